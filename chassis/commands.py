@@ -78,7 +78,7 @@ def add_to(
         finally:
             database.close()
 
-    places = [DEAD_LETTERS, *sealed]
+    columns = [DEAD_LETTERS, *sealed]
 
     @main.command(
         "rotate-keys",
@@ -89,12 +89,12 @@ def add_to(
     def rotate_keys(dry_run: bool, as_json: bool) -> None:
         kept = sealing_keys.of(settings(), name)
         with opened() as database:
-            count = _left(database, kept.keyring(), places)
+            count = _left(database, kept.keyring(), columns)
             if not dry_run:
                 made = not count
                 if made:
                     _changing(settings().keys, lambda: kept.add(SystemClock().now().timestamp()))
-                count, broken = _rewrap(database, kept.keyring(), places, wait=made)
+                count, broken = _rewrap(database, kept.keyring(), columns, wait=made)
             said = ({"waiting": count} if dry_run else {"wrapped": count, "unreadable": broken}) | {"newest": kept.newest()}
         click.echo(json.dumps(said) if as_json else ", ".join(f"{value} {word}" for word, value in said.items()))
         sys.exit(0 if dry_run or not broken else 1)
@@ -121,7 +121,7 @@ def add_to(
     def retire_keys(at_once: bool, as_json: bool) -> None:
         kept, retired = sealing_keys.of(settings(), name), list[int]()
         with opened() as database:
-            count = _left(database, kept.keyring(), places)
+            count = _left(database, kept.keyring(), columns)
             if count:
                 raise click.ClickException(f"{count} rows are still wrapped by an older key: rotate-keys")
             if kept.age_of_newest(SystemClock().now().timestamp()) < (_NOTICED if at_once else _COPIES):
@@ -216,12 +216,12 @@ def add_to(
     act("discard", "Give these up for ever; the facts behind them go on.", dead_letters.discard, "given up")
 
 
-def _left(database: Database, keyring: Keyring, places: Sequence[Sealed]) -> int:
+def _left(database: Database, keyring: Keyring, columns: Sequence[Sealed]) -> int:
     with database.transaction(SYSTEM, timeout=30) as tx:
-        return remaining(tx, keyring, places)
+        return remaining(tx, keyring, columns)
 
 
-def _rewrap(database: Database, keyring: Keyring, places: Sequence[Sealed], *, wait: bool) -> tuple[int, int]:
+def _rewrap(database: Database, keyring: Keyring, columns: Sequence[Sealed], *, wait: bool) -> tuple[int, int]:
     """Once, and after a new key again: for a moment the running processes still sealed by the one before."""
 
     def say(count: int) -> None:
@@ -229,10 +229,10 @@ def _rewrap(database: Database, keyring: Keyring, places: Sequence[Sealed], *, w
             click.echo(f"{count}", err=True)
 
     began = time.monotonic()
-    wrapped, broken = rewrap(database, keyring, places, say)
+    wrapped, broken = rewrap(database, keyring, columns, say)
     if wait:
         time.sleep(max(0.0, _TAKEN_UP - (time.monotonic() - began)))
-        more, broken = rewrap(database, keyring, places, say)
+        more, broken = rewrap(database, keyring, columns, say)
         wrapped += more
     return wrapped, broken
 

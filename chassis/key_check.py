@@ -44,18 +44,18 @@ class KeyCheck:
     def turn(self) -> str:
         """Looks once; returns what is wrong, or nothing."""
         with self._database.transaction(SYSTEM) as tx:
-            found = wrong(tx, self._keyring)
-        if found:
-            log.get().error(found)
-        if found == MISSING and self._agreed:
-            return found  # while a newer one is shared out, another process has it a moment earlier
-        self.wrong = found
-        if found:
+            problem = wrong(tx, self._keyring)
+        if problem:
+            log.get().error(problem)
+        if problem == MISSING and self._agreed:
+            return problem  # while a newer one is shared out, another process has it a moment earlier
+        self.wrong = problem
+        if problem:
             self._keyring.hold()
         else:
             self._agreed = True
             self._keyring.release()
-        return found
+        return problem
 
 
 def wrong(tx: Transaction, keyring: Keyring) -> str:

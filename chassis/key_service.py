@@ -131,17 +131,17 @@ class KeyService:
         """All that it has."""
 
         def act(session: pkcs11.Session) -> list[str]:
-            found = [str(key[Attribute.LABEL]) for key in list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY}))]
-            if self._session and self._seen - set(found):
+            present = [str(key[Attribute.LABEL]) for key in list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY}))]
+            if self._session and self._seen - set(present):
                 raise SessionClosed  # a token that was taken away looks empty (SoftHSM): only a new session is believed that says less
-            return found
+            return present
 
-        found = self._ask(act)
-        self._seen = set(found)
-        if len(self._seen) < len(found):
+        labels = self._ask(act)
+        self._seen = set(labels)
+        if len(self._seen) < len(labels):
             self._say("key_twice")
             raise ValueError("two keys have one name")
-        return found
+        return labels
 
     def _key(self, session: pkcs11.Session, label: str) -> Any:
         if label not in self._found:
@@ -239,10 +239,10 @@ def _label(service: str, number: int) -> str:
 
 def _only(session: pkcs11.Session, label: str) -> Any:
     """The key of this name. Its own `get_key` leaves a search open when there are two."""
-    found = list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: label}))
-    if len(found) != 1:
-        raise MultipleObjectsReturned if found else NoSuchKey
-    return found[0]
+    keys = list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: label}))
+    if len(keys) != 1:
+        raise MultipleObjectsReturned if keys else NoSuchKey
+    return keys[0]
 
 
 def _bytes(answer: object) -> bytes:

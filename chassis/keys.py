@@ -49,8 +49,8 @@ def verifying(directory: Path, name: str) -> OKPKey:
 
 def all_verifying(directory: Path, name: str) -> dict[str, OKPKey]:
     """The public keys `name` and `name`.N that are there, by their `kid`."""
-    found = [verifying(directory, each) for each in _pairs(directory, name)]
-    return {str(key.kid): key for key in found}
+    keys = [verifying(directory, each) for each in _pairs(directory, name)]
+    return {str(key.kid): key for key in keys}
 
 
 def signing_now(directory: Path, name: str, now: float) -> OKPKey:
@@ -101,10 +101,10 @@ def secret(directory: Path, name: str) -> bytes:
 def ring(directory: Path, name: str) -> dict[int, bytes]:
     """The keys of a service by number, `name`.key being 0 and `name`.N.key N; at least one."""
     numbers = {int(file.name.split(".")[-2]) for file in directory.glob(f"{name}.*.key") if file.name.split(".")[-2].isdecimal()}
-    found = {number: secret(directory, f"{name}.{number}") for number in sorted(numbers)}
-    if (directory / f"{name}.key").exists() or not found:
-        found[0] = secret(directory, name)
-    return found
+    keys = {number: secret(directory, f"{name}.{number}") for number in sorted(numbers)}
+    if (directory / f"{name}.key").exists() or not keys:
+        keys[0] = secret(directory, name)
+    return keys
 
 
 def root(directory: Path, service: str) -> bytes:

@@ -154,10 +154,10 @@ class RelyingParty:
         keys: list[Any] = self._fetched(address, end, _keys)
         if kid is not None and all(each.kid != kid for each in keys):  # the issuer may have another since
             keys = self._fetched(address, end, _keys, believed=_AGAIN)
-        found = [each for each in keys if kid is None or each.kid == kid]
-        if len(found) != 1 or found[0].get("alg", headers["alg"]) != headers["alg"]:
+        matches = [each for each in keys if kid is None or each.kid == kid]
+        if len(matches) != 1 or matches[0].get("alg", headers["alg"]) != headers["alg"]:
             raise NotBelieved
-        key: RSAKey | ECKey | OKPKey = found[0]
+        key: RSAKey | ECKey | OKPKey = matches[0]
         return key
 
     def _provider(self, issuer: str, end: float) -> _Provider:
@@ -215,16 +215,16 @@ class RelyingParty:
 
 def _keys(said: dict[str, Any]) -> list[Any]:
     """Those that can have signed something; none that is a secret, is too short, or is not understood."""
-    found = []
+    usable = []
     for each in said["keys"]:
         if isinstance(each, dict) and each.get("kty") in ("RSA", "EC", "OKP") and each.get("use", "sig") == "sig":
             try:
                 [key] = KeySet.import_key_set({"keys": [each]}).keys
                 if not isinstance(key, RSAKey) or key.public_key.key_size >= _LEAST_RSA:
-                    found.append(key)
+                    usable.append(key)
             except (JoseError, KeyError, TypeError, ValueError):
                 continue
-    return found
+    return usable
 
 
 def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity:

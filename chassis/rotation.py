@@ -28,22 +28,22 @@ DEAD_LETTERS = Sealed("dead_letters", "sealed", ("consumer", "id"), "dead_letter
 """Of every service."""
 
 
-def remaining(tx: Transaction, keyring: Keyring, places: Sequence[Sealed]) -> int:
+def remaining(tx: Transaction, keyring: Keyring, columns: Sequence[Sealed]) -> int:
     """How many rows are still sealed by an older key than the newest."""
-    counts = [tx.execute(f"SELECT count(*) AS n FROM {place.table} WHERE {_older(place, keyring)}").fetchone() for place in places]
+    counts = [tx.execute(f"SELECT count(*) AS n FROM {sealed.table} WHERE {_older(sealed, keyring)}").fetchone() for sealed in columns]
     return sum(row["n"] for row in counts if row)
 
 
 def rewrap(
-    database: Database, keyring: Keyring, places: Sequence[Sealed], going_on: Callable[[int], object] = lambda _: None
+    database: Database, keyring: Keyring, columns: Sequence[Sealed], going_on: Callable[[int], object] = lambda _: None
 ) -> tuple[int, int]:
     """Wraps all; returns how many it did, and how many do not open: those are said in the log, and the others go on."""
     done = broken = 0
-    for place in places:
-        after: list[str] = [""] * len(place.ids)
+    for sealed in columns:
+        after: list[str] = [""] * len(sealed.ids)
         while True:
             with database.transaction(SYSTEM, timeout=30) as tx:
-                wrapped, bad, last = _batch(tx, keyring, place, after)
+                wrapped, bad, last = _batch(tx, keyring, sealed, after)
             done, broken = done + wrapped, broken + bad
             if last is None:
                 break
@@ -52,31 +52,32 @@ def rewrap(
     return done, broken
 
 
-def _batch(tx: Transaction, keyring: Keyring, place: Sealed, after: Sequence[str]) -> tuple[int, int, list[str] | None]:
-    ids = ", ".join(place.ids)
+def _batch(tx: Transaction, keyring: Keyring, sealed: Sealed, after: Sequence[str]) -> tuple[int, int, list[str] | None]:
+    ids = ", ".join(sealed.ids)
     rows = tx.execute(
-        f"SELECT {ids}, {place.column} AS sealed FROM {place.table} WHERE ({ids}) > ({', '.join(['%s'] * len(place.ids))})"
-        f" AND {_older(place, keyring)} ORDER BY {ids} LIMIT {_BATCH} FOR UPDATE",
+        f"SELECT {ids}, {sealed.column} AS sealed FROM {sealed.table} WHERE ({ids}) > ({', '.join(['%s'] * len(sealed.ids))})"
+        f" AND {_older(sealed, keyring)} ORDER BY {ids} LIMIT {_BATCH} FOR UPDATE",
         tuple(after),
     ).fetchall()
     changed, broken = [], 0
     for row in rows:
-        names = [row[name] for name in place.ids]
+        names = [row[name] for name in sealed.ids]
         try:
-            changed.append((keyring.rewrap(bytes(row["sealed"]), place.context.format(*names)), *names))
+            changed.append((keyring.rewrap(bytes(row["sealed"]), sealed.context.format(*names)), *names))
         except CannotOpen as damaged:
             broken += 1
             damaged.alarm()
     with tx.cursor() as cursor:
         cursor.executemany(
-            f"UPDATE {place.table} SET {place.column} = %s WHERE {' AND '.join(f'{name} = %s' for name in place.ids)}", changed
+            f"UPDATE {sealed.table} SET {sealed.column} = %s WHERE {' AND '.join(f'{name} = %s' for name in sealed.ids)}", changed
         )
-    return len(changed), broken, [rows[-1][name] for name in place.ids] if rows else None
+    return len(changed), broken, [rows[-1][name] for name in sealed.ids] if rows else None
 
 
-def _older(place: Sealed, keyring: Keyring) -> str:
+def _older(sealed: Sealed, keyring: Keyring) -> str:
     """Of a column that is there: not begun with the mark of the newest key. Hexadecimal digits of ours, never what anybody sent."""
     mark = keyring.mark
     return (
-        f"({place.where}) AND {place.column} IS NOT NULL AND substring({place.column} FROM 1 FOR {len(mark)}) <> '\\x{mark.hex()}'::bytea"
+        f"({sealed.where}) AND {sealed.column} IS NOT NULL"
+        f" AND substring({sealed.column} FROM 1 FOR {len(mark)}) <> '\\x{mark.hex()}'::bytea"
     )

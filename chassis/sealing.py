@@ -188,7 +188,7 @@ class Keyring(Key):
             return
         self._read_at = now
         try:
-            found = self._ring()
+            keys = self._ring()
         except Unavailable:
             self._read_at = -_REREAD
             raise
@@ -196,7 +196,7 @@ class Keyring(Key):
             if not self._keys:
                 raise
         else:
-            self._keys = {number: AESGCM(key) if isinstance(key, bytes) else key for number, key in found.items()}
+            self._keys = {number: AESGCM(key) if isinstance(key, bytes) else key for number, key in keys.items()}
 
 
 def _mark(number: int) -> bytes:

@@ -145,11 +145,11 @@ class Match:
 
 def match(question: Question, candidates: Iterable[Candidate], now: datetime) -> list[Match]:
     """Every candidate with its reasons, best first: verdict, room, freshness, kept promises, nearness, language, need, then by name."""
-    found = (
+    matches = (
         Match(candidate, _reasons(criteria(question), question, candidate, now), _reasons(UNSAID, question, candidate, now))
         for candidate in candidates
     )
-    return sorted(found, key=_order)
+    return sorted(matches, key=_order)
 
 
 def criteria(question: Question) -> list[str]:
@@ -255,8 +255,8 @@ def _accessibility(needed: tuple[Accessibility, ...], there: tuple[Accessibility
     return Reason("accessibility", Verdict.ASK, "accessibility_not_stated")
 
 
-def _truth(place: int) -> Reason:
-    return Reason("truth", Verdict.FITS, "", place)
+def _truth(level: int) -> Reason:
+    return Reason("truth", Verdict.FITS, "", level)
 
 
 def _area(department: str, stated: tuple[str, tuple[str, ...]]) -> Reason:

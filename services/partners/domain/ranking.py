@@ -22,20 +22,20 @@ _FEW = 50  # are looked for one by one
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A service as it was told last: what it states, as numbers: on all shelves, and on each; and its place on each of them."""
+    """A service as it was told last: what it states, as numbers: on all shelves, and on each; and its slot on each of them."""
 
     name: tuple[str, str]
     organization_id: str
     stated: tuple[int, ...]
     needs: dict[str, tuple[int, ...]]
-    places: tuple[int, ...]
+    slots: tuple[int, ...]
     times: Times
     until: datetime | None
 
     @property
     def on(self) -> dict[str, int]:
-        """Its places by shelf."""
-        return dict(zip(self.needs, self.places, strict=True))
+        """Its slots by shelf."""
+        return dict(zip(self.needs, self.slots, strict=True))
 
 
 class _Shelf:
@@ -46,46 +46,46 @@ class _Shelf:
         self.stated: defaultdict[str, dict[Hashable, int]] = defaultdict(dict)
         self._free: list[int] = []
 
-    def place(self, name: tuple[str, str], place: int | None) -> int:
-        """Puts the name at its place, or at a new one."""
-        if place is None and self._free:
-            place = self._free.pop()
-        if place is None:
+    def put(self, name: tuple[str, str], slot: int | None) -> int:
+        """Puts the name in its slot, or in a free or a new one."""
+        if slot is None and self._free:
+            slot = self._free.pop()
+        if slot is None:
             self.names.append(name)
             return len(self.names) - 1
-        self.names[place] = name
-        return place
+        self.names[slot] = name
+        return slot
 
-    def clear(self, place: int) -> None:
+    def clear(self, slot: int) -> None:
         """Free for another."""
-        self._free.append(place)
+        self._free.append(slot)
 
-    def flip(self, stated: Stated, places: list[int]) -> None:
+    def flip(self, stated: Stated, slots: list[int]) -> None:
         """Sets what these state, or takes it back; twice is not at all."""
         criterion, what = stated
-        self.stated[criterion][what] = self.stated[criterion].get(what, 0) ^ number(places)
+        self.stated[criterion][what] = self.stated[criterion].get(what, 0) ^ number(slots)
         if not self.stated[criterion][what]:
             del self.stated[criterion][what]
 
     def those(self, criterion: str, *what: Hashable) -> int:
         """Who states one of these."""
-        found = 0
+        bits = 0
         for one in what:
-            found |= self.stated[criterion].get(one, 0)
-        return found
+            bits |= self.stated[criterion].get(one, 0)
+        return bits
 
     def judged(self, criterion: str, question: Question) -> dict[tuple[Verdict, int], int]:
         """Who comes out how."""
-        found: dict[tuple[Verdict, int], int] = {}
+        outcomes: dict[tuple[Verdict, int], int] = {}
         for what, bits in self.stated[criterion].items():
             reason = CRITERIA[criterion].judge(question, what)
-            found[reason.verdict, reason.rank] = found.get((reason.verdict, reason.rank), 0) | bits
-        return found
+            outcomes[reason.verdict, reason.rank] = outcomes.get((reason.verdict, reason.rank), 0) | bits
+        return outcomes
 
     def first(self, bits: int, size: int) -> list[str]:
         """The first of these by name."""
         if bits.bit_count() <= _FEW:
-            return [id for _, id in sorted(self.names[place] for place in _places(bits))[:size]]
+            return [id for _, id in sorted(self.names[slot] for slot in _slots(bits))[:size]]
         return [id for _, id in heapq.nsmallest(size, compress(self.names, f"{bits:b}"[::-1].encode().translate(_TO_BYTES)))]
 
 
@@ -127,9 +127,9 @@ class Ranking:
             known = self._known.get(id)
             if known is not None and known.until == end:
                 older = replace(known, stated=self._older(known, now), until=known.times.until(now))
-                for group, place in known.on.items():
+                for group, slot in known.on.items():
                     for one in {*known.stated} ^ {*older.stated}:
-                        flips[group][one].append(place)
+                        flips[group][one].append(slot)
                 self._keep(id, older)
         self._flip(flips)
 
@@ -149,13 +149,13 @@ class Ranking:
         no = _together(bits for how in judged.values() for (verdict, _), bits in how.items() if verdict is Verdict.DOES_NOT_FIT)
         ask = _together(bits for how in judged.values() for (verdict, _), bits in how.items() if verdict is Verdict.ASK)
         levels = [[judged[name][how] for how in sorted(judged[name])] for name in IMPORTANT if name in judged]
-        found: list[str] = []
+        ids: list[str] = []
         for part in (pool & ~no & ~ask, pool & ask & ~no, pool & no):
             for equal in _in_order(part, levels):
-                found += shelf.first(equal, size - len(found))
-                if len(found) >= size:
-                    return found
-        return found
+                ids += shelf.first(equal, size - len(ids))
+                if len(ids) >= size:
+                    return ids
+        return ids
 
     def _told(self, candidate: Candidate, now: datetime) -> _Known:
         groups: dict[str, list[str]] = {}
@@ -188,18 +188,18 @@ class Ranking:
         before = self._known.pop(id, None)
         if before is not None:
             self._of[before.organization_id].discard(id)
-            for group, place in before.on.items():
+            for group, slot in before.on.items():
                 for one in (*before.stated, *before.needs[group]):
-                    flips[group][one].append(place)
+                    flips[group][one].append(slot)
                 if known is None or group not in known.needs:
-                    self._shelves[group].clear(place)
+                    self._shelves[group].clear(slot)
         if known is None:
             return
         held = before.on if before else {}
-        known = replace(known, places=tuple(self._shelves[group].place(known.name, held.get(group)) for group in known.needs))
-        for group, place in known.on.items():
+        known = replace(known, slots=tuple(self._shelves[group].put(known.name, held.get(group)) for group in known.needs))
+        for group, slot in known.on.items():
             for one in (*known.stated, *known.needs[group]):
-                flips[group][one].append(place)
+                flips[group][one].append(slot)
         self._of[known.organization_id].add(id)
         self._keep(id, known)
 
@@ -217,31 +217,31 @@ class Ranking:
 
     def _flip(self, flips: Flips) -> None:
         for shelf, those in flips.items():
-            for stated, places in those.items():
-                self._shelves[shelf].flip(self._stated[stated], places)
+            for stated, slots in those.items():
+                self._shelves[shelf].flip(self._stated[stated], slots)
 
 
-def _places(bits: int) -> Iterator[int]:
+def _slots(bits: int) -> Iterator[int]:
     while bits:
         lowest = bits & -bits
         yield lowest.bit_length() - 1
         bits ^= lowest
 
 
-def number(places: Iterable[int | None]) -> int:
+def number(slots: Iterable[int | None]) -> int:
     """One with these bits."""
-    known = [place for place in places if place is not None]
+    known = [slot for slot in slots if slot is not None]
     bits = bytearray(max(known, default=0) // 8 + 1)
-    for place in known:
-        bits[place >> 3] ^= 1 << (place & 7)
+    for slot in known:
+        bits[slot >> 3] ^= 1 << (slot & 7)
     return int.from_bytes(bits, "little")
 
 
 def _together(numbers: Iterable[int]) -> int:
-    found = 0
+    union = 0
     for bits in numbers:
-        found |= bits
-    return found
+        union |= bits
+    return union
 
 
 def _in_order(bits: int, levels: list[list[int]]) -> Iterator[int]:

@@ -115,7 +115,7 @@ def _twice(schedules: Sequence[Schedule]) -> set[int]:
     span = _EACH_WEEK if all(schedule.freq is Frequency.WEEKLY for schedule in schedules) else _EACH_MONTH
     ends = [schedule.valid_to for schedule in schedules if schedule.valid_to]
     starts = {schedule.valid_from or min([_ANY_DAY, *(max(end, _FIRST) - span for end in ends)]) for schedule in schedules}
-    found = set()
+    twice = set()
     for start in starts:
         held = sorted(
             (*schedule.times_of(day), number)
@@ -123,8 +123,8 @@ def _twice(schedules: Sequence[Schedule]) -> set[int]:
             for number, schedule in enumerate(schedules)
             if schedule.is_of(day)
         )
-        found |= {max(one, other) for (_, ends_at, one), (begins, _, other) in pairwise(held) if begins < ends_at}
-    return found
+        twice |= {max(one, other) for (_, ends_at, one), (begins, _, other) in pairwise(held) if begins < ends_at}
+    return twice
 
 
 def _days(first: date, last: date) -> Iterator[date]:

@@ -56,13 +56,13 @@ class Accounts:
         return pb.ResetPasswordResponse()
 
     def ListSessions(self, request: pb.ListSessionsRequest, call: Call) -> pb.ListSessionsResponse:
-        found = usecases.list_sessions(call.tx, call.caller, call.clock.now(), request.session_secret)
+        sessions = usecases.list_sessions(call.tx, call.caller, call.clock.now(), request.session_secret)
         return pb.ListSessionsResponse(
             sessions=[
                 pb.Session(
                     id=each.id, create_time=timestamp(each.create_time), last_use_time=timestamp(each.last_use_time), current=each.current
                 )
-                for each in found
+                for each in sessions
             ]
         )
 

@@ -180,12 +180,12 @@ class Directory:
     def SearchServices(self, request: pb.SearchServicesRequest, call: Call) -> pb.SearchServicesResponse:
         size, after = page_size(request.page_size, default=25, most=100), self._pages.position(request, int, str, str)
         now = call.clock.now()
-        found = usecases.search_services(call.tx, call.caller, now, wire.wanted(request, now), self._index, size, after)
+        page = usecases.search_services(call.tx, call.caller, now, wire.wanted(request, now), self._index, size, after)
         return pb.SearchServicesResponse(
-            services=self._seen(found.services, found.open_now, call),
-            next_page_token=self._pages.token(request, found.more),
-            total_size=found.total,
-            departments=[pb.DepartmentCount(department=place, count=count) for place, count in found.departments.items()],
+            services=self._seen(page.services, page.open_now, call),
+            next_page_token=self._pages.token(request, page.more),
+            total_size=page.total,
+            departments=[pb.DepartmentCount(department=department, count=count) for department, count in page.departments.items()],
         )
 
     def MatchServices(self, request: pb.MatchServicesRequest, call: Call) -> pb.MatchServicesResponse:

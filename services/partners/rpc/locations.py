@@ -58,8 +58,8 @@ class Locations:
         return self._at(one, where, call)
 
     def ListServiceAtLocations(self, request: pb.ListServiceAtLocationsRequest, call: Call) -> pb.ListServiceAtLocationsResponse:
-        found = usecases.list_service_at_locations(call.tx, call.caller, request.service_id)
-        return pb.ListServiceAtLocationsResponse(service_at_locations=[self._at(one, where, call) for one, where in found])
+        offers = usecases.list_service_at_locations(call.tx, call.caller, request.service_id)
+        return pb.ListServiceAtLocationsResponse(service_at_locations=[self._at(one, where, call) for one, where in offers])
 
     def DeleteServiceAtLocation(self, request: pb.DeleteServiceAtLocationRequest, call: Call) -> pb.DeleteServiceAtLocationResponse:
         usecases.delete_service_at_location(call.tx, call.caller, call.clock.now(), request.id)
@@ -81,9 +81,9 @@ class Locations:
     def ListTruthScores(self, request: pb.ListTruthScoresRequest, call: Call) -> pb.ListTruthScoresResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
         now = call.clock.now()
-        found, more = usecases.list_truth(call.tx, call.caller, now, request.organization_id, size, after, doubtful=request.doubtful)
+        truths, more = usecases.list_truth(call.tx, call.caller, now, request.organization_id, size, after, doubtful=request.doubtful)
         return pb.ListTruthScoresResponse(
-            scores=[said.truth(service, truth, now) for service, truth in found], next_page_token=self._pages.token(request, more)
+            scores=[said.truth(service, truth, now) for service, truth in truths], next_page_token=self._pages.token(request, more)
         )
 
     def ListFieldChanges(self, request: pb.ListFieldChangesRequest, call: Call) -> pb.ListFieldChangesResponse:

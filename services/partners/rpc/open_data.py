@@ -22,11 +22,11 @@ class OpenData:
     def ListPublicServices(self, request: pb.ListPublicServicesRequest, call: Call) -> pb.ListPublicServicesResponse:
         wanted = replace(_wanted(request), department=request.department)
         if request.by_name:
-            found, more, total = usecases.search_public_services(call.tx, wanted, self._pages.position(request, str, str))
+            services, more, total = usecases.search_public_services(call.tx, wanted, self._pages.position(request, str, str))
             token = self._pages.token(request, more)
-            return pb.ListPublicServicesResponse(services=[_said(one) for one in found], total_size=total, next_page_token=token)
-        found, total = usecases.list_public_services(call.tx, wanted)
-        return pb.ListPublicServicesResponse(services=[_said(one) for one in found], total_size=total)
+            return pb.ListPublicServicesResponse(services=[_said(one) for one in services], total_size=total, next_page_token=token)
+        services, total = usecases.list_public_services(call.tx, wanted)
+        return pb.ListPublicServicesResponse(services=[_said(one) for one in services], total_size=total)
 
     def GetPublicService(self, request: pb.GetPublicServiceRequest, call: Call) -> pb.PublicService:
         return _said(usecases.get_public_service(call.tx, request.id))
@@ -34,13 +34,15 @@ class OpenData:
     def ListPublicServiceAtLocations(
         self, request: pb.ListPublicServiceAtLocationsRequest, call: Call
     ) -> pb.ListPublicServiceAtLocationsResponse:
-        found, total = usecases.list_public_service_at_locations(call.tx, replace(_wanted(request), id=request.id))
-        return pb.ListPublicServiceAtLocationsResponse(services=[_said(one) for one in found], total_size=total)
+        services, total = usecases.list_public_service_at_locations(call.tx, replace(_wanted(request), id=request.id))
+        return pb.ListPublicServiceAtLocationsResponse(services=[_said(one) for one in services], total_size=total)
 
     def ListPublicOrganizations(self, request: pb.ListPublicOrganizationsRequest, call: Call) -> pb.ListPublicOrganizationsResponse:
         asked = PublicWanted(*_page(request), words=request.words, organization=request.organization_id)
-        found, total = usecases.list_public_organizations(call.tx, asked)
-        return pb.ListPublicOrganizationsResponse(organizations=[wire.organization(one, ANYONE.tier) for one in found], total_size=total)
+        organizations, total = usecases.list_public_organizations(call.tx, asked)
+        return pb.ListPublicOrganizationsResponse(
+            organizations=[wire.organization(one, ANYONE.tier) for one in organizations], total_size=total
+        )
 
 
 def _wanted(request: pb.ListPublicServicesRequest | pb.ListPublicServiceAtLocationsRequest) -> PublicWanted:

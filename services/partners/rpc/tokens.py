@@ -47,10 +47,10 @@ class Tokens:
         if missing:
             raise Invalid(*missing)
         now = call.clock.now()
-        found = usecases.sign_in(
+        result = usecases.sign_in(
             call.tx, self._keyring, self._site, self._guesses, now, request.email, request.password, call.origin, strict=self._strict
         )
-        return self._after(found, now, call)
+        return self._after(result, now, call)
 
     def BeginProviderSignIn(self, request: pb.BeginProviderSignInRequest, call: Call) -> pb.BeginProviderSignInResponse:
         secret, address = self._providers.begin(call.tx, call.clock.now(), request.provider_id)
@@ -59,8 +59,8 @@ class Tokens:
     def FinishProviderSignIn(self, request: pb.FinishProviderSignInRequest, call: Call) -> pb.SignInResponse:
         now = call.clock.now()
         arrived = self._providers.finish(call.tx, now, request.challenge, request.state, request.code, request.issuer)
-        found = usecases.by_provider(call.tx, self._keyring, self._site, now, arrived, strict=self._strict)
-        return self._after(found, now, call)
+        result = usecases.by_provider(call.tx, self._keyring, self._site, now, arrived, strict=self._strict)
+        return self._after(result, now, call)
 
     def FinishSignIn(self, request: pb.FinishSignInRequest, call: Call) -> pb.SignInResponse:
         now = call.clock.now()
@@ -77,13 +77,13 @@ class Tokens:
         challenge, options = passkeys.ask_anybody(call.tx, self._site, call.clock.now())
         return pb.BeginPasskeySignInResponse(challenge=challenge, passkey_options=options)
 
-    def _after(self, found: tuple[str, usecases.Proven] | Asked, now: datetime, call: Call) -> pb.SignInResponse:
+    def _after(self, result: tuple[str, usecases.Proven] | Asked, now: datetime, call: Call) -> pb.SignInResponse:
         """The session, or what is asked for first."""
-        if not isinstance(found, Asked):
-            return self._entered(*found, now, call)
-        secret, uri = found.set_up
+        if not isinstance(result, Asked):
+            return self._entered(*result, now, call)
+        secret, uri = result.set_up
         return pb.SignInResponse(
-            challenge=found.challenge, asks_code=found.code, passkey_options=found.passkey_options, set_up_secret=secret, set_up_uri=uri
+            challenge=result.challenge, asks_code=result.code, passkey_options=result.passkey_options, set_up_secret=secret, set_up_uri=uri
         )
 
     def _entered(self, secret: str, proven: usecases.Proven, now: datetime, call: Call) -> pb.SignInResponse:

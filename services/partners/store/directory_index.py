@@ -41,7 +41,7 @@ class Content:
     """What is known of all services."""
 
     seen: int  # what was committed before this transaction is known
-    place: int  # where the database keeps services
+    filenode: int  # where the database keeps services
     ranking: Ranking = field(default_factory=Ranking)
     search: SearchIndex = field(default_factory=SearchIndex)
     hours: dict[int, Hours] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Content:
 
     def is_of_another(self, at: Row) -> bool:
         """Whether it was read of another database: the count of transactions goes back, or the table lies elsewhere, only then."""
-        return bool(at["place"] != self.place or at["oldest"] < self.seen)
+        return bool(at["place"] != self.filenode or at["oldest"] < self.seen)
 
     def open_at(self, time: datetime) -> list[int]:
         """The numbers of the hours in which that is."""
@@ -265,11 +265,11 @@ def _new_hours(tx: Transaction, content: Content, rows: Sequence[Row]) -> dict[i
     ids = [row["id"] for row in rows if row["hours"] is not None and row["hours"] not in content.hours]
     if not ids:
         return {}
-    found = tx.execute(
+    spans = tx.execute(
         "SELECT said.hours, array_agg(extract(epoch FROM lower(time))::float8 ORDER BY time) AS begins,"
         " array_agg(extract(epoch FROM upper(time))::float8 ORDER BY time) AS ends"
         " FROM (SELECT DISTINCT ON (hours) hash_multirange_extended(open_hours, 0) AS hours, open_hours FROM services WHERE id = ANY(%s)) AS said,"
         " unnest(said.open_hours) AS time GROUP BY said.hours",
         (ids,),
     )
-    return {row["hours"]: (row["begins"], row["ends"]) for row in found}
+    return {row["hours"]: (row["begins"], row["ends"]) for row in spans}

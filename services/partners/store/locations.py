@@ -172,10 +172,10 @@ def open_places(tx: Transaction, service_ids: Sequence[str]) -> dict[str, list[t
         (list(service_ids),),
     ).fetchall()
     places = {row["id"]: _read(row) for row in _of(tx, [row["location_id"] for row in rows])}
-    found: dict[str, list[tuple[ServiceAtLocation, Location]]] = {}
+    by_service: dict[str, list[tuple[ServiceAtLocation, Location]]] = {}
     for row in rows:
-        found.setdefault(row["service_id"], []).append((_read_service(row), places[row["location_id"]]))
-    return found
+        by_service.setdefault(row["service_id"], []).append((_read_service(row), places[row["location_id"]]))
+    return by_service
 
 
 def offered_at(tx: Transaction, location_id: str) -> list[str]:

@@ -75,8 +75,8 @@ def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], i
         f" WHERE {_WANTED} AND (%(id)s = '' OR a.id = %(id)s)"
     )
     rows, total = _page(tx, f"{services.SEEN}, s.public_time, a.id AS at_id", source, "a.id", wanted)
-    found = zip(rows, _with_places(tx, rows), strict=True)
-    return [replace(each, places=[pair for pair in each.places if pair[0].id == row["at_id"]]) for row, each in found], total
+    by_row = zip(rows, _with_places(tx, rows), strict=True)
+    return [replace(each, places=[pair for pair in each.places if pair[0].id == row["at_id"]]) for row, each in by_row], total
 
 
 def one(tx: Transaction, id: str) -> Open | None:

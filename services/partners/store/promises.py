@@ -60,8 +60,8 @@ def listed(
         " ORDER BY s.name_key, s.id LIMIT %(limit)s",
         {"owner": organization_id, "since": unconfirmed_since, "after": after, "limit": size + 1},
     ).fetchall()
-    found = []
+    truths = []
     for row in rows[:size]:
         service = read(row)
-        found.append((service, Truth(row["kept"], row["broken"], service.capacity, service.entry.need_codes)))
-    return found, [rows[size - 1]["name_key"], rows[size - 1]["id"]] if len(rows) > size else None
+        truths.append((service, Truth(row["kept"], row["broken"], service.capacity, service.entry.need_codes)))
+    return truths, [rows[size - 1]["name_key"], rows[size - 1]["id"]] if len(rows) > size else None

@@ -121,18 +121,18 @@ def _takes_dependants(dependants: int, said: tuple[bool | None, int | None]) -> 
 def _words(index: SearchIndex, hits: BitMap, words: list[Word]) -> tuple[BitMap, list[list[BitMap]]]:
     """Those that say all that must be said, and by what they are put in order."""
     said = [index.saying(word) for word in words]
-    anywhere = [BitMap.union(*places) for places in said]
-    for word, places in zip(words, anywhere, strict=True):
+    anywhere = [BitMap.union(*by_weight) for by_weight in said]
+    for word, matches in zip(words, anywhere, strict=True):
         if word.must:
-            hits &= places
-    wished = [places for word, places in zip(words, anywhere, strict=True) if not word.must]
-    return hits, [wished, *(list(places) for places in list(zip(*said, strict=True))[:-1])]
+            hits &= matches
+    wished = [matches for word, matches in zip(words, anywhere, strict=True) if not word.must]
+    return hits, [wished, *(list(by_word) for by_word in list(zip(*said, strict=True))[:-1])]
 
 
 def _departments(index: SearchIndex, hits: BitMap, country: str) -> dict[str, int]:
     """All that is found, page or not: so nothing is counted that the caller may not see. The most first."""
     counted = index.count("department", hits & index.having("country", country)) if country else {}
-    return {str(place): number for place, number in sorted(counted.items(), key=lambda each: (-each[1], str(each[0])))}
+    return {str(department): number for department, number in sorted(counted.items(), key=lambda each: (-each[1], str(each[0])))}
 
 
 def _hit(rank: str | int, name_key: str | int, id: str | int) -> Hit:

@@ -1,6 +1,6 @@
-"""Which services have which words and facts, as sets of places: an inverted index, in which sets of 100,000 are combined in microseconds.
+"""Which services have which words and facts, as sets of slots: an inverted index, in which sets of 100,000 are combined in microseconds.
 
-Places follow the names, but for what came later, which stands behind them. Limit: it knows no more than it was told.
+Slots, the numbers of services, follow the names, but for what came later, which stands behind them. Limit: it knows no more than it was told.
 """
 
 from array import array
@@ -37,8 +37,8 @@ class SearchIndex:
 
     def __init__(self) -> None:
         self._names: list[tuple[str, str]] = []
-        self._in_order = 0  # so many places follow the names
-        self._places: dict[str, int] = {}
+        self._in_order = 0  # so many slots follow the names
+        self._slots: dict[str, int] = {}
         self._documents: list[int] = []
         self._facts_of: list[frozenset[Fact]] = []
         self._facts: defaultdict[str, defaultdict[Hashable, BitMap]] = defaultdict(lambda: defaultdict(BitMap))
@@ -46,7 +46,7 @@ class SearchIndex:
         self._lexemes: list[str] = []
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._slots)
 
     @property
     def outgrown(self) -> bool:
@@ -66,32 +66,32 @@ class SearchIndex:
         )  # by lexemes as documents have them: the same come again and again
         for entry in entries:
             facts, document = same.setdefault(entry.facts, entry.facts), hash(entry.document)
-            place = self._places.get(entry.id)
-            if place is not None and self._documents[place] == document and self._names[place][0] == entry.name_key:
-                self._state(place, facts, first)
+            slot = self._slots.get(entry.id)
+            if slot is not None and self._documents[slot] == document and self._names[slot][0] == entry.name_key:
+                self._state(slot, facts, first)
                 continue
-            if place is not None:
-                self._state(place, frozenset(), first)
-            place = self._places[entry.id] = len(self._names)
+            if slot is not None:
+                self._state(slot, frozenset(), first)
+            slot = self._slots[entry.id] = len(self._names)
             self._names.append((entry.name_key, entry.id))
             self._documents.append(document)
             self._facts_of.append(facts)
             for token in entry.document.split(" "):
-                said[token].append(place)
+                said[token].append(slot)
         stated: defaultdict[frozenset[Fact], array[int]] = defaultdict(lambda: array("I"))
-        for place in range(first, len(self._names)):
-            stated[self._facts_of[place]].append(place)
-        for facts, places in stated.items():
+        for slot in range(first, len(self._names)):
+            stated[self._facts_of[slot]].append(slot)
+        for facts, slots in stated.items():
             for kind, value in facts:
-                self._facts[kind][value].update(places)
+                self._facts[kind][value].update(slots)
         self._learn(said)
 
     def drop(self, ids: Iterable[str]) -> None:
         """These are no more."""
         for id in ids:
-            place = self._places.pop(id, None)
-            if place is not None:
-                self._state(place, frozenset(), len(self._names))
+            slot = self._slots.pop(id, None)
+            if slot is not None:
+                self._state(slot, frozenset(), len(self._names))
 
     def having(self, kind: str, *values: Hashable) -> BitMap:
         """Those of which one of these is so. A set of its own, that may be changed."""
@@ -107,56 +107,56 @@ class SearchIndex:
         return list(self._facts[kind])
 
     def of(self, ids: Iterable[str]) -> BitMap:
-        """The places of these."""
-        return BitMap(self._places[id] for id in ids if id in self._places)
+        """The slots of these."""
+        return BitMap(self._slots[id] for id in ids if id in self._slots)
 
     def count(self, kind: str, hits: BitMap) -> dict[Hashable, int]:
         """Of how many of these what is so."""
-        counted = {value: hits.intersection_cardinality(places) for value, places in self._facts[kind].items()}
+        counted = {value: hits.intersection_cardinality(slots) for value, slots in self._facts[kind].items()}
         return {value: number for value, number in counted.items() if number}
 
     def saying(self, word: Word) -> list[BitMap]:
         """Those that say it, by WEIGHTS."""
-        found = [self._lexeme(one) for one in word.lexemes]
-        return [BitMap.union(BitMap(), *places) for places in zip(*found, strict=True)]
+        by_lexeme = [self._lexeme(one) for one in word.lexemes]
+        return [BitMap.union(BitMap(), *sets) for sets in zip(*by_lexeme, strict=True)]
 
     def page(self, hits: BitMap, tests: Sequence[Sequence[BitMap]], size: int, after: Hit | None) -> list[Hit]:
         """The first of these behind a position: those before that are in more sets of the first test, then of the next; equal ones by name."""
-        found: list[Hit] = []
-        for rank, places in _levels(hits, tests):
+        page: list[Hit] = []
+        for rank, slots in _levels(hits, tests):
             if after and rank > after[0]:
                 continue
             beyond = (after[1], after[2]) if after and rank == after[0] else None
-            found += [(rank, *name) for name in self._by_name(places, size - len(found), beyond)]
-            if len(found) >= size:
+            page += [(rank, *name) for name in self._by_name(slots, size - len(page), beyond)]
+            if len(page) >= size:
                 break
-        return found
+        return page
 
     def _learn(self, said: Mapping[str, Sequence[int]]) -> None:
         new = set()
-        for token, places in said.items():
+        for token, slots in said.items():
             weight, lexeme = _token(token)
             if not any(lexeme in known for known in self._words):
                 new.add(lexeme)
-            self._words[weight].setdefault(lexeme, BitMap()).update(places)
+            self._words[weight].setdefault(lexeme, BitMap()).update(slots)
         if len(new) > len(self._lexemes) // 8:
             self._lexemes = sorted({*self._lexemes, *new})
             return
         for lexeme in new:
             insort(self._lexemes, lexeme)
 
-    def _state(self, place: int, facts: frozenset[Fact], first: int) -> None:
+    def _state(self, slot: int, facts: frozenset[Fact], first: int) -> None:
         """From `first` on they are only noted: the sets of those are made when all are known."""
-        before, self._facts_of[place] = self._facts_of[place], facts
-        if place >= first:
+        before, self._facts_of[slot] = self._facts_of[slot], facts
+        if slot >= first:
             return
         for kind, value in before - facts:
-            places = self._facts[kind][value]
-            places.discard(place)
-            if not places:
+            slots = self._facts[kind][value]
+            slots.discard(slot)
+            if not slots:
                 del self._facts[kind][value]
         for kind, value in facts - before:
-            self._facts[kind][value].add(place)
+            self._facts[kind][value].add(slot)
 
     def _lexeme(self, lexeme: Lexeme) -> list[BitMap]:
         if not lexeme.begins:
@@ -165,12 +165,12 @@ class SearchIndex:
         those = list(takewhile(lambda one: one.startswith(lexeme.text), islice(self._lexemes, first, None)))
         return [BitMap.union(BitMap(), *(known[one] for one in those if one in known)) for known in self._words]
 
-    def _by_name(self, places: BitMap, size: int, after: tuple[str, str] | None) -> list[tuple[str, str]]:
+    def _by_name(self, slots: BitMap, size: int, after: tuple[str, str] | None) -> list[tuple[str, str]]:
         start = bisect_right(self._names, after, hi=self._in_order) if after else 0
-        first = takewhile(lambda place: place < self._in_order, places.iter_equal_or_larger(start))
-        later = (self._names[place] for place in places.iter_equal_or_larger(self._in_order))
-        found = [self._names[place] for place in islice(first, size)]
-        return nsmallest(size, [*found, *(name for name in later if after is None or name > after)])
+        first = takewhile(lambda slot: slot < self._in_order, slots.iter_equal_or_larger(start))
+        later = (self._names[slot] for slot in slots.iter_equal_or_larger(self._in_order))
+        ordered = [self._names[slot] for slot in islice(first, size)]
+        return nsmallest(size, [*ordered, *(name for name in later if after is None or name > after)])
 
 
 def _levels(hits: BitMap, tests: Sequence[Sequence[BitMap]], rank: int = 0) -> Iterator[tuple[int, BitMap]]:

@@ -228,8 +228,8 @@ def _learn(tx: Transaction, services: Sequence[Service]) -> None:
     rows = tx.execute("SELECT id FROM services WHERE id = ANY(%s) AND listed", ([service.id for service in services],))
     listed = {row["id"] for row in rows}
     for shelter in (False, True):
-        found = [_words_of(service) for service in services if service.id in listed and service.is_shelter is shelter]
-        learn(tx, [words for texts in found for words in texts], shelter=shelter)
+        offered = [service for service in services if service.id in listed and service.is_shelter is shelter]
+        learn(tx, [words for service in offered for words in _words_of(service)], shelter=shelter)
 
 
 def _words_of(service: Service) -> list[str]:

@@ -89,14 +89,14 @@ def asked(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
         (typed,),
     ).fetchall()
     alike = _alike(tx, known, [row["typed"] for row in said if not row["begins"] and len(row["typed"]) > 3])
-    found = []
+    words = []
     for row in said:
         # The stem of a whole word is no beginning: that of "comida" is "com", with which "community" begins as well.
         stems = [row["as_whole"] if row["whole"] or len(row["typed"]) < 3 else row["as_beginning"], *alike.get(row["typed"], ())]
         lexemes = [Lexeme(text.replace("''", "'"), bool(begins)) for stem in stems for text, begins in _LEXEME.findall(stem)]
         if lexemes:
-            found.append(Word(tuple(dict.fromkeys(lexemes)), must=row["typed"] not in _FOR_WHOM))
-    return found if any(word.must for word in found) else [replace(word, must=True) for word in found]
+            words.append(Word(tuple(dict.fromkeys(lexemes)), must=row["typed"] not in _FOR_WHOM))
+    return words if any(word.must for word in words) else [replace(word, must=True) for word in words]
 
 
 def _alike(tx: Transaction, known: str, typed: Sequence[str]) -> dict[str, list[str]]:

@@ -3,7 +3,7 @@
 Each row goes through what a call would: the domain's own register and change. Organisations are not made: a member comes about by two people.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -77,10 +77,9 @@ def import_directory(
     return Report(parsed.lines, written, parsed.ignored_columns)
 
 
-def _assigned(tx: Transaction, drafts: Iterable[ServiceDraft], owner: Organization | None) -> list[tuple[Organization, ServiceDraft]]:
+def _assigned(tx: Transaction, drafts: Sequence[ServiceDraft], owner: Organization | None) -> list[tuple[Organization, ServiceDraft]]:
     """Each with its member. A file of one organisation may call it as it likes; of several, each is one that is known here."""
-    found = list(drafts)
-    wanted = {(draft.organization_id, draft.organization_name) for draft in found if draft.organization_id or draft.organization_name}
+    wanted = {(draft.organization_id, draft.organization_name) for draft in drafts if draft.organization_id or draft.organization_name}
     if owner is not None:
         alone = len(wanted) <= 1
         members = {owner.id: owner}
@@ -93,7 +92,7 @@ def _assigned(tx: Transaction, drafts: Iterable[ServiceDraft], owner: Organizati
     for member in members.values():
         by_name.setdefault(fold(member.entry.name), []).append(member)
     assigned = []
-    for draft in found:
+    for draft in drafts:
         same = by_name.get(fold(draft.organization_name), []) if draft.organization_name else []
         member_or_none = members.get(draft.organization_id) or (same[0] if len(same) == 1 else None)
         if member_or_none is None and owner is not None and (alone or not (draft.organization_id or draft.organization_name)):
@@ -112,16 +111,16 @@ def _work(tx: Transaction, caller: Caller, now: datetime, drafts: list[tuple[Org
     called = _names(drafts)
     known, named = imported_ids.fetch(tx, list(members), list(sources)), imported_ids.named(tx, members)
     ids = {*known.values(), *(id for id in sources if is_id(id)), *(id for (_, _, source), id in named.items() if source in called)}
-    found = {each.id: each for each in services.fetch_many(tx, sorted(ids), hold=True)}
+    existing = {each.id: each for each in services.fetch_many(tx, sorted(ids), hold=True)}
     return _Work(
         now=now,
         worker_id=worker_of(caller),
         members=members,
         known=known,
         named=named,
-        services=found,
+        services=existing,
         places={each.id: each for each in locations.fetch_many(tx, sorted(ids))},
-        at=locations.of_services(tx, list(found)),
+        at=locations.of_services(tx, list(existing)),
     )
 
 
@@ -225,9 +224,9 @@ def _known(work: _Work, key: Key, name: str, department: str, among: Mapping[str
     """What a row means that is here already: by what it was called when it came, by our own id, or by its name."""
     named = (key[0], key[1], key_of(name, department))
     for id in (work.known.get(key, ""), key[2], work.named.get(named, "")):
-        found = among.get(id)
-        if found is not None and found.organization_id == key[0] and (id == work.known.get(key) or id not in work.taken):
-            return found
+        candidate = among.get(id)
+        if candidate is not None and candidate.organization_id == key[0] and (id == work.known.get(key) or id not in work.taken):
+            return candidate
     return None
 
 

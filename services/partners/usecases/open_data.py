@@ -36,10 +36,10 @@ def list_public_service_at_locations(tx: Transaction, wanted: PublicWanted) -> t
 
 def get_public_service(tx: Transaction, id: str) -> Open:
     """One public service."""
-    found = open_data.one(tx, id) if is_id(id) else None
-    if found is None:
+    service = open_data.one(tx, id) if is_id(id) else None
+    if service is None:
         raise NotFound
-    return found
+    return service
 
 
 def list_public_organizations(tx: Transaction, wanted: PublicWanted) -> tuple[list[Organization], int]:

@@ -46,10 +46,10 @@ def send_links(tx: Transaction, keyring: Keyring, mail: Keyring, now: datetime) 
     for email, create_time in sorted(
         requests, key=lambda each: same_email(each[0])
     ):  # held in one order, so that two processes don't wait for each other
-        found = workers.by_email(tx, email, hold=True) if "\x00" not in email and now - create_time < LINK_LIFE else None
-        if found is None or not _may_reset(tx, found[0]):
+        account = workers.by_email(tx, email, hold=True) if "\x00" not in email and now - create_time < LINK_LIFE else None
+        if account is None or not _may_reset(tx, account[0]):
             continue
-        worker = found[0]
+        worker = account[0]
         end_link(tx, worker.id, now)
         reset, token = PasswordReset.ask(new_id(), worker, now), secrets.token_urlsafe(32)
         password_resets.add(tx, reset, mark_of(token), _sealed(mail, reset, worker, token))
@@ -77,12 +77,12 @@ def reset_password(tx: Transaction, mail: Keyring, now: datetime, token: str, pa
     it is good for nothing."""
     mark = mark_of(token)
     unlocked_reset = password_resets.by_token(tx, mark)
-    found = workers.with_hash(tx, unlocked_reset.worker_id) if unlocked_reset else None
+    account = workers.with_hash(tx, unlocked_reset.worker_id) if unlocked_reset else None
     reset = password_resets.by_token(tx, mark)  # again, now that nobody else can use or end it
-    organization = organizations.fetch(tx, found[0].organization_id) if found else None
-    if found is None or organization is None or reset is None or not reset.is_open(now) or not _may_reset(tx, found[0]):
+    organization = organizations.fetch(tx, account[0].organization_id) if account else None
+    if account is None or organization is None or reset is None or not reset.is_open(now) or not _may_reset(tx, account[0]):
         raise Unauthenticated("reset_not_valid")
-    worker = found[0]
+    worker = account[0]
     check_new(password, (worker.entry.name, worker.entry.email, organization.entry.name))
     workers.set_password(tx, worker.id, hashed(password))
     second_factors.drop_challenges(

@@ -42,10 +42,10 @@ def check_new(password: str, about: Iterable[str], path: str = "password") -> No
 
 def own(tx: Transaction, caller: Caller) -> tuple[Worker, str]:
     """Whoever asks, held, and the hash of her password."""
-    found = workers.with_hash(tx, caller.id)
-    if found is None:
+    account = workers.with_hash(tx, caller.id)
+    if account is None:
         raise Unauthenticated("token_invalid")
-    return found
+    return account
 
 
 def prove(guesses: Guesses, worker: Worker, password_hash: str, password: str, now: datetime, origin: Origin) -> None:

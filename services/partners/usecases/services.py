@@ -72,9 +72,9 @@ def get_service(tx: Transaction, caller: Caller, id: str) -> Service:
     return service
 
 
-def open_now(tx: Transaction, found: Sequence[Service], now: datetime) -> dict[str, bool]:
+def open_now(tx: Transaction, shown: Sequence[Service], now: datetime) -> dict[str, bool]:
     """Of these those that say when they receive people, and whether they do now."""
-    return open_hours.open_now(tx, [service.id for service in found], now)
+    return open_hours.open_now(tx, [service.id for service in shown], now)
 
 
 def batch_get(
@@ -149,7 +149,7 @@ def list_truth(
     return promises.listed(tx, owner, size, after, unconfirmed_since=now - ASSURED if doubtful else None)
 
 
-def take_places(tx: Transaction, referral_id: str, id: str, organization_id: str, places: int, at: datetime, *, asked_by: str = "") -> None:
+def take_places(tx: Transaction, referral_id: str, id: str, organization_id: str, people: int, at: datetime, *, asked_by: str = "") -> None:
     """Its own organisation accepted somebody, or takes her on again: so many fewer are free."""
     service = services.fetch(tx, id, hold=True)
     if service is None or service.organization_id != organization_id:
@@ -158,9 +158,9 @@ def take_places(tx: Transaction, referral_id: str, id: str, organization_id: str
     before = taken.held(tx, referral_id)
     if before and (before["leave_time"] is None or at <= before["leave_time"]):
         return
-    places = before["places"] if before else max(1, places)
-    taken.take(tx, referral_id, id, places, at)
-    if service.move_room(-places, at):
+    people = before["places"] if before else max(1, people)
+    taken.take(tx, referral_id, id, people, at)
+    if service.move_room(-people, at):
         services.keep_capacity(tx, service)
 
 

@@ -144,8 +144,8 @@ class SignInProviders:
         if bound is not None:
             worker = workers.fetch(tx, bound)
         else:
-            found = workers.by_email(tx, email, hold=True) if email else None
-            worker = found[0] if found else None
+            account = workers.by_email(tx, email, hold=True) if email else None
+            worker = account[0] if account else None
         if worker is None or worker.organization_id != organization_id or worker.status is not WorkerStatus.ACTIVE:
             return None
         sign_in_providers.bind(tx, organization_id, issuer, subject_hash, worker.id)

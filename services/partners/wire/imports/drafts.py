@@ -78,10 +78,10 @@ class Reading:
 
     @cached_property
     def _departments(self) -> Mapping[str, list[str]]:
-        found: dict[str, list[str]] = {}
+        codes: dict[str, list[str]] = {}
         for area in self.areas.areas.values():
-            found.setdefault(fold(area.name), []).append(area.code)
-        return found
+            codes.setdefault(fold(area.name), []).append(area.code)
+        return codes
 
     def service(
         self, line: Line, texts: Mapping[str, str], more: Callable[[pb.Service], None] | None = None
@@ -150,23 +150,23 @@ class Reading:
         if re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,3}(\.[a-z0-9-]+)?)?", text):
             return text
         name = re.sub(r"^(departamento|depto\.?|provincia|municipio) (de |del )?", "", fold(text))
-        found = [code for code in self._departments.get(name, []) if ("." in code) == town]
-        found = [code for code in found if code.startswith(country)] if country else found
-        if not found:
+        codes = [code for code in self._departments.get(name, []) if ("." in code) == town]
+        codes = [code for code in codes if code.startswith(country)] if country else codes
+        if not codes:
             raise Wrong("unknown_code")
-        if len(found) > 1:
+        if len(codes) > 1:
             raise Wrong("ambiguous")
-        return found[0]
+        return codes[0]
 
     def needs(self, text: str) -> list[str]:
         """The codes of needs by code or name. Raises Wrong."""
-        whole = self._needs.get(fold(text))
-        if whole:  # a name may have a comma
-            return [whole]
-        found = [self._needs.get(fold(part)) for part in _SEPARATED.split(text) if part.strip()]
-        if None in found:
+        need = self._needs.get(fold(text))
+        if need:  # a name may have a comma
+            return [need]
+        codes = [self._needs.get(fold(part)) for part in _SEPARATED.split(text) if part.strip()]
+        if None in codes:
             raise Wrong("unknown_code")
-        return list(dict.fromkeys(code for code in found if code))
+        return list(dict.fromkeys(code for code in codes if code))
 
     def _country(self, line: Line, texts: Mapping[str, str]) -> str:
         text = texts.get("country", "").strip()
@@ -227,10 +227,10 @@ class Reading:
         return [name]
 
     def _schedules(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
-        found = self._memo.get(text)
-        if found is None:
-            found = self._memo[text] = hours.schedules(text)
-        message.schedules.extend(found)
+        schedules = self._memo.get(text)
+        if schedules is None:
+            schedules = self._memo[text] = hours.schedules(text)
+        message.schedules.extend(schedules)
         return [name]
 
     def _age(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
@@ -255,10 +255,10 @@ class Reading:
 
     def _genders(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
         words = numbers(pb.Gender.DESCRIPTOR)
-        found = [_GENDER.get(fold(part)) or words.get(fold(part)) for part in _SEPARATED.split(text) if part.strip()]
-        if None in found:
+        genders = [_GENDER.get(fold(part)) or words.get(fold(part)) for part in _SEPARATED.split(text) if part.strip()]
+        if None in genders:
             raise Wrong("unknown_code")
-        message.eligibility.genders.extend(pb.Gender.ValueType(each) for each in dict.fromkeys(found) if each)
+        message.eligibility.genders.extend(pb.Gender.ValueType(each) for each in dict.fromkeys(genders) if each)
         return [f"eligibility.{name}"]
 
     def _takes(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:

@@ -35,13 +35,10 @@ def schedules(text: str) -> list[pb.Schedule]:
     said = fold(text).strip(" .")
     if _ALWAYS.match(said):
         return [pb.Schedule(freq=pb.FREQUENCY_WEEKLY, opens_at="00:00", closes_at="00:00", holidays=True)]
-    found: list[pb.Schedule] = []
-    for part in re.split(r"[;\n|]", said):
-        if part.strip():
-            found += _part(part)
-    if not found:
+    weekly = [schedule for part in re.split(r"[;\n|]", said) if part.strip() for schedule in _part(part)]
+    if not weekly:
         raise Unclear("malformed")
-    return found
+    return weekly
 
 
 def _part(text: str) -> list[pb.Schedule]:
@@ -58,12 +55,12 @@ def _part(text: str) -> list[pb.Schedule]:
         said = [said[-2], *said[:-2], ""]
     if said[-1]:
         raise Unclear("ambiguous")
-    found, days = [], list[str]()
+    weekly, days = [], list[str]()
     for words, span in zip(said, spans, strict=False):
         days = _days(words) if words or span is spans[0] else days
         opens, closes = _times(span)
-        found.append(pb.Schedule(freq=pb.FREQUENCY_WEEKLY, byday=days, opens_at=opens, closes_at=closes))
-    return found
+        weekly.append(pb.Schedule(freq=pb.FREQUENCY_WEEKLY, byday=days, opens_at=opens, closes_at=closes))
+    return weekly
 
 
 def _bare(text: str) -> str:

@@ -33,12 +33,12 @@ class Node(dict[str, Any]):
 
 def parse(said: Any, reading: Reading) -> Parsed:
     """What JSON says."""
-    found = said.get("contents", said) if isinstance(said, dict) else said
-    found = [found] if isinstance(found, dict) else found
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+    objects = said.get("contents", said) if isinstance(said, dict) else said
+    objects = [objects] if isinstance(objects, dict) else objects
+    if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
         raise Invalid(("content", "malformed"))
     services = [
-        each for one in found for each in ([{**s, "organization": one} for s in _list(one, "services")] if "services" in one else [one])
+        each for one in objects for each in ([{**s, "organization": one} for s in _list(one, "services")] if "services" in one else [one])
     ]
     if len(services) > MOST_ROWS:
         raise Invalid(("content", "too_long"))
@@ -174,24 +174,24 @@ def _place_texts(where: Mapping[str, Any]) -> dict[str, str]:
 
 def _where(node: Mapping[str, Any]) -> str:
     """In which department, if its places agree."""
-    found = {_place_texts(_dict(at, "location"))["department"] for at in _list(node, "service_at_locations")} - {""}
-    return found.pop() if len(found) == 1 else ""
+    departments = {_place_texts(_dict(at, "location"))["department"] for at in _list(node, "service_at_locations")} - {""}
+    return departments.pop() if len(departments) == 1 else ""
 
 
 def _country(node: Mapping[str, Any]) -> str:
-    found = {_place_texts(_dict(at, "location"))["country"] for at in _list(node, "service_at_locations")} - {""}
-    return found.pop() if len(found) == 1 else ""
+    countries = {_place_texts(_dict(at, "location"))["country"] for at in _list(node, "service_at_locations")} - {""}
+    return countries.pop() if len(countries) == 1 else ""
 
 
 def _needs(node: Mapping[str, Any], taxonomy: Taxonomy) -> str:
     ours = {term_id(code): code for code in taxonomy.terms}
-    found = []
+    codes = []
     for attribute in _list(node, "attributes"):
         term = _dict(attribute, "taxonomy_term")
         code = _text(term.get("code")) or ours.get(plain(_text(term.get("id"))), "") or _text(term.get("name")) or _text(term.get("id"))
         if code:
-            found.append(code)
-    return "|".join(dict.fromkeys(found))
+            codes.append(code)
+    return "|".join(dict.fromkeys(codes))
 
 
 def _languages(node: Mapping[str, Any]) -> list[str]:
@@ -199,7 +199,7 @@ def _languages(node: Mapping[str, Any]) -> list[str]:
 
 
 def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
-    found = []
+    messages = []
     for each in _list(node, "schedules"):
         here = each.line if isinstance(each, Node) else line
         message = pb.Schedule(
@@ -225,8 +225,8 @@ def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
             else:
                 here.refuse(name if here is not line else "schedules", "malformed" if text else "required")
         if message.opens_at and message.closes_at:
-            found.append(message)
-    return found
+            messages.append(message)
+    return messages
 
 
 def _days(schedule: Mapping[str, Any]) -> list[str]:

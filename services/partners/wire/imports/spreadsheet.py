@@ -47,9 +47,9 @@ def parse(table: Table, reading: Reading) -> Parsed:
     number, headings = table.rows[0]
     fields: dict[int, str] = {}
     for index, heading in enumerate(headings):
-        found = _FIELD.get(fold(heading).replace("_", " ").strip(" *:?"))
-        if found and found not in fields.values():
-            fields[index] = found
+        field = _FIELD.get(fold(heading).replace("_", " ").strip(" *:?"))
+        if field and field not in fields.values():
+            fields[index] = field
         elif heading.strip():
             parsed.ignored_columns.append(letter(index))
     columns = {field: letter(index) for index, field in fields.items()}

@@ -119,12 +119,12 @@ def sessions(stack: LocalStack) -> list[str]:
     people: dict[str, str] = {}
     for account in stack.demo["accounts"]:
         people.setdefault(account["organization"], account["email"])
-    found = []
+    cookies = []
     for email in list(people.values())[:ORGANIZATIONS] * EACH:
         with requests.Session() as session:
             sign_in(session, stack, email)
-            found.append("; ".join(f"{cookie.name}={cookie.value}" for cookie in session.cookies))
-    return found
+            cookies.append("; ".join(f"{cookie.name}={cookie.value}" for cookie in session.cookies))
+    return cookies
 
 
 class Senders:
@@ -164,14 +164,14 @@ def share(stack: LocalStack, seconds: float, each_second: Callable[[], None] = l
 
 def spent(stack: LocalStack) -> dict[int, float]:
     """Seconds of processor time that each process has taken so far."""
-    found = {}
+    seconds = {}
     for pid in family(int(stack.state["pid"])):
         try:
             words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        found[pid] = (int(words[11]) + int(words[12])) / _TICK
-    return found
+        seconds[pid] = (int(words[11]) + int(words[12])) / _TICK
+    return seconds
 
 
 @contextmanager
@@ -187,8 +187,8 @@ def viewers(stack: LocalStack, cookies: list[str]) -> Iterator[Callable[[], dict
 
     def stop() -> dict[str, Any]:
         said, _ = process.communicate("\n", 30)
-        found: dict[str, Any] = json.loads(re.sub(r"^[^{]*", "", said))
-        return found
+        report: dict[str, Any] = json.loads(re.sub(r"^[^{]*", "", said))
+        return report
 
     try:
         yield stop

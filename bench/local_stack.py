@@ -45,11 +45,11 @@ def by_process(stack: LocalStack) -> dict[str, float]:
 
 def family(pid: int) -> list[int]:
     """A process and all that descend from it."""
-    found = [pid]
-    for one in found:
+    pids = [pid]
+    for one in pids:
         for task in Path(f"/proc/{one}/task").glob("*/children"):
-            found += [int(child) for child in task.read_text().split()]
-    return found
+            pids += [int(child) for child in task.read_text().split()]
+    return pids
 
 
 def memory(pid: int, what: str) -> int:

@@ -57,7 +57,7 @@ def sign_in(session: requests.Session, stack: LocalStack, person: str) -> None:
 
 def crawl(session: requests.Session, gateway: str) -> dict[str, str]:
     """Pages reachable from the first, with their text; at most PAGES."""
-    waiting, found = ["/"], dict[str, str]()
+    waiting, pages = ["/"], dict[str, str]()
 
     def follow(href: str, base: str) -> None:
         url = urlsplit(urljoin(base, href))
@@ -66,17 +66,17 @@ def crawl(session: requests.Session, gateway: str) -> dict[str, str]:
             waiting.append(there)
 
     for path in waiting:
-        if len(found) >= PAGES:
+        if len(pages) >= PAGES:
             break
         answer = session.get(gateway + path, timeout=10, allow_redirects=False)
         if answer.is_redirect:
             follow(answer.headers["location"], answer.url)
         if answer.status_code != 200 or "html" not in answer.headers.get("content-type", ""):
             continue
-        found[path] = answer.text
+        pages[path] = answer.text
         for href in re.findall(r'<a[^>]* href="([^"#]+)"', answer.text):
             follow(href.replace("&amp;", "&"), answer.url)
-    return found
+    return pages
 
 
 def weight(session: requests.Session, gateway: str, page: str) -> float:

@@ -50,11 +50,11 @@ def measure(_stack: LocalStack) -> list[Measured]:
 
 
 def _whole_list(cast: Cast, person: str) -> float:
-    began, token, found = time.perf_counter(), "", 0
+    began, token, count = time.perf_counter(), "", 0
     while True:
         answer = cast.sender.people.ListReadings(people_pb2.ListReadingsRequest(person_id=person, page_size=200, page_token=token))
-        found, token = found + len(answer.readings), answer.next_page_token
+        count, token = count + len(answer.readings), answer.next_page_token
         if not token:
             break
-    assert found == HERS, f"{found} of {HERS} readings"
+    assert count == HERS, f"{count} of {HERS} readings"
     return (time.perf_counter() - began) * 1000

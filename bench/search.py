@@ -71,15 +71,15 @@ def measure(stack: LocalStack) -> list[Measured]:
     count = fill(stack)
     asking = stack.client("Puentes").directory
     searches = [
-        pb.SearchServicesRequest(words=words, department=place, need_code=need)
-        for words, place, need in itertools.product(("", *WORDS), ("", *DEPARTMENTS), ("", *NEEDS[:1]))
+        pb.SearchServicesRequest(words=words, department=department, need_code=need)
+        for words, department, need in itertools.product(("", *WORDS), ("", *DEPARTMENTS), ("", *NEEDS[:1]))
     ]
     matches = [
-        pb.MatchServicesRequest(need_code=need, country="NI", department=place, age=age, language="es", gender=pb.GENDER_FEMININE)
-        for need, place, age in itertools.product(NEEDS, DEPARTMENTS, (16, 24, 41))
+        pb.MatchServicesRequest(need_code=need, country="NI", department=department, age=age, language="es", gender=pb.GENDER_FEMININE)
+        for need, department, age in itertools.product(NEEDS, DEPARTMENTS, (16, 24, 41))
     ]
     until(lambda: answered(asking, matches[0]), 120)  # so many new ones at once are no everyday question: read before the clock runs
-    found = [
+    measured = [
         Measured(name, *timed(rpc, asked, count))
         for name, rpc, asked in (
             ("search_100k_ms_p99", asking.SearchServices, searches),
@@ -87,7 +87,10 @@ def measure(stack: LocalStack) -> list[Measured]:
         )
     ]
     per_second = at_once(asking.SearchServices, searches)
-    return [*found, Measured("search_per_s", per_second, f"{CALLERS} callers at once by gRPC, the same questions among {count:,} services")]
+    return [
+        *measured,
+        Measured("search_per_s", per_second, f"{CALLERS} callers at once by gRPC, the same questions among {count:,} services"),
+    ]
 
 
 def answered(asking: Any, question: pb.MatchServicesRequest) -> bool:

@@ -26,10 +26,10 @@ def measure(stack: LocalStack) -> list[Measured]:
         filled = time.perf_counter() - began
         end = audit.head(database)
         began = time.perf_counter()
-        last, found = audit.verify(database, audit.START, end.sequence, {})
+        last, findings = audit.verify(database, audit.START, end.sequence, {})
         seconds = time.perf_counter() - began
     assert last == end, "the trail does not fit"
-    assert not found, "the trail does not fit"
+    assert not findings, "the trail does not fit"
     return [
         Measured(
             "audit_verify_rows_per_s",

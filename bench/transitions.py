@@ -33,9 +33,9 @@ class Lives:
 
     def one(self, _: int = 0) -> None:
         """From draft to closed: nine transitions."""
-        found = self.sent()
+        referral = self.sent()
         for step in STEPS:
-            found = self.timed(getattr(self.cast.who(step).referrals, step.rpc), step.request(**self.to(found)))
+            referral = self.timed(getattr(self.cast.who(step).referrals, step.rpc), step.request(**self.to(referral)))
 
     def sent(self) -> pb.Referral:
         """The first two."""

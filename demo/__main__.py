@@ -25,21 +25,23 @@ SERVICES = ("partners", "referrals", "notifications")
 
 def main() -> None:
     """Members first: what follows is about them."""
-    directory, now, whole = Path(os.environ["ENLACE_KEYS"]), SystemClock().now(), network()
+    directory, now, demo_network = Path(os.environ["ENLACE_KEYS"]), SystemClock().now(), network()
     words = Words(keys.keyring(directory, "partners"))
     with _database("partners") as database:
-        partners.fill(database, whole, words, now)
+        partners.fill(database, demo_network, words, now)
     with _database("notifications") as database, database.transaction(SYSTEM) as tx:
         keyring = keys.keyring(directory, "notifications")
         if not desks.fetch(tx, keyring, id_of("organization", "coalicion")).email:
-            for member in whole.members.values():
+            for member in demo_network.members.values():
                 desk = Desk(member.id, "en" if member.country == "US" else "es", member.desk)
                 check(desk)
                 desks.keep(tx, keyring, desk, now)
     with _database("referrals") as database:
-        referrals.fill(database, directory, whole, words, now)
-        _wait_until_heard(database, [offer.id for offer in whole.offers.values()], [member.id for member in whole.members.values()])
-    _write(Path(os.environ["ENLACE_DEMO_FILE"]), whole, words)
+        referrals.fill(database, directory, demo_network, words, now)
+        _wait_until_heard(
+            database, [offer.id for offer in demo_network.offers.values()], [member.id for member in demo_network.members.values()]
+        )
+    _write(Path(os.environ["ENLACE_DEMO_FILE"]), demo_network, words)
 
 
 def _wait_until_heard(database: Database, services: list[str], members: list[str], patience: float = 15) -> None:
@@ -56,7 +58,7 @@ def _wait_until_heard(database: Database, services: list[str], members: list[str
         time.sleep(0.1)
 
 
-def _write(file: Path, whole: Network, words: Words) -> None:
+def _write(file: Path, demo_network: Network, words: Words) -> None:
     """How to join: for its owner's eyes alone, and there whole or not at all."""
     content = {
         "gateway": os.environ.get("ENLACE_PUBLIC_URL") or f"http://{os.environ['ENLACE_HTTP_LISTEN']}",
@@ -66,13 +68,13 @@ def _write(file: Path, whole: Network, words: Words) -> None:
                 "email": worker.email,
                 "password": words.password(worker.email),
                 "role": worker.roles[-1],
-                "organization": whole.members[worker.organization].name,
+                "organization": demo_network.members[worker.organization].name,
             }
-            for worker in whole.workers
+            for worker in demo_network.workers
         ],
         "api_keys": [
-            {"key": partners.api_key(key, words), "organization": whole.members[key.organization].name, "scopes": list(key.scopes)}
-            for key in whole.keys
+            {"key": partners.api_key(key, words), "organization": demo_network.members[key.organization].name, "scopes": list(key.scopes)}
+            for key in demo_network.keys
         ],
         # A caller's reference and PIN, to try the public page with.
         "references": [

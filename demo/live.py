@@ -251,7 +251,7 @@ class Heard(NamedTuple):
 
 def contacts(network: Network, now: datetime) -> list[Heard]:
     """What the lines heard in the last two days, oldest first."""
-    found: list[Heard] = []
+    heard: list[Heard] = []
 
     def hear(
         word: str,
@@ -283,7 +283,7 @@ def contacts(network: Network, now: datetime) -> list[Heard]:
             person_id=id_of("person", word) if word in PEOPLE else "",
         )
         contact.check()
-        found.append(Heard(contact, note))
+        heard.append(Heard(contact, note))
 
     here = "llama-y-vive-ni"
     hear("leaflet", here, _hours(46), ("poster", "information", "professional", "advised"), "NI-LE", "INF.RGT")
@@ -312,7 +312,7 @@ def contacts(network: Network, now: datetime) -> list[Heard]:
     note = "Está con su hija en un lugar público; llama de un teléfono prestado."
     hear("tonight", here, _minutes(14), ("radio", "crisis", "person", "referred"), "NI-CI", "HOU.EMG", triage, note)
     hear("unfinished", here, _minutes(3), ("", "crisis", "family", "open"), triage=Triage(danger_now="did_not_say"))
-    return found
+    return heard
 
 
 def _minutes(number: float) -> timedelta:

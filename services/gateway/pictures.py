@@ -15,7 +15,7 @@ from services.gateway import i18n, vocabulary, words
 SHADES = 5
 COLUMNS = 5  # as many departments as a phone's width holds beside the names of the needs
 STACKED = 6  # dots above one another; what is more is a number
-STEPS = 48  # places on a strip
+STEPS = 48  # slots on a strip
 
 
 def shade(count: int, most: int) -> int:
@@ -81,20 +81,20 @@ class Heat:
 
 def heat(needs: Iterable[UnansweredNeed]) -> Heat:
     """The table of shades, what there is most of first."""
-    cells, places, groups = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
+    cells, departments, groups = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
     for need in needs:
         cells[need.need_group_code, need.department] += need.count
-        places[need.department] += need.count
+        departments[need.department] += need.count
         groups[need.need_group_code] += need.count
-    ranked = sorted(places, key=lambda place: (-places[place], place))
+    ranked = sorted(departments, key=lambda code: (-departments[code], code))
     shown = ranked if len(ranked) <= COLUMNS + 1 else ranked[:COLUMNS]
     numbers = {
-        group: [cells[group, place] for place in shown] + [sum(cells[group, place] for place in ranked[len(shown) :])] * (shown != ranked)
+        group: [cells[group, code] for code in shown] + [sum(cells[group, code] for code in ranked[len(shown) :])] * (shown != ranked)
         for group in sorted(groups, key=lambda group: (-groups[group], group))
     }
     most = max((count for row in numbers.values() for count in row), default=0)
     rows = [(group, [(count, shade(count, most)) for count in row]) for group, row in numbers.items()]
-    return Heat(shown, shown != ranked, rows, [(place, places[place]) for place in ranked], sum(places.values()))
+    return Heat(shown, shown != ranked, rows, [(code, departments[code]) for code in ranked], sum(departments.values()))
 
 
 @dataclass(frozen=True)
@@ -119,20 +119,20 @@ class Strip:
 
 def strip(referrals: Iterable[Referral], now: datetime, span: timedelta) -> Strip:
     """The deadlines within `span` from now on; the most urgent are lowest."""
-    places: dict[int, list[str]] = {}
+    slots: dict[int, list[str]] = {}
     for referral in referrals:
         due = i18n.moment(referral.next_due_time)
         if due is not None and now <= due < now + span:
-            places.setdefault(int((due - now) / span * STEPS), []).append(words.code("urgency", referral.urgency))
+            slots.setdefault(int((due - now) / span * STEPS), []).append(words.code("urgency", referral.urgency))
     rank = {code: at for at, code in enumerate(vocabulary.TABLES["urgency"])}
     dots = []
-    for place, urgencies in places.items():
-        at = round((place + 0.5) / STEPS * 100, 2)
+    for slot, urgencies in slots.items():
+        at = round((slot + 0.5) / STEPS * 100, 2)
         urgencies.sort(key=lambda urgency: rank[urgency])
         dots += [Dot(at, row, urgency) for row, urgency in enumerate(urgencies[:STACKED])]
         if len(urgencies) > STACKED:
             dots.append(Dot(at, STACKED, "", len(urgencies) - STACKED))
-    counted = Counter(urgency for urgencies in places.values() for urgency in urgencies)
+    counted = Counter(urgency for urgencies in slots.values() for urgency in urgencies)
     return Strip(
         dots,
         [(quarter * 25.0, i18n.time_of_day(now + span * quarter / 4)) for quarter in range(1, 5)],
@@ -157,7 +157,7 @@ class Bar:
 
 
 NORTH_TO_SOUTH = "US MX BZ GT HN SV NI CR PA CO EC PE".split()
-ROW = 40  # from one place to the next
+ROW = 40  # from one country to the next
 MIDDLE, ASIDE = 160, 58  # where the names stand, and how much room they have to either side
 
 
@@ -172,30 +172,30 @@ class Arc:
 
 @dataclass(frozen=True)
 class Arcs:
-    """Where from, where to: places from north to south below one another, lines to the south on the right and to the north on the left."""
+    """Where from, where to: countries from north to south below one another, lines to the south on the right and to the north on the left."""
 
     width: int
     height: int
-    places: list[tuple[str, int]]
+    countries: list[tuple[str, int]]
     arcs: list[Arc]
 
 
 def arcs(routes: Iterable[tuple[str, str, int]]) -> Arcs:
     """Draws routes: origin, destination, how many."""
     listed = list(routes)
-    found = {place for origin, destination, _ in listed for place in (origin, destination)}
-    ranked = sorted(found, key=lambda place: (NORTH_TO_SOUTH.index(place) if place in NORTH_TO_SOUTH else len(NORTH_TO_SOUTH), place))
-    heights = {place: ROW // 2 + ROW * at for at, place in enumerate(ranked)}
+    countries = {code for origin, destination, _ in listed for code in (origin, destination)}
+    ranked = sorted(countries, key=lambda code: (NORTH_TO_SOUTH.index(code) if code in NORTH_TO_SOUTH else len(NORTH_TO_SOUTH), code))
+    heights = {code: ROW // 2 + ROW * at for at, code in enumerate(ranked)}
     most = max((count for *_, count in listed), default=1)
     drawn = [_arc(heights[origin], heights[destination], 2 + 8 * count / most) for origin, destination, count in listed]
     return Arcs(MIDDLE * 2, ROW * len(ranked), list(heights.items()), drawn)
 
 
 def _arc(start: int, end: int, width: float) -> Arc:
-    """Half an ellipse; within one place a loop."""
+    """Half an ellipse; within one country a loop."""
     side = 1 if end >= start else -1  # to the right of the names, or to the left
     x, half = MIDDLE + side * ASIDE, round(3 + width / 2, 1)
-    # It leaves and comes in on the side of the other place, so that a name through which others go on has both apart.
+    # It leaves and comes in on the side of the other country, so that a name through which others go on has both apart.
     apart = 7 if end > start else -7 if end < start else -9
     begin, stop = start + apart, end - apart
     reach = min(MIDDLE - ASIDE - 18, 18 + abs(stop - begin) // 3)
@@ -233,8 +233,8 @@ def day(counted: Iterable[DeliveryHour], now: datetime) -> Day:
     first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
     by_start = {hour.start_time.seconds: hour for hour in counted}
     starts = [first + timedelta(hours=number) for number in range(HOURS)]
-    found = [by_start.get(int(start.timestamp()), DeliveryHour()) for start in starts]
-    most = max(max(hour.delivered, hour.failed) for hour in found)
+    hours = [by_start.get(int(start.timestamp()), DeliveryHour()) for start in starts]
+    most = max(max(hour.delivered, hour.failed) for hour in hours)
 
     def length(count: int) -> int:
         return max(3, round(BAR * count / most)) if count else 0
@@ -248,6 +248,6 @@ def day(counted: Iterable[DeliveryHour], now: datetime) -> Day:
             length(hour.delivered),
             length(hour.failed),
         )
-        for number, (start, hour) in enumerate(zip(starts, found, strict=True))
+        for number, (start, hour) in enumerate(zip(starts, hours, strict=True))
     ]
-    return Day(bars, sum(hour.delivered for hour in found), sum(hour.failed for hour in found))
+    return Day(bars, sum(hour.delivered for hour in hours), sum(hour.failed for hour in hours))

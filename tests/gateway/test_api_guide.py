@@ -135,8 +135,8 @@ def test_a_row_says_kind_limits_words_and_what_it_is() -> None:
     send, person, patch, token = TAKES["send_referral"], TAKES["create_person"], TAKES["update_referral"], TAKES["issue_token"]
     assert "life_at_risk" in send["override_reason_code"].words
     assert send["note"].limits == "at most 4,000 characters"
-    assert (send["If-Match"].place, send["If-Match"].required, send["Idempotency-Key"].required) == ("header", True, False)
-    assert (send["referral_id"].place, send["referral_id"].required) == ("path", True)
+    assert (send["If-Match"].location, send["If-Match"].required, send["Idempotency-Key"].required) == ("header", True, False)
+    assert (send["referral_id"].location, send["referral_id"].required) == ("path", True)
     assert "identity.given_name" in person
     assert patch["urgency"].kind == "word, or null to clear it"
     assert {row.one_of for row in token.values()} == {"credential", ""}

@@ -188,8 +188,8 @@ def test_a_demo_network_says_of_every_page_and_file_that_it_is_made_up(anybody: 
 
 def test_arcs_go_south_on_the_right_and_north_on_the_left_and_are_as_broad_as_there_are_many() -> None:
     drawn = pictures.arcs([("NI", "SV", 40), ("NI", "CR", 20), ("NI", "NI", 10), ("ES", "NI", 10)])
-    assert [place for place, _ in drawn.places] == ["SV", "NI", "CR", "ES"]
+    assert [code for code, _ in drawn.countries] == ["SV", "NI", "CR", "ES"]
     starts = [float(arc.path[1:].split()[0]) for arc in drawn.arcs]
     assert [start > pictures.MIDDLE for start in starts] == [False, True, True, False]
     assert [arc.width for arc in drawn.arcs] == [10.0, 6.0, 4.0, 4.0]
-    assert pictures.arcs([]).places == []
+    assert pictures.arcs([]).countries == []

@@ -125,7 +125,7 @@ class Binding:
         masked = "update_mask" in self.rpc.input_type.fields_by_name
         values = completed(given, lambda: self._now(variables)) if masked and self.verb == "patch" else given
         for name, value in values.items():
-            message, field = next(_places(request, target, name))
+            message, field = next(_destinations(request, target, name))
             from_json({field: value}, message)
         for argument, path in self.variables.items():
             *outer, field = path.split(".")
@@ -183,7 +183,7 @@ def _argument(collection: str, variable: str) -> str:
     return field if field != "id" else f"{_SINGULAR.get(collection, collection.removesuffix('s')).replace('-', '_')}_id"
 
 
-def _places(request: Message, target: Message, name: str) -> Iterator[tuple[Message, str]]:
+def _destinations(request: Message, target: Message, name: str) -> Iterator[tuple[Message, str]]:
     """Where a value goes: into the body's message, the request, or its filter, under its name there."""
     named = [name, _NAMES.get(name, name)]
     inner = [getattr(request, "filter")] if "filter" in request.DESCRIPTOR.fields_by_name else []  # noqa: B009  # mypy knows no message's fields

@@ -23,7 +23,7 @@ th, td { text-align: start; vertical-align: top; padding: .3rem .6rem; border-bo
 @media (max-width: 40rem) {
   .fields thead { display: none } .fields tr { display: block; border-bottom: 1px solid #d5dde0; padding: .4rem 0 }
   .fields td, .fields td.about { display: block; width: auto; border: 0; padding: 0 }
-  .fields td.place, .fields td.kind { display: inline } .fields td.place::after { content: ", " }
+  .fields td.location, .fields td.kind { display: inline } .fields td.location::after { content: ", " }
 }
 code { font-family: ui-monospace, monospace; font-size: .9em; overflow-wrap: anywhere }
 pre { background: #f3f6f7; padding: .6rem; white-space: pre }

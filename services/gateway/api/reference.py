@@ -17,7 +17,7 @@ class Row:
     """One field or parameter. Of those with the same word in `one_of` one is sent."""
 
     name: str
-    place: str  # path, query, header or body
+    location: str  # path, query, header or body
     kind: str
     required: bool
     limits: str
@@ -67,13 +67,13 @@ def _fields(document: Mapping[str, Any], schema: Schema, within: str, depth: int
             yield from _fields(document, inner["items"] if is_list else inner, f"{within}{name}{'[]' if is_list else ''}.", depth - 1)
 
 
-def _row(document: Mapping[str, Any], name: str, place: str, said: Schema, required: bool) -> Row:
+def _row(document: Mapping[str, Any], name: str, location: str, said: Schema, required: bool) -> Row:
     schema = _resolved(document, said)
     item = _resolved(document, schema["items"]) if "items" in schema else schema
     kind = _kind(item)
     return Row(
         name,
-        place,
+        location,
         f"list: {kind}" if item is not schema else kind,
         required,
         ", ".join(_limits(schema, item)),

@@ -117,10 +117,10 @@ def organizations() -> Response:
 @blueprint.get("/organizations/<identifier>")
 def organization(identifier: str) -> Response:
     """One organisation."""
-    found = clients().open_data.ListPublicOrganizations(o.ListPublicOrganizationsRequest(organization_id=_id(identifier))).organizations
-    if not found:
+    answer = clients().open_data.ListPublicOrganizations(o.ListPublicOrganizationsRequest(organization_id=_id(identifier)))
+    if not answer.organizations:
         raise NotFound
-    return _answer(objects.organization(found[0], full=True))
+    return _answer(objects.organization(answer.organizations[0], full=True))
 
 
 @blueprint.route("/service_at_locations", methods=["GET", "POST"])
@@ -139,10 +139,10 @@ def service_at_locations() -> Response:
 def service_at_location(identifier: str) -> Response:
     """One service at a place."""
     asked = o.ListPublicServiceAtLocationsRequest(id=_id(identifier))
-    found = clients().open_data.ListPublicServiceAtLocations(asked).services
-    if not found:
+    answer = clients().open_data.ListPublicServiceAtLocations(asked)
+    if not answer.services:
         raise NotFound
-    return _answer(objects.service_at_location(found[0], _terms(), full=True))
+    return _answer(objects.service_at_location(answer.services[0], _terms(), full=True))
 
 
 @blueprint.route("/taxonomies", methods=["GET", "POST"])
@@ -164,12 +164,12 @@ def taxonomy_terms() -> Response:
     """A page of codes."""
     given = _given(_PAGED | {"taxonomy_id", "top_only", "parent_id"})
     parent = given.get("parent_id", "").lower()
-    found = [objects.term(each) for each in _terms().values()]
+    terms = [objects.term(each) for each in _terms().values()]
     if given.get("taxonomy_id", objects.TAXONOMY_ID).lower() != objects.TAXONOMY_ID:
-        found = []
+        terms = []
     if _flag(given, "top_only"):
-        found = [each for each in found if "parent_id" not in each]
-    return _sliced([each for each in found if not parent or each.get("parent_id") == parent], given)
+        terms = [each for each in terms if "parent_id" not in each]
+    return _sliced([each for each in terms if not parent or each.get("parent_id") == parent], given)
 
 
 @blueprint.get("/taxonomy_terms/<identifier>")
@@ -271,11 +271,11 @@ def _answer(body: dict[str, Any]) -> Response:
     return Response(json.dumps(body), content_type="application/json")
 
 
-def _sliced(found: list[dict[str, Any]], given: Given) -> Response:
+def _sliced(entries: list[dict[str, Any]], given: Given) -> Response:
     number, size = _paging(given)
     words = given.get("search", "").casefold()
-    found = [each for each in found if words in f"{each['name']} {each['description']}".casefold()]
-    return _page(found[(number - 1) * size : number * size], len(found), given)
+    entries = [each for each in entries if words in f"{each['name']} {each['description']}".casefold()]
+    return _page(entries[(number - 1) * size : number * size], len(entries), given)
 
 
 def _page(contents: list[dict[str, Any]], total: int, given: Given) -> Response:

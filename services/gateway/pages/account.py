@@ -29,10 +29,10 @@ def page(
     passkey: pb.BeginPasskeyResponse | None = None,
 ) -> str:
     """The same, with what was wrong in a `part`; `begun`, `codes` and `passkey` only right after they were made."""
-    found = clients().accounts.ListSessions(pb.ListSessionsRequest(session_secret=session.me().secret)).sessions
+    sessions = clients().accounts.ListSessions(pb.ListSessionsRequest(session_secret=session.me().secret)).sessions
     factor = clients().accounts.GetSecondFactor(pb.GetSecondFactorRequest())
     shown = {"begun": begun, "codes": list(codes), "passkey": passkey, "names_of": lambda keys: [(key.id, key.label) for key in keys]}
-    return render_template("account.html", sessions=found, factor=factor, errors=errors, part=part, **shown)
+    return render_template("account.html", sessions=sessions, factor=factor, errors=errors, part=part, **shown)
 
 
 @pages.post("/account/password", access.EVERYONE, again=page, then="account.show", done="password_changed")

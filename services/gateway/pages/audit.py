@@ -25,7 +25,7 @@ def show() -> str:
 def render(errors: dict[str, str], identifier: str = "", verdict: a.VerifyTrailResponse | None = None) -> str:
     """The page; with `errors` of the review of one, or the verdict that was asked for."""
     everything = request.args.get("all", "") == "1"
-    found = clients().audit.ListAnomalies(
+    answer = clients().audit.ListAnomalies(
         a.ListAnomaliesRequest(waiting=not everything, page_size=50, page_token=request.args.get("page", ""))
     )
     asked = em.ListEmergenciesRequest(waiting=not everything, page_size=50)
@@ -33,10 +33,10 @@ def render(errors: dict[str, str], identifier: str = "", verdict: a.VerifyTrailR
     return render_template(
         "audit.html",
         emergencies=urgent,
-        anomalies=found.anomalies,
-        next_page=found.next_page_token,
+        anomalies=answer.anomalies,
+        next_page=answer.next_page_token,
         everything=everything,
-        names=names.names({one.organization_id for one in found.anomalies} | {one.organization_id for one in urgent}),
+        names=names.names({one.organization_id for one in answer.anomalies} | {one.organization_id for one in urgent}),
         verdict=verdict,
         errors=errors,
         identifier=identifier,

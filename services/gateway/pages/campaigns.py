@@ -32,8 +32,8 @@ def public_page(country: str, placement: pb.Placement | None) -> str:
 @pages.get("/l/<code>", access.ANYBODY)
 def placed(code: str) -> str:
     """Where the QR symbol of a poster leads: the page of its country, with its code."""
-    found = clients().campaigns.GetPlacement(pb.GetPlacementRequest(code=code))
-    return public_page(found.country, found if found.active else None)
+    placement = clients().campaigns.GetPlacement(pb.GetPlacementRequest(code=code))
+    return public_page(placement.country, placement if placement.active else None)
 
 
 @pages.get("/lines/<country>/poster-<paper>.<form>", access.ANYBODY)
@@ -92,20 +92,20 @@ def end(identifier: str) -> None:
 
 def line_of(country: str, lines: list[Hotline]) -> Hotline:
     """The line of a country among these; there is no page for a country without one."""
-    found = next((line for line in lines if line.country == country), None)
-    if found is None:
+    line = next((each for each in lines if each.country == country), None)
+    if line is None:
         abort(404)
-    return found
+    return line
 
 
 def placement_of(country: str) -> pb.Placement | None:
     """The code that the address names, while its campaign lasts and if it is one of this country; else the page is the same without it."""
     code = request.args.get("code", "")
     try:
-        found = clients().campaigns.GetPlacement(pb.GetPlacementRequest(code=code)) if code else None
+        placement = clients().campaigns.GetPlacement(pb.GetPlacementRequest(code=code)) if code else None
     except (NotFound, Invalid):
         return None
-    return found if found and found.active and found.country == country else None
+    return placement if placement and placement.active and placement.country == country else None
 
 
 def on_the_poster(line: Hotline, placement: pb.Placement | None) -> poster.Words:

@@ -31,10 +31,10 @@ def own_services() -> list[d.Service]:
 @pages.get("/directory", access.EVERYONE, navigation=N_("Directorio"), section="network")
 def search() -> str:
     """The form, needs to begin with, and one's own services with their room."""
-    return found(d.SearchServicesRequest(), None)
+    return render(d.SearchServicesRequest(), None)
 
 
-def found(question: d.SearchServicesRequest, answer: d.SearchServicesResponse | None, errors: dict[str, str] | None = None) -> str:
+def render(question: d.SearchServicesRequest, answer: d.SearchServicesResponse | None, errors: dict[str, str] | None = None) -> str:
     """The page with what was asked and found; None: nothing was asked, or it could not be."""
     asked = answer is not None or errors
     counts = {each.department: each.count for each in answer.departments} if answer else {}
@@ -92,9 +92,9 @@ def results() -> str | tuple[str, int]:
     tap(question, forms.text("chip"))
     question.count_country = country_to_count(question)
     try:
-        return found(question, clients().directory.SearchServices(question))
+        return render(question, clients().directory.SearchServices(question))
     except forms.SHOWN_IN_PLACE as refusal:
-        return found(question, None, forms.problems(refusal)), 422
+        return render(question, None, forms.problems(refusal)), 422
 
 
 @pages.get("/directory/organizations/<identifier>", access.EVERYONE)

@@ -51,8 +51,8 @@ def received() -> list[e.Enquiry]:
 def asking() -> list[e.Enquiry]:
     """What this desk asks and is open, or was promised and has no referral yet: first where it is its turn."""
     question = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED], page_size=50)
-    found = [one for one in clients().enquiries.ListEnquiries(question).enquiries if one.turn]
-    return sorted(found, key=lambda one: (one.turn != r.TURN_SENDER, not one.due_time.seconds, one.due_time.seconds))
+    enquiries = [one for one in clients().enquiries.ListEnquiries(question).enquiries if one.turn]
+    return sorted(enquiries, key=lambda one: (one.turn != r.TURN_SENDER, not one.due_time.seconds, one.due_time.seconds))
 
 
 def of_contact(identifier: str) -> list[e.Enquiry]:
@@ -108,11 +108,11 @@ def new() -> Answer:
     try:
         everywhere = fitting(asked.content)
         unsafe = request.form.getlist("excluded_areas")
-        found = fitting(asked.content, unsafe) if unsafe else everywhere
-        asked.service_ids.extend(service.id for service in found)
+        services = fitting(asked.content, unsafe) if unsafe else everywhere
+        asked.service_ids.extend(service.id for service in services)
         if forms.flag("sure"):
             return redirect(url_for("enquiries.show", identifier=create(asked).id, done="asked"), 303)
-        preview = clients().enquiries.PreviewEnquiry(asked) if found else e.EnquiryPreview()
+        preview = clients().enquiries.PreviewEnquiry(asked) if services else e.EnquiryPreview()
     except forms.SHOWN_IN_PLACE as refusal:
         return ask(said, forms.problems(refusal))
     return render_template(
@@ -165,8 +165,8 @@ def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> list[d.Ser
     # The words of the two lists are the same, and their numbers.
     support = [d.Accessibility.ValueType(code) for code in content.accessibility_codes]
     judged = matches(content.need_code, person, limit=100, unsafe=unsafe, support=support)
-    found = [match.service for match in judged if match.verdict != d.VERDICT_DOES_NOT_FIT]
-    return [service for service in found if service.organization_id != session.me().organization_id][:MOST]
+    services = [match.service for match in judged if match.verdict != d.VERDICT_DOES_NOT_FIT]
+    return [service for service in services if service.organization_id != session.me().organization_id][:MOST]
 
 
 def create(asked: e.PreviewEnquiryRequest) -> e.Enquiry:

@@ -139,8 +139,8 @@ def _kept(keep: Callable[[], object], form: Callable[..., str], said: Any, befor
 
 def own_organization() -> d.Organization:
     """As the network reads it."""
-    found: d.Organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=session.me().organization_id))
-    return found
+    organization: d.Organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=session.me().organization_id))
+    return organization
 
 
 def overview(organization: d.Organization, errors: dict[str, str], meanwhile: Sequence[dict[str, Any]] = ()) -> str:
@@ -253,19 +253,19 @@ def _readable(field: str, value: str) -> str:
 def _own_service(identifier: str) -> d.Service:
     if identifier == NEW:
         return d.Service(organization_id=session.me().organization_id, active=True)
-    found: d.Service = clients().directory.GetService(d.GetServiceRequest(id=identifier))
-    if found.organization_id != session.me().organization_id:
+    stored: d.Service = clients().directory.GetService(d.GetServiceRequest(id=identifier))
+    if stored.organization_id != session.me().organization_id:
         abort(404)
-    return found
+    return stored
 
 
 def _own_place(identifier: str) -> pb.Location:
     if identifier == NEW:
         return pb.Location(organization_id=session.me().organization_id, department=session.me().department)
-    found: pb.Location = clients().locations.GetLocation(pb.GetLocationRequest(id=identifier))
-    if found.organization_id != session.me().organization_id:
+    location: pb.Location = clients().locations.GetLocation(pb.GetLocationRequest(id=identifier))
+    if location.organization_id != session.me().organization_id:
         abort(404)
-    return found
+    return location
 
 
 def _used(service: d.Service) -> list[str]:

@@ -58,7 +58,7 @@ def table() -> Response:
     asked, told = network()
     notes = {"period": asked.period, "country": asked.country, "need": asked.need_group_code, "counted_until": told.counted_until}
     totals = [("total", "all", _("ayudas recibidas, al menos"), text_of(told.total))]
-    return sheet("enlace", totals, charts(asked, told, whole=True), notes, method(), unit="at_least")
+    return sheet("enlace", totals, charts(asked, told, all_quarters=True), notes, method(), unit="at_least")
 
 
 @pages.get("/figures/pilot", access.EVERYONE)
@@ -126,11 +126,11 @@ def pilot_method() -> str:
     )
 
 
-def charts(asked: r.GetFiguresRequest, told: r.Figures, whole: bool = False) -> list[Chart]:
-    """All that is told of the network; nothing where nothing is told. `whole`: also the quarters for which a page has no room."""
+def charts(asked: r.GetFiguresRequest, told: r.Figures, all_quarters: bool = False) -> list[Chart]:
+    """All that is told of the network; nothing where nothing is told. `all_quarters`: also those for which a page has no room."""
     if told.total < 0:
         return []
-    quarters = list(told.by_quarter)[0 if whole else -COLUMNS :]
+    quarters = list(told.by_quarter)[0 if all_quarters else -COLUMNS :]
     routes = [r.Figure(code=f"{each.exploitation_country}>{each.country}", count=each.count) for each in told.routes]
     drawn = pictures.arcs((each.exploitation_country, each.country, each.count) for each in told.routes)
     made = [

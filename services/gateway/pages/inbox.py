@@ -10,7 +10,7 @@ from services.gateway.i18n import N_
 
 pages = access.Pages("inbox")
 # Where what a message without a referral or an enquiry tells of is seen, by the roles that may go there.
-PLACES = (
+LINKS = (
     {
         "erasure_proposed": (("erasures.listing", access.CARE),),
         "receipt_proposed": (("people.listing", access.SENDERS),),
@@ -38,9 +38,9 @@ def inbox() -> str:
 
 
 @pages.blueprint.app_template_global()
-def place_of(kind: str) -> str:
+def link_of(kind: str) -> str:
     """The page for the reader; empty when there is none."""
-    return next((url_for(endpoint) for endpoint, roles in PLACES.get(kind, ()) if session.me().may(*roles)), "")
+    return next((url_for(endpoint) for endpoint, roles in LINKS.get(kind, ()) if session.me().may(*roles)), "")
 
 
 def render(errors: dict[str, str]) -> str:
@@ -70,7 +70,7 @@ def read(identifier: str) -> Response:
         return redirect(url_for("referral.show", identifier=forms.text("referral")), 303)
     if forms.text("enquiry"):
         return redirect(url_for("enquiries.show", identifier=forms.text("enquiry")), 303)
-    return redirect(place_of(forms.text("kind")) or url_for("inbox.inbox", done="read"), 303)
+    return redirect(link_of(forms.text("kind")) or url_for("inbox.inbox", done="read"), 303)
 
 
 @pages.post("/inbox/desk", access.MANAGERS, again=render, then="inbox.inbox")

@@ -152,15 +152,15 @@ def groups(field_groups: Iterable[p.FieldGroup.ValueType]) -> str:
 
 def all_readings(identifier: str) -> list[p.Reading]:
     """Every look at the file, the newest first."""
-    found: list[p.Reading] = []
+    readings: list[p.Reading] = []
     token = ""
     for _page in range(PAGES):
         answer = clients().people.ListReadings(p.ListReadingsRequest(person_id=identifier, page_size=200, page_token=token))
-        found += answer.readings
+        readings += answer.readings
         token = answer.next_page_token
         if not token:
             break
-    return found
+    return readings
 
 
 def all_referrals(identifier: str) -> list[r.Referral]:

@@ -57,7 +57,7 @@ class Card:
 @pages.get("/services", access.ANYBODY)
 def search() -> str:
     """The form, and needs to begin with."""
-    return found(o.ListPublicServicesRequest(), None)
+    return render(o.ListPublicServicesRequest(), None)
 
 
 @pages.post("/services", access.ANYBODY)
@@ -73,9 +73,9 @@ def results() -> str | tuple[str, int]:
         page_token=forms.text("page"),
     )
     try:
-        return found(question, asked(question))
+        return render(question, asked(question))
     except Invalid as refusal:
-        return found(question, None, forms.problems(refusal)), 422
+        return render(question, None, forms.problems(refusal)), 422
 
 
 @pages.get("/services/organizations/<identifier>", access.ANYBODY)
@@ -119,7 +119,7 @@ def asked(question: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse
     return clients().open_data.ListPublicServices(question)
 
 
-def found(question: o.ListPublicServicesRequest, answer: o.ListPublicServicesResponse | None, errors: dict[str, str] | None = None) -> str:
+def render(question: o.ListPublicServicesRequest, answer: o.ListPublicServicesResponse | None, errors: dict[str, str] | None = None) -> str:
     """The page with what was asked and found; None: nothing was asked, or it could not be."""
     here = country_of_the_browser()
     return render_template(

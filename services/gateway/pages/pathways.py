@@ -84,15 +84,15 @@ def following(pathway: pb.StandardPathway) -> str:
 
 def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:
     """What is wrong, line by line, with the line; and of the text as a whole what is wrong with any field."""
-    found = {}
+    wrong = {}
     for number, (field, reason) in enumerate(sorted(refusal.violations, key=lambda each: _line(each[0]))):
         line = _line(field)
         if not line:
-            found["text"] = words.violation(reason)
+            wrong["text"] = words.violation(reason)
             continue
         said = lines[line - 1].strip()[:SHOWN] if line <= len(lines) else ""
-        found[f"_{number}"] = _("Línea %(line)s: %(problem)s. «%(said)s»", line=line, problem=words.word("line_problem", reason), said=said)
-    return found
+        wrong[f"_{number}"] = _("Línea %(line)s: %(problem)s. «%(said)s»", line=line, problem=words.word("line_problem", reason), said=said)
+    return wrong
 
 
 def _line(field: str) -> int:
@@ -121,7 +121,7 @@ def compliance() -> str:
     for group in answer.groups:
         pathway = pathways[group.pathway_id, group.version]
         groups.append(Group(names.called(pathway.names), group, {step.key: names.called(step.names) for step in pathway.steps}))
-    return render_template("compliance.html", groups=groups, whole=answer.network, number=number)
+    return render_template("compliance.html", groups=groups, network=answer.network, number=number)
 
 
 def number(count: int) -> str:

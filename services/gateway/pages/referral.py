@@ -176,8 +176,8 @@ def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], bool]:
 
 def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
     """What an emergency access of this reader opens now."""
-    found = clients().emergencies.ListEmergencies(em.ListEmergenciesRequest(referral_id=referral.id, page_size=20)).emergencies
-    return EMERGENCY if any(one.live and one.worker_id == session.me().worker_id for one in found) else frozenset()
+    emergencies = clients().emergencies.ListEmergencies(em.ListEmergenciesRequest(referral_id=referral.id, page_size=20)).emergencies
+    return EMERGENCY if any(one.live and one.worker_id == session.me().worker_id for one in emergencies) else frozenset()
 
 
 def history(referral: r.Referral) -> list[r.ReferralEvent]:

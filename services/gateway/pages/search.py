@@ -20,7 +20,7 @@ pages = access.Pages("search")
 
 
 @dataclass
-class Found:
+class Results:
     """What came of a search. `reference`: it may be one, so the PIN is asked for; `problem`: why names were not looked for."""
 
     referrals: list[r.Referral] = field(default_factory=list)
@@ -36,10 +36,10 @@ def form() -> str:
     return render("", None)
 
 
-def render(said: str, found: Found | None, errors: dict[str, str] | None = None, *, reference: str = "", problem: str = "") -> str:
-    """The page; `found` is None before something was searched for. `reference`: the PIN of it is asked for, again if there is a `problem`."""
-    seen = names.names_of(found.referrals if found else [])
-    return render_template("search.html", q=said, found=found, names=seen, errors=errors or {}, reference=reference, problem=problem)
+def render(said: str, results: Results | None, errors: dict[str, str] | None = None, *, reference: str = "", problem: str = "") -> str:
+    """The page; `results` is None before something was searched for. `reference`: the PIN of it is asked for, again if there is a `problem`."""
+    seen = names.names_of(results.referrals if results else [])
+    return render_template("search.html", q=said, results=results, names=seen, errors=errors or {}, reference=reference, problem=problem)
 
 
 @pages.post("/search", access.EVERYONE)
@@ -50,53 +50,53 @@ def find() -> Response | str | tuple[str, int]:
         return render(said, None, {"q": words.violation("required", "q")}), 422
     plain = said.replace(" ", "").replace("-", "")
     codes = plain.isascii() and plain.isalnum()
-    found = Found(referrals=by_code(plain)) if codes and len(plain) == 6 else Found()
-    if len(found.referrals) == 1:
-        return redirect(url_for("referral.show", identifier=found.referrals[0].id), 303)
+    results = Results(referrals=by_code(plain)) if codes and len(plain) == 6 else Results()
+    if len(results.referrals) == 1:
+        return redirect(url_for("referral.show", identifier=results.referrals[0].id), 303)
     if session.me().may(*access.SENDERS):
         if codes and len(plain) == 8:
-            found.reference = said
+            results.reference = said
         if not any(character.isdigit() for character in said):
-            look_for_people(said, found)
-    return render(said, found, reference=found.reference)
+            look_for_people(said, results)
+    return render(said, results, reference=results.reference)
 
 
 def by_code(code: str) -> list[r.Referral]:
     """One's own referrals with this code; for who oversees the network all but drafts."""
     boxes = [r.BOX_MINE, *([r.BOX_NETWORK] if session.me().may("coordinator", "auditor") else [])]
-    found: dict[str, r.Referral] = {}
+    referrals: dict[str, r.Referral] = {}
     for box in boxes:
         try:
             answer = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=r.ReferralFilter(box=box, code=code)))
         except Invalid:  # it has letters that no code has
             return []
-        found |= {referral.id: referral for referral in answer.referrals}
-    return list(found.values())
+        referrals |= {referral.id: referral for referral in answer.referrals}
+    return list(referrals.values())
 
 
-def look_for_people(name: str, found: Found) -> None:
+def look_for_people(name: str, results: Results) -> None:
     """Files of one's own organisation by a name."""
     if session.me().may("coordinator", "auditor"):  # who never hears who somebody is
         return
     try:
         answer = clients().people.SearchPeople(p.SearchPeopleRequest(name=name))
     except Exhausted as refusal:
-        found.problem = words.wait(refusal.retry_after)
+        results.problem = words.wait(refusal.retry_after)
     except NotAllowed as refusal:
-        found.problem = words.conflict(refusal.reason)
+        results.problem = words.conflict(refusal.reason)
     except Invalid:  # longer than any name
         pass
     else:
-        found.people, found.incomplete = list(answer.people), answer.incomplete
+        results.people, results.incomplete = list(answer.people), answer.incomplete
 
 
 @pages.post("/search/status", access.SENDERS)
 def status() -> Response | tuple[str, int]:
     """How things stand for a caller who says her reference and PIN, as she would see it; for an operator of her line with the way to the contact."""
-    found = list[str]()
+    contact_ids = list[str]()
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
-        found.append(
+        contact_ids.append(
             contact_of(reference, pin)
         )  # first: what strangers guessed wrong does not count at a line, from whose device she may ask then
         return my_referral.ask_status(reference, pin)
@@ -104,7 +104,7 @@ def status() -> Response | tuple[str, int]:
     return my_referral.answered(
         ask,
         again=lambda problem, reference: render("", None, reference=reference, problem=problem),
-        contact_of=lambda reference, pin: found[0],
+        contact_of=lambda reference, pin: contact_ids[0],
     )
 
 

@@ -43,8 +43,8 @@ class Done:
 def chosen() -> list[Chosen]:
     """The rows of the form, each once; or the one whose own button was pressed."""
     ticked = [request.form["only"]] if request.form.get("only") else request.form.getlist("chosen")
-    found = [Chosen(*each.partition(":")[::2]) for each in dict.fromkeys(ticked)]
-    return [each for each in found if each.id and each.etag][:MOST]
+    rows = [Chosen(*each.partition(":")[::2]) for each in dict.fromkeys(ticked)]
+    return [row for row in rows if row.id and row.etag][:MOST]
 
 
 def each(rows: Sequence[Chosen], take: Callable[[Chosen], r.Referral]) -> list[Done]:
@@ -118,9 +118,9 @@ def board() -> Response | str:
 
 def choose(rows: list[Chosen]) -> str:
     """For each the services that may fit, the best first; nothing is done yet."""
-    found = [referral for row in rows if (referral := now(row.id)) is not None]
-    offers = {referral.id: alternatives(referral) if "reroute" in referral.allowed_verbs else [] for referral in found}
-    return render_template("several_reroute.html", referrals=found, offers=offers, names=names.names_of(found))
+    referrals = [referral for row in rows if (referral := now(row.id)) is not None]
+    offers = {referral.id: alternatives(referral) if "reroute" in referral.allowed_verbs else [] for referral in referrals}
+    return render_template("several_reroute.html", referrals=referrals, offers=offers, names=names.names_of(referrals))
 
 
 @pages.post("/board/several/reroute", access.NETWORK)

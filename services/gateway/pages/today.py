@@ -87,7 +87,7 @@ def today() -> str:
         show, wanted = "", turn_of(box)
     answer = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", "")))
     network = box == r.BOX_NETWORK
-    whole = counted(box=box, live=True)
+    live_counts = counted(box=box, live=True)
     counts = counted(box=box, pressing=network, waiting_for_me=not network)  # of a desk only what is its own turn
     watched = not show and (me.may("worker", "operator") or network)
     unanswered = came_back(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []
@@ -97,8 +97,8 @@ def today() -> str:
     return render_template(
         "today.html",
         counts=counts,
-        fresh=(whole if network else counts).fresh,
-        whole=whole,
+        fresh=(live_counts if network else counts).fresh,
+        live_counts=live_counts,
         now=[] if show else now,
         later=list(answer.referrals) if show else later,
         unanswered=unanswered,

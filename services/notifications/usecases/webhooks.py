@@ -98,10 +98,10 @@ class Webhooks:
 
     def get_delivery(self, tx: Transaction, caller: Caller, delivery_id: str, webhook_id: str) -> tuple[Delivery, str, list[Attempt]]:
         """One delivery with its body and its attempts; of this webhook, if one is named."""
-        found = deliveries.fetch(tx, caller.organization_id, delivery_id)
-        if found is None or webhook_id not in ("", found[0].webhook_id):
+        delivery_and_body = deliveries.fetch(tx, caller.organization_id, delivery_id)
+        if delivery_and_body is None or webhook_id not in ("", delivery_and_body[0].webhook_id):
             raise NotFound
-        return *found, attempts.of_delivery(tx, delivery_id, SHOWN)
+        return *delivery_and_body, attempts.of_delivery(tx, delivery_id, SHOWN)
 
     def list_hours(self, tx: Transaction, caller: Caller, now: datetime, webhook_id: str) -> list[Hour]:
         """What came of the attempts of the last day by endpoint and hour: the hour under way, and those before it."""

@@ -187,7 +187,7 @@ class Plan:
         legs, ended = self.legs, {referral.id: referral for referral in moved if referral.state in EXITS}
         if self.close_time or not legs or not self.has_begun(legs[0].key) or all(self.has_begun(leg.key) for leg in legs):
             return None
-        return next((ended[found.id] for leg in legs if (found := self.standing_for(leg.key)) and found.id in ended), None)
+        return next((ended[standing.id] for leg in legs if (standing := self.standing_for(leg.key)) and standing.id in ended), None)
 
     def is_leg(self, referral_id: str) -> bool:
         """Whether a referral stands for one."""

@@ -36,8 +36,8 @@ def told_plainly(rows: Iterable[Mapping[str, Any]], types: Mapping[str, str]) ->
         )
         for row in rows
     )
-    found = sorted(counted, key=lambda each: (each.organization_type, each.need_group_code, each.field_groups, each.allowed))
+    readings = sorted(counted, key=lambda each: (each.organization_type, each.need_group_code, each.field_groups, each.allowed))
     return [
         Reading(each.day, each.organization_type, each.need_group_code, each.field_groups, each.allowed, counted[each])
-        for each in sorted(found, key=lambda each: each.day, reverse=True)
+        for each in sorted(readings, key=lambda each: each.day, reverse=True)
     ]

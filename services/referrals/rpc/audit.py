@@ -56,8 +56,8 @@ class AuditServicer:
 
     def ListAnomalies(self, request: pb.ListAnomaliesRequest, call: Call) -> pb.ListAnomaliesResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
-        found, more = self._anomalies.page(call.tx, size, after, waiting=request.waiting)
-        return pb.ListAnomaliesResponse(anomalies=map(wire.anomaly_message, found), next_page_token=self._pages.token(request, more))
+        anomalies, more = self._anomalies.page(call.tx, size, after, waiting=request.waiting)
+        return pb.ListAnomaliesResponse(anomalies=map(wire.anomaly_message, anomalies), next_page_token=self._pages.token(request, more))
 
     def ReviewAnomaly(self, request: pb.ReviewAnomalyRequest, call: Call) -> pb.Anomaly:
         code = word(pb.ReviewOutcome, request.review_code, "review_code")

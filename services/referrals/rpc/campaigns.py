@@ -26,8 +26,8 @@ class CampaignsServicer:
 
     def ListCampaigns(self, request: pb.ListCampaignsRequest, call: Call) -> pb.ListCampaignsResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
-        found, more = campaigns.page(call.tx, size, after)
-        return pb.ListCampaignsResponse(campaigns=[_campaign(each) for each in found], next_page_token=self._pages.token(request, more))
+        page, more = campaigns.page(call.tx, size, after)
+        return pb.ListCampaignsResponse(campaigns=[_campaign(each) for each in page], next_page_token=self._pages.token(request, more))
 
     def EndCampaign(self, request: pb.EndCampaignRequest, call: Call) -> pb.LineCampaign:
         return _campaign(campaigns.end(call.tx, call.clock.now(), object_id(request.id)))

@@ -118,9 +118,9 @@ class ContactsServicer:
 
     def ListTakeOvers(self, request: pb.ListTakeOversRequest, call: Call) -> pb.ListTakeOversResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
-        found, more = self._usecases.taken_over(call.tx, call.caller, size, after)
+        take_overs, more = self._usecases.taken_over(call.tx, call.caller, size, after)
         return pb.ListTakeOversResponse(
-            take_overs=[pb.TakeOver(worker_id=who, time=timestamp(time)) for who, time in found],
+            take_overs=[pb.TakeOver(worker_id=who, time=timestamp(time)) for who, time in take_overs],
             next_page_token=self._pages.token(request, more),
         )
 
@@ -132,9 +132,9 @@ class ContactsServicer:
 
     def ListCallbacks(self, request: pb.ListCallbacksRequest, call: Call) -> pb.ListCallbacksResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
-        found, more = self._callbacks.page(call.tx, call.caller, size, after)
+        callbacks, more = self._callbacks.page(call.tx, call.caller, size, after)
         return pb.ListCallbacksResponse(
-            callbacks=[wire.callback_message(*each) for each in found], next_page_token=self._pages.token(request, more)
+            callbacks=[wire.callback_message(*each) for each in callbacks], next_page_token=self._pages.token(request, more)
         )
 
     def SettleCallback(self, request: pb.SettleCallbackRequest, call: Call) -> pb.Callback:

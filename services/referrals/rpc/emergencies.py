@@ -25,7 +25,7 @@ class EmergenciesServicer:
 
     def ListEmergencies(self, request: pb.ListEmergenciesRequest, call: Call) -> pb.ListEmergenciesResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
-        found, more = self._usecases.page(
+        emergencies, more = self._usecases.page(
             call.tx,
             size,
             after,
@@ -33,7 +33,7 @@ class EmergenciesServicer:
             referral_id=optional_id(request.referral_id, "referral_id"),
             waiting=request.waiting,
         )
-        shown = [wire.emergency_message(each, call.caller, call.clock.now()) for each in found]
+        shown = [wire.emergency_message(each, call.caller, call.clock.now()) for each in emergencies]
         return pb.ListEmergenciesResponse(emergencies=shown, next_page_token=self._pages.token(request, more))
 
     def GetEmergency(self, request: pb.GetEmergencyRequest, call: Call) -> pb.Emergency:

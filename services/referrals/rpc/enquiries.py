@@ -68,10 +68,10 @@ class EnquiriesServicer:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
         waiting = request.waiting_for_me
         if request.box == pb.ENQUIRY_BOX_RECEIVED:
-            found, more = self._usecases.received(call.tx, call.caller, states, size, after, waiting=waiting)
+            enquiries, more = self._usecases.received(call.tx, call.caller, states, size, after, waiting=waiting)
         else:
-            found, more = self._usecases.asked(call.tx, call.caller, states, size, after, contact_id=contact_id, waiting=waiting)
-        return pb.ListEnquiriesResponse(enquiries=[_message(each) for each in found], next_page_token=self._pages.token(request, more))
+            enquiries, more = self._usecases.asked(call.tx, call.caller, states, size, after, contact_id=contact_id, waiting=waiting)
+        return pb.ListEnquiriesResponse(enquiries=[_message(each) for each in enquiries], next_page_token=self._pages.token(request, more))
 
     def AnswerEnquiry(self, request: pb.AnswerEnquiryRequest, call: Call) -> pb.Enquiry:
         answered = self._usecases.answer(

@@ -26,18 +26,18 @@ class StatisticsServicer:
 
     def GetFigures(self, request: pb.GetFiguresRequest, call: Call) -> pb.Figures:
         question = Question(request.period, request.country, request.need_group_code)
-        found, until = figures.network(call.tx, call.clock.now(), question)
+        answer, until = figures.network(call.tx, call.clock.now(), question)
         return pb.Figures(
             counted_until=until,
-            total=found.total,
-            by_quarter=_figures(found.by_quarter),
-            by_exploitation_country=_figures(found.by_exploitation_country),
-            by_country=_figures(found.by_country),
-            by_need_group=_figures(found.by_need_group),
-            routes=[pb.Route(exploitation_country=start, country=end, count=count) for (start, end), count in found.routes],
-            periods=found.years,
-            countries=found.countries,
-            need_group_codes=found.need_groups,
+            total=answer.total,
+            by_quarter=_figures(answer.by_quarter),
+            by_exploitation_country=_figures(answer.by_exploitation_country),
+            by_country=_figures(answer.by_country),
+            by_need_group=_figures(answer.by_need_group),
+            routes=[pb.Route(exploitation_country=start, country=end, count=count) for (start, end), count in answer.routes],
+            periods=answer.years,
+            countries=answer.countries,
+            need_group_codes=answer.need_groups,
         )
 
     def GetResponseTimes(self, request: pb.GetResponseTimesRequest, call: Call) -> pb.ResponseTimes:

@@ -101,7 +101,9 @@ class ReferralsServicer:
             by_state=row["by_state"],
             live_by_need_group=row["by_need"],
             live_by_department=row["by_department"],
-            unanswered=[pb.UnansweredNeed(need_group_code=need, department=place, count=n) for need, place, n in row["unanswered"]],
+            unanswered=[
+                pb.UnansweredNeed(need_group_code=need, department=department, count=n) for need, department, n in row["unanswered"]
+            ],
         )
 
     def GetQueueVersion(self, request: pb.GetQueueVersionRequest, call: Call) -> pb.QueueVersion:
@@ -119,18 +121,18 @@ class ReferralsServicer:
         asked = pb.ReferralFilter(box=request.box, need_code=request.need_code, person_id=request.person_id, contact_id=request.contact_id)
         wanted = _filter(asked, stream, "")
         with stream.transaction() as tx:
-            store, place = self._changes.begin(tx, self._resume.position(request, whose, str, int))
+            store, position = self._changes.begin(tx, self._resume.position(request, whose, str, int))
         # Also when nothing happened: a token that comes only if something did would tell of others.
-        yield pb.WatchReferralsResponse(resume_token=self._resume.token(request, whose, [store, place]))
+        yield pb.WatchReferralsResponse(resume_token=self._resume.token(request, whose, [store, position]))
         while stream.goes_on():
             with stream.transaction() as tx:
-                changes, place = self._changes.changes(tx, stream.caller, wanted, place)
+                changes, position = self._changes.changes(tx, stream.caller, wanted, position)
             for change in changes:
                 yield wire.change_message(
-                    change.referral, change.event, change.step_version, self._resume.token(request, whose, [store, change.place])
+                    change.referral, change.event, change.step_version, self._resume.token(request, whose, [store, change.position])
                 )
-            self._changes.wait(place, min(_LOOK, stream.left))
-        yield pb.WatchReferralsResponse(resume_token=self._resume.token(request, whose, [store, place]))
+            self._changes.wait(position, min(_LOOK, stream.left))
+        yield pb.WatchReferralsResponse(resume_token=self._resume.token(request, whose, [store, position]))
 
     def GetDeadlinePolicy(self, request: pb.GetDeadlinePolicyRequest, call: Call) -> pb.DeadlinePolicy:
         return _policy_message(self._policies.get(call.tx, request.version) if request.version else self._policies.newest(call.tx))

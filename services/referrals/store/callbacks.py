@@ -81,8 +81,8 @@ def page(
         " ORDER BY b.clock_due_time, b.id LIMIT %s",
         (organization_id, time, identifier, limit + 1),
     ).fetchall()
-    found = [(_read(row), row["reference_hint"], row["person_id"]) for row in rows[:limit]]
-    return found, [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
+    callbacks = [(_read(row), row["reference_hint"], row["person_id"]) for row in rows[:limit]]
+    return callbacks, [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:

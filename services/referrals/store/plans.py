@@ -145,4 +145,6 @@ def _read(tx: Transaction, row: Row, pathway_of: PathwayOf) -> Plan:
 
 def read_legs(tx: Transaction, plan: Plan) -> None:
     """The referrals that stand for its legs. Under the plan's lock they stand still as far as it matters: whoever moves one waits for that lock to tell the plan."""
-    plan.referrals = referrals.some(tx, [found for step in plan.pathway.steps if step.leg and (found := plan.steps[step.key].referral_id)])
+    plan.referrals = referrals.some(
+        tx, [referral_id for step in plan.pathway.steps if step.leg and (referral_id := plan.steps[step.key].referral_id)]
+    )

@@ -436,18 +436,18 @@ def count_sent(tx: Transaction, organization_id: str) -> int:
 
 def with_due_clocks(tx: Transaction, now: datetime, limit: int) -> list[str]:
     """Referrals of which a clock reaches a level, the most urgent first, of those the longest due; claimed for this transaction: two processes take different ones."""
-    found = list[str]()
+    identifiers = list[str]()
     for rank in sorted((urgency.rank for urgency in Urgency), reverse=True):
         # One rank after the other, in the order of an index: of all at once the planner sorts whatever is due, at each turn again.
         rows = tx.execute(
             "SELECT id FROM clocks JOIN referrals ON id = referral_id WHERE rank = %s AND next_time <= %s ORDER BY next_time LIMIT %s"
             " FOR UPDATE OF referrals SKIP LOCKED",
-            (rank, now, limit - len(found)),
+            (rank, now, limit - len(identifiers)),
         ).fetchall()
-        found += [row["id"] for row in rows]
-        if len(found) == limit:
+        identifiers += [row["id"] for row in rows]
+        if len(identifiers) == limit:
             break
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(identifiers))
 
 
 def claimed(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:

@@ -22,5 +22,5 @@ def page(tx: Transaction, organization_id: str, limit: int, after: Position | No
         " OR (time = %s::timestamptz AND worker_id > %s)) ORDER BY time DESC, worker_id LIMIT %s",
         (organization_id, time, time, worker_id, limit + 1),
     ).fetchall()
-    found = [(row["worker_id"], row["time"]) for row in rows[:limit]]
-    return found, [rows[limit - 1]["key"], rows[limit - 1]["worker_id"]] if len(rows) > limit else None
+    take_overs = [(row["worker_id"], row["time"]) for row in rows[:limit]]
+    return take_overs, [rows[limit - 1]["key"], rows[limit - 1]["worker_id"]] if len(rows) > limit else None

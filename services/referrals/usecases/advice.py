@@ -46,14 +46,14 @@ class Advice:
     def get(self, tx: Transaction, identifier: str, version: int) -> AdviceCard:
         """One version; 0 is the newest. NotFound when there is none."""
         if not version:
-            found = self._newest(tx).get(identifier)
+            card = self._newest(tx).get(identifier)
         elif version == 1 and identifier in self._first:
-            found = self._first[identifier]
+            card = self._first[identifier]
         else:
-            found = advice.get(tx, identifier, version)
-        if found is None:
+            card = advice.get(tx, identifier, version)
+        if card is None:
             raise NotFound
-        return found
+        return card
 
     def publish(self, tx: Transaction, caller: Caller, now: datetime, card: AdviceCard) -> AdviceCard:
         """The next version, which must be the one that is named: of two that are written at once the second is refused."""

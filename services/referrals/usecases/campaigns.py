@@ -42,10 +42,10 @@ def end(tx: Transaction, now: datetime, identifier: str) -> Campaign:
 
 def placement(tx: Transaction, code: str) -> Placement:
     """What a code stands for; NotFound for any other."""
-    found = campaigns.placement(tx, checked_code(code, LENGTH))
-    if found is None:
+    stored = campaigns.placement(tx, checked_code(code, LENGTH))
+    if stored is None:
         raise NotFound
-    return found
+    return stored
 
 
 def named(tx: Transaction, code: str) -> Placement:

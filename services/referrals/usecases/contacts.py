@@ -282,11 +282,11 @@ class References:
     def withdraw_one(self, tx: Transaction, first: Contact, key: str, trail: list[Entry]) -> None:
         """Ends one thing that was asked for, with the consent on which it stands. What has ended stays as it is."""
         own = contacts.of_caller(tx, first.id)
-        found = [referral for referral in self._asked(tx, own, contacts.people_of(tx, own)) if self.key_of(first, referral) == key]
-        if not found:
+        matching = [referral for referral in self._asked(tx, own, contacts.people_of(tx, own)) if self.key_of(first, referral) == key]
+        if not matching:
             raise NotFound
-        if found[0].state in LIVE:
-            self._people.withdraw_for(tx, self._clock.now(), first.id, found[0], trail)
+        if matching[0].state in LIVE:
+            self._people.withdraw_for(tx, self._clock.now(), first.id, matching[0], trail)
 
     def key_of(self, first: Contact, referral: Referral) -> str:
         """What she calls it."""
@@ -297,8 +297,8 @@ class References:
         own = contacts.of_caller(tx, first.id)
         also = {f"contact:{contact.id}" for contact in own}  # a reading of a contact is on the trail of a file too
         about = [*contacts.people_of(tx, own), *(contact.id for contact in own)]
-        found = [row for each in about for row in audit.readings(tx, each, READING, limit=_MOST_READINGS)]
-        rows = [row for row in found if also.isdisjoint(row["detail_codes"])]
+        seen = [row for each in about for row in audit.readings(tx, each, READING, limit=_MOST_READINGS)]
+        rows = [row for row in seen if also.isdisjoint(row["detail_codes"])]
         return told_plainly(rows, members.types(tx, {row["organization_id"] for row in rows}))
 
     def confirm_help(self, tx: Transaction, first: Contact, help_came: bool) -> None:

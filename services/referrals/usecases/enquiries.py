@@ -155,8 +155,8 @@ class Enquiries:
         self, tx: Transaction, caller: Caller, states: Collection[EnquiryState], limit: int, after: Position | None, *, waiting: bool
     ) -> tuple[Sequence[Enquiry | Received], Position | None]:
         """A page of what was put to it."""
-        found, more = enquiries.received(tx, caller.organization_id, states, limit, after, waiting=waiting)
-        return [_received(identifier, rows) for identifier, rows in found], more
+        page, more = enquiries.received(tx, caller.organization_id, states, limit, after, waiting=waiting)
+        return [_received(identifier, rows) for identifier, rows in page], more
 
     def answer(
         self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, service_id: str, answer: str, reason_code: str

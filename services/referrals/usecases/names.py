@@ -35,9 +35,9 @@ class Names:
         trail.append(Entry("search_people", caller.organization_id))
         check_knows_people(tx, caller)
         self._searches.begin(caller.id, Origin(), self._clock.now())
-        found = self._files.named(tx, caller.organization_id, words_of(name), MOST_FOUND + 1)
-        trail += [Entry("search_people", person.id) for person in found[:MOST_FOUND]]
-        return found[:MOST_FOUND], len(found) > MOST_FOUND
+        people = self._files.named(tx, caller.organization_id, words_of(name), MOST_FOUND + 1)
+        trail += [Entry("search_people", person.id) for person in people[:MOST_FOUND]]
+        return people[:MOST_FOUND], len(people) > MOST_FOUND
 
 
 class NameNoter:

@@ -74,7 +74,7 @@ def _shipped(text: str) -> Pathway:
 
 def shipped(folder: Path = SHIPPED) -> dict[str, Pathway]:
     """The pathways that come with the service, by id. ValueError with file, line and reason for one that is wrong: the service does not start with it."""
-    found = {}
+    pathways = {}
     for file in sorted(folder.glob("*.yaml")):
         text = file.read_text(encoding="utf-8")
         try:
@@ -84,8 +84,8 @@ def shipped(folder: Path = SHIPPED) -> dict[str, Pathway]:
             raise ValueError(f"{file.name}: {said}") from None
         if pathway.id != file.stem:
             raise ValueError(f"{file.name}: its id is {pathway.id}")
-        found[pathway.id] = pathway
-    return found
+        pathways[pathway.id] = pathway
+    return pathways
 
 
 class Pathways:
@@ -117,10 +117,10 @@ class Pathways:
         rows: list[tuple[int, datetime | None]] = [
             (row["version"], row["publish_time"]) for row in plans.published(tx) if row["pathway_id"] == identifier
         ]
-        found = ([(1, None)] if identifier in self._first else []) + rows
-        if not found:
+        versions = ([(1, None)] if identifier in self._first else []) + rows
+        if not versions:
             raise NotFound
-        return found[::-1]
+        return versions[::-1]
 
     def publish(self, tx: Transaction, caller: Caller, now: datetime, text: str) -> Pathway:
         """The next version: a text says which it is, so of two that are written at once the second is refused."""

@@ -31,10 +31,10 @@ class Policies:
     def get(self, tx: Transaction, version: int) -> Policy:
         """One version. NotFound when there is none."""
         if version not in self._read:
-            found = policies.get(tx, version)
-            if found is None:
+            policy = policies.get(tx, version)
+            if policy is None:
                 raise NotFound
-            self._read[version] = found
+            self._read[version] = policy
         return self._read[version]
 
     def by_clock(self, tx: Transaction, version: int) -> Policy:

@@ -443,10 +443,12 @@ class Referrals:
         """Notes the clock levels that are reached; returns the events. Claimed rows are this transaction's alone."""
 
         def fire(identifiers: Sequence[str]) -> list[tuple[str, list[Event]]]:
-            found = referrals.claimed(tx, identifiers)
-            fired = [(each.id, each.fire_clocks(now, self._calendar(tx, each))) for each in found]
-            referrals.keep_all(tx, found)
-            expired = [each for each, (_, events) in zip(found, fired, strict=True) if any(e.from_state is not e.to_state for e in events)]
+            claimed = referrals.claimed(tx, identifiers)
+            fired = [(each.id, each.fire_clocks(now, self._calendar(tx, each))) for each in claimed]
+            referrals.keep_all(tx, claimed)
+            expired = [
+                each for each, (_, events) in zip(claimed, fired, strict=True) if any(e.from_state is not e.to_state for e in events)
+            ]
             if expired:
                 self._follow(tx, now, *expired)
             return fired

@@ -1,4 +1,4 @@
-"""What happens to referrals, told as it comes about: events get their places, and whoever watches is woken."""
+"""What happens to referrals, told as it comes about: events get their positions, and whoever watches is woken."""
 
 import threading
 
@@ -15,11 +15,11 @@ from services.referrals.usecases.referrals import actor_of
 
 _BATCH = 100
 _LONGEST_WAIT = 1.0  # seconds; behind LISTEN
-_PACE = 0.1  # seconds between two times that places are given and all who watch look: much that happens at once is looked at once
+_PACE = 0.1  # seconds between two times that positions are given and all who watch look: much that happens at once is looked at once
 
 
 class Watch:
-    """Every process has one, and one of them at a time gives places."""
+    """Every process has one, and one of them at a time gives positions."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -27,34 +27,34 @@ class Watch:
         self._given = threading.Condition()
 
     def begin(self, tx: Transaction, known: Position | None) -> tuple[str, int]:
-        """Where a stream begins, as store and place: from the position that it knows on, else now."""
+        """Where a stream begins, as store and position: from the one that it knows on, else now."""
         store = outbox.store(tx)
         if known is None:
-            return store, watch.last_place(tx)
+            return store, watch.last_position(tx)
         if known[0] != store:
             raise Conflict("resume_token_lost")
         return store, int(known[1])
 
     def changes(self, tx: Transaction, caller: Caller, wanted: Filter, after: int) -> tuple[list[Change], int]:
-        """The next changes that the caller may know of, and up to which place that is all of them."""
-        until = min(watch.last_place(tx), after + watch.WINDOW)
-        found = watch.changes(tx, wanted, after, until, _BATCH)
+        """The next changes that the caller may know of, and up to which position that is all of them."""
+        until = min(watch.last_position(tx), after + watch.WINDOW)
+        changes = watch.changes(tx, wanted, after, until, _BATCH)
         actor = actor_of(caller)
-        told = [change for change in found if change.referral.events_for(actor, [change.event])]
-        return told, found[-1].place if len(found) == _BATCH else until
+        told = [change for change in changes if change.referral.events_for(actor, [change.event])]
+        return told, changes[-1].position if len(changes) == _BATCH else until
 
     def wait(self, after: int, seconds: float) -> None:
-        """Waits until a place after this one was given, or the time is up."""
+        """Waits until a position after this one was given, or the time is up."""
         with self._given:
             self._given.wait_for(lambda: self._last > after, seconds)
 
     def give(self, connection: Transaction) -> None:
-        """Gives places to all events that have none, and wakes who watches."""
+        """Gives positions to all events that have none, and wakes who watches."""
         given = 1
         while given:
             with connection.transaction():
-                given = watch.give_places(connection)
-        last = watch.last_place(connection)
+                given = watch.give_positions(connection)
+        last = watch.last_position(connection)
         with self._given:
             if last != self._last:
                 self._last = last

@@ -128,8 +128,8 @@ def chosen(start: Start, said: MultiDict[str, str], page: str, shown: str) -> st
         return start.enquiry.taken_service_id
     if shown == page or not start.service:
         return said.get("service_id", "")
-    found = matches(said["need_code"], coarse(start), forms.whole_number("age"), 100)
-    takes = {match.service.id for match in found if match.verdict in (d.VERDICT_FITS, d.VERDICT_ASK)}
+    judged = matches(said["need_code"], coarse(start), forms.whole_number("age"), 100)
+    takes = {match.service.id for match in judged if match.verdict in (d.VERDICT_FITS, d.VERDICT_ASK)}
     return start.service.id if start.service.id in takes else ""
 
 
@@ -220,10 +220,10 @@ def before(start: Start) -> str:
 
 def show(start: Start, said: MultiDict[str, str], page: str, errors: dict[str, str]) -> Answer:
     """Renders one question."""
-    found: list[d.Match] = []
+    judged: list[d.Match] = []
     if page == "services":
         try:
-            found = matches(said["need_code"], coarse(start), forms.whole_number("age"))
+            judged = matches(said["need_code"], coarse(start), forms.whole_number("age"))
         except forms.SHOWN_IN_PLACE as refusal:  # an answer that no service could be compared with
             errors = forms.problems(refusal)
             page = page_of(start, errors)
@@ -239,7 +239,7 @@ def show(start: Start, said: MultiDict[str, str], page: str, errors: dict[str, s
         back=before(start),
         once=forms.text("once") or session.new_request_id(),
         errors=errors,
-        matches=found,
+        matches=judged,
         sought=coarse(start) if page == "services" else None,
         identified=any(said.get(name) for name in person_form.IDENTITY),
         urgency_hints=urgency_hints() if page == "urgency" else {},

@@ -51,7 +51,7 @@ class KeyService:
     def __init__(self, settings: KeyServiceSettings) -> None:
         self._settings = settings
         self._session: pkcs11.Session | None = None
-        self._found: dict[str, Any] = {}
+        self._handles: dict[str, Any] = {}
         self._seen: set[str] = set()
         self._failed_at = -_AGAIN
         self._refused = b""  # hash of a PIN that was wrong
@@ -144,9 +144,9 @@ class KeyService:
         return labels
 
     def _key(self, session: pkcs11.Session, label: str) -> Any:
-        if label not in self._found:
-            self._found[label] = _only(session, label)
-        return self._found[label]
+        if label not in self._handles:
+            self._handles[label] = _only(session, label)
+        return self._handles[label]
 
     def _change(self, act: Callable[[pkcs11.Session], object]) -> None:
         """What is done in a session that may write. It is logged in by the other, which reads."""
@@ -154,7 +154,7 @@ class KeyService:
         def do(session: pkcs11.Session) -> None:
             with session.token.open(rw=True) as writing:
                 act(writing)
-            self._found.clear()
+            self._handles.clear()
 
         self._ask(do)
 
@@ -183,7 +183,7 @@ class KeyService:
     def _open(self) -> pkcs11.Session:
         if time.monotonic() - self._failed_at < _AGAIN:
             raise Unavailable("store_unavailable", self._why)
-        self._found.clear()
+        self._handles.clear()
         try:
             pin = self._settings.pin_file.read_text().strip()
         except OSError as error:

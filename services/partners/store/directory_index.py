@@ -55,7 +55,7 @@ class Content:
 
     def is_of_another(self, at: Row) -> bool:
         """Whether it was read of another database: the count of transactions goes back, or the table lies elsewhere, only then."""
-        return bool(at["place"] != self.filenode or at["oldest"] < self.seen)
+        return bool(at["filenode"] != self.filenode or at["oldest"] < self.seen)
 
     def open_at(self, time: datetime) -> list[int]:
         """The numbers of the hours in which that is."""
@@ -170,7 +170,7 @@ class DirectoryIndex:
     def _load(self, begin: Begin, now: datetime) -> None:
         with begin() as tx:
             at = _state(tx, _NEVER)
-        content = Content(at["oldest"], at["place"])
+        content = Content(at["oldest"], at["filenode"])
 
         def pages() -> Iterator[tuple[list[Row], dict[int, Hours]]]:
             after = "", ""
@@ -235,7 +235,7 @@ def _facets(said: tuple[str, ...]) -> frozenset[Fact]:
 def _state(tx: Transaction, seen: int) -> Row:
     """What is known with all that is committed now, where the database keeps services, and whether any has changed since then."""
     row = tx.execute(
-        "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest, pg_relation_filenode('services') AS place,"
+        "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest, pg_relation_filenode('services') AS filenode,"
         # By the last one, for of a condition the planner believes that a third meet it, and reads them all.
         " coalesce((SELECT changed FROM service_changes ORDER BY changed DESC LIMIT 1) >= %s::text::xid8, false) AS changed",
         (str(seen),),

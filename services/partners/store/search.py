@@ -33,7 +33,7 @@ _NEAR = (
 
 
 @dataclass(frozen=True)
-class Found:
+class Results:
     """A page, where the next page goes on, how many there are, and how many in each department of the country that was asked for."""
 
     services: list[Service]
@@ -55,7 +55,7 @@ def find(
     sees_shelters: bool,
     sees_others_shelters: bool,
     sees_unlisted: bool,
-) -> Found:
+) -> Results:
     """What fits. The page itself is read anew: whoever is no longer offered, or has another name by now, has the question asked again."""
     words = asked(tx, wanted.words, sees_shelters=sees_others_shelters)
     near = _near(tx, wanted.near) if wanted.near else None
@@ -73,7 +73,7 @@ def find(
             break
     more: Position | None = [*page[size - 1]] if len(page) > size else None
     opened = {id: row["open_now"] for id, row in rows.items() if row["open_now"] is not None}
-    return Found([read(rows[id]) for _, _, id in page[:size] if id in rows], more, len(hits), departments, opened)
+    return Results([read(rows[id]) for _, _, id in page[:size] if id in rows], more, len(hits), departments, opened)
 
 
 def _facts(content: Content, wanted: Wanted, *, sees_shelters: bool, sees_unlisted: bool) -> BitMap:

@@ -177,7 +177,7 @@ def leave_places(tx: Transaction, referral_id: str, at: datetime) -> None:
 
 def search_services(
     tx: Transaction, caller: Caller, now: datetime, wanted: Wanted, index: DirectoryIndex, size: int, after: Position | None
-) -> search.Found:
+) -> search.Results:
     """A page of what is found, where the next page goes on, and how many there are.
 
     A language must be stated to be found; by age, gender and dependants only those are left out that say no. Of one's own organisation, or for the
@@ -185,7 +185,7 @@ def search_services(
     """
     wanted.check(taxonomy())
     if wanted.organization_id and not is_id(wanted.organization_id):
-        return search.Found([], None, 0)
+        return search.Results([], None, 0)
     own, others_shelters = wanted.organization_id == caller.organization_id, sees_shelters(tx, caller)
     return search.find(
         tx,

@@ -33,7 +33,7 @@ from protos.referrals.v1 import (
     plans_pb2,
     referrals_pb2,
 )
-from services.referrals import config, subscriptions, wire
+from services.referrals import config, subscriptions
 from services.referrals.domain.openings import AN_HOUR
 from services.referrals.rpc.advice import AdviceServicer
 from services.referrals.rpc.audit import AuditServicer
@@ -75,6 +75,7 @@ from services.referrals.usecases.referrals import Referrals, check_standing
 from services.referrals.usecases.renewals import Renewals
 from services.referrals.usecases.trail import TrailBook
 from services.referrals.usecases.watch import Watch
+from services.referrals.wire import facts
 
 NAME = "referrals"
 MIGRATIONS = [Path(chassis.__file__).parent / "migrations", Path(__file__).parent / "migrations"]
@@ -196,7 +197,7 @@ def make(
 
 def run(settings: ServiceSettings, openings_an_hour: int) -> int:
     """Makes and runs everything."""
-    parts = service.make(NAME, wire.TOPIC, settings, hears=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of)
+    parts = service.make(NAME, facts.TOPIC, settings, hears=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of)
     made = make(parts.database, parts.keyring, parts.signer, parts.verifier, parts.clock, openings_an_hour, lambda: parts.heads.witnessed)
     server = parts.server(made.servicers)
     loops = [

@@ -14,7 +14,7 @@ from protos.notifications.v1 import facts_pb2 as notifications_facts
 from protos.partners.v1 import facts_pb2 as partners_facts
 from protos.referrals.v1 import facts_pb2 as referrals_facts
 from protos.stubs import FILES
-from services.referrals import wire
+from services.referrals.wire import facts
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = [
@@ -69,7 +69,7 @@ def test_every_mutating_rpc_takes_a_request_id() -> None:
 
 def test_every_topic_is_in_the_register_with_its_messages() -> None:
     register = (ROOT / "protos" / "README.md").read_text()
-    for topic in (wire.TOPIC, "enlace.partners.v1", "enlace.notifications.v1", "enlace.replays.v1"):
+    for topic in (facts.TOPIC, "enlace.partners.v1", "enlace.notifications.v1", "enlace.replays.v1"):
         assert f"| `{topic}` |" in register
     for message in FACTS:
         assert f"`{message.name}`" in register

@@ -7,9 +7,9 @@ from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound
 from chassis.wire import Position
-from services.referrals import wire
 from services.referrals.domain.anomaly import DUTY, Anomaly, AnomalyKind, Opening
 from services.referrals.domain.openings import READING
+from services.referrals.wire import facts
 
 _ROWS = 5_000  # of the trail, looked through in one transaction
 _READING = ", ".join(f"'{action}'" for action in READING)
@@ -80,7 +80,7 @@ def note(tx: Transaction, anomaly: Anomaly) -> None:
         asdict(anomaly) | {"kind": anomaly.kind.value, "adds_up": anomaly.kind is AnomalyKind.OPENING_QUOTA},
     ).fetchone()
     if row and row["id"] == anomaly.id:
-        outbox.keep(tx, [wire.anomaly_fact(anomaly)])
+        outbox.keep(tx, [facts.anomaly_fact(anomaly)])
 
 
 def get(tx: Transaction, identifier: str) -> Anomaly:

@@ -8,11 +8,11 @@ from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.wire import Position
-from services.referrals import wire
 from services.referrals.domain.callback import Callback
 from services.referrals.domain.deadline import Deadline, DeadlineKind
 from services.referrals.store import contacts
 from services.referrals.store.referrals import CLOCK
+from services.referrals.wire import facts
 
 _PLAIN = [each.name for each in fields(Callback) if each.name != "clock"]
 _COLUMNS = [*_PLAIN, *(f"clock_{name}" for name in CLOCK), "clock_next_time"]
@@ -28,7 +28,7 @@ def keep(tx: Transaction, callback: Callback, verb: str) -> None:
     """Writes a new one, or a new version, and the fact of it."""
     if tx.execute(_INSERT if callback.version == 1 else _UPDATE, _values(callback)).rowcount != 1:
         raise Stale
-    outbox.keep(tx, [wire.callback_fact(callback, verb)])
+    outbox.keep(tx, [facts.callback_fact(callback, verb)])
     tx.execute("SELECT pg_notify('clocks', '')")
 
 

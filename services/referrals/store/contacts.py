@@ -10,11 +10,11 @@ from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.sealing import CannotOpen, Keyring
 from chassis.wire import Position
-from services.referrals import wire
 from services.referrals.domain.contact import Contact
 from services.referrals.domain.deadline import Deadline, DeadlineKind
 from services.referrals.domain.triage import Triage
 from services.referrals.store.referrals import CLOCK
+from services.referrals.wire import facts
 
 _PLAIN = [each.name for each in fields(Contact) if each.name not in ("triage", "clock")]
 _COLUMNS = [*_PLAIN, "triage", *(f"clock_{name}" for name in CLOCK), "clock_next_time"]
@@ -44,7 +44,7 @@ class Contacts:
     def add(self, tx: Transaction, contact: Contact, note: str) -> None:
         """Records a contact."""
         tx.execute(_INSERT, _values(contact) | {"note": self._seal(contact, note)})
-        outbox.keep(tx, [wire.contact_fact(contact, "recorded")])
+        outbox.keep(tx, [facts.contact_fact(contact, "recorded")])
         tx.execute("SELECT pg_notify('clocks', '')")
 
     def change(self, tx: Transaction, contact: Contact, note: str | None) -> None:
@@ -141,7 +141,7 @@ def keep(tx: Transaction, contact: Contact, verb: str, note: bytes | None = None
     """Writes a new version and the fact of it; a sealed note only if given."""
     if tx.execute(_UPDATE, _values(contact) | {"note": note}).rowcount != 1:
         raise Stale
-    outbox.keep(tx, [wire.contact_fact(contact, verb)])
+    outbox.keep(tx, [facts.contact_fact(contact, verb)])
     tx.execute("SELECT pg_notify('clocks', '')")
 
 

@@ -8,8 +8,8 @@ from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.sealing import Key
 from chassis.wire import Position
-from services.referrals import wire
 from services.referrals.domain.emergency import EmergencyAccess
+from services.referrals.wire import facts
 
 _COLUMNS = [each.name for each in fields(EmergencyAccess)]
 _CHANGED = ("end_time", "version", "ended", "overdue", "review_time", "reviewed_by_worker_id", "review_code", "next_time")
@@ -22,7 +22,7 @@ def add(tx: Transaction, emergency: EmergencyAccess, key: Key, note: str) -> Non
         f"INSERT INTO emergencies ({', '.join(columns)}) VALUES ({', '.join(f'%({c})s' for c in columns)})",
         _values(emergency) | {"note": key.seal(note, _context(emergency.id))},
     )
-    outbox.keep(tx, [wire.emergency_fact(emergency, "opened", emergency.create_time)])
+    outbox.keep(tx, [facts.emergency_fact(emergency, "opened", emergency.create_time)])
     _wake(tx)
 
 
@@ -34,7 +34,7 @@ def change(tx: Transaction, emergency: EmergencyAccess, verb: str, now: datetime
     ).rowcount
     if changed != 1:
         raise Stale
-    outbox.keep(tx, [wire.emergency_fact(emergency, verb, now)])
+    outbox.keep(tx, [facts.emergency_fact(emergency, verb, now)])
     _wake(tx)
 
 

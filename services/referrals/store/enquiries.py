@@ -9,10 +9,10 @@ from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.wire import Position
-from services.referrals import wire
 from services.referrals.domain.deadline import Urgency
 from services.referrals.domain.enquiry import MOST_COUNTED, OFFERS, Attribute, Content, Enquiry, EnquiryState, Offer
 from services.referrals.domain.lifecycle import LIVE
+from services.referrals.wire import facts
 
 _CONTENT = [each.name for each in fields(Content)]
 _APART = {"content", "state", "offers", "events", "left_out", "excluded_organization_ids"}
@@ -56,7 +56,7 @@ def keep(tx: Transaction, enquiry: Enquiry) -> None:
         raise Stale
     with tx.cursor() as cursor:
         cursor.executemany(_KEEP_OFFER, [_offer_values(enquiry, offer) for offer in enquiry.offers])
-    outbox.keep(tx, wire.enquiry_facts(enquiry, events))
+    outbox.keep(tx, facts.enquiry_facts(enquiry, events))
     tx.execute("SELECT pg_notify('clocks', '')")
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from chassis import log, outbox
 from chassis.db import Row, Transaction
 from chassis.errors import Stale, Unavailable
-from services.referrals import wire
 from services.referrals.domain.erasure import Destroyed, Erasure
 from services.referrals.store import contacts
+from services.referrals.wire import facts
 
 _PLAIN = [each.name for each in fields(Erasure) if each.name != "destroyed"]
 _COLUMNS = [*_PLAIN, *(each.name for each in fields(Destroyed))]
@@ -28,7 +28,7 @@ def keep(tx: Transaction, erasure: Erasure, verb: str) -> None:
     """Writes a new version with its fact: proposed or done."""
     if tx.execute(_KEEP, _values(erasure)).rowcount != 1:
         raise Stale
-    outbox.keep(tx, [wire.erasure_fact(erasure, verb)])
+    outbox.keep(tx, [facts.erasure_fact(erasure, verb)])
 
 
 def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> Erasure | None:

@@ -10,9 +10,9 @@ from chassis import log, metrics, outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound
 from chassis.sealing import Signer
-from services.referrals import wire
 from services.referrals.domain.consent import BEST_INTEREST, Receipt
 from services.referrals.domain.person import FieldGroup
+from services.referrals.wire import facts
 
 _COLUMNS = [each.name for each in fields(Receipt) if each.name != "genuine"]
 _CHANGED = ("until_time", "confirm_time", "confirmed_by_worker_id", "withdraw_time", "version", "signature")
@@ -33,14 +33,14 @@ class Receipts:
         """Signs and records. A decision in a child's best interest is only proposed: a second person is told that it waits."""
         tx.execute(_INSERT, self._signed(receipt))
         verb = "proposed" if receipt.giver_code == BEST_INTEREST else "given"
-        outbox.keep(tx, [wire.receipt_fact(receipt, verb, receipt.create_time)])
+        outbox.keep(tx, [facts.receipt_fact(receipt, verb, receipt.create_time)])
 
     def change(self, tx: Transaction, receipt: Receipt, verb: str) -> None:
         """Signs and keeps what was changed: withdrawn, confirmed or ended. The row is locked by whoever asked for it."""
         tx.execute(_UPDATE, self._signed(receipt))
         time = receipt.withdraw_time if verb == "withdrawn" else receipt.confirm_time if verb == "confirmed" else receipt.until_time
         assert time is not None
-        outbox.keep(tx, [wire.receipt_fact(receipt, verb, time)])
+        outbox.keep(tx, [facts.receipt_fact(receipt, verb, time)])
 
     def get(self, tx: Transaction, identifier: str, *, for_update: bool = False) -> Receipt:
         """One receipt in the scope; NotFound otherwise."""

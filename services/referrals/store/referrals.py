@@ -10,7 +10,6 @@ from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.sealing import CannotOpen, Key
 from chassis.wire import Position
-from services.referrals import wire
 from services.referrals.domain.codes import beginnings_of
 from services.referrals.domain.deadline import SOON, Deadline, DeadlineKind, Urgency
 from services.referrals.domain.enquiry import EnquiryState
@@ -18,6 +17,7 @@ from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import BY_VERB, CAME_BACK, LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
 from services.referrals.domain.person import Coarse
 from services.referrals.domain.referral import Actor, Event, Referral
+from services.referrals.wire import facts
 
 # What a referral has is kept under the same name; what is not a word, a number or a time is said apart.
 _APART = {"coarse", "state", "urgency", "delivered_need_codes", "followed_up", "following_id", "clocks", "events"}
@@ -74,7 +74,7 @@ def keep_all(tx: Transaction, referrals: Sequence[Referral], key: Key | None = N
             " attribution, clock, note_sealed, changed_field_codes) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [_event_row(referral.id, event, key) for referral, new in events for event in new],
         )
-    outbox.keep(tx, [fact for referral, new in events for fact in wire.referral_facts(referral, new)])
+    outbox.keep(tx, [fact for referral, new in events for fact in facts.referral_facts(referral, new)])
     tx.execute("SELECT pg_notify('clocks', '')")
     for referral in changed:
         referral.events = []

@@ -12,10 +12,10 @@ from chassis.outbox import Fact
 from chassis.sealing import Signer
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
-from services.referrals import wire
 from services.referrals.domain.erasure import Erasure
 from services.referrals.store import erasures
 from services.referrals.usecases.erasing import Erasing
+from services.referrals.wire import facts
 
 TOPIC = "enlace.erasures.v1"
 """Kept for ever; key = the erasure, body = its fact (`ErasureFact`, enlace.erasure.done.v1)."""
@@ -62,7 +62,7 @@ class Erasures:
             going_on()
             for record in records:
                 try:
-                    erasure = wire.erasure_of(unpack(record.headers, record.value, trusted))
+                    erasure = facts.erasure_of(unpack(record.headers, record.value, trusted))
                     self._said[erasure.id] = erasure
                 except Unreadable:
                     log.get().warning("erasure_unreadable", topic=TOPIC, partition=record.partition, offset=record.offset)
@@ -87,7 +87,7 @@ class Erasures:
 
     def _say(self) -> None:
         with self._database.transaction(SYSTEM) as tx:
-            unsaid: list[Fact] = [wire.erasure_fact(erasure, "done") for erasure in erasures.unwitnessed(tx, list(self._said))]
+            unsaid: list[Fact] = [facts.erasure_fact(erasure, "done") for erasure in erasures.unwitnessed(tx, list(self._said))]
         if unsaid:
             producer = Producer(self._broker.settings)
             try:

@@ -32,7 +32,7 @@ RULES = (
     "services/referrals/domain/contact.py: enlace.referrals.v1.State",  # what a caller hears of each state
     "services/referrals/domain/triage.py: enlace.referrals.v1.Answer",  # the three answers, by name, in the rules of the triage
     "services/referrals/domain/triage.py: enlace.referrals.v1.Pathway",  # by name, in the rules of the triage
-    "services/referrals/store/referrals.py: enlace.referrals.v1.Box",  # the condition of each box
+    "services/referrals/store/boxes.py: enlace.referrals.v1.Box",  # the condition of each box
 )
 MOST = 0.75  # of a list's words in one literal: that is the list, with what a rule leaves out forgotten
 

@@ -18,7 +18,7 @@ from chassis.tokens import Caller
 from services.referrals.domain.deadline import SOON, Urgency
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import CAME_BACK, LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
-from services.referrals.store import referrals
+from services.referrals.store import boxes
 from tests.builders import NOON
 from tests.referrals.conftest import ORG, Service, Story
 
@@ -115,11 +115,11 @@ def test_lists_and_counts_say_what_a_look_at_every_row_says(box: str, own: str, 
         rows = [row for row in rows if all(MEANT[name](row, found) for name in filters if name in MEANT)]
         live = [row for row in rows if State(row["state"]) in LIVE]
         with service.database.transaction(caller) as tx:
-            listed, after = referrals.find(tx, found, 100)
+            listed, after = boxes.find(tx, found, 100)
             while after:
-                page, after = referrals.find(tx, found, 100, after)
+                page, after = boxes.find(tx, found, 100, after)
                 listed += page
-            said = referrals.count(tx, found)
+            said = boxes.count(tx, found)
         order = [(due(row, found) or NOON + timedelta(days=9), -row["update_time"].timestamp(), row["id"]) for row in rows]
         assert [one.id for one in listed] == [identifier for *_, identifier in sorted(order)], filters
         assert said["total"] == len(rows), filters

@@ -16,7 +16,7 @@ from chassis.tokens import SYSTEM, Caller
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import State
-from services.referrals.store import figures, referrals
+from services.referrals.store import boxes, figures, referrals
 from tests.builders import NOON
 from tests.referrals.conftest import ORG, Service, Story, read
 
@@ -114,7 +114,7 @@ COUNTS = {
 OTHERS: dict[str, Callable[[Any], Any]] = {
     "which clocks are due": lambda tx: referrals.with_due_clocks(tx, NOON + timedelta(days=1), 50),
     "when the next clock is": referrals.next_clock_time,
-    "whether an open page is behind": lambda tx: referrals.queue_version(tx, ORG["ngo"], network=True),
+    "whether an open page is behind": lambda tx: boxes.queue_version(tx, ORG["ngo"], network=True),
     "how soon organisations answer": lambda tx: figures.response_times(tx, NOON - timedelta(days=30)),
     "what is new to tell": lambda tx: outbox.new_facts(tx, 500),
     "whether something is to be told again": outbox.anything_to_repeat,
@@ -131,12 +131,12 @@ def check(old: Service, caller: Caller, ask: Callable[[Any], Any]) -> None:
 @pytest.mark.parametrize("what", LISTS)
 def test_a_list_does_not_read_what_is_over(what: str, old: Service) -> None:
     found, by_urgency = LISTS[what]
-    check(old, caller_of(found.box), lambda tx: referrals.find(tx, found, 50, by_urgency=by_urgency))
+    check(old, caller_of(found.box), lambda tx: boxes.find(tx, found, 50, by_urgency=by_urgency))
 
 
 @pytest.mark.parametrize("what", COUNTS)
 def test_a_count_does_not_read_what_is_over(what: str, old: Service) -> None:
-    check(old, caller_of(COUNTS[what].box), lambda tx: referrals.count(tx, COUNTS[what]))
+    check(old, caller_of(COUNTS[what].box), lambda tx: boxes.count(tx, COUNTS[what]))
 
 
 @pytest.mark.parametrize("what", OTHERS)

@@ -3,18 +3,14 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.sealing import CannotOpen, Key
-from chassis.wire import Position
-from services.referrals.domain.codes import beginnings_of
-from services.referrals.domain.deadline import SOON, Deadline, DeadlineKind, Urgency
-from services.referrals.domain.enquiry import EnquiryState
-from services.referrals.domain.filter import Filter
-from services.referrals.domain.lifecycle import BY_VERB, CAME_BACK, LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
+from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
+from services.referrals.domain.lifecycle import BY_VERB, CAME_BACK, LIVE, State
 from services.referrals.domain.person import Coarse
 from services.referrals.domain.referral import Actor, Event, Referral
 from services.referrals.wire import facts
@@ -23,13 +19,14 @@ from services.referrals.wire import facts
 _APART = {"coarse", "state", "urgency", "delivered_need_codes", "followed_up", "following_id", "clocks", "events"}
 _PLAIN = [each.name for each in fields(Referral) if each.name not in _APART]
 _COARSE = "age_band gender_code language dependants country department".split()
-_COLUMNS = [*_PLAIN, *_COARSE, "state", "urgency", "delivered_need_codes", "next_due_time"]
+COLUMNS = [*_PLAIN, *_COARSE, "state", "urgency", "delivered_need_codes", "next_due_time"]
+"""Of a referral's row: what `read` reads."""
 CLOCK = [each.name for each in fields(Deadline) if each.name != "kind"]
 """What is kept of a deadline, under the same names."""
 # Fixed words, joined once: no value ever becomes part of a statement's text.
-_INSERT = f"INSERT INTO referrals ({', '.join(_COLUMNS)}) VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
+_INSERT = f"INSERT INTO referrals ({', '.join(COLUMNS)}) VALUES ({', '.join(f'%({c})s' for c in COLUMNS)})"
 _UPDATE = (
-    f"UPDATE referrals SET {', '.join(f'{c} = %({c})s' for c in _COLUMNS if c not in ('id', 'create_time'))}"
+    f"UPDATE referrals SET {', '.join(f'{c} = %({c})s' for c in COLUMNS if c not in ('id', 'create_time'))}"
     " WHERE id = %(id)s AND version = %(was)s"
 )
 
@@ -39,13 +36,13 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referr
     row = tx.execute("SELECT * FROM referrals WHERE id = %s" + (" FOR UPDATE" if for_update else ""), (identifier,)).fetchone()
     if row is None:
         raise NotFound
-    return _read(tx, [row])[0]
+    return read(tx, [row])[0]
 
 
 def some(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
     """Several, as far as the scope shows them."""
     rows = tx.execute("SELECT * FROM referrals WHERE id = ANY(%s)", (list(identifiers),)).fetchall() if identifiers else []
-    return {referral.id: referral for referral in _read(tx, rows)}
+    return {referral.id: referral for referral in read(tx, rows)}
 
 
 def keep(tx: Transaction, referral: Referral, key: Key | None) -> None:
@@ -173,216 +170,6 @@ def read_event(row: Row, key: Key | None) -> Event:
     )
 
 
-def _words(states: Iterable[State]) -> str:
-    """As words of a statement: what an index of some states is found by must stand in the text."""
-    return ", ".join(f"'{state.value}'" for state in sorted(states, key=lambda state: state.value))
-
-
-_CAME_BACK = f"state IN ({_words(CAME_BACK)})"
-# Referral.need_is_open in rows: of what came back nothing runs but the clock of its need, until that is no longer open.
-_UNANSWERED = f"({_CAME_BACK} AND next_due_time IS NOT NULL)"
-# One of its sides can't act: it is suspended, or has left. Somebody asks another service for her, or speaks to the side that is there.
-_OUT = "(SELECT id FROM members WHERE kind = 'organization' AND NOT active)"
-_STRANDED = f"(state IN ({_words(LIVE)}) AND (receiver_organization_id IN {_OUT} OR sender_organization_id IN {_OUT}))"
-# Nothing but the clock of the deletion runs there.
-_TO_DELETE = "(state = 'consent_withdrawn' AND next_due_time IS NOT NULL)"
-# With which something is still to be done, as the indexes of it say: what pages ask for, and few among all there ever were.
-_OPEN_STATES = LIVE | {State.DRAFT}
-_OPEN = f"(state IN ({_words(_OPEN_STATES)}) OR next_due_time IS NOT NULL)"
-_LIVE, _FOR_RECEIVER, _FOR_SENDER = (f"state IN ({_words(states)})" for states in (LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER))
-# Urgency.rank in rows; below all of them what was not said yet.
-_RANK = "coalesce(array_position(%(urgencies)s::text[], urgency), 0)"
-_MINE = (
-    f"((receiver_organization_id = %(organization)s AND ({_FOR_RECEIVER} OR {_TO_DELETE}))"
-    f" OR (sender_organization_id = %(organization)s AND ({_FOR_SENDER} OR {_UNANSWERED})))"
-)
-_OTHER = (
-    f"((receiver_organization_id = %(organization)s AND {_FOR_SENDER} AND state <> 'draft')"
-    f" OR (sender_organization_id = %(organization)s AND ({_FOR_RECEIVER} OR {_TO_DELETE})))"
-)
-_SENT_BY = "sender_organization_id = %(organization)s"
-_SENT_TO = "receiver_organization_id = %(organization)s AND send_time IS NOT NULL"
-
-
-class _Part(NamedTuple):
-    """Rows of a box, when they are due as who asks may know, and of which of them he may know that their need is open: to a receiver what came back is over."""
-
-    rows: str
-    due: str = "next_due_time"
-    unanswered: str = _UNANSWERED
-
-
-_DUE_TO_RECEIVER = f"(CASE WHEN {_CAME_BACK} AND sender_organization_id <> receiver_organization_id THEN NULL ELSE next_due_time END)"
-_UNANSWERED_OF_RECEIVER = f"({_SENT_BY} AND {_UNANSWERED})"
-# Parts of a box have no row in common; a list merges them, each in the order of an index.
-_BOXES = {
-    "inbox": (_Part(_SENT_TO, _DUE_TO_RECEIVER, _UNANSWERED_OF_RECEIVER),),
-    "outbox": (_Part(_SENT_BY),),
-    "mine": (
-        _Part(_SENT_BY),
-        _Part(f"{_SENT_TO} AND sender_organization_id <> receiver_organization_id", _DUE_TO_RECEIVER, _UNANSWERED_OF_RECEIVER),
-    ),
-    "network": (_Part("send_time IS NOT NULL"),),
-}
-
-
-def conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:
-    """What a filter asks for, in SQL about `referrals`, and the values in it."""
-    return f"({' OR '.join(f'({_where(wanted, part)})' for part in _BOXES[wanted.box])})", _values(wanted)
-
-
-def _where(wanted: Filter, part: _Part) -> str:
-    conditions, due, unanswered = list(part[:1]), part.due, part.unanswered
-    if wanted.is_open:
-        conditions.append(_OPEN)
-    if wanted.states:
-        conditions.append("state = ANY(%(states)s)")
-    if wanted.need_code:
-        conditions.append("(need_code = %(need)s OR need_code LIKE %(need)s || '.%%')")
-    if wanted.urgency:
-        conditions.append("urgency = %(urgency)s")
-    if wanted.due_before:
-        conditions.append(f"{due} < %(due_before)s")
-    if wanted.due_after:
-        conditions.append(f"{due} >= %(due_after)s")
-    if wanted.modified_after:
-        conditions.append("update_time > %(modified_after)s")
-    if wanted.live:
-        conditions.append(f"({_LIVE} OR {_TO_DELETE})")
-    if wanted.waiting_for_me:
-        conditions.append(_MINE)
-    if wanted.waiting_for_other:
-        conditions.append(_OTHER)
-    if wanted.person_id:
-        # Who is not a party is not shown a person's id: by asking for one he must not hear what became of her.
-        conditions.append(f"person_id = %(person)s AND ({_SENT_BY} OR receiver_organization_id = %(organization)s)")
-    if wanted.contact_id:
-        conditions.append(f"contact_id = %(contact)s AND {_SENT_BY}")
-    if wanted.late:
-        conditions.append(f"{due} < %(now)s")
-    if wanted.due_soon:
-        conditions.append(f"{due} >= %(now)s AND {due} < %(soon)s")
-    if wanted.unanswered:
-        conditions.append(unanswered)
-    if wanted.pressing:
-        conditions.append(f"({due} < %(soon)s OR {unanswered} OR {_STRANDED})")
-    if wanted.code:
-        # Between ids, where an index finds it: under row-level security none of what a function makes of a column is used. No digit is beyond a "g".
-        begins = [f"(id >= %(begin{n})s AND id < %(begin{n})s || 'g')" for n, _ in enumerate(beginnings_of(wanted.code))]
-        conditions.append(f"({' OR '.join(begins) or 'false'})")
-    return " AND ".join(conditions)
-
-
-def _values(wanted: Filter) -> dict[str, Any]:
-    return {
-        **{f"begin{n}": beginning for n, beginning in enumerate(beginnings_of(wanted.code))},
-        "organization": wanted.organization_id,
-        "states": [state.value for state in wanted.states],
-        "need": wanted.need_code,
-        "urgency": wanted.urgency.value if wanted.urgency else None,
-        "due_before": wanted.due_before,
-        "due_after": wanted.due_after,
-        "modified_after": wanted.modified_after,
-        "person": wanted.person_id,
-        "contact": wanted.contact_id,
-        "urgencies": [urgency.value for urgency in Urgency],
-        "now": wanted.now,
-        "soon": wanted.now + SOON,
-    }
-
-
-def find(
-    tx: Transaction, wanted: Filter, limit: int, after: Position | None = None, *, by_urgency: bool = False
-) -> tuple[list[Referral], Position | None]:
-    """A page, nearest deadline first, and where the next page goes on; `by_urgency`: the most urgent first, of those the nearest deadline."""
-    values, beyond = _values(wanted) | {"limit": limit + 1}, "true"
-    if after:
-        *rank, values["due"], values["updated"], values["after"] = after
-        # The directions differ, so the row comparison is written out.
-        beyond = (
-            "({due} > %(due)s::timestamptz OR ({due} = %(due)s::timestamptz"
-            " AND (update_time < %(updated)s::timestamptz OR (update_time = %(updated)s::timestamptz AND id > %(after)s))))"
-        )
-        if rank:
-            values["rank"], beyond = rank[0], f"({_RANK} < %(rank)s OR ({_RANK} = %(rank)s AND {beyond}))"
-    order = f"{'rank_key DESC, ' if by_urgency else ''}due, update_time DESC, id LIMIT %(limit)s"
-    parts = [
-        f"(SELECT *, {_RANK} AS rank_key, {due} AS due, {due}::text AS due_key, update_time::text AS update_key FROM referrals"
-        f" WHERE {_where(wanted, part)} AND {beyond.format(due=due)} ORDER BY {order})"
-        for part in _BOXES[wanted.box]
-        for due in [f"coalesce({part.due}, 'infinity')"]
-    ]
-    columns = ", ".join([*_COLUMNS, "rank_key", "due_key", "update_key"])
-    rows = tx.execute(f"SELECT {columns} FROM ({' UNION ALL '.join(parts)}) AS found ORDER BY {order}", values).fetchall()
-    page = rows[:limit]
-    more = None
-    if len(rows) > limit:
-        last = page[-1]
-        more = [*([last["rank_key"]] if by_urgency else []), last["due_key"], last["update_key"], last["id"]]
-    return _read(tx, page), more
-
-
-def count(tx: Transaction, wanted: Filter) -> Row:
-    """The figures of Today and the board. All but `total` and `by_state` are of what is open; what is over is counted only for a filter that wants it."""
-    mine, other = (_MINE, _OTHER) if wanted.box != "network" else ("false", _FOR_RECEIVER)
-    columns = "state, next_due_time, need_code, department, sender_organization_id, receiver_organization_id"
-    parts = [(part.due, _where(wanted, part)) for part in _BOXES[wanted.box]]
-    chosen = " UNION ALL ".join(f"SELECT {columns}, {due} AS due FROM referrals WHERE {where} AND {_OPEN}" for due, where in parts)
-    past = " UNION ALL ".join(
-        f"SELECT state FROM referrals WHERE {'false' if wanted.is_open else where} AND NOT {_OPEN}" for _, where in parts
-    )
-    unanswered = _UNANSWERED if wanted.box == "network" else f"{_SENT_BY} AND {_UNANSWERED}"
-    row = tx.execute(
-        f"WITH chosen AS ({chosen}), states AS (SELECT state, count(*) AS n FROM (SELECT state FROM chosen UNION ALL {past}) AS s GROUP BY 1)"
-        " SELECT count(*) FILTER (WHERE due < %(now)s) AS late, count(*) FILTER (WHERE due >= %(now)s AND due < %(soon)s) AS due_soon,"
-        f" count(*) FILTER (WHERE {mine}) AS waiting_for_me, count(*) FILTER (WHERE {other}) AS waiting_for_other,"
-        " count(*) FILTER (WHERE state = 'sent') AS fresh, (SELECT coalesce(sum(n), 0)::int FROM states) AS total,"
-        " (SELECT coalesce(jsonb_object_agg(state, n), '{}') FROM states) AS by_state,"
-        f" (SELECT coalesce(jsonb_object_agg(need, n), '{{}}') FROM (SELECT left(need_code, 3) AS need, count(*) AS n FROM chosen WHERE {_LIVE}"
-        "   GROUP BY 1) g) AS by_need,"
-        f" (SELECT coalesce(jsonb_object_agg(department, n), '{{}}') FROM (SELECT department, count(*) AS n FROM chosen WHERE {_LIVE}"
-        "   AND department <> '' GROUP BY 1) d) AS by_department,"
-        " (SELECT coalesce(jsonb_agg(jsonb_build_array(need, department, n) ORDER BY n DESC, need, department), '[]') FROM ("
-        f"   SELECT left(need_code, 3) AS need, department, count(*) AS n FROM chosen WHERE {unanswered} GROUP BY 1, 2) u) AS unanswered"
-        " FROM chosen",
-        _values(wanted),
-    ).fetchone()
-    assert row is not None
-    return row
-
-
-# Not the greatest time alone: of two changes at once the one that began first may be committed last, and it would never be seen. Among the newest it is,
-# as long as fewer change in the five seconds that a transaction may take. Each branch reads so many rows by an index that is in this order.
-_NEWEST = "SELECT id, version FROM {} WHERE {} ORDER BY update_time DESC LIMIT 64"
-_OWN = " UNION ALL ".join(
-    f"({_NEWEST.format(*branch)})"
-    for branch in (
-        ("referrals", "sender_organization_id = %(organization)s"),
-        ("referrals", _SENT_TO),
-        ("contacts", "organization_id = %(organization)s"),
-        ("callbacks", "organization_id = %(organization)s"),
-        ("plans", "organization_id = %(organization)s"),
-        ("enquiries", "organization_id = %(organization)s"),
-    )
-)
-# Of what was put to an organisation its own copies: that others answered is no change.
-_OWN += f" UNION ALL ({_NEWEST.format('enquiry_offers', 'organization_id = %(organization)s').replace('id,', 'enquiry_id || service_id,')})"
-_NETWORK = " UNION ALL ".join(
-    (_OWN, f"({_NEWEST.format('referrals', 'send_time IS NOT NULL')})", f"({_NEWEST.format('enquiries', 'state = %(exhausted)s')})")
-)
-
-
-def queue_version(tx: Transaction, organization_id: str, *, network: bool) -> str:
-    """A digest of what changed last among the referrals, contacts, calls that are owed and enquiries of an organisation; with `network`, of all that are not drafts."""
-    newest = _NETWORK if network else _OWN
-    row = tx.execute(
-        f"SELECT md5(coalesce(string_agg(id || version, ',' ORDER BY id, version), '')) AS version FROM ({newest}) AS newest",
-        {"organization": organization_id, "exhausted": EnquiryState.EXHAUSTED.value},
-    ).fetchone()
-    assert row is not None
-    return str(row["version"])
-
-
 def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> list[str]:
     """Live referrals of a person; only those that stand on a receipt, if one is given."""
     rows = tx.execute(
@@ -404,7 +191,7 @@ def answered_for_by(tx: Transaction, worker_id: str) -> list[str]:
 def of_people(tx: Transaction, people: Collection[str]) -> list[Referral]:
     """The referrals of some persons, oldest first."""
     rows = tx.execute("SELECT * FROM referrals WHERE person_id = ANY(%s) ORDER BY create_time, id", (list(people),)).fetchall()
-    return _read(tx, rows)
+    return read(tx, rows)
 
 
 def senders_before_withdrawal(tx: Transaction, person_id: str, receiver_organization_id: str) -> list[str]:
@@ -423,7 +210,7 @@ def of_contact(tx: Transaction, contact_id: str, *, for_update: bool = False) ->
     rows = tx.execute(
         "SELECT * FROM referrals WHERE contact_id = %s ORDER BY create_time, id" + (" FOR UPDATE" if for_update else ""), (contact_id,)
     ).fetchall()
-    return _read(tx, rows)
+    return read(tx, rows)
 
 
 def count_sent(tx: Transaction, organization_id: str) -> int:
@@ -453,7 +240,7 @@ def with_due_clocks(tx: Transaction, now: datetime, limit: int) -> list[str]:
 def claimed(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
     """Referrals that this transaction has claimed, in that order."""
     rows = tx.execute("SELECT * FROM referrals WHERE id = ANY(%s) FOR UPDATE", (list(identifiers),)).fetchall()
-    return _read(tx, sorted(rows, key=lambda row: identifiers.index(row["id"])))
+    return read(tx, sorted(rows, key=lambda row: identifiers.index(row["id"])))
 
 
 def put_clocks_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
@@ -467,7 +254,8 @@ def next_clock_time(tx: Transaction) -> datetime | None:
     return row["next"] if row else None
 
 
-def _read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
+def read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
+    """Referrals from their rows (COLUMNS), in that order, with their clocks."""
     clocks: dict[str, list[Deadline]] = {}
     following = _following(tx, [row["id"] for row in rows if State(row["state"]) in CAME_BACK])
     if rows:

@@ -11,7 +11,7 @@ from chassis.db import Transaction
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import TRANSITIONS, State
 from services.referrals.domain.referral import Event, Referral
-from services.referrals.store import referrals
+from services.referrals.store import boxes, referrals
 
 _BATCH = 1_000
 WINDOW = 5_000
@@ -53,7 +53,7 @@ def last_position(tx: Transaction) -> int:
 
 def changes(tx: Transaction, wanted: Filter, after: int, until: int, limit: int) -> list[Change]:
     """What happened after a position and up to another, as the scope shows it. What happened to a draft its sender alone hears."""
-    where, values = referrals.conditions(wanted)
+    where, values = boxes.conditions(wanted)
     rows = tx.execute(
         "SELECT e.*, (SELECT max(s.version) FROM referral_events s WHERE s.referral_id = e.referral_id AND s.version <= e.version AND s.clock = ''"
         "   AND s.verb <> ALL(%(undecided)s))"

@@ -20,7 +20,7 @@ from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import LIVE, Side, State
 from services.referrals.domain.person import FieldGroup, Person
 from services.referrals.domain.referral import PROBATION_LIMIT, Actor, Event, Referral, recent
-from services.referrals.store import contacts, emergencies, enquiries, members, referrals, renewals
+from services.referrals.store import boxes, contacts, emergencies, enquiries, members, referrals, renewals
 from services.referrals.store.people import People
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.deadlines import fire_each
@@ -118,11 +118,11 @@ class Referrals:
         self, tx: Transaction, wanted: Filter, limit: int, after: Position | None, *, by_urgency: bool
     ) -> tuple[list[Referral], Position | None]:
         """A page."""
-        return referrals.find(tx, wanted, limit, after, by_urgency=by_urgency)
+        return boxes.find(tx, wanted, limit, after, by_urgency=by_urgency)
 
     def count(self, tx: Transaction, wanted: Filter) -> Row:
         """The figures of Today and the board."""
-        return referrals.count(tx, wanted)
+        return boxes.count(tx, wanted)
 
     def queue_scope(self, caller: Caller) -> str:
         """Whose lists change together with the caller's."""
@@ -131,9 +131,7 @@ class Referrals:
     def queue_versions(self, tx: Transaction, scopes: Collection[str]) -> dict[str, str]:
         """Of each scope another text when something changed in what its lists show. In the scope of the whole service, so that it is the same whoever asks."""
         elevate_to_system_scope(tx)
-        return {
-            scope: referrals.queue_version(tx, scope.removesuffix(_AND_NETWORK), network=scope.endswith(_AND_NETWORK)) for scope in scopes
-        }
+        return {scope: boxes.queue_version(tx, scope.removesuffix(_AND_NETWORK), network=scope.endswith(_AND_NETWORK)) for scope in scopes}
 
     def history(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> list[Event]:
         """What happened. Notes are about her: they are opened like her identity, and that is on record."""

@@ -249,7 +249,7 @@ def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -
         missing = [line for line in checker.every_fact_was_taken_in(books) if not any(id in line for id in lost)]
         return [*checker.nothing_waits(books), *missing]
 
-    until(lambda: not waits(), 60, waits)
+    until(lambda: not waits(), 120, waits)
     return Books(partners, referrals, notifications, [], topics.records(stack.state["kafka"]), since)
 
 

@@ -21,6 +21,7 @@ from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.calendar import CountryCalendar
 from services.referrals.usecases.contacts import HASHER
+from services.referrals.usecases.grants import Grants
 from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.pathways import Pathways, shipped
 from services.referrals.usecases.people import People
@@ -38,7 +39,8 @@ def fill(database: Database, directory: Path, network: Network, words: Words, no
     receipts = Receipts(Signer(keys.signing(directory, f"facts.{NAME}")))
     walked = Plans(files, Pathways(shipped()))
     openings = Openings(AN_HOUR)
-    people = People(files, Referrals(files, receipts, walked, Policies(), openings), receipts, walked, openings)
+    grants = Grants(files, receipts)
+    people = People(files, Referrals(files, grants, receipts, walked, Policies(), openings), grants, receipts, walked, openings)
     calendar = CountryCalendar("NI")
     with database.transaction(SYSTEM, timeout=30) as tx:
         if tx.execute("SELECT 1 FROM contacts WHERE id = %s", (id_of("contact", "tonight"),)).fetchone():

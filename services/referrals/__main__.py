@@ -65,6 +65,7 @@ from services.referrals.usecases.deadlines import DeadlineScheduler
 from services.referrals.usecases.emergencies import Emergencies
 from services.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
 from services.referrals.usecases.erasing import Erasing
+from services.referrals.usecases.grants import Grants
 from services.referrals.usecases.names import OF_A_SEARCHER, NameNoter, Names
 from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.pathways import Pathways, shipped
@@ -138,8 +139,9 @@ def make(
     plans = Plans(files, pathways)
     policies = Policies()
     openings = Openings(openings_an_hour)
-    referrals = Referrals(files, receipts, plans, policies, openings)
-    people = People(files, referrals, receipts, plans, openings)
+    grants = Grants(files, receipts)
+    referrals = Referrals(files, grants, receipts, plans, policies, openings)
+    people = People(files, referrals, grants, receipts, plans, openings)
     erasing = Erasing(files, people, referrals)
     notes, callbacks = ContactNotes(keyring, files), Callbacks(files)
     contacts = Contacts(book, notes, files, policies, openings)
@@ -149,7 +151,7 @@ def make(
     enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), clock, policies)
     watch = Watch(database)
     anomalies = Anomalies(database, clock)
-    emergencies = Emergencies(files, referrals, openings)
+    emergencies = Emergencies(files, referrals, grants, openings)
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     servicers = [
         Servicer(

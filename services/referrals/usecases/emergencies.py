@@ -14,16 +14,18 @@ from services.referrals.domain.person import FieldGroup
 from services.referrals.store import emergencies
 from services.referrals.store.people import People as Files
 from services.referrals.usecases.deadlines import ClockFired, fire_each, with_one_clock
+from services.referrals.usecases.grants import Grants, check_after_withdrawal, check_knows_people, check_opens_people, check_reached
 from services.referrals.usecases.openings import Openings
-from services.referrals.usecases.referrals import Referrals, check_knows_people, check_opens_people
+from services.referrals.usecases.referrals import Referrals
 
 
 class Emergencies:
     """Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, files: Files, requests: Referrals, openings: Openings) -> None:
+    def __init__(self, files: Files, requests: Referrals, grants: Grants, openings: Openings) -> None:
         self._files = files
         self._referrals = requests
+        self._grants = grants
         self._openings = openings
 
     def open(
@@ -34,12 +36,12 @@ class Emergencies:
         trail.append(Entry("open_in_emergency", referral.person_id, referral.need_code, (f"referral:{referral.id}", reason)))
         check_opens_people(tx, caller)
         self._files.hold(tx, referral.person_id)  # or she could take her consent back meanwhile
-        person = self._referrals.party(tx, caller, referral)
+        person = self._grants.party(tx, caller, referral)
         if person.organization_id == caller.organization_id:
             raise NotFound
-        self._referrals.check_reached(tx, caller.organization_id)
-        self._referrals.check_after_withdrawal(tx, caller, referral, reason, "reason_code")
-        if self._referrals.consent_covers(tx, caller, now, referral):
+        check_reached(tx, caller.organization_id)
+        check_after_withdrawal(tx, caller, referral, reason, "reason_code")
+        if self._grants.consent_covers(tx, caller, now, referral):
             raise Conflict("emergency_not_needed")
         if emergencies.owes_review(tx, caller.organization_id, now):
             raise Conflict("review_owed")

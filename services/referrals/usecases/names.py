@@ -13,7 +13,7 @@ from chassis.tokens import SYSTEM, Caller
 from services.referrals.domain.names import words_of
 from services.referrals.domain.person import Person
 from services.referrals.store.people import People as Files
-from services.referrals.usecases.referrals import check_knows_people
+from services.referrals.usecases.grants import check_knows_people
 
 MOST_FOUND = 20
 OF_A_SEARCHER = Budget(20, timedelta(minutes=5), timedelta(0))

@@ -21,6 +21,7 @@ from services.referrals.store import emergencies
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases import callbacks
+from services.referrals.usecases.grants import Grants
 from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.referrals import Referrals, actor_of
@@ -29,9 +30,10 @@ from services.referrals.usecases.referrals import Referrals, actor_of
 class People:
     """Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, files: Files, requests: Referrals, receipts: Receipts, plans: Plans, openings: Openings) -> None:
+    def __init__(self, files: Files, requests: Referrals, grants: Grants, receipts: Receipts, plans: Plans, openings: Openings) -> None:
         self._files = files
         self._referrals = requests
+        self._grants = grants
         self._receipts = receipts
         self._plans = plans
         self._openings = openings
@@ -105,10 +107,10 @@ class People:
         That nobody may call her is told to whoever might, on any receipt or none: it keeps her safe and says nothing about her.
         """
         referral = self._referrals.get(tx, referral_id)
-        person = self._referrals.party(tx, caller, referral)
+        person = self._grants.party(tx, caller, referral)
         plan = person.contact_outline()
         if plan.channel_code != NOBODY_CALLS:
-            self._referrals.contact_grant(tx, caller, now, referral, person)
+            self._grants.of_contact(tx, caller, now, referral, person)
         return plan
 
     def open_safe_contact(self, tx: Transaction, caller: Caller, now: datetime, referral_id: str, trail: list[Entry]) -> SafeContact:
@@ -117,8 +119,8 @@ class People:
         trail.append(
             Entry("read_safe_contact", referral.person_id, referral.need_code, (FieldGroup.CONTACT.value, f"referral:{referral.id}"))
         )
-        person = self._referrals.party(tx, caller, referral)
-        grant = self._referrals.contact_grant(tx, caller, now, referral, person)
+        person = self._grants.party(tx, caller, referral)
+        grant = self._grants.of_contact(tx, caller, now, referral, person)
         trail[-1] = replace(trail[-1], detail_codes=trail[-1].detail_codes + grant.basis)
         plan = self._files.safe_contact(tx, grant)
         if plan is None:
@@ -142,7 +144,7 @@ class People:
         check.need("purpose_code", purpose, required=True)
         check.done()
         trail.append(Entry("open_identity", identifier, purpose, tuple(sorted(group.value for group in groups))))
-        grant = self._referrals.grant(tx, caller, now, identifier, purpose, groups, referral_id)
+        grant = self._grants.of_person(tx, caller, now, identifier, purpose, groups, referral_id)
         trail[-1] = replace(trail[-1], detail_codes=trail[-1].detail_codes + grant.basis)
         self._openings.admit(tx, caller, now, identifier)
         return self._files.identity(tx, grant).only(groups)

@@ -11,19 +11,19 @@ from chassis.errors import Conflict, Invalid, NotAllowed, NotFound, Stale
 from chassis.ids import new_id
 from chassis.tokens import Caller
 from chassis.wire import Position
-from services.referrals.domain import codes
 from services.referrals.domain.chain import Link, beside
-from services.referrals.domain.consent import Grant, Receipt
+from services.referrals.domain.consent import Receipt
 from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.enquiry import Enquiry
 from services.referrals.domain.filter import Filter
-from services.referrals.domain.lifecycle import LIVE, Side, State
+from services.referrals.domain.lifecycle import Side, State
 from services.referrals.domain.person import FieldGroup, Person
 from services.referrals.domain.referral import PROBATION_LIMIT, Actor, Event, Referral, recent
-from services.referrals.store import boxes, contacts, emergencies, enquiries, members, referrals, renewals
+from services.referrals.store import boxes, contacts, enquiries, members, referrals, renewals
 from services.referrals.store.people import People
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.deadlines import fire_each
+from services.referrals.usecases.grants import Grants, check_after_withdrawal, check_reached
 from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.policies import Policies
@@ -64,8 +64,9 @@ def from_enquiry(draft: Draft, enquiry: Enquiry) -> Draft:
 class Referrals:
     """The requests themselves. Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, people: People, receipts: Receipts, plans: Plans, policies: Policies, openings: Openings) -> None:
+    def __init__(self, people: People, grants: Grants, receipts: Receipts, plans: Plans, policies: Policies, openings: Openings) -> None:
         self._people = people
+        self._grants = grants
         self._receipts = receipts
         self._plans = plans
         self._policies = policies
@@ -137,7 +138,9 @@ class Referrals:
         """What happened. Notes are about her: they are opened like her identity, and that is on record."""
         referral = referrals.get(tx, identifier)
         try:
-            grant = self.grant(tx, caller, now, referral.person_id, referral.need_code, frozenset({FieldGroup.NOTES}), referral.id)
+            grant = self._grants.of_person(
+                tx, caller, now, referral.person_id, referral.need_code, frozenset({FieldGroup.NOTES}), referral.id
+            )
             key = self._people.note_key(tx, grant)
         except (NotAllowed, NotFound, Conflict):  # the history is there for whoever may see the referral; what was written of her is not
             return referral.events_for(actor_of(caller), referrals.events(tx, identifier, None))
@@ -151,54 +154,6 @@ class Referrals:
             self._openings.admit(tx, caller, now, referral.person_id)
         return events
 
-    def grant(
-        self, tx: Transaction, caller: Caller, now: datetime, person_id: str, purpose: str, groups: frozenset[FieldGroup], referral_id: str
-    ) -> Grant:
-        """What this caller may open of a person now: all that is asked for, or a refusal.
-
-        Those who work with people, of the organisation that holds the file; or of the receiver of a live referral, on the receipt on which it stands.
-        """
-        check_opens_people(tx, caller)
-        person = self._people.get(tx, person_id)
-        if person.organization_id == caller.organization_id:
-            person.check_not_erased()
-            return Grant.of_file(person, caller.organization_id)
-        if not referral_id:
-            raise Invalid(("referral_id", "required"))
-        referral = referrals.get(tx, referral_id)
-        if referral.person_id != person.id or not _receives(caller, referral):
-            raise NotFound
-        person.check_not_erased()
-        try:
-            grant = self._receipt_grant(tx, caller, now, referral, purpose, groups)
-        except Conflict:
-            emergency = emergencies.live_of(tx, caller.id, referral.id, now)
-            if emergency is None:
-                raise
-            self.check_reached(tx, caller.organization_id)
-            grant = emergency.opens(caller.id, groups, now)
-        if grant.person_id != person.id:
-            raise Conflict("receipt_missing")
-        return grant
-
-    def _receipt_grant(
-        self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, purpose: str, groups: frozenset[FieldGroup]
-    ) -> Grant:
-        if not referral.receipt_id:
-            raise Conflict("receipt_missing")
-        receipt = self._receipts.get(tx, referral.receipt_id)
-        if receipt.is_override:
-            self.check_reached(tx, caller.organization_id)
-        return receipt.opens(caller.organization_id, purpose, groups, now)
-
-    def consent_covers(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral) -> bool:
-        """Whether a receipt opens anything of her for the need of this referral."""
-        try:
-            self._receipt_grant(tx, caller, now, referral, referral.need_code, frozenset())
-        except Conflict:
-            return False
-        return True
-
     def legs(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral) -> list[Link]:
         """The hand-over of which it is a leg: all of it for its sender and the coordination. For its receiver, if it may open her data for this now, no more
         than whom she comes from and to whom she goes. Last in a transaction."""
@@ -208,30 +163,10 @@ class Referrals:
         if not links or referral.sides(actor_of(caller)) & {Side.SENDER, Side.COORDINATOR}:
             return links
         try:
-            self.grant(tx, caller, now, referral.person_id, referral.need_code, frozenset(), referral.id)
+            self._grants.of_person(tx, caller, now, referral.person_id, referral.need_code, frozenset(), referral.id)
         except (NotAllowed, NotFound, Conflict):
             return []
         return beside(links, referral.id)
-
-    def contact_grant(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, person: Person) -> Grant:
-        """The field group by which she is contacted, for the need of this referral. Whoever holds her file has it as it stands there."""
-        if person.organization_id == caller.organization_id:
-            return Grant.of_file(person, caller.organization_id)
-        return self.grant(tx, caller, now, referral.person_id, referral.need_code, frozenset({FieldGroup.CONTACT}), referral.id)
-
-    def party(self, tx: Transaction, caller: Caller, referral: Referral) -> Person:
-        """The person of a referral, for the organisation that holds her file, and for the receiver while it is live; NotFound for anybody else."""
-        person = self._people.get(tx, referral.person_id)
-        if person.organization_id != caller.organization_id and not _receives(caller, referral):
-            raise NotFound
-        person.check_not_erased()
-        return person
-
-    @staticmethod
-    def check_reached(tx: Transaction, organization_id: str) -> None:
-        """To whoever may hold her, charge her or send her away only with a receipt that names it."""
-        if members.organization(tx, organization_id)[1] not in codes.REACHED_BY_OVERRIDE:
-            raise Conflict("receipt_missing")
 
     def send(
         self,
@@ -284,20 +219,11 @@ class Referrals:
     def _override(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, person: Person, reason: str) -> Receipt:
         if not caller.has("EMERGENCY") and "referrals.override" not in caller.scopes:
             raise NotAllowed("right_missing")
-        self.check_reached(tx, referral.receiver_organization_id)
-        self.check_after_withdrawal(tx, caller, referral, reason, "override_reason_code")
+        check_reached(tx, referral.receiver_organization_id)
+        check_after_withdrawal(tx, caller, referral, reason, "override_reason_code")
         return Receipt.override(
             new_id(), person.id, person.organization_id, caller.id, referral.receiver_organization_id, referral.need_code, reason, now
         )
-
-    @staticmethod
-    def check_after_withdrawal(tx: Transaction, caller: Caller, referral: Referral, reason: str, field: str) -> None:
-        """After she took back what the receiver had, only for a danger that has come since, and by another person."""
-        before = referrals.senders_before_withdrawal(tx, referral.person_id, referral.receiver_organization_id)
-        if before and (reason != "danger_after_withdrawal" or caller.id in before):
-            raise Conflict("override_after_withdrawal")
-        if reason == "danger_after_withdrawal" and not before:
-            raise Invalid((field, "unknown_code"))  # nothing was withdrawn
 
     def _chosen(self, tx: Transaction, referral: Referral, receipt_id: str) -> Receipt | None:
         if not receipt_id:
@@ -537,25 +463,6 @@ class Referrals:
             contact_id=fields.contact_id,
             assault_time=assault_time,
         )
-
-
-def _receives(caller: Caller, referral: Referral) -> bool:
-    return referral.receiver_organization_id == caller.organization_id and referral.state in LIVE
-
-
-def check_opens_people(tx: Transaction, caller: Caller) -> None:
-    """Who works with people may open one, if anybody of theirs may."""
-    if not (caller.has("WORKER") or caller.has("OPERATOR") or "people.open" in caller.scopes):
-        raise NotAllowed("right_missing")
-    check_knows_people(tx, caller)
-
-
-def check_knows_people(tx: Transaction, caller: Caller) -> None:
-    """Who steers or checks the network never hears who somebody is, nor does a member on probation."""
-    if caller.has("COORDINATOR") or caller.has("AUDITOR"):
-        raise NotAllowed("right_missing")
-    if members.organization(tx, caller.organization_id)[0] == "PROBATION":
-        raise NotAllowed("member_on_probation")
 
 
 def check_standing(tx: Transaction, caller: Caller) -> None:

@@ -285,13 +285,13 @@ class Facts(RuleBasedStateMachine):
         self.reader.assign(sorted(waits))
         for place in waits:
             self.reader.seek(place, self.offsets[place.partition])
-        found: list[Any] = []
+        uncommitted: list[Any] = []
         ends: dict[int, int] = {}
         while any(ends.get(place.partition, 0) < last[place] for place in waits):
             for place, records in self.reader.poll(timeout_ms=200).items():
-                found += records
+                uncommitted += records
                 ends[place.partition] = records[-1].offset + 1
-        return found, ends
+        return uncommitted, ends
 
     @rule(which=st.integers(0, 1), seconds=st.sampled_from([1, 3, 400]))
     def sweep(self, which: int, seconds: int) -> None:

@@ -18,8 +18,8 @@ from tests.refusals import METHODS, undeclared, unprovoked
 
 def rpc(file: Any, name: str) -> MethodDescriptor:
     service, method = name.split("/")
-    found: MethodDescriptor = file.DESCRIPTOR.services_by_name[service].methods_by_name[method]
-    return found
+    descriptor: MethodDescriptor = file.DESCRIPTOR.services_by_name[service].methods_by_name[method]
+    return descriptor
 
 
 def made(name: str, rules: contract_pb2.Rules | None) -> MethodDescriptor:
@@ -60,10 +60,10 @@ def test_the_usual_refusals_follow_from_the_request() -> None:
 
 def test_what_is_declared_and_what_is_provoked_are_compared() -> None:
     name = "enlace.partners.v1.Tokens/SignIn"
-    found = {(name, "sign_in_failed"), (name, "made_up"), ("enlace.other.v1.Other/Do", "made_up")}
+    provoked = {(name, "sign_in_failed"), (name, "made_up"), ("enlace.other.v1.Other/Do", "made_up")}
     only = {name: METHODS[name]}
-    assert undeclared(found, only) == [f"{name}: made_up"]
-    assert unprovoked(found, only) == [f"{name}: too_many_attempts"]
+    assert undeclared(provoked, only) == [f"{name}: made_up"]
+    assert unprovoked(provoked, only) == [f"{name}: too_many_attempts"]
 
 
 def test_every_declared_refusal_is_explained() -> None:

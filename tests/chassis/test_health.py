@@ -111,11 +111,11 @@ def until(condition: Any, seconds: float = 10) -> None:
 
 def waiting(world: World) -> int:
     with psycopg.connect(world.place.url, autocommit=True) as other:
-        found = other.execute(
+        row = other.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         ).fetchone()
-    assert found
-    return int(found[0])
+    assert row
+    return int(row[0])
 
 
 def connected(world: World) -> None:

@@ -222,8 +222,10 @@ def test_the_server_gives_up_too(database: Database, place: Place) -> None:
             tx.execute("SELECT 1 AS forgotten")
             time.sleep(1.2)
             with psycopg.connect(place.url) as other:
-                found = other.execute("SELECT FROM pg_stat_activity WHERE query LIKE '%%forgotten' AND pid <> pg_backend_pid()").fetchall()
-            assert found == []
+                connections = other.execute(
+                    "SELECT FROM pg_stat_activity WHERE query LIKE '%%forgotten' AND pid <> pg_backend_pid()"
+                ).fetchall()
+            assert connections == []
             tx.execute("SELECT 1")
 
     with pytest.raises(Late):

@@ -84,10 +84,10 @@ def test_nobody_can_read_a_key_not_even_who_has_the_pin(token: KeyServiceSetting
     module = pkcs11.lib(token.module)
     module.reinitialize()
     with module.get_token(token_label=token.token).open(user_pin=PIN, rw=True) as session:
-        found = list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY}))
-        assert sorted(str(key[Attribute.LABEL]) for key in found) == ["marks.tests", "sealing.tests", "sealing.tests.1"]
+        secret_keys = list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY}))
+        assert sorted(str(key[Attribute.LABEL]) for key in secret_keys) == ["marks.tests", "sealing.tests", "sealing.tests.1"]
         wrapping = session.generate_key(KeyType.AES, 256, label="thief")
-        for key in found:
+        for key in secret_keys:
             for read in (
                 lambda key=key: key[Attribute.VALUE],
                 lambda key=key: key.__setitem__(Attribute.SENSITIVE, False),
@@ -221,15 +221,15 @@ def test_another_token_one_without_keys_and_other_marks_are_refused_by_name(
     database.open()
     made = begun(token, folder)
 
-    def found(keys: SealingKeys) -> str:
+    def problem(keys: SealingKeys) -> str:
         return KeyCheck(database, keys.keyring()).turn()
 
-    assert (found(made), found(SealingKeys(folder, "tests", KeyService(token)))) == ("", "")
-    assert found(SealingKeys(folder, "tests", KeyService(softhsm.token("empty")))) == "sealing_key_missing"
-    assert found(begun(softhsm.token("another"), folder)) == "sealing_key_wrong"
+    assert (problem(made), problem(SealingKeys(folder, "tests", KeyService(token)))) == ("", "")
+    assert problem(SealingKeys(folder, "tests", KeyService(softhsm.token("empty")))) == "sealing_key_missing"
+    assert problem(begun(softhsm.token("another"), folder)) == "sealing_key_wrong"
     half = KeyService(softhsm.token("half"))
     half.make("tests", 1, NOW)
-    assert found(SealingKeys(folder, "tests", half)) == "sealing_key_missing", "it has no marks"
+    assert problem(SealingKeys(folder, "tests", half)) == "sealing_key_missing", "it has no marks"
     kept = Keyring(os.urandom(32), KeyService(token).ring("tests").copy)  # type: ignore[attr-defined]
     assert KeyCheck(database, kept).turn() == "sealing_key_wrong", "other marks would find nothing of what there is"
     check = KeyCheck(database, made.keyring())

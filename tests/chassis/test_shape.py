@@ -19,13 +19,13 @@ from services.gateway.api import schemas
 from services.gateway.api.binding import bindings
 
 
-def found(request: Any) -> dict[str, str]:
+def problems(request: Any) -> dict[str, str]:
     return dict(violations(request))
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
     asked = referrals_pb2.WaitlistReferralRequest(id="r", etag="v1", expected_wait_days=400, note="x" * 4001)
-    assert found(asked) == {"expected_wait_days": "out_of_range", "review_time": "required", "note": "too_long"}
+    assert problems(asked) == {"expected_wait_days": "out_of_range", "review_time": "required", "note": "too_long"}
 
 
 def test_what_was_sent_is_in_no_path_and_no_reason() -> None:
@@ -35,7 +35,7 @@ def test_what_was_sent_is_in_no_path_and_no_reason() -> None:
 
 def test_a_refusal_says_no_more_than_fits_into_it() -> None:
     request = directory_pb2.MatchServicesRequest(need_code="HOU", excluded_organization_ids=["x"] * 101)
-    assert found(request) == {"excluded_organization_ids": "too_long"}
+    assert problems(request) == {"excluded_organization_ids": "too_long"}
     wrong = directory_pb2.Service(name="x", need_codes=["no code"] * 30)
     assert len(violations(directory_pb2.CreateServiceRequest(service=wrong))) == MAX_SAID
 
@@ -44,53 +44,53 @@ def test_a_refusal_says_no_more_than_fits_into_it() -> None:
     ("value", "reason"), [("", "required"), ("   ", "required"), ("x" * 201, "too_long"), ("a\x07b", "malformed"), ("a\nb", None)]
 )
 def test_a_text_is_there_short_enough_and_without_control_characters(value: str, reason: str | None) -> None:
-    said = found(directory_pb2.CreateServiceRequest(service=directory_pb2.Service(name=value, need_codes=["HOU"])))
+    said = problems(directory_pb2.CreateServiceRequest(service=directory_pb2.Service(name=value, need_codes=["HOU"])))
     assert said.get("service.name") == reason
 
 
 def test_the_end_of_a_line_is_no_part_of_a_code() -> None:
-    assert found(people_pb2.CreatePersonRequest(coarse=referrals_pb2.CoarsePerson(country="NI\n"))) == {"coarse.country": "malformed"}
+    assert problems(people_pb2.CreatePersonRequest(coarse=referrals_pb2.CoarsePerson(country="NI\n"))) == {"coarse.country": "malformed"}
 
 
 def test_a_value_of_an_enum_that_is_newer_than_we_are_is_refused_and_one_that_is_needed_must_be_there() -> None:
-    assert found(referrals_pb2.DeclineReferralRequest(id="r", reason_code=99)) == {"reason_code": "unknown_code"}  # type: ignore[arg-type]
-    assert found(referrals_pb2.DeclineReferralRequest(id="r")) == {"reason_code": "required"}
+    assert problems(referrals_pb2.DeclineReferralRequest(id="r", reason_code=99)) == {"reason_code": "unknown_code"}  # type: ignore[arg-type]
+    assert problems(referrals_pb2.DeclineReferralRequest(id="r")) == {"reason_code": "required"}
     asked = people_pb2.OpenPersonRequest(purpose_code="HOU", field_groups=[people_pb2.FIELD_GROUP_IDENTITY, 0])  # type: ignore[list-item]
-    assert found(asked) == {"field_groups.1": "unknown_code"}
+    assert problems(asked) == {"field_groups.1": "unknown_code"}
 
 
 def test_a_time_that_no_calendar_has_is_refused() -> None:
     asked = referrals_pb2.StartReferralRequest(id="r", first_contact_time=Timestamp(seconds=2**60))
-    assert found(asked) == {"first_contact_time": "out_of_range"}
+    assert problems(asked) == {"first_contact_time": "out_of_range"}
 
 
 def test_of_a_change_only_what_its_mask_names_counts() -> None:
     entry = directory_pb2.Organization(id="o", etag="v1", phone="x" * 99)
-    assert found(directory_pb2.UpdateOrganizationRequest(organization=entry, update_mask=FieldMask(paths=["description"]))) == {}
+    assert problems(directory_pb2.UpdateOrganizationRequest(organization=entry, update_mask=FieldMask(paths=["description"]))) == {}
     both = FieldMask(paths=["name", "phone"])
-    assert found(directory_pb2.UpdateOrganizationRequest(organization=entry, update_mask=both)) == {
+    assert problems(directory_pb2.UpdateOrganizationRequest(organization=entry, update_mask=both)) == {
         "organization.name": "required",
         "organization.phone": "too_long",
     }
-    assert found(directory_pb2.UpdateOrganizationRequest(organization=entry)) == {"update_mask": "required"}
+    assert problems(directory_pb2.UpdateOrganizationRequest(organization=entry)) == {"update_mask": "required"}
 
 
 def test_a_mask_names_only_what_may_be_changed_by_it() -> None:
     asked = directory_pb2.ProposeOrganizationChangeRequest(
         organization=directory_pb2.Organization(id="o"), update_mask=FieldMask(paths=["status"])
     )
-    assert found(asked) == {"update_mask": "unknown_code"}
+    assert problems(asked) == {"update_mask": "unknown_code"}
 
 
 def test_a_page_that_is_too_large_is_made_smaller_and_not_refused() -> None:
-    assert found(referrals_pb2.ListReferralsRequest(page_size=100_000)) == {}
-    assert found(referrals_pb2.ListReferralsRequest(page_size=-1)) == {"page_size": "out_of_range"}
+    assert problems(referrals_pb2.ListReferralsRequest(page_size=100_000)) == {}
+    assert problems(referrals_pb2.ListReferralsRequest(page_size=-1)) == {"page_size": "out_of_range"}
 
 
 def test_what_is_no_id_is_not_there_and_what_is_no_secret_is_a_wrong_one() -> None:
-    assert found(referrals_pb2.GetReferralRequest(id="x\x00" * 100)) == {}
-    assert found(members_pb2.SignInRequest(email="\x00", password="x" * 5000)) == {}
-    assert found(contacts_pb2.GetReferenceStatusRequest(reference="", pin="12")) == {}
+    assert problems(referrals_pb2.GetReferralRequest(id="x\x00" * 100)) == {}
+    assert problems(members_pb2.SignInRequest(email="\x00", password="x" * 5000)) == {}
+    assert problems(contacts_pb2.GetReferenceStatusRequest(reference="", pin="12")) == {}
 
 
 def test_every_field_of_the_contract_has_a_shape_that_its_example_keeps() -> None:

@@ -186,9 +186,9 @@ def test_a_call_that_a_stop_cuts_off_is_told_that_the_service_is_unavailable(ref
 def waiting(service: Service) -> int:
     with psycopg.connect(service.place.url, autocommit=True) as other:
         statement = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        found = other.execute(statement).fetchone()
-    assert found
-    return int(found[0])
+        row = other.execute(statement).fetchone()
+    assert row
+    return int(row[0])
 
 
 def run_to_the_end(hang: str, folder: Path) -> Process:

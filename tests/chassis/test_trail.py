@@ -52,9 +52,11 @@ def verdict(tx: Transaction, witnessed: dict[int, set[bytes]] | None = None) -> 
     """All that is wrong with the whole trail, held against what was witnessed."""
     seen = witnessed or {}
     end = audit.head(tx)
-    last, found = audit.verify(tx, START, end.sequence, seen)
+    last, findings = audit.verify(tx, START, end.sequence, seen)
     return (
-        found + [audit.Finding(place, "cut") for place in seen if place > last.sequence] + ([] if last == end else [audit.Finding(0, "")])
+        findings
+        + [audit.Finding(place, "cut") for place in seen if place > last.sequence]
+        + ([] if last == end else [audit.Finding(0, "")])
     )
 
 

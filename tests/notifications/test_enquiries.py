@@ -36,13 +36,13 @@ def kinds(service: Service, organization: str, *roles: str) -> list[str]:
 
 def told(service: Service) -> dict[str, list[str]]:
     coordinator = kinds(service, COALITION, "COORDINATOR")
-    found = {
+    heard = {
         "asker": kinds(service, SENDER),
         "asked": kinds(service, RECEIVER),
         "other": kinds(service, OTHER),
         "coordination": coordinator,
     }
-    return {who: said for who, said in found.items() if said}
+    return {who: said for who, said in heard.items() if said}
 
 
 def test_each_desk_that_is_asked_is_told_need_and_urgency_and_not_who_asks(service: Service) -> None:

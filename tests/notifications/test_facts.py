@@ -80,12 +80,12 @@ class World:
 
     def records(self, topic: str, key: str, count: int = 1) -> list[Any]:
         consumer = Consumer(settings(self.bootstrap), new_id(), [topic])
-        found: list[Any] = []
+        received: list[Any] = []
         end = time.monotonic() + 60
-        while len(found) < count and time.monotonic() < end:
-            found += [record for record in consumer.poll(0.5) if record.key == key.encode()]
+        while len(received) < count and time.monotonic() < end:
+            received += [record for record in consumer.poll(0.5) if record.key == key.encode()]
         consumer.close()
-        return found
+        return received
 
 
 @pytest.fixture(scope="module")
@@ -202,10 +202,10 @@ def test_of_what_is_unusual_each_auditor_hears_and_without_one_the_coordination_
         until(lambda: world.taken_in(id) == 1)
 
     def told(id: str) -> list[tuple[str, str]]:
-        found = world.service.rows(
+        rows = world.service.rows(
             "SELECT audience, worker_id FROM messages WHERE kind = 'anomaly_noted' ORDER BY create_time DESC, worker_id"
         )
-        return [(row["audience"], row["worker_id"]) for row in found]
+        return [(row["audience"], row["worker_id"]) for row in rows]
 
     say(first := new_id())
     assert told(first) == [("coordination", "")]

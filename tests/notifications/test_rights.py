@@ -12,7 +12,7 @@ from tests.rights_table import SCOPES
 SERVICES = list(notifications_pb2.DESCRIPTOR.services_by_name.values())
 
 
-@pytest.mark.parametrize("descriptor", SERVICES, ids=lambda found: found.name)
+@pytest.mark.parametrize("descriptor", SERVICES, ids=lambda descriptor: descriptor.name)
 def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, service: Service) -> None:
     def metadata(role: str, scope: str) -> Any:
         return service.as_(RECEIVER, *([role] if role else []), scopes=(scope,) if scope else ()).metadata()

@@ -28,9 +28,9 @@ def who(told: list[Told]) -> set[str]:
         (Audience.WORKER, SENDER): TO_WORKER,
         (Audience.COORDINATION, ""): TO_COORDINATION,
     }
-    found = [names[one.audience, one.organization_id] for one in told]
-    assert len(found) == len(set(found))
-    return set(found)
+    recipients = [names[one.audience, one.organization_id] for one in told]
+    assert len(recipients) == len(set(recipients))
+    return set(recipients)
 
 
 @pytest.mark.parametrize("verb", ["sent", "amended", "answered", "withdrawn", "consent_withdrawn", "closed", "reopened"])

@@ -22,8 +22,8 @@ def delivery_of(service: Service, webhook_id: str, organization: str = RECEIVER)
     """The newest one to this endpoint, whole."""
     [newest, *_] = service.deliveries(webhook_id, organization)
     assert not newest.HasField("sent")  # lists stay short
-    found: pb.Delivery = service.as_(organization, "MANAGER").GetDelivery(id=newest.id, webhook_id=webhook_id)
-    return found
+    delivery: pb.Delivery = service.as_(organization, "MANAGER").GetDelivery(id=newest.id, webhook_id=webhook_id)
+    return delivery
 
 
 def test_what_is_shown_of_an_attempt_is_what_the_receiver_got(service: Service) -> None:

@@ -185,12 +185,12 @@ def names(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Iterator[list[str
     """Every name means these addresses; yields which were looked up."""
     asked: list[str] = []
 
-    def found(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+    def look_up(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
         asked.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
     with monkeypatch.context() as patch:
-        patch.setattr(socket, "getaddrinfo", found)
+        patch.setattr(socket, "getaddrinfo", look_up)
         yield asked
 
 
@@ -486,15 +486,15 @@ def test_a_sender_that_is_stopped_does_not_wait_for_who_hangs(service: Service) 
 
 
 def test_a_secret_that_can_not_be_opened_stops_nobody_elses_deliveries(service: Service) -> None:
-    broken, whole = service.receiver(), service.receiver()
+    broken, intact = service.receiver(), service.receiver()
     webhook = service.webhook(RECEIVER, broken.url).webhook
-    service.webhook(OTHER, whole.url)
+    service.webhook(OTHER, intact.url)
     service.rows("WITH moved AS (UPDATE webhooks SET secret = sha256('x') WHERE id = %s RETURNING id) SELECT id FROM moved", webhook.id)
     with running(service.web_sender()):
         service.hear("sent")
         for count in range(1, 4):
             service.hear("sent", receiver_organization_id=OTHER)
-            whole.wait_for(count)
+            intact.wait_for(count)
     assert broken.got == []
 
 

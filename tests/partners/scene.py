@@ -52,18 +52,18 @@ class Refused:
 @contextmanager
 def refused(code: str, reason: str) -> Iterator[Refused]:
     """Expects a refusal with this status and reason."""
-    found = Refused()
+    refusal = Refused()
     with pytest.raises(grpc.RpcError) as caught:
-        yield found
+        yield refusal
     status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]
     assert status is not None, caught.value
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     for detail in status.details:
         detail.Unpack(info)
         if detail.Unpack(bad):
-            found.violations = [(violation.field, violation.description) for violation in bad.field_violations]
+            refusal.violations = [(violation.field, violation.description) for violation in bad.field_violations]
         if detail.Unpack(retry):
-            found.retry_after = retry.retry_delay.ToTimedelta().total_seconds()
+            refusal.retry_after = retry.retry_delay.ToTimedelta().total_seconds()
     assert (caught.value.code().name, info.reason) == (code, reason)
 
 

@@ -24,8 +24,8 @@ def member(scene: Scene) -> Scene:
 
 def entered(scene: Scene) -> tuple[Stubs, str]:
     """Her stubs, and the secret of the session behind them."""
-    found = sign_in(scene)
-    return scene.with_token(found.tokens["enlace.partners"]), found.session_secret
+    signed_in = sign_in(scene)
+    return scene.with_token(signed_in.tokens["enlace.partners"]), signed_in.session_secret
 
 
 def change(me: Stubs, secret: str = "", **said: Any) -> None:
@@ -91,13 +91,13 @@ def test_she_sees_where_she_is_signed_in_and_ends_one_or_all_others(member: Scen
     first, second = sign_in(member).session_secret, sign_in(member).session_secret
     member.later(minutes=2)
     me, secret = entered(member)
-    found = sessions(me, secret)
-    assert [each.current for each in found] == [True, False, False]
-    assert found[0].create_time.ToDatetime() - found[1].create_time.ToDatetime() == timedelta(minutes=2)
-    one = found[1].id
+    mine = sessions(me, secret)
+    assert [each.current for each in mine] == [True, False, False]
+    assert mine[0].create_time.ToDatetime() - mine[1].create_time.ToDatetime() == timedelta(minutes=2)
+    one = mine[1].id
     assert me.EndSessions(pb.EndSessionsRequest(id=one, session_secret=secret)).ended == 1
     assert me.EndSessions(pb.EndSessionsRequest(id=one, session_secret=secret)).ended == 0
-    assert {each.id for each in sessions(me, secret)} == {found[0].id, found[2].id}
+    assert {each.id for each in sessions(me, secret)} == {mine[0].id, mine[2].id}
     assert me.EndSessions(pb.EndSessionsRequest(session_secret=secret)).ended == 1
     assert [each.current for each in sessions(me, secret)] == [True]
     for ended in (first, second):

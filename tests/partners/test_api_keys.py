@@ -18,8 +18,8 @@ OPENING = ["people.open", "people.read"]
 
 def make(manager: Stubs, *scopes: str) -> pb.CreateApiKeyResponse:
     said = [number(contract_pb2.Scope, scope) for scope in scopes or OPENING]
-    found: pb.CreateApiKeyResponse = manager.CreateApiKey(pb.CreateApiKeyRequest(label="Sistema", scopes=said))
-    return found
+    answer: pb.CreateApiKeyResponse = manager.CreateApiKey(pb.CreateApiKeyRequest(label="Sistema", scopes=said))
+    return answer
 
 
 def exchange(scene: Scene, secret: str) -> None:

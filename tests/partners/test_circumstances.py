@@ -27,8 +27,8 @@ def candidate(id: str = "s", **said: Any) -> Candidate:
 
 
 def judged(question: dict[str, Any], **said: Any) -> dict[str, tuple[Verdict, str]]:
-    (found,) = match(Question("HOU.EMG", **question), [candidate(**said)], NOW)
-    return {reason.criterion: (reason.verdict, reason.code) for reason in found.reasons}
+    (matched,) = match(Question("HOU.EMG", **question), [candidate(**said)], NOW)
+    return {reason.criterion: (reason.verdict, reason.code) for reason in matched.reasons}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_is_not_asked_is_not_judged_and_kept_promises_are_no_reason_that_is
 
 def test_of_two_that_say_the_same_the_one_that_keeps_its_word_comes_first() -> None:
     directory = [candidate("a", broken=9), candidate("b", name="z", kept=9), candidate("c", name="m", kept=1, broken=2)]
-    assert [found.candidate.service_id for found in match(Question("HOU.EMG"), directory, NOW)] == ["b", "c", "a"]
+    assert [matched.candidate.service_id for matched in match(Question("HOU.EMG"), directory, NOW)] == ["b", "c", "a"]
 
 
 def test_the_rpc_judges_by_what_a_service_has_said_of_them(scene: Scene) -> None:
@@ -74,7 +74,7 @@ def test_the_rpc_judges_by_what_a_service_has_said_of_them(scene: Scene) -> None
     question = pb.MatchServicesRequest(
         need_code="PSS.CNS", pregnant=True, without_papers=True, oldest_boy_age=9, accessibility=[pb.ACCESSIBILITY_SIGN_LANGUAGE]
     )
-    (found,) = scene.coordinator.MatchServices(question).matches
-    codes = {reason.reason_code for reason in found.reasons}
+    (matched,) = scene.coordinator.MatchServices(question).matches
+    codes = {reason.reason_code for reason in matched.reasons}
     assert {"pregnancy_taken", "papers_not_taken", "boys_taken", "accessibility_there"} <= codes
-    assert found.verdict == pb.VERDICT_DOES_NOT_FIT
+    assert matched.verdict == pb.VERDICT_DOES_NOT_FIT

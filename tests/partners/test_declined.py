@@ -64,8 +64,8 @@ class Shelter:
             subscriptions.hear(tx, Fact(new_id(), 1, type_, body, at or self.scene.clock.now()))
 
     def seen(self) -> pb.Service:
-        found: pb.Service = self.scene.coordinator.GetService(pb.GetServiceRequest(id=self.service.id))
-        return found
+        service: pb.Service = self.scene.coordinator.GetService(pb.GetServiceRequest(id=self.service.id))
+        return service
 
     @property
     def declined(self) -> timedelta | None:

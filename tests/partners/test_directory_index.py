@@ -27,10 +27,10 @@ NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 def asked(scene: Scene, need: str = "MED.PRI") -> list[str]:
     """The names of what meets it, by match and by search."""
     matched = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code=need, country="NI")).matches
-    found = scene.coordinator.SearchServices(pb.SearchServicesRequest(need_code=need))
+    searched = scene.coordinator.SearchServices(pb.SearchServicesRequest(need_code=need))
     names = sorted(one.service.name for one in matched)
-    assert names == [one.name for one in found.services]
-    assert len(names) == found.total_size
+    assert names == [one.name for one in searched.services]
+    assert len(names) == searched.total_size
     return names
 
 
@@ -148,9 +148,9 @@ def test_many_who_ask_while_figures_change_get_nothing_that_is_not_so(scene: Sce
 
     def ask() -> None:
         for _ in range(15):
-            found = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="MED.PRI", limit=100)).matches
-            if len({one.service.id for one in found}) != 20 or [one.verdict for one in found] != sorted(one.verdict for one in found):
-                wrong.append(found)
+            matches = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="MED.PRI", limit=100)).matches
+            if len({one.service.id for one in matches}) != 20 or [one.verdict for one in matches] != sorted(one.verdict for one in matches):
+                wrong.append(matches)
 
     asking = [threading.Thread(target=ask) for _ in range(4)]
     for one in asking:
@@ -179,9 +179,9 @@ def test_a_service_that_is_gone_or_has_another_name_by_the_time_its_page_is_read
         return real(tx, page, now, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
 
     monkeypatch.setattr(search, "_rows", slow)
-    found = scene.coordinator.SearchServices(pb.SearchServicesRequest(need_code="MED.PRI"))
-    assert [one.name for one in found.services] == ["Abrigo"]
-    assert found.total_size == 1
+    answer = scene.coordinator.SearchServices(pb.SearchServicesRequest(need_code="MED.PRI"))
+    assert [one.name for one in answer.services] == ["Abrigo"]
+    assert answer.total_size == 1
     assert looks == [2, 1]
 
 
@@ -245,9 +245,9 @@ def test_a_service_that_this_process_can_not_read_keeps_no_other_from_being_matc
     scene.service(scene.coalition, "Casa", "MED.PRI")
     newer = scene.service(scene.coalition, "De otra versión", "MED.DENT")
     assert (asked(scene), asked(scene, "MED.DENT")) == (["Casa"], ["De otra versión"])
-    for words, found in (("{word_of_a_later_version}", []), ("{}", ["De otra versión"])):
+    for words, expected in (("{word_of_a_later_version}", []), ("{}", ["De otra versión"])):
         with scene.database.transaction(SYSTEM) as tx:
             tx.execute("UPDATE services SET accessibility = %s WHERE id = %s", (words, newer.id))
         assert asked(scene) == ["Casa"]
         matched = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="MED.DENT", country="NI")).matches
-        assert [one.service.name for one in matched] == found
+        assert [one.service.name for one in matched] == expected

@@ -37,9 +37,9 @@ def guesses(scene: Scene, often: int, **how: str) -> None:
 
 
 def waits(scene: Scene, **how: str) -> float:
-    with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as found:
+    with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as refusal:
         sign_in(scene, **how)
-    return found.retry_after
+    return refusal.retry_after
 
 
 def sweep(scene: Scene) -> None:

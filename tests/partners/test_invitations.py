@@ -248,8 +248,8 @@ def test_a_manager_who_begins_anew_as_something_else_leaves_her_keys_behind(scen
     manager, other = scene.by(own, Role.MANAGER), scene.worker(own, Role.MANAGER, email=EMAIL)
     key = scene.as_worker(other).CreateApiKey(pb.CreateApiKeyRequest(label="Sistema", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])).api_key
     accept(scene, invite(manager, None, contract_pb2.ROLE_WORKER))
-    (found,) = [one for one in manager.ListApiKeys(pb.ListApiKeysRequest()).api_keys if one.id == key.id]
-    assert found.HasField("revoke_time")
+    (revoked,) = [one for one in manager.ListApiKeys(pb.ListApiKeysRequest()).api_keys if one.id == key.id]
+    assert revoked.HasField("revoke_time")
 
 
 def test_tokens_that_are_good_for_nothing_all_look_the_same(scene: Scene) -> None:
@@ -264,12 +264,12 @@ def test_tokens_that_are_good_for_nothing_all_look_the_same(scene: Scene) -> Non
     for wrong in (*tokens, token + "x", token[:-1], token.swapcase(), "x", made.id, "\x00"):
         with refused("UNAUTHENTICATED", "invitation_invalid"):
             scene.nobody.AcceptInvitation(acceptance(wrong))
-        with refused("INVALID_ARGUMENT", "invalid_fields") as found:  # what has no shape is refused before anybody looks at the token
+        with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:  # what has no shape is refused before anybody looks at the token
             scene.nobody.AcceptInvitation(acceptance(wrong, password="", name=""))
-        assert dict(found.violations) == {"name": "required", "password": "required"}
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        assert dict(refusal.violations) == {"name": "required", "password": "required"}
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.nobody.AcceptInvitation(acceptance(""))
-    assert found.violations == [("token", "required")]
+    assert refusal.violations == [("token", "required")]
     accept(scene, made)
 
 
@@ -383,9 +383,9 @@ def test_what_is_wrong_with_an_acceptance_is_said_and_the_link_stays_good(
     scene: Scene, wrong: dict[str, str], violation: tuple[str, str]
 ) -> None:
     made = invite(scene.coordinator, scene.organization("Casa Nueva"))
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         accept(scene, made, **wrong)
-    assert found.violations == [violation]
+    assert refusal.violations == [violation]
     accept(scene, made)
 
 
@@ -416,9 +416,9 @@ def test_whoever_can_be_invited_can_be_written_to() -> None:
     ],
 )
 def test_an_invitation_that_is_wrong_is_refused_with_the_place(scene: Scene, wrong: dict[str, object], violation: tuple[str, str]) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         invite(scene.coordinator, None, **wrong)
-    assert found.violations == [violation]
+    assert refusal.violations == [violation]
 
 
 def test_an_organisation_sends_no_more_than_twenty_in_three_days(scene: Scene) -> None:
@@ -436,10 +436,10 @@ def test_the_token_and_the_address_are_nowhere_but_in_the_sealed_letter(scene: S
     request.request_id = "uno"
     made = scene.coordinator.CreateInvitation(request)
     assert scene.coordinator.CreateInvitation(request) == made, "the same request gets the same answer, and makes no second invitation"
-    found = letter(scene, made)
-    assert (found.email, found.language) == (EMAIL, "es")
-    assert re.fullmatch(r"[\w-]{43}", found.token), "256 random bits"
-    assert found.token.encode() not in made.SerializeToString()
+    opened = letter(scene, made)
+    assert (opened.email, opened.language) == (EMAIL, "es")
+    assert re.fullmatch(r"[\w-]{43}", opened.token), "256 random bits"
+    assert opened.token.encode() not in made.SerializeToString()
     with refused("INVALID_ARGUMENT", "invalid_fields"):
         accept(scene, made, password="corta")
     accept(scene, made)
@@ -448,14 +448,14 @@ def test_the_token_and_the_address_are_nowhere_but_in_the_sealed_letter(scene: S
         table
         for table in tables
         for row in scene.rows(f"SELECT * FROM {table}")
-        if found.token in str(row) or found.token.encode().hex() in str(row)
+        if opened.token in str(row) or opened.token.encode().hex() in str(row)
     }
     assert holding == set()
     for row in scene.rows("SELECT payload FROM outbox"):
         assert EMAIL.encode() not in bytes(row["payload"])
-        assert found.token.encode() not in bytes(row["payload"])
+        assert opened.token.encode() not in bytes(row["payload"])
     said = capfd.readouterr()
-    assert found.token not in said.out + said.err
+    assert opened.token not in said.out + said.err
     assert EMAIL not in said.out + said.err
 
 

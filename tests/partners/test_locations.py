@@ -57,8 +57,8 @@ def make(by: Stubs, **said: Any) -> pb.Location:
 
 
 def get(by: Stubs, location: pb.Location) -> pb.Location:
-    found: pb.Location = by.GetLocation(pb.GetLocationRequest(id=location.id))
-    return found
+    answer: pb.Location = by.GetLocation(pb.GetLocationRequest(id=location.id))
+    return answer
 
 
 def change(by: Stubs, location: pb.Location, **said: Any) -> pb.Location:
@@ -116,9 +116,9 @@ def test_what_changes_besides_leaves_the_sealed_street_as_it_was(scene: Scene, s
 
 def test_nobody_but_its_own_people_says_where_a_confidential_place_is(scene: Scene, manager: Stubs) -> None:
     made = make(manager, **HOUSE)
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         change(scene.coordinator, made, address="A otra casa")
-    assert found.violations == [("location.address", "out_of_range")]
+    assert refusal.violations == [("location.address", "out_of_range")]
     change(scene.coordinator, made, department="NI-LE")
 
 
@@ -152,18 +152,18 @@ def test_what_becomes_confidential_loses_all_that_led_there_and_never_becomes_op
     assert not there.phones
     assert not there.contacts
     assert "Portón verde" not in json.dumps([dict(row) for row in scene.rows("SELECT * FROM field_changes")], default=str)
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         change(manager, hidden, confidential=False)
-    assert found.violations == [("location.confidential", "out_of_range")]
+    assert refusal.violations == [("location.confidential", "out_of_range")]
 
 
 def test_what_is_wrong_with_a_place_is_named(manager: Stubs) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         make(manager, name="X", department="NI-CI", area_code="NI-LE.nagarote", latitude=12.0)
-    assert found.violations == [("location.area_code", "unknown_code"), ("location.longitude", "required")]
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    assert refusal.violations == [("location.area_code", "unknown_code"), ("location.longitude", "required")]
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         make(manager, name="X", department="NI-CI", area_code="NI-CI.atlantida")
-    assert found.violations == [("location.area_code", "unknown_code")]
+    assert refusal.violations == [("location.area_code", "unknown_code")]
 
 
 def test_a_place_of_another_organisation_is_not_there(scene: Scene, manager: Stubs) -> None:
@@ -240,8 +240,8 @@ def test_a_service_is_open_by_the_clock_of_its_own_country(scene: Scene, shelter
     )
 
     def open_now() -> bool:
-        found: bool = other.GetService(d.GetServiceRequest(id=service.id)).open_now
-        return found
+        answer: bool = other.GetService(d.GetServiceRequest(id=service.id)).open_now
+        return answer
 
     scene.clock.set(scene.clock.now().replace(hour=13, minute=59))  # 7:59 in Managua, on a Tuesday
     scene.later(days=(1 - scene.clock.now().weekday()) % 7)
@@ -267,8 +267,8 @@ def test_hours_follow_a_service_and_a_place_to_another_clock(scene: Scene, shelt
     hours = [weekday("10:00", "11:00")]
 
     def is_open(id: str) -> bool:
-        found: bool = other.GetService(d.GetServiceRequest(id=id)).open_now
-        return found
+        answer: bool = other.GetService(d.GetServiceRequest(id=id)).open_now
+        return answer
 
     own = manager.CreateService(
         d.CreateServiceRequest(service=d.Service(name="Propia", need_codes=["PSS"], country="NI", schedules=hours), request_id=new_id())
@@ -297,9 +297,9 @@ def test_hours_go_on_though_nobody_touches_the_entry_for_a_year(scene: Scene, sh
 
 def test_hours_that_contradict_each_other_are_refused_at_the_second(manager: Stubs) -> None:
     said = d.Service(name="Consulta", need_codes=["PSS"], schedules=[weekday("08:00", "17:00", "MO"), weekday("16:00", "18:00", "MO")])
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         manager.CreateService(d.CreateServiceRequest(service=said, request_id=new_id()))
-    assert found.violations == [("service.schedules.1", "overlaps")]
+    assert refusal.violations == [("service.schedules.1", "overlaps")]
 
 
 # --- the address
@@ -461,8 +461,8 @@ def test_a_member_shows_its_phone_and_text_to_fewer_and_is_not_found_by_them(
         )
     )
     for by, seen in ((other, False), (manager, True), (scene.coordinator, True)):
-        found = by.GetService(d.GetServiceRequest(id=made.id))
-        assert (bool(found.phone), bool(found.description), bool(found.tiers)) == (seen, seen, seen)
+        service = by.GetService(d.GetServiceRequest(id=made.id))
+        assert (bool(service.phone), bool(service.description), bool(service.tiers)) == (seen, seen, seen)
     assert not other.SearchServices(d.SearchServicesRequest(words="zarzaparrilla")).services
     assert other.SearchServices(d.SearchServicesRequest(words="consulta")).services
 
@@ -479,9 +479,9 @@ def test_a_member_shows_its_phone_and_text_to_fewer_and_is_not_found_by_them(
     ],
 )
 def test_what_no_service_may_say_is_named(manager: Stubs, said: dict[str, Any], violations: list[tuple[str, str]]) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         manager.CreateService(d.CreateServiceRequest(service=d.Service(**{"name": "X", "need_codes": ["PSS"]} | said), request_id=new_id()))
-    assert found.violations == violations
+    assert refusal.violations == violations
 
 
 def test_a_service_is_found_in_each_department_it_serves(scene: Scene, shelter: Organization, manager: Stubs, other: Stubs) -> None:
@@ -492,10 +492,10 @@ def test_a_service_is_found_in_each_department_it_serves(scene: Scene, shelter: 
         )
     )
 
-    def found(department: str) -> int:
+    def services_in(department: str) -> int:
         return len(other.SearchServices(d.SearchServicesRequest(department=department)).services)
 
-    assert [found(code) for code in ("NI-CI", "NI-LE", "HN-CH", "NI-MN")] == [1, 1, 1, 0]
+    assert [services_in(code) for code in ("NI-CI", "NI-LE", "HN-CH", "NI-MN")] == [1, 1, 1, 0]
 
 
 def test_the_list_of_areas_has_the_subdivisions_and_the_153_municipalities(scene: Scene) -> None:
@@ -512,7 +512,7 @@ def test_the_list_of_areas_has_the_subdivisions_and_the_153_municipalities(scene
 # --- search by place and hour
 
 
-def found(by: Stubs, **asked: Any) -> list[str]:
+def names(by: Stubs, **asked: Any) -> list[str]:
     answer = by.SearchServices(d.SearchServicesRequest(**asked))
     assert answer.total_size == len(answer.services)
     return [service.name for service in answer.services]
@@ -523,21 +523,21 @@ def test_near_is_who_has_a_place_around_the_point(scene: Scene, shelter: Organiz
         service = scene.service(shelter, name, "PSS")
         offer(manager, service.id, make(manager, name=name, latitude=latitude, longitude=longitude))
     around = {"latitude": 12.629, "longitude": -87.131}
-    assert found(other, near=d.Near(**around, radius_km=5)) == ["Cerca"]
-    assert found(other, near=d.Near(**around, radius_km=33)) == ["Cerca"], "34 km as the crow flies"
-    assert found(other, near=d.Near(**around, radius_km=36)) == ["Cerca", "León"]
-    assert found(other, near=d.Near(**around, radius_km=36), words="leon") == ["León"]
+    assert names(other, near=d.Near(**around, radius_km=5)) == ["Cerca"]
+    assert names(other, near=d.Near(**around, radius_km=33)) == ["Cerca"], "34 km as the crow flies"
+    assert names(other, near=d.Near(**around, radius_km=36)) == ["Cerca", "León"]
+    assert names(other, near=d.Near(**around, radius_km=36), words="leon") == ["León"]
 
 
 def test_a_confidential_service_is_near_nothing(scene: Scene, shelter: Organization, manager: Stubs, other: Stubs) -> None:
     service, office = scene.service(shelter, "Casa", "PSS"), make(manager, **OFFICE)
     offer(manager, service.id, office)
     asked = d.Near(latitude=12.62, longitude=-87.13, radius_km=1)
-    assert found(other, near=asked) == ["Casa"]
+    assert names(other, near=asked) == ["Casa"]
     seen = manager.GetService(d.GetServiceRequest(id=service.id))
     hidden = d.Service(id=service.id, etag=seen.etag, confidential=True)
     manager.UpdateService(d.UpdateServiceRequest(service=hidden, update_mask=FieldMask(paths=["confidential"]), request_id=new_id()))
-    assert found(other, near=asked) == []
+    assert names(other, near=asked) == []
     assert where(other, service.id) == []
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
         offer(manager, service.id, office)
@@ -550,6 +550,6 @@ def test_open_now_is_who_says_so_at_this_hour_there(scene: Scene, shelter: Organ
         said = d.Service(name=name, need_codes=["PSS"], schedules=[d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at=opens, closes_at=closes)])
         manager.CreateService(d.CreateServiceRequest(service=said, request_id=new_id()))
     scene.clock.set(scene.clock.now().replace(hour=18))  # noon in Managua
-    assert found(other, open_now=True) == ["De día"]
+    assert names(other, open_now=True) == ["De día"]
     scene.later(hours=10)
-    assert found(other, open_now=True) == ["De noche"]
+    assert names(other, open_now=True) == ["De noche"]

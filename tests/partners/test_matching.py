@@ -35,14 +35,14 @@ SHELTER = Candidate(
 
 
 def reasons(question: Question = WOMAN, **differs: object) -> dict[str, Reason]:
-    found = match(question, [replace(SHELTER, **differs)], NOW)[0]  # type: ignore[arg-type]
-    return {reason.criterion: reason for reason in found.reasons}
+    matched = match(question, [replace(SHELTER, **differs)], NOW)[0]  # type: ignore[arg-type]
+    return {reason.criterion: reason for reason in matched.reasons}
 
 
 def test_a_service_that_states_everything_and_takes_her_fits() -> None:
-    found = match(WOMAN, [SHELTER], NOW)[0]
-    assert found.verdict is FITS
-    assert {reason.criterion: reason.code for reason in found.reasons} == {
+    matched = match(WOMAN, [SHELTER], NOW)[0]
+    assert matched.verdict is FITS
+    assert {reason.criterion: reason.code for reason in matched.reasons} == {
         "need": "need_offered",
         "age": "age_in_range",
         "gender": "gender_served",
@@ -72,8 +72,8 @@ AGES: list[tuple[int | None, int | None, int | None, Verdict, str]] = [
 
 @pytest.mark.parametrize(("age", "low", "high", "verdict", "code"), AGES)
 def test_age(age: int | None, low: int | None, high: int | None, verdict: Verdict, code: str) -> None:
-    found = reasons(replace(WOMAN, age=age), eligibility=Eligibility(low, high))["age"]
-    assert (found.verdict, found.code) == (verdict, code)
+    reason = reasons(replace(WOMAN, age=age), eligibility=Eligibility(low, high))["age"]
+    assert (reason.verdict, reason.code) == (verdict, code)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_age(age: int | None, low: int | None, high: int | None, verdict: Verdic
     ],
 )
 def test_gender(gender: Gender | None, served: tuple[Gender, ...], verdict: Verdict, code: str) -> None:
-    found = reasons(replace(WOMAN, gender=gender), eligibility=Eligibility(genders=served))["gender"]
-    assert (found.verdict, found.code) == (verdict, code)
+    reason = reasons(replace(WOMAN, gender=gender), eligibility=Eligibility(genders=served))["gender"]
+    assert (reason.verdict, reason.code) == (verdict, code)
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_gender(gender: Gender | None, served: tuple[Gender, ...], verdict: Verd
 )
 def test_dependants(dependants: int | None, takes: bool | None, most: int | None, verdict: Verdict, code: str) -> None:
     stated = Eligibility(takes_dependants=takes, maximum_dependants=most)
-    found = reasons(replace(WOMAN, dependants=dependants), eligibility=stated)["dependants"]
-    assert (found.verdict, found.code) == (verdict, code)
+    reason = reasons(replace(WOMAN, dependants=dependants), eligibility=stated)["dependants"]
+    assert (reason.verdict, reason.code) == (verdict, code)
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ def test_dependants(dependants: int | None, takes: bool | None, most: int | None
     ],
 )
 def test_language(language: str, spoken: tuple[str, ...], verdict: Verdict, code: str) -> None:
-    found = reasons(replace(WOMAN, language=language), languages=spoken)["language"]
-    assert (found.verdict, found.code) == (verdict, code)
+    reason = reasons(replace(WOMAN, language=language), languages=spoken)["language"]
+    assert (reason.verdict, reason.code) == (verdict, code)
 
 
 def test_without_a_language_there_is_nothing_to_say_about_it() -> None:
@@ -145,8 +145,8 @@ def test_without_a_language_there_is_nothing_to_say_about_it() -> None:
     ],
 )
 def test_area(asked: str, where: str, verdict: Verdict, code: str) -> None:
-    found = reasons(replace(WOMAN, department=asked), department=where)["area"]
-    assert (found.verdict, found.code) == (verdict, code)
+    reason = reasons(replace(WOMAN, department=asked), department=where)["area"]
+    assert (reason.verdict, reason.code) == (verdict, code)
 
 
 @pytest.mark.parametrize(
@@ -158,8 +158,8 @@ def test_area(asked: str, where: str, verdict: Verdict, code: str) -> None:
     ],
 )
 def test_need(need: str, offered: tuple[str, ...], verdict: Verdict, code: str) -> None:
-    found = reasons(replace(WOMAN, need_code=need), need_codes=offered)["need"]
-    assert (found.verdict, found.code) == (verdict, code)
+    reason = reasons(replace(WOMAN, need_code=need), need_codes=offered)["need"]
+    assert (reason.verdict, reason.code) == (verdict, code)
 
 
 def figure(intake: Intake | None, available: int | None, hours: float = 1, unit: str = "beds") -> Capacity:
@@ -181,8 +181,8 @@ def figure(intake: Intake | None, available: int | None, hours: float = 1, unit:
     ],
 )
 def test_room(capacity: Capacity, verdict: Verdict, code: str) -> None:
-    found = reasons(capacity=capacity)["room"]
-    assert (found.verdict, found.code) == (verdict, code)
+    reason = reasons(capacity=capacity)["room"]
+    assert (reason.verdict, reason.code) == (verdict, code)
 
 
 @pytest.mark.parametrize(
@@ -198,8 +198,8 @@ def test_room(capacity: Capacity, verdict: Verdict, code: str) -> None:
 def test_the_figure_of_a_shelter_grows_old_in_a_day_others_in_a_week(
     needs: tuple[str, ...], hours: float, verdict: Verdict, code: str
 ) -> None:
-    found = reasons(need_codes=needs, capacity=figure(Intake.OPEN, 3, hours))["freshness"]
-    assert (found.verdict, found.code) == (verdict, code)
+    reason = reasons(need_codes=needs, capacity=figure(Intake.OPEN, 3, hours))["freshness"]
+    assert (reason.verdict, reason.code) == (verdict, code)
 
 
 def test_an_entry_that_nobody_confirmed_for_six_months_is_to_be_asked() -> None:
@@ -221,8 +221,8 @@ def test_the_order_is_verdict_room_freshness_nearness_language_name() -> None:
         replace(SHELTER, service_id="a", name_key="a"),
     ]
     order = ["a", "b", "country", "mute", "far", "old", "waiting", "closed"]
-    assert [found.candidate.service_id for found in match(WOMAN, candidates, NOW)] == order
-    assert [found.candidate.service_id for found in match(WOMAN, candidates[::-1], NOW)] == order
+    assert [matched.candidate.service_id for matched in match(WOMAN, candidates, NOW)] == order
+    assert [matched.candidate.service_id for matched in match(WOMAN, candidates[::-1], NOW)] == order
 
 
 maybe = st.none()
@@ -255,8 +255,8 @@ questions = st.builds(
 
 @given(questions, eligibilities, capacities)
 def test_nothing_unstated_is_ever_a_yes(question: Question, stated: Eligibility, room: Capacity) -> None:
-    found = match(question, [replace(SHELTER, eligibility=stated, capacity=room)], NOW)[0]
-    if found.verdict is FITS:
+    matched = match(question, [replace(SHELTER, eligibility=stated, capacity=room)], NOW)[0]
+    if matched.verdict is FITS:
         assert stated.minimum_age is not None
         assert stated.maximum_age is not None
         assert stated.genders
@@ -264,7 +264,7 @@ def test_nothing_unstated_is_ever_a_yes(question: Question, stated: Eligibility,
         assert room.intake is Intake.OPEN
         assert room.available
         assert room.update_time
-    assert found.verdict is max(reason.verdict for reason in found.reasons)
+    assert matched.verdict is max(reason.verdict for reason in matched.reasons)
 
 
 TAXONOMY = Taxonomy([Term("HOU", "", {}, (), ""), Term("HOU.EMG", "HOU", {}, (), "")])
@@ -295,9 +295,9 @@ def test_a_question_that_is_wrong_is_refused(question: Question, violation: tupl
     ],
 )
 def test_a_question_of_another_shape_is_refused(scene: Scene, question: dict[str, Any], violation: tuple[str, str]) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.MatchServices(pb.MatchServicesRequest(**{"need_code": "HOU", **question}))
-    assert found.violations == [violation]
+    assert refusal.violations == [violation]
 
 
 def test_the_rpc_answers_with_services_verdicts_and_reasons(scene: Scene) -> None:
@@ -309,12 +309,12 @@ def test_the_rpc_answers_with_services_verdicts_and_reasons(scene: Scene) -> Non
     question = pb.MatchServicesRequest(
         need_code="HOU.EMG", country="NI", department="NI-CI", age=24, gender=pb.GENDER_FEMININE, dependants=0, language="es"
     )
-    found = scene.coordinator.MatchServices(question).matches
-    assert [(m.service.name, m.verdict) for m in found] == [("Albergue", pb.VERDICT_FITS), ("Para niños", pb.VERDICT_DOES_NOT_FIT)]
+    matches = scene.coordinator.MatchServices(question).matches
+    assert [(m.service.name, m.verdict) for m in matches] == [("Albergue", pb.VERDICT_FITS), ("Para niños", pb.VERDICT_DOES_NOT_FIT)]
     assert (pb.CRITERION_AGE, pb.VERDICT_DOES_NOT_FIT, "age_too_high") in [
-        (r.criterion, r.verdict, r.reason_code) for r in found[1].reasons
+        (r.criterion, r.verdict, r.reason_code) for r in matches[1].reasons
     ]
-    assert found[0].service.phone == ""
+    assert matches[0].service.phone == ""
     question.limit = 1
     assert len(scene.coordinator.MatchServices(question).matches) == 1
 
@@ -357,6 +357,6 @@ def test_a_member_on_probation_is_offered_no_shelter(scene: Scene) -> None:
 
 
 def test_a_gender_of_a_newer_caller_is_refused_not_guessed(scene: Scene) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="HOU", gender=42))  # type: ignore[arg-type]
-    assert found.violations == [("gender", "unknown_code")]
+    assert refusal.violations == [("gender", "unknown_code")]

@@ -93,18 +93,18 @@ def test_a_keys_secret_is_shown_once_and_kept_as_a_hash(scene: Scene) -> None:
 )
 def test_a_key_that_is_wrong_is_refused_with_the_place(scene: Scene, wrong: dict[str, object], violation: tuple[str, str]) -> None:
     said = {"label": "x", "scopes": [contract_pb2.SCOPE_DIRECTORY_READ]} | wrong
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.CreateApiKey(pb.CreateApiKeyRequest(**said))  # type: ignore[arg-type]
-    assert found.violations == [violation]
+    assert refusal.violations == [violation]
 
 
 @pytest.mark.parametrize("days", [-1, 731, 9_000_000])
 def test_a_key_ends_within_two_years(scene: Scene, days: int) -> None:
     request = pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])
     request.expire_time.seconds = int(NOON.timestamp()) + days * 86_400
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.CreateApiKey(request)
-    assert found.violations == [("expire_time", "out_of_range")]
+    assert refusal.violations == [("expire_time", "out_of_range")]
 
 
 def test_two_live_keys_are_the_limit_and_a_revoked_one_makes_room(scene: Scene) -> None:

@@ -122,9 +122,9 @@ def test_the_answer_is_the_same_for_a_member_and_for_a_stranger(scene: Scene) ->
     ],
 )
 def test_an_application_that_is_wrong_is_refused_with_the_place(scene: Scene, wrong: dict[str, object], path: str, reason: str) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.nobody.ApplyForMembership(application(**wrong))
-    assert found.violations == [(path, reason)]
+    assert refusal.violations == [(path, reason)]
 
 
 def test_the_same_request_id_applies_once(scene: Scene) -> None:
@@ -136,9 +136,9 @@ def test_the_same_request_id_applies_once(scene: Scene) -> None:
 def test_who_floods_the_form_is_held_up(scene: Scene) -> None:
     for number in range(OF_ALL.burst):
         scene.nobody.ApplyForMembership(application(name=f"Muchas {number}"))
-    with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as found:
+    with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as refusal:
         scene.nobody.ApplyForMembership(application())
-    assert 0 < found.retry_after <= OF_ALL.every.total_seconds()
+    assert 0 < refusal.retry_after <= OF_ALL.every.total_seconds()
     scene.later(minutes=15)
     scene.nobody.ApplyForMembership(application(name="Una más"))
 
@@ -302,9 +302,9 @@ def test_nobody_is_approved_before_all_was_seen(scene: Scene) -> None:
 )
 def test_evidence_that_can_not_be_is_refused(scene: Scene, kind: int, wrong: dict[str, str], path: str, reason: str) -> None:
     one = admit(scene, apply(scene))
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         saw(scene, one, pb.EvidenceKind.ValueType(kind), **wrong)
-    assert found.violations == [(f"evidence.{path}", reason)]
+    assert refusal.violations == [(f"evidence.{path}", reason)]
 
 
 def test_evidence_is_seen_by_those_who_steer_or_check_and_the_end_of_the_agreement_by_its_own_people(scene: Scene) -> None:

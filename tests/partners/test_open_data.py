@@ -200,16 +200,16 @@ def test_by_name_each_page_goes_on_where_the_last_one_ended(scene: Scene) -> Non
     names = ["Ábaco", "asesoría", "Asesoría", "Escuela", "Zapatería"]
     for name in reversed(names):
         scene.service(house, name, "LEG", public=True)
-    found, token = list[str](), ""
+    seen, token = list[str](), ""
     while True:
         page = listed(scene, by_name=True, page_size=2, page_token=token)
-        found += [one.service.name for one in page.services]
+        seen += [one.service.name for one in page.services]
         assert page.total_size == len(names)
         if not (token := page.next_page_token):
             break
-        scene.service(house, f"Al comienzo {len(found)}", "LEG")  # what is not public moves nothing
-    assert sorted(found) == sorted(names)
-    assert [name.casefold() for name in found] == [name.casefold() for name in names]
+        scene.service(house, f"Al comienzo {len(seen)}", "LEG")  # what is not public moves nothing
+    assert sorted(seen) == sorted(names)
+    assert [name.casefold() for name in seen] == [name.casefold() for name in names]
     assert not listed(scene, page_size=2).next_page_token, "pages by number have none"
 
 
@@ -225,9 +225,9 @@ def test_a_page_of_another_question_is_refused(scene: Scene) -> None:
         {"page_token": token[:-2] + "xx"},
         {"page_token": "x"},
     ):
-        with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
             listed(scene, by_name=True, page_size=1, **asked)
-        assert [field for field, _ in found.violations] == ["page_token"]
+        assert [field for field, _ in refusal.violations] == ["page_token"]
 
 
 def test_by_department_comes_what_is_there_or_for_the_whole_country_and_housing_tells_nothing_of_where_it_is(scene: Scene) -> None:

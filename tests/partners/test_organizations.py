@@ -34,9 +34,9 @@ def test_a_new_member_is_on_probation_whatever_was_sent(scene: Scene) -> None:
     made = create(scene, status=pb.ORGANIZATION_STATUS_APPROVED, id="mine", etag="mine")
     assert made.status == pb.ORGANIZATION_STATUS_PROBATION
     assert len(made.id) == 32
-    found = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=made.id))
-    found.ClearField("has_manager")  # which is said here only
-    assert found == made
+    organization = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=made.id))
+    organization.ClearField("has_manager")  # which is said here only
+    assert organization == made
 
 
 def test_a_number_is_kept_in_its_international_form(scene: Scene) -> None:
@@ -64,15 +64,15 @@ def test_a_number_is_kept_in_its_international_form(scene: Scene) -> None:
     ],
 )
 def test_an_entry_that_is_wrong_is_refused_with_the_place(scene: Scene, wrong: dict[str, object], path: str, reason: str) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         create(scene, **wrong)
-    assert found.violations == [(path, reason)]
+    assert refusal.violations == [(path, reason)]
 
 
 def test_all_that_is_wrong_is_said_at_once(scene: Scene) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         create(scene, name="", country="", url="x")
-    assert [path for path, _ in found.violations] == ["organization.name", "organization.country", "organization.url"]
+    assert [path for path, _ in refusal.violations] == ["organization.name", "organization.country", "organization.url"]
 
 
 def test_only_the_coordinator_registers_members(scene: Scene) -> None:
@@ -128,9 +128,9 @@ def test_a_step_is_based_on_what_was_seen(scene: Scene) -> None:
     made = create(scene)
     with refused("ABORTED", "stale_etag"):
         scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=made.id, etag="other"))
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=made.id))
-    assert found.violations == [("etag", "required")]
+    assert refusal.violations == [("etag", "required")]
     for unknown in ("0" * 32, "x", ""):
         with refused("NOT_FOUND", "not_found"):
             scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=unknown, etag="x"))
@@ -167,9 +167,9 @@ def test_a_change_to_what_it_was_is_no_fact(scene: Scene) -> None:
 )
 def test_a_mask_names_fields_that_can_be_changed(scene: Scene, paths: list[str], violation: tuple[str, str]) -> None:
     change = pb.Organization(id=scene.coalition.id, etag=etag_of(scene.coalition), name="Otra")
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.UpdateOrganization(pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=paths)))
-    assert found.violations == [violation]
+    assert refusal.violations == [violation]
 
 
 def test_of_two_changes_of_the_same_version_one_wins(scene: Scene) -> None:
@@ -216,9 +216,9 @@ def test_the_list_is_narrowed_by_country_type_and_status(scene: Scene) -> None:
 
 @pytest.mark.parametrize("token", ["x", "bm90IG91cnM", "W10", "WzEsMl0", "WyJhIiwiXHUwMDAwIl0", "x" * 3000, "ñ"])
 def test_a_page_token_that_is_none_is_refused(scene: Scene, token: str) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest(page_token=token))
-    assert found.violations == [("page_token", "malformed")]
+    assert refusal.violations == [("page_token", "malformed")]
 
 
 def test_members_that_are_not_active_are_listed_for_the_coordinator_only(scene: Scene) -> None:
@@ -253,8 +253,8 @@ def test_anyone_may_ask_for_the_lines_one_a_country(scene: Scene) -> None:
     scene.organization("Otra línea", type=OrganizationType.HOTLINE, department="", hotline_number="134")
     scene.organization("Sin número", type=OrganizationType.HOTLINE, country="PE", department="")
     scene.organization("Línea a prueba", type=OrganizationType.HOTLINE, country="EC", department="", hotline_number="199", approved=False)
-    found = scene.nobody.ListHotlines(pb.ListHotlinesRequest()).hotlines
-    assert [(line.country, line.number, line.organization_name) for line in found] == [("NI", "133", "Llama y Vive")]
+    lines = scene.nobody.ListHotlines(pb.ListHotlinesRequest()).hotlines
+    assert [(line.country, line.number, line.organization_name) for line in lines] == [("NI", "133", "Llama y Vive")]
 
 
 def test_anyone_may_ask_for_the_taxonomy(scene: Scene) -> None:

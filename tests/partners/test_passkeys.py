@@ -62,9 +62,9 @@ def fails(ask: Callable[[], object]) -> None:
 
 
 def wrong(path: str, ask: Callable[[], object]) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         ask()
-    assert found.violations == [(path, "wrong")]
+    assert refusal.violations == [(path, "wrong")]
 
 
 def alone(scene: Scene) -> m.BeginPasskeySignInResponse:

@@ -143,21 +143,21 @@ def test_what_is_good_for_nothing_always_sounds_the_same(member: Scene) -> None:
     for wrong in (token + "x", token[:-1], token.swapcase(), "x", "\x00", worker_of(member)):
         with refused(*INVALID):
             reset(member, wrong)
-        with refused("INVALID_ARGUMENT", "invalid_fields") as found:  # what has no shape is refused before anybody looks at the token
+        with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:  # what has no shape is refused before anybody looks at the token
             reset(member, wrong, "")
-        assert found.violations == [("password", "required")]
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        assert refusal.violations == [("password", "required")]
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         reset(member, "")
-    assert found.violations == [("token", "required")]
+    assert refusal.violations == [("token", "required")]
     reset(member, token)
 
 
 @pytest.mark.parametrize("password", ["password1234", "xiomaraxiomara", "puentespuentes"])
 def test_a_password_that_is_found_soon_is_refused_and_the_link_stays_good(member: Scene, password: str) -> None:
     token = link(member)
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         reset(member, token, password)
-    assert found.violations == [("password", "too_easy")]
+    assert refusal.violations == [("password", "too_easy")]
     with refused(*INVALID):
         reset(member, token + "x", password)  # only who has the link learns more
     reset(member, token)
@@ -465,6 +465,6 @@ def test_a_new_key_seals_who_asks_anew(member: Scene) -> None:
 
 def _me(scene: Scene) -> Stubs:
     with scene.database.transaction(SYSTEM) as tx:
-        found = workers.fetch(tx, worker_of(scene))
-    assert found
-    return scene.as_worker(found)
+        worker = workers.fetch(tx, worker_of(scene))
+    assert worker
+    return scene.as_worker(worker)

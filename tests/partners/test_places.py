@@ -47,8 +47,8 @@ class Shelter:
             subscriptions.hear(tx, fact)
 
     def seen(self) -> pb.Service:
-        found: pb.Service = self.scene.coordinator.GetService(pb.GetServiceRequest(id=self.service.id))
-        return found
+        service: pb.Service = self.scene.coordinator.GetService(pb.GetServiceRequest(id=self.service.id))
+        return service
 
     @property
     def free(self) -> int:

@@ -91,7 +91,7 @@ def one_by_one(question: Question, candidates: list[Candidate], now: datetime, *
         out = one.organization_id in question.excluded_organization_ids or (one.department and one.department in question.excluded_areas)
         return bool(meets) and not out and (not question.country or one.country == question.country) and (sees_shelters or not one.shelter)
 
-    return [found.candidate.service_id for found in match(question, filter(may, candidates), now)]
+    return [matched.candidate.service_id for matched in match(question, filter(may, candidates), now)]
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -132,8 +132,8 @@ def test_the_best_of_very_many_is_found_wherever_it_stands(scene: Scene) -> None
     scene.service(scene.coalition, "Última", "MED.PRI", eligibility=Eligibility(0, 99, tuple(Gender), True, 5))
 
     def asked(**said: int) -> list[str]:
-        found = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="MED.PRI", country="NI", **said))  # type: ignore[arg-type]
-        return [one.service.name for one in found.matches]
+        answer = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="MED.PRI", country="NI", **said))  # type: ignore[arg-type]
+        return [one.service.name for one in answer.matches]
 
     assert asked(limit=1, age=24, dependants=0) == ["Última"]
     assert len(asked(limit=100)) == 100

@@ -23,7 +23,7 @@ SERVICES = [
 ]
 
 
-@pytest.mark.parametrize("descriptor", SERVICES, ids=lambda found: found.name)
+@pytest.mark.parametrize("descriptor", SERVICES, ids=lambda descriptor: descriptor.name)
 def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, scene: Scene) -> None:
     own = scene.organization()
     roles = {str(role): scene.by(own, role) for role in Role}

@@ -13,9 +13,9 @@ from tests.partners.scene import Scene, refused
 
 
 def names(scene: Scene, **wanted: object) -> list[str]:
-    found = scene.coordinator.SearchServices(pb.SearchServicesRequest(**wanted))  # type: ignore[arg-type]
-    assert found.total_size == len(found.services)
-    return [service.name for service in found.services]
+    page = scene.coordinator.SearchServices(pb.SearchServicesRequest(**wanted))  # type: ignore[arg-type]
+    assert page.total_size == len(page.services)
+    return [service.name for service in page.services]
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,9 @@ def test_room_is_what_is_open_with_a_figure(scene: Scene) -> None:
     ],
 )
 def test_a_question_that_is_wrong_is_refused(scene: Scene, wrong: dict[str, object], path: str, reason: str) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.SearchServices(pb.SearchServicesRequest(**wrong))  # type: ignore[arg-type]
-    assert found.violations == [(path, reason)]
+    assert refusal.violations == [(path, reason)]
 
 
 @pytest.mark.parametrize("words", ["", "casa"])
@@ -159,8 +159,8 @@ def test_pages_together_are_the_whole_without_doubles(scene: Scene, words: str) 
 def test_the_total_is_said_also_on_an_empty_page(scene: Scene) -> None:
     scene.service(scene.coalition, "Casa")
     beyond = scene.pages.token(pb.SearchServicesRequest(), [0, "zzz", "zzz"])
-    found = scene.coordinator.SearchServices(pb.SearchServicesRequest(page_token=beyond))
-    assert (list(found.services), found.next_page_token, found.total_size) == ([], "", 1)
+    page = scene.coordinator.SearchServices(pb.SearchServicesRequest(page_token=beyond))
+    assert (list(page.services), page.next_page_token, page.total_size) == ([], "", 1)
 
 
 def test_what_is_not_offered_is_found_by_its_own_members_and_the_coordinator_only(scene: Scene) -> None:
@@ -170,8 +170,8 @@ def test_what_is_not_offered_is_found_by_its_own_members_and_the_coordinator_onl
     manager, stranger = scene.by(own, Role.MANAGER), scene.by(scene.organization("Ajena"))
     mine = pb.SearchServicesRequest(organization_id=own.id)
     for caller, seen in ((manager, 2), (scene.coordinator, 2), (stranger, 1)):
-        found = caller.SearchServices(mine)
-        assert (len(found.services), found.total_size) == (seen, seen)
+        page = caller.SearchServices(mine)
+        assert (len(page.services), page.total_size) == (seen, seen)
         assert caller.SearchServices(pb.SearchServicesRequest()).total_size == 1
     assert stranger.SearchServices(pb.SearchServicesRequest(organization_id="nobody")).total_size == 0
 
@@ -191,8 +191,8 @@ def test_to_a_member_on_probation_there_are_no_shelters_not_even_in_the_count(sc
     scene.service(scene.coalition, "Casa abierta", "COM.CMY")
     own = scene.service(new, "Casa propia", "HOU.EMG")
     worker = scene.by(new)
-    found = worker.SearchServices(pb.SearchServicesRequest(words="casa"))
-    assert ([service.name for service in found.services], found.total_size) == (["Casa abierta"], 1)
+    page = worker.SearchServices(pb.SearchServicesRequest(words="casa"))
+    assert ([service.name for service in page.services], page.total_size) == (["Casa abierta"], 1)
     # Nor are its own shelters offered to others before it is approved; it sees them itself.
     assert sorted(names(scene, words="casa")) == ["Casa abierta", "Casa segura"]
     assert [s.id for s in worker.SearchServices(pb.SearchServicesRequest(organization_id=new.id)).services] == [own.id]

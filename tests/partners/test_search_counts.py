@@ -75,6 +75,6 @@ def test_a_member_on_probation_counts_no_shelter_and_another_counts_it_by_depart
 
 
 def test_a_country_that_is_none_is_refused(scene: Scene) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         counts(scene.by(scene.organization()), "Nicaragua")
-    assert [field for field, _ in found.violations] == ["count_country"]
+    assert [field for field, _ in refusal.violations] == ["count_country"]

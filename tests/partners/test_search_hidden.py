@@ -159,8 +159,8 @@ def test_pages_order_and_total_are_those_of_looking_at_each_service(scene: Scene
             and (gender is None or not one.entry.eligibility.genders or gender in one.entry.eligibility.genders)
             and (dependants is None or one.entry.eligibility.takes_dependants is not False)
         ]
-        found, totals = everything(scene, wanted)
-        assert found == [one.entry.name for one in expected], wanted  # their words stand in the same place, so that they are ranked alike
+        names, totals = everything(scene, wanted)
+        assert names == [one.entry.name for one in expected], wanted  # their words stand in the same place, so that they are ranked alike
         assert set(totals) == {len(expected)}
 
 
@@ -178,7 +178,7 @@ def test_whom_she_named_as_unsafe_is_left_out_of_search_and_match_without_a_word
         ({"excluded_worker_ids": ["0" * 32], "excluded_areas": ["CR-G"]}, {"Una", "Otra", "Todo el país"}),
     ):
         request: dict[str, Any] = {"need_code": "MED.PRI", **said}
-        found = scene.coordinator.SearchServices(pb.SearchServicesRequest(**request))
-        assert ({one.name for one in found.services}, found.total_size) == (left, len(left))
+        searched = scene.coordinator.SearchServices(pb.SearchServicesRequest(**request))
+        assert ({one.name for one in searched.services}, searched.total_size) == (left, len(left))
         matched = scene.coordinator.MatchServices(pb.MatchServicesRequest(country="NI", **request)).matches
         assert {one.service.name for one in matched} == left

@@ -43,11 +43,11 @@ class Said:
 
     def weight(self, word: Word) -> set[str]:
         """Where it says that."""
-        found = set()
-        for said, weights in self.words:
-            if any(said.startswith(lexeme.text) if lexeme.begins else said == lexeme.text for lexeme in word.lexemes):
-                found.add(min(weights or "D"))
-        return found
+        return {
+            min(weights or "D")
+            for said, weights in self.words
+            if any(said.startswith(lexeme.text) if lexeme.begins else said == lexeme.text for lexeme in word.lexemes)
+        }
 
 
 class Chance(random.Random):
@@ -68,10 +68,10 @@ class Chance(random.Random):
 
 
 def page_by_page(index: SearchIndex, hits: BitMap, tests: list[list[BitMap]], size: int) -> list[Hit]:
-    found: list[Hit] = []
-    while page := index.page(hits, tests, size, found[-1] if found else None):
-        found += page
-    return found
+    paged: list[Hit] = []
+    while page := index.page(hits, tests, size, paged[-1] if paged else None):
+        paged += page
+    return paged
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -74,9 +74,9 @@ def test_a_worker_or_a_reading_key_adds_nothing(scene: Scene) -> None:
     ],
 )
 def test_an_entry_that_is_wrong_is_refused_with_the_place(scene: Scene, wrong: dict[str, object], path: str, reason: str) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.CreateService(pb.CreateServiceRequest(service=entry(**wrong)))
-    assert (path, reason) in found.violations
+    assert (path, reason) in refusal.violations
 
 
 def test_what_is_not_stated_stays_unstated(scene: Scene) -> None:
@@ -119,18 +119,18 @@ def test_fields_are_changed_by_their_mask_and_others_stay(scene: Scene) -> None:
 def test_a_change_needs_the_version_it_is_based_on(scene: Scene) -> None:
     made = scene.service(scene.coalition)
     change = pb.Service(id=made.id, name="Casa")
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.UpdateService(pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["name"])))
-    assert found.violations == [("service.etag", "required")]
+    assert refusal.violations == [("service.etag", "required")]
 
 
 @pytest.mark.parametrize("path", ["capacity", "organization_id", "id", "eligibility.minimum_age"])
 def test_what_is_no_part_of_the_entry_is_not_changed_with_it(scene: Scene, path: str) -> None:
     made = scene.service(scene.coalition)
     change = pb.Service(id=made.id, etag=etag_of(made))
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.UpdateService(pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=[path])))
-    assert found.violations == [("update_mask", "unknown_code")]
+    assert refusal.violations == [("update_mask", "unknown_code")]
 
 
 def test_a_service_of_another_member_is_not_there_to_be_changed(scene: Scene) -> None:
@@ -181,9 +181,9 @@ def test_any_worker_says_how_much_room_there_is_and_the_server_says_when(scene: 
 )
 def test_a_figure_that_is_wrong_is_refused(scene: Scene, room: pb.Capacity, path: str, reason: str) -> None:
     made = scene.service(scene.coalition)
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.SetCapacity(pb.SetCapacityRequest(id=made.id, capacity=room))
-    assert found.violations == [(path, reason)]
+    assert refusal.violations == [(path, reason)]
 
 
 def test_an_etag_counts_for_capacity_only_if_one_is_sent(scene: Scene) -> None:
@@ -233,21 +233,21 @@ def test_many_are_fetched_at_once_and_unknown_ones_are_left_out(scene: Scene) ->
     own, other = scene.organization("Propia"), scene.organization("Ajena")
     service = scene.service(other)
     me, stranger = scene.worker(own, name="Xiomara"), scene.worker(other, name="Petrona")
-    found = scene.as_worker(me).BatchGet(
+    batch = scene.as_worker(me).BatchGet(
         pb.BatchGetRequest(
             service_ids=[service.id, "0" * 32, "x"], organization_ids=[own.id, other.id, ""], worker_ids=[me.id, stranger.id, "\x00"]
         )
     )
-    assert [one.id for one in found.services] == [service.id]
-    assert {one.name for one in found.organizations} == {"Propia", "Ajena"}
-    assert dict(found.worker_names) == {me.id: "Xiomara"}, "names are for the own organisation only"
+    assert [one.id for one in batch.services] == [service.id]
+    assert {one.name for one in batch.organizations} == {"Propia", "Ajena"}
+    assert dict(batch.worker_names) == {me.id: "Xiomara"}, "names are for the own organisation only"
 
 
 def test_at_most_two_hundred_ids_are_fetched_at_once(scene: Scene) -> None:
     scene.coordinator.BatchGet(pb.BatchGetRequest(service_ids=["0" * 32] * 100, worker_ids=["0" * 32] * 100))
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.BatchGet(pb.BatchGetRequest(service_ids=["0" * 32] * 101, organization_ids=["0" * 32] * 100))
-    assert found.violations == [("service_ids", "too_long")]
+    assert refusal.violations == [("service_ids", "too_long")]
 
 
 def test_a_member_on_probation_sees_no_shelter_but_its_own(scene: Scene) -> None:
@@ -260,7 +260,7 @@ def test_a_member_on_probation_sees_no_shelter_but_its_own(scene: Scene) -> None
     worker = scene.by(new)
     with refused("NOT_FOUND", "not_found"):
         worker.GetService(pb.GetServiceRequest(id=hidden.id))
-    found = worker.BatchGet(pb.BatchGetRequest(service_ids=[hidden.id, open_to_all.id, own.id])).services
-    assert {service.name for service in found} == {"Consulta", "Albergue propio"}
+    fetched = worker.BatchGet(pb.BatchGetRequest(service_ids=[hidden.id, open_to_all.id, own.id])).services
+    assert {service.name for service in fetched} == {"Consulta", "Albergue propio"}
     scene.approve(new.id)
     assert worker.GetService(pb.GetServiceRequest(id=hidden.id)).name == "Casa"

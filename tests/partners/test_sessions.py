@@ -35,12 +35,12 @@ def token_of(scene: Scene, secret: str) -> pb.IssueTokenResponse:
 
 
 def test_e_mail_and_password_open_a_session_with_a_token(member: Scene) -> None:
-    found = sign_in(member, email=" Xiomara@PUENTES.org ")
-    assert (found.worker.email, found.organization_name, found.organization.country) == (EMAIL, "Puentes", "NI")
-    caller = member.verifier.verify(found.tokens["enlace.partners"])
-    assert (caller.id, caller.kind, caller.roles) == (found.worker.id, "worker", frozenset({"WORKER", "OPERATOR"}))
-    assert member.with_token(found.tokens["enlace.partners"]).ListOrganizations(directory_pb2.ListOrganizationsRequest()).organizations
-    assert member.rows("SELECT action FROM audit WHERE object_id = %s", found.worker.id) == [{"action": "sign_in"}]
+    signed_in = sign_in(member, email=" Xiomara@PUENTES.org ")
+    assert (signed_in.worker.email, signed_in.organization_name, signed_in.organization.country) == (EMAIL, "Puentes", "NI")
+    caller = member.verifier.verify(signed_in.tokens["enlace.partners"])
+    assert (caller.id, caller.kind, caller.roles) == (signed_in.worker.id, "worker", frozenset({"WORKER", "OPERATOR"}))
+    assert member.with_token(signed_in.tokens["enlace.partners"]).ListOrganizations(directory_pb2.ListOrganizationsRequest()).organizations
+    assert member.rows("SELECT action FROM audit WHERE object_id = %s", signed_in.worker.id) == [{"action": "sign_in"}]
 
 
 def test_a_session_secret_is_kept_as_a_hash_only(member: Scene) -> None:
@@ -58,22 +58,22 @@ def test_whatever_is_wrong_sounds_the_same(member: Scene, email: str, password: 
 
 
 def test_a_suspended_worker_or_member_sounds_the_same(member: Scene) -> None:
-    found = sign_in(member)
+    signed_in = sign_in(member)
     manager = member.as_worker(member.worker(member.coalition, Role.MANAGER, email="m@ejemplo.org"))
     suspended = member.worker(member.coalition, email="s@ejemplo.org")
     manager.SuspendWorker(pb.SuspendWorkerRequest(id=suspended.id))
     with refused("UNAUTHENTICATED", "sign_in_failed"):
         sign_in(member, "s@ejemplo.org")
-    organization = member.coordinator.GetOrganization(directory_pb2.GetOrganizationRequest(id=found.organization.id))
+    organization = member.coordinator.GetOrganization(directory_pb2.GetOrganizationRequest(id=signed_in.organization.id))
     step = member.coordinator.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(id=organization.id, etag=organization.etag))
     with refused("UNAUTHENTICATED", "sign_in_failed"):
         sign_in(member)
     with refused("UNAUTHENTICATED", "session_ended"):
-        token_of(member, found.session_secret)
+        token_of(member, signed_in.session_secret)
     # A session of before the suspension does not come back with the member.
     member.coordinator.ReinstateOrganization(directory_pb2.ReinstateOrganizationRequest(id=organization.id, etag=step.etag))
     with refused("UNAUTHENTICATED", "session_ended"):
-        token_of(member, found.session_secret)
+        token_of(member, signed_in.session_secret)
     sign_in(member)
 
 
@@ -102,9 +102,9 @@ def test_checking_a_password_is_slow_whether_there_is_one_or_not() -> None:
 
 
 def test_nothing_sent_is_an_invalid_request_not_an_attempt(member: Scene) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         member.nobody.SignIn(pb.SignInRequest())
-    assert found.violations == [("email", "required"), ("password", "required")]
+    assert refusal.violations == [("email", "required"), ("password", "required")]
     assert member.rows("SELECT 1 FROM guesses") == []
 
 
@@ -174,11 +174,11 @@ def test_a_session_that_is_ended_is_ended_and_ending_it_again_changes_nothing(me
 
 
 def test_a_suspended_workers_sessions_are_over(member: Scene) -> None:
-    found = sign_in(member)
+    signed_in = sign_in(member)
     with member.database.transaction(SYSTEM) as tx:
-        usecases.suspend_worker(tx, SYSTEM, member.clock.now(), found.worker.id)
+        usecases.suspend_worker(tx, SYSTEM, member.clock.now(), signed_in.worker.id)
     with refused("UNAUTHENTICATED", "session_ended"):
-        token_of(member, found.session_secret)
+        token_of(member, signed_in.session_secret)
     assert member.rows("SELECT 1 FROM sessions") == []
 
 
@@ -189,9 +189,9 @@ def test_what_is_no_session_has_ended(scene: Scene, secret: str) -> None:
 
 
 def test_a_credential_is_required(scene: Scene) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.nobody.IssueToken(pb.IssueTokenRequest())
-    assert found.violations == [("credential", "required")]
+    assert refusal.violations == [("credential", "required")]
 
 
 def test_a_key_is_good_for_tokens_with_its_scopes(member: Scene) -> None:
@@ -220,14 +220,14 @@ def test_a_key_that_is_wrong_revoked_or_expired_is_invalid(member: Scene) -> Non
     manager = member.by(own, Role.MANAGER)
     keys = [manager.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])) for _ in range(2)]
     manager.RevokeApiKey(pb.RevokeApiKeyRequest(id=keys[0].api_key.id))
-    whole = keys[1].secret
+    secret = keys[1].secret
     other = f"enl_{keys[1].api_key.id}_{'0' * 64}"
-    for wrong in (keys[0].secret, other, whole[:-1], whole + "\n", "", "enl__", f"enl_{'0' * 32}_{'0' * 64}"):
+    for wrong in (keys[0].secret, other, secret[:-1], secret + "\n", "", "enl__", f"enl_{'0' * 32}_{'0' * 64}"):
         with refused("UNAUTHENTICATED", "key_invalid"):
             member.nobody.IssueToken(pb.IssueTokenRequest(api_key=wrong))
     member.later(days=365)
     with refused("UNAUTHENTICATED", "key_invalid"):
-        member.nobody.IssueToken(pb.IssueTokenRequest(api_key=whole))
+        member.nobody.IssueToken(pb.IssueTokenRequest(api_key=secret))
 
 
 def test_a_suspended_members_key_is_invalid(member: Scene) -> None:

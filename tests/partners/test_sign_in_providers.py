@@ -398,9 +398,9 @@ def test_ended_it_lets_nobody_in(scene: Scene, ministry: Organization, provider:
     ],
 )
 def test_an_issuer_is_an_address_out_in_the_world(scene: Scene, issuer: str, wrong: str) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         propose(scene.coordinator, scene.coalition, issuer)
-    assert found.violations == [("provider.issuer", wrong)]
+    assert refusal.violations == [("provider.issuer", wrong)]
 
 
 def test_an_issuer_inside_our_network_is_never_asked(scene: Scene) -> None:

@@ -25,7 +25,7 @@ LANGUAGES = ("es", "en", "fr")
 ON_PURPOSE = {"violencia", "violence", "pasaje"}
 
 
-def found(scene: Scene, words: str) -> list[str]:
+def names(scene: Scene, words: str) -> list[str]:
     """Names, in their order."""
     return [service.name for service in scene.coordinator.SearchServices(pb.SearchServicesRequest(words=words)).services]
 
@@ -141,14 +141,14 @@ def test_who_says_it_in_its_own_words_comes_first(scene: Scene) -> None:
     scene.service(scene.coalition, "Consultorio del dentista", "MED.DENT")
     # What is only written in a description counts no less than the need itself.
     scene.service(scene.coalition, "Alcaldía", "MED.PRI", description="También hay dentista")
-    assert found(scene, "dentista") == ["Consultorio del dentista", "Alcaldía", "Ayuda a mujeres", "Brigada"]
+    assert names(scene, "dentista") == ["Consultorio del dentista", "Alcaldía", "Ayuda a mujeres", "Brigada"]
 
 
 def test_who_says_that_it_is_for_her_and_her_children_comes_first(scene: Scene) -> None:
     scene.service(scene.coalition, "Albergue")
     scene.service(scene.coalition, "Albergue tranquilo", description="Recibe a mujeres con hijos")
-    assert found(scene, "albergue para mujeres con hijos") == ["Albergue tranquilo", "Albergue"]
-    assert found(scene, "mujeres") == ["Albergue tranquilo"]
+    assert names(scene, "albergue para mujeres con hijos") == ["Albergue tranquilo", "Albergue"]
+    assert names(scene, "mujeres") == ["Albergue tranquilo"]
 
 
 def test_nuns_are_found_by_the_kind_of_their_organisation(network: Scene) -> None:
@@ -169,12 +169,12 @@ def test_after_an_update_of_the_words_services_are_found_by_the_new_ones(scene: 
     facts = scene.facts(made.id)
     terms = taxonomy().terms
     monkeypatch.setitem(terms, "MED.DENT", replace(terms["MED.DENT"], synonyms={"es": ("jolgorio",)}))
-    assert found(scene, "jolgorio") == []
+    assert names(scene, "jolgorio") == []
     monkeypatch.setattr(kept, "edition", lambda: "another")
     sweeper = Sweeper(scene.database, scene.clock, usecases.sweep)
     sweeper.sweep()
-    assert found(scene, "jolgorio") == ["Jornada"]
-    assert found(scene, "dentista") == []
+    assert names(scene, "jolgorio") == ["Jornada"]
+    assert names(scene, "dentista") == []
     assert scene.facts(made.id) == facts  # it says nothing new
     written = scene.rows("SELECT xmin::text FROM services")
     sweeper.sweep()

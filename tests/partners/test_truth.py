@@ -64,8 +64,8 @@ class Shelter:
         self.staff.SetCapacity(d.SetCapacityRequest(id=self.service.id, capacity=room))
 
     def truth(self, by: Stubs | None = None) -> pb.TruthScore:
-        (found,) = (by or self.staff).ListTruthScores(pb.ListTruthScoresRequest(organization_id=self.organization.id)).scores
-        score: pb.TruthScore = found
+        (listed,) = (by or self.staff).ListTruthScores(pb.ListTruthScoresRequest(organization_id=self.organization.id)).scores
+        score: pb.TruthScore = listed
         return score
 
     @property

@@ -16,21 +16,23 @@ NETWORK: list[tuple[str, object]] = [
 ]
 
 
-def changing(found: Organization | pb.Organization, **values: object) -> dict[str, object]:
-    tag = found.etag if isinstance(found, pb.Organization) else etag_of(found)
+def changing(organization: Organization | pb.Organization, **values: object) -> dict[str, object]:
+    tag = organization.etag if isinstance(organization, pb.Organization) else etag_of(organization)
     return {
-        "organization": pb.Organization(id=found.id, etag=tag, **values),  # type: ignore[arg-type]
+        "organization": pb.Organization(id=organization.id, etag=tag, **values),  # type: ignore[arg-type]
         "update_mask": FieldMask(paths=list(values)),
     }
 
 
-def propose(client: Stubs, found: Organization | pb.Organization, **values: object) -> pb.Organization:
-    said: pb.Organization = client.ProposeOrganizationChange(pb.ProposeOrganizationChangeRequest(**changing(found, **values)))  # type: ignore[arg-type]
+def propose(client: Stubs, organization: Organization | pb.Organization, **values: object) -> pb.Organization:
+    said: pb.Organization = client.ProposeOrganizationChange(pb.ProposeOrganizationChangeRequest(**changing(organization, **values)))  # type: ignore[arg-type]
     return said
 
 
-def confirm(client: Stubs, found: pb.Organization) -> pb.Organization:
-    said: pb.Organization = client.ConfirmOrganizationChange(pb.ConfirmOrganizationChangeRequest(id=found.id, etag=found.etag))
+def confirm(client: Stubs, organization: pb.Organization) -> pb.Organization:
+    said: pb.Organization = client.ConfirmOrganizationChange(
+        pb.ConfirmOrganizationChangeRequest(id=organization.id, etag=organization.etag)
+    )
     return said
 
 
@@ -116,9 +118,9 @@ def test_a_department_of_the_country_before_goes_with_it(scene: Scene) -> None:
 )
 def test_a_proposal_that_is_wrong_is_refused_with_the_place(values: dict[str, object], violation: tuple[str, str], scene: Scene) -> None:
     own = scene.organization("Propia", department="")
-    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         propose(scene.coordinator, own, **values)
-    assert found.violations == [violation]
+    assert refusal.violations == [violation]
 
 
 def test_what_is_proposed_is_seen_by_those_who_steer_or_check(scene: Scene) -> None:

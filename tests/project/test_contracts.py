@@ -77,11 +77,11 @@ def test_every_topic_is_in_the_register_with_its_messages() -> None:
 
 def test_every_source_names_only_registered_topics() -> None:
     register = (ROOT / "protos" / "README.md").read_text()
-    found = subprocess.run(
+    grep = subprocess.run(
         ["git", "grep", "-hoE", r"\"enlace\.[a-z]+\.v1(\.dlq)?\"", "--", "services", "chassis"], cwd=ROOT, capture_output=True, text=True
     )
     grpc_packages = {f'"enlace.{name}.v1"' for name in ("partners", "referrals", "notifications")}
-    for topic in set(found.stdout.split()) - grpc_packages:
+    for topic in set(grep.stdout.split()) - grpc_packages:
         assert topic.strip('"') in register, topic
 
 

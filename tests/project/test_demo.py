@@ -183,10 +183,10 @@ def test_run_twice_it_is_there_once(postgres: Server, tmp_path: Path, monkeypatc
     with _entered(urls["partners"]) as database, database.transaction(SYSTEM) as tx:
         for account in seen[0][0]["accounts"]:
             assert len(account["password"]) >= 12
-            found = workers.by_email(tx, account["email"])
-            assert found
-            assert account["role"] in found[0].entry.roles
-            assert account is not seen[0][0]["accounts"][0] or holds(found[1], account["password"])
+            worker_and_hash = workers.by_email(tx, account["email"])
+            assert worker_and_hash
+            assert account["role"] in worker_and_hash[0].entry.roles
+            assert account is not seen[0][0]["accounts"][0] or holds(worker_and_hash[1], account["password"])
     with _entered(urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
         counted = figures.pilot(tx)
     assert (counted["assisted"], counted["from_chinandega"]) == (26, 13)

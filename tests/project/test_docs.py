@@ -48,10 +48,10 @@ def test_every_command_is_documented(service: str) -> None:
 
 def words_of(group: click.Group, before: str = "") -> list[str]:
     """Every sub-command, and those of sub-commands."""
-    found = []
+    commands = []
     for name, command in group.commands.items():
-        found += words_of(command, f"{before}{name} ") if isinstance(command, click.Group) else [before + name]
-    return found
+        commands += words_of(command, f"{before}{name} ") if isinstance(command, click.Group) else [before + name]
+    return commands
 
 
 def test_every_link_of_the_readme_leads_somewhere_and_its_pictures_are_small() -> None:

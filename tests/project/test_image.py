@@ -33,14 +33,14 @@ SOURCES = [source for sources, _ in copied() for source in sources]
 @functools.cache
 def patterns() -> tuple[tuple[re.Pattern[str], bool], ...]:
     """The lines of .dockerignore, each with whether it takes out. `*` and `?` stay within a folder, `**` passes any number of them."""
-    found = []
+    rules = []
     for line in (ROOT / ".dockerignore").read_text().splitlines():
         line = line.strip()
         if line and not line.startswith("#"):
             words = re.split(r"(\*\*/|\*\*|\*|\?)", line.removeprefix("!").strip("/"))
             known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-            found.append((re.compile("".join(known.get(word, re.escape(word)) for word in words)), not line.startswith("!")))
-    return tuple(found)
+            rules.append((re.compile("".join(known.get(word, re.escape(word)) for word in words)), not line.startswith("!")))
+    return tuple(rules)
 
 
 def let_through(path: str) -> bool:

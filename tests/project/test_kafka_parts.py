@@ -82,8 +82,8 @@ class TestOnAVolumeOfTheCluster:
                 words = words.replace(inside, str(here))
             done = subprocess.run([*container["command"], words], capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
-            (found,) = re.findall(r"^cluster\.id=(\S+)$", (volume / "kafka" / "meta.properties").read_text(), re.MULTILINE)
-            return str(found)
+            (cluster_id,) = re.findall(r"^cluster\.id=(\S+)$", (volume / "kafka" / "meta.properties").read_text(), re.MULTILINE)
+            return str(cluster_id)
 
         return begun
 
@@ -113,9 +113,9 @@ def _topic(broker: brokers.Broker) -> str:
 
 def _cluster(broker: brokers.Broker) -> str:
     admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
-    found = str(admin.describe_cluster()["cluster_id"])
+    cluster_id = str(admin.describe_cluster()["cluster_id"])
     admin.close()
-    return found
+    return cluster_id
 
 
 def _say(broker: brokers.Broker, topic: str, value: bytes) -> None:
@@ -126,6 +126,6 @@ def _say(broker: brokers.Broker, topic: str, value: bytes) -> None:
 
 def _hear(broker: brokers.Broker, topic: str) -> list[bytes]:
     consumer = KafkaConsumer(topic, bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=3000)
-    found = [next(iter(consumer)).value]
+    values = [next(iter(consumer)).value]
     consumer.close()
-    return found
+    return values

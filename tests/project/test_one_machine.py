@@ -54,8 +54,8 @@ class LocalStack:
 
     @property
     def state(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.var / "stack.json").read_text())
-        return found
+        stack_state: dict[str, Any] = json.loads((self.var / "stack.json").read_text())
+        return stack_state
 
     def pids(self) -> dict[str, int]:
         return {name: part["pid"] for name, part in self.state["parts"].items()}

@@ -157,13 +157,13 @@ def test_a_record_that_nobody_can_read_holds_nobody_up_and_is_thrown_away(operat
     sent = scenes.send()
     until(lambda: scenes.kinds(sent.id) == ["referral_sent"], 90)
     until(lambda: bool(scenes.rows("notifications", "SELECT FROM dead_letters")), 90)
-    found = re.fullmatch(r"unreadable (\w+)  enlace\.referrals\.v1  (\w+)  since \S+\n1 in all\n", operator.does(UNREADABLE, "list"))
-    assert found
-    assert found[2] in ("headers", "source", "signature")
+    listed = re.fullmatch(r"unreadable (\w+)  enlace\.referrals\.v1  (\w+)  since \S+\n1 in all\n", operator.does(UNREADABLE, "list"))
+    assert listed
+    assert listed[2] in ("headers", "source", "signature")
     assert scenes.health("notifications", "facts") == "SERVING"
     assert operator.does(HELD, "redrive") == "1 tried again\n"
     assert "unreadable" in operator.does(UNREADABLE, "list")
-    assert operator.does(UNREADABLE, "discard", ID=found[1]) == "1 given up\n"
+    assert operator.does(UNREADABLE, "discard", ID=listed[1]) == "1 given up\n"
     assert operator.does(HELD, "list") == "0 in all\n"
     # Partners hears the topic too, and has kept its own.
     until(lambda: bool(scenes.rows("partners", "SELECT FROM dead_letters")), 90)

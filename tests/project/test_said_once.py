@@ -39,7 +39,7 @@ MOST = 0.75  # of a list's words in one literal: that is the list, with what a r
 
 def enums() -> dict[str, frozenset[str]]:
     """The words of every enum that a request or answer names, by its name."""
-    found: dict[str, frozenset[str]] = {}
+    words_by_enum: dict[str, frozenset[str]] = {}
     seen: set[str] = set()
 
     def walk(message: Any) -> None:
@@ -48,14 +48,14 @@ def enums() -> dict[str, frozenset[str]]:
         seen.add(message.full_name)
         for field in message.fields:
             if field.enum_type is not None:
-                found[field.enum_type.full_name] = frozenset(wire.words(field.enum_type).values())
+                words_by_enum[field.enum_type.full_name] = frozenset(wire.words(field.enum_type).values())
             if field.message_type is not None:
                 walk(field.message_type)
 
     for method in chain.from_iterable(service.methods for service in SERVICES):
         walk(method.input_type)
         walk(method.output_type)
-    return found
+    return words_by_enum
 
 
 def literals(tree: ast.AST) -> Iterator[frozenset[str]]:
@@ -74,14 +74,14 @@ def literals(tree: ast.AST) -> Iterator[frozenset[str]]:
 
 
 def lists_said_again(files: list[Path], lists: dict[str, frozenset[str]]) -> list[str]:
-    found = []
+    repeated = []
     for path in files:
         for said in literals(ast.parse(path.read_text())):
             for name, codes in lists.items():
                 same = {code for code in codes if code in said or code.upper() in said}
                 if len(same) >= 3 and len(same) >= MOST * len(codes):
-                    found.append(f"{path.relative_to(ROOT)}: {name}")
-    return found
+                    repeated.append(f"{path.relative_to(ROOT)}: {name}")
+    return repeated
 
 
 def constants(path: Path) -> Iterator[tuple[int, str]]:

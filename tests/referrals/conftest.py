@@ -261,5 +261,5 @@ def story(service: Service) -> Story:
 
 def read(client: Client, identifier: str) -> referrals_pb2.Referral:
     """A referral as this client may see it now."""
-    found: referrals_pb2.Referral = client.GetReferral(referrals_pb2.GetReferralRequest(id=identifier))
-    return found
+    referral: referrals_pb2.Referral = client.GetReferral(referrals_pb2.GetReferralRequest(id=identifier))
+    return referral

@@ -116,8 +116,8 @@ def page() -> str:
             "## Reason codes",
             "",
             *[
-                f"- **{name}**: {', '.join(f'`{code}`' for code in sorted(name.lower() for name in names(found).values()))}"
-                for name, found in _CODES.items()
+                f"- **{name}**: {', '.join(f'`{code}`' for code in sorted(name.lower() for name in names(codes).values()))}"
+                for name, codes in _CODES.items()
             ],
             "",
         ]
@@ -190,8 +190,8 @@ def _effect(step: Transition) -> str:
     words = [f"starts {kind.value}" for kind in step.starts]
     if step.stops:
         left = set(DeadlineKind) - set(step.stops)
-        whole = "stops all" if not left else "stops all but the health clocks" if left == set(HEALTH) else ""
-        words.append(whole or "stops " + ", ".join(kind.value for kind in step.stops))
+        summary = "stops all" if not left else "stops all but the health clocks" if left == set(HEALTH) else ""
+        words.append(summary or "stops " + ", ".join(kind.value for kind in step.stops))
     if step.verb == "send":
         words.append("on an override starts override_confirm and override_end too")
     if step.verb == "ask":

@@ -27,10 +27,10 @@ def noted(story: Story, *groups: int) -> pb.Referral:
     """Sent with a note, on a consent to these groups."""
     draft = story.draft()
     receipt = story.receipt(draft.person_id, field_groups=list(groups))
-    found: pb.Referral = story.ngo.SendReferral(
+    sent: pb.Referral = story.ngo.SendReferral(
         pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id, note=NOTE, request_id=story.request_id())
     )
-    return found
+    return sent
 
 
 def notes(client: Client, referral: pb.Referral) -> tuple[list[str], int]:
@@ -89,8 +89,8 @@ def test_reading_notes_is_on_record_for_sender_and_receiver_and_what_was_withhel
 
 
 def looked(story: Story, person_id: str) -> list[tuple[str, list[int]]]:
-    found = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person_id)).readings
-    return [(reading.organization_id, list(reading.field_groups)) for reading in found]
+    readings = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person_id)).readings
+    return [(reading.organization_id, list(reading.field_groups)) for reading in readings]
 
 
 def on(service: Service, organization: str, standing: str, *, active: bool = True) -> None:

@@ -85,9 +85,9 @@ def test_the_line_reads_a_card_as_soon_as_it_is_published(story: Story) -> None:
     operator = story.service.as_("hotline", "OPERATOR")
     first = publish(story, opened_by=c.Triage(wants_out=c.ANSWER_YES))
     second = publish(story, id=first.id, version=2, need_code="EDU")
-    found = used(operator)
-    assert (found[first.id].version, found[first.id].es) == (2, second.es)
-    assert list(found)[: len(shipped())] == [card.id for card in shipped()]
+    cards = used(operator)
+    assert (cards[first.id].version, cards[first.id].es) == (2, second.es)
+    assert list(cards)[: len(shipped())] == [card.id for card in shipped()]
     assert operator.GetAdviceCard(pb.GetAdviceCardRequest(id=first.id, version=1)).opened_by.wants_out == c.ANSWER_YES
     assert operator.GetAdviceCard(pb.GetAdviceCardRequest(id=first.id)) == second
 

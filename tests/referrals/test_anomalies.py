@@ -154,16 +154,16 @@ def test_an_auditor_says_what_it_was_and_nobody_else(story: Story, service: Serv
     service.made.anomalies.look()
 
     def listed(*, waiting: bool) -> list[pb.Anomaly]:
-        found, token = list[pb.Anomaly](), ""
+        anomalies, token = list[pb.Anomaly](), ""
         while True:
             answer = auditor.ListAnomalies(pb.ListAnomaliesRequest(waiting=waiting, page_size=1, page_token=token))
-            found, token = [*found, *answer.anomalies], answer.next_page_token
+            anomalies, token = [*anomalies, *answer.anomalies], answer.next_page_token
             if not token:
-                return [one for one in found if one.worker_id == worker.caller.id]
+                return [one for one in anomalies if one.worker_id == worker.caller.id]
 
-    [found] = listed(waiting=True)
-    assert (found.kind, found.day, found.count) == (pb.ANOMALY_KIND_OPENING_QUOTA, "2026-03-04", 1)
-    review = pb.ReviewAnomalyRequest(id=found.id, etag=found.etag, review_code=pb.REVIEW_OUTCOME_EXPLAINED)
+    [anomaly] = listed(waiting=True)
+    assert (anomaly.kind, anomaly.day, anomaly.count) == (pb.ANOMALY_KIND_OPENING_QUOTA, "2026-03-04", 1)
+    review = pb.ReviewAnomalyRequest(id=anomaly.id, etag=anomaly.etag, review_code=pb.REVIEW_OUTCOME_EXPLAINED)
     for other in (story.coordinator, story.ngo, service.as_("ngo", "MANAGER")):
         assert refusal(lambda: other.ReviewAnomaly(review)) == ("PERMISSION_DENIED", "right_missing")  # noqa: B023 – called at once
         assert refusal(lambda: other.ListAnomalies(pb.ListAnomaliesRequest())) == ("PERMISSION_DENIED", "right_missing")  # noqa: B023
@@ -175,13 +175,13 @@ def test_an_auditor_says_what_it_was_and_nobody_else(story: Story, service: Serv
     assert refusal(lambda: auditor.ReviewAnomaly(review)) == ("FAILED_PRECONDITION", "nothing_to_review")
     assert (
         refusal(
-            lambda: auditor.ReviewAnomaly(pb.ReviewAnomalyRequest(id=new_id(), etag=found.etag, review_code=pb.REVIEW_OUTCOME_MISTAKE))
+            lambda: auditor.ReviewAnomaly(pb.ReviewAnomalyRequest(id=new_id(), etag=anomaly.etag, review_code=pb.REVIEW_OUTCOME_MISTAKE))
         )[1]
         == "not_found"
     )
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
-            "SELECT detail_codes FROM audit WHERE action = 'review_anomaly' AND object_id = %s AND allowed", (found.id,)
+            "SELECT detail_codes FROM audit WHERE action = 'review_anomaly' AND object_id = %s AND allowed", (anomaly.id,)
         ).fetchall()
     assert [row["detail_codes"] for row in rows] == [["explained", f"worker:{worker.caller.id}"]]
 

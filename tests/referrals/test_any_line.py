@@ -30,19 +30,19 @@ def call_again(story: Story, made: c.CreateContactResponse, organization: str = 
     request = c.CreateContactRequest(
         contact=c.Contact(line_country="CR"), reference=made.reference, pin=pin or made.pin, request_id=story.request_id()
     )
-    found: c.CreateContactResponse = line(story, organization).CreateContact(request)
-    return found
+    answer: c.CreateContactResponse = line(story, organization).CreateContact(request)
+    return answer
 
 
 def say(story: Story, made: c.CreateContactResponse, note: str) -> c.ReferenceStatus:
     request = c.AddNoteByReferenceRequest(reference=made.reference, pin=made.pin, note=note, request_id=story.request_id())
-    found: c.ReferenceStatus = story.service.public().AddNoteByReference(request)
-    return found
+    status: c.ReferenceStatus = story.service.public().AddNoteByReference(request)
+    return status
 
 
 def at(client: Client, contact: c.Contact) -> c.Contact:
-    found: c.Contact = client.GetContact(c.GetContactRequest(id=contact.id))
-    return found
+    current: c.Contact = client.GetContact(c.GetContactRequest(id=contact.id))
+    return current
 
 
 def test_a_call_to_another_line_keeps_her_reference_and_each_line_its_own_contact(story: Story) -> None:
@@ -196,8 +196,8 @@ def items(story: Story, made: c.CreateContactResponse) -> list[c.ReferenceItem]:
 
 def withdraw(story: Story, made: c.CreateContactResponse, key: str) -> c.ReferenceStatus:
     request = c.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin, item_key=key, request_id=story.request_id())
-    found: c.ReferenceStatus = story.service.public().WithdrawConsentByReference(request)
-    return found
+    status: c.ReferenceStatus = story.service.public().WithdrawConsentByReference(request)
+    return status
 
 
 def test_she_takes_one_request_back_and_the_others_go_on(story: Story) -> None:
@@ -252,15 +252,16 @@ def test_she_hears_who_looked_by_day_and_kind_and_never_which_or_where(story: St
     assert refusal(lambda: story.shelter.OpenPerson(opening)) == ("FAILED_PRECONDITION", "receipt_field_group_differs")
     service.clock.advance(timedelta(days=1))
     operator.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
-    found = looked(story, made)
+    readings = looked(story, made)
     assert [
-        (each.date, each.organization_type_code, each.need_group_code, list(each.field_groups), each.allowed, each.count) for each in found
+        (each.date, each.organization_type_code, each.need_group_code, list(each.field_groups), each.allowed, each.count)
+        for each in readings
     ] == [
         ("2026-03-05", "NGO", "", [people_pb2.FIELD_GROUP_CONTACT], True, 1),
         ("2026-03-04", "NGO", "HOU", [people_pb2.FIELD_GROUP_HEALTH], False, 1),
         ("2026-03-04", "NGO", "HOU", [people_pb2.FIELD_GROUP_IDENTITY], True, 2),
     ]
-    said = b"".join(each.SerializeToString() for each in found)
+    said = b"".join(each.SerializeToString() for each in readings)
     assert not [one for one in (*ORG.values(), sent.id, sent.person_id, story.shelter.caller.id) if one.encode() in said]
 
 
@@ -270,12 +271,12 @@ def test_she_hears_who_read_what_she_said_also_without_a_file(story: Story) -> N
     say(story, made, "he came back")
     for client, contact in ((line(story), made.contact), (line(story, "clinic"), again.contact)):
         at(client, contact)
-    (found,) = looked(story, made)
-    assert (found.need_group_code, list(found.field_groups), found.count) == ("", [people_pb2.FIELD_GROUP_NOTES], 2)
+    (reading,) = looked(story, made)
+    assert (reading.need_group_code, list(reading.field_groups), reading.count) == ("", [people_pb2.FIELD_GROUP_NOTES], 2)
     referral_for(story, made)
     at(line(story), made.contact)
-    (found,) = looked(story, made)
-    assert found.count == 3, "each reading once, also those from before there was a file"
+    (reading,) = looked(story, made)
+    assert reading.count == 3, "each reading once, also those from before there was a file"
 
 
 def test_what_she_says_is_sealed_with_the_key_of_the_file_for_which_something_was_asked(story: Story, service: Service) -> None:

@@ -178,9 +178,9 @@ def test_the_watch_waits_for_the_appointment_and_asks_for_news_after_it(story: S
 
 
 def test_only_the_receiver_sees_to_appointments_and_only_within_reach(story: Story) -> None:
-    found = started(story)
-    assert refusal(lambda: schedule(story.ngo, found, NOON + D)) == ("FAILED_PRECONDITION", "illegal_transition")
-    assert refusal_with_fields(lambda: schedule(story.shelter, found, NOON + 91 * D)) == (
+    referral = started(story)
+    assert refusal(lambda: schedule(story.ngo, referral, NOON + D)) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal_with_fields(lambda: schedule(story.shelter, referral, NOON + 91 * D)) == (
         "INVALID_ARGUMENT",
         "invalid_fields",
         {"appointment_time": "out_of_range"},

@@ -13,17 +13,17 @@ MOST_URGENT_FIRST = [pb.URGENCY_IMMEDIATE, pb.URGENCY_EMERGENCY, pb.URGENCY_URGE
 
 def listed(client: Client, size: int, **wanted: Any) -> list[pb.Referral]:
     """All that a filter finds, by urgency, so many a page."""
-    found, token = list[pb.Referral](), ""
+    referrals, token = list[pb.Referral](), ""
     while True:
         page = client.ListReferrals(
             pb.ListReferralsRequest(
                 filter=pb.ReferralFilter(box=pb.BOX_NETWORK, **wanted), order_by=pb.ORDER_URGENCY, page_size=size, page_token=token
             )
         )
-        found += page.referrals
+        referrals += page.referrals
         token = page.next_page_token
         if not token:
-            return found
+            return referrals
 
 
 def test_what_can_t_wait_is_what_is_late_due_soon_or_unanswered_and_each_is_there_once(story: Story) -> None:
@@ -57,8 +57,8 @@ def test_the_pages_have_as_many_as_are_counted_and_nobody_is_lost_between_them(s
     wanted = pb.ReferralFilter(box=pb.BOX_NETWORK, pressing=True)
     counted = story.coordinator.CountReferrals(pb.CountReferralsRequest(filter=wanted)).total
     for size in (1, 3, 50):
-        found = [referral.id for referral in listed(story.coordinator, size, pressing=True)]
-        assert len(found) == len(set(found)) == counted
+        ids = [referral.id for referral in listed(story.coordinator, size, pressing=True)]
+        assert len(ids) == len(set(ids)) == counted
 
 
 def test_a_page_of_one_order_does_not_go_on_in_the_other(story: Story) -> None:
@@ -105,8 +105,8 @@ def test_open_needs_are_counted_by_group_and_department_until_somebody_else_is_a
 
 
 def times(story: Story) -> dict[str, tuple[int, int, int]]:
-    found = story.coordinator.GetResponseTimes(pb.GetResponseTimesRequest()).organizations
-    return {one.organization_id: (one.sent, one.answered, one.median_seconds) for one in found}
+    organizations = story.coordinator.GetResponseTimes(pb.GetResponseTimesRequest()).organizations
+    return {one.organization_id: (one.sent, one.answered, one.median_seconds) for one in organizations}
 
 
 def test_the_time_to_answer_is_the_median_until_the_receiver_first_said_something(story: Story) -> None:

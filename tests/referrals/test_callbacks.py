@@ -86,27 +86,27 @@ def ask(
     request = c.AskForCallByReferenceRequest(
         reference=made.reference, pin=made.pin, day_code=day, hour_code=hour, request_id=story.request_id()
     )
-    found: c.ReferenceStatus = story.service.public().AskForCallByReference(request)
-    return found
+    status: c.ReferenceStatus = story.service.public().AskForCallByReference(request)
+    return status
 
 
 def agree(story: Story, contact_id: str, hour: c.HourBand.ValueType = EVENING) -> c.Callback:
     wanted = c.Callback(contact_id=contact_id, day_code=TOMORROW, hour_code=hour)
-    found: c.Callback = line(story).CreateCallback(c.CreateCallbackRequest(callback=wanted, request_id=story.request_id()))
-    return found
+    callback: c.Callback = line(story).CreateCallback(c.CreateCallbackRequest(callback=wanted, request_id=story.request_id()))
+    return callback
 
 
 def owed(story: Story, made: c.CreateContactResponse, client: Client | None = None) -> list[c.Callback]:
-    found = (client or line(story)).ListCallbacks(c.ListCallbacksRequest(page_size=200)).callbacks
-    return [callback for callback in found if callback.contact_id == made.contact.id]
+    callbacks = (client or line(story)).ListCallbacks(c.ListCallbacksRequest(page_size=200)).callbacks
+    return [callback for callback in callbacks if callback.contact_id == made.contact.id]
 
 
 def settle(story: Story, callback: c.Callback, outcome: c.CallbackOutcome.ValueType, hour: c.HourBand.ValueType = NIGHT) -> c.Callback:
     request = c.SettleCallbackRequest(id=callback.id, etag=callback.etag, outcome_code=outcome, request_id=story.request_id())
     if outcome == c.CALLBACK_OUTCOME_AGAIN:
         request.day_code, request.hour_code = TOMORROW, hour
-    found: c.Callback = line(story).SettleCallback(request)
-    return found
+    settled: c.Callback = line(story).SettleCallback(request)
+    return settled
 
 
 def told(service: Service, callback: c.Callback) -> list[str]:
@@ -121,10 +121,10 @@ def test_what_she_asks_for_stands_among_the_calls_that_the_line_owes(story: Stor
     status = ask(story, made)
     assert status.may_ask_for_call
     assert (status.call_from_time.ToDatetime(), status.call_until_time.ToDatetime()) == (datetime(2026, 3, 5, 23), datetime(2026, 3, 6, 2))
-    (found,) = owed(story, made)
-    assert (found.asked_by_herself, found.person_id, found.reference_hint) == (True, person.id, made.contact.reference_hint)
-    assert found.clocks[0].due_time == status.call_until_time
-    assert told(service, found) == ["asked"]
+    (callback,) = owed(story, made)
+    assert (callback.asked_by_herself, callback.person_id, callback.reference_hint) == (True, person.id, made.contact.reference_hint)
+    assert callback.clocks[0].due_time == status.call_until_time
+    assert told(service, callback) == ["asked"]
 
 
 def test_another_time_takes_the_place_of_the_one_before(story: Story) -> None:
@@ -132,10 +132,10 @@ def test_another_time_takes_the_place_of_the_one_before(story: Story) -> None:
     file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
     ask(story, made)
     status = ask(story, made, hour=NIGHT)
-    (found,) = owed(story, made)
-    assert found.clocks[0].due_time == status.call_until_time
+    (callback,) = owed(story, made)
+    assert callback.clocks[0].due_time == status.call_until_time
     moved = agree(story, made.contact.id)
-    assert (moved.id, moved.asked_by_herself) == (found.id, False)
+    assert (moved.id, moved.asked_by_herself) == (callback.id, False)
 
 
 @pytest.mark.parametrize("channel", [people_pb2.SAFE_CHANNEL_NONE, people_pb2.SAFE_CHANNEL_VISIT, people_pb2.SAFE_CHANNEL_MESSAGE, None])
@@ -164,15 +164,15 @@ def test_what_is_not_safe_any_more_is_owed_no_more(end: str, story: Story, servi
     made = story.contact()
     person = file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
     ask(story, made)
-    (found,) = owed(story, made)
+    (callback,) = owed(story, made)
     if end == "plan":
         plan(story, person, people_pb2.SAFE_CHANNEL_NONE)
     else:
         known = c.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
         assert not service.public().WithdrawConsentByReference(known).HasField("call_until_time")
     assert not owed(story, made)
-    assert told(service, found) == ["asked", "settled"]
-    refused = partial(settle, story, found, c.CALLBACK_OUTCOME_REACHED)
+    assert told(service, callback) == ["asked", "settled"]
+    refused = partial(settle, story, callback, c.CALLBACK_OUTCOME_REACHED)
     assert refusal(refused) == ("ABORTED", "stale_etag")
 
 
@@ -226,8 +226,8 @@ def test_the_clock_tells_the_line_and_then_the_coordination(story: Story, servic
         service.clock.set(begin + timedelta(hours=hours))
         clocks.fire()
         assert told(service, callback) == ["changed", *said]
-    (found,) = owed(story, made)
-    assert settle(story, found, c.CALLBACK_OUTCOME_REACHED).id == callback.id, "that a clock fired makes nobody's page out of date"
+    (still_owed,) = owed(story, made)
+    assert settle(story, still_owed, c.CALLBACK_OUTCOME_REACHED).id == callback.id, "that a clock fired makes nobody's page out of date"
 
 
 def test_each_line_owes_its_own_and_others_are_not_there(story: Story) -> None:

@@ -169,8 +169,8 @@ def told(service: Service, referral_id: str) -> list[str]:
 
 
 def wait_until(condition: threading.Event, holds: Iterator[bool]) -> None:
-    for found in holds:
-        if found:
+    for came in holds:
+        if came:
             return
         condition.wait(0.02)
     raise AssertionError("it did not come")

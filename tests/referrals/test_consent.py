@@ -181,8 +181,8 @@ def test_the_consents_that_are_listed_for_a_referral_are_those_on_which_it_can_b
 
 def test_a_receipt_says_itself_whether_it_opens_anything_now(story: Story, service: Service) -> None:
     def live(identifier: str) -> bool:
-        found: people_pb2.Receipt = story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=identifier))
-        return found.live
+        receipt: people_pb2.Receipt = story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=identifier))
+        return receipt.live
 
     consent, withdrawn = story.receipt(story.person().id), story.receipt(story.person().id)
     decided = story.receipt(story.child().id, giver="best_interest", assent_code="given")

@@ -28,43 +28,43 @@ def contact(outcome: str = "open") -> Contact:
 def test_it_is_referred_unless_what_was_asked_for_came_back(state: State) -> None:
     came_back = state in (State.DECLINED, State.EXPIRED, State.NOT_DELIVERED, State.REROUTED)
     for before in ("open", "referred"):
-        found = contact(before)
-        assert found.follow([in_state(state)], NOON, DAYS) == (found.outcome_code != before)
-        assert found.outcome_code == ("open" if came_back else "referred")
-        assert found.version == 1 + (found.outcome_code != before)
+        call = contact(before)
+        assert call.follow([in_state(state)], NOON, DAYS) == (call.outcome_code != before)
+        assert call.outcome_code == ("open" if came_back else "referred")
+        assert call.version == 1 + (call.outcome_code != before)
 
 
 def test_one_thing_that_is_still_to_do_keeps_it_open() -> None:
     back = in_state(State.DECLINED)
     for waiting in (draft(), back):
-        found = contact("referred")
-        assert found.follow([in_state(State.CLOSED), waiting], NOON, DAYS)
-        assert found.outcome_code == "open"
+        call = contact("referred")
+        assert call.follow([in_state(State.CLOSED), waiting], NOON, DAYS)
+        assert call.outcome_code == "open"
     STEPS["close_need"](back, ACTORS[Side.SENDER], NOON)
-    assert found.follow([back], NOON, DAYS)
-    assert found.outcome_code == "referred", "somebody said by name why nobody looks further"
+    assert call.follow([back], NOON, DAYS)
+    assert call.outcome_code == "referred", "somebody said by name why nobody looks further"
 
 
 def test_an_error_is_nothing_that_was_asked_for() -> None:
-    found = contact("referred")
-    assert found.follow([in_state(State.ENTERED_IN_ERROR)], NOON, DAYS)
-    assert found.outcome_code == "open"
+    call = contact("referred")
+    assert call.follow([in_state(State.ENTERED_IN_ERROR)], NOON, DAYS)
+    assert call.outcome_code == "open"
 
 
 @pytest.mark.parametrize("written", ["advised", "handed_over", "dropped"])
 def test_what_an_operator_wrote_stays(written: str) -> None:
     for state in State:
-        found = contact(written)
-        assert not found.follow([in_state(state)], NOON, DAYS)
-        assert (found.outcome_code, found.version) == (written, 1)
+        call = contact(written)
+        assert not call.follow([in_state(state)], NOON, DAYS)
+        assert (call.outcome_code, call.version) == (written, 1)
 
 
 # Through the rpcs and the database: the receiver, who sees no contact, moves it too.
 
 
 def outcome(operator: Any, made: c.CreateContactResponse) -> c.ContactOutcome.ValueType:
-    found: c.ContactOutcome.ValueType = operator.GetContact(c.GetContactRequest(id=made.contact.id)).outcome_code
-    return found
+    code: c.ContactOutcome.ValueType = operator.GetContact(c.GetContactRequest(id=made.contact.id)).outcome_code
+    return code
 
 
 def no(story: Story, sent: pb.Referral) -> pb.Referral:

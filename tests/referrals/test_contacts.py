@@ -81,7 +81,7 @@ def test_each_rule_bites(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_was_not_said_never_lowers_the_urgency(triage: Triage, question: str) -> None:
     unsaid = replace(triage, **{question: DID_NOT_SAY}).urgency()
     said = [replace(triage, **{question: answer}).urgency() for answer in (YES, NO)]
-    ranks = [found.rank for found in said if found]
+    ranks = [urgency.rank for urgency in said if urgency]
     assert unsaid is None or unsaid.rank >= min(ranks)
     assert unsaid is replace(triage, **{question: NOT_ASKED}).urgency()
 
@@ -106,7 +106,7 @@ def test_the_last_character_finds_every_single_wrong_one() -> None:
 
 
 def test_a_reference_is_read_as_it_was_meant() -> None:
-    reference = next(found for found in iter(new_reference, None) if "1" in found and "0" in found)
+    reference = next(candidate for candidate in iter(new_reference, None) if "1" in candidate and "0" in candidate)
     for spoken in (
         reference.lower(),
         f"{reference[:4]}-{reference[4:]}",
@@ -131,8 +131,8 @@ def test_references_are_not_guessed_from_one_another() -> None:
 
 def status(client: Client, made: contacts_pb2.CreateContactResponse, pin: str = "") -> contacts_pb2.ReferenceStatus:
     request = contacts_pb2.GetReferenceStatusRequest(reference=made.reference, pin=pin or made.pin)
-    found: contacts_pb2.ReferenceStatus = client.GetReferenceStatus(request)
-    return found
+    answer: contacts_pb2.ReferenceStatus = client.GetReferenceStatus(request)
+    return answer
 
 
 def referral_for(story: Story, made: contacts_pb2.CreateContactResponse) -> tuple[pb.Referral, Client]:
@@ -168,10 +168,10 @@ def completed(story: Story, sent: pb.Referral) -> pb.Referral:
     start = pb.StartReferralRequest(id=sent.id, etag=accepted.etag)
     start.first_contact_time.FromDatetime(story.service.clock.now())
     started = story.shelter.StartReferral(start)
-    found: pb.Referral = story.shelter.CompleteReferral(
+    referral: pb.Referral = story.shelter.CompleteReferral(
         pb.CompleteReferralRequest(id=sent.id, etag=started.etag, outcome_code=pb.OUTCOME_FULLY_MET)
     )
-    return found
+    return referral
 
 
 def test_any_line_and_anybody_hears_the_state_with_reference_and_pin(story: Story, service: Service) -> None:
@@ -179,16 +179,16 @@ def test_any_line_and_anybody_hears_the_state_with_reference_and_pin(story: Stor
     assert made.pin == "4821"
     sent, _ = referral_for(story, made)
     for client in (service.public(), service.as_("clinic", "OPERATOR")):
-        found = status(client, made)
-        assert found.contact_time_band == contacts_pb2.TIME_BAND_TODAY
-        assert [(i.need_group_code, i.status_code, i.may_confirm, i.consent_live) for i in found.items] == [
+        answer = status(client, made)
+        assert answer.contact_time_band == contacts_pb2.TIME_BAND_TODAY
+        assert [(i.need_group_code, i.status_code, i.may_confirm, i.consent_live) for i in answer.items] == [
             ("HOU", contacts_pb2.REFERENCE_STATE_ASKED, False, True)
         ]
     service.clock.advance(timedelta(days=2))
     completed(story, sent)
-    found = status(service.public(), made)
-    assert found.contact_time_band == contacts_pb2.TIME_BAND_THIS_WEEK
-    assert [(i.status_code, i.may_confirm) for i in found.items] == [(contacts_pb2.REFERENCE_STATE_DONE, True)]
+    answer = status(service.public(), made)
+    assert answer.contact_time_band == contacts_pb2.TIME_BAND_THIS_WEEK
+    assert [(i.status_code, i.may_confirm) for i in answer.items] == [(contacts_pb2.REFERENCE_STATE_DONE, True)]
 
 
 def test_the_state_names_nobody_and_no_place(story: Story, service: Service) -> None:
@@ -326,8 +326,8 @@ def test_she_confirms_that_help_came_or_asks_again(story: Story, service: Servic
     again = operator.GetReferral(pb.GetReferralRequest(id=sent.id))
     story.shelter.CompleteReferral(pb.CompleteReferralRequest(id=sent.id, etag=again.etag, outcome_code=pb.OUTCOME_FULLY_MET))
     yes = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
-    found = public.ConfirmHelp(yes)
-    assert [(item.status_code, item.may_confirm) for item in found.items] == [(contacts_pb2.REFERENCE_STATE_DONE, False)]
+    answer = public.ConfirmHelp(yes)
+    assert [(item.status_code, item.may_confirm) for item in answer.items] == [(contacts_pb2.REFERENCE_STATE_DONE, False)]
     events = operator.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
     assert [(e.verb, e.actor_kind, e.actor_id) for e in events if e.verb in ("reopened", "closed")] == [
         ("reopened", pb.ACTOR_KIND_PERSON, made.contact.id),
@@ -340,8 +340,8 @@ def test_she_withdraws_her_consent_with_the_reference(story: Story, service: Ser
     sent, operator = referral_for(story, made)
     request = contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
     for _ in range(2):
-        found = public.WithdrawConsentByReference(request)
-        assert [(item.status_code, item.consent_live) for item in found.items] == [(contacts_pb2.REFERENCE_STATE_STOPPED, False)]
+        answer = public.WithdrawConsentByReference(request)
+        assert [(item.status_code, item.consent_live) for item in answer.items] == [(contacts_pb2.REFERENCE_STATE_STOPPED, False)]
     assert operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CONSENT_WITHDRAWN
     assert operator.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id)).HasField("withdraw_time")
     assert refusal(lambda: story.shelter.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id)))[0] == "NOT_FOUND"

@@ -23,43 +23,43 @@ from tests.builders import NOON
 from tests.referrals.conftest import ORG, Service, Story
 
 
-def due(row: dict[str, Any], found: Filter) -> Any:
-    hidden = found.box != "network" and State(row["state"]) in CAME_BACK and row["sender_organization_id"] != found.organization_id
+def due(row: dict[str, Any], wanted: Filter) -> Any:
+    hidden = wanted.box != "network" and State(row["state"]) in CAME_BACK and row["sender_organization_id"] != wanted.organization_id
     return None if hidden else row["next_due_time"]
 
 
-def open_need(row: dict[str, Any], found: Filter) -> bool:
-    seen = found.box == "network" or row["sender_organization_id"] == found.organization_id
+def open_need(row: dict[str, Any], wanted: Filter) -> bool:
+    seen = wanted.box == "network" or row["sender_organization_id"] == wanted.organization_id
     return seen and State(row["state"]) in CAME_BACK and row["next_due_time"] is not None
 
 
-def side(row: dict[str, Any], found: Filter) -> str:
+def side(row: dict[str, Any], wanted: Filter) -> str:
     """Whose turn it is."""
     deleting = row["state"] == "consent_withdrawn" and row["next_due_time"] is not None
-    if State(row["state"]) in WAITS_FOR_SENDER or open_need(row, found):
+    if State(row["state"]) in WAITS_FOR_SENDER or open_need(row, wanted):
         return "sender"
     return "receiver" if State(row["state"]) in WAITS_FOR_RECEIVER or deleting else ""
 
 
-def mine(row: dict[str, Any], found: Filter) -> bool:
-    return bool(turn := side(row, found)) and row[f"{turn}_organization_id"] == found.organization_id
+def mine(row: dict[str, Any], wanted: Filter) -> bool:
+    return bool(turn := side(row, wanted)) and row[f"{turn}_organization_id"] == wanted.organization_id
 
 
-def theirs(row: dict[str, Any], found: Filter) -> bool:
+def theirs(row: dict[str, Any], wanted: Filter) -> bool:
     """To a receiver neither a draft nor what came back is there to be waited for."""
-    other = {"sender": "receiver", "receiver": "sender", "": ""}[side(row, found)]
-    hidden = other == "receiver" and (row["state"] == "draft" or open_need(row, found))
-    return bool(other) and not hidden and row[f"{other}_organization_id"] == found.organization_id
+    other = {"sender": "receiver", "receiver": "sender", "": ""}[side(row, wanted)]
+    hidden = other == "receiver" and (row["state"] == "draft" or open_need(row, wanted))
+    return bool(other) and not hidden and row[f"{other}_organization_id"] == wanted.organization_id
 
 
 MEANT: dict[str, Callable[[dict[str, Any], Filter], bool]] = {
     "live": lambda row, _: State(row["state"]) in LIVE or (row["state"] == "consent_withdrawn" and row["next_due_time"] is not None),
     "waiting_for_me": mine,
     "waiting_for_other": theirs,
-    "late": lambda row, found: (moment := due(row, found)) is not None and moment < NOON,
-    "due_soon": lambda row, found: (moment := due(row, found)) is not None and NOON <= moment < NOON + SOON,
+    "late": lambda row, wanted: (moment := due(row, wanted)) is not None and moment < NOON,
+    "due_soon": lambda row, wanted: (moment := due(row, wanted)) is not None and NOON <= moment < NOON + SOON,
     "unanswered": open_need,
-    "pressing": lambda row, found: open_need(row, found) or ((moment := due(row, found)) is not None and moment < NOON + SOON),
+    "pressing": lambda row, wanted: open_need(row, wanted) or ((moment := due(row, wanted)) is not None and moment < NOON + SOON),
 }
 IN_BOX: dict[str, Callable[[dict[str, Any], str], bool]] = {
     "inbox": lambda row, own: row["receiver_organization_id"] == own and row["send_time"] is not None,
@@ -109,28 +109,28 @@ FILTERS += [{one: True, other: True} for one, other in itertools.combinations(ME
 def test_lists_and_counts_say_what_a_look_at_every_row_says(box: str, own: str, service: Service, mixed: list[dict[str, Any]]) -> None:
     caller = Caller("f" * 32, "worker", ORG[own], frozenset({"COORDINATOR" if box == "network" else "WORKER"}))
     for filters in FILTERS:
-        found = Filter(box, ORG[own], NOON, **filters)
+        wanted = Filter(box, ORG[own], NOON, **filters)
         states = filters.get("states") or tuple(State)
         rows = [row for row in mixed if IN_BOX[box](row, ORG[own]) and State(row["state"]) in states]
-        rows = [row for row in rows if all(MEANT[name](row, found) for name in filters if name in MEANT)]
+        rows = [row for row in rows if all(MEANT[name](row, wanted) for name in filters if name in MEANT)]
         live = [row for row in rows if State(row["state"]) in LIVE]
         with service.database.transaction(caller) as tx:
-            listed, after = boxes.find(tx, found, 100)
+            listed, after = boxes.find(tx, wanted, 100)
             while after:
-                page, after = boxes.find(tx, found, 100, after)
+                page, after = boxes.find(tx, wanted, 100, after)
                 listed += page
-            said = boxes.count(tx, found)
-        order = [(due(row, found) or NOON + timedelta(days=9), -row["update_time"].timestamp(), row["id"]) for row in rows]
+            said = boxes.count(tx, wanted)
+        order = [(due(row, wanted) or NOON + timedelta(days=9), -row["update_time"].timestamp(), row["id"]) for row in rows]
         assert [one.id for one in listed] == [identifier for *_, identifier in sorted(order)], filters
         assert said["total"] == len(rows), filters
         assert said["by_state"] == Counter(row["state"] for row in rows), filters
-        assert said["late"] == sum(MEANT["late"](row, found) for row in rows), filters
-        assert said["due_soon"] == sum(MEANT["due_soon"](row, found) for row in rows), filters
+        assert said["late"] == sum(MEANT["late"](row, wanted) for row in rows), filters
+        assert said["due_soon"] == sum(MEANT["due_soon"](row, wanted) for row in rows), filters
         assert said["fresh"] == sum(row["state"] == "sent" for row in rows), filters
         if box != "network":
-            assert said["waiting_for_me"] == sum(mine(row, found) for row in rows), filters
-            assert said["waiting_for_other"] == sum(theirs(row, found) for row in rows), filters
+            assert said["waiting_for_me"] == sum(mine(row, wanted) for row in rows), filters
+            assert said["waiting_for_other"] == sum(theirs(row, wanted) for row in rows), filters
         assert said["by_need"] == Counter(row["need_code"][:3] for row in live), filters
         assert said["by_department"] == Counter(row["department"] for row in live if row["department"]), filters
-        needs = Counter((row["need_code"][:3], row["department"]) for row in rows if open_need(row, found))
+        needs = Counter((row["need_code"][:3], row["department"]) for row in rows if open_need(row, wanted))
         assert {(need, place): n for need, place, n in said["unanswered"]} == needs, filters

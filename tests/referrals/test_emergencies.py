@@ -57,8 +57,8 @@ def opens(client: Client, referral: r.Referral, *groups: people_pb2.FieldGroup.V
     request = people_pb2.OpenPersonRequest(
         id=referral.person_id, purpose_code="HOU.EMG", field_groups=groups or [G.FIELD_GROUP_IDENTITY], referral_id=referral.id
     )
-    found: people_pb2.Identity = client.OpenPerson(request)
-    return found
+    identity: people_pb2.Identity = client.OpenPerson(request)
+    return identity
 
 
 def watch(service: Service) -> None:
@@ -187,8 +187,8 @@ def test_its_text_is_for_those_who_work_with_people_at_the_files_organisation(
     emergency = declare(nurse, referral)
 
     def text(client: Client) -> str:
-        found: pb.Emergency = client.GetEmergency(pb.GetEmergencyRequest(id=emergency.id))
-        return found.note
+        opened: pb.Emergency = client.GetEmergency(pb.GetEmergencyRequest(id=emergency.id))
+        return opened.note
 
     others = (
         nurse,
@@ -281,8 +281,8 @@ def test_after_a_withdrawal_it_is_over_at_once_and_only_another_danger_begins_on
 
 
 def person_of(story: Story, referral: r.Referral) -> people_pb2.Person:
-    found: people_pb2.Person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=referral.person_id))
-    return found
+    person: people_pb2.Person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=referral.person_id))
+    return person
 
 
 def test_an_erased_person_has_no_emergency(story: Story, service: Service, nurse: Client) -> None:

@@ -49,8 +49,8 @@ class Asking:
         return made
 
     def seen(self, client: Client, enquiry: e.Enquiry) -> e.Enquiry:
-        found: e.Enquiry = client.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id))
-        return found
+        current: e.Enquiry = client.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id))
+        return current
 
     def answer(self, name: str, enquiry: e.Enquiry, answer: str, reason: str = "") -> e.Enquiry:
         client = getattr(self, name)
@@ -366,8 +366,8 @@ def test_all_say_no_and_it_is_exhausted_at_once_for_the_most_frequent_reason(ask
     asking.answer("shelter", enquiry, "no", "no_capacity")
     seen = asking.answer("clinic", enquiry, "no", "no_capacity")
     assert (seen.state, seen.HasField("content")) == (e.ENQUIRY_STATE_EXHAUSTED, False)
-    whole = asking.seen(asking.ngo, enquiry)
-    assert (whole.state, whole.reason_code) == (e.ENQUIRY_STATE_EXHAUSTED, "no_capacity")
+    own_view = asking.seen(asking.ngo, enquiry)
+    assert (own_view.state, own_view.reason_code) == (e.ENQUIRY_STATE_EXHAUSTED, "no_capacity")
     coordinator = asking.service.as_("coalition", "COORDINATOR")
     needs = coordinator.ListUnmetNeeds(e.ListUnmetNeedsRequest()).needs
     assert [(need.need_code, need.department, need.reason_code, need.count) for need in needs] == [("HOU.EMG", "NI-CI", "no_capacity", 1)]
@@ -421,12 +421,12 @@ def test_two_processes_fire_it_once(asking: Asking) -> None:
 
 
 def test_one_whose_clock_can_not_be_fired_holds_up_no_other(asking: Asking) -> None:
-    broken, whole = asking.create(), asking.create()
+    broken, intact = asking.create(), asking.create()
     with asking.service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE enquiries SET urgency = 'whenever' WHERE id = %s", (broken.id,))
     asking.service.clock.advance(timedelta(hours=1))
     assert asking.fire() == 1
-    assert asking.seen(asking.ngo, whole).state == e.ENQUIRY_STATE_EXHAUSTED
+    assert asking.seen(asking.ngo, intact).state == e.ENQUIRY_STATE_EXHAUSTED
 
 
 # From enquiry to referral.
@@ -493,14 +493,14 @@ def test_a_list_comes_in_pages(asking: Asking) -> None:
         made.append(asking.create().id)
         asking.service.clock.advance(timedelta(seconds=1))
     for client, box in ((asking.ngo, e.ENQUIRY_BOX_ASKED), (asking.clinic, e.ENQUIRY_BOX_RECEIVED)):
-        found, token = [], ""
+        ids, token = [], ""
         while True:
             answer = client.ListEnquiries(e.ListEnquiriesRequest(box=box, page_size=2, page_token=token))
-            found += [each.id for each in answer.enquiries]
+            ids += [each.id for each in answer.enquiries]
             token = answer.next_page_token
             if not token:
                 break
-        assert found == made[::-1]
+        assert ids == made[::-1]
 
 
 # The leak budget.

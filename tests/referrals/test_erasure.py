@@ -51,8 +51,8 @@ def confirm(client: Client, person_id: str) -> erasures_pb2.Erasure:
 
 
 def proof(client: Client, person_id: str) -> erasures_pb2.Erasure:
-    found: erasures_pb2.Erasure = client.GetErasure(erasures_pb2.GetErasureRequest(person_id=person_id))
-    return found
+    erasure: erasures_pb2.Erasure = client.GetErasure(erasures_pb2.GetErasureRequest(person_id=person_id))
+    return erasure
 
 
 def waiting(client: Client) -> list[str]:

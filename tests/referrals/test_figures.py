@@ -93,10 +93,10 @@ def test_people_may_come_and_go_in_a_small_cell_unseen(of: list[frozenset[Cell]]
 def test_what_is_in_one_answer_and_not_in_a_narrower_one_is_nobody_or_ten_people_at_least(of: Counts) -> None:
     kept = published(of)
     for question in QUESTIONS:
-        whole = answer(kept, UNTIL, question)
+        wider = answer(kept, UNTIL, question)
         for narrower in (Question(period, country, need) for period, country, need in product(PERIODS, ("", *COUNTRIES), ("", *NEEDS))):
             if all(part.startswith(asked) for part, asked in zip(vars(narrower).values(), vars(question).values(), strict=True)):
-                difference = max(whole.total, 0) - max(answer(kept, UNTIL, narrower).total, 0)
+                difference = max(wider.total, 0) - max(answer(kept, UNTIL, narrower).total, 0)
                 assert difference == 0 or difference >= SMALLEST
 
 
@@ -139,13 +139,13 @@ def test_who_narrows_the_question_gets_the_same_cells() -> None:
         Cell("2026-Q2", "NI", "SV", "MED"): 15,
         Cell("2026-Q2", "HN", "NI", "MED"): 25,
     }
-    whole = answer(kept, UNTIL, Question())
-    assert (whole.total, whole.by_quarter) == (70, [("2025-Q4", 20), ("2026-Q1", FEW), ("2026-Q2", 50)])
-    assert (whole.routes, whole.by_exploitation_country) == ([(("NI", "SV"), 45), (("HN", "NI"), 25)], [("NI", 45), ("HN", 25)])
-    assert (whole.years, whole.countries, whole.need_groups) == (["2025", "2026"], ["HN", "NI", "SV"], ["HOU", "MED"])
+    wide = answer(kept, UNTIL, Question())
+    assert (wide.total, wide.by_quarter) == (70, [("2025-Q4", 20), ("2026-Q1", FEW), ("2026-Q2", 50)])
+    assert (wide.routes, wide.by_exploitation_country) == ([(("NI", "SV"), 45), (("HN", "NI"), 25)], [("NI", 45), ("HN", 25)])
+    assert (wide.years, wide.countries, wide.need_groups) == (["2025", "2026"], ["HN", "NI", "SV"], ["HOU", "MED"])
     narrow = answer(kept, UNTIL, Question("2026", "HN", "MED"))
     assert (narrow.total, narrow.by_quarter, narrow.by_country) == (25, [("2026-Q1", FEW), ("2026-Q2", 25)], [("NI", 25)])
-    assert (narrow.years, narrow.countries) == (whole.years, whole.countries)
+    assert (narrow.years, narrow.countries) == (wide.years, wide.countries)
     nothing = answer(kept, UNTIL, Question("2031"))
     assert (nothing.total, nothing.by_quarter, nothing.routes) == (FEW, [], [])
     assert answer({}, UNTIL, Question()).by_quarter == [(UNTIL, FEW)]

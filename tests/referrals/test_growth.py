@@ -80,8 +80,8 @@ class Reader:
 
     def _read(self, node: dict[str, Any]) -> Iterator[tuple[float, str]]:
         if "Relation Name" in node:
-            found = node["Actual Rows"] + sum(count for name, count in node.items() if name.startswith("Rows Removed by"))
-            yield found * node["Actual Loops"], f"{node['Node Type']} of {node['Relation Name']}"
+            rows_per_loop = node["Actual Rows"] + sum(count for name, count in node.items() if name.startswith("Rows Removed by"))
+            yield rows_per_loop * node["Actual Loops"], f"{node['Node Type']} of {node['Relation Name']}"
         for below in node.get("Plans", ()):
             yield from self._read(below)
 
@@ -130,8 +130,8 @@ def check(old: Service, caller: Caller, ask: Callable[[Any], Any]) -> None:
 
 @pytest.mark.parametrize("what", LISTS)
 def test_a_list_does_not_read_what_is_over(what: str, old: Service) -> None:
-    found, by_urgency = LISTS[what]
-    check(old, caller_of(found.box), lambda tx: boxes.find(tx, found, 50, by_urgency=by_urgency))
+    chosen, by_urgency = LISTS[what]
+    check(old, caller_of(chosen.box), lambda tx: boxes.find(tx, chosen, 50, by_urgency=by_urgency))
 
 
 @pytest.mark.parametrize("what", COUNTS)

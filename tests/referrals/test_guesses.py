@@ -28,10 +28,10 @@ PHONE = "p" * 43
 def ask(service: Service, reference: str, pin: str = "0000", address: str = "", device: str = "") -> pb.ReferenceStatus:
     metadata = [("client-address", address), ("client-device", device)]
     stub: Any = contacts_pb2_grpc.ReferencesStub(service.channel)
-    found: pb.ReferenceStatus = stub.GetReferenceStatus(
+    status: pb.ReferenceStatus = stub.GetReferenceStatus(
         pb.GetReferenceStatusRequest(reference=reference, pin=pin), metadata=metadata, timeout=10
     )
-    return found
+    return status
 
 
 def said(service: Service, reference: str, often: int = 1, **how: str) -> set[tuple[str, str]]:
@@ -42,10 +42,10 @@ def waits(service: Service, reference: str, **how: str) -> timedelta:
     with pytest.raises(grpc.RpcError) as caught:
         ask(service, reference, **how)
     error: Any = caught.value
-    found, retry = rpc_status.from_call(error), error_details_pb2.RetryInfo()
-    assert found is not None
+    status, retry = rpc_status.from_call(error), error_details_pb2.RetryInfo()
+    assert status is not None
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert [detail for detail in found.details if detail.Unpack(retry)]
+    assert [detail for detail in status.details if detail.Unpack(retry)]
     return timedelta(seconds=retry.retry_delay.ToTimedelta().total_seconds())
 
 
@@ -62,8 +62,8 @@ def test_a_reference_that_exists_and_one_that_does_not_answer_alike_whatever_is_
     exists, unknown = story.contact().reference, new_reference()
 
     def heard(reference: str) -> list[tuple[str, str] | timedelta]:
-        found: list[tuple[str, str] | timedelta] = [refusal(partial(ask, service, reference)) for _ in range(12)]
-        return [*found, waits(service, reference)]
+        answers: list[tuple[str, str] | timedelta] = [refusal(partial(ask, service, reference)) for _ in range(12)]
+        return [*answers, waits(service, reference)]
 
     assert heard(exists) == heard(unknown)
     assert heard(exists)[:10] == [WAIT] * 10

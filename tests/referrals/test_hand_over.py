@@ -16,8 +16,8 @@ def hand_over(story: Story, contact: c.Contact, **values: Any) -> c.Contact:
     current = at(line(story), contact)
     request = c.UpdateContactRequest(contact=c.Contact(id=current.id, etag=current.etag, **values))
     request.update_mask.paths.extend(values)
-    found: c.Contact = line(story).UpdateContact(request)
-    return found
+    updated: c.Contact = line(story).UpdateContact(request)
+    return updated
 
 
 def test_it_says_whether_both_heard_each_other_and_with_whom(story: Story) -> None:

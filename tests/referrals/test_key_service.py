@@ -37,10 +37,10 @@ CROWD = 10_000
 
 def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
     end = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (answer := condition()):
         assert time.monotonic() < end, f"not within {seconds:g} s"
         time.sleep(0.02)
-    return found
+    return answer
 
 
 class Network:

@@ -281,9 +281,9 @@ def sealed(message: Descriptor, seen: set[str]) -> list[str]:
     if message.full_name in seen:
         return []
     seen.add(message.full_name)
-    found = [
+    fields = [
         f.full_name
         for f in message.fields
         if f.GetOptions().Extensions[contract_pb2.field].sealed or f.name == "note" or f.name.endswith("_note")
     ]
-    return found + [name for f in message.fields if f.message_type for name in sealed(f.message_type, seen)]
+    return fields + [name for f in message.fields if f.message_type for name in sealed(f.message_type, seen)]

@@ -70,10 +70,10 @@ def write(client: Client, referral: pb.Referral, note: str = "she is well") -> p
 
 def test_the_watch_asks_for_news_the_note_gives_it_and_both_sides_read_it(story: Story, service: Service) -> None:
     watch = DeadlineScheduler(service.made.referrals, service.database, service.clock)
-    found = started(story)
+    referral = started(story)
     service.clock.advance(SILENCE)
     watch.fire()
-    late = story.shelter.GetReferral(pb.GetReferralRequest(id=found.id))
+    late = story.shelter.GetReferral(pb.GetReferralRequest(id=referral.id))
     assert (late.main_step, late.allowed_verbs[0]) == ("add_note", "add_note")
     after = write(story.shelter, late)
     assert (after.state, after.main_step) == (pb.STATE_IN_PROGRESS, "complete")
@@ -81,8 +81,8 @@ def test_the_watch_asks_for_news_the_note_gives_it_and_both_sides_read_it(story:
     assert answered.next_due_time == after.next_due_time
     service.clock.advance(SILENCE_AFTER_NEWS / 2 - timedelta(seconds=1))
     watch.fire()
-    assert story.ngo.GetReferral(pb.GetReferralRequest(id=found.id)).etag == answered.etag
-    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=found.id)).events[-2:]
+    assert story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)).etag == answered.etag
+    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events[-2:]
     assert [(event.verb, event.note) for event in events] == [("note_added", "she is well"), ("note_added", "thank you")]
 
 
@@ -103,15 +103,15 @@ def test_a_note_is_sealed_and_told_as_ids_only(story: Story, service: Service) -
 
 
 def test_only_the_two_sides_write(story: Story) -> None:
-    found = started(story)
+    referral = started(story)
     clinic = story.service.as_("clinic", "WORKER")
-    assert refusal(lambda: write(clinic, found)) == ("NOT_FOUND", "not_found")
-    assert refusal(lambda: write(story.coordinator, found)) == ("PERMISSION_DENIED", "right_missing")
+    assert refusal(lambda: write(clinic, referral)) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: write(story.coordinator, referral)) == ("PERMISSION_DENIED", "right_missing")
 
 
 def test_an_empty_note_is_none_and_after_the_end_there_is_nobody_to_write_to(story: Story) -> None:
-    found = started(story)
-    assert refusal_with_fields(lambda: write(story.shelter, found, "")) == ("INVALID_ARGUMENT", "invalid_fields", {"note": "required"})
-    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=found.receipt_id))
-    ended = story.ngo.GetReferral(pb.GetReferralRequest(id=found.id))
+    referral = started(story)
+    assert refusal_with_fields(lambda: write(story.shelter, referral, "")) == ("INVALID_ARGUMENT", "invalid_fields", {"note": "required"})
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=referral.receipt_id))
+    ended = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id))
     assert refusal(lambda: write(story.ngo, ended)) == ("FAILED_PRECONDITION", "illegal_transition")

@@ -46,9 +46,9 @@ def opens(client: Client, person_id: str) -> people_pb2.Identity:
 def waits(act: Callable[[], Any]) -> timedelta:
     with pytest.raises(grpc.RpcError) as caught:
         act()
-    found, retry = rpc_status.from_call(caught.value), error_details_pb2.RetryInfo()  # type: ignore[arg-type]
-    assert found is not None
-    assert [detail for detail in found.details if detail.Unpack(retry)]
+    status, retry = rpc_status.from_call(caught.value), error_details_pb2.RetryInfo()  # type: ignore[arg-type]
+    assert status is not None
+    assert [detail for detail in status.details if detail.Unpack(retry)]
     return timedelta(seconds=retry.retry_delay.ToTimedelta().total_seconds())
 
 
@@ -110,8 +110,8 @@ def test_the_notes_of_contacts_count_and_a_contact_of_a_known_person_counts_once
         return made
 
     def looks(made: contacts_pb2.Contact) -> str:
-        found: contacts_pb2.Contact = operator.GetContact(contacts_pb2.GetContactRequest(id=made.id))
-        return found.note
+        opened: contacts_pb2.Contact = operator.GetContact(contacts_pb2.GetContactRequest(id=made.id))
+        return opened.note
 
     first = contact()
     person = operator.CreatePerson(people_pb2.CreatePersonRequest(coarse=pb.CoarsePerson(language="es", country="NI")))

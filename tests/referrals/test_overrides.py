@@ -25,13 +25,13 @@ def opening(referral: pb.Referral, *groups: int, purpose: str = "HOU.EMG") -> pe
 
 
 def confirm(client: Client, referral: pb.Referral) -> pb.Referral:
-    found: pb.Referral = client.ConfirmOverride(pb.ConfirmOverrideRequest(id=referral.id, etag=referral.etag))
-    return found
+    confirmed: pb.Referral = client.ConfirmOverride(pb.ConfirmOverrideRequest(id=referral.id, etag=referral.etag))
+    return confirmed
 
 
 def attach(story: Story, referral: pb.Referral, receipt_id: str) -> pb.Referral:
-    found: pb.Referral = story.ngo.AttachConsent(pb.AttachConsentRequest(id=referral.id, etag=referral.etag, receipt_id=receipt_id))
-    return found
+    attached: pb.Referral = story.ngo.AttachConsent(pb.AttachConsentRequest(id=referral.id, etag=referral.etag, receipt_id=receipt_id))
+    return attached
 
 
 def test_an_override_is_a_right_of_its_own(story: Story, service: Service) -> None:

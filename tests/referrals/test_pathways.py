@@ -49,14 +49,14 @@ def wrong(text: str) -> list[tuple[str, str]]:
 
 
 def test_four_pathways_are_shipped_in_three_languages_with_a_basis_in_law_for_each_step() -> None:
-    found = shipped()
-    assert set(found) == {"return_and_reintegration", "protection_on_the_line", "sexual_violence_120h", "child"}
-    for pathway in found.values():
+    pathways = shipped()
+    assert set(pathways) == {"return_and_reintegration", "protection_on_the_line", "sexual_violence_120h", "child"}
+    for pathway in pathways.values():
         assert pathway.version == 1
         for names in (pathway.names, *(step.names for step in pathway.steps)):
             assert set(names) == set(LANGUAGES)
         assert all(step.legal_basis_codes and step.deadline for step in pathway.steps)
-    keys = [step.key for step in found["return_and_reintegration"].steps]
+    keys = [step.key for step in pathways["return_and_reintegration"].steps]
     assert (
         keys
         == (

@@ -48,8 +48,8 @@ def marked_identity() -> people_pb2.Identity:
 
 
 def readings(client: Client, person_id: str) -> list[tuple[str, list[int], bool]]:
-    found = client.ListReadings(people_pb2.ListReadingsRequest(person_id=person_id)).readings
-    return [(reading.organization_id, list(reading.field_groups), reading.allowed) for reading in found]
+    listed = client.ListReadings(people_pb2.ListReadingsRequest(person_id=person_id)).readings
+    return [(reading.organization_id, list(reading.field_groups), reading.allowed) for reading in listed]
 
 
 # At rest.
@@ -57,7 +57,7 @@ def readings(client: Client, person_id: str) -> list[tuple[str, list[int], bool]
 
 def everything_stored(url: str) -> dict[str, bytes]:
     """All that stands in the database, as bytes by table and column; as the owner, whom no policy narrows."""
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     with psycopg.connect(url) as connection:
         columns = connection.execute(
             "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"
@@ -65,8 +65,8 @@ def everything_stored(url: str) -> dict[str, bytes]:
         for table, column, kind in columns:
             cast = f'"{column}"' if kind == "bytea" else f"convert_to(\"{column}\"::text, 'UTF8')"
             rows = connection.execute(f'SELECT {cast} FROM "{table}" WHERE "{column}" IS NOT NULL').fetchall()
-            found[f"{table}.{column}"] = b"\n".join(bytes(row[0]) for row in rows)
-    return found
+            contents[f"{table}.{column}"] = b"\n".join(bytes(row[0]) for row in rows)
+    return contents
 
 
 def test_nothing_of_her_stands_anywhere_in_the_database(story: Story, service: Service) -> None:
@@ -135,14 +135,14 @@ def test_what_is_moved_to_another_file_does_not_open(story: Story, service: Serv
 
 def test_the_files_own_organisation_opens_what_it_asks_for_and_no_more(story: Story) -> None:
     person = story.person(**MARKED)
-    found = story.ngo.OpenPerson(opening(person.id, IDENTITY, HEALTH))
-    assert (found.given_name, found.family_name, found.health_note) == (
+    answer = story.ngo.OpenPerson(opening(person.id, IDENTITY, HEALTH))
+    assert (answer.given_name, answer.family_name, answer.health_note) == (
         MARKED["given_name"],
         MARKED["family_name"],
         MARKED["health_note"],
     )
-    assert (found.phone, found.address, found.exploitation_note, found.family_note, found.document_number) == ("", "", "", "", "")
-    assert list(found.opened) == [IDENTITY, HEALTH]
+    assert (answer.phone, answer.address, answer.exploitation_note, answer.family_note, answer.document_number) == ("", "", "", "", "")
+    assert list(answer.opened) == [IDENTITY, HEALTH]
     assert story.ngo.OpenPerson(opening(person.id, *EVERYTHING)).document_number == MARKED["document_number"]
     assert refusal_with_fields(lambda: story.ngo.OpenPerson(people_pb2.OpenPersonRequest(id=person.id)))[2] == {
         "purpose_code": "required",
@@ -153,8 +153,8 @@ def test_the_files_own_organisation_opens_what_it_asks_for_and_no_more(story: St
 def test_a_receiver_opens_what_the_receipt_names(story: Story) -> None:
     person = story.person(**MARKED)
     sent = story.sent(person=person)
-    found = story.shelter.OpenPerson(opening(person.id, IDENTITY, CONTACT, purpose="HOU.EMG", referral_id=sent.id))
-    assert (found.given_name, found.phone, found.health_note, found.address) == (MARKED["given_name"], MARKED["phone"], "", "")
+    identity = story.shelter.OpenPerson(opening(person.id, IDENTITY, CONTACT, purpose="HOU.EMG", referral_id=sent.id))
+    assert (identity.given_name, identity.phone, identity.health_note, identity.address) == (MARKED["given_name"], MARKED["phone"], "", "")
 
 
 def test_a_receiver_is_refused_what_the_receipt_does_not_name(story: Story, service: Service) -> None:
@@ -182,10 +182,10 @@ def test_a_receiver_sees_nobody_before_the_referral_is_sent(story: Story) -> Non
 
 def test_on_an_override_a_receiver_gets_what_it_needs_to_act_and_nothing_of_her_story(story: Story) -> None:
     sent = story.overridden(person=story.person(**MARKED))
-    found = story.shelter.OpenPerson(
+    identity = story.shelter.OpenPerson(
         opening(sent.person_id, IDENTITY, CONTACT, HEALTH, G.FIELD_GROUP_LOCATION, purpose="HOU.EMG", referral_id=sent.id)
     )
-    assert found.address == MARKED["address"]
+    assert identity.address == MARKED["address"]
     for group in (G.FIELD_GROUP_EXPLOITATION, G.FIELD_GROUP_FAMILY, G.FIELD_GROUP_DOCUMENTS):
         assert refusal(partial(story.shelter.OpenPerson, opening(sent.person_id, group, purpose="HOU.EMG", referral_id=sent.id))) == (
             "FAILED_PRECONDITION",
@@ -285,7 +285,7 @@ def test_how_she_may_be_contacted_is_told_to_her_own_organisation_only(story: St
     assert not seen.HasField("safe_contact")
     request = people_pb2.SetSafeContactRequest(id=person.id, etag=changed.etag, safe_contact=plan)
     assert refusal(lambda: story.shelter.SetSafeContact(request)) == ("NOT_FOUND", "not_found")
-    assert not any(found.HasField("safe_contact") for found in story.ngo.ListPeople(people_pb2.ListPeopleRequest()).people)
+    assert not any(entry.HasField("safe_contact") for entry in story.ngo.ListPeople(people_pb2.ListPeopleRequest()).people)
 
 
 def test_an_identity_is_completed_and_what_is_not_said_stays(story: Story) -> None:
@@ -293,8 +293,8 @@ def test_an_identity_is_completed_and_what_is_not_said_stays(story: Story) -> No
     newer = people_pb2.Identity(family_name="Rivas", birth_date="2010-05-01")
     changed = story.ngo.UpdateIdentity(people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=newer))
     assert changed.coarse.age_band == pb.AGE_BAND_12_TO_17  # follows from the date
-    found = story.ngo.OpenPerson(opening(person.id, IDENTITY, CONTACT))
-    assert (found.given_name, found.family_name, found.phone) == ("Ximena", "Rivas", "+50581234567")
+    identity = story.ngo.OpenPerson(opening(person.id, IDENTITY, CONTACT))
+    assert (identity.given_name, identity.family_name, identity.phone) == ("Ximena", "Rivas", "+50581234567")
     again = people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=newer)
     assert refusal(lambda: story.ngo.UpdateIdentity(again)) == ("ABORTED", "stale_etag")
 
@@ -354,8 +354,8 @@ def test_a_number_that_nobody_said_is_not_known_and_not_none(story: Story) -> No
             )
         )
         sent = story.sent(person=person)
-        found: pb.CoarsePerson = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id)).person
-        return found
+        shown: pb.CoarsePerson = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id)).person
+        return shown
 
     assert not coarse().HasField("dependants")
     alone = coarse(dependants=0)

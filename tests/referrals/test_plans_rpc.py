@@ -301,9 +301,9 @@ def test_late_steps_are_listed_for_the_organisation_page_by_page_and_leave_the_l
     service.clock.set(NOON + timedelta(hours=13))
     page = client.ListLateSteps(pb.ListLateStepsRequest(page_size=3))
     rest = client.ListLateSteps(pb.ListLateStepsRequest(page_size=3, page_token=page.next_page_token))
-    found = [*page.steps, *rest.steps]
-    assert [step.key for step in found] == ["safety_plan", "way_out", "medical_care", "shelter"]
-    assert (found[0].plan_id, found[0].person_code, found[0].names["es"]) == (plan.id, her.code, "Plan de seguridad en la llamada")
+    steps = [*page.steps, *rest.steps]
+    assert [step.key for step in steps] == ["safety_plan", "way_out", "medical_care", "shelter"]
+    assert (steps[0].plan_id, steps[0].person_code, steps[0].names["es"]) == (plan.id, her.code, "Plan de seguridad en la llamada")
     assert [step.key for step in client.GetPlan(pb.GetPlanRequest(id=plan.id)).steps if step.late] == [
         "safety_plan",
         "way_out",

@@ -118,16 +118,16 @@ def test_the_coordinator_sees_codes_and_no_person(story: Story) -> None:
 
 def test_pages_go_on_where_the_last_one_ended(story: Story) -> None:
     made = {story.draft().id for _ in range(5)}
-    found: list[str] = []
+    ids: list[str] = []
     token = ""
     while True:
         page = story.ngo.ListReferrals(pb.ListReferralsRequest(page_size=2, page_token=token, filter=pb.ReferralFilter(box=pb.BOX_OUTBOX)))
-        found += [referral.id for referral in page.referrals]
+        ids += [referral.id for referral in page.referrals]
         token = page.next_page_token
         if not token:
             break
-    assert len(found) == len(set(found))
-    assert made <= set(found)
+    assert len(ids) == len(set(ids))
+    assert made <= set(ids)
 
 
 def test_a_page_goes_on_with_the_filters_of_the_last_one_only(story: Story) -> None:
@@ -150,16 +150,16 @@ def declined(story: Story, **values: Any) -> pb.Referral:
 def shown(client: Client, **wanted: Any) -> dict[str, pb.Referral]:
     """All that a filter finds, a page of three at a time; the count says as many."""
     chosen = pb.ReferralFilter(**wanted)
-    found: dict[str, pb.Referral] = {}
+    referrals: dict[str, pb.Referral] = {}
     token = ""
     while True:
         page = client.ListReferrals(pb.ListReferralsRequest(page_size=3, page_token=token, filter=chosen))
         assert len(page.referrals) == 3 or not page.next_page_token, "no page is short but the last"
-        found |= {referral.id: referral for referral in page.referrals}
+        referrals |= {referral.id: referral for referral in page.referrals}
         token = page.next_page_token
         if not token:
-            assert client.CountReferrals(pb.CountReferralsRequest(filter=chosen)).total == len(found)
-            return found
+            assert client.CountReferrals(pb.CountReferralsRequest(filter=chosen)).total == len(referrals)
+            return referrals
 
 
 def test_a_no_is_unanswered_until_its_sender_refers_her_again(story: Story) -> None:
@@ -207,8 +207,8 @@ def test_a_declined_emergency_has_a_clock_that_its_sender_and_the_network_see_an
     seers = ((story.ngo, pb.BOX_MINE), (story.ngo, pb.BOX_OUTBOX), (story.coordinator, pb.BOX_NETWORK))
     own = shown(story.ngo, unanswered=True)
     spans = {
-        urgency: own[found.id].next_due_time.ToDatetime(tzinfo=UTC) - story.service.clock.now()
-        for urgency, found in (("emergency", emergency), ("normal", normal))
+        urgency: own[referral.id].next_due_time.ToDatetime(tzinfo=UTC) - story.service.clock.now()
+        for urgency, referral in (("emergency", emergency), ("normal", normal))
     }
     assert spans == {"emergency": timedelta(hours=24), "normal": timedelta(days=14)}
     story.service.clock.advance(timedelta(hours=21))

@@ -12,8 +12,8 @@ from tests.referrals.test_referrals_rpc import declined
 
 def remind(story: Story, referral: pb.Referral) -> pb.Referral:
     asked = pb.RemindReferralRequest(id=referral.id, etag=referral.etag, request_id=story.request_id())
-    found: pb.Referral = story.coordinator.RemindReferral(asked)
-    return found
+    answer: pb.Referral = story.coordinator.RemindReferral(asked)
+    return answer
 
 
 def reminded(story: Story, referral: pb.Referral) -> list[str]:

@@ -44,8 +44,8 @@ def opened(story: Story, referral: pb.Referral) -> object:
 def again(story: Story, referral: pb.Referral, **later: float) -> pb.Referral:
     """She is asked again and says yes; the referral stands on it."""
     receipt = story.receipt(referral.person_id, until_time=until(story.service, **later))
-    found = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id))
-    return attach(story, found, receipt.id)
+    current = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id))
+    return attach(story, current, receipt.id)
 
 
 def test_two_weeks_before_it_ends_it_is_told_once(story: Story, service: Service) -> None:

@@ -161,9 +161,9 @@ def started(story: Story) -> pb.Referral:
 
 def met(story: Story) -> pb.Referral:
     """With an appointment that is now."""
-    found = started(story)
+    referral = started(story)
     made: pb.Referral = story.shelter.ScheduleAppointment(
-        at(pb.ScheduleAppointmentRequest(id=found.id, etag=found.etag), "appointment_time", story)
+        at(pb.ScheduleAppointmentRequest(id=referral.id, etag=referral.etag), "appointment_time", story)
     )
     return made
 
@@ -185,9 +185,9 @@ def taken_back(story: Story) -> pb.Referral:
 
 
 def completed(story: Story) -> pb.Referral:
-    found = started(story)
+    referral = started(story)
     made: pb.Referral = story.shelter.CompleteReferral(
-        pb.CompleteReferralRequest(id=found.id, etag=found.etag, outcome_code=pb.OUTCOME_FULLY_MET)
+        pb.CompleteReferralRequest(id=referral.id, etag=referral.etag, outcome_code=pb.OUTCOME_FULLY_MET)
     )
     return made
 
@@ -369,8 +369,8 @@ def line_beginnings() -> dict[str, Beginning]:
         wanted = contacts_pb2.Callback(
             contact_id=story.contact().contact.id, day_code=contacts_pb2.DAY_BAND_TOMORROW, hour_code=contacts_pb2.HOUR_BAND_EVENING
         )
-        found: contacts_pb2.Callback = operator(story).CreateCallback(contacts_pb2.CreateCallbackRequest(callback=wanted))
-        return found
+        callback: contacts_pb2.Callback = operator(story).CreateCallback(contacts_pb2.CreateCallbackRequest(callback=wanted))
+        return callback
 
     def agree(story: Story) -> tuple[Client, Any]:
         contact_id = story.contact().contact.id
@@ -564,8 +564,8 @@ def test_every_rpc_is_here(service: Service) -> None:
             plans_pb2.DESCRIPTOR,
             e.DESCRIPTOR,
         )
-        for found in descriptor.services_by_name.values()
-        for method in found.methods
+        for rpc_service in descriptor.services_by_name.values()
+        for method in rpc_service.methods
         if not method.server_streaming  # test_watch.py
     }
     assert {name.split(" ")[0] for name in BEGINNINGS} == rpcs

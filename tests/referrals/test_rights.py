@@ -58,7 +58,7 @@ HELD_ONLY = ("UpdateIdentity", "SetSafeContact", "ListReadings", "CreateReceipt"
 UNKNOWN = "f" * 32
 
 
-@pytest.mark.parametrize("descriptor", SERVICES, ids=lambda found: found.name)
+@pytest.mark.parametrize("descriptor", SERVICES, ids=lambda descriptor: descriptor.name)
 def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, service: Service) -> None:
     def metadata(role: str, scope: str) -> Any:
         return service.as_("ngo", *([role] if role else []), scopes=(scope,) if scope else ()).metadata()

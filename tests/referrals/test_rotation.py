@@ -87,8 +87,8 @@ def test_names_and_references_are_found_as_before(story: Story, service: Service
     person, heard = story.person(given_name="Iraceles"), story.contact()
     searcher: Client = service.as_("ngo", "WORKER")
     command(service, "rotate-keys")
-    found = searcher.SearchPeople(people_pb2.SearchPeopleRequest(name="iraceles")).people
-    assert [one.id for one in found] == [person.id]
+    people = searcher.SearchPeople(people_pb2.SearchPeopleRequest(name="iraceles")).people
+    assert [one.id for one in people] == [person.id]
     asked = contacts_pb2.GetReferenceStatusRequest(reference=heard.reference, pin="4821")
     assert service.public().GetReferenceStatus(asked) is not None
 
@@ -175,6 +175,6 @@ def test_every_column_that_a_services_key_seals_is_wrapped_anew(service: Service
             "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' AND data_type = 'bytea'"
         ).fetchall()
     hashes = {"hash", "fingerprint", "payload", "body", "mark", "key"}
-    found = {(row["table_name"], row["column_name"]) for row in rows if row["column_name"] not in hashes} - apart
-    assert found == {(place.table, place.column) for place in PLACES}
+    sealed = {(row["table_name"], row["column_name"]) for row in rows if row["column_name"] not in hashes} - apart
+    assert sealed == {(place.table, place.column) for place in PLACES}
     assert {place.column for place in OF_NOTIFICATIONS} == {"email", "secret", "former_secret", "recipient"}

@@ -158,10 +158,10 @@ def test_sender_and_receiver_see_what_is_theirs(service: Service, full: dict[str
 
 def test_a_coordinator_sees_referrals_and_nobody_in_them(service: Service, full: dict[str, int]) -> None:
     with scoped(service, "coalition", "coordinator") as connection:
-        found = seen(connection)
-        assert [found[table] for table in (*HERS, "contacts")] == [0] * (len(HERS) + 1)
-        assert found["referrals"] >= 1
-        assert found["clocks"] == full["clocks"] - 2, "what was never sent is its sender's"
+        counts = seen(connection)
+        assert [counts[table] for table in (*HERS, "contacts")] == [0] * (len(HERS) + 1)
+        assert counts["referrals"] >= 1
+        assert counts["clocks"] == full["clocks"] - 2, "what was never sent is its sender's"
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
 
 
@@ -175,8 +175,8 @@ def test_the_person_is_behind_the_wall_again_when_the_referral_has_ended(state: 
             "UPDATE referrals SET state = %s WHERE receiver_organization_id = %s AND state <> 'draft'", (state, ORG["shelter"])
         )
         connection.execute("SELECT set_config('enlace.view', 'member', false)")
-        found = seen(connection)
-        assert (found["people"], found["person_keys"], found["person_sealed"]) == (0, 0, 0)
+        counts = seen(connection)
+        assert (counts["people"], counts["person_keys"], counts["person_sealed"]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(

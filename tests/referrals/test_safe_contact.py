@@ -31,13 +31,13 @@ def sent(story: Story, plan: people_pb2.SafeContact = PLAN, **values: Any) -> pb
 
 
 def outline(client: Client, referral: pb.Referral) -> people_pb2.SafeContact:
-    found: people_pb2.SafeContact = client.GetSafeContact(people_pb2.GetSafeContactRequest(referral_id=referral.id))
-    return found
+    plan: people_pb2.SafeContact = client.GetSafeContact(people_pb2.GetSafeContactRequest(referral_id=referral.id))
+    return plan
 
 
 def opened(client: Client, referral: pb.Referral) -> people_pb2.SafeContact:
-    found: people_pb2.SafeContact = client.OpenSafeContact(people_pb2.OpenSafeContactRequest(referral_id=referral.id))
-    return found
+    plan: people_pb2.SafeContact = client.OpenSafeContact(people_pb2.OpenSafeContactRequest(referral_id=referral.id))
+    return plan
 
 
 def said(client: Client, referral: pb.Referral) -> list[tuple[str, str]]:
@@ -46,8 +46,8 @@ def said(client: Client, referral: pb.Referral) -> list[tuple[str, str]]:
 
 
 def readings(story: Story, referral: pb.Referral) -> list[tuple[str, str, list[int], bool]]:
-    found = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=referral.person_id)).readings
-    return [(reading.organization_id, reading.purpose_code, list(reading.field_groups), reading.allowed) for reading in found]
+    listed = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=referral.person_id)).readings
+    return [(reading.organization_id, reading.purpose_code, list(reading.field_groups), reading.allowed) for reading in listed]
 
 
 @pytest.fixture

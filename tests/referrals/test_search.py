@@ -95,11 +95,11 @@ def test_a_code_finds_what_is_one_s_own_or_the_network_s_and_nothing_else_is_the
 
 
 def search(client: Any, name: str) -> people_pb2.SearchPeopleResponse:
-    found: people_pb2.SearchPeopleResponse = client.SearchPeople(people_pb2.SearchPeopleRequest(name=name))
-    return found
+    answer: people_pb2.SearchPeopleResponse = client.SearchPeople(people_pb2.SearchPeopleRequest(name=name))
+    return answer
 
 
-def found(client: Any, name: str) -> list[str]:
+def ids_named(client: Any, name: str) -> list[str]:
     return [person.id for person in search(client, name).people]
 
 
@@ -113,10 +113,10 @@ def test_a_file_is_found_by_any_of_its_words_and_by_all_that_are_said(story: Sto
     one = story.person(given_name="Itzel María", family_name="Hernández").id
     story.service.clock.advance(timedelta(minutes=1))
     two = story.person(given_name="Itzel", family_name="Zelaya").id
-    assert found(searcher, "itzel") == [two, one], "newest first"
-    assert found(searcher, "ITZEL ernandez") == [one]
-    assert found(searcher, "zelaya itsel") == [two]
-    assert found(searcher, "Itzel Pérez") == found(searcher, "Itz") == found(searcher, "de la") == []
+    assert ids_named(searcher, "itzel") == [two, one], "newest first"
+    assert ids_named(searcher, "ITZEL ernandez") == [one]
+    assert ids_named(searcher, "zelaya itsel") == [two]
+    assert ids_named(searcher, "Itzel Pérez") == ids_named(searcher, "Itz") == ids_named(searcher, "de la") == []
     answer = search(searcher, "Zelaya").people[0]
     assert (answer.id, answer.code, answer.HasField("safe_contact")) == (two, short_code(two), False)
 
@@ -125,15 +125,15 @@ def test_a_file_is_found_by_any_of_its_words_and_by_all_that_are_said(story: Sto
 def test_of_two_surnames_either_or_both_find_her_with_accents_or_without(said: str, story: Story, searcher: Any) -> None:
     her = story.person(given_name="Ximena José", family_name="Núñez Ibáñez").id
     story.person(given_name="Ximena", family_name="Núnes Peralta")
-    assert her in found(searcher, said)
-    assert her not in found(searcher, f"{said} Zeledón"), "all words that are said are hers"
+    assert her in ids_named(searcher, said)
+    assert her not in ids_named(searcher, f"{said} Zeledón"), "all words that are said are hers"
 
 
 def test_nobody_finds_the_files_of_another_organisation_not_even_who_receives_her_referral(story: Story, service: Service) -> None:
     person = story.person(given_name="Xochitl", family_name="Urbina")
     story.sent(person=person)
     for other in (story.shelter, service.as_("hotline", "OPERATOR"), service.as_("ngo", scopes=("people.read",))):
-        assert found(other, "Xochitl Urbina") == ([person.id] if other.caller.organization_id == ORG["ngo"] else [])
+        assert ids_named(other, "Xochitl Urbina") == ([person.id] if other.caller.organization_id == ORG["ngo"] else [])
 
 
 def test_who_never_opens_a_person_finds_none(story: Story, service: Service) -> None:
@@ -153,11 +153,11 @@ def test_another_name_is_found_by_the_new_one_only_and_an_erased_one_by_none(sto
     person = story.person(given_name="Yadira", family_name="Ocampo")
     corrected = people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=people_pb2.Identity(given_name="Tamara"))
     story.ngo.UpdateIdentity(corrected)
-    assert (found(searcher, "Yadira"), found(searcher, "Tamara Ocampo")) == ([], [person.id])
+    assert (ids_named(searcher, "Yadira"), ids_named(searcher, "Tamara Ocampo")) == ([], [person.id])
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", (person.id,))
         assert tx.execute("SELECT count(*) AS n FROM person_names WHERE person_id = %s", (person.id,)).fetchone() == {"n": 0}
-    assert found(searcher, "Tamara") == []
+    assert ids_named(searcher, "Tamara") == []
 
 
 def test_each_search_is_counted_found_or_not_so_that_nobody_tries_out_names(story: Story, searcher: Any, service: Service) -> None:
@@ -220,14 +220,14 @@ def test_files_from_before_are_noted_in_the_background_and_that_ends(story: Stor
         owner.execute("UPDATE people SET names_form = 0")
         owner.execute("UPDATE person_sealed SET sealed = '\\x01' WHERE person_id = %s AND field = 'identity'", (broken,))
         owner.execute("UPDATE people SET erased = true WHERE id = %s", (erased,))
-    assert found(searcher, "Abigail") == []
+    assert ids_named(searcher, "Abigail") == []
     with service.database.transaction(SYSTEM) as tx:
         before = tx.execute("SELECT count(*) AS n FROM people WHERE NOT erased").fetchone()
     looked = 0
     while batch := service.made.names.note():
         looked += batch
     assert before == {"n": looked}, "each file once, also the one that does not open"
-    assert set(found(searcher, "Abigail")) == {people[0], people[2]}
+    assert set(ids_named(searcher, "Abigail")) == {people[0], people[2]}
     with service.database.transaction(SYSTEM) as tx:
         forms = {row["id"]: row["names_form"] for row in tx.execute("SELECT id, names_form FROM people WHERE id = ANY(%s)", (people,))}
         noted = tx.execute("SELECT count(*) AS n FROM audit WHERE action = 'note_names' AND object_id = %s", (people[0],)).fetchone()

@@ -19,8 +19,8 @@ from tests.referrals.conftest import Service, Story
 def rows(service: Service, after: int) -> list[tuple[str, str, str]]:
     """Action, object and reason of each row since then."""
     with service.database.transaction(SYSTEM) as tx:
-        found = tx.execute("SELECT action, object_id, reason FROM audit WHERE sequence > %s ORDER BY sequence", (after,)).fetchall()
-    return [(row["action"], row["object_id"], row["reason"]) for row in found]
+        records = tx.execute("SELECT action, object_id, reason FROM audit WHERE sequence > %s ORDER BY sequence", (after,)).fetchall()
+    return [(row["action"], row["object_id"], row["reason"]) for row in records]
 
 
 def end(service: Service) -> int:
@@ -74,9 +74,9 @@ def test_every_step_is_on_record_and_so_is_its_refusal(story: Story, service: Se
     request.first_contact_time.FromDatetime(service.clock.now())
     started = story.shelter.StartReferral(request)
     assert refusal(lambda: story.ngo.StartReferral(pb.StartReferralRequest(id=started.id, etag=started.etag)))[0] != "OK"
-    found = [row for row in rows(service, before) if row[1] == accepted.id]
-    assert [row[0] for row in found] == ["create_referral", "accept_referral", "start_referral", "start_referral"]
-    assert [bool(row[2]) for row in found] == [False, False, False, True]
+    steps = [row for row in rows(service, before) if row[1] == accepted.id]
+    assert [row[0] for row in steps] == ["create_referral", "accept_referral", "start_referral", "start_referral"]
+    assert [bool(row[2]) for row in steps] == [False, False, False, True]
 
 
 # 14

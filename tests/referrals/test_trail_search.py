@@ -24,12 +24,12 @@ def auditor(service: Service) -> Client:
 
 
 def rows(auditor: Client, page_size: int = 200, **wanted: object) -> list[pb.TrailRow]:
-    found, token = list[pb.TrailRow](), ""
+    listed, token = list[pb.TrailRow](), ""
     while True:
         answer = auditor.ListTrail(pb.ListTrailRequest(page_size=page_size, page_token=token, **wanted))  # type: ignore[arg-type]
-        found, token = [*found, *answer.rows], answer.next_page_token
+        listed, token = [*listed, *answer.rows], answer.next_page_token
         if not token:
-            return [row for row in found if row.action_code != "list_trail" or wanted.get("action_code")]
+            return [row for row in listed if row.action_code != "list_trail" or wanted.get("action_code")]
 
 
 def test_the_trail_is_found_by_whom_of_whom_where_what_and_when(story: Story, service: Service, auditor: Client) -> None:

@@ -101,8 +101,8 @@ def takes(page: Page, step: str, **answers: str) -> None:
 
 
 def current(network: Network, referral: r.Referral) -> r.Referral:
-    found: r.Referral = network.story.ngo.GetReferral(r.GetReferralRequest(id=referral.id))
-    return found
+    latest: r.Referral = network.story.ngo.GetReferral(r.GetReferralRequest(id=referral.id))
+    return latest
 
 
 def elsewhere(network: Network, before: r.Referral) -> r.Referral:

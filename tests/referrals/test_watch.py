@@ -71,12 +71,12 @@ def begun(client: Client, **wanted: Any) -> str:
 def told(story: Story, client: Client, token: str, **wanted: Any) -> list[Told]:
     """What a stream tells after a token, up to a referral that is sent now."""
     settled(story.service)
-    last, found = story.sent(), list[Told]()
+    last, changes = story.sent(), list[Told]()
     with watching(client, token, **wanted) as stream:
         next(stream)
         while (change := next(stream)).referral_id != last.id:
-            found.append(change)
-    return found
+            changes.append(change)
+    return changes
 
 
 def settled(service: Service) -> None:
@@ -90,8 +90,8 @@ def what(changes: list[Told]) -> list[tuple[str, str]]:
 
 
 def acknowledge(story: Story, referral: pb.Referral) -> pb.Referral:
-    found: pb.Referral = story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=referral.id, etag=referral.etag))
-    return found
+    acknowledged: pb.Referral = story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=referral.id, etag=referral.etag))
+    return acknowledged
 
 
 def test_a_change_is_told_as_it_was_and_soon(story: Story) -> None:
@@ -120,14 +120,14 @@ def test_it_goes_on_after_any_message_with_what_follows_it_and_nothing_else(stor
     referrals = [story.sent() for _ in range(3)]
     for referral in referrals:
         acknowledge(story, referral)
-    whole = told(story, story.ngo, token)
+    changes = told(story, story.ngo, token)
     for referral in referrals:
-        verbs = [verb for identifier, verb in what(whole) if identifier == referral.id]
+        verbs = [verb for identifier, verb in what(changes) if identifier == referral.id]
         history = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events
         assert verbs == [event.verb for event in history]
-    for number, change in enumerate(whole):
+    for number, change in enumerate(changes):
         again = told(story, story.ngo, change.resume_token)
-        assert what(again)[: len(whole) - number - 1] == what(whole[number + 1 :])
+        assert what(again)[: len(changes) - number - 1] == what(changes[number + 1 :])
 
 
 def test_one_that_began_first_and_is_committed_last_is_told(story: Story, service: Service) -> None:
@@ -238,8 +238,8 @@ def test_a_token_is_good_for_whom_and_what_it_was_given_and_made_up_for_nothing(
 
 def next_of(client: Client, token: str = "", **wanted: Any) -> Told:
     with watching(client, token, **wanted) as stream:
-        found: Told = next(stream)
-        return found
+        change: Told = next(stream)
+        return change
 
 
 def test_a_token_of_a_store_that_was_restored_is_refused_by_name(story: Story, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_incl
     rescuer = service.as_("hotline", "OPERATOR", "EMERGENCY")
 
     def draft(service_name: str, need: str) -> pb.Referral:
-        found: pb.Referral = operator.CreateReferral(
+        created: pb.Referral = operator.CreateReferral(
             pb.CreateReferralRequest(
                 person_id=person.id,
                 need_code=need,
@@ -111,7 +111,7 @@ def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_incl
                 request_id=story.request_id(),
             )
         )
-        return found
+        return created
 
     # Neither of these names the contact: one without a consent, one on a consent of its own.
     drafted = draft("clinic_visit", "MED.CHK")
@@ -138,7 +138,7 @@ def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_incl
         assert refusal(partial(service.as_(organization, "WORKER").OpenPerson, request)) == ("NOT_FOUND", "not_found")
     receipts = operator.ListReceipts(people_pb2.ListReceiptsRequest(person_id=person.id)).receipts
     assert len(receipts) == 3
-    assert all(found.HasField("withdraw_time") and found.genuine for found in receipts)
+    assert all(each.HasField("withdraw_time") and each.genuine for each in receipts)
 
 
 def test_the_contact_of_a_file_speaks_for_it_also_before_anything_was_asked(story: Story, service: Service) -> None:

@@ -79,8 +79,8 @@ def _file(item: pytest.Item) -> str:
 
 
 def _scope(item: pytest.Item, fixture: str) -> str:
-    found = item._fixtureinfo.name2fixturedefs.get(fixture)  # type: ignore[attr-defined]  # pytest has no public way
-    return str(found[-1].scope) if found else ""
+    definitions = item._fixtureinfo.name2fixturedefs.get(fixture)  # type: ignore[attr-defined]  # pytest has no public way
+    return str(definitions[-1].scope) if definitions else ""
 
 
 def _running(kind: str) -> Iterator[brokers.Broker]:

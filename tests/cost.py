@@ -53,12 +53,12 @@ def known() -> list[Cost]:
 
     A commit that did more than one thing may say what it cost too; it is no example of how to do one.
     """
-    found, page = [], " ".join((ROOT / "docs" / "contributing.md").read_text(encoding="utf-8").split())
+    examples, page = [], " ".join((ROOT / "docs" / "contributing.md").read_text(encoding="utf-8").split())
     for line in _git("log", "--no-merges", "--grep=^Cost: ", "--format=%H%x00%s%x00%(trailers:key=Cost,valueonly,separator=%x2C)"):
         commit, subject, kind = line.split("\0")
         if kind in GOALS and subject in page:
-            found.append(Cost(kind, subject, counted(_git("show", "--no-renames", "--name-only", "--format=", commit))))
-    return found
+            examples.append(Cost(kind, subject, counted(_git("show", "--no-renames", "--name-only", "--format=", commit))))
+    return examples
 
 
 def table(costs: Iterable[Cost]) -> str:

@@ -185,7 +185,7 @@ def looks(page: Page, size: Size) -> None:
     page.emulate_media(media=size.media, color_scheme=size.scheme)
 
 
-def whole(page: Page, size: Size, file: Path) -> None:
+def take_one(page: Page, size: Size, file: Path) -> None:
     """In a window as high as the page: what sticks to its edges then stands where it belongs."""
     looks(page, size)
     page.set_viewport_size({"width": size.width, "height": max(800, page.evaluate("document.documentElement.scrollHeight"))})
@@ -208,7 +208,7 @@ def take_all(browser: Browser, stack: LocalStack, app: Flask) -> list[str]:
         for name in itertools.chain(walk.pages(starts), answers(walk, stack)):
             for size in SIZES:
                 file = OUT / f"{role}-{name.replace('.', '_')}-{size}.png"
-                whole(walk.page, SIZES[size], file)
+                take_one(walk.page, SIZES[size], file)
                 shown.append(file)
             looks(walk.page, SIZES["desk"])
         taken |= walk.seen

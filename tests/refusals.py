@@ -30,10 +30,10 @@ def forget() -> None:
 def leave() -> None:
     """At the end of a process: what was refused in it."""
     counted = [sample.labels for metric in REGISTRY.collect() if metric.name == "enlace_refusals" for sample in metric.samples]
-    found = sorted({(labels["method"], labels["reason"]) for labels in counted})
-    if found:
+    refused = sorted({(labels["method"], labels["reason"]) for labels in counted})
+    if refused:
         FOLDER.mkdir(parents=True, exist_ok=True)
-        (FOLDER / f"{uuid4().hex}.json").write_text(json.dumps(found))
+        (FOLDER / f"{uuid4().hex}.json").write_text(json.dumps(refused))
 
 
 def provoked() -> Provoked:
@@ -41,25 +41,25 @@ def provoked() -> Provoked:
     return {(method, reason) for file in FOLDER.glob("*.json") for method, reason in json.loads(file.read_text())}
 
 
-def undeclared(found: Provoked, methods: dict[str, MethodDescriptor]) -> Iterable[str]:
+def undeclared(refused: Provoked, methods: dict[str, MethodDescriptor]) -> Iterable[str]:
     """Refusals that nobody could prepare for."""
-    return sorted(f"{name}: {reason}" for name, reason in found if name in methods and reason not in contract.refusals(methods[name]))
+    return sorted(f"{name}: {reason}" for name, reason in refused if name in methods and reason not in contract.refusals(methods[name]))
 
 
-def unprovoked(found: Provoked, methods: dict[str, MethodDescriptor]) -> Iterable[str]:
+def unprovoked(refused: Provoked, methods: dict[str, MethodDescriptor]) -> Iterable[str]:
     """Declared refusals that no test has seen."""
     declared = {(name, reason) for name, method in methods.items() for reason in contract.rules(method).refusals}
-    return sorted(f"{name}: {reason}" for name, reason in declared - found)
+    return sorted(f"{name}: {reason}" for name, reason in declared - refused)
 
 
 def main() -> int:
     """0 if both are empty."""
-    found = provoked()
-    wrong = [f"undeclared {line}" for line in undeclared(found, METHODS)] + [
-        f"never provoked {line}" for line in unprovoked(found, METHODS)
+    refused = provoked()
+    wrong = [f"undeclared {line}" for line in undeclared(refused, METHODS)] + [
+        f"never provoked {line}" for line in unprovoked(refused, METHODS)
     ]
-    print("\n".join(wrong) or f"{len(found)} ways of refusing, all declared; every declared one was provoked")
-    return 1 if wrong or not found else 0
+    print("\n".join(wrong) or f"{len(refused)} ways of refusing, all declared; every declared one was provoked")
+    return 1 if wrong or not refused else 0
 
 
 if __name__ == "__main__":

@@ -44,13 +44,13 @@ class Row:
 
 def rows(service: str) -> list[Row]:
     """The table of a service."""
-    found = []
+    table = []
     for rpc, *cells in _table(rf"## {re.escape(service)}\n"):
         public = cells[0] == PUBLIC
         roles = frozenset() if public else frozenset(role for role, cell in zip(ROLES[:5], cells[:5], strict=True) if _YES[cell])
         scope = "" if public or cells[5] == "–" else cells[5].strip("`")
-        found.append(Row(rpc.strip("`"), roles, scope, public, _YES[cells[6]]))
-    return found
+        table.append(Row(rpc.strip("`"), roles, scope, public, _YES[cells[6]]))
+    return table
 
 
 def exists(thing: str) -> dict[tuple[str, str], bool]:

@@ -61,9 +61,9 @@ def needles(core: str) -> Iterable[tuple[str, bytes, bool]]:
     yield "utf-16", core.encode("utf-16-le")[:-1], False  # the part that both byte orders share
     yield "hex", plain.hex().encode(), False
     for shift in range(3):
-        whole = base64.b64encode(b"\0" * shift + plain)
+        encoded = base64.b64encode(b"\0" * shift + plain)
         # Without the characters that also depend on what stands before and after.
-        yield f"base64+{shift}", whole[-(-shift * 8 // 6) : (shift + len(plain)) * 8 // 6], True
+        yield f"base64+{shift}", encoded[-(-shift * 8 // 6) : (shift + len(plain)) * 8 // 6], True
 
 
 Place = Mapping[str, bytes]  # what it is called → all its bytes
@@ -85,21 +85,21 @@ def in_logs(stack: LocalStack) -> Place:
 
 def in_databases(stack: LocalStack) -> Place:
     """All columns of all tables of all services."""
-    found: dict[str, bytes] = {}
+    tables: dict[str, bytes] = {}
     for name in SERVICES:
         with stack.database(name) as database:
-            found |= {f"{name}.{table}": rows for table, rows in dump(database).items()}
-    return found
+            tables |= {f"{name}.{table}": rows for table, rows in dump(database).items()}
+    return tables
 
 
 def dump(database: psycopg.Connection[dict[str, Any]]) -> dict[str, bytes]:
     """A database as text, by table; bytes come as hex and as themselves."""
     tables = database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
-    found = {}
+    texts = {}
     for row in tables:
         with database.cursor().copy(f'COPY "{row["tablename"]}" TO STDOUT') as copy:
-            found[row["tablename"]] = b"".join(bytes(block) for block in copy)
-    return found
+            texts[row["tablename"]] = b"".join(bytes(block) for block in copy)
+    return texts
 
 
 def in_metrics(stack: LocalStack) -> Place:

@@ -58,8 +58,8 @@ class Books:
 
     def of(self, service: str) -> Database:
         """A service's database."""
-        found: Database = getattr(self, service)
-        return found
+        database: Database = getattr(self, service)
+        return database
 
     def history(self) -> list[dict[str, Any]]:
         """All events of the referrals of this run, in order."""
@@ -75,7 +75,7 @@ class Books:
 
 def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
     """Each with the request that asked for it."""
-    kept, found = books.requests(), []
+    kept, problems = books.requests(), []
     history: dict[tuple[str, str, str], list[int]] = {}
     for event in books.history():
         history.setdefault((event["referral_id"], event["verb"], event["actor_id"]), []).append(event["version"])
@@ -84,27 +84,27 @@ def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
             continue
         versions = history.get((o.referral_id, o.fact, o.caller_id), [])
         if versions != [o.version]:
-            found.append(f"{o.fact} of {o.referral_id} was answered as version {o.version}, the history has it at {versions}")
+            problems.append(f"{o.fact} of {o.referral_id} was answered as version {o.version}, the history has it at {versions}")
         if stored_id(o.caller_id, o.request_id) not in kept:
-            found.append(f"{o.fact} of {o.referral_id}: its request is not kept")
-    return found
+            problems.append(f"{o.fact} of {o.referral_id}: its request is not kept")
+    return problems
 
 
 def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
     """And happened if and only if their request is kept. Of a creation nobody knows the id: they are counted."""
-    kept, history, found = books.requests(), books.history(), []
+    kept, history, problems = books.requests(), books.history(), []
     unknown = [o for o in books.operations if o.outcome != OK]
     for o in unknown:
         if o.referral_id:
             times = sum(e["referral_id"] == o.referral_id and e["verb"] == o.fact and e["actor_id"] == o.caller_id for e in history)
             if times != (stored_id(o.caller_id, o.request_id) in kept):
-                found.append(f"{o.fact} of {o.referral_id}, of which its caller knows nothing, happened {times} times")
+                problems.append(f"{o.fact} of {o.referral_id}, of which its caller knows nothing, happened {times} times")
     known = {o.referral_id for o in books.operations}
     orphans = {e["referral_id"] for e in history} - known
     made = sum(stored_id(o.caller_id, o.request_id) in kept for o in unknown if not o.referral_id)
     if len(orphans) != made:
-        found.append(f"{len(orphans)} referrals that nobody knows, by {made} requests without an answer")
-    return found
+        problems.append(f"{len(orphans)} referrals that nobody knows, by {made} requests without an answer")
+    return problems
 
 
 def history_and_outbox_are_one_to_one(books: Books) -> list[str]:
@@ -119,7 +119,7 @@ def history_and_outbox_are_one_to_one(books: Books) -> list[str]:
 
 def versions_have_no_gap(books: Books) -> list[str]:
     """In every outbox, and in the history."""
-    found = []
+    problems = []
     for service, table, subject in (
         ("partners", "outbox", "subject"),
         ("referrals", "outbox", "subject"),
@@ -129,13 +129,13 @@ def versions_have_no_gap(books: Books) -> list[str]:
         rows = books.of(service).execute(
             f"SELECT {subject} AS id, count(*) AS n, max(version) AS last FROM {table} GROUP BY 1 HAVING count(*) <> max(version) OR min(version) <> 1"
         )
-        found += [f"{service} {table}: {row['id']} has {row['n']} versions up to {row['last']}" for row in rows]
-    return found
+        problems += [f"{service} {table}: {row['id']} has {row['n']} versions up to {row['last']}" for row in rows]
+    return problems
 
 
 def state_is_what_the_history_says(books: Books) -> list[str]:
     """Each path is a legal one, and the referral stands where it ends."""
-    found = []
+    problems = []
     rows = books.referrals.execute("SELECT id, state, version FROM referrals WHERE create_time >= %s", (books.since,)).fetchall()
     ends = {row["id"]: ("draft", 0) for row in rows}
     for e in books.history():
@@ -143,26 +143,26 @@ def state_is_what_the_history_says(books: Books) -> list[str]:
         step = (e["verb"], e["from_state"], e["to_state"])
         stays = e["from_state"] == e["to_state"] and e["verb"] in (IN_DRAFT if before == "draft" else BY_CLOCK)
         if e["from_state"] != before or not (step in LEGAL or stays):
-            found.append(f"{e['referral_id']}/{e['version']}: {step} after {before}")
+            problems.append(f"{e['referral_id']}/{e['version']}: {step} after {before}")
         ends[e["referral_id"]] = (e["to_state"], e["version"])
-    found += [
+    problems += [
         f"{row['id']} is {row['state']} v{row['version']}, its history ends {ends[row['id']]}"
         for row in rows
         if (row["state"], row["version"]) != ends[row["id"]]
     ]
-    return found
+    return problems
 
 
 def every_fact_was_taken_in(books: Books) -> list[str]:
     """Each consumer has come as far as the outbox of whom it hears, for each subject."""
-    found = []
+    problems = []
     for consumer, teller, hearer in CONSUMERS:
         told = books.of(teller).execute("SELECT subject, max(version) AS version FROM outbox GROUP BY 1").fetchall()
         heard = books.of(hearer).execute("SELECT subject, version FROM inbox WHERE consumer = %s AND version > 0", (consumer,)).fetchall()
         said, taken = ({row["subject"]: row["version"] for row in rows} for rows in (told, heard))
         differing = {subject for subject in said.keys() | taken.keys() if said.get(subject) != taken.get(subject)}
-        found += [f"{consumer}: {subject} told to {said.get(subject)}, taken to {taken.get(subject)}" for subject in sorted(differing)]
-    return found
+        problems += [f"{consumer}: {subject} told to {said.get(subject)}, taken to {taken.get(subject)}" for subject in sorted(differing)]
+    return problems
 
 
 def each_fact_made_its_messages_once(books: Books) -> list[str]:
@@ -196,7 +196,7 @@ def each_message_is_delivered_once_to_a_place(books: Books) -> list[str]:
 
 def nothing_waits(books: Books) -> list[str]:
     """Every outbox is told, no fact waits for one before it."""
-    found = []
+    problems = []
     for service in SERVICES:
         for table, waits in (
             ("outbox", "first_round IS NULL OR last_round < (SELECT round FROM relay)"),
@@ -205,8 +205,8 @@ def nothing_waits(books: Books) -> list[str]:
         ):
             row = books.of(service).execute(f"SELECT count(*) AS n FROM {table} WHERE {waits}").fetchone()
             if row and row["n"]:
-                found.append(f"{service}: {row['n']} wait in {table}")
-    return found
+                problems.append(f"{service}: {row['n']} wait in {table}")
+    return problems
 
 
 def every_sending_is_on_record(books: Books) -> list[str]:
@@ -235,19 +235,19 @@ def every_step_is_on_record(books: Books) -> list[str]:
 
 def the_trails_fit(books: Books) -> list[str]:
     """Each service's chain, computed anew, up to its head."""
-    found: list[str] = []
+    problems: list[str] = []
     for service in SERVICES:
         database = books.of(service)
         end = audit.head(database)
         last, findings = audit.verify(database, audit.START, end.sequence, {})
-        found += [f"{service}: {finding.reason} at {finding.sequence}" for finding in findings[:5]]
-        found += [f"{service}: the head is another"] if last != end and not findings else []
-    return found
+        problems += [f"{service}: {finding.reason} at {finding.sequence}" for finding in findings[:5]]
+        problems += [f"{service}: the head is another"] if last != end and not findings else []
+    return problems
 
 
 def topics_tell_what_happened(books: Books) -> list[str]:
     """Nothing in a topic that is not in an outbox, everything of the outboxes in the topics, each once at least. What an earlier epoch told is over."""
-    found: list[str] = []
+    problems: list[str] = []
     for service in SERVICES:
         row = books.of(service).execute("SELECT epoch FROM relay").fetchone()
         epoch = str(row["epoch"]) if row and row["epoch"] else ""
@@ -255,22 +255,22 @@ def topics_tell_what_happened(books: Books) -> list[str]:
         told = {record.header("ce_id"): record.value for record in records}
         rows = books.of(service).execute("SELECT subject || '/' || version AS id, payload FROM outbox").fetchall()
         kept = {row["id"]: bytes(row["payload"]) for row in rows}
-        found += [f"{service}: phantom {id}" for id in told.keys() - kept.keys()]
-        found += [f"{service}: not in the topic {id}" for id in kept.keys() - told.keys()]
-        found += [f"{service}: {id} tells something else" for id in kept.keys() & told.keys() if kept[id] != told[id]]
-    return found
+        problems += [f"{service}: phantom {id}" for id in told.keys() - kept.keys()]
+        problems += [f"{service}: not in the topic {id}" for id in kept.keys() - told.keys()]
+        problems += [f"{service}: {id} tells something else" for id in kept.keys() & told.keys() if kept[id] != told[id]]
+    return problems
 
 
 def every_epoch_was_taken_in(books: Books) -> list[str]:
     """After a restore its service tells all it has under a new epoch: no consumer may stay in an older one with any subject."""
-    found = []
+    problems = []
     for consumer, teller, hearer in CONSUMERS:
         row = books.of(teller).execute("SELECT epoch FROM relay").fetchone()
         epoch = row["epoch"] if row else 0
         told = {row["subject"] for row in books.of(teller).execute("SELECT DISTINCT subject FROM outbox")}
         heard = books.of(hearer).execute("SELECT subject, epoch FROM inbox WHERE consumer = %s AND epoch <> %s", (consumer, epoch))
-        found += [f"{consumer}: {row['subject']} in {row['epoch']}, told in {epoch}" for row in heard if row["subject"] in told]
-    return found
+        problems += [f"{consumer}: {row['subject']} in {row['epoch']}, told in {epoch}" for row in heard if row["subject"] in told]
+    return problems
 
 
 def copies_say_what_partners_say(books: Books) -> list[str]:
@@ -369,15 +369,15 @@ def what_is_the_networks_was_changed_by_two(books: Books) -> list[str]:
         " GROUP BY 1"
     )
     by_two = {row["object_id"]: row["n"] for row in confirmed}
-    found = [
+    problems = [
         f"{subject}: changed {changes} times, by two {by_two.get(subject, 0)} times"
         for subject, states in told.items()
         if (changes := sum(one != other for one, other in pairwise(states))) > by_two.get(subject, 0)
     ]
     for row in books.partners.execute("SELECT id, type, country FROM organizations"):
         if told.get(row["id"], [("", "")])[-1] != (row["type"], row["country"]):
-            found.append(f"{row['id']} is another than was told")
-    return found
+            problems.append(f"{row['id']} is another than was told")
+    return problems
 
 
 def no_nonce_was_used_twice(books: Books) -> list[str]:
@@ -434,8 +434,8 @@ def lost_and_double(books: Books) -> tuple[int, int]:
 
 def violations(books: Books) -> dict[str, list[str]]:
     """All that is wrong, by invariant; empty when all is well."""
-    found = {check.__name__: check(books) for check in CHECKS}
-    return {name: wrong[:10] for name, wrong in found.items() if wrong}
+    by_check = {check.__name__: check(books) for check in CHECKS}
+    return {name: wrong[:10] for name, wrong in by_check.items() if wrong}
 
 
 def started() -> datetime:

@@ -109,11 +109,11 @@ def fault_run(stack: LocalStack, cast: Cast, *, transitions: int, faults: int, s
 def come_to_rest(left: Callable[[], list[str]]) -> None:
     """Waits as long as there is less and less left; tens of thousands of facts take their time."""
     least, since = math.inf, time.monotonic()
-    while found := left():
-        if len(found) < least:
-            least, since = len(found), time.monotonic()
-        assert time.monotonic() - since < STALL, f"{len(found)} left and no less for {STALL:g} s: {found[:5]}"
-        print(f"{len(found)} left", file=sys.stderr)
+    while remaining := left():
+        if len(remaining) < least:
+            least, since = len(remaining), time.monotonic()
+        assert time.monotonic() - since < STALL, f"{len(remaining)} left and no less for {STALL:g} s: {remaining[:5]}"
+        print(f"{len(remaining)} left", file=sys.stderr)
         time.sleep(1)
 
 
@@ -132,15 +132,15 @@ def bit(run: Run) -> list[str]:
 
 def standing(stack: LocalStack) -> dict[str, bool]:
     """What every service says of itself and of each of its loops, by health and by metrics."""
-    found: dict[str, bool] = {}
+    well: dict[str, bool] = {}
     for service in SERVICES:
         loops = [sample for sample in samples(stack, service, 5) if sample.name == "enlace_loop_well"]
-        found |= {f"{service} metric/{sample.labels['loop']}": sample.value == 1 for sample in loops}
+        well |= {f"{service} metric/{sample.labels['loop']}": sample.value == 1 for sample in loops}
         asked = {"live": "live", "ready": "", "broker": "broker"} | {
             f"health/{s.labels['loop']}": f"loop/{s.labels['loop']}" for s in loops
         }
-        found |= {f"{service} {name}": _serves(stack.channel(service), about) for name, about in asked.items()}
-    return found
+        well |= {f"{service} {name}": _serves(stack.channel(service), about) for name, about in asked.items()}
+    return well
 
 
 def _serves(channel: grpc.Channel, about: str) -> bool:

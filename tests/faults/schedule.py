@@ -53,10 +53,10 @@ def schedule(count: int, seed: int) -> list[Fault]:
     kinds += [(PAUSE, "notifications")] * (count - 1 - len(kinds))  # what rounding left out; one place is the restore's
     kinds = kinds[: count - 1]
     chance.shuffle(kinds)
-    found = [Fault(kind, part, _length(chance) if kind == PAUSE else 0.0) for kind, part in kinds]
-    found.insert(count * 3 // 10, Fault(COPY, "partners"))
-    found.insert(count * 6 // 10, Fault(RESTORE, "partners"))
-    return found
+    faults = [Fault(kind, part, _length(chance) if kind == PAUSE else 0.0) for kind, part in kinds]
+    faults.insert(count * 3 // 10, Fault(COPY, "partners"))
+    faults.insert(count * 6 // 10, Fault(RESTORE, "partners"))
+    return faults
 
 
 def _length(chance: random.Random) -> float:

@@ -86,20 +86,20 @@ class Strikes:
     def _standstill(self, waiting: Sequence[Fault]) -> str:
         """Why nothing can be hit: what is left, how the parts stand, and what those who hear say last."""
         said = [line for part in ("notifications", "broker") for line in (self._stack.logs / f"{part}.log").read_text().splitlines()[-15:]]
-        found = {
+        details = {
             "waiting": waiting[:3],
             "killed": self._killed,
             "heard": (self._observer.heard, self._heard),
             "answered": (self._work.answered, self._work.refused[:3]),
             "parts": self._stack.state["parts"],
         }
-        return "\n".join([*(f"{name}: {value}" for name, value in found.items()), *said])
+        return "\n".join([*(f"{name}: {value}" for name, value in details.items()), *said])
 
     def in_flight(self, calls: Sequence[Call]) -> tuple[int, int, int]:
         """Of the kills: how many there were, with a call under way, and with one under way that got no answer."""
         kills = [strike for strike in self.done if strike.fault.kind == KILL]
         hit = [[c for c in calls if c.way in WAYS.get(k.fault.part, TRANSITIONS) and c.under_way(k.moment)] for k in kills]
-        return len(kills), sum(bool(found) for found in hit), sum(any(c.outcome != OK for c in found) for found in hit)
+        return len(kills), sum(bool(struck) for struck in hit), sum(any(c.outcome != OK for c in struck) for struck in hit)
 
     def _possible(self, fault: Fault, goes_on: bool) -> bool:
         """Its part is well, and what it needs; a restore comes after its copy; what stops all transitions comes when there are some."""
@@ -146,9 +146,9 @@ class Strikes:
 
     def _repeat(self, topic: str) -> None:
         """What lies at the end of a topic, once more and in another order."""
-        found = topics.records(self._stack.state["kafka"], [topic], REPEATED)
-        self._chance.shuffle(found)
-        self._send(topic, found)
+        records = topics.records(self._stack.state["kafka"], [topic], REPEATED)
+        self._chance.shuffle(records)
+        self._send(topic, records)
 
     def _send(self, topic: str, records: Sequence[topics.Record]) -> None:
         producer = KafkaProducer(bootstrap_servers=self._stack.state["kafka"], allow_auto_create_topics=False, metrics_enabled=False)

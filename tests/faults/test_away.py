@@ -170,11 +170,11 @@ def live(cast: Cast, person_id: str, receipt_id: str, *steps: Step) -> pb.Referr
     """A referral that is sent and takes these steps."""
     draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
     sending = pb.SendReferralRequest(id=draft.id, etag=draft.etag, request_id=new_id(), receipt_id=receipt_id)
-    found = cast.sender.referrals.SendReferral(sending)
+    referral = cast.sender.referrals.SendReferral(sending)
     for step in steps:
-        request = step.request(id=found.id, etag=found.etag, request_id=new_id())
-        found = getattr(cast.who(step).referrals, step.rpc)(request)
-    return found
+        request = step.request(id=referral.id, etag=referral.etag, request_id=new_id())
+        referral = getattr(cast.who(step).referrals, step.rpc)(request)
+    return referral
 
 
 def test_a_broker_that_stands_still_is_started_again_and_what_waited_is_told(victim: LocalStack, cast: Cast) -> None:

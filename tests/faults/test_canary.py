@@ -105,14 +105,14 @@ def by_grpc(told: Told, cast: Cast) -> str:
 
     draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
     sending = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt_id, request_id=new_id())
-    found = cast.sender.referrals.SendReferral(sending)
+    referral = cast.sender.referrals.SendReferral(sending)
     for step in STEPS:
-        request = step.request(id=found.id, etag=found.etag, request_id=new_id())
+        request = step.request(id=referral.id, etag=referral.etag, request_id=new_id())
         if "note" in request.DESCRIPTOR.fields_by_name:
             request.note = text(f"note of {step.fact}")
-        found = getattr(cast.who(step).referrals, step.rpc)(request)
+        referral = getattr(cast.who(step).referrals, step.rpc)(request)
         if step.fact == "accepted":
-            asked = people_pb2.OpenPersonRequest(id=person_id, purpose_code=NEED, field_groups=GROUPS, referral_id=found.id)
+            asked = people_pb2.OpenPersonRequest(id=person_id, purpose_code=NEED, field_groups=GROUPS, referral_id=referral.id)
             told.opened = cast.receiver.people.OpenPerson(asked).given_name
     other = cast.sender.referrals.CreateReferral(cast.draft(person_id))
     sending = pb.SendReferralRequest(
@@ -123,7 +123,7 @@ def by_grpc(told: Told, cast: Cast) -> str:
         id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_OTHER, note=text("decline note"), request_id=new_id()
     )
     cast.receiver.referrals.DeclineReferral(no)
-    return found.id
+    return referral.id
 
 
 def by_wrong_grpc(told: Told, cast: Cast) -> None:
@@ -300,7 +300,7 @@ def test_the_scanner_sees_a_mark_in_every_place(told: Told) -> None:
     header = [("note", ENCODINGS["base64"](marks.text("header")))]
     producer.send("enlace.replays.v1", key=b"nobody", value=marks.text("body").encode(), headers=header).get(10)
     producer.close(timeout=5)
-    found = canary.hits(marks, canary.in_logs(stack)) + canary.hits(marks, canary.in_topics(stack))
+    hits = canary.hits(marks, canary.in_logs(stack)) + canary.hits(marks, canary.in_topics(stack))
     for service, planting in (
         ("partners", "UPDATE organizations SET description = %s"),
         ("notifications", "UPDATE development_mails SET body = %s"),
@@ -308,7 +308,7 @@ def test_the_scanner_sees_a_mark_in_every_place(told: Told) -> None:
     ):
         with stack.database(service) as database, database.transaction(force_rollback=True):
             assert database.execute(planting, (marks.text(service),)).rowcount
-            found += canary.hits(marks, canary.dump(database))
+            hits += canary.hits(marks, canary.dump(database))
     for what, kept in (("webhook", told.webhooks), ("mail", told.mails), ("error", told.errors)):
-        found += canary.hits(marks, {**kept, "planted": ENCODINGS["quoted-printable"](marks.text(what))})
-    assert {hit.split(": ")[1].split(" (")[0] for hit in found} == marks.cores.keys()
+        hits += canary.hits(marks, {**kept, "planted": ENCODINGS["quoted-printable"](marks.text(what))})
+    assert {hit.split(": ")[1].split(" (")[0] for hit in hits} == marks.cores.keys()

@@ -54,8 +54,8 @@ def put_back(stack: LocalStack, copy: Path, person_id: str) -> None:
         postgres(stack, "pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction", f"--dbname={owner(stack)}", str(copy))
         migrate(owner(stack), MIGRATIONS)
         with stack.database("referrals") as database:
-            found = database.execute("SELECT wrapped IS NULL AS gone FROM person_keys WHERE person_id = %s", (person_id,)).fetchone()
-        assert found == {"gone": False}, "she is back"
+            row = database.execute("SELECT wrapped IS NULL AS gone FROM person_keys WHERE person_id = %s", (person_id,)).fetchone()
+        assert row == {"gone": False}, "she is back"
     stack.wait_healthy(killed)
 
 

@@ -63,15 +63,15 @@ def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it
 
 def held(stack: LocalStack) -> list[dict[str, Any]]:
     """What an operator sees."""
-    found: list[dict[str, Any]] = command(stack, "list")
-    return [letter for letter in found if letter["kind"] == "held"]
+    letters: list[dict[str, Any]] = command(stack, "list")
+    return [letter for letter in letters if letter["kind"] == "held"]
 
 
 def command(stack: LocalStack, *words: str) -> Any:
     """`python -m services.notifications dead-letters …` beside the running service."""
     told = {**os.environ, "ENLACE_DATABASE_URL": stack.database_url("notifications"), "ENLACE_KEYS": str(stack.var / "keys")}
-    whole = [sys.executable, "-m", "services.notifications", "dead-letters", *words, "--json"]
-    done = subprocess.run(whole, cwd=ROOT, env=told, capture_output=True, text=True)
+    arguments = [sys.executable, "-m", "services.notifications", "dead-letters", *words, "--json"]
+    done = subprocess.run(arguments, cwd=ROOT, env=told, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -68,14 +68,14 @@ def test_a_suspended_member_has_its_last_success_within_five_seconds(victim: Loc
     key = key_of(manager).secret
     ways = ways_of(victim, members_pb2.IssueTokenRequest(api_key=key), key)
     asked = directory_pb2.GetOrganizationRequest(id=victim.client_of_key(key).organization_id)
-    found = coordinator.directory.GetOrganization(asked)
-    suspension = directory_pb2.SuspendOrganizationRequest(id=found.id, etag=found.etag, request_id=new_id())
+    organization = coordinator.directory.GetOrganization(asked)
+    suspension = directory_pb2.SuspendOrganizationRequest(id=organization.id, etag=organization.etag, request_id=new_id())
     try:
         ended(ways, lambda: coordinator.directory.SuspendOrganization(suspension))
     finally:
-        found = coordinator.directory.GetOrganization(asked)
+        organization = coordinator.directory.GetOrganization(asked)
         coordinator.directory.ReinstateOrganization(
-            directory_pb2.ReinstateOrganizationRequest(id=found.id, etag=found.etag, request_id=new_id())
+            directory_pb2.ReinstateOrganizationRequest(id=organization.id, etag=organization.etag, request_id=new_id())
         )
 
 

@@ -115,7 +115,7 @@ class ByRest:
                 raise NoAnswer(str(answer.status_code))
             if not answer.ok:
                 raise AssertionError(f"{rpc} by REST: {answer.status_code} {answer.text[:200]}")
-            found = answer.json()
-            return Answer(found["id"], found["etag"].strip('"'))
+            referral = answer.json()
+            return Answer(referral["id"], referral["etag"].strip('"'))
 
         return ask

@@ -127,10 +127,10 @@ class Work:
         draft = cast.draft(person_id)
         made = self._act(way, cast.sender, "CreateReferral", "amended", draft, "", gives_up)
         sending = pb.SendReferralRequest(id=made.id, etag=made.etag, request_id=new_id(), receipt_id=receipt_id)
-        found = self._act(way, cast.sender, "SendReferral", "sent", sending, made.id, gives_up)
+        answer = self._act(way, cast.sender, "SendReferral", "sent", sending, made.id, gives_up)
         for step in STEPS:
-            request = step.request(id=found.id, etag=found.etag, request_id=new_id())
-            found = self._act(way, cast.who(step), step.rpc, step.fact, request, found.id, gives_up)
+            request = step.request(id=answer.id, etag=answer.etag, request_id=new_id())
+            answer = self._act(way, cast.who(step), step.rpc, step.fact, request, answer.id, gives_up)
 
     def _act(self, way: Way, client: Client, rpc: str, fact: str, request: Any, referral_id: str, gives_up: bool) -> Any:
         """One transition, made again with the same request_id until an answer comes."""

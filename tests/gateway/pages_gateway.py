@@ -145,9 +145,9 @@ def enter(client: FlaskClient, secret: str = SECRET) -> FlaskClient:
 
 def token_of(page: str) -> str:
     """The proof that a form is ours, as the page has it."""
-    found = re.search(r'name="form_token" value="([^"]+)"', page)
-    assert found
-    return found[1]
+    field = re.search(r'name="form_token" value="([^"]+)"', page)
+    assert field
+    return field[1]
 
 
 class Form(HTMLParser):
@@ -187,7 +187,7 @@ def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
             continue
         if access.of(app, rule.endpoint):
             known = {"verb": "approve" if "directory" in rule.endpoint else "accept", "country": "NI", "paper": "A4", "form": "svg"}
-            yield rule.endpoint, re.sub(r"<(\w+)>", lambda found: known.get(found[1], ID), rule.rule)  # noqa: B023  # used at once
+            yield rule.endpoint, re.sub(r"<(\w+)>", lambda variable: known.get(variable[1], ID), rule.rule)  # noqa: B023  # used at once
 
 
 def page_at(client: FlaskClient, path: str) -> str:

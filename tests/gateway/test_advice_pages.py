@@ -105,5 +105,5 @@ def test_beside_a_contact_what_was_answered_opens_its_card_and_nothing_answered_
 
 def opened(page: str) -> list[str]:
     """The cards that stand open."""
-    found = [part.split(">")[0] for part in page.split('data-card="')[1:]]
-    return [each.split('"')[0] for each in found if each.endswith(" open")]
+    tags = [part.split(">")[0] for part in page.split('data-card="')[1:]]
+    return [each.split('"')[0] for each in tags if each.endswith(" open")]

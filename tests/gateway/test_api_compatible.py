@@ -25,13 +25,13 @@ def test_nothing_of_what_was_released_is_gone_or_narrower(released: Path) -> Non
 
 def body(document: dict[str, Any]) -> dict[str, Any]:
     (content,) = document["paths"][SENDS]["post"]["requestBody"]["content"].values()
-    found: dict[str, Any] = document["components"]["schemas"][content["schema"]["$ref"].rsplit("/", 1)[1]]
-    return found
+    schema: dict[str, Any] = document["components"]["schemas"][content["schema"]["$ref"].rsplit("/", 1)[1]]
+    return schema
 
 
 def answer(document: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = document["components"]["schemas"]["Referral"]
-    return found
+    schema: dict[str, Any] = document["components"]["schemas"]["Referral"]
+    return schema
 
 
 @pytest.mark.parametrize(

@@ -61,16 +61,16 @@ def test_a_page_is_served_without_a_key_and_runs_and_loads_nothing(system: Syste
 
 
 def test_every_link_of_every_page_leads_somewhere(system: System) -> None:
-    found = {address: Read(page(system, address).text) for address in [*ADDRESSES, "/api/v1/docs"]}
-    served = {address: page(system, address).status_code for address in [*found, "/api/v1/openapi.json"]}
-    for here, read in found.items():
+    pages = {address: Read(page(system, address).text) for address in [*ADDRESSES, "/api/v1/docs"]}
+    served = {address: page(system, address).status_code for address in [*pages, "/api/v1/openapi.json"]}
+    for here, read in pages.items():
         for link in read.links:
             if link.startswith("https://"):
                 continue
             address, _, place = link.partition("#")
             address = address or here
             assert served.get(address) == 200, f"{here}: {link}"
-            assert not place or place in found[address].places, f"{here}: {link}"
+            assert not place or place in pages[address].places, f"{here}: {link}"
 
 
 def test_every_page_leads_to_every_other_and_to_the_reference(system: System) -> None:

@@ -227,8 +227,8 @@ def test_following_the_links_gives_everything_once(puentes: Partner, path: str) 
 
 
 def test_searching_and_matching(puentes: Partner) -> None:
-    found = puentes.post("/services/search", {"words": "albergue", "country": "NI"})
-    assert found["total_size"] >= len(found["items"]) > 0
+    results = puentes.post("/services/search", {"words": "albergue", "country": "NI"})
+    assert results["total_size"] >= len(results["items"]) > 0
     matches = puentes.post("/services/match", {"need_code": "HOU.EMG", "country": "NI", "department": "NI-CI", "age": 24})["items"]
     assert matches[0]["verdict"] in ("fits", "ask")
     assert all(reason["reason_code"] for reason in matches[0]["reasons"])
@@ -414,8 +414,8 @@ def test_everything_else_that_can_be_read_is_as_documented(stack: Any, puentes: 
     assert puentes.get("/referrals/counts")["total"] > 0
     assert puentes.get("/desk")["organization_id"]
     some = puentes.get("/services?limit=2")["items"]
-    found = puentes.post("/lookups", {"service_ids": [one["id"] for one in some], "organization_ids": ["0" * 32]})
-    assert {one["id"] for one in found["services"]} == {one["id"] for one in some}
+    looked_up = puentes.post("/lookups", {"service_ids": [one["id"] for one in some], "organization_ids": ["0" * 32]})
+    assert {one["id"] for one in looked_up["services"]} == {one["id"] for one in some}
     network = session_of(stack, "COORDINATOR")
     assert all("person_id" not in one for one in network.get("/referrals?box=network&live=true")["items"])
     session_of(stack, "WORKER").get("/development-mails")

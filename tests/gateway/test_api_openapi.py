@@ -150,13 +150,13 @@ def test_the_guide_explains_every_reason() -> None:
 
 def test_every_reason_of_the_services_is_explained() -> None:
     said = re.compile(r'\b(?:Conflict|NotAllowed|Unauthenticated|Exhausted|Unavailable)\("([a-z_]+)"')
-    found = {
+    reasons = {
         reason
         for folder in ("services/partners", "services/referrals", "services/notifications", "chassis")
         for file in (ROOT / folder).rglob("*.py")
         for reason in said.findall(file.read_text())
     }
-    assert found - REASONS.keys() == set()
+    assert reasons - REASONS.keys() == set()
 
 
 def test_the_guides_way_to_check_a_webhook_works() -> None:
@@ -283,13 +283,13 @@ def body_of(said: dict[str, Any]) -> dict[str, Any]:
 
 def parameters(operation: dict[str, Any]) -> dict[str, str]:
     """The query parameters with an example each."""
-    found = {}
+    examples = {}
     for said in operation.get("parameters", []):
         if said.get("in") == "query":
             schema = said["schema"]
             value = example({**schema, **{key: said[key] for key in ("examples", "example") if key in said}})
-            found[said["name"]] = str(value[0] if isinstance(value, list) else value).replace("True", "true")
-    return found
+            examples[said["name"]] = str(value[0] if isinstance(value, list) else value).replace("True", "true")
+    return examples
 
 
 def resolve(schema: dict[str, Any]) -> dict[str, Any]:
@@ -297,8 +297,8 @@ def resolve(schema: dict[str, Any]) -> dict[str, Any]:
     for part in schema.get("allOf", []):
         schema = {**schema, **part}
     if "$ref" in schema:
-        found: dict[str, Any] = DOCUMENT["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
-        return found
+        target: dict[str, Any] = DOCUMENT["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
+        return target
     return schema
 
 

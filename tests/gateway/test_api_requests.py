@@ -149,9 +149,9 @@ def test_a_body_that_is_no_json_object_is_refused(api: Flask, body: bytes, kind:
 
 
 def test_a_body_that_comes_in_chunks_has_the_same_limit(api: Flask) -> None:
-    whole = {"wsgi.input": BytesIO(b'{"words": "' + b"a" * 70000 + b'"}'), "wsgi.input_terminated": True}
+    environ = {"wsgi.input": BytesIO(b'{"words": "' + b"a" * 70000 + b'"}'), "wsgi.input_terminated": True}
     headers = {"Authorization": f"Bearer {KEY}", "Transfer-Encoding": "chunked", "Content-Type": "application/json"}
-    answer = api.test_client().post("/api/v1/services/search", headers=headers, environ_overrides=whole)
+    answer = api.test_client().post("/api/v1/services/search", headers=headers, environ_overrides=environ)
     assert (answer.status_code, answer.json["reason"]) == (413, "body_too_large")  # type: ignore[index]
 
 

@@ -63,8 +63,8 @@ def test_a_trail_is_whole_or_is_not_or_is_not_looked_at_to_its_end(client: Flask
     assert "Entero hasta la fila 12 de 20" in page
     client.post("/audit/verify", data=form | {"page_token": "further", "form_token": token_of(page)})
     assert played.last("VerifyTrail").page_token == "further"
-    found = [a.TrailFinding(sequence=7, fault=a.TRAIL_FAULT_MISSING)]
-    played.answers["VerifyTrail"] = a.VerifyTrailResponse(verified_sequence=12, last_sequence=12, findings=found)
+    findings = [a.TrailFinding(sequence=7, fault=a.TRAIL_FAULT_MISSING)]
+    played.answers["VerifyTrail"] = a.VerifyTrailResponse(verified_sequence=12, last_sequence=12, findings=findings)
     page = client.post("/audit/verify", data=form).text
     assert "No es el que era" in page
     assert "Fila 7: falta" in page

@@ -33,10 +33,10 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def due_in(minutes: int, urgency: r.Urgency.ValueType = r.URGENCY_URGENT, number: int = 1) -> r.Referral:
-    found = r.Referral(id=f"{number:032x}", code="4BGZ42", urgency=urgency, state=r.STATE_SENT, need_code="HOU.EMG", service_id=ID)
-    found.sender_organization_id, found.receiver_organization_id, found.turn = SENDER, RECEIVER, r.TURN_RECEIVER
-    found.next_due_time.FromDatetime((i18n.now() + timedelta(minutes=minutes)).replace(tzinfo=None))
-    return found
+    referral = r.Referral(id=f"{number:032x}", code="4BGZ42", urgency=urgency, state=r.STATE_SENT, need_code="HOU.EMG", service_id=ID)
+    referral.sender_organization_id, referral.receiver_organization_id, referral.turn = SENDER, RECEIVER, r.TURN_RECEIVER
+    referral.next_due_time.FromDatetime((i18n.now() + timedelta(minutes=minutes)).replace(tzinfo=None))
+    return referral
 
 
 def answering(queue: list[r.Referral], upcoming: list[r.Referral], more: str = "") -> Callable[..., r.ListReferralsResponse]:
@@ -124,9 +124,9 @@ def test_every_deadline_of_the_next_hours_is_a_dot_or_counted_above_them() -> No
 
 
 def due_at(hours: float, urgency: r.Urgency.ValueType) -> r.Referral:
-    found = due_in(0, urgency)
-    found.next_due_time.FromDatetime((NOON + timedelta(hours=hours)).replace(tzinfo=None))
-    return found
+    referral = due_in(0, urgency)
+    referral.next_due_time.FromDatetime((NOON + timedelta(hours=hours)).replace(tzinfo=None))
+    return referral
 
 
 def test_each_dot_has_its_words_for_who_does_not_see_it(played: PlayedServices, client: FlaskClient) -> None:

@@ -33,8 +33,8 @@ def service(package: str, since: str = SINCE, until: str = UNTIL) -> ServiceDesc
     method.options.Extensions[contract_pb2.rules].CopyFrom(rules)
     method.options.Extensions[annotations_pb2.http].get = "/api/v1/old"
     pool: Any = descriptor_pool.Default()
-    found: ServiceDescriptor = pool.AddSerializedFile(file.SerializeToString()).services_by_name["Old"]
-    return found
+    descriptor: ServiceDescriptor = pool.AddSerializedFile(file.SerializeToString()).services_by_name["Old"]
+    return descriptor
 
 
 def test_an_operation_that_ends_says_so_on_every_answer_and_in_the_document() -> None:

@@ -45,9 +45,9 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def hidden(page: str, name: str) -> str:
-    found = re.search(rf'name="{name}" value="([^"]*)"', page)
-    assert found, name
-    return found[1]
+    field = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert field, name
+    return field[1]
 
 
 def save(client: FlaskClient, path: str, **fields: object) -> tuple[int, str]:

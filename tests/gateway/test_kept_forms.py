@@ -53,8 +53,8 @@ def sign_in(client: FlaskClient, played: PlayedServices, page: str, worker_id: s
 
 
 def kept_in(page: str) -> str:
-    found = re.search(r'name="kept" value="([^"]*)"', page)
-    return html.unescape(found[1]) if found else ""
+    field = re.search(r'name="kept" value="([^"]*)"', page)
+    return html.unescape(field[1]) if field else ""
 
 
 def test_what_was_written_is_offered_again_and_sent_only_by_its_writer(client: FlaskClient, played: PlayedServices) -> None:

@@ -207,8 +207,8 @@ def client(app: Flask) -> FlaskClient:
 
 def said(client: FlaskClient) -> dict[str, str]:
     """What the app answers a page."""
-    found: dict[str, str] = json.loads(client.get("/live").data)
-    return found
+    reply: dict[str, str] = json.loads(client.get("/live").data)
+    return reply
 
 
 def asked(played: PlayedServices, rpc: str) -> int:
@@ -267,7 +267,7 @@ def test_messages_that_can_not_be_counted_stop_no_list_and_referrals_that_are_aw
 
 def test_every_page_of_a_worker_has_the_time_of_the_server(client: FlaskClient, app: Flask) -> None:
     said = {path: re.search(r'id="live" [^>]*data-now="([^"]*)"', page_at(client, path)) for _, path in routes(app) if path != "/sign-out"}
-    shown = {path: found[1] for path, found in said.items() if found}
+    shown = {path: element[1] for path, element in said.items() if element}
     assert len(shown) > 20
     assert [path for path, now in shown.items() if not now.isdigit()] == []
 

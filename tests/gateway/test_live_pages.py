@@ -126,10 +126,10 @@ def test_the_step_that_is_being_written_on_a_referral_stays_while_its_history_gr
         shown = desk.answers["GetReferral"]
         assert isinstance(shown, r.Referral)
         shown.etag, shown.need_code = "other", "HOU"
-        found = desk.answers["ListReferralEvents"]
-        assert isinstance(found, r.ListReferralEventsResponse)
-        found.events.add().CopyFrom(found.events[0])
-        found.events[-1].ClearField("clock")
+        history = desk.answers["ListReferralEvents"]
+        assert isinstance(history, r.ListReferralEventsResponse)
+        history.events.add().CopyFrom(history.events[0])
+        history.events[-1].ClearField("clock")
         desk.version += 1
         expect(events).to_have_count(before + 1, timeout=SOON)
         expect(page.locator("#do textarea").first).to_have_value("ya viene en camino")

@@ -37,7 +37,7 @@ class Fields(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.found: list[list[tuple[str, str]]] = []
+        self.forms: list[list[tuple[str, str]]] = []
         self._ours = False
         self._select = ""
         self.feed(page)
@@ -46,13 +46,13 @@ class Fields(HTMLParser):
         said = {name: value or "" for name, value in attrs}
         if tag == "form":
             self._ours = said.get("action") == "/directory"
-            self.found += [[]] if self._ours else []
+            self.forms += [[]] if self._ours else []
         elif tag == "input" and self._ours:
-            self.found[-1].append((said["name"], said.get("value", "")))
+            self.forms[-1].append((said["name"], said.get("value", "")))
         elif tag == "select":
             self._select = said["name"]
         elif tag == "option" and self._ours and "selected" in said:
-            self.found[-1].append((self._select, said["value"]))
+            self.forms[-1].append((self._select, said["value"]))
 
 
 def room(**said: object) -> d.Capacity:
@@ -65,7 +65,7 @@ def room(**said: object) -> d.Capacity:
     return made
 
 
-def found(client: FlaskClient, played: PlayedServices, **service: object) -> str:
+def results_page(client: FlaskClient, played: PlayedServices, **service: object) -> str:
     """The page of results with this one service."""
     said = d.Service(id=ID, organization_id=ID, name="Albergue", country="NI", need_codes=["HOU.EMG"])
     said.MergeFrom(d.Service(**service))  # type: ignore[arg-type]
@@ -74,12 +74,12 @@ def found(client: FlaskClient, played: PlayedServices, **service: object) -> str
 
 
 def test_a_service_that_declined_for_lack_of_room_does_not_say_that_there_is_some(client: FlaskClient, played: PlayedServices) -> None:
-    assert ">Hay lugar</span>" in found(client, played, capacity=room())
-    page = found(client, played, capacity=room(declined=True))
+    assert ">Hay lugar</span>" in results_page(client, played, capacity=room())
+    page = results_page(client, played, capacity=room(declined=True))
     assert ">Hay lugar</span>" not in page
     assert ">Pregunte si hay lugar</span> rechazó por falta de lugar hace 2 h 10" in page
     assert "antes dijo: hay lugar, camas: 2" in page
-    assert ">Sin lugar</span>" in found(client, played, capacity=room(declined=True, intake=d.INTAKE_CLOSED))
+    assert ">Sin lugar</span>" in results_page(client, played, capacity=room(declined=True, intake=d.INTAKE_CLOSED))
 
 
 def test_whoever_chooses_a_service_sees_it_too(client: FlaskClient, played: PlayedServices) -> None:
@@ -134,7 +134,7 @@ def test_a_chip_is_a_filter_of_one_tap_that_another_tap_takes_off(
     assert played.last("SearchServices") == asked
     pressed = re.findall(r'name="chip" value="(\w+)" aria-pressed="true"', page)
     assert pressed == ([chip] if chip != "something else" else [])
-    form = Fields(page).found[0]
+    form = Fields(page).forms[0]
     client.post("/directory", data=MultiDict([*form, ("chip", chip)]))
     assert played.last("SearchServices") == d.SearchServicesRequest(words="casa", page_size=25, count_country="NI")
 
@@ -154,11 +154,11 @@ def test_beside_the_list_stands_in_which_departments_all_that_was_found_is(clien
     assert "<title>Managua: 0</title>" in page
     table = page[page.index("<table>") : page.index("</table>")]
     assert re.findall(r">([^<]+)</(?:button|td)>", table) == ["Chinandega", "7", "León", "1", "Todo el país", "3"]
-    form = [field for field in Fields(page).found[-1] if field[0] != "page"]
+    form = [field for field in Fields(page).forms[-1] if field[0] != "page"]
     client.post("/directory", data=MultiDict([*form, ("department", "NI-LE")]))
     assert played.last("SearchServices") == d.SearchServicesRequest(words="casa", department="NI-LE", page_size=25, count_country="NI")
     page = send(client, "/directory", words="casa", department="NI-LE").text
-    client.post("/directory", data=MultiDict(Fields(page).found[-1]))  # and back to all of them
+    client.post("/directory", data=MultiDict(Fields(page).forms[-1]))  # and back to all of them
     assert played.last("SearchServices") == d.SearchServicesRequest(words="casa", page_size=25, count_country="NI")
 
 
@@ -187,7 +187,7 @@ def test_the_next_page_asks_for_the_same(client: FlaskClient, played: PlayedServ
     said = {"words": "casa", "need_code": "HOU", "language": "es", "age": "19", "dependants": "2", "gender": "feminine", "has_room": "1"}
     page = send(client, "/directory", **said).text
     first = played.last("SearchServices")
-    client.post("/directory", data=MultiDict(next(form for form in Fields(page).found if any(name == "page" for name, _ in form))))
+    client.post("/directory", data=MultiDict(next(form for form in Fields(page).forms if any(name == "page" for name, _ in form))))
     again = played.last("SearchServices")
     assert again.page_token
     again.page_token = ""
@@ -196,10 +196,10 @@ def test_the_next_page_asks_for_the_same(client: FlaskClient, played: PlayedServ
 
 def test_a_service_for_all_people_does_not_read_out_every_gender(client: FlaskClient, played: PlayedServices) -> None:
     everybody = d.Eligibility(genders=[g for g in d.Gender.values() if g])
-    page = found(client, played, eligibility=everybody)
+    page = results_page(client, played, eligibility=everybody)
     assert "· todas las personas" in page
     assert "mujer trans" not in page
-    page = found(client, played, eligibility=d.Eligibility(genders=[d.GENDER_FEMININE, d.GENDER_TRANSGENDER_FEMININE]))
+    page = results_page(client, played, eligibility=d.Eligibility(genders=[d.GENDER_FEMININE, d.GENDER_TRANSGENDER_FEMININE]))
     assert "· mujer, mujer trans" in page
     assert "todas las personas" not in page
 
@@ -238,7 +238,7 @@ def test_no_place_is_a_code(client: FlaskClient, subdivision: str, country: str,
 
 
 def test_no_code_stands_on_a_result(client: FlaskClient, played: PlayedServices) -> None:
-    page = found(
+    page = results_page(
         client, played, country="US", department="US-CA", languages=["miq", "x-lsn"], eligibility=d.Eligibility(genders=[d.GENDER_FEMININE])
     )
     shown = re.sub(r"<[^>]+>", " ", re.findall(r'<li class="row two">.*?</li>', page, re.DOTALL)[0])
@@ -246,7 +246,7 @@ def test_no_code_stands_on_a_result(client: FlaskClient, played: PlayedServices)
 
 
 def test_a_result_leads_to_a_referral_that_goes_there_if_it_fits(client: FlaskClient, played: PlayedServices) -> None:
-    page = found(client, played, organization_id="f" * 32, active=True)
+    page = results_page(client, played, organization_id="f" * 32, active=True)
     assert f'href="/referrals/new?service={ID}"' in page
     bed = d.Service(id=ID, name="Albergue", organization_name="Casa Puentes", need_codes=["HOU.EMG"])
     played.answers["BatchGet"] = d.BatchGetResponse(services=[bed])
@@ -304,4 +304,4 @@ def test_who_goes_to_look_for_the_persons_file_keeps_the_service(client: FlaskCl
 def test_who_sends_nobody_is_not_offered_to(played: PlayedServices) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
     client = enter(pages(played).test_client())
-    assert "Remitir aquí" not in found(client, played, organization_id="f" * 32, active=True)
+    assert "Remitir aquí" not in results_page(client, played, organization_id="f" * 32, active=True)

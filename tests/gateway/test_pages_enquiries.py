@@ -23,9 +23,9 @@ def played() -> PlayedServices:
     played = PlayedServices()
     service = d.Service(id=OTHER, name="Casa segura", organization_id=OTHER, organization_name="Casa Amanecer")
     own = d.Service(id="c" * 32, name="La nuestra", organization_id=ID, organization_name="Casa Puentes")
-    found = [d.Match(service=service, verdict=d.VERDICT_FITS), d.Match(service=own, verdict=d.VERDICT_FITS)]
+    fitting = [d.Match(service=service, verdict=d.VERDICT_FITS), d.Match(service=own, verdict=d.VERDICT_FITS)]
     closed = d.Service(id="d" * 32, name="Cerrada", organization_id=OTHER)
-    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[*found, d.Match(service=closed, verdict=d.VERDICT_DOES_NOT_FIT)])
+    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[*fitting, d.Match(service=closed, verdict=d.VERDICT_DOES_NOT_FIT)])
     played.answers["PreviewEnquiry"] = e.EnquiryPreview(service_count=1, organization_count=1, similar_cases=5)
     return played
 

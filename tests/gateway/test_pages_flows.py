@@ -669,9 +669,9 @@ def test_a_number_that_nobody_said_is_told_as_not_known(
 
 def test_the_coordination_invites_the_first_manager_of_a_member_that_has_none(played: PlayedServices, client: FlaskClient) -> None:
     other = "f" * 32
-    found = played.answers["GetOrganization"]
-    assert isinstance(found, d.Organization)
-    found.id, found.status, found.has_manager = other, d.ORGANIZATION_STATUS_APPROVED, False
+    organization = played.answers["GetOrganization"]
+    assert isinstance(organization, d.Organization)
+    organization.id, organization.status, organization.has_manager = other, d.ORGANIZATION_STATUS_APPROVED, False
     page = f"/directory/organizations/{other}"
     answer = send(client, page, f"{page}/invite", email=" directora@casa.example ", invited_language="fr")
     assert (answer.status_code, "done=invited" in answer.headers["Location"]) == (303, True)
@@ -684,9 +684,9 @@ def test_the_coordination_invites_the_first_manager_of_a_member_that_has_none(pl
         (d.ORGANIZATION_STATUS_APPROVED, True, False),
         (d.ORGANIZATION_STATUS_SUSPENDED, False, False),
     ):
-        found.status, found.has_manager, found.registered_by_worker_id = status, has_manager, other
+        organization.status, organization.has_manager, organization.registered_by_worker_id = status, has_manager, other
         assert (f"{page}/invite" in client.get(page).text) is offered, (status, has_manager)
-    found.status, found.has_manager, found.registered_by_worker_id = d.ORGANIZATION_STATUS_PROBATION, False, ID
+    organization.status, organization.has_manager, organization.registered_by_worker_id = d.ORGANIZATION_STATUS_PROBATION, False, ID
     assert f"{page}/invite" not in client.get(page).text, "who registered it waits for the other's approval"
 
 

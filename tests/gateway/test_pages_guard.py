@@ -35,15 +35,15 @@ class Forms(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.found: list[tuple[str, str, dict[str, str]]] = []
+        self.forms: list[tuple[str, str, dict[str, str]]] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         said = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self.found.append((said.get("method", "get"), said.get("action", ""), {}))
-        elif tag == "input" and said.get("type") == "hidden" and self.found:
-            self.found[-1][2][said["name"]] = said.get("value", "")
+            self.forms.append((said.get("method", "get"), said.get("action", ""), {}))
+        elif tag == "input" and said.get("type") == "hidden" and self.forms:
+            self.forms[-1][2][said["name"]] = said.get("value", "")
 
 
 # Written down a second time on purpose: a page that becomes public by mistake fails here.
@@ -165,7 +165,7 @@ def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
         "/services#found",
     )  # they change nothing, or nothing that twice would harm
     for endpoint, path in routes(client.application):
-        for method, action, hidden in Forms(page_at(client, path)).found:
+        for method, action, hidden in Forms(page_at(client, path)).forms:
             if method == "get":
                 continue
             seen += 1
@@ -180,13 +180,13 @@ class Fields(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.found: list[dict[str, str]] = []
+        self.fields: list[dict[str, str]] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         said = {name: value or "" for name, value in attrs}
         if tag == "textarea" or (tag == "input" and said.get("type", "text") not in ("hidden", "checkbox", "radio", "submit", "file")):
-            self.found.append(said)
+            self.fields.append(said)
 
 
 def test_a_shared_computer_remembers_nothing_that_is_typed(client: FlaskClient) -> None:
@@ -194,7 +194,7 @@ def test_a_shared_computer_remembers_nothing_that_is_typed(client: FlaskClient) 
     own = {"username", "name", "current-password", "new-password"}  # of the worker herself
     seen = 0
     for endpoint, path in routes(client.application):
-        for field in Fields(page_at(client, path)).found:
+        for field in Fields(page_at(client, path)).fields:
             seen += 1
             assert field.get("autocomplete") in own | {"off"}, (endpoint, field["name"])
             assert field.get("spellcheck") == "false" or field.get("type") in ("password", "email"), (endpoint, field["name"])

@@ -70,8 +70,8 @@ def all_pages() -> tuple[tuple[str, access.Access], ...]:
     skipped = {"live.version", "home.icon", "home.robots", "health.alive", "health.ready", "referral_new.resume"}
     skipped |= {"figures.table", "figures.pilot_table", "campaigns.printed", "knowledge.printed"}
     app = pages(PlayedServices())
-    found = [(path, access.of(app, endpoint)) for endpoint, path in routes(app) if endpoint not in skipped]
-    return tuple((path, page) for path, page in found if page)
+    accesses = [(path, access.of(app, endpoint)) for endpoint, path in routes(app) if endpoint not in skipped]
+    return tuple((path, page) for path, page in accesses if page)
 
 
 def paths(signed: bool, role: str = "") -> list[str]:
@@ -105,15 +105,15 @@ def faults_of(browser: Browser, site: str, addresses: list[str], signed: bool) -
     # bypass_csp: axe is injected by the test, which our own policy would rightly refuse
     context = browser.new_context(locale="es-NI", bypass_csp=True)
     page = open_pages(context, site, signed)
-    found: list[str] = []
+    faults: list[str] = []
     for path in addresses:
         page.goto(site + path)
         content, frame = parts_of(page.content())
         if content not in _looked_at or frame not in _looked_at:  # what one role sees as another does is looked at once
-            found += [f"{path}: {fault}" for fault in faults_shown(page)]
+            faults += [f"{path}: {fault}" for fault in faults_shown(page)]
         _looked_at.update((content, frame))
     context.close()
-    return found
+    return faults
 
 
 def parts_of(text: str) -> tuple[str, str]:
@@ -128,16 +128,16 @@ def faults_shown(page: Page) -> list[str]:
     than its window. The narrowest window is what 200 % of zoom leaves of 640 px, too."""
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     page.evaluate(AXE)
-    found: list[str] = []
+    faults: list[str] = []
     for scheme, options in _SCHEMES.items():
         page.emulate_media(color_scheme=scheme)
         result: dict[str, Any] = page.evaluate("options => axe.run(document, options)", options)
-        found += [f"{scheme}: {v['impact']} {v['id']} {v['nodes'][0]['html'][:120]}" for v in result["violations"]]
+        faults += [f"{scheme}: {v['impact']} {v['id']} {v['nodes'][0]['html'][:120]}" for v in result["violations"]]
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 800})
         if page.evaluate("document.documentElement.scrollWidth") > width:
-            found.append(f"wider than {width}px")
-    return found
+            faults.append(f"wider than {width}px")
+    return faults
 
 
 @pytest.mark.skipif(not shutil.which("java"), reason="the HTML checker needs a Java runtime, version 17 or later")
@@ -146,9 +146,9 @@ def test_every_page_is_valid_html() -> None:
     app = pages(PlayedServices())
     nobody, somebody = app.test_client(), enter(app.test_client())
     shown = {path: (nobody if page.is_public else somebody).get(path) for path, page in all_pages()}
-    whole = {path: answer.text for path, answer in shown.items() if answer.status_code == 200}
-    assert shown.keys() - whole.keys() == {path for path in shown if path.endswith("/reroute")}, "it leads on to a draft that was begun"
-    assert html.faults(whole | answers_to_forms()) == []
+    texts = {path: answer.text for path, answer in shown.items() if answer.status_code == 200}
+    assert shown.keys() - texts.keys() == {path for path in shown if path.endswith("/reroute")}, "it leads on to a draft that was begun"
+    assert html.faults(texts | answers_to_forms()) == []
 
 
 @functools.cache
@@ -156,7 +156,7 @@ def answers_to_forms() -> dict[str, str]:
     """What is shown in answer to every form of every page, where that is a page and not the way to one: filled in, sent empty, and refused; and in answer
     to the forms of that, as far as they go on asking."""
     works, refuses = pages(PlayedServices()), pages(Refusing())
-    found: dict[str, str] = {}
+    answers: dict[str, str] = {}
     sent = set[tuple[object, ...]]()  # what stands on every page, like the way out, is sent from one of them
     for path, page in all_pages():
         signed = not page.is_public
@@ -176,11 +176,11 @@ def answers_to_forms() -> dict[str, str]:
                     answer = client.post(to, data=fields)
                     title = _TITLE.search(answer.text)
                     name = f"POST {to}: {title[1] if title else ''}, {how}"
-                    if answer.status_code in (200, 409, 422) and answer.mimetype == "text/html" and name not in found:
-                        found[name] = answer.text
+                    if answer.status_code in (200, 409, 422) and answer.mimetype == "text/html" and name not in answers:
+                        answers[name] = answer.text
                         todo += [(to, answer.text, depth + 1)] if depth < 6 and how == "filled in" else []
-    assert len(found) > 40, "the pages that only an answer to a form shows"
-    return found
+    assert len(answers) > 40, "the pages that only an answer to a form shows"
+    return answers
 
 
 def fields_of(form: str, *, hidden_only: bool) -> MultiDict[str, str]:
@@ -213,7 +213,7 @@ class Refusing(PlayedServices):
 def test_axe_finds_nothing_in_what_is_shown_in_answer_to_a_form(browser: Browser, site: str) -> None:
     context = browser.new_context(locale="es-NI", bypass_csp=True)
     page = context.new_page()
-    found: list[str] = []
+    faults: list[str] = []
     shown = ""
     page.route(f"{site}/shown", lambda route: route.fulfill(body=shown, content_type="text/html; charset=utf-8"))
     for name, text in answers_to_forms().items():
@@ -223,9 +223,9 @@ def test_axe_finds_nothing_in_what_is_shown_in_answer_to_a_form(browser: Browser
         _looked_at.add(content)
         shown = text
         page.goto(f"{site}/shown")
-        found += [f"{name}: {fault}" for fault in faults_shown(page)]
+        faults += [f"{name}: {fault}" for fault in faults_shown(page)]
     context.close()
-    assert found == []
+    assert faults == []
 
 
 def test_no_page_breaks_its_own_policy(browser: Browser, site: str) -> None:

@@ -357,8 +357,8 @@ def test_a_draft_goes_on_where_something_is_missing(
 
 
 def test_what_is_changed_in_a_draft_leads_back_to_the_check_unless_more_hangs_on_it(played: PlayedServices, client: FlaskClient) -> None:
-    whole = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID)
-    played.answers["GetReferral"] = played.answers["UpdateReferral"] = whole
+    complete_draft = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID)
+    played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete_draft
     for page, said, leads in (
         ("urgency", {"urgency": "normal"}, "check"),
         ("need", {"need_code": "HOU.EMG"}, "services"),

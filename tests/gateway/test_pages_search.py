@@ -81,8 +81,8 @@ def test_who_oversees_the_network_finds_its_referrals_and_no_names(played: Playe
 
 
 def test_a_name_shows_codes_and_that_it_is_on_record(played: PlayedServices, operator: FlaskClient) -> None:
-    found = p.Person(id="b" * 32, code="9XW3KD", coarse=r.CoarsePerson(age_band=r.AGE_BAND_18_TO_24))
-    played.answers["SearchPeople"] = p.SearchPeopleResponse(people=[found], incomplete=True)
+    person = p.Person(id="b" * 32, code="9XW3KD", coarse=r.CoarsePerson(age_band=r.AGE_BAND_18_TO_24))
+    played.answers["SearchPeople"] = p.SearchPeopleResponse(people=[person], incomplete=True)
     answer = post(operator, q="Ximena Pérez")
     assert played.last("SearchPeople").name == "Ximena Pérez"
     assert f'href="/people/{"b" * 32}">9XW3KD' in answer.text

@@ -32,9 +32,9 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def standing(identifier: str, etag: str = "v3", *verbs: str) -> r.Referral:
-    found = r.Referral(id=identifier, etag=etag, code=f"K7M2Q{identifier[-1]}", state=r.STATE_SENT, need_code="HOU.EMG", service_id=ID)
-    found.allowed_verbs.extend(verbs or ("remind", "reroute", "withdraw"))
-    return found
+    referral = r.Referral(id=identifier, etag=etag, code=f"K7M2Q{identifier[-1]}", state=r.STATE_SENT, need_code="HOU.EMG", service_id=ID)
+    referral.allowed_verbs.extend(verbs or ("remind", "reroute", "withdraw"))
+    return referral
 
 
 def listed(played: PlayedServices, *rows: r.Referral) -> None:

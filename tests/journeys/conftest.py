@@ -28,8 +28,8 @@ def room(request: pytest.FixtureRequest) -> None:
     expect.set_options(timeout=15_000)  # as an actor waits for a button: a second suite may run beside it
     request.getfixturevalue("sealed")
     shelter = request.getfixturevalue("stack").worker("albergue@lunanueva")
-    found = shelter.directory.SearchServices(d.SearchServicesRequest(organization_id=shelter.organization_id, page_size=50)).services
-    for service in found:
+    services = shelter.directory.SearchServices(d.SearchServicesRequest(organization_id=shelter.organization_id, page_size=50)).services
+    for service in services:
         if service.capacity.unit == d.CAPACITY_UNIT_BEDS and "HOU.EMG" in service.need_codes:
             free = d.Capacity(intake=d.INTAKE_OPEN, available=12, maximum=12, unit=d.CAPACITY_UNIT_BEDS)
             shelter.directory.SetCapacity(d.SetCapacityRequest(id=service.id, capacity=free, request_id=new_id()))

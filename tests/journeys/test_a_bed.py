@@ -33,9 +33,9 @@ class Manager(Actor):
 
     def free_beds(self) -> int:
         self.goes_to("/entry")
-        found = re.search(r"camas: (\d+)", self._row().inner_text())
-        assert found
-        return int(found[1])
+        beds = re.search(r"camas: (\d+)", self._row().inner_text())
+        assert beds
+        return int(beds[1])
 
     def counts(self, beds: int) -> None:
         until = time.monotonic() + HEARD_WITHIN

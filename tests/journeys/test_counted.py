@@ -34,8 +34,8 @@ class Hand:
         self.count = 0
 
     def clicks(self, target: str | Locator) -> None:
-        found = self.page.locator(target) if isinstance(target, str) else target
-        found.first.click()
+        elements = self.page.locator(target) if isinstance(target, str) else target
+        elements.first.click()
         self.count += 1
 
     def fills(self, target: str, value: str) -> None:

@@ -49,16 +49,16 @@ def invited(browser: Browser, stack: LocalStack, page: str, email: str) -> None:
 
 def link_for(stack: LocalStack, email: str) -> str:
     """What the mailbox got; in development it is looked at instead."""
-    found: list[str] = []
+    links: list[str] = []
 
     def arrived() -> bool:
         mails = stack.worker("gestion@lunanueva").notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
-        found[:] = [LINK.findall(mail.body)[0] for mail in mails if mail.recipient == email]
-        return bool(found)
+        links[:] = [LINK.findall(mail.body)[0] for mail in mails if mail.recipient == email]
+        return bool(links)
 
     until(arrived, 30)
-    assert len(found) == 1
-    return found[0]
+    assert len(links) == 1
+    return links[0]
 
 
 def opens(page: Page, name: str = "Petrona Lacayo") -> None:

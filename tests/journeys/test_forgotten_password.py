@@ -45,8 +45,8 @@ def email(browser: Browser, stack: LocalStack) -> str:
 
 
 def mails(stack: LocalStack, address: str) -> list[str]:
-    found = stack.worker("gestion@lunanueva").notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
-    return [f"{mail.subject}\n{mail.body}" for mail in found if mail.recipient == address]
+    listed = stack.worker("gestion@lunanueva").notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
+    return [f"{mail.subject}\n{mail.body}" for mail in listed if mail.recipient == address]
 
 
 def enters(actor: Actor, address: str, password: str) -> None:
@@ -83,7 +83,7 @@ def test_who_forgot_her_password_comes_back_by_her_mailbox(browser: Browser, sta
     nobody = f"nadie-{new_id()[:8]}@lunanueva.example"
     assert asks(she, nobody) == asks(she, email), "the same words whoever it is"
     until(lambda: any(LINK.search(mail) for mail in mails(stack, email)), 30)
-    [link] = [found[0] for mail in mails(stack, email) if (found := LINK.findall(mail))]
+    [link] = [links[0] for mail in mails(stack, email) if (links := LINK.findall(mail))]
     secret = link.partition("#")[2]
     asked: list[str] = []
     she.page.on("request", lambda request: asked.append(request.url + str(request.headers)))

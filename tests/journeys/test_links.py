@@ -28,14 +28,14 @@ class Links(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.links: list[str] = []
         self.token = ""
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         said = {name: value or "" for name, value in attrs}
         if tag == "a" and "href" in said:
-            self.found.append(said["href"])
+            self.links.append(said["href"])
         if said.get("name") == "form_token":
             self.token = said["value"]
 
@@ -66,7 +66,7 @@ def test_every_link_of_every_page_opens(role: str, stack: Any) -> None:
             continue
         if "html" not in answer.headers.get("Content-Type", ""):
             continue
-        for link in Links(answer.text).found:
+        for link in Links(answer.text).links:
             target = urljoin(answer.url, link).partition("#")[0]
             parts = urlsplit(target)
             kind = _ID.sub("/ID", parts.path) + "?" + ",".join(sorted(re.findall(r"(\w+)=", parts.query)))

@@ -35,7 +35,7 @@ class Receiver(http.server.ThreadingHTTPServer):
     def wait_for(self, kind: str, referral_id: str) -> tuple[float, dict[str, str], bytes]:
         """The call that tells of this; fails after ten seconds."""
 
-        def found() -> tuple[float, dict[str, str], bytes] | None:
+        def matching_call() -> tuple[float, dict[str, str], bytes] | None:
             for call in self.calls:
                 body = json.loads(call[2])
                 if body["type"] == kind and body["data"].get("referral_id") == referral_id:
@@ -43,8 +43,8 @@ class Receiver(http.server.ThreadingHTTPServer):
             return None
 
         with self.came:
-            assert self.came.wait_for(lambda: found() is not None, 10), f"no webhook of {kind}"
-            call = found()
+            assert self.came.wait_for(lambda: matching_call() is not None, 10), f"no webhook of {kind}"
+            call = matching_call()
             assert call is not None
             return call
 
@@ -100,8 +100,8 @@ def test_two_systems_walk_a_referral_by_rest_and_hear_of_it_by_signed_webhooks(s
     secret = hook["secret"]
     times = []
     for _ in range(10):
-        found = ngo.call("POST", "/services/search", {"words": "Luna Nueva"})
-        service = next(s for s in found["items"] if any(code.startswith("HOU") for code in s["need_codes"]))
+        results = ngo.call("POST", "/services/search", {"words": "Luna Nueva"})
+        service = next(s for s in results["items"] if any(code.startswith("HOU") for code in s["need_codes"]))
         need = next(code for code in service["need_codes"] if code.startswith("HOU"))
         person = ngo.call(
             "POST",

@@ -106,8 +106,8 @@ class LocalStack:
     @property
     def state(self) -> dict[str, Any]:
         """What the stack writes of itself: gateway, kafka, ready_s, and of each part pid, up, listen, metrics, log."""
-        found: dict[str, Any] = json.loads((self.var / "stack.json").read_text())
-        return found
+        state: dict[str, Any] = json.loads((self.var / "stack.json").read_text())
+        return state
 
     @property
     def gateway(self) -> str:
@@ -126,8 +126,8 @@ class LocalStack:
     @property
     def demo(self) -> dict[str, Any]:
         """How to join the demo network: accounts, api_keys, references."""
-        found: dict[str, Any] = json.loads((self.var / "demo.json").read_text())
-        return found
+        demo: dict[str, Any] = json.loads((self.var / "demo.json").read_text())
+        return demo
 
     def address(self, name: str) -> str:
         """host:port of a part."""
@@ -138,8 +138,8 @@ class LocalStack:
         return self._channels[service]
 
     def pid(self, name: str) -> int | None:
-        found: int | None = self.state["parts"][name]["pid"]
-        return found
+        pid: int | None = self.state["parts"][name]["pid"]
+        return pid
 
     def kill(self, name: str) -> int:
         """kill -9 of a part; the stack starts it again. Returns the pid it had."""
@@ -268,10 +268,10 @@ class _InTheirName(grpc.UnaryUnaryClientInterceptor):
         self._service = service
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        found = client_call_details
+        call = client_call_details
         token = self._client.token(self._service)
-        metadata = [*(found.metadata or ()), *([("authorization", f"Bearer {token}")] if token else [])]
-        return continuation(_Details(found.method, found.timeout or 10.0, metadata, found.credentials, found.wait_for_ready, None), request)
+        metadata = [*(call.metadata or ()), *([("authorization", f"Bearer {token}")] if token else [])]
+        return continuation(_Details(call.method, call.timeout or 10.0, metadata, call.credentials, call.wait_for_ready, None), request)
 
 
 def until(reached: Callable[[], bool], timeout: float = 60, otherwise: Callable[[], object] = lambda: "", every: float = 0.05) -> None:

@@ -26,8 +26,8 @@ def blocks(about: str) -> list[list[str]]:
     start = re.search(rf"^(?:## |\*\*){re.escape(about)}", text, re.MULTILINE)
     assert start, f"{PAGE.name} has no entry {about!r}"
     end = re.compile(r"^## " if start[0].startswith("#") else r"^(?:## |\*\*)", re.MULTILINE).search(text, start.end())
-    found = _CODE.findall(text[start.end() : end.start() if end else len(text)])
-    return [[line.removeprefix("    ") for line in block.splitlines()] for block in found]
+    indented = _CODE.findall(text[start.end() : end.start() if end else len(text)])
+    return [[line.removeprefix("    ") for line in block.splitlines()] for block in indented]
 
 
 class Operator:

@@ -28,10 +28,10 @@ class Scenes:
         request = pb.SendReferralRequest(id=drafted.id, etag=drafted.etag, request_id=new_id(), receipt_id=self.receipt_id)
         return self.cast.sender.referrals.SendReferral(request)
 
-    def step(self, found: Any, step: Any) -> Any:
+    def step(self, referral: Any, step: Any) -> Any:
         """The next step of it."""
         rpc = getattr(self.cast.who(step).referrals, step.rpc)
-        return rpc(step.request(id=found.id, etag=found.etag, request_id=new_id()))
+        return rpc(step.request(id=referral.id, etag=referral.etag, request_id=new_id()))
 
     def kinds(self, id: str) -> list[str]:
         """What was told of it, one word for each message."""

@@ -28,10 +28,10 @@ def standing_still(pid: int | None) -> Iterator[None]:
 
 
 def _children(pid: int) -> list[int]:
-    found = []
+    pids = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with suppress(OSError):
                 if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
-                    found.append(int(folder.name))
-    return found
+                    pids.append(int(folder.name))
+    return pids

@@ -38,9 +38,9 @@ def records(bootstrap: str, only: Collection[str] = (), last: int = 0) -> list[R
             TopicPartition(topic, n) for topic in sorted(only or consumer.topics()) for n in consumer.partitions_for_topic(topic) or ()
         ]
         ends = {place: end for place, end in consumer.end_offsets(places).items() if end}
-        found: list[Record] = []
+        read: list[Record] = []
         if not ends:
-            return found
+            return read
         consumer.assign(list(ends))
         consumer.seek_to_beginning()
         for place, end in ends.items():
@@ -48,8 +48,8 @@ def records(bootstrap: str, only: Collection[str] = (), last: int = 0) -> list[R
                 consumer.seek(place, end - last)
         while any((consumer.position(place) or 0) < end for place, end in ends.items()):
             for batch in consumer.poll(timeout_ms=500).values():
-                found += [Record(r.topic, r.key or b"", r.value or b"", tuple((k, v or b"") for k, v in r.headers)) for r in batch]
-        return found
+                read += [Record(r.topic, r.key or b"", r.value or b"", tuple((k, v or b"") for k, v in r.headers)) for r in batch]
+        return read
     finally:
         consumer.close(autocommit=False)
 

@@ -151,7 +151,7 @@ def make(
     enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), clock, policies)
     watch = Watch(database)
     anomalies = Anomalies(database, clock)
-    emergencies = Emergencies(files, referrals, grants, openings)
+    emergencies = Emergencies(files, grants, openings)
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     servicers = [
         Servicer(

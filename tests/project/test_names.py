@@ -5,9 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
+
+import pytest
 
 from tests.parts.local_stack import ROOT
 
+CODE = ("chassis", "services", "demo", "bench")
 # Of what nobody can tell what it holds.
 EMPTY = {"_found", "found", "whole"}
 # Pictures, for which the field has words: pool, endpoint, servicer, local stack, low latency, supervisor, signer.
@@ -29,20 +33,24 @@ def pictures_of(name: str) -> set[str]:
     return PICTURES & set(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().split("_"))
 
 
-def names_in(*roots: str) -> Iterator[tuple[str, str]]:
-    for root in roots:
-        for path in sorted((ROOT / root).rglob("*.py")):
-            for line, name in names(ast.parse(path.read_text())):
-                yield f"{path.relative_to(ROOT)}:{line}: {name}", name
+@cache
+def names_in(root: str) -> list[tuple[str, str]]:
+    return [
+        (f"{path.relative_to(ROOT)}:{line}: {name}", name)
+        for path in sorted((ROOT / root).rglob("*.py"))
+        for line, name in names(ast.parse(path.read_text()))
+    ]
 
 
-def test_no_name_leaves_open_what_it_holds() -> None:
-    assert [where for where, name in names_in("chassis", "services", "demo", "bench", "tests") if name in EMPTY] == []
+@pytest.mark.parametrize("root", [*CODE, "tests"])
+def test_no_name_leaves_open_what_it_holds(root: str) -> None:
+    assert [where for where, name in names_in(root) if name in EMPTY] == []
 
 
-def test_no_name_is_a_picture() -> None:
+@pytest.mark.parametrize("root", CODE)
+def test_no_name_is_a_picture(root: str) -> None:
     """The names of tests are sentences, which may have one."""
-    assert [where for where, name in names_in("chassis", "services", "demo", "bench") if pictures_of(name)] == []
+    assert [where for where, name in names_in(root) if pictures_of(name)] == []
 
 
 def test_such_a_name_is_seen() -> None:

@@ -43,7 +43,7 @@ def test_a_slow_client_never_holds_a_worker(gateway: Gateway) -> None:
     with ExitStack() as cleanup:
         for _ in range(THREADS + 20):
             cleanup.enter_context(gateway.socket(ONE_OF_A_THOUSAND))
-        assert requests.get(f"{gateway.url}/", timeout=10).status_code == 200
+        assert requests.get(f"{gateway.url}/", timeout=5).status_code == 200  # a worker that they held would be free after ten
         assert gateway.api().status_code == 200
 
 
@@ -54,7 +54,7 @@ def test_health_answers_while_five_hundred_slow_sockets_are_open(gateway: Gatewa
         for path in ("/healthz", "/readyz", "/quick-exit") * 5:
             for trickling in sockets[::3]:
                 trickling.send(b"x")
-            assert requests.get(gateway.url + path, timeout=10, allow_redirects=False).ok
+            assert requests.get(gateway.url + path, timeout=5, allow_redirects=False).ok
 
 
 # 11

@@ -55,7 +55,8 @@ def all_verifying(directory: Path, name: str) -> dict[str, OKPKey]:
 
 def signing_now(directory: Path, name: str, now: float) -> OKPKey:
     """The newest private key that is old enough for every service to have seen its public half; the oldest if none is."""
-    names = _pairs(directory, name)
+    # Who makes or drops a pair may be killed between its halves.
+    names = [each for each in _pairs(directory, name) if (directory / f"{each}.jwk").exists()] or [name]
     settled = [each for each in names if now - (directory / f"{each}.pub.jwk").stat().st_mtime >= SETTLED]
     return signing(directory, (settled or names)[-1 if settled else 0])
 
@@ -64,6 +65,7 @@ def replace_pair(directory: Path, name: str) -> str:
     """Makes the next pair, unless there are two already; returns which is the newest."""
     names = _pairs(directory, name)
     if len(names) > 1:
+        _create_pair(directory, names[-1])  # if it was killed between the two halves: the older would be dropped, and nobody could sign
         return names[-1]
     _, _, number = names[-1].rpartition(".")
     following = f"{name}.{int(number) + 1 if number.isdecimal() else 1}"

@@ -84,7 +84,7 @@ image: ## The container image, one for all services
 
 requirements: ## Pin the newest versions that requirements/*.in allow (makes its own uv)
 	python3 -m venv build/uv && build/uv/bin/pip install --quiet uv
-	@for name in run dev pythons; do build/uv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+	@for name in run local dev pythons; do build/uv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --only-binary :all: --custom-compile-command 'make requirements' \
 		requirements/$$name.in -o requirements/$$name.txt; done
 
@@ -93,12 +93,12 @@ clean: ## Take away what can be made again (the data in var/ stays)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One environment for all. It is filled again only when the requirements changed; the development requirements contain the others.
-$(VENV)/.run: requirements/run.txt | $(VENV)/bin/python
+$(VENV)/.run: requirements/local.txt | $(VENV)/bin/python
 	@echo "Installing what it needs to run (the first time, or its requirements changed)…"
 	@$(INSTALL)
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt requirements/run.txt | $(VENV)/bin/python
+$(VENV)/.dev: requirements/dev.txt requirements/local.txt | $(VENV)/bin/python
 	@echo "Installing what development needs…"
 	@$(INSTALL)
 	@touch $(VENV)/.run $@

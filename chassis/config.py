@@ -77,6 +77,8 @@ class ServiceSettings:
     rpc_threads: int
     caller_rate: int = CALLER_RATE
     key_service: KeyServiceSettings | None = None
+    kafka_prefix: str = ""
+    """Begins the names of all topics and groups, so that several stacks share a broker."""
 
 
 def service_settings(settings: Settings) -> ServiceSettings:
@@ -90,6 +92,7 @@ def service_settings(settings: Settings) -> ServiceSettings:
         kafka_sasl_username=settings.text("KAFKA_SASL_USERNAME", ""),
         kafka_sasl_password=settings.text("KAFKA_SASL_PASSWORD", ""),
         kafka_replication_factor=settings.number("KAFKA_REPLICATION_FACTOR", 1),
+        kafka_prefix=settings.text("ENLACE_KAFKA_PREFIX", ""),
         listen=settings.text("ENLACE_LISTEN", "127.0.0.1:9090"),
         metrics_listen=settings.text("ENLACE_METRICS_LISTEN", ""),
         keys=settings.path("ENLACE_KEYS", "var/keys"),

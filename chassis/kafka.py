@@ -1,19 +1,20 @@
-"""The door to Kafka: one code path for the embedded broker and for any Kafka cluster.
+"""Sends and reads records of Kafka: one code path for the broker of one machine, of the tests and of a cluster.
 
 It hides the traps of kafka-python 3.0: constructors that block, a producer that waits for ever after a timed-out batch (it is thrown away after any
-failure), back-offs of 30 s. It promises no delivery: whoever sends keeps what it sent until `send_all` returns. Raises BrokerLost only.
+failure), back-offs of 30 s. It promises no delivery: the caller keeps its records until `send_all` returns. Topics and groups bear the prefix of the
+settings on the broker and nowhere else. Raises BrokerLost only.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
-from kafka.structs import MemberState
+from kafka.structs import MemberState, OffsetAndMetadata
 
 from chassis import log
 from chassis.config import ServiceSettings
@@ -49,38 +50,38 @@ REPLAYS = "enlace.replays.v1"
 
 _SILENCE_MS = 5_000  # of a broker that stands still, until the watch says that it is away
 
-_SILENT_POLLS = 6
-"""Of 0.5 s each without a record, after which a topic that should have some is given up."""
+_SILENCE = 30.0
+"""Seconds without progress after which the reading of a topic fails: silence is not its end."""
 
-_JOIN_POLLS = 25
-"""Of 0.2 s each: a join takes three seconds on the embedded broker."""
+_POLL = 1.0
+"""Seconds of one poll. kafka-python 3.0 throws away a join that ends between two polls, and joins again: the fewer polls, the rarer."""
 
-_POLL = 0.7
-"""Seconds of one poll. kafka-python 3.0 throws away a join that ends between two polls, and joins again: a join takes three seconds on the embedded broker,
-so polls of half a second, six of which end just then, lost one in fourteen."""
+_BATCH = 50
+"""Records of one poll. A member that works on them takes part in no rebalance, so a batch is short also where its handler is slow."""
+
+_SLOWEST_BATCH = 900.0
+"""Seconds that a batch may take before the group does without its member: above each record's longest transaction."""
 
 _UNASSIGNED = 30.0
-"""Seconds without a partition after which a member gives up: above the longest join (nine seconds on a busy machine)."""
+"""Seconds without a partition after which a member gives up and joins anew."""
 
 _EMPTY = 8.0
 """The same once it has joined: there are fewer processes of a service than partitions, so each has some. kafka-python's leader shares out nothing when it
 has not yet heard of the topic's partitions, and then does not always share anew."""
 
-_QUICK_MS, _QUIET_MS, _RARE_MS = 20, 50, 500
-"""How long the broker holds a fetch for which it has nothing: while records come, when none came lately, and for what is never urgent.
-
-Apache Kafka answers when a record comes, whatever the wait. The embedded broker looks about twice per wait instead, so a shorter wait brings a record sooner and
-costs both of us more. Measured, from send to poll (p50 and p99), and in parts of a core while nothing comes (consumer and broker):
-20 ms → 5 and 12 ms, 6.7 and 3.7 %; 50 ms → 9 and 28 ms, 2.9 and 2.4 %; 100 ms → 17 and 52 ms, 1.7 and 1.5 %.
-"""
-
-_QUIET = 5.0
-"""Seconds without a record after which none counts as lately. The first after them is the one that comes later."""
-
-_LOOK = 10.0
-"""Seconds between two looks at whether a partition holds more than it shows."""
-
 Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
+"""Key, value and headers of a record to be sent."""
+
+
+class Received(NamedTuple):
+    """A record as it was read; `topic` without the prefix."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    headers: Sequence[tuple[str, bytes]]
 
 
 def _common(settings: ServiceSettings) -> dict[str, Any]:
@@ -165,7 +166,7 @@ class Broker:
             while loop.turn():
                 cluster_id = str(admin.describe_cluster()["cluster_id"])
                 if cluster_id != known or self._failing:  # the second: a topic may have been deleted
-                    create_topics(admin, self._topics, self.settings.kafka_replication_factor)
+                    create_topics(admin, self.settings, self._topics)
                     known = cluster_id
                 self._set(cluster_id)
                 loop.wait(1.0)
@@ -186,17 +187,22 @@ class Broker:
         log.get().info("broker" if cluster_id else "broker_away", cluster_id=cluster_id or "")
 
 
-def create_topics(admin: KafkaAdminClient, topics: Sequence[str], replication: int) -> None:
+def create_topics(admin: KafkaAdminClient, settings: ServiceSettings, topics: Sequence[str]) -> None:
     """Creates the topics that are missing, by name and on purpose: a typing error must not make a topic."""
-    missing = sorted(set(topics) - set(admin.list_topics()))
-    for topic in missing:
+    existing, replication = set(admin.list_topics()), settings.kafka_replication_factor
+    missing = {settings.kafka_prefix + topic: topic for topic in sorted(set(topics))}.items()
+    created = []
+    for name, topic in missing:
+        if name in existing:
+            continue
         configs = {"retention.ms": "-1" if topic in KEPT_FOR_EVER else str(RETENTION_MS), "min.insync.replicas": str(min(2, replication))}
+        created.append(name)
         try:
-            admin.create_topics({topic: {"num_partitions": PARTITIONS, "replication_factor": replication, "configs": configs}})
+            admin.create_topics({name: {"num_partitions": PARTITIONS, "replication_factor": replication, "configs": configs}})
         except TopicAlreadyExistsError:
             continue  # another service was quicker
-    if missing:
-        admin.wait_for_topics(missing)
+    if created:
+        admin.wait_for_topics(created)
 
 
 class Producer:
@@ -207,6 +213,7 @@ class Producer:
         # the same producer ids again, takes the new records for repeats and drops them with an acknowledgement. One request at a time keeps the order.
         # delivery_timeout far above any wait of ours: a batch that times out while it is retried leaves kafka-python 3.0 waiting for ever.
         with _noticing_loss():
+            self._prefix = settings.kafka_prefix
             self._producer = KafkaProducer(
                 **_common(settings),
                 acks="all",
@@ -226,7 +233,7 @@ class Producer:
         Raises BrokerLost; some records may then be in the log all the same.
         """
         with _noticing_loss():
-            futures = [self._producer.send(topic, key=key, value=value, headers=headers) for key, value, headers in records]
+            futures = [self._producer.send(self._prefix + topic, key=key, value=value, headers=headers) for key, value, headers in records]
             told = [future.get(timeout=timeout) for future in futures]
         return {metadata.partition: metadata.offset + 1 for metadata in told}
 
@@ -238,11 +245,11 @@ class Producer:
         _quietly(lambda: self._producer.close(timeout=0))
 
 
-def read_from(settings: ServiceSettings, topic: str, begins: Mapping[int, int]) -> Iterator[Sequence[Any]]:
-    """The records of a topic from these offsets (by partition; from the beginning where there is none) to its present end, in no group.
+def read_from(settings: ServiceSettings, topic: str, begins: Mapping[int, int]) -> Iterator[Sequence[Received]]:
+    """Reads a topic, in no group, from these offsets (by partition; from the beginning where there is none) to the end that it has now.
 
-    Yields batches, also empty ones, so that the reader can note a turn. Records that the broker counts and can't show (the embedded one lost some when
-    their sender was killed) are passed over: nobody will ever read them. Raises BrokerLost.
+    Yields batches, also empty ones, so that the reader can note a turn. Returns only at that end. Raises BrokerLost when the topic is not there, and
+    when nothing comes for half a minute: silence is no end.
     """
     with _noticing_loss():
         consumer = KafkaConsumer(
@@ -250,91 +257,84 @@ def read_from(settings: ServiceSettings, topic: str, begins: Mapping[int, int]) 
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=50,
+            fetch_max_wait_ms=500,
             metrics_enabled=False,
         )
         try:
-            partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+            name = settings.kafka_prefix + topic
+            partitions = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
+            if not partitions:
+                raise BrokerLost("no topic")
             ends = consumer.end_offsets(partitions)
-            behind = [partition for partition in partitions if ends[partition] > begins.get(partition.partition, 0)]
+            starts = {partition: begins.get(partition.partition, 0) for partition in partitions}
+            # An end before the start is that of another topic of this name: nothing of it has been read.
+            starts = {partition: start if start <= ends[partition] else 0 for partition, start in starts.items()}
+            behind = [partition for partition in partitions if ends[partition] > starts[partition]]
             consumer.assign(behind)
             for partition in behind:
-                consumer.seek(partition, begins.get(partition.partition, 0))
-            silent = 0
+                consumer.seek(partition, starts[partition])
+            places, since = dict[TopicPartition, int](), time.monotonic()
             while behind:
-                batch = [record for records in consumer.poll(timeout_ms=500).values() for record in records]
-                silent = 0 if batch else silent + 1
-                if silent > _SILENT_POLLS:
-                    # A broker that is away or forgot everything meanwhile says so here.
-                    if consumer.end_offsets(behind) != {partition: ends[partition] for partition in behind}:
-                        raise BrokerLost("silent")
-                    log.get().error(
-                        "records_missing",
-                        topic=topic,
-                        count=sum(ends[partition] - (consumer.position(partition) or 0) for partition in behind),
-                    )
-                    return
+                batch = _received(settings, consumer.poll(timeout_ms=500))
+                now_at = {partition: consumer.position(partition) or 0 for partition in behind}
+                if now_at != places:
+                    places, since = now_at, time.monotonic()
+                elif time.monotonic() - since > _SILENCE:
+                    raise BrokerLost("silent")
                 yield batch
-                behind = [partition for partition in behind if (consumer.position(partition) or 0) < ends[partition]]
+                behind = [partition for partition in behind if now_at[partition] < ends[partition]]
         finally:
             _quietly(consumer.close)
+
+
+def _received(settings: ServiceSettings, batches: Mapping[TopicPartition, Sequence[Any]]) -> list[Received]:
+    """Returns the records of a poll, in order within each partition."""
+    return [
+        Received(
+            record.topic.removeprefix(settings.kafka_prefix), record.partition, record.offset, record.key, record.value, record.headers
+        )
+        for records in batches.values()
+        for record in records
+    ]
 
 
 class Consumer:
     """Reads the topics of a group, from the beginning if the group is new. Not for two threads."""
 
-    def __init__(
-        self,
-        settings: ServiceSettings,
-        group: str,
-        topics: Sequence[str],
-        *,
-        low_latency: bool = True,
-        on_missing: Callable[[str], None] = lambda topic: None,
-    ) -> None:
-        """Without `low_latency` the broker is asked twice a second only; that is enough for what is rare and never urgent. `on_missing` is told of a topic of
-        which records were passed over that the broker counts and does not show.
-        """
+    def __init__(self, settings: ServiceSettings, group: str, topics: Sequence[str]) -> None:
+        self._settings = settings
         self._group = group
-        self._low_latency = low_latency
-        self._on_missing = on_missing
-        self._assigned_at = self._looked_at = self._came_at = time.monotonic()
-        self._stood: dict[TopicPartition, int] = {}
+        self._assigned_at = time.monotonic()
         with _noticing_loss():
             self._consumer = KafkaConsumer(
-                *topics,
+                *[settings.kafka_prefix + topic for topic in topics],
                 **_common(settings),
-                group_id=group,
+                group_id=settings.kafka_prefix + group,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 allow_auto_create_topics=False,
                 metrics_enabled=False,
-                # 6 s: a member that died is noticed soon; the embedded broker lets a new member wait for half of it.
-                session_timeout_ms=6000,
+                session_timeout_ms=6000,  # a member that died is noticed soon
                 heartbeat_interval_ms=1000,
-                fetch_max_wait_ms=_QUICK_MS if low_latency else _RARE_MS,
-                max_poll_records=200,
+                fetch_max_wait_ms=2000,  # the broker answers when a record comes; the wait is for when none does
+                max_poll_records=_BATCH,
+                max_poll_interval_ms=int(_SLOWEST_BATCH * 1000),
                 metadata_max_age_ms=5000,
             )
 
-    def poll(self, seconds: float) -> list[Any]:
-        """The next records, in order within each partition. Raises BrokerLost, or Unassigned when there is no partition for this member for too long."""
+    def poll(self, seconds: float) -> list[Received]:
+        """Returns the next records, in order within each partition.
+
+        Raises BrokerLost, or Unassigned when there is no partition for this member for too long.
+        """
         with _noticing_loss():
-            batches = self._consumer.poll(timeout_ms=int(seconds * 1000))
-            now = time.monotonic()
-            if batches:
-                self._came_at = now
-            if self._low_latency:
-                fetcher: Any = vars(self._consumer)["_fetcher"]  # no public way to change it later; the next fetch is sent with it
-                fetcher.config["fetch_max_wait_ms"] = _QUICK_MS if now - self._came_at < _QUIET else _QUIET_MS
-            if self.assigned:
-                self._assigned_at = now
-            if now - self._looked_at > _LOOK:
-                self._looked_at = now
-                self._pass_over_holes()
-        if not batches and now - self._assigned_at > (_EMPTY if self._joined else _UNASSIGNED):
+            records = _received(self._settings, self._consumer.poll(timeout_ms=int(seconds * 1000)))
+        now = time.monotonic()
+        if self.assigned:
+            self._assigned_at = now
+        elif not records and now - self._assigned_at > (_EMPTY if self._joined else _UNASSIGNED):
             raise Unassigned(self._group)
-        return [record for records in batches.values() for record in records]
+        return records
 
     @property
     def assigned(self) -> bool:
@@ -346,55 +346,24 @@ class Consumer:
         coordinator: Any = vars(self._consumer)["_coordinator"]  # no public way to tell a member that has nothing from one that waits
         return coordinator.state is MemberState.STABLE
 
-    @property
-    def _has_place(self) -> bool:
-        """Whether it stands in its group with something to read. While it joins anew it still has the partitions from before, so they alone say nothing."""
-        return self._joined and self.assigned
+    def commit(self, taken: Sequence[Received]) -> None:
+        """Commits the offsets behind these records, the latest of each partition last, and of no other.
 
-    def _pass_over_holes(self) -> None:
-        """Goes on behind records that the broker counts and does not show: it would wait for them for ever, and for all that comes after them.
-
-        The embedded broker (Tansu 0.6) makes such holes when it or a sender is killed at the wrong moment. A partition that stands at the same place at
-        two looks, though there is more, has one.
+        Raises BrokerLost, also when another member has taken over: then they are read again.
         """
-        partitions = list(self._consumer.assignment())
-        ends = self._consumer.end_offsets(partitions) if partitions else {}
-        standing = {partition: self._consumer.position(partition, timeout_ms=1000) for partition in partitions}
-        behind = {partition: at for partition, at in standing.items() if at is not None and at < ends[partition]}
-        for partition, at in behind.items():
-            if self._stood.get(partition) == at:
-                log.get().error(
-                    "records_missing", group=self._group, topic=partition.topic, partition=partition.partition, count=ends[partition] - at
-                )
-                self._consumer.seek(partition, ends[partition])
-                self._on_missing(partition.topic)
-        self._stood = behind
-
-    def commit(self) -> None:
-        """Says that everything polled is done. Raises BrokerLost, also when another member has taken over: then it is read again."""
-        with _noticing_loss():
-            self._consumer.commit()
+        ends = {
+            TopicPartition(self._settings.kafka_prefix + each.topic, each.partition): OffsetAndMetadata(each.offset + 1) for each in taken
+        }
+        if ends:
+            with _noticing_loss():
+                self._consumer.commit(ends)
 
     def close(self) -> None:
-        """Leaves the group if it has joined it, and falls silent if that takes too long.
-
-        The embedded broker (Tansu 0.6) never forgets a member that leaves while it is joining, and gives nobody of that group a partition from then on; one
-        that falls silent it forgets, as if it had been killed, after its session.
-        """
-        for _ in range(_JOIN_POLLS):
-            if self._has_place:
-                break
-            try:
-                self._consumer.poll(timeout_ms=200)  # what it brings is not committed, so it is read again
-            except _RAISED:
-                break  # then there is nobody to leave
-        if not self._has_place:
-            coordinator: Any = vars(self._consumer)["_coordinator"]  # no public way to go without a word
-            coordinator.config["group_instance_id"] = "silent"  # a static member sends no goodbye
+        """Leaves the group."""
         _quietly(lambda: self._consumer.close(autocommit=False, timeout_ms=1000))
 
 
-def read(broker: Broker, who: str, consumer: Consumer) -> list[Any]:
+def read(broker: Broker, who: str, consumer: Consumer) -> list[Received]:
     """Polls once, and tells the broker's watch when it gives `who` nothing to read. Raises as Consumer.poll."""
     try:
         records = consumer.poll(_POLL)

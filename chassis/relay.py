@@ -143,7 +143,7 @@ class Replays:
             cluster_id = self._broker.wait(0.5)
             if cluster_id is None:
                 continue
-            consumer = Consumer(self._broker.settings, self._group, [REPLAYS], low_latency=False)
+            consumer = Consumer(self._broker.settings, self._group, [REPLAYS])
             try:
                 while loop.turn() and self._broker.cluster_id == cluster_id:
                     records = read(self._broker, self._group, consumer)
@@ -151,7 +151,7 @@ class Replays:
                     for subject in {record.value or b"" for record in records if record.key == self._topic}:
                         self._republish(subject.decode("ascii", "replace"))
                     if records:
-                        consumer.commit()
+                        consumer.commit(records)
             finally:
                 consumer.close()
 

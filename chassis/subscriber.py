@@ -46,10 +46,9 @@ class Subscriber:
         trusted_signers: Mapping[str, SignatureCheck],
         keyring: Keyring,
         clock: Clock,
-        low_latency: bool = True,
         on_held: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Without `low_latency` a fact may take half a second to be heard, and listening costs almost nothing. `on_held` is told how many facts are held."""
+        """`on_held` is told how many facts are held."""
         self._name = name
         self._topics = list(topics)
         self._handle = handle
@@ -58,12 +57,10 @@ class Subscriber:
         self._trusted_signers = trusted_signers
         self._keyring = keyring
         self._clock = clock
-        self._low_latency = low_latency
         self._on_held = on_held
         self._swept_at = self._asked_at = clock.now() - _LONGEST_PATIENCE  # both at the start
         self._patience = _FIRST_PATIENCE
         self._doubtful: set[tuple[str, str]] = set()  # (topic, key) of unreadable records since they were last asked for
-        self._missed: set[str] = set()  # topics of which records can't be read
         self._producer: Producer | None = None  # for asking again; made when first needed
         self._loop = Loop(f"subscriber-{name}", self._work, waits_for=(BrokerLost,))
 
@@ -79,14 +76,14 @@ class Subscriber:
                 if cluster_id is None:
                     self.sweep()
                     continue
-                consumer = Consumer(self._broker.settings, self._name, self._topics, low_latency=self._low_latency, on_missing=self._miss)
+                consumer = Consumer(self._broker.settings, self._name, self._topics)
                 # Before the first fact is taken: a copy of this store must show of which store it is one.
                 self._ask_for_missing()
                 while loop.turn() and self._broker.cluster_id == cluster_id:
                     records = read(self._broker, self._name, consumer)
                     if records:
                         self.take(records)
-                        consumer.commit()
+                        consumer.commit(records)
                     self.sweep()
                     self._ask_for_missing()
                 consumer.close()
@@ -242,8 +239,7 @@ class Subscriber:
         missing = sorted({*gaps, *self._doubtful})
         epoch = self._retry_while_unavailable(lambda tx: outbox.meet_store(tx, self._clock))
         restored = not self._retry_while_unavailable(lambda tx: inbox.missed_nothing(tx, self._name, epoch))
-        entire_topics = self._topics if restored else sorted(self._missed)
-        missing += [(topic, "") for topic in entire_topics]
+        missing += [(topic, "") for topic in self._topics if restored]
         # A gap that stays is asked for less and less often: who could close it may be down for days.
         self._patience = min(self._patience * 2, _LONGEST_PATIENCE) if missing else _FIRST_PATIENCE
         if missing:
@@ -251,14 +247,8 @@ class Subscriber:
             self._producer = self._producer or Producer(self._broker.settings)
             self._producer.send_all(REPLAYS, [(topic.encode(), subject.encode(), []) for topic, subject in missing])
             self._doubtful.clear()
-            self._missed.clear()
         if restored:
             self._retry_while_unavailable(lambda tx: inbox.asked_for_everything(tx, self._name, epoch))
-
-    def _miss(self, topic: str) -> None:
-        """Facts of this topic were lost on their way, and nobody knows whose: all of it is asked for again, at once."""
-        self._missed.add(topic)
-        self._asked_at = self._clock.now() - _LONGEST_PATIENCE
 
     def _discard_producer(self) -> None:
         if self._producer is not None:

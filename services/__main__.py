@@ -80,7 +80,7 @@ class LocalStack:
         self._make_folders()
         self.postgres = Postgres(self.var / "postgres", self.logs / "postgres.log")
         given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-        self.broker = None if given else Broker(self.logs / "broker.log")
+        self.broker = None if given else Broker(self.var / "kafka", self.logs / "broker.log", say=say)
         self.kafka = self.broker.bootstrap if self.broker else str(given)
         self.passwords = self._passwords()
         self.listen = {service.name: f"{HOST}:{free_port(HOST)}" for service in SERVICES}

@@ -45,15 +45,14 @@ def postgres() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def embedded_broker() -> Iterator[brokers.Broker]:
-    """The stack's broker, for tests to which it makes no difference."""
-    yield from _running("embedded")
-
-
-@pytest.fixture(scope="session", params=sorted(brokers.BROKERS))
-def broker(request: pytest.FixtureRequest) -> Iterator[brokers.Broker]:
-    """Both brokers, one after the other: what is promised of Kafka is promised on either. Whoever kills it starts it again."""
-    yield from _running(request.param)
+def broker() -> Iterator[brokers.Broker]:
+    """One broker. A test that kills it starts it again."""
+    started = brokers.Broker()
+    try:
+        started.start()
+        yield started
+    finally:
+        started.close()
 
 
 @pytest.fixture(scope="session")
@@ -81,15 +80,6 @@ def _file(item: pytest.Item) -> str:
 def _scope(item: pytest.Item, fixture: str) -> str:
     definitions = item._fixtureinfo.name2fixturedefs.get(fixture)  # type: ignore[attr-defined]  # pytest has no public way
     return str(definitions[-1].scope) if definitions else ""
-
-
-def _running(kind: str) -> Iterator[brokers.Broker]:
-    made = brokers.make(kind)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.close()
 
 
 def pytest_configure(config: pytest.Config) -> None:

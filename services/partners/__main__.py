@@ -84,7 +84,6 @@ def run(settings: PartnersSettings) -> int:
             trusted_signers=keys.trusted_signers(folder, "referrals"),
             keyring=parts.keyring,
             clock=parts.clock,
-            low_latency=False,  # whether a figure is doubtful may be heard half a second later
             on_held=lambda held: server.say("facts", not held),
         ).loop(),
     ]

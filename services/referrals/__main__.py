@@ -213,7 +213,6 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
             trusted_signers=keys.trusted_signers(settings.keys, "partners"),
             keyring=parts.keyring,
             clock=parts.clock,
-            low_latency=False,  # a suspension may take five seconds to be heard; half a second is far below
             on_held=lambda held: server.say("facts", not held),
         ).loop(),
         DeadlineScheduler(made.referrals, parts.database, parts.clock).loop(),

@@ -33,7 +33,7 @@ from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from tests.chassis.world import MIGRATIONS
 from tests.chassis.world import settings as service_settings
-from tests.parts import brokers
+from tests.parts import brokers, topics
 from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server
 
@@ -51,7 +51,6 @@ class Parts:
 
     broker: brokers.Broker
     postgres: Server
-    forgets: bool
     keys: Path
 
 
@@ -119,7 +118,7 @@ class Facts(RuleBasedStateMachine):
         self.looked_back = False
         self.relay = Relay("teller", self.topic, self.teller, self.watch, self.signer, self.clock)
         with closing(KafkaAdminClient(bootstrap_servers=self.parts.broker.bootstrap)) as admin:
-            create_topics(admin, [self.topic], 1)
+            create_topics(admin, self.watch.settings, [self.topic])
         self.producer = Producer(self.watch.settings)
         self.offsets = dict.fromkeys(range(PARTITIONS), 0)
         self.reader = KafkaConsumer(
@@ -238,13 +237,12 @@ class Facts(RuleBasedStateMachine):
         url, migration_url = (url.replace(f"/{self.place.name}", f"/{name}") for url in (self.place.url, self.place.migration_url))
         return Place(name, url, migration_url)
 
-    @precondition(lambda self: self.parts.forgets)
     @rule()
     def wipe(self) -> None:
-        """The broker forgets everything."""
+        """The broker loses everything."""
         self.memories += 1
         self.disconnect()
-        self.parts.broker.restart()
+        topics.delete(self.parts.broker.bootstrap, self.topic)
         self.connect()
 
     # --- the consumers

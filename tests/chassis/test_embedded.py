@@ -88,7 +88,7 @@ class TestPostgres:
 
 class TestBroker:
     def test_it_comes_back_on_the_same_port(self, tmp_path: Path) -> None:
-        broker = Broker(tmp_path / "broker.log")
+        broker = Broker(tmp_path / "kafka", tmp_path / "broker.log")
         broker.start()
         port = broker.port
         broker.kill()

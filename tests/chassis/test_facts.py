@@ -1,19 +1,19 @@
-"""Facts from outbox to inbox, on both brokers: told if and only if committed, heard once and in order, whatever is killed in between."""
+"""Facts from outbox to inbox: told if and only if committed, heard once and in order, whatever is killed in between."""
 
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from kafka import KafkaConsumer
+from kafka.admin import KafkaAdminClient
 from kafka.protocol.consumer import FetchRequest
-from structlog.testing import capture_logs
 
-from chassis import kafka, log, outbox
+from chassis import kafka, outbox
 from chassis.db import Database
 from chassis.envelope import SIGNATURE
 from chassis.errors import Conflict
@@ -23,6 +23,8 @@ from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
 from tests.chassis.world import World, settings, until
 from tests.parts import brokers, topics
+from tests.parts.brokers import forget
+from tests.parts.still import standing_still
 
 
 def test_a_committed_fact_is_heard_once_and_in_order(world: World) -> None:
@@ -154,17 +156,10 @@ def test_work_goes_on_without_a_broker_and_is_told_when_it_is_back(world: World)
     until(lambda: world.versions(subject) == [1, 2, 3], 90)
 
 
-@pytest.mark.parametrize("polls", [kafka._JOIN_POLLS, 0], ids=["in time", "never in time"])
-def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
-    broker: brokers.Broker, polls: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kafka, "_JOIN_POLLS", polls)
-    group, topic = new_id(), f"enlace.tests-{new_id()[:8]}.v1"
-    watch = Broker(settings(broker.bootstrap), [topic])
-    watch.start()
-    until(lambda: watch.cluster_id is not None)
+def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(broker: brokers.Broker, topic: str) -> None:
+    group = new_id()
     hasty = Consumer(settings(broker.bootstrap), group, [topic])
-    hasty.poll(0.3)
+    hasty.poll(0.01)
     hasty.close()
     producer = Producer(settings(broker.bootstrap))
     producer.send_all(topic, [(b"key", b"value", [])])
@@ -173,24 +168,21 @@ def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
     patient = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]), heard)
     until(lambda: bool(heard or patient.poll(0.5)))
     patient.close()
-    watch.stop()
 
 
-def test_a_consumer_that_leaves_while_it_joins_anew_does_not_block_its_group(
-    embedded_broker: brokers.Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A broker that came back under it: it still has its partitions of before, and is no member of anything."""
-    monkeypatch.setattr(kafka, "_LOOK", 600.0)  # a look at what the new broker does not have yet would end it before it has joined
-    group, topic = new_id(), f"enlace.tests-{new_id()[:8]}.v1"
-    watch = Broker(settings(embedded_broker.bootstrap), [topic])
+def test_a_consumer_that_leaves_while_it_joins_anew_does_not_block_its_group(broker: brokers.Broker, topic: str) -> None:
+    """The broker came back under it: it still has its partitions of before, and is no member of anything."""
+    group = new_id()
+    hasty = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]))
+    forget(broker)
+    with suppress(kafka.BrokerLost):
+        while not (hasty.assigned and not hasty._joined):
+            hasty.poll(0.05)
+    hasty.close()
+    watch = Broker(settings(broker.bootstrap), [topic])
     watch.start()
     until(lambda: watch.cluster_id is not None)
-    hasty = assigned(lambda: Consumer(settings(embedded_broker.bootstrap), group, [topic]))
-    embedded_broker.restart()
-    while not (hasty.assigned and not hasty._joined):
-        hasty.poll(0.05)
-    hasty.close()
-    assigned(lambda: Consumer(settings(embedded_broker.bootstrap), group, [topic])).close()
+    assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic])).close()
     watch.stop()
 
 
@@ -212,8 +204,8 @@ def assigned(join: Callable[[], Consumer], heard: list[Any] | None = None) -> Co
     return consumer
 
 
-def test_a_consumer_that_hears_nothing_lets_the_broker_wait_longer_until_a_record_comes(
-    embedded_broker: brokers.Broker, monkeypatch: pytest.MonkeyPatch
+def test_a_consumer_at_rest_asks_the_broker_once_in_two_seconds(
+    broker: brokers.Broker, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[int] = []
     encode = FetchRequest.encode
@@ -222,41 +214,124 @@ def test_a_consumer_that_hears_nothing_lets_the_broker_wait_longer_until_a_recor
         waits.append(self.max_wait_ms)
         return encode(self, *words, **options)
 
-    topic = f"enlace.tests-{new_id()[:8]}.v1"
-    watch = Broker(settings(embedded_broker.bootstrap), [topic])
-    watch.start()
-    until(lambda: watch.cluster_id is not None)
-    consumer = assigned(lambda: Consumer(settings(embedded_broker.bootstrap), new_id(), [topic]))
+    consumer = assigned(lambda: Consumer(settings(broker.bootstrap), new_id(), [topic]))
     monkeypatch.setattr(FetchRequest, "encode", noted)
-    monkeypatch.setattr(kafka, "_QUIET", 2.0)
-    until(lambda: not consumer.poll(0.1) and kafka._QUIET_MS in waits)
-    producer = Producer(settings(embedded_broker.bootstrap))
+    begin = time.monotonic()
+    while time.monotonic() - begin < 5:
+        assert consumer.poll(0.5) == []
+    assert waits
+    assert set(waits) == {2000}
+    assert len(waits) <= 4  # two and a half in five seconds, and the one that was under way
+    consumer.close()
+
+
+def test_reading_back_goes_on_after_a_silence_to_the_end_that_it_saw(broker: brokers.Broker, topic: str) -> None:
+    producer = Producer(settings(broker.bootstrap))
+    producer.send_all(topic, [(b"%d" % n, b"value", []) for n in range(500)])
+    producer.discard()
+    reading = kafka.read_from(settings(broker.bootstrap), topic, {})
+    records = list(next(reading))
+    with standing_still(broker.process.pid):
+        for _ in range(10):  # of half a second each
+            records += next(reading, [])
+    for batch in reading:
+        records += batch
+    assert len({(record.partition, record.offset) for record in records}) == len(records) == 500
+
+
+def test_reading_back_fails_where_the_end_never_comes(broker: brokers.Broker, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka, "_SILENCE", 1.0)
+    monkeypatch.setattr("chassis.kafka.KafkaConsumer.end_offsets", lambda _self, places: dict.fromkeys(places, 5))
+    with pytest.raises(kafka.BrokerLost):
+        list(kafka.read_from(settings(broker.bootstrap), topic, {}))
+
+
+def test_reading_back_fails_where_there_is_no_topic(broker: brokers.Broker) -> None:
+    with pytest.raises(kafka.BrokerLost):
+        list(kafka.read_from(settings(broker.bootstrap), f"enlace.tests-{new_id()[:8]}.v1", {}))
+
+
+def test_reading_back_begins_anew_in_a_topic_that_was_made_again(broker: brokers.Broker, topic: str) -> None:
+    producer = Producer(settings(broker.bootstrap))
     producer.send_all(topic, [(b"key", b"value", [])])
     producer.discard()
-    until(lambda: bool(consumer.poll(0.1)))
-    waits.clear()
-    until(lambda: not consumer.poll(0.1) and kafka._QUICK_MS in waits)
+    begins = dict.fromkeys(range(kafka.PARTITIONS), 5)  # where the reading of the topic that was there before had ended
+    assert [record.value for batch in kafka.read_from(settings(broker.bootstrap), topic, begins) for record in batch] == [b"value"]
+
+
+BACKLOG = 36_000  # records, in twelve partitions
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("pause", [0, 0.010, 0.050])
+def test_a_backlog_is_taken_once_and_nothing_is_asked_for_again(pause: float, broker: brokers.Broker, topic: str) -> None:
+    """The handler is slow for half a minute: while kafka-python works through one partition, the others stand still."""
+    producer = Producer(settings(broker.bootstrap))
+    for begin in range(0, BACKLOG, 500):
+        producer.send_all(topic, [(b"%d" % number, b"x" * 300, []) for number in range(begin, begin + 500)])
+    producer.discard()
+    consumer = Consumer(settings(broker.bootstrap), new_id(), [topic])
+    taken: dict[int, list[int]] = {partition: [] for partition in range(kafka.PARTITIONS)}
+    begun = time.monotonic()
+    while sum(map(len, taken.values())) < BACKLOG:
+        batch = consumer.poll(1.0)
+        for record in batch:
+            taken[record.partition].append(record.offset)
+            if time.monotonic() - begun < 25:
+                time.sleep(pause)
+        consumer.commit(batch)
     consumer.close()
-    watch.stop()
+    assert all(offsets == list(range(len(offsets))) for offsets in taken.values())
 
 
-@pytest.mark.parametrize(("said_later", "lost"), [(0, True), (5, False)], ids=["it forgot them", "it can't show them"])
-def test_reading_back_ends_though_the_broker_names_an_end_that_never_comes(
-    said_later: int, lost: bool, embedded_broker: brokers.Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    topic = f"enlace.tests-{new_id()[:8]}.v1"
-    watch = Broker(settings(embedded_broker.bootstrap), [topic])
-    watch.start()
-    until(lambda: watch.cluster_id is not None)
-    said = iter([5, said_later])
-    monkeypatch.setattr("chassis.kafka.KafkaConsumer.end_offsets", lambda _self, places: dict.fromkeys(places, next(said)))
-    with pytest.raises(kafka.BrokerLost) if lost else nullcontext():
-        list(kafka.read_from(settings(embedded_broker.bootstrap), topic, {}))
-    watch.stop()
+def test_what_was_polled_and_not_taken_is_read_again_by_the_next(broker: brokers.Broker, topic: str) -> None:
+    group = new_id()
+    producer = Producer(settings(broker.bootstrap))
+    producer.send_all(topic, [(b"key", b"%d" % number, []) for number in range(10)])
+    producer.discard()
+    values: list[bytes] = []
+    for taken in (3, 10):
+        records: list[kafka.Received] = []
+        consumer = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]), records)
+        while len(records) < min(10, 10 - len(values)):
+            records += consumer.poll(0.5)
+        values += [record.value for record in records[:taken]]
+        consumer.commit(records[:taken])
+        consumer.close()
+    assert values == [b"%d" % number for number in range(10)]
 
 
-# The embedded one can't make a topic again that was deleted; what the local stack does about it is in tests/faults/test_away.py.
-@pytest.mark.parametrize("broker", ["apache"], indirect=True)
+def test_stacks_with_a_prefix_each_share_a_broker(broker: brokers.Broker) -> None:
+    topic, heard = "enlace.tests.v1", {}
+    for prefix in (f"{new_id()[:8]}.", f"{new_id()[:8]}."):
+        own = replace(settings(broker.bootstrap), kafka_prefix=prefix)
+        watch = Broker(own, [topic])
+        watch.start()
+        until(lambda watch=watch: watch.cluster_id is not None)  # type: ignore[misc]
+        producer = Producer(own)
+        producer.send_all(topic, [(b"key", prefix.encode(), [])])
+        producer.discard()
+        records: list[kafka.Received] = []
+        consumer = assigned(lambda own=own: Consumer(own, "group", [topic]), records)  # type: ignore[misc]
+        while not records:
+            records += consumer.poll(0.5)
+        consumer.commit(records)
+        consumer.close()
+        heard[prefix] = [(record.topic, record.value) for record in records]
+        assert [record.value for batch in kafka.read_from(own, topic, {}) for record in batch] == [prefix.encode()]
+        watch.stop()
+    assert heard == {prefix: [(topic, prefix.encode())] for prefix in heard}
+
+
+@pytest.fixture
+def topic(broker: brokers.Broker) -> str:
+    """A new one."""
+    name = f"enlace.tests-{new_id()[:8]}.v1"
+    with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
+        kafka.create_topics(admin, settings(broker.bootstrap), [name])
+    return name
+
+
 def test_a_broker_that_answers_and_takes_nothing_shows_until_its_topic_is_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     subject = new_id()
     world.tell(subject, 1)
@@ -269,35 +344,8 @@ def test_a_broker_that_answers_and_takes_nothing_shows_until_its_topic_is_made_a
     until(lambda: world.watch.usable)
 
 
-def test_what_the_broker_counts_and_does_not_show_is_passed_over_and_told_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was seen of the embedded broker when it was killed: whoever waits for such a record hears nothing of its partition any more."""
-    hide, hidden, poll = threading.Event(), threading.Event(), KafkaConsumer.poll
-
-    def shows_nothing_while_hidden(self: KafkaConsumer, timeout_ms: int = 0) -> Any:
-        (self.pause if hide.is_set() else self.resume)(*self.assignment())
-        if hide.is_set() and world.topic in self.subscription():
-            hidden.set()
-        return poll(self, timeout_ms=timeout_ms)
-
-    monkeypatch.setattr(KafkaConsumer, "poll", shows_nothing_while_hidden)
-    monkeypatch.setattr(kafka, "_LOOK", 0.3)
-    subject = new_id()
-    world.tell(subject, 1)
-    until(lambda: world.versions(subject) == [1])
-    hide.set()
-    assert hidden.wait(10)
-    log.setup("tests")  # a command that ran in this process before may have made it silent
-    with capture_logs() as entries:
-        world.tell(subject, 2, start=2)
-        until(lambda: any(entry["event"] == "records_missing" and entry["topic"] == world.topic for entry in entries))
-    assert world.versions(subject) == [1]
-    hide.clear()
-    until(lambda: world.versions(subject) == [1, 2, 3])
-    assert world.effects().count((subject, 2)) == 1
-
-
 def test_a_member_that_gets_no_partition_shows_and_joins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was seen of the embedded broker when a member fell silent while it joined: nobody of its group gets a partition any more."""
+    """kafka-python's leader may share out nothing when it has not yet heard of the topic's partitions."""
     subject = new_id()
     world.tell(subject, 1)
     until(lambda: world.versions(subject) == [1])

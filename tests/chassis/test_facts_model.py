@@ -44,18 +44,8 @@ def run(parts: Parts, examples: int, steps: int, **more: Any) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_facts_are_heard_once_and_in_order_whatever_happens(embedded_broker: brokers.Broker, postgres: Server, folder: Path) -> None:
-    run(Parts(embedded_broker, postgres, True, folder), 20, 30)
-
-
-@pytest.mark.timeout(300)
-def test_facts_are_heard_once_and_in_order_whatever_happens_on_apache_kafka(postgres: Server, folder: Path) -> None:
-    broker = brokers.make("apache")
-    try:
-        broker.start()
-        run(Parts(broker, postgres, False, folder), 6, 30)
-    finally:
-        broker.close()
+def test_facts_are_heard_once_and_in_order_whatever_happens(broker: brokers.Broker, postgres: Server, folder: Path) -> None:
+    run(Parts(broker, postgres, folder), 20, 30)
 
 
 def give_up(tx: Transaction, consumer: str, waiting: inbox.Waiting, reason: str, now: datetime) -> None:
@@ -125,13 +115,13 @@ def one_life(parts: Parts) -> None:
     life.teardown()
 
 
-def test_a_life_in_which_everything_happens_once(embedded_broker: brokers.Broker, postgres: Server, folder: Path) -> None:
-    one_life(Parts(embedded_broker, postgres, True, folder))
+def test_a_life_in_which_everything_happens_once(broker: brokers.Broker, postgres: Server, folder: Path) -> None:
+    one_life(Parts(broker, postgres, folder))
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_the_model_sees(bug: str, embedded_broker: brokers.Broker, postgres: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_sees(bug: str, broker: brokers.Broker, postgres: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where, name, planted = BUGS[bug]
     monkeypatch.setattr(where, name, planted(getattr(where, name)))
     with pytest.raises(AssertionError):
-        one_life(Parts(embedded_broker, postgres, True, folder))
+        one_life(Parts(broker, postgres, folder))

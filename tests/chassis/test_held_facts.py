@@ -15,9 +15,9 @@ from tests.parts.postgres import Server
 
 
 @pytest.fixture(scope="module")
-def world(embedded_broker: brokers.Broker, postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One for all tests here: joining a group takes the embedded broker some seconds, and each test has subjects of its own."""
-    with running(embedded_broker, postgres, tmp_path_factory.mktemp("world")) as made:
+def world(broker: brokers.Broker, postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One for all tests here: each test has subjects of its own."""
+    with running(broker, postgres, tmp_path_factory.mktemp("world")) as made:
         yield made
 
 

@@ -100,15 +100,15 @@ def running(name: str, migrations: list[Path], postgres: Postgres, broker: broke
 
 
 @pytest.fixture
-def notifications(postgres: Postgres, embedded_broker: brokers.Broker, tmp_path: Path) -> Iterator[Service]:
+def notifications(postgres: Postgres, broker: brokers.Broker, tmp_path: Path) -> Iterator[Service]:
     """The service with the most loops."""
-    with running("notifications", MIGRATIONS, postgres, embedded_broker, tmp_path) as made:
+    with running("notifications", MIGRATIONS, postgres, broker, tmp_path) as made:
         yield made
 
 
 @pytest.fixture
-def referrals(postgres: Postgres, embedded_broker: brokers.Broker, tmp_path: Path) -> Iterator[Service]:
-    with running("referrals", REFERRALS, postgres, embedded_broker, tmp_path) as made:
+def referrals(postgres: Postgres, broker: brokers.Broker, tmp_path: Path) -> Iterator[Service]:
+    with running("referrals", REFERRALS, postgres, broker, tmp_path) as made:
         yield made
 
 
@@ -135,9 +135,9 @@ def test_it_outlives_a_database_that_stands_still_and_stops_in_time_while_it_doe
     assert notifications.process.returncode == 0
 
 
-def test_it_stops_in_time_while_the_broker_stands_still(notifications: Service, embedded_broker: brokers.Broker) -> None:
+def test_it_stops_in_time_while_the_broker_stands_still(notifications: Service, broker: brokers.Broker) -> None:
     notifications.wait()
-    with standing_still(pid_of(embedded_broker)):
+    with standing_still(pid_of(broker)):
         until(lambda: notifications.says("broker") == NOT_SERVING, 10)
         assert notifications.says() == SERVING
         notifications.stop()
@@ -145,9 +145,9 @@ def test_it_stops_in_time_while_the_broker_stands_still(notifications: Service, 
 
 
 def test_it_stops_in_time_when_the_broker_stood_still_from_the_beginning(
-    postgres: Postgres, embedded_broker: brokers.Broker, tmp_path: Path
+    postgres: Postgres, broker: brokers.Broker, tmp_path: Path
 ) -> None:
-    with standing_still(pid_of(embedded_broker)), running("notifications", MIGRATIONS, postgres, embedded_broker, tmp_path) as service:
+    with standing_still(pid_of(broker)), running("notifications", MIGRATIONS, postgres, broker, tmp_path) as service:
         service.wait(broker=False)
         service.stop()
 

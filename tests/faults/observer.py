@@ -65,7 +65,7 @@ class Observer:
     def _look_at_groups(self) -> None:
         """A rebalance: a group has other members than it had when it last had some, whoever forgot or replaced them."""
         with suppress(KafkaError, OSError, ValueError, RuntimeError, AssertionError):
-            admin = _Admin(bootstrap_servers=self._stack.state["kafka"], bootstrap_timeout_ms=1000, request_timeout_ms=2000)
+            admin = KafkaAdminClient(bootstrap_servers=self._stack.state["kafka"], bootstrap_timeout_ms=1000, request_timeout_ms=2000)
             try:
                 for group, told in admin.describe_groups(list(GROUPS)).items():
                     members = frozenset(member["member_id"] for member in told["members"])
@@ -75,12 +75,6 @@ class Observer:
                         self._members[group] = members
             finally:
                 admin.close()
-
-
-class _Admin(KafkaAdminClient):
-    def _process_acl_operations(self, described: Any) -> Any:
-        """The embedded broker says nothing of these in the way that the library can read."""
-        return described
 
 
 def samples(stack: LocalStack, service: str, timeout: float) -> Iterator[Sample]:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from tests.faults import canary, checker
+from tests.faults.backlog import troubles_of_a_backlog
 from tests.faults.run import CALM, bit, fault_run
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
@@ -15,14 +16,17 @@ from tests.parts.stories import Cast
 @click.command(help="Break a stack at every part while it works, and look at what is left.")
 @click.option("--transitions", default=20_000, show_default=True)
 @click.option("--faults", default=600, show_default=True)
+@click.option(
+    "--backlog", default=30_000, show_default=True, help="Facts that wait for a consumer at the end, beside a broker that stands still."
+)
 @click.option("--seed", default=1, show_default=True)
-def main(transitions: int, faults: int, seed: int) -> None:
+def main(transitions: int, faults: int, backlog: int, seed: int) -> None:
     stack = LocalStack(words=CALM)
     try:
         stack.start()
         with fault_run(stack, Cast(stack), transitions=transitions, faults=faults, seed=seed) as run:
             click.echo(run.report())
-            troubles = [*bit(run), *checker.violations(run.books), *canary.left_in(stack)]
+            troubles = [*bit(run), *checker.violations(run.books), *canary.left_in(stack), *troubles_of_a_backlog(stack, backlog)]
     finally:
         stack.stop()
     for trouble in troubles:

@@ -36,7 +36,7 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
         folder.chmod(0o711)
     keys.create(folder / "keys", SERVICES)
     postgres = Postgres(folder / "postgres", durable=False)
-    broker = Broker(folder / "broker.log")
+    broker = Broker(folder / "kafka", folder / "broker.log")
     cleanup.callback(postgres.remove)
     cleanup.callback(broker.kill)
     # Nobody else may take their ports while they are away; what is bound but does not listen refuses connections, as nothing would.

@@ -91,7 +91,7 @@ class World:
 @pytest.fixture(scope="module")
 def own_broker() -> Iterator[brokers.Broker]:
     """Of this module alone: on the shared one lie facts of other tests' services under the same topics, signed with keys that nobody here trusts."""
-    made = brokers.make("embedded")
+    made = brokers.Broker()
     try:
         made.start()
         yield made
@@ -101,7 +101,7 @@ def own_broker() -> Iterator[brokers.Broker]:
 
 @pytest.fixture(scope="module")
 def ears(running: Service, own_broker: brokers.Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One for the module: joining a group takes the embedded broker some seconds."""
+    """One for the module: each service has a topic and a group on it."""
     folder = tmp_path_factory.mktemp("trusted_signers")
     keys.create(folder, ["referrals", "partners", "notifications"])
     signers = {name: Signer(keys.signing(folder, f"facts.{name}")) for name in ("referrals", "partners", "notifications")}

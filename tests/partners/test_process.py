@@ -46,14 +46,14 @@ def place(postgres: Server) -> Iterator[Place]:
 
 
 @pytest.fixture
-def environment(place: Place, embedded_broker: Broker, tmp_path: Path) -> dict[str, str]:
+def environment(place: Place, broker: Broker, tmp_path: Path) -> dict[str, str]:
     keys.create(tmp_path / "keys", ["partners", "referrals"])
     return os.environ | {
         "ENLACE_DATABASE_URL": place.url,
         "ENLACE_MIGRATION_URL": place.migration_url,
         "ENLACE_KEYS": str(tmp_path / "keys"),
         "ENLACE_LISTEN": f"127.0.0.1:{free_port('127.0.0.1')}",
-        "KAFKA_BOOTSTRAP_SERVERS": embedded_broker.bootstrap,
+        "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap,
     }
 
 

@@ -55,9 +55,11 @@ def records(bootstrap: str, only: Collection[str] = (), last: int = 0) -> list[R
 
 
 def delete(bootstrap: str, topic: str) -> None:
-    """Takes a topic away with all that it held, as an operator may by mistake."""
+    """Takes a topic away with all that it held, as an operator may by mistake; returns when it is gone."""
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
     try:
         admin.delete_topics([topic])
+        while topic in admin.list_topics():
+            pass
     finally:
         admin.close()

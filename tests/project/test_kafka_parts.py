@@ -1,4 +1,4 @@
-"""Both brokers do what the tests of the stack rely on."""
+"""The broker of one machine and of the tests does what the stack relies on."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import re
 import shlex
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
+from chassis.embedded.broker import prepare
 from tests.parts import brokers
 from tests.project.test_deploy import DEPLOY, containers
 
@@ -34,29 +35,20 @@ def test_a_topic_is_not_made_by_speaking_to_it(broker: brokers.Broker) -> None:
     admin.close()
 
 
-class TestAfterAKill:
-    """On brokers of their own: the shared ones stay as they are."""
-
-    @pytest.fixture(params=sorted(brokers.BROKERS))
-    def own(self, request: pytest.FixtureRequest) -> Iterator[brokers.Broker]:
-        made = brokers.make(request.param)
-        made.start()
-        yield made
-        made.close()
-
-    def test_apache_kafka_remembers_and_the_embedded_one_is_another(self, own: brokers.Broker) -> None:
+def test_records_and_the_clusters_name_outlive_a_kill() -> None:
+    own = brokers.Broker()
+    try:
+        own.start()
         topic, before = _topic(own), _cluster(own)
-        _say(own, topic, b"kept?")
+        _say(own, topic, b"stored?")
         own.kill()
         own.start()
-        if isinstance(own, brokers.ApacheKafka):
-            assert _cluster(own) == before
-            assert _hear(own, topic) == [b"kept?"]
-        else:
-            assert _cluster(own) != before
-            admin = KafkaAdminClient(bootstrap_servers=own.bootstrap)
-            assert topic not in admin.list_topics()
-            admin.close()
+        assert _cluster(own) == before
+        assert _hear(own, topic) == [b"stored?"]
+        brokers.forget(own)
+        assert _cluster(own) != before
+    finally:
+        own.close()
 
 
 class TestOnAVolumeOfTheCluster:
@@ -65,11 +57,11 @@ class TestOnAVolumeOfTheCluster:
     @pytest.fixture
     def begin(self, tmp_path: Path) -> Callable[[Path], str]:
         """Begins on a volume, without the broker itself; the cluster id that the volume has then."""
-        libraries, _ = brokers.prepare()
+        program = prepare()
         (container,) = [container for name, container in containers() if name == "kafka"]
         tools = tmp_path / "bin"
         tools.mkdir()
-        storage = shlex.join([*brokers.java(libraries), "kafka.tools.StorageTool"])
+        storage = shlex.join([*program.java, "kafka.tools.StorageTool"])
         for name, does in (("kafka-storage.sh", f'exec {storage} "$@"'), ("kafka-server-start.sh", "exit 0")):
             (tools / name).write_text(f"#!/bin/bash\n{does}\n")
             (tools / name).chmod(0o755)

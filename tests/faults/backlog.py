@@ -1,0 +1,51 @@
+"""A backlog beside a broker that stands still: facts that were published while their consumer stood still are taken in, and none is asked for again."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from chassis.kafka import REPLAYS
+from tests.parts import topics
+from tests.parts.local_stack import LocalStack, until
+from tests.parts.still import standing_still
+
+TOPIC, GROUP = "enlace.referrals.v1", "notifications-referrals"
+PAUSE = 20.0  # seconds; below those after which the stack starts a broker anew that does nothing
+
+
+def lag(bootstrap: str) -> int:
+    """Returns how many records of the topic the group has not committed."""
+    with closing(KafkaConsumer(bootstrap_servers=bootstrap, group_id=GROUP, enable_auto_commit=False)) as consumer:
+        partitions = [TopicPartition(TOPIC, number) for number in consumer.partitions_for_topic(TOPIC) or ()]
+        ends = consumer.end_offsets(partitions)
+        return sum(ends[partition] - (consumer.committed(partition) or 0) for partition in partitions)
+
+
+def troubles_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
+    """Has all facts published again while notifications stands still, until `size` wait, and the broker stand still, too; says what went wrong then."""
+    bootstrap = str(stack.state["kafka"])
+    requests = len(topics.records(bootstrap, [REPLAYS]))
+    with standing_still(stack.pid("notifications")):
+        while lag(bootstrap) < size:
+            before = lag(bootstrap)
+            with closing(KafkaProducer(bootstrap_servers=bootstrap)) as producer:
+                producer.send(REPLAYS, key=TOPIC.encode(), value=b"").get(10)
+            requests += 1
+            until(lambda before=before: lag(bootstrap) > before, 300)  # type: ignore[misc]
+            _until_it_rests(bootstrap)
+        with standing_still(stack.pid("broker")):
+            time.sleep(PAUSE)
+    until(lambda: lag(bootstrap) == 0, 1800, lambda: lag(bootstrap), every=1.0)
+    asked = len(topics.records(bootstrap, [REPLAYS])) - requests
+    return [f"{asked} requests to publish facts again"] if asked else []
+
+
+def _until_it_rests(bootstrap: str) -> None:
+    """Waits until everything that was requested has been published."""
+    before = -1
+    while (now := lag(bootstrap)) != before:
+        before = now
+        time.sleep(2)

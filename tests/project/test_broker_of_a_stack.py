@@ -1,0 +1,61 @@
+"""The broker of a stack on one machine: what it holds outlives a stop, and a stack without it tells everything again once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+
+import pytest
+
+from tests.parts import topics
+from tests.parts.local_stack import SERVICES, LocalStack, until
+
+AGAIN = "relay_tells_all_again"
+
+
+def told_again(stack: LocalStack) -> dict[str, int]:
+    """How often each service has begun to tell all facts again, by its log."""
+    return {name: (stack.logs / f"{name}.log").read_text().count(AGAIN) for name in SERVICES}
+
+
+def published(stack: LocalStack) -> Counter[str]:
+    """How often each fact of referrals lies in the broker. The stack is alive, so there are more of them from look to look."""
+    return Counter(record.header("ce_id") for record in topics.records(stack.state["kafka"], ["enlace.referrals.v1"]))
+
+
+def all_told(stack: LocalStack) -> bool:
+    """Whether no fact waits for its first turn or for another."""
+    waiting = "SELECT count(*) AS n FROM outbox, relay WHERE first_round IS NULL OR last_round < relay.round"
+    for name in SERVICES:
+        with stack.database(name) as database:
+            if database.execute(waiting).fetchall()[0]["n"]:
+                return False
+    return True
+
+
+@pytest.mark.timeout(400)
+def test_facts_outlive_a_stop_and_a_stack_from_before_the_broker_kept_them_tells_again_once() -> None:
+    stack = LocalStack()
+    try:
+        stack.start()
+        until(lambda: all_told(stack))
+        before, facts = told_again(stack), published(stack)
+        assert facts
+        for _ in range(2):  # the second shows that the first left nothing behind
+            stack.stop(keep=True)
+            stack.start()
+            until(lambda: all_told(stack))
+            assert told_again(stack) == before
+            assert not facts - published(stack)
+            assert max(published(stack).values()) == 1  # each once
+        stack.stop(keep=True)
+        shutil.rmtree(stack.var / "kafka")  # as a stack had none, when its broker kept everything in memory
+        for _ in range(2):
+            stack.start()
+            until(lambda: told_again(stack) == {name: number + 1 for name, number in before.items()})
+            until(lambda: all_told(stack))
+            stack.stop(keep=True)
+        assert json.loads((stack.var / "demo.json").read_text())["accounts"]
+    finally:
+        stack.stop()

@@ -20,12 +20,17 @@ class Settings:
     def __init__(self) -> None:
         # eager=False: environs then collects every error until seal().
         self.env = Env(eager=False)
+        self._unreadable: list[str] = []
 
-    def text(self, name: str, default: str | None = None) -> str:
-        """A text; NAME_FILE names a file that holds it instead."""
+    def text(self, name: str, default: str | None = None, *, optional_file: bool = False) -> str:
+        """A text; NAME_FILE names a file that holds it instead. With `optional_file` the file may be missing: a cluster mounts an optional Secret so."""
         file = self.env.str(f"{name}_FILE", None)
-        if file:
-            return Path(file).read_text().strip()
+        if file and not (optional_file and not Path(file).exists()):
+            try:
+                return Path(file).read_text().strip()
+            except (OSError, UnicodeDecodeError):
+                self._unreadable.append(f"{name}_FILE names a file that can't be read")
+                return ""
         return self.env.str(name) if default is None else self.env.str(name, default)
 
     def path(self, name: str, default: str) -> Path:
@@ -42,10 +47,13 @@ class Settings:
 
     def done(self) -> None:
         """Raises WrongSettings when one or more were wrong."""
+        wrong = list(self._unreadable)
         try:
             self.env.seal()
         except EnvValidationError as error:
-            raise WrongSettings(f"wrong settings: {error}") from error
+            wrong.append(str(error))
+        if wrong:
+            raise WrongSettings(f"wrong settings: {', '.join(wrong)}")
 
 
 @dataclass(frozen=True)

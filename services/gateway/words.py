@@ -10,7 +10,6 @@ from math import ceil
 from typing import Any
 
 import segno
-from babel import Locale, UnknownLocaleError
 from flask import current_app
 from google.protobuf.descriptor import EnumDescriptor
 
@@ -122,10 +121,9 @@ def language(tag: str) -> str:
     base = tag.lower() if tag.startswith("x-") else tag.lower().partition("-")[0]
     if base in vocabulary.TABLES["language"]:
         return word("language", base)
-    try:
-        return str(Locale.parse(tag, sep="-").get_display_name(i18n.language()) or _("otro idioma"))
-    except (ValueError, UnknownLocaleError):
-        return str(i18n.locale().languages.get(base) or _("otro idioma"))
+    name = str(i18n.locale().languages.get(base) or _("otro idioma"))
+    region = next((part for part in tag.upper().split("-")[1:] if part in i18n.locale().territories), "")
+    return f"{name} ({country(region)})" if region and base in i18n.locale().languages else name
 
 
 def spelled(reference: str) -> str:

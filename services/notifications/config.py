@@ -28,8 +28,8 @@ def load() -> NotificationsSettings:
     """From the environment; raises WrongSettings with all that is wrong."""
     settings = Settings()
     # A secret when it holds a password: ENLACE_SMTP_URL_FILE is better then.
-    smtp_url = settings.text("ENLACE_SMTP_URL", OUTBOX) or OUTBOX
-    mail_from = settings.text("ENLACE_MAIL_FROM", "enlace@localhost")
+    smtp_url = settings.text("ENLACE_SMTP_URL", OUTBOX, optional_file=True) or OUTBOX
+    mail_from = settings.text("ENLACE_MAIL_FROM", "enlace@localhost", optional_file=True)
     public_url = settings.text("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
     service = service_settings(settings)
     settings.done()

@@ -211,6 +211,8 @@ def test_a_service_for_all_people_does_not_read_out_every_gender(client: FlaskCl
         ("x-lsn", "lengua de señas de Nicaragua"),
         ("qu", "quechua"),
         ("es-NI", "español (Nicaragua)"),
+        ("pt-BR", "portugués (Brasil)"),
+        ("zh-Hant-TW", "chino (Taiwán)"),
         ("ht", "criollo haitiano"),
         ("x-abc", "otro idioma"),
         ("zzz", "otro idioma"),

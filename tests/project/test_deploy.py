@@ -107,6 +107,27 @@ def test_every_container_says_what_it_needs_and_is_bounded() -> None:
         assert set(container["resources"]["limits"]) == {"memory"}, name
 
 
+def test_no_password_is_in_an_environment() -> None:
+    """A Secret reaches a container as a file: an environment is inherited, and shown by whoever describes the process."""
+    for name, container in containers():
+        assert not [variable["name"] for variable in container.get("env", []) if "secretKeyRef" in variable.get("valueFrom", {})], name
+        assert not [source for source in container.get("envFrom", []) if "secretRef" in source], name
+
+
+def test_only_mail_may_lack_its_secret() -> None:
+    optional = {
+        volume["secret"]["secretName"] for _, pod in pods() for volume in pod["spec"]["volumes"] if volume.get("secret", {}).get("optional")
+    }
+    assert optional == {"smtp"}
+
+
+def test_a_slow_node_has_five_minutes_for_a_start_and_five_seconds_for_an_answer() -> None:
+    for name, container in containers():
+        if probe := container.get("startupProbe"):
+            assert probe["periodSeconds"] * probe["failureThreshold"] >= 300, name
+            assert probe["timeoutSeconds"] >= 5, name
+
+
 def test_images_are_of_a_named_version() -> None:
     for name, container in containers():
         assert re.search(r":\d", container["image"]), name

@@ -19,7 +19,7 @@ from tests.project.test_deploy import DEPLOY, ROOT, SERVICES, Object, containers
 
 DOCUMENTS = [DEPLOY / "README.md", ROOT / "docs" / "operations.md"]
 NAMESPACE: Object = yaml.safe_load((DEPLOY / "namespace.yaml").read_text())
-IDLE = {"gateway": 1, "partners": 14, "referrals": 24, "notifications": 97}  # measured, in thousandths of a core: base/scaling.yaml
+IDLE = {"gateway": 1, "partners": 28, "referrals": 44, "notifications": 97}  # measured, in thousandths of a core: base/scaling.yaml
 
 
 def of_kind(kind: str) -> dict[str, Object]:
@@ -93,6 +93,11 @@ class TestGrowing:
         )
         for name in SERVICES:
             assert settings[f"ENLACE_{name.upper()}_ADDRESS"] == f"{name}:{of_kind('Service')[name]['ports'][0]['port']}"
+
+    @pytest.mark.parametrize("name", sorted(IDLE))
+    def test_a_pod_requests_what_it_uses_idle_and_little_more(self, name: str) -> None:
+        (container,) = [container for pod, container in containers() if pod == name and container["name"] == "enlace"]
+        assert IDLE[name] <= int(container["resources"]["requests"]["cpu"].removesuffix("m")) <= max(50, IDLE[name] * 2)
 
     @pytest.mark.parametrize("name", sorted(IDLE))
     def test_idle_is_far_below_what_another_pod_is_started_at(self, name: str) -> None:

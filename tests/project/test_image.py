@@ -6,12 +6,14 @@ Limit: its steps are done by hand here, with this Python; no base image is fetch
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import babel
 import pytest
 
 from services.gateway.api import guide
@@ -157,6 +159,56 @@ def test_what_the_image_holds_imports_with_the_run_requirements_alone_and_writes
     done = subprocess.run(command, cwd=image, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in image.rglob("*")} == before
+
+
+@pytest.fixture(scope="module")
+def locale_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Babel's data, less what the Dockerfile's own command deletes."""
+    kept = tmp_path_factory.mktemp("babel") / "locale-data"
+    shutil.copytree(Path(babel.__file__).parent / "locale-data", kept)
+    [command] = re.findall(r"^RUN (find \S+/babel/locale-data .*)", DOCKERFILE, re.MULTILINE)
+    subprocess.run(["bash", "-ec", re.sub(r"\S+/babel/locale-data", str(kept), command)], check=True)
+    return kept
+
+
+# Names and forms in the three languages, as pages show them, with the data of a folder.
+_SPEAK = """
+import sys, babel.localedata
+from datetime import UTC, datetime
+babel.localedata._dirname = sys.argv[1]
+import flask
+from babel.dates import format_skeleton
+from services.gateway import i18n, words
+app = flask.Flask("pages")
+i18n.install(app)
+time = datetime(2026, 2, 3, 16, 5, tzinfo=UTC)
+for language in i18n.LANGUAGES:
+    with app.test_request_context(f"/?lang={language}"):
+        locale = i18n.locale()
+        print(sorted(locale.languages.items()), sorted(locale.territories.items()))
+        print([words.language(tag) for tag in ("es-NI", "pt-BR", "ar", "miq", "zh-Hant-TW")], format_skeleton("yMMMd", time, locale=locale))
+"""
+
+
+def test_pages_say_with_the_locales_of_the_image_what_they_say_with_all(locale_data: Path) -> None:
+    whole = Path(babel.__file__).parent / "locale-data"
+    said = [
+        subprocess.run([sys.executable, "-c", _SPEAK, str(folder)], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for folder in (whole, locale_data)
+    ]
+    assert said[0] == said[1]
+    assert "portugués (Brasil)" in said[1]
+    assert "3 févr. 2026" in said[1]
+    assert len(list(locale_data.iterdir())) < len(list(whole.iterdir())) / 3
+
+
+def test_the_image_is_at_most_200_mb_beside_its_base(image: Path, locale_data: Path) -> None:
+    """Counts the installed files of the packages and the code. This Python's wheels stand for those of the image's Python."""
+    assert "venv --without-pip" in DOCKERFILE
+    files = [Path(str(file.locate())) for name in pinned("run.txt") for file in importlib.metadata.distribution(name).files or []]
+    sizes = {file: file.stat().st_size for file in files if file.is_file() and "locale-data" not in file.parts}
+    sizes |= {file: file.stat().st_size for folder in (image, locale_data) for file in folder.rglob("*") if file.is_file()}
+    assert 100_000_000 < sum(sizes.values()) <= 200_000_000
 
 
 @pytest.mark.parametrize("page", guide.PAGES.values(), ids=lambda page: page.file)

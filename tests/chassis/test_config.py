@@ -1,0 +1,29 @@
+"""Settings that come as files: what lies in them counts, a missing one is said, and an optional one that is missing is a setting that was not made."""
+
+from pathlib import Path
+
+import pytest
+
+from chassis.config import Settings, WrongSettings
+
+
+def test_a_text_comes_from_the_file_that_its_setting_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("smtp://mail.example\n")
+    monkeypatch.setenv("ENLACE_SMTP_URL_FILE", str(tmp_path / "url"))
+    assert Settings().text("ENLACE_SMTP_URL") == "smtp://mail.example"
+
+
+def test_files_that_are_missing_are_said_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("ENLACE_DATABASE_URL_FILE", "ENLACE_MIGRATION_URL_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "nothing"))
+    settings = Settings()
+    assert settings.text("ENLACE_DATABASE_URL", "") == settings.text("ENLACE_MIGRATION_URL", "") == ""
+    with pytest.raises(WrongSettings, match=r"ENLACE_DATABASE_URL_FILE.*ENLACE_MIGRATION_URL_FILE"):
+        settings.done()
+
+
+def test_an_optional_file_that_is_missing_leaves_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ENLACE_SMTP_URL_FILE", str(tmp_path / "nothing"))
+    settings = Settings()
+    assert settings.text("ENLACE_SMTP_URL", "outbox:", optional_file=True) == "outbox:"
+    settings.done()

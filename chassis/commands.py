@@ -1,5 +1,5 @@
-"""The sub-commands that every service has for operators: migrate, doctor, make-keys, rotate-keys, retire-keys, replay, audit verify and witnesses, and dead-letters
-list, redrive, discard. They work beside the running service.
+"""The sub-commands that every service has for operators: migrate, doctor, make-keys, rotate-keys, print-key, retire-keys, replay, audit verify and witnesses, and
+dead-letters list, redrive, discard. They work beside the running service.
 
 Exit codes: 0 done, 1 refused, nothing found, or a trail that is not what it was, 2 a wrong call. What is for a machine is on standard output, progress on standard error.
 """
@@ -112,6 +112,18 @@ def add_to(
         if not made:
             raise click.ClickException("there is a sealing key already: rotate-keys makes the next one in the key service")
         click.echo("made")
+
+    @main.command(
+        "print-key",
+        help="Print a new key, e.g. tokens.1, as patches of a Secret: its public half, if it has one, then its secret half. Keeps nothing.",
+    )
+    @click.argument("key")
+    def print_key(key: str) -> None:
+        try:
+            for files in keys.new_files(key):
+                click.echo(json.dumps({"stringData": files}))
+        except ValueError:
+            raise click.UsageError("KEY is tokens.N, facts.SERVICE, sealing.SERVICE.N or gateway") from None
 
     @main.command("retire-keys", help="Destroy the older sealing keys, once nothing is wrapped by them and no copy from before is kept.")
     @click.option(

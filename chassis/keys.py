@@ -10,6 +10,7 @@ Files, mounted or made here; the sealing keys may be in a key service instead, u
 import base64
 import json
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
@@ -100,6 +101,16 @@ def secret(directory: Path, name: str) -> bytes:
     return base64.b64decode((directory / f"{name}.key").read_text())
 
 
+def new_files(name: str) -> list[dict[str, str]]:
+    """Returns a new key as the contents of its files, for a folder that can't be written: the public half first, if it has one, then the secret half."""
+    if re.fullmatch(r"tokens(\.\d+)?|facts\.[a-z]+", name):
+        private, public = _new_pair()
+        return [{f"{name}.pub.jwk": public}, {f"{name}.jwk": private}]
+    if re.fullmatch(r"sealing\.[a-z]+(\.\d+)?|gateway", name):
+        return [{f"{name}.key": _new_secret()}]
+    raise ValueError(name)
+
+
 def ring(directory: Path, name: str) -> dict[int, bytes]:
     """The keys of a service by number, `name`.key being 0 and `name`.N.key N; at least one."""
     numbers = {int(file.name.split(".")[-2]) for file in directory.glob(f"{name}.*.key") if file.name.split(".")[-2].isdecimal()}
@@ -178,10 +189,19 @@ def readable(directory: Path, file_name: str) -> bool:
 def _create_pair(directory: Path, name: str) -> None:
     if (directory / f"{name}.jwk").exists():
         return
-    key = OKPKey.generate_key("Ed25519", {"kid": secrets.token_hex(8), "use": "sig"})
+    private, public = _new_pair()
     # The public half first: a crash between the two leaves a pair that is simply made anew.
-    _write(directory / f"{name}.pub.jwk", json.dumps(key.as_dict(private=False)), 0o644)
-    _write(directory / f"{name}.jwk", json.dumps(key.as_dict(private=True)), 0o600)
+    _write(directory / f"{name}.pub.jwk", public, 0o644)
+    _write(directory / f"{name}.jwk", private, 0o600)
+
+
+def _new_pair() -> tuple[str, str]:
+    key = OKPKey.generate_key("Ed25519", {"kid": secrets.token_hex(8), "use": "sig"})
+    return json.dumps(key.as_dict(private=True)), json.dumps(key.as_dict(private=False))
+
+
+def _new_secret() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def _create_secret(path: Path) -> None:
@@ -189,7 +209,7 @@ def _create_secret(path: Path) -> None:
     if path.exists():
         return
     made = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    _write(made, base64.b64encode(secrets.token_bytes(32)).decode(), 0o600)
+    _write(made, _new_secret(), 0o600)
     with suppress(FileExistsError):
         os.link(made, path)
     made.unlink()

@@ -6,6 +6,7 @@ material is read back, and a Secret that exists is left alone. Limit: whoever ma
 
 import base64
 import json
+import re
 import secrets
 import ssl
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 from chassis import keys
 
 SERVICES = ("partners", "referrals", "notifications")
-MORE = {"partners": ["tokens.jwk", "mail.key"], "notifications": ["mail.key"]}  # beside what every service has
+MORE = {"partners": r"tokens(\.\d+)?\.jwk|mail\.key", "notifications": r"mail\.key"}  # beside what every service has
 API = "https://kubernetes.default.svc"
 Contents = dict[str, bytes]
 
@@ -37,8 +38,8 @@ def cut(secrets_: Contents) -> dict[str, Contents]:
     passwords = {name.removeprefix("password."): value for name, value in secrets_.items() if name.startswith("password.")}
     given = {"postgres": passwords, "keys-gateway": {"gateway.key": secrets_["gateway.key"]}}
     for service in SERVICES:
-        own = [f"facts.{service}.jwk", f"sealing.{service}.key", *MORE.get(service, [])]
-        given[f"keys-{service}"] = public | {name: secrets_[name] for name in own}
+        own = re.compile(rf"facts\.{service}\.jwk|(sealing|marks)\.{service}(\.\d+)?\.key|{MORE.get(service, '$')}")
+        given[f"keys-{service}"] = public | {name: value for name, value in secrets_.items() if own.fullmatch(name)}
         given[f"database-{service}"] = {"url": _url(service, service, passwords)}
         given[f"database-{service}-owner"] = {"url": _url(service, f"{service}_owner", passwords)}
     cut_off = set(secrets_) - {name for contents in given.values() for name in contents} - {f"password.{role}" for role in passwords}
@@ -68,7 +69,7 @@ class Cluster:
     def add(self, name: str, contents: Contents) -> bool:
         """Adds a Secret; False when there is one of that name already."""
         data = {key: base64.b64encode(value).decode() for key, value in contents.items()}
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data, "immutable": True}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
         try:
             self._ask(self._secrets, json.dumps(secret).encode())
         except urllib.error.HTTPError as error:

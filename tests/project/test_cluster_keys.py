@@ -1,0 +1,135 @@
+"""Keys are changed in a cluster as docs/operations.md says: its commands, run one after the other on the Secrets that the Job makes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chassis import keys
+from chassis.clock import SystemClock
+from chassis.db import Database
+from chassis.errors import Unauthenticated
+from chassis.ids import new_id
+from chassis.sealing import Keyring
+from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
+from services.referrals.__main__ import MIGRATIONS
+from tests.builders import NOON
+from tests.parts.cluster_shell import Cluster
+from tests.parts.operator import blocks
+from tests.parts.postgres import Server
+from tests.project.test_deploy import SERVICES, kubectl
+from tests.project.test_in_cluster import make_secrets
+
+ENTRY = "a key is changed in a cluster"
+WHO = Caller("w" * 32, "worker", "o" * 32)
+
+
+def recipe(words: str) -> list[str]:
+    """The documented commands of the block that contains these words."""
+    [block] = [block for block in blocks(ENTRY) if any(words in line for line in block)]
+    return block
+
+
+@pytest.fixture
+def make_cluster(tmp_path: Path) -> Callable[[bool], Cluster]:
+    def make(immutable: bool) -> Cluster:
+        cluster, made = Cluster(tmp_path, kubectl()), make_secrets.make_all()
+        for name, contents in {"enlace-keys": made, **make_secrets.cut(made)}.items():
+            cluster.add(name, contents, immutable=immutable)
+        for name in (*SERVICES, "gateway"):
+            cluster.restart(name)
+        return cluster
+
+    return make
+
+
+@pytest.fixture
+def cluster(make_cluster: Callable[[bool], Cluster]) -> Iterator[Cluster]:
+    """At the end the store of all keys and the Secrets cut from it say the same, so that a lost one can be made again."""
+    made = make_cluster(False)
+    yield made
+    for name, contents in make_secrets.cut(made.contents("enlace-keys")).items():
+        assert made.contents(name) == contents, name
+
+
+def token(cluster: Cluster) -> str:
+    """A caller's token, as partners' pods sign it."""
+    return Issuer(lambda: keys.signing_now(cluster.keys("partners"), "tokens", time.time()), SystemClock()).issue(WHO, "enlace.tests")[0]
+
+
+def verify(cluster: Cluster, service: str, token: str) -> Caller:
+    return Verifier(lambda: keys.all_verifying(cluster.keys(service), "tokens"), "enlace.tests", SystemClock()).verify(token)
+
+
+def test_the_key_of_tokens_is_changed_and_each_service_takes_every_token_meanwhile(cluster: Cluster) -> None:
+    before = token(cluster)
+    script = ""
+    for line in recipe("print-key tokens.1"):
+        # The shell's own variables and files go on from line to line; a restart takes one deployment after the other.
+        cluster.run(f"umask 077\n{line}")
+        script += line
+        for service in SERVICES:
+            assert verify(cluster, service, token(cluster)) == WHO, line
+    assert "rm new.keys" in script
+    assert not (cluster.state / "new.keys").exists()
+    for service in SERVICES:
+        with pytest.raises(Unauthenticated, match="token_invalid"):
+            verify(cluster, service, before)
+    assert {name for name in cluster.contents("keys-partners") if name.startswith("tokens")} == {"tokens.1.jwk", "tokens.1.pub.jwk"}
+    assert {name for name in cluster.contents("keys-referrals") if name.startswith("tokens")} == {"tokens.1.pub.jwk"}
+
+
+def test_a_sealing_key_is_changed_and_what_was_sealed_opens_without_the_old_one(cluster: Cluster, postgres: Server) -> None:
+    place = postgres.database("referrals", MIGRATIONS)
+    database = Database(place.url, max_size=2)
+    database.open()
+    old, person = keys.keyring(cluster.keys("referrals"), "referrals"), new_id()
+    about = f"person_keys/{person}/wrapped"
+    data_key, wrapped = old.new_key(about)
+    name = data_key.seal("Ximena", "people/given_name")
+    marked = old.fingerprint(b"x", "references")
+    try:
+        with database.transaction(SYSTEM) as tx:
+            tx.execute(
+                "INSERT INTO people (id, organization_id, version, create_time, update_time, names_form) VALUES (%s, %s, 1, %s, %s, 9)",
+                (person, new_id(), NOON, NOON),
+            )
+            tx.execute("INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)", (person, wrapped))
+        settings = {"ENLACE_DATABASE_URL": place.url}
+        said = cluster.run("\n".join(recipe("print-key sealing.referrals.1")), **settings)
+        assert said.endswith("1 wrapped, 0 unreadable, 1 newest\n")
+        said = cluster.run("\n".join(recipe('"op": "move"')), **settings)
+        assert said.startswith("0 waiting, 1 newest\n")
+        with database.transaction(SYSTEM) as tx:
+            row = tx.execute("SELECT wrapped FROM person_keys WHERE person_id = %s", (person,)).fetchone()
+    finally:
+        database.close()
+    assert row
+    now: Keyring = keys.keyring(cluster.keys("referrals"), "referrals")
+    assert list(now.numbers) == [1]
+    assert now.unwrap(bytes(row["wrapped"]), about).open(name, "people/given_name") == "Ximena"
+    assert now.fingerprint(b"x", "references") == marked
+
+
+def test_the_key_of_facts_is_changed_for_its_teller_and_for_all_who_hear_it(cluster: Cluster, postgres: Server) -> None:
+    place = postgres.database("referrals", MIGRATIONS)
+    before = keys.verifying(cluster.keys("partners"), "facts.referrals")
+    said = cluster.run("\n".join(recipe("print-key facts.referrals")), ENLACE_DATABASE_URL=place.url)
+    assert said.endswith("0 facts will be told again\n")
+    signing = keys.signing(cluster.keys("referrals"), "facts.referrals")
+    assert signing.kid != before.kid
+    assert {keys.verifying(cluster.keys(service), "facts.referrals").kid for service in SERVICES} == {signing.kid}
+    assert not (cluster.keys("partners") / "facts.referrals.jwk").exists()
+
+
+def test_secrets_of_the_version_before_can_be_changed_once_they_were_made_anew(make_cluster: Callable[[bool], Cluster]) -> None:
+    cluster = make_cluster(True)
+    before = {name: cluster.contents(name) for name in ("enlace-keys", "keys-gateway")}
+    line = 'kubectl -n enlace patch secret keys-gateway --patch=\'{"data": {"gateway.key": null}}\''
+    assert cluster.run(f"if {line} 2>&1; then exit 1; fi").strip().endswith("immutable` is set")
+    cluster.run("\n".join(recipe("replace --force")))
+    assert {name: cluster.contents(name) for name in before} == before
+    cluster.run(line)

@@ -398,6 +398,20 @@ class Health(health.HealthServicer):
         self.Check = check  # type: ignore[method-assign]
         self._said: dict[str, bool] = {}
 
+        self._watching = set[grpc.ServicerContext]()
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a client watches: it sends no call to a server that says that it is not ready."""
+        return bool(self._watching)
+
+    def Watch(self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext, send_response_callback: Any = None) -> Any:
+        """Called by grpc for each watch; it ends with its connection."""
+        self._watching.add(context)
+        if not context.add_callback(partial(self._watching.discard, context)):
+            self._watching.discard(context)
+        return super().Watch(request, context, send_response_callback)
+
     def say(self, name: str, yes: bool) -> None:
         """Sets one name; whoever watches hears of changes only."""
         if self._said.get(name) is not yes:
@@ -441,9 +455,14 @@ class Server:
         """Sets one health name: `live`, `broker`, a loop, or a service."""
         self._health.say(name, yes)
 
+    def say_farewell(self) -> bool:
+        """Says that it is not ready, for good, and answers on. Returns whether a client hears it."""
+        self._health.enter_graceful_shutdown()
+        return self._health.is_watched
+
     def stop(self, grace: float) -> threading.Event:
         """Not ready, no new calls; those under way get `grace` seconds, those that wait for a thread are refused. Returns what is set at the end."""
-        self._health.enter_graceful_shutdown()
+        self.say_farewell()
         self._pool.turn_away()
         for streams in self._streams:
             streams.stop()

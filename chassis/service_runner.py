@@ -19,6 +19,7 @@ from chassis.rpc import Server
 from chassis.supervisor import WELL, Loop, State
 
 # Seconds after the signal, of the ten that are promised:
+_FAREWELL = 1.0  # it answers on, while those who watch its health turn to other servers: a call that is under way to it is not refused
 _DRAIN = 4.0  # calls under way may end by themselves until then; then their database connections are cut, and they say UNAVAILABLE
 _CUT = 1.0  # more, for these answers to leave
 _LOOPS = 8.0  # loops may end by themselves until then
@@ -109,8 +110,10 @@ def _stop(server: Server, database: Database, loops: Sequence[Loop]) -> None:
     log.get().info("stopping")
     for loop in loops:
         loop.stop()
-    drained = server.stop(_DRAIN + _CUT)
-    drained.wait(_DRAIN if database.answers else 0.0)
+    if server.say_farewell() and database.answers:
+        time.sleep(_FAREWELL)
+    drained = server.stop(_DRAIN - _FAREWELL + _CUT)
+    drained.wait(_DRAIN - _FAREWELL if database.answers else 0.0)
     _join(loops, began + (_DRAIN if database.answers else 0.0))
     # What still waits for the database is cut off now: calls have a moment to say so, and loops that hang on a server that stands still can end.
     database.cut()

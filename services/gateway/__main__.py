@@ -20,12 +20,19 @@ def main() -> None:
 
 @main.command()
 def serve() -> None:
-    """Listens on ENLACE_HTTP_LISTEN until SIGTERM; then no newcomers, those under way end, exit 0 within 10 s."""
+    """Listens on ENLACE_HTTP_LISTEN until SIGTERM, says farewell if it is told to; then no newcomers, those under way end, exit 0 within 10 s."""
     memory.forbid_dumps()
     settings = from_environment()
     app = make(settings)
     refuse = limits.refusal(app.extensions["limits"], session.fingerprint)
-    server = Server(app, f"{settings.host}:{settings.port}", settings.proxies, refuse=refuse, know=live.answers_without_app(app))
+    server = Server(
+        app,
+        f"{settings.host}:{settings.port}",
+        settings.proxies,
+        refuse=refuse,
+        know=live.answers_without_app(app),
+        farewell=settings.farewell_seconds,
+    )
 
     def stop(number: int, frame: FrameType | None) -> None:
         server.stop()

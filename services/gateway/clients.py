@@ -77,10 +77,14 @@ def target(address: str) -> str:
     return f"dns:///{address}" if named else address
 
 
-def channel_options() -> list[tuple[str, Any]]:
-    """All servers behind a name get their turn; one that is lost is left out at once and looked for again within a second or so."""
+def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
+    """All servers behind a name get their turn; one that is lost is left out at once and looked for again within a second or so.
+
+    `healthy_only`: one that says it is not ready, or that it stops, is left out until it says otherwise. gRPC watches the health of each.
+    """
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     return [
-        ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
+        ("grpc.service_config", json.dumps(config | ({"healthCheckConfig": {"serviceName": ""}} if healthy_only else {}))),
         # No retries by gRPC: it can't tell a lost connection from a service that says, after a wait, that its database is away.
         ("grpc.enable_retries", 0),
         # Pings go out only while a call is under way, so they stay below what a server tolerates without being told.
@@ -221,8 +225,14 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
 
     def __init__(self, partners: str, referrals: str, notifications: str) -> None:
         addresses = {"partners": partners, "referrals": referrals, "notifications": notifications}
-        self._plain = {name: grpc.insecure_channel(target(address), options=channel_options()) for name, address in addresses.items()}
-        self._health: dict[str, Any] = {name: health_pb2_grpc.HealthStub(channel) for name, channel in self._plain.items()}
+        self._plain = {
+            name: grpc.insecure_channel(target(address), options=channel_options(healthy_only=True)) for name, address in addresses.items()
+        }
+        # Channels of their own: a server that is not ready still says so.
+        self._asking_health = {
+            name: grpc.insecure_channel(target(address), options=channel_options(healthy_only=False)) for name, address in addresses.items()
+        }
+        self._health: dict[str, Any] = {name: health_pb2_grpc.HealthStub(channel) for name, channel in self._asking_health.items()}
         self._gates = {name: Gate(name, partial(self._serving, name), ROOMS[name]) for name in addresses}
         asked = {
             name: grpc.intercept_channel(channel, InTheCallersName(self._gates[name], f"enlace.{name}"))
@@ -272,14 +282,16 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         self.end_session_later("")
         for gate in self._gates.values():
             gate.close()
-        for channel in self._plain.values():
+        for channel in (*self._plain.values(), *self._asking_health.values()):
             channel.close()
 
     def _ask_health(self, name: str, about: str) -> Any:
         return self._health[name].Check.future(health_pb2.HealthCheckRequest(service=about), timeout=HEALTH_SECONDS)
 
     def _serving(self, name: str) -> bool:
-        return standing_of(self._ask_health(name, "")).ready
+        """Whether one of its servers is ready: one that is not is not even asked on this channel."""
+        asked: Any = health_pb2_grpc.HealthStub(self._plain[name])  # type: ignore[no-untyped-call]
+        return standing_of(asked.Check.future(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)).ready
 
 
 def standing_of(overall: Any, broker: Any = None, facts: Any = None) -> Standing:

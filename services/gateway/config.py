@@ -28,6 +28,7 @@ class Settings:
     signing_key: bytes
     caller_rate: int = CALLER_RATE
     demo: bool = False
+    farewell_seconds: int = 0
 
 
 def from_environment() -> Settings:
@@ -48,6 +49,8 @@ def from_environment() -> Settings:
         metrics_listen=settings.text("ENLACE_METRICS_LISTEN", ""),
         # Too few, and everybody behind the proxy counts as one address; too many, and a caller makes up his own.
         proxies=settings.number("ENLACE_PROXIES", 0),
+        # Behind a proxy that keeps connections to several gateways.
+        farewell_seconds=settings.number("ENLACE_FAREWELL_SECONDS", 0),
         caller_rate=settings.number("ENLACE_CALLER_RATE", CALLER_RATE),
         signing_key=_signing_key(settings.path("ENLACE_KEYS", "var/keys")),
     )

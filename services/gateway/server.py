@@ -165,11 +165,13 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         *,
         refuse: Callable[[str, str], Reply | None] = lambda path, authorization: None,
         know: Callable[[str, Mapping[str, str]], Reply | None] = lambda path, headers: None,
+        farewell: float = 0.0,
     ) -> None:
         """`address` is host:port, of IPv6 with the host in brackets. Behind `proxies` of our own, REMOTE_ADDR is whom the outermost of them saw.
 
         `refuse` says by path and Authorization whether a request is refused before the app has to do with it: a flood must cost next to nothing.
         `know` answers by path and headers (NAMED_SO) what is asked so often that it must cost as little.
+        For `farewell` seconds after `stop` it goes on, and each answer closes its connection: a proxy opens its next one elsewhere.
         """
         self._refuse, self._know = refuse, know
         self._known = deque[Channel]()  # whose answer is known already
@@ -183,6 +185,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         self._express = ThreadedTaskDispatcher()
         self._express.set_thread_count(EXPRESS_THREADS)
         self._stop_asked: float | None = None
+        self._farewell = farewell
         super().__init__(
             app,
             threads=THREADS,
@@ -201,6 +204,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def add_task(self, channel: Channel) -> None:
         """A request is whole: to the workers, to the lane of those that never wait, or refused in a moment, for which no worker is needed."""
         request = channel.requests[0]
+        if self._stop_asked is not None:
+            request.headers["CONNECTION"] = "close"
         known = None if request.error else self._know(request.path, request.headers)
         if known:
             request.reply = known
@@ -230,12 +235,13 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
                 min(waiting, key=lambda channel: channel.since).handle_close()
 
     def serve(self) -> None:
-        """Serves until `stop`, then lets those under way end."""
-        while self._stop_asked is None:
+        """Serves until `stop`, says farewell, then lets those under way end."""
+        while self._stop_asked is None or self.clock() < self._stop_asked + self._farewell:
             self._turn(1.0)
         self.del_channel()  # no newcomers
         self.socket.close()
-        while not self._drained(self.clock() - self._stop_asked):
+        began = self.clock()
+        while not self._drained(self.clock() - began):
             self._turn(0.05)
 
     def stop(self) -> None:

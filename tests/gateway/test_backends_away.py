@@ -48,6 +48,15 @@ def reason(act: object) -> str:
     return caught.value.reason
 
 
+def reason_or_none(act: object) -> str | None:
+    """Why it is refused; None when it is not."""
+    try:
+        act()  # type: ignore[operator]
+    except errors.Refusal as refusal:
+        return refusal.reason
+    return None
+
+
 class Health:
     """What a service says of itself, and who asks."""
 
@@ -242,6 +251,36 @@ def test_calls_are_spread_over_all_servers_of_a_name_and_go_on_when_one_dies() -
     finally:
         clients.close()
         both[1].stop()
+
+
+# D21
+def test_a_server_that_is_not_ready_gets_no_call_until_it_is() -> None:
+    broken, well = Service(), Service()
+    broken.answer = store_unavailable
+    broken.ready(False)
+    clients = Clients(*[f"ipv4:127.0.0.1:{broken.port},127.0.0.1:{well.port}"] * 3)
+    try:
+        for _ in range(40):
+            clients.people.ListPeople(PEOPLE)
+            clients.referrals.CreateReferral(DRAFT)
+        assert (broken.asked, len(well.asked)) == ([], 80)
+        broken.answer = lambda rpc, context: None
+        broken.ready(True)
+        until(lambda: (clients.people.ListPeople(PEOPLE), broken.asked)[1], 10)
+    finally:
+        clients.close()
+        broken.stop()
+        well.stop()
+
+
+# D21
+def test_when_no_server_is_ready_a_call_is_refused_and_goes_through_as_soon_as_one_is(service: Service, clients: Clients) -> None:
+    service.ready(False)
+    until(lambda: reason_or_none(lambda: clients.people.ListPeople(PEOPLE)) == "service_away", 10)
+    assert not clients.standing()["referrals"].ready
+    assert clients.standing()["referrals"].answers, "it is there, and says that it is not ready"
+    service.ready(True)
+    until(lambda: reason_or_none(lambda: clients.people.ListPeople(PEOPLE)) is None, 10)
 
 
 # 12

@@ -180,6 +180,38 @@ def test_a_slow_reader_holds_no_worker_and_is_left_after_a_minute(running: tuple
         until(lambda: not server.active_channels, 10)
 
 
+# D24
+def test_a_gateway_that_is_told_to_stop_answers_each_connection_once_more_and_closes_it() -> None:
+    clock = Clock()
+    server = http.Server(pages(PlayedServices()), "127.0.0.1:0", farewell=5.0)
+    server.clock = clock
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    port = int(server.effective_port)
+
+    def ask(connection: HTTPConnection) -> tuple[int, str | None]:
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.getheader("Connection")
+
+    with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as open_one, closing(HTTPConnection("127.0.0.1", port, timeout=5)) as late:
+        try:
+            assert ask(open_one) == ask(late) == (200, None)
+            server.stop()
+            assert ask(open_one) == (200, "close")
+            with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as newcomer:
+                assert ask(newcomer) == (200, "close")
+            clock.now += 4.9
+            server.pull_trigger()
+            assert ask(late) == (200, "close")
+        finally:
+            clock.now += 0.2
+            server.pull_trigger()
+            thread.join(5)
+    assert not thread.is_alive()
+
+
 # 11
 def test_a_stop_lets_those_under_way_end_and_nobody_in(service: Service, tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"))

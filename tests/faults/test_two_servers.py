@@ -1,0 +1,169 @@
+"""Two processes of partners behind one address, as pods are: one that is broken, stops, or comes back costs no call of the gateway's.
+
+Limit: an address list stands for the name; what a name's answer changes is in tests/chassis/test_new_servers.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from chassis import errors, keys
+from chassis.db import migrate
+from chassis.embedded.postgres import Login, Postgres
+from chassis.embedded.process import Process, free_port
+from protos.partners.v1 import directory_pb2, members_pb2
+from services.gateway.clients import Clients
+from services.partners.__main__ import MIGRATIONS
+from tests.parts.local_stack import ROOT, until
+
+# D21, D24
+OWNER, APP, STRANGER = Login("partners_owner", "owner"), Login("partners", "app"), Login("partners", "wrong")
+
+
+class Pods:
+    """A database, and processes of partners that are started before it."""
+
+    def __init__(self, folder: Path) -> None:
+        if os.geteuid() == 0:
+            folder.chmod(0o711)
+        self.folder = folder
+        keys.create(folder / "keys", ["partners", "referrals"])
+        self.postgres = Postgres(folder / "postgres", durable=False)
+        self.postgres.start()
+        self.postgres.ensure("partners", OWNER, APP)
+        migrate(self.postgres.url("partners", OWNER, "?sslmode=disable"), MIGRATIONS)
+        self.ports = [free_port(), free_port()]
+        self.processes: list[Process] = []
+        self._channels = [grpc.insecure_channel(f"127.0.0.1:{port}") for port in self.ports]
+
+    def start(self, number: int, login: Login = APP) -> Process:
+        """One process; nobody waits for it."""
+        environment = os.environ | {
+            "ENLACE_DATABASE_URL": self.postgres.url("partners", login),
+            "ENLACE_KEYS": str(self.folder / "keys"),
+            "ENLACE_LISTEN": f"127.0.0.1:{self.ports[number]}",
+            "ENLACE_CALLER_RATE": "100000",
+            "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
+        }
+        command = [sys.executable, "-m", "services.partners", "serve"]
+        process = Process(f"partners-{number}", command, self.folder / f"{number}.log", environment, ROOT)
+        process.start()
+        self.processes.append(process)
+        return process
+
+    def clients(self, *numbers: int) -> Clients:
+        """A gateway's, before these."""
+        return Clients(*["ipv4:" + ",".join(f"127.0.0.1:{self.ports[number]}" for number in numbers)] * 3)
+
+    def ready(self, number: int) -> bool:
+        """Whether this one alone takes calls."""
+        try:
+            asked = HealthStub(self._channels[number]).Check(HealthCheckRequest(), timeout=1)  # type: ignore[attr-defined]
+        except grpc.RpcError:
+            return False
+        return bool(asked.status == HealthCheckResponse.SERVING)
+
+    def end(self) -> None:
+        for channel in self._channels:
+            channel.close()
+        for process in self.processes:
+            process.stop()
+        self.postgres.remove()
+
+
+@pytest.fixture
+def pods(tmp_path: Path) -> Iterator[Pods]:
+    made = Pods(tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def gateway(pods: Pods) -> Iterator[Clients]:
+    clients = pods.clients(0, 1)
+    yield clients
+    clients.close()
+
+
+def read_and_write(clients: Clients) -> None:
+    """Both need no token; a write is not tried again."""
+    clients.directory.ListHotlines(directory_pb2.ListHotlinesRequest())
+    clients.tokens.EndSession(members_pb2.EndSessionRequest(session_secret="x" * 43))
+
+
+def answered(clients: Clients) -> bool:
+    """Whether a call goes through."""
+    try:
+        read_and_write(clients)
+    except errors.Unavailable:
+        return False
+    return True
+
+
+def test_one_with_a_wrong_password_gets_no_call_and_gets_its_share_once_it_has_the_right_one(pods: Pods, gateway: Clients) -> None:
+    broken = pods.start(0, STRANGER)
+    pods.start(1)
+    until(lambda: pods.ready(1), 60)
+    for _ in range(200):
+        read_and_write(gateway)
+    assert broken.alive
+    assert not pods.ready(0)
+    broken.stop()
+    pods.start(0)
+    until(lambda: pods.ready(0), 60)
+    pods.processes[1].kill()
+    until(lambda: answered(gateway), 10)
+
+
+def test_a_database_that_comes_back_is_noticed_by_nobodys_call(pods: Pods, gateway: Clients) -> None:
+    for number in (0, 1):
+        pods.start(number)
+    until(lambda: pods.ready(0) and pods.ready(1), 60)
+    read_and_write(gateway)
+    pods.postgres.kill()
+    until(lambda: not answered(gateway), 10)
+    pods.postgres.start()
+    until(lambda: answered(gateway), 20)
+    assert all(process.alive for process in pods.processes)
+
+
+def test_servers_that_stop_and_start_one_after_the_other_cost_no_call(pods: Pods, gateway: Clients) -> None:
+    running = {number: pods.start(number) for number in (0, 1)}
+    until(lambda: pods.ready(0) and pods.ready(1), 60)
+    read_and_write(gateway)
+    over, lost, calls = threading.Event(), list[str](), list[int]()
+
+    def go_on() -> None:
+        while not over.is_set():
+            try:
+                read_and_write(gateway)
+            except Exception as error:
+                lost.append(repr(error))
+            calls.append(1)
+
+    callers = [threading.Thread(target=go_on) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    try:
+        for number in (0, 1):
+            before = len(calls)
+            os.kill(running[number].pid or 0, signal.SIGTERM)
+            until(lambda number=number: not running[number].alive, 20)  # type: ignore[misc]
+            running[number] = pods.start(number)
+            until(lambda number=number: pods.ready(number), 60)  # type: ignore[misc]
+            assert len(calls) > before
+    finally:
+        over.set()
+        for caller in callers:
+            caller.join()
+    assert lost == []

@@ -49,6 +49,8 @@ _PROBE_EVERY = 0.5
 _PROBE_SILENCE = 1.5  # seconds: with the line above, a database that stands still is known away after two
 _MIGRATION_LOCK = 728_341  # any number: dbmate takes no lock of its own
 
+_REPLANNING = "RevalidateCachedQuery"  # PostgreSQL's function that refuses a statement prepared before a migration changed what it returns
+
 # A peer whose machine is gone is noticed by the kernel after 10 + 3 · 5 s idle, or 10 s with something unacknowledged.
 _CONNECTION: dict[str, Any] = {
     "row_factory": dict_row,
@@ -204,6 +206,10 @@ class Database:
                 self._give_back(connection)
         except (psycopg.OperationalError, pg.TransactionTimeout, pg.ReadOnlySqlTransaction) as error:
             raise _refusal(error, past=time.monotonic() > end - 0.05, asked=asked) from error
+        except pg.FeatureNotSupported as error:
+            if error.diag.source_function != _REPLANNING:
+                raise
+            raise Unavailable("store_busy") from error
 
     def reachable(self) -> bool:
         """Whether it answers; waits a moment for the first word of the probe."""
@@ -277,6 +283,11 @@ def _refusal(error: psycopg.Error, *, past: bool, asked: bool) -> Refusal:
     if isinstance(error, pg.QueryCanceled | pg.LockNotAvailable | pg.TransactionTimeout):
         return Unavailable("store_busy")
     return Unavailable("store_unavailable")
+
+
+def met_a_migration(refusal: Unavailable) -> bool:
+    """Whether the transaction failed because a statement was prepared before a migration. Its connection prepares it anew: tried again, it goes through."""
+    return isinstance(refusal.__cause__, pg.FeatureNotSupported)
 
 
 def elevate_to_system_scope(tx: Transaction) -> None:

@@ -29,7 +29,7 @@ from chassis import audit, contract, deadline, errors, log, metrics, shape
 from chassis.admission import CallPool, turned_away
 from chassis.clock import Clock
 from chassis.config import CALLER_RATE
-from chassis.db import Database, Transaction
+from chassis.db import Database, Transaction, met_a_migration
 from chassis.guesses import Origin
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import is_id, new_id
@@ -49,9 +49,9 @@ _WAITING = 8  # calls a thread under way or waiting; beyond that it is kinder to
 _OPTIONS = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
     ("grpc.so_reuseport", 0),
-    # Clients look up addresses only when they connect: after five minutes (gRPC adds or takes a tenth by chance) they find the processes that came
+    # Clients look up addresses only when they connect: after half a minute (gRPC adds or takes a tenth by chance) they find the processes that came
     # since, and no old one keeps all the load. Nobody is cut: no call takes half a minute, and no stream.
-    ("grpc.max_connection_age_ms", 300_000),
+    ("grpc.max_connection_age_ms", 30_000),
     ("grpc.max_connection_age_grace_ms", 30_000),
     # The gateway pings every 30 s, also when nothing is asked; by default a server takes that for an attack and hangs up. Half of it tolerates jitter.
     ("grpc.http2.min_ping_interval_without_data_ms", 15_000),
@@ -146,9 +146,15 @@ class Servicer:
                 with self._on_record(action, caller, right, request) as trail:
                     check_right(caller, right)
                     _read(request, sent)
-                    return self._answer(
-                        name, request, response_class, method, caller, trail, _origin(asked.metadata), mutates=mutates, right=right
-                    )
+                    while True:  # once a connection that a migration left behind; the call's deadline ends it
+                        try:
+                            return self._answer(
+                                name, request, response_class, method, caller, trail, _origin(asked.metadata), mutates=mutates, right=right
+                            )
+                        except errors.Unavailable as refusal:
+                            if not met_a_migration(refusal):
+                                raise
+                            trail.clear()
 
         def tell(sent: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
             with _unsaid(name, context), self._answering(name, declared, context, descriptor.input_type) as asked:

@@ -1,0 +1,75 @@
+"""A migration while calls are under way: a statement that was prepared before it costs nobody a call, in no version that runs beside another."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psycopg
+
+from chassis import keys
+from chassis.clock import SystemClock
+from chassis.db import Database
+from chassis.idempotency import IdempotencyStore
+from chassis.rpc import Call, Server, Servicer
+from chassis.sealing import Keyring
+from chassis.tokens import SYSTEM, Verifier
+from protos.partners.v1 import members_pb2, members_pb2_grpc
+from tests.parts.postgres import Server as Postgres
+
+THREADS = 8
+
+
+class Reading:
+    """A service whose EndSession, which needs no token, reads whole rows."""
+
+    def __getattr__(self, rpc: str) -> Any:
+        return print  # no other is called
+
+    def EndSession(self, request: Any, call: Call) -> members_pb2.EndSessionResponse:
+        assert call.tx.execute("SELECT * FROM things").fetchall()
+        call.tx.execute("SELECT pg_sleep(0.01)")  # so that several connections are at it
+        return members_pb2.EndSessionResponse()
+
+
+# D24
+def test_a_migration_that_adds_a_column_costs_no_call_of_a_process_that_prepared_its_statements(postgres: Postgres, tmp_path: Path) -> None:
+    place = postgres.database()
+    with psycopg.connect(place.migration_url) as owner:
+        owner.execute("CREATE TABLE things (id int); GRANT ALL ON things TO PUBLIC; INSERT INTO things VALUES (1)")
+    keys.create(tmp_path, ["tests"])
+    database = Database(place.url)
+    database.fit(THREADS, 1)
+    database.open()
+    servicer = Servicer(
+        members_pb2.DESCRIPTOR.services_by_name["Tokens"],
+        Reading(),
+        database=database,
+        verifier=Verifier(keys.verifying(tmp_path, "tokens"), "enlace.tests", SystemClock()),
+        idempotency=IdempotencyStore(Keyring(keys.secret(tmp_path, "sealing.tests"))),
+        clock=SystemClock(),
+        check_standing=lambda tx, caller: None,
+    )
+    server = Server("127.0.0.1:0", [servicer], threads=THREADS, reflect=False, caller_rate=100_000)
+    server.start()
+    assert database.reachable()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel, ThreadPoolExecutor(THREADS) as callers:
+            stub = members_pb2_grpc.TokensStub(channel)
+
+            def ask(_: int) -> None:
+                stub.EndSession(members_pb2.EndSessionRequest(), timeout=9)
+
+            list(callers.map(ask, range(20 * THREADS)))
+            with database.transaction(SYSTEM) as tx:
+                prepared = tx.execute("SELECT count(*) AS n FROM pg_prepared_statements WHERE statement LIKE '%things%'").fetchone()
+            assert prepared == {"n": 1}, "else nothing is tried here"
+            with psycopg.connect(place.migration_url) as owner:
+                owner.execute("ALTER TABLE things ADD COLUMN name text")
+            list(callers.map(ask, range(4 * THREADS)))
+    finally:
+        server.stop(0).wait(5)
+        database.close()
+        postgres.drop(place)

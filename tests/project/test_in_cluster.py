@@ -19,8 +19,9 @@ import pytest
 
 from chassis import keys
 from chassis.embedded.postgres import Login, Postgres
+from services.notifications import config
 from tests.parts.postgres import Server
-from tests.project.test_deploy import DEPLOY, ROOT, SECRETS, SERVICES, containers
+from tests.project.test_deploy import DEPLOY, ROOT, SECRETS, SERVICES, containers, local
 
 LOCAL = DEPLOY / "overlays" / "local"
 
@@ -98,7 +99,7 @@ def access(tmp_path: Path) -> Path:
 
 def test_it_makes_every_secret_that_the_pods_wait_for(api: Api, access: Path) -> None:
     make_secrets.main(api.url, access)
-    assert set(api.secrets) == (SECRETS - {"smtp"}) | {"enlace-keys"}
+    assert set(api.secrets) == SECRETS | {"enlace-keys"}
     assert not api.refused
 
 
@@ -138,6 +139,18 @@ def test_each_service_has_the_keys_it_needs_and_nobody_elses(tmp_path: Path) -> 
             keys.verifying(folder, f"facts.{other}")
         keys.verifying(folder, "tokens")
         assert (folder / "tokens.jwk").exists() == (service == "partners")
+
+
+def test_the_mail_catcher_is_the_mail_server_of_the_local_overlay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As the pod of notifications reads it: at the port of the Service `mail`."""
+    for name, value in make_secrets.cut(make_secrets.make_all())["smtp"].items():
+        (tmp_path / name).write_bytes(value)
+    monkeypatch.setenv("ENLACE_SMTP_URL_FILE", str(tmp_path / "url"))
+    monkeypatch.setenv("ENLACE_MAIL_FROM_FILE", str(tmp_path / "from"))
+    server = config.load().mail_server
+    [service] = [thing for thing in local() if (thing["kind"], thing["metadata"]["name"]) == ("Service", "mail")]
+    assert server
+    assert (server.host, server.port) == ("mail", next(port["port"] for port in service["spec"]["ports"] if port["name"] == "smtp"))
 
 
 def test_a_key_that_nobody_is_given_is_noticed() -> None:

@@ -18,6 +18,7 @@ from chassis import keys
 
 SERVICES = ("partners", "referrals", "notifications")
 MORE = {"partners": r"tokens(\.\d+)?\.jwk|mail\.key", "notifications": r"mail\.key"}  # beside what every service has
+MAIL = {"url": b"smtp://mail:1025", "from": b"enlace@example.org"}  # the mail catcher (mail.yaml)
 API = "https://kubernetes.default.svc"
 Contents = dict[str, bytes]
 
@@ -36,7 +37,7 @@ def cut(secrets_: Contents) -> dict[str, Contents]:
     """What each pod is given: its own private keys, everybody's public ones, and of the passwords its own."""
     public = {name: value for name, value in secrets_.items() if name.endswith(".pub.jwk")}
     passwords = {name.removeprefix("password."): value for name, value in secrets_.items() if name.startswith("password.")}
-    given = {"postgres": passwords, "keys-gateway": {"gateway.key": secrets_["gateway.key"]}}
+    given = {"postgres": passwords, "keys-gateway": {"gateway.key": secrets_["gateway.key"]}, "smtp": MAIL}
     for service in SERVICES:
         own = re.compile(rf"facts\.{service}\.jwk|(sealing|marks)\.{service}(\.\d+)?\.key|{MORE.get(service, '$')}")
         given[f"keys-{service}"] = public | {name: value for name, value in secrets_.items() if own.fullmatch(name)}

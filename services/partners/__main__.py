@@ -1,6 +1,7 @@
 """python -m services.partners: every object is made here, once, in reading order."""
 
 import logging
+import re
 import secrets
 import sys
 import time
@@ -18,7 +19,7 @@ from chassis.sealing import Keyring
 from chassis.subscriber import Subscriber
 from chassis.supervisor import WELL
 from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Issuer
-from services.partners import config, subscriptions, usecases, wire
+from services.partners import config, subscriptions, usecases
 from services.partners.config import NAME, TOPIC, PartnersSettings
 from services.partners.domain.organization import OrganizationEntry, OrganizationType
 from services.partners.domain.worker import Role, WorkerEntry
@@ -67,6 +68,7 @@ def run(settings: PartnersSettings) -> int:
             index,
             Site(settings.public_url),
             usecases.SignInProviders(parts.database, parts.keyring, settings.public_url, development=settings.service.development),
+            paper_url="" if settings.by_email else settings.public_url,
             strict=settings.second_factor_required,
         )
     )
@@ -92,31 +94,40 @@ def run(settings: PartnersSettings) -> int:
 
 
 @main.command(
-    "found", help="Register the coordinating organisation and its first coordinator; for a new network. Prints the first password once."
+    "found",
+    help="Register the coordinating organisation and its first two coordinators; for a new network. Prints the first password of each once.",
 )
 @click.option("--organization", required=True, help="Its name.")
 @click.option("--country", required=True, help="ISO 3166-1, e.g. NI.")
-@click.option("--email", required=True, help="Of the coordinator.")
-@click.option("--name", required=True, help="Of the coordinator.")
-def found_network(organization: str, country: str, email: str, name: str) -> None:
-    log.setup(NAME, level=logging.CRITICAL)  # the password is the output, and nothing else
+@click.option("--email", "emails", required=True, multiple=True, help="Of a coordinator; twice, for two of them decide together.")
+@click.option("--name", "names", required=True, multiple=True, help="Of a coordinator; twice, in the same order.")
+def found_network(organization: str, country: str, emails: tuple[str, ...], names: tuple[str, ...]) -> None:
+    """Refuses to do it twice: who could make coordinators beside those there are would be one of them."""
+    if not len(emails) == len(names) == 2:
+        raise click.UsageError("two coordinators: --email and --name twice each")
+    if not re.fullmatch("[A-Z]{2}", country):
+        raise click.UsageError("--country is two capital letters, e.g. NI")
+    log.setup(NAME, level=logging.CRITICAL)  # the passwords are the output, and nothing else
     database = Database(config.load().service.database_url, max_size=2)
     database.open()
-    password, now = secrets.token_urlsafe(15), SystemClock().now()
+    passwords, now = [secrets.token_urlsafe(15) for _ in emails], SystemClock().now()
+    coordinators = [
+        WorkerEntry(name=name, email=email, roles=(Role.COORDINATOR, Role.MANAGER)) for email, name in zip(emails, names, strict=True)
+    ]
     try:
-        with database.transaction(SYSTEM) as tx:
-            member = usecases.create_organization(
-                tx, SYSTEM, now, OrganizationEntry(name=organization, type=OrganizationType.NGO, country=country)
+        with database.transaction(SYSTEM, timeout=30) as tx:
+            made = usecases.found_network(
+                tx, now, OrganizationEntry(name=organization, type=OrganizationType.NGO, country=country), coordinators, passwords
             )
-            usecases.approve_organization(tx, SYSTEM, now, member.id, wire.etag_of(member))
-            entry = WorkerEntry(name=name, email=email, roles=(Role.COORDINATOR, Role.MANAGER))
-            usecases.create_worker(tx, now, member.id, entry, password)
     except Refusal as refusal:
         wrong = f": {refusal.violations}" if isinstance(refusal, Invalid) else ""
         raise click.ClickException(refusal.reason + wrong) from refusal
     finally:
         database.close()
-    click.echo(f"{email} may sign in with {password}")
+    if not made:
+        raise click.ClickException("this network has coordinators already: one of them invites others")
+    for email, password in zip(emails, passwords, strict=True):
+        click.echo(f"{email} may sign in with {password}")
 
 
 @main.command("rotate-token-keys", help="Have caller tokens signed by a new key, while all services work. Goes on where it was killed.")

@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import enquiries_pb2 as e
@@ -688,6 +689,30 @@ def test_the_coordination_invites_the_first_manager_of_a_member_that_has_none(pl
         assert (f"{page}/invite" in client.get(page).text) is offered, (status, has_manager)
     organization.status, organization.has_manager, organization.registered_by_worker_id = d.ORGANIZATION_STATUS_PROBATION, False, ID
     assert f"{page}/invite" not in client.get(page).text, "who registered it waits for the other's approval"
+
+
+# D22
+@pytest.mark.parametrize("page", ["/members", "/directory/organizations/" + "f" * 32])
+def test_without_mail_the_page_offers_paper_and_shows_the_link_once(played: PlayedServices, client: FlaskClient, page: str) -> None:
+    organization = played.answers["GetOrganization"]
+    assert isinstance(organization, d.Organization)
+    organization.id, organization.status, organization.has_manager = "f" * 32, d.ORGANIZATION_STATUS_APPROVED, False
+    form = {"email": "nueva@casa.example", "language": "es", "invited_language": "es", "roles": "worker"}
+    action = f"{page}/workers" if page == "/members" else f"{page}/invite"
+    assert "on_paper" not in client.get(page).text
+    played.answers["CreateInvitation"] = errors.Conflict("no_mail")
+    refused = send(client, page, action, **form)
+    assert refused.status_code == 422
+    assert "Esta red no envía correos" in refused.text
+    assert 'name="on_paper"' in refused.text
+    link = "https://enlace.example/invitation#" + "s" * 43
+    played.answers["CreateInvitation"] = m.Invitation(id=ID, organization_id="f" * 32, link=link)
+    shown = send(client, page, action, on_paper="1", **form)
+    assert shown.status_code == 200
+    assert played.last("CreateInvitation").invitation.on_paper
+    assert link in shown.text
+    assert "<svg" in shown.text
+    assert shown.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,8 +11,11 @@ import grpc
 import pytest
 
 from chassis.errors import Invalid
-from chassis.sealing import CannotOpen
-from chassis.tokens import SYSTEM
+from chassis.ids import new_id
+from chassis.passkeys import Site
+from chassis.rpc import Server
+from chassis.sealing import CannotOpen, Keyring
+from chassis.tokens import SYSTEM, Caller
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2, facts_pb2, letters_pb2
 from protos.partners.v1 import members_pb2 as pb
@@ -20,8 +24,9 @@ from services.partners import usecases
 from services.partners.domain.invitation import MOST, InvitationEntry
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import Role
+from services.partners.rpc import servicers
 from services.partners.wire import etag_of
-from tests.partners.scene import PASSWORD, Scene, Stubs, refused
+from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
 
 EMAIL = "directora@ejemplo.org"
 OWN_PASSWORD = "la que solo ella sabe"
@@ -498,3 +503,58 @@ def test_the_coordination_sees_whether_an_organisation_has_a_manager_and_nobody_
     manager = scene.by(own, Role.MANAGER)
     assert scene.coordinator.GetOrganization(question).has_manager
     assert not manager.GetOrganization(question).HasField("has_manager")
+
+
+@pytest.fixture
+def without_mail(scene: Scene) -> Iterator[str]:
+    """The address of the same service in a network that sends no e-mail."""
+    keyring = Keyring(scene.sealing_key)
+    providers = usecases.SignInProviders(scene.database, keyring, SITE, development=True)
+    parts = (
+        scene.database,
+        scene.issuer,
+        scene.verifier,
+        keyring,
+        scene.mail,
+        scene.clock,
+        usecases.DirectoryIndex(),
+        Site(SITE),
+        providers,
+    )
+    server = Server("127.0.0.1:0", servicers(*parts, paper_url=SITE), threads=2, reflect=False, caller_rate=100_000)
+    server.start()
+    yield f"127.0.0.1:{server.port}"
+    server.stop(0)
+
+
+# D22
+def test_without_mail_an_invitation_is_refused_and_its_link_is_handed_over_on_paper_once(scene: Scene, without_mail: str) -> None:
+    own = scene.organization("Casa Nueva")
+    worker = scene.worker(own, Role.MANAGER)
+    caller = Caller(worker.id, "worker", own.id, frozenset(worker.entry.roles))
+    with grpc.insecure_channel(without_mail) as channel:
+        manager = Stubs(channel, lambda: scene.issuer.issue(caller, "enlace.partners")[0])
+        with refused("FAILED_PRECONDITION", "no_mail"):
+            invite(manager, None, contract_pb2.ROLE_WORKER)
+        assert not manager.ListInvitations(pb.ListInvitationsRequest()).invitations, "nothing was promised"
+        asked = invitation(None, contract_pb2.ROLE_WORKER, on_paper=True)
+        asked.request_id = new_id()
+        made = manager.CreateInvitation(asked)
+        address, token = made.link.split("#")
+        assert address == f"{SITE}/invitation"
+        assert manager.CreateInvitation(asked).link == made.link, "to the same request only"
+        [listed] = manager.ListInvitations(pb.ListInvitationsRequest()).invitations
+        assert (listed.id, listed.link) == (made.id, "")
+        (row,) = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND type = 'enlace.invitation.created.v1'", made.id)
+        assert not facts_pb2.InvitationFact.FromString(row["payload"]).sealed_letter
+        Stubs(channel).AcceptInvitation(pb.AcceptInvitationRequest(token=token, name="Nueva", password=OWN_PASSWORD))
+    (entry,) = scene.rows("SELECT detail_codes FROM audit WHERE object_id = %s AND action = 'invitation_create'", made.id)
+    assert "on_paper" in entry["detail_codes"]
+
+
+# D22
+def test_where_there_is_mail_nobody_but_her_sees_her_link(scene: Scene) -> None:
+    own = scene.organization("Casa Nueva")
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        invite(scene.by(own, Role.MANAGER), None, contract_pb2.ROLE_WORKER, on_paper=True)
+    assert not invite(scene.by(own, Role.MANAGER), None, contract_pb2.ROLE_WORKER).link

@@ -172,28 +172,27 @@ def told(consumer: Consumer, subject: str, count: int) -> list[str]:
     return types
 
 
-def test_a_new_network_gets_its_first_coordinator_by_one_command(environment: dict[str, str], place: Place) -> None:
+# D22
+def test_a_new_network_gets_two_coordinators_by_one_command_and_only_once(environment: dict[str, str], place: Place) -> None:
     assert command(environment, "migrate").returncode == 0
-    words = [
-        "found",
-        "--organization",
-        "Coalición de prueba",
-        "--country",
-        "NI",
-        "--email",
-        "primera@coalicion.example",
-        "--name",
-        "Primera",
-    ]
-    said = command(environment, *words)
+    first, second = (
+        ["--email", "primera@coalicion.example", "--name", "Primera"],
+        ["--email", "segunda@coalicion.example", "--name", "Segunda"],
+    )
+    organization = ["found", "--organization", "Coalición de prueba", "--country"]
+    assert command(environment, *organization, "NI", *first).returncode == 2, "one alone can decide nothing"
+    assert command(environment, *organization, "Nicaragua", *first, *second).returncode == 2
+    said = command(environment, *organization, "NI", *first, *second)
     assert said.returncode == 0, said.stderr
+    assert [line.split()[0] for line in said.stdout.splitlines()] == ["primera@coalicion.example", "segunda@coalicion.example"]
+    again = command(environment, *organization, "NI", *(word.replace("coalicion", "otra") for word in [*first, *second]))
+    assert (again.returncode, "coordinators already" in again.stderr) == (1, True)
     database = Database(place.url, max_size=2)
     database.open()
     with database.transaction(SYSTEM) as tx:
-        row = tx.execute("SELECT roles FROM workers WHERE email = 'primera@coalicion.example'").fetchone()
-        assert row is not None
-        assert "COORDINATOR" in row["roles"]
+        roles = [row["roles"] for row in tx.execute("SELECT roles FROM workers").fetchall()]
+        organizations = tx.execute("SELECT count(*) AS n FROM organizations").fetchone()
     database.close()
-    again = command(environment, *words)
-    assert (again.returncode, "email_taken" in again.stderr) == (1, True)
-    assert command(environment, *words[:3], "--country", "Nicaragua", *words[5:]).returncode == 1
+    assert len(roles) == 2
+    assert all("COORDINATOR" in each for each in roles)
+    assert organizations == {"n": 1}

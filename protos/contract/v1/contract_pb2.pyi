@@ -272,6 +272,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The address was opened before for this referral, by another, or longer ago. Ask the service."""
     REASON_LOCATION_IN_USE: _Reason.ValueType  # 116
     """Something is still offered at this place. End that first."""
+    REASON_NO_MAIL: _Reason.ValueType  # 131
+    """This network sends no e-mail. Ask for the link, and hand it over on paper."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -453,6 +455,8 @@ REASON_ADDRESS_OPENED: Reason.ValueType  # 115
 """The address was opened before for this referral, by another, or longer ago. Ask the service."""
 REASON_LOCATION_IN_USE: Reason.ValueType  # 116
 """Something is still offered at this place. End that first."""
+REASON_NO_MAIL: Reason.ValueType  # 131
+"""This network sends no e-mail. Ask for the link, and hand it over on paper."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

@@ -104,7 +104,7 @@ Global___Worker: _TypeAlias = Worker  # noqa: Y015
 
 @_typing.final
 class Invitation(_message.Message):
-    """An invitation to open an account. The link goes to the address alone."""
+    """An invitation to open an account. The link goes to the address alone; on paper, to who made it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -115,6 +115,8 @@ class Invitation(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    ON_PAPER_FIELD_NUMBER: _builtins.int
+    LINK_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The invitation."""
     organization_id: _builtins.str
@@ -123,6 +125,10 @@ class Invitation(_message.Message):
     """Where the link goes, and with what she will sign in."""
     language: _builtins.str
     """The language of e-mail and account, BCP 47."""
+    on_paper: _builtins.bool
+    """No e-mail: the link is in the answer."""
+    link: _builtins.str
+    """Where she opens her account; in the answer to one on paper only, once. Keep it from everybody else."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_contract_pb2.Role.ValueType]:
         """What she will do; a first manager is MANAGER, and perhaps WORKER and OPERATOR."""
@@ -145,10 +151,12 @@ class Invitation(_message.Message):
         language: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        on_paper: _builtins.bool = ...,
+        link: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "email", b"email", "expire_time", b"expire_time", "id", b"id", "language", b"language", "organization_id", b"organization_id", "roles", b"roles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "email", b"email", "expire_time", b"expire_time", "id", b"id", "language", b"language", "link", b"link", "on_paper", b"on_paper", "organization_id", b"organization_id", "roles", b"roles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

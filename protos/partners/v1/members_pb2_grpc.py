@@ -132,6 +132,8 @@ class MembersServicer:
         illegal_transition: it is suspended.
         second_person_required: who registered it waits for its approval.
         too_many_invitations: 20 in 72 hours.
+        no_mail: the network sends no e-mail. Then, and only then, `on_paper` has the link in the answer, to be handed over; where e-mail is sent it is
+        illegal_transition.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,6 +44,8 @@ class MembersStub:
     illegal_transition: it is suspended.
     second_person_required: who registered it waits for its approval.
     too_many_invitations: 20 in 72 hours.
+    no_mail: the network sends no e-mail. Then, and only then, `on_paper` has the link in the answer, to be handed over; where e-mail is sent it is
+    illegal_transition.
     """
     ListInvitations: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListInvitationsRequest, _members_pb2.ListInvitationsResponse]
     """Lists the invitations to the caller's organisation that can still be accepted. Manager."""
@@ -124,6 +126,8 @@ class MembersAsyncStub(MembersStub):
     illegal_transition: it is suspended.
     second_person_required: who registered it waits for its approval.
     too_many_invitations: 20 in 72 hours.
+    no_mail: the network sends no e-mail. Then, and only then, `on_paper` has the link in the answer, to be handed over; where e-mail is sent it is
+    illegal_transition.
     """
     ListInvitations: _aio.UnaryUnaryMultiCallable[_members_pb2.ListInvitationsRequest, _members_pb2.ListInvitationsResponse]  # type: ignore[assignment]
     """Lists the invitations to the caller's organisation that can still be accepted. Manager."""
@@ -207,6 +211,8 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         illegal_transition: it is suspended.
         second_person_required: who registered it waits for its approval.
         too_many_invitations: 20 in 72 hours.
+        no_mail: the network sends no e-mail. Then, and only then, `on_paper` has the link in the answer, to be handed over; where e-mail is sent it is
+        illegal_transition.
         """
 
     @_abc_1.abstractmethod

@@ -3,7 +3,7 @@
 from datetime import UTC, timedelta
 from typing import Any
 
-from flask import abort, redirect, render_template, request, url_for
+from flask import abort, make_response, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
@@ -16,7 +16,7 @@ from services.gateway import access, forms, i18n, names, pictures, session, word
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
-from services.gateway.pages.members import taken_off
+from services.gateway.pages.members import send_invitation, taken_off
 
 pages = access.Pages("directory")
 ANSWERED_WITHIN = timedelta(days=14)  # who applies is told so
@@ -113,7 +113,11 @@ def page(errors: dict[str, str], identifier: str, verb: str = "") -> str:
 @pages.post("/directory/organizations/<identifier>/<verb>", access.NETWORK, again=page)
 def vet(identifier: str, verb: str) -> Response:
     """The coordinator's steps in the life of a member, and what two of them decide about it."""
-    if not steer(clients().directory, identifier, verb, forms.request_id()):
+    if verb == "invite":
+        page_on_paper = send_invitation(first_manager_of(identifier))
+        if page_on_paper:
+            return make_response(page_on_paper)
+    elif not steer(clients().directory, identifier, verb, forms.request_id()):
         abort(404)
     said = {"invite": "invited", "second-factor": "second_factor_reset"}.get(verb, "saved")
     return redirect(url_for("directory.organization", identifier=identifier, done=said), 303)
@@ -130,6 +134,12 @@ def leave(identifier: str) -> Response:
     return redirect(url_for("directory.organization", identifier=identifier, done="saved"), 303)
 
 
+def first_manager_of(identifier: str) -> m.Invitation:
+    """The invitation of the form: in a small organisation its manager also works with people."""
+    roles = [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER]
+    return m.Invitation(organization_id=identifier, email=forms.text("email"), roles=roles, language=forms.text("invited_language"))
+
+
 def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
     """Takes the step; False for one that there is not."""
     if verb == "propose":
@@ -140,17 +150,6 @@ def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
         directory.ConfirmOrganizationChange(d.ConfirmOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once))
     elif verb == "drop":
         directory.DropOrganizationChange(d.DropOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once))
-    elif verb == "invite":
-        invitation = m.Invitation(
-            organization_id=identifier,
-            email=forms.text("email"),
-            roles=[
-                contract_pb2.ROLE_MANAGER,
-                contract_pb2.ROLE_WORKER,
-            ],  # in a small organisation whoever manages it also works with people
-            language=forms.text("invited_language"),
-        )
-        clients().members.CreateInvitation(m.CreateInvitationRequest(invitation=invitation, request_id=once))
     elif verb == "second-factor":  # of its only manager, whom no other can help
         taken_off(forms.text("worker"))
     elif verb == "approve":

@@ -2,7 +2,7 @@
 
 from flask import render_template, request
 
-from chassis.errors import Invalid
+from chassis.errors import Conflict, Invalid
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway import access, forms, words
@@ -34,11 +34,23 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
 
 
 @pages.post("/members/workers", access.MANAGERS, again=render, then="members.listing", done="invited")
-def invite() -> None:
-    """Invites somebody to the team; she gets the link by e-mail and chooses her own password."""
+def invite() -> str | None:
+    """Invites somebody to the team; she gets the link by e-mail, or on paper, and chooses her own password."""
     roles = [contract_pb2.Role.ValueType(words.number("role", role)) for role in forms.texts("roles") if role in GIVEN_ROLES]
     invitation = m.Invitation(email=forms.text("email"), roles=roles, language=forms.text("language"))
-    clients().members.CreateInvitation(m.CreateInvitationRequest(invitation=invitation, request_id=forms.request_id()))
+    return send_invitation(invitation)
+
+
+def send_invitation(invitation: m.Invitation) -> str | None:
+    """Invites her. Returns the page with her link where the network sends no e-mail and paper was asked for."""
+    invitation.on_paper = forms.flag("on_paper")
+    try:
+        made = clients().members.CreateInvitation(m.CreateInvitationRequest(invitation=invitation, request_id=forms.request_id()))
+    except Conflict as refusal:
+        if refusal.reason != "no_mail":
+            raise
+        forms.refuse({"on_paper": words.conflict(refusal.reason)})
+    return render_template("invitation_paper.html", invitation=made) if invitation.on_paper else None
 
 
 @pages.post("/members/invitations/<identifier>/revoke", access.MANAGERS, then="members.listing")

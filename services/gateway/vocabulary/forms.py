@@ -182,6 +182,7 @@ TABLES: dict[str, dict[str, str]] = {
         ),
         "manager_exists": N_("Esta organización ya tiene quien la dirige, y ella misma invita a su gente."),
         "too_many_invitations": N_("Son demasiadas invitaciones para tres días. Espere a que venza alguna."),
+        "no_mail": N_("Esta red no envía correos. Entregue la invitación en papel."),
         "too_many_keys": N_("Hay dos claves activas, que es el máximo. Revoque una antes de crear otra."),
         "too_many_webhooks": N_("Ya tiene el máximo de direcciones. Quite una antes de agregar otra."),
         "too_many_passkeys": N_("Ya tiene diez llaves de acceso. Quite una que no use."),

@@ -30,6 +30,14 @@ class InvitationEntry:
     email: str
     roles: tuple[Role, ...]
     language: str = "es"
+    on_paper: bool = False
+
+    def check_reaches_her(self, *, by_email: bool) -> None:
+        """Refuses a letter that nobody would bring; and paper where there is e-mail, for then nobody but she sees her link."""
+        if self.on_paper and by_email:
+            raise Conflict("illegal_transition")
+        if not self.on_paper and not by_email:
+            raise Conflict("no_mail")
 
     def check(self) -> None:
         """Refuses an entry that is wrong."""

@@ -30,10 +30,11 @@ def servicers(
     site: Site,
     providers: usecases.SignInProviders,
     *,
+    paper_url: str = "",
     strict: bool = False,
 ) -> list[Servicer]:
     """The services of protos/partners/v1. `mail` seals what the notifications service is to bring to one mailbox; `site` is whom passkeys are for;
-    `strict`: some roles must prove more than a password."""
+    `paper_url`: what links begin with in a network that sends no e-mail, and hands them over on paper; `strict`: some roles must prove more than a password."""
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     guesses = Guesses(database, keyring, "password", usecases.OF_AN_ACCOUNT, usecases.OF_AN_ADDRESS)
     applied = Guesses(database, keyring, "application", OF_ALL, OF_AN_ADDRESS)
@@ -59,7 +60,7 @@ def servicers(
             (locations_pb2.DESCRIPTOR.services_by_name["Locations"], locations.Locations(keyring, pages)),
             (open_data_pb2.DESCRIPTOR.services_by_name["OpenData"], open_data.OpenData(pages)),
             (open_data_pb2.DESCRIPTOR.services_by_name["Imports"], imports.Imports(keyring)),
-            (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages, providers)),
+            (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(None if paper_url else mail, pages, providers, paper_url)),
             (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, mail, site, guesses, codes, resets)),
             (
                 members_pb2.DESCRIPTOR.services_by_name["Tokens"],

@@ -16,18 +16,24 @@ from services.partners.wire.sign_in_providers import sign_in_provider
 class Members:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, mail: Keyring, pages: PageTokens, providers: usecases.SignInProviders) -> None:
+    def __init__(self, mail: Keyring | None, pages: PageTokens, providers: usecases.SignInProviders, paper_url: str) -> None:
+        """`mail` seals letters; None: the network sends no e-mail, and links on paper begin with `paper_url`."""
         self._mail = mail
+        self._paper_url = paper_url
         self._pages = pages
         self._providers = providers
 
     def CreateInvitation(self, request: pb.CreateInvitationRequest, call: Call) -> pb.Invitation:
         given = request.invitation
-        invitation = usecases.create_invitation(
+        invitation, token = usecases.create_invitation(
             call.tx, call.caller, call.clock.now(), self._mail, given.organization_id, wire.invitation_entry(given)
         )
-        call.trail.append(Entry("invitation_create", invitation.id, detail_codes=invitation.entry.roles))
-        return wire.invitation(invitation)
+        on_paper = ("on_paper",) if token else ()
+        call.trail.append(Entry("invitation_create", invitation.id, detail_codes=(*invitation.entry.roles, *on_paper)))
+        made = wire.invitation(invitation)
+        if token:
+            made.link = f"{self._paper_url}/invitation#{token}"
+        return made
 
     def ListInvitations(self, request: pb.ListInvitationsRequest, call: Call) -> pb.ListInvitationsResponse:
         invitations = usecases.list_invitations(call.tx, call.caller, call.clock.now())

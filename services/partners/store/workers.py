@@ -142,6 +142,11 @@ def has_manager(tx: Transaction, organization_id: str) -> bool:
     return bool(managers(tx, organization_id))
 
 
+def is_founded(tx: Transaction) -> bool:
+    """Whether the network has, or had, a coordinator."""
+    return tx.execute("SELECT FROM workers WHERE 'COORDINATOR' = ANY(roles) LIMIT 1").fetchone() is not None
+
+
 def managers(tx: Transaction, organization_id: str) -> list[str]:
     """Two of its managers whose accounts are in use, or as many as there are."""
     rows = tx.execute(

@@ -19,9 +19,12 @@ from services.partners.usecases.passwords import check_new, hashed, mark_of
 
 
 def create_invitation(
-    tx: Transaction, caller: Caller, now: datetime, mail: Keyring, organization_id: str, entry: InvitationEntry
-) -> Invitation:
-    """Invites somebody to the own organisation, or the first manager to another. Whether the address has an account is not even looked at."""
+    tx: Transaction, caller: Caller, now: datetime, mail: Keyring | None, organization_id: str, entry: InvitationEntry
+) -> tuple[Invitation, str]:
+    """Invites somebody to the own organisation, or the first manager to another. Whether the address has an account is not even looked at.
+
+    `mail` seals her letter; None: the network sends none. Returns the invitation, and for one on paper the secret of its link.
+    """
     owner = organization_id or caller.organization_id
     own = owner == caller.organization_id
     # Held, so that of two invitations, or of an invitation and an account, at the same moment each sees the other.
@@ -32,6 +35,7 @@ def create_invitation(
     entry.check_given_by(caller.roles, own=own)
     if not organization.is_active:
         raise Conflict("illegal_transition")
+    entry.check_reaches_her(by_email=mail is not None)
     if not own:
         organization.check_invited_by(caller.id)
         if workers.has_manager(tx, owner):
@@ -42,8 +46,9 @@ def create_invitation(
         other.replace(now)
         invitations.keep(tx, other)
     token = secrets.token_urlsafe(32)
-    invitations.add(tx, invitation, mark_of(token), mail.seal_bytes(wire.letter(invitation, token), f"invitations/{invitation.id}/letter"))
-    return invitation
+    letter = mail.seal_bytes(wire.letter(invitation, token), f"invitations/{invitation.id}/letter") if mail else b""
+    invitations.add(tx, invitation, mark_of(token), letter)
+    return invitation, "" if mail else token
 
 
 def list_invitations(tx: Transaction, caller: Caller, now: datetime) -> list[Invitation]:

@@ -129,7 +129,7 @@ def capacity(message: pb.Capacity, at: str) -> Capacity:
 def invitation_entry(message: members_pb2.Invitation) -> InvitationEntry:
     """What a caller says of whom to invite."""
     roles = _ROLES.members(message.roles, "invitation.roles")
-    return InvitationEntry(message.email.strip(), tuple(roles), message.language or "es")
+    return InvitationEntry(message.email.strip(), tuple(roles), message.language or "es", message.on_paper)
 
 
 def question(message: pb.MatchServicesRequest) -> Question:

@@ -290,7 +290,7 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
 
     def _serving(self, name: str) -> bool:
         """Whether one of its servers is ready: one that is not is not even asked on this channel."""
-        asked: Any = health_pb2_grpc.HealthStub(self._plain[name])  # type: ignore[no-untyped-call]
+        asked: Any = health_pb2_grpc.HealthStub(self._plain[name])
         return standing_of(asked.Check.future(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)).ready
 
 

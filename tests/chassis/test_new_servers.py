@@ -10,6 +10,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import grpc
 import pytest
@@ -75,7 +76,7 @@ def test_a_server_that_joins_a_name_gets_calls_within_the_age_of_a_connection(na
     first = server(f"127.0.0.1:{port}")
     options = channel_options(healthy_only=True)
     with grpc.insecure_channel(f"dns://127.0.0.1:{names.port}/pods.test:{port}", options=options) as channel:
-        health = HealthStub(channel)  # type: ignore[no-untyped-call]
+        health: Any = HealthStub(channel)
 
         def answered_by_the_second() -> bool:
             return bool(health.Check(HealthCheckRequest(service="broker"), timeout=5).status == HealthCheckResponse.SERVING)

@@ -266,7 +266,7 @@ def test_a_server_that_is_not_ready_gets_no_call_until_it_is() -> None:
         assert (broken.asked, len(well.asked)) == ([], 80)
         broken.answer = lambda rpc, context: None
         broken.ready(True)
-        until(lambda: (clients.people.ListPeople(PEOPLE), broken.asked)[1], 10)
+        until(lambda: bool((clients.people.ListPeople(PEOPLE), broken.asked)[1]), 10)
     finally:
         clients.close()
         broken.stop()

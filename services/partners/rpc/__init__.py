@@ -60,7 +60,7 @@ def servicers(
             (locations_pb2.DESCRIPTOR.services_by_name["Locations"], locations.Locations(keyring, pages)),
             (open_data_pb2.DESCRIPTOR.services_by_name["OpenData"], open_data.OpenData(pages)),
             (open_data_pb2.DESCRIPTOR.services_by_name["Imports"], imports.Imports(keyring)),
-            (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(None if paper_url else mail, pages, providers, paper_url)),
+            (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages, providers, paper_url)),
             (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, mail, site, guesses, codes, resets)),
             (
                 members_pb2.DESCRIPTOR.services_by_name["Tokens"],

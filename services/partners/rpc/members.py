@@ -16,17 +16,17 @@ from services.partners.wire.sign_in_providers import sign_in_provider
 class Members:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, mail: Keyring | None, pages: PageTokens, providers: usecases.SignInProviders, paper_url: str) -> None:
-        """`mail` seals letters; None: the network sends no e-mail, and links on paper begin with `paper_url`."""
+    def __init__(self, mail: Keyring, pages: PageTokens, providers: usecases.SignInProviders, paper_url: str) -> None:
+        """`mail` seals letters. With `paper_url` the network sends none, and links on paper begin with it."""
         self._mail = mail
         self._paper_url = paper_url
         self._pages = pages
         self._providers = providers
 
     def CreateInvitation(self, request: pb.CreateInvitationRequest, call: Call) -> pb.Invitation:
-        given = request.invitation
+        given, letter_key = request.invitation, None if self._paper_url else self._mail
         invitation, token = usecases.create_invitation(
-            call.tx, call.caller, call.clock.now(), self._mail, given.organization_id, wire.invitation_entry(given)
+            call.tx, call.caller, call.clock.now(), letter_key, given.organization_id, wire.invitation_entry(given)
         )
         on_paper = ("on_paper",) if token else ()
         call.trail.append(Entry("invitation_create", invitation.id, detail_codes=(*invitation.entry.roles, *on_paper)))

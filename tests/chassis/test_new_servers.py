@@ -43,8 +43,8 @@ class Names:
                 return
             end = question.index(b"\0", 12) + 5
             kind = struct.unpack("!H", question[end - 4 : end - 2])[0]
-            found = self.addresses if kind == 1 else []
-            records = [b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 0, 4) + socket.inet_aton(address) for address in found]
+            answers = self.addresses if kind == 1 else []
+            records = [b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 0, 4) + socket.inet_aton(address) for address in answers]
             head = question[:2] + struct.pack("!HHHHH", 0x8580, 1, len(records), 0, 0)
             self._socket.sendto(head + question[12:end] + b"".join(records), asker)
 

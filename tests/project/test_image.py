@@ -191,15 +191,15 @@ for language in i18n.LANGUAGES:
 
 
 def test_pages_say_with_the_locales_of_the_image_what_they_say_with_all(locale_data: Path) -> None:
-    whole = Path(babel.__file__).parent / "locale-data"
+    all_locales = Path(babel.__file__).parent / "locale-data"
     said = [
         subprocess.run([sys.executable, "-c", _SPEAK, str(folder)], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        for folder in (whole, locale_data)
+        for folder in (all_locales, locale_data)
     ]
     assert said[0] == said[1]
     assert "portugués (Brasil)" in said[1]
     assert "3 févr. 2026" in said[1]
-    assert len(list(locale_data.iterdir())) < len(list(whole.iterdir())) / 3
+    assert len(list(locale_data.iterdir())) < len(list(all_locales.iterdir())) / 3
 
 
 def test_the_image_is_at_most_200_mb_beside_its_base(image: Path, locale_data: Path) -> None:

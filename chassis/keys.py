@@ -1,4 +1,4 @@
-"""The keys of all services as files in one folder: made once, readable by their owner alone, read at start.
+"""The keys of all services as files in one folder: made once, readable by their owner alone, read at start; token keys and sealing keys again when they changed.
 
 Who gets which: `tokens.jwk` (signs caller tokens) belongs to partners alone; `facts.<service>.jwk` (signs facts) and `sealing.<service>.key` (the
 key-encryption key) to that service alone; the `.pub.jwk` files to everybody. `sealing.<service>.1.key` and so on are made by
@@ -12,17 +12,23 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
+from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
+from chassis.clock import SystemClock
 from chassis.sealing import Keyring, SignatureCheck
 
 SETTLED = 10.0
 """Seconds after which every process has seen a key that lies beside it."""
+_TICK = 1.0  # seconds; more than any file system's clock needs to tell two changes apart
+
+T = TypeVar("T")
 
 
 def create(directory: Path, services: Sequence[str], *, sealing: bool = True) -> None:
@@ -54,12 +60,48 @@ def all_verifying(directory: Path, name: str) -> dict[str, OKPKey]:
     return {str(key.kid): key for key in keys}
 
 
-def signing_now(directory: Path, name: str, now: float) -> OKPKey:
-    """The newest private key that is old enough for every service to have seen its public half; the oldest if none is."""
+def all_signing(directory: Path, name: str) -> list[tuple[float, OKPKey]]:
+    """The private keys `name` and `name`.N that are there, oldest first, each with the time at which its public half was made."""
     # Who makes or drops a pair may be killed between its halves.
     names = [each for each in _pairs(directory, name) if (directory / f"{each}.jwk").exists()] or [name]
-    settled = [each for each in names if now - (directory / f"{each}.pub.jwk").stat().st_mtime >= SETTLED]
-    return signing(directory, (settled or names)[-1 if settled else 0])
+    return [((directory / f"{each}.pub.jwk").stat().st_mtime, signing(directory, each)) for each in names]
+
+
+def signing_at(pairs: Sequence[tuple[float, OKPKey]], now: float) -> OKPKey:
+    """The newest private key that is old enough for every service to have seen its public half; the oldest if none is."""
+    settled = [key for made, key in pairs if now - made >= SETTLED]
+    return settled[-1] if settled else pairs[0][1]
+
+
+class Held(Generic[T]):
+    """Holds in memory what `read` makes of the files `pattern` of a folder; reads again only after the folder or one of these files changed.
+
+    A look at unchanged files opens none. What can't be read leaves the value as it was, and is tried again at the next look.
+    """
+
+    def __init__(self, directory: Path, pattern: str, read: Callable[[], T]) -> None:
+        self._directory = directory
+        self._pattern = pattern
+        self._read = read
+        self._files: list[Path] = []
+        self._state: list[tuple[int, int, int]] | None = None  # of the folder and its files when they were read
+        self._value = read()
+
+    def __call__(self) -> T:
+        """The value as of now."""
+        with suppress(OSError, ValueError, JoseError):
+            if self._state is None or self._state != self._look():
+                self._state = None
+                self._files = [self._directory, *self._directory.glob(self._pattern)]
+                state = self._look()
+                self._value = self._read()
+                # Two changes within one tick of the disk's clock look like one: what has just changed is read once more.
+                if SystemClock().now().timestamp() - max(changed for changed, _, _ in state) / 1e9 > _TICK:
+                    self._state = state
+        return self._value
+
+    def _look(self) -> list[tuple[int, int, int]]:
+        return [(now.st_mtime_ns, now.st_ino, now.st_size) for now in map(os.stat, self._files)]
 
 
 def replace_pair(directory: Path, name: str) -> str:

@@ -2,8 +2,12 @@
 
 import threading
 from collections.abc import Callable
+from socket import socket
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
 
 RPC_SECONDS = Histogram(
     "enlace_rpc_seconds", "Duration of an rpc.", ["method", "code"], buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
@@ -40,10 +44,40 @@ def watch_loop(name: str, age: Callable[[], float], well: Callable[[], bool]) ->
     LOOP_WELL.labels(name).set_function(lambda: float(well()))
 
 
+class _Handler(WSGIRequestHandler):
+    """Answers one request, which has to arrive within seconds; logs nothing."""
+
+    timeout = 5
+
+    def log_message(self, *_: object) -> None:
+        """Called for each request."""
+
+
+class _Server(ThreadingWSGIServer):
+    """Answers a few at once; closes the connection of everybody else, which would hold a thread and a file handle."""
+
+    def __init__(self, *args: Any) -> None:
+        self._room = threading.BoundedSemaphore(16)
+        super().__init__(*args)
+
+    def verify_request(self, request: socket | tuple[bytes, socket], client_address: Any) -> bool:
+        """Whether a connection that came is taken on."""
+        return self._room.acquire(blocking=False)
+
+    def process_request_thread(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
+        """Called in the thread of a connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+
 def serve(address: str) -> threading.Thread | None:
     """Serves /metrics on its own port, host:port; an empty address serves nothing."""
     if not address:
         return None
     host, port = address.rsplit(":", 1)
-    _, thread = start_http_server(int(port), host)
+    server = make_server(host, int(port), make_wsgi_app(), _Server, _Handler)
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
     return thread

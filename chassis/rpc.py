@@ -25,7 +25,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from chassis import audit, contract, deadline, errors, log, metrics, shape
+from chassis import audit, contract, deadline, errors, handles, log, metrics, shape
 from chassis.admission import CallPool, turned_away
 from chassis.clock import Clock
 from chassis.config import CALLER_RATE
@@ -59,7 +59,13 @@ _OPTIONS = [
     # And the server's own, for callers whose machine is gone.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # A connection that has not greeted by then, or has asked nothing for so long, is closed: it holds a file handle.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 60_000),
+    ("grpc.max_concurrent_streams", 256),  # on one connection; the gateway's gates let out fewer
 ]
+_CONNECTIONS = 2000  # to one process, where it may have so many files open; newcomers beyond that are closed at once
+_OTHER_FILES = 128  # that the process needs for its database, broker, keys and libraries
 
 # One table: how each way of saying no sounds in gRPC.
 CODES: Mapping[type[errors.Refusal], grpc.StatusCode] = {
@@ -433,7 +439,8 @@ class Server:
         self.threads = threads + TURNS * len(self._streams)  # that may be in a transaction
         self._pool = CallPool(threads, threads * _WAITING)
         # No maximum_concurrent_rpcs: it would count health checks too, and a busy service must not look like a dead one.
-        self._server = grpc.server(self._pool, options=_OPTIONS)
+        connections = min(_CONNECTIONS, handles.raise_limit() - _OTHER_FILES)
+        self._server = grpc.server(self._pool, options=[*_OPTIONS, ("grpc.max_allowed_incoming_connections", connections)])
         self._names = ["", *(servicer.name for servicer in servicers)]
         self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

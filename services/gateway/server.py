@@ -7,7 +7,6 @@ crowd holds every connection, a lane of its own for what must never wait, and a 
 import contextlib
 import copy
 import logging
-import resource
 import socket
 import time
 from collections import deque
@@ -23,6 +22,7 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, Task, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import RequestEntityTooLarge
 
+from chassis import handles
 from services.gateway import bodies
 from services.gateway.gates import THREADS
 from services.gateway.limits import Reply
@@ -177,11 +177,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         self._known = deque[Channel]()  # whose answer is known already
         self._refused = deque[tuple[float, Channel]]()  # and when each is answered
         logging.getLogger("waitress").setLevel(logging.CRITICAL)  # its lines hold paths, which hold ids
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft < 2 * CONNECTIONS:
-            soft = 2 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * CONNECTIONS)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        self._limit = min(CONNECTIONS, soft - 128)  # 128: channels to services, logs, libraries
+        self._limit = min(CONNECTIONS, handles.raise_limit() - 128)  # 128: channels to services, logs, libraries
         self._express = ThreadedTaskDispatcher()
         self._express.set_thread_count(EXPRESS_THREADS)
         self._stop_asked: float | None = None

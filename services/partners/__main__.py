@@ -5,6 +5,7 @@ import re
 import secrets
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -55,7 +56,8 @@ def run(settings: PartnersSettings) -> int:
     folder = settings.service.keys
     parts = service.make(NAME, TOPIC, settings.service, hears=[subscriptions.TOPIC])
     mail = Keyring(keys.secret(folder, "mail"))
-    issuer = Issuer(lambda: keys.signing_now(folder, "tokens", parts.clock.now().timestamp()), parts.clock)
+    signing = keys.Held(folder, "tokens*.jwk", partial(keys.all_signing, folder, "tokens"))
+    issuer = Issuer(lambda: keys.signing_at(signing(), parts.clock.now().timestamp()), parts.clock)
     index = usecases.DirectoryIndex()
     server = parts.server(
         servicers(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,9 @@ def folder(tmp_path: Path) -> Path:
 def pair(folder: Path) -> tuple[Issuer, Verifier]:
     """As partners and another service have them, for the whole of their life."""
     clock = SystemClock()
-    issuer = Issuer(lambda: keys.signing_now(folder, "tokens", time.time()), clock)
-    return issuer, Verifier(lambda: keys.all_verifying(folder, "tokens"), "enlace.tests", clock)
+    signing = keys.Held(folder, "tokens*.jwk", partial(keys.all_signing, folder, "tokens"))
+    issuer = Issuer(lambda: keys.signing_at(signing(), time.time()), clock)
+    return issuer, Verifier(keys.Held(folder, "tokens*.pub.jwk", partial(keys.all_verifying, folder, "tokens")), "enlace.tests", clock)
 
 
 def kid(token: str) -> str:
@@ -100,6 +102,70 @@ def test_a_change_that_was_killed_between_the_halves_of_a_pair_goes_on(folder: P
     after, _ = issuer.issue(WHO, "enlace.tests")
     assert kid(after) != kid(before)
     assert verifier.verify(after) == WHO
+
+
+def settle(folder: Path) -> None:
+    """As if all had been written an hour ago."""
+    then = time.time() - 3600
+    for file in (*folder.iterdir(), folder):
+        os.utime(file, (then, then))
+
+
+def test_keys_are_held_in_memory_and_read_again_when_a_file_changed(folder: Path) -> None:
+    reads = 0
+
+    def read() -> dict[str, OKPKey]:
+        nonlocal reads
+        reads += 1
+        return keys.all_verifying(folder, "tokens")
+
+    held = keys.Held(folder, "tokens*.pub.jwk", read)
+    settle(folder)
+    first, reads = held(), 0
+    assert all(held() is first for _ in range(100))
+    assert reads == 0
+    keys.replace_pair(folder, "tokens")
+    assert len(held()) == 2
+    settle(folder)
+    held()
+    public, reads = folder / "tokens.1.pub.jwk", 0
+    public.write_text((folder / "tokens.pub.jwk").read_text())  # written over in place: the folder does not change
+    assert (len(held()), reads) == (1, 1)
+    public.unlink()
+    assert len(held()) == 1
+
+
+def test_keys_that_can_not_be_read_stay_as_they_were(folder: Path, later: Callable[[float], None]) -> None:
+    issuer, verifier = pair(folder)
+    before = kid(issuer.issue(WHO, "enlace.tests")[0])
+    away = folder.rename(folder.with_name("away"))
+    later(5)
+    token, _ = issuer.issue(WHO, "enlace.tests")
+    assert kid(token) == before
+    assert verifier.verify(token) == WHO
+    away.rename(folder)
+    (folder / "tokens.jwk").write_text("")
+    later(5)
+    assert kid(issuer.issue(WHO, "enlace.tests")[0]) == before
+
+
+def test_no_file_is_opened_for_keys_that_did_not_change(folder: Path, later: Callable[[float], None]) -> None:
+    settle(folder)
+    issuer, verifier = pair(folder)
+    later(5)
+    verifier.verify(issuer.issue(WHO, "enlace.tests")[0])
+    opened: list[object] = []
+    watching = True
+
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        if watching and event in {"open", "os.listdir", "os.scandir"} and str(folder) in str(arguments[0]):
+            opened.append(arguments[0])
+
+    sys.addaudithook(note)
+    later(5)
+    verifier.verify(issuer.issue(WHO, "enlace.tests")[0])
+    watching = False
+    assert not opened
 
 
 def test_a_token_of_a_stranger_is_refused_and_does_not_keep_the_process_reading(

@@ -1,7 +1,8 @@
 """Signing in by somebody else's provider (OpenID Connect): the authorization code flow with PKCE, and what its answer has to be before it is believed.
 
-Believed is what the issuer's own keys signed, for us, for this one question, a moment ago. Nothing is asked of any other host than the issuer's.
-Limit: providers whose addresses lie on several hosts (Google's) are refused; what is fetched of one is believed for five minutes.
+Believed is what the issuer's own keys signed, for us, for this one question, a moment ago. Which addresses are the issuer's says its discovery
+document, fetched from the issuer over TLS; they may lie on other hosts (Google's lie on three), but never inside our network (chassis/egress.py).
+Limit: what is fetched of a provider is believed for five minutes.
 """
 
 import base64
@@ -35,6 +36,9 @@ _AT_ONCE = 4  # that wait for providers in one process: one that hangs must not 
 _ID_TOKEN = 16_384  # characters
 _LEAST_RSA = 2048  # bits
 _BUSY = "busy"
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+# auth_time is asked for twice, by max_age and by name: Google sends it only to who names it.
+_CLAIMS = json.dumps({"id_token": {"auth_time": {"essential": True}}}, separators=(",", ":"))
 
 
 class NotBelieved(Exception):
@@ -68,14 +72,20 @@ class _Provider:
     token_endpoint: str
     jwks_uri: str
     secret_in_body: bool
+    names_itself: bool  # beside the code (RFC 9207)
+
+
+class _Unusable(Exception):
+    """What a provider says of itself can't be used; the word says why, for operations."""
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What was fetched, when, or that it could not be."""
+    """What was fetched and when, or why it could not be."""
 
     at: float
     value: Any
+    why: str = ""
 
 
 class RelyingParty:
@@ -85,7 +95,7 @@ class RelyingParty:
         """`development`: providers on this machine are asked, too."""
         self._development = development
         self._patience = patience
-        self._known: dict[str, _Known] = {}
+        self._known: dict[tuple[str, str], _Known] = {}  # by issuer and address: no issuer has a say in what is known of another
         self._waiting = threading.BoundedSemaphore(_AT_ONCE)
 
     def question(self, client: Client, secret: str, state: str) -> str:
@@ -101,14 +111,20 @@ class RelyingParty:
             "code_challenge": _plain(hashlib.sha256(_from(secret, "verifier").encode()).digest()),
             "code_challenge_method": "S256",
             "max_age": str(MAX_AGE),
+            "claims": _CLAIMS,
         }
         endpoint = self._provider(client.issuer, end).authorization_endpoint
         return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{urlencode(parts)}"
 
-    def answer(self, client: Client, secret: str, code: str, now: datetime) -> Identity:
-        """Exchanges the code and says whose it is. Raises NotBelieved; Unavailable provider_unavailable, if it does not answer."""
+    def answer(self, client: Client, secret: str, code: str, issuer: str, now: datetime) -> Identity:
+        """Exchanges the code and says whose it is. `issuer` came with the code, or is empty.
+
+        Raises NotBelieved; Unavailable provider_unavailable, if the provider does not answer as it must.
+        """
         end = deadline.after(self._patience)
         provider = self._provider(client.issuer, end)
+        if issuer != client.issuer and (issuer or provider.names_itself):
+            raise NotBelieved
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -129,7 +145,7 @@ class RelyingParty:
 
     def _read(self, client: Client, provider: _Provider, secret: str, token: str, now: datetime, end: float) -> Identity:
         def key_of(signed: GuestProtocol) -> Any:
-            return self._key(provider.jwks_uri, signed.headers(), end)
+            return self._key(client.issuer, provider.jwks_uri, signed.headers(), end)
 
         registry = jwt.JWTClaimsRegistry(
             now=int(now.timestamp()),
@@ -148,12 +164,12 @@ class RelyingParty:
         except (JoseError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise NotBelieved from error
 
-    def _key(self, address: str, headers: Any, end: float) -> RSAKey | ECKey | OKPKey:
+    def _key(self, issuer: str, address: str, headers: Any, end: float) -> RSAKey | ECKey | OKPKey:
         """The one of the issuer's keys that a token says it is signed with; of one key alone it need not say so."""
         kid = headers.get("kid")
-        keys: list[Any] = self._fetched(address, end, _keys)
+        keys: list[Any] = self._fetched(issuer, address, end, _keys)
         if kid is not None and all(each.kid != kid for each in keys):  # the issuer may have another since
-            keys = self._fetched(address, end, _keys, believed=_AGAIN)
+            keys = self._fetched(issuer, address, end, _keys, believed=_AGAIN)
         matches = [each for each in keys if kid is None or each.kid == kid]
         if len(matches) != 1 or matches[0].get("alg", headers["alg"]) != headers["alg"]:
             raise NotBelieved
@@ -162,32 +178,55 @@ class RelyingParty:
 
     def _provider(self, issuer: str, end: float) -> _Provider:
         def read(said: dict[str, Any]) -> _Provider:
-            if said.get("issuer") != issuer:
-                raise ValueError
-            addresses = [said[name] for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")]
-            if any(not isinstance(each, str) or not _same_host(each, issuer) for each in addresses):
-                raise ValueError
-            authorize, token, keys = addresses
+            named = said.get("issuer")
+            if named != issuer:
+                # Microsoft's shared endpoints name a pattern: a token of any organisation in the world would do.
+                raise _Unusable("issuer_of_many_tenants" if isinstance(named, str) and "{" in named else "issuer_differs")
+            authorize, token, keys = (
+                self._web_address(said.get(name)) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
+            )
             ways = said.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-            return _Provider(authorize, token, keys, secret_in_body="client_secret_basic" not in ways)
+            return _Provider(
+                authorize,
+                token,
+                keys,
+                secret_in_body="client_secret_basic" not in ways,
+                names_itself=said.get("authorization_response_iss_parameter_supported") is True,
+            )
 
-        provider: _Provider = self._fetched(issuer.rstrip("/") + "/.well-known/openid-configuration", end, read)
+        provider: _Provider = self._fetched(issuer, issuer.rstrip("/") + "/.well-known/openid-configuration", end, read)
         return provider
 
-    def _fetched(self, address: str, end: float, read: Callable[[dict[str, Any]], Any], *, believed: float = _BELIEVED) -> Any:
-        known = self._known.get(address)
+    def _web_address(self, address: object) -> str:
+        """An endpoint that is https and nothing but an address, in development also http on this machine. Where a name leads is looked at when it is asked."""
+        try:
+            if isinstance(address, str) and address.isprintable() and "#" not in address:
+                parts = urlsplit(address)
+                host, _port = parts.hostname, parts.port
+                plain = self._development and parts.scheme == "http" and host in _LOCAL
+                if host and (parts.scheme == "https" or plain) and "@" not in parts.netloc:
+                    return address
+        except ValueError as error:
+            raise _Unusable("endpoint_unusable") from error
+        raise _Unusable("endpoint_unusable")
+
+    def _fetched(self, issuer: str, address: str, end: float, read: Callable[[dict[str, Any]], Any], *, believed: float = _BELIEVED) -> Any:
+        known = self._known.get((issuer, address))
         if known is None or time.monotonic() - known.at > (believed if known.value is not None else _AGAIN):
+            value, why = None, ""
             try:
                 value = read(self._ask("GET", address, end, {"Accept": "application/json"}))
+            except _Unusable as error:
+                why = str(error)
             except (NotBelieved, JoseError, KeyError, TypeError, ValueError, RecursionError):
-                value = None
+                why = "answer_unreadable"
             except Unavailable as refusal:
                 if refusal.why == _BUSY:  # it was not even asked
                     raise
-                value = None
-            self._known[address] = known = _Known(time.monotonic(), value)
+                why = refusal.why
+            self._known[issuer, address] = known = _Known(time.monotonic(), value, why)
         if known.value is None:
-            raise Unavailable("provider_unavailable")
+            raise Unavailable("provider_unavailable", known.why)
         return known.value
 
     def _ask(self, method: str, address: str, end: float, headers: dict[str, str], body: bytes = b"") -> dict[str, Any]:
@@ -203,7 +242,7 @@ class RelyingParty:
         if answer.error == "http" and 400 <= answer.code < 500:
             raise NotBelieved
         if answer.error:
-            raise Unavailable("provider_unavailable")
+            raise Unavailable("provider_unavailable", answer.error)
         try:
             said = json.loads(answer.body)
         except (ValueError, RecursionError) as error:
@@ -238,13 +277,10 @@ def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity
     subject, email, ways = claims["sub"], claims.get("email"), claims.get("amr")
     if not isinstance(subject, str) or not 0 < len(subject) <= 255 or not subject.isprintable():
         raise NotBelieved
-    verified = claims.get("email_verified") is True and isinstance(email, str) and len(email) <= 254 and email.isprintable()
+    # Microsoft's word for it (xms_edov) says that the organisation has proved that the address's domain is its own.
+    proved_email = claims.get("email_verified") is True or claims.get("xms_edov") in (True, "1", "true")
+    verified = proved_email and isinstance(email, str) and len(email) <= 254 and email.isprintable()
     return Identity(subject, email if verified and isinstance(email, str) else "", isinstance(ways, list) and "mfa" in ways)
-
-
-def _same_host(address: str, issuer: str) -> bool:
-    one, other = urlsplit(address), urlsplit(issuer)
-    return (one.scheme, one.netloc, one.fragment) == (other.scheme, other.netloc, "")
 
 
 def _from(secret: str, purpose: str) -> str:

@@ -117,7 +117,10 @@ Cheat = Callable[[dict[str, Any]], str]
 
 @dataclass
 class Provider:
-    """`now` is its clock; `cheat` signs claims in the place of Authlib; `discovery` changes what it says of itself."""
+    """`now` is its clock; `cheat` signs claims in the place of Authlib; `discovery` changes what it says of itself.
+
+    `spread`: its authorization, token and keys have each a port of their own, as the large ones have hosts.
+    """
 
     redirect_uri: str
     people: dict[str, Person]
@@ -126,6 +129,7 @@ class Provider:
     discovery: dict[str, Any] = field(default_factory=dict)
     hangs: threading.Event = field(default_factory=threading.Event)
     asked: list[str] = field(default_factory=list)
+    spread: bool = False
 
     def __post_init__(self) -> None:
         os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # it is on this machine, without TLS
@@ -133,17 +137,21 @@ class Provider:
         self.codes: dict[str, Code] = {}
         self._ended = threading.Event()
         realm = secrets.token_hex(4)  # what is believed of one must not be said of the next at the same port
-        self._server = make_server("127.0.0.1", 0, self._app(f"/realms/{realm}"), threaded=True)
-        self.issuer = f"http://127.0.0.1:{self._server.server_port}/realms/{realm}"
+        app = self._app(f"/realms/{realm}")
+        self._servers = [make_server("127.0.0.1", 0, app, threaded=True) for _ in range(4 if self.spread else 1)]
+        self.issuer, *others = (f"http://127.0.0.1:{server.server_port}/realms/{realm}" for server in self._servers)
+        self.authorization, self.tokens, self.keys = others or [self.issuer] * 3
         self.client = Client("enlace", "un secreto: con/signos", self.redirect_uri)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in self._servers]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         self._ended.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        for server, thread in zip(self._servers, self._threads, strict=True):
+            server.shutdown()
+            thread.join()
+            server.server_close()
 
     def claims(self) -> dict[str, Any]:
         """Those of every token."""
@@ -176,9 +184,9 @@ class Provider:
         def discovery() -> Any:
             said = {
                 "issuer": self.issuer,
-                "authorization_endpoint": f"{self.issuer}/authorize",
-                "token_endpoint": f"{self.issuer}/token",
-                "jwks_uri": f"{self.issuer}/keys",
+                "authorization_endpoint": f"{self.authorization}/authorize",
+                "token_endpoint": f"{self.tokens}/token",
+                "jwks_uri": f"{self.keys}/keys",
                 "response_types_supported": ["code"],
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": ["RS256"],

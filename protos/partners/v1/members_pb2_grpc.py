@@ -244,7 +244,7 @@ class MembersServicer:
     def ProposeSignInProvider(self, request, context):
         """Proposes one, or another; nothing changes until a second person of the coordination confirms it: who controls it can become any worker of this organisation.
         A newer proposal takes the place of an older one. Coordinator.
-        Refused by field: required, too_long, malformed; out_of_range: not https.
+        Refused by field: required, too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, as Microsoft's `common`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -98,7 +98,7 @@ class MembersStub:
     ProposeSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ProposeSignInProviderRequest, _members_pb2.SignInProvider]
     """Proposes one, or another; nothing changes until a second person of the coordination confirms it: who controls it can become any worker of this organisation.
     A newer proposal takes the place of an older one. Coordinator.
-    Refused by field: required, too_long, malformed; out_of_range: not https.
+    Refused by field: required, too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, as Microsoft's `common`.
     """
     ConfirmSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ConfirmSignInProviderRequest, _members_pb2.SignInProvider]
     """Agrees to what was proposed. Coordinator, another one than who proposed it.
@@ -180,7 +180,7 @@ class MembersAsyncStub(MembersStub):
     ProposeSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ProposeSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
     """Proposes one, or another; nothing changes until a second person of the coordination confirms it: who controls it can become any worker of this organisation.
     A newer proposal takes the place of an older one. Coordinator.
-    Refused by field: required, too_long, malformed; out_of_range: not https.
+    Refused by field: required, too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, as Microsoft's `common`.
     """
     ConfirmSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ConfirmSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
     """Agrees to what was proposed. Coordinator, another one than who proposed it.
@@ -343,7 +343,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_members_pb2.SignInProvider, _abc.Awaitable[_members_pb2.SignInProvider]]:
         """Proposes one, or another; nothing changes until a second person of the coordination confirms it: who controls it can become any worker of this organisation.
         A newer proposal takes the place of an older one. Coordinator.
-        Refused by field: required, too_long, malformed; out_of_range: not https.
+        Refused by field: required, too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, as Microsoft's `common`.
         """
 
     @_abc_1.abstractmethod

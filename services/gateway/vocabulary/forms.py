@@ -136,6 +136,7 @@ TABLES: dict[str, dict[str, str]] = {
         "ambiguous": N_("se puede leer de dos maneras; escríbalo sin duda"),
         "duplicate": N_("otra fila ya dice lo mismo; quite una"),
         "unknown_organization": N_("no es una organización por la que usted pueda hablar"),
+        "shared_issuer": N_("es la dirección común de muchas organizaciones; ponga la propia de esta"),
         "overlaps": N_("dice las mismas horas que otro horario; corrija uno de los dos"),
     },
     "conflict": {

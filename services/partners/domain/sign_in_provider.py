@@ -9,6 +9,7 @@ from chassis.errors import Conflict, Invalid
 QUESTION_LIFE = timedelta(minutes=10)
 """In which somebody comes back from the provider; she may have to look for her phone."""
 _MOST = 200  # characters of each
+_SHARED = ("common", "organizations", "consumers")  # at Microsoft: any organisation's accounts, so nobody answers for who has one
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class ProviderEntry:
         local = development and parts.scheme == "http" and host in ("127.0.0.1", "localhost", "::1")
         if parts.scheme != "https" and not local:
             raise Invalid(("provider.issuer", "out_of_range"))
+        if host == "login.microsoftonline.com" and parts.path.split("/")[1:2] and parts.path.split("/")[1].lower() in _SHARED:
+            raise Invalid(("provider.issuer", "shared_issuer"))
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,15 @@
 """Signing in by an organisation's own provider: set up by two people of the coordination, and believed of that organisation's workers alone."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from hmac import compare_digest
 from secrets import token_urlsafe
 
+from chassis import log
 from chassis.db import Database, Transaction
-from chassis.errors import NotFound, Unauthenticated
+from chassis.errors import NotFound, Unauthenticated, Unavailable
 from chassis.ids import is_id, new_id
 from chassis.oidc import Client, NotBelieved, RelyingParty
 from chassis.sealing import Keyring
@@ -107,7 +110,8 @@ class SignInProviders:
         if provider is None or client is None or organization is None or not organization.is_active:
             raise NotFound
         secret = token_urlsafe(32)
-        address = self._party.question(client, secret, _state(secret))
+        with _noting(provider):
+            address = self._party.question(client, secret, _state(secret))
         sign_in_providers.ask(tx, mark_of(secret), provider, now)
         return secret, address
 
@@ -120,17 +124,11 @@ class SignInProviders:
         provider = sign_in_providers.fetch(tx, id=asked[0]) if asked else None
         client = self._client(tx, provider) if provider else None
         # Another one since: what this one answered is nothing to ask that one about.
-        if (
-            asked is None
-            or provider is None
-            or client is None
-            or provider.confirm_time != asked[1]
-            or not code
-            or issuer not in ("", client.issuer)
-        ):
+        if asked is None or provider is None or client is None or provider.confirm_time != asked[1] or not code:
             raise Unauthenticated("sign_in_failed")
         try:
-            identity = self._party.answer(client, secret, code, now)
+            with _noting(provider):
+                identity = self._party.answer(client, secret, code, issuer, now)
         except NotBelieved:
             raise Unauthenticated("sign_in_failed") from None
         worker = self._worker(tx, provider.organization_id, client.issuer, mark_of(identity.subject), identity.email)
@@ -159,6 +157,16 @@ class SignInProviders:
             return None
         secret = sign_in_providers.secret(tx, self._keyring, provider)
         return Client(entry.issuer, entry.client_id, secret, self.redirect_uri)
+
+
+@contextmanager
+def _noting(provider: SignInProvider) -> Iterator[None]:
+    """Logs why a provider can't be used: its people are told only that it does not answer as it must."""
+    try:
+        yield
+    except Unavailable as refusal:
+        log.get().warning("sign_in_provider_unusable", provider_id=provider.id, reason=refusal.why)
+        raise
 
 
 def _state(secret: str) -> str:

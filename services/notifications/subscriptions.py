@@ -46,6 +46,8 @@ def partners(clock: Clock, *, by_email: bool) -> Handler:
             hear.api_key(tx, fact)
         elif wire.verb_of(fact, "invitation"):
             hear.invitation(tx, fact, clock.now(), by_email=by_email)
+        elif wire.verb_of(fact, "application"):
+            hear.application(tx, fact, clock.now(), by_email=by_email)
         elif wire.verb_of(fact, "account"):
             hear.account(tx, fact, clock.now(), by_email=by_email)
         elif not wire.verb_of(fact, "service"):

@@ -18,7 +18,7 @@ from protos.referrals.v1 import facts_pb2 as referrals_facts_pb2
 from protos.referrals.v1 import referrals_pb2
 from services.notifications.domain.delivery import Attempt, Delivery, Hour, Sent, Status, headers
 from services.notifications.domain.desk import Desk
-from services.notifications.domain.message import Letter, Message, Notice
+from services.notifications.domain.message import APPLICATION, Letter, Message, Notice
 from services.notifications.domain.rules import Happening
 from services.notifications.domain.texts import Mail, text
 from services.notifications.domain.webhook import TEST, Webhook
@@ -112,6 +112,23 @@ def letter_of(body: partners_pb2.InvitationFact) -> Letter:
     expire_time = moment(body, "expire_time")
     assert expire_time is not None, "every invitation ends"
     return Letter(body.invitation_id, body.organization_id, body.sealed_letter, expire_time)
+
+
+def application_fact(fact: Fact) -> partners_pb2.ApplicationFact:
+    """The body of an application's fact."""
+    return partners_pb2.ApplicationFact.FromString(fact.payload)
+
+
+def application_letter_of(body: partners_pb2.ApplicationFact) -> Letter:
+    """What is to be sent of it."""
+    expire_time = moment(body, "expire_time")
+    assert expire_time is not None, "every application ends"
+    return Letter(body.application_id, "", body.sealed_letter, expire_time, APPLICATION)
+
+
+def application_letter(opened: bytes) -> letters_pb2.ApplicationLetter:
+    """A letter to whoever applied that was unsealed."""
+    return letters_pb2.ApplicationLetter.FromString(opened)
 
 
 def account_fact(fact: Fact) -> partners_pb2.AccountFact:

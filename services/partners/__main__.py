@@ -153,6 +153,7 @@ SEALED = (
     Sealed("password_reset_requests", "email", ("id",), "password_reset_requests/{0}/email"),
     Sealed("locations", "secret", ("id",), "locations/{0}/secret"),
     Sealed("applications", "sealed", ("organization_id",), "applications/{0}/contact"),
+    Sealed("application_requests", "sealed", ("id",), "application_requests/{0}/sent"),
 )
 
 commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEALED)

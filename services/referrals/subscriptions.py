@@ -43,5 +43,9 @@ def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> Non
     elif kind == "api_key":
         key = facts_pb2.ApiKeyFact.FromString(fact.payload)
         members.key_changed(tx, key.api_key_id, key.live)
-    elif kind not in ("invitation", "account"):  # who is invited, and what somebody is told of her account, does not matter here
+    elif kind not in (
+        "invitation",
+        "application",
+        "account",
+    ):  # who is invited or applies, and what somebody is told of her account, does not matter here
         raise NewerKind

@@ -54,7 +54,8 @@ PUBLIC = {
     "invitation.form", "invitation.accept", "my_referral.form", "my_referral.status", "my_referral.confirm", "my_referral.withdraw",
     "my_referral.note", "my_referral.readings", "my_referral.call",
     "health.alive", "health.ready",
-    "health.status", "figures.figures", "figures.table", "campaigns.country", "campaigns.placed", "campaigns.printed", "campaigns.radio", "join.form", "join.apply",
+    "health.status", "figures.figures", "figures.table", "campaigns.country", "campaigns.placed", "campaigns.printed", "campaigns.radio",
+    "join.form", "join.apply", "join.opened", "join.confirm",
     "open_directory.search", "open_directory.results", "open_directory.organization",
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,11 +13,12 @@ from tests.journeys.test_first_manager import PASSWORD, link_for, opens
 from tests.journeys.test_three_actors import Actor
 from tests.parts.local_stack import LocalStack
 
+CONFIRM = re.compile(r"/join/confirm\?lang=\w+#[\w-]{43}")
 EVIDENCE = ("registration", "references", "safeguarding_policy", "agreement")
 
 
 def applies(browser: Browser, stack: LocalStack, name: str, email: str) -> None:
-    """By the public page, which the first page leads to."""
+    """By the public page, which the first page leads to, and by the letter that it sends; all without a script."""
     parish = Actor(browser, stack)
     parish.goes_to("/")
     parish.page.get_by_role("link", name="Mi organización quiere entrar a la red").click()
@@ -26,6 +28,11 @@ def applies(browser: Browser, stack: LocalStack, name: str, email: str) -> None:
     parish.page.fill("#contact_email", email)
     parish.page.fill("#statement", "Nos piden ayuda y no sabemos a quién llamar")
     parish.presses("Enviar el pedido")
+    parish.sees("Falta un paso: le enviamos un correo.")
+    path, _, secret = link_for(stack, email, CONFIRM).partition("#")
+    parish.goes_to(path)
+    parish.page.fill("#token", secret)  # without a script it is pasted
+    parish.presses("Confirmar el pedido")
     parish.sees("Recibimos su pedido. Su referencia es")
     parish.sees("en 14 días a más tardar")
     parish.leaves()

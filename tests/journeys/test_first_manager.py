@@ -47,13 +47,13 @@ def invited(browser: Browser, stack: LocalStack, page: str, email: str) -> None:
     other.leaves()
 
 
-def link_for(stack: LocalStack, email: str) -> str:
+def link_for(stack: LocalStack, email: str, pattern: re.Pattern[str] = LINK) -> str:
     """What the mailbox got; in development it is looked at instead."""
     links: list[str] = []
 
     def arrived() -> bool:
         mails = stack.worker("gestion@lunanueva").notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
-        links[:] = [LINK.findall(mail.body)[0] for mail in mails if mail.recipient == email]
+        links[:] = [link for mail in mails if mail.recipient == email for link in pattern.findall(mail.body)]
         return bool(links)
 
     until(arrived, 30)

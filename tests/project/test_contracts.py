@@ -25,6 +25,7 @@ FACTS = [
 CODES = ("_id", "_ids", "_code", "_codes")
 SEALED = {
     "InvitationFact.sealed_letter",
+    "ApplicationFact.sealed_letter",
     "AccountFact.sealed_letter",
 }  # the only ones; docs/decisions/0018-the-link-travels-sealed.md says why
 NUMBERS = {

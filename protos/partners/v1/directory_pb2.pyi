@@ -1364,7 +1364,7 @@ class ApplyForMembershipResponse(_message.Message):
     reference: _builtins.str
     """What to name the application by. It opens nothing."""
     answer_within_days: _builtins.int
-    """In how many days the coordination means to answer."""
+    """In how many days the coordination means to answer, once the link was opened."""
     def __init__(
         self,
         *,
@@ -1378,6 +1378,53 @@ class ApplyForMembershipResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApplyForMembershipResponse: _TypeAlias = ApplyForMembershipResponse  # noqa: Y015
+
+@_typing.final
+class ConfirmApplicationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """The secret of the link."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmApplicationRequest: _TypeAlias = ConfirmApplicationRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmApplicationResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    ANSWER_WITHIN_DAYS_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """What to name the application by. It opens nothing."""
+    answer_within_days: _builtins.int
+    """In how many days the coordination means to answer."""
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        answer_within_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_within_days", b"answer_within_days", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmApplicationResponse: _TypeAlias = ConfirmApplicationResponse  # noqa: Y015
 
 @_typing.final
 class AdmitOrganizationRequest(_message.Message):

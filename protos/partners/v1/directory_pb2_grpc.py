@@ -50,6 +50,11 @@ class DirectoryStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.ApplyForMembershipRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.ApplyForMembershipResponse.FromString,
                 _registered_method=True)
+        self.ConfirmApplication = channel.unary_unary(
+                '/enlace.partners.v1.Directory/ConfirmApplication',
+                request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.ConfirmApplicationRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.ConfirmApplicationResponse.FromString,
+                _registered_method=True)
         self.AdmitOrganization = channel.unary_unary(
                 '/enlace.partners.v1.Directory/AdmitOrganization',
                 request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.AdmitOrganizationRequest.SerializeToString,
@@ -176,9 +181,17 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ApplyForMembership(self, request, context):
-        """Asks for membership, in state APPLIED. Public: needs no token. The answer is the same whether such an organisation is known or not. A person of the
-        coordination answers; until then nobody else sees it.
-        too_many_attempts: more applications from one address, or in all, than anybody needs; too_many_requests: more wait for an answer than are taken.
+        """Asks for membership. Public: needs no token. The answer is the same whether such an organisation is known or not. A letter goes to contact_email; the
+        application counts, in state APPLIED, once its link was opened (ConfirmApplication), within three days. Then a person of the coordination answers, and nobody else sees it.
+        too_many_attempts: more applications from one address, or to one mailbox, than anybody needs; it says when the next one is taken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmApplication(self, request, context):
+        """Has an application count: whoever applied has read the letter. Public: it needs no token but that of the link.
+        not_found: the same for a link that is unknown, used, or too old.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -360,6 +373,11 @@ def add_DirectoryServicer_to_server(servicer, server):
                     servicer.ApplyForMembership,
                     request_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.ApplyForMembershipRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.ApplyForMembershipResponse.SerializeToString,
+            ),
+            'ConfirmApplication': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmApplication,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.ConfirmApplicationRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.ConfirmApplicationResponse.SerializeToString,
             ),
             'AdmitOrganization': grpc.unary_unary_rpc_method_handler(
                     servicer.AdmitOrganization,
@@ -549,6 +567,33 @@ class Directory:
             '/enlace.partners.v1.Directory/ApplyForMembership',
             protos_dot_partners_dot_v1_dot_directory__pb2.ApplyForMembershipRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_directory__pb2.ApplyForMembershipResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmApplication(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Directory/ConfirmApplication',
+            protos_dot_partners_dot_v1_dot_directory__pb2.ConfirmApplicationRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_directory__pb2.ConfirmApplicationResponse.FromString,
             options,
             channel_credentials,
             insecure,

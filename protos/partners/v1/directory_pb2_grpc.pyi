@@ -38,9 +38,13 @@ class DirectoryStub:
     ListHotlines: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListHotlinesRequest, _directory_pb2.ListHotlinesResponse]
     """Returns the hotline numbers of the campaign, one per country. Public: needs no token."""
     ApplyForMembership: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ApplyForMembershipRequest, _directory_pb2.ApplyForMembershipResponse]
-    """Asks for membership, in state APPLIED. Public: needs no token. The answer is the same whether such an organisation is known or not. A person of the
-    coordination answers; until then nobody else sees it.
-    too_many_attempts: more applications from one address, or in all, than anybody needs; too_many_requests: more wait for an answer than are taken.
+    """Asks for membership. Public: needs no token. The answer is the same whether such an organisation is known or not. A letter goes to contact_email; the
+    application counts, in state APPLIED, once its link was opened (ConfirmApplication), within three days. Then a person of the coordination answers, and nobody else sees it.
+    too_many_attempts: more applications from one address, or to one mailbox, than anybody needs; it says when the next one is taken.
+    """
+    ConfirmApplication: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ConfirmApplicationRequest, _directory_pb2.ConfirmApplicationResponse]
+    """Has an application count: whoever applied has read the letter. Public: it needs no token but that of the link.
+    not_found: the same for a link that is unknown, used, or too old.
     """
     AdmitOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.AdmitOrganizationRequest, _directory_pb2.Organization]
     """Admits who applied: to PROBATION. Coordinator."""
@@ -117,9 +121,13 @@ class DirectoryAsyncStub(DirectoryStub):
     ListHotlines: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListHotlinesRequest, _directory_pb2.ListHotlinesResponse]  # type: ignore[assignment]
     """Returns the hotline numbers of the campaign, one per country. Public: needs no token."""
     ApplyForMembership: _aio.UnaryUnaryMultiCallable[_directory_pb2.ApplyForMembershipRequest, _directory_pb2.ApplyForMembershipResponse]  # type: ignore[assignment]
-    """Asks for membership, in state APPLIED. Public: needs no token. The answer is the same whether such an organisation is known or not. A person of the
-    coordination answers; until then nobody else sees it.
-    too_many_attempts: more applications from one address, or in all, than anybody needs; too_many_requests: more wait for an answer than are taken.
+    """Asks for membership. Public: needs no token. The answer is the same whether such an organisation is known or not. A letter goes to contact_email; the
+    application counts, in state APPLIED, once its link was opened (ConfirmApplication), within three days. Then a person of the coordination answers, and nobody else sees it.
+    too_many_attempts: more applications from one address, or to one mailbox, than anybody needs; it says when the next one is taken.
+    """
+    ConfirmApplication: _aio.UnaryUnaryMultiCallable[_directory_pb2.ConfirmApplicationRequest, _directory_pb2.ConfirmApplicationResponse]  # type: ignore[assignment]
+    """Has an application count: whoever applied has read the letter. Public: it needs no token but that of the link.
+    not_found: the same for a link that is unknown, used, or too old.
     """
     AdmitOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.AdmitOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Admits who applied: to PROBATION. Coordinator."""
@@ -211,9 +219,19 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ApplyForMembershipRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.ApplyForMembershipResponse, _abc.Awaitable[_directory_pb2.ApplyForMembershipResponse]]:
-        """Asks for membership, in state APPLIED. Public: needs no token. The answer is the same whether such an organisation is known or not. A person of the
-        coordination answers; until then nobody else sees it.
-        too_many_attempts: more applications from one address, or in all, than anybody needs; too_many_requests: more wait for an answer than are taken.
+        """Asks for membership. Public: needs no token. The answer is the same whether such an organisation is known or not. A letter goes to contact_email; the
+        application counts, in state APPLIED, once its link was opened (ConfirmApplication), within three days. Then a person of the coordination answers, and nobody else sees it.
+        too_many_attempts: more applications from one address, or to one mailbox, than anybody needs; it says when the next one is taken.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmApplication(
+        self,
+        request: _directory_pb2.ConfirmApplicationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.ConfirmApplicationResponse, _abc.Awaitable[_directory_pb2.ConfirmApplicationResponse]]:
+        """Has an application count: whoever applied has read the letter. Public: it needs no token but that of the link.
+        not_found: the same for a link that is unknown, used, or too old.
         """
 
     @_abc_1.abstractmethod

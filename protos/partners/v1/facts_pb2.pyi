@@ -220,6 +220,38 @@ class InvitationFact(_message.Message):
 Global___InvitationFact: _TypeAlias = InvitationFact  # noqa: Y015
 
 @_typing.final
+class ApplicationFact(_message.Message):
+    """enlace.application.asked.v1 · key: application_id"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPLICATION_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    SEALED_LETTER_FIELD_NUMBER: _builtins.int
+    application_id: _builtins.str
+    """which is not the organisation's"""
+    sealed_letter: _builtins.bytes
+    """an ApplicationLetter, sealed with the key that partners and notifications share"""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """after which its letter is no use"""
+
+    def __init__(
+        self,
+        *,
+        application_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        sealed_letter: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "expire_time", b"expire_time", "sealed_letter", b"sealed_letter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplicationFact: _TypeAlias = ApplicationFact  # noqa: Y015
+
+@_typing.final
 class AccountFact(_message.Message):
     """What somebody is told of her own account, and nobody else:
     enlace.account.{reset_asked,reset_ended,password_changed,second_factor_removed}.v1 · key: notice_id

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/partners/v1/letters.proto\x12\x12\x65nlace.partners.v1\"B\n\x10InvitationLetter\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x10\n\x08language\x18\x03 \x01(\t\"?\n\rAccountLetter\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x10\n\x08language\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/partners/v1/letters.proto\x12\x12\x65nlace.partners.v1\"B\n\x10InvitationLetter\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x10\n\x08language\x18\x03 \x01(\t\"C\n\x11\x41pplicationLetter\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x10\n\x08language\x18\x03 \x01(\t\"?\n\rAccountLetter\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x10\n\x08language\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,6 +33,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INVITATIONLETTER']._serialized_start=56
   _globals['_INVITATIONLETTER']._serialized_end=122
-  _globals['_ACCOUNTLETTER']._serialized_start=124
-  _globals['_ACCOUNTLETTER']._serialized_end=187
+  _globals['_APPLICATIONLETTER']._serialized_start=124
+  _globals['_APPLICATIONLETTER']._serialized_end=191
+  _globals['_ACCOUNTLETTER']._serialized_start=193
+  _globals['_ACCOUNTLETTER']._serialized_end=256
 # @@protoc_insertion_point(module_scope)

@@ -44,6 +44,35 @@ class InvitationLetter(_message.Message):
 Global___InvitationLetter: _TypeAlias = InvitationLetter  # noqa: Y015
 
 @_typing.final
+class ApplicationLetter(_message.Message):
+    """To whoever applied for a membership."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMAIL_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    email: _builtins.str
+    token: _builtins.str
+    """the secret part of the link"""
+    language: _builtins.str
+    """BCP 47"""
+    def __init__(
+        self,
+        *,
+        email: _builtins.str = ...,
+        token: _builtins.str = ...,
+        language: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "language", b"language", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplicationLetter: _TypeAlias = ApplicationLetter  # noqa: Y015
+
+@_typing.final
 class AccountLetter(_message.Message):
     """To somebody about her own account."""
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from services.notifications.domain.rules import MESSAGE_UNDELIVERABLE, WEBHOOK_DISABLED, Audience, Happening, Told
 
-INVITATION = "invitation"
+INVITATION, APPLICATION = "invitation", "application"
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Message:
 
 @dataclass(frozen=True)
 class Letter:
-    """What brings an invitation to whom it is for, or tells somebody of her own account; `sealed` is opened only when it is sent.
+    """What brings a link to whoever is invited or applied, or tells somebody of her own account; `sealed` is opened only when it is sent.
 
-    `about_id`: the invitation or what it tells of; `kind`: which notice it brings, or INVITATION."""
+    `about_id`: the invitation, the application or what it tells of; `kind`: which notice it brings, INVITATION or APPLICATION."""
 
     about_id: str
     organization_id: str

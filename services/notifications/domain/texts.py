@@ -35,6 +35,27 @@ INVITATION_BODIES = {
     "Si vous avez déjà un compte avec cette adresse, ou si vous n'attendiez pas ce message, ne faites rien.\n",
 }
 
+APPLICATION_SUBJECTS = {
+    "es": "Su pedido para entrar a Enlace",
+    "en": "Your request to join Enlace",
+    "fr": "Votre demande pour rejoindre Enlace",
+}
+APPLICATION_BODIES = {
+    "es": "Alguien pidió con este correo que una organización entre a la red Enlace. Si fue usted, abra el enlace: recién entonces se lee el pedido.\n\n{link}\n\n"
+    "El enlace sirve una sola vez y durante tres días.\n"
+    "Si la página le pide el código, es este:\n\n{code}\n\n"
+    "Si no fue usted, no haga nada: sin el enlace nadie lo lee, y se borra.\n",
+    "en": "Somebody gave this address to ask that an organisation join the Enlace network. If it was you, open the link: only then is the request read.\n\n{link}\n\n"
+    "The link is good for once, and for three days.\n"
+    "If the page asks for the code, it is this:\n\n{code}\n\n"
+    "If it was not you, do nothing: without the link nobody reads it, and it is deleted.\n",
+    "fr": "Quelqu'un a donné cette adresse pour demander qu'une organisation rejoigne le réseau Enlace. Si c'est vous, ouvrez le lien : "
+    "la demande n'est lue qu'après.\n\n{link}\n\n"
+    "Le lien ne sert qu'une fois et pendant trois jours.\n"
+    "Si la page vous demande le code, le voici :\n\n{code}\n\n"
+    "Si ce n'est pas vous, ne faites rien : sans le lien personne ne la lit, et elle est effacée.\n",
+}
+
 _RESET_SUBJECTS = {"es": "Contraseña nueva de Enlace", "en": "New password for Enlace", "fr": "Nouveau mot de passe Enlace"}
 _CHANGED_SUBJECTS = {
     "es": "Su contraseña de Enlace cambió",
@@ -131,6 +152,13 @@ def invitation_mail(delivery_id: str, recipient: str, token: str, language: str,
     chosen = language_for(language)
     body = INVITATION_BODIES[chosen].format(link=f"{public_url}/invitation?lang={chosen}#{token}", code=token)
     return Mail(delivery_id, recipient, INVITATION_SUBJECTS[chosen], body, chosen)
+
+
+def application_mail(delivery_id: str, recipient: str, token: str, language: str, public_url: str) -> Mail:
+    """The e-mail to whoever applied: nothing that was written into the form is in it, for the mailbox may be a stranger's."""
+    chosen = language_for(language)
+    body = APPLICATION_BODIES[chosen].format(link=f"{public_url}/join/confirm?lang={chosen}#{token}", code=token)
+    return Mail(delivery_id, recipient, APPLICATION_SUBJECTS[chosen], body, chosen)
 
 
 def account_mail(delivery_id: str, kind: str, recipient: str, token: str, language: str, public_url: str) -> Mail | None:

@@ -7,7 +7,7 @@ from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from services.notifications import wire
 from services.notifications.domain.member import OUT
-from services.notifications.domain.message import Letter, Message, about_enquiry, about_subject, messages_of
+from services.notifications.domain.message import APPLICATION, Letter, Message, about_enquiry, about_subject, messages_of
 from services.notifications.domain.notices import BY_FACT, Party
 from services.notifications.domain.rules import (
     ACCOUNT_VERBS,
@@ -106,6 +106,16 @@ def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) ->
         return
     message = about_subject(Told(kind, Audience.DESK, body.organization_id), _cause(fact), fact.time)
     _bring(tx, message, wire.subject_body(fact, "invitation"), wire.letter_of(body), now, by_email=by_email)
+
+
+def application(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
+    """Brings the link to whoever applied, and tells nobody."""
+    body, verb = wire.application_fact(fact), wire.verb_of(fact, "application")
+    if verb != "asked":
+        raise NewerKind
+    # Each delivery hangs on a message: this one is to a worker whom nobody is.
+    message = about_subject(Told(APPLICATION, Audience.WORKER, "", body.application_id), body.application_id, fact.time)
+    _bring(tx, message, "", wire.application_letter_of(body), now, by_email=by_email)
 
 
 def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:

@@ -11,8 +11,8 @@ from services.notifications import wire
 from services.notifications.domain import delivery as rules
 from services.notifications.domain.delivery import Channel, Claim, EmailClaim, Outcome, Sent, Status, WebhookClaim
 from services.notifications.domain.desk import is_address
-from services.notifications.domain.message import INVITATION, about_disabled, about_unreached
-from services.notifications.domain.texts import Mail, account_mail, invitation_mail, mail
+from services.notifications.domain.message import APPLICATION, INVITATION, about_disabled, about_unreached
+from services.notifications.domain.texts import Mail, account_mail, application_mail, invitation_mail, mail
 from services.notifications.domain.webhook import PATIENCE
 from services.notifications.store import attempts, deliveries, desks, letters, messages, webhooks
 from services.notifications.usecases.desks import mail_context
@@ -53,6 +53,8 @@ class Sending:
         if claim.about_id and claim.letter:
             if claim.letter_kind == INVITATION:
                 return self._invitation(claim, claim.about_id, claim.letter)
+            if claim.letter_kind == APPLICATION:
+                return self._application(claim, claim.about_id, claim.letter)
             return self._about_account(claim, claim.about_id, claim.letter, claim.letter_kind or "")
         if not claim.email:
             return None
@@ -64,6 +66,12 @@ class Sending:
         if not is_address(opened.email):
             return None
         return invitation_mail(claim.id, opened.email, opened.token, opened.language, self._public_url)
+
+    def _application(self, claim: EmailClaim, application_id: str, letter: bytes) -> Mail | None:
+        opened = wire.application_letter(self._letter_key.open_bytes(letter, f"applications/{application_id}/letter"))
+        if not is_address(opened.email):
+            return None
+        return application_mail(claim.id, opened.email, opened.token, opened.language, self._public_url)
 
     def _about_account(self, claim: EmailClaim, notice_id: str, letter: bytes, kind: str) -> Mail | None:
         opened = wire.account_letter(self._letter_key.open_bytes(letter, f"accounts/{notice_id}/letter"))
@@ -80,7 +88,9 @@ class Sending:
             held = deliveries.finish(tx, claim.id, claim.lease, outcome, verdict, now, webhook_id=webhook_id, sent=sent)
             if webhook_id and not outcome.arrived:
                 self._switch_off_if_hopeless(tx, webhook_id, now)
-            if held and verdict.status is Status.DEAD and claim.message_id:
+            # Whoever applied with an address that is none, mostly on purpose, is nobody whom the coordination should call.
+            of_stranger = isinstance(claim, EmailClaim) and claim.letter_kind == APPLICATION
+            if held and verdict.status is Status.DEAD and claim.message_id and not of_stranger:
                 self._say_if_unreached(tx, claim.message_id, outcome.error, now)
         return verdict.status
 

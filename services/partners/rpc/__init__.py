@@ -15,7 +15,7 @@ from protos.partners.v1 import accounts_pb2, directory_pb2, locations_pb2, membe
 from services.partners import usecases
 from services.partners.rpc import accounts, directory, imports, locations, members, open_data, tokens
 from services.partners.usecases import password_resets
-from services.partners.usecases.membership import OF_ALL, OF_AN_ADDRESS
+from services.partners.usecases.membership import OF_A_MAILBOX, OF_AN_ADDRESS
 from services.partners.usecases.second_factors import OF_A_CODE
 
 
@@ -37,7 +37,7 @@ def servicers(
     `paper_url`: what links begin with in a network that sends no e-mail, and hands them over on paper; `strict`: some roles must prove more than a password."""
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     guesses = Guesses(database, keyring, "password", usecases.OF_AN_ACCOUNT, usecases.OF_AN_ADDRESS)
-    applied = Guesses(database, keyring, "application", OF_ALL, OF_AN_ADDRESS)
+    applied = Guesses(database, keyring, "application", OF_A_MAILBOX, OF_AN_ADDRESS)
     resets = Guesses(database, keyring, "reset", password_resets.OF_A_MAILBOX, password_resets.OF_AN_ADDRESS)
     codes = Guesses(database, keyring, "code", OF_A_CODE, OF_A_CODE)
 
@@ -56,7 +56,7 @@ def servicers(
             check_standing=check_standing,
         )
         for descriptor, implementation in (
-            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(keyring, pages, index, applied)),
+            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(keyring, mail, pages, index, applied)),
             (locations_pb2.DESCRIPTOR.services_by_name["Locations"], locations.Locations(keyring, pages)),
             (open_data_pb2.DESCRIPTOR.services_by_name["OpenData"], open_data.OpenData(pages)),
             (open_data_pb2.DESCRIPTOR.services_by_name["Imports"], imports.Imports(keyring)),

@@ -10,7 +10,6 @@ from chassis.sealing import Keyring
 from chassis.wire import PageTokens, page_size
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners import usecases, wire
-from services.partners.domain.application import Application
 from services.partners.domain.organization import Organization
 from services.partners.domain.service import Service
 from services.partners.wire.schedules import day
@@ -19,9 +18,10 @@ from services.partners.wire.schedules import day
 class Directory:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, keyring: Keyring, pages: PageTokens, index: usecases.DirectoryIndex, applications: Guesses) -> None:
-        """`applications` counts those, which nobody has to prove anything for."""
+    def __init__(self, keyring: Keyring, mail: Keyring, pages: PageTokens, index: usecases.DirectoryIndex, applications: Guesses) -> None:
+        """`mail` seals letters to those who apply; `applications` counts them."""
         self._keyring = keyring
+        self._mail = mail
         self._pages = pages
         self._index = index
         self._applications = applications
@@ -105,12 +105,13 @@ class Directory:
         return self._said(organization, call)
 
     def ApplyForMembership(self, request: pb.ApplyForMembershipRequest, call: Call) -> pb.ApplyForMembershipResponse:
-        entry, now = wire.applicant(request), call.clock.now()
-        said = Application(
-            "", request.contact_name.strip(), request.contact_email.strip(), request.statement.strip(), request.language or "es", now
-        )
-        reference = usecases.apply_for_membership(call.tx, self._keyring, self._applications, now, entry, said, call.origin)
+        now = call.clock.now()
+        reference = usecases.apply_for_membership(call.tx, self._keyring, self._mail, self._applications, now, request, call.origin)
         return pb.ApplyForMembershipResponse(reference=reference, answer_within_days=usecases.ANSWERED_WITHIN.days)
+
+    def ConfirmApplication(self, request: pb.ConfirmApplicationRequest, call: Call) -> pb.ConfirmApplicationResponse:
+        reference = usecases.confirm_application(call.tx, self._keyring, call.clock.now(), request.token)
+        return pb.ConfirmApplicationResponse(reference=reference, answer_within_days=usecases.ANSWERED_WITHIN.days)
 
     def AdmitOrganization(self, request: pb.AdmitOrganizationRequest, call: Call) -> pb.Organization:
         organization = usecases.admit_organization(call.tx, call.caller, call.clock.now(), request.id, request.etag)

@@ -1,4 +1,4 @@
-"""How organisations applied: sealed, for it says whom to speak to."""
+"""How organisations applied, and those whose mailbox has yet to answer: sealed, for it says whom to speak to."""
 
 from datetime import datetime
 
@@ -6,6 +6,29 @@ from chassis.db import Transaction
 from chassis.sealing import Keyring
 from services.partners import wire
 from services.partners.domain.application import Application
+
+
+def request(
+    tx: Transaction, keyring: Keyring, id: str, token_hash: bytes, reference: str, sent: bytes, expire_time: datetime, now: datetime
+) -> None:
+    """Writes one that counts once its link was opened; `sent` is what was sent."""
+    tx.execute(
+        "INSERT INTO application_requests (id, token_hash, reference, sealed, expire_time, create_time) VALUES (%s, %s, %s, %s, %s, %s)",
+        (id, token_hash, reference, keyring.seal_bytes(sent, _request_context(id)), expire_time, now),
+    )
+
+
+def take_request(tx: Transaction, keyring: Keyring, token_hash: bytes, now: datetime) -> tuple[str, bytes] | None:
+    """Takes the one away whose link this is; returns its reference and what was sent."""
+    row = tx.execute(
+        "DELETE FROM application_requests WHERE token_hash = %s AND expire_time > %s RETURNING id, reference, sealed", (token_hash, now)
+    ).fetchone()
+    return (row["reference"], keyring.open_bytes(row["sealed"], _request_context(row["id"]))) if row else None
+
+
+def forget_requests(tx: Transaction, now: datetime) -> int:
+    """Takes away those whose link nobody opened in time; returns how many."""
+    return tx.execute("DELETE FROM application_requests WHERE expire_time <= %s", (now,)).rowcount
 
 
 def add(tx: Transaction, keyring: Keyring, organization_id: str, application: Application) -> None:
@@ -35,6 +58,10 @@ def forget(tx: Transaction, before: datetime) -> int:
         " AND 'MANAGER' = ANY(w.roles) AND w.status = 'ACTIVE'))",
         (before,),
     ).rowcount
+
+
+def _request_context(id: str) -> str:
+    return f"application_requests/{id}/sent"
 
 
 def _context(organization_id: str) -> str:

@@ -164,13 +164,6 @@ def unanswered(tx: Transaction, since: datetime, at_most: int) -> list[Organizat
     return [read(row) for row in rows]
 
 
-def count_applied(tx: Transaction) -> int:
-    """How many applications wait for an answer."""
-    row = tx.execute("SELECT count(*) AS n FROM organizations WHERE status = 'APPLIED'").fetchone()
-    assert row is not None
-    return int(row["n"])
-
-
 def forget_rejected(tx: Transaction, before: datetime) -> int:
     """Takes away who was turned away so long ago; nothing else is known of it."""
     return tx.execute("DELETE FROM organizations WHERE status = 'REJECTED' AND update_time < %s", (before,)).rowcount

@@ -1,25 +1,30 @@
 """How an organisation becomes a member, stays one, and leaves: what is asked, seen, and watched by the clock."""
 
 import secrets
-from dataclasses import replace
 from datetime import datetime, timedelta
 
+from chassis import outbox
 from chassis.db import Transaction
-from chassis.errors import Conflict, Exhausted
+from chassis.errors import Conflict, NotFound
 from chassis.guesses import Budget, Guesses, Origin
 from chassis.ids import new_id
 from chassis.sealing import Keyring
 from chassis.tokens import Caller
+from protos.partners.v1 import directory_pb2 as pb
+from services.partners import wire
 from services.partners.domain.application import Application
 from services.partners.domain.evidence import Evidence
-from services.partners.domain.organization import Organization, OrganizationEntry, RejectionReason
+from services.partners.domain.organization import Organization, RejectionReason
+from services.partners.domain.worker import same_email
 from services.partners.store import applications, organizations, services, workers
 from services.partners.usecases.organizations import get_organization, live
+from services.partners.usecases.passwords import mark_of
+from services.partners.wire import facts
 
-# A public form that writes: few from one address, and in all no more than a coordination can read.
-OF_ALL = Budget(100, timedelta(minutes=15), timedelta(0))
+# A public form that writes, and sends a letter: few from one address, few to one mailbox, and no number for all, which anybody could use up.
+OF_A_MAILBOX = Budget(3, timedelta(hours=1), timedelta(0))
 OF_AN_ADDRESS = Budget(5, timedelta(hours=1), timedelta(0))
-MOST_OPEN = 300
+LINK_LIFE = timedelta(days=3)
 ANSWERED_WITHIN = timedelta(days=14)
 _UNANSWERED, _CONTACT_KEPT, _REJECTED_KEPT = timedelta(days=90), timedelta(days=180), timedelta(days=180)
 _AT_ONCE = 200
@@ -27,16 +32,33 @@ _LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # none that is taken for another
 
 
 def apply_for_membership(
-    tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, entry: OrganizationEntry, said: Application, origin: Origin
+    tx: Transaction, keyring: Keyring, mail: Keyring, guesses: Guesses, now: datetime, sent: pb.ApplyForMembershipRequest, origin: Origin
 ) -> str:
-    """Notes an application; returns what to name it by. Whether such an organisation is known is not even looked at."""
-    organization = Organization.apply(new_id(), entry, now)
-    guesses.begin("", origin, now)  # counted, and never given back
-    if organizations.count_applied(tx) >= MOST_OPEN:
-        raise Exhausted("too_many_requests", timedelta(days=1).total_seconds())
+    """Has a letter sent to whoever applies; returns what to name the application by. Whether such an organisation is known is not even looked at.
+
+    Raises Exhausted too_many_attempts for the address or the mailbox.
+    """
+    Organization.apply(new_id(), wire.applicant(sent), now)  # refuses what is wrong
+    letter_to = sent.contact_email.strip()
+    guesses.begin(same_email(letter_to), origin, now)  # counted, and never given back
+    id, token = new_id(), secrets.token_urlsafe(32)
     reference = "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(2))
+    applications.request(tx, keyring, id, mark_of(token), reference, sent.SerializeToString(), now + LINK_LIFE, now)
+    letter = mail.seal_bytes(wire.application_letter(letter_to, token, sent.language), f"applications/{id}/letter")
+    outbox.keep(tx, [facts.application_fact(id, letter, now + LINK_LIFE, now)])
+    return reference
+
+
+def confirm_application(tx: Transaction, keyring: Keyring, now: datetime, token: str) -> str:
+    """Has an application count whose letter was read; returns its reference. Raises NotFound for a link that is good for nothing."""
+    taken = applications.take_request(tx, keyring, mark_of(token), now)
+    if taken is None:
+        raise NotFound
+    reference, sent = taken
+    request = pb.ApplyForMembershipRequest.FromString(sent)
+    organization = Organization.apply(new_id(), wire.applicant(request), now)
     organizations.keep(tx, organization)
-    applications.add(tx, keyring, organization.id, replace(said, reference=reference))
+    applications.add(tx, keyring, organization.id, wire.applied(request, reference, now))
     return reference
 
 
@@ -86,4 +108,5 @@ def watch_membership(tx: Transaction, now: datetime) -> int:
         organization.reject(RejectionReason.UNANSWERED, now)
         organizations.keep(tx, organization)
         changed += 1
+    changed += applications.forget_requests(tx, now)
     return changed + applications.forget(tx, now - _CONTACT_KEPT) + organizations.forget_rejected(tx, now - _REJECTED_KEPT)

@@ -48,6 +48,18 @@ def applicant(message: pb.ApplyForMembershipRequest) -> OrganizationEntry:
     return _entry(message, "")
 
 
+def applied(message: pb.ApplyForMembershipRequest, reference: str, now: datetime) -> Application:
+    """Whom to speak to about it, and why."""
+    return Application(
+        reference, message.contact_name.strip(), message.contact_email.strip(), message.statement.strip(), message.language or "es", now
+    )
+
+
+def application_letter(email: str, token: str, language: str) -> bytes:
+    """What the notifications service needs to bring the link to whoever applied; to be sealed."""
+    return letters_pb2.ApplicationLetter(email=email, token=token, language=language or "es").SerializeToString()
+
+
 def _entry(message: pb.Organization | pb.ApplyForMembershipRequest, at: str) -> OrganizationEntry:
     return OrganizationEntry(
         name=message.name.strip(),

@@ -1,5 +1,7 @@
 """What is told of members, what they offer, their people and keys: the facts of protos/partners/v1/facts.proto that are still to be told."""
 
+from datetime import datetime
+
 from chassis.outbox import Fact
 from chassis.wire import timestamp
 from protos.partners.v1 import facts_pb2
@@ -73,6 +75,12 @@ def invitation_facts(invitation: Invitation, sealed_letter: bytes) -> list[Fact]
         sealed_letter=sealed_letter,
     )
     return _facts(invitation, "invitation", body.SerializeToString(deterministic=True))
+
+
+def application_fact(id: str, sealed_letter: bytes, expire_time: datetime, now: datetime) -> Fact:
+    """That somebody applied, and is to be sent a letter."""
+    body = facts_pb2.ApplicationFact(application_id=id, expire_time=timestamp(expire_time), sealed_letter=sealed_letter)
+    return Fact(id, 1, "enlace.application.asked.v1", body.SerializeToString(deterministic=True), now)
 
 
 def account_facts(notice: AccountNotice, sealed_letter: bytes) -> list[Fact]:

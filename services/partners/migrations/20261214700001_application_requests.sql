@@ -1,0 +1,14 @@
+-- migrate:up
+-- Applications whose mailbox has not answered yet. `sealed`: what was sent; of the secret of the link only the hash is here.
+CREATE TABLE application_requests (
+    id          text        PRIMARY KEY,
+    token_hash  bytea       NOT NULL UNIQUE,
+    reference   text        NOT NULL,
+    sealed      bytea       NOT NULL,
+    expire_time timestamptz NOT NULL,
+    create_time timestamptz NOT NULL
+);
+CREATE INDEX application_requests_by_end ON application_requests (expire_time);
+
+-- migrate:down
+DROP TABLE application_requests;

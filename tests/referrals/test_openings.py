@@ -78,6 +78,28 @@ def test_one_person_too_many_in_an_hour_is_refused_and_on_record_and_those_befor
     assert opens(worker, people[MOST]).given_name == "Ximena"
 
 
+def system(service: Service, organization: str) -> Client:
+    """A key that has looked at nothing yet."""
+    scopes = frozenset({"people.open", "people.read", "people.write", "referrals.read", "referrals.write", "contacts.write"})
+    return Client(Caller(new_id(), "key", ORG[organization], frozenset(), scopes), service._stubs(), service.issuer)
+
+
+def test_a_system_opens_as_many_of_its_own_files_as_it_wants_and_of_others_as_many_as_anybody(story: Story, service: Service) -> None:
+    own, people = system(service, "ngo"), [story.person().id for _ in range(MOST + 2)]
+    assert [opens(own, person).given_name for person in people] == ["Ximena"] * len(people)
+    received, theirs = [story.sent() for _ in range(MOST + 1)], system(service, "shelter")
+
+    def opens_received(referral: pb.Referral) -> str:
+        groups = [people_pb2.FIELD_GROUP_IDENTITY]
+        request = people_pb2.OpenPersonRequest(id=referral.person_id, purpose_code="HOU.EMG", field_groups=groups, referral_id=referral.id)
+        return str(theirs.OpenPerson(request).given_name)
+
+    assert [opens_received(referral) for referral in received[:MOST]] == ["Ximena"] * MOST
+    assert refusal(lambda: opens_received(received[MOST])) == REFUSED
+    mixed = system(service, "ngo")
+    assert [opens(mixed, person).given_name for person in people] == ["Ximena"] * len(people), "each key has its own count"
+
+
 def test_every_way_to_a_person_counts_and_every_one_refuses(story: Story, service: Service) -> None:
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_word="mango")
     draft = story.draft(story.person(plan=plan))

@@ -20,7 +20,7 @@ from services.referrals.domain.deadline import DeadlineKind as K
 from services.referrals.store import policies
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from services.referrals.usecases.policies import Policies
-from tests.builders import refusal
+from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import Service, Story
 
 U, H, M = Urgency, timedelta(hours=1), timedelta(minutes=1)
@@ -59,6 +59,33 @@ def test_a_policy_that_would_leave_somebody_waiting_is_refused(changes: dict[Key
 
 
 # By rpc.
+
+
+def test_what_was_read_is_taken_back_with_what_follows_from_it(story: Story, alone: None) -> None:
+    newest = story.coordinator.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
+    again = pb.PublishDeadlinePolicyRequest(version=newest.version + 1, deadlines=newest.deadlines, request_id=story.request_id())
+    assert story.coordinator.PublishDeadlinePolicy(again).deadlines == newest.deadlines
+    changed = pb.PublishDeadlinePolicyRequest(version=newest.version + 2, deadlines=newest.deadlines, request_id=story.request_id())
+    published = story.coordinator.PublishDeadlinePolicy(with_(changed, pb.URGENCY_URGENT, pb.CLOCK_KIND_DECIDE, timedelta(hours=48)))
+    spans = {(each.urgency, each.clock): each.seconds for each in published.deadlines}
+    assert spans[pb.URGENCY_URGENT, pb.CLOCK_KIND_REPLACE] == spans[pb.URGENCY_URGENT, pb.CLOCK_KIND_DECIDE] == 48 * 3600
+
+
+@pytest.mark.parametrize(
+    ("urgency", "clock", "path"),
+    [
+        (pb.URGENCY_UNSPECIFIED, pb.CLOCK_KIND_DELETION, "deadlines.deletion"),
+        (pb.URGENCY_NORMAL, pb.CLOCK_KIND_REPLACE, "deadlines.normal.replace"),
+    ],
+)
+def test_what_follows_from_a_policy_or_is_fixed_is_nobodys_to_change(
+    story: Story, alone: None, urgency: pb.Urgency.ValueType, clock: pb.ClockKind.ValueType, path: str
+) -> None:
+    newest = story.coordinator.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
+    request = pb.PublishDeadlinePolicyRequest(version=newest.version + 1, deadlines=newest.deadlines, request_id=story.request_id())
+    with_(request, urgency, clock, timedelta(hours=80))
+    code, _, fields = refusal_with_fields(lambda: story.coordinator.PublishDeadlinePolicy(request))
+    assert (code, fields) == ("INVALID_ARGUMENT", {path: "out_of_range"})
 
 
 @pytest.fixture

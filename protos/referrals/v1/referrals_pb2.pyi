@@ -1755,7 +1755,7 @@ class PublishDeadlinePolicyRequest(_message.Message):
     @_builtins.property
     def deadlines(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyDeadline]:
         """All that a policy says: acknowledge, decide and first_contact for each urgency, silence and close for any. What else GetDeadlinePolicy tells follows from
-        these or is fixed.
+        these or is fixed: it may be sent along as it was read, or as it will be, and is out_of_range otherwise.
         """
 
     def __init__(

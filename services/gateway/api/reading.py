@@ -50,9 +50,10 @@ class Parser(FlaskParser):
         if req.mimetype != "application/json" and (req.mimetype != MERGE_PATCH or req.method != "PATCH"):
             raise HttpRefusal("content_type_unsupported")
         try:
-            return json.loads(raw, parse_constant=_no_number)
+            said = json.loads(raw, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a number of 5,000 digits, or thousands of brackets
             raise HttpRefusal("malformed_json") from error
+        return g.as_read(said, schema) if "as_read" in g else said
 
     def handle_error(self, error: ValidationError, req: Request, schema: Schema, **_options: Any) -> NoReturn:
         """Raises what a schema found; webargs says in front where it looked (json, query)."""

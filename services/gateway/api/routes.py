@@ -20,7 +20,7 @@ from chassis.contract import words_of
 from chassis.errors import Invalid, Refusal
 from protos.stubs import SERVICES
 from services.gateway import bodies, origin
-from services.gateway.api import deprecation, schemas
+from services.gateway.api import deprecation, schemas, sent_back
 from services.gateway.api.answers import PREFIX, listed, nothing, thing
 from services.gateway.api.binding import Binding, bindings
 from services.gateway.api.convert import to_json
@@ -89,6 +89,7 @@ class Routes(Blueprint):  # type: ignore[misc]
             admit(needs_credential=not binding.rules.public)
             request.max_content_length = bodies.most(request.path)
             g.wrapped_in, g.asked = binding.body, binding.rpc.input_type
+            sent_back.expect(binding)
             if takes is not None and needed and not request.get_data(cache=True):
                 raise Invalid(("", "required"))  # webargs would take what is missing for {}
             if takes is None and method != "GET":

@@ -1,6 +1,7 @@
 """The schemas of the API, made of the descriptors: what a body or a query may hold, and what an answer says, with the comments of the .proto files.
 
-By convention: a body holds what its message holds but OUTPUT_ONLY fields, the id in the path, the etag (If-Match) and the request_id (Idempotency-Key);
+By convention: a body holds what its message holds but OUTPUT_ONLY fields, the id in the path, the etag (If-Match) and the request_id (Idempotency-Key), which
+api/sent_back.py takes off a resource that is sent back as it was read;
 a query says page_token as `cursor` and page_size as `limit`, and nothing about a person. What is always said in an answer is `required` there.
 """
 
@@ -241,6 +242,8 @@ def _sendable(message: Descriptor, binding: Binding | None = None) -> Iterator[F
     """The fields that a body may hold."""
     in_path = {path.rpartition(".")[2] for path in binding.variables.values()} if binding else set()
     carried = {"id", "etag", "request_id", *in_path}
+    if binding and binding.rpc.name.startswith("Publish"):  # whoever publishes the next version says of what
+        carried.remove("id")
     for field in message.fields:
         if field.name not in carried and not shape(field).output_only and not is_map(field) and _type_name(field) != MASK:
             yield field

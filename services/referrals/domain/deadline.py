@@ -142,6 +142,19 @@ class Policy:
         if wrong:
             raise Invalid(*dict.fromkeys(wrong))
 
+    def check_following(self, said: Mapping[Key, Span], before: "Policy") -> None:
+        """Refuses what is said to follow from this policy and does neither, nor from the one before: a fixed span, above all, is nobody's to change."""
+        possible = [dict(before.all()), dict(self.all())]
+        wrong = [(path_of(key), "out_of_range") for key, span in said.items() if all(span != spans[key] for spans in possible)]
+        if wrong:
+            raise Invalid(*wrong)
+
+
+def follows(key: Key) -> bool:
+    """Whether how long there is for this is no word of a policy's own: it is as long as another, or fixed."""
+    urgency, kind = key
+    return kind in (AS_LONG_AS if urgency else FIXED)
+
 
 def path_of(key: Key) -> str:
     """How a refusal names what a policy says."""

@@ -8,7 +8,7 @@ from chassis import log, metrics
 from chassis.db import Transaction, take_turn
 from chassis.errors import NotFound, Stale
 from chassis.tokens import Caller
-from services.referrals.domain.deadline import FIRST_POLICY, Calendar, Key, Policy, Span
+from services.referrals.domain.deadline import FIRST_POLICY, Calendar, Key, Policy, Span, follows
 from services.referrals.store import policies
 from services.referrals.usecases.calendar import CountryCalendar
 
@@ -49,11 +49,16 @@ class Policies:
         return self.newest(tx)
 
     def publish(self, tx: Transaction, caller: Caller, now: datetime, version: int, spans: Mapping[Key, Span]) -> Policy:
-        """The next version, which must be the one that is named: of two that are written at once the second is refused."""
+        """The next version, which must be the one that is named: of two that are written at once the second is refused.
+
+        `spans` may also say what follows from these, as it was read from the version before or as it will be.
+        """
         take_turn(tx, "deadline_policies")
-        if version != self.newest(tx).version + 1:
+        newest = self.newest(tx)
+        if version != newest.version + 1:
             raise Stale
-        policy = Policy(version, dict(spans))
+        policy = Policy(version, {key: span for key, span in spans.items() if not follows(key)})
         policy.check()
+        policy.check_following({key: span for key, span in spans.items() if follows(key)}, newest)
         policies.add(tx, policy, caller.id, now)
         return policy

@@ -1,0 +1,171 @@
+"""Each resource of REST that can be written is read from a running stack and sent back as it was read: that is taken, and changes nothing.
+
+`ROUND_TRIPS` says how each binding that takes a resource is asked; one that is missing there fails by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from protos.stubs import FILES
+from services.gateway.api.binding import Binding, bindings
+from tests.gateway.test_api_journey import Partner, a_person, key_of, session_of
+
+# Written at other moments than it is read, or a moment later by itself.
+_MOVES = {"etag", "update_time", "next_due_time", "clocks", "stale_time", "version", "publish_time", "text"}
+
+
+@dataclass(frozen=True)
+class Trip:
+    """Whom the stack lets do it, what is read, and what of it is sent; `before` changes it to what has to be another one each time."""
+
+    who: Callable[[Any], Partner]
+    read: Callable[[Partner], Any]
+    write: Callable[[Any], str]
+    part: str = ""
+    before: Callable[[Any], Any] = lambda read: read
+
+
+def puentes(stack: Any) -> Partner:
+    return Partner(stack.gateway, key_of(stack, "Asociación Puentes"))
+
+
+def manager(stack: Any) -> Partner:
+    return session_of(stack, "MANAGER", "Albergue Luna Nueva")
+
+
+def coordinator(stack: Any) -> Partner:
+    return session_of(stack, "COORDINATOR")
+
+
+def operator(stack: Any) -> Partner:
+    return session_of(stack, "OPERATOR")
+
+
+def first(path: str) -> Callable[[Partner], Any]:
+    """The first of a list, as it is read alone."""
+
+    def read(partner: Partner) -> Any:
+        listed = partner.get(path)["items"][0]
+        return partner.get(f"{path.split('?')[0]}/{listed['id']}")
+
+    return read
+
+
+def own_organization(partner: Partner) -> Any:
+    return partner.get(f"/organizations/{own_service(partner)['organization_id']}")
+
+
+def own_service(partner: Partner) -> Any:
+    referral = next(one for one in partner.get("/referrals?box=inbox&limit=200")["items"] if one["side"] == "receiver")
+    return partner.get(f"/services/{referral['service_id']}")
+
+
+def draft(partner: Partner) -> Any:
+    person = a_person(partner)
+    made = partner.post("/referrals", {"person_id": person["id"], "need_code": "HOU.EMG", "urgency": "urgent"}, status=201)
+    return partner.get(f"/referrals/{made['id']}")
+
+
+def location(partner: Partner, **more: Any) -> Any:
+    made = partner.post("/locations", {"name": "Casa de prueba", "country": "NI", "department": "NI-MN"} | more, status=201)
+    return partner.get(f"/locations/{made['id']}")
+
+
+def service_at_location(partner: Partner) -> Any:
+    service = own_service(partner)
+    place = location(partner, country=service["country"], department=service["department"], confidential=service["confidential"])
+    return partner.post("/service-at-locations", {"service_id": service["id"], "location_id": place["id"]})
+
+
+def identity(partner: Partner) -> Any:
+    person = a_person(partner)
+    opened = partner.post(f"/people/{person['id']}/open", {"purpose_code": "HOU.EMG", "field_groups": ["identity", "contact"]})
+    return opened | {"person_id": person["id"], "of": person["etag"]}
+
+
+def plan(partner: Partner) -> Any:
+    person = partner.get(f"/people/{a_person(partner)['id']}")
+    return person["safe_contact"] | {"person_id": person["id"], "of": person["etag"]}
+
+
+def webhook(partner: Partner) -> Any:
+    made = partner.post("/webhooks", {"url": "https://sistema.ejemplo.example/enlace"}, status=201)
+    return partner.get(f"/webhooks/{made['id']}")
+
+
+def contact(partner: Partner) -> Any:
+    body = {"line_country": "NI", "kind_code": "crisis", "speaker_code": "person"}
+    made = partner.post("/contacts", body, status=201)
+    return partner.get(f"/contacts/{made['id']}")
+
+
+def next_version(read: Any) -> Any:
+    return read | {"version": read["version"] + 1}
+
+
+def next_text(read: Any) -> Any:
+    said = f"version: {read['version']}"
+    assert said in read["text"]
+    return read | {"text": read["text"].replace(said, f"version: {read['version'] + 1}", 1)}
+
+
+ROUND_TRIPS = {
+    "UpdateOrganization": Trip(manager, own_organization, lambda read: f"/organizations/{read['id']}"),
+    "UpdateService": Trip(manager, own_service, lambda read: f"/services/{read['id']}"),
+    "SetCapacity": Trip(manager, own_service, lambda read: f"/services/{read['id']}/capacity", part="capacity"),
+    "UpdateLocation": Trip(manager, location, lambda read: f"/locations/{read['id']}"),
+    "SetServiceAtLocation": Trip(manager, service_at_location, lambda read: "/service-at-locations"),
+    "PublishAdviceCard": Trip(coordinator, first("/advice-cards"), lambda read: "/advice-cards", before=next_version),
+    "PublishPathway": Trip(coordinator, first("/pathways"), lambda read: "/pathways", before=next_text),
+    "PublishDeadlinePolicy": Trip(
+        coordinator, lambda partner: partner.get("/referrals/deadlines"), lambda read: "/referrals/deadlines", before=next_version
+    ),
+    "UpdateContact": Trip(operator, contact, lambda read: f"/contacts/{read['id']}"),
+    "UpdateIdentity": Trip(puentes, identity, lambda read: f"/people/{read['person_id']}/identity"),
+    "SetSafeContact": Trip(puentes, plan, lambda read: f"/people/{read['person_id']}/safe-contact"),
+    "UpdateReferral": Trip(puentes, draft, lambda read: f"/referrals/{read['id']}"),
+    "SetDesk": Trip(manager, lambda partner: partner.get("/desk"), lambda read: "/desk"),
+    "UpdateWebhook": Trip(manager, webhook, lambda read: f"/webhooks/{read['id']}"),
+}
+
+
+def taking_a_resource() -> dict[str, Binding]:
+    """Every rpc that REST can ask to write a resource that is there, by its name."""
+    return {
+        rpc.name: bindings(rpc)[0]
+        for file in FILES
+        for service in file.services_by_name.values()
+        for rpc in service.methods
+        if bindings(rpc) and bindings(rpc)[0].body and rpc.name.startswith(("Update", "Set", "Publish")) and rpc.name != "UpdatePlanStep"
+        and not rpc.name.startswith("Settle")
+    }  # fmt: skip
+
+
+def test_every_resource_that_can_be_written_is_in_the_table() -> None:
+    assert ROUND_TRIPS.keys() == taking_a_resource().keys()
+
+
+@pytest.mark.parametrize("rpc", ROUND_TRIPS)
+def test_what_was_read_is_taken_back_and_changes_nothing(stack: Any, rpc: str) -> None:
+    trip, binding = ROUND_TRIPS[rpc], taking_a_resource()[rpc]
+    partner = trip.who(stack)
+    read = trip.read(partner)
+    etag = read.pop("of", read.get("etag", ""))
+    path = trip.write(read)
+    sent = read[trip.part] if trip.part else {name: value for name, value in read.items() if name != "person_id" or rpc == "UpdateReferral"}
+    headers = {"If_Match": f'"{etag}"'} if binding.takes_etag and etag else {}
+    answer = partner.raw(binding.verb.upper(), path, trip.before(sent), **headers)
+    assert answer.status_code in (200, 201), answer.text
+    written = answer.json()
+    if "id" in written and written["id"] == read.get("id"):
+        assert still(written) == still(read)
+
+
+def still(thing: Any) -> Any:
+    """What has to be the same afterwards."""
+    return {name: still(value) if isinstance(value, dict) else value for name, value in thing.items() if name not in _MOVES}

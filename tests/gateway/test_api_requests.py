@@ -491,10 +491,10 @@ def test_reasons_are_words() -> None:
 def test_what_can_not_be_written_is_refused_in_a_patch_by_hand_and_passed_over_in_what_was_read(system: System, played: Played) -> None:
     by_hand = system.call("PATCH", f"/organizations/{ID}", {"name": "Casa", "has_manager": True}, If_Match='"v1"')
     assert by_hand.json["errors"] == [{"pointer": "/has_manager", "reason": "unknown_field"}]
-    whole = {"id": ID, "etag": "v1", "name": "Casa", "status": "approved", "create_time": "2026-03-14T09:30:00Z"}
-    assert system.call("PATCH", f"/organizations/{ID}", whole, If_Match='"v1"').status_code == 200
+    as_read = {"id": ID, "etag": "v1", "name": "Casa", "status": "approved", "create_time": "2026-03-14T09:30:00Z"}
+    assert system.call("PATCH", f"/organizations/{ID}", as_read, If_Match='"v1"').status_code == 200
     assert list(played.last("UpdateOrganization").update_mask.paths) == ["name"]
-    still_strict = system.call("PATCH", f"/organizations/{ID}", whole | {"nmae": "Casa"}, If_Match='"v1"')
+    still_strict = system.call("PATCH", f"/organizations/{ID}", as_read | {"nmae": "Casa"}, If_Match='"v1"')
     assert still_strict.json["errors"] == [{"pointer": "/nmae", "reason": "unknown_field"}]
-    another = system.call("PATCH", f"/organizations/{ID}", whole | {"id": "b" * 32}, If_Match='"v1"')
+    another = system.call("PATCH", f"/organizations/{ID}", as_read | {"id": "b" * 32}, If_Match='"v1"')
     assert another.json["errors"] == [{"pointer": "/id", "reason": "out_of_range"}]

@@ -14,11 +14,9 @@ from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2, letters_pb2
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import members_pb2 as m
-from protos.partners.v1.directory_pb2_grpc import DirectoryStub
 from services.partners import usecases
 from services.partners.domain.organization import OrganizationType
 from services.partners.domain.worker import Role
-from services.partners.usecases.membership import OF_A_MAILBOX, OF_AN_ADDRESS
 from services.partners.wire import etag_of
 from tests.partners.scene import NOON, Scene, refused
 
@@ -55,19 +53,6 @@ def letters(scene: Scene) -> list[letters_pb2.ApplicationLetter]:
 def confirm(scene: Scene, token: str) -> pb.ConfirmApplicationResponse:
     answer: pb.ConfirmApplicationResponse = scene.nobody.ConfirmApplication(pb.ConfirmApplicationRequest(token=token))
     return answer
-
-
-def from_address(scene: Scene, address: str, **other: Any) -> pb.ApplyForMembershipResponse:
-    """As the gateway asks for a stranger there."""
-    answer: pb.ApplyForMembershipResponse = DirectoryStub(scene.channel).ApplyForMembership(
-        application(**other), metadata=(("client-address", address),), timeout=10
-    )
-    return answer
-
-
-def listed(scene: Scene) -> list[str]:
-    """The names of those who wait for the coordination."""
-    return [one.name for one in scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest(status=APPLIED)).organizations]
 
 
 def apply(scene: Scene, **other: Any) -> pb.Organization:
@@ -111,55 +96,6 @@ def test_anyone_may_apply_and_the_coordination_sees_whom_to_speak_to(scene: Scen
     assert (said.reference, said.contact_name, said.contact_email) == (answer.reference, "Persona de prueba", "parroquia@ejemplo.example")
     assert (said.language, said.create_time.ToDatetime()) == ("fr", NOON.replace(tzinfo=None))
     assert verbs(scene, seen.id) == ["applied"]
-
-
-def test_an_application_counts_once_its_mailbox_has_answered(scene: Scene) -> None:
-    scene.nobody.ApplyForMembership(application())
-    [letter] = letters(scene)
-    assert (letter.email, letter.language) == ("parroquia@ejemplo.example", "fr")
-    assert not listed(scene), "not before"
-    assert not scene.rows("SELECT 1 FROM organizations WHERE status = 'APPLIED'")
-    with refused("NOT_FOUND", "not_found"):
-        confirm(scene, "x" * 43)
-    confirm(scene, letter.token)
-    assert listed(scene) == ["Parroquia San Lucas"]
-    with refused("NOT_FOUND", "not_found"):
-        confirm(scene, letter.token)
-    assert not scene.rows("SELECT 1 FROM application_requests")
-
-
-def test_a_link_that_nobody_opens_is_good_for_three_days_and_then_forgotten(scene: Scene) -> None:
-    scene.nobody.ApplyForMembership(application())
-    scene.later(days=3)
-    with refused("NOT_FOUND", "not_found"):
-        confirm(scene, letters(scene)[0].token)
-    turn(scene)
-    assert not scene.rows("SELECT 1 FROM application_requests")
-
-
-def test_many_addresses_close_the_form_for_nobody_else(scene: Scene) -> None:
-    for number in range(25 * OF_AN_ADDRESS.burst):  # and beyond the hundred that were one budget for all
-        from_address(scene, f"192.0.2.{number // OF_AN_ADDRESS.burst}", contact_email=f"nadie{number}@ejemplo.example")
-    from_address(scene, "198.51.100.7")
-    confirm(scene, letters(scene)[-1].token)
-    assert listed(scene) == ["Parroquia San Lucas"], "and the coordination reads none that no mailbox stands for"
-
-
-def test_many_applications_that_wait_close_the_form_for_nobody(scene: Scene) -> None:
-    apply(scene)
-    waiting = "SELECT (o).* FROM (SELECT jsonb_populate_record(o, jsonb_build_object('id', md5(n::text))) AS o FROM organizations AS o, generate_series(1, 301) AS n"
-    scene.rows(f"INSERT INTO organizations {waiting} WHERE o.status = 'APPLIED') AS copies RETURNING id")
-    assert apply(scene).name
-
-
-def test_one_mailbox_gets_few_letters(scene: Scene) -> None:
-    for number in range(OF_A_MAILBOX.burst):
-        from_address(scene, f"192.0.2.{number}", contact_email="Ella@ejemplo.example")
-    with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as refusal:
-        from_address(scene, "192.0.2.99", contact_email="ella@EJEMPLO.example")
-    assert 0 < refusal.retry_after <= OF_A_MAILBOX.every.total_seconds()
-    assert len(letters(scene)) == OF_A_MAILBOX.burst
-    from_address(scene, "192.0.2.99", contact_email="otra@ejemplo.example")
 
 
 def test_the_auditor_sees_that_somebody_applied_and_not_whom_to_speak_to(scene: Scene) -> None:
@@ -210,17 +146,6 @@ def test_the_same_request_id_applies_once(scene: Scene) -> None:
     request = application(request_id="uno")
     assert scene.nobody.ApplyForMembership(request) == scene.nobody.ApplyForMembership(request)
     assert len(letters(scene)) == 1
-
-
-def test_one_address_does_not_use_up_what_others_have(scene: Scene) -> None:
-    for number in range(OF_AN_ADDRESS.burst):
-        from_address(scene, "192.0.2.1", contact_email=f"persona{number}@ejemplo.example")
-    with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as refusal:
-        from_address(scene, "192.0.2.1", contact_email="otra@ejemplo.example")
-    assert 0 < refusal.retry_after <= OF_AN_ADDRESS.every.total_seconds()
-    from_address(scene, "192.0.2.2", contact_email="otra@ejemplo.example")
-    scene.later(hours=1)
-    from_address(scene, "192.0.2.1", contact_email="mas@ejemplo.example")
 
 
 def test_who_applied_does_not_exist_for_anybody_else(scene: Scene) -> None:

@@ -6,7 +6,7 @@ import base64
 import hmac
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,7 +15,6 @@ import grpc
 import pytest
 import requests
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from structlog.testing import capture_logs
 
 from chassis.rotation import rewrap
 from chassis.sealing import Keyring
@@ -281,116 +280,6 @@ def test_the_answer_of_another_issuer_is_none(scene: Scene, ministry: Organizati
         finish(scene, begun, back | {"iss": "https://other.example"})
     begun = begin(scene, ministry)
     assert finish(scene, begun, provider.signs_in(begun.authorization_url, "ana") | {"iss": provider.issuer}).session_secret
-
-
-@pytest.mark.parametrize(
-    ("said", "why"),
-    [
-        ({"issuer": "https://other.example"}, "issuer_differs"),
-        ({"issuer": "https://login.example/{tenantid}/v2.0"}, "issuer_of_many_tenants"),
-        ({"issuer": None}, "issuer_differs"),
-        ({"token_endpoint": "http://sso.example/token"}, "endpoint_unusable"),
-        ({"jwks_uri": "http://169.254.169.254/keys"}, "endpoint_unusable"),
-        ({"authorization_endpoint": "javascript:alert(1)//"}, "endpoint_unusable"),
-        ({"authorization_endpoint": "https://a@sso.example/authorize"}, "endpoint_unusable"),
-        ({"authorization_endpoint": "https://sso.example/authorize#x"}, "endpoint_unusable"),
-        ({"authorization_endpoint": None}, "endpoint_unusable"),
-        ({"jwks_uri": ["x"]}, "endpoint_unusable"),
-        ({"jwks_uri": "https://[x"}, "endpoint_unusable"),
-        ({"long": "x" * 300_000}, "too_long"),
-    ],
-    ids=["issuer", "template", "no issuer", "token", "keys", "script", "user", "fragment", "none", "list", "broken", "long"],
-)
-def test_a_provider_that_says_of_itself_what_can_not_be_is_not_asked(
-    scene: Scene, ministry: Organization, provider: Provider, said: dict[str, Any], why: str
-) -> None:
-    provider.discovery = said
-    with capture_logs() as lines, refused("UNAVAILABLE", "provider_unavailable"):
-        begin(scene, ministry)
-    assert unusable(lines) == [(why, provider_id(scene, ministry))]
-    asked = len(provider.asked)
-    with refused("UNAVAILABLE", "provider_unavailable"):
-        begin(scene, ministry)
-    assert len(provider.asked) == asked, "nor asked again at once"
-
-
-@pytest.fixture
-def spread(scene: Scene) -> Iterator[Provider]:
-    """A provider whose addresses lie on several hosts, as Google's do."""
-    made = Provider(f"{SITE}/sign-in/return", {"ana": Person("ana-1", EMAIL)}, now=lambda: scene.clock.now().timestamp(), spread=True)
-    yield made
-    made.stop()
-
-
-def test_an_official_signs_in_by_a_provider_on_several_hosts(scene: Scene, spread: Provider) -> None:
-    ministry = scene.organization("Ministerio de la Mujer", type=OrganizationType.CENTRAL_GOVERNMENT)
-    scene.worker(ministry, Role.WORKER, email=EMAIL)
-    set_up(scene, ministry, spread)
-    hosts = {urlsplit(each).netloc for each in (spread.issuer, spread.authorization, spread.tokens, spread.keys)}
-    assert len(hosts) == 4
-    begun = begin(scene, ministry)
-    assert begun.authorization_url.startswith(f"{spread.authorization}/authorize?")
-    assert finish(scene, begun, spread.signs_in(begun.authorization_url, "ana")).worker.email == EMAIL
-
-
-@pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri"])
-def test_an_address_of_a_provider_inside_our_network_is_never_asked(
-    scene: Scene, ministry: Organization, provider: Provider, name: str
-) -> None:
-    provider.discovery = {name: "https://10.0.0.1/x"}
-    begun = begin(scene, ministry)
-    back = provider.signs_in(begun.authorization_url, "ana")
-    with capture_logs() as lines, refused("UNAVAILABLE", "provider_unavailable"):
-        finish(scene, begun, back)
-    assert unusable(lines) == [("refused_address", provider_id(scene, ministry))]
-
-
-def unusable(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Why which providers could not be used, as the log says."""
-    return [(line["reason"], line["provider_id"]) for line in lines if line["event"] == "sign_in_provider_unusable"]
-
-
-def test_what_one_provider_points_at_is_not_what_is_known_of_another(scene: Scene, ministry: Organization, provider: Provider) -> None:
-    own = scene.organization("Otro ministerio")
-    others = Provider(provider.redirect_uri, {"ana": Person("ana-1", EMAIL)}, now=provider.now)
-    try:
-        set_up(scene, own, others)
-        others.discovery = {"jwks_uri": f"{provider.issuer}/.well-known/openid-configuration"}
-        begun = begin(scene, own)
-        with refused("UNAVAILABLE", "provider_unavailable"):
-            finish(scene, begun, others.signs_in(begun.authorization_url, "ana"))
-        assert comes_in(scene, ministry, provider).session_secret
-    finally:
-        others.stop()
-
-
-def test_a_provider_that_names_itself_beside_the_code_has_to(scene: Scene, ministry: Organization, provider: Provider) -> None:
-    provider.discovery = {"authorization_response_iss_parameter_supported": True}
-    begun = begin(scene, ministry)
-    with refused(*FAILED):
-        finish(scene, begun, provider.signs_in(begun.authorization_url, "ana"))
-    begun = begin(scene, ministry)
-    assert finish(scene, begun, provider.signs_in(begun.authorization_url, "ana") | {"iss": provider.issuer}).session_secret
-
-
-@pytest.mark.parametrize(
-    ("said", "comes"), [(True, True), ("1", True), (1, True), ("true", True), (False, False), ("0", False), (None, False)]
-)
-def test_microsoft_says_in_its_own_word_that_an_address_is_the_organisations(
-    scene: Scene, ministry: Organization, provider: Provider, said: object, comes: bool
-) -> None:
-    provider.cheat = lambda claims: provider.sign(
-        {name: value for name, value in (claims | {"email_verified": None, "xms_edov": said}).items() if value is not None}
-    )
-    if comes:
-        assert comes_in(scene, ministry, provider).worker.email == EMAIL
-    else:
-        fails(scene, ministry, provider)
-
-
-def test_when_she_signed_in_there_is_asked_for_by_name(scene: Scene, ministry: Organization) -> None:
-    asked = parse_qs(urlsplit(begin(scene, ministry).authorization_url).query)
-    assert json.loads(asked["claims"][0]) == {"id_token": {"auth_time": {"essential": True}}}
 
 
 def test_a_provider_that_hangs_holds_nobody_up_for_long(scene: Scene, ministry: Organization, provider: Provider) -> None:

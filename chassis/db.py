@@ -290,6 +290,13 @@ def met_a_migration(refusal: Unavailable) -> bool:
     return isinstance(refusal.__cause__, pg.FeatureNotSupported)
 
 
+@contextmanager
+def if_there_is_room(tx: Transaction) -> Iterator[None]:
+    """Leaves out what is written inside when the disk is full: for a note that must not decide over a read, as a time of last use."""
+    with suppress(pg.DiskFull), tx.transaction():
+        yield
+
+
 def elevate_to_system_scope(tx: Transaction) -> None:
     """Lifts the scope of the rest of this transaction to the whole service: for a caller who proved a right of another kind, and for counts."""
     tx.execute("SELECT set_config('enlace.view', 'system', true)")

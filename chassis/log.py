@@ -2,15 +2,22 @@
 
 A field that is not on the list is dropped and its name is said instead; values are ids, codes, numbers and times. Of an exception, wherever it comes up (a
 library's log, a thread or a process that dies), its kind and the lines are said, never its message: a KeyError's is what was looked for.
+
+A line that can't be written (the disk is full, the reader is gone) is lost and counted, and raises nothing: it must not decide over what is done.
+Limit: a pipe whose reader stands still holds up whoever logs.
 """
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
+
+from chassis import metrics
 
 ALLOWED = frozenset(
     "event level timestamp service request_id trace_id rpc route method status code reason caller_id caller_kind organization_id duration_ms "
@@ -29,7 +36,7 @@ def setup(service: str, *, level: int = logging.INFO) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(_StandardOutput()),  # type: ignore[arg-type]  # it needs no more of a file
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.clear_contextvars()
@@ -46,6 +53,34 @@ def setup(service: str, *, level: int = logging.INFO) -> None:
 
 
 _service = ""
+
+
+class _StandardOutput:
+    """Writes lines to standard output; raises nothing.
+
+    Past Python's buffer, where a line that failed would lie until the end of the process and decide over its exit code.
+    """
+
+    def __init__(self) -> None:
+        self._whole = True  # the last line was written to its end
+
+    def write(self, line: str) -> None:
+        """Writes one line, or counts it as lost."""
+        try:
+            standard = sys.__stdout__
+            if standard is None or sys.stdout is not standard:  # a test's
+                sys.stdout.write(line)
+                return
+            data = line.encode() if self._whole else b"\n" + line.encode()
+            written = os.write(standard.fileno(), data)
+            self._whole = written == len(data)
+            if not self._whole:
+                metrics.LOG_LINES_LOST.inc()
+        except (OSError, ValueError):  # the second: it is closed
+            metrics.LOG_LINES_LOST.inc()
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 class _WithoutMessage(logging.Formatter):
@@ -69,7 +104,8 @@ def _catch_the_dying() -> None:
 def _died(error: BaseException | None) -> None:
     if error and not isinstance(error, SystemExit):
         file = error.filename if isinstance(error, OSError) else None  # which key or setting there is not
-        sys.stderr.write(f"DIED {fault(error)}{f': {file}' if file else ''}\n")
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"DIED {fault(error)}{f': {file}' if file else ''}\n")
 
 
 def _only_allowed(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

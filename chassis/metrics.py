@@ -20,6 +20,7 @@ FACTS_HEARD = Counter("enlace_facts_heard_total", "Facts taken in, by what becam
 CLOCKS_FIRED = Counter("enlace_clocks_fired_total", "Clock levels told.", ["kind", "percent"])
 FACTS_HELD = Gauge("enlace_facts_held", "Facts that their handler refused, and that hold their subject.", ["consumer"])
 DEAD_LETTERS = Gauge("enlace_dead_letters", "Records that could not be read, kept for an operator.", ["consumer"])
+LOG_LINES_LOST = Counter("enlace_log_lines_lost_total", "Log lines that could not be written: the disk is full, or the reader is gone.")
 LOOP_FAILURES = Counter("enlace_loop_failures_total", "Faults that ended a turn of a background loop, or its thread.", ["loop"])
 AUDIT_FINDINGS = Gauge(
     "enlace_audit_findings", "Places at which the trail is not what it was, as of the last look; anything but 0 is an alarm."

@@ -7,7 +7,6 @@ import faulthandler
 import gc
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -143,7 +142,6 @@ def _arm(loops: Sequence[Loop]) -> None:
 def _force(loops: Sequence[Loop]) -> None:
     """The last resort: a thread that hangs in a library must not keep the process."""
     log.get().error("stopped_by_force", loops=_running(loops))
-    sys.stdout.flush()
     os._exit(1)
 
 

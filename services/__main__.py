@@ -88,6 +88,7 @@ class LocalStack:
         self.metrics = {service.name: f"{HOST}:{free_port(HOST)}" for service in SERVICES}
         self.url = f"http://{self.listen['gateway']}"
         self.supervisor = Supervisor(say, self.write_state, calm)
+        self._write_state_at: float | None = None  # when to try again what could not be written
 
     def start(self, demo: bool) -> None:
         self.demo |= demo
@@ -117,6 +118,12 @@ class LocalStack:
             self.postgres.ensure(service.name, owner, app)
             self._write_environment(service)
 
+    def tick(self) -> None:
+        """Looks at the parts once, and after the state file where it is late: call it often."""
+        self.supervisor.tick()
+        if self._write_state_at is not None and time.monotonic() >= self._write_state_at:
+            self.write_state()
+
     def stop(self) -> None:
         self.supervisor.stop()
         for file in (self.var / "stack.json", *(self.environments / service.name for service in WITH_DATABASE)):
@@ -143,7 +150,10 @@ class LocalStack:
         return told | {"ENLACE_HTTP_LISTEN": self.listen["gateway"], "ENLACE_DEMO_FILE": str(self.demo_file)}
 
     def write_state(self) -> None:
-        """Who runs where, for tests and measurements, and for whoever wants to kill a part to see it heal. Secret: it names passwords."""
+        """Writes who runs where, for tests and measurements, and for whoever wants to kill a part to see it heal. Secret: it names passwords.
+
+        A file that can't be written ends nothing: it is tried again every second.
+        """
         parts = {
             part.name: {
                 "pid": part.process.pid if part.process else None,
@@ -155,7 +165,15 @@ class LocalStack:
             for part in self.supervisor.parts
         }
         state = {"pid": os.getpid(), "gateway": self.url, "kafka": self.kafka, "ready_s": self.ready_after, "parts": parts}
-        _write_secret(self.var / "stack.json", json.dumps(state | {"environment": _our_own(self.demo_environment())}, indent=1))
+        content = json.dumps(state | {"environment": _our_own(self.demo_environment())}, indent=1)
+        late = self._write_state_at is not None
+        try:
+            _write_secret(self.var / "stack.json", content)
+            self._write_state_at = None
+        except OSError as error:
+            self._write_state_at = time.monotonic() + 1
+            if not late:
+                say(f"stack.json can't be written: {error.strerror}")
 
     def _write_environment(self, service: Service) -> None:
         """For a shell of an operator: the settings of a service, and where Python and PostgreSQL's programs are."""
@@ -258,12 +276,12 @@ def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool) -> 
             cleanup.callback(_ignore_signals)  # before the stop: one request is enough, a second must not break it
             if only_postgres:
                 stack.start_postgres()
-                click.echo(f"Only PostgreSQL runs, at {HOST}:{stack.postgres.port}\nStop    Ctrl-C")
+                say(f"Only PostgreSQL runs, at {HOST}:{stack.postgres.port}\nStop    Ctrl-C", sys.stdout)
             else:
                 stack.start(demo)
                 _tell(stack, demo)
             while True:
-                stack.supervisor.tick()
+                stack.tick()
                 time.sleep(0.1)
         except Stop:
             say("stopping…")
@@ -280,27 +298,30 @@ def _age() -> float:
         return time.monotonic() - IMPORTED
 
 
-def say(line: str) -> None:
-    click.echo(line, err=True)
+def say(line: str, to: IO[str] | None = None) -> None:
+    """Says a line on standard error, or on another stream; raises nothing when nobody hears or there is no room for it."""
+    with contextlib.suppress(OSError):
+        click.echo(line, to or sys.stderr)
 
 
 def _tell(stack: LocalStack, demo: bool) -> None:
-    """The last lines of the start: all that one needs to go in."""
-    click.echo(f"ready in {stack.ready_after or 0:.1f} s\n")
-    click.echo(f"Open    {stack.url}")
+    """Says the last lines of the start: all that one needs to go in."""
+    lines = [f"ready in {stack.ready_after or 0:.1f} s\n", f"Open    {stack.url}"]
     accounts: list[dict[str, Any]] = []
     if demo and stack.demo_file.exists():
         accounts = json.loads(stack.demo_file.read_text()).get("accounts", [])
     if accounts:
-        click.echo("Sign in as one of (demo people, demo passwords; all of them: " + _short(stack.demo_file) + ")")
+        lines.append("Sign in as one of (demo people, demo passwords; all of them: " + _short(stack.demo_file) + ")")
         seen: dict[str, dict[str, Any]] = {}
         for account in accounts:
             seen.setdefault(str(account.get("role", "")), account)
         for role, account in seen.items():
             totp = f"   code from {account['totp_secret']}" if account.get("totp_secret") else ""
-            click.echo(f"        {account['email']:<36} {account['password']:<24} {role.lower()}, {account.get('organization', '')}{totp}")
-    click.echo(f"Logs    {_short(stack.logs)}")
-    click.echo("Stop    Ctrl-C (what was entered stays for the next start)")
+            lines.append(
+                f"        {account['email']:<36} {account['password']:<24} {role.lower()}, {account.get('organization', '')}{totp}"
+            )
+    lines += [f"Logs    {_short(stack.logs)}", "Stop    Ctrl-C (what was entered stays for the next start)"]
+    say("\n".join(lines), sys.stdout)
 
 
 def _short(path: Path) -> str:

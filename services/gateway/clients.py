@@ -188,6 +188,8 @@ def refusal_of(error: grpc.RpcError) -> Exception:
         case grpc.StatusCode.ALREADY_EXISTS:
             return errors.Reused()
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            if reason == "store_full":  # nothing that the caller did
+                return errors.Unavailable(reason)
             return errors.Exhausted(reason or "too_many_requests", retry_after)
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:  # the second: the service stopped meanwhile
             return errors.Unavailable(reason or "service_unreachable")

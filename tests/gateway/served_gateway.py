@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,6 +28,7 @@ from tests.gateway.pages_gateway import ALL_ROLES, EXIT, signed_in, taxonomy
 from tests.parts.local_stack import ROOT
 
 NAMES = ("partners", "referrals", "notifications")
+SERVE = (sys.executable, "-m", "services.gateway", "serve")
 Answer = Callable[[str, grpc.ServicerContext], Message | None]
 
 
@@ -74,6 +75,18 @@ def store_unavailable(rpc: str, context: grpc.ServicerContext) -> None:
     context.abort_with_status(rpc_status.to_status(status))
 
 
+def refusing(reason: str, code: str, *, only: str) -> Answer:
+    """The answer of a service that refuses one rpc."""
+
+    def refuse(rpc: str, context: grpc.ServicerContext) -> None:
+        if rpc == only:
+            status = status_pb2.Status(code=getattr(code_pb2, code), message=reason)
+            status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="enlace"))
+            context.abort_with_status(rpc_status.to_status(status))
+
+    return refuse
+
+
 def hanging(over: threading.Event) -> Answer:
     """The answer of a service that takes calls and does nothing, until it is over."""
 
@@ -86,7 +99,7 @@ def hanging(over: threading.Event) -> Answer:
 class Gateway:
     """A gateway process before these addresses."""
 
-    def __init__(self, folder: Path, addresses: dict[str, str]) -> None:
+    def __init__(self, folder: Path, addresses: dict[str, str], command: Sequence[str] = SERVE) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {
@@ -98,7 +111,7 @@ class Gateway:
             "ENLACE_CALLER_RATE": "100000",  # a crowd has one key here
             "ENLACE_EXIT_URL": EXIT,
         }
-        self.process = Process("gateway", [sys.executable, "-m", "services.gateway", "serve"], folder / "gateway.log", environment, ROOT)
+        self.process = Process("gateway", command, folder / "gateway.log", environment, ROOT)
         self.process.start()
         self.process.wait_until(lambda: self.answers(), 30)
 
@@ -111,9 +124,8 @@ class Gateway:
 
     def api(self, path: str = "people", **options: Any) -> requests.Response:
         """A system asks: partners for its token (unless that is remembered), then the service whose noun this is."""
-        return requests.get(
-            f"{self.url}/api/v1/{path}", headers={"Authorization": f"Bearer {options.pop('key', KEY)}"}, timeout=15, **options
-        )
+        headers = {"Authorization": f"Bearer {options.pop('key', KEY)}"}
+        return requests.request(options.pop("method", "GET"), f"{self.url}/api/v1/{path}", headers=headers, timeout=15, **options)
 
     def socket(self, sent: bytes = b"", **options: Any) -> socket.socket:
         """A connection on which something was sent."""

@@ -245,3 +245,24 @@ def test_what_is_over_is_swept_away_and_what_lives_stays(member: Scene) -> None:
     with member.database.transaction(SYSTEM) as tx:
         assert usecases.sweep(tx, member.clock.now()) == 1
     assert len(member.rows("SELECT 1 FROM sessions")) == 1
+
+
+def test_a_session_and_a_key_go_on_when_no_use_can_be_noted_for_want_of_room(member: Scene) -> None:
+    secret = sign_in(member).session_secret
+    manager = member.by(member.organization("Casa"), Role.MANAGER)
+    key = manager.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_REFERRALS_READ])).secret
+    member.later(minutes=10)
+    with member.owner.transaction(SYSTEM) as tx:
+        tx.execute(
+            "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full'; END $$;"
+            "CREATE TRIGGER no_room BEFORE UPDATE ON sessions EXECUTE FUNCTION no_room();"
+            "CREATE TRIGGER no_room BEFORE UPDATE ON api_keys EXECUTE FUNCTION no_room()"
+        )
+    try:
+        assert token_of(member, secret).worker.email == EMAIL
+        assert member.nobody.IssueToken(pb.IssueTokenRequest(api_key=key)).tokens
+        with refused("RESOURCE_EXHAUSTED", "store_full"):
+            manager.RevokeApiKey(pb.RevokeApiKeyRequest(id=member.rows("SELECT id FROM api_keys")[0]["id"]))
+    finally:
+        with member.owner.transaction(SYSTEM) as tx:
+            tx.execute("DROP FUNCTION no_room CASCADE")

@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from chassis.embedded.process import accepts
 from tests.parts.hearing import HEARING
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -41,6 +43,12 @@ class LocalStack:
             if line.startswith("Stop "):
                 return "".join(lines)
         raise AssertionError("the stack did not come up:\n" + "".join(lines))
+
+    def mute(self) -> None:
+        """From now on nothing that it says can be written."""
+        assert self._process
+        assert self._process.stdout
+        self._process.stdout.close()
 
     def end(self, number: signal.Signals) -> int:
         if self._process is None:
@@ -96,6 +104,22 @@ def test_whatever_is_killed_heals_and_all_ends_with_the_stack(stack: LocalStack)
     pids = stack.pids()
     stack.end(signal.SIGKILL)
     _until(lambda: not any(_runs(pid) for pid in pids.values()))
+
+
+@pytest.mark.timeout(240)
+def test_a_part_heals_though_the_stack_can_neither_say_so_nor_write_its_state(stack: LocalStack) -> None:
+    stack.start()
+    stack.mute()
+    in_the_way = stack.var / "stack.new"
+    in_the_way.mkdir()  # nothing can be written where the state is written
+    killed, address = stack.pids()["gateway"], urlsplit(stack.state["gateway"])
+    os.kill(killed, signal.SIGKILL)
+    _until(lambda: not _runs(killed))
+    _until(lambda: accepts(address.hostname or "", address.port or 0))
+    assert stack.pids()["gateway"] == killed
+    in_the_way.rmdir()
+    _until(lambda: _is_another(stack.state["parts"]["gateway"], killed), timeout=10)
+    assert stack.end(signal.SIGTERM) == 0
 
 
 @pytest.mark.timeout(120)

@@ -201,7 +201,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_TOO_MANY_REQUESTS: _Reason.ValueType  # 51
     """Too much for now. Wait for Retry-After."""
     REASON_STORE_FULL: _Reason.ValueType  # 52
-    """There is no room for more facts just now. Wait for Retry-After; tell operations."""
+    """The disk of a database is full; nothing was written, and what writes nothing still works. Wait for Retry-After; tell operations."""
     REASON_STORE_BUSY: _Reason.ValueType  # 53
     """Others change the same thing just now; nothing was written. Send the same request again."""
     REASON_STORE_UNAVAILABLE: _Reason.ValueType  # 54
@@ -384,7 +384,7 @@ REASON_RATE_LIMITED: Reason.ValueType  # 50
 REASON_TOO_MANY_REQUESTS: Reason.ValueType  # 51
 """Too much for now. Wait for Retry-After."""
 REASON_STORE_FULL: Reason.ValueType  # 52
-"""There is no room for more facts just now. Wait for Retry-After; tell operations."""
+"""The disk of a database is full; nothing was written, and what writes nothing still works. Wait for Retry-After; tell operations."""
 REASON_STORE_BUSY: Reason.ValueType  # 53
 """Others change the same thing just now; nothing was written. Send the same request again."""
 REASON_STORE_UNAVAILABLE: Reason.ValueType  # 54

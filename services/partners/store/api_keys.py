@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from chassis import outbox
-from chassis.db import Row, Transaction
+from chassis.db import Row, Transaction, if_there_is_room
 from services.partners.domain.api_key import ApiKey, ApiKeyEntry
 from services.partners.wire import facts
 
@@ -68,7 +68,8 @@ def count_live(tx: Transaction, organization_id: str, now: datetime) -> int:
 
 def touch(tx: Transaction, id: str, now: datetime) -> None:
     """Notes a use; no fact, and no new version."""
-    tx.execute("UPDATE api_keys SET last_use_time = %s WHERE id = %s", (now, id))
+    with if_there_is_room(tx):
+        tx.execute("UPDATE api_keys SET last_use_time = %s WHERE id = %s", (now, id))
 
 
 def is_in_good_standing(tx: Transaction, id: str, organization_id: str, now: datetime) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from chassis import outbox
-from chassis.db import Row, Transaction
+from chassis.db import Row, Transaction, if_there_is_room
 from chassis.wire import Position
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import ABSOLUTE, IDLE, Role, Worker, WorkerEntry, WorkerStatus, same_email
@@ -183,7 +183,8 @@ def session(tx: Transaction, secret_hash: bytes) -> tuple[datetime, datetime, Wo
 
 def touch_session(tx: Transaction, secret_hash: bytes, now: datetime) -> None:
     """Notes that it was used."""
-    tx.execute("UPDATE sessions SET last_use_time = %s WHERE secret_hash = %s", (now, secret_hash))
+    with if_there_is_room(tx):
+        tx.execute("UPDATE sessions SET last_use_time = %s WHERE secret_hash = %s", (now, secret_hash))
 
 
 def end_session(tx: Transaction, secret_hash: bytes) -> None:

@@ -1,0 +1,52 @@
+"""A gateway whose log can't be written: it answers as ever, and ends as cleanly."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.gateway.pages_gateway import EXIT
+from tests.gateway.served_gateway import NAMES, Gateway, Service, refusing
+
+UNHEARD = "exec >/dev/full 2>&1; exec " + sys.executable + " -m services.gateway serve"
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    made = Service()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, service: Service) -> Iterator[Gateway]:
+    """One whose standard output and error are full."""
+    made = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), command=["sh", "-c", UNHEARD])
+    yield made
+    made.process.stop()
+
+
+def test_pages_the_api_and_quick_exit_go_on_when_the_log_has_no_room(gateway: Gateway) -> None:
+    assert requests.get(f"{gateway.url}/", timeout=15).status_code == 200
+    assert requests.get(f"{gateway.url}/no-such-page", timeout=15).status_code == 404
+    assert gateway.api().status_code == 200
+    left = requests.post(f"{gateway.url}/quick-exit", timeout=15, allow_redirects=False)
+    assert (left.status_code, left.headers["Location"]) == (303, EXIT)
+
+
+def test_a_stop_ends_cleanly_when_the_log_has_no_room(gateway: Gateway) -> None:
+    requests.get(f"{gateway.url}/", timeout=15)
+    gateway.signal(signal.SIGTERM)
+    assert gateway.process.stop(15) == 0
+
+
+def test_a_database_without_room_is_a_503_of_reads_that_go_on(gateway: Gateway, service: Service) -> None:
+    service.answer = refusing("store_full", "RESOURCE_EXHAUSTED", only="CreatePerson")
+    assert gateway.api().status_code == 200
+    answer = gateway.api("people", method="POST", json={})
+    assert (answer.status_code, answer.json()["reason"], answer.headers["Retry-After"]) == (503, "store_full", "5"), answer.text

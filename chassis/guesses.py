@@ -1,19 +1,28 @@
-"""How often a secret that people choose may be guessed: budgets that refill, counted before the secret is looked at.
+"""How often a secret that people choose may be guessed: budgets that refill, reserved before the secret is looked at.
 
 A guess counts against the account and against the address that it comes from; one that a member's desk makes, for whoever asks it to, against the account
 at that desk: strangers do not use up what it has. Whoever was right once from a device has a budget of her own there, so
-that nobody else's guesses keep her out (OWASP calls it device cookies). What exists and what does not is counted alike, and a right guess is given
-back. Limit: a caller that asks this service directly may say any address and any device, so the account's budget is what bounds guessing.
+that nobody else's guesses keep her out (OWASP calls it device cookies). What exists and what does not is counted alike.
+
+Only a comparison that was made is a guess. `begin` reserves one, so that many at once are all counted; `settle` counts a wrong one and gives a right one
+back; of a call that ended between the two (late, or without its database) the reservation lapses as soon as no call can be under way any more.
+A time in the store that lies further ahead than honest guesses lead was written by a clock that was wrong, and is bounded when it is read.
+Limit: a caller that asks this service directly may say any address and any device, so the account's budget is what bounds guessing.
 """
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from chassis import deadline
 from chassis.db import Database, Row, Transaction
 from chassis.errors import Exhausted
 from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
 
+UNDER_WAY = timedelta(seconds=15)
+"""How long a guess may be under way: longer than any call lasts, with its comparison and what is noted of it."""
+_SETTLING = 3.0  # seconds to note how a comparison went, also when the time of its call is over
 DEVICE_KEPT = timedelta(days=180)
 """How long a device is known after somebody was right from it."""
 
@@ -32,11 +41,16 @@ class Budget:
         """What one guess costs after so many wrong ones."""
         return self.every if self._fresh(wrong) else self.then
 
-    def take(self, row: Row, now: datetime) -> tuple[datetime, timedelta]:
-        """When the budget is whole after one more guess, and how long that guess has to wait; zero if it need not."""
-        before, step = max(row["whole_time"], now), self.step(row["wrong"])
-        room = step * (self.burst if self._fresh(row["wrong"]) else 1)
+    def take(self, row: Row, now: datetime, under_way: int = 0) -> tuple[datetime, timedelta]:
+        """Returns when the budget is whole after one more guess beside those `under_way`, and how long that guess has to wait; zero if it need not."""
+        step = self.step(row["wrong"] + under_way)
+        before = max(min(row["whole_time"], now + self._owed(row["wrong"])), now) + step * under_way
+        room = step * (self.burst if self._fresh(row["wrong"] + under_way) else 1)
         return before + step, max(before + step - now - room, timedelta(0))
+
+    def _owed(self, wrong: int) -> timedelta:
+        """What so many wrong guesses may have cost at most, all of them made just now."""
+        return self.every * min(wrong, self.burst) if self._fresh(wrong) else max(self.then, self.every * self.burst)
 
     def _fresh(self, wrong: int) -> bool:
         return self.most is None or wrong < self.most
@@ -54,10 +68,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Guess:
-    """One that was counted: by these marks, each with what it cost."""
+    """One that is under way: which budget of which mark it takes from, the device, and when it began."""
 
-    taken: dict[bytes, timedelta]
+    budgets: dict[bytes, Budget]
     device: bytes | None
+    time: datetime
 
 
 class Guesses:
@@ -72,7 +87,33 @@ class Guesses:
         self._address = address
 
     def begin(self, account: str, origin: Origin, now: datetime) -> Guess:
-        """Counts a guess, so that many at once are all counted. Raises Exhausted too_many_attempts, and then counts nothing."""
+        """Reserves a guess, to be settled by its comparison. Raises Exhausted too_many_attempts, and then reserves nothing."""
+        return self._take(account, origin, now, counted=False)
+
+    def count(self, account: str, origin: Origin, now: datetime) -> None:
+        """Counts what is never given back, as how often somebody asks. Raises Exhausted too_many_attempts, and then counts nothing."""
+        self._take(account, origin, now, counted=True)
+
+    def settle(self, guess: Guess, right: bool, now: datetime) -> None:
+        """Notes how the comparison went, in a time of its own: a wrong one is counted; after a right one the device is known from now on. What others
+        guessed wrong stays counted."""
+        with deadline.until(time.monotonic() + _SETTLING), self._database.transaction(SYSTEM) as tx:
+            for row in _lock(tx, guess.budgets, now):
+                under_way = _under_way(row, now)
+                if guess.time in under_way:
+                    under_way.remove(guess.time)
+                if right:
+                    _note(tx, row, under_way, now)
+                else:
+                    _count(tx, row, guess.budgets[row["mark"]], under_way, now)
+            if right and guess.device:
+                tx.execute(
+                    "INSERT INTO guesses (mark, whole_time, known, forget_time) VALUES (%(mark)s, %(now)s, true, %(until)s)"
+                    " ON CONFLICT (mark) DO UPDATE SET whole_time = %(now)s, wrong = 0, known = true, forget_time = %(until)s",
+                    {"mark": guess.device, "now": now, "until": now + DEVICE_KEPT},
+                )
+
+    def _take(self, account: str, origin: Origin, now: datetime, *, counted: bool) -> Guess:
         device = self._mark("device", account, origin.device) if origin.device else None
         with self._database.transaction(SYSTEM) as tx:
             if device and _is_known(tx, device, now):
@@ -82,33 +123,17 @@ class Guesses:
                 budgets = {self._mark(*desk): self._account}
                 if origin.address:
                     budgets[self._mark("address", origin.address)] = self._address
-            taken, wait = {}, timedelta(0)
+            wait = timedelta(0)
             for row in _lock(tx, budgets, now):
-                budget = budgets[row["mark"]]
-                whole_time, longer = budget.take(row, now)
-                taken[row["mark"]], wait = budget.step(row["wrong"]), max(wait, longer)
-                tx.execute(
-                    "UPDATE guesses SET whole_time = %s, wrong = %s, forget_time = greatest(forget_time, %s) WHERE mark = %s",
-                    (whole_time, row["wrong"] + 1, whole_time + budget.kept, row["mark"]),
-                )
+                budget, under_way = budgets[row["mark"]], _under_way(row, now)
+                wait = max(wait, budget.take(row, now)[1], min(budget.take(row, now, len(under_way))[1], UNDER_WAY))
+                if counted:
+                    _count(tx, row, budget, under_way, now)
+                else:
+                    _note(tx, row, [*under_way, now], now + UNDER_WAY)
             if wait:
                 raise Exhausted("too_many_attempts", wait.total_seconds())
-        return Guess(taken, device)
-
-    def right(self, guess: Guess, now: datetime) -> None:
-        """It was no guess: it is given back, and the device is known from now on. What others guessed wrong stays counted."""
-        with self._database.transaction(SYSTEM) as tx:
-            for mark in sorted(guess.taken):
-                tx.execute(
-                    "UPDATE guesses SET whole_time = whole_time - %s, wrong = greatest(wrong - 1, 0) WHERE mark = %s",
-                    (guess.taken[mark], mark),
-                )
-            if guess.device:
-                tx.execute(
-                    "INSERT INTO guesses (mark, whole_time, known, forget_time) VALUES (%(mark)s, %(now)s, true, %(until)s)"
-                    " ON CONFLICT (mark) DO UPDATE SET whole_time = %(now)s, wrong = 0, known = true, forget_time = %(until)s",
-                    {"mark": guess.device, "now": now, "until": now + DEVICE_KEPT},
-                )
+        return Guess(budgets, device, now)
 
     def _mark(self, *parts: str) -> bytes:
         return self._keyring.fingerprint("\0".join((self._kind, *parts)).encode(), "guesses")
@@ -121,6 +146,24 @@ def forget(tx: Transaction, now: datetime) -> int:
 
 def _is_known(tx: Transaction, device: bytes, now: datetime) -> bool:
     return tx.execute("SELECT FROM guesses WHERE mark = %s AND known AND forget_time >= %s", (device, now)).fetchone() is not None
+
+
+def _count(tx: Transaction, row: Row, budget: Budget, under_way: list[datetime], now: datetime) -> None:
+    """Takes a wrong guess from the budget of a row."""
+    whole_time = budget.take(row, now)[0]
+    tx.execute("UPDATE guesses SET whole_time = %s, wrong = wrong + 1 WHERE mark = %s", (whole_time, row["mark"]))
+    _note(tx, row, under_way, whole_time + budget.kept)
+
+
+def _note(tx: Transaction, row: Row, under_way: list[datetime], kept_until: datetime) -> None:
+    tx.execute(
+        "UPDATE guesses SET under_way = %s, forget_time = greatest(forget_time, %s) WHERE mark = %s", (under_way, kept_until, row["mark"])
+    )
+
+
+def _under_way(row: Row, now: datetime) -> list[datetime]:
+    """When those guesses began that may still be under way; the clocks of two processes may differ."""
+    return [began for began in row["under_way"] if abs(now - began) < UNDER_WAY]
 
 
 def _lock(tx: Transaction, budgets: dict[bytes, Budget], now: datetime) -> list[Row]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import pytest
 
+from chassis import deadline
+from chassis.guesses import Guesses, Origin
+from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import members_pb2 as pb
 from protos.partners.v1 import members_pb2_grpc
 from services.partners import usecases
 from services.partners.domain.worker import Role
+from services.partners.usecases.sessions import OF_AN_ACCOUNT, OF_AN_ADDRESS
 from tests.partners.scene import PASSWORD, Scene, refused
 
 EMAIL = "xiomara@puentes.org"
@@ -25,18 +31,18 @@ def member(scene: Scene) -> Scene:
     return scene
 
 
-def sign_in(scene: Scene, password: str = WRONG, email: str = EMAIL, address: str = "", device: str = "") -> None:
+def sign_in(scene: Scene, password: str = WRONG, email: str = EMAIL, address: str = "", device: str = "", timeout: float = 10) -> None:
     metadata = (("client-address", address), ("client-device", device))
-    members_pb2_grpc.TokensStub(scene.channel).SignIn(pb.SignInRequest(email=email, password=password), metadata=metadata, timeout=10)
+    members_pb2_grpc.TokensStub(scene.channel).SignIn(pb.SignInRequest(email=email, password=password), metadata=metadata, timeout=timeout)
 
 
-def guesses(scene: Scene, often: int, **how: str) -> None:
+def guesses(scene: Scene, often: int, **how: Any) -> None:
     for _ in range(often):
         with refused("UNAUTHENTICATED", "sign_in_failed"):
             sign_in(scene, **how)
 
 
-def waits(scene: Scene, **how: str) -> float:
+def waits(scene: Scene, **how: Any) -> float:
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as refusal:
         sign_in(scene, **how)
     return refusal.retry_after
@@ -168,3 +174,51 @@ def test_what_is_over_counts_no_more_before_it_is_swept(member: Scene) -> None:
     member.later(days=40)
     guesses(member, 10)
     assert waits(member) == 300
+
+
+def test_a_right_password_whose_call_ran_out_of_time_is_no_guess(member: Scene) -> None:
+    for _ in range(2):
+        with member.owner.transaction(SYSTEM) as tx:
+            tx.execute("LOCK TABLE workers")  # nobody's password can be looked at
+            for _ in range(8):
+                with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
+                    sign_in(member, PASSWORD, timeout=0.2)
+        member.later(seconds=20)  # since it began no call can be under way any more
+    sign_in(member, PASSWORD)
+    guesses(member, 10)
+    assert waits(member) == 300
+
+
+def test_calls_under_way_are_counted_and_waited_for_no_longer_than_they_can_last(member: Scene) -> None:
+    with member.owner.transaction(SYSTEM) as tx:
+        tx.execute("LOCK TABLE workers")
+        for _ in range(10):
+            with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
+                sign_in(member, timeout=0.2)
+        assert waits(member) == 15
+    member.later(seconds=15)
+    guesses(member, 10)
+
+
+def test_a_wrong_password_counts_though_the_time_of_its_call_is_over(member: Scene) -> None:
+    counted = Guesses(member.database, Keyring(member.sealing_key), "password", OF_AN_ACCOUNT, OF_AN_ADDRESS)
+    for _ in range(10):
+        guess = counted.begin(EMAIL, Origin(), member.clock.now())
+        with deadline.until(time.monotonic() - 1):
+            counted.settle(guess, False, member.clock.now())
+    assert waits(member, password=PASSWORD) == 300
+
+
+def test_a_clock_that_was_ahead_keeps_nobody_out_once_it_is_right(member: Scene) -> None:
+    member.later(days=1)
+    guesses(member, 5, address="192.0.2.7")
+    sign_in(member, PASSWORD, address="192.0.2.7")
+    member.later(days=-1)
+    guesses(member, 5, address="192.0.2.7")
+    assert waits(member, address="192.0.2.7") == 300, "and what was counted stays counted"
+    sign_in(member, PASSWORD, email=other(member), address="192.0.2.7")
+
+
+def other(member: Scene) -> str:
+    """A colleague at the same address."""
+    return member.worker(member.coalition, email="otra@ejemplo.org").entry.email

@@ -108,6 +108,16 @@ def test_the_right_pin_costs_nothing_also_when_what_she_asks_is_refused(story: S
     assert ask(service, made.reference, made.pin).contact_time_band == pb.TIME_BAND_TODAY
 
 
+def test_a_clock_that_was_ahead_keeps_nobody_from_her_reference_once_it_is_right(story: Story, service: Service) -> None:
+    made, right = story.contact(), service.clock.now()
+    service.clock.advance(timedelta(days=30))
+    assert said(service, made.reference, 5, address="192.0.2.7") == {WRONG}
+    service.clock.set(right)
+    assert ask(service, made.reference, made.pin, address="192.0.2.7").contact_time_band == pb.TIME_BAND_TODAY
+    assert said(service, made.reference, 5, address="192.0.2.7") == {WRONG}
+    assert waits(service, made.reference, address="192.0.2.7") == timedelta(hours=2)
+
+
 def test_guessing_at_once_does_not_get_round_the_count(story: Story, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     made = story.contact()
     looked: list[str] = []

@@ -40,7 +40,7 @@ def apply_for_membership(
     """
     Organization.apply(new_id(), wire.applicant(sent), now)  # refuses what is wrong
     letter_to = sent.contact_email.strip()
-    guesses.begin(same_email(letter_to), origin, now)  # counted, and never given back
+    guesses.count(same_email(letter_to), origin, now)
     id, token = new_id(), secrets.token_urlsafe(32)
     reference = "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(2))
     applications.request(tx, keyring, id, mark_of(token), reference, sent.SerializeToString(), now + LINK_LIFE, now)

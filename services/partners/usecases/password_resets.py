@@ -34,7 +34,7 @@ _AT_ONCE = 20
 def request_reset(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, email: str, origin: Origin) -> None:
     """Notes that somebody asks, unless it was asked too often of this mailbox or from this address: then nothing is done, and nothing is said."""
     try:
-        guesses.begin(same_email(email), origin, now)
+        guesses.count(same_email(email), origin, now)
     except Exhausted:
         return
     password_resets.request(tx, keyring, email, now)

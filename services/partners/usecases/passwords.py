@@ -51,9 +51,10 @@ def own(tx: Transaction, caller: Caller) -> tuple[Worker, str]:
 def prove(guesses: Guesses, worker: Worker, password_hash: str, password: str, now: datetime, origin: Origin) -> None:
     """Refuses another password than hers, and counts it: a session alone is an open screen at which anybody may sit."""
     guess = guesses.begin(same_email(worker.entry.email), origin, now)
-    if not holds(password_hash, password):
+    right = holds(password_hash, password)
+    guesses.settle(guess, right, now)
+    if not right:
         raise Invalid(("password", "wrong"))
-    guesses.right(guess, now)
 
 
 def mark_of(secret: str) -> bytes:

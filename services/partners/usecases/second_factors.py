@@ -78,9 +78,10 @@ def _begun(tx: Transaction, keyring: Keyring, worker: Worker) -> tuple[str, str]
 def _confirmed(tx: Transaction, keyring: Keyring, guesses: Guesses, factor: SecondFactor, now: datetime, code: str) -> list[str] | None:
     """The codes for the day on which the app is gone, now that a first code took it into use; None: it is wrong."""
     guess = guesses.begin(factor.worker_id, Origin(), now)
-    if not _takes(tx, keyring, factor, code, now):
+    right = _takes(tx, keyring, factor, code, now)
+    guesses.settle(guess, right, now)
+    if not right:
         return None
-    guesses.right(guess, now)
     made = [secrets.token_hex(5) for _ in range(RECOVERY_CODES)]
     factor.confirm_time, factor.recovery_hashes = now, tuple(mark_of(each) for each in made)
     second_factors.keep(tx, factor)
@@ -141,9 +142,10 @@ def _check_code(tx: Transaction, keyring: Keyring, guesses: Guesses, now: dateti
     if factor is None or factor.confirm_time is None:
         raise Unauthenticated("sign_in_failed")
     guess = guesses.begin(factor.worker_id, Origin(), now)
-    if not (_takes(tx, keyring, factor, code, now) or _takes_recovery(factor, code)):
+    right = _takes(tx, keyring, factor, code, now) or _takes_recovery(factor, code)
+    guesses.settle(guess, right, now)
+    if not right:
         raise Unauthenticated("sign_in_failed")
-    guesses.right(guess, now)
     second_factors.keep(tx, factor)
 
 

@@ -58,9 +58,10 @@ def sign_in(
     if right and worker_and_hash:  # it takes long to look at, and may have become another one meanwhile
         right = workers.has_still(tx, worker_and_hash[0].id, worker_and_hash[1])
     organization = organizations.fetch(tx, worker_and_hash[0].organization_id) if worker_and_hash else None
-    if worker_and_hash is None or organization is None or not right or not _may_enter(worker_and_hash[0], organization):
+    enters = worker_and_hash is not None and organization is not None and right and _may_enter(worker_and_hash[0], organization)
+    guesses.settle(guess, enters, now)
+    if worker_and_hash is None or organization is None or not enters:
         raise Unauthenticated("sign_in_failed")
-    guesses.right(guess, now)
     worker = worker_and_hash[0]
     required = strict and not MUST_PROVE_MORE.isdisjoint(worker.entry.roles)
     return second_factors.ask(tx, keyring, site, worker, now, required=required) or _opened(tx, now, worker, organization)

@@ -218,9 +218,10 @@ class References:
         id_and_hash = self._book.by_reference(tx, cleaned)
         if id_and_hash is not None:
             trail.append(Entry("enter_by_reference", id_and_hash[0]))
-        if not _matches(id_and_hash[1] if id_and_hash else self._nobody, pin) or id_and_hash is None:
+        right = _matches(id_and_hash[1] if id_and_hash else self._nobody, pin) and id_and_hash is not None
+        self._guesses.settle(guess, right, now)  # as right also when what she asks for is then refused
+        if not right or id_and_hash is None:
             raise Unauthenticated("reference_or_pin_wrong")
-        self._guesses.right(guess, now)  # also when what she asks for is then refused
         elevate_to_system_scope(tx)
         return self._book.get(tx, id_and_hash[0])[0]
 

@@ -72,7 +72,7 @@ class Enquiries:
     ) -> Preview:
         """What would be told, before it is; it is counted, for a count can be searched."""
         content.check()
-        self._looks.begin(caller.id, Origin(), self._clock.now())
+        self._looks.count(caller.id, Origin(), self._clock.now())
         services = self._asked(tx, caller, service_ids, excluded)
         unused = rules.unused(content, services)
         content = content if keep_unused else content.without(unused)

@@ -34,7 +34,7 @@ class Names:
         """Files of the caller's organisation that have every word of a name, newest first, and whether there are more. Found or not, it is counted."""
         trail.append(Entry("search_people", caller.organization_id))
         check_knows_people(tx, caller)
-        self._searches.begin(caller.id, Origin(), self._clock.now())
+        self._searches.count(caller.id, Origin(), self._clock.now())
         people = self._files.named(tx, caller.organization_id, words_of(name), MOST_FOUND + 1)
         trail += [Entry("search_people", person.id) for person in people[:MOST_FOUND]]
         return people[:MOST_FOUND], len(people) > MOST_FOUND

@@ -3,6 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+AHEAD = timedelta(minutes=1)
+"""How far ahead of this clock another process's may have written; a time that lies further ahead was written by a clock that was wrong."""
+
 
 class Clock(Protocol):
     """Whoever needs the time takes one of these."""

@@ -118,7 +118,9 @@ def hold(tx: Transaction, consumer: str, waiting: Waiting, reason: str, now: dat
 
 _NEXT = (
     " FROM inbox_parked p JOIN inbox i USING (consumer, subject)"
-    " WHERE p.consumer = %(consumer)s AND p.epoch = i.epoch AND p.version = i.version + 1 AND p.next_try_time <= %(now)s"
+    " WHERE p.consumer = %(consumer)s AND p.epoch = i.epoch AND p.version = i.version + 1"
+    # Further ahead than the longest pause lies only what a clock wrote that was ahead.
+    f" AND p.next_try_time NOT BETWEEN %(now)s + interval '1 microsecond' AND %(now)s + interval '{_LONGEST_PAUSE.total_seconds():.0f} s'"
 )
 
 
@@ -152,11 +154,14 @@ def forget_overtaken(tx: Transaction, consumer: str) -> None:
 
 
 def gaps(tx: Transaction, consumer: str, before: datetime) -> list[tuple[str, str]]:
-    """(topic, subject) of facts that wait since before a moment for one that has not come at all."""
+    """(topic, subject) of facts that wait since before a moment for one that has not come at all.
+
+    So do those that wait since much later than that moment: a clock wrote it that was ahead.
+    """
     rows = tx.execute(
         "SELECT p.topic, p.subject FROM inbox_parked p JOIN inbox i USING (consumer, subject) WHERE p.consumer = %s AND p.epoch = i.epoch"
-        " GROUP BY p.topic, p.subject, i.version HAVING min(p.version) > i.version + 1 AND min(p.parked_at) < %s",
-        (consumer, before),
+        " GROUP BY p.topic, p.subject, i.version HAVING min(p.version) > i.version + 1 AND min(p.parked_at) NOT BETWEEN %s AND %s",
+        (consumer, before, before + _LONGEST_PAUSE),
     ).fetchall()
     return [(row["topic"], row["subject"]) for row in rows]
 

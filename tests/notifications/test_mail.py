@@ -437,3 +437,12 @@ def set_environment(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+
+
+def test_a_clock_that_was_ahead_keeps_back_no_email_once_it_is_right(service: Service, post: Post) -> None:
+    service.desk(RECEIVER, "mesa@ong.example")
+    service.advance(days=1)
+    assert service.send_mails(smtp(service, post)) == 0
+    service.hear("sent")
+    service.advance(days=-1)
+    assert service.send_mails(smtp(service, post)) == 1

@@ -506,3 +506,37 @@ def test_what_comes_while_the_one_before_is_being_noted_is_sent_at_once(service:
         for count in range(1, 201):
             service.hear("sent")
             system.wait_for(count)  # … and the next fact commits while this delivery is still being noted
+
+
+def test_a_clock_that_was_ahead_silences_no_endpoint_once_it_is_right(service: Service) -> None:
+    system = service.receiver(answers=[500])
+    made = service.webhook(RECEIVER, system.url)
+    service.advance(days=1)
+    service.hear("sent")
+    assert service.send_webhooks() == 1  # it fails, and is to be tried again in seconds
+    service.hear("accepted")
+    service.advance(days=-1)
+    service.send_webhooks()
+    assert {delivery.status for delivery in service.deliveries(made.webhook.id)} == {DELIVERED}
+
+
+def test_a_wait_that_is_as_long_as_it_may_be_is_left_alone(service: Service) -> None:
+    system = service.receiver(answers=[500] * 4)
+    made = service.webhook(RECEIVER, system.url)
+    service.hear("sent")
+    for _ in range(4):
+        assert service.send_webhooks() == 1
+        service.advance(minutes=7)
+    service.advance(minutes=-7)  # now it waits about five minutes
+    assert service.send_webhooks() == 0
+    [waiting] = service.deliveries(made.webhook.id)
+    assert waiting.status == RETRYING
+
+
+def test_a_secret_that_was_changed_by_a_clock_ahead_can_be_changed_again(service: Service) -> None:
+    made = service.webhook(RECEIVER, service.receiver().url)
+    manager = service.as_(RECEIVER, "MANAGER")
+    service.advance(days=3)
+    manager.RotateWebhookSecret(id=made.webhook.id)
+    service.advance(days=-3)
+    assert manager.RotateWebhookSecret(id=made.webhook.id).secret

@@ -129,6 +129,14 @@ def test_it_is_good_once_and_for_an_hour(member: Scene) -> None:
     assert sign_in(member, password=NEW).session_secret
 
 
+def test_a_link_of_a_clock_that_was_ahead_is_not_good_for_longer(member: Scene) -> None:
+    member.later(days=1)
+    token = link(member)
+    member.later(days=-1)
+    with refused(*INVALID):
+        reset(member, token)
+
+
 def test_a_newer_link_ends_the_older_one_and_its_letter(member: Scene) -> None:
     first, second = link(member), link(member)
     with refused(*INVALID):

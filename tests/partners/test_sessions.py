@@ -266,3 +266,20 @@ def test_a_session_and_a_key_go_on_when_no_use_can_be_noted_for_want_of_room(mem
     finally:
         with member.owner.transaction(SYSTEM) as tx:
             tx.execute("DROP FUNCTION no_room CASCADE")
+
+
+def test_a_session_that_was_opened_by_a_clock_ahead_does_not_outlive_its_idle_limit(member: Scene) -> None:
+    member.later(hours=10)
+    secret = sign_in(member).session_secret
+    member.later(hours=-10)
+    with refused("UNAUTHENTICATED", "session_ended"):
+        token_of(member, secret)
+
+
+def test_a_session_goes_on_when_a_clock_is_put_back_by_minutes_and_its_use_is_noted_anew(member: Scene) -> None:
+    secret = sign_in(member).session_secret
+    member.later(minutes=-5)
+    token_of(member, secret)
+    member.later(minutes=16)
+    with refused("UNAUTHENTICATED", "session_ended"):
+        token_of(member, secret)

@@ -564,3 +564,19 @@ def test_the_count_can_not_be_searched_for_somebody(asking: Asking) -> None:
     for _ in range(60):
         preview(asking, client=searcher)
     assert refusal(lambda: preview(asking, client=searcher)) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
+
+
+def test_what_was_asked_by_a_clock_ahead_does_not_count_for_a_day_longer(asking: Asking) -> None:
+    right = asking.service.clock.now()
+    with asking.service.database.transaction(SYSTEM) as tx:
+        members.note_member(tx, "organization", ORG["ngo"], True, "PROBATION", "NGO")
+    try:
+        asking.service.clock.advance(timedelta(hours=20))
+        for _ in range(5):
+            made = asking.create()
+            asking.ngo.CancelEnquiry(e.CancelEnquiryRequest(id=made.id, etag=made.etag))
+        asking.service.clock.set(right)
+        asking.create()
+    finally:
+        with asking.service.database.transaction(SYSTEM) as tx:
+            members.note_member(tx, "organization", ORG["ngo"], True, "APPROVED", "NGO")

@@ -163,3 +163,12 @@ def test_what_was_refused_for_another_reason_costs_nothing(story: Story, service
     worker = somebody(service, "clinic")
     for _ in range(MOST + 1):
         assert refusal(lambda: opens(worker, story.person().id)) == ("NOT_FOUND", "not_found")
+
+
+def test_what_a_clock_wrote_that_was_ahead_takes_nothing_from_the_quota_once_it_is_right(story: Story, service: Service) -> None:
+    worker, people, right = somebody(service), [story.person().id for _ in range(MOST + 1)], service.clock.now()
+    service.clock.advance(timedelta(days=1))
+    for person in people[:MOST]:
+        opens(worker, person)
+    service.clock.set(right)
+    assert opens(worker, people[MOST]).given_name == "Ximena"

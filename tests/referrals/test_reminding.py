@@ -81,3 +81,12 @@ def test_nobody_is_reminded_of_what_nobody_waits_for_and_nobody_else_reminds(sto
     assert refusal(lambda: remind(story, gone)) == ("FAILED_PRECONDITION", "illegal_transition")
     draft = story.draft()
     assert refusal(lambda: remind(story, draft)) == ("NOT_FOUND", "not_found")
+
+
+def test_a_clock_that_was_ahead_keeps_nobody_from_reminding_once_it_is_right(story: Story) -> None:
+    sent, right = story.sent(), story.service.clock.now()
+    story.service.clock.advance(timedelta(hours=2))
+    remind(story, sent)
+    story.service.clock.set(right)
+    remind(story, sent)
+    assert refusal(lambda: remind(story, sent)) == ("FAILED_PRECONDITION", "reminded_lately")

@@ -113,6 +113,7 @@ class BackOff:
 WEBHOOK_BACK_OFF = BackOff(timedelta(seconds=5), 4.0, timedelta(hours=12), timedelta(days=3))
 # 1 min to 24 h: greylisting servers want some minutes, and a task older than a day has been seen in the inbox or escalated.
 EMAIL_BACK_OFF = BackOff(timedelta(minutes=1), 3.0, timedelta(hours=4), timedelta(hours=24))
+SPREAD = 0.2  # of a pause, each way
 BACK_OFFS = {Channel.EMAIL: EMAIL_BACK_OFF, Channel.WEBHOOK: WEBHOOK_BACK_OFF}
 
 
@@ -177,4 +178,4 @@ def judge(channel: Channel, outcome: Outcome, *, tries: int, first_try_time: dat
 def wait(back_off: BackOff, tries: int, chance: float) -> timedelta:
     """How long until the next attempt."""
     grown = back_off.first.total_seconds() * back_off.factor ** min(tries - 1, 30)
-    return timedelta(seconds=min(grown, back_off.longest.total_seconds()) * (0.8 + 0.4 * chance))
+    return timedelta(seconds=min(grown, back_off.longest.total_seconds()) * (1 - SPREAD + 2 * SPREAD * chance))

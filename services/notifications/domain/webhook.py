@@ -85,7 +85,7 @@ def rotate(webhook: Webhook, now: datetime, *, at_once: bool) -> Webhook:
     """The endpoint with another secret. Two at most sign: while a receiver may still know only the one before the last, there is no third, or it would be
     cut off without a word; but what leaked ends at once."""
     until = webhook.former_secret_expire_time
-    if not at_once and until is not None and until > now:
+    if not at_once and until is not None and now < until <= now + ROTATION:
         raise Conflict("secret_rotating")
     return replace(webhook, version=webhook.version + 1, update_time=now, former_secret_expire_time=None if at_once else now + ROTATION)
 

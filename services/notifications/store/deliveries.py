@@ -5,11 +5,11 @@ after its lease changes nothing. Whoever changes both locks an endpoint before i
 attempt would otherwise wait for each other, and PostgreSQL ends one of the two.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chassis.db import Row, Transaction
 from chassis.wire import Position
-from services.notifications.domain.delivery import Delivery, EmailClaim, Outcome, Sent, Verdict, WebhookClaim
+from services.notifications.domain.delivery import BACK_OFFS, SPREAD, Channel, Delivery, EmailClaim, Outcome, Sent, Verdict, WebhookClaim
 from services.notifications.domain.texts import Mail
 from services.notifications.domain.webhook import SLOW_MS, TEST, Webhook
 
@@ -71,6 +71,30 @@ WITH endpoint AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM done) AS done, (SELECT count(*) FROM freed, pg_notify('webhooks', '')) AS woken
 """
+
+
+def bound(tx: Transaction, now: datetime, channel: Channel, lease: timedelta) -> None:
+    """Makes due at once what waits longer than it honestly could: a clock wrote it that was ahead and is right again.
+
+    A sender's lease is no longer than `lease`, a pause no longer than follows from the tries; a second lease makes up for clocks that differ.
+    """
+    back_off = BACK_OFFS[channel]
+    values = {
+        "now": now,
+        "channel": channel.value,
+        "lease": 2 * lease,
+        "first": back_off.first.total_seconds() * (1 + SPREAD),
+        "factor": back_off.factor,
+        "longest": back_off.longest.total_seconds() * (1 + SPREAD),
+    }
+    if channel is Channel.WEBHOOK:
+        tx.execute("UPDATE webhooks SET busy_until = %(now)s WHERE busy_until > %(now)s + %(lease)s", values)
+    tx.execute(
+        "UPDATE deliveries SET next_attempt_time = %(now)s WHERE id IN (SELECT id FROM deliveries WHERE channel = %(channel)s AND next_attempt_time > %(now)s"
+        " + %(lease)s + make_interval(secs => CASE WHEN tries > 0 THEN least(%(longest)s, %(first)s * power(%(factor)s, least(tries - 1, 30))) ELSE 0 END)"
+        " FOR UPDATE SKIP LOCKED)",
+        values,
+    )
 
 
 def claim_webhooks(tx: Transaction, now: datetime, lease: datetime, *, slow: bool, limit: int) -> list[WebhookClaim]:

@@ -20,6 +20,7 @@ from services.notifications.usecases.desks import mail_context
 WEBHOOKS, EMAILS = messages.WEBHOOKS, messages.EMAILS
 WEBHOOK_LEASE = timedelta(seconds=30)  # an attempt ends after ten
 EMAIL_LEASE = timedelta(minutes=4)  # an attempt ends after three
+BOUND_EVERY = timedelta(minutes=1)
 MAILS_KEPT = timedelta(days=7)
 ATTEMPTS_KEPT = timedelta(days=30)  # as long as somebody may ask why something did not arrive
 
@@ -35,14 +36,24 @@ class Sending:
         self._letter_key = letter_key
         self._public_url = public_url
         self._by_email = by_email
+        self._bounded: dict[Channel, datetime] = {}
 
     def next_webhooks(self, connection: Transaction, now: datetime, *, slow: bool, limit: int) -> list[WebhookClaim]:
         """Claims webhook deliveries of one lane; `connection` may be in autocommit: it is one statement."""
+        self._bound(connection, now, Channel.WEBHOOK, WEBHOOK_LEASE)
         return deliveries.claim_webhooks(connection, now, now + WEBHOOK_LEASE, slow=slow, limit=limit)
 
     def next_email(self, connection: Transaction, now: datetime) -> EmailClaim | None:
         """Claims one e-mail, if one is due: what a sender had claimed when it ended waits for its lease."""
+        self._bound(connection, now, Channel.EMAIL, EMAIL_LEASE)
         return deliveries.claim_email(connection, now, now + EMAIL_LEASE)
+
+    def _bound(self, connection: Transaction, now: datetime, channel: Channel, lease: timedelta) -> None:
+        """Bounds what waits: now and then, and at once when the clock was put back."""
+        bounded = self._bounded.get(channel)
+        if bounded is None or not timedelta(0) <= now - bounded < BOUND_EVERY:
+            deliveries.bound(connection, now, channel, lease)
+            self._bounded[channel] = now
 
     def secrets(self, claim: WebhookClaim) -> list[str]:
         """The keys with which a webhook is signed, the newest first."""

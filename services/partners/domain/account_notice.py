@@ -46,8 +46,8 @@ class PasswordReset(AccountNotice):
         return cls.of(id, worker, "reset_asked", now, LINK_LIFE)
 
     def is_open(self, now: datetime) -> bool:
-        """Whether it is still good."""
-        return now < self.expire_time
+        """Whether it is still good; one of a clock that was ahead by more than its life is not."""
+        return now < self.expire_time < now + 2 * LINK_LIFE
 
     def end(self, now: datetime) -> None:
         """It is good for nothing any more, and its letter need not arrive."""

@@ -154,7 +154,7 @@ class AddressGrant:
 
     def open(self, worker_id: str, now: datetime) -> None:
         """Opens it for this worker: once, and for a while again."""
-        if self.open_time is not None and (self.worker_id != worker_id or now >= self.open_time + LOOK_AGAIN):
+        if self.open_time is not None and (self.worker_id != worker_id or abs(now - self.open_time) >= LOOK_AGAIN):
             raise Conflict("address_opened")
         if self.open_time is None:
             self.worker_id, self.open_time = worker_id, now

@@ -107,5 +107,5 @@ def check_password(password: str, path: str = "password") -> None:
 
 
 def session_lives(create_time: datetime, last_use_time: datetime, now: datetime) -> bool:
-    """Whether a session is neither idle for too long nor too old."""
-    return now - last_use_time < IDLE and now - create_time < ABSOLUTE
+    """Whether a session is neither idle for too long nor too old. One of a clock that was ahead by more than it may be idle would outlive that: it has ended."""
+    return abs(now - last_use_time) < IDLE and -IDLE < now - create_time < ABSOLUTE

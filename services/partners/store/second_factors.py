@@ -60,8 +60,8 @@ def challenge(tx: Transaction, secret_hash: bytes, worker_id: str | None, purpos
 def challenged(tx: Transaction, secret_hash: bytes, now: datetime) -> tuple[str | None, Purpose] | None:
     """Whose answer is waited for, and what for; held, so that it is answered once."""
     row = tx.execute(
-        "SELECT worker_id, purpose FROM challenges WHERE secret_hash = %s AND create_time > %s FOR UPDATE",
-        (secret_hash, now - CHALLENGE_LIFE),
+        "SELECT worker_id, purpose FROM challenges WHERE secret_hash = %s AND create_time > %s AND create_time < %s FOR UPDATE",
+        (secret_hash, now - CHALLENGE_LIFE, now + CHALLENGE_LIFE),
     ).fetchone()
     return (row["worker_id"], Purpose(row["purpose"])) if row else None
 

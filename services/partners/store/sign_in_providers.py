@@ -88,7 +88,7 @@ def ask(tx: Transaction, secret_hash: bytes, provider: SignInProvider, now: date
 def take(tx: Transaction, secret_hash: bytes, now: datetime) -> tuple[str, datetime] | None:
     """Where she was sent, and since when it was so confirmed; once."""
     row = tx.execute("DELETE FROM provider_questions WHERE secret_hash = %s RETURNING *", (secret_hash,)).fetchone()
-    return (row["provider_id"], row["confirm_time"]) if row and row["create_time"] > now - QUESTION_LIFE else None
+    return (row["provider_id"], row["confirm_time"]) if row and abs(now - row["create_time"]) < QUESTION_LIFE else None
 
 
 def account(tx: Transaction, organization_id: str, issuer: str, subject_hash: bytes) -> str | None:

@@ -106,7 +106,7 @@ def from_session(tx: Transaction, now: datetime, secret: str, *, passive: bool =
     create_time, last_use_time, worker, organization = session
     if not session_lives(create_time, last_use_time, now) or not _may_enter(worker, organization):
         raise Unauthenticated("session_ended")
-    if not passive and now - last_use_time >= TOUCH:
+    if not passive and abs(now - last_use_time) >= TOUCH:
         workers.touch_session(tx, mark_of(secret), now)
     return _worker(worker, organization)
 
@@ -126,7 +126,7 @@ def from_api_key(tx: Transaction, now: datetime, presented_key: str) -> Proven:
     organization = organizations.fetch(tx, key.organization_id)
     if organization is None or not organization.is_active:
         raise Unauthenticated("key_invalid")
-    if key.last_use_time is None or now - key.last_use_time >= api_key.TOUCH:
+    if key.last_use_time is None or abs(now - key.last_use_time) >= api_key.TOUCH:
         api_keys.touch(tx, key.id, now)
     language = organization.entry.languages[0] if organization.entry.languages else "es"
     return Proven(Caller(key.id, "key", key.organization_id, scopes=frozenset(key.entry.scopes), language=language), organization)

@@ -585,7 +585,7 @@ class Referral:
         return step
 
     def _was_reminded(self, now: datetime | None) -> bool:
-        return now is not None and self.remind_time is not None and now < self.remind_time + REMIND_AGAIN
+        return now is not None and self.remind_time is not None and abs(now - self.remind_time) < REMIND_AGAIN
 
     def _stand_on(self, receipt: Receipt, now: datetime) -> None:
         self._check_receipt(receipt, now)

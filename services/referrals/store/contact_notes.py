@@ -46,9 +46,11 @@ class ContactNotes:
             return None
 
 
-def count_since(tx: Transaction, contact_id: str, since: datetime) -> int:
-    """How many there are of a contact since then."""
-    row = tx.execute("SELECT count(*) AS count FROM contact_notes WHERE contact_id = %s AND time > %s", (contact_id, since)).fetchone()
+def count_between(tx: Transaction, contact_id: str, start: datetime, end: datetime) -> int:
+    """How many there are of a contact in this time."""
+    row = tx.execute(
+        "SELECT count(*) AS count FROM contact_notes WHERE contact_id = %s AND time > %s AND time < %s", (contact_id, start, end)
+    ).fetchone()
     return int(row["count"]) if row else 0
 
 

@@ -143,12 +143,12 @@ def _copies(tx: Transaction, organization_id: str, identifiers: list[str]) -> li
     ).fetchall()
 
 
-def count_of(tx: Transaction, organization_id: str, since: datetime) -> tuple[int, int]:
-    """How many an organisation has open, and how many it has made since then."""
+def count_of(tx: Transaction, organization_id: str, start: datetime, end: datetime) -> tuple[int, int]:
+    """How many an organisation has open, and how many it has made in this time."""
     row = tx.execute(
         "SELECT (SELECT count(*) FROM enquiries WHERE organization_id = %(organization)s AND state = 'open') AS open,"
-        " (SELECT count(*) FROM enquiries WHERE organization_id = %(organization)s AND create_time > %(since)s) AS made",
-        {"organization": organization_id, "since": since},
+        " (SELECT count(*) FROM enquiries WHERE organization_id = %(organization)s AND create_time > %(start)s AND create_time < %(end)s) AS made",
+        {"organization": organization_id, "start": start, "end": end},
     ).fetchone()
     assert row is not None
     return int(row["open"]), int(row["made"])

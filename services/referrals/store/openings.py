@@ -23,17 +23,17 @@ def is_of(tx: Transaction, identifier: str, organization_id: str) -> bool:
     return bool(row and row["own"])
 
 
-def opened_since(tx: Transaction, actor_id: str, time: datetime, *, others_only: bool = False) -> dict[str, datetime]:
-    """What a worker or key has looked at since then, and when last; `others_only`: without the files and contacts of its own organisation.
+def opened_between(tx: Transaction, actor_id: str, start: datetime, end: datetime, *, others_only: bool = False) -> dict[str, datetime]:
+    """What a worker or key has looked at in this time, and when last; `others_only`: without the files and contacts of its own organisation.
 
     A person's contact is one thing, though it is on record with both.
     """
     rows = tx.execute(
-        f"SELECT object_id, max(time) AS time FROM audit AS a WHERE actor_id = %s AND time > %s AND allowed AND action IN ({_READING})"
+        f"SELECT object_id, max(time) AS time FROM audit AS a WHERE actor_id = %s AND time > %s AND time < %s AND allowed AND action IN ({_READING})"
         " AND NOT (action = 'read_contact' AND cardinality(detail_codes) > 1)"
         " AND NOT (%s AND (EXISTS (SELECT FROM people AS p WHERE p.id = a.object_id AND p.organization_id = a.organization_id)"
         " OR EXISTS (SELECT FROM contacts AS c WHERE c.id = a.object_id AND c.organization_id = a.organization_id)))"
         " GROUP BY object_id",
-        (actor_id, time, others_only),
+        (actor_id, start, end, others_only),
     )
     return {row["object_id"]: row["time"] for row in rows}

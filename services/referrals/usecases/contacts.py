@@ -11,7 +11,7 @@ from argon2.exceptions import Argon2Error
 
 from chassis import audit
 from chassis.audit import Entry
-from chassis.clock import Clock
+from chassis.clock import AHEAD, Clock
 from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, Invalid, NotFound, Stale, Unauthenticated
 from chassis.guesses import Budget, Guesses, Origin
@@ -238,7 +238,7 @@ class References:
             raise Invalid(("note", "required"))
         now = self._clock.now()
         for contact in contacts.of_caller(tx, first.id, for_update=True):
-            if contact_notes.count_since(tx, contact.id, now - SAID_WITHIN) >= MOST_SAID:
+            if contact_notes.count_between(tx, contact.id, now - SAID_WITHIN, now + AHEAD) >= MOST_SAID:
                 raise Conflict("too_much_said")
             people = contacts.people_of(tx, [contact])
             self._notes.add(tx, contact.id, contact.person_id or next(iter(people), ""), note, now)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from chassis.clock import Clock
+from chassis.clock import AHEAD, Clock
 from chassis.db import Row, Transaction, elevate_to_system_scope, take_turn
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.guesses import Budget, Guesses, Origin
@@ -210,7 +210,7 @@ class Enquiries:
             (rules.MOST_OPEN_ON_PROBATION, rules.MOST_A_DAY_ON_PROBATION) if on_probation else (rules.MOST_OPEN, rules.MOST_A_DAY)
         )
         take_turn(tx, f"enquiries/{organization_id}")  # or two that are made at once would both be the last
-        unanswered, made = enquiries.count_of(tx, organization_id, now - rules.DAY)
+        unanswered, made = enquiries.count_of(tx, organization_id, now - rules.DAY, now + AHEAD)
         if unanswered >= most_open or made >= most_a_day:
             raise Conflict("too_many_enquiries")
 

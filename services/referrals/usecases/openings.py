@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from chassis.clock import AHEAD
 from chassis.db import Transaction
 from chassis.errors import Exhausted
 from chassis.tokens import Caller
@@ -24,6 +25,6 @@ class Openings:
         if is_system and openings.is_of(tx, identifier, caller.organization_id):
             return
         openings.hold(tx, caller.id)
-        longer = wait(openings.opened_since(tx, caller.id, now - HOUR, others_only=is_system), identifier, self.most, now)
+        longer = wait(openings.opened_between(tx, caller.id, now - HOUR, now + AHEAD, others_only=is_system), identifier, self.most, now)
         if longer:
             raise Exhausted("opening_quota", longer.total_seconds())

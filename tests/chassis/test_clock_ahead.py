@@ -1,0 +1,48 @@
+"""What a clock wrote that was ahead and is right again: nothing waits longer for it than it honestly could."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from chassis import inbox
+from chassis.db import Database
+from chassis.inbox import Waiting
+from chassis.outbox import Fact
+from chassis.tokens import SYSTEM
+from tests.builders import NOON
+from tests.chassis.world import MIGRATIONS
+from tests.parts.postgres import Server
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def database(postgres: Server) -> Iterator[Database]:
+    made = Database(postgres.database("hearer", MIGRATIONS).url, max_size=2)
+    made.open()
+    yield made
+    made.close()
+
+
+def fact(version: int) -> Fact:
+    return Fact("a" * 32, version, "enlace.test.told.v1", b"x", NOON)
+
+
+def test_a_held_fact_is_tried_again_at_once(database: Database) -> None:
+    with database.transaction(SYSTEM) as tx:
+        inbox.hold(tx, "hearer", Waiting("topic", fact(1)), "fault", NOON)
+        assert inbox.due_subjects(tx, "hearer", NOON, 10) == []
+        inbox.hold(tx, "hearer", Waiting("topic", fact(1)), "fault", NOON + DAY)
+        assert inbox.due_subjects(tx, "hearer", NOON, 10) == ["a" * 32]
+        assert inbox.due(tx, "hearer", "a" * 32, NOON) is not None
+
+
+def test_a_fact_that_is_missing_is_asked_for(database: Database) -> None:
+    with database.transaction(SYSTEM) as tx:
+        inbox.position(tx, "hearer", fact(2))
+        inbox.park(tx, "hearer", "topic", fact(2), NOON)
+        assert inbox.gaps(tx, "hearer", NOON - timedelta(seconds=10)) == []
+        tx.execute("DELETE FROM inbox_parked")
+        inbox.park(tx, "hearer", "topic", fact(2), NOON + DAY)
+        assert inbox.gaps(tx, "hearer", NOON - timedelta(seconds=10)) == [("topic", "a" * 32)]

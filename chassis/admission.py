@@ -1,12 +1,13 @@
 """Which calls get a thread: so many at once, so many waiting, and beyond that a thread that only says no.
 
 grpc hands every call to the pool's `submit`; a pool that refuses there would break the server's own loop, so a call that is too many is given to a
-small second pool, where `turned_away` refuses it before anything is done.
+small second pool, where `turned_away` refuses it before anything is done. `waited` says how long the call of this thread had to wait for it.
 """
 
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from time import monotonic
 from typing import ParamSpec, TypeVar
 
 from chassis.errors import Exhausted, Unavailable
@@ -35,7 +36,7 @@ class CallPool(ThreadPoolExecutor):
             self._under_way += not full
         if full:
             return self._full.submit(fn, *args, **kwargs)
-        future = super().submit(fn, *args, **kwargs)
+        future = super().submit(_begun, monotonic(), fn, *args, **kwargs)
         future.add_done_callback(self._done)
         return future
 
@@ -49,6 +50,16 @@ class CallPool(ThreadPoolExecutor):
     def _done(self, _: object) -> None:
         with self._counting:
             self._under_way -= 1
+
+
+def _begun(came_at: float, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    _here.waited = monotonic() - came_at
+    return fn(*args, **kwargs)
+
+
+def waited() -> float:
+    """Returns the seconds that the call under way had waited for this thread when it began; 0 outside of a pool."""
+    return getattr(_here, "waited", 0.0)
 
 
 def _say_full() -> None:

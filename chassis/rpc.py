@@ -26,7 +26,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from chassis import audit, contract, deadline, errors, handles, log, metrics, shape
-from chassis.admission import CallPool, turned_away
+from chassis.admission import CallPool, turned_away, waited
 from chassis.clock import Clock
 from chassis.config import CALLER_RATE
 from chassis.db import Database, Transaction, met_a_migration
@@ -221,7 +221,7 @@ class Servicer:
         scheme, _, token = metadata.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise errors.Unauthenticated("token_missing")
-        return self._verifier.verify_until(token)
+        return self._verifier.verify_until(token, waited())
 
     @contextmanager
     def _in_good_standing(self, caller: Caller) -> Iterator[Transaction]:

@@ -95,10 +95,13 @@ class Verifier:
         """Who asks; refuses with token_expired or token_invalid."""
         return self.verify_until(token)[0]
 
-    def verify_until(self, token: str) -> tuple[Caller, datetime]:
-        """Who asks, and when the token ends; refuses with token_expired or token_invalid."""
+    def verify_until(self, token: str, waited: float = 0.0) -> tuple[Caller, datetime]:
+        """Who asks, and when the token ends; refuses with token_expired or token_invalid.
+
+        A call that `waited` so many seconds in this service is judged as of when it came in.
+        """
         registry = jwt.JWTClaimsRegistry(
-            now=cast("int", self._clock.now().timestamp()),  # a second more or less is much here; the library compares numbers
+            now=cast("int", self._clock.now().timestamp() - waited),  # a second more or less is much here; the library compares numbers
             leeway=LEEWAY,
             iss={"essential": True, "value": ISSUER},
             aud={"essential": True, "value": self._audience},

@@ -116,7 +116,10 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
         self._audience = audience
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        """Called by grpc for every call on the channel. A token that ran out on the way is replaced once: the refusal came before any effect."""
+        """Called by grpc for every call on the channel. A token that ran out on the way is replaced once: the refusal came before any effect.
+
+        If the fresh one runs out, too, it is this machine that is slow: no caller is told that it is not known who asks.
+        """
         caller, end = (
             calling.get(),
             time.monotonic() + (client_call_details.timeout or DEADLINES.get(client_call_details.method, DEADLINE_SECONDS)),
@@ -128,7 +131,12 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
                 raise
         fresh = replace(caller, tokens=caller.renew())
         calling.set(fresh)
-        return self._ask(continuation, client_call_details, request, fresh, end)
+        try:
+            return self._ask(continuation, client_call_details, request, fresh, end)
+        except errors.Unauthenticated as refusal:
+            if refusal.reason != "token_expired":
+                raise
+            raise errors.Unavailable("service_busy") from refusal
 
     def _ask(self, continuation: Any, asked: Any, request: Any, caller: Caller, end: float) -> Any:
         metadata = [*(asked.metadata or ()), ("accept-language", caller.language), *caller.origin.items()]

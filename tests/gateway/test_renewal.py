@@ -9,7 +9,7 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from chassis.errors import Unauthenticated
+from chassis.errors import Unauthenticated, Unavailable
 from protos.referrals.v1 import referrals_pb2
 from services.gateway.clients import NOBODY, Caller, Clients, calling
 from tests.gateway.served_gateway import Service
@@ -49,9 +49,9 @@ def test_a_write_whose_token_ran_out_is_asked_again_once_with_a_fresh_one(client
     assert service.asked == ["CreateReferral"] * 3
 
 
-def test_a_fresh_token_that_is_refused_too_is_the_end_of_it(clients: Clients, service: Service) -> None:
+def test_a_fresh_token_that_runs_out_too_says_that_the_service_is_slow_and_not_who_asks(clients: Clients, service: Service) -> None:
     calling.set(Caller({"enlace.referrals": "old"}, renew=lambda: {"enlace.referrals": "old"}))
-    with pytest.raises(Unauthenticated, match="token_expired"):
+    with pytest.raises(Unavailable, match="service_busy"):
         clients.referrals.CreateReferral(DRAFT)
     assert service.asked == ["CreateReferral"] * 2
 

@@ -1,0 +1,107 @@
+"""A call that waits for a thread: its token is judged as of when it came in, for the wait is the service's and not the caller's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from chassis import admission, keys
+from chassis.clock import SettableClock
+from chassis.db import Database
+from chassis.idempotency import IdempotencyStore
+from chassis.rpc import Call, Server, Servicer
+from chassis.sealing import Keyring
+from chassis.tokens import LEEWAY, LIFETIME, Caller, Issuer, Verifier
+from protos.partners.v1 import directory_pb2, directory_pb2_grpc
+from tests.builders import NOON, refusal
+from tests.chassis.world import MIGRATIONS, until
+from tests.parts.postgres import Server as PostgresServer
+
+WHO = Caller("w" * 32, "worker", "o" * 32, frozenset({"COORDINATOR"}))
+OUTLIVED = LIFETIME + timedelta(seconds=LEEWAY + 1)
+
+
+class Busy:
+    """A service of one thread, which one call holds until it is let go."""
+
+    def __init__(self, database: Database, folder: Path, clock: SettableClock) -> None:
+        self.held, self.let_go = threading.Event(), threading.Event()
+        keys.create(folder, ["partners"])
+        self.issuer = Issuer(keys.signing(folder, "tokens"), clock)
+        servicer = Servicer(
+            directory_pb2.DESCRIPTOR.services_by_name["Directory"],
+            self,
+            database=database,
+            verifier=Verifier(keys.verifying(folder, "tokens"), "enlace.tests", clock),
+            idempotency=IdempotencyStore(Keyring(bytes(32))),
+            clock=clock,
+            check_standing=lambda tx, caller: None,
+        )
+        self.server = Server("127.0.0.1:0", [servicer], threads=1, reflect=False)
+        self.server.start()
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.server.port}")
+
+    def __getattr__(self, rpc: str) -> Any:
+        return print  # no other is called
+
+    def ListHotlines(self, request: directory_pb2.ListHotlinesRequest, call: Call) -> directory_pb2.ListHotlinesResponse:
+        self.held.set()
+        self.let_go.wait(10)
+        return directory_pb2.ListHotlinesResponse()
+
+    def ListOrganizations(self, request: directory_pb2.ListOrganizationsRequest, call: Call) -> directory_pb2.ListOrganizationsResponse:
+        return directory_pb2.ListOrganizationsResponse()
+
+    def list_organizations(self, token: str) -> None:
+        stub = directory_pb2_grpc.DirectoryStub(self.channel)
+        stub.ListOrganizations(directory_pb2.ListOrganizationsRequest(), metadata=(("authorization", f"Bearer {token}"),), timeout=10)
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock(NOON)
+
+
+@pytest.fixture
+def pass_time(clock: SettableClock, monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
+    monkeypatch.setattr(admission, "monotonic", lambda: clock.now().timestamp(), raising=False)
+    return clock.advance
+
+
+@pytest.fixture
+def busy(postgres: PostgresServer, tmp_path: Path, clock: SettableClock) -> Iterator[Busy]:
+    database = Database(postgres.database("tests", MIGRATIONS).url, max_size=4)
+    database.open()
+    made = Busy(database, tmp_path, clock)
+    yield made
+    made.channel.close()
+    made.server.stop(0)
+    database.close()
+
+
+def test_a_token_that_runs_out_while_its_call_waits_for_a_thread_is_good(busy: Busy, pass_time: Callable[[timedelta], None]) -> None:
+    token = busy.issuer.issue(WHO, "enlace.tests")[0]
+    with ThreadPoolExecutor(2) as callers:
+        holding = callers.submit(
+            directory_pb2_grpc.DirectoryStub(busy.channel).ListHotlines, directory_pb2.ListHotlinesRequest(), timeout=10
+        )
+        assert busy.held.wait(10)
+        waiting = callers.submit(busy.list_organizations, token)
+        until(lambda: busy.server._pool._under_way == 2)
+        pass_time(OUTLIVED)
+        busy.let_go.set()
+        holding.result(10)
+        waiting.result(10)
+
+
+def test_a_token_that_had_run_out_when_its_call_came_is_refused(busy: Busy, pass_time: Callable[[timedelta], None]) -> None:
+    token = busy.issuer.issue(WHO, "enlace.tests")[0]
+    pass_time(OUTLIVED)
+    assert refusal(lambda: busy.list_organizations(token)) == ("UNAUTHENTICATED", "token_expired")

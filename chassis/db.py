@@ -30,7 +30,7 @@ from psycopg.abc import RV, PQGen
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
-from chassis import deadline
+from chassis import deadline, trace
 from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller
@@ -243,10 +243,10 @@ class Database:
             left = max(1, int((end - time.monotonic()) * 1000))
             try:
                 connection.execute(
-                    "SELECT set_config('enlace.organization', %s, true), set_config('enlace.view', %s, true),"
+                    "SELECT set_config('enlace.organization', %s, true), set_config('enlace.view', %s, true), set_config('enlace.trace', %s, true),"
                     # The server ends a statement in time, and the whole session a little later if statements add up.
                     " set_config('statement_timeout', %s, true), set_config('transaction_timeout', %s, true)",
-                    (caller.organization_id, view, str(left), str(left + int(_GRACE * 500))),
+                    (caller.organization_id, view, trace.current(), str(left), str(left + int(_GRACE * 500))),
                 )
             except LOST:
                 connection.close()
@@ -300,6 +300,13 @@ def if_there_is_room(tx: Transaction) -> Iterator[None]:
 def elevate_to_system_scope(tx: Transaction) -> None:
     """Lifts the scope of the rest of this transaction to the whole service: for a caller who proved a right of another kind, and for counts."""
     tx.execute("SELECT set_config('enlace.view', 'system', true)")
+
+
+def follow(tx: Transaction, trace_id: str) -> None:
+    """Goes on under another trace: on this thread, and in the rest of this transaction."""
+    if trace_id != trace.current():
+        trace.begin(trace_id)
+        tx.execute("SELECT set_config('enlace.trace', %s, true)", (trace_id,))
 
 
 def try_turn(connection: Transaction, name: str) -> bool:

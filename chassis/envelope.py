@@ -3,6 +3,8 @@
 Attributes travel as `ce_…` headers, the body is the bare protobuf message. The signature (Ed25519, header `enlace-signature`) covers id, type, source,
 time, body and, where there is one, the epoch: whoever can write to the topic can still not speak for a service.
 
+The header `traceparent` names the request that a fact goes back to; it is not signed, for nothing is decided by it.
+
 The extension attributes `epoch` and `epochbase` are there only once the service's store has been restored from a copy (chassis.outbox says what they mean).
 """
 
@@ -14,6 +16,7 @@ from cloudevents.core.base import BaseCloudEvent, EventFactory
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary, to_binary
 from cloudevents.core.v1.event import CloudEvent
 
+from chassis import trace
 from chassis.outbox import Fact
 from chassis.sealing import SignatureCheck, Signer
 
@@ -74,13 +77,17 @@ def pack(fact: Fact, source: str, signer: Signer) -> tuple[bytes, bytes, list[tu
     )
     message = to_binary(event, _Protobuf(), key_mapper=lambda e: e.get_subject())
     signature = signer.sign(_signed(message.headers, message.value))
-    return fact.subject.encode(), message.value, [*message.headers.items(), (SIGNATURE, signature)]
+    headers = [*message.headers.items(), (SIGNATURE, signature)]
+    if fact.trace:
+        headers.append((trace.HEADER, trace.parent(fact.trace).encode()))
+    return fact.subject.encode(), message.value, headers
 
 
 def unpack(headers: Iterable[tuple[str, bytes]], body: bytes | None, trusted_signers: Mapping[str, SignatureCheck]) -> Fact:
     """The fact in a record, if its source is one of `trusted_signers` and signed it; raises Unreadable otherwise."""
     headers_by_name = dict(headers)
     signature = headers_by_name.pop(SIGNATURE, b"")
+    trace_id = trace.id_of((headers_by_name.pop(trace.HEADER, b"") or b"").decode("ascii", "replace"))
     try:
         event = from_binary(KafkaMessage(headers_by_name, None, body or b""), _Protobuf())
         match = _ID.match(event.get_id())
@@ -98,7 +105,7 @@ def unpack(headers: Iterable[tuple[str, bytes]], body: bytes | None, trusted_sig
         epoch, base = (int(headers_by_name.get(f"ce_{name}", b"0")) for name in (_EPOCH, _BASE))
     except ValueError as error:
         raise Unreadable("headers") from error
-    return Fact(match[1], int(match[2]), event.get_type(), body, time, epoch, base)
+    return Fact(match[1], int(match[2]), event.get_type(), body, time, epoch, base, trace_id)
 
 
 def _signed(headers: Mapping[str, bytes], body: bytes) -> bytes:

@@ -94,12 +94,12 @@ def seen(tx: Transaction, consumer: str, subjects: Sequence[str]) -> dict[str, t
 def park(tx: Transaction, consumer: str, topic: str, fact: Fact, now: datetime) -> None:
     """Puts a fact aside until the one before it has been taken in; a held one stays held."""
     tx.execute(
-        "INSERT INTO inbox_parked (consumer, topic, subject, version, type, payload, time, epoch, base, parked_at)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        "INSERT INTO inbox_parked (consumer, topic, subject, version, type, payload, time, epoch, base, trace, parked_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
         " ON CONFLICT (consumer, subject, version) DO UPDATE SET type = excluded.type, payload = excluded.payload, time = excluded.time,"
         " epoch = excluded.epoch, base = excluded.base, parked_at = excluded.parked_at, reason = '', attempts = 0, next_try_time = '-infinity'"
         " WHERE inbox_parked.epoch < excluded.epoch",
-        (consumer, topic, fact.subject, fact.version, fact.type, fact.payload, fact.time, fact.epoch, fact.base, now),
+        (consumer, topic, fact.subject, fact.version, fact.type, fact.payload, fact.time, fact.epoch, fact.base, fact.trace, now),
     )
 
 
@@ -135,7 +135,7 @@ def due_subjects(tx: Transaction, consumer: str, now: datetime, limit: int) -> l
 def due(tx: Transaction, consumer: str, subject: str, now: datetime) -> Waiting | None:
     """The fact of this subject that can be tried now, if there is one."""
     row = tx.execute(
-        f"SELECT p.subject, p.version, p.type, p.payload, p.time, p.epoch, p.base, p.topic, p.reason, p.attempts{_NEXT} AND p.subject = %(subject)s",
+        f"SELECT p.subject, p.version, p.type, p.payload, p.time, p.epoch, p.base, p.trace, p.topic, p.reason, p.attempts{_NEXT} AND p.subject = %(subject)s",
         {"consumer": consumer, "now": now, "subject": subject},
     ).fetchone()
     if row is None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from chassis import metrics
+from chassis import metrics, trace
 
 ALLOWED = frozenset(
     "event level timestamp service request_id trace_id rpc route method status code reason caller_id caller_kind organization_id duration_ms "
@@ -115,6 +115,8 @@ def _only_allowed(_logger: object, _name: str, event: MutableMapping[str, Any]) 
     if dropped:
         event["dropped_fields"] = dropped
     event["service"] = _service
+    if trace_id := trace.current():
+        event.setdefault("trace_id", trace_id)
     return event
 
 

@@ -11,7 +11,7 @@ before the epoch began.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from psycopg import errors as pg
@@ -39,6 +39,7 @@ class Fact:
     time: datetime
     epoch: int = 0
     base: int = 0
+    trace: str = field(default="", compare=False)  # the request that it goes back to
 
 
 def keep(tx: Transaction, facts: Sequence[Fact]) -> None:
@@ -62,7 +63,7 @@ def wake(tx: Transaction) -> None:
 
 
 _FACTS = """
-    SELECT o.subject, o.version, o.type, o.payload, o.time, r.epoch,
+    SELECT o.subject, o.version, o.type, o.payload, o.time, o.trace, r.epoch,
            CASE WHEN r.epoch = 0 THEN 0 ELSE coalesce((SELECT max(b.version) FROM outbox b WHERE b.subject = o.subject AND b.first_round < r.epoch_round), 0)
            END AS base
     FROM outbox o, relay r

@@ -25,7 +25,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from chassis import audit, contract, deadline, errors, handles, log, metrics, shape
+from chassis import audit, contract, deadline, errors, handles, log, metrics, shape, trace
 from chassis.admission import CallPool, turned_away, waited
 from chassis.clock import Clock
 from chassis.config import CALLER_RATE
@@ -141,8 +141,9 @@ class Servicer:
         def handle(sent: bytes, context: grpc.ServicerContext) -> Any:
             with (
                 _unsaid(name, context),
-                self._answering(name, declared, context, descriptor.input_type) as asked,
+                self._answering(name, declared, context, descriptor.input_type, mutates=mutates) as asked,
                 deadline.until(_end(context)),
+                trace.under(asked.trace_id),
             ):
                 if not right.public:
                     asked.caller, _ = self._authenticate(asked.metadata)
@@ -186,13 +187,16 @@ class Servicer:
         return grpc.unary_stream_rpc_method_handler(tell, response_serializer=response_class.SerializeToString)
 
     @contextmanager
-    def _answering(self, name: str, declared: frozenset[str], context: grpc.ServicerContext, input_type: Descriptor) -> Iterator["_Asked"]:
-        """What is done inside is refused as it says, counted and logged."""
+    def _answering(
+        self, name: str, declared: frozenset[str], context: grpc.ServicerContext, input_type: Descriptor, *, mutates: bool = False
+    ) -> Iterator["_Asked"]:
+        """What is done inside is refused as it says, counted, and logged if it `mutates` something or was refused."""
         started = time.perf_counter()
         asked = _Asked({key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)})
         request_id = asked.metadata.get("x-request-id", "")
         if not _REQUEST_ID.fullmatch(request_id):  # it is written to logs, where nothing that a caller made up may stand
             request_id = new_id()
+        asked.trace_id = trace.id_of(asked.metadata.get(trace.HEADER, "")) or request_id.replace("-", "").lower()
         code = "OK"
         try:
             turned_away()
@@ -207,15 +211,16 @@ class Servicer:
             code = "INTERNAL"
             if isinstance(error, CannotOpen):
                 error.alarm()
-            log.get().error("fault", rpc=name, request_id=request_id, fault=log.fault(error))
+            log.get().error("fault", rpc=name, request_id=request_id, trace_id=asked.trace_id, fault=log.fault(error))
             context.abort(grpc.StatusCode.INTERNAL, f"fault; request {request_id}")
         finally:
             seconds = time.perf_counter() - started
             metrics.RPC_SECONDS.labels(name, code).observe(seconds)
-            if code != "OK":
+            if mutates or code != "OK":
                 log.get().info(
-                    "rpc", rpc=name, code=code, request_id=request_id, caller_id=asked.caller.id, duration_ms=round(seconds * 1000, 1)
-                )
+                    "rpc", rpc=name, code=code, request_id=request_id, trace_id=asked.trace_id, caller_id=asked.caller.id,
+                    duration_ms=round(seconds * 1000, 1),
+                )  # fmt: skip
 
     def _authenticate(self, metadata: Mapping[str, str]) -> tuple[Caller, datetime]:
         scheme, _, token = metadata.get("authorization", "").partition(" ")
@@ -297,6 +302,7 @@ class _Asked:
 
     metadata: Mapping[str, str]
     caller: Caller = NOBODY
+    trace_id: str = ""
 
 
 def _read(request: Message, sent: bytes) -> None:

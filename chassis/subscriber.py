@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError
 
-from chassis import dead_letters, inbox, log, metrics, outbox
+from chassis import dead_letters, inbox, log, metrics, outbox, trace
 from chassis.clock import Clock
-from chassis.db import Database, Transaction
+from chassis.db import Database, Transaction, follow
 from chassis.envelope import NewerKind, Unreadable, unpack
 from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
 from chassis.ids import is_id
@@ -112,7 +112,8 @@ class Subscriber:
             if isinstance(fact, Unreadable):
                 self._dead_letter(record, fact.reason)
             elif (fact.epoch, fact.version) > seen.get(fact.subject, (0, 0)):
-                self._take_one(record.topic, fact)
+                with trace.under(fact.trace):
+                    self._take_one(record.topic, fact)
             else:
                 metrics.FACTS_HEARD.labels(self._name, Position.SEEN.value).inc()
 
@@ -138,6 +139,7 @@ class Subscriber:
         waiting = inbox.due(tx, self._name, subject, self._clock.now())
         if waiting is None:
             return Position.SEEN, None
+        follow(tx, waiting.fact.trace)
         position = inbox.position(tx, self._name, waiting.fact)
         return (Position.NEXT if position is Position.HELD else position), waiting
 
@@ -165,6 +167,9 @@ class Subscriber:
             position, follows = Position.HELD, False
         if waiting is not None:
             metrics.FACTS_HEARD.labels(self._name, position.value).inc()
+            if waiting.fact.trace and position is Position.NEXT:
+                fact = waiting.fact
+                log.get().info("fact_taken", consumer=self._name, type=fact.type, subject=fact.subject, version=fact.version)
         return follows
 
     def _hold(self, waiting: Waiting, error: Exception) -> None:
@@ -189,7 +194,8 @@ class Subscriber:
         self._swept_at = now
         for subject in self._retry_while_unavailable(lambda tx: self._due_subjects(tx, now)):
             self._go_on()
-            self._take_waiting(subject)
+            with trace.under(""):
+                self._take_waiting(subject)
         for identity, record in self._retry_while_unavailable(lambda tx: dead_letters.take_redriven(tx, self._keyring, self._name, _SWEPT)):
             self._read_again(identity, record)
         held, dead = self._retry_while_unavailable(lambda tx: (inbox.count_held(tx, self._name), dead_letters.count(tx, self._name)))
@@ -224,7 +230,8 @@ class Subscriber:
         except Unreadable as unreadable:
             log.get().warning("dead_letter_stays", consumer=self._name, topic=record.topic, reason=unreadable.reason)
             return
-        self._take_one(record.topic, fact)
+        with trace.under(fact.trace):
+            self._take_one(record.topic, fact)
         self._retry_while_unavailable(lambda tx: dead_letters.remove(tx, self._name, identity))
 
     # --- what has not come

@@ -14,7 +14,7 @@ from flask import Flask, Response, abort, current_app, g, request
 from prometheus_client import Histogram
 from werkzeug.exceptions import HTTPException, NotFound
 
-from chassis import log, metrics
+from chassis import log, metrics, trace
 from chassis.errors import Refusal
 from chassis.ids import new_id
 from services.gateway import access, bodies, errors, i18n, limits, pages, session
@@ -78,6 +78,7 @@ def guarded_by_the_api() -> bool:
 def begin() -> None:
     """Names the request, finds out who asks, and lets nobody in of whom the page does not say so."""
     g.request_id, g.started = new_id(), time.monotonic()
+    trace.begin(g.request_id)
     request.max_content_length = bodies.most(request.path)
     if guarded_by_the_api():
         return

@@ -24,7 +24,7 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from chassis import errors
+from chassis import errors, trace
 from protos.partners.v1 import members_pb2
 from protos.stubs import FILES, NotificationsStubs, PartnersStubs, ReferralsStubs
 from services.gateway.gates import ROOMS, SPARE, Gate
@@ -143,7 +143,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
         if token := caller.tokens.get(self._audience):
             metadata.append(("authorization", f"Bearer {token}"))
         if caller.request_id:
-            metadata.append(("x-request-id", caller.request_id))
+            metadata += [("x-request-id", caller.request_id), (trace.HEADER, trace.parent(caller.request_id))]
 
         def ask() -> Any:
             left = max(0.001, end - time.monotonic())

@@ -12,7 +12,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Protocol
 
-from chassis import log, metrics
+from chassis import log, metrics, trace
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction, wait_for_notice
 from chassis.errors import Exhausted, Late, Unavailable
@@ -171,7 +171,8 @@ class MailSender:
                 claim = self._sending.next_email(connection, self._clock.now())
                 if claim is None:
                     break
-                self._send(claim)
+                with trace.under(claim.trace):
+                    self._send(claim)
                 count += 1
         finally:
             self._mailbox.close()
@@ -192,7 +193,9 @@ class MailSender:
             log.get().error("delivery_put_aside", channel="email", delivery_id=claim.id, fault=log.fault(error))
             return
         metrics.DELIVERIES.labels("email", status.value).inc()
-        if not outcome.arrived:
+        if outcome.arrived:
+            log.get().info("delivered", channel="email", delivery_id=claim.id, attempt=claim.tries + 1)
+        else:
             log.get().info(
                 "not_delivered", channel="email", delivery_id=claim.id, reason=outcome.error, code=str(outcome.code),
                 attempt=claim.tries + 1, status=status.value,

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from standardwebhooks import Webhook as Signature
 
-from chassis import log, metrics
+from chassis import log, metrics, trace
 from chassis.clock import Clock
 from chassis.db import LOST, Database, wait_for_notice
 from chassis.errors import Exhausted, Late, Stale, Unavailable
@@ -95,6 +95,7 @@ class WebhookSender:
             self._free.release(count)
 
     def _send_and_free(self, claim: WebhookClaim) -> None:
+        trace.begin(claim.trace)
         try:
             self.send(claim)
         except (Unavailable, Exhausted, Late, Stale) as refusal:  # not now: the lease ends by itself, and the delivery is sent again
@@ -120,7 +121,9 @@ class WebhookSender:
         self._keep(claim.webhook_id, client)
         status = self._sending.finish(Channel.WEBHOOK, claim, outcome, self._clock.now(), sent)
         metrics.DELIVERIES.labels("webhook", status.value).inc()
-        if not outcome.arrived:
+        if outcome.arrived:
+            log.get().info("delivered", channel="webhook", delivery_id=claim.id, webhook_id=claim.webhook_id, attempt=claim.tries + 1)
+        else:
             log.get().info(
                 "not_delivered", channel="webhook", delivery_id=claim.id, webhook_id=claim.webhook_id, reason=outcome.error, code=str(outcome.code),
                 attempt=claim.tries + 1, status=status.value,

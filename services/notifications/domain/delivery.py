@@ -73,6 +73,7 @@ class Claim:
     lease: datetime
     tries: int  # before this one
     first_try_time: datetime | None
+    trace: str  # the request that it goes back to
 
 
 @dataclass(frozen=True)

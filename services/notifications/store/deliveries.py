@@ -30,7 +30,7 @@ WITH due AS (
     ORDER BY w.busy_until LIMIT %(limit)s FOR UPDATE OF w SKIP LOCKED
 ), taken AS (
     UPDATE deliveries d SET next_attempt_time = %(lease)s FROM due WHERE d.id = due.id AND d.next_attempt_time <= %(now)s
-    RETURNING d.id, d.message_id, d.tries, d.first_try_time, d.body, due.webhook_id, due.url, due.secret, due.former_secret
+    RETURNING d.id, d.message_id, d.tries, d.first_try_time, d.trace, d.body, due.webhook_id, due.url, due.secret, due.former_secret
 ), busy AS (
     UPDATE webhooks SET busy_until = %(lease)s FROM taken WHERE webhooks.id = taken.webhook_id
 )
@@ -42,9 +42,9 @@ WITH due AS (
     SELECT id FROM deliveries WHERE channel = 'email' AND next_attempt_time <= %(now)s ORDER BY next_attempt_time LIMIT 1 FOR UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE deliveries d SET next_attempt_time = %(lease)s FROM due WHERE d.id = due.id
-    RETURNING d.id, d.message_id, d.tries, d.first_try_time, d.organization_id, d.kind
+    RETURNING d.id, d.message_id, d.tries, d.first_try_time, d.trace, d.organization_id, d.kind
 )
-SELECT taken.id, taken.message_id, taken.tries, taken.first_try_time, taken.organization_id, m.referral_id, coalesce(desks.language, '') AS language,
+SELECT taken.id, taken.message_id, taken.tries, taken.first_try_time, taken.trace, taken.organization_id, m.referral_id, coalesce(desks.language, '') AS language,
        desks.email, letters.invitation_id AS about_id, letters.sealed AS letter, letters.kind AS letter_kind
 FROM taken JOIN messages m ON m.id = taken.message_id
     LEFT JOIN desks ON desks.organization_id = taken.organization_id AND taken.kind <> 'letter'

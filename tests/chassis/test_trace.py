@@ -1,0 +1,76 @@
+"""The id of a request stays with the facts that it made: in the outbox, in the topic, and while they wait at a consumer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chassis import inbox, keys, log, outbox, trace
+from chassis.db import Database
+from chassis.envelope import pack, unpack
+from chassis.ids import new_id
+from chassis.outbox import Fact
+from chassis.sealing import Signer
+from chassis.tokens import SYSTEM
+from tests.builders import NOON
+from tests.chassis.world import MIGRATIONS
+from tests.parts.postgres import Server
+
+REQUEST = "0d5f3c0a9b1e4c7d8e2f60718293a4b5"
+STRANGE = [b"", b"00-" + b"0" * 32 + b"-00f067aa0ba902b7-01", b"Ana L\xc3\xb3pez", b"00-" + b"a" * 32 + b"-00f067aa0ba902b7-01\nx"]
+
+
+@pytest.fixture
+def database(postgres: Server) -> Iterator[Database]:
+    made = Database(postgres.database("tests", MIGRATIONS).url, max_size=2)
+    made.open()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def signer(tmp_path: Path) -> Signer:
+    keys.create(tmp_path, ["teller"])
+    return Signer(keys.signing(tmp_path, "facts.teller"))
+
+
+def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_waits(database: Database, signer: Signer) -> None:
+    subject = new_id()
+    with trace.under(REQUEST), database.transaction(SYSTEM) as tx:
+        outbox.keep(tx, [Fact(subject, 1, "enlace.test.told.v1", b"x", NOON)])
+    with database.transaction(SYSTEM) as tx:
+        [fact] = outbox.new_facts(tx, 10)
+        _, body, headers = pack(fact, "enlace/teller", signer)
+        heard = unpack(headers, body, {"enlace/teller": signer.check()})
+        assert heard.trace == REQUEST
+        inbox.position(tx, "hearer", heard)
+        inbox.park(tx, "hearer", "topic", heard, NOON)
+        waiting = inbox.due(tx, "hearer", subject, NOON)
+    assert waiting
+    assert waiting.fact.trace == REQUEST
+
+
+def test_what_nobody_asked_for_has_none(database: Database) -> None:
+    with database.transaction(SYSTEM) as tx:
+        outbox.keep(tx, [Fact(new_id(), 1, "enlace.test.told.v1", b"x", NOON)])
+        assert [fact.trace for fact in outbox.new_facts(tx, 10)] == [""]
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_a_traceparent_that_is_none_takes_nothing_from_the_fact_and_is_written_nowhere(strange: bytes, signer: Signer) -> None:
+    _, body, headers = pack(Fact(new_id(), 1, "enlace.test.told.v1", b"x", NOON), "enlace/teller", signer)
+    heard = unpack([*headers, (trace.HEADER, strange)], body, {"enlace/teller": signer.check()})
+    assert heard.trace == ""
+
+
+def test_each_line_under_a_request_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup("tests")
+    with trace.under(REQUEST):
+        log.get().info("within")
+    log.get().info("without")
+    within, without = map(json.loads, capsys.readouterr().out.splitlines())
+    assert within["trace_id"] == REQUEST
+    assert "trace_id" not in without

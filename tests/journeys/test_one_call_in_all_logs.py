@@ -1,0 +1,86 @@
+"""One call is followed by its id through every log: gateway, service, consumer, and what is delivered for it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from chassis.ids import new_id
+from protos.notifications.v1 import notifications_pb2 as n
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.journeys.test_two_systems import Receiver
+from tests.parts.local_stack import Client, LocalStack, until
+from tests.parts.stories import Cast
+
+PARTS = ("gateway", "partners", "referrals", "notifications")
+
+
+def lines(stack: LocalStack, trace_id: str) -> list[dict[str, Any]]:
+    """What the logs of all parts say under this id."""
+    said = []
+    for part in PARTS:
+        for line in (stack.logs / f"{part}.log").read_text().splitlines():
+            if trace_id in line:
+                said.append(json.loads(line))
+    return said
+
+
+def set_email(manager: Client, email: str) -> str:
+    """Sets the address of a desk; returns the one before."""
+    desk = manager.notifications.GetDesk(n.GetDeskRequest())
+    changed = n.Desk(language=desk.language, email=email, etag=desk.etag)
+    manager.notifications.SetDesk(n.SetDeskRequest(desk=changed, request_id=new_id()))
+    return str(desk.email)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """The endpoint of the shelter's system."""
+    server = Receiver()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_one_call_is_followed_through_all_logs(stack: LocalStack, receiver: Receiver) -> None:
+    cast = Cast(stack)
+    manager = stack.worker("gestion@lunanueva")
+    url = f"http://127.0.0.1:{receiver.server_port}/enlace"
+    hook = manager.webhooks.CreateWebhook(n.CreateWebhookRequest(webhook=n.Webhook(url=url), request_id=new_id())).webhook
+    before = set_email(manager, "mesa@lunanueva.example")
+    person_id, receipt_id = cast.person()
+    draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
+    answer = requests.post(
+        f"{stack.gateway}/api/v1/referrals/{draft.id}/send",
+        json={"receipt_id": receipt_id},
+        headers={"Authorization": f"Bearer {cast.sender.api_key}", "If-Match": f'"{draft.etag}"'},
+        timeout=20,
+    )
+    assert answer.status_code == 200, answer.text
+    trace_id = answer.headers["X-Request-Id"]
+
+    def steps() -> set[tuple[str, str, str]]:
+        """(service, event, what it is about)"""
+        return {
+            (line["service"], line["event"], line.get("method") or line.get("rpc") or line.get("type") or line.get("channel", ""))
+            for line in lines(stack, trace_id)
+            if line["trace_id"] == trace_id
+        }
+
+    expected = {
+        ("gateway", "request", "POST"),
+        ("referrals", "rpc", "enlace.referrals.v1.Referrals/SendReferral"),
+        ("notifications", "fact_taken", "enlace.referral.sent.v1"),
+        ("notifications", "delivered", "webhook"),
+        ("notifications", "delivered", "email"),
+    }
+    until(lambda: expected <= steps(), 30, otherwise=lambda: expected - steps())
+    assert cast.receiver.referrals.GetReferral(pb.GetReferralRequest(id=draft.id)).state == pb.STATE_SENT
+    set_email(manager, before)
+    manager.webhooks.DeleteWebhook(n.DeleteWebhookRequest(id=hook.id, request_id=new_id()))

@@ -39,6 +39,7 @@ def make(settings: Settings) -> Flask:
 def create_app(settings: Settings, clients: Clients | None = None) -> Flask:
     """Builds the app; tests hand over their own clients."""
     app = Flask(__name__)
+    app.request_class = bodies.InMemory
     app.config.update(
         DEVELOPMENT=settings.development,
         DEMO=settings.demo,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.gateway.pages_gateway import EXIT
+from tests.gateway.pages_gateway import EXIT, SECRET, token_of
 from tests.gateway.served_gateway import NAMES, Gateway, Service, refusing
 
 UNHEARD = "exec >/dev/full 2>&1; exec " + sys.executable + " -m services.gateway serve"
@@ -50,3 +50,18 @@ def test_a_database_without_room_is_a_503_of_reads_that_go_on(gateway: Gateway, 
     assert gateway.api().status_code == 200
     answer = gateway.api("people", method="POST", json={})
     assert (answer.status_code, answer.json()["reason"], answer.headers["Retry-After"]) == (503, "store_full", "5"), answer.text
+
+
+def test_a_file_is_taken_in_where_no_file_can_be_written(tmp_path: Path, service: Service) -> None:
+    command = ["sh", "-c", f"ulimit -f 0; exec {sys.executable} -m services.gateway serve"]  # nor a line of its log
+    made = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), command=command)
+    try:
+        cookies = {"s": SECRET}
+        form = {"form_token": token_of(requests.get(f"{made.url}/directory/import", cookies=cookies, timeout=15).text), "step": "try"}
+        sent = requests.post(
+            f"{made.url}/directory/import", form, files={"content": ("x.csv", b"a" * 600_000)}, cookies=cookies, timeout=15
+        )
+        assert sent.status_code == 200, sent.text
+        assert "ImportDirectory" in service.asked
+    finally:
+        made.process.stop()

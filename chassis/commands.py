@@ -318,7 +318,7 @@ def _said(settings: ServiceSettings, name: str) -> list[Head]:
         if broker.wait(5) is None:
             click.echo("the broker is away: what this service said on the topic is left out", err=True)
             return []
-        return list(heads.said(settings, name, keys.trusted_signers(settings.keys, name)))
+        return list(heads.said(settings, name, keys.trusted_signers(settings.keys)))
     finally:
         broker.stop()
 

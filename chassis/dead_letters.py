@@ -3,15 +3,13 @@
 Giving up is the only way past a fact that had no effect. It is on the trail, with the operator's reason.
 """
 
-import base64
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from chassis import audit, inbox
+from chassis import audit, inbox, records
 from chassis.db import Transaction
 from chassis.outbox import Fact
 from chassis.sealing import Keyring
@@ -49,7 +47,7 @@ class DeadLetter:
 
 def keep(tx: Transaction, keyring: Keyring, consumer: str, record: Record, reason: str, now: datetime) -> bool:
     """Keeps a record, sealed; False when it lies there already (read again, it is the same)."""
-    packed = _pack(record)
+    packed = records.pack(record.key, record.value, record.headers)
     identity = hashlib.sha256(packed).hexdigest()[:32]
     return bool(
         tx.execute(
@@ -153,23 +151,8 @@ def _context(consumer: str, identity: str) -> str:
     return f"dead_letters/{consumer}/{identity}"
 
 
-def _pack(record: Record) -> bytes:
-    def text(value: bytes | None) -> str | None:
-        return None if value is None else base64.b64encode(value).decode()
-
-    return json.dumps([text(record.key), text(record.value), [[name, text(value)] for name, value in record.headers]]).encode()
-
-
 def _unpack(row: dict[str, Any], packed: bytes) -> Record:
-    def plain(value: str | None) -> bytes | None:
-        return None if value is None else base64.b64decode(value)
-
-    key, value, headers = json.loads(packed)
+    key, value, headers = records.unpack(packed)
     return Record(
-        row["topic"],
-        row["partition"],
-        row["record_offset"],
-        plain(key) or b"",
-        plain(value),
-        [(name, plain(header) or b"") for name, header in headers],
+        row["topic"], row["partition"], row["record_offset"], key or b"", value, [(name, header or b"") for name, header in headers]
     )

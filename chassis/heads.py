@@ -1,6 +1,7 @@
 """Heads of the trails: each service says its last row on a topic every minute, keeps what the others say, and holds its own trail against what it said.
 
 So the owner of one database can't shorten or rewrite its trail unseen: what was there is signed, in the topic, and in the other services' databases.
+Where a broker has lost the heads, the others publish the last one that they keep.
 What this loop sees by itself: a trail that no longer holds the head it said last, in this epoch, or rows behind it that do not fit. The whole chain
 against all that was witnessed is `audit verify`'s.
 """
@@ -8,6 +9,7 @@ against all that was witnessed is `audit verify`'s.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from google.protobuf.wrappers_pb2 import BytesValue
 
 from chassis import audit, log, metrics, outbox
@@ -25,6 +27,8 @@ from chassis.tokens import SYSTEM
 TOPIC = "enlace.audit.v1"
 """Key = the service, version = the sequence of the row, body = its hash (google.protobuf.BytesValue)."""
 TYPE = "enlace.audit.head.v1"
+WITNESSED = "enlace.audit.witnessed.v1"
+"""Type of a head that another service keeps of the service that is the key."""
 _SOURCE = "enlace/"
 _EVERY = 60.0  # seconds: how much of a trail can be lost with a database and nobody has seen it
 _FIRST = 5.0  # seconds after the start: time for the relay to notice that the store was restored
@@ -46,6 +50,8 @@ class Heads:
         self._clock = clock
         self._cluster = ""
         self._offsets: dict[int, int] = {}
+        self._in_topic: set[tuple[str, int, int]] = set()  # service, epoch and sequence
+        self._compared = False  # whether the topic had what is kept here of the others, or was given it
         self._heard: list[Fact] = []  # heads of ours in the topic that were not yet held against the trail
         self._said = START  # the greatest that was, of this epoch
         self._checked: Head | None = None  # the last row of our trail that fitted
@@ -72,6 +78,8 @@ class Heads:
     def turn(self, going_on: Callable[[], object] = lambda: None) -> list[Finding]:
         """Hears what was said, checks the own trail, and says its head; returns what is wrong with it. Raises BrokerLost."""
         self._hear(going_on)
+        if not self._compared:
+            self._publish_kept()
         findings, epoch, head = self._check()
         metrics.AUDIT_FINDINGS.set(len(findings))
         for finding in findings:
@@ -84,27 +92,29 @@ class Heads:
         """Keeps the others' new heads, and remembers our own."""
         cluster = self._broker.cluster_id or ""
         if cluster != self._cluster:
-            self._cluster, self._offsets = cluster, {}
+            self._cluster, self._offsets, self._compared, self._in_topic = cluster, {}, False, set()
         for records in read_from(self._broker.settings, TOPIC, self._offsets):
             going_on()
-            heads = [fact for fact in (self._read(record) for record in records) if fact is not None]
+            heads = [fact for fact in (_read(record, self._trusted_signers) for record in records) if fact is not None]
             if len(heads) < len(records):
                 log.get().warning("audit_heads_unreadable", count=len(records) - len(heads))
-            others = [fact for fact in heads if fact.subject != self._name]
+            others = [fact for fact in heads if fact.subject != self._name and fact.type == TYPE]
+            self._in_topic |= {(fact.subject, fact.epoch, fact.version) for fact in heads}
             if others:
                 with self._database.transaction(SYSTEM) as tx:
                     keep(tx, others)
             self._heard += [fact for fact in heads if fact.subject == self._name]
             self._offsets |= {record.partition: record.offset + 1 for record in records}
 
-    def _read(self, record: Any) -> Fact | None:
-        """A head, said by the service whose it is; whoever can write to the topic can still not speak for a service."""
-        try:
-            fact = unpack(record.headers, record.value, self._trusted_signers)
-        except Unreadable:
-            return None
-        source = dict(record.headers).get("ce_source", b"").decode("ascii", "replace")
-        return fact if fact.type == TYPE and source == _SOURCE + fact.subject else None
+    def _publish_kept(self) -> None:
+        """Publishes the last head that is kept of each other service where the topic lacks it: a broker before had it."""
+        with self._database.transaction(SYSTEM) as tx:
+            kept = last_heads(tx)
+        missing = [fact for fact in kept if (fact.subject, fact.epoch, fact.version) not in self._in_topic]
+        if missing:
+            log.get().warning("audit_heads_published_again", count=len(missing))
+            self._publish(missing)
+        self._compared = True
 
     def _check(self) -> tuple[list[Finding], int, Head]:
         with self._database.transaction(SYSTEM) as tx:
@@ -126,10 +136,12 @@ class Heads:
         return findings, epoch, head
 
     def _say(self, epoch: int, head: Head) -> None:
-        fact = Fact(self._name, head.sequence, TYPE, BytesValue(value=head.hash).SerializeToString(), self._clock.now(), epoch)
+        self._publish([Fact(self._name, head.sequence, TYPE, BytesValue(value=head.hash).SerializeToString(), self._clock.now(), epoch)])
+
+    def _publish(self, facts: Sequence[Fact]) -> None:
         producer = Producer(self._broker.settings)
         try:
-            producer.send_all(TOPIC, [pack(fact, _SOURCE + self._name, self._signer)])
+            producer.send_all(TOPIC, [pack(fact, _SOURCE + self._name, self._signer) for fact in facts])
         finally:
             producer.discard()
 
@@ -149,6 +161,18 @@ def keep(tx: Transaction, heads: Sequence[Fact]) -> None:
             log.get().error("audit_fork_witnessed", where=fact.subject, sequence=fact.version)
 
 
+def last_heads(tx: Transaction) -> list[Fact]:
+    """The last head that is kept of each other service, as a fact of who keeps it; both where there are two."""
+    rows = tx.execute(
+        "SELECT service, sequence, hash, time, epoch FROM"
+        " (SELECT *, rank() OVER (PARTITION BY service ORDER BY epoch DESC, sequence DESC) AS place FROM audit_witnesses) AS kept WHERE place = 1"
+    )
+    return [
+        Fact(row["service"], row["sequence"], WITNESSED, BytesValue(value=row["hash"]).SerializeToString(), row["time"], row["epoch"])
+        for row in rows
+    ]
+
+
 def witnessed(tx: Transaction, service: str) -> Iterator[dict[str, Any]]:
     """What this service has kept of another's heads, oldest first: epoch, sequence, hash in hexadecimal digits, time."""
     yield from tx.execute(
@@ -158,15 +182,23 @@ def witnessed(tx: Transaction, service: str) -> Iterator[dict[str, Any]]:
 
 
 def said(settings: ServiceSettings, name: str, trusted_signers: Mapping[str, SignatureCheck]) -> Iterator[Head]:
-    """A service's own heads that are still in the topic. Raises BrokerLost."""
+    """A service's heads that are in the topic: those that it said, and those that others published again. Raises BrokerLost."""
     for records in read_from(settings, TOPIC, {}):
         for record in records:
-            try:
-                fact = unpack(record.headers, record.value, trusted_signers)
-            except Unreadable:
-                continue
-            if fact.subject == name and fact.type == TYPE:
+            fact = _read(record, trusted_signers)
+            if fact is not None and fact.subject == name:
                 yield Head(fact.version, _hash(fact))
+
+
+def _read(record: Any, trusted_signers: Mapping[str, SignatureCheck]) -> Fact | None:
+    """A head, said by the service whose it is, or by one that keeps it; whoever can write to the topic can still not speak for a service."""
+    try:
+        fact = unpack(record.headers, record.value, trusted_signers)
+        _hash(fact)
+    except (Unreadable, DecodeError):
+        return None
+    own = dict(record.headers)["ce_source"].decode() == _SOURCE + fact.subject
+    return fact if fact.type == (TYPE if own else WITNESSED) else None
 
 
 def _hash(fact: Fact) -> bytes:

@@ -25,6 +25,10 @@ LOOP_FAILURES = Counter("enlace_loop_failures_total", "Faults that ended a turn 
 AUDIT_FINDINGS = Gauge(
     "enlace_audit_findings", "Places at which the trail is not what it was, as of the last look; anything but 0 is an alarm."
 )
+ERASURES_AWAITED = Gauge(
+    "enlace_erasures_awaited",
+    "1 while a restored store is closed, because not every memory of erasures has been heard; anything but 0 is an alarm.",
+)
 LOOP_TURN_AGE = Gauge(
     "enlace_loop_turn_age_seconds", "Time since the last turn of a background loop began; a wait does not count.", ["loop"]
 )

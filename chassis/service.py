@@ -18,6 +18,7 @@ from chassis.sealing import Keyring, Signer
 from chassis.supervisor import Loop
 from chassis.sweeper import Sweeper
 from chassis.tokens import Caller, Verifier
+from chassis.witness import Witness
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Parts:
             Sweeper(self.database, self.clock, sweep).loop(),
             self.heads.loop(),
         ]
+
+    def witness(self, topic: str, teller: str) -> Loop:
+        """Keeps the records of another service's topic, for the case that every broker loses them."""
+        trusted_signers = keys.trusted_signers(self.settings.keys, self.name, teller)
+        return Witness(self.name, topic, teller, self.database, self.broker, self.signer, trusted_signers, self.clock).loop()
 
     def run(self, server: Server, loops: Sequence[Loop], *, ready: Callable[[], bool] = lambda: True) -> int:
         """Runs until SIGTERM; returns the exit code. `ready`: whether it has what it needs beside its parts."""

@@ -89,7 +89,7 @@ def _mailbox(settings: NotificationsSettings, sending: Sending, clock: Clock) ->
 
 def run(settings: NotificationsSettings) -> int:
     """Makes and runs everything."""
-    topics = (subscriptions.REFERRALS, subscriptions.PARTNERS)
+    topics = (subscriptions.REFERRALS, subscriptions.PARTNERS, subscriptions.ERASURES)
     parts = service.make(NAME, subscriptions.TOPIC, settings.service, hears=topics, view_of=view_of)
     database, clock, development = parts.database, parts.clock, settings.service.development
     letter_key = Keyring(keys.secret(settings.service.keys, "mail"))
@@ -110,6 +110,7 @@ def run(settings: NotificationsSettings) -> int:
 
     loops = [
         *parts.loops(sweep),
+        parts.witness(subscriptions.ERASURES, "referrals"),
         # One for each topic, so that a replay of members delays no message.
         *(
             Subscriber(

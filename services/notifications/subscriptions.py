@@ -11,6 +11,8 @@ from services.notifications.usecases import hear
 
 REFERRALS = "enlace.referrals.v1"
 PARTNERS = "enlace.partners.v1"
+ERASURES = "enlace.erasures.v1"
+"""Witnessed: kept as referrals signed it."""
 TOPIC = "enlace.notifications.v1"
 
 Handler = Callable[[Transaction, Fact], None]

@@ -54,7 +54,7 @@ def serve() -> None:
 def run(settings: PartnersSettings) -> int:
     """Makes and runs everything."""
     folder = settings.service.keys
-    parts = service.make(NAME, TOPIC, settings.service, hears=[subscriptions.TOPIC])
+    parts = service.make(NAME, TOPIC, settings.service, hears=[subscriptions.TOPIC, subscriptions.ERASURES])
     mail = Keyring(keys.secret(folder, "mail"))
     signing = keys.Held(folder, "tokens*.jwk", partial(keys.all_signing, folder, "tokens"))
     issuer = Issuer(lambda: keys.signing_at(signing(), parts.clock.now().timestamp()), parts.clock)
@@ -77,6 +77,7 @@ def run(settings: PartnersSettings) -> int:
     reading = usecases.keeping_up(parts.database, parts.clock, index)
     loops = [
         *parts.loops(usecases.sweep),
+        parts.witness(subscriptions.ERASURES, "referrals"),
         reading,
         usecases.sending_links(parts.database, parts.keyring, mail, parts.clock),
         Subscriber(

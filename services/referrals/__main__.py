@@ -80,7 +80,14 @@ from services.referrals.wire import facts
 
 NAME = "referrals"
 MIGRATIONS = [Path(chassis.__file__).parent / "migrations", Path(__file__).parent / "migrations"]
-KEYS = ("tokens.pub.jwk", f"facts.{NAME}.jwk", f"facts.{NAME}.pub.jwk", f"sealing.{NAME}.key", "facts.partners.pub.jwk")
+KEYS = (
+    "tokens.pub.jwk",
+    f"facts.{NAME}.jwk",
+    f"facts.{NAME}.pub.jwk",
+    f"sealing.{NAME}.key",
+    "facts.partners.pub.jwk",
+    "facts.notifications.pub.jwk",
+)
 
 SEALED = (
     Sealed("person_keys", "wrapped", ("person_id",), "person_keys/{0}/wrapped"),
@@ -218,7 +225,15 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
         DeadlineScheduler(made.referrals, parts.database, parts.clock).loop(),
         DeadlineScheduler(made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries").loop(),
         DeadlineScheduler(made.contacts, parts.database, parts.clock, contact_book.next_time, "contacts").loop(),
-        erasures.Erasures(made.erasing, parts.database, parts.broker, parts.signer, parts.clock).loop(),
+        erasures.Erasures(
+            made.erasing,
+            parts.database,
+            parts.broker,
+            parts.signer,
+            keys.trusted_signers(settings.keys, NAME, *erasures.WITNESSES),
+            parts.clock,
+            settings.keys,
+        ).loop(),
         DeadlineScheduler(made.renewals, parts.database, parts.clock, renewal_book.next_time, "renewals").loop(),
         DeadlineScheduler(made.emergencies, parts.database, parts.clock, emergency_book.next_time, "emergencies").loop(),
         made.names.loop(),

@@ -16,6 +16,7 @@ import pytest
 import structlog
 from click.testing import CliRunner
 from google.protobuf.wrappers_pb2 import BytesValue
+from kafka.admin import KafkaAdminClient
 
 import chassis
 from chassis import audit, commands, heads, keys, log
@@ -26,7 +27,7 @@ from chassis.db import Database, migrate
 from chassis.envelope import pack
 from chassis.heads import TOPIC, Heads
 from chassis.ids import new_id
-from chassis.kafka import Broker, Producer
+from chassis.kafka import Broker, Producer, create_topics
 from chassis.outbox import Fact
 from chassis.sealing import Signer
 from chassis.tokens import SYSTEM, Caller
@@ -78,6 +79,14 @@ class Pair:
         producer = Producer(self.broker.settings)
         producer.send_all(TOPIC, [pack(fact, f"enlace/{as_}", Signer(keys.signing(self.folder, f"facts.{signer}")))])
         producer.discard()
+
+    def move_to_an_empty_topic(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As a new broker has it."""
+        topic = f"enlace.tests-{new_id()[:8]}.v1"
+        admin = KafkaAdminClient(bootstrap_servers=self.broker.settings.kafka_bootstrap_servers)
+        create_topics(admin, [topic], 1)
+        admin.close()
+        monkeypatch.setattr(heads, "TOPIC", topic)
 
     def command(self, name: str, *words: str, given: str | None = None) -> tuple[int, str]:
         """An operator's command; its exit code and what it said."""
@@ -158,6 +167,38 @@ def test_a_tail_that_was_cut_or_a_chain_that_was_computed_anew_shows_within_a_mi
     assert pair.turn(one) == [reason]
     pair.start(one)  # a restart forgets nothing: the topic and the other remember
     assert pair.turn(one) == [reason]
+
+
+# 14
+@pytest.mark.parametrize(("cheat", "reason"), [(CUT, "cut"), (COMPUTE_ANEW, "forked")])
+def test_what_others_keep_of_a_trail_is_held_against_it_when_a_broker_has_lost_its_heads(
+    cheat: str, reason: str, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = pair.places
+    pair.write(one, 5)
+    pair.turn(one)
+    pair.turn(two)
+    pair.own(one, cheat)
+    pair.move_to_an_empty_topic(monkeypatch)
+    for name in pair.places:
+        pair.start(name)
+    assert pair.turn(two) == []
+    assert pair.turn(one) == [reason]
+    assert pair.turn(one) == [reason]
+    code, _ = pair.command(one, "verify", "--json")
+    assert code == 1
+
+
+# 14
+def test_what_one_service_says_of_anothers_trail_is_kept_by_no_third(pair: Pair) -> None:
+    one, two = pair.places
+    head = BytesValue(value=b"x" * 32).SerializeToString()
+    fact = Fact("a-third", 9, heads.WITNESSED, head, datetime.now(UTC))
+    producer = Producer(pair.broker.settings)
+    producer.send_all(heads.TOPIC, [pack(fact, f"enlace/{two}", Signer(keys.signing(pair.folder, f"facts.{two}")))])
+    producer.discard()
+    assert pair.turn(one) == []
+    assert pair.witnessed(one, "a-third") == []
 
 
 # 14

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,14 +16,17 @@ import requests
 from kafka import KafkaProducer
 
 from chassis.ids import new_id
+from chassis.records import unpack
+from protos.referrals.v1 import erasures_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from tests.builders import refusal
 from tests.faults import checker
 from tests.faults.checker import Books
 from tests.parts import topics
 from tests.parts.local_stack import SERVICES, LocalStack, until
 from tests.parts.operator import Operator, blocks
 from tests.parts.scenes import ACCEPT, ACKNOWLEDGE, ANSWER, ASK, Scenes
-from tests.parts.stories import Cast
+from tests.parts.stories import NEED, Cast
 
 HELD, UNREADABLE = "a fact is held", "a record can't be read"
 REPLAY, COMMANDS, COPIES = "a consumer must hear everything again", "The commands of a service", "Copies"
@@ -240,6 +244,44 @@ def nothing_is_seen_without_a_caller(stack: LocalStack) -> None:
     assert row == (0,)
 
 
+def erase(stack: LocalStack, person_id: str) -> None:
+    """Two people of her organisation have her file erased; returns when every memory of it outside of the database has it."""
+    asked = {"person_id": person_id}
+    stack.worker("trabajadora@puentes.demo").erasures.ProposeErasure(erasures_pb2.ProposeErasureRequest(**asked, request_id=new_id()))
+    stack.worker("gestion@puentes.demo").erasures.ConfirmErasure(erasures_pb2.ConfirmErasureRequest(**asked, request_id=new_id()))
+
+    def is_kept(service: str) -> bool:
+        with stack.database(service) as database:
+            return any(
+                person_id.encode() in unpack(row["record"].encode())[1] for row in database.execute("SELECT record FROM kept_records")
+            )
+
+    until(lambda: person_id.encode() in remembered(stack.var / "keys"), 60)
+    until(lambda: is_kept("partners") and is_kept("notifications"), 90)
+
+
+def remembered(folder: Path) -> bytes:
+    """The bodies of the erasures that the file beside the keys has."""
+    file = folder / "erasures.referrals"
+    return b"".join(unpack(line)[1] or b"" for line in file.read_bytes().split(b"\n") if line) if file.exists() else b""
+
+
+def stays_erased(stack: LocalStack, person_id: str) -> None:
+    """In a store that was restored from a copy from before: from the first answer on nobody opens her."""
+    sender = stack.client("Puentes")
+    ask = people_pb2.OpenPersonRequest(id=person_id, purpose_code=NEED, field_groups=[people_pb2.FIELD_GROUP_IDENTITY])
+    refusals = set()
+
+    def is_known() -> bool:
+        refusals.add(refusal(lambda: sender.people.OpenPerson(ask)))
+        return ("FAILED_PRECONDITION", "person_erased") in refusals
+
+    until(is_known, 60)
+    assert refusals <= {("UNAVAILABLE", "store_unavailable"), ("FAILED_PRECONDITION", "person_erased")}
+    with stack.database("referrals") as database:
+        assert database.execute("SELECT wrapped FROM person_keys WHERE person_id = %s", (person_id,)).fetchall() == [{"wrapped": None}]
+
+
 def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -> Books:
     """The books of a stack that has told and heard all; `lost` are subjects that were told of and are no more."""
     partners, referrals, notifications = (cleanup.enter_context(stack.database(name)) for name in SERVICES)
@@ -259,6 +301,7 @@ def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells
     since = checker.started()
     scenes = Scenes(stack, Cast(stack))
     untouched, goes_on = scenes.step(scenes.send(), ACKNOWLEDGE), scenes.send()
+    erased, _ = scenes.cast.person()
     before = {service: rights(stack, service) for service in SERVICES}
     copy(operator)
     with stack.database("notifications") as database:
@@ -266,6 +309,7 @@ def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells
     assert row
     scenes.step(scenes.step(goes_on, ACKNOWLEDGE), ASK)
     lost = scenes.step(scenes.send(), ACKNOWLEDGE)
+    erase(stack, erased)
     with ExitStack() as cleanup:
         at_rest(stack, cleanup, since, set())
     messages = "SELECT id, kind, audience, referral_id, create_time > %s AS late FROM messages WHERE create_time >= %s ORDER BY id"
@@ -276,6 +320,7 @@ def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells
     restore(operator, "referrals")
     stack.start()
     assert {service: rights(stack, service) for service in SERVICES} == before
+    stays_erased(stack, erased)
     trail_is_append_only(stack)
     nothing_is_seen_without_a_caller(stack)
 
@@ -309,7 +354,12 @@ def test_a_stack_moves_to_a_new_machine_by_its_copies_alone(
     sent = scenes.send()
     until(lambda: scenes.kinds(sent.id) == ["referral_sent"], 90)
     before = {service: rights(stack, service) for service in SERVICES}
+    erased, _ = scenes.cast.person()
     copy(operator)
+    older = shutil.copy(operator.folder / "referrals.dump", operator.folder / "older")
+    erase(stack, erased)
+    copy(operator)
+    shutil.move(older, operator.folder / "referrals.dump")  # the copies need not be of the same moment
     stack.stop(keep=True)
     elsewhere = LocalStack(fresh=True)
     try:
@@ -320,6 +370,7 @@ def test_a_stack_moves_to_a_new_machine_by_its_copies_alone(
         restore(there, *SERVICES)
         elsewhere.start()
         assert {service: rights(elsewhere, service) for service in SERVICES} == before
+        stays_erased(elsewhere, erased)
         trail_is_append_only(elsewhere)
         scenes = Scenes(elsewhere, Cast(elsewhere))
         scenes.step(sent, ACKNOWLEDGE)

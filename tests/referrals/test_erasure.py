@@ -3,34 +3,41 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from kafka.admin import KafkaAdminClient
 
-from chassis import keys
+import chassis
+from chassis import keys, metrics, records
 from chassis.config import ServiceSettings
-from chassis.db import migrate
+from chassis.db import Database, migrate
 from chassis.envelope import pack
 from chassis.errors import Unavailable
 from chassis.ids import new_id
-from chassis.kafka import Broker, Producer
+from chassis.kafka import Broker, Producer, create_topics
 from chassis.outbox import Fact
 from chassis.sealing import CannotOpen, Keyring, Signer
 from chassis.tokens import SYSTEM
+from chassis.witness import Witness
 from protos.referrals.v1 import contacts_pb2, erasures_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
-from services.referrals.usecases.erasures import TOPIC, Erasures
+from services.referrals.usecases import erasures
+from services.referrals.usecases.erasures import Erasures
 from tests.builders import NOON, refusal
 from tests.faults.canary import dump
 from tests.parts import brokers
 from tests.parts import postgres as parts
 from tests.referrals.conftest import ORG, Client, Service, Story
 
+CHASSIS = Path(chassis.__file__).parent / "migrations"
 WORDS = ("Ximena", "+50581234567", "her sister calls", "she said it on the line")
 
 
@@ -241,41 +248,97 @@ def test_while_one_erases_another_opens_no_draft_that_keeps_what_is_known_of_her
 # Outside of the database
 
 
+@dataclass
+class Memories:
+    """Everything outside of the database that remembers erasures: a topic, two witnesses with a database each, a file beside the keys."""
+
+    service: Service
+    watch: Broker
+    places: dict[str, parts.Database]
+    databases: dict[str, Database]
+    folder: Path
+    patch: pytest.MonkeyPatch
+
+    def start(self) -> Erasures:
+        """The loop of referrals, as after a start of its process."""
+        signer, trusted = Signer(keys.signing(self.service.keys, "facts.referrals")), keys.trusted_signers(self.service.keys)
+        return Erasures(self.service.made.erasing, self.service.database, self.watch, signer, trusted, self.service.clock, self.folder)
+
+    def witness(self, name: str) -> Witness:
+        """A witness, as after a start of its process."""
+        signer, trusted = Signer(keys.signing(self.service.keys, f"facts.{name}")), keys.trusted_signers(self.service.keys)
+        return Witness(name, erasures.TOPIC, "referrals", self.databases[name], self.watch, signer, trusted, self.service.clock)
+
+    def lose_the_broker(self) -> None:
+        """From now on the topic is empty, as that of a new broker."""
+        lost, topic = erasures.TOPIC, f"enlace.tests-{new_id()[:8]}.v1"
+        admin = KafkaAdminClient(bootstrap_servers=self.watch.settings.kafka_bootstrap_servers)
+        create_topics(admin, [topic], 1)
+        admin.close()
+        self.patch.setattr(erasures, "TOPIC", topic)
+        for place in self.places.values():
+            with psycopg.connect(place.migration_url) as owner:
+                owner.execute("UPDATE kept_records SET topic = %s WHERE topic = %s", (topic, lost))
+
+    def catch_up(self, loop: Erasures, *witnesses: str) -> int:
+        """Turns all of them until the loop has heard the answers of these witnesses; returns how many files were erased again."""
+        again = loop.turn()
+        for name in witnesses or self.places:
+            self.witness(name).turn()
+        return again + loop.turn() + loop.turn()
+
+
 @pytest.fixture
-def watch(broker: brokers.Broker, service: Service) -> Iterator[Broker]:
+def memories(
+    broker: brokers.Broker, service: Service, postgres: parts.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Memories]:
     settings = ServiceSettings("", "", broker.bootstrap, "PLAINTEXT", "", "", "", 1, "", "", service.keys, False, True, 4)
-    made = Broker(settings, [TOPIC])
-    made.start()
-    assert made.wait(30)
+    watch = Broker(settings, [])
+    watch.start()
+    assert watch.wait(30)
+    keys.create(service.keys, sorted(erasures.WITNESSES))
+    places = {name: postgres.database("tests", [CHASSIS]) for name in sorted(erasures.WITNESSES)}
+    databases = {name: Database(place.url, max_size=2) for name, place in places.items()}
+    for database in databases.values():
+        database.open()
+    (tmp_path / "keys").mkdir()
+    made = Memories(service, watch, places, databases, tmp_path / "keys", monkeypatch)
+    made.lose_the_broker()  # a topic of this test alone
     yield made
-    made.stop()
-    made.join(10)
+    for database in databases.values():
+        database.close()
+    watch.stop()
+    watch.join(10)
 
 
-def kept(service: Service, watch: Broker) -> Erasures:
-    """The loop, as after a start."""
-    return Erasures(service.made.erasing, service.database, watch, Signer(keys.signing(service.keys, "facts.referrals")), service.clock)
+def back_up(postgres: parts.Server, service: Service, copy: Path) -> None:
+    run(postgres, "pg_dump", "--format=custom", "--exclude-extension=*", f"--file={copy}", service.migration_url)
+
+
+def restore(postgres: parts.Server, service: Service, copy: Path) -> None:
+    """As docs/operations.md says."""
+    run(postgres, "pg_restore", "--clean", "--if-exists", "--no-owner", f"--dbname={service.migration_url}", str(copy))
+    migrate(service.migration_url, MIGRATIONS)
 
 
 def test_a_copy_from_before_an_erasure_shows_nobody_who_was_erased(
-    story: Story, service: Service, other: Client, watch: Broker, postgres: parts.Server, tmp_path: Path
+    story: Story, service: Service, other: Client, memories: Memories, postgres: parts.Server, tmp_path: Path
 ) -> None:
-    loop = kept(service, watch)
+    loop = memories.start()
     loop.turn()
     referral, contact_id = known(story)
     her, somebody = referral.person_id, story.person(given_name="Abril").id
     propose(story.ngo, her)
-    url, copy = service.migration_url, tmp_path / "copy"
-    run(postgres, "pg_dump", "--format=custom", "--exclude-extension=*", f"--file={copy}", url)
+    copy = tmp_path / "copy"
+    back_up(postgres, service, copy)
     done, late = confirm(other, her), story.person(given_name="Noelia").id  # of whom the copy has nothing
     erased(story, other, late)
-    loop.turn()  # says it
+    loop.turn()  # publishes it
     assert not proof(story.ngo, her).HasField("witness_time")
     assert loop.turn() == 0  # hears it
     assert proof(story.ngo, her).HasField("witness_time")
 
-    run(postgres, "pg_restore", "--clean", "--if-exists", "--no-owner", f"--dbname={url}", str(copy))
-    migrate(url, MIGRATIONS)
+    restore(postgres, service, copy)
     assert rows(service, "SELECT wrapped IS NULL AS gone FROM person_keys WHERE person_id = %s", her) == [{"gone": False}], "she is back"
     for person in (her, somebody):
         assert refusal(partial(opened, story.ngo, person)) == ("UNAVAILABLE", "store_unavailable"), "until it is known who was erased"
@@ -283,7 +346,7 @@ def test_a_copy_from_before_an_erasure_shows_nobody_who_was_erased(
         tx.execute("UPDATE people SET names_form = 0 WHERE organization_id = %s", (ORG["ngo"],))
     with pytest.raises(Unavailable):
         service.made.names.note()  # and nobody is put aside for it
-    assert kept(service, watch).turn() == 1
+    assert memories.catch_up(memories.start()) == 1
     assert service.made.names.note() > 0
     assert somebody in [one.id for one in story.ngo.SearchPeople(people_pb2.SearchPeopleRequest(name="Abril")).people]
     assert refusal(lambda: opened(story.ngo, her)) == ("FAILED_PRECONDITION", "person_erased")
@@ -293,32 +356,118 @@ def test_a_copy_from_before_an_erasure_shows_nobody_who_was_erased(
     assert proof(story.ngo, late).HasField("erase_time"), "the proof is there, of a file that is not"
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)).state == pb.STATE_CONSENT_WITHDRAWN
     assert rows(service, "SELECT note_sealed FROM contacts WHERE id = %s", contact_id) == [{"note_sealed": None}]
-    assert kept(service, watch).turn() == 0
+    assert memories.start().turn() == 0
 
 
-def test_a_broker_that_forgot_hears_it_again(story: Story, service: Service, other: Client, watch: Broker) -> None:
+@pytest.mark.parametrize("memory", ["topic", "partners", "notifications", "file"])
+def test_each_memory_alone_keeps_who_was_erased_erased_in_a_restored_store(
+    memory: str, story: Story, service: Service, other: Client, memories: Memories, postgres: parts.Server, tmp_path: Path
+) -> None:
+    her, somebody = story.person().id, story.person(given_name="Abril").id
+    back_up(postgres, service, tmp_path / "copy")
+    erased(story, other, her)
+    memories.start().turn()
+    for name in memories.places:
+        memories.witness(name).turn()
+
+    restore(postgres, service, tmp_path / "copy")
+    if memory != "topic":
+        memories.lose_the_broker()
+    if memory != "file":
+        (memories.folder / erasures.FILE).unlink()
+    for name in memories.places.keys() - {memory}:
+        with psycopg.connect(memories.places[name].migration_url) as owner:
+            owner.execute("TRUNCATE kept_records")
+    assert memories.catch_up(memories.start()) == 1
+    assert refusal(lambda: opened(story.ngo, her)) == ("FAILED_PRECONDITION", "person_erased")
+    assert opened(story.ngo, somebody).given_name == "Abril"
+
+
+def test_a_restored_store_stays_closed_until_every_witness_has_answered(
+    story: Story, service: Service, memories: Memories, postgres: parts.Server, tmp_path: Path
+) -> None:
+    somebody = story.person().id
+    loop = memories.start()
+    loop.turn()
+    assert opened(story.ngo, somebody).given_name == "Ximena", "the first store waits for nobody"
+    back_up(postgres, service, tmp_path / "copy")
+    restore(postgres, service, tmp_path / "copy")
+    assert memories.catch_up(loop, "partners") == 0  # an empty topic proves nothing, and neither does one witness
+    assert refusal(lambda: opened(story.ngo, somebody)) == ("UNAVAILABLE", "store_unavailable")
+    assert metrics.ERASURES_AWAITED._value.get() == 1
+    memories.witness("notifications").turn()
+    loop.turn()
+    loop.turn()
+    assert opened(story.ngo, somebody).given_name == "Ximena"
+    assert metrics.ERASURES_AWAITED._value.get() == 0
+
+
+def test_a_restored_store_stays_closed_while_a_witness_keeps_more_than_it_can_read(
+    story: Story, service: Service, other: Client, memories: Memories, postgres: parts.Server, tmp_path: Path
+) -> None:
+    her = story.person().id
+    back_up(postgres, service, tmp_path / "copy")
+    erased(story, other, her)
+    memories.start().turn()
+    for name in memories.places:
+        memories.witness(name).turn()
+    for place in memories.places.values():  # as if another key had signed it
+        with psycopg.connect(place.migration_url) as owner:
+            owner.execute("UPDATE kept_records SET record = replace(record, 'ce_time', 'ce_timing')")
+    (memories.folder / erasures.FILE).unlink()
+    memories.lose_the_broker()
+    restore(postgres, service, tmp_path / "copy")
+    assert memories.catch_up(memories.start()) == 0
+    assert refusal(lambda: opened(story.ngo, her)) == ("UNAVAILABLE", "store_unavailable")
+
+
+def test_an_erasure_is_in_the_file_while_the_broker_is_away_and_one_cut_line_spoils_no_other(
+    story: Story, service: Service, other: Client, memories: Memories
+) -> None:
+    first, second = story.person().id, story.person(given_name="Abril").id
+    file = memories.folder / erasures.FILE
+    erased(story, other, first)
+    memories.start().remember()
+    file.write_bytes(file.read_bytes().rstrip()[:-9])  # as a full disk leaves it
+    memories.start().remember()
+    erased(story, other, second)
+    memories.start().remember()
+    lines = [line for line in file.read_bytes().splitlines() if line.endswith(b"]]]")]
+    people = [facts_pb2.ErasureFact.FromString(records.unpack(line)[1] or b"").person_id for line in lines]
+    everybody = {row["person_id"] for row in rows(service, "SELECT person_id FROM erasures WHERE erase_time IS NOT NULL")}
+    assert sorted(people) == sorted(everybody)
+    assert {first, second} <= everybody
+    assert file.stat().st_mode & 0o077 == 0, "for its owner's eyes"
+
+
+def test_a_broker_that_forgot_hears_it_again(story: Story, service: Service, other: Client, memories: Memories) -> None:
     person = story.person()
     erased(story, other, person.id)
-    loop = kept(service, watch)
+    loop = memories.start()
     loop.turn()
-    loop._cluster = "another"  # what a wiped one is called
-    loop._said.clear()
+    memories.lose_the_broker()
+    loop._cluster = "another"  # what a new one is called
+    loop.turn()
     assert loop.turn() == 0
     assert proof(story.ngo, person.id).HasField("witness_time")
 
 
-def test_nobody_else_can_have_somebody_erased(story: Story, service: Service, watch: Broker) -> None:
+def test_nobody_else_can_have_somebody_erased(story: Story, service: Service, memories: Memories) -> None:
     person = story.person()
     said = facts_pb2.ErasureFact(erasure_id=new_id(), person_id=person.id, organization_id=ORG["ngo"])
     said.propose_time.FromDatetime(NOON)
     said.erase_time.FromDatetime(NOON)
     fact = Fact(said.erasure_id, 2, "enlace.erasure.done.v1", said.SerializeToString(), NOON)
-    producer = Producer(watch.settings)
+    producer = Producer(memories.watch.settings)
     keys.create(service.keys, ["stranger"])
-    for source in ("enlace/referrals", "enlace/stranger"):
-        producer.send_all(TOPIC, [pack(fact, source, Signer(keys.signing(service.keys, "facts.stranger")))])
+    for source, signer in (("referrals", "stranger"), ("stranger", "stranger"), ("partners", "partners"), ("referrals", "partners")):
+        record = pack(fact, f"enlace/{source}", Signer(keys.signing(service.keys, f"facts.{signer}")))
+        producer.send_all(erasures.TOPIC, [record])
     producer.discard()
-    assert kept(service, watch).turn() == 0
+    assert memories.catch_up(memories.start()) == 0
+    assert memories.witness("partners").turn() == 0
+    with memories.databases["partners"].transaction(SYSTEM) as tx:
+        assert tx.execute("SELECT FROM kept_records").fetchall() == []
     assert opened(story.ngo, person.id).given_name == "Ximena"
 
 

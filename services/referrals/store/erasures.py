@@ -46,18 +46,19 @@ def proposed(tx: Transaction, organization_id: str, since: datetime) -> list[Era
     return [_read(row) for row in rows]
 
 
-def unwitnessed(tx: Transaction, said: Collection[str]) -> list[Erasure]:
-    """Those that were done and of which nothing outside is known, or which the topic has not (any more)."""
+def others(tx: Transaction, known: Collection[str]) -> list[Erasure]:
+    """Erasures that were done, without the known ones; at most 500, oldest first."""
     rows = tx.execute(
-        "SELECT * FROM erasures WHERE erase_time IS NOT NULL AND NOT id = ANY(%s) ORDER BY erase_time LIMIT 500", (list(said),)
+        "SELECT * FROM erasures WHERE erase_time IS NOT NULL AND NOT id = ANY(%s) ORDER BY erase_time LIMIT 500", (list(known),)
     )
     return [_read(row) for row in rows]
 
 
-def note_witnessed(tx: Transaction, said: Collection[str], now: datetime) -> None:
-    """These were heard back."""
+def note_witnessed(tx: Transaction, published: Collection[str], now: datetime) -> None:
+    """Notes that these erasures were heard back from the topic."""
     tx.execute(
-        "UPDATE erasures SET witness_time = %s WHERE id = ANY(%s) AND erase_time IS NOT NULL AND witness_time IS NULL", (now, list(said))
+        "UPDATE erasures SET witness_time = %s WHERE id = ANY(%s) AND erase_time IS NOT NULL AND witness_time IS NULL",
+        (now, list(published)),
     )
 
 
@@ -68,6 +69,17 @@ def not_applied(tx: Transaction, people: Collection[str]) -> set[str]:
         (list(people),),
     )
     return {row["id"] for row in rows}
+
+
+def note_first_store(tx: Transaction) -> None:
+    """Notes which store is the first one: a copy of it, restored, has to catch up."""
+    tx.execute("UPDATE erasure_store SET store = %s WHERE store = ''", (outbox.store(tx),))
+
+
+def is_caught_up(tx: Transaction) -> bool:
+    """Whether all erasures that are known outside were applied to this store."""
+    row = tx.execute(f"SELECT {CAUGHT_UP} AS caught_up").fetchone()
+    return bool(row and row["caught_up"])
 
 
 def caught_up(tx: Transaction) -> None:

@@ -10,6 +10,7 @@ The extension attributes `epoch` and `epochbase` are there only once the service
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from cloudevents.core.base import BaseCloudEvent, EventFactory
@@ -23,11 +24,17 @@ from chassis.sealing import SignatureCheck, Signer
 CONTENT_TYPE = "application/protobuf"
 SIGNATURE = "enlace-signature"
 _EPOCH, _BASE = "epoch", "epochbase"
-_ID = re.compile(r"^([0-9a-zA-Z_-]{1,64})/([1-9][0-9]{0,17})$")
+_SUBJECT = r"[0-9a-zA-Z_-]{1,64}"
+_ID = re.compile(rf"({_SUBJECT})/([1-9][0-9]{{0,17}})")
+# Limits of what a consumer's database stores, and reads back.
+_TYPE = re.compile(r"[!-~]{1,200}")
+_LARGEST_EPOCH = 2**40  # seconds; the next one has room, too
+_LARGEST_BASE = 10**18
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class Unreadable(Exception):
-    """A record of which nobody knows whose fact it is: `reason` is one of headers, source, signature."""
+    """A record that is no fact of anybody's (`reason`: headers, source, signature), or one that no consumer could store (limits)."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -85,13 +92,18 @@ def pack(fact: Fact, source: str, signer: Signer) -> tuple[bytes, bytes, list[tu
 
 def unpack(headers: Iterable[tuple[str, bytes]], body: bytes | None, trusted_signers: Mapping[str, SignatureCheck]) -> Fact:
     """The fact in a record, if its source is one of `trusted_signers` and signed it; raises Unreadable otherwise."""
-    headers_by_name = dict(headers)
+    listed = list(headers)
+    headers_by_name = dict(listed)
+    # The library reads names in any case, and the signature is over names in lower case: no second header may say otherwise.
+    if len({name.lower() for name, _ in listed}) < len(listed) or None in headers_by_name.values():
+        raise Unreadable("headers")
     signature = headers_by_name.pop(SIGNATURE, b"")
     trace_id = trace.id_of((headers_by_name.pop(trace.HEADER, b"") or b"").decode("ascii", "replace"))
     try:
         event = from_binary(KafkaMessage(headers_by_name, None, body or b""), _Protobuf())
-        match = _ID.match(event.get_id())
+        match = _ID.fullmatch(event.get_id())
         time = event.get_time()
+        epoch, base = (int(headers_by_name.get(f"ce_{name}", b"0")) for name in (_EPOCH, _BASE))
     except Exception as error:  # CloudEvents raises its own group of errors, the decoders theirs: all of them mean the same here
         raise Unreadable("headers") from error
     if match is None or time is None or time.tzinfo is None or event.get_subject() != match[1] or body is None:
@@ -101,11 +113,15 @@ def unpack(headers: Iterable[tuple[str, bytes]], body: bytes | None, trusted_sig
         raise Unreadable("source")
     if not check.holds(signature, _signed(headers_by_name, body)):
         raise Unreadable("signature")
-    try:
-        epoch, base = (int(headers_by_name.get(f"ce_{name}", b"0")) for name in (_EPOCH, _BASE))
-    except ValueError as error:
-        raise Unreadable("headers") from error
-    return Fact(match[1], int(match[2]), event.get_type(), body, time, epoch, base, trace_id)
+    kind = event.get_type()
+    if not (_TYPE.fullmatch(kind) and 0 <= epoch < _LARGEST_EPOCH and 0 <= base < _LARGEST_BASE and _EARLIEST <= time < _LATEST):
+        raise Unreadable("limits")
+    return Fact(match[1], int(match[2]), kind, body, time, epoch, base, trace_id)
+
+
+def is_subject(value: bytes) -> bool:
+    """Whether a fact can have this subject."""
+    return re.fullmatch(_SUBJECT.encode(), value) is not None
 
 
 def _signed(headers: Mapping[str, bytes], body: bytes) -> bytes:

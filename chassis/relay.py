@@ -7,7 +7,7 @@ cluster has another memory: everything is told again. So is everything, under a 
 from chassis import log, metrics, outbox
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction, try_turn, wait_for_notice
-from chassis.envelope import Unreadable, pack, unpack
+from chassis.envelope import Unreadable, is_subject, pack, unpack
 from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer, read, read_from
 from chassis.outbox import Fact
 from chassis.sealing import Signer
@@ -149,7 +149,8 @@ class Replays:
                     records = read(self._broker, self._group, consumer)
                     # A request that is lost is made again by who still misses the fact. One subject asked for a hundred times is told once.
                     for subject in {record.value or b"" for record in records if record.key == self._topic}:
-                        self._republish(subject.decode("ascii", "replace"))
+                        if not subject or is_subject(subject):  # anybody can write to the topic
+                            self._republish(subject.decode())
                     if records:
                         consumer.commit(records)
             finally:

@@ -1,15 +1,19 @@
 """Facts that a handler refuses: they hold their subject and nothing else, until the cause is mended or an operator decides."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
-from chassis import dead_letters, inbox, outbox
+from chassis import dead_letters, inbox, metrics, outbox
+from chassis.envelope import pack
 from chassis.ids import new_id
+from chassis.kafka import REPLAYS, Producer
 from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
-from tests.chassis.world import World, running, until
+from tests.chassis.world import World, running, settings, until
 from tests.parts import brokers
 from tests.parts.postgres import Server
 
@@ -91,6 +95,64 @@ def test_a_record_that_can_be_read_after_all_is_applied_when_it_is_redriven(worl
     world.operate(dead_letters.redrive)
     until(lambda: world.versions(subject) == [1, 2])
     until(lambda: world.waiting("unreadable") == [])  # the facts may also have been told again, and come first
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epoch": 10**30},
+        {"epoch": -1},
+        {"epoch": 1, "base": 2**63},
+        {"epoch": 1, "base": -1},
+        {"type": "enlace.test.t\x00ld.v1"},
+        {"time": datetime.max.replace(tzinfo=UTC)},
+        {"time": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))},
+    ],
+    ids=str,
+)
+def test_a_signed_fact_that_can_not_be_stored_is_a_dead_letter_and_stops_nobody(world: World, wrong: dict[str, Any]) -> None:
+    subject, after, dead = new_id(), new_id(), len(world.waiting("unreadable"))
+    fact = replace(Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC)), **wrong)
+    world.send_raw(fact)
+    world.send_raw(replace(fact, version=2))  # nor where it would be parked
+    world.tell(after, 1)
+    until(lambda: world.versions(after) == [1])
+    until(lambda: len(world.waiting("unreadable")) == dead + 2)
+    assert {letter.reason for letter in world.waiting("unreadable")[dead:]} == {"limits"}
+    assert world.taken(subject) == 0
+
+
+def test_a_signed_fact_is_not_turned_into_another_by_a_second_header(world: World) -> None:
+    victim, after, dead = new_id(), new_id(), len(world.waiting("unreadable"))
+    key, value, headers = pack(Fact(new_id(), 1, "enlace.test.told.v1", b"x", datetime.now(UTC)), "enlace/teller", world.signer)
+    forged = [*headers, ("CE_ID", f"{victim}/1".encode()), ("CE_SUBJECT", victim.encode())]
+    twice = [("ce_type", b"enlace.test.other.v1"), *headers]
+    producer = Producer(settings(world.part.bootstrap))
+    producer.send_all(world.topic, [(key, value, forged), (key, value, twice)])
+    producer.discard()
+    world.tell(after, 1)
+    until(lambda: world.versions(after) == [1])
+    until(lambda: len(world.waiting("unreadable")) == dead + 2)
+    assert world.versions(victim) == []
+
+
+def test_a_request_for_what_no_subject_is_called_stops_no_other(world: World) -> None:
+    subject = new_id()
+    world.tell(subject, 1)
+    until(lambda: world.taken(subject) == 1)
+    before, failures = datetime.now(UTC), metrics.LOOP_FAILURES.labels("replays")._value.get()
+    producer = Producer(settings(world.part.bootstrap))
+    names = (b"nobody\x00", b"\xff", b"n" * 900_000, subject.encode())
+    producer.send_all(REPLAYS, [(world.topic.encode(), name, []) for name in names])
+    producer.discard()
+
+    def is_published_again() -> bool:
+        with world.teller.transaction(SYSTEM) as tx:
+            row = tx.execute("SELECT published_at FROM outbox WHERE subject = %s", (subject,)).fetchone()
+        return bool(row and row["published_at"] > before)
+
+    until(is_published_again)
+    assert metrics.LOOP_FAILURES.labels("replays")._value.get() == failures
 
 
 def test_a_follower_that_fails_is_held_itself_and_the_fact_before_it_stays_applied(world: World) -> None:

@@ -14,7 +14,7 @@ RPC_SECONDS = Histogram(
 )
 REFUSALS = Counter("enlace_refusals_total", "Calls that an rpc refused, by reason.", ["method", "reason"])
 STREAMS = Gauge("enlace_streams", "Streams under way.")
-OUTBOX_BACKLOG = Gauge("enlace_outbox_backlog", "Facts read for telling and not yet acknowledged by the broker.")
+OUTBOX_BACKLOG = Gauge("enlace_outbox_backlog", "Facts that wait to be told, for the first time or again; counted when it is read.")
 FACTS_TOLD = Counter("enlace_facts_told_total", "Facts acknowledged by the broker.")
 FACTS_HEARD = Counter("enlace_facts_heard_total", "Facts taken in, by what became of them.", ["consumer", "outcome"])
 CLOCKS_FIRED = Counter("enlace_clocks_fired_total", "Clock levels told.", ["kind", "percent"])

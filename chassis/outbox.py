@@ -106,6 +106,14 @@ def anything_to_repeat(tx: Transaction) -> bool:
     return bool(row and row["some"])
 
 
+def backlog(tx: Transaction) -> int:
+    """How many facts wait: those that were never told, and those that are to be told again."""
+    row = tx.execute(
+        "SELECT (SELECT count(*) FROM outbox WHERE first_round IS NULL) + (SELECT count(*) FROM outbox WHERE last_round < round) AS n FROM relay"
+    ).fetchone()
+    return int(row["n"]) if row else 0
+
+
 def mark_published(tx: Transaction, facts: Sequence[Fact], told_round: int, offsets: Mapping[int, int] | None = None) -> None:
     """Notes that the broker has acknowledged these facts in this round, and the offsets after them."""
     note_offsets(tx, offsets or {})

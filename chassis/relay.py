@@ -4,6 +4,8 @@ Read, send and mark are three steps without a lock held while sending: a crash b
 cluster has another memory: everything is told again. So is everything, under a new epoch, when the store was restored from a copy.
 """
 
+import math
+
 from chassis import log, metrics, outbox
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction, try_turn, wait_for_notice
@@ -17,6 +19,7 @@ from chassis.tokens import SYSTEM
 _BATCH = 500
 _SLOW_POLL = 1.0  # seconds; behind LISTEN, which can be missed while reconnecting
 _BEGINNING = ("", 0)
+_COUNTED_WITHIN = 2.0  # seconds
 
 
 class Relay:
@@ -34,7 +37,8 @@ class Relay:
         self._repeated: tuple[str, int] = _BEGINNING  # how far the pass through what is told again has come
 
     def loop(self) -> Loop:
-        """The loop that turns it."""
+        """The loop that turns it. From now on the backlog is counted whenever the metric is read."""
+        metrics.OUTBOX_BACKLOG.set_function(self._backlog)
         return Loop("relay", self._work, waits_for=(*LOST, BrokerLost))
 
     def _work(self, loop: Loop) -> None:
@@ -44,6 +48,14 @@ class Relay:
                 if try_turn(connection, self._turn):
                     self._serve(loop, connection)
                 loop.wait(_SLOW_POLL)
+
+    def _backlog(self) -> float:
+        """The number of facts that wait, or NaN where the database does not say in time: the other metrics must not wait for it, or fail."""
+        try:
+            with self._database.transaction(SYSTEM, timeout=_COUNTED_WITHIN) as tx:
+                return outbox.backlog(tx)
+        except Exception:
+            return math.nan
 
     def _serve(self, loop: Loop, connection: Transaction) -> None:
         self._epoch = None
@@ -103,7 +115,6 @@ class Relay:
         self._meet_store(connection)
         told_round = outbox.current_round(connection)
         facts = outbox.new_facts(connection, _BATCH) or self._next_to_repeat(connection)
-        metrics.OUTBOX_BACKLOG.set(len(facts))
         if facts:
             offsets = producer.send_all(self._topic, [pack(fact, self._source, self._signer) for fact in facts])
             outbox.mark_published(connection, facts, told_round, offsets)

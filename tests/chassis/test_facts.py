@@ -1,5 +1,6 @@
 """Facts from outbox to inbox: told if and only if committed, heard once and in order, whatever is killed in between."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -12,14 +13,17 @@ import pytest
 from kafka import KafkaConsumer
 from kafka.admin import KafkaAdminClient
 from kafka.protocol.consumer import FetchRequest
+from prometheus_client import generate_latest
 
-from chassis import kafka, outbox
+from chassis import kafka, metrics, outbox
+from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.envelope import SIGNATURE
 from chassis.errors import Conflict
 from chassis.ids import new_id
 from chassis.kafka import Broker, Consumer, Producer
 from chassis.outbox import Fact
+from chassis.relay import Relay
 from chassis.tokens import SYSTEM
 from tests.chassis.world import World, settings, until
 from tests.parts import brokers, topics
@@ -362,3 +366,27 @@ def test_a_member_that_gets_no_partition_shows_and_joins_anew(world: World, monk
     world.tell(subject, 1, start=2)
     until(lambda: world.versions(subject) == [1, 2])
     until(lambda: world.watch.usable)
+
+
+def test_the_backlog_counts_all_that_waits_when_it_is_asked_for(world: World) -> None:
+    subject = new_id()
+    world.tell(subject, 1)
+    until(lambda: world.taken(subject) == 1)
+
+    def backlog() -> float:
+        [metric] = metrics.OUTBOX_BACKLOG.collect()
+        return float(metric.samples[0].value)
+
+    until(lambda: backlog() == 0)
+    world.stop("teller")
+    assert math.isnan(backlog()), "it is not known where the database does not answer"
+    assert "enlace_facts_told_total" in generate_latest().decode(), "and all else is"
+    database = world.databases["teller"] = Database(world.places["teller"].url, max_size=2)
+    database.open()
+    Relay("teller", world.topic, database, world.watch, world.signer, SystemClock()).loop()  # that does not turn
+    world.tell(new_id(), 700)  # more than a batch
+    assert backlog() == 700
+    with database.transaction(SYSTEM) as tx:
+        outbox.repeat_all(tx)
+    assert backlog() == 701, "what is to be told again waits, too"
+    database.close()

@@ -35,6 +35,7 @@ FILE = "erasures.referrals"
 _NAME = "referrals"
 _SOURCE = f"enlace/{_NAME}"
 _PAUSE = 2.0  # seconds between two looks: how long an erasure is in the database alone
+_PAUSE_WHILE_CLOSED = 0.5
 
 
 class Erasures:
@@ -78,7 +79,7 @@ class Erasures:
                 self.remember()  # what is erased while the broker is away
             else:
                 self.turn(lambda: loop.turn())
-            loop.wait(_PAUSE)
+            loop.wait(_PAUSE_WHILE_CLOSED if self._question_id else _PAUSE)
 
     def turn(self, going_on: Callable[[], object] = lambda: None) -> int:
         """Hears what is kept, applies it where it is needed, and publishes what the topic lacks; returns how many files were erased again. Raises BrokerLost."""

@@ -1,9 +1,12 @@
 """The subscriber: hears topics, applies each fact once and in order of its subject's versions, and never passes over one that had no effect.
 
 A handler gets a transaction and a fact; its effect, the inbox row and nothing else are committed together, the offset after that. It may be called
-again for the same fact only if that transaction did not commit. Three reactions to trouble: *unreadable* (not an event, a wrong signature: nobody knows
-whose fact it is) is a dead letter at once; *held* (the handler refused or failed, or the kind of fact is newer than this consumer: the subject waits,
-its later facts behind it, and is tried again with growing pauses, other subjects go on); *not now* (a part is away) waits and skips nothing.
+again for the same fact only if that transaction did not commit, or if it answers True: a part of its work is done, that part is committed, and it is called
+for the next one. Work without a bound goes in parts, for each transaction has ten seconds.
+
+Three reactions to trouble: *unreadable* (no event, a wrong signature, nothing that could be stored) is a dead letter at once; *held* (the handler refused,
+failed or was late three times, or the kind of fact is newer than this consumer: the subject waits, its later facts behind it, and is tried again with
+growing pauses, other subjects go on); *not now* (a part is away) waits and skips nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +29,9 @@ from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 
 T = TypeVar("T")
-Handler = Callable[[Transaction, Fact], None]
+Handler = Callable[[Transaction, Fact], bool | None]
+_LIMIT = 10.0  # seconds for one transaction
+_LATE_TRIES = 3  # in a row, while the database answers, after which it is the handler that is late and not the machine
 _SWEEP = timedelta(seconds=1)  # between two looks at what waits
 _FIRST_PATIENCE, _LONGEST_PATIENCE = timedelta(seconds=10), timedelta(minutes=5)  # before a missing fact is asked for, and asked for again
 _SWEPT = 100  # waiting subjects that one look takes up; the topics are read in between
@@ -118,7 +123,6 @@ class Subscriber:
                 metrics.FACTS_HEARD.labels(self._name, Position.SEEN.value).inc()
 
     def _take_one(self, topic: str, fact: Fact) -> None:
-        self._go_on()
         if self._try(lambda tx: self._position(tx, topic, fact)):
             self._take_waiting(fact.subject)
 
@@ -133,7 +137,7 @@ class Subscriber:
     def _take_waiting(self, subject: str) -> None:
         """Applies what waits behind a fact that has been applied; a transaction a fact, each held by its own identity."""
         while self._try(lambda tx: self._next_waiting(tx, subject)):
-            self._go_on()
+            pass
 
     def _next_waiting(self, tx: Transaction, subject: str) -> tuple[Position, Waiting | None]:
         waiting = inbox.due(tx, self._name, subject, self._clock.now())
@@ -147,24 +151,28 @@ class Subscriber:
         """Applies the fact that `find` finds, if it is the next of its subject, and holds it if that fails. Says whether another waits behind it."""
         waiting: Waiting | None = None
 
-        def act(tx: Transaction) -> tuple[Position, bool]:
+        def act(tx: Transaction) -> tuple[Position, bool, bool]:
             nonlocal waiting
+            waiting = None
             position, waiting = find(tx)
-            if waiting and position is Position.NEXT:
-                self._handle(tx, waiting.fact)
+            if waiting and position is Position.NEXT and self._handle(tx, waiting.fact):
+                return position, False, True
             if waiting and position in (Position.NEXT, Position.KNOWN):
-                return position, inbox.advance(tx, self._name, waiting.fact)
-            return position, False
+                return position, inbox.advance(tx, self._name, waiting.fact), False
+            return position, False, False
 
-        try:
-            position, follows = self._retry_while_unavailable(act)
-        except _Stopped:
-            raise
-        except Exception as error:  # the last resort: a fault in a handler must not stop other subjects
-            if waiting is None:
+        unfinished = True
+        while unfinished:
+            self._go_on()
+            try:
+                position, follows, unfinished = self._retry_while_unavailable(act, is_handling=lambda: waiting is not None)
+            except _Stopped:
                 raise
-            self._hold(waiting, error)
-            position, follows = Position.HELD, False
+            except Exception as error:  # the last resort: a fault in a handler must not stop other subjects
+                if waiting is None:
+                    raise
+                self._hold(waiting, error)
+                position, follows, unfinished = Position.HELD, False, False
         if waiting is not None:
             metrics.FACTS_HEARD.labels(self._name, position.value).inc()
             if waiting.fact.trace and position is Position.NEXT:
@@ -193,7 +201,6 @@ class Subscriber:
             return
         self._swept_at = now
         for subject in self._retry_while_unavailable(lambda tx: self._due_subjects(tx, now)):
-            self._go_on()
             with trace.under(""):
                 self._take_waiting(subject)
         for identity, record in self._retry_while_unavailable(lambda tx: dead_letters.take_redriven(tx, self._keyring, self._name, _SWEPT)):
@@ -269,14 +276,20 @@ class Subscriber:
         if not self._loop.turn():
             raise _Stopped
 
-    def _retry_while_unavailable(self, act: Callable[[Transaction], T]) -> T:
-        """Acts in one transaction; while a part is away it waits and tries again, so that nothing is skipped."""
-        delay = 0.1
+    def _retry_while_unavailable(self, act: Callable[[Transaction], T], *, is_handling: Callable[[], bool] = lambda: False) -> T:
+        """Acts in one transaction; while a part is away it waits and tries again, so that nothing is skipped.
+
+        Raises Late when a handler was late (`is_handling`: it had begun) again and again while the database answered.
+        """
+        delay, late = 0.1, 0
         while True:
             try:
-                with self._database.transaction(SYSTEM) as tx:
+                with self._database.transaction(SYSTEM, timeout=_LIMIT) as tx:
                     return act(tx)
             except (Unavailable, Exhausted, Stale, Late) as refusal:
+                late = late + 1 if isinstance(refusal, Late) and is_handling() and self._database.answers else 0
+                if late == _LATE_TRIES:
+                    raise
                 log.get().warning("subscriber_waits", consumer=self._name, reason=refusal.reason, delay_s=delay)
                 if self._loop.wait(delay):
                     raise _Stopped from refusal

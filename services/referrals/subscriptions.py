@@ -23,8 +23,8 @@ _USES = {
 _TYPE = re.compile(r"enlace\.([a-z_]+)\.[a-z_]+\.v1")
 
 
-def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> None:
-    """One fact of the directory. An unknown kind is held: something new is said that this version can't judge."""
+def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> bool:
+    """One fact of the directory; says whether there is more to do for it. An unknown kind is held: something new is said that this version can't judge."""
     match = _TYPE.fullmatch(fact.type)
     kind = match[1] if match else ""
     if kind == "organization":
@@ -39,7 +39,7 @@ def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> Non
         active = worker.status_code == "ACTIVE"
         members.worker_changed(tx, worker.worker_id, worker.organization_id, active)
         if not active:
-            referrals.release(tx, clock.now(), worker.worker_id)
+            return referrals.release(tx, clock.now(), worker.worker_id)
     elif kind == "api_key":
         key = facts_pb2.ApiKeyFact.FromString(fact.payload)
         members.key_changed(tx, key.api_key_id, key.live)
@@ -49,3 +49,4 @@ def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> Non
         "account",
     ):  # who is invited or applies, and what somebody is told of her account, does not matter here
         raise NewerKind
+    return False

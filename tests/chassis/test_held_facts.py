@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chassis import dead_letters, inbox, metrics, outbox
+from chassis import dead_letters, inbox, metrics, outbox, subscriber
 from chassis.envelope import pack
 from chassis.ids import new_id
 from chassis.kafka import REPLAYS, Producer
@@ -134,6 +134,35 @@ def test_a_signed_fact_is_not_turned_into_another_by_a_second_header(world: Worl
     until(lambda: world.versions(after) == [1])
     until(lambda: len(world.waiting("unreadable")) == dead + 2)
     assert world.versions(victim) == []
+
+
+def test_a_handler_that_never_has_time_enough_holds_its_subject_and_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriber, "_LIMIT", 1.0)
+    late, other = new_id(), new_id()
+    world.slow.add(late)
+    world.tell(late, 2)
+    until(lambda: [letter.id for letter in world.waiting()] == [f"{late}/1"])
+    assert [letter.reason for letter in world.waiting()] == ["deadline_exceeded"]
+    world.slow.clear()
+    world.tell(other, 1)
+    until(lambda: world.versions(other) == [1] and world.versions(late) == [1, 2])
+
+
+def test_a_handler_may_work_in_parts_of_which_each_is_there_when_the_next_fails(world: World) -> None:
+    subject, calls = new_id(), 3
+    world.parts[subject] = calls
+    world.tell(subject, 2)
+    until(lambda: world.taken(subject) == 2)
+    assert world.versions(subject) == [1, 1, 1, 2, 2, 2]
+    another = new_id()
+    world.parts[another] = calls
+    world.fail_after = {another: 2}
+    world.tell(another, 1)
+    until(lambda: [letter.id for letter in world.waiting()] == [f"{another}/1"])
+    assert [row for row in world.effects() if row[0] == another] == [(another, 1)] * 2
+    world.fail_after.clear()
+    until(lambda: world.taken(another) == 1)
+    assert [row for row in world.effects() if row[0] == another] == [(another, 1)] * 3
 
 
 def test_a_request_for_what_no_subject_is_called_stops_no_other(world: World) -> None:

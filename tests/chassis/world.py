@@ -46,7 +46,11 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 @dataclass
 class World:
-    """One teller and one hearer with a database each, on one broker. `refuse` names subjects, or subject/version, that the handler refuses."""
+    """One teller and one hearer with a database each, on one broker.
+
+    `refuse` names subjects, or subject/version, that the handler refuses; `slow` those for which it never ends; `parts` in how many parts it works on a subject,
+    and `fail_after` how many of them go well.
+    """
 
     part: brokers.Broker
     topic: str
@@ -56,6 +60,9 @@ class World:
     name: str = field(default_factory=new_id)
     heard: list[Fact] = field(default_factory=list)
     refuse: set[str] = field(default_factory=set)
+    slow: set[str] = field(default_factory=set)
+    parts: dict[str, int] = field(default_factory=dict)
+    fail_after: dict[str, int] = field(default_factory=dict)
     loops: dict[str, list[Loop]] = field(default_factory=dict)
     databases: dict[str, Database] = field(default_factory=dict)
 
@@ -138,16 +145,22 @@ class World:
 
     # --- hearing
 
-    def hear(self, tx: Transaction, fact: Fact) -> None:
+    def hear(self, tx: Transaction, fact: Fact) -> bool:
         """The handler: a row for each time it is applied, and the subject as it stands after it."""
         if {fact.subject, f"{fact.subject}/{fact.version}"} & self.refuse:
             raise Conflict("refused_for_the_test")
+        if fact.subject in self.slow:
+            tx.execute("SELECT pg_sleep(60)")
         tx.execute("INSERT INTO effects (subject, version, payload) VALUES (%s, %s, %s)", (fact.subject, fact.version, fact.payload))
         tx.execute(
             "INSERT INTO standing (subject, payload) VALUES (%s, %s) ON CONFLICT (subject) DO UPDATE SET payload = excluded.payload",
             (fact.subject, fact.payload),
         )
         self.heard.append(fact)
+        done = tx.execute("SELECT FROM effects WHERE subject = %s AND version = %s", (fact.subject, fact.version)).rowcount
+        if done > self.fail_after.get(fact.subject, done):
+            raise Conflict("refused_for_the_test")
+        return done < self.parts.get(fact.subject, 1)
 
     def versions(self, subject: str) -> list[int]:
         """Versions of a subject in the order in which they were applied, those that did not commit too."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from chassis.tokens import SYSTEM
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story, read
@@ -68,4 +69,24 @@ def test_what_a_worker_who_has_left_answered_for_is_her_desks_and_a_fact(
     assert read(story.shelter, over.id).responsible_worker_id == night.caller.id, "what is over stays as it was"
     last = story.shelter.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=open_.id)).events[-1]
     assert (last.verb, last.actor_kind) == ("assigned", pb.ACTOR_KIND_SYSTEM)
+    hear.worker(night, "ACTIVE")
+
+
+def test_what_a_worker_with_very_much_answered_for_goes_to_her_desk_in_parts_of_some_seconds(
+    story: Story, service: Service, night: Client, hear: Hearing
+) -> None:
+    one = story.shelter.AssignReferral(assigning(story.accepted(), night.caller.id))
+    with service.database.transaction(SYSTEM) as tx:
+        copies = tx.execute(
+            "INSERT INTO referrals SELECT (jsonb_populate_record(r, jsonb_build_object('id', md5(n::text)))).*"
+            " FROM referrals r, generate_series(1, 1499) AS n WHERE id = %s",
+            (one.id,),
+        )
+        assert copies.rowcount == 1499
+    assert hear.worker(night, "SUSPENDED") > 10
+    copied = "IN (SELECT md5(n::text) FROM generate_series(1, 1499) AS n)"
+    with service.database.transaction(SYSTEM) as tx:
+        left = tx.execute(f"SELECT FROM referrals WHERE responsible_worker_id <> '' AND id {copied}").rowcount
+        told = tx.execute(f"SELECT FROM outbox WHERE type = 'enlace.referral.assigned.v1' AND subject {copied}").rowcount
+    assert (left, told) == (0, 1499)
     hear.worker(night, "ACTIVE")

@@ -2,9 +2,10 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 
+import psycopg
 import pytest
 
 from chassis import audit, metrics, outbox
@@ -16,7 +17,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency, due_time
 from services.referrals.store import referrals
 from services.referrals.usecases.calendar import CountryCalendar
-from services.referrals.usecases.deadlines import PUT_ASIDE, DeadlineScheduler
+from services.referrals.usecases.deadlines import PUT_ASIDE, PUT_ASIDE_LATE, DeadlineScheduler
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import Service, Story
 
@@ -360,6 +361,46 @@ def test_a_whole_batch_of_bad_rows_does_not_keep_the_next_one_waiting(
     assert loop.state is State.RUNNING
     loop.stop()
     assert loop.join(5)
+
+
+@pytest.fixture
+def slow(service: Service) -> Iterator[Callable[[str], None]]:
+    """Has the database stand still over every change of a referral, as behind a lock that nobody gives back."""
+
+    def stand_still(referral_id: str) -> None:
+        with psycopg.connect(service.migration_url) as owner:
+            owner.execute(
+                "CREATE OR REPLACE FUNCTION stand_still() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END';"
+                "CREATE OR REPLACE TRIGGER stand_still BEFORE UPDATE ON referrals FOR EACH ROW"
+                f" WHEN (NEW.id = '{referral_id}' AND NEW.version > OLD.version) EXECUTE FUNCTION stand_still()"
+            )
+
+    yield stand_still
+    with psycopg.connect(service.migration_url) as owner:
+        owner.execute("DROP TRIGGER IF EXISTS stand_still ON referrals; DROP FUNCTION IF EXISTS stand_still()")
+
+
+def test_a_row_that_takes_all_the_time_there_is_holds_up_no_other(
+    story: Story,
+    service: Service,
+    quiet: None,
+    slow: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("services.referrals.usecases.deadlines._LIMIT", 1.0)
+    bad, good = story.sent(), story.sent()
+    slow(bad.id)
+    service.clock.advance(31 * M)
+    watch = DeadlineScheduler(service.made.referrals, service.database, service.clock)
+    watch.fire()
+    assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
+    assert bad.id in capsys.readouterr().out
+    watch.fire()
+    assert bad.id not in capsys.readouterr().out, "not in a tight loop"
+    service.clock.advance(PUT_ASIDE_LATE)
+    watch.fire()
+    assert bad.id in capsys.readouterr().out
 
 
 # A draft.

@@ -1,5 +1,6 @@
 """What is heard of partners, and what follows: who is suspended is refused, what is no longer offered is not known."""
 
+import itertools
 from collections.abc import Iterator
 from functools import partial
 
@@ -35,17 +36,24 @@ class Hearing:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def fact(self, type_: str, payload: bytes) -> None:
-        with self._service.database.transaction(SYSTEM) as tx:
-            subscriptions.hear(self._service.made.referrals, self._service.clock, tx, Fact("subject", 1, type_, payload, NOON))
+    def fact(self, type_: str, payload: bytes) -> int:
+        """As a subscriber: a transaction for each part. Returns how many parts."""
+        for part in itertools.count(1):
+            with self._service.database.transaction(SYSTEM) as tx:
+                unfinished = subscriptions.hear(
+                    self._service.made.referrals, self._service.clock, tx, Fact("subject", 1, type_, payload, NOON)
+                )
+            if not unfinished:
+                return part
+        raise AssertionError
 
     def organization(self, name: str, status: str) -> None:
         said = facts_pb2.OrganizationFact(organization_id=ORG[name], organization_type_code="NGO", status_code=status, country_code="NI")
         self.fact("enlace.organization.changed.v1", said.SerializeToString())
 
-    def worker(self, client: Client, status: str) -> None:
+    def worker(self, client: Client, status: str) -> int:
         said = facts_pb2.WorkerFact(worker_id=client.caller.id, organization_id=client.caller.organization_id, status_code=status)
-        self.fact("enlace.worker.suspended.v1", said.SerializeToString())
+        return self.fact("enlace.worker.suspended.v1", said.SerializeToString())
 
     def key(self, client: Client, live: bool) -> None:
         said = facts_pb2.ApiKeyFact(api_key_id=client.caller.id, organization_id=client.caller.organization_id, live=live)

@@ -179,11 +179,11 @@ def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> lis
     return [row["id"] for row in rows]
 
 
-def answered_for_by(tx: Transaction, worker_id: str) -> list[str]:
-    """Referrals for which a worker of their receiver answers."""
+def answered_for_by(tx: Transaction, worker_id: str, limit: int) -> list[str]:
+    """Referrals for which a worker of their receiver answers, at most `limit`."""
     rows = tx.execute(
-        "SELECT id FROM referrals WHERE responsible_worker_id = %s AND state = ANY(%s) ORDER BY id FOR UPDATE",
-        (worker_id, [state.value for state in BY_VERB["assign"].sources]),
+        "SELECT id FROM referrals WHERE responsible_worker_id = %s AND state = ANY(%s) ORDER BY id LIMIT %s FOR UPDATE",
+        (worker_id, [state.value for state in BY_VERB["assign"].sources], limit),
     ).fetchall()
     return [row["id"] for row in rows]
 

@@ -100,4 +100,4 @@ def fire_clocks(tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
     fire = with_one_clock(
         DeadlineKind.CALLBACK, partial(callbacks.hold, tx), lambda callback: callback.fire_clock(now), partial(callbacks.keep, tx)
     )
-    return fire_each(tx, now, "contacts", "callback_id", callbacks.due(tx, now, limit), fire, partial(callbacks.put_aside, tx))
+    return fire_each(tx, now, "contacts", "callback_id", callbacks.due(tx, now, limit), fire, callbacks.put_aside)

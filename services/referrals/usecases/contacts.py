@@ -140,7 +140,7 @@ class Contacts:
         fire = with_one_clock(
             DeadlineKind.CONTACT, partial(contacts.hold, tx), lambda contact: contact.fire_clock(now), partial(contacts.keep, tx)
         )
-        fired = fire_each(tx, now, "contacts", "contact_id", contacts.due(tx, now, limit), fire, partial(contacts.put_aside, tx))
+        fired = fire_each(tx, now, "contacts", "contact_id", contacts.due(tx, now, limit), fire, contacts.put_aside)
         return [*fired, *callbacks.fire_clocks(tx, now, limit)]
 
     @staticmethod

@@ -97,4 +97,4 @@ class Emergencies:
             lambda emergency: emergency.fire(now),
             lambda emergency, verb: emergencies.change(tx, emergency, verb, now),
         )
-        return fire_each(tx, now, "emergencies", "emergency_id", emergencies.due(tx, now, limit), fire, partial(emergencies.put_aside, tx))
+        return fire_each(tx, now, "emergencies", "emergency_id", emergencies.due(tx, now, limit), fire, emergencies.put_aside)

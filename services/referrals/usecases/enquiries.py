@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 
 from chassis.clock import AHEAD, Clock
 from chassis.db import Row, Transaction, elevate_to_system_scope, take_turn
@@ -202,7 +201,7 @@ class Enquiries:
             enquiries.keep(tx, enquiry)
             return events
 
-        return fire_each(tx, now, "enquiries", "enquiry_id", enquiries.due(tx, now, limit), singly(fire), partial(enquiries.put_aside, tx))
+        return fire_each(tx, now, "enquiries", "enquiry_id", enquiries.due(tx, now, limit), singly(fire), enquiries.put_aside)
 
     def _check_limit(self, tx: Transaction, organization_id: str, now: datetime) -> None:
         on_probation = members.organization(tx, organization_id)[0] == "PROBATION"

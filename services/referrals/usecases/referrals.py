@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 
 from chassis.audit import Entry
 from chassis.db import Row, Transaction, elevate_to_system_scope, take_turn
@@ -29,6 +28,7 @@ from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.policies import Policies
 
 _AND_NETWORK = "+network"
+_RELEASED = 100  # referrals of a worker who has left that one transaction gives to her desk: far below its ten seconds
 
 
 def actor_of(caller: Caller) -> Actor:
@@ -315,12 +315,14 @@ class Referrals:
         if worker_id and worker_id != caller.id and not members.has_worker(tx, caller.organization_id, worker_id):
             raise Invalid(("responsible_worker_id", "unknown_code"))
 
-    def release(self, tx: Transaction, now: datetime, worker_id: str) -> None:
-        """What a worker who has left answered for is her desk's, which is told of each."""
-        for identifier in referrals.answered_for_by(tx, worker_id):
+    def release(self, tx: Transaction, now: datetime, worker_id: str) -> bool:
+        """Gives some of the referrals for which a worker who has left answered to her desk, which is told of each; says whether there may be more."""
+        released = referrals.answered_for_by(tx, worker_id, _RELEASED)
+        for identifier in released:
             referral = referrals.get(tx, identifier, for_update=True)
             referral.assign(Actor("system", "members", ""), now, self._calendar(tx, referral), worker_id="", note="")
             self._keep(tx, referral)
+        return len(released) == _RELEASED
 
     def withdraw_consent(self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = "") -> None:
         """Ends every live referral that stands on a receipt, or all of a person. Her turn is held."""
@@ -377,9 +379,7 @@ class Referrals:
                 self._follow(tx, now, *expired)
             return fired
 
-        return fire_each(
-            tx, now, "clocks", "referral_id", referrals.with_due_clocks(tx, now, limit), fire, partial(referrals.put_clocks_aside, tx)
-        )
+        return fire_each(tx, now, "clocks", "referral_id", referrals.with_due_clocks(tx, now, limit), fire, referrals.put_clocks_aside)
 
     @staticmethod
     def _watch_need(tx: Transaction, following: Referral, now: datetime) -> str:

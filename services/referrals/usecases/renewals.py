@@ -28,7 +28,7 @@ class Renewals:
             "referral_id",
             renewals.due(tx, now, limit),
             singly(partial(self._fire, tx, now)),
-            partial(renewals.put_aside, tx),
+            renewals.put_aside,
         )
 
     def _fire(self, tx: Transaction, now: datetime, identifier: str) -> list[Event]:

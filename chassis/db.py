@@ -30,7 +30,7 @@ from psycopg.abc import RV, PQGen
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
-from chassis import deadline, trace
+from chassis import deadline, log, trace
 from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller
@@ -309,10 +309,49 @@ def follow(tx: Transaction, trace_id: str) -> None:
         tx.execute("SELECT set_config('enlace.trace', %s, true)", (trace_id,))
 
 
+SILENT = 20.0
+"""Seconds without a statement after which a process that has a turn stands still. `holding_turn` sends one every quarter of that."""
+
+
+@contextmanager
+def holding_turn(connection: Transaction) -> Iterator[None]:
+    """Says every few seconds that whoever has a turn still works, also while it waits for something else than the database."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.wait(SILENT / 4):
+            with suppress(psycopg.Error):  # whoever works with the connection notices it, too
+                connection.execute("SELECT 1")
+
+    thread = threading.Thread(target=work, name="turn", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def try_turn(connection: Transaction, name: str) -> bool:
-    """Takes the turn called `name` for as long as the connection lives; False when another process has it."""
+    """Takes the turn called `name` for as long as the connection lives; False when another process has it.
+
+    A process that stands still (SIGSTOP, a frozen machine) keeps its connection, and the turn with it. So the connection of a holder that is silent for too
+    long is ended. Whatever that holder writes by it when it wakes is refused; what it sends elsewhere is not, so it must be a repetition.
+    """
     row = connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS taken", (name,)).fetchone()
-    return bool(row and row["taken"])
+    if row and row["taken"]:
+        return True
+    ended = connection.execute(
+        "SELECT pg_terminate_backend(a.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.granted"
+        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.objsubid = 1"
+        " AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended(%s, 0)"
+        # A statement may take as long as `dedicated` allows it, and nothing else can be said meanwhile.
+        " AND a.state_change < clock_timestamp() - make_interval(secs => CASE a.state WHEN 'active' THEN %s ELSE %s END)",
+        (name, 2 * SILENT, SILENT),
+    ).rowcount
+    if ended:
+        log.get().warning("turn_taken_over", turn=name)
+    return False
 
 
 def take_turn(tx: Transaction, name: str) -> None:

@@ -8,7 +8,7 @@ import math
 
 from chassis import log, metrics, outbox
 from chassis.clock import Clock
-from chassis.db import LOST, Database, Transaction, try_turn, wait_for_notice
+from chassis.db import LOST, Database, Transaction, holding_turn, try_turn, wait_for_notice
 from chassis.envelope import Unreadable, is_subject, pack, unpack
 from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer, read, read_from
 from chassis.outbox import Fact
@@ -46,7 +46,8 @@ class Relay:
             connection.execute(f"LISTEN {outbox.CHANNEL}")
             while loop.turn():
                 if try_turn(connection, self._turn):
-                    self._serve(loop, connection)
+                    with holding_turn(connection):
+                        self._serve(loop, connection)
                 loop.wait(_SLOW_POLL)
 
     def _backlog(self) -> float:

@@ -1,0 +1,32 @@
+"""A process that does nothing but tell the facts of an outbox: `python -m tests.chassis.teller DATABASE_URL BROKER TOPIC KEYS SILENT_SECONDS`.
+
+Its connections carry its process id in their names. Ends with its standard input.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from chassis import db, keys
+from chassis.clock import SystemClock
+from chassis.db import Database
+from chassis.kafka import REPLAYS, Broker
+from chassis.relay import Relay
+from chassis.sealing import Signer
+from tests.chassis.world import settings
+
+
+def main(url: str, bootstrap: str, topic: str, folder: str, silent: str) -> None:
+    db.SILENT = float(silent)
+    connect = Database._connect
+    Database._connect = lambda self, name: connect(self, f"{name}-{os.getpid()}")  # type: ignore[method-assign]
+    database = Database(url, max_size=2)
+    watch = Broker(settings(bootstrap), [topic, REPLAYS])
+    database.open()
+    watch.start()
+    Relay("teller", topic, database, watch, Signer(keys.signing(Path(folder), "facts.teller")), SystemClock()).loop().start()
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

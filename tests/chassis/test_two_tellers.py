@@ -1,0 +1,79 @@
+"""Two processes tell the facts of one outbox in turn: one that stands still loses its turn, and publishes and marks nothing when it wakes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chassis import outbox
+from chassis.db import Database
+from chassis.ids import new_id
+from chassis.tokens import SYSTEM
+from tests.chassis.world import World, until
+from tests.parts import topics
+from tests.parts.hearing import HEARING
+from tests.parts.local_stack import ROOT
+
+SILENT = "3"  # seconds, instead of twenty
+HOLDER = (
+    "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+    " WHERE l.locktype = 'advisory' AND l.granted AND a.application_name LIKE 'enlace-listen-%' AND a.datname = current_database()"
+)
+
+
+@contextmanager
+def telling(world: World) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that tells the facts of this world."""
+    words = [world.places["teller"].url, world.part.bootstrap, world.topic, str(world.keys), SILENT]
+    process = subprocess.Popen(
+        [*HEARING, sys.executable, "-m", "tests.chassis.teller", *words], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def holds_turn(world: World, process: subprocess.Popen[bytes]) -> bool:
+    """Whether this process is the one that tells."""
+    with world.teller.transaction(SYSTEM) as tx:
+        return [row["application_name"] for row in tx.execute(HOLDER)] == [f"enlace-listen-{process.pid}"]
+
+
+def test_a_teller_that_stands_still_is_followed_by_the_other_and_disturbs_nothing_when_it_wakes(world: World) -> None:
+    world.stop("teller")
+    world.databases["teller"] = Database(world.places["teller"].url, max_size=2)
+    world.teller.open()
+    subjects, versions = [new_id() for _ in range(5)], 0
+    with telling(world) as first:
+        until(lambda: holds_turn(world, first))
+        with telling(world) as second:
+            for stopped, other in ((first, second), (second, first), (first, second)):
+                versions += 20
+                for subject in subjects:
+                    world.tell(subject, 20, start=versions - 19)  # it may be stopped in the middle of these
+                stopped.send_signal(signal.SIGSTOP)
+                versions += 20
+                for subject in subjects:
+                    world.tell(subject, 20, start=versions - 19)
+                until(lambda: all(world.taken(subject) == versions for subject in subjects))  # noqa: B023
+                assert holds_turn(world, other)
+                versions += 20
+                stopped.send_signal(signal.SIGCONT)
+                for subject in subjects:
+                    world.tell(subject, 20, start=versions - 19)
+                until(lambda: all(world.taken(subject) == versions for subject in subjects))  # noqa: B023
+                assert holds_turn(world, other), "who woke up does not take its turn back"
+            assert (first.poll(), second.poll()) == (None, None)
+    assert sorted(world.effects()) == sorted((subject, n) for subject in subjects for n in range(1, versions + 1))
+    records = topics.records(world.part.bootstrap, [world.topic])
+    for subject in subjects:
+        published = [int(record.header("ce_id").rpartition("/")[2]) for record in records if record.key == subject.encode()]
+        assert list(dict.fromkeys(published)) == list(range(1, versions + 1)), "each for the first time in its order"
+    with world.teller.transaction(SYSTEM) as tx:
+        assert outbox.backlog(tx) == 0
+    world.teller.close()

@@ -84,7 +84,7 @@ class Pair:
         """As a new broker has it."""
         topic = f"enlace.tests-{new_id()[:8]}.v1"
         admin = KafkaAdminClient(bootstrap_servers=self.broker.settings.kafka_bootstrap_servers)
-        create_topics(admin, [topic], 1)
+        create_topics(admin, self.broker.settings, [topic])
         admin.close()
         monkeypatch.setattr(heads, "TOPIC", topic)
 

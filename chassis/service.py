@@ -54,10 +54,10 @@ class Parts:
             self.heads.loop(),
         ]
 
-    def witness(self, topic: str, teller: str) -> Loop:
-        """Keeps the records of another service's topic, for the case that every broker loses them."""
+    def witness(self, topic: str, teller: str, kind: str) -> Loop:
+        """Keeps the records of another service's topic (facts of type `kind`), for the case that every broker loses them."""
         trusted_signers = keys.trusted_signers(self.settings.keys, self.name, teller)
-        return Witness(self.name, topic, teller, self.database, self.broker, self.signer, trusted_signers, self.clock).loop()
+        return Witness(self.name, topic, teller, kind, self.database, self.broker, self.signer, trusted_signers, self.clock).loop()
 
     def run(self, server: Server, loops: Sequence[Loop], *, ready: Callable[[], bool] = lambda: True) -> int:
         """Runs until SIGTERM; returns the exit code. `ready`: whether it has what it needs beside its parts."""

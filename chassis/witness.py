@@ -46,15 +46,22 @@ class Answer:
     count: int
 
 
-def read(record: Any, teller: str, trusted_signers: Mapping[str, SignatureCheck]) -> Fact | Question | Answer:
-    """What a record of the topic says. Raises Unreadable, also where a witness speaks in the teller's place."""
+def read(record: Any, teller: str, kind: str, trusted_signers: Mapping[str, SignatureCheck]) -> Fact | Question | Answer:
+    """What a record of the topic says. Raises Unreadable, also where a witness speaks in the teller's place.
+
+    Only facts of type `kind` belong to the topic: whoever can write to it could bring any other that the teller signed.
+    """
     fact = unpack(record.headers, record.value, trusted_signers)
     source = dict(record.headers)["ce_source"].decode().removeprefix("enlace/")
     if fact.type == ANSWER:
         return Answer(fact.subject, source, fact.version - 1)
     if source != teller:
         raise Unreadable("source")
-    return Question(fact.subject) if fact.type == QUESTION else fact
+    if fact.type == QUESTION:
+        return Question(fact.subject)
+    if fact.type != kind:
+        raise Unreadable("source")
+    return fact
 
 
 def question(signer: Signer, teller: str, now: datetime) -> tuple[str, Record]:
@@ -71,16 +78,18 @@ class Witness:
         name: str,
         topic: str,
         teller: str,
+        kind: str,
         database: Database,
         broker: Broker,
         signer: Signer,
         trusted_signers: Mapping[str, SignatureCheck],
         clock: Clock,
     ) -> None:
-        """`teller` is the service whose topic it is; `trusted_signers` have its signature and this witness's own."""
+        """`teller` is the service whose topic it is, `kind` the type of its facts; `trusted_signers` have its signature and this witness's own."""
         self._name = name
         self._topic = topic
         self._teller = teller
+        self._kind = kind
         self._database = database
         self._broker = broker
         self._signer = signer
@@ -143,7 +152,7 @@ class Witness:
 
     def _take(self, record: Any) -> None:
         try:
-            message = read(record, self._teller, self._trusted_signers)
+            message = read(record, self._teller, self._kind, self._trusted_signers)
         except Unreadable as unreadable:
             log.get().warning("record_not_kept", topic=self._topic, offset=record.offset, reason=unreadable.reason)
             return

@@ -110,7 +110,7 @@ def run(settings: NotificationsSettings) -> int:
 
     loops = [
         *parts.loops(sweep),
-        parts.witness(subscriptions.ERASURES, "referrals"),
+        parts.witness(subscriptions.ERASURES, "referrals", subscriptions.ERASED),
         # One for each topic, so that a replay of members delays no message.
         *(
             Subscriber(

@@ -11,8 +11,8 @@ from services.notifications.usecases import hear
 
 REFERRALS = "enlace.referrals.v1"
 PARTNERS = "enlace.partners.v1"
-ERASURES = "enlace.erasures.v1"
-"""Witnessed: kept as referrals signed it."""
+ERASURES, ERASED = "enlace.erasures.v1", "enlace.erasure.done.v1"
+"""Topic and type of facts that are witnessed: kept as referrals signed them."""
 TOPIC = "enlace.notifications.v1"
 
 Handler = Callable[[Transaction, Fact], None]

@@ -77,7 +77,7 @@ def run(settings: PartnersSettings) -> int:
     reading = usecases.keeping_up(parts.database, parts.clock, index)
     loops = [
         *parts.loops(usecases.sweep),
-        parts.witness(subscriptions.ERASURES, "referrals"),
+        parts.witness(subscriptions.ERASURES, "referrals", subscriptions.ERASED),
         reading,
         usecases.sending_links(parts.database, parts.keyring, mail, parts.clock),
         Subscriber(

@@ -11,8 +11,8 @@ from protos.referrals.v1 import enquiries_pb2, facts_pb2, referrals_pb2
 from services.partners import usecases
 
 TOPIC = "enlace.referrals.v1"
-ERASURES = "enlace.erasures.v1"
-"""Witnessed: kept as referrals signed it."""
+ERASURES, ERASED = "enlace.erasures.v1", "enlace.erasure.done.v1"
+"""Topic and type of facts that are witnessed: kept as referrals signed them."""
 # Whatever it is about: each has its message in the contract.
 _NOUNS = "|".join(words_of(name.removesuffix("Fact")) for name in facts_pb2.DESCRIPTOR.message_types_by_name)
 _TYPE = re.compile(rf"enlace\.({_NOUNS})\.[a-z_]+\.v1")

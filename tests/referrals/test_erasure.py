@@ -3,7 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
 from services.referrals.usecases import erasures
 from services.referrals.usecases.erasures import Erasures
+from services.referrals.wire.facts import ERASED
 from tests.builders import NOON, refusal
 from tests.faults.canary import dump
 from tests.parts import brokers
@@ -267,7 +268,7 @@ class Memories:
     def witness(self, name: str) -> Witness:
         """A witness, as after a start of its process."""
         signer, trusted = Signer(keys.signing(self.service.keys, f"facts.{name}")), keys.trusted_signers(self.service.keys)
-        return Witness(name, erasures.TOPIC, "referrals", self.databases[name], self.watch, signer, trusted, self.service.clock)
+        return Witness(name, erasures.TOPIC, "referrals", ERASED, self.databases[name], self.watch, signer, trusted, self.service.clock)
 
     def lose_the_broker(self) -> None:
         """From now on the topic is empty, as that of a new broker."""
@@ -465,6 +466,8 @@ def test_nobody_else_can_have_somebody_erased(story: Story, service: Service, me
     for source, signer in (("referrals", "stranger"), ("stranger", "stranger"), ("partners", "partners"), ("referrals", "partners")):
         record = pack(fact, f"enlace/{source}", Signer(keys.signing(service.keys, f"facts.{signer}")))
         producer.send_all(erasures.TOPIC, [record])
+    proposal = replace(fact, type="enlace.erasure.proposed.v1")  # of one person alone, brought here from another topic
+    producer.send_all(erasures.TOPIC, [pack(proposal, "enlace/referrals", Signer(keys.signing(service.keys, "facts.referrals")))])
     producer.discard()
     assert memories.catch_up(memories.start()) == 0
     assert memories.witness("partners").turn() == 0

@@ -117,7 +117,7 @@ class Erasures:
         for line in filter(None, lines):
             try:
                 record = witness.outgoing(line)
-                erasure = facts.erasure_of(unpack(record[2], record[1], self._trusted_signers))
+                erasure = facts.erasure_of(unpack(record[2], record[1], {_SOURCE: self._signer.check()}))
             except (ValueError, DecodeError, Unreadable):
                 log.get().warning("erasure_unreadable", file=FILE)  # a line that a full disk cut off, or of another key
                 continue
@@ -153,7 +153,7 @@ class Erasures:
             self._offsets |= {record.partition: record.offset + 1 for record in batch}
 
     def _take(self, record: object) -> None:
-        message = witness.read(record, _NAME, self._trusted_signers)
+        message = witness.read(record, _NAME, facts.ERASED, self._trusted_signers)
         match message:
             case Answer(question_id=question_id):
                 if question_id == self._question_id:

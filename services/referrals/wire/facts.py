@@ -18,6 +18,7 @@ from services.referrals.domain.referral import Actor, Event, Referral
 from services.referrals.wire import CLOCKS, STATES, URGENCIES
 
 TOPIC = "enlace.referrals.v1"
+ERASED = "enlace.erasure.done.v1"
 
 
 def referral_facts(referral: Referral, events: Iterable[Event]) -> list[Fact]:

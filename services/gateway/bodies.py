@@ -9,7 +9,7 @@ from google.api import annotations_pb2
 from protos.partners.v1 import open_data_pb2
 
 USUAL = 64 * 1024
-_IMPORT = open_data_pb2.DESCRIPTOR.services_by_name["Imports"].methods_by_name["ImportDirectory"]
+_IMPORT = open_data_pb2.DESCRIPTOR.services_by_name["Imports"].methods_by_name["CreateImport"]
 FILES = {_IMPORT.GetOptions().Extensions[annotations_pb2.http].post: 1_000_000, "/directory/import": 800_000}
 """By path: a file of 700,000 bytes as base64 in JSON, and as it is in a form."""
 FILES_AT_ONCE = 20  # that arrive: they are held in memory until they are whole

@@ -30,7 +30,6 @@ from protos.stubs import FILES, NotificationsStubs, PartnersStubs, ReferralsStub
 from services.gateway.gates import ROOMS, SPARE, Gate
 
 DEADLINE_SECONDS = 5.0
-DEADLINES = {"/enlace.partners.v1.Imports/ImportDirectory": 25.0}  # a file of 5,000 rows takes a while, and all of it or nothing is done
 HEALTH_SECONDS = 1.0
 FAREWELL_SECONDS = 60.0  # so long a session is still to be ended when nobody waits for it: a restart of the service takes less
 FAREWELLS = 200  # under way, and as many waiting; those beyond end by their idle limit
@@ -120,10 +119,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
 
         If the fresh one runs out, too, it is this machine that is slow: no caller is told that it is not known who asks.
         """
-        caller, end = (
-            calling.get(),
-            time.monotonic() + (client_call_details.timeout or DEADLINES.get(client_call_details.method, DEADLINE_SECONDS)),
-        )
+        caller, end = calling.get(), time.monotonic() + (client_call_details.timeout or DEADLINE_SECONDS)
         try:
             return self._ask(continuation, client_call_details, request, caller, end)
         except errors.Unauthenticated as refusal:

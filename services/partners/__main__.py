@@ -80,6 +80,7 @@ def run(settings: PartnersSettings) -> int:
         parts.witness(subscriptions.ERASURES, "referrals", subscriptions.ERASED),
         reading,
         usecases.sending_links(parts.database, parts.keyring, mail, parts.clock),
+        usecases.running_imports(parts.database, parts.keyring, parts.clock),
         Subscriber(
             NAME,
             [subscriptions.TOPIC],
@@ -153,6 +154,8 @@ SEALED = (
     Sealed("sign_in_providers", "proposed_secret", ("id",), "sign_in_providers/{0}/proposed_secret"),
     Sealed("password_reset_requests", "email", ("id",), "password_reset_requests/{0}/email"),
     Sealed("locations", "secret", ("id",), "locations/{0}/secret"),
+    Sealed("imports", "file", ("id",), "imports/{0}/file"),
+    Sealed("imports", "report", ("id",), "imports/{0}/report"),
     Sealed("applications", "sealed", ("organization_id",), "applications/{0}/contact"),
     Sealed("application_requests", "sealed", ("id",), "application_requests/{0}/sent"),
 )

@@ -1,4 +1,4 @@
-"""The page on which a file of services is tried and taken over."""
+"""The pages on which a file of services is handed over, watched, answered for and taken over."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from io import BytesIO
 import pytest
 from flask.testing import FlaskClient
 
-from chassis.errors import Invalid
+from chassis.errors import Exhausted, Invalid
 from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import open_data_pb2 as o
 from tests.gateway.pages_gateway import PlayedServices, enter, page_at, pages, signed_in, token_of
+
+JOB = "aa0c9a4e1b7d42b38c6de0f1a2b3c4d5"
+TWIN = "bb0c9a4e1b7d42b38c6de0f1a2b3c4d5"
+PAGE = f"/directory/import/{JOB}"
 
 
 @pytest.fixture
 def played() -> PlayedServices:
     services = PlayedServices()
     services.answers["IssueToken"] = signed_in(contract_pb2.ROLE_MANAGER)
+    services.answers["CreateImport"] = o.Import(id=JOB, state=o.IMPORT_STATE_PENDING)
+    services.answers["CancelImport"] = o.Import(id=JOB, state=o.IMPORT_STATE_CANCELLED)
     return services
 
 
@@ -28,24 +35,72 @@ def client(played: PlayedServices) -> FlaskClient:
 def send(client: FlaskClient, step: str, content: bytes = b"Nombre\n") -> tuple[int, str]:
     sent = {"form_token": token_of(page_at(client, "/directory/import")), "step": step, "content": (BytesIO(content), "x.csv")}
     answer = client.post("/directory/import", data=sent, content_type="multipart/form-data")
-    return answer.status_code, answer.text
+    return answer.status_code, answer.headers.get("Location", "") or answer.text
 
 
-def test_a_file_is_tried_and_each_wrong_cell_is_named(played: PlayedServices, client: FlaskClient) -> None:
+def report(played: PlayedServices, *, dry_run: bool = True, **said: object) -> None:
+    done = o.Import(id=JOB, state=o.IMPORT_STATE_DONE, dry_run=dry_run, report=o.ImportReport(**said))  # type: ignore[arg-type]
+    played.answers["GetImport"] = done
+
+
+def test_a_file_is_handed_over_and_its_page_shown(played: PlayedServices, client: FlaskClient) -> None:
+    assert send(client, "try", b"a" * 600_000) == (303, PAGE)  # more than a form holds elsewhere
+    asked = played.last("CreateImport")
+    assert (asked.dry_run, len(asked.content)) == (True, 600_000)
+    assert send(client, "import") == (303, PAGE)
+    assert not played.last("CreateImport").dry_run
+
+
+@pytest.mark.parametrize(("refusal", "status"), [(Invalid(("content", "too_long")), 422), (Exhausted("too_many_requests", 30), 429)])
+def test_a_file_that_is_not_accepted_comes_back_with_the_reason(
+    played: PlayedServices, client: FlaskClient, refusal: Exception, status: int
+) -> None:
+    played.answers["CreateImport"] = refusal
+    assert send(client, "import")[0] == status
+
+
+def test_an_import_that_runs_shows_its_progress_without_a_script_and_can_be_cancelled(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["GetImport"] = o.Import(id=JOB, state=o.IMPORT_STATE_WRITING, rows_done=120, rows_total=5000)
+    page = page_at(client, PAGE)
+    assert '<meta http-equiv="refresh"' in page
+    assert "Filas: 120 de 5000" in page
+    assert client.post(f"{PAGE}/cancel", data={"form_token": token_of(page)}).status_code == 303
+    assert played.last("CancelImport").id == JOB
+    played.answers["GetImport"] = o.Import(id=JOB, state=o.IMPORT_STATE_CANCELLED)
+    assert "refresh" not in page_at(client, PAGE)
+
+
+def test_each_wrong_cell_is_named(played: PlayedServices, client: FlaskClient) -> None:
     wrong = o.ImportLine(row=3, outcome=o.IMPORT_OUTCOME_REFUSED)
     wrong.problems.add(column="E", field="schedules", reason_code="ambiguous")
-    lines = [o.ImportLine(row=2, outcome=o.IMPORT_OUTCOME_CREATED), wrong]
-    played.answers["ImportDirectory"] = o.ImportReport(created=1, refused=1, lines=lines, ignored_columns=["G"])
-    status, page = send(client, "try", b"a" * 600_000)  # more than a form holds elsewhere
-    asked = played.last("ImportDirectory")
-    assert (status, asked.dry_run, len(asked.content)) == (200, True, 600_000)
+    report(played, created=1, refused=1, lines=[o.ImportLine(row=2, outcome=o.IMPORT_OUTCOME_CREATED), wrong], ignored_columns=["G"])
+    page = page_at(client, PAGE)
     assert "<b>E3</b> Cuándo recibe gente: se puede leer de dos maneras" in page
     assert page.index("Rechazada") < page.index("Nueva</span>")
 
 
-def test_it_is_taken_over_when_that_is_asked_and_a_refusal_is_said(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["ImportDirectory"] = o.ImportReport(written=True, created=1)
-    status, page = send(client, "import")
-    assert (status, "Importado." in page, played.last("ImportDirectory").dry_run) == (200, True, False)
-    played.answers["ImportDirectory"] = Invalid(("content", "malformed"))
-    assert send(client, "import")[0] == 422
+def test_a_row_without_an_id_is_asked_about_and_the_answer_goes_with_the_same_file(played: PlayedServices, client: FlaskClient) -> None:
+    asked = [o.ImportLine(row=row, outcome=o.IMPORT_OUTCOME_ASKED, candidate_ids=[TWIN]) for row in (4, 5)]
+    report(played, asked=2, lines=asked)
+    played.answers["BatchGet"] = d.BatchGetResponse(services=[d.Service(id=TWIN, name="Consejería", phone="+50523410000")])
+    page = page_at(client, PAGE)
+    assert "Es el mismo: Consejería" in page
+    sent = {"form_token": token_of(page), "step": "import", "answer-4-": TWIN, "answer-5-": "new"}
+    assert client.post(PAGE, data=sent).headers["Location"] == PAGE
+    again = played.last("CreateImport")
+    assert (again.source_import_id, again.dry_run, again.content) == (JOB, False, b"")
+    assert [(answer.row, answer.subject_id) for answer in again.answers] == [(4, TWIN), (5, "")]
+
+
+def test_a_guessed_encoding_is_shown_with_words_and_confirmed(played: PlayedServices, client: FlaskClient) -> None:
+    report(played, created=1, encoding=o.IMPORT_ENCODING_MACINTOSH, encoding_guessed=True, encoding_samples=["Consejería"])
+    page = page_at(client, PAGE)
+    assert "Así se leyó: Consejería." in page
+    assert f'<option value="{o.IMPORT_ENCODING_MACINTOSH}" selected>' in page
+    client.post(PAGE, data={"form_token": token_of(page), "step": "import", "encoding": str(o.IMPORT_ENCODING_WINDOWS_1252)})
+    assert played.last("CreateImport").encoding == o.IMPORT_ENCODING_WINDOWS_1252
+
+
+def test_an_import_that_failed_says_why(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["GetImport"] = o.Import(id=JOB, state=o.IMPORT_STATE_FAILED, failure_code="too_much_work")
+    assert "demasiado trabajo" in page_at(client, PAGE)

@@ -23,6 +23,7 @@ from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from chassis.wire import PageTokens
 from protos.partners.v1 import directory_pb2 as pb
+from protos.partners.v1 import open_data_pb2
 from protos.stubs import PartnersStubs
 from services.partners import usecases
 from services.partners.domain.evidence import Evidence, EvidenceKind
@@ -93,7 +94,7 @@ class Scene:
         self.database = Database(self._place.url, max_size=12)
         self.database.open()
         self.sealing_key = keys.secret(folder, "sealing.partners")
-        keyring = Keyring(self.sealing_key)
+        keyring = self.keyring = Keyring(self.sealing_key)
         self.pages = PageTokens(keyring)
         self.mail = Keyring(keys.secret(folder, "mail"))
         self.issuer = Issuer(keys.signing(folder, "tokens"), self.clock)
@@ -120,6 +121,11 @@ class Scene:
         self.nobody = Stubs(self._channel)
         self.owner = Database(self._place.migration_url, max_size=2)
         self.owner.open()
+
+    @property
+    def url(self) -> str:
+        """Of the database, as the service enters it."""
+        return self._place.url
 
     @property
     def channel(self) -> grpc.Channel:
@@ -211,6 +217,19 @@ class Scene:
 
     def with_token(self, caller: Caller | str) -> Stubs:
         return Stubs(self._channel, lambda: caller if isinstance(caller, str) else self.issuer.issue(caller, "enlace.partners")[0])
+
+    def take_over(self, by: Stubs, content: bytes = b"", **said: Any) -> open_data_pb2.ImportReport:
+        """What an import reports, once it is done."""
+        done = self.imported(by, content, **said)
+        assert done.state == open_data_pb2.IMPORT_STATE_DONE, done
+        return done.report
+
+    def imported(self, by: Stubs, content: bytes = b"", **said: Any) -> open_data_pb2.Import:
+        """An import that has ended."""
+        made = by.CreateImport(open_data_pb2.CreateImportRequest(content=content, **said))
+        while usecases.run_import(self.database, self.keyring, self.clock):
+            pass
+        return by.GetImport(open_data_pb2.GetImportRequest(id=made.id))  # type: ignore[no-any-return]
 
     def rows(self, sql: str, *values: object) -> list[Row]:
         with self.database.transaction(SYSTEM) as tx:

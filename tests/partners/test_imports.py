@@ -14,8 +14,9 @@ import pytest
 
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import open_data_pb2 as pb
+from services.partners import usecases
 from services.partners.domain.worker import Role
-from tests.partners.scene import Scene, Stubs, refused
+from tests.partners.scene import Scene, refused
 
 CREATED, CHANGED, UNCHANGED, REFUSED = (
     pb.ImportOutcome.Value(f"IMPORT_OUTCOME_{w}") for w in ("CREATED", "CHANGED", "UNCHANGED", "REFUSED")
@@ -31,11 +32,6 @@ def sheet(*rows: str, headings: str = HEADINGS) -> bytes:
     return "\n".join((headings, *rows)).encode()
 
 
-def taken_over(by: Stubs, content: bytes, **said: Any) -> pb.ImportReport:
-    report: pb.ImportReport = by.ImportDirectory(pb.ImportDirectoryRequest(content=content, **said))
-    return report
-
-
 def problems(report: pb.ImportReport) -> list[tuple[int, str, str, str]]:
     return [(line.row, each.column, each.field, each.reason_code) for line in report.lines for each in line.problems]
 
@@ -47,7 +43,7 @@ def outcomes(report: pb.ImportReport) -> list[int]:
 def test_a_partners_spreadsheet_becomes_services_and_once_more_changes_nothing(scene: Scene) -> None:
     house = scene.organization()
     manager = scene.by(house, Role.MANAGER)
-    first = taken_over(manager, sheet(*GOOD))
+    first = scene.take_over(manager, sheet(*GOOD))
     assert (first.written, first.created, outcomes(first), problems(first)) == (True, 2, [CREATED, CREATED], [])
     service = manager.GetService(d.GetServiceRequest(id=first.lines[0].subject_id))
     assert (service.name, list(service.need_codes), service.department, service.phone) == (
@@ -60,28 +56,34 @@ def test_a_partners_spreadsheet_becomes_services_and_once_more_changes_nothing(s
     assert [(list(s.byday), s.opens_at, s.closes_at) for s in service.schedules] == [(["MO", "TU", "WE", "TH", "FR"], "08:00", "17:00")]
     assert not service.public  # nobody becomes public by a file that does not say so
     facts = len(scene.rows("SELECT * FROM outbox"))
-    again = taken_over(manager, sheet(*GOOD))
+    again = scene.take_over(manager, sheet(*GOOD))
     assert (again.unchanged, outcomes(again), [line.subject_id for line in again.lines]) == (
         2,
         [UNCHANGED] * 2,
         [line.subject_id for line in first.lines],
     )
     assert len(scene.rows("SELECT * FROM outbox")) == facts
-    changed = taken_over(manager, sheet(GOOD[0].replace("18+", "21+"), GOOD[1]))
+
+
+def test_a_row_with_an_id_changes_its_service(scene: Scene) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    content = [f"A{number};{row}" for number, row in enumerate(GOOD)]
+    first = scene.take_over(manager, sheet(*content, headings=f"id;{HEADINGS}"))
+    changed = scene.take_over(manager, sheet(content[0].replace("18+", "21+"), content[1], headings=f"id;{HEADINGS}"))
     assert outcomes(changed) == [CHANGED, UNCHANGED]
     assert manager.GetService(d.GetServiceRequest(id=first.lines[0].subject_id)).eligibility.minimum_age == 21
 
 
 def test_a_dry_run_says_what_would_be_and_writes_nothing(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
-    report = taken_over(manager, sheet(*GOOD), dry_run=True)
+    report = scene.take_over(manager, sheet(*GOOD), dry_run=True)
     assert (report.written, report.created, [line.subject_id for line in report.lines]) == (False, 2, ["", ""])
     assert not scene.rows("SELECT * FROM services")
 
 
 def test_where_one_row_is_refused_nothing_is_written_and_each_wrong_cell_is_named(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
-    report = taken_over(
+    report = scene.take_over(
         manager,
         sheet(
             GOOD[0],
@@ -107,6 +109,7 @@ def test_where_one_row_is_refused_nothing_is_written_and_each_wrong_cell_is_name
         (6, "E", "schedules", "overlaps"),
         (7, "A", "name", "required"),
         (8, "A", "name", "duplicate"),
+        (9, "C", "department", "required"),
         (9, "A", "name", "malformed"),
         (9, "F", "ages", "ambiguous"),
     ]
@@ -119,7 +122,9 @@ def test_a_sheet_is_read_in_whichever_encoding_and_with_whichever_separator(scen
     manager = scene.by(scene.organization(), Role.MANAGER)
     out = io.StringIO()
     csv.writer(out, delimiter=separator).writerows([["Nombre", "Necesidades", "Departamento"], ["Atención a niñez", "PSS", "Estelí"]])
-    report = taken_over(manager, out.getvalue().encode(encoding))
+    report = scene.take_over(
+        manager, out.getvalue().encode(encoding), encoding=pb.IMPORT_ENCODING_WINDOWS_1252 if encoding == "cp1252" else 0
+    )
     assert (problems(report), report.created) == ([], 1)
     assert scene.rows("SELECT name, department FROM services") == [{"name": "Atención a niñez", "department": "NI-ES"}]
 
@@ -132,7 +137,7 @@ def test_a_workbook_is_read_like_a_sheet(scene: Scene) -> None:
     book.active.append(["Otra", "LEG", "Chinandega", None, "dieciocho"])
     out = io.BytesIO()
     book.save(out)
-    report = taken_over(manager, out.getvalue())
+    report = scene.take_over(manager, out.getvalue())
     assert problems(report) == [(3, "E", "minimum_age", "malformed")]
     assert list(report.ignored_columns) == ["F"]
 
@@ -166,15 +171,15 @@ SERVICE: dict[str, Any] = {
 def test_a_service_of_hsds_is_taken_over_with_its_place(scene: Scene, wrap: Any) -> None:
     house = scene.organization()
     manager = scene.by(house, Role.MANAGER)
-    report = taken_over(manager, json.dumps(wrap(SERVICE)).encode())
+    report = scene.take_over(manager, json.dumps(wrap(SERVICE)).encode())
     assert (problems(report), report.created, report.written) == ([], 1, True)
     where = scene.rows("SELECT name, department, address, latitude, phones FROM locations, service_at_locations")
     assert [(w["name"], w["department"], w["address"], w["latitude"], w["phones"][0]["number"]) for w in where] == [
         ("Oficina", "NI-CI", "Del parque 2c al norte", 12.6, "+50523410001")
     ]
-    assert outcomes(taken_over(manager, json.dumps(wrap(SERVICE)).encode())) == [UNCHANGED]
+    assert outcomes(scene.take_over(manager, json.dumps(wrap(SERVICE)).encode())) == [UNCHANGED]
     moved = {**SERVICE, "service_at_locations": [{"id": "9", "location": {**PLACE, "name": "Otra oficina"}}]}
-    assert outcomes(taken_over(manager, json.dumps(wrap(moved)).encode())) == [CHANGED]
+    assert outcomes(scene.take_over(manager, json.dumps(wrap(moved)).encode())) == [CHANGED]
     assert len(scene.rows("SELECT * FROM locations")) == 1
 
 
@@ -208,12 +213,12 @@ def tables(**besides: list[dict[str, str]]) -> bytes:
 
 def test_a_data_package_is_put_together_from_its_tables(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
-    report = taken_over(manager, tables())
+    report = scene.take_over(manager, tables())
     assert problems(report) == []
     assert [(line.file, line.row, line.outcome) for line in report.lines] == [("services.csv", 2, CREATED), ("locations.csv", 2, CREATED)]
     service = manager.GetService(d.GetServiceRequest(id=report.lines[0].subject_id))
     assert (list(service.need_codes), service.phone, service.department, len(service.schedules)) == (["PSS"], "+50523410000", "NI-CI", 1)
-    assert outcomes(taken_over(manager, tables())) == [UNCHANGED, UNCHANGED]
+    assert outcomes(scene.take_over(manager, tables())) == [UNCHANGED, UNCHANGED]
 
 
 def test_what_is_wrong_in_a_table_is_named_in_that_table(scene: Scene) -> None:
@@ -223,11 +228,12 @@ def test_what_is_wrong_in_a_table_is_named_in_that_table(scene: Scene) -> None:
         {"id": "h2", "service_id": "s1", "freq": "WEEKLY", "byday": "TU", "opens_at": "08:00", "closes_at": "12:00", "interval": "2"},
     ]
     at = [{"id": "x1", "service_id": "s1", "location_id": "l9"}]
-    report = taken_over(manager, tables(schedules=hours, service_at_locations=at))
+    report = scene.take_over(manager, tables(schedules=hours, service_at_locations=at))
     assert {(line.file, line.row, each.column, each.field, each.reason_code) for line in report.lines for each in line.problems} == {
         ("schedules.csv", 2, "E", "opens_at", "malformed"),
         ("schedules.csv", 3, "G", "interval", "out_of_range"),
         ("service_at_locations.csv", 2, "C", "location_id", "unknown_code"),
+        ("services.csv", 2, "", "department", "required"),  # nothing else says where it is
     }
     assert not report.written
 
@@ -237,40 +243,38 @@ def test_where_a_shelter_is_is_sealed_whatever_the_file_says(scene: Scene) -> No
     content = sheet(
         "Casa;HOU.SAFE;Chinandega;Calle secreta 7;12.6;-87.1", headings="Nombre;Necesidades;Departamento;Dirección;Latitud;Longitud"
     )
-    report = taken_over(manager, content)
+    report = scene.take_over(manager, content)
     assert (problems(report), report.created) == ([], 1)
     row = scene.rows("SELECT * FROM locations")[0]
     assert (row["confidential"], row["address"], row["latitude"], row["secret"] is not None) == (True, "", None, True)
     assert b"secreta" not in bytes(row["secret"])
     assert "secreta" not in json.dumps(scene.rows("SELECT old_value, new_value FROM field_changes"))
-    assert outcomes(taken_over(manager, content)) == [UNCHANGED]
-    public = taken_over(manager, sheet("Otra;HOU.SAFE;sí", headings="Nombre;Necesidades;Público"))
-    assert problems(public) == [(2, "C", "public", "out_of_range")]
+    assert outcomes(scene.take_over(manager, content)) == [UNCHANGED]
+    public = scene.take_over(manager, sheet("Otra;HOU.SAFE;León;sí", headings="Nombre;Necesidades;Departamento;Público"))
+    assert problems(public) == [(2, "D", "public", "out_of_range")]
 
 
 def test_a_manager_imports_for_her_own_and_a_coordinator_for_whom_the_rows_name(scene: Scene) -> None:
     one, other = scene.organization("Casa Uno"), scene.organization("Casa Dos")
     manager = scene.by(one, Role.MANAGER)
-    content = sheet("A;LEG;casa uno", "B;LEG;Casa Dos", headings="Nombre;Necesidades;Organización")
-    assert problems(taken_over(manager, content)) == [(3, "C", "organization", "unknown_organization")]
+    content = sheet("A;LEG;León;casa uno", "B;LEG;León;Casa Dos", headings="Nombre;Necesidades;Departamento;Organización")
+    assert problems(scene.take_over(manager, content)) == [(3, "D", "organization", "unknown_organization")]
     with refused("NOT_FOUND", "not_found"):
-        taken_over(manager, content, organization_id=other.id)
-    done = taken_over(scene.coordinator, content)
+        scene.take_over(manager, content, organization_id=other.id)
+    done = scene.take_over(scene.coordinator, content)
     assert (done.written, done.created) == (True, 2)
     owners = {row["name"]: row["organization_id"] for row in scene.rows("SELECT name, organization_id FROM services")}
     assert owners == {"A": one.id, "B": other.id}
     # What another member has under this id is not hers: it becomes one of her own.
     theirs = scene.rows("SELECT id FROM services WHERE name = 'B'")[0]["id"]
-    taken_over(manager, sheet(f"{theirs};Robado;LEG", headings="id;Nombre;Necesidades"))
+    scene.take_over(manager, sheet(f"{theirs};Robado;LEG;León", headings="id;Nombre;Necesidades;Departamento"))
     assert scene.rows("SELECT name FROM services WHERE id = %s", theirs) == [{"name": "B"}]
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04broken", b"{", b"[1]", b"[[[[" * 50_000, b"\x81\x8d\x8f", package(phones=[{"id": "1"}])])
+@pytest.mark.parametrize("content", [b"PK\x03\x04broken", b"{", b"[1]", b"[[[[" * 50_000, package(phones=[{"id": "1"}])])
 def test_what_is_no_directory_is_refused(scene: Scene, content: bytes) -> None:
-    manager = scene.by(scene.organization(), Role.MANAGER)
-    with refused("INVALID_ARGUMENT", "invalid_fields") as said:
-        taken_over(manager, content)
-    assert said.violations == [("content", "malformed")]
+    ended = scene.imported(scene.by(scene.organization(), Role.MANAGER), content)
+    assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "malformed")
 
 
 def test_a_file_that_would_not_fit_is_refused_before_it_is_unpacked(scene: Scene) -> None:
@@ -278,31 +282,44 @@ def test_a_file_that_would_not_fit_is_refused_before_it_is_unpacked(scene: Scene
     bomb = io.BytesIO()
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("services.csv", b"0" * 40_000_000)
-    for content in (bomb.getvalue(), b"n" * 700_001, b"Nombre\n" + b"a\n" * 5001):
-        with refused("INVALID_ARGUMENT", "invalid_fields") as said:
-            taken_over(manager, content)
-        assert said.violations == [("content", "too_long")]
+    with refused("INVALID_ARGUMENT", "invalid_fields") as said:
+        scene.imported(manager, b"n" * 700_001)
+    assert said.violations == [("content", "too_long")]
+    for content in (bomb.getvalue(), b"Nombre\n" + b"a\n" * 5001):
+        ended = scene.imported(manager, content)
+        assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "too_long")
 
 
 def test_two_thousand_rows_are_taken_over_at_once(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
-    report = taken_over(manager, sheet(*(GOOD[0].replace("Asesoría", f"Asesoría {n}") for n in range(2000))))
+    report = scene.take_over(manager, sheet(*(GOOD[0].replace("Asesoría", f"Asesoría {n}") for n in range(2000))))
     assert (report.created, report.written) == (2000, True)
     assert scene.rows("SELECT count(*) AS n, count(open_hours) AS open FROM services") == [{"n": 2000, "open": 2000}]
 
 
-def test_two_imports_of_one_file_at_once_make_everything_once(scene: Scene) -> None:
+def test_two_imports_of_one_file_make_everything_once_however_many_work_on_them(scene: Scene) -> None:
     own = scene.organization("Casa")
-    managers = [scene.by(own, Role.MANAGER) for _ in range(2)]
-    content = sheet(*(f"Servicio {number};PSS;;;;;" for number in range(40)))
+    by = scene.by(own, Role.MANAGER)
+    content = sheet(*(f"Servicio {number};PSS;León;;;;" for number in range(40)))
+    made = [by.CreateImport(pb.CreateImportRequest(content=content)) for _ in range(2)]
+
+    def work() -> None:
+        while any(by.GetImport(pb.GetImportRequest(id=each.id)).state != pb.IMPORT_STATE_DONE for each in made):
+            usecases.run_import(scene.database, scene.keyring, scene.clock)
+
     with ThreadPoolExecutor(2) as pool:
-        reports = list(pool.map(lambda by: taken_over(by, content), managers))
+        for working in [pool.submit(work) for _ in range(2)]:
+            working.result()
+    reports = [by.GetImport(pb.GetImportRequest(id=each.id)).report for each in made]
     assert sorted((report.created, report.unchanged) for report in reports) == [(0, 40), (40, 0)]
 
 
 def test_a_row_with_the_id_of_another_members_service_makes_one_of_its_own(scene: Scene) -> None:
     theirs = scene.service(scene.organization("Otra"), "Ajena", "PSS")
     manager = scene.by(scene.organization("Casa"), Role.MANAGER)
-    report = taken_over(manager, json.dumps([{"id": theirs.id, "name": "Mía", "status": "active", "x_need_codes": ["PSS"]}]).encode())
+    report = scene.take_over(
+        manager,
+        json.dumps([{"id": theirs.id, "name": "Mía", "status": "active", "x_need_codes": ["PSS"], "x_department": "NI-LE"}]).encode(),
+    )
     assert report.lines[0].subject_id != theirs.id
     assert scene.coordinator.GetService(d.GetServiceRequest(id=theirs.id)).name == "Ajena"

@@ -18,13 +18,14 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chassis import keys
+from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.embedded.process import free_port
 from chassis.envelope import pack
 from chassis.ids import new_id
 from chassis.kafka import Consumer, Producer
 from chassis.outbox import Fact
-from chassis.sealing import Signer
+from chassis.sealing import Keyring, Signer
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc
 from protos.referrals.v1 import facts_pb2
@@ -34,6 +35,7 @@ from services.partners.domain.service import Capacity, Intake, ServiceEntry
 from services.partners.wire import etag_of
 from tests.partners.scene import NOON, ROOT
 from tests.parts.brokers import Broker
+from tests.parts.local_stack import until
 from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server
 
@@ -109,6 +111,43 @@ def test_it_migrates_serves_tells_its_facts_and_ends_cleanly(
         started = time.monotonic()
         assert serving.wait(15) == 0
     assert time.monotonic() - started < 10
+
+
+def test_a_process_that_was_killed_while_it_wrote_an_import_is_followed_by_one_that_does_it(
+    place: Place, environment: dict[str, str]
+) -> None:
+    assert command(environment, "migrate").returncode == 0
+    owner = register(place)
+    keyring = Keyring(keys.secret(Path(environment["ENLACE_KEYS"]), "sealing.partners"))
+    database = Database(place.url, max_size=4)
+    database.open()
+    content = "Nombre;Necesidades;Departamento\nUno;PSS;León\nDos;PSS;León".encode()
+    serve = [sys.executable, "-m", "services.partners", "serve"]
+    with database.transaction(SYSTEM) as tx:
+        job = usecases.create_import(tx, keyring, SYSTEM, SystemClock().now(), content, owner, None, {}, "", dry_run=False)
+
+    def state() -> str:
+        with database.transaction(SYSTEM) as tx:
+            return usecases.get_import(tx, keyring, SYSTEM, job.id).state
+
+    first = subprocess.Popen(serve, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        with database.transaction(SYSTEM, timeout=120) as tx:
+            tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (owner,))
+            until(lambda: state() == "WRITING")
+            first.kill()
+            first.wait(15)
+    finally:
+        first.kill()
+    second = subprocess.Popen(serve, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: state() == "DONE", 100)
+        with database.transaction(SYSTEM) as tx:
+            assert [row["name"] for row in tx.execute("SELECT name FROM services ORDER BY name")] == ["Dos", "Uno"]
+    finally:
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(15) == 0
+        database.close()
 
 
 def test_it_hears_that_a_service_declined_for_lack_of_room(

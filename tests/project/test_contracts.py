@@ -60,11 +60,10 @@ def test_every_rpc_says_what_it_does_in_the_proto() -> None:
 def test_every_mutating_rpc_takes_a_request_id() -> None:
     reading = ("Get", "List", "Search", "Match", "Count", "Batch", "Open", "Preview", "Watch", "Verify")
     signing_in = ("SignIn", "FinishSignIn", "BeginPasskeySignIn", "BeginProviderSignIn", "FinishProviderSignIn", "IssueToken", "EndSession")
-    idempotent = ("ImportDirectory",)  # the same file once more changes nothing
     for file in FILES:
         for service in file.services_by_name.values():
             for method in service.methods:
-                if not method.name.startswith(reading) and method.name not in (*signing_in, *idempotent):
+                if not method.name.startswith(reading) and method.name not in signing_in:
                     assert "request_id" in method.input_type.fields_by_name, f"{service.name}.{method.name}"
 
 

@@ -30,7 +30,7 @@ from protos.partners.v1 import directory_pb2 as protos_dot_partners_dot_v1_dot_d
 from protos.partners.v1 import locations_pb2 as protos_dot_partners_dot_v1_dot_locations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/partners/v1/open_data.proto\x12\x12\x65nlace.partners.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\x1a\"protos/partners/v1/directory.proto\x1a\"protos/partners/v1/locations.proto\"\xee\x01\n\x19ListPublicServicesRequest\x12\x16\n\x04page\x18\x01 \x01(\x05\x42\x08\x92\xb5\x18\x04\x18\xc0\x84=\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\r\n\x05words\x18\x03 \x01(\t\x12\x11\n\tneed_code\x18\x04 \x01(\t\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\x12\x32\n\x0emodified_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndepartment\x18\x07 \x01(\t\x12\x0f\n\x07\x62y_name\x18\x08 \x01(\x08\x12\x12\n\npage_token\x18\t \x01(\t\"~\n\x1aListPublicServicesResponse\x12\x33\n\x08services\x18\x01 \x03(\x0b\x32!.enlace.partners.v1.PublicService\x12\x12\n\ntotal_size\x18\x02 \x01(\x03\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"%\n\x17GetPublicServiceRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\xfb\x01\n\rPublicService\x12\x34\n\x07service\x18\x01 \x01(\x0b\x32\x1b.enlace.partners.v1.ServiceB\x06\x92\xb5\x18\x02(\x01\x12>\n\x0corganization\x18\x02 \x01(\x0b\x32 .enlace.partners.v1.OrganizationB\x06\x92\xb5\x18\x02(\x01\x12\x43\n\x14service_at_locations\x18\x03 \x03(\x0b\x32%.enlace.partners.v1.ServiceAtLocation\x12/\n\x0bmodify_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcb\x01\n#ListPublicServiceAtLocationsRequest\x12\x16\n\x04page\x18\x01 \x01(\x05\x42\x08\x92\xb5\x18\x04\x18\xc0\x84=\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\r\n\x05words\x18\x03 \x01(\t\x12\x11\n\tneed_code\x18\x04 \x01(\t\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\x12\x32\n\x0emodified_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\n\n\x02id\x18\x07 \x01(\t\"o\n$ListPublicServiceAtLocationsResponse\x12\x33\n\x08services\x18\x01 \x03(\x0b\x32!.enlace.partners.v1.PublicService\x12\x12\n\ntotal_size\x18\x02 \x01(\x03\"s\n\x1eListPublicOrganizationsRequest\x12\x16\n\x04page\x18\x01 \x01(\x05\x42\x08\x92\xb5\x18\x04\x18\xc0\x84=\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\r\n\x05words\x18\x03 \x01(\t\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\"n\n\x1fListPublicOrganizationsResponse\x12\x37\n\rorganizations\x18\x01 \x03(\x0b\x32 .enlace.partners.v1.Organization\x12\x12\n\ntotal_size\x18\x02 \x01(\x03\"a\n\x16ImportDirectoryRequest\x12\x1d\n\x07\x63ontent\x18\x01 \x01(\x0c\x42\x0c\xe2\x41\x01\x02\x92\xb5\x18\x04\x18\xe0\xdc*\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"\xc4\x01\n\x0cImportReport\x12\x0f\n\x07written\x18\x01 \x01(\x08\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x05\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x05\x12\x11\n\tunchanged\x18\x04 \x01(\x05\x12\x0f\n\x07refused\x18\x05 \x01(\x05\x12\x36\n\x05lines\x18\x06 \x03(\x0b\x32\x1e.enlace.partners.v1.ImportLineB\x07\x92\xb5\x18\x03\x18\x90N\x12%\n\x0fignored_columns\x18\x07 \x03(\tB\x0c\x92\xb5\x18\x08\x08\x04\x18\xc8\x01\"\x01\x43\"\xb4\x01\n\nImportLine\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x13\n\x03row\x18\x02 \x01(\x05\x42\x06\x92\xb5\x18\x02(\x01\x12:\n\x07outcome\x18\x03 \x01(\x0e\x32!.enlace.partners.v1.ImportOutcomeB\x06\x92\xb5\x18\x02(\x01\x12\x12\n\nsubject_id\x18\x04 \x01(\t\x12\x33\n\x08problems\x18\x05 \x03(\x0b\x32!.enlace.partners.v1.ImportProblem\"v\n\rImportProblem\x12\x19\n\x06\x63olumn\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x08\x04\"\x01\x43\x12\"\n\x05\x66ield\x18\x02 \x01(\tB\x13\x92\xb5\x18\x0f\x08\x04\"\tschedules(\x01\x12&\n\x0breason_code\x18\x03 \x01(\tB\x11\x92\xb5\x18\r\"\tambiguous(\x01*\xa1\x01\n\rImportOutcome\x12\x1e\n\x1aIMPORT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16IMPORT_OUTCOME_CREATED\x10\x01\x12\x1a\n\x16IMPORT_OUTCOME_CHANGED\x10\x02\x12\x1c\n\x18IMPORT_OUTCOME_UNCHANGED\x10\x03\x12\x1a\n\x16IMPORT_OUTCOME_REFUSED\x10\x04\x32\xa4\x04\n\x08OpenData\x12}\n\x12ListPublicServices\x12-.enlace.partners.v1.ListPublicServicesRequest\x1a..enlace.partners.v1.ListPublicServicesResponse\"\x08\x8a\xb5\x18\x04\x08\x01 \x01\x12l\n\x10GetPublicService\x12+.enlace.partners.v1.GetPublicServiceRequest\x1a!.enlace.partners.v1.PublicService\"\x08\x8a\xb5\x18\x04\x08\x01 \x01\x12\x9b\x01\n\x1cListPublicServiceAtLocations\x12\x37.enlace.partners.v1.ListPublicServiceAtLocationsRequest\x1a\x38.enlace.partners.v1.ListPublicServiceAtLocationsResponse\"\x08\x8a\xb5\x18\x04\x08\x01 \x01\x12\x8c\x01\n\x17ListPublicOrganizations\x12\x32.enlace.partners.v1.ListPublicOrganizationsRequest\x1a\x33.enlace.partners.v1.ListPublicOrganizationsResponse\"\x08\x8a\xb5\x18\x04\x08\x01 \x01\x32\x91\x01\n\x07Imports\x12\x85\x01\n\x0fImportDirectory\x12*.enlace.partners.v1.ImportDirectoryRequest\x1a .enlace.partners.v1.ImportReport\"$\x8a\xb5\x18\x06\x12\x02\x03\x04\x18\x02\x82\xd3\xe4\x93\x02\x14\"\x0f/api/v1/imports:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/partners/v1/open_data.proto\x12\x12\x65nlace.partners.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\x1a\"protos/partners/v1/directory.proto\x1a\"protos/partners/v1/locations.proto\"\xee\x01\n\x19ListPublicServicesRequest\x12\x16\n\x04page\x18\x01 \x01(\x05\x42\x08\x92\xb5\x18\x04\x18\xc0\x84=\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\r\n\x05words\x18\x03 \x01(\t\x12\x11\n\tneed_code\x18\x04 \x01(\t\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\x12\x32\n\x0emodified_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndepartment\x18\x07 \x01(\t\x12\x0f\n\x07\x62y_name\x18\x08 \x01(\x08\x12\x12\n\npage_token\x18\t \x01(\t\"~\n\x1aListPublicServicesResponse\x12\x33\n\x08services\x18\x01 \x03(\x0b\x32!.enlace.partners.v1.PublicService\x12\x12\n\ntotal_size\x18\x02 \x01(\x03\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"%\n\x17GetPublicServiceRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\xfb\x01\n\rPublicService\x12\x34\n\x07service\x18\x01 \x01(\x0b\x32\x1b.enlace.partners.v1.ServiceB\x06\x92\xb5\x18\x02(\x01\x12>\n\x0corganization\x18\x02 \x01(\x0b\x32 .enlace.partners.v1.OrganizationB\x06\x92\xb5\x18\x02(\x01\x12\x43\n\x14service_at_locations\x18\x03 \x03(\x0b\x32%.enlace.partners.v1.ServiceAtLocation\x12/\n\x0bmodify_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcb\x01\n#ListPublicServiceAtLocationsRequest\x12\x16\n\x04page\x18\x01 \x01(\x05\x42\x08\x92\xb5\x18\x04\x18\xc0\x84=\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\r\n\x05words\x18\x03 \x01(\t\x12\x11\n\tneed_code\x18\x04 \x01(\t\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\x12\x32\n\x0emodified_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\n\n\x02id\x18\x07 \x01(\t\"o\n$ListPublicServiceAtLocationsResponse\x12\x33\n\x08services\x18\x01 \x03(\x0b\x32!.enlace.partners.v1.PublicService\x12\x12\n\ntotal_size\x18\x02 \x01(\x03\"s\n\x1eListPublicOrganizationsRequest\x12\x16\n\x04page\x18\x01 \x01(\x05\x42\x08\x92\xb5\x18\x04\x18\xc0\x84=\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\r\n\x05words\x18\x03 \x01(\t\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\"n\n\x1fListPublicOrganizationsResponse\x12\x37\n\rorganizations\x18\x01 \x03(\x0b\x32 .enlace.partners.v1.Organization\x12\x12\n\ntotal_size\x18\x02 \x01(\x03\"\xfa\x01\n\x13\x43reateImportRequest\x12\x19\n\x07\x63ontent\x18\x01 \x01(\x0c\x42\x08\x92\xb5\x18\x04\x18\xe0\xdc*\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x34\n\x08\x65ncoding\x18\x04 \x01(\x0e\x32\".enlace.partners.v1.ImportEncoding\x12:\n\x07\x61nswers\x18\x05 \x03(\x0b\x32 .enlace.partners.v1.ImportAnswerB\x07\x92\xb5\x18\x03\x18\x88\'\x12\x18\n\x10source_import_id\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"K\n\x0cImportAnswer\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x19\n\x03row\x18\x02 \x01(\x05\x42\x0c\xe2\x41\x01\x02\x92\xb5\x18\x04\x18\xc0\x84=\x12\x12\n\nsubject_id\x18\x03 \x01(\t\"\x1e\n\x10GetImportRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x14\n\x12ListImportsRequest\"B\n\x13ListImportsResponse\x12+\n\x07imports\x18\x01 \x03(\x0b\x32\x1a.enlace.partners.v1.Import\"5\n\x13\x43\x61ncelImportRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\xdf\x02\n\x06Import\x12\x12\n\x02id\x18\x01 \x01(\tB\x06\x92\xb5\x18\x02(\x01\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x36\n\x05state\x18\x04 \x01(\x0e\x32\x1f.enlace.partners.v1.ImportStateB\x06\x92\xb5\x18\x02(\x01\x12\x11\n\trows_done\x18\x05 \x01(\x05\x12\x12\n\nrows_total\x18\x06 \x01(\x05\x12\x30\n\x06report\x18\x07 \x01(\x0b\x32 .enlace.partners.v1.ImportReport\x12\'\n\x0c\x66\x61ilure_code\x18\x08 \x01(\tB\x11\x92\xb5\x18\r\x08\x04\"\tmalformed\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc5\x02\n\x0cImportReport\x12\x0f\n\x07written\x18\x01 \x01(\x08\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x05\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x05\x12\x11\n\tunchanged\x18\x04 \x01(\x05\x12\x0f\n\x07refused\x18\x05 \x01(\x05\x12\x36\n\x05lines\x18\x06 \x03(\x0b\x32\x1e.enlace.partners.v1.ImportLineB\x07\x92\xb5\x18\x03\x18\x90N\x12%\n\x0fignored_columns\x18\x07 \x03(\tB\x0c\x92\xb5\x18\x08\x08\x04\x18\xc8\x01\"\x01\x43\x12\r\n\x05\x61sked\x18\x08 \x01(\x05\x12\x34\n\x08\x65ncoding\x18\t \x01(\x0e\x32\".enlace.partners.v1.ImportEncoding\x12\x18\n\x10\x65ncoding_guessed\x18\n \x01(\x08\x12 \n\x10\x65ncoding_samples\x18\x0b \x03(\tB\x06\x92\xb5\x18\x02\x18\n\"\xd3\x01\n\nImportLine\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x13\n\x03row\x18\x02 \x01(\x05\x42\x06\x92\xb5\x18\x02(\x01\x12:\n\x07outcome\x18\x03 \x01(\x0e\x32!.enlace.partners.v1.ImportOutcomeB\x06\x92\xb5\x18\x02(\x01\x12\x12\n\nsubject_id\x18\x04 \x01(\t\x12\x33\n\x08problems\x18\x05 \x03(\x0b\x32!.enlace.partners.v1.ImportProblem\x12\x1d\n\rcandidate_ids\x18\x06 \x03(\tB\x06\x92\xb5\x18\x02\x18\x05\"v\n\rImportProblem\x12\x19\n\x06\x63olumn\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x08\x04\"\x01\x43\x12\"\n\x05\x66ield\x18\x02 \x01(\tB\x13\x92\xb5\x18\x0f\x08\x04\"\tschedules(\x01\x12&\n\x0breason_code\x18\x03 \x01(\tB\x11\x92\xb5\x18\r\"\tambiguous(\x01*\xc5\x01\n\x0bImportState\x12\x1c\n\x18IMPORT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14IMPORT_STATE_PENDING\x10\x01\x12\x18\n\x14IMPORT_STATE_READING\x10\x02\x12\x18\n\x14IMPORT_STATE_WRITING\x10\x03\x12\x15\n\x11IMPORT_STATE_DONE\x10\x04\x12\x17\n\x13IMPORT_STATE_FAILED\x10\x05\x12\x1a\n\x16IMPORT_STATE_CANCELLED\x10\x06*\xc5\x01\n\x0eImportEncoding\x12\x1f\n\x1bIMPORT_ENCODING_UNSPECIFIED\x10\x00\x12\x19\n\x15IMPORT_ENCODING_UTF_8\x10\x01\x12\x1a\n\x16IMPORT_ENCODING_UTF_16\x10\x02\x12 \n\x1cIMPORT_ENCODING_WINDOWS_1252\x10\x03\x12\x1d\n\x19IMPORT_ENCODING_MACINTOSH\x10\x04\x12\x1a\n\x16IMPORT_ENCODING_IBM850\x10\x05*\xbb\x01\n\rImportOutcome\x12\x1e\n\x1aIMPORT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16IMPORT_OUTCOME_CREATED\x10\x01\x12\x1a\n\x16IMPORT_OUTCOME_CHANGED\x10\x02\x12\x1c\n\x18IMPORT_OUTCOME_UNCHANGED\x10\x03\x12\x1a\n\x16IMPORT_OUTCOME_REFUSED\x10\x04\x12\x18\n\x14IMPORT_OUTCOME_ASKED\x10\x05\x32\xa4\x04\n\x08OpenData\x12}\n\x12ListPublicServices\x12-.enlace.partners.v1.ListPublicServicesRequest\x1a..enlace.partners.v1.ListPublicServicesResponse\"\x08\x8a\xb5\x18\x04\x08\x01 \x01\x12l\n\x10GetPublicService\x12+.enlace.partners.v1.GetPublicServiceRequest\x1a!.enlace.partners.v1.PublicService\"\x08\x8a\xb5\x18\x04\x08\x01 \x01\x12\x9b\x01\n\x1cListPublicServiceAtLocations\x12\x37.enlace.partners.v1.ListPublicServiceAtLocationsRequest\x1a\x38.enlace.partners.v1.ListPublicServiceAtLocationsResponse\"\x08\x8a\xb5\x18\x04\x08\x01 \x01\x12\x8c\x01\n\x17ListPublicOrganizations\x12\x32.enlace.partners.v1.ListPublicOrganizationsRequest\x1a\x33.enlace.partners.v1.ListPublicOrganizationsResponse\"\x08\x8a\xb5\x18\x04\x08\x01 \x01\x32\x8b\x04\n\x07Imports\x12y\n\x0c\x43reateImport\x12\'.enlace.partners.v1.CreateImportRequest\x1a\x1a.enlace.partners.v1.Import\"$\x8a\xb5\x18\x06\x12\x02\x03\x04\x18\x02\x82\xd3\xe4\x93\x02\x14\"\x0f/api/v1/imports:\x01*\x12w\n\tGetImport\x12$.enlace.partners.v1.GetImportRequest\x1a\x1a.enlace.partners.v1.Import\"(\x8a\xb5\x18\x08\x12\x02\x03\x04\x18\x02 \x01\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/imports/{id}\x12\x83\x01\n\x0bListImports\x12&.enlace.partners.v1.ListImportsRequest\x1a\'.enlace.partners.v1.ListImportsResponse\"#\x8a\xb5\x18\x08\x12\x02\x03\x04\x18\x02 \x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v1/imports\x12\x85\x01\n\x0c\x43\x61ncelImport\x12\'.enlace.partners.v1.CancelImportRequest\x1a\x1a.enlace.partners.v1.Import\"0\x8a\xb5\x18\x06\x12\x02\x03\x04\x18\x02\x82\xd3\xe4\x93\x02 \"\x1b/api/v1/imports/{id}/cancel:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,16 +47,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPUBLICSERVICEATLOCATIONSREQUEST'].fields_by_name['page']._serialized_options = b'\222\265\030\004\030\300\204='
   _globals['_LISTPUBLICORGANIZATIONSREQUEST'].fields_by_name['page']._loaded_options = None
   _globals['_LISTPUBLICORGANIZATIONSREQUEST'].fields_by_name['page']._serialized_options = b'\222\265\030\004\030\300\204='
-  _globals['_IMPORTDIRECTORYREQUEST'].fields_by_name['content']._loaded_options = None
-  _globals['_IMPORTDIRECTORYREQUEST'].fields_by_name['content']._serialized_options = b'\342A\001\002\222\265\030\004\030\340\334*'
+  _globals['_CREATEIMPORTREQUEST'].fields_by_name['content']._loaded_options = None
+  _globals['_CREATEIMPORTREQUEST'].fields_by_name['content']._serialized_options = b'\222\265\030\004\030\340\334*'
+  _globals['_CREATEIMPORTREQUEST'].fields_by_name['answers']._loaded_options = None
+  _globals['_CREATEIMPORTREQUEST'].fields_by_name['answers']._serialized_options = b'\222\265\030\003\030\210\''
+  _globals['_IMPORTANSWER'].fields_by_name['row']._loaded_options = None
+  _globals['_IMPORTANSWER'].fields_by_name['row']._serialized_options = b'\342A\001\002\222\265\030\004\030\300\204='
+  _globals['_IMPORT'].fields_by_name['id']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['id']._serialized_options = b'\222\265\030\002(\001'
+  _globals['_IMPORT'].fields_by_name['state']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['state']._serialized_options = b'\222\265\030\002(\001'
+  _globals['_IMPORT'].fields_by_name['failure_code']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['failure_code']._serialized_options = b'\222\265\030\r\010\004\"\tmalformed'
   _globals['_IMPORTREPORT'].fields_by_name['lines']._loaded_options = None
   _globals['_IMPORTREPORT'].fields_by_name['lines']._serialized_options = b'\222\265\030\003\030\220N'
   _globals['_IMPORTREPORT'].fields_by_name['ignored_columns']._loaded_options = None
   _globals['_IMPORTREPORT'].fields_by_name['ignored_columns']._serialized_options = b'\222\265\030\010\010\004\030\310\001\"\001C'
+  _globals['_IMPORTREPORT'].fields_by_name['encoding_samples']._loaded_options = None
+  _globals['_IMPORTREPORT'].fields_by_name['encoding_samples']._serialized_options = b'\222\265\030\002\030\n'
   _globals['_IMPORTLINE'].fields_by_name['row']._loaded_options = None
   _globals['_IMPORTLINE'].fields_by_name['row']._serialized_options = b'\222\265\030\002(\001'
   _globals['_IMPORTLINE'].fields_by_name['outcome']._loaded_options = None
   _globals['_IMPORTLINE'].fields_by_name['outcome']._serialized_options = b'\222\265\030\002(\001'
+  _globals['_IMPORTLINE'].fields_by_name['candidate_ids']._loaded_options = None
+  _globals['_IMPORTLINE'].fields_by_name['candidate_ids']._serialized_options = b'\222\265\030\002\030\005'
   _globals['_IMPORTPROBLEM'].fields_by_name['column']._loaded_options = None
   _globals['_IMPORTPROBLEM'].fields_by_name['column']._serialized_options = b'\222\265\030\005\010\004\"\001C'
   _globals['_IMPORTPROBLEM'].fields_by_name['field']._loaded_options = None
@@ -71,10 +85,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPENDATA'].methods_by_name['ListPublicServiceAtLocations']._serialized_options = b'\212\265\030\004\010\001 \001'
   _globals['_OPENDATA'].methods_by_name['ListPublicOrganizations']._loaded_options = None
   _globals['_OPENDATA'].methods_by_name['ListPublicOrganizations']._serialized_options = b'\212\265\030\004\010\001 \001'
-  _globals['_IMPORTS'].methods_by_name['ImportDirectory']._loaded_options = None
-  _globals['_IMPORTS'].methods_by_name['ImportDirectory']._serialized_options = b'\212\265\030\006\022\002\003\004\030\002\202\323\344\223\002\024\"\017/api/v1/imports:\001*'
-  _globals['_IMPORTOUTCOME']._serialized_start=2073
-  _globals['_IMPORTOUTCOME']._serialized_end=2234
+  _globals['_IMPORTS'].methods_by_name['CreateImport']._loaded_options = None
+  _globals['_IMPORTS'].methods_by_name['CreateImport']._serialized_options = b'\212\265\030\006\022\002\003\004\030\002\202\323\344\223\002\024\"\017/api/v1/imports:\001*'
+  _globals['_IMPORTS'].methods_by_name['GetImport']._loaded_options = None
+  _globals['_IMPORTS'].methods_by_name['GetImport']._serialized_options = b'\212\265\030\010\022\002\003\004\030\002 \001\202\323\344\223\002\026\022\024/api/v1/imports/{id}'
+  _globals['_IMPORTS'].methods_by_name['ListImports']._loaded_options = None
+  _globals['_IMPORTS'].methods_by_name['ListImports']._serialized_options = b'\212\265\030\010\022\002\003\004\030\002 \001\202\323\344\223\002\021\022\017/api/v1/imports'
+  _globals['_IMPORTS'].methods_by_name['CancelImport']._loaded_options = None
+  _globals['_IMPORTS'].methods_by_name['CancelImport']._serialized_options = b'\212\265\030\006\022\002\003\004\030\002\202\323\344\223\002 \"\033/api/v1/imports/{id}/cancel:\001*'
+  _globals['_IMPORTSTATE']._serialized_start=2995
+  _globals['_IMPORTSTATE']._serialized_end=3192
+  _globals['_IMPORTENCODING']._serialized_start=3195
+  _globals['_IMPORTENCODING']._serialized_end=3392
+  _globals['_IMPORTOUTCOME']._serialized_start=3395
+  _globals['_IMPORTOUTCOME']._serialized_end=3582
   _globals['_LISTPUBLICSERVICESREQUEST']._serialized_start=262
   _globals['_LISTPUBLICSERVICESREQUEST']._serialized_end=500
   _globals['_LISTPUBLICSERVICESRESPONSE']._serialized_start=502
@@ -91,16 +115,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPUBLICORGANIZATIONSREQUEST']._serialized_end=1357
   _globals['_LISTPUBLICORGANIZATIONSRESPONSE']._serialized_start=1359
   _globals['_LISTPUBLICORGANIZATIONSRESPONSE']._serialized_end=1469
-  _globals['_IMPORTDIRECTORYREQUEST']._serialized_start=1471
-  _globals['_IMPORTDIRECTORYREQUEST']._serialized_end=1568
-  _globals['_IMPORTREPORT']._serialized_start=1571
-  _globals['_IMPORTREPORT']._serialized_end=1767
-  _globals['_IMPORTLINE']._serialized_start=1770
-  _globals['_IMPORTLINE']._serialized_end=1950
-  _globals['_IMPORTPROBLEM']._serialized_start=1952
-  _globals['_IMPORTPROBLEM']._serialized_end=2070
-  _globals['_OPENDATA']._serialized_start=2237
-  _globals['_OPENDATA']._serialized_end=2785
-  _globals['_IMPORTS']._serialized_start=2788
-  _globals['_IMPORTS']._serialized_end=2933
+  _globals['_CREATEIMPORTREQUEST']._serialized_start=1472
+  _globals['_CREATEIMPORTREQUEST']._serialized_end=1722
+  _globals['_IMPORTANSWER']._serialized_start=1724
+  _globals['_IMPORTANSWER']._serialized_end=1799
+  _globals['_GETIMPORTREQUEST']._serialized_start=1801
+  _globals['_GETIMPORTREQUEST']._serialized_end=1831
+  _globals['_LISTIMPORTSREQUEST']._serialized_start=1833
+  _globals['_LISTIMPORTSREQUEST']._serialized_end=1853
+  _globals['_LISTIMPORTSRESPONSE']._serialized_start=1855
+  _globals['_LISTIMPORTSRESPONSE']._serialized_end=1921
+  _globals['_CANCELIMPORTREQUEST']._serialized_start=1923
+  _globals['_CANCELIMPORTREQUEST']._serialized_end=1976
+  _globals['_IMPORT']._serialized_start=1979
+  _globals['_IMPORT']._serialized_end=2330
+  _globals['_IMPORTREPORT']._serialized_start=2333
+  _globals['_IMPORTREPORT']._serialized_end=2658
+  _globals['_IMPORTLINE']._serialized_start=2661
+  _globals['_IMPORTLINE']._serialized_end=2872
+  _globals['_IMPORTPROBLEM']._serialized_start=2874
+  _globals['_IMPORTPROBLEM']._serialized_end=2992
+  _globals['_OPENDATA']._serialized_start=3585
+  _globals['_OPENDATA']._serialized_end=4133
+  _globals['_IMPORTS']._serialized_start=4136
+  _globals['_IMPORTS']._serialized_end=4659
 # @@protoc_insertion_point(module_scope)

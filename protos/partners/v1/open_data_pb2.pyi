@@ -22,6 +22,74 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ImportState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ImportStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImportState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    IMPORT_STATE_UNSPECIFIED: _ImportState.ValueType  # 0
+    IMPORT_STATE_PENDING: _ImportState.ValueType  # 1
+    """Others are before it."""
+    IMPORT_STATE_READING: _ImportState.ValueType  # 2
+    """The file is read."""
+    IMPORT_STATE_WRITING: _ImportState.ValueType  # 3
+    """The rows are compared with the directory and written."""
+    IMPORT_STATE_DONE: _ImportState.ValueType  # 4
+    """The report says what was done."""
+    IMPORT_STATE_FAILED: _ImportState.ValueType  # 5
+    """Nothing was written; failure_code says why."""
+    IMPORT_STATE_CANCELLED: _ImportState.ValueType  # 6
+    """Nothing was written."""
+
+class ImportState(_ImportState, metaclass=_ImportStateEnumTypeWrapper):
+    """How far an import is."""
+
+IMPORT_STATE_UNSPECIFIED: ImportState.ValueType  # 0
+IMPORT_STATE_PENDING: ImportState.ValueType  # 1
+"""Others are before it."""
+IMPORT_STATE_READING: ImportState.ValueType  # 2
+"""The file is read."""
+IMPORT_STATE_WRITING: ImportState.ValueType  # 3
+"""The rows are compared with the directory and written."""
+IMPORT_STATE_DONE: ImportState.ValueType  # 4
+"""The report says what was done."""
+IMPORT_STATE_FAILED: ImportState.ValueType  # 5
+"""Nothing was written; failure_code says why."""
+IMPORT_STATE_CANCELLED: ImportState.ValueType  # 6
+"""Nothing was written."""
+Global___ImportState: _TypeAlias = ImportState  # noqa: Y015
+
+class _ImportEncoding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ImportEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImportEncoding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    IMPORT_ENCODING_UNSPECIFIED: _ImportEncoding.ValueType  # 0
+    IMPORT_ENCODING_UTF_8: _ImportEncoding.ValueType  # 1
+    IMPORT_ENCODING_UTF_16: _ImportEncoding.ValueType  # 2
+    IMPORT_ENCODING_WINDOWS_1252: _ImportEncoding.ValueType  # 3
+    """As Windows writes in western languages; Latin-1 is a part of it."""
+    IMPORT_ENCODING_MACINTOSH: _ImportEncoding.ValueType  # 4
+    """As older Macs write."""
+    IMPORT_ENCODING_IBM850: _ImportEncoding.ValueType  # 5
+    """As DOS wrote."""
+
+class ImportEncoding(_ImportEncoding, metaclass=_ImportEncodingEnumTypeWrapper):
+    """How a text is encoded."""
+
+IMPORT_ENCODING_UNSPECIFIED: ImportEncoding.ValueType  # 0
+IMPORT_ENCODING_UTF_8: ImportEncoding.ValueType  # 1
+IMPORT_ENCODING_UTF_16: ImportEncoding.ValueType  # 2
+IMPORT_ENCODING_WINDOWS_1252: ImportEncoding.ValueType  # 3
+"""As Windows writes in western languages; Latin-1 is a part of it."""
+IMPORT_ENCODING_MACINTOSH: ImportEncoding.ValueType  # 4
+"""As older Macs write."""
+IMPORT_ENCODING_IBM850: ImportEncoding.ValueType  # 5
+"""As DOS wrote."""
+Global___ImportEncoding: _TypeAlias = ImportEncoding  # noqa: Y015
+
 class _ImportOutcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -33,6 +101,8 @@ class _ImportOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImportO
     IMPORT_OUTCOME_CHANGED: _ImportOutcome.ValueType  # 2
     IMPORT_OUTCOME_UNCHANGED: _ImportOutcome.ValueType  # 3
     IMPORT_OUTCOME_REFUSED: _ImportOutcome.ValueType  # 4
+    IMPORT_OUTCOME_ASKED: _ImportOutcome.ValueType  # 5
+    """It has no id, and may mean a service that is there: an answer is needed."""
 
 class ImportOutcome(_ImportOutcome, metaclass=_ImportOutcomeEnumTypeWrapper):
     """What is done with a row."""
@@ -42,6 +112,8 @@ IMPORT_OUTCOME_CREATED: ImportOutcome.ValueType  # 1
 IMPORT_OUTCOME_CHANGED: ImportOutcome.ValueType  # 2
 IMPORT_OUTCOME_UNCHANGED: ImportOutcome.ValueType  # 3
 IMPORT_OUTCOME_REFUSED: ImportOutcome.ValueType  # 4
+IMPORT_OUTCOME_ASKED: ImportOutcome.ValueType  # 5
+"""It has no id, and may mean a service that is there: an answer is needed."""
 Global___ImportOutcome: _TypeAlias = ImportOutcome  # noqa: Y015
 
 @_typing.final
@@ -316,32 +388,218 @@ class ListPublicOrganizationsResponse(_message.Message):
 Global___ListPublicOrganizationsResponse: _TypeAlias = ListPublicOrganizationsResponse  # noqa: Y015
 
 @_typing.final
-class ImportDirectoryRequest(_message.Message):
+class CreateImportRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTENT_FIELD_NUMBER: _builtins.int
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    ENCODING_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    SOURCE_IMPORT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
-    """The file, as it is; in JSON as base64. At most 700,000 bytes and 5,000 rows."""
+    """The file, as it is; in JSON as base64. At most 700,000 bytes and 5,000 rows. Absent: that of `source_import_id`."""
     organization_id: _builtins.str
     """Whose services they are; absent: the caller's own organisation's, or, for a coordinator, whichever each row names."""
     dry_run: _builtins.bool
     """Only says what would be done."""
+    encoding: Global___ImportEncoding.ValueType
+    """How the file's text is encoded. Needed before anything is written if the file does not show it: an import without it says in its report which
+    encoding it detected.
+    """
+    source_import_id: _builtins.str
+    """An earlier import of the same file, at most a day old: its file, organisation and answers are used again."""
+    request_id: _builtins.str
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportAnswer]:
+        """Answers for the rows that were asked about."""
+
     def __init__(
         self,
         *,
         content: _builtins.bytes = ...,
         organization_id: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
+        encoding: Global___ImportEncoding.ValueType = ...,
+        answers: _abc.Iterable[Global___ImportAnswer] | None = ...,
+        source_import_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "dry_run", b"dry_run", "organization_id", b"organization_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "content", b"content", "dry_run", b"dry_run", "encoding", b"encoding", "organization_id", b"organization_id", "request_id", b"request_id", "source_import_id", b"source_import_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ImportDirectoryRequest: _TypeAlias = ImportDirectoryRequest  # noqa: Y015
+Global___CreateImportRequest: _TypeAlias = CreateImportRequest  # noqa: Y015
+
+@_typing.final
+class ImportAnswer(_message.Message):
+    """Whether a row means a service that is there already."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    ROW_FIELD_NUMBER: _builtins.int
+    SUBJECT_ID_FIELD_NUMBER: _builtins.int
+    file: _builtins.str
+    """As in the report."""
+    row: _builtins.int
+    subject_id: _builtins.str
+    """The service that the row means; absent: it is a new one."""
+    def __init__(
+        self,
+        *,
+        file: _builtins.str = ...,
+        row: _builtins.int = ...,
+        subject_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "row", b"row", "subject_id", b"subject_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportAnswer: _TypeAlias = ImportAnswer  # noqa: Y015
+
+@_typing.final
+class GetImportRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetImportRequest: _TypeAlias = GetImportRequest  # noqa: Y015
+
+@_typing.final
+class ListImportsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListImportsRequest: _TypeAlias = ListImportsRequest  # noqa: Y015
+
+@_typing.final
+class ListImportsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMPORTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def imports(self) -> _containers.RepeatedCompositeFieldContainer[Global___Import]: ...
+    def __init__(
+        self,
+        *,
+        imports: _abc.Iterable[Global___Import] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["imports", b"imports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListImportsResponse: _TypeAlias = ListImportsResponse  # noqa: Y015
+
+@_typing.final
+class CancelImportRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelImportRequest: _TypeAlias = CancelImportRequest  # noqa: Y015
+
+@_typing.final
+class Import(_message.Message):
+    """A file that is taken over in the background."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ROWS_DONE_FIELD_NUMBER: _builtins.int
+    ROWS_TOTAL_FIELD_NUMBER: _builtins.int
+    REPORT_FIELD_NUMBER: _builtins.int
+    FAILURE_CODE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    organization_id: _builtins.str
+    """Whose services they are; absent: whichever each row names."""
+    dry_run: _builtins.bool
+    """Only says what would be done."""
+    state: Global___ImportState.ValueType
+    """How far it is."""
+    rows_done: _builtins.int
+    """So many rows were compared with the directory."""
+    rows_total: _builtins.int
+    """Of so many; absent: the file is not read yet."""
+    failure_code: _builtins.str
+    """Why it failed: malformed: the file is none of these; required: it has no rows; too_long: it is larger than the limits; too_much_work: reading it takes
+    more than a file of this size may; not_allowed: the caller may not import any more; not_found: the organisation is gone; interrupted: it was begun three
+    times and ended each time from outside; fault: something broke here.
+    """
+    @_builtins.property
+    def report(self) -> Global___ImportReport:
+        """What was done with each row, or would be; absent: it is not done."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        state: Global___ImportState.ValueType = ...,
+        rows_done: _builtins.int = ...,
+        rows_total: _builtins.int = ...,
+        report: Global___ImportReport | None = ...,
+        failure_code: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "report", b"report"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dry_run", b"dry_run", "end_time", b"end_time", "failure_code", b"failure_code", "id", b"id", "organization_id", b"organization_id", "report", b"report", "rows_done", b"rows_done", "rows_total", b"rows_total", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Import: _TypeAlias = Import  # noqa: Y015
 
 @_typing.final
 class ImportReport(_message.Message):
@@ -356,8 +614,12 @@ class ImportReport(_message.Message):
     REFUSED_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     IGNORED_COLUMNS_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    ENCODING_FIELD_NUMBER: _builtins.int
+    ENCODING_GUESSED_FIELD_NUMBER: _builtins.int
+    ENCODING_SAMPLES_FIELD_NUMBER: _builtins.int
     written: _builtins.bool
-    """Whether something was written: not in a dry run, and not where a row is refused."""
+    """Whether something was written: not in a dry run, not where a row is refused or asked about, and not where the encoding is only guessed."""
     created: _builtins.int
     """So many rows made something."""
     changed: _builtins.int
@@ -366,6 +628,12 @@ class ImportReport(_message.Message):
     """So many say what is there already."""
     refused: _builtins.int
     """So many are refused."""
+    asked: _builtins.int
+    """So many are asked about."""
+    encoding: Global___ImportEncoding.ValueType
+    """How the text was read; absent: the format says it."""
+    encoding_guessed: _builtins.bool
+    """The file does not show its encoding. Look at the samples, and send the right one with the file."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportLine]:
         """One a row, in the order of the file."""
@@ -373,6 +641,10 @@ class ImportReport(_message.Message):
     @_builtins.property
     def ignored_columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Columns of a spreadsheet that stand for nothing here, by their letters."""
+
+    @_builtins.property
+    def encoding_samples(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Words of the file as they were read, of those that depend on the encoding."""
 
     def __init__(
         self,
@@ -384,10 +656,14 @@ class ImportReport(_message.Message):
         refused: _builtins.int = ...,
         lines: _abc.Iterable[Global___ImportLine] | None = ...,
         ignored_columns: _abc.Iterable[_builtins.str] | None = ...,
+        asked: _builtins.int = ...,
+        encoding: Global___ImportEncoding.ValueType = ...,
+        encoding_guessed: _builtins.bool = ...,
+        encoding_samples: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "created", b"created", "ignored_columns", b"ignored_columns", "lines", b"lines", "refused", b"refused", "unchanged", b"unchanged", "written", b"written"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "changed", b"changed", "created", b"created", "encoding", b"encoding", "encoding_guessed", b"encoding_guessed", "encoding_samples", b"encoding_samples", "ignored_columns", b"ignored_columns", "lines", b"lines", "refused", b"refused", "unchanged", b"unchanged", "written", b"written"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -404,6 +680,7 @@ class ImportLine(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     SUBJECT_ID_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    CANDIDATE_IDS_FIELD_NUMBER: _builtins.int
     file: _builtins.str
     """The table in a data package ("services.csv"); absent: the only one."""
     row: _builtins.int
@@ -411,10 +688,14 @@ class ImportLine(_message.Message):
     outcome: Global___ImportOutcome.ValueType
     """What is done with it."""
     subject_id: _builtins.str
-    """The service or place; absent: refused, or not made yet."""
+    """The service or place; absent: refused, asked about, or not made yet."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportProblem]:
         """Why it is refused."""
+
+    @_builtins.property
+    def candidate_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a row that is asked about: the services that it may mean."""
 
     def __init__(
         self,
@@ -424,10 +705,11 @@ class ImportLine(_message.Message):
         outcome: Global___ImportOutcome.ValueType = ...,
         subject_id: _builtins.str = ...,
         problems: _abc.Iterable[Global___ImportProblem] | None = ...,
+        candidate_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "outcome", b"outcome", "problems", b"problems", "row", b"row", "subject_id", b"subject_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_ids", b"candidate_ids", "file", b"file", "outcome", b"outcome", "problems", b"problems", "row", b"row", "subject_id", b"subject_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -238,7 +238,7 @@ class OpenData:
 
 
 class ImportsStub:
-    """Takes over a directory that was kept elsewhere.
+    """Takes over directories that were kept elsewhere.
     """
 
     def __init__(self, channel):
@@ -247,22 +247,57 @@ class ImportsStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.ImportDirectory = channel.unary_unary(
-                '/enlace.partners.v1.Imports/ImportDirectory',
-                request_serializer=protos_dot_partners_dot_v1_dot_open__data__pb2.ImportDirectoryRequest.SerializeToString,
-                response_deserializer=protos_dot_partners_dot_v1_dot_open__data__pb2.ImportReport.FromString,
+        self.CreateImport = channel.unary_unary(
+                '/enlace.partners.v1.Imports/CreateImport',
+                request_serializer=protos_dot_partners_dot_v1_dot_open__data__pb2.CreateImportRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_open__data__pb2.Import.FromString,
+                _registered_method=True)
+        self.GetImport = channel.unary_unary(
+                '/enlace.partners.v1.Imports/GetImport',
+                request_serializer=protos_dot_partners_dot_v1_dot_open__data__pb2.GetImportRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_open__data__pb2.Import.FromString,
+                _registered_method=True)
+        self.ListImports = channel.unary_unary(
+                '/enlace.partners.v1.Imports/ListImports',
+                request_serializer=protos_dot_partners_dot_v1_dot_open__data__pb2.ListImportsRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_open__data__pb2.ListImportsResponse.FromString,
+                _registered_method=True)
+        self.CancelImport = channel.unary_unary(
+                '/enlace.partners.v1.Imports/CancelImport',
+                request_serializer=protos_dot_partners_dot_v1_dot_open__data__pb2.CancelImportRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_open__data__pb2.Import.FromString,
                 _registered_method=True)
 
 
 class ImportsServicer:
-    """Takes over a directory that was kept elsewhere.
+    """Takes over directories that were kept elsewhere.
     """
 
-    def ImportDirectory(self, request, context):
-        """Reads a file (HSDS 3 JSON, the HSDS tabular data package as a zip, a spreadsheet as .xlsx or CSV) and makes or changes the services and places that it
-        names, all or none: where one row is refused nothing is written. The same file once more changes nothing, so it may be sent again. Manager: of the own
-        organisation; coordinator: of any.
-        invalid_fields: the file is none of these, or too large.
+    def CreateImport(self, request, context):
+        """Accepts a file (HSDS 3 JSON, the HSDS tabular data package as a zip, a spreadsheet as .xlsx or CSV) to be read in the background: it makes or changes the
+        services and places that the file names, all or none. Manager: of the own organisation; coordinator: of any. `GetImport` says how far it is.
+        invalid_fields: the file is too large; too_many_requests: five imports of the organisation are not done yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetImport(self, request, context):
+        """Returns an import of the caller's organisation: how far it is and, once it is done, what was done with each row. Kept for 30 days.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListImports(self, request, context):
+        """Lists the last 50 imports of the caller's organisation, newest first, without their rows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelImport(self, request, context):
+        """Cancels an import: nothing of it is written. One that has ended stays as it is. Returns the import, which may still need a moment to end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -271,10 +306,25 @@ class ImportsServicer:
 
 def add_ImportsServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'ImportDirectory': grpc.unary_unary_rpc_method_handler(
-                    servicer.ImportDirectory,
-                    request_deserializer=protos_dot_partners_dot_v1_dot_open__data__pb2.ImportDirectoryRequest.FromString,
-                    response_serializer=protos_dot_partners_dot_v1_dot_open__data__pb2.ImportReport.SerializeToString,
+            'CreateImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateImport,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_open__data__pb2.CreateImportRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_open__data__pb2.Import.SerializeToString,
+            ),
+            'GetImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetImport,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_open__data__pb2.GetImportRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_open__data__pb2.Import.SerializeToString,
+            ),
+            'ListImports': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListImports,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_open__data__pb2.ListImportsRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_open__data__pb2.ListImportsResponse.SerializeToString,
+            ),
+            'CancelImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelImport,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_open__data__pb2.CancelImportRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_open__data__pb2.Import.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -285,11 +335,11 @@ def add_ImportsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Imports:
-    """Takes over a directory that was kept elsewhere.
+    """Takes over directories that were kept elsewhere.
     """
 
     @staticmethod
-    def ImportDirectory(request,
+    def CreateImport(request,
             target,
             options=(),
             channel_credentials=None,
@@ -302,9 +352,90 @@ class Imports:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/enlace.partners.v1.Imports/ImportDirectory',
-            protos_dot_partners_dot_v1_dot_open__data__pb2.ImportDirectoryRequest.SerializeToString,
-            protos_dot_partners_dot_v1_dot_open__data__pb2.ImportReport.FromString,
+            '/enlace.partners.v1.Imports/CreateImport',
+            protos_dot_partners_dot_v1_dot_open__data__pb2.CreateImportRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_open__data__pb2.Import.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Imports/GetImport',
+            protos_dot_partners_dot_v1_dot_open__data__pb2.GetImportRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_open__data__pb2.Import.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListImports(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Imports/ListImports',
+            protos_dot_partners_dot_v1_dot_open__data__pb2.ListImportsRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_open__data__pb2.ListImportsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Imports/CancelImport',
+            protos_dot_partners_dot_v1_dot_open__data__pb2.CancelImportRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_open__data__pb2.Import.FromString,
             options,
             channel_credentials,
             insecure,

@@ -106,44 +106,77 @@ class OpenDataServicer(metaclass=_abc_1.ABCMeta):
 def add_OpenDataServicer_to_server(servicer: OpenDataServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class ImportsStub:
-    """Takes over a directory that was kept elsewhere."""
+    """Takes over directories that were kept elsewhere."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ImportsAsyncStub: ...
-    ImportDirectory: _grpc.UnaryUnaryMultiCallable[_open_data_pb2.ImportDirectoryRequest, _open_data_pb2.ImportReport]
-    """Reads a file (HSDS 3 JSON, the HSDS tabular data package as a zip, a spreadsheet as .xlsx or CSV) and makes or changes the services and places that it
-    names, all or none: where one row is refused nothing is written. The same file once more changes nothing, so it may be sent again. Manager: of the own
-    organisation; coordinator: of any.
-    invalid_fields: the file is none of these, or too large.
+    CreateImport: _grpc.UnaryUnaryMultiCallable[_open_data_pb2.CreateImportRequest, _open_data_pb2.Import]
+    """Accepts a file (HSDS 3 JSON, the HSDS tabular data package as a zip, a spreadsheet as .xlsx or CSV) to be read in the background: it makes or changes the
+    services and places that the file names, all or none. Manager: of the own organisation; coordinator: of any. `GetImport` says how far it is.
+    invalid_fields: the file is too large; too_many_requests: five imports of the organisation are not done yet.
     """
+    GetImport: _grpc.UnaryUnaryMultiCallable[_open_data_pb2.GetImportRequest, _open_data_pb2.Import]
+    """Returns an import of the caller's organisation: how far it is and, once it is done, what was done with each row. Kept for 30 days."""
+    ListImports: _grpc.UnaryUnaryMultiCallable[_open_data_pb2.ListImportsRequest, _open_data_pb2.ListImportsResponse]
+    """Lists the last 50 imports of the caller's organisation, newest first, without their rows."""
+    CancelImport: _grpc.UnaryUnaryMultiCallable[_open_data_pb2.CancelImportRequest, _open_data_pb2.Import]
+    """Cancels an import: nothing of it is written. One that has ended stays as it is. Returns the import, which may still need a moment to end."""
 
 @_typing.type_check_only
 class ImportsAsyncStub(ImportsStub):
-    """Takes over a directory that was kept elsewhere."""
+    """Takes over directories that were kept elsewhere."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    ImportDirectory: _aio.UnaryUnaryMultiCallable[_open_data_pb2.ImportDirectoryRequest, _open_data_pb2.ImportReport]  # type: ignore[assignment]
-    """Reads a file (HSDS 3 JSON, the HSDS tabular data package as a zip, a spreadsheet as .xlsx or CSV) and makes or changes the services and places that it
-    names, all or none: where one row is refused nothing is written. The same file once more changes nothing, so it may be sent again. Manager: of the own
-    organisation; coordinator: of any.
-    invalid_fields: the file is none of these, or too large.
+    CreateImport: _aio.UnaryUnaryMultiCallable[_open_data_pb2.CreateImportRequest, _open_data_pb2.Import]  # type: ignore[assignment]
+    """Accepts a file (HSDS 3 JSON, the HSDS tabular data package as a zip, a spreadsheet as .xlsx or CSV) to be read in the background: it makes or changes the
+    services and places that the file names, all or none. Manager: of the own organisation; coordinator: of any. `GetImport` says how far it is.
+    invalid_fields: the file is too large; too_many_requests: five imports of the organisation are not done yet.
     """
+    GetImport: _aio.UnaryUnaryMultiCallable[_open_data_pb2.GetImportRequest, _open_data_pb2.Import]  # type: ignore[assignment]
+    """Returns an import of the caller's organisation: how far it is and, once it is done, what was done with each row. Kept for 30 days."""
+    ListImports: _aio.UnaryUnaryMultiCallable[_open_data_pb2.ListImportsRequest, _open_data_pb2.ListImportsResponse]  # type: ignore[assignment]
+    """Lists the last 50 imports of the caller's organisation, newest first, without their rows."""
+    CancelImport: _aio.UnaryUnaryMultiCallable[_open_data_pb2.CancelImportRequest, _open_data_pb2.Import]  # type: ignore[assignment]
+    """Cancels an import: nothing of it is written. One that has ended stays as it is. Returns the import, which may still need a moment to end."""
 
 class ImportsServicer(metaclass=_abc_1.ABCMeta):
-    """Takes over a directory that was kept elsewhere."""
+    """Takes over directories that were kept elsewhere."""
 
     @_abc_1.abstractmethod
-    def ImportDirectory(
+    def CreateImport(
         self,
-        request: _open_data_pb2.ImportDirectoryRequest,
+        request: _open_data_pb2.CreateImportRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_open_data_pb2.ImportReport, _abc.Awaitable[_open_data_pb2.ImportReport]]:
-        """Reads a file (HSDS 3 JSON, the HSDS tabular data package as a zip, a spreadsheet as .xlsx or CSV) and makes or changes the services and places that it
-        names, all or none: where one row is refused nothing is written. The same file once more changes nothing, so it may be sent again. Manager: of the own
-        organisation; coordinator: of any.
-        invalid_fields: the file is none of these, or too large.
+    ) -> _typing.Union[_open_data_pb2.Import, _abc.Awaitable[_open_data_pb2.Import]]:
+        """Accepts a file (HSDS 3 JSON, the HSDS tabular data package as a zip, a spreadsheet as .xlsx or CSV) to be read in the background: it makes or changes the
+        services and places that the file names, all or none. Manager: of the own organisation; coordinator: of any. `GetImport` says how far it is.
+        invalid_fields: the file is too large; too_many_requests: five imports of the organisation are not done yet.
         """
+
+    @_abc_1.abstractmethod
+    def GetImport(
+        self,
+        request: _open_data_pb2.GetImportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_open_data_pb2.Import, _abc.Awaitable[_open_data_pb2.Import]]:
+        """Returns an import of the caller's organisation: how far it is and, once it is done, what was done with each row. Kept for 30 days."""
+
+    @_abc_1.abstractmethod
+    def ListImports(
+        self,
+        request: _open_data_pb2.ListImportsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_open_data_pb2.ListImportsResponse, _abc.Awaitable[_open_data_pb2.ListImportsResponse]]:
+        """Lists the last 50 imports of the caller's organisation, newest first, without their rows."""
+
+    @_abc_1.abstractmethod
+    def CancelImport(
+        self,
+        request: _open_data_pb2.CancelImportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_open_data_pb2.Import, _abc.Awaitable[_open_data_pb2.Import]]:
+        """Cancels an import: nothing of it is written. One that has ended stays as it is. Returns the import, which may still need a moment to end."""
 
 def add_ImportsServicer_to_server(servicer: ImportsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

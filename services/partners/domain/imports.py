@@ -1,6 +1,6 @@
 """What a file says of services and places, row by row, and what is done with each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -21,6 +21,17 @@ class Outcome(StrEnum):
     CHANGED = "CHANGED"
     UNCHANGED = "UNCHANGED"
     REFUSED = "REFUSED"
+    ASKED = "ASKED"
+
+
+class Encoding(StrEnum):
+    """How the text of a file is encoded."""
+
+    UTF_8 = "UTF_8"
+    UTF_16 = "UTF_16"
+    WINDOWS_1252 = "WINDOWS_1252"
+    MACINTOSH = "MACINTOSH"
+    IBM850 = "IBM850"
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,7 @@ class Line:
     problems: list[Problem] = field(default_factory=list)
     outcome: Outcome | None = None
     subject_id: str = ""
+    candidate_ids: tuple[str, ...] = ()
 
     def refuse(self, field: str, reason: str) -> None:
         """Notes what is wrong with a field."""
@@ -53,9 +65,14 @@ class Line:
         if all(problem.field != name for problem in self.problems):  # what is wrong with a cell is said once
             self.problems.append(Problem(self.columns.get(name, ""), name, reason))
 
+    def ask(self, candidate_ids: Sequence[str]) -> None:
+        """Notes which services the row may mean."""
+        self.done(Outcome.ASKED)
+        self.candidate_ids = tuple(candidate_ids)
+
     def done(self, outcome: Outcome) -> None:
         """Notes what is done; of several things the one that says most."""
-        order = (None, Outcome.UNCHANGED, Outcome.CHANGED, Outcome.CREATED, Outcome.REFUSED)
+        order = (None, Outcome.UNCHANGED, Outcome.CHANGED, Outcome.CREATED, Outcome.ASKED, Outcome.REFUSED)
         if order.index(outcome) > order.index(self.outcome):
             self.outcome = outcome
 
@@ -82,7 +99,10 @@ class AtPlace:
 
 @dataclass
 class ServiceDraft:
-    """A service as a file has it; `said`: the fields that it says, those of its eligibility by their path."""
+    """A service as a file has it; `said`: the fields that it says, those of its eligibility by their path.
+
+    `has_area`: the file says where it is, or that it is for the whole country. A new service needs that.
+    """
 
     line: Line
     source_id: str
@@ -91,6 +111,7 @@ class ServiceDraft:
     entry: ServiceEntry
     said: frozenset[str]
     at: list[AtPlace] = field(default_factory=list)
+    has_area: bool = True
 
     def changes(self, before: ServiceEntry) -> dict[str, Any]:
         """What would be another value than before, by field; what the file does not say stays as it is."""
@@ -103,11 +124,21 @@ class ServiceDraft:
 
 @dataclass
 class Parsed:
-    """A file, read."""
+    """A file, read. `text`: how its text was decoded; None where the format says it."""
 
     lines: list[Line] = field(default_factory=list)
     services: list[ServiceDraft] = field(default_factory=list)
     ignored_columns: list[str] = field(default_factory=list)
+    text: "Decoded | None" = None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """How the text of a file was decoded. `guessed`: the file does not show it. `samples`: words that would be others in another encoding."""
+
+    encoding: Encoding
+    guessed: bool = False
+    samples: tuple[str, ...] = ()
 
 
 @dataclass
@@ -117,6 +148,7 @@ class Report:
     lines: list[Line]
     written: bool
     ignored_columns: list[str]
+    text: Decoded | None = None
 
     def count(self, outcome: Outcome) -> int:
         """How many rows came out so."""

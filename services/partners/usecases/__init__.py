@@ -8,6 +8,7 @@ from services.partners.usecases.accounts import change_password, end_sessions, l
 from services.partners.usecases.api_keys import confirm_api_key, create_api_key, list_api_keys, revoke_api_key, transfer_api_key
 from services.partners.usecases.founding import found_network
 from services.partners.usecases.housekeeping import keeping_up, sweep
+from services.partners.usecases.import_jobs import cancel_import, create_import, get_import, list_imports, run_import, running_imports
 from services.partners.usecases.imports import import_directory
 from services.partners.usecases.invitations import accept_invitation, create_invitation, list_invitations, revoke_invitation
 from services.partners.usecases.locations import (
@@ -104,12 +105,14 @@ __all__ = [
     "approve_organization",
     "batch_get",
     "by_provider",
+    "cancel_import",
     "change_password",
     "check_standing",
     "confirm_api_key",
     "confirm_application",
     "confirm_change",
     "create_api_key",
+    "create_import",
     "create_invitation",
     "create_location",
     "create_organization",
@@ -126,6 +129,7 @@ __all__ = [
     "found_network",
     "from_api_key",
     "from_session",
+    "get_import",
     "get_location",
     "get_organization",
     "get_public_service",
@@ -139,6 +143,7 @@ __all__ = [
     "list_areas",
     "list_field_changes",
     "list_hotlines",
+    "list_imports",
     "list_invitations",
     "list_locations",
     "list_organizations",
@@ -164,6 +169,8 @@ __all__ = [
     "reset_second_factor",
     "revoke_api_key",
     "revoke_invitation",
+    "run_import",
+    "running_imports",
     "say_yes",
     "search_public_services",
     "search_services",

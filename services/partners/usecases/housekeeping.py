@@ -12,7 +12,17 @@ from chassis.clock import Clock
 from chassis.db import Database, Transaction
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
-from services.partners.store import invitations, open_hours, password_resets, promises, second_factors, services, sign_in_providers, workers
+from services.partners.store import (
+    imports,
+    invitations,
+    open_hours,
+    password_resets,
+    promises,
+    second_factors,
+    services,
+    sign_in_providers,
+    workers,
+)
 from services.partners.store.directory_index import DirectoryIndex
 from services.partners.usecases.membership import watch_membership
 
@@ -23,6 +33,7 @@ def sweep(tx: Transaction, now: datetime) -> int:
     """Takes it away, or makes it anew; returns how many rows."""
     gone = workers.forget_sessions(tx, now) + second_factors.forget(tx, now) + guesses.forget(tx, now) + invitations.forget(tx, now)
     gone += promises.forget(tx, now) + sign_in_providers.forget(tx, now) + password_resets.forget(tx, now)
+    gone += imports.forget(tx, now)
     return services.refresh_outdated(tx) + open_hours.refresh_ending(tx, now) + watch_membership(tx, now) + gone
 
 

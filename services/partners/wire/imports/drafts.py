@@ -23,7 +23,7 @@ from services.partners.wire.imports.hours import fold
 from services.partners.wire.phones import phone
 
 # Two letters of UTF-8 read as Windows': "Ã³" where "ó" was written; or what stands for a letter that was lost.
-_BROKEN = re.compile("[ÃÂ][\u0080-\u00bf\u0152-\u0161\u2013-\u203a\u20ac\u2122]|\ufffd")
+_BROKEN = re.compile("\0|[ÃÂ][\u0080-\u00bf\u0152-\u0161\u2013-\u203a\u20ac\u2122]|\ufffd")
 _YES, _NO = frozenset("si yes oui true 1 x s y".split()), frozenset("no non false 0 n".split())
 _COUNTRIES = {
     "nicaragua": "NI",
@@ -53,6 +53,7 @@ _GENDERS = {
     pb.GENDER_MASCULINE: "hombre hombres masculino masculine male men hommes",
 }
 _GENDER = {word: number for number, words in _GENDERS.items() for word in words.split()}
+_WHOLE_COUNTRY = frozenset(("todo el pais", "nacional", "whole country", "nationwide", "national", "tout le pays"))
 FLAGS = ("takes_dependants", "takes_pregnant", "takes_with_addiction", "takes_without_papers")
 _SEPARATED = re.compile(r"[,;/|\n]")
 
@@ -123,6 +124,8 @@ class Reading:
                         setattr(message, name, _number(text, float))
                         if not abs(getattr(message, name)) <= (90 if name == "latitude" else 180):
                             raise Wrong("out_of_range")
+                    elif name == "department" and fold(text) in _WHOLE_COUNTRY:
+                        continue  # says it of the service: its address lies somewhere
                     elif name in ("department", "area_code"):
                         setattr(message, name, self.area(text, country, town=name == "area_code"))
                     elif name == "country":
@@ -137,6 +140,8 @@ class Reading:
         if message.area_code and not message.department:
             message.department = message.area_code.partition(".")[0]
             said.add("department")
+        if message.address and not message.department:
+            line.refuse("department", "required")
         if hidden or message.confidential:
             message.confidential = True
             said.add("confidential")
@@ -157,6 +162,14 @@ class Reading:
         if len(codes) > 1:
             raise Wrong("ambiguous")
         return codes[0]
+
+    def department_of(self, text: str, line: Line, texts: Mapping[str, str]) -> str:
+        """The code of the department in which a municipality lies, "" if it is none."""
+        try:
+            return self.area(text, self._country(line, texts), town=True).partition(".")[0]
+        except Wrong as error:
+            line.refuse("area_code", str(error))
+            return ""
 
     def needs(self, text: str) -> list[str]:
         """The codes of needs by code or name. Raises Wrong."""
@@ -208,7 +221,7 @@ class Reading:
         return [name]
 
     def _area(self, message: pb.Service, name: str, text: str, country: str) -> list[str]:
-        message.department = self.area(text, country)
+        message.department = "" if fold(text) in _WHOLE_COUNTRY else self.area(text, country)
         return [name]
 
     def _areas(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:

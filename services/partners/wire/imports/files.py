@@ -1,4 +1,4 @@
-"""A file as tables of texts: which format it is, which encoding, which separator. Bounded before it is unpacked; a file that is none of these is refused."""
+"""A file as tables of texts: which format it is, which separator. Bounded before it is unpacked; a file that is none of these is refused."""
 
 import csv
 import io
@@ -12,11 +12,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from chassis.errors import Invalid
-from services.partners.domain.imports import MOST_ROWS
+from services.partners.domain.imports import MOST_ROWS, Decoded, Encoding
+from services.partners.wire.imports import encodings
 
 MOST_BYTES = 700_000
 _UNPACKED = 30_000_000  # bytes; a spreadsheet packs ten to one, a bomb a thousand to one
 _PARTS, _COLUMNS, _CELL = 200, 60, 4000
+_ELEMENTS = 2_000_000  # tags of a workbook: 5,000 rows of 60 cells, each of which has four to six
 _SHEET = "[Content_Types].xml"
 
 
@@ -27,14 +29,19 @@ class Table:
     rows: list[tuple[int, list[str]]]
 
 
-def read(content: bytes) -> Table | dict[str, Table] | Any:
-    """A Table of a spreadsheet, Tables by name of a data package, or what JSON says. Raises Invalid of `content`."""
-    if not content.strip():
-        raise Invalid(("content", "required"))
-    if len(content) > MOST_BYTES:
-        raise Invalid(("content", "too_long"))
+@dataclass(frozen=True)
+class File:
+    """A Table of a spreadsheet, Tables by name of a data package, or what JSON says; and how its text was decoded, where the format does not say it."""
+
+    content: Table | dict[str, Table] | Any
+    text: Decoded | None = None
+
+
+def read(content: bytes, encoding: Encoding | None = None) -> File:
+    """Reads a file of any format; `encoding` is that of its text, where somebody knows it. Raises Invalid of `content`."""
+    check_size(content)
     try:
-        return _archive(content) if content.startswith(b"PK\x03\x04") else _text(content)
+        return _archive(content, encoding) if content.startswith(b"PK\x03\x04") else _text(content, encoding)
     except (
         csv.Error,
         zipfile.BadZipFile,
@@ -49,25 +56,20 @@ def read(content: bytes) -> Table | dict[str, Table] | Any:
         raise Invalid(("content", "malformed")) from error
 
 
-def text_of(content: bytes) -> str:
-    """The text by the mark at its beginning, as UTF-8 if it is, as UTF-16 if every other byte is none, else as Windows writes it."""
-    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
-        if content.startswith(mark):
-            return content.decode(encoding)
-    head = content[:200]
-    if head.count(0) * 3 > len(head):
-        return content.decode("utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("cp1252")
+def check_size(content: bytes) -> None:
+    """Refuses what is empty or too long."""
+    if not content.strip():
+        raise Invalid(("content", "required"))
+    if len(content) > MOST_BYTES:
+        raise Invalid(("content", "too_long"))
 
 
-def _text(content: bytes) -> Table | Any:
-    text = text_of(content)
+def _text(content: bytes, encoding: Encoding | None) -> File:
+    decoded = encodings.of([content], encoding)
+    text = encodings.decode(content, decoded.encoding)
     if text.lstrip()[:1] in ("{", "["):
-        return json.loads(text)
-    return _csv(text)
+        return File(json.loads(text), decoded)
+    return File(_csv(text), decoded)
 
 
 def _csv(text: str) -> Table:
@@ -77,21 +79,34 @@ def _csv(text: str) -> Table:
     return _bounded((number, list(cells)) for number, cells in enumerate(rows, 1))
 
 
-def _archive(content: bytes) -> Table | dict[str, Table]:
+def _archive(content: bytes, encoding: Encoding | None) -> File:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         parts = archive.infolist()
         if len(parts) > _PARTS or sum(part.file_size for part in parts) > _UNPACKED:
             raise Invalid(("content", "too_long"))
         if any(part.filename == _SHEET for part in parts):
-            return _workbook(content)
-        tables = {
-            PurePosixPath(part.filename).name: _csv(text_of(archive.read(part)))
+            _check_elements(archive)
+            return File(_workbook(content))
+        texts = {
+            PurePosixPath(part.filename).name: archive.read(part)
             for part in parts
             if part.filename.endswith(".csv") and not PurePosixPath(part.filename).name.startswith(".")
         }
-    if "services.csv" not in tables:
+    if "services.csv" not in texts:
         raise Invalid(("content", "malformed"))
-    return tables
+    decoded = encodings.of(list(texts.values()), encoding)
+    return File({name: _csv(encodings.decode(text, decoded.encoding)) for name, text in texts.items()}, decoded)
+
+
+def _check_elements(archive: zipfile.ZipFile) -> None:
+    """Refuses a workbook of more elements than the largest table needs, before any is parsed: an empty cell packs a thousand to one."""
+    elements = 0
+    for part in archive.infolist():
+        with archive.open(part) as stream:
+            while chunk := stream.read(1 << 16):
+                elements += chunk.count(b"<")
+                if elements > _ELEMENTS:
+                    raise Invalid(("content", "too_long"))
 
 
 def _workbook(content: bytes) -> Table:

@@ -120,7 +120,13 @@ def _add(parsed: Parsed, places: dict[str, PlaceDraft], node: Node, reading: Rea
         return
     entry, said = read
     draft = ServiceDraft(
-        line, plain(_text(node.get("id"))), plain(_text(organization.get("id"))), _text(organization.get("name")), entry, said
+        line,
+        plain(_text(node.get("id"))),
+        plain(_text(organization.get("id"))),
+        _text(organization.get("name")),
+        entry,
+        said,
+        has_area=bool(texts["department"] or _departments(node)),
     )
     for at in _list(node, "service_at_locations"):
         one = _at(at, places, line, reading, hidden=is_hidden(entry))
@@ -137,7 +143,12 @@ def _at(at: Mapping[str, Any], places: dict[str, PlaceDraft], line: Line, readin
     here = where.line if isinstance(where, Node) else line
     own = at.line if isinstance(at, Node) else line
     if source not in places or not source:
-        read = reading.place(here, _place_texts(where), hidden=hidden)
+        texts = _place_texts(where)
+        if texts["address"] and not (texts["department"] or texts["area_code"]):
+            address = _list(where, "addresses")[0]
+            if isinstance(address, Node):  # the cell where it is missing
+                address.line.refuse("state_province", "required")
+        read = reading.place(here, texts, hidden=hidden)
         if read is None:
             line.refuse("service_at_locations", "malformed")
             return None
@@ -174,8 +185,12 @@ def _place_texts(where: Mapping[str, Any]) -> dict[str, str]:
 
 def _where(node: Mapping[str, Any]) -> str:
     """In which department, if its places agree."""
-    departments = {_place_texts(_dict(at, "location"))["department"] for at in _list(node, "service_at_locations")} - {""}
+    departments = _departments(node)
     return departments.pop() if len(departments) == 1 else ""
+
+
+def _departments(node: Mapping[str, Any]) -> set[str]:
+    return {_place_texts(_dict(at, "location"))["department"] for at in _list(node, "service_at_locations")} - {""}
 
 
 def _country(node: Mapping[str, Any]) -> str:

@@ -1,0 +1,139 @@
+"""What a file may be: its encoding is shown before anything is written, a place that is missing is an error, and a bomb costs nobody anything."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import openpyxl
+import pytest
+
+from protos.partners.v1 import open_data_pb2 as pb
+from services.partners.domain.worker import Role
+from services.partners.store.areas import areas
+from services.partners.store.taxonomy import taxonomy
+from services.partners.wire.imports import apart
+from services.partners.wire.imports.drafts import Reading
+from tests.partners.scene import Scene
+from tests.partners.test_imports import SERVICE, problems, sheet, tables
+
+ROWS = ("A1;Consejería y niñez;PSS;León", "A2;Asesoría jurídica;LEG;Estelí")
+HEADINGS = "id;Nombre;Necesidades;Departamento"
+
+
+@pytest.mark.parametrize(
+    ("codec", "encoding"),
+    [
+        ("mac_roman", pb.IMPORT_ENCODING_MACINTOSH),
+        ("latin_1", pb.IMPORT_ENCODING_WINDOWS_1252),
+        ("cp1252", pb.IMPORT_ENCODING_WINDOWS_1252),
+        ("cp850", pb.IMPORT_ENCODING_IBM850),
+    ],
+)
+def test_an_encoding_that_the_file_does_not_show_is_detected_and_shown_before_anything_is_written(
+    scene: Scene, codec: str, encoding: pb.ImportEncoding.ValueType
+) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    first = scene.imported(manager, sheet(*ROWS, headings=HEADINGS).decode().encode(codec))
+    assert (first.report.written, first.report.encoding_guessed, first.report.encoding) == (False, True, encoding)
+    assert "Consejería" in first.report.encoding_samples
+    assert not scene.rows("SELECT * FROM services")
+    assert scene.take_over(manager, source_import_id=first.id, encoding=encoding).written
+    assert {row["name"] for row in scene.rows("SELECT name FROM services")} == {"Consejería y niñez", "Asesoría jurídica"}
+
+
+def test_a_file_that_shows_its_encoding_is_not_asked_about(scene: Scene) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    for content in (sheet(*ROWS, headings=HEADINGS), sheet(*ROWS, headings=HEADINGS).decode().encode("utf-16")):
+        report = scene.take_over(manager, content)
+        assert (report.written, report.encoding_guessed) == (True, False)
+
+
+def test_the_tables_of_a_package_are_read_in_one_encoding(scene: Scene) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    package = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(tables())) as utf_8, zipfile.ZipFile(package, "w") as mac:
+        for name in utf_8.namelist():
+            mac.writestr(name, utf_8.read(name).decode().encode("mac_roman"))
+    report = scene.take_over(manager, package.getvalue())
+    assert (report.written, report.encoding, list(report.encoding_samples)) == (False, pb.IMPORT_ENCODING_MACINTOSH, ["Consejería"])
+
+
+@pytest.mark.parametrize(
+    ("headings", "row", "cell"),
+    [
+        ("Nombre;Necesidades;Departamento", "Uno;PSS;", (2, "C", "department", "required")),
+        ("Nombre;Necesidades;Departamento", "Uno;PSS", (2, "C", "department", "required")),
+        ("Nombre;Necesidades;País;Departamento", "Uno;PSS;;León", (2, "C", "country", "required")),
+        ("Nombre;Necesidades", "Uno;PSS", (2, "", "department", "required")),
+        ("Nombre;Necesidades;Departamento;Dirección", "Uno;PSS;todo el país;Calle 1", (2, "C", "department", "required")),
+    ],
+)
+def test_a_place_that_is_missing_is_an_error_at_its_cell(scene: Scene, headings: str, row: str, cell: tuple[int, str, str, str]) -> None:
+    report = scene.take_over(scene.by(scene.organization(), Role.MANAGER), sheet(row, headings=headings))
+    assert (report.written, problems(report)) == (False, [cell])
+
+
+def test_departments_that_were_merged_are_errors_at_their_cells(scene: Scene) -> None:
+    book = openpyxl.Workbook()
+    for row in (["Nombre", "Necesidades", "Departamento"], ["Uno", "PSS", "León"], ["Dos", "PSS", None], ["Tres", "PSS", None]):
+        book.active.append(row)
+    book.active.merge_cells("C2:C4")
+    out = io.BytesIO()
+    book.save(out)
+    report = scene.take_over(scene.by(scene.organization(), Role.MANAGER), out.getvalue())
+    assert problems(report) == [(3, "C", "department", "required"), (4, "C", "department", "required")]
+
+
+def test_the_whole_country_is_said_in_words_and_a_municipality_says_its_department(scene: Scene) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    content = sheet("Uno;PSS;todo el país;", "Dos;PSS;;Chichigalpa", headings="Nombre;Necesidades;Departamento;Municipio")
+    assert scene.take_over(manager, content).written
+    assert {row["name"]: row["department"] for row in scene.rows("SELECT name, department FROM services")} == {"Uno": "", "Dos": "NI-CI"}
+
+
+def test_a_service_of_another_directory_that_is_nowhere_is_refused(scene: Scene) -> None:
+    nowhere = {name: value for name, value in SERVICE.items() if name != "service_at_locations"}
+    report = scene.take_over(scene.by(scene.organization(), Role.MANAGER), json.dumps(nowhere).encode())
+    assert problems(report) == [(1, "", "department", "required")]
+
+
+def test_an_address_without_a_department_is_an_error_at_its_cell(scene: Scene) -> None:
+    addresses = [{"id": "d1", "location_id": "l1", "address_1": "Del parque 2c", "state_province": "", "country": "NI"}]
+    report = scene.take_over(scene.by(scene.organization(), Role.MANAGER), tables(addresses=addresses))
+    wrong = {(line.file, line.row, each.column, each.field, each.reason_code) for line in report.lines for each in line.problems}
+    assert ("addresses.csv", 2, "D", "state_province", "required") in wrong
+
+
+def workbook(cells: bytes) -> bytes:
+    """A workbook whose sheet has these cells beside its own."""
+    plain, packed = io.BytesIO(), io.BytesIO()
+    book = openpyxl.Workbook()
+    book.active.append(["Nombre"])
+    book.save(plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as made:
+        for name in source.namelist():
+            text = source.read(name)
+            made.writestr(name, text.replace(b"</sheetData>", b"<row>" + cells + b"</row></sheetData>") if "sheet1" in name else text)
+    return packed.getvalue()
+
+
+def test_a_workbook_of_more_cells_than_a_table_has_is_refused_before_it_is_parsed(scene: Scene) -> None:
+    content = workbook(b"<c/>" * 6_000_000)
+    assert len(content) < 94_000
+    ended = scene.imported(scene.by(scene.organization(), Role.MANAGER), content, dry_run=True)
+    assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "too_long")
+
+
+def test_reading_that_takes_too_much_work_ends_in_its_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "_LIMITS", (1, apart._LIMITS[1]))
+    with pytest.raises(apart.TooMuchWork):
+        apart.read_apart(workbook(b"<c/>" * 1_900_000), Reading(taxonomy(), areas()), None, lambda: None)
+
+
+def test_reading_that_takes_too_much_memory_ends_in_its_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "_LIMITS", (apart._LIMITS[0], 60_000_000))
+    rows = "\n".join(f"A{number};Consejería {number};PSS;León;{'x' * 100}" for number in range(4_900))
+    with pytest.raises(apart.TooMuchWork):
+        apart.read_apart(f"{HEADINGS};descripción\n{rows}".encode(), Reading(taxonomy(), areas()), None, lambda: None)

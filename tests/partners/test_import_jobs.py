@@ -1,0 +1,283 @@
+"""An import as a job: accepted at once, done once whatever is killed meanwhile, cancelled cleanly, and only its own organisation's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from chassis.errors import Unavailable
+from chassis.rotation import rewrap
+from chassis.sealing import Keyring
+from chassis.tokens import SYSTEM
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import open_data_pb2 as pb
+from services.partners import usecases
+from services.partners.__main__ import SEALED
+from services.partners.domain.organization import Organization
+from services.partners.domain.worker import Role
+from services.partners.store import imports
+from services.partners.usecases import import_jobs
+from services.partners.wire.imports.apart import Ended
+from tests.partners.scene import ROOT, Scene, Stubs, refused
+from tests.partners.test_imports import GOOD, sheet
+
+# Works on an import as a service does, and is killed when all is written and nothing is committed.
+KILLED = """
+import os, signal, sys
+from datetime import UTC, datetime
+from chassis.clock import SettableClock
+from chassis.db import Database
+from chassis.sealing import Keyring
+from services.partners import usecases
+from services.partners.__main__ import SEALED
+from services.partners.store import imports
+
+imports.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+url, key, now = sys.stdin.read().split()
+database = Database(url, max_size=4)
+database.open()
+usecases.run_import(database, Keyring(bytes.fromhex(key)), SettableClock(datetime.fromisoformat(now)))
+"""
+
+
+@pytest.fixture
+def house(scene: Scene) -> Organization:
+    return scene.organization("Casa")
+
+
+@pytest.fixture
+def manager(scene: Scene, house: Organization) -> Stubs:
+    return scene.by(house, Role.MANAGER)
+
+
+def create(by: Stubs, content: bytes | None = None, **said: object) -> pb.Import:
+    made: pb.Import = by.CreateImport(pb.CreateImportRequest(content=sheet(*GOOD) if content is None else content, **said))  # type: ignore[arg-type]
+    return made
+
+
+def get(by: Stubs, job: pb.Import) -> pb.Import:
+    read: pb.Import = by.GetImport(pb.GetImportRequest(id=job.id))
+    return read
+
+
+def cancel(by: Stubs, job: pb.Import) -> pb.Import:
+    cancelled: pb.Import = by.CancelImport(pb.CancelImportRequest(id=job.id))
+    return cancelled
+
+
+def run(scene: Scene, going_on: Iterator[bool] | None = None) -> bool:
+    return usecases.run_import(scene.database, scene.keyring, scene.clock, lambda: True if going_on is None else next(going_on))
+
+
+def services(scene: Scene) -> int:
+    return len(scene.rows("SELECT * FROM services"))
+
+
+def test_an_import_is_accepted_at_once_done_in_the_background_and_its_report_kept(scene: Scene, manager: Stubs) -> None:
+    job = create(manager, request_id="once")
+    assert create(manager, request_id="once").id == job.id
+    assert (job.state, get(manager, job).HasField("report"), services(scene)) == (pb.IMPORT_STATE_PENDING, False, 0)
+    assert run(scene)
+    done = get(manager, job)
+    assert (done.state, done.rows_done, done.rows_total, done.report.created) == (pb.IMPORT_STATE_DONE, 2, 2, 2)
+    assert services(scene) == 2
+    assert not run(scene)
+    (listed,) = manager.ListImports(pb.ListImportsRequest()).imports
+    assert (listed.id, listed.HasField("report")) == (job.id, False)
+
+
+def test_what_was_written_is_on_the_trail_in_the_name_of_who_sent_it(scene: Scene, house: Organization) -> None:
+    worker = scene.worker(house, Role.MANAGER)
+    job = create(scene.as_worker(worker))
+    run(scene)
+    trail = scene.rows(
+        "SELECT actor_id, action, object_id FROM audit WHERE action IN ('create_import', 'directory_import') ORDER BY sequence DESC"
+    )
+    assert [tuple(row.values()) for row in trail[:2]] == [
+        (worker.id, "directory_import", house.id),
+        (worker.id, "create_import", job.id),
+    ]
+
+
+def test_one_that_waits_is_cancelled_at_once(scene: Scene, manager: Stubs) -> None:
+    job = create(manager)
+    assert cancel(manager, job).state == pb.IMPORT_STATE_CANCELLED
+    assert not run(scene)
+    assert (get(manager, job).state, services(scene)) == (pb.IMPORT_STATE_CANCELLED, 0)
+
+
+def test_one_that_is_being_read_is_cancelled(scene: Scene, manager: Stubs) -> None:
+    job = create(manager)
+
+    def meanwhile() -> Iterator[bool]:
+        cancel(manager, job)
+        while True:
+            yield True
+
+    assert run(scene, meanwhile())
+    assert (get(manager, job).state, services(scene)) == (pb.IMPORT_STATE_CANCELLED, 0)
+
+
+def test_one_that_is_cancelled_while_it_is_written_writes_nothing(scene: Scene, house: Organization, manager: Stubs) -> None:
+    job = create(manager)
+    with ThreadPoolExecutor(1) as pool:
+        with scene.database.transaction(SYSTEM, timeout=60) as tx:
+            tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,))
+            working = pool.submit(run, scene)
+            while get(manager, job).state != pb.IMPORT_STATE_WRITING:
+                assert not working.done()
+            assert cancel(manager, job).state == pb.IMPORT_STATE_WRITING
+        working.result()
+    while get(manager, job).end_time.seconds == 0:
+        run(scene)
+    assert (get(manager, job).state, services(scene)) == (pb.IMPORT_STATE_CANCELLED, 0)
+
+
+def test_one_that_has_ended_stays_as_it_is(scene: Scene, manager: Stubs) -> None:
+    job = create(manager)
+    run(scene)
+    assert cancel(manager, job).state == pb.IMPORT_STATE_DONE
+
+
+def test_a_process_that_is_killed_before_the_commit_leaves_nothing_and_another_does_it_all(scene: Scene, manager: Stubs) -> None:
+    job = create(manager)
+    said = f"{scene.url} {scene.sealing_key.hex()} {scene.clock.now().isoformat()}"
+    killed = subprocess.run([sys.executable, "-c", KILLED], input=said, text=True, cwd=ROOT, capture_output=True, check=False)
+    assert (killed.returncode, services(scene)) == (-9, 0), killed.stderr
+    assert not run(scene)  # it may still live
+    scene.later(seconds=31)
+    assert run(scene)
+    assert (get(manager, job).report.created, services(scene)) == (2, 2)
+
+
+def test_a_process_that_lost_its_import_to_another_writes_nothing(scene: Scene, house: Organization, manager: Stubs) -> None:
+    job = create(manager)
+    with ThreadPoolExecutor(1) as pool:
+        with scene.database.transaction(SYSTEM, timeout=60) as tx:
+            tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,))
+            slow = pool.submit(run, scene)
+            while get(manager, job).state != pb.IMPORT_STATE_WRITING:
+                assert not slow.done()
+            with scene.database.transaction(SYSTEM) as other:
+                other.execute("UPDATE imports SET claim = 'another'")
+        assert not slow.result()
+    assert services(scene) == 0
+    scene.later(seconds=31)
+    assert run(scene)
+    assert (get(manager, job).report.created, services(scene)) == (2, 2)
+
+
+def test_a_lease_that_a_clock_wrote_a_day_ahead_holds_nobody_up(scene: Scene, manager: Stubs) -> None:
+    job = create(manager)
+    with scene.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE imports SET claim = 'gone', claim_time = %s + interval '1 day'", (scene.clock.now(),))
+    assert run(scene)
+    assert get(manager, job).state == pb.IMPORT_STATE_DONE
+
+
+def test_one_during_which_its_process_ended_three_times_fails_and_says_so(
+    scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: object) -> None:
+        raise Ended
+
+    monkeypatch.setattr(import_jobs, "read_apart", ended)
+    job = create(manager)
+    assert [run(scene) for _ in range(4)] == [False, False, False, True]
+    assert (get(manager, job).state, get(manager, job).failure_code) == (pb.IMPORT_STATE_FAILED, "interrupted")
+
+
+def test_a_part_that_is_away_is_waited_for(scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise Unavailable("store_unavailable")
+
+    job = create(manager)
+    with monkeypatch.context() as patch:
+        patch.setattr(import_jobs, "read_apart", away)
+        assert [run(scene) for _ in range(5)] == [False] * 5
+    assert get(manager, job).state == pb.IMPORT_STATE_PENDING
+    assert run(scene)
+    assert get(manager, job).state == pb.IMPORT_STATE_DONE
+
+
+def test_a_service_that_ends_gives_its_import_back_uncounted(scene: Scene, manager: Stubs) -> None:
+    job = create(manager)
+    assert [run(scene, iter([False] * 100)) for _ in range(4)] == [False] * 4
+    assert get(manager, job).state == pb.IMPORT_STATE_PENDING
+    assert run(scene)
+    assert get(manager, job).state == pb.IMPORT_STATE_DONE
+
+
+def test_the_import_of_a_member_that_was_suspended_meanwhile_is_not_written(scene: Scene, house: Organization, manager: Stubs) -> None:
+    job = create(manager)
+    scene.coordinator.SuspendOrganization(
+        d.SuspendOrganizationRequest(id=house.id, etag=scene.coordinator.GetOrganization(d.GetOrganizationRequest(id=house.id)).etag)
+    )
+    assert run(scene)
+    read = get(scene.coordinator, job)
+    assert (read.state, read.failure_code, services(scene)) == (pb.IMPORT_STATE_FAILED, "not_allowed", 0)
+
+
+def test_the_import_of_another_organisation_is_not_there(scene: Scene, manager: Stubs) -> None:
+    job = create(manager)
+    stranger = scene.by(scene.organization("Otra"), Role.MANAGER)
+    with refused("NOT_FOUND", "not_found"):
+        get(stranger, job)
+    with refused("NOT_FOUND", "not_found"):
+        cancel(stranger, job)
+    with refused("NOT_FOUND", "not_found"):
+        create(stranger, b"", source_import_id=job.id)
+    with refused("NOT_FOUND", "not_found"):
+        get(manager, pb.Import(id="none"))
+    assert not stranger.ListImports(pb.ListImportsRequest()).imports
+    assert get(scene.coordinator, job).id == job.id
+
+
+def test_an_answer_that_names_no_id_is_refused(scene: Scene, manager: Stubs) -> None:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as said:
+        create(manager, answers=[pb.ImportAnswer(row=2, subject_id="x\0")])
+    assert said.violations == [("answers", "malformed")]
+
+
+def test_five_wait_at_most_and_an_empty_file_is_no_import(scene: Scene, manager: Stubs) -> None:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as said:
+        create(manager, b"")
+    assert said.violations == [("content", "required")]
+    for _ in range(5):
+        create(manager)
+    with refused("RESOURCE_EXHAUSTED", "too_many_requests"):
+        create(manager)
+
+
+def test_what_is_sealed_of_an_import_is_wrapped_anew_with_the_rest(scene: Scene, manager: Stubs) -> None:
+    job = create(manager)
+    run(scene)
+    newer = Keyring(scene.sealing_key, lambda: {0: scene.sealing_key, 1: b"1" * 32})
+    assert rewrap(scene.database, newer, [place for place in SEALED if place.table == "imports"]) == (2, 0)
+    with scene.database.transaction(SYSTEM) as tx:
+        assert imports.file_of(tx, newer, job.id) == sheet(*GOOD)
+        assert usecases.get_import(tx, newer, SYSTEM, job.id).report
+
+
+def test_a_file_is_sealed_and_forgotten_after_a_day_and_its_report_after_thirty(scene: Scene, manager: Stubs) -> None:
+    job = create(manager)
+    run(scene)
+    (row,) = scene.rows("SELECT file, report FROM imports")
+    assert "Asesoría".encode() not in bytes(row["file"]) + bytes(row["report"])
+    scene.later(days=1)
+    sweep(scene)
+    with refused("NOT_FOUND", "not_found"):
+        create(manager, b"", source_import_id=job.id)
+    assert get(manager, job).report.created == 2
+    scene.later(days=29)
+    sweep(scene)
+    assert not scene.rows("SELECT * FROM imports")
+
+
+def sweep(scene: Scene) -> None:
+    with scene.database.transaction(SYSTEM, timeout=30) as tx:
+        usecases.sweep(tx, scene.clock.now())

@@ -414,21 +414,25 @@ class Health(health.HealthServicer):
 
         check.experimental_thread_pool = pool  # type: ignore[attr-defined]  # where grpc looks for it
         self.Check = check  # type: ignore[method-assign]
+        self._watching = set[Callable[[health_pb2.HealthCheckResponse | None], None]]()
         self._said: dict[str, bool] = {}
-
-        self._watching = set[grpc.ServicerContext]()
 
     @property
     def is_watched(self) -> bool:
         """Whether a client watches: it sends no call to a server that says that it is not ready."""
         return bool(self._watching)
 
-    def Watch(self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext, send_response_callback: Any = None) -> Any:
-        """Called by grpc for each watch; it ends with its connection."""
-        self._watching.add(context)
-        if not context.add_callback(partial(self._watching.discard, context)):
-            self._watching.discard(context)
+    def Watch(self, request: Any, context: grpc.ServicerContext, send_response_callback: Any = None) -> Any:
+        """Called by grpc for each watch; streams the status of one name until its connection ends."""
+        self._watching.add(send_response_callback)
+        if not context.add_callback(lambda: self._watching.discard(send_response_callback)):
+            self._watching.discard(send_response_callback)
         return super().Watch(request, context, send_response_callback)
+
+    def end_watches(self) -> None:
+        """Ends all streams: they would end with their connections only, and a stop would wait for that."""
+        for send in list(self._watching):
+            send(None)
 
     def say(self, name: str, yes: bool) -> None:
         """Sets one name; whoever watches hears of changes only."""
@@ -485,4 +489,6 @@ class Server:
         self._pool.turn_away()
         for streams in self._streams:
             streams.stop()
-        return self._server.stop(grace)
+        drained = self._server.stop(grace)
+        self._health.end_watches()
+        return drained

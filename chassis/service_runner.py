@@ -67,6 +67,7 @@ def run(
     if reason:
         log.get().error("refuses_to_run", reason=reason)
     _stop(server, database, watched)
+    gc.freeze()  # else Python looks for cycles among all objects at its end: 0.6 s of processor time, more with a large directory
     return _MISCONFIGURED if reason else 0
 
 

@@ -1,5 +1,6 @@
 """Starts the gateway: `python -m services.gateway serve`; `openapi` prints docs/openapi.json."""
 
+import gc
 import signal
 from types import FrameType
 
@@ -40,6 +41,7 @@ def serve() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     server.serve()
+    gc.freeze()  # as chassis.service_runner does
 
 
 @main.command()

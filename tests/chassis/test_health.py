@@ -1,5 +1,6 @@
 """What a service says of itself, however busy it is: health has threads of its own, and a loop that dies or hangs shows."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -129,6 +130,20 @@ def connected(world: World) -> None:
             time.sleep(0.02)
     for call in calls:
         call.exception(timeout=20)
+
+
+def test_a_stop_does_not_wait_for_who_watches_its_health(world: World) -> None:
+    stub: Any = HealthStub(world.channel)
+    watch = stub.Watch(HealthCheckRequest(service="live"))
+    assert next(watch).status == SERVING
+    assert world.server.stop(grace=120).wait(30)
+    assert [answer.status for answer in statuses(watch)] == [NOT_SERVING]
+
+
+def statuses(watch: Any) -> Iterator[HealthCheckResponse]:
+    """What a watch says until it ends, in whichever way."""
+    with contextlib.suppress(grpc.RpcError):
+        yield from watch
 
 
 def test_health_answers_while_every_thread_waits_for_a_row_and_as_many_calls_as_are_let_in_wait_for_a_thread(world: World) -> None:

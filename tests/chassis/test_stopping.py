@@ -118,6 +118,22 @@ def pid_of(part: Any) -> int:
     return int(pid)
 
 
+def test_its_end_costs_next_to_no_processor_time(notifications: Service) -> None:
+    """On a busy machine a stack's parts end one level after the other, and each second of a processor takes ten."""
+    notifications.wait()
+    pid = notifications.process.pid
+    before = processor_time(pid)[1]
+    notifications.process.ask_to_stop()
+    until(lambda: processor_time(pid)[0] == "Z", PROMISED, notifications.process.last_words)
+    assert processor_time(pid)[1] - before < 0.25
+
+
+def processor_time(pid: int | None) -> tuple[str, float]:
+    """The state of a process, and the seconds that it has had a processor."""
+    state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return state, (int(rest[10]) + int(rest[11])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_it_outlives_a_database_that_stands_still_and_stops_in_time_while_it_does(notifications: Service, postgres: Postgres) -> None:
     notifications.wait()
     with standing_still(pid_of(postgres.engine)):

@@ -1,6 +1,6 @@
 """`python -m demo`: fills an empty stack with the demo network and writes how to sign in to ENLACE_DEMO_FILE.
 
-Started by `python -m services` when all services answer. Run again it finds everything and only writes the file.
+Started by `python -m services` when all services answer. It prints how far it is; ended in between and run again, it goes on with what is missing.
 """
 
 import contextlib
@@ -8,14 +8,16 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from chassis import keys
 from chassis.clock import SystemClock
 from chassis.db import Database
+from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
-from demo import partners, referrals
-from demo.network import Network, id_of, network
+from demo import partners, referrals, steps
+from demo.network import Member, Network, id_of, network
 from demo.secret_words import Words
 from services.notifications.domain.desk import Desk, check
 from services.notifications.store import desks
@@ -24,41 +26,62 @@ SERVICES = ("partners", "referrals", "notifications")
 
 
 def main() -> None:
-    """Members first: what follows is about them."""
-    directory, now, demo_network = Path(os.environ["ENLACE_KEYS"]), SystemClock().now(), network()
+    """Fills what is missing, waits until referrals has heard of it, and only then writes how to sign in."""
+    directory, file, demo_network = Path(os.environ["ENLACE_KEYS"]), Path(os.environ["ENLACE_DEMO_FILE"]), network()
     words = Words(keys.keyring(directory, "partners"))
+    fill(directory, demo_network, words, SystemClock().now())
+    if not file.exists():  # else they were heard of, and somebody may have taken one out since
+        wait_until_heard(demo_network)
+    write(file, demo_network, words)
+
+
+def fill(directory: Path, demo_network: Network, words: Words, now: datetime) -> None:
+    """Fills members first, for all that follows is about them. Times are told from `now`, or from the start that began to fill."""
+    with _database("referrals") as database:
+        now = steps.patiently("figures", lambda: referrals.begin(database, demo_network, now))
     with _database("partners") as database:
         partners.fill(database, demo_network, words, now)
-    with _database("notifications") as database, database.transaction(SYSTEM) as tx:
-        keyring = keys.keyring(directory, "notifications")
-        if not desks.fetch(tx, keyring, id_of("organization", "coalicion")).email:
-            for member in demo_network.members.values():
-                desk = Desk(member.id, "en" if member.country == "US" else "es", member.desk)
-                check(desk)
-                desks.keep(tx, keyring, desk, now)
+    with _database("notifications") as database:
+        _fill_desks(database, keys.keyring(directory, "notifications"), demo_network, now)
     with _database("referrals") as database:
         referrals.fill(database, directory, demo_network, words, now)
-        _wait_until_heard(
-            database, [offer.id for offer in demo_network.offers.values()], [member.id for member in demo_network.members.values()]
-        )
-    _write(Path(os.environ["ENLACE_DEMO_FILE"]), demo_network, words)
 
 
-def _wait_until_heard(database: Database, services: list[str], members: list[str], patience: float = 15) -> None:
-    """A referral to a service or member that referrals has not heard of is refused: whoever reads "ready" must not meet that. Facts take some seconds to come."""
-    end = time.monotonic() + patience
-    while time.monotonic() < end:
+def wait_until_heard(demo_network: Network, patience: float = steps.PATIENCE) -> None:
+    """Waits as long as more is heard: referrals refuses a request to a member or service of which no fact has come, and whoever reads "ready" must not meet that."""
+    known = [member.id for member in demo_network.members.values()], [offer.id for offer in demo_network.offers.values()]
+    wanted, last, end = sum(map(len, known)), -1, 0.0
+    with _database("referrals") as database:
+        while (heard := steps.patiently("facts", lambda: _count_heard(database, *known))) < wanted:
+            if heard > last:
+                print(f"facts about members and services: {heard} of {wanted}", flush=True)
+                last, end = heard, time.monotonic() + patience
+            elif time.monotonic() > end:
+                raise SystemExit(f"{heard} of {wanted} facts about members and services have come, and none in {patience:g} seconds")
+            time.sleep(0.1)
+
+
+def _count_heard(database: Database, members: list[str], services: list[str]) -> int:
+    with database.transaction(SYSTEM) as tx:
+        row = tx.execute(
+            "SELECT (SELECT count(*) FROM directory_services WHERE id = ANY(%s)) + (SELECT count(*) FROM members WHERE id = ANY(%s)) AS heard",
+            (services, members),
+        ).fetchone()
+    return int(row["heard"]) if row else 0
+
+
+def _fill_desks(database: Database, keyring: Keyring, demo_network: Network, now: datetime) -> None:
+    def desk_of(member: Member) -> None:
+        desk = Desk(member.id, "en" if member.country == "US" else "es", member.desk)
+        check(desk)
         with database.transaction(SYSTEM) as tx:
-            row = tx.execute(
-                "SELECT (SELECT count(*) FROM directory_services WHERE id = ANY(%s)) + (SELECT count(*) FROM members WHERE id = ANY(%s)) AS heard",
-                (services, members),
-            ).fetchone()
-        if row and row["heard"] == len(services) + len(members):
-            return
-        time.sleep(0.1)
+            if not tx.execute("SELECT 1 FROM desks WHERE organization_id = %s", (member.id,)).fetchone():
+                desks.keep(tx, keyring, desk, now)
+
+    steps.each("desks", demo_network.members.values(), desk_of)
 
 
-def _write(file: Path, demo_network: Network, words: Words) -> None:
+def write(file: Path, demo_network: Network, words: Words) -> None:
     """How to join: for its owner's eyes alone, and there whole or not at all."""
     content = {
         "gateway": os.environ.get("ENLACE_PUBLIC_URL") or f"http://{os.environ['ENLACE_HTTP_LISTEN']}",

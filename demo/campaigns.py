@@ -8,6 +8,8 @@ from services.referrals.domain.campaign import Campaign, Placement
 from services.referrals.domain.codes import check_character
 from services.referrals.store import campaigns
 
+_ID = id_of("campaign", "llama-y-vive")
+_AGO = timedelta(weeks=6)
 CODES = {"poster": "7K2", "radio": "M4R", "tv": "T8V"}
 
 
@@ -16,9 +18,15 @@ def code(medium: str) -> str:
     return CODES[medium] + check_character(CODES[medium])
 
 
+def begun(tx: Transaction) -> datetime | None:
+    """Returns when the demo network was begun to be filled, or None. The campaign is its first part."""
+    row = tx.execute("SELECT create_time FROM campaigns WHERE id = %s", (_ID,)).fetchone()
+    return row["create_time"] + _AGO if row else None
+
+
 def fill(tx: Transaction, network: Network, now: datetime) -> None:
-    """The campaign of Nicaragua, begun six weeks ago."""
-    campaign = Campaign(id_of("campaign", "llama-y-vive"), "Llama y Vive", "NI", now - timedelta(weeks=6))
+    """Writes the campaign of Nicaragua, begun six weeks ago."""
+    campaign = Campaign(_ID, "Llama y Vive", "NI", now - _AGO)
     campaigns.add(tx, campaign, network.hand_of("coalicion"))
     for medium in CODES:
         campaigns.add_placement(tx, Placement(code(medium), medium, campaign.country, campaign.id))

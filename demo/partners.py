@@ -1,11 +1,12 @@
 """Writes the network into the partners service: members, their services with the room they have, workers, keys."""
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 from chassis.db import Database, Transaction
 from chassis.tokens import SYSTEM
+from demo import steps
 from demo.network import Key, Member, Network, Offer, Worker, id_of
 from demo.secret_words import Words
 from services.partners.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry, full_key
@@ -25,19 +26,15 @@ _OLD_FIGURE = 500  # hours; whoever says so little of its room has not confirmed
 
 
 def fill(database: Database, network: Network, words: Words, now: datetime) -> None:
-    """All or nothing, in one transaction; does nothing where it was done before."""
-    with database.transaction(SYSTEM, timeout=30) as tx:
-        if organizations.fetch(tx, next(iter(network.members.values())).id):
-            return
-        for member in network.members.values():
-            organizations.keep(tx, _organization(member, now))
-        for offer in network.offers.values():
-            services.keep(tx, _service(offer, network.members[offer.organization], now))
-        _keep_workers(tx, network, words, now)
-        for key in network.keys:
-            entry = ApiKeyEntry(key.label, key.scopes, now + USUAL_LIFE)
-            made = ApiKey.create(_key_id(key), network.members[key.organization].id, entry, 0, now, None)
-            api_keys.add(tx, made, hashlib.sha256(words.api_secret(key.organization).encode()).digest())
+    """Writes what is missing: each member with its services and keys, then each account."""
+
+    def member(of: Member) -> None:
+        with database.transaction(SYSTEM, timeout=30) as tx:
+            if not organizations.fetch(tx, of.id):
+                _keep_member(tx, of, network, words, now)
+
+    steps.each("members", network.members.values(), member)
+    _fill_accounts(database, network, words, now)
 
 
 def api_key(key: Key, words: Words) -> str:
@@ -96,17 +93,41 @@ def _service(offer: Offer, member: Member, now: datetime) -> Service:
     return service
 
 
-def _keep_workers(tx: Transaction, network: Network, words: Words, now: datetime) -> None:
-    joined = now - timedelta(days=23)
-    accounts = [(_account(worker, network, joined), words.password(worker.email)) for worker in network.workers]
-    for _, password in accounts:
-        check_password(password)
-    # Hashing a password is slow on purpose, and done outside of Python's lock.
-    with ThreadPoolExecutor(2) as pool:
-        hashes = list(pool.map(hashed, (password for _, password in accounts)))
-    for (account, _), password_hash in zip(accounts, hashes, strict=True):
-        if not workers.add(tx, account, password_hash):
-            raise ValueError(f"{account.entry.email} is taken")
+def _keep_member(tx: Transaction, member: Member, network: Network, words: Words, now: datetime) -> None:
+    organizations.keep(tx, _organization(member, now))
+    for offer in network.offers.values():
+        if offer.organization == member.slug:
+            services.keep(tx, _service(offer, member, now))
+    for key in network.keys:
+        if key.organization == member.slug:
+            entry = ApiKeyEntry(key.label, key.scopes, now + USUAL_LIFE)
+            made = ApiKey.create(_key_id(key), member.id, entry, 0, now, None)
+            api_keys.add(tx, made, hashlib.sha256(words.api_secret(key.organization).encode()).digest())
+
+
+def _fill_accounts(database: Database, network: Network, words: Words, now: datetime) -> None:
+    """Hashes the passwords before the transactions: hashing is slow on purpose."""
+    missing = steps.patiently("accounts", lambda: _without_account(database, network))
+    with ThreadPoolExecutor(2) as pool:  # argon2 works outside of Python's lock
+
+        def account(part: tuple[Worker, Future[str]]) -> None:
+            worker, password_hash = part[0], part[1].result()
+            with database.transaction(SYSTEM, timeout=30) as tx:
+                added = workers.add(tx, _account(worker, network, now - timedelta(days=23)), password_hash)
+                if not added and not workers.fetch(tx, worker.id):
+                    raise ValueError(f"{worker.email} is taken")
+
+        steps.each("accounts", [(worker, pool.submit(_hash, words.password(worker.email))) for worker in missing], account)
+
+
+def _without_account(database: Database, network: Network) -> list[Worker]:
+    with database.transaction(SYSTEM) as tx:
+        return [worker for worker in network.workers if not workers.fetch(tx, worker.id)]
+
+
+def _hash(password: str) -> str:
+    check_password(password)
+    return hashed(password)
 
 
 def _account(worker: Worker, network: Network, joined: datetime) -> Account:

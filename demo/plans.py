@@ -1,11 +1,11 @@
 """Two plans in the making: a woman who came home a week ago, and one who waits in Guatemala until the border, too, has said that it receives her."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from chassis.db import Transaction
 from demo.network import id_of
-from demo.story import Story
+from demo.story import File, Story
 from services.referrals.domain.plan import Plan, StepState
 from services.referrals.store import plans, referrals
 from services.referrals.usecases.pathways import shipped
@@ -14,18 +14,18 @@ HOME, AWAY = "keyling", "journey"
 LEGS = {"RET.TRA": "travel", "RET.REC": "reception", "HOU.SAFE": "housing"}
 
 
-def fill(tx: Transaction, stories: Iterable[Story], now: datetime) -> None:
-    """Each begun with her file."""
-    told = list(stories)
-    plans.add(tx, _at_home([story for story in told if story.referral.person_id == id_of("person", HOME)], now))
-    legs = [story for story in told if story.referral.person_id == id_of("person", AWAY)]
-    plans.add(tx, _handed_over(legs, now))
-    for story in legs:
-        story.referral.wait_for_her()
-        referrals.keep_clocks(tx, story.referral)
+def fill(tx: Transaction, file: File, stories: Sequence[Story], now: datetime) -> None:
+    """Writes the plan of a file that has one."""
+    if file.person.id == id_of("person", HOME):
+        plans.add(tx, _at_home(stories, now))
+    if file.person.id == id_of("person", AWAY):
+        plans.add(tx, _handed_over(stories, now))
+        for story in stories:
+            story.referral.wait_for_her()
+            referrals.keep_clocks(tx, story.referral)
 
 
-def _at_home(stories: list[Story], now: datetime) -> Plan:
+def _at_home(stories: Sequence[Story], now: datetime) -> Plan:
     """Some steps are done, the house she waits for is late, the rest lies ahead; who sent her home saw to the first ones."""
     story = next(story for story in stories if story.need == "HOU.TRANS")
     plan, begun = _begun(HOME, story, timedelta(days=9))
@@ -37,7 +37,7 @@ def _at_home(stories: list[Story], now: datetime) -> Plan:
     return plan
 
 
-def _handed_over(stories: list[Story], now: datetime) -> Plan:
+def _handed_over(stories: Sequence[Story], now: datetime) -> Plan:
     """All before the travel is done, and each leg is asked."""
     plan, begun = _begun(AWAY, stories[0], timedelta(0))
     for key in ("risk_check", "travel_papers"):

@@ -1,5 +1,6 @@
 """Writes the pilot and tonight's stories into the referrals service: files, consents, requests, contacts of the line, figures of the last quarters."""
 
+from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
 
@@ -7,12 +8,13 @@ from chassis import keys
 from chassis.db import Database, Transaction
 from chassis.sealing import Signer
 from chassis.tokens import SYSTEM, Caller
-from demo import campaigns, enquiries, figures, plans
-from demo.live import contacts, live
-from demo.network import Network, id_of
+from demo import campaigns, enquiries, figures, plans, steps
+from demo.live import Heard, contacts, live
+from demo.network import Network
 from demo.pilot import pilot
 from demo.secret_words import Words
 from demo.story import File, Story
+from services.referrals.domain.enquiry import Enquiry
 from services.referrals.domain.openings import AN_HOUR
 from services.referrals.store import enquiries as enquiry_book
 from services.referrals.store import referrals
@@ -32,8 +34,18 @@ from services.referrals.usecases.referrals import Referrals
 NAME = "referrals"
 
 
+def begin(database: Database, network: Network, now: datetime) -> datetime:
+    """Writes the campaign and the figures. Returns the moment from which all times are told: `now`, or that of the start that began."""
+    with database.transaction(SYSTEM, timeout=30) as tx:
+        begun = campaigns.begun(tx)
+        if begun is None:
+            campaigns.fill(tx, network, now)
+            figures.fill(tx, now)
+        return begun or now
+
+
 def fill(database: Database, directory: Path, network: Network, words: Words, now: datetime) -> None:
-    """All or nothing, in one transaction; does nothing where it was done before."""
+    """Writes what is missing: each file with its requests and its plan, the enquiry, each contact."""
     keyring = keys.keyring(directory, NAME)
     files, book = Files(keyring), Contacts(keyring)
     receipts = Receipts(Signer(keys.signing(directory, f"facts.{NAME}")))
@@ -42,27 +54,40 @@ def fill(database: Database, directory: Path, network: Network, words: Words, no
     grants = Grants(files, receipts)
     people = People(files, Referrals(files, grants, receipts, walked, Policies(), openings), grants, receipts, walked, openings)
     calendar = CountryCalendar("NI")
-    with database.transaction(SYSTEM, timeout=30) as tx:
-        if tx.execute("SELECT 1 FROM contacts WHERE id = %s", (id_of("contact", "tonight"),)).fetchone():
-            return
-        for file, stories in pilot(network, calendar):
-            _keep(tx, files, receipts, people, file, stories)
-        by_file: dict[str, tuple[File, list[Story]]] = {}
-        told = live(network, calendar, now)
-        for story in told:
-            by_file.setdefault(story.file.person.id, (story.file, []))[1].append(story)
-        for file, stories in by_file.values():
-            _keep(tx, files, receipts, people, file, stories)
-        plans.fill(tx, told, now)
-        figures.fill(tx, now)
-        enquiry_book.keep(tx, enquiries.enquiry(network, calendar, now))
-        campaigns.fill(tx, network, now)
-        for contact, note in contacts(network, now):
-            reference, pin = words.reference(contact.id), words.pin(contact.id)
-            contact.reference_hint = reference[-2:]
-            contact.watch(contact.create_time, calendar)
-            book.add(tx, contact, note)
-            book.add_reference(tx, reference, contact.id, HASHER.hash(pin))
+
+    def history(part: tuple[File, list[Story]]) -> None:
+        file, stories = deepcopy(part)  # writing takes the facts out of them, and a try may fail
+        with database.transaction(SYSTEM, timeout=30) as tx:
+            if not _is_there(tx, "people", file.person.id):
+                _keep(tx, files, receipts, people, file, stories)
+                plans.fill(tx, file, stories, now)
+
+    def asked(enquiry: Enquiry) -> None:
+        with database.transaction(SYSTEM, timeout=30) as tx:
+            if not _is_there(tx, "enquiries", enquiry.id):
+                enquiry_book.keep(tx, deepcopy(enquiry))
+
+    def heard(part: Heard) -> None:
+        contact, note = deepcopy(part)
+        reference, pin = words.reference(contact.id), HASHER.hash(words.pin(contact.id))
+        with database.transaction(SYSTEM, timeout=30) as tx:
+            if not _is_there(tx, "contacts", contact.id):
+                contact.reference_hint = reference[-2:]
+                contact.watch(contact.create_time, calendar)
+                book.add(tx, contact, note)
+                book.add_reference(tx, reference, contact.id, pin)
+
+    steps.each("files of the pilot", pilot(network, calendar), history)
+    by_file: dict[str, tuple[File, list[Story]]] = {}
+    for story in live(network, calendar, now):
+        by_file.setdefault(story.file.person.id, (story.file, []))[1].append(story)
+    steps.each("files of tonight", by_file.values(), history)
+    steps.each("enquiries", [enquiries.enquiry(network, calendar, now)], asked)
+    steps.each("contacts", contacts(network, now), heard)
+
+
+def _is_there(tx: Transaction, table: str, identifier: str) -> bool:
+    return tx.execute(f"SELECT 1 FROM {table} WHERE id = %s", (identifier,)).fetchone() is not None  # noqa: S608
 
 
 def _keep(tx: Transaction, files: Files, receipts: Receipts, people: People, file: File, stories: list[Story]) -> None:

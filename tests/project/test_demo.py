@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import random
 import re
 import stat
+import subprocess
+import sys
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from itertools import chain, count, islice
 from pathlib import Path
 
+import psycopg
 import pytest
 
 import chassis
 import services
 from chassis import keys
+from chassis.clock import SystemClock
 from chassis.db import Database
+from chassis.errors import Unavailable
 from chassis.tokens import SYSTEM
 from demo import __main__ as demo
+from demo import campaigns, steps
 from demo.enquiries import enquiry
 from demo.figures import counts as figures_of
 from demo.live import contacts, live
 from demo.network import network
 from demo.pilot import FROM_CHINANDEGA, TOTAL, pilot
+from demo.secret_words import Words
 from demo.story import Story
 from services.partners.domain.organization import OrganizationType
 from services.partners.store import workers
@@ -35,6 +45,7 @@ from services.referrals.usecases import figures
 from services.referrals.usecases.calendar import CountryCalendar
 from tests.parts.postgres import Server
 
+ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 4, 18, tzinfo=UTC)
 CALENDAR = CountryCalendar("NI")
 
@@ -160,36 +171,136 @@ def test_no_number_can_reach_anybody() -> None:
         assert not member.url or member.url.endswith(".demo")
 
 
-def test_run_twice_it_is_there_once(postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys.create(tmp_path / "keys", demo.SERVICES)
-    urls = {}
-    for service in demo.SERVICES:
-        folders = [Path(chassis.__file__).parent / "migrations", Path(services.__file__).parent / service / "migrations"]
-        urls[service] = postgres.database(service, folders).url
-        monkeypatch.setenv(f"ENLACE_{service.upper()}_DATABASE_URL", urls[service])
-        monkeypatch.setenv(f"ENLACE_{service.upper()}_ADDRESS", "127.0.0.1:1")
-    for name, value in {
-        "ENLACE_KEYS": tmp_path / "keys",
-        "ENLACE_DEMO_FILE": tmp_path / "demo.json",
-        "ENLACE_PUBLIC_URL": "http://x",
-    }.items():
-        monkeypatch.setenv(name, str(value))
-    seen = []
+def test_run_twice_it_is_there_once(stores: Callable[[], Stores], tmp_path: Path) -> None:
+    empty, seen = stores(), []
     for _ in range(2):
-        demo.main()
-        seen.append((json.loads((tmp_path / "demo.json").read_text()), {service: _rows(url) for service, url in urls.items()}))
+        empty.fill(NOW)
+        demo.write(tmp_path / "demo.json", network(), empty.words)
+        seen.append((json.loads((tmp_path / "demo.json").read_text()), empty.rows()))
     assert seen[0] == seen[1]
     assert stat.S_IMODE((tmp_path / "demo.json").stat().st_mode) == 0o600
-    with _entered(urls["partners"]) as database, database.transaction(SYSTEM) as tx:
+    with _entered(empty.urls["partners"]) as database, database.transaction(SYSTEM) as tx:
         for account in seen[0][0]["accounts"]:
             assert len(account["password"]) >= 12
             worker_and_hash = workers.by_email(tx, account["email"])
             assert worker_and_hash
             assert account["role"] in worker_and_hash[0].entry.roles
             assert account is not seen[0][0]["accounts"][0] or holds(worker_and_hash[1], account["password"])
-    with _entered(urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
+    with _entered(empty.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
         counted = figures.pilot(tx)
     assert (counted["assisted"], counted["from_chinandega"]) == (26, 13)
+
+
+@pytest.mark.timeout(240)
+def test_killed_again_and_again_it_goes_on_and_nothing_is_there_twice(stores: Callable[[], Stores]) -> None:
+    complete, broken = stores(), stores()
+    complete.fill(SystemClock().now())
+    chance, reached = random.Random(24), list[str]()
+    for lines in count(9, 25):
+        told = []
+        with subprocess.Popen(
+            [sys.executable, "-m", "demo"], cwd=ROOT, env=broken.environment, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout
+            for line in islice(process.stdout, lines):
+                told.append(line.partition(":")[0])
+            time.sleep(chance.random() * 0.05)  # anywhere in the next part
+            process.kill()
+        reached.append(told[-1])
+        if told[-1].startswith("facts"):  # nobody tells it of them here
+            break
+    assert len(set(reached)) > 3
+    broken.fill(SystemClock().now())
+    assert broken.rows() == complete.rows()
+    with _entered(broken.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
+        begun = campaigns.begun(tx)
+        assert begun
+        heard = tx.execute("SELECT id, create_time FROM contacts ORDER BY id").fetchall()
+    assert [(row["id"], row["create_time"]) for row in heard] == sorted(
+        (each.contact.id, each.contact.create_time) for each in contacts(network(), begun)
+    )
+
+
+def test_a_part_that_is_refused_for_the_moment_is_written_with_all_that_belongs_to_it(stores: Callable[[], Stores]) -> None:
+    """A try that fails at its commit has taken the facts out of what it wrote."""
+    complete, late = stores(), stores()
+    complete.fill(NOW)
+    with late.refusing_every(50):
+        late.fill(NOW)
+    assert late.rows() == complete.rows()
+
+
+def test_what_is_refused_for_long_is_said_in_a_sentence() -> None:
+    def refused(part: int) -> None:
+        raise Unavailable("store_busy")
+
+    with pytest.raises(SystemExit, match=re.escape("members: the database has refused for 0.1 seconds (store_busy)")):
+        steps.each("members", [1], refused, patience=0.1)
+
+
+def test_without_a_fact_for_long_it_is_not_there(stores: Callable[[], Stores]) -> None:
+    stores().enter()
+    with pytest.raises(SystemExit, match=r"^0 of [0-9]+ facts about members and services have come"):
+        demo.wait_until_heard(network(), patience=0.2)
+
+
+class Stores:
+    """Databases of the three services, and keys, in which a demo network can be filled."""
+
+    def __init__(self, postgres: Server, folder: Path, patched: pytest.MonkeyPatch) -> None:
+        self._patched = patched
+        keys.create(folder / "keys", demo.SERVICES)
+        self.keys = folder / "keys"
+        self.words = Words(keys.keyring(self.keys, "partners"))
+        self.urls, self._owned = dict[str, str](), dict[str, str]()
+        for service in demo.SERVICES:
+            folders = [Path(chassis.__file__).parent / "migrations", Path(services.__file__).parent / service / "migrations"]
+            made = postgres.database(service, folders)
+            self.urls[service], self._owned[service] = made.url, made.migration_url
+        self.environment = {
+            **os.environ,
+            **{f"ENLACE_{name.upper()}_DATABASE_URL": url for name, url in self.urls.items()},
+            **{f"ENLACE_{name.upper()}_ADDRESS": "127.0.0.1:1" for name in self.urls},
+            "ENLACE_KEYS": str(self.keys),
+            "ENLACE_DEMO_FILE": str(folder / "demo.json"),
+            "ENLACE_PUBLIC_URL": "http://x",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def enter(self) -> None:
+        """From here on this process is told of these stores."""
+        for name, value in self.environment.items():
+            self._patched.setenv(name, value)
+
+    def fill(self, now: datetime) -> None:
+        self.enter()
+        demo.fill(self.keys, network(), self.words, now)
+
+    def rows(self) -> dict[str, dict[str, int]]:
+        """How many rows each table of each service has."""
+        return {service: _rows(url) for service, url in self.urls.items()}
+
+    @contextlib.contextmanager
+    def refusing_every(self, number: int) -> Iterator[None]:
+        """Has the database refuse each so-many-th fact at its commit, as one does whose disk is full."""
+        for url in self._owned.values():
+            with psycopg.connect(url) as connection:
+                connection.execute(
+                    "CREATE SEQUENCE commits; GRANT USAGE ON SEQUENCE commits TO PUBLIC;"
+                    " CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                    f" IF nextval('commits') % {number} = 0 THEN RAISE SQLSTATE '53100'; END IF; RETURN NULL; END $$;"
+                    " CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON outbox DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
+                )
+        yield
+        for url in self._owned.values():
+            with psycopg.connect(url) as connection:
+                connection.execute("DROP TRIGGER refuse ON outbox; DROP FUNCTION refuse; DROP SEQUENCE commits")
+
+
+@pytest.fixture
+def stores(postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Stores]:
+    numbers = count()
+    return lambda: Stores(postgres, tmp_path / str(next(numbers)), monkeypatch)
 
 
 @contextlib.contextmanager

@@ -36,6 +36,8 @@ from chassis.embedded.supervisor import CALM, Part, Supervisor
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 IMPORTED = time.monotonic()
+PROGRESS = 2.0  # seconds between two lines about what a work of the start is at
+ANSWER = 10.0  # seconds for the answer of a part that has taken a connection: on a machine at a load of 40 one takes many times its usual
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -77,6 +79,7 @@ class LocalStack:
         self.demo_file = self.var / "demo.json"
         self.demo = self.demo_file.exists()  # and stays one: what was made up is never taken out again
         self.ready_after: float | None = None
+        self.without_demo = ""  # why there is no demo network that somebody asked for
         self._make_folders()
         self.postgres = Postgres(self.var / "postgres", self.logs / "postgres.log")
         given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
@@ -105,8 +108,9 @@ class LocalStack:
             try:
                 self._finish([("demo", [sys.executable, "-m", "demo"], self.demo_environment())])
             except Failed as failure:
-                say(f"no demo network: {failure}")
-        self.ready_after = _age()
+                self.without_demo = str(failure)
+        if not self.without_demo:
+            self.ready_after = _age()
         self.write_state()
 
     def start_postgres(self) -> None:
@@ -226,14 +230,22 @@ class LocalStack:
         return not any(_health(self.listen[service.name], "broker", 0.3) is False for service in WITH_DATABASE)
 
     def _finish(self, works: list[tuple[str, list[str], Mapping[str, str]]]) -> None:
-        """Run these to their end, side by side. Raises Failed with the words of the one that failed."""
+        """Runs these to their end, side by side, and says what they are at. Raises Failed with the words of the one that failed."""
         running = [Process(name, command, self.logs / f"{name.replace(' ', '.')}.log", told, ROOT) for name, command, told in works]
         try:
             for process in running:
                 process.start()
+            said = {process: process.last_words(1) for process in running}  # of an earlier start
+            look_at = time.monotonic() + PROGRESS
             while any(process.alive for process in running):
                 self.supervisor.tick()
                 time.sleep(0.01)
+                if time.monotonic() > look_at:
+                    look_at = time.monotonic() + PROGRESS
+                    for process in running:
+                        if (line := process.last_words(1)) != said[process]:
+                            said[process] = line
+                            say(f"{process.name}: {line}")
         finally:
             for process in running:
                 process.stop(timeout=5)
@@ -270,16 +282,17 @@ def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool) -> 
     with contextlib.ExitStack() as cleanup:
         _listen_to_signals()
         try:
-            cleanup.enter_context(_only_one(var))
-            stack = LocalStack(var, port, calm)
-            cleanup.callback(stack.stop)
-            cleanup.callback(_ignore_signals)  # before the stop: one request is enough, a second must not break it
-            if only_postgres:
-                stack.start_postgres()
-                say(f"Only PostgreSQL runs, at {HOST}:{stack.postgres.port}\nStop    Ctrl-C", sys.stdout)
-            else:
-                stack.start(demo)
-                _tell(stack, demo)
+            with _naming_what_fails(var):
+                cleanup.enter_context(_only_one(var))
+                stack = LocalStack(var, port, calm)
+                cleanup.callback(stack.stop)
+                cleanup.callback(_ignore_signals)  # before the stop: one request is enough, a second must not break it
+                if only_postgres:
+                    stack.start_postgres()
+                    say(f"Only PostgreSQL runs, at {HOST}:{stack.postgres.port}\nStop    Ctrl-C", sys.stdout)
+                else:
+                    stack.start(demo)
+                    _tell(stack, demo)
             while True:
                 stack.tick()
                 time.sleep(0.1)
@@ -287,6 +300,15 @@ def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool) -> 
             say("stopping…")
         except Failed as failure:
             raise click.ClickException(str(failure)) from failure
+
+
+@contextlib.contextmanager
+def _naming_what_fails(var: Path) -> Iterator[None]:
+    """Raises Failed, a sentence, where the system refuses a file or a folder of the start."""
+    try:
+        yield
+    except OSError as error:
+        raise Failed(f"{error.filename or var} can't be written: {error.strerror} (--var names another folder)") from error
 
 
 def _age() -> float:
@@ -306,9 +328,16 @@ def say(line: str, to: IO[str] | None = None) -> None:
 
 def _tell(stack: LocalStack, demo: bool) -> None:
     """Says the last lines of the start: all that one needs to go in."""
-    lines = [f"ready in {stack.ready_after or 0:.1f} s\n", f"Open    {stack.url}"]
+    if stack.ready_after is None:
+        lines = [
+            f"not ready: {stack.without_demo}\n",
+            "The demo network is not whole, so nobody can sign in. Stop, and start again: it goes on where this start ended (--no-demo: without it).",
+        ]
+    else:
+        lines = [f"ready in {stack.ready_after:.1f} s\n"]
+    lines.append(f"Open    {stack.url}")
     accounts: list[dict[str, Any]] = []
-    if demo and stack.demo_file.exists():
+    if demo and stack.ready_after is not None:
         accounts = json.loads(stack.demo_file.read_text()).get("accounts", [])
     if accounts:
         lines.append("Sign in as one of (demo people, demo passwords; all of them: " + _short(stack.demo_file) + ")")
@@ -373,7 +402,7 @@ def _next_free(port: int) -> int:
 
 
 def _serves_http(address: str) -> bool:
-    connection = HTTPConnection(address, timeout=1)
+    connection = HTTPConnection(address, timeout=ANSWER)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == 200
@@ -383,7 +412,7 @@ def _serves_http(address: str) -> bool:
         connection.close()
 
 
-def _health(address: str, name: str = "", timeout: float = 1.0) -> bool | None:
+def _health(address: str, name: str = "", timeout: float = ANSWER) -> bool | None:
     """What a service says of a name of its health; None when it does not answer."""
     # Imported late: it takes a moment, which PostgreSQL uses to start.
     import grpc

@@ -172,7 +172,6 @@ class Postgres:
             },
             capture_output=True,
             text=True,
-            timeout=60,
         )
         if done.returncode:
             raise Failed(f"psql: {done.stderr.strip()}")
@@ -281,7 +280,7 @@ def _open_tree(root: Path) -> None:
             path.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
 
 
-def _forget_dead_server(data: Path, patience: float = 10) -> None:
+def _forget_dead_server(data: Path, patience: float = 30) -> None:
     """After a kill -9 (or a reboot) the pid file names a process that is gone, or is another program by now.
 
     PostgreSQL itself would refuse to start in the second case. A live server of this very directory is one that is just stopping

@@ -9,13 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from chassis.embedded import logs
 from chassis.embedded.process import Failed, Process
 
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0)  # seconds before the first, second, … start after a death; the last for all that follow
 CALM = 30.0  # seconds after which a running part has outlived its earlier deaths
 LOOK = 0.1  # seconds between two looks at whether a part is ready: each look is a call, and a line in the part's log
 EXAMINE = 5.0  # seconds between two examinations of whether a part that runs does anything
-PATIENCE = 30.0  # seconds in which every examination failed, after which a part is killed; longer than a machine stalls that writes a lot to its disk
+PATIENCE = 30.0  # seconds' worth of examinations that failed one after the other, after which a part is killed; longer than a machine stalls that writes a lot
+REMIND = 15.0  # seconds after which it is said, again and again, which parts are waited for
+TRIM = 5.0  # seconds between two looks at how large the logs are
 LIMIT = 4  # deaths before it was ever ready, then the start is given up
 
 
@@ -38,7 +41,8 @@ class Part:
     since: float = field(default=0.0, init=False)
     again_at: float | None = field(default=None, init=False)
     look_at: float = field(default=0.0, init=False)
-    worked_at: float = field(default=0.0, init=False)
+    failures: int = field(default=0, init=False)  # examinations, since the last that did not fail
+    trouble: str = field(default="", init=False)  # why it could not be started
 
 
 class Supervisor:
@@ -51,6 +55,7 @@ class Supervisor:
         calm: float = CALM,
         examine: float = EXAMINE,
         patience: float = PATIENCE,
+        remind: float = REMIND,
     ) -> None:
         self.parts: list[Part] = []
         self._say = say
@@ -58,6 +63,8 @@ class Supervisor:
         self._calm = calm
         self._examine_every = examine
         self._patience = patience
+        self._remind = remind
+        self._trim_at = 0.0
 
     def begin(self, parts: Sequence[Part]) -> None:
         """Begin these side by side, and keep them running from now on."""
@@ -65,21 +72,25 @@ class Supervisor:
         for part in parts:
             self._begin(part)
 
-    def wait(self, timeout: float = 90) -> None:
-        """Until all that were begun are ready. Raises Failed when one ends again and again before it ever was, or when the time is over."""
-        end = time.monotonic() + timeout
-        while not all(part.up for part in self.parts):
+    def wait(self) -> None:
+        """Returns when all that were begun are ready. However long a slow machine takes, a part that runs is waited for, and named.
+
+        Raises Failed when a part ends again and again before it ever was ready.
+        """
+        said_at = time.monotonic()
+        while late := [part for part in self.parts if not part.up]:
             self.tick()
-            for part in self.parts:
-                hopeless = part.deaths >= LIMIT and not part.ever_up
-                if not part.up and (hopeless or time.monotonic() > end):
-                    words = part.process.last_words() if part.process else ""
-                    log = part.process.log if part.process else ""
-                    raise Failed(f"{part.name} does not become ready (its log: {log})\n{words}")
+            for part in late:
+                if part.deaths >= LIMIT and not part.ever_up:
+                    raise Failed(f"{part.name} does not become ready{_why(part)}")
+            if time.monotonic() - said_at > self._remind:
+                said_at = time.monotonic()
+                self._say("still starting: " + ", ".join(f"{part.name}{_log(part)}" for part in late))
             time.sleep(0.02)
 
     def tick(self) -> None:
         """Look at each part once: call it often."""
+        self._trim_logs()
         for part in self.parts:
             process = part.process
             if process is not None and process.alive:
@@ -90,7 +101,7 @@ class Supervisor:
                     self._examine(part, process)
                 elif part.ready():
                     part.up = part.ever_up = True
-                    part.since = part.worked_at = time.monotonic()
+                    part.since, part.failures = time.monotonic(), 0
                     self._changed()
             elif part.again_at is None:
                 self._died(part)
@@ -113,15 +124,24 @@ class Supervisor:
         try:
             part.process = part.begin()
         except (Failed, OSError) as failure:
-            self._say(f"{part.name} could not be started: {failure}")
+            if part.trouble != str(failure):
+                part.trouble = str(failure)
+                self._say(f"{part.name} could not be started: {failure}")
             part.process = None
         self._changed()
 
+    def _trim_logs(self) -> None:
+        if time.monotonic() < self._trim_at:
+            return
+        self._trim_at = time.monotonic() + TRIM
+        for part in self.parts:
+            if part.process:
+                logs.trim(part.process.log)
+
     def _examine(self, part: Part, process: Process) -> None:
         part.look_at = time.monotonic() + self._examine_every
-        if part.works():
-            part.worked_at = time.monotonic()
-        elif time.monotonic() - part.worked_at > self._patience:
+        part.failures = 0 if part.works() else part.failures + 1  # counted, since a machine that stalls looks seldom
+        if part.failures * self._examine_every > self._patience:
             self._say(f"{part.name} runs and does nothing; killing it")
             process.kill()
 
@@ -137,3 +157,11 @@ class Supervisor:
             how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with {code}"
             self._say(f"{part.name} {how}; starting it again" + (f" in {pause:g} s" if pause else ""))
             part.process.kill()  # what it may have left in its group
+
+
+def _log(part: Part) -> str:
+    return f" (its log: {part.process.log})" if part.process else ""
+
+
+def _why(part: Part) -> str:
+    return f"{_log(part)}\n{part.process.last_words()}" if part.process else f": {part.trouble}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from chassis.embedded import logs
 from chassis.embedded.process import Failed, Process
 from chassis.embedded.supervisor import LIMIT, Part, Supervisor
 
@@ -82,10 +83,65 @@ def test_a_part_that_runs_and_does_nothing_is_killed_and_started_again_but_not_f
     assert said == ["worker runs and does nothing; killing it", "worker was killed by signal 9; starting it again"]
 
 
-def test_a_part_that_is_late_is_named_when_the_time_is_over(supervisor: Supervisor, tmp_path: Path) -> None:
-    supervisor.begin([_part("late", SLEEP, tmp_path, ready=lambda: False)])
-    with pytest.raises(Failed, match="late"):
-        supervisor.wait(timeout=0.2)
+def test_a_part_that_is_late_is_named_and_waited_for(said: Lines, tmp_path: Path) -> None:
+    """However long it takes: a part that runs may be on a slow machine."""
+    supervisor = Supervisor(said.append, remind=0.01)
+    part = _part("late", SLEEP, tmp_path, ready=lambda: len(said) >= 3)
+    supervisor.begin([part])
+    supervisor.wait()
+    supervisor.stop(timeout=0.1)
+    assert part.ever_up
+    assert set(said) == {f"still starting: late (its log: {tmp_path / 'late.log'})"}
+
+
+def test_a_part_that_can_not_be_started_is_given_up_with_the_reason_said_once(supervisor: Supervisor, said: Lines) -> None:
+    def begin() -> Process:
+        raise Failed("no Java runtime")
+
+    supervisor.begin([Part("broker", 0, begin, lambda: True)])
+    with pytest.raises(Failed, match="broker does not become ready: no Java runtime"):
+        supervisor.wait()
+    assert said == ["broker could not be started: no Java runtime"]
+
+
+def test_a_part_is_not_killed_for_one_failure_because_nobody_looked_for_long(said: Lines, tmp_path: Path) -> None:
+    supervisor, works = Supervisor(said.append, examine=0.01, patience=0.1), iter([True, False])
+    part = _part("worker", SLEEP, tmp_path)
+    part.works = lambda: next(works, True)
+    supervisor.begin([part])
+    supervisor.wait()
+    first = part.process
+    for _ in range(5):
+        time.sleep(0.2)  # this process had no turn
+        supervisor.tick()
+    supervisor.stop(timeout=0.1)
+    assert (part.process, said) == (first, [])
+
+
+def test_a_log_stays_small_while_its_writer_goes_on(tmp_path: Path) -> None:
+    writer = "import os, time\nfor number in range(50_000):\n    os.write(1, b'%08d\\n' % number)\ntime.sleep(0.2); os.write(1, b'the end')"
+    process = Process("writer", [sys.executable, "-c", writer], tmp_path / "writer.log")
+    process.start()
+    while process.alive:
+        logs.trim(process.log, most=50_000, older=2)
+        time.sleep(0.001)
+    logs.trim(process.log, most=1, older=2)
+    files = sorted(tmp_path.iterdir(), reverse=True)
+    assert [file.name for file in files] == ["writer.log.2", "writer.log.1", "writer.log"]
+    *numbers, end = "".join(file.read_text() for file in files).split("\n")
+    assert end == "the end"
+    assert len(numbers) > 5_000  # of three files
+    assert numbers == sorted(set(numbers))
+    assert process.log.stat().st_size == 0
+    assert all(file.stat().st_size < 500_000 for file in files)
+
+
+def test_a_log_that_can_not_be_copied_is_left_as_it_is(tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    log.write_text("said\n" * 100)
+    (tmp_path / "worker.log.1" / "in the way").mkdir(parents=True)
+    logs.trim(log, most=100, older=1)
+    assert log.read_text() == "said\n" * 100
 
 
 def test_the_higher_level_has_ended_before_the_lower_is_asked_to(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ class LocalStack:
             said.append(line)
             if line.startswith("Stop "):
                 break
-        else:
+        if not any(line.startswith("ready in") for line in said):
             self.stop()
             raise AssertionError("the stack did not come up:\n" + "".join(said))
         if self._copied:

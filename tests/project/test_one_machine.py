@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -12,13 +13,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import grpc
 import pytest
 
 from chassis.embedded.process import accepts
+from demo.network import network
+from protos.partners.v1 import members_pb2
+from protos.stubs import PartnersStubs
 from tests.parts.hearing import HEARING
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -26,21 +32,21 @@ PARTS = ("postgres", "broker", "partners", "referrals", "notifications", "gatewa
 
 
 class LocalStack:
-    """`python -m services` in a folder of its own, without the demo network."""
+    """`python -m services` in a folder of its own."""
 
     def __init__(self, var: Path) -> None:
         self.var = var
         self._process: subprocess.Popen[str] | None = None
 
-    def start(self) -> str:
-        """Returns all that it said up to the last line of its start."""
-        command = [*HEARING, sys.executable, "-m", "services", "--no-demo", "--var", str(self.var), "--port", "18080"]
+    def start(self, *, demo: bool = False, until: str = "Stop ") -> str:
+        """Returns all that it said up to the line that begins so: the last of its start."""
+        command = [*HEARING, sys.executable, "-m", "services", "--var", str(self.var), "--port", "18080", "--demo" if demo else "--no-demo"]
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert self._process.stdout
         lines: list[str] = []
         for line in self._process.stdout:
             lines.append(line)
-            if line.startswith("Stop "):
+            if line.startswith(until):
                 return "".join(lines)
         raise AssertionError("the stack did not come up:\n" + "".join(lines))
 
@@ -138,6 +144,73 @@ def test_what_is_secret_is_closed_and_a_second_stack_in_the_folder_is_refused(st
     for name, pid in stack.pids().items():
         environment = Path(f"/proc/{pid}/environ").read_text()
         assert not [name for owner in owners if owner in environment], "who serves can't change tables"
+
+
+@pytest.mark.alone
+@pytest.mark.timeout(900)
+def test_beside_eight_busy_loops_it_goes_on_where_it_was_killed_and_is_ready_when_people_can_sign_in(stack: LocalStack) -> None:
+    with busy(8):
+        for part in ("demo: members", "demo: files"):
+            stack.start(demo=True, until=part)
+            stack.end(signal.SIGKILL)
+        said = stack.start(demo=True)
+    assert re.search(r"^ready in ", said, re.MULTILINE)
+    made = json.loads((stack.var / "demo.json").read_text())
+    assert [account["email"] for account in made["accounts"]] == [worker.email for worker in network().workers]
+    shown = re.findall(r"^ {8}(\S+@\S+) +(\S+)", said, re.MULTILINE)
+    assert len(shown) == len({account["role"] for account in made["accounts"]})
+    with grpc.insecure_channel(stack.state["parts"]["partners"]["listen"]) as channel:
+        for email, password in shown:
+            assert (
+                PartnersStubs(channel).tokens.SignIn(members_pb2.SignInRequest(email=email, password=password), timeout=60).session_secret
+            )
+
+
+@pytest.mark.timeout(600)
+def test_where_the_demo_network_can_not_be_filled_it_is_not_ready_and_goes_on_at_the_next_start(stack: LocalStack) -> None:
+    (stack.var / "demo.json" / "in the way").mkdir(parents=True)
+    said = stack.start(demo=True)
+    assert "not ready: demo ended with 1" in said
+    assert "it goes on where this start ended" in said
+    assert "ready in" not in said
+    assert "Sign in" not in said
+    assert stack.state["ready_s"] is None
+    stack.end(signal.SIGTERM)
+    shutil.rmtree(stack.var / "demo.json")
+    assert "ready in" in stack.start(demo=True)
+
+
+@pytest.mark.parametrize("var", ["file", "file/var", "/sys/enlace"])
+def test_a_folder_that_can_not_be_is_a_sentence(tmp_path: Path, var: str) -> None:
+    (tmp_path / "file").touch()
+    assert "--var" in refusal(tmp_path / var)
+
+
+def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
+    """A limit on the size of files is as good as one: whatever is written is refused."""
+    assert "can't be written" in refusal(tmp_path / "var", "ulimit -f 0; ")
+
+
+def refusal(var: Path, first: str = "") -> str:
+    """What the stack says, in one line, when it can't begin in a folder."""
+    command = f"{first}exec {sys.executable} -m services --no-demo --var {var}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    *usage, sentence = done.stderr.splitlines()
+    assert done.returncode in (1, 2)
+    assert all(line.startswith(("Usage", "Try")) or not line for line in usage)
+    return sentence
+
+
+@contextmanager
+def busy(loops: int) -> Iterator[None]:
+    """Beside so many processes that do nothing but take processor time."""
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
+    try:
+        yield
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
 
 
 def test_what_the_tests_start_hears_ctrl_c_though_they_were_started_deaf_to_it() -> None:

@@ -1,5 +1,5 @@
 # Enlace: everything that is done with the checkout is one of these words. `make` alone lists them.
-# `make run` needs Python 3.11 to 3.13 and make; nothing else.
+# `make run` needs Python 3.11 or newer (tested to 3.13) and make; nothing else.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -118,7 +118,7 @@ $(VENV)/.pythons: requirements/pythons.txt | $(VENV)/bin/python
 	@$(INSTALL)
 	@touch $@
 
-# A tested Python if there is one; else a newer one, with a word of warning, rather than none.
+# A tested Python if there is one; else a newer one, and a line that says so.
 $(VENV)/bin/python:
 	@version() { $$1 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }; \
 	make_it() { $$1 -m venv $(VENV) || { rm -rf $(VENV); echo "$$1 can't make environments (on Debian: apt-get install python3-venv)" >&2; exit 1; }; exit 0; }; \
@@ -127,9 +127,9 @@ $(VENV)/bin/python:
 	done; \
 	for python in $(or $(PYTHON),python3 python3.14); do \
 		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-			echo "Enlace is not tested on Python $$(version $$python), but tries it" >&2; make_it $$python; \
+			echo "Enlace is tested on Python $(firstword $(TESTED)) to $(lastword $(TESTED)), this is $$(version $$python)" >&2; make_it $$python; \
 		fi; \
-	done; echo "Enlace needs Python $(firstword $(TESTED)) to $(lastword $(TESTED)); $(if $(PYTHON),$(PYTHON) is,this machine has) none (PYTHON=… names one)" >&2; exit 1
+	done; echo "Enlace needs Python $(firstword $(TESTED)) or newer; $(if $(PYTHON),$(PYTHON) is,this machine has) none (PYTHON=… names one)" >&2; exit 1
 
 system-packages:
 	@bash .ci/packages

@@ -39,8 +39,9 @@ class Actor:
         """A button, or a link that looks like one."""
         main = self.page.get_by_role("main")
         named = re.compile(words)
-        button = main.get_by_role("button", name=named)
-        (button if button.count() else main.get_by_role("link", name=named)).first.click()
+        button, link = main.get_by_role("button", name=named), main.get_by_role("link", name=named)
+        button.or_(link).first.wait_for()  # the page may still be on its way: no button yet is no word for a link
+        (button if button.count() else link).first.click()
 
     def chooses(self, name: str, value: str) -> None:
         """A radio button or a check box."""

@@ -26,7 +26,7 @@ from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction, migrate
 from chassis.errors import Refusal
-from chassis.kafka import Broker
+from chassis.kafka import Broker, BrokerLost
 from chassis.rotation import DEAD_LETTERS, Sealed, remaining, rewrap
 from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
@@ -311,14 +311,17 @@ _CHUNK = 100_000  # rows in one transaction
 
 
 def _said(settings: ServiceSettings, name: str) -> list[Head]:
-    """What the topic still has of this service's heads; nothing if the broker is away."""
+    """Returns what the topic still has of this service's heads. Raises ClickException where it could not be read to its end: silence is no verdict."""
     broker = Broker(settings, [heads.TOPIC])
     broker.start()
     try:
         if broker.wait(5) is None:
-            click.echo("the broker is away: what this service said on the topic is left out", err=True)
-            return []
+            raise BrokerLost("away")
         return list(heads.said(settings, name, keys.trusted_signers(settings.keys)))
+    except BrokerLost as error:
+        raise click.ClickException(
+            "the broker is away, so the trail was not held against what this service said on the topic. Try again, or leave the topic out by --no-topic"
+        ) from error
     finally:
         broker.stop()
 

@@ -33,6 +33,7 @@ from chassis.sealing import Signer
 from chassis.tokens import SYSTEM, Caller
 from tests.parts import brokers
 from tests.parts import postgres as parts
+from tests.parts.still import standing_still
 
 MIGRATIONS = [Path(chassis.__file__).parent / "migrations"]
 WORKER = Caller("w" * 32, "worker", "o" * 32)
@@ -295,3 +296,12 @@ def test_two_rows_at_one_place_are_both_kept_and_said(pair: Pair, capsys: pytest
     pair.turn(two)
     assert pair.witnessed(two, one) == [3, 3]
     assert '"audit_fork_witnessed"' in capsys.readouterr().out
+
+
+def test_without_the_broker_the_command_gives_no_verdict_on_what_was_said_on_the_topic(pair: Pair, broker: brokers.Broker) -> None:
+    one, _ = pair.places
+    pair.write(one, 4)
+    pair.turn(one)
+    with standing_still(broker.process.pid):
+        assert pair.command(one, "verify", "--json") == (1, "")  # a sentence on standard error, and no verdict
+        assert pair.command(one, "verify", "--json", "--no-topic")[0] == 0

@@ -57,7 +57,9 @@ def cluster(make_cluster: Callable[[bool], Cluster]) -> Iterator[Cluster]:
 
 def token(cluster: Cluster) -> str:
     """A caller's token, as partners' pods sign it."""
-    return Issuer(lambda: keys.signing_at(keys.all_signing(cluster.keys("partners"), "tokens"), time.time()), SystemClock()).issue(WHO, "enlace.tests")[0]
+    return Issuer(lambda: keys.signing_at(keys.all_signing(cluster.keys("partners"), "tokens"), time.time()), SystemClock()).issue(
+        WHO, "enlace.tests"
+    )[0]
 
 
 def verify(cluster: Cluster, service: str, token: str) -> Caller:

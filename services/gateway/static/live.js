@@ -112,7 +112,7 @@
       if (!answer.ok) throw new Error();
       const said = await answer.json();
       ticket = said.ticket || ticket;
-      if (said.version !== version || behind) await renew();
+      if (said.version !== version || behind || document.querySelector("[data-running]")) await renew();  // work that goes on changes no list
       version = said.version;
       heard = Date.now(); failed = 0;
       if (!over) show("");

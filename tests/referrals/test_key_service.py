@@ -48,7 +48,7 @@ class Network:
 
     def __init__(self, postgres: parts.Server, softhsm: SoftHsm, label: str, folder: Path, *, sealing: bool = False) -> None:
         self.place, self.softhsm, self.folder = postgres.database("referrals", MIGRATIONS), softhsm, folder
-        keys.create(folder / "keys", ["partners", "referrals"], sealing=sealing)
+        keys.create(folder / "keys", ["partners", "referrals", "notifications"], sealing=sealing)
         self.keys = SealingKeys(folder / "keys", "referrals", KeyService(softhsm.token(label)))
         self.told = {
             **os.environ, **softhsm.told(label), "ENLACE_DATABASE_URL": self.place.url, "ENLACE_KEYS": str(folder / "keys"),

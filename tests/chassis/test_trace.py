@@ -54,7 +54,7 @@ def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_wai
 
 
 def test_what_nobody_asked_for_has_none(database: Database) -> None:
-    with database.transaction(SYSTEM) as tx:
+    with trace.under(""), database.transaction(SYSTEM) as tx:
         outbox.keep(tx, [Fact(new_id(), 1, "enlace.test.told.v1", b"x", NOON)])
         assert [fact.trace for fact in outbox.new_facts(tx, 10)] == [""]
 
@@ -70,7 +70,8 @@ def test_each_line_under_a_request_names_it(capsys: pytest.CaptureFixture[str]) 
     log.setup("tests")
     with trace.under(REQUEST):
         log.get().info("within")
-    log.get().info("without")
+    with trace.under(""):
+        log.get().info("without")
     within, without = map(json.loads, capsys.readouterr().out.splitlines())
     assert within["trace_id"] == REQUEST
     assert "trace_id" not in without

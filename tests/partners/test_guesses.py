@@ -192,7 +192,8 @@ def test_a_right_password_whose_call_ran_out_of_time_is_no_guess(member: Scene) 
 def test_calls_under_way_are_counted_and_waited_for_no_longer_than_they_can_last(member: Scene) -> None:
     with member.owner.transaction(SYSTEM) as tx:
         tx.execute("LOCK TABLE workers")
-        for _ in range(10):
+        reserved = "SELECT coalesce(max(cardinality(under_way)), 0) AS n FROM guesses"
+        while tx.execute(reserved).fetchall()[0]["n"] < 10:  # on a slow machine a call may end before it has reserved one
             with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
                 sign_in(member, timeout=0.2)
         assert waits(member) == 15

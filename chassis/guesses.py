@@ -49,7 +49,7 @@ class Budget:
         return before + step, max(before + step - now - room, timedelta(0))
 
     def _owed(self, wrong: int) -> timedelta:
-        """What so many wrong guesses may have cost at most, all of them made just now."""
+        """Returns the most that so many wrong guesses can have cost, all of them made just now."""
         return self.every * min(wrong, self.burst) if self._fresh(wrong) else max(self.then, self.every * self.burst)
 
     def _fresh(self, wrong: int) -> bool:

@@ -76,12 +76,12 @@ class _Provider:
 
 
 class _Unusable(Exception):
-    """What a provider says of itself can't be used; the word says why, for operations."""
+    """The document in which a provider describes itself can't be used; the word says why, for operations."""
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What was fetched and when, or why it could not be."""
+    """The result of a fetch and its time, or the reason why it failed."""
 
     at: float
     value: Any

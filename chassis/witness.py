@@ -47,7 +47,7 @@ class Answer:
 
 
 def read(record: Any, teller: str, kind: str, trusted_signers: Mapping[str, SignatureCheck]) -> Fact | Question | Answer:
-    """What a record of the topic says. Raises Unreadable, also where a witness speaks in the teller's place.
+    """Returns the message of a record of the topic. Raises Unreadable, also where a witness speaks in the teller's place.
 
     Only facts of type `kind` belong to the topic: whoever can write to it could bring any other that the teller signed.
     """

@@ -108,7 +108,7 @@ def invitation_fact(fact: Fact) -> partners_pb2.InvitationFact:
 
 
 def letter_of(body: partners_pb2.InvitationFact) -> Letter:
-    """What is to be sent of it."""
+    """Returns the letter to be sent."""
     expire_time = moment(body, "expire_time")
     assert expire_time is not None, "every invitation ends"
     return Letter(body.invitation_id, body.organization_id, body.sealed_letter, expire_time)
@@ -120,7 +120,7 @@ def application_fact(fact: Fact) -> partners_pb2.ApplicationFact:
 
 
 def application_letter_of(body: partners_pb2.ApplicationFact) -> Letter:
-    """What is to be sent of it."""
+    """Returns the letter to be sent."""
     expire_time = moment(body, "expire_time")
     assert expire_time is not None, "every application ends"
     return Letter(body.application_id, "", body.sealed_letter, expire_time, APPLICATION)
@@ -137,7 +137,7 @@ def account_fact(fact: Fact) -> partners_pb2.AccountFact:
 
 
 def account_letter_of(body: partners_pb2.AccountFact, kind: str) -> Letter:
-    """What is to be sent of it."""
+    """Returns the letter to be sent."""
     expire_time = moment(body, "expire_time")
     assert expire_time is not None, "every one is told for a time"
     return Letter(body.notice_id, body.organization_id, body.sealed_letter, expire_time, kind)

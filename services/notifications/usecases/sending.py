@@ -99,7 +99,7 @@ class Sending:
             held = deliveries.finish(tx, claim.id, claim.lease, outcome, verdict, now, webhook_id=webhook_id, sent=sent)
             if webhook_id and not outcome.arrived:
                 self._switch_off_if_hopeless(tx, webhook_id, now)
-            # Whoever applied with an address that is none, mostly on purpose, is nobody whom the coordination should call.
+            # The coordination does not call an applicant whose address is none, mostly on purpose.
             of_stranger = isinstance(claim, EmailClaim) and claim.letter_kind == APPLICATION
             if held and verdict.status is Status.DEAD and claim.message_id and not of_stranger:
                 self._say_if_unreached(tx, claim.message_id, outcome.error, now)

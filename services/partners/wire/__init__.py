@@ -49,14 +49,14 @@ def applicant(message: pb.ApplyForMembershipRequest) -> OrganizationEntry:
 
 
 def applied(message: pb.ApplyForMembershipRequest, reference: str, now: datetime) -> Application:
-    """Whom to speak to about it, and why."""
+    """Returns the contact person and the reason of an application."""
     return Application(
         reference, message.contact_name.strip(), message.contact_email.strip(), message.statement.strip(), message.language or "es", now
     )
 
 
 def application_letter(email: str, token: str, language: str) -> bytes:
-    """What the notifications service needs to bring the link to whoever applied; to be sealed."""
+    """Builds the letter with which notifications brings the link to the applicant; to be sealed."""
     return letters_pb2.ApplicationLetter(email=email, token=token, language=language or "es").SerializeToString()
 
 

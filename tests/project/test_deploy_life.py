@@ -23,7 +23,7 @@ from tests.project.test_deploy import DEPLOY, ROOT, SERVICES, Object, containers
 
 DOCUMENTS = [DEPLOY / "README.md", ROOT / "docs" / "operations.md"]
 NAMESPACE: Object = yaml.safe_load((DEPLOY / "namespace.yaml").read_text())
-IDLE = {"gateway": 1, "partners": 28, "referrals": 44, "notifications": 97}  # measured, in thousandths of a core: base/scaling.yaml
+IDLE = {"gateway": 1, "partners": 28, "referrals": 44, "notifications": 32}  # measured, in thousandths of a core: base/scaling.yaml
 
 
 def of_kind(kind: str) -> dict[str, Object]:

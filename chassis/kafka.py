@@ -189,20 +189,18 @@ class Broker:
 
 def create_topics(admin: KafkaAdminClient, settings: ServiceSettings, topics: Sequence[str]) -> None:
     """Creates the topics that are missing, by name and on purpose: a typing error must not make a topic."""
-    existing, replication = set(admin.list_topics()), settings.kafka_replication_factor
-    missing = {settings.kafka_prefix + topic: topic for topic in sorted(set(topics))}.items()
-    created = []
-    for name, topic in missing:
-        if name in existing:
-            continue
-        configs = {"retention.ms": "-1" if topic in KEPT_FOR_EVER else str(RETENTION_MS), "min.insync.replicas": str(min(2, replication))}
-        created.append(name)
+    replication = settings.kafka_replication_factor
+    wanted = {settings.kafka_prefix + topic: topic for topic in topics}
+    missing = sorted(set(wanted) - set(admin.list_topics()))
+    for name in missing:
+        retention = "-1" if wanted[name] in KEPT_FOR_EVER else str(RETENTION_MS)
+        configs = {"retention.ms": retention, "min.insync.replicas": str(min(2, replication))}
         try:
             admin.create_topics({name: {"num_partitions": PARTITIONS, "replication_factor": replication, "configs": configs}})
         except TopicAlreadyExistsError:
             continue  # another service was quicker
-    if created:
-        admin.wait_for_topics(created)
+    if missing:
+        admin.wait_for_topics(missing)
 
 
 class Producer:

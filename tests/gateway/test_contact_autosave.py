@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -146,3 +148,45 @@ def test_an_answer_opens_what_to_say_and_leaves_open_what_was_being_read(page: P
     expect(page.locator(card("still_held"))).to_have_attribute("open", "")
     expect(page.locator(card("danger_now"))).to_have_attribute("open", "")
     assert line.contact.triage.still_held == c.ANSWER_YES
+
+
+def test_a_link_that_leads_on_waits_until_what_was_chosen_is_saved(page: Page, line: Line) -> None:
+    answer(page, "danger_now", "no")
+    expect(page.locator("#saved")).to_contain_text("Guardado")
+    begun, free = threading.Event(), threading.Event()
+    line.answers["UpdateContact"] = lambda request: (begun.set(), free.wait(30), line.update(request))[-1]
+    page.locator("[data-question=about]").click()
+    page.select_option("[name=need_code]", "HOU.EMG")
+    page.get_by_role("link", name="Empezar una remisión").click()
+    assert begun.wait(30)
+    assert page.url.endswith(f"/line/{ID}"), "nothing is read of the contact before it is saved"
+    free.set()
+    page.wait_for_url("**/referrals/new?**")
+    assert line.contact.need_code == "HOU.EMG"
+
+
+def test_a_link_that_leads_on_stays_when_nothing_could_be_saved_and_leaves_at_the_second_click(page: Page, line: Line) -> None:
+    answer(page, "danger_now", "no")
+    expect(page.locator("#saved")).to_contain_text("Guardado")
+
+    def refuse(_request: c.UpdateContactRequest) -> c.Contact:
+        raise errors.Stale
+
+    line.answers["UpdateContact"] = refuse
+    page.locator("[name=note]").fill("llama desde la terminal")
+    page.get_by_role("link", name="Empezar una remisión").click()
+    expect(page.locator("#saved")).to_have_class(re.compile("bad"))
+    assert page.url.endswith(f"/line/{ID}")
+    page.get_by_role("link", name="Empezar una remisión").click()
+    page.wait_for_url("**/referrals/new?**")
+
+
+def test_what_was_typed_a_moment_before_the_page_is_left_is_saved(page: Page, line: Line) -> None:
+    answer(page, "danger_now", "no")
+    expect(page.locator("#saved")).to_contain_text("Guardado")
+    saved = threading.Event()
+    line.answers["UpdateContact"] = lambda request: (line.update(request), saved.set())[0]
+    page.locator("[name=note]").fill("llama desde la terminal")
+    page.evaluate("location.assign('/today')")  # as by the key that goes back: no field loses the focus before
+    assert saved.wait(30)
+    assert line.contact.note == "llama desde la terminal"

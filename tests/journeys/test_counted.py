@@ -134,7 +134,6 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_sent_on_in_twenty_a
     expect(operator.page.locator("#standing .big")).to_have_text("Normal")
     assert operator.done("contact, keys until each of the twelve questions is answered", 12) <= 12
     operator.page.select_option("[name=need_code]", "HOU.EMG")  # what she asks for is part of the contact
-    operator.page.wait_for_load_state("networkidle")
 
     operator.clicks(operator.page.get_by_role("link", name="Empezar una remisión"))
     operator.clicks(operator.button("^Seguir$"))  # what help and how soon the contact said, of the person nothing more is known

@@ -36,7 +36,8 @@
   };
   const send = async () => {
     try {
-      const answer = await fetch(form.getAttribute("action"), { method: "POST", body: new URLSearchParams(new FormData(form)) });
+      const body = new URLSearchParams(new FormData(form));
+      const answer = await fetch(form.getAttribute("action"), { method: "POST", body, keepalive: true });  // it arrives though she leaves the page
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (answer.status === 401) say(status.dataset.ended, true);
       else if (answer.ok && take(page)) return true;
@@ -48,6 +49,7 @@
   };
   const save = () => {  // one after the other; says whether the last one was taken
     clearTimeout(timer);
+    timer = 0;
     again = true;
     running ??= (async () => {
       let saved = false;
@@ -118,6 +120,14 @@
     clearTimeout(timer);
     timer = setTimeout(save, 1500);
   });
+  // What leads on from the contact reads what is saved of it. Other ways out (the rail, the quick exit) never wait.
+  document.querySelector("main").addEventListener("click", async (event) => {
+    const link = event.target.closest("a[href]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || !(running || timer)) return;
+    event.preventDefault();
+    if (await (timer ? save() : running)) location.assign(link.href);  // if not, the page says why, and a second click leaves it
+  });
+  addEventListener("beforeunload", () => { if (timer) save(); });
   // A page that answers a form is kept by the browser together with what was sent, on the disk, until it is closed. What is refused is sent again as a form,
   // so that each field says what is wrong.
   form.addEventListener("submit", async (event) => {

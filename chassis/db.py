@@ -272,9 +272,12 @@ class Database:
             self._connections.add(connection)
 
 
+_NO_ROOM = (pg.DiskFull, pg.ReadOnlySqlTransaction)  # chassis/embedded/postgres.py takes no writes while the disk is full
+
+
 def _refusal(error: psycopg.Error, *, past: bool, asked: bool) -> Refusal:
     """How a fault of the database is said: `past` when it came after the end, `asked` when that end was the caller's own."""
-    if isinstance(error, pg.DiskFull | pg.OutOfMemory | pg.TooManyConnections):
+    if isinstance(error, (*_NO_ROOM, pg.OutOfMemory, pg.TooManyConnections)):
         return Exhausted("store_full", 5)
     if isinstance(error, pg.SerializationFailure | pg.DeadlockDetected):
         return Stale()
@@ -293,7 +296,7 @@ def met_a_migration(refusal: Unavailable) -> bool:
 @contextmanager
 def if_there_is_room(tx: Transaction) -> Iterator[None]:
     """Leaves out what is written inside when the disk is full: for a note that must not decide over a read, as a time of last use."""
-    with suppress(pg.DiskFull), tx.transaction():
+    with suppress(*_NO_ROOM), tx.transaction():
         yield
 
 

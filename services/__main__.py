@@ -115,7 +115,7 @@ class LocalStack:
 
     def start_postgres(self) -> None:
         """PostgreSQL with the databases of the services, and what an operator's shell needs to know of each service."""
-        self.supervisor.begin([Part("postgres", 0, self._begin_postgres, self.postgres.ready)])
+        self.supervisor.begin([Part("postgres", 0, self._begin_postgres, self.postgres.ready, self._postgres_works)])
         self.supervisor.wait()
         for service in WITH_DATABASE:
             owner, app = self._logins(service.name)
@@ -219,6 +219,10 @@ class LocalStack:
         self.postgres.begin()
         assert self.postgres.process
         return self.postgres.process
+
+    def _postgres_works(self) -> bool:
+        self.postgres.keep_room()
+        return True
 
     def _begin_broker(self) -> Process:
         assert self.broker

@@ -23,6 +23,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from chassis.embedded.process import Account, Failed, Process, free_port
+from chassis.embedded.reserve import Reserve
 
 HOST = "127.0.0.1"
 
@@ -43,6 +44,10 @@ _SETTINGS = {
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
+
+
+# While the disk is full: what still writes would end the server.
+_FULL = "default_transaction_read_only = on\nautovacuum = off\n"
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Postgres:
         self._account = _nobody() if os.geteuid() == 0 else None
         self._elsewhere = _system_folder() / f"enlace-{hashlib.sha256(str(self.home).encode()).hexdigest()[:16]}"
         self._password_file = self.home / "superuser.password"
+        self._refuses = False
         self.process: Process | None = None
 
     def start(self, timeout: float = 30) -> None:
@@ -101,6 +107,12 @@ class Postgres:
         if not (data / "PG_VERSION").exists() or not self._password_file.exists():
             self._initialise(programs, data)
         _forget_dead_server(data)
+        full = self._durable and self._reserve().short()
+        if full and not self.process:
+            raise Failed(
+                f"the disk of {data.parent} has {self._reserve().free() >> 20} MB free and PostgreSQL needs 128: make room and start again"
+            )
+        self._take_no_writes(full)
         settings = {**_SETTINGS, "port": str(self.port)} | ({} if self._durable else {"fsync": "off"})
         command = [str(programs / "postgres"), "-D", str(data)]
         for name, value in settings.items():
@@ -108,6 +120,13 @@ class Postgres:
         # SIGINT is its "fast" stop: a SIGTERM would wait until the last client has gone.
         self.process = Process("postgres", command, self._log, _environment(), data, self._account, farewell=signal.SIGINT)
         self.process.start()
+
+    def keep_room(self) -> None:
+        """Refuse writes while the disk is full, before the server's write-ahead log finds no room and the server ends. Call it often."""
+        if self._durable and self.process and self._reserve().short() != self._refuses:
+            self._take_no_writes(not self._refuses)
+            if self.process.alive and self.process.pid:
+                os.kill(self.process.pid, signal.SIGHUP)
 
     def ready(self) -> bool:
         """The server writes its state into its pid file; this costs no connection."""
@@ -179,6 +198,15 @@ class Postgres:
     def _data(self) -> Path:
         here = self.home / "data"
         return here if self._account is None or _open_to_all(self.home) else self._elsewhere / "data"
+
+    def _reserve(self) -> Reserve:
+        return Reserve(self._data().parent / "reserve")
+
+    def _take_no_writes(self, full: bool) -> None:
+        """The server reads this file at its start and at SIGHUP; transactions that begin afterwards go by it."""
+        with contextlib.suppress(OSError):
+            (self._data() / "postgresql.auto.conf").write_text(_FULL if full else "")
+            self._refuses = full
 
     def _check_data_is_ours(self, data: Path) -> None:
         """Rather no start than one that silently begins anew beside the data of before."""

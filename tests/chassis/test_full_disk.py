@@ -15,6 +15,7 @@ import pytest
 
 from chassis.db import Database
 from chassis.embedded.postgres import Login, Postgres
+from chassis.embedded.process import Failed
 from chassis.errors import Exhausted, Refusal
 from chassis.tokens import SYSTEM
 
@@ -34,17 +35,8 @@ def store() -> Iterator[Store]:
     with ExitStack() as cleanup:
         home = Path(tempfile.mkdtemp(prefix="enlace-test-full-"))
         home.chmod(0o711)
-        small = cleanup.enter_context(mounted(home))
-        engine = Postgres(home / "postgres", durable=False)
-        cleanup.callback(engine.remove)
-        engine.start()
-        engine.ensure("tests", OWNER, APP)
-        with psycopg.connect(engine.url("tests", OWNER, "?sslmode=disable")) as owner:
-            owner.execute("CREATE TABLE kept (id serial PRIMARY KEY, words text)")
-        database = Database(engine.url("tests", APP), max_size=4)
-        database.open()
-        cleanup.callback(database.close)
-        assert database.reachable()
+        small = cleanup.enter_context(mounted(home, 128))
+        engine, database = cleanup.enter_context(served(home, durable=False))
         ballast = home / "ballast"
 
         def as_owner(script: str) -> None:
@@ -58,11 +50,29 @@ def store() -> Iterator[Store]:
 
 
 @contextmanager
-def mounted(folder: Path) -> Iterator[bool]:
-    """The folder as a disk of 128 MB, where that is allowed; says whether it is."""
+def served(home: Path, *, durable: bool) -> Iterator[tuple[Postgres, Database]]:
+    """A server with its data in the folder, and a database that has a table."""
+    engine = Postgres(home / "postgres", durable=durable)
+    try:
+        engine.start()
+        engine.ensure("tests", OWNER, APP)
+        with psycopg.connect(engine.url("tests", OWNER, "?sslmode=disable")) as owner:
+            owner.execute("CREATE TABLE kept (id serial PRIMARY KEY, words text)")
+        database = Database(engine.url("tests", APP), max_size=4)
+        database.open()
+        assert database.reachable()
+        yield engine, database
+        database.close()
+    finally:
+        engine.remove()
+
+
+@contextmanager
+def mounted(folder: Path, size: int) -> Iterator[bool]:
+    """The folder as a disk of so many MB, where that is allowed; says whether it is."""
     done = (
         os.geteuid() == 0
-        and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128m,mode=711", "tmpfs", folder], check=False).returncode == 0
+        and subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=711", "tmpfs", folder], check=False).returncode == 0
     )
     try:
         yield done
@@ -104,9 +114,93 @@ def test_writes_are_refused_reads_go_on_and_nothing_is_half_written(store: Store
             write(database)
         assert count(database) == 20
     make_room()
-    end = time.monotonic() + 10
-    while count(database) == 20:
-        assert time.monotonic() < end, "it does not write again"
-        with suppress(Refusal):
-            write(database)
+    _until(lambda: _written(database))
     assert count(database) == 40
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A folder that is a disk of 320 MB."""
+    home = Path(tempfile.mkdtemp(prefix="enlace-test-full-"))
+    home.chmod(0o711)
+    with mounted(home, 320) as small:
+        if not small:
+            pytest.skip("needs root, and leave to mount")
+        yield home
+
+
+def test_a_server_whose_write_ahead_log_has_no_room_is_read_again_and_takes_writes_when_there_is_room(disk: Path) -> None:
+    with served(disk, durable=True) as (engine, database):
+        write(database)
+        fill(disk / "ballast")
+        with suppress(psycopg.Error):
+            write_ahead(engine)
+        _until(lambda: engine.process is not None and not engine.process.alive)
+        engine.start()  # as the stack's supervisor does
+        _until(database.reachable)
+        assert count(database) == 20
+        with pytest.raises(Exhausted, match="store_full"):
+            write(database)
+        engine.keep_room()
+        assert count(database) == 20
+        (disk / "ballast").unlink()
+        engine.keep_room()
+        _until(lambda: _written(database))
+        assert count(database) == 40
+
+
+def test_a_server_takes_no_writes_before_its_disk_is_full_and_does_not_end(disk: Path) -> None:
+    with served(disk, durable=True) as (engine, database):
+        write(database)
+        assert engine.process
+        server = engine.process.pid
+        room = os.statvfs(disk)
+        with (disk / "ballast").open("wb") as ballast:
+            os.posix_fallocate(ballast.fileno(), 0, room.f_bavail * room.f_frsize - (16 << 20))
+        engine.keep_room()
+        _until(lambda: _refused(database))
+        assert count(database) == 20
+        (disk / "ballast").unlink()
+        engine.keep_room()
+        _until(lambda: _written(database))
+        assert engine.process.pid == server
+
+
+def test_a_server_does_not_start_on_a_disk_that_is_full_and_says_so(disk: Path) -> None:
+    with served(disk, durable=True) as (engine, _):
+        engine.stop()
+        fill(disk / "ballast")
+        (disk / "postgres" / "reserve").unlink()
+        fill(disk / "ballast.2")
+        with pytest.raises(Failed, match="0 MB free and PostgreSQL needs 128: make room"):
+            Postgres(disk / "postgres").start()
+
+
+def write_ahead(engine: Postgres) -> None:
+    """Writes to the log alone, and more than the disk had room for."""
+    with psycopg.connect(engine.url("tests", engine.superuser, "?sslmode=disable"), autocommit=True) as admin:
+        for _ in range(64):
+            admin.execute("SELECT pg_logical_emit_message(false, 'tests', repeat('x', 1000000))")
+
+
+def _refused(database: Database) -> bool:
+    try:
+        write(database)
+    except Exhausted as refusal:
+        return refusal.reason == "store_full"
+    return False
+
+
+def _written(database: Database) -> bool:
+    try:
+        write(database)
+    except Refusal:
+        return False
+    return True
+
+
+def _until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)

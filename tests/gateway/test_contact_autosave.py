@@ -154,7 +154,13 @@ def test_a_link_that_leads_on_waits_until_what_was_chosen_is_saved(page: Page, l
     answer(page, "danger_now", "no")
     expect(page.locator("#saved")).to_contain_text("Guardado")
     begun, free = threading.Event(), threading.Event()
-    line.answers["UpdateContact"] = lambda request: (begun.set(), free.wait(30), line.update(request))[-1]
+
+    def held(request: c.UpdateContactRequest) -> c.Contact:
+        begun.set()
+        free.wait(30)
+        return line.update(request)
+
+    line.answers["UpdateContact"] = held
     page.locator("[data-question=about]").click()
     page.select_option("[name=need_code]", "HOU.EMG")
     page.get_by_role("link", name="Empezar una remisión").click()
@@ -185,7 +191,12 @@ def test_what_was_typed_a_moment_before_the_page_is_left_is_saved(page: Page, li
     answer(page, "danger_now", "no")
     expect(page.locator("#saved")).to_contain_text("Guardado")
     saved = threading.Event()
-    line.answers["UpdateContact"] = lambda request: (line.update(request), saved.set())[0]
+
+    def noted(request: c.UpdateContactRequest) -> c.Contact:
+        saved.set()
+        return line.update(request)
+
+    line.answers["UpdateContact"] = noted
     page.locator("[name=note]").fill("llama desde la terminal")
     page.evaluate("location.assign('/today')")  # as by the key that goes back: no field loses the focus before
     assert saved.wait(30)

@@ -1,10 +1,10 @@
-"""What time it is somewhere, and whether it is a public holiday there: the zones of the region and the `holidays` library, by ISO 3166 codes.
+"""What day and hour it is somewhere, and whether it is a public holiday there: the zones of the region and the `holidays` library, by ISO 3166 codes.
 
 Limit: a place that one zone of its country does not tell, in the United States, Mexico and Ecuador, is known by its subdivision alone; one of two zones has that of
 most of its people.
 """
 
-from datetime import date
+from datetime import date, datetime
 from functools import cache
 from zoneinfo import ZoneInfo
 
@@ -48,6 +48,16 @@ _ZONES |= {code: zone for zone, codes in _OF_SUBDIVISIONS.items() for code in co
 def zone_of(country: str, subdivision: str = "") -> ZoneInfo:
     """The zone of a subdivision, or its country's; Managua's where neither is known."""
     return ZoneInfo(_ZONES.get(subdivision) or _ZONES.get(country) or _ZONES["NI"])
+
+
+def day_at(moment: datetime, country: str, subdivision: str = "") -> date:
+    """The day that people there write down at this moment."""
+    return moment.astimezone(zone_of(country, subdivision)).date()
+
+
+def latest_day(moment: datetime) -> date:
+    """The latest day that it is anywhere in the region."""
+    return max(moment.astimezone(ZoneInfo(zone)).date() for zone in set(_ZONES.values()))
 
 
 def is_public_holiday(country: str, day: date) -> bool:

@@ -61,7 +61,7 @@ def _organization(member: Member, now: datetime) -> Organization:
     )
     organization = Organization.register(member.id, entry, now - timedelta(days=25) if on_probation else _FOUNDED)
     if not on_probation:
-        organization.approve(_FOUNDED + timedelta(days=16))
+        organization.approve(_FOUNDED + timedelta(days=16), _FOUNDED.date())
     return organization
 
 

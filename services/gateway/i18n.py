@@ -93,6 +93,11 @@ def now() -> datetime:
     return SystemClock().now()
 
 
+def today() -> date:
+    """The day where the reader is."""
+    return now().astimezone(zone()).date()
+
+
 def moment(stamp: Timestamp | None) -> datetime | None:
     """A protobuf time as Python's, or None where it was never set."""
     if stamp is None or not (stamp.seconds or stamp.nanos):
@@ -115,15 +120,15 @@ def when(stamp: Timestamp | None) -> str:
     at = moment(stamp)
     if at is None:
         return "–"
-    local, today = at.astimezone(zone()), now().astimezone(zone()).date()
+    local, day = at.astimezone(zone()), today()
     clock = time_of_day(at)
-    if local.date() == today:
+    if local.date() == day:
         return gettext("hoy, %(clock)s", clock=clock)
-    if local.date() == today - timedelta(days=1):
+    if local.date() == day - timedelta(days=1):
         return gettext("ayer, %(clock)s", clock=clock)
-    if local.date() == today + timedelta(days=1):
+    if local.date() == day + timedelta(days=1):
         return gettext("mañana, %(clock)s", clock=clock)
-    pattern = "d MMM, HH:mm" if local.year == today.year else "d MMM y, HH:mm"
+    pattern = "d MMM, HH:mm" if local.year == day.year else "d MMM y, HH:mm"
     return written(at, pattern)
 
 

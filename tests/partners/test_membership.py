@@ -1,13 +1,14 @@
 """How an organisation becomes a member: it applies, is admitted, vetted, and approved by two people; its agreement ends; it leaves."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from chassis.local_time import zone_of
 from chassis.tokens import SYSTEM
 from protos.contract.v1.contract_pb2 import ROLE_MANAGER
 from protos.partners.v1 import directory_pb2 as pb
@@ -356,6 +357,19 @@ def test_the_end_of_an_agreement_is_said_at_sixty_thirty_and_seven_days_and_then
     assert verbs(scene, one.id)[-1] == "agreement_expired"
     seen = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
     assert (seen.status, list(seen.missing_evidence)) == (PROBATION, [pb.EVIDENCE_KIND_AGREEMENT])
+    turn(scene)
+    assert verbs(scene, one.id)[-1] == "agreement_expired"
+
+
+def test_an_agreement_holds_until_its_last_day_ends_at_its_place(scene: Scene) -> None:
+    one = scene.organization("Nueva", approved=False)
+    scene.approve(one.id, until=date(2026, 3, 20))
+    last = datetime(2026, 3, 20, 23, 30, tzinfo=zone_of("NI"))  # the 21st in UTC
+    scene.clock.set(last.astimezone(UTC))
+    turn(scene)
+    assert "agreement_expired" not in verbs(scene, one.id)
+    assert not scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id)).missing_evidence
+    scene.later(minutes=31)
     turn(scene)
     assert verbs(scene, one.id)[-1] == "agreement_expired"
 

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from chassis.ids import new_id
+from chassis.local_time import zone_of
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import audit_pb2 as pb
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2, referrals_pb2
@@ -20,6 +21,7 @@ from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_openings import opens, somebody
 
 OWN = "o" * 32
+MANAGUA = zone_of("NI")
 MIDNIGHT = NOON + timedelta(hours=12)
 
 
@@ -42,15 +44,15 @@ def looked(count: int, organization: Callable[[int], str], time: datetime = NOON
     ],
 )
 def test_what_is_unusual(openings: list[Opening], expected: dict[AnomalyKind, int]) -> None:
-    assert unusual(openings, OWN, "NI", at_night_on_duty=False) == expected
+    assert unusual(openings, OWN, MANAGUA, at_night_on_duty=False) == expected
 
 
 def test_who_is_on_duty_may_look_at_night() -> None:
-    assert unusual(looked(2, lambda _: OWN, MIDNIGHT), OWN, "NI", at_night_on_duty=True) == {}
-    tonight = day_of(MIDNIGHT, "NI")
-    assert on_duty([MIDNIGHT - timedelta(hours=1)], tonight, "NI")
-    assert not on_duty([NOON, MIDNIGHT - timedelta(days=3)], tonight, "NI"), "one night is no habit, and a day is no night"
-    assert on_duty([MIDNIGHT - timedelta(days=3), MIDNIGHT - timedelta(days=5)], tonight, "NI")
+    assert unusual(looked(2, lambda _: OWN, MIDNIGHT), OWN, MANAGUA, at_night_on_duty=True) == {}
+    tonight = day_of(MIDNIGHT, MANAGUA)
+    assert on_duty([MIDNIGHT - timedelta(hours=1)], tonight, MANAGUA)
+    assert not on_duty([NOON, MIDNIGHT - timedelta(days=3)], tonight, MANAGUA), "one night is no habit, and a day is no night"
+    assert on_duty([MIDNIGHT - timedelta(days=3), MIDNIGHT - timedelta(days=5)], tonight, MANAGUA)
 
 
 @pytest.mark.parametrize(
@@ -59,11 +61,12 @@ def test_who_is_on_duty_may_look_at_night() -> None:
 )
 def test_night_is_by_the_clock_of_the_country_and_belongs_to_the_day_before(country: str, hour: int, night: bool) -> None:
     time = NOON + timedelta(hours=hour - 12)  # as Managua counts
-    assert is_night(time, country) is night
-    start, end = span_of(day_of(time, country), country)
+    zone = zone_of(country)
+    assert is_night(time, zone) is night
+    start, end = span_of(day_of(time, zone), zone)
     assert start <= time < end
     if night:
-        assert day_of(time, country) == date(2026, 3, 4)
+        assert day_of(time, zone) == date(2026, 3, 4)
 
 
 def noticed(service: Service, worker: Client) -> list[tuple[str, int]]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
 
 from chassis.errors import Conflict, Invalid
+from chassis.local_time import zone_of
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.callback import Callback, hours_of
-from services.referrals.domain.deadline import OFFICE_TIME
+from services.referrals.domain.callback import Callback, Wish
 from services.referrals.store import contacts
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from tests.builders import NOON, refusal, refusal_with_fields
@@ -22,25 +22,33 @@ from tests.referrals.test_any_line import call_again, line
 from tests.referrals.test_contacts import referral_for
 
 TOMORROW, EVENING, NIGHT = c.DAY_BAND_TOMORROW, c.HOUR_BAND_EVENING, c.HOUR_BAND_NIGHT
+MANAGUA = zone_of("NI")
 NOT_SAFE = ("FAILED_PRECONDITION", "call_not_safe")
 
 
 def local(day: int, hour: int, minute: int = 0) -> datetime:
-    return datetime(2026, 3, day, hour, minute, tzinfo=OFFICE_TIME)
+    return datetime(2026, 3, day, hour, minute, tzinfo=MANAGUA)
 
 
 # The hours.
 
 
-def test_hours_are_those_of_the_network_and_begin_at_once_when_they_have_begun() -> None:
-    assert hours_of("tomorrow", "evening", local(4, 23, 30)) == (local(5, 17), local(5, 20))
-    assert hours_of("today", "morning", local(4, 9, 15)) == (local(4, 9, 15), local(4, 12))
+def test_hours_begin_at_once_when_they_have_begun() -> None:
+    assert Wish("tomorrow", "evening").hours(local(4, 23, 30), MANAGUA) == (local(5, 17), local(5, 20))
+    assert Wish("today", "morning").hours(local(4, 9, 15), MANAGUA) == (local(4, 9, 15), local(4, 12))
+
+
+@pytest.mark.parametrize(("country", "department", "hours_behind"), [("NI", "", 6), ("PA", "", 5), ("US", "US-CA", 8), ("US", "US-TX", 6)])
+def test_the_hours_that_she_named_are_those_of_her_place(country: str, department: str, hours_behind: int) -> None:
+    start, end = Wish("tomorrow", "evening").hours(NOON, zone_of(country, department))
+    assert start == datetime(2026, 3, 5, 17, tzinfo=UTC) + timedelta(hours=hours_behind)
+    assert end - start == timedelta(hours=3)
 
 
 @pytest.mark.parametrize(("day", "hour"), [("today", "morning"), ("today", "afternoon")])
 def test_hours_in_which_nobody_could_call_any_more_are_refused(day: str, hour: str) -> None:
     with pytest.raises(Invalid):
-        hours_of(day, hour, local(4, 16, 31))
+        Wish(day, hour).hours(local(4, 16, 31), MANAGUA)
 
 
 def test_what_is_settled_is_settled_once() -> None:
@@ -215,7 +223,7 @@ def test_the_clock_tells_the_line_and_then_the_coordination(story: Story, servic
     made = story.contact()
     callback = agree(story, made.contact.id)
     clocks = DeadlineScheduler(service.made.contacts, service.database, service.clock, contacts.next_time, "contacts")
-    begin = callback.clocks[0].start_time.ToDatetime(tzinfo=OFFICE_TIME)
+    begin = callback.clocks[0].start_time.ToDatetime(tzinfo=MANAGUA)
     for hours, said in (
         (1, []),
         (1.6, ["waiting"]),

@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -88,11 +88,11 @@ def test_two_working_days_are_those_of_nicaragua(start: datetime, due: datetime,
 
 
 def test_a_holiday_is_one_where_she_is() -> None:
-    independence = date(2026, 9, 15)
+    independence = datetime(2026, 9, 15, 18, tzinfo=UTC)
     assert not NICARAGUA.is_working_day(independence)
     assert CountryCalendar("MX").is_working_day(independence)
     assert CountryCalendar("??").is_working_day(independence)  # unknown: weekends only
-    assert not CountryCalendar("??").is_working_day(date(2026, 9, 13))
+    assert not CountryCalendar("??").is_working_day(datetime(2026, 9, 13, 18, tzinfo=UTC))
 
 
 def test_each_level_is_told_once() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,7 +22,7 @@ SERVICES = [Service(name, f"org-{name}", frozenset()) for name in "abc"]
 
 
 class EveryDay:
-    def is_working_day(self, day: date) -> bool:
+    def is_working_day(self, moment: datetime) -> bool:
         return True
 
     def policy(self, version: int = 0) -> Policy:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -41,7 +41,7 @@ TERMINAL = frozenset(State) - LIVE - {State.DRAFT}
 
 
 class EveryDay:
-    def is_working_day(self, day: date) -> bool:
+    def is_working_day(self, moment: datetime) -> bool:
         return True
 
     def policy(self, version: int = 0) -> Policy:

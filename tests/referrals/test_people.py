@@ -1,6 +1,6 @@
 """Who she is: sealed where it is kept, opened for a purpose, and every look on record."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -361,3 +361,15 @@ def test_a_number_that_nobody_said_is_not_known_and_not_none(story: Story) -> No
     alone = coarse(dependants=0)
     assert (alone.HasField("dependants"), alone.dependants) == (True, 0)
     assert coarse(dependants=2).dependants == 2
+
+
+@pytest.mark.parametrize(("country", "band"), [("NI", pb.AGE_BAND_12_TO_17), ("ES", pb.AGE_BAND_18_TO_24)])
+def test_she_is_of_age_when_her_birthday_begins_at_her_place(story: Story, country: str, band: pb.AgeBand.ValueType) -> None:
+    story.service.clock.set(datetime(2026, 3, 5, 1, 0, tzinfo=UTC))  # seven in the evening of the 4th in Managua
+    eve = people_pb2.CreatePersonRequest(
+        identity=people_pb2.Identity(birth_date="2008-03-05"), coarse=pb.CoarsePerson(country=country), request_id=story.request_id()
+    )
+    made = story.ngo.CreatePerson(eve)
+    assert made.coarse.age_band == band
+    corrected = people_pb2.UpdateIdentityRequest(id=made.id, etag=made.etag, identity=people_pb2.Identity(given_name="Ana"))
+    assert story.ngo.UpdateIdentity(corrected).coarse.age_band == band

@@ -182,7 +182,7 @@ def members() -> str:
         d.ListOrganizationsRequest(page_size=100, page_token=request.args.get("page", ""), status=d.OrganizationStatus.ValueType(status))
     )
     first = not (status or request.args.get("page"))
-    today = i18n.now().date()
+    today = i18n.today()
     return render_template(
         "members.html",
         organizations=answer.organizations,

@@ -105,7 +105,7 @@ def sheet(
 
 def today() -> str:
     """The date of the figures, in the reader's zone, as a program reads it."""
-    return i18n.now().astimezone(i18n.zone()).date().isoformat()
+    return i18n.today().isoformat()
 
 
 def method() -> str:

@@ -178,7 +178,7 @@ def website(organization: d.Organization) -> str:
 
 def hours(schedules: Iterable[d.Schedule]) -> list[str]:
     """When people are received, as it is said; of what is said by weeks of the month only that there is more."""
-    today = i18n.now().astimezone(i18n.zone()).date().isoformat()
+    today = i18n.today().isoformat()
     valid = [each for each in schedules if (each.valid_from or today) <= today <= (each.valid_to or today)]
     weekly = [each for each in valid if each.freq == d.FREQUENCY_WEEKLY]
     said = [f"{days(each.byday)}: {span(each)}" for each in weekly]

@@ -184,11 +184,11 @@ class Organization(Subject):
         self.rejection_reason = reason
         self.entry = replace(self.entry, phone="", url="", description="")
 
-    def record(self, seen: Evidence, now: datetime) -> None:
-        """Notes what was seen. Who had proposed the approval had seen something else, so two people look anew."""
+    def record(self, seen: Evidence, now: datetime, today: date) -> None:
+        """Notes what was seen; `today` is the day at its place, here and below. Who had proposed the approval had seen something else, so two people look anew."""
         if not self.is_active:
             raise Conflict("illegal_transition")
-        seen.check(now.date())
+        seen.check(today)
         self.evidence = (*(one for one in self.evidence if one.kind is not seen.kind), seen)
         self.approval_proposed_by_worker_id = ""
         if seen.kind is EvidenceKind.AGREEMENT:
@@ -200,12 +200,12 @@ class Organization(Subject):
         good = {one.kind for one in self.evidence if not one.is_over(today)}
         return [kind for kind in EvidenceKind if kind not in good]
 
-    def approve(self, now: datetime, worker_id: str = "") -> None:
+    def approve(self, now: datetime, today: date, worker_id: str = "") -> None:
         """From probation to full member, by two people who have seen the same. Nobody in particular approves it at once: the network itself is founded."""
         if self.status is not OrganizationStatus.PROBATION:
             raise Conflict("illegal_transition")
         if worker_id:
-            if missing := self.missing_evidence(now.date()):
+            if missing := self.missing_evidence(today):
                 raise Conflict("evidence_missing", *(kind.lower() for kind in missing))
             if worker_id == self.approval_proposed_by_worker_id:
                 raise Conflict("second_person_required")
@@ -225,10 +225,10 @@ class Organization(Subject):
         """Ends all access of its workers and keys. Only a full member: what is suspended comes back approved, and probation is no approval."""
         self._become(OrganizationStatus.SUSPENDED, "suspended", now, since=OrganizationStatus.APPROVED)
 
-    def reinstate(self, now: datetime) -> None:
+    def reinstate(self, now: datetime, today: date) -> None:
         """Ends a suspension; whose agreement ended meanwhile is on probation."""
         self._become(OrganizationStatus.APPROVED, "reinstated", now, since=OrganizationStatus.SUSPENDED)
-        self.watch_agreement(now)
+        self.watch_agreement(now, today)
 
     def leave(self, now: datetime) -> None:
         """It is no longer a member, by its own wish, and for good: who comes back applies anew."""
@@ -238,9 +238,9 @@ class Organization(Subject):
         self.status = OrganizationStatus.LEFT
         self.note("left", now)
 
-    def watch_agreement(self, now: datetime) -> None:
+    def watch_agreement(self, now: datetime, today: date) -> None:
         """Warns of its end, each time once; what has ended leads back to probation. Without an agreement that was recorded nothing ends."""
-        days = self.agreement_days(now)
+        days = self.agreement_days(today)
         if self.status is not OrganizationStatus.APPROVED or days is None:
             return
         if days < 0:
@@ -254,9 +254,9 @@ class Organization(Subject):
         """The last day of its agreement."""
         return next((one.expire_date for one in self.evidence if one.kind is EvidenceKind.AGREEMENT), None)
 
-    def agreement_days(self, now: datetime) -> int | None:
+    def agreement_days(self, today: date) -> int | None:
         """In how many days its agreement ends: 0 on its last day, less when it is over."""
-        return (self.agreement_expire_date - now.date()).days if self.agreement_expire_date else None
+        return (self.agreement_expire_date - today).days if self.agreement_expire_date else None
 
     @property
     def is_member(self) -> bool:

@@ -8,6 +8,7 @@ from chassis.db import Transaction
 from chassis.errors import Conflict, NotFound
 from chassis.guesses import Budget, Guesses, Origin
 from chassis.ids import new_id
+from chassis.local_time import latest_day
 from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from protos.partners.v1 import directory_pb2 as pb
@@ -17,7 +18,7 @@ from services.partners.domain.evidence import Evidence
 from services.partners.domain.organization import Organization, RejectionReason
 from services.partners.domain.worker import same_email
 from services.partners.store import applications, organizations, services, workers
-from services.partners.usecases.organizations import get_organization, live
+from services.partners.usecases.organizations import get_organization, live, today_at
 from services.partners.usecases.passwords import mark_of
 from services.partners.wire import facts
 
@@ -81,7 +82,7 @@ def reject_application(tx: Transaction, caller: Caller, now: datetime, id: str, 
 
 def record_evidence(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, seen: Evidence) -> Organization:
     """Notes what the coordination has seen."""
-    return live(tx, caller, now, id, etag, lambda organization, time: organization.record(seen, time))
+    return live(tx, caller, now, id, etag, lambda one, time: one.record(seen, time, today_at(one, time)))
 
 
 def leave_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
@@ -97,9 +98,11 @@ def leave_organization(tx: Transaction, caller: Caller, now: datetime, id: str, 
 def watch_membership(tx: Transaction, now: datetime) -> int:
     """What time does: agreements end, and are warned of; what nobody answered is turned away, and what nobody needs forgotten."""
     changed = 0
-    for organization in organizations.whose_agreement_ends(tx, now.date(), _AT_ONCE):
-        before = organization.status
-        organization.watch_agreement(now)
+    for organization in organizations.whose_agreement_ends(tx, latest_day(now), _AT_ONCE):
+        before, warned = organization.status, organization.warned_days
+        organization.watch_agreement(now, today_at(organization, now))
+        if (organization.status, organization.warned_days) == (before, warned):
+            continue  # it is the day before yet, at its place
         organizations.keep(tx, organization)
         if organization.status is not before:
             services.refresh_all_of(tx, organization.id)

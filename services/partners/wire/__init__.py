@@ -11,6 +11,7 @@ from typing import Any
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis.errors import Invalid
+from chassis.local_time import day_at
 from chassis.wire import EnumCodec, etag, masked, number, timestamp, word
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
@@ -240,7 +241,11 @@ def organization(
 
 
 def _vetting(organization: Organization, now: datetime) -> dict[str, Any]:
-    missing = organization.missing_evidence(now.date()) if organization.is_member else []
+    missing = (
+        organization.missing_evidence(day_at(now, organization.entry.country, organization.entry.department))
+        if organization.is_member
+        else []
+    )
     return {
         "evidence": [
             pb.Evidence(

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from chassis.local_time import day_at
 from chassis.outbox import Fact
 from chassis.wire import timestamp
 from protos.partners.v1 import facts_pb2
@@ -23,7 +24,9 @@ def organization_facts(organization: Organization) -> list[Fact]:
         status_code=organization.status,
         country_code=entry.country,
         department_code=entry.department,
-        days=(organization.agreement_days(organization.update_time) or 0) if "agreement_ending" in organization.facts else 0,
+        days=(organization.agreement_days(day_at(organization.update_time, entry.country, entry.department)) or 0)
+        if "agreement_ending" in organization.facts
+        else 0,
     )
     return _facts(organization, "organization", body.SerializeToString(deterministic=True))
 

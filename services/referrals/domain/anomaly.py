@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, tzinfo
 from enum import Enum
 
 from chassis.errors import Conflict, Stale
-from services.referrals.domain.deadline import OFFICE_TIME
 
 OUTSIDE = 20
 """Persons of others' files in a day: more than the whole network receives in one."""
@@ -28,7 +27,6 @@ DUTY = (
 )
 """Acts of somebody on duty: at the line, or for who comes at night."""
 _MORNING = timedelta(hours=5)
-_ZONES = {"EC": timezone(timedelta(hours=-5)), "PE": timezone(timedelta(hours=-5))}  # the others' clocks are Managua's, summer and winter
 
 
 class AnomalyKind(Enum):
@@ -76,40 +74,40 @@ class Anomaly:
         self.version += 1
 
 
-def day_of(time: datetime, country: str) -> date:
-    """The day to which a moment belongs in a country: it begins at five in the morning."""
-    return _local(time, country).date()
+def day_of(time: datetime, zone: tzinfo) -> date:
+    """The day to which a moment belongs somewhere: it begins at five in the morning."""
+    return _local(time, zone).date()
 
 
-def span_of(day: date, country: str) -> tuple[datetime, datetime]:
+def span_of(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
     """From when until when that day is."""
-    start = datetime(day.year, day.month, day.day, tzinfo=_ZONES.get(country, OFFICE_TIME)) + _MORNING
+    start = datetime(day.year, day.month, day.day, tzinfo=zone) + _MORNING
     return start, start + timedelta(days=1)
 
 
-def is_night(time: datetime, country: str) -> bool:
+def is_night(time: datetime, zone: tzinfo) -> bool:
     """Whether people sleep there."""
-    return _local(time, country).hour + 5 in NIGHT
+    return _local(time, zone).hour + 5 in NIGHT
 
 
-def on_duty(acts: Iterable[datetime], day: date, country: str) -> bool:
+def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
     """Whether whoever did this is usually there at night: tonight, or in two nights of the last fourteen days."""
-    nights = {day_of(time, country) for time in acts if is_night(time, country)}
+    nights = {day_of(time, zone) for time in acts if is_night(time, zone)}
     return day in nights or len(nights) >= DUTY_NIGHTS
 
 
-def unusual(openings: Iterable[Opening], own: str, country: str, *, at_night_on_duty: bool) -> dict[AnomalyKind, int]:
+def unusual(openings: Iterable[Opening], own: str, zone: tzinfo, *, at_night_on_duty: bool) -> dict[AnomalyKind, int]:
     """What is unusual in a worker's openings of one day, each with its count."""
     looked = [opening for opening in openings if not opening.refused]
     others = {opening.object_id: opening.organization_id for opening in looked if opening.organization_id not in ("", own)}
     counts = {
         AnomalyKind.OUTSIDE_FILES: len(others) if len(others) > OUTSIDE else 0,
         AnomalyKind.ACROSS_ORGANIZATIONS: len(set(others.values())) if len(set(others.values())) >= ACROSS else 0,
-        AnomalyKind.AT_NIGHT: 0 if at_night_on_duty else len({o.object_id for o in looked if is_night(o.time, country)}),
+        AnomalyKind.AT_NIGHT: 0 if at_night_on_duty else len({o.object_id for o in looked if is_night(o.time, zone)}),
         AnomalyKind.OPENING_QUOTA: sum(opening.refused for opening in openings),
     }
     return {kind: count for kind, count in counts.items() if count}
 
 
-def _local(time: datetime, country: str) -> datetime:
-    return time.astimezone(_ZONES.get(country, OFFICE_TIME)) - _MORNING
+def _local(time: datetime, zone: tzinfo) -> datetime:
+    return time.astimezone(zone) - _MORNING

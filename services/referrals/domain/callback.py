@@ -1,11 +1,11 @@
 """A call that a line owes: hours in which to call somebody back, watched like any deadline."""
 
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime, time, timedelta, tzinfo
 
 from chassis.errors import Conflict, Invalid
 from services.referrals.domain.contact import ESCALATED, WAITING
-from services.referrals.domain.deadline import OFFICE_TIME, Deadline, DeadlineKind
+from services.referrals.domain.deadline import Deadline, DeadlineKind
 
 DAYS = {"today": 0, "tomorrow": 1, "in_two_days": 2, "in_three_days": 3}
 HOURS = {"morning": (8, 12), "afternoon": (12, 17), "evening": (17, 20), "night": (20, 23)}
@@ -15,15 +15,24 @@ REACHED, AGAIN = "reached", "again"
 GIVEN_UP, NOT_SAFE = "given_up", "not_safe"
 
 
-def hours_of(day_code: str, hour_code: str, now: datetime, path: str = "") -> tuple[datetime, datetime]:
-    """From when until when; refuses hours that are over, or nearly. `path`: where in the request they stand."""
-    if not (day_code and hour_code):
-        raise Invalid(*((path + name, "required") for name, said in (("day_code", day_code), ("hour_code", hour_code)) if not said))
-    day = now.astimezone(OFFICE_TIME).date() + timedelta(days=DAYS[day_code])
-    start, end = (datetime.combine(day, time(hour), OFFICE_TIME) for hour in HOURS[hour_code])
-    if end - max(start, now) < SHORTEST:
-        raise Invalid((f"{path}hour_code", "out_of_range"))
-    return max(start, now), end
+@dataclass(frozen=True)
+class Wish:
+    """The day and the hours that she named. `path`: where in the request they stand."""
+
+    day_code: str
+    hour_code: str
+    path: str = ""
+
+    def hours(self, now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
+        """From when until when, by the clock of her place; refuses hours that are over, or nearly."""
+        missing = [name for name in ("day_code", "hour_code") if not getattr(self, name)]
+        if missing:
+            raise Invalid(*((self.path + name, "required") for name in missing))
+        day = now.astimezone(zone).date() + timedelta(days=DAYS[self.day_code])
+        start, end = (datetime.combine(day, time(hour), zone) for hour in HOURS[self.hour_code])
+        if end - max(start, now) < SHORTEST:
+            raise Invalid((f"{self.path}hour_code", "out_of_range"))
+        return max(start, now), end
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
 from itertools import pairwise
@@ -50,8 +50,8 @@ class DeadlineKind(Enum):
 class Calendar(Protocol):
     """Knows the working days of a country, and how long its network gives."""
 
-    def is_working_day(self, day: date) -> bool:
-        """Whether offices are open."""
+    def is_working_day(self, moment: datetime) -> bool:
+        """Whether offices are open on the day that it is there: Friday evening in Managua is Saturday in UTC."""
 
     def policy(self, version: int = 0) -> "Policy":
         """One version of the network's policy; 0: the newest."""
@@ -63,8 +63,6 @@ EXPIRE_PERCENT = 200
 SOON = timedelta(hours=4)
 """What is due within it, and not yet late, is due soon."""
 
-# Which day it is: the network's countries keep UTC-6 all year (Panama is an hour ahead). Friday evening in Managua is Saturday in UTC.
-OFFICE_TIME = timezone(timedelta(hours=-6))
 SILENCE_AFTER_NEWS = timedelta(days=30)
 """In the place of SILENCE once there was news and no appointment is open."""
 OVERRIDE_CONFIRM = timedelta(hours=12)
@@ -192,7 +190,7 @@ def due_time(kind: DeadlineKind, urgency: Urgency, start: datetime, calendar: Ca
     end = start
     while span:
         end += _DAY
-        if calendar.is_working_day(end.astimezone(OFFICE_TIME).date()):
+        if calendar.is_working_day(end):
             span -= 1
     return end
 

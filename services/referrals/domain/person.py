@@ -136,11 +136,11 @@ class Person:
         if self.erased:
             raise Conflict("person_erased")
 
-    def identify(self, identity: Identity, now: datetime) -> None:
-        """Notes of her identity, as it is now, what may be said without it: whether there is one, and the age band that follows from it."""
+    def identify(self, identity: Identity, now: datetime, today: date) -> None:
+        """Notes of her identity what may be said without it: whether there is one, and the age band on this day, the one at her place."""
         self.check_not_erased()
         self.has_identity = identity.known
-        self.coarse = replace(self.coarse, age_band=age_band(identity.birth_date, now.date()) or self.coarse.age_band)
+        self.coarse = replace(self.coarse, age_band=age_band(identity.birth_date, today) or self.coarse.age_band)
         self._changed(now)
 
     def plan_contact(self, plan: SafeContact, now: datetime) -> None:

@@ -3,10 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, tzinfo
 from typing import Any
 
-from services.referrals.domain.deadline import OFFICE_TIME
 from services.referrals.domain.person import FieldGroup
 
 _GROUPS = [group.value for group in FieldGroup]
@@ -24,11 +23,11 @@ class Reading:
     count: int = 0
 
 
-def told_plainly(rows: Iterable[Mapping[str, Any]], types: Mapping[str, str]) -> list[Reading]:
-    """Rows of the trail, newest first; `types`: of the organisations."""
+def told_plainly(rows: Iterable[Mapping[str, Any]], types: Mapping[str, str], zone: tzinfo) -> list[Reading]:
+    """Rows of the trail, newest first; `types`: of the organisations; `zone`: in which she counts days."""
     counted = Counter(
         Reading(
-            row["time"].astimezone(OFFICE_TIME).date(),
+            row["time"].astimezone(zone).date(),
             types.get(row["organization_id"], ""),
             row["purpose_code"][:3],
             tuple(group for group in _GROUPS if group in row["detail_codes"]),

@@ -9,7 +9,7 @@ from chassis.rpc import Call
 from chassis.wire import PageTokens, masked, moment, number, optional_id, page_size, timestamp, version, word
 from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals import wire
-from services.referrals.domain.callback import AGAIN, GIVEN_UP, REACHED, hours_of
+from services.referrals.domain.callback import AGAIN, GIVEN_UP, REACHED, Wish
 from services.referrals.domain.contact import Contact, read_reference
 from services.referrals.domain.lifecycle import LIVE, State
 from services.referrals.domain.person import FieldGroup
@@ -126,8 +126,8 @@ class ContactsServicer:
 
     def CreateCallback(self, request: pb.CreateCallbackRequest, call: Call) -> pb.Callback:
         now, said = call.clock.now(), request.callback
-        hours = hours_of(_day(said.day_code, "callback."), _hour(said.hour_code, "callback."), now, "callback.")
-        callback, contact, person_id = self._callbacks.create(call.tx, now, object_id(said.contact_id), hours)
+        wish = Wish(_day(said.day_code, "callback."), _hour(said.hour_code, "callback."), "callback.")
+        callback, contact, person_id = self._callbacks.create(call.tx, now, object_id(said.contact_id), wish)
         return wire.callback_message(callback, contact.reference_hint, person_id)
 
     def ListCallbacks(self, request: pb.ListCallbacksRequest, call: Call) -> pb.ListCallbacksResponse:
@@ -141,9 +141,9 @@ class ContactsServicer:
         now, outcome = call.clock.now(), word(pb.CallbackOutcome, request.outcome_code, "outcome_code")
         if outcome not in (REACHED, AGAIN, GIVEN_UP):
             raise Invalid(("outcome_code", "unknown_code"))
-        hours = hours_of(_day(request.day_code), _hour(request.hour_code), now) if outcome == AGAIN else None
+        wish = Wish(_day(request.day_code), _hour(request.hour_code))
         callback, contact, person_id = self._callbacks.settle(
-            call.tx, call.caller, now, object_id(request.id), version(request.etag), outcome, hours
+            call.tx, call.caller, now, object_id(request.id), version(request.etag), outcome, wish
         )
         return wire.callback_message(callback, contact.reference_hint, person_id)
 
@@ -184,8 +184,7 @@ class ReferencesServicer:
 
     def AskForCallByReference(self, request: pb.AskForCallByReferenceRequest, call: Call) -> pb.ReferenceStatus:
         contact = self._usecases.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
-        hours = hours_of(_day(request.day_code), _hour(request.hour_code), call.clock.now())
-        self._usecases.ask_for_call(call.tx, contact, hours)
+        self._usecases.ask_for_call(call.tx, contact, Wish(_day(request.day_code), _hour(request.hour_code)))
         return self._pack(contact, call)
 
     def AddNoteByReference(self, request: pb.AddNoteByReferenceRequest, call: Call) -> pb.ReferenceStatus:

@@ -6,6 +6,7 @@ from chassis.audit import Entry
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Row, Transaction, elevate_to_system_scope
 from chassis.ids import new_id
+from chassis.local_time import zone_of
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller
 from chassis.wire import Position
@@ -55,16 +56,16 @@ class Anomalies:
     def _judge(self, tx: Transaction, who: Row, after: int, until: int) -> None:
         """The days that these rows are of, each as a whole."""
         own, worker = who["organization_id"], who["actor_id"]
-        country = members.countries(tx, [own]).get(own, "")
+        zone = zone_of(members.countries(tx, [own]).get(own, ""))
         refused = anomalies.refused_by_quota(tx, worker, after, until)
-        day, last = day_of(who["first"], country), day_of(who["last"], country)
+        day, last = day_of(who["first"], zone), day_of(who["last"], zone)
         while day <= last:
-            start, end = span_of(day, country)
+            start, end = span_of(day, zone)
             duty = who["actor_kind"] == "key" or on_duty(  # a system has no night
-                anomalies.acts_of_duty(tx, worker, start - timedelta(days=DUTY_DAYS), end), day, country
+                anomalies.acts_of_duty(tx, worker, start - timedelta(days=DUTY_DAYS), end), day, zone
             )
             of_day = [*anomalies.openings(tx, worker, start, end), *(one for one in refused if start <= one.time < end)]
-            for kind, count in unusual(of_day, own, country, at_night_on_duty=duty).items():
+            for kind, count in unusual(of_day, own, zone, at_night_on_duty=duty).items():
                 anomalies.note(tx, Anomaly(new_id(), kind, worker, own, day, count, self._clock.now()))
             day += timedelta(days=1)
 

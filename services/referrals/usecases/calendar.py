@@ -1,9 +1,9 @@
 """Working days by country, from the `holidays` library; offices are taken to be closed on Saturdays and Sundays."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import datetime
 
-from chassis.local_time import is_public_holiday
+from chassis.local_time import day_at, is_public_holiday
 from services.referrals.domain.deadline import FIRST_POLICY, Policy
 
 
@@ -18,8 +18,9 @@ class CountryCalendar:
         self._country = country
         self._policy_of = policy_of
 
-    def is_working_day(self, day: date) -> bool:
-        """Whether offices are open."""
+    def is_working_day(self, moment: datetime) -> bool:
+        """Whether offices are open there on the day of this moment."""
+        day = day_at(moment, self._country)
         return day.weekday() < 5 and not is_public_holiday(self._country, day)
 
     def policy(self, version: int = 0) -> Policy:

@@ -7,9 +7,10 @@ from functools import partial
 from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, Stale
 from chassis.ids import new_id
+from chassis.local_time import zone_of
 from chassis.tokens import Caller
 from chassis.wire import Position
-from services.referrals.domain.callback import AGAIN, NOT_SAFE, Callback
+from services.referrals.domain.callback import AGAIN, NOT_SAFE, Callback, Wish
 from services.referrals.domain.contact import Contact
 from services.referrals.domain.deadline import DeadlineKind
 from services.referrals.store import callbacks, contacts
@@ -25,18 +26,18 @@ class Callbacks:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    def create(self, tx: Transaction, now: datetime, contact_id: str, hours: Hours) -> tuple[Callback, Contact, str]:
+    def create(self, tx: Transaction, now: datetime, contact_id: str, wish: Wish) -> tuple[Callback, Contact, str]:
         """An operator agreed on it with the caller. Returned with its contact and her file."""
         contact = contacts.hold(tx, contact_id)
         person_id = self._check_plans(tx, contact)
-        return self._owe(tx, now, contact, hours, [contact_id], by_herself=False), contact, person_id
+        return self._owe(tx, now, contact, wish, [contact_id], by_herself=False), contact, person_id
 
-    def ask(self, tx: Transaction, now: datetime, own: Sequence[Contact], people: Sequence[str], hours: Hours) -> None:
+    def ask(self, tx: Transaction, now: datetime, own: Sequence[Contact], people: Sequence[str], wish: Wish) -> None:
         """She asks for it herself, through the contacts that are hers: the last line that she called calls."""
         if not self.may_ask(tx, people, for_update=True):
             raise Conflict("call_not_safe")
         known = [contact for contact in own if contacts.people_of(tx, [contact])]
-        self._owe(tx, now, known[-1], hours, [contact.id for contact in own], by_herself=True)
+        self._owe(tx, now, known[-1], wish, [contact.id for contact in own], by_herself=True)
 
     def may_ask(self, tx: Transaction, people: Sequence[str], *, for_update: bool = False) -> bool:
         """Whether every file of hers says that she may be called."""
@@ -49,9 +50,9 @@ class Callbacks:
         return callbacks.page(tx, caller.organization_id, limit, after)
 
     def settle(
-        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, outcome_code: str, hours: Hours | None
+        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, outcome_code: str, wish: Wish
     ) -> tuple[Callback, Contact, str]:
-        """What came of it; `hours`: when it is tried again. Returned with its contact and her file."""
+        """What came of it; `wish`: when it is tried again, if it is. Returned with its contact and her file."""
         contact = contacts.hold(tx, callbacks.contact_of(tx, identifier))  # contact, file, callback: in this order everybody takes turns
         person_id = next(iter(contacts.people_of(tx, [contact])), "")
         if outcome_code == AGAIN:
@@ -60,8 +61,7 @@ class Callbacks:
         if callback.step_version != version:
             raise Stale
         if outcome_code == AGAIN:
-            assert hours is not None
-            callback.try_again(now, hours)
+            callback.try_again(now, _hours(contact, wish, now))
         else:
             callback.settle(now, outcome_code, caller.id)
         callbacks.keep(tx, callback, "changed" if outcome_code == AGAIN else "settled")
@@ -79,13 +79,19 @@ class Callbacks:
         return next(iter(own), "")
 
     @staticmethod
-    def _owe(tx: Transaction, now: datetime, contact: Contact, hours: Hours, contact_ids: Sequence[str], *, by_herself: bool) -> Callback:
+    def _owe(tx: Transaction, now: datetime, contact: Contact, wish: Wish, contact_ids: Sequence[str], *, by_herself: bool) -> Callback:
+        hours = _hours(contact, wish, now)
         owed = callbacks.owed_to(tx, contact_ids)
         callback = owed[0] if owed else Callback.owed(new_id(), contact.id, contact.organization_id, now, hours, by_herself=by_herself)
         if owed:
             callback.move(now, hours, by_herself=by_herself)
         callbacks.keep(tx, callback, "asked" if by_herself else "changed")
         return callback
+
+
+def _hours(contact: Contact, wish: Wish, now: datetime) -> Hours:
+    """The hours that she named are those of the place that she called from."""
+    return wish.hours(now, zone_of(contact.line_country, contact.department))
 
 
 def end(tx: Transaction, now: datetime, owed: Sequence[Callback], worker_id: str = "") -> None:

@@ -16,9 +16,10 @@ from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, Invalid, NotFound, Stale, Unauthenticated
 from chassis.guesses import Budget, Guesses, Origin
 from chassis.ids import new_id
+from chassis.local_time import zone_of
 from chassis.tokens import Caller
 from chassis.wire import Position
-from services.referrals.domain.callback import Callback
+from services.referrals.domain.callback import Callback, Wish
 from services.referrals.domain.contact import (
     MOST_SAID,
     PLAIN,
@@ -43,7 +44,7 @@ from services.referrals.store.contacts import Contacts as Book
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases import callbacks, campaigns
-from services.referrals.usecases.callbacks import Callbacks, Hours
+from services.referrals.usecases.callbacks import Callbacks
 from services.referrals.usecases.deadlines import ClockFired, fire_each, with_one_clock
 from services.referrals.usecases.enquiries import cancel_of
 from services.referrals.usecases.openings import Openings
@@ -245,10 +246,10 @@ class References:
             contact.hear(now, self._operators.calendar(tx, contact))
             contacts.keep(tx, contact, "told")
 
-    def ask_for_call(self, tx: Transaction, first: Contact, hours: Hours) -> None:
+    def ask_for_call(self, tx: Transaction, first: Contact, wish: Wish) -> None:
         """She says when she can be called."""
         own = contacts.of_caller(tx, first.id, for_update=True)
-        self._calls.ask(tx, self._clock.now(), own, contacts.people_of(tx, own), hours)
+        self._calls.ask(tx, self._clock.now(), own, contacts.people_of(tx, own), wish)
 
     def standing(self, tx: Transaction, first: Contact) -> Standing:
         """What was asked for her and who may open what, as it is now."""
@@ -300,7 +301,9 @@ class References:
         about = [*contacts.people_of(tx, own), *(contact.id for contact in own)]
         seen = [row for each in about for row in audit.readings(tx, each, READING, limit=_MOST_READINGS)]
         rows = [row for row in seen if also.isdisjoint(row["detail_codes"])]
-        return told_plainly(rows, members.types(tx, {row["organization_id"] for row in rows}))
+        return told_plainly(
+            rows, members.types(tx, {row["organization_id"] for row in rows}), zone_of(first.line_country, first.department)
+        )
 
     def confirm_help(self, tx: Transaction, first: Contact, help_came: bool) -> None:
         """Her word on whether help came."""

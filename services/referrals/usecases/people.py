@@ -9,6 +9,7 @@ from chassis.audit import Entry
 from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.ids import new_id
+from chassis.local_time import day_at
 from chassis.tokens import Caller
 from chassis.wire import Position
 from services.referrals.domain.codes import Check
@@ -51,11 +52,12 @@ class People:
         plan: SafeContact | None = None,
     ) -> Person:
         """Opens a file; with a birth date the age band follows from it."""
-        identity.check(now.date())
+        today = day_at(now, coarse.country, coarse.department)
+        identity.check(today)
         person = Person(
             new_id(),
             caller.organization_id,
-            replace(coarse, age_band=age_band(identity.birth_date, now.date()) or coarse.age_band),
+            replace(coarse, age_band=age_band(identity.birth_date, today) or coarse.age_band),
             now,
             now,
             trafficking_status_code=status_code,
@@ -85,9 +87,10 @@ class People:
     def update_identity(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, newer: Identity) -> Person:
         """Completes or corrects."""
         person = self._own(tx, caller, identifier, version)
-        newer.check(now.date())
+        today = day_at(now, person.coarse.country, person.coarse.department)
+        newer.check(today)
         identity = self._files.identity(tx, Grant.of_file(person, caller.organization_id)).merged(newer)
-        person.identify(identity, now)
+        person.identify(identity, now, today)
         self._files.change(tx, person, identity=identity)
         return person
 

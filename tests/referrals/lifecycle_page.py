@@ -236,7 +236,8 @@ def _clocks() -> list[str]:
         " and in the draft that follows;"
         " of them nobody is told, and a coordinator does not see them.",
         f"`deletion`: within {_span(DELETION)} the receiver of what she took back confirms that it holds nothing more of her; it is its turn until then.",
-        f"An override opens nothing after {_span(OVERRIDE_CONFIRM)} unless a second person confirmed it (`override_confirm`), and nothing after"
+        "An override opens her first name and her safe-contact plan until a second person has confirmed it, and then what is needed to act."
+        f" It opens nothing after {_span(OVERRIDE_CONFIRM)} unless a second person confirmed it (`override_confirm`), and nothing after"
         f" {_span(OVERRIDE_END)} (`override_end`) unless a consent took its place.",
         "The first contact for `immediate` is meant for the same day. That is counted as 12 hours, so that a call at 23:50 has a deadline that can be met.",
         "Working days are those of the person's country; Saturdays, Sundays and public holidays do not count.",

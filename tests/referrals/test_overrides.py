@@ -73,6 +73,23 @@ def test_without_a_second_person_it_falls_after_twelve_hours(story: Story, servi
     assert [(event.note, event.note_withheld) for event in notes if event.verb == "sent"] == [("", True)]
 
 
+def test_until_a_second_person_agrees_it_opens_her_first_name_and_how_she_may_be_contacted(story: Story) -> None:
+    plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_word="luna")
+    person = story.person(family_name="Rivas", birth_date="1996-05-04", health_note="anemia", address="Barrio Guadalupe", plan=plan)
+    sent = story.overridden(person=person)
+    first = story.shelter.OpenPerson(opening(sent, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_CONTACT))
+    assert first == people_pb2.Identity(given_name="Ximena")
+    seen = story.shelter.OpenSafeContact(people_pb2.OpenSafeContactRequest(referral_id=sent.id))
+    assert seen.code_word == "luna"
+    for group in (G.FIELD_GROUP_HEALTH, G.FIELD_GROUP_LOCATION, G.FIELD_GROUP_NOTES):
+        assert refusal(partial(story.shelter.OpenPerson, opening(sent, group))) == ("FAILED_PRECONDITION", "receipt_unconfirmed")
+    confirm(story.coordinator, sent)
+    rest = story.shelter.OpenPerson(
+        opening(sent, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_CONTACT, G.FIELD_GROUP_HEALTH, G.FIELD_GROUP_LOCATION)
+    )
+    assert (rest.family_name, rest.phone, rest.health_note, rest.address) == ("Rivas", "+50581234567", "anemia", "Barrio Guadalupe")
+
+
 def test_confirmed_it_ends_after_three_days(story: Story, service: Service) -> None:
     sent = story.overridden()
     confirm(story.coordinator, sent)

@@ -180,8 +180,9 @@ def test_a_receiver_sees_nobody_before_the_referral_is_sent(story: Story) -> Non
     assert refusal(lambda: story.shelter.GetPerson(people_pb2.GetPersonRequest(id=draft.person_id))) == ("NOT_FOUND", "not_found")
 
 
-def test_on_an_override_a_receiver_gets_what_it_needs_to_act_and_nothing_of_her_story(story: Story) -> None:
+def test_on_an_override_of_two_a_receiver_gets_what_it_needs_to_act_and_nothing_of_her_story(story: Story) -> None:
     sent = story.overridden(person=story.person(**MARKED))
+    story.coordinator.ConfirmOverride(pb.ConfirmOverrideRequest(id=sent.id, etag=sent.etag))
     identity = story.shelter.OpenPerson(
         opening(sent.person_id, IDENTITY, CONTACT, HEALTH, G.FIELD_GROUP_LOCATION, purpose="HOU.EMG", referral_id=sent.id)
     )

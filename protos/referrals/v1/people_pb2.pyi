@@ -220,7 +220,7 @@ class Identity(_message.Message):
     """Group documents."""
     @_builtins.property
     def opened(self) -> _containers.RepeatedScalarFieldContainer[Global___FieldGroup.ValueType]:
-        """The groups that were opened."""
+        """The groups that were opened. None while an override waits for its second person: then the first name is all that comes back."""
 
     def __init__(
         self,

@@ -318,8 +318,9 @@ class ReferralsServicer:
 
     def SendReferral(self, request, context):
         """Sends a draft: draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an
-        override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72
-        h, and opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
+        override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need and ends after 72 h. Until ConfirmOverride it opens
+        her first name and her safe-contact plan, then what is needed to act; without ConfirmOverride it opens nothing after 12 h. It never reaches police,
+        prosecution, migration or a consulate.
         referral_limit: a member on probation has five.
         override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
         """

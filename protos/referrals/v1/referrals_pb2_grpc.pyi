@@ -77,8 +77,9 @@ class ReferralsStub:
     """
     SendReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.SendReferralRequest, _referrals_pb2.Referral]
     """Sends a draft: draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an
-    override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72
-    h, and opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
+    override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need and ends after 72 h. Until ConfirmOverride it opens
+    her first name and her safe-contact plan, then what is needed to act; without ConfirmOverride it opens nothing after 12 h. It never reaches police,
+    prosecution, migration or a consulate.
     referral_limit: a member on probation has five.
     override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
     """
@@ -207,8 +208,9 @@ class ReferralsAsyncStub(ReferralsStub):
     """
     SendReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.SendReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Sends a draft: draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an
-    override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72
-    h, and opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
+    override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need and ends after 72 h. Until ConfirmOverride it opens
+    her first name and her safe-contact plan, then what is needed to act; without ConfirmOverride it opens nothing after 12 h. It never reaches police,
+    prosecution, migration or a consulate.
     referral_limit: a member on probation has five.
     override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
     """
@@ -406,8 +408,9 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Sends a draft: draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an
-        override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72
-        h, and opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
+        override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need and ends after 72 h. Until ConfirmOverride it opens
+        her first name and her safe-contact plan, then what is needed to act; without ConfirmOverride it opens nothing after 12 h. It never reaches police,
+        prosecution, migration or a consulate.
         referral_limit: a member on probation has five.
         override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
         """

@@ -23,6 +23,7 @@ from services.gateway.i18n import gettext as _
 
 pages = access.Pages("referral")
 EMERGENCY = frozenset({"identity", "contact", "health", "location"})  # what such an access opens beside the notes, which are in the history
+UNCONFIRMED = {"identity", "contact"}  # of these an override opens her first name and her plan until a second person has agreed
 BOXES: dict[str, Any] = dict(
     sorted(wire.numbers(r.Box.DESCRIPTOR).items(), key=lambda box: box[0] != "mine")
 )  # the first is shown when none was asked for
@@ -109,7 +110,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
     )
     probation = is_on_probation(seen)
     plan, no_plan = safe_contact(referral, filled)
-    groups, in_emergency = ([], False) if probation else openable(referral)
+    groups, basis = ([], "") if probation else openable(referral)
     allowed = [verb for verb in referral.allowed_verbs if verb in step_forms.STEPS]
     return render_template(
         "referral.html",
@@ -124,7 +125,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
         colleagues=colleagues() if {"accept", "assign"} & set(allowed) else [],
         group_needs=group_needs(referral.need_code),
         openable=groups,
-        in_emergency=in_emergency,
+        basis=basis,
         probation=probation,
         plan=plan,
         no_plan=no_plan,
@@ -156,22 +157,35 @@ def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | 
         return None, words.word("no_plan", refusal.reason) if refusal.reason in vocabulary.TABLES["no_plan"] else ""
 
 
-def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], bool]:
-    """The field groups that this reader may open now, and whether in an emergency: of one's own file all, of another's what the receipt names. The service
-    decides again."""
+def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], str]:
+    """The field groups that this reader may open now, and on what: of one's own file all, of another's what the receipt names. The service decides again."""
     groups = [(code, word) for code, word in words.options("field_group") if code != "notes"]  # those are in the history
     if not may_open():
-        return [], False
+        return [], ""
     if referral.side == r.SIDE_SENDER:
-        return groups, False
+        return groups, "file"
     if not referral.live:
-        return [], False
+        return [], ""
     try:
         receipt = clients().people.GetReceipt(p.GetReceiptRequest(id=referral.receipt_id))
     except Refusal:
-        return [], False
-    named = {words.code("field_group", group) for group in receipt.field_groups} if receipt.live else opened_in_emergency(referral)
-    return [(code, word) for code, word in groups if code in named], not receipt.live
+        return [], ""
+    basis = basis_of(receipt)
+    named = {words.code("field_group", group) for group in receipt.field_groups}
+    if basis == "emergency":
+        named = set(opened_in_emergency(referral))
+    elif basis == "unconfirmed":
+        named = UNCONFIRMED
+    return [(code, word) for code, word in groups if code in named], basis
+
+
+def basis_of(receipt: p.Receipt) -> str:
+    """On what the receiver opens her data: a code of the table open_basis."""
+    if not receipt.live:
+        return "emergency"
+    if receipt.reason_code:
+        return "override" if receipt.HasField("confirm_time") else "unconfirmed"
+    return "person" if receipt.giver_code == p.GIVER_PERSON else "others"
 
 
 def opened_in_emergency(referral: r.Referral) -> frozenset[str]:

@@ -67,6 +67,16 @@ TABLES: dict[str, dict[str, str]] = {
         ),
         "safe_contact_missing": N_("Falta decir cómo se la puede contactar sin peligro. Pregúnteselo antes de llamarla."),
     },
+    "open_basis": {
+        "file": N_("Es un expediente de su organización. Se abre solo lo que marque, para:"),
+        "person": N_("Se abre solo lo que ella autorizó, para:"),
+        "others": N_("Ella no dio el permiso: lo dio quien podía darlo por ella. Se abre solo lo que abarca, para:"),
+        "override": N_("Se envió sin su consentimiento, y otra persona lo confirmó. Se abre solo lo que hace falta, para:"),
+        "unconfirmed": N_(
+            "Se envió sin su consentimiento. Hasta que otra persona lo confirme se abren solo su nombre de pila y cómo contactarla, para:"
+        ),
+        "emergency": N_("Acceso de emergencia: se abre solo lo que hace falta, para:"),
+    },
     "explained": {
         "interview": N_("Puede no contestar, hacer una pausa o terminar cuando quiera."),
         "purpose": N_("Para qué pedimos sus datos: para que este servicio pueda ayudarla."),

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from chassis.errors import Conflict
 from services.referrals.domain.codes import Check
 from services.referrals.domain.deadline import OVERRIDE_CONFIRM, OVERRIDE_END
-from services.referrals.domain.person import FieldGroup, Person
+from services.referrals.domain.person import FieldGroup, Identity, Person
 
 LONGEST = timedelta(days=366)
 DEFAULT = timedelta(days=90)
@@ -22,6 +22,8 @@ POINTS = 7
 """HTCDS' points, the contract's enum Explained: who was not told all of them has agreed to nothing."""
 OVERRIDE_GROUPS = frozenset({FieldGroup.IDENTITY, FieldGroup.CONTACT, FieldGroup.HEALTH, FieldGroup.LOCATION, FieldGroup.NOTES})
 """What is needed to act: nothing of her story, her family or her papers."""
+FIRST_GROUPS = frozenset({FieldGroup.IDENTITY, FieldGroup.CONTACT})
+"""Before a second person has agreed to an override: of these her first name and her safe-contact plan, which a bed needs tonight."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,17 @@ class Grant:
     person_id: str
     groups: frozenset[FieldGroup]
     basis: tuple[str, ...] = ()  # what it stands on beside file and receipt, as the trail says it: emergency:ID
+    first_name_only: bool = False
 
     @classmethod
     def of_file(cls, person: Person, organization_id: str) -> "Grant":
         """Everything, for the organisation that holds the file; nothing for any other."""
         return cls(person.id, frozenset(FieldGroup) if person.organization_id == organization_id else frozenset())
+
+    def shows(self, identity: Identity) -> Identity:
+        """The part of an identity that it opens."""
+        shown = identity.only(self.groups)
+        return Identity(given_name=shown.given_name) if self.first_name_only else shown
 
 
 @dataclass
@@ -103,6 +111,11 @@ class Receipt:
     def confirm_until(self) -> datetime | None:
         """Until when an override opens without a second person."""
         return self.create_time + OVERRIDE_CONFIRM if self.is_override else None
+
+    @property
+    def is_unconfirmed_override(self) -> bool:
+        """No second person has agreed to it."""
+        return self.is_override and self.confirm_time is None
 
     @property
     def notice_time(self) -> datetime:
@@ -177,7 +190,9 @@ class Receipt:
         self.check_covers(recipient_organization_id, purpose_code, now)
         if not groups <= self.field_groups:
             raise Conflict("receipt_field_group_differs")
-        return Grant(self.person_id, groups)
+        if self.is_unconfirmed_override and not groups <= FIRST_GROUPS:
+            raise Conflict("receipt_unconfirmed")
+        return Grant(self.person_id, groups, first_name_only=self.is_unconfirmed_override)
 
     def canonical(self) -> bytes:
         """What is signed: all of it, in a fixed form, a line a field."""

@@ -55,7 +55,7 @@ class PeopleServicer:
 
     def OpenPerson(self, request: pb.OpenPersonRequest, call: Call) -> pb.Identity:
         groups = frozenset(wire.GROUPS.members(request.field_groups, "field_groups"))
-        identity = self._usecases.open(
+        identity, opened = self._usecases.open(
             call.tx,
             call.caller,
             call.clock.now(),
@@ -65,7 +65,7 @@ class PeopleServicer:
             optional_id(request.referral_id, "referral_id"),
             call.trail,
         )
-        return wire.identity_message(identity, groups)
+        return wire.identity_message(identity, opened)
 
     def SetSafeContact(self, request: pb.SetSafeContactRequest, call: Call) -> pb.Person:
         plan = wire.safe_contact(request.safe_contact)

@@ -79,7 +79,7 @@ class People:
     def identity(self, tx: Transaction, grant: Grant) -> Identity:
         """The sealed identity, opened as far as the grant goes. Whoever calls this has recorded the reading."""
         values = self._open(tx, grant.person_id, "identity") if grant.groups else None
-        return Identity(**values).only(grant.groups) if values else Identity()
+        return grant.shows(Identity(**values)) if values else Identity()
 
     def note_key(self, tx: Transaction, grant: Grant) -> Key | None:
         """What opens notes about her; None where the grant does not reach them."""

@@ -141,8 +141,8 @@ class People:
         groups: frozenset[FieldGroup],
         referral_id: str,
         trail: list[Entry],
-    ) -> Identity:
-        """Opens an identity. The reading is noted first: a refusal is on record as well, also that of somebody to whom the file does not exist."""
+    ) -> tuple[Identity, frozenset[FieldGroup]]:
+        """Opens an identity, and says which groups are open as a whole. The reading is noted first: a refusal is on record as well, also that of somebody to whom the file does not exist."""
         check = Check()
         check.need("purpose_code", purpose, required=True)
         check.done()
@@ -150,7 +150,7 @@ class People:
         grant = self._grants.of_person(tx, caller, now, identifier, purpose, groups, referral_id)
         trail[-1] = replace(trail[-1], detail_codes=trail[-1].detail_codes + grant.basis)
         self._openings.admit(tx, caller, now, identifier)
-        return self._files.identity(tx, grant).only(groups)
+        return self._files.identity(tx, grant).only(groups), frozenset() if grant.first_name_only else groups
 
     def create_receipt(self, tx: Transaction, caller: Caller, now: datetime, receipt: Receipt) -> Receipt:
         """Records a consent. `receipt` comes without id and times of its own."""

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
+from google.protobuf import timestamp_pb2
 from werkzeug.test import TestResponse
 
 from chassis import errors
@@ -240,6 +241,31 @@ def test_a_receiver_is_offered_to_open_what_the_receipt_names_while_both_are_liv
     assert ('value="health"' in page) == (live and receipt_live)
     assert ("Ahora no hay datos" in page) == (not (live and receipt_live))
     assert 'value="identity"' not in page
+
+
+LATER = timestamp_pb2.Timestamp(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("receipt", "said"),
+    [
+        (p.Receipt(giver_code=p.GIVER_PERSON), "Se abre solo lo que ella autorizó"),
+        (p.Receipt(giver_code=p.GIVER_BEST_INTEREST), "Ella no dio el permiso"),
+        (p.Receipt(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK, confirm_time=LATER), "otra persona lo confirmó"),
+        (p.Receipt(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK), "Hasta que otra persona lo confirme se abren solo su nombre de pila"),
+    ],
+)
+def test_the_page_says_on_what_her_data_opens(played: PlayedServices, worker: FlaskClient, receipt: p.Receipt, said: str) -> None:
+    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", side=r.SIDE_RECEIVER, person_id=ID, receipt_id=ID, live=True)
+    kept = p.Receipt(id=ID, field_groups=[p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH], live=True)
+    kept.MergeFrom(receipt)
+    played.answers["GetReceipt"] = kept
+    played.answers["ListEmergencies"] = em.ListEmergenciesResponse()
+    page = worker.get(f"/referrals/{ID}").text
+    unconfirmed = "nombre de pila" in said
+    assert said in page
+    assert ("lo que ella autorizó" in page) is (receipt.giver_code == p.GIVER_PERSON)
+    assert ('value="health"' in page, "Acceso de emergencia" in page) == (not unconfirmed, unconfirmed)
 
 
 def test_who_may_not_open_anybody_is_not_offered_to(played: PlayedServices, worker: FlaskClient) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from chassis.tokens import SYSTEM
-from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import emergencies_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain import codes
 from services.referrals.store import members
@@ -88,6 +88,19 @@ def test_until_a_second_person_agrees_it_opens_her_first_name_and_how_she_may_be
         opening(sent, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_CONTACT, G.FIELD_GROUP_HEALTH, G.FIELD_GROUP_LOCATION)
     )
     assert (rest.family_name, rest.phone, rest.health_note, rest.address) == ("Rivas", "+50581234567", "anemia", "Barrio Guadalupe")
+
+
+def test_before_a_second_person_agrees_more_of_her_opens_in_an_emergency_alone(story: Story, service: Service) -> None:
+    sent = story.overridden(person=story.person(health_note="anemia"))
+    request = emergencies_pb2.OpenInEmergencyRequest(
+        referral_id=sent.id, reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="no respira bien", request_id=story.request_id()
+    )
+    story.shelter.OpenInEmergency(request)
+    assert story.shelter.OpenPerson(opening(sent, G.FIELD_GROUP_HEALTH)).health_note == "anemia"
+    another = story.overridden()
+    confirm(story.coordinator, another)
+    request.referral_id, request.request_id = another.id, story.request_id()
+    assert refusal(lambda: service.as_("shelter", "WORKER").OpenInEmergency(request))[1] == "emergency_not_needed"
 
 
 def test_confirmed_it_ends_after_three_days(story: Story, service: Service) -> None:

@@ -23,7 +23,7 @@ from services.gateway.i18n import gettext as _
 
 pages = access.Pages("referral")
 EMERGENCY = frozenset({"identity", "contact", "health", "location"})  # what such an access opens beside the notes, which are in the history
-UNCONFIRMED = {"identity", "contact"}  # of these an override opens her first name and her plan until a second person has agreed
+UNCONFIRMED = frozenset({"identity", "contact"})  # of these an override opens her first name and her plan until a second person has agreed
 BOXES: dict[str, Any] = dict(
     sorted(wire.numbers(r.Box.DESCRIPTOR).items(), key=lambda box: box[0] != "mine")
 )  # the first is shown when none was asked for
@@ -171,11 +171,11 @@ def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], str]:
     except Refusal:
         return [], ""
     basis = basis_of(receipt)
-    named = {words.code("field_group", group) for group in receipt.field_groups}
-    if basis == "emergency":
-        named = set(opened_in_emergency(referral))
-    elif basis == "unconfirmed":
-        named = UNCONFIRMED
+    named = UNCONFIRMED if basis == "unconfirmed" else {words.code("field_group", group) for group in receipt.field_groups}
+    if basis in ("emergency", "unconfirmed") and (opened := opened_in_emergency(referral)):
+        basis, named = "emergency", opened
+    elif basis == "emergency":
+        named = frozenset()
     return [(code, word) for code, word in groups if code in named], basis
 
 

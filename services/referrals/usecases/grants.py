@@ -63,12 +63,12 @@ class Grants:
         return receipt.opens(caller.organization_id, purpose, groups, now)
 
     def consent_covers(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral) -> bool:
-        """Whether a receipt opens anything of her for the need of this referral."""
+        """Whether a receipt opens anything of her, beside her first name, for the need of this referral."""
         try:
-            self._of_receipt(tx, caller, now, referral, referral.need_code, frozenset())
+            grant = self._of_receipt(tx, caller, now, referral, referral.need_code, frozenset())
         except Conflict:
             return False
-        return True
+        return not grant.first_name_only
 
     def of_contact(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, person: Person) -> Grant:
         """The field group by which she is contacted, for the need of this referral. Whoever holds her file has it as it stands there."""

@@ -142,7 +142,10 @@ class People:
         referral_id: str,
         trail: list[Entry],
     ) -> tuple[Identity, frozenset[FieldGroup]]:
-        """Opens an identity, and says which groups are open as a whole. The reading is noted first: a refusal is on record as well, also that of somebody to whom the file does not exist."""
+        """Opens an identity, and says which groups are open as a whole.
+
+        The reading is noted first: a refusal is on record as well, also that of somebody to whom the file does not exist.
+        """
         check = Check()
         check.need("purpose_code", purpose, required=True)
         check.done()

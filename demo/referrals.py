@@ -7,7 +7,7 @@ from pathlib import Path
 from chassis import keys
 from chassis.db import Database, Transaction
 from chassis.sealing import Signer
-from chassis.tokens import SYSTEM, Caller
+from chassis.tokens import SYSTEM
 from demo import campaigns, enquiries, figures, plans, steps
 from demo.live import Heard, contacts, live
 from demo.network import Network
@@ -15,7 +15,6 @@ from demo.pilot import pilot
 from demo.secret_words import Words
 from demo.story import File, Story
 from services.referrals.domain.enquiry import Enquiry
-from services.referrals.domain.openings import AN_HOUR
 from services.referrals.store import enquiries as enquiry_book
 from services.referrals.store import referrals
 from services.referrals.store.contacts import Contacts
@@ -23,13 +22,6 @@ from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.calendar import CountryCalendar
 from services.referrals.usecases.contacts import HASHER
-from services.referrals.usecases.grants import Grants
-from services.referrals.usecases.openings import Openings
-from services.referrals.usecases.pathways import Pathways, shipped
-from services.referrals.usecases.people import People
-from services.referrals.usecases.plans import Plans
-from services.referrals.usecases.policies import Policies
-from services.referrals.usecases.referrals import Referrals
 
 NAME = "referrals"
 
@@ -49,17 +41,13 @@ def fill(database: Database, directory: Path, network: Network, words: Words, no
     keyring = keys.keyring(directory, NAME)
     files, book = Files(keyring), Contacts(keyring)
     receipts = Receipts(Signer(keys.signing(directory, f"facts.{NAME}")))
-    walked = Plans(files, Pathways(shipped()))
-    openings = Openings(AN_HOUR)
-    grants = Grants(files, receipts)
-    people = People(files, Referrals(files, grants, receipts, walked, Policies(), openings), grants, receipts, walked, openings)
     calendar = CountryCalendar("NI")
 
     def history(part: tuple[File, list[Story]]) -> None:
         file, stories = deepcopy(part)  # writing takes the facts out of them, and a try may fail
         with database.transaction(SYSTEM, timeout=30) as tx:
             if not _is_there(tx, "people", file.person.id):
-                _keep(tx, files, receipts, people, file, stories)
+                _keep(tx, files, receipts, file, stories)
                 plans.fill(tx, file, stories, now)
 
     def asked(enquiry: Enquiry) -> None:
@@ -90,12 +78,11 @@ def _is_there(tx: Transaction, table: str, identifier: str) -> bool:
     return tx.execute(f"SELECT 1 FROM {table} WHERE id = %s", (identifier,)).fetchone() is not None  # noqa: S608
 
 
-def _keep(tx: Transaction, files: Files, receipts: Receipts, people: People, file: File, stories: list[Story]) -> None:
+def _keep(tx: Transaction, files: Files, receipts: Receipts, file: File, stories: list[Story]) -> None:
     files.add(tx, file.person, file.identity, file.safe_contact)
     key = files.key(tx, file.person.id)
     for story in stories:
-        recorder = Caller(story.sender.id, "worker", file.person.organization_id)
-        people.create_receipt(tx, recorder, story.at, story.receipt)
+        receipts.add(tx, story.receipt)
         if story.withdrawn:
             story.receipt.withdraw(story.withdrawn)
             receipts.change(tx, story.receipt, "withdrawn")

@@ -13,7 +13,7 @@ from typing import Any
 from chassis.wire import numbers
 from demo.network import Network, id_of
 from protos.referrals.v1 import people_pb2
-from services.referrals.domain.consent import Receipt
+from services.referrals.domain.consent import Circumstances, Receipt
 from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.person import FieldGroup, Identity, Person, SafeContact
 from services.referrals.domain.referral import Actor, Referral
@@ -90,8 +90,9 @@ class Story:
             assent_code="given" if self.file.giver != "person" else "",
             in_private=True,
             explained_codes=tuple(sorted(numbers(people_pb2.Explained.DESCRIPTOR))),
+            about=Circumstances(self.file.person.coarse.age_band),
         )
-        self.receipt.check(self.file.person.coarse.age_band)
+        self.receipt.check()
         self.referral.change_draft(
             self.sender,
             self.at,

@@ -10,12 +10,13 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
 from chassis import errors
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import vocabulary
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, pages
+from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in
 from tests.gateway.test_pages_flows import asked, send
 
 
@@ -214,3 +215,80 @@ def test_a_refused_send_says_what_is_missing_and_keeps_the_note(played: PlayedSe
     assert answer.status_code == 422
     assert "Falta el consentimiento" in answer.text
     assert "Llega a las seis" in answer.text
+
+
+def draft_of(age: r.AgeBand.ValueType) -> r.Referral:
+    return r.Referral(id=ID, etag="1", state=r.STATE_DRAFT, person_id=ID, service_id=ID, person=r.CoarsePerson(age_band=age))
+
+
+def last_page(client: FlaskClient, **first: object) -> TestResponse:
+    """The page that asks how it was given."""
+    second = go_on(client, client.get(CONSENT), **(first or {"explained_codes": SEVEN}))
+    return go_on(client, second, purpose_codes="HOU", **ANSWERS)
+
+
+def offered(page: TestResponse, name: str) -> list[str]:
+    return re.findall(rf'name="{name}" value="(\w+)"', page.text)
+
+
+def test_b6_an_unknown_age_is_asked_for_and_what_was_answered_comes_back(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["GetReferral"] = draft_of(r.AGE_BAND_UNSPECIFIED)
+    third = last_page(client)
+    assert offered(third, "adult_ground_code") == ["her_word", "document", "known_to_service", "unmistakable", "unknown"]
+    assert ticked(third) == 0, "nobody is an adult before somebody says so"
+    answer = go_on(client, third, giver_code="person", manner_code="spoken")
+    assert (answer.status_code, 'href="#adult_ground_code"' in answer.text, ticked(answer)) == (422, True, 2)
+    minor = go_on(client, third, giver_code="guardian", manner_code="spoken", adult_ground_code="unknown")
+    assert (minor.status_code, 'href="#assent_code"' in minor.text, ticked(minor)) == (422, True, 3)
+    go_on(client, third, giver_code="person", manner_code="spoken", adult_ground_code="document")
+    assert played.last("CreateReceipt").receipt.adult_ground_code == p.ADULT_GROUND_DOCUMENT
+
+
+def test_b6_only_of_a_small_child_it_can_be_said_that_it_is_too_young(played: PlayedServices, client: FlaskClient) -> None:
+    for age, words in (
+        (r.AGE_BAND_0_TO_11, ["given", "refused", "too_young"]),
+        (r.AGE_BAND_12_TO_17, ["given", "refused"]),
+        (r.AGE_BAND_25_TO_59, []),
+    ):
+        played.answers["GetReferral"] = draft_of(age)
+        assert offered(last_page(client), "assent_code") == words
+
+
+def test_b6_a_no_of_a_child_comes_back_with_what_is_possible(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["GetReferral"] = draft_of(r.AGE_BAND_12_TO_17)
+    played.answers["CreateReceipt"] = errors.Conflict("assent_required")
+    answer = go_on(client, last_page(client), giver_code="guardian", manner_code="spoken", assent_code="refused")
+    assert (answer.status_code, ticked(answer)) == (422, 3)
+    assert "Contra su no, solo por su interés superior, entre dos." in answer.text
+
+
+def test_b7_for_an_adult_only_who_may_override_is_offered_another_giver(played: PlayedServices) -> None:
+    played.answers["GetReferral"] = draft_of(r.AGE_BAND_25_TO_59)
+    worker = last_page(enter(pages(played).test_client()))
+    assert (offered(worker, "giver_code"), offered(worker, "giver_ground_code")) == (["person"], [])
+    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER, contract_pb2.ROLE_EMERGENCY)
+    rescuer = enter(pages(played).test_client())
+    third = last_page(rescuer)
+    assert offered(third, "giver_code") == ["person", "guardian", "authority"]
+    go_on(rescuer, third, giver_code="authority", manner_code="written", giver_ground_code="court_order", until_time="2027-02-01")
+    receipt = played.last("CreateReceipt").receipt
+    assert receipt.giver_ground_code == p.GIVER_GROUND_COURT_ORDER
+    assert not receipt.HasField("until_time"), "the service says the 72 hours"
+
+
+def test_b7_a_consent_in_her_place_waits_for_a_second_person_on_its_page(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["GetReceipt"] = p.Receipt(
+        id=ID, genuine=True, giver_code=p.GIVER_AUTHORITY, giver_ground_code=p.GIVER_GROUND_COURT_ORDER, recorded_by_worker_id="b" * 32
+    )
+    page = client.get(f"/people/receipts/{ID}").text
+    assert "Un juez nombró a quien decide por ella" in page
+    assert "Confirmar como segunda persona" in page
+
+
+def test_b6_a_receipt_that_opens_nothing_any_more_says_so(played: PlayedServices, client: FlaskClient) -> None:
+    receipt = p.Receipt(id=ID, genuine=True, giver_code=p.GIVER_PERSON)
+    receipt.until_time.FromJsonString("2100-01-01T00:00:00Z")
+    played.answers["GetReceipt"] = receipt
+    assert "Ya no abre nada: lo que dice su expediente cambió" in client.get(f"/people/receipts/{ID}").text
+    receipt.live = True
+    assert "Ya no abre nada" not in client.get(f"/people/receipts/{ID}").text

@@ -88,7 +88,7 @@ def test_what_is_decided_for_a_girl_of_fifteen_is_decided_by_two(browser: Browse
 
     def hears() -> bool:
         head.goes_to("/inbox")
-        return "Una decisión en favor de una niña, un niño o adolescente espera a otra persona" in head.page.content()
+        return "Lo que otros decidieron por una persona, por su interés superior o en su lugar, espera a alguien más" in head.page.content()
 
     until(hears)
     head.finds(code, "Hogar El Jícaro")

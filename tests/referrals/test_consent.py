@@ -81,7 +81,8 @@ def test_whoever_was_not_told_every_point_has_agreed_to_nothing(giver: str, poin
 
 
 def test_a_decision_in_a_childs_best_interest_is_nobodys_word_and_needs_no_explaining(story: Story) -> None:
-    decided = story.receipt(story.child().id, giver="best_interest", assent_code="too_young", explained_codes=[])
+    small = story.person(birth_date="2020-01-01")
+    decided = story.receipt(small.id, giver="best_interest", assent_code="too_young", explained_codes=[])
     assert not decided.explained_codes
 
 

@@ -140,7 +140,9 @@ def referral_for(story: Story, made: contacts_pb2.CreateContactResponse) -> tupl
     operator = story.service.as_("hotline", "OPERATOR")
     person = operator.CreatePerson(
         people_pb2.CreatePersonRequest(
-            safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE), request_id=story.request_id()
+            coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_18_TO_24),
+            safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE),
+            request_id=story.request_id(),
         )
     )
     draft = operator.CreateReferral(

@@ -97,7 +97,8 @@ def test_a_draft_is_sent_whole_with_a_plan_for_a_person_who_is_there(story: Stor
 
     bare = story.ngo.CreateReferral(pb.CreateReferralRequest(person_id=story.person().id, request_id=story.request_id()))
     assert refusal(send(bare)) == ("FAILED_PRECONDITION", "incomplete_draft")
-    planless = story.ngo.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id()))
+    adult = pb.CoarsePerson(age_band=pb.AGE_BAND_18_TO_24)
+    planless = story.ngo.CreatePerson(people_pb2.CreatePersonRequest(coarse=adult, request_id=story.request_id()))
     assert refusal(send(story.draft(planless))) == ("FAILED_PRECONDITION", "safe_contact_missing")
     draft = story.draft()
     sending = send(draft)

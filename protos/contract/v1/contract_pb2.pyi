@@ -274,6 +274,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Something is still offered at this place. End that first."""
     REASON_NO_MAIL: _Reason.ValueType  # 131
     """This network sends no e-mail. Ask for the link, and hand it over on paper."""
+    REASON_ASSENT_REQUIRED: _Reason.ValueType  # 140
+    """The child's own yes is missing: refused, not asked, or said to be too young at 12 or more. Ask; against a no only a decision in its best interest."""
+    REASON_OWN_CONSENT_REQUIRED: _Reason.ValueType  # 141
+    """Nobody else may give this for an adult. Ask her; if she can't answer and it can't wait, an override has its own rules."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -457,6 +461,10 @@ REASON_LOCATION_IN_USE: Reason.ValueType  # 116
 """Something is still offered at this place. End that first."""
 REASON_NO_MAIL: Reason.ValueType  # 131
 """This network sends no e-mail. Ask for the link, and hand it over on paper."""
+REASON_ASSENT_REQUIRED: Reason.ValueType  # 140
+"""The child's own yes is missing: refused, not asked, or said to be too young at 12 or more. Ask; against a no only a decision in its best interest."""
+REASON_OWN_CONSENT_REQUIRED: Reason.ValueType  # 141
+"""Nobody else may give this for an adult. Ask her; if she can't answer and it can't wait, an override has its own rules."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

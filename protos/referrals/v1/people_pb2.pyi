@@ -138,6 +138,62 @@ ASSENT_REFUSED: Assent.ValueType  # 2
 ASSENT_TOO_YOUNG: Assent.ValueType  # 3
 Global___Assent: _TypeAlias = Assent  # noqa: Y015
 
+class _AdultGround:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AdultGroundEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AdultGround.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ADULT_GROUND_UNSPECIFIED: _AdultGround.ValueType  # 0
+    ADULT_GROUND_HER_WORD: _AdultGround.ValueType  # 1
+    """she said so"""
+    ADULT_GROUND_DOCUMENT: _AdultGround.ValueType  # 2
+    """a document says so"""
+    ADULT_GROUND_KNOWN_TO_SERVICE: _AdultGround.ValueType  # 3
+    """an organisation that knows her said so"""
+    ADULT_GROUND_UNMISTAKABLE: _AdultGround.ValueType  # 4
+    """nobody could take her for younger"""
+
+class AdultGround(_AdultGround, metaclass=_AdultGroundEnumTypeWrapper):
+    """How it is known that somebody without a known age is 18 or older."""
+
+ADULT_GROUND_UNSPECIFIED: AdultGround.ValueType  # 0
+ADULT_GROUND_HER_WORD: AdultGround.ValueType  # 1
+"""she said so"""
+ADULT_GROUND_DOCUMENT: AdultGround.ValueType  # 2
+"""a document says so"""
+ADULT_GROUND_KNOWN_TO_SERVICE: AdultGround.ValueType  # 3
+"""an organisation that knows her said so"""
+ADULT_GROUND_UNMISTAKABLE: AdultGround.ValueType  # 4
+"""nobody could take her for younger"""
+Global___AdultGround: _TypeAlias = AdultGround  # noqa: Y015
+
+class _GiverGround:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GiverGroundEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GiverGround.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GIVER_GROUND_UNSPECIFIED: _GiverGround.ValueType  # 0
+    GIVER_GROUND_CANNOT_CONSENT_MEDICALLY: _GiverGround.ValueType  # 1
+    """unconscious, or too ill to decide"""
+    GIVER_GROUND_CANNOT_EXPRESS_WILL: _GiverGround.ValueType  # 2
+    """nobody can understand what she wants, by no means"""
+    GIVER_GROUND_COURT_ORDER: _GiverGround.ValueType  # 3
+    """a court named who decides for her"""
+
+class GiverGround(_GiverGround, metaclass=_GiverGroundEnumTypeWrapper):
+    """Why somebody else decides for an adult."""
+
+GIVER_GROUND_UNSPECIFIED: GiverGround.ValueType  # 0
+GIVER_GROUND_CANNOT_CONSENT_MEDICALLY: GiverGround.ValueType  # 1
+"""unconscious, or too ill to decide"""
+GIVER_GROUND_CANNOT_EXPRESS_WILL: GiverGround.ValueType  # 2
+"""nobody can understand what she wants, by no means"""
+GIVER_GROUND_COURT_ORDER: GiverGround.ValueType  # 3
+"""a court named who decides for her"""
+Global___GiverGround: _TypeAlias = GiverGround  # noqa: Y015
+
 class _Manner:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -674,6 +730,8 @@ class Receipt(_message.Message):
     CONFIRM_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     GENUINE_FIELD_NUMBER: _builtins.int
     LIVE_FIELD_NUMBER: _builtins.int
+    ADULT_GROUND_CODE_FIELD_NUMBER: _builtins.int
+    GIVER_GROUND_CODE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The receipt."""
     person_id: _builtins.str
@@ -683,7 +741,7 @@ class Receipt(_message.Message):
     giver_code: Global___Giver.ValueType
     """Who gave it; under 18 not the person alone. best_interest opens nothing until a second person confirms it. Absent on an override."""
     assent_code: Global___Assent.ValueType
-    """The child's own word; required under 18."""
+    """The child's own word; required under 18. too_young only under 12."""
     manner_code: Global___Manner.ValueType
     """How."""
     in_private: _builtins.bool
@@ -701,7 +759,11 @@ class Receipt(_message.Message):
     genuine: _builtins.bool
     """Whether the signature holds; if not, it opens nothing."""
     live: _builtins.bool
-    """Whether it opens now what it names."""
+    """Whether it opens now what it names: judged by the age that her file says now."""
+    adult_ground_code: Global___AdultGround.ValueType
+    """How it is known that she is an adult, where her file says no age."""
+    giver_ground_code: Global___GiverGround.ValueType
+    """Why somebody else gave it for an adult; required then."""
     @_builtins.property
     def field_groups(self) -> _containers.RepeatedScalarFieldContainer[Global___FieldGroup.ValueType]:
         """Which groups of fields."""
@@ -712,7 +774,7 @@ class Receipt(_message.Message):
 
     @_builtins.property
     def until_time(self) -> _timestamp_pb2.Timestamp:
-        """Until when; at most a year. Absent: 90 days."""
+        """Until when; at most a year, absent: 90 days. Given for an adult by somebody else: at most 72 hours, absent: 72 hours."""
 
     @_builtins.property
     def explained_codes(self) -> _containers.RepeatedScalarFieldContainer[Global___Explained.ValueType]:
@@ -759,10 +821,12 @@ class Receipt(_message.Message):
         confirm_until_time: _timestamp_pb2.Timestamp | None = ...,
         genuine: _builtins.bool = ...,
         live: _builtins.bool = ...,
+        adult_ground_code: Global___AdultGround.ValueType = ...,
+        giver_ground_code: Global___GiverGround.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_time", b"confirm_time", "confirm_until_time", b"confirm_until_time", "create_time", b"create_time", "until_time", b"until_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assent_code", b"assent_code", "confirm_time", b"confirm_time", "confirm_until_time", b"confirm_until_time", "confirmed_by_worker_id", b"confirmed_by_worker_id", "create_time", b"create_time", "explained_codes", b"explained_codes", "field_groups", b"field_groups", "genuine", b"genuine", "giver_code", b"giver_code", "id", b"id", "in_private", b"in_private", "interpreter", b"interpreter", "live", b"live", "manner_code", b"manner_code", "person_id", b"person_id", "purpose_codes", b"purpose_codes", "reason_code", b"reason_code", "recipient_organization_id", b"recipient_organization_id", "recorded_by_worker_id", b"recorded_by_worker_id", "signature", b"signature", "until_time", b"until_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adult_ground_code", b"adult_ground_code", "assent_code", b"assent_code", "confirm_time", b"confirm_time", "confirm_until_time", b"confirm_until_time", "confirmed_by_worker_id", b"confirmed_by_worker_id", "create_time", b"create_time", "explained_codes", b"explained_codes", "field_groups", b"field_groups", "genuine", b"genuine", "giver_code", b"giver_code", "giver_ground_code", b"giver_ground_code", "id", b"id", "in_private", b"in_private", "interpreter", b"interpreter", "live", b"live", "manner_code", b"manner_code", "person_id", b"person_id", "purpose_codes", b"purpose_codes", "reason_code", b"reason_code", "recipient_organization_id", b"recipient_organization_id", "recorded_by_worker_id", b"recorded_by_worker_id", "signature", b"signature", "until_time", b"until_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

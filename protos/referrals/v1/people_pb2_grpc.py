@@ -193,16 +193,22 @@ class PeopleServicer:
 
     def CreateReceipt(self, request, context):
         """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
-        interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
+        interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code). A child who said no is
+        opened by such a decision alone (assent_required). Somebody of unknown age is a child until adult_ground_code says how it is known that she is not.
+        An adult gives it herself. A guardian or an authority does so in her place only on a giver_ground_code, with the right to override (role EMERGENCY or
+        scope referrals.override; right_missing), for one need, for what an override opens, for 72 h; it opens nothing until a second person confirms it.
+        own_consent_required: never to police, prosecution, migration or a consulate, and never after she took back anything that she had allowed.
+        Each receipt is judged by these rules again at every use, by her age as her file says it then.
         Whoever gives it was told all seven points of explained_codes, or it is no consent; a decision in the child's best interest is nobody's word.
-        invalid_fields: until_time: past, or more than a year away; explained_codes: a point is missing.
+        invalid_fields: until_time: past, or more than a year away; explained_codes: a point is missing; assent_code: too_young from 12 years on, or of
+        unknown age.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmReceipt(self, request, context):
-        """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it; a person, not a key.
+        """Confirms a decision in a child's best interest, or a consent that somebody else gave for an adult. Somebody of the file's organisation, other than who recorded it; a person, not a key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -217,8 +223,8 @@ class PeopleServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListProposedReceipts(self, request, context):
-        """Lists the decisions in a child's best interest that wait for a second person of your organisation, the oldest first, never more than 100: ConfirmReceipt
-        confirms one.
+        """Lists the decisions in a child's best interest, and the consents that somebody else gave for an adult, that wait for a second person of your
+        organisation, the oldest first, never more than 100: ConfirmReceipt confirms one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -64,19 +64,25 @@ class PeopleStub:
     """
     CreateReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.CreateReceiptRequest, _people_pb2.Receipt]
     """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
-    interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
+    interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code). A child who said no is
+    opened by such a decision alone (assent_required). Somebody of unknown age is a child until adult_ground_code says how it is known that she is not.
+    An adult gives it herself. A guardian or an authority does so in her place only on a giver_ground_code, with the right to override (role EMERGENCY or
+    scope referrals.override; right_missing), for one need, for what an override opens, for 72 h; it opens nothing until a second person confirms it.
+    own_consent_required: never to police, prosecution, migration or a consulate, and never after she took back anything that she had allowed.
+    Each receipt is judged by these rules again at every use, by her age as her file says it then.
     Whoever gives it was told all seven points of explained_codes, or it is no consent; a decision in the child's best interest is nobody's word.
-    invalid_fields: until_time: past, or more than a year away; explained_codes: a point is missing.
+    invalid_fields: until_time: past, or more than a year away; explained_codes: a point is missing; assent_code: too_young from 12 years on, or of
+    unknown age.
     """
     ConfirmReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.ConfirmReceiptRequest, _people_pb2.Receipt]
-    """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it; a person, not a key."""
+    """Confirms a decision in a child's best interest, or a consent that somebody else gave for an adult. Somebody of the file's organisation, other than who recorded it; a person, not a key."""
     ListReceipts: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListReceiptsRequest, _people_pb2.ListReceiptsResponse]
     """Lists the receipts of a person, newest first; with referral_id those on which this referral of hers could stand now: SendReferral and
     AttachConsent would take them. The file's organisation; a recipient sees its own.
     """
     ListProposedReceipts: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListProposedReceiptsRequest, _people_pb2.ListReceiptsResponse]
-    """Lists the decisions in a child's best interest that wait for a second person of your organisation, the oldest first, never more than 100: ConfirmReceipt
-    confirms one.
+    """Lists the decisions in a child's best interest, and the consents that somebody else gave for an adult, that wait for a second person of your
+    organisation, the oldest first, never more than 100: ConfirmReceipt confirms one.
     """
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.GetReceiptRequest, _people_pb2.Receipt]
     """Returns one receipt, signed. The file's organisation or the recipient."""
@@ -123,19 +129,25 @@ class PeopleAsyncStub(PeopleStub):
     """
     CreateReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.CreateReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
-    interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
+    interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code). A child who said no is
+    opened by such a decision alone (assent_required). Somebody of unknown age is a child until adult_ground_code says how it is known that she is not.
+    An adult gives it herself. A guardian or an authority does so in her place only on a giver_ground_code, with the right to override (role EMERGENCY or
+    scope referrals.override; right_missing), for one need, for what an override opens, for 72 h; it opens nothing until a second person confirms it.
+    own_consent_required: never to police, prosecution, migration or a consulate, and never after she took back anything that she had allowed.
+    Each receipt is judged by these rules again at every use, by her age as her file says it then.
     Whoever gives it was told all seven points of explained_codes, or it is no consent; a decision in the child's best interest is nobody's word.
-    invalid_fields: until_time: past, or more than a year away; explained_codes: a point is missing.
+    invalid_fields: until_time: past, or more than a year away; explained_codes: a point is missing; assent_code: too_young from 12 years on, or of
+    unknown age.
     """
     ConfirmReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.ConfirmReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
-    """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it; a person, not a key."""
+    """Confirms a decision in a child's best interest, or a consent that somebody else gave for an adult. Somebody of the file's organisation, other than who recorded it; a person, not a key."""
     ListReceipts: _aio.UnaryUnaryMultiCallable[_people_pb2.ListReceiptsRequest, _people_pb2.ListReceiptsResponse]  # type: ignore[assignment]
     """Lists the receipts of a person, newest first; with referral_id those on which this referral of hers could stand now: SendReferral and
     AttachConsent would take them. The file's organisation; a recipient sees its own.
     """
     ListProposedReceipts: _aio.UnaryUnaryMultiCallable[_people_pb2.ListProposedReceiptsRequest, _people_pb2.ListReceiptsResponse]  # type: ignore[assignment]
-    """Lists the decisions in a child's best interest that wait for a second person of your organisation, the oldest first, never more than 100: ConfirmReceipt
-    confirms one.
+    """Lists the decisions in a child's best interest, and the consents that somebody else gave for an adult, that wait for a second person of your
+    organisation, the oldest first, never more than 100: ConfirmReceipt confirms one.
     """
     GetReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.GetReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Returns one receipt, signed. The file's organisation or the recipient."""
@@ -239,9 +251,15 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Receipt, _abc.Awaitable[_people_pb2.Receipt]]:
         """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
-        interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
+        interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code). A child who said no is
+        opened by such a decision alone (assent_required). Somebody of unknown age is a child until adult_ground_code says how it is known that she is not.
+        An adult gives it herself. A guardian or an authority does so in her place only on a giver_ground_code, with the right to override (role EMERGENCY or
+        scope referrals.override; right_missing), for one need, for what an override opens, for 72 h; it opens nothing until a second person confirms it.
+        own_consent_required: never to police, prosecution, migration or a consulate, and never after she took back anything that she had allowed.
+        Each receipt is judged by these rules again at every use, by her age as her file says it then.
         Whoever gives it was told all seven points of explained_codes, or it is no consent; a decision in the child's best interest is nobody's word.
-        invalid_fields: until_time: past, or more than a year away; explained_codes: a point is missing.
+        invalid_fields: until_time: past, or more than a year away; explained_codes: a point is missing; assent_code: too_young from 12 years on, or of
+        unknown age.
         """
 
     @_abc_1.abstractmethod
@@ -250,7 +268,7 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.ConfirmReceiptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Receipt, _abc.Awaitable[_people_pb2.Receipt]]:
-        """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it; a person, not a key."""
+        """Confirms a decision in a child's best interest, or a consent that somebody else gave for an adult. Somebody of the file's organisation, other than who recorded it; a person, not a key."""
 
     @_abc_1.abstractmethod
     def ListReceipts(
@@ -268,8 +286,8 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.ListProposedReceiptsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.ListReceiptsResponse, _abc.Awaitable[_people_pb2.ListReceiptsResponse]]:
-        """Lists the decisions in a child's best interest that wait for a second person of your organisation, the oldest first, never more than 100: ConfirmReceipt
-        confirms one.
+        """Lists the decisions in a child's best interest, and the consents that somebody else gave for an adult, that wait for a second person of your
+        organisation, the oldest first, never more than 100: ConfirmReceipt confirms one.
         """
 
     @_abc_1.abstractmethod

@@ -11,6 +11,7 @@ from flask import request
 from werkzeug.datastructures import MultiDict
 
 from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import forms, vocabulary, words
 from services.gateway.i18n import gettext as _
 
@@ -19,14 +20,33 @@ ANSWERS = {f"answer_{code}": code for code in vocabulary.TABLES["field_group"]}
 ASKED: Mapping[str, tuple[str, ...]] = {
     "points": ("explained_codes",),
     "answers": (*ANSWERS, "purpose_codes", "no_to_the_rest"),
-    "manner": ("until_time", "giver_code", "assent_code", "manner_code", "in_private", "interpreter"),
+    "manner": (
+        "until_time",
+        "adult_ground_code",
+        "giver_code",
+        "giver_ground_code",
+        "assent_code",
+        "manner_code",
+        "in_private",
+        "interpreter",
+    ),
 }
 """The pages, with what each asks."""
 BEFORE = {"answers": "points", "manner": "answers", "refused": "answers"}
 AFTER = {"points": "answers", "answers": "manner"}
+CHILD, UNKNOWN, ADULT = "child", "unknown", "adult"
+AGES: Mapping[int, str] = {r.AGE_BAND_UNSPECIFIED: UNKNOWN, r.AGE_BAND_0_TO_11: CHILD, r.AGE_BAND_12_TO_17: CHILD}
+"""What an age band means for who gives a consent; the others are an adult's."""
+NOT_ADULT = "unknown"
+"""The answer of a form that nothing says that she is an adult: no code of the contract."""
 
 
-def turn(recipient: str, minor: bool) -> tuple[str, dict[str, str]]:
+def age_of(band: r.AgeBand.ValueType) -> str:
+    """Returns how old somebody of this band is, as far as it decides who gives a consent."""
+    return AGES.get(band, ADULT)
+
+
+def turn(recipient: str, age: str) -> tuple[str, dict[str, str]]:
     """The page that comes now, with what is missing on it: the first that is not complete. `refused` when she said yes to nothing; empty when all is said."""
     if forms.text("recipient") != recipient:
         return "points", {"_form": _("Cambió el servicio: su permiso es para una sola organización. Explíqueselo otra vez.")}
@@ -34,7 +54,7 @@ def turn(recipient: str, minor: bool) -> tuple[str, dict[str, str]]:
     if "back" in request.form:
         return BEFORE.get(shown, "points"), {}
     for page in ASKED:
-        if errors := _missing(page, minor):
+        if errors := _missing(page, age):
             return page, errors
         if page == "answers" and not agreed():
             return "refused", {}
@@ -43,9 +63,9 @@ def turn(recipient: str, minor: bool) -> tuple[str, dict[str, str]]:
     return "", {}
 
 
-def _missing(page: str, minor: bool) -> dict[str, str]:
+def _missing(page: str, age: str) -> dict[str, str]:
     required = words.violation("required")
-    if page == "points" and minor and unasked():
+    if page == "points" and age != ADULT and unasked():
         return {}
     if page == "points":
         said = forms.texts("explained_codes")
@@ -54,12 +74,16 @@ def _missing(page: str, minor: bool) -> dict[str, str]:
         rest = "no" if forms.flag("no_to_the_rest") else ""
         open_ = {name: _("falta su respuesta: sí o no") for name in ANSWERS if (forms.text(name) or rest) not in ("yes", "no")}
         return open_ | ({} if forms.text("purpose_codes") else {"purpose_codes": required})
-    asked = ("giver_code", "assent_code", "manner_code") if minor else ("giver_code", "manner_code")
+    asked = ["giver_code", "manner_code"]
+    if age == UNKNOWN and not unasked():
+        asked.append("adult_ground_code")
+    if age == CHILD or (age == UNKNOWN and (unasked() or forms.text("adult_ground_code") == NOT_ADULT)):
+        asked.append("assent_code")
     return {name: required for name in asked if not forms.text(name)}
 
 
 def unasked() -> bool:
-    """For a child to whom it can't be explained: it is decided in its best interest, between two."""
+    """For a child to whom it can't be explained, or who said no: it is decided in its best interest, between two."""
     return forms.flag("unasked")
 
 
@@ -96,6 +120,8 @@ def labels() -> dict[str, str]:
 def receipt(person_id: str, recipient: str) -> p.Receipt:
     """The consent as it was given: exactly the points that were ticked, and the groups to which she said yes."""
     made = forms.filled(p.Receipt(person_id=person_id, recipient_organization_id=recipient))
+    if made.giver_ground_code:  # of such a consent the service says the end
+        made.ClearField("until_time")
     del made.field_groups[:]
     made.field_groups.extend(p.FieldGroup.ValueType(words.number("field_group", code)) for code in agreed())
     return made

@@ -182,12 +182,16 @@ def receipt(receipt: str) -> str:
 def show_receipt(errors: dict[str, str], receipt: str) -> str:
     """The page; whether a second person is asked for depends on who reads it."""
     shown = clients().people.GetReceipt(p.GetReceiptRequest(id=receipt))
-    unconfirmed = shown.giver_code == p.GIVER_BEST_INTEREST and not i18n.moment(shown.confirm_time) and not i18n.moment(shown.withdraw_time)
+    needs_second = shown.giver_code == p.GIVER_BEST_INTEREST or bool(shown.giver_ground_code)
+    withdrawn = bool(i18n.moment(shown.withdraw_time))
+    unconfirmed = needs_second and not i18n.moment(shown.confirm_time) and not withdrawn
+    over = withdrawn or not shown.genuine or (i18n.moment(shown.until_time) or i18n.now()) <= i18n.now()
     return render_template(
         "receipt.html",
         receipt=shown,
         errors=errors,
         unconfirmed=unconfirmed,
+        outdated=not (shown.live or over or unconfirmed or shown.reason_code),
         may_confirm=unconfirmed and shown.recorded_by_worker_id != session.me().worker_id,
         names=names.names({shown.recipient_organization_id}, (), {shown.recorded_by_worker_id, shown.confirmed_by_worker_id}),
     )
@@ -195,7 +199,7 @@ def show_receipt(errors: dict[str, str], receipt: str) -> str:
 
 @pages.post("/people/receipts/<receipt>/confirm", access.SENDERS, again=show_receipt, then="people.receipt", done="receipt_confirmed")
 def confirm(receipt: str) -> None:
-    """Agrees, as a second person, to a decision in a child's best interest."""
+    """Agrees, as a second person, to what was decided for a child, or given in an adult's place."""
     clients().people.ConfirmReceipt(p.ConfirmReceiptRequest(id=receipt, request_id=forms.request_id()))
 
 

@@ -23,6 +23,8 @@ TABLES: dict[str, dict[str, str]] = {
         "recipient_organization_id": N_("A quién"),
         "giver_code": N_("Quién da el permiso"),
         "assent_code": N_("Qué dice la niña, el niño o adolescente"),
+        "adult_ground_code": N_("Si es mayor de edad"),
+        "giver_ground_code": N_("Por qué no lo da ella misma"),
         "receipt_id": N_("Consentimiento"),
         "manner_code": N_("Cómo lo dio"),
         "channel_code": N_("Cómo contactarla"),
@@ -161,6 +163,12 @@ TABLES: dict[str, dict[str, str]] = {
         "receipt_unconfirmed": N_("Falta que otra persona lo confirme, o ya pasó el plazo para confirmarlo."),
         "guardian_required": N_(
             "Es menor de edad: lo autoriza su madre, padre, tutor o la autoridad, o se decide por su interés superior entre dos."
+        ),
+        "assent_required": N_(
+            "Falta su sí: es menor de edad, y dijo que no o no se le preguntó. Contra su no, solo por su interés superior, entre dos."
+        ),
+        "own_consent_required": N_(
+            "Por una persona adulta nadie más da este permiso: pregúntele a ella. Si no puede contestar y no hay tiempo, use el permiso de emergencia."
         ),
         "two_people_required": N_("El tipo, el país y el número público los decide la coordinación, entre dos personas."),
         "second_person_required": N_("Lo tiene que confirmar otra persona, no quien lo empezó."),

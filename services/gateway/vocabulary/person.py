@@ -101,5 +101,16 @@ TABLES: dict[str, dict[str, str]] = {
         "refused": N_("No está de acuerdo"),
         "too_young": N_("Es muy pequeña o pequeño para decirlo"),
     },
+    "adult_ground": {
+        "her_word": N_("Sí: lo dice ella"),
+        "document": N_("Sí: lo dice un documento"),
+        "known_to_service": N_("Sí: lo dice una organización que la conoce"),
+        "unmistakable": N_("Sí: a simple vista, sin ninguna duda"),
+    },
+    "giver_ground": {
+        "cannot_consent_medically": N_("Su estado de salud no le permite decidir ahora"),
+        "cannot_express_will": N_("No hay ningún medio de entender lo que quiere"),
+        "court_order": N_("Un juez nombró a quien decide por ella"),
+    },
     "manner": {"spoken": N_("De palabra"), "written": N_("Por escrito")},
 }

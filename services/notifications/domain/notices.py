@@ -360,9 +360,9 @@ NOTICES: tuple[Notice, ...] = (
         "receipt_proposed",
         "",
         (),
-        es="Una decisión en favor de una niña, un niño o adolescente espera a otra persona: sin su confirmación no abre nada. Está en su expediente.",
-        en="A decision in the interest of a child waits for a second person: without a confirmation it opens nothing. It is in the child's file.",
-        fr="Une décision dans l'intérêt d'un enfant attend une deuxième personne : sans confirmation elle n'ouvre rien. Elle est dans son dossier.",
+        es="Lo que otros decidieron por una persona, por su interés superior o en su lugar, espera a alguien más: sin confirmación no abre nada. Está en su expediente.",
+        en="A decision that others took for a person, in a child's interest or in an adult's place, waits for somebody else: unconfirmed it opens nothing.",
+        fr="Une décision prise pour une personne, dans l'intérêt d'un enfant ou à la place d'un adulte, attend quelqu'un d'autre : sans confirmation elle n'ouvre rien.",
         fact="receipt.proposed",
     ),
     Notice(

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from chassis.errors import Conflict, Stale
 from services.referrals.domain.consent import OVERRIDE_GROUPS, Grant
 from services.referrals.domain.person import FieldGroup
+from services.referrals.domain.second import check_second
 
 LASTS = timedelta(minutes=60)
 REVIEW = timedelta(hours=72)
@@ -75,7 +76,8 @@ class EmergencyAccess:
             raise Stale
         if self.review_time is not None:
             raise Conflict("nothing_to_review")
-        if worker_id == self.worker_id or organization_id == self.organization_id:
+        check_second(worker_id, self.worker_id)
+        if organization_id == self.organization_id:
             raise Conflict("second_person_required")
         self.review_time, self.reviewed_by_worker_id, self.review_code = now, worker_id, code
         self.version += 1

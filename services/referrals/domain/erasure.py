@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from chassis.errors import Conflict
+from services.referrals.domain.second import check_second
 
 PROPOSED_FOR = timedelta(days=7)
 """So long a proposal can be confirmed: a second person agrees with what is so now, not with what somebody thought a year ago."""
@@ -56,7 +57,6 @@ class Erasure:
         """Somebody else agrees: from now on it is done."""
         if not self.waits(now):
             raise Conflict("nothing_to_confirm")
-        if worker_id == self.proposed_by_worker_id:
-            raise Conflict("second_person_required")
+        check_second(worker_id, self.proposed_by_worker_id)
         self.confirmed_by_worker_id, self.erase_time = worker_id, now
         self.version += 1

@@ -9,6 +9,7 @@ from chassis.errors import Conflict, Invalid, NotFound
 from services.referrals.domain.lifecycle import EXITS, LIVE, TAKEN_ON, State
 from services.referrals.domain.pathway import LegKind, Pathway, Step
 from services.referrals.domain.referral import Referral
+from services.referrals.domain.second import check_second
 
 EARLIEST_START = timedelta(days=366)
 HELPED = frozenset({"fully_met", "partly_met"})
@@ -154,9 +155,10 @@ class Plan:
         self._check_running()
         if not of_a_child:
             self.close(reason_code, now)
-        elif not worker_id or (reason_code == self.close_proposed_reason_code and worker_id == self.close_proposed_by_worker_id):
+        elif not worker_id:
             raise Conflict("second_person_required")
         elif reason_code == self.close_proposed_reason_code:
+            check_second(worker_id, self.close_proposed_by_worker_id)
             self.close(reason_code, now)
         else:
             self.close_proposed_reason_code, self.close_proposed_by_worker_id = reason_code, worker_id

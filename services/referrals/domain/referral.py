@@ -31,6 +31,7 @@ from services.referrals.domain.lifecycle import (
     Transition,
 )
 from services.referrals.domain.person import Coarse
+from services.referrals.domain.second import is_second
 
 ERROR_WINDOW = timedelta(hours=24)
 PROBATION_LIMIT = 5
@@ -567,7 +568,7 @@ class Referral:
             return self.appointment_time is not None and (step.verb == "cancel_appointment" or not early)
         if step.verb == "confirm_override":
             open_ = any(now is None or now < clock.due_time for clock in self._running(DeadlineKind.OVERRIDE_CONFIRM))
-            return open_ and (actor.coordinates or actor.manages) and actor.id != self.override_worker_id
+            return open_ and (actor.coordinates or actor.manages) and is_second(actor.id, self.override_worker_id)
         if step.verb == "enter_in_error" and now is not None and Side.COORDINATOR not in sides and self.state is not State.DRAFT:
             return now - self.create_time <= ERROR_WINDOW
         return True
@@ -593,8 +594,6 @@ class Referral:
 
     def _check_receipt(self, receipt: Receipt, now: datetime) -> None:
         receipt.check_covers(self.receiver_organization_id, self.need_code, now)
-        if not receipt.is_override:
-            receipt.check_giver(self.coarse.age_band)
 
     def _answers_for_it(self, worker_id: str) -> None:
         self.responsible_worker_id = worker_id

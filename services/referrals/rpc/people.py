@@ -82,7 +82,8 @@ class PeopleServicer:
 
     def CreateReceipt(self, request: pb.CreateReceiptRequest, call: Call) -> pb.Receipt:
         message, now = request.receipt, call.clock.now()
-        receipt = self._usecases.new_receipt(
+        receipt = self._usecases.create_receipt(
+            call.tx,
             call.caller,
             now,
             moment(message, "until_time", "receipt.until_time"),
@@ -96,8 +97,10 @@ class PeopleServicer:
             in_private=message.in_private,
             interpreter=message.interpreter,
             explained_codes=word_list(pb.Explained, message.explained_codes, "receipt.explained_codes"),
+            adult_ground_code=word(pb.AdultGround, message.adult_ground_code, "receipt.adult_ground_code"),
+            giver_ground_code=word(pb.GiverGround, message.giver_ground_code, "receipt.giver_ground_code"),
         )
-        return wire.receipt_message(self._usecases.create_receipt(call.tx, call.caller, now, receipt), now)
+        return wire.receipt_message(receipt, now)
 
     def ConfirmReceipt(self, request: pb.ConfirmReceiptRequest, call: Call) -> pb.Receipt:
         now = call.clock.now()

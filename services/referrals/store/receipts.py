@@ -10,16 +10,25 @@ from chassis import log, metrics, outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound
 from chassis.sealing import Signer
-from services.referrals.domain.consent import BEST_INTEREST, Receipt
+from services.referrals.domain.consent import BEST_INTEREST, Circumstances, Receipt
 from services.referrals.domain.person import FieldGroup
 from services.referrals.wire import facts
 
-_COLUMNS = [each.name for each in fields(Receipt) if each.name != "genuine"]
+_GROUNDS = ("adult_ground_code", "giver_ground_code")
+_COLUMNS = [each.name for each in fields(Receipt) if each.name not in ("genuine", "about", *_GROUNDS)]
 _CHANGED = ("until_time", "confirm_time", "confirmed_by_worker_id", "withdraw_time", "version", "signature")
 _INSERT = f"INSERT INTO receipts ({', '.join(_COLUMNS)}) VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
 _UPDATE = f"UPDATE receipts SET {', '.join(f'{c} = %({c})s' for c in _CHANGED)} WHERE id = %(id)s AND version = %(version)s - 1"
+_ABOUT = (
+    "SELECT (SELECT age_band FROM people WHERE people.id = {person}) AS age_band,"
+    " (SELECT type FROM members WHERE members.id = {recipient} AND kind = 'organization') AS recipient_type"
+)
 # The last version that was told: whoever puts an older row back, with the signature that it had, can't take back that a newer one was told.
-_SELECT = "SELECT r.*, (SELECT max(o.version) FROM outbox o WHERE o.subject = r.id) AS told FROM receipts r"
+_SELECT = (
+    f"SELECT {', '.join(f'r.{c}' for c in _COLUMNS)}, {', '.join(f'g.{c}' for c in _GROUNDS)}, about.*,"
+    " (SELECT max(o.version) FROM outbox o WHERE o.subject = r.id) AS told FROM receipts r LEFT JOIN receipt_grounds g ON g.receipt_id = r.id"
+    f" CROSS JOIN LATERAL ({_ABOUT.format(person='r.person_id', recipient='r.recipient_organization_id')}) about"
+)
 
 
 class Receipts:
@@ -30,9 +39,14 @@ class Receipts:
         self._check = signer.check()
 
     def add(self, tx: Transaction, receipt: Receipt) -> None:
-        """Signs and records. A decision in a child's best interest is only proposed: a second person is told that it waits."""
+        """Signs and records. One that needs a second person is only proposed: a second person is told that it waits."""
         tx.execute(_INSERT, self._signed(receipt))
-        verb = "proposed" if receipt.giver_code == BEST_INTEREST else "given"
+        if receipt.adult_ground_code or receipt.giver_ground_code:
+            tx.execute(
+                "INSERT INTO receipt_grounds (receipt_id, adult_ground_code, giver_ground_code) VALUES (%s, %s, %s)",
+                (receipt.id, receipt.adult_ground_code, receipt.giver_ground_code),
+            )
+        verb = "proposed" if receipt.needs_second else "given"
         outbox.keep(tx, [facts.receipt_fact(receipt, verb, receipt.create_time)])
 
     def change(self, tx: Transaction, receipt: Receipt, verb: str) -> None:
@@ -58,11 +72,25 @@ class Receipts:
     def proposed(self, tx: Transaction, organization_id: str, now: datetime) -> list[Receipt]:
         """Those of an organisation's files that wait for a second person, the oldest first."""
         rows = tx.execute(
-            f"{_SELECT} WHERE r.organization_id = %s AND r.giver_code = '{BEST_INTEREST}' AND r.confirm_time IS NULL AND r.withdraw_time IS NULL"
-            " AND r.until_time > %s ORDER BY r.create_time, r.id LIMIT 100",
-            (organization_id, now),
+            f"{_SELECT} WHERE r.id IN ("
+            f"SELECT id FROM receipts WHERE organization_id = %(own)s AND giver_code = '{BEST_INTEREST}' AND confirm_time IS NULL AND withdraw_time IS NULL"
+            " UNION ALL SELECT receipt_id FROM receipt_grounds WHERE giver_ground_code <> '')"
+            " AND r.organization_id = %(own)s AND r.confirm_time IS NULL AND r.withdraw_time IS NULL AND r.until_time > %(now)s"
+            " ORDER BY r.create_time, r.id LIMIT 100",
+            {"own": organization_id, "now": now},
         )
         return [self._read(row) for row in rows]
+
+    def circumstances(self, tx: Transaction, person_id: str, recipient_organization_id: str) -> Circumstances:
+        """Returns what a receipt for this person and recipient is judged by when it is recorded. Needs the scope of the person's file."""
+        row = tx.execute(
+            f"{_ABOUT}, EXISTS (SELECT 1 FROM receipts WHERE person_id = {{person}} AND withdraw_time IS NOT NULL) AS took_back".format(
+                person="%(person)s", recipient="%(recipient)s"
+            ),
+            {"person": person_id, "recipient": recipient_organization_id},
+        ).fetchone()
+        assert row is not None
+        return Circumstances(row["age_band"] or "", row["recipient_type"] or "", row["took_back"])
 
     def _signed(self, receipt: Receipt) -> dict[str, Any]:
         receipt.signature = base64.urlsafe_b64encode(self._signer.sign(receipt.canonical())).decode().rstrip("=")
@@ -76,6 +104,8 @@ class Receipts:
     def _read(self, row: Row) -> Receipt:
         values = dict(row)
         told = values.pop("told")
+        values["about"] = Circumstances(values.pop("age_band") or "", values.pop("recipient_type") or "")
+        values |= {name: values[name] or "" for name in _GROUNDS}
         values["field_groups"] = frozenset(group for group in FieldGroup if group.value in values["field_groups"])
         values["purpose_codes"] = tuple(values["purpose_codes"])
         values["explained_codes"] = tuple(values["explained_codes"])

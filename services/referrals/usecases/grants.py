@@ -10,6 +10,7 @@ from services.referrals.domain.consent import Grant
 from services.referrals.domain.lifecycle import LIVE
 from services.referrals.domain.person import FieldGroup, Person
 from services.referrals.domain.referral import Referral
+from services.referrals.domain.second import is_second
 from services.referrals.store import emergencies, members, referrals
 from services.referrals.store.people import People
 from services.referrals.store.receipts import Receipts
@@ -85,6 +86,12 @@ class Grants:
         return person
 
 
+def check_may_override(caller: Caller) -> None:
+    """Only somebody with this right acts for a person who was not asked."""
+    if not caller.has("EMERGENCY") and "referrals.override" not in caller.scopes:
+        raise NotAllowed("right_missing")
+
+
 def check_reached(tx: Transaction, organization_id: str) -> None:
     """To whoever may hold her, charge her or send her away only with a receipt that names it."""
     if members.organization(tx, organization_id)[1] not in codes.REACHED_BY_OVERRIDE:
@@ -94,7 +101,7 @@ def check_reached(tx: Transaction, organization_id: str) -> None:
 def check_after_withdrawal(tx: Transaction, caller: Caller, referral: Referral, reason: str, field: str) -> None:
     """After she took back what the receiver had, only for a danger that has come since, and by another person."""
     before = referrals.senders_before_withdrawal(tx, referral.person_id, referral.receiver_organization_id)
-    if before and (reason != "danger_after_withdrawal" or caller.id in before):
+    if before and (reason != "danger_after_withdrawal" or not all(is_second(caller.id, first_id) for first_id in before)):
         raise Conflict("override_after_withdrawal")
     if reason == "danger_after_withdrawal" and not before:
         raise Invalid((field, "unknown_code"))  # nothing was withdrawn

@@ -14,6 +14,7 @@ from chassis.tokens import Caller
 from chassis.wire import Position
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import DEFAULT, Grant, Receipt
+from services.referrals.domain.deadline import OVERRIDE_END
 from services.referrals.domain.openings import READING
 from services.referrals.domain.person import NOBODY_CALLS, Coarse, FieldGroup, Identity, Person, SafeContact, age_band
 from services.referrals.domain.referral import Actor, Referral
@@ -22,7 +23,7 @@ from services.referrals.store import emergencies
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases import callbacks
-from services.referrals.usecases.grants import Grants
+from services.referrals.usecases.grants import Grants, check_may_override
 from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.referrals import Referrals, actor_of
@@ -155,19 +156,32 @@ class People:
         self._openings.admit(tx, caller, now, identifier)
         return self._files.identity(tx, grant).only(groups), frozenset() if grant.first_name_only else groups
 
-    def create_receipt(self, tx: Transaction, caller: Caller, now: datetime, receipt: Receipt) -> Receipt:
-        """Records a consent. `receipt` comes without id and times of its own."""
-        self._files.hold(tx, receipt.person_id)
-        person = self._files.get(tx, receipt.person_id)
+    def create_receipt(self, tx: Transaction, caller: Caller, now: datetime, until: datetime | None, **values: Any) -> Receipt:
+        """Records a consent, for 90 days unless said otherwise, or for 72 hours if somebody else gives it for an adult."""
+        person_id = values["person_id"]
+        self._files.hold(tx, person_id)
+        person = self._files.get(tx, person_id)
         if person.organization_id != caller.organization_id:
             raise NotFound
         person.check_not_erased()
-        receipt.check(person.coarse.age_band)
+        receipt = Receipt(
+            id=new_id(),
+            organization_id=caller.organization_id,
+            create_time=now,
+            until_time=until or now + DEFAULT,
+            recorded_by_worker_id=caller.id,
+            about=self._receipts.circumstances(tx, person_id, values["recipient_organization_id"]),
+            **values,
+        )
+        if receipt.in_her_stead:
+            check_may_override(caller)
+            receipt.until_time = until or now + OVERRIDE_END
+        receipt.check()
         self._receipts.add(tx, receipt)
         return receipt
 
     def confirm_receipt(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> Receipt:
-        """A second person of the file's organisation agrees that it is in the child's best interest."""
+        """A second person of the file's organisation agrees to what was decided for a child, or given for an adult."""
         receipt = self._held(tx, identifier)
         if receipt.organization_id != caller.organization_id:
             raise NotFound
@@ -177,17 +191,6 @@ class People:
         self._receipts.change(tx, receipt, "confirmed")
         trail.append(Entry("confirm_receipt", receipt.person_id, "", (f"receipt:{receipt.id}",)))
         return receipt
-
-    def new_receipt(self, caller: Caller, now: datetime, until: datetime | None, **values: Any) -> Receipt:
-        """A receipt that starts now; 90 days unless said otherwise."""
-        return Receipt(
-            id=new_id(),
-            organization_id=caller.organization_id,
-            create_time=now,
-            until_time=until or now + DEFAULT,
-            recorded_by_worker_id=caller.id,
-            **values,
-        )
 
     def receipts(self, tx: Transaction, now: datetime, person_id: str, referral_id: str = "") -> list[Receipt]:
         """Those in the caller's scope; with a referral of hers, those on which it could stand."""
@@ -202,7 +205,7 @@ class People:
         return [receipt for receipt in receipts if receipt.id not in taken and referral.could_stand_on(receipt, now)]
 
     def proposed_receipts(self, tx: Transaction, caller: Caller, now: datetime) -> list[Receipt]:
-        """Decisions in a child's best interest that wait for a second person of the caller's organisation."""
+        """Receipts that wait for a second person of the caller's organisation."""
         return self._receipts.proposed(tx, caller.organization_id, now)
 
     def receipt(self, tx: Transaction, identifier: str) -> Receipt:
@@ -222,6 +225,9 @@ class People:
             trail.append(Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",)))
             elevate_to_system_scope(tx)  # whether it was the last one a recipient, who may say it for her, does not see
             self._end_emergencies(tx, now, receipt.person_id, receipt.recipient_organization_id)
+            for other in self._receipts.of_person(tx, receipt.person_id):  # nobody goes on speaking for an adult against her no
+                if other.in_her_stead and other.withdraw_time is None and other.until_time > now:
+                    self._withdraw(tx, actor, now, other.id, trail)
             if not any(each.is_live(now) for each in self._receipts.of_person(tx, receipt.person_id)):
                 self._plans.end_with_consent(tx, receipt.person_id, now)
         return receipt

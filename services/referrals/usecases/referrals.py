@@ -22,7 +22,7 @@ from services.referrals.store import boxes, contacts, enquiries, members, referr
 from services.referrals.store.people import People
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.deadlines import fire_each
-from services.referrals.usecases.grants import Grants, check_after_withdrawal, check_reached
+from services.referrals.usecases.grants import Grants, check_after_withdrawal, check_may_override, check_reached
 from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.policies import Policies
@@ -217,8 +217,7 @@ class Referrals:
                 raise Conflict("referral_limit")
 
     def _override(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, person: Person, reason: str) -> Receipt:
-        if not caller.has("EMERGENCY") and "referrals.override" not in caller.scopes:
-            raise NotAllowed("right_missing")
+        check_may_override(caller)
         check_reached(tx, referral.receiver_organization_id)
         check_after_withdrawal(tx, caller, referral, reason, "override_reason_code")
         return Receipt.override(

@@ -261,6 +261,8 @@ def receipt_message(receipt: Receipt, now: datetime) -> people_pb2.Receipt:
         confirm_until_time=timestamp(receipt.confirm_until),
         genuine=receipt.genuine,
         live=receipt.is_live(now),
+        adult_ground_code=number(people_pb2.AdultGround, receipt.adult_ground_code),
+        giver_ground_code=number(people_pb2.GiverGround, receipt.giver_ground_code),
     )
 
 

@@ -25,12 +25,12 @@ def consent(identifier: str) -> Response | str | tuple[str, int]:
     service = clients().directory.GetService(d.GetServiceRequest(id=draft.service_id)) if draft.service_id else None
     if service is None:
         return redirect(url_for("referral_new.services", identifier=identifier))
-    recipient, minor = service.organization_id, draft.person.age_band in (r.AGE_BAND_0_TO_11, r.AGE_BAND_12_TO_17)
+    recipient, age = service.organization_id, consent_form.age_of(draft.person.age_band)
     page, errors = "points", dict[str, str]()
     speak = forms.text("speak")  # to read it in another language; what was ticked stays
     if request.method == "POST" and not speak:
         receipt_id = forms.text("receipt_id")
-        page, errors = ("", errors) if receipt_id else consent_form.turn(recipient, minor)
+        page, errors = ("", errors) if receipt_id else consent_form.turn(recipient, age)
         if not page:
             try:
                 return stand_on(draft, receipt_id or give(draft, recipient).id)
@@ -50,9 +50,9 @@ def consent(identifier: str) -> Response | str | tuple[str, int]:
         said=consent_form.said(recipient),
         carried=list(consent_form.carried(page, recipient)),
         answers=consent_form.ANSWERS,
-        unasked=minor and page != "points" and consent_form.unasked(),
+        unasked=age != consent_form.ADULT and page != "points" and consent_form.unasked(),
         receipts=receipts_for(draft) if page == "points" else [],
-        minor=minor,
+        age=age,
         spoken=spoken,
         script=script(spoken, service.organization_name),
         until=i18n.now() + timedelta(days=CONSENT_DAYS),

@@ -1,0 +1,249 @@
+"""Whose word a consent stands on: a child's no, an unknown age, an adult for whom somebody else speaks; each judged again when what it stands on changes."""
+
+from datetime import UTC, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.consent import Circumstances, Receipt
+from services.referrals.domain.person import FieldGroup
+from tests.builders import NOON, refusal, refusal_with_fields
+from tests.referrals.conftest import ORG, Client, Service, Story
+
+REFUSED = "FAILED_PRECONDITION"
+ALL_GROUPS = [group for group in p.FieldGroup.values() if group]
+
+
+def ageless(story: Story) -> p.Person:
+    """A file in which nobody has said how old she is."""
+    made: p.Person = story.ngo.CreatePerson(
+        p.CreatePersonRequest(
+            identity=p.Identity(given_name="Ximena"),
+            coarse=pb.CoarsePerson(language="es", country="NI"),
+            safe_contact=p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE),
+            request_id=story.request_id(),
+        )
+    )
+    return made
+
+
+def born(story: Story, person_id: str, birth_date: str) -> None:
+    person = story.ngo.GetPerson(p.GetPersonRequest(id=person_id))
+    story.ngo.UpdateIdentity(p.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=p.Identity(birth_date=birth_date)))
+
+
+def live(story: Story, receipt: p.Receipt) -> bool:
+    return bool(story.ngo.GetReceipt(p.GetReceiptRequest(id=receipt.id)).live)
+
+
+def send(story: Story, draft: pb.Referral, receipt: p.Receipt) -> pb.Referral:
+    sent: pb.Referral = story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+    return sent
+
+
+def opened_by(client: Client, sent: pb.Referral) -> p.Identity:
+    request = p.OpenPersonRequest(id=sent.person_id, purpose_code="HOU.EMG", referral_id=sent.id, field_groups=[p.FIELD_GROUP_IDENTITY])
+    identity: p.Identity = client.OpenPerson(request)
+    return identity
+
+
+def confirm(service: Service, receipt: p.Receipt) -> p.Receipt:
+    confirmed: p.Receipt = service.as_("ngo", "MANAGER").ConfirmReceipt(p.ConfirmReceiptRequest(id=receipt.id))
+    return confirmed
+
+
+# A child's no.
+
+
+@pytest.mark.parametrize("giver", ["guardian", "authority"])
+def test_b6_a_childs_no_is_not_overruled_by_one_who_speaks_for_her(giver: str, story: Story) -> None:
+    refused = partial(story.receipt, story.child().id, giver=giver, assent_code="refused")
+    assert refusal(refused) == (REFUSED, "assent_required")
+
+
+def test_b6_a_childs_no_is_overruled_by_a_decision_of_two_in_her_best_interest(story: Story, service: Service) -> None:
+    draft = story.draft(story.child())
+    decided = story.receipt(draft.person_id, giver="best_interest", assent_code="refused")
+    assert refusal(lambda: send(story, draft, decided)) == (REFUSED, "receipt_unconfirmed")
+    confirm(service, decided)
+    assert send(story, draft, decided).state == pb.STATE_SENT
+
+
+@pytest.mark.parametrize("giver", ["guardian", "authority", "best_interest"])
+def test_b6_nobody_of_fifteen_is_too_young_to_be_asked(giver: str, story: Story) -> None:
+    mute = partial(story.receipt, story.child().id, giver=giver, assent_code="too_young")
+    assert refusal_with_fields(mute)[2] == {"receipt.assent_code": "out_of_range"}
+
+
+def test_b6_a_small_child_is_too_young_until_it_turns_out_that_she_is_not(story: Story) -> None:
+    draft = story.draft(story.person(birth_date="2020-01-01"))
+    given = story.receipt(draft.person_id, giver="guardian", assent_code="too_young")
+    assert live(story, given)
+    born(story, draft.person_id, "2012-01-01")
+    assert not live(story, given)
+    assert refusal(lambda: send(story, draft, given)) == (REFUSED, "assent_required")
+
+
+# An unknown age.
+
+
+def test_b6_an_unknown_age_is_a_childs(story: Story) -> None:
+    person = ageless(story)
+    assert refusal(lambda: story.receipt(person.id)) == (REFUSED, "guardian_required")
+    mute = partial(story.receipt, person.id, giver="guardian", assent_code="too_young")
+    assert refusal_with_fields(mute)[2] == {"receipt.assent_code": "out_of_range"}
+    assert live(story, story.receipt(person.id, giver="guardian", assent_code="given"))
+
+
+def test_b6_an_unknown_age_is_an_adults_once_somebody_says_so_and_why(story: Story) -> None:
+    draft = story.draft(ageless(story))
+    given = story.receipt(draft.person_id, adult_ground_code=p.ADULT_GROUND_HER_WORD)
+    assert (given.live, given.adult_ground_code) == (True, p.ADULT_GROUND_HER_WORD)
+    assert send(story, draft, given).state == pb.STATE_SENT
+
+
+def test_b6_what_an_unknown_age_allowed_opens_nothing_once_she_is_ten(story: Story) -> None:
+    draft = story.draft(ageless(story))
+    sent = send(story, draft, story.receipt(draft.person_id, adult_ground_code=p.ADULT_GROUND_UNMISTAKABLE))
+    assert opened_by(story.shelter, sent).given_name == "Ximena"
+    born(story, sent.person_id, "2016-05-01")
+    assert refusal(lambda: opened_by(story.shelter, sent)) == (REFUSED, "receipt_missing")
+
+
+def test_b6_what_a_guardian_allowed_opens_nothing_once_she_is_an_adult(story: Story) -> None:
+    draft = story.draft(story.child())
+    sent = send(story, draft, story.receipt(draft.person_id, giver="guardian", assent_code="given"))
+    assert opened_by(story.shelter, sent).given_name == "Ximena"
+    born(story, sent.person_id, "2001-05-01")
+    assert refusal(lambda: opened_by(story.shelter, sent)) == (REFUSED, "receipt_missing")
+
+
+def test_b6_nobody_is_of_unknown_age_to_be_given_to_the_police_against_her_no(story: Story) -> None:
+    against = partial(story.receipt, ageless(story).id, giver="best_interest", assent_code="refused", recipient=ORG["police"])
+    assert refusal(against) == (REFUSED, "own_consent_required")
+
+
+# An adult for whom somebody else speaks.
+
+
+def instead(story: Story, person_id: str, /, by: str = "authority", **values: Any) -> p.Receipt:
+    """What an authority gives for an adult who can't be asked, recorded by somebody with the right to override."""
+    values = {"giver_ground_code": p.GIVER_GROUND_COURT_ORDER, "purposes": ["HOU.EMG"]} | values
+    return Story(story.service, story.rescuer, story.shelter, story.coordinator, story.numbers).receipt(person_id, giver=by, **values)
+
+
+def test_b7_another_gives_for_an_adult_only_with_a_ground(story: Story) -> None:
+    bare = partial(instead, story, story.person().id, giver_ground_code=0)
+    assert refusal_with_fields(bare)[2] == {"receipt.giver_ground_code": "required"}
+
+
+def test_b7_one_worker_alone_opens_no_adult_on_anothers_word(story: Story, service: Service) -> None:
+    draft = story.draft()
+    given = instead(story, draft.person_id)
+    assert refusal(lambda: send(story, draft, given)) == (REFUSED, "receipt_unconfirmed")
+    alone = partial(story.rescuer.ConfirmReceipt, p.ConfirmReceiptRequest(id=given.id))
+    assert refusal(alone) == (REFUSED, "second_person_required")
+    waiting = service.as_("ngo", "MANAGER").ListProposedReceipts(p.ListProposedReceiptsRequest()).receipts
+    assert given.id in {one.id for one in waiting}
+    confirm(service, given)
+    sent = send(story, draft, given)
+    assert opened_by(story.shelter, sent).given_name == "Ximena"
+
+
+def test_b7_another_gives_for_an_adult_what_an_override_would_open_and_no_longer(story: Story) -> None:
+    person = story.person()
+    late = NOON + timedelta(hours=73)
+    for values, field, reason in (
+        ({"field_groups": ALL_GROUPS}, "receipt.field_groups", "out_of_range"),
+        ({"purposes": ["HOU.EMG", "MED"]}, "receipt.purpose_codes", "out_of_range"),
+        ({"until_time": late}, "receipt.until_time", "out_of_range"),
+    ):
+        assert refusal_with_fields(partial(instead, story, person.id, **values))[2] == {field: reason}
+    assert instead(story, person.id).until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(hours=72)
+
+
+def test_b7_another_gives_for_an_adult_only_by_somebody_who_may_override(story: Story) -> None:
+    without = partial(
+        story.receipt, story.person().id, giver="guardian", giver_ground_code=p.GIVER_GROUND_COURT_ORDER, purposes=["HOU.EMG"]
+    )
+    assert refusal(without) == ("PERMISSION_DENIED", "right_missing")
+
+
+@pytest.mark.parametrize("by", ["guardian", "authority"])
+def test_b7_nobody_gives_an_adult_to_the_police_but_herself(by: str, story: Story) -> None:
+    person = story.person()
+    assert refusal(partial(instead, story, person.id, by, recipient=ORG["police"])) == (REFUSED, "own_consent_required")
+    assert live(story, story.receipt(person.id, recipient=ORG["police"], purposes=["PRO"]))
+
+
+def test_b7_a_decision_in_a_childs_best_interest_is_none_for_an_adult(story: Story) -> None:
+    assert refusal(partial(instead, story, story.person().id, "best_interest")) == (REFUSED, "own_consent_required")
+
+
+def test_b7_nobody_gives_against_her_withdrawal_whomever_it_was_from(story: Story) -> None:
+    person = story.person()
+    own = story.receipt(person.id, recipient=ORG["clinic"], purposes=["MED"])
+    story.ngo.WithdrawReceipt(p.WithdrawReceiptRequest(id=own.id))
+    assert refusal(partial(instead, story, person.id)) == (REFUSED, "own_consent_required")
+
+
+def test_b7_her_withdrawal_ends_what_others_gave_for_her(story: Story, service: Service) -> None:
+    draft = story.draft()
+    own = story.receipt(draft.person_id, recipient=ORG["clinic"], purposes=["MED"])
+    sent = send(story, draft, confirm(service, instead(story, draft.person_id)))
+    service.as_("clinic", "WORKER").WithdrawReceipt(p.WithdrawReceiptRequest(id=own.id))
+    assert refusal(lambda: opened_by(story.shelter, sent))[0] in (REFUSED, "NOT_FOUND")
+    assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CONSENT_WITHDRAWN
+
+
+# The rule itself, every giver by every age.
+
+
+def receipt(giver: str, assent: str = "", adult: str = "", ground: str = "", *, age: str, to: str = "NGO") -> Receipt:
+    return Receipt(
+        "r", "p", "o", "t", frozenset({FieldGroup.IDENTITY}), ("HOU",), NOON + timedelta(hours=1), giver, "spoken", NOON,
+        assent_code=assent, adult_ground_code=adult, giver_ground_code=ground, confirm_time=NOON, about=Circumstances(age, to),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("made", "opens"),
+    [
+        (receipt("person", age="18-24"), True),
+        (receipt("person", age="18-24", to="LAW_ENFORCEMENT"), True),
+        (receipt("person", age=""), False),
+        (receipt("person", adult="her_word", age=""), True),
+        (receipt("person", adult="her_word", age="12-17"), False),
+        (receipt("person", assent="given", age="0-11"), False),
+        (receipt("guardian", assent="given", age="12-17"), True),
+        (receipt("guardian", assent="given", age="12-17", to="LAW_ENFORCEMENT"), True),
+        (receipt("guardian", assent="refused", age="0-11"), False),
+        (receipt("guardian", age="12-17"), False),
+        (receipt("guardian", assent="too_young", age="0-11"), True),
+        (receipt("guardian", assent="too_young", age=""), False),
+        (receipt("authority", assent="too_young", age="12-17"), False),
+        (receipt("authority", assent="given", age=""), True),
+        (receipt("authority", assent="given", age="25-59"), False),
+        (receipt("authority", ground="court_order", age="25-59"), True),
+        (receipt("authority", ground="court_order", age="25-59", to="CONSULATE"), False),
+        (receipt("authority", ground="court_order", adult="document", age=""), True),
+        (receipt("authority", ground="court_order", age="12-17"), False),
+        (receipt("best_interest", assent="refused", age="12-17"), True),
+        (receipt("best_interest", assent="refused", age="12-17", to="LAW_ENFORCEMENT"), True),
+        (receipt("best_interest", assent="refused", age="", to="LAW_ENFORCEMENT"), False),
+        (receipt("best_interest", assent="given", age="18-24"), False),
+        (receipt("best_interest", assent="too_young", age="12-17"), False),
+    ],
+)  # fmt: skip
+def test_who_gives_for_whom(made: Receipt, opens: bool) -> None:
+    assert made.is_live(NOON) is opens
+
+
+def test_what_was_signed_before_grounds_were_recorded_still_holds() -> None:
+    before = receipt("person", age="18-24")
+    assert b"ground_code" not in before.canonical()
+    assert b"about" not in before.canonical()
+    assert b"adult_ground_code=her_word" in receipt("person", adult="her_word", age="").canonical()

@@ -13,12 +13,24 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.store import members
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_contacts import completed, referral_for
 
 WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
 NOT_THERE = ("NOT_FOUND", "not_found")
+
+
+@pytest.fixture(autouse=True)
+def abroad(service: Service) -> None:
+    """The clinic has the line of Costa Rica."""
+    with service.database.transaction(SYSTEM) as tx:
+        members.note_member(tx, "organization", ORG["clinic"], True, "APPROVED", "NGO", country="CR")
+
+
+def country(organization: str) -> str:
+    return "CR" if organization == "clinic" else "NI"
 
 
 def line(story: Story, organization: str = "hotline") -> Client:
@@ -28,7 +40,10 @@ def line(story: Story, organization: str = "hotline") -> Client:
 def call_again(story: Story, made: c.CreateContactResponse, organization: str = "clinic", pin: str = "") -> c.CreateContactResponse:
     """She calls a line, and tells her reference."""
     request = c.CreateContactRequest(
-        contact=c.Contact(line_country="CR"), reference=made.reference, pin=pin or made.pin, request_id=story.request_id()
+        contact=c.Contact(line_country=country(organization)),
+        reference=made.reference,
+        pin=pin or made.pin,
+        request_id=story.request_id(),
     )
     answer: c.CreateContactResponse = line(story, organization).CreateContact(request)
     return answer
@@ -288,3 +303,13 @@ def test_what_she_says_is_sealed_with_the_key_of_the_file_for_which_something_wa
     assert row is not None
     assert row["person_id"] == sent.person_id
     assert [later.note for later in at(operator, made.contact).later_notes] == ["tepezcuintle"]
+
+
+def test_b9_a_line_records_no_contact_of_another_countrys_line(story: Story) -> None:
+    made = story.contact()
+    for organization, other in (("hotline", "CR"), ("clinic", "NI")):
+        new = c.CreateContactRequest(contact=c.Contact(line_country=other), pin="4821", request_id=story.request_id())
+        again = c.CreateContactRequest(contact=c.Contact(line_country=other), reference=made.reference, pin=made.pin)
+        for request in (new, again):
+            recorded = partial(line(story, organization).CreateContact, request)
+            assert refusal_with_fields(recorded)[2] == {"contact.line_country": "out_of_range"}

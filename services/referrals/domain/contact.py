@@ -66,6 +66,12 @@ class Contact:
         check.that(not (self.handed_over_organization_id and self.emergency_number_code), "contact.emergency_number_code", "out_of_range")
         check.done()
 
+    def check_line(self, own_country: str) -> None:
+        """Refuses a contact of another country's line. `own_country` is the organisation's, empty where it was not heard yet."""
+        check = Check()
+        check.that(own_country in ("", self.line_country), "contact.line_country", "out_of_range")
+        check.done()
+
     def watch(self, now: datetime, calendar: Calendar) -> None:
         """While it is open its clock runs, as long as its answers give; open again, another one."""
         urgency = self.triage.urgency() or UNASSESSED

@@ -154,6 +154,7 @@ class Contacts:
         self._check_handed_over(tx, values)
         contact = Contact(new_id(), caller.organization_id, now, now, **known, **_placed(tx, _to_the_hour(values, now, None)))
         contact.check()
+        contact.check_line(members.countries(tx, [caller.organization_id]).get(caller.organization_id, ""))
         contact.watch(now, self.calendar(tx, contact))
         self._book.add(tx, contact, note)
         return contact

@@ -64,7 +64,7 @@ ENUMS: Mapping[str, Any] = {
 """Kinds whose codes are protobuf enums: those for which the vocabulary has a table of their name."""
 OFFERED = frozenset(
     "override_reason age_band person_gender trafficking_status safe_channel giver assent manner explained campaign contact_kind speaker contact_outcome "
-    "adult_ground giver_ground unit accessibility decline_reason skip_reason plan_close_reason".split()
+    "adult_ground giver_ground urgency_reason acknowledgement unit accessibility decline_reason skip_reason plan_close_reason".split()
 )
 """Of these the code lists, which forms offer whole; beside those that a step of a referral asks for."""
 

@@ -8,6 +8,7 @@ from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from protos.partners.v1 import facts_pb2
 from services.referrals.domain.enquiry import Attribute
+from services.referrals.domain.person import Ages
 from services.referrals.usecases import members
 from services.referrals.usecases.referrals import Referrals
 
@@ -33,7 +34,11 @@ def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> boo
     elif kind == "service":
         service = facts_pb2.ServiceFact.FromString(fact.payload)
         uses = [_USES[code] for code in service.criterion_codes if code in _USES] if service.criteria_said else None
-        members.service_changed(tx, service.service_id, service.organization_id, service.active, uses)
+        ages = Ages(
+            service.minimum_age if service.HasField("minimum_age") else None,
+            service.maximum_age if service.HasField("maximum_age") else None,
+        )
+        members.service_changed(tx, service.service_id, service.organization_id, service.active, uses, ages)
     elif kind == "worker":
         worker = facts_pb2.WorkerFact.FromString(fact.payload)
         active = worker.status_code == "ACTIVE"

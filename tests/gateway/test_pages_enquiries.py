@@ -206,3 +206,15 @@ def test_a_message_about_one_leads_to_it(played: PlayedServices, client: FlaskCl
 def test_a_service_that_is_away_is_no_broken_preview(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["PreviewEnquiry"] = errors.Unavailable("store_unavailable")
     assert post(client, **ASKED)[0] == 503
+
+
+def test_b9_an_enquiry_that_is_less_urgent_than_its_contact_comes_back_with_the_question_why(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["CreateEnquiry"] = errors.Invalid(("urgency_reason_code", "required"))
+    said = {"need_code": "HOU.EMG", "urgency": "normal", "contact_id": ID, "sure": "1"}
+    status, text, _location = post(client, "/enquiries/new", **said)
+    assert (status, 'href="#urgency_reason_code"' in text, 'value="normal" checked' in text) == (422, True, True)
+    played.answers["CreateEnquiry"] = enquiry()
+    assert post(client, "/enquiries/new", urgency_reason_code="safe_elsewhere", **said)[0] == 303
+    assert played.last("CreateEnquiry").urgency_reason_code == r.URGENCY_REASON_SAFE_ELSEWHERE

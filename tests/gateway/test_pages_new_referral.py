@@ -376,3 +376,47 @@ def test_what_is_changed_in_a_draft_leads_back_to_the_check_unless_more_hangs_on
     assert send(client, contact, channel_code="phone", hours="de 9 a 11").headers["Location"] == f"/referrals/{ID}/check"
     asked_for = played.last("SetSafeContact")
     assert (asked_for.id, asked_for.safe_contact.channel_code, asked_for.safe_contact.hours) == (ID, p.SAFE_CHANNEL_PHONE, "de 9 a 11")
+
+
+REASON = {"urgency": "urgent", "urgency_reason_code": "danger_passed"}
+
+
+def test_b9_what_is_less_urgent_than_her_answers_comes_back_with_the_question_why(played: PlayedServices, client: FlaskClient) -> None:
+    complete = draft(need_code="HOU.EMG", urgency=r.URGENCY_IMMEDIATE, service_id=ID, receipt_id=ID, contact_id=ID)
+    played.answers["GetReferral"] = complete
+    played.answers["UpdateReferral"] = errors.Invalid(("urgency_reason_code", "required"))
+    refused = send(client, f"/referrals/{ID}/urgency", urgency="urgent")
+    assert (refused.status_code, 'href="#urgency_reason_code"' in refused.text) == (422, True)
+    assert 'value="urgent" checked' in refused.text
+    played.answers["UpdateReferral"] = complete
+    assert send(client, f"/referrals/{ID}/urgency", **REASON).status_code == 303
+    asked_for = played.last("UpdateReferral")
+    assert asked_for.referral.urgency_reason_code == r.URGENCY_REASON_DANGER_PASSED
+    assert asked_for.update_mask.paths == ["urgency", "urgency_reason_code"]
+
+
+def test_b9_a_new_referral_says_why_it_is_less_urgent_than_its_contact(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["GetContact"] = c.Contact(id=ID, etag="1", need_code="HOU.EMG", urgency=r.URGENCY_IMMEDIATE)
+    page = answer(client, client.get(f"{NEW}?contact={ID}"), age="19")
+    page = answer(client, page, channel_code="none")
+    played.answers["UpdateReferral"] = errors.Invalid(("urgency_reason_code", "required"))
+    refused = answer(client, page, service_id=ID, urgency="urgent")
+    assert (refused.status_code, Form(refused.text).said["page"]) == (422, "urgency")
+    assert 'name="urgency_reason_code" value="danger_passed"' in refused.text
+    played.answers["UpdateReferral"] = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID)
+    last = answer(client, refused, **REASON)
+    answer(client, last, service_id=ID)
+    assert played.last("UpdateReferral").referral.urgency_reason_code == r.URGENCY_REASON_DANGER_PASSED
+
+
+def test_b9_who_is_sent_where_her_age_is_not_taken_is_asked_about_by_name(played: PlayedServices, client: FlaskClient) -> None:
+    check = f"/referrals/{ID}/check"
+    assert "acknowledged_codes" not in client.get(check).text, "nothing is acknowledged that was not refused"
+    played.answers["SendReferral"] = errors.Conflict("age_not_taken")
+    refused = send(client, check, note="Llega a las seis")
+    assert refused.status_code == 422
+    for shown in ("No es para su edad.", 'name="acknowledged_codes" value="age_not_taken"', "Llega a las seis"):
+        assert shown in refused.text
+    played.answers["SendReferral"] = draft()
+    assert send(client, check, acknowledged_codes="age_not_taken").status_code == 303
+    assert list(played.last("SendReferral").acknowledged_codes) == [r.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]

@@ -126,6 +126,16 @@ def test_a_plan_is_begun_from_the_file_and_a_refusal_is_shown_there(client: Flas
     assert played.last("CreatePlan").start_time.ToDatetime().hour == 14, "in the zone of the reader"
 
 
+def test_b9_a_plan_for_another_age_is_begun_by_naming_that_it_is_known(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["CreatePlan"] = errors.Conflict("age_not_taken")
+    answer = send(client, f"/people/{ID}/plans", pathway_id="child", start_time="2026-03-04T08:00")
+    assert (answer.status_code, 'value="2026-03-04T08:00"' in answer.text) == (422, True)
+    assert 'name="acknowledged_codes" value="age_not_taken"' in answer.text
+    played.answers["CreatePlan"] = plan(step("a"))
+    assert send(client, f"/people/{ID}/plans", pathway_id="child", acknowledged_codes="age_not_taken").status_code == 303
+    assert list(played.last("CreatePlan").acknowledged_codes) == [r.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
+
+
 def test_a_coordinator_begins_with_the_text_there_is_as_the_next_version_and_reads_what_is_wrong_by_line(
     client: FlaskClient, played: PlayedServices
 ) -> None:

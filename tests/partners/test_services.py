@@ -169,6 +169,14 @@ def test_any_worker_says_how_much_room_there_is_and_the_server_says_when(scene: 
     assert (fact.intake_code, list(fact.need_codes), fact.organization_id) == ("OPEN", ["HOU.EMG"], own.id)
 
 
+def test_b9_the_fact_of_a_service_says_which_ages_it_has_stated(scene: Scene) -> None:
+    own = scene.organization()
+    made = scene.service(own, eligibility=pb.Eligibility(minimum_age=18))
+    row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 1", made.id)[0]
+    fact = facts_pb2.ServiceFact.FromString(row["payload"])
+    assert (fact.minimum_age, fact.HasField("maximum_age")) == (18, False)
+
+
 @pytest.mark.parametrize(
     ("room", "path", "reason"),
     [

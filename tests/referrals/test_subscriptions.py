@@ -13,6 +13,7 @@ from chassis.tokens import SYSTEM
 from protos.partners.v1 import facts_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import subscriptions
+from services.referrals.domain.person import Ages
 from services.referrals.store import members
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
@@ -132,6 +133,20 @@ def test_by_what_a_service_decides_is_known_once_it_was_said(service: Service, h
     )
     hear.fact("enlace.service.changed.v1", said.SerializeToString())
     assert uses() == ["gender", "age_band"], "what is newer than this service is nothing that an enquiry says"
+
+
+def test_b9_from_which_age_a_service_takes_people_is_known_once_it_was_said(service: Service, hear: Hearing) -> None:
+    def ages() -> Ages:
+        with service.database.transaction(SYSTEM) as tx:
+            return members.ages_of_service(tx, SERVICE["shelter_bed"])
+
+    said = facts_pb2.ServiceFact(service_id=SERVICE["shelter_bed"], organization_id=ORG["shelter"], active=True)
+    said.minimum_age, said.maximum_age = 0, 17
+    hear.fact("enlace.service.changed.v1", said.SerializeToString())
+    assert ages() == Ages(0, 17)
+    said.ClearField("maximum_age")
+    hear.fact("enlace.service.changed.v1", said.SerializeToString())
+    assert ages() == Ages(0, None)
 
 
 def test_in_which_country_a_member_is_is_known_once_it_was_said(service: Service, hear: Hearing) -> None:

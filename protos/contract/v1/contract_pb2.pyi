@@ -278,6 +278,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The child's own yes is missing: refused, not asked, or said to be too young at 12 or more. Ask; against a no only a decision in its best interest."""
     REASON_OWN_CONSENT_REQUIRED: _Reason.ValueType  # 141
     """Nobody else may give this for an adult. Ask her; if she can't answer and it can't wait, an override has its own rules."""
+    REASON_AGE_NOT_TAKEN: _Reason.ValueType  # 142
+    """It is not for her age. Choose another, or go on with acknowledged_codes if somebody there has said that she can come."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -465,6 +467,8 @@ REASON_ASSENT_REQUIRED: Reason.ValueType  # 140
 """The child's own yes is missing: refused, not asked, or said to be too young at 12 or more. Ask; against a no only a decision in its best interest."""
 REASON_OWN_CONSENT_REQUIRED: Reason.ValueType  # 141
 """Nobody else may give this for an adult. Ask her; if she can't answer and it can't wait, an override has its own rules."""
+REASON_AGE_NOT_TAKEN: Reason.ValueType  # 142
+"""It is not for her age. Choose another, or go on with acknowledged_codes if somebody there has said that she can come."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

@@ -94,6 +94,7 @@ class ContactsServicer:
     def CreateContact(self, request, context):
         """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
         out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
+        invalid_fields: line_country: out_of_range: another country's line.
         Of a caller who tells a reference that she has, from whichever line: it stays hers, and so does its PIN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -36,6 +36,7 @@ class ContactsStub:
     CreateContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.CreateContactRequest, _contacts_pb2.CreateContactResponse]
     """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
     out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
+    invalid_fields: line_country: out_of_range: another country's line.
     Of a caller who tells a reference that she has, from whichever line: it stays hers, and so does its PIN.
     """
     GetContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetContactRequest, _contacts_pb2.Contact]
@@ -70,6 +71,7 @@ class ContactsAsyncStub(ContactsStub):
     CreateContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.CreateContactRequest, _contacts_pb2.CreateContactResponse]  # type: ignore[assignment]
     """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
     out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
+    invalid_fields: line_country: out_of_range: another country's line.
     Of a caller who tells a reference that she has, from whichever line: it stays hers, and so does its PIN.
     """
     GetContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
@@ -107,6 +109,7 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_contacts_pb2.CreateContactResponse, _abc.Awaitable[_contacts_pb2.CreateContactResponse]]:
         """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
         out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
+        invalid_fields: line_country: out_of_range: another country's line.
         Of a caller who tells a reference that she has, from whichever line: it stays hers, and so does its PIN.
         """
 

@@ -460,6 +460,7 @@ class CreateEnquiryRequest(_message.Message):
     PERSON_ID_FIELD_NUMBER: _builtins.int
     KEEP_UNUSED_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    URGENCY_REASON_CODE_FIELD_NUMBER: _builtins.int
     contact_id: _builtins.str
     """The contact it comes from; nobody else is told."""
     person_id: _builtins.str
@@ -467,6 +468,8 @@ class CreateEnquiryRequest(_message.Message):
     keep_unused: _builtins.bool
     """Say also what no service that is asked decides by."""
     request_id: _builtins.str
+    urgency_reason_code: _referrals_pb2.UrgencyReason.ValueType
+    """Why it is less urgent than the answers of its contact make it; required then, and on record."""
     @_builtins.property
     def content(self) -> Global___EnquiryContent:
         """What is said."""
@@ -489,10 +492,11 @@ class CreateEnquiryRequest(_message.Message):
         person_id: _builtins.str = ...,
         keep_unused: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        urgency_reason_code: _referrals_pb2.UrgencyReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "content", b"content", "excluded_organization_ids", b"excluded_organization_ids", "keep_unused", b"keep_unused", "person_id", b"person_id", "request_id", b"request_id", "service_ids", b"service_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "content", b"content", "excluded_organization_ids", b"excluded_organization_ids", "keep_unused", b"keep_unused", "person_id", b"person_id", "request_id", b"request_id", "service_ids", b"service_ids", "urgency_reason_code", b"urgency_reason_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

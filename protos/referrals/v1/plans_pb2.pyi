@@ -799,6 +799,7 @@ class CreatePlanRequest(_message.Message):
     PATHWAY_ID_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_CODES_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
     pathway_id: _builtins.str
     """The pathway."""
@@ -807,6 +808,10 @@ class CreatePlanRequest(_message.Message):
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """From when its deadlines count, at most a year ago. Absent: now."""
 
+    @_builtins.property
+    def acknowledged_codes(self) -> _containers.RepeatedScalarFieldContainer[_referrals_pb2.Acknowledgement.ValueType]:
+        """What the caller knows of and begins all the same."""
+
     def __init__(
         self,
         *,
@@ -814,10 +819,11 @@ class CreatePlanRequest(_message.Message):
         pathway_id: _builtins.str = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         request_id: _builtins.str = ...,
+        acknowledged_codes: _abc.Iterable[_referrals_pb2.Acknowledgement.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pathway_id", b"pathway_id", "person_id", b"person_id", "request_id", b"request_id", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_codes", b"acknowledged_codes", "pathway_id", b"pathway_id", "person_id", b"person_id", "request_id", b"request_id", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,7 +45,9 @@ class PlansStub:
     too_long, or out_of_range (of `version`: the next one is another).
     """
     CreatePlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.CreatePlanRequest, _plans_pb2.Plan]
-    """Begins a plan: the newest version of a pathway for a person. The file's organisation."""
+    """Begins a plan: the newest version of a pathway for a person. The file's organisation.
+    age_not_taken: the pathway is for other ages; it is begun all the same if acknowledged_codes names that, which is on record.
+    """
     GetPlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.GetPlanRequest, _plans_pb2.Plan]
     """Returns one plan."""
     ListPlans: _grpc.UnaryUnaryMultiCallable[_plans_pb2.ListPlansRequest, _plans_pb2.ListPlansResponse]
@@ -86,7 +88,9 @@ class PlansAsyncStub(PlansStub):
     too_long, or out_of_range (of `version`: the next one is another).
     """
     CreatePlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.CreatePlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
-    """Begins a plan: the newest version of a pathway for a person. The file's organisation."""
+    """Begins a plan: the newest version of a pathway for a person. The file's organisation.
+    age_not_taken: the pathway is for other ages; it is begun all the same if acknowledged_codes names that, which is on record.
+    """
     GetPlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.GetPlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
     """Returns one plan."""
     ListPlans: _aio.UnaryUnaryMultiCallable[_plans_pb2.ListPlansRequest, _plans_pb2.ListPlansResponse]  # type: ignore[assignment]
@@ -154,7 +158,9 @@ class PlansServicer(metaclass=_abc_1.ABCMeta):
         request: _plans_pb2.CreatePlanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_plans_pb2.Plan, _abc.Awaitable[_plans_pb2.Plan]]:
-        """Begins a plan: the newest version of a pathway for a person. The file's organisation."""
+        """Begins a plan: the newest version of a pathway for a person. The file's organisation.
+        age_not_taken: the pathway is for other ages; it is begun all the same if acknowledged_codes names that, which is on record.
+        """
 
     @_abc_1.abstractmethod
     def GetPlan(

@@ -96,6 +96,54 @@ URGENCY_IMMEDIATE: Urgency.ValueType  # 4
 """escape under way, still held, child unsafe, medical emergency"""
 Global___Urgency: _TypeAlias = Urgency  # noqa: Y015
 
+class _UrgencyReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UrgencyReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UrgencyReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    URGENCY_REASON_UNSPECIFIED: _UrgencyReason.ValueType  # 0
+    URGENCY_REASON_DANGER_PASSED: _UrgencyReason.ValueType  # 1
+    """it is over, and she says so"""
+    URGENCY_REASON_SAFE_ELSEWHERE: _UrgencyReason.ValueType  # 2
+    """she is in a safe place by now"""
+    URGENCY_REASON_OTHER_NEED: _UrgencyReason.ValueType  # 3
+    """this need is not the one that can't wait"""
+    URGENCY_REASON_ANSWER_WAS_WRONG: _UrgencyReason.ValueType  # 4
+    """an answer was noted wrongly"""
+
+class UrgencyReason(_UrgencyReason, metaclass=_UrgencyReasonEnumTypeWrapper):
+    """Why a referral is less urgent than the answers of its contact make it."""
+
+URGENCY_REASON_UNSPECIFIED: UrgencyReason.ValueType  # 0
+URGENCY_REASON_DANGER_PASSED: UrgencyReason.ValueType  # 1
+"""it is over, and she says so"""
+URGENCY_REASON_SAFE_ELSEWHERE: UrgencyReason.ValueType  # 2
+"""she is in a safe place by now"""
+URGENCY_REASON_OTHER_NEED: UrgencyReason.ValueType  # 3
+"""this need is not the one that can't wait"""
+URGENCY_REASON_ANSWER_WAS_WRONG: UrgencyReason.ValueType  # 4
+"""an answer was noted wrongly"""
+Global___UrgencyReason: _TypeAlias = UrgencyReason  # noqa: Y015
+
+class _Acknowledgement:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AcknowledgementEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Acknowledgement.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACKNOWLEDGEMENT_UNSPECIFIED: _Acknowledgement.ValueType  # 0
+    ACKNOWLEDGEMENT_AGE_NOT_TAKEN: _Acknowledgement.ValueType  # 1
+    """by what it states, it is not for her age"""
+
+class Acknowledgement(_Acknowledgement, metaclass=_AcknowledgementEnumTypeWrapper):
+    """What a request knows of and goes on with."""
+
+ACKNOWLEDGEMENT_UNSPECIFIED: Acknowledgement.ValueType  # 0
+ACKNOWLEDGEMENT_AGE_NOT_TAKEN: Acknowledgement.ValueType  # 1
+"""by what it states, it is not for her age"""
+Global___Acknowledgement: _TypeAlias = Acknowledgement  # noqa: Y015
+
 class _ClockKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -778,6 +826,7 @@ class Referral(_message.Message):
     LEGS_FIELD_NUMBER: _builtins.int
     ASSAULT_TIME_FIELD_NUMBER: _builtins.int
     REMIND_TIME_FIELD_NUMBER: _builtins.int
+    URGENCY_REASON_CODE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The referral."""
     etag: _builtins.str
@@ -840,6 +889,8 @@ class Referral(_message.Message):
     """It came back, and why nobody looks for another service."""
     following_id: _builtins.str
     """It came back or was re-routed: the sender's referral that is based on it. To the sender also while that is a draft, never to its receiver."""
+    urgency_reason_code: Global___UrgencyReason.ValueType
+    """Why it is less urgent than the answers of its contact make it; required then."""
     @_builtins.property
     def person(self) -> Global___CoarsePerson:
         """What may be said of her."""
@@ -951,10 +1002,11 @@ class Referral(_message.Message):
         legs: _abc.Iterable[Global___Leg] | None = ...,
         assault_time: _timestamp_pb2.Timestamp | None = ...,
         remind_time: _timestamp_pb2.Timestamp | None = ...,
+        urgency_reason_code: Global___UrgencyReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["appointment_time", b"appointment_time", "assault_time", b"assault_time", "create_time", b"create_time", "first_contact_time", b"first_contact_time", "next_due_time", b"next_due_time", "person", b"person", "planned_first_contact_time", b"planned_first_contact_time", "remind_time", b"remind_time", "review_time", b"review_time", "send_time", b"send_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_verbs", b"allowed_verbs", "alternative_service_id", b"alternative_service_id", "appointment_time", b"appointment_time", "assault_time", b"assault_time", "based_on_id", b"based_on_id", "clocks", b"clocks", "code", b"code", "contact_id", b"contact_id", "create_time", b"create_time", "delivered_need_codes", b"delivered_need_codes", "etag", b"etag", "expected_wait_days", b"expected_wait_days", "first_contact_time", b"first_contact_time", "following_id", b"following_id", "id", b"id", "legs", b"legs", "live", b"live", "main_step", b"main_step", "need_close_reason_code", b"need_close_reason_code", "need_code", b"need_code", "next_due_time", b"next_due_time", "outcome_code", b"outcome_code", "override_reason_code", b"override_reason_code", "person", b"person", "person_id", b"person_id", "planned_first_contact_time", b"planned_first_contact_time", "question_code", b"question_code", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "receiver_organization_id", b"receiver_organization_id", "remind_time", b"remind_time", "responsible_desk_code", b"responsible_desk_code", "responsible_worker_id", b"responsible_worker_id", "review_time", b"review_time", "send_time", b"send_time", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "side", b"side", "state", b"state", "turn", b"turn", "unanswered", b"unanswered", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_verbs", b"allowed_verbs", "alternative_service_id", b"alternative_service_id", "appointment_time", b"appointment_time", "assault_time", b"assault_time", "based_on_id", b"based_on_id", "clocks", b"clocks", "code", b"code", "contact_id", b"contact_id", "create_time", b"create_time", "delivered_need_codes", b"delivered_need_codes", "etag", b"etag", "expected_wait_days", b"expected_wait_days", "first_contact_time", b"first_contact_time", "following_id", b"following_id", "id", b"id", "legs", b"legs", "live", b"live", "main_step", b"main_step", "need_close_reason_code", b"need_close_reason_code", "need_code", b"need_code", "next_due_time", b"next_due_time", "outcome_code", b"outcome_code", "override_reason_code", b"override_reason_code", "person", b"person", "person_id", b"person_id", "planned_first_contact_time", b"planned_first_contact_time", "question_code", b"question_code", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "receiver_organization_id", b"receiver_organization_id", "remind_time", b"remind_time", "responsible_desk_code", b"responsible_desk_code", "responsible_worker_id", b"responsible_worker_id", "review_time", b"review_time", "send_time", b"send_time", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "side", b"side", "state", b"state", "turn", b"turn", "unanswered", b"unanswered", "update_time", b"update_time", "urgency", b"urgency", "urgency_reason_code", b"urgency_reason_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1111,6 +1163,7 @@ class CreateReferralRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ENQUIRY_ID_FIELD_NUMBER: _builtins.int
     ASSAULT_TIME_FIELD_NUMBER: _builtins.int
+    URGENCY_REASON_CODE_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
     """Whose need: a file of your organisation."""
     contact_id: _builtins.str
@@ -1118,7 +1171,7 @@ class CreateReferralRequest(_message.Message):
     need_code: _builtins.str
     """The need, see /taxonomy."""
     urgency: Global___Urgency.ValueType
-    """How soon."""
+    """How soon; absent: as the answers of its contact make it."""
     service_id: _builtins.str
     """The service to ask."""
     based_on_id: _builtins.str
@@ -1126,6 +1179,8 @@ class CreateReferralRequest(_message.Message):
     request_id: _builtins.str
     enquiry_id: _builtins.str
     """The enquiry whose taken offer it goes on from: it gives need, urgency, service and contact."""
+    urgency_reason_code: Global___UrgencyReason.ValueType
+    """Why it is less urgent than the answers of its contact make it; required then."""
     @_builtins.property
     def assault_time(self) -> _timestamp_pb2.Timestamp:
         """When she was assaulted, at most 120 hours ago; absent: as its contact says."""
@@ -1142,10 +1197,11 @@ class CreateReferralRequest(_message.Message):
         request_id: _builtins.str = ...,
         enquiry_id: _builtins.str = ...,
         assault_time: _timestamp_pb2.Timestamp | None = ...,
+        urgency_reason_code: Global___UrgencyReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "based_on_id", b"based_on_id", "contact_id", b"contact_id", "enquiry_id", b"enquiry_id", "need_code", b"need_code", "person_id", b"person_id", "request_id", b"request_id", "service_id", b"service_id", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "based_on_id", b"based_on_id", "contact_id", b"contact_id", "enquiry_id", b"enquiry_id", "need_code", b"need_code", "person_id", b"person_id", "request_id", b"request_id", "service_id", b"service_id", "urgency", b"urgency", "urgency_reason_code", b"urgency_reason_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1936,6 +1992,7 @@ class SendReferralRequest(_message.Message):
     RECEIPT_ID_FIELD_NUMBER: _builtins.int
     OVERRIDE_REASON_CODE_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_CODES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     etag: _builtins.str
     request_id: _builtins.str
@@ -1945,6 +2002,10 @@ class SendReferralRequest(_message.Message):
     """Why it is sent without a consent; needs the scope referrals.override."""
     note: _builtins.str
     """Needed with an override."""
+    @_builtins.property
+    def acknowledged_codes(self) -> _containers.RepeatedScalarFieldContainer[Global___Acknowledgement.ValueType]:
+        """What the sender knows of and sends all the same."""
+
     def __init__(
         self,
         *,
@@ -1954,10 +2015,11 @@ class SendReferralRequest(_message.Message):
         receipt_id: _builtins.str = ...,
         override_reason_code: Global___OverrideReason.ValueType = ...,
         note: _builtins.str = ...,
+        acknowledged_codes: _abc.Iterable[Global___Acknowledgement.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "note", b"note", "override_reason_code", b"override_reason_code", "receipt_id", b"receipt_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_codes", b"acknowledged_codes", "etag", b"etag", "id", b"id", "note", b"note", "override_reason_code", b"override_reason_code", "receipt_id", b"receipt_id", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2695,6 +2757,7 @@ class AmendReferralRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     URGENCY_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    URGENCY_REASON_CODE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     etag: _builtins.str
     request_id: _builtins.str
@@ -2702,6 +2765,8 @@ class AmendReferralRequest(_message.Message):
     """How soon; absent: as it was. required: nothing would change, in her file neither."""
     note: _builtins.str
     """For the receiver."""
+    urgency_reason_code: Global___UrgencyReason.ValueType
+    """Why it is less urgent than the answers of its contact make it; required then."""
     def __init__(
         self,
         *,
@@ -2710,10 +2775,11 @@ class AmendReferralRequest(_message.Message):
         request_id: _builtins.str = ...,
         urgency: Global___Urgency.ValueType = ...,
         note: _builtins.str = ...,
+        urgency_reason_code: Global___UrgencyReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "note", b"note", "request_id", b"request_id", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "note", b"note", "request_id", b"request_id", "urgency", b"urgency", "urgency_reason_code", b"urgency_reason_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -228,6 +228,7 @@ class ReferralsServicer:
 
     def CreateReferral(self, request, context):
         """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft.
+        From a contact it is as urgent as the answers there make it. invalid_fields: urgency_reason_code: required to make it less urgent.
         illegal_transition: no offer of the enquiry was taken, or there is a referral from it already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -235,7 +236,7 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateReferral(self, request, context):
-        """Changes the fields of a draft named in update_mask: need_code, urgency, service_id, receipt_id, contact_id.
+        """Changes the fields of a draft named in update_mask: need_code, urgency, urgency_reason_code, service_id, receipt_id, contact_id.
         service_unknown: the directory's fact has not arrived, or it is inactive.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -322,6 +323,8 @@ class ReferralsServicer:
         her first name and her safe-contact plan, then what is needed to act; without ConfirmOverride it opens nothing after 12 h. It never reaches police,
         prosecution, migration or a consulate.
         referral_limit: a member on probation has five.
+        age_not_taken: the service has stated ages, and none of her age band is among them; the sender may send all the same, by naming it in
+        acknowledged_codes, which is on record.
         override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -35,10 +35,11 @@ class ReferralsStub:
     def __new__(cls, channel: _aio.Channel) -> ReferralsAsyncStub: ...
     CreateReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CreateReferralRequest, _referrals_pb2.Referral]
     """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft.
+    From a contact it is as urgent as the answers there make it. invalid_fields: urgency_reason_code: required to make it less urgent.
     illegal_transition: no offer of the enquiry was taken, or there is a referral from it already.
     """
     UpdateReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.UpdateReferralRequest, _referrals_pb2.Referral]
-    """Changes the fields of a draft named in update_mask: need_code, urgency, service_id, receipt_id, contact_id.
+    """Changes the fields of a draft named in update_mask: need_code, urgency, urgency_reason_code, service_id, receipt_id, contact_id.
     service_unknown: the directory's fact has not arrived, or it is inactive.
     """
     GetReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetReferralRequest, _referrals_pb2.Referral]
@@ -81,6 +82,8 @@ class ReferralsStub:
     her first name and her safe-contact plan, then what is needed to act; without ConfirmOverride it opens nothing after 12 h. It never reaches police,
     prosecution, migration or a consulate.
     referral_limit: a member on probation has five.
+    age_not_taken: the service has stated ages, and none of her age band is among them; the sender may send all the same, by naming it in
+    acknowledged_codes, which is on record.
     override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
     """
     ConfirmOverride: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmOverrideRequest, _referrals_pb2.Referral]
@@ -166,10 +169,11 @@ class ReferralsAsyncStub(ReferralsStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CreateReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft.
+    From a contact it is as urgent as the answers there make it. invalid_fields: urgency_reason_code: required to make it less urgent.
     illegal_transition: no offer of the enquiry was taken, or there is a referral from it already.
     """
     UpdateReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.UpdateReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """Changes the fields of a draft named in update_mask: need_code, urgency, service_id, receipt_id, contact_id.
+    """Changes the fields of a draft named in update_mask: need_code, urgency, urgency_reason_code, service_id, receipt_id, contact_id.
     service_unknown: the directory's fact has not arrived, or it is inactive.
     """
     GetReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
@@ -212,6 +216,8 @@ class ReferralsAsyncStub(ReferralsStub):
     her first name and her safe-contact plan, then what is needed to act; without ConfirmOverride it opens nothing after 12 h. It never reaches police,
     prosecution, migration or a consulate.
     referral_limit: a member on probation has five.
+    age_not_taken: the service has stated ages, and none of her age band is among them; the sender may send all the same, by naming it in
+    acknowledged_codes, which is on record.
     override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
     """
     ConfirmOverride: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmOverrideRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
@@ -300,6 +306,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft.
+        From a contact it is as urgent as the answers there make it. invalid_fields: urgency_reason_code: required to make it less urgent.
         illegal_transition: no offer of the enquiry was taken, or there is a referral from it already.
         """
 
@@ -309,7 +316,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.UpdateReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """Changes the fields of a draft named in update_mask: need_code, urgency, service_id, receipt_id, contact_id.
+        """Changes the fields of a draft named in update_mask: need_code, urgency, urgency_reason_code, service_id, receipt_id, contact_id.
         service_unknown: the directory's fact has not arrived, or it is inactive.
         """
 
@@ -412,6 +419,8 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         her first name and her safe-contact plan, then what is needed to act; without ConfirmOverride it opens nothing after 12 h. It never reaches police,
         prosecution, migration or a consulate.
         referral_limit: a member on probation has five.
+        age_not_taken: the service has stated ages, and none of her age band is among them; the sender may send all the same, by naming it in
+        acknowledged_codes, which is on record.
         override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
         """
 

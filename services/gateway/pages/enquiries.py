@@ -179,6 +179,7 @@ def create(asked: e.PreviewEnquiryRequest) -> e.Enquiry:
             contact_id=forms.text("contact_id"),
             person_id=forms.text("person_id"),
             keep_unused=asked.keep_unused,
+            urgency_reason_code=r.UrgencyReason.ValueType(words.number("urgency_reason", forms.text("urgency_reason_code"))),
             request_id=forms.request_id(),
         )
     )

@@ -93,6 +93,7 @@ def render(errors: dict[str, str], identifier: str, part: str = "", identity: p.
         names=seen,
         part=part,
         errors=errors,
+        other_age=part == "plan" and person_form.age_is_not_taken(errors),
         identity=identity,
         person=person_form.Values(),
         IDENTITY=person_form.IDENTITY,

@@ -45,6 +45,11 @@ def age_problems() -> dict[str, str]:
     return {"age_band": _("no coincide con los años; deje solo uno de los dos")} if chosen not in (0, band(years)) else {}
 
 
+def age_is_not_taken(errors: Mapping[str, str]) -> bool:
+    """Whether a form asks for a word that her age is known to be another: it was refused for that, or brought the word."""
+    return errors.get("_form") == words.conflict("age_not_taken") or bool(forms.texts("acknowledged_codes"))
+
+
 def band(years: int) -> r.AgeBand.ValueType:
     """In which band an age is."""
     return BANDS[max(first for first in BANDS if first <= years)]

@@ -12,6 +12,8 @@ TABLES: dict[str, dict[str, str]] = {
         "roles": N_("Tareas"),
         "need_code": N_("Qué ayuda necesita"),
         "urgency": N_("Qué tan pronto"),
+        "urgency_reason_code": N_("Si es menos urgente que lo que contestó en la línea: por qué"),
+        "acknowledged_codes": N_("Su edad"),
         "note": N_("Nota"),
         "reason_code": N_("Motivo"),
         "override_reason_code": N_("Motivo de emergencia"),
@@ -109,6 +111,7 @@ TABLES: dict[str, dict[str, str]] = {
         "need_code": N_("elija qué ayuda necesita"),
         "media_codes": N_("elija uno por lo menos"),
         "urgency": N_("elija qué tan pronto la necesita"),
+        "urgency_reason_code": N_("por lo que contestó es más urgente; diga por qué no"),
         "service_id": N_("elija un servicio"),
         "reason_code": N_("elija el motivo"),
         "note": N_("escriba la explicación"),
@@ -170,6 +173,7 @@ TABLES: dict[str, dict[str, str]] = {
         "own_consent_required": N_(
             "Por una persona adulta nadie más da este permiso: pregúntele a ella. Si no puede contestar y no hay tiempo, use el permiso de emergencia."
         ),
+        "age_not_taken": N_("No es para su edad. Elija otro, o diga que alguien de ahí dijo que igual la recibe."),
         "two_people_required": N_("El tipo, el país y el número público los decide la coordinación, entre dos personas."),
         "second_person_required": N_("Lo tiene que confirmar otra persona, no quien lo empezó."),
         "evidence_missing": N_("Falta ver, o ya venció, algo de lo que se pide antes de aprobar: mire la lista y anótelo."),

@@ -433,6 +433,13 @@ TABLES: dict[str, dict[str, str]] = {
         "person_ended_early": N_("La persona terminó antes"),
         "not_met": N_("No se resolvió"),
     },
+    "urgency_reason": {
+        "danger_passed": N_("El peligro ya pasó, y lo dice ella"),
+        "safe_elsewhere": N_("Ya está en un lugar seguro"),
+        "other_need": N_("Esta ayuda no es la que no puede esperar"),
+        "answer_was_wrong": N_("Una respuesta se anotó mal"),
+    },
+    "acknowledgement": {"age_not_taken": N_("Alguien de ahí dijo que igual la recibe")},
     "override_reason": {
         "life_at_risk": N_("Su vida corre peligro"),
         "child_at_risk": N_("Hay un niño o una niña en peligro"),

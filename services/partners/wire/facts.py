@@ -44,6 +44,8 @@ def service_facts(service: Service) -> list[Fact]:
         intake_code=service.capacity.intake or "",
         criterion_codes=entry.decides_by,
         criteria_said=True,
+        minimum_age=entry.eligibility.minimum_age,
+        maximum_age=entry.eligibility.maximum_age,
     )
     return _facts(service, "service", body.SerializeToString(deterministic=True))
 

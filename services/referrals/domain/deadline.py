@@ -26,6 +26,12 @@ class Urgency(Enum):
         return list(Urgency).index(self)
 
 
+def check_urgency(urgency: Urgency, answers: Urgency | None, reason_code: str) -> None:
+    """Refuses an urgency below the one that her answers on the line give, without a coded reason. `answers`: None where nothing decides it."""
+    if answers is not None and urgency.rank < answers.rank and not reason_code:
+        raise Invalid(("urgency_reason_code", "required"))
+
+
 class DeadlineKind(Enum):
     """What is waited for."""
 

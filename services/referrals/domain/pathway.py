@@ -91,6 +91,10 @@ class Pathway:
     countries: tuple[str, ...] = ()
     text: str = ""
 
+    def takes(self, age_band: str) -> bool:
+        """Returns whether it is for this age band; of an unknown age nothing says that it is not."""
+        return not self.age_bands or not age_band or age_band in self.age_bands
+
 
 def read(said: Said, lists: Lists, text: str = "", version: Callable[[str], int] | None = None) -> Pathway:
     """The pathway that was written. `version` says which is the next of an id. Invalid (text.LINE, reason) for each thing that is wrong."""

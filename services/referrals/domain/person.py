@@ -1,5 +1,6 @@
 """The person who is helped: what may be said of her without saying who she is, and the identity that is sealed."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 from enum import Enum
@@ -19,6 +20,33 @@ class FieldGroup(Enum):
     LOCATION = "location"
     DOCUMENTS = "documents"
     NOTES = "notes"  # free text about her, in the history of a referral
+
+
+AGES = {"0-11": (0, 11), "12-17": (12, 17), "18-24": (18, 24), "25-59": (25, 59), "60+": (60, 200)}
+"""From and up to what age each band goes."""
+
+
+@dataclass(frozen=True)
+class Ages:
+    """Whom a service or a pathway takes by age, as far as it has stated a limit."""
+
+    minimum: int | None = None
+    maximum: int | None = None
+
+    def takes(self, age_band: str) -> bool:
+        """Returns whether any age of the band is taken; of an unknown age nothing says that it is not."""
+        youngest, oldest = AGES.get(age_band, (0, 200))
+        return (self.minimum is None or oldest >= self.minimum) and (self.maximum is None or youngest <= self.maximum)
+
+
+ANY_AGES = Ages()
+AGE_NOT_TAKEN = "age_not_taken"
+
+
+def check_age_taken(taken: bool, acknowledged: Collection[str]) -> None:
+    """Refuses what is for other ages than hers, until somebody says by name that it is known."""
+    if not taken and AGE_NOT_TAKEN not in acknowledged:
+        raise Conflict(AGE_NOT_TAKEN)
 
 
 @dataclass(frozen=True)

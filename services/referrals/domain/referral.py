@@ -16,6 +16,7 @@ from services.referrals.domain.deadline import (
     Deadline,
     DeadlineKind,
     Urgency,
+    check_urgency,
     due_time,
 )
 from services.referrals.domain.lifecycle import (
@@ -88,6 +89,7 @@ class Referral:
     version: int = 0
     step_version: int = 0  # of the last step: a deadline that fires, or a reminder, is none, and makes nobody's decision out of date
     urgency: Urgency | None = None
+    urgency_reason_code: str = ""  # why it is less urgent than the answers of its contact make it
     need_code: str = ""
     contact_id: str = ""
     receiver_organization_id: str = ""
@@ -140,12 +142,17 @@ class Referral:
         *,
         need_code: str | None = None,
         urgency: Urgency | None = None,
+        answers: Urgency | None = None,
+        urgency_reason_code: str = "",
         service: tuple[str, str] | None = None,
         receipt_id: str | None = None,
         contact_id: str | None = None,
         assault_time: datetime | None = None,
     ) -> None:
-        """Changes a draft; `service` is (service id, its organisation). After an assault it is an emergency at least."""
+        """Changes a draft; `service` is (service id, its organisation). After an assault it is an emergency at least.
+
+        `answers`: the urgency by the answers of its contact, where urgency or contact are said anew.
+        """
         if self.state is not State.DRAFT:
             raise Conflict("not_a_draft")
         if assault_time is not None:
@@ -153,7 +160,7 @@ class Referral:
             if hour != self.assault_time:
                 self.assault_time = hour
                 self._watch_health(now)
-        urgency = self._at_least(urgency or self.urgency, now)
+        urgency = self._at_least(self._as_answered(urgency, answers, urgency_reason_code), now)
         if need_code is not None:
             check = Check()
             check.need("need_code", need_code)
@@ -213,11 +220,34 @@ class Referral:
             return urgency
         return urgency if urgency and urgency.rank >= Urgency.EMERGENCY.rank else Urgency.EMERGENCY
 
-    def amend(self, actor: Actor, now: datetime, calendar: Calendar, *, urgency: Urgency | None, coarse: Coarse, note: str) -> None:
+    def _as_answered(self, urgency: Urgency | None, answers: Urgency | None, reason_code: str) -> Urgency | None:
+        """Returns the urgency that is asked for, else the higher of its own and `answers`. Refuses to lower it below the answers without a reason."""
+        if answers is None:
+            return urgency or self.urgency
+        if urgency is None:
+            return max(self.urgency or answers, answers, key=lambda each: each.rank)
+        known = self.urgency_reason_code if urgency is self.urgency else ""
+        check_urgency(urgency, answers, reason_code or known)
+        self.urgency_reason_code = (reason_code or known) if urgency.rank < answers.rank else ""
+        return urgency
+
+    def amend(
+        self,
+        actor: Actor,
+        now: datetime,
+        calendar: Calendar,
+        *,
+        urgency: Urgency | None,
+        coarse: Coarse,
+        note: str,
+        answers: Urgency | None = None,
+        urgency_reason_code: str = "",
+    ) -> None:
         """What was sent is corrected: how soon, and what may be said of her as her file says it now. More urgent, its running deadlines are counted anew."""
         step = self._check_step("amend", actor)
         changed = [each.name for each in fields(Coarse) if getattr(coarse, each.name) != getattr(self.coarse, each.name)]
         if urgency and urgency is not self.urgency:
+            self._as_answered(urgency, answers, urgency_reason_code)
             if self._at_least(urgency, now) is not urgency:
                 raise Invalid(("urgency", "out_of_range"))
             changed.append("urgency")
@@ -404,6 +434,7 @@ class Referral:
             now,
             now,
             urgency=self.urgency,
+            urgency_reason_code=self.urgency_reason_code,
             need_code=self.need_code,
             contact_id=self.contact_id,
             service_id=service[0],

@@ -54,6 +54,8 @@ class EnquiriesServicer:
             contact_id=optional_id(request.contact_id, "contact_id"),
             person_id=optional_id(request.person_id, "person_id"),
             keep_unused=request.keep_unused,
+            urgency_reason_code=word(referrals_pb2.UrgencyReason, request.urgency_reason_code, "urgency_reason_code"),
+            trail=call.trail,
         )
         return _asked(made)
 

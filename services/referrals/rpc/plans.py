@@ -6,7 +6,7 @@ from typing import Any
 from chassis.errors import Invalid
 from chassis.ids import object_id
 from chassis.rpc import Call
-from chassis.wire import EnumCodec, PageTokens, etag, moment, number, optional_id, page_size, timestamp, version, word
+from chassis.wire import EnumCodec, PageTokens, etag, moment, number, optional_id, page_size, timestamp, version, word, word_list
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2
 from services.referrals.domain.codes import short_code
@@ -47,7 +47,9 @@ class PlansServicer:
     def CreatePlan(self, request: pb.CreatePlanRequest, call: Call) -> pb.Plan:
         start = moment(request, "start_time")
         person_id = object_id(request.person_id)
-        return self._plan(self._usecases.create(call.tx, call.caller, call.clock.now(), person_id, request.pathway_id, start), call)
+        acknowledged = word_list(referrals_pb2.Acknowledgement, request.acknowledged_codes, "acknowledged_codes")
+        plan = self._usecases.create(call.tx, call.caller, call.clock.now(), person_id, request.pathway_id, start, acknowledged, call.trail)
+        return self._plan(plan, call)
 
     def GetPlan(self, request: pb.GetPlanRequest, call: Call) -> pb.Plan:
         return self._plan(self._usecases.get(call.tx, object_id(request.id)), call)

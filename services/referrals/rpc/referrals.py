@@ -8,7 +8,7 @@ from chassis.errors import Invalid
 from chassis.ids import object_id
 from chassis.rpc import Call
 from chassis.streams import Stream
-from chassis.wire import PageTokens, ResumeTokens, WatchTokens, masked, moment, optional_id, page_size, version, word
+from chassis.wire import PageTokens, ResumeTokens, WatchTokens, masked, moment, optional_id, page_size, version, word, word_list
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.codes import Check, beginnings_of
@@ -21,7 +21,7 @@ from services.referrals.usecases.watch import Watch
 
 _BOXES = {pb.BOX_INBOX: "inbox", pb.BOX_OUTBOX: "outbox", pb.BOX_NETWORK: "network", pb.BOX_MINE: "mine", pb.BOX_UNSPECIFIED: "mine"}
 _LOOK = 0.5  # seconds after which a stream is looked at though nothing happened: whether somebody is there, and still may be
-_AMENDABLE = ("need_code", "urgency", "service_id", "receipt_id", "contact_id", "assault_time")
+_AMENDABLE = ("need_code", "urgency", "service_id", "receipt_id", "contact_id", "assault_time", "urgency_reason_code")
 
 
 class ReferralsServicer:
@@ -45,6 +45,7 @@ class ReferralsServicer:
             service_id=optional_id(request.service_id, "service_id") or None,
             contact_id=optional_id(request.contact_id, "contact_id") or None,
             assault_time=moment(request, "assault_time"),
+            urgency_reason_code=word(pb.UrgencyReason, request.urgency_reason_code, "urgency_reason_code"),
         )
         based_on = optional_id(request.based_on_id, "based_on_id")
         made = self._usecases.create(
@@ -68,6 +69,9 @@ class ReferralsServicer:
             receipt_id=optional_id(sent.receipt_id, "receipt_id") if "receipt_id" in paths else None,
             contact_id=optional_id(sent.contact_id, "contact_id") if "contact_id" in paths else None,
             assault_time=moment(sent, "assault_time") if "assault_time" in paths else None,
+            urgency_reason_code=word(pb.UrgencyReason, sent.urgency_reason_code, "urgency_reason_code")
+            if "urgency_reason_code" in paths
+            else "",
         )
         changed = self._usecases.change_draft(
             call.tx, call.caller, call.clock.now(), object_id(sent.id), version(sent.etag, "referral.etag"), draft
@@ -155,6 +159,7 @@ class ReferralsServicer:
             receipt_id=optional_id(request.receipt_id, "receipt_id"),
             override=word(pb.OverrideReason, request.override_reason_code, "override_reason_code"),
             note=request.note,
+            acknowledged=word_list(pb.Acknowledgement, request.acknowledged_codes, "acknowledged_codes"),
             trail=call.trail,
         )
         return self._pack(sent, call)
@@ -293,7 +298,14 @@ class ReferralsServicer:
     def AmendReferral(self, request: pb.AmendReferralRequest, call: Call) -> pb.Referral:
         urgency = wire.URGENCIES.member(request.urgency, "urgency")
         amended = self._usecases.amend(
-            call.tx, call.caller, call.clock.now(), object_id(request.id), version(request.etag), urgency, request.note
+            call.tx,
+            call.caller,
+            call.clock.now(),
+            object_id(request.id),
+            version(request.etag),
+            urgency,
+            request.note,
+            word(pb.UrgencyReason, request.urgency_reason_code, "urgency_reason_code"),
         )
         return self._pack(amended, call)
 

@@ -167,12 +167,6 @@ def next_time(tx: Transaction) -> datetime | None:
     return row["next"] if row else None
 
 
-def check_known(tx: Transaction, identifier: str) -> None:
-    """NotFound when there is no such contact in the scope."""
-    if tx.execute("SELECT 1 FROM contacts WHERE id = %s", (identifier,)).fetchone() is None:
-        raise NotFound
-
-
 def assault_time(tx: Transaction, identifier: str) -> datetime | None:
     """When it was, as far as it was said; NotFound when there is no such contact in the scope."""
     row = tx.execute("SELECT assault_time FROM contacts WHERE id = %s", (identifier,)).fetchone()

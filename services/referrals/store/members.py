@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from chassis.db import Transaction
 from chassis.tokens import Caller
 from services.referrals.domain.enquiry import Attribute, Service
+from services.referrals.domain.person import ANY_AGES, Ages
 
 
 def view_of(caller: Caller) -> str:
@@ -31,12 +32,15 @@ def note_member(
     )
 
 
-def note_service(tx: Transaction, identifier: str, organization_id: str, active: bool, uses: Sequence[Attribute] | None = None) -> None:
-    """A service of the directory, and by what it decides whom it takes; None: that was not said."""
+def note_service(
+    tx: Transaction, identifier: str, organization_id: str, active: bool, uses: Sequence[Attribute] | None = None, ages: Ages = ANY_AGES
+) -> None:
+    """A service of the directory, by what it decides whom it takes (None: that was not said), and its ages."""
     tx.execute(
-        "INSERT INTO directory_services (id, organization_id, active, uses) VALUES (%s, %s, %s, %s) ON CONFLICT (id) DO UPDATE"
-        " SET organization_id = excluded.organization_id, active = excluded.active, uses = excluded.uses",
-        (identifier, organization_id, active, None if uses is None else [each.value for each in uses]),
+        "INSERT INTO directory_services (id, organization_id, active, uses, minimum_age, maximum_age) VALUES (%s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (id) DO UPDATE SET organization_id = excluded.organization_id, active = excluded.active, uses = excluded.uses,"
+        " minimum_age = excluded.minimum_age, maximum_age = excluded.maximum_age",
+        (identifier, organization_id, active, None if uses is None else [each.value for each in uses], ages.minimum, ages.maximum),
     )
 
 
@@ -84,6 +88,12 @@ def owner_of_service(tx: Transaction, service_id: str) -> str | None:
     """Whose a service is; None when it was not heard of or is no longer offered."""
     row = tx.execute("SELECT organization_id FROM directory_services WHERE id = %s AND active", (service_id,)).fetchone()
     return row["organization_id"] if row else None
+
+
+def ages_of_service(tx: Transaction, service_id: str) -> Ages:
+    """Returns the ages that a service has stated, as far as they were heard."""
+    row = tx.execute("SELECT minimum_age, maximum_age FROM directory_services WHERE id = %s", (service_id,)).fetchone()
+    return Ages(row["minimum_age"], row["maximum_age"]) if row else Ages()
 
 
 def services(tx: Transaction, identifiers: Sequence[str]) -> list[tuple[Service, str]]:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from chassis.audit import Entry
 from chassis.clock import AHEAD, Clock
 from chassis.db import Row, Transaction, elevate_to_system_scope, take_turn
 from chassis.errors import Conflict, NotFound, Stale
@@ -13,7 +14,7 @@ from chassis.tokens import Caller
 from chassis.wire import Position
 from services.referrals.domain import enquiry as rules
 from services.referrals.domain.codes import REACHED_BY_OVERRIDE
-from services.referrals.domain.deadline import Calendar, DeadlineKind, due_time
+from services.referrals.domain.deadline import Calendar, DeadlineKind, check_urgency, due_time
 from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryEvent, EnquiryState, Offer, Service
 from services.referrals.store import contacts, enquiries, members
 from services.referrals.store.people import People
@@ -100,11 +101,16 @@ class Enquiries:
         contact_id: str,
         person_id: str,
         keep_unused: bool,
+        urgency_reason_code: str,
+        trail: list[Entry],
     ) -> Enquiry:
         """Asks all at once. What no service decides by is left out, unless the caller wants it said."""
         content.check()
         if contact_id:
-            contacts.check_known(tx, contact_id)
+            answers = contacts.answers_of(tx, contact_id)[0].urgency()
+            check_urgency(content.urgency, answers, urgency_reason_code)
+            if urgency_reason_code:
+                trail.append(Entry("lower_urgency", person_id, content.need_code, (f"contact:{contact_id}", urgency_reason_code)))
         if person_id:
             person = self._people.get(tx, person_id)
             if person.organization_id != caller.organization_id:

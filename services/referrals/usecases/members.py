@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from chassis.db import Transaction
 from services.referrals.domain.enquiry import Attribute
+from services.referrals.domain.person import Ages
 from services.referrals.store import members
 
 _IN_GOOD_STANDING = ("PROBATION", "APPROVED")
@@ -27,6 +28,8 @@ def key_changed(tx: Transaction, identifier: str, live: bool) -> None:
     members.note_member(tx, "key", identifier, live)
 
 
-def service_changed(tx: Transaction, identifier: str, organization_id: str, active: bool, uses: Sequence[Attribute] | None) -> None:
+def service_changed(
+    tx: Transaction, identifier: str, organization_id: str, active: bool, uses: Sequence[Attribute] | None, ages: Ages
+) -> None:
     """A service was registered or changed."""
-    members.note_service(tx, identifier, organization_id, active, uses)
+    members.note_service(tx, identifier, organization_id, active, uses, ages)

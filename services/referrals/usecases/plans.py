@@ -1,11 +1,12 @@
 """Plans: fetch, ask, keep. A plan is the file's organisation's alone; to anybody else there is none."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from chassis.audit import Entry
 from chassis.db import Row, Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, Invalid, NotFound, Stale
 from chassis.ids import new_id
@@ -16,7 +17,7 @@ from services.referrals.domain.consent import CHILDREN
 from services.referrals.domain.figures import SMALLEST, told
 from services.referrals.domain.lifecycle import LIVE, State
 from services.referrals.domain.pathway import Pathway
-from services.referrals.domain.person import Person
+from services.referrals.domain.person import Person, check_age_taken
 from services.referrals.domain.plan import CONSENT_WITHDRAWN, Plan, StepState
 from services.referrals.domain.referral import Referral
 from services.referrals.store import members, plans, referrals
@@ -47,15 +48,29 @@ class Plans:
         self._files = files
         self._pathways = pathways
 
-    def create(self, tx: Transaction, caller: Caller, now: datetime, person_id: str, pathway_id: str, start: datetime | None) -> Plan:
+    def create(
+        self,
+        tx: Transaction,
+        caller: Caller,
+        now: datetime,
+        person_id: str,
+        pathway_id: str,
+        start: datetime | None,
+        acknowledged: Collection[str],
+        trail: list[Entry],
+    ) -> Plan:
         """Begins a plan by the newest version. In the person's turn: two at once would both find none."""
         self._files.hold(tx, person_id)
         person = self._person(tx, caller, person_id)
         pathway = self._chosen(tx, "pathway_id", "unknown_code", pathway_id)
+        check_age_taken(pathway.takes(person.coarse.age_band), acknowledged)
         if plans.running(tx, person.id, pathway.id):
             raise Conflict("plan_exists")
         plan = Plan.begin(new_id(), person.id, person.organization_id, pathway, person.coarse.department, start, now)
         plans.add(tx, plan)
+        if acknowledged:
+            details = (f"plan:{plan.id}", *(f"acknowledged:{code}" for code in acknowledged))
+            trail.append(Entry("begin_plan", person.id, "", details))
         return plan
 
     def get(self, tx: Transaction, identifier: str) -> Plan:

@@ -16,7 +16,7 @@ from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.enquiry import Enquiry
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import Side, State
-from services.referrals.domain.person import FieldGroup, Person
+from services.referrals.domain.person import FieldGroup, Person, check_age_taken
 from services.referrals.domain.referral import PROBATION_LIMIT, Actor, Event, Referral, recent
 from services.referrals.store import boxes, contacts, enquiries, members, referrals, renewals
 from services.referrals.store.people import People
@@ -46,6 +46,7 @@ class Draft:
     receipt_id: str | None = None
     contact_id: str | None = None
     assault_time: datetime | None = None
+    urgency_reason_code: str = ""  # why it is less urgent than the answers of its contact make it
 
 
 def from_enquiry(draft: Draft, enquiry: Enquiry) -> Draft:
@@ -58,6 +59,7 @@ def from_enquiry(draft: Draft, enquiry: Enquiry) -> Draft:
         draft.receipt_id,
         draft.contact_id or enquiry.contact_id or None,
         draft.assault_time,
+        draft.urgency_reason_code,
     )
 
 
@@ -86,6 +88,9 @@ class Referrals:
         actor = actor_of(caller)
         calendar = self._policies.calendar(tx, person.coarse.country, person.coarse.department)
         referral = Referral.draft(new_id(), actor, person.id, person.coarse, now, calendar, based_on_id=based_on_id)
+        followed = enquiry is not None and draft.urgency is None
+        if before is not None and draft.urgency is before.urgency and (draft.contact_id or "") == before.contact_id:
+            followed, referral.urgency_reason_code = True, before.urgency_reason_code
         if enquiry is not None:
             enquiry.refer(referral.id, now)
             enquiries.keep(tx, enquiry)
@@ -93,7 +98,7 @@ class Referrals:
         if before is not None and before.sender_organization_id == caller.organization_id and before.person_id == person_id:
             draft = replace(draft, assault_time=draft.assault_time or before.recent_assault(now))
         if draft != Draft():
-            self._change(tx, referral, actor, now, draft)
+            self._change(tx, referral, actor, now, draft, followed=followed)
         referrals.keep(tx, referral, None)
         self._tell_contacts(tx, now, referral.contact_id)
         return referral
@@ -179,14 +184,16 @@ class Referrals:
         receipt_id: str,
         override: str,
         note: str,
+        acknowledged: Collection[str],
         trail: list[Entry],
     ) -> Referral:
-        """Sends a draft on a consent, or on an override, which is a right of its own."""
+        """Sends a draft on a consent, or on an override, which is a right of its own. `acknowledged`: the refusals that the sender knows of."""
         referral = self._fetch(tx, identifier, version, hold=True)
         person = self._people.get(tx, referral.person_id)
         person.check_not_erased()
         if not members.is_active(tx, referral.receiver_organization_id) and referral.service_id:
             raise Conflict("receiver_not_active")
+        check_age_taken(members.ages_of_service(tx, referral.service_id).takes(person.coarse.age_band), acknowledged)
         self._check_limit(tx, referral.sender_organization_id)
         chosen = receipt_id or referral.receipt_id
         receipt = self._override(tx, caller, now, referral, person, override) if override else self._chosen(tx, referral, chosen)
@@ -200,7 +207,7 @@ class Referrals:
                 "send_override" if override else "send",
                 referral.person_id,
                 referral.need_code,
-                (f"referral:{referral.id}", override or "receipt"),
+                (f"referral:{referral.id}", override or "receipt", *(f"acknowledged:{code}" for code in acknowledged)),
             )
         )
         self._keep(tx, referral)
@@ -278,7 +285,15 @@ class Referrals:
         return referral
 
     def amend(
-        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, urgency: Urgency | None, note: str
+        self,
+        tx: Transaction,
+        caller: Caller,
+        now: datetime,
+        identifier: str,
+        version: int,
+        urgency: Urgency | None,
+        note: str,
+        urgency_reason_code: str,
     ) -> Referral:
         """What may be said of her follows her file; nobody but its holder sees that."""
 
@@ -288,7 +303,18 @@ class Referrals:
                 if caller.organization_id == referral.sender_organization_id
                 else referral.coarse
             )
-            referral.amend(actor_of(caller), now, calendar, urgency=urgency, coarse=coarse, note=note)
+            mine = caller.organization_id == referral.sender_organization_id and bool(referral.contact_id)
+            answers = contacts.answers_of(tx, referral.contact_id)[0].urgency() if mine else None
+            referral.amend(
+                actor_of(caller),
+                now,
+                calendar,
+                urgency=urgency,
+                coarse=coarse,
+                note=note,
+                answers=answers,
+                urgency_reason_code=urgency_reason_code,
+            )
 
         return self.step(tx, now, identifier, version, take)
 
@@ -435,7 +461,8 @@ class Referrals:
     def _calendar(self, tx: Transaction, referral: Referral) -> Calendar:
         return self._policies.calendar(tx, referral.coarse.country, referral.coarse.department)
 
-    def _change(self, tx: Transaction, referral: Referral, actor: Actor, now: datetime, draft: Draft) -> None:
+    def _change(self, tx: Transaction, referral: Referral, actor: Actor, now: datetime, draft: Draft, *, followed: bool = False) -> None:
+        """Changes a draft. `followed`: its urgency was judged already, where it comes from."""
         service = None
         if draft.service_id:
             owner = members.owner_of_service(tx, draft.service_id)
@@ -445,6 +472,9 @@ class Referrals:
         if draft.receipt_id and self._receipts.get(tx, draft.receipt_id).person_id != referral.person_id:
             raise NotFound
         assault_time = draft.assault_time
+        contact_id = draft.contact_id or referral.contact_id
+        anew = draft.urgency is not None or draft.contact_id not in (None, referral.contact_id)
+        answers = contacts.answers_of(tx, contact_id)[0].urgency() if contact_id and anew and not followed else None
         if draft.contact_id:  # one of another's line is none, or a caller would hear of, and end, what others ask for
             known = recent(contacts.assault_time(tx, draft.contact_id), now)
             assault_time = assault_time or (None if referral.assault_time else known)
@@ -457,6 +487,8 @@ class Referrals:
             self._calendar(tx, referral),
             need_code=fields.need_code,
             urgency=fields.urgency,
+            answers=answers,
+            urgency_reason_code=fields.urgency_reason_code,
             service=service,
             receipt_id=fields.receipt_id,
             contact_id=fields.contact_id,

@@ -7,6 +7,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, names
 from services.gateway.clients import clients
+from services.gateway.pages import person_form
 from services.gateway.pages.referral_new.shared import draft_of, file_of, pages
 
 
@@ -21,6 +22,7 @@ def render(errors: dict[str, str], identifier: str) -> str:
         receipt=receipt,
         file=file_of(draft.person_id),
         names=names.names_of([draft]),
+        other_age=person_form.age_is_not_taken(errors),
     )
 
 

@@ -11,7 +11,17 @@ from services.gateway import access, forms, i18n, names, words
 from services.gateway.clients import clients
 from services.gateway.pages import person_form
 from services.gateway.pages.referral_new.questions import problems
-from services.gateway.pages.referral_new.shared import Answer, change, draft_of, file_of, matches, onward, pages, urgency_hints
+from services.gateway.pages.referral_new.shared import (
+    Answer,
+    change,
+    draft_of,
+    file_of,
+    matches,
+    onward,
+    pages,
+    reason_given,
+    urgency_hints,
+)
 
 
 @pages.get("/referrals/<identifier>/draft", access.SENDERS)
@@ -50,7 +60,8 @@ def need(identifier: str) -> Answer:
 @pages.form("/referrals/<identifier>/urgency", access.SENDERS)
 def urgency(identifier: str) -> Answer:
     """How soon."""
-    said = {"urgency": words.number("urgency", forms.text("urgency")), **forms.given(assault_time=forms.moment("assault_time"))}
+    said = {"urgency": words.number("urgency", forms.text("urgency")), **reason_given()}
+    said |= forms.given(assault_time=forms.moment("assault_time"))
     return ask(identifier, "urgency", said, "referral_new.need")
 
 
@@ -73,6 +84,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> Answ
     kept = {
         "need_code": draft.need_code,
         "urgency": words.code("urgency", draft.urgency),
+        "urgency_reason_code": words.code("urgency_reason", draft.urgency_reason_code),
         "assault_time": i18n.field_of(draft.assault_time),
     }
     said = kept | request.form.to_dict()

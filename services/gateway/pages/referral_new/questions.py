@@ -21,11 +21,21 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, i18n, names, session, words
 from services.gateway.clients import clients
 from services.gateway.pages import person_form
-from services.gateway.pages.referral_new.shared import Answer, change, draft_of, file_of, matches, onward, pages, urgency_hints
+from services.gateway.pages.referral_new.shared import (
+    Answer,
+    change,
+    draft_of,
+    file_of,
+    matches,
+    onward,
+    pages,
+    reason_given,
+    urgency_hints,
+)
 
 ASKED: Mapping[str, tuple[str, ...]] = {
     "need": ("need_code",),
-    "urgency": ("urgency", "assault_time"),
+    "urgency": ("urgency", "urgency_reason_code", "assault_time"),
     "about": person_form.COARSE,
     "contact": person_form.SEALED,
     "services": (),
@@ -183,7 +193,7 @@ def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral
     wanted = {"need_code": said["need_code"], "urgency": words.number("urgency", said["urgency"]), "service_id": service_id}
     if all(getattr(draft, name) == value for name, value in wanted.items()):  # pressed twice
         return draft
-    return change(draft, "", **wanted, **forms.given(assault_time=forms.moment("assault_time")))
+    return change(draft, "", **wanted, **reason_given(), **forms.given(assault_time=forms.moment("assault_time")))
 
 
 def link(contact: c.Contact | None, person_id: str, once: str) -> None:

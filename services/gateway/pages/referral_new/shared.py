@@ -80,6 +80,12 @@ def matches(
     return list(clients().directory.MatchServices(question).matches)
 
 
+def reason_given() -> dict[str, int]:
+    """Returns the field of a draft that says why it is less urgent than her answers make it, if the form brought one."""
+    number = words.number("urgency_reason", forms.text("urgency_reason_code"))
+    return {"urgency_reason_code": number} if number else {}
+
+
 def urgency_hints() -> dict[str, str]:
     """When it is how urgent, and how soon the other side then answers."""
     answers = due.answers(clients().referrals.GetDeadlinePolicy(r.GetDeadlinePolicyRequest()))

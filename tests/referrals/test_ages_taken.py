@@ -1,0 +1,86 @@
+"""Nobody is sent where her age is not taken, or begins a pathway for other ages, without somebody saying that it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import plans_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.person import Ages
+from services.referrals.store import members
+from tests.builders import refusal
+from tests.referrals.conftest import ORG, SERVICE, Service, Story
+
+NOT_TAKEN = ("FAILED_PRECONDITION", "age_not_taken")
+KNOWN = [pb.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
+
+
+@pytest.fixture
+def for_adults(service: Service) -> Iterator[None]:
+    """The shelter takes nobody under 18."""
+    for minimum in (18, None):
+        with service.database.transaction(SYSTEM) as tx:
+            members.note_service(tx, SERVICE["shelter_bed"], ORG["shelter"], True, ages=Ages(minimum, None))
+        if minimum:
+            yield
+
+
+def sending(story: Story, person: p.Person) -> pb.SendReferralRequest:
+    draft = story.draft(person)
+    child = person.coarse.age_band == pb.AGE_BAND_12_TO_17
+    receipt = story.receipt(person.id, **({"giver": "guardian", "assent_code": "given"} if child else {}))
+    return pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+
+
+def test_b9_a_girl_of_fifteen_is_sent_to_no_home_for_adults_by_oversight(story: Story, service: Service, for_adults: None) -> None:
+    request = sending(story, story.child())
+    assert refusal(lambda: story.ngo.SendReferral(request)) == NOT_TAKEN
+    request.acknowledged_codes.extend(KNOWN)
+    assert story.ngo.SendReferral(request).state == pb.STATE_SENT
+    with service.database.transaction(SYSTEM) as tx:
+        row = tx.execute("SELECT detail_codes FROM audit WHERE allowed AND %s = ANY(detail_codes)", (f"referral:{request.id}",)).fetchone()
+    assert row is not None
+    assert "acknowledged:age_not_taken" in row["detail_codes"]
+
+
+def test_b9_an_override_sends_a_child_to_no_home_for_adults_either(story: Story, for_adults: None) -> None:
+    child = story.child()
+    assert refusal(partial(story.overridden, person=child)) == NOT_TAKEN
+
+
+def test_b9_who_may_be_taken_is_sent_without_a_word(story: Story, for_adults: None) -> None:
+    assert story.ngo.SendReferral(sending(story, story.person())).state == pb.STATE_SENT
+
+
+def test_b9_no_pathway_for_adults_is_begun_for_a_girl_of_fifteen_by_oversight(story: Story) -> None:
+    request = plans_pb2.CreatePlanRequest(person_id=story.child().id, pathway_id="return_and_reintegration")
+    assert refusal(lambda: story.ngo.CreatePlan(request)) == NOT_TAKEN
+    request.acknowledged_codes.extend(KNOWN)
+    assert story.ngo.CreatePlan(request).pathway.id == "return_and_reintegration"
+    assert story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=story.child().id, pathway_id="child")).pathway.id == "child"
+
+
+@pytest.mark.parametrize(
+    ("minimum", "maximum", "band", "takes"),
+    [
+        (18, None, "12-17", False),
+        (18, None, "18-24", True),
+        (16, None, "12-17", True),  # some of them
+        (None, 17, "18-24", False),
+        (None, 11, "12-17", False),
+        (12, 17, "0-11", False),
+        (60, None, "25-59", False),
+        (18, 25, "60+", False),
+        (18, None, "", True),  # nothing is known
+        (None, None, "0-11", True),
+    ],
+)
+def test_a_service_takes_an_age_band_as_far_as_any_of_it_is_among_its_ages(
+    minimum: int | None, maximum: int | None, band: str, takes: bool
+) -> None:
+    assert Ages(minimum, maximum).takes(band) is takes

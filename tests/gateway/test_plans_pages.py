@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 
 from chassis import errors
 from protos.contract.v1 import contract_pb2
+from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID, Played, System, app_with
@@ -127,6 +128,7 @@ def test_a_plan_is_begun_from_the_file_and_a_refusal_is_shown_there(client: Flas
 
 
 def test_b9_a_plan_for_another_age_is_begun_by_naming_that_it_is_known(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["GetPerson"] = people_pb2.Person(id=ID, organization_id=ID)
     played.answers["CreatePlan"] = errors.Conflict("age_not_taken")
     answer = send(client, f"/people/{ID}/plans", pathway_id="child", start_time="2026-03-04T08:00")
     assert (answer.status_code, 'value="2026-03-04T08:00"' in answer.text) == (422, True)

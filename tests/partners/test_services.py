@@ -13,6 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2
 from services.partners.domain.organization import OrganizationType
+from services.partners.domain.service import Eligibility
 from services.partners.domain.worker import Role
 from services.partners.wire import etag_of
 from tests.partners.scene import NOON, Scene, refused
@@ -171,7 +172,7 @@ def test_any_worker_says_how_much_room_there_is_and_the_server_says_when(scene: 
 
 def test_b9_the_fact_of_a_service_says_which_ages_it_has_stated(scene: Scene) -> None:
     own = scene.organization()
-    made = scene.service(own, eligibility=pb.Eligibility(minimum_age=18))
+    made = scene.service(own, eligibility=Eligibility(minimum_age=18))
     row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 1", made.id)[0]
     fact = facts_pb2.ServiceFact.FromString(row["payload"])
     assert (fact.minimum_age, fact.HasField("maximum_age")) == (18, False)

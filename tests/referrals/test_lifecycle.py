@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from chassis.errors import Conflict, Invalid, Refusal
-from services.referrals.domain.consent import Receipt
+from services.referrals.domain.consent import Circumstances, Receipt
 from services.referrals.domain.deadline import FIRST_POLICY, HEALTH, Deadline, DeadlineKind, Policy, Urgency
 from services.referrals.domain.lifecycle import (
     BY_VERB,
@@ -60,6 +60,7 @@ RECEIPT = Receipt(
     "person",
     "spoken",
     NOON,
+    about=Circumstances("18-24", "NGO"),
 )
 OVERRIDE = Receipt.override("override", "person", "sender", "rescuer", "receiver", "HOU.EMG", "life_at_risk", NOON)
 RESCUER = Actor("worker", "rescuer", "sender", manages=True)

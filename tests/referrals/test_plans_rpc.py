@@ -88,7 +88,7 @@ def test_a_plan_may_have_begun_before_it_was_written_down(story: Story) -> None:
     assert one(plan, "care_72h").due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=2)
     assert one(plan, "safety").late
     for start in (NOON + DAY, NOON - 400 * DAY):
-        request = pb.CreatePlanRequest(person_id=story.person().id, pathway_id="child")
+        request = pb.CreatePlanRequest(person_id=story.child().id, pathway_id="child")
         request.start_time.FromDatetime(start)
         assert refusal_with_fields(lambda: story.ngo.CreatePlan(request))[2] == {"start_time": "out_of_range"}  # noqa: B023
 
@@ -235,7 +235,7 @@ def test_a_step_is_linked_while_its_referral_is_being_completed_and_nothing_is_m
 
 
 def test_the_same_request_twice_begins_one_plan(story: Story) -> None:
-    request = pb.CreatePlanRequest(person_id=story.person().id, pathway_id="child", request_id=story.request_id())
+    request = pb.CreatePlanRequest(person_id=story.child().id, pathway_id="child", request_id=story.request_id())
     assert story.ngo.CreatePlan(request) == story.ngo.CreatePlan(request)
     request.request_id = story.request_id()
     assert refusal(lambda: story.ngo.CreatePlan(request)) == ("FAILED_PRECONDITION", "plan_exists")

@@ -449,7 +449,7 @@ def campaign_beginnings() -> dict[str, Beginning]:
 def plan_beginnings() -> dict[str, Beginning]:
     def plan(make: Callable[..., Any], **values: Any) -> Beginning:
         def beginning(story: Story) -> tuple[Client, Any]:
-            made = story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=story.person().id, pathway_id="child"))
+            made = story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=story.child().id, pathway_id="child"))
             known = {"id": made.id, "etag": made.etag, "person_id": made.person_id}
             return story.ngo, make(**{name: known[name] for name in make.DESCRIPTOR.fields_by_name if name in known}, **values)  # type: ignore[attr-defined]
 
@@ -473,7 +473,7 @@ def plan_beginnings() -> dict[str, Beginning]:
         "PublishPathway": publish,
         "CreatePlan": lambda s: (
             s.ngo,
-            at(plans_pb2.CreatePlanRequest(person_id=s.person().id, pathway_id="child"), "start_time", s),
+            at(plans_pb2.CreatePlanRequest(person_id=s.child().id, pathway_id="child"), "start_time", s),
         ),
         "GetPlan": plan(plans_pb2.GetPlanRequest),
         "ListPlans": plan(plans_pb2.ListPlansRequest),

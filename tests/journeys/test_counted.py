@@ -147,7 +147,7 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_sent_on_in_twenty_a
     for group in ("identity", "contact", "notes"):
         operator.clicks(f"main input[name=answer_{group}][value=yes]")
     operator.clicks(operator.button("A lo demás dijo que no"))
-    operator.clicks("main input[name=giver_code][value=person]")
+    operator.clicks("main input[name=adult_ground_code][value=her_word]")
     operator.clicks("main input[name=manner_code][value=spoken]")
     operator.clicks(operator.button("Guardar el consentimiento y seguir"))
     operator.clicks(operator.button("Enviar la remisión"))

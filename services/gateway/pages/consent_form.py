@@ -74,11 +74,14 @@ def _missing(page: str, age: str) -> dict[str, str]:
         rest = "no" if forms.flag("no_to_the_rest") else ""
         open_ = {name: _("falta su respuesta: sí o no") for name in ANSWERS if (forms.text(name) or rest) not in ("yes", "no")}
         return open_ | ({} if forms.text("purpose_codes") else {"purpose_codes": required})
-    asked = ["giver_code", "manner_code"]
+    asked = ["manner_code"]
+    minor = age == CHILD or (age == UNKNOWN and (unasked() or forms.text("adult_ground_code") == NOT_ADULT))
+    if age != UNKNOWN or minor:
+        asked.append("giver_code")
+    if minor:
+        asked.append("assent_code")
     if age == UNKNOWN and not unasked():
         asked.append("adult_ground_code")
-    if age == CHILD or (age == UNKNOWN and (unasked() or forms.text("adult_ground_code") == NOT_ADULT)):
-        asked.append("assent_code")
     return {name: required for name in asked if not forms.text(name)}
 
 
@@ -120,6 +123,8 @@ def labels() -> dict[str, str]:
 def receipt(person_id: str, recipient: str) -> p.Receipt:
     """The consent as it was given: exactly the points that were ticked, and the groups to which she said yes."""
     made = forms.filled(p.Receipt(person_id=person_id, recipient_organization_id=recipient))
+    if made.adult_ground_code and not made.giver_code:  # an adult gives it herself, unless somebody else was named
+        made.giver_code = p.GIVER_PERSON
     if made.giver_ground_code:  # of such a consent the service says the end
         made.ClearField("until_time")
     del made.field_groups[:]

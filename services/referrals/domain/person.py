@@ -22,10 +22,6 @@ class FieldGroup(Enum):
     NOTES = "notes"  # free text about her, in the history of a referral
 
 
-AGES = {"0-11": (0, 11), "12-17": (12, 17), "18-24": (18, 24), "25-59": (25, 59), "60+": (60, 200)}
-"""From and up to what age each band goes."""
-
-
 @dataclass(frozen=True)
 class Ages:
     """Whom a service or a pathway takes by age, as far as it has stated a limit."""
@@ -35,8 +31,12 @@ class Ages:
 
     def takes(self, age_band: str) -> bool:
         """Returns whether any age of the band is taken; of an unknown age nothing says that it is not."""
-        youngest, oldest = AGES.get(age_band, (0, 200))
-        return (self.minimum is None or oldest >= self.minimum) and (self.maximum is None or youngest <= self.maximum)
+        if not age_band:
+            return True
+        youngest, _, oldest = age_band.removesuffix("+").partition("-")  # 12-17, or 60+
+        return (self.minimum is None or not oldest or int(oldest) >= self.minimum) and (
+            self.maximum is None or int(youngest) <= self.maximum
+        )
 
 
 ANY_AGES = Ages()

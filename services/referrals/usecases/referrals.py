@@ -298,13 +298,9 @@ class Referrals:
         """What may be said of her follows her file; nobody but its holder sees that."""
 
         def take(referral: Referral, calendar: Calendar) -> None:
-            coarse = (
-                self._people.get(tx, referral.person_id).coarse
-                if caller.organization_id == referral.sender_organization_id
-                else referral.coarse
-            )
-            mine = caller.organization_id == referral.sender_organization_id and bool(referral.contact_id)
-            answers = contacts.answers_of(tx, referral.contact_id)[0].urgency() if mine else None
+            mine = caller.organization_id == referral.sender_organization_id
+            coarse = self._people.get(tx, referral.person_id).coarse if mine else referral.coarse
+            answers = contacts.answers_of(tx, referral.contact_id)[0].urgency() if mine and referral.contact_id else None
             referral.amend(
                 actor_of(caller),
                 now,

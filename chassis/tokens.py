@@ -18,6 +18,7 @@ from joserfc.jwk import GuestProtocol, OKPKey
 
 from chassis.clock import Clock
 from chassis.errors import Unauthenticated
+from chassis.second import UNKNOWN, Kin
 
 ISSUER = "enlace.partners"
 # Together below the five seconds in which a revocation works everywhere, whatever becomes of the facts that tell of it (docs/decisions/0019): three
@@ -31,7 +32,7 @@ _UNKNOWN = 0.2  # between two looks for a key that is not known: tokens of stran
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. `kind` is worker, key, public (it is not known who) or system."""
+    """Who asks. `kind` is worker, key, public (it is not known who) or system; beside her `kin` she is no second person."""
 
     id: str
     kind: str
@@ -39,6 +40,7 @@ class Caller:
     roles: frozenset[str] = field(default_factory=frozenset)
     scopes: frozenset[str] = field(default_factory=frozenset)
     language: str = "es"
+    kin: Kin = UNKNOWN
 
     def has(self, role: str) -> bool:
         """Whether the caller has a role."""
@@ -72,6 +74,8 @@ class Issuer:
             "roles": sorted(caller.roles),
             "scopes": sorted(caller.scopes),
             "lang": caller.language,
+            "kin": sorted(caller.kin.marks),
+            "alone": caller.kin.alone,
             "iat": begin.timestamp(),
             "exp": end.timestamp(),
         }
@@ -118,6 +122,7 @@ class Verifier:
                 roles=frozenset(claims["roles"]),
                 scopes=frozenset(claims["scopes"]),
                 language=str(claims["lang"]),
+                kin=Kin(frozenset(claims["kin"]), str(claims["alone"])) if "kin" in claims else UNKNOWN,
             )
             return caller, datetime.fromtimestamp(claims["exp"], UTC)
         except ExpiredTokenError as error:

@@ -20,9 +20,11 @@ from chassis.db import Database, Row
 from chassis.passkeys import Site
 from chassis.rpc import Server
 from chassis.sealing import Keyring
+from chassis.second import NONE, Kin
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from chassis.wire import PageTokens
 from protos.partners.v1 import directory_pb2 as pb
+from protos.partners.v1 import members_pb2 as pb2
 from protos.partners.v1 import open_data_pb2
 from protos.stubs import PartnersStubs
 from services.partners import usecases
@@ -207,7 +209,11 @@ class Scene:
         return self.as_worker(self.worker(organization, *roles))
 
     def as_worker(self, worker: Worker) -> Stubs:
-        return self.with_token(Caller(worker.id, "worker", worker.organization_id, frozenset(worker.entry.roles)))
+        return self.with_kin(worker, NONE)
+
+    def with_kin(self, worker: Worker, kin: Kin) -> Stubs:
+        """Calls with a token that says so of her kin."""
+        return self.with_token(Caller(worker.id, "worker", worker.organization_id, frozenset(worker.entry.roles), kin=kin))
 
     def by_key(self, organization: Organization, *scopes: str) -> Stubs:
         """Calls in the name of a new key."""
@@ -217,6 +223,13 @@ class Scene:
 
     def with_token(self, caller: Caller | str) -> Stubs:
         return Stubs(self._channel, lambda: caller if isinstance(caller, str) else self.issuer.issue(caller, "enlace.partners")[0])
+
+    def entered(self, email: str, password: str = PASSWORD, device: str = "") -> Stubs:
+        """Signs in as everybody does, from this device, and calls with the tokens of that session."""
+        from_device = (("client-device", device),) if device else ()
+        signed = PartnersStubs(self._channel).tokens.SignIn(pb2.SignInRequest(email=email, password=password), metadata=from_device)
+        ask = pb2.IssueTokenRequest(session_secret=signed.session_secret)
+        return Stubs(self._channel, lambda: str(self.nobody.IssueToken(ask).tokens["enlace.partners"]))
 
     def take_over(self, by: Stubs, content: bytes = b"", **said: Any) -> open_data_pb2.ImportReport:
         """What an import reports, once it is done."""

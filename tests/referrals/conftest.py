@@ -14,6 +14,7 @@ from chassis.clock import SettableClock
 from chassis.db import Database
 from chassis.rpc import Server
 from chassis.sealing import Signer
+from chassis.second import NONE, Kin
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from chassis.wire import number
 from protos.referrals.v1 import (
@@ -80,7 +81,8 @@ class Service:
         name = f"{organization}/{roles}/{scopes}"
         if name not in self.clients:
             identifier = f"{abs(hash(name)):032x}"[-32:]
-            caller = Caller(identifier, "key" if scopes else "worker", ORG[organization], frozenset(roles), frozenset(scopes))
+            kin = Kin() if scopes else NONE
+            caller = Caller(identifier, "key" if scopes else "worker", ORG[organization], frozenset(roles), frozenset(scopes), kin=kin)
             self.clients[name] = Client(caller, self._stubs(), self.issuer)
         return self.clients[name]
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from chassis.errors import Conflict, Invalid, Refusal
+from chassis.second import NONE, Kin, mark_of
 from services.referrals.domain.consent import Circumstances, Receipt
 from services.referrals.domain.deadline import FIRST_POLICY, HEALTH, Deadline, DeadlineKind, Policy, Urgency
 from services.referrals.domain.lifecycle import (
@@ -30,9 +31,9 @@ from tests.builders import NOON
 from tests.referrals import lifecycle_page
 
 ACTORS = {
-    Side.SENDER: Actor("worker", "manager-of-sender", "sender", manages=True),
+    Side.SENDER: Actor("worker", "manager-of-sender", "sender", manages=True, kin=NONE),
     Side.RECEIVER: Actor("worker", "worker-of-receiver", "receiver"),
-    Side.COORDINATOR: Actor("worker", "coordinator", "coalition", coordinates=True),
+    Side.COORDINATOR: Actor("worker", "coordinator", "coalition", coordinates=True, kin=NONE),
     Side.PERSON: Actor("person", "contact", ""),
     Side.SYSTEM: Actor("system", "clock", ""),
     None: Actor("worker", "stranger", "elsewhere"),
@@ -63,7 +64,7 @@ RECEIPT = Receipt(
     about=Circumstances("18-24", "NGO"),
 )
 OVERRIDE = Receipt.override("override", "person", "sender", "rescuer", "receiver", "HOU.EMG", "life_at_risk", NOON)
-RESCUER = Actor("worker", "rescuer", "sender", manages=True)
+RESCUER = Actor("worker", "rescuer", "sender", manages=True, kin=NONE)
 
 Step = Callable[[Referral, Actor, datetime], None]
 STEPS: dict[str, Step] = {
@@ -419,6 +420,15 @@ def test_an_override_is_confirmed_by_another_person_who_steers_and_only_in_time(
     assert {clock.kind for clock in referral.clocks if clock.running} >= {DeadlineKind.OVERRIDE_END, DeadlineKind.ACKNOWLEDGE}
     with pytest.raises(Conflict, match="illegal_transition"):
         referral.confirm_override(ACTORS[Side.SENDER], NOON, DAYS)
+
+
+def test_who_may_be_the_sender_herself_does_not_confirm_her_override() -> None:
+    for kin in (Kin(), Kin(alone="second_factor"), Kin(frozenset({mark_of(RESCUER.id)}), "")):
+        referral, again = overridden(), replace(ACTORS[Side.SENDER], kin=kin)
+        assert "confirm_override" not in referral.allowed_verbs(again, NOON)
+        with pytest.raises(Conflict, match="not_independent") as refused:
+            referral.confirm_override(again, NOON, DAYS)
+        assert refused.value.about == (kin.alone or "kin",)
 
 
 def test_a_consent_takes_the_place_of_an_override_once_and_its_clocks_stop() -> None:

@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from chassis.ids import new_id
+from chassis.second import NONE
 from chassis.tokens import SYSTEM, Caller
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -33,7 +34,7 @@ def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 
 def somebody(service: Service, organization: str = "ngo", role: str = "WORKER") -> Client:
     """A worker who has looked at nothing yet."""
-    caller = Caller(new_id(), "worker", ORG[organization], frozenset({role}), frozenset())
+    caller = Caller(new_id(), "worker", ORG[organization], frozenset({role}), kin=NONE)
     return Client(caller, service._stubs(), service.issuer)
 
 

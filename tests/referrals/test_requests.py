@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from chassis.ids import new_id
+from chassis.second import NONE
 from chassis.tokens import SYSTEM, Caller
 from protos.referrals.v1 import campaigns_pb2, contacts_pb2, people_pb2, plans_pb2
 from protos.referrals.v1 import enquiries_pb2 as e
@@ -500,7 +501,7 @@ def enquiry_beginnings() -> dict[str, Beginning]:
 
     def looking(story: Story) -> tuple[Client, Any]:
         """Each time somebody else, for one has sixty looks."""
-        caller = Caller(new_id(), "worker", ORG["ngo"], frozenset({"WORKER"}))
+        caller = Caller(new_id(), "worker", ORG["ngo"], frozenset({"WORKER"}), kin=NONE)
         return replace(story.ngo, caller=caller), e.PreviewEnquiryRequest(**to)
 
     def create(story: Story) -> tuple[Client, Any]:

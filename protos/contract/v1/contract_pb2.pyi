@@ -280,6 +280,11 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Nobody else may give this for an adult. Ask her; if she can't answer and it can't wait, an override has its own rules."""
     REASON_AGE_NOT_TAKEN: _Reason.ValueType  # 142
     """It is not for her age. Choose another, or go on with acknowledged_codes if somebody there has said that she can come."""
+    REASON_NOT_INDEPENDENT: _Reason.ValueType  # 145
+    """You are no second person beside who began it; `about` says why: kin (one of you invited the other, or the same person invited both, less than 30 days ago; or
+    you share a mailbox, a device or an account at a provider), second_factor (your account asks for nothing beside the password), unknown (it is not known how
+    your account came about), too_many. Have somebody else do it whom another person invited, set up a code, or wait until 30 days have passed.
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -469,6 +474,11 @@ REASON_OWN_CONSENT_REQUIRED: Reason.ValueType  # 141
 """Nobody else may give this for an adult. Ask her; if she can't answer and it can't wait, an override has its own rules."""
 REASON_AGE_NOT_TAKEN: Reason.ValueType  # 142
 """It is not for her age. Choose another, or go on with acknowledged_codes if somebody there has said that she can come."""
+REASON_NOT_INDEPENDENT: Reason.ValueType  # 145
+"""You are no second person beside who began it; `about` says why: kin (one of you invited the other, or the same person invited both, less than 30 days ago; or
+you share a mailbox, a device or an account at a provider), second_factor (your account asks for nothing beside the password), unknown (it is not known how
+your account came about), too_many. Have somebody else do it whom another person invited, set up a code, or wait until 30 days have passed.
+"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

@@ -253,7 +253,7 @@ class MembersServicer:
     def ConfirmSignInProvider(self, request, context):
         """Agrees to what was proposed. Coordinator, another one than who proposed it.
         nothing_to_confirm: nothing is proposed.
-        second_person_required: it was you.
+        second_person_required: it was you. not_independent: you may be the same person.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -103,7 +103,7 @@ class MembersStub:
     ConfirmSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ConfirmSignInProviderRequest, _members_pb2.SignInProvider]
     """Agrees to what was proposed. Coordinator, another one than who proposed it.
     nothing_to_confirm: nothing is proposed.
-    second_person_required: it was you.
+    second_person_required: it was you. not_independent: you may be the same person.
     """
     EndSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.EndSignInProviderRequest, _members_pb2.SignInProvider]
     """Ends it at once, and drops what is proposed; passwords and open sessions go on. Coordinator.
@@ -185,7 +185,7 @@ class MembersAsyncStub(MembersStub):
     ConfirmSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ConfirmSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
     """Agrees to what was proposed. Coordinator, another one than who proposed it.
     nothing_to_confirm: nothing is proposed.
-    second_person_required: it was you.
+    second_person_required: it was you. not_independent: you may be the same person.
     """
     EndSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.EndSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
     """Ends it at once, and drops what is proposed; passwords and open sessions go on. Coordinator.
@@ -354,7 +354,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_members_pb2.SignInProvider, _abc.Awaitable[_members_pb2.SignInProvider]]:
         """Agrees to what was proposed. Coordinator, another one than who proposed it.
         nothing_to_confirm: nothing is proposed.
-        second_person_required: it was you.
+        second_person_required: it was you. not_independent: you may be the same person.
         """
 
     @_abc_1.abstractmethod

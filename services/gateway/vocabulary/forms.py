@@ -176,6 +176,10 @@ TABLES: dict[str, dict[str, str]] = {
         "age_not_taken": N_("No es para su edad. Elija otro, o diga que alguien de ahí dijo que igual la recibe."),
         "two_people_required": N_("El tipo, el país y el número público los decide la coordinación, entre dos personas."),
         "second_person_required": N_("Lo tiene que confirmar otra persona, no quien lo empezó."),
+        "not_independent": N_(
+            "Usted no cuenta como segunda persona: a las dos las invitó la misma, o una a la otra, hace menos de 30 días; comparten correo o dispositivo; o su "
+            "cuenta no pide un código además de la contraseña. Pídalo a alguien a quien invitó otra persona, ponga un código en Mi cuenta, o espere los 30 días."
+        ),
         "evidence_missing": N_("Falta ver, o ya venció, algo de lo que se pide antes de aprobar: mire la lista y anótelo."),
         "override_after_withdrawal": N_(
             "Ella retiró su permiso para esta organización. Solo por un peligro nuevo, y tiene que enviarla otra persona."

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chassis.errors import Conflict
+from chassis.second import Kin, check_second, refusal
 from services.partners.domain.codes import Check
 from services.partners.domain.subject import Subject
 
@@ -17,9 +18,10 @@ _KEY_PATTERN = re.compile(r"^enl_([0-9a-f]{32})_([0-9a-f]{64})\Z")
 
 @dataclass(frozen=True)
 class Manager:
-    """Who decides about a key, and the scopes whose rights she has in person: a key with others needs a second manager."""
+    """Who decides about a key, beside whom she is no second person, and the scopes whose rights she has in person: a key with others needs a second manager."""
 
     id: str
+    kin: Kin
     scopes: frozenset[str]
 
 
@@ -48,6 +50,7 @@ class ApiKey(Subject):
     entry: ApiKeyEntry
     last_use_time: datetime | None = None
     revoke_time: datetime | None = None
+    made_by_worker_id: str = ""  # who had its secret first
     worker_id: str = ""  # the manager with whom it stands and falls; empty: made when the network was founded
     unconfirmed: bool = False  # it may do more than that manager, and no other has agreed yet
     confirmed_by_worker_id: str = ""
@@ -60,6 +63,7 @@ class ApiKey(Subject):
             raise Conflict("too_many_keys")
         key = cls(id=id, create_time=now, update_time=now, organization_id=organization_id, entry=entry)
         if maker is not None:
+            key.made_by_worker_id = maker.id
             key._stand_with(maker)
         key.note("created", now)
         return key
@@ -77,8 +81,7 @@ class ApiKey(Subject):
         """A second manager agrees to what the first could not do alone."""
         if self.revoke_time is not None or not self.unconfirmed:
             raise Conflict("nothing_to_confirm")
-        if manager.id == self.worker_id:
-            raise Conflict("second_person_required")
+        check_second(manager, self.worker_id)
         self.unconfirmed, self.confirmed_by_worker_id = False, manager.id
         self.note("confirmed", now)
 
@@ -88,10 +91,9 @@ class ApiKey(Subject):
             raise Conflict("illegal_transition")
         if manager.id == self.worker_id:
             return
-        before = {self.worker_id, self.confirmed_by_worker_id} - {"", manager.id}
         self._stand_with(manager)
-        if self.unconfirmed and self.confirmed_by_worker_id in before:
-            self.unconfirmed = False  # somebody other than her has agreed to it already
+        if self.confirmed_by_worker_id and refusal(manager, self.confirmed_by_worker_id) is None:
+            self.unconfirmed = False  # a second person beside her has agreed to it already
         self.note("transferred", now)
 
     def _stand_with(self, manager: Manager) -> None:

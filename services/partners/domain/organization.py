@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from chassis.errors import Conflict, Invalid
+from chassis.second import Second, check_second
 from services.partners.domain.codes import Check
 from services.partners.domain.evidence import Evidence, EvidenceKind, warning
 from services.partners.domain.subject import Subject
@@ -149,12 +150,11 @@ class Organization(Subject):
         self.proposal = Proposal(entry.type, entry.country, entry.hotline_number, worker_id, now)
         self.note("change_proposed", now)
 
-    def confirm_change(self, worker_id: str, now: datetime) -> None:
-        """Another person agrees to what was proposed."""
+    def confirm_change(self, second: Second, now: datetime) -> None:
+        """A second person agrees to what was proposed."""
         if self.proposal is None:
             raise Conflict("nothing_to_confirm")
-        if self.proposal.worker_id == worker_id:
-            raise Conflict("second_person_required")
+        check_second(second, self.proposal.worker_id)
         wanted, self.proposal = self.proposal, None
         self.entry = self._with(replace(self.entry, type=wanted.type, country=wanted.country, hotline_number=wanted.hotline_number))
         self.note("changed", now)
@@ -200,26 +200,25 @@ class Organization(Subject):
         good = {one.kind for one in self.evidence if not one.is_over(today)}
         return [kind for kind in EvidenceKind if kind not in good]
 
-    def approve(self, now: datetime, today: date, worker_id: str = "") -> None:
+    def approve(self, now: datetime, today: date, by: Second | None = None) -> None:
         """From probation to full member, by two people who have seen the same. Nobody in particular approves it at once: the network itself is founded."""
         if self.status is not OrganizationStatus.PROBATION:
             raise Conflict("illegal_transition")
-        if worker_id:
+        if by:
             if missing := self.missing_evidence(today):
                 raise Conflict("evidence_missing", *(kind.lower() for kind in missing))
-            if worker_id == self.approval_proposed_by_worker_id:
-                raise Conflict("second_person_required")
             if not self.approval_proposed_by_worker_id:
-                self.approval_proposed_by_worker_id = worker_id
+                self.approval_proposed_by_worker_id = by.id
                 self.note("approval_proposed", now)
                 return
+            check_second(by, self.approval_proposed_by_worker_id)
         self.approval_proposed_by_worker_id = ""
         self._become(OrganizationStatus.APPROVED, "approved", now, since=OrganizationStatus.PROBATION)
 
-    def check_invited_by(self, worker_id: str) -> None:
+    def check_invited_by(self, second: Second) -> None:
         """Two people stand behind each member that somebody can act for: who registered it does not invite its first manager before another has approved it."""
-        if self.status is OrganizationStatus.PROBATION and worker_id == self.registered_by_worker_id:
-            raise Conflict("second_person_required")
+        if self.status is OrganizationStatus.PROBATION and self.registered_by_worker_id:
+            check_second(second, self.registered_by_worker_id)
 
     def suspend(self, now: datetime) -> None:
         """Ends all access of its workers and keys. Only a full member: what is suspended comes back approved, and probation is no approval."""

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from chassis.errors import Conflict, Invalid
+from chassis.second import Second, check_second
 
 QUESTION_LIFE = timedelta(minutes=10)
 """In which somebody comes back from the provider; she may have to look for her phone."""
@@ -71,12 +72,11 @@ class SignInProvider:
         self.proposal = ProposedProvider(entry, worker_id, now)
         self.version += 1
 
-    def confirm(self, worker_id: str, now: datetime) -> None:
-        """Another person agrees to what was proposed."""
+    def confirm(self, second: Second, now: datetime) -> None:
+        """A second person agrees to what was proposed."""
         if self.proposal is None:
             raise Conflict("nothing_to_confirm")
-        if self.proposal.worker_id == worker_id:
-            raise Conflict("second_person_required")
+        check_second(second, self.proposal.worker_id)
         self.entry, self.confirm_time, self.proposal = self.proposal.entry, now, None
         self.version += 1
 

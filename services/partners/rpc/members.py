@@ -48,7 +48,9 @@ class Members:
         if not request.token:
             raise Invalid(("token", "required"))
         now = call.clock.now()
-        invitation, worker = usecases.accept_invitation(call.tx, now, request.token, request.name.strip(), request.password)
+        invitation, worker = usecases.accept_invitation(
+            call.tx, now, request.token, request.name.strip(), request.password, call.origin.device
+        )
         call.trail += [Entry("invitation_accept", invitation.id), Entry("worker_create", worker.id, detail_codes=worker.entry.roles)]
         return pb.AcceptInvitationResponse()
 

@@ -59,13 +59,22 @@ class Tokens:
     def FinishProviderSignIn(self, request: pb.FinishProviderSignInRequest, call: Call) -> pb.SignInResponse:
         now = call.clock.now()
         arrived = self._providers.finish(call.tx, now, request.challenge, request.state, request.code, request.issuer)
-        result = usecases.by_provider(call.tx, self._keyring, self._site, now, arrived, strict=self._strict)
+        result = usecases.by_provider(call.tx, self._keyring, self._site, now, arrived, call.origin.device, strict=self._strict)
         return self._after(result, now, call)
 
     def FinishSignIn(self, request: pb.FinishSignInRequest, call: Call) -> pb.SignInResponse:
         now = call.clock.now()
         secret, proven, spare = usecases.finish_sign_in(
-            call.tx, self._keyring, self._site, self._codes, now, request.challenge, request.code, request.passkey
+            call.tx,
+            self._keyring,
+            self._site,
+            self._codes,
+            now,
+            request.challenge,
+            request.code,
+            request.passkey,
+            call.origin.device,
+            strict=self._strict,
         )
         if spare:
             call.trail.append(Entry("second_factor_confirm", proven.caller.id))
@@ -102,7 +111,7 @@ class Tokens:
         now = call.clock.now()
         match request.WhichOneof("credential"):
             case "session_secret":
-                proven = usecases.from_session(call.tx, now, request.session_secret, passive=request.passive)
+                proven = usecases.from_session(call.tx, now, request.session_secret, strict=self._strict, passive=request.passive)
             case "api_key":
                 proven = usecases.from_api_key(call.tx, now, request.api_key)
             case _:

@@ -12,7 +12,7 @@ def add(tx: Transaction, key: ApiKey, secret_hash: bytes) -> None:
     """Writes a new key with its facts."""
     tx.execute(
         "INSERT INTO api_keys (id, version, organization_id, label, scopes, secret_hash, create_time, update_time, expire_time, worker_id,"
-        " unconfirmed) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " made_by_worker_id, unconfirmed) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             key.id,
             key.version,
@@ -24,6 +24,7 @@ def add(tx: Transaction, key: ApiKey, secret_hash: bytes) -> None:
             key.update_time,
             key.entry.expire_time,
             key.worker_id,
+            key.made_by_worker_id,
             key.unconfirmed,
         ),
     )
@@ -94,6 +95,7 @@ def read(row: Row) -> ApiKey:
         entry=ApiKeyEntry(row["label"], tuple(row["scopes"]), row["expire_time"]),
         last_use_time=row["last_use_time"],
         revoke_time=row["revoke_time"],
+        made_by_worker_id=row["made_by_worker_id"],
         worker_id=row["worker_id"],
         unconfirmed=row["unconfirmed"],
         confirmed_by_worker_id=row["confirmed_by_worker_id"],

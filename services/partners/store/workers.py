@@ -8,7 +8,7 @@ from chassis.db import Row, Transaction, if_there_is_room
 from chassis.wire import Position
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import ABSOLUTE, IDLE, Role, Worker, WorkerEntry, WorkerStatus, same_email
-from services.partners.store import organizations
+from services.partners.store import organizations, provenance
 from services.partners.store.words import sort_key
 from services.partners.wire import facts
 
@@ -16,8 +16,8 @@ from services.partners.wire import facts
 _HELD = "FOR NO KEY UPDATE"
 
 
-def add(tx: Transaction, worker: Worker, password_hash: str) -> bool:
-    """Writes a new worker with its facts; False, and nothing written, if the e-mail is taken."""
+def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "") -> bool:
+    """Writes a new worker with its facts, and who invited her (nobody: the network is being set up); False, and nothing written, if the e-mail is taken."""
     entry = worker.entry
     added = tx.execute(
         "INSERT INTO workers (id, version, organization_id, status, name, name_key, email, email_key, password_hash, roles, language,"
@@ -39,6 +39,7 @@ def add(tx: Transaction, worker: Worker, password_hash: str) -> bool:
         ),
     ).rowcount
     if added:
+        provenance.note_origin(tx, worker.id, inviter_id, worker.create_time)
         _tell(tx, worker)
     return bool(added)
 
@@ -52,8 +53,8 @@ def keep_status(tx: Transaction, worker: Worker) -> None:
     _tell(tx, worker)
 
 
-def renew(tx: Transaction, worker: Worker, password_hash: str) -> None:
-    """Writes an account that begins anew, with its facts."""
+def renew(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str) -> None:
+    """Writes an account that begins anew, with its facts, and who invited her this time."""
     entry = worker.entry
     tx.execute(
         "UPDATE workers SET version = %s, status = %s, name = %s, name_key = %s, password_hash = %s, roles = %s, language = %s, update_time = %s"
@@ -70,6 +71,7 @@ def renew(tx: Transaction, worker: Worker, password_hash: str) -> None:
             worker.id,
         ),
     )
+    provenance.note_origin(tx, worker.id, inviter_id, worker.update_time)
     _tell(tx, worker)
 
 

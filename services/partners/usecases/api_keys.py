@@ -11,6 +11,7 @@ from chassis.tokens import Caller
 from services.partners.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry, Manager, full_key
 from services.partners.store import api_keys, organizations
 from services.partners.usecases import scopes as in_person
+from services.partners.usecases.independence import second
 from services.partners.usecases.passwords import mark_of
 from services.partners.usecases.standing import may_act_for
 
@@ -36,7 +37,9 @@ def create_api_key(
         raise NotFound
     secret = secrets.token_hex(32)
     live = api_keys.count_live(tx, owner, now)
-    key = ApiKey.create(id or new_id(), owner, ApiKeyEntry(label, scopes, expire_time or now + USUAL_LIFE), live, now, _manager(caller))
+    key = ApiKey.create(
+        id or new_id(), owner, ApiKeyEntry(label, scopes, expire_time or now + USUAL_LIFE), live, now, _manager(tx, caller, now)
+    )
     api_keys.add(tx, key, mark_of(secret))
     return key, full_key(key.id, secret)
 
@@ -58,12 +61,12 @@ def revoke_api_key(tx: Transaction, caller: Caller, now: datetime, id: str) -> A
 
 def confirm_api_key(tx: Transaction, caller: Caller, now: datetime, id: str) -> ApiKey:
     """Agrees, as a second manager, to a key that may do more than who made it."""
-    return _decide(tx, caller, id, lambda key, manager: key.confirm(manager, now))
+    return _decide(tx, caller, now, id, lambda key, manager: key.confirm(manager, now))
 
 
 def transfer_api_key(tx: Transaction, caller: Caller, now: datetime, id: str) -> ApiKey:
     """Takes a key over from another manager, so that it does not fall with her."""
-    return _decide(tx, caller, id, lambda key, manager: key.transfer(manager, now))
+    return _decide(tx, caller, now, id, lambda key, manager: key.transfer(manager, now))
 
 
 def revoke_keys_of(tx: Transaction, now: datetime, worker_id: str) -> list[str]:
@@ -75,8 +78,8 @@ def revoke_keys_of(tx: Transaction, now: datetime, worker_id: str) -> list[str]:
     return [key.id for key in keys]
 
 
-def _decide(tx: Transaction, caller: Caller, id: str, act: Callable[[ApiKey, Manager], None]) -> ApiKey:
-    key, manager = _fetch(tx, id), _manager(caller)
+def _decide(tx: Transaction, caller: Caller, now: datetime, id: str, act: Callable[[ApiKey, Manager], None]) -> ApiKey:
+    key, manager = _fetch(tx, id), _manager(tx, caller, now)
     if manager is None or not _decides(caller, key.organization_id):
         raise NotFound
     act(key, manager)
@@ -95,6 +98,6 @@ def _decides(caller: Caller, organization_id: str) -> bool:
     return caller.kind == "system" or caller.organization_id == organization_id
 
 
-def _manager(caller: Caller) -> Manager | None:
+def _manager(tx: Transaction, caller: Caller, now: datetime) -> Manager | None:
     """Who stands for a key; nobody for one that the network's set-up makes."""
-    return Manager(caller.id, in_person.of(caller.roles)) if caller.kind == "worker" else None
+    return Manager(caller.id, second(tx, caller, now).kin, in_person.of(caller.roles)) if caller.kind == "worker" else None

@@ -18,6 +18,7 @@ from services.partners.store import (
     open_hours,
     password_resets,
     promises,
+    provenance,
     second_factors,
     services,
     sign_in_providers,
@@ -33,7 +34,7 @@ def sweep(tx: Transaction, now: datetime) -> int:
     """Takes it away, or makes it anew; returns how many rows."""
     gone = workers.forget_sessions(tx, now) + second_factors.forget(tx, now) + guesses.forget(tx, now) + invitations.forget(tx, now)
     gone += promises.forget(tx, now) + sign_in_providers.forget(tx, now) + password_resets.forget(tx, now)
-    gone += imports.forget(tx, now)
+    gone += imports.forget(tx, now) + provenance.forget(tx, now)
     return services.refresh_outdated(tx) + open_hours.refresh_ending(tx, now) + watch_membership(tx, now) + gone
 
 

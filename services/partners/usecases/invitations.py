@@ -14,6 +14,7 @@ from services.partners.domain.invitation import Invitation, InvitationEntry
 from services.partners.domain.worker import Role, Worker, WorkerEntry, WorkerStatus
 from services.partners.store import invitations, organizations, passkeys, second_factors, sign_in_providers, workers
 from services.partners.usecases.api_keys import revoke_keys_of
+from services.partners.usecases.independence import note_entry, second
 from services.partners.usecases.password_resets import end_link
 from services.partners.usecases.passwords import check_new, hashed, mark_of
 
@@ -37,7 +38,7 @@ def create_invitation(
         raise Conflict("illegal_transition")
     entry.check_reaches_her(by_email=mail is not None)
     if not own:
-        organization.check_invited_by(caller.id)
+        organization.check_invited_by(second(tx, caller, now))
         if workers.has_manager(tx, owner):
             raise Conflict("manager_exists")
     recent = invitations.count_recent(tx, owner, now)
@@ -67,8 +68,8 @@ def revoke_invitation(tx: Transaction, caller: Caller, now: datetime, id: str) -
     return invitation
 
 
-def accept_invitation(tx: Transaction, now: datetime, token: str, name: str, password: str) -> tuple[Invitation, Worker]:
-    """Opens the account. Only who has the link learns more than that it is good for nothing."""
+def accept_invitation(tx: Transaction, now: datetime, token: str, name: str, password: str, device: str = "") -> tuple[Invitation, Worker]:
+    """Opens the account. Only who has the link learns more than that it is good for nothing. `device`: the secret by which hers is known again."""
     mark = mark_of(token)
     unlocked_invitation = invitations.by_token(tx, mark)
     organization = organizations.fetch(tx, unlocked_invitation.organization_id, hold="UPDATE") if unlocked_invitation else None
@@ -82,6 +83,7 @@ def accept_invitation(tx: Transaction, now: datetime, token: str, name: str, pas
         raise Conflict("manager_exists")
     check_new(password, (name, invitation.entry.email, organization.entry.name))
     worker = _account(tx, now, invitation, name, password)
+    note_entry(tx, worker.id, device, now)
     invitation.accept(now)
     invitations.keep(tx, invitation)
     return invitation, worker
@@ -94,7 +96,7 @@ def _account(tx: Transaction, now: datetime, invitation: Invitation, name: str, 
     known = workers.by_email(tx, asked.email, hold=True)
     if known is None:
         worker = Worker.register(new_id(), invitation.organization_id, entry, now)
-        if not workers.add(tx, worker, hashed(password)):
+        if not workers.add(tx, worker, hashed(password), invitation.invited_by_worker_id):
             raise Conflict("email_taken")
         return worker
     worker = known[0]
@@ -105,7 +107,7 @@ def _account(tx: Transaction, now: datetime, invitation: Invitation, name: str, 
     ):  # who suspended her did not mean to let her in again
         raise Unauthenticated("invitation_invalid")
     worker.renew(replace(entry, email=worker.entry.email), now)
-    workers.renew(tx, worker, hashed(password))
+    workers.renew(tx, worker, hashed(password), invitation.invited_by_worker_id)
     end_link(tx, worker.id, now)
     second_factors.end(tx, worker.id)  # her phone may be what she lost
     passkeys.end(tx, worker.id)

@@ -14,6 +14,7 @@ from services.partners import wire
 from services.partners.domain.field_change import changes_of
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType
 from services.partners.store import field_changes, organizations, services, workers
+from services.partners.usecases.independence import second
 from services.partners.usecases.standing import may_act_for, sees_everything, worker_of
 
 
@@ -86,7 +87,7 @@ def update_organization(tx: Transaction, caller: Caller, now: datetime, id: str,
 
 def approve_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
     """Makes it a full member."""
-    return live(tx, caller, now, id, etag, lambda one, time: one.approve(time, today_at(one, time), worker_of(caller)))
+    return live(tx, caller, now, id, etag, lambda one, time: one.approve(time, today_at(one, time), _second(tx, caller, now)))
 
 
 def propose_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, changes: Mapping[str, Any]) -> Organization:
@@ -100,7 +101,7 @@ def propose_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag
 
 def confirm_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
     """Agrees to what somebody else has proposed."""
-    return live(tx, caller, now, id, etag, lambda organization, time: organization.confirm_change(caller.id, time))
+    return live(tx, caller, now, id, etag, lambda organization, time: organization.confirm_change(second(tx, caller, now), time))
 
 
 def drop_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
@@ -139,6 +140,11 @@ def live(
     field_changes.keep(tx, id, id, changes_of(before, organization.entry, worker_of(caller), now))
     services.refresh_all_of(tx, id)
     return organization
+
+
+def _second(tx: Transaction, caller: Caller, now: datetime) -> Caller | None:
+    """The person who asks; nobody where the network is being set up."""
+    return second(tx, caller, now) if caller.kind == "worker" else None
 
 
 def _held(tx: Transaction, caller: Caller, id: str) -> Organization:

@@ -19,6 +19,7 @@ from services.partners.domain.organization import Organization
 from services.partners.domain.worker import MUST_PROVE_MORE, TOUCH, Worker, WorkerStatus, same_email, session_lives
 from services.partners.store import api_keys, organizations, workers
 from services.partners.usecases import second_factors
+from services.partners.usecases.independence import kin_of, note_entry
 from services.partners.usecases.passwords import holds, mark_of
 from services.partners.usecases.second_factors import Asked
 from services.partners.usecases.sign_in_providers import Arrived
@@ -64,11 +65,23 @@ def sign_in(
         raise Unauthenticated("sign_in_failed")
     worker = worker_and_hash[0]
     required = strict and not MUST_PROVE_MORE.isdisjoint(worker.entry.roles)
-    return second_factors.ask(tx, keyring, site, worker, now, required=required) or _opened(tx, now, worker, organization)
+    return second_factors.ask(tx, keyring, site, worker, now, required=required) or _opened(
+        tx, now, worker, organization, origin.device, strict=strict
+    )
 
 
 def finish_sign_in(
-    tx: Transaction, keyring: Keyring, site: Site, guesses: Guesses, now: datetime, challenge: str, code: str, passkey: str
+    tx: Transaction,
+    keyring: Keyring,
+    site: Site,
+    guesses: Guesses,
+    now: datetime,
+    challenge: str,
+    code: str,
+    passkey: str,
+    device: str,
+    *,
+    strict: bool,
 ) -> tuple[str, Proven, tuple[str, ...]]:
     """Opens the session of an account that asks for more than the password, or of a passkey's that signs in alone; with the spare codes, if a code has just
     been taken into use."""
@@ -77,11 +90,11 @@ def finish_sign_in(
     organization = organizations.fetch(tx, worker.organization_id) if worker else None
     if worker is None or organization is None or not _may_enter(worker, organization):
         raise Unauthenticated("sign_in_failed")
-    return *_opened(tx, now, worker, organization), answered.recovery_codes
+    return *_opened(tx, now, worker, organization, device, strict=strict), answered.recovery_codes
 
 
 def by_provider(
-    tx: Transaction, keyring: Keyring, site: Site, now: datetime, arrived: Arrived, *, strict: bool
+    tx: Transaction, keyring: Keyring, site: Site, now: datetime, arrived: Arrived, device: str, *, strict: bool
 ) -> tuple[str, Proven] | Asked:
     """Opens the session of who came back from her organisation's provider; or what is asked for beside that, as beside a password."""
     worker = arrived.worker
@@ -89,16 +102,19 @@ def by_provider(
     if organization is None or not _may_enter(worker, organization):
         raise Unauthenticated("sign_in_failed")
     required = strict and not arrived.several_factors and not MUST_PROVE_MORE.isdisjoint(worker.entry.roles)
-    return second_factors.ask(tx, keyring, site, worker, now, required=required) or _opened(tx, now, worker, organization)
+    return second_factors.ask(tx, keyring, site, worker, now, required=required) or _opened(
+        tx, now, worker, organization, device, strict=strict
+    )
 
 
-def _opened(tx: Transaction, now: datetime, worker: Worker, organization: Organization) -> tuple[str, Proven]:
+def _opened(tx: Transaction, now: datetime, worker: Worker, organization: Organization, device: str, *, strict: bool) -> tuple[str, Proven]:
     secret = secrets.token_urlsafe(32)
     workers.open_session(tx, mark_of(secret), worker.id, now)
-    return secret, _worker(worker, organization)
+    note_entry(tx, worker.id, device, now)
+    return secret, _worker(tx, now, worker, organization, strict=strict)
 
 
-def from_session(tx: Transaction, now: datetime, secret: str, *, passive: bool = False) -> Proven:
+def from_session(tx: Transaction, now: datetime, secret: str, *, strict: bool, passive: bool = False) -> Proven:
     """Whose session it is; using it keeps it from being idle, unless it was `passive`: a page asked by itself."""
     session = workers.session(tx, mark_of(secret))
     if session is None:
@@ -108,7 +124,7 @@ def from_session(tx: Transaction, now: datetime, secret: str, *, passive: bool =
         raise Unauthenticated("session_ended")
     if not passive and abs(now - last_use_time) >= TOUCH:
         workers.touch_session(tx, mark_of(secret), now)
-    return _worker(worker, organization)
+    return _worker(tx, now, worker, organization, strict=strict)
 
 
 def from_api_key(tx: Transaction, now: datetime, presented_key: str) -> Proven:
@@ -141,8 +157,7 @@ def _may_enter(worker: Worker, organization: Organization) -> bool:
     return worker.status is WorkerStatus.ACTIVE and organization.is_active
 
 
-def _worker(worker: Worker, organization: Organization) -> Proven:
-    entry = worker.entry
-    return Proven(
-        Caller(worker.id, "worker", worker.organization_id, frozenset(entry.roles), language=entry.language), organization, worker
-    )
+def _worker(tx: Transaction, now: datetime, worker: Worker, organization: Organization, *, strict: bool) -> Proven:
+    entry, kin = worker.entry, kin_of(tx, worker.id, now, strict=strict)
+    caller = Caller(worker.id, "worker", worker.organization_id, frozenset(entry.roles), language=entry.language, kin=kin)
+    return Proven(caller, organization, worker)

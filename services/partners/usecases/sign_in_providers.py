@@ -19,6 +19,7 @@ from services.partners.domain.field_change import FieldChange
 from services.partners.domain.sign_in_provider import ProviderEntry, SignInProvider
 from services.partners.domain.worker import Worker, WorkerStatus
 from services.partners.store import field_changes, organizations, sign_in_providers, workers
+from services.partners.usecases.independence import second
 from services.partners.usecases.passwords import mark_of
 
 RETURN = "/sign-in/return"
@@ -78,11 +79,11 @@ class SignInProviders:
         return provider
 
     def confirm(self, tx: Transaction, caller: Caller, now: datetime, organization_id: str, tag: str) -> SignInProvider:
-        """Agrees as another person than who proposed it."""
+        """Agrees as a second person beside who proposed it."""
         provider = self.get(tx, organization_id, hold=True)
         check_etag(tag, etag_of(provider))
         before = provider.entry
-        provider.confirm(caller.id, now)
+        provider.confirm(second(tx, caller, now), now)
         sign_in_providers.take_proposed_secret(tx, self._keyring, provider)
         self._kept(tx, caller, now, provider, before)
         return provider

@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 
 from chassis.errors import Conflict
+from chassis.second import Second, check_second
 from services.referrals.domain.codes import REACHED_BY_OVERRIDE, Check
 from services.referrals.domain.deadline import OVERRIDE_CONFIRM, OVERRIDE_END
 from services.referrals.domain.person import FieldGroup, Identity, Person
-from services.referrals.domain.second import check_second
 
 LONGEST = timedelta(days=366)
 DEFAULT = timedelta(days=90)
@@ -204,15 +204,15 @@ class Receipt:
         if self.about.recipient_type not in REACHED_BY_OVERRIDE or self.about.took_back:
             raise Conflict("own_consent_required")
 
-    def confirm(self, worker_id: str, now: datetime) -> None:
+    def confirm(self, second: Second, now: datetime) -> None:
         """A second person agrees: once, and while it can still be agreed to."""
         if not (self.is_override or self.needs_second) or self.confirm_time is not None:
             raise Conflict("nothing_to_confirm")
-        check_second(worker_id, self.recorded_by_worker_id)
+        check_second(second, self.recorded_by_worker_id)
         self._check_not_over(now)
         if self.confirm_until is not None and now >= self.confirm_until:
             raise Conflict("receipt_expired")
-        self.confirm_time, self.confirmed_by_worker_id = now, worker_id
+        self.confirm_time, self.confirmed_by_worker_id = now, second.id
         self.version += 1
 
     def withdraw(self, now: datetime) -> None:

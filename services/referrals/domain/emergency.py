@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chassis.errors import Conflict, Stale
+from chassis.second import Second, check_second
 from services.referrals.domain.consent import OVERRIDE_GROUPS, Grant
 from services.referrals.domain.person import FieldGroup
-from services.referrals.domain.second import check_second
 
 LASTS = timedelta(minutes=60)
 REVIEW = timedelta(hours=72)
@@ -70,14 +70,14 @@ class EmergencyAccess:
         self.end_time, self.ended = min(self.end_time, now), True
         self.version += 1
 
-    def review(self, worker_id: str, organization_id: str, code: str, version: int, now: datetime) -> None:
+    def review(self, second: Second, organization_id: str, code: str, version: int, now: datetime) -> None:
         """Somebody of the file's organisation, or an auditor, says what it was: nobody of those who opened, and once."""
         if self.version != version:
             raise Stale
         if self.review_time is not None:
             raise Conflict("nothing_to_review")
-        check_second(worker_id, self.worker_id)
         if organization_id == self.organization_id:
             raise Conflict("second_person_required")
-        self.review_time, self.reviewed_by_worker_id, self.review_code = now, worker_id, code
+        check_second(second, self.worker_id)
+        self.review_time, self.reviewed_by_worker_id, self.review_code = now, second.id, code
         self.version += 1

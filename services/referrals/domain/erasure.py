@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from chassis.errors import Conflict
-from services.referrals.domain.second import check_second
+from chassis.second import Second, check_second
 
 PROPOSED_FOR = timedelta(days=7)
 """So long a proposal can be confirmed: a second person agrees with what is so now, not with what somebody thought a year ago."""
@@ -53,10 +53,10 @@ class Erasure:
         self.proposed_by_worker_id, self.propose_time = worker_id, now
         self.version += 1
 
-    def confirm(self, worker_id: str, now: datetime) -> None:
-        """Somebody else agrees: from now on it is done."""
+    def confirm(self, second: Second, now: datetime) -> None:
+        """A second person agrees: from now on it is done."""
         if not self.waits(now):
             raise Conflict("nothing_to_confirm")
-        check_second(worker_id, self.proposed_by_worker_id)
-        self.confirmed_by_worker_id, self.erase_time = worker_id, now
+        check_second(second, self.proposed_by_worker_id)
+        self.confirmed_by_worker_id, self.erase_time = second.id, now
         self.version += 1

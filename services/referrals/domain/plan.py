@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from chassis.errors import Conflict, Invalid, NotFound
+from chassis.second import Second, check_second
 from services.referrals.domain.lifecycle import EXITS, LIVE, TAKEN_ON, State
 from services.referrals.domain.pathway import LegKind, Pathway, Step
 from services.referrals.domain.referral import Referral
-from services.referrals.domain.second import check_second
 
 EARLIEST_START = timedelta(days=366)
 HELPED = frozenset({"fully_met", "partly_met"})
@@ -150,18 +150,18 @@ class Plan:
         self.close_time, self.close_reason_code = now, reason_code
         self._changed(now)
 
-    def end(self, reason_code: str, worker_id: str, now: datetime, *, of_a_child: bool) -> None:
-        """Ends it on somebody's word. A child's ends when another person gives the same reason; one alone proposes it. `worker_id` is empty for a system."""
+    def end(self, reason_code: str, by: Second | None, now: datetime, *, of_a_child: bool) -> None:
+        """Ends it on somebody's word. A child's ends when a second person gives the same reason; one alone proposes it. `by`: who says so; None for a system."""
         self._check_running()
         if not of_a_child:
             self.close(reason_code, now)
-        elif not worker_id:
+        elif by is None:
             raise Conflict("second_person_required")
         elif reason_code == self.close_proposed_reason_code:
-            check_second(worker_id, self.close_proposed_by_worker_id)
+            check_second(by, self.close_proposed_by_worker_id)
             self.close(reason_code, now)
         else:
-            self.close_proposed_reason_code, self.close_proposed_by_worker_id = reason_code, worker_id
+            self.close_proposed_reason_code, self.close_proposed_by_worker_id = reason_code, by.id
             self._changed(now)
 
     @property

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 
 from chassis.errors import Conflict, Invalid
+from chassis.second import UNKNOWN, Kin, refusal
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import Receipt
 from services.referrals.domain.deadline import (
@@ -32,7 +33,6 @@ from services.referrals.domain.lifecycle import (
     Transition,
 )
 from services.referrals.domain.person import Coarse
-from services.referrals.domain.second import is_second
 
 ERROR_WINDOW = timedelta(hours=24)
 PROBATION_LIMIT = 5
@@ -54,6 +54,7 @@ class Actor:
     organization_id: str
     coordinates: bool = False
     manages: bool = False
+    kin: Kin = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -265,6 +266,10 @@ class Referral:
 
     def confirm_override(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
         """A second person agrees that nobody could be asked."""
+        step, why = BY_VERB["confirm_override"], refusal(actor, self.override_worker_id)
+        waits = self.state in step.sources and step.by & self.sides(actor) and self._override_waits(actor, now)
+        if waits and why and why.reason == "not_independent":  # who sent it has no such step at all
+            raise why
         self._take(self._check_step("confirm_override", actor, now), actor, now, calendar)
 
     def attach_consent(self, actor: Actor, now: datetime, calendar: Calendar, receipt: Receipt) -> None:
@@ -598,11 +603,15 @@ class Referral:
             early = now is not None and self.appointment_time is not None and now < self.appointment_time - EARLY
             return self.appointment_time is not None and (step.verb == "cancel_appointment" or not early)
         if step.verb == "confirm_override":
-            open_ = any(now is None or now < clock.due_time for clock in self._running(DeadlineKind.OVERRIDE_CONFIRM))
-            return open_ and (actor.coordinates or actor.manages) and is_second(actor.id, self.override_worker_id)
+            return self._override_waits(actor, now) and refusal(actor, self.override_worker_id) is None
         if step.verb == "enter_in_error" and now is not None and Side.COORDINATOR not in sides and self.state is not State.DRAFT:
             return now - self.create_time <= ERROR_WINDOW
         return True
+
+    def _override_waits(self, actor: Actor, now: datetime | None) -> bool:
+        """Whether somebody with these rights may still agree to the override."""
+        waits = any(now is None or now < clock.due_time for clock in self._running(DeadlineKind.OVERRIDE_CONFIRM))
+        return waits and (actor.coordinates or actor.manages)
 
     def _check_step(self, verb: str, actor: Actor, now: datetime | None = None) -> Transition:
         step = BY_VERB[verb]

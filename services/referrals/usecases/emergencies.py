@@ -85,7 +85,7 @@ class Emergencies:
         """Somebody of the file's organisation, or an auditor, says what it was."""
         emergency = emergencies.get(tx, identifier, for_update=True)
         trail.append(Entry("review_emergency", emergency.person_id, "", (f"emergency:{identifier}", code)))
-        emergency.review(caller.id, caller.organization_id, code, version, now)
+        emergency.review(caller, caller.organization_id, code, version, now)
         emergencies.change(tx, emergency, "reviewed", now)
         return emergency
 

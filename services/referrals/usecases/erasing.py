@@ -53,7 +53,7 @@ class Erasing:
         cancel_of(tx, now, "", [person_id])  # before her turn, as when she takes her consent back
         self._files.hold(tx, person_id)
         erasure = erasures.of_person(tx, person_id, for_update=True) or erasure
-        erasure.confirm(caller.id, now)
+        erasure.confirm(caller, now)
         self._destroy(tx, now, actor_of(caller), person, erasure)
         return erasure
 

@@ -4,13 +4,13 @@ from datetime import datetime
 
 from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, NotAllowed, NotFound
+from chassis.second import refusal
 from chassis.tokens import Caller
 from services.referrals.domain import codes
 from services.referrals.domain.consent import Grant
 from services.referrals.domain.lifecycle import LIVE
 from services.referrals.domain.person import FieldGroup, Person
 from services.referrals.domain.referral import Referral
-from services.referrals.domain.second import is_second
 from services.referrals.store import emergencies, members, referrals
 from services.referrals.store.people import People
 from services.referrals.store.receipts import Receipts
@@ -99,9 +99,9 @@ def check_reached(tx: Transaction, organization_id: str) -> None:
 
 
 def check_after_withdrawal(tx: Transaction, caller: Caller, referral: Referral, reason: str, field: str) -> None:
-    """After she took back what the receiver had, only for a danger that has come since, and by another person."""
+    """After she took back what the receiver had, only for a danger that has come since, and by a second person beside each who had sent."""
     before = referrals.senders_before_withdrawal(tx, referral.person_id, referral.receiver_organization_id)
-    if before and (reason != "danger_after_withdrawal" or not all(is_second(caller.id, first_id) for first_id in before)):
+    if before and (reason != "danger_after_withdrawal" or any(refusal(caller, each) for each in before)):
         raise Conflict("override_after_withdrawal")
     if reason == "danger_after_withdrawal" and not before:
         raise Invalid((field, "unknown_code"))  # nothing was withdrawn

@@ -187,7 +187,7 @@ class People:
             raise NotFound
         if receipt.is_override:
             raise Conflict("nothing_to_confirm")  # that is ConfirmOverride's
-        receipt.confirm(caller.id, now)
+        receipt.confirm(caller, now)
         self._receipts.change(tx, receipt, "confirmed")
         trail.append(Entry("confirm_receipt", receipt.person_id, "", (f"receipt:{receipt.id}",)))
         return receipt

@@ -122,11 +122,11 @@ class Plans:
 
     def close(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, reason_code: str) -> Plan:
         """Ends it; a child's with the word of a second person."""
-        worker_id = caller.id if caller.kind == "worker" else ""
+        by = caller if caller.kind == "worker" else None
 
         def take(plan: Plan) -> None:
             child = self._files.get(tx, plan.person_id).coarse.age_band in CHILDREN
-            plan.end(reason_code, worker_id, now, of_a_child=child)
+            plan.end(reason_code, by, now, of_a_child=child)
 
         return self._change(tx, identifier, version, take)
 

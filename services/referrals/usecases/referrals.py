@@ -33,7 +33,7 @@ _RELEASED = 100  # referrals of a worker who has left that one transaction gives
 
 def actor_of(caller: Caller) -> Actor:
     """Who acts, in the words of the domain."""
-    return Actor(caller.kind, caller.id, caller.organization_id, caller.has("COORDINATOR"), caller.has("MANAGER"))
+    return Actor(caller.kind, caller.id, caller.organization_id, caller.has("COORDINATOR"), caller.has("MANAGER"), caller.kin)
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ class Referrals:
         referral.confirm_override(actor_of(caller), now, self._calendar(tx, referral))
         elevate_to_system_scope(tx)  # a coordinator sees neither the person nor her receipts; of this one she decides
         receipt = self._receipts.get(tx, referral.receipt_id, for_update=True)
-        receipt.confirm(caller.id, now)
+        receipt.confirm(caller, now)
         self._receipts.change(tx, receipt, "confirmed")
         trail.append(Entry("confirm_override", referral.person_id, referral.need_code, (f"referral:{referral.id}", receipt.reason_code)))
         self._keep(tx, referral)

@@ -1,0 +1,72 @@
+"""Rules of two: one person proposes, a second one agrees. Every such rule of every service asks `check_second`, and compares no ids itself.
+
+Another account is not another person: whoever may invite can have two. So partners finds the kin of an account (services/partners/domain/independence.py),
+and the caller's token carries them. A caller of whom nobody said who her kin are is nobody's second person.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from chassis.errors import Conflict
+
+_MARK = 12
+"""Characters of an id that make its mark: 48 bits. Two ids with one mark would be taken for kin, and refused."""
+
+
+@dataclass(frozen=True)
+class Kin:
+    """The accounts and API keys behind which the same person may stand as behind an account, by marks of their ids.
+
+    `alone` is why she is nobody's second person: unknown (it is not known how her account came about, or a system asks), second_factor (her account asks for
+    nothing beside the password), too_many (more kin than a token carries); empty if she may be.
+    """
+
+    marks: frozenset[str] = frozenset()
+    alone: str = "unknown"
+
+    def includes(self, id: str) -> bool:
+        """Whether an account or key is one of them."""
+        return mark_of(id) in self.marks
+
+
+UNKNOWN = Kin()
+"""Of whom nobody has said anything."""
+NONE = Kin(alone="")
+"""Those of an account that has none."""
+
+
+class Second(Protocol):
+    """Who agrees as a second person: a caller, or whoever acts in the words of a domain."""
+
+    @property
+    def id(self) -> str:
+        """The id of her account."""
+
+    @property
+    def kin(self) -> Kin:
+        """Those beside whom she is no second person."""
+
+
+def mark_of(id: str) -> str:
+    """What stands for an id in a token."""
+    return id[-_MARK:]
+
+
+def refusal(second: Second, first_id: str) -> Conflict | None:
+    """Returns why `second` is no second person beside `first_id`; None if she is one.
+
+    second_person_required: the first asks again. not_independent: she may be the same person; `about` says why (kin, or as in `Kin.alone`).
+    """
+    if second.id == first_id:
+        return Conflict("second_person_required")
+    if second.kin.alone:
+        return Conflict("not_independent", second.kin.alone)
+    if second.kin.includes(first_id):
+        return Conflict("not_independent", "kin")
+    return None
+
+
+def check_second(second: Second, first_id: str) -> None:
+    """Refuses anybody who is not a second person beside `first_id`, as in `refusal`."""
+    if why := refusal(second, first_id):
+        raise why

@@ -1,0 +1,46 @@
+-- migrate:up
+-- By whose invitation an account came about, or began anew; an empty inviter: when the network was set up. Without a row nobody knows.
+CREATE TABLE account_origins (
+    worker_id  text        NOT NULL REFERENCES workers,
+    inviter_id text        NOT NULL,
+    time       timestamptz NOT NULL
+);
+CREATE INDEX account_origins_of_a_worker ON account_origins (worker_id, time);
+CREATE INDEX account_origins_by_inviter ON account_origins (inviter_id, time);
+-- The network's first two coordinators came about in one transaction; of invitations that were accepted those of the last 72 hours are still there.
+INSERT INTO account_origins (worker_id, inviter_id, time)
+    SELECT id, '', create_time FROM workers WHERE create_time = (SELECT min(create_time) FROM workers WHERE 'COORDINATOR' = ANY (roles));
+INSERT INTO account_origins (worker_id, inviter_id, time)
+    SELECT w.id, i.invited_by_worker_id, i.update_time FROM invitations AS i JOIN workers AS w USING (email_key) WHERE i.status = 'ACCEPTED';
+
+-- The devices from which an account was entered, the first of them marked; of what a device keeps only the hash is here.
+CREATE TABLE account_devices (
+    worker_id   text        NOT NULL REFERENCES workers,
+    device_mark bytea       NOT NULL,
+    first       boolean     NOT NULL,
+    since       timestamptz NOT NULL,
+    time        timestamptz NOT NULL,
+    PRIMARY KEY (worker_id, device_mark)
+);
+CREATE INDEX account_devices_by_mark ON account_devices (device_mark);
+CREATE INDEX account_devices_by_age ON account_devices (time);
+
+-- What is equal for addresses of one mailbox: without what follows a plus, at Gmail also without points.
+ALTER TABLE workers ADD COLUMN mailbox_key text GENERATED ALWAYS AS (
+    CASE WHEN split_part(email_key, '@', 2) IN ('gmail.com', 'googlemail.com')
+        THEN replace(split_part(split_part(email_key, '@', 1), '+', 1), '.', '') || '@gmail.com'
+        ELSE split_part(split_part(email_key, '@', 1), '+', 1) || '@' || split_part(email_key, '@', 2)
+    END) STORED;
+CREATE INDEX workers_by_mailbox ON workers (mailbox_key);
+CREATE INDEX provider_accounts_by_subject ON provider_accounts (issuer, subject_hash);
+
+-- Who made a key may have it, whoever it stands with now.
+ALTER TABLE api_keys ADD COLUMN made_by_worker_id text NOT NULL DEFAULT '';
+UPDATE api_keys SET made_by_worker_id = worker_id;
+CREATE INDEX api_keys_by_maker ON api_keys (made_by_worker_id);
+
+-- migrate:down
+ALTER TABLE api_keys DROP COLUMN made_by_worker_id;
+DROP INDEX provider_accounts_by_subject;
+ALTER TABLE workers DROP COLUMN mailbox_key;
+DROP TABLE account_devices, account_origins;

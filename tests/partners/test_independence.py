@@ -1,0 +1,234 @@
+"""Another account is not another person: whom one invited, or who shares a mailbox, a device or an account at a provider, is nobody's second person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from chassis.second import NONE, Kin, mark_of
+from chassis.tokens import SYSTEM
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2
+from protos.partners.v1 import members_pb2 as pb
+from protos.stubs import PartnersStubs
+from services.partners.domain import independence
+from services.partners.domain.organization import Organization
+from services.partners.domain.worker import Role
+from services.partners.store import provenance, sign_in_providers
+from services.partners.usecases.independence import kin_of
+from services.partners.wire import etag_of
+from tests.partners.scene import Scene, Stubs, refused
+from tests.partners.test_api_keys import make
+from tests.partners.test_invitations import OWN_PASSWORD, invite, letter
+from tests.partners.test_sign_in_providers import confirm as confirm_provider
+from tests.partners.test_sign_in_providers import propose as propose_provider
+from tests.partners.test_two_people import confirm as confirm_change
+from tests.partners.test_two_people import propose as propose_change
+
+COORDINATOR, MANAGER = contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_MANAGER
+NOT_INDEPENDENT = ("FAILED_PRECONDITION", "not_independent")
+ISSUER = "https://login.ministry.example"
+
+
+def founder(scene: Scene, *roles: Role, email: str = "", device: str = "", of: Organization | None = None) -> Stubs:
+    """An account from the network's set-up."""
+    return scene.entered(scene.worker(of or scene.coalition, *(roles or (Role.COORDINATOR,)), email=email).entry.email, device=device)
+
+
+def invited(scene: Scene, by: Stubs, email: str, *roles: contract_pb2.Role.ValueType, device: str = "") -> Stubs:
+    """An account that `by` invited, and that was accepted and entered from this device."""
+    token = letter(scene, invite(by, None, *roles, email=email)).token
+    acceptance = pb.AcceptInvitationRequest(token=token, name="Otra", password=OWN_PASSWORD)
+    PartnersStubs(scene.channel).members.AcceptInvitation(acceptance, metadata=(("client-device", device),) if device else ())
+    return scene.entered(email, OWN_PASSWORD, device)
+
+
+def of_provider(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
+    shelter = scene.organization("Casa Luna")
+    proposed = propose_provider(first, shelter, ISSUER)
+    return lambda second: confirm_provider(second, proposed)
+
+
+def of_change(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
+    proposed = propose_change(first, scene.organization("Propia", department=""), country="CR")
+    return lambda second: confirm_change(second, proposed)
+
+
+def of_approval(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
+    front = scene.organization("Fachada", approved=False)
+    request = directory_pb2.ApproveOrganizationRequest(id=front.id, etag=etag_of(scene.vet(front.id)))
+    request.etag = first.ApproveOrganization(request).etag
+    return lambda second: second.ApproveOrganization(request)
+
+
+def of_first_manager(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
+    entry = directory_pb2.Organization(name="Fachada", type=directory_pb2.ORGANIZATION_TYPE_NGO, country="NI")
+    made = first.CreateOrganization(directory_pb2.CreateOrganizationRequest(organization=entry))
+    front = Organization(id=made.id, create_time=scene.clock.now(), update_time=scene.clock.now(), entry=None)  # type: ignore[arg-type]
+    return lambda second: invite(second, front, email="fachada@ejemplo.org")
+
+
+RULES_OF_THE_NETWORK = [of_provider, of_change, of_approval, of_first_manager]
+
+
+@pytest.mark.parametrize("rule", RULES_OF_THE_NETWORK)
+def test_a_coordinator_makes_no_second_person_by_inviting_one(
+    rule: Callable[[Scene, Stubs], Callable[[Stubs], object]], scene: Scene
+) -> None:
+    first, honest = founder(scene), founder(scene)
+    second = invited(scene, first, "otra@ejemplo.org", COORDINATOR)
+    third = invited(scene, second, "tercera@ejemplo.org", COORDINATOR)
+    agree = rule(scene, first)
+    for again in (second, third):
+        with refused(*NOT_INDEPENDENT):
+            agree(again)
+    agree(honest)
+
+
+def test_it_holds_in_both_directions_and_between_those_whom_one_person_invited(scene: Scene) -> None:
+    first = founder(scene)
+    second, third = (invited(scene, first, f"{name}@ejemplo.org", COORDINATOR) for name in ("otra", "tercera"))
+    for one, other in ((second, first), (second, third)):
+        with refused(*NOT_INDEPENDENT):
+            of_change(scene, one)(other)
+
+
+def test_after_thirty_days_who_was_invited_is_a_second_person(scene: Scene) -> None:
+    first = founder(scene)
+    second = invited(scene, first, "otra@ejemplo.org", COORDINATOR)
+    agree = of_change(scene, first)
+    scene.later(days=30, seconds=-1)
+    with refused(*NOT_INDEPENDENT):
+        agree(scene.entered("otra@ejemplo.org", OWN_PASSWORD))
+    scene.later(seconds=1)
+    agree(scene.entered("otra@ejemplo.org", OWN_PASSWORD))
+    with refused("UNAUTHENTICATED", "session_ended"):
+        of_change(scene, second)  # its session is long over
+
+
+def test_an_account_that_begins_anew_keeps_who_invited_it_before(scene: Scene) -> None:
+    first, honest = founder(scene), founder(scene)
+    invited(scene, first, "otra@ejemplo.org", COORDINATOR)
+    again = invited(scene, honest, "otra@ejemplo.org", COORDINATOR)
+    for inviter in (first, honest):
+        with refused(*NOT_INDEPENDENT):
+            of_change(scene, inviter)(again)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "kin"),
+    [
+        ("ana@ejemplo.org", "ana+dos@ejemplo.org", True),
+        ("ana@ejemplo.org", "ANA+2@Ejemplo.org", True),
+        ("ana.luz@gmail.com", "analuz+x@googlemail.com", True),
+        ("ana.luz@ejemplo.org", "analuz@ejemplo.org", False),
+        ("ana@ejemplo.org", "ana@otro.org", False),
+    ],
+)
+def test_one_mailbox_is_one_person_for_ever(one: str, other: str, kin: bool, scene: Scene) -> None:
+    first, _ = founder(scene, email=one), founder(scene, email=other)
+    agree = of_change(scene, first)
+    scene.later(days=90)
+    if not kin:
+        agree(scene.entered(other))
+        return
+    with refused(*NOT_INDEPENDENT):
+        agree(scene.entered(other))
+
+
+def test_a_device_by_which_an_account_was_first_used_ties_it_to_all_who_use_it(scene: Scene) -> None:
+    first, elsewhere = founder(scene, device="the office"), founder(scene, device="at home")
+    second = founder(scene, device="the office")
+    agree = of_change(scene, first)
+    with refused(*NOT_INDEPENDENT):
+        agree(second)
+    agree(elsewhere)
+    visitor = scene.worker(scene.coalition, Role.COORDINATOR).entry.email
+    scene.entered(visitor, device="her own")
+    scene.later(minutes=1)
+    of_change(scene, first)(scene.entered(visitor, device="the office"))  # first used elsewhere: a colleague at the same desk
+
+
+def test_an_account_at_a_provider_is_one_person(scene: Scene) -> None:
+    one, other = scene.worker(scene.coalition, Role.COORDINATOR), scene.worker(scene.organization(), Role.COORDINATOR)
+    with scene.database.transaction(SYSTEM) as tx:
+        for worker in (one, other):
+            sign_in_providers.bind(tx, worker.organization_id, ISSUER, b"ana", worker.id)
+    with refused(*NOT_INDEPENDENT):
+        of_change(scene, scene.as_worker(one))(scene.as_worker(other))
+
+
+def test_a_manager_confirms_no_key_by_an_account_that_she_invited(scene: Scene) -> None:
+    own = scene.organization("Propia")
+    maker, honest = founder(scene, Role.MANAGER, of=own), founder(scene, Role.MANAGER, of=own)
+    again = invited(scene, maker, "otra@ejemplo.org", MANAGER)
+    request = pb.ConfirmApiKeyRequest(id=make(maker).api_key.id)
+    with refused(*NOT_INDEPENDENT):
+        again.ConfirmApiKey(request)
+    assert not honest.ConfirmApiKey(request).unconfirmed
+    assert not again.TransferApiKey(pb.TransferApiKeyRequest(id=request.id)).unconfirmed, "an honest manager has agreed to it"
+
+
+def test_who_takes_a_key_over_needs_somebody_else_than_her_own_account_to_have_agreed(scene: Scene) -> None:
+    own = scene.organization("Propia")
+    maker, honest = founder(scene, Role.MANAGER, of=own), founder(scene, Role.MANAGER, of=own)
+    again = invited(scene, honest, "otra@ejemplo.org", MANAGER)
+    id = make(maker).api_key.id
+    assert not again.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=id)).unconfirmed
+    assert honest.TransferApiKey(pb.TransferApiKeyRequest(id=id)).unconfirmed
+
+
+def test_the_token_names_the_keys_that_somebody_made_also_when_another_has_taken_them_over(scene: Scene) -> None:
+    own = scene.organization("Propia")
+    worker = scene.worker(own, Role.MANAGER)
+    id = make(scene.as_worker(worker), "referrals.read").api_key.id
+    founder(scene, Role.MANAGER, of=own).TransferApiKey(pb.TransferApiKeyRequest(id=id))
+    assert token_of(scene, worker.entry.email).includes(id)
+
+
+def test_where_a_second_factor_is_required_nobody_is_a_second_person_by_a_password(scene: Scene) -> None:
+    worker = scene.worker(scene.coalition, Role.COORDINATOR)
+    with scene.database.transaction(SYSTEM) as tx:
+        assert kin_of(tx, worker.id, scene.clock.now(), strict=True).alone == "second_factor"
+        tx.execute("INSERT INTO second_factors (worker_id, secret, confirm_time) VALUES (%s, '', %s)", (worker.id, scene.clock.now()))
+        assert kin_of(tx, worker.id, scene.clock.now(), strict=True) == NONE
+
+
+def test_a_token_that_does_not_say_who_her_kin_are_makes_nobody_a_second_person(scene: Scene) -> None:
+    worker = scene.worker(scene.coalition, Role.COORDINATOR)
+    from_before = scene.with_kin(worker, Kin())
+    with refused(*NOT_INDEPENDENT):
+        of_change(scene, founder(scene))(from_before)
+
+
+def test_an_account_of_which_nobody_knows_how_it_came_about_is_no_second_person_for_thirty_days(scene: Scene) -> None:
+    worker = scene.worker(scene.coalition, Role.COORDINATOR)
+    with scene.owner.transaction(SYSTEM) as tx:
+        tx.execute("DELETE FROM account_origins WHERE worker_id = %s", (worker.id,))
+    assert token_of(scene, worker.entry.email).alone == "unknown"
+    scene.later(days=30)
+    assert token_of(scene, worker.entry.email).alone == ""
+
+
+def test_more_kin_than_a_token_carries_make_nobody_a_second_person(scene: Scene) -> None:
+    related = [f"{number:032x}" for number in range(independence.MOST + 1)]
+    assert independence.kin(related[1:], known=True, proves_more=True) == Kin(frozenset(map(mark_of, related[1:])), "")
+    assert independence.kin(related, known=True, proves_more=True) == Kin(alone="too_many")
+
+
+def test_devices_are_forgotten_and_who_invited_whom_is_not(scene: Scene) -> None:
+    first = founder(scene, device="the office")
+    invited(scene, first, "otra@ejemplo.org", COORDINATOR, device="hers")
+    origins = scene.rows("SELECT * FROM account_origins")
+    with scene.database.transaction(SYSTEM) as tx:
+        provenance.forget(tx, scene.clock.now() + independence.DEVICE_KEPT)
+    assert (scene.rows("SELECT * FROM account_devices"), scene.rows("SELECT * FROM account_origins")) == ([], origins)
+    assert all(timedelta(0) <= scene.clock.now() - row["time"] for row in origins)
+
+
+def token_of(scene: Scene, email: str) -> Kin:
+    """The kin in a token of a session that begins now."""
+    signed = scene.nobody.SignIn(pb.SignInRequest(email=email, password="una clave larga"))
+    return scene.verifier.verify(signed.tokens["enlace.partners"]).kin

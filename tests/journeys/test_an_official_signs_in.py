@@ -49,6 +49,11 @@ def test_a_ministrys_official_signs_in_through_the_ministry(browser: Browser, st
     second.goes_to(f"{path}/sign-in")
     second.sees(provider.issuer)
     second.presses("Confirmar el cambio")
+    second.sees("tres días para objetar")
+    with stack.database("partners") as database:  # which have passed
+        database.execute("UPDATE sign_in_providers SET propose_time = propose_time - interval '3 days'")
+    second.goes_to(f"{path}/sign-in")
+    second.presses("Confirmar el cambio")
     second.sees("El enlace para su gente")
     link = second.page.locator("code", has_text="/sign-in/with/").inner_text()
     second.leaves()

@@ -29,6 +29,7 @@ KINDS = {
     "password_changed": ("password_changed", ""),
     "second_factor_removed": ("second_factor_removed", "MANAGER"),
     "second_factor_removed_by_coordination": ("second_factor_removed", "COORDINATOR"),
+    "provider_proposed": ("provider_proposed", ""),
 }
 __all__ = ["post"]
 
@@ -86,7 +87,8 @@ def test_the_letters_say_in_her_language_what_was_done_and_what_to_do_and_not_fo
     service.send_mails(smtp(service, post))
     text = post.text()
     assert f"Content-Language: {language}\r\n" in text
-    assert f"/{'reset' if verb == 'reset_asked' else 'forgot'}?lang" in text
+    place = {"reset_asked": "reset", "provider_proposed": "sign-in-provider"}.get(verb, "forgot")
+    assert f"/{place}?lang" in text
     assert not TELLING.search(ACCOUNT_SUBJECTS[kind][language] + ACCOUNT_BODIES[kind][language])
     assert RECEIVER not in text
     assert SHE not in text

@@ -48,6 +48,8 @@ def invited(scene: Scene, by: Stubs, email: str, *roles: contract_pb2.Role.Value
 def of_provider(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     shelter = scene.organization("Casa Luna")
     proposed = propose_provider(first, shelter, ISSUER)
+    with scene.owner.transaction(SYSTEM) as tx:  # so long ago that nobody objects any more
+        tx.execute("UPDATE sign_in_providers SET propose_time = propose_time - interval '3 days'")
     return lambda second: confirm_provider(second, proposed)
 
 

@@ -68,8 +68,17 @@ def confirm(by: Stubs, seen: m.SignInProvider) -> m.SignInProvider:
     return answer
 
 
+def propose_before(scene: Scene, organization: Organization, *said: str) -> m.SignInProvider:
+    """Proposed so long ago that the organisation's time to object is over."""
+    scene.later(days=-3)
+    try:
+        return propose(scene.coordinator, organization, *said)
+    finally:
+        scene.later(days=3)
+
+
 def set_up(scene: Scene, organization: Organization, provider: Provider) -> m.SignInProvider:
-    proposed = propose(scene.coordinator, organization, provider.issuer, provider.client.id, provider.client.secret)
+    proposed = propose_before(scene, organization, provider.issuer, provider.client.id, provider.client.secret)
     return confirm(scene.by(scene.coalition, Role.COORDINATOR), proposed)
 
 
@@ -311,7 +320,7 @@ def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider)
     with refused("NOT_FOUND", "not_found"):
         begin(scene, ministry)
     second = scene.by(scene.coalition, Role.COORDINATOR)
-    again = propose(scene.coordinator, ministry, provider.issuer, "otro", provider.client.secret)
+    again = propose_before(scene, ministry, provider.issuer, "otro", provider.client.secret)
     with refused("ABORTED", "stale_etag"):  # she agrees to what she saw
         confirm(second, proposed)
     confirmed = confirm(second, again)
@@ -325,7 +334,7 @@ def test_what_works_goes_on_until_a_second_person_agrees_and_a_new_issuer_knows_
 ) -> None:
     comes_in(scene, ministry, provider)
     before = provider_id(scene, ministry)
-    proposed = propose(scene.coordinator, ministry, "https://new.example")
+    proposed = propose_before(scene, ministry, "https://new.example")
     assert comes_in(scene, ministry, provider).session_secret
     begun = begin(scene, ministry)
     back = provider.signs_in(begun.authorization_url, "ana")
@@ -382,7 +391,7 @@ def test_an_issuer_is_an_address_out_in_the_world(scene: Scene, issuer: str, wro
 
 def test_an_issuer_inside_our_network_is_never_asked(scene: Scene) -> None:
     second, ministry = scene.by(scene.coalition, Role.COORDINATOR), scene.organization("Ministerio")
-    confirm(second, propose(scene.coordinator, ministry, "https://10.0.0.1"))
+    confirm(second, propose_before(scene, ministry, "https://10.0.0.1"))
     with refused("UNAVAILABLE", "provider_unavailable"):
         begin(scene, ministry)
 
@@ -402,7 +411,7 @@ def test_an_organisation_that_is_not_there_has_none(scene: Scene) -> None:
 
 def test_two_who_confirm_at_once_confirm_one_thing(scene: Scene, provider: Provider) -> None:
     ministry = scene.organization("Ministerio")
-    proposed = propose(scene.coordinator, ministry, provider.issuer, secret=provider.client.secret)
+    proposed = propose_before(scene, ministry, provider.issuer, "enlace", provider.client.secret)
     others = [scene.by(scene.coalition, Role.COORDINATOR) for _ in range(2)]
 
     def goes(by: Stubs) -> bool:

@@ -285,6 +285,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     you share a mailbox, a device or an account at a provider), second_factor (your account asks for nothing beside the password), unknown (it is not known how
     your account came about), too_many. Have somebody else do it whom another person invited, set up a code, or wait until 30 days have passed.
     """
+    REASON_OBJECTION_TIME: _Reason.ValueType  # 146
+    """The members whom it concerns have three days to object, which are not over. Confirm it afterwards."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -479,6 +481,8 @@ REASON_NOT_INDEPENDENT: Reason.ValueType  # 145
 you share a mailbox, a device or an account at a provider), second_factor (your account asks for nothing beside the password), unknown (it is not known how
 your account came about), too_many. Have somebody else do it whom another person invited, set up a code, or wait until 30 days have passed.
 """
+REASON_OBJECTION_TIME: Reason.ValueType  # 146
+"""The members whom it concerns have three days to object, which are not over. Confirm it afterwards."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

@@ -269,7 +269,7 @@ Global___ApplicationFact: _TypeAlias = ApplicationFact  # noqa: Y015
 @_typing.final
 class AccountFact(_message.Message):
     """What somebody is told of her own account, and nobody else:
-    enlace.account.{reset_asked,reset_ended,password_changed,second_factor_removed}.v1 · key: notice_id
+    enlace.account.{reset_asked,reset_ended,password_changed,second_factor_removed,provider_proposed}.v1 · key: notice_id
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -1081,6 +1081,40 @@ class ConfirmSignInProviderRequest(_message.Message):
 Global___ConfirmSignInProviderRequest: _TypeAlias = ConfirmSignInProviderRequest  # noqa: Y015
 
 @_typing.final
+class ObjectToSignInProviderRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObjectToSignInProviderRequest: _TypeAlias = ObjectToSignInProviderRequest  # noqa: Y015
+
+@_typing.final
+class ObjectToSignInProviderResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObjectToSignInProviderResponse: _TypeAlias = ObjectToSignInProviderResponse  # noqa: Y015
+
+@_typing.final
 class EndSignInProviderRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

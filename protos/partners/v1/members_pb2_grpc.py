@@ -110,6 +110,11 @@ class MembersStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ConfirmSignInProviderRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInProvider.FromString,
                 _registered_method=True)
+        self.ObjectToSignInProvider = channel.unary_unary(
+                '/enlace.partners.v1.Members/ObjectToSignInProvider',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ObjectToSignInProviderRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ObjectToSignInProviderResponse.FromString,
+                _registered_method=True)
         self.EndSignInProvider = channel.unary_unary(
                 '/enlace.partners.v1.Members/EndSignInProvider',
                 request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.EndSignInProviderRequest.SerializeToString,
@@ -251,9 +256,19 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmSignInProvider(self, request, context):
-        """Agrees to what was proposed. Coordinator, another one than who proposed it.
+        """Agrees to what was proposed, three days after it was proposed at the earliest: its managers hear of it by e-mail at once, and may object. Coordinator, a second
+        person beside who proposed it.
         nothing_to_confirm: nothing is proposed.
+        objection_time: the three days are not over.
         second_person_required: it was you. not_independent: you may be the same person.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ObjectToSignInProvider(self, request, context):
+        """Says for the caller's organisation that it does not want the provider that the coordination proposes: the proposal is dropped at once. Manager.
+        nothing_to_confirm: nothing is proposed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -344,6 +359,11 @@ def add_MembersServicer_to_server(servicer, server):
                     servicer.ConfirmSignInProvider,
                     request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ConfirmSignInProviderRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInProvider.SerializeToString,
+            ),
+            'ObjectToSignInProvider': grpc.unary_unary_rpc_method_handler(
+                    servicer.ObjectToSignInProvider,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ObjectToSignInProviderRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ObjectToSignInProviderResponse.SerializeToString,
             ),
             'EndSignInProvider': grpc.unary_unary_rpc_method_handler(
                     servicer.EndSignInProvider,
@@ -757,6 +777,33 @@ class Members:
             '/enlace.partners.v1.Members/ConfirmSignInProvider',
             protos_dot_partners_dot_v1_dot_members__pb2.ConfirmSignInProviderRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_members__pb2.SignInProvider.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ObjectToSignInProvider(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Members/ObjectToSignInProvider',
+            protos_dot_partners_dot_v1_dot_members__pb2.ObjectToSignInProviderRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.ObjectToSignInProviderResponse.FromString,
             options,
             channel_credentials,
             insecure,

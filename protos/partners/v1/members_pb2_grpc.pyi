@@ -101,9 +101,15 @@ class MembersStub:
     Refused by field: required, too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, as Microsoft's `common`.
     """
     ConfirmSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ConfirmSignInProviderRequest, _members_pb2.SignInProvider]
-    """Agrees to what was proposed. Coordinator, another one than who proposed it.
+    """Agrees to what was proposed, three days after it was proposed at the earliest: its managers hear of it by e-mail at once, and may object. Coordinator, a second
+    person beside who proposed it.
     nothing_to_confirm: nothing is proposed.
+    objection_time: the three days are not over.
     second_person_required: it was you. not_independent: you may be the same person.
+    """
+    ObjectToSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ObjectToSignInProviderRequest, _members_pb2.ObjectToSignInProviderResponse]
+    """Says for the caller's organisation that it does not want the provider that the coordination proposes: the proposal is dropped at once. Manager.
+    nothing_to_confirm: nothing is proposed.
     """
     EndSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.EndSignInProviderRequest, _members_pb2.SignInProvider]
     """Ends it at once, and drops what is proposed; passwords and open sessions go on. Coordinator.
@@ -183,9 +189,15 @@ class MembersAsyncStub(MembersStub):
     Refused by field: required, too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, as Microsoft's `common`.
     """
     ConfirmSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ConfirmSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
-    """Agrees to what was proposed. Coordinator, another one than who proposed it.
+    """Agrees to what was proposed, three days after it was proposed at the earliest: its managers hear of it by e-mail at once, and may object. Coordinator, a second
+    person beside who proposed it.
     nothing_to_confirm: nothing is proposed.
+    objection_time: the three days are not over.
     second_person_required: it was you. not_independent: you may be the same person.
+    """
+    ObjectToSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ObjectToSignInProviderRequest, _members_pb2.ObjectToSignInProviderResponse]  # type: ignore[assignment]
+    """Says for the caller's organisation that it does not want the provider that the coordination proposes: the proposal is dropped at once. Manager.
+    nothing_to_confirm: nothing is proposed.
     """
     EndSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.EndSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
     """Ends it at once, and drops what is proposed; passwords and open sessions go on. Coordinator.
@@ -352,9 +364,21 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.ConfirmSignInProviderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInProvider, _abc.Awaitable[_members_pb2.SignInProvider]]:
-        """Agrees to what was proposed. Coordinator, another one than who proposed it.
+        """Agrees to what was proposed, three days after it was proposed at the earliest: its managers hear of it by e-mail at once, and may object. Coordinator, a second
+        person beside who proposed it.
         nothing_to_confirm: nothing is proposed.
+        objection_time: the three days are not over.
         second_person_required: it was you. not_independent: you may be the same person.
+        """
+
+    @_abc_1.abstractmethod
+    def ObjectToSignInProvider(
+        self,
+        request: _members_pb2.ObjectToSignInProviderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.ObjectToSignInProviderResponse, _abc.Awaitable[_members_pb2.ObjectToSignInProviderResponse]]:
+        """Says for the caller's organisation that it does not want the provider that the coordination proposes: the proposal is dropped at once. Manager.
+        nothing_to_confirm: nothing is proposed.
         """
 
     @_abc_1.abstractmethod

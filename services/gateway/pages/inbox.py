@@ -24,6 +24,7 @@ LINKS = (
         ("password_reset_asked", "password_changed", "second_factor_removed", "second_factor_removed_by_coordination"),
         (("account.show", access.EVERYONE),),
     )
+    | {"provider_proposed": (("sign_in_providers.objection", access.MANAGERS),)}
     | dict.fromkeys(
         ("emergency_opened", "emergency_review_overdue"),
         (("people.listing", access.SENDERS), ("board.board", access.NETWORK), ("audit.show", access.AUDITORS)),

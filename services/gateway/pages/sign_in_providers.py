@@ -90,3 +90,20 @@ def step(identifier: str) -> None:
         members.ProposeSignInProvider(
             m.ProposeSignInProviderRequest(organization_id=identifier, etag=etag, provider=wanted, client_secret=secret, request_id=once)
         )
+
+
+@pages.get("/sign-in-provider", access.MANAGERS)
+def objection() -> str:
+    """Where a letter leads that says that a provider is proposed for one's own organisation."""
+    return objecting({})
+
+
+def objecting(errors: dict[str, str]) -> str:
+    """The page, with what was wrong."""
+    return render_template("sign_in_provider_objection.html", errors=errors)
+
+
+@pages.post("/sign-in-provider", access.MANAGERS, again=objecting, then="sign_in_providers.objection", done="objected")
+def object_to_it() -> None:
+    """Drops what is proposed."""
+    clients().members.ObjectToSignInProvider(m.ObjectToSignInProviderRequest(request_id=forms.request_id()))

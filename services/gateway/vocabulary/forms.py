@@ -180,6 +180,7 @@ TABLES: dict[str, dict[str, str]] = {
             "Usted no cuenta como segunda persona: a las dos las invitó la misma, o una a la otra, hace menos de 30 días; comparten correo o dispositivo; o su "
             "cuenta no pide un código además de la contraseña. Pídalo a alguien a quien invitó otra persona, ponga un código en Mi cuenta, o espere los 30 días."
         ),
+        "objection_time": N_("La organización tiene tres días para objetar, y aún no pasan. Confírmelo después."),
         "evidence_missing": N_("Falta ver, o ya venció, algo de lo que se pide antes de aprobar: mire la lista y anótelo."),
         "override_after_withdrawal": N_(
             "Ella retiró su permiso para esta organización. Solo por un peligro nuevo, y tiene que enviarla otra persona."

@@ -229,6 +229,7 @@ TABLES: dict[str, dict[str, str]] = {
         "password_changed": N_("Cambió su contraseña"),
         "second_factor_removed": N_("Quitaron su código y sus llaves"),
         "second_factor_removed_by_coordination": N_("La coordinación quitó su código y sus llaves"),
+        "provider_proposed": N_("Proponen otra forma de entrar"),
     },
     "notice_channel": {"inbox": N_("buzón"), "email": N_("correo"), "webhook": N_("sistema")},
     "disabled_reason": {"failing": N_("falló tres días seguidos"), "by_owner": N_("la apagaron ustedes")},

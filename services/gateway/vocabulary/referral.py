@@ -324,6 +324,7 @@ TABLES: dict[str, dict[str, str]] = {
         "tested": N_("Prueba enviada. Mire abajo si llegó."),
         "resent": N_("Se enviará otra vez."),
         "removed": N_("Quitado."),
+        "objected": N_("Objetado: lo propuesto se descartó. Avise a la coordinación por teléfono."),
         "invited": N_("Invitación enviada. El enlace le llega solo a esa persona."),
         "account": N_("Su cuenta está lista. Entre con su correo y su contraseña."),
     },

@@ -572,6 +572,14 @@ NOTICES: tuple[Notice, ...] = (
         en="The coordination took off your code and passkeys. If you did not ask, change your password now and call them.",
         fr="La coordination a retiré votre code et vos clés. Sans demande de votre part, changez votre mot de passe et appelez-la.",
     ),
+    Notice(
+        "provider_proposed",
+        "",
+        (),
+        es="La coordinación propone que su gente entre por otra dirección. Si su organización no lo pidió, objételo en los tres días que siguen.",
+        en="The coordination proposes that your people sign in by another address. If your organisation did not ask for it, object within three days.",
+        fr="La coordination propose que vos gens entrent par une autre adresse. Si votre organisation ne l'a pas demandé, opposez-vous sous trois jours.",
+    ),
 )
 SILENT = frozenset({"drafted", "started", "appointment_attended", "entered_in_error"})
 """Verbs that are known, and nobody's message: what the sender does alone, what goes as it should, and corrections of the record."""

@@ -67,7 +67,7 @@ ENQUIRY_VERBS = frozenset(fact.removeprefix("enquiry.") for fact in BY_FACT if f
 MANAGER_INVITED, WORKER_INVITED, ACCOUNT_OPENED = "manager_invited", "worker_invited", "account_opened"
 
 
-ACCOUNT_VERBS = frozenset({"reset_asked", "reset_ended", "password_changed", "second_factor_removed"})
+ACCOUNT_VERBS = frozenset({"reset_asked", "reset_ended", "password_changed", "second_factor_removed", "provider_proposed"})
 
 
 def account_kind(verb: str, by_role: str) -> str | None:

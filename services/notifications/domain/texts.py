@@ -68,6 +68,11 @@ ACCOUNT_SUBJECTS = {
     "password_changed": _CHANGED_SUBJECTS,
     "second_factor_removed": _REMOVED_SUBJECTS,
     "second_factor_removed_by_coordination": _REMOVED_SUBJECTS,
+    "provider_proposed": {
+        "es": "Proponen otra forma de entrar a Enlace para su gente",
+        "en": "Another way for your people to sign in to Enlace is proposed",
+        "fr": "On propose une autre façon d'entrer dans Enlace pour vos gens",
+    },
 }
 ACCOUNT_BODIES = {
     "password_reset_asked": {
@@ -113,6 +118,17 @@ ACCOUNT_BODIES = {
         "fr": "La coordination du réseau a retiré le code du téléphone et les clés d'accès de votre compte Enlace, et a fermé vos sessions.\n\n"
         "Votre mot de passe reste le même. Remettez un code ou une clé dans Mon compte.\n\n"
         "Si vous ne l'avez pas demandé, appelez tout de suite la coordination, et choisissez un autre mot de passe ici :\n\n{link}\n",
+    },
+    "provider_proposed": {
+        "es": "Alguien de la coordinación propuso que la gente de su organización entre a Enlace con cuentas de otra dirección. Quien maneje esa dirección "
+        "podría entrar como cualquiera de ustedes.\n\nSi su organización lo pidió, no haga nada: se confirma en tres días como muy pronto.\n"
+        "Si no lo pidió, objételo aquí, y avise a la coordinación por teléfono:\n\n{link}\n",
+        "en": "Somebody of the coordination proposed that the people of your organisation sign in to Enlace by accounts at another address. Whoever controls that "
+        "address could sign in as any of you.\n\nIf your organisation asked for it, do nothing: it is confirmed in three days at the earliest.\n"
+        "If it did not, object here, and tell the coordination by phone:\n\n{link}\n",
+        "fr": "Quelqu'un de la coordination a proposé que les gens de votre organisation entrent dans Enlace par des comptes d'une autre adresse. Qui maîtrise "
+        "cette adresse pourrait entrer à la place de chacun de vous.\n\nSi votre organisation l'a demandé, ne faites rien : ce sera confirmé dans trois jours "
+        "au plus tôt.\nSinon, opposez-vous ici, et prévenez la coordination par téléphone :\n\n{link}\n",
     },
 }
 
@@ -161,10 +177,15 @@ def application_mail(delivery_id: str, recipient: str, token: str, language: str
     return Mail(delivery_id, recipient, APPLICATION_SUBJECTS[chosen], body, chosen)
 
 
+_PLACES = {"provider_proposed": "sign-in-provider"}
+"""The page that a letter leads to, where it is not the one on which another password is asked for."""
+
+
 def account_mail(delivery_id: str, kind: str, recipient: str, token: str, language: str, public_url: str) -> Mail | None:
     """The e-mail of what somebody is told of her own account; None for a kind of a later version. Its token stands where that of an invitation does."""
     if kind not in ACCOUNT_BODIES:
         return None
     chosen = language_for(language)
-    link = f"{public_url}/reset?lang={chosen}#{token}" if token else f"{public_url}/forgot?lang={chosen}"
+    place = f"reset?lang={chosen}#{token}" if token else _PLACES.get(kind, "forgot") + f"?lang={chosen}"
+    link = f"{public_url}/{place}"
     return Mail(delivery_id, recipient, ACCOUNT_SUBJECTS[kind][chosen], ACCOUNT_BODIES[kind][chosen].format(link=link, code=token), chosen)

@@ -9,6 +9,8 @@ from chassis.second import Second, check_second
 
 QUESTION_LIFE = timedelta(minutes=10)
 """In which somebody comes back from the provider; she may have to look for her phone."""
+OBJECTION = timedelta(days=3)
+"""In which the organisation, whose managers are told at once, may object to what is proposed."""
 _MOST = 200  # characters of each
 _SHARED = ("common", "organizations", "consumers")  # at Microsoft: any organisation's accounts, so nobody answers for who has one
 
@@ -77,7 +79,16 @@ class SignInProvider:
         if self.proposal is None:
             raise Conflict("nothing_to_confirm")
         check_second(second, self.proposal.worker_id)
+        if now < self.proposal.time + OBJECTION:
+            raise Conflict("objection_time")
         self.entry, self.confirm_time, self.proposal = self.proposal.entry, now, None
+        self.version += 1
+
+    def object(self) -> None:
+        """The organisation does not want what is proposed: the proposal is dropped."""
+        if self.proposal is None:
+            raise Conflict("nothing_to_confirm")
+        self.proposal = None
         self.version += 1
 
     def end(self) -> None:

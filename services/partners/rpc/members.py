@@ -102,7 +102,14 @@ class Members:
         given = request.provider
         entry = ProviderEntry(given.issuer.strip(), given.client_id.strip())
         provider = self._providers.propose(
-            call.tx, call.caller, call.clock.now(), request.organization_id, request.etag, entry, request.client_secret.strip()
+            call.tx,
+            call.caller,
+            call.clock.now(),
+            self._mail,
+            request.organization_id,
+            request.etag,
+            entry,
+            request.client_secret.strip(),
         )
         call.trail.append(Entry("sign_in_provider_propose", provider.organization_id))
         return self._provider(provider)
@@ -110,6 +117,11 @@ class Members:
     def ConfirmSignInProvider(self, request: pb.ConfirmSignInProviderRequest, call: Call) -> pb.SignInProvider:
         call.trail.append(Entry("sign_in_provider_confirm", request.organization_id))
         return self._provider(self._providers.confirm(call.tx, call.caller, call.clock.now(), request.organization_id, request.etag))
+
+    def ObjectToSignInProvider(self, request: pb.ObjectToSignInProviderRequest, call: Call) -> pb.ObjectToSignInProviderResponse:
+        call.trail.append(Entry("sign_in_provider_object", call.caller.organization_id))
+        self._providers.object(call.tx, call.caller)
+        return pb.ObjectToSignInProviderResponse()
 
     def EndSignInProvider(self, request: pb.EndSignInProviderRequest, call: Call) -> pb.SignInProvider:
         call.trail.append(Entry("sign_in_provider_end", request.organization_id))

@@ -157,6 +157,14 @@ def managers(tx: Transaction, organization_id: str) -> list[str]:
     return [row["id"] for row in rows]
 
 
+def all_managers(tx: Transaction, organization_id: str) -> list[Worker]:
+    """All its managers whose accounts are in use."""
+    rows = tx.execute(
+        "SELECT * FROM workers WHERE organization_id = %s AND 'MANAGER' = ANY(roles) AND status = 'ACTIVE' ORDER BY id", (organization_id,)
+    )
+    return [read(row) for row in rows]
+
+
 def has_coordinator(tx: Transaction, organization_id: str) -> bool:
     """Whether somebody of an organisation steers the network."""
     return bool(

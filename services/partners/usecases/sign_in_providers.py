@@ -20,6 +20,7 @@ from services.partners.domain.sign_in_provider import ProviderEntry, SignInProvi
 from services.partners.domain.worker import Worker, WorkerStatus
 from services.partners.store import field_changes, organizations, sign_in_providers, workers
 from services.partners.usecases.independence import second
+from services.partners.usecases.password_resets import tell_her
 from services.partners.usecases.passwords import mark_of
 
 RETURN = "/sign-in/return"
@@ -66,9 +67,17 @@ class SignInProviders:
         return sign_in_providers.fetch(tx, organization_id=organization_id, hold=hold) or SignInProvider("", organization_id)
 
     def propose(
-        self, tx: Transaction, caller: Caller, now: datetime, organization_id: str, tag: str, entry: ProviderEntry, client_secret: str
+        self,
+        tx: Transaction,
+        caller: Caller,
+        now: datetime,
+        mail: Keyring,
+        organization_id: str,
+        tag: str,
+        entry: ProviderEntry,
+        client_secret: str,
     ) -> SignInProvider:
-        """Proposes one, or another."""
+        """Proposes one, or another. The managers of the organisation are told by e-mail."""
         provider = self.get(tx, organization_id, hold=True)
         check_etag(tag, etag_of(provider))
         entry.check(client_secret, development=self._development)
@@ -76,6 +85,8 @@ class SignInProviders:
         provider.propose(entry, caller.id, now)
         sign_in_providers.keep(tx, provider)
         sign_in_providers.set_proposed_secret(tx, self._keyring, provider, client_secret)
+        for manager in workers.all_managers(tx, organization_id):
+            tell_her(tx, mail, manager, "provider_proposed", now)
         return provider
 
     def confirm(self, tx: Transaction, caller: Caller, now: datetime, organization_id: str, tag: str) -> SignInProvider:
@@ -86,6 +97,13 @@ class SignInProviders:
         provider.confirm(second(tx, caller, now), now)
         sign_in_providers.take_proposed_secret(tx, self._keyring, provider)
         self._kept(tx, caller, now, provider, before)
+        return provider
+
+    def object(self, tx: Transaction, caller: Caller) -> SignInProvider:
+        """Drops what is proposed for the caller's own organisation."""
+        provider = self.get(tx, caller.organization_id, hold=True)
+        provider.object()
+        sign_in_providers.keep(tx, provider)
         return provider
 
     def end(self, tx: Transaction, caller: Caller, now: datetime, organization_id: str, tag: str) -> SignInProvider:

@@ -1,0 +1,50 @@
+"""Whom a rule of two concerns hears of it at once, by another way, and has time to object."""
+
+from __future__ import annotations
+
+from protos.partners.v1 import members_pb2 as m
+from services.partners.domain.worker import Role
+from tests.partners.scene import SITE, Scene, refused
+from tests.partners.test_password_resets import told
+from tests.partners.test_sign_in_providers import EMAIL, comes_in, confirm, propose, set_up
+from tests.parts.provider import Person, Provider
+
+
+def test_its_managers_hear_of_it_by_e_mail_at_once_and_have_three_days_to_object(scene: Scene) -> None:
+    shelter = scene.organization("Casa Luna")
+    managers = [scene.worker(shelter, Role.MANAGER, email=f"{name}@casa.example") for name in ("ana", "eva")]
+    gone, other = scene.worker(shelter, Role.MANAGER), scene.worker(shelter, Role.WORKER)
+    scene.as_worker(managers[0]).SuspendWorker(m.SuspendWorkerRequest(id=gone.id))
+    second, proposed = scene.by(scene.coalition, Role.COORDINATOR), propose(scene.coordinator, shelter, "https://sso.example")
+    letters = told(scene, "provider_proposed")
+    assert sorted((fact.worker_id, letter.email) for fact, letter in letters) == sorted((each.id, each.entry.email) for each in managers)
+    assert other.id not in {fact.worker_id for fact, _ in letters}
+    scene.later(days=3, seconds=-1)
+    with refused("FAILED_PRECONDITION", "objection_time"):
+        confirm(second, proposed)
+    scene.as_worker(managers[1]).ObjectToSignInProvider(m.ObjectToSignInProviderRequest())
+    scene.later(seconds=1)
+    dropped = second.GetSignInProvider(m.GetSignInProviderRequest(organization_id=shelter.id))
+    assert (dropped.HasField("proposal"), dropped.issuer) == (False, "")
+    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
+        confirm(second, dropped)
+    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
+        scene.as_worker(managers[0]).ObjectToSignInProvider(m.ObjectToSignInProviderRequest())
+
+
+def test_who_objects_speaks_for_her_own_organisation_and_ends_nothing_that_is_in_use(scene: Scene) -> None:
+    ministry, provider = (
+        scene.organization("Ministerio"),
+        Provider(f"{SITE}/sign-in/return", {"ana": Person("ana-1", EMAIL)}, now=lambda: scene.clock.now().timestamp()),
+    )
+    scene.worker(ministry, Role.WORKER, email=EMAIL)
+    try:
+        set_up(scene, ministry, provider)
+        stranger, manager = scene.by(scene.organization("Otra"), Role.MANAGER), scene.by(ministry, Role.MANAGER)
+        propose(scene.coordinator, ministry, "https://new.example")
+        with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
+            stranger.ObjectToSignInProvider(m.ObjectToSignInProviderRequest())
+        manager.ObjectToSignInProvider(m.ObjectToSignInProviderRequest())
+        assert comes_in(scene, ministry, provider).session_secret
+    finally:
+        provider.stop()

@@ -39,7 +39,10 @@ def founder(scene: Scene, *roles: Role, email: str = "", device: str = "", of: O
 
 def invited(scene: Scene, by: Stubs, email: str, *roles: contract_pb2.Role.ValueType, device: str = "") -> Stubs:
     """An account that `by` invited, and that was accepted and entered from this device."""
-    token = letter(scene, invite(by, None, *roles, email=email)).token
+    made = invite(by, None, *roles, email=email)
+    if made.unconfirmed:
+        founder(scene, of=scene.organization("Otra sede")).ConfirmInvitation(pb.ConfirmInvitationRequest(id=made.id))
+    token = letter(scene, made).token
     acceptance = pb.AcceptInvitationRequest(token=token, name="Otra", password=OWN_PASSWORD)
     PartnersStubs(scene.channel).members.AcceptInvitation(acceptance, metadata=(("client-device", device),) if device else ())
     return scene.entered(email, OWN_PASSWORD, device)

@@ -182,8 +182,11 @@ def test_a_manager_invites_her_own_people_and_gives_no_role_in_the_network(scene
 
 
 def test_the_networks_roles_are_given_in_the_coordinating_organisation_only(scene: Scene) -> None:
-    accept(scene, invite(scene.coordinator, None, contract_pb2.ROLE_COORDINATOR))
-    accept(scene, invite(scene.coordinator, None, contract_pb2.ROLE_AUDITOR, email="auditora@ejemplo.org"))
+    abroad = scene.by(scene.organization("Otra sede"), Role.COORDINATOR)
+    for role, email in ((contract_pb2.ROLE_COORDINATOR, EMAIL), (contract_pb2.ROLE_AUDITOR, "auditora@ejemplo.org")):
+        made = invite(scene.coordinator, None, role, email=email)
+        abroad.ConfirmInvitation(pb.ConfirmInvitationRequest(id=made.id))
+        accept(scene, made)
     rows = scene.rows("SELECT organization_id FROM workers WHERE email IN (%s, 'auditora@ejemplo.org')", EMAIL)
     assert [row["organization_id"] for row in rows] == [scene.coalition.id] * 2
 

@@ -54,6 +54,7 @@ class Worker(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    SUSPENSION_PROPOSED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The worker."""
     etag: _builtins.str
@@ -68,6 +69,8 @@ class Worker(_message.Message):
     """Her language, BCP 47."""
     status: Global___WorkerStatus.ValueType
     """Whether the account is live."""
+    suspension_proposed_by_worker_id: _builtins.str
+    """Who proposed her suspension, which waits for a coordinator of another member organisation; only of whoever has a role of the network."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_contract_pb2.Role.ValueType]:
         """What she does."""
@@ -93,10 +96,11 @@ class Worker(_message.Message):
         status: Global___WorkerStatus.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        suspension_proposed_by_worker_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "email", b"email", "etag", b"etag", "id", b"id", "language", b"language", "name", b"name", "organization_id", b"organization_id", "roles", b"roles", "status", b"status", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "email", b"email", "etag", b"etag", "id", b"id", "language", b"language", "name", b"name", "organization_id", b"organization_id", "roles", b"roles", "status", b"status", "suspension_proposed_by_worker_id", b"suspension_proposed_by_worker_id", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -116,6 +120,7 @@ class Invitation(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     ON_PAPER_FIELD_NUMBER: _builtins.int
+    UNCONFIRMED_FIELD_NUMBER: _builtins.int
     LINK_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The invitation."""
@@ -127,6 +132,8 @@ class Invitation(_message.Message):
     """The language of e-mail and account, BCP 47."""
     on_paper: _builtins.bool
     """No e-mail: the link is in the answer."""
+    unconfirmed: _builtins.bool
+    """It gives a role of the network, and waits for a coordinator of another member organisation."""
     link: _builtins.str
     """Where she opens her account; in the answer to one on paper only, once. Keep it from everybody else."""
     @_builtins.property
@@ -152,15 +159,82 @@ class Invitation(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         on_paper: _builtins.bool = ...,
+        unconfirmed: _builtins.bool = ...,
         link: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "email", b"email", "expire_time", b"expire_time", "id", b"id", "language", b"language", "link", b"link", "on_paper", b"on_paper", "organization_id", b"organization_id", "roles", b"roles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "email", b"email", "expire_time", b"expire_time", "id", b"id", "language", b"language", "link", b"link", "on_paper", b"on_paper", "organization_id", b"organization_id", "roles", b"roles", "unconfirmed", b"unconfirmed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Invitation: _TypeAlias = Invitation  # noqa: Y015
+
+@_typing.final
+class ConfirmInvitationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The invitation."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmInvitationRequest: _TypeAlias = ConfirmInvitationRequest  # noqa: Y015
+
+@_typing.final
+class ListNetworkRolesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNetworkRolesRequest: _TypeAlias = ListNetworkRolesRequest  # noqa: Y015
+
+@_typing.final
+class ListNetworkRolesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKERS_FIELD_NUMBER: _builtins.int
+    INVITATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Worker]:
+        """Whose accounts are in use."""
+
+    @_builtins.property
+    def invitations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Invitation]:
+        """Which wait for a coordinator of another organisation."""
+
+    def __init__(
+        self,
+        *,
+        workers: _abc.Iterable[Global___Worker] | None = ...,
+        invitations: _abc.Iterable[Global___Invitation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invitations", b"invitations", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNetworkRolesResponse: _TypeAlias = ListNetworkRolesResponse  # noqa: Y015
 
 @_typing.final
 class CreateInvitationRequest(_message.Message):

@@ -40,6 +40,16 @@ class MembersStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.CreateInvitationRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.Invitation.FromString,
                 _registered_method=True)
+        self.ConfirmInvitation = channel.unary_unary(
+                '/enlace.partners.v1.Members/ConfirmInvitation',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ConfirmInvitationRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.Invitation.FromString,
+                _registered_method=True)
+        self.ListNetworkRoles = channel.unary_unary(
+                '/enlace.partners.v1.Members/ListNetworkRoles',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ListNetworkRolesRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ListNetworkRolesResponse.FromString,
+                _registered_method=True)
         self.ListInvitations = channel.unary_unary(
                 '/enlace.partners.v1.Members/ListInvitations',
                 request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ListInvitationsRequest.SerializeToString,
@@ -130,7 +140,8 @@ class MembersServicer:
         """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether
         or not the address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager
         only. An invitation is good for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first
-        manager's. It falls with its maker.
+        manager's. It falls with its maker. One with a role of the network (coordinator, auditor) is `unconfirmed`: its link goes out once a coordinator of another member
+        organisation has confirmed it.
         not_found: organisation.
         right_missing: a role that is not the caller's to give.
         manager_exists: another organisation has one.
@@ -139,6 +150,22 @@ class MembersServicer:
         too_many_invitations: 20 in 72 hours.
         no_mail: the network sends no e-mail. Then, and only then, `on_paper` has the link in the answer, to be handed over; where e-mail is sent it is
         illegal_transition.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmInvitation(self, request, context):
+        """Agrees to an invitation with a role of the network; its link goes out now, for 72 hours, or on paper is in the answer. Coordinator of another member organisation
+        than the inviter's, a second person beside her.
+        nothing_to_confirm: it does not wait for that. not_independent: `about` is also `organization`, for a coordinator of the same one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListNetworkRoles(self, request, context):
+        """Lists who has a role of the network, and the invitations to such roles that wait for a coordinator of another organisation. Coordinator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,7 +206,10 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SuspendWorker(self, request, context):
-        """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager.
+        """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager, of her own organisation. Whoever has a role of the network is
+        suspended by two coordinators of different member organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the second does it.
+        right_missing: she has a role of the network, and the caller is no coordinator; or she has none, and the caller is no manager.
+        not_independent: `about` is also `organization`, for a coordinator of the organisation of who proposed it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -290,6 +320,16 @@ def add_MembersServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.CreateInvitationRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.Invitation.SerializeToString,
             ),
+            'ConfirmInvitation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmInvitation,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ConfirmInvitationRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.Invitation.SerializeToString,
+            ),
+            'ListNetworkRoles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNetworkRoles,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ListNetworkRolesRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ListNetworkRolesResponse.SerializeToString,
+            ),
             'ListInvitations': grpc.unary_unary_rpc_method_handler(
                     servicer.ListInvitations,
                     request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ListInvitationsRequest.FromString,
@@ -399,6 +439,60 @@ class Members:
             '/enlace.partners.v1.Members/CreateInvitation',
             protos_dot_partners_dot_v1_dot_members__pb2.CreateInvitationRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_members__pb2.Invitation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmInvitation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Members/ConfirmInvitation',
+            protos_dot_partners_dot_v1_dot_members__pb2.ConfirmInvitationRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.Invitation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNetworkRoles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Members/ListNetworkRoles',
+            protos_dot_partners_dot_v1_dot_members__pb2.ListNetworkRolesRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.ListNetworkRolesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,7 +37,8 @@ class MembersStub:
     """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether
     or not the address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager
     only. An invitation is good for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first
-    manager's. It falls with its maker.
+    manager's. It falls with its maker. One with a role of the network (coordinator, auditor) is `unconfirmed`: its link goes out once a coordinator of another member
+    organisation has confirmed it.
     not_found: organisation.
     right_missing: a role that is not the caller's to give.
     manager_exists: another organisation has one.
@@ -47,6 +48,13 @@ class MembersStub:
     no_mail: the network sends no e-mail. Then, and only then, `on_paper` has the link in the answer, to be handed over; where e-mail is sent it is
     illegal_transition.
     """
+    ConfirmInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.ConfirmInvitationRequest, _members_pb2.Invitation]
+    """Agrees to an invitation with a role of the network; its link goes out now, for 72 hours, or on paper is in the answer. Coordinator of another member organisation
+    than the inviter's, a second person beside her.
+    nothing_to_confirm: it does not wait for that. not_independent: `about` is also `organization`, for a coordinator of the same one.
+    """
+    ListNetworkRoles: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListNetworkRolesRequest, _members_pb2.ListNetworkRolesResponse]
+    """Lists who has a role of the network, and the invitations to such roles that wait for a coordinator of another organisation. Coordinator."""
     ListInvitations: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListInvitationsRequest, _members_pb2.ListInvitationsResponse]
     """Lists the invitations to the caller's organisation that can still be accepted. Manager."""
     RevokeInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.RevokeInvitationRequest, _members_pb2.Invitation]
@@ -64,7 +72,11 @@ class MembersStub:
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]
     """Lists the workers of the caller's organisation. Manager."""
     SuspendWorker: _grpc.UnaryUnaryMultiCallable[_members_pb2.SuspendWorkerRequest, _members_pb2.Worker]
-    """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager."""
+    """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager, of her own organisation. Whoever has a role of the network is
+    suspended by two coordinators of different member organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the second does it.
+    right_missing: she has a role of the network, and the caller is no coordinator; or she has none, and the caller is no manager.
+    not_independent: `about` is also `organization`, for a coordinator of the organisation of who proposed it.
+    """
     ResetSecondFactor: _grpc.UnaryUnaryMultiCallable[_members_pb2.ResetSecondFactorRequest, _members_pb2.ResetSecondFactorResponse]
     """Takes off what a worker's sign-in asks for beside the password (code, spare codes, passkeys), for who lost them; her sessions end, her password stays, and she is
     told. Of an account that asks for nothing more, nothing changes. Manager, of her own organisation. Coordinator: of a manager elsewhere who has no other manager
@@ -125,7 +137,8 @@ class MembersAsyncStub(MembersStub):
     """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether
     or not the address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager
     only. An invitation is good for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first
-    manager's. It falls with its maker.
+    manager's. It falls with its maker. One with a role of the network (coordinator, auditor) is `unconfirmed`: its link goes out once a coordinator of another member
+    organisation has confirmed it.
     not_found: organisation.
     right_missing: a role that is not the caller's to give.
     manager_exists: another organisation has one.
@@ -135,6 +148,13 @@ class MembersAsyncStub(MembersStub):
     no_mail: the network sends no e-mail. Then, and only then, `on_paper` has the link in the answer, to be handed over; where e-mail is sent it is
     illegal_transition.
     """
+    ConfirmInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.ConfirmInvitationRequest, _members_pb2.Invitation]  # type: ignore[assignment]
+    """Agrees to an invitation with a role of the network; its link goes out now, for 72 hours, or on paper is in the answer. Coordinator of another member organisation
+    than the inviter's, a second person beside her.
+    nothing_to_confirm: it does not wait for that. not_independent: `about` is also `organization`, for a coordinator of the same one.
+    """
+    ListNetworkRoles: _aio.UnaryUnaryMultiCallable[_members_pb2.ListNetworkRolesRequest, _members_pb2.ListNetworkRolesResponse]  # type: ignore[assignment]
+    """Lists who has a role of the network, and the invitations to such roles that wait for a coordinator of another organisation. Coordinator."""
     ListInvitations: _aio.UnaryUnaryMultiCallable[_members_pb2.ListInvitationsRequest, _members_pb2.ListInvitationsResponse]  # type: ignore[assignment]
     """Lists the invitations to the caller's organisation that can still be accepted. Manager."""
     RevokeInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.RevokeInvitationRequest, _members_pb2.Invitation]  # type: ignore[assignment]
@@ -152,7 +172,11 @@ class MembersAsyncStub(MembersStub):
     ListWorkers: _aio.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists the workers of the caller's organisation. Manager."""
     SuspendWorker: _aio.UnaryUnaryMultiCallable[_members_pb2.SuspendWorkerRequest, _members_pb2.Worker]  # type: ignore[assignment]
-    """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager."""
+    """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager, of her own organisation. Whoever has a role of the network is
+    suspended by two coordinators of different member organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the second does it.
+    right_missing: she has a role of the network, and the caller is no coordinator; or she has none, and the caller is no manager.
+    not_independent: `about` is also `organization`, for a coordinator of the organisation of who proposed it.
+    """
     ResetSecondFactor: _aio.UnaryUnaryMultiCallable[_members_pb2.ResetSecondFactorRequest, _members_pb2.ResetSecondFactorResponse]  # type: ignore[assignment]
     """Takes off what a worker's sign-in asks for beside the password (code, spare codes, passkeys), for who lost them; her sessions end, her password stays, and she is
     told. Of an account that asks for nothing more, nothing changes. Manager, of her own organisation. Coordinator: of a manager elsewhere who has no other manager
@@ -216,7 +240,8 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether
         or not the address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager
         only. An invitation is good for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first
-        manager's. It falls with its maker.
+        manager's. It falls with its maker. One with a role of the network (coordinator, auditor) is `unconfirmed`: its link goes out once a coordinator of another member
+        organisation has confirmed it.
         not_found: organisation.
         right_missing: a role that is not the caller's to give.
         manager_exists: another organisation has one.
@@ -226,6 +251,25 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         no_mail: the network sends no e-mail. Then, and only then, `on_paper` has the link in the answer, to be handed over; where e-mail is sent it is
         illegal_transition.
         """
+
+    @_abc_1.abstractmethod
+    def ConfirmInvitation(
+        self,
+        request: _members_pb2.ConfirmInvitationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.Invitation, _abc.Awaitable[_members_pb2.Invitation]]:
+        """Agrees to an invitation with a role of the network; its link goes out now, for 72 hours, or on paper is in the answer. Coordinator of another member organisation
+        than the inviter's, a second person beside her.
+        nothing_to_confirm: it does not wait for that. not_independent: `about` is also `organization`, for a coordinator of the same one.
+        """
+
+    @_abc_1.abstractmethod
+    def ListNetworkRoles(
+        self,
+        request: _members_pb2.ListNetworkRolesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.ListNetworkRolesResponse, _abc.Awaitable[_members_pb2.ListNetworkRolesResponse]]:
+        """Lists who has a role of the network, and the invitations to such roles that wait for a coordinator of another organisation. Coordinator."""
 
     @_abc_1.abstractmethod
     def ListInvitations(
@@ -273,7 +317,11 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.SuspendWorkerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.Worker, _abc.Awaitable[_members_pb2.Worker]]:
-        """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager."""
+        """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager, of her own organisation. Whoever has a role of the network is
+        suspended by two coordinators of different member organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the second does it.
+        right_missing: she has a role of the network, and the caller is no coordinator; or she has none, and the caller is no manager.
+        not_independent: `about` is also `organization`, for a coordinator of the organisation of who proposed it.
+        """
 
     @_abc_1.abstractmethod
     def ResetSecondFactor(

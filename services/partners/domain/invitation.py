@@ -5,7 +5,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from chassis.errors import Conflict, NotAllowed
+from chassis.second import Second
 from services.partners.domain.codes import Check
+from services.partners.domain.network_roles import are_of_the_network, check_second_coordinator
 from services.partners.domain.subject import Subject
 from services.partners.domain.worker import NETWORK_ROLES, Role
 
@@ -21,6 +23,7 @@ class InvitationStatus(StrEnum):
     ACCEPTED = "ACCEPTED"
     REPLACED = "REPLACED"  # by a newer one
     REVOKED = "REVOKED"
+    WAITING = "WAITING"  # for a second coordinator: nobody has its link yet
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Invitation(Subject):
     def create(
         cls, id: str, organization_id: str, entry: InvitationEntry, now: datetime, *, first_manager: bool, worker_id: str, recent: int
     ) -> "Invitation":
-        """A new invitation is open. `recent` are the organisation's whose time is not over."""
+        """A new invitation is open, or waits if it gives a role of the network. `recent` are the organisation's whose time is not over."""
         if recent >= MOST:
             raise Conflict("too_many_invitations")
         invitation = cls(
@@ -82,8 +85,23 @@ class Invitation(Subject):
             invited_by_worker_id=worker_id,
             expire_time=now + LIFE,
         )
-        invitation.note("created", now)
+        if are_of_the_network(entry.roles):
+            invitation.status = InvitationStatus.WAITING
+        else:
+            invitation.note("created", now)
         return invitation
+
+    def confirm(self, second: Second, organization_id: str, now: datetime) -> None:
+        """A second coordinator, of this organisation, agrees: it is open, and as good as one that was made now."""
+        if not self.waits(now):
+            raise Conflict("nothing_to_confirm")
+        check_second_coordinator(second, organization_id, self.invited_by_worker_id, self.organization_id)
+        self.status, self.expire_time = InvitationStatus.OPEN, now + LIFE
+        self.note("created", now)
+
+    def waits(self, now: datetime) -> bool:
+        """Whether a second coordinator can agree to it."""
+        return self.status is InvitationStatus.WAITING and now < self.expire_time
 
     def is_open(self, now: datetime) -> bool:
         """Whether it can be accepted."""
@@ -102,7 +120,9 @@ class Invitation(Subject):
         self._become(InvitationStatus.REVOKED, "revoked", now)
 
     def _become(self, status: InvitationStatus, fact: str, now: datetime) -> None:
-        if not self.is_open(now):
+        if not (self.is_open(now) or self.waits(now)):
             raise Conflict("illegal_transition")
+        told = self.status is InvitationStatus.OPEN
         self.status = status
-        self.note(fact, now)
+        if told:
+            self.note(fact, now)

@@ -63,6 +63,7 @@ class Worker(Subject):
     organization_id: str
     entry: WorkerEntry
     status: WorkerStatus = WorkerStatus.ACTIVE
+    suspension_proposed_by_worker_id: str = ""  # of whoever has a role of the network
 
     @classmethod
     def register(cls, id: str, organization_id: str, entry: WorkerEntry, now: datetime) -> "Worker":
@@ -76,13 +77,19 @@ class Worker(Subject):
         """Ends the account's use."""
         if self.status is not WorkerStatus.ACTIVE:
             raise Conflict("illegal_transition")
-        self.status = WorkerStatus.SUSPENDED
+        self.status, self.suspension_proposed_by_worker_id = WorkerStatus.SUSPENDED, ""
         self.note("suspended", now)
+
+    def propose_suspension(self, worker_id: str, now: datetime) -> None:
+        """One coordinator wants to end its use; another has to agree."""
+        if self.status is not WorkerStatus.ACTIVE:
+            raise Conflict("illegal_transition")
+        self.suspension_proposed_by_worker_id, self.update_time = worker_id, now
 
     def renew(self, entry: WorkerEntry, now: datetime) -> None:
         """Begins anew as the invitation says: for who forgot her password, or whose suspension is over."""
         entry.check()
-        self.entry, self.status = entry, WorkerStatus.ACTIVE
+        self.entry, self.status, self.suspension_proposed_by_worker_id = entry, WorkerStatus.ACTIVE, ""
         self.note("renewed", now)
 
 

@@ -39,7 +39,11 @@ ALTER TABLE api_keys ADD COLUMN made_by_worker_id text NOT NULL DEFAULT '';
 UPDATE api_keys SET made_by_worker_id = worker_id;
 CREATE INDEX api_keys_by_maker ON api_keys (made_by_worker_id);
 
+-- Of whoever has a role of the network: who proposed that the account's use ends.
+ALTER TABLE workers ADD COLUMN suspension_proposed_by_worker_id text NOT NULL DEFAULT '';
+
 -- migrate:down
+ALTER TABLE workers DROP COLUMN suspension_proposed_by_worker_id;
 ALTER TABLE api_keys DROP COLUMN made_by_worker_id;
 DROP INDEX provider_accounts_by_subject;
 ALTER TABLE workers DROP COLUMN mailbox_key;

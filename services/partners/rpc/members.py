@@ -9,6 +9,7 @@ from chassis.wire import PageTokens, moment, page_size, word_list
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire
+from services.partners.domain.invitation import Invitation
 from services.partners.domain.sign_in_provider import ProviderEntry, SignInProvider
 from services.partners.wire.sign_in_providers import sign_in_provider
 
@@ -30,10 +31,25 @@ class Members:
         )
         on_paper = ("on_paper",) if token else ()
         call.trail.append(Entry("invitation_create", invitation.id, detail_codes=(*invitation.entry.roles, *on_paper)))
+        return self._made(invitation, token)
+
+    def _made(self, invitation: Invitation, token: str) -> pb.Invitation:
         made = wire.invitation(invitation)
         if token:
             made.link = f"{self._paper_url}/invitation#{token}"
         return made
+
+    def ConfirmInvitation(self, request: pb.ConfirmInvitationRequest, call: Call) -> pb.Invitation:
+        letter_key = None if self._paper_url else self._mail
+        invitation, token = usecases.confirm_invitation(call.tx, call.caller, call.clock.now(), letter_key, request.id)
+        call.trail.append(Entry("invitation_confirm", invitation.id, detail_codes=invitation.entry.roles))
+        return self._made(invitation, token)
+
+    def ListNetworkRoles(self, request: pb.ListNetworkRolesRequest, call: Call) -> pb.ListNetworkRolesResponse:
+        return pb.ListNetworkRolesResponse(
+            workers=[wire.worker(one) for one in usecases.list_network_roles(call.tx)],
+            invitations=[wire.invitation(one) for one in usecases.waiting_invitations(call.tx, call.clock.now())],
+        )
 
     def ListInvitations(self, request: pb.ListInvitationsRequest, call: Call) -> pb.ListInvitationsResponse:
         invitations = usecases.list_invitations(call.tx, call.caller, call.clock.now())
@@ -61,7 +77,8 @@ class Members:
 
     def SuspendWorker(self, request: pb.SuspendWorkerRequest, call: Call) -> pb.Worker:
         worker = usecases.suspend_worker(call.tx, call.caller, call.clock.now(), request.id, request.etag)
-        call.trail.append(Entry("worker_suspend", worker.id))
+        proposed = bool(worker.suspension_proposed_by_worker_id)
+        call.trail.append(Entry("worker_suspend", worker.id, detail_codes=("proposed",) if proposed else ()))
         return wire.worker(worker)
 
     def ResetSecondFactor(self, request: pb.ResetSecondFactorRequest, call: Call) -> pb.ResetSecondFactorResponse:

@@ -35,13 +35,24 @@ def add(tx: Transaction, invitation: Invitation, token_hash: bytes, sealed_lette
     _tell(tx, invitation, sealed_letter)
 
 
-def keep(tx: Transaction, invitation: Invitation) -> None:
-    """Writes what has become of it, with its fact."""
+def keep(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
+    """Writes what has become of it, with its fact, and the letter of one that goes out only now."""
     tx.execute(
-        "UPDATE invitations SET version = %s, status = %s, update_time = %s WHERE id = %s",
-        (invitation.version, invitation.status, invitation.update_time, invitation.id),
+        "UPDATE invitations SET version = %s, status = %s, update_time = %s, expire_time = %s WHERE id = %s",
+        (invitation.version, invitation.status, invitation.update_time, invitation.expire_time, invitation.id),
     )
-    _tell(tx, invitation)
+    _tell(tx, invitation, sealed_letter)
+
+
+def set_token(tx: Transaction, id: str, token_hash: bytes) -> None:
+    """Keeps the hash of the token that goes out."""
+    tx.execute("UPDATE invitations SET token_hash = %s WHERE id = %s", (token_hash, id))
+
+
+def waiting(tx: Transaction, now: datetime) -> list[Invitation]:
+    """Those of the network that wait for a second coordinator, the oldest first."""
+    rows = tx.execute("SELECT * FROM invitations WHERE status = 'WAITING' AND expire_time > %s ORDER BY create_time, id", (now,)).fetchall()
+    return [read(row) for row in rows]
 
 
 def by_token(tx: Transaction, token_hash: bytes) -> Invitation | None:
@@ -57,9 +68,9 @@ def fetch(tx: Transaction, id: str) -> Invitation | None:
 
 
 def open_of(tx: Transaction, organization_id: str, now: datetime) -> list[Invitation]:
-    """An organisation's that can be accepted, newest first."""
+    """An organisation's that can be accepted, or wait for a second coordinator, newest first."""
     rows = tx.execute(
-        "SELECT * FROM invitations WHERE organization_id = %s AND status = 'OPEN' AND expire_time > %s ORDER BY create_time DESC, id",
+        "SELECT * FROM invitations WHERE organization_id = %s AND status IN ('OPEN', 'WAITING') AND expire_time > %s ORDER BY create_time DESC, id",
         (organization_id, now),
     ).fetchall()
     return [read(row) for row in rows]
@@ -68,7 +79,7 @@ def open_of(tx: Transaction, organization_id: str, now: datetime) -> list[Invita
 def replaced_by(tx: Transaction, invitation: Invitation, now: datetime) -> list[Invitation]:
     """The open ones whose place a new one takes: of a first manager any other, else those to the same address."""
     rows = tx.execute(
-        "SELECT * FROM invitations WHERE organization_id = %s AND status = 'OPEN' AND expire_time > %s AND (email_key = %s OR (%s AND first_manager))",
+        "SELECT * FROM invitations WHERE organization_id = %s AND status IN ('OPEN', 'WAITING') AND expire_time > %s AND (email_key = %s OR (%s AND first_manager))",
         (invitation.organization_id, now, same_email(invitation.entry.email), invitation.first_manager),
     ).fetchall()
     return [read(row) for row in rows]

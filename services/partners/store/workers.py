@@ -7,7 +7,7 @@ from chassis import outbox
 from chassis.db import Row, Transaction, if_there_is_room
 from chassis.wire import Position
 from services.partners.domain.organization import Organization
-from services.partners.domain.worker import ABSOLUTE, IDLE, Role, Worker, WorkerEntry, WorkerStatus, same_email
+from services.partners.domain.worker import ABSOLUTE, IDLE, NETWORK_ROLES, Role, Worker, WorkerEntry, WorkerStatus, same_email
 from services.partners.store import organizations, provenance
 from services.partners.store.words import sort_key
 from services.partners.wire import facts
@@ -45,10 +45,10 @@ def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "
 
 
 def keep_status(tx: Transaction, worker: Worker) -> None:
-    """Writes a changed status with its facts."""
+    """Writes a changed status, or that a change is proposed, with its facts."""
     tx.execute(
-        "UPDATE workers SET version = %s, status = %s, update_time = %s WHERE id = %s",
-        (worker.version, worker.status, worker.update_time, worker.id),
+        "UPDATE workers SET version = %s, status = %s, update_time = %s, suspension_proposed_by_worker_id = %s WHERE id = %s",
+        (worker.version, worker.status, worker.update_time, worker.suspension_proposed_by_worker_id, worker.id),
     )
     _tell(tx, worker)
 
@@ -57,8 +57,8 @@ def renew(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str) 
     """Writes an account that begins anew, with its facts, and who invited her this time."""
     entry = worker.entry
     tx.execute(
-        "UPDATE workers SET version = %s, status = %s, name = %s, name_key = %s, password_hash = %s, roles = %s, language = %s, update_time = %s"
-        " WHERE id = %s",
+        "UPDATE workers SET version = %s, status = %s, name = %s, name_key = %s, password_hash = %s, roles = %s, language = %s, update_time = %s,"
+        " suspension_proposed_by_worker_id = '' WHERE id = %s",
         (
             worker.version,
             worker.status,
@@ -165,6 +165,19 @@ def all_managers(tx: Transaction, organization_id: str) -> list[Worker]:
     return [read(row) for row in rows]
 
 
+def of_the_network(tx: Transaction) -> list[Worker]:
+    """Whoever has a role of the network and an account that is in use, by organisation and name."""
+    rows = tx.execute(
+        "SELECT * FROM workers WHERE roles && %s AND status = 'ACTIVE' ORDER BY organization_id, name_key, id", (sorted(NETWORK_ROLES),)
+    ).fetchall()
+    return [read(row) for row in rows]
+
+
+def has_network_role(tx: Transaction, organization_id: str) -> bool:
+    """Whether somebody of an organisation steers or checks the network."""
+    return any(worker.organization_id == organization_id for worker in of_the_network(tx))
+
+
 def has_coordinator(tx: Transaction, organization_id: str) -> bool:
     """Whether somebody of an organisation steers the network."""
     return bool(
@@ -233,6 +246,7 @@ def read(row: Row) -> Worker:
         organization_id=row["organization_id"],
         entry=WorkerEntry(row["name"], row["email"], tuple(Role(role) for role in row["roles"]), row["language"]),
         status=WorkerStatus(row["status"]),
+        suspension_proposed_by_worker_id=row["suspension_proposed_by_worker_id"],
     )
 
 

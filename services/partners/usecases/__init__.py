@@ -10,7 +10,14 @@ from services.partners.usecases.founding import found_network
 from services.partners.usecases.housekeeping import keeping_up, sweep
 from services.partners.usecases.import_jobs import cancel_import, create_import, get_import, list_imports, run_import, running_imports
 from services.partners.usecases.imports import import_directory
-from services.partners.usecases.invitations import accept_invitation, create_invitation, list_invitations, revoke_invitation
+from services.partners.usecases.invitations import (
+    accept_invitation,
+    confirm_invitation,
+    create_invitation,
+    list_invitations,
+    revoke_invitation,
+    waiting_invitations,
+)
 from services.partners.usecases.locations import (
     create_location,
     delete_location,
@@ -89,7 +96,7 @@ from services.partners.usecases.sessions import (
 )
 from services.partners.usecases.sign_in_providers import SignInProviders
 from services.partners.usecases.standing import check_standing, viewer
-from services.partners.usecases.workers import create_worker, list_workers, reset_second_factor, suspend_worker
+from services.partners.usecases.workers import create_worker, list_network_roles, list_workers, reset_second_factor, suspend_worker
 
 __all__ = [
     "ANSWERED_WITHIN",
@@ -111,6 +118,7 @@ __all__ = [
     "confirm_api_key",
     "confirm_application",
     "confirm_change",
+    "confirm_invitation",
     "create_api_key",
     "create_import",
     "create_invitation",
@@ -146,6 +154,7 @@ __all__ = [
     "list_imports",
     "list_invitations",
     "list_locations",
+    "list_network_roles",
     "list_organizations",
     "list_public_organizations",
     "list_public_service_at_locations",
@@ -188,5 +197,6 @@ __all__ = [
     "update_organization",
     "update_service",
     "viewer",
+    "waiting_invitations",
     "watch_membership",
 ]

@@ -11,6 +11,7 @@ from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from services.partners import wire
 from services.partners.domain.invitation import Invitation, InvitationEntry
+from services.partners.domain.network_roles import are_of_the_network
 from services.partners.domain.worker import Role, Worker, WorkerEntry, WorkerStatus
 from services.partners.store import invitations, organizations, passkeys, second_factors, sign_in_providers, workers
 from services.partners.usecases.api_keys import revoke_keys_of
@@ -47,9 +48,34 @@ def create_invitation(
         other.replace(now)
         invitations.keep(tx, other)
     token = secrets.token_urlsafe(32)
-    letter = mail.seal_bytes(wire.letter(invitation, token), f"invitations/{invitation.id}/letter") if mail else b""
-    invitations.add(tx, invitation, mark_of(token), letter)
+    if invitation.waits(now):  # its token is nobody's: another one goes out
+        invitations.add(tx, invitation, mark_of(token), b"")
+        return invitation, ""
+    invitations.add(tx, invitation, mark_of(token), _letter(mail, invitation, token))
     return invitation, "" if mail else token
+
+
+def confirm_invitation(tx: Transaction, caller: Caller, now: datetime, mail: Keyring | None, id: str) -> tuple[Invitation, str]:
+    """Agrees to one with a role of the network as a second coordinator. Returns it, and the secret of its link where it is on paper."""
+    unlocked_invitation = invitations.fetch(tx, id) if is_id(id) else None
+    if unlocked_invitation is None or not are_of_the_network(unlocked_invitation.entry.roles):
+        raise NotFound
+    organizations.fetch(tx, unlocked_invitation.organization_id, hold="UPDATE")
+    invitation = invitations.fetch(tx, id) or unlocked_invitation
+    invitation.confirm(second(tx, caller, now), caller.organization_id, now)
+    token = secrets.token_urlsafe(32)
+    invitations.set_token(tx, id, mark_of(token))
+    invitations.keep(tx, invitation, _letter(mail, invitation, token))
+    return invitation, "" if mail else token
+
+
+def waiting_invitations(tx: Transaction, now: datetime) -> list[Invitation]:
+    """Those with a role of the network that wait for a second coordinator."""
+    return invitations.waiting(tx, now)
+
+
+def _letter(mail: Keyring | None, invitation: Invitation, token: str) -> bytes:
+    return mail.seal_bytes(wire.letter(invitation, token), f"invitations/{invitation.id}/letter") if mail else b""
 
 
 def list_invitations(tx: Transaction, caller: Caller, now: datetime) -> list[Invitation]:
@@ -102,6 +128,8 @@ def _account(tx: Transaction, now: datetime, invitation: Invitation, name: str, 
     worker = known[0]
     if worker.organization_id != invitation.organization_id:
         raise Conflict("email_taken")
+    if are_of_the_network(worker.entry.roles) and not are_of_the_network(asked.roles):  # nobody alone takes such a role away
+        raise Unauthenticated("invitation_invalid")
     if (
         worker.status is WorkerStatus.SUSPENDED and worker.update_time >= invitation.create_time
     ):  # who suspended her did not mean to let her in again

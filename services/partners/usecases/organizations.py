@@ -110,8 +110,11 @@ def drop_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: s
 
 
 def suspend_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
-    """Ends its access at once, here; the other services hear of it. Not one's own: nobody would be left to take it back."""
-    if id == caller.organization_id:
+    """Ends its access at once, here; the other services hear of it. Not one's own: nobody would be left to take it back.
+
+    Nor of an organisation of coordinators or auditors: one person alone would take their roles away.
+    """
+    if id == caller.organization_id or workers.has_network_role(tx, id):  # which two coordinators take away first
         raise Conflict("illegal_transition")
     organization = live(tx, caller, now, id, etag, Organization.suspend)
     workers.end_sessions_of(tx, organization_id=id)

@@ -9,9 +9,11 @@ from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from chassis.wire import Position, check_etag
 from services.partners import wire
+from services.partners.domain.network_roles import are_of_the_network, check_second_coordinator
 from services.partners.domain.worker import NETWORK_ROLES, Role, Worker, WorkerEntry, WorkerStatus, check_password
 from services.partners.store import passkeys, second_factors, workers
 from services.partners.usecases.api_keys import revoke_keys_of
+from services.partners.usecases.independence import second
 from services.partners.usecases.password_resets import end_link, tell_her
 from services.partners.usecases.passwords import hashed
 
@@ -31,18 +33,40 @@ def list_workers(tx: Transaction, caller: Caller, size: int, after: Position | N
 
 
 def suspend_worker(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str = "") -> Worker:
-    """Ends an account's use: its sessions are over, its tokens refused, and the keys that stand with it are revoked."""
+    """Ends an account's use: its sessions are over, its tokens refused, and the keys that stand with it are revoked.
+
+    Of whoever has a role of the network, the first coordinator who asks only proposes it.
+    """
     worker = workers.fetch(tx, id, hold=True) if is_id(id) else None
+    of_the_network = worker is not None and are_of_the_network(worker.entry.roles)
     # Nobody else's: a coordinator who could take a member's last manager away could invite one of his own.
-    if worker is None or (caller.kind != "system" and worker.organization_id != caller.organization_id):
+    if worker is None or (
+        caller.kind != "system"
+        and worker.organization_id != caller.organization_id
+        and not (of_the_network and caller.has(Role.COORDINATOR))
+    ):
         raise NotFound
+    if caller.kind != "system" and not caller.has(Role.COORDINATOR if of_the_network else Role.MANAGER):
+        raise NotAllowed("right_missing")
     check_etag(etag, wire.etag_of(worker), required=False)
+    if of_the_network and caller.kind != "system":
+        first = workers.fetch(tx, worker.suspension_proposed_by_worker_id)
+        if first is None:
+            worker.propose_suspension(caller.id, now)
+            workers.keep_status(tx, worker)
+            return worker
+        check_second_coordinator(second(tx, caller, now), caller.organization_id, first.id, first.organization_id)
     worker.suspend(now)
     workers.keep_status(tx, worker)
     workers.end_sessions_of(tx, worker_id=id)
     end_link(tx, id, now)
     revoke_keys_of(tx, now, id)
     return worker
+
+
+def list_network_roles(tx: Transaction) -> list[Worker]:
+    """Whoever has a role of the network, and an account that is in use."""
+    return workers.of_the_network(tx)
 
 
 def reset_second_factor(tx: Transaction, caller: Caller, now: datetime, mail: Keyring, id: str) -> None:

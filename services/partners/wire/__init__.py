@@ -20,7 +20,7 @@ from services.partners.domain.api_key import ApiKey
 from services.partners.domain.application import Application
 from services.partners.domain.codes import Term
 from services.partners.domain.evidence import Evidence, EvidenceKind
-from services.partners.domain.invitation import Invitation, InvitationEntry
+from services.partners.domain.invitation import Invitation, InvitationEntry, InvitationStatus
 from services.partners.domain.matching import Match, Question, Verdict
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType, RejectionReason
 from services.partners.domain.search import Near, Wanted
@@ -342,6 +342,7 @@ def worker(worker: Worker) -> members_pb2.Worker:
         roles=[_ROLES.number(role) for role in worker.entry.roles],
         language=worker.entry.language,
         status=_WORKER_STATUSES.number(worker.status),
+        suspension_proposed_by_worker_id=worker.suspension_proposed_by_worker_id,
         create_time=timestamp(worker.create_time),
         update_time=timestamp(worker.update_time),
     )
@@ -357,6 +358,7 @@ def invitation(invitation: Invitation) -> members_pb2.Invitation:
         language=invitation.entry.language,
         create_time=timestamp(invitation.create_time),
         expire_time=timestamp(invitation.expire_time),
+        unconfirmed=invitation.status is InvitationStatus.WAITING,
     )
 
 

@@ -1,0 +1,122 @@
+"""Roles of the network are given, suspended and given back by two coordinators of different member organisations, and by nobody alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2
+from protos.partners.v1 import members_pb2 as pb
+from services.partners.domain.organization import Organization
+from services.partners.domain.worker import Role
+from services.partners.wire import etag_of
+from tests.partners.scene import Scene, Stubs, refused
+from tests.partners.test_invitations import EMAIL, accept, invite
+
+AUDITOR, COORDINATOR, MANAGER = contract_pb2.ROLE_AUDITOR, contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_MANAGER
+
+
+@pytest.fixture
+def elsewhere(scene: Scene) -> Organization:
+    return scene.organization("Otra sede")
+
+
+@pytest.fixture
+def abroad(scene: Scene, elsewhere: Organization) -> Stubs:
+    """A coordinator of another member organisation."""
+    return scene.by(elsewhere, Role.COORDINATOR)
+
+
+def agree(by: Stubs, made: pb.Invitation) -> pb.Invitation:
+    answer: pb.Invitation = by.ConfirmInvitation(pb.ConfirmInvitationRequest(id=made.id))
+    return answer
+
+
+def suspend(by: Stubs, id: str) -> pb.Worker:
+    answer: pb.Worker = by.SuspendWorker(pb.SuspendWorkerRequest(id=id))
+    return answer
+
+
+@pytest.mark.parametrize("role", [COORDINATOR, AUDITOR])
+def test_such_a_role_is_given_by_two_coordinators_of_different_organisations(
+    role: contract_pb2.Role.ValueType, scene: Scene, abroad: Stubs
+) -> None:
+    made = invite(scene.coordinator, None, role)
+    assert made.unconfirmed
+    assert scene.facts(made.id) == [], "no link went out"
+    with refused("FAILED_PRECONDITION", "second_person_required"):
+        agree(scene.coordinator, made)
+    with refused("FAILED_PRECONDITION", "not_independent"):
+        agree(scene.by(scene.coalition, Role.COORDINATOR), made)
+    (seen,) = abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).invitations
+    assert (seen.id, seen.email, seen.unconfirmed) == (made.id, EMAIL, True)
+    scene.later(hours=71)
+    assert not agree(abroad, made).unconfirmed
+    scene.later(hours=71)
+    accept(scene, made)
+    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
+        agree(abroad, made)
+    assert EMAIL in {worker.email for worker in abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers}
+
+
+def test_an_invitation_that_waits_ends_like_every_other_and_no_other_is_seen(scene: Scene, abroad: Stubs) -> None:
+    both = scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)
+    late, revoked = invite(both, None, AUDITOR), invite(both, None, AUDITOR, email="otra@ejemplo.org")
+    both.RevokeInvitation(pb.RevokeInvitationRequest(id=revoked.id))
+    scene.later(hours=72)
+    for made in (late, revoked):
+        with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
+            agree(abroad, made)
+    ordinary = invite(both, None, MANAGER)
+    assert not ordinary.unconfirmed
+    for id in (ordinary.id, "0" * 32, "x"):
+        with refused("NOT_FOUND", "not_found"):
+            agree(abroad, pb.Invitation(id=id))
+
+
+@pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
+def test_a_manager_of_the_coordinations_own_organisation_suspends_nobody_who_has_a_role_of_the_network(
+    role: Role, scene: Scene, abroad: Stubs
+) -> None:
+    target = scene.worker(scene.coalition, role)
+    with refused("PERMISSION_DENIED", "right_missing"):
+        suspend(scene.by(scene.coalition, Role.MANAGER), target.id)
+    first = scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)
+    assert suspend(first, target.id).status == pb.WORKER_STATUS_ACTIVE
+    with refused("FAILED_PRECONDITION", "second_person_required"):
+        suspend(first, target.id)
+    with refused("FAILED_PRECONDITION", "not_independent"):
+        suspend(scene.by(scene.coalition, Role.COORDINATOR), target.id)
+    (seen,) = [worker for worker in abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers if worker.id == target.id]
+    assert seen.suspension_proposed_by_worker_id
+    assert suspend(abroad, target.id).status == pb.WORKER_STATUS_SUSPENDED
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        suspend(abroad, target.id)
+    scene.later(seconds=1)
+    made = invite(first, None, contract_pb2.Role.Value(f"ROLE_{role}"), email=target.entry.email)
+    agree(abroad, made)
+    accept(scene, made)
+    assert scene.rows("SELECT status FROM workers WHERE id = %s", target.id)[0]["status"] == "ACTIVE"
+
+
+def test_a_coordinator_suspends_nobody_else_elsewhere(scene: Scene, abroad: Stubs) -> None:
+    for worker in (scene.worker(scene.organization("Ajena"), Role.MANAGER), scene.worker(scene.coalition, Role.WORKER)):
+        with refused("NOT_FOUND", "not_found"):
+            suspend(abroad, worker.id)
+    with refused("PERMISSION_DENIED", "right_missing"):
+        suspend(scene.coordinator, scene.worker(scene.coalition, Role.WORKER).id)
+
+
+def test_an_invitation_without_such_a_role_takes_none_away(scene: Scene) -> None:
+    target = scene.worker(scene.coalition, Role.COORDINATOR, email=EMAIL)
+    made = invite(scene.by(scene.coalition, Role.MANAGER), None, MANAGER)
+    with refused("UNAUTHENTICATED", "invitation_invalid"):
+        accept(scene, made)
+    assert scene.rows("SELECT roles FROM workers WHERE id = %s", target.id)[0]["roles"] == ["COORDINATOR"]
+
+
+@pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
+def test_nobody_alone_takes_them_away_by_suspending_their_organisation(role: Role, scene: Scene, elsewhere: Organization) -> None:
+    scene.worker(elsewhere, role)
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        scene.coordinator.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(id=elsewhere.id, etag=etag_of(elsewhere)))

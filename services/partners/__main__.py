@@ -5,6 +5,8 @@ import re
 import secrets
 import sys
 import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import click
 
 from chassis import commands, keys, log, service
 from chassis.clock import SystemClock
-from chassis.db import Database
+from chassis.db import Database, Transaction
 from chassis.errors import Invalid, Refusal
 from chassis.passkeys import Site
 from chassis.rotation import Sealed
@@ -109,6 +111,33 @@ def found_network(organization: str, country: str, emails: tuple[str, ...], name
     """Refuses to do it twice: who could make coordinators beside those there are would be one of them."""
     if not len(emails) == len(names) == 2:
         raise click.UsageError("two coordinators: --email and --name twice each")
+    if not _found(organization, country, emails, names, usecases.found_network):
+        raise click.ClickException("this network has coordinators already: one of them invites others")
+
+
+@main.command(
+    "found-elsewhere",
+    help="Register another member organisation with a coordinator of its own: roles of the network need two of different members. Prints her first password once.",
+)
+@click.option("--organization", required=True, help="Its name.")
+@click.option("--country", required=True, help="ISO 3166-1, e.g. NI.")
+@click.option("--email", required=True, help="Of the coordinator.")
+@click.option("--name", required=True, help="Of the coordinator.")
+def found_elsewhere(organization: str, country: str, email: str, name: str) -> None:
+    """Refuses where there are coordinators of several organisations: they give such roles themselves."""
+
+    def make(tx: Transaction, now: datetime, entry: OrganizationEntry, people: Sequence[WorkerEntry], passwords: Sequence[str]) -> bool:
+        return usecases.found_elsewhere(tx, now, entry, people[0], passwords[0])
+
+    if not _found(organization, country, (email,), (name,), make):
+        raise click.ClickException("this network has no coordinators yet, or has them in several organisations: two of those invite others")
+
+
+Founding = Callable[[Transaction, datetime, OrganizationEntry, Sequence[WorkerEntry], Sequence[str]], bool]
+
+
+def _found(organization: str, country: str, emails: Sequence[str], names: Sequence[str], make: Founding) -> bool:
+    """Registers an organisation and its coordinators, and prints their first passwords; returns False if `make` refused."""
     if not re.fullmatch("[A-Z]{2}", country):
         raise click.UsageError("--country is two capital letters, e.g. NI")
     log.setup(NAME, level=logging.CRITICAL)  # the passwords are the output, and nothing else
@@ -120,18 +149,15 @@ def found_network(organization: str, country: str, emails: tuple[str, ...], name
     ]
     try:
         with database.transaction(SYSTEM, timeout=30) as tx:
-            made = usecases.found_network(
-                tx, now, OrganizationEntry(name=organization, type=OrganizationType.NGO, country=country), coordinators, passwords
-            )
+            made = make(tx, now, OrganizationEntry(name=organization, type=OrganizationType.NGO, country=country), coordinators, passwords)
     except Refusal as refusal:
         wrong = f": {refusal.violations}" if isinstance(refusal, Invalid) else ""
         raise click.ClickException(refusal.reason + wrong) from refusal
     finally:
         database.close()
-    if not made:
-        raise click.ClickException("this network has coordinators already: one of them invites others")
-    for email, password in zip(emails, passwords, strict=True):
+    for email, password in zip(emails, passwords, strict=True) if made else ():
         click.echo(f"{email} may sign in with {password}")
+    return made
 
 
 @main.command("rotate-token-keys", help="Have caller tokens signed by a new key, while all services work. Goes on where it was killed.")

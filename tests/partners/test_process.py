@@ -226,12 +226,27 @@ def test_a_new_network_gets_two_coordinators_by_one_command_and_only_once(enviro
     assert [line.split()[0] for line in said.stdout.splitlines()] == ["primera@coalicion.example", "segunda@coalicion.example"]
     again = command(environment, *organization, "NI", *(word.replace("coalicion", "otra") for word in [*first, *second]))
     assert (again.returncode, "coordinators already" in again.stderr) == (1, True)
+    elsewhere = [
+        "found-elsewhere",
+        "--organization",
+        "Otra sede",
+        "--country",
+        "NI",
+        "--email",
+        "tercera@otra.example",
+        "--name",
+        "Tercera",
+    ]
+    said = command(environment, *elsewhere)
+    assert (said.returncode, said.stdout.split()[0]) == (0, "tercera@otra.example"), said.stderr
+    assert command(environment, *(word.replace("otra", "cuarta") for word in elsewhere)).returncode == 1
     database = Database(place.url, max_size=2)
     database.open()
     with database.transaction(SYSTEM) as tx:
         roles = [row["roles"] for row in tx.execute("SELECT roles FROM workers").fetchall()]
-        organizations = tx.execute("SELECT count(*) AS n FROM organizations").fetchone()
+        organizations = tx.execute("SELECT count(DISTINCT organization_id) AS n FROM workers").fetchone()
+        on_record = tx.execute("SELECT count(*) AS n FROM audit WHERE action = 'coordinator_found'").fetchone()
     database.close()
-    assert len(roles) == 2
+    assert len(roles) == 3
     assert all("COORDINATOR" in each for each in roles)
-    assert organizations == {"n": 1}
+    assert (organizations, on_record) == ({"n": 2}, {"n": 3})

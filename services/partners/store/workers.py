@@ -173,6 +173,11 @@ def of_the_network(tx: Transaction) -> list[Worker]:
     return [read(row) for row in rows]
 
 
+def coordinating_organizations(tx: Transaction) -> set[str]:
+    """The organisations of coordinators whose accounts are in use."""
+    return {worker.organization_id for worker in of_the_network(tx) if Role.COORDINATOR in worker.entry.roles}
+
+
 def has_network_role(tx: Transaction, organization_id: str) -> bool:
     """Whether somebody of an organisation steers or checks the network."""
     return any(worker.organization_id == organization_id for worker in of_the_network(tx))

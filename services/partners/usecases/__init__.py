@@ -6,7 +6,7 @@ Each takes the transaction, who asks, and the time. An id may be given to what i
 from services.partners.store.directory_index import DirectoryIndex
 from services.partners.usecases.accounts import change_password, end_sessions, list_sessions
 from services.partners.usecases.api_keys import confirm_api_key, create_api_key, list_api_keys, revoke_api_key, transfer_api_key
-from services.partners.usecases.founding import found_network
+from services.partners.usecases.founding import found_elsewhere, found_network
 from services.partners.usecases.housekeeping import keeping_up, sweep
 from services.partners.usecases.import_jobs import cancel_import, create_import, get_import, list_imports, run_import, running_imports
 from services.partners.usecases.imports import import_directory
@@ -134,6 +134,7 @@ __all__ = [
     "end_session",
     "end_sessions",
     "finish_sign_in",
+    "found_elsewhere",
     "found_network",
     "from_api_key",
     "from_session",

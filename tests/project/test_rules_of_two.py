@@ -1,0 +1,56 @@
+"""A rule of two asks `chassis.second`, and compares no ids itself: another id is not another person."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FIRST = re.compile(r"(proposed|recorded|registered|approved|confirmed|made|override)_?(by_)?worker_id$|^(first_id|first_worker_id)$")
+"""How the id of a first person is called."""
+
+
+def _comparisons(file: Path) -> list[str]:
+    tree = ast.parse(file.read_text())
+    compared = [node for node in ast.walk(tree) if isinstance(node, ast.Compare)]
+    found = []
+    for node in compared:
+        sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
+        if any(FIRST.search(side.rpartition(".")[2]) for side in sides) and not {"''", "None"} & set(sides):
+            found.append(ast.unparse(node))
+    return found
+
+
+def _files() -> list[Path]:
+    return sorted(path for name in ("partners", "referrals", "notifications") for path in (ROOT / "services" / name).rglob("*.py"))
+
+
+@pytest.mark.parametrize("name", ["partners", "referrals", "notifications"])
+def test_no_rule_of_two_compares_ids_by_itself(name: str) -> None:
+    wrong = {
+        str(file.relative_to(ROOT)): compared
+        for file in _files()
+        if file.is_relative_to(ROOT / "services" / name) and (compared := _comparisons(file))
+    }
+    assert wrong == {}
+
+
+def test_who_refuses_for_want_of_a_second_person_asks_the_one_check() -> None:
+    """The word of the refusal stands in `chassis.second`, and beside it only where no person asks or no other organisation."""
+    named = {
+        str(file.relative_to(ROOT)): file.read_text().count('"second_person_required"')
+        for file in (*_files(), ROOT / "chassis" / "second.py")
+        if '"second_person_required"' in file.read_text()
+    }
+    assert named == {
+        "chassis/second.py": 1,
+        "services/referrals/domain/emergency.py": 1,  # of the organisation that opened
+        "services/referrals/domain/plan.py": 1,  # a system
+    }
+
+
+def test_the_guard_sees_such_a_comparison(tmp_path: Path) -> None:
+    file = tmp_path / "rule.py"
+    file.write_text("def confirm(self, worker_id):\n    if worker_id == self.proposed_by_worker_id:\n        raise Conflict('no')\n")
+    assert _comparisons(file) == ["worker_id == self.proposed_by_worker_id"]

@@ -1,0 +1,90 @@
+"""Each rule of two: an account that may be the first person's own agrees to nothing, whatever is asked of two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chassis.second import NONE, UNKNOWN, Kin, mark_of
+from protos.referrals.v1 import audit_pb2, emergencies_pb2, erasures_pb2, people_pb2, plans_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.builders import refusal
+from tests.referrals.conftest import Client, Service, Story
+from tests.referrals.test_emergencies import declare, expired
+from tests.referrals.test_openings import somebody
+from tests.referrals.test_plans_rpc import begun
+
+NOT_INDEPENDENT = ("FAILED_PRECONDITION", "not_independent")
+Rule = tuple[Client, Client, Callable[[Client], object]]
+"""Who was the first, who may be the second, and what the second agrees to."""
+
+
+def of_erasure(story: Story, service: Service) -> Rule:
+    person = story.person()
+    story.ngo.ProposeErasure(erasures_pb2.ProposeErasureRequest(person_id=person.id, request_id=story.request_id()))
+    question = erasures_pb2.ConfirmErasureRequest(person_id=person.id)
+    return story.ngo, somebody(service, "ngo", "MANAGER"), lambda by: by.ConfirmErasure(question)
+
+
+def of_best_interest(story: Story, service: Service) -> Rule:
+    decided = story.receipt(story.child().id, giver="best_interest", assent_code="given")
+    question = people_pb2.ConfirmReceiptRequest(id=decided.id)
+    return story.ngo, somebody(service, "ngo", "MANAGER"), lambda by: by.ConfirmReceipt(question)
+
+
+def of_override(story: Story, service: Service) -> Rule:
+    sent = story.overridden()
+    question = pb.ConfirmOverrideRequest(id=sent.id, etag=sent.etag)
+    return story.rescuer, somebody(service, "ngo", "MANAGER"), lambda by: by.ConfirmOverride(question)
+
+
+def of_emergency(story: Story, service: Service) -> Rule:
+    nurse = somebody(service, "shelter")
+    emergency = declare(nurse, expired(story, service))
+    seen = story.ngo.GetEmergency(emergencies_pb2.GetEmergencyRequest(id=emergency.id))
+    question = emergencies_pb2.ReviewEmergencyRequest(id=seen.id, etag=seen.etag, review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED)
+    return nurse, somebody(service, "ngo"), lambda by: by.ReviewEmergency(question)
+
+
+def of_plan(story: Story, service: Service) -> Rule:
+    girl = people_pb2.CreatePersonRequest(coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_12_TO_17), request_id=story.request_id())
+    plan = begun(story, "child", story.ngo.CreatePerson(girl))
+    said: dict[str, Any] = {"id": plan.id, "reason_code": plans_pb2.PLAN_CLOSE_REASON_FULFILLED}
+    seen = story.ngo.ClosePlan(plans_pb2.ClosePlanRequest(etag=plan.etag, **said))
+    question = plans_pb2.ClosePlanRequest(etag=seen.etag, **said)
+    return story.ngo, somebody(service, "ngo"), lambda by: by.ClosePlan(question)
+
+
+RULES = [of_erasure, of_best_interest, of_override, of_emergency, of_plan]
+
+
+def with_kin(client: Client, kin: Kin) -> Client:
+    return replace(client, caller=replace(client.caller, kin=kin))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_an_account_that_may_be_the_first_persons_own_is_no_second_person(
+    rule: Callable[[Story, Service], Rule], story: Story, service: Service
+) -> None:
+    first, second, agree = rule(story, service)
+    of_hers = Kin(frozenset({mark_of(first.caller.id), mark_of("e" * 32)}), "")
+    for kin in (of_hers, UNKNOWN, Kin(alone="second_factor"), Kin(alone="too_many")):
+        again = with_kin(second, kin)
+        assert refusal(lambda: agree(again)) == NOT_INDEPENDENT  # noqa: B023
+    agree(with_kin(second, Kin(frozenset({mark_of("e" * 32)}), "")))
+
+
+def test_a_danger_after_a_withdrawal_is_not_said_again_by_an_account_of_who_sent_before(story: Story, service: Service) -> None:
+    sent = story.sent()
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
+    person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
+    again = with_kin(story.rescuer, Kin(frozenset({mark_of(story.ngo.caller.id)}), ""))
+    draft = story.draft(person)
+    question = pb.SendReferralRequest(
+        id=draft.id, etag=draft.etag, override_reason_code=pb.OVERRIDE_REASON_DANGER_AFTER_WITHDRAWAL, note="he found her"
+    )
+    assert refusal(lambda: again.SendReferral(question)) == ("FAILED_PRECONDITION", "override_after_withdrawal")
+    assert with_kin(story.rescuer, NONE).SendReferral(question).state == pb.STATE_SENT

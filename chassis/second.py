@@ -5,12 +5,16 @@ and the caller's token carries them. A caller of whom nobody said who her kin ar
 """
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from chassis.errors import Conflict
+from chassis.errors import Conflict, Unauthenticated
 
 _MARK = 12
 """Characters of an id that make its mark: 48 bits. Two ids with one mark would be taken for kin, and refused."""
+
+_ROUNDING = timedelta(milliseconds=1)
+"""A token says its time as a floating-point number."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +22,12 @@ class Kin:
     """The accounts and API keys behind which the same person may stand as behind an account, by marks of their ids.
 
     `alone` is why she is nobody's second person: unknown (it is not known how her account came about, or a system asks), second_factor (her account asks for
-    nothing beside the password), too_many (more kin than a token carries); empty if she may be.
+    nothing beside the password), too_many (more kin than a token carries); empty if she may be. `time` is when they were looked up; None: just now.
     """
 
     marks: frozenset[str] = frozenset()
     alone: str = "unknown"
+    time: datetime | None = None
 
     def includes(self, id: str) -> bool:
         """Whether an account or key is one of them."""
@@ -66,7 +71,13 @@ def refusal(second: Second, first_id: str) -> Conflict | None:
     return None
 
 
-def check_second(second: Second, first_id: str) -> None:
-    """Refuses anybody who is not a second person beside `first_id`, as in `refusal`."""
+def check_second(second: Second, first_id: str, first_time: datetime | None = None) -> None:
+    """Refuses anybody who is not a second person beside `first_id`, as in `refusal`.
+
+    `first_time` is when the first one acted. Her account may have come about a moment before, so kin that were looked up earlier do not do: the caller is asked
+    for a fresh token (token_expired).
+    """
     if why := refusal(second, first_id):
         raise why
+    if first_time and second.kin.time and second.kin.time + _ROUNDING < first_time:
+        raise Unauthenticated("token_expired")

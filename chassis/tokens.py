@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 from joserfc import jwt
 from joserfc.errors import ExpiredTokenError, JoseError
@@ -84,6 +84,13 @@ class Issuer:
         return jwt.encode({"alg": "Ed25519", "kid": self._key.kid}, claims, self._key, algorithms=["Ed25519"]), end
 
 
+def _kin(claims: Mapping[str, Any]) -> Kin:
+    """The kin that a token carries, as they were when it was issued; unknown where it says nothing of them."""
+    if "kin" not in claims:
+        return UNKNOWN
+    return Kin(frozenset(claims["kin"]), str(claims["alone"]), datetime.fromtimestamp(claims["iat"], UTC))
+
+
 class Verifier:
     """Reads the tokens for one audience with the public keys, by their `kid`: two live at once while one takes the place of the other."""
 
@@ -122,7 +129,7 @@ class Verifier:
                 roles=frozenset(claims["roles"]),
                 scopes=frozenset(claims["scopes"]),
                 language=str(claims["lang"]),
-                kin=Kin(frozenset(claims["kin"]), str(claims["alone"])) if "kin" in claims else UNKNOWN,
+                kin=_kin(claims),
             )
             return caller, datetime.fromtimestamp(claims["exp"], UTC)
         except ExpiredTokenError as error:

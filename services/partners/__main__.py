@@ -111,7 +111,7 @@ def found_network(organization: str, country: str, emails: tuple[str, ...], name
     """Refuses to do it twice: who could make coordinators beside those there are would be one of them."""
     if not len(emails) == len(names) == 2:
         raise click.UsageError("two coordinators: --email and --name twice each")
-    if not _found(organization, country, emails, names, usecases.found_network):
+    if not _create_coordinators(organization, country, emails, names, usecases.found_network):
         raise click.ClickException("this network has coordinators already: one of them invites others")
 
 
@@ -129,14 +129,14 @@ def found_elsewhere(organization: str, country: str, email: str, name: str) -> N
     def make(tx: Transaction, now: datetime, entry: OrganizationEntry, people: Sequence[WorkerEntry], passwords: Sequence[str]) -> bool:
         return usecases.found_elsewhere(tx, now, entry, people[0], passwords[0])
 
-    if not _found(organization, country, (email,), (name,), make):
+    if not _create_coordinators(organization, country, (email,), (name,), make):
         raise click.ClickException("this network has no coordinators yet, or has them in several organisations: two of those invite others")
 
 
 Founding = Callable[[Transaction, datetime, OrganizationEntry, Sequence[WorkerEntry], Sequence[str]], bool]
 
 
-def _found(organization: str, country: str, emails: Sequence[str], names: Sequence[str], make: Founding) -> bool:
+def _create_coordinators(organization: str, country: str, emails: Sequence[str], names: Sequence[str], make: Founding) -> bool:
     """Registers an organisation and its coordinators, and prints their first passwords; returns False if `make` refused."""
     if not re.fullmatch("[A-Z]{2}", country):
         raise click.UsageError("--country is two capital letters, e.g. NI")

@@ -14,12 +14,12 @@ FIRST = re.compile(r"(proposed|recorded|registered|approved|confirmed|made|overr
 def _comparisons(file: Path) -> list[str]:
     tree = ast.parse(file.read_text())
     compared = [node for node in ast.walk(tree) if isinstance(node, ast.Compare)]
-    found = []
+    by_id = []
     for node in compared:
         sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
         if any(FIRST.search(side.rpartition(".")[2]) for side in sides) and not {"''", "None"} & set(sides):
-            found.append(ast.unparse(node))
-    return found
+            by_id.append(ast.unparse(node))
+    return by_id
 
 
 def _files() -> list[Path]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -75,6 +76,28 @@ def test_an_account_that_may_be_the_first_persons_own_is_no_second_person(
         again = with_kin(second, kin)
         assert refusal(lambda: agree(again)) == NOT_INDEPENDENT  # noqa: B023
     agree(with_kin(second, Kin(frozenset({mark_of("e" * 32)}), "")))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_token_from_before_the_first_persons_act_does_not_do_for_her_account_may_be_newer(
+    rule: Callable[[Story, Service], Rule], story: Story, service: Service
+) -> None:
+    _, second, agree = rule(story, service)
+    service.clock.advance(timedelta(seconds=-1))
+    before = OldToken(second.caller, second.stubs, second.issuer, second.issuer.issue(second.caller, "enlace.referrals")[0])
+    service.clock.advance(timedelta(seconds=1))
+    assert refusal(lambda: agree(before)) == ("UNAUTHENTICATED", "token_expired")
+    agree(second)
+
+
+@dataclass
+class OldToken(Client):
+    """Calls with a token of a while ago."""
+
+    token: str = ""
+
+    def metadata(self) -> list[tuple[str, str]]:
+        return [("authorization", f"Bearer {self.token}")]
 
 
 def test_a_danger_after_a_withdrawal_is_not_said_again_by_an_account_of_who_sent_before(story: Story, service: Service) -> None:

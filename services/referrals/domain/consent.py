@@ -208,7 +208,7 @@ class Receipt:
         """A second person agrees: once, and while it can still be agreed to."""
         if not (self.is_override or self.needs_second) or self.confirm_time is not None:
             raise Conflict("nothing_to_confirm")
-        check_second(second, self.recorded_by_worker_id)
+        check_second(second, self.recorded_by_worker_id, self.create_time)
         self._check_not_over(now)
         if self.confirm_until is not None and now >= self.confirm_until:
             raise Conflict("receipt_expired")

@@ -78,6 +78,6 @@ class EmergencyAccess:
             raise Conflict("nothing_to_review")
         if organization_id == self.organization_id:
             raise Conflict("second_person_required")
-        check_second(second, self.worker_id)
+        check_second(second, self.worker_id, self.create_time)
         self.review_time, self.reviewed_by_worker_id, self.review_code = now, second.id, code
         self.version += 1

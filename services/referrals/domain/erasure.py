@@ -57,6 +57,6 @@ class Erasure:
         """A second person agrees: from now on it is done."""
         if not self.waits(now):
             raise Conflict("nothing_to_confirm")
-        check_second(second, self.proposed_by_worker_id)
+        check_second(second, self.proposed_by_worker_id, self.propose_time)
         self.confirmed_by_worker_id, self.erase_time = second.id, now
         self.version += 1

@@ -158,7 +158,7 @@ class Plan:
         elif by is None:
             raise Conflict("second_person_required")
         elif reason_code == self.close_proposed_reason_code:
-            check_second(by, self.close_proposed_by_worker_id)
+            check_second(by, self.close_proposed_by_worker_id, self.update_time)
             self.close(reason_code, now)
         else:
             self.close_proposed_reason_code, self.close_proposed_by_worker_id = reason_code, by.id

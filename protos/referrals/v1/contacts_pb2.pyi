@@ -1288,6 +1288,7 @@ class ReferenceStatus(_message.Message):
     MAY_ASK_FOR_CALL_FIELD_NUMBER: _builtins.int
     CALL_FROM_TIME_FIELD_NUMBER: _builtins.int
     CALL_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    ORGANIZATIONS_ASKED_FIELD_NUMBER: _builtins.int
     contact_time_band: Global___TimeBand.ValueType
     """When she called."""
     organizations_with_access: _builtins.int
@@ -1298,6 +1299,8 @@ class ReferenceStatus(_message.Message):
     """Whether there is something that a withdrawal would end."""
     may_ask_for_call: _builtins.bool
     """Whether she may ask to be called: every safe-contact plan of hers names the phone."""
+    organizations_asked: _builtins.int
+    """How many organisations hold an enquiry about her: what it says, and no name."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReferenceItem]:
         """one per referral of hers; empty: nothing asked for yet"""
@@ -1321,10 +1324,11 @@ class ReferenceStatus(_message.Message):
         may_ask_for_call: _builtins.bool = ...,
         call_from_time: _timestamp_pb2.Timestamp | None = ...,
         call_until_time: _timestamp_pb2.Timestamp | None = ...,
+        organizations_asked: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time", "contact_time_band", b"contact_time_band", "file_count", b"file_count", "items", b"items", "may_ask_for_call", b"may_ask_for_call", "may_withdraw", b"may_withdraw", "organizations_with_access", b"organizations_with_access"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time", "contact_time_band", b"contact_time_band", "file_count", b"file_count", "items", b"items", "may_ask_for_call", b"may_ask_for_call", "may_withdraw", b"may_withdraw", "organizations_asked", b"organizations_asked", "organizations_with_access", b"organizations_with_access"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

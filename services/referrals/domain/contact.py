@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from chassis.errors import Unauthenticated
+from chassis.errors import Conflict, Unauthenticated
 from services.referrals.domain.codes import Check, checked_code, new_checked_code
 from services.referrals.domain.deadline import Calendar, Deadline, DeadlineKind, Urgency, due_time
 from services.referrals.domain.lifecycle import State
 from services.referrals.domain.referral import Referral
 from services.referrals.domain.triage import Triage
 
-OPEN, REFERRED = "open", "referred"
+OPEN, REFERRED, DROPPED = "open", "referred", "dropped"
 UNASSESSED = Urgency.EMERGENCY
 """As what a contact counts of which nothing is known yet: it may be anything."""
 WAITING, ESCALATED = "waiting", "escalated"
@@ -56,6 +56,7 @@ class Contact:
     handed_over_organization_id: str = ""
     emergency_number_code: str = ""  # a number of the state, instead of a member
     tied_to_id: str = ""  # the first contact of the same caller, by whose reference it is known too; another line's, perhaps
+    erased: bool = False  # it was of somebody who was erased: nothing more is written of her
     unheard: bool = False  # she said something since somebody of the line last changed it
     clock: Deadline | None = None
 
@@ -71,6 +72,17 @@ class Contact:
         check = Check()
         check.that(own_country in ("", self.line_country), "contact.line_country", "out_of_range")
         check.done()
+
+    def check_not_erased(self) -> None:
+        """Refuses to change a contact of somebody who was erased."""
+        if self.erased:
+            raise Conflict("person_erased")
+
+    def erase(self, now: datetime, calendar: Calendar) -> None:
+        """Ends it: she was erased. Its answers and ids are blanked where it is stored."""
+        self.erased, self.unheard = True, False
+        self.outcome_code = DROPPED if self.outcome_code == OPEN else self.outcome_code
+        self.change(now, calendar)
 
     def watch(self, now: datetime, calendar: Calendar) -> None:
         """While it is open its clock runs, as long as its answers give; open again, another one."""
@@ -111,7 +123,7 @@ class Contact:
         counted = [referral for referral in asked if referral.state is not State.ENTERED_IN_ERROR]
         waits = self.unheard or not counted or any(referral.state is State.DRAFT or referral.need_is_open for referral in counted)
         outcome = OPEN if waits else REFERRED
-        if self.outcome_code not in (OPEN, REFERRED) or self.outcome_code == outcome:
+        if self.erased or self.outcome_code not in (OPEN, REFERRED) or self.outcome_code == outcome:
             return False
         self.outcome_code = outcome
         self.change(now, calendar)

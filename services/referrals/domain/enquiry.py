@@ -200,6 +200,11 @@ class Enquiry:
         """Whether somebody offers something."""
         return any(offer.answer in OFFERS for offer in self.offers)
 
+    @property
+    def waits(self) -> bool:
+        """Whether somebody is asked, or the offer that was taken waits for a referral."""
+        return self.state is S.OPEN or (self.state is S.MATCHED and not self.referral_id)
+
     def answer(self, service_id: str, organization_id: str, answer: str, reason_code: str, now: datetime) -> None:
         """A service says what it could do, or says it anew; when all have said no, nobody is left."""
         offer = self._offer(service_id)
@@ -231,6 +236,13 @@ class Enquiry:
         """Nobody is asked any more."""
         self._check_open()
         self._end(S.CANCELLED, "cancelled", reason_code, now, by)
+
+    def withdraw(self, now: datetime) -> None:
+        """She took back what she had allowed: nobody is asked any more, and the copy that was taken is blanked too."""
+        for offer in self.offers:
+            offer.taken = False
+        self.taken_service_id = ""
+        self._end(S.CANCELLED, "cancelled", CONSENT_WITHDRAWN, now, self.organization_id)
 
     def refer(self, referral_id: str, now: datetime) -> None:
         """A referral goes on from what was taken: one, and its own clocks watch it."""

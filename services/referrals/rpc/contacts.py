@@ -218,6 +218,7 @@ class ReferencesServicer:
             contact_time_band=number(pb.TimeBand, _band(contact.create_time, call.clock.now())),
             items=items,
             organizations_with_access=len(standing.open_to),
+            organizations_asked=standing.asked,
             file_count=standing.files,
             may_withdraw=standing.may_withdraw,
             may_ask_for_call=standing.may_ask_for_call,

@@ -10,7 +10,7 @@ from chassis.errors import NotFound, Stale
 from chassis.wire import Position
 from services.referrals.domain.callback import Callback
 from services.referrals.domain.deadline import Deadline, DeadlineKind
-from services.referrals.store import contacts
+from services.referrals.store import hers
 from services.referrals.store.referrals import CLOCK
 from services.referrals.wire import facts
 
@@ -66,7 +66,7 @@ def owed_to(tx: Transaction, contact_ids: Sequence[str]) -> list[Callback]:
 
 def owed_to_person(tx: Transaction, person_id: str) -> list[Callback]:
     """The same by her file, at whichever line."""
-    return owed_to(tx, contacts.of_person(tx, person_id))
+    return owed_to(tx, hers.of(tx, person_id).contacts)
 
 
 def page(

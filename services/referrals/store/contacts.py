@@ -7,7 +7,7 @@ from datetime import datetime
 
 from chassis import outbox
 from chassis.db import Row, Transaction
-from chassis.errors import NotFound, Stale
+from chassis.errors import Conflict, NotFound, Stale
 from chassis.sealing import CannotOpen, Keyring
 from chassis.wire import Position
 from services.referrals.domain.contact import Contact
@@ -118,17 +118,6 @@ def people_of(tx: Transaction, own: Sequence[Contact]) -> list[str]:
     return sorted({*(contact.person_id for contact in own), *(row["person_id"] for row in rows)} - {""})
 
 
-def of_person(tx: Transaction, person_id: str) -> list[str]:
-    """All contacts of whoever has this file, by all that are known by one reference with hers."""
-    rows = tx.execute(
-        "WITH hers AS (SELECT coalesce(nullif(tied_to_id, ''), id) AS first FROM contacts WHERE person_id = %(person)s"
-        " OR id IN (SELECT contact_id FROM referrals WHERE person_id = %(person)s AND contact_id <> ''))"
-        " SELECT id FROM contacts WHERE id IN (SELECT first FROM hers) OR (tied_to_id <> '' AND tied_to_id IN (SELECT first FROM hers))",
-        {"person": person_id},
-    )
-    return [row["id"] for row in rows]
-
-
 def hold(tx: Transaction, identifier: str) -> Contact:
     """A contact without its note, for this transaction to change; NotFound outside the scope."""
     row = tx.execute("SELECT * FROM contacts WHERE id = %s FOR UPDATE", (identifier,)).fetchone()
@@ -167,13 +156,24 @@ def next_time(tx: Transaction) -> datetime | None:
     return row["next"] if row else None
 
 
+def check_known(tx: Transaction, identifier: str) -> None:
+    """NotFound when there is no such contact in the scope, Conflict when it is of somebody who was erased. It is not erased before the transaction ends."""
+    _known(tx, identifier)
+
+
 def assault_time(tx: Transaction, identifier: str) -> datetime | None:
-    """When it was, as far as it was said; NotFound when there is no such contact in the scope."""
-    row = tx.execute("SELECT assault_time FROM contacts WHERE id = %s", (identifier,)).fetchone()
+    """When it was, as far as it was said; refuses as `check_known` does."""
+    time: datetime | None = _known(tx, identifier)["assault_time"]
+    return time
+
+
+def _known(tx: Transaction, identifier: str) -> Row:
+    row = tx.execute("SELECT assault_time, erased FROM contacts WHERE id = %s FOR SHARE", (identifier,)).fetchone()
     if row is None:
         raise NotFound
-    time: datetime | None = row["assault_time"]
-    return time
+    if row["erased"]:
+        raise Conflict("person_erased")
+    return row
 
 
 def _note_context(contact_id: str) -> str:

@@ -12,6 +12,7 @@ from chassis.wire import Position
 from services.referrals.domain.deadline import Urgency
 from services.referrals.domain.enquiry import MOST_COUNTED, OFFERS, Attribute, Content, Enquiry, EnquiryState, Offer
 from services.referrals.domain.lifecycle import LIVE
+from services.referrals.store.hers import COPIES, WAITS, Her
 from services.referrals.wire import facts
 
 _CONTENT = [each.name for each in fields(Content)]
@@ -197,14 +198,20 @@ def unmet(tx: Transaction, since: datetime) -> list[Row]:
     ).fetchall()
 
 
-def open_of(tx: Transaction, contact_id: str, people: Collection[str]) -> list[str]:
-    """The open enquiries for a contact or for some persons."""
+def waiting_of(tx: Transaction, contact_ids: Collection[str], people: Collection[str]) -> list[str]:
+    """The enquiries for some contacts or persons in which somebody is asked, or that wait for a referral."""
     rows = tx.execute(
-        "SELECT id FROM enquiries WHERE state = 'open' AND ((contact_id = %s AND contact_id <> '') OR (person_id = ANY(%s) AND person_id <> ''))"
-        " ORDER BY id",
-        (contact_id, list(people)),
+        f"SELECT id FROM enquiries WHERE {WAITS} AND (contact_id = ANY(%s) OR person_id = ANY(%s)) ORDER BY id",
+        (list(contact_ids), list(people)),
     ).fetchall()
     return [row["id"] for row in rows]
+
+
+def holders(tx: Transaction, her: Her) -> int:
+    """How many organisations hold what an enquiry says of her."""
+    row = tx.execute(f"SELECT count(DISTINCT organization_id) AS count FROM enquiry_offers WHERE {COPIES}", vars(her)).fetchone()
+    assert row is not None
+    return int(row["count"])
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:

@@ -9,7 +9,8 @@ from chassis import log, outbox
 from chassis.db import Row, Transaction
 from chassis.errors import Stale, Unavailable
 from services.referrals.domain.erasure import Destroyed, Erasure
-from services.referrals.store import contacts
+from services.referrals.store import hers
+from services.referrals.store.hers import Her
 from services.referrals.wire import facts
 
 _PLAIN = [each.name for each in fields(Erasure) if each.name != "destroyed"]
@@ -94,51 +95,26 @@ def check_caught_up(caught_up: bool) -> None:
         raise Unavailable("store_unavailable")
 
 
-def destroy(tx: Transaction, person_id: str, now: datetime) -> Destroyed:
-    """Destroys her key and what was sealed with it, and blanks what is known of her but what figures are counted by. In the scope of the whole service.
+def destroy(tx: Transaction, her: Her, now: datetime) -> Destroyed:
+    """Destroys her key and what was sealed with it, and blanks what is known of her as the list of it says. In the scope of the whole service.
 
-    Plans and marks of her name go by triggers, whichever way the key is destroyed.
+    Where somebody destroys her key by hand, plans and marks of her name go by triggers.
     """
-    her = {"person": person_id, "now": now, "contacts": contacts.of_person(tx, person_id)}
     row = tx.execute(
-        "SELECT (SELECT count(*) FROM person_names WHERE person_id = %(person)s) AS name_marks,"
-        " (SELECT count(*) FROM plans WHERE person_id = %(person)s) AS plans,"
-        " (SELECT count(*) FROM referral_events e JOIN referrals r ON r.id = e.referral_id WHERE r.person_id = %(person)s"
+        "SELECT (SELECT count(*) FROM contacts WHERE note_sealed IS NOT NULL AND id = ANY(%(contacts)s))"
+        " + (SELECT count(*) FROM referral_events e JOIN referrals r ON r.id = e.referral_id WHERE r.person_id = ANY(%(people)s)"
         "   AND e.note_sealed IS NOT NULL) AS notes",
-        her,
+        vars(her),
     ).fetchone()
     assert row is not None
-    tx.execute(
-        # Country, department and where she had been taken to stay: figures that were or will be published are counted by them. Nobody is answered with them.
-        "UPDATE people SET erased = true, version = version + 1, age_band = '', gender_code = '', language = '', dependants = NULL,"
-        " trafficking_status_code = '', has_identity = false, safe_contact_channel = '', message_may_be_left = false, update_time = %(now)s"
-        " WHERE id = %(person)s",
-        her,
+    counts = hers.erase(tx, her)
+    tx.execute("UPDATE people SET version = version + 1, update_time = %s WHERE id = ANY(%s)", (now, her.people))
+    return Destroyed(
+        sealed_parts=counts["person_sealed"],
+        notes=row["notes"] + counts["contact_notes"],
+        name_marks=counts["person_names"],
+        plans=counts["plans"],
     )
-    tx.execute("UPDATE person_keys SET wrapped = NULL WHERE person_id = %(person)s", her)
-    sealed = tx.execute("DELETE FROM person_sealed WHERE person_id = %(person)s", her).rowcount
-    tx.execute(
-        "UPDATE referrals SET age_band = '', gender_code = '', language = '', dependants = NULL, department = '', assault_time = NULL"
-        " WHERE person_id = %(person)s",
-        her,
-    )
-    notes = tx.execute("UPDATE contacts SET note_sealed = NULL WHERE note_sealed IS NOT NULL AND id = ANY(%(contacts)s)", her).rowcount
-    notes += tx.execute("DELETE FROM contact_notes WHERE contact_id = ANY(%(contacts)s)", her).rowcount
-    tx.execute("UPDATE contacts SET department = '', assault_time = NULL, unheard = false WHERE id = ANY(%(contacts)s)", her)
-    # Whoever holds the slip can't ask after her any more, unless the same call was about somebody else too.
-    tx.execute(
-        "DELETE FROM contact_references WHERE contact_id = ANY(%(contacts)s) AND NOT EXISTS (SELECT FROM referrals"
-        " WHERE referrals.contact_id = contact_references.contact_id AND person_id <> %(person)s)",
-        her,
-    )
-    # An enquiry of hers keeps its department: needs that nobody could meet are counted by it.
-    blank = "age_band = '', gender_code = '', dependants = NULL, languages = '{}', accessibility_codes = '{}'"
-    tx.execute(f"UPDATE enquiries SET {blank} WHERE person_id = %(person)s", her)
-    tx.execute(
-        f"UPDATE enquiry_offers SET {blank}, department = '' WHERE need_code IS NOT NULL AND enquiry_id IN (SELECT id FROM enquiries WHERE person_id = %(person)s)",
-        her,
-    )
-    return Destroyed(sealed_parts=sealed, notes=row["notes"] + notes, name_marks=row["name_marks"], plans=row["plans"])
 
 
 def _values(erasure: Erasure) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Callbacks:
     def create(self, tx: Transaction, now: datetime, contact_id: str, wish: Wish) -> tuple[Callback, Contact, str]:
         """An operator agreed on it with the caller. Returned with its contact and her file."""
         contact = contacts.hold(tx, contact_id)
+        contact.check_not_erased()
         person_id = self._check_plans(tx, contact)
         return self._owe(tx, now, contact, wish, [contact_id], by_herself=False), contact, person_id
 

@@ -38,9 +38,10 @@ from services.referrals.domain.person import FieldGroup
 from services.referrals.domain.reading import Reading, told_plainly
 from services.referrals.domain.referral import Referral, assault_to_the_hour
 from services.referrals.store import callbacks as callback_book
-from services.referrals.store import contact_notes, contacts, members, referrals, take_overs
+from services.referrals.store import contact_notes, contacts, enquiries, members, referrals, take_overs
 from services.referrals.store.contact_notes import ContactNotes
 from services.referrals.store.contacts import Contacts as Book
+from services.referrals.store.hers import Her
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases import callbacks, campaigns
@@ -113,6 +114,7 @@ class Contacts:
     ) -> Contact:
         """Saves further answers. A person is one of the line's own files: her reference speaks for that person."""
         contact, former = self._book.get(tx, identifier, for_update=True)
+        contact.check_not_erased()
         if contact.step_version != version:
             raise Stale
         if (person_id := values.get("person_id")) and self._files.get(tx, person_id).organization_id != caller.organization_id:
@@ -125,6 +127,12 @@ class Contacts:
             note = None
         self._book.change(tx, contact, note)
         return contact
+
+    def erase(self, tx: Transaction, now: datetime, identifier: str) -> None:
+        """Closes a contact of somebody who is erased: nothing is written in it any more."""
+        contact = contacts.hold(tx, identifier)
+        contact.erase(now, self.calendar(tx, contact))
+        contacts.keep(tx, contact, "changed")
 
     def take_over(self, tx: Transaction, caller: Caller, now: datetime) -> None:
         """The next shift has read what is open."""
@@ -178,6 +186,7 @@ class Standing:
     may_be_contacted: bool = False
     may_ask_for_call: bool = False
     call: Callback | None = None  # the one that is owed to her
+    asked: int = 0  # organisations that hold what an enquiry says of her
 
 
 class References:
@@ -258,6 +267,7 @@ class References:
         people = contacts.people_of(tx, own)
         standing = Standing(files=len(people))
         standing.may_ask_for_call = self._calls.may_ask(tx, people)
+        standing.asked = enquiries.holders(tx, Her.of_caller(people, [contact.id for contact in own]))
         standing.call = callback_book.hours_owed(tx, [contact.id for contact in own])
         standing.may_be_contacted = bool(people) and all(self._files.get(tx, person).may_be_contacted for person in people)
         receipts = {receipt.id: receipt for person in people for receipt in self._receipts.of_person(tx, person)}
@@ -276,8 +286,7 @@ class References:
         """Ends everything that was allowed or asked for of her, by whomever."""
         own = contacts.of_caller(tx, first.id)
         people = contacts.people_of(tx, own)
-        for contact in own:
-            cancel_of(tx, self._clock.now(), contact.id, people)
+        cancel_of(tx, self._clock.now(), [contact.id for contact in own], people)
         for person_id in people:
             self._people.withdraw_all(tx, self._clock.now(), first.id, person_id, trail)
         callbacks.end(tx, self._clock.now(), callback_book.owed_to(tx, [contact.id for contact in own]))

@@ -106,16 +106,17 @@ class Enquiries:
     ) -> Enquiry:
         """Asks all at once. What no service decides by is left out, unless the caller wants it said."""
         content.check()
-        if contact_id:
-            answers = contacts.answers_of(tx, contact_id)[0].urgency()
-            check_urgency(content.urgency, answers, urgency_reason_code)
-            if urgency_reason_code:
-                trail.append(Entry("lower_urgency", person_id, content.need_code, (f"contact:{contact_id}", urgency_reason_code)))
         if person_id:
+            self._people.hold(tx, person_id)  # or she could be erased meanwhile
             person = self._people.get(tx, person_id)
             if person.organization_id != caller.organization_id:
                 raise NotFound
             person.check_not_erased()
+        if contact_id:
+            contacts.check_known(tx, contact_id)
+            check_urgency(content.urgency, contacts.answers_of(tx, contact_id)[0].urgency(), urgency_reason_code)
+            if urgency_reason_code:
+                trail.append(Entry("lower_urgency", person_id, content.need_code, (f"contact:{contact_id}", urgency_reason_code)))
         self._check_limit(tx, caller.organization_id, now)
         services = self._asked(tx, caller, service_ids, excluded)
         if not services:
@@ -246,10 +247,10 @@ def _received(identifier: str, rows: list[Row]) -> Received:
     return Received(identifier, [enquiries.offer(row) for row in rows], rows[0]["create_time"], rows[0]["due_time"])
 
 
-def cancel_of(tx: Transaction, now: datetime, contact_id: str, people: Collection[str]) -> None:
-    """She took back what she had allowed: nobody is asked for her any more. In the scope of the whole service."""
-    for identifier in enquiries.open_of(tx, contact_id, people):
+def cancel_of(tx: Transaction, now: datetime, contact_ids: Collection[str], people: Collection[str]) -> None:
+    """She took back what she had allowed, or was erased: nobody is asked for her any more. In the scope of the whole service."""
+    for identifier in enquiries.waiting_of(tx, contact_ids, people):
         enquiry = enquiries.get(tx, identifier, for_update=True)
-        if enquiry.state is EnquiryState.OPEN:
-            enquiry.cancel(rules.CONSENT_WITHDRAWN, now, enquiry.organization_id)
+        if enquiry.waits:
+            enquiry.withdraw(now)
             enquiries.keep(tx, enquiry)

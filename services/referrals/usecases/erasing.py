@@ -12,9 +12,10 @@ from services.referrals.domain.erasure import PROPOSED_FOR, Erasure
 from services.referrals.domain.person import Person
 from services.referrals.domain.referral import Actor
 from services.referrals.store import callbacks as callback_book
-from services.referrals.store import erasures
+from services.referrals.store import erasures, hers
 from services.referrals.store.people import People as Files
 from services.referrals.usecases import callbacks
+from services.referrals.usecases.contacts import Contacts
 from services.referrals.usecases.enquiries import cancel_of
 from services.referrals.usecases.people import People
 from services.referrals.usecases.referrals import Referrals, actor_of
@@ -23,8 +24,9 @@ from services.referrals.usecases.referrals import Referrals, actor_of
 class Erasing:
     """Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, files: Files, people: People, requests: Referrals) -> None:
+    def __init__(self, files: Files, people: People, requests: Referrals, operators: Contacts) -> None:
         self._files = files
+        self._operators = operators
         self._people = people
         self._referrals = requests
 
@@ -50,7 +52,7 @@ class Erasing:
             raise Conflict("nothing_to_confirm")
         trail.append(Entry("confirm_erasure", person_id, "", (f"erasure:{erasure.id}",)))
         elevate_to_system_scope(tx)
-        cancel_of(tx, now, "", [person_id])  # before her turn, as when she takes her consent back
+        cancel_of(tx, now, hers.of(tx, person_id).alone, [person_id])  # before her turn, as when she takes her consent back
         self._files.hold(tx, person_id)
         erasure = erasures.of_person(tx, person_id, for_update=True) or erasure
         erasure.confirm(caller, now)
@@ -70,7 +72,7 @@ class Erasing:
 
     def again(self, tx: Transaction, now: datetime, known: Erasure) -> bool:
         """Does once more what was done before the store was restored; returns whether the file had come back. In the scope of the whole service."""
-        cancel_of(tx, now, "", [known.person_id])
+        cancel_of(tx, now, hers.of(tx, known.person_id).alone, [known.person_id])
         self._files.hold(tx, known.person_id)
         kept = erasures.of_person(tx, known.person_id, for_update=True)
         if kept and kept.erase_time is not None:
@@ -86,11 +88,15 @@ class Erasing:
         return True
 
     def _destroy(self, tx: Transaction, now: datetime, actor: Actor, person: Person, erasure: Erasure) -> None:
+        her = hers.of(tx, person.id)
         live = self._referrals.count_live(tx, person.id)
         receipts = self._people.end_all(tx, actor, now, person.id)
         self._referrals.drop_open(tx, actor, now, person.id)
         callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id))
-        destroyed = erasures.destroy(tx, person.id, now)
+        for contact_id in her.alone:
+            self._operators.erase(tx, now, contact_id)
+        cancel_of(tx, now, her.alone, [person.id])  # what was asked since, before the contact was closed
+        destroyed = erasures.destroy(tx, her, now)
         erasure.destroyed = replace(destroyed, receipts=len(receipts), referrals=live)
         erasures.keep(tx, erasure, "done")
 

@@ -155,7 +155,7 @@ def make(
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
     references = References(book, notes, files, receipts, referrals, people, contacts, callbacks, pins, clock)
     names = Names(files, Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER), clock)
-    enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), clock, policies)
+    enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), clock, policies, keyring)
     watch = Watch(database)
     anomalies = Anomalies(database, clock)
     emergencies = Emergencies(files, grants, openings)

@@ -79,7 +79,7 @@ def test_ones_own_and_those_that_do_not_fit_are_not_asked(played: PlayedServices
         country="NI",
         department="NI-CI",
     )
-    assert "al menos 5 personas" in page
+    assert "Unas 5 organizaciones" in page
 
 
 def test_the_line_of_one_country_asks_in_another(played: PlayedServices, client: FlaskClient) -> None:

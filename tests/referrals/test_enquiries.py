@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import grpc
 import pytest
 
-from chassis.tokens import SYSTEM
+from chassis.ids import new_id
+from chassis.tokens import SYSTEM, Caller
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -521,21 +523,28 @@ def test_before_anything_is_told_it_says_to_how_many_and_whether_she_could_be_re
     assert asking.rows("SELECT 1 FROM enquiries") == []
 
 
-def test_it_says_no_exact_count_and_ones_own_enquiries_are_not_in_it(asking: Asking) -> None:
+def asked_by_many(asking: Asking, content: e.EnquiryContent, members_: int, status: str = "APPROVED") -> None:
+    """An open enquiry of each of so many other members."""
+    for _ in range(members_):
+        organization_id = new_id()
+        with asking.service.database.transaction(SYSTEM) as tx:
+            members.note_member(tx, "organization", organization_id, True, status, "NGO")
+        client = replace(asking.ngo, caller=Caller(new_id(), "worker", organization_id, frozenset({"WORKER"})))
+        client.CreateEnquiry(e.CreateEnquiryRequest(content=content, service_ids=SERVICES, keep_unused=True))
+
+
+def test_it_counts_members_and_says_no_exact_count_and_ones_own_enquiries_are_not_in_it(asking: Asking) -> None:
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_URGENT, languages=["cab"], country="NI")
-    for _ in range(6):
+    for _ in range(20):
         asking.create(content, keep_unused=True)
     assert preview(asking, content).few
-    other = preview(asking, content, asking.service.as_("hotline", "OPERATOR"))
-    assert (other.few, other.similar_cases, other.coarser_attribute) == (False, 5, 0)
-
-
-def test_one_person_is_one_case(asking: Asking) -> None:
-    content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_URGENT, languages=["bzk"], country="NI")
-    person = asking.story.person()
-    for _ in range(6):
-        asking.create(content, keep_unused=True, person_id=person.id)
-    assert preview(asking, content, asking.service.as_("hotline", "OPERATOR")).few
+    assert preview(asking, content, asking.service.as_("hotline", "OPERATOR")).few, "twenty of one member are one"
+    asked_by_many(asking, content, 40, "PROBATION")
+    assert preview(asking, content).few, "who is on probation is not counted"
+    asked_by_many(asking, content, 40)
+    seen = preview(asking, content)
+    assert (seen.few, seen.similar_cases % 5, seen.coarser_attribute) == (False, 0, 0)
+    assert 20 < seen.similar_cases <= 50
 
 
 def test_what_no_service_decides_by_is_named_and_left_out_unless_it_is_wanted(asking: Asking) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chassis.errors import Conflict, Invalid, NotFound, Refusal
 from services.referrals.domain.deadline import FIRST_POLICY, Policy, Urgency
-from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryState, Service, coarser, rounded, unused
+from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryState, Service, coarser, told, unused
 
 A = Attribute
 NOON = datetime(2026, 3, 4, 18, tzinfo=UTC)
@@ -136,7 +136,10 @@ def test_a_service_of_which_nothing_was_heard_may_decide_by_anything() -> None:
 
 
 def test_a_count_is_said_so_that_nobody_can_be_searched_in_it() -> None:
-    assert [rounded(count) for count in (0, 1, 4, 5, 9, 10, 51, 999)] == [0, 0, 0, 5, 5, 10, 50, 50]
+    even = bytes.fromhex("ff00" * 2)  # without noise: all is two less, and rounded down
+    assert [told(count, even) for count in (0, 1, 4, 6, 7, 11, 12, 51, 999)] == [0, 0, 0, 0, 5, 5, 10, 45, 50]
+    assert told(4, bytes.fromhex("07ff")) == 5, "five more"
+    assert told(12, bytes.fromhex("ff07")) == 5, "five less"
 
 
 def test_the_attribute_to_leave_out_is_the_one_without_which_most_are_like_her() -> None:

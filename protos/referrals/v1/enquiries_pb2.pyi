@@ -415,9 +415,9 @@ class EnquiryPreview(_message.Message):
     organization_count: _builtins.int
     """Of how many organisations."""
     few: _builtins.bool
-    """Fewer than five open cases of the network share these attributes: who is asked might recognise her."""
+    """Few other members have an open case that shares these attributes: who is asked might recognise her."""
     similar_cases: _builtins.int
-    """How many do, rounded down to a multiple of five, at most 50; 0: fewer than five."""
+    """About how many members do, a multiple of five, at most 50; 0: few."""
     coarser_attribute: Global___EnquiryAttribute.ValueType
     """With few: which attribute, left out or made coarser, hides her best."""
     @_builtins.property

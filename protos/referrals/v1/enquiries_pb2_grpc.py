@@ -82,8 +82,8 @@ class EnquiriesServicer:
     """
 
     def PreviewEnquiry(self, request, context):
-        """Says what an enquiry would tell, and to how many, before anything is told: how many services, whether so few open cases share the attributes that
-        she could be recognised, which attribute to make coarser then, and which no service decides by.
+        """Says what an enquiry would tell, and to how many, before anything is told: how many services, whether so few members have an open case with the
+        same attributes that she could be recognised, which attribute to make coarser then, and which no service decides by.
         too_many_attempts: a worker has 60, then one a minute, or the count could be searched for somebody; RetryInfo says when.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

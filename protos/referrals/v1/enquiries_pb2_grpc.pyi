@@ -34,8 +34,8 @@ class EnquiriesStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EnquiriesAsyncStub: ...
     PreviewEnquiry: _grpc.UnaryUnaryMultiCallable[_enquiries_pb2.PreviewEnquiryRequest, _enquiries_pb2.EnquiryPreview]
-    """Says what an enquiry would tell, and to how many, before anything is told: how many services, whether so few open cases share the attributes that
-    she could be recognised, which attribute to make coarser then, and which no service decides by.
+    """Says what an enquiry would tell, and to how many, before anything is told: how many services, whether so few members have an open case with the
+    same attributes that she could be recognised, which attribute to make coarser then, and which no service decides by.
     too_many_attempts: a worker has 60, then one a minute, or the count could be searched for somebody; RetryInfo says when.
     """
     CreateEnquiry: _grpc.UnaryUnaryMultiCallable[_enquiries_pb2.CreateEnquiryRequest, _enquiries_pb2.Enquiry]
@@ -67,8 +67,8 @@ class EnquiriesAsyncStub(EnquiriesStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PreviewEnquiry: _aio.UnaryUnaryMultiCallable[_enquiries_pb2.PreviewEnquiryRequest, _enquiries_pb2.EnquiryPreview]  # type: ignore[assignment]
-    """Says what an enquiry would tell, and to how many, before anything is told: how many services, whether so few open cases share the attributes that
-    she could be recognised, which attribute to make coarser then, and which no service decides by.
+    """Says what an enquiry would tell, and to how many, before anything is told: how many services, whether so few members have an open case with the
+    same attributes that she could be recognised, which attribute to make coarser then, and which no service decides by.
     too_many_attempts: a worker has 60, then one a minute, or the count could be searched for somebody; RetryInfo says when.
     """
     CreateEnquiry: _aio.UnaryUnaryMultiCallable[_enquiries_pb2.CreateEnquiryRequest, _enquiries_pb2.Enquiry]  # type: ignore[assignment]
@@ -103,8 +103,8 @@ class EnquiriesServicer(metaclass=_abc_1.ABCMeta):
         request: _enquiries_pb2.PreviewEnquiryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_enquiries_pb2.EnquiryPreview, _abc.Awaitable[_enquiries_pb2.EnquiryPreview]]:
-        """Says what an enquiry would tell, and to how many, before anything is told: how many services, whether so few open cases share the attributes that
-        she could be recognised, which attribute to make coarser then, and which no service decides by.
+        """Says what an enquiry would tell, and to how many, before anything is told: how many services, whether so few members have an open case with the
+        same attributes that she could be recognised, which attribute to make coarser then, and which no service decides by.
         too_many_attempts: a worker has 60, then one a minute, or the count could be searched for somebody; RetryInfo says when.
         """
 

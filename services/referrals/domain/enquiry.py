@@ -25,8 +25,10 @@ MOST_OPEN, MOST_A_DAY = 20, 100
 MOST_OPEN_ON_PROBATION, MOST_A_DAY_ON_PROBATION = 2, 5
 DAY = timedelta(hours=24)
 FEW = 5
-"""Fewer open cases that look like hers, and who is asked might know who she is."""
+"""Fewer members with an open case that looks like hers, and who is asked might know who she is."""
 MOST_COUNTED = 50
+CAUTION = 2
+"""By so much every count is lowered: of nobody like her it is seldom said that there are enough."""
 
 
 class Attribute(Enum):
@@ -83,6 +85,18 @@ class Content:
         """Which attributes it says."""
         return tuple(each for each in Attribute if getattr(self, each.field) not in ("", (), None))
 
+    @property
+    def questions(self) -> "list[Content]":
+        """What is counted, in one form: with the country of its department, and one language each, or a language that nobody speaks would make another
+        question of it."""
+        placed = replace(self, country=self.department.partition("-")[0] or self.country)
+        return [replace(placed, languages=(tag,)) for tag in self.languages] or [placed]
+
+    @property
+    def asked(self) -> str:
+        """The question as text: what is not counted by (need, urgency, access) is not in it."""
+        return "|".join([self.country, *(f"{each.value}={getattr(self, each.field)}" for each in self.said)])
+
     def without(self, attributes: Collection[Attribute]) -> "Content":
         """The same with these attributes left out."""
         nothing = Content(self.need_code, self.urgency)
@@ -106,17 +120,27 @@ def unused(content: Content, services: Sequence[Service]) -> tuple[Attribute, ..
     return tuple(each for each in content.said if not any(each in (service.uses or ()) for service in services))
 
 
+def told(senders: int, digest: bytes) -> int:
+    """As much as may be said of how many members have a case like hers: with noise, rounded down to a multiple of FEW; 0 for few.
+
+    The noise is the difference of two numbers of leading zeros: each value is half as likely as the one before it, so that no answer proves one case
+    more or less. `digest` is the keyed hash of the question: whoever asks again hears the same.
+    """
+    half = len(digest) // 2
+    noisy = senders + _leading_zeros(digest[:half]) - _leading_zeros(digest[half:]) - CAUTION
+    return min(max(noisy - noisy % FEW, 0), MOST_COUNTED)
+
+
+def _leading_zeros(data: bytes) -> int:
+    return len(data) * 8 - int.from_bytes(data).bit_length()
+
+
 def coarser(alike: int, without: Mapping[Attribute, int]) -> Attribute | None:
-    """The attribute without which most open cases look like hers; None where nothing need be hidden, or nothing hides her."""
+    """The attribute without which most cases look like hers, by counts that may be told; None where nothing need be hidden, or nothing hides her."""
     if alike >= FEW or not without:
         return None
     best = max(without, key=lambda each: without[each])
     return best if without[best] > alike else next(iter(without))
-
-
-def rounded(alike: int) -> int:
-    """As much of the count as may be said: an exact one could be searched for somebody."""
-    return min(alike - alike % FEW, MOST_COUNTED)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.wire import Position
 from services.referrals.domain.deadline import Urgency
-from services.referrals.domain.enquiry import MOST_COUNTED, OFFERS, Attribute, Content, Enquiry, EnquiryState, Offer
+from services.referrals.domain.enquiry import OFFERS, Attribute, Content, Enquiry, EnquiryState, Offer
 from services.referrals.domain.lifecycle import LIVE
 from services.referrals.store.hers import COPIES, WAITS, Her
 from services.referrals.wire import facts
@@ -164,29 +164,35 @@ _ALIKE = {
 }
 # The live states as words of the statement, so that the index of the live ones is used.
 _LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE, key=lambda state: state.value))
+_IN_COUNTRY = " AND country = %(country)s"
 _CASES = (
-    "SELECT person_id AS who, department, ARRAY[language] AS languages, dependants, age_band, gender_code FROM referrals"
-    f" WHERE state IN ({_LIVE}) AND (%(country)s = '' OR country = %(country)s)"
-    " UNION ALL SELECT coalesce(nullif(e.person_id, ''), nullif(c.person_id, ''), nullif(e.contact_id, ''), e.id), e.department, e.languages,"
-    " e.dependants, e.age_band, e.gender_code FROM enquiries e LEFT JOIN contacts c ON c.id = e.contact_id AND e.contact_id <> ''"
-    " WHERE e.state = 'open' AND e.organization_id <> %(organization)s AND (%(country)s = '' OR e.country = %(country)s)"
+    "SELECT sender_organization_id AS sender, department, ARRAY[language] AS languages, dependants, age_band, gender_code FROM referrals"
+    f" WHERE state IN ({_LIVE}) AND %(organization)s NOT IN (sender_organization_id, receiver_organization_id)"
+    "{in_country} UNION ALL SELECT organization_id, department, languages, dependants, age_band, gender_code FROM enquiries"
+    " WHERE state = 'open' AND organization_id <> %(organization)s{in_country}"
 )
 
 
 def count_alike(tx: Transaction, content: Content, organization_id: str) -> tuple[int, dict[Attribute, int]]:
-    """How many open cases of the network say the same of a person, and how many would without each attribute; at most about MOST_COUNTED.
+    """How many other members have an open case that says the same of a person, and how many would without each attribute.
 
-    One person is one case. The organisation's own enquiries are none: who could add to the count could find out who else is in it.
+    Members, not cases: whoever makes up persons, for her own service or with a second member, adds one at most. What the organisation itself sends,
+    asks or receives is not counted, nor is a member on probation. A count is an answer to "is she there?", so it is told as `domain.enquiry.told` says.
     """
     said = content.said
 
     def alike(attributes: Sequence[Attribute]) -> str:
-        return f"count(DISTINCT who) FILTER (WHERE {' AND '.join(_ALIKE[each] for each in attributes) or 'true'})"
+        return f"count(DISTINCT sender) FILTER (WHERE {' AND '.join(_ALIKE[each] for each in attributes) or 'true'})"
 
+    cases = _CASES.format(in_country=_IN_COUNTRY if content.country else "")
     counts = [f"{alike(said)} AS alike", *(f"{alike([other for other in said if other is not each])} AS {each.value}" for each in said)]
-    row = tx.execute(f"SELECT {', '.join(counts)} FROM ({_CASES}) cases", _said(content) | {"organization": organization_id}).fetchone()
+    row = tx.execute(
+        f"SELECT {', '.join(counts)} FROM ({cases}) cases JOIN members m ON m.id = sender AND m.kind = 'organization' AND m.active"
+        " AND m.status <> 'PROBATION'",
+        _said(content) | {"organization": organization_id},
+    ).fetchone()
     assert row is not None
-    return min(int(row["alike"]), MOST_COUNTED), {each: int(row[each.value]) for each in said}
+    return int(row["alike"]), {each: int(row[each.value]) for each in said}
 
 
 def unmet(tx: Transaction, since: datetime) -> list[Row]:

@@ -10,6 +10,7 @@ from chassis.db import Row, Transaction, elevate_to_system_scope, take_turn
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.guesses import Budget, Guesses, Origin
 from chassis.ids import is_id, new_id
+from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from chassis.wire import Position
 from services.referrals.domain import enquiry as rules
@@ -61,11 +62,13 @@ class Received:
 class Enquiries:
     """Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, people: People, looks: Guesses, clock: Clock, policies: Policies) -> None:
+    def __init__(self, people: People, looks: Guesses, clock: Clock, policies: Policies, keyring: Keyring) -> None:
+        """With `keyring` the noise of a count is made."""
         self._people = people
         self._looks = looks
         self._clock = clock
         self._policies = policies
+        self._keyring = keyring
 
     def preview(
         self, tx: Transaction, caller: Caller, content: Content, service_ids: Sequence[str], excluded: Collection[str], *, keep_unused: bool
@@ -77,17 +80,31 @@ class Enquiries:
         unused = rules.unused(content, services)
         content = content if keep_unused else content.without(unused)
         elevate_to_system_scope(tx)  # the network's open cases are counted, and a count is all that leaves
-        alike, without = enquiries.count_alike(tx, content, caller.organization_id)
+        alike, coarser = self.similar(tx, content, caller.organization_id)
         until = due_time(DeadlineKind.ACKNOWLEDGE, content.urgency, self._clock.now(), self._calendar(tx, content))
         return Preview(
             len(services),
             len({service.organization_id for service in services}),
             alike < rules.FEW,
-            rules.rounded(alike),
-            rules.coarser(alike, without),
+            alike,
+            coarser,
             unused,
             until,
         )
+
+    def similar(self, tx: Transaction, content: Content, organization_id: str) -> tuple[int, Attribute | None]:
+        """How many other members have a case like hers, as it may be told, and the attribute to leave out where they are few. In the scope of the whole service."""
+        alike: list[int] = []
+        without = dict.fromkeys(content.said, 0)
+        for question in content.questions:
+            count, counts = enquiries.count_alike(tx, question, organization_id)
+            alike.append(self._told(count, question))
+            for attribute, other in counts.items():
+                without[attribute] = max(without[attribute], self._told(other, question.without([attribute])))
+        return max(alike), rules.coarser(max(alike), without)
+
+    def _told(self, count: int, question: Content) -> int:
+        return rules.told(count, self._keyring.fingerprint(question.asked.encode(), "similar cases"))
 
     def create(
         self,

@@ -2,7 +2,9 @@
 
 A guess counts against the account and against the address that it comes from; one that a member's desk makes, for whoever asks it to, against the account
 at that desk: strangers do not use up what it has. Whoever was right once from a device has a budget of her own there, so
-that nobody else's guesses keep her out (OWASP calls it device cookies). What exists and what does not is counted alike.
+that nobody else's guesses keep her out (OWASP calls it device cookies). Where a kind has `Lanes`, an address that was wrong about an account is soon
+stopped for it, and when the account's budget is used up an address that was never wrong about it has another: strangers make her wait, and don't keep
+her out. What exists and what does not is counted alike.
 
 Only a comparison that was made is a guess. `begin` reserves one, so that many at once are all counted; `settle` counts a wrong one and gives a right one
 back; of a call that ended between the two (late, or without its database) the reservation lapses as soon as no call can be under way any more.
@@ -57,6 +59,16 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Lanes:
+    """Budgets of one account beside its own: `at_address` of the guesses from one address, which stops it there; `newcomer` of addresses that were not wrong
+    about it before, when its own is used up; `desk` of each organisation whose workers guess for her."""
+
+    at_address: Budget
+    newcomer: Budget
+    desk: Budget
+
+
+@dataclass(frozen=True)
 class Origin:
     """Where a guess comes from, as far as it is known: an address (of IPv6 the network of 64 bits), a secret that the device keeps, and the organisation
     whose worker or key made it."""
@@ -78,13 +90,16 @@ class Guess:
 class Guesses:
     """The count for one kind of secret."""
 
-    def __init__(self, database: Database, keyring: Keyring, kind: str, account: Budget, address: Budget) -> None:
+    def __init__(
+        self, database: Database, keyring: Keyring, kind: str, account: Budget, address: Budget, lanes: Lanes | None = None
+    ) -> None:
         """`database` is for counting in transactions of their own: a refusal must not undo the count."""
         self._database = database
         self._keyring = keyring
         self._kind = kind
         self._account = account
         self._address = address
+        self._lanes = lanes
 
     def begin(self, account: str, origin: Origin, now: datetime) -> Guess:
         """Reserves a guess, to be settled by its comparison. Raises Exhausted too_many_attempts, and then reserves nothing."""
@@ -116,24 +131,41 @@ class Guesses:
     def _take(self, account: str, origin: Origin, now: datetime, *, counted: bool) -> Guess:
         device = self._mark("device", account, origin.device) if origin.device else None
         with self._database.transaction(SYSTEM) as tx:
-            if device and _is_known(tx, device, now):
-                budgets = {device: self._account}
-            else:
-                desk = ("desk", account, origin.organization_id) if origin.organization_id else ("account", account)
-                budgets = {self._mark(*desk): self._account}
-                if origin.address:
-                    budgets[self._mark("address", origin.address)] = self._address
+            budgets = {device: self._account} if device and _is_known(tx, device, now) else self._budgets(account, origin)
+            rows = self._in_lane(_lock(tx, budgets, now), account, origin, now)
             wait = timedelta(0)
-            for row in _lock(tx, budgets, now):
+            for row in rows:
                 budget, under_way = budgets[row["mark"]], _under_way(row, now)
-                wait = max(wait, budget.take(row, now)[1], min(budget.take(row, now, len(under_way))[1], UNDER_WAY))
+                wait = max(wait, _wait(row, budget, now))
                 if counted:
                     _count(tx, row, budget, under_way, now)
                 else:
                     _note(tx, row, [*under_way, now], now + UNDER_WAY)
             if wait:
                 raise Exhausted("too_many_attempts", wait.total_seconds())
-        return Guess(budgets, device, now)
+        return Guess({row["mark"]: budgets[row["mark"]] for row in rows}, device, now)
+
+    def _budgets(self, account: str, origin: Origin) -> dict[bytes, Budget]:
+        """Returns what a guess from a device that is not known may take from."""
+        address = {self._mark("address", origin.address): self._address} if origin.address else {}
+        if origin.organization_id:
+            return {self._mark("desk", account, origin.organization_id): self._lanes.desk if self._lanes else self._account} | address
+        own = {self._mark("account", account): self._account}
+        if self._lanes and origin.address:
+            own[self._mark("newcomer", account)] = self._lanes.newcomer
+            own[self._mark("here", account, origin.address)] = self._lanes.at_address
+        return own | address
+
+    def _in_lane(self, rows: list[Row], account: str, origin: Origin, now: datetime) -> list[Row]:
+        """Leaves out the account's own budget, or that of newcomers, which a guess takes from in its place."""
+        by_mark = {row["mark"]: row for row in rows}
+        here = by_mark.get(self._mark("here", account, origin.address))
+        if here is None:
+            return rows
+        own = self._mark("account", account)
+        is_new = not here["wrong"] and not _under_way(here, now)
+        left_out = own if is_new and _wait(by_mark[own], self._account, now) else self._mark("newcomer", account)
+        return [row for row in rows if row["mark"] != left_out]
 
     def _mark(self, *parts: str) -> bytes:
         return self._keyring.fingerprint("\0".join((self._kind, *parts)).encode(), "guesses")
@@ -142,6 +174,11 @@ class Guesses:
 def forget(tx: Transaction, now: datetime) -> int:
     """Takes away what is over; returns how many."""
     return tx.execute("DELETE FROM guesses WHERE forget_time < %s", (now,)).rowcount
+
+
+def _wait(row: Row, budget: Budget, now: datetime) -> timedelta:
+    """How long a guess has to wait; for those that are under way no longer than they can be."""
+    return max(budget.take(row, now)[1], min(budget.take(row, now, len(_under_way(row, now)))[1], UNDER_WAY))
 
 
 def _is_known(tx: Transaction, device: bytes, now: datetime) -> bool:

@@ -32,8 +32,3 @@ def device() -> str:
 def remember(response: Response, device: str) -> None:
     """Has the device keep its secret: after a right password or PIN."""
     cookies.keep(response, COOKIE, device, DEVICE_KEPT)
-
-
-def forget(response: Response) -> None:
-    """Leaves no trace of it on the device."""
-    cookies.drop(response, COOKIE)

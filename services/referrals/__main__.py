@@ -60,7 +60,7 @@ from services.referrals.usecases.advice import Advice
 from services.referrals.usecases.advice import shipped as shipped_cards
 from services.referrals.usecases.anomalies import Anomalies
 from services.referrals.usecases.callbacks import Callbacks
-from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
+from services.referrals.usecases.contacts import LANES, OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from services.referrals.usecases.emergencies import Emergencies
 from services.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
@@ -152,7 +152,7 @@ def make(
     notes, callbacks = ContactNotes(keyring, files), Callbacks(files)
     contacts = Contacts(book, notes, files, policies, openings)
     erasing = Erasing(files, people, referrals, contacts)
-    pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
+    pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS, LANES)
     references = References(book, notes, files, receipts, referrals, people, contacts, callbacks, pins, clock)
     names = Names(files, Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER), clock)
     enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), clock, policies, keyring)

@@ -7,7 +7,7 @@ import pytest
 
 from chassis.guesses import Budget
 from services.partners.usecases.sessions import OF_AN_ACCOUNT
-from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS
+from services.referrals.usecases.contacts import LANES, OF_A_REFERENCE, OF_AN_ADDRESS
 from tests.builders import NOON
 
 DAY = timedelta(days=1)
@@ -45,3 +45,9 @@ def test_a_guess_that_was_given_back_costs_nothing(wrong: int) -> None:
     whole_time, wait = OF_A_REFERENCE.take({"whole_time": NOON, "wrong": wrong}, NOON)
     assert not wait
     assert whole_time - OF_A_REFERENCE.step(wrong) == NOON
+
+
+# C13
+def test_what_a_new_address_for_each_guess_adds_in_a_year_is_less_than_one_chance_in_ten() -> None:
+    assert wrong_ones(LANES.newcomer, 365 * DAY) / 10_000 < 0.1
+    assert wrong_ones(LANES.at_address, DAY) == 6

@@ -278,6 +278,16 @@ def test_quick_exit_ends_the_session_and_leads_away(played: PlayedServices, clie
     assert client.get("/today").status_code == 302
 
 
+# C13
+def test_quick_exit_keeps_what_spares_her_from_strangers_guesses(played: PlayedServices, client: FlaskClient) -> None:
+    form = {"reference": "7QK4M2X7", "pin": "4821", "form_token": token_of(client.get("/my-referral").text)}
+    assert client.post("/my-referral", data=form).status_code == 200
+    device = client.get_cookie("d")
+    assert device is not None
+    client.get("/quick-exit")
+    assert client.get_cookie("d") == device
+
+
 @pytest.mark.parametrize("broken", [errors.Unavailable("service_unreachable"), ServiceFault("INTERNAL"), RuntimeError("anything")])
 def test_quick_exit_leads_away_whatever_is_broken(played: PlayedServices, client: FlaskClient, broken: Exception) -> None:
     enter(client)

@@ -69,11 +69,50 @@ def test_a_reference_that_exists_and_one_that_does_not_answer_alike_whatever_is_
     assert heard(exists)[:10] == [WAIT] * 10
 
 
+# C13
+def test_a_stranger_who_guesses_is_stopped_at_her_address_and_she_comes_in_from_hers(story: Story, service: Service) -> None:
+    made = story.contact()
+    assert said(service, made.reference, 12, address="192.0.2.66") == {WRONG, WAIT}
+    assert waits(service, made.reference, pin=made.pin, address="192.0.2.66") == timedelta(days=1), "there it stops"
+    assert ask(service, made.reference, made.pin, address="192.0.2.67").contact_time_band == pb.TIME_BAND_TODAY
+
+
+# C13
+def test_strangers_at_many_addresses_make_her_wait_and_never_stop_her(story: Story, service: Service) -> None:
+    made, unknown = story.contact(), new_reference()
+
+    def try_everywhere(reference: str) -> list[tuple[str, str]]:
+        return [refusal(partial(ask, service, reference, address=f"198.51.100.{number}")) for number in range(40)]
+
+    heard = try_everywhere(made.reference)
+    assert heard == try_everywhere(unknown)
+    assert heard[-1] == WAIT
+    assert refusal(partial(ask, service, made.reference, made.pin, address="198.51.100.3")) == WAIT, "who was wrong before waits longer"
+    longest = waits(service, made.reference, pin=made.pin, address="192.0.2.67")
+    assert longest <= timedelta(hours=1)
+    service.clock.advance(longest)
+    assert ask(service, made.reference, made.pin, address="192.0.2.67").contact_time_band == pb.TIME_BAND_TODAY
+
+
+# C13
+def test_a_line_lets_her_in_whatever_was_tried_and_is_never_stopped_for_long(story: Story, service: Service) -> None:
+    made, operator = story.contact(), service.as_("hotline", "OPERATOR")
+    for number in range(40):
+        refusal(partial(ask, service, made.reference, address=f"203.0.113.{number}"))
+    wrong = pb.GetContactByReferenceRequest(reference=made.reference, pin="0000" if made.pin != "0000" else "1111")
+    for _ in range(20):
+        refusal(partial(operator.GetContactByReference, wrong))
+    service.clock.advance(timedelta(minutes=5))
+    right = pb.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
+    assert operator.GetContactByReference(right).id == made.contact.id
+
+
 def test_wrong_pins_of_others_do_not_keep_her_out(story: Story, service: Service) -> None:
     made = story.contact()
     ask(service, made.reference, made.pin, address="192.0.2.7", device=PHONE)
-    said(service, made.reference, 20, address="192.0.2.66")
-    assert waits(service, made.reference, pin=made.pin, address="192.0.2.67")
+    for number in range(60, 100):
+        said(service, made.reference, 1, address=f"192.0.2.{number}")
+    assert waits(service, made.reference, pin=made.pin, address="192.0.2.69")
     assert ask(service, made.reference, made.pin, address="192.0.2.68", device=PHONE).contact_time_band == pb.TIME_BAND_TODAY
     other = story.contact()
     assert said(service, other.reference, 10, device=PHONE) == {WRONG}
@@ -111,11 +150,11 @@ def test_the_right_pin_costs_nothing_also_when_what_she_asks_is_refused(story: S
 def test_a_clock_that_was_ahead_keeps_nobody_from_her_reference_once_it_is_right(story: Story, service: Service) -> None:
     made, right = story.contact(), service.clock.now()
     service.clock.advance(timedelta(days=30))
-    assert said(service, made.reference, 5, address="192.0.2.7") == {WRONG}
+    assert said(service, made.reference, 3, address="192.0.2.7") == {WRONG}
     service.clock.set(right)
     assert ask(service, made.reference, made.pin, address="192.0.2.7").contact_time_band == pb.TIME_BAND_TODAY
-    assert said(service, made.reference, 5, address="192.0.2.7") == {WRONG}
-    assert waits(service, made.reference, address="192.0.2.7") == timedelta(hours=2)
+    assert said(service, made.reference, 2, address="192.0.2.7") == {WRONG}
+    assert waits(service, made.reference, address="192.0.2.7") == timedelta(days=1)
 
 
 def test_guessing_at_once_does_not_get_round_the_count(story: Story, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

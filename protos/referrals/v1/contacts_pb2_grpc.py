@@ -507,7 +507,8 @@ class ReferencesStub:
     """What a caller may hear and say with her reference and PIN. Needs no token: both together are the credential.
     Every rpc: UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference);
     RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo says when; the same for an unknown
-    reference). They count against the reference and against the address; metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
+    reference). They count against the reference and against the address. From one address five for one reference, then one a day; an address that was
+    never wrong about it waits an hour at most, and after fifty wrong ones of such addresses half a day. Metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
     """
 
     def __init__(self, channel):
@@ -552,7 +553,8 @@ class ReferencesServicer:
     """What a caller may hear and say with her reference and PIN. Needs no token: both together are the credential.
     Every rpc: UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference);
     RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo says when; the same for an unknown
-    reference). They count against the reference and against the address; metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
+    reference). They count against the reference and against the address. From one address five for one reference, then one a day; an address that was
+    never wrong about it waits an hour at most, and after fifty wrong ones of such addresses half a day. Metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
     """
 
     def GetReferenceStatus(self, request, context):
@@ -645,7 +647,8 @@ class References:
     """What a caller may hear and say with her reference and PIN. Needs no token: both together are the credential.
     Every rpc: UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference);
     RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo says when; the same for an unknown
-    reference). They count against the reference and against the address; metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
+    reference). They count against the reference and against the address. From one address five for one reference, then one a day; an address that was
+    never wrong about it waits an hour at most, and after fifty wrong ones of such addresses half a day. Metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
     """
 
     @staticmethod

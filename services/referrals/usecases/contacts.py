@@ -14,7 +14,7 @@ from chassis.audit import Entry
 from chassis.clock import AHEAD, Clock
 from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, Invalid, NotFound, Stale, Unauthenticated
-from chassis.guesses import Budget, Guesses, Origin
+from chassis.guesses import Budget, Guesses, Lanes, Origin
 from chassis.ids import new_id
 from chassis.local_time import zone_of
 from chassis.tokens import Caller
@@ -56,6 +56,12 @@ from services.referrals.usecases.referrals import Referrals
 # Of 10,000 PINs a stranger who knows a reference can try 100 and then one a day: in a year he is right with a chance of 4.6 %.
 OF_A_REFERENCE = Budget(10, timedelta(hours=2), timedelta(days=365), most=100, then=timedelta(days=1))
 OF_AN_ADDRESS = Budget(30, timedelta(minutes=10), timedelta(0))
+# Strangers make her wait, and do not keep her out (decision 81): at their own address they are stopped, and hers, from which nobody was wrong, has its own.
+LANES = Lanes(
+    at_address=Budget(5, timedelta(days=1), timedelta(days=30)),
+    newcomer=Budget(5, timedelta(hours=1), timedelta(days=365), most=50, then=timedelta(hours=12)),
+    desk=Budget(10, timedelta(minutes=5), timedelta(days=365), most=100, then=timedelta(hours=1)),
+)
 _MOST_READINGS = 10_000  # of one file; told by day and kind they are few
 # 19 MiB and 2 passes: OWASP's argon2id minimum, about 30 ms here; the budgets are what guards 10,000 PINs.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)

@@ -38,14 +38,18 @@ class Names:
 
 
 def names(organizations: Iterable[str] = (), services: Iterable[str] = (), workers: Iterable[str] = ()) -> Names:
-    """Asks for all names of a page at once."""
-    wanted = [sorted({i for i in ids if i}) for ids in (organizations, services, workers)]
-    if not any(wanted):
-        return Names()
-    answer = clients().directory.BatchGet(
-        BatchGetRequest(organization_ids=wanted[0][:BATCH], service_ids=wanted[1][: BATCH - len(wanted[0])], worker_ids=wanted[2][:50])
-    )
-    return Names({o.id: o for o in answer.organizations}, {s.id: s for s in answer.services}, dict(answer.worker_names))
+    """Asks for all names of a page, as many at once as the contract allows."""
+    fields = {"organization_ids": organizations, "service_ids": services, "worker_ids": workers}
+    wanted = [(field, identifier) for field, ids in fields.items() for identifier in sorted({each for each in ids if each})]
+    known = Names()
+    for start in range(0, len(wanted), BATCH):
+        batch = wanted[start : start + BATCH]
+        question = BatchGetRequest(**{field: [identifier for each, identifier in batch if each == field] for field in fields})
+        answer = clients().directory.BatchGet(question)
+        known.organizations |= {organization.id: organization for organization in answer.organizations}
+        known.services |= {service.id: service for service in answer.services}
+        known.workers |= dict(answer.worker_names)
+    return known
 
 
 def names_of(referrals: Iterable[Referral], organizations: Iterable[str] = ()) -> Names:

@@ -39,6 +39,8 @@ ALL_ROLES = (
 )
 SECRET = "a-secret-of-a-session-that-nobody-has"
 EXIT = "https://weather.example/today"
+FILLED = "ñ"
+"""As a filled message says a text."""
 
 
 class Patient(Stub):
@@ -46,7 +48,13 @@ class Patient(Stub):
 
     def __getattr__(self, rpc: str) -> Callable[..., Message]:
         call = super().__getattr__(rpc)
-        return lambda request, timeout=0.0: call(request)
+
+        def answer(request: Message, timeout: float = 0.0) -> Message:
+            answered = call(request)
+            # Every field is set, the token of a next page too: on that page there is nothing.
+            return answered if getattr(request, "page_token", "") != FILLED else type(answered)()
+
+        return answer
 
 
 class PlayedServices(Played):

@@ -7,7 +7,7 @@ from flask import render_template, request
 from chassis.ids import is_id
 from protos.referrals.v1 import audit_pb2 as a
 from protos.referrals.v1 import emergencies_pb2 as em
-from services.gateway import access, forms, i18n, names, vocabulary
+from services.gateway import access, forms, i18n, lists, names, vocabulary
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
@@ -28,8 +28,8 @@ def render(errors: dict[str, str], identifier: str = "", verdict: a.VerifyTrailR
     answer = clients().audit.ListAnomalies(
         a.ListAnomaliesRequest(waiting=not everything, page_size=50, page_token=request.args.get("page", ""))
     )
-    asked = em.ListEmergenciesRequest(waiting=not everything, page_size=50)
-    urgent = clients().emergencies.ListEmergencies(asked).emergencies
+    asked = em.ListEmergenciesRequest(waiting=not everything)
+    urgent = lists.all_of(clients().emergencies.ListEmergencies, asked, lambda answer: answer.emergencies)
     return render_template(
         "audit.html",
         emergencies=urgent,

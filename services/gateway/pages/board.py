@@ -10,7 +10,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, i18n, names, pictures
+from services.gateway import access, i18n, lists, names, pictures
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
@@ -40,13 +40,10 @@ def board() -> str:
     now, needs = i18n.now(), pictures.heat(counts.unanswered)
     upcoming = due_between(now, now + AHEAD)
     known = names.names_of(answer.referrals)
-    opened = clients().emergencies.ListEmergencies(em.ListEmergenciesRequest(waiting=True, page_size=50)).emergencies
+    opened = lists.all_of(clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(waiting=True), lambda answer: answer.emergencies)
     known.organizations |= names.names({*(time.organization_id for time in times), *(one.organization_id for one in opened)}).organizations
-    probation = (
-        clients()
-        .directory.ListOrganizations(d.ListOrganizationsRequest(page_size=20, status=d.ORGANIZATION_STATUS_PROBATION))
-        .organizations
-    )
+    on_probation = d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_PROBATION)
+    probation = lists.all_of(clients().directory.ListOrganizations, on_probation, lambda answer: answer.organizations)
     return render_template(
         "board.html",
         **queue,
@@ -67,11 +64,11 @@ def board() -> str:
 
 
 def due_between(start: datetime, end: datetime) -> list[r.Referral]:
-    """What is due in that time, the nearest deadline first; as many as a page may have."""
+    """What is due in that time, the nearest deadline first."""
     wanted = r.ReferralFilter(box=r.BOX_NETWORK)
     wanted.due_after.FromDatetime(start.replace(tzinfo=None))
     wanted.due_before.FromDatetime(end.replace(tzinfo=None))
-    return list(clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=200)).referrals)
+    return lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=wanted), lambda answer: answer.referrals)
 
 
 def bars(times: Sequence[r.ResponseTime], known: names.Names) -> list[pictures.Bar]:

@@ -12,7 +12,7 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import members_pb2 as m
-from services.gateway import access, forms, i18n, names, pictures, session, words
+from services.gateway import access, forms, i18n, lists, names, pictures, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
@@ -22,10 +22,10 @@ pages = access.Pages("directory")
 ANSWERED_WITHIN = timedelta(days=14)  # who applies is told so
 
 
-def own_services() -> list[d.Service]:
+def own_services() -> lists.Listed[d.Service]:
     """The services of the reader's own organisation."""
-    question = d.SearchServicesRequest(organization_id=session.me().organization_id, page_size=100)
-    return list(clients().directory.SearchServices(question).services)
+    question = d.SearchServicesRequest(organization_id=session.me().organization_id)
+    return lists.all_of(clients().directory.SearchServices, question, lambda answer: answer.services)
 
 
 @pages.get("/directory", access.EVERYONE, navigation=N_("Directorio"), section="network")
@@ -106,7 +106,8 @@ def organization(identifier: str) -> str:
 def page(errors: dict[str, str], identifier: str, verb: str = "") -> str:
     """The page, with what was wrong with a step; which of them is seen by what was wrong."""
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
-    services = clients().directory.SearchServices(d.SearchServicesRequest(organization_id=identifier, page_size=100)).services
+    question = d.SearchServicesRequest(organization_id=identifier)
+    services = lists.all_of(clients().directory.SearchServices, question, lambda answer: answer.services)
     return render_template("organization.html", organization=organization, services=services, errors=errors)
 
 
@@ -197,14 +198,16 @@ def members() -> str:
 
 def doubtful(asked: bool) -> dict[str, Any]:
     """Services on which one can rely no more, with their names."""
-    scores = list(clients().locations.ListTruthScores(lo.ListTruthScoresRequest(doubtful=True, page_size=50)).scores) if asked else []
+    question = lo.ListTruthScoresRequest(doubtful=True)
+    scores = lists.all_of(clients().locations.ListTruthScores, question, lambda answer: answer.scores) if asked else lists.Listed()
     seen = names.names([score.organization_id for score in scores], [score.service_id for score in scores])
     return {"doubtful": scores, "names": seen}
 
 
-def listed(**narrowed: Any) -> list[d.Organization]:
-    """As many as a part of the page has room for."""
-    return list(clients().directory.ListOrganizations(d.ListOrganizationsRequest(page_size=50, **narrowed)).organizations)
+def listed(**narrowed: Any) -> lists.Listed[d.Organization]:
+    """Those of the network's members that are so."""
+    question = d.ListOrganizationsRequest(**narrowed)
+    return lists.all_of(clients().directory.ListOrganizations, question, lambda answer: answer.organizations)
 
 
 @pages.form("/capacity/<identifier>", access.CARE)

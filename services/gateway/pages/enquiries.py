@@ -10,7 +10,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, forms, names, session, words
+from services.gateway import access, forms, lists, names, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
@@ -44,14 +44,16 @@ def listing() -> str:
 
 def received() -> list[e.Enquiry]:
     """What is put to this desk and not answered, the nearest deadline first."""
-    question = e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_RECEIVED, waiting_for_me=True, page_size=50)
-    return sorted(clients().enquiries.ListEnquiries(question).enquiries, key=lambda one: one.due_time.seconds)
+    question = e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_RECEIVED, waiting_for_me=True)
+    enquiries = lists.all_of(clients().enquiries.ListEnquiries, question, lambda answer: answer.enquiries)
+    return sorted(enquiries, key=lambda one: one.due_time.seconds)
 
 
 def asking() -> list[e.Enquiry]:
     """What this desk asks and is open, or was promised and has no referral yet: first where it is its turn."""
-    question = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED], page_size=50)
-    enquiries = [one for one in clients().enquiries.ListEnquiries(question).enquiries if one.turn]
+    question = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED])
+    listed = lists.all_of(clients().enquiries.ListEnquiries, question, lambda answer: answer.enquiries)
+    enquiries = [one for one in listed if one.turn]
     return sorted(enquiries, key=lambda one: (one.turn != r.TURN_SENDER, not one.due_time.seconds, one.due_time.seconds))
 
 

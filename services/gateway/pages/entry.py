@@ -21,7 +21,7 @@ from chassis.errors import Stale
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb
-from services.gateway import access, forms, names, session, words
+from services.gateway import access, forms, lists, names, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
@@ -64,7 +64,7 @@ def save() -> Response | tuple[str, int]:
 def service(identifier: str) -> Response | str | tuple[str, int]:
     """The form of a service, and what it brought."""
     before = _own_service(identifier)
-    places = list(clients().locations.ListLocations(pb.ListLocationsRequest(page_size=200)).locations)
+    places = own_places()
     if request.method == "GET":
         return service_form(before, {}, places=places, used=_used(before))
     said = _said_of_service(before)
@@ -137,6 +137,11 @@ def _kept(keep: Callable[[], object], form: Callable[..., str], said: Any, befor
     return redirect(url_for("entry.show", done="saved"), 303)
 
 
+def own_places() -> lists.Listed[pb.Location]:
+    """The places of the reader's own organisation."""
+    return lists.all_of(clients().locations.ListLocations, pb.ListLocationsRequest(), lambda answer: answer.locations)
+
+
 def own_organization() -> d.Organization:
     """As the network reads it."""
     organization: d.Organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=session.me().organization_id))
@@ -145,13 +150,13 @@ def own_organization() -> d.Organization:
 
 def overview(organization: d.Organization, errors: dict[str, str], meanwhile: Sequence[dict[str, Any]] = ()) -> str:
     """The page of the organisation, its services and places."""
-    scores = clients().locations.ListTruthScores(pb.ListTruthScoresRequest(page_size=200)).scores
+    scores = lists.all_of(clients().locations.ListTruthScores, pb.ListTruthScoresRequest(), lambda answer: answer.scores)
     return render_template(
         "entry.html",
         shown=shown(organization),
         organization=organization,
         services=own_services(),
-        places=clients().locations.ListLocations(pb.ListLocationsRequest(page_size=200)).locations,
+        places=own_places(),
         scores={score.service_id: score for score in scores},
         errors=errors,
         meanwhile=meanwhile,

@@ -8,7 +8,7 @@ from flask import Response, abort, render_template
 
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, i18n, names, session, sheet, words
+from services.gateway import access, i18n, lists, names, session, sheet, words
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 from services.gateway.i18n import ngettext
@@ -166,4 +166,4 @@ def all_readings(identifier: str) -> list[p.Reading]:
 def all_referrals(identifier: str) -> list[r.Referral]:
     """What was asked for her by the own organisation, with its clocks."""
     wanted = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=identifier)
-    return list(clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=200)).referrals)
+    return lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=wanted), lambda answer: answer.referrals)

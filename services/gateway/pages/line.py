@@ -10,7 +10,7 @@ from chassis.errors import Exhausted, Unauthenticated
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, forms, names, origin, session, words
+from services.gateway import access, forms, lists, names, origin, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.pages import advice, my_referral
@@ -56,9 +56,9 @@ def queue() -> str:
     return render_template("line.html", waiting=still_open(), calls=calls_owed(), others=others, next_page=answer.next_page_token)
 
 
-def calls_owed() -> list[c.Callback]:
+def calls_owed() -> lists.Listed[c.Callback]:
     """The calls that the line owes, what is due first."""
-    return list(clients().contacts.ListCallbacks(c.ListCallbacksRequest(page_size=200)).callbacks)
+    return lists.all_of(clients().contacts.ListCallbacks, c.ListCallbacksRequest(), lambda answer: answer.callbacks)
 
 
 @pages.post("/line/calls/<identifier>", access.LINE, then="line.queue")
@@ -77,8 +77,8 @@ def handing_over(identifier: str) -> str:
 
 def hand_over_page(shown: c.Contact, errors: dict[str, str]) -> str:
     """The form, with the members in good standing."""
-    asked = d.ListOrganizationsRequest(page_size=100, status=d.ORGANIZATION_STATUS_APPROVED)
-    members = clients().directory.ListOrganizations(asked).organizations
+    asked = d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_APPROVED)
+    members = lists.all_of(clients().directory.ListOrganizations, asked, lambda answer: answer.organizations)
     choices = sorted(((member.id, member.name) for member in members), key=lambda choice: choice[1])
     return render_template("hand_over.html", contact=shown, members=choices, errors=errors)
 
@@ -107,10 +107,12 @@ def called_when() -> dict[str, Any]:
     return {name: words.number(name.replace("_code", "_band"), forms.text(name)) for name in ("day_code", "hour_code")}
 
 
-def still_open() -> list[c.Contact]:
+def still_open() -> lists.Listed[c.Contact]:
     """The open contacts of the line: those without an urgency first, for it may be anything, then the most urgent, of those the newest."""
-    question = c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN, page_size=200)
-    return sorted(clients().contacts.ListContacts(question).contacts, key=lambda contact: (bool(contact.urgency), -contact.urgency))
+    question = c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN)
+    contacts = lists.all_of(clients().contacts.ListContacts, question, lambda answer: answer.contacts)
+    contacts.sort(key=lambda contact: (bool(contact.urgency), -contact.urgency))
+    return contacts
 
 
 @pages.get("/line/new", access.LINE)

@@ -11,7 +11,7 @@ from protos.referrals.v1 import erasures_pb2
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, forms, i18n, names, session
+from services.gateway import access, forms, i18n, lists, names, session
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.pages import person_form
@@ -24,7 +24,7 @@ def listing() -> str:
     """Codes only, below what waits for somebody here: erasures and decisions for a second person, and what was opened without a consent."""
     answer = clients().people.ListPeople(p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", "")))
     waiting = clients().erasures.ListErasures(erasures_pb2.ListErasuresRequest()).erasures
-    opened = clients().emergencies.ListEmergencies(em.ListEmergenciesRequest(waiting=True, page_size=50)).emergencies
+    opened = lists.all_of(clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(waiting=True), lambda answer: answer.emergencies)
     urgent = [one for one in opened if one.file_organization_id == session.me().organization_id]
     return render_template(
         "people.html",
@@ -65,12 +65,10 @@ def render(errors: dict[str, str], identifier: str, part: str = "", identity: p.
     own = person.organization_id == session.me().organization_id
     looks = clients().people.ListReadings(p.ListReadingsRequest(person_id=identifier, page_size=100)) if own else p.ListReadingsResponse()
     readings = looks.readings
-    referrals = clients().referrals.ListReferrals(
-        r.ListReferralsRequest(filter=r.ReferralFilter(box=r.BOX_MINE, person_id=identifier), page_size=50)
-    )
-    listed = referrals.referrals
-    asked = em.ListEmergenciesRequest(person_id=identifier, page_size=20)
-    urgent = clients().emergencies.ListEmergencies(asked).emergencies if own else []
+    question = r.ListReferralsRequest(filter=r.ReferralFilter(box=r.BOX_MINE, person_id=identifier))
+    listed = lists.all_of(clients().referrals.ListReferrals, question, lambda answer: answer.referrals)
+    asked = em.ListEmergenciesRequest(person_id=identifier)
+    urgent = lists.all_of(clients().emergencies.ListEmergencies, asked, lambda answer: answer.emergencies) if own else lists.Listed()
     seen = names.names(
         {receipt.recipient_organization_id for receipt in receipts}
         | {reading.organization_id for reading in readings}

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, due, forms, i18n, names, session, words
+from services.gateway import access, due, forms, i18n, lists, names, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 from services.gateway.pages import people
@@ -71,7 +71,10 @@ def render(errors: dict[str, str], identifier: str, key: str = "") -> str:
     """The page, with the step, or the part of it, that came back with problems."""
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
     wanted = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
-    asked = {one.id: one for one in clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=200)).referrals}
+    asked = {
+        one.id: one
+        for one in lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=wanted), lambda answer: answer.referrals)
+    }
     lines = lines_of(plan, asked)
     return render_template(
         "plan.html",

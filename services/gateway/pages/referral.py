@@ -16,7 +16,7 @@ from protos.partners.v1.members_pb2 import WORKER_STATUS_ACTIVE, ListWorkersRequ
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, forms, i18n, names, session, step_forms, steps, vocabulary, words
+from services.gateway import access, forms, i18n, lists, names, session, step_forms, steps, vocabulary, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
@@ -190,7 +190,8 @@ def basis_of(receipt: p.Receipt) -> str:
 
 def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
     """What an emergency access of this reader opens now."""
-    emergencies = clients().emergencies.ListEmergencies(em.ListEmergenciesRequest(referral_id=referral.id, page_size=20)).emergencies
+    question = em.ListEmergenciesRequest(referral_id=referral.id)
+    emergencies = lists.all_of(clients().emergencies.ListEmergencies, question, lambda answer: answer.emergencies)
     return EMERGENCY if any(one.live and one.worker_id == session.me().worker_id for one in emergencies) else frozenset()
 
 
@@ -239,7 +240,7 @@ def colleagues() -> list[tuple[str, str]]:
     me = session.me()
     if not me.may("manager"):
         return []
-    workers = clients().members.ListWorkers(ListWorkersRequest()).workers
+    workers = lists.all_of(clients().members.ListWorkers, ListWorkersRequest(), lambda answer: answer.workers)
     return [(w.id, w.name) for w in workers if w.status == WORKER_STATUS_ACTIVE and w.id != me.worker_id]
 
 

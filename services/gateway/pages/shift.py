@@ -4,7 +4,7 @@ from flask import render_template
 
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, forms, i18n, names
+from services.gateway import access, forms, i18n, lists, names
 from services.gateway.clients import clients
 from services.gateway.pages.enquiries import asking
 from services.gateway.pages.line import calls_owed, still_open
@@ -16,14 +16,15 @@ pages = access.Pages("shift")
 @pages.get("/line/shift", access.LINE)
 def sheet() -> str:
     """The sheet."""
-    waiting = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=turn_of(r.BOX_MINE), page_size=200)).referrals
+    question = r.ListReferralsRequest(filter=turn_of(r.BOX_MINE))
+    waiting = lists.all_of(clients().referrals.ListReferrals, question, lambda answer: answer.referrals)
     taken = clients().contacts.ListTakeOvers(c.ListTakeOversRequest(page_size=5)).take_overs
     return render_template(
         "shift.html",
         contacts=still_open(),
         calls=calls_owed(),
         enquiries=asking(),
-        referrals=list(waiting),
+        referrals=waiting,
         taken=taken,
         names=names.names_of(waiting),
         workers=names.names(workers=[each.worker_id for each in taken]),

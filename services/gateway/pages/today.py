@@ -9,7 +9,7 @@ from flask import render_template, request
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, i18n, names, session
+from services.gateway import access, i18n, lists, names, session
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.pages.directory import own_services
@@ -40,11 +40,12 @@ def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:
     return r.ReferralFilter(box=box, live=not mine, waiting_for_me=mine)
 
 
-def came_back(box: r.Box.ValueType) -> list[r.Referral]:
+def came_back(box: r.Box.ValueType) -> lists.Listed[r.Referral]:
     """Referrals that came back without help and still wait for another service: the most urgent first, of those the nearest deadline."""
     unanswered = r.ReferralFilter(box=box, unanswered=True)
-    rows = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=unanswered, page_size=200)).referrals
-    return sorted(rows, key=lambda row: (-row.urgency, not row.next_due_time.seconds, row.next_due_time.seconds))
+    rows = lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=unanswered), lambda answer: answer.referrals)
+    rows.sort(key=lambda row: (-row.urgency, not row.next_due_time.seconds, row.next_due_time.seconds))
+    return rows
 
 
 def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[r.Referral]]:
@@ -73,7 +74,7 @@ def overdue() -> list[pb.LateStep]:
     """Steps of the plans of the reader's organisation that are past their time."""
     if not session.me().may("worker", "operator"):
         return []
-    return list(clients().plans.ListLateSteps(pb.ListLateStepsRequest(page_size=50)).steps)
+    return lists.all_of(clients().plans.ListLateSteps, pb.ListLateStepsRequest(), lambda answer: answer.steps)
 
 
 @pages.get("/today", access.EVERYONE, navigation=N_("Hoy"))

@@ -1,0 +1,144 @@
+"""Lists are shown whole, however long they are, and names are asked for in as many questions as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from google.protobuf.message import Message
+
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import members_pb2 as m
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import lists, names
+from services.gateway.clients import calling
+from tests.gateway.api_gateway import ID, filled
+from tests.gateway.pages_gateway import PlayedServices, enter, pages, referral, signed_in, sound
+
+MANY = 450
+ANSWERS_MOST = 200
+
+
+def ids(first: int = 0, count: int = MANY) -> list[str]:
+    return [f"{number:032x}" for number in range(first, first + count)]
+
+
+def paged(field: str, kind: type[Message], rows: list[Message]) -> Callable[[Any], Message]:
+    """Answers as the services do: at most 200 rows a page."""
+
+    def answer(request: Any) -> Message:
+        start, size = int(request.page_token or 0), min(request.page_size or 50, ANSWERS_MOST)
+        made = kind(**{field: rows[start : start + size]})
+        if start + size < len(rows):
+            made.next_page_token = str(start + size)  # type: ignore[attr-defined]
+        return made
+
+    return answer
+
+
+def names_of_those(request: d.BatchGetRequest) -> d.BatchGetResponse:
+    asked = [*request.organization_ids, *request.service_ids, *request.worker_ids]
+    assert 0 < len(asked) <= ANSWERS_MOST
+    return d.BatchGetResponse(
+        organizations=[d.Organization(id=each, name=f"O {each}") for each in request.organization_ids],
+        services=[d.Service(id=each, name=f"S {each}") for each in request.service_ids],
+        worker_names={each: f"W {each}" for each in request.worker_ids},
+    )
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    made = PlayedServices()
+    made.answers["BatchGet"] = names_of_those
+    return made
+
+
+@pytest.fixture
+def app(played: PlayedServices) -> Iterator[Flask]:
+    made = pages(played)
+    with made.app_context():
+        yield made
+
+
+# C16
+def test_names_of_more_than_two_hundred_ids_are_asked_for_in_several_questions(played: PlayedServices, app: Flask) -> None:
+    organizations, services, workers = ids(0), ids(1000, 130), ids(2000, 90)
+    calling.set(calling.get())
+    with app.test_request_context("/"):
+        known = names.names(organizations, services, workers)
+    assert [known.organization(each) for each in organizations] == [f"O {each}" for each in organizations]
+    assert [known.service(each) for each in services] == [f"S {each}" for each in services]
+    assert [known.worker(each) for each in workers] == [f"W {each}" for each in workers]
+    assert len([rpc for rpc, *_ in played.asked if rpc == "BatchGet"]) == 4
+
+
+def callback(identifier: str) -> Message:
+    made = sound(filled(c.Callback))
+    made.MergeFrom(c.Callback(id=identifier))
+    return made
+
+
+def shown(played: PlayedServices, path: str, *roles: contract_pb2.Role.ValueType) -> str:
+    if roles:
+        played.answers["IssueToken"] = signed_in(*roles)
+    client: FlaskClient = enter(pages(played).test_client())
+    answer = client.get(path)
+    assert answer.status_code == 200
+    return answer.text
+
+
+# C16
+@pytest.mark.parametrize("path", ["/today", "/line/shift"])
+def test_a_page_of_referrals_among_hundreds_of_members_is_no_error(played: PlayedServices, path: str) -> None:
+    rows: list[Message] = [referral(id=each, sender_organization_id=each, receiver_organization_id=other, service_id=another, code=each[-4:])
+                           for each, other, another in zip(ids(0), ids(1000), ids(2000), strict=True)]  # fmt: skip
+    played.answers["ListReferrals"] = paged("referrals", r.ListReferralsResponse, rows)
+    page = shown(played, path)
+    assert f"O {ids(1000)[0]}" in page
+    if path == "/line/shift":
+        assert page.count('href="/referrals/') >= MANY
+
+
+# C16
+def test_every_colleague_may_be_chosen(played: PlayedServices) -> None:
+    workers: list[Message] = [m.Worker(id=each, name=f"W {each}", status=m.WORKER_STATUS_ACTIVE) for each in ids()]
+    played.answers["ListWorkers"] = paged("workers", m.ListWorkersResponse, workers)
+    page = shown(played, f"/referrals/{ID}")
+    assert all(f'value="{each}"' in page for each in ids())
+
+
+# C16
+def test_a_call_is_handed_over_to_any_member(played: PlayedServices) -> None:
+    members: list[Message] = [d.Organization(id=each, name=f"O {each}") for each in ids()]
+    played.answers["ListOrganizations"] = paged("organizations", d.ListOrganizationsResponse, members)
+    page = shown(played, f"/line/{ID}/hand-over")
+    assert all(f'value="{each}"' in page for each in ids())
+
+
+# C16
+def test_every_call_that_is_owed_is_on_the_line(played: PlayedServices) -> None:
+    calls = [callback(each) for each in ids()]
+    played.answers["ListCallbacks"] = paged("callbacks", c.ListCallbacksResponse, calls)
+    page = shown(played, "/line")
+    assert all(f"/line/calls/{each}" in page for each in ids())
+
+
+# C16
+def test_every_member_on_probation_is_on_the_board(played: PlayedServices) -> None:
+    members: list[Message] = [d.Organization(id=each, name=f"O {each}", status=d.ORGANIZATION_STATUS_PROBATION) for each in ids()]
+    played.answers["ListOrganizations"] = paged("organizations", d.ListOrganizationsResponse, members)
+    page = shown(played, "/board")
+    assert all(f"/directory/organizations/{each}" in page for each in ids())
+
+
+# C16
+def test_a_list_that_has_no_room_for_all_says_so(played: PlayedServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "MOST", 400)
+    calls = [callback(each) for each in ids()]
+    played.answers["ListCallbacks"] = paged("callbacks", c.ListCallbacksResponse, calls)
+    assert "Hay más: aquí caben 400." in shown(played, "/line")

@@ -45,6 +45,10 @@ class Settings:
         """A whole number."""
         return int(self.env.int(name, default) or 0)
 
+    def pairs(self, name: str) -> dict[str, str]:
+        """Names and values, written NAME=VALUE,NAME=VALUE; {} where it is not set."""
+        return dict(self.env.dict(name, {}, subcast_values=str) or {})
+
     def done(self) -> None:
         """Raises WrongSettings when one or more were wrong."""
         wrong = list(self._unreadable)

@@ -143,6 +143,7 @@ class LocalStack:
             told["ENLACE_LISTEN"] = self.listen[service.name]
         else:
             told |= {"ENLACE_HTTP_LISTEN": self.listen[service.name], "ENLACE_DEMO": "1" if self.demo else "0"}
+            told.setdefault("ENLACE_LINES_FILE", str(self.var / "lines.json"))
         told["ENLACE_METRICS_LISTEN"] = self.metrics[service.name]
         return told | {f"ENLACE_{name.upper()}_ADDRESS": self.listen[name] for name in service.knows}
 

@@ -20,6 +20,7 @@ from chassis.ids import new_id
 from services.gateway import access, bodies, errors, i18n, limits, pages, session
 from services.gateway.clients import Clients
 from services.gateway.config import Settings
+from services.gateway.lines import Lines
 from services.gateway.live import Live, live
 
 GUARDED_BY_THE_API = ("/api/", "/hsds")
@@ -65,9 +66,13 @@ def create_app(settings: Settings, clients: Clients | None = None) -> Flask:
 
 
 def equip(app: Flask, settings: Settings, clients: Clients) -> None:
-    """Gives an app what it remembers from request to request: connections, tokens, versions of pages, counts of callers."""
+    """Gives an app what it remembers from request to request: connections, tokens, versions of pages, counts of callers, numbers to call."""
     app.extensions.update(
-        clients=clients, exchange=session.Exchange(), live=Live(settings.signing_key), limits=limits.Limits(settings.caller_rate)
+        clients=clients,
+        exchange=session.Exchange(),
+        live=Live(settings.signing_key),
+        limits=limits.Limits(settings.caller_rate),
+        lines=Lines(dict(settings.lines), settings.lines_file),
     )
 
 

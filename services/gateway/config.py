@@ -29,6 +29,9 @@ class Settings:
     caller_rate: int = CALLER_RATE
     demo: bool = False
     farewell_seconds: int = 0
+    lines: tuple[tuple[str, str], ...] = ()
+    """Numbers by country, shown until the directory has answered."""
+    lines_file: Path | None = None
 
 
 def from_environment() -> Settings:
@@ -52,6 +55,8 @@ def from_environment() -> Settings:
         # Behind a proxy that keeps connections to several gateways.
         farewell_seconds=settings.number("ENLACE_FAREWELL_SECONDS", 0),
         caller_rate=settings.number("ENLACE_CALLER_RATE", CALLER_RATE),
+        lines=tuple(settings.pairs("ENLACE_LINES").items()),
+        lines_file=settings.path("ENLACE_LINES_FILE", "") if settings.text("ENLACE_LINES_FILE", "") else None,
         signing_key=_signing_key(settings.path("ENLACE_KEYS", "var/keys")),
     )
     settings.done()

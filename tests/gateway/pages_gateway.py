@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from threading import Thread
@@ -128,10 +128,12 @@ def signed_in(*roles: contract_pb2.Role.ValueType, language: str = "es") -> m.Is
     )
 
 
-def pages(services: PlayedServices | Clients, development: bool = True, caller_rate: int = 1_000_000) -> Flask:
+def pages(
+    services: PlayedServices | Clients, development: bool = True, caller_rate: int = 1_000_000, lines: Mapping[str, str] | None = None
+) -> Flask:
     """The gateway before these services."""
     names._taxonomy = names.Taxonomy()
-    settings = Settings("", 0, "", "", "", "", development, EXIT, "", 0, b"0" * 32, caller_rate)
+    settings = Settings("", 0, "", "", "", "", development, EXIT, "", 0, b"0" * 32, caller_rate, lines=tuple((lines or {}).items()))
     app = copy.copy(made_once(settings))
     app.extensions = dict(app.extensions)
     equip(app, settings, cast(Clients, services))

@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -99,7 +99,9 @@ def hanging(over: threading.Event) -> Answer:
 class Gateway:
     """A gateway process before these addresses."""
 
-    def __init__(self, folder: Path, addresses: dict[str, str], command: Sequence[str] = SERVE) -> None:
+    def __init__(
+        self, folder: Path, addresses: dict[str, str], command: Sequence[str] = SERVE, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {
@@ -110,6 +112,7 @@ class Gateway:
             "ENLACE_DEVELOPMENT": "1",
             "ENLACE_CALLER_RATE": "100000",  # a crowd has one key here
             "ENLACE_EXIT_URL": EXIT,
+            **(settings or {}),
         }
         self.process = Process("gateway", command, folder / "gateway.log", environment, ROOT)
         self.process.start()

@@ -3,14 +3,14 @@
 from flask import Response, abort, current_app, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Answer
 
-from chassis.errors import Invalid, NotFound
+from chassis.errors import Invalid, NotFound, Unavailable
 from protos.partners.v1.directory_pb2 import Hotline
 from protos.referrals.v1 import campaigns_pb2 as pb
 from services.gateway import access, forms, i18n, poster, words
-from services.gateway.clients import clients
+from services.gateway.clients import ServiceFault, clients
 from services.gateway.i18n import gettext as _
+from services.gateway.lines import hotlines, lines
 from services.gateway.pages.deadlines import URGENCIES
-from services.gateway.pages.home import hotlines
 
 pages = access.Pages("campaigns")
 NAME = "Llama y Vive"
@@ -25,15 +25,21 @@ def country(country: str) -> str:
 
 def public_page(country: str, placement: pb.Placement | None) -> str:
     """The page of a line; with the code that the reader has before her, if there is one."""
-    lines = hotlines()
-    return render_template("campaign.html", line=line_of(country, lines), placement=placement, lines=lines)
+    return render_template("campaign.html", line=line_of(country), placement=placement)
 
 
 @pages.get("/l/<code>", access.ANYBODY)
 def placed(code: str) -> str:
-    """Where the QR symbol of a poster leads: the page of its country, with its code."""
-    placement = clients().campaigns.GetPlacement(pb.GetPlacementRequest(code=code))
-    return public_page(placement.country, placement if placement.active else None)
+    """Where the QR symbol of a poster leads: the page of its country, with its code.
+
+    Always to a number: with a code that is unknown, or can't be looked up now, to that of the reader's country.
+    """
+    if placement := known_placement(code):
+        return public_page(placement.country, placement if placement.active else None)
+    known = hotlines()
+    if not known:
+        raise Unavailable("service_unreachable")
+    return public_page(known[0].country, None)
 
 
 @pages.get("/lines/<country>/poster-<paper>.<form>", access.ANYBODY)
@@ -41,7 +47,7 @@ def printed(country: str, paper: str, form: str) -> Response:
     """The poster, for A4 or A3."""
     if paper not in poster.PAPERS or form not in ("svg", "pdf"):
         abort(404)
-    said = on_the_poster(line_of(country, hotlines()), placement_of(country))
+    said = on_the_poster(line_of(country), placement_of(country))
     if form == "svg":
         return Response(poster.svg(said, paper), mimetype="image/svg+xml")
     headers = {"Content-Disposition": f'attachment; filename="{country}-{paper}.pdf"'}
@@ -51,7 +57,7 @@ def printed(country: str, paper: str, form: str) -> Response:
 @pages.get("/lines/<country>/radio", access.ANYBODY)
 def radio(country: str) -> str:
     """Half a minute to be read out."""
-    return render_template("radio.html", line=line_of(country, hotlines()), placement=placement_of(country))
+    return render_template("radio.html", line=line_of(country), placement=placement_of(country))
 
 
 @pages.get("/campaigns", access.NETWORK)
@@ -90,21 +96,29 @@ def end(identifier: str) -> None:
     clients().campaigns.EndCampaign(pb.EndCampaignRequest(id=identifier, request_id=forms.request_id()))
 
 
-def line_of(country: str, lines: list[Hotline]) -> Hotline:
-    """The line of a country among these; there is no page for a country without one."""
-    line = next((each for each in lines if each.country == country), None)
-    if line is None:
+def line_of(country: str) -> Hotline:
+    """The line of a country. Not found is a country that has none; while the directory can't say that, the page is unavailable."""
+    line = next((each for each in hotlines() if each.country == country), None)
+    if line is None and lines().complete:
         abort(404)
+    if line is None:
+        raise Unavailable("service_unreachable")
     return line
+
+
+def known_placement(code: str) -> pb.Placement | None:
+    """The placement with this code; None if it is unknown or can't be looked up now."""
+    try:
+        placement: pb.Placement = clients().campaigns.GetPlacement(pb.GetPlacementRequest(code=code))
+    except (NotFound, Invalid, Unavailable, ServiceFault):
+        return None
+    return placement
 
 
 def placement_of(country: str) -> pb.Placement | None:
     """The code that the address names, while its campaign lasts and if it is one of this country; else the page is the same without it."""
     code = request.args.get("code", "")
-    try:
-        placement = clients().campaigns.GetPlacement(pb.GetPlacementRequest(code=code)) if code else None
-    except (NotFound, Invalid):
-        return None
+    placement = known_placement(code) if code else None
     return placement if placement and placement.active and placement.country == country else None
 
 

@@ -11,6 +11,7 @@ from protos.partners.v1.directory_pb2 import Service
 from services.gateway import access, due, i18n, names, session, steps, vocabulary, words
 from services.gateway.clients import ServiceFault, clients
 from services.gateway.i18n import gettext as _
+from services.gateway.lines import hotlines
 from services.gateway.vocabulary.departments import CAMPAIGN
 
 # What is spoken where the campaign runs, and where people had been taken.
@@ -49,6 +50,7 @@ def install(app: Flask) -> None:
         spelled=words.spelled,
         qr=words.qr,
         made_up=words.made_up,
+        hotlines=hotlines,
         later=i18n.later,
         when=i18n.when,
         dated=i18n.dated,

@@ -18,7 +18,7 @@ from protos.partners.v1 import open_data_pb2 as o
 from services.gateway import access, forms, i18n, names, words
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
-from services.gateway.pages.home import country_of_the_browser, hotlines
+from services.gateway.lines import country_of_the_browser
 from services.gateway.problems import RETRY_SECONDS, status_of
 from services.gateway.vocabulary.departments import CAMPAIGN
 
@@ -97,14 +97,13 @@ def organization(identifier: str) -> str:
         cards=cards(answer),
         question=question,
         answer=answer,
-        lines=hotlines(),
     )
 
 
 @pages.blueprint.errorhandler(Unavailable)
 def away(refusal: Unavailable) -> Response:
     """Whoever looks for help reads what to do meanwhile, not which part is away."""
-    page = render_template("open_directory.html", away=True, lines=hotlines(), errors={})
+    page = render_template("open_directory.html", away=True, errors={})
     return Response(page, status_of(refusal), {"Retry-After": str(RETRY_SECONDS)}, mimetype="text/html")
 
 
@@ -131,7 +130,6 @@ def render(question: o.ListPublicServicesRequest, answer: o.ListPublicServicesRe
         needs_=names.needs(),
         here=here if here in CAMPAIGN else "NI",
         housing=question.need_code.partition(".")[0] == HOUSING,
-        lines=hotlines(),
         errors=errors or {},
     )
 

@@ -1,0 +1,224 @@
+"""The number to call: it stands on every public, status and error page, with everything behind the gateway away and after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+import requests
+
+from chassis import errors
+from protos.partners.v1.directory_pb2 import Hotline, ListHotlinesResponse
+from services.gateway import access
+from services.gateway.clients import Clients
+from services.gateway.lines import AGE_SECONDS, TRY_AGAIN_SECONDS, Lines
+from tests.gateway.api_gateway import OUTPUTS
+from tests.gateway.pages_gateway import PlayedServices, enter, page_at, pages, routes, token_of
+from tests.gateway.served_gateway import NAMES, Gateway, Service, dead_address, store_unavailable
+from tests.parts.local_stack import until
+
+DIAL = 'href="tel:133"'
+AWAY = errors.Unavailable("service_unreachable")
+KNOWN = [Hotline(country="NI", number="133"), Hotline(country="CR", number="1022")]
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    made = PlayedServices()
+    made.answers["ListHotlines"] = ListHotlinesResponse(hotlines=KNOWN)
+    return made
+
+
+def everything_away(played: PlayedServices) -> None:
+    played.answers |= dict.fromkeys(OUTPUTS, AWAY)
+
+
+# D17
+def test_every_public_page_has_a_number_to_call(played: PlayedServices) -> None:
+    app = pages(played)
+    client = app.test_client()
+    shown = {path: page_at(client, path) for endpoint, path in routes(app) if (page := access.of(app, endpoint)) and page.is_public}
+    assert {path for path, page in shown.items() if page and DIAL not in page} == set()
+
+
+# D17
+@pytest.mark.parametrize(
+    ("path", "status", "number"),
+    [
+        ("/", 200, "133"),
+        ("/status", 200, "133"),
+        ("/my-referral", 200, "133"),
+        ("/sign-in", 200, "133"),
+        ("/services", 503, "133"),
+        ("/figures/public", 404, "133"),
+        ("/nowhere", 404, "133"),
+        ("/lines/NI", 200, "133"),
+        ("/lines/CR?code=7K2V", 200, "1022"),
+        ("/lines/NI/radio", 200, "133"),
+        ("/lines/NI/poster-A4.svg", 200, "133"),
+        ("/l/7K2V", 200, "133"),
+        ("/lines/NI/poster-A5.svg", 404, "133"),
+    ],
+)
+def test_the_number_stays_when_everything_behind_the_gateway_goes_away(played: PlayedServices, path: str, status: int, number: str) -> None:
+    client = pages(played).test_client()
+    assert DIAL in client.get("/").text
+    everything_away(played)
+    answer = client.get(path)
+    assert answer.status_code == status
+    assert number in answer.text
+
+
+# D17
+@pytest.mark.parametrize(
+    ("refusal", "status"),
+    [(AWAY, 503), (errors.Exhausted("too_many_requests", 30), 429), (RuntimeError("a fault"), 500), (errors.NotFound(), 404)],
+    ids=["503", "429", "500", "404"],
+)
+def test_an_error_page_has_the_number_for_her_and_for_who_works_here(played: PlayedServices, refusal: Exception, status: int) -> None:
+    client = pages(played, development=False).test_client()
+    played.answers["GetFigures"] = played.answers["ListPeople"] = refusal
+    client.application.config["PROPAGATE_EXCEPTIONS"] = False
+    assert (shown := client.get("/figures")).status_code == status
+    assert DIAL in shown.text
+    assert (shown := enter(client).get("/people")).status_code == status
+    assert DIAL in shown.text
+
+
+# D17
+def test_her_own_status_has_the_number_also_when_it_can_not_be_asked(played: PlayedServices) -> None:
+    client = pages(played).test_client()
+    sent = {"form_token": token_of(client.get("/my-referral").text), "reference": "W43P-VWJF", "pin": "4821"}
+    assert DIAL in client.post("/my-referral", data=sent).text
+    for refusal, status in ((errors.Exhausted("guesses", 60), 429), (errors.Unauthenticated("reference_or_pin_wrong"), 401), (AWAY, 503)):
+        played.answers["GetReferenceStatus"] = refusal
+        answer = client.post("/my-referral", data=sent)
+        assert (answer.status_code, DIAL in answer.text) == (status, True)
+
+
+# D17
+def test_the_code_of_a_poster_that_nobody_knows_leads_to_a_number(played: PlayedServices) -> None:
+    played.answers["GetPlacement"] = errors.NotFound()
+    answer = pages(played).test_client().get("/l/7K2V")
+    assert (answer.status_code, DIAL in answer.text) == (200, True)
+
+
+class Directory:
+    """What the lines are asked of: answers, or is away."""
+
+    def __init__(self, *numbers: tuple[str, str]) -> None:
+        self.numbers: tuple[tuple[str, str], ...] | None = numbers
+        self.asked = 0
+
+    @property
+    def directory(self) -> Directory:
+        return self
+
+    def ListHotlines(self, request: object, timeout: float) -> ListHotlinesResponse:  # the rpc
+        self.asked += 1
+        if self.numbers is None:
+            raise AWAY
+        return ListHotlinesResponse(hotlines=[Hotline(country=country, number=number) for country, number in self.numbers])
+
+
+class Now:
+    """A time that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def known(lines: Lines, directory: Directory) -> dict[str, str]:
+    return {line.country: line.number for line in lines.known(cast(Clients, directory))}
+
+
+# D17
+def test_the_last_answer_is_kept_over_a_restart_and_before_it_the_configuration(tmp_path: Path) -> None:
+    away, there = Directory(), Directory(("NI", "134"), ("SV", "1333"))
+    away.numbers = None
+    configured, file = {"NI": "133"}, tmp_path / "lines.json"
+    assert known(Lines(configured, file), away) == {"NI": "133"}
+    assert known(Lines(configured, file), there) == {"NI": "134", "SV": "1333"}
+    assert known(Lines(configured, file), away) == {"NI": "134", "SV": "1333"}
+    file.write_text("{ torn")
+    assert known(Lines(configured, file), away) == {"NI": "133"}
+    assert known(Lines(configured, tmp_path / "no" / "folder"), there) == {"NI": "134", "SV": "1333"}
+
+
+# D17
+def test_the_directory_is_asked_once_in_a_while_and_a_changed_number_is_shown() -> None:
+    directory, now = Directory(("NI", "133")), Now()
+    lines = Lines({}, None, now)
+    assert [known(lines, directory) for _ in range(3)] == [{"NI": "133"}] * 3
+    assert directory.asked == 1
+    directory.numbers = (("NI", "134"),)
+    now.seconds += AGE_SECONDS + 1
+    assert known(lines, directory) == {"NI": "134"}
+    directory.numbers = None
+    now.seconds += AGE_SECONDS + 1
+    assert [known(lines, directory) for _ in range(3)] == [{"NI": "134"}] * 3
+    assert directory.asked == 3
+    now.seconds += TRY_AGAIN_SECONDS + 1
+    directory.numbers = (("NI", "135"),)
+    assert known(lines, directory) == {"NI": "135"}
+
+
+# D17
+def test_a_country_is_without_a_line_only_when_the_directory_says_so() -> None:
+    away, there = Directory(), Directory(("NI", "133"))
+    away.numbers = None
+    lines = Lines({"NI": "133"}, None)
+    known(lines, away)
+    assert not lines.complete
+    lines = Lines({"NI": "133"}, None)
+    known(lines, there)
+    assert lines.complete
+
+
+# D17
+def test_a_line_that_is_not_known_while_the_directory_is_away_is_no_404(played: PlayedServices) -> None:
+    everything_away(played)
+    client = pages(played, lines={"NI": "133"}).test_client()
+    answer = client.get("/lines/PE")
+    assert (answer.status_code, DIAL in answer.text) == (503, True)
+
+
+@pytest.fixture
+def nothing_behind() -> Iterator[dict[str, str]]:
+    kept, dead = dead_address()
+    yield dict.fromkeys(NAMES, dead)
+    kept.close()
+
+
+# D17
+def test_a_gateway_that_starts_with_nothing_behind_it_shows_the_configured_numbers(tmp_path: Path, nothing_behind: dict[str, str]) -> None:
+    gateway = Gateway(tmp_path, nothing_behind, settings={"ENLACE_LINES": "NI=133,CR=1022"})
+    try:
+        for path, status in (("/", 200), ("/status", 200), ("/lines/NI", 200), ("/l/7K2V", 200), ("/nowhere", 404), ("/figures", 503)):
+            answer = requests.get(gateway.url + path, timeout=15)
+            assert (answer.status_code, DIAL in answer.text) == (status, True), path
+    finally:
+        gateway.process.stop()
+
+
+# D17
+def test_a_gateway_that_starts_again_with_nothing_behind_it_shows_the_last_numbers(tmp_path: Path) -> None:
+    service = Service()
+    service.answer = lambda rpc, context: ListHotlinesResponse(hotlines=KNOWN) if rpc == "ListHotlines" else None
+    settings = {"ENLACE_LINES_FILE": str(tmp_path / "lines.json")}
+    addresses = dict.fromkeys(NAMES, f"127.0.0.1:{service.port}")
+    gateway = Gateway(tmp_path, addresses, settings=settings)
+    try:
+        until(lambda: DIAL in requests.get(gateway.url, timeout=15).text, 30)
+        service.answer = store_unavailable
+        gateway.process.stop()
+        gateway = Gateway(tmp_path, addresses, settings=settings)
+        assert DIAL in requests.get(gateway.url, timeout=15).text
+    finally:
+        gateway.process.stop()
+        service.stop()

@@ -20,7 +20,7 @@ class Settings:
     def __init__(self) -> None:
         # eager=False: environs then collects every error until seal().
         self.env = Env(eager=False)
-        self._unreadable: list[str] = []
+        self._wrong: list[str] = []
 
     def text(self, name: str, default: str | None = None, *, optional_file: bool = False) -> str:
         """A text; NAME_FILE names a file that holds it instead. With `optional_file` the file may be missing: a cluster mounts an optional Secret so."""
@@ -29,7 +29,7 @@ class Settings:
             try:
                 return Path(file).read_text().strip()
             except (OSError, UnicodeDecodeError):
-                self._unreadable.append(f"{name}_FILE names a file that can't be read")
+                self._wrong.append(f"{name}_FILE names a file that can't be read")
                 return ""
         return self.env.str(name) if default is None else self.env.str(name, default)
 
@@ -47,11 +47,15 @@ class Settings:
 
     def pairs(self, name: str) -> dict[str, str]:
         """Names and values, written NAME=VALUE,NAME=VALUE; {} where it is not set."""
-        return dict(self.env.dict(name, {}, subcast_values=str) or {})
+        try:
+            return dict(self.env.dict(name, {}, subcast_values=str) or {})
+        except ValueError:
+            self._wrong.append(f"{name} is not NAME=VALUE,NAME=VALUE")
+            return {}
 
     def done(self) -> None:
         """Raises WrongSettings when one or more were wrong."""
-        wrong = list(self._unreadable)
+        wrong = list(self._wrong)
         try:
             self.env.seal()
         except EnvValidationError as error:

@@ -21,6 +21,7 @@ from protos.referrals.v1 import audit_pb2, contacts_pb2, enquiries_pb2, people_p
 from services.gateway import i18n, vocabulary
 from services.gateway.i18n import gettext as _
 from services.gateway.vocabulary import departments
+from services.gateway.vocabulary.line import REVERSED
 
 # Tables that are not called as their enum is.
 _SHORT = {
@@ -107,6 +108,16 @@ def spanish(kind: str, text: str) -> str | None:
 def options(kind: str) -> list[tuple[str, str]]:
     """All codes of a kind with their words, for a form, in the order of the table."""
     return [(key, _(text)) for key, text in vocabulary.TABLES[kind].items() if key]
+
+
+def as_asked(question: str, answer: str) -> str:
+    """Returns the answer to a question of the triage as the page words it, for the contract's; and the way back."""
+    return {"yes": "no", "no": "yes"}.get(answer, answer) if question in REVERSED else answer
+
+
+def answers_to(question: str) -> list[tuple[str, str]]:
+    """Returns the contract's answers to a question of the triage with their words, yes first."""
+    return [(as_asked(question, code), word("answer", code)) for code in vocabulary.TABLES["answer"]]
 
 
 def country(alpha2: str) -> str:

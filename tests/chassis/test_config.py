@@ -27,3 +27,14 @@ def test_an_optional_file_that_is_missing_leaves_the_default(monkeypatch: pytest
     settings = Settings()
     assert settings.text("ENLACE_SMTP_URL", "outbox:", optional_file=True) == "outbox:"
     settings.done()
+
+
+# D17
+def test_pairs_are_read_and_a_text_that_is_none_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENLACE_LINES", "NI=133,CR=000-1331")
+    assert Settings().pairs("ENLACE_LINES") == {"NI": "133", "CR": "000-1331"}
+    monkeypatch.setenv("ENLACE_LINES", "133")
+    settings = Settings()
+    assert settings.pairs("ENLACE_LINES") == {}
+    with pytest.raises(SystemExit, match="ENLACE_LINES"):
+        settings.done()

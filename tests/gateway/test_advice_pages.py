@@ -82,6 +82,21 @@ def test_a_card_says_when_it_opens_in_words_and_stands_in_each_language(client: 
     assert all(said in page for said in ("¿Todavía la retienen o la controlan?", "<b>Sí</b>", "Held", "Retenue", "version=2"))
 
 
+# D18
+def test_a_card_is_opened_by_the_answer_as_the_question_is_worded(client: FlaskClient, played: PlayedServices) -> None:
+    nowhere = pb.AdviceCard()
+    nowhere.CopyFrom(CARD)
+    nowhere.opened_by.CopyFrom(c.Triage(safe_place_tonight=c.ANSWER_NO))
+    played.answers["GetAdviceCard"] = nowhere
+    page = client.get("/advice/still_held").text
+    assert "¿Le falta un lugar seguro para esta noche? <b>Sí</b>" in page
+    page = client.get("/advice/publish?card=still_held").text
+    assert 'name="yes" value="safe_place_tonight" checked' in page
+    played.answers["PublishAdviceCard"] = nowhere
+    client.post("/advice/publish", data=form(page, yes=["safe_place_tonight"]))
+    assert played.last("PublishAdviceCard").card.opened_by == c.Triage(safe_place_tonight=c.ANSWER_NO)
+
+
 def test_an_operator_reads_cards_and_only_a_coordinator_publishes_one(client: FlaskClient, played: PlayedServices) -> None:
     assert "/advice/publish" in client.get("/advice").text
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_OPERATOR)

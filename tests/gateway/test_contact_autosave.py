@@ -201,3 +201,16 @@ def test_what_was_typed_a_moment_before_the_page_is_left_is_saved(page: Page, li
     page.evaluate("location.assign('/today')")  # as by the key that goes back: no field loses the focus before
     assert saved.wait(30)
     assert line.contact.note == "llama desde la terminal"
+
+
+# D18
+def test_the_key_for_no_is_calm_in_a_question_that_the_contract_asks_the_other_way_round(page: Page, line: Line) -> None:
+    page.locator("[data-question=safe_place_tonight]").click()
+    page.keyboard.press("2")
+    expect(page.locator("#saved")).to_contain_text("Guardado")
+    assert line.contact.triage.safe_place_tonight == c.ANSWER_YES
+    expect(page.locator("[data-question=safe_place_tonight] b")).to_have_text("No")
+    page.locator("[data-question=safe_place_tonight]").click()
+    page.keyboard.press("1")
+    expect(page.locator("form[data-autosave] [name=etag]")).to_have_value("v2")
+    assert line.contact.triage.safe_place_tonight == c.ANSWER_NO

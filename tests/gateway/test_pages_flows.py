@@ -22,6 +22,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import i18n, vocabulary
 from services.notifications.domain import notices
 from services.notifications.domain.texts import ACCOUNT_BODIES as OF_AN_ACCOUNT
+from services.referrals.domain.triage import Triage
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, referral, signed_in, token_of
 
@@ -480,27 +481,65 @@ def test_a_call_is_offered_only_where_her_plan_allows_it_and_asked_for_by_day_an
 def test_what_needs_nothing_is_closed_by_the_press_that_says_what_it_was(
     said: str, kind: c.ContactKind.ValueType, played: PlayedServices
 ) -> None:
+    played.answers["GetContact"] = c.Contact(id=ID, etag="v7", urgency=r.URGENCY_NORMAL, outcome_code=c.CONTACT_OUTCOME_OPEN)
     client = enter(pages(played).test_client())
-    page = client.get("/line/new").text
+    page = client.get(f"/line/{ID}").text
     assert f'name="close_as" value="{said}"' in page
-    assert page.index(">Guardar y dar referencia<") < page.index('name="close_as"'), (
-        "Enter in a field saves; the first button of a form is what it presses"
-    )
+    assert page.index(">Guardar<") < page.index('name="close_as"'), "Enter in a field saves; the first button of a form is what it presses"
     data = {"form_token": token_of(page), "request_id": "1" * 32, "kind_code": "crisis", "close_as": said}
-    answer = client.post("/line/new", data=data)
-    assert (answer.status_code, answer.headers["Location"]) == (303, "/line?done=saved")
-    recorded = played.last("CreateContact").contact
-    assert (recorded.kind_code, recorded.outcome_code) == (kind, c.CONTACT_OUTCOME_NOTHING_TO_DO)
     assert client.post(f"/line/{ID}", data={**data, "etag": "v7"}).headers["Location"] == "/line?done=saved"
     changed = played.last("UpdateContact").contact
     assert (changed.kind_code, changed.outcome_code) == (kind, c.CONTACT_OUTCOME_NOTHING_TO_DO)
 
 
+# D18
+@pytest.mark.parametrize("left", [0, 10])
 @pytest.mark.parametrize("urgency", r.Urgency.values())
-def test_what_is_urgent_is_not_closed_by_one_press(urgency: r.Urgency.ValueType, played: PlayedServices) -> None:
-    played.answers["GetContact"] = c.Contact(id=ID, etag="1", urgency=urgency, outcome_code=c.CONTACT_OUTCOME_OPEN)
-    page = enter(pages(played).test_client()).get(f"/line/{ID}").text
-    assert ('name="close_as"' in page) == (urgency in (r.URGENCY_UNSPECIFIED, r.URGENCY_NORMAL))
+def test_what_is_urgent_or_not_yet_assessed_is_not_closed_by_one_press(
+    urgency: r.Urgency.ValueType, left: int, played: PlayedServices
+) -> None:
+    played.answers["GetContact"] = c.Contact(
+        id=ID, etag="1", urgency=urgency, outcome_code=c.CONTACT_OUTCOME_OPEN, open_question_count=left
+    )
+    client = enter(pages(played).test_client())
+    page = client.get(f"/line/{ID}").text
+    may = urgency in (r.URGENCY_UNSPECIFIED, r.URGENCY_NORMAL) and not left
+    assert ('name="close_as"' in page) == may
+    data = {"form_token": token_of(page), "request_id": "1" * 32, "kind_code": "crisis", "close_as": "prank", "etag": "1"}
+    answer = client.post(f"/line/{ID}", data=data)
+    assert answer.status_code == (303 if may else 422)
+    assert any(rpc == "UpdateContact" for rpc, _, _ in played.asked) == may
+
+
+# D18
+def test_a_new_contact_is_closed_by_no_press(played: PlayedServices) -> None:
+    client = enter(pages(played).test_client())
+    page = client.get("/line/new").text
+    assert 'name="close_as"' not in page
+    data = {"form_token": token_of(page), "request_id": "1" * 32, "kind_code": "crisis", "close_as": "prank"}
+    assert client.post("/line/new", data=data).status_code == 422
+    assert not any(rpc == "CreateContact" for rpc, _, _ in played.asked)
+
+
+# D18
+@pytest.mark.parametrize(
+    ("language", "said"), [("es", "Sin valorar · faltan 10"), ("en", "Not assessed · 10 to ask"), ("fr", "Non évaluée · il en reste 10")]
+)
+def test_a_contact_with_open_questions_says_how_many_are_left(language: str, said: str, played: PlayedServices) -> None:
+    played.answers["GetContact"] = c.Contact(id=ID, etag="1", open_question_count=10, triage=c.Triage(danger_now=c.ANSWER_NO))
+    page = enter(pages(played).test_client()).get(f"/line/{ID}?lang={language}").text
+    assert said in page
+    assert 'class="pill normal"' not in page
+
+
+# D18
+def test_no_is_the_calm_answer_to_each_question(played: PlayedServices) -> None:
+    page = enter(pages(played).test_client()).get("/line/new").text
+    for question in Triage.__dataclass_fields__:
+        fieldset = page.split(f'<fieldset class="field inline" id="{question}"')[1].split("</fieldset>")[0]
+        [no] = [value for value, words in re.findall(r'value="(\w*)"[^>]*><span>([^<]+)', fieldset) if words == "No"]
+        assert not Triage(**{question: no})._holding(), question
+        assert Triage(**{question: {"yes": "no", "no": "yes"}[no]})._holding() or question in ("wants_out", "safe_to_talk")
 
 
 def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(played: PlayedServices) -> None:

@@ -258,7 +258,7 @@ def _triage() -> list[str]:
         "",
         f"Of several that hold the most urgent counts, and of their pathways the first of these: {', '.join(f'`{pathway}`' for pathway in FIRST)}."
         " What was not asked, or not said, never lowers the urgency."
-        " Where none holds it is normal, once one of these questions was answered with yes or no; before that it is not assessed.",
+        " Where none holds it is normal, once each of these questions was answered or declined, and one at least answered; before that it is not assessed.",
         "A call that the line owes has a clock (`callback`) from the beginning of the hours that she named to their end.",
     ]
 

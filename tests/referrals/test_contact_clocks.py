@@ -13,13 +13,14 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
 from services.referrals.domain.contact import Contact
-from services.referrals.domain.triage import Triage
+from services.referrals.domain.triage import DECIDING, Triage
 from services.referrals.store import contacts
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from tests.builders import NOON, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_lifecycle import DAYS
 
+CALM = {name: "yes" if name == "safe_place_tonight" else "no" for name in DECIDING}
 M, H = timedelta(minutes=1), timedelta(hours=1)
 
 
@@ -36,7 +37,8 @@ def opened(**answers: str) -> Contact:
         ({"danger_now": "yes"}, 15 * M),
         ({"safe_place_tonight": "no"}, H),
         ({"need_within_days": "yes"}, 24 * H),
-        ({"danger_now": "no"}, 48 * H),
+        ({"danger_now": "no"}, H),
+        (CALM, 48 * H),
     ],
 )
 def test_how_long_there_is_follows_from_the_answers_and_what_is_not_known_may_be_anything(
@@ -48,7 +50,7 @@ def test_how_long_there_is_follows_from_the_answers_and_what_is_not_known_may_be
 
 
 def test_the_clock_follows_the_urgency_and_a_shorter_one_begins_anew() -> None:
-    contact = opened(danger_now="no")
+    contact = opened(**CALM)
     contact.triage = Triage(danger_now="yes")
     contact.change(NOON + 5 * H, DAYS)
     assert contact.clock is not None

@@ -27,6 +27,7 @@ from tests.referrals.conftest import ORG, SERVICE, SEVEN_POINTS, Client, Service
 
 WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
 QUESTIONS = [each.name for each in fields(Triage)]
+CALM = dict.fromkeys(DECIDING, NO) | {"safe_place_tonight": YES}
 TRIAGES = st.builds(Triage, **{name: st.sampled_from([YES, NO, DID_NOT_SAY, NOT_ASKED]) for name in QUESTIONS})
 
 
@@ -37,8 +38,11 @@ TRIAGES = st.builds(Triage, **{name: st.sampled_from([YES, NO, DID_NOT_SAY, NOT_
     ("answers", "urgency", "pathway"),
     [
         ({}, None, ""),
-        ({"danger_now": NO}, Urgency.NORMAL, "return_and_reintegration"),
-        ({"safe_place_tonight": YES}, Urgency.NORMAL, "return_and_reintegration"),
+        (CALM, Urgency.NORMAL, "return_and_reintegration"),
+        (CALM | {"wants_protection": DID_NOT_SAY}, Urgency.NORMAL, "return_and_reintegration"),
+        (CALM | {"wants_protection": NOT_ASKED}, None, ""),
+        ({"danger_now": NO}, None, ""),
+        ({"safe_place_tonight": YES}, None, ""),
         ({"danger_now": YES}, Urgency.IMMEDIATE, "protection_on_the_line"),
         ({"escape_under_way": YES}, Urgency.IMMEDIATE, "protection_on_the_line"),
         ({"medical_emergency": YES}, Urgency.IMMEDIATE, "protection_on_the_line"),
@@ -83,13 +87,33 @@ def test_what_was_not_said_never_lowers_the_urgency(triage: Triage, question: st
     said = [replace(triage, **{question: answer}).urgency() for answer in (YES, NO)]
     ranks = [urgency.rank for urgency in said if urgency]
     assert unsaid is None or unsaid.rank >= min(ranks)
-    assert unsaid is replace(triage, **{question: NOT_ASKED}).urgency()
+    assert replace(triage, **{question: NOT_ASKED}).urgency() in (None, unsaid)
 
 
+# D18
 @given(TRIAGES)
-def test_nothing_is_normal_before_something_is_known(triage: Triage) -> None:
+def test_nothing_is_normal_before_each_deciding_question_is_answered_or_declined(triage: Triage) -> None:
+    open_questions = [name for name in DECIDING if getattr(triage, name) == NOT_ASKED]
     known = any(getattr(triage, name) in (YES, NO) for name in DECIDING)
-    assert (triage.urgency() is not None) == known == bool(triage.pathway())
+    assert triage.urgency() is not Urgency.NORMAL or (known and not open_questions)
+    assert bool(triage.pathway()) == (triage.urgency() is not None)
+
+
+# D18
+@pytest.mark.parametrize(
+    ("answers", "left"),
+    [
+        ({}, 11),
+        ({"danger_now": NO}, 10),
+        ({"danger_now": NO, "still_held": NO}, 8),
+        ({"danger_now": NO, "still_held": YES}, 9),
+        ({"safe_to_talk": NO}, 11),
+        (dict.fromkeys(QUESTIONS, DID_NOT_SAY), 0),
+        (CALM, 0),
+    ],
+)
+def test_it_is_counted_how_many_questions_can_still_change_the_urgency(answers: dict[str, str], left: int) -> None:
+    assert len(Triage(**answers).unanswered()) == left
 
 
 # The reference.
@@ -369,15 +393,18 @@ def test_the_open_contacts_are_found_among_all_others(story: Story, service: Ser
     assert listed(contacts_pb2.CONTACT_OUTCOME_UNSPECIFIED) == {waits.id, done.id}
 
 
-def test_a_contact_is_not_assessed_until_something_is_known(story: Story, service: Service) -> None:
+def test_a_contact_is_not_assessed_until_each_deciding_question_is_answered(story: Story, service: Service) -> None:
     operator, made = service.as_("hotline", "OPERATOR"), story.contact(danger_now=contacts_pb2.ANSWER_DID_NOT_SAY).contact
     assert (made.urgency, made.pathway_code) == (pb.URGENCY_UNSPECIFIED, contacts_pb2.PATHWAY_UNSPECIFIED)
+    assert made.open_question_count == 10
     listed = {each.id: each.urgency for each in operator.ListContacts(contacts_pb2.ListContactsRequest()).contacts}
     assert listed[made.id] == pb.URGENCY_UNSPECIFIED
     change = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=made.id, etag=made.etag))
-    change.contact.triage.danger_now = contacts_pb2.ANSWER_NO
     change.update_mask.paths.append("triage")
-    assert operator.UpdateContact(change).urgency == pb.URGENCY_NORMAL
+    for name, answer in CALM.items():
+        setattr(change.contact.triage, name, {YES: contacts_pb2.ANSWER_YES, NO: contacts_pb2.ANSWER_NO}[answer])
+    changed = operator.UpdateContact(change)
+    assert (changed.urgency, changed.open_question_count) == (pb.URGENCY_NORMAL, 0)
     with service.database.transaction(SYSTEM) as tx:
         told = tx.execute("SELECT payload FROM outbox WHERE subject = %s ORDER BY version", (made.id,)).fetchall()
     assert [facts_pb2.ContactFact.FromString(bytes(row["payload"])).urgency for row in told] == [pb.URGENCY_UNSPECIFIED, pb.URGENCY_NORMAL]

@@ -429,6 +429,7 @@ class Contact(_message.Message):
     EMERGENCY_NUMBER_CODE_FIELD_NUMBER: _builtins.int
     CALLED_BEFORE_FIELD_NUMBER: _builtins.int
     PLACEMENT_CODE_FIELD_NUMBER: _builtins.int
+    OPEN_QUESTION_COUNT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The contact."""
     etag: _builtins.str
@@ -446,7 +447,7 @@ class Contact(_message.Message):
     language: _builtins.str
     """Language spoken, BCP 47."""
     urgency: _referrals_pb2.Urgency.ValueType
-    """Derived from the triage; absent: not assessed, for no question that decides it was answered with yes or no."""
+    """Derived from the triage; absent: not assessed. Normal only when each question that decides it was answered or declined."""
     pathway_code: Global___Pathway.ValueType
     """Derived from the triage: the standard order of help. Absent: not assessed."""
     outcome_code: Global___ContactOutcome.ValueType
@@ -475,6 +476,8 @@ class Contact(_message.Message):
     """Whether she came with a reference that she had, from this line or another."""
     placement_code: _builtins.str
     """The code that the caller named, as a poster, a spot or the page of a campaign shows it; it says the medium, too. `malformed`: it is none."""
+    open_question_count: _builtins.int
+    """Questions of the triage that can still change the urgency: neither answered nor declined. While there is one, nothing is normal."""
     @_builtins.property
     def triage(self) -> Global___Triage:
         """What was asked."""
@@ -536,10 +539,11 @@ class Contact(_message.Message):
         emergency_number_code: Global___EmergencyNumber.ValueType = ...,
         called_before: _builtins.bool = ...,
         placement_code: _builtins.str = ...,
+        open_question_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "create_time", b"create_time", "triage", b"triage", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "called_before", b"called_before", "campaign_code", b"campaign_code", "clocks", b"clocks", "connected_live", b"connected_live", "create_time", b"create_time", "department", b"department", "emergency_number_code", b"emergency_number_code", "etag", b"etag", "handed_over_organization_id", b"handed_over_organization_id", "id", b"id", "kind_code", b"kind_code", "language", b"language", "later_notes", b"later_notes", "line_country", b"line_country", "medicine_codes", b"medicine_codes", "need_code", b"need_code", "note", b"note", "note_withheld", b"note_withheld", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "placement_code", b"placement_code", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "unheard", b"unheard", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "called_before", b"called_before", "campaign_code", b"campaign_code", "clocks", b"clocks", "connected_live", b"connected_live", "create_time", b"create_time", "department", b"department", "emergency_number_code", b"emergency_number_code", "etag", b"etag", "handed_over_organization_id", b"handed_over_organization_id", "id", b"id", "kind_code", b"kind_code", "language", b"language", "later_notes", b"later_notes", "line_country", b"line_country", "medicine_codes", b"medicine_codes", "need_code", b"need_code", "note", b"note", "note_withheld", b"note_withheld", "open_question_count", b"open_question_count", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "placement_code", b"placement_code", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "unheard", b"unheard", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

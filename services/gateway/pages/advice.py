@@ -28,7 +28,7 @@ class Shown:
     def opened_by(self) -> list[tuple[str, str]]:
         """(question, answer) that open it, in words."""
         return [
-            (words.word("triage", field.name), words.word("answer", words.code("answer", value)))
+            (words.word("triage", field.name), words.word("answer", words.as_asked(field.name, words.code("answer", value))))
             for field, value in self.card.opened_by.ListFields()
         ]
 
@@ -76,7 +76,8 @@ def publish() -> Response | str | tuple[str, int]:
         card.version += 1
     else:
         card = pb.AdviceCard(version=1)
-    said = {answer: [field.name for field, value in card.opened_by.ListFields() if value == number] for answer, number in ANSWERS.items()}
+    opened_by = [(field.name, words.as_asked(field.name, words.code("answer", value))) for field, value in card.opened_by.ListFields()]
+    said = {answer: [question for question, opening in opened_by if opening == answer] for answer in ANSWERS}
     page = render_template("advice_publish.html", card=card, said=said, errors=errors)
     return (page, 422) if errors else page
 
@@ -88,10 +89,10 @@ def asked() -> pb.AdviceCard:
     for language in i18n.LANGUAGES:
         lines = [line.strip() for line in forms.text(f"lines_{language}").splitlines() if line.strip()]
         getattr(card, language).MergeFrom(pb.AdviceText(title=forms.text(f"title_{language}"), lines=lines))
-    for answer, number in ANSWERS.items():
+    for answer in ANSWERS:
         for question in forms.texts(answer):
             if question in c.Triage.DESCRIPTOR.fields_by_name:
-                setattr(card.opened_by, question, number)
+                setattr(card.opened_by, question, ANSWERS[words.as_asked(question, answer)])
     return card
 
 

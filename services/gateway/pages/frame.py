@@ -51,6 +51,7 @@ def install(app: Flask) -> None:
         qr=words.qr,
         made_up=words.made_up,
         hotlines=hotlines,
+        answers_to=words.answers_to,
         later=i18n.later,
         when=i18n.when,
         dated=i18n.dated,

@@ -13,6 +13,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, lists, names, origin, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
+from services.gateway.i18n import gettext as _
 from services.gateway.pages import advice, my_referral
 from services.gateway.pages.enquiries import of_contact
 
@@ -33,12 +34,12 @@ CHANGEABLE = (
 CLOSED_AT_ONCE = {"unrelated": c.CONTACT_KIND_UNRELATED, "prank": c.CONTACT_KIND_PRANK}
 
 
-def contact(identifier: str = "") -> c.Contact:
-    """What the form says of the contact."""
+def contact(identifier: str = "", *, close: bool = False) -> c.Contact:
+    """What the form says of the contact; `close`: with the kind that the pressed button names, and closed."""
     said = forms.filled(c.Contact(id=identifier))
     said.line_country = said.line_country or session.me().country
     said.outcome_code = said.outcome_code or c.CONTACT_OUTCOME_OPEN
-    if closes():
+    if close:
         said.kind_code, said.outcome_code = CLOSED_AT_ONCE[forms.text("close_as")], c.CONTACT_OUTCOME_NOTHING_TO_DO
     return said
 
@@ -46,6 +47,16 @@ def contact(identifier: str = "") -> c.Contact:
 def closes() -> bool:
     """Whether the form was sent by a press that says what it was and closes it."""
     return forms.text("close_as") in CLOSED_AT_ONCE
+
+
+def may_close(stored: c.Contact) -> bool:
+    """Whether one press may close it: it may be anything while a question that decides the urgency is open."""
+    return not stored.open_question_count and stored.urgency in (r.URGENCY_UNSPECIFIED, r.URGENCY_NORMAL)
+
+
+def not_closed(shown: c.Contact) -> tuple[str, int]:
+    """The page again, after a press that would close it too early."""
+    return page(shown, {"_form": _("Todavía no se puede cerrar así: faltan preguntas. Conteste cada una, o marque «No dijo».")}), 422
 
 
 @pages.get("/line", access.LINE, navigation=N_("Línea"))
@@ -157,7 +168,9 @@ def asked_for(identifier: str) -> list[r.Referral]:
 
 @pages.post("/line/new", access.LINE)
 def create() -> Response | str | tuple[str, int]:
-    """Records the contact and shows reference and PIN, once: the answer to this form is the only place where they stand. Of what is closed nobody needs them."""
+    """Records the contact and shows reference and PIN, once: the answer to this form is the only place where they stand."""
+    if closes():  # nothing of it is stored yet, so nothing is known of it
+        return not_closed(contact())
     said, reference, pin = contact(), forms.text("reference"), forms.text("pin")
     if reference:
         origin.tell(origin.device())  # from which she, or an operator in her name, was right just now
@@ -171,8 +184,6 @@ def create() -> Response | str | tuple[str, int]:
         if not reference:
             raise
         return page(said, {"_form": my_referral.problem_of(refusal)}), 422
-    if closes():
-        return redirect(url_for("line.queue", done="saved"), 303)
     return page(answer.contact, {}, *(("", "") if reference else (answer.reference, answer.pin)))
 
 
@@ -197,7 +208,9 @@ def agree_on_call(identifier: str) -> None:
 @pages.post("/line/<identifier>", access.LINE)
 def save(identifier: str) -> Response | tuple[str, int]:
     """Saves the answers as they are now; the urgency is derived anew by the service."""
-    said = contact(identifier)
+    if closes() and not may_close(clients().contacts.GetContact(c.GetContactRequest(id=identifier))):
+        return not_closed(contact(identifier))
+    said = contact(identifier, close=closes())
     try:
         clients().contacts.UpdateContact(
             c.UpdateContactRequest(contact=said, update_mask=FieldMask(paths=list(CHANGEABLE)), request_id=forms.request_id())

@@ -97,12 +97,12 @@
   list.parentNode.hidden = false;
   const first = questions.findIndex((pane) => !said(pane));
   show(first < 0 || enough() ? panes.length - 1 : first, false);
-  const keys = { 1: "yes", 2: "no", 3: "did_not_say", 0: "" };
+  const keys = { 1: 0, 2: 1, 3: 2, 0: 3 };  // its place among the answers: in a question that is worded the other way round a yes is the contract's no
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("textarea, select, input:not([type=radio])");
     if (typing || event.ctrlKey || event.altKey || event.metaKey || !(event.key in keys) || panes[at] === about) return;
     event.preventDefault();
-    const choice = [...panes[at].querySelectorAll("input")].find((input) => input.value === keys[event.key]);
+    const choice = panes[at].querySelectorAll("input")[keys[event.key]];
     const from = at;
     choice.checked = true;
     mark();

@@ -2,16 +2,19 @@
 
 from services.gateway.i18n import N_
 
+REVERSED = frozenset({"safe_to_talk", "safe_place_tonight"})
+"""Questions that are worded the other way round than the contract's field, so that "no" is calm in every question."""
+
 TABLES: dict[str, dict[str, str]] = {
     "triage": {
-        "safe_to_talk": N_("¿Puede hablar sin peligro ahora?"),
+        "safe_to_talk": N_("¿Corre peligro si habla ahora?"),
         "danger_now": N_("¿Está en peligro en este momento?"),
         "medical_emergency": N_("¿Hay una emergencia médica?"),
         "escape_under_way": N_("¿Está escapando ahora mismo?"),
         "still_held": N_("¿Todavía la retienen o la controlan?"),
         "wants_out": N_("¿Quiere salir de ahí?"),
         "child_unsafe": N_("¿Hay un niño, niña o adolescente en peligro?"),
-        "safe_place_tonight": N_("¿Tiene un lugar seguro para esta noche?"),
+        "safe_place_tonight": N_("¿Le falta un lugar seguro para esta noche?"),
         "exploiters_looking": N_("¿La están buscando quienes la explotaron?"),
         "sexual_violence_120h": N_("¿Hubo violencia sexual en los últimos cinco días?"),
         "wants_protection": N_("¿Pide protección?"),

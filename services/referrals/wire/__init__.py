@@ -313,6 +313,7 @@ def contact_message(contact: Contact, note: str | None = "", later: Iterable[Lat
         handed_over_organization_id=contact.handed_over_organization_id,
         emergency_number_code=number(contacts_pb2.EmergencyNumber, contact.emergency_number_code),
         medicine_codes=[CLOCKS.number(kind) for kind in contact.triage.health()],
+        open_question_count=len(contact.triage.unanswered()),
     )
 
 

@@ -90,10 +90,15 @@ def is_append_only(tx: Transaction) -> bool:
 
 
 def readings(tx: Transaction, object_id: str, actions: Sequence[str], *, limit: int, before: int | None = None) -> list[dict[str, Any]]:
-    """The trail of an object, newest first; `before` is a sequence to go on from."""
+    """Returns who did these actions on an object, newest first; `before` is a sequence to go on from.
+
+    Somebody who does the same several times within an hour by the clock did it once; each refusal is listed.
+    """
     return tx.execute(
-        "SELECT sequence, time, actor_kind, actor_id, organization_id, action, purpose_code, detail_codes, allowed FROM audit"
-        " WHERE object_id = %s AND action = ANY(%s) AND (%s::bigint IS NULL OR sequence < %s) ORDER BY sequence DESC LIMIT %s",
+        "SELECT sequence, time, actor_kind, actor_id, organization_id, action, purpose_code, detail_codes, allowed FROM ("
+        " SELECT *, row_number() OVER (PARTITION BY actor_id, action, purpose_code, detail_codes, date_trunc('hour', time),"
+        " CASE WHEN allowed THEN 0 ELSE sequence END ORDER BY sequence) AS times FROM audit WHERE object_id = %s AND action = ANY(%s)) AS acts"
+        " WHERE times = 1 AND (%s::bigint IS NULL OR sequence < %s) ORDER BY sequence DESC LIMIT %s",
         (object_id, list(actions), before, before, limit),
     ).fetchall()
 

@@ -115,3 +115,23 @@ def test_a_decision_that_waits_for_another_person_leads_to_it(client: FlaskClien
     assert 'value="receipt_proposed"' in notices
     said = {"form_token": token_of(notices), "request_id": "one", "kind": "receipt_proposed"}
     assert client.post(f"/inbox/{ID}/read", data=said).location == "/people"
+
+
+# D22
+def test_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(played: PlayedServices, client: FlaskClient) -> None:
+    sealed = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE, hours="de noche", code_word="mango", never_say="refugio")
+
+    def get(asked: p.GetPersonRequest) -> p.Person:
+        plan = p.SafeContact(channel_code=sealed.channel_code) if asked.outline_only else sealed
+        return p.Person(id=ID, code="MFSA9D", organization_id=ID, etag="1", safe_contact=plan)
+
+    played.answers["GetPerson"] = get
+    page = client.get(f"/people/{ID}").text
+    assert not [said for said in ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"') if said in page]
+    for path in (f"/people/{ID}/knows", f"/plans/{ID}", f"/referrals/new?person={ID}"):
+        client.get(path)
+    assert all(asked.outline_only for rpc, asked, _ in played.asked if rpc == "GetPerson")
+    to = f"/people/{ID}/safe-contact/open"
+    opened = client.post(to, data=form(page, to + "#safe")).text
+    assert [said for said in ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"') if said in opened]
+    assert not played.last("GetPerson").outline_only

@@ -261,8 +261,10 @@ def test_she_hears_who_looked_by_day_and_kind_and_never_which_or_where(story: St
     sent, operator = referral_for(story, made)
     opening = people_pb2.OpenPersonRequest(id=sent.person_id, purpose_code="HOU.EMG", referral_id=sent.id)
     opening.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
-    for _ in range(2):
+    for _ in range(2):  # twice within an hour is one reading
         story.shelter.OpenPerson(opening)
+    service.clock.advance(timedelta(hours=1))
+    story.shelter.OpenPerson(opening)
     opening.field_groups[:] = [people_pb2.FIELD_GROUP_HEALTH]
     assert refusal(lambda: story.shelter.OpenPerson(opening)) == ("FAILED_PRECONDITION", "receipt_field_group_differs")
     service.clock.advance(timedelta(days=1))
@@ -280,7 +282,7 @@ def test_she_hears_who_looked_by_day_and_kind_and_never_which_or_where(story: St
     assert not [one for one in (*ORG.values(), sent.id, sent.person_id, story.shelter.caller.id) if one.encode() in said]
 
 
-def test_she_hears_who_read_what_she_said_also_without_a_file(story: Story) -> None:
+def test_she_hears_who_read_what_she_said_also_without_a_file(story: Story, service: Service) -> None:
     made = story.contact()
     again = call_again(story, made)
     say(story, made, "he came back")
@@ -289,6 +291,7 @@ def test_she_hears_who_read_what_she_said_also_without_a_file(story: Story) -> N
     (reading,) = looked(story, made)
     assert (reading.need_group_code, list(reading.field_groups), reading.count) == ("", [people_pb2.FIELD_GROUP_NOTES], 2)
     referral_for(story, made)
+    service.clock.advance(timedelta(hours=1))
     at(line(story), made.contact)
     (reading,) = looked(story, made)
     assert reading.count == 3, "each reading once, also those from before there was a file"

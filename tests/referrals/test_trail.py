@@ -123,3 +123,50 @@ def test_what_is_on_record_of_a_call_is_ids_and_codes_whatever_it_brought(story:
         request = people_pb2.GetPersonRequest(id=wrong)
         assert refusal(partial(story.ngo.GetPerson, request))[1] == "not_found"
     assert {row[1] for row in rows(service, before)} == {story.ngo.caller.organization_id}
+
+
+def readings(story: Story, person_id: str) -> list[tuple[str, ...]]:
+    """What each reading of a file opened, newest first."""
+    listed = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person_id)).readings
+    return [tuple(people_pb2.FieldGroup.Name(group) for group in reading.field_groups) for reading in listed]
+
+
+# D22
+def test_a_look_at_the_outline_of_a_file_is_no_reading_and_shows_nothing_sealed(story: Story, service: Service) -> None:
+    person = story.person()
+    plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, hours="de noche", code_word="mango", message_may_be_left=True)
+    story.ngo.SetSafeContact(people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan))
+    before = end(service)
+    for _ in range(9):
+        seen = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id, outline_only=True))
+    assert seen.safe_contact == people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, message_may_be_left=True)
+    assert {action for action, _, _ in rows(service, before)} == {"get_person"}
+    assert readings(story, person.id) == []
+
+
+# D22
+def test_a_worker_who_reads_the_same_again_within_an_hour_is_listed_once_and_the_trail_has_each(story: Story, service: Service) -> None:
+    person = story.person()
+    plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_word="mango")
+    story.ngo.SetSafeContact(people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan))
+    before = end(service)
+    for _ in range(4):
+        story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id))
+    assert rows(service, before) == [("read_safe_contact", person.id, "")] * 4
+    assert readings(story, person.id) == [("FIELD_GROUP_CONTACT",)]
+    colleague = service.as_("ngo", "WORKER", "OPERATOR")
+    colleague.GetPerson(people_pb2.GetPersonRequest(id=person.id))
+    assert len(readings(story, person.id)) == 2, "her list says who looked"
+    service.clock.advance(timedelta(hours=1))
+    story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id))
+    assert len(readings(story, person.id)) == 3
+
+
+# D22
+def test_each_refused_reading_is_listed(story: Story, service: Service) -> None:
+    person = story.person()
+    wanted = people_pb2.OpenPersonRequest(id=person.id, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY])
+    for _ in range(3):
+        assert refusal(partial(story.shelter.OpenPerson, wanted))[0] == "NOT_FOUND"
+    listed = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person.id)).readings
+    assert [reading.allowed for reading in listed] == [False] * 3

@@ -464,15 +464,19 @@ class GetPersonRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
+    OUTLINE_ONLY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    outline_only: _builtins.bool
+    """Of her safe-contact plan only what is not sealed: channel, and whether a message may be left. Then nothing is read, and nothing counts as a reading."""
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
+        outline_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "outline_only", b"outline_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

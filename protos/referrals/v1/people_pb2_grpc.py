@@ -129,7 +129,8 @@ class PeopleServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPerson(self, request, context):
-        """Returns the coarse part. The file's organisation, or the receiver of a live referral.
+        """Returns the coarse part, and for the file's own organisation her safe-contact plan, which is a reading unless only its outline is asked for. The
+        file's organisation, or the receiver of a live referral.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

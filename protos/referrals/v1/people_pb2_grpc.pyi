@@ -36,7 +36,9 @@ class PeopleStub:
     CreatePerson: _grpc.UnaryUnaryMultiCallable[_people_pb2.CreatePersonRequest, _people_pb2.Person]
     """Opens a file; identity may be wholly empty ("no name yet"), is sealed at once, and is not in this answer. Worker, operator."""
     GetPerson: _grpc.UnaryUnaryMultiCallable[_people_pb2.GetPersonRequest, _people_pb2.Person]
-    """Returns the coarse part. The file's organisation, or the receiver of a live referral."""
+    """Returns the coarse part, and for the file's own organisation her safe-contact plan, which is a reading unless only its outline is asked for. The
+    file's organisation, or the receiver of a live referral.
+    """
     ListPeople: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListPeopleRequest, _people_pb2.ListPeopleResponse]
     """Lists the files of the caller's organisation, newest first, codes only."""
     SearchPeople: _grpc.UnaryUnaryMultiCallable[_people_pb2.SearchPeopleRequest, _people_pb2.SearchPeopleResponse]
@@ -101,7 +103,9 @@ class PeopleAsyncStub(PeopleStub):
     CreatePerson: _aio.UnaryUnaryMultiCallable[_people_pb2.CreatePersonRequest, _people_pb2.Person]  # type: ignore[assignment]
     """Opens a file; identity may be wholly empty ("no name yet"), is sealed at once, and is not in this answer. Worker, operator."""
     GetPerson: _aio.UnaryUnaryMultiCallable[_people_pb2.GetPersonRequest, _people_pb2.Person]  # type: ignore[assignment]
-    """Returns the coarse part. The file's organisation, or the receiver of a live referral."""
+    """Returns the coarse part, and for the file's own organisation her safe-contact plan, which is a reading unless only its outline is asked for. The
+    file's organisation, or the receiver of a live referral.
+    """
     ListPeople: _aio.UnaryUnaryMultiCallable[_people_pb2.ListPeopleRequest, _people_pb2.ListPeopleResponse]  # type: ignore[assignment]
     """Lists the files of the caller's organisation, newest first, codes only."""
     SearchPeople: _aio.UnaryUnaryMultiCallable[_people_pb2.SearchPeopleRequest, _people_pb2.SearchPeopleResponse]  # type: ignore[assignment]
@@ -175,7 +179,9 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.GetPersonRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Person, _abc.Awaitable[_people_pb2.Person]]:
-        """Returns the coarse part. The file's organisation, or the receiver of a live referral."""
+        """Returns the coarse part, and for the file's own organisation her safe-contact plan, which is a reading unless only its outline is asked for. The
+        file's organisation, or the receiver of a live referral.
+        """
 
     @_abc_1.abstractmethod
     def ListPeople(

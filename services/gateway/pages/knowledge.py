@@ -74,7 +74,7 @@ def printed(identifier: str) -> Response:
 
 def knowledge(identifier: str) -> Knowledge:
     """What this network knows of a person of the own organisation; of any other there is no sheet."""
-    person = clients().people.GetPerson(p.GetPersonRequest(id=identifier))
+    person = clients().people.GetPerson(p.GetPersonRequest(id=identifier, outline_only=True))
     if person.organization_id != session.me().organization_id:
         abort(404)
     receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts

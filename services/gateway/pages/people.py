@@ -58,9 +58,11 @@ def show(identifier: str) -> str:
     return render({}, identifier)
 
 
-def render(errors: dict[str, str], identifier: str, part: str = "", identity: p.Identity | None = None) -> str:
-    """The page, with the part of it that came back with problems or opened."""
-    person = clients().people.GetPerson(p.GetPersonRequest(id=identifier))
+def render(
+    errors: dict[str, str], identifier: str, part: str = "", identity: p.Identity | None = None, *, plan_opened: bool = False
+) -> str:
+    """The page, with the part of it that came back with problems or opened. Only what is opened is a reading."""
+    person = clients().people.GetPerson(p.GetPersonRequest(id=identifier, outline_only=not plan_opened))
     receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
     own = person.organization_id == session.me().organization_id
     looks = clients().people.ListReadings(p.ListReadingsRequest(person_id=identifier, page_size=100)) if own else p.ListReadingsResponse()
@@ -93,6 +95,7 @@ def render(errors: dict[str, str], identifier: str, part: str = "", identity: p.
         errors=errors,
         other_age=part == "plan" and person_form.age_is_not_taken(errors),
         identity=identity,
+        plan_opened=plan_opened,
         person=person_form.Values(),
         IDENTITY=person_form.IDENTITY,
     )
@@ -152,6 +155,12 @@ def update(identifier: str) -> None:
     question = forms.filled(p.UpdateIdentityRequest(id=identifier))
     question.identity.SetInParent()
     clients().people.UpdateIdentity(question)
+
+
+@pages.post("/people/<identifier>/safe-contact/open", access.SENDERS)
+def open_safe_contact(identifier: str) -> str:
+    """Opens how she may be called, to read or to change it; shown in this answer only, and on record."""
+    return render({}, identifier, plan_opened=True)
 
 
 @pages.post("/people/<identifier>/safe-contact", access.SENDERS, again=partial(render, part="safe"), then="people.show")

@@ -79,7 +79,7 @@ def render(errors: dict[str, str], identifier: str, key: str = "") -> str:
     return render_template(
         "plan.html",
         plan=plan,
-        file=clients().people.GetPerson(p.GetPersonRequest(id=plan.person_id)),
+        file=clients().people.GetPerson(p.GetPersonRequest(id=plan.person_id, outline_only=True)),
         lines=lines,
         names=names.names({session.me().organization_id, *(leg.organization_id for leg in plan.legs)} if plan.legs else ()),
         settled=sum(line.settled for line in lines),

@@ -34,7 +34,10 @@ class PeopleServicer:
         return wire.person_message(person, plan)
 
     def GetPerson(self, request: pb.GetPersonRequest, call: Call) -> pb.Person:
-        return wire.person_message(*self._usecases.get(call.tx, call.caller, call.clock.now(), object_id(request.id), call.trail))
+        person, plan = self._usecases.get(
+            call.tx, call.caller, call.clock.now(), object_id(request.id), call.trail, outline_only=request.outline_only
+        )
+        return wire.person_message(person, plan)
 
     def ListPeople(self, request: pb.ListPeopleRequest, call: Call) -> pb.ListPeopleResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)

@@ -70,11 +70,15 @@ class People:
         self._files.add(tx, person, identity, plan)
         return person
 
-    def get(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> tuple[Person, SafeContact | None]:
-        """The coarse part, with the plan for the file's own organisation."""
+    def get(
+        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry], *, outline_only: bool = False
+    ) -> tuple[Person, SafeContact | None]:
+        """Returns the coarse part, with the plan for the file's own organisation; the outline of the plan is no reading."""
         person = self._files.get(tx, identifier)
         if person.organization_id != caller.organization_id or person.erased:
             return person, None
+        if outline_only:
+            return person, person.contact_outline() if person.safe_contact_channel else None
         plan = self._files.safe_contact(tx, Grant.of_file(person, caller.organization_id))
         if plan is not None:
             trail.append(Entry("read_safe_contact", identifier, "", (FieldGroup.CONTACT.value,)))
@@ -267,7 +271,7 @@ class People:
         return self._receipts.get(tx, identifier, for_update=True)
 
     def readings(self, tx: Transaction, caller: Caller, person_id: str, limit: int, before: int | None) -> list[dict[str, Any]]:
-        """Who looked, newest first; the file's organisation may ask."""
+        """Who looked, newest first, each worker once an hour; the file's organisation may ask."""
         if self._files.get(tx, person_id).organization_id != caller.organization_id:
             raise NotFound
         return audit.readings(tx, person_id, READING, limit=limit, before=before)

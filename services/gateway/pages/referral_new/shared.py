@@ -26,7 +26,7 @@ def draft_of(identifier: str) -> r.Referral:
 
 def file_of(identifier: str) -> p.Person:
     """The file of the person, without who she is."""
-    return clients().people.GetPerson(p.GetPersonRequest(id=identifier))
+    return clients().people.GetPerson(p.GetPersonRequest(id=identifier, outline_only=True))
 
 
 def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:

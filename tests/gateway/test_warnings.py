@@ -1,0 +1,107 @@
+"""What endangers her is seen first and is never covered: on a phone of 360 px, in both schemes; and paper says no more than its reader may know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from tests.gateway.pages_gateway import PlayedServices, pages, referral, served
+from tests.gateway.test_pages_in_browser import ID, open_pages, paths
+
+WARNINGS = ".note.bad, .note.soon, .safe"
+COVERED = """selector => [...document.querySelectorAll(selector)].filter(one => one.offsetParent).flatMap(one => {
+  scrollTo(0, one.getBoundingClientRect().top + scrollY - innerHeight / 3);
+  const box = one.getBoundingClientRect(), bottom = Math.min(box.bottom, box.top + 200), over = [];
+  for (const part of [.02, .25, .5, .75, .98]) for (let y = box.top + 4; y < bottom - 2; y += 12) {
+    const top = document.elementFromPoint(box.left + box.width * part, y);
+    if (top && !one.contains(top) && !top.contains(one)) over.push(`${top.tagName}.${top.className} over "${one.textContent.trim().slice(0, 40)}"`);
+  }
+  return [...new Set(over)];
+})"""
+Scheme = Literal["light", "dark"]
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    made = PlayedServices()
+    made.answers["GetReferral"] = r.Referral(
+        id=ID,
+        etag="1",
+        code="H7JX7J",
+        person_id=ID,
+        need_code="HOU.EMG",
+        urgency=r.URGENCY_IMMEDIATE,
+        side=r.SIDE_RECEIVER,
+        state=r.STATE_SENT,
+        live=True,
+        main_step="acknowledge",
+        allowed_verbs=["acknowledge", "accept", "decline"],
+    )
+    made.answers["GetSafeContact"] = p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE)
+    made.answers["ListHotlines"] = d.ListHotlinesResponse(hotlines=[d.Hotline(country="NI", number="133")])
+    return made
+
+
+@pytest.fixture
+def page(browser: Browser, played: PlayedServices) -> Iterator[Page]:
+    with served(pages(played)) as site:
+        context = browser.new_context(locale="es-NI", base_url=site, viewport={"width": 360, "height": 740})
+        yield open_pages(context, site, signed=True)
+        context.close()
+
+
+# D20
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_element_overlaps_a_warning_on_a_phone(page: Page, scheme: Scheme) -> None:
+    page.emulate_media(color_scheme=scheme)
+    covered: dict[str, list[str]] = {}
+    for path in paths(signed=True):
+        page.goto(path)
+        if found := page.evaluate(COVERED, WARNINGS):
+            covered[path] = found
+    assert covered == {}
+
+
+# D20
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_that_nobody_may_contact_her_is_seen_first_and_in_whole(page: Page, scheme: Scheme) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.goto(f"/referrals/{ID}")
+    warning = page.locator("#safe_contact").bounding_box()
+    bars = [bar for name in (".stick", ".tabs", ".tabs .plus") if (bar := page.locator(name).bounding_box())]
+    assert warning
+    assert len(bars) == 3
+    assert warning["y"] + warning["height"] < min(bar["y"] for bar in bars)
+    below = page.locator("main .card, main .steps, main form").first.bounding_box()
+    assert below
+    assert warning["y"] < below["y"]
+
+
+def printed(page: Page) -> str:
+    """The words that stand on paper."""
+    page.goto(f"/referrals/{ID}")
+    page.emulate_media(media="print")
+    return " ".join(page.locator("body").inner_text().split())
+
+
+# D21
+def test_her_slip_has_the_code_and_a_number_and_nothing_else(page: Page, played: PlayedServices) -> None:
+    played.answers["GetReferral"] = referral(side=r.SIDE_SENDER, state=r.STATE_SENT, code="H7JX7J", live=True)
+    assert printed(page) == "H7JX7J 133"
+    assert page.locator(".slip .qr").is_visible()
+    assert page.evaluate("getComputedStyle(document.querySelector('.slip')).page") == "slip", "the browser adds no address and no title"
+
+
+# D21
+def test_the_receivers_copy_is_another_paper_and_says_who_sends_and_that_nobody_may_call(page: Page) -> None:
+    copy = printed(page)
+    for said in ("H7JX7J", "La envía", "La recibe", "No la contacte", "no sale de aquí", "Firma de quien la recibe"):
+        assert said in copy
+    assert not re.search("Rosa", copy)

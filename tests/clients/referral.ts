@@ -40,7 +40,7 @@ const person = held(
     body: {
       identity: { given_name: "Ejemplo" },
       coarse: { age_band: "18-24", language: "es", department: "NI-CI" },
-      safe_contact: { channel_code: "none" },
+      safe_contact: { channel_code: "through_worker" },
     },
   }),
 );

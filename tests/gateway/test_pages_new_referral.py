@@ -420,3 +420,32 @@ def test_b9_who_is_sent_where_her_age_is_not_taken_is_asked_about_by_name(played
     played.answers["SendReferral"] = draft()
     assert send(client, check, acknowledged_codes="age_not_taken").status_code == 303
     assert list(played.last("SendReferral").acknowledged_codes) == [r.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
+
+
+# D19
+@pytest.mark.parametrize("channel", [p.SAFE_CHANNEL_NONE, p.SAFE_CHANNEL_PHONE])
+def test_how_she_arrives_is_asked_where_nobody_may_contact_her(
+    played: PlayedServices, client: FlaskClient, channel: p.SafeChannel.ValueType
+) -> None:
+    check = f"/referrals/{ID}/check"
+    played.answers["GetPerson"] = p.Person(id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=channel))
+    played.answers["GetReferral"] = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, code="H7JX7J")
+    form = Form(client.get(check).text).said
+    assert ("expected" in form) == (channel == p.SAFE_CHANNEL_NONE)
+    assert ("H7JX7J" in form.get("sign", "")) == (channel == p.SAFE_CHANNEL_NONE)
+    said = {"expected": "hoy a las siete", "way": "en bus", "company": "sola"} if channel == p.SAFE_CHANNEL_NONE else {}
+    assert client.post(check, data={**form, **said}).status_code == 303
+    arrival = played.last("SendReferral").arrival
+    assert {name: getattr(arrival, name) for name in said} == said
+    assert bool(arrival.sign) == bool(said)
+
+
+# D19
+def test_what_is_missing_of_her_arrival_stands_at_its_field_and_nothing_typed_is_lost(played: PlayedServices, client: FlaskClient) -> None:
+    check = f"/referrals/{ID}/check"
+    played.answers["SendReferral"] = errors.Invalid(("arrival.expected", "required"), ("arrival.company", "required"))
+    form = Form(client.get(check).text).said
+    answer = client.post(check, data={**form, "way": "en bus desde Somotillo", "note": "lleva una mochila"})
+    assert answer.status_code == 422
+    for said in ("diga cuándo llega", "diga con quién viene", "en bus desde Somotillo", "lleva una mochila", 'id="expected-error"'):
+        assert said in answer.text, said

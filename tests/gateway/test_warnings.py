@@ -12,8 +12,9 @@ from playwright.sync_api import Browser, Page
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
+from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, pages, referral, served
-from tests.gateway.test_pages_in_browser import ID, open_pages, paths
+from tests.gateway.test_pages_in_browser import open_pages, paths
 
 WARNINGS = ".note.bad, .note.soon, .safe"
 COVERED = """selector => [...document.querySelectorAll(selector)].filter(one => one.offsetParent).flatMap(one => {
@@ -89,6 +90,21 @@ def printed(page: Page) -> str:
     page.goto(f"/referrals/{ID}")
     page.emulate_media(media="print")
     return " ".join(page.locator("body").inner_text().split())
+
+
+# D19
+def test_how_she_arrives_is_read_before_everything_but_the_warning(page: Page, played: PlayedServices) -> None:
+    arrival = r.Arrival(expected="hoy a las 19:30", way="en bus", company="con su hijo", sign="muestra el código")
+    played.answers["ListReferralEvents"] = r.ListReferralEventsResponse(events=[r.ReferralEvent(version=2, verb="sent", arrival=arrival)])
+    page.goto(f"/referrals/{ID}")
+    shown = page.locator("main .card").first
+    assert [said for said in vars_of(arrival) if said not in shown.inner_text()] == []
+    assert "con su hijo" in printed(page)
+
+
+def vars_of(arrival: r.Arrival) -> list[str]:
+    """The four answers."""
+    return [arrival.expected, arrival.way, arrival.company, arrival.sign]
 
 
 # D21

@@ -95,10 +95,12 @@ def test_what_is_decided_for_a_girl_of_fifteen_is_decided_by_two(browser: Browse
     head.presses("Confirmar como segunda persona")
     head.sees("Confirmado.")
     operator.goes_to(check)
+    operator.says_how_she_arrives()
     operator.presses("Enviar la remisión")
     operator.finds_it("Enviada")
     home.goes_to(operator.where())
     home.sees("12 a 17 años")
+    home.sees(hers("con una promotora"))
     home.opens("Lucía")
 
     operator.goes_to("/people")

@@ -35,6 +35,11 @@ class Actor:
         self.presses("Entrar")
         expect(self.page.get_by_role("heading", level=1)).to_be_visible()
 
+    def says_how_she_arrives(self) -> None:
+        """For a receiver who may not contact her."""
+        for name, said in (("expected", "hoy a las siete"), ("way", "en bus, a la terminal"), ("company", "con una promotora")):
+            self.page.fill(f"[name={name}]", hers(said))
+
     def presses(self, words: str) -> None:
         """A button, or a link that looks like one."""
         main = self.page.get_by_role("main")
@@ -82,6 +87,7 @@ class Operator(Actor):
         self.keeps_her_consent("identity", "contact", "notes")
         self.sees("Revise y envíe")
         self.page.fill("[name=note]", hers("Llega en taxi hacia la medianoche."))
+        self.says_how_she_arrives()
         self.presses("Enviar la remisión")
         self.finds_it("Enviada")
         return self.where()
@@ -138,6 +144,7 @@ class Operator(Actor):
         self.presses("Siga sin consentimiento")
         self.chooses("override_reason_code", "life_at_risk")
         self.page.fill("[name=note]", hers(note))
+        self.says_how_she_arrives()
         self.presses("Enviar la remisión")
         self.sees("Otra persona debe confirmarla")
         return self.where()

@@ -109,7 +109,7 @@ def test_two_systems_walk_a_referral_by_rest_and_hear_of_it_by_signed_webhooks(s
             {
                 "identity": {"given_name": hers("Marisol")},
                 "coarse": {"age_band": "18-24", "language": "es", "department": "NI-CI"},
-                "safe_contact": {"channel_code": "none"},
+                "safe_contact": {"channel_code": "through_worker"},
             },
         )
         receipt = ngo.call(
@@ -183,7 +183,7 @@ def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(stack: Any) -
     ).matches
     service = next(match.service for match in matches if match.service.organization_name == "Albergue Luna Nueva")
     ngo, shelter = ngo["enlace.referrals"], shelter["enlace.referrals"]
-    person = referrals.call("enlace.referrals.v1.People", "CreatePerson", ngo, safe_contact={"channel_code": "SAFE_CHANNEL_NONE"})
+    person = referrals.call("enlace.referrals.v1.People", "CreatePerson", ngo, safe_contact={"channel_code": "SAFE_CHANNEL_THROUGH_WORKER"})
     receipt = referrals.call(
         "enlace.referrals.v1.People",
         "CreateReceipt",

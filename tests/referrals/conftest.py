@@ -35,6 +35,10 @@ ORG = {name: f"{number:032x}" for number, name in enumerate("hotline ngo shelter
 SERVICE = {
     name: f"{number:032x}" for number, name in enumerate("shelter_bed clinic_visit police_report journey welcome".split(), start=101)
 }
+ARRIVAL = referrals_pb2.Arrival(
+    expected="today between 19:30 and 20:00", way="by bus, to the terminal", company="with her son", sign="she shows the tepezcuintle card"
+)
+"""Kept only of somebody whom nobody may contact."""
 SEVEN_POINTS = [point for point in people_pb2.Explained.values() if point]
 SERVICE_OWNER = {"shelter_bed": "shelter", "clinic_visit": "clinic", "police_report": "police", "journey": "mission", "welcome": "border"}
 ABROAD = ("ngo", "mission")
@@ -150,8 +154,8 @@ class Story:
         return f"request-{next(self.numbers)}"
 
     def person(self, **identity: Any) -> people_pb2.Person:
-        """With a name and a number; nobody may call her, unless another `plan` says how."""
-        plan = identity.pop("plan", people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE))
+        """With a name and a number; she is contacted through a worker, unless another `plan` says how."""
+        plan = identity.pop("plan", people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_THROUGH_WORKER))
         request = people_pb2.CreatePersonRequest(
             identity=people_pb2.Identity(**({"given_name": "Ximena", "phone": "+50581234567"} | identity)),
             coarse=referrals_pb2.CoarsePerson(
@@ -195,6 +199,7 @@ class Story:
             etag=draft.etag,
             override_reason_code=referrals_pb2.OverrideReason.Value(f"OVERRIDE_REASON_{reason.upper()}"),
             note="at the bus station until six",
+            arrival=ARRIVAL,
             request_id=self.request_id(),
         )
         made: referrals_pb2.Referral = (by or self.rescuer).SendReferral(request)
@@ -221,7 +226,9 @@ class Story:
         groups = {"field_groups": values.pop("field_groups")} if "field_groups" in values else {}
         draft = self.draft(**values)
         receipt = self.receipt(draft.person_id, **groups)
-        request = referrals_pb2.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id, request_id=self.request_id())
+        request = referrals_pb2.SendReferralRequest(
+            id=draft.id, etag=draft.etag, receipt_id=receipt.id, arrival=ARRIVAL, request_id=self.request_id()
+        )
         made: referrals_pb2.Referral = self.ngo.SendReferral(request)
         return made
 

@@ -1922,6 +1922,7 @@ class ReferralEvent(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     NOTE_WITHHELD_FIELD_NUMBER: _builtins.int
     CHANGED_FIELD_CODES_FIELD_NUMBER: _builtins.int
+    ARRIVAL_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Its place in the history."""
     verb: _builtins.str
@@ -1954,6 +1955,10 @@ class ReferralEvent(_message.Message):
     def changed_field_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What was corrected: urgency, or fields of what may be said of her."""
 
+    @_builtins.property
+    def arrival(self) -> Global___Arrival:
+        """Of the event `sent`: how she arrives where nobody may contact her. Opened like a note, on any consent to the receiver."""
+
     def __init__(
         self,
         *,
@@ -1971,10 +1976,11 @@ class ReferralEvent(_message.Message):
         note: _builtins.str = ...,
         note_withheld: _builtins.bool = ...,
         changed_field_codes: _abc.Iterable[_builtins.str] | None = ...,
+        arrival: Global___Arrival | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arrival", b"arrival", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "actor_kind", b"actor_kind", "actor_organization_id", b"actor_organization_id", "attribution", b"attribution", "changed_field_codes", b"changed_field_codes", "clock", b"clock", "from_state", b"from_state", "note", b"note", "note_withheld", b"note_withheld", "reason_code", b"reason_code", "time", b"time", "to_state", b"to_state", "verb", b"verb", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "actor_kind", b"actor_kind", "actor_organization_id", b"actor_organization_id", "arrival", b"arrival", "attribution", b"attribution", "changed_field_codes", b"changed_field_codes", "clock", b"clock", "from_state", b"from_state", "note", b"note", "note_withheld", b"note_withheld", "reason_code", b"reason_code", "time", b"time", "to_state", b"to_state", "verb", b"verb", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1993,6 +1999,7 @@ class SendReferralRequest(_message.Message):
     OVERRIDE_REASON_CODE_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGED_CODES_FIELD_NUMBER: _builtins.int
+    ARRIVAL_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     etag: _builtins.str
     request_id: _builtins.str
@@ -2006,6 +2013,10 @@ class SendReferralRequest(_message.Message):
     def acknowledged_codes(self) -> _containers.RepeatedScalarFieldContainer[Global___Acknowledgement.ValueType]:
         """What the sender knows of and sends all the same."""
 
+    @_builtins.property
+    def arrival(self) -> Global___Arrival:
+        """How she comes to somebody who may not contact her: needed, all four, when her safe-contact plan is `none`."""
+
     def __init__(
         self,
         *,
@@ -2016,14 +2027,49 @@ class SendReferralRequest(_message.Message):
         override_reason_code: Global___OverrideReason.ValueType = ...,
         note: _builtins.str = ...,
         acknowledged_codes: _abc.Iterable[Global___Acknowledgement.ValueType] | None = ...,
+        arrival: Global___Arrival | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arrival", b"arrival"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_codes", b"acknowledged_codes", "etag", b"etag", "id", b"id", "note", b"note", "override_reason_code", b"override_reason_code", "receipt_id", b"receipt_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_codes", b"acknowledged_codes", "arrival", b"arrival", "etag", b"etag", "id", b"id", "note", b"note", "override_reason_code", b"override_reason_code", "receipt_id", b"receipt_id", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendReferralRequest: _TypeAlias = SendReferralRequest  # noqa: Y015
+
+@_typing.final
+class Arrival(_message.Message):
+    """When and how she arrives, and how both know each other. About her: sealed like a note, and opened on any consent to the receiver."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    WAY_FIELD_NUMBER: _builtins.int
+    COMPANY_FIELD_NUMBER: _builtins.int
+    SIGN_FIELD_NUMBER: _builtins.int
+    expected: _builtins.str
+    """When she is expected."""
+    way: _builtins.str
+    """How she comes, and to where."""
+    company: _builtins.str
+    """With whom she comes."""
+    sign: _builtins.str
+    """By what she and her receiver know each other."""
+    def __init__(
+        self,
+        *,
+        expected: _builtins.str = ...,
+        way: _builtins.str = ...,
+        company: _builtins.str = ...,
+        sign: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["company", b"company", "expected", b"expected", "sign", b"sign", "way", b"way"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Arrival: _TypeAlias = Arrival  # noqa: Y015
 
 @_typing.final
 class ConfirmOverrideRequest(_message.Message):

@@ -125,6 +125,23 @@ class SafeContact:
     message_may_be_left: bool = False
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """How she comes to a receiver who may not contact her."""
+
+    expected: str
+    way: str
+    company: str
+    sign: str
+
+    def check(self) -> None:
+        """Refuses an answer that is missing."""
+        check = Check()
+        for name, answer in vars(self).items():
+            check.that(bool(answer.strip()), f"arrival.{name}", "required")
+        check.done()
+
+
 @dataclass
 class Person:
     """A file. The identity is kept apart and opened only by OpenPerson."""

@@ -32,7 +32,7 @@ from services.referrals.domain.lifecycle import (
     State,
     Transition,
 )
-from services.referrals.domain.person import Coarse
+from services.referrals.domain.person import Arrival, Coarse
 
 ERROR_WINDOW = timedelta(hours=24)
 PROBATION_LIMIT = 5
@@ -73,6 +73,7 @@ class Event:
     note: str = ""
     note_withheld: bool = False  # there is one that its reader may not open
     changed_field_codes: tuple[str, ...] = ()  # of an amendment, after it was sent
+    arrival: Arrival | None = None  # of the sending, where nobody may contact her
 
 
 @dataclass
@@ -188,8 +189,13 @@ class Referral:
         *,
         safe_contact_known: bool,
         note: str = "",
+        nobody_calls: bool = False,
+        arrival: Arrival | None = None,
     ) -> None:
-        """Sends a whole draft on a receipt that covers it: of a consent, or of an override, which needs a note and is watched by clocks of its own."""
+        """Sends a whole draft on a receipt that covers it: of a consent, or of an override, which needs a note and is watched by clocks of its own.
+
+        Whom nobody may contact has to arrive: then it says how.
+        """
         step = self._check_step("send", actor)
         if not (self.need_code and self.urgency and self.service_id):
             raise Conflict("incomplete_draft")
@@ -199,11 +205,14 @@ class Referral:
             raise Conflict("receipt_missing")
         _check_note(note, needed=receipt.is_override)
         self._stand_on(receipt, now)
+        if nobody_calls:
+            (arrival or Arrival("", "", "", "")).check()
         self.override_reason_code = receipt.reason_code
         self.override_worker_id = actor.id if receipt.is_override else ""
         self.send_time = now
         starts = (*step.starts, DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END) if receipt.is_override else step.starts
         self._take(replace(step, starts=starts), actor, now, calendar, reason_code=receipt.reason_code, note=note)
+        self.events[-1] = replace(self.events[-1], arrival=arrival if nobody_calls else None)
 
     def recent_assault(self, now: datetime) -> datetime | None:
         """When it was, while a health clock could run."""

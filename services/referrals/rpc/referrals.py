@@ -160,6 +160,7 @@ class ReferralsServicer:
             override=word(pb.OverrideReason, request.override_reason_code, "override_reason_code"),
             note=request.note,
             acknowledged=word_list(pb.Acknowledgement, request.acknowledged_codes, "acknowledged_codes"),
+            arrival=wire.arrival(request.arrival) if request.HasField("arrival") else None,
             trail=call.trail,
         )
         return self._pack(sent, call)

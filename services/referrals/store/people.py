@@ -81,10 +81,6 @@ class People:
         values = self._open(tx, grant.person_id, "identity") if grant.groups else None
         return grant.shows(Identity(**values)) if values else Identity()
 
-    def note_key(self, tx: Transaction, grant: Grant) -> Key | None:
-        """What opens notes about her; None where the grant does not reach them."""
-        return self.key(tx, grant.person_id) if FieldGroup.NOTES in grant.groups else None
-
     def safe_contact(self, tx: Transaction, grant: Grant) -> SafeContact | None:
         """The plan, opened; None when nobody asked her yet, or where the grant does not reach it. Whoever calls this has recorded the reading."""
         values = self._open(tx, grant.person_id, "safe_contact") if FieldGroup.CONTACT in grant.groups else None

@@ -1,5 +1,6 @@
 """Referrals with their clocks and history. Row-level security narrows every statement to what the transaction's scope may see."""
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
@@ -11,7 +12,7 @@ from chassis.errors import NotFound, Stale
 from chassis.sealing import CannotOpen, Key
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.lifecycle import BY_VERB, CAME_BACK, LIVE, State
-from services.referrals.domain.person import Coarse
+from services.referrals.domain.person import Arrival, Coarse
 from services.referrals.domain.referral import Actor, Event, Referral
 from services.referrals.wire import facts
 
@@ -68,7 +69,8 @@ def keep_all(tx: Transaction, referrals: Sequence[Referral], key: Key | None = N
         _write_clocks(tx, changed)
         cursor.executemany(
             "INSERT INTO referral_events (referral_id, version, verb, from_state, to_state, time, actor_kind, actor_id, organization_id, reason_code,"
-            " attribution, clock, note_sealed, changed_field_codes) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " attribution, clock, note_sealed, changed_field_codes, arrival_sealed)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [_event_row(referral.id, event, key) for referral, new in events for event in new],
         )
     outbox.keep(tx, [fact for referral, new in events for fact in facts.referral_facts(referral, new)])
@@ -114,10 +116,13 @@ def _write_clocks(tx: Transaction, referrals: Iterable[Referral]) -> None:
 
 
 def _event_row(referral_id: str, event: Event, key: Key | None) -> tuple[Any, ...]:
-    sealed = None
+    sealed = arrival = None
     if event.note:
         assert key is not None
-        sealed = key.seal(event.note, _note_context(referral_id, event.version))
+        sealed = key.seal(event.note, _context(referral_id, event.version, "note"))
+    if event.arrival:
+        assert key is not None
+        arrival = key.seal(json.dumps(asdict(event.arrival)), _context(referral_id, event.version, "arrival"))
     return (
         referral_id,
         event.version,
@@ -133,27 +138,23 @@ def _event_row(referral_id: str, event: Event, key: Key | None) -> tuple[Any, ..
         event.clock.value if event.clock else "",
         sealed,
         list(event.changed_field_codes),
+        arrival,
     )
 
 
-def _note_context(referral_id: str, version: int) -> str:
-    return f"referral_events/{referral_id}/{version}/note"
+def _context(referral_id: str, version: int, what: str) -> str:
+    return f"referral_events/{referral_id}/{version}/{what}"
 
 
-def events(tx: Transaction, referral_id: str, key: Key | None) -> list[Event]:
-    """The history, oldest first; notes are opened when a key is given."""
+def events(tx: Transaction, referral_id: str, key: Key | None, *, with_notes: bool = True) -> list[Event]:
+    """The history, oldest first; how she arrives is opened when a key is given, and notes where they are asked for."""
     rows = tx.execute("SELECT * FROM referral_events WHERE referral_id = %s ORDER BY version", (referral_id,)).fetchall()
-    return [read_event(row, key) for row in rows]
+    return [read_event(row, key, with_notes=with_notes) for row in rows]
 
 
-def read_event(row: Row, key: Key | None) -> Event:
-    """An event; its note is opened when a key is given. One that does not open keeps no other from being read."""
-    note, withheld = "", row["note_sealed"] is not None
-    if key and row["note_sealed"]:
-        try:
-            note, withheld = key.open(row["note_sealed"], _note_context(row["referral_id"], row["version"])), False
-        except CannotOpen as damaged:
-            damaged.alarm()
+def read_event(row: Row, key: Key | None, *, with_notes: bool = True) -> Event:
+    """An event, opened when a key is given; without its note where that is not asked for. One that does not open keeps no other from being read."""
+    note, arrival = _opened(row, key if with_notes else None, "note"), _opened(row, key, "arrival")
     return Event(
         row["version"],
         row["verb"],
@@ -164,10 +165,24 @@ def read_event(row: Row, key: Key | None) -> Event:
         row["reason_code"],
         row["attribution"],
         DeadlineKind(row["clock"]) if row["clock"] else None,
-        note,
-        withheld,
+        note or "",
+        note is None,
         tuple(row["changed_field_codes"]),
+        Arrival(**json.loads(arrival)) if arrival else None,
     )
+
+
+def _opened(row: Row, key: Key | None, what: str) -> str | None:
+    """Returns the sealed text of an event, "" if there is none, None if it does not open."""
+    if row[f"{what}_sealed"] is None:
+        return ""
+    if key is None:
+        return None
+    try:
+        return key.open(row[f"{what}_sealed"], _context(row["referral_id"], row["version"], what))
+    except CannotOpen as damaged:
+        damaged.alarm()
+        return None
 
 
 def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> list[str]:

@@ -11,12 +11,12 @@ from chassis.ids import new_id
 from chassis.tokens import Caller
 from chassis.wire import Position
 from services.referrals.domain.chain import Link, beside
-from services.referrals.domain.consent import Receipt
+from services.referrals.domain.consent import Grant, Receipt
 from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.enquiry import Enquiry
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import Side, State
-from services.referrals.domain.person import FieldGroup, Person, check_age_taken
+from services.referrals.domain.person import NOBODY_CALLS, Arrival, FieldGroup, Person, check_age_taken
 from services.referrals.domain.referral import PROBATION_LIMIT, Actor, Event, Referral, recent
 from services.referrals.store import boxes, contacts, enquiries, members, referrals, renewals
 from services.referrals.store.people import People
@@ -140,17 +140,18 @@ class Referrals:
         return {scope: boxes.queue_version(tx, scope.removesuffix(_AND_NETWORK), network=scope.endswith(_AND_NETWORK)) for scope in scopes}
 
     def history(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> list[Event]:
-        """What happened. Notes are about her: they are opened like her identity, and that is on record."""
+        """What happened. Notes are about her: they are opened like her identity, and that is on record.
+
+        How she arrives is opened on any consent to the receiver: it is what a consent to be sent there means.
+        """
         referral = referrals.get(tx, identifier)
-        try:
-            grant = self._grants.of_person(
-                tx, caller, now, referral.person_id, referral.need_code, frozenset({FieldGroup.NOTES}), referral.id
-            )
-            key = self._people.note_key(tx, grant)
-        except (NotAllowed, NotFound, Conflict):  # the history is there for whoever may see the referral; what was written of her is not
+        grant = self._grant(tx, caller, now, referral, FieldGroup.NOTES)
+        with_notes, grant = grant is not None, grant or self._grant(tx, caller, now, referral)
+        if grant is None:  # the history is there for whoever may see the referral; what was written of her is not
             return referral.events_for(actor_of(caller), referrals.events(tx, identifier, None))
-        events = referral.events_for(actor_of(caller), referrals.events(tx, identifier, key))
-        if any(event.note for event in events):
+        key = self._people.key(tx, grant.person_id)
+        events = referral.events_for(actor_of(caller), referrals.events(tx, identifier, key, with_notes=with_notes))
+        if any(event.note or event.arrival for event in events):
             trail.append(
                 Entry(
                     "read_notes", referral.person_id, referral.need_code, (FieldGroup.NOTES.value, f"referral:{referral.id}", *grant.basis)
@@ -158,6 +159,13 @@ class Referrals:
             )
             self._openings.admit(tx, caller, now, referral.person_id)
         return events
+
+    def _grant(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, *groups: FieldGroup) -> Grant | None:
+        """Returns what opens these groups for the need of the referral; None where the caller may not."""
+        try:
+            return self._grants.of_person(tx, caller, now, referral.person_id, referral.need_code, frozenset(groups), referral.id)
+        except (NotAllowed, NotFound, Conflict):
+            return None
 
     def legs(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral) -> list[Link]:
         """The hand-over of which it is a leg: all of it for its sender and the coordination. For its receiver, if it may open her data for this now, no more
@@ -185,6 +193,7 @@ class Referrals:
         override: str,
         note: str,
         acknowledged: Collection[str],
+        arrival: Arrival | None,
         trail: list[Entry],
     ) -> Referral:
         """Sends a draft on a consent, or on an override, which is a right of its own. `acknowledged`: the refusals that the sender knows of."""
@@ -198,7 +207,14 @@ class Referrals:
         chosen = receipt_id or referral.receipt_id
         receipt = self._override(tx, caller, now, referral, person, override) if override else self._chosen(tx, referral, chosen)
         referral.send(
-            actor_of(caller), now, self._calendar(tx, referral), receipt, safe_contact_known=bool(person.safe_contact_channel), note=note
+            actor_of(caller),
+            now,
+            self._calendar(tx, referral),
+            receipt,
+            safe_contact_known=bool(person.safe_contact_channel),
+            note=note,
+            nobody_calls=person.safe_contact_channel == NOBODY_CALLS,
+            arrival=arrival,
         )
         if override and receipt is not None:
             self._receipts.add(tx, receipt)
@@ -447,7 +463,7 @@ class Referrals:
         return referral
 
     def _keep(self, tx: Transaction, referral: Referral) -> None:
-        noted = any(event.note for event in referral.events)
+        noted = any(event.note or event.arrival for event in referral.events)
         if noted:
             elevate_to_system_scope(
                 tx

@@ -27,7 +27,7 @@ from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.emergency import EmergencyAccess
 from services.referrals.domain.erasure import Erasure
 from services.referrals.domain.lifecycle import CAME_BACK, LIVE, Side, State
-from services.referrals.domain.person import GROUP_OF, Coarse, FieldGroup, Identity, Person, SafeContact
+from services.referrals.domain.person import GROUP_OF, Arrival, Coarse, FieldGroup, Identity, Person, SafeContact
 from services.referrals.domain.referral import Actor, Event, Referral
 from services.referrals.domain.triage import Triage
 
@@ -155,7 +155,13 @@ def event_message(event: Event) -> referrals_pb2.ReferralEvent:
         note=event.note,
         note_withheld=event.note_withheld,
         changed_field_codes=event.changed_field_codes,
+        arrival=referrals_pb2.Arrival(**vars(event.arrival)) if event.arrival else None,
     )
+
+
+def arrival(message: referrals_pb2.Arrival) -> Arrival:
+    """How she arrives, of a request."""
+    return Arrival(message.expected, message.way, message.company, message.sign)
 
 
 def change_message(referral: Referral, event: Event, step_version: int, resume_token: str) -> referrals_pb2.WatchReferralsResponse:

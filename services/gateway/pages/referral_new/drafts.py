@@ -15,7 +15,6 @@ from services.gateway.pages.referral_new.shared import (
     Answer,
     change,
     draft_of,
-    file_of,
     matches,
     onward,
     pages,
@@ -101,9 +100,9 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> Answ
 
 @pages.form("/referrals/<identifier>/contact", access.SENDERS)
 def contact(identifier: str) -> Answer:
-    """How she may be reached: a part of her file, which this referral needs."""
+    """How she may be reached: a part of her file, which this referral needs. Who comes to change it reads it first, on record."""
     draft = draft_of(identifier)
-    file, errors = file_of(draft.person_id), dict[str, str]()
+    file, errors = clients().people.GetPerson(p.GetPersonRequest(id=draft.person_id)), dict[str, str]()
     plan = p.SetSafeContactRequest(id=file.id, safe_contact=file.safe_contact)
     if request.method == "POST":
         plan = forms.filled(p.SetSafeContactRequest(id=file.id))

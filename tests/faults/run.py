@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -100,7 +101,7 @@ def fault_run(stack: LocalStack, cast: Cast, *, transitions: int, faults: int, s
         ]
         come_to_rest(lambda: [trouble for wait in waits for trouble in wait(books)])
         observer.end()
-        books = replace(books, topics=topics.records(stack.state["kafka"]), standing=standing(stack))
+        books = replace(books, topics_time=datetime.now(UTC), topics=topics.records(stack.state["kafka"]), standing=standing(stack))
         done = Counter((strike.fault.kind, strike.fault.part) for strike in strikes.done)
         rest = time.monotonic() - began - seconds
         yield Run(books, done, *strikes.in_flight(work.calls), observer.seen, observer.rebalances, seconds, rest)

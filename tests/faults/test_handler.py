@@ -89,4 +89,4 @@ def says_facts_are_well(stack: LocalStack) -> bool:
 
 def with_standing(books: Books, stack: LocalStack) -> Books:
     """The books with how all stand now."""
-    return Books(books.partners, books.referrals, books.notifications, books.operations, [], books.since, (), standing(stack))
+    return Books(books.partners, books.referrals, books.notifications, books.operations, [], books.since, standing=standing(stack))

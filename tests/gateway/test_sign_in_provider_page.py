@@ -107,3 +107,17 @@ def test_who_proposed_it_is_told_that_another_confirms_and_what_is_wrong_stands_
     played.answers["ProposeSignInProvider"] = errors.Invalid(("provider.issuer", "out_of_range"))
     wrong = client.post(PAGE, data=typed)
     assert (wrong.status_code, 'id="issuer-error"' in wrong.text, "un secreto" in wrong.text) == (422, True, False)
+
+
+def test_a_manager_objects_by_the_page_that_her_letter_leads_to(played: PlayedServices) -> None:
+    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_MANAGER)
+    played.answers["ObjectToSignInProvider"] = m.ObjectToSignInProviderResponse()
+    client = enter(pages(played).test_client())
+    page = client.get("/sign-in-provider").text
+    assert "No lo pedimos: objetar" in page
+    typed = {"form_token": token_of(page), "request_id": "one"}
+    assert client.post("/sign-in-provider", data=typed).status_code == 303
+    assert played.last("ObjectToSignInProvider").request_id
+    played.answers["ObjectToSignInProvider"] = errors.Conflict("nothing_to_confirm")
+    again = client.post("/sign-in-provider", data=typed | {"request_id": "two"})
+    assert (again.status_code, "Ahora no hay nada que confirmar" in again.text) == (422, True)

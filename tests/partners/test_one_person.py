@@ -1,0 +1,155 @@
+"""One cheating person with any number of accounts, mailboxes and keys against all rules of two of partners: alone she reaches what one person may do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+import grpc
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from chassis.ids import new_id
+from chassis.tokens import SYSTEM
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import members_pb2 as m
+from services.partners.domain.organization import Organization
+from services.partners.domain.worker import Role
+from services.partners.store import workers
+from tests.partners.scene import Scene, Stubs
+from tests.partners.test_invitations import OWN_PASSWORD, letter
+
+GIVEN = [*[contract_pb2.ROLE_MANAGER] * 3, contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_AUDITOR]
+STEPS = 60
+
+
+@dataclass
+class Cheat:
+    """What she has, and what she tries. `tried` counts by name what was not refused."""
+
+    scene: Scene
+    random: Random
+    shelter: Organization
+    accounts: list[str]
+    members: list[str]
+    invitations: list[m.Invitation] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    tried: Counter[str] = field(default_factory=Counter)
+    steps: int = 0
+
+    def step(self) -> None:
+        """Tries something by one of her accounts."""
+        self.steps += 1
+        act: Callable[[Stubs], None] = self.random.choice(
+            [
+                *(self.invite, self.agree, self.accept, self.make_key, self.confirm_key, self.transfer_key, self.register, self.approve),
+                *(self.propose, self.confirm, self.propose_change, self.confirm_change, self.suspend, self.wait),
+            ]
+        )
+        with self.scene.database.transaction(SYSTEM) as tx:
+            worker = workers.fetch(tx, self.random.choice(self.accounts))
+        assert worker is not None
+        try:
+            act(self.scene.as_worker(worker))
+        except grpc.RpcError:
+            return
+        self.tried[act.__name__] += 1
+
+    def invite(self, by: Stubs) -> None:
+        roles = [self.random.choice(GIVEN)]
+        wanted = m.Invitation(
+            email=f"{new_id()}@ejemplo.org", roles=roles, organization_id=self.random.choice(["", "", "", self.members[0]])
+        )
+        self.invitations.append(by.CreateInvitation(m.CreateInvitationRequest(invitation=wanted)))
+
+    def agree(self, by: Stubs) -> None:
+        by.ConfirmInvitation(m.ConfirmInvitationRequest(id=self.random.choice(self.invitations or [m.Invitation()]).id))
+
+    def accept(self, _: Stubs) -> None:
+        """She reads every mailbox that she invites to."""
+        made = self.random.choice([one for one in self.invitations if not one.unconfirmed] or [None])
+        if made is None:
+            return
+        question = m.AcceptInvitationRequest(token=letter(self.scene, made).token, name="Otra", password=OWN_PASSWORD)
+        self.scene.nobody.AcceptInvitation(question)
+        (row,) = self.scene.rows("SELECT id FROM workers WHERE email = %s", made.email)
+        self.accounts.append(row["id"])
+
+    def make_key(self, by: Stubs) -> None:
+        made = by.CreateApiKey(m.CreateApiKeyRequest(label="Sistema", scopes=[contract_pb2.SCOPE_PEOPLE_OPEN]))
+        self.keys.append(made.api_key.id)
+
+    def confirm_key(self, by: Stubs) -> None:
+        by.ConfirmApiKey(m.ConfirmApiKeyRequest(id=self.random.choice(self.keys or [""])))
+
+    def transfer_key(self, by: Stubs) -> None:
+        by.TransferApiKey(m.TransferApiKeyRequest(id=self.random.choice(self.keys or [""])))
+
+    def register(self, by: Stubs) -> None:
+        entry = d.Organization(name="Fachada", type=d.ORGANIZATION_TYPE_NGO, country="NI")
+        made = by.CreateOrganization(d.CreateOrganizationRequest(organization=entry))
+        self.members.append(made.id)
+        self.scene.vet(made.id)
+
+    def approve(self, by: Stubs) -> None:
+        id = self.random.choice(self.members)
+        by.ApproveOrganization(d.ApproveOrganizationRequest(id=id, etag=by.GetOrganization(d.GetOrganizationRequest(id=id)).etag))
+
+    def propose(self, by: Stubs) -> None:
+        seen = by.GetSignInProvider(m.GetSignInProviderRequest(organization_id=self.shelter.id))
+        wanted = m.SignInProvider(issuer="https://sso.example", client_id="enlace")
+        by.ProposeSignInProvider(
+            m.ProposeSignInProviderRequest(organization_id=self.shelter.id, etag=seen.etag, provider=wanted, client_secret="s")
+        )
+
+    def confirm(self, by: Stubs) -> None:
+        seen = by.GetSignInProvider(m.GetSignInProviderRequest(organization_id=self.shelter.id))
+        by.ConfirmSignInProvider(m.ConfirmSignInProviderRequest(organization_id=self.shelter.id, etag=seen.etag))
+
+    def propose_change(self, by: Stubs) -> None:
+        seen = by.GetOrganization(d.GetOrganizationRequest(id=self.shelter.id))
+        wanted = d.Organization(id=seen.id, etag=seen.etag, hotline_number="666")
+        by.ProposeOrganizationChange(
+            d.ProposeOrganizationChangeRequest(organization=wanted, update_mask=FieldMask(paths=["hotline_number"]))
+        )
+
+    def confirm_change(self, by: Stubs) -> None:
+        seen = by.GetOrganization(d.GetOrganizationRequest(id=self.shelter.id))
+        by.ConfirmOrganizationChange(d.ConfirmOrganizationChangeRequest(id=seen.id, etag=seen.etag))
+
+    def suspend(self, by: Stubs) -> None:
+        rows = self.scene.rows("SELECT id FROM workers WHERE 'COORDINATOR' = ANY(roles) ORDER BY email")
+        by.SuspendWorker(m.SuspendWorkerRequest(id=self.random.choice(rows)["id"]))
+
+    def wait(self, _: Stubs) -> None:
+        self.scene.later(hours=self.random.randint(1, 9))  # in all less than thirty days
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_alone_she_is_never_two(seed: int, scene: Scene) -> None:
+    shelter = scene.organization("Casa Luna")
+    honest = scene.worker(scene.coalition, Role.COORDINATOR), scene.worker(scene.organization("Otra sede"), Role.COORDINATOR)
+    own = scene.worker(scene.coalition, Role.COORDINATOR, Role.MANAGER)
+    again = scene.worker(scene.coalition, Role.COORDINATOR)  # whom she invited when one coordinator was enough for that
+    with scene.owner.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE account_origins SET inviter_id = %s WHERE worker_id = %s", (own.id, again.id))
+    cheat = Cheat(scene, Random(seed), shelter, [own.id, again.id], [scene.organization("Fachada", approved=False).id])
+    while cheat.steps < STEPS or len(cheat.accounts) < 3:
+        cheat.step()
+    network = scene.rows("SELECT id, status FROM workers WHERE roles && '{COORDINATOR,AUDITOR}'")
+    assert {row["id"] for row in network} == {own.id, again.id, *(each.id for each in honest), *_coordinator(scene)}
+    assert {row["status"] for row in network} == {"ACTIVE"}
+    assert scene.rows("SELECT id FROM sign_in_providers WHERE issuer IS NOT NULL") == []
+    assert scene.rows("SELECT id FROM organizations WHERE id = %s AND hotline_number <> ''", shelter.id) == []
+    assert scene.rows("SELECT id FROM organizations WHERE id = ANY(%s) AND status = 'APPROVED'", cheat.members) == []
+    assert scene.rows("SELECT id FROM api_keys WHERE NOT unconfirmed") == []
+    assert not {"confirm", "confirm_change", "agree", "confirm_key"} & cheat.tried.keys()
+    assert {"propose", "propose_change", "approve", "make_key"} & cheat.tried.keys()
+
+
+def _coordinator(scene: Scene) -> set[str]:
+    """The first one of the scene, who does nothing here."""
+    return {row["id"] for row in scene.rows("SELECT id FROM workers WHERE email = 'persona1@ejemplo.org'")}

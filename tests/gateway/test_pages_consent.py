@@ -293,3 +293,14 @@ def test_b6_a_receipt_that_opens_nothing_any_more_says_so(played: PlayedServices
     assert "Ya no abre nada: lo que dice su expediente cambió" in client.get(f"/people/receipts/{ID}").text
     receipt.live = True
     assert "Ya no abre nada" not in client.get(f"/people/receipts/{ID}").text
+
+
+def test_b6_the_file_says_of_each_receipt_whether_it_waits_or_opens_nothing_any_more(played: PlayedServices, client: FlaskClient) -> None:
+    waiting = p.Receipt(id="a" * 32, genuine=True, giver_code=p.GIVER_AUTHORITY, giver_ground_code=p.GIVER_GROUND_COURT_ORDER)
+    outdated = p.Receipt(id="b" * 32, genuine=True, giver_code=p.GIVER_PERSON)
+    for receipt, shown in ((waiting, "Falta confirmar"), (outdated, "Ya no abre nada")):
+        played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[receipt])
+        assert shown in client.get(f"/people/{ID}").text
+    outdated.live = True
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[outdated])
+    assert "Ya no abre nada" not in client.get(f"/people/{ID}").text

@@ -62,7 +62,8 @@ def test_b9_no_pathway_for_adults_is_begun_for_a_girl_of_fifteen_by_oversight(st
     assert refusal(lambda: story.ngo.CreatePlan(request)) == NOT_TAKEN
     request.acknowledged_codes.extend(KNOWN)
     assert story.ngo.CreatePlan(request).pathway.id == "return_and_reintegration"
-    assert story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=story.child().id, pathway_id="child")).pathway.id == "child"
+    for person in (story.child(), story.person()):
+        assert story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=person.id, pathway_id="child")).pathway.id == "child"
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ class PlansServicer:
 
     def CreatePlan(self, request, context):
         """Begins a plan: the newest version of a pathway for a person. The file's organisation.
-        age_not_taken: the pathway is for other ages; it is begun all the same if acknowledged_codes names that, which is on record.
+        age_not_taken: she is under 18, and the pathway is for other ages; it is begun all the same if acknowledged_codes names that, which is on record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

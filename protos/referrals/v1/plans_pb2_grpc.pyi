@@ -46,7 +46,7 @@ class PlansStub:
     """
     CreatePlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.CreatePlanRequest, _plans_pb2.Plan]
     """Begins a plan: the newest version of a pathway for a person. The file's organisation.
-    age_not_taken: the pathway is for other ages; it is begun all the same if acknowledged_codes names that, which is on record.
+    age_not_taken: she is under 18, and the pathway is for other ages; it is begun all the same if acknowledged_codes names that, which is on record.
     """
     GetPlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.GetPlanRequest, _plans_pb2.Plan]
     """Returns one plan."""
@@ -89,7 +89,7 @@ class PlansAsyncStub(PlansStub):
     """
     CreatePlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.CreatePlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
     """Begins a plan: the newest version of a pathway for a person. The file's organisation.
-    age_not_taken: the pathway is for other ages; it is begun all the same if acknowledged_codes names that, which is on record.
+    age_not_taken: she is under 18, and the pathway is for other ages; it is begun all the same if acknowledged_codes names that, which is on record.
     """
     GetPlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.GetPlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
     """Returns one plan."""
@@ -159,7 +159,7 @@ class PlansServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_plans_pb2.Plan, _abc.Awaitable[_plans_pb2.Plan]]:
         """Begins a plan: the newest version of a pathway for a person. The file's organisation.
-        age_not_taken: the pathway is for other ages; it is begun all the same if acknowledged_codes names that, which is on record.
+        age_not_taken: she is under 18, and the pathway is for other ages; it is begun all the same if acknowledged_codes names that, which is on record.
         """
 
     @_abc_1.abstractmethod

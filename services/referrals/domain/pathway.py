@@ -7,6 +7,7 @@ from datetime import timedelta
 from enum import Enum
 
 from services.referrals.domain.codes import NEED_GROUPS, Check
+from services.referrals.domain.consent import CHILDREN
 
 LANGUAGES = ("es", "en", "fr")
 NEEDS = NEED_GROUPS | frozenset(
@@ -92,8 +93,8 @@ class Pathway:
     text: str = ""
 
     def takes(self, age_band: str) -> bool:
-        """Returns whether it is for this age band; of an unknown age nothing says that it is not."""
-        return not self.age_bands or not age_band or age_band in self.age_bands
+        """Returns whether it may be for this age band. An adult may follow a child's, since her child may be why; a child no adult's."""
+        return not self.age_bands or age_band in self.age_bands or age_band not in CHILDREN
 
 
 def read(said: Said, lists: Lists, text: str = "", version: Callable[[str], int] | None = None) -> Pathway:

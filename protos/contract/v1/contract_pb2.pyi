@@ -282,7 +282,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """It is not for her age. Choose another, or go on with acknowledged_codes if somebody there has said that she can come."""
     REASON_NOT_INDEPENDENT: _Reason.ValueType  # 145
     """You are no second person beside who began it; `about` says why: kin (one of you invited the other, or the same person invited both, less than 30 days ago; or
-    you share a mailbox, a device or an account at a provider), second_factor (your account asks for nothing beside the password), unknown (it is not known how
+    you share a mailbox, a device or an account at a provider), second_factor (your account asks for nothing beside the password), organization (both are coordinators of one), unknown (it is not known how
     your account came about), too_many. Have somebody else do it whom another person invited, set up a code, or wait until 30 days have passed.
     """
     REASON_OBJECTION_TIME: _Reason.ValueType  # 146
@@ -478,7 +478,7 @@ REASON_AGE_NOT_TAKEN: Reason.ValueType  # 142
 """It is not for her age. Choose another, or go on with acknowledged_codes if somebody there has said that she can come."""
 REASON_NOT_INDEPENDENT: Reason.ValueType  # 145
 """You are no second person beside who began it; `about` says why: kin (one of you invited the other, or the same person invited both, less than 30 days ago; or
-you share a mailbox, a device or an account at a provider), second_factor (your account asks for nothing beside the password), unknown (it is not known how
+you share a mailbox, a device or an account at a provider), second_factor (your account asks for nothing beside the password), organization (both are coordinators of one), unknown (it is not known how
 your account came about), too_many. Have somebody else do it whom another person invited, set up a code, or wait until 30 days have passed.
 """
 REASON_OBJECTION_TIME: Reason.ValueType  # 146

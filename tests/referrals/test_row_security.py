@@ -29,6 +29,7 @@ WALLED = (
     "callbacks",
     "line_take_overs",
     "receipts",
+    "receipt_grounds",
     "referrals",
     "clocks",
     "referral_events",
@@ -41,7 +42,7 @@ WALLED = (
     "anomalies",
     "emergencies",
 )
-HERS = ("people", "person_keys", "person_sealed", "person_names", "receipts", "plans", "plan_steps")
+HERS = ("people", "person_keys", "person_sealed", "person_names", "receipts", "receipt_grounds", "plans", "plan_steps")
 
 
 @contextmanager
@@ -72,6 +73,7 @@ def full(service: Service) -> dict[str, int]:
     )
     accepted = story.accepted()
     story.draft()
+    story.receipt(accepted.person_id, recipient=ORG["police"], adult_ground_code=people_pb2.ADULT_GROUND_DOCUMENT)
     made = story.contact()
     service.public().AddNoteByReference(c.AddNoteByReferenceRequest(reference=made.reference, pin=made.pin, note="she found a phone"))
     service.as_("hotline", "OPERATOR").TakeOverLine(c.TakeOverLineRequest())

@@ -140,9 +140,9 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_sent_on_in_twenty_t
     operator.clicks(operator.button("^Seguir$"))  # what help and how soon the contact said, of the person nothing more is known
     operator.clicks(operator.button("Nadie debe contactarla"))
     operator.clicks(operator.page.locator("li", has_text="Albergue Luna Nueva").get_by_role("button"))
-    points = operator.page.locator("main input[name=explained_codes]").all()
-    assert len(points) == 7
-    for point in points:
+    points = operator.page.locator("main input[name=explained_codes]")
+    expect(points).to_have_count(7)
+    for point in points.all():
         operator.clicks(point)
     operator.clicks(operator.button("Ya le expliqué los siete puntos"))
     for group in ("identity", "contact", "notes"):

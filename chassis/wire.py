@@ -49,15 +49,25 @@ def timestamp(time: datetime | None) -> Timestamp | None:
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
-def moment(message: Message, field: str, path: str = "") -> datetime | None:
-    """The time in a field, in UTC; None when it is not set. Invalid (path, or else the field's name) out_of_range for one that no calendar has."""
+MEANT_YEARS = range(1900, 2200)
+"""Years that somebody may mean. Beyond them there is no room to add a deadline to a time, or another zone."""
+
+ANY_YEAR = range(1, 10_000)
+"""Of a time that is only compared with others: a filter without an end may name the last day of the calendar."""
+
+
+def moment(message: Message, field: str, path: str = "", *, years: range = MEANT_YEARS) -> datetime | None:
+    """The time in a field, in UTC; None when it is not set. Invalid (path, or else the field's name) out_of_range for one that nobody means."""
     if not message.HasField(field):
         return None
     try:
         said: Timestamp = getattr(message, field)
-        return said.ToDatetime(tzinfo=UTC)
+        at = said.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise Invalid((path or field, "out_of_range")) from error
+    if at.year not in years:
+        raise Invalid((path or field, "out_of_range"))
+    return at
 
 
 # --- enums: STATE_SENT is State.SENT. The zero value is called <PREFIX>_UNSPECIFIED, as protobuf's style guide wants it.

@@ -95,7 +95,10 @@ def version_asked() -> int:
 
 def moment(name: str) -> Timestamp | None:
     """A date or time in the reader's zone."""
-    return i18n.local_to_stamp(text(name))
+    try:
+        return i18n.local_to_stamp(text(name))
+    except OverflowError as error:
+        raise Invalid((name, "out_of_range")) from error
 
 
 def request_id() -> str:

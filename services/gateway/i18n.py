@@ -20,6 +20,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.clock import SystemClock
 from chassis.local_time import zone_of
+from chassis.wire import MEANT_YEARS
 
 LANGUAGES = {"es": "Español", "en": "English", "fr": "Français"}
 CATALOGUES = Path(__file__).parent / "translations"
@@ -183,11 +184,13 @@ def span(length: timedelta) -> str:
 
 
 def local_to_stamp(text: str) -> Timestamp | None:
-    """What a date or date-time field of a form holds, read in the reader's zone; None when it is empty or no time."""
+    """What a date or date-time field of a form holds, read in the reader's zone; None when it is empty or no time. OverflowError in a year that nobody means."""
     try:
         naive = datetime.fromisoformat(text.strip())
     except ValueError:
         return None
+    if naive.year not in MEANT_YEARS:
+        raise OverflowError
     stamp = Timestamp()
     stamp.FromDatetime((naive if naive.tzinfo else naive.replace(tzinfo=zone())).astimezone(UTC).replace(tzinfo=None))
     return stamp

@@ -51,6 +51,8 @@ def test_a_time_that_is_not_set_is_none_in_both_directions() -> None:
         Timestamp(seconds=253_402_300_800),  # the year 10000
         Timestamp(seconds=-62_135_596_801),  # the year 0
         Timestamp(seconds=2**63 - 1),
+        Timestamp(seconds=253_402_300_799),  # the end of the year 9999: no deadline can be added to it
+        Timestamp(seconds=-62_135_596_800),  # the year 1
         Timestamp(nanos=-1),
         Timestamp(nanos=2_000_000_000),
     ],
@@ -59,6 +61,12 @@ def test_a_time_that_no_calendar_has_is_out_of_range(said: Timestamp) -> None:
     key = members.ApiKey(expire_time=said)
     assert violations(lambda: wire.moment(key, "expire_time")) == [("expire_time", "out_of_range")]
     assert violations(lambda: wire.moment(key, "expire_time", "key.expire_time")) == [("key.expire_time", "out_of_range")]
+
+
+# C16
+def test_a_filter_may_end_with_the_calendar() -> None:
+    end = members.ApiKey(expire_time=Timestamp(seconds=253_402_300_799))
+    assert wire.moment(end, "expire_time", years=wire.ANY_YEAR) == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 # --- enums

@@ -98,7 +98,7 @@ def sound(message: Message) -> Message:
                 setattr(message, part.name, ID)
             elif part.name in ("country", "line_country", "exploitation_country"):
                 setattr(message, part.name, "NI")
-            elif part.name in ("seen_date", "expire_date", "agreement_expire_date"):
+            elif part.name in ("date", "seen_date", "expire_date", "agreement_expire_date"):
                 setattr(message, part.name, "2027-03-31")
             elif part.name == "main_step":
                 setattr(message, part.name, "send")  # every field of an enum is its first value: a draft, on the sender's side

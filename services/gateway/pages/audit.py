@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from flask import render_template, request
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.ids import is_id
 from protos.referrals.v1 import audit_pb2 as a
@@ -55,6 +56,14 @@ def verify() -> str:
     return render({}, verdict=clients().audit.VerifyTrail(a.VerifyTrailRequest(page_token=forms.text("page_token"))))
 
 
+def day_of(text: str) -> Timestamp | None:
+    """When a day begins; None for what is no day."""
+    try:
+        return i18n.local_to_stamp(text[:10])
+    except OverflowError:
+        return None
+
+
 @pages.get("/audit/trail", access.AUDITORS)
 def trail() -> str:
     """Rows of the trail. An id that is none finds nothing, and is not asked for."""
@@ -68,7 +77,8 @@ def trail() -> str:
         page_size=50,
         page_token=request.args.get("page", ""),
     )
-    if start := i18n.local_to_stamp(asked["day"][:10]):
+    start = day_of(asked["day"])
+    if start is not None:
         wanted.start_time.FromDatetime(start.ToDatetime() + MORNING)
         wanted.end_time.FromDatetime(start.ToDatetime() + MORNING + timedelta(days=1))
     sound = all(is_id(asked[name]) for name in IDS if asked[name]) and (start is not None or not asked["day"])

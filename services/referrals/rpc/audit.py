@@ -5,7 +5,7 @@ from typing import Any
 from chassis.audit import START, Head
 from chassis.ids import object_id
 from chassis.rpc import Call
-from chassis.wire import PageTokens, Position, moment, number, optional_id, page_size, timestamp, version, word
+from chassis.wire import ANY_YEAR, PageTokens, Position, moment, number, optional_id, page_size, timestamp, version, word
 from protos.referrals.v1 import audit_pb2 as pb
 from services.referrals import wire
 from services.referrals.usecases.anomalies import Anomalies
@@ -33,8 +33,8 @@ class AuditServicer:
             actor_id=optional_id(request.actor_id, "actor_id"),
             organization_id=optional_id(request.organization_id, "organization_id"),
             action=request.action_code,
-            start=moment(request, "start_time"),
-            end=moment(request, "end_time"),
+            start=moment(request, "start_time", years=ANY_YEAR),
+            end=moment(request, "end_time", years=ANY_YEAR),
             refused=request.refused,
         )
         more: Position | None = [rows[size - 1]["sequence"]] if len(rows) > size else None

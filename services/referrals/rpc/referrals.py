@@ -8,7 +8,7 @@ from chassis.errors import Invalid
 from chassis.ids import object_id
 from chassis.rpc import Call
 from chassis.streams import Stream
-from chassis.wire import PageTokens, ResumeTokens, WatchTokens, masked, moment, optional_id, page_size, version, word, word_list
+from chassis.wire import ANY_YEAR, PageTokens, ResumeTokens, WatchTokens, masked, moment, optional_id, page_size, version, word, word_list
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.codes import Check, beginnings_of
@@ -392,9 +392,9 @@ def _filter(message: pb.ReferralFilter, call: Call | Stream, at: str = "filter."
         states=tuple(wire.STATES.members(message.states, "states")),
         need_code=message.need_code,
         urgency=wire.URGENCIES.member(message.urgency, "urgency"),
-        due_before=moment(message, "due_before"),
-        due_after=moment(message, "due_after"),
-        modified_after=moment(message, "modified_after"),
+        due_before=moment(message, "due_before", years=ANY_YEAR),
+        due_after=moment(message, "due_after", years=ANY_YEAR),
+        modified_after=moment(message, "modified_after", years=ANY_YEAR),
         live=message.live,
         waiting_for_me=message.waiting_for_me,
         waiting_for_other=message.waiting_for_other,

@@ -1,0 +1,123 @@
+"""Whatever a form brings is answered by a page: times of the year 9999, numbers, emoji, right to left, 100 kB; never an error of ours."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import PlayedServices, enter, page_at, pages, routes
+from tests.parts.local_stack import ROOT
+
+NASTY = (
+    *("9999-12-31T23:59", "0001-01-01", "9" * 5000, "-1", "٣٤", "\u202eمرحبا 🧕🏽\u202c", "\x00", f"{ID}:", "{{ 7 * 7 }}%s", ID),
+    "Ñ" * 100_000,
+)
+"""Values that some form somewhere did not expect."""
+MORE = ("10000-01-01T00:00", "2026-02-30T25:61", "2147483648", "1e999", "NaN", "²", "½", "//evil.example", "other", "yes", "[]")
+TEXT = st.one_of(
+    st.sampled_from([*NASTY, *MORE]),
+    st.text(max_size=40),
+    st.datetimes().map(lambda at: at.isoformat()),
+    st.integers().map(str),
+)
+READ = re.compile(r"""(?:text|texts|flag|whole_number|moment|form\.get|getlist|args\.get)\(\s*["']([a-z_]+)["']""")
+
+
+class Forms(HTMLParser):
+    """The forms of a page: where each goes, and what a browser would send with it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.forms: dict[str, dict[str, str]] = {}
+        self._fields: dict[str, str] = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        has = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self._fields = self.forms.setdefault(has.get("action", "").partition("?")[0], {}) if has.get("method") == "post" else {}
+        elif tag in ("input", "select", "textarea", "button") and has.get("name"):
+            self._fields.setdefault(has["name"], has.get("value", ""))
+
+
+@cache
+def read_in_code() -> frozenset[str]:
+    """Every field that some page asks a form or an address for."""
+    return frozenset(name for file in Path(ROOT / "services" / "gateway").rglob("*.py") for name in READ.findall(file.read_text()))
+
+
+@pytest.fixture(scope="module")
+def client() -> FlaskClient:
+    return enter(pages(PlayedServices()).test_client())
+
+
+@pytest.fixture(scope="module")
+def forms(client: FlaskClient) -> dict[str, dict[str, str]]:
+    """By where it goes: what each form of any page brings."""
+    brought: dict[str, dict[str, str]] = {}
+    for _, path in routes(client.application):
+        if path == "/sign-out":
+            continue
+        here = Forms(page_at(client, path)).forms
+        for action, fields in here.items():
+            brought.setdefault(action or path, {}).update(fields)
+    return brought
+
+
+POSTS = sorted({path for _, path in routes(pages(PlayedServices()), "POST")} - {"/sign-out", "/quick-exit"})
+GETS = sorted({path for _, path in routes(pages(PlayedServices()))})
+
+
+def fields_of(forms: dict[str, dict[str, str]], path: str) -> dict[str, str]:
+    """What the form brings that goes there; all that is read anywhere, where no page shows one."""
+    return forms.get(path) or dict.fromkeys(read_in_code(), "")
+
+
+def send(client: FlaskClient, path: str, fields: dict[str, str]) -> int:
+    token = client.application.extensions["form_token"]
+    return client.post(path, data=fields | {"form_token": token}).status_code
+
+
+@pytest.fixture(scope="module", autouse=True)
+def token(client: FlaskClient, forms: dict[str, dict[str, str]]) -> None:
+    client.application.extensions["form_token"] = next(fields["form_token"] for fields in forms.values() if "form_token" in fields)
+
+
+# C16
+@pytest.mark.parametrize("path", POSTS)
+def test_no_value_in_all_fields_of_a_form_is_an_error_of_ours(client: FlaskClient, forms: dict[str, dict[str, str]], path: str) -> None:
+    fields = fields_of(forms, path)
+    assert {value[:40]: status for value in NASTY if (status := send(client, path, dict.fromkeys(fields, value))) >= 500} == {}
+
+
+# C16
+@pytest.mark.parametrize("path", POSTS)
+@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_mixture_of_values_in_a_form_is_an_error_of_ours(
+    client: FlaskClient, forms: dict[str, dict[str, str]], path: str, data: st.DataObject
+) -> None:
+    fields = fields_of(forms, path)
+    drawn = {name: data.draw(st.one_of(st.just(fields[name]), TEXT), name) for name in sorted(fields)}
+    assert send(client, path, drawn) < 500
+
+
+# C16
+@pytest.mark.parametrize("path", GETS)
+def test_no_address_is_an_error_of_ours(client: FlaskClient, path: str) -> None:
+    asked = sorted(read_in_code())
+    wrong = {}
+    for value in NASTY:
+        if len(value) <= 5000:
+            status = client.get(path, query_string=dict.fromkeys(asked, value)).status_code
+            if status >= 500:
+                wrong[value[:40]] = status
+    assert wrong == {}

@@ -65,8 +65,8 @@ def test_no_element_overlaps_a_warning_on_a_phone(page: Page, scheme: Scheme) ->
     covered: dict[str, list[str]] = {}
     for path in paths(signed=True):
         page.goto(path)
-        if found := page.evaluate(COVERED, WARNINGS):
-            covered[path] = found
+        if over := page.evaluate(COVERED, WARNINGS):
+            covered[path] = over
     assert covered == {}
 
 

@@ -23,7 +23,7 @@ from services.referrals.domain.deadline import Urgency
 from services.referrals.domain.lifecycle import State
 from services.referrals.domain.triage import DECIDING, DID_NOT_SAY, NO, NOT_ASKED, RULES, YES, Rule, Triage
 from tests.builders import refusal, refusal_with_fields
-from tests.referrals.conftest import ORG, SERVICE, SEVEN_POINTS, Client, Service, Story
+from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, SEVEN_POINTS, Client, Service, Story
 
 WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
 QUESTIONS = [each.name for each in fields(Triage)]
@@ -184,7 +184,7 @@ def referral_for(story: Story, made: contacts_pb2.CreateContactResponse) -> tupl
     receipt.giver_code, receipt.manner_code = people_pb2.GIVER_PERSON, people_pb2.MANNER_SPOKEN
     receipt.explained_codes.extend(SEVEN_POINTS)
     given_ = operator.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=story.request_id()))
-    return operator.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=given_.id)), operator
+    return operator.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=given_.id, arrival=ARRIVAL)), operator
 
 
 def completed(story: Story, sent: pb.Referral) -> pb.Referral:

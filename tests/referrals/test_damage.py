@@ -70,7 +70,9 @@ def test_a_row_that_was_changed_is_refused_and_alarmed_and_the_others_go_on(
     assert [line["where"] for line in said] == [f"person_sealed/{broken.id}/identity"]
     assert unreadable("person_sealed") == before + 1
     assert opened(story.ngo, other.id).given_name == "Abril"
-    assert story.ngo.GetPerson(people_pb2.GetPersonRequest(id=broken.id)).safe_contact.channel_code == people_pb2.SAFE_CHANNEL_NONE
+    assert (
+        story.ngo.GetPerson(people_pb2.GetPersonRequest(id=broken.id)).safe_contact.channel_code == people_pb2.SAFE_CHANNEL_THROUGH_WORKER
+    )
 
 
 @pytest.mark.parametrize(

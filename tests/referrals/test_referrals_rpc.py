@@ -13,7 +13,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.clients import details_of
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from tests.builders import refusal, refusal_with_fields
-from tests.referrals.conftest import SERVICE, Client, Service, Story
+from tests.referrals.conftest import ARRIVAL, SERVICE, Client, Service, Story
 from tests.referrals.test_requests import at
 
 
@@ -268,7 +268,7 @@ def test_the_network_s_unanswered_are_those_for_whom_no_other_request_was_sent(s
     seen = shown(story.coordinator, box=pb.BOX_NETWORK, unanswered=True)[refused.id]
     assert (seen.turn, seen.main_step) == (pb.TURN_SENDER, "")
     receipt = story.receipt(again.person_id)
-    story.ngo.SendReferral(pb.SendReferralRequest(id=again.id, etag=again.etag, receipt_id=receipt.id))
+    story.ngo.SendReferral(pb.SendReferralRequest(id=again.id, etag=again.etag, receipt_id=receipt.id, arrival=ARRIVAL))
     assert refused.id not in shown(story.coordinator, box=pb.BOX_NETWORK, unanswered=True)
 
 

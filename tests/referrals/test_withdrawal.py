@@ -13,7 +13,7 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import refusal
-from tests.referrals.conftest import ORG, SERVICE, SEVEN_POINTS, Client, Service, Story
+from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, SEVEN_POINTS, Client, Service, Story
 from tests.referrals.test_contacts import referral_for, status
 
 RACES = 200
@@ -57,7 +57,7 @@ def test_nothing_is_sent_on_a_consent_that_is_withdrawn_at_the_same_time(story: 
     for _ in range(RACES):
         draft = story.draft()
         receipt = story.receipt(draft.person_id)
-        send = partial(story.ngo.SendReferral, pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+        send = partial(story.ngo.SendReferral, pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id, arrival=ARRIVAL))
         withdraw = partial(story.ngo.WithdrawReceipt, people_pb2.WithdrawReceiptRequest(id=receipt.id))
         sent, withdrawn = at_once(send, withdraw)
         assert withdrawn == "OK"
@@ -80,7 +80,7 @@ def test_no_override_slips_through_while_she_withdraws_by_reference(story: Story
             )
         )
         request = pb.SendReferralRequest(
-            id=draft.id, etag=draft.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="in danger"
+            id=draft.id, etag=draft.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="in danger", arrival=ARRIVAL
         )
         sent, withdrawn = at_once(partial(rescuer.SendReferral, request), partial(public.WithdrawConsentByReference, withdrawing(made)))
         assert withdrawn == "OK"
@@ -116,7 +116,9 @@ def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_incl
     # Neither of these names the contact: one without a consent, one on a consent of its own.
     drafted = draft("clinic_visit", "MED.CHK")
     overridden = rescuer.SendReferral(
-        pb.SendReferralRequest(id=drafted.id, etag=drafted.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="bleeding")
+        pb.SendReferralRequest(
+            id=drafted.id, etag=drafted.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="bleeding", arrival=ARRIVAL
+        )
     )
     drafted = draft("police_report", "PRO.ORD")
     receipt = people_pb2.Receipt(person_id=person.id, recipient_organization_id=ORG["police"], purpose_codes=["PRO"])
@@ -124,7 +126,7 @@ def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_incl
     receipt.giver_code, receipt.manner_code = people_pb2.GIVER_PERSON, people_pb2.MANNER_SPOKEN
     receipt.explained_codes.extend(SEVEN_POINTS)
     given = operator.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=story.request_id()))
-    unlinked = operator.SendReferral(pb.SendReferralRequest(id=drafted.id, etag=drafted.etag, receipt_id=given.id))
+    unlinked = operator.SendReferral(pb.SendReferralRequest(id=drafted.id, etag=drafted.etag, receipt_id=given.id, arrival=ARRIVAL))
 
     before = status(service.public(), made)
     assert (before.organizations_with_access, before.file_count, before.may_withdraw) == (3, 1, True)

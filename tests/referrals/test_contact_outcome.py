@@ -13,7 +13,7 @@ from services.referrals.__main__ import MIGRATIONS
 from services.referrals.domain.contact import Contact
 from services.referrals.domain.lifecycle import Side, State
 from tests.builders import NOON
-from tests.referrals.conftest import Service, Story
+from tests.referrals.conftest import ARRIVAL, Service, Story
 from tests.referrals.test_contacts import completed, referral_for
 from tests.referrals.test_lifecycle import ACTORS, DAYS, STEPS, draft, in_state
 
@@ -98,7 +98,7 @@ def test_it_leaves_the_open_queue_with_what_is_sent_and_comes_back_with_a_no(sto
     assert outcome(operator, made) == OPEN
     follows = again(story, operator, back)
     assert outcome(operator, made) == OPEN, "nobody was asked yet"
-    operator.SendReferral(pb.SendReferralRequest(id=follows.id, etag=follows.etag, receipt_id=sent.receipt_id))
+    operator.SendReferral(pb.SendReferralRequest(id=follows.id, etag=follows.etag, receipt_id=sent.receipt_id, arrival=ARRIVAL))
     assert outcome(operator, made) == REFERRED
     with service.database.transaction(SYSTEM) as tx:
         told = [row["type"] for row in tx.execute("SELECT type FROM outbox WHERE subject = %s ORDER BY version", (made.contact.id,))]

@@ -268,6 +268,13 @@ def story(service: Service) -> Story:
     return Story(service, service.as_("ngo", "WORKER"), service.as_("shelter", "WORKER"), service.as_("coalition", "COORDINATOR"), _numbers)
 
 
+@pytest.fixture
+def abroad(service: Service) -> None:
+    """The clinic has the line of Costa Rica."""
+    with service.database.transaction(SYSTEM) as tx:
+        members.note_member(tx, "organization", ORG["clinic"], True, "APPROVED", "NGO", country="CR")
+
+
 def read(client: Client, identifier: str) -> referrals_pb2.Referral:
     """A referral as this client may see it now."""
     referral: referrals_pb2.Referral = client.GetReferral(referrals_pb2.GetReferralRequest(id=identifier))

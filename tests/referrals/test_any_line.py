@@ -13,20 +13,13 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.store import members
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_contacts import completed, referral_for
 
+pytestmark = pytest.mark.usefixtures("abroad")
 WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
 NOT_THERE = ("NOT_FOUND", "not_found")
-
-
-@pytest.fixture(autouse=True)
-def abroad(service: Service) -> None:
-    """The clinic has the line of Costa Rica."""
-    with service.database.transaction(SYSTEM) as tx:
-        members.note_member(tx, "organization", ORG["clinic"], True, "APPROVED", "NGO", country="CR")
 
 
 def country(organization: str) -> str:

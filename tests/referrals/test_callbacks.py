@@ -21,6 +21,7 @@ from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_any_line import call_again, line
 from tests.referrals.test_contacts import referral_for
 
+pytestmark = pytest.mark.usefixtures("abroad")
 TOMORROW, EVENING, NIGHT = c.DAY_BAND_TOMORROW, c.HOUR_BAND_EVENING, c.HOUR_BAND_NIGHT
 MANAGUA = zone_of("NI")
 NOT_SAFE = ("FAILED_PRECONDITION", "call_not_safe")

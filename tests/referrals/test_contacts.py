@@ -174,7 +174,7 @@ def referral_for(story: Story, made: contacts_pb2.CreateContactResponse) -> tupl
             person_id=person.id,
             contact_id=made.contact.id,
             need_code="HOU.EMG",
-            urgency=pb.URGENCY_EMERGENCY,
+            urgency=made.contact.urgency or pb.URGENCY_EMERGENCY,
             service_id=SERVICE["shelter_bed"],
             request_id=story.request_id(),
         )

@@ -11,7 +11,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.consent import Circumstances, Receipt
 from services.referrals.domain.person import FieldGroup
 from tests.builders import NOON, refusal, refusal_with_fields
-from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.conftest import ARRIVAL, ORG, Client, Service, Story
 
 REFUSED = "FAILED_PRECONDITION"
 ALL_GROUPS = [group for group in p.FieldGroup.values() if group]
@@ -40,7 +40,7 @@ def live(story: Story, receipt: p.Receipt) -> bool:
 
 
 def send(story: Story, draft: pb.Referral, receipt: p.Receipt) -> pb.Referral:
-    sent: pb.Referral = story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+    sent: pb.Referral = story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id, arrival=ARRIVAL))
     return sent
 
 

@@ -78,6 +78,7 @@ def test_nothing_of_her_stands_anywhere_in_the_database(story: Story, service: S
         ),
         request_id=story.request_id(),
     )
+    request.coarse.age_band = pb.AGE_BAND_18_TO_24
     person = story.ngo.CreatePerson(request)
     sent = story.sent(person=person)
     asked = story.shelter.AskReferral(
@@ -350,7 +351,7 @@ def test_a_number_that_nobody_said_is_not_known_and_not_none(story: Story) -> No
     def coarse(dependants: int | None = None) -> pb.CoarsePerson:
         person = story.ngo.CreatePerson(
             people_pb2.CreatePersonRequest(
-                coarse=pb.CoarsePerson(dependants=dependants),
+                coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_18_TO_24, dependants=dependants),
                 safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE),
             )
         )

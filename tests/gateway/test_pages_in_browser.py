@@ -269,7 +269,9 @@ def test_one_click_leaves(browser: Browser, site: str, script: bool) -> None:
     page.click("#exit")
     page.wait_for_timeout(500)
     assert gone[-1] == EXIT
-    assert context.cookies() == []
+    assert {cookie["name"] for cookie in context.cookies()} <= {"d"}, (
+        "the device's own, which says nothing of her and spares her from strangers' guesses"
+    )
     context.close()
 
 

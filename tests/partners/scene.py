@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 from chassis import keys
 from chassis.clock import SettableClock
 from chassis.db import Database, Row
+from chassis.local_time import day_at
 from chassis.passkeys import Site
 from chassis.rpc import Server
 from chassis.sealing import Keyring
@@ -168,7 +169,7 @@ class Scene:
         with self.database.transaction(SYSTEM) as tx:
             for kind in EvidenceKind:
                 seen = Evidence(
-                    kind, "EXP-1", self.clock.now().date(), until if kind is EvidenceKind.AGREEMENT else None, "", self.clock.now()
+                    kind, "EXP-1", day_at(self.clock.now(), "NI"), until if kind is EvidenceKind.AGREEMENT else None, "", self.clock.now()
                 )
                 etag = etag_of(usecases.get_organization(tx, SYSTEM, organization_id))
                 vetted = usecases.record_evidence(tx, SYSTEM, self.clock.now(), organization_id, etag, seen)

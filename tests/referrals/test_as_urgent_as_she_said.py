@@ -12,7 +12,7 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import refusal_with_fields
-from tests.referrals.conftest import ORG, SERVICE, SEVEN_POINTS, Client, Story
+from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, SEVEN_POINTS, Client, Story
 
 UNSAID = ("INVALID_ARGUMENT", "invalid_fields", {"urgency_reason_code": "required"})
 
@@ -87,7 +87,7 @@ def test_b9_what_was_sent_is_not_made_less_urgent_without_a_reason(operator: Cli
         explained_codes=SEVEN_POINTS,
     )
     given = operator.CreateReceipt(p.CreateReceiptRequest(receipt=receipt, request_id=story.request_id()))
-    sent = operator.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=given.id))
+    sent = operator.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=given.id, arrival=ARRIVAL))
     lower = pb.AmendReferralRequest(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT)
     assert refusal_with_fields(lambda: operator.AmendReferral(lower)) == UNSAID
     lower.urgency_reason_code = pb.URGENCY_REASON_DANGER_PASSED

@@ -166,6 +166,7 @@ def test_every_column_that_a_services_key_seals_is_wrapped_anew(service: Service
         ("sealing_checks", "value"),
         ("person_sealed", "sealed"),
         ("referral_events", "note_sealed"),
+        ("referral_events", "arrival_sealed"),
         ("requests", "response"),
         ("person_names", "mark"),
         ("emergencies", "note"),

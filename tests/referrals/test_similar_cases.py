@@ -18,7 +18,7 @@ from services.referrals.domain.deadline import Urgency
 from services.referrals.domain.enquiry import FEW, MOST_COUNTED, Attribute, Content, told
 from services.referrals.store import enquiries as store
 from services.referrals.store import members
-from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.conftest import ARRIVAL, ORG, Client, Service, Story
 from tests.referrals.test_enquiries import SERVICES
 
 NETWORKS, SENDERS = 200, 25
@@ -47,7 +47,7 @@ def made_up(story: Story, attributes: pb.CoarsePerson) -> pb.Referral:
     """A referral of somebody who is not there, to an accomplice."""
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
     draft = story.draft(story.ngo.CreatePerson(people_pb2.CreatePersonRequest(coarse=attributes, safe_contact=plan)))
-    sending = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=story.receipt(draft.person_id).id)
+    sending = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=story.receipt(draft.person_id).id, arrival=ARRIVAL)
     sent: pb.Referral = story.ngo.SendReferral(sending)
     return sent
 

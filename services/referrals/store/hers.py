@@ -96,6 +96,11 @@ PARTS = (
         live="NOT ended",
     ),
     Part(
+        "receipt_grounds",  # of the same proof
+        f"receipt_id IN (SELECT id FROM receipts WHERE {_PERSON})",
+        kept="receipt_id adult_ground_code giver_ground_code",
+    ),
+    Part(
         "receipts",  # the proof of what was allowed; signed as a whole
         _PERSON,
         kept="id person_id organization_id recipient_organization_id version field_groups purpose_codes until_time giver_code manner_code in_private"
@@ -104,10 +109,10 @@ PARTS = (
         live="withdraw_time IS NULL",
     ),
     Part(
-        "referral_events",  # the history, which nobody can change; its notes are sealed with her key
+        "referral_events",  # the history, which nobody can change; its notes, and how she arrives, are sealed with her key
         _REFERRAL,
         kept="referral_id version verb from_state to_state time actor_kind actor_id organization_id reason_code attribution clock note_sealed"
-        " changed_field_codes place",
+        " arrival_sealed changed_field_codes place",
     ),
     Part(
         "clocks",
@@ -122,7 +127,7 @@ PARTS = (
         kept="id version state urgency need_code person_id contact_id sender_organization_id sender_worker_id receiver_organization_id service_id"
         " receipt_id override_reason_code country responsible_worker_id responsible_desk_code planned_first_contact_time first_contact_time"
         " reason_code question_code outcome_code delivered_need_codes alternative_service_id expected_wait_days review_time based_on_id send_time"
-        " next_due_time create_time update_time override_worker_id appointment_time need_close_reason_code step_version remind_time",
+        " next_due_time create_time update_time override_worker_id appointment_time need_close_reason_code step_version remind_time urgency_reason_code",
         live=f"state IN ({_LIVE})",
     ),
     Part(

@@ -4,7 +4,7 @@ Another account is not another person: whoever may invite can have two. So partn
 and the caller's token carries them. A caller of whom nobody said who her kin are is nobody's second person.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -27,7 +27,7 @@ class Kin:
 
     marks: frozenset[str] = frozenset()
     alone: str = "unknown"
-    time: datetime | None = None
+    time: datetime | None = field(default=None, compare=False)
 
     def includes(self, id: str) -> bool:
         """Whether an account or key is one of them."""

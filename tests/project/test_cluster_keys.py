@@ -74,7 +74,7 @@ def test_the_key_of_tokens_is_changed_and_each_service_takes_every_token_meanwhi
         cluster.run(f"umask 077\n{line}")
         script += line
         for service in SERVICES:
-            assert verify(cluster, service, token(cluster)).id == WHO.id, line
+            assert verify(cluster, service, token(cluster)) == WHO, line
     assert "rm new.keys" in script
     assert not (cluster.state / "new.keys").exists()
     for service in SERVICES:

@@ -223,7 +223,7 @@ def test_what_her_call_said_goes_into_the_referral_and_on_into_the_one_that_foll
     made = hotline.CreateContact(c.CreateContactRequest(contact=contact, request_id=story.request_id())).contact
     assert made.assault_time.ToDatetime(tzinfo=UTC) == NOON - 10 * H
     line = Story(service, hotline, story.shelter, story.coordinator, story.numbers)
-    draft = line.draft(contact_id=made.id, urgency=pb.URGENCY_NORMAL)
+    draft = line.draft(contact_id=made.id, urgency=pb.URGENCY_UNSPECIFIED)
     assert (draft.urgency, draft.assault_time) == (pb.URGENCY_EMERGENCY, made.assault_time)
     receipt = line.receipt(draft.person_id)
     sent = hotline.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))

@@ -22,6 +22,7 @@ from tests.builders import refusal
 from tests.journeys.typed import hers
 
 NOW = datetime.now(UTC)
+ADULT, THROUGH_WORKER = {"age_band": "AGE_BAND_25_TO_59"}, {"channel_code": "SAFE_CHANNEL_THROUGH_WORKER"}
 
 
 class Receiver(http.server.ThreadingHTTPServer):
@@ -183,7 +184,7 @@ def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(stack: Any) -
     ).matches
     service = next(match.service for match in matches if match.service.organization_name == "Albergue Luna Nueva")
     ngo, shelter = ngo["enlace.referrals"], shelter["enlace.referrals"]
-    person = referrals.call("enlace.referrals.v1.People", "CreatePerson", ngo, safe_contact={"channel_code": "SAFE_CHANNEL_THROUGH_WORKER"})
+    person = referrals.call("enlace.referrals.v1.People", "CreatePerson", ngo, coarse=ADULT, safe_contact=THROUGH_WORKER)
     receipt = referrals.call(
         "enlace.referrals.v1.People",
         "CreateReceipt",

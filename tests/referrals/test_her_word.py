@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.consent import Circumstances, Receipt
 from services.referrals.domain.person import FieldGroup
+from services.referrals.store import members
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, ORG, Client, Service, Story
 
@@ -197,6 +199,36 @@ def test_b7_her_withdrawal_ends_what_others_gave_for_her(story: Story, service: 
     service.as_("clinic", "WORKER").WithdrawReceipt(p.WithdrawReceiptRequest(id=own.id))
     assert refusal(lambda: opened_by(story.shelter, sent))[0] in (REFUSED, "NOT_FOUND")
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CONSENT_WITHDRAWN
+
+
+def attach(story: Story, sent: pb.Referral, given: p.Receipt) -> pb.Referral:
+    attached: pb.Referral = story.ngo.AttachConsent(pb.AttachConsentRequest(id=sent.id, etag=sent.etag, receipt_id=given.id))
+    return attached
+
+
+def test_b6_a_child_that_grew_since_it_was_too_young_to_ask_is_asked_before_its_consent_takes_the_place_of_an_override(
+    story: Story,
+) -> None:
+    sent = story.overridden(person=story.person(birth_date="2016-05-01"))
+    given = story.receipt(sent.person_id, giver="guardian", assent_code="too_young")
+    born(story, sent.person_id, "2012-05-01")
+    assert refusal(lambda: attach(story, sent, given)) == (REFUSED, "assent_required")
+
+
+def test_b7_what_another_gave_for_her_is_good_for_nothing_once_its_receiver_is_the_police(story: Story, service: Service) -> None:
+    draft, sent = story.draft(), story.overridden()
+    for_draft, for_sent = (confirm(service, instead(story, each.person_id)) for each in (draft, sent))
+
+    def becomes(type_: str) -> None:
+        with service.database.transaction(SYSTEM) as tx:
+            members.note_member(tx, "organization", ORG["shelter"], True, "APPROVED", type_)
+
+    becomes("LAW_ENFORCEMENT")
+    try:
+        assert refusal(lambda: send(story, draft, for_draft)) == (REFUSED, "own_consent_required")
+        assert refusal(lambda: attach(story, sent, for_sent)) == (REFUSED, "own_consent_required")
+    finally:
+        becomes("NGO")
 
 
 # The rule itself, every giver by every age.

@@ -25,7 +25,7 @@ def room(request: pytest.FixtureRequest) -> None:
         return
     from playwright.sync_api import expect  # the other Pythons, whose one life needs no browser, have none
 
-    expect.set_options(timeout=15_000)  # as an actor waits for a button: a second suite may run beside it
+    expect.set_options(timeout=60_000)  # as an actor waits for a button: a second suite may run beside it
     request.getfixturevalue("sealed")
     shelter = request.getfixturevalue("stack").worker("albergue@lunanueva")
     services = shelter.directory.SearchServices(d.SearchServicesRequest(organization_id=shelter.organization_id, page_size=50)).services

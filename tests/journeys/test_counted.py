@@ -28,7 +28,7 @@ class Hand:
 
     def __init__(self, context: BrowserContext, site: str) -> None:
         expect.set_options(timeout=60_000)  # a board of a whole network, on a machine that runs a second suite beside it
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         self.page: Page = context.new_page()
         self.site = site
         self.count = 0

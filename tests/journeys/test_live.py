@@ -19,7 +19,7 @@ WITHIN = 8_000  # ms; five seconds, and what a busy machine adds
 def shelter(browser: Browser, stack: LocalStack) -> Iterator[Page]:
     """Petrona, signed in."""
     context = browser.new_context(locale="es-NI")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)
     page, account = context.new_page(), stack.account("albergue@lunanueva")
     page.goto(f"{stack.gateway}/sign-in")
     page.fill("#email", account["email"])

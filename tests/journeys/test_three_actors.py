@@ -19,7 +19,7 @@ class Actor:
         self.context: BrowserContext = browser.new_context(
             locale="es-NI", viewport={"width": 390, "height": 844}, java_script_enabled=scripts
         )
-        self.context.set_default_timeout(15_000)
+        self.context.set_default_timeout(60_000)
         typed.watch(self.context)
         self.page: Page = self.context.new_page()
         self._stack = stack

@@ -19,7 +19,7 @@ class Reserve:
     def short(self) -> bool:
         """True from when less than 32 MB are free until there are 128 MB, of which the file then takes 64."""
         free = self.free()
-        if self._file.exists():
+        if self._is_held():
             if free >= LOW:
                 return False
             self._file.unlink()
@@ -39,6 +39,13 @@ class Reserve:
                 self._file.unlink()
             return False
         return True
+
+    def _is_held(self) -> bool:
+        """Whether the disk has set all of it aside: a copy may have left its zeros out."""
+        try:
+            return self._file.stat().st_blocks * 512 >= SIZE
+        except FileNotFoundError:
+            return False
 
     def free(self) -> int:
         """Bytes that are free for an account without privileges."""

@@ -16,6 +16,7 @@ import pytest
 from chassis.db import Database
 from chassis.embedded.postgres import Login, Postgres
 from chassis.embedded.process import Failed
+from chassis.embedded.reserve import SIZE, Reserve
 from chassis.errors import Exhausted, Refusal
 from chassis.tokens import SYSTEM
 
@@ -176,6 +177,15 @@ def test_a_server_does_not_start_on_a_disk_that_is_full_and_says_so(disk: Path) 
         fill(disk / "ballast.2")
         with pytest.raises(Failed, match="0 MB free and PostgreSQL needs 128: make room"):
             Postgres(disk / "postgres").start()
+
+
+def test_a_reserve_that_was_copied_without_its_zeros_is_set_aside_again(disk: Path) -> None:
+    file = disk / "reserve"
+    with file.open("wb") as copy:
+        copy.truncate(SIZE)
+    assert file.stat().st_blocks == 0
+    assert not Reserve(file).short()
+    assert file.stat().st_blocks * 512 >= SIZE
 
 
 def write_ahead(engine: Postgres) -> None:

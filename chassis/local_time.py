@@ -1,4 +1,4 @@
-"""What day and hour it is somewhere, and whether it is a public holiday there: the zones of the region and the `holidays` library, by ISO 3166 codes.
+"""Days, hours and public holidays of places: the zones of the region and the `holidays` library, by ISO 3166 codes.
 
 Limit: a place that one zone of its country does not tell, in the United States, Mexico and Ecuador, is known by its subdivision alone; one of two zones has that of
 most of its people.

@@ -37,11 +37,11 @@ class Kin:
 UNKNOWN = Kin()
 """Of whom nobody has said anything."""
 NONE = Kin(alone="")
-"""Those of an account that has none."""
+"""The kin of an account that has none."""
 
 
 class Second(Protocol):
-    """Who agrees as a second person: a caller, or whoever acts in the words of a domain."""
+    """A person who agrees as the second one: a caller, or an actor in the words of a domain."""
 
     @property
     def id(self) -> str:
@@ -49,11 +49,11 @@ class Second(Protocol):
 
     @property
     def kin(self) -> Kin:
-        """Those beside whom she is no second person."""
+        """The accounts and keys beside which she is no second person."""
 
 
 def mark_of(id: str) -> str:
-    """What stands for an id in a token."""
+    """Returns the mark that stands for an id in a token."""
     return id[-_MARK:]
 
 

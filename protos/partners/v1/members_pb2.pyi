@@ -70,7 +70,7 @@ class Worker(_message.Message):
     status: Global___WorkerStatus.ValueType
     """Whether the account is live."""
     suspension_proposed_by_worker_id: _builtins.str
-    """Who proposed her suspension, which waits for a coordinator of another member organisation; only of whoever has a role of the network."""
+    """The proposer of her suspension, which waits for a coordinator of another member organisation; only of whoever has a role of the network."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_contract_pb2.Role.ValueType]:
         """What she does."""

@@ -810,7 +810,7 @@ class CreatePlanRequest(_message.Message):
 
     @_builtins.property
     def acknowledged_codes(self) -> _containers.RepeatedScalarFieldContainer[_referrals_pb2.Acknowledgement.ValueType]:
-        """What the caller knows of and begins all the same."""
+        """Refusals that the caller knows of; the plan begins all the same."""
 
     def __init__(
         self,

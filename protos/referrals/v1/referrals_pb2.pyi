@@ -137,7 +137,7 @@ class _AcknowledgementEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ackno
     """by what it states, it is not for her age"""
 
 class Acknowledgement(_Acknowledgement, metaclass=_AcknowledgementEnumTypeWrapper):
-    """What a request knows of and goes on with."""
+    """A refusal that a request knows of and goes on with."""
 
 ACKNOWLEDGEMENT_UNSPECIFIED: Acknowledgement.ValueType  # 0
 ACKNOWLEDGEMENT_AGE_NOT_TAKEN: Acknowledgement.ValueType  # 1
@@ -2011,7 +2011,7 @@ class SendReferralRequest(_message.Message):
     """Needed with an override."""
     @_builtins.property
     def acknowledged_codes(self) -> _containers.RepeatedScalarFieldContainer[Global___Acknowledgement.ValueType]:
-        """What the sender knows of and sends all the same."""
+        """Refusals that the sender knows of; the referral is sent all the same."""
 
     @_builtins.property
     def arrival(self) -> Global___Arrival:

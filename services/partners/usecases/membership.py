@@ -18,7 +18,7 @@ from services.partners.domain.evidence import Evidence
 from services.partners.domain.organization import Organization, RejectionReason
 from services.partners.domain.worker import same_email
 from services.partners.store import applications, organizations, services, workers
-from services.partners.usecases.organizations import get_organization, live, today_at
+from services.partners.usecases.organizations import get_organization, live
 from services.partners.usecases.passwords import mark_of
 from services.partners.wire import facts
 
@@ -82,7 +82,7 @@ def reject_application(tx: Transaction, caller: Caller, now: datetime, id: str, 
 
 def record_evidence(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, seen: Evidence) -> Organization:
     """Notes what the coordination has seen."""
-    return live(tx, caller, now, id, etag, lambda one, time: one.record(seen, time, today_at(one, time)))
+    return live(tx, caller, now, id, etag, lambda one, time: one.record(seen, time, wire.today_at(one, time)))
 
 
 def leave_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
@@ -100,7 +100,7 @@ def watch_membership(tx: Transaction, now: datetime) -> int:
     changed = 0
     for organization in organizations.whose_agreement_ends(tx, latest_day(now), _AT_ONCE):
         before, warned = organization.status, organization.warned_days
-        organization.watch_agreement(now, today_at(organization, now))
+        organization.watch_agreement(now, wire.today_at(organization, now))
         if (organization.status, organization.warned_days) == (before, warned):
             continue  # it is the day before yet, at its place
         organizations.keep(tx, organization)

@@ -7,7 +7,6 @@ from typing import Any
 from chassis.db import Transaction
 from chassis.errors import Conflict, NotFound
 from chassis.ids import is_id, new_id
-from chassis.local_time import day_at
 from chassis.tokens import Caller
 from chassis.wire import Position, check_etag
 from services.partners import wire
@@ -87,7 +86,7 @@ def update_organization(tx: Transaction, caller: Caller, now: datetime, id: str,
 
 def approve_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
     """Makes it a full member."""
-    return live(tx, caller, now, id, etag, lambda one, time: one.approve(time, today_at(one, time), _second(tx, caller, now)))
+    return live(tx, caller, now, id, etag, lambda one, time: one.approve(time, wire.today_at(one, time), _second(tx, caller, now)))
 
 
 def propose_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, changes: Mapping[str, Any]) -> Organization:
@@ -123,12 +122,7 @@ def suspend_organization(tx: Transaction, caller: Caller, now: datetime, id: str
 
 def reinstate_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
     """Takes the suspension back."""
-    return live(tx, caller, now, id, etag, lambda one, time: one.reinstate(time, today_at(one, time)))
-
-
-def today_at(organization: Organization, now: datetime) -> date:
-    """The day at its place: an agreement ends when its last day ends there."""
-    return day_at(now, organization.entry.country, organization.entry.department)
+    return live(tx, caller, now, id, etag, lambda one, time: one.reinstate(time, wire.today_at(one, time)))
 
 
 def live(

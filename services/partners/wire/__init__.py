@@ -5,7 +5,7 @@ Numbers of enums become the words of the domain; what a newer caller knows and w
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -240,12 +240,13 @@ def organization(
     return said
 
 
+def today_at(organization: Organization, now: datetime) -> date:
+    """The day at its place: an agreement ends when its last day ends there."""
+    return day_at(now, organization.entry.country, organization.entry.department)
+
+
 def _vetting(organization: Organization, now: datetime) -> dict[str, Any]:
-    missing = (
-        organization.missing_evidence(day_at(now, organization.entry.country, organization.entry.department))
-        if organization.is_member
-        else []
-    )
+    missing = organization.missing_evidence(today_at(organization, now)) if organization.is_member else []
     return {
         "evidence": [
             pb.Evidence(

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-from chassis.local_time import day_at
 from chassis.outbox import Fact
 from chassis.wire import timestamp
 from protos.partners.v1 import facts_pb2
@@ -13,6 +12,7 @@ from services.partners.domain.organization import Organization
 from services.partners.domain.service import Service
 from services.partners.domain.subject import Subject
 from services.partners.domain.worker import Worker
+from services.partners.wire import today_at
 
 
 def organization_facts(organization: Organization) -> list[Fact]:
@@ -24,7 +24,7 @@ def organization_facts(organization: Organization) -> list[Fact]:
         status_code=organization.status,
         country_code=entry.country,
         department_code=entry.department,
-        days=(organization.agreement_days(day_at(organization.update_time, entry.country, entry.department)) or 0)
+        days=(organization.agreement_days(today_at(organization, organization.update_time)) or 0)
         if "agreement_ending" in organization.facts
         else 0,
     )

@@ -27,7 +27,6 @@ class Hand:
     """Somebody at a browser, whose every action is counted."""
 
     def __init__(self, context: BrowserContext, site: str) -> None:
-        expect.set_options(timeout=60_000)  # a board of a whole network, on a machine that runs a second suite beside it
         context.set_default_timeout(60_000)
         self.page: Page = context.new_page()
         self.site = site

@@ -2,16 +2,20 @@
 
 Written in the transaction of what it records: no row, no change, and no answer. The service's role can add rows, and neither choose their place nor
 change or remove any. Who owns the database can; then the chain does not fit any more, or not what others have witnessed of it (chassis.heads).
-Limit: who acted is what the service says; a service that was taken over can write false rows from then on, not other ones in their place.
+Each row carries a mark (HMAC-SHA256) by a key that only the service's processes have, over what it says and the token that it was said by: a role of the
+database alone adds no row that fits. Limit: a service that was taken over has that key; it can write false rows from then on, not other ones in their place.
 """
 
+import hmac
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from chassis.db import Transaction
+from chassis.db import Bounded, Transaction
+from chassis.sealing import Keyring
 from chassis.tokens import Caller
 
 
@@ -35,7 +39,8 @@ class Head:
 
 @dataclass(frozen=True)
 class Finding:
-    """Where the trail is not what it was: `reason` is altered, missing, forked (another row was witnessed there) or cut (rows were witnessed beyond)."""
+    """Where the trail is not what it was: `reason` is altered, missing, forked (another row was witnessed there), cut (rows were witnessed beyond), forged
+    (its mark is not of the service's key), unmarked (it has none), untied (a worker's or a key's, without a token) or repeated (a copy of an earlier row)."""
 
     sequence: int
     reason: str
@@ -44,12 +49,38 @@ class Finding:
 START = Head(0, sha256(b"enlace.audit.v1").digest())
 """What the first row is chained to."""
 
-# A row as it was hashed, by nothing but built-in functions, with its hash before it; migration 3 says the same.
+_NONCE = 8  # bytes before the hash of a mark: two rows that say the same have two marks
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ROLLING = timedelta(hours=1)
+"""Time after the first marked row in which the version before, which makes none, may still run."""
+
+# A row as it was hashed, by nothing but built-in functions, with its hash before it (migration 3 says the same), and its mark behind it.
 _LINES = (
     "COPY (SELECT encode(hash, 'hex'), sequence, (extract(epoch FROM time) * 1000000)::bigint, (extract(epoch FROM recorded_time) * 1000000)::bigint,"
-    " actor_kind, actor_id, organization_id, action, object_id, purpose_code, array_to_string(detail_codes, ','), allowed::int, reason"
-    " FROM audit WHERE sequence > %s AND sequence <= %s ORDER BY sequence) TO STDOUT"
+    " actor_kind, actor_id, organization_id, action, object_id, purpose_code, array_to_string(detail_codes, ','), allowed::int, reason,"
+    " token_hash, (extract(epoch FROM token_end) * 1000000)::bigint, encode(mark, 'hex')"
+    " FROM audit WHERE sequence > %s AND sequence <= %s ORDER BY sequence) TO STDOUT (NULL '')"
 )
+
+
+class Marker:
+    """Makes the marks of a service's rows. Its key is derived from the secret that the service's keyring keeps for ever, at the first use."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+        self._key = b""
+
+    def __call__(self, said: bytes) -> bytes:
+        """A new mark of what a row says. Raises Unavailable while a key service that has the secret has not answered once."""
+        return self._mark(secrets.token_bytes(_NONCE), said)
+
+    def holds(self, mark: bytes, said: bytes) -> bool:
+        """Whether this service made the mark, for a row that says this."""
+        return hmac.compare_digest(self._mark(mark[:_NONCE], said), mark)
+
+    def _mark(self, nonce: bytes, said: bytes) -> bytes:
+        self._key = self._key or self._keyring.fingerprint(b"rows", "audit")
+        return nonce + hmac.digest(self._key, nonce + said, "sha256")
 
 
 def record(tx: Transaction, caller: Caller, time: datetime, entries: Sequence[Entry], *, refused: str = "") -> None:
@@ -57,26 +88,56 @@ def record(tx: Transaction, caller: Caller, time: datetime, entries: Sequence[En
 
     The last act of a transaction: from here on nobody else can write to the trail until it ends.
     """
+    marker = tx.marker if isinstance(tx, Bounded) else None
+    token = caller.token
+    rows = [
+        (
+            time,
+            caller.kind,
+            caller.id,
+            caller.organization_id,
+            e.action,
+            e.object_id,
+            e.purpose_code,
+            list(e.detail_codes),
+            not refused,
+            refused,
+            token.hash if token else None,
+            token.end if token else None,
+        )
+        for e in entries
+    ]
     with tx.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id, purpose_code, detail_codes, allowed, reason)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [
-                (
-                    time,
-                    caller.kind,
-                    caller.id,
-                    caller.organization_id,
-                    e.action,
-                    e.object_id,
-                    e.purpose_code,
-                    list(e.detail_codes),
-                    not refused,
-                    refused,
-                )
-                for e in entries
-            ],
+            "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id, purpose_code, detail_codes, allowed, reason,"
+            " token_hash, token_end, mark) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [(*row, marker and marker(_said(*row))) for row in rows],
         )
+
+
+def _said(
+    time: datetime,
+    kind: str,
+    id: str,
+    organization_id: str,
+    action: str,
+    object_id: str,
+    purpose_code: str,
+    detail_codes: Sequence[str],
+    allowed: bool,
+    reason: str,
+    token_hash: str | None,
+    token_end: datetime | None,
+) -> bytes:
+    """All that the service says in a row, as the mark covers it and as _LINES has it."""
+    end = str(_micros(token_end)) if token_end else ""
+    codes = ",".join(detail_codes)
+    fields = (str(_micros(time)), kind, id, organization_id, action, object_id, purpose_code, codes, str(int(allowed)), reason)
+    return "\t".join((*fields, token_hash or "", end)).encode()
+
+
+def _micros(time: datetime) -> int:
+    return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def is_append_only(tx: Transaction) -> bool:
@@ -143,28 +204,68 @@ def head(tx: Transaction) -> Head:
     return Head(row["sequence"], bytes(row["hash"])) if row else Head(-1, b"")
 
 
-def verify(tx: Transaction, after: Head, until: int, witnessed: Mapping[int, Iterable[bytes]]) -> tuple[Head, list[Finding]]:
+def marked_since(tx: Transaction) -> int | None:
+    """The sequence from which on every row has to be marked; None if there is none yet. Rows of before an update have none."""
+    row = tx.execute(
+        "WITH first AS (SELECT sequence, recorded_time FROM audit WHERE mark IS NOT NULL ORDER BY sequence LIMIT 1)"
+        " SELECT CASE WHEN sequence = 1 THEN 1 ELSE (SELECT min(audit.sequence) FROM audit"
+        " WHERE audit.sequence > first.sequence AND audit.recorded_time > first.recorded_time + %s) END AS sequence FROM first",
+        (_ROLLING,),
+    ).fetchone()
+    return row["sequence"] if row else None
+
+
+def repeated(tx: Transaction) -> list[Finding]:
+    """Rows that were copied: a mark is made once."""
+    rows = tx.execute(
+        "SELECT sequence FROM (SELECT sequence, row_number() OVER (PARTITION BY mark ORDER BY sequence) AS times FROM audit WHERE mark IS NOT NULL) AS marked"
+        " WHERE times > 1 ORDER BY sequence"
+    )
+    return [Finding(row["sequence"], "repeated") for row in rows]
+
+
+def verify(
+    tx: Transaction, after: Head, until: int, witnessed: Mapping[int, Iterable[bytes]], marked: int | None = None
+) -> tuple[Head, list[Finding]]:
     """Computes the chain anew from the row after `after` to the one at `until`; `witnessed` are the hashes that others have kept, by sequence.
 
+    Marks are checked where the service's own key is at hand; from the sequence `marked` on (`marked_since`) a row without one is a finding.
     Returns the last row with the hash that it should have, and what is wrong up to there. Nothing that the database says of the chain is believed.
     """
     findings: list[Finding] = []
+    marker = tx.marker if isinstance(tx, Bounded) else None
     last, expected = after.sequence, after.hash
     with tx.cursor() as cursor, cursor.copy(_LINES, (after.sequence, until)) as rows:
         for row in rows:
-            kept, _, line = bytes(row[:-1]).partition(b"\t")
+            kept, _, text = bytes(row[:-1]).partition(b"\t")
+            line, token_hash, token_end, mark = text.rsplit(b"\t", 3)
             sequence = int(line[: line.index(b"\t")])
             if sequence != last + 1:
                 findings.append(Finding(last + 1, "missing"))
             digest = sha256(expected + line)
-            if digest.hexdigest().encode() != kept:
+            fits = digest.hexdigest().encode() == kept
+            expected = digest.digest() if fits else bytes.fromhex(kept.decode())  # so that the rows behind it are not all called altered
+            if not fits:
                 findings.append(Finding(sequence, "altered"))
-                expected = bytes.fromhex(kept.decode())  # so that the rows behind it are not all called altered
-            else:
-                expected = digest.digest()
             if any(seen != expected for seen in witnessed.get(sequence, ())):
                 findings.append(Finding(sequence, "forked"))
+            if (
+                fits
+                and marker
+                and (reason := _unproven(marker, line, token_hash, token_end, mark, due=marked is not None and sequence >= marked))
+            ):
+                findings.append(Finding(sequence, reason))
             last = sequence
     if last < until:
         findings.append(Finding(last + 1, "missing"))
     return Head(last, expected), findings
+
+
+def _unproven(marker: Marker, line: bytes, token_hash: bytes, token_end: bytes, mark: bytes, *, due: bool) -> str:
+    """What is wrong with the proof of a row; "" if nothing is."""
+    if not mark:
+        return "unmarked" if due else ""
+    _, time, _, said = line.split(b"\t", 3)
+    if not marker.holds(bytes.fromhex(mark.decode()), b"\t".join((time, said, token_hash, token_end))):
+        return "forged"
+    return "untied" if not token_hash and said.startswith((b"worker\t", b"key\t")) else ""

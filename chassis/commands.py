@@ -21,7 +21,7 @@ import click
 
 from chassis import audit as trail
 from chassis import dead_letters, heads, keys, log, outbox, sealing_keys
-from chassis.audit import Head
+from chassis.audit import Head, Marker
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction, migrate
@@ -69,7 +69,7 @@ def add_to(
     @contextmanager
     def opened() -> Iterator[Database]:
         _say_nothing_else()
-        database = Database(settings().database_url, max_size=2)
+        database = Database(settings().database_url, max_size=2, marker=Marker(sealing_keys.of(settings(), name).keyring()))
         database.open()
         try:
             yield database
@@ -333,10 +333,10 @@ def _verify(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
         witnessed.setdefault(one.sequence, set()).add(one.hash)
     position, findings, began = trail.START, list[trail.Finding](), time.monotonic()
     with database.transaction(SYSTEM) as tx:
-        end = trail.head(tx)
+        end, marked = trail.head(tx), trail.marked_since(tx)
     while position.sequence < end.sequence:
         with database.transaction(SYSTEM, timeout=30) as tx:
-            position, chunk_findings = trail.verify(tx, position, min(end.sequence, position.sequence + _CHUNK), witnessed)
+            position, chunk_findings = trail.verify(tx, position, min(end.sequence, position.sequence + _CHUNK), witnessed, marked)
         findings += chunk_findings
         if not chunk_findings and sys.stderr.isatty():
             click.echo(f"{position.sequence} of {end.sequence}", err=True)
@@ -345,6 +345,8 @@ def _verify(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
     if position != end and not findings:
         findings.append(trail.Finding(end.sequence, "altered"))
     findings += [trail.Finding(sequence, "cut") for sequence in sorted(witnessed) if sequence > position.sequence]
+    with database.transaction(SYSTEM, timeout=120) as tx:
+        findings += trail.repeated(tx)
     seconds = time.monotonic() - began
     return {
         "rows": position.sequence,

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import psycopg
@@ -34,6 +34,9 @@ from chassis import deadline, log, trace
 from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller
+
+if TYPE_CHECKING:
+    from chassis.audit import Marker
 
 Row = dict[str, Any]
 Transaction = psycopg.Connection[Row]
@@ -72,6 +75,8 @@ class Bounded(psycopg.Connection[Row]):
 
     limit: float = _FIRST
     end: float = math.inf
+    marker: "Marker | None" = None
+    """What marks rows of the trail that are written by it (chassis.audit)."""
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Every exchange with the server, and every wait for a notice, comes through here."""
@@ -145,12 +150,15 @@ class Probe:
 class Database:
     """The service's own database, entered as its plain role."""
 
-    def __init__(self, url: str, *, view_of: Callable[[Caller], str] = lambda caller: "", max_size: int = 20) -> None:
+    def __init__(
+        self, url: str, *, view_of: Callable[[Caller], str] = lambda caller: "", max_size: int = 20, marker: "Marker | None" = None
+    ) -> None:
         """`view_of` says how much a caller sees, in the words of the service's own row-level security (enlace.view); without it the view is empty.
 
-        The service itself (SYSTEM) always has the view `system`.
+        The service itself (SYSTEM) always has the view `system`. `marker` marks what is put on the trail by it; without one, rows are not marked.
         """
         self._url = url
+        self._marker = marker
         self._view_of = view_of
         self._lock = threading.Lock()
         self._connections: WeakSet[Bounded] = WeakSet()
@@ -268,6 +276,7 @@ class Database:
         return connection
 
     def _note(self, connection: Bounded) -> None:
+        connection.marker = self._marker
         with self._lock:
             self._connections.add(connection)
 

@@ -55,6 +55,7 @@ class Heads:
         self._heard: list[Fact] = []  # heads of ours in the topic that were not yet held against the trail
         self._said = START  # the greatest that was, of this epoch
         self._checked: Head | None = None  # the last row of our trail that fitted
+        self._marked: int | None = None  # the first row that has to be marked, once it is known
         self._epoch = 0
         self._witnessed: dict[int, set[bytes]] = {}
 
@@ -120,7 +121,7 @@ class Heads:
         with self._database.transaction(SYSTEM) as tx:
             epoch, head = outbox.meet_store(tx, self._clock), audit.head(tx)
             if epoch != self._epoch:  # a store that was restored begins where its copy ended
-                self._epoch, self._said, self._checked, self._witnessed = epoch, START, None, {}
+                self._epoch, self._said, self._checked, self._witnessed, self._marked = epoch, START, None, {}, None
             said = {self._said, *(Head(fact.version, _hash(fact)) for fact in self._heard if fact.epoch == epoch)}
             for one in said - {START}:
                 self._witnessed.setdefault(one.sequence, set()).add(one.hash)
@@ -130,7 +131,8 @@ class Heads:
             after = self._checked or latest
             until = min(head.sequence, after.sequence + _ROWS)
             if not findings and until > after.sequence:
-                last, findings = audit.verify(tx, after, until, {})
+                self._marked = self._marked or audit.marked_since(tx)
+                last, findings = audit.verify(tx, after, until, {}, self._marked)
                 self._checked = self._checked if findings else last  # what does not fit is found again every time
         self._said, self._heard = latest, []
         return findings, epoch, head

@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import partial
 
 from chassis import heads, keys, sealing_keys, service_runner
+from chassis.audit import Marker
 from chassis.clock import Clock, SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction
@@ -76,7 +77,7 @@ def make(
     signer = Signer(keys.signing(settings.keys, f"facts.{name}"))
     public = keys.Held(settings.keys, "tokens*.pub.jwk", partial(keys.all_verifying, settings.keys, "tokens"))
     verifier = Verifier(public, f"enlace.{name}", clock)
-    database = Database(settings.database_url, view_of=view_of)
+    database = Database(settings.database_url, view_of=view_of, marker=Marker(keyring))
     broker = Broker(settings, [topic, *hears, REPLAYS, heads.TOPIC])
     witnesses = Heads(name, database, broker, signer, keys.trusted_signers(settings.keys), clock)
     return Parts(name, topic, settings, clock, keyring, signer, verifier, database, broker, witnesses, KeyCheck(database, keyring))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any, cast
 
 from joserfc import jwt
@@ -31,8 +32,19 @@ _UNKNOWN = 0.2  # between two looks for a key that is not known: tokens of stran
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What a service keeps of a token as evidence that it had one: its SHA-256 in hexadecimal digits, and its end. Nobody can use it."""
+
+    hash: str
+    end: datetime
+
+
+@dataclass(frozen=True)
 class Caller:
-    """Who asks. `kind` is worker, key, public (it is not known who) or system; beside her `kin` she is no second person."""
+    """Who asks. `kind` is worker, key, public (it is not known who) or system; beside her `kin` she is no second person.
+
+    `token` is the evidence of the token that said so; a caller whom no token named has none.
+    """
 
     id: str
     kind: str
@@ -41,6 +53,7 @@ class Caller:
     scopes: frozenset[str] = field(default_factory=frozenset)
     language: str = "es"
     kin: Kin = UNKNOWN
+    token: Evidence | None = field(default=None, compare=False)
 
     def has(self, role: str) -> bool:
         """Whether the caller has a role."""
@@ -122,6 +135,7 @@ class Verifier:
         try:
             claims = jwt.decode(token, self._key_of, algorithms=["Ed25519"]).claims
             registry.validate(claims)
+            end = datetime.fromtimestamp(claims["exp"], UTC)
             caller = Caller(
                 id=str(claims["sub"]),
                 kind=str(claims["kind"]),
@@ -130,8 +144,9 @@ class Verifier:
                 scopes=frozenset(claims["scopes"]),
                 language=str(claims["lang"]),
                 kin=_kin(claims),
+                token=Evidence(sha256(token.encode()).hexdigest(), end),
             )
-            return caller, datetime.fromtimestamp(claims["exp"], UTC)
+            return caller, end
         except ExpiredTokenError as error:
             raise Unauthenticated("token_expired") from error
         except (JoseError, KeyError, TypeError, ValueError) as error:

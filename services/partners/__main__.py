@@ -12,7 +12,8 @@ from pathlib import Path
 
 import click
 
-from chassis import commands, keys, log, service
+from chassis import commands, keys, log, sealing_keys, service
+from chassis.audit import Marker
 from chassis.clock import SystemClock
 from chassis.db import Database, Transaction
 from chassis.errors import Invalid, Refusal
@@ -141,7 +142,8 @@ def _create_coordinators(organization: str, country: str, emails: Sequence[str],
     if not re.fullmatch("[A-Z]{2}", country):
         raise click.UsageError("--country is two capital letters, e.g. NI")
     log.setup(NAME, level=logging.CRITICAL)  # the passwords are the output, and nothing else
-    database = Database(config.load().service.database_url, max_size=2)
+    own = config.load().service
+    database = Database(own.database_url, max_size=2, marker=Marker(sealing_keys.of(own, NAME).keyring()))
     database.open()
     passwords, now = [secrets.token_urlsafe(15) for _ in emails], SystemClock().now()
     coordinators = [

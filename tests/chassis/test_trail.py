@@ -15,10 +15,11 @@ from psycopg.rows import dict_row
 
 import chassis
 from chassis import audit
-from chassis.audit import START, Entry, Head
+from chassis.audit import START, Entry, Head, Marker
 from chassis.db import Database, Transaction, migrate
 from chassis.ids import new_id
-from chassis.tokens import SYSTEM, Caller
+from chassis.sealing import Keyring
+from chassis.tokens import SYSTEM, Caller, Evidence
 from tests.parts import postgres as parts
 
 MIGRATIONS = Path(chassis.__file__).parent / "migrations"
@@ -235,3 +236,98 @@ def test_a_thousand_edits_deletions_insertions_swaps_and_cuts_are_found(place: p
                     missed.append(done)
         assert missed == []
         assert verdict(owner, witnessed) == []
+
+
+# 25 C14
+KEYRING = Keyring(b"k" * 32)
+TOKEN = Evidence("ab" * 32, NOW + timedelta(seconds=2))
+SIGNED_IN = replace(WORKER, token=TOKEN)
+COPY = (
+    "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id, purpose_code, detail_codes, allowed, reason, token_hash, token_end, mark)"
+    " SELECT time, actor_kind, {actor}, organization_id, action, object_id, purpose_code, detail_codes, allowed, reason, token_hash, token_end, {mark}"
+    " FROM audit ORDER BY sequence DESC LIMIT 1"
+)
+
+
+@pytest.fixture
+def marking(place: parts.Database) -> Iterator[Database]:
+    """Its database as a service has it: with its key."""
+    made = Database(place.url, max_size=4, marker=Marker(KEYRING))
+    made.open()
+    yield made
+    made.close()
+
+
+def marks(database: Database) -> list[str]:
+    """What the service finds of its whole trail by its own key."""
+    with database.transaction(SYSTEM) as tx:
+        _, findings = audit.verify(tx, START, audit.head(tx).sequence, {}, audit.marked_since(tx))
+        return [finding.reason for finding in (*findings, *audit.repeated(tx))]
+
+
+def test_c14_what_a_service_writes_is_marked_by_its_key_and_tied_to_the_token(marking: Database) -> None:
+    with marking.transaction(SIGNED_IN) as tx:
+        write(tx, 3, SIGNED_IN)
+    with marking.transaction(SYSTEM) as tx:
+        audit.record(tx, SYSTEM, NOW + timedelta(microseconds=7), [Entry("fire_clock", "x")])
+        audit.record(tx, SIGNED_IN, NOW, [Entry("send", "ñandú")], refused="receipt_missing")
+        rows = tx.execute("SELECT token_hash, token_end FROM audit WHERE actor_kind = 'worker'").fetchall()
+    assert marks(marking) == []
+    assert rows == [{"token_hash": TOKEN.hash, "token_end": TOKEN.end}] * 4
+
+
+@pytest.mark.parametrize(
+    ("actor", "mark", "reasons"),
+    [
+        ("'xiomara'", "NULL", ["unmarked"]),
+        ("'xiomara'", "mark", ["forged", "repeated"]),
+        ("'xiomara'", "sha256('guessed')", ["forged"]),
+        ("'xiomara'", "''", ["unmarked"]),
+        ("actor_id", "mark", ["repeated"]),
+    ],
+)
+def test_c14_the_services_role_adds_no_row_that_fits(
+    actor: str, mark: str, reasons: list[str], place: parts.Database, marking: Database
+) -> None:
+    with marking.transaction(SIGNED_IN) as tx:
+        write(tx, 2, SIGNED_IN)
+    with psycopg.connect(place.url) as role:  # whoever has the database's password, and no key
+        role.execute(COPY.format(actor=actor, mark=mark).encode())
+    assert marks(marking) == reasons
+
+
+def test_c14_another_services_key_marks_nothing_here(place: parts.Database, marking: Database) -> None:
+    with marking.transaction(SIGNED_IN) as tx:
+        write(tx, 1, SIGNED_IN)
+    stranger = Database(place.url, max_size=1, marker=Marker(Keyring(b"s" * 32)))
+    stranger.open()
+    with stranger.transaction(SIGNED_IN) as tx:
+        write(tx, 1, SIGNED_IN)
+    stranger.close()
+    assert marks(marking) == ["forged"]
+
+
+@pytest.mark.parametrize("kind", ["worker", "key"])
+def test_c14_nobody_is_on_record_for_an_act_without_a_token_of_hers(kind: str, marking: Database) -> None:
+    with marking.transaction(SYSTEM) as tx:
+        write(tx, 1, replace(WORKER, kind=kind))
+    assert marks(marking) == ["untied"]
+
+
+def test_c14_rows_of_the_version_before_are_no_finding_for_an_hour(place: parts.Database, database: Database, marking: Database) -> None:
+    with database.transaction(SYSTEM) as tx:
+        write(tx, 3)  # before the update
+    assert marks(marking) == []
+    with marking.transaction(SIGNED_IN) as tx:
+        write(tx, 1, SIGNED_IN)
+    with database.transaction(SYSTEM) as tx:
+        write(tx, 1)  # beside it
+    assert marks(marking) == []
+    with owner_of(place) as owner:  # an hour goes by; the chain, which says when, is computed anew
+        owner.execute("UPDATE audit SET recorded_time = recorded_time - interval '61 minutes'")
+        Owner(owner, 5, random.Random(14))._compute_anew()
+    with marking.transaction(SIGNED_IN) as tx:
+        write(tx, 1, SIGNED_IN)
+    with database.transaction(SYSTEM) as tx:
+        write(tx, 1)
+    assert marks(marking) == ["unmarked"]

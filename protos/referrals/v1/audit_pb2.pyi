@@ -35,6 +35,14 @@ class _TrailFaultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrailFault
     """another row was witnessed there"""
     TRAIL_FAULT_CUT: _TrailFault.ValueType  # 4
     """rows were witnessed beyond its end"""
+    TRAIL_FAULT_FORGED: _TrailFault.ValueType  # 5
+    """its mark is not of the service's key"""
+    TRAIL_FAULT_UNMARKED: _TrailFault.ValueType  # 6
+    """it has no mark, so the service did not write it"""
+    TRAIL_FAULT_UNTIED: _TrailFault.ValueType  # 7
+    """it says that a worker or a system did it, and names no token"""
+    TRAIL_FAULT_REPEATED: _TrailFault.ValueType  # 8
+    """it is a copy of an earlier row"""
 
 class TrailFault(_TrailFault, metaclass=_TrailFaultEnumTypeWrapper):
     """Where the trail is not what it was."""
@@ -48,6 +56,14 @@ TRAIL_FAULT_FORKED: TrailFault.ValueType  # 3
 """another row was witnessed there"""
 TRAIL_FAULT_CUT: TrailFault.ValueType  # 4
 """rows were witnessed beyond its end"""
+TRAIL_FAULT_FORGED: TrailFault.ValueType  # 5
+"""its mark is not of the service's key"""
+TRAIL_FAULT_UNMARKED: TrailFault.ValueType  # 6
+"""it has no mark, so the service did not write it"""
+TRAIL_FAULT_UNTIED: TrailFault.ValueType  # 7
+"""it says that a worker or a system did it, and names no token"""
+TRAIL_FAULT_REPEATED: TrailFault.ValueType  # 8
+"""it is a copy of an earlier row"""
 Global___TrailFault: _TypeAlias = TrailFault  # noqa: Y015
 
 class _AnomalyKind:

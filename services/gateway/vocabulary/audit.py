@@ -19,6 +19,10 @@ TABLES: dict[str, dict[str, str]] = {
         "missing": N_("falta"),
         "forked": N_("antes había otra"),
         "cut": N_("había más filas después"),
+        "forged": N_("no la escribió el sistema: la firma no es la suya"),
+        "unmarked": N_("no la escribió el sistema: no lleva su firma"),
+        "untied": N_("dice quién fue, sin prueba de que esa persona estaba conectada"),
+        "repeated": N_("es copia de una fila anterior"),
     },
     "trail_action": {
         "open_identity": N_("Abrió datos sellados"),

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from chassis.db import Row, Transaction, take_turn
 from chassis.sealing import Keyring
-from chassis.tokens import Caller
+from chassis.tokens import Caller, Evidence
 from services.partners.domain.import_job import FILE_KEPT, REPORT_KEPT, ImportJob, ImportState
 from services.partners.domain.imports import Encoding
 
@@ -33,6 +33,7 @@ def add(tx: Transaction, keyring: Keyring, job: ImportJob, caller: Caller, file:
                     "organization_id": caller.organization_id,
                     "roles": sorted(caller.roles),
                     "scopes": sorted(caller.scopes),
+                    "token": caller.token and [caller.token.hash, caller.token.end.isoformat()],
                 }
             ),
             job.organization_id,
@@ -102,7 +103,8 @@ def claim(tx: Transaction, claim: str, now: datetime) -> tuple[ImportJob, Caller
     if row is None:
         return None
     said = row["caller"]
-    caller = Caller(said["id"], said["kind"], said["organization_id"], frozenset(said["roles"]), frozenset(said["scopes"]))
+    token = Evidence(said["token"][0], datetime.fromisoformat(said["token"][1])) if said.get("token") else None
+    caller = Caller(said["id"], said["kind"], said["organization_id"], frozenset(said["roles"]), frozenset(said["scopes"]), token=token)
     return _read(row), caller
 
 

@@ -37,10 +37,11 @@ class TrailBook:
         witnessed = self._witnessed()  # before the head is read: what is said later is no longer than what there is by then
         end = audit.head(tx)
         until = min(end.sequence, after.sequence + _ROWS)
-        last, findings = audit.verify(tx, after, until, witnessed)
+        last, findings = audit.verify(tx, after, until, witnessed, audit.marked_since(tx))
         if until == end.sequence:
             if last != end and not findings:
                 findings.append(Finding(end.sequence, "altered"))
             findings += [Finding(sequence, "cut") for sequence in sorted(witnessed) if sequence > last.sequence]
+            findings += audit.repeated(tx)
         seen = sum(after.sequence < sequence <= until for sequence in witnessed)
         return Verdict(Head(until, last.hash), end.sequence, seen, findings)

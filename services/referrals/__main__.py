@@ -58,6 +58,7 @@ from services.referrals.store.receipts import Receipts
 from services.referrals.usecases import erasures
 from services.referrals.usecases.advice import Advice
 from services.referrals.usecases.advice import shipped as shipped_cards
+from services.referrals.usecases.ages import AgeNoter
 from services.referrals.usecases.anomalies import Anomalies
 from services.referrals.usecases.callbacks import Callbacks
 from services.referrals.usecases.contacts import LANES, OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
@@ -123,6 +124,7 @@ class Made:
     contacts: Contacts
     enquiries: Enquiries
     names: NameNoter
+    ages: AgeNoter
     openings: Openings
     anomalies: Anomalies
     emergencies: Emergencies
@@ -182,7 +184,7 @@ def make(
             (advice_pb2.DESCRIPTOR.services_by_name["Advice"], AdviceServicer(Advice(shipped_cards()))),
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
             (enquiries_pb2.DESCRIPTOR.services_by_name["Enquiries"], EnquiriesServicer(enquiries, pages)),
-            (erasures_pb2.DESCRIPTOR.services_by_name["Erasures"], ErasuresServicer(erasing)),
+            (erasures_pb2.DESCRIPTOR.services_by_name["Erasures"], ErasuresServicer(erasing, pages)),
             (audit_pb2.DESCRIPTOR.services_by_name["Audit"], AuditServicer(TrailBook(witnessed), anomalies, pages)),
             (emergencies_pb2.DESCRIPTOR.services_by_name["Emergencies"], EmergenciesServicer(emergencies, pages)),
             (plans_pb2.DESCRIPTOR.services_by_name["Plans"], PlansServicer(plans, pathways, pages)),
@@ -196,6 +198,7 @@ def make(
         contacts,
         enquiries,
         NameNoter(files, database, clock),
+        AgeNoter(files, database, clock),
         openings,
         anomalies,
         emergencies,
@@ -237,6 +240,7 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
         DeadlineScheduler(made.renewals, parts.database, parts.clock, renewal_book.next_time, "renewals").loop(),
         DeadlineScheduler(made.emergencies, parts.database, parts.clock, emergency_book.next_time, "emergencies").loop(),
         made.names.loop(),
+        made.ages.loop(),
         made.watch.loop(),
         made.anomalies.loop(),
     ]

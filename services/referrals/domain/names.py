@@ -6,7 +6,7 @@ Limit: who holds the database and not the key sees how often a word occurs among
 import re
 import unicodedata
 
-FORM = 2
+FORM = 3
 """Of these rules: a file whose words were noted by older ones, or by none, is noted anew. A change of them, or of the key, is another number."""
 MOST = 12
 """Words of one name; what comes after them finds nothing."""

@@ -188,6 +188,15 @@ class Person:
         self.coarse = replace(self.coarse, age_band=age_band(identity.birth_date, today) or self.coarse.age_band)
         self._changed(now)
 
+    def grow(self, birth_date: str, now: datetime, today: date) -> bool:
+        """Notes the age band of this day; returns whether it is another one."""
+        band = age_band(birth_date, today)
+        if not band or band == self.coarse.age_band:
+            return False
+        self.coarse = replace(self.coarse, age_band=band)
+        self._changed(now)
+        return True
+
     def plan_contact(self, plan: SafeContact, now: datetime) -> None:
         """Notes of the plan what is not sealed: the channel, or that there is none, and whether a message may be left."""
         self.check_not_erased()
@@ -205,13 +214,30 @@ class Person:
         self.update_time = now
 
 
+_BANDS = {12: "0-11", 18: "12-17", 25: "18-24", 60: "25-59"}
+"""The age at which a band is over, in years."""
+
+
 def age_band(birth_date: str, today: date) -> str:
     """The band of an age; empty when the date is unknown."""
     born = _date(birth_date)
     if born is None:
         return ""
-    years = today.year - born.year - ((today.month, today.day) < (born.month, born.day))
-    return "0-11" if years < 12 else "12-17" if years < 18 else "18-24" if years < 25 else "25-59" if years < 60 else "60+"
+    return next((band for years, band in _BANDS.items() if today < _birthday(born, years)), "60+")
+
+
+def band_end(birth_date: str, band: str) -> date | None:
+    """The first day on which somebody born on this date is older than a band; None for an unknown date and for the last band."""
+    born = _date(birth_date)
+    return next((_birthday(born, years) for years, each in _BANDS.items() if each == band), None) if born else None
+
+
+def _birthday(born: date, years: int) -> date:
+    """The day on which somebody is so many years old. Of 29 February it is 1 March in years without one."""
+    try:
+        return born.replace(year=born.year + years)
+    except ValueError:
+        return date(born.year + years, 3, 1)
 
 
 def _date(text: str) -> date | None:

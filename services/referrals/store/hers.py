@@ -155,6 +155,7 @@ PARTS = (
         {
             "erased": "true",
             "age_band": "''",
+            "band_end": "NULL",
             "gender_code": "''",
             "language": "''",
             "dependants": "NULL",

@@ -1,17 +1,19 @@
 """Files of persons: coarse rows, the person's own key, and what is sealed with it."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
+from datetime import date, datetime
 from typing import Any
 
 from chassis.db import Row, Transaction, take_turn
 from chassis.errors import Conflict, NotFound, Stale
+from chassis.local_time import day_at
 from chassis.sealing import Key, Keyring
 from chassis.wire import Position
 from services.referrals.domain import names
 from services.referrals.domain.consent import Grant
-from services.referrals.domain.person import Coarse, FieldGroup, Identity, Person, SafeContact
+from services.referrals.domain.person import Coarse, FieldGroup, Identity, Person, SafeContact, band_end
 from services.referrals.store import erasures
 
 _COARSE = "age_band gender_code language dependants country department".split()
@@ -124,17 +126,53 @@ class People:
         return [_read(row) for row in rows]
 
     def note_names(self, tx: Transaction, person: Person) -> None:
-        """Opens an identity for its words alone. Whoever calls this has it on record."""
-        self._note_names(tx, person, self.identity(tx, Grant.of_file(person, person.organization_id)))
+        """Opens an identity for its words and for the day on which its age band is over. Whoever calls this has it on record."""
+        identity = self.identity(tx, Grant.of_file(person, person.organization_id))
+        self._note_names(tx, person, identity)
+        self._note_band_end(tx, person, identity)
 
     @staticmethod
     def put_names_aside(tx: Transaction, person: Person) -> None:
         """Its words can't be noted: it is not looked at again until the rules change by hand."""
         tx.execute("UPDATE people SET names_form = -1 WHERE id = %s", (person.id,))
 
+    def outgrown(self, tx: Transaction, days: Iterable[date], limit: int) -> list[Person]:
+        """Files whose age band is over since one of these days; claimed for this transaction, so that two processes take different ones."""
+        marks = [self._day_mark(day) for day in days]
+        rows = tx.execute(
+            "SELECT * FROM people WHERE band_end = ANY(%s) AND NOT erased ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED", (marks, limit)
+        )
+        return [_read(row) for row in rows]
+
+    def note_age(self, tx: Transaction, person: Person, now: datetime) -> bool:
+        """Opens an identity for its birth date alone, and writes the age band of this day at the person's place; returns whether it is another one.
+
+        Whoever calls this has it on record.
+        """
+        identity = self.identity(tx, Grant.of_file(person, person.organization_id))
+        today = day_at(now, person.coarse.country, person.coarse.department)
+        if not person.grow(identity.birth_date, now, today):
+            return False
+        self.change(tx, person)
+        self._note_band_end(tx, person, identity)
+        return True
+
+    @staticmethod
+    def put_age_aside(tx: Transaction, person: Person) -> None:
+        """A file that does not open keeps its age band until its identity is written again."""
+        tx.execute("UPDATE people SET band_end = NULL WHERE id = %s", (person.id,))
+
     def _seal_identity(self, tx: Transaction, key: Key, person: Person, identity: Identity) -> None:
         self._seal(tx, key, person.id, "identity", asdict(identity))
         self._note_names(tx, person, identity)
+        self._note_band_end(tx, person, identity)
+
+    def _note_band_end(self, tx: Transaction, person: Person, identity: Identity) -> None:
+        end = band_end(identity.birth_date, person.coarse.age_band)
+        tx.execute("UPDATE people SET band_end = %s WHERE id = %s", (end and self._day_mark(end), person.id))
+
+    def _day_mark(self, day: date) -> bytes:
+        return self._keyring.fingerprint(day.isoformat().encode(), "band_end")
 
     def _note_names(self, tx: Transaction, person: Person, identity: Identity) -> None:
         tx.execute("DELETE FROM person_names WHERE person_id = %s", (person.id,))

@@ -1,0 +1,146 @@
+"""A file's age band follows the birth date: by the day at her place, without anybody's doing, and no row holds the date."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import psycopg
+import pytest
+
+from chassis import keys
+from chassis.sealing import Keyring
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.person import age_band, band_end
+from services.referrals.store.people import People as Files
+from services.referrals.usecases.ages import AgeNoter
+from tests.referrals.conftest import Service, Story
+
+EIGHTEEN = datetime(2026, 3, 5, tzinfo=UTC)  # the birthday of somebody born on 2008-03-05
+MANAGUA = timedelta(hours=6)
+
+
+def band_of(story: Story, person_id: str) -> pb.AgeBand.ValueType:
+    person: p.Person = story.ngo.GetPerson(p.GetPersonRequest(id=person_id))
+    return person.coarse.age_band
+
+
+def girl_of_seventeen(story: Story, **values: str) -> p.Person:
+    """Made three weeks before her birthday."""
+    story.service.clock.set(EIGHTEEN - timedelta(days=21))
+    return story.person(birth_date="2008-03-05", **values)
+
+
+def all_noted(service: Service) -> int:
+    changed = 0
+    while batch := service.made.ages.note():
+        changed += batch
+    return changed
+
+
+def on_record(service: Service, person_id: str) -> int:
+    with service.database.transaction(SYSTEM) as tx:
+        rows = tx.execute("SELECT 1 FROM audit WHERE action = 'note_age' AND object_id = %s", (person_id,))
+        return len(rows.fetchall())
+
+
+@pytest.mark.parametrize(
+    ("born", "band", "end"),
+    [
+        ("2008-03-05", "12-17", date(2026, 3, 5)),
+        ("2008-02-29", "12-17", date(2026, 3, 1)),
+        ("2008-02-29", "0-11", date(2020, 2, 29)),
+        ("1990-12-31", "25-59", date(2050, 12, 31)),
+        ("1950-01-01", "60+", None),
+        ("", "12-17", None),
+        ("2008-03-05", "", None),
+    ],
+)
+def test_b8_a_band_is_over_on_a_birthday(born: str, band: str, end: date | None) -> None:
+    assert band_end(born, band) == end
+    if end is not None:
+        assert (age_band(born, end - timedelta(days=1)), age_band(born, end) != band) == (band, True)
+
+
+def test_b8_she_is_of_age_once_her_birthday_has_begun_at_her_place(story: Story, service: Service) -> None:
+    girl = girl_of_seventeen(story)
+    service.clock.set(EIGHTEEN + MANAGUA - timedelta(seconds=1))  # the day of Greenwich is hers already
+    all_noted(service)
+    assert (band_of(story, girl.id), on_record(service, girl.id)) == (pb.AGE_BAND_12_TO_17, 0)
+    service.clock.set(EIGHTEEN + MANAGUA)
+    assert all_noted(service) >= 1
+    assert (band_of(story, girl.id), on_record(service, girl.id)) == (pb.AGE_BAND_18_TO_24, 1)
+    assert all_noted(service) == 0
+    service.clock.set(datetime(2033, 3, 6, tzinfo=UTC))
+    all_noted(service)
+    assert (band_of(story, girl.id), on_record(service, girl.id)) == (pb.AGE_BAND_25_TO_59, 2)
+
+
+def test_b8_what_a_guardian_allowed_opens_nothing_once_she_is_of_age(story: Story, service: Service) -> None:
+    girl = girl_of_seventeen(story)
+    receipt = story.receipt(girl.id, giver="guardian", assent_code="given")
+    request = p.GetReceiptRequest(id=receipt.id)
+    assert story.ngo.GetReceipt(request).live
+    service.clock.set(EIGHTEEN + MANAGUA)
+    all_noted(service)
+    assert not story.ngo.GetReceipt(request).live
+
+
+def test_b8_a_corrected_birth_date_moves_the_day(story: Story, service: Service) -> None:
+    girl = girl_of_seventeen(story)
+    story.ngo.UpdateIdentity(p.UpdateIdentityRequest(id=girl.id, etag=girl.etag, identity=p.Identity(birth_date="2008-09-05")))
+    service.clock.set(EIGHTEEN + MANAGUA)
+    all_noted(service)
+    assert band_of(story, girl.id) == pb.AGE_BAND_12_TO_17
+    service.clock.set(datetime(2026, 9, 5, 6, tzinfo=UTC))
+    all_noted(service)
+    assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
+
+
+def test_b8_a_change_of_age_is_a_version_of_the_file(story: Story, service: Service) -> None:
+    girl = girl_of_seventeen(story)
+    service.clock.set(EIGHTEEN + MANAGUA)
+    all_noted(service)
+    grown = story.ngo.GetPerson(p.GetPersonRequest(id=girl.id))
+    assert grown.etag != girl.etag
+
+
+def test_b8_no_row_holds_the_day(story: Story, service: Service) -> None:
+    girl = girl_of_seventeen(story)
+    with service.database.transaction(SYSTEM) as tx:
+        [row] = tx.execute("SELECT band_end FROM people WHERE id = %s", (girl.id,)).fetchall()
+    keyring = Keyring(keys.secret(service.keys, "sealing.referrals"))
+    assert row["band_end"] == keyring.fingerprint(b"2026-03-05", "band_end"), "the key of the service is in it"
+
+
+def test_b8_files_from_before_learn_their_day_by_themselves(story: Story, service: Service) -> None:
+    girl = girl_of_seventeen(story)
+    with psycopg.connect(service.migration_url) as owner:
+        owner.execute("UPDATE people SET names_form = 2, band_end = NULL WHERE id = %s", (girl.id,))
+    service.clock.set(EIGHTEEN + timedelta(days=90))
+    while service.made.names.note():
+        pass
+    all_noted(service)
+    assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
+
+
+def test_b8_a_file_that_does_not_open_keeps_no_other_one_from_its_age(story: Story, service: Service) -> None:
+    broken, girl = girl_of_seventeen(story), girl_of_seventeen(story)
+    with psycopg.connect(service.migration_url) as owner:
+        owner.execute("UPDATE person_sealed SET sealed = '\\x01' WHERE person_id = %s AND field = 'identity'", (broken.id,))
+    service.clock.set(EIGHTEEN + MANAGUA)
+    all_noted(service)
+    assert (band_of(story, girl.id), band_of(story, broken.id)) == (pb.AGE_BAND_18_TO_24, pb.AGE_BAND_12_TO_17)
+    assert all_noted(service) == 0
+
+
+def test_b8_two_processes_note_each_age_once(story: Story, service: Service) -> None:
+    girls = [girl_of_seventeen(story) for _ in range(3)]
+    service.clock.set(EIGHTEEN + MANAGUA)
+    other = AgeNoter(Files(keys.keyring(service.keys, "referrals")), service.database, service.clock)
+    with service.database.transaction(SYSTEM) as tx:
+        tx.execute("SELECT 1 FROM people WHERE id = %s FOR UPDATE", (girls[0].id,))  # the other one works on her
+        assert other.note() >= 2
+    assert all_noted(service) == 1
+    assert [on_record(service, girl.id) for girl in girls] == [1, 1, 1]

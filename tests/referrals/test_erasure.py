@@ -487,3 +487,19 @@ def test_of_who_was_erased_no_word_is_in_the_whole_database(story: Story, servic
 def run(postgres: parts.Server, program: str, *words: str) -> None:
     done = subprocess.run([str(postgres.programs / program), *words], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
     assert done.returncode == 0, done.stderr
+
+
+def test_c16_proposals_of_erasures_are_reached_page_by_page(story: Story, other: Client) -> None:
+    people = {story.person().id for _ in range(3)}
+    for person in people:
+        propose(story.ngo, person)
+    seen, token = list[str](), ""
+    while True:
+        page = other.ListErasures(erasures_pb2.ListErasuresRequest(page_size=2, page_token=token))
+        seen += [one.person_id for one in page.erasures]
+        token = page.next_page_token
+        if not token:
+            break
+        assert len(page.erasures) == 2
+    assert people <= set(seen)
+    assert len(seen) == len(set(seen))

@@ -279,3 +279,18 @@ def test_what_was_signed_before_grounds_were_recorded_still_holds() -> None:
     assert b"ground_code" not in before.canonical()
     assert b"about" not in before.canonical()
     assert b"adult_ground_code=her_word" in receipt("person", adult="her_word", age="").canonical()
+
+
+def test_c16_all_that_waits_for_a_second_person_is_reached_page_by_page(story: Story, service: Service) -> None:
+    manager = service.as_("ngo", "MANAGER")
+    made = {instead(story, story.person().id).id for _ in range(3)}
+    seen, token = list[str](), ""
+    while True:
+        page = manager.ListProposedReceipts(p.ListProposedReceiptsRequest(page_size=2, page_token=token))
+        seen += [one.id for one in page.receipts]
+        token = page.next_page_token
+        if not token:
+            break
+        assert len(page.receipts) == 2
+    assert made <= set(seen)
+    assert len(seen) == len(set(seen))

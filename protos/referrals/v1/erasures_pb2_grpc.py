@@ -86,7 +86,7 @@ class ErasuresServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListErasures(self, request, context):
-        """Lists the proposals that wait for a second person in the caller's organisation, oldest first, 100 at most.
+        """Lists the proposals that wait for a second person in the caller's organisation, oldest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,7 @@ class ErasuresStub:
     GetErasure: _grpc.UnaryUnaryMultiCallable[_erasures_pb2.GetErasureRequest, _erasures_pb2.Erasure]
     """Returns the proposal, or the proof: what was destroyed, when, by whom. The file's organisation; not_found while nobody proposed it."""
     ListErasures: _grpc.UnaryUnaryMultiCallable[_erasures_pb2.ListErasuresRequest, _erasures_pb2.ListErasuresResponse]
-    """Lists the proposals that wait for a second person in the caller's organisation, oldest first, 100 at most."""
+    """Lists the proposals that wait for a second person in the caller's organisation, oldest first."""
 
 @_typing.type_check_only
 class ErasuresAsyncStub(ErasuresStub):
@@ -64,7 +64,7 @@ class ErasuresAsyncStub(ErasuresStub):
     GetErasure: _aio.UnaryUnaryMultiCallable[_erasures_pb2.GetErasureRequest, _erasures_pb2.Erasure]  # type: ignore[assignment]
     """Returns the proposal, or the proof: what was destroyed, when, by whom. The file's organisation; not_found while nobody proposed it."""
     ListErasures: _aio.UnaryUnaryMultiCallable[_erasures_pb2.ListErasuresRequest, _erasures_pb2.ListErasuresResponse]  # type: ignore[assignment]
-    """Lists the proposals that wait for a second person in the caller's organisation, oldest first, 100 at most."""
+    """Lists the proposals that wait for a second person in the caller's organisation, oldest first."""
 
 class ErasuresServicer(metaclass=_abc_1.ABCMeta):
     """The usual refusals: protos/README.md."""
@@ -104,6 +104,6 @@ class ErasuresServicer(metaclass=_abc_1.ABCMeta):
         request: _erasures_pb2.ListErasuresRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_erasures_pb2.ListErasuresResponse, _abc.Awaitable[_erasures_pb2.ListErasuresResponse]]:
-        """Lists the proposals that wait for a second person in the caller's organisation, oldest first, 100 at most."""
+        """Lists the proposals that wait for a second person in the caller's organisation, oldest first."""
 
 def add_ErasuresServicer_to_server(servicer: ErasuresServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

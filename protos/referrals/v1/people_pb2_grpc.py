@@ -225,7 +225,7 @@ class PeopleServicer:
 
     def ListProposedReceipts(self, request, context):
         """Lists the decisions in a child's best interest, and the consents that somebody else gave for an adult, that wait for a second person of your
-        organisation, the oldest first, never more than 100: ConfirmReceipt confirms one.
+        organisation, the oldest first: ConfirmReceipt confirms one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

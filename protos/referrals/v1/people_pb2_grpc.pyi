@@ -84,7 +84,7 @@ class PeopleStub:
     """
     ListProposedReceipts: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListProposedReceiptsRequest, _people_pb2.ListReceiptsResponse]
     """Lists the decisions in a child's best interest, and the consents that somebody else gave for an adult, that wait for a second person of your
-    organisation, the oldest first, never more than 100: ConfirmReceipt confirms one.
+    organisation, the oldest first: ConfirmReceipt confirms one.
     """
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.GetReceiptRequest, _people_pb2.Receipt]
     """Returns one receipt, signed. The file's organisation or the recipient."""
@@ -151,7 +151,7 @@ class PeopleAsyncStub(PeopleStub):
     """
     ListProposedReceipts: _aio.UnaryUnaryMultiCallable[_people_pb2.ListProposedReceiptsRequest, _people_pb2.ListReceiptsResponse]  # type: ignore[assignment]
     """Lists the decisions in a child's best interest, and the consents that somebody else gave for an adult, that wait for a second person of your
-    organisation, the oldest first, never more than 100: ConfirmReceipt confirms one.
+    organisation, the oldest first: ConfirmReceipt confirms one.
     """
     GetReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.GetReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Returns one receipt, signed. The file's organisation or the recipient."""
@@ -293,7 +293,7 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.ListReceiptsResponse, _abc.Awaitable[_people_pb2.ListReceiptsResponse]]:
         """Lists the decisions in a child's best interest, and the consents that somebody else gave for an adult, that wait for a second person of your
-        organisation, the oldest first, never more than 100: ConfirmReceipt confirms one.
+        organisation, the oldest first: ConfirmReceipt confirms one.
         """
 
     @_abc_1.abstractmethod

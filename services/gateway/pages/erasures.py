@@ -5,7 +5,7 @@ from flask import render_template
 from chassis.errors import NotFound
 from protos.referrals.v1 import erasures_pb2 as p
 from protos.referrals.v1 import people_pb2
-from services.gateway import access, forms, i18n, names, session
+from services.gateway import access, forms, i18n, lists, names, session
 from services.gateway.clients import clients
 
 pages = access.Pages("erasures")
@@ -14,7 +14,7 @@ pages = access.Pages("erasures")
 @pages.get("/people/erasures", access.CARE)
 def listing() -> str:
     """What waits for a second person."""
-    return render_template("erasures.html", erasures=clients().erasures.ListErasures(p.ListErasuresRequest()).erasures)
+    return render_template("erasures.html", erasures=waiting())
 
 
 @pages.get("/people/<identifier>/erasure", access.CARE)
@@ -51,3 +51,8 @@ def propose(identifier: str) -> None:
 def confirm(identifier: str) -> None:
     """Agrees as a second person: it is done."""
     clients().erasures.ConfirmErasure(p.ConfirmErasureRequest(person_id=identifier, request_id=forms.request_id()))
+
+
+def waiting() -> lists.Listed[p.Erasure]:
+    """Proposals that wait for a second person here, all of them."""
+    return lists.all_of(clients().erasures.ListErasures, p.ListErasuresRequest(), lambda answer: answer.erasures)

@@ -7,14 +7,13 @@ from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import emergencies_pb2 as em
-from protos.referrals.v1 import erasures_pb2
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, i18n, lists, names, session
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
-from services.gateway.pages import person_form
+from services.gateway.pages import erasures, person_form
 
 pages = access.Pages("people")
 
@@ -23,15 +22,14 @@ pages = access.Pages("people")
 def listing() -> str:
     """Codes only, below what waits for somebody here: erasures and decisions for a second person, and what was opened without a consent."""
     answer = clients().people.ListPeople(p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", "")))
-    waiting = clients().erasures.ListErasures(erasures_pb2.ListErasuresRequest()).erasures
     opened = lists.all_of(clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(waiting=True), lambda answer: answer.emergencies)
     urgent = [one for one in opened if one.file_organization_id == session.me().organization_id]
     return render_template(
         "people.html",
         people=answer.people,
         next_page=answer.next_page_token,
-        erasures=waiting,
-        proposed=clients().people.ListProposedReceipts(p.ListProposedReceiptsRequest()).receipts,
+        erasures=erasures.waiting(),
+        proposed=lists.all_of(clients().people.ListProposedReceipts, p.ListProposedReceiptsRequest(), lambda answer: answer.receipts),
         emergencies=urgent,
         names=names.names({one.organization_id for one in urgent}),
     )

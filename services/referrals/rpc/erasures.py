@@ -2,6 +2,7 @@
 
 from chassis.ids import object_id
 from chassis.rpc import Call
+from chassis.wire import PageTokens, page_size
 from protos.referrals.v1 import erasures_pb2 as pb
 from services.referrals import wire
 from services.referrals.usecases.erasing import Erasing
@@ -10,8 +11,9 @@ from services.referrals.usecases.erasing import Erasing
 class ErasuresServicer:
     """Answers the rpcs of this name: between messages and use cases."""
 
-    def __init__(self, usecases: Erasing) -> None:
+    def __init__(self, usecases: Erasing, pages: PageTokens) -> None:
         self._usecases = usecases
+        self._pages = pages
 
     def ProposeErasure(self, request: pb.ProposeErasureRequest, call: Call) -> pb.Erasure:
         """See the .proto, as for every method here."""
@@ -26,6 +28,9 @@ class ErasuresServicer:
         return wire.erasure_message(self._usecases.get(call.tx, call.caller, object_id(request.person_id)), call.clock.now())
 
     def ListErasures(self, request: pb.ListErasuresRequest, call: Call) -> pb.ListErasuresResponse:
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
         now = call.clock.now()
-        waiting = self._usecases.waiting(call.tx, call.caller, now)
-        return pb.ListErasuresResponse(erasures=[wire.erasure_message(erasure, now) for erasure in waiting])
+        waiting, more = self._usecases.waiting(call.tx, call.caller, now, size, after)
+        return pb.ListErasuresResponse(
+            erasures=[wire.erasure_message(erasure, now) for erasure in waiting], next_page_token=self._pages.token(request, more)
+        )

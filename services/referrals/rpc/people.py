@@ -116,9 +116,12 @@ class PeopleServicer:
         return pb.ListReceiptsResponse(receipts=[wire.receipt_message(receipt, now) for receipt in receipts])
 
     def ListProposedReceipts(self, request: pb.ListProposedReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
         now = call.clock.now()
-        receipts = self._usecases.proposed_receipts(call.tx, call.caller, now)
-        return pb.ListReceiptsResponse(receipts=[wire.receipt_message(receipt, now) for receipt in receipts])
+        receipts, more = self._usecases.proposed_receipts(call.tx, call.caller, now, size, after)
+        return pb.ListReceiptsResponse(
+            receipts=[wire.receipt_message(receipt, now) for receipt in receipts], next_page_token=self._pages.token(request, more)
+        )
 
     def GetReceipt(self, request: pb.GetReceiptRequest, call: Call) -> pb.Receipt:
         return wire.receipt_message(self._usecases.receipt(call.tx, object_id(request.id)), call.clock.now())

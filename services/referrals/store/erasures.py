@@ -8,6 +8,7 @@ from typing import Any
 from chassis import log, outbox
 from chassis.db import Row, Transaction
 from chassis.errors import Stale, Unavailable
+from chassis.wire import Position
 from services.referrals.domain.erasure import Destroyed, Erasure
 from services.referrals.store import hers
 from services.referrals.store.hers import Her
@@ -38,13 +39,17 @@ def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> E
     return _read(row) if row else None
 
 
-def proposed(tx: Transaction, organization_id: str, since: datetime) -> list[Erasure]:
-    """Those of an organisation that were proposed since then and not confirmed, oldest first."""
+def proposed(
+    tx: Transaction, organization_id: str, since: datetime, limit: int, after: Position | None
+) -> tuple[list[Erasure], Position | None]:
+    """Those of an organisation that were proposed since then and not confirmed, oldest first, and where the next page goes on."""
+    time, identifier = after or ("-infinity", "")
     rows = tx.execute(
-        "SELECT * FROM erasures WHERE organization_id = %s AND erase_time IS NULL AND propose_time > %s ORDER BY propose_time, id LIMIT 100",
-        (organization_id, since),
-    )
-    return [_read(row) for row in rows]
+        "SELECT *, propose_time::text AS key FROM erasures WHERE organization_id = %s AND erase_time IS NULL AND propose_time > %s"
+        " AND (propose_time, id) > (%s::timestamptz, %s) ORDER BY propose_time, id LIMIT %s",
+        (organization_id, since, time, identifier, limit + 1),
+    ).fetchall()
+    return [_read(row) for row in rows[:limit]], [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
 
 
 def others(tx: Transaction, known: Collection[str]) -> list[Erasure]:

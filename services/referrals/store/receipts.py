@@ -10,6 +10,7 @@ from chassis import log, metrics, outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound
 from chassis.sealing import Signer
+from chassis.wire import Position
 from services.referrals.domain.consent import BEST_INTEREST, Circumstances, Receipt
 from services.referrals.domain.person import FieldGroup
 from services.referrals.wire import facts
@@ -69,17 +70,21 @@ class Receipts:
         rows = tx.execute(f"{_SELECT} WHERE r.person_id = %s ORDER BY r.create_time DESC, r.id{lock}", (person_id,))
         return [self._read(row) for row in rows]
 
-    def proposed(self, tx: Transaction, organization_id: str, now: datetime) -> list[Receipt]:
-        """Those of an organisation's files that wait for a second person, the oldest first."""
+    def proposed(
+        self, tx: Transaction, organization_id: str, now: datetime, limit: int, after: Position | None
+    ) -> tuple[list[Receipt], Position | None]:
+        """Those of an organisation's files that wait for a second person, the oldest first, and where the next page goes on."""
+        time, identifier = after or ("-infinity", "")
         rows = tx.execute(
             f"{_SELECT} WHERE r.id IN ("
             f"SELECT id FROM receipts WHERE organization_id = %(own)s AND giver_code = '{BEST_INTEREST}' AND confirm_time IS NULL AND withdraw_time IS NULL"
             " UNION ALL SELECT receipt_id FROM receipt_grounds WHERE giver_ground_code <> '')"
             " AND r.organization_id = %(own)s AND r.confirm_time IS NULL AND r.withdraw_time IS NULL AND r.until_time > %(now)s"
-            " ORDER BY r.create_time, r.id LIMIT 100",
-            {"own": organization_id, "now": now},
-        )
-        return [self._read(row) for row in rows]
+            " AND (r.create_time, r.id) > (%(time)s::timestamptz, %(id)s) ORDER BY r.create_time, r.id LIMIT %(limit)s",
+            {"own": organization_id, "now": now, "time": time, "id": identifier, "limit": limit + 1},
+        ).fetchall()
+        last = rows[limit - 1] if len(rows) > limit else None
+        return [self._read(row) for row in rows[:limit]], [last["create_time"].isoformat(), last["id"]] if last else None
 
     def circumstances(self, tx: Transaction, person_id: str, recipient_organization_id: str) -> Circumstances:
         """Returns what a receipt for this person and recipient is judged by when it is recorded. Needs the scope of the person's file."""

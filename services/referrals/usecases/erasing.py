@@ -8,6 +8,7 @@ from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, NotFound
 from chassis.ids import new_id
 from chassis.tokens import Caller
+from chassis.wire import Position
 from services.referrals.domain.erasure import PROPOSED_FOR, Erasure
 from services.referrals.domain.person import Person
 from services.referrals.domain.referral import Actor
@@ -66,9 +67,11 @@ class Erasing:
             raise NotFound
         return erasure
 
-    def waiting(self, tx: Transaction, caller: Caller, now: datetime) -> list[Erasure]:
-        """What waits for a second person of the caller's organisation."""
-        return erasures.proposed(tx, caller.organization_id, now - PROPOSED_FOR)
+    def waiting(
+        self, tx: Transaction, caller: Caller, now: datetime, limit: int, after: Position | None
+    ) -> tuple[list[Erasure], Position | None]:
+        """Proposals that wait for a second person of the caller's organisation, and where the next page goes on."""
+        return erasures.proposed(tx, caller.organization_id, now - PROPOSED_FOR, limit, after)
 
     def again(self, tx: Transaction, now: datetime, known: Erasure) -> bool:
         """Does once more what was done before the store was restored; returns whether the file had come back. In the scope of the whole service."""

@@ -208,9 +208,11 @@ class People:
         taken = self._plans.receipts_of_other_legs(tx, referral)
         return [receipt for receipt in receipts if receipt.id not in taken and referral.could_stand_on(receipt, now)]
 
-    def proposed_receipts(self, tx: Transaction, caller: Caller, now: datetime) -> list[Receipt]:
-        """Receipts that wait for a second person of the caller's organisation."""
-        return self._receipts.proposed(tx, caller.organization_id, now)
+    def proposed_receipts(
+        self, tx: Transaction, caller: Caller, now: datetime, limit: int, after: Position | None
+    ) -> tuple[list[Receipt], Position | None]:
+        """Receipts that wait for a second person of the caller's organisation, and where the next page goes on."""
+        return self._receipts.proposed(tx, caller.organization_id, now, limit, after)
 
     def receipt(self, tx: Transaction, identifier: str) -> Receipt:
         """One receipt in the caller's scope."""

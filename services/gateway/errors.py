@@ -49,7 +49,7 @@ def refused(refusal: errors.Refusal) -> AnyResponse:
         return response
     if isinstance(refusal, errors.Unavailable):
         return away(refusal)
-    return page(409, _("Ahora no se puede"), words.conflict(refusal.reason))
+    return page(409, _("Ahora no se puede"), words.conflict(refusal.reason, refusal.about if isinstance(refusal, errors.Conflict) else ()))
 
 
 def away(refusal: errors.Unavailable) -> Response:

@@ -129,4 +129,5 @@ def problems(refusal: Refusal | Incomplete) -> dict[str, str]:
     if isinstance(refusal, Invalid):
         messages = {(name := words.named(field)): words.violation(reason, name) for field, reason in refusal.violations}
         return messages or {"_form": _("Revise lo que escribió y envíelo otra vez.")}
-    return {"_form": words.wait(refusal.retry_after) if isinstance(refusal, Exhausted) else words.conflict(refusal.reason)}
+    about = refusal.about if isinstance(refusal, Conflict) else ()
+    return {"_form": words.wait(refusal.retry_after) if isinstance(refusal, Exhausted) else words.conflict(refusal.reason, about)}

@@ -193,9 +193,10 @@ def violation(reason: str, name: str = "") -> str:
     return word("violation", reason) if reason in vocabulary.TABLES["violation"] else _("no es válido")
 
 
-def conflict(reason: str) -> str:
-    """Why something is not possible now, and what to do."""
-    advice = vocabulary.TABLES["conflict"].get(reason)
+def conflict(reason: str, about: Sequence[str] = ()) -> str:
+    """Why something is not possible now, and what to do; of a reason that has a table, by the first word of `about`."""
+    closer = vocabulary.TABLES.get(reason, {})
+    advice = next((closer[word] for word in about if word in closer), vocabulary.TABLES["conflict"].get(reason))
     return _(advice) if advice else _("No es posible en este estado. Vuelva a abrir la página para ver qué se puede hacer.")
 
 

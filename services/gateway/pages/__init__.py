@@ -10,7 +10,7 @@ from services.gateway.pages import frame
 NOUNS = (
     "health home signin sign_in_providers account passkeys invitation forgotten join my_referral open_directory today line advice enquiries "
     "referral_new referral people knowledge erasures emergencies plans search imports directory entry board several shift audit pathways "
-    "deadlines figures campaigns members webhooks keys inbox live"
+    "deadlines figures campaigns network_roles members webhooks keys inbox live"
 ).split()
 FOR_DEVELOPMENT = ("outbox", "components")
 

@@ -77,7 +77,7 @@ def reason(error: Exception) -> str:
         case Stale():
             return _("Cambió mientras tanto. Mire cómo está y decida de nuevo.")
         case Conflict():
-            return words.conflict(error.reason)
+            return words.conflict(error.reason, error.about)
         case NotFound() | NotAllowed():
             return _("Ya no está a su alcance.")
         case Reused():

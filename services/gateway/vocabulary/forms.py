@@ -152,6 +152,20 @@ TABLES: dict[str, dict[str, str]] = {
         "shared_issuer": N_("es la dirección común de muchas organizaciones; ponga la propia de esta"),
         "overlaps": N_("dice las mismas horas que otro horario; corrija uno de los dos"),
     },
+    "not_independent": {  # by what the refusal is about
+        "kin": N_(
+            "Usted no cuenta como segunda persona: la misma persona las invitó a las dos, o una invitó a la otra, hace menos de 30 días; o comparten correo, "
+            "dispositivo o cuenta. Pídalo a alguien a quien invitó otra persona, o espere los 30 días."
+        ),
+        "second_factor": N_(
+            "Su cuenta entra solo con contraseña, y así no cuenta como segunda persona. Ponga un código o una llave en Mi cuenta y pruebe otra vez."
+        ),
+        "organization": N_(
+            "Quien lo empezó coordina desde la misma organización que usted. Lo confirma alguien de la coordinación de otra organización."
+        ),
+        "unknown": N_("No se sabe cómo se abrió su cuenta, y así no cuenta como segunda persona. Pídalo a otra persona."),
+        "too_many": N_("Su cuenta está ligada a demasiadas otras para contar como segunda persona. Pídalo a otra persona."),
+    },
     "conflict": {
         "illegal_transition": N_("Alguien ya dio este paso, o ya no es posible. Vuelva a abrir la página para ver cómo está ahora."),
         "not_a_draft": N_("Ya se envió: un envío no se corrige. Si hay un error, retírela y haga otra."),

@@ -325,6 +325,7 @@ TABLES: dict[str, dict[str, str]] = {
         "resent": N_("Se enviará otra vez."),
         "removed": N_("Quitado."),
         "objected": N_("Objetado: lo propuesto se descartó. Avise a la coordinación por teléfono."),
+        "role_proposed": N_("Propuesta. Falta que la confirme otra persona de la coordinación."),
         "invited": N_("Invitación enviada. El enlace le llega solo a esa persona."),
         "account": N_("Su cuenta está lista. Entre con su correo y su contraseña."),
     },

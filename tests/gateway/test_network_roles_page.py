@@ -1,0 +1,102 @@
+"""The page on which two coordinators of different members give and take the network's roles, before played services."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+from chassis import errors
+from protos.contract.v1 import contract_pb2 as c
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import members_pb2 as m
+from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
+
+ID, HERS, OTHER = "a" * 32, "d" * 32, "e" * 32
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    made = PlayedServices()
+    made.answers["IssueToken"] = signed_in(c.ROLE_COORDINATOR)
+    made.answers["ListOrganizations"] = d.ListOrganizationsResponse(organizations=[d.Organization(id=OTHER, name="Casa Alianza")])
+    made.answers["ListNetworkRoles"] = accounts()
+    return made
+
+
+def accounts(*others: m.Worker, proposed_by: str = "") -> m.ListNetworkRolesResponse:
+    """One coordinator, these others, and an invitation that waits."""
+    roles = [c.ROLE_COORDINATOR, c.ROLE_MANAGER]
+    hers = m.Worker(
+        id=HERS, etag="v3", name="Coordinadora", organization_id=OTHER, roles=roles, suspension_proposed_by_worker_id=proposed_by
+    )
+    waiting = m.Invitation(id=ID, email="auditora@alianza.example", organization_id=OTHER, roles=[c.ROLE_AUDITOR])
+    return m.ListNetworkRolesResponse(workers=[hers, *others], invitations=[waiting])
+
+
+@pytest.fixture
+def client(played: PlayedServices) -> FlaskClient:
+    return enter(pages(played).test_client())
+
+
+def sent(client: FlaskClient, path: str, **values: str) -> tuple[int, str]:
+    said = {"form_token": token_of(client.get("/network/roles").text), "request_id": "b" * 32} | values
+    answer = client.post(path, data=said)
+    return answer.status_code, answer.location or answer.text
+
+
+def test_a_coordinator_confirms_what_another_one_proposed(client: FlaskClient, played: PlayedServices) -> None:
+    assert "auditora@alianza.example" in client.get("/network/roles").text
+    played.answers["ConfirmInvitation"] = m.Invitation(id=ID)
+    assert sent(client, f"/network/roles/invitations/{ID}/confirm") == (303, "/network/roles?done=invited")
+    assert played.last("ConfirmInvitation") == m.ConfirmInvitationRequest(id=ID, request_id="b" * 32)
+
+
+def test_on_paper_the_link_is_shown_to_whoever_confirms(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["ConfirmInvitation"] = m.Invitation(id=ID, organization_id=OTHER, link="https://enlace.example/invitation#x")
+    status, text = sent(client, f"/network/roles/invitations/{ID}/confirm")
+    assert (status, "https://enlace.example/invitation#x" in text) == (200, True)
+
+
+def test_whoever_is_no_second_person_is_told_why_and_nothing_is_lost(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["ConfirmInvitation"] = errors.Conflict("not_independent", "organization")
+    status, text = sent(client, f"/network/roles/invitations/{ID}/confirm")
+    assert (status, "auditora@alianza.example" in text) == (422, True)
+    assert "alguien de la coordinación de otra organización" in text
+
+
+def test_an_invitation_to_such_a_role_is_proposed_and_a_refused_one_comes_back_filled(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
+    said = {"organization_id": OTHER, "email": "nueva@alianza.example", "roles": "auditor", "invited_language": "en"}
+    assert sent(client, "/network/roles", **said) == (303, "/network/roles?done=role_proposed")
+    wanted = m.Invitation(organization_id=OTHER, email="nueva@alianza.example", roles=[c.ROLE_AUDITOR], language="en")
+    assert played.last("CreateInvitation").invitation == wanted
+    played.answers["CreateInvitation"] = errors.Invalid(("email", "malformed"))
+    status, text = sent(client, "/network/roles", **said)
+    assert (status, "nueva@alianza.example" in text) == (422, True)
+
+
+def test_no_role_of_an_organisation_is_given_here(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
+    sent(client, "/network/roles", organization_id=OTHER, email="nueva@alianza.example", roles="manager")
+    assert list(played.last("CreateInvitation").invitation.roles) == []
+
+
+def test_a_suspension_takes_two_and_the_page_says_which_one_this_is(client: FlaskClient, played: PlayedServices) -> None:
+    assert "Proponer que se suspenda" in client.get("/network/roles").text
+    played.answers["SuspendWorker"] = m.Worker(id=HERS)
+    assert sent(client, f"/network/roles/workers/{HERS}/suspend", etag="v3") == (303, "/network/roles?done=saved")
+    assert played.last("SuspendWorker") == m.SuspendWorkerRequest(id=HERS, etag="v3", request_id="b" * 32)
+    played.answers["ListNetworkRoles"] = accounts(proposed_by=OTHER)
+    assert "Con usted son dos" in client.get("/network/roles").text
+
+
+def test_where_all_coordinators_are_of_one_member_the_page_says_what_to_do(client: FlaskClient, played: PlayedServices) -> None:
+    assert "inscriba una coordinadora de otra organización" in client.get("/network/roles").text
+    another = m.Worker(id=ID, name="Otra", organization_id="f" * 32, roles=[c.ROLE_COORDINATOR])
+    played.answers["ListNetworkRoles"] = accounts(another)
+    assert "inscriba una coordinadora de otra organización" not in client.get("/network/roles").text
+
+
+def test_only_coordinators_see_it(played: PlayedServices) -> None:
+    played.answers["IssueToken"] = signed_in(c.ROLE_MANAGER)
+    assert enter(pages(played).test_client()).get("/network/roles").status_code == 404

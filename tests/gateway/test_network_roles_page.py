@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from flask.testing import FlaskClient
 
@@ -9,6 +12,7 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2 as c
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
+from services.gateway import access
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
 
 ID, HERS, OTHER = "a" * 32, "d" * 32, "e" * 32
@@ -100,3 +104,10 @@ def test_where_all_coordinators_are_of_one_member_the_page_says_what_to_do(clien
 def test_only_coordinators_see_it(played: PlayedServices) -> None:
     played.answers["IssueToken"] = signed_in(c.ROLE_MANAGER)
     assert enter(pages(played).test_client()).get("/network/roles").status_code == 404
+
+
+def test_every_entry_of_the_navigation_has_its_symbol(played: PlayedServices) -> None:
+    app = pages(played)
+    symbols = set(re.findall(r'<symbol id="(\w+)"', (Path(str(app.static_folder)) / "icons.svg").read_text()))
+    declared = {endpoint: access.of(app, endpoint) for endpoint in app.view_functions}
+    assert {endpoint.partition(".")[0] for endpoint, page in declared.items() if page and page.navigation} <= symbols

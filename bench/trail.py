@@ -1,33 +1,39 @@
-"""The trail: how fast its chain is computed anew."""
+"""The trail: how fast its chain is computed anew, and the marks of its rows are checked."""
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
+from hashlib import sha256
 
 from bench.figures import Measured
-from chassis import audit
+from chassis import audit, keys
+from chassis.audit import Entry, Marker
+from chassis.db import Database
+from chassis.ids import new_id
+from chassis.tokens import SYSTEM, Caller, Evidence
 from tests.parts.local_stack import LocalStack
 
 ROWS, CHUNK = 100_000, 500  # a row of the head has so many versions until the end of its transaction, and each is passed over
-_FILL = (
-    "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id, purpose_code, detail_codes, allowed)"
-    " SELECT now(), 'worker', md5(n::text), md5((n %% 50)::text), 'get_referral', md5((-n)::text), 'HOU.EMG', '{contact,identity}', true"
-    " FROM generate_series(%s::int + 1, %s) AS n"
-)
 
 
 def measure(stack: LocalStack) -> list[Measured]:
-    """Fills the trail of referrals as its service's role would, and verifies all of it."""
-    with stack.database("referrals") as database:
+    """Fills the trail of referrals as its service does, and verifies all of it."""
+    database = Database(stack.database_url("referrals"), max_size=1, marker=Marker(keys.keyring(stack.var / "keys", "referrals")))
+    database.open()
+    caller = Caller(new_id(), "worker", new_id(), token=Evidence(sha256(b"token").hexdigest(), datetime.now(UTC)))
+    began = time.perf_counter()
+    for _ in range(0, ROWS, CHUNK):
+        with database.transaction(SYSTEM, timeout=60) as tx:
+            entries = [Entry("get_referral", new_id(), "HOU.EMG", ("contact", "identity")) for _ in range(CHUNK)]
+            audit.record(tx, caller, datetime.now(UTC), entries)
+    filled = time.perf_counter() - began
+    with database.transaction(SYSTEM, timeout=600) as tx:
+        end, marked = audit.head(tx), audit.marked_since(tx)
         began = time.perf_counter()
-        for row in range(0, ROWS, CHUNK):
-            database.execute(_FILL, (row, row + CHUNK))
-            database.commit()
-        filled = time.perf_counter() - began
-        end = audit.head(database)
-        began = time.perf_counter()
-        last, findings = audit.verify(database, audit.START, end.sequence, {})
+        last, findings = audit.verify(tx, audit.START, end.sequence, {}, marked)
         seconds = time.perf_counter() - began
+    database.close()
     assert last == end, "the trail does not fit"
     assert not findings, "the trail does not fit"
     return [

@@ -27,7 +27,7 @@ class Rules:
     """Of one rpc: any of the roles (workers), or the scope (API keys); `public` needs no token. Each call is on the trail if it is `recorded`.
 
     `unversioned`: what it answers may change without a new etag. `refusals` are the reasons that its .proto names, beyond the usual ones.
-    One that ends is deprecated since a day, and after another may be gone.
+    `step_up`: a worker has proved who she is in the last minutes. One that ends is deprecated since a day, and after another may be gone.
     """
 
     roles: frozenset[str]
@@ -38,6 +38,7 @@ class Rules:
     refusals: frozenset[str]
     deprecate_date: date | None = None
     sunset_date: date | None = None
+    step_up: bool = False
 
 
 def words_of(rpc: str) -> str:
@@ -58,9 +59,8 @@ def rules(method: MethodDescriptor) -> Rules:
         raise TypeError(f"{method.full_name}: what is deprecated says since when and until when, a year later at least")
     reasons = words(said.DESCRIPTOR.fields_by_name["refusals"].enum_type)
     scope = words(said.DESCRIPTOR.fields_by_name["scope"].enum_type).get(said.scope, "")
-    return Rules(
-        roles, scope, said.public, not said.unrecorded, said.unversioned, frozenset(reasons[number] for number in said.refusals), *ends
-    )
+    refused = frozenset(reasons[number] for number in said.refusals) | ({"step_up_required"} if said.step_up else set())
+    return Rules(roles, scope, said.public, not said.unrecorded, said.unversioned, refused, ends[0], ends[1], said.step_up)
 
 
 @cache

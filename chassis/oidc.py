@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -57,11 +57,15 @@ class Client:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who it is, as the issuer says. `email` is empty unless it has verified it; `several_factors`: by more than a password (RFC 8176 `mfa`)."""
+    """Who it is, as the issuer says. `email` is empty unless it has verified it; `several_factors`: by more than a password (RFC 8176 `mfa`).
+
+    `prove_time`: when she proved it there.
+    """
 
     subject: str
     email: str
     several_factors: bool
+    prove_time: datetime
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,11 @@ class RelyingParty:
         self._known: dict[tuple[str, str], _Known] = {}  # by issuer and address: no issuer has a say in what is known of another
         self._waiting = threading.BoundedSemaphore(_AT_ONCE)
 
-    def question(self, client: Client, secret: str, state: str) -> str:
-        """The address at the provider to which a browser is sent. From `secret` follow the nonce and the verifier, which the provider sees last."""
+    def question(self, client: Client, secret: str, state: str, max_age: int = MAX_AGE) -> str:
+        """The address at the provider to which a browser is sent. From `secret` follow the nonce and the verifier, which the provider sees last.
+
+        With a `max_age` of 0 seconds the provider is to ask her again who she is.
+        """
         end = deadline.after(self._patience)
         parts = {
             "response_type": "code",
@@ -110,7 +117,7 @@ class RelyingParty:
             "nonce": _from(secret, "nonce"),
             "code_challenge": _plain(hashlib.sha256(_from(secret, "verifier").encode()).digest()),
             "code_challenge_method": "S256",
-            "max_age": str(MAX_AGE),
+            "max_age": str(max_age),
             "claims": _CLAIMS,
         }
         endpoint = self._provider(client.issuer, end).authorization_endpoint
@@ -280,7 +287,8 @@ def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity
     # Microsoft's word for it (xms_edov) says that the organisation has proved that the address's domain is its own.
     proved_email = claims.get("email_verified") is True or claims.get("xms_edov") in (True, "1", "true")
     verified = proved_email and isinstance(email, str) and len(email) <= 254 and email.isprintable()
-    return Identity(subject, email if verified and isinstance(email, str) else "", isinstance(ways, list) and "mfa" in ways)
+    shown = email if verified and isinstance(email, str) else ""
+    return Identity(subject, shown, isinstance(ways, list) and "mfa" in ways, datetime.fromtimestamp(proved, UTC))
 
 
 def _from(secret: str, purpose: str) -> str:

@@ -109,14 +109,19 @@ class Servicer:
         idempotency: IdempotencyStore,
         clock: Clock,
         check_standing: Callable[[Transaction, Caller], None],
+        notify: Callable[[Call, str, Message], None] | None = None,
     ) -> None:
-        """`check_standing` refuses a caller whose member, worker or key is no longer in good standing, by what this service knows."""
+        """`check_standing` refuses a caller whose member, worker or key is no longer in good standing, by what this service knows.
+
+        `notify` is called in the transaction of each call that asked for a step-up, with the rpc's name and its request, once it is done.
+        """
         self.name = descriptor.full_name
         self._database = database
         self._verifier = verifier
         self._idempotency = idempotency
         self._clock = clock
         self._check_standing = check_standing
+        self._notify = notify
         self._limits = Limits(CALLER_RATE)
         self.streams = Streams() if any(m.server_streaming for m in descriptor.methods) else None
         missing = [m.name for m in descriptor.methods if not callable(getattr(implementation, m.name, None))]
@@ -151,7 +156,7 @@ class Servicer:
                 self._limits.admit(context, caller)
                 request = request_class()
                 with self._on_record(action, caller, right, request) as trail:
-                    check_right(caller, right)
+                    check_right(caller, right, self._clock.now())
                     _read(request, sent)
                     while True:  # once a connection that a migration left behind; the call's deadline ends it
                         try:
@@ -170,7 +175,7 @@ class Servicer:
                 self._limits.admit(context, caller)
                 request = request_class()
                 with self._on_record(action, caller, right, request):
-                    check_right(caller, right)
+                    check_right(caller, right, self._clock.now())
                     _read(request, sent)
                     transact = partial(self._in_good_standing, caller)
                     with self.streams.opened(caller, until, self._clock, context, transact) as stream:  # type: ignore[union-attr]
@@ -275,6 +280,8 @@ class Servicer:
                 kept = self._idempotency.begin(tx, asker, request_id, name, body)
             call = Call(caller, tx, self._clock, trail, replace(origin, organization_id=caller.organization_id))
             response: Message = response_class.FromString(kept) if kept is not None else method(request, call)
+            if right.step_up and self._notify and kept is None:
+                self._notify(call, name.rpartition("/")[2], request)
             if request_id and kept is None:
                 self._idempotency.complete(tx, asker, request_id, response.SerializeToString())
             if right.recorded and not trail:
@@ -317,10 +324,12 @@ def _check_shape(request: Message) -> None:
         raise errors.Invalid(*wrong)
 
 
-def check_right(caller: Caller, right: contract.Rules) -> None:
-    """Refuses with right_missing who has neither one of the roles nor the scope."""
+def check_right(caller: Caller, right: contract.Rules, now: datetime) -> None:
+    """Refuses with right_missing who has neither one of the roles nor the scope, and with step_up_required a worker whose proof is too old for what asks for one."""
     if not (right.public or caller.roles & right.roles or (right.scope and right.scope in caller.scopes)):
         raise errors.NotAllowed("right_missing")
+    if right.step_up and not caller.has_proved(now):
+        raise errors.NotAllowed("step_up_required")
 
 
 class Trail(list[audit.Entry]):

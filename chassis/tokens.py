@@ -26,6 +26,8 @@ ISSUER = "enlace.partners"
 # seconds, one by which clocks may differ, and one for the call itself.
 LIFETIME = timedelta(seconds=3)
 LEEWAY = 1
+PROOF_LIFE = timedelta(minutes=10)
+"""For so long after somebody proved who she is, her session does what outlasts it."""
 _SIGNS = 1.0  # seconds between two looks at which key is to sign
 _REREAD = 4.0  # seconds after which a key that is gone signs for nobody any more
 _UNKNOWN = 0.2  # between two looks for a key that is not known: tokens of strangers must not keep a process reading files
@@ -44,6 +46,7 @@ class Caller:
     """Who asks. `kind` is worker, key, public (it is not known who) or system; beside her `kin` she is no second person.
 
     `token` is the evidence of the token that said so; a caller whom no token named has none.
+    `prove_time` is when she last proved, in this session, who she is; None: nobody says.
     """
 
     id: str
@@ -54,10 +57,15 @@ class Caller:
     language: str = "es"
     kin: Kin = UNKNOWN
     token: Evidence | None = field(default=None, compare=False)
+    prove_time: datetime | None = None
 
     def has(self, role: str) -> bool:
         """Whether the caller has a role."""
         return role in self.roles
+
+    def has_proved(self, now: datetime) -> bool:
+        """Whether a worker has proved lately who she is. A key has no session, and need not."""
+        return self.kind == "key" or (self.prove_time is not None and abs(now - self.prove_time) <= PROOF_LIFE)
 
 
 SYSTEM = Caller("system", "system", "")
@@ -92,6 +100,8 @@ class Issuer:
             "iat": begin.timestamp(),
             "exp": end.timestamp(),
         }
+        if caller.prove_time:
+            claims["proved"] = caller.prove_time.timestamp()
         if time.monotonic() - self._read_at > _SIGNS:
             self._key, self._read_at = self._read(), time.monotonic()
         return jwt.encode({"alg": "Ed25519", "kid": self._key.kid}, claims, self._key, algorithms=["Ed25519"]), end
@@ -145,6 +155,7 @@ class Verifier:
                 language=str(claims["lang"]),
                 kin=_kin(claims),
                 token=Evidence(sha256(token.encode()).hexdigest(), end),
+                prove_time=datetime.fromtimestamp(claims["proved"], UTC) if "proved" in claims else None,
             )
             return caller, end
         except ExpiredTokenError as error:

@@ -23,16 +23,17 @@ def text() -> str:
 def _service(service: ServiceDescriptor) -> Iterator[str]:
     yield f"## {service.full_name}"
     yield ""
-    yield f"| rpc | {' | '.join(column.lower() for column in _COLUMNS)} | a key with | on record |"
-    yield "|---" * (len(_COLUMNS) + 3) + "|"
+    yield f"| rpc | {' | '.join(column.lower() for column in _COLUMNS)} | a key with | on record | step-up |"
+    yield "|---" * (len(_COLUMNS) + 4) + "|"
     for method in service.methods:
         rules = contract.rules(method)
         recorded = "yes" if rules.recorded else "–"
+        step_up = "yes" if rules.step_up else "–"
         if rules.public:
-            yield f"| `{method.name}` | anybody, without a token {'|' * (len(_COLUMNS) + 1)} {recorded} |"
+            yield f"| `{method.name}` | anybody, without a token {'|' * (len(_COLUMNS) + 1)} {recorded} | {step_up} |"
         else:
             cells = ["yes" if column in rules.roles else "–" for column in _COLUMNS]
-            yield f"| `{method.name}` | {' | '.join(cells)} | {f'`{rules.scope}`' if rules.scope else '–'} | {recorded} |"
+            yield f"| `{method.name}` | {' | '.join(cells)} | {f'`{rules.scope}`' if rules.scope else '–'} | {recorded} | {step_up} |"
     yield ""
     refusing = [(method.name, sorted(contract.rules(method).refusals)) for method in service.methods if contract.rules(method).refusals]
     if refusing:

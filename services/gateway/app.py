@@ -13,11 +13,12 @@ from pathlib import Path
 from flask import Flask, Response, abort, current_app, g, request
 from prometheus_client import Histogram
 from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.wrappers import Response as AnyResponse
 
 from chassis import log, metrics, trace
 from chassis.errors import Refusal
 from chassis.ids import new_id
-from services.gateway import access, bodies, errors, i18n, limits, pages, session
+from services.gateway import access, bodies, errors, i18n, limits, pages, proof, session
 from services.gateway.clients import Clients
 from services.gateway.config import Settings
 from services.gateway.lines import Lines
@@ -81,13 +82,13 @@ def guarded_by_the_api() -> bool:
     return request.path.startswith(GUARDED_BY_THE_API)
 
 
-def begin() -> None:
+def begin() -> AnyResponse | None:
     """Names the request, finds out who asks, and lets nobody in of whom the page does not say so."""
     g.request_id, g.started = new_id(), time.monotonic()
     trace.begin(g.request_id)
     request.max_content_length = bodies.most(request.path)
     if guarded_by_the_api():
-        return
+        return None
     page = access.of(current_app, request.endpoint)
     session.recognise(needed=page is None or not page.is_public)
     g.live_version = live().last(g.me) if g.me else ""  # from before its data are read: what changes meanwhile is another one
@@ -97,6 +98,8 @@ def begin() -> None:
         abort(404)
     if request.method == "POST" and request.endpoint != "signin.quick_exit":
         session.check_form()
+        return proof.check()
+    return None
 
 
 def finish(response: Response) -> Response:

@@ -115,15 +115,15 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
         self._audience = audience
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        """Called by grpc for every call on the channel. A token that ran out on the way is replaced once: the refusal came before any effect.
+        """Called by grpc for every call on the channel. A token that ran out on the way, or is older than a proof, is replaced once: the refusal came before any effect.
 
         If the fresh one runs out, too, it is this machine that is slow: no caller is told that it is not known who asks.
         """
         caller, end = calling.get(), time.monotonic() + (client_call_details.timeout or DEADLINE_SECONDS)
         try:
             return self._ask(continuation, client_call_details, request, caller, end)
-        except errors.Unauthenticated as refusal:
-            if refusal.reason != "token_expired" or caller.renew is None:
+        except (errors.Unauthenticated, errors.NotAllowed) as refusal:
+            if refusal.reason not in ("token_expired", "step_up_required") or caller.renew is None:
                 raise
         fresh = replace(caller, tokens=caller.renew())
         calling.set(fresh)

@@ -5,7 +5,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from chassis import errors, log
-from services.gateway import kept, session, words
+from services.gateway import kept, proof, session, words
 from services.gateway.i18n import gettext as _
 from services.gateway.problems import RETRY_SECONDS, status_of
 
@@ -25,6 +25,11 @@ def refused(refusal: errors.Refusal) -> AnyResponse:
             _("Este formulario ya no sirve"),
             _("Vuelva a la página anterior, cárguela de nuevo y envíela otra vez. No se cambió nada."),
         )
+    if proof.page_for(refusal):
+        try:
+            return proof.ask()
+        except errors.Refusal as other:
+            refusal = other
     if isinstance(refusal, errors.NotAllowed | errors.NotFound):
         return not_found()
     if isinstance(refusal, errors.Invalid):

@@ -1,7 +1,7 @@
-"""What somebody had written when her session ended: kept in the sign-in page, sealed, and offered again to the same worker.
+"""What somebody had written when her session ended, or when she had to prove who she is: kept in the page that asks her, sealed, for the same worker.
 
 It is stored nowhere but in that page, where nobody can read it: on a shared machine the next person sits before it. It is sent only when its
-writer presses the button again. Limit: 40 kB; a longer form is lost, as is one that is older than the longest session.
+writer presses a button again. Limit: 40 kB; a longer form is lost, as is one that is older than the longest session.
 """
 
 import base64

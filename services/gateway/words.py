@@ -16,7 +16,7 @@ from google.protobuf.descriptor import EnumDescriptor
 from chassis import wire
 from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2
-from protos.partners.v1 import directory_pb2, members_pb2, open_data_pb2
+from protos.partners.v1 import accounts_pb2, directory_pb2, members_pb2, open_data_pb2
 from protos.referrals.v1 import audit_pb2, contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
 from services.gateway import i18n, vocabulary
 from services.gateway.i18n import gettext as _
@@ -48,6 +48,7 @@ ENUMS: Mapping[str, Any] = {
     kind: getattr(module, enum.name)
     for module in (
         contract_pb2,
+        accounts_pb2,
         directory_pb2,
         members_pb2,
         open_data_pb2,

@@ -3,6 +3,7 @@
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,7 +13,7 @@ from chassis.clock import Clock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
 from chassis.rotation import Sealed
-from chassis.rpc import Servicer
+from chassis.rpc import Call, Servicer
 from chassis.sealing import Keyring
 from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
@@ -25,6 +26,7 @@ from services.notifications.config import NotificationsSettings
 from services.notifications.rpc import NotificationsServicer, WebhooksServicer
 from services.notifications.store.members import view_of
 from services.notifications.usecases.desks import Desks
+from services.notifications.usecases.lasting import notify_managers
 from services.notifications.usecases.members import check_standing
 from services.notifications.usecases.sending import Sending, sweep
 from services.notifications.usecases.webhooks import Webhooks
@@ -72,10 +74,15 @@ def servicers(database: Database, keyring: Keyring, verifier: Verifier, clock: C
         "Notifications": NotificationsServicer(Desks(keyring, development=development), pages, WatchTokens(keyring)),
         "Webhooks": WebhooksServicer(Webhooks(keyring, development=development), pages),
     }
+
+    def notify(call: Call, rpc: str, request: Any) -> None:
+        named = request.desk.organization_id if rpc == "SetDesk" else ""
+        notify_managers(call.tx, call.caller, call.clock.now(), named or call.caller.organization_id)
+
     return [
         Servicer(
             descriptors[name], implementation,
-            database=database, verifier=verifier, idempotency=idempotency, clock=clock, check_standing=check_standing,
+            database=database, verifier=verifier, idempotency=idempotency, clock=clock, check_standing=check_standing, notify=notify,
         )
         for name, implementation in implementations.items()
     ]  # fmt: skip

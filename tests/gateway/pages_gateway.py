@@ -191,7 +191,7 @@ class Form(HTMLParser):
 
 def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
     """Endpoint and an address for each route of the pages, with ids where the route wants them; what only leads out, or in, is no page."""
-    ways = ("static", "signin.quick_exit", "sign_in_providers.leave_for", "sign_in_providers.come_back")
+    ways = ("static", "signin.quick_exit", "sign_in_providers.leave_for", "sign_in_providers.come_back", "proof.leave_for_provider")
     for rule in app.url_map.iter_rules():
         if method not in (rule.methods or ()) or rule.rule.startswith("/api/") or rule.endpoint in ways:
             continue

@@ -35,7 +35,7 @@ def form(page: str, **said: str) -> dict[str, str]:
 
 def test_another_password_is_told_with_the_session_that_goes_on(client: FlaskClient, played: PlayedServices) -> None:
     answer = client.post("/account/password", data=form(client.get("/account").text))
-    assert (answer.status_code, answer.location) == (303, "/account?done=password_changed")
+    assert (answer.status_code, answer.location) == (303, "/account/made?done=password_changed")
     sent = played.last("ChangePassword")
     assert (sent.password, sent.new_password, sent.session_secret) == ("la de antes", "una frase de prueba", SECRET)
 

@@ -57,7 +57,7 @@ def test_another_password_leads_to_the_sign_in_without_the_secret_of_the_link(
     client: FlaskClient, played: PlayedServices, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer = client.post("/reset", data=chosen(client.get("/reset").text))
-    assert (answer.status_code, answer.location) == (303, "/sign-in?done=password_reset")
+    assert (answer.status_code, answer.location) == (303, "/sign-in?to=/account/made&done=password_reset")
     asked = played.last("ResetPassword")
     assert (asked.token, asked.password) == ("the-secret-of-a-link", WORDS)
     said = str(answer.headers) + "".join(capsys.readouterr())

@@ -31,6 +31,7 @@ from services.notifications.channels.webhooks import WebhookSender
 from services.notifications.store.members import view_of
 from services.notifications.usecases.sending import Sending
 from tests.notifications.receiver import Receiver
+from tests.parts.callers import just_proved
 from tests.parts.postgres import Server as PostgresServer
 
 PUBLIC_URL = "https://enlace.example"
@@ -56,7 +57,7 @@ class Client:
         """What a call in this caller's name carries."""
         if self.caller.kind == "public":
             return []
-        return [("authorization", f"Bearer {self._issuer.issue(self.caller, 'enlace.notifications')[0]}")]
+        return [("authorization", f"Bearer {self._issuer.issue(just_proved(self.caller, self._issuer), 'enlace.notifications')[0]}")]
 
 
 @dataclass

@@ -14,6 +14,7 @@ from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import facts_pb2, letters_pb2
 from services.notifications.domain.notices import BY_KIND
+from services.notifications.domain.rules import LASTING_VERBS
 from services.notifications.domain.texts import ACCOUNT_BODIES, ACCOUNT_SUBJECTS, LANGUAGES
 from services.notifications.usecases.sending import sweep
 from tests.notifications.conftest import COALITION, PUBLIC_URL, RECEIVER, Service
@@ -30,6 +31,16 @@ KINDS = {
     "second_factor_removed": ("second_factor_removed", "MANAGER"),
     "second_factor_removed_by_coordination": ("second_factor_removed", "COORDINATOR"),
     "provider_proposed": ("provider_proposed", ""),
+    **{verb: (verb, "") for verb in sorted(LASTING_VERBS)},
+}
+PLACES = {
+    "reset_asked": "reset",
+    "provider_proposed": "sign-in-provider",
+    "key_made": "keys",
+    "person_invited": "members",
+    "role_given": "inbox",
+    "provider_changed": "inbox",
+    "sign_in_changed": "account",
 }
 __all__ = ["post"]
 
@@ -87,8 +98,7 @@ def test_the_letters_say_in_her_language_what_was_done_and_what_to_do_and_not_fo
     service.send_mails(smtp(service, post))
     text = post.text()
     assert f"Content-Language: {language}\r\n" in text
-    place = {"reset_asked": "reset", "provider_proposed": "sign-in-provider"}.get(verb, "forgot")
-    assert f"/{place}?lang" in text
+    assert f"/{PLACES.get(verb, 'forgot')}?lang" in text
     assert not TELLING.search(ACCOUNT_SUBJECTS[kind][language] + ACCOUNT_BODIES[kind][language])
     assert RECEIVER not in text
     assert SHE not in text

@@ -35,6 +35,7 @@ from services.partners.domain.service import Capacity, Eligibility, Intake, Serv
 from services.partners.domain.worker import Role, Worker, WorkerEntry
 from services.partners.rpc import servicers
 from services.partners.wire import etag_of
+from tests.parts.callers import just_proved
 from tests.parts.postgres import Server as Postgres
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -223,7 +224,14 @@ class Scene:
         return self.with_token(Caller(key.id, "key", organization.id, scopes=frozenset(scopes)))
 
     def with_token(self, caller: Caller | str) -> Stubs:
-        return Stubs(self._channel, lambda: caller if isinstance(caller, str) else self.issuer.issue(caller, "enlace.partners")[0])
+        """Calls in the name of this caller, who has just proved who she is unless it is said when she did."""
+        if isinstance(caller, str):
+            return Stubs(self._channel, lambda: caller)
+        return Stubs(self._channel, lambda: self.issuer.issue(just_proved(caller, self.issuer), "enlace.partners")[0])
+
+    def with_token_of(self, token: Callable[[], str]) -> Stubs:
+        """Calls with what this gives at the time of each call."""
+        return Stubs(self._channel, token)
 
     def entered(self, email: str, password: str = PASSWORD, device: str = "") -> Stubs:
         """Signs in as everybody does, from this device, and calls with the tokens of that session."""

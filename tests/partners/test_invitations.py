@@ -27,6 +27,7 @@ from services.partners.domain.worker import Role
 from services.partners.rpc import servicers
 from services.partners.wire import etag_of
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
+from tests.parts.callers import just_proved
 
 EMAIL = "directora@ejemplo.org"
 OWN_PASSWORD = "la que solo ella sabe"
@@ -536,7 +537,7 @@ def test_without_mail_an_invitation_is_refused_and_its_link_is_handed_over_on_pa
     worker = scene.worker(own, Role.MANAGER)
     caller = Caller(worker.id, "worker", own.id, frozenset(worker.entry.roles))
     with grpc.insecure_channel(without_mail) as channel:
-        manager = Stubs(channel, lambda: scene.issuer.issue(caller, "enlace.partners")[0])
+        manager = Stubs(channel, lambda: scene.issuer.issue(just_proved(caller, scene.issuer), "enlace.partners")[0])
         with refused("FAILED_PRECONDITION", "no_mail"):
             invite(manager, None, contract_pb2.ROLE_WORKER)
         assert not manager.ListInvitations(pb.ListInvitationsRequest()).invitations, "nothing was promised"

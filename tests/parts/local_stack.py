@@ -40,6 +40,7 @@ RUN = "TESTS_OF_THIS_RUN"
 """Names the folder that all processes of a run of the tests share (tests/conftest.py)."""
 BUSY = "10000"  # calls a second: two keys do the work of a whole network here
 _RENEW = 1.5  # seconds before its end a token is renewed
+_PROVED = 300.0  # seconds; a proof is good for ten minutes
 
 # A killed service is found again quickly.
 _OPTIONS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
@@ -190,9 +191,13 @@ class LocalStack:
     def worker(self, words: str) -> Client:
         """Signed in as the demo account that contains this."""
         account = self.account(words)
-        tokens = PartnersStubs(self.channel("partners")).tokens
-        answer = tokens.SignIn(members_pb2.SignInRequest(email=account["email"], password=account["password"]), timeout=10)
-        return Client(self, members_pb2.IssueTokenRequest(session_secret=answer.session_secret))
+
+        def sign_in() -> members_pb2.IssueTokenRequest:
+            tokens = PartnersStubs(self.channel("partners")).tokens
+            answer = tokens.SignIn(members_pb2.SignInRequest(email=account["email"], password=account["password"]), timeout=10)
+            return members_pb2.IssueTokenRequest(session_secret=answer.session_secret)
+
+        return Client(self, sign_in(), sign_in)
 
     def nobody(self) -> Client:
         """Without a token: for what anybody may ask (references, tokens)."""
@@ -216,8 +221,15 @@ def _fill(folder: Path) -> None:
 class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
     """Every proto service as one caller. Calls have a deadline of ten seconds if none is given. Safe for all threads."""
 
-    def __init__(self, stack: LocalStack, credential: members_pb2.IssueTokenRequest | None) -> None:
+    def __init__(
+        self,
+        stack: LocalStack,
+        credential: members_pb2.IssueTokenRequest | None,
+        sign_in: Callable[[], members_pb2.IssueTokenRequest] | None = None,
+    ) -> None:
+        """`sign_in`: how she signs in again when that was some minutes ago, so that she is always somebody who has lately proved who she is."""
         self._credential = credential
+        self._sign_in, self._signed_in_at = sign_in, time.monotonic()
         self._tokens = PartnersStubs(stack.channel("partners")).tokens
         self._turn = threading.Lock()
         self._tokens_by_audience, self._end = dict[str, str](), 0.0
@@ -241,6 +253,8 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
             left = self._end - time.time()
             if left < _RENEW:
                 try:
+                    if self._sign_in and time.monotonic() - self._signed_in_at > _PROVED:
+                        self._credential, self._signed_in_at = self._sign_in(), time.monotonic()
                     answer = self._tokens.IssueToken(self._credential, timeout=5, wait_for_ready=not self._tokens_by_audience)
                 except grpc.RpcError:
                     if left < 0:

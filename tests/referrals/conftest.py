@@ -29,6 +29,7 @@ from services.referrals.store import members
 from services.referrals.store.members import view_of
 from services.referrals.usecases import contacts as usecases
 from tests.builders import NOON
+from tests.parts.callers import just_proved
 from tests.parts.postgres import Server as PostgresServer
 
 ORG = {name: f"{number:032x}" for number, name in enumerate("hotline ngo shelter clinic police coalition mission border".split(), start=1)}
@@ -62,7 +63,9 @@ class Client:
 
     def metadata(self) -> list[tuple[str, str]]:
         return (
-            [("authorization", f"Bearer {self.issuer.issue(self.caller, 'enlace.referrals')[0]}")] if self.caller.kind != "public" else []
+            [("authorization", f"Bearer {self.issuer.issue(just_proved(self.caller, self.issuer), 'enlace.referrals')[0]}")]
+            if self.caller.kind != "public"
+            else []
         )
 
 

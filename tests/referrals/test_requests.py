@@ -12,6 +12,7 @@ import grpc
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -341,6 +342,8 @@ def people_beginnings() -> dict[str, Beginning]:
         "GetReceipt": lambda s: (s.ngo, people_pb2.GetReceiptRequest(id=s.receipt(s.person().id).id)),
         "WithdrawReceipt": lambda s: (s.ngo, people_pb2.WithdrawReceiptRequest(id=s.receipt(s.person().id).id)),
         "ListReadings": lambda s: (s.ngo, people_pb2.ListReadingsRequest(person_id=s.person().id, page_size=2)),
+        "ExportPerson": lambda s: (s.ngo, people_pb2.ExportPersonRequest(id=s.person().id, request_id=s.request_id())),
+        "ListOwnExports": lambda s: (s.ngo, people_pb2.ListOwnExportsRequest(since_time=Timestamp(seconds=1_700_000_000))),
     }
 
 

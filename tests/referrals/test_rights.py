@@ -53,8 +53,14 @@ BY_REFERRAL = {
     )
 }
 BY_REFERRAL_OF_PEOPLE = ("GetSafeContact", "OpenSafeContact")
-BY_PERSON = ("GetPerson", "UpdateIdentity", "SetSafeContact", "ListReceipts", "ListReadings", "CreateReceipt")
-HELD_ONLY = ("UpdateIdentity", "SetSafeContact", "ListReadings", "CreateReceipt")  # a receiver sees the file; these are its holder's
+BY_PERSON = ("GetPerson", "UpdateIdentity", "SetSafeContact", "ListReceipts", "ListReadings", "CreateReceipt", "ExportPerson")
+HELD_ONLY = (
+    "UpdateIdentity",
+    "SetSafeContact",
+    "ListReadings",
+    "CreateReceipt",
+    "ExportPerson",
+)  # a receiver sees the file; these are its holder's
 UNKNOWN = "f" * 32
 
 

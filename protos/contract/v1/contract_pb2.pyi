@@ -287,6 +287,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """
     REASON_OBJECTION_TIME: _Reason.ValueType  # 146
     """The members whom it concerns have three days to object, which are not over. Confirm it afterwards."""
+    REASON_STEP_UP_REQUIRED: _Reason.ValueType  # 150
+    """What this makes outlasts your session, and you last proved who you are more than ten minutes ago. Prove it again (POST /api/v1/account/proof), and send the same
+    request. Nothing was done.
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -483,6 +487,10 @@ your account came about), too_many. Have somebody else do it whom another person
 """
 REASON_OBJECTION_TIME: Reason.ValueType  # 146
 """The members whom it concerns have three days to object, which are not over. Confirm it afterwards."""
+REASON_STEP_UP_REQUIRED: Reason.ValueType  # 150
+"""What this makes outlasts your session, and you last proved who you are more than ten minutes ago. Prove it again (POST /api/v1/account/proof), and send the same
+request. Nothing was done.
+"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:
@@ -611,6 +619,7 @@ class Rules(_message.Message):
     UNVERSIONED_FIELD_NUMBER: _builtins.int
     DEPRECATE_DATE_FIELD_NUMBER: _builtins.int
     SUNSET_DATE_FIELD_NUMBER: _builtins.int
+    STEP_UP_FIELD_NUMBER: _builtins.int
     public: _builtins.bool
     """Needs no token."""
     scope: Global___Scope.ValueType
@@ -622,6 +631,10 @@ class Rules(_message.Message):
     deprecate_date: _builtins.str
     """Since when it is deprecated and after which day it may be gone, RFC 3339 full-dates: see docs/versioning.md."""
     sunset_date: _builtins.str
+    step_up: _builtins.bool
+    """What it makes outlasts the session: a worker has proved who she is in the last ten minutes, or it is step_up_required. An API key has no session, and does what
+    its scopes allow.
+    """
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
         """Workers with one of these roles."""
@@ -641,10 +654,11 @@ class Rules(_message.Message):
         unversioned: _builtins.bool = ...,
         deprecate_date: _builtins.str = ...,
         sunset_date: _builtins.str = ...,
+        step_up: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deprecate_date", b"deprecate_date", "public", b"public", "refusals", b"refusals", "roles", b"roles", "scope", b"scope", "sunset_date", b"sunset_date", "unrecorded", b"unrecorded", "unversioned", b"unversioned"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deprecate_date", b"deprecate_date", "public", b"public", "refusals", b"refusals", "roles", b"roles", "scope", b"scope", "step_up", b"step_up", "sunset_date", b"sunset_date", "unrecorded", b"unrecorded", "unversioned", b"unversioned"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

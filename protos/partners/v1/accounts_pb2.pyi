@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +19,44 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _MadeKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MadeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MadeKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MADE_KIND_UNSPECIFIED: _MadeKind.ValueType  # 0
+    MADE_KIND_API_KEY: _MadeKind.ValueType  # 1
+    """a key of a system that she made, confirmed or took over"""
+    MADE_KIND_INVITATION: _MadeKind.ValueType  # 2
+    """an invitation that can still be accepted, or waits to be confirmed"""
+    MADE_KIND_ACCOUNT: _MadeKind.ValueType  # 3
+    """an account that came about, or began anew, by her invitation"""
+    MADE_KIND_SIGN_IN_PROVIDER: _MadeKind.ValueType  # 4
+    """a provider of sign-ins that she proposed"""
+    MADE_KIND_SECOND_FACTOR: _MadeKind.ValueType  # 5
+    """the codes that her own sign-in asks for"""
+    MADE_KIND_PASSKEY: _MadeKind.ValueType  # 6
+    """a passkey of her own account"""
+
+class MadeKind(_MadeKind, metaclass=_MadeKindEnumTypeWrapper):
+    """What kind of thing it is."""
+
+MADE_KIND_UNSPECIFIED: MadeKind.ValueType  # 0
+MADE_KIND_API_KEY: MadeKind.ValueType  # 1
+"""a key of a system that she made, confirmed or took over"""
+MADE_KIND_INVITATION: MadeKind.ValueType  # 2
+"""an invitation that can still be accepted, or waits to be confirmed"""
+MADE_KIND_ACCOUNT: MadeKind.ValueType  # 3
+"""an account that came about, or began anew, by her invitation"""
+MADE_KIND_SIGN_IN_PROVIDER: MadeKind.ValueType  # 4
+"""a provider of sign-ins that she proposed"""
+MADE_KIND_SECOND_FACTOR: MadeKind.ValueType  # 5
+"""the codes that her own sign-in asks for"""
+MADE_KIND_PASSKEY: MadeKind.ValueType  # 6
+"""a passkey of her own account"""
+Global___MadeKind: _TypeAlias = MadeKind  # noqa: Y015
 
 @_typing.final
 class ChangePasswordRequest(_message.Message):
@@ -579,3 +618,288 @@ class EndSecondFactorRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EndSecondFactorRequest: _TypeAlias = EndSecondFactorRequest  # noqa: Y015
+
+@_typing.final
+class BeginProofRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginProofRequest: _TypeAlias = BeginProofRequest  # noqa: Y015
+
+@_typing.final
+class BeginProofResponse(_message.Message):
+    """What is asked for. One of them will do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHALLENGE_FIELD_NUMBER: _builtins.int
+    ASKS_CODE_FIELD_NUMBER: _builtins.int
+    ASKS_PASSWORD_FIELD_NUMBER: _builtins.int
+    PASSKEY_OPTIONS_FIELD_NUMBER: _builtins.int
+    AUTHORIZATION_URL_FIELD_NUMBER: _builtins.int
+    challenge: _builtins.str
+    """What ProveSession is sent with, where a passkey or a provider answers."""
+    asks_code: _builtins.bool
+    """A code of an app will do, or one of the codes for the day on which it is gone."""
+    asks_password: _builtins.bool
+    """Her password will do."""
+    passkey_options: _builtins.str
+    """One of the account's passkeys will do: PublicKeyCredentialRequestOptionsJSON. Absent: it has none."""
+    authorization_url: _builtins.str
+    """Where the browser is to be sent, to sign in again at the organisation's provider. Absent: it is not asked."""
+    def __init__(
+        self,
+        *,
+        challenge: _builtins.str = ...,
+        asks_code: _builtins.bool = ...,
+        asks_password: _builtins.bool = ...,
+        passkey_options: _builtins.str = ...,
+        authorization_url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks_code", b"asks_code", "asks_password", b"asks_password", "authorization_url", b"authorization_url", "challenge", b"challenge", "passkey_options", b"passkey_options"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginProofResponse: _TypeAlias = BeginProofResponse  # noqa: Y015
+
+@_typing.final
+class ProveSessionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_SECRET_FIELD_NUMBER: _builtins.int
+    CHALLENGE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    PASSKEY_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    session_secret: _builtins.str
+    """The session that is proved."""
+    challenge: _builtins.str
+    """What BeginProof answered, for a passkey or a provider."""
+    code: _builtins.str
+    """What the app shows, or one of the codes for the day on which it is gone."""
+    passkey: _builtins.str
+    """AuthenticationResponseJSON: what navigator.credentials.get gave, by its toJSON()."""
+    password: _builtins.str
+    """The password of the account."""
+    request_id: _builtins.str
+    @_builtins.property
+    def provider(self) -> Global___ProviderAnswer:
+        """What her organisation's provider sent back with the browser."""
+
+    def __init__(
+        self,
+        *,
+        session_secret: _builtins.str = ...,
+        challenge: _builtins.str = ...,
+        code: _builtins.str = ...,
+        passkey: _builtins.str = ...,
+        password: _builtins.str = ...,
+        provider: Global___ProviderAnswer | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "code", b"code", "passkey", b"passkey", "password", b"password", "provider", b"provider", "request_id", b"request_id", "session_secret", b"session_secret"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProveSessionRequest: _TypeAlias = ProveSessionRequest  # noqa: Y015
+
+@_typing.final
+class ProviderAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """As it came back."""
+    code: _builtins.str
+    """As it came back; absent: the provider said no."""
+    issuer: _builtins.str
+    """As it came back (`iss`, RFC 9207), if it did."""
+    def __init__(
+        self,
+        *,
+        state: _builtins.str = ...,
+        code: _builtins.str = ...,
+        issuer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "issuer", b"issuer", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProviderAnswer: _TypeAlias = ProviderAnswer  # noqa: Y015
+
+@_typing.final
+class ProveSessionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it is good."""
+
+    def __init__(
+        self,
+        *,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProveSessionResponse: _TypeAlias = ProveSessionResponse  # noqa: Y015
+
+@_typing.final
+class MadeLately(_message.Message):
+    """Something that outlasts a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    CAN_END_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """What EndMadeLately is asked to end."""
+    kind: Global___MadeKind.ValueType
+    """What it is."""
+    label: _builtins.str
+    """What a key or a passkey is called, whom an invitation is for, where a provider is."""
+    can_end: _builtins.bool
+    """Whether EndMadeLately ends it. Not an account that was there before: it is somebody's, and its manager decides; nor one that is not hers to suspend."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        kind: Global___MadeKind.ValueType = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        label: _builtins.str = ...,
+        can_end: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_end", b"can_end", "create_time", b"create_time", "id", b"id", "kind", b"kind", "label", b"label"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MadeLately: _TypeAlias = MadeLately  # noqa: Y015
+
+@_typing.final
+class ListMadeLatelyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    def __init__(
+        self,
+        *,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMadeLatelyRequest: _TypeAlias = ListMadeLatelyRequest  # noqa: Y015
+
+@_typing.final
+class ListMadeLatelyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MADE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def made(self) -> _containers.RepeatedCompositeFieldContainer[Global___MadeLately]: ...
+    def __init__(
+        self,
+        *,
+        made: _abc.Iterable[Global___MadeLately] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["made", b"made"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMadeLatelyResponse: _TypeAlias = ListMadeLatelyResponse  # noqa: Y015
+
+@_typing.final
+class EndMadeLatelyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    IDS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """As it was listed."""
+
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which."""
+
+    def __init__(
+        self,
+        *,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "request_id", b"request_id", "since_time", b"since_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndMadeLatelyRequest: _TypeAlias = EndMadeLatelyRequest  # noqa: Y015
+
+@_typing.final
+class EndMadeLatelyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENDED_FIELD_NUMBER: _builtins.int
+    ended: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        ended: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndMadeLatelyResponse: _TypeAlias = EndMadeLatelyResponse  # noqa: Y015

@@ -95,6 +95,26 @@ class AccountsStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.EndPasskeyRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.FromString,
                 _registered_method=True)
+        self.BeginProof = channel.unary_unary(
+                '/enlace.partners.v1.Accounts/BeginProof',
+                request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.BeginProofRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.BeginProofResponse.FromString,
+                _registered_method=True)
+        self.ProveSession = channel.unary_unary(
+                '/enlace.partners.v1.Accounts/ProveSession',
+                request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ProveSessionRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ProveSessionResponse.FromString,
+                _registered_method=True)
+        self.ListMadeLately = channel.unary_unary(
+                '/enlace.partners.v1.Accounts/ListMadeLately',
+                request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ListMadeLatelyRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ListMadeLatelyResponse.FromString,
+                _registered_method=True)
+        self.EndMadeLately = channel.unary_unary(
+                '/enlace.partners.v1.Accounts/EndMadeLately',
+                request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.EndMadeLatelyRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.EndMadeLatelyResponse.FromString,
+                _registered_method=True)
 
 
 class AccountsServicer:
@@ -199,6 +219,39 @@ class AccountsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BeginProof(self, request, context):
+        """Tells by what whoever asks proves again, in a session, who she is: a code or a passkey where her sign-in asks for one; else her organisation's provider, where she
+        signs in by one; else her password. A challenge is good for five minutes, a provider's for ten.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProveSession(self, request, context):
+        """Proves it: for ten minutes this session, and no other, does what asks for it (step_up_required). Refused by field: `session_secret` `wrong`, it is no session of
+        whoever asks; `code`, `passkey`, `password` or `challenge` `wrong`, it is not what BeginProof asks for, or not right. too_many_attempts: as many as at the
+        sign-in, counted apart from those; RetryInfo says when.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMadeLately(self, request, context):
+        """Lists what outlasts a session and was made by whoever asks since a day, at most a year ago: keys, invitations, accounts that came about by them, proposed providers, her own
+        codes and passkeys; the newest first. For who fears that somebody else used her account.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndMadeLately(self, request, context):
+        """Ends those of what ListMadeLately tells: a key is revoked, an invitation withdrawn, an account suspended (one with a role of the network is proposed for it), a
+        proposal dropped, a code or passkey taken off. What has ended, and what was never hers to end, changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccountsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -261,6 +314,26 @@ def add_AccountsServicer_to_server(servicer, server):
                     servicer.EndPasskey,
                     request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.EndPasskeyRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.SerializeToString,
+            ),
+            'BeginProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginProof,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.BeginProofRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.BeginProofResponse.SerializeToString,
+            ),
+            'ProveSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProveSession,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ProveSessionRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ProveSessionResponse.SerializeToString,
+            ),
+            'ListMadeLately': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMadeLately,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ListMadeLatelyRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ListMadeLatelyResponse.SerializeToString,
+            ),
+            'EndMadeLately': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndMadeLately,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.EndMadeLatelyRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.EndMadeLatelyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -588,6 +661,114 @@ class Accounts:
             '/enlace.partners.v1.Accounts/EndPasskey',
             protos_dot_partners_dot_v1_dot_accounts__pb2.EndPasskeyRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Accounts/BeginProof',
+            protos_dot_partners_dot_v1_dot_accounts__pb2.BeginProofRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_accounts__pb2.BeginProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProveSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Accounts/ProveSession',
+            protos_dot_partners_dot_v1_dot_accounts__pb2.ProveSessionRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_accounts__pb2.ProveSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMadeLately(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Accounts/ListMadeLately',
+            protos_dot_partners_dot_v1_dot_accounts__pb2.ListMadeLatelyRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_accounts__pb2.ListMadeLatelyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndMadeLately(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Accounts/EndMadeLately',
+            protos_dot_partners_dot_v1_dot_accounts__pb2.EndMadeLatelyRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_accounts__pb2.EndMadeLatelyResponse.FromString,
             options,
             channel_credentials,
             insecure,

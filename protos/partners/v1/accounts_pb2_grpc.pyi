@@ -80,6 +80,23 @@ class AccountsStub:
     """Ends a passkey of whoever asks: it signs in no more. One that has ended, and one that was never hers, change nothing. Refused by field: `wrong`, the
     password is another one. too_many_attempts: RetryInfo says when.
     """
+    BeginProof: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BeginProofRequest, _accounts_pb2.BeginProofResponse]
+    """Tells by what whoever asks proves again, in a session, who she is: a code or a passkey where her sign-in asks for one; else her organisation's provider, where she
+    signs in by one; else her password. A challenge is good for five minutes, a provider's for ten.
+    """
+    ProveSession: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ProveSessionRequest, _accounts_pb2.ProveSessionResponse]
+    """Proves it: for ten minutes this session, and no other, does what asks for it (step_up_required). Refused by field: `session_secret` `wrong`, it is no session of
+    whoever asks; `code`, `passkey`, `password` or `challenge` `wrong`, it is not what BeginProof asks for, or not right. too_many_attempts: as many as at the
+    sign-in, counted apart from those; RetryInfo says when.
+    """
+    ListMadeLately: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ListMadeLatelyRequest, _accounts_pb2.ListMadeLatelyResponse]
+    """Lists what outlasts a session and was made by whoever asks since a day, at most a year ago: keys, invitations, accounts that came about by them, proposed providers, her own
+    codes and passkeys; the newest first. For who fears that somebody else used her account.
+    """
+    EndMadeLately: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.EndMadeLatelyRequest, _accounts_pb2.EndMadeLatelyResponse]
+    """Ends those of what ListMadeLately tells: a key is revoked, an invitation withdrawn, an account suspended (one with a role of the network is proposed for it), a
+    proposal dropped, a code or passkey taken off. What has ended, and what was never hers to end, changes nothing.
+    """
 
 @_typing.type_check_only
 class AccountsAsyncStub(AccountsStub):
@@ -132,6 +149,23 @@ class AccountsAsyncStub(AccountsStub):
     EndPasskey: _aio.UnaryUnaryMultiCallable[_accounts_pb2.EndPasskeyRequest, _accounts_pb2.SecondFactor]  # type: ignore[assignment]
     """Ends a passkey of whoever asks: it signs in no more. One that has ended, and one that was never hers, change nothing. Refused by field: `wrong`, the
     password is another one. too_many_attempts: RetryInfo says when.
+    """
+    BeginProof: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BeginProofRequest, _accounts_pb2.BeginProofResponse]  # type: ignore[assignment]
+    """Tells by what whoever asks proves again, in a session, who she is: a code or a passkey where her sign-in asks for one; else her organisation's provider, where she
+    signs in by one; else her password. A challenge is good for five minutes, a provider's for ten.
+    """
+    ProveSession: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ProveSessionRequest, _accounts_pb2.ProveSessionResponse]  # type: ignore[assignment]
+    """Proves it: for ten minutes this session, and no other, does what asks for it (step_up_required). Refused by field: `session_secret` `wrong`, it is no session of
+    whoever asks; `code`, `passkey`, `password` or `challenge` `wrong`, it is not what BeginProof asks for, or not right. too_many_attempts: as many as at the
+    sign-in, counted apart from those; RetryInfo says when.
+    """
+    ListMadeLately: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ListMadeLatelyRequest, _accounts_pb2.ListMadeLatelyResponse]  # type: ignore[assignment]
+    """Lists what outlasts a session and was made by whoever asks since a day, at most a year ago: keys, invitations, accounts that came about by them, proposed providers, her own
+    codes and passkeys; the newest first. For who fears that somebody else used her account.
+    """
+    EndMadeLately: _aio.UnaryUnaryMultiCallable[_accounts_pb2.EndMadeLatelyRequest, _accounts_pb2.EndMadeLatelyResponse]  # type: ignore[assignment]
+    """Ends those of what ListMadeLately tells: a key is revoked, an invitation withdrawn, an account suspended (one with a role of the network is proposed for it), a
+    proposal dropped, a code or passkey taken off. What has ended, and what was never hers to end, changes nothing.
     """
 
 class AccountsServicer(metaclass=_abc_1.ABCMeta):
@@ -254,6 +288,47 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_accounts_pb2.SecondFactor, _abc.Awaitable[_accounts_pb2.SecondFactor]]:
         """Ends a passkey of whoever asks: it signs in no more. One that has ended, and one that was never hers, change nothing. Refused by field: `wrong`, the
         password is another one. too_many_attempts: RetryInfo says when.
+        """
+
+    @_abc_1.abstractmethod
+    def BeginProof(
+        self,
+        request: _accounts_pb2.BeginProofRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.BeginProofResponse, _abc.Awaitable[_accounts_pb2.BeginProofResponse]]:
+        """Tells by what whoever asks proves again, in a session, who she is: a code or a passkey where her sign-in asks for one; else her organisation's provider, where she
+        signs in by one; else her password. A challenge is good for five minutes, a provider's for ten.
+        """
+
+    @_abc_1.abstractmethod
+    def ProveSession(
+        self,
+        request: _accounts_pb2.ProveSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.ProveSessionResponse, _abc.Awaitable[_accounts_pb2.ProveSessionResponse]]:
+        """Proves it: for ten minutes this session, and no other, does what asks for it (step_up_required). Refused by field: `session_secret` `wrong`, it is no session of
+        whoever asks; `code`, `passkey`, `password` or `challenge` `wrong`, it is not what BeginProof asks for, or not right. too_many_attempts: as many as at the
+        sign-in, counted apart from those; RetryInfo says when.
+        """
+
+    @_abc_1.abstractmethod
+    def ListMadeLately(
+        self,
+        request: _accounts_pb2.ListMadeLatelyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.ListMadeLatelyResponse, _abc.Awaitable[_accounts_pb2.ListMadeLatelyResponse]]:
+        """Lists what outlasts a session and was made by whoever asks since a day, at most a year ago: keys, invitations, accounts that came about by them, proposed providers, her own
+        codes and passkeys; the newest first. For who fears that somebody else used her account.
+        """
+
+    @_abc_1.abstractmethod
+    def EndMadeLately(
+        self,
+        request: _accounts_pb2.EndMadeLatelyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.EndMadeLatelyResponse, _abc.Awaitable[_accounts_pb2.EndMadeLatelyResponse]]:
+        """Ends those of what ListMadeLately tells: a key is revoked, an invitation withdrawn, an account suspended (one with a role of the network is proposed for it), a
+        proposal dropped, a code or passkey taken off. What has ended, and what was never hers to end, changes nothing.
         """
 
 def add_AccountsServicer_to_server(servicer: AccountsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -115,6 +115,16 @@ class PeopleStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListReadingsRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListReadingsResponse.FromString,
                 _registered_method=True)
+        self.ExportPerson = channel.unary_unary(
+                '/enlace.referrals.v1.People/ExportPerson',
+                request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.ExportPersonRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.ExportPersonResponse.FromString,
+                _registered_method=True)
+        self.ListOwnExports = channel.unary_unary(
+                '/enlace.referrals.v1.People/ListOwnExports',
+                request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListOwnExportsRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListOwnExportsResponse.FromString,
+                _registered_method=True)
 
 
 class PeopleServicer:
@@ -253,6 +263,20 @@ class PeopleServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportPerson(self, request, context):
+        """Puts on record that the sheet of who knows what of a person leaves as a file, which outlasts the session. The file's organisation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOwnExports(self, request, context):
+        """Lists what whoever asks exported since a time, the newest first; 200 at most. For who fears that somebody else used her account: nothing of it can be ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeopleServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -335,6 +359,16 @@ def add_PeopleServicer_to_server(servicer, server):
                     servicer.ListReadings,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListReadingsRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListReadingsResponse.SerializeToString,
+            ),
+            'ExportPerson': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportPerson,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.ExportPersonRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.ExportPersonResponse.SerializeToString,
+            ),
+            'ListOwnExports': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOwnExports,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListOwnExportsRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListOwnExportsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -770,6 +804,60 @@ class People:
             '/enlace.referrals.v1.People/ListReadings',
             protos_dot_referrals_dot_v1_dot_people__pb2.ListReadingsRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_people__pb2.ListReadingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportPerson(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.People/ExportPerson',
+            protos_dot_referrals_dot_v1_dot_people__pb2.ExportPersonRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_people__pb2.ExportPersonResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOwnExports(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.People/ListOwnExports',
+            protos_dot_referrals_dot_v1_dot_people__pb2.ListOwnExportsRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_people__pb2.ListOwnExportsResponse.FromString,
             options,
             channel_credentials,
             insecure,

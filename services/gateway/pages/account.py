@@ -35,9 +35,9 @@ def page(
     return render_template("account.html", sessions=sessions, factor=factor, errors=errors, part=part, **shown)
 
 
-@pages.post("/account/password", access.EVERYONE, again=page, then="account.show", done="password_changed")
+@pages.post("/account/password", access.EVERYONE, again=page, then="made.show", done="password_changed")
 def password() -> None:
-    """Changes it; her other sessions end."""
+    """Changes it; her other sessions end. What they may have left is shown next."""
     if request.form.get("new_password", "") != request.form.get("again", ""):
         forms.refuse({"again": _("no es la misma que la de arriba")})
     origin.tell(origin.device())

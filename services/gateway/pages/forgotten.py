@@ -48,4 +48,4 @@ def change() -> Response | tuple[str, int]:
         return render_template("reset.html", errors={}, problem=problem), 401
     except Invalid as refusal:
         return render_template("reset.html", errors=forms.problems(refusal), problem=""), 422
-    return redirect(url_for("signin.form", done="password_reset"), 303)
+    return redirect(url_for("signin.form", to=url_for("made.show"), done="password_reset"), 303)

@@ -25,6 +25,10 @@ LINKS = (
         (("account.show", access.EVERYONE),),
     )
     | {"provider_proposed": (("sign_in_providers.objection", access.MANAGERS),)}
+    | {"key_made": (("keys.listing", access.MANAGERS),), "person_invited": (("members.listing", access.MANAGERS),)}
+    | {"sending_changed": (("webhooks.listing", access.MANAGERS),)}
+    | {"role_given": (("directory.members", access.NETWORK), ("members.listing", access.MANAGERS))}
+    | dict.fromkeys(("provider_changed", "sign_in_changed"), (("account.show", access.EVERYONE),))
     | dict.fromkeys(
         ("emergency_opened", "emergency_review_overdue"),
         (("people.listing", access.SENDERS), ("board.board", access.NETWORK), ("audit.show", access.AUDITORS)),

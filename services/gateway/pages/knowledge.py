@@ -49,7 +49,8 @@ def show(identifier: str) -> str:
 
 @pages.get("/people/<identifier>/knows.pdf", access.SENDERS)
 def printed(identifier: str) -> Response:
-    """The same for paper. It names organisations, and never her."""
+    """The same for paper, which outlasts the session. It names organisations, and never her."""
+    clients().people.ExportPerson(p.ExportPersonRequest(id=identifier))
     known = knowledge(identifier)
     parts = [sheet.Part(each.organization, lines=each.lines) for each in known.held]
     parts.append(sheet.Part(_("Quién miró su expediente"), texts=known.readings or [_("Nadie todavía.")]))

@@ -10,15 +10,19 @@ from flask import make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from chassis.errors import Invalid, NotFound, Unauthenticated, Unavailable
+from protos.partners.v1 import accounts_pb2 as a
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
-from services.gateway import access, cookies, forms
+from services.gateway import access, cookies, errors, forms, session
 from services.gateway.clients import clients
+from services.gateway.i18n import gettext as _
 from services.gateway.pages import signin
 
 pages = access.Pages("sign_in_providers")
 COOKIE = "p"
-_KEPT = timedelta(minutes=10)  # as long as the question is good
+PROOF = "proof."
+"""Before the secret in the cookie, where it is not to sign in but to prove a session."""
+KEPT = timedelta(minutes=10)  # as long as the question is good
 
 
 @pages.get("/sign-in/with/<identifier>", access.ANYBODY)
@@ -31,7 +35,7 @@ def leave_for(identifier: str) -> Response:
     except Unavailable:
         return back_to_the_form("away")
     response: Response = redirect(begun.authorization_url, 303)
-    cookies.keep(response, COOKIE, begun.challenge, _KEPT)
+    cookies.keep(response, COOKIE, begun.challenge, KEPT)
     return response
 
 
@@ -39,7 +43,9 @@ def leave_for(identifier: str) -> Response:
 def come_back() -> Response:
     """Opens the session of who comes back from there."""
     said = {name: request.args.get(name, "") for name in ("state", "code")}
-    question = m.FinishProviderSignInRequest(challenge=cookies.read(COOKIE), issuer=request.args.get("iss", ""), **said)
+    if (secret := cookies.read(COOKIE)).startswith(PROOF):
+        return _proved(secret.removeprefix(PROOF), said)
+    question = m.FinishProviderSignInRequest(challenge=secret, issuer=request.args.get("iss", ""), **said)
     try:
         answer = clients().tokens.FinishProviderSignIn(question)
     except (Unauthenticated, Invalid):
@@ -48,6 +54,19 @@ def come_back() -> Response:
         response = back_to_the_form("away")
     else:
         response = asked(answer) if answer.challenge else signin.entered(answer)
+    cookies.drop(response, COOKIE)
+    return response
+
+
+def _proved(challenge: str, said: dict[str, str]) -> Response:
+    """Has the session proved that is open in this browser. The form that waits for it is in another window."""
+    came = a.ProviderAnswer(issuer=request.args.get("iss", ""), **said)
+    try:
+        clients().accounts.ProveSession(a.ProveSessionRequest(session_secret=session.me().secret, challenge=challenge, provider=came))
+    except Invalid:
+        response: Response = errors.page(422, _("Su organización no la reconoció"), _("Cierre esta ventana y empiece otra vez en la otra."))
+    else:
+        response = redirect(url_for("account.show", done="proved"), 303)
     cookies.drop(response, COOKIE)
     return response
 

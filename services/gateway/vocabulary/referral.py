@@ -312,6 +312,8 @@ TABLES: dict[str, dict[str, str]] = {
         "receipt_confirmed": N_("Confirmado."),
         "saved": N_("Guardado."),
         "password_changed": N_("Contraseña cambiada. Las otras sesiones están cerradas."),
+        "proved": N_("Ya se sabe que es usted. Vuelva a la otra ventana y siga."),
+        "made_ended": N_("Terminado."),
         "password_reset": N_("Contraseña cambiada. Entre con la nueva."),
         "second_factor_reset": N_("Listo: si tenía algo puesto, se quitó. Le avisamos por correo."),
         "opened": N_("Expediente abierto."),

@@ -67,7 +67,10 @@ ENQUIRY_VERBS = frozenset(fact.removeprefix("enquiry.") for fact in BY_FACT if f
 MANAGER_INVITED, WORKER_INVITED, ACCOUNT_OPENED = "manager_invited", "worker_invited", "account_opened"
 
 
-ACCOUNT_VERBS = frozenset({"reset_asked", "reset_ended", "password_changed", "second_factor_removed", "provider_proposed"})
+SENDING_CHANGED = "sending_changed"
+LASTING_VERBS = frozenset({"key_made", "person_invited", "role_given", "provider_changed", "sign_in_changed"})
+"""What outlasts a session: told to whom it concerns, the managers and who did it."""
+ACCOUNT_VERBS = LASTING_VERBS | {"reset_asked", "reset_ended", "password_changed", "second_factor_removed", "provider_proposed"}
 
 
 def account_kind(verb: str, by_role: str) -> str | None:

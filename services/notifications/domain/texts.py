@@ -73,6 +73,23 @@ ACCOUNT_SUBJECTS = {
         "en": "Another way for your people to sign in to Enlace is proposed",
         "fr": "On propose une autre façon d'entrer dans Enlace pour vos gens",
     },
+    "key_made": {"es": "Clave de sistema en Enlace", "en": "Key of a system in Enlace", "fr": "Clé de système dans Enlace"},
+    "person_invited": {
+        "es": "Alguien fue invitado a Enlace",
+        "en": "Somebody was invited to Enlace",
+        "fr": "Quelqu'un a été invité à Enlace",
+    },
+    "role_given": {"es": "Tarea de la red en Enlace", "en": "Role of the network in Enlace", "fr": "Rôle du réseau dans Enlace"},
+    "provider_changed": {
+        "es": "Cambia por dónde se entra a Enlace",
+        "en": "A way to sign in to Enlace changes",
+        "fr": "Une façon d'entrer dans Enlace change",
+    },
+    "sign_in_changed": {
+        "es": "Cambió cómo entra una cuenta de Enlace",
+        "en": "The sign-in of an Enlace account has changed",
+        "fr": "L'accès d'un compte Enlace a changé",
+    },
 }
 ACCOUNT_BODIES = {
     "password_reset_asked": {
@@ -130,6 +147,46 @@ ACCOUNT_BODIES = {
         "cette adresse pourrait entrer à la place de chacun de vous.\n\nSi votre organisation l'a demandé, ne faites rien : ce sera confirmé dans trois jours "
         "au plus tôt.\nSinon, opposez-vous ici, et prévenez la coordination par téléphone :\n\n{link}\n",
     },
+    "key_made": {
+        "es": "Una cuenta de su organización hizo, confirmó o tomó a su cargo una clave de sistema. Sigue aunque esa cuenta cambie su contraseña. "
+        "Si fue usted, o lo sabe, no haga nada. Si no, mírelo y termínelo aquí, y pida a quien usa esa cuenta que cambie su contraseña:\n\n{link}\n",
+        "en": "An account of your organisation made, confirmed or took over a key by which a system uses Enlace. It goes on when that account changes its password. "
+        "If it was you, or you know of it, do nothing. If not, look at it and end it here, and have the holder of that account change the password:\n\n{link}\n",
+        "fr": "Un compte de votre organisation a créé, confirmé ou repris une clé de système. Elle reste même si ce compte change de mot de passe. "
+        "Si c'est vous, ou si vous le savez, ne faites rien. Sinon, regardez-le et mettez-y fin ici, et faites changer le mot de passe de ce compte :\n\n{link}\n",
+    },
+    "person_invited": {
+        "es": "Una cuenta de su organización invitó a alguien a abrir una cuenta en Enlace. "
+        "Si fue usted, o lo sabe, no haga nada. Si no, mírelo y termínelo aquí, y pida a quien usa esa cuenta que cambie su contraseña:\n\n{link}\n",
+        "en": "An account of your organisation invited somebody to open an account in Enlace. "
+        "If it was you, or you know of it, do nothing. If not, look at it and end it here, and have the holder of that account change the password:\n\n{link}\n",
+        "fr": "Un compte de votre organisation a invité quelqu'un à ouvrir un compte dans Enlace. "
+        "Si c'est vous, ou si vous le savez, ne faites rien. Sinon, regardez-le et mettez-y fin ici, et faites changer le mot de passe de ce compte :\n\n{link}\n",
+    },
+    "role_given": {
+        "es": "En Enlace se invitó a alguien a coordinar o a auditar la red, o se confirmó esa invitación. "
+        "Si fue usted, o lo sabe, no haga nada. Si no, mírelo y termínelo aquí, y pida a quien usa esa cuenta que cambie su contraseña:\n\n{link}\n",
+        "en": "In Enlace somebody was invited to coordinate or audit the network, or that invitation was confirmed. "
+        "If it was you, or you know of it, do nothing. If not, look at it and end it here, and have the holder of that account change the password:\n\n{link}\n",
+        "fr": "Dans Enlace quelqu'un a été invité à coordonner ou à auditer le réseau, ou cette invitation a été confirmée. "
+        "Si c'est vous, ou si vous le savez, ne faites rien. Sinon, regardez-le et mettez-y fin ici, et faites changer le mot de passe de ce compte :\n\n{link}\n",
+    },
+    "provider_changed": {
+        "es": "En Enlace se propuso, se confirmó o se quitó la dirección por la que entra la gente de una organización. "
+        "Si fue usted, o lo sabe, no haga nada. Si no, mírelo y termínelo aquí, y pida a quien usa esa cuenta que cambie su contraseña:\n\n{link}\n",
+        "en": "In Enlace the address by which the people of an organisation sign in was proposed, confirmed or ended. "
+        "If it was you, or you know of it, do nothing. If not, look at it and end it here, and have the holder of that account change the password:\n\n{link}\n",
+        "fr": "Dans Enlace, l'adresse par laquelle entrent les gens d'une organisation a été proposée, confirmée ou retirée. "
+        "Si c'est vous, ou si vous le savez, ne faites rien. Sinon, regardez-le et mettez-y fin ici, et faites changer le mot de passe de ce compte :\n\n{link}\n",
+    },
+    "sign_in_changed": {
+        "es": "En una cuenta de Enlace de su organización se puso o se quitó un código del teléfono o una llave de acceso. "
+        "Si fue usted, o lo sabe, no haga nada. Si no, mírelo y termínelo aquí, y pida a quien usa esa cuenta que cambie su contraseña:\n\n{link}\n",
+        "en": "At an Enlace account of your organisation a phone code or a passkey was set up or taken off. "
+        "If it was you, or you know of it, do nothing. If not, look at it and end it here, and have the holder of that account change the password:\n\n{link}\n",
+        "fr": "Sur un compte Enlace de votre organisation, un code du téléphone ou une clé d'accès a été mis ou retiré. "
+        "Si c'est vous, ou si vous le savez, ne faites rien. Sinon, regardez-le et mettez-y fin ici, et faites changer le mot de passe de ce compte :\n\n{link}\n",
+    },
 }
 
 
@@ -177,7 +234,14 @@ def application_mail(delivery_id: str, recipient: str, token: str, language: str
     return Mail(delivery_id, recipient, APPLICATION_SUBJECTS[chosen], body, chosen)
 
 
-_PLACES = {"provider_proposed": "sign-in-provider"}
+_PLACES = {
+    "provider_proposed": "sign-in-provider",
+    "key_made": "keys",
+    "person_invited": "members",
+    "role_given": "inbox",
+    "provider_changed": "inbox",
+    "sign_in_changed": "account",
+}
 """The page that a letter leads to, where it is not the one on which another password is asked for."""
 
 

@@ -34,6 +34,15 @@ def auditors(tx: Transaction) -> list[tuple[str, str]]:
     return [(row["organization_id"], row["id"]) for row in rows]
 
 
+def managers(tx: Transaction, organization_id: str) -> list[str]:
+    """The managers of an organisation who are at work."""
+    rows = tx.execute(
+        "SELECT id FROM workers WHERE organization_id = %s AND 'MANAGER' = ANY (roles) AND status = 'ACTIVE' ORDER BY id",
+        (organization_id,),
+    )
+    return [row["id"] for row in rows]
+
+
 def keep_api_key(tx: Transaction, id: str, live: bool) -> None:
     """Whether the key still opens anything."""
     tx.execute("INSERT INTO api_keys (id, live) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET live = excluded.live", (id, live))

@@ -18,6 +18,7 @@ class Purpose(StrEnum):
     SET_UP = "SET_UP"  # the password was right, and a first code is to be taken into use
     PASSKEY_SIGN_IN = "PASSKEY_SIGN_IN"  # nobody is known yet
     PASSKEY = "PASSKEY"  # one is to be made
+    PROOF = "PROOF"  # whoever is signed in proves again who she is
 
 
 @dataclass

@@ -13,7 +13,7 @@ from chassis.tokens import Caller, Issuer, Verifier
 from chassis.wire import PageTokens
 from protos.partners.v1 import accounts_pb2, directory_pb2, locations_pb2, members_pb2, open_data_pb2
 from services.partners import usecases
-from services.partners.rpc import accounts, directory, imports, locations, members, open_data, tokens
+from services.partners.rpc import accounts, directory, imports, lasting, locations, members, open_data, tokens
 from services.partners.usecases import password_resets
 from services.partners.usecases.membership import OF_A_MAILBOX, OF_AN_ADDRESS
 from services.partners.usecases.second_factors import OF_A_CODE
@@ -54,6 +54,7 @@ def servicers(
             idempotency=idempotency,
             clock=clock,
             check_standing=check_standing,
+            notify=lasting.notifier(mail),
         )
         for descriptor, implementation in (
             (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(keyring, mail, pages, index, applied)),
@@ -61,7 +62,10 @@ def servicers(
             (open_data_pb2.DESCRIPTOR.services_by_name["OpenData"], open_data.OpenData(pages)),
             (open_data_pb2.DESCRIPTOR.services_by_name["Imports"], imports.Imports(keyring)),
             (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages, providers, paper_url)),
-            (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, mail, site, guesses, codes, resets)),
+            (
+                accounts_pb2.DESCRIPTOR.services_by_name["Accounts"],
+                accounts.Accounts(keyring, mail, site, guesses, codes, resets, providers),
+            ),
             (
                 members_pb2.DESCRIPTOR.services_by_name["Tokens"],
                 tokens.Tokens(issuer, keyring, site, guesses, codes, providers, strict=strict),

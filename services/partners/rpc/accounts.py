@@ -1,22 +1,36 @@
 """One's own account."""
 
+from datetime import datetime
+
 from chassis.audit import Entry
 from chassis.errors import Invalid
 from chassis.guesses import Guesses
 from chassis.passkeys import Site
 from chassis.rpc import Call
 from chassis.sealing import Keyring
-from chassis.wire import timestamp
+from chassis.wire import EnumCodec, moment, timestamp
 from protos.partners.v1 import accounts_pb2 as pb
 from services.partners import usecases
 from services.partners.domain.codes import MAX_EMAIL
-from services.partners.usecases import passkeys, second_factors
+from services.partners.domain.made_lately import MadeKind
+from services.partners.usecases import made_lately, passkeys, proofs, second_factors
+
+_KINDS = EnumCodec(pb.MadeKind, MadeKind)
 
 
 class Accounts:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, keyring: Keyring, mail: Keyring, site: Site, guesses: Guesses, codes: Guesses, resets: Guesses) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        mail: Keyring,
+        site: Site,
+        guesses: Guesses,
+        codes: Guesses,
+        resets: Guesses,
+        providers: usecases.SignInProviders,
+    ) -> None:
         """`guesses` counts those of passwords, `codes` those of an app's, `resets` how often a link is asked for. `mail` seals what goes to one mailbox."""
         self._keyring = keyring
         self._mail = mail
@@ -24,6 +38,7 @@ class Accounts:
         self._site = site
         self._guesses = guesses
         self._codes = codes
+        self._providers = providers
 
     def ChangePassword(self, request: pb.ChangePasswordRequest, call: Call) -> pb.ChangePasswordResponse:
         call.trail.append(Entry("password_change", call.caller.id))
@@ -107,6 +122,59 @@ class Accounts:
         passkeys.end(call.tx, self._guesses, call.caller, call.clock.now(), request.id, request.password, call.origin)
         return self._factor(call)
 
+    def BeginProof(self, request: pb.BeginProofRequest, call: Call) -> pb.BeginProofResponse:
+        asked = proofs.begin(call.tx, self._site, self._providers, call.caller, call.clock.now())
+        return pb.BeginProofResponse(
+            challenge=asked.challenge,
+            asks_code=asked.code,
+            asks_password=asked.password,
+            passkey_options=asked.passkey_options,
+            authorization_url=asked.authorization_url,
+        )
+
+    def ProveSession(self, request: pb.ProveSessionRequest, call: Call) -> pb.ProveSessionResponse:
+        call.trail.append(Entry("session_prove", call.caller.id))
+        came = request.provider
+        answer = proofs.Answer(request.challenge, request.code, request.passkey, request.password, came.state, came.code, came.issuer)
+        expire_time = proofs.prove_session(
+            call.tx,
+            self._keyring,
+            self._site,
+            self._guesses,
+            self._codes,
+            self._providers,
+            call.caller,
+            call.clock.now(),
+            request.session_secret,
+            answer,
+            call.origin,
+        )
+        return pb.ProveSessionResponse(expire_time=timestamp(expire_time))
+
+    def ListMadeLately(self, request: pb.ListMadeLatelyRequest, call: Call) -> pb.ListMadeLatelyResponse:
+        listed = made_lately.list_made(call.tx, call.caller, call.clock.now(), _since(request))
+        return pb.ListMadeLatelyResponse(
+            made=[
+                pb.MadeLately(
+                    id=each.id,
+                    kind=_KINDS.number(each.kind),
+                    create_time=timestamp(each.create_time),
+                    label=each.label,
+                    can_end=each.can_end,
+                )
+                for each in listed
+            ]
+        )
+
+    def EndMadeLately(self, request: pb.EndMadeLatelyRequest, call: Call) -> pb.EndMadeLatelyResponse:
+        if not request.ids:
+            raise Invalid(("ids", "required"))
+        ended = made_lately.end_made(call.tx, self._mail, call.caller, call.clock.now(), _since(request), frozenset(request.ids))
+        call.trail += [Entry("made_lately_end", each.id, detail_codes=(each.kind,)) for each in ended] or [
+            Entry("made_lately_end", call.caller.id)
+        ]
+        return pb.EndMadeLatelyResponse(ended=len(ended))
+
     def _factor(self, call: Call) -> pb.SecondFactor:
         factor = second_factors.get(call.tx, call.caller)
         return pb.SecondFactor(
@@ -120,3 +188,10 @@ class Accounts:
             ],
             passkeys_available=self._site.can_have,
         )
+
+
+def _since(request: pb.ListMadeLatelyRequest | pb.EndMadeLatelyRequest) -> datetime:
+    since = moment(request, "since_time")
+    if since is None:
+        raise Invalid(("since_time", "required"))
+    return since

@@ -59,6 +59,16 @@ def standing_with(tx: Transaction, worker_id: str) -> list[ApiKey]:
     return [read(row) for row in rows]
 
 
+def decided_by(tx: Transaction, worker_id: str, since: datetime, now: datetime) -> list[ApiKey]:
+    """The keys that may be used, or wait to be confirmed, and that a manager made, confirmed or took over since then."""
+    rows = tx.execute(
+        "SELECT * FROM api_keys WHERE revoke_time IS NULL AND expire_time > %(now)s AND ((made_by_worker_id = %(id)s AND create_time >= %(since)s)"
+        " OR ((confirmed_by_worker_id = %(id)s OR worker_id = %(id)s) AND update_time >= %(since)s))",
+        {"id": worker_id, "since": since, "now": now},
+    )
+    return [read(row) for row in rows]
+
+
 def count_live(tx: Transaction, organization_id: str, now: datetime) -> int:
     """How many may be used now."""
     row = tx.execute(

@@ -76,6 +76,15 @@ def open_of(tx: Transaction, organization_id: str, now: datetime) -> list[Invita
     return [read(row) for row in rows]
 
 
+def by_inviter(tx: Transaction, worker_id: str, since: datetime, now: datetime) -> list[Invitation]:
+    """Those of a worker since then that can be accepted, or wait for a second coordinator."""
+    rows = tx.execute(
+        "SELECT * FROM invitations WHERE invited_by_worker_id = %s AND create_time >= %s AND status IN ('OPEN', 'WAITING') AND expire_time > %s",
+        (worker_id, since, now),
+    )
+    return [read(row) for row in rows]
+
+
 def replaced_by(tx: Transaction, invitation: Invitation, now: datetime) -> list[Invitation]:
     """The open ones whose place a new one takes: of a first manager any other, else those to the same address."""
     rows = tx.execute(

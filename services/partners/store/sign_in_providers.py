@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from chassis.db import Transaction
+from chassis.db import Row, Transaction
 from chassis.sealing import Keyring
 from services.partners.domain.sign_in_provider import QUESTION_LIFE, ProposedProvider, ProviderEntry, SignInProvider
 
@@ -12,8 +12,16 @@ def fetch(tx: Transaction, *, id: str = "", organization_id: str = "", hold: boo
     row = tx.execute(
         f"SELECT * FROM sign_in_providers WHERE id = %s OR organization_id = %s {'FOR UPDATE' if hold else ''}", (id, organization_id)
     ).fetchone()
-    if row is None:
-        return None
+    return _read(row) if row else None
+
+
+def proposed_by(tx: Transaction, worker_id: str, since: datetime) -> list[SignInProvider]:
+    """Those of which what is proposed was proposed by her since then."""
+    rows = tx.execute("SELECT * FROM sign_in_providers WHERE proposed_by_worker_id = %s AND propose_time >= %s", (worker_id, since))
+    return [_read(row) for row in rows]
+
+
+def _read(row: Row) -> SignInProvider:
     entry = ProviderEntry(row["issuer"], row["client_id"]) if row["issuer"] else None
     proposal = None
     if row["proposed_issuer"]:

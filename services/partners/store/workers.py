@@ -165,6 +165,20 @@ def all_managers(tx: Transaction, organization_id: str) -> list[Worker]:
     return [read(row) for row in rows]
 
 
+def invited_by(tx: Transaction, worker_id: str, since: datetime) -> list[tuple[Worker, datetime]]:
+    """The accounts in use, but her own, that came about or began anew since then by her invitation, or by that of an account that did so; and when they last did."""
+    rows = tx.execute(
+        "WITH RECURSIVE made AS ("
+        " SELECT worker_id, time FROM account_origins WHERE inviter_id = %(id)s AND time >= %(since)s"
+        " UNION SELECT o.worker_id, o.time FROM made JOIN workers AS w ON w.id = made.worker_id AND w.create_time >= %(since)s"
+        " JOIN account_origins AS o ON o.inviter_id = w.id"
+        ") SELECT w.*, m.time AS origin_time FROM workers AS w JOIN (SELECT worker_id, max(time) AS time FROM made GROUP BY worker_id) AS m"
+        " ON m.worker_id = w.id WHERE w.status = 'ACTIVE' AND w.id <> %(id)s",
+        {"id": worker_id, "since": since},
+    )
+    return [(read(row), row["origin_time"]) for row in rows]
+
+
 def of_the_network(tx: Transaction) -> list[Worker]:
     """Whoever has a role of the network and an account that is in use, by organisation and name."""
     rows = tx.execute(
@@ -194,19 +208,26 @@ def has_coordinator(tx: Transaction, organization_id: str) -> bool:
 
 
 def open_session(tx: Transaction, secret_hash: bytes, worker_id: str, now: datetime) -> None:
-    """Notes a new session."""
+    """Notes a new session: to open it, who holds it has proved who she is."""
     tx.execute(
-        "INSERT INTO sessions (secret_hash, worker_id, create_time, last_use_time) VALUES (%s, %s, %s, %s)",
-        (secret_hash, worker_id, now, now),
+        "INSERT INTO sessions (secret_hash, worker_id, create_time, last_use_time, prove_time) VALUES (%s, %s, %s, %s, %s)",
+        (secret_hash, worker_id, now, now, now),
     )
 
 
-def session(tx: Transaction, secret_hash: bytes) -> tuple[datetime, datetime, Worker, Organization] | None:
-    """When a session began, when it was last used, whose it is and of which organisation."""
-    row = tx.execute("SELECT * FROM sessions WHERE secret_hash = %s", (secret_hash,)).fetchone()
+def session(tx: Transaction, secret_hash: bytes) -> tuple[datetime, datetime, datetime, Worker, Organization] | None:
+    """When a session began, was last used and last proved, whose it is and of which organisation."""
+    row = tx.execute(
+        "SELECT *, coalesce(prove_time, create_time) AS proved FROM sessions WHERE secret_hash = %s", (secret_hash,)
+    ).fetchone()
     worker = fetch(tx, row["worker_id"]) if row else None
     organization = organizations.fetch(tx, worker.organization_id) if worker else None
-    return (row["create_time"], row["last_use_time"], worker, organization) if row and worker and organization else None
+    return (row["create_time"], row["last_use_time"], row["proved"], worker, organization) if row and worker and organization else None
+
+
+def prove_session(tx: Transaction, secret_hash: bytes, worker_id: str, time: datetime) -> None:
+    """Notes that who holds a session of this worker has proved then who she is."""
+    tx.execute("UPDATE sessions SET prove_time = %s WHERE secret_hash = %s AND worker_id = %s", (time, secret_hash, worker_id))
 
 
 def touch_session(tx: Transaction, secret_hash: bytes, now: datetime) -> None:

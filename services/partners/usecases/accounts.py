@@ -12,6 +12,7 @@ from services.partners.domain.worker import session_lives
 from services.partners.store import second_factors, workers
 from services.partners.usecases.password_resets import end_link, tell_her
 from services.partners.usecases.passwords import check_new, hashed, mark_of, own, prove
+from services.partners.usecases.proofs import ways_of
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ def change_password(
     workers.set_password(tx, worker.id, hashed(new_password))
     second_factors.drop_challenges(tx, worker.id)  # before sessions, as in reset_password
     workers.end_sessions_of(tx, worker_id=worker.id, but=mark_of(secret))
+    if ways_of(tx, caller).password:  # which she has just proved
+        workers.prove_session(tx, mark_of(secret), worker.id, now)
     end_link(tx, worker.id, now)
     tell_her(tx, mail, worker, "password_changed", now)
 

@@ -117,7 +117,8 @@ def answer(
     if passkey and purpose in (Purpose.SIGN_IN, Purpose.PASSKEY_SIGN_IN):
         worker_id = signer(tx, site, now, mark, worker_id, passkey)
     elif worker_id and purpose is Purpose.SIGN_IN:
-        _check_code(tx, keyring, guesses, now, worker_id, code)
+        if not takes_code(tx, keyring, guesses, now, worker_id, code):
+            raise Unauthenticated("sign_in_failed")
     elif worker_id and purpose is Purpose.SET_UP:
         codes = _first_code(tx, keyring, guesses, now, worker_id, code)
     else:
@@ -137,16 +138,19 @@ def _first_code(tx: Transaction, keyring: Keyring, guesses: Guesses, now: dateti
     return codes
 
 
-def _check_code(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str) -> None:
+def takes_code(
+    tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str, origin: Origin | None = None
+) -> bool:
+    """Whether it is a code of her app, or a spare one; then it is good no more. It is counted as one guess."""
     factor = second_factors.get(tx, worker_id, hold=True)
     if factor is None or factor.confirm_time is None:
-        raise Unauthenticated("sign_in_failed")
-    guess = guesses.begin(factor.worker_id, Origin(), now)
+        return False
+    guess = guesses.begin(factor.worker_id, origin or Origin(), now)
     right = _takes(tx, keyring, factor, code, now) or _takes_recovery(factor, code)
     guesses.settle(guess, right, now)
-    if not right:
-        raise Unauthenticated("sign_in_failed")
-    second_factors.keep(tx, factor)
+    if right:
+        second_factors.keep(tx, factor)
+    return right
 
 
 def _takes(tx: Transaction, keyring: Keyring, factor: SecondFactor, code: str, now: datetime) -> bool:

@@ -111,7 +111,7 @@ def _opened(tx: Transaction, now: datetime, worker: Worker, organization: Organi
     secret = secrets.token_urlsafe(32)
     workers.open_session(tx, mark_of(secret), worker.id, now)
     note_entry(tx, worker.id, device, now)
-    return secret, _worker(tx, now, worker, organization, strict=strict)
+    return secret, _worker(tx, now, worker, organization, now, strict=strict)
 
 
 def from_session(tx: Transaction, now: datetime, secret: str, *, strict: bool, passive: bool = False) -> Proven:
@@ -119,12 +119,12 @@ def from_session(tx: Transaction, now: datetime, secret: str, *, strict: bool, p
     session = workers.session(tx, mark_of(secret))
     if session is None:
         raise Unauthenticated("session_ended")
-    create_time, last_use_time, worker, organization = session
+    create_time, last_use_time, prove_time, worker, organization = session
     if not session_lives(create_time, last_use_time, now) or not _may_enter(worker, organization):
         raise Unauthenticated("session_ended")
     if not passive and abs(now - last_use_time) >= TOUCH:
         workers.touch_session(tx, mark_of(secret), now)
-    return _worker(tx, now, worker, organization, strict=strict)
+    return _worker(tx, now, worker, organization, prove_time, strict=strict)
 
 
 def from_api_key(tx: Transaction, now: datetime, presented_key: str) -> Proven:
@@ -157,7 +157,14 @@ def _may_enter(worker: Worker, organization: Organization) -> bool:
     return worker.status is WorkerStatus.ACTIVE and organization.is_active
 
 
-def _worker(tx: Transaction, now: datetime, worker: Worker, organization: Organization, *, strict: bool) -> Proven:
-    entry, kin = worker.entry, kin_of(tx, worker.id, now, strict=strict)
-    caller = Caller(worker.id, "worker", worker.organization_id, frozenset(entry.roles), language=entry.language, kin=kin)
+def _worker(tx: Transaction, now: datetime, worker: Worker, organization: Organization, prove_time: datetime, *, strict: bool) -> Proven:
+    caller = Caller(
+        worker.id,
+        "worker",
+        worker.organization_id,
+        frozenset(worker.entry.roles),
+        language=worker.entry.language,
+        kin=kin_of(tx, worker.id, now, strict=strict),
+        prove_time=prove_time,
+    )
     return Proven(caller, organization, worker)

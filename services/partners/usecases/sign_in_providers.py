@@ -34,10 +34,11 @@ def etag_of(provider: SignInProvider) -> str:
 
 @dataclass(frozen=True)
 class Arrived:
-    """Who came back from a provider, and whether she proved there who she is by more than a password."""
+    """Who came back from a provider, whether she proved there who she is by more than a password, and when."""
 
     worker: Worker
     several_factors: bool
+    prove_time: datetime
 
 
 class SignInProviders:
@@ -121,8 +122,8 @@ class SignInProviders:
         change = FieldChange("sign_in_provider", now, caller.id, old, new)
         field_changes.keep(tx, provider.organization_id, provider.organization_id, [change])
 
-    def begin(self, tx: Transaction, now: datetime, id: str) -> tuple[str, str]:
-        """The secret that stays in the browser, and where to send it."""
+    def begin(self, tx: Transaction, now: datetime, id: str, *, again: bool = False) -> tuple[str, str]:
+        """The secret that stays in the browser, and where to send it. `again`: the provider is to ask who it is, also whom it knows."""
         provider = sign_in_providers.fetch(tx, id=id) if is_id(id) else None
         organization = organizations.fetch(tx, provider.organization_id) if provider else None
         client = self._client(tx, provider) if provider else None
@@ -130,7 +131,7 @@ class SignInProviders:
             raise NotFound
         secret = token_urlsafe(32)
         with _noting(provider):
-            address = self._party.question(client, secret, _state(secret))
+            address = self._party.question(client, secret, _state(secret), **({"max_age": 0} if again else {}))
         sign_in_providers.ask(tx, mark_of(secret), provider, now)
         return secret, address
 
@@ -153,7 +154,7 @@ class SignInProviders:
         worker = self._worker(tx, provider.organization_id, client.issuer, mark_of(identity.subject), identity.email)
         if worker is None:
             raise Unauthenticated("sign_in_failed")
-        return Arrived(worker, identity.several_factors)
+        return Arrived(worker, identity.several_factors, identity.prove_time)
 
     def _worker(self, tx: Transaction, organization_id: str, issuer: str, subject_hash: bytes, email: str) -> Worker | None:
         """Whose account it is here; the first time, hers whose e-mail the issuer has verified. Never anybody's of another organisation."""

@@ -1,5 +1,7 @@
 """People, consents, and the opening of an identity."""
 
+from chassis.audit import Entry
+from chassis.errors import Invalid
 from chassis.ids import object_id
 from chassis.rpc import Call
 from chassis.wire import PageTokens, Position, moment, optional_id, page_size, timestamp, version, word, word_list
@@ -148,6 +150,18 @@ class PeopleServicer:
         ]
         more: Position | None = [page[-1]["sequence"]] if len(rows) > size else None
         return pb.ListReadingsResponse(readings=readings, next_page_token=self._pages.token(request, more))
+
+    def ExportPerson(self, request: pb.ExportPersonRequest, call: Call) -> pb.ExportPersonResponse:
+        self._usecases.check_own(call.tx, call.caller, object_id(request.id))
+        return pb.ExportPersonResponse()
+
+    def ListOwnExports(self, request: pb.ListOwnExportsRequest, call: Call) -> pb.ListOwnExportsResponse:
+        since = moment(request, "since_time")
+        if since is None:
+            raise Invalid(("since_time", "required"))
+        exports = self._usecases.own_exports(call.tx, call.caller, since)
+        call.trail.append(Entry("list_own_exports", call.caller.id))
+        return pb.ListOwnExportsResponse(exports=[pb.Export(person_id=id, time=timestamp(time)) for id, time in exports])
 
 
 _GROUPS = frozenset(group.value for group in FieldGroup)

@@ -37,3 +37,12 @@ def opened_between(tx: Transaction, actor_id: str, start: datetime, end: datetim
         (actor_id, start, end, others_only),
     )
     return {row["object_id"]: row["time"] for row in rows}
+
+
+def exported_since(tx: Transaction, actor_id: str, since: datetime) -> list[tuple[str, datetime]]:
+    """Of whom a worker exported the sheet since then, and when, the newest first; 200 at most."""
+    rows = tx.execute(
+        "SELECT object_id, time FROM audit WHERE actor_id = %s AND time >= %s AND action = 'export_person' AND allowed ORDER BY sequence DESC LIMIT 200",
+        (actor_id, since),
+    )
+    return [(row["object_id"], row["time"]) for row in rows]

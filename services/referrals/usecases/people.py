@@ -20,6 +20,7 @@ from services.referrals.domain.person import NOBODY_CALLS, Coarse, FieldGroup, I
 from services.referrals.domain.referral import Actor, Referral
 from services.referrals.store import callbacks as callback_book
 from services.referrals.store import emergencies
+from services.referrals.store.openings import exported_since
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases import callbacks
@@ -274,9 +275,17 @@ class People:
 
     def readings(self, tx: Transaction, caller: Caller, person_id: str, limit: int, before: int | None) -> list[dict[str, Any]]:
         """Who looked, newest first, each worker once an hour; the file's organisation may ask."""
+        self.check_own(tx, caller, person_id)
+        return audit.readings(tx, person_id, READING, limit=limit, before=before)
+
+    def check_own(self, tx: Transaction, caller: Caller, person_id: str) -> None:
+        """Refuses what is no file of the caller's organisation."""
         if self._files.get(tx, person_id).organization_id != caller.organization_id:
             raise NotFound
-        return audit.readings(tx, person_id, READING, limit=limit, before=before)
+
+    def own_exports(self, tx: Transaction, caller: Caller, since: datetime) -> list[tuple[str, datetime]]:
+        """Of whom the caller exported the sheet since then, and when, the newest first."""
+        return exported_since(tx, caller.id, since)
 
     def _own(self, tx: Transaction, caller: Caller, identifier: str, version: int) -> Person:
         person = self._files.get(tx, identifier, for_update=True)

@@ -1,0 +1,21 @@
+"""Where an organisation's notices go was changed, which outlasts the session of whoever did it: its managers hear of it in their bells."""
+
+from datetime import datetime
+
+from chassis.db import Transaction, elevate_to_system_scope
+from chassis.ids import new_id
+from chassis.tokens import Caller
+from services.notifications.domain.message import about_subject
+from services.notifications.domain.rules import SENDING_CHANGED, Audience, Told
+from services.notifications.store import members, messages
+
+
+def notify_managers(tx: Transaction, caller: Caller, now: datetime, organization_id: str) -> None:
+    """Notifies each manager of the organisation, and the worker who did it."""
+    elevate_to_system_scope(tx)  # the work of the call is done
+    recipients = dict.fromkeys(members.managers(tx, organization_id), organization_id)
+    if caller.kind == "worker":
+        recipients[caller.id] = caller.organization_id
+    cause = new_id()
+    notices = [about_subject(Told(SENDING_CHANGED, Audience.WORKER, own, worker_id), cause, now) for worker_id, own in recipients.items()]
+    messages.keep(tx, notices, "", now, by_email=False)

@@ -1,0 +1,71 @@
+"""Where an organisation's notices go is changed by somebody who has lately proved who she is, and its managers hear of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message_factory import GetMessageClass
+
+from chassis import contract
+from chassis.ids import new_id
+from chassis.tokens import SYSTEM
+from protos.notifications.v1 import notifications_pb2 as pb
+from services.notifications.store import members
+from tests.notifications.conftest import RECEIVER, SENDER, Client, Service
+
+ASKING = {
+    method.name: method
+    for service in pb.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+    if contract.rules(method).step_up
+}
+URL = "https://partner.example/hook"
+
+
+def bell(service: Service, id: str, organization: str = RECEIVER) -> list[str]:
+    return [message.kind for message in service.as_(organization, "MANAGER", id=id).ListMessages().messages]
+
+
+def test_a4_these_rpcs_ask_for_it() -> None:
+    assert set(ASKING) == {"SetDesk", "CreateWebhook", "UpdateWebhook", "RotateWebhookSecret"}
+
+
+@pytest.mark.parametrize("rpc", sorted(ASKING))
+def test_a4_every_such_rpc_refuses_an_old_proof_and_asks_no_key_for_one(service: Service, rpc: str) -> None:
+    method, manager = ASKING[rpc], service.as_(RECEIVER, "MANAGER")
+    call: Any = service.channel.unary_unary(
+        f"/{method.containing_service.full_name}/{rpc}",
+        request_serializer=GetMessageClass(method.input_type).SerializeToString,
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )
+
+    def answer(client: Client) -> str:
+        try:
+            call(GetMessageClass(method.input_type)(), metadata=client.metadata(), timeout=10)
+        except grpc.RpcError as error:
+            return str(error.details())
+        return "OK"
+
+    now = service.clock.now()
+    manager.caller = replace(manager.caller, prove_time=now - timedelta(minutes=10, seconds=1))
+    assert answer(manager) == "step_up_required"
+    manager.caller = replace(manager.caller, prove_time=now - timedelta(minutes=10))
+    assert answer(manager) != "step_up_required"
+    assert answer(service.as_(RECEIVER, scopes=("notifications",))) != "step_up_required"
+
+
+def test_a4_the_managers_and_who_did_it_hear_that_notices_go_elsewhere_and_nobody_else(service: Service) -> None:
+    she, other, elsewhere = new_id(), new_id(), new_id()
+    with service.database.transaction(SYSTEM) as tx:
+        members.keep_worker(tx, other, RECEIVER, ["MANAGER"], "ACTIVE")
+        members.keep_worker(tx, elsewhere, SENDER, ["MANAGER"], "ACTIVE")
+    service.as_(RECEIVER, "MANAGER", id=she).CreateWebhook(webhook=pb.Webhook(url=URL, kinds=["referral_sent"]))
+    assert (bell(service, she), bell(service, other)) == (["sending_changed"], ["sending_changed"])
+    assert bell(service, elsewhere, SENDER) == []
+    manager = service.as_(RECEIVER, "MANAGER", id=she)
+    manager.SetDesk(desk=pb.Desk(etag=manager.GetDesk().etag, email="otra@correo.example", language="es"))
+    assert bell(service, other) == ["sending_changed"] * 2

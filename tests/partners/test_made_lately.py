@@ -1,0 +1,170 @@
+"""Who changes her password sees what her account made since a day, and ends what she did not make herself."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import accounts_pb2 as pb
+from protos.partners.v1 import members_pb2 as m
+from services.partners.domain.organization import Organization
+from services.partners.domain.worker import Role, Worker
+from services.partners.store import workers
+from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
+from tests.partners.test_invitations import accept
+from tests.partners.test_passkeys import begin, create
+from tests.partners.test_password_resets import told
+from tests.partners.test_second_factors import App
+from tests.partners.test_sign_in_providers import propose
+from tests.partners.test_step_up import invite, make_key
+from tests.parts.authenticator import Authenticator
+
+THIEF = "ladron@correo.example"
+
+
+@pytest.fixture
+def own(scene: Scene) -> Organization:
+    return scene.organization("Puentes")
+
+
+@pytest.fixture
+def manager(scene: Scene, own: Organization) -> Worker:
+    return scene.worker(own, Role.MANAGER, email="xiomara@puentes.org")
+
+
+def stamp(time: datetime) -> Timestamp:
+    at = Timestamp()
+    at.FromDatetime(time)
+    return at
+
+
+def made(by: Stubs, since: datetime) -> list[pb.MadeLately]:
+    return list(by.ListMadeLately(pb.ListMadeLatelyRequest(since_time=stamp(since))).made)
+
+
+def end(by: Stubs, since: datetime, *ids: str) -> int:
+    return int(by.EndMadeLately(pb.EndMadeLatelyRequest(since_time=stamp(since), ids=ids)).ended)
+
+
+def opened(scene: Scene, invitation: m.Invitation) -> str:
+    """Accepts it; returns the id of the account."""
+    accept(scene, invitation)
+    [row] = scene.rows("SELECT id FROM workers WHERE email = %s", invitation.email)
+    return str(row["id"])
+
+
+def test_a4_what_was_made_since_the_day_is_listed_and_what_was_there_before_is_not(scene: Scene, manager: Worker) -> None:
+    by = scene.as_worker(manager)
+    make_key(by, "antes")
+    scene.later(days=2)
+    since = scene.clock.now() - timedelta(hours=1)
+    assert made(by, since) == []
+    key = make_key(by, "después").api_key
+    scene.later(seconds=1)
+    invitation = invite(by, THIEF)
+    assert [(each.kind, each.id, each.label, each.can_end) for each in made(by, since)] == [
+        (pb.MADE_KIND_INVITATION, invitation.id, THIEF, True),
+        (pb.MADE_KIND_API_KEY, key.id, "después", True),
+    ]
+
+
+def test_a4_a_key_is_revoked_an_invitation_withdrawn_and_an_account_suspended(scene: Scene, manager: Worker) -> None:
+    by, since = scene.as_worker(manager), scene.clock.now()
+    make_key(by)
+    account = opened(scene, invite(by, THIEF))
+    waiting = invite(by, "otro@correo.example")
+    listed = made(by, since)
+    assert {each.kind for each in listed} == {pb.MADE_KIND_API_KEY, pb.MADE_KIND_INVITATION, pb.MADE_KIND_ACCOUNT}
+    assert end(by, since, *(each.id for each in listed)) == 3
+    assert made(by, since) == []
+    assert [row["status"] for row in scene.rows("SELECT status FROM workers WHERE id = %s", account)] == ["SUSPENDED"]
+    assert [row["status"] for row in scene.rows("SELECT status FROM invitations WHERE id = %s", waiting.id)] == ["REVOKED"]
+    assert scene.rows("SELECT FROM api_keys WHERE revoke_time IS NULL") == []
+    assert end(by, since, *(each.id for each in listed)) == 0, "what has ended changes nothing"
+
+
+def test_a4_an_account_that_an_invited_account_invited_is_listed_too(scene: Scene, own: Organization, manager: Worker) -> None:
+    by, since = scene.as_worker(manager), scene.clock.now()
+    first = opened(scene, invite(by, THIEF))
+    [row] = scene.rows("SELECT * FROM workers WHERE id = %s", first)
+    opened(scene, invite(scene.as_worker(workers.read(row)), "tercera@correo.example"))
+    accounts = [each for each in made(by, since) if each.kind == pb.MADE_KIND_ACCOUNT]
+    assert {each.label for each in accounts} == {THIEF, "tercera@correo.example"}
+    assert end(by, since, *(each.id for each in accounts)) == 2
+
+
+def test_a4_an_account_of_long_standing_that_was_invited_anew_is_shown_and_not_ended(
+    scene: Scene, own: Organization, manager: Worker
+) -> None:
+    colleague = scene.worker(own, Role.WORKER, email="rosa@puentes.org")
+    scene.later(days=1)
+    by, since = scene.as_worker(manager), scene.clock.now()
+    opened(scene, invite(by, "rosa@puentes.org", contract_pb2.ROLE_WORKER))
+    [shown] = made(by, since)
+    assert (shown.id, shown.kind, shown.can_end) == (colleague.id, pb.MADE_KIND_ACCOUNT, False)
+    assert end(by, since, colleague.id) == 0
+    assert scene.rows("SELECT status FROM workers WHERE id = %s", colleague.id) == [{"status": "ACTIVE"}]
+
+
+def test_a4_a_proposed_provider_is_dropped(scene: Scene) -> None:
+    shelter, coordinator = scene.organization("Casa Luna"), scene.as_worker(scene.worker(scene.coalition, Role.COORDINATOR))
+    since = scene.clock.now()
+    propose(coordinator, shelter, "https://sso.example")
+    [shown] = made(coordinator, since)
+    assert (shown.kind, shown.label) == (pb.MADE_KIND_SIGN_IN_PROVIDER, "https://sso.example")
+    assert end(coordinator, since, shown.id) == 1
+    assert not coordinator.GetSignInProvider(m.GetSignInProviderRequest(organization_id=shelter.id)).HasField("proposal")
+
+
+def test_a4_a_code_and_a_passkey_that_were_set_up_are_taken_off_and_her_managers_hear_of_it(
+    scene: Scene, own: Organization, manager: Worker
+) -> None:
+    worker = scene.worker(own, Role.WORKER)
+    me, since, phone = scene.as_worker(worker), scene.clock.now(), Authenticator(SITE)
+    app = App(scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)).secret)
+    me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
+    begun = begin(me)
+    create(me, begun, phone.make(begun.options))
+    before = len(told(scene, "sign_in_changed"))
+    listed = made(me, since)
+    assert {each.kind for each in listed} == {pb.MADE_KIND_SECOND_FACTOR, pb.MADE_KIND_PASSKEY}
+    assert end(me, since, *(each.id for each in listed)) == 2
+    assert (scene.rows("SELECT FROM second_factors"), scene.rows("SELECT FROM passkeys")) == ([], [])
+    assert {fact.worker_id for fact, _ in told(scene, "sign_in_changed")[before:]} == {worker.id, manager.id}
+
+
+def test_a4_a_role_of_the_network_that_was_given_is_proposed_for_suspension(scene: Scene) -> None:
+    first, second = scene.worker(scene.coalition, Role.COORDINATOR), scene.by(scene.organization("Otra"), Role.COORDINATOR)
+    by, since = scene.as_worker(first), scene.clock.now()
+    invitation = invite(by, THIEF, contract_pb2.ROLE_AUDITOR)
+    second.ConfirmInvitation(m.ConfirmInvitationRequest(id=invitation.id))
+    account = opened(scene, invitation)
+    assert end(by, since, account) == 1
+    assert [(each.id, each.can_end) for each in made(by, since)] == [(account, False)], "another coordinator has to agree"
+    second.SuspendWorker(m.SuspendWorkerRequest(id=account))
+    assert made(by, since) == []
+
+
+def test_a4_nobody_ends_what_another_made(scene: Scene, own: Organization, manager: Worker) -> None:
+    since = scene.clock.now()
+    key = make_key(scene.as_worker(manager)).api_key
+    colleague = scene.by(own, Role.MANAGER)
+    assert made(colleague, since) == []
+    assert end(colleague, since, key.id) == 0
+    assert scene.rows("SELECT FROM api_keys WHERE revoke_time IS NULL") != []
+
+
+def test_a4_a_day_is_named_and_is_within_a_year(scene: Scene, manager: Worker) -> None:
+    by = scene.as_worker(manager)
+    with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
+        by.ListMadeLately(pb.ListMadeLatelyRequest())
+    assert wrong.violations == [("since_time", "required")]
+    with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
+        made(by, scene.clock.now() - timedelta(days=367))
+    assert wrong.violations == [("since_time", "out_of_range")]
+    with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
+        end(by, scene.clock.now())
+    assert wrong.violations == [("ids", "required")]

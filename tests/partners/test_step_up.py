@@ -1,0 +1,385 @@
+"""What outlasts a session asks its holder again who she is, and whom it concerns hears of it: a stolen session makes nothing that stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message_factory import GetMessageClass
+
+from chassis import contract
+from chassis.tokens import Caller
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import accounts_pb2 as pb
+from protos.partners.v1 import members_pb2 as m
+from protos.stubs import SERVICES
+from services.partners.domain.organization import Organization
+from services.partners.domain.worker import Role, Worker
+from services.partners.rpc import lasting
+from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
+from tests.partners.test_accounts import change
+from tests.partners.test_passkeys import begin as begin_passkey
+from tests.partners.test_passkeys import create
+from tests.partners.test_password_resets import told
+from tests.partners.test_second_factors import App, finish
+from tests.partners.test_sessions import EMAIL, sign_in, token_of
+from tests.partners.test_sign_in_providers import EMAIL as OFFICIAL
+from tests.partners.test_sign_in_providers import comes_in, propose, set_up
+from tests.parts.authenticator import Authenticator
+from tests.parts.provider import Person, Provider
+
+ASKING = {
+    method.name: (service, method)
+    for service in SERVICES
+    if service.full_name.startswith("enlace.partners.")
+    for method in service.methods
+    if contract.rules(method).step_up
+}
+STEP_UP = ("PERMISSION_DENIED", "step_up_required")
+TEN = timedelta(minutes=10)
+
+
+@pytest.fixture
+def own(scene: Scene) -> Organization:
+    return scene.organization("Puentes")
+
+
+@pytest.fixture
+def manager(scene: Scene, own: Organization) -> Worker:
+    return scene.worker(own, Role.MANAGER, email=EMAIL)
+
+
+def of_session(scene: Scene, secret: str) -> Stubs:
+    """Whoever holds this session."""
+    return scene.with_token_of(lambda: token_of(scene, secret).tokens["enlace.partners"])
+
+
+def make_key(by: Stubs, label: str = "sistema") -> m.CreateApiKeyResponse:
+    made: m.CreateApiKeyResponse = by.CreateApiKey(m.CreateApiKeyRequest(label=label, scopes=[contract_pb2.SCOPE_DIRECTORY_READ]))
+    return made
+
+
+def invite(by: Stubs, email: str, *roles: contract_pb2.Role.ValueType) -> m.Invitation:
+    wanted = m.Invitation(email=email, roles=roles or (contract_pb2.ROLE_MANAGER,), language="es")
+    made: m.Invitation = by.CreateInvitation(m.CreateInvitationRequest(invitation=wanted))
+    return made
+
+
+def prove(by: Stubs, secret: str, **said: Any) -> pb.ProveSessionResponse:
+    answer: pb.ProveSessionResponse = by.ProveSession(pb.ProveSessionRequest(session_secret=secret, **said))
+    return answer
+
+
+def not_proved(by: Stubs, secret: str, path: str, reason: str = "wrong", **said: Any) -> None:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
+        prove(by, secret, **said)
+    assert wrong.violations == [(path, reason)]
+
+
+def with_app(scene: Scene, worker: Worker) -> App:
+    """Has a code of her phone asked for."""
+    me = scene.as_worker(worker)
+    app = App(scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)).secret)
+    me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
+    scene.later(seconds=60)
+    return app
+
+
+def kinds_told(scene: Scene, fact: str) -> set[str]:
+    return {each.worker_id for each, _ in told(scene, fact)}
+
+
+# --- who is asked, and for how long it is good
+
+
+def test_a4_these_rpcs_ask_for_it() -> None:
+    assert set(ASKING) == {
+        "CreateInvitation",
+        "ConfirmInvitation",
+        "CreateApiKey",
+        "ConfirmApiKey",
+        "TransferApiKey",
+        "ProposeSignInProvider",
+        "ConfirmSignInProvider",
+        "EndSignInProvider",
+        "ResetSecondFactor",
+        "BeginSecondFactor",
+        "ConfirmSecondFactor",
+        "EndSecondFactor",
+        "BeginPasskey",
+        "CreatePasskey",
+        "EndPasskey",
+        "EndMadeLately",
+    }
+
+
+def test_a4_each_of_them_is_told_or_says_why_not() -> None:
+    assert lasting.FACTS.keys() | lasting.SILENT == set(ASKING)
+
+
+@pytest.mark.parametrize("rpc", sorted(ASKING))
+def test_a4_every_such_rpc_refuses_an_old_proof_and_a_token_that_says_nothing_of_one(scene: Scene, own: Organization, rpc: str) -> None:
+    service, method = ASKING[rpc]
+    roles = contract.rules(method).roles
+    worker = scene.worker(own, *(Role(role) for role in sorted(roles)))
+    caller = Caller(worker.id, "worker", own.id, roles)
+    call: Any = scene.channel.unary_unary(
+        f"/{service.full_name}/{rpc}",
+        request_serializer=GetMessageClass(method.input_type).SerializeToString,
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )
+
+    def answer(caller: Caller) -> str:
+        token = scene.issuer.issue(caller, "enlace.partners")[0]
+        try:
+            call(GetMessageClass(method.input_type)(), metadata=[("authorization", f"Bearer {token}")], timeout=10)
+        except grpc.RpcError as error:
+            return str(error.details())
+        return "OK"
+
+    now = scene.clock.now()
+    assert answer(caller) == "step_up_required", "nobody says when"
+    assert answer(replace(caller, prove_time=now - TEN - timedelta(seconds=1))) == "step_up_required"
+    assert answer(replace(caller, prove_time=now + TEN + timedelta(seconds=1))) == "step_up_required", "a clock that was wrong"
+    assert answer(replace(caller, prove_time=now - TEN)) != "step_up_required"
+
+
+def test_a4_a_proof_is_good_for_ten_minutes_by_the_clock_and_not_a_second_longer(scene: Scene, manager: Worker) -> None:
+    secret = sign_in(scene).session_secret
+    by = of_session(scene, secret)
+    scene.later(minutes=10)
+    make_key(by)
+    scene.later(seconds=1)
+    with refused(*STEP_UP):
+        make_key(by)
+    good = prove(by, secret, password=PASSWORD)
+    assert good.expire_time.ToDatetime() == (scene.clock.now() + TEN).replace(tzinfo=None)
+    make_key(by)
+    scene.later(minutes=10, seconds=1)
+    with refused(*STEP_UP):
+        make_key(by)
+
+
+def test_a4_a_token_from_before_proofs_is_still_verified(scene: Scene, manager: Worker) -> None:
+    token, _ = scene.issuer.issue(Caller(manager.id, "worker", manager.organization_id, frozenset({"MANAGER"})), "enlace.partners")
+    assert scene.verifier.verify(token).prove_time is None
+    assert scene.with_token(token).ListApiKeys(m.ListApiKeysRequest()).api_keys == []
+
+
+def test_a4_a_session_from_before_proofs_was_proved_when_it_began(scene: Scene, manager: Worker) -> None:
+    secret = sign_in(scene).session_secret
+    scene.rows("UPDATE sessions SET prove_time = NULL RETURNING worker_id")
+    make_key(of_session(scene, secret))
+
+
+def test_a4_what_is_refused_has_no_effect_and_is_on_record(scene: Scene, manager: Worker) -> None:
+    by = of_session(scene, sign_in(scene).session_secret)
+    scene.later(minutes=11)
+    with refused(*STEP_UP):
+        make_key(by)
+    assert scene.rows("SELECT FROM api_keys") == []
+    assert scene.rows("SELECT reason FROM audit WHERE action = 'create_api_key'") == [{"reason": "step_up_required"}]
+
+
+# --- by what it is proved
+
+
+def test_a4_it_is_proved_by_what_her_sign_in_asks_for_besides_and_not_by_the_password(scene: Scene, manager: Worker) -> None:
+    app = with_app(scene, manager)
+    secret = finish(scene, sign_in(scene).challenge, app.code()).session_secret
+    by = of_session(scene, secret)
+    scene.later(minutes=11)
+    asked = by.BeginProof(pb.BeginProofRequest())
+    assert (asked.asks_code, asked.asks_password, asked.passkey_options, asked.authorization_url) == (True, False, "", "")
+    not_proved(by, secret, "code", "required", password=PASSWORD)
+    with refused(*STEP_UP):
+        make_key(by)
+    code = app.code()
+    prove(by, secret, code=code)
+    make_key(by)
+    scene.later(minutes=11)
+    not_proved(by, secret, "code", code=code)
+
+
+def test_a4_it_is_proved_by_a_passkey_that_signed_for_this_and_nothing_else(scene: Scene, manager: Worker) -> None:
+    me, phone, stranger = scene.as_worker(manager), Authenticator(SITE), Authenticator(SITE)
+    begun = begin_passkey(me)
+    create(me, begun, phone.make(begun.options))
+    asked = sign_in(scene)
+    secret = scene.nobody.FinishSignIn(
+        m.FinishSignInRequest(challenge=asked.challenge, passkey=phone.sign(asked.passkey_options))
+    ).session_secret
+    by = of_session(scene, secret)
+    scene.later(minutes=11)
+    question = by.BeginProof(pb.BeginProofRequest())
+    assert (question.asks_code, question.asks_password) == (False, False)
+    not_proved(by, secret, "passkey", "required", password=PASSWORD)
+    stranger.id, stranger.account = phone.id, phone.account
+    not_proved(by, secret, "passkey", challenge=question.challenge, passkey=stranger.sign(question.passkey_options))
+    to_sign_in = sign_in(scene)
+    not_proved(by, secret, "challenge", challenge=to_sign_in.challenge, passkey=phone.sign(to_sign_in.passkey_options))
+    signed = phone.sign(question.passkey_options)
+    prove(by, secret, challenge=question.challenge, passkey=signed)
+    make_key(by)
+    not_proved(by, secret, "challenge", challenge=question.challenge, passkey=signed)
+
+
+def test_a4_who_signs_in_by_her_ministry_proves_it_there(scene: Scene) -> None:
+    ministry = scene.organization("Ministerio")
+    people = {"ana": Person("ana-1", OFFICIAL), "eva": Person("eva-9", "eva@ministerio.example")}
+    provider = Provider(f"{SITE}/sign-in/return", people, now=lambda: scene.clock.now().timestamp())
+    scene.worker(ministry, Role.MANAGER, email=OFFICIAL)
+    scene.worker(ministry, Role.MANAGER, email="eva@ministerio.example")
+    try:
+        set_up(scene, ministry, provider)
+        secret = comes_in(scene, ministry, provider).session_secret
+        by = of_session(scene, secret)
+        scene.later(minutes=11)
+        asked = by.BeginProof(pb.BeginProofRequest())
+        assert (asked.asks_password, "max_age=0" in asked.authorization_url) == (False, True)
+        not_proved(by, secret, "challenge", "wrong", password=PASSWORD)
+
+        def came_back(user: str) -> dict[str, Any]:
+            question = by.BeginProof(pb.BeginProofRequest())
+            back = provider.signs_in(question.authorization_url, user)
+            answer = pb.ProviderAnswer(state=back["state"], code=back["code"], issuer=back.get("iss", ""))
+            return {"challenge": question.challenge, "provider": answer}
+
+        not_proved(by, secret, "challenge", **came_back("eva"))
+        with refused(*STEP_UP):
+            make_key(by)
+        prove(by, secret, **came_back("ana"))
+        make_key(by)
+    finally:
+        provider.stop()
+
+
+def test_a4_wrong_answers_have_the_budget_of_the_sign_in_and_keep_nobody_from_signing_in(scene: Scene, manager: Worker) -> None:
+    app = with_app(scene, manager)
+    secret = finish(scene, sign_in(scene).challenge, app.code()).session_secret
+    by = of_session(scene, secret)
+    scene.later(minutes=11)
+    for _ in range(10):
+        not_proved(by, secret, "code", code="000000" if app.code() != "000000" else "000001")
+    with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as often:
+        prove(by, secret, code=app.code())
+    assert often.retry_after == 300
+    assert finish(scene, sign_in(scene).challenge, app.code()).session_secret
+
+
+def test_a4_guesses_of_the_password_are_counted_too(scene: Scene, manager: Worker) -> None:
+    secret = sign_in(scene).session_secret
+    by = of_session(scene, secret)
+    for _ in range(10):
+        not_proved(by, secret, "password", password="una que no es")
+    with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
+        prove(by, secret, password=PASSWORD)
+
+
+def test_a4_one_sessions_proof_is_not_anothers(scene: Scene, manager: Worker, own: Organization) -> None:
+    hers, stolen = sign_in(scene).session_secret, sign_in(scene).session_secret
+    scene.later(minutes=11)
+    prove(of_session(scene, hers), hers, password=PASSWORD)
+    make_key(of_session(scene, hers))
+    with refused(*STEP_UP):
+        make_key(of_session(scene, stolen))
+    colleague = scene.as_worker(scene.worker(own, Role.MANAGER))
+    not_proved(colleague, stolen, "session_secret", password=PASSWORD)
+    scene.later(minutes=16)
+    not_proved(scene.as_worker(manager), stolen, "session_secret", password=PASSWORD)
+
+
+def test_a4_a_key_proves_nothing(scene: Scene, own: Organization, manager: Worker) -> None:
+    key, secret = scene.by_key(own, "directory.read"), sign_in(scene).session_secret
+    with refused("PERMISSION_DENIED", "right_missing"):
+        prove(key, secret, password=PASSWORD)
+    made = make_key(scene.as_worker(manager)).secret
+    not_proved(scene.as_worker(manager), made, "session_secret", password=PASSWORD)
+
+
+# --- the story, and who hears of it
+
+
+def test_a4_a_stolen_manager_session_makes_nothing_that_outlasts_it(scene: Scene, own: Organization, manager: Worker) -> None:
+    app = with_app(scene, manager)
+    hers = finish(scene, sign_in(scene).challenge, app.code()).session_secret
+    scene.later(minutes=11)
+    thief = of_session(scene, hers)
+    with refused(*STEP_UP):
+        make_key(thief)
+    with refused(*STEP_UP):
+        invite(thief, "ladron@correo.example")
+    with refused(*STEP_UP):
+        thief.EndSecondFactor(pb.EndSecondFactorRequest(password=PASSWORD))
+    not_proved(thief, hers, "code", "required", password=PASSWORD)
+    assert (scene.rows("SELECT FROM api_keys"), scene.rows("SELECT FROM invitations")) == ([], [])
+    elsewhere = finish(scene, sign_in(scene).challenge, app.code(30)).session_secret
+    change(of_session(scene, elsewhere), elsewhere)
+    with refused("UNAUTHENTICATED", "session_ended"):
+        token_of(scene, hers)
+
+
+def test_a4_her_managers_and_she_herself_hear_of_a_key_and_of_an_invitation_by_letter(
+    scene: Scene, own: Organization, manager: Worker
+) -> None:
+    other, worker = scene.worker(own, Role.MANAGER, email="otra@puentes.org"), scene.worker(own, Role.WORKER)
+    make_key(scene.as_worker(manager))
+    assert sorted((fact.worker_id, letter.email) for fact, letter in told(scene, "key_made")) == sorted(
+        [(manager.id, EMAIL), (other.id, "otra@puentes.org")]
+    )
+    invite(scene.as_worker(manager), "nueva@puentes.org", contract_pb2.ROLE_WORKER)
+    assert kinds_told(scene, "person_invited") == {manager.id, other.id}
+    me = scene.as_worker(worker)
+    app = App(scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)).secret)
+    assert kinds_told(scene, "sign_in_changed") == set(), "nothing is in use yet"
+    me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
+    assert kinds_told(scene, "sign_in_changed") == {worker.id, manager.id, other.id}
+
+
+def test_a4_facts_of_it_have_no_name_and_a_repeated_request_tells_once(scene: Scene, manager: Worker) -> None:
+    by = scene.as_worker(manager)
+    asked = m.CreateApiKeyRequest(label="sistema", scopes=[contract_pb2.SCOPE_DIRECTORY_READ], request_id="one")
+    by.CreateApiKey(asked)
+    by.CreateApiKey(asked)
+    [row] = scene.rows("SELECT payload FROM outbox WHERE type = 'enlace.account.key_made.v1'")
+    assert not [word for word in ("Xiomara", EMAIL, "sistema") if word.encode() in bytes(row["payload"])]
+
+
+def test_a4_the_coordinators_hear_of_a_role_of_the_network(scene: Scene) -> None:
+    first, elsewhere = scene.worker(scene.coalition, Role.COORDINATOR), scene.organization("Otra")
+    second = scene.worker(elsewhere, Role.COORDINATOR)
+    made = invite(scene.as_worker(first), "tercera@coalicion.example", contract_pb2.ROLE_COORDINATOR)
+    coordinators = {row["id"] for row in scene.rows("SELECT id FROM workers WHERE 'COORDINATOR' = ANY (roles)")}
+    assert coordinators == kinds_told(scene, "role_given") >= {first.id, second.id}
+    scene.as_worker(second).ConfirmInvitation(m.ConfirmInvitationRequest(id=made.id))
+    assert len(told(scene, "role_given")) == 2 * len(coordinators)
+
+
+def test_a4_the_managers_whose_provider_is_ended_hear_of_it(scene: Scene) -> None:
+    shelter = scene.organization("Casa Luna")
+    hers, coordinator = scene.worker(shelter, Role.MANAGER), scene.worker(scene.coalition, Role.COORDINATOR)
+    proposed = propose(scene.as_worker(coordinator), shelter, "https://sso.example")
+    assert kinds_told(scene, "provider_changed") == {coordinator.id}, "of a proposal they hear how to object"
+    scene.as_worker(coordinator).EndSignInProvider(m.EndSignInProviderRequest(organization_id=shelter.id, etag=proposed.etag))
+    assert kinds_told(scene, "provider_changed") == {coordinator.id, hers.id}
+
+
+def test_a4_another_password_proves_the_session_that_goes_on_where_the_password_is_all_there_is(scene: Scene, manager: Worker) -> None:
+    secret = sign_in(scene).session_secret
+    by = of_session(scene, secret)
+    scene.later(minutes=11)
+    change(by, secret)
+    make_key(by)
+
+
+def test_a4_another_password_proves_nothing_where_a_code_is_asked_for(scene: Scene, manager: Worker) -> None:
+    app = with_app(scene, manager)
+    secret = finish(scene, sign_in(scene).challenge, app.code()).session_secret
+    by = of_session(scene, secret)
+    scene.later(minutes=11)
+    change(by, secret)
+    with refused(*STEP_UP):
+        make_key(by)

@@ -1,0 +1,60 @@
+"""The sheet of a person leaves as a file by somebody who has lately proved who she is, and it is on record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis import contract
+from protos.referrals.v1 import people_pb2 as pb
+from protos.stubs import SERVICES
+from tests.builders import refusal
+from tests.referrals.conftest import Client, Service, Story
+
+
+def export(by: Client, person_id: str) -> None:
+    by.ExportPerson(pb.ExportPersonRequest(id=person_id))
+
+
+def exports(by: Client, since: datetime) -> list[str]:
+    at = Timestamp()
+    at.FromDatetime(since)
+    return [each.person_id for each in by.ListOwnExports(pb.ListOwnExportsRequest(since_time=at)).exports]
+
+
+def test_a4_these_rpcs_ask_for_it() -> None:
+    asking = {
+        method.name
+        for service in SERVICES
+        if service.full_name.startswith("enlace.referrals.")
+        for method in service.methods
+        if contract.rules(method).step_up
+    }
+    assert asking == {"ExportPerson"}
+
+
+def test_a4_a_sheet_is_exported_after_a_proof_of_the_last_ten_minutes(service: Service, story: Story) -> None:
+    now, person_id = service.clock.now(), story.person().id
+    lately = replace(story.ngo, caller=replace(story.ngo.caller, prove_time=now - timedelta(minutes=10)))
+    export(lately, person_id)
+    earlier = replace(story.ngo, caller=replace(story.ngo.caller, prove_time=now - timedelta(minutes=10, seconds=1)))
+    assert refusal(lambda: export(earlier, person_id)) == ("PERMISSION_DENIED", "step_up_required")
+
+
+def test_a4_who_exported_it_is_on_record_and_sees_it_and_nobody_else_does(service: Service, story: Story) -> None:
+    since, person_id = service.clock.now(), story.person().id
+    colleague = service.as_("ngo", "WORKER", "OPERATOR")
+    before = exports(colleague, since)
+    export(colleague, person_id)
+    assert exports(colleague, since) == [person_id, *before]
+    assert person_id not in exports(service.as_("ngo", "OPERATOR"), since)
+    assert exports(colleague, service.clock.now() + timedelta(seconds=1)) == []
+    assert refusal(lambda: colleague.ListOwnExports(pb.ListOwnExportsRequest())) == ("INVALID_ARGUMENT", "invalid_fields")
+
+
+def test_a4_nobody_exports_the_sheet_of_anothers_file(service: Service, story: Story) -> None:
+    person_id = story.person().id
+    for organization in ("shelter", "clinic"):
+        assert refusal(lambda: export(service.as_(organization, "WORKER"), person_id)) == ("NOT_FOUND", "not_found")  # noqa: B023

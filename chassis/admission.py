@@ -2,13 +2,16 @@
 
 grpc hands every call to the pool's `submit`; a pool that refuses there would break the server's own loop, so a call that is too many is given to a
 small second pool, where `turned_away` refuses it before anything is done. `waited` says how long the call of this thread had to wait for it.
+Each caller has a lane (`announce`): a share of the threads at most, and three quarters of all that wait, so that another's call waits behind few of
+one that floods, and there is room for it.
 """
 
 import threading
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from chassis.errors import Exhausted, Unavailable
 
@@ -18,43 +21,83 @@ T = TypeVar("T")
 _here = threading.local()
 
 
-class CallPool(ThreadPoolExecutor):
-    """Works on `threads` calls at once and keeps no more than `most` under way and waiting together."""
+def announce(caller: str) -> None:
+    """Says whose the call is that this thread hands to the pool next; "" for nobody's."""
+    _here.lane = caller
 
-    def __init__(self, threads: int, most: int) -> None:
+
+class CallPool(ThreadPoolExecutor):
+    """Works on `threads` calls at once and keeps no more than `most` under way and waiting together; of one caller on `share` at once, if that is said."""
+
+    def __init__(self, threads: int, most: int, *, share: int = 0) -> None:
         super().__init__(threads, thread_name_prefix="rpc", initializer=self._belong)
         self._most = most
+        self._share = share
         self._under_way = 0
+        self._of = Counter[str]()  # under way and waiting, by caller
+        self._waiting = defaultdict[str, deque[Callable[[], object]]](deque)  # of callers whose share is in work
         self._counting = threading.Lock()
         self._full = ThreadPoolExecutor(2, thread_name_prefix="rpc-full", initializer=_say_full)
         self.stopping = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Takes a call in, or has it refused."""
+        lane, _here.lane = getattr(_here, "lane", "") if self._share else "", ""
+        done, came_at = Future[T](), monotonic()
+
+        def begin() -> object:
+            return super(CallPool, self).submit(_work, done, came_at, fn, *args, **kwargs)
+
         with self._counting:
-            full = self._under_way >= self._most
-            self._under_way += not full
-        if full:
-            return self._full.submit(fn, *args, **kwargs)
-        future = super().submit(_begun, monotonic(), fn, *args, **kwargs)
-        future.add_done_callback(self._done)
-        return future
+            full = self._under_way >= self._most or (lane != "" and self._of[lane] >= self._most - self._most // 4)
+            if full:
+                return self._full.submit(fn, *args, **kwargs)
+            self._under_way += 1
+            if lane:
+                self._of[lane] += 1
+            waits = lane != "" and self._of[lane] > self._share
+            if waits:
+                self._waiting[lane].append(begin)
+        done.add_done_callback(lambda _: self._done(lane))
+        if not waits:
+            begin()
+        return done
 
     def turn_away(self) -> None:
-        """From now on calls that begin are refused; those under way go on."""
+        """From now on calls that begin are refused, also those that wait behind their caller's others; those under way go on."""
         self.stopping = True
+        with self._counting:
+            waiting = [begin for calls in self._waiting.values() for begin in calls]
+            self._waiting.clear()
+        for begin in waiting:
+            begin()
 
     def _belong(self) -> None:
         _here.pool = self
 
-    def _done(self, _: object) -> None:
+    def _done(self, lane: str) -> None:
+        """Begins the next call of this caller, if one waits for its share."""
+        following: Callable[[], object] | None = None
         with self._counting:
             self._under_way -= 1
+            if lane:
+                self._of[lane] -= 1
+                if waiting := self._waiting.get(lane):
+                    following = waiting.popleft()
+                else:
+                    self._waiting.pop(lane, None)
+                if not self._of[lane]:
+                    del self._of[lane]
+        if following is not None:
+            following()
 
 
-def _begun(came_at: float, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+def _work(done: Future[Any], came_at: float, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
     _here.waited = monotonic() - came_at
-    return fn(*args, **kwargs)
+    try:
+        done.set_result(fn(*args, **kwargs))
+    except BaseException as error:  # as an executor's own future has it
+        done.set_exception(error)
 
 
 def waited() -> float:

@@ -123,7 +123,7 @@ def add_to(
             for files in keys.new_files(key):
                 click.echo(json.dumps({"stringData": files}))
         except ValueError:
-            raise click.UsageError("KEY is tokens.N, facts.SERVICE, sealing.SERVICE.N or gateway") from None
+            raise click.UsageError("KEY is tokens.N, facts.SERVICE, sealing.SERVICE.N, gateway or calls.gateway") from None
 
     @main.command("retire-keys", help="Destroy the older sealing keys, once nothing is wrapped by them and no copy from before is kept.")
     @click.option(

@@ -9,7 +9,7 @@ her out. What exists and what does not is counted alike.
 Only a comparison that was made is a guess. `begin` reserves one, so that many at once are all counted; `settle` counts a wrong one and gives a right one
 back; of a call that ended between the two (late, or without its database) the reservation lapses as soon as no call can be under way any more.
 A time in the store that lies further ahead than honest guesses lead was written by a clock that was wrong, and is bounded when it is read.
-Limit: a caller that asks this service directly may say any address and any device, so the account's budget is what bounds guessing.
+An address is the gateway's word or the connection's (chassis/rpc.py). Limit: who has many addresses has many budgets, so the account's bounds guessing.
 """
 
 import time

@@ -2,8 +2,8 @@
 
 Who gets which: `tokens.jwk` (signs caller tokens) belongs to partners alone; `facts.<service>.jwk` (signs facts) and `sealing.<service>.key` (the
 key-encryption key) to that service alone; the `.pub.jwk` files to everybody. `sealing.<service>.1.key` and so on are made by
-`rotate-keys`, and belong where the first does. `gateway.key` signs forms. `mail.key` seals
-what partners hands to notifications for one mailbox, and belongs to these two.
+`rotate-keys`, and belong where the first does. `gateway.key` signs forms, `calls.gateway.jwk` what the gateway says to services of a client's
+address: both belong to the gateway alone. `mail.key` seals what partners hands to notifications for one mailbox, and belongs to these two.
 Files, mounted or made here; the sealing keys may be in a key service instead, under the same names (chassis/key_service.py).
 """
 
@@ -36,6 +36,7 @@ def create(directory: Path, services: Sequence[str], *, sealing: bool = True) ->
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if _pairs(directory, "tokens") == ["tokens"]:  # else the first was replaced
         _create_pair(directory, "tokens")
+    _create_pair(directory, "calls.gateway")
     for service in services:
         _create_pair(directory, f"facts.{service}")
         if sealing and not (directory / f"marks.{service}.key").exists():  # else its first key was retired
@@ -145,7 +146,7 @@ def secret(directory: Path, name: str) -> bytes:
 
 def new_files(name: str) -> list[dict[str, str]]:
     """Returns a new key as the contents of its files, for a folder that can't be written: the public half first, if it has one, then the secret half."""
-    if re.fullmatch(r"tokens(\.\d+)?|facts\.[a-z]+", name):
+    if re.fullmatch(r"(tokens|calls\.gateway)(\.\d+)?|facts\.[a-z]+", name):
         private, public = _new_pair()
         return [{f"{name}.pub.jwk": public}, {f"{name}.jwk": private}]
     if re.fullmatch(r"sealing\.[a-z]+(\.\d+)?|gateway", name):

@@ -2,8 +2,10 @@
 
 `Servicer` ties a service of the .proto to an object with a method per rpc, `method(request, call) -> response`, or `method(request, stream)` that yields
 responses, each in a transaction of its own (chassis/streams.py). It refuses to start when an rpc has no method or its .proto does not say who may call it.
+Where a caller without a token comes from is what the gateway has signed, and else the address of the connection.
 """
 
+import ipaddress
 import re
 import threading
 import time
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NoReturn
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -22,11 +25,11 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from grpc_status import rpc_status
 
 from chassis import audit, contract, deadline, errors, handles, log, metrics, shape, trace
-from chassis.admission import CallPool, turned_away, waited
+from chassis.admission import CallPool, announce, turned_away, waited
 from chassis.clock import Clock
 from chassis.config import CALLER_RATE
 from chassis.db import Database, Transaction, met_a_migration
@@ -36,7 +39,7 @@ from chassis.ids import is_id, new_id
 from chassis.limits import Limiter
 from chassis.sealing import CannotOpen
 from chassis.streams import TURNS, Streams
-from chassis.tokens import Caller, Verifier
+from chassis.tokens import AddressReader, Caller, Verifier
 
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # ours, or a UUID
 NOBODY = Caller("public", "public", "")
@@ -123,6 +126,7 @@ class Servicer:
         self._check_standing = check_standing
         self._notify = notify
         self._limits = Limits(CALLER_RATE)
+        self._addresses: AddressReader | None = None
         self.streams = Streams() if any(m.server_streaming for m in descriptor.methods) else None
         missing = [m.name for m in descriptor.methods if not callable(getattr(implementation, m.name, None))]
         if missing:
@@ -134,6 +138,14 @@ class Servicer:
     def count_with(self, limits: "Limits") -> None:
         """Counts calls together with the other servicers of a server."""
         self._limits = limits
+
+    def read_with(self, addresses: AddressReader | None) -> None:
+        """Believes what the gateway says of its clients."""
+        self._addresses = addresses
+
+    def caller_of(self, metadata: Mapping[str, str]) -> Caller:
+        """Whose token came with a call; refuses with token_missing, token_expired or token_invalid."""
+        return self._authenticate(metadata)[0]
 
     def _handler(self, descriptor: MethodDescriptor, method: Callable[[Any, Any], Any]) -> "grpc.RpcMethodHandler[Any, Any]":
         right, declared = contract.rules(descriptor), contract.refusals(descriptor)
@@ -161,7 +173,15 @@ class Servicer:
                     while True:  # once a connection that a migration left behind; the call's deadline ends it
                         try:
                             return self._answer(
-                                name, request, response_class, method, caller, trail, _origin(asked.metadata), mutates=mutates, right=right
+                                name,
+                                request,
+                                response_class,
+                                method,
+                                caller,
+                                trail,
+                                self._origin(asked.metadata, context),
+                                mutates=mutates,
+                                right=right,
                             )
                         except errors.Unavailable as refusal:
                             if not met_a_migration(refusal):
@@ -197,7 +217,7 @@ class Servicer:
     ) -> Iterator["_Asked"]:
         """What is done inside is refused as it says, counted, and logged if it `mutates` something or was refused."""
         started = time.perf_counter()
-        asked = _Asked({key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)})
+        asked = _Asked(_texts(context.invocation_metadata()))
         request_id = asked.metadata.get("x-request-id", "")
         if not _REQUEST_ID.fullmatch(request_id):  # it is written to logs, where nothing that a caller made up may stand
             request_id = new_id()
@@ -232,6 +252,12 @@ class Servicer:
         if scheme.lower() != "bearer" or not token:
             raise errors.Unauthenticated("token_missing")
         return self._verifier.verify_until(token, waited())
+
+    def _origin(self, metadata: Mapping[str, str], context: grpc.ServicerContext) -> Origin:
+        """Where a call comes from: the address that the gateway has signed, or that of the connection. A device's secret is known or it is not."""
+        signed, device = metadata.get("client-address", ""), metadata.get("client-device", "")
+        said = self._addresses.read(signed, waited()) if self._addresses is not None and signed else None
+        return Origin(address_of(context.peer()) if said is None else said, device if len(device) <= 100 else "")
 
     @contextmanager
     def _in_good_standing(self, caller: Caller) -> Iterator[Transaction]:
@@ -312,6 +338,11 @@ class _Asked:
     trace_id: str = ""
 
 
+def _texts(metadata: Any) -> dict[str, str]:
+    """What of a call's metadata is text."""
+    return {key: value for key, value in metadata or () if isinstance(value, str)}
+
+
 def _read(request: Message, sent: bytes) -> None:
     try:
         request.MergeFromString(sent)
@@ -368,15 +399,19 @@ class Limits:
     def admit(self, context: grpc.ServicerContext, caller: Caller) -> None:
         """Counts a call by who asks, or by where from if nobody knows who. Raises Exhausted rate_limited."""
         known = caller is not NOBODY
-        quota = self._callers.take(caller.id) if known else self._addresses.take(context.peer().rpartition(":")[0])
+        quota = self._callers.take(caller.id) if known else self._addresses.take(address_of(context.peer()))
         if quota.wait:
             raise errors.Exhausted("rate_limited", quota.wait)
 
 
-def _origin(metadata: Mapping[str, str]) -> Origin:
-    """What the door says of its client; what is too long to be one is none."""
-    address, device = metadata.get("client-address", ""), metadata.get("client-device", "")
-    return Origin(address if len(address) <= 50 else "", device if len(device) <= 100 else "")
+def address_of(peer: str) -> str:
+    """The address of a connection as gRPC names it (ipv4:192.0.2.1:50000). Of IPv6 the network of 64 bits, which is one customer's."""
+    host = unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else host
 
 
 def _end(context: grpc.ServicerContext) -> float:
@@ -450,25 +485,71 @@ class Health(health.HealthServicer):
             self.set(name, health_pb2.HealthCheckResponse.SERVING if yes else health_pb2.HealthCheckResponse.NOT_SERVING)
 
 
+class Reflection(reflection.ReflectionServicer):
+    """Says to callers with a token which rpcs there are, on threads of its own: such a stream lasts as long as its caller likes."""
+
+    def __init__(self, names: Sequence[str], authenticate: Callable[[Mapping[str, str]], object]) -> None:
+        super().__init__(names)
+
+        def tell(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            try:
+                authenticate(_texts(context.invocation_metadata()))
+            except errors.Refusal as refusal:
+                context.abort(CODES[type(refusal)], refusal.reason)
+            yield from reflection.ReflectionServicer.ServerReflectionInfo(self, requests, context)
+
+        tell.experimental_thread_pool = ThreadPoolExecutor(2, thread_name_prefix="reflection")  # type: ignore[attr-defined]  # where grpc looks for it
+        self.ServerReflectionInfo = tell  # type: ignore[method-assign, assignment]
+
+
+class Lanes(grpc.ServerInterceptor):
+    """Says to the pool whose call comes next, by its token: who floods waits behind its own calls and nobody else's."""
+
+    def __init__(self, caller_of: Callable[[Mapping[str, str]], Caller]) -> None:
+        self._caller_of = caller_of
+
+    def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
+        """Called by grpc on the thread that hands the call to the pool. A call without a good token has no lane: it is refused, or asks what anybody may."""
+        try:
+            announce(self._caller_of(_texts(handler_call_details.invocation_metadata)).id)
+        except errors.Unauthenticated:
+            announce("")
+        return continuation(handler_call_details)
+
+
 class Server:
     """Serves the rpcs of servicers, with health and reflection, and stops gracefully: not ready, no new calls, drain."""
 
-    def __init__(self, address: str, servicers: Sequence[Servicer], *, threads: int, reflect: bool, caller_rate: int = CALLER_RATE) -> None:
+    def __init__(
+        self,
+        address: str,
+        servicers: Sequence[Servicer],
+        addresses: AddressReader | None = None,
+        *,
+        threads: int,
+        reflect: bool,
+        caller_rate: int = CALLER_RATE,
+    ) -> None:
+        """`addresses` reads what the gateway says of its clients; without it every call comes from where its connection does."""
         self._streams = [servicer.streams for servicer in servicers if servicer.streams]
         self.threads = threads + TURNS * len(self._streams)  # that may be in a transaction
-        self._pool = CallPool(threads, threads * _WAITING)
+        self._pool = CallPool(threads, threads * _WAITING, share=max(2, threads // 4))
         # No maximum_concurrent_rpcs: it would count health checks too, and a busy service must not look like a dead one.
         connections = min(_CONNECTIONS, handles.raise_limit() - _OTHER_FILES)
-        self._server = grpc.server(self._pool, options=[*_OPTIONS, ("grpc.max_allowed_incoming_connections", connections)])
+        lanes: list[grpc.ServerInterceptor] = [Lanes(servicers[0].caller_of)] if servicers else []
+        options = [*_OPTIONS, ("grpc.max_allowed_incoming_connections", connections)]
+        self._server = grpc.server(self._pool, interceptors=lanes, options=options)
         self._names = ["", *(servicer.name for servicer in servicers)]
         self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         limits = Limits(caller_rate)
         for servicer in servicers:
             servicer.count_with(limits)
+            servicer.read_with(addresses)
             self._server.add_generic_rpc_handlers((servicer.handlers,))
-        if reflect:
-            reflection.enable_server_reflection([*self._names[1:], *_NAMES], self._server)
+        if reflect and servicers:
+            told = Reflection([*self._names[1:], *_NAMES], servicers[0].caller_of)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(told, self._server)  # type: ignore[no-untyped-call]
         self.ready(False)
         self.say("live", True)
         self.say("broker", False)

@@ -18,7 +18,7 @@ from chassis.rpc import Server, Servicer
 from chassis.sealing import Keyring, Signer
 from chassis.supervisor import Loop
 from chassis.sweeper import Sweeper
-from chassis.tokens import Caller, Verifier
+from chassis.tokens import AddressReader, Caller, Verifier
 from chassis.witness import Witness
 
 
@@ -33,6 +33,7 @@ class Parts:
     keyring: Keyring
     signer: Signer
     verifier: Verifier
+    addresses: AddressReader
     database: Database
     broker: Broker
     heads: Heads
@@ -42,7 +43,12 @@ class Parts:
         """Answers calls, by the settings."""
         settings = self.settings
         return Server(
-            settings.listen, servicers, threads=settings.rpc_threads, reflect=settings.reflection, caller_rate=settings.caller_rate
+            settings.listen,
+            servicers,
+            self.addresses,
+            threads=settings.rpc_threads,
+            reflect=settings.reflection,
+            caller_rate=settings.caller_rate,
         )
 
     def loops(self, sweep: Callable[[Transaction, datetime], object]) -> list[Loop]:
@@ -77,7 +83,11 @@ def make(
     signer = Signer(keys.signing(settings.keys, f"facts.{name}"))
     public = keys.Held(settings.keys, "tokens*.pub.jwk", partial(keys.all_verifying, settings.keys, "tokens"))
     verifier = Verifier(public, f"enlace.{name}", clock)
+    gateways = keys.Held(settings.keys, "calls.gateway*.pub.jwk", partial(keys.all_verifying, settings.keys, "calls.gateway"))
+    addresses = AddressReader(gateways, f"enlace.{name}", clock)
     database = Database(settings.database_url, view_of=view_of, marker=Marker(keyring))
     broker = Broker(settings, [topic, *hears, REPLAYS, heads.TOPIC])
     witnesses = Heads(name, database, broker, signer, keys.trusted_signers(settings.keys), clock)
-    return Parts(name, topic, settings, clock, keyring, signer, verifier, database, broker, witnesses, KeyCheck(database, keyring))
+    return Parts(
+        name, topic, settings, clock, keyring, signer, verifier, addresses, database, broker, witnesses, KeyCheck(database, keyring)
+    )

@@ -22,12 +22,16 @@ from chassis.errors import Unauthenticated
 from chassis.second import UNKNOWN, Kin
 
 ISSUER = "enlace.partners"
+GATEWAY = "enlace.gateway"
 # Together below the five seconds in which a revocation works everywhere, whatever becomes of the facts that tell of it (docs/decisions/0019): three
 # seconds, one by which clocks may differ, and one for the call itself.
 LIFETIME = timedelta(seconds=3)
 LEEWAY = 1
 PROOF_LIFE = timedelta(minutes=10)
 """For so long after somebody proved who she is, her session does what outlasts it."""
+ADDRESS_LIFETIME = timedelta(seconds=15)
+"""How long what the gateway says of a client's address is believed: longer than any call lasts, with what is asked again."""
+_REMEMBERED = 1000  # tokens whose signature was found right: a caller sends the same one for a second or more
 _SIGNS = 1.0  # seconds between two looks at which key is to sign
 _REREAD = 4.0  # seconds after which a key that is gone signs for nobody any more
 _UNKNOWN = 0.2  # between two looks for a key that is not known: tokens of strangers must not keep a process reading files
@@ -124,6 +128,7 @@ class Verifier:
         self._read_at = time.monotonic()
         self._audience = audience
         self._clock = clock
+        self._remembered = dict[str, tuple[str, OKPKey, dict[str, Any]]]()
 
     def verify(self, token: str) -> Caller:
         """Who asks; refuses with token_expired or token_invalid."""
@@ -143,7 +148,7 @@ class Verifier:
             sub={"essential": True},
         )
         try:
-            claims = jwt.decode(token, self._key_of, algorithms=["Ed25519"]).claims
+            claims = self._signed(token)
             registry.validate(claims)
             end = datetime.fromtimestamp(claims["exp"], UTC)
             caller = Caller(
@@ -163,12 +168,66 @@ class Verifier:
         except (JoseError, KeyError, TypeError, ValueError) as error:
             raise Unauthenticated("token_invalid") from error
 
+    def _signed(self, token: str) -> dict[str, Any]:
+        """The claims of a token that a key of ours has signed. The signature of the same token is checked once, while its key is ours."""
+        remembered = self._remembered.get(token)
+        if remembered is not None and self._ours(remembered[0]) is remembered[1]:
+            return remembered[2]
+        decoded = jwt.decode(token, self._key_of, algorithms=["Ed25519"])
+        kid = str(decoded.header["kid"])
+        if len(self._remembered) >= _REMEMBERED:
+            self._remembered = {}
+        self._remembered[token] = kid, self._ours(kid), decoded.claims
+        return decoded.claims
+
     def _key_of(self, token: GuestProtocol) -> OKPKey:
         """The key that a token says it is signed with; KeyError if it is none of ours."""
-        kid = str(token.headers()["kid"])
+        return self._ours(str(token.headers()["kid"]))
+
+    def _ours(self, kid: str) -> OKPKey:
         now = time.monotonic()
         if now - self._read_at > (_UNKNOWN if kid not in self._keys else _REREAD):
             self._read_at = now
             with suppress(OSError, ValueError):  # what can't be read leaves them as they were
                 self._keys = dict(self._read())
         return self._keys[kid]
+
+
+class AddressSigner:
+    """Says of a client without a token from where it asks, in the gateway's name: the gateway alone has the key."""
+
+    def __init__(self, key: OKPKey, clock: Clock) -> None:
+        self._key = key
+        self._clock = clock
+
+    def sign(self, address: str, audience: str) -> str:
+        """A token that says this address to one service, for a few seconds. An empty address says that it is not known."""
+        now = self._clock.now()
+        claims = {"iss": GATEWAY, "aud": audience, "address": address, "exp": (now + ADDRESS_LIFETIME).timestamp()}
+        return jwt.encode({"alg": "Ed25519", "kid": self._key.kid}, claims, self._key, algorithms=["Ed25519"])
+
+
+class AddressReader:
+    """Reads what the gateway says of a client's address, with the public keys of the gateway by their `kid`."""
+
+    def __init__(self, keys: Callable[[], Mapping[str, OKPKey]], audience: str, clock: Clock) -> None:
+        self._keys = keys
+        self._audience = audience
+        self._clock = clock
+
+    def read(self, token: str, waited: float = 0.0) -> str | None:
+        """The address; None if the gateway did not say so to this service, or longer ago. A call `waited` so many seconds in this service."""
+        keys = self._keys()
+        registry = jwt.JWTClaimsRegistry(
+            now=cast("int", self._clock.now().timestamp() - waited),
+            leeway=LEEWAY,
+            iss={"essential": True, "value": GATEWAY},
+            aud={"essential": True, "value": self._audience},
+            exp={"essential": True},
+        )
+        try:
+            claims = jwt.decode(token, lambda guest: keys[str(guest.headers()["kid"])], algorithms=["Ed25519"]).claims
+            registry.validate(claims)
+            return str(claims["address"])
+        except (JoseError, KeyError, TypeError, ValueError):
+            return None

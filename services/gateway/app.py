@@ -52,7 +52,7 @@ def create_app(settings: Settings, clients: Clients | None = None) -> Flask:
         SEND_FILE_MAX_AGE_DEFAULT=3600,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    equip(app, settings, clients or Clients(settings.partners, settings.referrals, settings.notifications))
+    equip(app, settings, clients or Clients(settings.partners, settings.referrals, settings.notifications, signer=settings.addresses))
     i18n.install(app)
     app.before_request(begin)
     app.after_request(finish)

@@ -25,6 +25,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from chassis import errors, trace
+from chassis.tokens import AddressSigner
 from protos.partners.v1 import members_pb2
 from protos.stubs import FILES, NotificationsStubs, PartnersStubs, ReferralsStubs
 from services.gateway.gates import ROOMS, SPARE, Gate
@@ -110,9 +111,10 @@ class Details(NamedTuple):
 class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
     """Takes each call through the gate with its deadline and the caller's metadata, and turns a refused call into the refusal it was."""
 
-    def __init__(self, gate: Gate, audience: str) -> None:
+    def __init__(self, gate: Gate, audience: str, addresses: AddressSigner | None) -> None:
         self._gate = gate
         self._audience = audience
+        self._addresses = addresses
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         """Called by grpc for every call on the channel. A token that ran out on the way, or is older than a proof, is replaced once: the refusal came before any effect.
@@ -135,7 +137,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
             raise errors.Unavailable("service_busy") from refusal
 
     def _ask(self, continuation: Any, asked: Any, request: Any, caller: Caller, end: float) -> Any:
-        metadata = [*(asked.metadata or ()), ("accept-language", caller.language), *caller.origin.items()]
+        metadata = [*(asked.metadata or ()), ("accept-language", caller.language), *self._origin(caller)]
         if token := caller.tokens.get(self._audience):
             metadata.append(("authorization", f"Bearer {token}"))
         if caller.request_id:
@@ -152,6 +154,14 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
 
         with self._gate.passage(caller.who):
             return tried_again(ask, end - time.monotonic()) if asked.method in READS else ask()
+
+    def _origin(self, caller: Caller) -> Iterator[tuple[str, str]]:
+        """Where somebody without a token comes from: her address in the gateway's own name, her device's secret as it is."""
+        for name, value in caller.origin.items():
+            if name != "client-address":
+                yield name, value
+            elif self._addresses is not None:
+                yield name, self._addresses.sign(value, self._audience)
 
 
 def tried_again(ask: Callable[[], Any], seconds: float) -> Any:
@@ -229,7 +239,8 @@ class Standing:
 class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
     """All services behind three addresses."""
 
-    def __init__(self, partners: str, referrals: str, notifications: str) -> None:
+    def __init__(self, partners: str, referrals: str, notifications: str, *, signer: AddressSigner | None = None) -> None:
+        """`signer` says in the gateway's name from where somebody asks."""
         addresses = {"partners": partners, "referrals": referrals, "notifications": notifications}
         self._plain = {
             name: grpc.insecure_channel(target(address), options=channel_options(healthy_only=True)) for name, address in addresses.items()
@@ -241,7 +252,7 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         self._health: dict[str, Any] = {name: health_pb2_grpc.HealthStub(channel) for name, channel in self._asking_health.items()}
         self._gates = {name: Gate(name, partial(self._serving, name), ROOMS[name]) for name in addresses}
         asked = {
-            name: grpc.intercept_channel(channel, InTheCallersName(self._gates[name], f"enlace.{name}"))
+            name: grpc.intercept_channel(channel, InTheCallersName(self._gates[name], f"enlace.{name}", signer))
             for name, channel in self._plain.items()
         }
         PartnersStubs.__init__(self, asked["partners"])

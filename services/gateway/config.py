@@ -2,10 +2,13 @@
 
 import base64
 import secrets
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from chassis import config
+from chassis import config, keys, log
+from chassis.clock import SystemClock
+from chassis.tokens import AddressSigner
 
 # Requests; each takes a call or more at the services, a page up to ten, so they allow a caller twice as many calls.
 CALLER_RATE = config.CALLER_RATE // 2
@@ -32,6 +35,8 @@ class Settings:
     lines: tuple[tuple[str, str], ...] = ()
     """Numbers by country, shown until the directory has answered."""
     lines_file: Path | None = None
+    addresses: AddressSigner | None = None
+    """Signs for the services from where somebody without a token asks; without it they count the gateway's own address for everybody."""
 
 
 def from_environment() -> Settings:
@@ -58,6 +63,7 @@ def from_environment() -> Settings:
         lines=tuple(settings.pairs("ENLACE_LINES").items()),
         lines_file=settings.path("ENLACE_LINES_FILE", "") if settings.text("ENLACE_LINES_FILE", "") else None,
         signing_key=_signing_key(settings.path("ENLACE_KEYS", "var/keys")),
+        addresses=_addresses(settings.path("ENLACE_KEYS", "var/keys")),
     )
     settings.done()
     return loaded
@@ -67,3 +73,12 @@ def _signing_key(keys: Path) -> bytes:
     """The key that signs form tokens. Without one, a key is made for the life of the process: forms from before a restart ask again."""
     file = keys / "gateway.key"
     return base64.b64decode(file.read_text()) if file.exists() else secrets.token_bytes(32)
+
+
+def _addresses(folder: Path) -> AddressSigner | None:
+    """By the newest key that every service has seen. Without one the log says so: all who ask without a token would count as one address."""
+    try:
+        return AddressSigner(keys.signing_at(keys.all_signing(folder, "calls.gateway"), time.time()), SystemClock())
+    except FileNotFoundError:
+        log.get().error("no_key_for_addresses")
+        return None

@@ -34,6 +34,7 @@ MIGRATIONS = [HERE.parent.parent / "chassis" / "migrations", HERE / "migrations"
 KEYS = (
     "tokens.jwk",
     "tokens.pub.jwk",
+    "calls.gateway.pub.jwk",
     f"facts.{NAME}.jwk",
     f"facts.{NAME}.pub.jwk",
     f"sealing.{NAME}.key",

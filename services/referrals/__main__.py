@@ -83,6 +83,7 @@ NAME = "referrals"
 MIGRATIONS = [Path(chassis.__file__).parent / "migrations", Path(__file__).parent / "migrations"]
 KEYS = (
     "tokens.pub.jwk",
+    "calls.gateway.pub.jwk",
     f"facts.{NAME}.jwk",
     f"facts.{NAME}.pub.jwk",
     f"sealing.{NAME}.key",

@@ -5,7 +5,7 @@ import json
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -150,12 +150,27 @@ def test_two_systems_walk_a_referral_by_rest_and_hear_of_it_by_signed_webhooks(s
     print(f"\nanswer to the sender → webhook received: median {statistics.median(times):.1f} ms, most {max(times):.1f} ms")
 
 
-class ByReflection:
-    """A client that was given an address and nothing else: no stubs, no .proto."""
+class WithToken(grpc.StreamStreamClientInterceptor):
+    """Has a stream asked with a fresh token."""
 
-    def __init__(self, address: str) -> None:
-        self._channel = grpc.insecure_channel(address)
-        self._database = ProtoReflectionDescriptorDatabase(self._channel)
+    def __init__(self, token: Callable[[], str]) -> None:
+        self._token = token
+
+    def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        metadata = [*(client_call_details.metadata or ()), ("authorization", f"Bearer {self._token()}")]
+        return continuation(client_call_details._replace(metadata=metadata), request_iterator)
+
+
+class ByReflection:
+    """A client that was given an address and a key, and nothing else: no stubs, no .proto. Its first token is by REST."""
+
+    def __init__(self, stack: Any, name: str) -> None:
+        def token() -> str:
+            answer = requests.post(f"{stack.gateway}/api/v1/tokens", json={"api_key": stack.api_key("Puentes")}, timeout=10)
+            return str(answer.json()["tokens"][f"enlace.{name}"])
+
+        self._channel = grpc.insecure_channel(stack.demo["grpc"][name])
+        self._database = ProtoReflectionDescriptorDatabase(grpc.intercept_channel(self._channel, WithToken(token)))
         self._pool = DescriptorPool(self._database)
 
     def services(self) -> list[str]:
@@ -171,8 +186,7 @@ class ByReflection:
 
 
 def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(stack: Any) -> None:
-    addresses = stack.demo["grpc"]
-    partners, referrals = ByReflection(addresses["partners"]), ByReflection(addresses["referrals"])
+    partners, referrals = ByReflection(stack, "partners"), ByReflection(stack, "referrals")
     assert "enlace.referrals.v1.Referrals" in referrals.services()
     tokens = {
         key["organization"]: partners.call("enlace.partners.v1.Tokens", "IssueToken", api_key=key["key"]).tokens
@@ -210,7 +224,7 @@ def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(stack: Any) -
 
 
 def test_a_token_is_good_at_its_own_service_and_at_no_other(stack: Any) -> None:
-    issued = ByReflection(stack.demo["grpc"]["partners"]).call("enlace.partners.v1.Tokens", "IssueToken", api_key=stack.api_key("Puentes"))
+    issued = ByReflection(stack, "partners").call("enlace.partners.v1.Tokens", "IssueToken", api_key=stack.api_key("Puentes"))
     asked = {
         "partners": ("enlace.partners.v1.Directory", "ListOrganizations"),
         "referrals": ("enlace.referrals.v1.Referrals", "ListReferrals"),
@@ -218,7 +232,7 @@ def test_a_token_is_good_at_its_own_service_and_at_no_other(stack: Any) -> None:
     }
     assert set(issued.tokens) == {f"enlace.{name}" for name in asked}
     for name, (service, rpc) in asked.items():
-        there = ByReflection(stack.demo["grpc"][name])
+        there = ByReflection(stack, name)
         there.call(service, rpc, issued.tokens[f"enlace.{name}"])
         for other in asked.keys() - {name}:
             assert refusal(partial(there.call, service, rpc, issued.tokens[f"enlace.{other}"])) == ("UNAUTHENTICATED", "token_invalid")
@@ -230,7 +244,7 @@ def test_tokens_by_rest_are_good_by_grpc_for_a_key_and_for_a_session_until_it_en
     def post(path: str, **body: str) -> requests.Response:
         return requests.post(api + path, json=body, timeout=10)
 
-    directory = ByReflection(stack.demo["grpc"]["partners"])
+    directory = ByReflection(stack, "partners")
     session = post("/sessions", email=account["email"], password=account["password"]).json()["session_secret"]
     for credential in ({"api_key": stack.api_key("Puentes")}, {"session_secret": session}):
         issued = post("/tokens", **credential).json()

@@ -22,7 +22,7 @@ from chassis.passkeys import Site
 from chassis.rpc import Server
 from chassis.sealing import Keyring
 from chassis.second import NONE, Kin
-from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
+from chassis.tokens import SYSTEM, AddressReader, AddressSigner, Caller, Issuer, Verifier
 from chassis.wire import PageTokens
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import members_pb2 as pb2
@@ -73,15 +73,18 @@ def refused(code: str, reason: str) -> Iterator[Refused]:
 
 
 class Stubs:
-    """The three services, called in one name; `token` gives what is good at the time of the call."""
+    """The three services, called in one name; `token` gives what is good at the time of the call, `origin` what the gateway says of its client."""
 
-    def __init__(self, channel: grpc.Channel, token: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self, channel: grpc.Channel, token: Callable[[], str] | None = None, origin: Callable[[], tuple[tuple[str, str], ...]] = tuple
+    ) -> None:
         self._token = token
+        self._origin = origin
         self._stubs = vars(PartnersStubs(channel)).values()
 
     @property
     def metadata(self) -> list[tuple[str, str]]:
-        return [("authorization", f"Bearer {self._token()}")] if self._token else []
+        return [*self._origin(), *([("authorization", f"Bearer {self._token()}")] if self._token else [])]
 
     def __getattr__(self, method: str) -> Any:
         stub = next(stub for stub in self._stubs if hasattr(stub, method))
@@ -116,13 +119,15 @@ class Scene:
                 Site(SITE),
                 usecases.SignInProviders(self.database, keyring, SITE, development=True),
             ),
+            AddressReader(lambda: keys.all_verifying(folder, "calls.gateway"), "enlace.partners", self.clock),
             threads=6,
             reflect=False,
             caller_rate=100_000,
         )
         self._server.start()
         self._channel = grpc.insecure_channel(f"127.0.0.1:{self._server.port}")
-        self.nobody = Stubs(self._channel)
+        self.gateway = AddressSigner(keys.signing(folder, "calls.gateway"), self.clock)
+        self.nobody = Stubs(self._channel, origin=self.origin)
         self.owner = Database(self._place.migration_url, max_size=2)
         self.owner.open()
 
@@ -135,6 +140,10 @@ class Scene:
     def channel(self) -> grpc.Channel:
         """To the service, for whoever brings his own stubs."""
         return self._channel
+
+    def origin(self, address: str = "", device: str = "") -> tuple[tuple[str, str], ...]:
+        """What the gateway says of its client: from where, if that is known, and by which device."""
+        return ("client-address", self.gateway.sign(address, "enlace.partners")), ("client-device", device)
 
     def begin(self) -> None:
         """Emptied as the owner: the service's own role can't take back what it has recorded."""
@@ -226,19 +235,20 @@ class Scene:
     def with_token(self, caller: Caller | str) -> Stubs:
         """Calls in the name of this caller, who has just proved who she is unless it is said when she did."""
         if isinstance(caller, str):
-            return Stubs(self._channel, lambda: caller)
-        return Stubs(self._channel, lambda: self.issuer.issue(just_proved(caller, self.issuer), "enlace.partners")[0])
+            return Stubs(self._channel, lambda: caller, self.origin)
+        return Stubs(self._channel, lambda: self.issuer.issue(just_proved(caller, self.issuer), "enlace.partners")[0], self.origin)
 
     def with_token_of(self, token: Callable[[], str]) -> Stubs:
         """Calls with what this gives at the time of each call."""
-        return Stubs(self._channel, token)
+        return Stubs(self._channel, token, self.origin)
 
     def entered(self, email: str, password: str = PASSWORD, device: str = "") -> Stubs:
         """Signs in as everybody does, from this device, and calls with the tokens of that session."""
-        from_device = (("client-device", device),) if device else ()
-        signed = PartnersStubs(self._channel).tokens.SignIn(pb2.SignInRequest(email=email, password=password), metadata=from_device)
+        signed = PartnersStubs(self._channel).tokens.SignIn(
+            pb2.SignInRequest(email=email, password=password), metadata=self.origin(device=device)
+        )
         ask = pb2.IssueTokenRequest(session_secret=signed.session_secret)
-        return Stubs(self._channel, lambda: str(self.nobody.IssueToken(ask).tokens["enlace.partners"]))
+        return Stubs(self._channel, lambda: str(self.nobody.IssueToken(ask).tokens["enlace.partners"]), self.origin)
 
     def take_over(self, by: Stubs, content: bytes = b"", **said: Any) -> open_data_pb2.ImportReport:
         """What an import reports, once it is done."""

@@ -14,7 +14,7 @@ from tests.partners.test_membership import APPLIED, application, apply, confirm,
 def from_address(scene: Scene, address: str, **other: Any) -> pb.ApplyForMembershipResponse:
     """As the gateway asks for a stranger there."""
     answer: pb.ApplyForMembershipResponse = DirectoryStub(scene.channel).ApplyForMembership(
-        application(**other), metadata=(("client-address", address),), timeout=10
+        application(**other), metadata=scene.origin(address), timeout=10
     )
     return answer
 

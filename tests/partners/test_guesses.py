@@ -32,7 +32,7 @@ def member(scene: Scene) -> Scene:
 
 
 def sign_in(scene: Scene, password: str = WRONG, email: str = EMAIL, address: str = "", device: str = "", timeout: float = 10) -> None:
-    metadata = (("client-address", address), ("client-device", device))
+    metadata = scene.origin(address, device)
     members_pb2_grpc.TokensStub(scene.channel).SignIn(pb.SignInRequest(email=email, password=password), metadata=metadata, timeout=timeout)
 
 

@@ -44,7 +44,7 @@ def invited(scene: Scene, by: Stubs, email: str, *roles: contract_pb2.Role.Value
         founder(scene, of=scene.organization("Otra sede")).ConfirmInvitation(pb.ConfirmInvitationRequest(id=made.id))
     token = letter(scene, made).token
     acceptance = pb.AcceptInvitationRequest(token=token, name="Otra", password=OWN_PASSWORD)
-    PartnersStubs(scene.channel).members.AcceptInvitation(acceptance, metadata=(("client-device", device),) if device else ())
+    PartnersStubs(scene.channel).members.AcceptInvitation(acceptance, metadata=scene.origin(device=device))
     return scene.entered(email, OWN_PASSWORD, device)
 
 

@@ -47,7 +47,7 @@ def member(scene: Scene) -> Scene:
 
 def ask(scene: Scene, email: str = EMAIL, address: str = "", **said: str) -> pb.RequestPasswordResetResponse:
     stub = accounts_pb2_grpc.AccountsStub(scene.channel)
-    metadata = (("client-address", address),) if address else ()
+    metadata = scene.origin(address)
     answer: pb.RequestPasswordResetResponse = stub.RequestPasswordReset(
         pb.RequestPasswordResetRequest(email=email, **said), metadata=metadata, timeout=10
     )

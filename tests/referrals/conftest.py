@@ -15,7 +15,7 @@ from chassis.db import Database
 from chassis.rpc import Server
 from chassis.sealing import Signer
 from chassis.second import NONE, Kin
-from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
+from chassis.tokens import SYSTEM, AddressReader, AddressSigner, Caller, Issuer, Verifier
 from chassis.wire import number
 from protos.referrals.v1 import (
     campaigns_pb2,
@@ -48,11 +48,12 @@ ABROAD = ("ngo", "mission")
 
 @dataclass
 class Client:
-    """One caller with its stubs; `with_` gives the call's metadata."""
+    """One caller with its stubs, through the gateway, which does not know from where."""
 
     caller: Caller
     stubs: dict[str, Any]
     issuer: Issuer
+    gateway: AddressSigner
 
     def __getattr__(self, rpc: str) -> Any:
         for stub in self.stubs.values():
@@ -62,11 +63,11 @@ class Client:
         raise AttributeError(rpc)
 
     def metadata(self) -> list[tuple[str, str]]:
-        return (
-            [("authorization", f"Bearer {self.issuer.issue(just_proved(self.caller, self.issuer), 'enlace.referrals')[0]}")]
-            if self.caller.kind != "public"
-            else []
-        )
+        origin = [("client-address", self.gateway.sign("", "enlace.referrals"))]
+        if self.caller.kind == "public":
+            return origin
+        token, _ = self.issuer.issue(just_proved(self.caller, self.issuer), "enlace.referrals")
+        return [*origin, ("authorization", f"Bearer {token}")]
 
 
 @dataclass
@@ -80,6 +81,7 @@ class Service:
     keys: Path
     made: Made
     issuer: Issuer
+    gateway: AddressSigner
     channel: grpc.Channel
     clients: dict[str, Client] = field(default_factory=dict)
 
@@ -90,12 +92,12 @@ class Service:
             identifier = f"{abs(hash(name)):032x}"[-32:]
             kin = Kin() if scopes else NONE
             caller = Caller(identifier, "key" if scopes else "worker", ORG[organization], frozenset(roles), frozenset(scopes), kin=kin)
-            self.clients[name] = Client(caller, self._stubs(), self.issuer)
+            self.clients[name] = Client(caller, self._stubs(), self.issuer, self.gateway)
         return self.clients[name]
 
     def public(self) -> Client:
         """Nobody in particular."""
-        return Client(Caller("public", "public", ""), self._stubs(), self.issuer)
+        return Client(Caller("public", "public", ""), self._stubs(), self.issuer, self.gateway)
 
     def _stubs(self) -> dict[str, Any]:
         return vars(ReferralsStubs(self.channel))
@@ -120,7 +122,8 @@ def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
         clock,
         openings_an_hour=100_000,
     )
-    server = Server("127.0.0.1:0", made.servicers, threads=8, reflect=True, caller_rate=100_000)
+    addresses = AddressReader(lambda: keys.all_verifying(folder, "calls.gateway"), "enlace.referrals", clock)
+    server = Server("127.0.0.1:0", made.servicers, addresses, threads=8, reflect=True, caller_rate=100_000)
     server.start()
     with database.transaction(SYSTEM) as tx:
         for name, identifier in ORG.items():
@@ -130,7 +133,8 @@ def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
             members.note_service(tx, identifier, ORG[SERVICE_OWNER[name]], True)
     issuer = Issuer(keys.signing(folder, "tokens"), clock)
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        yield Service(clock, database, place.url, place.migration_url, folder, made, issuer, channel)
+        gateway = AddressSigner(keys.signing(folder, "calls.gateway"), clock)
+        yield Service(clock, database, place.url, place.migration_url, folder, made, issuer, gateway, channel)
     usecases.HASHER = slow
     server.stop(1)
     database.close()

@@ -26,7 +26,7 @@ PHONE = "p" * 43
 
 
 def ask(service: Service, reference: str, pin: str = "0000", address: str = "", device: str = "") -> pb.ReferenceStatus:
-    metadata = [("client-address", address), ("client-device", device)]
+    metadata = [("client-address", service.gateway.sign(address, "enlace.referrals")), ("client-device", device)]
     stub: Any = contacts_pb2_grpc.ReferencesStub(service.channel)
     status: pb.ReferenceStatus = stub.GetReferenceStatus(
         pb.GetReferenceStatusRequest(reference=reference, pin=pin), metadata=metadata, timeout=10
@@ -181,3 +181,16 @@ def test_guessing_at_once_does_not_get_round_the_count(story: Story, service: Se
         thread.join(30)
     assert len(looked) == 10
     assert Counter(heard) == {WRONG: 10, WAIT: 10}
+
+
+def test_c15_made_up_addresses_are_one_address_and_her_own_budget_is_whole(story: Story, service: Service) -> None:
+    made, public = story.contact(), contacts_pb2_grpc.ReferencesStub(service.channel)
+
+    def guess(reference: str, address: str) -> tuple[str, str]:
+        request = pb.GetReferenceStatusRequest(reference=reference, pin="0000")
+        return refusal(lambda: public.GetReferenceStatus(request, metadata=(("client-address", address),), timeout=10))
+
+    heard = [guess(made.reference, f"203.0.113.{number}") for number in range(12)]
+    assert heard == [WRONG] * 5 + [WAIT] * 7, "from one address five, then one a day"
+    assert [guess(new_reference(), f"203.0.113.{number}") for number in range(26)] == [WRONG] * 25 + [WAIT]
+    assert ask(service, made.reference, made.pin, address="192.0.2.7").contact_time_band == pb.TIME_BAND_TODAY

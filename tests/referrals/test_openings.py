@@ -35,7 +35,7 @@ def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 def somebody(service: Service, organization: str = "ngo", role: str = "WORKER") -> Client:
     """A worker who has looked at nothing yet."""
     caller = Caller(new_id(), "worker", ORG[organization], frozenset({role}), kin=NONE)
-    return Client(caller, service._stubs(), service.issuer)
+    return Client(caller, service._stubs(), service.issuer, service.gateway)
 
 
 def opens(client: Client, person_id: str) -> people_pb2.Identity:
@@ -82,7 +82,7 @@ def test_one_person_too_many_in_an_hour_is_refused_and_on_record_and_those_befor
 def system(service: Service, organization: str) -> Client:
     """A key that has looked at nothing yet."""
     scopes = frozenset({"people.open", "people.read", "people.write", "referrals.read", "referrals.write", "contacts.write"})
-    return Client(Caller(new_id(), "key", ORG[organization], frozenset(), scopes), service._stubs(), service.issuer)
+    return Client(Caller(new_id(), "key", ORG[organization], frozenset(), scopes), service._stubs(), service.issuer, service.gateway)
 
 
 def test_a_system_opens_as_many_of_its_own_files_as_it_wants_and_of_others_as_many_as_anybody(story: Story, service: Service) -> None:

@@ -84,7 +84,7 @@ def test_a_token_from_before_the_first_persons_act_does_not_do_for_her_account_m
 ) -> None:
     _, second, agree = rule(story, service)
     service.clock.advance(timedelta(seconds=-1))
-    before = OldToken(second.caller, second.stubs, second.issuer, second.issuer.issue(second.caller, "enlace.referrals")[0])
+    before = OldToken(second.caller, second.stubs, second.issuer, second.gateway, second.issuer.issue(second.caller, "enlace.referrals")[0])
     service.clock.advance(timedelta(seconds=1))
     assert refusal(lambda: agree(before)) == ("UNAUTHENTICATED", "token_expired")
     agree(second)

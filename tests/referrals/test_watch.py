@@ -286,7 +286,7 @@ def test_with_every_stream_taken_calls_are_answered_and_one_more_is_told_to_come
         for organization in organizations:
             for _ in range(EACH):
                 caller = Caller("f" * 31 + "0", "key", organization, scopes=frozenset({"referrals.read"}))
-                stranger = Client(caller, story.ngo.stubs, service.issuer)
+                stranger = Client(caller, story.ngo.stubs, service.issuer, service.gateway)
                 stream = open_.enter_context(watching(stranger))
                 next(stream)
         assert refusal(lambda: next_of(story.ngo)) == ("RESOURCE_EXHAUSTED", "too_many_requests")

@@ -37,7 +37,8 @@ def cut(secrets_: Contents) -> dict[str, Contents]:
     """What each pod is given: its own private keys, everybody's public ones, and of the passwords its own."""
     public = {name: value for name, value in secrets_.items() if name.endswith(".pub.jwk")}
     passwords = {name.removeprefix("password."): value for name, value in secrets_.items() if name.startswith("password.")}
-    given = {"postgres": passwords, "keys-gateway": {"gateway.key": secrets_["gateway.key"]}, "smtp": MAIL}
+    gateway = {name: value for name, value in secrets_.items() if re.fullmatch(r"gateway\.key|calls\.gateway(\.\d+)?\.jwk", name)}
+    given = {"postgres": passwords, "keys-gateway": gateway, "smtp": MAIL}
     for service in SERVICES:
         own = re.compile(rf"facts\.{service}\.jwk|(sealing|marks)\.{service}(\.\d+)?\.key|{MORE.get(service, '$')}")
         given[f"keys-{service}"] = public | {name: value for name, value in secrets_.items() if own.fullmatch(name)}

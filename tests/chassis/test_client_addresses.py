@@ -1,0 +1,79 @@
+"""From where a client asks is what the gateway has signed for this service a moment ago, and nothing else that a caller sends."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from chassis import keys
+from chassis.clock import SettableClock
+from chassis.rpc import address_of
+from chassis.tokens import ADDRESS_LIFETIME, LEEWAY, AddressReader, AddressSigner, Caller, Issuer
+from tests.builders import NOON
+
+HERE = "enlace.partners"
+
+
+class Gateway:
+    def __init__(self, folder: Path) -> None:
+        keys.create(folder, ["partners"])
+        self.folder, self.clock = folder, SettableClock(NOON)
+        self.reader = AddressReader(lambda: keys.all_verifying(folder, "calls.gateway"), HERE, self.clock)
+
+    def sign(self, address: str, audience: str = HERE, key: str = "calls.gateway") -> str:
+        return AddressSigner(keys.signing(self.folder, key), self.clock).sign(address, audience)
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Gateway:
+    return Gateway(tmp_path)
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::/64", ""])
+def test_c15_what_the_gateway_has_signed_is_believed(gateway: Gateway, address: str) -> None:
+    assert gateway.reader.read(gateway.sign(address)) == address
+
+
+def test_c15_what_a_caller_makes_up_is_not(gateway: Gateway) -> None:
+    who = Caller("w" * 32, "worker", "o" * 32)
+    made_up = [
+        "192.0.2.7",
+        "",
+        gateway.sign("192.0.2.7", key="tokens"),
+        gateway.sign("192.0.2.7", audience="enlace.referrals"),
+        Issuer(keys.signing(gateway.folder, "tokens"), gateway.clock).issue(who, HERE)[0],
+        gateway.sign("192.0.2.7")[:-4] + "AAAA",
+    ]
+    assert [gateway.reader.read(each) for each in made_up] == [None] * len(made_up)
+
+
+def test_c15_it_is_believed_for_as_long_as_a_call_lasts_and_no_longer(gateway: Gateway) -> None:
+    signed = gateway.sign("192.0.2.7")
+    gateway.clock.advance(ADDRESS_LIFETIME)
+    assert gateway.reader.read(signed) == "192.0.2.7"
+    gateway.clock.advance(timedelta(seconds=LEEWAY + 1))
+    assert gateway.reader.read(signed) is None
+    assert gateway.reader.read(signed, waited=LEEWAY + 1) == "192.0.2.7", "the wait was the service's"
+
+
+def test_c15_a_new_key_of_the_gateway_is_known_beside_the_old_one(gateway: Gateway) -> None:
+    before = gateway.sign("192.0.2.7")
+    assert keys.replace_pair(gateway.folder, "calls.gateway") == "calls.gateway.1"
+    after = gateway.sign("192.0.2.8", key="calls.gateway.1")
+    assert [gateway.reader.read(each) for each in (before, after)] == ["192.0.2.7", "192.0.2.8"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        ("ipv4:192.0.2.7:50000", "192.0.2.7"),
+        ("ipv6:%5B2001:db8:1:2:3:4:5:6%5D:50000", "2001:db8:1:2::/64"),
+        ("ipv6:[::1]:50000", "::/64"),
+        ("ipv6:[fe80::1%25eth0]:50000", "fe80::/64"),
+        ("unix:/tmp/socket", ""),
+    ],
+)
+def test_c15_the_address_of_a_connection_is_that_of_the_machine_or_of_the_customers_network(peer: str, address: str) -> None:
+    assert address_of(peer) == address

@@ -1,0 +1,123 @@
+"""One caller that floods a service works on a share of its threads and waits behind itself: another's call is in work at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from chassis import keys
+from chassis.clock import SystemClock
+from chassis.db import Database
+from chassis.idempotency import IdempotencyStore
+from chassis.rpc import Call, Server, Servicer
+from chassis.sealing import Keyring
+from chassis.tokens import Caller, Issuer, Verifier
+from protos.partners.v1 import directory_pb2 as pb
+from protos.partners.v1 import directory_pb2_grpc
+from tests.chassis.world import MIGRATIONS, until
+from tests.parts.postgres import Server as PostgresServer
+
+THREADS, SHARE = 8, 2
+WAITING = 48  # of one caller, in work and behind: three quarters of eight times as many as there are threads
+FLOODS, NEIGHBOUR = (Caller(letter * 32, "worker", "o" * 32, frozenset({"COORDINATOR"})) for letter in "ab")
+
+
+class Flooded:
+    """A service in which the calls of one caller stay until they are let go."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.in_work, self.let_go, self._counting = Counter[str](), threading.Event(), threading.Lock()
+        keys.create(folder, ["partners"])
+        self._issuer = Issuer(keys.signing(folder, "tokens"), SystemClock())
+        servicer = Servicer(
+            pb.DESCRIPTOR.services_by_name["Directory"],
+            self,
+            database=database,
+            verifier=Verifier(keys.verifying(folder, "tokens"), "enlace.tests", SystemClock()),
+            idempotency=IdempotencyStore(Keyring(bytes(32))),
+            clock=SystemClock(),
+            check_standing=lambda tx, caller: None,
+        )
+        self.server = Server("127.0.0.1:0", [servicer], threads=THREADS, reflect=False, caller_rate=100_000)
+        self.server.start()
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.server.port}")
+
+    def __getattr__(self, rpc: str) -> Any:
+        return print  # no other is called
+
+    def ListOrganizations(self, request: pb.ListOrganizationsRequest, call: Call) -> pb.ListOrganizationsResponse:
+        with self._counting:
+            self.in_work[call.caller.id] += 1
+        if call.caller == FLOODS:
+            self.let_go.wait(10)
+        return pb.ListOrganizationsResponse()
+
+    def ask(self, caller: Caller) -> Any:
+        token = self._issuer.issue(caller, "enlace.tests")[0]
+        stub: Any = directory_pb2_grpc.DirectoryStub(self.channel)
+        return stub.ListOrganizations.future(pb.ListOrganizationsRequest(), metadata=(("authorization", f"Bearer {token}"),), timeout=10)
+
+    def flood(self, often: int) -> list[Any]:
+        """As many calls, of which a share is in work."""
+        calls = [self.ask(FLOODS) for _ in range(often)]
+        until(lambda: self.in_work[FLOODS.id] == SHARE)
+        return calls
+
+
+@pytest.fixture
+def flooded(postgres: PostgresServer, tmp_path: Path) -> Iterator[Flooded]:
+    database = Database(postgres.database("tests", MIGRATIONS).url, max_size=2 * THREADS)
+    database.open()
+    made = Flooded(database, tmp_path)
+    yield made
+    made.let_go.set()
+    made.channel.close()
+    made.server.stop(0).wait(10)
+    database.close()
+
+
+def outcome(call: Any) -> str:
+    return "OK" if call.exception() is None else str(call.code().name)
+
+
+def test_c15_a_neighbours_call_is_in_work_at_once_while_anothers_hold_all_that_they_may(flooded: Flooded) -> None:
+    calls = flooded.flood(20)
+    for _ in range(3):
+        assert outcome(flooded.ask(NEIGHBOUR)) == "OK"
+    assert flooded.in_work == {FLOODS.id: SHARE, NEIGHBOUR.id: 3}
+    flooded.let_go.set()
+    assert [outcome(call) for call in calls] == ["OK"] * 20, "who waited behind its own is answered all the same"
+
+
+def test_c15_a_flood_fills_no_queue_for_others(flooded: Flooded) -> None:
+    calls = flooded.flood(WAITING + 30)
+    until(lambda: sum(call.done() for call in calls) == 30)
+    assert outcome(flooded.ask(NEIGHBOUR)) == "OK"
+    flooded.let_go.set()
+    assert Counter(map(outcome, calls)) == {"OK": WAITING, "RESOURCE_EXHAUSTED": 30}
+
+
+def test_c15_who_has_flooded_has_its_whole_share_again(flooded: Flooded) -> None:
+    calls = flooded.flood(5)
+    flooded.let_go.set()
+    assert [outcome(call) for call in calls] == ["OK"] * 5
+    flooded.let_go.clear()
+    flooded.in_work.clear()
+    flooded.flood(3)
+
+
+def test_c15_at_a_stop_those_that_wait_behind_their_own_are_refused_at_once(flooded: Flooded) -> None:
+    calls = flooded.flood(20)
+    until(lambda: flooded.server._pool._under_way == 20)
+    stopped = flooded.server.stop(10)
+    until(lambda: sum(call.done() for call in calls) == 20 - SHARE)
+    assert Counter(outcome(call) for call in calls if call.done()) == {"UNAVAILABLE": 20 - SHARE}
+    flooded.let_go.set()
+    assert Counter(map(outcome, calls)) == {"UNAVAILABLE": 20 - SHARE, "OK": SHARE}
+    assert stopped.wait(10)

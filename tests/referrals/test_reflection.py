@@ -1,0 +1,59 @@
+"""Which rpcs there are is told to callers with a token, on threads that calls do not need."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.referrals.conftest import Service
+
+ASK = reflection_pb2.ServerReflectionRequest(list_services="")
+
+
+def listed(service: Service, *metadata: tuple[str, str]) -> list[str]:
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(service.channel)
+    [answer] = list(stub.ServerReflectionInfo(iter([ASK]), metadata=metadata, timeout=10))
+    return [one.name for one in answer.list_services_response.service]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ((), "token_missing"),
+        ((("authorization", "Bearer made.up.token"),), "token_invalid"),
+        ((("authorization", "Basic YTpi"),), "token_missing"),
+    ],
+)
+def test_c15_a_stranger_is_not_told_which_rpcs_there_are(service: Service, metadata: tuple[tuple[str, str], ...], reason: str) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        listed(service, *metadata)
+    error: Any = caught.value
+    assert (error.code().name, error.details()) == ("UNAUTHENTICATED", reason)
+
+
+def test_c15_a_caller_with_a_token_is(service: Service) -> None:
+    assert "enlace.referrals.v1.Referrals" in listed(service, *service.as_("ngo", "WORKER").metadata())
+
+
+def test_c15_who_keeps_asking_holds_no_thread_of_a_call(service: Service) -> None:
+    waiting, ngo = queue.Queue[None](), service.as_("ngo", "WORKER")
+
+    def asked() -> Iterator[Any]:
+        yield ASK
+        waiting.get()
+
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(service.channel)
+    streams = [stub.ServerReflectionInfo(asked(), metadata=ngo.metadata(), timeout=30) for _ in range(20)]
+    try:
+        assert next(streams[0])
+        assert ngo.CountReferrals(pb.CountReferralsRequest()).total >= 0
+    finally:
+        for stream in streams:
+            stream.cancel()
+            waiting.put(None)

@@ -88,7 +88,7 @@ def run(settings: PartnersSettings) -> int:
         Subscriber(
             NAME,
             [subscriptions.TOPIC],
-            subscriptions.hear,
+            partial(subscriptions.hear, parts.clock),
             database=parts.database,
             broker=parts.broker,
             trusted_signers=keys.trusted_signers(folder, "referrals"),

@@ -1,7 +1,9 @@
 """What it hears from referrals: that a service said no for lack of room, took somebody or has her no more, so that the directory does not go on saying otherwise."""
 
 import re
+from datetime import datetime
 
+from chassis.clock import Clock
 from chassis.contract import words_of
 from chassis.db import Transaction
 from chassis.envelope import NewerKind
@@ -25,22 +27,27 @@ _LEAVES = tuple(
 _NO_ROOM = words(referrals_pb2.DeclineReason.DESCRIPTOR)[referrals_pb2.DECLINE_REASON_NO_CAPACITY]
 
 
-def hear(tx: Transaction, fact: Fact) -> None:
-    """One fact of referrals. An unknown kind is held: something new is said that this version can't judge."""
+def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
+    """One fact of referrals. An unknown kind is held: something new is said that this version can't judge.
+
+    A figure of room changes now, whenever it was that somebody came: others see it from the next step of time on.
+    """
+    now = clock.now()
     if fact.type == _DECLINED:
         declined = facts_pb2.ReferralFact.FromString(fact.payload)
         if declined.reason_code == _NO_ROOM:
-            _doubt(tx, fact, declined, declined.sender_organization_id)
+            _doubt(tx, now, fact, declined, declined.sender_organization_id)
     elif fact.type == _ANSWERED:
         answered = facts_pb2.EnquiryFact.FromString(fact.payload)
         if answered.reason_code == _NO_ROOM:
-            _doubt(tx, fact, answered, answered.organization_id)
+            _doubt(tx, now, fact, answered, answered.organization_id)
         elif answered.answer == enquiries_pb2.OFFER_ANSWER_YES:
             usecases.say_yes(tx, answered.service_id, answered.actor_organization_id, fact.time)
     elif fact.type in _TAKES:
         said = facts_pb2.ReferralFact.FromString(fact.payload)
         usecases.take_places(
             tx,
+            now,
             said.referral_id,
             said.service_id,
             said.receiver_organization_id,
@@ -51,11 +58,11 @@ def hear(tx: Transaction, fact: Fact) -> None:
         usecases.grant_address(tx, said.referral_id, said.service_id, said.receiver_organization_id, said.sender_organization_id, fact.time)
     elif fact.type in _LEAVES:
         ended = facts_pb2.ReferralFact.FromString(fact.payload)
-        usecases.leave_places(tx, ended.referral_id, fact.time)
+        usecases.leave_places(tx, now, ended.referral_id, fact.time)
         usecases.end_address(tx, ended.referral_id, fact.time)
     elif not _TYPE.fullmatch(fact.type):
         raise NewerKind
 
 
-def _doubt(tx: Transaction, fact: Fact, said: facts_pb2.ReferralFact | facts_pb2.EnquiryFact, asked_by: str) -> None:
-    usecases.doubt_capacity(tx, said.service_id, said.actor_organization_id, fact.time, subject_id=fact.subject, asked_by=asked_by)
+def _doubt(tx: Transaction, now: datetime, fact: Fact, said: facts_pb2.ReferralFact | facts_pb2.EnquiryFact, asked_by: str) -> None:
+    usecases.doubt_capacity(tx, now, said.service_id, said.actor_organization_id, fact.time, subject_id=fact.subject, asked_by=asked_by)

@@ -30,7 +30,9 @@ def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> boo
     kind = match[1] if match else ""
     if kind == "organization":
         said = facts_pb2.OrganizationFact.FromString(fact.payload)
-        members.organization_changed(tx, said.organization_id, said.status_code, said.organization_type_code, said.country_code)
+        members.organization_changed(
+            tx, clock.now(), said.organization_id, said.status_code, said.organization_type_code, said.country_code
+        )
     elif kind == "service":
         service = facts_pb2.ServiceFact.FromString(fact.payload)
         uses = [_USES[code] for code in service.criterion_codes if code in _USES] if service.criteria_said else None
@@ -38,7 +40,8 @@ def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> boo
             service.minimum_age if service.HasField("minimum_age") else None,
             service.maximum_age if service.HasField("maximum_age") else None,
         )
-        members.service_changed(tx, service.service_id, service.organization_id, service.active, uses, ages)
+        shelter = service.shelter if service.HasField("shelter") else None
+        members.service_changed(tx, service.service_id, service.organization_id, service.active, uses, ages, shelter)
     elif kind == "worker":
         worker = facts_pb2.WorkerFact.FromString(fact.payload)
         active = worker.status_code == "ACTIVE"

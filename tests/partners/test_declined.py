@@ -20,7 +20,7 @@ from services.partners.domain.service import Service
 from services.partners.domain.worker import Role
 from tests.partners.scene import NOON, Scene, refused
 
-WOMAN = {"need_code": "HOU.EMG", "country": "NI", "department": "NI-CI", "age": 24, "gender": pb.GENDER_FEMININE, "dependants": 0}
+WOMAN = {"need_code": "HOU.TRANS", "country": "NI", "department": "NI-CI", "age": 24, "gender": pb.GENDER_FEMININE, "dependants": 0}
 
 TOLD = tuple(facts_pb2.DESCRIPTOR.message_types_by_name)
 
@@ -31,7 +31,7 @@ class Shelter:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.organization: Organization = scene.organization("Casa Puentes")
-        self.service: Service = scene.service(self.organization, "Albergue")
+        self.service: Service = scene.service(self.organization, "Albergue", "HOU.TRANS")  # of a shelter others do not see it at once
         self.staff = scene.by(self.organization, Role.WORKER, Role.MANAGER)
         scene.later(hours=2)
 
@@ -61,7 +61,7 @@ class Shelter:
 
     def fact(self, type_: str, body: bytes, at: datetime | None = None) -> None:
         with self.scene.database.transaction(SYSTEM) as tx:
-            subscriptions.hear(tx, Fact(new_id(), 1, type_, body, at or self.scene.clock.now()))
+            subscriptions.hear(self.scene.clock, tx, Fact(new_id(), 1, type_, body, at or self.scene.clock.now()))
 
     def seen(self) -> pb.Service:
         service: pb.Service = self.scene.coordinator.GetService(pb.GetServiceRequest(id=self.service.id))
@@ -167,7 +167,7 @@ def test_a_service_that_is_not_known_or_never_said_its_room_is_passed_over(shelt
 
 
 def test_it_ranks_below_those_with_room_and_is_not_among_those_that_surely_have_some(shelter: Shelter) -> None:
-    shelter.scene.service(shelter.scene.organization("Zaguán"), "Zaguán", room=1)
+    shelter.scene.service(shelter.scene.organization("Zaguán"), "Zaguán", "HOU.TRANS", room=1)
     assert shelter.room() == ("Albergue", "room_free")
     shelter.hear()
     assert shelter.room() == ("Zaguán", "room_free")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -87,11 +87,11 @@ def test_while_one_reads_very_many_changes_another_waits_for_that_within_its_tim
         with scene.database.transaction(SYSTEM) as tx:
             known.refresh(tx, NOW)
 
-    def slow(tx: Transaction, seen: int, after: str = "") -> list[Row]:
+    def slow(tx: Transaction, seen: int, after: str = "", due: Sequence[str] = ()) -> list[Row]:
         if after:  # the second part
             reading.set()
             assert go_on.wait(20)
-        return real(tx, seen, after)
+        return real(tx, seen, after, due)
 
     assert not known.loaded
     refresh()

@@ -310,7 +310,7 @@ def accept(scene: Scene, referral: str, service: str, receiver: str, sender: str
         referral_id=referral, service_id=service, receiver_organization_id=receiver, sender_organization_id=sender, people=1
     )
     with scene.database.transaction(SYSTEM) as tx:
-        subscriptions.hear(tx, Fact(referral, 1, f"enlace.referral.{verb}.v1", said.SerializeToString(), scene.clock.now()))
+        subscriptions.hear(scene.clock, tx, Fact(referral, 1, f"enlace.referral.{verb}.v1", said.SerializeToString(), scene.clock.now()))
 
 
 def open_address(by: Stubs, referral: str) -> list[pb.OpenedAddress]:

@@ -1,4 +1,7 @@
-"""Who is accepted takes a place of the figure that was said before, and gives it back; what was said afterwards counted her already."""
+"""Who is accepted takes a place of the figure that was said before, and gives it back; what was said afterwards counted her already.
+
+Seen by the shelter's own people: what others see is in test_steps_of_time.py.
+"""
 
 from __future__ import annotations
 
@@ -44,10 +47,10 @@ class Shelter:
         )
         fact = Fact(referral_id, 1, f"enlace.referral.{verb}.v1", said.SerializeToString(), at or self.scene.clock.now())
         with self.scene.database.transaction(SYSTEM) as tx:
-            subscriptions.hear(tx, fact)
+            subscriptions.hear(self.scene.clock, tx, fact)
 
     def seen(self) -> pb.Service:
-        service: pb.Service = self.scene.coordinator.GetService(pb.GetServiceRequest(id=self.service.id))
+        service: pb.Service = self.staff.GetService(pb.GetServiceRequest(id=self.service.id))
         return service
 
     @property

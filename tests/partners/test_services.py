@@ -157,7 +157,7 @@ def test_confirming_an_entry_makes_it_fresh_at_the_servers_time(scene: Scene) ->
 
 def test_any_worker_says_how_much_room_there_is_and_the_server_says_when(scene: Scene) -> None:
     own = scene.organization()
-    made = scene.service(own)
+    made = scene.service(own, "Consulta", "MED.PRI")
     scene.later(seconds=30)
     room = pb.Capacity(intake=pb.INTAKE_OPEN, available=0, maximum=4)
     room.update_time.FromDatetime(NOON - timedelta(days=9))
@@ -167,7 +167,7 @@ def test_any_worker_says_how_much_room_there_is_and_the_server_says_when(scene: 
     assert scene.facts(made.id)[-1] == (2, "enlace.service.capacity_changed.v1")
     row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 2", made.id)[0]
     fact = facts_pb2.ServiceFact.FromString(row["payload"])
-    assert (fact.intake_code, list(fact.need_codes), fact.organization_id) == ("OPEN", ["HOU.EMG"], own.id)
+    assert (fact.intake_code, list(fact.need_codes), fact.organization_id) == ("OPEN", ["MED.PRI"], own.id)
 
 
 def test_b9_the_fact_of_a_service_says_which_ages_it_has_stated(scene: Scene) -> None:

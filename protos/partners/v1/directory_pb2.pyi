@@ -838,7 +838,9 @@ Global___ContactPoint: _TypeAlias = ContactPoint  # noqa: Y015
 
 @_typing.final
 class Capacity(_message.Message):
-    """Room of a service, in its own unit, with the time it was said: a figure without its time is a rumour."""
+    """Room of a service, in its own unit, with the time it was said: a figure without its time is a rumour.
+    Of a shelter others see the figure as it was at the last full six hours (00, 06, 12, 18 UTC), with times rounded down to them; its own people see the live one.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2054,11 +2056,11 @@ class SearchServicesRequest(_message.Message):
 
     @_builtins.property
     def excluded_organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Left out without a word: organisations, workers (with their organisation) and departments (ISO 3166-2) that she named as unsafe."""
+        """Left out without a word: organisations and departments (ISO 3166-2) that she named as unsafe."""
 
     @_builtins.property
     def excluded_worker_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The organisations of these workers are left out; who is unknown is no error."""
+        """Refused (out_of_range), whoever is named: name her organisation. What is left out for a worker would say where she works."""
 
     @_builtins.property
     def excluded_areas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -2244,7 +2246,7 @@ class MatchServicesRequest(_message.Message):
 
     @_builtins.property
     def excluded_worker_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The organisations of these workers are left out as well; who is unknown is no error."""
+        """Refused (out_of_range), whoever is named: name her organisation. What is left out for a worker would say where she works."""
 
     @_builtins.property
     def excluded_areas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

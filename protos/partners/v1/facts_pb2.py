@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/partners/v1/facts.proto\x12\x12\x65nlace.partners.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x01\n\x10OrganizationFact\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x1e\n\x16organization_type_code\x18\x02 \x01(\t\x12\x13\n\x0bstatus_code\x18\x03 \x01(\t\x12\x14\n\x0c\x63ountry_code\x18\x04 \x01(\t\x12\x17\n\x0f\x64\x65partment_code\x18\x05 \x01(\t\x12\x0c\n\x04\x64\x61ys\x18\x06 \x01(\x05\"\xa6\x02\n\x0bServiceFact\x12\x12\n\nservice_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x12\n\nneed_codes\x18\x03 \x03(\t\x12\x14\n\x0c\x63ountry_code\x18\x04 \x01(\t\x12\x17\n\x0f\x64\x65partment_code\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x06 \x01(\x08\x12\x13\n\x0bintake_code\x18\x07 \x01(\t\x12\x17\n\x0f\x63riterion_codes\x18\x08 \x03(\t\x12\x15\n\rcriteria_said\x18\t \x01(\x08\x12\x18\n\x0bminimum_age\x18\n \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0bmaximum_age\x18\x0b \x01(\x05H\x01\x88\x01\x01\x42\x0e\n\x0c_minimum_ageB\x0e\n\x0c_maximum_age\"x\n\nWorkerFact\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x12\n\nrole_codes\x18\x03 \x03(\t\x12\x15\n\rlanguage_code\x18\x04 \x01(\t\x12\x13\n\x0bstatus_code\x18\x05 \x01(\t\"G\n\nApiKeyFact\x12\x12\n\napi_key_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0c\n\x04live\x18\x03 \x01(\x08\"\xc8\x01\n\x0eInvitationFact\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x12\n\nrole_codes\x18\x03 \x03(\t\x12\x15\n\rfirst_manager\x18\x04 \x01(\x08\x12\x13\n\x0bstatus_code\x18\x05 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rsealed_letter\x18\x07 \x01(\x0c\"q\n\x0f\x41pplicationFact\x12\x16\n\x0e\x61pplication_id\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rsealed_letter\x18\x03 \x01(\x0c\"\xaa\x01\n\x0b\x41\x63\x63ountFact\x12\x11\n\tnotice_id\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rsealed_letter\x18\x05 \x01(\x0c\x12\x14\n\x0c\x62y_role_code\x18\x06 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/partners/v1/facts.proto\x12\x12\x65nlace.partners.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x01\n\x10OrganizationFact\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x1e\n\x16organization_type_code\x18\x02 \x01(\t\x12\x13\n\x0bstatus_code\x18\x03 \x01(\t\x12\x14\n\x0c\x63ountry_code\x18\x04 \x01(\t\x12\x17\n\x0f\x64\x65partment_code\x18\x05 \x01(\t\x12\x0c\n\x04\x64\x61ys\x18\x06 \x01(\x05\"\xc8\x02\n\x0bServiceFact\x12\x12\n\nservice_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x12\n\nneed_codes\x18\x03 \x03(\t\x12\x14\n\x0c\x63ountry_code\x18\x04 \x01(\t\x12\x17\n\x0f\x64\x65partment_code\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x06 \x01(\x08\x12\x13\n\x0bintake_code\x18\x07 \x01(\t\x12\x17\n\x0f\x63riterion_codes\x18\x08 \x03(\t\x12\x15\n\rcriteria_said\x18\t \x01(\x08\x12\x18\n\x0bminimum_age\x18\n \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0bmaximum_age\x18\x0b \x01(\x05H\x01\x88\x01\x01\x12\x14\n\x07shelter\x18\x0c \x01(\x08H\x02\x88\x01\x01\x42\x0e\n\x0c_minimum_ageB\x0e\n\x0c_maximum_ageB\n\n\x08_shelter\"x\n\nWorkerFact\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x12\n\nrole_codes\x18\x03 \x03(\t\x12\x15\n\rlanguage_code\x18\x04 \x01(\t\x12\x13\n\x0bstatus_code\x18\x05 \x01(\t\"G\n\nApiKeyFact\x12\x12\n\napi_key_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0c\n\x04live\x18\x03 \x01(\x08\"\xc8\x01\n\x0eInvitationFact\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x12\n\nrole_codes\x18\x03 \x03(\t\x12\x15\n\rfirst_manager\x18\x04 \x01(\x08\x12\x13\n\x0bstatus_code\x18\x05 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rsealed_letter\x18\x07 \x01(\x0c\"q\n\x0f\x41pplicationFact\x12\x16\n\x0e\x61pplication_id\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rsealed_letter\x18\x03 \x01(\x0c\"\xaa\x01\n\x0b\x41\x63\x63ountFact\x12\x11\n\tnotice_id\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rsealed_letter\x18\x05 \x01(\x0c\x12\x14\n\x0c\x62y_role_code\x18\x06 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,15 +35,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORGANIZATIONFACT']._serialized_start=88
   _globals['_ORGANIZATIONFACT']._serialized_end=245
   _globals['_SERVICEFACT']._serialized_start=248
-  _globals['_SERVICEFACT']._serialized_end=542
-  _globals['_WORKERFACT']._serialized_start=544
-  _globals['_WORKERFACT']._serialized_end=664
-  _globals['_APIKEYFACT']._serialized_start=666
-  _globals['_APIKEYFACT']._serialized_end=737
-  _globals['_INVITATIONFACT']._serialized_start=740
-  _globals['_INVITATIONFACT']._serialized_end=940
-  _globals['_APPLICATIONFACT']._serialized_start=942
-  _globals['_APPLICATIONFACT']._serialized_end=1055
-  _globals['_ACCOUNTFACT']._serialized_start=1058
-  _globals['_ACCOUNTFACT']._serialized_end=1228
+  _globals['_SERVICEFACT']._serialized_end=576
+  _globals['_WORKERFACT']._serialized_start=578
+  _globals['_WORKERFACT']._serialized_end=698
+  _globals['_APIKEYFACT']._serialized_start=700
+  _globals['_APIKEYFACT']._serialized_end=771
+  _globals['_INVITATIONFACT']._serialized_start=774
+  _globals['_INVITATIONFACT']._serialized_end=974
+  _globals['_APPLICATIONFACT']._serialized_start=976
+  _globals['_APPLICATIONFACT']._serialized_end=1089
+  _globals['_ACCOUNTFACT']._serialized_start=1092
+  _globals['_ACCOUNTFACT']._serialized_end=1262
 # @@protoc_insertion_point(module_scope)

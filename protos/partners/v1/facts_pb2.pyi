@@ -77,19 +77,22 @@ class ServiceFact(_message.Message):
     CRITERIA_SAID_FIELD_NUMBER: _builtins.int
     MINIMUM_AGE_FIELD_NUMBER: _builtins.int
     MAXIMUM_AGE_FIELD_NUMBER: _builtins.int
+    SHELTER_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     organization_id: _builtins.str
     country_code: _builtins.str
     department_code: _builtins.str
     active: _builtins.bool
     intake_code: _builtins.str
-    """OPEN | WAITLIST | CLOSED | empty"""
+    """OPEN | WAITLIST | CLOSED | empty; empty of a shelter: what becomes of its room is for its own people"""
     criteria_said: _builtins.bool
     """Whether that is said: facts of before don't."""
     minimum_age: _builtins.int
     """From what age it takes people. Absent: not stated."""
     maximum_age: _builtins.int
     """Up to what age. Absent: not stated."""
+    shelter: _builtins.bool
+    """Whether it is none for members on probation. Absent: that is not said; facts of before don't."""
     @_builtins.property
     def need_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -110,19 +113,24 @@ class ServiceFact(_message.Message):
         criteria_said: _builtins.bool = ...,
         minimum_age: _builtins.int | None = ...,
         maximum_age: _builtins.int | None = ...,
+        shelter: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum_age", b"_maximum_age", "_minimum_age", b"_minimum_age", "maximum_age", b"maximum_age", "minimum_age", b"minimum_age"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum_age", b"_maximum_age", "_minimum_age", b"_minimum_age", "_shelter", b"_shelter", "maximum_age", b"maximum_age", "minimum_age", b"minimum_age", "shelter", b"shelter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum_age", b"_maximum_age", "_minimum_age", b"_minimum_age", "active", b"active", "country_code", b"country_code", "criteria_said", b"criteria_said", "criterion_codes", b"criterion_codes", "department_code", b"department_code", "intake_code", b"intake_code", "maximum_age", b"maximum_age", "minimum_age", b"minimum_age", "need_codes", b"need_codes", "organization_id", b"organization_id", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum_age", b"_maximum_age", "_minimum_age", b"_minimum_age", "_shelter", b"_shelter", "active", b"active", "country_code", b"country_code", "criteria_said", b"criteria_said", "criterion_codes", b"criterion_codes", "department_code", b"department_code", "intake_code", b"intake_code", "maximum_age", b"maximum_age", "minimum_age", b"minimum_age", "need_codes", b"need_codes", "organization_id", b"organization_id", "service_id", b"service_id", "shelter", b"shelter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__maximum_age: _TypeAlias = _typing.Literal["maximum_age"]  # noqa: Y015
     _WhichOneofArgType__maximum_age: _TypeAlias = _typing.Literal["_maximum_age", b"_maximum_age"]  # noqa: Y015
     _WhichOneofReturnType__minimum_age: _TypeAlias = _typing.Literal["minimum_age"]  # noqa: Y015
     _WhichOneofArgType__minimum_age: _TypeAlias = _typing.Literal["_minimum_age", b"_minimum_age"]  # noqa: Y015
+    _WhichOneofReturnType__shelter: _TypeAlias = _typing.Literal["shelter"]  # noqa: Y015
+    _WhichOneofArgType__shelter: _TypeAlias = _typing.Literal["_shelter", b"_shelter"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum_age) -> _WhichOneofReturnType__maximum_age | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_age) -> _WhichOneofReturnType__minimum_age | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__shelter) -> _WhichOneofReturnType__shelter | None: ...
 
 Global___ServiceFact: _TypeAlias = ServiceFact  # noqa: Y015
 

@@ -991,9 +991,9 @@ class TokensServicer:
         """Opens a session by e-mail and password and returns its secret with first caller tokens.
         sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
         too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has.
-        Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-
-        address` and `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the
-        e-mail's count holds.
+        Wrong passwords count against the e-mail and against the address: that of the connection, or what the gateway has signed in the metadata `client-
+        address`; nothing else there is believed. Who was right once from a device is counted apart there: metadata `client-device` (a secret that the
+        device keeps, at most 100 characters).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

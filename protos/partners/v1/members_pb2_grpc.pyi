@@ -452,9 +452,9 @@ class TokensStub:
     """Opens a session by e-mail and password and returns its secret with first caller tokens.
     sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
     too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has.
-    Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-
-    address` and `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the
-    e-mail's count holds.
+    Wrong passwords count against the e-mail and against the address: that of the connection, or what the gateway has signed in the metadata `client-
+    address`; nothing else there is believed. Who was right once from a device is counted apart there: metadata `client-device` (a secret that the
+    device keeps, at most 100 characters).
     """
     FinishSignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.FinishSignInRequest, _members_pb2.SignInResponse]
     """Opens the session of an account that asks for more than the password, by a code or by what a passkey signed; or of whoever's passkey it is that signed
@@ -493,9 +493,9 @@ class TokensAsyncStub(TokensStub):
     """Opens a session by e-mail and password and returns its secret with first caller tokens.
     sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
     too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has.
-    Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-
-    address` and `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the
-    e-mail's count holds.
+    Wrong passwords count against the e-mail and against the address: that of the connection, or what the gateway has signed in the metadata `client-
+    address`; nothing else there is believed. Who was right once from a device is counted apart there: metadata `client-device` (a secret that the
+    device keeps, at most 100 characters).
     """
     FinishSignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.FinishSignInRequest, _members_pb2.SignInResponse]  # type: ignore[assignment]
     """Opens the session of an account that asks for more than the password, by a code or by what a passkey signed; or of whoever's passkey it is that signed
@@ -537,9 +537,9 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         """Opens a session by e-mail and password and returns its secret with first caller tokens.
         sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
         too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has.
-        Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-
-        address` and `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the
-        e-mail's count holds.
+        Wrong passwords count against the e-mail and against the address: that of the connection, or what the gateway has signed in the metadata `client-
+        address`; nothing else there is believed. Who was right once from a device is counted apart there: metadata `client-device` (a secret that the
+        device keeps, at most 100 characters).
         """
 
     @_abc_1.abstractmethod

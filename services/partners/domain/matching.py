@@ -61,7 +61,6 @@ class Question:
     dependants: int | None = None
     language: str = ""
     excluded_organization_ids: tuple[str, ...] = ()
-    excluded_worker_ids: tuple[str, ...] = ()
     excluded_areas: tuple[str, ...] = ()
     pregnant: bool = False
     with_addiction: bool = False

@@ -33,7 +33,6 @@ class Wanted:
     open_at: datetime | None = None
     near: Near | None = None
     excluded_organization_ids: tuple[str, ...] = ()
-    excluded_worker_ids: tuple[str, ...] = ()
     excluded_areas: tuple[str, ...] = ()
     count_country: str = ""
     """In which country all that is found is counted by department; empty: nothing is counted."""

@@ -1,6 +1,7 @@
 """Something a member offers: to whom, where, in which languages, and how much room there is now. What is not stated means "ask", never "yes".
 
 Where a confidential place is is not known here at all: its department is as close as the directory comes, and it has no phone of its own.
+What others see of a shelter's room changes in steps of time (`for_others`): a bed that is taken would tell them that somebody came, and when.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from services.partners.domain.location import Accessibility
 from services.partners.domain.organization import OrganizationType, changed
 from services.partners.domain.schedule import Schedule, check_schedules
 from services.partners.domain.subject import Subject
-from services.partners.domain.visibility import Tier
+from services.partners.domain.visibility import Tier, Viewer
 
 SHELTER_NEEDS = frozenset({"HOU.EMG", "HOU.SAFE"})
 USUAL_UNIT = "places"  # if nothing is said
@@ -87,6 +88,35 @@ class Capacity:
 
 
 NOT_STATED = Capacity()
+STEP = timedelta(hours=6)
+"""How long others see the same figure of a shelter: 00:00 to 06:00 UTC, and so on."""
+
+
+def step_of(time: datetime) -> datetime:
+    """Returns when the step of time began in which this time is."""
+    midnight = time.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight + (time - midnight) // STEP * STEP
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What is known of a service's room: what it said, and how often there was room when it had said so."""
+
+    capacity: Capacity = NOT_STATED
+    kept: int = 0
+    broken: int = 0
+    step: datetime | None = None
+    """Of a figure of before: the beginning of the step of time at which it was so. Others see it until that step ends."""
+
+
+def for_others(live: Figure, before: Figure | None, now: datetime) -> Figure:
+    """Returns the figure of a shelter that others see: as it was when this step of time began, with times no finer than a step."""
+    seen = before if before is not None and before.step == step_of(now) else live
+    said, declined = seen.capacity.update_time, seen.capacity.declined_time
+    coarse = replace(seen.capacity, update_time=said and step_of(said), declined_time=declined and step_of(declined))
+    return replace(seen, capacity=coarse, step=None)
+
+
 FRESH_SHELTER = timedelta(hours=24)  # a bed of this morning may be gone tonight
 FRESH = timedelta(days=7)
 
@@ -177,6 +207,12 @@ class Service(Subject):
     assured_time: datetime | None = None
     organization_name: str = ""
     organization_type: OrganizationType | None = None
+    kept: int = 0
+    broken: int = 0
+    figure_before: Figure | None = None
+    """Of the last step of time in which its figure changed: the figure with which that step began."""
+    entry_time: datetime | None = None
+    """When its entry last changed, whatever became of its room."""
 
     @classmethod
     def register(
@@ -201,6 +237,7 @@ class Service(Subject):
         self.entry = entry
         if assures:
             self.assured_time = now
+        self.entry_time = now
         self.note("changed", now)
 
     def set_capacity(self, capacity: Capacity, now: datetime) -> None:
@@ -229,8 +266,17 @@ class Service(Subject):
 
     @property
     def is_shelter(self) -> bool:
-        """What members on probation neither see nor offer."""
-        return self.entry.is_shelter
+        """What members on probation do not see: also whatever else a shelter offers, unless anybody may find it."""
+        return self.entry.is_shelter or (self.organization_type is OrganizationType.SHELTER and not self.entry.public)
+
+    def figure_for(self, viewer: Viewer, now: datetime) -> Figure:
+        """Returns the figure of its room that a viewer sees: its own people the live one, others that of the step of time if it is a shelter."""
+        live = Figure(self.capacity, self.kept, self.broken)
+        return live if self.is_live_for(viewer) else for_others(live, self.figure_before, now)
+
+    def is_live_for(self, viewer: Viewer) -> bool:
+        """Whether a viewer sees what becomes of its room at once."""
+        return not self.is_shelter or viewer.organization_id == self.organization_id
 
     def seen_besides(self) -> tuple[str, ...]:
         """Its organisation's name and type, that its figure is in doubt, and what is free: no version of its own tells it."""

@@ -194,7 +194,7 @@ class Directory:
         matches = usecases.match_services(call.tx, call.caller, now, asked, self._index, limit=request.limit)
         viewer, opened = usecases.viewer(call.caller), self._opened([service for _, service in matches], call)
         return pb.MatchServicesResponse(
-            matches=[wire.match(match, service, viewer, open_now=opened.get(service.id)) for match, service in matches]
+            matches=[wire.match(match, service, viewer, now, open_now=opened.get(service.id)) for match, service in matches]
         )
 
     def _service(self, service: Service, call: Call) -> pb.Service:
@@ -205,8 +205,8 @@ class Directory:
 
     @staticmethod
     def _seen(services: Sequence[Service], opened: Mapping[str, bool], call: Call) -> list[pb.Service]:
-        viewer = usecases.viewer(call.caller)
-        return [wire.service(service, viewer, open_now=opened.get(service.id)) for service in services]
+        viewer, now = usecases.viewer(call.caller), call.clock.now()
+        return [wire.service(service, viewer, now, open_now=opened.get(service.id)) for service in services]
 
     @staticmethod
     def _opened(services: Sequence[Service], call: Call) -> dict[str, bool]:

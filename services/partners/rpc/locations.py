@@ -81,9 +81,10 @@ class Locations:
     def ListTruthScores(self, request: pb.ListTruthScoresRequest, call: Call) -> pb.ListTruthScoresResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
         now = call.clock.now()
-        truths, more = usecases.list_truth(call.tx, call.caller, now, request.organization_id, size, after, doubtful=request.doubtful)
+        listed, more = usecases.list_truth(call.tx, call.caller, now, request.organization_id, size, after, doubtful=request.doubtful)
         return pb.ListTruthScoresResponse(
-            scores=[said.truth(service, truth, now) for service, truth in truths], next_page_token=self._pages.token(request, more)
+            scores=[said.truth(service, usecases.viewer(call.caller), now) for service in listed],
+            next_page_token=self._pages.token(request, more),
         )
 
     def ListFieldChanges(self, request: pb.ListFieldChangesRequest, call: Call) -> pb.ListFieldChangesResponse:

@@ -21,7 +21,7 @@ def match(
             content.ranking.advance(now)
             ids = content.ranking.best(question, size, sees_shelters=sees_shelters)
         rows = _rows(tx, question, ids, sees_shelters=sees_shelters)
-        matches = judged(question, map(candidate, rows.values()), now)
+        matches = judged(question, (candidate(row, now) for row in rows.values()), now)
         if [one.candidate.service_id for one in matches] == ids:
             break
     return [(one, services.read(rows[one.candidate.service_id])) for one in matches]
@@ -30,7 +30,7 @@ def match(
 def _rows(tx: Transaction, question: Question, ids: Sequence[str], *, sees_shelters: bool) -> dict[str, Row]:
     """Those of these that are offered now, and may be shown."""
     rows = tx.execute(
-        f"SELECT {SEEN}, s.shelter, s.kept, s.broken FROM {FROM} WHERE s.id = ANY(%s) AND s.listed AND (%s OR NOT s.shelter)"
+        f"SELECT {SEEN}, s.shelter FROM {FROM} WHERE s.id = ANY(%s) AND s.listed AND (%s OR NOT s.shelter)"
         " AND NOT s.organization_id = ANY(%s) AND NOT s.department = ANY(%s)",
         (list(ids), sees_shelters, list(question.excluded_organization_ids), [area for area in question.excluded_areas if area]),
     )

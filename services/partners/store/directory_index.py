@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from chassis import deadline, log
@@ -18,19 +18,21 @@ from chassis.errors import Late
 from services.partners.domain.location import Accessibility
 from services.partners.domain.matching import Candidate
 from services.partners.domain.ranking import Ranking
+from services.partners.domain.service import Intake, step_of
 from services.partners.store.search_index import Entry, Fact, SearchIndex
-from services.partners.store.services import capacity, eligibility
+from services.partners.store.services import FIGURE, eligibility, others_figure
 
 LOOKS = 3  # while services change under a question, or the database is not the one it was
 _AT_ONCE = 2000  # services, so that neither memory nor other threads suffer from many
 _NEVER = 2**64 - 1  # a transaction that nothing is changed by
+_NEVER_YET = datetime.min.replace(tzinfo=UTC)
 _PATIENCE = 30.0  # seconds for another's reading of everything; as long as keeping_up's own may take
 _MANY_HOURS = 1000  # that nobody has any more; so many are a megabyte
 _READ = (
     "s.id, s.name_key, s.need_codes, s.department, s.country, s.languages, s.minimum_age, s.maximum_age, s.genders, s.takes_dependants,"
     " s.maximum_dependants, s.takes_pregnant, s.takes_with_addiction, s.takes_without_papers, s.maximum_age_of_boys,"
-    " s.intake, s.available, s.maximum, s.unit, s.capacity_time, s.declined_time, s.assured_time, s.organization_id, s.shelter, s.area_codes,"
-    " s.accessibility, s.kept, s.broken, s.listed, s.facets, s.document::text AS document, hash_multirange_extended(s.open_hours, 0) AS hours"
+    f" s.intake, s.available, s.maximum, s.unit, s.capacity_time, s.declined_time, {FIGURE}, s.assured_time, s.organization_id, s.shelter, s.area_codes,"
+    " s.accessibility, s.listed, s.facets, s.document::text AS document, hash_multirange_extended(s.open_hours, 0) AS hours"
 )
 Hours = tuple[list[float], list[float]]
 Begin = Callable[[], AbstractContextManager[Transaction]]
@@ -47,6 +49,9 @@ class Content:
     hours: dict[int, Hours] = field(default_factory=dict)
     """When those are open that say it, each said once, by a number: beginnings and ends, Unix seconds."""
     numbers: dict[str, int] = field(default_factory=dict)  # which change of a service is known, of those that have changed
+    waiting: dict[str, datetime] = field(default_factory=dict)
+    """Shelters whose figure has changed, with the step of time in which it did: others see it from the next one on."""
+    latest: datetime = _NEVER_YET
 
     @property
     def outgrown(self) -> bool:
@@ -69,27 +74,36 @@ class Content:
             for rows, hours in pages:
                 self.hours |= hours
                 self._rank(rows, now)
-                yield from map(_entry, rows)
+                yield from (_entry(row, now) for row in rows)
 
+        self.latest = now
         self.search.fill(entries())
 
     def take(self, rows: Sequence[Row], hours: dict[int, Hours], now: datetime) -> None:
         """Takes what has changed."""
-        # Another thread may have read later, and been here first.
-        news = [row for row in rows if row["number"] > self.numbers.get(row["service_id"], 0)]
+        # Another thread may have read later, and been here first. What waited for its step is read again without another change.
+        now = self.latest = max(now, self.latest)
+        news = [row for row in rows if row["number"] > self.numbers.get(row["service_id"], 0) - (row["service_id"] in self.waiting)]
+        for row in news:
+            self.waiting.pop(row["service_id"], None)
         self.numbers |= {row["service_id"]: row["number"] for row in news}
         self.hours |= hours
         self.ranking.drop(row["service_id"] for row in news if not row["listed"])
         self._rank(news, now)
         self.search.drop(row["service_id"] for row in news if not row["id"])
-        self.search.put(_entry(row) for row in news if row["id"])
+        self.search.put(_entry(row, now) for row in news if row["id"])
+
+    def due(self, now: datetime) -> list[str]:
+        """Returns the shelters whose new figure others see by now."""
+        return sorted(id for id, step in self.waiting.items() if step < step_of(now))
 
     def _rank(self, rows: Sequence[Row], now: datetime) -> None:
         readable = []
+        self.waiting |= {row["id"]: row["figure_step"] for row in rows if row["shelter"] and row["figure_step"] == step_of(now)}
         for row in rows:
             if row["listed"]:
                 try:
-                    readable.append(candidate(row))
+                    readable.append(candidate(row, now))
                 except ValueError:  # a word that this process does not know yet: all others are still matched and found
                     log.get().error("service_unreadable", service_id=row["id"])
                     self.ranking.drop([row["id"]])
@@ -137,8 +151,8 @@ class DirectoryIndex:
         if content is None:
             return False
         with begin() as tx:
-            at = _state(tx, content.seen)
-            news = _changes(tx, content.seen) if at["changed"] else []
+            at, due = _state(tx, content.seen), content.due(now)
+            news = _changes(tx, content.seen, due=due) if at["changed"] or due else []
             if len(news) == _AT_ONCE or content.is_of_another(at):
                 return False
             hours = _new_hours(tx, content, news)
@@ -151,10 +165,11 @@ class DirectoryIndex:
 
     def _read_many(self, begin: Begin, now: datetime, *, anew: bool) -> None:
         content, oldest, after = self._content, 0, ""
+        due = content.due(now) if content else []
         while not anew and content is not None and not content.outgrown:
             with begin() as tx:
                 at = _state(tx, content.seen)
-                news = _changes(tx, content.seen, after)
+                news = _changes(tx, content.seen, after, due)
                 hours = _new_hours(tx, content, news)
             if content.is_of_another(at):
                 break
@@ -197,8 +212,9 @@ class DirectoryIndex:
             self._loading.release()
 
 
-def candidate(row: Row) -> Candidate:
+def candidate(row: Row, now: datetime) -> Candidate:
     """A row as it is matched."""
+    figure = others_figure(row, now)
     return Candidate(
         service_id=row["id"],
         name_key=row["name_key"],
@@ -206,22 +222,23 @@ def candidate(row: Row) -> Candidate:
         department=row["department"],
         languages=tuple(row["languages"]),
         eligibility=eligibility(row),
-        capacity=capacity(row),
+        capacity=figure.capacity,
         assured_time=row["assured_time"],
         organization_id=row["organization_id"],
         country=row["country"],
         shelter=row["shelter"],
         area_codes=tuple(row["area_codes"]),
         accessibility=tuple(Accessibility(word) for word in row["accessibility"]),
-        kept=row["kept"],
-        broken=row["broken"],
+        kept=figure.kept,
+        broken=figure.broken,
     )
 
 
-def _entry(row: Row) -> Entry:
+def _entry(row: Row, now: datetime) -> Entry:
+    room = others_figure(row, now).capacity
     facts: list[Fact] = [("listed", row["listed"]), ("shelter", row["shelter"]), ("organization", row["organization_id"])]
     facts += [("department", row["department"]), ("hours", row["hours"])]
-    facts += [("room", row["intake"] == "OPEN" and (row["available"] or 0) > 0 and row["declined_time"] is None)]
+    facts += [("room", room.intake is Intake.OPEN and (room.available or 0) > 0 and room.declined_time is None)]
     facts += [("ages", (row["minimum_age"], row["maximum_age"])), ("genders", tuple(row["genders"]))]
     facts += [("dependants", (row["takes_dependants"], row["maximum_dependants"]))]
     return Entry(row["id"], row["name_key"], _facets(tuple(row["facets"])).union(facts), row["document"])
@@ -244,12 +261,12 @@ def _state(tx: Transaction, seen: int) -> Row:
     return row
 
 
-def _changes(tx: Transaction, seen: int, after: str = "") -> list[Row]:
-    """What has changed since then, a part at a time; without an id those that are no more."""
+def _changes(tx: Transaction, seen: int, after: str = "", due: Sequence[str] = ()) -> list[Row]:
+    """What has changed since then or is `due`, a part at a time; without an id those that are no more."""
     return tx.execute(
         f"SELECT c.service_id, c.number, {_READ} FROM service_changes AS c LEFT JOIN services AS s ON s.id = c.service_id"
-        " WHERE c.changed >= %s::text::xid8 AND c.service_id > %s ORDER BY c.service_id LIMIT %s",
-        (str(seen), after, _AT_ONCE),
+        f" WHERE (c.changed >= %s::text::xid8{' OR c.service_id = ANY(%s)' if due else ''}) AND c.service_id > %s ORDER BY c.service_id LIMIT %s",
+        (str(seen), *([list(due)] if due else []), after, _AT_ONCE),
     ).fetchall()
 
 

@@ -39,13 +39,14 @@ def forget_values(tx: Transaction, subject_id: str, fields: Sequence[str]) -> No
 
 
 def listed(
-    tx: Transaction, subject_id: str, organization_id: str | None, size: int, after: Position | None
+    tx: Transaction, subject_id: str, organization_id: str | None, size: int, after: Position | None, *, without: str = ""
 ) -> tuple[list[FieldChange], Position | None]:
-    """A page, the newest first, and where the next goes on; `organization_id`: only if it is this organisation's."""
+    """A page, the newest first, and where the next goes on; `organization_id`: only if it is this organisation's; `without`: no fields that begin so."""
     rows = tx.execute(
         "SELECT * FROM field_changes WHERE subject_id = %(subject)s AND (%(owner)s::text IS NULL OR organization_id = %(owner)s)"
-        " AND (%(after)s::bigint IS NULL OR id < %(after)s) ORDER BY id DESC LIMIT %(limit)s",
-        {"subject": subject_id, "owner": organization_id, "after": after[0] if after else None, "limit": size + 1},
+        " AND (%(after)s::bigint IS NULL OR id < %(after)s) AND (%(without)s = '' OR NOT starts_with(field, %(without)s))"
+        " ORDER BY id DESC LIMIT %(limit)s",
+        {"subject": subject_id, "without": without, "owner": organization_id, "after": after[0] if after else None, "limit": size + 1},
     ).fetchall()
     changes = [FieldChange(row["field"], row["change_time"], row["worker_id"], row["old_value"], row["new_value"]) for row in rows[:size]]
     return changes, [rows[size - 1]["id"]] if len(rows) > size else None

@@ -1,7 +1,7 @@
 """Organisations: kept, fetched, listed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
 from chassis import outbox
@@ -19,6 +19,11 @@ from services.partners.domain.organization import (
 )
 from services.partners.store.words import sort_key
 from services.partners.wire import facts
+
+_IS_SHELTER = (
+    "(o.type = 'SHELTER' OR EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id AND s.shelter))"
+    " AND NOT EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id AND s.listed AND NOT s.shelter)"
+)
 
 
 def keep(tx: Transaction, organization: Organization) -> None:
@@ -92,6 +97,12 @@ def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Organization]:
     return [read(row) for row in tx.execute("SELECT * FROM organizations WHERE id = ANY(%s)", (list(ids),))]
 
 
+def shelters(tx: Transaction, ids: Collection[str]) -> set[str]:
+    """Those of these organisations that are shelters: by their type or by what they offer, and offering nothing else."""
+    rows = tx.execute(f"SELECT o.id FROM organizations AS o WHERE o.id = ANY(%s) AND {_IS_SHELTER}", (list(ids),))
+    return {row["id"] for row in rows}
+
+
 def by_id_or_name(tx: Transaction, ids: Sequence[str], names: Sequence[str]) -> list[Organization]:
     """Those of these ids or names that exist, held in the order of their ids."""
     rows = tx.execute(
@@ -111,15 +122,21 @@ def listed(
     status: OrganizationStatus | None,
     all_for: str | None,
     agreement_before: date | None = None,
+    shelters_for: str | None = None,
 ) -> tuple[list[Organization], Position | None]:
-    """A page by name, and where the next page goes on. Members that are not active are for those who may see all (`all_for` None) or their own."""
+    """A page by name, and where the next page goes on. Members that are not active are for those who may see all (`all_for` None) or their own.
+
+    `shelters_for`: shelters are left out, but for this one.
+    """
     rows = tx.execute(
-        "SELECT * FROM organizations WHERE (%(after)s::text[] IS NULL OR (name_key, id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]))"
+        f"SELECT * FROM organizations AS o WHERE (%(after)s::text[] IS NULL OR (name_key, id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]))"
         " AND (%(country)s = '' OR country = %(country)s) AND (%(type)s::text IS NULL OR type = %(type)s)"
         " AND (%(status)s::text IS NULL OR status = %(status)s)"
         " AND (%(agreement_before)s::date IS NULL OR (status = 'APPROVED' AND agreement_expire_date < %(agreement_before)s))"
-        " AND (%(all_for)s::text IS NULL OR status = ANY(%(active)s) OR id = %(all_for)s) ORDER BY name_key, id LIMIT %(limit)s",
+        " AND (%(all_for)s::text IS NULL OR status = ANY(%(active)s) OR id = %(all_for)s)"
+        f" AND (%(shelters_for)s::text IS NULL OR id = %(shelters_for)s OR NOT ({_IS_SHELTER})) ORDER BY name_key, id LIMIT %(limit)s",
         {
+            "shelters_for": shelters_for,
             "after": after,
             "country": country,
             "type": type,

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from chassis.db import Transaction
 from chassis.wire import Position
-from services.partners.domain.service import Service
-from services.partners.domain.truth import REMEMBERED, Truth
-from services.partners.store.services import FROM, SEEN, read
+from services.partners.domain.service import Service, step_of
+from services.partners.domain.truth import REMEMBERED
+from services.partners.store.services import FIGURE_BEFORE, FROM, SEEN, read
 
 _COUNTED = (
     "UPDATE services SET kept = p.kept, broken = p.broken FROM (SELECT s.id, count(*) FILTER (WHERE p.kept) AS kept,"
@@ -16,13 +16,14 @@ _COUNTED = (
 AT_ONCE = 1000
 
 
-def keep(tx: Transaction, subject_id: str, service_id: str, at: datetime, *, kept: bool) -> None:
+def keep(tx: Transaction, subject_id: str, service_id: str, at: datetime, now: datetime, *, kept: bool) -> None:
     """Counts what came of a promise; the same referral or enquiry counts once."""
     added = tx.execute(
         "INSERT INTO promises (subject_id, service_id, answer_time, kept) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
         (subject_id, service_id, at, kept),
     ).rowcount
     if added:
+        tx.execute(f"UPDATE services SET {FIGURE_BEFORE} WHERE id = %(id)s", {"id": service_id, "step": step_of(now)})
         tx.execute(_COUNTED, ([service_id],))
 
 
@@ -50,18 +51,14 @@ def forget(tx: Transaction, now: datetime) -> int:
 
 def listed(
     tx: Transaction, organization_id: str | None, size: int, after: Position | None, *, unconfirmed_since: datetime | None = None
-) -> tuple[list[tuple[Service, Truth]], Position | None]:
+) -> tuple[list[Service], Position | None]:
     """A page of services that are offered, by name; of one organisation, or of all; only those not confirmed since then, or that are doubted."""
     rows = tx.execute(
-        f"SELECT {SEEN}, s.name_key, s.kept, s.broken FROM {FROM} WHERE s.active AND o.status IN ('PROBATION', 'APPROVED')"
+        f"SELECT {SEEN}, s.name_key FROM {FROM} WHERE s.active AND o.status IN ('PROBATION', 'APPROVED')"
         " AND (%(owner)s::text IS NULL OR s.organization_id = %(owner)s)"
         " AND (%(since)s::timestamptz IS NULL OR s.assured_time IS NULL OR s.assured_time < %(since)s OR s.broken > s.kept)"
         " AND (%(after)s::text[] IS NULL OR (s.name_key, s.id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]))"
         " ORDER BY s.name_key, s.id LIMIT %(limit)s",
         {"owner": organization_id, "since": unconfirmed_since, "after": after, "limit": size + 1},
     ).fetchall()
-    truths = []
-    for row in rows[:size]:
-        service = read(row)
-        truths.append((service, Truth(row["kept"], row["broken"], service.capacity, service.entry.need_codes)))
-    return truths, [rows[size - 1]["name_key"], rows[size - 1]["id"]] if len(rows) > size else None
+    return [read(row) for row in rows[:size]], [rows[size - 1]["name_key"], rows[size - 1]["id"]] if len(rows) > size else None

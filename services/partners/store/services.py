@@ -10,7 +10,7 @@ from chassis.db import Row, Transaction
 from services.partners.domain.location import Accessibility
 from services.partners.domain.organization import OrganizationType
 from services.partners.domain.schedule import Schedule
-from services.partners.domain.service import Capacity, Eligibility, Gender, Intake, Service, ServiceEntry
+from services.partners.domain.service import Capacity, Eligibility, Figure, Gender, Intake, Service, ServiceEntry, for_others, step_of
 from services.partners.domain.visibility import Tier
 from services.partners.store import open_hours
 from services.partners.store.taxonomy import edition, taxonomy, type_synonyms
@@ -25,7 +25,8 @@ _COLUMNS = (
 _FIXED = ("id", "organization_id", "create_time", "public_time", "open_hours", "open_until")
 # The organisation is read in the statement that writes: as it is now, not as it was when the service was fetched.
 _MADE = {
-    "shelter": "k.shelter",
+    # What a shelter offers beside its beds is found by partners, or by anybody if it says so.
+    "shelter": "k.shelter OR (d.type = 'SHELTER' AND NOT k.public)",
     "facets": "k.facets",
     "listed": "k.active AND (d.status = 'APPROVED' OR (d.status = 'PROBATION' AND NOT k.shelter))",
     "document": "setweight(to_tsvector('enlace', k.name), 'A') || d.document || setweight(to_tsvector('enlace', k.found_description), 'D')"
@@ -56,7 +57,7 @@ _KEEP = (
     "WITH kept AS MATERIALIZED (SELECT row.*, said ->> 'found_description' AS found_description, said ->> 'need_words' AS need_words,"
     " said ->> 'synonyms' AS synonyms FROM jsonb_array_elements(%(services)s::jsonb) AS said"
     " CROSS JOIN LATERAL jsonb_populate_record(NULL::services, said) AS row),"
-    " alike AS MATERIALIZED (SELECT o.id, o.status, a.need_words, a.synonyms,"
+    " alike AS MATERIALIZED (SELECT o.id, o.status, o.type, a.need_words, a.synonyms,"
     " setweight(to_tsvector('enlace', o.name), 'B') || setweight(to_tsvector('enlace', a.need_words), 'C') AS document,"
     " to_tsvector('enlace', a.synonyms || ' ' || coalesce(%(type_synonyms)s::jsonb ->> o.type, '')) AS synonyms_document"
     " FROM (SELECT DISTINCT organization_id, need_words, synonyms FROM kept) AS a JOIN organizations AS o ON o.id = a.organization_id)"
@@ -66,7 +67,16 @@ _KEEP = (
 )
 AT_ONCE = 500  # services whose words are made anew in one go: held for less than a second
 FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
-SEEN = ", ".join(f"s.{name}" for name in _COLUMNS) + ", o.name AS organization_name, o.type AS organization_type"
+FIGURE = "s.kept, s.broken, s.figure_before, s.figure_step"
+SEEN = ", ".join(f"s.{name}" for name in _COLUMNS) + f", {FIGURE}, s.public_time, o.name AS organization_name, o.type AS organization_type"
+# Set by each statement that changes a figure: how it was when this step of time began.
+FIGURE_BEFORE = (
+    "figure_before = CASE WHEN figure_step = %(step)s AND figure_before IS NOT NULL THEN figure_before"
+    " ELSE jsonb_build_object('intake', intake, 'available', available, 'maximum', maximum, 'unit', unit, 'capacity_time', capacity_time,"
+    " 'declined_time', declined_time, 'kept', kept, 'broken', broken) END, figure_step = %(step)s"
+)
+# A first figure takes the place of none, and tells of nobody.
+FIGURE_BEFORE_UNLESS_FIRST = FIGURE_BEFORE.replace(" ELSE", " WHEN capacity_time IS NULL THEN NULL ELSE")
 
 
 def keep(tx: Transaction, service: Service) -> None:
@@ -90,23 +100,25 @@ def keep_many(tx: Transaction, new: Sequence[Service], changed: Sequence[Service
         service.facts.clear()
 
 
-def keep_capacity(tx: Transaction, service: Service) -> None:
+def keep_capacity(tx: Transaction, service: Service, now: datetime) -> None:
     """Writes a new figure with its fact; the words by which it is found know nothing of figures, so they stay as they are."""
     figure = service.capacity
     tx.execute(
-        "UPDATE services SET version = %s, update_time = %s, intake = %s, available = %s, maximum = %s, unit = %s, capacity_time = %s,"
-        " declined_time = %s WHERE id = %s",
-        (
-            service.version,
-            service.update_time,
-            figure.intake,
-            figure.available,
-            figure.maximum,
-            figure.unit,
-            figure.update_time,
-            figure.declined_time,
-            service.id,
-        ),
+        "UPDATE services SET version = %(version)s, update_time = %(update_time)s, intake = %(intake)s, available = %(available)s,"
+        " maximum = %(maximum)s, unit = %(unit)s, capacity_time = %(capacity_time)s, declined_time = %(declined_time)s,"
+        f" {FIGURE_BEFORE_UNLESS_FIRST} WHERE id = %(id)s",
+        {
+            "id": service.id,
+            "version": service.version,
+            "update_time": service.update_time,
+            "intake": figure.intake,
+            "available": figure.available,
+            "maximum": figure.maximum,
+            "unit": figure.unit,
+            "capacity_time": figure.update_time,
+            "declined_time": figure.declined_time,
+            "step": step_of(now),
+        },
     )
     _tell(tx, service)
 
@@ -172,6 +184,10 @@ def read(row: Row) -> Service:
         ),
         capacity=capacity(row),
         assured_time=row["assured_time"],
+        kept=row["kept"],
+        broken=row["broken"],
+        figure_before=_figure_before(row),
+        entry_time=row["public_time"],
     )
 
 
@@ -194,6 +210,20 @@ def capacity(row: Row) -> Capacity:
     """Its room."""
     intake = Intake(row["intake"]) if row["intake"] else None
     return Capacity(intake, row["available"], row["maximum"], row["unit"], row["capacity_time"], row["declined_time"])
+
+
+def _figure_before(row: Row) -> Figure | None:
+    before = row["figure_before"]
+    if before is None:
+        return None
+    times = {name: datetime.fromisoformat(before[name]) if before[name] else None for name in ("capacity_time", "declined_time")}
+    return Figure(capacity(before | times), before["kept"], before["broken"], row["figure_step"])
+
+
+def others_figure(row: Row, now: datetime) -> Figure:
+    """Returns the figure of a row that others see; of the service's own people too, where services are searched and matched."""
+    live = Figure(capacity(row), row["kept"], row["broken"])
+    return for_others(live, _figure_before(row), now) if row["shelter"] else live
 
 
 def found_description(entry: ServiceEntry) -> str:
@@ -278,7 +308,7 @@ def _values(service: Service) -> Row:
         "active": entry.active,
         "create_time": service.create_time,
         "update_time": service.update_time,
-        "shelter": service.is_shelter,
+        "shelter": entry.is_shelter,
         "found_description": found_description(entry),
         "need_words": taxonomy().words(entry.need_codes),
         "synonyms": taxonomy().synonyms(entry.need_codes),

@@ -122,12 +122,6 @@ def listed(tx: Transaction, organization_id: str, size: int, after: Position | N
     return [read(row) for row in rows[:size]], [rows[size - 1]["name_key"], rows[size - 1]["id"]] if more else None
 
 
-def organizations_of(tx: Transaction, ids: Sequence[str]) -> list[str]:
-    """Where these work."""
-    rows = tx.execute("SELECT DISTINCT organization_id FROM workers WHERE id = ANY(%s)", (list(ids),))
-    return [row["organization_id"] for row in rows]
-
-
 def is_in_good_standing(tx: Transaction, worker_id: str, organization_id: str) -> bool:
     """Whether a worker and its organisation may act."""
     return bool(

@@ -14,11 +14,11 @@ from services.partners import wire
 from services.partners.domain.area import Area
 from services.partners.domain.field_change import FieldChange, changes_of
 from services.partners.domain.location import MOST_PLACES, SEALED, Location, LocationEntry, ServiceAtLocation
-from services.partners.store import address_grants, field_changes, locations, open_hours, services
+from services.partners.store import address_grants, field_changes, locations, open_hours, organizations, services
 from services.partners.store.areas import areas
 from services.partners.usecases.organizations import owner_of
 from services.partners.usecases.services import get_service, held_service
-from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters, worker_of
+from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters, viewer, worker_of
 
 _LEADS_THERE = (*SEALED, "area_code", "latitude", "longitude", "name")
 
@@ -50,11 +50,13 @@ def get_location(tx: Transaction, caller: Caller, id: str) -> Location:
 def list_locations(
     tx: Transaction, caller: Caller, organization_id: str, size: int, after: Position | None
 ) -> tuple[list[Location], Position | None]:
-    """A page of an organisation's places. Members on probation see no confidential ones but their own."""
+    """A page of an organisation's places. Members on probation see none of a shelter, and no confidential ones but their own."""
     owner = organization_id or caller.organization_id
     if not is_id(owner):
         return [], None
     every = owner == caller.organization_id or sees_shelters(tx, caller)
+    if not every and organizations.shelters(tx, [owner]):
+        return [], None
     return locations.listed(tx, owner, size, after, confidential=every)
 
 
@@ -182,9 +184,11 @@ def open_own_address(tx: Transaction, keyring: Keyring, caller: Caller, id: str)
 def list_field_changes(
     tx: Transaction, caller: Caller, subject_id: str, size: int, after: Position | None
 ) -> tuple[list[FieldChange], Position | None]:
-    """What changed of one's own entries; of any for who steers or checks the network."""
+    """What changed of one's own entries; of any for who steers or checks the network, but for a shelter's room, which its own people alone see change."""
     owner = None if sees_everything(caller) else caller.organization_id
-    return field_changes.listed(tx, subject_id, owner, size, after)
+    service = services.fetch(tx, subject_id) if owner is None and is_id(subject_id) else None
+    hides_room = service is not None and not service.is_live_for(viewer(caller))
+    return field_changes.listed(tx, subject_id, owner, size, after, without="capacity." if hides_room else "")
 
 
 def _in_public(one: ServiceAtLocation) -> tuple[object, ...]:
@@ -207,4 +211,6 @@ def _held(tx: Transaction, caller: Caller, id: str) -> Location:
 
 
 def _visible(tx: Transaction, caller: Caller, location: Location) -> bool:
-    return not location.entry.confidential or location.organization_id == caller.organization_id or sees_shelters(tx, caller)
+    if location.organization_id == caller.organization_id or sees_shelters(tx, caller):
+        return True
+    return not location.entry.confidential and not organizations.shelters(tx, [location.organization_id])

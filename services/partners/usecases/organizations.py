@@ -1,6 +1,6 @@
 """What one may ask of organisations."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from services.partners.domain.field_change import changes_of
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType
 from services.partners.store import field_changes, organizations, services, workers
 from services.partners.usecases.independence import second
-from services.partners.usecases.standing import may_act_for, sees_everything, worker_of
+from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters, worker_of
 
 
 def create_organization(tx: Transaction, caller: Caller, now: datetime, entry: OrganizationEntry, *, id: str | None = None) -> Organization:
@@ -27,9 +27,17 @@ def create_organization(tx: Transaction, caller: Caller, now: datetime, entry: O
 def get_organization(tx: Transaction, caller: Caller, id: str) -> Organization:
     """One organisation, whatever has become of it: history names it. Who was not admitted is seen by those only who steer or check."""
     organization = _existing(organizations.fetch(tx, id) if is_id(id) else None)
-    if not organization.is_member and not sees_everything(caller):
+    if not may_see(tx, caller, [organization]):
         raise NotFound
     return organization
+
+
+def may_see(tx: Transaction, caller: Caller, every: Sequence[Organization]) -> list[Organization]:
+    """Those of these organisations that exist for the caller: members, and for a member on probation no shelter but itself."""
+    if sees_everything(caller):
+        return [*every]
+    hidden = set() if sees_shelters(tx, caller) else organizations.shelters(tx, [one.id for one in every]) - {caller.organization_id}
+    return [one for one in every if one.is_member and one.id not in hidden]
 
 
 def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organization:
@@ -62,7 +70,15 @@ def list_organizations(
         return [], None
     all_for = None if sees_everything(caller) else caller.organization_id
     return organizations.listed(
-        tx, size, after, country=country, type=type, status=status, all_for=all_for, agreement_before=agreement_before
+        tx,
+        size,
+        after,
+        country=country,
+        type=type,
+        status=status,
+        all_for=all_for,
+        agreement_before=agreement_before,
+        shelters_for=None if sees_everything(caller) or sees_shelters(tx, caller) else caller.organization_id,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from chassis.db import Transaction
 from chassis.errors import Invalid, NotFound
@@ -17,14 +17,14 @@ from services.partners.domain.matching import ASSURED, Match, Question
 from services.partners.domain.organization import Organization
 from services.partners.domain.search import Wanted
 from services.partners.domain.service import NOT_STATED, Capacity, Service, ServiceEntry
-from services.partners.domain.truth import Truth, has_promised
+from services.partners.domain.truth import has_promised
 from services.partners.store import candidates, field_changes, open_hours, organizations, promises, search, services, workers
 from services.partners.store import places as taken
 from services.partners.store.areas import areas
 from services.partners.store.directory_index import DirectoryIndex
 from services.partners.store.taxonomy import taxonomy
-from services.partners.usecases.organizations import owner_of
-from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters, worker_of
+from services.partners.usecases.organizations import may_see, owner_of
+from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters, viewer, worker_of
 
 MAX_BATCH = 200
 
@@ -88,9 +88,7 @@ def batch_get(
     )
     return Batch(
         _visible(tx, caller, services.fetch_many(tx, wanted_services)) if wanted_services else [],
-        [one for one in organizations.fetch_many(tx, wanted_organizations) if one.is_member or sees_everything(caller)]
-        if wanted_organizations
-        else [],
+        may_see(tx, caller, organizations.fetch_many(tx, wanted_organizations)) if wanted_organizations else [],
         workers.names(tx, wanted_workers, caller.organization_id) if wanted_workers else {},
     )
 
@@ -98,7 +96,8 @@ def batch_get(
 def update_service(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, changes: Mapping[str, Any]) -> Service:
     """Changes its entry."""
     service = held_service(tx, caller, id)
-    check_etag(etag, wire.etag_of(service), "service.etag")
+    seen = wire.etag_of(service) if caller.kind == "system" else wire.service(service, viewer(caller), now).etag
+    check_etag(etag, seen, "service.etag")
     before = service.entry
     service.change(changes, taxonomy(), areas(), now)
     services.keep(tx, service)
@@ -116,19 +115,21 @@ def set_capacity(tx: Transaction, caller: Caller, now: datetime, id: str, etag: 
     check_etag(etag, wire.etag_of(service), required=False)
     before = service.capacity
     service.set_capacity(capacity, now)
-    services.keep_capacity(tx, service)
+    services.keep_capacity(tx, service, now)
     field_changes.keep(tx, id, service.organization_id, changes_of(before, service.capacity, worker_of(caller), now, part="capacity."))
     return service
 
 
-def doubt_capacity(tx: Transaction, id: str, organization_id: str, declined: datetime, *, subject_id: str, asked_by: str) -> None:
+def doubt_capacity(
+    tx: Transaction, now: datetime, id: str, organization_id: str, declined: datetime, *, subject_id: str, asked_by: str
+) -> None:
     """Its own organisation declined somebody for lack of room. What others say of it changes nothing, nor does what is older than its figure."""
     service = services.fetch(tx, id, hold=True)
     if service is None or service.organization_id != organization_id:
         return
-    _count_promise(tx, service, subject_id, asked_by, declined, kept=False)
+    _count_promise(tx, service, subject_id, asked_by, declined, now, kept=False)
     if service.doubt_capacity(declined):
-        services.keep_capacity(tx, service)
+        services.keep_capacity(tx, service, now)
 
 
 def say_yes(tx: Transaction, id: str, organization_id: str, at: datetime) -> None:
@@ -140,7 +141,7 @@ def say_yes(tx: Transaction, id: str, organization_id: str, at: datetime) -> Non
 
 def list_truth(
     tx: Transaction, caller: Caller, now: datetime, organization_id: str, size: int, after: Position | None, *, doubtful: bool = False
-) -> tuple[list[tuple[Service, Truth]], Position | None]:
+) -> tuple[list[Service], Position | None]:
     """How far one can rely on what one's own services say of their room; on those of any, for who steers or checks the network."""
     every = sees_everything(caller)
     if not every and organization_id not in ("", caller.organization_id):
@@ -149,22 +150,24 @@ def list_truth(
     return promises.listed(tx, owner, size, after, unconfirmed_since=now - ASSURED if doubtful else None)
 
 
-def take_places(tx: Transaction, referral_id: str, id: str, organization_id: str, people: int, at: datetime, *, asked_by: str = "") -> None:
+def take_places(
+    tx: Transaction, now: datetime, referral_id: str, id: str, organization_id: str, people: int, at: datetime, *, asked_by: str = ""
+) -> None:
     """Its own organisation accepted somebody, or takes her on again: so many fewer are free."""
     service = services.fetch(tx, id, hold=True)
     if service is None or service.organization_id != organization_id:
         return
-    _count_promise(tx, service, referral_id, asked_by, at, kept=True)
+    _count_promise(tx, service, referral_id, asked_by, at, now, kept=True)
     before = taken.held(tx, referral_id)
     if before and (before["leave_time"] is None or at <= before["leave_time"]):
         return
     people = before["places"] if before else max(1, people)
     taken.take(tx, referral_id, id, people, at)
     if service.move_room(-people, at):
-        services.keep_capacity(tx, service)
+        services.keep_capacity(tx, service, now)
 
 
-def leave_places(tx: Transaction, referral_id: str, at: datetime) -> None:
+def leave_places(tx: Transaction, now: datetime, referral_id: str, at: datetime) -> None:
     """Help ended, or never began: what it took is free again. Of what took nothing nothing is given back."""
     before = taken.held(tx, referral_id)
     if before is None or before["leave_time"] is not None or at < before["take_time"]:
@@ -172,7 +175,7 @@ def leave_places(tx: Transaction, referral_id: str, at: datetime) -> None:
     taken.leave(tx, referral_id, at)
     service = services.fetch(tx, before["service_id"], hold=True)
     if service is not None and service.move_room(before["places"], at):
-        services.keep_capacity(tx, service)
+        services.keep_capacity(tx, service, now)
 
 
 def search_services(
@@ -190,7 +193,7 @@ def search_services(
     return search.find(
         tx,
         index,
-        _apart_from_workers(tx, wanted),
+        wanted,
         now,
         size,
         after,
@@ -206,18 +209,7 @@ def match_services(
     """Services for a need, each with its verdict and reasons, best first. Nothing is kept."""
     question.check(taxonomy())
     size = page_size(limit, default=20, most=100, path="limit")
-    return candidates.match(tx, index, _apart_from_workers(tx, question), now, size, sees_shelters=sees_shelters(tx, caller))
-
-
-Asked = TypeVar("Asked", Question, Wanted)
-
-
-def _apart_from_workers(tx: Transaction, asked: Asked) -> Asked:
-    """Where these work is left out as well; who is none of ours is no error, and who asks does not learn it."""
-    if not asked.excluded_worker_ids:
-        return asked
-    theirs = tuple(workers.organizations_of(tx, asked.excluded_worker_ids))
-    return replace(asked, excluded_organization_ids=asked.excluded_organization_ids + theirs)
+    return candidates.match(tx, index, question, now, size, sees_shelters=sees_shelters(tx, caller))
 
 
 def held_service(tx: Transaction, caller: Caller, id: str) -> Service:
@@ -228,11 +220,11 @@ def held_service(tx: Transaction, caller: Caller, id: str) -> Service:
     return service
 
 
-def _count_promise(tx: Transaction, service: Service, subject_id: str, asked_by: str, at: datetime, *, kept: bool) -> None:
+def _count_promise(tx: Transaction, service: Service, subject_id: str, asked_by: str, at: datetime, now: datetime, *, kept: bool) -> None:
     """Who asks itself keeps no promise, or a member would make its own reputation."""
     yes = promises.yes_time(tx, service.id)
     if asked_by != service.organization_id and has_promised(service.capacity, service.entry.need_codes, yes, at):
-        promises.keep(tx, subject_id, service.id, at, kept=kept)
+        promises.keep(tx, subject_id, service.id, at, now, kept=kept)
 
 
 def _hours_of(entry: ServiceEntry) -> tuple[object, ...]:

@@ -155,8 +155,7 @@ def question(message: pb.MatchServicesRequest) -> Question:
         gender=_GENDERS.member(message.gender, "gender"),
         dependants=message.dependants if message.HasField("dependants") else None,
         language=message.language,
-        excluded_organization_ids=tuple(message.excluded_organization_ids),
-        excluded_worker_ids=tuple(message.excluded_worker_ids),
+        excluded_organization_ids=_excluded(message),
         excluded_areas=tuple(message.excluded_areas),
         pregnant=message.pregnant,
         with_addiction=message.with_addiction,
@@ -182,11 +181,17 @@ def wanted(message: pb.SearchServicesRequest, now: datetime) -> Wanted:
         organization_id=message.organization_id,
         open_at=now if message.open_now else None,
         near=Near(near.latitude, near.longitude, near.radius_km) if message.HasField("near") else None,
-        excluded_organization_ids=tuple(message.excluded_organization_ids),
-        excluded_worker_ids=tuple(message.excluded_worker_ids),
+        excluded_organization_ids=_excluded(message),
         excluded_areas=tuple(message.excluded_areas),
         count_country=message.count_country,
     )
+
+
+def _excluded(message: pb.MatchServicesRequest | pb.SearchServicesRequest) -> tuple[str, ...]:
+    """The organisations that are left out. A worker is refused, whoever it is: by what is left out for her one would learn where she works."""
+    if message.excluded_worker_ids:
+        raise Invalid(("excluded_worker_ids", "out_of_range"))
+    return tuple(message.excluded_organization_ids)
 
 
 def changes(mask: FieldMask, entry: OrganizationEntry | ServiceEntry, *besides: str) -> dict[str, Any]:
@@ -265,12 +270,11 @@ def _vetting(organization: Organization, now: datetime) -> dict[str, Any]:
     }
 
 
-def service(service: Service, viewer: Viewer, *, open_now: bool | None = None) -> pb.Service:
-    """A service, as this viewer sees it."""
-    entry = service.entry
+def service(service: Service, viewer: Viewer, now: datetime, *, open_now: bool | None = None) -> pb.Service:
+    """A service, as this viewer sees it. Where that is not the live figure, the etag is of what is seen: a version would count what becomes of the room."""
+    entry, figure = service.entry, service.figure_for(viewer, now).capacity
     said = pb.Service(
         id=service.id,
-        etag=etag_of(service),
         organization_id=service.organization_id,
         organization_name=service.organization_name,
         organization_type=TYPES.number(service.organization_type),
@@ -291,27 +295,29 @@ def service(service: Service, viewer: Viewer, *, open_now: bool | None = None) -
             takes_without_papers=entry.eligibility.takes_without_papers,
             maximum_age_of_boys=entry.eligibility.maximum_age_of_boys,
         ),
-        capacity=_capacity(service.capacity, entry.need_codes) if service.capacity != NOT_STATED else None,
+        capacity=_capacity(figure, entry.need_codes) if figure != NOT_STATED else None,
         confidential=entry.confidential,
         phone="" if entry.confidential else entry.phone,
         assured_time=timestamp(service.assured_time),
         active=entry.active,
         create_time=timestamp(service.create_time),
-        update_time=timestamp(service.update_time),
         schedules=[schedule(each) for each in entry.schedules],
         area_codes=entry.area_codes,
         accessibility=[ACCESSIBILITY.number(each) for each in entry.accessibility],
         public=entry.public,
-        open_now=open_now,
         tiers=[pb.FieldTier(field=field, tier=contract_pb2.Tier.ValueType(tier)) for field, tier in entry.tiers],
     )
+    said.etag = etag_of(service) if service.is_live_for(viewer) else etag(0, said.SerializeToString(deterministic=True).hex())
+    said.update_time.FromDatetime(service.update_time if service.is_live_for(viewer) else service.entry_time or service.create_time)
+    if open_now is not None:
+        said.open_now = open_now
     return shown(said, viewer.tier_of(service.organization_id), dict(entry.tiers))
 
 
-def match(match: Match, matched: Service, viewer: Viewer, *, open_now: bool | None = None) -> pb.Match:
+def match(match: Match, matched: Service, viewer: Viewer, now: datetime, *, open_now: bool | None = None) -> pb.Match:
     """A verdict with its reasons."""
     return pb.Match(
-        service=service(matched, viewer, open_now=open_now),
+        service=service(matched, viewer, now, open_now=open_now),
         verdict=_VERDICTS.number(match.verdict),
         reasons=[
             pb.MatchReason(criterion=number(pb.Criterion, r.criterion), verdict=_VERDICTS.number(r.verdict), reason_code=r.code)

@@ -17,7 +17,7 @@ from services.partners.domain.location import (
 )
 from services.partners.domain.service import Service
 from services.partners.domain.truth import Truth
-from services.partners.domain.visibility import Tier
+from services.partners.domain.visibility import Tier, Viewer
 from services.partners.wire.phones import phone
 from services.partners.wire.schedules import schedule, schedules
 from services.partners.wire.visibility import shown
@@ -112,8 +112,10 @@ def area(area: Area) -> locations_pb2.Area:
     return locations_pb2.Area(code=area.code, parent_code=area.parent, name=area.name)
 
 
-def truth(service: Service, truth: Truth, now: datetime) -> locations_pb2.TruthScore:
-    """How far one can rely on a service, with what it is made of."""
+def truth(service: Service, viewer: Viewer, now: datetime) -> locations_pb2.TruthScore:
+    """How far one can rely on a service, with what it is made of, as this viewer sees its figure."""
+    figure = service.figure_for(viewer, now)
+    truth = Truth(figure.kept, figure.broken, figure.capacity, service.entry.need_codes)
     return locations_pb2.TruthScore(
         service_id=service.id,
         organization_id=service.organization_id,
@@ -122,7 +124,7 @@ def truth(service: Service, truth: Truth, now: datetime) -> locations_pb2.TruthS
         freshness=truth.freshness(now),
         kept=truth.kept,
         broken=truth.broken,
-        update_time=timestamp(service.capacity.update_time),
+        update_time=timestamp(figure.capacity.update_time),
         assured_time=timestamp(service.assured_time),
     )
 

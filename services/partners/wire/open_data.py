@@ -17,7 +17,7 @@ def public_service(
     service: Service, organization: Organization, places: list[tuple[ServiceAtLocation, Location]], time: datetime
 ) -> pb.PublicService:
     """A service with its organisation and its open places. Whether it is open now is not said: hours of hidden places count in it."""
-    shown = wire.service(service, ANYONE)
+    shown = wire.service(service, ANYONE, time)
     shown.ClearField("update_time")
     return pb.PublicService(
         service=shown,

@@ -19,6 +19,7 @@ MAYBE = "maybe"
 WAITLIST = "waitlist"
 NO = "no"
 OFFERS = (YES, MAYBE, WAITLIST)
+NOT_OFFERED = "service_not_offered"
 NO_RESPONSE, NOT_TAKEN, BY_ASKER, CONSENT_WITHDRAWN = "no_response", "not_taken", "by_asker", "consent_withdrawn"
 
 MOST_OPEN, MOST_A_DAY = 20, 100
@@ -267,6 +268,19 @@ class Enquiry:
             offer.taken = False
         self.taken_service_id = ""
         self._end(S.CANCELLED, "cancelled", CONSENT_WITHDRAWN, now, self.organization_id)
+
+    def stop_asking(self, service_ids: Collection[str], now: datetime) -> None:
+        """These services are asked no more: their copies are closed and blanked, and to the asker they say that they do not offer it."""
+        gone = [offer for offer in self.offers if offer.service_id in service_ids and offer.content is not None]
+        for offer in gone:
+            offer.content, offer.version, offer.update_time = None, offer.version + 1, now
+            if self.state is S.OPEN:
+                said, offer.state = offer.answer, S.CANCELLED
+                offer.answer, offer.reason_code, offer.answer_time = NO, offer.reason_code or NOT_OFFERED, now
+                if said != NO:
+                    self._note("answered", now, offer.organization_id, offer)
+        if gone and self.state is S.OPEN and all(offer.answer == NO for offer in self.offers):
+            self._end(S.EXHAUSTED, "exhausted", self._why_nobody(), now)
 
     def refer(self, referral_id: str, now: datetime) -> None:
         """A referral goes on from what was taken: one, and its own clocks watch it."""

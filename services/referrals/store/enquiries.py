@@ -55,10 +55,15 @@ def keep(tx: Transaction, enquiry: Enquiry) -> None:
     values |= {"left_out": [each.value for each in enquiry.left_out], "excluded_organization_ids": list(enquiry.excluded_organization_ids)}
     if tx.execute(_INSERT if was == 0 else _UPDATE, values).rowcount != 1:
         raise Stale
-    with tx.cursor() as cursor:
-        cursor.executemany(_KEEP_OFFER, [_offer_values(enquiry, offer) for offer in enquiry.offers])
+    keep_copies(tx, enquiry)
     outbox.keep(tx, facts.enquiry_facts(enquiry, events))
     tx.execute("SELECT pg_notify('clocks', '')")
+
+
+def keep_copies(tx: Transaction, enquiry: Enquiry) -> None:
+    """Writes the copies that changed, of an enquiry to which nothing happened."""
+    with tx.cursor() as cursor:
+        cursor.executemany(_KEEP_OFFER, [_offer_values(enquiry, offer) for offer in enquiry.offers])
 
 
 def _said(content: Content | None) -> dict[str, Any]:
@@ -210,6 +215,21 @@ def waiting_of(tx: Transaction, contact_ids: Collection[str], people: Collection
         f"SELECT id FROM enquiries WHERE {WAITS} AND (contact_id = ANY(%s) OR person_id = ANY(%s)) ORDER BY id",
         (list(contact_ids), list(people)),
     ).fetchall()
+    return [row["id"] for row in rows]
+
+
+def told_to(tx: Transaction, organization_id: str) -> list[str]:
+    """The enquiries of which an organisation has a copy that says something."""
+    rows = tx.execute(
+        "SELECT DISTINCT enquiry_id FROM enquiry_offers WHERE organization_id = %s AND need_code IS NOT NULL ORDER BY enquiry_id",
+        (organization_id,),
+    ).fetchall()
+    return [row["enquiry_id"] for row in rows]
+
+
+def open_of(tx: Transaction, organization_id: str) -> list[str]:
+    """The enquiries that an organisation asks."""
+    rows = tx.execute("SELECT id FROM enquiries WHERE organization_id = %s AND state = 'open' ORDER BY id", (organization_id,)).fetchall()
     return [row["id"] for row in rows]
 
 

@@ -7,6 +7,9 @@ from chassis.tokens import Caller
 from services.referrals.domain.enquiry import Attribute, Service
 from services.referrals.domain.person import ANY_AGES, Ages
 
+# For an organisation: to a member on probation no shelter but its own does.
+_EXISTS = "s.active AND (s.shelter IS NOT TRUE OR s.organization_id = %(for)s OR NOT %(probation)s)"
+
 
 def view_of(caller: Caller) -> str:
     """How much a caller sees by row-level security: as `coordinator` codes of the whole network, as `member` what is the own organisation's."""
@@ -33,14 +36,22 @@ def note_member(
 
 
 def note_service(
-    tx: Transaction, identifier: str, organization_id: str, active: bool, uses: Sequence[Attribute] | None = None, ages: Ages = ANY_AGES
+    tx: Transaction,
+    identifier: str,
+    organization_id: str,
+    active: bool,
+    uses: Sequence[Attribute] | None = None,
+    ages: Ages = ANY_AGES,
+    *,
+    shelter: bool | None = None,
 ) -> None:
-    """A service of the directory, by what it decides whom it takes (None: that was not said), and its ages."""
+    """A service of the directory, by what it decides whom it takes (None: that was not said), its ages, and whether it is a shelter (None: not said)."""
+    said = None if uses is None else [each.value for each in uses]
     tx.execute(
-        "INSERT INTO directory_services (id, organization_id, active, uses, minimum_age, maximum_age) VALUES (%s, %s, %s, %s, %s, %s)"
+        "INSERT INTO directory_services (id, organization_id, active, uses, minimum_age, maximum_age, shelter) VALUES (%s, %s, %s, %s, %s, %s, %s)"
         " ON CONFLICT (id) DO UPDATE SET organization_id = excluded.organization_id, active = excluded.active, uses = excluded.uses,"
-        " minimum_age = excluded.minimum_age, maximum_age = excluded.maximum_age",
-        (identifier, organization_id, active, None if uses is None else [each.value for each in uses], ages.minimum, ages.maximum),
+        " minimum_age = excluded.minimum_age, maximum_age = excluded.maximum_age, shelter = coalesce(excluded.shelter, directory_services.shelter)",
+        (identifier, organization_id, active, said, ages.minimum, ages.maximum, shelter),
     )
 
 
@@ -60,6 +71,12 @@ def countries(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
     """In which country each of these organisations is, as far as it was heard."""
     rows = tx.execute("SELECT id, country FROM members WHERE id = ANY(%s) AND kind = 'organization'", (list(identifiers),)).fetchall()
     return {row["id"]: row["country"] for row in rows}
+
+
+def shelters(tx: Transaction, identifiers: Collection[str]) -> set[str]:
+    """Those of these services that are known to be shelters."""
+    rows = tx.execute("SELECT id FROM directory_services WHERE id = ANY(%s) AND shelter", (list(identifiers),)).fetchall()
+    return {row["id"] for row in rows}
 
 
 def types(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
@@ -84,9 +101,17 @@ def has_worker(tx: Transaction, organization_id: str, worker_id: str) -> bool:
     )
 
 
-def owner_of_service(tx: Transaction, service_id: str) -> str | None:
-    """Whose a service is; None when it was not heard of or is no longer offered."""
-    row = tx.execute("SELECT organization_id FROM directory_services WHERE id = %s AND active", (service_id,)).fetchone()
+def on_probation(tx: Transaction, organization_id: str) -> bool:
+    """Whether an organisation is on probation: no shelter exists for it, and nobody asks it anything."""
+    return organization(tx, organization_id)[0] == "PROBATION"
+
+
+def owner_of_service(tx: Transaction, service_id: str, sender_id: str) -> str | None:
+    """Whose a service is; None when it was not heard of, is no longer offered, or does not exist for who would send somebody there."""
+    row = tx.execute(
+        f"SELECT s.organization_id FROM directory_services s WHERE s.id = %(id)s AND {_EXISTS}",
+        {"id": service_id, "for": sender_id, "probation": on_probation(tx, sender_id)},
+    ).fetchone()
     return row["organization_id"] if row else None
 
 
@@ -96,12 +121,13 @@ def ages_of_service(tx: Transaction, service_id: str) -> Ages:
     return Ages(row["minimum_age"], row["maximum_age"]) if row else Ages()
 
 
-def services(tx: Transaction, identifiers: Sequence[str]) -> list[tuple[Service, str]]:
-    """Those of these services that are offered by a member in good standing, each with the type of that member."""
+def services(tx: Transaction, identifiers: Sequence[str], asker_id: str) -> list[tuple[Service, str]]:
+    """Those of these services that may be asked: they exist for the asker, and their member is approved. Each with the type of that member."""
     rows = tx.execute(
         "SELECT s.id, s.organization_id, s.uses, m.type FROM directory_services s"
-        " JOIN members m ON m.id = s.organization_id AND m.kind = 'organization' AND m.active WHERE s.id = ANY(%s) AND s.active ORDER BY s.id",
-        (list(identifiers),),
+        " JOIN members m ON m.id = s.organization_id AND m.kind = 'organization' AND m.active AND m.status = 'APPROVED'"
+        f" WHERE s.id = ANY(%(ids)s) AND {_EXISTS} ORDER BY s.id",
+        {"ids": list(identifiers), "for": asker_id, "probation": on_probation(tx, asker_id)},
     ).fetchall()
     return [
         (Service(row["id"], row["organization_id"], None if row["uses"] is None else frozenset(map(Attribute, row["uses"]))), row["type"])

@@ -177,7 +177,9 @@ class Enquiries:
     def received(
         self, tx: Transaction, caller: Caller, states: Collection[EnquiryState], limit: int, after: Position | None, *, waiting: bool
     ) -> tuple[Sequence[Enquiry | Received], Position | None]:
-        """A page of what was put to it."""
+        """A page of what was put to it; a member on probation is asked nothing."""
+        if members.on_probation(tx, caller.organization_id):
+            return [], None
         page, more = enquiries.received(tx, caller.organization_id, states, limit, after, waiting=waiting)
         return [_received(identifier, rows) for identifier, rows in page], more
 
@@ -185,7 +187,7 @@ class Enquiries:
         self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, service_id: str, answer: str, reason_code: str
     ) -> Received:
         """One of the caller's services says what it could do."""
-        enquiries.copies_of(tx, caller.organization_id, identifier)  # or it is not there
+        self._received(tx, caller, identifier)  # or it is not there
         with_all = self._hold(tx, identifier)
         seen = self._received(tx, caller, identifier)
         if all(offer.state is EnquiryState.OPEN for offer in seen.offers) and seen.version != version:
@@ -228,10 +230,9 @@ class Enquiries:
         return fire_each(tx, now, "enquiries", "enquiry_id", enquiries.due(tx, now, limit), singly(fire), enquiries.put_aside)
 
     def _check_limit(self, tx: Transaction, organization_id: str, now: datetime) -> None:
-        on_probation = members.organization(tx, organization_id)[0] == "PROBATION"
-        most_open, most_a_day = (
-            (rules.MOST_OPEN_ON_PROBATION, rules.MOST_A_DAY_ON_PROBATION) if on_probation else (rules.MOST_OPEN, rules.MOST_A_DAY)
-        )
+        most_open, most_a_day = rules.MOST_OPEN, rules.MOST_A_DAY
+        if members.on_probation(tx, organization_id):
+            most_open, most_a_day = rules.MOST_OPEN_ON_PROBATION, rules.MOST_A_DAY_ON_PROBATION
         take_turn(tx, f"enquiries/{organization_id}")  # or two that are made at once would both be the last
         unanswered, made = enquiries.count_of(tx, organization_id, now - rules.DAY, now + AHEAD)
         if unanswered >= most_open or made >= most_a_day:
@@ -242,7 +243,7 @@ class Enquiries:
         """Those of the services that may be asked. To whoever may hold her, charge her or send her away nothing is told that she did not allow."""
         return [
             service
-            for service, kind in members.services(tx, [each for each in service_ids if is_id(each)])
+            for service, kind in members.services(tx, [each for each in service_ids if is_id(each)], caller.organization_id)
             if kind in REACHED_BY_OVERRIDE and service.organization_id not in (caller.organization_id, *excluded)
         ]
 
@@ -254,6 +255,8 @@ class Enquiries:
 
     @staticmethod
     def _received(tx: Transaction, caller: Caller, identifier: str) -> Received:
+        if members.on_probation(tx, caller.organization_id):
+            raise NotFound
         return _received(identifier, enquiries.copies_of(tx, caller.organization_id, identifier))
 
     def _calendar(self, tx: Transaction, content: Content) -> Calendar:
@@ -262,6 +265,19 @@ class Enquiries:
 
 def _received(identifier: str, rows: list[Row]) -> Received:
     return Received(identifier, [enquiries.offer(row) for row in rows], rows[0]["create_time"], rows[0]["due_time"])
+
+
+def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> None:
+    """A member is on probation: it is asked nothing any more, and asks no shelter. In the scope of the whole service."""
+    for identifier in enquiries.told_to(tx, organization_id) + enquiries.open_of(tx, organization_id):
+        enquiry = enquiries.get(tx, identifier, for_update=True)
+        if enquiry.organization_id == organization_id:
+            gone = members.shelters(tx, [offer.service_id for offer in enquiry.offers])
+        else:
+            gone = {offer.service_id for offer in enquiry.offers if offer.organization_id == organization_id}
+        enquiry.stop_asking(gone, now)
+        enquiries.keep_copies(tx, enquiry)
+        enquiries.keep(tx, enquiry)
 
 
 def cancel_of(tx: Transaction, now: datetime, contact_ids: Collection[str], people: Collection[str]) -> None:

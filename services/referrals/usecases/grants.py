@@ -122,5 +122,5 @@ def check_knows_people(tx: Transaction, caller: Caller) -> None:
     """Who steers or checks the network never hears who somebody is, nor does a member on probation."""
     if caller.has("COORDINATOR") or caller.has("AUDITOR"):
         raise NotAllowed("right_missing")
-    if members.organization(tx, caller.organization_id)[0] == "PROBATION":
+    if members.on_probation(tx, caller.organization_id):
         raise NotAllowed("member_on_probation")

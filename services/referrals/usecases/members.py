@@ -1,21 +1,25 @@
 """What was heard of members and services is noted; one method a kind of fact."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from chassis.db import Transaction
 from services.referrals.domain.enquiry import Attribute
 from services.referrals.domain.person import Ages
 from services.referrals.store import members
+from services.referrals.usecases import enquiries
 
 _IN_GOOD_STANDING = ("PROBATION", "APPROVED")
 _NO_MEMBER = ("APPLIED", "REJECTED")
 
 
-def organization_changed(tx: Transaction, identifier: str, status: str, type_: str, country: str) -> None:
+def organization_changed(tx: Transaction, now: datetime, identifier: str, status: str, type_: str, country: str) -> None:
     """An organisation was registered, changed, approved, suspended or reinstated. One that only applied is as unknown here as one that is not there."""
     if status in _NO_MEMBER:
         return
     members.note_member(tx, "organization", identifier, status in _IN_GOOD_STANDING, status, type_, country=country)
+    if status == "PROBATION":
+        enquiries.stop_asking(tx, now, identifier)
 
 
 def worker_changed(tx: Transaction, identifier: str, organization_id: str, active: bool) -> None:
@@ -29,7 +33,13 @@ def key_changed(tx: Transaction, identifier: str, live: bool) -> None:
 
 
 def service_changed(
-    tx: Transaction, identifier: str, organization_id: str, active: bool, uses: Sequence[Attribute] | None, ages: Ages
+    tx: Transaction,
+    identifier: str,
+    organization_id: str,
+    active: bool,
+    uses: Sequence[Attribute] | None,
+    ages: Ages,
+    shelter: bool | None,
 ) -> None:
     """A service was registered or changed."""
-    members.note_service(tx, identifier, organization_id, active, uses, ages)
+    members.note_service(tx, identifier, organization_id, active, uses, ages, shelter=shelter)

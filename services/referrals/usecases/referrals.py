@@ -200,7 +200,7 @@ class Referrals:
         referral = self._fetch(tx, identifier, version, hold=True)
         person = self._people.get(tx, referral.person_id)
         person.check_not_erased()
-        if not members.is_active(tx, referral.receiver_organization_id) and referral.service_id:
+        if referral.service_id and not self._is_there(tx, referral):
             raise Conflict("receiver_not_active")
         check_age_taken(members.ages_of_service(tx, referral.service_id).takes(person.coarse.age_band), acknowledged)
         self._check_limit(tx, referral.sender_organization_id)
@@ -233,8 +233,14 @@ class Referrals:
         self._follow(tx, now, referral, before=followed)
         return referral
 
+    @staticmethod
+    def _is_there(tx: Transaction, referral: Referral) -> bool:
+        """Whether its receiver is active, and exists for its sender: a shelter does not for a member on probation."""
+        hidden = members.on_probation(tx, referral.sender_organization_id) and members.shelters(tx, [referral.service_id])
+        return members.is_active(tx, referral.receiver_organization_id) and not hidden
+
     def _check_limit(self, tx: Transaction, organization_id: str) -> None:
-        if members.organization(tx, organization_id)[0] == "PROBATION":
+        if members.on_probation(tx, organization_id):
             take_turn(tx, f"probation/{organization_id}")  # or two that are sent at once would both be the fifth
             if referrals.count_sent(tx, organization_id) >= PROBATION_LIMIT:
                 raise Conflict("referral_limit")
@@ -335,7 +341,7 @@ class Referrals:
     ) -> Referral:
         """Ends it with its receiver, and opens the draft for another service; of the sender's, also when the coordination does it."""
         referral = self._fetch(tx, identifier, version)
-        owner = members.owner_of_service(tx, service_id)
+        owner = members.owner_of_service(tx, service_id, referral.sender_organization_id)
         if owner is None:
             raise Conflict("service_unknown")
         following = referral.reroute(
@@ -477,7 +483,7 @@ class Referrals:
         """Changes a draft. `followed`: its urgency was judged already, where it comes from."""
         service = None
         if draft.service_id:
-            owner = members.owner_of_service(tx, draft.service_id)
+            owner = members.owner_of_service(tx, draft.service_id, referral.sender_organization_id)
             if owner is None:
                 raise Conflict("service_unknown")
             service = (draft.service_id, owner)

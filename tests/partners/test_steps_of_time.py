@@ -1,0 +1,269 @@
+"""What others see of a shelter's room changes with the clock, never with what happens there; its own people see it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from chassis.ids import new_id
+from chassis.outbox import Fact
+from chassis.tokens import SYSTEM
+from protos.partners.v1 import directory_pb2 as pb
+from protos.partners.v1 import facts_pb2 as told_pb2
+from protos.partners.v1 import locations_pb2
+from protos.referrals.v1 import facts_pb2
+from services.partners import subscriptions
+from services.partners.domain.organization import OrganizationType
+from services.partners.domain.service import STEP, Capacity, Figure, Intake, Service, for_others, step_of
+from services.partners.domain.worker import Role
+from services.partners.store.directory_index import DirectoryIndex
+from tests.partners.scene import NOON, Scene, Stubs, refused
+
+WOMAN = {"need_code": "HOU.EMG", "country": "NI", "department": "NI-CI", "age": 24, "gender": pb.GENDER_FEMININE, "dependants": 0}
+HOUR = timedelta(hours=1)
+
+
+class Shelters:
+    """Two shelters that said at noon what is free, and a member that looks; it is an hour later. A step of time began at noon."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.organization = scene.organization("Casa Puentes", type=OrganizationType.SHELTER)
+        self.service = scene.service(self.organization, "Albergue", room=1)
+        self.beside = scene.service(scene.organization("Otra casa"), "Otro albergue", room=2)
+        self.staff = scene.by(self.organization, Role.WORKER, Role.MANAGER)
+        self.sender = scene.organization("Remitente")
+        self.looks = scene.by(self.sender, Role.WORKER)
+        scene.later(hours=1)
+
+    def hear(self, verb: str, referral_id: str = "", *, service: Service | None = None, at: datetime | None = None) -> None:
+        of = service or self.service
+        said = facts_pb2.ReferralFact(
+            referral_id=referral_id or new_id(),
+            service_id=of.id,
+            receiver_organization_id=of.organization_id,
+            actor_organization_id=of.organization_id,
+            sender_organization_id=self.sender.id,
+            reason_code="no_capacity" if verb == "declined" else "",
+            people=1,
+        )
+        fact = Fact(said.referral_id, 1, f"enlace.referral.{verb}.v1", said.SerializeToString(), at or self.scene.clock.now())
+        with self.scene.database.transaction(SYSTEM) as tx:
+            subscriptions.hear(self.scene.clock, tx, fact)
+
+    def say(self, available: int, intake: pb.Intake.ValueType = pb.INTAKE_OPEN) -> None:
+        room = pb.Capacity(intake=intake, available=available, unit=pb.CAPACITY_UNIT_BEDS)
+        self.staff.SetCapacity(pb.SetCapacityRequest(id=self.service.id, capacity=room))
+
+    def seen(self, by: Stubs | None = None, service: Service | None = None) -> pb.Service:
+        service_: pb.Service = (by or self.looks).GetService(pb.GetServiceRequest(id=(service or self.service).id))
+        return service_
+
+    def free(self, by: Stubs | None = None) -> int:
+        return self.seen(by).capacity.available
+
+    def answers(self, by: Stubs) -> list[bytes]:
+        """Whatever the directory says of them, byte for byte."""
+        both = [self.service.id, self.beside.id]
+        said = [
+            self.seen(by),
+            by.BatchGet(pb.BatchGetRequest(service_ids=both)),
+            by.SearchServices(pb.SearchServicesRequest()),
+            by.SearchServices(pb.SearchServicesRequest(has_room=True, count_country="NI")),
+            by.SearchServices(pb.SearchServicesRequest(organization_id=self.organization.id)),
+            by.MatchServices(pb.MatchServicesRequest(**WOMAN)),  # type: ignore[arg-type]
+            by.MatchServices(pb.MatchServicesRequest(**WOMAN | {"dependants": 1})),  # type: ignore[arg-type]
+            by.ListFieldChanges(locations_pb2.ListFieldChangesRequest(subject_id=self.service.id)),
+        ]
+        return [each.SerializeToString(deterministic=True) for each in said]
+
+
+@pytest.fixture
+def shelters(scene: Scene) -> Shelters:
+    return Shelters(scene)
+
+
+def test_c12_whatever_happens_there_no_byte_that_others_see_changes_before_the_step_of_time_ends(shelters: Shelters) -> None:
+    others = (shelters.looks, shelters.scene.coordinator)
+    her, before = new_id(), [shelters.answers(by) for by in others]
+    events: tuple[Callable[[], None], ...] = (
+        lambda: shelters.hear("accepted", her),
+        lambda: shelters.hear("declined"),
+        lambda: shelters.hear("completed", her),
+        lambda: shelters.say(0),
+        lambda: shelters.say(5, pb.INTAKE_CLOSED),
+        lambda: shelters.hear("accepted"),
+    )
+    for number, happens in enumerate(events):
+        shelters.scene.later(minutes=10)
+        happens()
+        assert [shelters.answers(by) for by in others] == before, number
+    shelters.scene.clock.set(NOON + STEP - timedelta(seconds=1))
+    assert [shelters.answers(by) for by in others] == before
+    shelters.scene.later(seconds=1)
+    assert shelters.seen().capacity.intake == pb.INTAKE_CLOSED
+    assert all(after != told for after, told in zip(map(shelters.answers, others), before, strict=True))
+
+
+def test_c12_its_own_people_see_at_once_that_a_bed_is_taken(shelters: Shelters) -> None:
+    before = shelters.seen(shelters.staff)
+    shelters.hear("accepted")
+    after = shelters.seen(shelters.staff)
+    assert (before.capacity.available, after.capacity.available) == (1, 0)
+    assert before.etag != after.etag
+    assert shelters.free() == 1
+
+
+def test_c12_search_and_match_see_it_with_the_step_and_without_another_change(shelters: Shelters) -> None:
+    def with_room() -> tuple[list[str], list[str]]:
+        searched = shelters.looks.SearchServices(pb.SearchServicesRequest(has_room=True)).services
+        matched = shelters.looks.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches  # type: ignore[arg-type]
+        free = [one.service.name for one in matched if "room_free" in {reason.reason_code for reason in one.reasons}]
+        return [one.name for one in searched], free
+
+    assert with_room() == (["Albergue", "Otro albergue"],) * 2
+    shelters.hear("accepted")
+    assert with_room() == (["Albergue", "Otro albergue"],) * 2
+    shelters.scene.clock.set(NOON + STEP)
+    assert with_room() == (["Otro albergue"],) * 2
+
+
+def test_c12_a_process_that_reads_the_directory_in_the_middle_of_a_step_says_the_same(shelters: Shelters) -> None:
+    shelters.hear("accepted")
+    for now, with_room in ((shelters.scene.clock.now(), 2), (NOON + STEP, 1)):
+        with shelters.scene.database.transaction(SYSTEM) as tx, DirectoryIndex().current(tx, now) as content:
+            assert len(content.search.having("room", True)) == with_room
+
+
+def test_c12_what_others_see_after_a_step_says_nothing_of_the_moment_in_it(shelters: Shelters) -> None:
+    scene = shelters.scene
+    early, late = (scene.service(scene.organization(f"Casa {when}"), "Casa", room=4) for when in ("temprana", "tardía"))
+    scene.later(minutes=1)
+    shelters.hear("accepted", service=early)
+    shelters.hear("declined", service=early)
+    scene.clock.set(NOON + STEP - timedelta(seconds=1))
+    shelters.hear("accepted", service=late)
+    shelters.hear("declined", service=late)
+    scene.clock.set(NOON + STEP)
+    after = [shelters.seen(service=one) for one in (early, late)]
+    assert [one.capacity.available for one in after] == [3, 3]
+    assert after[0].capacity == after[1].capacity
+    assert after[0].update_time == after[1].update_time
+    assert after[0].capacity.declined_time.ToDatetime(NOON.tzinfo) == NOON
+
+
+def test_c12_the_first_change_of_a_step_does_not_show_by_what_was_not_yet_looked_at(shelters: Shelters) -> None:
+    shelters.say(4)
+    shelters.scene.clock.set(NOON + STEP + HOUR)
+    shelters.hear("accepted")
+    assert shelters.free() == 4, "as the step began"
+    shelters.scene.clock.set(NOON + 2 * STEP)
+    assert shelters.free() == 3
+
+
+def test_c12_an_accept_that_is_heard_late_counts_from_when_it_was_heard(shelters: Shelters) -> None:
+    shelters.scene.clock.set(NOON + STEP + HOUR)
+    shelters.hear("accepted", at=NOON + STEP - HOUR)
+    assert (shelters.free(shelters.staff), shelters.free()) == (0, 1)
+
+
+def test_c12_how_often_it_kept_its_word_changes_the_order_with_the_step_alone(shelters: Shelters) -> None:
+    scene = shelters.scene
+
+    def order() -> list[str]:
+        return [one.service.name for one in shelters.looks.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches]  # type: ignore[arg-type]
+
+    assert order() == ["Albergue", "Otro albergue"]
+    for _ in range(3):  # it had promised room, says no, and says anew that there is some
+        shelters.hear("declined")
+        scene.later(minutes=1)
+        shelters.say(1)
+    assert order() == ["Albergue", "Otro albergue"]
+    scene.clock.set(NOON + STEP)
+    assert order() == ["Otro albergue", "Albergue"]
+
+
+def test_c12_a_first_figure_is_seen_at_once_and_what_happens_next_is_not(scene: Scene) -> None:
+    own = scene.organization("Casa nueva")
+    made = scene.by(own, Role.MANAGER).CreateService(pb.CreateServiceRequest(service=pb.Service(name="Casa", need_codes=["HOU.SAFE"])))
+    shelters = Shelters(scene)
+    shelters.service, shelters.organization, shelters.staff = made, own, scene.by(own, Role.MANAGER)
+    shelters.say(4)
+    assert shelters.free() == 4
+    assert shelters.seen().capacity.update_time.ToDatetime(NOON.tzinfo) == NOON, "an hour ago, when the step began"
+    shelters.say(2)
+    assert shelters.free() == 4
+
+
+def test_c12_what_is_no_shelter_is_seen_at_once(shelters: Shelters) -> None:
+    clinic = shelters.scene.service(shelters.scene.organization("Clínica"), "Consulta", "MED.PRI", room=3)
+    shelters.scene.later(minutes=1)
+    shelters.hear("accepted", service=clinic)
+    assert shelters.seen(service=clinic).capacity.available == 2
+
+
+def test_c12_what_a_shelter_offers_beside_its_beds_tells_no_moment_either(shelters: Shelters) -> None:
+    advice = shelters.scene.service(shelters.organization, "Apoyo", "PSS", room=3)
+    shelters.scene.later(minutes=1)
+    shelters.hear("accepted", service=advice)
+    assert shelters.seen(service=advice).capacity.available == 3
+
+
+def test_c12_the_coordination_changes_an_entry_on_what_it_sees_and_not_on_what_was_changed_since(shelters: Shelters) -> None:
+    coordinator = shelters.scene.coordinator
+    seen = shelters.seen(coordinator)
+    shelters.hear("accepted")
+    change = pb.UpdateServiceRequest(service=pb.Service(id=seen.id, etag=seen.etag, name="Casa"), update_mask=FieldMask(paths=["name"]))
+    assert coordinator.UpdateService(change).name == "Casa"
+    assert shelters.seen(coordinator).update_time.ToDatetime(NOON.tzinfo) == NOON + HOUR
+    with refused("ABORTED", "stale_etag"):
+        coordinator.UpdateService(change)
+
+
+def test_c12_the_coordination_reads_no_history_of_a_shelters_room_and_its_people_do(shelters: Shelters) -> None:
+    shelters.say(4)
+    asked = locations_pb2.ListFieldChangesRequest(subject_id=shelters.service.id)
+    assert not shelters.scene.coordinator.ListFieldChanges(asked).changes
+    assert {each.field for each in shelters.staff.ListFieldChanges(asked).changes} == {"capacity.available", "capacity.maximum"}
+
+
+def test_c12_a_fact_of_a_shelter_says_nothing_of_its_room(shelters: Shelters) -> None:
+    shelters.say(0, pb.INTAKE_CLOSED)
+    rows = shelters.scene.rows("SELECT payload FROM outbox WHERE subject = %s", shelters.service.id)
+    said = [told_pb2.ServiceFact.FromString(row["payload"]) for row in rows]
+    assert [(each.intake_code, each.shelter) for each in said] == [("", True)] * 2
+
+
+@pytest.mark.parametrize("hour", [0, 5, 6, 17, 23])
+def test_c12_a_step_begins_each_full_six_hours(hour: int) -> None:
+    time = datetime(2026, 3, 14, hour, 59, 59, 5, NOON.tzinfo)
+    assert step_of(time) == datetime(2026, 3, 14, hour - hour % 6, tzinfo=NOON.tzinfo)
+
+
+def test_c12_a_figure_of_an_earlier_step_is_what_was_said_last() -> None:
+    live = Figure(Capacity(Intake.OPEN, 1, 9, "beds", NOON + 2 * HOUR), 3, 1)
+    before = Figure(Capacity(Intake.OPEN, 2, 9, "beds", NOON - HOUR), 2, 1, NOON)
+    assert for_others(live, before, NOON + 3 * HOUR).capacity.available == 2
+    after = for_others(live, before, NOON + STEP)
+    assert (after.capacity.available, after.kept, after.capacity.update_time) == (1, 3, NOON)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_c12_who_names_a_worker_as_unsafe_does_not_learn_where_she_works_nor_that_she_is(scene: Scene, exists: bool) -> None:
+    unsafe = scene.organization("Insegura")
+    scene.service(unsafe, "Una", "MED.PRI")
+    named = scene.worker(unsafe).id if exists else new_id()
+    looks = scene.by(scene.organization("Otra"), Role.WORKER)
+    questions: tuple[Callable[[], object], ...] = (
+        lambda: looks.SearchServices(pb.SearchServicesRequest(excluded_worker_ids=[named])),
+        lambda: looks.MatchServices(pb.MatchServicesRequest(need_code="MED.PRI", country="NI", excluded_worker_ids=[named])),
+    )
+    for ask in questions:
+        with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
+            ask()
+        assert refusal.violations == [("excluded_worker_ids", "out_of_range")], (
+            "her organisation is named instead; nothing is left in quietly"
+        )

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from demo.network import Network, id_of
 from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.enquiry import MAYBE, NO, Content, Enquiry, Service
+from services.referrals.domain.unsafe import Unsafe
 
 ASKED = (
     ("luna-nueva", "camas"),
@@ -28,7 +29,9 @@ def enquiry(network: Network, calendar: Calendar, now: datetime) -> Enquiry:
     services = [Service(offer.id, network.members[offer.organization].id, None) for offer in offers]
     content = Content("HOU.EMG", Urgency.URGENT, "25-59", "Feminine", 1, ("es",), country="NI", department="NI-LE")
     asker = network.members[line].id, network.hand_of(line)
-    asked = Enquiry.open(id_of("enquiry", "evening"), asker, content, services, now - timedelta(minutes=40), calendar)
+    asked = Enquiry.open(
+        id_of("enquiry", "evening"), asker, content, services, now - timedelta(minutes=40), calendar, unsafe=Unsafe("nothing")
+    )
     for ago, number, answer, reason in ANSWERS:
         service = services[number]
         asked.answer(service.id, service.organization_id, answer, reason, now - ago)

@@ -17,6 +17,7 @@ from services.referrals.domain.consent import Circumstances, Receipt
 from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.person import FieldGroup, Identity, Person, SafeContact
 from services.referrals.domain.referral import Actor, Referral
+from services.referrals.domain.unsafe import Unsafe
 
 # What a receiver needs to help: never more than the need asks for.
 _GROUPS = {
@@ -102,6 +103,7 @@ class Story:
             service=(service.id, receiver.id),
             receipt_id=self.receipt.id,
             contact_id=self.contact_id,
+            unsafe=Unsafe("nothing"),
         )
 
     @property

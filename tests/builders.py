@@ -10,7 +10,10 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from chassis.shape import TIME, shape
+from protos.referrals.v1 import referrals_pb2
 
+ASKED: dict[str, Any] = {"unsafe_code": referrals_pb2.UNSAFE_ANSWER_NOTHING}
+"""That she was asked with whom or where she is not safe, and named nothing: of each referral and enquiry of a test that is about something else."""
 NOON = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)  # a Wednesday, noon in Managua
 
 

@@ -53,7 +53,7 @@ def _operations(old: Document, new: Document) -> Iterator[str]:
         sent = [document.body(operation.get("requestBody", {})) for document, operation in ((old, before), (new, after))]
         if sent[0] is not None and sent[1] is not None:
             yield from _taken(old, new, sent[0], sent[1], name)
-        elif sent != [None, None]:
+        elif sent[0] is not None or after.get("requestBody", {}).get("required"):  # one that may be left out is no more than was taken
             yield f"{name}: {'takes no body any more' if sent[0] else 'takes a body now'}"
         yield from _parameters(old, new, before, after, name)
         for status, response in before["responses"].items():

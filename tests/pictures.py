@@ -138,6 +138,7 @@ def drafts_a_referral(page: Page, site: str) -> str:
     page.fill("main [name=age]", "19")
     page.click("main p.save button")
     page.click("main [name=nobody_calls]")
+    page.click("main [name=names_nothing]")
     page.locator("main [name=service_id]").first.click()
     return page.url
 

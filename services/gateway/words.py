@@ -66,7 +66,7 @@ ENUMS: Mapping[str, Any] = {
 """Kinds whose codes are protobuf enums: those for which the vocabulary has a table of their name."""
 OFFERED = frozenset(
     "override_reason age_band person_gender trafficking_status safe_channel giver assent manner explained campaign contact_kind speaker contact_outcome "
-    "adult_ground giver_ground urgency_reason acknowledgement unit accessibility decline_reason skip_reason plan_close_reason".split()
+    "adult_ground giver_ground urgency_reason acknowledgement unsafe_answer unit accessibility decline_reason skip_reason plan_close_reason".split()
 )
 """Of these the code lists, which forms offer whole; beside those that a step of a referral asks for."""
 
@@ -109,6 +109,11 @@ def spanish(kind: str, text: str) -> str | None:
 def options(kind: str) -> list[tuple[str, str]]:
     """All codes of a kind with their words, for a form, in the order of the table."""
     return [(key, _(text)) for key, text in vocabulary.TABLES[kind].items() if key]
+
+
+def shares(service: Any) -> str:
+    """With which authority a service shares what it hears, to stand behind its name; empty: with none."""
+    return f" · {word('shares_with', service.shares_with)}" if service.shares_with else ""
 
 
 def as_asked(question: str, answer: str) -> str:

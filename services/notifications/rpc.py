@@ -83,6 +83,9 @@ class WebhooksServicer:
         webhook, secret = self._webhooks.create(call.tx, call.caller, call.clock.now(), request.webhook.url, request.webhook.kinds)
         return pb.CreateWebhookResponse(webhook=wire.webhook_answer(webhook), secret=secret)
 
+    def CountMemberWebhooks(self, request: pb.CountMemberWebhooksRequest, call: Call) -> pb.MemberWebhooks:
+        return pb.MemberWebhooks(webhook_count=self._webhooks.count_of_member(call.tx, object_id(request.organization_id)))
+
     def ListWebhooks(self, request: pb.ListWebhooksRequest, call: Call) -> pb.ListWebhooksResponse:
         return pb.ListWebhooksResponse(webhooks=[wire.webhook_answer(webhook) for webhook in self._webhooks.list_all(call.tx, call.caller)])
 

@@ -80,7 +80,7 @@ def run(settings: PartnersSettings) -> int:
     )
     reading = usecases.keeping_up(parts.database, parts.clock, index)
     loops = [
-        *parts.loops(usecases.sweep),
+        *parts.loops(usecases.sweeping(mail)),
         parts.witness(subscriptions.ERASURES, "referrals", subscriptions.ERASED),
         reading,
         usecases.sending_links(parts.database, parts.keyring, mail, parts.clock),

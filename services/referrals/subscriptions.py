@@ -33,6 +33,7 @@ def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> boo
         members.organization_changed(
             tx, clock.now(), said.organization_id, said.status_code, said.organization_type_code, said.country_code
         )
+        return referrals.tell_of_standing(tx, clock.now(), said.organization_id)
     elif kind == "service":
         service = facts_pb2.ServiceFact.FromString(fact.payload)
         uses = [_USES[code] for code in service.criterion_codes if code in _USES] if service.criteria_said else None
@@ -41,7 +42,9 @@ def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> boo
             service.maximum_age if service.HasField("maximum_age") else None,
         )
         shelter = service.shelter if service.HasField("shelter") else None
-        members.service_changed(tx, service.service_id, service.organization_id, service.active, uses, ages, shelter)
+        members.service_changed(
+            tx, service.service_id, service.organization_id, service.active, uses, ages, service.department_code, shelter
+        )
     elif kind == "worker":
         worker = facts_pb2.WorkerFact.FromString(fact.payload)
         active = worker.status_code == "ACTIVE"

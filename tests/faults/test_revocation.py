@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import grpc
 import pytest
@@ -69,14 +70,18 @@ def test_a_suspended_member_has_its_last_success_within_five_seconds(victim: Loc
     ways = ways_of(victim, members_pb2.IssueTokenRequest(api_key=key), key)
     asked = directory_pb2.GetOrganizationRequest(id=victim.client_of_key(key).organization_id)
     organization = coordinator.directory.GetOrganization(asked)
-    suspension = directory_pb2.SuspendOrganizationRequest(id=organization.id, etag=organization.etag, request_id=new_id())
+    second = victim.worker("coordinacion@gobernacion")
+
+    def now() -> dict[str, Any]:
+        return {"id": organization.id, "etag": coordinator.directory.GetOrganization(asked).etag, "request_id": new_id()}
+
+    held = directory_pb2.SuspendOrganizationRequest(**now(), reason=directory_pb2.SUSPENSION_REASON_FRONT, hold=True)
     try:
-        ended(ways, lambda: coordinator.directory.SuspendOrganization(suspension))
+        ended(ways, lambda: coordinator.directory.SuspendOrganization(held))
     finally:
-        organization = coordinator.directory.GetOrganization(asked)
-        coordinator.directory.ReinstateOrganization(
-            directory_pb2.ReinstateOrganizationRequest(id=organization.id, etag=organization.etag, request_id=new_id())
-        )
+        second.directory.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(**now()))
+        for by in (coordinator, second):
+            by.directory.ReinstateOrganization(directory_pb2.ReinstateOrganizationRequest(**now()))
 
 
 def test_honest_work_goes_on_without_a_refusal_while_no_fact_is_heard(victim: LocalStack, cast: Cast) -> None:

@@ -57,6 +57,13 @@ def test_what_a_client_would_miss_is_found(change: Callable[[dict[str, Any]], An
 
 def test_what_is_wider_is_fine() -> None:
     changed = copy.deepcopy(NOW)
+    optional = "/api/v1/organizations/{organization_id}/suspend"
+    before = copy.deepcopy(NOW)
+    before["paths"][optional]["post"].pop("requestBody")
+    assert narrowed(Document(before), Document(NOW)) == [], "a body that may be left out"
+    needed = copy.deepcopy(NOW)
+    needed["paths"][optional]["post"]["requestBody"]["required"] = True
+    assert [line for line in narrowed(Document(before), Document(needed)) if "takes a body now" in line]
     body(changed)["properties"]["note"]["maxLength"] = 9000
     body(changed)["properties"]["more"] = {"type": "string"}
     answer(changed)["properties"]["more"] = {"type": "string"}

@@ -137,7 +137,7 @@ def a_sent_referral(sender: Partner, receiver: Partner) -> Any:
         "explained_codes": ["interview", "purpose", "uses", "research_use", "right_to_data", "storage_time", "how_to_withdraw"],
     }
     receipt = sender.post(f"/people/{person['id']}/receipts", consent, status=201)
-    wanted = {"person_id": person["id"], "need_code": need, "urgency": "urgent", "service_id": service["id"]}
+    wanted = {"person_id": person["id"], "need_code": need, "urgency": "urgent", "service_id": service["id"], "unsafe_code": "nothing"}
     draft = sender.post("/referrals", wanted, status=201)
     assert draft["state"] == "draft"
     assert "send" in draft["allowed_verbs"]
@@ -244,7 +244,9 @@ def test_several_are_asked_at_once_and_one_offer_becomes_a_draft(stack: Any, pue
     asked = {"content": content, "service_ids": [match["service"]["id"] for match in matches]}
     seen = puentes.post("/enquiries/preview", asked)
     assert 1 < seen["service_count"] <= len(matches)
-    enquiry = puentes.post("/enquiries", asked, status=201)
+    [wrong] = puentes.post("/enquiries", asked, status=400)["errors"]
+    assert (wrong["pointer"], wrong["reason"]) == ("/unsafe_code", "required")
+    enquiry = puentes.post("/enquiries", asked | {"unsafe_code": "nothing"}, status=201)
     assert (enquiry["state"], enquiry["turn"], len(enquiry["offers"])) == ("open", "receiver", seen["service_count"])
     [received] = [one for one in shelter.get("/enquiries?box=received&state=open")["items"] if one["id"] == enquiry["id"]]
     said = {name: value for name, value in received["content"].items() if value != []}
@@ -311,9 +313,25 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(stack: Any) ->
     refused = coordinator.post(f"/organizations/{made['id']}/approve", status=409, If_Match=f'"{made["etag"]}"')
     assert refused["reason"] == "second_person_required"
     second = session_of(stack, "COORDINATOR", email="segunda")
-    for verb, status in (("approve", "approved"), ("suspend", "suspended"), ("reinstate", "approved")):
-        made = second.post(f"/organizations/{made['id']}/{verb}", If_Match=f'"{made["etag"]}"')
-        assert made["status"] == status
+    elsewhere = session_of(stack, "COORDINATOR", email="coordinacion@gobernacion")
+    path = f"/organizations/{made['id']}"
+    made = second.post(f"{path}/approve", If_Match=f'"{made["etag"]}"')
+    assert made["status"] == "approved"
+    refused = second.post(f"{path}/suspend", status=400, If_Match=f'"{made["etag"]}"')
+    assert [(one["pointer"], one["reason"]) for one in refused["errors"]] == [("/reason", "required")]
+    for by, verb, body, status in (
+        (second, "suspend", {"reason": "harm"}, "approved"),
+        (elsewhere, "suspend", {}, "suspended"),
+        (second, "reinstate", {}, "suspended"),
+        (elsewhere, "reinstate", {}, "approved"),
+        (second, "suspend", {"reason": "front", "hold": True}, "suspended"),
+        (second, "reinstate", {}, "suspended"),
+        (elsewhere, "reinstate", {}, "approved"),
+    ):
+        made = by.post(f"{path}/{verb}", body, If_Match=f'"{made["etag"]}"')
+        assert made["status"] == status, (verb, body)
+    for service in ("access", "work", "webhook-count"):
+        assert second.get(f"{path}/{service}")
     path = f"/organizations/{made['id']}/reinstate"
     assert coordinator.post(path, status=409, If_Match=f'"{made["etag"]}"')["reason"] == "illegal_transition"
     wanted = {"type": "ngo", "hotline_number": "000-777"}

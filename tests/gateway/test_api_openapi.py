@@ -26,7 +26,7 @@ from services.gateway.api import openapi, openapi_text
 from services.gateway.api.binding import bindings
 from services.gateway.problems import DOCS, REASONS
 from services.notifications import wire
-from services.notifications.domain.notices import BY_KIND
+from services.notifications.domain.notices import BY_KIND, Party
 from services.notifications.domain.texts import ACCOUNT_BODIES as OF_AN_ACCOUNT
 from services.notifications.domain.webhook import Webhook as Endpoint
 from tests.gateway.api_gateway import ID, OUTPUTS, Played, System, app_with, filled
@@ -178,14 +178,8 @@ def test_the_guides_way_to_check_a_webhook_works() -> None:
 
 def test_every_kind_that_a_webhook_is_told_of_is_in_the_document() -> None:
     """The service keeps the list; what is for the inbox of the coordination, the auditors or one worker alone no system is told of."""
-    kinds = BY_KIND.keys() - {
-        "message_undeliverable",
-        "anomaly_noted",
-        "organization_applied",
-        "approval_proposed",
-        "sending_changed",
-        *OF_AN_ACCOUNT,
-    }
+    coordination = {kind for kind, notice in BY_KIND.items() if {Party.COORDINATION_ALONE, Party.COORDINATION_EACH} & {*notice.parties}}
+    kinds = BY_KIND.keys() - {"message_undeliverable", "anomaly_noted", *coordination, *OF_AN_ACCOUNT}
     assert DOCUMENT["webhooks"].keys() == kinds | {"webhook_test"}
     types = {name: data_of(name)["properties"]["type"]["const"] for name in DOCUMENT["webhooks"]}
     assert {kind: types[kind] for kind in kinds if BY_KIND[kind].verb} == {

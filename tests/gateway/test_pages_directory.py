@@ -257,7 +257,7 @@ def test_a_result_leads_to_a_referral_that_goes_there_if_it_fits(client: FlaskCl
     played.answers["MatchServices"] = d.MatchServicesResponse(matches=[d.Match(service=bed, verdict=d.VERDICT_ASK)])
     played.answers["CreateReferral"] = played.answers["GetReferral"] = r.Referral(id=ID, etag="d", person_id=ID)
     played.answers["UpdateReferral"] = r.Referral(
-        id=ID, etag="e", person_id=ID, need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID
+        id=ID, etag="e", person_id=ID, need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, unsafe_code=r.UNSAFE_ANSWER_NOTHING
     )
     answer = asked_all(client, first)
     assert answer.headers["Location"] == f"/referrals/{ID}/consent"
@@ -270,7 +270,8 @@ def asked_all(client: FlaskClient, page: str) -> TestResponse:
     answers = {"need": {"need_code": "HOU.EMG"}, "urgency": {"urgency": "urgent"}, "about": {}}
     while (said := Form(page).said)["page"] in answers:
         page = client.post("/referrals/new", data={**said, **answers[said["page"]]}).text
-    return client.post("/referrals/new", data={**Form(page).said, "channel_code": "phone"})
+    page = client.post("/referrals/new", data={**Form(page).said, "channel_code": "phone"}).text
+    return client.post("/referrals/new", data={**Form(page).said, "names_nothing": "1"})
 
 
 @pytest.mark.parametrize("matches", [True, False])

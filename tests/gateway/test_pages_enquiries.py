@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from flask.testing import FlaskClient
 
@@ -15,7 +17,14 @@ from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import Form, PlayedServices, enter, pages, token_of
 
 OTHER = "b" * 32
-ASKED = {"need_code": "HOU.EMG", "urgency": "immediate", "age_band": "18-24", "department": "NI-CI", "languages": "es"}
+ASKED = {
+    "need_code": "HOU.EMG",
+    "urgency": "immediate",
+    "age_band": "18-24",
+    "department": "NI-CI",
+    "languages": "es",
+    "unsafe_code": "nothing",
+}
 
 
 @pytest.fixture
@@ -59,10 +68,10 @@ def test_what_the_contact_said_is_not_asked_again(played: PlayedServices, client
     }
 
 
-def test_need_and_urgency_are_needed_and_the_rest_stays(client: FlaskClient) -> None:
+def test_need_urgency_and_where_she_is_not_safe_are_needed_and_the_rest_stays(client: FlaskClient) -> None:
     status, page, _ = post(client, age_band="18-24")
     assert status == 422
-    assert page.count('class="error"') == 2
+    assert page.count('class="error"') == 3
     assert Form(page).said["age_band"] == "18-24"
 
 
@@ -118,17 +127,37 @@ def test_where_she_is_not_safe_nobody_is_asked_and_going_back_forgets_it_not(pla
     far = d.Service(id=OTHER, name="Casa segura", organization_id=OTHER, organization_name="Casa Amanecer", department="NI-LE")
     played.answers["MatchServices"] = d.MatchServicesResponse(matches=[d.Match(service=far, verdict=d.VERDICT_FITS)])
     _, page, _ = post(client, **ASKED)
-    assert 'name="excluded_areas" value="NI-LE"' in page
+    assert 'name="unsafe_departments" value="NI-LE"' in page
     assert list(played.last("MatchServices").excluded_areas) == []
-    _, page, _ = post(client, **ASKED, excluded_areas="NI-LE")
+    _, page, _ = post(client, **ASKED, unsafe_departments="NI-LE")
     assert list(played.last("MatchServices").excluded_areas) == ["NI-LE"]
-    assert Form(page).said["excluded_areas"] == "NI-LE"
-    named = {"excluded_areas": "NI-LE", "excluded_organization_ids": OTHER}
+    assert Form(page).said["unsafe_departments"] == "NI-LE"
+    named = {"unsafe_departments": "NI-LE", "excluded_organization_ids": OTHER}
     for page in (post(client, **ASKED, **named, back="1")[1], post(client, need_code="", **named)[1]):
         assert {name: Form(page).said[name] for name in named} == named
     played.answers["PreviewEnquiry"] = e.EnquiryPreview()
     _, page, _ = post(client, **ASKED, **named)
     assert {name: Form(page).said[name] for name in named} == named, "also where nobody is left to be asked"
+
+
+def test_d23_the_question_is_seen_needs_an_answer_and_loses_nothing(played: PlayedServices, client: FlaskClient) -> None:
+    form = client.get("/enquiries/new").text
+    folded = re.sub(r"<details.*?</details>", "", form, flags=re.DOTALL)
+    assert "<legend>¿Con quién o dónde no está a salvo?" in folded
+    unanswered = {name: value for name, value in ASKED.items() if name != "unsafe_code"}
+    status, page, _ = post(client, **unanswered, sure="1")
+    assert (status, 'id="unsafe_code-error"' in page) == (422, True)
+    assert {name: Form(page).said[name] for name in unanswered} == unanswered
+    status, page, _ = post(client, **{**ASKED, "unsafe_code": "named"})
+    assert (status, "Con quién no" in re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL)) == (200, True)
+    status, page, _ = post(client, **{**ASKED, "unsafe_code": "named"}, sure="1")
+    assert (status, 'id="excluded_organization_ids-error"' in page, Form(page).said["department"]) == (422, True, "NI-CI")
+    assert not [rpc for rpc, _, _ in played.asked if rpc == "CreateEnquiry"]
+    status, _, _ = post(client, **{**ASKED, "unsafe_code": "not_alone"}, sure="1")
+    assert (status, played.last("CreateEnquiry").unsafe_code) == (303, r.UNSAFE_ANSWER_NOT_ALONE)
+    status, _, _ = post(client, **ASKED, excluded_organization_ids=OTHER, unsafe_departments="NI-LE", sure="1")
+    asked = played.last("CreateEnquiry")
+    assert (status, asked.unsafe_code, list(asked.unsafe_departments)) == (303, r.UNSAFE_ANSWER_NAMED, ["NI-LE"])
 
 
 def test_when_nobody_fits_it_says_so_and_asks_nobody(played: PlayedServices, client: FlaskClient) -> None:
@@ -187,7 +216,8 @@ def test_who_has_a_file_goes_straight_to_the_draft_and_who_has_none_is_asked_how
     assert (status, where.startswith(f"/referrals/{ID}/")) == (303, True)
     begun = played.last("CreateReferral")
     assert (begun.person_id, begun.enquiry_id) == (ID, ID)
-    played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=e.ENQUIRY_STATE_MATCHED)
+    asked = r.UNSAFE_ANSWER_NOTHING
+    played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=e.ENQUIRY_STATE_MATCHED, unsafe_code=asked)
     assert post(client, f"/enquiries/{ID}/refer")[2] == f"/referrals/new?enquiry={ID}"
     page = client.get(f"/referrals/new?enquiry={ID}").text
     assert "Pregunta 1 de 1" in page
@@ -212,7 +242,7 @@ def test_b9_an_enquiry_that_is_less_urgent_than_its_contact_comes_back_with_the_
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["CreateEnquiry"] = errors.Invalid(("urgency_reason_code", "required"))
-    said = {"need_code": "HOU.EMG", "urgency": "normal", "contact_id": ID, "sure": "1"}
+    said = {"need_code": "HOU.EMG", "urgency": "normal", "unsafe_code": "nothing", "contact_id": ID, "sure": "1"}
     status, text, _location = post(client, "/enquiries/new", **said)
     assert (status, 'href="#urgency_reason_code"' in text, 'value="normal" checked' in text) == (422, True, True)
     played.answers["CreateEnquiry"] = enquiry()

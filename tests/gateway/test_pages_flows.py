@@ -383,13 +383,9 @@ def test_a_system_is_told_of_the_kinds_that_are_ticked_or_of_all(played: PlayedS
     assert list(played.last("CreateWebhook").webhook.kinds) == []
     page = client.get("/webhooks").text
     # No system is told of these.
-    people_alone = {
-        "message_undeliverable",
-        "anomaly_noted",
-        "organization_applied",
-        "approval_proposed",
-        "sending_changed",
-        *OF_AN_ACCOUNT,
+    each = {notices.Party.COORDINATION_ALONE, notices.Party.COORDINATION_EACH}
+    people_alone = {"message_undeliverable", "anomaly_noted", "sending_changed", *OF_AN_ACCOUNT} | {
+        one.kind for one in notices.NOTICES if each & {*one.parties}
     }
     assert set(re.findall(r'name="kinds" value="(\w+)"', page)) == {notice.kind for notice in notices.NOTICES} - people_alone
 

@@ -42,7 +42,9 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def draft(**said: object) -> r.Referral:
-    return r.Referral(id=ID, etag="d1", state=r.STATE_DRAFT, side=r.SIDE_SENDER, person_id=ID, **said)  # type: ignore[arg-type]
+    """She was asked where she is not safe, unless it says otherwise."""
+    usual: dict[str, object] = {"unsafe_code": r.UNSAFE_ANSWER_NOTHING}
+    return r.Referral(id=ID, etag="d1", state=r.STATE_DRAFT, side=r.SIDE_SENDER, person_id=ID, **usual | said)  # type: ignore[arg-type]
 
 
 def answer(client: FlaskClient, page: TestResponse, **fields: object) -> TestResponse:
@@ -61,14 +63,21 @@ def up_to_services(client: FlaskClient, begin: str = NEW) -> TestResponse:
     page = answer(client, client.get(begin), need_code="HOU.EMG")
     page = answer(client, page, urgency="urgent")
     page = answer(client, page, age="19", gender_code="Feminine", department="NI-CI")
-    return answer(client, page, channel_code="phone", hours="de 9 a 11", given_name="Yolanda", message_may_be_left="1")
+    page = answer(client, page, channel_code="phone", hours="de 9 a 11", given_name="Yolanda", message_may_be_left="1")
+    return answer(client, page, unsafe_code="nothing")
 
 
 def test_one_question_comes_after_the_other_and_a_chosen_service_makes_file_and_draft(played: PlayedServices, client: FlaskClient) -> None:
     seen = [client.get(NEW)]
-    for said in ({"need_code": "HOU.EMG"}, {"urgency": "urgent"}, {"age": "19", "gender_code": "Feminine"}, {"channel_code": "none"}):
+    for said in (
+        {"need_code": "HOU.EMG"},
+        {"urgency": "urgent"},
+        {"age": "19", "gender_code": "Feminine"},
+        {"channel_code": "none"},
+        {"unsafe_code": "nothing"},
+    ):
         seen.append(answer(client, seen[-1], **said))
-    assert [question(page) for page in seen] == ["need 1/5", "urgency 2/5", "about 3/5", "contact 4/5", "services 5/5"]
+    assert [question(page) for page in seen] == ["need 1/6", "urgency 2/6", "about 3/6", "contact 4/6", "unsafe 5/6", "services 6/6"]
     assert {"CreatePerson", "CreateReferral", "UpdateReferral"}.isdisjoint(rpc for rpc, _, _ in played.asked)
     matched = played.last("MatchServices")
     assert (matched.need_code, matched.age, matched.gender) == ("HOU.EMG", 19, d.GENDER_FEMININE)
@@ -77,7 +86,8 @@ def test_one_question_comes_after_the_other_and_a_chosen_service_makes_file_and_
     file, begun, kept = played.last("CreatePerson"), played.last("CreateReferral"), played.last("UpdateReferral")
     assert (file.identity, file.safe_contact.channel_code) == (p.Identity(), p.SAFE_CHANNEL_NONE)
     assert (file.coarse.age_band, file.coarse.country) == (r.AGE_BAND_18_TO_24, "NI")
-    assert (begun.person_id, kept.referral.etag, kept.update_mask.paths) == (ID, "d1", ["need_code", "urgency", "service_id"])
+    unsafe = ["unsafe_code", "unsafe_organization_ids", "unsafe_departments"]
+    assert (begun.person_id, kept.referral.etag, kept.update_mask.paths) == (ID, "d1", ["need_code", "urgency", "service_id", *unsafe])
     assert (kept.referral.need_code, kept.referral.urgency, kept.referral.service_id) == ("HOU.EMG", r.URGENCY_URGENT, ID)
     assert len({file.request_id, begun.request_id, kept.request_id}) == 3
 
@@ -97,8 +107,9 @@ def test_how_she_may_be_reached_is_the_one_thing_that_must_be_said_of_her(played
     contact = answer(client, answer(client, page, urgency="urgent"))
     refused = answer(client, contact)
     assert (refused.status_code, 'href="#channel_code"' in refused.text) == (422, True)
-    services = answer(client, contact, channel_code="phone", nobody_calls="1")  # the button is pressed last, and counts
-    assert question(services) == "services 5/5"
+    unsafe = answer(client, contact, channel_code="phone", nobody_calls="1")  # the button is pressed last, and counts
+    services = answer(client, unsafe, unsafe_code="nothing")
+    assert question(services) == "services 6/6"
     answer(client, services, service_id=ID)
     assert played.last("CreatePerson").safe_contact.channel_code == p.SAFE_CHANNEL_NONE
 
@@ -115,7 +126,7 @@ def test_no_page_can_be_left_out(played: PlayedServices, client: FlaskClient) ->
 
 def test_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None:
     page = up_to_services(client)
-    page = answer(client, page, back="1")
+    page = answer(client, answer(client, page, back="1"), back="1")
     said = Form(page.text).said
     assert (said["channel_code"], said["hours"], said["given_name"], said["message_may_be_left"]) == ("phone", "de 9 a 11", "Yolanda", "1")
     page = answer(client, page, back="1", hours="de 10 a 12")
@@ -123,10 +134,10 @@ def test_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None:
     page = answer(client, page, back="1")
     assert Form(page.text).said["urgency"] == "urgent"
     page = answer(client, page, back="1")
-    assert question(page) == "need 1/5"
+    assert question(page) == "need 1/6"
     assert 'href="/today">Atrás' in page.text
     page = answer(client, page)
-    assert question(page) == "services 5/5", "what is answered is not asked again"
+    assert question(page) == "services 6/6", "what is answered is not asked again"
     assert Form(page.text).said["hours"] == "de 10 a 12", "also what was just written, when one went back"
 
 
@@ -136,7 +147,7 @@ def test_an_answer_is_changed_from_the_last_question_and_leads_back_there(played
         page = answer(client, page, to=to)
         assert question(page).startswith(to)
         page = answer(client, page, **said)
-        assert question(page) == "services 5/5"
+        assert question(page) == "services 6/6"
     assert played.last("MatchServices").age == 16
     assert "12 a 17 años" in page.text
 
@@ -172,7 +183,7 @@ def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: Fla
     again = client.post("/sign-in", data=data)
     assert f'action="{NEW}"' in again.text
     contact = client.post(NEW, data=Form(again.text).said)
-    assert question(contact) == "contact 4/5"
+    assert question(contact) == "contact 4/6"
     said = Form(contact.text).said
     assert (said["need_code"], said["urgency"], said["age"], said["department"]) == ("HOU.EMG", "urgent", "19", "NI-CI")
 
@@ -192,7 +203,7 @@ def test_two_tabs_do_not_mix(played: PlayedServices, client: FlaskClient) -> Non
     two = answer(client, two, age="61")
     one = answer(client, one, age="15")
     for page, band, urgency in ((one, r.AGE_BAND_12_TO_17, r.URGENCY_IMMEDIATE), (two, r.AGE_BAND_60_AND_OVER, r.URGENCY_NORMAL)):
-        answer(client, answer(client, page, nobody_calls="1"), service_id=ID)
+        answer(client, answer(client, answer(client, page, nobody_calls="1"), names_nothing="1"), service_id=ID)
         assert (played.last("CreatePerson").coarse.age_band, played.last("UpdateReferral").referral.urgency) == (band, urgency)
     assert len({request.request_id for rpc, request, _ in played.asked if rpc == "CreatePerson"}) == 2
 
@@ -250,26 +261,27 @@ def test_years_and_band_that_differ_are_not_chosen_between(played: PlayedService
 @pytest.mark.parametrize(
     ("said", "first"),
     [
-        ({"need_code": "HOU.EMG", "urgency": r.URGENCY_EMERGENCY, "language": "miq", "department": "NI-CI"}, "about 3/5"),
-        ({"need_code": "HOU.EMG"}, "urgency 2/5"),
-        ({"need_code": "HOU", "urgency": r.URGENCY_EMERGENCY}, "need 1/5"),
-        ({}, "need 1/5"),
+        ({"need_code": "HOU.EMG", "urgency": r.URGENCY_EMERGENCY, "language": "miq", "department": "NI-CI"}, "about 3/6"),
+        ({"need_code": "HOU.EMG"}, "urgency 2/6"),
+        ({"need_code": "HOU", "urgency": r.URGENCY_EMERGENCY}, "need 1/6"),
+        ({}, "need 1/6"),
     ],
 )
 def test_what_the_contact_said_is_not_asked_again(played: PlayedServices, client: FlaskClient, said: dict[str, object], first: str) -> None:
     played.answers["GetContact"] = c.Contact(id=ID, etag="1", **said)  # type: ignore[arg-type]
     page = client.get(f"{NEW}?contact={ID}")
     assert question(page) == first
-    if first == "about 3/5":
+    if first == "about 3/6":
         assert "Albergue" in page.text
         assert "Emergencia" in page.text
         assert [Form(page.text).said[name] for name in ("language", "department")] == ["miq", "NI-CI"]
-        assert question(answer(client, page, back="1")) == "urgency 2/5", "but it can be reached"
-        answer(client, answer(client, answer(client, page), nobody_calls="1"), service_id=ID)
+        assert question(answer(client, page, back="1")) == "urgency 2/6", "but it can be reached"
+        unsafe = answer(client, answer(client, page), nobody_calls="1")
+        answer(client, answer(client, unsafe, names_nothing="1"), service_id=ID)
         assert (played.last("CreateReferral").contact_id, played.last("UpdateContact").contact.person_id) == (ID, ID)
         assert played.last("UpdateReferral").referral.urgency == r.URGENCY_EMERGENCY
     else:
-        assert f'href="/line/{ID}">Atrás' in page.text or first != "need 1/5"
+        assert f'href="/line/{ID}">Atrás' in page.text or first != "need 1/6"
 
 
 def test_an_urgency_that_nobody_assessed_is_nobody_s_until_somebody_chooses(played: PlayedServices, client: FlaskClient) -> None:
@@ -283,11 +295,12 @@ def test_an_urgency_that_nobody_assessed_is_nobody_s_until_somebody_chooses(play
 def test_of_a_person_with_a_file_nothing_is_asked_but_the_need(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["GetPerson"] = p.Person(id=ID, code="K7M2QX", coarse=r.CoarsePerson(age_band=r.AGE_BAND_12_TO_17, language="es"))
     page = client.get(f"{NEW}?person={ID}")
-    assert question(page) == "need 1/3"
+    assert question(page) == "need 1/4"
     assert "K7M2QX" in page.text
     assert f'href="/people/{ID}">Atrás' in page.text
     page = answer(client, answer(client, page, need_code="HOU.EMG"), urgency="urgent")
-    assert question(page) == "services 3/3"
+    page = answer(client, page, names_nothing="1")
+    assert question(page) == "services 4/4"
     assert played.last("MatchServices").age == 15
     last = answer(client, page, service_id=ID)
     assert last.headers["Location"] == f"/referrals/{ID}/contact", "her file does not say how she may be reached"
@@ -344,6 +357,7 @@ def test_the_matching_is_asked_with_coarse_attributes_only(played: PlayedService
     [
         ({}, "need"),
         ({"need_code": "HOU.EMG"}, "urgency"),
+        ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "unsafe_code": 0}, "unsafe"),
         ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT}, "services"),
         ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "service_id": ID}, "consent"),
         ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "service_id": ID, "receipt_id": ID}, "check"),
@@ -398,7 +412,7 @@ def test_b9_what_is_less_urgent_than_her_answers_comes_back_with_the_question_wh
 def test_b9_a_new_referral_says_why_it_is_less_urgent_than_its_contact(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["GetContact"] = c.Contact(id=ID, etag="1", need_code="HOU.EMG", urgency=r.URGENCY_IMMEDIATE)
     page = answer(client, client.get(f"{NEW}?contact={ID}"), age="19")
-    page = answer(client, page, channel_code="none")
+    page = answer(client, answer(client, page, channel_code="none"), names_nothing="1")
     played.answers["UpdateReferral"] = errors.Invalid(("urgency_reason_code", "required"))
     refused = answer(client, page, service_id=ID, urgency="urgent")
     assert (refused.status_code, Form(refused.text).said["page"]) == (422, "urgency")
@@ -449,3 +463,55 @@ def test_what_is_missing_of_her_arrival_stands_at_its_field_and_nothing_typed_is
     assert answer.status_code == 422
     for said in ("diga cuándo llega", "diga con quién viene", "en bus desde Somotillo", "lleva una mochila", 'id="expected-error"'):
         assert said in answer.text, said
+
+
+def test_d23_with_whom_or_where_she_is_not_safe_is_a_question_and_needs_an_answer(played: PlayedServices, client: FlaskClient) -> None:
+    far = d.Service(id=OTHER, name="Casa segura", organization_id=OTHER, organization_name="Casa Amanecer", department="NI-LE")
+    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[d.Match(service=far, verdict=d.VERDICT_FITS)])
+    asked_it = answer(client, up_to_services(client), back="1")
+    assert question(asked_it) == "unsafe 5/6"
+    assert all(name in asked_it.text for name in ("Casa Amanecer", "León"))
+    said = {name: value for name, value in Form(asked_it.text).said.items() if name != "unsafe_code"}
+    refused = client.post(NEW, data=said)
+    assert (refused.status_code, 'id="unsafe_code-error"' in refused.text, Form(refused.text).said["hours"]) == (422, True, "de 9 a 11")
+    refused = client.post(NEW, data={**said, "unsafe_code": "named"})
+    assert (refused.status_code, 'id="unsafe_organization_ids-error"' in refused.text) == (422, True)
+    services = client.post(NEW, data={**said, "unsafe_code": "nothing", "unsafe_organization_ids": OTHER, "unsafe_departments": "NI-LE"})
+    assert question(services) == "services 6/6"
+    matched = played.last("MatchServices")
+    assert (list(matched.excluded_organization_ids), list(matched.excluded_areas)) == ([OTHER], ["NI-LE"])
+    answer(client, services, service_id=ID)
+    kept = played.last("UpdateReferral").referral
+    assert (kept.unsafe_code, list(kept.unsafe_organization_ids), list(kept.unsafe_departments)) == (
+        r.UNSAFE_ANSWER_NAMED,
+        [OTHER],
+        ["NI-LE"],
+    )
+
+
+def test_d23_a_draft_without_the_answer_is_asked_for_it_and_shows_it_before_it_is_sent(played: PlayedServices, client: FlaskClient) -> None:
+    begun = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID, unsafe_code=0)
+    played.answers["GetReferral"] = begun
+    assert client.get(f"/referrals/{ID}/draft").location == f"/referrals/{ID}/unsafe"
+    page = client.get(f"/referrals/{ID}/unsafe")
+    played.answers["UpdateReferral"] = draft(
+        need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID, unsafe_code=r.UNSAFE_ANSWER_NOTHING
+    )
+    typed = {"form_token": token_of(page.text), "request_id": "one", "etag": "d1"}
+    assert client.post(f"/referrals/{ID}/unsafe", data=typed).status_code == 422
+    onward = client.post(f"/referrals/{ID}/unsafe", data=typed | {"unsafe_code": "nothing"})
+    assert (onward.status_code, onward.location) == (303, f"/referrals/{ID}/check")
+    check = client.get(f"/referrals/{ID}/check").text
+    assert f'href="/referrals/{ID}/unsafe"' in check
+
+
+def test_d23_what_she_named_is_sent_there_only_with_a_word_and_the_note_stays(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["GetReferral"] = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID, unsafe_code=2)
+    played.answers["SendReferral"] = errors.Conflict("unsafe_for_her")
+    token = {"form_token": token_of(client.get(f"/referrals/{ID}/check").text), "request_id": "one", "etag": "d1"}
+    refused = client.post(f"/referrals/{ID}/check", data=token | {"note": "Llega sola."})
+    assert (refused.status_code, "Llega sola." in refused.text) == (422, True)
+    assert 'name="acknowledged_codes" value="unsafe_for_her"' in refused.text
+    assert 'value="age_not_taken"' not in refused.text
+    client.post(f"/referrals/{ID}/check", data=token | {"acknowledged_codes": "unsafe_for_her"})
+    assert list(played.last("SendReferral").acknowledged_codes) == [r.ACKNOWLEDGEMENT_UNSAFE_FOR_HER]

@@ -37,6 +37,7 @@ class Line(Operator):
         self.page.fill("[name=given_name]", hers("Lucía"))
         self.chooses("channel_code", "none")
         self.presses("^Seguir$")
+        self.presses("no nombró a nadie: seguir")
         self.page.locator("li", has_text="Hogar El Jícaro").get_by_role("button").first.click()
 
     def asks_her_and_decides_in_her_interest(self) -> None:

@@ -79,8 +79,8 @@ def test_one_yes_among_twelve(browser: Browser, stack: LocalStack, twelve: dict[
     assert operator.page.input_value("[name=department]") == "NI-LE"
     operator.page.select_option("[name=age_band]", "25-59")
     operator.page.fill("[name=dependants]", "2")
+    operator.chooses("unsafe_code", "named")
     operator.presses("Ver a quién se preguntaría")
-    operator.page.get_by_text("Con quién o dónde no está a salvo").click()
     operator.page.get_by_label("Asociación Puentes").check()
     operator.presses("Mirar otra vez")
     operator.sees("Se preguntará a 12 servicios de 4 organizaciones.")

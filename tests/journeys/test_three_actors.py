@@ -121,7 +121,7 @@ class Operator(Actor):
     def drafts_a_referral_to(self, shelter_service: str) -> None:
         """Up to the question of her consent."""
         self.presses("Empezar una remisión")
-        self.sees("Pregunta 3 de 5")  # what help, and how soon, the contact said already
+        self.sees("Pregunta 3 de 6")  # what help, and how soon, the contact said already
         self.page.fill("[name=age]", "191")
         self.presses("^Seguir$")
         self.sees("escriba los años con cifras")
@@ -133,7 +133,12 @@ class Operator(Actor):
         self.page.fill("[name=given_name]", hers("Yolanda"))
         self.chooses("channel_code", "none")
         self.presses("^Seguir$")
+        self.sees("¿Con quién o dónde no está a salvo?")
+        self.presses("^Seguir$")
+        self.sees("Hay un problema")
+        self.presses("no nombró a nadie: seguir")
         self.sees("18 a 24 años, Chinandega")
+        self.presses("^Atrás$")
         self.presses("^Atrás$")
         assert self.page.input_value("[name=given_name]") == hers("Yolanda")
         self.presses("^Seguir$")

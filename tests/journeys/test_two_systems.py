@@ -126,7 +126,9 @@ def test_two_systems_walk_a_referral_by_rest_and_hear_of_it_by_signed_webhooks(s
             },
         )
         draft = ngo.call(
-            "POST", "/referrals", {"person_id": person["id"], "need_code": need, "urgency": "emergency", "service_id": service["id"]}
+            "POST",
+            "/referrals",
+            {"person_id": person["id"], "need_code": need, "urgency": "emergency", "service_id": service["id"], "unsafe_code": "nothing"},
         )
         sent = ngo.act(draft, "send", receipt_id=receipt["id"])
         answered = time.monotonic()
@@ -214,7 +216,9 @@ def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(stack: Any) -
         },
     )
     name = "enlace.referrals.v1.Referrals"
-    draft = referrals.call(name, "CreateReferral", ngo, person_id=person.id, need_code="HOU.EMG", urgency=3, service_id=service.id)
+    draft = referrals.call(
+        name, "CreateReferral", ngo, person_id=person.id, need_code="HOU.EMG", urgency=3, service_id=service.id, unsafe_code=2
+    )
     sent = referrals.call(name, "SendReferral", ngo, id=draft.id, etag=draft.etag, receipt_id=receipt.id)
     accepted = referrals.call(name, "AcceptReferral", shelter, id=sent.id, etag=sent.etag, planned_first_contact_time=NOW)
     begun = referrals.call(name, "StartReferral", shelter, id=sent.id, etag=accepted.etag, first_contact_time=NOW)

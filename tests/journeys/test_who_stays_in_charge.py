@@ -24,6 +24,7 @@ def asks_for_a_bed_in_chinandega(line: Operator) -> str:
     line.page.select_option("[name=age_band]", "18-24")
     line.page.select_option("[name=gender_code]", "Feminine")
     line.page.fill("[name=dependants]", "0")
+    line.chooses("unsafe_code", "nothing")
     line.presses("Ver a quién se preguntaría")
     line.sees("Nicaragua")
     line.presses("Preguntar ahora")

@@ -32,6 +32,9 @@ KINDS = {
     "second_factor_removed_by_coordination": ("second_factor_removed", "COORDINATOR"),
     "provider_proposed": ("provider_proposed", ""),
     **{verb: (verb, "") for verb in sorted(LASTING_VERBS)},
+    "member_held": ("member_held", ""),
+    "member_suspended": ("member_suspended", ""),
+    "member_reinstated": ("member_reinstated", ""),
 }
 PLACES = {
     "reset_asked": "reset",
@@ -41,6 +44,7 @@ PLACES = {
     "role_given": "inbox",
     "provider_changed": "inbox",
     "sign_in_changed": "account",
+    **dict.fromkeys(("member_held", "member_suspended", "member_reinstated"), ""),
 }
 __all__ = ["post"]
 
@@ -171,6 +175,22 @@ def test_to_what_is_no_address_and_for_a_suspended_organisation_nothing_is_sent(
     hear(service, fact(service))
     service.send_mails(smtp(service, post))
     assert post.got == []
+
+
+@pytest.mark.parametrize("verb", ["member_held", "member_suspended"])
+@pytest.mark.parametrize("first", ["letter", "suspension"])
+def test_d24_whose_organisation_is_out_is_told_so_all_the_same(verb: str, first: str, service: Service, post: Post) -> None:
+    """Whichever of the two facts is heard first."""
+    other = fact(service)
+    for step in (first, "suspension" if first == "letter" else "letter"):
+        if step == "letter":
+            hear(service, fact(service, verb))
+            hear(service, other)
+        else:
+            said = facts_pb2.OrganizationFact(organization_id=RECEIVER, status_code="SUSPENDED")
+            hear(service, Fact(RECEIVER, 1, "enlace.organization.held.v1", said.SerializeToString(), service.clock.now()))
+    assert service.send_mails(smtp(service, post)) == 1, "and of nothing else"
+    assert "24 horas" in post.text() or "suspendi" in post.text()
 
 
 def test_without_a_mail_server_she_is_told_in_her_bell(service: Service) -> None:

@@ -272,6 +272,23 @@ def test_of_who_applies_the_coordination_hears_once_a_day(world: World, verb: st
     assert told() == 2
 
 
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [("suspension_proposed", "suspension_proposed"), ("held", "hold_begun"), ("hold_ended", "hold_ended")]
+    + [(verb, verb) for verb in ("reinstatement_proposed", "leaving_proposed")],
+)
+def test_d24_of_each_member_that_waits_for_a_second_coordinator_the_coordination_hears_and_not_the_member(
+    world: World, verb: str, kind: str
+) -> None:
+    for expected in (1, 2):
+        own = new_id()
+        said = partners_pb2.OrganizationFact(organization_id=own, status_code="APPROVED").SerializeToString()
+        world.say(Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now()), topic=PARTNERS, signer="partners")
+        until(lambda subject=own: bool(world.service.rows("SELECT FROM inbox WHERE subject = %s", subject)))  # type: ignore[misc]
+        assert [message.kind for message in world.service.as_(OTHER, "COORDINATOR").ListMessages().messages].count(kind) == expected
+        assert world.kinds(own) == []
+
+
 def test_of_other_receipts_nobody_is_told(world: World) -> None:
     facts = [receipt(world.service, new_id(), 1, verb) for verb in ("given", "a_verb_of_tomorrow")]
     facts.append(receipt(world.service, new_id(), 1, "proposed", organization_id=""))  # of a teller that does not say whose it is

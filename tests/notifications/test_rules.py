@@ -89,6 +89,12 @@ def test_the_sender_hears_that_the_coordination_closed_a_need_and_the_receiver_n
     assert who(told_of(happening("need_closed", actor=SENDER), NOW)) == set()
 
 
+@pytest.mark.parametrize("verb", ["side_out", "side_back"])
+def test_d24_that_one_side_is_out_or_back_the_other_side_hears(verb: str) -> None:
+    assert who(told_of(happening(verb, actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
+    assert who(told_of(happening(verb, actor=SENDER), NOW)) == {TO_RECEIVER}
+
+
 def test_that_a_consent_ends_soon_hears_who_can_ask_her_again() -> None:
     assert who(told_of(happening("consent_ending", actor=""), NOW)) == {TO_SENDER, TO_WORKER}
 
@@ -176,7 +182,17 @@ def test_a_message_that_reached_nobody_is_told_to_the_coordination() -> None:
 def test_every_verb_that_the_referrals_service_says_is_known() -> None:
     from services.referrals.domain.lifecycle import TRANSITIONS
 
-    beside_the_table = {"clock_reminded", "clock_breached", "clock_escalated", "drafted", "amended", "leg_lost", "consent_ending"}
+    beside_the_table = {
+        "clock_reminded",
+        "clock_breached",
+        "clock_escalated",
+        "drafted",
+        "amended",
+        "leg_lost",
+        "consent_ending",
+        "side_out",
+        "side_back",
+    }
     assert {t.fact for t in TRANSITIONS} | beside_the_table == VERBS
 
 

@@ -43,6 +43,7 @@ MIGRATIONS = [ROOT / "chassis" / "migrations", ROOT / "services" / "partners" / 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 PASSWORD = "una clave larga"
 SITE = "https://enlace.example"
+NEIGHBOUR = "Sede vecina"
 EVERYBODY = Eligibility(minimum_age=0, maximum_age=99, takes_dependants=True, maximum_dependants=5)
 
 
@@ -156,6 +157,7 @@ class Scene:
             tx.execute(f"TRUNCATE {tables['t']}".encode())
         self.clock.set(NOON)
         self._people = 0
+        self._neighbour: Stubs | None = None
         self.coalition = self.organization("Coalición", type=OrganizationType.CENTRAL_GOVERNMENT)
         self.coordinator = self.by(self.coalition, Role.COORDINATOR)
 
@@ -194,6 +196,30 @@ class Scene:
             )
             etag = approved.etag
         return approved  # type: ignore[no-any-return]
+
+    @property
+    def neighbour(self) -> Stubs:
+        """A coordinator of another member than the coalition: the second of two."""
+        if self._neighbour is None:
+            self._neighbour = self.by(self.organization(NEIGHBOUR), Role.COORDINATOR)
+        return self._neighbour
+
+    def suspend(self, organization_id: str) -> pb.Organization:
+        """Suspended by two coordinators of different members."""
+        for by in (self.coordinator, self.neighbour):
+            request = pb.SuspendOrganizationRequest(id=organization_id, etag=self.etag(organization_id), reason=pb.SUSPENSION_REASON_FRONT)
+            suspended = by.SuspendOrganization(request)
+        return suspended  # type: ignore[no-any-return]
+
+    def reinstate(self, organization_id: str) -> pb.Organization:
+        """Given its access back by two coordinators of different members."""
+        for by in (self.coordinator, self.neighbour):
+            back = by.ReinstateOrganization(pb.ReinstateOrganizationRequest(id=organization_id, etag=self.etag(organization_id)))
+        return back  # type: ignore[no-any-return]
+
+    def etag(self, organization_id: str) -> str:
+        """Of an organisation as it stands."""
+        return str(self.coordinator.GetOrganization(pb.GetOrganizationRequest(id=organization_id)).etag)
 
     def service(
         self,

@@ -18,7 +18,6 @@ from protos.partners.v1 import directory_pb2 as pb
 from services.partners.store import directory_index, search, search_index
 from services.partners.store.directory_index import DirectoryIndex
 from services.partners.store.search_index import Hit
-from services.partners.wire import etag_of
 from tests.partners.scene import Scene
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -43,7 +42,7 @@ def test_what_changes_counts_from_the_next_question_on(scene: Scene) -> None:
     own = scene.organization("Propia")
     made = scene.service(own, "Casa", "MED.PRI")
     assert asked(scene) == ["Casa"]
-    scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=own.id, etag=etag_of(own)))
+    scene.suspend(own.id)
     assert asked(scene) == []
     with scene.database.transaction(SYSTEM) as tx:
         tx.execute(f"UPDATE services SET listed = true, {meets('MED.DENT')} WHERE id = %s", (made.id,))

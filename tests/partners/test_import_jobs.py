@@ -13,7 +13,6 @@ from chassis.errors import Unavailable
 from chassis.rotation import rewrap
 from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
-from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners import usecases
 from services.partners.__main__ import SEALED
@@ -214,9 +213,7 @@ def test_a_service_that_ends_gives_its_import_back_uncounted(scene: Scene, manag
 
 def test_the_import_of_a_member_that_was_suspended_meanwhile_is_not_written(scene: Scene, house: Organization, manager: Stubs) -> None:
     job = create(manager)
-    scene.coordinator.SuspendOrganization(
-        d.SuspendOrganizationRequest(id=house.id, etag=scene.coordinator.GetOrganization(d.GetOrganizationRequest(id=house.id)).etag)
-    )
+    scene.suspend(house.id)
     assert run(scene)
     read = get(scene.coordinator, job)
     assert (read.state, read.failure_code, services(scene)) == (pb.IMPORT_STATE_FAILED, "not_allowed", 0)

@@ -25,7 +25,6 @@ from services.partners.domain.invitation import MOST, InvitationEntry
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import Role
 from services.partners.rpc import servicers
-from services.partners.wire import etag_of
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
 from tests.parts.callers import just_proved
 
@@ -151,12 +150,12 @@ def test_once_its_last_manager_is_out_an_organisation_has_a_first_one_again(scen
 def test_a_suspended_organisation_gets_no_manager(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
     made = invite(scene.coordinator, new)
-    suspended = scene.coordinator.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(id=new.id, etag=etag_of(new)))
+    scene.suspend(new.id)
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         invite(scene.coordinator, new)
     with refused("UNAUTHENTICATED", "invitation_invalid"):
         accept(scene, made)
-    scene.coordinator.ReinstateOrganization(directory_pb2.ReinstateOrganizationRequest(id=new.id, etag=suspended.etag))
+    scene.reinstate(new.id)
     accept(scene, made)
 
 

@@ -16,7 +16,6 @@ from services.partners.domain.codes import Taxonomy, Term
 from services.partners.domain.matching import Candidate, Question, Reason, Verdict, match
 from services.partners.domain.organization import OrganizationType
 from services.partners.domain.service import Capacity, Eligibility, Gender, Intake
-from services.partners.wire import etag_of
 from tests.partners.scene import Scene, refused
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -344,7 +343,7 @@ def test_only_services_of_the_country_that_are_offered_by_active_members_are_mat
     scene.service(new, "Albergue a prueba")
     scene.service(scene.coalition, "Costa Rica", country="CR", department="")
     scene.service(scene.coalition, "Cerrado por obras", active=False)
-    scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=suspended.id, etag=etag_of(suspended)))
+    scene.suspend(suspended.id)
     assert not scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="HOU.EMG", country="NI")).matches
     scene.service(new, "Consulta a prueba", "MED.PRI")
     assert len(scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="MED.PRI", country="NI")).matches) == 1

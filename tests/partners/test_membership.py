@@ -427,12 +427,12 @@ def test_a_member_on_probation_for_its_agreement_is_shown_no_shelters(scene: Sce
 
 def test_who_is_reinstated_after_its_agreement_ended_is_on_probation(scene: Scene) -> None:
     one = scene.organization("Nueva", approved=False)
-    approved = scene.approve(one.id, until=date(2026, 4, 1))
-    suspended = scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=one.id, etag=approved.etag))
+    scene.approve(one.id, until=date(2026, 4, 1))
+    scene.suspend(one.id)
     scene.later(days=30)
-    back = scene.coordinator.ReinstateOrganization(pb.ReinstateOrganizationRequest(id=one.id, etag=suspended.etag))
+    back = scene.reinstate(one.id)
     assert back.status == PROBATION
-    assert verbs(scene, one.id)[-3:] == ["suspended", "reinstated", "agreement_expired"]
+    assert verbs(scene, one.id)[-4:] == ["suspended", "reinstatement_proposed", "reinstated", "agreement_expired"]
 
 
 def test_a_manager_ends_the_membership_of_her_own_organisation(scene: Scene) -> None:
@@ -457,7 +457,8 @@ def test_sessions_and_invitations_end_with_the_membership(scene: Scene) -> None:
     own = scene.organization("Puentes")
     worker = scene.worker(own)
     signed = scene.nobody.SignIn(m.SignInRequest(email=worker.entry.email, password="una clave larga"))
-    scene.coordinator.LeaveOrganization(pb.LeaveOrganizationRequest(id=own.id, etag=etag_of(own)))
+    for by in (scene.coordinator, scene.neighbour):
+        by.LeaveOrganization(pb.LeaveOrganizationRequest(id=own.id, etag=scene.etag(own.id)))
     with refused("UNAUTHENTICATED", "session_ended"):
         scene.nobody.IssueToken(m.IssueTokenRequest(session_secret=signed.session_secret))
     with refused("UNAUTHENTICATED", "sign_in_failed"):

@@ -16,6 +16,7 @@ from chassis.tokens import SYSTEM
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
+from services.partners import usecases
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import Role
 from services.partners.store import workers
@@ -39,6 +40,9 @@ class Cheat:
     keys: list[str] = field(default_factory=list)
     tried: Counter[str] = field(default_factory=Counter)
     steps: int = 0
+    suspended: str = ""  # a front that two suspended
+    held: str = ""  # one whom nobody has looked at yet
+    holds: int = 0
 
     def step(self) -> None:
         """Tries something by one of her accounts."""
@@ -47,6 +51,7 @@ class Cheat:
             [
                 *(self.invite, self.agree, self.accept, self.make_key, self.confirm_key, self.transfer_key, self.register, self.approve),
                 *(self.propose, self.confirm, self.propose_change, self.confirm_change, self.suspend, self.wait),
+                *(self.suspend_member, self.hold_member, self.reinstate_member, self.leave_member),
             ]
         )
         with self.scene.database.transaction(SYSTEM) as tx:
@@ -124,8 +129,31 @@ class Cheat:
         rows = self.scene.rows("SELECT id FROM workers WHERE 'COORDINATOR' = ANY(roles) ORDER BY email")
         by.SuspendWorker(m.SuspendWorkerRequest(id=self.random.choice(rows)["id"]))
 
+    def suspend_member(self, by: Stubs) -> None:
+        reason = self.random.choice([d.SUSPENSION_REASON_HARM, d.SUSPENSION_REASON_UNSPECIFIED])
+        by.SuspendOrganization(d.SuspendOrganizationRequest(id=self.shelter.id, etag=self._etag(by, self.shelter.id), reason=reason))
+
+    def hold_member(self, by: Stubs) -> None:
+        """What one person may do: for a day, and once in thirty."""
+        request = d.SuspendOrganizationRequest(id=self.held, etag=self._etag(by, self.held), reason=d.SUSPENSION_REASON_FRONT, hold=True)
+        by.SuspendOrganization(request)
+        self.holds += 1
+
+    def reinstate_member(self, by: Stubs) -> None:
+        id = self.random.choice([self.suspended, self.held])
+        by.ReinstateOrganization(d.ReinstateOrganizationRequest(id=id, etag=self._etag(by, id)))
+
+    def leave_member(self, by: Stubs) -> None:
+        by.LeaveOrganization(d.LeaveOrganizationRequest(id=self.shelter.id, etag=self._etag(by, self.shelter.id)))
+
+    @staticmethod
+    def _etag(by: Stubs, id: str) -> str:
+        return str(by.GetOrganization(d.GetOrganizationRequest(id=id)).etag)
+
     def wait(self, _: Stubs) -> None:
         self.scene.later(hours=self.random.randint(1, 9))  # in all less than thirty days
+        with self.scene.database.transaction(SYSTEM) as tx:
+            usecases.sweeping(self.scene.mail)(tx, self.scene.clock.now())
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -137,19 +165,31 @@ def test_alone_she_is_never_two(seed: int, scene: Scene) -> None:
     with scene.owner.transaction(SYSTEM) as tx:
         tx.execute("UPDATE account_origins SET inviter_id = %s WHERE worker_id = %s", (own.id, again.id))
     cheat = Cheat(scene, Random(seed), shelter, [own.id, again.id], [scene.organization("Fachada", approved=False).id])
+    cheat.suspended, cheat.held = scene.suspend(scene.organization("Suspendida").id).id, scene.organization("Vecina").id
+    before = {row["id"] for row in scene.rows("SELECT id FROM workers WHERE roles && '{COORDINATOR}'")}
     while cheat.steps < STEPS or len(cheat.accounts) < 3:
         cheat.step()
     network = scene.rows("SELECT id, status FROM workers WHERE roles && '{COORDINATOR,AUDITOR}'")
-    assert {row["id"] for row in network} == {own.id, again.id, *(each.id for each in honest), *_coordinator(scene)}
+    assert {row["id"] for row in network} == {own.id, again.id, *(each.id for each in honest), *before}
     assert {row["status"] for row in network} == {"ACTIVE"}
     assert scene.rows("SELECT id FROM sign_in_providers WHERE issuer IS NOT NULL") == []
     assert scene.rows("SELECT id FROM organizations WHERE id = %s AND hotline_number <> ''", shelter.id) == []
     assert scene.rows("SELECT id FROM organizations WHERE id = ANY(%s) AND status = 'APPROVED'", cheat.members) == []
     assert scene.rows("SELECT id FROM api_keys WHERE NOT unconfirmed") == []
+    standing = {row["id"]: row["status"] for row in scene.rows("SELECT id, status FROM organizations")}
+    assert (standing[shelter.id], standing[cheat.suspended]) == ("APPROVED", "SUSPENDED")
+    assert cheat.holds <= 1
+    scene.later(days=1)
+    cheat.wait(scene.coordinator)
+    assert scene.rows("SELECT status FROM organizations WHERE id = %s", cheat.held) == [{"status": "APPROVED"}]
     assert not {"confirm", "confirm_change", "agree", "confirm_key"} & cheat.tried.keys()
-    assert {"propose", "propose_change", "approve", "make_key"} & cheat.tried.keys()
-
-
-def _coordinator(scene: Scene) -> set[str]:
-    """The first one of the scene, who does nothing here."""
-    return {row["id"] for row in scene.rows("SELECT id FROM workers WHERE email = 'persona1@ejemplo.org'")}
+    assert {
+        "propose",
+        "propose_change",
+        "approve",
+        "make_key",
+        "suspend_member",
+        "hold_member",
+        "reinstate_member",
+        "leave_member",
+    } & cheat.tried.keys()

@@ -13,7 +13,7 @@ from protos.partners.v1 import facts_pb2
 from services.partners.domain.organization import OrganizationType
 from services.partners.domain.worker import Role
 from services.partners.wire import etag_of
-from tests.partners.scene import Scene, Stubs, refused
+from tests.partners.scene import NEIGHBOUR, Scene, Stubs, refused
 
 
 def entry(**more: object) -> pb.Organization:
@@ -95,13 +95,14 @@ def test_the_same_request_id_registers_once(scene: Scene) -> None:
 def test_the_life_of_a_member_is_told_without_a_gap(scene: Scene) -> None:
     made = create(scene)
     step = scene.approve(made.id)
-    step = scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=made.id, etag=step.etag))
+    step = scene.suspend(made.id)
     assert step.status == pb.ORGANIZATION_STATUS_SUSPENDED
-    step = scene.coordinator.ReinstateOrganization(pb.ReinstateOrganizationRequest(id=made.id, etag=step.etag))
+    step = scene.reinstate(made.id)
     assert step.status == pb.ORGANIZATION_STATUS_APPROVED
-    words = ["registered", *["evidence_recorded"] * 4, "approval_proposed", "approved", "suspended", "reinstated"]
+    suspended = ["suspension_proposed", "suspended", "reinstatement_proposed", "reinstated"]
+    words = ["registered", *["evidence_recorded"] * 4, "approval_proposed", "approved", *suspended]
     assert scene.facts(made.id) == [(n, f"enlace.organization.{word}.v1") for n, word in enumerate(words, 1)]
-    row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 8", made.id)[0]
+    row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 9", made.id)[0]
     fact = facts_pb2.OrganizationFact.FromString(row["payload"])
     assert (fact.status_code, fact.organization_type_code, fact.country_code) == ("SUSPENDED", "NGO", "NI")
 
@@ -223,10 +224,10 @@ def test_a_page_token_that_is_none_is_refused(scene: Scene, token: str) -> None:
 
 def test_members_that_are_not_active_are_listed_for_the_coordinator_only(scene: Scene) -> None:
     gone = scene.organization("Suspendida")
-    scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=gone.id, etag=etag_of(gone)))
+    scene.suspend(gone.id)
     worker = scene.by(scene.organization("Puentes"))
-    assert [o.name for o in worker.ListOrganizations(pb.ListOrganizationsRequest()).organizations] == ["Coalición", "Puentes"]
-    assert len(scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest()).organizations) == 3
+    assert [o.name for o in worker.ListOrganizations(pb.ListOrganizationsRequest()).organizations] == ["Coalición", "Puentes", NEIGHBOUR]
+    assert len(scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest()).organizations) == 4
     # Its name still stands in old referrals.
     assert worker.GetOrganization(pb.GetOrganizationRequest(id=gone.id)).name == "Suspendida"
 
@@ -234,7 +235,7 @@ def test_members_that_are_not_active_are_listed_for_the_coordinator_only(scene: 
 def test_a_suspension_ends_access_at_once_also_for_tokens_that_still_live(scene: Scene) -> None:
     member = scene.organization()
     worker, key = scene.by(member), scene.by_key(member, "directory.read")
-    scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=member.id, etag=etag_of(member)))
+    scene.suspend(member.id)
     for caller in (worker, key):
         with refused("PERMISSION_DENIED", "organization_not_active"):
             caller.ListOrganizations(pb.ListOrganizationsRequest())

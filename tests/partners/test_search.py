@@ -179,9 +179,9 @@ def test_what_is_not_offered_is_found_by_its_own_members_and_the_coordinator_onl
 def test_a_suspended_members_services_are_not_found_until_it_is_back(scene: Scene) -> None:
     own = scene.organization("Propia")
     scene.service(own, "Casa")
-    suspended = scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=own.id, etag=etag_of(own)))
+    scene.suspend(own.id)
     assert names(scene, words="casa") == []
-    scene.coordinator.ReinstateOrganization(pb.ReinstateOrganizationRequest(id=own.id, etag=suspended.etag))
+    scene.reinstate(own.id)
     assert names(scene, words="casa") == ["Casa"]
 
 

@@ -12,7 +12,6 @@ from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases
 from services.partners.domain.worker import Role
 from services.partners.usecases import passwords
-from services.partners.wire import etag_of
 from tests.partners.scene import PASSWORD, Scene, refused
 
 EMAIL = "xiomara@puentes.org"
@@ -65,13 +64,13 @@ def test_a_suspended_worker_or_member_sounds_the_same(member: Scene) -> None:
     with refused("UNAUTHENTICATED", "sign_in_failed"):
         sign_in(member, "s@ejemplo.org")
     organization = member.coordinator.GetOrganization(directory_pb2.GetOrganizationRequest(id=signed_in.organization.id))
-    step = member.coordinator.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(id=organization.id, etag=organization.etag))
+    member.suspend(organization.id)
     with refused("UNAUTHENTICATED", "sign_in_failed"):
         sign_in(member)
     with refused("UNAUTHENTICATED", "session_ended"):
         token_of(member, signed_in.session_secret)
     # A session of before the suspension does not come back with the member.
-    member.coordinator.ReinstateOrganization(directory_pb2.ReinstateOrganizationRequest(id=organization.id, etag=step.etag))
+    member.reinstate(organization.id)
     with refused("UNAUTHENTICATED", "session_ended"):
         token_of(member, signed_in.session_secret)
     sign_in(member)
@@ -233,7 +232,7 @@ def test_a_key_that_is_wrong_revoked_or_expired_is_invalid(member: Scene) -> Non
 def test_a_suspended_members_key_is_invalid(member: Scene) -> None:
     own = member.organization("Luna")
     made = member.by(own, Role.MANAGER).CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ]))
-    member.coordinator.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(id=own.id, etag=etag_of(own)))
+    member.suspend(own.id)
     with refused("UNAUTHENTICATED", "key_invalid"):
         member.nobody.IssueToken(pb.IssueTokenRequest(api_key=made.secret))
 

@@ -13,6 +13,7 @@ from chassis.ids import new_id
 from protos.partners.v1 import directory_pb2
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from tests.builders import ASKED
 from tests.parts.local_stack import Client, LocalStack, until
 
 NEED = "HOU.EMG"
@@ -100,5 +101,10 @@ class Cast:
     def draft(self, person_id: str, request_id: str = "") -> pb.CreateReferralRequest:
         """The request for a draft that can be sent."""
         return pb.CreateReferralRequest(
-            person_id=person_id, need_code=NEED, urgency=pb.URGENCY_URGENT, service_id=self.service_id, request_id=request_id or new_id()
+            person_id=person_id,
+            need_code=NEED,
+            urgency=pb.URGENCY_URGENT,
+            service_id=self.service_id,
+            request_id=request_id or new_id(),
+            **ASKED,
         )

@@ -28,7 +28,7 @@ from services.referrals.__main__ import MIGRATIONS, Made, make
 from services.referrals.store import members
 from services.referrals.store.members import view_of
 from services.referrals.usecases import contacts as usecases
-from tests.builders import NOON
+from tests.builders import ASKED, NOON
 from tests.parts.callers import just_proved
 from tests.parts.postgres import Server as PostgresServer
 
@@ -184,6 +184,7 @@ class Story:
             need_code=values.pop("need_code", "HOU.EMG"),
             urgency=values.pop("urgency", referrals_pb2.URGENCY_EMERGENCY),
             service_id=values.pop("service_id", SERVICE["shelter_bed"]),
+            unsafe_code=values.pop("unsafe_code", ASKED["unsafe_code"]),
             request_id=self.request_id(),
             **values,
         )

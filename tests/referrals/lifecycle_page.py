@@ -33,7 +33,8 @@ from services.referrals.domain.triage import FIRST, RULES
 PAGE = Path(__file__).parents[2] / "docs" / "lifecycle.md"
 
 CARRIES = {
-    "send": "need code, urgency, service, a safe-contact plan, and a receipt that covers recipient and purpose now; or, by right, an override: code and note",
+    "send": "need code, urgency, service, a safe-contact plan, with whom or where she is not safe,"
+    " and a receipt that covers recipient and purpose now; or, by right, an override: code and note",
     "acknowledge": "nothing but who",
     "ask": "question code (`other` needs a note); once in a referral's life",
     "answer": "note with the answer",
@@ -236,6 +237,8 @@ def _clocks() -> list[str]:
         " and in the draft that follows;"
         " of them nobody is told, and a coordinator does not see them.",
         f"`deletion`: within {_span(DELETION)} the receiver of what she took back confirms that it holds nothing more of her; it is its turn until then.",
+        "When a member is suspended, leaves or comes back, the other side of each live referral is told, once (`side_out`, `side_back`): nothing of the"
+        " referral changes.",
         "An override opens her first name and her safe-contact plan until a second person has confirmed it, and then what is needed to act."
         f" It opens nothing after {_span(OVERRIDE_CONFIRM)} unless a second person confirmed it (`override_confirm`), and nothing after"
         f" {_span(OVERRIDE_END)} (`override_end`) unless a consent took its place.",

@@ -11,7 +11,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import refusal_with_fields
+from tests.builders import ASKED, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, SEVEN_POINTS, Client, Story
 
 UNSAID = ("INVALID_ARGUMENT", "invalid_fields", {"urgency_reason_code": "required"})
@@ -34,6 +34,7 @@ def protected(story: Story) -> str:
 
 def drafted(operator: Client, story: Story, contact_id: str, **values: Any) -> pb.Referral:
     request = pb.CreateReferralRequest(
+        **ASKED,
         person_id=adult(operator, story),
         contact_id=contact_id,
         need_code="HOU.EMG",
@@ -101,7 +102,7 @@ def test_b9_a_contact_of_which_nothing_is_known_makes_nothing_urgent(operator: C
 
 def test_b9_an_enquiry_is_as_urgent_as_her_answers_too(operator: Client, story: Story) -> None:
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_NORMAL, country="NI")
-    asked = e.CreateEnquiryRequest(content=content, service_ids=[SERVICE["shelter_bed"]], contact_id=protected(story))
+    asked = e.CreateEnquiryRequest(**ASKED, content=content, service_ids=[SERVICE["shelter_bed"]], contact_id=protected(story))
     assert refusal_with_fields(lambda: operator.CreateEnquiry(asked)) == UNSAID
     asked.urgency_reason_code = pb.URGENCY_REASON_OTHER_NEED
     assert operator.CreateEnquiry(asked).content.urgency == pb.URGENCY_NORMAL

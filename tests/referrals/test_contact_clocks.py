@@ -16,7 +16,7 @@ from services.referrals.domain.contact import Contact
 from services.referrals.domain.triage import DECIDING, Triage
 from services.referrals.store import contacts
 from services.referrals.usecases.deadlines import DeadlineScheduler
-from tests.builders import NOON, refusal_with_fields
+from tests.builders import ASKED, NOON, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_lifecycle import DAYS
 
@@ -232,7 +232,9 @@ def test_what_her_call_said_goes_into_the_referral_and_on_into_the_one_that_foll
         "no time stands still while another is asked"
     )
     assert health(back) == {}, "and to whom it is over it is"
-    again = hotline.CreateReferral(pb.CreateReferralRequest(person_id=draft.person_id, based_on_id=sent.id, request_id=story.request_id()))
+    again = hotline.CreateReferral(
+        pb.CreateReferralRequest(**ASKED, person_id=draft.person_id, based_on_id=sent.id, request_id=story.request_id())
+    )
     assert again.assault_time == made.assault_time
     assert set(health(again)) == {"hiv", "pregnancy"}
 

@@ -12,7 +12,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
 from services.referrals.domain.contact import Contact
 from services.referrals.domain.lifecycle import Side, State
-from tests.builders import NOON
+from tests.builders import ASKED, NOON
 from tests.referrals.conftest import ARRIVAL, Service, Story
 from tests.referrals.test_contacts import completed, referral_for
 from tests.referrals.test_lifecycle import ACTORS, DAYS, STEPS, draft, in_state
@@ -78,6 +78,7 @@ def again(story: Story, operator: Any, back: pb.Referral) -> pb.Referral:
     """A draft for the same person that follows what came back, of the same contact."""
     made: pb.Referral = operator.CreateReferral(
         pb.CreateReferralRequest(
+            **ASKED,
             person_id=back.person_id,
             contact_id=operator.GetReferral(pb.GetReferralRequest(id=back.id)).contact_id,
             need_code=back.need_code,
@@ -109,7 +110,7 @@ def test_a_draft_alone_moves_nothing_and_a_second_one_opens_it_again(story: Stor
     made = story.contact()
     sent, operator = referral_for(story, made)
     assert outcome(operator, made) == REFERRED
-    request = pb.CreateReferralRequest(person_id=sent.person_id, contact_id=made.contact.id, request_id=story.request_id())
+    request = pb.CreateReferralRequest(**ASKED, person_id=sent.person_id, contact_id=made.contact.id, request_id=story.request_id())
     second = operator.CreateReferral(request)
     assert outcome(operator, made) == OPEN
     operator.EnterReferralInError(pb.EnterReferralInErrorRequest(id=second.id, etag=second.etag))

@@ -22,7 +22,7 @@ from services.referrals.domain.contact import PLAIN, new_reference, read_referen
 from services.referrals.domain.deadline import Urgency
 from services.referrals.domain.lifecycle import State
 from services.referrals.domain.triage import DECIDING, DID_NOT_SAY, NO, NOT_ASKED, RULES, YES, Rule, Triage
-from tests.builders import refusal, refusal_with_fields
+from tests.builders import ASKED, refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, SEVEN_POINTS, Client, Service, Story
 
 WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
@@ -171,6 +171,7 @@ def referral_for(story: Story, made: contacts_pb2.CreateContactResponse) -> tupl
     )
     draft = operator.CreateReferral(
         pb.CreateReferralRequest(
+            **ASKED,
             person_id=person.id,
             contact_id=made.contact.id,
             need_code="HOU.EMG",
@@ -258,6 +259,7 @@ def test_contact_is_promised_only_where_it_is_live_and_every_plan_of_hers_names_
     assert promised() == [True]
     operator.CreateReferral(
         pb.CreateReferralRequest(
+            **ASKED,
             person_id=operator.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id())).id,
             contact_id=made.contact.id,
             request_id=story.request_id(),

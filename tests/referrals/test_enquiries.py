@@ -20,7 +20,7 @@ from services.referrals.domain.enquiry import Attribute
 from services.referrals.store import enquiries as store
 from services.referrals.store import members
 from services.referrals.usecases.deadlines import DeadlineScheduler
-from tests.builders import NOON, refusal, refusal_with_fields
+from tests.builders import ASKED, NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
 
 CONTENT = e.EnquiryContent(
@@ -46,7 +46,9 @@ class Asking:
 
     def create(self, content: e.EnquiryContent = CONTENT, **values: Any) -> e.Enquiry:
         values.setdefault("service_ids", SERVICES)
-        request = e.CreateEnquiryRequest(content=content, request_id=self.story.request_id(), **values)
+        request = e.CreateEnquiryRequest(
+            content=content, request_id=self.story.request_id(), **(values if "excluded_organization_ids" in values else ASKED | values)
+        )
         made: e.Enquiry = self.ngo.CreateEnquiry(request)
         return made
 
@@ -116,7 +118,7 @@ def test_all_that_fit_are_asked_at_once_but_not_the_police_oneself_or_whom_she_n
     assert only.excluded_organization_ids == [ORG["clinic"]]
     for nobody in ([SERVICE["police_report"]], ["f" * 32], ["no id"]):
         assert refusal(lambda nobody=nobody: asking.create(service_ids=nobody)) == (CONFLICT, "service_unknown")  # type: ignore[misc]
-    mine = e.CreateEnquiryRequest(content=CONTENT, service_ids=[SERVICE["shelter_bed"]])
+    mine = e.CreateEnquiryRequest(**ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]])
     assert refusal(lambda: asking.shelter.CreateEnquiry(mine)) == (CONFLICT, "service_unknown")
 
 
@@ -187,7 +189,7 @@ def test_contact_and_file_have_to_be_ones_own(asking: Asking) -> None:
     foreign = asking.story.contact()
     assert refusal(lambda: asking.create(contact_id=foreign.contact.id)) == ("NOT_FOUND", "not_found")
     person = asking.story.person()
-    request = e.CreateEnquiryRequest(content=CONTENT, service_ids=[SERVICE["clinic_visit"]], person_id=person.id)
+    request = e.CreateEnquiryRequest(**ASKED, content=CONTENT, service_ids=[SERVICE["clinic_visit"]], person_id=person.id)
     assert refusal(lambda: asking.shelter.CreateEnquiry(request)) == ("NOT_FOUND", "not_found")
 
 
@@ -234,7 +236,7 @@ def test_a_member_asks_for_twenty_at_once_and_one_on_probation_for_two(asking: A
     with asking.service.database.transaction(SYSTEM) as tx:
         members.note_member(tx, "organization", ORG["clinic"], True, "PROBATION", "NGO")
     try:
-        request = e.CreateEnquiryRequest(content=CONTENT, service_ids=[SERVICE["shelter_bed"]])
+        request = e.CreateEnquiryRequest(**ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]])
         for _ in range(2):
             asking.clinic.CreateEnquiry(request)
         assert refusal(lambda: asking.clinic.CreateEnquiry(request)) == (CONFLICT, "too_many_enquiries")
@@ -438,7 +440,7 @@ def test_a_referral_goes_on_from_it_with_nothing_said_again(asking: Asking) -> N
     enquiry = asking.create()
     asking.answer("shelter", enquiry, "yes")
     person = asking.story.person()
-    request = pb.CreateReferralRequest(person_id=person.id, enquiry_id=enquiry.id)
+    request = pb.CreateReferralRequest(**ASKED, person_id=person.id, enquiry_id=enquiry.id)
     assert refusal(lambda: asking.ngo.CreateReferral(request)) == (CONFLICT, "illegal_transition"), "nothing is taken yet"
     asking.take(enquiry)
     draft = asking.ngo.CreateReferral(request)
@@ -456,7 +458,7 @@ def test_nobody_else_goes_on_from_it(asking: Asking) -> None:
     asking.take(enquiry)
     mine = asking.story.service.as_("shelter", "WORKER")
     person = mine.CreatePerson(people_pb2.CreatePersonRequest())
-    request = pb.CreateReferralRequest(person_id=person.id, enquiry_id=enquiry.id)
+    request = pb.CreateReferralRequest(**ASKED, person_id=person.id, enquiry_id=enquiry.id)
     assert refusal(lambda: mine.CreateReferral(request)) == ("NOT_FOUND", "not_found")
 
 
@@ -464,7 +466,7 @@ def test_who_takes_her_consent_back_is_asked_for_no_more(asking: Asking) -> None
     made = asking.story.contact()
     operator = asking.service.as_("hotline", "OPERATOR")
     enquiry = operator.CreateEnquiry(
-        e.CreateEnquiryRequest(content=CONTENT, service_ids=[SERVICE["shelter_bed"]], contact_id=made.contact.id)
+        e.CreateEnquiryRequest(**ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]], contact_id=made.contact.id)
     )
     asking.service.public().WithdrawConsentByReference(
         contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
@@ -530,7 +532,7 @@ def asked_by_many(asking: Asking, content: e.EnquiryContent, members_: int, stat
         with asking.service.database.transaction(SYSTEM) as tx:
             members.note_member(tx, "organization", organization_id, True, status, "NGO")
         client = replace(asking.ngo, caller=Caller(new_id(), "worker", organization_id, frozenset({"WORKER"})))
-        client.CreateEnquiry(e.CreateEnquiryRequest(content=content, service_ids=SERVICES, keep_unused=True))
+        client.CreateEnquiry(e.CreateEnquiryRequest(**ASKED, content=content, service_ids=SERVICES, keep_unused=True))
 
 
 def test_it_counts_members_and_says_no_exact_count_and_ones_own_enquiries_are_not_in_it(asking: Asking) -> None:

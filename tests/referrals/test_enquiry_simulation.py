@@ -18,7 +18,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.store import enquiries as store
 from services.referrals.store import members
 from services.referrals.usecases.deadlines import DeadlineScheduler
-from tests.builders import NOON
+from tests.builders import ASKED, NOON
 from tests.referrals.conftest import Client, Service
 
 ENQUIRIES, SERVICES = 100, 20
@@ -52,7 +52,7 @@ def test_how_soon_the_first_yes_comes(service: Service) -> None:
         if what == "ask":
             urgency = chance.choice([pb.URGENCY_IMMEDIATE, pb.URGENCY_EMERGENCY, pb.URGENCY_EMERGENCY])
             content = e.EnquiryContent(need_code="HOU.EMG", urgency=urgency, country="NI")
-            made = line.CreateEnquiry(e.CreateEnquiryRequest(content=content, service_ids=list(asked)))
+            made = line.CreateEnquiry(e.CreateEnquiryRequest(**ASKED, content=content, service_ids=list(asked)))
             begun[made.id] = minute
             for offered in asked:
                 order += 1

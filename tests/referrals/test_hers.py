@@ -18,7 +18,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
 from services.referrals.store import hers
 from services.referrals.store.hers import PARTS, Her
-from tests.builders import refusal
+from tests.builders import ASKED, refusal
 from tests.parts.postgres import Server as Postgres
 from tests.referrals.conftest import SERVICE, Client, Service, Story
 from tests.referrals.test_contacts import status
@@ -100,12 +100,16 @@ def called(story: Story, service: Service) -> Called:
     )
     paths = ["person_id", "need_code", "language", "department", "note"]
     contact = operator.UpdateContact(contacts_pb2.UpdateContactRequest(contact=change, update_mask=FieldMask(paths=paths)))
-    drafting = pb.CreateReferralRequest(person_id=person.id, need_code="HOU.EMG", contact_id=contact.id, request_id=story.request_id())
+    drafting = pb.CreateReferralRequest(
+        **ASKED, person_id=person.id, need_code="HOU.EMG", contact_id=contact.id, request_id=story.request_id()
+    )
     referral = operator.CreateReferral(drafting)
     operator.CreateCallback(calling(contact.id))
 
     def asked() -> e.Enquiry:
-        request = e.CreateEnquiryRequest(content=CONTENT, service_ids=[SERVICE["shelter_bed"]], contact_id=contact.id, keep_unused=True)
+        request = e.CreateEnquiryRequest(
+            **ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]], contact_id=contact.id, keep_unused=True
+        )
         enquiry: e.Enquiry = operator.CreateEnquiry(request)
         return enquiry
 
@@ -192,14 +196,14 @@ def test_nothing_more_is_written_of_an_erased_contact(story: Story, called: Call
     contact = called.operator.GetContact(contacts_pb2.GetContactRequest(id=called.contact.id))
     change = contacts_pb2.Contact(id=contact.id, etag=contact.etag, need_code="MED.CHK")
     updating = contacts_pb2.UpdateContactRequest(contact=change, update_mask=FieldMask(paths=["need_code"]))
-    asking = e.CreateEnquiryRequest(content=CONTENT, service_ids=[SERVICE["shelter_bed"]], contact_id=contact.id)
+    asking = e.CreateEnquiryRequest(**ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]], contact_id=contact.id)
     another = called.operator.CreatePerson(people_pb2.CreatePersonRequest())
-    drafting = pb.CreateReferralRequest(person_id=another.id, need_code="HOU.EMG", request_id=story.request_id())
+    drafting = pb.CreateReferralRequest(**ASKED, person_id=another.id, need_code="HOU.EMG", request_id=story.request_id())
     draft = called.operator.CreateReferral(drafting)
     linking = pb.UpdateReferralRequest(
         referral=pb.Referral(id=draft.id, etag=draft.etag, contact_id=contact.id), update_mask=FieldMask(paths=["contact_id"])
     )
-    drafting.MergeFrom(pb.CreateReferralRequest(contact_id=contact.id, request_id=story.request_id()))
+    drafting.MergeFrom(pb.CreateReferralRequest(**ASKED, contact_id=contact.id, request_id=story.request_id()))
     for act, request in (
         (called.operator.UpdateContact, updating),
         (called.operator.CreateEnquiry, asking),
@@ -211,7 +215,7 @@ def test_nothing_more_is_written_of_an_erased_contact(story: Story, called: Call
     assert (
         refusal(
             lambda: called.operator.CreateEnquiry(
-                e.CreateEnquiryRequest(content=CONTENT, service_ids=[SERVICE["shelter_bed"]], person_id=called.person.id)
+                e.CreateEnquiryRequest(**ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]], person_id=called.person.id)
             )
         )
         == ERASED
@@ -222,7 +226,7 @@ def test_nothing_more_is_written_of_an_erased_contact(story: Story, called: Call
 def test_of_a_call_about_two_the_other_keeps_what_is_hers(story: Story, service: Service, called: Called) -> None:
     sister = called.operator.CreatePerson(people_pb2.CreatePersonRequest())
     drafting = pb.CreateReferralRequest(
-        person_id=sister.id, need_code="HOU.EMG", contact_id=called.contact.id, request_id=story.request_id()
+        **ASKED, person_id=sister.id, need_code="HOU.EMG", contact_id=called.contact.id, request_id=story.request_id()
     )
     called.operator.CreateReferral(drafting)
     erase(called)

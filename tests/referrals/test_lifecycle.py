@@ -27,6 +27,7 @@ from services.referrals.domain.lifecycle import (
 )
 from services.referrals.domain.person import Coarse, FieldGroup
 from services.referrals.domain.referral import Actor, Event, Referral
+from services.referrals.domain.unsafe import Unsafe
 from tests.builders import NOON
 from tests.referrals import lifecycle_page
 
@@ -107,6 +108,7 @@ def rerouted(referral: Referral, actor: Actor, now: datetime) -> None:
 def draft() -> Referral:
     referral = Referral.draft("0" * 32, ACTORS[Side.SENDER], "person", Coarse(), NOON, DAYS)
     referral.change_draft(ACTORS[Side.SENDER], NOON, DAYS, need_code="HOU.EMG", urgency=Urgency.EMERGENCY, service=("service", "receiver"))
+    referral.unsafe = Unsafe("nothing")
     return referral
 
 

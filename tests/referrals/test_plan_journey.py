@@ -19,7 +19,7 @@ from protos.referrals.v1 import plans_pb2
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import i18n
 from services.gateway.clients import AUDIENCES, refusal_of
-from tests.builders import NOON
+from tests.builders import ASKED, NOON
 from tests.gateway.api_gateway import System
 from tests.gateway.pages_gateway import PlayedServices, pages, served
 from tests.gateway.test_pages_in_browser import open_pages
@@ -151,9 +151,9 @@ def refer(page: Page, story: Story, plan_id: str, key: str, step: str) -> str:
     assert (draft.need_code, draft.person_id) == (need, plan.person_id)
     receipt = story.receipt(plan.person_id, recipient=ORG[organization], purposes=[need[:3]])
     change = r.UpdateReferralRequest(
-        referral=r.Referral(id=draft.id, etag=draft.etag, urgency=r.URGENCY_URGENT, service_id=SERVICE[service])
+        referral=r.Referral(id=draft.id, etag=draft.etag, urgency=r.URGENCY_URGENT, service_id=SERVICE[service], **ASKED)
     )
-    change.update_mask.paths.extend(["urgency", "service_id"])
+    change.update_mask.paths.extend(["urgency", "service_id", *ASKED])
     draft = story.ngo.UpdateReferral(change)
     return str(story.ngo.SendReferral(r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)).id)
 

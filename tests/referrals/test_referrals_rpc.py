@@ -12,7 +12,7 @@ from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.clients import details_of
 from services.referrals.usecases.deadlines import DeadlineScheduler
-from tests.builders import refusal, refusal_with_fields
+from tests.builders import ASKED, refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, SERVICE, Client, Service, Story
 from tests.referrals.test_requests import at
 
@@ -258,7 +258,7 @@ def test_only_the_sender_s_own_next_referral_answers_a_no(story: Story) -> None:
     person = story.shelter.CreatePerson(
         people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE))
     )
-    story.shelter.CreateReferral(pb.CreateReferralRequest(person_id=person.id, based_on_id=refused.id))
+    story.shelter.CreateReferral(pb.CreateReferralRequest(**ASKED, person_id=person.id, based_on_id=refused.id))
     assert refused.id in shown(story.ngo, unanswered=True)
 
 

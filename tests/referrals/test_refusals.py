@@ -9,7 +9,7 @@ import pytest
 from chassis.shape import shape
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import NOON, refusal, refusal_with_fields, with_what_is_required
+from tests.builders import ASKED, NOON, refusal, refusal_with_fields, with_what_is_required
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
 from tests.referrals.test_access import as_owner
 from tests.referrals.test_overrides import confirm
@@ -95,7 +95,7 @@ def test_a_draft_is_sent_whole_with_a_plan_for_a_person_who_is_there(story: Stor
         receipt = story.receipt(draft.person_id)
         return lambda: story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
 
-    bare = story.ngo.CreateReferral(pb.CreateReferralRequest(person_id=story.person().id, request_id=story.request_id()))
+    bare = story.ngo.CreateReferral(pb.CreateReferralRequest(**ASKED, person_id=story.person().id, request_id=story.request_id()))
     assert refusal(send(bare)) == ("FAILED_PRECONDITION", "incomplete_draft")
     adult = pb.CoarsePerson(age_band=pb.AGE_BAND_18_TO_24)
     planless = story.ngo.CreatePerson(people_pb2.CreatePersonRequest(coarse=adult, request_id=story.request_id()))

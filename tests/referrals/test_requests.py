@@ -23,7 +23,7 @@ from protos.referrals.v1 import campaigns_pb2, contacts_pb2, people_pb2, plans_p
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.usecases.pathways import SHIPPED
-from tests.builders import refusal_with_fields
+from tests.builders import ASKED, refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
 from tests.referrals.test_policies import next_policy
 
@@ -239,7 +239,7 @@ def referral_beginnings() -> dict[str, Beginning]:
         "CreateReferral": lambda s: (
             s.ngo,
             pb.CreateReferralRequest(
-                person_id=s.person().id, need_code="HOU.EMG", urgency=pb.URGENCY_NORMAL, service_id=SERVICE["shelter_bed"]
+                **ASKED, person_id=s.person().id, need_code="HOU.EMG", urgency=pb.URGENCY_NORMAL, service_id=SERVICE["shelter_bed"]
             ),
         ),
         "UpdateReferral": update,
@@ -288,6 +288,7 @@ def referral_beginnings() -> dict[str, Beginning]:
         "GetPilotFigures": lambda s: (s.ngo, pb.GetPilotFiguresRequest()),
         "GetFigures": lambda s: (s.service.public(), pb.GetFiguresRequest(country="NI", need_group_code="HOU")),
         "GetResponseTimes": lambda s: (s.coordinator, pb.GetResponseTimesRequest()),
+        "CountMemberWork": lambda s: (s.coordinator, pb.CountMemberWorkRequest(organization_id=ORG["shelter"])),
     }
 
 
@@ -499,7 +500,7 @@ def enquiry_beginnings() -> dict[str, Beginning]:
         with story.service.database.transaction(SYSTEM) as tx:  # a member has twenty open at most
             tx.execute("DELETE FROM enquiry_offers")
             tx.execute("DELETE FROM enquiries")
-        answer: e.Enquiry = story.ngo.CreateEnquiry(e.CreateEnquiryRequest(**to))
+        answer: e.Enquiry = story.ngo.CreateEnquiry(e.CreateEnquiryRequest(**ASKED, **to))
         return answer
 
     def looking(story: Story) -> tuple[Client, Any]:
@@ -509,7 +510,7 @@ def enquiry_beginnings() -> dict[str, Beginning]:
 
     def create(story: Story) -> tuple[Client, Any]:
         made(story)
-        return story.ngo, e.CreateEnquiryRequest(**to, person_id=story.person().id)
+        return story.ngo, e.CreateEnquiryRequest(**ASKED, **to, person_id=story.person().id)
 
     def answering(story: Story) -> tuple[Client, Any]:
         enquiry = made(story)

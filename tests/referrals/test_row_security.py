@@ -16,7 +16,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.anomaly import Anomaly, AnomalyKind
 from services.referrals.domain.emergency import LASTS, REVIEW, EmergencyAccess
 from services.referrals.store import anomalies, emergencies
-from tests.builders import NOON, refusal
+from tests.builders import ASKED, NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Service, Story
 
 WALLED = (
@@ -83,8 +83,8 @@ def full(service: Service) -> dict[str, int]:
     story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=story.person().id, pathway_id="child"))
     story.ngo.ProposeErasure(erasures_pb2.ProposeErasureRequest(person_id=story.person().id))
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_URGENT)
-    story.ngo.CreateEnquiry(e.CreateEnquiryRequest(content=content, service_ids=[SERVICE["shelter_bed"]]))
-    nowhere = story.ngo.CreateReferral(pb.CreateReferralRequest(person_id=story.person().id))
+    story.ngo.CreateEnquiry(e.CreateEnquiryRequest(**ASKED, content=content, service_ids=[SERVICE["shelter_bed"]]))
+    nowhere = story.ngo.CreateReferral(pb.CreateReferralRequest(**ASKED, person_id=story.person().id))
     story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=nowhere.id, etag=nowhere.etag))
     with service.database.transaction(SYSTEM) as tx:
         noted = Anomaly("a" * 32, AnomalyKind.AT_NIGHT, story.ngo.caller.id, ORG["ngo"], NOON.date(), 1, NOON)

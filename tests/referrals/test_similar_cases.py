@@ -18,6 +18,7 @@ from services.referrals.domain.deadline import Urgency
 from services.referrals.domain.enquiry import FEW, MOST_COUNTED, Attribute, Content, told
 from services.referrals.store import enquiries as store
 from services.referrals.store import members
+from tests.builders import ASKED
 from tests.referrals.conftest import ARRIVAL, ORG, Client, Service, Story
 from tests.referrals.test_enquiries import SERVICES
 
@@ -37,7 +38,7 @@ def test_four_made_up_persons_do_not_show_whether_a_fifth_is_like_them(story: St
     assert len({made_up(story, attributes).id for _ in range(4)}) == 4
     before = preview(story.ngo, like(attributes))
     line = service.as_("hotline", "OPERATOR")
-    line.CreateEnquiry(e.CreateEnquiryRequest(content=like(attributes), service_ids=SERVICES, keep_unused=True))
+    line.CreateEnquiry(e.CreateEnquiryRequest(**ASKED, content=like(attributes), service_ids=SERVICES, keep_unused=True))
     after = preview(story.ngo, like(attributes))
     assert (before.few, before.similar_cases) == (True, 0)
     assert (after.few, after.similar_cases, after.coarser_attribute) == (before.few, before.similar_cases, before.coarser_attribute)

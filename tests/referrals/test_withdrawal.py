@@ -12,7 +12,7 @@ import grpc
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import refusal
+from tests.builders import ASKED, refusal
 from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, SEVEN_POINTS, Client, Service, Story
 from tests.referrals.test_contacts import referral_for, status
 
@@ -76,7 +76,7 @@ def test_no_override_slips_through_while_she_withdraws_by_reference(story: Story
     for _ in range(RACES // 4):
         draft = operator.CreateReferral(
             pb.CreateReferralRequest(
-                person_id=first.person_id, need_code="MED.CHK", urgency=pb.URGENCY_URGENT, service_id=SERVICE["clinic_visit"]
+                **ASKED, person_id=first.person_id, need_code="MED.CHK", urgency=pb.URGENCY_URGENT, service_id=SERVICE["clinic_visit"]
             )
         )
         request = pb.SendReferralRequest(
@@ -104,6 +104,7 @@ def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_incl
     def draft(service_name: str, need: str) -> pb.Referral:
         created: pb.Referral = operator.CreateReferral(
             pb.CreateReferralRequest(
+                **ASKED,
                 person_id=person.id,
                 need_code=need,
                 urgency=pb.URGENCY_URGENT,

@@ -291,6 +291,18 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """What this makes outlasts your session, and you last proved who you are more than ten minutes ago. Prove it again (POST /api/v1/account/proof), and send the same
     request. Nothing was done.
     """
+    REASON_NO_SECOND_COORDINATOR: _Reason.ValueType  # 165
+    """This takes two coordinators of different member organisations, and no other member has one. Have operations register one (found-elsewhere, docs/operations.md);
+    until then one coordinator stops a member for a day (hold).
+    """
+    REASON_HELD_LATELY: _Reason.ValueType  # 166
+    """You stopped this member less than 30 days ago, and no second coordinator agreed. Propose the suspension, and have a coordinator of another member agree."""
+    REASON_UNSAFE_NOT_ASKED: _Reason.ValueType  # 167
+    """Nobody has said with whom or where she is not safe; `about` names the field. Ask her, and say it of the draft: whom or where she named, that she named nothing, or
+    why she was not asked.
+    """
+    REASON_UNSAFE_FOR_HER: _Reason.ValueType  # 168
+    """She named this organisation, or the department where it helps, as not safe. Choose another, or go on with acknowledged_codes if she wants it all the same."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -491,6 +503,18 @@ REASON_STEP_UP_REQUIRED: Reason.ValueType  # 150
 """What this makes outlasts your session, and you last proved who you are more than ten minutes ago. Prove it again (POST /api/v1/account/proof), and send the same
 request. Nothing was done.
 """
+REASON_NO_SECOND_COORDINATOR: Reason.ValueType  # 165
+"""This takes two coordinators of different member organisations, and no other member has one. Have operations register one (found-elsewhere, docs/operations.md);
+until then one coordinator stops a member for a day (hold).
+"""
+REASON_HELD_LATELY: Reason.ValueType  # 166
+"""You stopped this member less than 30 days ago, and no second coordinator agreed. Propose the suspension, and have a coordinator of another member agree."""
+REASON_UNSAFE_NOT_ASKED: Reason.ValueType  # 167
+"""Nobody has said with whom or where she is not safe; `about` names the field. Ask her, and say it of the draft: whom or where she named, that she named nothing, or
+why she was not asked.
+"""
+REASON_UNSAFE_FOR_HER: Reason.ValueType  # 168
+"""She named this organisation, or the department where it helps, as not safe. Choose another, or go on with acknowledged_codes if she wants it all the same."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

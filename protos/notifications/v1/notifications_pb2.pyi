@@ -231,9 +231,51 @@ class CountUnreadRequest(_message.Message):
 Global___CountUnreadRequest: _TypeAlias = CountUnreadRequest  # noqa: Y015
 
 @_typing.final
-class CountUnreadResponse(_message.Message):
+class CountMemberWebhooksRequest(_message.Message):
     """How many are unread."""
 
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """The organisation."""
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountMemberWebhooksRequest: _TypeAlias = CountMemberWebhooksRequest  # noqa: Y015
+
+@_typing.final
+class MemberWebhooks(_message.Message):
+    """The endpoints of a member."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEBHOOK_COUNT_FIELD_NUMBER: _builtins.int
+    webhook_count: _builtins.int
+    """Those that are enabled."""
+    def __init__(
+        self,
+        *,
+        webhook_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["webhook_count", b"webhook_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberWebhooks: _TypeAlias = MemberWebhooks  # noqa: Y015
+
+@_typing.final
+class CountUnreadResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     UNREAD_FIELD_NUMBER: _builtins.int

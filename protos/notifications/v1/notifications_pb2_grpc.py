@@ -475,6 +475,11 @@ class WebhooksStub:
                 request_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.ListWebhooksRequest.SerializeToString,
                 response_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.ListWebhooksResponse.FromString,
                 _registered_method=True)
+        self.CountMemberWebhooks = channel.unary_unary(
+                '/enlace.notifications.v1.Webhooks/CountMemberWebhooks',
+                request_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.CountMemberWebhooksRequest.SerializeToString,
+                response_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.MemberWebhooks.FromString,
+                _registered_method=True)
         self.GetWebhook = channel.unary_unary(
                 '/enlace.notifications.v1.Webhooks/GetWebhook',
                 request_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.GetWebhookRequest.SerializeToString,
@@ -537,6 +542,13 @@ class WebhooksServicer:
 
     def ListWebhooks(self, request, context):
         """Lists the organisation's endpoints.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountMemberWebhooks(self, request, context):
+        """Counts the endpoints of a member to which nothing more is sent while it is suspended. Coordinator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -618,6 +630,11 @@ def add_WebhooksServicer_to_server(servicer, server):
                     servicer.ListWebhooks,
                     request_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.ListWebhooksRequest.FromString,
                     response_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.ListWebhooksResponse.SerializeToString,
+            ),
+            'CountMemberWebhooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountMemberWebhooks,
+                    request_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.CountMemberWebhooksRequest.FromString,
+                    response_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.MemberWebhooks.SerializeToString,
             ),
             'GetWebhook': grpc.unary_unary_rpc_method_handler(
                     servicer.GetWebhook,
@@ -720,6 +737,33 @@ class Webhooks:
             '/enlace.notifications.v1.Webhooks/ListWebhooks',
             protos_dot_notifications_dot_v1_dot_notifications__pb2.ListWebhooksRequest.SerializeToString,
             protos_dot_notifications_dot_v1_dot_notifications__pb2.ListWebhooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountMemberWebhooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.notifications.v1.Webhooks/CountMemberWebhooks',
+            protos_dot_notifications_dot_v1_dot_notifications__pb2.CountMemberWebhooksRequest.SerializeToString,
+            protos_dot_notifications_dot_v1_dot_notifications__pb2.MemberWebhooks.FromString,
             options,
             channel_credentials,
             insecure,

@@ -179,6 +179,8 @@ class WebhooksStub:
     """
     ListWebhooks: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListWebhooksRequest, _notifications_pb2.ListWebhooksResponse]
     """Lists the organisation's endpoints."""
+    CountMemberWebhooks: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.CountMemberWebhooksRequest, _notifications_pb2.MemberWebhooks]
+    """Counts the endpoints of a member to which nothing more is sent while it is suspended. Coordinator."""
     GetWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.GetWebhookRequest, _notifications_pb2.Webhook]
     """Returns one endpoint."""
     UpdateWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.UpdateWebhookRequest, _notifications_pb2.Webhook]
@@ -212,6 +214,8 @@ class WebhooksAsyncStub(WebhooksStub):
     """
     ListWebhooks: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListWebhooksRequest, _notifications_pb2.ListWebhooksResponse]  # type: ignore[assignment]
     """Lists the organisation's endpoints."""
+    CountMemberWebhooks: _aio.UnaryUnaryMultiCallable[_notifications_pb2.CountMemberWebhooksRequest, _notifications_pb2.MemberWebhooks]  # type: ignore[assignment]
+    """Counts the endpoints of a member to which nothing more is sent while it is suspended. Coordinator."""
     GetWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.GetWebhookRequest, _notifications_pb2.Webhook]  # type: ignore[assignment]
     """Returns one endpoint."""
     UpdateWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.UpdateWebhookRequest, _notifications_pb2.Webhook]  # type: ignore[assignment]
@@ -254,6 +258,14 @@ class WebhooksServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.ListWebhooksResponse, _abc.Awaitable[_notifications_pb2.ListWebhooksResponse]]:
         """Lists the organisation's endpoints."""
+
+    @_abc_1.abstractmethod
+    def CountMemberWebhooks(
+        self,
+        request: _notifications_pb2.CountMemberWebhooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notifications_pb2.MemberWebhooks, _abc.Awaitable[_notifications_pb2.MemberWebhooks]]:
+        """Counts the endpoints of a member to which nothing more is sent while it is suspended. Coordinator."""
 
     @_abc_1.abstractmethod
     def GetWebhook(

@@ -102,6 +102,10 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """A person is on her way, and a leg of the hand-over has fallen away."""
     TOLD_KIND_REFERRAL_CONSENT_ENDING: _ToldKind.ValueType  # 60
     """The consent on which a live referral stands ends within two weeks: she may be asked whether it goes on."""
+    TOLD_KIND_REFERRAL_SIDE_OUT: _ToldKind.ValueType  # 61
+    """The other organisation of a live referral is suspended or has left: it does not answer."""
+    TOLD_KIND_REFERRAL_SIDE_BACK: _ToldKind.ValueType  # 62
+    """That organisation is back."""
     TOLD_KIND_ENQUIRY_OPENED: _ToldKind.ValueType  # 33
     """An enquiry was put to your organisation: can one of your services help?"""
     TOLD_KIND_ENQUIRY_OFFERED: _ToldKind.ValueType  # 34
@@ -219,6 +223,10 @@ TOLD_KIND_REFERRAL_LEG_LOST: ToldKind.ValueType  # 41
 """A person is on her way, and a leg of the hand-over has fallen away."""
 TOLD_KIND_REFERRAL_CONSENT_ENDING: ToldKind.ValueType  # 60
 """The consent on which a live referral stands ends within two weeks: she may be asked whether it goes on."""
+TOLD_KIND_REFERRAL_SIDE_OUT: ToldKind.ValueType  # 61
+"""The other organisation of a live referral is suspended or has left: it does not answer."""
+TOLD_KIND_REFERRAL_SIDE_BACK: ToldKind.ValueType  # 62
+"""That organisation is back."""
 TOLD_KIND_ENQUIRY_OPENED: ToldKind.ValueType  # 33
 """An enquiry was put to your organisation: can one of your services help?"""
 TOLD_KIND_ENQUIRY_OFFERED: ToldKind.ValueType  # 34

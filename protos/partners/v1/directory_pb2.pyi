@@ -100,6 +100,28 @@ ORGANIZATION_TYPE_PROSECUTION: OrganizationType.ValueType  # 16
 """x_Prosecution"""
 Global___OrganizationType: _TypeAlias = OrganizationType  # noqa: Y015
 
+class _SharesWith:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SharesWithEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SharesWith.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SHARES_WITH_UNSPECIFIED: _SharesWith.ValueType  # 0
+    SHARES_WITH_POLICE: _SharesWith.ValueType  # 1
+    """police and prosecution"""
+    SHARES_WITH_MIGRATION: _SharesWith.ValueType  # 2
+    """migration services and consulates"""
+
+class SharesWith(_SharesWith, metaclass=_SharesWithEnumTypeWrapper):
+    """The authority that a member is or answers to, which may hold a person, charge her or send her away: what it hears, that authority hears."""
+
+SHARES_WITH_UNSPECIFIED: SharesWith.ValueType  # 0
+SHARES_WITH_POLICE: SharesWith.ValueType  # 1
+"""police and prosecution"""
+SHARES_WITH_MIGRATION: SharesWith.ValueType  # 2
+"""migration services and consulates"""
+Global___SharesWith: _TypeAlias = SharesWith  # noqa: Y015
+
 class _OrganizationStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -129,6 +151,48 @@ ORGANIZATION_STATUS_APPLIED: OrganizationStatus.ValueType  # 5
 ORGANIZATION_STATUS_REJECTED: OrganizationStatus.ValueType  # 6
 """the same; its application was turned away, or had no answer"""
 Global___OrganizationStatus: _TypeAlias = OrganizationStatus  # noqa: Y015
+
+class _SuspensionReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SuspensionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SuspensionReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SUSPENSION_REASON_UNSPECIFIED: _SuspensionReason.ValueType  # 0
+    SUSPENSION_REASON_FRONT: _SuspensionReason.ValueType  # 1
+    """It is not what it says it is."""
+    SUSPENSION_REASON_HARM: _SuspensionReason.ValueType  # 2
+    """Somebody was harmed there, or would be."""
+    SUSPENSION_REASON_DATA_MISUSED: _SuspensionReason.ValueType  # 3
+    """What it was told of persons was misused or passed on."""
+    SUSPENSION_REASON_ACCOUNTS_TAKEN: _SuspensionReason.ValueType  # 4
+    """Strangers act by its accounts or keys."""
+    SUSPENSION_REASON_AGREEMENT_BROKEN: _SuspensionReason.ValueType  # 5
+    """It does not keep what it agreed to."""
+    SUSPENSION_REASON_NO_ANSWER: _SuspensionReason.ValueType  # 6
+    """Nobody there answers, and persons wait."""
+    SUSPENSION_REASON_OWN_WISH: _SuspensionReason.ValueType  # 7
+    """It asked for it."""
+
+class SuspensionReason(_SuspensionReason, metaclass=_SuspensionReasonEnumTypeWrapper):
+    """Why a member's access ends. It stays with the coordination and the auditor."""
+
+SUSPENSION_REASON_UNSPECIFIED: SuspensionReason.ValueType  # 0
+SUSPENSION_REASON_FRONT: SuspensionReason.ValueType  # 1
+"""It is not what it says it is."""
+SUSPENSION_REASON_HARM: SuspensionReason.ValueType  # 2
+"""Somebody was harmed there, or would be."""
+SUSPENSION_REASON_DATA_MISUSED: SuspensionReason.ValueType  # 3
+"""What it was told of persons was misused or passed on."""
+SUSPENSION_REASON_ACCOUNTS_TAKEN: SuspensionReason.ValueType  # 4
+"""Strangers act by its accounts or keys."""
+SUSPENSION_REASON_AGREEMENT_BROKEN: SuspensionReason.ValueType  # 5
+"""It does not keep what it agreed to."""
+SUSPENSION_REASON_NO_ANSWER: SuspensionReason.ValueType  # 6
+"""Nobody there answers, and persons wait."""
+SUSPENSION_REASON_OWN_WISH: SuspensionReason.ValueType  # 7
+"""It asked for it."""
+Global___SuspensionReason: _TypeAlias = SuspensionReason  # noqa: Y015
 
 class _EvidenceKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -401,6 +465,10 @@ class Organization(_message.Message):
     APPLICATION_FIELD_NUMBER: _builtins.int
     REJECTION_REASON_FIELD_NUMBER: _builtins.int
     ONLY_MANAGER_WORKER_ID_FIELD_NUMBER: _builtins.int
+    SUSPENSION_FIELD_NUMBER: _builtins.int
+    REINSTATEMENT_PROPOSED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
+    LEAVING_PROPOSED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
+    SHARES_WITH_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The organisation."""
     etag: _builtins.str
@@ -435,6 +503,12 @@ class Organization(_message.Message):
     """Why it was turned away; for coordinator and auditor."""
     only_manager_worker_id: _builtins.str
     """Its one active manager; absent: it has none, or several. For coordinator and auditor, of one organisation."""
+    reinstatement_proposed_by_worker_id: _builtins.str
+    """The first of two who give its access back; for coordinator and auditor."""
+    leaving_proposed_by_worker_id: _builtins.str
+    """The first of two coordinators who say that it leaves; for coordinator and auditor."""
+    shares_with: Global___SharesWith.ValueType
+    """With which authority it shares what it hears. Absent: with none. Say so to her before she is sent there."""
     @_builtins.property
     def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Languages spoken, BCP 47."""
@@ -463,6 +537,10 @@ class Organization(_message.Message):
     def application(self) -> Global___OrganizationApplication:
         """How it applied; for coordinator, of one organisation."""
 
+    @_builtins.property
+    def suspension(self) -> Global___Suspension:
+        """Why its access ends, as long as that is proposed or in force; for coordinator and auditor."""
+
     def __init__(
         self,
         *,
@@ -490,10 +568,14 @@ class Organization(_message.Message):
         application: Global___OrganizationApplication | None = ...,
         rejection_reason: Global___RejectionReason.ValueType = ...,
         only_manager_worker_id: _builtins.str = ...,
+        suspension: Global___Suspension | None = ...,
+        reinstatement_proposed_by_worker_id: _builtins.str = ...,
+        leaving_proposed_by_worker_id: _builtins.str = ...,
+        shares_with: Global___SharesWith.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager", "application", b"application", "create_time", b"create_time", "has_manager", b"has_manager", "proposal", b"proposal", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager", "application", b"application", "create_time", b"create_time", "has_manager", b"has_manager", "proposal", b"proposal", "suspension", b"suspension", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager", "agreement_expire_date", b"agreement_expire_date", "application", b"application", "approval_proposed_by_worker_id", b"approval_proposed_by_worker_id", "country", b"country", "create_time", b"create_time", "department", b"department", "description", b"description", "etag", b"etag", "evidence", b"evidence", "has_manager", b"has_manager", "hotline_number", b"hotline_number", "id", b"id", "languages", b"languages", "missing_evidence", b"missing_evidence", "name", b"name", "only_manager_worker_id", b"only_manager_worker_id", "phone", b"phone", "proposal", b"proposal", "registered_by_worker_id", b"registered_by_worker_id", "rejection_reason", b"rejection_reason", "status", b"status", "type", b"type", "update_time", b"update_time", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager", "agreement_expire_date", b"agreement_expire_date", "application", b"application", "approval_proposed_by_worker_id", b"approval_proposed_by_worker_id", "country", b"country", "create_time", b"create_time", "department", b"department", "description", b"description", "etag", b"etag", "evidence", b"evidence", "has_manager", b"has_manager", "hotline_number", b"hotline_number", "id", b"id", "languages", b"languages", "leaving_proposed_by_worker_id", b"leaving_proposed_by_worker_id", "missing_evidence", b"missing_evidence", "name", b"name", "only_manager_worker_id", b"only_manager_worker_id", "phone", b"phone", "proposal", b"proposal", "registered_by_worker_id", b"registered_by_worker_id", "reinstatement_proposed_by_worker_id", b"reinstatement_proposed_by_worker_id", "rejection_reason", b"rejection_reason", "shares_with", b"shares_with", "status", b"status", "suspension", b"suspension", "type", b"type", "update_time", b"update_time", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__has_manager: _TypeAlias = _typing.Literal["has_manager"]  # noqa: Y015
     _WhichOneofArgType__has_manager: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager"]  # noqa: Y015
@@ -928,6 +1010,7 @@ class Service(_message.Message):
     PUBLIC_FIELD_NUMBER: _builtins.int
     OPEN_NOW_FIELD_NUMBER: _builtins.int
     TIERS_FIELD_NUMBER: _builtins.int
+    SHARES_WITH_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The service."""
     etag: _builtins.str
@@ -956,6 +1039,8 @@ class Service(_message.Message):
     """Whether it wants to be found by anybody, without signing in. Never a confidential one, nor a shelter."""
     open_now: _builtins.bool
     """Whether people are received now, by its schedules in its own local time; absent: it has not said when."""
+    shares_with: Global___SharesWith.ValueType
+    """With which authority its member shares what it hears; no member can hide it. Absent: with none. Say so to her before she is sent there."""
     @_builtins.property
     def need_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Which needs it meets."""
@@ -1028,10 +1113,11 @@ class Service(_message.Message):
         public: _builtins.bool = ...,
         open_now: _builtins.bool | None = ...,
         tiers: _abc.Iterable[Global___FieldTier] | None = ...,
+        shares_with: Global___SharesWith.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_open_now", b"_open_now", "assured_time", b"assured_time", "capacity", b"capacity", "create_time", b"create_time", "eligibility", b"eligibility", "open_now", b"open_now", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_open_now", b"_open_now", "accessibility", b"accessibility", "active", b"active", "area_codes", b"area_codes", "assured_time", b"assured_time", "capacity", b"capacity", "confidential", b"confidential", "country", b"country", "create_time", b"create_time", "department", b"department", "description", b"description", "eligibility", b"eligibility", "etag", b"etag", "id", b"id", "languages", b"languages", "name", b"name", "need_codes", b"need_codes", "open_now", b"open_now", "organization_id", b"organization_id", "organization_name", b"organization_name", "organization_type", b"organization_type", "phone", b"phone", "public", b"public", "schedules", b"schedules", "tiers", b"tiers", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_open_now", b"_open_now", "accessibility", b"accessibility", "active", b"active", "area_codes", b"area_codes", "assured_time", b"assured_time", "capacity", b"capacity", "confidential", b"confidential", "country", b"country", "create_time", b"create_time", "department", b"department", "description", b"description", "eligibility", b"eligibility", "etag", b"etag", "id", b"id", "languages", b"languages", "name", b"name", "need_codes", b"need_codes", "open_now", b"open_now", "organization_id", b"organization_id", "organization_name", b"organization_name", "organization_type", b"organization_type", "phone", b"phone", "public", b"public", "schedules", b"schedules", "shares_with", b"shares_with", "tiers", b"tiers", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__open_now: _TypeAlias = _typing.Literal["open_now"]  # noqa: Y015
     _WhichOneofArgType__open_now: _TypeAlias = _typing.Literal["_open_now", b"_open_now"]  # noqa: Y015
@@ -1567,6 +1653,7 @@ class ListOrganizationsRequest(_message.Message):
     TYPE_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     AGREEMENT_EXPIRE_BEFORE_DATE_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_SECOND_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """default 50, at most 200"""
     page_token: _builtins.str
@@ -1578,6 +1665,10 @@ class ListOrganizationsRequest(_message.Message):
     """Only in this state."""
     agreement_expire_before_date: _builtins.str
     """Only approved members whose agreement ends before this day; for coordinator and auditor, nothing is found for others."""
+    waits_for_second: _builtins.bool
+    """Only those for which a coordinator asked first for a step that takes two (suspension, reinstatement, leaving); for coordinator and auditor, nothing is found
+    for others.
+    """
     def __init__(
         self,
         *,
@@ -1587,10 +1678,11 @@ class ListOrganizationsRequest(_message.Message):
         type: Global___OrganizationType.ValueType = ...,
         status: Global___OrganizationStatus.ValueType = ...,
         agreement_expire_before_date: _builtins.str = ...,
+        waits_for_second: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_expire_before_date", b"agreement_expire_before_date", "country", b"country", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_expire_before_date", b"agreement_expire_before_date", "country", b"country", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "type", b"type", "waits_for_second", b"waits_for_second"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1755,25 +1847,137 @@ class ApproveOrganizationRequest(_message.Message):
 Global___ApproveOrganizationRequest: _TypeAlias = ApproveOrganizationRequest  # noqa: Y015
 
 @_typing.final
+class Suspension(_message.Message):
+    """Why a member's access ends, and how far that is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    SECOND_WORKER_ID_FIELD_NUMBER: _builtins.int
+    reason: Global___SuspensionReason.ValueType
+    """Why."""
+    worker_id: _builtins.str
+    """The first of the two coordinators."""
+    second_worker_id: _builtins.str
+    """The second of them."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When she asked."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when a second coordinator may agree; of a hold also when its access comes back without. Absent: one has agreed."""
+
+    def __init__(
+        self,
+        *,
+        reason: Global___SuspensionReason.ValueType = ...,
+        worker_id: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        second_worker_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "reason", b"reason", "second_worker_id", b"second_worker_id", "time", b"time", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Suspension: _TypeAlias = Suspension  # noqa: Y015
+
+@_typing.final
+class CountMemberAccessRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """The organisation."""
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountMemberAccessRequest: _TypeAlias = CountMemberAccessRequest  # noqa: Y015
+
+@_typing.final
+class MemberAccess(_message.Message):
+    """What of a member ends with its access."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_COUNT_FIELD_NUMBER: _builtins.int
+    API_KEY_COUNT_FIELD_NUMBER: _builtins.int
+    SERVICE_COUNT_FIELD_NUMBER: _builtins.int
+    INVITATION_COUNT_FIELD_NUMBER: _builtins.int
+    MOST_PEOPLE_INSIDE_FIELD_NUMBER: _builtins.int
+    HAS_SECOND_COORDINATOR_FIELD_NUMBER: _builtins.int
+    worker_count: _builtins.int
+    """Workers whose accounts are in use."""
+    api_key_count: _builtins.int
+    """Keys that are in force."""
+    service_count: _builtins.int
+    """Services that nobody would find any more."""
+    invitation_count: _builtins.int
+    """Invitations that nobody could accept any more."""
+    most_people_inside: _builtins.int
+    """Persons at most for whom its services hold a place now: a multiple of five, so that it does not tell of one who comes or goes."""
+    has_second_coordinator: _builtins.bool
+    """Whether another member than the caller's has a coordinator, who could agree."""
+    def __init__(
+        self,
+        *,
+        worker_count: _builtins.int = ...,
+        api_key_count: _builtins.int = ...,
+        service_count: _builtins.int = ...,
+        invitation_count: _builtins.int = ...,
+        most_people_inside: _builtins.int = ...,
+        has_second_coordinator: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_count", b"api_key_count", "has_second_coordinator", b"has_second_coordinator", "invitation_count", b"invitation_count", "most_people_inside", b"most_people_inside", "service_count", b"service_count", "worker_count", b"worker_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberAccess: _TypeAlias = MemberAccess  # noqa: Y015
+
+@_typing.final
 class SuspendOrganizationRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     etag: _builtins.str
     request_id: _builtins.str
+    reason: Global___SuspensionReason.ValueType
+    """Why; from the first of the two, the second agrees to it."""
+    hold: _builtins.bool
+    """Stops it at once, for 24 hours, until a second coordinator agrees."""
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        reason: Global___SuspensionReason.ValueType = ...,
+        hold: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "hold", b"hold", "id", b"id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

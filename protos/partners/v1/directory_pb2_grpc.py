@@ -125,6 +125,11 @@ class DirectoryStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.LeaveOrganizationRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
                 _registered_method=True)
+        self.CountMemberAccess = channel.unary_unary(
+                '/enlace.partners.v1.Directory/CountMemberAccess',
+                request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.CountMemberAccessRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.MemberAccess.FromString,
+                _registered_method=True)
         self.CreateService = channel.unary_unary(
                 '/enlace.partners.v1.Directory/CreateService',
                 request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.CreateServiceRequest.SerializeToString,
@@ -280,23 +285,36 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SuspendOrganization(self, request, context):
-        """Suspends a member: its workers and keys are refused everywhere. Coordinator.
+        """Suspends a member, which takes two coordinators of different member organisations: the first proposes it with a reason (`suspension`), and with the second
+        its workers and keys are refused everywhere. With `hold` the first one alone stops it at once, for 24 hours: without a second it is APPROVED again then.
+        Its managers are told by e-mail, and the other side of each live referral. A proposal waits seven days. Coordinator.
+        Refused by field: reason required, from the first. not_independent: `about` is also `organization`, for a coordinator of the first one's member.
+        illegal_transition: also of an organisation of coordinators or auditors.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReinstateOrganization(self, request, context):
-        """Ends a suspension; the member is APPROVED again, or on PROBATION if its agreement has ended meanwhile. Coordinator.
+        """Ends a suspension or a hold, which takes two as the suspension does: the first proposes it (`reinstatement_proposed_by_worker_id`). The member is APPROVED
+        again, or on PROBATION if its agreement has ended meanwhile. Coordinator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LeaveOrganization(self, request, context):
-        """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation, or
-        coordinator.
+        """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation; or two
+        coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`).
         illegal_transition: also for an organisation of the coordination.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountMemberAccess(self, request, context):
+        """Counts what of a member ends with its access: what somebody reads before she suspends it. Coordinator.
+        not_found: organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -448,6 +466,11 @@ def add_DirectoryServicer_to_server(servicer, server):
                     servicer.LeaveOrganization,
                     request_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.LeaveOrganizationRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.SerializeToString,
+            ),
+            'CountMemberAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountMemberAccess,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.CountMemberAccessRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.MemberAccess.SerializeToString,
             ),
             'CreateService': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateService,
@@ -972,6 +995,33 @@ class Directory:
             '/enlace.partners.v1.Directory/LeaveOrganization',
             protos_dot_partners_dot_v1_dot_directory__pb2.LeaveOrganizationRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountMemberAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Directory/CountMemberAccess',
+            protos_dot_partners_dot_v1_dot_directory__pb2.CountMemberAccessRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_directory__pb2.MemberAccess.FromString,
             options,
             channel_credentials,
             insecure,

@@ -78,13 +78,24 @@ class DirectoryStub:
     second_person_required: the caller is the first; evidence_missing: `about` names what nobody has seen yet, or whose time is over.
     """
     SuspendOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SuspendOrganizationRequest, _directory_pb2.Organization]
-    """Suspends a member: its workers and keys are refused everywhere. Coordinator."""
+    """Suspends a member, which takes two coordinators of different member organisations: the first proposes it with a reason (`suspension`), and with the second
+    its workers and keys are refused everywhere. With `hold` the first one alone stops it at once, for 24 hours: without a second it is APPROVED again then.
+    Its managers are told by e-mail, and the other side of each live referral. A proposal waits seven days. Coordinator.
+    Refused by field: reason required, from the first. not_independent: `about` is also `organization`, for a coordinator of the first one's member.
+    illegal_transition: also of an organisation of coordinators or auditors.
+    """
     ReinstateOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ReinstateOrganizationRequest, _directory_pb2.Organization]
-    """Ends a suspension; the member is APPROVED again, or on PROBATION if its agreement has ended meanwhile. Coordinator."""
+    """Ends a suspension or a hold, which takes two as the suspension does: the first proposes it (`reinstatement_proposed_by_worker_id`). The member is APPROVED
+    again, or on PROBATION if its agreement has ended meanwhile. Coordinator.
+    """
     LeaveOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.LeaveOrganizationRequest, _directory_pb2.Organization]
-    """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation, or
-    coordinator.
+    """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation; or two
+    coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`).
     illegal_transition: also for an organisation of the coordination.
+    """
+    CountMemberAccess: _grpc.UnaryUnaryMultiCallable[_directory_pb2.CountMemberAccessRequest, _directory_pb2.MemberAccess]
+    """Counts what of a member ends with its access: what somebody reads before she suspends it. Coordinator.
+    not_found: organisation.
     """
     CreateService: _grpc.UnaryUnaryMultiCallable[_directory_pb2.CreateServiceRequest, _directory_pb2.Service]
     """Adds a service to the caller's organisation (a coordinator may name any). Manager, coordinator.
@@ -161,13 +172,24 @@ class DirectoryAsyncStub(DirectoryStub):
     second_person_required: the caller is the first; evidence_missing: `about` names what nobody has seen yet, or whose time is over.
     """
     SuspendOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.SuspendOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
-    """Suspends a member: its workers and keys are refused everywhere. Coordinator."""
+    """Suspends a member, which takes two coordinators of different member organisations: the first proposes it with a reason (`suspension`), and with the second
+    its workers and keys are refused everywhere. With `hold` the first one alone stops it at once, for 24 hours: without a second it is APPROVED again then.
+    Its managers are told by e-mail, and the other side of each live referral. A proposal waits seven days. Coordinator.
+    Refused by field: reason required, from the first. not_independent: `about` is also `organization`, for a coordinator of the first one's member.
+    illegal_transition: also of an organisation of coordinators or auditors.
+    """
     ReinstateOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.ReinstateOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
-    """Ends a suspension; the member is APPROVED again, or on PROBATION if its agreement has ended meanwhile. Coordinator."""
+    """Ends a suspension or a hold, which takes two as the suspension does: the first proposes it (`reinstatement_proposed_by_worker_id`). The member is APPROVED
+    again, or on PROBATION if its agreement has ended meanwhile. Coordinator.
+    """
     LeaveOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.LeaveOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
-    """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation, or
-    coordinator.
+    """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation; or two
+    coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`).
     illegal_transition: also for an organisation of the coordination.
+    """
+    CountMemberAccess: _aio.UnaryUnaryMultiCallable[_directory_pb2.CountMemberAccessRequest, _directory_pb2.MemberAccess]  # type: ignore[assignment]
+    """Counts what of a member ends with its access: what somebody reads before she suspends it. Coordinator.
+    not_found: organisation.
     """
     CreateService: _aio.UnaryUnaryMultiCallable[_directory_pb2.CreateServiceRequest, _directory_pb2.Service]  # type: ignore[assignment]
     """Adds a service to the caller's organisation (a coordinator may name any). Manager, coordinator.
@@ -337,7 +359,12 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.SuspendOrganizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
-        """Suspends a member: its workers and keys are refused everywhere. Coordinator."""
+        """Suspends a member, which takes two coordinators of different member organisations: the first proposes it with a reason (`suspension`), and with the second
+        its workers and keys are refused everywhere. With `hold` the first one alone stops it at once, for 24 hours: without a second it is APPROVED again then.
+        Its managers are told by e-mail, and the other side of each live referral. A proposal waits seven days. Coordinator.
+        Refused by field: reason required, from the first. not_independent: `about` is also `organization`, for a coordinator of the first one's member.
+        illegal_transition: also of an organisation of coordinators or auditors.
+        """
 
     @_abc_1.abstractmethod
     def ReinstateOrganization(
@@ -345,7 +372,9 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ReinstateOrganizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
-        """Ends a suspension; the member is APPROVED again, or on PROBATION if its agreement has ended meanwhile. Coordinator."""
+        """Ends a suspension or a hold, which takes two as the suspension does: the first proposes it (`reinstatement_proposed_by_worker_id`). The member is APPROVED
+        again, or on PROBATION if its agreement has ended meanwhile. Coordinator.
+        """
 
     @_abc_1.abstractmethod
     def LeaveOrganization(
@@ -353,9 +382,19 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.LeaveOrganizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
-        """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation, or
-        coordinator.
+        """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation; or two
+        coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`).
         illegal_transition: also for an organisation of the coordination.
+        """
+
+    @_abc_1.abstractmethod
+    def CountMemberAccess(
+        self,
+        request: _directory_pb2.CountMemberAccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.MemberAccess, _abc.Awaitable[_directory_pb2.MemberAccess]]:
+        """Counts what of a member ends with its access: what somebody reads before she suspends it. Coordinator.
+        not_found: organisation.
         """
 
     @_abc_1.abstractmethod

@@ -38,6 +38,40 @@ WORKER_STATUS_ACTIVE: WorkerStatus.ValueType  # 1
 WORKER_STATUS_SUSPENDED: WorkerStatus.ValueType  # 2
 Global___WorkerStatus: _TypeAlias = WorkerStatus  # noqa: Y015
 
+class _WorkerSuspensionReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WorkerSuspensionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WorkerSuspensionReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WORKER_SUSPENSION_REASON_UNSPECIFIED: _WorkerSuspensionReason.ValueType  # 0
+    WORKER_SUSPENSION_REASON_LEFT: _WorkerSuspensionReason.ValueType  # 1
+    """She works here no more."""
+    WORKER_SUSPENSION_REASON_DEVICE_LOST: _WorkerSuspensionReason.ValueType  # 2
+    """Her device was lost or stolen."""
+    WORKER_SUSPENSION_REASON_ACCOUNT_TAKEN: _WorkerSuspensionReason.ValueType  # 3
+    """Somebody else acts by her account."""
+    WORKER_SUSPENSION_REASON_MISUSE: _WorkerSuspensionReason.ValueType  # 4
+    """She did with it what she may not."""
+    WORKER_SUSPENSION_REASON_AWAY: _WorkerSuspensionReason.ValueType  # 5
+    """She is away for a while."""
+
+class WorkerSuspensionReason(_WorkerSuspensionReason, metaclass=_WorkerSuspensionReasonEnumTypeWrapper):
+    """Why an account's use ends. It stays on the trail."""
+
+WORKER_SUSPENSION_REASON_UNSPECIFIED: WorkerSuspensionReason.ValueType  # 0
+WORKER_SUSPENSION_REASON_LEFT: WorkerSuspensionReason.ValueType  # 1
+"""She works here no more."""
+WORKER_SUSPENSION_REASON_DEVICE_LOST: WorkerSuspensionReason.ValueType  # 2
+"""Her device was lost or stolen."""
+WORKER_SUSPENSION_REASON_ACCOUNT_TAKEN: WorkerSuspensionReason.ValueType  # 3
+"""Somebody else acts by her account."""
+WORKER_SUSPENSION_REASON_MISUSE: WorkerSuspensionReason.ValueType  # 4
+"""She did with it what she may not."""
+WORKER_SUSPENSION_REASON_AWAY: WorkerSuspensionReason.ValueType  # 5
+"""She is away for a while."""
+Global___WorkerSuspensionReason: _TypeAlias = WorkerSuspensionReason  # noqa: Y015
+
 @_typing.final
 class Worker(_message.Message):
     """A person with an account."""
@@ -416,19 +450,23 @@ class SuspendWorkerRequest(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     etag: _builtins.str
     request_id: _builtins.str
+    reason: Global___WorkerSuspensionReason.ValueType
+    """Why; on the trail."""
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        reason: Global___WorkerSuspensionReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

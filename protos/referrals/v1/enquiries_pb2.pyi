@@ -272,6 +272,8 @@ class Enquiry(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     LEFT_OUT_ATTRIBUTES_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    UNSAFE_CODE_FIELD_NUMBER: _builtins.int
+    UNSAFE_DEPARTMENTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The enquiry."""
     etag: _builtins.str
@@ -294,6 +296,8 @@ class Enquiry(_message.Message):
     """The referral that goes on from it; for who asks only."""
     reason_code: _builtins.str
     """Why it ended without one: a code of the answers, no_response, not_taken, by_asker or consent_withdrawn; for who asks only."""
+    unsafe_code: _referrals_pb2.UnsafeAnswer.ValueType
+    """With whom or where she is not safe; for who asks only."""
     @_builtins.property
     def content(self) -> Global___EnquiryContent:
         """What it says; absent for who was asked once it is closed, but for the one that was taken."""
@@ -326,6 +330,10 @@ class Enquiry(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When what is shown of it last changed."""
 
+    @_builtins.property
+    def unsafe_departments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where she named as unsafe; for who asks only."""
+
     def __init__(
         self,
         *,
@@ -348,10 +356,12 @@ class Enquiry(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         left_out_attributes: _abc.Iterable[Global___EnquiryAttribute.ValueType] | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        unsafe_code: _referrals_pb2.UnsafeAnswer.ValueType = ...,
+        unsafe_departments: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "create_time", b"create_time", "due_time", b"due_time", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "contact_id", b"contact_id", "content", b"content", "create_time", b"create_time", "due_time", b"due_time", "etag", b"etag", "excluded_organization_ids", b"excluded_organization_ids", "id", b"id", "left_out_attributes", b"left_out_attributes", "offers", b"offers", "person_id", b"person_id", "reason_code", b"reason_code", "referral_id", b"referral_id", "side", b"side", "start_time", b"start_time", "state", b"state", "taken_service_id", b"taken_service_id", "turn", b"turn", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "contact_id", b"contact_id", "content", b"content", "create_time", b"create_time", "due_time", b"due_time", "etag", b"etag", "excluded_organization_ids", b"excluded_organization_ids", "id", b"id", "left_out_attributes", b"left_out_attributes", "offers", b"offers", "person_id", b"person_id", "reason_code", b"reason_code", "referral_id", b"referral_id", "side", b"side", "start_time", b"start_time", "state", b"state", "taken_service_id", b"taken_service_id", "turn", b"turn", "unsafe_code", b"unsafe_code", "unsafe_departments", b"unsafe_departments", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -366,6 +376,7 @@ class PreviewEnquiryRequest(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     SERVICE_IDS_FIELD_NUMBER: _builtins.int
     EXCLUDED_ORGANIZATION_IDS_FIELD_NUMBER: _builtins.int
+    UNSAFE_DEPARTMENTS_FIELD_NUMBER: _builtins.int
     KEEP_UNUSED_FIELD_NUMBER: _builtins.int
     keep_unused: _builtins.bool
     """Count as if also that were said which no service that is asked decides by."""
@@ -381,17 +392,22 @@ class PreviewEnquiryRequest(_message.Message):
     def excluded_organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Whom she named as unsafe."""
 
+    @_builtins.property
+    def unsafe_departments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where she named as unsafe."""
+
     def __init__(
         self,
         *,
         content: Global___EnquiryContent | None = ...,
         service_ids: _abc.Iterable[_builtins.str] | None = ...,
         excluded_organization_ids: _abc.Iterable[_builtins.str] | None = ...,
+        unsafe_departments: _abc.Iterable[_builtins.str] | None = ...,
         keep_unused: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "excluded_organization_ids", b"excluded_organization_ids", "keep_unused", b"keep_unused", "service_ids", b"service_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "excluded_organization_ids", b"excluded_organization_ids", "keep_unused", b"keep_unused", "service_ids", b"service_ids", "unsafe_departments", b"unsafe_departments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -461,6 +477,8 @@ class CreateEnquiryRequest(_message.Message):
     KEEP_UNUSED_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     URGENCY_REASON_CODE_FIELD_NUMBER: _builtins.int
+    UNSAFE_CODE_FIELD_NUMBER: _builtins.int
+    UNSAFE_DEPARTMENTS_FIELD_NUMBER: _builtins.int
     contact_id: _builtins.str
     """The contact it comes from; nobody else is told."""
     person_id: _builtins.str
@@ -470,6 +488,10 @@ class CreateEnquiryRequest(_message.Message):
     request_id: _builtins.str
     urgency_reason_code: _referrals_pb2.UrgencyReason.ValueType
     """Why it is less urgent than the answers of its contact make it; required then, and on record."""
+    unsafe_code: _referrals_pb2.UnsafeAnswer.ValueType
+    """With whom or where she is not safe: what she answered, or why she was not asked. Needed; `named` where excluded_organization_ids or unsafe_departments say whom
+    or where.
+    """
     @_builtins.property
     def content(self) -> Global___EnquiryContent:
         """What is said."""
@@ -482,6 +504,10 @@ class CreateEnquiryRequest(_message.Message):
     def excluded_organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Whom she named as unsafe: not asked."""
 
+    @_builtins.property
+    def unsafe_departments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where she named as unsafe: no service there is asked."""
+
     def __init__(
         self,
         *,
@@ -493,10 +519,12 @@ class CreateEnquiryRequest(_message.Message):
         keep_unused: _builtins.bool = ...,
         request_id: _builtins.str = ...,
         urgency_reason_code: _referrals_pb2.UrgencyReason.ValueType = ...,
+        unsafe_code: _referrals_pb2.UnsafeAnswer.ValueType = ...,
+        unsafe_departments: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "content", b"content", "excluded_organization_ids", b"excluded_organization_ids", "keep_unused", b"keep_unused", "person_id", b"person_id", "request_id", b"request_id", "service_ids", b"service_ids", "urgency_reason_code", b"urgency_reason_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "content", b"content", "excluded_organization_ids", b"excluded_organization_ids", "keep_unused", b"keep_unused", "person_id", b"person_id", "request_id", b"request_id", "service_ids", b"service_ids", "unsafe_code", b"unsafe_code", "unsafe_departments", b"unsafe_departments", "urgency_reason_code", b"urgency_reason_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

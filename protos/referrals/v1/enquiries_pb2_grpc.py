@@ -92,8 +92,9 @@ class EnquiriesServicer:
 
     def CreateEnquiry(self, request, context):
         """Asks services of the directory (MatchServices says which fit) all at once. Left out are those that are inactive or unknown, of a member that is not
-        active or is on probation, of your own or an excluded organisation, and of police, prosecution, migration and consulates; for a member on probation
-        shelters, too. It needs no consent, for it names nobody.
+        active or is on probation, of your own or an excluded organisation or department, and of police, prosecution, migration and consulates; for a member on
+        probation shelters, too. It needs no consent, for it names nobody.
+        Refused by field: unsafe_code required.
         service_unknown: nobody is left to be asked.
         too_many_enquiries: 20 open ones are the limit of a member, and 100 in 24 h; on probation 2 and 5.
         """

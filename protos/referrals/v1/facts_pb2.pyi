@@ -25,7 +25,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class ReferralFact(_message.Message):
     """enlace.referral.<verb>.v1 with what becomes true by each step (docs/lifecycle.md), drafted, amended, and the verbs of the clocks
     (clock_reminded, clock_breached, clock_escalated; at the last one expired is said instead), leg_lost: it was a leg of a hand-over, and she is on her
-    way, and consent_ending: the consent on which it stands ends within two weeks · key: referral_id
+    way, consent_ending: the consent on which it stands ends within two weeks, and side_out and side_back: one of its sides (actor_organization_id) is suspended
+    or has left, or is back · key: referral_id
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -135,6 +135,8 @@ class _AcknowledgementEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ackno
     ACKNOWLEDGEMENT_UNSPECIFIED: _Acknowledgement.ValueType  # 0
     ACKNOWLEDGEMENT_AGE_NOT_TAKEN: _Acknowledgement.ValueType  # 1
     """by what it states, it is not for her age"""
+    ACKNOWLEDGEMENT_UNSAFE_FOR_HER: _Acknowledgement.ValueType  # 2
+    """she named it as not safe, and wants it all the same"""
 
 class Acknowledgement(_Acknowledgement, metaclass=_AcknowledgementEnumTypeWrapper):
     """A refusal that a request knows of and goes on with."""
@@ -142,7 +144,47 @@ class Acknowledgement(_Acknowledgement, metaclass=_AcknowledgementEnumTypeWrappe
 ACKNOWLEDGEMENT_UNSPECIFIED: Acknowledgement.ValueType  # 0
 ACKNOWLEDGEMENT_AGE_NOT_TAKEN: Acknowledgement.ValueType  # 1
 """by what it states, it is not for her age"""
+ACKNOWLEDGEMENT_UNSAFE_FOR_HER: Acknowledgement.ValueType  # 2
+"""she named it as not safe, and wants it all the same"""
 Global___Acknowledgement: _TypeAlias = Acknowledgement  # noqa: Y015
+
+class _UnsafeAnswer:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UnsafeAnswerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UnsafeAnswer.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNSAFE_ANSWER_UNSPECIFIED: _UnsafeAnswer.ValueType  # 0
+    UNSAFE_ANSWER_NAMED: _UnsafeAnswer.ValueType  # 1
+    """she named organisations or departments, which stand beside it"""
+    UNSAFE_ANSWER_NOTHING: _UnsafeAnswer.ValueType  # 2
+    """she was asked, and named nothing"""
+    UNSAFE_ANSWER_OUTSIDE: _UnsafeAnswer.ValueType  # 3
+    """she named somebody or somewhere that is no organisation or department of the directory"""
+    UNSAFE_ANSWER_NOT_ALONE: _UnsafeAnswer.ValueType  # 4
+    """she was not asked: somebody was listening"""
+    UNSAFE_ANSWER_CANNOT_ANSWER: _UnsafeAnswer.ValueType  # 5
+    """she was not asked: she can't answer now"""
+    UNSAFE_ANSWER_NO_TIME: _UnsafeAnswer.ValueType  # 6
+    """she was not asked: it could not wait"""
+
+class UnsafeAnswer(_UnsafeAnswer, metaclass=_UnsafeAnswerEnumTypeWrapper):
+    """With whom or where she is not safe: what she answered, or why she was not asked."""
+
+UNSAFE_ANSWER_UNSPECIFIED: UnsafeAnswer.ValueType  # 0
+UNSAFE_ANSWER_NAMED: UnsafeAnswer.ValueType  # 1
+"""she named organisations or departments, which stand beside it"""
+UNSAFE_ANSWER_NOTHING: UnsafeAnswer.ValueType  # 2
+"""she was asked, and named nothing"""
+UNSAFE_ANSWER_OUTSIDE: UnsafeAnswer.ValueType  # 3
+"""she named somebody or somewhere that is no organisation or department of the directory"""
+UNSAFE_ANSWER_NOT_ALONE: UnsafeAnswer.ValueType  # 4
+"""she was not asked: somebody was listening"""
+UNSAFE_ANSWER_CANNOT_ANSWER: UnsafeAnswer.ValueType  # 5
+"""she was not asked: she can't answer now"""
+UNSAFE_ANSWER_NO_TIME: UnsafeAnswer.ValueType  # 6
+"""she was not asked: it could not wait"""
+Global___UnsafeAnswer: _TypeAlias = UnsafeAnswer  # noqa: Y015
 
 class _ClockKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -733,6 +775,72 @@ HELP_CAME_COULD_NOT_REACH: HelpCame.ValueType  # 3
 Global___HelpCame: _TypeAlias = HelpCame  # noqa: Y015
 
 @_typing.final
+class CountMemberWorkRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """The organisation."""
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountMemberWorkRequest: _TypeAlias = CountMemberWorkRequest  # noqa: Y015
+
+@_typing.final
+class MemberWork(_message.Message):
+    """What waits for a member, or is waited for by it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIVED_COUNT_FIELD_NUMBER: _builtins.int
+    SENT_COUNT_FIELD_NUMBER: _builtins.int
+    DUE_COUNT_FIELD_NUMBER: _builtins.int
+    ASKING_COUNT_FIELD_NUMBER: _builtins.int
+    ASKED_COUNT_FIELD_NUMBER: _builtins.int
+    MOST_PEOPLE_FIELD_NUMBER: _builtins.int
+    MOST_PLANS_FIELD_NUMBER: _builtins.int
+    received_count: _builtins.int
+    """Live referrals that it received."""
+    sent_count: _builtins.int
+    """Live referrals that it sent."""
+    due_count: _builtins.int
+    """Deadlines that are its turn and due within a day, or late."""
+    asking_count: _builtins.int
+    """Open enquiries of its own."""
+    asked_count: _builtins.int
+    """Open enquiries that wait for its answer."""
+    most_people: _builtins.int
+    """Persons at most whose file nobody else holds: a multiple of five, so that it does not tell of one."""
+    most_plans: _builtins.int
+    """Plans at most that run there: a multiple of five."""
+    def __init__(
+        self,
+        *,
+        received_count: _builtins.int = ...,
+        sent_count: _builtins.int = ...,
+        due_count: _builtins.int = ...,
+        asking_count: _builtins.int = ...,
+        asked_count: _builtins.int = ...,
+        most_people: _builtins.int = ...,
+        most_plans: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_count", b"asked_count", "asking_count", b"asking_count", "due_count", b"due_count", "most_people", b"most_people", "most_plans", b"most_plans", "received_count", b"received_count", "sent_count", b"sent_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberWork: _TypeAlias = MemberWork  # noqa: Y015
+
+@_typing.final
 class Clock(_message.Message):
     """A deadline that is watched."""
 
@@ -827,6 +935,9 @@ class Referral(_message.Message):
     ASSAULT_TIME_FIELD_NUMBER: _builtins.int
     REMIND_TIME_FIELD_NUMBER: _builtins.int
     URGENCY_REASON_CODE_FIELD_NUMBER: _builtins.int
+    UNSAFE_CODE_FIELD_NUMBER: _builtins.int
+    UNSAFE_ORGANIZATION_IDS_FIELD_NUMBER: _builtins.int
+    UNSAFE_DEPARTMENTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The referral."""
     etag: _builtins.str
@@ -891,6 +1002,8 @@ class Referral(_message.Message):
     """It came back or was re-routed: the sender's referral that is based on it. To the sender also while that is a draft, never to its receiver."""
     urgency_reason_code: Global___UrgencyReason.ValueType
     """Why it is less urgent than the answers of its contact make it; required then."""
+    unsafe_code: Global___UnsafeAnswer.ValueType
+    """With whom or where she is not safe: needed to be sent. For its sender only; so are the two that follow."""
     @_builtins.property
     def person(self) -> Global___CoarsePerson:
         """What may be said of her."""
@@ -955,6 +1068,14 @@ class Referral(_message.Message):
     def remind_time(self) -> _timestamp_pb2.Timestamp:
         """When the coordination last reminded whose turn it was."""
 
+    @_builtins.property
+    def unsafe_organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whom she named: sent to none of them unless it is acknowledged."""
+
+    @_builtins.property
+    def unsafe_departments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where she named: sent to no service of these departments unless it is acknowledged."""
+
     def __init__(
         self,
         *,
@@ -1003,10 +1124,13 @@ class Referral(_message.Message):
         assault_time: _timestamp_pb2.Timestamp | None = ...,
         remind_time: _timestamp_pb2.Timestamp | None = ...,
         urgency_reason_code: Global___UrgencyReason.ValueType = ...,
+        unsafe_code: Global___UnsafeAnswer.ValueType = ...,
+        unsafe_organization_ids: _abc.Iterable[_builtins.str] | None = ...,
+        unsafe_departments: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["appointment_time", b"appointment_time", "assault_time", b"assault_time", "create_time", b"create_time", "first_contact_time", b"first_contact_time", "next_due_time", b"next_due_time", "person", b"person", "planned_first_contact_time", b"planned_first_contact_time", "remind_time", b"remind_time", "review_time", b"review_time", "send_time", b"send_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_verbs", b"allowed_verbs", "alternative_service_id", b"alternative_service_id", "appointment_time", b"appointment_time", "assault_time", b"assault_time", "based_on_id", b"based_on_id", "clocks", b"clocks", "code", b"code", "contact_id", b"contact_id", "create_time", b"create_time", "delivered_need_codes", b"delivered_need_codes", "etag", b"etag", "expected_wait_days", b"expected_wait_days", "first_contact_time", b"first_contact_time", "following_id", b"following_id", "id", b"id", "legs", b"legs", "live", b"live", "main_step", b"main_step", "need_close_reason_code", b"need_close_reason_code", "need_code", b"need_code", "next_due_time", b"next_due_time", "outcome_code", b"outcome_code", "override_reason_code", b"override_reason_code", "person", b"person", "person_id", b"person_id", "planned_first_contact_time", b"planned_first_contact_time", "question_code", b"question_code", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "receiver_organization_id", b"receiver_organization_id", "remind_time", b"remind_time", "responsible_desk_code", b"responsible_desk_code", "responsible_worker_id", b"responsible_worker_id", "review_time", b"review_time", "send_time", b"send_time", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "side", b"side", "state", b"state", "turn", b"turn", "unanswered", b"unanswered", "update_time", b"update_time", "urgency", b"urgency", "urgency_reason_code", b"urgency_reason_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_verbs", b"allowed_verbs", "alternative_service_id", b"alternative_service_id", "appointment_time", b"appointment_time", "assault_time", b"assault_time", "based_on_id", b"based_on_id", "clocks", b"clocks", "code", b"code", "contact_id", b"contact_id", "create_time", b"create_time", "delivered_need_codes", b"delivered_need_codes", "etag", b"etag", "expected_wait_days", b"expected_wait_days", "first_contact_time", b"first_contact_time", "following_id", b"following_id", "id", b"id", "legs", b"legs", "live", b"live", "main_step", b"main_step", "need_close_reason_code", b"need_close_reason_code", "need_code", b"need_code", "next_due_time", b"next_due_time", "outcome_code", b"outcome_code", "override_reason_code", b"override_reason_code", "person", b"person", "person_id", b"person_id", "planned_first_contact_time", b"planned_first_contact_time", "question_code", b"question_code", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "receiver_organization_id", b"receiver_organization_id", "remind_time", b"remind_time", "responsible_desk_code", b"responsible_desk_code", "responsible_worker_id", b"responsible_worker_id", "review_time", b"review_time", "send_time", b"send_time", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "side", b"side", "state", b"state", "turn", b"turn", "unanswered", b"unanswered", "unsafe_code", b"unsafe_code", "unsafe_departments", b"unsafe_departments", "unsafe_organization_ids", b"unsafe_organization_ids", "update_time", b"update_time", "urgency", b"urgency", "urgency_reason_code", b"urgency_reason_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1164,6 +1288,9 @@ class CreateReferralRequest(_message.Message):
     ENQUIRY_ID_FIELD_NUMBER: _builtins.int
     ASSAULT_TIME_FIELD_NUMBER: _builtins.int
     URGENCY_REASON_CODE_FIELD_NUMBER: _builtins.int
+    UNSAFE_CODE_FIELD_NUMBER: _builtins.int
+    UNSAFE_ORGANIZATION_IDS_FIELD_NUMBER: _builtins.int
+    UNSAFE_DEPARTMENTS_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
     """Whose need: a file of your organisation."""
     contact_id: _builtins.str
@@ -1181,9 +1308,19 @@ class CreateReferralRequest(_message.Message):
     """The enquiry whose taken offer it goes on from: it gives need, urgency, service and contact."""
     urgency_reason_code: Global___UrgencyReason.ValueType
     """Why it is less urgent than the answers of its contact make it; required then."""
+    unsafe_code: Global___UnsafeAnswer.ValueType
+    """With whom or where she is not safe; absent: as its enquiry, or what it follows, has it. Needed to be sent."""
     @_builtins.property
     def assault_time(self) -> _timestamp_pb2.Timestamp:
         """When she was assaulted, at most 120 hours ago; absent: as its contact says."""
+
+    @_builtins.property
+    def unsafe_organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whom she named."""
+
+    @_builtins.property
+    def unsafe_departments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where she named."""
 
     def __init__(
         self,
@@ -1198,10 +1335,13 @@ class CreateReferralRequest(_message.Message):
         enquiry_id: _builtins.str = ...,
         assault_time: _timestamp_pb2.Timestamp | None = ...,
         urgency_reason_code: Global___UrgencyReason.ValueType = ...,
+        unsafe_code: Global___UnsafeAnswer.ValueType = ...,
+        unsafe_organization_ids: _abc.Iterable[_builtins.str] | None = ...,
+        unsafe_departments: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "based_on_id", b"based_on_id", "contact_id", b"contact_id", "enquiry_id", b"enquiry_id", "need_code", b"need_code", "person_id", b"person_id", "request_id", b"request_id", "service_id", b"service_id", "urgency", b"urgency", "urgency_reason_code", b"urgency_reason_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "based_on_id", b"based_on_id", "contact_id", b"contact_id", "enquiry_id", b"enquiry_id", "need_code", b"need_code", "person_id", b"person_id", "request_id", b"request_id", "service_id", b"service_id", "unsafe_code", b"unsafe_code", "unsafe_departments", b"unsafe_departments", "unsafe_organization_ids", b"unsafe_organization_ids", "urgency", b"urgency", "urgency_reason_code", b"urgency_reason_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

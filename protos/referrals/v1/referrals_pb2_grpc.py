@@ -325,6 +325,8 @@ class ReferralsServicer:
         referral_limit: a member on probation has five.
         age_not_taken: the service has stated ages, and none of her age band is among them; the sender may send all the same, by naming it in
         acknowledged_codes, which is on record.
+        unsafe_not_asked: the draft does not say with whom or where she is not safe. unsafe_for_her: she named the receiver or where it helps, for this referral or one of
+        before; acknowledged_codes as above.
         override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -1744,6 +1746,11 @@ class StatisticsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetResponseTimesRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.ResponseTimes.FromString,
                 _registered_method=True)
+        self.CountMemberWork = channel.unary_unary(
+                '/enlace.referrals.v1.Statistics/CountMemberWork',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CountMemberWorkRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.MemberWork.FromString,
+                _registered_method=True)
 
 
 class StatisticsServicer:
@@ -1776,6 +1783,13 @@ class StatisticsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountMemberWork(self, request, context):
+        """Counts what waits for a member or is waited for by it: what somebody reads before she suspends it. Coordinator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StatisticsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1793,6 +1807,11 @@ def add_StatisticsServicer_to_server(servicer, server):
                     servicer.GetResponseTimes,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetResponseTimesRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.ResponseTimes.SerializeToString,
+            ),
+            'CountMemberWork': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountMemberWork,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CountMemberWorkRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.MemberWork.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1877,6 +1896,33 @@ class Statistics:
             '/enlace.referrals.v1.Statistics/GetResponseTimes',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.GetResponseTimesRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.ResponseTimes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountMemberWork(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Statistics/CountMemberWork',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.CountMemberWorkRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.MemberWork.FromString,
             options,
             channel_credentials,
             insecure,

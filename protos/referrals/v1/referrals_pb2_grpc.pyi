@@ -84,6 +84,8 @@ class ReferralsStub:
     referral_limit: a member on probation has five.
     age_not_taken: the service has stated ages, and none of her age band is among them; the sender may send all the same, by naming it in
     acknowledged_codes, which is on record.
+    unsafe_not_asked: the draft does not say with whom or where she is not safe. unsafe_for_her: she named the receiver or where it helps, for this referral or one of
+    before; acknowledged_codes as above.
     override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
     """
     ConfirmOverride: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmOverrideRequest, _referrals_pb2.Referral]
@@ -218,6 +220,8 @@ class ReferralsAsyncStub(ReferralsStub):
     referral_limit: a member on probation has five.
     age_not_taken: the service has stated ages, and none of her age band is among them; the sender may send all the same, by naming it in
     acknowledged_codes, which is on record.
+    unsafe_not_asked: the draft does not say with whom or where she is not safe. unsafe_for_her: she named the receiver or where it helps, for this referral or one of
+    before; acknowledged_codes as above.
     override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
     """
     ConfirmOverride: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmOverrideRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
@@ -421,6 +425,8 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         referral_limit: a member on probation has five.
         age_not_taken: the service has stated ages, and none of her age band is among them; the sender may send all the same, by naming it in
         acknowledged_codes, which is on record.
+        unsafe_not_asked: the draft does not say with whom or where she is not safe. unsafe_for_her: she named the receiver or where it helps, for this referral or one of
+        before; acknowledged_codes as above.
         override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
         """
 
@@ -672,6 +678,8 @@ class StatisticsStub:
     """Returns how soon each organisation answered what was sent to it in the last 30 days: until it said that it saw it, asked or decided. Ids and times
     of the whole network; the coordination only.
     """
+    CountMemberWork: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CountMemberWorkRequest, _referrals_pb2.MemberWork]
+    """Counts what waits for a member or is waited for by it: what somebody reads before she suspends it. Coordinator."""
 
 @_typing.type_check_only
 class StatisticsAsyncStub(StatisticsStub):
@@ -692,6 +700,8 @@ class StatisticsAsyncStub(StatisticsStub):
     """Returns how soon each organisation answered what was sent to it in the last 30 days: until it said that it saw it, asked or decided. Ids and times
     of the whole network; the coordination only.
     """
+    CountMemberWork: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CountMemberWorkRequest, _referrals_pb2.MemberWork]  # type: ignore[assignment]
+    """Counts what waits for a member or is waited for by it: what somebody reads before she suspends it. Coordinator."""
 
 class StatisticsServicer(metaclass=_abc_1.ABCMeta):
     """Figures that are safe to publish."""
@@ -727,5 +737,13 @@ class StatisticsServicer(metaclass=_abc_1.ABCMeta):
         """Returns how soon each organisation answered what was sent to it in the last 30 days: until it said that it saw it, asked or decided. Ids and times
         of the whole network; the coordination only.
         """
+
+    @_abc_1.abstractmethod
+    def CountMemberWork(
+        self,
+        request: _referrals_pb2.CountMemberWorkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.MemberWork, _abc.Awaitable[_referrals_pb2.MemberWork]]:
+        """Counts what waits for a member or is waited for by it: what somebody reads before she suspends it. Coordinator."""
 
 def add_StatisticsServicer_to_server(servicer: StatisticsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -9,7 +9,7 @@ from services.gateway.pages import frame
 # In the order in which their entries stand in the navigation.
 NOUNS = (
     "health home signin sign_in_providers account proof made passkeys invitation forgotten join my_referral open_directory today line advice enquiries "
-    "referral_new referral people knowledge erasures emergencies plans search imports directory entry board several shift audit pathways "
+    "referral_new referral people knowledge erasures emergencies plans search imports directory suspension entry board several shift audit pathways "
     "deadlines figures campaigns network_roles members webhooks keys inbox live"
 ).split()
 FOR_DEVELOPMENT = ("outbox", "components")

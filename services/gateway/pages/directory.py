@@ -162,10 +162,6 @@ def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
     elif verb == "evidence":
         seen = forms.filled(d.Evidence())
         directory.RecordEvidence(d.RecordEvidenceRequest(id=identifier, etag=forms.etag(), evidence=seen, request_id=once))
-    elif verb == "suspend":
-        directory.SuspendOrganization(d.SuspendOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once))
-    elif verb == "reinstate":
-        directory.ReinstateOrganization(d.ReinstateOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once))
     else:
         return False
     return True
@@ -190,6 +186,7 @@ def members() -> str:
         status=request.args.get("status", ""),
         next_page=answer.next_page_token,
         board={words.code("organization_status", state): listed(status=state) for state in _BOARD} if first else {},
+        waiting=listed(waits_for_second=True) if first else [],
         ending=listed(agreement_expire_before_date=str(today + SOON)) if first else [],
         **doubtful(first),
         waits_too_long=lambda one: i18n.now() - one.create_time.ToDatetime(tzinfo=UTC) > ANSWERED_WITHIN,

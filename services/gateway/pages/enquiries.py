@@ -14,7 +14,7 @@ from services.gateway import access, forms, lists, names, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
-from services.gateway.pages import person_form
+from services.gateway.pages import person_form, unsafe_form
 from services.gateway.pages.referral_new.shared import Answer, file_of, matches, onward, urgency_hints
 
 pages = access.Pages("enquiries")
@@ -22,6 +22,7 @@ MOST = 50
 ORDER = (e.OFFER_ANSWER_YES, e.OFFER_ANSWER_MAYBE, e.OFFER_ANSWER_WAITLIST, e.OFFER_ANSWER_UNSPECIFIED, e.OFFER_ANSWER_NO)
 # By which field of the form an attribute is said.
 FIELDS = {"gender": "gender_code"}
+EXCLUDED = "excluded_organization_ids"
 
 
 @pages.get("/enquiries", access.CARE, navigation=N_("Consultas"))
@@ -105,29 +106,33 @@ def new() -> Answer:
             asked.content.ClearField(attribute)  # type: ignore[arg-type]
     asked.content.country = asked.content.country or session.me().country  # the line of one country may ask in another
     errors = {name: words.violation("required", name) for name in ("need_code", "urgency") if not getattr(asked.content, name)}
+    lacks = unsafe_form.problems(said, EXCLUDED)
+    errors |= {name: problem for name, problem in lacks.items() if name == "unsafe_code"}
     if errors:
         return ask(said, errors)
     try:
         everywhere = fitting(asked.content)
-        unsafe = request.form.getlist("excluded_areas")
+        unsafe = list(asked.unsafe_departments)
         services = fitting(asked.content, unsafe) if unsafe else everywhere
         asked.service_ids.extend(service.id for service in services)
-        if forms.flag("sure"):
+        if forms.flag("sure") and not lacks:
             return redirect(url_for("enquiries.show", identifier=create(asked).id, done="asked"), 303)
         preview = clients().enquiries.PreviewEnquiry(asked) if services else e.EnquiryPreview()
     except forms.SHOWN_IN_PLACE as refusal:
         return ask(said, forms.problems(refusal))
-    return render_template(
+    organizations, departments = unsafe_form.choices(everywhere)
+    lacks = lacks if forms.flag("sure") else {}
+    page = render_template(
         "enquiry_check.html",
         content=asked.content,
         preview=preview,
-        organizations=sorted({(one.organization_id, one.organization_name) for one in everywhere}, key=lambda pair: pair[1]),
-        excluded=list(asked.excluded_organization_ids),
-        departments=[(code, words.department(code)) for code in sorted({one.department for one in everywhere} - {""})],
-        unsafe=unsafe,
+        organizations=organizations,
+        departments=departments,
         said=said,
         keep_unused=asked.keep_unused,
+        errors=lacks,
     )
+    return (page, 422) if lacks else page
 
 
 def known() -> MultiDict[str, str]:
@@ -181,6 +186,8 @@ def create(asked: e.PreviewEnquiryRequest) -> e.Enquiry:
             contact_id=forms.text("contact_id"),
             person_id=forms.text("person_id"),
             keep_unused=asked.keep_unused,
+            unsafe_code=r.UnsafeAnswer.ValueType(words.number("unsafe_answer", unsafe_form.code_of(MultiDict(request.form), EXCLUDED))),
+            unsafe_departments=asked.unsafe_departments,
             urgency_reason_code=r.UrgencyReason.ValueType(words.number("urgency_reason", forms.text("urgency_reason_code"))),
             request_id=forms.request_id(),
         )

@@ -24,6 +24,11 @@ LINKS = (
         ("password_reset_asked", "password_changed", "second_factor_removed", "second_factor_removed_by_coordination"),
         (("account.show", access.EVERYONE),),
     )
+    | dict.fromkeys(
+        ("suspension_proposed", "hold_begun", "hold_ended", "reinstatement_proposed", "leaving_proposed"),
+        (("directory.members", access.NETWORK),),
+    )
+    | {"member_reinstated": (("today.today", access.MANAGERS),)}
     | {"provider_proposed": (("sign_in_providers.objection", access.MANAGERS),)}
     | {"key_made": (("keys.listing", access.MANAGERS),), "person_invited": (("members.listing", access.MANAGERS),)}
     | {"sending_changed": (("webhooks.listing", access.MANAGERS),)}

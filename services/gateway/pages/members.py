@@ -29,6 +29,7 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
         next_page=answer.next_page_token,
         invitations=invitations,
         errors=errors,
+        row=identifier,
         GIVEN_ROLES=GIVEN_ROLES,
     )
 
@@ -59,10 +60,12 @@ def revoke_invitation(identifier: str) -> None:
     clients().members.RevokeInvitation(m.RevokeInvitationRequest(id=identifier, request_id=forms.request_id()))
 
 
-@pages.post("/members/workers/<identifier>/suspend", access.MANAGERS, then="members.listing")
+@pages.post("/members/workers/<identifier>/suspend", access.MANAGERS, again=render, then="members.listing")
 def suspend(identifier: str) -> None:
-    """Ends a worker's access at once."""
-    clients().members.SuspendWorker(m.SuspendWorkerRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id()))
+    """Ends a worker's access at once, for a reason."""
+    asked = forms.filled(m.SuspendWorkerRequest(id=identifier))
+    forms.refuse({} if asked.reason else {"reason": words.violation("required", "reason")})
+    clients().members.SuspendWorker(asked)
 
 
 @pages.post(

@@ -52,6 +52,7 @@ class Card:
     places: list[Place]
     languages: list[str]
     website: str
+    shares_with: int = 0  # as the contract's SharesWith
 
 
 @pages.get("/services", access.ANYBODY)
@@ -159,6 +160,7 @@ def card(one: o.PublicService) -> Card:
         places=[] if discreet else [place(at) for at in one.service_at_locations],
         languages=[words.language(tag) for tag in service.languages],
         website=website(organization),
+        shares_with=service.shares_with,
     )
 
 

@@ -225,14 +225,15 @@ def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
         country=person.country,
         department=person.department,
         language=person.language,
-        excluded_organization_ids=[referral.receiver_organization_id],
+        excluded_organization_ids=[referral.receiver_organization_id, *referral.unsafe_organization_ids],
+        excluded_areas=referral.unsafe_departments,
         limit=8,
     )
     try:
         matches = clients().directory.MatchServices(question).matches
     except Refusal:
         return []
-    return [(m.service.id, f"{m.service.name} · {m.service.organization_name}") for m in matches if m.verdict != 3]
+    return [(m.service.id, f"{m.service.name} · {m.service.organization_name}{words.shares(m.service)}") for m in matches if m.verdict != 3]
 
 
 def colleagues() -> list[tuple[str, str]]:

@@ -13,7 +13,11 @@ TABLES: dict[str, dict[str, str]] = {
         "need_code": N_("Qué ayuda necesita"),
         "urgency": N_("Qué tan pronto"),
         "urgency_reason_code": N_("Si es menos urgente que lo que contestó en la línea: por qué"),
-        "acknowledged_codes": N_("Su edad"),
+        "acknowledged_codes": N_("Lo que ya se sabe"),
+        "unsafe_code": N_("Con quién o dónde no está a salvo"),
+        "unsafe_organization_ids": N_("Con quién no"),
+        "excluded_organization_ids": N_("Con quién no"),
+        "unsafe_departments": N_("Dónde no"),
         "note": N_("Nota"),
         "expected": N_("Cuándo llega"),
         "way": N_("Cómo viene, y adónde"),
@@ -195,6 +199,8 @@ TABLES: dict[str, dict[str, str]] = {
         "own_consent_required": N_(
             "Por una persona adulta nadie más da este permiso: pregúntele a ella. Si no puede contestar y no hay tiempo, use el permiso de emergencia."
         ),
+        "unsafe_not_asked": N_("Falta preguntarle con quién o dónde no está a salvo."),
+        "unsafe_for_her": N_("Ella dijo que ahí, o con ellos, no está a salvo. Elija otro; o siga si ella lo quiere igual."),
         "age_not_taken": N_("No es para su edad. Elija otro, o diga que alguien de ahí dijo que igual la recibe."),
         "two_people_required": N_("El tipo, el país y el número público los decide la coordinación, entre dos personas."),
         "second_person_required": N_("Lo tiene que confirmar otra persona, no quien lo empezó."),
@@ -203,6 +209,14 @@ TABLES: dict[str, dict[str, str]] = {
             "cuenta no pide un código además de la contraseña. Pídalo a alguien a quien invitó otra persona, ponga un código en Mi cuenta, o espere los 30 días."
         ),
         "objection_time": N_("La organización tiene tres días para objetar, y aún no pasan. Confírmelo después."),
+        "no_second_coordinator": N_(
+            "Esto lo deciden dos personas de la coordinación, de dos organizaciones, y solo hay de una. Quien administra la red inscribe otra (found-elsewhere). "
+            "Mientras tanto puede detenerla por 24 horas."
+        ),
+        "held_lately": N_(
+            "Ya la detuvo una persona de su organización hace menos de 30 días y nadie más lo confirmó. Proponga la suspensión, y que la confirme la "
+            "coordinación de otra organización."
+        ),
         "evidence_missing": N_("Falta ver, o ya venció, algo de lo que se pide antes de aprobar: mire la lista y anótelo."),
         "override_after_withdrawal": N_(
             "Ella retiró su permiso para esta organización. Solo por un peligro nuevo, y tiene que enviarla otra persona."

@@ -338,6 +338,8 @@ TABLES: dict[str, dict[str, str]] = {
         "reopened": N_("Se reabrió: la ayuda no había llegado"),
         "consent_withdrawn": N_("La persona retiró su consentimiento"),
         "consent_ending": N_("El consentimiento termina pronto"),
+        "side_out": N_("La otra organización quedó suspendida o se retiró"),
+        "side_back": N_("La otra organización está otra vez en la red"),
         "leg_lost": N_("Ella va en camino y esta etapa se cayó: se avisó a la coordinación"),
         "clock_reminded": N_("Recordatorio: va la mitad del plazo"),
         "clock_breached": N_("Se pasó el plazo"),
@@ -443,7 +445,18 @@ TABLES: dict[str, dict[str, str]] = {
         "other_need": N_("Esta ayuda no es la que no puede esperar"),
         "answer_was_wrong": N_("Una respuesta se anotó mal"),
     },
-    "acknowledgement": {"age_not_taken": N_("Alguien de ahí dijo que igual la recibe")},
+    "acknowledgement": {
+        "age_not_taken": N_("Alguien de ahí dijo que igual la recibe"),
+        "unsafe_for_her": N_("Ella lo sabe y lo quiere igual"),
+    },
+    "unsafe_answer": {
+        "nothing": N_("Se le preguntó: no nombró a nadie ni ningún lugar"),
+        "named": N_("Nombró a alguien o un lugar: se marca abajo"),
+        "outside": N_("Nombró a alguien o un lugar que no está en el directorio"),
+        "not_alone": N_("No se le preguntó: alguien escuchaba"),
+        "cannot_answer": N_("No se le preguntó: ahora no puede contestar"),
+        "no_time": N_("No se le preguntó: no se podía esperar"),
+    },
     "override_reason": {
         "life_at_risk": N_("Su vida corre peligro"),
         "child_at_risk": N_("Hay un niño o una niña en peligro"),

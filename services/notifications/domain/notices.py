@@ -17,6 +17,7 @@ class Party(Enum):
     COORDINATION = "coordination"
     # And no desk: whom it is about has none yet, or has no part in it. Once a day, however many there are.
     COORDINATION_ALONE = "coordination_alone"
+    COORDINATION_EACH = "coordination_each"  # and no desk, each time
     REMINDED = "reminded"  # whose turn it is, as the fact says
     AUDITORS = "auditors"  # each of them; where there is none, the coordination
     RESPONSIBLE = "responsible"  # the worker of the receiver who answers for it, unless she did it herself; its desk, when nobody is named
@@ -253,6 +254,22 @@ NOTICES: tuple[Notice, ...] = (
         es="Una remisión tiene un consentimiento nuevo: vea qué autoriza.",
         en="A referral has a new consent: see what it allows.",
         fr="Une orientation a un nouveau consentement : voyez ce qu'il permet.",
+    ),
+    Notice(
+        "referral_side_out",
+        "side_out",
+        OTHER_SIDE,
+        es="La otra organización de una remisión está suspendida o se retiró: no contesta. Busque otro servicio, o llame a la coordinación.",
+        en="The other organisation of a referral is suspended or has left: it does not answer. Find another service, or call the coordination.",
+        fr="L'autre organisation d'une orientation est suspendue ou s'est retirée : elle ne répond pas. Cherchez un autre service, ou appelez la coordination.",
+    ),
+    Notice(
+        "referral_side_back",
+        "side_back",
+        OTHER_SIDE,
+        es="La otra organización de una remisión está otra vez en la red y puede contestar.",
+        en="The other organisation of a referral is back in the network and can answer.",
+        fr="L'autre organisation d'une orientation est de retour dans le réseau et peut répondre.",
     ),
     Notice(
         "referral_consent_ending",
@@ -517,6 +534,51 @@ NOTICES: tuple[Notice, ...] = (
         fact="organization.agreement_expired",
     ),
     Notice(
+        "suspension_proposed",
+        "",
+        (Party.COORDINATION_EACH,),
+        es="Proponen suspender a una organización: hace falta otra persona de la coordinación, de otra organización.",
+        en="Somebody proposes to suspend an organisation: another person of the coordination is needed, of another organisation.",
+        fr="On propose de suspendre une organisation : il faut une autre personne de la coordination, d'une autre organisation.",
+        fact="organization.suspension_proposed",
+    ),
+    Notice(
+        "hold_begun",
+        "",
+        (Party.COORDINATION_EACH,),
+        es="Una persona de la coordinación detuvo a una organización por un día: si otra no lo confirma, vuelve a entrar.",
+        en="One person of the coordination stopped an organisation for a day: unless another one agrees, it comes back.",
+        fr="Une personne de la coordination a arrêté une organisation pour un jour : sans une autre, elle revient.",
+        fact="organization.held",
+    ),
+    Notice(
+        "hold_ended",
+        "",
+        (Party.COORDINATION_EACH,),
+        es="Nadie más confirmó en un día: la organización que se detuvo entra otra vez.",
+        en="Nobody else agreed within a day: the organisation that was stopped is back.",
+        fr="Personne d'autre n'a confirmé en un jour : l'organisation arrêtée est de retour.",
+        fact="organization.hold_ended",
+    ),
+    Notice(
+        "reinstatement_proposed",
+        "",
+        (Party.COORDINATION_EACH,),
+        es="Proponen levantar una suspensión: hace falta otra persona de la coordinación, de otra organización.",
+        en="Somebody proposes to end a suspension: another person of the coordination is needed, of another organisation.",
+        fr="On propose de lever une suspension : il faut une autre personne de la coordination, d'une autre organisation.",
+        fact="organization.reinstatement_proposed",
+    ),
+    Notice(
+        "leaving_proposed",
+        "",
+        (Party.COORDINATION_EACH,),
+        es="Proponen anotar que una organización se retira para siempre: hace falta otra persona de la coordinación, de otra organización.",
+        en="Somebody proposes to record that an organisation leaves for good: another person of the coordination is needed, of another organisation.",
+        fr="On propose de noter qu'une organisation se retire pour toujours : il faut une autre personne de la coordination, d'une autre organisation.",
+        fact="organization.leaving_proposed",
+    ),
+    Notice(
         "manager_invited",
         "",
         (),
@@ -627,6 +689,30 @@ NOTICES: tuple[Notice, ...] = (
         es="Cambió adónde van los avisos de su organización: el correo o un sistema. Si nadie de ustedes quiso eso, mírelo ya.",
         en="Where your organisation's notices go has changed: the e-mail or a system. If none of you wanted that, look at it now.",
         fr="L'endroit où vont les avis de votre organisation a changé : le courriel ou un système. Si personne chez vous ne l'a voulu, regardez tout de suite.",
+    ),
+    Notice(
+        "member_held",
+        "",
+        (),
+        es="La coordinación detuvo el acceso de su organización por un día. Llámela.",
+        en="The coordination stopped your organisation's access for a day. Call them.",
+        fr="La coordination a arrêté l'accès de votre organisation pour un jour. Appelez-la.",
+    ),
+    Notice(
+        "member_suspended",
+        "",
+        (),
+        es="La coordinación suspendió a su organización: así lo decidieron dos personas. Llámela.",
+        en="The coordination suspended your organisation: two people decided it. Call them.",
+        fr="La coordination a suspendu votre organisation : deux personnes l'ont décidé. Appelez-la.",
+    ),
+    Notice(
+        "member_reinstated",
+        "",
+        (),
+        es="Su organización entra otra vez: mire lo que quedó esperando.",
+        en="Your organisation is back: look at what has been waiting.",
+        fr="Votre organisation est de retour : regardez ce qui attend.",
     ),
 )
 SILENT = frozenset({"drafted", "started", "appointment_attended", "entered_in_error"})

@@ -70,7 +70,13 @@ MANAGER_INVITED, WORKER_INVITED, ACCOUNT_OPENED = "manager_invited", "worker_inv
 SENDING_CHANGED = "sending_changed"
 LASTING_VERBS = frozenset({"key_made", "person_invited", "role_given", "provider_changed", "sign_in_changed"})
 """What outlasts a session: told to whom it concerns, the managers and who did it."""
-ACCOUNT_VERBS = LASTING_VERBS | {"reset_asked", "reset_ended", "password_changed", "second_factor_removed", "provider_proposed"}
+TOLD_WHILE_OUT = frozenset({"member_held", "member_suspended"})
+"""Letters that go to a manager whose organisation is out: they say so."""
+ACCOUNT_VERBS = (
+    LASTING_VERBS
+    | TOLD_WHILE_OUT
+    | {"reset_asked", "reset_ended", "password_changed", "second_factor_removed", "provider_proposed", "member_reinstated"}
+)
 
 
 def account_kind(verb: str, by_role: str) -> str | None:

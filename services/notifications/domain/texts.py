@@ -63,6 +63,11 @@ _CHANGED_SUBJECTS = {
     "fr": "Votre mot de passe Enlace a changé",
 }
 _REMOVED_SUBJECTS = {"es": "Cambió cómo entra a Enlace", "en": "Your sign-in to Enlace has changed", "fr": "Votre accès à Enlace a changé"}
+_STOPPED_SUBJECTS = {
+    "es": "Su organización no entra a Enlace por ahora",
+    "en": "Your organisation has no access to Enlace for now",
+    "fr": "Votre organisation n'a pas accès à Enlace pour le moment",
+}
 ACCOUNT_SUBJECTS = {
     "password_reset_asked": _RESET_SUBJECTS,
     "password_changed": _CHANGED_SUBJECTS,
@@ -89,6 +94,13 @@ ACCOUNT_SUBJECTS = {
         "es": "Cambió cómo entra una cuenta de Enlace",
         "en": "The sign-in of an Enlace account has changed",
         "fr": "L'accès d'un compte Enlace a changé",
+    },
+    "member_held": _STOPPED_SUBJECTS,
+    "member_suspended": _STOPPED_SUBJECTS,
+    "member_reinstated": {
+        "es": "Su organización entra otra vez a Enlace",
+        "en": "Your organisation is back in Enlace",
+        "fr": "Votre organisation est de retour dans Enlace",
     },
 }
 ACCOUNT_BODIES = {
@@ -187,6 +199,33 @@ ACCOUNT_BODIES = {
         "fr": "Sur un compte Enlace de votre organisation, un code du téléphone ou une clé d'accès a été mis ou retiré. "
         "Si c'est vous, ou si vous le savez, ne faites rien. Sinon, regardez-le et mettez-y fin ici, et faites changer le mot de passe de ce compte :\n\n{link}\n",
     },
+    "member_held": {
+        "es": "Alguien de la coordinación de la red detuvo por 24 horas el acceso de su organización. Si nadie más de la coordinación lo confirma, vuelve solo.\n\n"
+        "Mientras tanto no entra nadie de su organización, ni sus sistemas. Quienes tienen algo en curso con ustedes ya lo saben. Sigan atendiendo como siempre."
+        "\n\nLlame a la coordinación; los números están aquí:\n\n{link}\n",
+        "en": "Somebody of the network's coordination stopped your organisation's access for 24 hours. Unless somebody else of the coordination agrees, it comes back "
+        "by itself.\n\nUntil then nobody of your organisation can sign in, nor can your systems. Those who have something under way with you know it. Go on with "
+        "your work as always.\n\nCall the coordination; the numbers are here:\n\n{link}\n",
+        "fr": "Quelqu'un de la coordination du réseau a arrêté pour 24 heures l'accès de votre organisation. Si nul autre de la coordination ne le confirme, il "
+        "revient de lui-même.\n\nD'ici là, aucun de vous ne peut entrer, ni vos systèmes. Celles et ceux qui ont quelque chose en cours avec vous le savent. "
+        "Continuez votre travail comme toujours.\n\nAppelez la coordination ; les numéros sont ici :\n\n{link}\n",
+    },
+    "member_suspended": {
+        "es": "La coordinación de la red suspendió a su organización: lo decidieron dos, de dos organizaciones.\n\nNo entra nadie de su organización, ni sus "
+        "sistemas, hasta que otra vez lo decidan dos. Quienes tienen algo en curso con ustedes ya lo saben. Sigan atendiendo como siempre.\n\n"
+        "Llame a la coordinación; los números están aquí:\n\n{link}\n",
+        "en": "The network's coordination suspended your organisation: two decided it, of two organisations.\n\nNobody of your organisation can sign in, nor can "
+        "your systems, until two decide so again. Those who have something under way with you know it. Go on with your work as always.\n\n"
+        "Call the coordination; the numbers are here:\n\n{link}\n",
+        "fr": "La coordination du réseau a suspendu votre organisation : deux l'ont décidé, de deux organisations.\n\nAucun de vous ne peut entrer, ni vos "
+        "systèmes, tant que deux n'en décident pas autrement. Celles et ceux qui ont quelque chose en cours avec vous le savent. Continuez votre travail comme "
+        "toujours.\n\nAppelez la coordination ; les numéros sont ici :\n\n{link}\n",
+    },
+    "member_reinstated": {
+        "es": "La gente y los sistemas de su organización entran otra vez.\n\nMire lo que quedó esperando, y diga cuánto lugar hay:\n\n{link}\n",
+        "en": "The people and systems of your organisation can sign in again.\n\nLook at what has been waiting, and say how much room there is:\n\n{link}\n",
+        "fr": "Les gens et les systèmes de votre organisation peuvent entrer de nouveau.\n\nRegardez ce qui attend, et dites combien de places il y a :\n\n{link}\n",
+    },
 }
 
 
@@ -241,6 +280,9 @@ _PLACES = {
     "role_given": "inbox",
     "provider_changed": "inbox",
     "sign_in_changed": "account",
+    "member_held": "",
+    "member_suspended": "",
+    "member_reinstated": "",
 }
 """The page that a letter leads to, where it is not the one on which another password is asked for."""
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from chassis.db import Row, Transaction
 from chassis.wire import Position
 from services.notifications.domain.delivery import BACK_OFFS, SPREAD, Channel, Delivery, EmailClaim, Outcome, Sent, Verdict, WebhookClaim
+from services.notifications.domain.rules import TOLD_WHILE_OUT
 from services.notifications.domain.texts import Mail
 from services.notifications.domain.webhook import SLOW_MS, TEST, Webhook
 
@@ -151,11 +152,12 @@ def discard_of_webhook(tx: Transaction, webhook_id: str) -> None:
 
 
 def discard_of_organization(tx: Transaction, organization_id: str) -> None:
-    """Closes what is still open to an organisation."""
+    """Closes what is still open to an organisation, but for letters that say why."""
     tx.execute("SELECT FROM webhooks WHERE organization_id = %s ORDER BY id FOR UPDATE", (organization_id,))
     tx.execute(
-        "UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL WHERE organization_id = %s AND next_attempt_time IS NOT NULL",
-        (organization_id,),
+        "UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL WHERE organization_id = %s AND next_attempt_time IS NOT NULL"
+        " AND NOT EXISTS (SELECT FROM letters WHERE delivery_id = deliveries.id AND letters.kind = ANY(%s))",
+        (organization_id, sorted(TOLD_WHILE_OUT)),
     )
 
 

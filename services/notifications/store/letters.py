@@ -4,20 +4,28 @@ from datetime import datetime
 
 from chassis.db import Transaction
 from services.notifications.domain.message import Letter, letter_id
+from services.notifications.domain.rules import TOLD_WHILE_OUT
 from services.notifications.store.messages import EMAILS
 
 LETTER = "letter"
 
 
 def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> None:
-    """Due at once, unless it is there already or its organisation is out; it hangs on the message that tells the desk, or her, of it."""
+    """Due at once, unless it is there already or its organisation is out and it does not say so; it hangs on the message that tells the desk, or her, of it."""
     id = letter_id(message_id)
     added = tx.execute(
         "INSERT INTO deliveries (id, message_id, channel, organization_id, kind, status, next_attempt_time, create_time)"
         " SELECT %(id)s, %(message)s, 'email', %(organization)s, %(kind)s, 'WAITING', %(now)s, %(now)s"
-        " WHERE NOT EXISTS (SELECT FROM organizations o WHERE o.id = %(organization)s AND o.status IN ('SUSPENDED', 'LEFT'))"
+        " WHERE %(anyway)s OR NOT EXISTS (SELECT FROM organizations o WHERE o.id = %(organization)s AND o.status IN ('SUSPENDED', 'LEFT'))"
         " ON CONFLICT (id) DO NOTHING",
-        {"id": id, "message": message_id, "organization": letter.organization_id, "kind": LETTER, "now": now},
+        {
+            "id": id,
+            "message": message_id,
+            "organization": letter.organization_id,
+            "kind": LETTER,
+            "now": now,
+            "anyway": letter.kind in TOLD_WHILE_OUT,
+        },
     ).rowcount
     if added:
         tx.execute(

@@ -43,6 +43,13 @@ def of_organization(tx: Transaction, organization_id: str) -> list[Webhook]:
     return [_webhook(row) for row in rows]
 
 
+def count_enabled(tx: Transaction, organization_id: str) -> int:
+    """Returns how many of its endpoints are enabled."""
+    row = tx.execute("SELECT count(*) AS n FROM webhooks WHERE organization_id = %s AND enabled", (organization_id,)).fetchone()
+    assert row is not None
+    return int(row["n"])
+
+
 def fetch(tx: Transaction, organization_id: str, webhook_id: str, *, to_change: bool = False) -> Webhook | None:
     """One of its endpoints."""
     lock = " FOR UPDATE" if to_change else ""

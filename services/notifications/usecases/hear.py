@@ -42,7 +42,7 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
         if Party.AUDITORS in notice.parties:  # and not the desk, which may be what it is about
             told = [Told(notice.kind, Audience.WORKER, *auditor) for auditor in members.auditors(tx)]
             told = told or [Told(notice.kind, Audience.COORDINATION)]
-        elif Party.COORDINATION_ALONE in notice.parties:
+        elif {Party.COORDINATION_ALONE, Party.COORDINATION_EACH} & set(notice.parties):
             told = [Told(notice.kind, Audience.COORDINATION)]
         else:
             told = [Told(notice.kind, Audience.DESK, desk)]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from chassis.addresses import may_call
-from chassis.db import Transaction
+from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import NotFound
 from chassis.ids import new_id
 from chassis.sealing import Keyring
@@ -41,6 +41,11 @@ class Webhooks:
     def list_all(self, tx: Transaction, caller: Caller) -> list[Webhook]:
         """All of them."""
         return webhooks.of_organization(tx, caller.organization_id)
+
+    def count_of_member(self, tx: Transaction, organization_id: str) -> int:
+        """Returns how many endpoints of a member are enabled, for the coordination."""
+        elevate_to_system_scope(tx)
+        return webhooks.count_enabled(tx, organization_id)
 
     def get(self, tx: Transaction, caller: Caller, webhook_id: str, *, to_change: bool = False) -> Webhook:
         """One of them."""

@@ -11,6 +11,7 @@ from chassis.second import Second, check_second
 from services.partners.domain.codes import Check
 from services.partners.domain.evidence import Evidence, EvidenceKind, warning
 from services.partners.domain.subject import Subject
+from services.partners.domain.suspension import HOLD, HOLD_AGAIN, PROPOSAL, Coordinator, First, Suspension, SuspensionReason
 
 E = TypeVar("E")
 
@@ -34,6 +35,26 @@ class OrganizationType(StrEnum):
     CONSULATE = "CONSULATE"
     COMMUNITY_GROUP = "COMMUNITY_GROUP"
     PROSECUTION = "PROSECUTION"
+
+
+class SharesWith(StrEnum):
+    """The authority that a member is or answers to, which may hold a person, charge her or send her away."""
+
+    POLICE = "POLICE"
+    MIGRATION = "MIGRATION"
+
+
+_SHARES_WITH = {
+    OrganizationType.LAW_ENFORCEMENT: SharesWith.POLICE,
+    OrganizationType.PROSECUTION: SharesWith.POLICE,
+    OrganizationType.IMMIGRATION_SERVICE: SharesWith.MIGRATION,
+    OrganizationType.CONSULATE: SharesWith.MIGRATION,
+}
+
+
+def shares_with(type: OrganizationType | None) -> SharesWith | None:
+    """Returns the authority with which a member of this kind shares what it hears: the mark of its services wherever somebody chooses one."""
+    return _SHARES_WITH.get(type) if type else None
 
 
 class OrganizationStatus(StrEnum):
@@ -113,6 +134,10 @@ class Organization(Subject):
     approval_proposed_by_worker_id: str = ""
     warned_days: int | None = None  # the last warning that was given of the end of its agreement
     rejection_reason: RejectionReason | None = None
+    suspension: Suspension | None = None  # proposed, held, or agreed to
+    last_hold: First | None = None  # the last hold to which nobody agreed
+    reinstatement: First | None = None
+    leaving: First | None = None  # of a coordinator who says that it leaves
 
     @classmethod
     def apply(cls, id: str, entry: OrganizationEntry, now: datetime) -> "Organization":
@@ -220,20 +245,77 @@ class Organization(Subject):
         if self.status is OrganizationStatus.PROBATION and self.registered_by_worker_id:
             check_second(second, self.registered_by_worker_id)
 
-    def suspend(self, now: datetime) -> None:
-        """Ends all access of its workers and keys. Only a full member: what is suspended comes back approved, and probation is no approval."""
-        self._become(OrganizationStatus.SUSPENDED, "suspended", now, since=OrganizationStatus.APPROVED)
+    def suspend(self, by: Coordinator, reason: SuspensionReason | None, now: datetime, *, hold: bool = False) -> None:
+        """Ends all access of its workers and keys: the first coordinator proposes it with a reason, the second does it.
 
-    def reinstate(self, now: datetime, today: date) -> None:
-        """Ends a suspension; whose agreement ended meanwhile is on probation."""
-        self._become(OrganizationStatus.APPROVED, "reinstated", now, since=OrganizationStatus.SUSPENDED)
+        `hold`: the first one alone stops it, for a day. Only a full member: what is suspended comes back approved, and probation is no approval.
+        """
+        waiting = self.suspension if self.suspension and self.suspension.expire_time else None
+        held = self.status is OrganizationStatus.SUSPENDED
+        if not (waiting if held else self.status is OrganizationStatus.APPROVED):
+            raise Conflict("illegal_transition")
+        if waiting and not waiting.is_over(now) and (held or not hold or waiting.first.is_agreed_by(by)):
+            waiting.first.check(by)
+            self.suspension = replace(waiting, expire_time=None, second_worker_id=by.person.id)
+            self.last_hold = self.reinstatement = None
+            self.status = OrganizationStatus.SUSPENDED
+            self.note("suspension_confirmed" if held else "suspended", now)
+            return
+        if held:  # its day is over, and the clock is a moment late
+            raise Conflict("illegal_transition")
+        reason = reason or (waiting.reason if waiting else None)
+        if reason is None:
+            raise Invalid(("reason", "required"))
+        if not hold:
+            self.suspension = Suspension(reason, First.of(by, now), now + PROPOSAL)
+            self.note("suspension_proposed", now)
+            return
+        if self.last_hold and now < self.last_hold.time + HOLD_AGAIN and not self.last_hold.is_agreed_by(by):
+            raise Conflict("held_lately")
+        self.suspension = Suspension(reason, First(by.person.id, by.organization_id, now), now + HOLD)
+        self._become(OrganizationStatus.SUSPENDED, "held", now, since=OrganizationStatus.APPROVED)
+
+    def reinstate(self, by: Coordinator, now: datetime, today: date) -> None:
+        """Ends a suspension or a hold: the first coordinator proposes it, the second does it. If its agreement ended meanwhile, it is on probation."""
+        if self.status is not OrganizationStatus.SUSPENDED:
+            raise Conflict("illegal_transition")
+        if self.reinstatement is None:
+            self.reinstatement = First.of(by, now)
+            self.note("reinstatement_proposed", now)
+            return
+        self.reinstatement.check(by)
+        self._give_back("reinstated", now)
         self.watch_agreement(now, today)
 
-    def leave(self, now: datetime) -> None:
-        """It is no longer a member, by its own wish, and for good: who comes back applies anew."""
+    def watch_suspension(self, now: datetime, today: date) -> None:
+        """Ends a hold or a proposal to which no second coordinator agreed in time."""
+        if self.suspension is None or not self.suspension.is_over(now):
+            return
+        if self.status is OrganizationStatus.SUSPENDED:
+            self._give_back("hold_ended", now)
+            self.watch_agreement(now, today)
+        else:
+            self.suspension = None
+            self.note("suspension_dropped", now)
+
+    def _give_back(self, fact: str, now: datetime) -> None:
+        if self.suspension and self.suspension.expire_time:
+            self.last_hold = self.suspension.first
+        self.suspension = self.reinstatement = None
+        self._become(OrganizationStatus.APPROVED, fact, now, since=OrganizationStatus.SUSPENDED)
+
+    def leave(self, now: datetime, by: Coordinator | None = None) -> None:
+        """It is no longer a member, for good: who comes back applies anew. Its own manager says so alone, for it `by` is None; coordinators are two."""
         if self.status in NO_MEMBER or self.status is OrganizationStatus.LEFT:
             raise Conflict("illegal_transition")
+        if by and self.leaving is None:
+            self.leaving = First.of(by, now)
+            self.note("leaving_proposed", now)
+            return
+        if by and self.leaving:
+            self.leaving.check(by)
         self.proposal, self.approval_proposed_by_worker_id = None, ""
+        self.suspension = self.reinstatement = self.leaving = None
         self.status = OrganizationStatus.LEFT
         self.note("left", now)
 
@@ -247,6 +329,13 @@ class Organization(Subject):
         elif (due := warning(days, self.warned_days)) is not None:
             self.warned_days = due
             self.note("agreement_ending", now)
+
+    @property
+    def stop(self) -> str:
+        """How its access is stopped: held (by one coordinator, for a day) or suspended; empty while it is not."""
+        if self.status is not OrganizationStatus.SUSPENDED:
+            return ""
+        return "held" if self.suspension and self.suspension.expire_time else "suspended"
 
     @property
     def agreement_expire_date(self) -> date | None:

@@ -60,6 +60,7 @@ class Directory:
             type=wire.TYPES.member(request.type, "type"),
             status=wire.STATUSES.member(request.status, "status"),
             agreement_before=day("agreement_expire_before_date", request.agreement_expire_before_date),
+            waits_for_second=request.waits_for_second,
         )
         return pb.ListOrganizationsResponse(
             organizations=[self._said(one, call) for one in organizations], next_page_token=self._pages.token(request, more)
@@ -95,13 +96,18 @@ class Directory:
         return self._said(organization, call)
 
     def SuspendOrganization(self, request: pb.SuspendOrganizationRequest, call: Call) -> pb.Organization:
-        organization = usecases.suspend_organization(call.tx, call.caller, call.clock.now(), request.id, request.etag)
-        call.trail.append(Entry("organization_suspend", organization.id))
+        now, reason = call.clock.now(), wire.SUSPENSIONS.member(request.reason, "reason")
+        organization = usecases.suspend_organization(
+            call.tx, self._mail, call.caller, now, request.id, request.etag, reason, hold=request.hold
+        )
+        kept = organization.suspension
+        said = (kept.reason, *(() if organization.stop == "suspended" else (organization.stop or "proposed",))) if kept else ()
+        call.trail.append(Entry("organization_suspend", organization.id, detail_codes=said))
         return self._said(organization, call)
 
     def ReinstateOrganization(self, request: pb.ReinstateOrganizationRequest, call: Call) -> pb.Organization:
-        organization = usecases.reinstate_organization(call.tx, call.caller, call.clock.now(), request.id, request.etag)
-        call.trail.append(Entry("organization_reinstate", organization.id))
+        organization = usecases.reinstate_organization(call.tx, self._mail, call.caller, call.clock.now(), request.id, request.etag)
+        call.trail.append(Entry("organization_reinstate", organization.id, detail_codes=("proposed",) if organization.stop else ()))
         return self._said(organization, call)
 
     def ApplyForMembership(self, request: pb.ApplyForMembershipRequest, call: Call) -> pb.ApplyForMembershipResponse:
@@ -135,8 +141,12 @@ class Directory:
 
     def LeaveOrganization(self, request: pb.LeaveOrganizationRequest, call: Call) -> pb.Organization:
         organization = usecases.leave_organization(call.tx, call.caller, call.clock.now(), request.id, request.etag)
-        call.trail.append(Entry("organization_leave", organization.id))
+        call.trail.append(Entry("organization_leave", organization.id, detail_codes=("proposed",) if organization.leaving else ()))
         return self._said(organization, call)
+
+    def CountMemberAccess(self, request: pb.CountMemberAccessRequest, call: Call) -> pb.MemberAccess:
+        counts, second = usecases.count_member_access(call.tx, call.caller, call.clock.now(), request.organization_id)
+        return pb.MemberAccess(**counts, has_second_coordinator=second)
 
     @staticmethod
     def _said(organization: Organization, call: Call) -> pb.Organization:

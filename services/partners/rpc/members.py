@@ -5,7 +5,7 @@ from chassis.errors import Invalid
 from chassis.ids import is_id
 from chassis.rpc import Call
 from chassis.sealing import Keyring
-from chassis.wire import PageTokens, moment, page_size, word_list
+from chassis.wire import PageTokens, moment, page_size, word, word_list
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire
@@ -77,8 +77,9 @@ class Members:
 
     def SuspendWorker(self, request: pb.SuspendWorkerRequest, call: Call) -> pb.Worker:
         worker = usecases.suspend_worker(call.tx, call.caller, call.clock.now(), request.id, request.etag)
-        proposed = bool(worker.suspension_proposed_by_worker_id)
-        call.trail.append(Entry("worker_suspend", worker.id, detail_codes=("proposed",) if proposed else ()))
+        reason = word(pb.WorkerSuspensionReason, request.reason, "reason")
+        proposed = ("proposed",) if worker.suspension_proposed_by_worker_id else ()
+        call.trail.append(Entry("worker_suspend", worker.id, detail_codes=(*((reason,) if reason else ()), *proposed)))
         return wire.worker(worker)
 
     def ResetSecondFactor(self, request: pb.ResetSecondFactorRequest, call: Call) -> pb.ResetSecondFactorResponse:

@@ -17,6 +17,7 @@ from services.partners.domain.organization import (
     Proposal,
     RejectionReason,
 )
+from services.partners.domain.suspension import First, Suspension, SuspensionReason
 from services.partners.store.words import sort_key
 from services.partners.wire import facts
 
@@ -32,18 +33,19 @@ def keep(tx: Transaction, organization: Organization) -> None:
     tx.execute(
         "INSERT INTO organizations (id, version, status, name, name_key, type, country, department, phone, url, languages, description,"
         " hotline_number, registered_by_worker_id, proposed_type, proposed_country, proposed_hotline_number, proposed_by_worker_id, propose_time,"
-        " evidence, agreement_expire_date, warned_days, approval_proposed_by_worker_id, rejection_reason,"
-        " create_time, update_time) VALUES (%(id)s, %(version)s, %(status)s, %(name)s, %(name_key)s, %(type)s, %(country)s,"
+        " evidence, agreement_expire_date, warned_days, approval_proposed_by_worker_id, rejection_reason, suspension, suspension_expire_time,"
+        " asked_first, create_time, update_time) VALUES (%(id)s, %(version)s, %(status)s, %(name)s, %(name_key)s, %(type)s, %(country)s,"
         " %(department)s, %(phone)s, %(url)s, %(languages)s, %(description)s, %(hotline_number)s,"
         " %(registered_by_worker_id)s, %(proposed_type)s, %(proposed_country)s, %(proposed_hotline_number)s, %(proposed_by_worker_id)s,"
         " %(propose_time)s, %(evidence)s::jsonb, %(agreement_expire_date)s, %(warned_days)s, %(approval_proposed_by_worker_id)s,"
-        " %(rejection_reason)s, %(create_time)s, %(update_time)s)"
+        " %(rejection_reason)s, %(suspension)s::jsonb, %(suspension_expire_time)s, %(asked_first)s::jsonb, %(create_time)s, %(update_time)s)"
         " ON CONFLICT (id) DO UPDATE SET version = excluded.version, status = excluded.status, name = excluded.name,"
         " name_key = excluded.name_key, type = excluded.type, country = excluded.country, department = excluded.department,"
         " phone = excluded.phone, url = excluded.url, languages = excluded.languages, description = excluded.description,"
         " hotline_number = excluded.hotline_number, registered_by_worker_id = excluded.registered_by_worker_id,"
         " evidence = excluded.evidence, agreement_expire_date = excluded.agreement_expire_date, warned_days = excluded.warned_days,"
         " approval_proposed_by_worker_id = excluded.approval_proposed_by_worker_id, rejection_reason = excluded.rejection_reason,"
+        " suspension = excluded.suspension, suspension_expire_time = excluded.suspension_expire_time, asked_first = excluded.asked_first,"
         " proposed_type = excluded.proposed_type, proposed_country = excluded.proposed_country,"
         " proposed_hotline_number = excluded.proposed_hotline_number, proposed_by_worker_id = excluded.proposed_by_worker_id,"
         " propose_time = excluded.propose_time, update_time = excluded.update_time",
@@ -72,6 +74,9 @@ def keep(tx: Transaction, organization: Organization) -> None:
             "warned_days": organization.warned_days,
             "approval_proposed_by_worker_id": organization.approval_proposed_by_worker_id,
             "rejection_reason": organization.rejection_reason,
+            "suspension": _suspension_text(organization.suspension),
+            "suspension_expire_time": organization.suspension.expire_time if organization.suspension else None,
+            "asked_first": json.dumps({name: _plain(first) for name in _ASKED if (first := getattr(organization, name))}),
             "create_time": organization.create_time,
             "update_time": organization.update_time,
         },
@@ -123,6 +128,7 @@ def listed(
     all_for: str | None,
     agreement_before: date | None = None,
     shelters_for: str | None = None,
+    waits_for_second: bool = False,
 ) -> tuple[list[Organization], Position | None]:
     """A page by name, and where the next page goes on. Members that are not active are for those who may see all (`all_for` None) or their own.
 
@@ -133,6 +139,7 @@ def listed(
         " AND (%(country)s = '' OR country = %(country)s) AND (%(type)s::text IS NULL OR type = %(type)s)"
         " AND (%(status)s::text IS NULL OR status = %(status)s)"
         " AND (%(agreement_before)s::date IS NULL OR (status = 'APPROVED' AND agreement_expire_date < %(agreement_before)s))"
+        " AND (NOT %(waits)s OR suspension_expire_time IS NOT NULL OR asked_first ?| ARRAY['reinstatement', 'leaving'])"
         " AND (%(all_for)s::text IS NULL OR status = ANY(%(active)s) OR id = %(all_for)s)"
         f" AND (%(shelters_for)s::text IS NULL OR id = %(shelters_for)s OR NOT ({_IS_SHELTER})) ORDER BY name_key, id LIMIT %(limit)s",
         {
@@ -143,6 +150,7 @@ def listed(
             "status": status,
             "all_for": all_for,
             "agreement_before": agreement_before,
+            "waits": waits_for_second,
             "active": [str(word) for word in ACTIVE],
             "limit": size + 1,
         },
@@ -168,6 +176,31 @@ def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Org
         f" (SELECT max(days) FROM (VALUES {days}) AS due (days) WHERE warned_days IS NULL OR days < warned_days))"
         " ORDER BY agreement_expire_date, id LIMIT %(most)s FOR UPDATE SKIP LOCKED",
         {"today": today, "most": at_most},
+    ).fetchall()
+    return [read(row) for row in rows]
+
+
+def access(tx: Transaction, id: str, now: datetime) -> dict[str, int]:
+    """Counts accounts, keys, services and invitations of an organisation that are in use, and the places that its services hold."""
+    row = tx.execute(
+        "SELECT (SELECT count(*) FROM workers WHERE organization_id = %(id)s AND status = 'ACTIVE') AS worker_count,"
+        " (SELECT count(*) FROM api_keys WHERE organization_id = %(id)s AND revoke_time IS NULL AND expire_time > %(now)s)"
+        "   AS api_key_count,"
+        " (SELECT count(*) FROM services WHERE organization_id = %(id)s AND active) AS service_count,"
+        " (SELECT count(*) FROM invitations WHERE organization_id = %(id)s AND status = 'OPEN' AND expire_time > %(now)s) AS invitation_count,"
+        " (SELECT coalesce(sum(places), 0)::int FROM places_taken JOIN services ON services.id = service_id"
+        "   WHERE organization_id = %(id)s AND leave_time IS NULL) AS most_people_inside",
+        {"id": id, "now": now},
+    ).fetchone()
+    assert row is not None
+    return dict(row)
+
+
+def with_suspension_over(tx: Transaction, now: datetime, at_most: int) -> list[Organization]:
+    """Members whose hold or proposed suspension nobody agreed to in time; held, and none that is held already."""
+    rows = tx.execute(
+        "SELECT * FROM organizations WHERE suspension_expire_time <= %s ORDER BY suspension_expire_time, id LIMIT %s FOR UPDATE SKIP LOCKED",
+        (now, at_most),
     ).fetchall()
     return [read(row) for row in rows]
 
@@ -208,6 +241,10 @@ def read(row: Row) -> Organization:
         approval_proposed_by_worker_id=row["approval_proposed_by_worker_id"],
         warned_days=row["warned_days"],
         rejection_reason=RejectionReason(row["rejection_reason"]) if row["rejection_reason"] else None,
+        suspension=_suspension(row),
+        last_hold=_first(row["asked_first"].get("last_hold")),
+        reinstatement=_first(row["asked_first"].get("reinstatement")),
+        leaving=_first(row["asked_first"].get("leaving")),
         entry=OrganizationEntry(
             name=row["name"],
             type=OrganizationType(row["type"]),
@@ -222,6 +259,7 @@ def read(row: Row) -> Organization:
     )
 
 
+_ASKED = ("last_hold", "reinstatement", "leaving")
 _HOLDS = {"": "", "UPDATE": "FOR UPDATE", "SHARE": "FOR SHARE"}
 
 
@@ -234,3 +272,25 @@ def _evidence(kept: Row) -> Evidence:
         kept["worker_id"],
         datetime.fromisoformat(kept["time"]),
     )
+
+
+def _plain(first: First) -> dict[str, str]:
+    return {"worker_id": first.worker_id, "organization_id": first.organization_id, "time": first.time.isoformat()}
+
+
+def _first(kept: Row | None) -> First | None:
+    return First(kept["worker_id"], kept["organization_id"], datetime.fromisoformat(kept["time"])) if kept else None
+
+
+def _suspension_text(suspension: Suspension | None) -> str | None:
+    if suspension is None:
+        return None
+    return json.dumps({"reason": suspension.reason, "first": _plain(suspension.first), "second_worker_id": suspension.second_worker_id})
+
+
+def _suspension(row: Row) -> Suspension | None:
+    kept = row["suspension"]
+    first = _first(kept["first"]) if kept else None
+    if first is None:
+        return None
+    return Suspension(SuspensionReason(kept["reason"]), first, row["suspension_expire_time"], kept["second_worker_id"])

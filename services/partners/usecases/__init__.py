@@ -7,7 +7,7 @@ from services.partners.store.directory_index import DirectoryIndex
 from services.partners.usecases.accounts import change_password, end_sessions, list_sessions
 from services.partners.usecases.api_keys import confirm_api_key, create_api_key, list_api_keys, revoke_api_key, transfer_api_key
 from services.partners.usecases.founding import found_elsewhere, found_network
-from services.partners.usecases.housekeeping import keeping_up, sweep
+from services.partners.usecases.housekeeping import keeping_up, sweep, sweeping
 from services.partners.usecases.import_jobs import cancel_import, create_import, get_import, list_imports, run_import, running_imports
 from services.partners.usecases.imports import import_directory
 from services.partners.usecases.invitations import (
@@ -40,6 +40,7 @@ from services.partners.usecases.membership import (
     application_of,
     apply_for_membership,
     confirm_application,
+    end_holds,
     leave_organization,
     record_evidence,
     reject_application,
@@ -55,6 +56,7 @@ from services.partners.usecases.open_data import (
 from services.partners.usecases.organizations import (
     approve_organization,
     confirm_change,
+    count_member_access,
     create_organization,
     drop_change,
     get_organization,
@@ -119,6 +121,7 @@ __all__ = [
     "confirm_application",
     "confirm_change",
     "confirm_invitation",
+    "count_member_access",
     "create_api_key",
     "create_import",
     "create_invitation",
@@ -131,6 +134,7 @@ __all__ = [
     "doubt_capacity",
     "drop_change",
     "end_address",
+    "end_holds",
     "end_session",
     "end_sessions",
     "finish_sign_in",
@@ -192,6 +196,7 @@ __all__ = [
     "suspend_organization",
     "suspend_worker",
     "sweep",
+    "sweeping",
     "take_places",
     "transfer_api_key",
     "update_location",

@@ -4,12 +4,14 @@ And what follows a new taxonomy or the days that pass: the words by which servic
 services, read before anybody waits for it.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
 from chassis import guesses
 from chassis.clock import Clock
 from chassis.db import Database, Transaction
+from chassis.sealing import Keyring
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from services.partners.store import (
@@ -25,7 +27,7 @@ from services.partners.store import (
     workers,
 )
 from services.partners.store.directory_index import DirectoryIndex
-from services.partners.usecases.membership import watch_membership
+from services.partners.usecases.membership import end_holds, watch_membership
 
 _EVERY = 1.0  # seconds: a question reads what has changed by itself; this keeps that little
 
@@ -36,6 +38,11 @@ def sweep(tx: Transaction, now: datetime) -> int:
     gone += promises.forget(tx, now) + sign_in_providers.forget(tx, now) + password_resets.forget(tx, now)
     gone += imports.forget(tx, now) + provenance.forget(tx, now)
     return services.refresh_outdated(tx) + open_hours.refresh_ending(tx, now) + watch_membership(tx, now) + gone
+
+
+def sweeping(mail: Keyring) -> Callable[[Transaction, datetime], int]:
+    """Returns `sweep` with what else ends by the clock, of which managers are told by letters that `mail` seals."""
+    return lambda tx, now: end_holds(tx, mail, now) + sweep(tx, now)
 
 
 def keeping_up(database: Database, clock: Clock, index: DirectoryIndex) -> Loop:

@@ -15,10 +15,10 @@ from protos.partners.v1 import directory_pb2 as pb
 from services.partners import wire
 from services.partners.domain.application import Application
 from services.partners.domain.evidence import Evidence
-from services.partners.domain.organization import Organization, RejectionReason
+from services.partners.domain.organization import Organization, OrganizationStatus, RejectionReason
 from services.partners.domain.worker import same_email
 from services.partners.store import applications, organizations, services, workers
-from services.partners.usecases.organizations import get_organization, live
+from services.partners.usecases.organizations import coordinator, get_organization, live, tell_managers
 from services.partners.usecases.passwords import mark_of
 from services.partners.wire import facts
 
@@ -86,13 +86,31 @@ def record_evidence(tx: Transaction, caller: Caller, now: datetime, id: str, eta
 
 
 def leave_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
-    """Ends a membership. Not of the coordination: nobody would be left to answer for the network."""
-    organization = live(tx, caller, now, id, etag, Organization.leave)
+    """Ends a membership: its own manager alone, the coordination by two coordinators, of whom the first only proposes it.
+
+    Not of the coordination: nobody would be left to answer for the network.
+    """
+    by = None if caller.kind == "system" or caller.organization_id == id else coordinator(tx, caller, now)
+    organization = live(tx, caller, now, id, etag, lambda one, time: one.leave(time, by))
     if workers.has_coordinator(tx, id):
         raise Conflict("illegal_transition")
-    workers.end_sessions_of(tx, organization_id=id)
-    applications.erase(tx, id)
+    if organization.status is OrganizationStatus.LEFT:
+        workers.end_sessions_of(tx, organization_id=id)
+        applications.erase(tx, id)
     return organization
+
+
+def end_holds(tx: Transaction, mail: Keyring, now: datetime) -> int:
+    """Ends holds and proposed suspensions to which no second coordinator agreed in time; managers hear that they are back."""
+    over = organizations.with_suspension_over(tx, now, _AT_ONCE)
+    for organization in over:
+        before = organization.stop
+        organization.watch_suspension(now, wire.today_at(organization, now))
+        organizations.keep(tx, organization)
+        if organization.stop != before:
+            services.refresh_all_of(tx, organization.id)
+        tell_managers(tx, mail, organization, before, now)
+    return len(over)
 
 
 def watch_membership(tx: Transaction, now: datetime) -> int:

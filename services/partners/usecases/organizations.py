@@ -7,14 +7,20 @@ from typing import Any
 from chassis.db import Transaction
 from chassis.errors import Conflict, NotFound
 from chassis.ids import is_id, new_id
+from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from chassis.wire import Position, check_etag
 from services.partners import wire
 from services.partners.domain.field_change import changes_of
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType
+from services.partners.domain.suspension import Coordinator, SuspensionReason
 from services.partners.store import field_changes, organizations, services, workers
 from services.partners.usecases.independence import second
+from services.partners.usecases.password_resets import tell_her
 from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters, worker_of
+
+_STEP = 5
+"""Of persons at a member's services only a multiple of this is said, which tells of nobody who comes or goes."""
 
 
 def create_organization(tx: Transaction, caller: Caller, now: datetime, entry: OrganizationEntry, *, id: str | None = None) -> Organization:
@@ -64,9 +70,10 @@ def list_organizations(
     type: OrganizationType | None = None,
     status: OrganizationStatus | None = None,
     agreement_before: date | None = None,
+    waits_for_second: bool = False,
 ) -> tuple[list[Organization], Position | None]:
-    """A page by name, and where the next page goes on. Only coordinator and auditor see members that are not active, and when agreements end."""
-    if agreement_before and not sees_everything(caller):
+    """A page by name, and where the next page goes on. Only coordinator and auditor see members that are not active, when agreements end, and what waits."""
+    if (agreement_before or waits_for_second) and not sees_everything(caller):
         return [], None
     all_for = None if sees_everything(caller) else caller.organization_id
     return organizations.listed(
@@ -79,6 +86,7 @@ def list_organizations(
         all_for=all_for,
         agreement_before=agreement_before,
         shelters_for=None if sees_everything(caller) or sees_shelters(tx, caller) else caller.organization_id,
+        waits_for_second=waits_for_second,
     )
 
 
@@ -124,21 +132,58 @@ def drop_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: s
     return live(tx, caller, now, id, etag, Organization.drop_change)
 
 
-def suspend_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
-    """Ends its access at once, here; the other services hear of it. Not one's own: nobody would be left to take it back.
+def suspend_organization(
+    tx: Transaction, mail: Keyring, caller: Caller, now: datetime, id: str, etag: str, reason: SuspensionReason | None, *, hold: bool
+) -> Organization:
+    """Proposes to end its access, agrees to it, or stops it for a day (`hold`). Not one's own: nobody would be left to take it back.
 
-    Nor of an organisation of coordinators or auditors: one person alone would take their roles away.
+    Nor of an organisation of coordinators or auditors: their accounts are ended first, by two coordinators.
     """
-    if id == caller.organization_id or workers.has_network_role(tx, id):  # which two coordinators take away first
+    if id == caller.organization_id or workers.has_network_role(tx, id):
         raise Conflict("illegal_transition")
-    organization = live(tx, caller, now, id, etag, Organization.suspend)
-    workers.end_sessions_of(tx, organization_id=id)
+    by = coordinator(tx, caller, now)
+    return _standing_step(tx, mail, caller, now, id, etag, lambda one, time: one.suspend(by, reason, time, hold=hold))
+
+
+def reinstate_organization(tx: Transaction, mail: Keyring, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
+    """Proposes to take the suspension back, or agrees to it."""
+    by = coordinator(tx, caller, now)
+    return _standing_step(tx, mail, caller, now, id, etag, lambda one, time: one.reinstate(by, time, wire.today_at(one, time)))
+
+
+def count_member_access(tx: Transaction, caller: Caller, now: datetime, id: str) -> tuple[dict[str, int], bool]:
+    """Counts what of a member ends with its access, and says whether somebody could agree to that as the second coordinator."""
+    _existing(organizations.fetch(tx, id) if is_id(id) else None)
+    counts = organizations.access(tx, id, now)
+    inside = counts["most_people_inside"]
+    return counts | {"most_people_inside": -(-inside // _STEP) * _STEP}, coordinator(tx, caller, now).has_second
+
+
+def coordinator(tx: Transaction, caller: Caller, now: datetime) -> Coordinator:
+    """Returns the coordinator who asks for a step that takes two."""
+    elsewhere = workers.coordinating_organizations(tx) - {caller.organization_id}
+    return Coordinator(second(tx, caller, now), caller.organization_id, bool(elsewhere))
+
+
+def tell_managers(tx: Transaction, mail: Keyring, organization: Organization, before: str, now: datetime) -> None:
+    """Has its managers told by e-mail when its access ends or comes back, and ends its sessions when it ends. `before`: its `stop` of then."""
+    if organization.stop == before:
+        return
+    if organization.stop:
+        workers.end_sessions_of(tx, organization_id=organization.id)
+    fact = {"": "member_reinstated", "held": "member_held", "suspended": "member_suspended"}[organization.stop]
+    for manager in workers.all_managers(tx, organization.id):
+        tell_her(tx, mail, manager, fact, now)
+
+
+def _standing_step(
+    tx: Transaction, mail: Keyring, caller: Caller, now: datetime, id: str, etag: str, step: Callable[[Organization, datetime], None]
+) -> Organization:
+    """A step after which its people may act no more, or again: its managers hear of it."""
+    before = _held(tx, caller, id).stop
+    organization = live(tx, caller, now, id, etag, step)
+    tell_managers(tx, mail, organization, before, now)
     return organization
-
-
-def reinstate_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
-    """Takes the suspension back."""
-    return live(tx, caller, now, id, etag, lambda one, time: one.reinstate(time, wire.today_at(one, time)))
 
 
 def live(

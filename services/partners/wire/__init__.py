@@ -22,10 +22,19 @@ from services.partners.domain.codes import Term
 from services.partners.domain.evidence import Evidence, EvidenceKind
 from services.partners.domain.invitation import Invitation, InvitationEntry, InvitationStatus
 from services.partners.domain.matching import Match, Question, Verdict
-from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType, RejectionReason
+from services.partners.domain.organization import (
+    Organization,
+    OrganizationEntry,
+    OrganizationStatus,
+    OrganizationType,
+    RejectionReason,
+    SharesWith,
+    shares_with,
+)
 from services.partners.domain.search import Near, Wanted
 from services.partners.domain.service import NOT_STATED, Capacity, Eligibility, Gender, Intake, Service, ServiceEntry, stale_time
 from services.partners.domain.subject import Subject
+from services.partners.domain.suspension import Suspension, SuspensionReason
 from services.partners.domain.visibility import Tier, Viewer
 from services.partners.domain.worker import Role, Worker, WorkerStatus
 from services.partners.wire.locations import ACCESSIBILITY
@@ -35,6 +44,8 @@ from services.partners.wire.visibility import shown
 
 TYPES, STATUSES = EnumCodec(pb.OrganizationType, OrganizationType), EnumCodec(pb.OrganizationStatus, OrganizationStatus)
 _EVIDENCE, REJECTIONS = EnumCodec(pb.EvidenceKind, EvidenceKind), EnumCodec(pb.RejectionReason, RejectionReason)
+_SHARES = EnumCodec(pb.SharesWith, SharesWith)
+SUSPENSIONS = EnumCodec(pb.SuspensionReason, SuspensionReason)
 _GENDERS, _INTAKES, _VERDICTS = EnumCodec(pb.Gender, Gender), EnumCodec(pb.Intake, Intake), EnumCodec(pb.Verdict, Verdict)
 _ROLES, _WORKER_STATUSES = EnumCodec(contract_pb2.Role, Role), EnumCodec(members_pb2.WorkerStatus, WorkerStatus)
 
@@ -237,12 +248,26 @@ def organization(
         registered_by_worker_id=organization.registered_by_worker_id,
         proposal=proposal,
         agreement_expire_date=str(organization.agreement_expire_date or ""),
+        shares_with=_SHARES.number(shares_with(entry.type)),
+        suspension=_suspension(organization.suspension) if organization.suspension else None,
+        reinstatement_proposed_by_worker_id=organization.reinstatement.worker_id if organization.reinstatement else "",
+        leaving_proposed_by_worker_id=organization.leaving.worker_id if organization.leaving else "",
         **(_vetting(organization, now) if now else {}),
     )
     shown(said, tier)
     if own:
         said.agreement_expire_date = str(organization.agreement_expire_date or "")
     return said
+
+
+def _suspension(suspension: Suspension) -> pb.Suspension:
+    return pb.Suspension(
+        reason=SUSPENSIONS.number(suspension.reason),
+        worker_id=suspension.first.worker_id,
+        time=timestamp(suspension.first.time),
+        expire_time=timestamp(suspension.expire_time),
+        second_worker_id=suspension.second_worker_id,
+    )
 
 
 def today_at(organization: Organization, now: datetime) -> date:
@@ -278,6 +303,7 @@ def service(service: Service, viewer: Viewer, now: datetime, *, open_now: bool |
         organization_id=service.organization_id,
         organization_name=service.organization_name,
         organization_type=TYPES.number(service.organization_type),
+        shares_with=_SHARES.number(shares_with(service.organization_type)),
         name=entry.name,
         description=entry.description,
         need_codes=entry.need_codes,

@@ -13,6 +13,7 @@ from typing import Any
 from chassis.errors import Conflict, Invalid, NotFound
 from services.referrals.domain.codes import Check
 from services.referrals.domain.deadline import Calendar, DeadlineKind, Urgency, due_time
+from services.referrals.domain.unsafe import UNSAID, Unsafe
 
 YES = "yes"
 MAYBE = "maybe"
@@ -186,7 +187,7 @@ class Enquiry:
     start_time: datetime
     due_time: datetime | None
     left_out: tuple[Attribute, ...] = ()  # attributes of the content that are in no copy
-    excluded_organization_ids: tuple[str, ...] = ()
+    unsafe: Unsafe = UNSAID
     contact_id: str = ""
     person_id: str = ""
     state: EnquiryState = S.OPEN
@@ -209,13 +210,13 @@ class Enquiry:
         calendar: Calendar,
         *,
         left_out: Sequence[Attribute] = (),
-        excluded: Sequence[str] = (),
+        unsafe: Unsafe = UNSAID,
         contact_id: str = "",
         person_id: str = "",
     ) -> "Enquiry":
         """Asks all at once; `asker` is (organisation, worker)."""
         until = due_time(DeadlineKind.ACKNOWLEDGE, content.urgency, now, calendar)
-        enquiry = cls(identifier, *asker, content, now, now, now, until, tuple(left_out), tuple(excluded), contact_id, person_id)
+        enquiry = cls(identifier, *asker, content, now, now, now, until, tuple(left_out), unsafe, contact_id, person_id)
         enquiry.offers = [Offer(service.id, service.organization_id, content.without(left_out), now) for service in services]
         enquiry._note("opened", now, enquiry.organization_id)
         return enquiry

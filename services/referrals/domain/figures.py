@@ -138,3 +138,12 @@ def _ranked(sums: Counter[Key]) -> list[tuple[Key, int]]:
 def _quarters(first: str, last: str) -> Iterator[str]:
     years = range(int(first[:4]), int(last[:4]) + 1)
     return (quarter for year in years for number in (1, 2, 3, 4) if first <= (quarter := f"{year}-Q{number}") <= last)
+
+
+STEP = 5
+"""Counts that somebody could read again and again rise in such steps, so that they tell of nobody who comes or goes."""
+
+
+def at_most(count: int) -> int:
+    """Returns the multiple of STEP that a count does not exceed; 0 for none."""
+    return -(-count // STEP) * STEP

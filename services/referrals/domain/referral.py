@@ -33,11 +33,13 @@ from services.referrals.domain.lifecycle import (
     Transition,
 )
 from services.referrals.domain.person import Arrival, Coarse
+from services.referrals.domain.unsafe import UNSAID, Unsafe
 
 ERROR_WINDOW = timedelta(hours=24)
 PROBATION_LIMIT = 5
 LEG_LOST = "leg_lost"
 CONSENT_ENDING = "consent_ending"
+SIDE_OUT, SIDE_BACK = "side_out", "side_back"
 FARTHEST_APPOINTMENT = timedelta(days=90)
 """How far ahead one may be: until then nobody asks for news."""
 REMIND_AGAIN = timedelta(hours=1)
@@ -116,6 +118,8 @@ class Referral:
     send_time: datetime | None = None
     need_close_reason_code: str = ""
     assault_time: datetime | None = None  # of a recent one, to the hour
+    unsafe: Unsafe = UNSAID  # with whom or where she is not safe; its sender's alone
+    side_out: bool = False  # its other side was told that one of its sides may not act
     followed_up: bool = False  # another referral of this sender was sent that is based on it
     following_id: str = ""  # that one, or the draft that may become it
     clocks: list[Deadline] = field(default_factory=list)
@@ -150,6 +154,7 @@ class Referral:
         receipt_id: str | None = None,
         contact_id: str | None = None,
         assault_time: datetime | None = None,
+        unsafe: Unsafe | None = None,
     ) -> None:
         """Changes a draft; `service` is (service id, its organisation). After an assault it is an emergency at least.
 
@@ -178,6 +183,8 @@ class Referral:
             self.receipt_id = receipt_id
         if contact_id is not None:
             self.contact_id = contact_id
+        if unsafe is not None:
+            self.unsafe = unsafe
         self._note("amended", State.DRAFT, State.DRAFT, actor, now)
 
     def send(
@@ -201,6 +208,8 @@ class Referral:
             raise Conflict("incomplete_draft")
         if not safe_contact_known:
             raise Conflict("safe_contact_missing")
+        if not self.unsafe.code:
+            raise Conflict("unsafe_not_asked", "unsafe_code")
         if receipt is None:
             raise Conflict("receipt_missing")
         _check_note(note, needed=receipt.is_override)
@@ -455,6 +464,7 @@ class Referral:
             receiver_organization_id=service[1],
             based_on_id=self.id,
             assault_time=self.assault_time,
+            unsafe=self.unsafe,
         )
         following._begin(actor, now, calendar)
         self.following_id = following_id
@@ -478,6 +488,12 @@ class Referral:
     def note_consent_ending(self, now: datetime) -> None:
         """The consent on which it stands ends soon: she may be asked again before."""
         self._note(CONSENT_ENDING, self.state, self.state, Actor("system", "consent", ""), now, attribution="system", decides=False)
+
+    def note_standing(self, organization_id: str, now: datetime, *, out: bool) -> None:
+        """One of its sides is suspended or has left, or is back: the other side is told."""
+        self.side_out = out
+        system = Actor("system", "members", organization_id)
+        self._note(SIDE_OUT if out else SIDE_BACK, self.state, self.state, system, now, attribution="system", decides=False)
 
     def remind(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
         """Whose turn it is hears that it is waited for."""

@@ -1,5 +1,6 @@
 """Enquiries."""
 
+from dataclasses import replace
 from typing import Any
 
 from chassis.errors import Invalid
@@ -11,6 +12,7 @@ from protos.referrals.v1 import referrals_pb2
 from services.referrals import wire
 from services.referrals.domain.codes import short_code
 from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryState, Offer
+from services.referrals.domain.unsafe import NAMED, Unsafe
 from services.referrals.usecases.enquiries import Enquiries, Received
 
 _STATES, _ATTRIBUTES = EnumCodec(pb.EnquiryState, EnquiryState), EnumCodec(pb.EnquiryAttribute, Attribute)
@@ -30,7 +32,7 @@ class EnquiriesServicer:
             call.caller,
             _content(request.content),
             request.service_ids,
-            _excluded(request),
+            _named(request, ""),
             keep_unused=request.keep_unused,
         )
         return pb.EnquiryPreview(
@@ -50,7 +52,7 @@ class EnquiriesServicer:
             call.clock.now(),
             _content(request.content),
             request.service_ids,
-            excluded=_excluded(request),
+            unsafe=_unsafe(request),
             contact_id=optional_id(request.contact_id, "contact_id"),
             person_id=optional_id(request.person_id, "person_id"),
             keep_unused=request.keep_unused,
@@ -117,10 +119,15 @@ def _content(message: pb.EnquiryContent) -> Content:
     )
 
 
-def _excluded(request: pb.PreviewEnquiryRequest | pb.CreateEnquiryRequest) -> list[str]:
-    """Whom she named as unsafe: what is no id would leave somebody in whom she wants left out."""
-    path = "excluded_organization_ids"
-    return list(dict.fromkeys(optional_id(each, f"{path}.{number}") for number, each in enumerate(request.excluded_organization_ids)))
+def _unsafe(request: pb.CreateEnquiryRequest) -> Unsafe:
+    """With whom or where she is not safe. A system that names somebody, and does not know of the answer, has asked."""
+    unsafe = _named(request, word(referrals_pb2.UnsafeAnswer, request.unsafe_code, "unsafe_code"))
+    return unsafe if unsafe.code or not unsafe.organization_ids else replace(unsafe, code=NAMED)
+
+
+def _named(request: pb.PreviewEnquiryRequest | pb.CreateEnquiryRequest, code: str) -> Unsafe:
+    organizations = wire.unsafe_organizations(request.excluded_organization_ids, "excluded_organization_ids")
+    return Unsafe(code, organizations, tuple(dict.fromkeys(request.unsafe_departments)))
 
 
 def _content_message(content: Content | None) -> pb.EnquiryContent | None:
@@ -161,8 +168,7 @@ def _message(enquiry: Enquiry | Received) -> pb.Enquiry:
 def _asked(enquiry: Enquiry) -> pb.Enquiry:
     """For who asks: all of it."""
     shown: dict[str, Any] = {
-        name: getattr(enquiry, name)
-        for name in ("id", "excluded_organization_ids", "contact_id", "person_id", "taken_service_id", "referral_id", "reason_code")
+        name: getattr(enquiry, name) for name in ("id", "contact_id", "person_id", "taken_service_id", "referral_id", "reason_code")
     }
     times: dict[str, Any] = {name: timestamp(getattr(enquiry, name)) for name in ("start_time", "due_time", "create_time", "update_time")}
     mine = enquiry.is_offered and not enquiry.referral_id
@@ -178,6 +184,9 @@ def _asked(enquiry: Enquiry) -> pb.Enquiry:
         turn=_turn(running, referrals_pb2.TURN_SENDER if mine else referrals_pb2.TURN_RECEIVER),
         offers=[_offer_message(offer) for offer in enquiry.offers],
         left_out_attributes=[_ATTRIBUTES.number(each) for each in enquiry.left_out],
+        unsafe_code=number(referrals_pb2.UnsafeAnswer, enquiry.unsafe.code),
+        excluded_organization_ids=enquiry.unsafe.organization_ids,
+        unsafe_departments=enquiry.unsafe.departments,
     )
 
 

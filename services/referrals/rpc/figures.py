@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from chassis.ids import object_id
 from chassis.rpc import Call
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.figures import Question
@@ -42,6 +43,9 @@ class StatisticsServicer:
 
     def GetResponseTimes(self, request: pb.GetResponseTimesRequest, call: Call) -> pb.ResponseTimes:
         return pb.ResponseTimes(organizations=[pb.ResponseTime(**row) for row in figures.response_times(call.tx, call.clock.now())])
+
+    def CountMemberWork(self, request: pb.CountMemberWorkRequest, call: Call) -> pb.MemberWork:
+        return pb.MemberWork(**figures.of_member(call.tx, call.clock.now(), object_id(request.organization_id)))
 
 
 def _figures(rows: Iterable[tuple[str, int]]) -> list[pb.Figure]:

@@ -1,8 +1,9 @@
 """Referrals."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from chassis.errors import Invalid
 from chassis.ids import object_id
@@ -21,7 +22,8 @@ from services.referrals.usecases.watch import Watch
 
 _BOXES = {pb.BOX_INBOX: "inbox", pb.BOX_OUTBOX: "outbox", pb.BOX_NETWORK: "network", pb.BOX_MINE: "mine", pb.BOX_UNSPECIFIED: "mine"}
 _LOOK = 0.5  # seconds after which a stream is looked at though nothing happened: whether somebody is there, and still may be
-_AMENDABLE = ("need_code", "urgency", "service_id", "receipt_id", "contact_id", "assault_time", "urgency_reason_code")
+_UNSAFE = ("unsafe_code", "unsafe_organization_ids", "unsafe_departments")
+_AMENDABLE = ("need_code", "urgency", "service_id", "receipt_id", "contact_id", "assault_time", "urgency_reason_code", *_UNSAFE)
 
 
 class ReferralsServicer:
@@ -46,6 +48,7 @@ class ReferralsServicer:
             contact_id=optional_id(request.contact_id, "contact_id") or None,
             assault_time=moment(request, "assault_time"),
             urgency_reason_code=word(pb.UrgencyReason, request.urgency_reason_code, "urgency_reason_code"),
+            **_unsafe(request, [name for name in _UNSAFE if getattr(request, name)]),
         )
         based_on = optional_id(request.based_on_id, "based_on_id")
         made = self._usecases.create(
@@ -72,6 +75,7 @@ class ReferralsServicer:
             urgency_reason_code=word(pb.UrgencyReason, sent.urgency_reason_code, "urgency_reason_code")
             if "urgency_reason_code" in paths
             else "",
+            **_unsafe(sent, paths),
         )
         changed = self._usecases.change_draft(
             call.tx, call.caller, call.clock.now(), object_id(sent.id), version(sent.etag, "referral.etag"), draft
@@ -434,3 +438,13 @@ def _spans(deadlines: Iterable[pb.PolicyDeadline]) -> dict[Key, Span]:
             raise Invalid((f"deadlines.{number}", "out_of_range"))
         spans[key] = each.working_days or timedelta(seconds=each.seconds)
     return spans
+
+
+def _unsafe(said: pb.CreateReferralRequest | pb.Referral, paths: Collection[str]) -> dict[str, Any]:
+    """With whom or where she is not safe, as far as a request says it."""
+    values: dict[str, Callable[[], Any]] = {
+        "unsafe_code": lambda: word(pb.UnsafeAnswer, said.unsafe_code, "unsafe_code"),
+        "unsafe_organization_ids": lambda: wire.unsafe_organizations(said.unsafe_organization_ids, "unsafe_organization_ids"),
+        "unsafe_departments": lambda: tuple(dict.fromkeys(said.unsafe_departments)),
+    }
+    return {name: value() for name, value in values.items() if name in paths}

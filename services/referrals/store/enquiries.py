@@ -12,13 +12,14 @@ from chassis.wire import Position
 from services.referrals.domain.deadline import Urgency
 from services.referrals.domain.enquiry import OFFERS, Attribute, Content, Enquiry, EnquiryState, Offer
 from services.referrals.domain.lifecycle import LIVE
+from services.referrals.domain.unsafe import Unsafe
 from services.referrals.store.hers import COPIES, WAITS, Her
 from services.referrals.wire import facts
 
 _CONTENT = [each.name for each in fields(Content)]
-_APART = {"content", "state", "offers", "events", "left_out", "excluded_organization_ids"}
+_APART = {"content", "state", "offers", "events", "left_out", "unsafe"}
 _PLAIN = [each.name for each in fields(Enquiry) if each.name not in _APART]
-_COLUMNS = [*_PLAIN, *_CONTENT, "state", "left_out", "excluded_organization_ids"]
+_COLUMNS = [*_PLAIN, *_CONTENT, "state", "left_out", "unsafe_code", "excluded_organization_ids", "unsafe_departments"]
 _OFFER = [each.name for each in fields(Offer) if each.name not in ("content", "state")]
 _OFFER_COLUMNS = ["enquiry_id", *_OFFER, *_CONTENT, "state", "due_time", "create_time"]
 # Fixed words, joined once: no value ever becomes part of a statement's text.
@@ -52,7 +53,8 @@ def keep(tx: Transaction, enquiry: Enquiry) -> None:
     was = events[0].version - 1
     values = {name: getattr(enquiry, name) for name in _PLAIN} | _said(enquiry.content)
     values |= {"state": enquiry.state.value, "was": was}
-    values |= {"left_out": [each.value for each in enquiry.left_out], "excluded_organization_ids": list(enquiry.excluded_organization_ids)}
+    values |= {"left_out": [each.value for each in enquiry.left_out], "unsafe_code": enquiry.unsafe.code}
+    values |= {"excluded_organization_ids": list(enquiry.unsafe.organization_ids), "unsafe_departments": list(enquiry.unsafe.departments)}
     if tx.execute(_INSERT if was == 0 else _UPDATE, values).rowcount != 1:
         raise Stale
     keep_copies(tx, enquiry)
@@ -291,7 +293,7 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Enquiry]:
                 content=said,
                 state=EnquiryState(row["state"]),
                 left_out=tuple(Attribute(each) for each in row["left_out"]),
-                excluded_organization_ids=tuple(row["excluded_organization_ids"]),
+                unsafe=Unsafe(row["unsafe_code"], tuple(row["excluded_organization_ids"]), tuple(row["unsafe_departments"])),
                 offers=offers[row["id"]],
             )
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 from chassis.db import Row, Transaction
 from services.referrals.domain.figures import Cell
+from services.referrals.domain.lifecycle import LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER
 
 ANSWERS = "'acknowledged', 'info_requested', 'accepted', 'waitlisted', 'declined'"
 """What a receiver says first to who asks it for help, as the index of answers says it."""
@@ -27,6 +28,29 @@ def assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str, Any]:
     ).fetchone()
     assert row is not None
     return row
+
+
+def of_member(tx: Transaction, organization_id: str, due_before: datetime) -> dict[str, int]:
+    """Counts live referrals, deadlines of its turn, open enquiries, files and running plans of an organisation."""
+    row = tx.execute(
+        "SELECT (SELECT count(*) FROM referrals WHERE receiver_organization_id = %(of)s AND state = ANY(%(live)s)) AS received_count,"
+        " (SELECT count(*) FROM referrals WHERE sender_organization_id = %(of)s AND state = ANY(%(live)s)) AS sent_count,"
+        " (SELECT count(*) FROM referrals WHERE next_due_time < %(due)s AND ((receiver_organization_id = %(of)s AND state = ANY(%(receivers)s))"
+        "   OR (sender_organization_id = %(of)s AND state = ANY(%(senders)s)))) AS due_count,"
+        " (SELECT count(*) FROM enquiries WHERE organization_id = %(of)s AND state = 'open') AS asking_count,"
+        " (SELECT count(DISTINCT enquiry_id) FROM enquiry_offers WHERE organization_id = %(of)s AND state = 'open' AND answer = '') AS asked_count,"
+        " (SELECT count(*) FROM people WHERE organization_id = %(of)s AND NOT erased) AS most_people,"
+        " (SELECT count(*) FROM plans WHERE organization_id = %(of)s AND close_time IS NULL) AS most_plans",
+        {
+            "of": organization_id,
+            "due": due_before,
+            "live": [state.value for state in LIVE],
+            "receivers": [state.value for state in WAITS_FOR_RECEIVER],
+            "senders": [state.value for state in WAITS_FOR_SENDER],
+        },
+    ).fetchone()
+    assert row is not None
+    return dict(row)
 
 
 def response_times(tx: Transaction, since: datetime) -> list[Row]:

@@ -45,6 +45,7 @@ COPIES = f"need_code IS NOT NULL AND enquiry_id IN (SELECT id FROM enquiries WHE
 WAITS = "(state = 'open' OR (state = 'matched' AND referral_id = ''))"
 """An enquiry for which somebody is asked, or whose taken offer waits for a referral."""
 _COARSE = {"age_band": "''", "gender_code": "''", "dependants": "NULL"}
+_UNSAFE = {"unsafe_code": "''", "unsafe_departments": "'{}'"}  # whom or where she named as unsafe
 _LISTS = {"languages": "'{}'", "accessibility_codes": "'{}'"}
 _LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE, key=lambda state: state.value))
 _CLOCK = " ".join(f"clock_{name}" for name in "start_time due_time stop_time pause_time fired_percent policy_version next_time".split())
@@ -66,7 +67,8 @@ PARTS = (
             **_LISTS,
             "department": "CASE WHEN state = 'exhausted' THEN department ELSE '' END",  # needs that nobody could meet are counted by it
             "left_out": "'{}'",
-            "excluded_organization_ids": "'{}'",  # whom she named as unsafe
+            **_UNSAFE,
+            "excluded_organization_ids": "'{}'",
             "contact_id": "''",
             "person_id": "''",
         },
@@ -123,11 +125,12 @@ PARTS = (
     Part(
         "referrals",
         _PERSON,
-        {**_COARSE, "language": "''", "department": "''", "assault_time": "NULL"},
+        {**_COARSE, "language": "''", "department": "''", "assault_time": "NULL", **_UNSAFE, "unsafe_organization_ids": "'{}'"},
         kept="id version state urgency need_code person_id contact_id sender_organization_id sender_worker_id receiver_organization_id service_id"
         " receipt_id override_reason_code country responsible_worker_id responsible_desk_code planned_first_contact_time first_contact_time"
         " reason_code question_code outcome_code delivered_need_codes alternative_service_id expected_wait_days review_time based_on_id send_time"
-        " next_due_time create_time update_time override_worker_id appointment_time need_close_reason_code step_version remind_time urgency_reason_code",
+        " next_due_time create_time update_time override_worker_id appointment_time need_close_reason_code step_version remind_time urgency_reason_code"
+        " side_out",
         live=f"state IN ({_LIVE})",
     ),
     Part(

@@ -42,16 +42,20 @@ def note_service(
     active: bool,
     uses: Sequence[Attribute] | None = None,
     ages: Ages = ANY_AGES,
+    department: str = "",
     *,
     shelter: bool | None = None,
 ) -> None:
-    """A service of the directory, by what it decides whom it takes (None: that was not said), its ages, and whether it is a shelter (None: not said)."""
+    """A service of the directory, by what it decides whom it takes (None: that was not said), its ages, the department where it helps, and whether it is a
+    shelter (None: not said)."""
     said = None if uses is None else [each.value for each in uses]
     tx.execute(
-        "INSERT INTO directory_services (id, organization_id, active, uses, minimum_age, maximum_age, shelter) VALUES (%s, %s, %s, %s, %s, %s, %s)"
+        "INSERT INTO directory_services (id, organization_id, active, uses, minimum_age, maximum_age, department, shelter)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
         " ON CONFLICT (id) DO UPDATE SET organization_id = excluded.organization_id, active = excluded.active, uses = excluded.uses,"
-        " minimum_age = excluded.minimum_age, maximum_age = excluded.maximum_age, shelter = coalesce(excluded.shelter, directory_services.shelter)",
-        (identifier, organization_id, active, said, ages.minimum, ages.maximum, shelter),
+        " minimum_age = excluded.minimum_age, maximum_age = excluded.maximum_age, department = excluded.department,"
+        " shelter = coalesce(excluded.shelter, directory_services.shelter)",
+        (identifier, organization_id, active, said, ages.minimum, ages.maximum, department, shelter),
     )
 
 
@@ -121,15 +125,26 @@ def ages_of_service(tx: Transaction, service_id: str) -> Ages:
     return Ages(row["minimum_age"], row["maximum_age"]) if row else Ages()
 
 
-def services(tx: Transaction, identifiers: Sequence[str], asker_id: str) -> list[tuple[Service, str]]:
-    """Those of these services that may be asked: they exist for the asker, and their member is approved. Each with the type of that member."""
+def department_of_service(tx: Transaction, service_id: str) -> str:
+    """Returns the department where a service helps; empty for the whole country, or as long as it was not heard."""
+    row = tx.execute("SELECT department FROM directory_services WHERE id = %s", (service_id,)).fetchone()
+    return row["department"] if row else ""
+
+
+def services(tx: Transaction, identifiers: Sequence[str], asker_id: str) -> list[tuple[Service, str, str]]:
+    """Those of these services that may be asked: they exist for the asker, and their member is approved. Each with the type of that member and the department
+    where it helps."""
     rows = tx.execute(
-        "SELECT s.id, s.organization_id, s.uses, m.type FROM directory_services s"
+        "SELECT s.id, s.organization_id, s.uses, s.department, m.type FROM directory_services s"
         " JOIN members m ON m.id = s.organization_id AND m.kind = 'organization' AND m.active AND m.status = 'APPROVED'"
         f" WHERE s.id = ANY(%(ids)s) AND {_EXISTS} ORDER BY s.id",
         {"ids": list(identifiers), "for": asker_id, "probation": on_probation(tx, asker_id)},
     ).fetchall()
     return [
-        (Service(row["id"], row["organization_id"], None if row["uses"] is None else frozenset(map(Attribute, row["uses"]))), row["type"])
+        (
+            Service(row["id"], row["organization_id"], None if row["uses"] is None else frozenset(map(Attribute, row["uses"]))),
+            row["type"],
+            row["department"],
+        )
         for row in rows
     ]

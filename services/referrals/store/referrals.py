@@ -14,13 +14,15 @@ from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.lifecycle import BY_VERB, CAME_BACK, LIVE, State
 from services.referrals.domain.person import Arrival, Coarse
 from services.referrals.domain.referral import Actor, Event, Referral
+from services.referrals.domain.unsafe import NAMED, Unsafe
 from services.referrals.wire import facts
 
 # What a referral has is kept under the same name; what is not a word, a number or a time is said apart.
-_APART = {"coarse", "state", "urgency", "delivered_need_codes", "followed_up", "following_id", "clocks", "events"}
+_APART = {"coarse", "state", "urgency", "delivered_need_codes", "followed_up", "following_id", "clocks", "events", "unsafe"}
 _PLAIN = [each.name for each in fields(Referral) if each.name not in _APART]
 _COARSE = "age_band gender_code language dependants country department".split()
-COLUMNS = [*_PLAIN, *_COARSE, "state", "urgency", "delivered_need_codes", "next_due_time"]
+_UNSAFE = ["unsafe_code", "unsafe_organization_ids", "unsafe_departments"]
+COLUMNS = [*_PLAIN, *_COARSE, *_UNSAFE, "state", "urgency", "delivered_need_codes", "next_due_time"]
 """Of a referral's row: what `read` reads."""
 CLOCK = [each.name for each in fields(Deadline) if each.name != "kind"]
 """What is kept of a deadline, under the same names."""
@@ -86,6 +88,9 @@ def _values_of(referral: Referral) -> dict[str, Any]:
         "urgency": referral.urgency.value if referral.urgency else None,
         "delivered_need_codes": list(referral.delivered_need_codes),
         "next_due_time": referral.next_due_time,
+        "unsafe_code": referral.unsafe.code,
+        "unsafe_organization_ids": list(referral.unsafe.organization_ids),
+        "unsafe_departments": list(referral.unsafe.departments),
         "was": referral.events[0].version - 1,
     }
 
@@ -203,6 +208,35 @@ def answered_for_by(tx: Transaction, worker_id: str, limit: int) -> list[str]:
     return [row["id"] for row in rows]
 
 
+def named_unsafe(tx: Transaction, referral: Referral) -> list[Unsafe]:
+    """What the person named as not safe in other referrals and in enquiries of the same sender."""
+    rows = tx.execute(
+        "SELECT unsafe_organization_ids AS organizations, unsafe_departments AS departments FROM referrals"
+        " WHERE person_id = %(person)s AND sender_organization_id = %(sender)s AND id <> %(id)s AND unsafe_code = %(named)s"
+        " UNION ALL SELECT excluded_organization_ids, unsafe_departments FROM enquiries WHERE organization_id = %(sender)s"
+        " AND (person_id = %(person)s OR (contact_id <> '' AND contact_id = %(contact)s)) AND (excluded_organization_ids <> '{}' OR unsafe_departments <> '{}')",
+        {
+            "person": referral.person_id,
+            "sender": referral.sender_organization_id,
+            "id": referral.id,
+            "contact": referral.contact_id,
+            "named": NAMED,
+        },
+    )
+    return [Unsafe(NAMED, tuple(row["organizations"]), tuple(row["departments"])) for row in rows]
+
+
+def to_tell_of_standing(tx: Transaction, organization_id: str, limit: int, *, out: bool) -> list[str]:
+    """Live referrals with another organisation of which the other side was not told yet that this one is out, or is back; at most `limit`."""
+    rows = tx.execute(
+        "SELECT id FROM referrals WHERE (sender_organization_id = %(of)s OR receiver_organization_id = %(of)s)"
+        " AND sender_organization_id <> receiver_organization_id AND state = ANY(%(live)s) AND side_out <> %(out)s"
+        " ORDER BY id LIMIT %(limit)s FOR UPDATE",
+        {"of": organization_id, "live": [state.value for state in LIVE], "out": out, "limit": limit},
+    ).fetchall()
+    return [row["id"] for row in rows]
+
+
 def of_people(tx: Transaction, people: Collection[str]) -> list[Referral]:
     """The referrals of some persons, oldest first."""
     rows = tx.execute("SELECT * FROM referrals WHERE person_id = ANY(%s) ORDER BY create_time, id", (list(people),)).fetchall()
@@ -287,6 +321,7 @@ def read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
             urgency=Urgency(row["urgency"]) if row["urgency"] else None,
             delivered_need_codes=tuple(row["delivered_need_codes"]),
             clocks=clocks.get(row["id"], []),
+            unsafe=Unsafe(row["unsafe_code"], tuple(row["unsafe_organization_ids"]), tuple(row["unsafe_departments"])),
             following_id=following.get(row["id"], ("", False))[0],
             followed_up=following.get(row["id"], ("", False))[1],
         )

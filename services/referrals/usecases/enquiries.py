@@ -17,6 +17,7 @@ from services.referrals.domain import enquiry as rules
 from services.referrals.domain.codes import REACHED_BY_OVERRIDE
 from services.referrals.domain.deadline import Calendar, DeadlineKind, check_urgency, due_time
 from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryEvent, EnquiryState, Offer, Service
+from services.referrals.domain.unsafe import Unsafe
 from services.referrals.store import contacts, enquiries, members
 from services.referrals.store.people import People
 from services.referrals.usecases.deadlines import fire_each, singly
@@ -71,12 +72,12 @@ class Enquiries:
         self._keyring = keyring
 
     def preview(
-        self, tx: Transaction, caller: Caller, content: Content, service_ids: Sequence[str], excluded: Collection[str], *, keep_unused: bool
+        self, tx: Transaction, caller: Caller, content: Content, service_ids: Sequence[str], unsafe: Unsafe, *, keep_unused: bool
     ) -> Preview:
         """What would be told, before it is; it is counted, for a count can be searched."""
         content.check()
         self._looks.count(caller.id, Origin(), self._clock.now())
-        services = self._asked(tx, caller, service_ids, excluded)
+        services = self._asked(tx, caller, service_ids, unsafe)
         unused = rules.unused(content, services)
         content = content if keep_unused else content.without(unused)
         elevate_to_system_scope(tx)  # the network's open cases are counted, and a count is all that leaves
@@ -114,7 +115,7 @@ class Enquiries:
         content: Content,
         service_ids: Sequence[str],
         *,
-        excluded: Sequence[str],
+        unsafe: Unsafe,
         contact_id: str,
         person_id: str,
         keep_unused: bool,
@@ -123,6 +124,7 @@ class Enquiries:
     ) -> Enquiry:
         """Asks all at once. What no service decides by is left out, unless the caller wants it said."""
         content.check()
+        unsafe.check("excluded_organization_ids")
         if person_id:
             self._people.hold(tx, person_id)  # or she could be erased meanwhile
             person = self._people.get(tx, person_id)
@@ -135,7 +137,7 @@ class Enquiries:
             if urgency_reason_code:
                 trail.append(Entry("lower_urgency", person_id, content.need_code, (f"contact:{contact_id}", urgency_reason_code)))
         self._check_limit(tx, caller.organization_id, now)
-        services = self._asked(tx, caller, service_ids, excluded)
+        services = self._asked(tx, caller, service_ids, unsafe)
         if not services:
             raise Conflict("service_unknown")
         enquiry = Enquiry.open(
@@ -146,7 +148,7 @@ class Enquiries:
             now,
             self._calendar(tx, content),
             left_out=() if keep_unused else rules.unused(content, services),
-            excluded=excluded,
+            unsafe=unsafe,
             contact_id=contact_id,
             person_id=person_id,
         )
@@ -239,12 +241,15 @@ class Enquiries:
             raise Conflict("too_many_enquiries")
 
     @staticmethod
-    def _asked(tx: Transaction, caller: Caller, service_ids: Sequence[str], excluded: Collection[str]) -> list[Service]:
-        """Those of the services that may be asked. To whoever may hold her, charge her or send her away nothing is told that she did not allow."""
+    def _asked(tx: Transaction, caller: Caller, service_ids: Sequence[str], unsafe: Unsafe) -> list[Service]:
+        """Those of the services that may be asked: none that she named. To whoever may hold her, charge her or send her away nothing is told that she did not
+        allow."""
         return [
             service
-            for service, kind in members.services(tx, [each for each in service_ids if is_id(each)], caller.organization_id)
-            if kind in REACHED_BY_OVERRIDE and service.organization_id not in (caller.organization_id, *excluded)
+            for service, kind, department in members.services(tx, [each for each in service_ids if is_id(each)], caller.organization_id)
+            if kind in REACHED_BY_OVERRIDE
+            and service.organization_id != caller.organization_id
+            and not unsafe.names(service.organization_id, department)
         ]
 
     @staticmethod

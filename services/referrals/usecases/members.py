@@ -39,7 +39,8 @@ def service_changed(
     active: bool,
     uses: Sequence[Attribute] | None,
     ages: Ages,
+    department: str,
     shelter: bool | None,
 ) -> None:
     """A service was registered or changed."""
-    members.note_service(tx, identifier, organization_id, active, uses, ages, shelter=shelter)
+    members.note_service(tx, identifier, organization_id, active, uses, ages, department, shelter=shelter)

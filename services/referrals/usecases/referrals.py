@@ -18,6 +18,7 @@ from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import Side, State
 from services.referrals.domain.person import NOBODY_CALLS, Arrival, FieldGroup, Person, check_age_taken
 from services.referrals.domain.referral import PROBATION_LIMIT, Actor, Event, Referral, recent
+from services.referrals.domain.unsafe import Unsafe
 from services.referrals.store import boxes, contacts, enquiries, members, referrals, renewals
 from services.referrals.store.people import People
 from services.referrals.store.receipts import Receipts
@@ -28,7 +29,7 @@ from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.policies import Policies
 
 _AND_NETWORK = "+network"
-_RELEASED = 100  # referrals of a worker who has left that one transaction gives to her desk: far below its ten seconds
+_RELEASED = 100  # referrals that one transaction changes because somebody has left or a member is out: far below its ten seconds
 
 
 def actor_of(caller: Caller) -> Actor:
@@ -47,6 +48,21 @@ class Draft:
     contact_id: str | None = None
     assault_time: datetime | None = None
     urgency_reason_code: str = ""  # why it is less urgent than the answers of its contact make it
+    unsafe_code: str | None = None
+    unsafe_organization_ids: tuple[str, ...] | None = None
+    unsafe_departments: tuple[str, ...] | None = None
+
+    def unsafe(self, known: Unsafe) -> Unsafe | None:
+        """Returns what was said of where she is not safe, beside what is known; None: nothing was said."""
+        said = (self.unsafe_code, self.unsafe_organization_ids, self.unsafe_departments)
+        if all(each is None for each in said):
+            return None
+        code, organizations, departments = said
+        return Unsafe(
+            known.code if code is None else code,
+            known.organization_ids if organizations is None else organizations,
+            known.departments if departments is None else departments,
+        )
 
 
 def from_enquiry(draft: Draft, enquiry: Enquiry) -> Draft:
@@ -60,6 +76,9 @@ def from_enquiry(draft: Draft, enquiry: Enquiry) -> Draft:
         draft.contact_id or enquiry.contact_id or None,
         draft.assault_time,
         draft.urgency_reason_code,
+        draft.unsafe_code,
+        draft.unsafe_organization_ids,
+        draft.unsafe_departments,
     )
 
 
@@ -92,11 +111,13 @@ class Referrals:
         if before is not None and draft.urgency is before.urgency and (draft.contact_id or "") == before.contact_id:
             followed, referral.urgency_reason_code = True, before.urgency_reason_code
         if enquiry is not None:
+            referral.unsafe = enquiry.unsafe
             enquiry.refer(referral.id, now)
             enquiries.keep(tx, enquiry)
             draft = from_enquiry(draft, enquiry)
         if before is not None and before.sender_organization_id == caller.organization_id and before.person_id == person_id:
             draft = replace(draft, assault_time=draft.assault_time or before.recent_assault(now))
+            referral.unsafe = before.unsafe
         if draft != Draft():
             self._change(tx, referral, actor, now, draft, followed=followed)
         referrals.keep(tx, referral, None)
@@ -203,6 +224,8 @@ class Referrals:
         if referral.service_id and not self._is_there(tx, referral):
             raise Conflict("receiver_not_active")
         check_age_taken(members.ages_of_service(tx, referral.service_id).takes(person.coarse.age_band), acknowledged)
+        unsafe = referral.unsafe.besides(referrals.named_unsafe(tx, referral))
+        unsafe.check_receiver(referral.receiver_organization_id, members.department_of_service(tx, referral.service_id), acknowledged)
         self._check_limit(tx, referral.sender_organization_id)
         chosen = receipt_id or referral.receipt_id
         receipt = self._override(tx, caller, now, referral, person, override) if override else self._chosen(tx, referral, chosen)
@@ -367,6 +390,16 @@ class Referrals:
             self._keep(tx, referral)
         return len(released) == _RELEASED
 
+    def tell_of_standing(self, tx: Transaction, now: datetime, organization_id: str) -> bool:
+        """Tells the other side of some live referrals that an organisation may not act any more, or may again; says whether there may be more."""
+        out = not members.is_active(tx, organization_id)
+        waiting = referrals.to_tell_of_standing(tx, organization_id, _RELEASED, out=out)
+        for identifier in waiting:
+            referral = referrals.get(tx, identifier, for_update=True)
+            referral.note_standing(organization_id, now, out=out)
+            self._keep(tx, referral)
+        return len(waiting) == _RELEASED
+
     def withdraw_consent(self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = "") -> None:
         """Ends every live referral that stands on a receipt, or all of a person. Her turn is held."""
         ended = []
@@ -496,6 +529,9 @@ class Referrals:
         if draft.contact_id:  # one of another's line is none, or a caller would hear of, and end, what others ask for
             known = recent(contacts.assault_time(tx, draft.contact_id), now)
             assault_time = assault_time or (None if referral.assault_time else known)
+        unsafe = draft.unsafe(referral.unsafe)
+        if unsafe is not None:
+            unsafe.check()
         person = self._people.get(tx, referral.person_id)
         referral.coarse = person.coarse  # the draft follows the file until it is sent
         fields = replace(draft, service_id=None)
@@ -511,6 +547,7 @@ class Referrals:
             receipt_id=fields.receipt_id,
             contact_id=fields.contact_id,
             assault_time=assault_time,
+            unsafe=unsafe,
         )
 
 

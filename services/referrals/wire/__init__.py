@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 
 from chassis.tokens import Caller
-from chassis.wire import EnumCodec, etag, number, numbers, timestamp, word
+from chassis.wire import EnumCodec, etag, number, numbers, optional_id, timestamp, word
 from protos.referrals.v1 import (
     audit_pb2,
     contacts_pb2,
@@ -30,6 +30,7 @@ from services.referrals.domain.lifecycle import CAME_BACK, LIVE, Side, State
 from services.referrals.domain.person import GROUP_OF, Arrival, Coarse, FieldGroup, Identity, Person, SafeContact
 from services.referrals.domain.referral import Actor, Event, Referral
 from services.referrals.domain.triage import Triage
+from services.referrals.domain.unsafe import UNSAID, Unsafe
 
 STATES, URGENCIES = EnumCodec(referrals_pb2.State, State), EnumCodec(referrals_pb2.Urgency, Urgency)
 ANOMALIES = EnumCodec(audit_pb2.AnomalyKind, AnomalyKind)
@@ -106,6 +107,7 @@ def referral_message(referral: Referral, actor: Actor, now: datetime, legs: Iter
         "person_id": referral.person_id if party else "",
         "contact_id": referral.contact_id if side == referrals_pb2.SIDE_SENDER else "",
         "receipt_id": referral.receipt_id if party else "",
+        **_unsafe(referral.unsafe if side == referrals_pb2.SIDE_SENDER else UNSAID),
         "person": coarse_message(referral.coarse),
         "assault_time": timestamp(referral.assault_time) if party else None,
         "clocks": [clock_message(clock) for clock in clocks],
@@ -127,6 +129,19 @@ def referral_message(referral: Referral, actor: Actor, now: datetime, legs: Iter
     }
     plain = [each for each in referrals_pb2.Referral.DESCRIPTOR.fields if each.name not in shown]
     return referrals_pb2.Referral(**shown, **{each.name: _said(each, getattr(referral, each.name)) for each in plain})
+
+
+def _unsafe(unsafe: Unsafe) -> dict[str, Any]:
+    return {
+        "unsafe_code": number(referrals_pb2.UnsafeAnswer, unsafe.code),
+        "unsafe_organization_ids": unsafe.organization_ids,
+        "unsafe_departments": unsafe.departments,
+    }
+
+
+def unsafe_organizations(given: Iterable[str], path: str) -> tuple[str, ...]:
+    """Returns whom she named. What is no id would leave somebody in whom she wants left out, and is refused."""
+    return tuple(dict.fromkeys(optional_id(each, f"{path}.{number}") for number, each in enumerate(given)))
 
 
 def _said(field: FieldDescriptor, value: Any) -> Any:

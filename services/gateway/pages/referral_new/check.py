@@ -5,9 +5,8 @@ from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, forms, names
+from services.gateway import access, forms, names, words
 from services.gateway.clients import clients
-from services.gateway.pages import person_form
 from services.gateway.pages.referral_new.shared import draft_of, file_of, pages
 
 
@@ -21,9 +20,15 @@ def render(errors: dict[str, str], identifier: str) -> str:
         errors=errors,
         receipt=receipt,
         file=file_of(draft.person_id),
-        names=names.names_of([draft]),
-        other_age=person_form.age_is_not_taken(errors),
+        names=names.names_of([draft], draft.unsafe_organization_ids),
+        acknowledgements=acknowledgements(errors),
     )
+
+
+def acknowledgements(errors: dict[str, str]) -> list[tuple[str, str]]:
+    """Of the refusals that a sender may know of, those that she met, or ticked already."""
+    met = {code for code, _word in words.options("acknowledgement") if errors.get("_form") == words.conflict(code)}
+    return [(code, word) for code, word in words.options("acknowledgement") if code in {*met, *forms.texts("acknowledged_codes")}]
 
 
 @pages.form("/referrals/<identifier>/check", access.SENDERS, again=render)

@@ -3,14 +3,15 @@
 from typing import Any
 
 from flask import redirect, render_template, request, url_for
+from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, i18n, names, words
 from services.gateway.clients import clients
-from services.gateway.pages import person_form
-from services.gateway.pages.referral_new.questions import problems
+from services.gateway.pages import person_form, unsafe_form
+from services.gateway.pages.referral_new.questions import named, problems
 from services.gateway.pages.referral_new.shared import (
     Answer,
     change,
@@ -64,6 +65,12 @@ def urgency(identifier: str) -> Answer:
     return ask(identifier, "urgency", said, "referral_new.need")
 
 
+@pages.form("/referrals/<identifier>/unsafe", access.SENDERS)
+def unsafe(identifier: str) -> Answer:
+    """With whom or where she is not safe."""
+    return ask(identifier, "unsafe", unsafe_form.answer(said_now()), "referral_new.urgency")
+
+
 @pages.form("/referrals/<identifier>/services", access.SENDERS)
 def services(identifier: str) -> Answer:
     """Which service, with the reasons."""
@@ -73,29 +80,46 @@ def services(identifier: str) -> Answer:
 def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> Answer:
     """One question whose answer is in fields of the draft; `before` is where its way back leads."""
     draft, errors = draft_of(identifier), dict[str, str]()
-    if request.method == "POST" and not (errors := problems(page, request.form)):
+    if request.method == "POST" and not (errors := problems(page, said_now())):
         try:
             return onward(change(draft, forms.etag(), **fields), page)
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)
-    if page == "services" and not draft.need_code:
+    if page in ("services", "unsafe") and not draft.need_code:
         return onward(draft)
-    kept = {
+    kept: dict[str, Any] = {
         "need_code": draft.need_code,
         "urgency": words.code("urgency", draft.urgency),
         "urgency_reason_code": words.code("urgency_reason", draft.urgency_reason_code),
         "assault_time": i18n.field_of(draft.assault_time),
+        "unsafe_code": words.code("unsafe_answer", draft.unsafe_code),
+        unsafe_form.ORGANIZATIONS: list(draft.unsafe_organization_ids),
+        unsafe_form.DEPARTMENTS: list(draft.unsafe_departments),
     }
-    said = kept | request.form.to_dict()
+    said = MultiDict(kept | request.form.to_dict(flat=False))
+    judged = []
+    if page == "services":
+        judged = matches(draft.need_code, draft.person, unsafe=draft.unsafe_departments, excluded=draft.unsafe_organization_ids)
+    elif page == "unsafe":
+        judged = matches(draft.need_code, draft.person, limit=100)
     return show(
         draft,
         page,
         errors,
         before,
         said=said,
-        matches=matches(draft.need_code, draft.person) if page == "services" else [],
+        matches=judged,
+        **(named(judged) if page == "unsafe" else {}),
         urgency_hints=urgency_hints() if page == "urgency" else {},
     )
+
+
+def said_now() -> MultiDict[str, str]:
+    """What the form brought; by one press that she named nothing."""
+    said = MultiDict(request.form)
+    if forms.flag("names_nothing"):
+        said["unsafe_code"] = "nothing"
+    return said
 
 
 @pages.form("/referrals/<identifier>/contact", access.SENDERS)

@@ -20,7 +20,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, i18n, names, session, words
 from services.gateway.clients import clients
-from services.gateway.pages import person_form
+from services.gateway.pages import person_form, unsafe_form
 from services.gateway.pages.referral_new.shared import (
     Answer,
     change,
@@ -38,6 +38,7 @@ ASKED: Mapping[str, tuple[str, ...]] = {
     "urgency": ("urgency", "urgency_reason_code", "assault_time"),
     "about": person_form.COARSE,
     "contact": person_form.SEALED,
+    "unsafe": unsafe_form.FIELDS,
     "services": (),
 }
 """The pages in their order, with what travels on from each."""
@@ -55,9 +56,9 @@ class Start:
 
     @property
     def pages(self) -> list[str]:
-        """What is asked: of a person who has a file nothing, and after an enquiry only how to reach her."""
+        """What is asked: of a person who has a file nothing about her, and after an enquiry only how to reach her."""
         if self.enquiry:
-            return ["contact", "services"]
+            return ["contact", *([] if self.enquiry.unsafe_code else ["unsafe"]), "services"]
         return [page for page in ASKED if not (self.file and page in ("about", "contact"))]
 
     def known(self) -> MultiDict[str, str]:
@@ -115,6 +116,8 @@ def person() -> Answer:
     shown = forms.text("page")
     if forms.flag("nobody_calls"):  # one press instead of two, for what is said most often at night
         said["channel_code"] = "none"
+    if forms.flag("names_nothing"):
+        said["unsafe_code"] = "nothing"
     if (to := forms.text("to")) in start.pages:
         return show(start, said, to, {})
     if "back" in said and shown in start.pages:
@@ -138,7 +141,7 @@ def chosen(start: Start, said: MultiDict[str, str], page: str, shown: str) -> st
         return start.enquiry.taken_service_id
     if shown == page or not start.service:
         return said.get("service_id", "")
-    judged = matches(said["need_code"], coarse(start), forms.whole_number("age"), 100)
+    judged = fitting(start, said, 100)
     takes = {match.service.id for match in judged if match.verdict in (d.VERDICT_FITS, d.VERDICT_ASK)}
     return start.service.id if start.service.id in takes else ""
 
@@ -152,8 +155,16 @@ def turn(start: Start, said: MultiDict[str, str], shown: str = "") -> tuple[str,
     raise AssertionError(start.pages)
 
 
-def problems(page: str, said: Mapping[str, str]) -> dict[str, str]:
+def fitting(start: Start, said: MultiDict[str, str], limit: int = 30) -> list[d.Match]:
+    """The services with their reasons, but for those that she named as not safe."""
+    unsafe, excluded = said.getlist(unsafe_form.DEPARTMENTS), said.getlist(unsafe_form.ORGANIZATIONS)
+    return matches(said["need_code"], coarse(start), forms.whole_number("age"), limit, unsafe, excluded)
+
+
+def problems(page: str, said: MultiDict[str, str]) -> dict[str, str]:
     """What is missing or wrong on a page."""
+    if page == "unsafe":
+        return unsafe_form.problems(said)
     if page == "about":
         return person_form.age_problems()
     wanted = {"need": "need_code", "urgency": "urgency", "contact": "channel_code", "services": "service_id"}.get(page, "")
@@ -189,8 +200,9 @@ def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral
         enquiry_id=start.enquiry.id if start.enquiry else "",
         request_id=session.part_of(once, "referral"),
     )
+    unsafe = unsafe_form.answer(said) if "unsafe" in start.pages else {}
     draft = draft_of(clients().referrals.CreateReferral(begin).id)
-    wanted = {"need_code": said["need_code"], "urgency": words.number("urgency", said["urgency"]), "service_id": service_id}
+    wanted = {"need_code": said["need_code"], "urgency": words.number("urgency", said["urgency"]), "service_id": service_id, **unsafe}
     if all(getattr(draft, name) == value for name, value in wanted.items()):  # pressed twice
         return draft
     return change(draft, "", **wanted, **reason_given(), **forms.given(assault_time=forms.moment("assault_time")))
@@ -219,6 +231,12 @@ def carried(start: Start, page: str, said: MultiDict[str, str]) -> Iterator[tupl
             yield name, value
 
 
+def named(judged: list[d.Match]) -> dict[str, list[tuple[str, str]]]:
+    """Whom and where she can name, for the page that asks."""
+    organizations, departments = unsafe_form.choices(match.service for match in judged)
+    return {"organizations": organizations, "departments": departments}
+
+
 def before(start: Start) -> str:
     """Where the first question was asked for."""
     if start.enquiry:
@@ -231,9 +249,10 @@ def before(start: Start) -> str:
 def show(start: Start, said: MultiDict[str, str], page: str, errors: dict[str, str]) -> Answer:
     """Renders one question."""
     judged: list[d.Match] = []
-    if page == "services":
+    if page in ("services", "unsafe"):
         try:
-            judged = matches(said["need_code"], coarse(start), forms.whole_number("age"))
+            everywhere = MultiDict((name, value) for name, value in said.items() if name not in unsafe_form.FIELDS)
+            judged = fitting(start, said) if page == "services" else fitting(start, everywhere, 100)
         except forms.SHOWN_IN_PLACE as refusal:  # an answer that no service could be compared with
             errors = forms.problems(refusal)
             page = page_of(start, errors)
@@ -250,6 +269,7 @@ def show(start: Start, said: MultiDict[str, str], page: str, errors: dict[str, s
         once=forms.text("once") or session.new_request_id(),
         errors=errors,
         matches=judged,
+        **named(judged if page == "unsafe" else []),
         sought=coarse(start) if page == "services" else None,
         identified=any(said.get(name) for name in person_form.IDENTITY),
         urgency_hints=urgency_hints() if page == "urgency" else {},

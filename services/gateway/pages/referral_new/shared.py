@@ -43,7 +43,9 @@ def onward(draft: r.Referral, after: str = "") -> Response:
         page = "need"
     elif not draft.urgency:
         page = "urgency"
-    elif after == "need" or not draft.service_id:
+    elif not draft.unsafe_code:
+        page = "unsafe"
+    elif after == "need" or not draft.service_id or (after == "unsafe" and draft.receiver_organization_id in draft.unsafe_organization_ids):
         page = "services"
     elif not file_of(draft.person_id).safe_contact.channel_code:
         page = "contact"
@@ -58,10 +60,12 @@ def matches(
     years: int | None = None,
     limit: int = 30,
     unsafe: Sequence[str] = (),
+    excluded: Sequence[str] = (),
     support: Sequence[d.Accessibility.ValueType] = (),
 ) -> list[d.Match]:
     """Which services fit, with their reasons: asked with the coarse attributes of the person, never more. Her age is the middle of its band where the
-    years are not known. Left out are services in departments that are not safe for her. `support`: what she needs to be able to use a place."""
+    years are not known. Left out are services in departments that are not safe for her (`unsafe`), and of organisations that she named (`excluded`).
+    `support`: what she needs to be able to use a place."""
     question = d.MatchServicesRequest(
         need_code=need_code,
         country=person.country or session.me().country,
@@ -70,6 +74,7 @@ def matches(
         language=person.language,
         limit=limit,
         excluded_areas=unsafe,
+        excluded_organization_ids=excluded,
         accessibility=support,
     )
     if person.HasField("dependants"):

@@ -1,0 +1,12 @@
+-- migrate:up
+-- With whom or where she is not safe, as she said it. Referrals and enquiries of before have no answer.
+ALTER TABLE referrals ADD COLUMN unsafe_code text NOT NULL DEFAULT '', ADD COLUMN unsafe_organization_ids text[] NOT NULL DEFAULT '{}',
+    ADD COLUMN unsafe_departments text[] NOT NULL DEFAULT '{}';
+ALTER TABLE enquiries ADD COLUMN unsafe_code text NOT NULL DEFAULT '', ADD COLUMN unsafe_departments text[] NOT NULL DEFAULT '{}';
+-- Where a service helps; known from the next fact of the service.
+ALTER TABLE directory_services ADD COLUMN department text NOT NULL DEFAULT '';
+
+-- migrate:down
+ALTER TABLE directory_services DROP COLUMN department;
+ALTER TABLE enquiries DROP COLUMN unsafe_departments, DROP COLUMN unsafe_code;
+ALTER TABLE referrals DROP COLUMN unsafe_departments, DROP COLUMN unsafe_organization_ids, DROP COLUMN unsafe_code;

@@ -1,0 +1,99 @@
+"""A service of police or prosecution is never listed without the mark that says so."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import open_data_pb2 as o
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import referrals_pb2 as r
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import PlayedServices, enter, page_at, pages, routes, token_of
+
+NAME, MARK = "Denuncia Ñandú", "comparte con la policía"
+POLICE = d.Service(
+    id=ID,
+    name=NAME,
+    organization_id="b" * 32,
+    organization_name="Comisaría",
+    organization_type=d.ORGANIZATION_TYPE_LAW_ENFORCEMENT,
+    shares_with=d.SHARES_WITH_POLICE,
+    need_codes=["HOU.EMG"],
+    active=True,
+)
+ITEM = re.compile(r"(?=<(?:li|dd|option|label|section|h1|h2)\b|<p class=\"(?:sub|note)|<textarea|<input)")
+"""Where something else begins: what stands before is about another service."""
+NOT_LISTED = {
+    "directory.capacity",  # its own people say how much room there is
+    "entry.show",  # and change its entry
+}
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    played = PlayedServices()
+    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[d.Match(service=POLICE, verdict=d.VERDICT_FITS)])
+    played.answers["SearchServices"] = d.SearchServicesResponse(services=[POLICE], total_size=1)
+    played.answers["GetService"] = POLICE
+    named = played.answers["BatchGet"]
+    assert isinstance(named, d.BatchGetResponse)
+    played.answers["BatchGet"] = d.BatchGetResponse(organizations=named.organizations, services=[POLICE], worker_names=named.worker_names)
+    open_to_all = o.PublicService(service=POLICE, organization=d.Organization(id=ID, name="Comisaría", shares_with=d.SHARES_WITH_POLICE))
+    played.answers["ListPublicServices"] = o.ListPublicServicesResponse(services=[open_to_all], total_size=1)
+    played.answers["PreviewEnquiry"] = e.EnquiryPreview(service_count=1, organization_count=1, similar_cases=5)
+    return played
+
+
+@pytest.fixture
+def client(played: PlayedServices) -> FlaskClient:
+    return enter(pages(played).test_client())
+
+
+def unmarked(page: str) -> list[str]:
+    """What names the service and does not say with whom it shares."""
+    main = page.partition('<main id="main"')[2].partition("</main>")[0]
+    seen = re.sub(r'<span class="unseen">.*?</span>', "", main)
+    return [part for part in ITEM.split(seen) if NAME in part and MARK not in part]
+
+
+def test_the_guard_sees_a_service_without_its_mark() -> None:
+    row = f'<main id="main"><li><h3>{NAME}</h3><p>Comisaría</p></li><li><h3>Otra</h3><p>{MARK}</p></li></main>'
+    assert len(unmarked(row)) == 1
+
+
+def test_d23_on_no_page_does_a_police_service_stand_without_its_mark(played: PlayedServices, client: FlaskClient) -> None:
+    listed, wrong = set(), {}
+    for endpoint, path in routes(client.application):
+        if endpoint in NOT_LISTED:
+            continue
+        page = page_at(client, path)
+        if NAME in page:
+            listed.add(endpoint)
+        if bare := unmarked(page):
+            wrong[endpoint] = bare
+    assert wrong == {}
+    assert {"referral.show", "referral_new.services", "referral_new.check", "enquiries.show", "directory.organization"} <= listed
+
+
+def test_d23_nor_where_a_form_lists_them(played: PlayedServices, client: FlaskClient) -> None:
+    token = {"form_token": token_of(client.get("/directory").text), "request_id": "once"}
+    listed = client.post("/directory", data=token | {"words": "denuncia"}).text
+    asked = {"need_code": "HOU.EMG", "urgency": "immediate", "unsafe_code": "nothing", "languages": "es"}
+    look = client.post("/enquiries/new", data=token | asked).text
+    anybody = client.post("/services", data=token | {"words": "denuncia"}).text
+    for page in (listed, anybody):
+        assert NAME in page
+        assert unmarked(page) == []
+    assert f"Comisaría · {MARK}" in look
+    played.answers["GetReferral"] = r.Referral(id=ID, side=r.SIDE_NETWORK, allowed_verbs=["reroute"], need_code="HOU.EMG")
+    several = client.post("/board/several", data=token | {"step": "reroute", "chosen": f"{ID}:v1"}).text
+    assert f"{NAME} · Comisaría · {MARK}" in several
+
+
+@pytest.mark.parametrize(("language", "mark"), [("es", MARK), ("en", "shares with the police"), ("fr", "partage avec la police")])
+def test_d23_the_mark_is_said_in_her_readers_language(language: str, mark: str, client: FlaskClient) -> None:
+    assert mark in client.get(f"/directory/organizations/{ID}?lang={language}").text

@@ -1,0 +1,67 @@
+"""What becomes of live referrals when a member is suspended or comes back, and what is counted of a member before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import facts_pb2, people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.figures import at_most
+from tests.builders import refusal
+from tests.referrals.conftest import ORG, Service, Story
+from tests.referrals.test_subscriptions import Hearing
+
+
+@pytest.fixture
+def hear(service: Service) -> Iterator[Hearing]:
+    hearing = Hearing(service)
+    yield hearing
+    for organization in ("ngo", "shelter"):
+        hearing.organization(organization, "APPROVED")
+
+
+def said(service: Service, referral: pb.Referral) -> list[tuple[str, str]]:
+    """(verb, whose standing) of what was told of it since it was sent."""
+    with service.database.transaction(SYSTEM) as tx:
+        rows = tx.execute("SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (referral.id,)).fetchall()
+    facts = [(row["type"].split(".")[2], facts_pb2.ReferralFact.FromString(row["payload"])) for row in rows]
+    return [(verb, fact.actor_organization_id) for verb, fact in facts if verb.startswith("side_")]
+
+
+@pytest.mark.parametrize("side", ["shelter", "ngo"])
+def test_d24_the_other_side_of_each_live_referral_is_told_once_that_a_member_is_out_and_once_that_it_is_back(
+    side: str, story: Story, service: Service, hear: Hearing
+) -> None:
+    live, over, draft = story.sent(), story.sent(), story.draft()
+    withdrawal = pb.WithdrawReferralRequest(id=over.id, etag=over.etag, reason_code=pb.WITHDRAW_REASON_MOVED, request_id=story.request_id())
+    story.ngo.WithdrawReferral(withdrawal)
+    before = story.coordinator.GetReferral(pb.GetReferralRequest(id=live.id)).etag
+    hear.organization(side, "SUSPENDED")
+    hear.organization(side, "SUSPENDED")
+    assert said(service, live) == [("side_out", ORG[side])]
+    hear.organization(side, "APPROVED")
+    hear.organization(side, "APPROVED")
+    assert said(service, live) == [("side_out", ORG[side]), ("side_back", ORG[side])]
+    assert [said(service, each) for each in (over, draft)] == [[], []]
+    assert story.coordinator.GetReferral(pb.GetReferralRequest(id=live.id)).etag == before, "what anybody decided on stands as it did"
+
+
+def test_d24_what_waits_for_a_member_is_counted_for_the_coordination_alone(story: Story) -> None:
+    asked = pb.CountMemberWorkRequest(organization_id=ORG["shelter"])
+    before = story.coordinator.CountMemberWork(asked)
+    story.sent()
+    after = story.coordinator.CountMemberWork(asked)
+    assert (after.received_count - before.received_count, after.due_count - before.due_count) == (1, 1)
+    assert refusal(lambda: story.ngo.CountMemberWork(asked)) == ("PERMISSION_DENIED", "right_missing")
+
+
+def test_d24_no_count_of_a_members_files_tells_of_one_person(story: Story) -> None:
+    asked = pb.CountMemberWorkRequest(organization_id=ORG["ngo"])
+    before = story.coordinator.CountMemberWork(asked).most_people
+    story.ngo.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id()))
+    after = story.coordinator.CountMemberWork(asked).most_people
+    assert (before % 5, after % 5, after - before in (0, 5)) == (0, 0, True)
+    assert [at_most(count) for count in (0, 1, 5, 6)] == [0, 5, 5, 10]

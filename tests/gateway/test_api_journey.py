@@ -303,8 +303,8 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(stack: Any) ->
     assert made["status"] == "probation"
     refused = coordinator.post(f"/organizations/{made['id']}/approve", status=409, If_Match=f'"{made["etag"]}"')
     assert refused["reason"] == "evidence_missing"
-    for kind in ("registration", "references", "safeguarding_policy", "agreement"):
-        seen = {"kind": kind, "reference": "EXP-1 (demo)", "seen_date": soon()[:10]} | (
+    for number, kind in enumerate(("registration", "references", "references", "safeguarding_policy", "agreement")):
+        seen = {"kind": kind, "reference": f"EXP-{number} (demo)", "seen_date": soon()[:10]} | (
             {"expire_date": soon(days=300)[:10]} if kind == "agreement" else {}
         )
         made = coordinator.post(f"/organizations/{made['id']}/evidence", seen, If_Match=f'"{made["etag"]}"')

@@ -14,7 +14,7 @@ from tests.journeys.test_three_actors import Actor
 from tests.parts.local_stack import LocalStack
 
 CONFIRM = re.compile(r"/join/confirm\?lang=\w+#[\w-]{43}")
-EVIDENCE = ("registration", "references", "safeguarding_policy", "agreement")
+EVIDENCE = ("registration", "references", "references", "safeguarding_policy", "agreement")
 
 
 def applies(browser: Browser, stack: LocalStack, name: str, email: str) -> None:
@@ -56,10 +56,10 @@ def test_a_parish_becomes_a_member(browser: Browser, stack: LocalStack) -> None:
     worker.leaves()
 
     first.presses("Admitir a prueba")
-    for kind in EVIDENCE:
+    for number, kind in enumerate(EVIDENCE):
         first.page.locator("summary", has_text="Anotar lo que vio").click()
         first.page.select_option("#kind", kind)
-        first.page.fill("#reference", "EXP-7")
+        first.page.fill("#reference", f"EXP-{number}")
         first.page.fill("#seen_date", str(datetime.now(UTC).date() - timedelta(days=1)))
         if kind == "agreement":
             first.page.fill("#expire_date", str(datetime.now(UTC).date() + timedelta(days=365)))

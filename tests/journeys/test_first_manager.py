@@ -25,9 +25,9 @@ def registered(stack: LocalStack) -> tuple[str, str]:
     entry = d.Organization(name=name, type=d.ORGANIZATION_TYPE_SHELTER, country="NI", department="NI-CI")
     made = coordinator.CreateOrganization(d.CreateOrganizationRequest(organization=entry))
     today = datetime.now(UTC).date()
-    for kind in d.EvidenceKind.values()[1:]:
+    for number, kind in enumerate((*d.EvidenceKind.values()[1:], d.EVIDENCE_KIND_REFERENCES)):
         until = str(today + timedelta(days=365)) if kind == d.EVIDENCE_KIND_AGREEMENT else ""
-        seen = d.Evidence(kind=kind, reference="EXP-1", seen_date=str(today), expire_date=until)
+        seen = d.Evidence(kind=kind, reference=f"EXP-{number}", seen_date=str(today), expire_date=until)
         made = coordinator.RecordEvidence(d.RecordEvidenceRequest(id=made.id, etag=made.etag, evidence=seen, request_id=new_id()))
     coordinator.ApproveOrganization(d.ApproveOrganizationRequest(id=made.id, etag=made.etag, request_id=new_id()))
     return name, f"/directory/organizations/{made.id}"

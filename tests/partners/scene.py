@@ -179,10 +179,9 @@ class Scene:
     def vet(self, organization_id: str, *, until: date = date(2027, 3, 14)) -> Organization:
         """All that has to be seen before it can be approved was seen; its agreement holds until then."""
         with self.database.transaction(SYSTEM) as tx:
-            for kind in EvidenceKind:
-                seen = Evidence(
-                    kind, "EXP-1", day_at(self.clock.now(), "NI"), until if kind is EvidenceKind.AGREEMENT else None, "", self.clock.now()
-                )
+            for kind, number in [(each, number) for each in EvidenceKind for number in range(each.needed)]:
+                expires = until if kind is EvidenceKind.AGREEMENT else None
+                seen = Evidence(kind, f"EXP-{number + 1}", day_at(self.clock.now(), "NI"), expires, "", self.clock.now())
                 etag = etag_of(usecases.get_organization(tx, SYSTEM, organization_id))
                 vetted = usecases.record_evidence(tx, SYSTEM, self.clock.now(), organization_id, etag, seen)
         return vetted

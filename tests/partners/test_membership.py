@@ -258,6 +258,7 @@ def test_nobody_is_approved_before_all_was_seen(scene: Scene) -> None:
     assert list(one.missing_evidence) == [1, 2, 3, 4]
     for number in (1, 2, 3):
         one = saw(scene, one, pb.EvidenceKind.ValueType(number))
+    one = saw(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-8")
     assert list(one.missing_evidence) == [pb.EVIDENCE_KIND_AGREEMENT]
     with refused("FAILED_PRECONDITION", "evidence_missing"):
         scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=one.etag))
@@ -295,7 +296,7 @@ def test_evidence_is_seen_by_those_who_steer_or_check_and_the_end_of_the_agreeme
     scene.vet(own.id)
     asked = pb.GetOrganizationRequest(id=own.id)
     for caller in (scene.coordinator, scene.by(scene.coalition, Role.AUDITOR)):
-        assert len(caller.GetOrganization(asked).evidence) == 4
+        assert len(caller.GetOrganization(asked).evidence) == 5
     mine = scene.by(own, Role.MANAGER).GetOrganization(asked)
     assert (len(mine.evidence), mine.agreement_expire_date) == (0, "2027-03-14")
     other = scene.by(scene.organization("Otra"), Role.MANAGER).GetOrganization(asked)
@@ -326,6 +327,27 @@ def test_of_two_coordinators_at_once_one_is_the_first_and_the_other_looks_again(
     two = [scene.by(scene.coalition, Role.COORDINATOR) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         assert sorted(pool.map(approve, two)) == ["ABORTED", "ORGANIZATION_STATUS_PROBATION"]
+
+
+# D25
+def test_d25_two_references_are_promised_and_one_line_or_the_same_line_twice_does_not_pass(scene: Scene) -> None:
+    one = admit(scene, apply(scene))
+    for kind, until in (
+        (pb.EVIDENCE_KIND_REGISTRATION, ""),
+        (pb.EVIDENCE_KIND_SAFEGUARDING_POLICY, ""),
+        (pb.EVIDENCE_KIND_AGREEMENT, "2027-03-14"),
+    ):
+        one = saw(scene, one, kind, until)
+    for reference in ("EXP-7", "EXP-7", "exp-7"):
+        one = saw(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference=reference)
+        assert list(one.missing_evidence) == [pb.EVIDENCE_KIND_REFERENCES]
+        with refused("FAILED_PRECONDITION", "evidence_missing"):
+            scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=one.etag))
+    one = saw(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-8")
+    assert list(one.missing_evidence) == []
+    assert [seen.reference for seen in one.evidence if seen.kind == pb.EVIDENCE_KIND_REFERENCES] == ["exp-7", "EXP-8"]
+    one = saw(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-9")
+    assert [seen.reference for seen in one.evidence if seen.kind == pb.EVIDENCE_KIND_REFERENCES] == ["EXP-8", "EXP-9"]
 
 
 def test_whoever_changes_what_was_seen_has_two_people_look_anew(scene: Scene) -> None:

@@ -204,7 +204,7 @@ class _EvidenceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Evidence
     EVIDENCE_KIND_REGISTRATION: _EvidenceKind.ValueType  # 1
     """that it is registered as what it says it is"""
     EVIDENCE_KIND_REFERENCES: _EvidenceKind.ValueType  # 2
-    """what others say of it"""
+    """what two others say of it: two of them, found again by different references"""
     EVIDENCE_KIND_SAFEGUARDING_POLICY: _EvidenceKind.ValueType  # 3
     """its rules to keep children and others from harm"""
     EVIDENCE_KIND_AGREEMENT: _EvidenceKind.ValueType  # 4
@@ -217,7 +217,7 @@ EVIDENCE_KIND_UNSPECIFIED: EvidenceKind.ValueType  # 0
 EVIDENCE_KIND_REGISTRATION: EvidenceKind.ValueType  # 1
 """that it is registered as what it says it is"""
 EVIDENCE_KIND_REFERENCES: EvidenceKind.ValueType  # 2
-"""what others say of it"""
+"""what two others say of it: two of them, found again by different references"""
 EVIDENCE_KIND_SAFEGUARDING_POLICY: EvidenceKind.ValueType  # 3
 """its rules to keep children and others from harm"""
 EVIDENCE_KIND_AGREEMENT: EvidenceKind.ValueType  # 4

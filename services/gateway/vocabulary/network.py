@@ -32,7 +32,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "evidence_kind": {
         "registration": N_("Registro legal"),
-        "references": N_("Referencias de otras organizaciones"),
+        "references": N_("Referencias de dos organizaciones"),
         "safeguarding_policy": N_("Política de protección de la niñez"),
         "agreement": N_("Convenio con la red"),
     },

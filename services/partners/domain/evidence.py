@@ -20,6 +20,11 @@ class EvidenceKind(StrEnum):
     SAFEGUARDING_POLICY = "SAFEGUARDING_POLICY"
     AGREEMENT = "AGREEMENT"
 
+    @property
+    def needed(self) -> int:
+        """How many have to be seen that are found again by different references."""
+        return 2 if self is EvidenceKind.REFERENCES else 1
+
 
 @dataclass(frozen=True)
 class Evidence:

@@ -130,7 +130,7 @@ class Organization(Subject):
     status: OrganizationStatus = OrganizationStatus.PROBATION
     registered_by_worker_id: str = ""
     proposal: Proposal | None = None
-    evidence: tuple[Evidence, ...] = ()  # of each kind the newest
+    evidence: tuple[Evidence, ...] = ()  # of each kind the newest, as many as are needed
     approval_proposed_by_worker_id: str = ""
     warned_days: int | None = None  # the last warning that was given of the end of its agreement
     rejection_reason: RejectionReason | None = None
@@ -214,7 +214,9 @@ class Organization(Subject):
         if not self.is_active:
             raise Conflict("illegal_transition")
         seen.check(today)
-        self.evidence = (*(one for one in self.evidence if one.kind is not seen.kind), seen)
+        same = [one for one in self.evidence if one.kind is seen.kind and one.reference.casefold() != seen.reference.casefold()]
+        stays = same[-(seen.kind.needed - 1) :] if seen.kind.needed > 1 else []
+        self.evidence = (*(one for one in self.evidence if one.kind is not seen.kind), *stays, seen)
         self.approval_proposed_by_worker_id = ""
         if seen.kind is EvidenceKind.AGREEMENT:
             self.warned_days = None
@@ -222,8 +224,8 @@ class Organization(Subject):
 
     def missing_evidence(self, today: date) -> list[EvidenceKind]:
         """What nobody has seen yet, or whose time is over."""
-        good = {one.kind for one in self.evidence if not one.is_over(today)}
-        return [kind for kind in EvidenceKind if kind not in good]
+        good = [one.kind for one in self.evidence if not one.is_over(today)]
+        return [kind for kind in EvidenceKind if good.count(kind) < kind.needed]
 
     def approve(self, now: datetime, today: date, by: Second | None = None) -> None:
         """From probation to full member, by two people who have seen the same. Nobody in particular approves it at once: the network itself is founded."""

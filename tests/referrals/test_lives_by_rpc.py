@@ -124,7 +124,7 @@ class LifeByRpc(RuleBasedStateMachine):
             return {("PERMISSION_DENIED", "right_missing")}
         if side is None or (self.state == "draft" and side is not Side.SENDER):
             return {("NOT_FOUND", "not_found")}
-        if late:
+        if late and verb != "add_note":
             return {("ABORTED", "stale_etag")}
         possible = self.state in sources.split() and side in by
         if verb == "ask" and possible and self.asked:

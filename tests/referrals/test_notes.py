@@ -1,5 +1,6 @@
 """Notes between the two sides: a page that asks for news has a step that gives it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from chassis.tokens import SYSTEM
@@ -115,3 +116,34 @@ def test_an_empty_note_is_none_and_after_the_end_there_is_nobody_to_write_to(sto
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=referral.receipt_id))
     ended = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id))
     assert refusal(lambda: write(story.ngo, ended)) == ("FAILED_PRECONDITION", "illegal_transition")
+
+
+# D26
+def test_d26_a_note_that_meets_anothers_change_is_written(story: Story) -> None:
+    seen = started(story)
+    write(story.ngo, seen, "her sister asks")
+    for etag in (seen.etag, "v1", "", "of no version"):
+        story.shelter.AddNote(pb.AddNoteRequest(id=seen.id, etag=etag, note=f"she is well {etag}", request_id=story.request_id()))
+    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=seen.id)).events
+    notes = [event.note for event in events if event.verb == "note_added"]
+    assert notes == ["her sister asks", f"she is well {seen.etag}", "she is well v1", "she is well ", "she is well of no version"]
+
+
+# D26
+def test_d26_notes_written_at_the_same_moment_are_all_kept_and_each_once(story: Story) -> None:
+    seen = started(story)
+    asked = [pb.AddNoteRequest(id=seen.id, etag=seen.etag, note=f"note {number}", request_id=story.request_id()) for number in range(6)]
+    sides = [story.ngo, story.shelter] * 3
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(lambda side, request: side.AddNote(request), sides, asked))
+        list(threads.map(lambda side, request: side.AddNote(request), sides, asked))
+    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=seen.id)).events
+    assert sorted(event.note for event in events if event.verb == "note_added") == [request.note for request in asked]
+
+
+# D26
+def test_d26_a_note_to_what_is_over_is_refused_as_before(story: Story) -> None:
+    sent = story.sent()
+    gone = story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag))
+    asked = pb.AddNoteRequest(id=gone.id, note="she is well")
+    assert refusal(lambda: story.ngo.AddNote(asked)) == ("FAILED_PRECONDITION", "illegal_transition")

@@ -2701,6 +2701,7 @@ class AddNoteRequest(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     etag: _builtins.str
+    """not looked at: a note never conflicts"""
     request_id: _builtins.str
     note: _builtins.str
     """For the other side."""

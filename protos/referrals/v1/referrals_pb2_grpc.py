@@ -439,7 +439,7 @@ class ReferralsServicer:
 
     def AddNote(self, request, context):
         """Writes to the other side: any live state, stays. Sender, receiver; the other one is told that there is a note. The receiver's, while help is given, is
-        news: SILENCE starts again.
+        news: SILENCE starts again. A note takes nothing away, so it is written whatever changed since it was begun.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

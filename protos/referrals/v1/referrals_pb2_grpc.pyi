@@ -130,7 +130,7 @@ class ReferralsStub:
     """Says that an appointment will not be, with a coded reason: in_progress, stays. Receiver. SILENCE starts again; the sender is told."""
     AddNote: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AddNoteRequest, _referrals_pb2.Referral]
     """Writes to the other side: any live state, stays. Sender, receiver; the other one is told that there is a note. The receiver's, while help is given, is
-    news: SILENCE starts again.
+    news: SILENCE starts again. A note takes nothing away, so it is written whatever changed since it was begun.
     """
     CompleteReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CompleteReferralRequest, _referrals_pb2.Referral]
     """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver."""
@@ -266,7 +266,7 @@ class ReferralsAsyncStub(ReferralsStub):
     """Says that an appointment will not be, with a coded reason: in_progress, stays. Receiver. SILENCE starts again; the sender is told."""
     AddNote: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AddNoteRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Writes to the other side: any live state, stays. Sender, receiver; the other one is told that there is a note. The receiver's, while help is given, is
-    news: SILENCE starts again.
+    news: SILENCE starts again. A note takes nothing away, so it is written whatever changed since it was begun.
     """
     CompleteReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CompleteReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver."""
@@ -561,7 +561,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Writes to the other side: any live state, stays. Sender, receiver; the other one is told that there is a note. The receiver's, while help is given, is
-        news: SILENCE starts again.
+        news: SILENCE starts again. A note takes nothing away, so it is written whatever changed since it was begun.
         """
 
     @_abc_1.abstractmethod

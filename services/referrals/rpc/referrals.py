@@ -357,8 +357,9 @@ class ReferralsServicer:
         take: Callable[[Referral, Actor, datetime, Calendar], None],
     ) -> pb.Referral:
         actor, now = actor_of(call.caller), call.clock.now()
+        based_on = None if isinstance(request, pb.AddNoteRequest) else version(request.etag)  # a note never conflicts
         referral = self._usecases.step(
-            call.tx, now, object_id(request.id), version(request.etag), lambda referral, days: take(referral, actor, now, days)
+            call.tx, now, object_id(request.id), based_on, lambda referral, days: take(referral, actor, now, days)
         )
         return self._pack(referral, call)
 

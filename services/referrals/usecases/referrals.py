@@ -318,8 +318,10 @@ class Referrals:
         self._plans.check_receipt(tx, referral)
         return referral
 
-    def step(self, tx: Transaction, now: datetime, identifier: str, version: int, take: Callable[[Referral, Calendar], None]) -> Referral:
-        """Any other step: `take` asks the referral to make it."""
+    def step(
+        self, tx: Transaction, now: datetime, identifier: str, version: int | None, take: Callable[[Referral, Calendar], None]
+    ) -> Referral:
+        """Any other step: `take` asks the referral to make it. `version` is that which it is based on; None for a step that fits each."""
         referral = self._fetch(tx, identifier, version)
         stood = referral.state, referral.need_is_open
         take(referral, self._calendar(tx, referral))
@@ -492,12 +494,12 @@ class Referrals:
             ):
                 contacts.keep(tx, contact, "changed")
 
-    def _fetch(self, tx: Transaction, identifier: str, version: int, *, hold: bool = False) -> Referral:
+    def _fetch(self, tx: Transaction, identifier: str, version: int | None, *, hold: bool = False) -> Referral:
         """`hold`: after the person's turn, for what gives or uses a consent."""
         if hold:
             self._people.hold(tx, referrals.get(tx, identifier).person_id)
         referral = referrals.get(tx, identifier, for_update=True)
-        if referral.step_version != version:
+        if version is not None and referral.step_version != version:
             raise Stale
         return referral
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, cast
 
 import grpc
 import tenacity
-from flask import current_app
+from flask import current_app, g, has_request_context
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
@@ -152,8 +152,13 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
                 raise refusal_of(error) from None
             return call
 
-        with self._gate.passage(caller.who):
-            return tried_again(ask, end - time.monotonic()) if asked.method in READS else ask()
+        with self._gate.passage(caller.who, asked.method):
+            if asked.method in READS:
+                return tried_again(ask, end - time.monotonic())
+            call = ask()
+        if has_request_context():
+            g.written = True  # what comes after it in this request may fail: then it is not true that nothing was kept
+        return call
 
     def _origin(self, caller: Caller) -> Iterator[tuple[str, str]]:
         """Where somebody without a token comes from: her address in the gateway's own name, her device's secret as it is."""
@@ -228,12 +233,14 @@ def details_of(error: grpc.RpcError) -> Iterator[error_details_pb2.ErrorInfo | e
 
 @dataclass(frozen=True)
 class Standing:
-    """How a service stands: it answers, is ready (its database answers), what it has to tell gets out, and facts it heard wait for an operator."""
+    """How a service stands: it answers, is ready (its database answers), what it has to tell gets out, facts it heard wait for an operator, and something
+    that it was asked lately failed."""
 
     answers: bool
     ready: bool
     tells: bool
     holds: bool = False
+    fails: bool = False
 
 
 class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
@@ -273,7 +280,7 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
                     asked = {name: [self._ask_health(name, about) for about in ("", "broker", "facts")] for name in self._health}
                     self._standing = {name: standing_of(*answers) for name, answers in asked.items()}
                     self._asked_at = time.monotonic()
-                return self._standing
+                return {name: replace(standing, fails=self._gates[name].fails()) for name, standing in self._standing.items()}
         finally:
             self._askers.release()
 

@@ -1,7 +1,7 @@
 """The clocks of referrals as a page shows them: a bar that empties, and words."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -20,6 +20,8 @@ from services.gateway.i18n import gettext as _
 from services.gateway.i18n import ngettext
 
 SOON = timedelta(hours=4)
+OVER = timedelta(hours=1)  # so long after its time what was planned is over, and somebody should have said what came of it
+QUARTER = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,13 @@ def ahead(referral: Referral) -> list[Planned]:
     for name in vocabulary.TABLES["ahead"] if referral.live else ():
         at, happened = i18n.moment(getattr(referral, name)), name.removeprefix("planned_")
         if at and (happened == name or not i18n.moment(getattr(referral, happened))):
-            planned.append(Planned(words.word("ahead", name), i18n.when(getattr(referral, name)), at < i18n.now()))
+            planned.append(Planned(words.word("ahead", name), i18n.when(getattr(referral, name)), at + OVER < i18n.now()))
     return planned
+
+
+def next_quarter(now: datetime) -> datetime:
+    """Returns the first full quarter of an hour that is at least a quarter away: a time to propose that is still to come when the form is sent."""
+    return now + 2 * QUARTER - timedelta(seconds=now.timestamp() % QUARTER.total_seconds())
 
 
 def answers(policy: DeadlinePolicy) -> dict[str, str]:

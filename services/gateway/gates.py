@@ -8,6 +8,7 @@ alone, and all follow when it is answered.
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ ROOMS = {"partners": 8, "referrals": 8, "notifications": 4}
 SPARE = 4  # threads that no gate can take
 THREADS = sum(2 * room for room in ROOMS.values()) + SPARE  # those inside and those waiting
 PATIENCE = 0.5  # seconds that a call waits to be let in
+LATELY = 300.0  # seconds for which a call that failed by the service's fault is remembered, unless the same one succeeds
 FAILURES = 3  # in a row, after which one goes alone
 PAUSE = 0.5  # seconds between two questions after health: back within two seconds, asked after by nobody's call
 AWAY_REASONS = frozenset({"service_unreachable", "store_unavailable", "deadline_exceeded"})
@@ -31,8 +33,18 @@ BACKEND_AWAY = Gauge("enlace_backend_away", "1 while a service is known to be aw
 class Gate:
     """The gate before one service; safe for all threads."""
 
-    def __init__(self, name: str, healthy: Callable[[], bool], room: int, patience: float = PATIENCE, pause: float = PAUSE) -> None:
+    def __init__(
+        self,
+        name: str,
+        healthy: Callable[[], bool],
+        room: int,
+        patience: float = PATIENCE,
+        pause: float = PAUSE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`healthy` asks the service whether it is ready; it is called from a thread of its own and comes back within a second."""
+        self._clock = clock
+        self._failed_at = dict[str, float]()  # by what was asked
         self._name = name
         self._healthy = healthy
         self._room = room
@@ -47,17 +59,34 @@ class Gate:
         BACKEND_AWAY.labels(name).set(0)
 
     @contextmanager
-    def passage(self, who: str = "") -> Iterator[None]:
+    def passage(self, who: str = "", what: str = "") -> Iterator[None]:
         """Around a call of a caller. Raises Unavailable service_away | service_busy instead of letting it in; then nothing was sent."""
         self._enter(who)
-        failed = False
+        failed = broken = False
         try:
             yield
         except Refusal as refusal:
             failed = isinstance(refusal, Unavailable) and refusal.reason in AWAY_REASONS
+            broken = isinstance(refusal, Unavailable)
+            raise
+        except Exception:
+            broken = True
             raise
         finally:
             self._leave(who, failed)
+            self._remember(what, broken)
+
+    def fails(self) -> bool:
+        """Whether something that was asked lately failed, by no fault of who asked, and has not succeeded since: health knows nothing of that."""
+        with self._turn:
+            return any(self._clock() - at < LATELY for at in self._failed_at.values())
+
+    def _remember(self, what: str, broken: bool) -> None:
+        with self._turn:
+            if broken:
+                self._failed_at[what] = self._clock()
+            else:
+                self._failed_at.pop(what, None)
 
     def close(self) -> None:
         """Asks after nobody's health any more."""
@@ -110,6 +139,8 @@ class Gate:
                 changed, self._away = self._away == here, not here
                 if here:
                     self._watched = False
+                    if changed:  # it was away, as its health had said: that is over
+                        self._failed_at.clear()
                 else:
                     self._failures = max(self._failures, FAILURES)  # the first after its return goes alone
                 self._turn.notify_all()

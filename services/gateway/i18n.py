@@ -196,6 +196,12 @@ def local_to_stamp(text: str) -> Timestamp | None:
     return stamp
 
 
+def is_past(stamp: Timestamp) -> bool:
+    """Whether a time of a message is over; no time is not."""
+    at = moment(stamp)
+    return at is not None and at < now()
+
+
 def field_of(stamp: Timestamp) -> str:
     """A time of a message as a form field wants it; empty for none."""
     at = moment(stamp)

@@ -22,8 +22,8 @@ _ELSEWHERE = ("send", "attach_consent")  # with pages of their own
 _GRAVE = frozenset({"decline", "not_deliver", "withdraw", "close_need", "reroute", "enter_in_error"})
 # Kinds that no type tells.
 _KINDS = {
-    "planned_first_contact_time": "now",  # most often, so the form begins with it
-    "first_contact_time": "now",
+    "planned_first_contact_time": "next",
+    "first_contact_time": "now",  # most often, so the form begins with it
     "review_time": "date",
     "note": "note",
     "responsible_worker_id": "worker",
@@ -34,7 +34,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Ask:
-    """One question of a form. `kind` is choice, note, moment, now, date, days, worker, needs or service; `table` names the words of a choice."""
+    """One question of a form. `kind` is choice, note, moment, now, next, date, days, worker, needs or service; `table` names the words of a choice."""
 
     name: str
     kind: str

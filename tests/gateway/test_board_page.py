@@ -79,7 +79,7 @@ def test_nothing_is_shown_as_an_empty_box(played: PlayedServices, client: FlaskC
     played.answers["GetResponseTimes"], played.answers["ListOrganizations"] = r.ResponseTimes(), d.ListOrganizationsResponse()
     played.answers["ListUnmetNeeds"] = e.ListUnmetNeedsResponse()
     page = client.get("/board").text
-    for said in ("Todo pedido tiene quien lo atienda.", "Ningún plazo vence en las próximas 12 horas.", "Nada que no pueda esperar."):
+    for said in ("ningún pedido volvió sin ayuda.", "Ninguna remisión vence en las próximas 12 horas.", "Nada que no pueda esperar."):
         assert said in page
     for drawn in ("<path", "<circle", "<table", "Cuánto tardan", "período de prueba"):
         assert drawn not in page

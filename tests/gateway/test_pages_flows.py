@@ -310,7 +310,7 @@ def test_that_nobody_may_call_her_is_said_and_nothing_is_offered(played: PlayedS
 @pytest.mark.parametrize(
     ("refusal", "says"),
     [
-        (errors.Conflict("receipt_field_group_differs"), "Ella no autorizó que ustedes la contacten."),
+        (errors.Conflict("receipt_field_group_differs"), "El permiso no abarca que ustedes la contacten."),
         (errors.Conflict("receipt_expired"), "El permiso para contactarla ya venció."),
         (errors.NotAllowed("member_on_probation"), "Su organización está en período de prueba y no ve cómo contactarla."),
         (errors.NotAllowed("right_missing"), ""),

@@ -109,7 +109,7 @@ def test_a_no_to_one_keeps_no_other_from_it_and_is_said_of_that_one(played: Play
             "hace menos de una hora",
             "Ya no está a su alcance",
             "No se sabe si se hizo",
-            "Recordada: ya tienen el aviso.",
+            "Recordada: les mandamos el aviso.",
         ],
         strict=True,
     ):

@@ -43,19 +43,21 @@ def listing() -> str:
     return render_template("enquiries.html", enquiries=answer.enquiries, box=box, everything=everything, next_page=answer.next_page_token)
 
 
-def received() -> list[e.Enquiry]:
+def received() -> lists.Listed[e.Enquiry]:
     """What is put to this desk and not answered, the nearest deadline first."""
     question = e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_RECEIVED, waiting_for_me=True)
     enquiries = lists.all_of(clients().enquiries.ListEnquiries, question, lambda answer: answer.enquiries)
-    return sorted(enquiries, key=lambda one: one.due_time.seconds)
+    enquiries.sort(key=lambda one: one.due_time.seconds)
+    return enquiries
 
 
-def asking() -> list[e.Enquiry]:
+def asking() -> lists.Listed[e.Enquiry]:
     """What this desk asks and is open, or was promised and has no referral yet: first where it is its turn."""
     question = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED])
     listed = lists.all_of(clients().enquiries.ListEnquiries, question, lambda answer: answer.enquiries)
-    enquiries = [one for one in listed if one.turn]
-    return sorted(enquiries, key=lambda one: (one.turn != r.TURN_SENDER, not one.due_time.seconds, one.due_time.seconds))
+    enquiries = lists.only(listed, lambda one: bool(one.turn))
+    enquiries.sort(key=lambda one: (one.turn != r.TURN_SENDER, not one.due_time.seconds, one.due_time.seconds))
+    return enquiries
 
 
 def of_contact(identifier: str) -> list[e.Enquiry]:

@@ -36,7 +36,11 @@ def status() -> str:
     service_standings = standings()
     parts = [(name, label, *words_of(stands)) for (name, label), stands in zip(PARTS.items(), service_standings, strict=True)]
     return render_template(
-        "status.html", parts=parts, well=all(tone == "done" for *_, tone in parts), held=any(stands.holds for stands in service_standings)
+        "status.html",
+        parts=parts,
+        well=all(tone == "done" for *_, tone in parts),
+        held=any(stands.holds for stands in service_standings),
+        failed=any(stands.fails and stands.ready for stands in service_standings),
     )
 
 
@@ -52,6 +56,8 @@ def words_of(stands: Standing) -> tuple[str, str]:
         return N_("No responde"), "late"
     if not stands.ready:
         return N_("No llega a sus datos"), "late"
+    if stands.fails:
+        return N_("Algo falló hace poco"), "late"
     if stands.holds:
         return N_("Responde; algo quedó en espera"), "soon"
     if not stands.tells:

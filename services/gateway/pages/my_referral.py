@@ -104,7 +104,7 @@ def confirm() -> Response | tuple[str, int]:
             c.ConfirmHelpRequest(reference=reference, pin=pin, help_came=came, request_id=forms.request_id())
         )
 
-    thanks = _("Gracias por decirlo.") if came else _("Gracias por decirlo. Ya avisamos de que la ayuda no le llegó.")
+    thanks = _("Gracias por decirlo.") if came else _("Gracias por decirlo. Avisamos que la ayuda no le llegó.")
     return answered(ask, lambda status: thanks)
 
 
@@ -130,7 +130,9 @@ def call() -> Response | tuple[str, int]:
         request.hour_code = words.number("hour_band", forms.text("hour_code"))
         return clients().references.AskForCallByReference(request)
 
-    return answered(ask, lambda status: _("Anotado. La llaman en ese tiempo, solo como usted pidió."))
+    return answered(
+        ask, lambda status: _("Anotado. La línea la llamará en ese tiempo, solo como usted pidió; si no la llaman, llame usted.")
+    )
 
 
 @pages.post("/my-referral/withdraw", access.ANYBODY)

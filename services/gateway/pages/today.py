@@ -1,20 +1,23 @@
 """Today, the start: what needs this reader now, in groups by the clock, under four numbers each of which opens exactly the rows it counts."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from flask import render_template, request
 
 from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, i18n, lists, names, session
+from services.gateway import access, due, i18n, lists, names, session
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.pages.directory import own_services
 from services.gateway.pages.enquiries import asking, received
-from services.gateway.pages.line import still_open
+from services.gateway.pages.line import calls_owed, still_open
 
 pages = access.Pages("today")
 
@@ -70,11 +73,54 @@ def beds() -> list[d.Service]:
     return [service for service in own_services() if service.capacity.unit == d.CAPACITY_UNIT_BEDS]
 
 
-def overdue() -> list[pb.LateStep]:
-    """Steps of the plans of the reader's organisation that are past their time."""
-    if not session.me().may("worker", "operator"):
-        return []
-    return lists.all_of(clients().plans.ListLateSteps, pb.ListLateStepsRequest(), lambda answer: answer.steps)
+@dataclass(frozen=True)
+class Others:
+    """What waits for this desk and is no referral: contacts and calls of the line, enquiries, late steps of plans."""
+
+    contacts: lists.Listed[c.Contact] = field(default_factory=lists.Listed)
+    calls: lists.Listed[c.Callback] = field(default_factory=lists.Listed)
+    received: lists.Listed[e.Enquiry] = field(default_factory=lists.Listed)
+    asking: lists.Listed[e.Enquiry] = field(default_factory=lists.Listed)
+    overdue: lists.Listed[pb.LateStep] = field(default_factory=lists.Listed)
+
+    def of(self, show: str) -> "Others":
+        """Returns those that one of the numbers counts: its own word is about them, too."""
+        if not show:
+            return self
+        if show not in ("late", "soon"):
+            return Others()
+        mine = _at(show, due.of_enquiry)
+        return Others(
+            lists.only(self.contacts, _at(show, due.due)),
+            lists.only(self.calls, _at(show, due.due)),
+            lists.only(self.received, mine),
+            lists.only(self.asking, lambda enquiry: int(enquiry.turn) == int(enquiry.side) and mine(enquiry)),
+            self.overdue if show == "late" else lists.Listed(),
+        )
+
+    def __len__(self) -> int:
+        return sum(len(rows) for rows in (self.contacts, self.calls, self.received, self.asking, self.overdue))
+
+
+def _at(level: str, clock: Callable[[Any], due.Due | None]) -> Callable[[Any], bool]:
+    def stands(row: Any) -> bool:
+        running = clock(row)
+        return running is not None and running.level == level
+
+    return stands
+
+
+def others() -> Others:
+    """What waits for the reader's desk beside its referrals, as far as it is hers to see."""
+    me = session.me()
+    line, desk = me.may("operator"), me.may("worker", "operator")
+    return Others(
+        still_open() if line else lists.Listed(),
+        calls_owed() if line else lists.Listed(),
+        received() if desk else lists.Listed(),
+        asking() if desk else lists.Listed(),
+        lists.all_of(clients().plans.ListLateSteps, pb.ListLateStepsRequest(), lambda answer: answer.steps) if desk else lists.Listed(),
+    )
 
 
 @pages.get("/today", access.EVERYONE, navigation=N_("Hoy"))
@@ -93,21 +139,20 @@ def today() -> str:
     watched = not show and (me.may("worker", "operator") or network)
     unanswered = came_back(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []
     open_needs = {row.id for row in unanswered}
-    desk = me.may("worker", "operator")
+    beside = others()
     now, later = within_the_hour(row for row in answer.referrals if row.id not in open_needs)
     return render_template(
         "today.html",
         counts=counts,
+        late=counts.late + len(beside.of("late")),
+        soon=counts.due_soon + len(beside.of("soon")),
+        beside=beside.of(show),
         fresh=(live_counts if network else counts).fresh,
         live_counts=live_counts,
         now=[] if show else now,
         later=list(answer.referrals) if show else later,
         unanswered=unanswered,
-        overdue=overdue() if not show else [],
         beds=[] if show else beds(),
-        received=received() if desk and not show else [],
-        asking=asking() if desk and not show else [],
-        contacts=still_open() if me.may("operator") and not show else [],
         names=names.names_of([*answer.referrals, *unanswered]),
         show=show,
         network=network,

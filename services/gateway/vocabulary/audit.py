@@ -45,7 +45,10 @@ TABLES: dict[str, dict[str, str]] = {
         "system": N_("Enlace"),
         "public": N_("alguien sin sesión"),
     },
-    "done": {"reviewed": N_("Quedó anotado qué fue."), "emergency": N_("Abierto por una hora, solo a usted. Ya se avisó.")},
+    "done": {
+        "reviewed": N_("Quedó anotado qué fue."),
+        "emergency": N_("Abierto por una hora, solo a usted. Se avisa a quien lleva su expediente y a la coordinación."),
+    },
     "missing": {"review_code": N_("diga qué fue")},
     "field": {
         "review_code": N_("Qué fue"),

@@ -58,7 +58,7 @@ TABLES: dict[str, dict[str, str]] = {
         "none": N_("No contactarla por ningún medio"),
     },
     "no_plan": {
-        "receipt_field_group_differs": N_("Ella no autorizó que ustedes la contacten. No la llame: hable con quien la envió."),
+        "receipt_field_group_differs": N_("El permiso no abarca que ustedes la contacten. No la llame: hable con quien la envió."),
         "receipt_missing": N_("No hay un permiso válido para contactarla. No la llame: hable con quien la envió."),
         "receipt_expired": N_("El permiso para contactarla ya venció. No la llame: hable con quien la envió."),
         "receipt_unconfirmed": N_("El permiso de emergencia no se confirmó. No la llame: hable con quien la envió."),

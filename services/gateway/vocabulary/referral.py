@@ -32,14 +32,14 @@ STEPS: dict[str, Step] = {
     "acknowledge": Step(
         N_("Ya la vimos"),
         hint=N_("Quien envió la remisión sabrá que ustedes ya la vieron. Todavía no se comprometen a nada."),
-        done=N_("Anotado: quien envió la remisión ya sabe que ustedes la vieron."),
+        done=N_("Anotado. Le avisamos a quien envió la remisión que ustedes la vieron."),
         fact="acknowledged",
         event=N_("Vieron la remisión"),
         notice=N_("Vista"),
     ),
     "accept": Step(
         N_("Aceptar"),
-        hint=N_("Diga cuándo será el primer contacto. Después podrá abrir los datos que la persona autorizó."),
+        hint=N_("Diga cuándo será el primer contacto. Después podrá abrir los datos que el permiso abarca."),
         done=N_("Aceptada. Cumpla el primer contacto en el plazo."),
         fact="accepted",
         event=N_("La aceptaron"),
@@ -66,8 +66,8 @@ STEPS: dict[str, Step] = {
     ),
     "decline": Step(
         N_("No podemos recibirla"),
-        hint=N_("Diga por qué. Quien la envió buscará de inmediato otro servicio."),
-        done=N_("Respuesta enviada con su motivo. Gracias por contestar a tiempo."),
+        hint=N_("Diga por qué. Quien la envió podrá buscar otro servicio."),
+        done=N_("Respuesta enviada con su motivo. Gracias por contestar."),
         fact="declined",
         event=N_("No la pudieron recibir"),
         notice=N_("No la pudieron recibir"),
@@ -99,14 +99,14 @@ STEPS: dict[str, Step] = {
     "amend": Step(
         N_("Corregir la urgencia o los datos"),
         hint=N_("Si algo cambió. Más urgente: los plazos se cuentan de nuevo. Su edad se toma del expediente, como está ahora."),
-        done=N_("Corregida. El otro lado ya lo sabe."),
+        done=N_("Corregida. Le avisamos al otro lado."),
         fact="amended",
         event=N_("Se corrigió"),
     ),
     "schedule_appointment": Step(
         N_("Fijar una cita"),
         hint=N_("Diga qué día y a qué hora. Si ya había una cita, esta la reemplaza. Hasta entonces no se le piden noticias."),
-        done=N_("Cita fijada. Quien envió la remisión ya lo sabe."),
+        done=N_("Cita fijada. Le avisamos a quien envió la remisión."),
         fact="appointment_scheduled",
         event=N_("Se fijó una cita"),
         notice=N_("Cita fijada"),
@@ -122,7 +122,7 @@ STEPS: dict[str, Step] = {
     "miss_appointment": Step(
         N_("Anotar que no vino a la cita"),
         hint=N_("Diga por qué, si lo sabe. Le avisaremos a quien envió la remisión."),
-        done=N_("Anotado: no vino. Ya avisamos a quien envió la remisión. Puede fijar otra cita."),
+        done=N_("Anotado: no vino. Le avisamos a quien envió la remisión. Puede fijar otra cita."),
         fact="appointment_missed",
         event=N_("No vino a la cita"),
         notice=N_("No vino a la cita"),
@@ -130,7 +130,7 @@ STEPS: dict[str, Step] = {
     "cancel_appointment": Step(
         N_("Cancelar la cita"),
         hint=N_("Si solo cambia la hora, no la cancele: fije otra cita. Le avisaremos a quien envió la remisión."),
-        done=N_("Cita cancelada. Ya avisamos a quien envió la remisión."),
+        done=N_("Cita cancelada. Le avisamos a quien envió la remisión."),
         fact="appointment_cancelled",
         event=N_("Se canceló la cita"),
         notice=N_("Cita cancelada"),
@@ -138,7 +138,7 @@ STEPS: dict[str, Step] = {
     "add_note": Step(
         N_("Dar noticias"),
         hint=N_("Escriba cómo va o qué cambió, sin nombres ni direcciones si no hacen falta. Le avisaremos al otro lado."),
-        done=N_("Nota guardada. Ya avisamos al otro lado."),
+        done=N_("Nota guardada. Le avisamos al otro lado."),
         fact="note_added",
         event=N_("Dieron noticias"),
         notice=N_("Noticias"),
@@ -155,7 +155,7 @@ STEPS: dict[str, Step] = {
     "not_deliver": Step(
         N_("No se pudo atender"),
         hint=N_("Se había aceptado, pero no se pudo. Diga por qué, para buscar otra ayuda."),
-        done=N_("Anotado. Quien la envió buscará otra ayuda."),
+        done=N_("Anotado. Quien la envió podrá buscar otra ayuda."),
         fact="not_delivered",
         event=N_("No se pudo atender"),
         notice=N_("No se pudo atender"),
@@ -190,11 +190,11 @@ STEPS: dict[str, Step] = {
     "attach_consent": Step(
         N_("Registrar su consentimiento"),
         hint=N_(
-            "Cuando se le pudo preguntar, o antes de que termine el que hay: desde ahora vale lo que ella autorice, y el anterior ya no vale para esta remisión."
+            "Cuando se le pudo preguntar, o antes de que termine el que hay: desde ahora vale lo que este abarca, y el anterior ya no vale para esta remisión."
         ),
-        done=N_("Listo: ahora vale su consentimiento."),
+        done=N_("Listo: ahora vale el consentimiento nuevo."),
         fact="consent_attached",
-        event=N_("Ella dio su consentimiento"),
+        event=N_("Se registró un consentimiento nuevo"),
         notice=N_("Consentimiento nuevo"),
     ),
     "withdraw": Step(
@@ -228,7 +228,7 @@ STEPS: dict[str, Step] = {
     "remind": Step(
         N_("Recordar"),
         hint=N_("Le llega un aviso a la mesa de quien debe dar el siguiente paso. Una vez por hora; si urge, llame."),
-        done=N_("Recordada: ya tienen el aviso."),
+        done=N_("Recordada: les mandamos el aviso."),
         fact="reminded",
         event=N_("La coordinación la recordó"),
         notice=N_("Recordatorio de la coordinación"),
@@ -320,7 +320,7 @@ TABLES: dict[str, dict[str, str]] = {
         "receipt_withdrawn": N_("Consentimiento retirado. El acceso terminó."),
         "erasure_proposed": N_("Propuesto. Otra persona de su organización debe confirmarlo."),
         "erased": N_("El expediente se borró para siempre."),
-        "receipts_withdrawn": N_("Todo retirado. Ya nadie fuera de su organización puede abrir sus datos."),
+        "receipts_withdrawn": N_("Todo retirado. Con esos permisos ya nadie puede abrir sus datos."),
         "capacity": N_("Guardado. Gracias: así nadie pierde tiempo llamando."),
         "read": N_("Marcado como leído."),
         "tested": N_("Prueba enviada. Mire abajo si llegó."),

@@ -1,0 +1,368 @@
+"""Sentences of the pages that say how things stand: each is walked with data that make it true, and with data that make it false."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis import errors
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import members_pb2 as m
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import plans_pb2 as pl
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import due, i18n, vocabulary
+from services.gateway.clients import Clients, ServiceFault
+from services.gateway.gates import LATELY, Gate
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, signed_in
+from tests.gateway.served_gateway import Service, refusing
+
+WORKER, OPERATOR, MANAGER, COORDINATOR = (
+    contract_pb2.ROLE_WORKER,
+    contract_pb2.ROLE_OPERATOR,
+    contract_pb2.ROLE_MANAGER,
+    contract_pb2.ROLE_COORDINATOR,
+)
+Arrange = Callable[[PlayedServices], None]
+
+
+def stamp(minutes: float) -> Timestamp:
+    """So many minutes from now."""
+    made = Timestamp()
+    made.FromDatetime((datetime.now(UTC) + timedelta(minutes=minutes)).replace(tzinfo=None))
+    return made
+
+
+def clock(minutes: float) -> r.Clock:
+    return r.Clock(kind=r.CLOCK_KIND_CONTACT, start_time=stamp(minutes - 60), due_time=stamp(minutes))
+
+
+def contact(minutes: float) -> c.Contact:
+    """One that is open, and due in so many minutes."""
+    return c.Contact(id=ID, reference_hint="VWJF", outcome_code=c.CONTACT_OUTCOME_OPEN, clocks=[clock(minutes)])
+
+
+def referral(**fields: Any) -> r.Referral:
+    made = r.Referral(id=ID, code="4BGZ42", need_code="HOU.EMG", state=r.STATE_SENT, live=True)
+    made.MergeFrom(r.Referral(**fields))
+    return made
+
+
+def quiet(played: PlayedServices) -> None:
+    """Nothing waits anywhere."""
+    played.answers |= {
+        "ListReferrals": r.ListReferralsResponse(),
+        "CountReferrals": r.CountReferralsResponse(),
+        "ListContacts": c.ListContactsResponse(),
+        "ListCallbacks": c.ListCallbacksResponse(),
+        "ListEnquiries": e.ListEnquiriesResponse(),
+        "ListLateSteps": pl.ListLateStepsResponse(),
+        "SearchServices": d.SearchServicesResponse(),
+    }
+
+
+def waiting(**answers: Any) -> Arrange:
+    """Nothing waits but this."""
+
+    def arrange(played: PlayedServices) -> None:
+        quiet(played)
+        played.answers |= answers
+
+    return arrange
+
+
+def failing(name: str) -> Arrange:
+    def arrange(played: PlayedServices) -> None:
+        played.standings[name] = replace(played.standings[name], fails=True)
+
+    return arrange
+
+
+def standing(planned: float) -> Arrange:
+    """A referral whose first contact is planned for so many minutes from now."""
+    shown = referral(state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, planned_first_contact_time=stamp(planned))
+    return lambda played: played.answers.update(GetReferral=shown, ListReferralEvents=r.ListReferralEventsResponse())
+
+
+def opened_on(**receipt: Any) -> Arrange:
+    """A referral to us that stands on this receipt."""
+    shown = referral(state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, person_id=ID, receipt_id=ID)
+    named = p.Receipt(id=ID, live=True, field_groups=[p.FIELD_GROUP_IDENTITY], **receipt)
+    return lambda played: played.answers.update(GetReferral=shown, ListReferralEvents=r.ListReferralEventsResponse(), GetReceipt=named)
+
+
+ROW = r.ListReferralsResponse(referrals=[referral()])
+DUE = r.ListReferralsResponse(referrals=[referral(next_due_time=stamp(60))])
+OWED = c.ListCallbacksResponse(callbacks=[c.Callback(id=ID, contact_id=ID, clocks=[clock(30)])])
+PUT_TO_US = e.ListEnquiriesResponse(
+    enquiries=[e.Enquiry(id=ID, side=r.SIDE_RECEIVER, turn=r.TURN_RECEIVER, state=e.ENQUIRY_STATE_OPEN, due_time=stamp(30))]
+)
+CAME_BACK = r.CountReferralsResponse(unanswered=[r.UnansweredNeed(need_group_code="HOU", department="NI-CI", count=1)])
+
+# The sentence, its page, who reads it, data that make it true, and each kind of data that makes it false.
+SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
+    ("Todas las partes responden.", "/status", WORKER, quiet, [failing("partners"), failing("referrals"), failing("notifications")]),
+    ("Ninguna: ningún pedido volvió sin ayuda.", "/board", COORDINATOR, quiet, [waiting(CountReferrals=CAME_BACK)]),
+    (
+        "Ninguna remisión está con atraso ni vence en 4 horas, y ningún pedido volvió sin ayuda.",
+        "/board",
+        COORDINATOR,
+        quiet,
+        [waiting(ListReferrals=ROW)],
+    ),
+    ("Ninguna remisión vence en las próximas 12 horas.", "/board", COORDINATOR, quiet, [waiting(ListReferrals=DUE)]),
+    (
+        "Nadie espera algo de su organización.",
+        "/today",
+        OPERATOR,
+        quiet,
+        [
+            waiting(ListReferrals=ROW),
+            waiting(ListContacts=c.ListContactsResponse(contacts=[contact(30)])),
+            waiting(ListCallbacks=OWED),
+            waiting(ListEnquiries=PUT_TO_US),
+            waiting(ListLateSteps=pl.ListLateStepsResponse(steps=[pl.LateStep(plan_id=ID, key="a", due_time=stamp(-60))])),
+        ],
+    ),
+    ("No hay remisiones en curso.", "/today", COORDINATOR, quiet, [waiting(ListReferrals=ROW)]),
+    ("Ninguna remisión espera un paso de su organización.", "/today", MANAGER, quiet, [waiting(ListReferrals=ROW)]),
+    ("ya pasó; falta anotar qué pasó", f"/referrals/{ID}", WORKER, standing(-61), [standing(-30), standing(0), standing(15)]),
+    (
+        "Se abre solo lo que ella autorizó",
+        f"/referrals/{ID}",
+        WORKER,
+        opened_on(giver_code=p.GIVER_PERSON),
+        [
+            opened_on(giver_code=p.GIVER_GUARDIAN),
+            opened_on(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK),
+            opened_on(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK, confirm_time=stamp(-5)),
+        ],
+    ),
+]
+
+
+def page(path: str, role: int, arrange: Arrange) -> str:
+    played = PlayedServices()
+    played.answers["IssueToken"] = signed_in(role)  # type: ignore[arg-type]
+    arrange(played)
+    return enter(pages(played).test_client()).get(path).text
+
+
+# D25
+@pytest.mark.parametrize(("sentence", "path", "role", "true", "false"), SENTENCES, ids=[sentence for sentence, *_ in SENTENCES])
+def test_d25_a_sentence_is_said_of_data_that_make_it_true_and_of_no_other(
+    sentence: str, path: str, role: int, true: Arrange, false: list[Arrange]
+) -> None:
+    assert sentence in page(path, role, true)
+    assert [number for number, arrange in enumerate(false) if sentence in page(path, role, arrange)] == []
+
+
+# D25
+def test_d25_a_manager_with_referrals_under_way_is_not_told_that_there_are_none() -> None:
+    counted = r.CountReferralsResponse(waiting_for_other=3, total=3)
+    assert "No hay remisiones en curso." not in page("/today", MANAGER, waiting(CountReferrals=counted))
+
+
+def tiles(text: str) -> dict[str, int]:
+    numbers = re.findall(r'show=(\w+)"[^>]*><b>(\d+)</b>', text)
+    return {key: int(number) for key, number in numbers}
+
+
+# D25
+def test_d25_the_number_of_what_is_late_counts_every_row_that_is_late_and_opens_exactly_these() -> None:
+    late = waiting(
+        CountReferrals=r.CountReferralsResponse(late=1, due_soon=1),
+        ListContacts=c.ListContactsResponse(contacts=[contact(-90), contact(-80), contact(-70), contact(60), contact(600)]),
+        ListCallbacks=c.ListCallbacksResponse(callbacks=[c.Callback(id=ID, contact_id=ID, clocks=[clock(-10)])]),
+        ListLateSteps=pl.ListLateStepsResponse(steps=[pl.LateStep(plan_id=ID, key="a", due_time=stamp(-60))]),
+        ListReferrals=ROW,
+    )
+    assert tiles(page("/today", OPERATOR, late)) == {"late": 1 + 3 + 1 + 1, "soon": 1 + 1, "new": 0, "running": 0}
+    opened = page("/today?show=late", OPERATOR, late)
+    assert len(re.findall(r'<li class="row', opened)) == 6
+    assert len(re.findall(r'<li class="row', page("/today?show=soon", OPERATOR, late))) == 2
+    assert len(re.findall(r'<li class="row', page("/today?show=new", OPERATOR, late))) == 1
+
+
+# D25
+def test_d25_the_time_that_is_proposed_for_a_first_contact_is_still_to_come() -> None:
+    for minute in range(60):
+        now = datetime(2026, 3, 14, 22, minute, 31, tzinfo=UTC)
+        proposed = due.next_quarter(now)
+        assert timedelta(minutes=15) <= proposed - now <= timedelta(minutes=30)
+        assert (proposed.minute % 15, proposed.second, proposed.microsecond) == (0, 0, 0)
+
+
+# D25
+def test_d25_what_was_proposed_as_first_contact_has_not_passed_when_it_is_accepted() -> None:
+    played = PlayedServices()
+    played.answers["IssueToken"] = signed_in(WORKER)
+    asked = referral(side=r.SIDE_RECEIVER, main_step="accept", allowed_verbs=["accept"], etag="v1")
+    played.answers |= {"GetReferral": asked, "ListReferralEvents": r.ListReferralEventsResponse()}
+    client = enter(pages(played).test_client())
+    form = client.get(f"/referrals/{ID}").text
+    value = re.search(r'name="planned_first_contact_time"[^>]*value="([^"]+)"', form)
+    assert value
+    token = re.search(r'name="form_token" value="([^"]+)"', form)
+    assert token
+    client.post(f"/referrals/{ID}/do/accept", data={"form_token": token[1], "etag": "v1", "planned_first_contact_time": value[1]})
+    planned = played.last("AcceptReferral").planned_first_contact_time
+    assert planned.ToDatetime(UTC) > i18n.now()
+    played.answers["GetReferral"] = referral(state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, planned_first_contact_time=planned)
+    assert "ya pasó" not in client.get(f"/referrals/{ID}").text
+
+
+# D25
+def test_d25_no_word_after_a_step_says_that_it_was_in_time_or_that_somebody_knows_of_it_already() -> None:
+    claims = re.compile(r"a tiempo|ya lo sabe|ya sabe|ya tienen|ya (se )?avis|autorizó|autorice", re.IGNORECASE)
+    after = {word for table in ("done", "conflict", "event", "verb_hint") for word in vocabulary.TABLES[table].values()}
+    after |= {words for step in vocabulary.STEPS.values() for words in (step.done, step.hint)}
+    assert {word for word in after if claims.search(word)} - KNOWN == set()
+
+
+KNOWN = {
+    # "a tiempo" is about what is to come.
+    "Se envió sin preguntarle a ella. Confirme solo si esperar la ponía en peligro; si nadie confirma a tiempo, el acceso se cierra.",
+}
+
+
+def status_said(**fields: Any) -> str:
+    """The page that she reads with her reference."""
+    played = PlayedServices()
+    played.answers["GetReferenceStatus"] = c.ReferenceStatus(**fields)
+    client = pages(played).test_client()
+    token = re.search(r'name="form_token" value="([^"]+)"', client.get("/my-referral").text)
+    assert token
+    return client.post("/my-referral", data={"form_token": token[1], "reference": "W43P-VWJF", "pin": "4821"}).text
+
+
+# D25
+def test_d25_she_is_not_told_that_the_line_calls_her_after_the_time_has_passed() -> None:
+    def call(minutes: float) -> str:
+        return status_said(call_from_time=stamp(minutes - 60), call_until_time=stamp(minutes))
+
+    assert ("La línea la llama:" in call(30), "llame usted" in call(30)) == (True, False)
+    assert ("La línea la llama:" in call(-1), "llame usted" in call(-1)) == (False, True)
+
+
+# D25
+def test_d25_she_is_not_told_that_nothing_was_asked_for_her_while_organisations_are_asked() -> None:
+    nothing = "Todavía no se ha pedido nada en su nombre."
+    assert nothing in status_said()
+    assert nothing not in status_said(organizations_asked=3)
+
+
+# D25
+def test_d25_a_confirmation_that_is_late_is_not_said_to_be_still_to_come() -> None:
+    def item(minutes: float) -> str:
+        return status_said(items=[c.ReferenceItem(need_group_code="HOU", deletion_due_time=stamp(minutes))])
+
+    assert "Tienen que confirmar" in item(30)
+    assert "Tienen que confirmar" not in item(-30)
+    assert "todavía no lo hicieron" in item(-30)
+
+
+# D25
+def test_d25_who_can_open_her_data_is_not_said_to_have_it_from_her() -> None:
+    said = status_said(organizations_with_access=1)
+    assert "puede abrir datos suyos" in said
+    assert "autorizó" not in said
+
+
+class Time:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def ask(gate: Gate, what: str, ends: Exception | None = None) -> None:
+    try:
+        with gate.passage("", what):
+            if ends:
+                raise ends
+    except (errors.Refusal, ServiceFault):
+        pass
+
+
+# D25
+@pytest.mark.parametrize(
+    "ends", [errors.Unavailable("store_full"), errors.Unavailable("deadline_exceeded"), ServiceFault("INTERNAL")], ids=repr
+)
+def test_d25_a_call_that_failed_is_remembered_until_the_same_one_succeeds_or_five_minutes_have_passed(ends: Exception) -> None:
+    time = Time()
+    gate = Gate("partners", lambda: True, room=4, clock=time)
+    ask(gate, "SignIn", ends)
+    ask(gate, "GetService")
+    assert gate.fails()
+    ask(gate, "SignIn", errors.Unauthenticated("sign_in_failed"))
+    assert not gate.fails(), "a wrong password was looked at"
+    ask(gate, "SignIn", ends)
+    time.now += LATELY
+    assert not gate.fails()
+    gate.close()
+
+
+# D25
+def test_d25_what_the_caller_did_wrong_is_no_failure_of_the_service() -> None:
+    gate = Gate("partners", lambda: True, room=4, clock=Time())
+    for refusal in (errors.Stale(), errors.NotFound(), errors.Conflict("person_erased"), errors.Exhausted("too_many_attempts", 9)):
+        ask(gate, "SignIn", refusal)
+    assert not gate.fails()
+    gate.close()
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    made = Service()
+    yield made
+    made.stop()
+
+
+# D25
+def test_d25_the_status_page_tells_that_every_sign_in_fails_while_health_says_that_all_is_well(service: Service) -> None:
+    def broken(rpc: str, context: grpc.ServicerContext) -> None:
+        if rpc == "SignIn":
+            context.abort(grpc.StatusCode.INTERNAL, "")
+
+    clients = Clients(*[f"127.0.0.1:{service.port}"] * 3)
+    client = pages(clients).test_client()
+    assert "No responde" not in client.get("/status").text
+    service.answer = broken
+    with pytest.raises(ServiceFault):
+        clients.tokens.SignIn(m.SignInRequest(email="a@b.demo", password="p"))
+    said = client.get("/status").text
+    assert "Algo falló hace poco" in said
+    assert "Hace poco, algo que se pidió no se pudo hacer" in said
+    service.answer = lambda _rpc, _context: None
+    clients.tokens.SignIn(m.SignInRequest(email="a@b.demo", password="p"))
+    assert "hace poco" not in client.get("/status").text
+    clients.close()
+
+
+# D25
+@pytest.mark.parametrize(("fails", "saved"), [("CreateReferral", False), ("UpdatePlanStep", True)])
+def test_d25_nothing_was_saved_is_not_said_when_a_part_of_the_form_was(service: Service, fails: str, saved: bool) -> None:
+    clients = Clients(*[f"127.0.0.1:{service.port}"] * 3)
+    service.answer = lambda rpc, _context: m.SignInResponse(session_secret=SECRET) if rpc == "SignIn" else None
+    client = enter(pages(clients).test_client())
+    token = re.search(r'name="form_token" value="([^"]+)"', client.get("/line/new").text)
+    assert token
+    service.answer = refusing("store_unavailable", "UNAVAILABLE", only=fails)
+    said = client.post(f"/plans/{ID}/refer/housing", data={"form_token": token[1], "etag": "v1", "request_id": "1" * 32}).text
+    assert ("Puede que se haya guardado." in said, "No se guardó nada." in said) == (saved, not saved)
+    clients.close()

@@ -81,7 +81,7 @@ class Pages:
                 except (*forms.SHOWN_IN_PLACE, Exhausted) as refusal:
                     if again is None:
                         raise
-                    return again(forms.problems(refusal), **values), 429 if isinstance(refusal, Exhausted) else 422
+                    return again(forms.problems(refusal), **values), forms.status_of(refusal)
                 return redirect(_address(then, done, values), 303) if answered is None else answered
 
             answer.access = access  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from chassis import log, metrics, trace
 from chassis.errors import Refusal
 from chassis.ids import new_id
-from services.gateway import access, bodies, errors, i18n, limits, pages, proof, session
+from services.gateway import access, bodies, errors, i18n, limits, pages, proof, refill, session
 from services.gateway.clients import Clients
 from services.gateway.config import Settings
 from services.gateway.lines import Lines
@@ -115,6 +115,7 @@ def finish(response: Response) -> Response:
     if guarded_by_the_api():
         limits.tell(response)
     else:
+        refill.fill(response)
         page_headers(response)
     tell(response.status_code, time.monotonic() - g.started)
     return response

@@ -10,9 +10,12 @@ from services.gateway.i18n import gettext as _
 from services.gateway.problems import RETRY_SECONDS, status_of
 
 
-def page(status: int, title: str, advice: str, retry: bool = False) -> Response:
-    """One page for every kind of no."""
-    return make_response(render_template("error.html", title=title, advice=advice, retry=retry, status=status), status)
+def page(status: int, title: str, advice: str, retry: bool = False, again: bool = True) -> Response:
+    """One page for every kind of no. A form that was refused stands in it, filled in; `again`: it may be sent again from there."""
+    form = kept.unsent() if request.method == "POST" else None
+    return make_response(
+        render_template("error.html", title=title, advice=advice, retry=retry and not form, status=status, form=form, again=again), status
+    )
 
 
 def refused(refusal: errors.Refusal) -> AnyResponse:
@@ -20,11 +23,7 @@ def refused(refusal: errors.Refusal) -> AnyResponse:
     if isinstance(refusal, errors.Unauthenticated):
         return ask_to_sign_in()
     if isinstance(refusal, errors.NotAllowed) and refusal.reason in ("form_foreign", "form_expired"):
-        return page(
-            403,
-            _("Este formulario ya no sirve"),
-            _("Vuelva a la página anterior, cárguela de nuevo y envíela otra vez. No se cambió nada."),
-        )
+        return not_of_this_page(refusal.reason)
     if proof.page_for(refusal):
         try:
             return proof.ask()
@@ -40,12 +39,14 @@ def refused(refusal: errors.Refusal) -> AnyResponse:
             409,
             _("Alguien lo cambió mientras tanto"),
             _("Vuelva a abrir la página: verá cómo está ahora y podrá decidir de nuevo. Su cambio no se guardó."),
+            again=False,
         )
     if isinstance(refusal, errors.Reused):
         return page(
             409,
             _("Esto ya se había enviado"),
             _("Se guardó la primera vez, con otros datos. Vuelva a abrir la página para ver cómo quedó."),
+            again=False,
         )
     if isinstance(refusal, errors.Exhausted):
         much = _("Demasiados expedientes en una hora") if refusal.reason == "opening_quota" else _("Demasiados intentos")
@@ -57,9 +58,27 @@ def refused(refusal: errors.Refusal) -> AnyResponse:
     return page(409, _("Ahora no se puede"), words.conflict(refusal.reason, refusal.about if isinstance(refusal, errors.Conflict) else ()))
 
 
+def not_of_this_page(reason: str) -> AnyResponse:
+    """A form that another site, another session or another account made. It comes back to whoever wrote it, and to nobody else."""
+    if reason == "form_foreign":
+        g.foreign_form = True
+        advice = _("Vuelva a la página anterior, cárguela de nuevo y envíela otra vez. No se cambió nada.")
+        return make_response(render_template("error.html", title=_("Este formulario ya no sirve"), advice=advice, status=403), 403)
+    if g.get("session_ended"):
+        return ask_to_sign_in()
+    if not kept.unsent() and (sealed := kept.sealed()):
+        problem = _("Este formulario lo escribió otra cuenta, y no se guardó nada. Para no perderlo, entre con la cuenta que lo escribió.")
+        return make_response(render_template("signin.html", to="", problem=problem, kept=sealed), 403)
+    return page(
+        403,
+        _("Este formulario ya no sirve"),
+        _("Pasó mucho tiempo, o usted entró otra vez mientras tanto. No se cambió nada: revíselo y envíelo otra vez."),
+    )
+
+
 def away(refusal: errors.Unavailable) -> Response:
-    """A service is away or late. A form whose answer got lost may have been kept: then nobody is told that it was not."""
-    if request.method == "POST" and refusal.reason in ("service_unreachable", "deadline_exceeded"):
+    """A service is away or late. A form whose answer got lost, or a part of it, may have been kept: then nobody is told that it was not."""
+    if request.method == "POST" and (refusal.reason in ("service_unreachable", "deadline_exceeded") or g.get("written")):
         response = page(
             status_of(refusal),
             _("La respuesta no llegó"),
@@ -79,12 +98,12 @@ def away(refusal: errors.Unavailable) -> Response:
 def ask_to_sign_in() -> AnyResponse:
     """Back to the sign-in page, which leads on to where one wanted to go. A form is kept there, and offered again: never sent behind one's back."""
     if request.method == "POST" and (form := kept.sealed()):
-        g.me = None  # it may have ended between this request's beginning and a call
+        g.me, g.session_ended = None, True  # it may have ended between this request's beginning and a call
         g.pop("form_token", None)
-        # The cookie stays: a page that saves by itself asks more than once, and the form is its writer's by the session that it was made for.
+        # The cookie stays: a page that saves by itself asks more than once.
         return make_response(render_template("signin.html", to="", ended=1, problem="", kept=form), 401)
     if request.headers.get("Passive") or request.endpoint == "live.version":
-        # Said to a script, and the cookie stays for the same reason: a form on the open page is its writer's by it.
+        # Said to a script, and the cookie stays: a page that asks by itself asks more than once.
         return make_response("", 401)
     target = request.path if request.method == "GET" and request.endpoint not in ("signin.leave", "today.today") else None
     response = redirect(url_for("signin.form", to=target, ended=1 if g.get("session_ended") else None))

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import wire
-from chassis.errors import Conflict, Exhausted, Invalid, Refusal
+from chassis.errors import Conflict, Exhausted, Invalid, Refusal, Reused, Stale
 from chassis.shape import TIME, shape
 from services.gateway import i18n, words
 from services.gateway.i18n import gettext as _
@@ -24,7 +24,7 @@ class Incomplete(Exception):
 
 
 # What a page can show in the form itself; everything else becomes an error page.
-SHOWN_IN_PLACE = (Invalid, Conflict, Incomplete)
+SHOWN_IN_PLACE = (Invalid, Conflict, Stale, Reused, Incomplete)
 
 
 def filled(message: M) -> M:
@@ -131,3 +131,8 @@ def problems(refusal: Refusal | Incomplete) -> dict[str, str]:
         return messages or {"_form": _("Revise lo que escribió y envíelo otra vez.")}
     about = refusal.about if isinstance(refusal, Conflict) else ()
     return {"_form": words.wait(refusal.retry_after) if isinstance(refusal, Exhausted) else words.conflict(refusal.reason, about)}
+
+
+def status_of(refusal: Refusal | Incomplete) -> int:
+    """Returns the status of a page whose form came back."""
+    return 429 if isinstance(refusal, Exhausted) else 409 if isinstance(refusal, Stale | Reused) else 422

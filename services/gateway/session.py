@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from flask import current_app, g, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
+from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from chassis import log, wire
@@ -26,6 +27,7 @@ from services.gateway import cookies, i18n, limits
 from services.gateway.clients import Caller, ServiceFault, calling, clients
 
 COOKIE = "s"
+PUBLIC = "public"  # of forms that are made for nobody's session
 CACHE_SECONDS = 1.2  # of the three that a token lives: the rest is for the calls that are made with it
 CACHE_SIZE = 2_000
 LEAVE_SECONDS = 3.0
@@ -225,21 +227,31 @@ def form_token_of(secret: str, worker_id: str) -> str:
 def bound_to() -> str:
     """What a form token is tied to."""
     secret, _ = read_cookie()
-    return _binding(secret, g.me.worker_id) if g.me else "public"
+    return _binding(secret, g.me.worker_id) if g.me else PUBLIC
 
 
 def _binding(secret: str, worker_id: str) -> str:
-    return f"{fingerprint(secret)[:16]}:{worker_id}"
+    return f"{_mark(secret)}:{worker_id}"
 
 
-def writer_of_form() -> str:
-    """Who wrote this request's form, by the session that it was made for and that has ended since; empty for any other form."""
-    secret, _ = read_cookie()
+def _mark(secret: str) -> str:
+    return fingerprint(secret)[:16]
+
+
+def maker_of_form() -> tuple[str, str]:
+    """Returns for whom this request's form was made, however long ago: the worker's id, and the mark of her session; PUBLIC as the mark of a form for
+    nobody's; both empty for a form that is not ours."""
     try:
-        mark, _, worker_id = str(signer().loads(request.form.get("form_token", ""), max_age=FORM_SECONDS)).partition(":")
-    except BadSignature:
-        return ""
-    return worker_id if secret and hmac.compare_digest(mark, fingerprint(secret)[:16]) else ""
+        mark, _, worker_id = str(signer().loads(request.form.get("form_token", ""))).partition(":")
+    except (BadSignature, HTTPException):
+        return "", ""
+    return worker_id, mark
+
+
+def mark_of_cookie() -> str:
+    """Returns the mark that forms of the cookie's session have; "" without one."""
+    secret, _ = read_cookie()
+    return _mark(secret) if secret else ""
 
 
 def signer() -> URLSafeTimedSerializer:

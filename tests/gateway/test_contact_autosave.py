@@ -214,3 +214,60 @@ def test_the_key_for_no_is_calm_in_a_question_that_the_contract_asks_the_other_w
     page.keyboard.press("1")
     expect(page.locator("form[data-autosave] [name=etag]")).to_have_value("v2")
     assert line.contact.triage.safe_place_tonight == c.ANSWER_NO
+
+
+ENDED = (
+    "Su sesión terminó. Entre otra vez en otra pestaña: lo que escribió sigue aquí, y se guarda con la próxima respuesta. O pulse Guardar."
+)
+
+
+# D26
+def test_d26_after_signing_out_in_another_tab_the_page_says_so_and_saves_when_she_is_in_again(page: Page, line: Line) -> None:
+    answer(page, "danger_now", "yes")
+    expect(page.locator("#saved")).to_contain_text("Guardado")
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.locator("details.account summary").click()
+    other.get_by_role("button", name="Cerrar la sesión").click()
+    other.wait_for_url(re.compile(r"/$"))
+    page.locator("[name=note]").fill("vuelvo a las seis")
+    expect(page.locator("#saved")).to_have_text(ENDED)
+    expect(page.locator("[name=note]")).to_have_value("vuelvo a las seis")
+    signed = open_pages(page.context, page.url.split("/line/")[0], signed=True)
+    signed.close()
+    answer(page, "still_held", "no")
+    expect(page.locator("#saved")).to_contain_text("Guardado:")
+    page.wait_for_load_state("networkidle")
+    assert (line.contact.note, line.contact.triage.still_held) == ("vuelvo a las seis", c.ANSWER_NO)
+    assert asked(line, "CreateContact") == 1
+
+
+# D26
+def test_d26_of_a_page_that_is_not_the_contacts_no_word_is_shown_as_the_reason(page: Page, line: Line) -> None:
+    answer(page, "danger_now", "yes")
+    expect(page.locator("#saved")).to_contain_text("Guardado")
+    strange = '<main><p class="note soon">Es una demostración.</p><form method="post" action="/somewhere"></form></main>'
+    page.route("**/line/*", lambda route: route.fulfill(status=200, content_type="text/html", body=strange))
+    page.locator("[name=note]").fill("vuelvo a las seis")
+    expect(page.locator("#saved")).to_contain_text("Todavía no se guardó")
+    expect(page.locator("[name=note]")).to_have_value("vuelvo a las seis")
+
+
+# D26
+def test_d26_what_two_write_at_the_same_time_stands_together_and_neither_is_lost(page: Page, line: Line) -> None:
+    page.locator("[name=note]").fill("llama desde la terminal")
+    answer(page, "danger_now", "yes")
+    expect(page.locator("#saved")).to_contain_text("Guardado")
+    colleague = c.Contact()
+    colleague.CopyFrom(line.contact)
+    colleague.note, colleague.triage.child_unsafe, colleague.need_code = "llama desde la terminal. Espera a su tía", c.ANSWER_NO, "HOU.EMG"
+    line.kept(colleague)
+    page.locator("[name=note]").fill("llama desde la terminal de buses")
+    expect(page.locator("#saved")).to_contain_text("quedó junto lo suyo y lo de ella")
+    expect(page.locator("[name=note]")).to_have_value("llama desde la terminal. Espera a su tía\nllama desde la terminal de buses")
+    answer(page, "still_held", "no")
+    expect(page.locator("#saved")).to_contain_text("Guardado:")
+    page.wait_for_load_state("networkidle")
+    said = line.contact
+    assert (said.triage.danger_now, said.triage.child_unsafe, said.triage.still_held) == (c.ANSWER_YES, c.ANSWER_NO, c.ANSWER_NO)
+    assert (said.need_code, said.note) == ("HOU.EMG", "llama desde la terminal. Espera a su tía\nllama desde la terminal de buses")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import re
+from base64 import b64encode
+from random import Random
 
 import pytest
 from flask.testing import FlaskClient
@@ -12,7 +14,7 @@ from werkzeug.test import TestResponse
 from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
-from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, signed_in, token_of
+from tests.gateway.pages_gateway import SECRET, Form, PlayedServices, enter, pages, signed_in, token_of
 
 ONCE = "1" * 32
 NOTE = "Llamó desde la terminal & dijo «vuelvo a las seis»"
@@ -64,7 +66,7 @@ def test_what_was_written_is_offered_again_and_sent_only_by_its_writer(client: F
     again = sign_in(client, played, page.text)
     assert again.status_code == 200
     assert "CreateContact" not in {rpc for rpc, _, _ in played.asked}, "nothing is sent behind her back"
-    fields = {name: html.unescape(value) for name, value in re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', again.text)}
+    fields = Form(again.text).said
     assert (fields["note"], fields["danger_now"], fields["request_id"]) == (NOTE, "yes", ONCE)
     assert 'action="/line/new"' in again.text
     client.post("/line/new", data=fields)
@@ -103,7 +105,7 @@ def test_what_is_not_ours_is_not_offered(spoil: object, client: FlaskClient, pla
 
 
 def test_what_is_too_long_to_come_back_is_not_promised(client: FlaskClient, played: PlayedServices) -> None:
-    page = written(client, played, note="x" * 41_000)
+    page = written(client, played, note=b64encode(Random(1).randbytes(45_000)).decode())
     assert "no se perdió" not in page.text
     assert "/sign-in" in page.headers["Location"]
 
@@ -113,3 +115,15 @@ def test_a_form_of_another_session_is_not_kept(client: FlaskClient, played: Play
     answer = client.post("/line/new", data={"form_token": token_of(client.get("/sign-in").text), "note": NOTE})
     assert "terminal" not in answer.text
     assert not kept_in(answer.text)
+
+
+# D26
+def test_d26_a_form_sent_after_signing_out_in_another_tab_is_kept_for_its_writer_alone(client: FlaskClient, played: PlayedServices) -> None:
+    token = token_of(client.get("/line/new").text)
+    client.delete_cookie("s")
+    page = client.post("/line/new", data={"form_token": token, "request_id": ONCE, "note": NOTE, "kind_code": "crisis"})
+    assert (page.status_code, "terminal" in page.text) == (401, False)
+    assert "no se perdió" in page.text
+    assert "terminal" not in sign_in(client, played, page.text, worker_id=ANOTHER).text
+    client.delete_cookie("s")
+    assert Form(sign_in(client, played, page.text).text).said["note"] == NOTE

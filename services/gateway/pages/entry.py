@@ -4,7 +4,6 @@ Whoever saves what somebody else has changed meanwhile is told who, what it was 
 what others have changed, to be saved on purpose.
 """
 
-import base64
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 
 from flask import abort, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from werkzeug.wrappers import Response
 
@@ -21,7 +20,7 @@ from chassis.errors import Stale
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb
-from services.gateway import access, forms, lists, names, session, words
+from services.gateway import access, forms, lists, merging, names, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
@@ -131,9 +130,13 @@ def _kept(keep: Callable[[], object], form: Callable[..., str], said: Any, befor
     try:
         keep()
     except Stale:
-        return form(_merged(said, before, paths), {}, changed_since(said.id)), 412
+        changes = changed_since(said.id)
+        errors = {} if changes else {"_form": words.conflict("put_together")}
+        return form(merging.merged(said, before, paths), errors, changes, base=before), merging.MERGED
     except forms.SHOWN_IN_PLACE as refusal:
-        return form(said, forms.problems(refusal)), 422
+        with suppress(ValueError):  # somebody's own form
+            said.update_time.FromJsonString(forms.text("seen"))
+        return form(said, forms.problems(refusal), base=merging.before(type(said))), 422
     return redirect(url_for("entry.show", done="saved"), 303)
 
 
@@ -148,12 +151,14 @@ def own_organization() -> d.Organization:
     return organization
 
 
-def overview(organization: d.Organization, errors: dict[str, str], meanwhile: Sequence[dict[str, Any]] = ()) -> str:
-    """The page of the organisation, its services and places."""
+def overview(
+    organization: d.Organization, errors: dict[str, str], meanwhile: Sequence[dict[str, Any]] = (), *, base: d.Organization | None = None
+) -> str:
+    """The page of the organisation, its services and places. `base`, here and below: what the form is made from, where that is not what it shows."""
     scores = lists.all_of(clients().locations.ListTruthScores, pb.ListTruthScoresRequest(), lambda answer: answer.scores)
     return render_template(
         "entry.html",
-        shown=shown(organization),
+        shown=merging.shown(organization if base is None else base),
         organization=organization,
         services=own_services(),
         places=own_places(),
@@ -165,13 +170,19 @@ def overview(organization: d.Organization, errors: dict[str, str], meanwhile: Se
 
 
 def service_form(
-    said: d.Service, errors: dict[str, str], meanwhile: Sequence[dict[str, Any]] = (), *, places: Sequence[pb.Location], used: Sequence[str]
+    said: d.Service,
+    errors: dict[str, str],
+    meanwhile: Sequence[dict[str, Any]] = (),
+    *,
+    places: Sequence[pb.Location],
+    used: Sequence[str],
+    base: d.Service | None = None,
 ) -> str:
     """The form of a service; simple hours in rows, the others in words."""
     simple = [each for each in said.schedules if _is_simple(each)]
     return render_template(
         "entry_service.html",
-        shown=shown(said),
+        shown=merging.shown(said if base is None else base),
         service=said,
         places=[(place.id, place.name or _("Lugar sin nombre")) for place in places],
         used=used,
@@ -188,14 +199,20 @@ def service_form(
 
 
 def place_form(
-    said: pb.Location, errors: dict[str, str], meanwhile: Sequence[dict[str, Any]] = (), *, opened: pb.OpenedAddress | None = None
+    said: pb.Location,
+    errors: dict[str, str],
+    meanwhile: Sequence[dict[str, Any]] = (),
+    *,
+    opened: pb.OpenedAddress | None = None,
+    base: pb.Location | None = None,
 ) -> str:
     """The form of a place; `opened`: with what is kept sealed of it."""
     here = session.me().country
     towns = [(code, name) for department, towns in MUNICIPALITIES.items() if department[:2] == here for code, name in towns.items()]
     return render_template(
         "entry_place.html",
-        shown=shown(said),
+        shown=merging.shown(said if base is None else base),
+        stored=said if base is None else base,
         place=said,
         opened=opened,
         towns=sorted(towns, key=lambda town: town[1]),
@@ -340,31 +357,3 @@ def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
             locations.DeleteServiceAtLocation(
                 pb.DeleteServiceAtLocationRequest(id=identifier, request_id=f"{forms.request_id()}-{identifier}"[:100])
             )
-
-
-def shown(entry: Message) -> str:
-    """An entry as the form shows it, to be compared with what comes back."""
-    return base64.b64encode(entry.SerializeToString(deterministic=True)).decode()
-
-
-def _merged(said: M, fresh: M, paths: Sequence[str]) -> M:
-    """What was typed, on top of what is there now: whoever did not touch a field has nothing to say of it."""
-    before = type(said)()
-    with suppress(ValueError, DecodeError):  # somebody's own form: all that it says is taken as typed
-        before.ParseFromString(base64.b64decode(forms.text("shown"), validate=True))
-    merged = type(said)()
-    merged.CopyFrom(fresh)
-    for path in paths:
-        if _of(said, path) != _of(before, path):
-            merged.ClearField(path)
-            part = type(said)()
-            FieldMask(paths=[path]).MergeMessage(said, part)
-            merged.MergeFrom(part)
-    return merged
-
-
-def _of(entry: Message, path: str) -> object:
-    """A field alone, as it can be compared."""
-    part = type(entry)()
-    FieldMask(paths=[path]).MergeMessage(entry, part)
-    return part.SerializeToString(deterministic=True)

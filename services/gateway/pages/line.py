@@ -6,11 +6,11 @@ from flask import redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
-from chassis.errors import Exhausted, Unauthenticated
+from chassis.errors import Exhausted, Stale, Unauthenticated
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, forms, lists, names, origin, session, words
+from services.gateway import access, forms, lists, merging, names, origin, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
@@ -56,7 +56,8 @@ def may_close(stored: c.Contact) -> bool:
 
 def not_closed(shown: c.Contact) -> tuple[str, int]:
     """The page again, after a press that would close it too early."""
-    return page(shown, {"_form": _("Todavía no se puede cerrar así: faltan preguntas. Conteste cada una, o marque «No dijo».")}), 422
+    problem = _("Todavía no se puede cerrar así: faltan preguntas. Conteste cada una, o marque «No dijo».")
+    return page(shown, {"_form": problem}, shown=forms.text("shown")), 422
 
 
 @pages.get("/line", access.LINE, navigation=N_("Línea"))
@@ -109,7 +110,9 @@ def hand_over(identifier: str) -> Response | tuple[str, int]:
             c.UpdateContactRequest(contact=said, update_mask=FieldMask(paths=paths), request_id=forms.request_id())
         )
     except forms.SHOWN_IN_PLACE as refusal:
-        return hand_over_page(said, forms.problems(refusal)), 422
+        if isinstance(refusal, Stale):  # sent again, it is based on what stands now
+            said.etag = clients().contacts.GetContact(c.GetContactRequest(id=identifier)).etag
+        return hand_over_page(said, forms.problems(refusal)), forms.status_of(refusal)
     return redirect(url_for("line.show", identifier=identifier, done="saved"), 303)
 
 
@@ -141,20 +144,29 @@ def again() -> str:
     return page(empty, errors={}, known=(forms.text("reference"), forms.text("pin")))
 
 
-def page(shown: c.Contact, errors: dict[str, str], reference: str = "", pin: str = "", known: tuple[str, str] = ("", "")) -> str:
-    """The contact with its triage; `reference` and `pin` only right after it was recorded; `known`: those that the caller told, until then."""
-    asked = asked_for(shown.id)
+def page(
+    contact: c.Contact,
+    errors: dict[str, str],
+    reference: str = "",
+    pin: str = "",
+    known: tuple[str, str] = ("", ""),
+    shown: str | None = None,
+) -> str:
+    """The contact with its triage; `reference` and `pin` only right after it was recorded; `known`: those that the caller told, until then; `shown`: what
+    the form is made from, where that is not the contact itself."""
+    asked = asked_for(contact.id)
     return render_template(
         "contact.html",
-        contact=shown,
+        contact=contact,
+        shown=merging.shown(contact) if shown is None else shown,
         errors=errors,
         reference=reference,
         pin=pin,
         known=known,
         referrals=asked,
-        enquiries=of_contact(shown.id),
-        cards=advice.beside(shown.id),
-        names=names.names_of(asked, organizations=[shown.handed_over_organization_id]),
+        enquiries=of_contact(contact.id),
+        cards=advice.beside(contact.id),
+        names=names.names_of(asked, organizations=[contact.handed_over_organization_id]),
     )
 
 
@@ -215,6 +227,23 @@ def save(identifier: str) -> Response | tuple[str, int]:
         clients().contacts.UpdateContact(
             c.UpdateContactRequest(contact=said, update_mask=FieldMask(paths=list(CHANGEABLE)), request_id=forms.request_id())
         )
+    except Stale:
+        stored = clients().contacts.GetContact(c.GetContactRequest(id=identifier))
+        return page(together(said, stored), {"_form": words.conflict("put_together")}, shown=merging.shown(stored)), merging.MERGED
     except forms.SHOWN_IN_PLACE as refusal:
-        return page(said, forms.problems(refusal)), 422
+        return page(said, forms.problems(refusal), shown=forms.text("shown")), 422
     return redirect(url_for("line.queue", done="saved") if closes() else url_for("line.show", identifier=identifier, done="saved"), 303)
+
+
+def together(said: c.Contact, stored: c.Contact) -> c.Contact:
+    """What this form changed, on top of what a colleague has saved meanwhile. Of two notes neither is lost."""
+    old = merging.before(c.Contact)
+    both = merging.merged(said, stored, [path for path in CHANGEABLE if path not in ("triage", "note")])
+    for question in c.Triage.DESCRIPTOR.fields_by_name:
+        if getattr(said.triage, question) != getattr(old.triage, question):
+            setattr(both.triage, question, getattr(said.triage, question))
+    if stored.note == old.note or stored.note in said.note:
+        both.note = said.note
+    elif said.note not in stored.note:
+        both.note = f"{stored.note}\n{said.note}"
+    return both

@@ -7,7 +7,7 @@ is said that leads there: neither where it is nor how it describes itself.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from flask import abort, render_template
+from flask import abort, render_template, request
 from werkzeug.wrappers import Response
 
 from chassis.errors import Invalid, Unavailable
@@ -15,7 +15,7 @@ from chassis.ids import object_id
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import open_data_pb2 as o
-from services.gateway import access, forms, i18n, names, words
+from services.gateway import access, forms, i18n, kept, names, words
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 from services.gateway.lines import country_of_the_browser
@@ -104,7 +104,7 @@ def organization(identifier: str) -> str:
 @pages.blueprint.errorhandler(Unavailable)
 def away(refusal: Unavailable) -> Response:
     """Whoever looks for help reads what to do meanwhile, not which part is away."""
-    page = render_template("open_directory.html", away=True, errors={})
+    page = render_template("open_directory.html", away=True, errors={}, form=kept.unsent() if request.method == "POST" else None)
     return Response(page, status_of(refusal), {"Retry-After": str(RETRY_SECONDS)}, mimetype="text/html")
 
 

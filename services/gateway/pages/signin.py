@@ -81,13 +81,13 @@ def enter_code() -> Response | tuple[str, int]:
 def entered(answer: SignInResponse, device: str = "") -> Response:
     """Where she wanted to go, or the form that she had written when her session ended; with the cookies of both. `device`: where a password was right."""
     written = request.form.get("kept", "")
-    form, target = kept.opened(written, answer.worker.id) if written else None, safe_target(request.form.get("to", ""))
     token = session.form_token_of(answer.session_secret, answer.worker.id)
+    form, target = kept.opened(written, answer.worker.id, token) if written else None, safe_target(request.form.get("to", ""))
     response: Response = redirect(target, 303)
     if answer.recovery_codes:  # shown once, so before anything else
-        response = make_response(render_template("spare_codes.html", codes=answer.recovery_codes, form=form, token=token, target=target))
+        response = make_response(render_template("spare_codes.html", codes=answer.recovery_codes, form=form, target=target))
     elif form is not None:
-        response = make_response(render_template("kept.html", form=form, token=token))
+        response = make_response(render_template("kept.html", form=form))
     language = request.args.get("lang", "")
     session.set_cookie(response, answer.session_secret, language if language in i18n.LANGUAGES else "")
     if device:

@@ -5,19 +5,34 @@
   const form = document.querySelector("form[data-autosave]");
   const status = document.getElementById("saved");
   if (!form || !status) return;
-  let running = null, again = false, timer = 0, stopped = false;
+  let running = null, again = false, timer = 0, stopped = false, joined = false, told = true;
   if (status.hidden) { status.textContent = status.dataset.ready; status.hidden = false; }  // without this script it would not be true
   const say = (text, bad) => { status.textContent = text; status.classList.toggle("bad", Boolean(bad)); };
-  const take = (page) => {
-    const sent = page.querySelector("form[data-autosave]");
-    if (!sent) return false;
-    form.setAttribute("action", sent.getAttribute("action"));
-    for (const name of ["etag", "request_id", "form_token"]) {
+  const anew = (sent) => {
+    for (const name of ["etag", "request_id", "form_token", "shown"]) {
       const fresh = sent.elements[name];
       if (!fresh) continue;
       if (form.elements[name]) form.elements[name].value = fresh.value;
       else form.append(document.importNode(fresh, true));
     }
+  };
+  // A colleague saved the contact meanwhile: the answer has both together. What was typed since it was sent stays, behind the colleague's.
+  const join = (sent, body) => {
+    anew(sent);
+    for (const fresh of sent.elements) {
+      const mine = fresh.name && !["hidden", "submit"].includes(fresh.type) && form.elements[fresh.name];
+      if (!mine) continue;
+      const was = body.get(fresh.name) ?? "", value = sent.elements[fresh.name].value;
+      if (mine.value === was) mine.value = value;
+      else if (fresh.tagName === "TEXTAREA" && mine.value.startsWith(was)) mine.value = value + mine.value.slice(was.length);
+    }
+    mark();
+  };
+  const take = (page) => {
+    const sent = page.querySelector("form[data-autosave]");
+    if (!sent) return false;
+    form.setAttribute("action", sent.getAttribute("action"));
+    anew(sent);
     for (const name of ["heading", "readout", "enough", "standing"]) {
       const mine = document.getElementById(name), fresh = page.getElementById(name);
       if (!mine || !fresh || (name === "readout" && !fresh.childElementCount)) continue;
@@ -34,14 +49,25 @@
     say(page.getElementById("saved").textContent);
     return true;
   };
-  const send = async () => {
+  // What went wrong is said by the part of the answer that is made for it. Of any other page (the way in, one of another site) not a word is taken.
+  const send = async (tried) => {
+    joined = false;
     try {
       const body = new URLSearchParams(new FormData(form));
       const answer = await fetch(form.getAttribute("action"), { method: "POST", body, keepalive: true });  // it arrives though she leaves the page
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (answer.status === 401) say(status.dataset.ended, true);
-      else if (answer.ok && take(page)) return true;
-      else say(page.querySelector("main .note, main p")?.textContent.trim() || status.dataset.away, true);
+      if (answer.ok && take(page)) return true;
+      const sent = [...page.forms].find((one) => one.getAttribute("action") === form.getAttribute("action"));
+      if (answer.status === 401 || answer.redirected) say(status.dataset.ended, true);
+      else if (answer.status === 403 && sent?.elements.form_token && !tried) {  // she signed in again in another tab
+        form.elements.form_token.value = sent.elements.form_token.value;
+        return await send(true);
+      } else {
+        joined = answer.status === 412 && Boolean(sent);
+        if (joined) join(sent, body);
+        const refusal = page.querySelector("main [data-refusal] li") ?? page.querySelector("main [data-refusal], main #problem");
+        say(refusal?.textContent.trim() || status.dataset.away, true);
+      }
     } catch {
       say(status.dataset.away, true);
     }
@@ -55,6 +81,7 @@
       let saved = false;
       while (again) { again = false; saved = await send(); }
       running = null;
+      told = saved;
       return saved;
     })();
     return running;
@@ -123,9 +150,11 @@
   // What leads on from the contact reads what is saved of it. Other ways out (the rail, the quick exit) never wait.
   document.querySelector("main").addEventListener("click", async (event) => {
     const link = event.target.closest("a[href]");
-    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || !(running || timer)) return;
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || !(running || timer || !told)) return;
     event.preventDefault();
-    if (await (timer ? save() : running)) location.assign(link.href);  // if not, the page says why, and a second click leaves it
+    const saved = await (timer ? save() : running);
+    told = true;
+    if (saved) location.assign(link.href);  // if not, the page says why, and a second click leaves it
   });
   addEventListener("beforeunload", () => { if (timer) save(); });
   // A page that answers a form is kept by the browser together with what was sent, on the disk, until it is closed. What is refused is sent again as a form,
@@ -133,7 +162,7 @@
   form.addEventListener("submit", async (event) => {
     if (event.submitter?.name) { clearTimeout(timer); return; }  // one that closes it leads on, to another page
     event.preventDefault();
-    if (!await save()) form.submit();
+    if (!await save() && !joined) form.submit();
     else document.getElementById("heading").scrollIntoView();
   });
 })();

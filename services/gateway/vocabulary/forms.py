@@ -112,6 +112,24 @@ TABLES: dict[str, dict[str, str]] = {
         "organization": N_("Organización"),
         "id": N_("Código"),
         "spoke": N_("Quién lo pide"),
+        "given_name": N_("Nombres"),
+        "family_name": N_("Apellidos"),
+        "document_number": N_("Número de documento"),
+        "health_note": N_("Salud"),
+        "family_note": N_("Familia"),
+        "exploitation_note": N_("Lo que vivió"),
+        "exploitation_country": N_("A qué país la habían llevado"),
+        "hours": N_("A qué horas"),
+        "code_word": N_("Palabra clave para empezar"),
+        "never_say": N_("Lo que nunca hay que decir"),
+        "assault_time": N_("Cuándo fue"),
+        "code": N_("El código que muestra la aplicación"),
+        "title_es": N_("De qué trata"),
+        "title_en": N_("De qué trata"),
+        "title_fr": N_("De qué trata"),
+        "lines_es": N_("Qué decir o hacer"),
+        "lines_en": N_("Qué decir o hacer"),
+        "lines_fr": N_("Qué decir o hacer"),
     },
     "missing": {
         "q": N_("escriba un código, una referencia o un nombre"),
@@ -171,6 +189,11 @@ TABLES: dict[str, dict[str, str]] = {
         "too_many": N_("Su cuenta está ligada a demasiadas otras para contar como segunda persona. Pídalo a otra persona."),
     },
     "conflict": {
+        "stale_etag": N_(
+            "Alguien lo cambió mientras tanto. Lo que usted escribió sigue aquí: mire en otra pestaña cómo está ahora, y envíelo otra vez si lo suyo debe quedar."
+        ),
+        "put_together": N_("Otra persona lo cambió mientras tanto: quedó junto lo suyo y lo de ella, sin guardar. Revíselo y guárdelo."),
+        "request_id_reused": N_("Esto ya se había enviado, con otros datos. Mire en otra pestaña cómo quedó antes de enviarlo otra vez."),
         "illegal_transition": N_("Alguien ya dio este paso, o ya no es posible. Vuelva a abrir la página para ver cómo está ahora."),
         "not_a_draft": N_("Ya se envió: un envío no se corrige. Si hay un error, retírela y haga otra."),
         "address_opened": N_("La dirección ya se abrió para este envío. Si todavía hace falta, pídala al servicio por teléfono."),
@@ -188,7 +211,7 @@ TABLES: dict[str, dict[str, str]] = {
         "receipt_withdrawn": N_("La persona retiró su permiso: con él ya no se abre ni se envía nada."),
         "receipt_recipient_differs": N_("El consentimiento es para otra organización. Pídale uno para esta."),
         "receipt_purpose_differs": N_("El consentimiento no cubre este tipo de ayuda. Elija otro propósito o pídale uno nuevo."),
-        "receipt_field_group_differs": N_("La persona no autorizó esos datos. Abra solo los que autorizó."),
+        "receipt_field_group_differs": N_("El permiso no abarca esos datos. Abra solo los que abarca."),
         "receipt_unconfirmed": N_("Falta que otra persona lo confirme, o ya pasó el plazo para confirmarlo."),
         "guardian_required": N_(
             "Es menor de edad: lo autoriza su madre, padre, tutor o la autoridad, o se decide por su interés superior entre dos."
@@ -222,7 +245,7 @@ TABLES: dict[str, dict[str, str]] = {
             "Ella retiró su permiso para esta organización. Solo por un peligro nuevo, y tiene que enviarla otra persona."
         ),
         "receiver_not_active": N_("Esa organización está suspendida o se retiró. Elija otro servicio."),
-        "person_erased": N_("Este expediente fue borrado a pedido de la persona."),
+        "person_erased": N_("Este expediente se borró."),
         "referral_limit": N_("Una organización en período de prueba puede tener cinco remisiones. Pida a la coordinación que la apruebe."),
         "already_asked": N_("Ya se preguntó una vez. Llame si necesita aclarar algo más."),
         "nothing_to_confirm": N_("Ahora no hay nada que confirmar."),

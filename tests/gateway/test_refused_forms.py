@@ -1,0 +1,436 @@
+"""Every form of every page, refused in every way that there is: what was typed comes back in it, with the reason, to whoever typed it and to nobody else."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from flask.testing import FlaskClient
+from google.protobuf.message import Message
+from werkzeug.test import TestResponse
+
+from chassis import errors
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import members_pb2 as m
+from protos.referrals.v1 import emergencies_pb2 as em
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import plans_pb2 as pl
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import session
+from services.gateway.clients import READING_VERBS, ServiceFault
+from services.gateway.kept import CARRIED, SECRETS
+from tests.gateway.api_gateway import ID, OUTPUTS
+from tests.gateway.pages_gateway import ALL_ROLES, SECRET, PlayedServices, enter, page_at, pages, routes, signed_in, token_of
+
+WORDS = 'vuelve a las seis, «con» su tía & 1 <b>"más"</b>'
+OTHER = "e" * 32
+LEADS_OUT = ("/sign-out", "/quick-exit")
+THE_PAGES_OWN = {"shown", "seen", "back"}  # what the page says of itself, not she
+TYPED = {
+    "number": "7",
+    "date": "2027-01-05",
+    "datetime-local": "2027-01-05T10:30",
+    "time": "10:30",
+    "email": "a@b.demo",
+    "url": "https://partner.example/x",
+}
+
+
+@dataclass
+class Form:
+    """A form of a page: where it goes, what a browser would send, and what a person types or chooses of that."""
+
+    path: str
+    kind: int = 0
+    sent: dict[str, list[str]] = field(default_factory=dict)
+    typed: dict[str, str] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list)
+    choices: dict[str, list[str]] = field(default_factory=dict)
+
+    def filled(self) -> dict[str, Any]:
+        """What somebody sends who types into every field and takes the last of every choice."""
+        chosen = {name: values[-1] for name, values in self.choices.items() if values[-1] not in self.sent.get(name, [])}
+        return self.sent | chosen | self.typed
+
+
+class Forms(HTMLParser):
+    """The forms of a page that are posted, also by fields that stand outside and name one by its id."""
+
+    def __init__(self, page: str, here: str) -> None:
+        super().__init__()
+        self.forms: list[Form] = []
+        self._form: Form | None = None
+        self._here, self._ids = here, dict[str, Form]()
+        self._later: list[tuple[str, str, dict[str, str]]] = []
+        self._select = ""
+        self._area: tuple[Form, str] | None = None
+        self.feed(page)
+        self.close()
+        for name, tag, has in self._later:
+            if name in self._ids:
+                self._take(self._ids[name], tag, has)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        has = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self._form = Form(unquote(re.split("[?#]", has.get("action", ""))[0]) or self._here) if has.get("method") == "post" else None
+            if self._form:
+                self.forms.append(self._form)
+                self._ids[has.get("id", "")] = self._form
+        elif has.get("form"):
+            self._later.append((has["form"], tag, has))
+        elif self._form:
+            self._take(self._form, tag, has)
+
+    def _take(self, form: Form, tag: str, has: dict[str, str]) -> None:
+        name, kind = has.get("name", ""), has.get("type", "text")
+        if tag == "select":
+            self._select = name
+        elif tag == "option":
+            form.choices.setdefault(self._select, []).append(has.get("value", ""))
+            if "selected" in has or self._select not in form.sent:
+                form.sent[self._select] = [has.get("value", "")]
+        elif tag == "textarea":
+            self._area = (form, name)
+            form.sent[name] = [""]
+            form.typed[name] = WORDS
+        elif tag == "input" and kind in ("radio", "checkbox"):
+            form.choices.setdefault(name, []).append(has.get("value", "on"))
+            if "checked" in has:
+                form.sent.setdefault(name, []).append(has.get("value", "on"))
+        elif tag == "input" and name and kind not in ("submit", "file"):
+            form.sent.setdefault(name, []).append(has.get("value", ""))
+            if kind == "password" or name in SECRETS:
+                form.secrets.append(name)
+            elif kind != "hidden":
+                form.typed[name] = TYPED.get(kind, WORDS)
+
+    def handle_data(self, data: str) -> None:
+        if self._area:
+            form, name = self._area
+            form.sent[name] = [(form.sent[name][0] + data).removeprefix("\n")]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "textarea":
+            self._area = None
+        elif tag == "form":
+            self._form = None
+
+
+class Open(PlayedServices):
+    """Services whose objects are all open: nothing is over, and no flag is set."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for rpc, answer in self.answers.items():
+            if isinstance(answer, Message) and rpc not in ("IssueToken", "SignIn"):
+                self.answers[rpc] = opened(answer)
+
+
+def opened(message: Message) -> Message:
+    for part, value in message.ListFields():
+        if part.cpp_type == part.CPPTYPE_BOOL or (part.message_type and part.message_type.full_name == "google.protobuf.Timestamp"):
+            message.ClearField(part.name)
+        elif part.message_type and not part.message_type.GetOptions().map_entry:
+            for inner in value if part.is_repeated else [value]:
+                opened(inner)
+    return message
+
+
+class Received(PlayedServices):
+    """Services whose objects others sent to the reader's organisation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sent = r.Referral(
+            id=ID, etag="v1", state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, live=True, person_id=ID, receipt_id=ID, service_id=ID
+        )
+        asked = e.Enquiry(id=ID, etag="v1", side=r.SIDE_RECEIVER, turn=r.TURN_RECEIVER, state=e.ENQUIRY_STATE_OPEN)
+        asked.offers.add(service_id=ID)
+        plan = pl.Plan(id=ID, etag="v1", person_id=ID)
+        plan.pathway.steps.add(key=ID, need_code="HOU.EMG")
+        plan.steps.add(key=ID, state=pl.PLAN_STEP_STATE_OPEN)
+        self.answers |= {
+            "GetReferral": sent,
+            "ListReferralEvents": r.ListReferralEventsResponse(),
+            "GetReceipt": p.Receipt(id=ID, live=True, reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK, field_groups=[p.FIELD_GROUP_IDENTITY]),
+            "ListEmergencies": em.ListEmergenciesResponse(),
+            "IssueToken": signed_in(contract_pb2.ROLE_WORKER, contract_pb2.ROLE_OPERATOR, contract_pb2.ROLE_MANAGER),
+            "GetSafeContact": p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE),
+            "GetEmergency": em.Emergency(id=ID, organization_id=OTHER, file_organization_id=ID, referral_id=ID),
+            "GetEnquiry": asked,
+            "GetPlan": plan,
+        }
+
+
+KINDS = (PlayedServices, Open, Received)
+BUTTONS = {
+    "/board/several/reroute",
+    f"/directory/import/{ID}",
+    *(f"/directory/organizations/{ID}/{verb}" for verb in ("approve", "leave")),
+    *(f"/keys/{ID}/{verb}" for verb in ("confirm", "transfer")),
+    *(f"/members/workers/{ID}/{verb}" for verb in ("second-factor", "suspend")),
+    *(f"/people/{ID}/{verb}" for verb in ("erasure/confirm", "withdraw")),
+    f"/people/receipts/{ID}/confirm",
+    f"/plans/{ID}/move",
+    f"/enquiries/{ID}/refer",
+    f"/referrals/{ID}/address",
+}
+"""Where a button leads that carries nothing but what the page knows, and that no page of these services shows."""
+
+
+@dataclass
+class Site:
+    """A browser before services of each kind, and every form that their pages have."""
+
+    forms: list[Form]
+    played: list[PlayedServices] = field(default_factory=lambda: [kind() for kind in KINDS])
+    clients: list[FlaskClient] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.clients = [enter(pages(played).test_client()) for played in self.played]
+
+    def client(self, form: Form) -> FlaskClient:
+        return self.clients[form.kind]
+
+    def forget(self) -> None:
+        """Lets the second pass for which the gateway remembers a session."""
+        for client in self.clients:
+            client.application.extensions["exchange"].forget(SECRET)
+
+    def answer(self, rpc: str, answer: Any) -> None:
+        for played in self.played:
+            played.answers[rpc] = answer
+
+    def refuse_writing(self, refusal: Exception) -> None:
+        for rpc in OUTPUTS:
+            if not rpc.startswith(READING_VERBS):
+                self.answer(rpc, refusal)
+
+    def send(self, form: Form, token: str = "", **more: Any) -> tuple[dict[str, Any], TestResponse]:
+        data = form.filled() | ({"form_token": token} if token else {}) | more
+        return data, self.client(form).post(form.path, data=data)
+
+    def token(self, secret: str, worker_id: str) -> str:
+        with self.clients[0].application.test_request_context():
+            return session.form_token_of(secret, worker_id)
+
+
+@pytest.fixture(scope="module")
+def forms_of_pages() -> list[Form]:
+    """Every form of every page, once, and of the pages that answer a form; those of public pages as they are for who has signed in."""
+    forms: dict[tuple[str, tuple[str, ...]], Form] = {}
+    for number, kind in enumerate(KINDS):
+        client = enter(pages(kind()).test_client())
+
+        def take(page: str, path: str, number: int = number) -> list[Form]:
+            made = [form for form in Forms(page, path).forms if form.path not in LEADS_OUT]
+            new = [form for form in made if (form.path, tuple(sorted(form.sent))) not in forms]
+            for form in new:
+                form.kind = number
+                forms[form.path, tuple(sorted(form.sent))] = form
+            return new
+
+        waiting = [form for _, path in routes(client.application) for form in take(page_at(client, path), path)]
+        take(pages(kind()).test_client().get("/sign-in").text, "/sign-in")
+        for form in waiting:
+            client.set_cookie("s", SECRET)
+            answer = client.post(form.path, data=form.filled() | {"pin": "4821", "reference": "W43P-VWJF"})
+            take(answer.text if answer.mimetype == "text/html" else "", form.path)
+            if form.path == "/search":
+                take(client.post(form.path, data=form.sent | {"q": "W43P-VWJF"}).text, form.path)
+        client.application.extensions["clients"].answers["SignIn"] = m.SignInResponse(challenge="c", asks_code=True)
+        sent = {"email": "a@b.demo", "password": "p", "form_token": waiting[0].sent["form_token"]}
+        take(client.post("/sign-in", data=sent).text, "/sign-in")
+    return list(forms.values())
+
+
+@pytest.fixture
+def site(forms_of_pages: list[Form]) -> Site:
+    made = Site(forms_of_pages)
+    for form in forms_of_pages:
+        form.sent["form_token"] = [made.token(SECRET, signed_in().worker.id)]
+    return made
+
+
+def lost(data: dict[str, Any], answer: TestResponse, path: str) -> list[str]:
+    """The names of what was typed or chosen and does not stand in a form of the answer that goes to the same place."""
+    missing = []
+    own = CARRIED | SECRETS | THE_PAGES_OWN
+    sent = {name: values if isinstance(values, list) else [values] for name, values in data.items() if name not in own and any(values)}
+    for form in Forms(answer.text, path).forms:
+        if form.path == path:
+            missing.append([name for name in sent if name not in form.secrets and sorted(sent[name]) != sorted(form.sent.get(name, []))])
+    return min(missing, key=len, default=[*sent])
+
+
+def has_reason(page: str) -> bool:
+    return bool(re.search(r'data-refusal|role="alert"|class="error"', page))
+
+
+def check(site: Site, send: Callable[[Form], tuple[dict[str, Any], TestResponse]], least: int) -> None:
+    wrong, refused = {}, 0
+    for form in site.forms:
+        data, answer = send(form)
+        if answer.status_code < 400:
+            continue
+        refused += 1
+        missing = lost(data, answer, form.path)
+        if missing or not has_reason(answer.text):
+            wrong[form.path, answer.status_code] = missing or "no reason"
+    assert wrong == {}
+    assert refused >= least
+
+
+# D26
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        errors.Stale(),
+        errors.Reused(),
+        errors.Conflict("person_erased"),
+        errors.Invalid(("note", "too_long"), ("name", "too_long")),
+        errors.NotFound(),
+        errors.NotAllowed("right_missing"),
+        errors.Exhausted("too_many_attempts", 90),
+        errors.Unavailable("service_away"),
+        errors.Unavailable("service_unreachable"),
+        ServiceFault("INTERNAL"),
+        RuntimeError("anything"),
+    ],
+    ids=repr,
+)
+def test_d26_every_form_that_a_service_refuses_comes_back_as_it_was_sent(site: Site, refusal: Exception) -> None:
+    site.refuse_writing(refusal)
+    check(site, site.send, 50)
+
+
+# D26
+def test_d26_every_form_that_meets_a_service_away_comes_back_as_it_was_sent(site: Site) -> None:
+    for rpc in OUTPUTS:
+        if rpc != "IssueToken":
+            site.answer(rpc, errors.Unavailable("service_away"))
+    check(site, site.send, 80)
+
+
+# D26
+def test_d26_every_form_comes_back_though_it_cant_be_found_out_who_sends_it(site: Site) -> None:
+    for rpc in OUTPUTS:
+        site.answer(rpc, errors.Unavailable("service_away"))
+
+    def send(form: Form) -> tuple[dict[str, Any], TestResponse]:
+        site.forget()
+        return site.send(form)
+
+    check(site, send, 80)
+
+
+# D26
+def test_d26_every_form_made_before_she_signed_in_again_comes_back_to_her(site: Site) -> None:
+    before = site.token("the session before", ID)
+    check(site, lambda form: site.send(form, before), 80)
+
+
+# D26
+def test_d26_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_it_back(site: Site) -> None:
+    others = site.token("her session", OTHER)
+    shown, lost_ = [], {}
+    for form in site.forms:
+        data, answer = site.send(form, others)
+        assert answer.status_code == 403
+        if any(words in html.unescape(answer.text) for words in form.typed.values() if words == WORDS):
+            shown.append(form.path)
+        missing = lost(data, signed_in_again(site, form, answer, OTHER), form.path)
+        if missing:
+            lost_[form.path] = missing
+        site.client(form).set_cookie("s", SECRET)
+    assert (shown, lost_) == ([], {})
+
+
+# D26
+@pytest.mark.parametrize("signed_out", [False, True], ids=["ended", "signed out in another tab"])
+def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_back_to_its_writer(site: Site, signed_out: bool) -> None:
+    shown, lost_, asked = [], {}, 0
+
+    def ended(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
+        if request.session_secret == SECRET:
+            raise errors.Unauthenticated("session_ended")
+        return signed_in(*ALL_ROLES)
+
+    site.answer("IssueToken", ended)
+    for form in site.forms:
+        site.client(form).set_cookie("s", SECRET)
+        if signed_out:
+            site.client(form).delete_cookie("s")
+        site.forget()
+        data, answer = site.send(form)
+        if answer.status_code not in (401, 403) or 'name="kept"' not in answer.text:
+            continue  # a public page, which takes it, or shows it again itself
+        asked += 1
+        if WORDS in html.unescape(answer.text):
+            shown.append(form.path)
+        if missing := lost(data, signed_in_again(site, form, answer, signed_in().worker.id), form.path):
+            lost_[form.path] = missing
+    assert (shown, lost_) == ([], {})
+    assert asked >= 60
+
+
+def signed_in_again(site: Site, form: Form, page: TestResponse, worker_id: str) -> TestResponse:
+    """What comes after signing in on the page that keeps a form."""
+    kept = re.search(r'name="kept" value="([^"]*)"', page.text)
+    site.answer("SignIn", m.SignInResponse(session_secret="fresh", worker=m.Worker(id=worker_id)))
+    data = {"email": "a@b.demo", "password": "p", "form_token": token_of(page.text), "kept": html.unescape(kept[1]) if kept else ""}
+    return site.client(form).post("/sign-in", data=data)
+
+
+# D26
+def test_d26_no_password_pin_or_code_comes_back(site: Site) -> None:
+    site.refuse_writing(errors.Unavailable("service_away"))
+    secret, shown = "el secreto de ella 4821", {}
+    for form in site.forms:
+        _, answer = site.send(form, **dict.fromkeys(form.secrets, secret))
+        if answer.status_code >= 400 and secret in answer.text:
+            shown[form.path] = form.secrets
+    assert shown == {}
+    assert {name for form in site.forms for name in form.secrets} >= {"password", "new_password", "again", "pin", "code", "client_secret"}
+
+
+# D26
+@pytest.mark.parametrize("path", ["/entry", f"/entry/services/{ID}", f"/entry/places/{ID}", f"/line/{ID}"])
+def test_d26_what_was_typed_before_a_refusal_is_still_hers_when_the_next_sending_meets_a_change(site: Site, path: str) -> None:
+    form = max((form for form in site.forms if form.path == path), key=lambda form: len(form.typed))
+    site.refuse_writing(errors.Invalid(("name", "too_long")))
+    _, refused = site.send(form)
+    again = next(one for one in Forms(refused.text, path).forms if one.path == path and one.typed.keys() == form.typed.keys())
+    site.refuse_writing(errors.Stale())
+    answer = site.client(form).post(path, data=again.sent)
+    assert answer.status_code == 412
+    assert WORDS in html.unescape(answer.text)
+
+
+# D26
+def test_d26_a_form_of_another_site_gets_no_form_of_ours_to_press(site: Site) -> None:
+    form = next(form for form in site.forms if form.path == "/line/new")
+    answer = site.client(form).post(form.path, data=form.filled(), headers={"Sec-Fetch-Site": "cross-site"})
+    assert answer.status_code == 403
+    assert not [one for one in Forms(answer.text, "").forms if one.path == form.path]
+
+
+# D26
+def test_d26_a_note_is_sent_whatever_changed_since_the_page_was_opened(site: Site) -> None:
+    form = next(form for form in site.forms if form.path == f"/referrals/{ID}/do/add_note")
+    _, answer = site.send(form, etag="v1")
+    assert answer.status_code == 303
+    assert site.played[form.kind].last("AddNote").note == WORDS
+
+
+def test_every_place_where_a_form_goes_has_a_form_here(site: Site) -> None:
+    posts = {path for _, path in routes(site.clients[0].application, "POST")} - set(LEADS_OUT)
+    assert posts - {form.path for form in site.forms} - BUTTONS == set()

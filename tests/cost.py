@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 GOALS = {"step": 7, "fact": 5, "resource": 13}
 """At most so many files; the tests, the words in other languages and what is printed come on top."""
-LINES_A_ROUTE = 32.7
+LINES_A_ROUTE = 33.4
 """Of the gateway's Python, its words and the server itself included. The aim was 4,500 for 63 pages and 76 operations, 32.4 (decision 22)."""
 _ROUTE = re.compile(r"^@\w+\.(?:get|post|form|route)\(", re.MULTILINE)
 _BESIDE = ("docs/", "tests/", "demo/", "bench/")

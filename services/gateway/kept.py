@@ -77,11 +77,11 @@ def unsent() -> Form | None:
     return _form(token) if mine else None
 
 
-def _form(token: str = "", *, whole: bool = False) -> Form:
+def _form(token: str = "", *, with_secrets: bool = False) -> Form:
     fields = [(name, value) for name, values in sent().items() for value in values if name != "form_token"]
     return Form(
         request.path,
-        tuple((name, value) for name, value in fields if whole or name not in SECRETS),
+        tuple((name, value) for name, value in fields if with_secrets or name not in SECRETS),
         tuple(name for name, value in fields if name in SECRETS and value),
         token,
     )
@@ -98,7 +98,7 @@ def sent() -> dict[str, list[str]]:
 def sealed(purpose: str = SIGN_IN) -> str:
     """Returns this request's form for the sign-in page, or whole for that of a proof; empty if it was made for no session, or is too long."""
     worker_id, _mark = session.maker_of_form()
-    form = _form(whole=purpose == PROOF)
+    form = _form(with_secrets=purpose == PROOF)
     said = zlib.compress(json.dumps([form.path, form.fields, form.secrets], ensure_ascii=False).encode(), 9)
     if not worker_id or len(said) > MOST:
         return ""

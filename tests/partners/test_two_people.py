@@ -8,6 +8,7 @@ from services.partners.domain.organization import Organization, OrganizationType
 from services.partners.domain.worker import Role
 from services.partners.wire import etag_of
 from tests.partners.scene import Scene, Stubs, refused
+from tests.partners.test_password_resets import told
 
 NETWORK: list[tuple[str, object]] = [
     ("type", pb.ORGANIZATION_TYPE_HOTLINE),
@@ -148,3 +149,10 @@ def test_who_registers_a_member_does_not_approve_it_alone(scene: Scene) -> None:
     approved = scene.by(scene.coalition, Role.COORDINATOR).ApproveOrganization(request)
     assert approved.status == pb.ORGANIZATION_STATUS_APPROVED
     assert numbers(scene) == [("EC", "199")]
+
+
+def test_a3_its_managers_hear_at_once_that_a_change_of_its_entry_is_proposed(scene: Scene) -> None:
+    own = scene.organization("Propia", department="")
+    manager, _ = scene.worker(own, Role.MANAGER), scene.worker(own, Role.WORKER, email="trabajadora@propia.example")
+    propose(scene.coordinator, own, hotline_number="666")
+    assert [fact.worker_id for fact, _ in told(scene, "entry_proposed")] == [manager.id]

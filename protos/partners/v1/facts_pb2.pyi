@@ -278,7 +278,7 @@ Global___ApplicationFact: _TypeAlias = ApplicationFact  # noqa: Y015
 @_typing.final
 class AccountFact(_message.Message):
     """What somebody is told of her own account, and nobody else:
-    enlace.account.{reset_asked,reset_ended,password_changed,second_factor_removed,provider_proposed,member_held,member_suspended,member_reinstated}.v1 · key: notice_id
+    enlace.account.{reset_asked,reset_ended,password_changed,second_factor_removed,provider_proposed,entry_proposed,member_held,member_suspended,member_reinstated}.v1 · key: notice_id
     And what the managers of an organisation, and who did it, are told of what outlasts a session:
     enlace.account.{key_made,person_invited,role_given,provider_changed,sign_in_changed}.v1 · key: notice_id
     """

@@ -643,6 +643,14 @@ NOTICES: tuple[Notice, ...] = (
         fr="La coordination propose que vos gens entrent par une autre adresse. Si votre organisation ne l'a pas demandé, opposez-vous sous trois jours.",
     ),
     Notice(
+        "entry_proposed",
+        "",
+        (),
+        es="La coordinación propone cambiar el tipo, el país o el número público de su organización. Si no es correcto, llámela antes de que lo confirmen.",
+        en="The coordination proposes to change the kind, the country or the public number of your organisation. If that is wrong, call them before it is confirmed.",
+        fr="La coordination propose de changer le type, le pays ou le numéro public de votre organisation. Si c'est inexact, appelez-la avant que ce soit confirmé.",
+    ),
+    Notice(
         "key_made",
         "",
         (),

@@ -75,7 +75,15 @@ TOLD_WHILE_OUT = frozenset({"member_held", "member_suspended"})
 ACCOUNT_VERBS = (
     LASTING_VERBS
     | TOLD_WHILE_OUT
-    | {"reset_asked", "reset_ended", "password_changed", "second_factor_removed", "provider_proposed", "member_reinstated"}
+    | {
+        "reset_asked",
+        "reset_ended",
+        "password_changed",
+        "second_factor_removed",
+        "provider_proposed",
+        "entry_proposed",
+        "member_reinstated",
+    }
 )
 
 

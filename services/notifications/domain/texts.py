@@ -78,6 +78,11 @@ ACCOUNT_SUBJECTS = {
         "en": "Another way for your people to sign in to Enlace is proposed",
         "fr": "On propose une autre façon d'entrer dans Enlace pour vos gens",
     },
+    "entry_proposed": {
+        "es": "Proponen cambiar la ficha de su organización en Enlace",
+        "en": "A change of your organisation's entry in Enlace is proposed",
+        "fr": "Un changement de la fiche de votre organisation dans Enlace est proposé",
+    },
     "key_made": {"es": "Clave de sistema en Enlace", "en": "Key of a system in Enlace", "fr": "Clé de système dans Enlace"},
     "person_invited": {
         "es": "Alguien fue invitado a Enlace",
@@ -158,6 +163,17 @@ ACCOUNT_BODIES = {
         "fr": "Quelqu'un de la coordination a proposé que les gens de votre organisation entrent dans Enlace par des comptes d'une autre adresse. Qui maîtrise "
         "cette adresse pourrait entrer à la place de chacun de vous.\n\nSi votre organisation l'a demandé, ne faites rien : ce sera confirmé dans trois jours "
         "au plus tôt.\nSinon, opposez-vous ici, et prévenez la coordination par téléphone :\n\n{link}\n",
+    },
+    "entry_proposed": {
+        "es": "Alguien de la coordinación propuso cambiar el tipo, el país o el número público de su organización. De esto depende quién la encuentra, qué recibe y "
+        "adónde se llama. Lo tiene que confirmar alguien más de la coordinación.\n\nSi su organización lo pidió, no haga nada. Si no, llame ya a la "
+        "coordinación, y mírelo aquí:\n\n{link}\n",
+        "en": "Somebody of the coordination proposed to change the kind, the country or the public number of your organisation. Who finds it, what it is sent and "
+        "where people call depend on that. Somebody else of the coordination has to confirm it.\n\nIf your organisation asked for it, do nothing. If not, call "
+        "the coordination now, and look at it here:\n\n{link}\n",
+        "fr": "Quelqu'un de la coordination a proposé de changer le type, le pays ou le numéro public de votre organisation. Qui la trouve, ce qu'elle reçoit et où "
+        "l'on appelle en dépendent. Quelqu'un d'autre de la coordination doit le confirmer.\n\nSi votre organisation l'a demandé, ne faites rien. Sinon, appelez "
+        "tout de suite la coordination, et regardez ici :\n\n{link}\n",
     },
     "key_made": {
         "es": "Una cuenta de su organización hizo, confirmó o tomó a su cargo una clave de sistema. Sigue aunque esa cuenta cambie su contraseña. "
@@ -275,6 +291,7 @@ def application_mail(delivery_id: str, recipient: str, token: str, language: str
 
 _PLACES = {
     "provider_proposed": "sign-in-provider",
+    "entry_proposed": "inbox",
     "key_made": "keys",
     "person_invited": "members",
     "role_given": "inbox",

@@ -76,7 +76,7 @@ class Directory:
     def ProposeOrganizationChange(self, request: pb.ProposeOrganizationChangeRequest, call: Call) -> pb.Organization:
         given = request.organization
         changes = wire.changes(request.update_mask, wire.organization_entry(given))
-        organization = usecases.propose_change(call.tx, call.caller, call.clock.now(), given.id, given.etag, changes)
+        organization = usecases.propose_change(call.tx, self._mail, call.caller, call.clock.now(), given.id, given.etag, changes)
         call.trail.append(Entry("organization_propose", organization.id, detail_codes=tuple(changes)))
         return self._said(organization, call)
 

@@ -113,12 +113,16 @@ def approve_organization(tx: Transaction, caller: Caller, now: datetime, id: str
     return live(tx, caller, now, id, etag, lambda one, time: one.approve(time, wire.today_at(one, time), _second(tx, caller, now)))
 
 
-def propose_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, changes: Mapping[str, Any]) -> Organization:
-    """Proposes to change the network's fields of a member."""
+def propose_change(
+    tx: Transaction, mail: Keyring, caller: Caller, now: datetime, id: str, etag: str, changes: Mapping[str, Any]
+) -> Organization:
+    """Proposes to change the network's fields of a member, whose managers hear of it at once by letters that `mail` seals."""
     organization = _held(tx, caller, id)
     check_etag(etag, wire.etag_of(organization), "organization.etag")
     organization.propose(changes, caller.id, now)
     organizations.keep(tx, organization)
+    for manager in workers.all_managers(tx, organization.id):
+        tell_her(tx, mail, manager, "entry_proposed", now)
     return organization
 
 

@@ -23,10 +23,10 @@ def fill(response: Response) -> None:
     refused = request.method == "POST" and response.status_code >= 400 and response.status_code != merging.MERGED
     if refused and response.mimetype == "text/html" and (form := unsent()):
         page = response.get_data(as_text=True)
-        forms = [each for each in _Page(page, request.path).forms if each.is_of(sent())]
+        forms = _Page(page, request.path).forms
         if form.typed and not forms:
             page = page.replace("</main>", render_template("written.html", form=form) + "</main>", 1)
-        response.set_data(filled(page, forms, sent()))
+        response.set_data(filled(page, [each for each in forms if each.is_of(sent())], sent()))
 
 
 def filled(page: str, forms: "list[_Form]", values: dict[str, list[str]]) -> str:

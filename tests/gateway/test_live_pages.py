@@ -33,6 +33,7 @@ class Desk(PlayedServices):
         self.answers["ListReferrals"] = lambda asked: r.ListReferralsResponse(referrals=[] if asked.filter.unanswered else self.rows)
         self.answers["CountReferrals"] = lambda _: r.CountReferralsResponse(waiting_for_me=len(self.rows))
         self.answers["ListContacts"] = c.ListContactsResponse()
+        self.answers["ListCallbacks"] = c.ListCallbacksResponse()
         self.answers["ListLateSteps"] = pb.ListLateStepsResponse()
         self.answers["ListEnquiries"] = e.ListEnquiriesResponse()
         self.answers["GetQueueVersion"] = lambda _: r.QueueVersion(version=str(self.version))

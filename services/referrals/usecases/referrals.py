@@ -532,7 +532,7 @@ class Referrals:
             known = recent(contacts.assault_time(tx, draft.contact_id), now)
             assault_time = assault_time or (None if referral.assault_time else known)
         unsafe = draft.unsafe(referral.unsafe)
-        if unsafe is not None:
+        if unsafe is not None and unsafe != referral.unsafe:  # what was read may be sent back, also while she was not asked
             unsafe.check()
         person = self._people.get(tx, referral.person_id)
         referral.coarse = person.coarse  # the draft follows the file until it is sent

@@ -80,7 +80,7 @@ class _Form:
             else:
                 made.append((each.start, each.end, _with(re.sub(r'\svalue="[^"]*"', "", tag), f'value="{text}"')))
         if made:
-            made += [(start, end, re.sub(r"<details(?! open)", "<details open", page[start:end])) for start, end in self.folds]
+            made += [(start, end, re.sub(r"<details(?![^>]*\sopen\b)", "<details open", page[start:end])) for start, end in self.folds]
         return made
 
 

@@ -18,13 +18,13 @@ MEANING = {(412, "stale_etag"), (422, "request_id_reused")}
 # tried again needs its day and hour, an agreement its end, a point its two degrees. What is wrong in the text of a pathway is said by its line: a language
 # of its own, which no schema has.
 FIELDS = re.compile(
-    r"out_of_range of (.*_time|(seen|expire)_date|maximum_.*|hour_code|public|tier|valid_to|confidential)|overlaps of .*|"
-    r"malformed of (.*_ids?|cursor|number|valid_from|valid_to|content|"
+    r"out_of_range of (.*_time|excluded_worker_ids|(seen|expire)_date|maximum_.*|hour_code|public|tier|valid_to|confidential)|overlaps of .*|"
+    r"malformed of (ids|.*_ids?|cursor|number|valid_from|valid_to|content|"
     r"(birth|seen|expire|agreement_expire_before)_date|api_key|phone|url|code|placement_code)|"
-    r"too_long of service_ids|required of (day_code|hour_code|expire_date|latitude|longitude|byday)|"
+    r"too_long of service_ids|required of (ids|day_code|hour_code|excluded_organization_ids|expire_date|latitude|longitude|byday)|"
     r"(required|out_of_range|not_in_order) of (deadlines|acknowledge|decide|first_contact|silence|close)|"
     r"not_translated of lines|required of (lines|title)|repeated of receipt_id|"  # an advice card is said in three languages; of blanks nothing is left
-    r"wrong of (code|password|challenge)|too_easy of (new_)?password|"  # which is right nobody tells
+    r"wrong of (code|password|challenge|session_secret)|too_easy of (new_)?password|"  # which is right nobody tells
     r"[a-z_]+ of text|required of (urgency|explained_codes|assent_code|note|credential|content)"
 )
 

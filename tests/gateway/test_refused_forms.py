@@ -182,6 +182,10 @@ BUTTONS = {
     f"/plans/{ID}/move",
     f"/enquiries/{ID}/refer",
     f"/referrals/{ID}/address",
+    f"/network/roles/workers/{ID}/suspend",
+    f"/directory/organizations/{ID}/suspension/end",
+    "/account/proof",
+    f"/directory/organizations/{ID}/suspension",  # of another organisation than the reader's: tests/gateway/test_suspension_page.py
 }
 """Where a button leads that carries nothing but what the page knows, and that no page of these services shows."""
 

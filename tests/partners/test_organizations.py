@@ -100,9 +100,9 @@ def test_the_life_of_a_member_is_told_without_a_gap(scene: Scene) -> None:
     step = scene.reinstate(made.id)
     assert step.status == pb.ORGANIZATION_STATUS_APPROVED
     suspended = ["suspension_proposed", "suspended", "reinstatement_proposed", "reinstated"]
-    words = ["registered", *["evidence_recorded"] * 4, "approval_proposed", "approved", *suspended]
+    words = ["registered", *["evidence_recorded"] * 5, "approval_proposed", "approved", *suspended]
     assert scene.facts(made.id) == [(n, f"enlace.organization.{word}.v1") for n, word in enumerate(words, 1)]
-    row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 9", made.id)[0]
+    row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 10", made.id)[0]
     fact = facts_pb2.OrganizationFact.FromString(row["payload"])
     assert (fact.status_code, fact.organization_type_code, fact.country_code) == ("SUSPENDED", "NGO", "NI")
 

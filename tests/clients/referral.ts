@@ -60,7 +60,7 @@ const receipt = held(
 const draft = held(
   await sender.POST("/api/v1/referrals", {
     params: { header: fresh() },
-    body: { person_id: person.id, need_code: need, urgency: "emergency", service_id: service.id },
+    body: { person_id: person.id, need_code: need, urgency: "emergency", service_id: service.id, unsafe_code: "nothing" },
   }),
 );
 const sent = held(await sender.POST("/api/v1/referrals/{referral_id}/send", { params: step(draft), body: { receipt_id: receipt.id } }));

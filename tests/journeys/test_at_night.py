@@ -68,7 +68,7 @@ def test_who_opens_her_at_night_without_a_consent_answers_for_it_before_she_may_
     shelter.opens_in_an_emergency(first, "")
     shelter.sees("Hay un problema")
     shelter.opens_in_an_emergency(first, hers("No respira bien y no contesta."))
-    shelter.sees("Abierto por una hora, solo a usted. Ya se avisó.")
+    shelter.sees("Abierto por una hora, solo a usted. Se avisa a quien lleva")
     shelter.page.locator("details", has_text="Elegir qué abrir").last.locator("summary").click()
     shelter.chooses("field_groups", "health")
     shelter.presses("Abrir y dejar constancia")
@@ -110,7 +110,7 @@ def test_who_opens_her_at_night_without_a_consent_answers_for_it_before_she_may_
     holder.sees("Albergue Luna Nueva")
 
     shelter.opens_in_an_emergency(second, hers("Otra, con fiebre."))
-    shelter.sees("Abierto por una hora, solo a usted. Ya se avisó.")
+    shelter.sees("Abierto por una hora, solo a usted. Se avisa a quien lleva")
     auditor.goes_to("/audit")
     auditor.page.locator("main a[href^='/emergencies/']").first.click()
     auditor.chooses("review_code", "explained")

@@ -284,7 +284,7 @@ def test_in_an_emergency_she_can_still_be_asked_afterwards(browser: Browser, sta
     referral = operator.sends_in_an_emergency("Espera en la terminal.")
     operator.presses("Registrar su consentimiento")
     operator.keeps_her_consent("identity")
-    operator.sees("Ella dio su consentimiento")
+    operator.sees("Se registró un consentimiento nuevo")
     assert operator.where() == referral
     assert "Los datos se cierran" not in operator.page.content()
     operator.leaves()

@@ -257,6 +257,30 @@ def test_a4_who_signs_in_by_her_ministry_proves_it_there(scene: Scene) -> None:
         provider.stop()
 
 
+def test_a4_where_her_ministry_does_not_answer_nothing_is_proved_and_it_is_said_why(scene: Scene) -> None:
+    ministry = scene.organization("Ministerio")
+    provider = Provider(f"{SITE}/sign-in/return", {"ana": Person("ana-1", OFFICIAL)}, now=lambda: scene.clock.now().timestamp())
+    scene.worker(ministry, Role.MANAGER, email=OFFICIAL)
+    try:
+        set_up(scene, ministry, provider)
+        secret = comes_in(scene, ministry, provider).session_secret
+        by = of_session(scene, secret)
+        scene.later(minutes=11)
+        question = by.BeginProof(pb.BeginProofRequest())
+        back = provider.signs_in(question.authorization_url, "ana")
+        answer = pb.ProviderAnswer(state=back["state"], code=back["code"], issuer=back.get("iss", ""))
+        provider.hangs.set()
+        with refused("UNAVAILABLE", "provider_unavailable"):
+            prove(by, secret, challenge=question.challenge, provider=answer)
+        with refused(*STEP_UP):
+            make_key(by)
+        scene.rows("UPDATE sign_in_providers SET issuer = 'https://10.0.0.1' RETURNING id")  # nowhere that is asked
+        with refused("UNAVAILABLE", "provider_unavailable"):
+            by.BeginProof(pb.BeginProofRequest())
+    finally:
+        provider.stop()
+
+
 def test_a4_wrong_answers_have_the_budget_of_the_sign_in_and_keep_nobody_from_signing_in(scene: Scene, manager: Worker) -> None:
     app = with_app(scene, manager)
     secret = finish(scene, sign_in(scene).challenge, app.code()).session_secret

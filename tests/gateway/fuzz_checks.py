@@ -15,7 +15,8 @@ MEANING = {(412, "stale_etag"), (422, "request_id_reused")}
 # taken as it is said, and that a token is asked for by one of two credentials, beside which there is a third field; that an import has a file or names an
 # earlier one; that a line records its own country's contacts; that an enquiry says with whom she is not safe, unless it names organisations. What is in a list
 # that is kept elsewhere is unknown_code, of any field. A policy of deadlines is right or wrong as a whole; a call that is tried again needs its day and hour,
-# an agreement its end, a point its two degrees, who sees a field its name and tier. What is wrong in the text of a pathway is said by its line: a language of its own, which no schema has.
+# an agreement its end, a point its two degrees, who sees a field its name and tier. What is wrong in the text of a pathway is said by its line: a language of its
+# own, which no schema has.
 FIELDS = re.compile(
     r"out_of_range of (.*_time|excluded_worker_ids|line_country|(seen|expire)_date|maximum_.*|hour_code|public|tier|valid_to|confidential)|overlaps of .*|"
     r"malformed of (ids|.*_ids?|cursor|number|valid_from|valid_to|content|"

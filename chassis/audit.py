@@ -249,11 +249,9 @@ def verify(
                 findings.append(Finding(sequence, "altered"))
             if any(seen != expected for seen in witnessed.get(sequence, ())):
                 findings.append(Finding(sequence, "forked"))
-            if (
-                fits
-                and marker
-                and (reason := _unproven(marker, line, token_hash, token_end, mark, due=marked is not None and sequence >= marked))
-            ):
+            due = marked is not None and sequence >= marked
+            reason = _unproven(marker, line, token_hash, token_end, mark, due=due) if fits and marker else ""
+            if reason:
                 findings.append(Finding(sequence, reason))
             last = sequence
     if last < until:
@@ -262,7 +260,7 @@ def verify(
 
 
 def _unproven(marker: Marker, line: bytes, token_hash: bytes, token_end: bytes, mark: bytes, *, due: bool) -> str:
-    """What is wrong with the proof of a row; "" if nothing is."""
+    """Returns why the proof of a row does not hold; "" if it does."""
     if not mark:
         return "unmarked" if due else ""
     _, time, _, said = line.split(b"\t", 3)

@@ -76,7 +76,7 @@ class Bounded(psycopg.Connection[Row]):
     limit: float = _FIRST
     end: float = math.inf
     marker: "Marker | None" = None
-    """What marks rows of the trail that are written by it (chassis.audit)."""
+    """Marks the rows of the trail that are written by it (chassis.audit)."""
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Every exchange with the server, and every wait for a notice, comes through here."""

@@ -144,7 +144,7 @@ class Servicer:
         self._addresses = addresses
 
     def caller_of(self, metadata: Mapping[str, str]) -> Caller:
-        """Whose token came with a call; refuses with token_missing, token_expired or token_invalid."""
+        """Returns the caller whose token came with a call; refuses with token_missing, token_expired or token_invalid."""
         return self._authenticate(metadata)[0]
 
     def _handler(self, descriptor: MethodDescriptor, method: Callable[[Any, Any], Any]) -> "grpc.RpcMethodHandler[Any, Any]":
@@ -339,7 +339,7 @@ class _Asked:
 
 
 def _texts(metadata: Any) -> dict[str, str]:
-    """What of a call's metadata is text."""
+    """Returns the entries of a call's metadata that are text."""
     return {key: value for key, value in metadata or () if isinstance(value, str)}
 
 

@@ -39,7 +39,7 @@ _UNKNOWN = 0.2  # between two looks for a key that is not known: tokens of stran
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a service keeps of a token as evidence that it had one: its SHA-256 in hexadecimal digits, and its end. Nobody can use it."""
+    """Evidence that a service had a token: its SHA-256 in hexadecimal digits, and its end. Nobody can use it."""
 
     hash: str
     end: datetime

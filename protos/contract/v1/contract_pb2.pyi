@@ -288,7 +288,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_OBJECTION_TIME: _Reason.ValueType  # 146
     """The members whom it concerns have three days to object, which are not over. Confirm it afterwards."""
     REASON_STEP_UP_REQUIRED: _Reason.ValueType  # 150
-    """What this makes outlasts your session, and you last proved who you are more than ten minutes ago. Prove it again (POST /api/v1/account/proof), and send the same
+    """The result of this outlasts your session, and you last proved who you are more than ten minutes ago. Prove it again (POST /api/v1/account/proof), and send the same
     request. Nothing was done.
     """
     REASON_NO_SECOND_COORDINATOR: _Reason.ValueType  # 165
@@ -500,7 +500,7 @@ your account came about), too_many. Have somebody else do it whom another person
 REASON_OBJECTION_TIME: Reason.ValueType  # 146
 """The members whom it concerns have three days to object, which are not over. Confirm it afterwards."""
 REASON_STEP_UP_REQUIRED: Reason.ValueType  # 150
-"""What this makes outlasts your session, and you last proved who you are more than ten minutes ago. Prove it again (POST /api/v1/account/proof), and send the same
+"""The result of this outlasts your session, and you last proved who you are more than ten minutes ago. Prove it again (POST /api/v1/account/proof), and send the same
 request. Nothing was done.
 """
 REASON_NO_SECOND_COORDINATOR: Reason.ValueType  # 165
@@ -656,7 +656,7 @@ class Rules(_message.Message):
     """Since when it is deprecated and after which day it may be gone, RFC 3339 full-dates: see docs/versioning.md."""
     sunset_date: _builtins.str
     step_up: _builtins.bool
-    """What it makes outlasts the session: a worker has proved who she is in the last ten minutes, or it is step_up_required. An API key has no session, and does what
+    """Its result outlasts the session: a worker has proved who she is in the last ten minutes, or it is step_up_required. An API key has no session, and does what
     its scopes allow.
     """
     @_builtins.property

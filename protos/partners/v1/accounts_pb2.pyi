@@ -640,7 +640,7 @@ Global___BeginProofRequest: _TypeAlias = BeginProofRequest  # noqa: Y015
 
 @_typing.final
 class BeginProofResponse(_message.Message):
-    """What is asked for. One of them will do."""
+    """The proofs that are taken. One of them will do."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -650,7 +650,7 @@ class BeginProofResponse(_message.Message):
     PASSKEY_OPTIONS_FIELD_NUMBER: _builtins.int
     AUTHORIZATION_URL_FIELD_NUMBER: _builtins.int
     challenge: _builtins.str
-    """What ProveSession is sent with, where a passkey or a provider answers."""
+    """The challenge to send with ProveSession, where a passkey or a provider answers."""
     asks_code: _builtins.bool
     """A code of an app will do, or one of the codes for the day on which it is gone."""
     asks_password: _builtins.bool
@@ -692,7 +692,7 @@ class ProveSessionRequest(_message.Message):
     challenge: _builtins.str
     """What BeginProof answered, for a passkey or a provider."""
     code: _builtins.str
-    """What the app shows, or one of the codes for the day on which it is gone."""
+    """The code that the app shows, or one of the codes for the day on which it is gone."""
     passkey: _builtins.str
     """AuthenticationResponseJSON: what navigator.credentials.get gave, by its toJSON()."""
     password: _builtins.str

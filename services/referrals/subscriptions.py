@@ -30,10 +30,10 @@ def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> boo
     kind = match[1] if match else ""
     if kind == "organization":
         said = facts_pb2.OrganizationFact.FromString(fact.payload)
-        members.organization_changed(
+        more = members.organization_changed(
             tx, clock.now(), said.organization_id, said.status_code, said.organization_type_code, said.country_code
         )
-        return referrals.tell_of_standing(tx, clock.now(), said.organization_id)
+        return referrals.tell_of_standing(tx, clock.now(), said.organization_id) or more
     elif kind == "service":
         service = facts_pb2.ServiceFact.FromString(fact.payload)
         uses = [_USES[code] for code in service.criterion_codes if code in _USES] if service.criteria_said else None

@@ -18,6 +18,7 @@ from services.referrals.domain.deadline import Urgency
 from services.referrals.domain.enquiry import NO, Content, Enquiry, EnquiryState
 from services.referrals.domain.enquiry import Service as Asked
 from services.referrals.store import members
+from services.referrals.usecases import enquiries as usecase
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Service, Story
 from tests.referrals.test_enquiries import CONFLICT, CONTENT, Asking, contents
@@ -153,6 +154,28 @@ def test_c12_a_fact_of_before_does_not_make_a_known_shelter_unknown(directory: D
     directory._hear("enlace.service.changed.v1", said)
     with service.database.transaction(SYSTEM) as tx:
         assert members.shelters(tx, [SHELTER, CLINIC]) == {SHELTER}
+
+
+def test_c12_a_service_that_has_not_said_what_it_is_is_what_its_member_is(service: Service, directory: Directory) -> None:
+    directory.stands("ngo", "PROBATION")
+    with service.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE directory_services SET shelter = NULL")
+        tx.execute("UPDATE members SET type = 'SHELTER' WHERE id = %s", (ORG["shelter"],))
+        owners = [members.owner_of_service(tx, each, ORG["ngo"]) for each in (SHELTER, CLINIC)]
+        tx.execute("UPDATE members SET type = 'NGO' WHERE id = %s", (ORG["shelter"],))
+    assert owners == [None, ORG["clinic"]]
+
+
+def test_c12_many_enquiries_are_closed_a_few_in_a_transaction(asking: Asking, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        asking.create(service_ids=[CLINIC])
+    monkeypatch.setattr(usecase, "_STOPPED", 2)
+    with service.database.transaction(SYSTEM) as tx:
+        assert usecase.stop_asking(tx, NOON, ORG["clinic"])
+    assert len(asking.rows("SELECT FROM enquiry_offers WHERE need_code IS NOT NULL")) == 1
+    with service.database.transaction(SYSTEM) as tx:
+        assert not usecase.stop_asking(tx, NOON, ORG["clinic"])
+    assert asking.rows("SELECT FROM enquiry_offers WHERE need_code IS NOT NULL") == []
 
 
 def test_c12_an_answer_no_stays_what_it_was() -> None:

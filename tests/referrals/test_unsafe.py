@@ -143,3 +143,18 @@ def test_d23_no_service_of_a_department_that_she_named_is_asked_and_the_answer_g
     assert story.ngo.PreviewEnquiry(preview).service_count == 1
     direct = story.draft(person)
     assert refusal(lambda: story.ngo.SendReferral(sending(story, direct))) == (CONFLICT, "unsafe_for_her")
+
+
+@pytest.mark.parametrize("again", [pb.UNSAFE_ANSWER_NOTHING, pb.UNSAFE_ANSWER_NOT_ALONE])
+def test_d23_what_she_named_once_holds_for_the_next_enquiry_too(again: pb.UnsafeAnswer.ValueType, story: Story) -> None:
+    person, both = story.person(), [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]
+    story.draft(person, **SHELTER)
+    preview = e.PreviewEnquiryRequest(content=CONTENT, service_ids=both, person_id=person.id)
+    assert story.ngo.PreviewEnquiry(preview).service_count == 1
+    request = e.CreateEnquiryRequest(content=CONTENT, service_ids=both, person_id=person.id, unsafe_code=again)
+    made = story.ngo.CreateEnquiry(request)
+    assert [offer.service_id for offer in made.offers] == [SERVICE["clinic_visit"]]
+    del request.service_ids[1:]
+    assert refusal(lambda: story.ngo.CreateEnquiry(request)) == (CONFLICT, "service_unknown")
+    request.person_id = story.person().id
+    assert len(story.ngo.CreateEnquiry(request).offers) == 1, "of somebody else it says nothing"

@@ -378,8 +378,14 @@ class PreviewEnquiryRequest(_message.Message):
     EXCLUDED_ORGANIZATION_IDS_FIELD_NUMBER: _builtins.int
     UNSAFE_DEPARTMENTS_FIELD_NUMBER: _builtins.int
     KEEP_UNUSED_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
     keep_unused: _builtins.bool
     """Count as if also that were said which no service that is asked decides by."""
+    contact_id: _builtins.str
+    """The contact from which it comes, if any: services that were named in it as unsafe before are not counted."""
+    person_id: _builtins.str
+    """The file of the person, if there is one: the same."""
     @_builtins.property
     def content(self) -> Global___EnquiryContent:
         """What would be said."""
@@ -404,10 +410,12 @@ class PreviewEnquiryRequest(_message.Message):
         excluded_organization_ids: _abc.Iterable[_builtins.str] | None = ...,
         unsafe_departments: _abc.Iterable[_builtins.str] | None = ...,
         keep_unused: _builtins.bool = ...,
+        contact_id: _builtins.str = ...,
+        person_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "excluded_organization_ids", b"excluded_organization_ids", "keep_unused", b"keep_unused", "service_ids", b"service_ids", "unsafe_departments", b"unsafe_departments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "content", b"content", "excluded_organization_ids", b"excluded_organization_ids", "keep_unused", b"keep_unused", "person_id", b"person_id", "service_ids", b"service_ids", "unsafe_departments", b"unsafe_departments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -119,7 +119,7 @@ class Referral:
     need_close_reason_code: str = ""
     assault_time: datetime | None = None  # of a recent one, to the hour
     unsafe: Unsafe = UNSAID  # with whom or where she is not safe; its sender's alone
-    side_out: bool = False  # its other side was told that one of its sides may not act
+    sides_out: list[str] = field(default_factory=list)  # organisations that may not act, as their other sides were told
     followed_up: bool = False  # another referral of this sender was sent that is based on it
     following_id: str = ""  # that one, or the draft that may become it
     clocks: list[Deadline] = field(default_factory=list)
@@ -491,7 +491,7 @@ class Referral:
 
     def note_standing(self, organization_id: str, now: datetime, *, out: bool) -> None:
         """One of its sides is suspended or has left, or is back: the other side is told."""
-        self.side_out = out
+        self.sides_out = [*self.sides_out, organization_id] if out else [side for side in self.sides_out if side != organization_id]
         system = Actor("system", "members", organization_id)
         self._note(SIDE_OUT if out else SIDE_BACK, self.state, self.state, system, now, attribution="system", decides=False)
 

@@ -1,7 +1,7 @@
 -- migrate:up
--- Whether a live referral's other side was told that one of its sides is suspended or has left.
-ALTER TABLE referrals ADD COLUMN side_out boolean NOT NULL DEFAULT false;
-CREATE INDEX referrals_with_a_side_out ON referrals (id) WHERE side_out;
+-- Which sides of a live referral are suspended or have left, as far as the other side was told.
+ALTER TABLE referrals ADD COLUMN sides_out text[] NOT NULL DEFAULT '{}';
+CREATE INDEX referrals_with_a_side_out ON referrals (id) WHERE sides_out <> '{}';
 
 -- migrate:down
-ALTER TABLE referrals DROP COLUMN side_out;
+ALTER TABLE referrals DROP COLUMN sides_out;

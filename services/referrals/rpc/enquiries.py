@@ -33,6 +33,8 @@ class EnquiriesServicer:
             _content(request.content),
             request.service_ids,
             _named(request, ""),
+            contact_id=optional_id(request.contact_id, "contact_id"),
+            person_id=optional_id(request.person_id, "person_id"),
             keep_unused=request.keep_unused,
         )
         return pb.EnquiryPreview(

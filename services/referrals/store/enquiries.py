@@ -220,17 +220,17 @@ def waiting_of(tx: Transaction, contact_ids: Collection[str], people: Collection
     return [row["id"] for row in rows]
 
 
-def told_to(tx: Transaction, organization_id: str) -> list[str]:
-    """The enquiries of which an organisation has a copy that says something."""
+def told_to(tx: Transaction, organization_id: str, limit: int) -> list[str]:
+    """Returns enquiries of which an organisation has a copy that says something, at most `limit`."""
     rows = tx.execute(
-        "SELECT DISTINCT enquiry_id FROM enquiry_offers WHERE organization_id = %s AND need_code IS NOT NULL ORDER BY enquiry_id",
-        (organization_id,),
+        "SELECT DISTINCT enquiry_id FROM enquiry_offers WHERE organization_id = %s AND need_code IS NOT NULL ORDER BY enquiry_id LIMIT %s",
+        (organization_id, limit),
     ).fetchall()
     return [row["enquiry_id"] for row in rows]
 
 
 def open_of(tx: Transaction, organization_id: str) -> list[str]:
-    """The enquiries that an organisation asks."""
+    """Returns the open enquiries that an organisation asks: no more than one may have open."""
     rows = tx.execute("SELECT id FROM enquiries WHERE organization_id = %s AND state = 'open' ORDER BY id", (organization_id,)).fetchall()
     return [row["id"] for row in rows]
 

@@ -7,8 +7,11 @@ from chassis.tokens import Caller
 from services.referrals.domain.enquiry import Attribute, Service
 from services.referrals.domain.person import ANY_AGES, Ages
 
-# For an organisation: to a member on probation no shelter but its own does.
-_EXISTS = "s.active AND (s.shelter IS NOT TRUE OR s.organization_id = %(for)s OR NOT %(probation)s)"
+# For an organisation: to a member on probation no shelter but its own does. A service that has not said whether it is one is what its member is.
+_EXISTS = (
+    "s.active AND (NOT %(probation)s OR s.organization_id = %(for)s OR NOT coalesce(s.shelter,"
+    " EXISTS (SELECT FROM members o WHERE o.id = s.organization_id AND o.type = 'SHELTER')))"
+)
 
 
 def view_of(caller: Caller) -> str:

@@ -208,20 +208,15 @@ def answered_for_by(tx: Transaction, worker_id: str, limit: int) -> list[str]:
     return [row["id"] for row in rows]
 
 
-def named_unsafe(tx: Transaction, referral: Referral) -> list[Unsafe]:
-    """What the person named as not safe in other referrals and in enquiries of the same sender."""
+def named_unsafe(tx: Transaction, sender_id: str, person_id: str, contact_id: str, besides: str = "") -> list[Unsafe]:
+    """Returns what a person, or whoever speaks in a contact, named as not safe in enquiries and referrals of one sender; not those of the referral `besides`."""
     rows = tx.execute(
         "SELECT unsafe_organization_ids AS organizations, unsafe_departments AS departments FROM referrals"
         " WHERE person_id = %(person)s AND sender_organization_id = %(sender)s AND id <> %(id)s AND unsafe_code = %(named)s"
         " UNION ALL SELECT excluded_organization_ids, unsafe_departments FROM enquiries WHERE organization_id = %(sender)s"
-        " AND (person_id = %(person)s OR (contact_id <> '' AND contact_id = %(contact)s)) AND (excluded_organization_ids <> '{}' OR unsafe_departments <> '{}')",
-        {
-            "person": referral.person_id,
-            "sender": referral.sender_organization_id,
-            "id": referral.id,
-            "contact": referral.contact_id,
-            "named": NAMED,
-        },
+        " AND ((person_id <> '' AND person_id = %(person)s) OR (contact_id <> '' AND contact_id = %(contact)s))"
+        " AND (excluded_organization_ids <> '{}' OR unsafe_departments <> '{}')",
+        {"person": person_id, "sender": sender_id, "id": besides, "contact": contact_id, "named": NAMED},
     )
     return [Unsafe(NAMED, tuple(row["organizations"]), tuple(row["departments"])) for row in rows]
 
@@ -230,7 +225,7 @@ def to_tell_of_standing(tx: Transaction, organization_id: str, limit: int, *, ou
     """Live referrals with another organisation of which the other side was not told yet that this one is out, or is back; at most `limit`."""
     rows = tx.execute(
         "SELECT id FROM referrals WHERE (sender_organization_id = %(of)s OR receiver_organization_id = %(of)s)"
-        " AND sender_organization_id <> receiver_organization_id AND state = ANY(%(live)s) AND side_out <> %(out)s"
+        " AND sender_organization_id <> receiver_organization_id AND state = ANY(%(live)s) AND (%(of)s = ANY(sides_out)) <> %(out)s"
         " ORDER BY id LIMIT %(limit)s FOR UPDATE",
         {"of": organization_id, "live": [state.value for state in LIVE], "out": out, "limit": limit},
     ).fetchall()

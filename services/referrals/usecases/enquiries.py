@@ -18,11 +18,12 @@ from services.referrals.domain.codes import REACHED_BY_OVERRIDE
 from services.referrals.domain.deadline import Calendar, DeadlineKind, check_urgency, due_time
 from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryEvent, EnquiryState, Offer, Service
 from services.referrals.domain.unsafe import Unsafe
-from services.referrals.store import contacts, enquiries, members
+from services.referrals.store import contacts, enquiries, members, referrals
 from services.referrals.store.people import People
 from services.referrals.usecases.deadlines import fire_each, singly
 from services.referrals.usecases.policies import Policies
 
+_STOPPED = 100  # enquiries that one transaction closes because a member is on probation: far below its ten seconds
 OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
 """Previews of one worker: enough for a busy night, too few to search the count for somebody."""
 
@@ -72,12 +73,21 @@ class Enquiries:
         self._keyring = keyring
 
     def preview(
-        self, tx: Transaction, caller: Caller, content: Content, service_ids: Sequence[str], unsafe: Unsafe, *, keep_unused: bool
+        self,
+        tx: Transaction,
+        caller: Caller,
+        content: Content,
+        service_ids: Sequence[str],
+        unsafe: Unsafe,
+        *,
+        contact_id: str,
+        person_id: str,
+        keep_unused: bool,
     ) -> Preview:
         """What would be told, before it is; it is counted, for a count can be searched."""
         content.check()
         self._looks.count(caller.id, Origin(), self._clock.now())
-        services = self._asked(tx, caller, service_ids, unsafe)
+        services = self._asked(tx, caller, service_ids, unsafe, person_id, contact_id)
         unused = rules.unused(content, services)
         content = content if keep_unused else content.without(unused)
         elevate_to_system_scope(tx)  # the network's open cases are counted, and a count is all that leaves
@@ -137,7 +147,7 @@ class Enquiries:
             if urgency_reason_code:
                 trail.append(Entry("lower_urgency", person_id, content.need_code, (f"contact:{contact_id}", urgency_reason_code)))
         self._check_limit(tx, caller.organization_id, now)
-        services = self._asked(tx, caller, service_ids, unsafe)
+        services = self._asked(tx, caller, service_ids, unsafe, person_id, contact_id)
         if not services:
             raise Conflict("service_unknown")
         enquiry = Enquiry.open(
@@ -241,9 +251,14 @@ class Enquiries:
             raise Conflict("too_many_enquiries")
 
     @staticmethod
-    def _asked(tx: Transaction, caller: Caller, service_ids: Sequence[str], unsafe: Unsafe) -> list[Service]:
-        """Those of the services that may be asked: none that she named. To whoever may hold her, charge her or send her away nothing is told that she did not
-        allow."""
+    def _asked(
+        tx: Transaction, caller: Caller, service_ids: Sequence[str], unsafe: Unsafe, person_id: str, contact_id: str
+    ) -> list[Service]:
+        """Returns those of the services that may be asked: none that she names now, or named to the caller's organisation before.
+
+        To whoever may hold her, charge her or send her away nothing is told that she did not allow.
+        """
+        unsafe = unsafe.besides(referrals.named_unsafe(tx, caller.organization_id, person_id, contact_id))
         return [
             service
             for service, kind, department in members.services(tx, [each for each in service_ids if is_id(each)], caller.organization_id)
@@ -272,9 +287,10 @@ def _received(identifier: str, rows: list[Row]) -> Received:
     return Received(identifier, [enquiries.offer(row) for row in rows], rows[0]["create_time"], rows[0]["due_time"])
 
 
-def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> None:
-    """A member is on probation: it is asked nothing any more, and asks no shelter. In the scope of the whole service."""
-    for identifier in enquiries.told_to(tx, organization_id) + enquiries.open_of(tx, organization_id):
+def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
+    """Closes what a member on probation is asked, and what it asks of shelters; says whether there may be more. In the scope of the whole service."""
+    told = enquiries.told_to(tx, organization_id, _STOPPED)
+    for identifier in told + enquiries.open_of(tx, organization_id):
         enquiry = enquiries.get(tx, identifier, for_update=True)
         if enquiry.organization_id == organization_id:
             gone = members.shelters(tx, [offer.service_id for offer in enquiry.offers])
@@ -283,6 +299,7 @@ def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> None:
         enquiry.stop_asking(gone, now)
         enquiries.keep_copies(tx, enquiry)
         enquiries.keep(tx, enquiry)
+    return len(told) == _STOPPED
 
 
 def cancel_of(tx: Transaction, now: datetime, contact_ids: Collection[str], people: Collection[str]) -> None:

@@ -13,13 +13,15 @@ _IN_GOOD_STANDING = ("PROBATION", "APPROVED")
 _NO_MEMBER = ("APPLIED", "REJECTED")
 
 
-def organization_changed(tx: Transaction, now: datetime, identifier: str, status: str, type_: str, country: str) -> None:
-    """An organisation was registered, changed, approved, suspended or reinstated. One that only applied is as unknown here as one that is not there."""
+def organization_changed(tx: Transaction, now: datetime, identifier: str, status: str, type_: str, country: str) -> bool:
+    """Notes that an organisation was registered, changed, approved, suspended or reinstated; says whether there may be more to do.
+
+    One that only applied is as unknown here as one that is not there.
+    """
     if status in _NO_MEMBER:
-        return
+        return False
     members.note_member(tx, "organization", identifier, status in _IN_GOOD_STANDING, status, type_, country=country)
-    if status == "PROBATION":
-        enquiries.stop_asking(tx, now, identifier)
+    return status == "PROBATION" and enquiries.stop_asking(tx, now, identifier)
 
 
 def worker_changed(tx: Transaction, identifier: str, organization_id: str, active: bool) -> None:

@@ -224,7 +224,8 @@ class Referrals:
         if referral.service_id and not self._is_there(tx, referral):
             raise Conflict("receiver_not_active")
         check_age_taken(members.ages_of_service(tx, referral.service_id).takes(person.coarse.age_band), acknowledged)
-        unsafe = referral.unsafe.besides(referrals.named_unsafe(tx, referral))
+        named = referrals.named_unsafe(tx, referral.sender_organization_id, referral.person_id, referral.contact_id, referral.id)
+        unsafe = referral.unsafe.besides(named)
         unsafe.check_receiver(referral.receiver_organization_id, members.department_of_service(tx, referral.service_id), acknowledged)
         self._check_limit(tx, referral.sender_organization_id)
         chosen = receipt_id or referral.receipt_id

@@ -144,3 +144,30 @@ def test_b8_two_processes_note_each_age_once(story: Story, service: Service) -> 
         assert other.note() >= 2
     assert all_noted(service) == 1
     assert [on_record(service, girl.id) for girl in girls] == [1, 1, 1]
+
+
+def test_b8_a_file_whose_day_has_not_begun_is_not_opened_and_keeps_no_other_one_waiting(
+    story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.referrals.usecases.ages._BATCH", 1)
+    girls = sorted([girl_of_seventeen(story).id, girl_of_seventeen(story).id])
+    with psycopg.connect(service.migration_url) as owner:
+        owner.execute("UPDATE people SET country = 'US', department = 'US-GU' WHERE id = %s", (girls[1],))
+    service.clock.set(EIGHTEEN)  # it is her birthday on Guam, and the evening before in Managua
+    opened = list[str]()
+    identity = Files.identity
+    monkeypatch.setattr(Files, "identity", lambda self, tx, grant: opened.append(grant.person_id) or identity(self, tx, grant))  # type: ignore[func-returns-value]
+    for _ in range(3):
+        service.made.ages.note()
+    assert opened == [girls[1]]
+    assert [band_of(story, girl) for girl in girls] == [pb.AGE_BAND_12_TO_17, pb.AGE_BAND_18_TO_24]
+
+
+def test_b8_a_file_from_before_is_brought_up_to_date_however_long_ago_its_band_was_over(story: Story, service: Service) -> None:
+    girl = girl_of_seventeen(story)
+    with psycopg.connect(service.migration_url) as owner:
+        owner.execute("UPDATE people SET names_form = 2, band_end = NULL WHERE id = %s", (girl.id,))
+    service.clock.set(EIGHTEEN + timedelta(days=4 * 365))
+    while service.made.names.note():
+        pass
+    assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24

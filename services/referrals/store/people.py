@@ -1,14 +1,14 @@
 """Files of persons: coarse rows, the person's own key, and what is sealed with it."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from chassis.db import Row, Transaction, take_turn
 from chassis.errors import Conflict, NotFound, Stale
-from chassis.local_time import day_at
+from chassis.local_time import day_at, latest_day
 from chassis.sealing import Key, Keyring
 from chassis.wire import Position
 from services.referrals.domain import names
@@ -125,37 +125,39 @@ class People:
         )
         return [_read(row) for row in rows]
 
-    def note_names(self, tx: Transaction, person: Person) -> None:
-        """Opens an identity for its words and for the day on which its age band is over. Whoever calls this has it on record."""
+    def note_names(self, tx: Transaction, person: Person, now: datetime) -> None:
+        """Opens an identity for its words and for its birth date. Whoever calls this has it on record."""
         identity = self.identity(tx, Grant.of_file(person, person.organization_id))
         self._note_names(tx, person, identity)
-        self._note_band_end(tx, person, identity)
+        self._note_age(tx, person, identity, now)
 
     @staticmethod
     def put_names_aside(tx: Transaction, person: Person) -> None:
         """Its words can't be noted: it is not looked at again until the rules change by hand."""
         tx.execute("UPDATE people SET names_form = -1 WHERE id = %s", (person.id,))
 
-    def outgrown(self, tx: Transaction, days: Iterable[date], limit: int) -> list[Person]:
-        """Files whose age band is over since one of these days; claimed for this transaction, so that two processes take different ones."""
-        marks = [self._day_mark(day) for day in days]
-        rows = tx.execute(
-            "SELECT * FROM people WHERE band_end = ANY(%s) AND NOT erased ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED", (marks, limit)
-        )
-        return [_read(row) for row in rows]
+    def outgrown(self, tx: Transaction, now: datetime, days: int, limit: int, after: str = "") -> tuple[list[Person], str]:
+        """Returns files whose age band is over since one of the last `days` days at the person's place, and the id after which to go on; "" at the end.
 
-    def note_age(self, tx: Transaction, person: Person, now: datetime) -> bool:
-        """Opens an identity for its birth date alone, and writes the age band of this day at the person's place; returns whether it is another one.
-
-        Whoever calls this has it on record.
+        They are claimed for this transaction, so that two processes take different ones.
         """
-        identity = self.identity(tx, Grant.of_file(person, person.organization_id))
-        today = day_at(now, person.coarse.country, person.coarse.department)
-        if not person.grow(identity.birth_date, now, today):
-            return False
-        self.change(tx, person)
+        latest = latest_day(now)
+        day_of = {self._day_mark(day): day for day in (latest - timedelta(days=back) for back in range(days))}
+        rows = tx.execute(
+            "SELECT * FROM people WHERE band_end = ANY(%s) AND NOT erased AND id > %s ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED",
+            (list(day_of), after, limit),
+        ).fetchall()
+        due = [row for row in rows if day_of[bytes(row["band_end"])] <= day_at(now, row["country"], row["department"])]
+        return [_read(row) for row in due], rows[-1]["id"] if len(rows) == limit else ""
+
+    def note_age(self, tx: Transaction, person: Person, now: datetime) -> None:
+        """Opens an identity for its birth date alone, and writes the age band of this day at the person's place. Whoever calls this has it on record."""
+        self._note_age(tx, person, self.identity(tx, Grant.of_file(person, person.organization_id)), now)
+
+    def _note_age(self, tx: Transaction, person: Person, identity: Identity, now: datetime) -> None:
+        if person.grow(identity.birth_date, now, day_at(now, person.coarse.country, person.coarse.department)):
+            self.change(tx, person)
         self._note_band_end(tx, person, identity)
-        return True
 
     @staticmethod
     def put_age_aside(tx: Transaction, person: Person) -> None:

@@ -1,13 +1,10 @@
 """Ages: a file's age band follows its birth date for as long as there is a file, by the day at the person's place."""
 
-from datetime import timedelta
-
 from chassis import audit, log, metrics
 from chassis.audit import Entry
 from chassis.clock import Clock
 from chassis.db import LOST, Database
 from chassis.errors import Unavailable
-from chassis.local_time import latest_day
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from services.referrals.store.people import People as Files
@@ -24,6 +21,7 @@ class AgeNoter:
         self._files = files
         self._database = database
         self._clock = clock
+        self._after = ""  # the id of the last file of a full batch
 
     def loop(self) -> Loop:
         """Until stopped; a database that went away is waited for."""
@@ -32,14 +30,12 @@ class AgeNoter:
     def note(self) -> int:
         """Handles one batch of files; returns how many bands have changed."""
         now, changed = self._clock.now(), 0
-        today = latest_day(now)
-        days = [today - timedelta(days=back) for back in range(_LOOKED_BACK)]
         with self._database.transaction(SYSTEM, timeout=30) as tx:
-            for person in self._files.outgrown(tx, days, _BATCH):
+            files, self._after = self._files.outgrown(tx, now, _LOOKED_BACK, _BATCH, self._after)
+            for person in files:
                 try:
                     with tx.transaction():
-                        if not self._files.note_age(tx, person, now):
-                            continue  # the day has not begun at that place
+                        self._files.note_age(tx, person, now)
                 except (*LOST, Unavailable):
                     raise
                 except Exception as error:  # a file that does not open keeps no other one from its age
@@ -52,5 +48,6 @@ class AgeNoter:
 
     def _work(self, loop: Loop) -> None:
         while loop.turn():
-            if self.note() < _BATCH:
+            self.note()
+            if not self._after:
                 loop.wait(_PAUSE)

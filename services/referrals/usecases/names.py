@@ -60,7 +60,7 @@ class NameNoter:
             for person in people:
                 try:
                     with tx.transaction():
-                        self._files.note_names(tx, person)
+                        self._files.note_names(tx, person, self._clock.now())
                 except (*LOST, Unavailable):  # not now: the keys, or who was erased since a copy, are not known yet
                     raise
                 except Exception as error:  # one that does not open must not keep the others from being found

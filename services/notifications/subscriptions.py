@@ -27,7 +27,8 @@ def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
         elif wire.verb_of(fact, "enquiry"):
             hear.enquiry(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
         elif name := next(
-            (name for name in ("contact", "callback", "receipt", "erasure", "anomaly", "emergency") if wire.verb_of(fact, name)), ""
+            (name for name in ("contact", "callback", "receipt", "erasure", "anomaly", "emergency", "export") if wire.verb_of(fact, name)),
+            "",
         ):
             hear.subject(tx, fact, name, clock.now(), by_email=by_email)
         else:

@@ -87,6 +87,12 @@ def organization_of(fact: Fact, name: str) -> str:
     return getattr(body.FromString(fact.payload), "organization_id", "")
 
 
+def worker_of(fact: Fact, name: str) -> str:
+    """Returns the worker who did what an export's fact says; empty where the fact names nobody."""
+    body: Any = getattr(referrals_facts_pb2, f"{name.capitalize()}Fact")
+    return getattr(body.FromString(fact.payload), "worker_id", "")
+
+
 def organization_fact(fact: Fact) -> partners_pb2.OrganizationFact:
     """The body of an organisation's fact."""
     return partners_pb2.OrganizationFact.FromString(fact.payload)

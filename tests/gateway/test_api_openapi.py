@@ -179,7 +179,7 @@ def test_the_guides_way_to_check_a_webhook_works() -> None:
 def test_every_kind_that_a_webhook_is_told_of_is_in_the_document() -> None:
     """The service keeps the list; what is for the inbox of the coordination, the auditors or one worker alone no system is told of."""
     coordination = {kind for kind, notice in BY_KIND.items() if {Party.COORDINATION_ALONE, Party.COORDINATION_EACH} & {*notice.parties}}
-    kinds = BY_KIND.keys() - {"message_undeliverable", "anomaly_noted", "sending_changed", *coordination, *OF_AN_ACCOUNT}
+    kinds = BY_KIND.keys() - {"message_undeliverable", "anomaly_noted", "export_made", "sending_changed", *coordination, *OF_AN_ACCOUNT}
     assert DOCUMENT["webhooks"].keys() == kinds | {"webhook_test"}
     types = {name: data_of(name)["properties"]["type"]["const"] for name in DOCUMENT["webhooks"]}
     assert {kind: types[kind] for kind in kinds if BY_KIND[kind].verb} == {

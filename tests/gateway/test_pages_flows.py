@@ -384,7 +384,7 @@ def test_a_system_is_told_of_the_kinds_that_are_ticked_or_of_all(played: PlayedS
     page = client.get("/webhooks").text
     # No system is told of these.
     each = {notices.Party.COORDINATION_ALONE, notices.Party.COORDINATION_EACH}
-    people_alone = {"message_undeliverable", "anomaly_noted", "sending_changed", *OF_AN_ACCOUNT} | {
+    people_alone = {"message_undeliverable", "anomaly_noted", "export_made", "sending_changed", *OF_AN_ACCOUNT} | {
         one.kind for one in notices.NOTICES if each & {*one.parties}
     }
     assert set(re.findall(r'name="kinds" value="(\w+)"', page)) == {notice.kind for notice in notices.NOTICES} - people_alone
@@ -495,10 +495,9 @@ def test_what_needs_nothing_is_closed_by_the_press_that_says_what_it_was(
     assert (changed.kind_code, changed.outcome_code) == (kind, c.CONTACT_OUTCOME_NOTHING_TO_DO)
 
 
-# D18
 @pytest.mark.parametrize("left", [0, 10])
 @pytest.mark.parametrize("urgency", r.Urgency.values())
-def test_what_is_urgent_or_not_yet_assessed_is_not_closed_by_one_press(
+def test_d18_what_is_urgent_or_not_yet_assessed_is_not_closed_by_one_press(
     urgency: r.Urgency.ValueType, left: int, played: PlayedServices
 ) -> None:
     played.answers["GetContact"] = c.Contact(
@@ -514,8 +513,7 @@ def test_what_is_urgent_or_not_yet_assessed_is_not_closed_by_one_press(
     assert any(rpc == "UpdateContact" for rpc, _, _ in played.asked) == may
 
 
-# D18
-def test_a_new_contact_is_closed_by_no_press(played: PlayedServices) -> None:
+def test_d18_a_new_contact_is_closed_by_no_press(played: PlayedServices) -> None:
     client = enter(pages(played).test_client())
     page = client.get("/line/new").text
     assert 'name="close_as"' not in page
@@ -524,19 +522,17 @@ def test_a_new_contact_is_closed_by_no_press(played: PlayedServices) -> None:
     assert not any(rpc == "CreateContact" for rpc, _, _ in played.asked)
 
 
-# D18
 @pytest.mark.parametrize(
     ("language", "said"), [("es", "Sin valorar · faltan 10"), ("en", "Not assessed · 10 to ask"), ("fr", "Non évaluée · il en reste 10")]
 )
-def test_a_contact_with_open_questions_says_how_many_are_left(language: str, said: str, played: PlayedServices) -> None:
+def test_d18_a_contact_with_open_questions_says_how_many_are_left(language: str, said: str, played: PlayedServices) -> None:
     played.answers["GetContact"] = c.Contact(id=ID, etag="1", open_question_count=10, triage=c.Triage(danger_now=c.ANSWER_NO))
     page = enter(pages(played).test_client()).get(f"/line/{ID}?lang={language}").text
     assert said in page
     assert 'class="pill normal"' not in page
 
 
-# D18
-def test_no_is_the_calm_answer_to_each_question(played: PlayedServices) -> None:
+def test_d18_no_is_the_calm_answer_to_each_question(played: PlayedServices) -> None:
     page = enter(pages(played).test_client()).get("/line/new").text
     for question in Triage.__dataclass_fields__:
         fieldset = page.split(f'<fieldset class="field inline" id="{question}"')[1].split("</fieldset>")[0]

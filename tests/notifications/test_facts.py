@@ -241,6 +241,24 @@ def test_of_an_emergency_access_the_desk_whose_the_file_is_hears_and_the_coordin
     assert [(row["audience"], row["organization_id"]) for row in rows] == [("coordination", ""), ("desk", RECEIVER)]
 
 
+def test_a4_of_an_export_the_managers_of_the_file_hear_and_whoever_did_it(world: World) -> None:
+    id, manager, worker = new_id(), new_id(), new_id()
+    with world.service.database.transaction(SYSTEM) as tx:
+        members.keep_worker(tx, manager, RECEIVER, ["MANAGER"], "ACTIVE")
+    body = referrals_pb2.ExportFact(export_id=id, person_id=new_id(), organization_id=RECEIVER, worker_id=worker)
+    fact = Fact(id, 1, "enlace.export.made.v1", body.SerializeToString(), world.service.clock.now())
+    world.say(fact, fact)
+    until(lambda: world.taken_in(id) == 1)
+    rows = world.service.rows("SELECT audience, organization_id, worker_id FROM messages WHERE kind = 'export_made'")
+    assert {(row["audience"], row["organization_id"], row["worker_id"]) for row in rows} == {
+        ("worker", RECEIVER, manager),
+        ("worker", RECEIVER, worker),
+    }
+    assert len(rows) == 2, "what is heard twice is told once"
+    with world.service.database.transaction(SYSTEM) as tx:
+        members.keep_worker(tx, manager, RECEIVER, ["MANAGER"], "LEFT")
+
+
 @pytest.mark.parametrize(("verb", "status"), [("agreement_ending", "APPROVED"), ("agreement_expired", "PROBATION")])
 def test_that_an_agreement_ends_its_organisation_hears_and_the_coordination(world: World, verb: str, status: str) -> None:
     own = new_id()

@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import contract
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import facts_pb2
 from protos.referrals.v1 import people_pb2 as pb
 from protos.stubs import SERVICES
 from tests.builders import refusal
-from tests.referrals.conftest import Client, Service, Story
+from tests.referrals.conftest import ORG, Client, Service, Story
 
 
 def export(by: Client, person_id: str) -> None:
@@ -58,3 +60,15 @@ def test_a4_nobody_exports_the_sheet_of_anothers_file(service: Service, story: S
     person_id = story.person().id
     for organization in ("shelter", "clinic"):
         assert refusal(lambda: export(service.as_(organization, "WORKER"), person_id)) == ("NOT_FOUND", "not_found")  # noqa: B023
+
+
+def test_a4_of_an_export_a_fact_is_told_without_a_name(service: Service, story: Story) -> None:
+    person_id = story.person(given_name="Marta").id
+    colleague = service.as_("ngo", "WORKER")
+    export(colleague, person_id)
+    with service.database.transaction(SYSTEM) as tx:
+        rows = tx.execute("SELECT payload FROM outbox WHERE type = 'enlace.export.made.v1'").fetchall()
+    [payload] = [row["payload"] for row in rows if person_id.encode() in bytes(row["payload"])]
+    fact = facts_pb2.ExportFact.FromString(payload)
+    assert (fact.person_id, fact.organization_id, fact.worker_id) == (person_id, ORG["ngo"], colleague.caller.id)
+    assert b"Marta" not in bytes(payload)

@@ -251,6 +251,40 @@ class AnomalyFact(_message.Message):
 Global___AnomalyFact: _TypeAlias = AnomalyFact  # noqa: Y015
 
 @_typing.final
+class ExportFact(_message.Message):
+    """enlace.export.made.v1 · key: export_id. Somebody took the sheet of who knows what of a person out of the network; notifications tells the managers of whose
+    the file is, and whoever did it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPORT_ID_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    export_id: _builtins.str
+    person_id: _builtins.str
+    organization_id: _builtins.str
+    """whose the file is"""
+    worker_id: _builtins.str
+    """who did it"""
+    def __init__(
+        self,
+        *,
+        export_id: _builtins.str = ...,
+        person_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["export_id", b"export_id", "organization_id", b"organization_id", "person_id", b"person_id", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportFact: _TypeAlias = ExportFact  # noqa: Y015
+
+@_typing.final
 class EmergencyFact(_message.Message):
     """enlace.emergency.{opened,ended,reviewed,review_overdue}.v1 · key: emergency_id. Somebody opened a person without a consent. Of opened, and of a review
     that is overdue, notifications tells the desk whose the file is and the coordination.

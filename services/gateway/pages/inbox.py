@@ -31,6 +31,7 @@ LINKS = (
     | {"member_reinstated": (("today.today", access.MANAGERS),)}
     | {"provider_proposed": (("sign_in_providers.objection", access.MANAGERS),)}
     | {"key_made": (("keys.listing", access.MANAGERS),), "person_invited": (("members.listing", access.MANAGERS),)}
+    | {"export_made": (("people.listing", access.CARE),)}
     | {"sending_changed": (("webhooks.listing", access.MANAGERS),)}
     | {"role_given": (("directory.members", access.NETWORK), ("members.listing", access.MANAGERS))}
     | dict.fromkeys(("provider_changed", "sign_in_changed"), (("account.show", access.EVERYONE),))

@@ -232,6 +232,7 @@ TABLES: dict[str, dict[str, str]] = {
         "erasure_done": N_("Se borró un expediente"),
         "emergency_opened": N_("Acceso de emergencia"),
         "emergency_review_overdue": N_("Acceso de emergencia sin revisar"),
+        "export_made": N_("Se sacó la hoja de una persona"),
         "anomaly_noted": N_("Algo fuera de lo común"),
         "message_undeliverable": N_("Un aviso no llegó"),
         "webhook_disabled": N_("Un sistema se apagó"),

@@ -20,6 +20,7 @@ class Party(Enum):
     COORDINATION_EACH = "coordination_each"  # and no desk, each time
     REMINDED = "reminded"  # whose turn it is, as the fact says
     AUDITORS = "auditors"  # each of them; where there is none, the coordination
+    MANAGERS = "managers"  # each manager of the organisation, and whoever did it
     RESPONSIBLE = "responsible"  # the worker of the receiver who answers for it, unless she did it herself; its desk, when nobody is named
 
 
@@ -471,6 +472,15 @@ NOTICES: tuple[Notice, ...] = (
         en="Nobody reviewed an emergency access in time: review it now.",
         fr="Personne n'a examiné à temps un accès d'urgence : examinez-le maintenant.",
         fact="emergency.review_overdue",
+    ),
+    Notice(
+        "export_made",
+        "",
+        (Party.MANAGERS,),
+        es="Alguien de su organización sacó de la red la hoja de quién sabe qué de una persona. Si nadie de ustedes quiso eso, hable con quien la sacó.",
+        en="Somebody of your organisation took the sheet of who knows what of a person out of the network. If none of you wanted that, talk to who did.",
+        fr="Quelqu'un de votre organisation a sorti du réseau la feuille de qui sait quoi d'une personne. Si personne chez vous ne l'a voulu, parlez-lui.",
+        fact="export.made",
     ),
     Notice(
         "anomaly_noted",

@@ -36,12 +36,18 @@ def referral(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_
 
 
 def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: bool) -> None:
-    """Tells the desk whose a contact or a receipt is, or which organisation, or the auditors, of what has a row in the table of notices; all else is nobody's message."""
+    """Tells the desk whose a contact or a receipt is, or which organisation, its managers or the auditors, of what has a row in the table of notices.
+
+    All else is nobody's message.
+    """
     notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
     if notice and (desk := wire.organization_of(fact, name)) and now - fact.time <= HISTORY:
         if Party.AUDITORS in notice.parties:  # and not the desk, which may be what it is about
             told = [Told(notice.kind, Audience.WORKER, *auditor) for auditor in members.auditors(tx)]
             told = told or [Told(notice.kind, Audience.COORDINATION)]
+        elif Party.MANAGERS in notice.parties:
+            heard = dict.fromkeys([*members.managers(tx, desk), *filter(None, [wire.worker_of(fact, name)])])
+            told = [Told(notice.kind, Audience.WORKER, desk, worker_id) for worker_id in heard]
         elif {Party.COORDINATION_ALONE, Party.COORDINATION_EACH} & set(notice.parties):
             told = [Told(notice.kind, Audience.COORDINATION)]
         else:

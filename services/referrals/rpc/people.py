@@ -152,7 +152,7 @@ class PeopleServicer:
         return pb.ListReadingsResponse(readings=readings, next_page_token=self._pages.token(request, more))
 
     def ExportPerson(self, request: pb.ExportPersonRequest, call: Call) -> pb.ExportPersonResponse:
-        self._usecases.check_own(call.tx, call.caller, object_id(request.id))
+        self._usecases.export(call.tx, call.caller, call.clock.now(), object_id(request.id))
         return pb.ExportPersonResponse()
 
     def ListOwnExports(self, request: pb.ListOwnExportsRequest, call: Call) -> pb.ListOwnExportsResponse:

@@ -2,8 +2,10 @@
 
 from datetime import datetime
 
+from chassis import outbox
 from chassis.db import Transaction, take_turn
 from services.referrals.domain.openings import READING
+from services.referrals.wire.facts import export_fact
 
 _READING = ", ".join(f"'{action}'" for action in READING)
 
@@ -37,6 +39,11 @@ def opened_between(tx: Transaction, actor_id: str, start: datetime, end: datetim
         (actor_id, start, end, others_only),
     )
     return {row["object_id"]: row["time"] for row in rows}
+
+
+def note_export(tx: Transaction, export_id: str, person_id: str, organization_id: str, worker_id: str, time: datetime) -> None:
+    """Tells that the sheet of a person leaves as a file. The act itself is on the trail."""
+    outbox.keep(tx, [export_fact(export_id, person_id, organization_id, worker_id, time)])
 
 
 def exported_since(tx: Transaction, actor_id: str, since: datetime) -> list[tuple[str, datetime]]:

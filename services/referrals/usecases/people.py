@@ -20,7 +20,7 @@ from services.referrals.domain.person import NOBODY_CALLS, Coarse, FieldGroup, I
 from services.referrals.domain.referral import Actor, Referral
 from services.referrals.store import callbacks as callback_book
 from services.referrals.store import emergencies
-from services.referrals.store.openings import exported_since
+from services.referrals.store.openings import exported_since, note_export
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases import callbacks
@@ -275,11 +275,15 @@ class People:
 
     def readings(self, tx: Transaction, caller: Caller, person_id: str, limit: int, before: int | None) -> list[dict[str, Any]]:
         """Who looked, newest first, each worker once an hour; the file's organisation may ask."""
-        self.check_own(tx, caller, person_id)
+        self._check_own(tx, caller, person_id)
         return audit.readings(tx, person_id, READING, limit=limit, before=before)
 
-    def check_own(self, tx: Transaction, caller: Caller, person_id: str) -> None:
-        """Refuses what is no file of the caller's organisation."""
+    def export(self, tx: Transaction, caller: Caller, now: datetime, person_id: str) -> None:
+        """Tells that the sheet of who knows what of a person leaves as a file; refuses what is no file of the caller's organisation."""
+        self._check_own(tx, caller, person_id)
+        note_export(tx, new_id(), person_id, caller.organization_id, caller.id if caller.kind == "worker" else "", now)
+
+    def _check_own(self, tx: Transaction, caller: Caller, person_id: str) -> None:
         if self._files.get(tx, person_id).organization_id != caller.organization_id:
             raise NotFound
 

@@ -159,6 +159,12 @@ def anomaly_fact(anomaly: Anomaly) -> Fact:
     return Fact(anomaly.id, 1, "enlace.anomaly.noted.v1", message.SerializeToString(), anomaly.create_time)
 
 
+def export_fact(export_id: str, person_id: str, organization_id: str, worker_id: str, time: datetime) -> Fact:
+    """made: it is told once."""
+    message = facts_pb2.ExportFact(export_id=export_id, person_id=person_id, organization_id=organization_id, worker_id=worker_id)
+    return Fact(export_id, 1, "enlace.export.made.v1", message.SerializeToString(), time)
+
+
 def emergency_fact(emergency: EmergencyAccess, verb: str, time: datetime) -> Fact:
     """opened, ended, reviewed or review_overdue."""
     message = facts_pb2.EmergencyFact(

@@ -66,7 +66,7 @@ def test_d24_before_it_is_done_the_page_says_what_happens_to_whom(played: Played
         "2 claves dejan de servir",
         "a 8 direcciones no se les avisa nada",
         "3 servicios no se encuentran",
-        "Hasta 10 personas ocupan un lugar.",
+        "Hasta 10 personas ocupaban un lugar",
         "4 que recibió",
         "5 que envió",
         "2 vencen hoy o ya vencieron",

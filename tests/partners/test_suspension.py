@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from chassis.tokens import SYSTEM
@@ -231,10 +233,19 @@ def test_d24_what_will_happen_is_counted_before(scene: Scene, own: Organization,
         m.CreateInvitationRequest(invitation=m.Invitation(email="nueva@casa.example", roles=[contract_pb2.ROLE_WORKER]))
     )
     with scene.owner.transaction(SYSTEM) as tx:
-        tx.execute("INSERT INTO places_taken (referral_id, service_id, places, take_time) VALUES ('r', %s, 2, now())", (made.id,))
+        rows = [("r", 2, timedelta(hours=7)), ("later", 9, timedelta(0))]
+        for referral_id, places, ago in rows:
+            tx.execute(
+                "INSERT INTO places_taken (referral_id, service_id, places, take_time) VALUES (%s, %s, %s, %s)",
+                (referral_id, made.id, places, scene.clock.now() - ago),
+            )
     counted = scene.coordinator.CountMemberAccess(pb.CountMemberAccessRequest(organization_id=own.id))
     assert (counted.worker_count, counted.api_key_count, counted.service_count, counted.invitation_count) == (2, 1, 1, 1)
-    assert counted.most_people_inside == 5, "not how many"
+    assert counted.most_people_inside == 5, "not how many, nor who came just now"
+    with scene.owner.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE places_taken SET leave_time = take_time + interval '1 minute' WHERE referral_id = 'r'")
+    again = scene.coordinator.CountMemberAccess(pb.CountMemberAccessRequest(organization_id=own.id))
+    assert again.most_people_inside == 5, "nor that the last one left"
     assert counted.has_second_coordinator
     with refused("PERMISSION_DENIED", "right_missing"):
         manager.CountMemberAccess(pb.CountMemberAccessRequest(organization_id=own.id))

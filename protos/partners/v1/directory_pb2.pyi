@@ -1929,7 +1929,9 @@ class MemberAccess(_message.Message):
     invitation_count: _builtins.int
     """Invitations that nobody could accept any more."""
     most_people_inside: _builtins.int
-    """Persons at most for whom its services hold a place now: a multiple of five, so that it does not tell of one who comes or goes."""
+    """Persons at most for whom its services held a place at the last full six hours (00:00 UTC, 06:00 …): a multiple of five, so that it does not tell of
+    one who comes or goes.
+    """
     has_second_coordinator: _builtins.bool
     """Whether another member than the caller's has a coordinator, who could agree."""
     def __init__(

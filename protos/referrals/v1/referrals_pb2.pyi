@@ -818,9 +818,9 @@ class MemberWork(_message.Message):
     asked_count: _builtins.int
     """Open enquiries that wait for its answer."""
     most_people: _builtins.int
-    """Persons at most whose file nobody else holds: a multiple of five, so that it does not tell of one."""
+    """Persons at most whose file nobody else held at the last full six hours (00:00 UTC, 06:00 …): a multiple of five, so that it does not tell of one."""
     most_plans: _builtins.int
-    """Plans at most that run there: a multiple of five."""
+    """Plans at most that ran there then: the same."""
     def __init__(
         self,
         *,

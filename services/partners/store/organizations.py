@@ -180,17 +180,20 @@ def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Org
     return [read(row) for row in rows]
 
 
-def access(tx: Transaction, id: str, now: datetime) -> dict[str, int]:
-    """Counts accounts, keys, services and invitations of an organisation that are in use, and the places that its services hold."""
+def access(tx: Transaction, id: str, now: datetime, step: datetime) -> dict[str, int]:
+    """Counts accounts, keys, services and invitations of an organisation that are in use, and the places that its services held at `step`.
+
+    Places are at least one once there has been one, so that none looks like a few.
+    """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM workers WHERE organization_id = %(id)s AND status = 'ACTIVE') AS worker_count,"
         " (SELECT count(*) FROM api_keys WHERE organization_id = %(id)s AND revoke_time IS NULL AND expire_time > %(now)s)"
         "   AS api_key_count,"
         " (SELECT count(*) FROM services WHERE organization_id = %(id)s AND active) AS service_count,"
         " (SELECT count(*) FROM invitations WHERE organization_id = %(id)s AND status = 'OPEN' AND expire_time > %(now)s) AS invitation_count,"
-        " (SELECT coalesce(sum(places), 0)::int FROM places_taken JOIN services ON services.id = service_id"
-        "   WHERE organization_id = %(id)s AND leave_time IS NULL) AS most_people_inside",
-        {"id": id, "now": now},
+        " (SELECT greatest(coalesce(sum(places) FILTER (WHERE leave_time IS NULL OR leave_time >= %(step)s), 0), least(count(*), 1))::int"
+        "   FROM places_taken JOIN services ON services.id = service_id WHERE organization_id = %(id)s AND take_time < %(step)s) AS most_people_inside",
+        {"id": id, "now": now, "step": step},
     ).fetchone()
     assert row is not None
     return dict(row)

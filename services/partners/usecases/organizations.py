@@ -13,6 +13,7 @@ from chassis.wire import Position, check_etag
 from services.partners import wire
 from services.partners.domain.field_change import changes_of
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType
+from services.partners.domain.service import step_of
 from services.partners.domain.suspension import Coordinator, SuspensionReason
 from services.partners.store import field_changes, organizations, services, workers
 from services.partners.usecases.independence import second
@@ -158,7 +159,7 @@ def reinstate_organization(tx: Transaction, mail: Keyring, caller: Caller, now: 
 def count_member_access(tx: Transaction, caller: Caller, now: datetime, id: str) -> tuple[dict[str, int], bool]:
     """Counts what of a member ends with its access, and says whether somebody could agree to that as the second coordinator."""
     _existing(organizations.fetch(tx, id) if is_id(id) else None)
-    counts = organizations.access(tx, id, now)
+    counts = organizations.access(tx, id, now, step_of(now))
     inside = counts["most_people_inside"]
     return counts | {"most_people_inside": -(-inside // _STEP) * _STEP}, coordinator(tx, caller, now).has_second
 

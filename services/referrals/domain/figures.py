@@ -140,10 +140,16 @@ def _quarters(first: str, last: str) -> Iterator[str]:
     return (quarter for year in years for number in (1, 2, 3, 4) if first <= (quarter := f"{year}-Q{number}") <= last)
 
 
-STEP = 5
-"""Counts that somebody could read again and again rise in such steps, so that they tell of nobody who comes or goes."""
+STEP_OF_TIME = timedelta(hours=6)
+"""Counts that somebody could read again and again are as of such a step of time, and rise by STEP, so that they tell of nobody who comes or goes."""
 
 
 def at_most(count: int) -> int:
     """Returns the multiple of STEP that a count does not exceed; 0 for none."""
     return -(-count // STEP) * STEP
+
+
+def step_of(now: datetime) -> datetime:
+    """Returns when the step of time began in which this moment is: 00:00 UTC, 06:00, and so on."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight + (now - midnight) // STEP_OF_TIME * STEP_OF_TIME

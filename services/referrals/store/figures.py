@@ -30,8 +30,11 @@ def assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str, Any]:
     return row
 
 
-def of_member(tx: Transaction, organization_id: str, due_before: datetime) -> dict[str, int]:
-    """Counts live referrals, deadlines of its turn, open enquiries, files and running plans of an organisation."""
+def of_member(tx: Transaction, organization_id: str, due_before: datetime, step: datetime) -> dict[str, int]:
+    """Counts live referrals, deadlines of its turn and open enquiries of an organisation, and its files and running plans as of `step`.
+
+    Files and plans are at least one once there has been one, so that none looks like a few.
+    """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM referrals WHERE receiver_organization_id = %(of)s AND state = ANY(%(live)s)) AS received_count,"
         " (SELECT count(*) FROM referrals WHERE sender_organization_id = %(of)s AND state = ANY(%(live)s)) AS sent_count,"
@@ -39,11 +42,14 @@ def of_member(tx: Transaction, organization_id: str, due_before: datetime) -> di
         "   OR (sender_organization_id = %(of)s AND state = ANY(%(senders)s)))) AS due_count,"
         " (SELECT count(*) FROM enquiries WHERE organization_id = %(of)s AND state = 'open') AS asking_count,"
         " (SELECT count(DISTINCT enquiry_id) FROM enquiry_offers WHERE organization_id = %(of)s AND state = 'open' AND answer = '') AS asked_count,"
-        " (SELECT count(*) FROM people WHERE organization_id = %(of)s AND NOT erased) AS most_people,"
-        " (SELECT count(*) FROM plans WHERE organization_id = %(of)s AND close_time IS NULL) AS most_plans",
+        " (SELECT greatest(count(*) FILTER (WHERE NOT erased), least(count(*), 1)) FROM people"
+        "   WHERE organization_id = %(of)s AND create_time < %(step)s) AS most_people,"
+        " (SELECT greatest(count(*) FILTER (WHERE close_time IS NULL OR close_time >= %(step)s), least(count(*), 1)) FROM plans"
+        "   WHERE organization_id = %(of)s AND create_time < %(step)s) AS most_plans",
         {
             "of": organization_id,
             "due": due_before,
+            "step": step,
             "live": [state.value for state in LIVE],
             "receivers": [state.value for state in WAITS_FOR_RECEIVER],
             "senders": [state.value for state in WAITS_FOR_SENDER],

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chassis.db import Transaction, elevate_to_system_scope, take_turn
-from services.referrals.domain.figures import SMALLEST, Answer, Question, answer, at_most, end_of, last_settled, published
+from services.referrals.domain.figures import SMALLEST, Answer, Question, answer, at_most, end_of, last_settled, published, step_of
 from services.referrals.store import figures
 
 PILOT_START = datetime(2006, 1, 1, tzinfo=UTC)
@@ -52,9 +52,9 @@ def response_times(tx: Transaction, now: datetime) -> list[dict[str, Any]]:
 
 
 def of_member(tx: Transaction, now: datetime, organization_id: str) -> dict[str, int]:
-    """Counts what waits for a member or is waited for by it; what tells of persons' files and plans only in steps."""
+    """Counts what waits for a member or is waited for by it; what tells of persons' files and plans in steps of five, as of the last full six hours."""
     elevate_to_system_scope(tx)
-    counts = figures.of_member(tx, organization_id, now + timedelta(days=1))
+    counts = figures.of_member(tx, organization_id, now + timedelta(days=1), step_of(now))
     return {**counts, "most_people": at_most(counts["most_people"]), "most_plans": at_most(counts["most_plans"])}
 
 

@@ -29,8 +29,7 @@ def test_an_optional_file_that_is_missing_leaves_the_default(monkeypatch: pytest
     settings.done()
 
 
-# D17
-def test_pairs_are_read_and_a_text_that_is_none_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_d17_pairs_are_read_and_a_text_that_is_none_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENLACE_LINES", "NI=133,CR=000-1331")
     assert Settings().pairs("ENLACE_LINES") == {"NI": "133", "CR": "000-1331"}
     monkeypatch.setenv("ENLACE_LINES", "133")

@@ -47,7 +47,6 @@ def test_a_guess_that_was_given_back_costs_nothing(wrong: int) -> None:
     assert whole_time - OF_A_REFERENCE.step(wrong) == NOON
 
 
-# C13
-def test_what_a_new_address_for_each_guess_adds_in_a_year_is_less_than_one_chance_in_ten() -> None:
+def test_c13_what_a_new_address_for_each_guess_adds_in_a_year_is_less_than_one_chance_in_ten() -> None:
     assert wrong_ones(LANES.newcomer, 365 * DAY) / 10_000 < 0.1
     assert wrong_ones(LANES.at_address, DAY) == 6

@@ -63,8 +63,7 @@ def test_a_time_that_no_calendar_has_is_out_of_range(said: Timestamp) -> None:
     assert violations(lambda: wire.moment(key, "expire_time", "key.expire_time")) == [("key.expire_time", "out_of_range")]
 
 
-# C16
-def test_a_filter_may_end_with_the_calendar() -> None:
+def test_c16_a_filter_may_end_with_the_calendar() -> None:
     end = members.ApiKey(expire_time=Timestamp(seconds=253_402_300_799))
     assert wire.moment(end, "expire_time", years=wire.ANY_YEAR) == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 

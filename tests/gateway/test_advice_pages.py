@@ -82,8 +82,7 @@ def test_a_card_says_when_it_opens_in_words_and_stands_in_each_language(client: 
     assert all(said in page for said in ("¿Todavía la retienen o la controlan?", "<b>Sí</b>", "Held", "Retenue", "version=2"))
 
 
-# D18
-def test_a_card_is_opened_by_the_answer_as_the_question_is_worded(client: FlaskClient, played: PlayedServices) -> None:
+def test_d18_a_card_is_opened_by_the_answer_as_the_question_is_worded(client: FlaskClient, played: PlayedServices) -> None:
     nowhere = pb.AdviceCard()
     nowhere.CopyFrom(CARD)
     nowhere.opened_by.CopyFrom(c.Triage(safe_place_tonight=c.ANSWER_NO))

@@ -203,8 +203,7 @@ def test_what_was_typed_a_moment_before_the_page_is_left_is_saved(page: Page, li
     assert line.contact.note == "llama desde la terminal"
 
 
-# D18
-def test_the_key_for_no_is_calm_in_a_question_that_the_contract_asks_the_other_way_round(page: Page, line: Line) -> None:
+def test_d18_the_key_for_no_is_calm_in_a_question_that_the_contract_asks_the_other_way_round(page: Page, line: Line) -> None:
     page.locator("[data-question=safe_place_tonight]").click()
     page.keyboard.press("2")
     expect(page.locator("#saved")).to_contain_text("Guardado")

@@ -91,18 +91,16 @@ def token(client: FlaskClient, forms: dict[str, dict[str, str]]) -> None:
     client.application.extensions["form_token"] = next(fields["form_token"] for fields in forms.values() if "form_token" in fields)
 
 
-# C16
 @pytest.mark.parametrize("path", POSTS)
-def test_no_value_in_all_fields_of_a_form_is_an_error_of_ours(client: FlaskClient, forms: dict[str, dict[str, str]], path: str) -> None:
+def test_c16_no_value_in_all_fields_of_a_form_is_an_error_of_ours(client: FlaskClient, forms: dict[str, dict[str, str]], path: str) -> None:
     fields = fields_of(forms, path)
     assert {value[:40]: status for value in NASTY if (status := send(client, path, dict.fromkeys(fields, value))) >= 500} == {}
 
 
-# C16
 @pytest.mark.parametrize("path", POSTS)
 @settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_no_mixture_of_values_in_a_form_is_an_error_of_ours(
+def test_c16_no_mixture_of_values_in_a_form_is_an_error_of_ours(
     client: FlaskClient, forms: dict[str, dict[str, str]], path: str, data: st.DataObject
 ) -> None:
     fields = fields_of(forms, path)
@@ -110,9 +108,8 @@ def test_no_mixture_of_values_in_a_form_is_an_error_of_ours(
     assert send(client, path, drawn) < 500
 
 
-# C16
 @pytest.mark.parametrize("path", GETS)
-def test_no_address_is_an_error_of_ours(client: FlaskClient, path: str) -> None:
+def test_c16_no_address_is_an_error_of_ours(client: FlaskClient, path: str) -> None:
     asked = sorted(read_in_code())
     wrong = {}
     for value in NASTY:

@@ -35,8 +35,7 @@ def everything_away(played: PlayedServices) -> None:
     played.answers |= dict.fromkeys(OUTPUTS, AWAY)
 
 
-# D17
-def test_every_public_page_has_a_number_to_call(played: PlayedServices) -> None:
+def test_d17_every_public_page_has_a_number_to_call(played: PlayedServices) -> None:
     app = pages(played)
     client = app.test_client()
     shown = {path: page_at(client, path) for endpoint, path in routes(app) if (page := access.of(app, endpoint)) and page.is_public}
@@ -71,13 +70,12 @@ def test_the_number_stays_when_everything_behind_the_gateway_goes_away(played: P
     assert number in answer.text
 
 
-# D17
 @pytest.mark.parametrize(
     ("refusal", "status"),
     [(AWAY, 503), (errors.Exhausted("too_many_requests", 30), 429), (RuntimeError("a fault"), 500), (errors.NotFound(), 404)],
     ids=["503", "429", "500", "404"],
 )
-def test_an_error_page_has_the_number_for_her_and_for_who_works_here(played: PlayedServices, refusal: Exception, status: int) -> None:
+def test_d17_an_error_page_has_the_number_for_her_and_for_who_works_here(played: PlayedServices, refusal: Exception, status: int) -> None:
     client = pages(played, development=False).test_client()
     played.answers["GetFigures"] = played.answers["ListPeople"] = refusal
     client.application.config["PROPAGATE_EXCEPTIONS"] = False
@@ -87,8 +85,7 @@ def test_an_error_page_has_the_number_for_her_and_for_who_works_here(played: Pla
     assert DIAL in shown.text
 
 
-# D17
-def test_her_own_status_has_the_number_also_when_it_can_not_be_asked(played: PlayedServices) -> None:
+def test_d17_her_own_status_has_the_number_also_when_it_can_not_be_asked(played: PlayedServices) -> None:
     client = pages(played).test_client()
     sent = {"form_token": token_of(client.get("/my-referral").text), "reference": "W43P-VWJF", "pin": "4821"}
     assert DIAL in client.post("/my-referral", data=sent).text
@@ -98,8 +95,7 @@ def test_her_own_status_has_the_number_also_when_it_can_not_be_asked(played: Pla
         assert (answer.status_code, DIAL in answer.text) == (status, True)
 
 
-# D17
-def test_the_code_of_a_poster_that_nobody_knows_leads_to_a_number(played: PlayedServices) -> None:
+def test_d17_the_code_of_a_poster_that_nobody_knows_leads_to_a_number(played: PlayedServices) -> None:
     played.answers["GetPlacement"] = errors.NotFound()
     answer = pages(played).test_client().get("/l/7K2V")
     assert (answer.status_code, DIAL in answer.text) == (200, True)
@@ -137,8 +133,7 @@ def known(lines: Lines, directory: Directory) -> dict[str, str]:
     return {line.country: line.number for line in lines.known(cast(Clients, directory))}
 
 
-# D17
-def test_the_last_answer_is_kept_over_a_restart_and_before_it_the_configuration(tmp_path: Path) -> None:
+def test_d17_the_last_answer_is_kept_over_a_restart_and_before_it_the_configuration(tmp_path: Path) -> None:
     away, there = Directory(), Directory(("NI", "134"), ("SV", "1333"))
     away.numbers = None
     configured, file = {"NI": "133"}, tmp_path / "lines.json"
@@ -150,8 +145,7 @@ def test_the_last_answer_is_kept_over_a_restart_and_before_it_the_configuration(
     assert known(Lines(configured, tmp_path / "no" / "folder"), there) == {"NI": "134", "SV": "1333"}
 
 
-# D17
-def test_the_directory_is_asked_once_in_a_while_and_a_changed_number_is_shown() -> None:
+def test_d17_the_directory_is_asked_once_in_a_while_and_a_changed_number_is_shown() -> None:
     directory, now = Directory(("NI", "133")), Now()
     lines = Lines({}, None, now)
     assert [known(lines, directory) for _ in range(3)] == [{"NI": "133"}] * 3
@@ -168,8 +162,7 @@ def test_the_directory_is_asked_once_in_a_while_and_a_changed_number_is_shown() 
     assert known(lines, directory) == {"NI": "135"}
 
 
-# D17
-def test_a_country_is_without_a_line_only_when_the_directory_says_so() -> None:
+def test_d17_a_country_is_without_a_line_only_when_the_directory_says_so() -> None:
     away, there = Directory(), Directory(("NI", "133"))
     away.numbers = None
     lines = Lines({"NI": "133"}, None)
@@ -180,8 +173,7 @@ def test_a_country_is_without_a_line_only_when_the_directory_says_so() -> None:
     assert lines.complete
 
 
-# D17
-def test_a_line_that_is_not_known_while_the_directory_is_away_is_no_404(played: PlayedServices) -> None:
+def test_d17_a_line_that_is_not_known_while_the_directory_is_away_is_no_404(played: PlayedServices) -> None:
     everything_away(played)
     client = pages(played, lines={"NI": "133"}).test_client()
     answer = client.get("/lines/PE")
@@ -195,8 +187,9 @@ def nothing_behind() -> Iterator[dict[str, str]]:
     kept.close()
 
 
-# D17
-def test_a_gateway_that_starts_with_nothing_behind_it_shows_the_configured_numbers(tmp_path: Path, nothing_behind: dict[str, str]) -> None:
+def test_d17_a_gateway_that_starts_with_nothing_behind_it_shows_the_configured_numbers(
+    tmp_path: Path, nothing_behind: dict[str, str]
+) -> None:
     gateway = Gateway(tmp_path, nothing_behind, settings={"ENLACE_LINES": "NI=133,CR=1022"})
     try:
         for path, status in (("/", 200), ("/status", 200), ("/lines/NI", 200), ("/l/7K2V", 200), ("/nowhere", 404), ("/figures", 503)):
@@ -206,8 +199,7 @@ def test_a_gateway_that_starts_with_nothing_behind_it_shows_the_configured_numbe
         gateway.process.stop()
 
 
-# D17
-def test_a_gateway_that_starts_again_with_nothing_behind_it_shows_the_last_numbers(tmp_path: Path) -> None:
+def test_d17_a_gateway_that_starts_again_with_nothing_behind_it_shows_the_last_numbers(tmp_path: Path) -> None:
     service = Service()
     service.answer = lambda rpc, context: ListHotlinesResponse(hotlines=KNOWN) if rpc == "ListHotlines" else None
     settings = {"ENLACE_LINES_FILE": str(tmp_path / "lines.json")}

@@ -65,8 +65,7 @@ def app(played: PlayedServices) -> Iterator[Flask]:
         yield made
 
 
-# C16
-def test_names_of_more_than_two_hundred_ids_are_asked_for_in_several_questions(played: PlayedServices, app: Flask) -> None:
+def test_c16_names_of_more_than_two_hundred_ids_are_asked_for_in_several_questions(played: PlayedServices, app: Flask) -> None:
     organizations, services, workers = ids(0), ids(1000, 130), ids(2000, 90)
     calling.set(calling.get())
     with app.test_request_context("/"):
@@ -92,9 +91,8 @@ def shown(played: PlayedServices, path: str, *roles: contract_pb2.Role.ValueType
     return answer.text
 
 
-# C16
 @pytest.mark.parametrize("path", ["/today", "/line/shift"])
-def test_a_page_of_referrals_among_hundreds_of_members_is_no_error(played: PlayedServices, path: str) -> None:
+def test_c16_a_page_of_referrals_among_hundreds_of_members_is_no_error(played: PlayedServices, path: str) -> None:
     rows: list[Message] = [referral(id=each, sender_organization_id=each, receiver_organization_id=other, service_id=another, code=each[-4:])
                            for each, other, another in zip(ids(0), ids(1000), ids(2000), strict=True)]  # fmt: skip
     played.answers["ListReferrals"] = paged("referrals", r.ListReferralsResponse, rows)
@@ -104,40 +102,35 @@ def test_a_page_of_referrals_among_hundreds_of_members_is_no_error(played: Playe
         assert page.count('href="/referrals/') >= MANY
 
 
-# C16
-def test_every_colleague_may_be_chosen(played: PlayedServices) -> None:
+def test_c16_every_colleague_may_be_chosen(played: PlayedServices) -> None:
     workers: list[Message] = [m.Worker(id=each, name=f"W {each}", status=m.WORKER_STATUS_ACTIVE) for each in ids()]
     played.answers["ListWorkers"] = paged("workers", m.ListWorkersResponse, workers)
     page = shown(played, f"/referrals/{ID}")
     assert all(f'value="{each}"' in page for each in ids())
 
 
-# C16
-def test_a_call_is_handed_over_to_any_member(played: PlayedServices) -> None:
+def test_c16_a_call_is_handed_over_to_any_member(played: PlayedServices) -> None:
     members: list[Message] = [d.Organization(id=each, name=f"O {each}") for each in ids()]
     played.answers["ListOrganizations"] = paged("organizations", d.ListOrganizationsResponse, members)
     page = shown(played, f"/line/{ID}/hand-over")
     assert all(f'value="{each}"' in page for each in ids())
 
 
-# C16
-def test_every_call_that_is_owed_is_on_the_line(played: PlayedServices) -> None:
+def test_c16_every_call_that_is_owed_is_on_the_line(played: PlayedServices) -> None:
     calls = [callback(each) for each in ids()]
     played.answers["ListCallbacks"] = paged("callbacks", c.ListCallbacksResponse, calls)
     page = shown(played, "/line")
     assert all(f"/line/calls/{each}" in page for each in ids())
 
 
-# C16
-def test_every_member_on_probation_is_on_the_board(played: PlayedServices) -> None:
+def test_c16_every_member_on_probation_is_on_the_board(played: PlayedServices) -> None:
     members: list[Message] = [d.Organization(id=each, name=f"O {each}", status=d.ORGANIZATION_STATUS_PROBATION) for each in ids()]
     played.answers["ListOrganizations"] = paged("organizations", d.ListOrganizationsResponse, members)
     page = shown(played, "/board")
     assert all(f"/directory/organizations/{each}" in page for each in ids())
 
 
-# C16
-def test_a_list_that_has_no_room_for_all_says_so(played: PlayedServices, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_c16_a_list_that_has_no_room_for_all_says_so(played: PlayedServices, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lists, "MOST", 400)
     calls = [callback(each) for each in ids()]
     played.answers["ListCallbacks"] = paged("callbacks", c.ListCallbacksResponse, calls)

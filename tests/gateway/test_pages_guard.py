@@ -278,8 +278,7 @@ def test_quick_exit_ends_the_session_and_leads_away(played: PlayedServices, clie
     assert client.get("/today").status_code == 302
 
 
-# C13
-def test_quick_exit_keeps_what_spares_her_from_strangers_guesses(played: PlayedServices, client: FlaskClient) -> None:
+def test_c13_quick_exit_keeps_what_spares_her_from_strangers_guesses(played: PlayedServices, client: FlaskClient) -> None:
     form = {"reference": "7QK4M2X7", "pin": "4821", "form_token": token_of(client.get("/my-referral").text)}
     assert client.post("/my-referral", data=form).status_code == 200
     device = client.get_cookie("d")

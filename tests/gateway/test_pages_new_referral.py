@@ -436,9 +436,8 @@ def test_b9_who_is_sent_where_her_age_is_not_taken_is_asked_about_by_name(played
     assert list(played.last("SendReferral").acknowledged_codes) == [r.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
 
 
-# D19
 @pytest.mark.parametrize("channel", [p.SAFE_CHANNEL_NONE, p.SAFE_CHANNEL_PHONE])
-def test_how_she_arrives_is_asked_where_nobody_may_contact_her(
+def test_d19_how_she_arrives_is_asked_where_nobody_may_contact_her(
     played: PlayedServices, client: FlaskClient, channel: p.SafeChannel.ValueType
 ) -> None:
     check = f"/referrals/{ID}/check"
@@ -454,8 +453,9 @@ def test_how_she_arrives_is_asked_where_nobody_may_contact_her(
     assert bool(arrival.sign) == bool(said)
 
 
-# D19
-def test_what_is_missing_of_her_arrival_stands_at_its_field_and_nothing_typed_is_lost(played: PlayedServices, client: FlaskClient) -> None:
+def test_d19_what_is_missing_of_her_arrival_stands_at_its_field_and_nothing_typed_is_lost(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     check = f"/referrals/{ID}/check"
     played.answers["SendReferral"] = errors.Invalid(("arrival.expected", "required"), ("arrival.company", "required"))
     form = Form(client.get(check).text).said

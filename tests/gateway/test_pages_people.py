@@ -117,8 +117,7 @@ def test_a_decision_that_waits_for_another_person_leads_to_it(client: FlaskClien
     assert client.post(f"/inbox/{ID}/read", data=said).location == "/people"
 
 
-# D22
-def test_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(played: PlayedServices, client: FlaskClient) -> None:
+def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(played: PlayedServices, client: FlaskClient) -> None:
     sealed = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE, hours="de noche", code_word="mango", never_say="refugio")
 
     def get(asked: p.GetPersonRequest) -> p.Person:

@@ -58,9 +58,8 @@ def page(browser: Browser, played: PlayedServices) -> Iterator[Page]:
         context.close()
 
 
-# D20
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_element_overlaps_a_warning_on_a_phone(page: Page, scheme: Scheme) -> None:
+def test_d20_no_element_overlaps_a_warning_on_a_phone(page: Page, scheme: Scheme) -> None:
     page.emulate_media(color_scheme=scheme)
     covered: dict[str, list[str]] = {}
     for path in paths(signed=True):
@@ -70,9 +69,8 @@ def test_no_element_overlaps_a_warning_on_a_phone(page: Page, scheme: Scheme) ->
     assert covered == {}
 
 
-# D20
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_that_nobody_may_contact_her_is_seen_first_and_in_whole(page: Page, scheme: Scheme) -> None:
+def test_d20_that_nobody_may_contact_her_is_seen_first_and_in_whole(page: Page, scheme: Scheme) -> None:
     page.emulate_media(color_scheme=scheme)
     page.goto(f"/referrals/{ID}")
     warning = page.locator("#safe_contact").bounding_box()
@@ -92,8 +90,7 @@ def printed(page: Page) -> str:
     return " ".join(page.locator("body").inner_text().split())
 
 
-# D19
-def test_how_she_arrives_is_read_before_everything_but_the_warning(page: Page, played: PlayedServices) -> None:
+def test_d19_how_she_arrives_is_read_before_everything_but_the_warning(page: Page, played: PlayedServices) -> None:
     arrival = r.Arrival(expected="hoy a las 19:30", way="en bus", company="con su hijo", sign="muestra el código")
     played.answers["ListReferralEvents"] = r.ListReferralEventsResponse(events=[r.ReferralEvent(version=2, verb="sent", arrival=arrival)])
     page.goto(f"/referrals/{ID}")
@@ -107,16 +104,14 @@ def vars_of(arrival: r.Arrival) -> list[str]:
     return [arrival.expected, arrival.way, arrival.company, arrival.sign]
 
 
-# D21
-def test_her_slip_has_the_code_and_a_number_and_nothing_else(page: Page, played: PlayedServices) -> None:
+def test_d21_her_slip_has_the_code_and_a_number_and_nothing_else(page: Page, played: PlayedServices) -> None:
     played.answers["GetReferral"] = referral(side=r.SIDE_SENDER, state=r.STATE_SENT, code="H7JX7J", live=True)
     assert printed(page) == "H7JX7J 133"
     assert page.locator(".slip .qr").is_visible()
     assert page.evaluate("getComputedStyle(document.querySelector('.slip')).page") == "slip", "the browser adds no address and no title"
 
 
-# D21
-def test_the_receivers_copy_is_another_paper_and_says_who_sends_and_that_nobody_may_call(page: Page) -> None:
+def test_d21_the_receivers_copy_is_another_paper_and_says_who_sends_and_that_nobody_may_call(page: Page) -> None:
     copy = printed(page)
     for said in ("H7JX7J", "La envía", "La recibe", "No la contacte", "no sale de aquí", "Firma de quien la recibe"):
         assert said in copy

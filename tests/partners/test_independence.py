@@ -79,7 +79,7 @@ RULES_OF_THE_NETWORK = [of_provider, of_change, of_approval, of_first_manager]
 
 
 @pytest.mark.parametrize("rule", RULES_OF_THE_NETWORK)
-def test_a_coordinator_makes_no_second_person_by_inviting_one(
+def test_a1_a_coordinator_makes_no_second_person_by_inviting_one(
     rule: Callable[[Scene, Stubs], Callable[[Stubs], object]], scene: Scene
 ) -> None:
     first, honest = founder(scene), founder(scene)
@@ -92,7 +92,7 @@ def test_a_coordinator_makes_no_second_person_by_inviting_one(
     agree(honest)
 
 
-def test_it_holds_in_both_directions_and_between_those_whom_one_person_invited(scene: Scene) -> None:
+def test_a1_it_holds_in_both_directions_and_between_those_whom_one_person_invited(scene: Scene) -> None:
     first = founder(scene)
     second, third = (invited(scene, first, f"{name}@ejemplo.org", COORDINATOR) for name in ("otra", "tercera"))
     for one, other in ((second, first), (second, third)):
@@ -132,7 +132,7 @@ def test_an_account_that_begins_anew_keeps_who_invited_it_before(scene: Scene) -
         ("ana@ejemplo.org", "ana@otro.org", False),
     ],
 )
-def test_one_mailbox_is_one_person_for_ever(one: str, other: str, kin: bool, scene: Scene) -> None:
+def test_a3_one_mailbox_is_one_person_for_ever(one: str, other: str, kin: bool, scene: Scene) -> None:
     first, _ = founder(scene, email=one), founder(scene, email=other)
     agree = of_change(scene, first)
     scene.later(days=90)
@@ -143,7 +143,7 @@ def test_one_mailbox_is_one_person_for_ever(one: str, other: str, kin: bool, sce
         agree(scene.entered(other))
 
 
-def test_a_device_by_which_an_account_was_first_used_ties_it_to_all_who_use_it(scene: Scene) -> None:
+def test_a3_a_device_by_which_an_account_was_first_used_ties_it_to_all_who_use_it(scene: Scene) -> None:
     first, elsewhere = founder(scene, device="the office"), founder(scene, device="at home")
     second = founder(scene, device="the office")
     agree = of_change(scene, first)
@@ -165,7 +165,7 @@ def test_an_account_at_a_provider_is_one_person(scene: Scene) -> None:
         of_change(scene, scene.as_worker(one))(scene.as_worker(other))
 
 
-def test_a_manager_confirms_no_key_by_an_account_that_she_invited(scene: Scene) -> None:
+def test_a3_a_manager_confirms_no_key_by_an_account_that_she_invited(scene: Scene) -> None:
     own = scene.organization("Propia")
     maker, honest = founder(scene, Role.MANAGER, of=own), founder(scene, Role.MANAGER, of=own)
     again = invited(scene, maker, "otra@ejemplo.org", MANAGER)
@@ -176,7 +176,7 @@ def test_a_manager_confirms_no_key_by_an_account_that_she_invited(scene: Scene) 
     assert not again.TransferApiKey(pb.TransferApiKeyRequest(id=request.id)).unconfirmed, "an honest manager has agreed to it"
 
 
-def test_who_takes_a_key_over_needs_somebody_else_than_her_own_account_to_have_agreed(scene: Scene) -> None:
+def test_a3_who_takes_a_key_over_needs_somebody_else_than_her_own_account_to_have_agreed(scene: Scene) -> None:
     own = scene.organization("Propia")
     maker, honest = founder(scene, Role.MANAGER, of=own), founder(scene, Role.MANAGER, of=own)
     again = invited(scene, honest, "otra@ejemplo.org", MANAGER)

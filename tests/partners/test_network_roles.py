@@ -38,7 +38,7 @@ def suspend(by: Stubs, id: str) -> pb.Worker:
 
 
 @pytest.mark.parametrize("role", [COORDINATOR, AUDITOR])
-def test_such_a_role_is_given_by_two_coordinators_of_different_organisations(
+def test_a1_such_a_role_is_given_by_two_coordinators_of_different_organisations(
     role: contract_pb2.Role.ValueType, scene: Scene, abroad: Stubs
 ) -> None:
     made = invite(scene.coordinator, None, role)
@@ -75,7 +75,7 @@ def test_an_invitation_that_waits_ends_like_every_other_and_no_other_is_seen(sce
 
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
-def test_a_manager_of_the_coordinations_own_organisation_suspends_nobody_who_has_a_role_of_the_network(
+def test_a2_a_manager_of_the_coordinations_own_organisation_suspends_nobody_who_has_a_role_of_the_network(
     role: Role, scene: Scene, abroad: Stubs
 ) -> None:
     target = scene.worker(scene.coalition, role)
@@ -116,7 +116,7 @@ def test_an_invitation_without_such_a_role_takes_none_away(scene: Scene) -> None
 
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
-def test_nobody_alone_takes_them_away_by_suspending_their_organisation(role: Role, scene: Scene, elsewhere: Organization) -> None:
+def test_a2_nobody_alone_takes_them_away_by_suspending_their_organisation(role: Role, scene: Scene, elsewhere: Organization) -> None:
     scene.worker(elsewhere, role)
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         scene.coordinator.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(id=elsewhere.id, etag=etag_of(elsewhere)))

@@ -10,7 +10,7 @@ from tests.partners.test_sign_in_providers import EMAIL, comes_in, confirm, prop
 from tests.parts.provider import Person, Provider
 
 
-def test_its_managers_hear_of_it_by_e_mail_at_once_and_have_three_days_to_object(scene: Scene) -> None:
+def test_a1_its_managers_hear_of_it_by_e_mail_at_once_and_have_three_days_to_object(scene: Scene) -> None:
     shelter = scene.organization("Casa Luna")
     managers = [scene.worker(shelter, Role.MANAGER, email=f"{name}@casa.example") for name in ("ana", "eva")]
     gone, other = scene.worker(shelter, Role.MANAGER), scene.worker(shelter, Role.WORKER)

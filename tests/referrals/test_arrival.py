@@ -26,9 +26,8 @@ def read(client: Client, referral_id: str) -> list[pb.Arrival]:
     return [event.arrival for event in events if event.HasField("arrival")]
 
 
-# D19
 @pytest.mark.parametrize("missing", ["expected", "way", "company", "sign"])
-def test_whom_nobody_may_contact_is_not_sent_without_saying_how_she_arrives(story: Story, missing: str) -> None:
+def test_d19_whom_nobody_may_contact_is_not_sent_without_saying_how_she_arrives(story: Story, missing: str) -> None:
     asked = request_for(story)
     assert refusal_with_fields(lambda: story.ngo.SendReferral(asked)) == ("INVALID_ARGUMENT", "invalid_fields", REQUIRED)
     asked.arrival.CopyFrom(ARRIVAL)
@@ -42,8 +41,7 @@ def test_whom_nobody_may_contact_is_not_sent_without_saying_how_she_arrives(stor
     assert story.ngo.SendReferral(asked).state == pb.STATE_SENT
 
 
-# D19
-def test_an_override_says_how_she_arrives_too(story: Story) -> None:
+def test_d19_an_override_says_how_she_arrives_too(story: Story) -> None:
     draft = story.draft(story.person(plan=NOBODY))
     asked = pb.SendReferralRequest(
         id=draft.id, etag=draft.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="he is at the door"
@@ -53,8 +51,7 @@ def test_an_override_says_how_she_arrives_too(story: Story) -> None:
     assert read(story.shelter, story.rescuer.SendReferral(asked).id) == [ARRIVAL]
 
 
-# D19
-def test_its_two_sides_read_it_on_any_consent_and_nobody_else_does(story: Story, service: Service) -> None:
+def test_d19_its_two_sides_read_it_on_any_consent_and_nobody_else_does(story: Story, service: Service) -> None:
     sent = story.ngo.SendReferral(request_for(story, arrival=ARRIVAL))
     assert read(story.shelter, sent.id) == read(story.ngo, sent.id) == [ARRIVAL], "the consent names no notes"
     assert read(story.coordinator, sent.id) == []
@@ -63,8 +60,7 @@ def test_its_two_sides_read_it_on_any_consent_and_nobody_else_does(story: Story,
     assert read(story.shelter, sent.id) == []
 
 
-# D19
-def test_it_is_sealed_and_who_read_it_is_on_record(story: Story, service: Service) -> None:
+def test_d19_it_is_sealed_and_who_read_it_is_on_record(story: Story, service: Service) -> None:
     sent = story.ngo.SendReferral(request_for(story, arrival=ARRIVAL))
     read(story.shelter, sent.id)
     with service.database.transaction(SYSTEM) as tx:
@@ -76,8 +72,7 @@ def test_it_is_sealed_and_who_read_it_is_on_record(story: Story, service: Servic
     assert [reading.actor_id for reading in readings] == [story.shelter.caller.id]
 
 
-# D19
-def test_who_can_be_contacted_says_nothing_of_an_arrival(story: Story) -> None:
+def test_d19_who_can_be_contacted_says_nothing_of_an_arrival(story: Story) -> None:
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE)
     sent = story.ngo.SendReferral(request_for(story, plan))
     assert read(story.shelter, sent.id) == []

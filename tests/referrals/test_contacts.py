@@ -90,9 +90,8 @@ def test_what_was_not_said_never_lowers_the_urgency(triage: Triage, question: st
     assert replace(triage, **{question: NOT_ASKED}).urgency() in (None, unsaid)
 
 
-# D18
 @given(TRIAGES)
-def test_nothing_is_normal_before_each_deciding_question_is_answered_or_declined(triage: Triage) -> None:
+def test_d18_nothing_is_normal_before_each_deciding_question_is_answered_or_declined(triage: Triage) -> None:
     open_questions = [name for name in DECIDING if getattr(triage, name) == NOT_ASKED]
     known = any(getattr(triage, name) in (YES, NO) for name in DECIDING)
     assert triage.urgency() is not Urgency.NORMAL or (known and not open_questions)

@@ -69,16 +69,14 @@ def test_a_reference_that_exists_and_one_that_does_not_answer_alike_whatever_is_
     assert heard(exists)[:10] == [WAIT] * 10
 
 
-# C13
-def test_a_stranger_who_guesses_is_stopped_at_her_address_and_she_comes_in_from_hers(story: Story, service: Service) -> None:
+def test_c13_a_stranger_who_guesses_is_stopped_at_her_address_and_she_comes_in_from_hers(story: Story, service: Service) -> None:
     made = story.contact()
     assert said(service, made.reference, 12, address="192.0.2.66") == {WRONG, WAIT}
     assert waits(service, made.reference, pin=made.pin, address="192.0.2.66") == timedelta(days=1), "there it stops"
     assert ask(service, made.reference, made.pin, address="192.0.2.67").contact_time_band == pb.TIME_BAND_TODAY
 
 
-# C13
-def test_strangers_at_many_addresses_make_her_wait_and_never_stop_her(story: Story, service: Service) -> None:
+def test_c13_strangers_at_many_addresses_make_her_wait_and_never_stop_her(story: Story, service: Service) -> None:
     made, unknown = story.contact(), new_reference()
 
     def try_everywhere(reference: str) -> list[tuple[str, str]]:
@@ -94,8 +92,7 @@ def test_strangers_at_many_addresses_make_her_wait_and_never_stop_her(story: Sto
     assert ask(service, made.reference, made.pin, address="192.0.2.67").contact_time_band == pb.TIME_BAND_TODAY
 
 
-# C13
-def test_a_line_lets_her_in_whatever_was_tried_and_is_never_stopped_for_long(story: Story, service: Service) -> None:
+def test_c13_a_line_lets_her_in_whatever_was_tried_and_is_never_stopped_for_long(story: Story, service: Service) -> None:
     made, operator = story.contact(), service.as_("hotline", "OPERATOR")
     for number in range(40):
         refusal(partial(ask, service, made.reference, address=f"203.0.113.{number}"))

@@ -155,8 +155,7 @@ def erase(called: Called) -> None:
     called.manager.ConfirmErasure(erasures_pb2.ConfirmErasureRequest(person_id=called.person.id))
 
 
-# B10
-def test_an_erasure_leaves_nothing_of_what_the_list_says_is_erased(service: Service, called: Called) -> None:
+def test_b10_an_erasure_leaves_nothing_of_what_the_list_says_is_erased(service: Service, called: Called) -> None:
     her = her_of(service, called)
     with service.database.transaction(SYSTEM) as tx:
         before = {part.table for part in PARTS if left(tx, her, part)}
@@ -170,8 +169,7 @@ def test_an_erasure_leaves_nothing_of_what_the_list_says_is_erased(service: Serv
     assert contact.outcome_code == contacts_pb2.CONTACT_OUTCOME_DROPPED, "nobody waits for it"
 
 
-# B10
-def test_what_was_asked_for_an_erased_contact_is_closed_and_neither_answered_nor_taken(story: Story, called: Called) -> None:
+def test_b10_what_was_asked_for_an_erased_contact_is_closed_and_neither_answered_nor_taken(story: Story, called: Called) -> None:
     erase(called)
     for enquiry in (called.open, called.taken):
         seen = called.operator.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id))
@@ -190,8 +188,7 @@ def test_what_was_asked_for_an_erased_contact_is_closed_and_neither_answered_nor
         assert refusal(partial(called.operator.TakeOffer, taking)) == CANCELLED
 
 
-# B10
-def test_nothing_more_is_written_of_an_erased_contact(story: Story, called: Called) -> None:
+def test_b10_nothing_more_is_written_of_an_erased_contact(story: Story, called: Called) -> None:
     erase(called)
     contact = called.operator.GetContact(contacts_pb2.GetContactRequest(id=called.contact.id))
     change = contacts_pb2.Contact(id=contact.id, etag=contact.etag, need_code="MED.CHK")
@@ -222,8 +219,7 @@ def test_nothing_more_is_written_of_an_erased_contact(story: Story, called: Call
     )
 
 
-# B10
-def test_of_a_call_about_two_the_other_keeps_what_is_hers(story: Story, service: Service, called: Called) -> None:
+def test_b10_of_a_call_about_two_the_other_keeps_what_is_hers(story: Story, service: Service, called: Called) -> None:
     sister = called.operator.CreatePerson(people_pb2.CreatePersonRequest())
     drafting = pb.CreateReferralRequest(
         **ASKED, person_id=sister.id, need_code="HOU.EMG", contact_id=called.contact.id, request_id=story.request_id()
@@ -236,8 +232,7 @@ def test_of_a_call_about_two_the_other_keeps_what_is_hers(story: Story, service:
     assert len(status(service.public(), called.made).items) == 1
 
 
-# B10
-def test_a_withdrawal_ends_all_that_the_list_says_is_live(service: Service, called: Called) -> None:
+def test_b10_a_withdrawal_ends_all_that_the_list_says_is_live(service: Service, called: Called) -> None:
     her = her_of(service, called)
     with service.database.transaction(SYSTEM) as tx:
         assert {"enquiries", "callbacks"} <= set(running(tx, her))

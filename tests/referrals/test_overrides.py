@@ -73,7 +73,7 @@ def test_without_a_second_person_it_falls_after_twelve_hours(story: Story, servi
     assert [(event.note, event.note_withheld) for event in notes if event.verb == "sent"] == [("", True)]
 
 
-def test_until_a_second_person_agrees_it_opens_her_first_name_and_how_she_may_be_contacted(story: Story) -> None:
+def test_a5_until_a_second_person_agrees_it_opens_her_first_name_and_how_she_may_be_contacted(story: Story) -> None:
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_word="luna")
     person = story.person(family_name="Rivas", birth_date="1996-05-04", health_note="anemia", address="Barrio Guadalupe", plan=plan)
     sent = story.overridden(person=person)
@@ -90,7 +90,7 @@ def test_until_a_second_person_agrees_it_opens_her_first_name_and_how_she_may_be
     assert (rest.family_name, rest.phone, rest.health_note, rest.address) == ("Rivas", "+50581234567", "anemia", "Barrio Guadalupe")
 
 
-def test_before_a_second_person_agrees_more_of_her_opens_in_an_emergency_alone(story: Story, service: Service) -> None:
+def test_a5_before_a_second_person_agrees_more_of_her_opens_in_an_emergency_alone(story: Story, service: Service) -> None:
     sent = story.overridden(person=story.person(health_note="anemia"))
     request = emergencies_pb2.OpenInEmergencyRequest(
         referral_id=sent.id, reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="no respira bien", request_id=story.request_id()

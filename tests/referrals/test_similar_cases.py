@@ -30,8 +30,7 @@ CHANCE = 0.5
 LEARNED = 0.65
 
 
-# C11
-def test_four_made_up_persons_do_not_show_whether_a_fifth_is_like_them(story: Story, service: Service) -> None:
+def test_c11_four_made_up_persons_do_not_show_whether_a_fifth_is_like_them(story: Story, service: Service) -> None:
     attributes = pb.CoarsePerson(
         age_band=pb.AGE_BAND_18_TO_24, gender_code=pb.PERSON_GENDER_FEMININE, language="miq", dependants=1, country="NI", department="NI-AN"
     )
@@ -71,8 +70,7 @@ def preview(client: Client, content: e.EnquiryContent) -> e.EnquiryPreview:
     return answer
 
 
-# C11
-def test_a_question_has_one_answer_however_often_and_in_whichever_words_it_is_asked(service: Service, story: Story) -> None:
+def test_c11_a_question_has_one_answer_however_often_and_in_whichever_words_it_is_asked(service: Service, story: Story) -> None:
     asking = service.made.enquiries
     with service.database.transaction(SYSTEM) as tx:
         content = Content("HOU.EMG", Urgency.NORMAL, "18-24", languages=("es",), country="NI", department="NI-CI")
@@ -88,8 +86,7 @@ def test_a_question_has_one_answer_however_often_and_in_whichever_words_it_is_as
             assert asking.similar(tx, other, SEARCHER) == first
 
 
-# C11
-def test_a_language_that_nobody_speaks_is_no_second_look_at_the_same_question(service: Service) -> None:
+def test_c11_a_language_that_nobody_speaks_is_no_second_look_at_the_same_question(service: Service) -> None:
     content = Content("HOU.EMG", Urgency.NORMAL, languages=("es",), country="NI")
     with service.database.transaction(SYSTEM) as tx:
         alone = service.made.enquiries.similar(tx, content, SEARCHER)[0]
@@ -99,8 +96,7 @@ def test_a_language_that_nobody_speaks_is_no_second_look_at_the_same_question(se
     assert both == [max(alone, other) for other in of_nobody]
 
 
-# C11
-def test_the_noise_hides_one_case_and_seldom_says_enough_of_nobody() -> None:
+def test_c11_the_noise_hides_one_case_and_seldom_says_enough_of_nobody() -> None:
     chance = random.Random(11)
     digests = [chance.randbytes(32) for _ in range(20_000)]
 
@@ -180,8 +176,7 @@ def senders(service: Service) -> list[str]:
 FRONTS = [new_id(), new_id()]
 
 
-# C11
-def test_over_two_hundred_networks_a_searcher_is_right_no_more_often_than_by_chance(service: Service, senders: list[str]) -> None:
+def test_c11_over_two_hundred_networks_a_searcher_is_right_no_more_often_than_by_chance(service: Service, senders: list[str]) -> None:
     chance = random.Random(20)
     shown: list[tuple[list[int], bool]] = []
     exact: list[tuple[list[int], bool]] = []

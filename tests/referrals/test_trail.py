@@ -131,8 +131,7 @@ def readings(story: Story, person_id: str) -> list[tuple[str, ...]]:
     return [tuple(people_pb2.FieldGroup.Name(group) for group in reading.field_groups) for reading in listed]
 
 
-# D22
-def test_a_look_at_the_outline_of_a_file_is_no_reading_and_shows_nothing_sealed(story: Story, service: Service) -> None:
+def test_d22_a_look_at_the_outline_of_a_file_is_no_reading_and_shows_nothing_sealed(story: Story, service: Service) -> None:
     person = story.person()
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, hours="de noche", code_word="mango", message_may_be_left=True)
     story.ngo.SetSafeContact(people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan))
@@ -144,8 +143,7 @@ def test_a_look_at_the_outline_of_a_file_is_no_reading_and_shows_nothing_sealed(
     assert readings(story, person.id) == []
 
 
-# D22
-def test_a_worker_who_reads_the_same_again_within_an_hour_is_listed_once_and_the_trail_has_each(story: Story, service: Service) -> None:
+def test_d22_a_worker_who_reads_the_same_again_within_an_hour_is_listed_once_and_the_trail_has_each(story: Story, service: Service) -> None:
     person = story.person()
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_word="mango")
     story.ngo.SetSafeContact(people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan))
@@ -162,8 +160,7 @@ def test_a_worker_who_reads_the_same_again_within_an_hour_is_listed_once_and_the
     assert len(readings(story, person.id)) == 3
 
 
-# D22
-def test_each_refused_reading_is_listed(story: Story, service: Service) -> None:
+def test_d22_each_refused_reading_is_listed(story: Story, service: Service) -> None:
     person = story.person()
     wanted = people_pb2.OpenPersonRequest(id=person.id, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY])
     for _ in range(3):

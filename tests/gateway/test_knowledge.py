@@ -6,8 +6,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import sheet as paper
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, pages
 
@@ -52,6 +54,7 @@ def played() -> PlayedServices:
     made.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[receipt()])
     made.answers["ListReadings"] = p.ListReadingsResponse(readings=[reading(1), reading(3), reading(20), reading(2, allowed=False)])
     made.answers["ListReferrals"] = r.ListReferralsResponse()
+    made.answers["ListEnquiries"] = e.ListEnquiriesResponse()
     return made
 
 
@@ -88,6 +91,55 @@ def test_after_a_withdrawal_it_says_whether_what_they_kept_is_destroyed(played: 
     page = sheet(played)
     assert said in page
     assert "Se retiró el" in page
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"until_time": NOW - timedelta(days=1)}, "ya no abre nada"),
+        ({"giver_code": p.GIVER_BEST_INTEREST}, "No abre nada mientras otra persona no lo confirme."),
+        ({"reason_code": r.OVERRIDE_REASON_LIFE_AT_RISK}, "No abre nada mientras otra persona no lo confirme."),
+        ({"giver_code": p.GIVER_PERSON}, "Ahora no abre nada."),
+    ],
+)
+def test_a_receipt_that_opens_nothing_says_so_and_why(played: PlayedServices, fields: dict[str, object], said: str) -> None:
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[receipt(live=False, **fields)])
+    page = sheet(played)
+    assert said in page
+    assert "Hasta el" not in page
+
+
+def test_who_still_holds_what_it_was_asked_about_her_is_on_the_screen_and_on_the_paper(
+    played: PlayedServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = e.EnquiryContent(need_code="HOU.EMG", age_band=r.AGE_BAND_18_TO_24, languages=["es"], dependants=0)
+    put_to = [e.Offer(organization_id=SHELTER, holds_content=True), e.Offer(organization_id=ID)]
+    left_out = [e.ENQUIRY_ATTRIBUTE_LANGUAGES]
+    asked = [
+        e.Enquiry(state=state, content=content, offers=put_to, left_out_attributes=left_out)
+        for state in (e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED)
+    ]
+    told = iter([e.ListEnquiriesResponse(enquiries=asked[:1], next_page_token="more"), e.ListEnquiriesResponse(enquiries=asked[1:])])
+    played.answers["ListEnquiries"] = lambda request: next(told)
+    played.answers["ListReceipts"] = p.ListReceiptsResponse()
+    page = sheet(played)
+    assert {request.person_id for name, request, _ in played.asked if name == "ListEnquiries"} == {ID}
+    assert (page.count("<h2>Luna Nueva</h2>"), page.count("<h2>Casa Puentes</h2>")) == (1, 0)
+    assert "ayuda y urgencia, edad, hijos o familiares a cargo." in page
+    for said in ("Hasta que se cierre la consulta: entonces se borra.", "Se aceptó lo que ofreció: lo conserva."):
+        assert said in page
+    assert "Retirar o imprimir el permiso" not in page, "there is none"
+    printed = list[object]()
+
+    def pdf(*parts: object) -> bytes:
+        printed.extend(parts)
+        return b"%PDF-"
+
+    monkeypatch.setattr(paper, "pdf", pdf)
+    played.answers["ListEnquiries"] = e.ListEnquiriesResponse(enquiries=asked)
+    sheet(played, ".pdf")
+    assert "Luna Nueva" in repr(printed)
+    assert "Nadie más sabe" not in repr(printed)
 
 
 def test_every_look_at_the_file_is_on_it_however_many_pages_they_fill(played: PlayedServices) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -102,6 +102,27 @@ def opened_on(**receipt: Any) -> Arrange:
     return lambda played: played.answers.update(GetReferral=shown, ListReferralEvents=r.ListReferralEventsResponse(), GetReceipt=named)
 
 
+def sheet(*receipts: p.Receipt, enquiries: Sequence[e.Enquiry] = ()) -> Arrange:
+    """The file of a person with these receipts, about whom these enquiries were made."""
+    return lambda played: played.answers.update(
+        GetPerson=p.Person(id=ID, organization_id=ID),
+        ListReceipts=p.ListReceiptsResponse(receipts=receipts),
+        ListReadings=p.ListReadingsResponse(),
+        ListReferrals=r.ListReferralsResponse(),
+        ListEnquiries=e.ListEnquiriesResponse(enquiries=enquiries),
+    )
+
+
+def receipt(until: float = 60, **fields: Any) -> p.Receipt:
+    return p.Receipt(id=ID, recipient_organization_id=ID, genuine=True, until_time=stamp(until), **fields)
+
+
+def enquiry(state: e.EnquiryState.ValueType, *holding: bool) -> e.Enquiry:
+    """One that was put to so many, of whom these still hold what it said."""
+    offers = [e.Offer(service_id=ID, organization_id=ID, holds_content=holds) for holds in holding]
+    return e.Enquiry(id=ID, state=state, side=r.SIDE_SENDER, content=e.EnquiryContent(need_code="HOU.EMG"), offers=offers)
+
+
 ROW = r.ListReferralsResponse(referrals=[referral()])
 DUE = r.ListReferralsResponse(referrals=[referral(next_due_time=stamp(60))])
 OWED = c.ListCallbacksResponse(callbacks=[c.Callback(id=ID, contact_id=ID, clocks=[clock(30)])])
@@ -147,6 +168,31 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
             opened_on(giver_code=p.GIVER_GUARDIAN),
             opened_on(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK),
             opened_on(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK, confirm_time=stamp(-5)),
+        ],
+    ),
+    (
+        "Nadie más sabe nada de usted por esta red.",
+        f"/people/{ID}/knows",
+        WORKER,
+        sheet(enquiries=[enquiry(e.ENQUIRY_STATE_CANCELLED, False, False)]),
+        [
+            sheet(enquiries=[enquiry(e.ENQUIRY_STATE_OPEN, False, True)]),
+            sheet(enquiries=[enquiry(e.ENQUIRY_STATE_MATCHED, False, True)]),
+            sheet(receipt(live=True)),
+            sheet(receipt(withdraw_time=stamp(-5))),
+        ],
+    ),
+    (
+        "Hasta el ",
+        f"/people/{ID}/knows",
+        WORKER,
+        sheet(receipt(live=True)),
+        [
+            sheet(receipt(until=-5)),
+            sheet(receipt(giver_code=p.GIVER_BEST_INTEREST)),
+            sheet(receipt(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK)),
+            sheet(receipt(giver_code=p.GIVER_PERSON)),
+            sheet(receipt(withdraw_time=stamp(-5))),
         ],
     ),
 ]

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis.ids import new_id
 from chassis.tokens import SYSTEM, Caller
@@ -489,6 +490,28 @@ def test_each_side_lists_its_own_and_what_waits_for_it(asking: Asking) -> None:
     asking.take(first)
     assert contents(asking.ngo, asked, states=[e.ENQUIRY_STATE_MATCHED]) == [first.id]
     assert contents(asking.shelter, received, states=[e.ENQUIRY_STATE_OPEN]) == [second.id]
+
+
+def test_those_about_her_are_listed_with_who_still_holds_what_they_say(asking: Asking) -> None:
+    asking.ngo = asking.service.as_("hotline", "OPERATOR")
+    story = replace(asking.story, ngo=asking.ngo)
+    person, contact = story.person(), story.contact().contact
+    changed = contacts_pb2.Contact(id=contact.id, etag=contact.etag, person_id=person.id)
+    mask = FieldMask(paths=["person_id"])
+    asking.ngo.UpdateContact(contacts_pb2.UpdateContactRequest(contact=changed, update_mask=mask, request_id=story.request_id()))
+    first, second = asking.create(person_id=person.id), asking.create(contact_id=contact.id)
+    asking.create(person_id=story.person().id)
+    asking.create()
+    hers = asking.ngo.ListEnquiries(e.ListEnquiriesRequest(person_id=person.id)).enquiries
+    assert {each.id for each in hers} == {first.id, second.id}
+    assert {offer.holds_content for each in hers for offer in each.offers} == {True}
+    asking.answer("shelter", first, "yes")
+    asking.take(first)
+    asking.ngo.CancelEnquiry(e.CancelEnquiryRequest(id=second.id, etag=second.etag))
+    hers = asking.ngo.ListEnquiries(e.ListEnquiriesRequest(person_id=person.id)).enquiries
+    holding = [(each.id, offer.organization_id) for each in hers for offer in each.offers if offer.holds_content]
+    assert holding == [(first.id, ORG["shelter"])]
+    assert not asking.shelter.ListEnquiries(e.ListEnquiriesRequest(person_id=person.id)).enquiries
 
 
 def test_a_list_comes_in_pages(asking: Asking) -> None:

@@ -215,6 +215,7 @@ class Offer(_message.Message):
     REASON_CODE_FIELD_NUMBER: _builtins.int
     ANSWER_TIME_FIELD_NUMBER: _builtins.int
     TAKEN_FIELD_NUMBER: _builtins.int
+    HOLDS_CONTENT_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     """Which service."""
     organization_id: _builtins.str
@@ -225,6 +226,8 @@ class Offer(_message.Message):
     """Why not."""
     taken: _builtins.bool
     """Whether this is the one that was taken."""
+    holds_content: _builtins.bool
+    """Whether its copy still says what was asked: while it is asked, and once it was taken."""
     @_builtins.property
     def answer_time(self) -> _timestamp_pb2.Timestamp:
         """When it said so."""
@@ -238,10 +241,11 @@ class Offer(_message.Message):
         reason_code: _referrals_pb2.DeclineReason.ValueType = ...,
         answer_time: _timestamp_pb2.Timestamp | None = ...,
         taken: _builtins.bool = ...,
+        holds_content: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_time", b"answer_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answer_time", b"answer_time", "organization_id", b"organization_id", "reason_code", b"reason_code", "service_id", b"service_id", "taken", b"taken"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answer_time", b"answer_time", "holds_content", b"holds_content", "organization_id", b"organization_id", "reason_code", b"reason_code", "service_id", b"service_id", "taken", b"taken"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -567,6 +571,7 @@ class ListEnquiriesRequest(_message.Message):
     CONTACT_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
     box: Global___EnquiryBox.ValueType
     """Asked (default): by your organisation; received: put to it."""
     waiting_for_me: _builtins.bool
@@ -576,6 +581,8 @@ class ListEnquiriesRequest(_message.Message):
     page_size: _builtins.int
     """default 50, at most 200"""
     page_token: _builtins.str
+    person_id: _builtins.str
+    """Only of this person: those that name her file, or a contact that is hers; for who asks."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___EnquiryState.ValueType]:
         """Only in these states."""
@@ -589,10 +596,11 @@ class ListEnquiriesRequest(_message.Message):
         contact_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        person_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "contact_id", b"contact_id", "page_size", b"page_size", "page_token", b"page_token", "states", b"states", "waiting_for_me", b"waiting_for_me"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "contact_id", b"contact_id", "page_size", b"page_size", "page_token", b"page_token", "person_id", b"person_id", "states", b"states", "waiting_for_me", b"waiting_for_me"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

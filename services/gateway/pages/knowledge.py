@@ -1,11 +1,13 @@
 """Who knows what of a person, and until when: one sheet for her, on the screen, on paper and as a PDF, in her language."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from flask import Response, abort, render_template
 
+from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, i18n, lists, names, session, sheet, words
@@ -22,7 +24,7 @@ PAGES = 25
 
 @dataclass(frozen=True)
 class Held:
-    """What one consent opens to one organisation."""
+    """What one organisation knows: what one consent opens to it, or what it was asked without a name (then there is no receipt)."""
 
     organization: str
     receipt_id: str
@@ -81,10 +83,14 @@ def knowledge(identifier: str) -> Knowledge:
     receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
     readings = all_readings(identifier)
     asked = all_referrals(identifier)
+    copies = all_copies(identifier)
     seen = names.names(
-        {person.organization_id} | {each.recipient_organization_id for each in receipts} | {each.organization_id for each in readings}
+        {person.organization_id, *copies}
+        | {each.recipient_organization_id for each in receipts}
+        | {each.organization_id for each in readings}
     )
     held = [of_receipt(receipt, seen, readings, asked) for receipt in receipts]
+    held += [of_enquiries(seen.organization(organization), enquiries) for organization, enquiries in copies.items()]
     looked = [
         _(
             "%(day)s: %(organization)s, %(fields)s",
@@ -114,8 +120,14 @@ def of_receipt(receipt: p.Receipt, seen: names.Names, readings: Iterable[p.Readi
         end = _("No es válido: no abre nada.")
     elif withdrawn:
         end = _("Se retiró el %(day)s.", day=i18n.day(receipt.withdraw_time))
-    else:
+    elif receipt.live:
         end = _("Hasta el %(day)s.", day=i18n.day(receipt.until_time))
+    elif until and until <= i18n.now():
+        end = _("Terminó el %(day)s: ya no abre nada.", day=i18n.day(receipt.until_time))
+    elif not i18n.moment(receipt.confirm_time) and (receipt.reason_code or receipt.giver_code == p.GIVER_BEST_INTEREST):
+        end = _("No abre nada mientras otra persona no lo confirme.")
+    else:
+        end = _("Ahora no abre nada.")
     lines = [
         (_("Qué"), groups(receipt.field_groups)),
         (_("Para qué"), ", ".join(names.need(code) for code in receipt.purpose_codes)),
@@ -146,6 +158,46 @@ def of_receipt(receipt: p.Receipt, seen: names.Names, readings: Iterable[p.Readi
     return Held(seen.organization(receipt.recipient_organization_id), receipt.id, receipt.live, soon, lines)
 
 
+def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
+    """What an organisation was asked about her, without her name, and still holds."""
+    asked = list(enquiries)
+    told = list(dict.fromkeys(part for enquiry in asked for part in told_of(enquiry)))
+    parts = ", ".join([_("ayuda y urgencia"), *told])
+    needs = list(dict.fromkeys(names.need(enquiry.content.need_code) for enquiry in asked))
+    ends = {
+        _("Hasta que se cierre la consulta: entonces se borra.")
+        if enquiry.state == e.ENQUIRY_STATE_OPEN
+        else _("Se aceptó lo que ofreció: lo conserva.")
+        for enquiry in asked
+    }
+    lines = [
+        (_("Qué"), _("Una consulta que no dice quién es usted. Dice: %(parts)s.", parts=parts)),
+        (_("Para qué"), ", ".join(needs)),
+        (_("Hasta cuándo"), " ".join(sorted(ends))),
+    ]
+    return Held(organization, "", live=True, ends_soon=False, lines=lines)
+
+
+def told_of(enquiry: e.Enquiry) -> list[str]:
+    """What of her its copies say, by the names of the attributes."""
+    left_out = set(enquiry.left_out_attributes)
+    beside = [word for word, there in ((_("País"), enquiry.content.country), (_("Acceso"), enquiry.content.accessibility_codes)) if there]
+    attributes = [number for number in e.EnquiryAttribute.values() if number and number not in left_out]
+    said = [
+        words.word("enquiry_attribute", number)
+        for number in attributes
+        if is_said(enquiry.content, words.code("enquiry_attribute", number))
+    ]
+    return [word.lower() for word in [*said, *beside]]
+
+
+def is_said(content: e.EnquiryContent, attribute: str) -> bool:
+    """Whether it says this of her."""
+    if attribute == "dependants":
+        return content.HasField("dependants")
+    return bool(getattr(content, "gender_code" if attribute == "gender" else attribute))
+
+
 def groups(field_groups: Iterable[p.FieldGroup.ValueType]) -> str:
     """The groups of fields in words."""
     return ", ".join(words.word("field_group", group) for group in field_groups)
@@ -168,3 +220,15 @@ def all_referrals(identifier: str) -> list[r.Referral]:
     """What was asked for her by the own organisation, with its clocks."""
     wanted = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=identifier)
     return lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=wanted), lambda answer: answer.referrals)
+
+
+def all_copies(identifier: str) -> dict[str, list[e.Enquiry]]:
+    """Who still holds what it was asked about her by the own organisation: by organisation, the enquiries."""
+    enquiries = lists.all_of(
+        clients().enquiries.ListEnquiries, e.ListEnquiriesRequest(person_id=identifier), lambda answer: answer.enquiries
+    )
+    copies: dict[str, list[e.Enquiry]] = defaultdict(list)
+    for enquiry in enquiries:
+        for organization in dict.fromkeys(offer.organization_id for offer in enquiry.offers if offer.holds_content):
+            copies[organization].append(enquiry)
+    return copies

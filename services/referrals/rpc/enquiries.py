@@ -70,13 +70,13 @@ class EnquiriesServicer:
         if request.box not in pb.EnquiryBox.values():
             raise Invalid(("box", "unknown_code"))
         states = _STATES.members(request.states, "states")
-        contact_id = optional_id(request.contact_id, "contact_id")
+        of = {name: optional_id(getattr(request, name), name) for name in ("contact_id", "person_id")}
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
         waiting = request.waiting_for_me
         if request.box == pb.ENQUIRY_BOX_RECEIVED:
             enquiries, more = self._usecases.received(call.tx, call.caller, states, size, after, waiting=waiting)
         else:
-            enquiries, more = self._usecases.asked(call.tx, call.caller, states, size, after, contact_id=contact_id, waiting=waiting)
+            enquiries, more = self._usecases.asked(call.tx, call.caller, states, size, after, **of, waiting=waiting)
         return pb.ListEnquiriesResponse(enquiries=[_message(each) for each in enquiries], next_page_token=self._pages.token(request, more))
 
     def AnswerEnquiry(self, request: pb.AnswerEnquiryRequest, call: Call) -> pb.Enquiry:
@@ -156,6 +156,7 @@ def _offer_message(offer: Offer) -> pb.Offer:
         reason_code=number(referrals_pb2.DeclineReason, offer.reason_code),
         answer_time=timestamp(offer.answer_time),
         taken=offer.taken,
+        holds_content=offer.content is not None,
     )
 
 

@@ -90,16 +90,19 @@ def asked(
     after: Position | None,
     *,
     contact_id: str = "",
+    person_id: str = "",
     waiting: bool = False,
 ) -> tuple[list[Enquiry], Position | None]:
-    """What an organisation asks, newest first, and where the next page goes on; `waiting`: where it is its turn."""
+    """What an organisation asks, newest first, and where the next page goes on; `person_id`: for her, or for a contact of hers; `waiting`: where it is its
+    turn."""
     offered = "EXISTS (SELECT 1 FROM enquiry_offers o WHERE o.enquiry_id = enquiries.id AND o.answer = ANY(%(offers)s))"
     rows = tx.execute(
         "SELECT *, create_time::text AS key FROM enquiries WHERE organization_id = %(organization)s"
         f"{' AND state = ANY(%(states)s)' if states else ''}{' AND contact_id = %(contact)s' if contact_id else ''}"
+        + (_FOR_HER if person_id else "")
         + (f" AND ((state = 'open' AND {offered}) OR (state = 'matched' AND referral_id = ''))" if waiting else "")
         + _AFTER.format(id="id"),
-        _page(organization_id, states, limit, after) | {"contact": contact_id, "offers": list(OFFERS)},
+        _page(organization_id, states, limit, after) | {"contact": contact_id, "person": person_id, "offers": list(OFFERS)},
     ).fetchall()
     return _read(tx, rows[:limit]), _more(rows, limit)
 
@@ -120,6 +123,10 @@ def received(
     return list(copies.items()), _more(rows, limit)
 
 
+_FOR_HER = (
+    " AND (person_id = %(person)s OR (person_id = '' AND contact_id IN (SELECT id FROM contacts WHERE person_id = %(person)s"
+    " UNION SELECT contact_id FROM referrals WHERE person_id = %(person)s AND contact_id <> '')))"
+)
 _AFTER = (
     " AND (create_time < %(time)s::timestamptz OR (create_time = %(time)s::timestamptz AND {id} > %(after)s))"
     " ORDER BY create_time DESC, {id} LIMIT %(limit)s"

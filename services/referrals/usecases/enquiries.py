@@ -181,10 +181,11 @@ class Enquiries:
         after: Position | None,
         *,
         contact_id: str,
+        person_id: str,
         waiting: bool,
     ) -> tuple[Sequence[Enquiry | Received], Position | None]:
         """A page of what the caller's organisation asks."""
-        return enquiries.asked(tx, caller.organization_id, states, limit, after, contact_id=contact_id, waiting=waiting)
+        return enquiries.asked(tx, caller.organization_id, states, limit, after, contact_id=contact_id, person_id=person_id, waiting=waiting)
 
     def received(
         self, tx: Transaction, caller: Caller, states: Collection[EnquiryState], limit: int, after: Position | None, *, waiting: bool

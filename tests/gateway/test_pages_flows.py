@@ -56,6 +56,25 @@ def asked(played: PlayedServices, rpc: str) -> int:
     return sum(rpc == one for one, _, _ in played.asked)
 
 
+@pytest.mark.parametrize("side", [r.SIDE_SENDER, r.SIDE_RECEIVER])
+@pytest.mark.parametrize(("verb", "said"), [("side_out", "quedó suspendida o se retiró: "), ("side_back", "está otra vez en la red: ")])
+def test_whose_standing_changed_is_said_by_name_to_either_side(
+    played: PlayedServices, client: FlaskClient, side: r.Side.ValueType, verb: str, said: str
+) -> None:
+    away = "c" * 32
+    named = played.answers["BatchGet"]
+    assert isinstance(named, d.BatchGetResponse)
+    named.organizations.append(d.Organization(id=away, name="Luna Nueva"))
+    events = [
+        r.ReferralEvent(version=2, verb=verb, actor_kind=r.ACTOR_KIND_SYSTEM, actor_id="members", actor_organization_id=each)
+        for each in (away, ID)
+    ]
+    played.answers |= {"GetReferral": referral(side=side), "ListReferralEvents": r.ListReferralEventsResponse(events=events)}
+    page = client.get(f"/referrals/{ID}").text
+    assert (said + "Luna Nueva" in page, said + "Casa Puentes" in page) == (True, True)
+    assert "La otra organización" not in page[page.index('id="timeline"') :]
+
+
 def test_a_wrong_password_keeps_the_address_and_says_what_to_do(played: PlayedServices) -> None:
     client = pages(played).test_client()
     played.answers["SignIn"] = errors.Unauthenticated("sign_in_failed")

@@ -160,6 +160,24 @@ def test_d23_the_question_is_seen_needs_an_answer_and_loses_nothing(played: Play
     assert (status, asked.unsafe_code, list(asked.unsafe_departments)) == (303, r.UNSAFE_ANSWER_NAMED, ["NI-LE"])
 
 
+def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(played: PlayedServices, client: FlaskClient) -> None:
+    clinic = d.Service(id=ID, organization_id="f" * 32, organization_name="Clínica San José", department="NI-LE")
+    played.answers["SearchServices"] = d.SearchServicesResponse(services=[clinic])
+    for pressed in ({"unsafe_look": "1"}, {"sure": "1"}):  # a name that was not looked for is looked for first
+        status, page, _ = post(client, **ASKED, **pressed, unsafe_search="san josé")
+        assert (status, played.last("SearchServices").words) == (200, "san josé")
+        assert f'name="excluded_organization_ids" value="{"f" * 32}"' in page
+    assert not [rpc for rpc, _, _ in played.asked if rpc == "CreateEnquiry"]
+    named = played.answers["BatchGet"]
+    assert isinstance(named, d.BatchGetResponse)
+    named.organizations.append(d.Organization(id="f" * 32, name="Clínica San José"))
+    _, page, _ = post(client, **ASKED, excluded_organization_ids="f" * 32)
+    assert (Form(page).said["excluded_organization_ids"], "Clínica San José" in page) == ("f" * 32, True)
+    said = Form(page).said | {"sure": "1"}
+    assert client.post("/enquiries/new", data=said).status_code == 303
+    assert list(played.last("CreateEnquiry").excluded_organization_ids) == ["f" * 32]
+
+
 def test_when_nobody_fits_it_says_so_and_asks_nobody(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["MatchServices"] = d.MatchServicesResponse()
     _, page, _ = post(client, **ASKED)

@@ -21,7 +21,7 @@ from tests.gateway.pages_gateway import SECRET, Form, PlayedServices, enter, pag
 from tests.gateway.test_pages_flows import asked, send
 
 NEW = "/referrals/new"
-OTHER = "b" * 32
+OTHER, POLICE = "b" * 32, "c" * 32
 
 
 @pytest.fixture
@@ -487,6 +487,72 @@ def test_d23_with_whom_or_where_she_is_not_safe_is_a_question_and_needs_an_answe
         [OTHER],
         ["NI-LE"],
     )
+
+
+def police(name: str = "Policía de Chinandega", identifier: str = POLICE) -> d.Service:
+    return d.Service(id=ID, name="Denuncias", organization_id=identifier, organization_name=name, department="NI-CI")
+
+
+def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["MatchServices"] = d.MatchServicesResponse()
+    played.answers["SearchServices"] = d.SearchServicesResponse(services=[police(), police()])
+    named = played.answers["BatchGet"]
+    assert isinstance(named, d.BatchGetResponse)
+    named.organizations.append(d.Organization(id=POLICE, name="Policía de Chinandega"))
+    asked_it = answer(client, up_to_services(client), back="1")
+    assert "Policía de Chinandega" not in asked_it.text
+    for pressed in ({"unsafe_look": "1"}, {}):  # with the button, or going on with a name that was not looked for
+        looked = answer(client, asked_it, unsafe_search=" policía ", **pressed)
+        assert (question(looked), looked.status_code) == ("unsafe 5/6", 200)
+        assert played.last("SearchServices").words == "policía"
+        assert looked.text.count(f'name="unsafe_organization_ids" value="{POLICE}"') == 1
+    services = answer(client, looked, unsafe_organization_ids=POLICE)
+    assert question(services) == "services 6/6"
+    assert list(played.last("MatchServices").excluded_organization_ids) == [POLICE]
+    back = answer(client, services, back="1")
+    assert (question(back), Form(back.text).said["unsafe_organization_ids"]) == ("unsafe 5/6", POLICE), (
+        "by its name, though nothing is searched for"
+    )
+    assert "Policía de Chinandega" in back.text
+    played.answers["SearchServices"] = d.SearchServicesResponse()
+    assert "Nadie del directorio aparece con ese nombre." in answer(client, back, unsafe_search="x", unsafe_look="1").text
+    many = [police(f"Policía {number:02}", f"{number:032x}") for number in range(31)]
+    played.answers["SearchServices"] = d.SearchServicesResponse(services=many)
+    shown = answer(client, back, unsafe_search="policía", unsafe_look="1").text
+    assert (shown.count(">Policía "), "Hay más: escriba más del nombre." in shown) == (31, True), (
+        "thirty of them, and the one that is ticked"
+    )
+
+
+def test_d23_she_can_name_a_department_where_no_service_of_the_list_is(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["MatchServices"] = d.MatchServicesResponse()
+    asked_it = answer(client, up_to_services(client), back="1")
+    assert asked_it.text.count('name="unsafe_departments" value="NI-LE"') == 1
+    services = answer(client, asked_it, unsafe_departments="NI-LE")
+    assert question(services) == "services 6/6"
+    assert list(played.last("MatchServices").excluded_areas) == ["NI-LE"]
+
+
+def test_d23_a_draft_is_not_written_while_she_looks_for_somebody_and_keeps_what_was_ticked(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["SearchServices"] = d.SearchServicesResponse(services=[police()])
+    played.answers["GetReferral"] = draft(
+        need_code="HOU.EMG",
+        urgency=r.URGENCY_URGENT,
+        service_id=ID,
+        unsafe_code=r.UNSAFE_ANSWER_NAMED,
+        unsafe_organization_ids=[POLICE],
+        unsafe_departments=["NI-LE"],
+    )
+    form = Form(client.get(f"/referrals/{ID}/unsafe").text).said
+    assert (form["unsafe_organization_ids"], form["unsafe_departments"]) == (POLICE, "NI-LE"), "though no service of the list is theirs"
+    del form["unsafe_departments"]
+    looked = client.post(f"/referrals/{ID}/unsafe", data=form | {"unsafe_search": "policía"})
+    assert (looked.status_code, Form(looked.text).said.get("unsafe_departments")) == (200, None)
+    assert not asked(played, "UpdateReferral")
+    client.post(f"/referrals/{ID}/unsafe", data=Form(looked.text).said)
+    assert list(played.last("UpdateReferral").referral.unsafe_organization_ids) == [POLICE]
 
 
 def test_d23_a_draft_without_the_answer_is_asked_for_it_and_shows_it_before_it_is_sent(played: PlayedServices, client: FlaskClient) -> None:

@@ -117,19 +117,19 @@ def new() -> Answer:
         unsafe = list(asked.unsafe_departments)
         services = fitting(asked.content, unsafe) if unsafe else everywhere
         asked.service_ids.extend(service.id for service in services)
-        if forms.flag("sure") and not lacks:
+        sure = forms.flag("sure") and not unsafe_form.looks(said)
+        if sure and not lacks:
             return redirect(url_for("enquiries.show", identifier=create(asked).id, done="asked"), 303)
         preview = clients().enquiries.PreviewEnquiry(asked) if services else e.EnquiryPreview()
     except forms.SHOWN_IN_PLACE as refusal:
         return ask(said, forms.problems(refusal))
-    organizations, departments = unsafe_form.choices(everywhere)
-    lacks = lacks if forms.flag("sure") else {}
+    choices = unsafe_form.choices(everywhere, said, EXCLUDED)
+    lacks = lacks if sure else {}
     page = render_template(
         "enquiry_check.html",
         content=asked.content,
         preview=preview,
-        organizations=organizations,
-        departments=departments,
+        choices=choices,
         said=said,
         keep_unused=asked.keep_unused,
         errors=lacks,

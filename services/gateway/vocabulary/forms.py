@@ -18,6 +18,7 @@ TABLES: dict[str, dict[str, str]] = {
         "unsafe_organization_ids": N_("Con quién no"),
         "excluded_organization_ids": N_("Con quién no"),
         "unsafe_departments": N_("Dónde no"),
+        "unsafe_search": N_("Otra organización"),
         "note": N_("Nota"),
         "expected": N_("Cuándo llega"),
         "way": N_("Cómo viene, y adónde"),

@@ -185,7 +185,9 @@ class Enquiries:
         waiting: bool,
     ) -> tuple[Sequence[Enquiry | Received], Position | None]:
         """A page of what the caller's organisation asks."""
-        return enquiries.asked(tx, caller.organization_id, states, limit, after, contact_id=contact_id, person_id=person_id, waiting=waiting)
+        return enquiries.asked(
+            tx, caller.organization_id, states, limit, after, contact_id=contact_id, person_id=person_id, waiting=waiting
+        )
 
     def received(
         self, tx: Transaction, caller: Caller, states: Collection[EnquiryState], limit: int, after: Position | None, *, waiting: bool

@@ -11,7 +11,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, i18n, names, words
 from services.gateway.clients import clients
 from services.gateway.pages import person_form, unsafe_form
-from services.gateway.pages.referral_new.questions import named, problems
+from services.gateway.pages.referral_new.questions import problems
 from services.gateway.pages.referral_new.shared import (
     Answer,
     change,
@@ -80,7 +80,8 @@ def services(identifier: str) -> Answer:
 def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> Answer:
     """One question whose answer is in fields of the draft; `before` is where its way back leads."""
     draft, errors = draft_of(identifier), dict[str, str]()
-    if request.method == "POST" and not (errors := problems(page, said_now())):
+    looks = page == "unsafe" and unsafe_form.looks(request.form)
+    if request.method == "POST" and not looks and not (errors := problems(page, said_now())):
         try:
             return onward(change(draft, forms.etag(), **fields), page)
         except forms.SHOWN_IN_PLACE as refusal:
@@ -93,8 +94,9 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> Answ
         "urgency_reason_code": words.code("urgency_reason", draft.urgency_reason_code),
         "assault_time": i18n.field_of(draft.assault_time),
         "unsafe_code": words.code("unsafe_answer", draft.unsafe_code),
-        unsafe_form.ORGANIZATIONS: list(draft.unsafe_organization_ids),
-        unsafe_form.DEPARTMENTS: list(draft.unsafe_departments),
+        # Of a form that comes back, what it has no tick for was taken off.
+        unsafe_form.ORGANIZATIONS: list(draft.unsafe_organization_ids) if request.method == "GET" else [],
+        unsafe_form.DEPARTMENTS: list(draft.unsafe_departments) if request.method == "GET" else [],
     }
     said = MultiDict(kept | request.form.to_dict(flat=False))
     judged = []
@@ -109,7 +111,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> Answ
         before,
         said=said,
         matches=judged,
-        **(named(judged) if page == "unsafe" else {}),
+        choices=unsafe_form.choices([match.service for match in judged], said) if page == "unsafe" else None,
         urgency_hints=urgency_hints() if page == "urgency" else {},
     )
 

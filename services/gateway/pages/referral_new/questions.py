@@ -120,6 +120,8 @@ def person() -> Answer:
         said["unsafe_code"] = "nothing"
     if (to := forms.text("to")) in start.pages:
         return show(start, said, to, {})
+    if shown == "unsafe" and unsafe_form.looks(said) and "back" not in said:
+        return show(start, said, shown, {})
     if "back" in said and shown in start.pages:
         return show(start, said, start.pages[max(0, start.pages.index(shown) - 1)], {})
     page, errors = turn(start, said, shown)
@@ -231,12 +233,6 @@ def carried(start: Start, page: str, said: MultiDict[str, str]) -> Iterator[tupl
             yield name, value
 
 
-def named(judged: list[d.Match]) -> dict[str, list[tuple[str, str]]]:
-    """Whom and where she can name, for the page that asks."""
-    organizations, departments = unsafe_form.choices(match.service for match in judged)
-    return {"organizations": organizations, "departments": departments}
-
-
 def before(start: Start) -> str:
     """Where the first question was asked for."""
     if start.enquiry:
@@ -269,7 +265,7 @@ def show(start: Start, said: MultiDict[str, str], page: str, errors: dict[str, s
         once=forms.text("once") or session.new_request_id(),
         errors=errors,
         matches=judged,
-        **named(judged if page == "unsafe" else []),
+        choices=unsafe_form.choices([match.service for match in judged], said) if page == "unsafe" else None,
         sought=coarse(start) if page == "services" else None,
         identified=any(said.get(name) for name in person_form.IDENTITY),
         urgency_hints=urgency_hints() if page == "urgency" else {},

@@ -88,10 +88,17 @@ def test_no_role_of_an_organisation_is_given_here(client: FlaskClient, played: P
 def test_a_suspension_takes_two_and_the_page_says_which_one_this_is(client: FlaskClient, played: PlayedServices) -> None:
     assert "Proponer que se suspenda" in client.get("/network/roles").text
     played.answers["SuspendWorker"] = m.Worker(id=HERS)
-    assert sent(client, f"/network/roles/workers/{HERS}/suspend", etag="v3") == (303, "/network/roles?done=saved")
-    assert played.last("SuspendWorker") == m.SuspendWorkerRequest(id=HERS, etag="v3", request_id="b" * 32)
+    assert sent(client, f"/network/roles/workers/{HERS}/suspend", etag="v3", reason="misuse") == (303, "/network/roles?done=saved")
+    why = m.WORKER_SUSPENSION_REASON_MISUSE
+    assert played.last("SuspendWorker") == m.SuspendWorkerRequest(id=HERS, etag="v3", request_id="b" * 32, reason=why)
     played.answers["ListNetworkRoles"] = accounts(proposed_by=OTHER)
     assert "Con usted son dos" in client.get("/network/roles").text
+
+
+def test_an_account_is_not_suspended_without_a_reason(client: FlaskClient, played: PlayedServices) -> None:
+    status, text = sent(client, f"/network/roles/workers/{HERS}/suspend", etag="v3")
+    assert (status, 'id="reason-error"' in text, f'id="reason-{HERS}"' in text) == (422, True, True)
+    assert "SuspendWorker" not in {name for name, *_ in played.asked}
 
 
 def test_where_all_coordinators_are_of_one_member_the_page_says_what_to_do(client: FlaskClient, played: PlayedServices) -> None:

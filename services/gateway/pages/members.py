@@ -63,7 +63,12 @@ def revoke_invitation(identifier: str) -> None:
 @pages.post("/members/workers/<identifier>/suspend", access.MANAGERS, again=render, then="members.listing")
 def suspend(identifier: str) -> None:
     """Ends a worker's access at once, for a reason."""
-    asked = forms.filled(m.SuspendWorkerRequest(id=identifier))
+    suspended(identifier)
+
+
+def suspended(worker_id: str) -> None:
+    """Asks for the end of an account; the form comes back where it says no reason."""
+    asked = forms.filled(m.SuspendWorkerRequest(id=worker_id))
     forms.refuse({} if asked.reason else {"reason": words.violation("required", "reason")})
     clients().members.SuspendWorker(asked)
 

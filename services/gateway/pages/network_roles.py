@@ -8,7 +8,7 @@ from protos.partners.v1 import members_pb2 as m
 from services.gateway import access, forms, lists, names, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
-from services.gateway.pages.members import send_invitation
+from services.gateway.pages.members import send_invitation, suspended
 
 pages = access.Pages("network_roles")
 ROLES = ("coordinator", "auditor")
@@ -36,6 +36,7 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
         names=names.names(known),
         alone=len(coordinators) < 2,
         errors=errors,
+        refused=identifier,
         ROLES=ROLES,
     )
 
@@ -59,5 +60,5 @@ def confirm(identifier: str) -> str | None:
 
 @pages.post("/network/roles/workers/<identifier>/suspend", access.NETWORK, again=render, then="network_roles.listing")
 def suspend(identifier: str) -> None:
-    """Asks for the end of an account with such a role, or agrees to it."""
-    clients().members.SuspendWorker(m.SuspendWorkerRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id()))
+    """Asks for the end of an account with such a role, or agrees to it; each of the two says why."""
+    suspended(identifier)

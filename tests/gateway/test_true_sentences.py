@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -24,6 +25,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import due, i18n, vocabulary
 from services.gateway.clients import Clients, ServiceFault
 from services.gateway.gates import LATELY, Gate
+from services.referrals.store.enquiries import UNMET_SINCE
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, signed_in
 from tests.gateway.served_gateway import Service, refusing
@@ -275,6 +277,22 @@ def test_d25_no_word_after_a_step_says_that_it_was_in_time_or_that_somebody_know
     after = {word for table in ("done", "conflict", "event", "verb_hint") for word in vocabulary.TABLES[table].values()}
     after |= {words for step in vocabulary.STEPS.values() for words in (step.done, step.hint)}
     assert {word for word in after if claims.search(word)} - KNOWN == set()
+
+
+# D25
+def test_d25_no_page_says_that_somebody_knows_of_something_who_need_not_have_looked() -> None:
+    claims = re.compile(r"ya lo sabe|ya sabe|ya tienen|ya (se )?avis", re.IGNORECASE)
+    pages_and_templates = [file for ending in ("*.html", "*.py") for file in Path(vocabulary.__file__).parents[1].rglob(ending)]
+    assert len(pages_and_templates) > 150
+    assert [(file.name, claim[0]) for file in pages_and_templates if (claim := claims.search(file.read_text()))] == []
+
+
+# D25
+def test_d25_what_nobody_could_help_with_stands_on_the_board_as_long_as_its_page_says() -> None:
+    played = PlayedServices()
+    played.answers["GetEnquiry"] = enquiry(e.ENQUIRY_STATE_EXHAUSTED, False)
+    said = enter(pages(played).test_client()).get(f"/enquiries/{ID}").text
+    assert f"en el tablero de la coordinación durante {UNMET_SINCE.days} días" in said
 
 
 KNOWN = {

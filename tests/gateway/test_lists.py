@@ -14,6 +14,8 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import lists, names
 from services.gateway.clients import calling
@@ -121,6 +123,31 @@ def test_c16_every_call_that_is_owed_is_on_the_line(played: PlayedServices) -> N
     played.answers["ListCallbacks"] = paged("callbacks", c.ListCallbacksResponse, calls)
     page = shown(played, "/line")
     assert all(f"/line/calls/{each}" in page for each in ids())
+
+
+@pytest.mark.parametrize(("most", "more"), [(2000, False), (400, True)])
+def test_c16_every_enquiry_and_every_referral_of_a_contact_is_on_its_page(
+    played: PlayedServices, monkeypatch: pytest.MonkeyPatch, most: int, more: bool
+) -> None:
+    monkeypatch.setattr(lists, "MOST", most)
+    enquiries: list[Message] = [e.Enquiry(id=each, side=r.SIDE_SENDER) for each in ids()]
+    played.answers["ListEnquiries"] = paged("enquiries", e.ListEnquiriesResponse, enquiries)
+    rows: list[Message] = [referral(id=each) for each in ids(1000)]
+    played.answers["ListReferrals"] = paged("referrals", r.ListReferralsResponse, rows)
+    page = shown(played, f"/line/{ID}")
+    there = [f'href="/{kind}/{each}"' in page for kind, first in (("enquiries", 0), ("referrals", 1000)) for each in ids(first)[:most]]
+    assert (all(there), page.count("Hay más: aquí caben 400.")) == (True, 2 * more)
+
+
+@pytest.mark.parametrize(("most", "more"), [(2000, False), (400, True)])
+def test_c16_every_sheet_that_an_account_took_is_listed_for_whoever_fears_a_theft(
+    played: PlayedServices, monkeypatch: pytest.MonkeyPatch, most: int, more: bool
+) -> None:
+    monkeypatch.setattr(lists, "MOST", most)
+    exports: list[Message] = [p.Export(person_id=each) for each in ids()]
+    played.answers["ListOwnExports"] = paged("exports", p.ListOwnExportsResponse, exports)
+    page = shown(played, "/account/made")
+    assert (page.count('href="/people/'), "Hay más: aquí caben 400." in page) == (min(most, MANY), more)
 
 
 def test_c16_every_member_on_probation_is_on_the_board(played: PlayedServices) -> None:

@@ -178,6 +178,17 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(played: P
     assert list(played.last("CreateEnquiry").excluded_organization_ids) == ["f" * 32]
 
 
+@pytest.mark.parametrize(("many", "asked", "more"), [(50, 50, False), (51, 50, True), (100, 50, True)])
+def test_when_more_fit_than_one_enquiry_asks_it_says_so(
+    played: PlayedServices, client: FlaskClient, many: int, asked: int, more: bool
+) -> None:
+    matches = [d.Match(service=d.Service(id=f"{each:032x}", organization_id=OTHER), verdict=d.VERDICT_FITS) for each in range(many)]
+    played.answers["MatchServices"] = d.MatchServicesResponse(matches=matches)
+    _, page, _ = post(client, **ASKED)
+    assert len(played.last("PreviewEnquiry").service_ids) == asked
+    assert ("Encajan más servicios de los que caben en una consulta" in page) == more
+
+
 def test_when_nobody_fits_it_says_so_and_asks_nobody(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["MatchServices"] = d.MatchServicesResponse()
     _, page, _ = post(client, **ASKED)

@@ -56,6 +56,24 @@ def test_a4_who_exported_it_is_on_record_and_sees_it_and_nobody_else_does(servic
     assert refusal(lambda: colleague.ListOwnExports(pb.ListOwnExportsRequest())) == ("INVALID_ARGUMENT", "invalid_fields")
 
 
+def test_a4_whoever_takes_many_more_sheets_pushes_none_off_the_list(service: Service, story: Story) -> None:
+    since, person_id = service.clock.now(), story.person().id
+    thief = service.as_("ngo", "WORKER", "MANAGER")
+    export(thief, person_id)
+    for _ in range(4):
+        export(thief, story.person().id)
+    at = Timestamp()
+    at.FromDatetime(since)
+    seen, token = list[str](), ""
+    while len(seen) < 5:
+        answer = thief.ListOwnExports(pb.ListOwnExportsRequest(since_time=at, page_size=2, page_token=token))
+        assert len(answer.exports) <= 2
+        seen += [each.person_id for each in answer.exports]
+        token = answer.next_page_token
+        assert bool(token) == (len(seen) < 5)
+    assert (seen[-1], len(set(seen))) == (person_id, 5)
+
+
 def test_a4_nobody_exports_the_sheet_of_anothers_file(service: Service, story: Story) -> None:
     person_id = story.person().id
     for organization in ("shelter", "clinic"):

@@ -271,7 +271,7 @@ class PeopleServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListOwnExports(self, request, context):
-        """Lists what whoever asks exported since a time, the newest first; 200 at most. For who fears that somebody else used her account: nothing of it can be ended.
+        """Lists what whoever asks exported since a time, the newest first. For who fears that somebody else used her account: nothing of it can be ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -97,7 +97,7 @@ class PeopleStub:
     ExportPerson: _grpc.UnaryUnaryMultiCallable[_people_pb2.ExportPersonRequest, _people_pb2.ExportPersonResponse]
     """Puts on record that the sheet of who knows what of a person leaves as a file, which outlasts the session. The file's organisation."""
     ListOwnExports: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListOwnExportsRequest, _people_pb2.ListOwnExportsResponse]
-    """Lists what whoever asks exported since a time, the newest first; 200 at most. For who fears that somebody else used her account: nothing of it can be ended."""
+    """Lists what whoever asks exported since a time, the newest first. For who fears that somebody else used her account: nothing of it can be ended."""
 
 @_typing.type_check_only
 class PeopleAsyncStub(PeopleStub):
@@ -168,7 +168,7 @@ class PeopleAsyncStub(PeopleStub):
     ExportPerson: _aio.UnaryUnaryMultiCallable[_people_pb2.ExportPersonRequest, _people_pb2.ExportPersonResponse]  # type: ignore[assignment]
     """Puts on record that the sheet of who knows what of a person leaves as a file, which outlasts the session. The file's organisation."""
     ListOwnExports: _aio.UnaryUnaryMultiCallable[_people_pb2.ListOwnExportsRequest, _people_pb2.ListOwnExportsResponse]  # type: ignore[assignment]
-    """Lists what whoever asks exported since a time, the newest first; 200 at most. For who fears that somebody else used her account: nothing of it can be ended."""
+    """Lists what whoever asks exported since a time, the newest first. For who fears that somebody else used her account: nothing of it can be ended."""
 
 class PeopleServicer(metaclass=_abc_1.ABCMeta):
     """The usual refusals: protos/README.md."""
@@ -344,6 +344,6 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.ListOwnExportsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.ListOwnExportsResponse, _abc.Awaitable[_people_pb2.ListOwnExportsResponse]]:
-        """Lists what whoever asks exported since a time, the newest first; 200 at most. For who fears that somebody else used her account: nothing of it can be ended."""
+        """Lists what whoever asks exported since a time, the newest first. For who fears that somebody else used her account: nothing of it can be ended."""
 
 def add_PeopleServicer_to_server(servicer: PeopleServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

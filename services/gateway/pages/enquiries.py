@@ -18,7 +18,8 @@ from services.gateway.pages import person_form, unsafe_form
 from services.gateway.pages.referral_new.shared import Answer, file_of, matches, onward, urgency_hints
 
 pages = access.Pages("enquiries")
-MOST = 50
+MOST, MATCHES = 50, 100
+"""The contract's limits: services that one enquiry asks, and services that one question brings."""
 ORDER = (e.OFFER_ANSWER_YES, e.OFFER_ANSWER_MAYBE, e.OFFER_ANSWER_WAITLIST, e.OFFER_ANSWER_UNSPECIFIED, e.OFFER_ANSWER_NO)
 # By which field of the form an attribute is said.
 FIELDS = {"gender": "gender_code"}
@@ -60,11 +61,11 @@ def asking() -> lists.Listed[e.Enquiry]:
     return enquiries
 
 
-def of_contact(identifier: str) -> list[e.Enquiry]:
+def of_contact(identifier: str) -> lists.Listed[e.Enquiry]:
     """Those of a contact of the line."""
     if not identifier:
-        return []
-    return list(clients().enquiries.ListEnquiries(e.ListEnquiriesRequest(contact_id=identifier)).enquiries)
+        return lists.Listed()
+    return lists.all_of(clients().enquiries.ListEnquiries, e.ListEnquiriesRequest(contact_id=identifier), lambda answer: answer.enquiries)
 
 
 @pages.blueprint.app_template_global()
@@ -130,6 +131,7 @@ def new() -> Answer:
         content=asked.content,
         preview=preview,
         choices=choices,
+        more=services.more,
         said=said,
         keep_unused=asked.keep_unused,
         errors=lacks,
@@ -161,8 +163,9 @@ def ask(said: MultiDict[str, str], errors: dict[str, str]) -> Answer:
     return (page, 422) if errors else page
 
 
-def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> list[d.Service]:
-    """The services that fit, or may: those of one's own organisation are no question, nor those in departments that are not safe for her."""
+def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.Listed[d.Service]:
+    """The services that fit, or may, the best first, as many as one enquiry may ask: those of one's own organisation are no question, nor those in departments
+    that are not safe for her."""
     person = r.CoarsePerson(
         age_band=content.age_band,
         gender_code=content.gender_code,
@@ -173,9 +176,12 @@ def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> list[d.Ser
     )
     # The words of the two lists are the same, and their numbers.
     support = [d.Accessibility.ValueType(code) for code in content.accessibility_codes]
-    judged = matches(content.need_code, person, limit=100, unsafe=unsafe, support=support)
-    services = [match.service for match in judged if match.verdict != d.VERDICT_DOES_NOT_FIT]
-    return [service for service in services if service.organization_id != session.me().organization_id][:MOST]
+    judged = matches(content.need_code, person, limit=MATCHES, unsafe=unsafe, support=support)
+    fit = [match.service for match in judged if match.verdict != d.VERDICT_DOES_NOT_FIT]
+    others = [service for service in fit if service.organization_id != session.me().organization_id]
+    services = lists.Listed(others[:MOST])
+    services.more = len(others) > MOST or len(fit) >= MATCHES
+    return services
 
 
 def create(asked: e.PreviewEnquiryRequest) -> e.Enquiry:

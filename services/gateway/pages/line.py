@@ -170,12 +170,12 @@ def page(
     )
 
 
-def asked_for(identifier: str) -> list[r.Referral]:
+def asked_for(identifier: str) -> lists.Listed[r.Referral]:
     """The referrals that came from a contact, what is due first."""
     if not identifier:
-        return []
+        return lists.Listed()
     wanted = r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=identifier)
-    return list(clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted)).referrals)
+    return lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=wanted), lambda answer: answer.referrals)
 
 
 @pages.post("/line/new", access.LINE)

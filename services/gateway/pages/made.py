@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 from chassis.errors import Invalid
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.referrals.v1 import people_pb2 as p
-from services.gateway import access, forms, i18n, session
+from services.gateway import access, forms, i18n, lists, session
 from services.gateway.clients import clients
 
 pages = access.Pages("made")
@@ -30,10 +30,14 @@ def page(errors: dict[str, str], since: str = "") -> str:
     day = since or request.values.get("since", "")
     stamp = _beginning(day)
     made = clients().accounts.ListMadeLately(pb.ListMadeLatelyRequest(since_time=stamp)).made
-    exports = (
-        clients().people.ListOwnExports(p.ListOwnExportsRequest(since_time=stamp)).exports if session.me().may(*access.SENDERS) else ()
-    )
-    return render_template("made.html", made=made, exports=exports, since=i18n.field_of(stamp)[:10], errors=errors)
+    return render_template("made.html", made=made, exports=_exports(stamp), since=i18n.field_of(stamp)[:10], errors=errors)
+
+
+def _exports(since: Timestamp) -> lists.Listed[p.Export]:
+    """Every sheet that left: whoever takes one may take many more after it."""
+    if not session.me().may(*access.SENDERS):
+        return lists.Listed()
+    return lists.all_of(clients().people.ListOwnExports, p.ListOwnExportsRequest(since_time=since), lambda answer: answer.exports)
 
 
 def _beginning(day: str) -> Timestamp:

@@ -159,9 +159,12 @@ class PeopleServicer:
         since = moment(request, "since_time")
         if since is None:
             raise Invalid(("since_time", "required"))
-        exports = self._usecases.own_exports(call.tx, call.caller, since)
+        size, after = page_size(request.page_size, default=200, most=200), self._pages.position(request, int)
+        rows = self._usecases.own_exports(call.tx, call.caller, since, size + 1, int(after[0]) if after else None)
         call.trail.append(Entry("list_own_exports", call.caller.id))
-        return pb.ListOwnExportsResponse(exports=[pb.Export(person_id=id, time=timestamp(time)) for id, time in exports])
+        exports = [pb.Export(person_id=row["object_id"], time=timestamp(row["time"])) for row in rows[:size]]
+        more: Position | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
+        return pb.ListOwnExportsResponse(exports=exports, next_page_token=self._pages.token(request, more))
 
 
 _GROUPS = frozenset(group.value for group in FieldGroup)

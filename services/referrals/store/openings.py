@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from chassis import outbox
-from chassis.db import Transaction, take_turn
+from chassis.db import Row, Transaction, take_turn
 from services.referrals.domain.openings import READING
 from services.referrals.wire.facts import export_fact
 
@@ -46,10 +46,10 @@ def note_export(tx: Transaction, export_id: str, person_id: str, organization_id
     outbox.keep(tx, [export_fact(export_id, person_id, organization_id, worker_id, time)])
 
 
-def exported_since(tx: Transaction, actor_id: str, since: datetime) -> list[tuple[str, datetime]]:
-    """Of whom a worker exported the sheet since then, and when, the newest first; 200 at most."""
-    rows = tx.execute(
-        "SELECT object_id, time FROM audit WHERE actor_id = %s AND time >= %s AND action = 'export_person' AND allowed ORDER BY sequence DESC LIMIT 200",
-        (actor_id, since),
-    )
-    return [(row["object_id"], row["time"]) for row in rows]
+def exported_since(tx: Transaction, actor_id: str, since: datetime, limit: int, before: int | None) -> list[Row]:
+    """Of whom a worker exported the sheet since then (`object_id`), and when, the newest first; `before` is a sequence to go on from."""
+    return tx.execute(
+        "SELECT sequence, object_id, time FROM audit WHERE actor_id = %s AND time >= %s AND action = 'export_person' AND allowed"
+        " AND (%s::bigint IS NULL OR sequence < %s) ORDER BY sequence DESC LIMIT %s",
+        (actor_id, since, before, before, limit),
+    ).fetchall()

@@ -287,9 +287,9 @@ class People:
         if self._files.get(tx, person_id).organization_id != caller.organization_id:
             raise NotFound
 
-    def own_exports(self, tx: Transaction, caller: Caller, since: datetime) -> list[tuple[str, datetime]]:
+    def own_exports(self, tx: Transaction, caller: Caller, since: datetime, limit: int, before: int | None) -> list[dict[str, Any]]:
         """Of whom the caller exported the sheet since then, and when, the newest first."""
-        return exported_since(tx, caller.id, since)
+        return exported_since(tx, caller.id, since, limit, before)
 
     def _own(self, tx: Transaction, caller: Caller, identifier: str, version: int) -> Person:
         person = self._files.get(tx, identifier, for_update=True)

@@ -571,6 +571,26 @@ def test_d23_a_draft_without_the_answer_is_asked_for_it_and_shows_it_before_it_i
     assert f'href="/referrals/{ID}/unsafe"' in check
 
 
+@pytest.mark.parametrize(
+    ("named", "page"),
+    [
+        ({"unsafe_departments": ["NI-LE"]}, "services"),
+        ({"unsafe_organization_ids": [OTHER]}, "services"),
+        ({"unsafe_departments": ["NI-CI"]}, "check"),
+        ({"unsafe_organization_ids": [ID]}, "check"),
+    ],
+)
+def test_d23_whoever_names_where_the_chosen_service_is_chooses_another_at_once(
+    played: PlayedServices, client: FlaskClient, named: dict[str, list[str]], page: str
+) -> None:
+    played.answers["BatchGet"] = d.BatchGetResponse(services=[d.Service(id=ID, name="Albergue", organization_id=OTHER, department="NI-LE")])
+    begun = {"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "service_id": ID, "receiver_organization_id": OTHER, "receipt_id": ID}
+    played.answers["GetReferral"] = draft(**begun)
+    played.answers["UpdateReferral"] = draft(**begun, **{"unsafe_code": r.UNSAFE_ANSWER_NAMED} | named)
+    typed = {"form_token": token_of(client.get(f"/referrals/{ID}/unsafe").text), "request_id": "one", "etag": "d1", **named}
+    assert client.post(f"/referrals/{ID}/unsafe", data=typed).location == f"/referrals/{ID}/{page}"
+
+
 def test_d23_what_she_named_is_sent_there_only_with_a_word_and_the_note_stays(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["GetReferral"] = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID, unsafe_code=2)
     played.answers["SendReferral"] = errors.Conflict("unsafe_for_her")

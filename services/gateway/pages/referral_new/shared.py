@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, due, forms, session, words
+from services.gateway import access, due, forms, names, session, words
 from services.gateway.clients import clients
 
 Answer = Response | str | tuple[str, int]
@@ -45,13 +45,23 @@ def onward(draft: r.Referral, after: str = "") -> Response:
         page = "urgency"
     elif not draft.unsafe_code:
         page = "unsafe"
-    elif after == "need" or not draft.service_id or (after == "unsafe" and draft.receiver_organization_id in draft.unsafe_organization_ids):
+    elif after == "need" or not draft.service_id or (after == "unsafe" and is_unsafe(draft)):
         page = "services"
     elif not file_of(draft.person_id).safe_contact.channel_code:
         page = "contact"
     else:
         page = "check" if draft.receipt_id and after != "services" else "consent"
     return redirect(url_for(f"referral_new.{page}", identifier=draft.id), 303 if request.method == "POST" else 302)
+
+
+def is_unsafe(draft: r.Referral) -> bool:
+    """Whether she named who gives the service that is chosen, or the department where it is: then another is chosen, before anybody refuses to send."""
+    if draft.receiver_organization_id in draft.unsafe_organization_ids:
+        return True
+    if not draft.unsafe_departments:
+        return False
+    service = names.names(services=[draft.service_id]).services.get(draft.service_id)
+    return service is not None and service.department in draft.unsafe_departments
 
 
 def matches(

@@ -53,6 +53,10 @@ class Settings:
             self._wrong.append(f"{name} is not NAME=VALUE,NAME=VALUE")
             return {}
 
+    def refuse(self, why: str) -> None:
+        """Adds what is wrong with several, or with the file that one names."""
+        self._wrong.append(why)
+
     def done(self) -> None:
         """Raises WrongSettings when one or more were wrong."""
         wrong = list(self._wrong)

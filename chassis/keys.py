@@ -62,10 +62,14 @@ def all_verifying(directory: Path, name: str) -> dict[str, OKPKey]:
 
 
 def all_signing(directory: Path, name: str) -> list[tuple[float, OKPKey]]:
-    """The private keys `name` and `name`.N that are there, oldest first, each with the time at which its public half was made."""
+    """The private keys `name` and `name`.N that are there, oldest first, each with the time at which its public half was made.
+
+    The gateway's folder in a cluster has no public half: there the private ones count alone.
+    """
+    half = ".pub.jwk" if any(directory.glob(f"{name}*.pub.jwk")) else ".jwk"
     # Who makes or drops a pair may be killed between its halves.
-    names = [each for each in _pairs(directory, name) if (directory / f"{each}.jwk").exists()] or [name]
-    return [((directory / f"{each}.pub.jwk").stat().st_mtime, signing(directory, each)) for each in names]
+    names = [each for each in _pairs(directory, name, half) if (directory / f"{each}.jwk").exists()] or [name]
+    return [((directory / f"{each}{half}").stat().st_mtime, signing(directory, each)) for each in names]
 
 
 def signing_at(pairs: Sequence[tuple[float, OKPKey]], now: float) -> OKPKey:
@@ -126,10 +130,11 @@ def drop_older_pairs(directory: Path, name: str) -> int:
     return len(older)
 
 
-def _pairs(directory: Path, name: str) -> list[str]:
-    """Oldest first."""
-    numbers = sorted(int(file.name.split(".")[-3]) for file in directory.glob(f"{name}.*.pub.jwk") if file.name.split(".")[-3].isdecimal())
-    first = [name] if (directory / f"{name}.pub.jwk").exists() or not numbers else []
+def _pairs(directory: Path, name: str, half: str = ".pub.jwk") -> list[str]:
+    """Oldest first; they are known by this half."""
+    parts = [file.name.removeprefix(f"{name}.").removesuffix(half) for file in directory.glob(f"{name}.*{half}")]
+    numbers = sorted(int(part) for part in parts if part.isdecimal())
+    first = [name] if (directory / f"{name}{half}").exists() or not numbers else []
     return [*first, *(f"{name}.{number}" for number in numbers)]
 
 

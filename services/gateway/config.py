@@ -36,12 +36,19 @@ class Settings:
     """Numbers by country, shown until the directory has answered."""
     lines_file: Path | None = None
     addresses: AddressSigner | None = None
-    """Signs for the services from where somebody without a token asks; without it they count the gateway's own address for everybody."""
+    """Signs for the services from where somebody without a token asks; without it, in development alone, they count the gateway's own address for everybody."""
 
 
 def from_environment() -> Settings:
     """Reads ENLACE_… variables; says all wrong ones at once."""
     settings = config.Settings()
+    development = settings.flag("ENLACE_DEVELOPMENT")
+    addresses = _addresses(settings.path("ENLACE_KEYS", "var/keys"))
+    if addresses is None and not development:
+        settings.refuse(
+            "ENLACE_KEYS has no calls.gateway.jwk, without which all who ask without a token count as one address: make it with"
+            " `python -m services.partners print-key calls.gateway`, as docs/operations.md says"
+        )
     host, _, port = settings.text("ENLACE_HTTP_LISTEN", "127.0.0.1:8080").rpartition(":")
     loaded = Settings(
         host=host,
@@ -50,7 +57,7 @@ def from_environment() -> Settings:
         referrals=settings.text("ENLACE_REFERRALS_ADDRESS", "127.0.0.1:9092"),
         notifications=settings.text("ENLACE_NOTIFICATIONS_ADDRESS", "127.0.0.1:9093"),
         public_url=settings.text("ENLACE_PUBLIC_URL", ""),
-        development=settings.flag("ENLACE_DEVELOPMENT"),
+        development=development,
         demo=settings.flag("ENLACE_DEMO"),
         # Where quick exit leads: an everyday page that nobody asks about.
         exit_url=settings.text("ENLACE_EXIT_URL", "https://es.wikipedia.org/wiki/Clima"),
@@ -63,7 +70,7 @@ def from_environment() -> Settings:
         lines=tuple(settings.pairs("ENLACE_LINES").items()),
         lines_file=settings.path("ENLACE_LINES_FILE", "") if settings.text("ENLACE_LINES_FILE", "") else None,
         signing_key=_signing_key(settings.path("ENLACE_KEYS", "var/keys")),
-        addresses=_addresses(settings.path("ENLACE_KEYS", "var/keys")),
+        addresses=addresses,
     )
     settings.done()
     return loaded
@@ -76,7 +83,7 @@ def _signing_key(keys: Path) -> bytes:
 
 
 def _addresses(folder: Path) -> AddressSigner | None:
-    """By the newest key that every service has seen. Without one the log says so: all who ask without a token would count as one address."""
+    """By the newest key that every service has seen. None where there is no key, and the log says so: all who ask without a token would count as one address."""
     try:
         return AddressSigner(keys.signing_at(keys.all_signing(folder, "calls.gateway"), time.time()), SystemClock())
     except FileNotFoundError:

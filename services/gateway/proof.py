@@ -59,6 +59,7 @@ def _answer() -> pb.ProveSessionRequest:
 
 
 def _page(carried: str, action: str, status: int, problem: str = "", to: str = "") -> Response:
+    """`carried`: the form, sealed; without one and without a page to open (`to`) what was typed is lost, and the page says so."""
     asked = clients().accounts.BeginProof(pb.BeginProofRequest())
     return make_response(render_template("proof.html", asked=asked, kept=carried, action=action, to=to, problem=problem), status)
 

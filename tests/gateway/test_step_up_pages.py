@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 from chassis import errors
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
+from services.gateway import kept
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, token_of
 
@@ -62,6 +63,23 @@ def test_a4_a_form_goes_on_with_what_was_typed_once_it_is_known_who_it_is(client
         2,
         "1" * 32,
     )
+
+
+def test_a4_what_is_too_long_to_be_carried_is_said_to_be_lost(
+    client: FlaskClient, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept_it, lost_it = "Lo que escribió no se perdió.", "Lo que escribió era demasiado largo para guardarlo aquí"
+    page = refused(client).text
+    assert (kept_it in page, lost_it in page) == (True, False)
+    monkeypatch.setattr(kept, "MOST", 10)
+    page = refused(client).text
+    assert (kept_it in page, lost_it in page, carried(page)["kept"]) == (False, True, "")
+    played.answers["ProveSession"] = errors.Invalid(("password", "wrong"))
+    page = client.post("/members/workers", data={**carried(page), "password": "otra"}).text
+    assert ("No es correcto" in page, kept_it in page, lost_it in page) == (True, False, True)
+    played.answers["ExportPerson"] = NOT_LATELY
+    page = client.get(f"/people/{ID}/knows.pdf").text
+    assert ("Todavía no se hizo nada." in page, kept_it in page, lost_it in page) == (True, False, False), "nothing was written"
 
 
 def test_a4_a_wrong_answer_is_said_and_loses_nothing(client: FlaskClient, played: PlayedServices) -> None:

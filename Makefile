@@ -18,7 +18,7 @@ PYTEST ?= -n 3 --dist loadfile --no-loadscope-reorder
 # A run starts hundreds of processes: who has this set in his shell would have each of them compile all of our code again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test check hooks times lint format types law fresh protos requirements bench soak pictures image release clean system-packages
+.PHONY: help run test verify static check hooks times lint format types law fresh protos requirements bench soak pictures image release clean system-packages
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -26,18 +26,25 @@ help: ## This list
 run: $(VENV)/.run ## The local stack: everything on this machine, with the demo network (ARGS="--port 8000 --no-demo --var DIR")
 	@exec $(PY) -m services $(ARGS)
 
-test: ## All that CI checks: style, types, the import law, generated code, tests
-	@$(MAKE) --no-print-directory -j 2 $(VENV)/.dev system-packages
-	@$(MAKE) --no-print-directory -j 2 types lint law fresh
+test: static ## What guards people and contracts, as CI runs it: style, types, the import law, generated code, all tests but the long ones
 ifdef ARGS
 	$(PY) -m pytest $(PYTEST) $(ARGS)
 else
+	rm -rf var/refusals
+	$(PY) -m pytest $(PYTEST) -m "not long"
+	$(PY) -m tests.refusals
+endif
+
+verify: static ## All of it, at the end of an issue: besides long faults, fuzzing, every Python, and operations followed to the letter
 	rm -rf var/refusals
 	$(PY) -m pytest $(PYTEST) -m "not alone"
 	@# Their files are named: to look for a mark each process would import all tests.
 	$(PY) -m pytest -n 2 --dist loadfile -m alone $$(grep -rl --include='test_*.py' mark.alone tests)
 	$(PY) -m tests.refusals
-endif
+
+static:
+	@$(MAKE) --no-print-directory -j 2 $(VENV)/.dev system-packages
+	@$(MAKE) --no-print-directory -j 2 types lint law fresh
 
 release: $(VENV)/.dev ## Give the checkout the version of a release (VERSION=0.2.0) and keep its contract: from then on nothing of it may break
 	sed -i 's/^version = .*/version = "$(VERSION)"/' pyproject.toml
@@ -48,7 +55,7 @@ release: $(VENV)/.dev ## Give the checkout the version of a release (VERSION=0.2
 	cp docs/openapi.json protos/released/$(VERSION).openapi.json
 
 check: $(VENV)/.dev lint types law fresh ## The inner loop, under a minute: style, types, the import law, tests of the domain and of what changed
-	$(PY) -m pytest -q $(PYTEST) -m "not alone" $$($(PY) -m tests.changed $(ARGS))
+	$(PY) -m pytest -q $(PYTEST) -m "not long" $$($(PY) -m tests.changed $(ARGS))
 
 hooks: ## Optional: git checks the style at each commit and does `make check` at each push (again without: git config --unset core.hooksPath)
 	git config core.hooksPath .ci/hooks

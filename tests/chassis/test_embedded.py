@@ -19,6 +19,8 @@ from chassis.embedded.broker import Broker
 from chassis.embedded.postgres import Login, Postgres
 from chassis.embedded.process import Failed, Process, accepts, free_port
 
+pytestmark = pytest.mark.long
+
 OWNER, APP = Login("owner", "owner's password"), Login("app", "app-password")
 
 

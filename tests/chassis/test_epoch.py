@@ -12,6 +12,8 @@ from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
 from tests.chassis.world import World, until
 
+pytestmark = pytest.mark.long
+
 
 def test_a_teller_that_was_restored_uses_versions_again_and_is_heard(world: World, tmp_path: Path) -> None:
     quiet, busy, behind = new_id(), new_id(), new_id()

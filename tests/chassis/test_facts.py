@@ -30,6 +30,8 @@ from tests.parts import brokers, topics
 from tests.parts.brokers import forget
 from tests.parts.still import standing_still
 
+pytestmark = pytest.mark.long
+
 
 def test_a_committed_fact_is_heard_once_and_in_order(world: World) -> None:
     subjects = [new_id() for _ in range(20)]

@@ -21,6 +21,8 @@ from tests.chassis.facts_model import SUBJECTS, Facts, Parts
 from tests.parts import brokers
 from tests.parts.postgres import Server
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:

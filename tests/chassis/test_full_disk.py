@@ -20,6 +20,8 @@ from chassis.embedded.reserve import SIZE, Reserve
 from chassis.errors import Exhausted, Refusal
 from chassis.tokens import SYSTEM
 
+pytestmark = pytest.mark.long
+
 OWNER, APP = Login("tests_owner", "owner-password"), Login("tests", "app-password")
 Store = tuple[Database, Callable[[], None], Callable[[], None]]
 

@@ -16,6 +16,8 @@ from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server
 from tests.parts.still import standing_still
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def place(postgres: Server) -> Place:

@@ -29,6 +29,8 @@ from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server as Postgres
 from tests.parts.still import standing_still
 
+pytestmark = pytest.mark.long
+
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 PROMISED = 10  # seconds
 

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import grpc
+import pytest
 import requests
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -26,6 +27,8 @@ from chassis.ids import new_id
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.parts.local_stack import ROOT, SERVICES, LocalStack, until
 from tests.parts.stories import STEPS, Cast, Step
+
+pytestmark = pytest.mark.long
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 

@@ -27,6 +27,8 @@ from tests.journeys.test_three_actors import Actor
 from tests.parts.local_stack import Client, LocalStack, until
 from tests.parts.stories import MARKED, NEED, STEPS, Cast
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def restored() -> Iterator[LocalStack]:

@@ -18,7 +18,7 @@ from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
 TRANSITIONS, FAULTS, SEED = 2_000, 200, 20_061
-pytestmark = [pytest.mark.timeout(900), pytest.mark.alone]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.alone, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from tests.parts.local_stack import Client, LocalStack
 from tests.parts.still import standing_still
 from tests.parts.stories import STEPS, Cast
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.long]
 PROMISED = 5.0
 PASSWORD = "una clave bastante larga"
 

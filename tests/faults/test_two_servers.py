@@ -27,6 +27,8 @@ from services.gateway.clients import Clients
 from services.partners.__main__ import MIGRATIONS
 from tests.parts.local_stack import ROOT, until
 
+pytestmark = pytest.mark.long
+
 # D21, D24
 OWNER, APP, STRANGER = Login("partners_owner", "owner"), Login("partners", "app"), Login("partners", "wrong")
 

@@ -17,6 +17,8 @@ import pytest
 
 from tests.parts.local_stack import ROOT
 
+pytestmark = pytest.mark.long
+
 HERE = ROOT / "tests" / "clients"
 DOCUMENT = ROOT / "docs" / "openapi.json"
 # Nobody is told that we lint, and nothing is asked of anybody while we do.

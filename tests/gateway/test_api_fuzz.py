@@ -24,6 +24,8 @@ from services.gateway.api.binding import bindings
 from tests.gateway.fuzz_checks import is_about_the_meaning
 from tests.parts.local_stack import ROOT, LocalStack
 
+pytestmark = pytest.mark.long
+
 ROLES = {
     "WORKER": "trabajadora@puentes",
     "OPERATOR": "operadora@llamayvive",

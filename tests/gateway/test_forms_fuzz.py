@@ -16,6 +16,8 @@ from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, page_at, pages, routes
 from tests.parts.local_stack import ROOT
 
+pytestmark = pytest.mark.long
+
 NASTY = (
     *("9999-12-31T23:59", "0001-01-01", "9" * 5000, "-1", "٣٤", "\u202eمرحبا 🧕🏽\u202c", "\x00", f"{ID}:", "{{ 7 * 7 }}%s", ID),
     "Ñ" * 100_000,

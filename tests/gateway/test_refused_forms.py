@@ -29,6 +29,8 @@ from services.gateway.kept import CARRIED, SECRETS
 from tests.gateway.api_gateway import ID, OUTPUTS
 from tests.gateway.pages_gateway import ALL_ROLES, SECRET, PlayedServices, enter, page_at, pages, routes, signed_in, token_of
 
+pytestmark = pytest.mark.long
+
 WORDS = 'vuelve a las seis, «con» su tía & 1 <b>"más"</b>'
 OTHER = "e" * 32
 LEADS_OUT = ("/sign-out", "/quick-exit")

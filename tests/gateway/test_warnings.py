@@ -16,6 +16,8 @@ from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, pages, referral, served
 from tests.gateway.test_pages_in_browser import open_pages, paths
 
+pytestmark = pytest.mark.long
+
 WARNINGS = ".note.bad, .note.soon, .safe"
 COVERED = """selector => [...document.querySelectorAll(selector)].filter(one => one.offsetParent).flatMap(one => {
   scrollTo(0, one.getBoundingClientRect().top + scrollY - innerHeight / 3);

@@ -39,6 +39,8 @@ from tests.parts.local_stack import until
 from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def place(postgres: Server) -> Iterator[Place]:

@@ -45,6 +45,8 @@ from services.referrals.usecases import figures
 from services.referrals.usecases.calendar import CountryCalendar
 from tests.parts.postgres import Server
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 4, 18, tzinfo=UTC)
 CALENDAR = CountryCalendar("NI")

@@ -23,7 +23,7 @@ import pytest
 
 from tests.parts.hearing import HEARING
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "build" / "pythons"
 TESTED = ("3.11", "3.12", "3.13")

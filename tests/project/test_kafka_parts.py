@@ -16,6 +16,8 @@ from chassis.embedded.broker import prepare
 from tests.parts import brokers
 from tests.project.test_deploy import DEPLOY, containers
 
+pytestmark = pytest.mark.long
+
 TIMEOUT = 15
 
 

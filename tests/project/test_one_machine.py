@@ -27,6 +27,8 @@ from protos.partners.v1 import members_pb2
 from protos.stubs import PartnersStubs
 from tests.parts.hearing import HEARING
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("postgres", "broker", "partners", "referrals", "notifications", "gateway")
 

@@ -30,7 +30,7 @@ from tests.parts.stories import NEED, Cast
 HELD, UNREADABLE = "a fact is held", "a record can't be read"
 REPLAY, COMMANDS, COPIES = "a consumer must hear everything again", "The commands of a service", "Copies"
 
-pytestmark = pytest.mark.timeout(300)  # a stack comes up within each of three
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]  # a stack comes up within each of three
 
 # All that says who may do what in a database.
 RIGHTS = (

@@ -32,6 +32,8 @@ from tests.parts.local_stack import ROOT
 from tests.parts.softhsm import MODULE, PIN, SoftHsm
 from tests.referrals.conftest import ORG
 
+pytestmark = pytest.mark.long
+
 CROWD = 10_000
 
 

@@ -17,6 +17,8 @@ from tests.referrals.conftest import SERVICE, Client, Story
 from tests.referrals.test_lifecycle import MODEL as STEPS
 from tests.referrals.test_lifecycle import SENDING
 
+pytestmark = pytest.mark.long
+
 LIVE = STEPS["withdraw"][0]
 IN_PLACE = {  # what leaves it where it is
     "add_note": (LIVE, {Side.SENDER, Side.RECEIVER}),

@@ -25,6 +25,8 @@ from tests.parts import postgres as parts
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_erasure import opened
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = [DEAD_LETTERS, *SEALED]
 DAY = timedelta(days=1).total_seconds()

@@ -23,9 +23,9 @@ from services.notifications import config, subscriptions
 from services.notifications.channels.mail import Mailbox, MailSender, Outbox, Smtp
 from services.notifications.channels.webhooks import WebhookSender
 from services.notifications.config import NotificationsSettings
-from services.notifications.rpc import NotificationsServicer, WebhooksServicer
 from services.notifications.store.members import view_of
 from services.notifications.usecases.desks import Desks
+from services.notifications.usecases.inbox import Inbox
 from services.notifications.usecases.lasting import notify_managers
 from services.notifications.usecases.members import check_standing
 from services.notifications.usecases.sending import Sending, sweep
@@ -72,8 +72,8 @@ def servicers(database: Database, keyring: Keyring, verifier: Verifier, clock: C
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     descriptors = notifications_pb2.DESCRIPTOR.services_by_name
     implementations = {
-        "Notifications": NotificationsServicer(Desks(keyring, development=development), pages, WatchTokens(keyring)),
-        "Webhooks": WebhooksServicer(Webhooks(keyring, development=development), pages),
+        "Notifications": (Inbox(pages, WatchTokens(keyring)), Desks(keyring, development=development)),
+        "Webhooks": (Webhooks(keyring, pages, development=development),),
     }
 
     def notify(call: Call, rpc: str, request: Any) -> None:
@@ -82,10 +82,10 @@ def servicers(database: Database, keyring: Keyring, verifier: Verifier, clock: C
 
     return [
         Servicer(
-            descriptors[name], implementation,
+            descriptors[name], *nouns,
             database=database, verifier=verifier, idempotency=idempotency, clock=clock, check_standing=check_standing, notify=notify,
         )
-        for name, implementation in implementations.items()
+        for name, nouns in implementations.items()
     ]  # fmt: skip
 
 

@@ -29,10 +29,12 @@ from chassis.sealing import Keyring, Signer
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc
 from protos.referrals.v1 import facts_pb2
-from services.partners import config, subscriptions, usecases
+from services.partners import config, subscriptions
+from services.partners.domain.import_job import ImportJob
 from services.partners.domain.organization import OrganizationEntry, OrganizationType
 from services.partners.domain.service import Capacity, Intake, ServiceEntry
-from services.partners.wire import etag_of
+from services.partners.store import imports, organizations
+from tests.partners import scene
 from tests.partners.scene import NOON, ROOT
 from tests.parts.brokers import Broker
 from tests.parts.local_stack import until
@@ -69,10 +71,9 @@ def register(place: Place) -> str:
     database.open()
     with database.transaction(SYSTEM) as tx:
         entry = OrganizationEntry("Llama y Vive", OrganizationType.HOTLINE, "NI", hotline_number="133")
-        made = usecases.create_organization(tx, SYSTEM, NOON, entry)
-        usecases.approve_organization(tx, SYSTEM, NOON, made.id, etag_of(made))
+        organization = scene.register(tx, entry, NOON)
     database.close()
-    return made.id
+    return organization.id
 
 
 def test_it_migrates_serves_tells_its_facts_and_ends_cleanly(
@@ -124,11 +125,14 @@ def test_a_process_that_was_killed_while_it_wrote_an_import_is_followed_by_one_t
     content = "Nombre;Necesidades;Departamento\nUno;PSS;León\nDos;PSS;León".encode()
     serve = [sys.executable, "-m", "services.partners", "serve"]
     with database.transaction(SYSTEM) as tx:
-        job = usecases.create_import(tx, keyring, SYSTEM, SystemClock().now(), content, owner, None, {}, "", dry_run=False)
+        job = ImportJob(new_id(), SYSTEM.organization_id, owner, False, SystemClock().now(), None, {})
+        imports.add(tx, keyring, job, SYSTEM, content)
 
     def state() -> str:
         with database.transaction(SYSTEM) as tx:
-            return usecases.get_import(tx, keyring, SYSTEM, job.id).state
+            stored = imports.fetch(tx, keyring, job.id)
+        assert stored
+        return stored.state
 
     first = subprocess.Popen(serve, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     try:
@@ -159,7 +163,9 @@ def test_it_hears_that_a_service_declined_for_lack_of_room(
     database.open()
     with database.transaction(SYSTEM) as tx:
         room = Capacity(Intake.OPEN, 3)
-        service = usecases.create_service(tx, SYSTEM, NOON, owner, ServiceEntry("Albergue", ("HOU.EMG",)), room)
+        organization = organizations.fetch(tx, owner)
+        assert organization
+        service = scene.offer(tx, organization, ServiceEntry("Albergue", ("HOU.EMG",)), room, NOON)
     said = facts_pb2.ReferralFact(service_id=service.id, reason_code="no_capacity", actor_organization_id=owner)
     later = NOON + timedelta(hours=2)
     fact = Fact(new_id(), 1, "enlace.referral.declined.v1", said.SerializeToString(), later)

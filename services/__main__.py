@@ -28,10 +28,10 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 import click
 
 from chassis import keys
-from chassis.embedded.broker import Broker
-from chassis.embedded.postgres import Login, Postgres
-from chassis.embedded.process import Failed, Process, claim_port, free_port
-from chassis.embedded.supervisor import CALM, Part, Supervisor
+from local.broker import Broker
+from local.postgres import Login, Postgres
+from local.process import Failed, Process, claim_port, free_port
+from local.supervisor import CALM, Part, Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -53,7 +53,7 @@ class Service:
         return [sys.executable, "-m", f"services.{self.name}", "serve"]
 
     def migrate(self) -> list[str]:
-        return [sys.executable, "-m", "chassis.migrate", "chassis/migrations", f"services/{self.name}/migrations"]
+        return [sys.executable, "-m", "local.migrate", "chassis/migrations", f"services/{self.name}/migrations"]
 
 
 SERVICES = (

@@ -18,7 +18,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from chassis import keys
 from chassis.db import migrate
-from chassis.embedded.process import Process, free_port
+from local.process import Process, free_port
 from protos.referrals.v1 import contacts_pb2, contacts_pb2_grpc
 from services.notifications.__main__ import MIGRATIONS
 from services.referrals.__main__ import MIGRATIONS as REFERRALS

@@ -19,10 +19,10 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from chassis import keys
-from chassis.embedded.broker import Broker
-from chassis.embedded.postgres import Login, Postgres
-from chassis.embedded.process import Process, free_port
 from chassis.ids import new_id
+from local.broker import Broker
+from local.postgres import Login, Postgres
+from local.process import Process, free_port
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.parts.local_stack import ROOT, SERVICES, LocalStack, until
 from tests.parts.stories import STEPS, Cast, Step

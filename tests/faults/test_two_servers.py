@@ -20,8 +20,8 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from chassis import errors, keys
 from chassis.db import migrate
-from chassis.embedded.postgres import Login, Postgres
-from chassis.embedded.process import Process, free_port
+from local.postgres import Login, Postgres
+from local.process import Process, free_port
 from protos.partners.v1 import directory_pb2, members_pb2
 from services.gateway.clients import Clients
 from services.partners.__main__ import MIGRATIONS

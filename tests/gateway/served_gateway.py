@@ -23,7 +23,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from chassis import keys
-from chassis.embedded.process import Process, free_port
+from local.process import Process, free_port
 from tests.gateway.api_gateway import KEY, OUTPUTS
 from tests.gateway.pages_gateway import ALL_ROLES, EXIT, signed_in, taxonomy
 from tests.parts.local_stack import ROOT

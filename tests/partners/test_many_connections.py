@@ -17,7 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chassis import keys
-from chassis.embedded.process import free_port
+from local.process import free_port
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc
 from tests.partners.scene import ROOT
 from tests.parts.postgres import Server

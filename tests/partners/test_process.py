@@ -20,13 +20,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from chassis import keys
 from chassis.clock import SystemClock
 from chassis.db import Database
-from chassis.embedded.process import free_port
 from chassis.envelope import pack
 from chassis.ids import new_id
 from chassis.kafka import Consumer, Producer
 from chassis.outbox import Fact
 from chassis.sealing import Keyring, Signer
 from chassis.tokens import SYSTEM
+from local.process import free_port
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc
 from protos.referrals.v1 import facts_pb2
 from services.partners import config, subscriptions, usecases

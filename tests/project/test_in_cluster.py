@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from chassis import keys
-from chassis.embedded.postgres import Login, Postgres
+from local.postgres import Login, Postgres
 from services.notifications import config
 from tests.parts.postgres import Server
 from tests.project.test_deploy import DEPLOY, ROOT, SECRETS, SERVICES, containers, local

@@ -19,11 +19,11 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from chassis import keys
 from chassis.clock import SystemClock
 from chassis.db import Database
-from chassis.embedded.process import Process, free_port
 from chassis.ids import new_id
 from chassis.key_service import KeyService
 from chassis.sealing_keys import SealingKeys
 from chassis.tokens import SYSTEM, Caller, Issuer
+from local.process import Process, free_port
 from protos.referrals.v1 import people_pb2, people_pb2_grpc, referrals_pb2
 from services.referrals.__main__ import MIGRATIONS
 from services.referrals.store import members

@@ -20,16 +20,17 @@ from typing import Any, TextIO
 import click
 
 from chassis import audit as trail
-from chassis import dead_letters, heads, keys, log, outbox, sealing_keys
+from chassis import dead_letters, heads, log, outbox
 from chassis.audit import Head, Marker
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction, migrate
 from chassis.errors import Refusal
 from chassis.kafka import Broker, BrokerLost
-from chassis.rotation import DEAD_LETTERS, Sealed, remaining, rewrap
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys import key_folder, sealing_keys
+from keys.rotation import DEAD_LETTERS, Sealed, remaining, rewrap
+from keys.sealing import Keyring
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{2,39}")
 _TAKEN_UP = 4.0  # seconds after which every running process seals by a new key: twice as long as it looks for one
@@ -120,7 +121,7 @@ def add_to(
     @click.argument("key")
     def print_key(key: str) -> None:
         try:
-            for files in keys.new_files(key):
+            for files in key_folder.new_files(key):
                 click.echo(json.dumps({"stringData": files}))
         except ValueError:
             raise click.UsageError("KEY is tokens.N, facts.SERVICE, sealing.SERVICE.N, gateway or calls.gateway") from None
@@ -264,7 +265,7 @@ def _say_nothing_else() -> None:
 def _examine(settings: ServiceSettings, service: str, key_files: Sequence[str], migrations: Sequence[Path]) -> dict[str, bool]:
     """Each thing that the service needs, and whether it is there. Looks, and changes nothing."""
     of_files = [name for name in key_files if not (settings.key_service and name.startswith("sealing."))]
-    checks = {f"key {name}": keys.readable(settings.keys, name) for name in of_files}
+    checks = {f"key {name}": key_folder.readable(settings.keys, name) for name in of_files}
     if settings.key_service:
         checks["key service"] = sealing_keys.of(settings, service).work()
     database = Database(settings.database_url, max_size=2)
@@ -317,7 +318,7 @@ def _said(settings: ServiceSettings, name: str) -> list[Head]:
     try:
         if broker.wait(5) is None:
             raise BrokerLost("away")
-        return list(heads.said(settings, name, keys.trusted_signers(settings.keys)))
+        return list(heads.said(settings, name, key_folder.trusted_signers(settings.keys)))
     except BrokerLost as error:
         raise click.ClickException(
             "the broker is away, so the trail was not held against what this service said on the topic. Try again, or leave the topic out by --no-topic"

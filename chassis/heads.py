@@ -20,9 +20,9 @@ from chassis.db import Database, Transaction
 from chassis.envelope import Unreadable, pack, unpack
 from chassis.kafka import Broker, BrokerLost, Producer, read_from
 from chassis.outbox import Fact
-from chassis.sealing import SignatureCheck, Signer
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from keys.sealing import SignatureCheck, Signer
 
 TOPIC = "enlace.audit.v1"
 """Key = the service, version = the sequence of the row, body = its hash (google.protobuf.BytesValue)."""

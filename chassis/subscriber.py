@@ -24,9 +24,9 @@ from chassis.ids import is_id
 from chassis.inbox import Position, Waiting
 from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer, read
 from chassis.outbox import Fact
-from chassis.sealing import Keyring, SignatureCheck
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from keys.sealing import Keyring, SignatureCheck
 
 T = TypeVar("T")
 Handler = Callable[[Transaction, Fact], bool | None]

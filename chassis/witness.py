@@ -19,9 +19,9 @@ from chassis.envelope import Unreadable, pack, unpack
 from chassis.ids import new_id
 from chassis.kafka import Broker, BrokerLost, Producer, Record, read_from
 from chassis.outbox import Fact
-from chassis.sealing import SignatureCheck, Signer
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from keys.sealing import SignatureCheck, Signer
 
 QUESTION = "enlace.witness.asked.v1"
 """Type of a question: its subject is an id of its own. The teller asks."""

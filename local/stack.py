@@ -24,7 +24,7 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 import click
 
-from chassis import keys
+from keys import key_folder
 from local.broker import Broker
 from local.postgres import Login, Postgres
 from local.process import Failed, Process, claim_port, free_port
@@ -88,7 +88,7 @@ class LocalStack:
     def start(self, demo: bool) -> None:
         self.demo |= demo
         in_files = not os.environ.get("ENLACE_PKCS11_MODULE")
-        keys.create(self.var / "keys", [service.name for service in WITH_DATABASE], sealing=in_files)
+        key_folder.create(self.var / "keys", [service.name for service in WITH_DATABASE], sealing=in_files)
         if self.broker:
             self.supervisor.begin([Part("broker", 0, self._begin_broker, self.broker.ready, self._broker_works)])
         self.start_postgres()

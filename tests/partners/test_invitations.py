@@ -14,8 +14,8 @@ from chassis.errors import Invalid
 from chassis.ids import new_id
 from chassis.passkeys import Site
 from chassis.rpc import Server
-from chassis.sealing import CannotOpen, Keyring
 from chassis.tokens import SYSTEM, Caller
+from keys.sealing import CannotOpen, Keyring
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2, facts_pb2, letters_pb2
 from protos.partners.v1 import members_pb2 as pb

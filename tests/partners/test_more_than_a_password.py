@@ -9,7 +9,7 @@ import pytest
 
 from chassis.passkeys import Site
 from chassis.rpc import Server
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
 from services.partners import usecases

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from chassis.db import Transaction
 from chassis.errors import Conflict, NotFound, Stale
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
+from keys.sealing import Keyring
 from services.notifications.domain import desk as rules
 from services.notifications.domain.desk import Desk
 from services.notifications.domain.texts import Mail

@@ -10,9 +10,9 @@ from chassis.addresses import may_call
 from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import NotFound
 from chassis.ids import new_id
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from chassis.wire import Position
+from keys.sealing import Keyring
 from services.notifications import wire
 from services.notifications.domain import webhook as rules
 from services.notifications.domain.delivery import Attempt, Delivery, Hour

@@ -8,9 +8,9 @@ from chassis.guesses import Guesses
 from chassis.idempotency import IdempotencyStore
 from chassis.passkeys import Site
 from chassis.rpc import Servicer
-from chassis.sealing import Keyring
 from chassis.tokens import Caller, Issuer, Verifier
 from chassis.wire import PageTokens
+from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2, directory_pb2, locations_pb2, members_pb2, open_data_pb2
 from services.partners import usecases
 from services.partners.rpc import accounts, directory, imports, lasting, locations, members, open_data, tokens

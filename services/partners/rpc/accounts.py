@@ -7,8 +7,8 @@ from chassis.errors import Invalid
 from chassis.guesses import Guesses
 from chassis.passkeys import Site
 from chassis.rpc import Call
-from chassis.sealing import Keyring
 from chassis.wire import EnumCodec, moment, timestamp
+from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
 from services.partners import usecases
 from services.partners.domain.codes import MAX_EMAIL

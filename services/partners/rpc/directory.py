@@ -6,8 +6,8 @@ from chassis.audit import Entry
 from chassis.errors import Invalid
 from chassis.guesses import Guesses
 from chassis.rpc import Call
-from chassis.sealing import Keyring
 from chassis.wire import PageTokens, page_size
+from keys.sealing import Keyring
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners import usecases, wire
 from services.partners.domain.organization import Organization

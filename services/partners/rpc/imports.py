@@ -1,7 +1,7 @@
 """Imports: takes over directories that were kept elsewhere."""
 
 from chassis.rpc import Call
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners import usecases
 from services.partners.wire.imports import encoding_of, message

@@ -6,7 +6,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from chassis.rpc import Call
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 from protos.contract.v1 import contract_pb2
 from services.partners.usecases.lasting import ROLE_GIVEN, notify_of_lasting
 

@@ -3,8 +3,8 @@
 from chassis.audit import Entry
 from chassis.ids import new_id
 from chassis.rpc import Call
-from chassis.sealing import Keyring
 from chassis.wire import PageTokens, masked, page_size
+from keys.sealing import Keyring
 from protos.partners.v1 import locations_pb2 as pb
 from services.partners import usecases, wire
 from services.partners.domain.location import Location, LocationEntry, ServiceAtLocation

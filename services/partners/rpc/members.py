@@ -4,8 +4,8 @@ from chassis.audit import Entry
 from chassis.errors import Invalid
 from chassis.ids import is_id
 from chassis.rpc import Call
-from chassis.sealing import Keyring
 from chassis.wire import PageTokens, moment, page_size, word, word_list
+from keys.sealing import Keyring
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire

@@ -7,9 +7,9 @@ from chassis.errors import Invalid
 from chassis.guesses import Guesses
 from chassis.passkeys import Site
 from chassis.rpc import Call
-from chassis.sealing import Keyring
 from chassis.tokens import Caller, Issuer
 from chassis.wire import number, timestamp
+from keys.sealing import Keyring
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire

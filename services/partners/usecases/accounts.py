@@ -6,8 +6,8 @@ from datetime import datetime
 
 from chassis.db import Transaction
 from chassis.guesses import Guesses, Origin
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
+from keys.sealing import Keyring
 from services.partners.domain.worker import session_lives
 from services.partners.store import second_factors, workers
 from services.partners.usecases.password_resets import end_link, tell_her

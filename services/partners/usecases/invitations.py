@@ -7,8 +7,8 @@ from datetime import datetime
 from chassis.db import Transaction
 from chassis.errors import Conflict, NotFound, Unauthenticated
 from chassis.ids import is_id, new_id
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
+from keys.sealing import Keyring
 from services.partners import wire
 from services.partners.domain.invitation import Invitation, InvitationEntry
 from services.partners.domain.network_roles import are_of_the_network

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from chassis.db import Transaction
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
+from keys.sealing import Keyring
 from services.partners.domain.worker import Role
 from services.partners.store import workers
 from services.partners.usecases.password_resets import tell_her

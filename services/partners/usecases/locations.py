@@ -7,9 +7,9 @@ from typing import Any
 from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, NotAllowed, NotFound
 from chassis.ids import is_id, new_id
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from chassis.wire import Position, check_etag
+from keys.sealing import Keyring
 from services.partners import wire
 from services.partners.domain.area import Area
 from services.partners.domain.field_change import FieldChange, changes_of

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 from chassis.db import Transaction
 from chassis.errors import Invalid
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
+from keys.sealing import Keyring
 from services.partners.domain.made_lately import Made, MadeKind
 from services.partners.domain.network_roles import are_of_the_network
 from services.partners.domain.worker import Role, Worker

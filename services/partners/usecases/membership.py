@@ -9,8 +9,8 @@ from chassis.errors import Conflict, NotFound
 from chassis.guesses import Budget, Guesses, Origin
 from chassis.ids import new_id
 from chassis.local_time import latest_day
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
+from keys.sealing import Keyring
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners import wire
 from services.partners.domain.application import Application

@@ -7,9 +7,9 @@ from typing import Any
 from chassis.db import Transaction
 from chassis.errors import Conflict, NotFound
 from chassis.ids import is_id, new_id
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from chassis.wire import Position, check_etag
+from keys.sealing import Keyring
 from services.partners import wire
 from services.partners.domain.field_change import changes_of
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType

@@ -14,9 +14,9 @@ from chassis.db import Database, Transaction
 from chassis.errors import Exhausted, Unauthenticated
 from chassis.guesses import Budget, Guesses, Origin
 from chassis.ids import new_id
-from chassis.sealing import Keyring
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from keys.sealing import Keyring
 from services.partners import wire
 from services.partners.domain.account_notice import LINK_LIFE, AccountNotice, PasswordReset
 from services.partners.domain.worker import Worker, same_email

@@ -11,8 +11,8 @@ from chassis.db import Transaction
 from chassis.errors import Invalid, Unauthenticated
 from chassis.guesses import Guesses, Origin
 from chassis.passkeys import Site
-from chassis.sealing import Keyring
 from chassis.tokens import PROOF_LIFE, Caller
+from keys.sealing import Keyring
 from services.partners.domain.passkey import Passkey
 from services.partners.domain.second_factor import Purpose
 from services.partners.domain.worker import session_lives

@@ -10,8 +10,8 @@ from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, Unauthenticated
 from chassis.guesses import Budget, Guesses, Origin
 from chassis.passkeys import Site
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
+from keys.sealing import Keyring
 from services.partners.domain.second_factor import RECOVERY_CODES, Purpose, SecondFactor
 from services.partners.domain.worker import Worker
 from services.partners.store import passkeys, second_factors

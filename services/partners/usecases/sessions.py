@@ -12,8 +12,8 @@ from chassis.db import Transaction
 from chassis.errors import Unauthenticated
 from chassis.guesses import Budget, Guesses, Origin
 from chassis.passkeys import Site
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
+from keys.sealing import Keyring
 from services.partners.domain import api_key
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import MUST_PROVE_MORE, TOUCH, Worker, WorkerStatus, same_email, session_lives

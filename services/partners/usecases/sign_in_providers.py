@@ -12,9 +12,9 @@ from chassis.db import Database, Transaction
 from chassis.errors import NotFound, Unauthenticated, Unavailable
 from chassis.ids import is_id, new_id
 from chassis.oidc import Client, NotBelieved, RelyingParty
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM, Caller
 from chassis.wire import check_etag, etag
+from keys.sealing import Keyring
 from services.partners.domain.field_change import FieldChange
 from services.partners.domain.sign_in_provider import ProviderEntry, SignInProvider
 from services.partners.domain.worker import Worker, WorkerStatus

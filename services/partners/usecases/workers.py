@@ -5,9 +5,9 @@ from datetime import datetime
 from chassis.db import Transaction
 from chassis.errors import Conflict, NotAllowed, NotFound
 from chassis.ids import is_id, new_id
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from chassis.wire import Position, check_etag
+from keys.sealing import Keyring
 from services.partners import wire
 from services.partners.domain.network_roles import are_of_the_network, check_second_coordinator
 from services.partners.domain.worker import NETWORK_ROLES, Role, Worker, WorkerEntry, WorkerStatus, check_password

@@ -17,7 +17,6 @@ from chassis.audit import Marker
 from chassis.clock import SystemClock
 from chassis.db import Database, Transaction
 from chassis.errors import Invalid, Refusal
-from chassis.passkeys import Site
 from chassis.subscriber import Subscriber
 from chassis.supervisor import WELL
 from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Issuer
@@ -29,6 +28,7 @@ from services.partners.config import NAME, TOPIC, PartnersSettings
 from services.partners.domain.organization import OrganizationEntry, OrganizationType
 from services.partners.domain.worker import Role, WorkerEntry
 from services.partners.rpc import servicers
+from services.partners.sign_in.passkeys import Site
 
 HERE = Path(__file__).resolve().parent
 MIGRATIONS = [HERE.parent.parent / "chassis" / "migrations", HERE / "migrations"]

@@ -17,7 +17,6 @@ from grpc_status import rpc_status
 from chassis.clock import SettableClock
 from chassis.db import Database, Row
 from chassis.local_time import day_at
-from chassis.passkeys import Site
 from chassis.rpc import Server
 from chassis.second import NONE, Kin
 from chassis.tokens import SYSTEM, AddressReader, AddressSigner, Caller, Issuer, Verifier
@@ -34,6 +33,7 @@ from services.partners.domain.organization import Organization, OrganizationEntr
 from services.partners.domain.service import Capacity, Eligibility, Intake, Service, ServiceEntry
 from services.partners.domain.worker import Role, Worker, WorkerEntry
 from services.partners.rpc import servicers
+from services.partners.sign_in.passkeys import Site
 from services.partners.wire import etag_of
 from tests.parts.callers import just_proved
 from tests.parts.postgres import Server as Postgres

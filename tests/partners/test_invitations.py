@@ -12,7 +12,6 @@ import pytest
 
 from chassis.errors import Invalid
 from chassis.ids import new_id
-from chassis.passkeys import Site
 from chassis.rpc import Server
 from chassis.tokens import SYSTEM, Caller
 from keys.sealing import CannotOpen, Keyring
@@ -25,6 +24,7 @@ from services.partners.domain.invitation import MOST, InvitationEntry
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import Role
 from services.partners.rpc import servicers
+from services.partners.sign_in.passkeys import Site
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
 from tests.parts.callers import just_proved
 

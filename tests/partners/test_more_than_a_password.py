@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from chassis.passkeys import Site
 from chassis.rpc import Server
 from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
@@ -15,6 +14,7 @@ from protos.partners.v1 import members_pb2 as m
 from services.partners import usecases
 from services.partners.domain.worker import Role
 from services.partners.rpc import servicers
+from services.partners.sign_in.passkeys import Site
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs
 from tests.partners.test_passkeys import begin, create, fails
 from tests.partners.test_second_factors import App, in_use

@@ -6,7 +6,6 @@ from chassis.clock import Clock
 from chassis.db import Database, Transaction
 from chassis.guesses import Guesses
 from chassis.idempotency import IdempotencyStore
-from chassis.passkeys import Site
 from chassis.rpc import Servicer
 from chassis.tokens import Caller, Issuer, Verifier
 from chassis.wire import PageTokens
@@ -14,6 +13,7 @@ from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2, directory_pb2, locations_pb2, members_pb2, open_data_pb2
 from services.partners import usecases
 from services.partners.rpc import accounts, directory, imports, lasting, locations, members, open_data, tokens
+from services.partners.sign_in.passkeys import Site
 from services.partners.usecases import password_resets
 from services.partners.usecases.membership import OF_A_MAILBOX, OF_AN_ADDRESS
 from services.partners.usecases.second_factors import OF_A_CODE

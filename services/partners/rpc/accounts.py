@@ -5,7 +5,6 @@ from datetime import datetime
 from chassis.audit import Entry
 from chassis.errors import Invalid
 from chassis.guesses import Guesses
-from chassis.passkeys import Site
 from chassis.rpc import Call
 from chassis.wire import EnumCodec, moment, timestamp
 from keys.sealing import Keyring
@@ -13,6 +12,7 @@ from protos.partners.v1 import accounts_pb2 as pb
 from services.partners import usecases
 from services.partners.domain.codes import MAX_EMAIL
 from services.partners.domain.made_lately import MadeKind
+from services.partners.sign_in.passkeys import Site
 from services.partners.usecases import made_lately, passkeys, proofs, second_factors
 
 _KINDS = EnumCodec(pb.MadeKind, MadeKind)

@@ -5,7 +5,6 @@ from datetime import datetime
 from chassis.audit import Entry
 from chassis.errors import Invalid
 from chassis.guesses import Guesses
-from chassis.passkeys import Site
 from chassis.rpc import Call
 from chassis.tokens import Caller, Issuer
 from chassis.wire import number, timestamp
@@ -13,6 +12,7 @@ from keys.sealing import Keyring
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire
+from services.partners.sign_in.passkeys import Site
 from services.partners.usecases import passkeys
 from services.partners.usecases.second_factors import Asked
 

@@ -7,10 +7,10 @@ from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, Unauthenticated
 from chassis.guesses import Guesses, Origin
 from chassis.ids import new_id
-from chassis.passkeys import Credential, Site, WrongPasskey, names
 from chassis.tokens import Caller
 from services.partners.domain.passkey import Passkey, check_room
 from services.partners.domain.second_factor import Purpose
+from services.partners.sign_in.passkeys import Credential, Site, WrongPasskey, names
 from services.partners.store import passkeys, second_factors
 from services.partners.usecases.passwords import mark_of, own, prove
 

@@ -5,15 +5,15 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from chassis import totp
 from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, Unauthenticated
 from chassis.guesses import Budget, Guesses, Origin
-from chassis.passkeys import Site
 from chassis.tokens import Caller
 from keys.sealing import Keyring
 from services.partners.domain.second_factor import RECOVERY_CODES, Purpose, SecondFactor
 from services.partners.domain.worker import Worker
+from services.partners.sign_in import totp
+from services.partners.sign_in.passkeys import Site
 from services.partners.store import passkeys, second_factors
 from services.partners.usecases.passkeys import challenge, signer
 from services.partners.usecases.passwords import mark_of, own, prove

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from chassis.db import Transaction
 from chassis.errors import Unauthenticated
 from chassis.guesses import Budget, Guesses, Origin
-from chassis.passkeys import Site
 from chassis.tokens import Caller
 from keys.sealing import Keyring
 from services.partners.domain import api_key
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import MUST_PROVE_MORE, TOUCH, Worker, WorkerStatus, same_email, session_lives
+from services.partners.sign_in.passkeys import Site
 from services.partners.store import api_keys, organizations, workers
 from services.partners.usecases import second_factors
 from services.partners.usecases.independence import kin_of, note_entry

@@ -244,6 +244,15 @@ class Producer:
         _quietly(lambda: self._producer.close(timeout=0))
 
 
+def send(settings: ServiceSettings, topic: str, records: Sequence[Record]) -> None:
+    """Sends these records by a producer of their own. Raises BrokerLost; some records may then be in the log all the same."""
+    producer = Producer(settings)
+    try:
+        producer.send_all(topic, records)
+    finally:
+        producer.discard()
+
+
 def read_from(settings: ServiceSettings, topic: str, begins: Mapping[int, int]) -> Iterator[Sequence[Received]]:
     """Reads a topic, in no group, from these offsets (by partition; from the beginning where there is none) to the end that it has now.
 

@@ -20,7 +20,6 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from chassis import dead_letters, outbox
-from chassis.clock import SettableClock
 from chassis.db import Database, Transaction
 from chassis.envelope import NewerKind, pack
 from chassis.ids import new_id
@@ -35,6 +34,7 @@ from keys.sealing import Keyring, SignatureCheck, Signer
 from tests.chassis.world import MIGRATIONS
 from tests.chassis.world import settings as service_settings
 from tests.parts import brokers, topics
+from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server
 

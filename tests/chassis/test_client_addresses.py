@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from chassis.clock import SettableClock
 from chassis.rpc import address_of
 from chassis.tokens import ADDRESS_LIFETIME, LEEWAY, AddressReader, AddressSigner, Caller, Issuer
 from keys import key_folder
 from tests.builders import NOON
+from tests.parts.clocks import SettableClock
 
 HERE = "enlace.partners"
 

@@ -13,7 +13,6 @@ import grpc
 import pytest
 
 from chassis import admission
-from chassis.clock import SettableClock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
 from chassis.rpc import Call, Server, Servicer
@@ -23,6 +22,7 @@ from keys.sealing import Keyring
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc
 from tests.builders import NOON, refusal
 from tests.chassis.world import MIGRATIONS, until
+from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as PostgresServer
 
 WHO = Caller("w" * 32, "worker", "o" * 32, frozenset({"COORDINATOR"}))

@@ -11,7 +11,6 @@ import grpc
 import psycopg
 import pytest
 
-from chassis.clock import SettableClock
 from chassis.db import Database, Row
 from chassis.ids import new_id
 from chassis.outbox import Fact
@@ -32,6 +31,7 @@ from services.notifications.store.members import view_of
 from services.notifications.usecases.sending import Sending
 from tests.notifications.receiver import Receiver
 from tests.parts.callers import just_proved
+from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as PostgresServer
 
 PUBLIC_URL = "https://enlace.example"

@@ -14,7 +14,6 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from chassis.clock import SettableClock
 from chassis.db import Database, Row
 from chassis.local_time import day_at
 from chassis.rpc import Server
@@ -36,6 +35,7 @@ from services.partners.rpc import servicers
 from services.partners.sign_in.passkeys import Site
 from services.partners.wire import etag_of
 from tests.parts.callers import just_proved
+from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as Postgres
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -28,7 +28,7 @@ from tests.partners.test_imports import GOOD, sheet
 KILLED = """
 import os, signal, sys
 from datetime import UTC, datetime
-from chassis.clock import SettableClock
+from tests.parts.clocks import SettableClock
 from chassis.db import Database
 from keys.sealing import Keyring
 from services.partners import usecases

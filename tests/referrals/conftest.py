@@ -9,7 +9,6 @@ import grpc
 import pytest
 from argon2 import PasswordHasher
 
-from chassis.clock import SettableClock
 from chassis.db import Database
 from chassis.rpc import Server
 from chassis.second import NONE, Kin
@@ -30,6 +29,7 @@ from services.referrals.store.members import view_of
 from services.referrals.usecases import contacts as usecases
 from tests.builders import ASKED, NOON
 from tests.parts.callers import just_proved
+from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as PostgresServer
 
 ORG = {name: f"{number:032x}" for number, name in enumerate("hotline ngo shelter clinic police coalition mission border".split(), start=1)}

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from bench.figures import Measured
 from chassis.db import Database
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys.sealing import Keyring
 from services.partners.store.areas import areas
 from services.partners.store.taxonomy import taxonomy
 from services.partners.usecases.imports import import_directory

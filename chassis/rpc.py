@@ -38,9 +38,9 @@ from chassis.guesses import Origin
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import is_id, new_id
 from chassis.limits import Limiter
-from chassis.sealing import CannotOpen
 from chassis.streams import TURNS, Streams
 from chassis.tokens import AddressReader, Caller, Verifier
+from keys.sealing import CannotOpen
 
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # ours, or a UUID
 NOBODY = Caller("public", "public", "")

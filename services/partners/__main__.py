@@ -12,26 +12,27 @@ from pathlib import Path
 
 import click
 
-from chassis import commands, keys, log, sealing_keys, service
+from chassis import commands, log, service
 from chassis.audit import Marker
 from chassis.clock import Clock, SystemClock
 from chassis.db import Database, Transaction
 from chassis.errors import Invalid, Refusal
 from chassis.guesses import Guesses
 from chassis.idempotency import IdempotencyStore
-from chassis.passkeys import Site
-from chassis.rotation import Sealed
 from chassis.rpc import Servicer
-from chassis.sealing import Keyring
 from chassis.subscriber import Subscriber
 from chassis.supervisor import WELL
 from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Issuer, Verifier
 from chassis.wire import PageTokens
+from keys import key_folder, sealing_keys
+from keys.rotation import Sealed
+from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2, directory_pb2, locations_pb2, members_pb2, open_data_pb2
 from services.partners import config, subscriptions
 from services.partners.config import NAME, TOPIC, PartnersSettings
 from services.partners.domain.organization import OrganizationEntry, OrganizationType
 from services.partners.domain.worker import Role, WorkerEntry
+from services.partners.sign_in.passkeys import Site
 from services.partners.store.directory_index import DirectoryIndex
 from services.partners.usecases import founding, membership, password_resets, sessions
 from services.partners.usecases.accounts import Accounts
@@ -85,9 +86,9 @@ def run(settings: PartnersSettings) -> int:
     """Makes and runs everything."""
     folder = settings.service.keys
     parts = service.make(NAME, TOPIC, settings.service, hears=[subscriptions.TOPIC, subscriptions.ERASURES])
-    mail = Keyring(keys.secret(folder, "mail"))
-    signing = keys.Held(folder, "tokens*.jwk", partial(keys.all_signing, folder, "tokens"))
-    issuer = Issuer(lambda: keys.signing_at(signing(), parts.clock.now().timestamp()), parts.clock)
+    mail = Keyring(key_folder.secret(folder, "mail"))
+    signing = key_folder.Held(folder, "tokens*.jwk", partial(key_folder.all_signing, folder, "tokens"))
+    issuer = Issuer(lambda: key_folder.signing_at(signing(), parts.clock.now().timestamp()), parts.clock)
     index = DirectoryIndex()
     server = parts.server(
         servicers(
@@ -117,7 +118,7 @@ def run(settings: PartnersSettings) -> int:
             partial(subscriptions.hear, parts.clock),
             database=parts.database,
             broker=parts.broker,
-            trusted_signers=keys.trusted_signers(folder, "referrals"),
+            trusted_signers=key_folder.trusted_signers(folder, "referrals"),
             keyring=parts.keyring,
             clock=parts.clock,
             on_held=lambda held: server.say("facts", not held),
@@ -262,10 +263,10 @@ def rotate_token_keys() -> None:
     """Two keys live at once: the old one signs until every service knows the new one, and goes when its last token has ended."""
     folder = config.load().service.keys
     try:
-        newest = keys.replace_pair(folder, "tokens")
+        newest = key_folder.replace_pair(folder, "tokens")
         made = (folder / f"{newest}.pub.jwk").stat().st_mtime
-        time.sleep(max(0.0, made + keys.SETTLED + LIFETIME.total_seconds() + 3 * LEEWAY - time.time()))
-        keys.drop_older_pairs(folder, "tokens")
+        time.sleep(max(0.0, made + key_folder.SETTLED + LIFETIME.total_seconds() + 3 * LEEWAY - time.time()))
+        key_folder.drop_older_pairs(folder, "tokens")
     except OSError as error:
         raise click.ClickException(f"{folder} can't be written: change the keys where they come from (docs/operations.md)") from error
     click.echo(f"tokens are signed by {newest}")

@@ -14,17 +14,15 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from chassis import keys
-from chassis.clock import SettableClock
 from chassis.db import Database, Row, Transaction
 from chassis.ids import new_id
 from chassis.local_time import day_at
-from chassis.passkeys import Site
 from chassis.rpc import Server
-from chassis.sealing import Keyring
 from chassis.second import NONE, Kin
 from chassis.tokens import SYSTEM, AddressReader, AddressSigner, Caller, Issuer, Verifier
 from chassis.wire import PageTokens
+from keys import key_folder
+from keys.sealing import Keyring
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import members_pb2 as pb2
 from protos.partners.v1 import open_data_pb2
@@ -35,6 +33,7 @@ from services.partners.domain.evidence import Evidence, EvidenceKind
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationType
 from services.partners.domain.service import Capacity, Eligibility, Intake, Service, ServiceEntry
 from services.partners.domain.worker import Role, Worker, WorkerEntry
+from services.partners.sign_in.passkeys import Site
 from services.partners.store import api_keys, open_hours, organizations, services
 from services.partners.store.areas import areas
 from services.partners.store.directory_index import DirectoryIndex
@@ -45,6 +44,7 @@ from services.partners.usecases.sign_in_providers import SignInProviders
 from services.partners.usecases.workers import create_worker
 from services.partners.wire import etag_of
 from tests.parts.callers import just_proved
+from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as Postgres
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -131,12 +131,12 @@ class Scene:
         self.clock = SettableClock(NOON)
         self.database = Database(self._place.url, max_size=12)
         self.database.open()
-        self.sealing_key = keys.secret(folder, "sealing.partners")
+        self.sealing_key = key_folder.secret(folder, "sealing.partners")
         keyring = self.keyring = Keyring(self.sealing_key)
         self.pages = PageTokens(keyring)
-        self.mail = Keyring(keys.secret(folder, "mail"))
-        self.issuer = Issuer(keys.signing(folder, "tokens"), self.clock)
-        self.verifier = Verifier(keys.verifying(folder, "tokens"), "enlace.partners", self.clock)
+        self.mail = Keyring(key_folder.secret(folder, "mail"))
+        self.issuer = Issuer(key_folder.signing(folder, "tokens"), self.clock)
+        self.verifier = Verifier(key_folder.verifying(folder, "tokens"), "enlace.partners", self.clock)
         self._server = Server(
             "127.0.0.1:0",
             servicers(
@@ -150,14 +150,14 @@ class Scene:
                 Site(SITE),
                 SignInProviders(self.database, keyring, self.mail, SITE, development=True),
             ),
-            AddressReader(lambda: keys.all_verifying(folder, "calls.gateway"), "enlace.partners", self.clock),
+            AddressReader(lambda: key_folder.all_verifying(folder, "calls.gateway"), "enlace.partners", self.clock),
             threads=6,
             reflect=False,
             caller_rate=100_000,
         )
         self._server.start()
         self._channel = grpc.insecure_channel(f"127.0.0.1:{self._server.port}")
-        self.gateway = AddressSigner(keys.signing(folder, "calls.gateway"), self.clock)
+        self.gateway = AddressSigner(key_folder.signing(folder, "calls.gateway"), self.clock)
         self.nobody = Stubs(self._channel, origin=self.origin)
         self.owner = Database(self._place.migration_url, max_size=2)
         self.owner.open()

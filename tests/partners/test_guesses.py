@@ -11,8 +11,8 @@ import pytest
 
 from chassis import deadline
 from chassis.guesses import Guesses, Origin
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as pb
 from protos.partners.v1 import members_pb2_grpc
 from services.partners.domain.worker import Role

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chassis.errors import Unavailable
-from chassis.rotation import rewrap
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys.rotation import rewrap
+from keys.sealing import Keyring
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.__main__ import SEALED
 from services.partners.domain.organization import Organization
@@ -28,9 +28,9 @@ from tests.partners.test_imports import GOOD, sheet
 KILLED = """
 import os, signal, sys
 from datetime import UTC, datetime
-from chassis.clock import SettableClock
+from tests.parts.clocks import SettableClock
 from chassis.db import Database
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 from services.partners.__main__ import SEALED
 from services.partners.store import imports
 from services.partners.usecases.import_jobs import run_import

@@ -12,10 +12,9 @@ import pytest
 
 from chassis.errors import Invalid
 from chassis.ids import new_id
-from chassis.passkeys import Site
 from chassis.rpc import Server
-from chassis.sealing import CannotOpen, Keyring
 from chassis.tokens import SYSTEM, Caller
+from keys.sealing import CannotOpen, Keyring
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2, facts_pb2, letters_pb2
 from protos.partners.v1 import members_pb2 as pb
@@ -24,6 +23,7 @@ from services.partners.__main__ import servicers
 from services.partners.domain.invitation import MOST, InvitationEntry
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import Role
+from services.partners.sign_in.passkeys import Site
 from services.partners.store.directory_index import DirectoryIndex
 from services.partners.usecases.housekeeping import sweep
 from services.partners.usecases.sign_in_providers import SignInProviders

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from chassis.passkeys import Site
 from chassis.rpc import Server
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
 from services.partners.__main__ import servicers
 from services.partners.domain.worker import Role
+from services.partners.sign_in.passkeys import Site
 from services.partners.store.directory_index import DirectoryIndex
 from services.partners.usecases.sign_in_providers import SignInProviders
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs

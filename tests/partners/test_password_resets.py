@@ -12,9 +12,9 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from chassis.rotation import remaining, rewrap
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys.rotation import remaining, rewrap
+from keys.sealing import Keyring
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import accounts_pb2_grpc, facts_pb2, letters_pb2

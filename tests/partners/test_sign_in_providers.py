@@ -16,9 +16,9 @@ import pytest
 import requests
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from chassis.rotation import rewrap
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys.rotation import rewrap
+from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as m
 from services.partners.__main__ import SEALED
 from services.partners.domain.organization import Organization, OrganizationType

@@ -3,9 +3,9 @@
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.ids import object_id
 from chassis.rpc import Call
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from chassis.wire import version
+from keys.sealing import Keyring
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import wire
 from services.notifications.domain import desk as rules

@@ -10,8 +10,8 @@ from chassis.db import elevate_to_system_scope
 from chassis.errors import NotFound
 from chassis.ids import new_id, object_id
 from chassis.rpc import Call
-from chassis.sealing import Keyring
 from chassis.wire import PageTokens, masked, page_size, version
+from keys.sealing import Keyring
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import wire
 from services.notifications.domain import webhook as rules

@@ -5,8 +5,8 @@ import hashlib
 from chassis.audit import Entry
 from chassis.guesses import Guesses
 from chassis.rpc import Call
-from chassis.sealing import Keyring
 from chassis.wire import timestamp
+from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
 from services.partners.domain.worker import session_lives
 from services.partners.store import second_factors, workers

@@ -11,9 +11,9 @@ from functools import partial
 from chassis import guesses
 from chassis.clock import Clock
 from chassis.db import Database, Transaction
-from chassis.sealing import Keyring
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from keys.sealing import Keyring
 from services.partners.store import (
     imports,
     invitations,

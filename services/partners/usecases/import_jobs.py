@@ -14,9 +14,9 @@ from chassis.db import Database, Transaction
 from chassis.errors import Exhausted, Invalid, Late, NotAllowed, NotFound, Refusal, Stale, Unavailable
 from chassis.ids import is_id, new_id
 from chassis.rpc import Call
-from chassis.sealing import Keyring
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller
+from keys.sealing import Keyring
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.domain.import_job import MOST_ATTEMPTS, MOST_WAITING, ImportJob, ImportState
 from services.partners.domain.imports import Parsed, Report

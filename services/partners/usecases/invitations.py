@@ -9,7 +9,7 @@ from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, NotFound, Unauthenticated
 from chassis.ids import is_id, new_id
 from chassis.rpc import Call
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import wire
 from services.partners.domain.invitation import Invitation

@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from chassis.rpc import Call
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 from protos.contract.v1 import contract_pb2
 from services.partners.domain.worker import Role
 from services.partners.store import workers

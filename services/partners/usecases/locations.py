@@ -9,9 +9,9 @@ from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, NotAllowed, NotFound
 from chassis.ids import is_id, new_id
 from chassis.rpc import Call
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from chassis.wire import PageTokens, check_etag, masked, page_size
+from keys.sealing import Keyring
 from protos.partners.v1 import locations_pb2 as pb
 from services.partners import wire
 from services.partners.domain.field_change import changes_of

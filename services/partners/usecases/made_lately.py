@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from chassis.audit import Entry
 from chassis.errors import Invalid
 from chassis.rpc import Call
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from chassis.wire import EnumCodec, moment, timestamp
+from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
 from services.partners.domain.made_lately import Made, MadeKind
 from services.partners.domain.network_roles import are_of_the_network

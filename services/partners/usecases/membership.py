@@ -11,7 +11,7 @@ from chassis.guesses import Budget, Guesses
 from chassis.ids import new_id
 from chassis.local_time import latest_day
 from chassis.rpc import Call
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners import wire
 from services.partners.domain.organization import Organization, OrganizationStatus, RejectionReason

@@ -8,12 +8,12 @@ from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, Unauthenticated
 from chassis.guesses import Guesses
 from chassis.ids import new_id
-from chassis.passkeys import Credential, Site, WrongPasskey, names
 from chassis.rpc import Call
 from chassis.wire import timestamp
 from protos.partners.v1 import accounts_pb2, members_pb2
 from services.partners.domain.passkey import Passkey, check_room
 from services.partners.domain.second_factor import Purpose, SecondFactor
+from services.partners.sign_in.passkeys import Credential, Site, WrongPasskey, names
 from services.partners.store import passkeys, second_factors
 from services.partners.usecases.passwords import mark_of, own, prove
 

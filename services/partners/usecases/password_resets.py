@@ -15,9 +15,9 @@ from chassis.errors import Exhausted, Invalid, Unauthenticated
 from chassis.guesses import Budget, Guesses
 from chassis.ids import new_id
 from chassis.rpc import Call
-from chassis.sealing import Keyring
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
 from services.partners import wire
 from services.partners.domain.account_notice import LINK_LIFE, AccountNotice, PasswordReset

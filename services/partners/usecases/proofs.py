@@ -11,15 +11,15 @@ from chassis.audit import Entry
 from chassis.db import Transaction
 from chassis.errors import Invalid, Unauthenticated
 from chassis.guesses import Guesses, Origin
-from chassis.passkeys import Site
 from chassis.rpc import Call
-from chassis.sealing import Keyring
 from chassis.tokens import PROOF_LIFE, Caller
 from chassis.wire import timestamp
+from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
 from services.partners.domain.passkey import Passkey
 from services.partners.domain.second_factor import Purpose
 from services.partners.domain.worker import session_lives
+from services.partners.sign_in.passkeys import Site
 from services.partners.store import passkeys, second_factors, sign_in_providers, workers
 from services.partners.usecases.passkeys import challenge, signer
 from services.partners.usecases.passwords import mark_of, own, prove

@@ -4,17 +4,17 @@ import hmac
 import secrets
 from datetime import datetime, timedelta
 
-from chassis import totp
 from chassis.audit import Entry
 from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, Unauthenticated
 from chassis.guesses import Budget, Guesses, Origin
-from chassis.passkeys import Site
 from chassis.rpc import Call
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2, members_pb2
 from services.partners.domain.second_factor import RECOVERY_CODES, Purpose, SecondFactor
 from services.partners.domain.worker import Worker
+from services.partners.sign_in import totp
+from services.partners.sign_in.passkeys import Site
 from services.partners.store import passkeys, second_factors
 from services.partners.usecases.passkeys import challenge, second_factor_message, signer
 from services.partners.usecases.passwords import mark_of, own, prove

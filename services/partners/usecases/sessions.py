@@ -13,17 +13,17 @@ from chassis.audit import Entry
 from chassis.db import Transaction
 from chassis.errors import Invalid, Unauthenticated
 from chassis.guesses import Budget, Guesses
-from chassis.passkeys import Site
 from chassis.rpc import Call
-from chassis.sealing import Keyring
 from chassis.tokens import Caller, Issuer
 from chassis.wire import number, timestamp
+from keys.sealing import Keyring
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import wire
 from services.partners.domain import api_key
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import MUST_PROVE_MORE, TOUCH, Worker, WorkerStatus, same_email, session_lives
+from services.partners.sign_in.passkeys import Site
 from services.partners.store import api_keys, organizations, workers
 from services.partners.usecases import second_factors
 from services.partners.usecases.independence import kin_of, note_entry

@@ -12,15 +12,15 @@ from chassis.audit import Entry
 from chassis.db import Database, Transaction
 from chassis.errors import NotFound, Unauthenticated, Unavailable
 from chassis.ids import is_id, new_id
-from chassis.oidc import Client, NotBelieved, RelyingParty
 from chassis.rpc import Call
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
 from chassis.wire import check_etag, etag
+from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as pb
 from services.partners.domain.field_change import FieldChange
 from services.partners.domain.sign_in_provider import ProviderEntry, SignInProvider
 from services.partners.domain.worker import Worker, WorkerStatus
+from services.partners.sign_in.oidc import Client, NotBelieved, RelyingParty
 from services.partners.store import field_changes, organizations, sign_in_providers, workers
 from services.partners.usecases.independence import second
 from services.partners.usecases.password_resets import notify_worker

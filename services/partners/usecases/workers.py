@@ -7,9 +7,9 @@ from chassis.db import Transaction
 from chassis.errors import Conflict, NotAllowed, NotFound
 from chassis.ids import is_id, new_id
 from chassis.rpc import Call
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from chassis.wire import PageTokens, check_etag, page_size, word
+from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import wire
 from services.partners.domain.network_roles import are_of_the_network, check_second_coordinator

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 from bench.figures import Measured
 from chassis.db import Database
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
-from services.partners import usecases
+from keys.sealing import Keyring
 from services.partners.store.areas import areas
 from services.partners.store.taxonomy import taxonomy
+from services.partners.usecases.imports import import_directory
 from services.partners.wire.imports.apart import read_apart
 from services.partners.wire.imports.drafts import Reading
 from tests.parts.local_stack import LocalStack, until
@@ -54,7 +54,7 @@ def measure(stack: LocalStack) -> list[Measured]:
                 parsed = read_apart(sheet(run), Reading(taxonomy(), areas(), "NI"), None, lambda: None)
                 with database.transaction(SYSTEM, timeout=60) as tx:
                     keyring = Keyring(b"0" * 32)  # nothing is sealed here
-                    report = usecases.import_directory(tx, keyring, SYSTEM, datetime.now(UTC), parsed, row["id"], dry_run=False)
+                    report = import_directory(tx, keyring, SYSTEM, datetime.now(UTC), parsed, row["id"], dry_run=False)
                 assert report.written, [line.problems for line in report.lines if line.problems][:3]
                 took.append(ROWS / (time.perf_counter() - began))
     finally:

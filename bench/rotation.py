@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 from bench.figures import Measured
-from chassis import keys
 from chassis.db import Database
 from chassis.ids import new_id
-from chassis.rotation import remaining, rewrap
 from chassis.tokens import SYSTEM
+from keys import key_folder
+from keys.rotation import remaining, rewrap
 from services.referrals.__main__ import SEALED
 from tests.parts.local_stack import LocalStack
 
@@ -19,7 +19,7 @@ PEOPLE = 10_000
 def measure(stack: LocalStack) -> list[Measured]:
     """Makes the people, another key, and wraps all as `rotate-keys` does."""
     folder = stack.var / "keys"
-    keyring = keys.keyring(folder, "referrals")
+    keyring = key_folder.keyring(folder, "referrals")
     identifiers = [new_id() for _ in range(PEOPLE)]
     with stack.database("referrals") as database:
         cursor = database.cursor()
@@ -33,13 +33,13 @@ def measure(stack: LocalStack) -> list[Measured]:
         )
         database.commit()
         url = database.info.dsn + f" password={database.info.password}"
-    keys.add_to_ring(folder, "sealing.referrals")
+    key_folder.add_to_ring(folder, "sealing.referrals")
     service = Database(url, max_size=2)
     service.open()
     began = time.perf_counter()
-    wrapped, broken = rewrap(service, keys.keyring(folder, "referrals"), SEALED)
+    wrapped, broken = rewrap(service, key_folder.keyring(folder, "referrals"), SEALED)
     seconds = time.perf_counter() - began
     with service.transaction(SYSTEM) as tx:
-        assert (broken, remaining(tx, keys.keyring(folder, "referrals"), SEALED)) == (0, 0)
+        assert (broken, remaining(tx, key_folder.keyring(folder, "referrals"), SEALED)) == (0, 0)
     service.close()
     return [Measured("rotation_s", seconds, f"{wrapped} keys of people and notes of contacts, the stack running")]

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 from bench.figures import Measured
-from chassis import audit, keys
+from chassis import audit
 from chassis.audit import Entry, Marker
 from chassis.db import Database
 from chassis.ids import new_id
 from chassis.tokens import SYSTEM, Caller, Evidence
+from keys import key_folder
 from tests.parts.local_stack import LocalStack
 
 ROWS, CHUNK = 100_000, 500  # a row of the head has so many versions until the end of its transaction, and each is passed over
@@ -19,7 +20,7 @@ ROWS, CHUNK = 100_000, 500  # a row of the head has so many versions until the e
 
 def measure(stack: LocalStack) -> list[Measured]:
     """Fills the trail of referrals as its service does, and verifies all of it."""
-    database = Database(stack.database_url("referrals"), max_size=1, marker=Marker(keys.keyring(stack.var / "keys", "referrals")))
+    database = Database(stack.database_url("referrals"), max_size=1, marker=Marker(key_folder.keyring(stack.var / "keys", "referrals")))
     database.open()
     caller = Caller(new_id(), "worker", new_id(), token=Evidence(sha256(b"token").hexdigest(), datetime.now(UTC)))
     began = time.perf_counter()

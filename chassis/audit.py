@@ -15,8 +15,8 @@ from hashlib import sha256
 from typing import Any
 
 from chassis.db import Bounded, Transaction
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
+from keys.sealing import Keyring
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What time it is: the only place that asks the machine, so that a test or a replay of history can hand over another clock."""
+"""The clock: the only module that asks the machine for the time."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -8,7 +8,7 @@ AHEAD = timedelta(minutes=1)
 
 
 class Clock(Protocol):
-    """Whoever needs the time takes one of these."""
+    """Supplies the current time. Everything that needs it takes a Clock, so that tests control it."""
 
     def now(self) -> datetime:
         """The time in UTC, with its zone."""
@@ -20,22 +20,3 @@ class SystemClock:
     def now(self) -> datetime:
         """The time in UTC, with its zone."""
         return datetime.now(UTC)
-
-
-class SettableClock:
-    """A clock that stands still until it is told otherwise: for tests, and for writing history as it was."""
-
-    def __init__(self, start: datetime) -> None:
-        self._now = start
-
-    def now(self) -> datetime:
-        """The time it was last set to."""
-        return self._now
-
-    def set(self, moment: datetime) -> None:
-        """Jumps to a moment, forwards or back."""
-        self._now = moment
-
-    def advance(self, step: timedelta) -> None:
-        """Moves on by a step."""
-        self._now += step

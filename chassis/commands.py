@@ -1,5 +1,5 @@
-"""The sub-commands that every service has for operators: migrate, doctor, make-keys, rotate-keys, print-key, retire-keys, replay, audit verify and witnesses, and
-dead-letters list, redrive, discard. They work beside the running service.
+"""The sub-commands that every service has for operators: migrate, doctor, replay, audit verify and witnesses, dead-letters list, redrive and discard, and
+those for its sealing keys (keys/commands.py). They work beside the running service.
 
 Exit codes: 0 done, 1 refused, nothing found, or a trail that is not what it was, 2 a wrong call. What is for a machine is on standard output, progress on standard error.
 """
@@ -7,7 +7,6 @@ Exit codes: 0 done, 1 refused, nothing found, or a trail that is not what it was
 import json
 import logging
 import re
-import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,23 +19,21 @@ from typing import Any, TextIO
 import click
 
 from chassis import audit as trail
-from chassis import dead_letters, heads, keys, log, outbox, sealing_keys
+from chassis import dead_letters, heads, log, outbox
 from chassis.audit import Head, Marker
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction, migrate
 from chassis.errors import Refusal
 from chassis.kafka import Broker, BrokerLost
-from chassis.rotation import DEAD_LETTERS, Sealed, remaining, rewrap
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys import commands as key_commands
+from keys import key_folder, sealing_keys
+from keys.commands import dry_run_option, json_option
+from keys.rotation import DEAD_LETTERS, Sealed
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{2,39}")
-_TAKEN_UP = 4.0  # seconds after which every running process seals by a new key: twice as long as it looks for one
-_NOTICED, _COPIES = 60.0, 24 * 3600.0  # seconds that a key is the newest before older ones go
 _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"])
-_json = click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
-_dry_run = click.option("--dry-run", is_flag=True, help="Only say how many.")
 
 
 def add_to(
@@ -57,7 +54,7 @@ def add_to(
         click.echo(migrate(settings().migration_url, migrations).strip())
 
     @main.command(help="Say what is missing to run; exit code 1 if something is.")
-    @_json
+    @json_option
     def doctor(as_json: bool) -> None:
         _say_nothing_else()
         checks = _examine(settings(), name, key_files, migrations)
@@ -78,75 +75,12 @@ def add_to(
         finally:
             database.close()
 
-    columns = [DEAD_LETTERS, *sealed]
-
-    @main.command(
-        "rotate-keys",
-        help="Wrap all that the service's sealing key seals by a new one, while it works. Goes on where it was killed, and then makes no other key.",
-    )
-    @_dry_run
-    @_json
-    def rotate_keys(dry_run: bool, as_json: bool) -> None:
-        kept = sealing_keys.of(settings(), name)
-        with opened() as database:
-            count = _left(database, kept.keyring(), columns)
-            if not dry_run:
-                made = not count
-                if made:
-                    _changing(settings().keys, lambda: kept.add(SystemClock().now().timestamp()))
-                count, broken = _rewrap(database, kept.keyring(), columns, wait=made)
-            said = ({"waiting": count} if dry_run else {"wrapped": count, "unreadable": broken}) | {"newest": kept.newest()}
-        click.echo(json.dumps(said) if as_json else ", ".join(f"{value} {word}" for word, value in said.items()))
-        sys.exit(0 if dry_run or not broken else 1)
-
-    @main.command("make-keys", help="Make the first sealing key in the key service, in a network that has none. It never leaves it.")
-    def make_keys() -> None:
-        _say_nothing_else()
-        kept = sealing_keys.of(settings(), name)
-        if settings().key_service is None:
-            raise click.UsageError("there is no key service: set ENLACE_PKCS11_MODULE, _TOKEN and _PIN_FILE (docs/operations.md)")
-        try:
-            made = kept.begin(secrets.token_bytes(32), SystemClock().now().timestamp())
-        except Refusal as refusal:
-            raise click.ClickException(getattr(refusal, "why", "") or refusal.reason) from refusal
-        if not made:
-            raise click.ClickException("there is a sealing key already: rotate-keys makes the next one in the key service")
-        click.echo("made")
-
-    @main.command(
-        "print-key",
-        help="Print a new key, e.g. tokens.1, as patches of a Secret: its public half, if it has one, then its secret half. Keeps nothing.",
-    )
-    @click.argument("key")
-    def print_key(key: str) -> None:
-        try:
-            for files in keys.new_files(key):
-                click.echo(json.dumps({"stringData": files}))
-        except ValueError:
-            raise click.UsageError("KEY is tokens.N, facts.SERVICE, sealing.SERVICE.N, gateway or calls.gateway") from None
-
-    @main.command("retire-keys", help="Destroy the older sealing keys, once nothing is wrapped by them and no copy from before is kept.")
-    @click.option(
-        "--at-once", is_flag=True, help="Also when the newest is younger than a day: copies from before then open with no key any more."
-    )
-    @_json
-    def retire_keys(at_once: bool, as_json: bool) -> None:
-        kept, retired = sealing_keys.of(settings(), name), list[int]()
-        with opened() as database:
-            count = _left(database, kept.keyring(), columns)
-            if count:
-                raise click.ClickException(f"{count} rows are still wrapped by an older key: rotate-keys")
-            if kept.age_of_newest(SystemClock().now().timestamp()) < (_NOTICED if at_once else _COPIES):
-                raise click.ClickException(
-                    "the newest key is too young: copies from before it need the older ones for a day (--at-once: for a minute)"
-                )
-            _changing(settings().keys, lambda: retired.extend(kept.retire()))
-        click.echo(json.dumps({"retired": retired}) if as_json else f"{len(retired)} retired")
+    key_commands.add_to(main, name, settings, opened, [DEAD_LETTERS, *sealed])
 
     @main.command(help="Tell facts again: all of them, or those since a moment. Safe at any time.")
     @click.option("--from", "since", type=_MOMENT, help="In UTC.")
-    @_dry_run
-    @_json
+    @dry_run_option
+    @json_option
     def replay(since: datetime | None, dry_run: bool, as_json: bool) -> None:
         moment = since and (since if since.tzinfo else since.replace(tzinfo=UTC))
         with opened() as database:
@@ -164,7 +98,7 @@ def add_to(
         "--witnesses", type=click.File("r"), multiple=True, help="What another service's `audit witnesses` said; - for standard input."
     )
     @click.option("--topic/--no-topic", default=True, help="Whether to read what this service itself has said on the topic.")
-    @_json
+    @json_option
     def verify(witnesses: Sequence[TextIO], topic: bool, as_json: bool) -> None:
         try:
             seen = [Head(int(one["sequence"]), bytes.fromhex(one["hash"])) for file in witnesses for one in json.load(file)]
@@ -190,7 +124,7 @@ def add_to(
         """Sub-commands below."""
 
     @letters.command("list", help="What waits for an operator, longest first.")
-    @_json
+    @json_option
     def list_(as_json: bool) -> None:
         with opened() as database, database.transaction(SYSTEM) as tx:
             waiting = dead_letters.waiting(tx)
@@ -210,8 +144,8 @@ def add_to(
         @click.option("--subject", default="", help="All held facts of this subject.")
         @click.option("--all", "everything", is_flag=True, help="All of them.")
         @click.option("--reason", required=True, help="Why, as a code for the trail: lower case, digits, _; e.g. handler_mended.")
-        @_dry_run
-        @_json
+        @dry_run_option
+        @json_option
         def command(identity: str, subject: str, everything: bool, reason: str, dry_run: bool, as_json: bool) -> None:
             if [bool(identity), bool(subject), everything].count(True) != 1:
                 raise click.UsageError("name one ID, or --subject, or --all")
@@ -228,34 +162,6 @@ def add_to(
     act("discard", "Give these up for ever; the facts behind them go on.", dead_letters.discard, "given up")
 
 
-def _left(database: Database, keyring: Keyring, columns: Sequence[Sealed]) -> int:
-    with database.transaction(SYSTEM, timeout=30) as tx:
-        return remaining(tx, keyring, columns)
-
-
-def _rewrap(database: Database, keyring: Keyring, columns: Sequence[Sealed], *, wait: bool) -> tuple[int, int]:
-    """Once, and after a new key again: for a moment the running processes still sealed by the one before."""
-
-    def say(count: int) -> None:
-        if sys.stderr.isatty():
-            click.echo(f"{count}", err=True)
-
-    began = time.monotonic()
-    wrapped, broken = rewrap(database, keyring, columns, say)
-    if wait:
-        time.sleep(max(0.0, _TAKEN_UP - (time.monotonic() - began)))
-        more, broken = rewrap(database, keyring, columns, say)
-        wrapped += more
-    return wrapped, broken
-
-
-def _changing(folder: Path, change: Callable[[], object]) -> None:
-    try:
-        change()
-    except OSError as error:
-        raise click.ClickException(f"{folder} can't be written: change the keys where they come from (docs/operations.md)") from error
-
-
 def _say_nothing_else() -> None:
     """The log is the output of `serve`; a command's output is its own."""
     log.setup("", level=logging.CRITICAL)
@@ -264,7 +170,7 @@ def _say_nothing_else() -> None:
 def _examine(settings: ServiceSettings, service: str, key_files: Sequence[str], migrations: Sequence[Path]) -> dict[str, bool]:
     """Each thing that the service needs, and whether it is there. Looks, and changes nothing."""
     of_files = [name for name in key_files if not (settings.key_service and name.startswith("sealing."))]
-    checks = {f"key {name}": keys.readable(settings.keys, name) for name in of_files}
+    checks = {f"key {name}": key_folder.readable(settings.keys, name) for name in of_files}
     if settings.key_service:
         checks["key service"] = sealing_keys.of(settings, service).work()
     database = Database(settings.database_url, max_size=2)
@@ -317,7 +223,7 @@ def _said(settings: ServiceSettings, name: str) -> list[Head]:
     try:
         if broker.wait(5) is None:
             raise BrokerLost("away")
-        return list(heads.said(settings, name, keys.trusted_signers(settings.keys)))
+        return list(heads.said(settings, name, key_folder.trusted_signers(settings.keys)))
     except BrokerLost as error:
         raise click.ClickException(
             "the broker is away, so the trail was not held against what this service said on the topic. Try again, or leave the topic out by --no-topic"

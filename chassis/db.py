@@ -281,7 +281,7 @@ class Database:
             self._connections.add(connection)
 
 
-_NO_ROOM = (pg.DiskFull, pg.ReadOnlySqlTransaction)  # chassis/embedded/postgres.py takes no writes while the disk is full
+_NO_ROOM = (pg.DiskFull, pg.ReadOnlySqlTransaction)  # local/postgres.py takes no writes while the disk is full
 
 
 def _refusal(error: psycopg.Error, *, past: bool, asked: bool) -> Refusal:

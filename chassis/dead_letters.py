@@ -12,8 +12,8 @@ from typing import Any
 from chassis import audit, inbox, records
 from chassis.db import Transaction
 from chassis.outbox import Fact
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
+from keys.sealing import Keyring
 
 OPERATIONS = Caller("operations", "system", "")
 

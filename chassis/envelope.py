@@ -19,7 +19,7 @@ from cloudevents.core.v1.event import CloudEvent
 
 from chassis import trace
 from chassis.outbox import Fact
-from chassis.sealing import SignatureCheck, Signer
+from keys.sealing import SignatureCheck, Signer
 
 CONTENT_TYPE = "application/protobuf"
 SIGNATURE = "enlace-signature"

@@ -19,8 +19,8 @@ from datetime import datetime, timedelta
 from chassis import deadline
 from chassis.db import Database, Row, Transaction
 from chassis.errors import Exhausted
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys.sealing import Keyring
 
 UNDER_WAY = timedelta(seconds=15)
 """How long a guess may be under way: longer than any call lasts, with its comparison and what is noted of it."""

@@ -18,11 +18,11 @@ from chassis.clock import Clock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction
 from chassis.envelope import Unreadable, pack, unpack
-from chassis.kafka import Broker, BrokerLost, Producer, read_from
+from chassis.kafka import Broker, BrokerLost, read_from, send
 from chassis.outbox import Fact
-from chassis.sealing import SignatureCheck, Signer
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from keys.sealing import SignatureCheck, Signer
 
 TOPIC = "enlace.audit.v1"
 """Key = the service, version = the sequence of the row, body = its hash (google.protobuf.BytesValue)."""
@@ -141,11 +141,7 @@ class Heads:
         self._publish([Fact(self._name, head.sequence, TYPE, BytesValue(value=head.hash).SerializeToString(), self._clock.now(), epoch)])
 
     def _publish(self, facts: Sequence[Fact]) -> None:
-        producer = Producer(self._broker.settings)
-        try:
-            producer.send_all(TOPIC, [pack(fact, _SOURCE + self._name, self._signer) for fact in facts])
-        finally:
-            producer.discard()
+        send(self._broker.settings, TOPIC, [pack(fact, _SOURCE + self._name, self._signer) for fact in facts])
 
 
 def keep(tx: Transaction, heads: Sequence[Fact]) -> None:

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from chassis.db import Transaction
 from chassis.errors import Reused
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 
 
 class IdempotencyStore:

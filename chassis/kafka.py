@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
-from kafka.structs import MemberState, OffsetAndMetadata
+from kafka.structs import OffsetAndMetadata
 
 from chassis import log
 from chassis.config import ServiceSettings
@@ -236,11 +236,21 @@ class Producer:
         return {metadata.partition: metadata.offset + 1 for metadata in told}
 
     def discard(self) -> None:
-        """Throws the producer away at once. A plain close() would wait, time out and leak its thread."""
-        sender: Any = vars(self._producer)["_sender"]  # no public way to stop it without waiting
+        """Throws the producer away at once, with what it has not sent."""
+        # Private, because the public close() first waits for all that is not sent, and raises at its timeout before it stops the thread.
+        sender: Any = vars(self._producer)["_sender"]
         _quietly(sender.force_close)
         _quietly(lambda: sender.join(5))
         _quietly(lambda: self._producer.close(timeout=0))
+
+
+def send(settings: ServiceSettings, topic: str, records: Sequence[Record]) -> None:
+    """Sends these records by a producer of their own. Raises BrokerLost; some records may then be in the log all the same."""
+    producer = Producer(settings)
+    try:
+        producer.send_all(topic, records)
+    finally:
+        producer.discard()
 
 
 def read_from(settings: ServiceSettings, topic: str, begins: Mapping[int, int]) -> Iterator[Sequence[Received]]:
@@ -296,6 +306,20 @@ def _received(settings: ServiceSettings, batches: Mapping[TopicPartition, Sequen
     ]
 
 
+class _Membership(ConsumerRebalanceListener):
+    """Knows whether the group has given this member its share, of one partition or of none, and the member does not join anew."""
+
+    joined = False
+
+    def on_partitions_assigned(self, assigned: object) -> None:
+        """Called when the group has shared out its partitions."""
+        self.joined = True
+
+    def on_partitions_revoked(self, revoked: object) -> None:
+        """Called when the member joins anew."""
+        self.joined = False
+
+
 class Consumer:
     """Reads the topics of a group, from the beginning if the group is new. Not for two threads."""
 
@@ -303,9 +327,9 @@ class Consumer:
         self._settings = settings
         self._group = group
         self._assigned_at = time.monotonic()
+        self._membership = _Membership()
         with _noticing_loss():
             self._consumer = KafkaConsumer(
-                *[settings.kafka_prefix + topic for topic in topics],
                 **_common(settings),
                 group_id=settings.kafka_prefix + group,
                 enable_auto_commit=False,
@@ -319,6 +343,7 @@ class Consumer:
                 max_poll_interval_ms=int(_SLOWEST_BATCH * 1000),
                 metadata_max_age_ms=5000,
             )
+            self._consumer.subscribe([settings.kafka_prefix + topic for topic in topics], listener=self._membership)
 
     def poll(self, seconds: float) -> list[Received]:
         """Returns the next records, in order within each partition.
@@ -330,7 +355,7 @@ class Consumer:
         now = time.monotonic()
         if self.assigned:
             self._assigned_at = now
-        elif not records and now - self._assigned_at > (_EMPTY if self._joined else _UNASSIGNED):
+        elif not records and now - self._assigned_at > (_EMPTY if self.joined else _UNASSIGNED):
             raise Unassigned(self._group)
         return records
 
@@ -340,9 +365,9 @@ class Consumer:
         return bool(self._consumer.assignment())
 
     @property
-    def _joined(self) -> bool:
-        coordinator: Any = vars(self._consumer)["_coordinator"]  # no public way to tell a member that has nothing from one that waits
-        return coordinator.state is MemberState.STABLE
+    def joined(self) -> bool:
+        """Whether the group has given it its share, be it nothing, and it does not join anew."""
+        return self._membership.joined
 
     def commit(self, taken: Sequence[Received]) -> None:
         """Commits the offsets behind these records, the latest of each partition last, and of no other.

@@ -12,9 +12,9 @@ from chassis.db import LOST, Database, Transaction, holding_turn, try_turn, wait
 from chassis.envelope import Unreadable, is_subject, pack, unpack
 from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer, read, read_from
 from chassis.outbox import Fact
-from chassis.sealing import Signer
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from keys.sealing import Signer
 
 _BATCH = 500
 _SLOW_POLL = 1.0  # seconds; behind LISTEN, which can be missed while reconnecting

@@ -1,7 +1,8 @@
 """The gRPC server of a service: every call is authenticated, has a right, a deadline, one transaction, one answer to a repeated request, and a typed refusal.
 
-`Servicer` ties a service of the .proto to an object with a method per rpc, `method(request, call) -> response`, or `method(request, stream)` that yields
-responses, each in a transaction of its own (chassis/streams.py). It refuses to start when an rpc has no method or its .proto does not say who may call it.
+`Servicer` ties a service of the .proto to objects that have a method per rpc between them, `method(request, call) -> response`, or `method(request, stream)`
+that yields responses, each in a transaction of its own (chassis/streams.py). It refuses to start when an rpc has no method or its .proto does not say who
+may call it.
 Where a caller without a token comes from is what the gateway has signed, and else the address of the connection.
 """
 
@@ -37,9 +38,9 @@ from chassis.guesses import Origin
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import is_id, new_id
 from chassis.limits import Limiter
-from chassis.sealing import CannotOpen
 from chassis.streams import TURNS, Streams
 from chassis.tokens import AddressReader, Caller, Verifier
+from keys.sealing import CannotOpen
 
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # ours, or a UUID
 NOBODY = Caller("public", "public", "")
@@ -105,8 +106,7 @@ class Servicer:
     def __init__(
         self,
         descriptor: ServiceDescriptor,
-        implementation: object,
-        *,
+        *implementations: object,
         database: Database,
         verifier: Verifier,
         idempotency: IdempotencyStore,
@@ -128,11 +128,12 @@ class Servicer:
         self._limits = Limits(CALLER_RATE)
         self._addresses: AddressReader | None = None
         self.streams = Streams() if any(m.server_streaming for m in descriptor.methods) else None
-        missing = [m.name for m in descriptor.methods if not callable(getattr(implementation, m.name, None))]
+        methods = {name: getattr(each, name) for each in implementations for name in descriptor.methods_by_name if hasattr(each, name)}
+        missing = [m.name for m in descriptor.methods if not callable(methods.get(m.name))]
         if missing:
             raise TypeError(f"{self.name}: without method: {missing}")
         self.handlers = grpc.method_handlers_generic_handler(
-            self.name, {m.name: self._handler(m, getattr(implementation, m.name)) for m in descriptor.methods}
+            self.name, {m.name: self._handler(m, methods[m.name]) for m in descriptor.methods}
         )
 
     def count_with(self, limits: "Limits") -> None:

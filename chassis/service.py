@@ -5,21 +5,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from chassis import heads, keys, sealing_keys, service_runner
+from chassis import heads, service_runner
 from chassis.audit import Marker
 from chassis.clock import Clock, SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction
 from chassis.heads import Heads
 from chassis.kafka import REPLAYS, Broker
-from chassis.key_check import KeyCheck
 from chassis.relay import Relay, Replays
 from chassis.rpc import Server, Servicer
-from chassis.sealing import Keyring, Signer
 from chassis.supervisor import Loop
 from chassis.sweeper import Sweeper
 from chassis.tokens import AddressReader, Caller, Verifier
 from chassis.witness import Witness
+from keys import key_folder, sealing_keys
+from keys.check import KeyCheck
+from keys.sealing import Keyring, Signer
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Parts:
 
     def witness(self, topic: str, teller: str, kind: str) -> Loop:
         """Keeps the records of another service's topic (facts of type `kind`), for the case that every broker loses them."""
-        trusted_signers = keys.trusted_signers(self.settings.keys, self.name, teller)
+        trusted_signers = key_folder.trusted_signers(self.settings.keys, self.name, teller)
         return Witness(self.name, topic, teller, kind, self.database, self.broker, self.signer, trusted_signers, self.clock).loop()
 
     def run(self, server: Server, loops: Sequence[Loop], *, ready: Callable[[], bool] = lambda: True) -> int:
@@ -80,14 +81,14 @@ def make(
     """Nothing is opened or started yet. `hears` are the topics of others; `view_of` as in Database."""
     clock = SystemClock()
     keyring = sealing_keys.of(settings, name).keyring()
-    signer = Signer(keys.signing(settings.keys, f"facts.{name}"))
-    public = keys.Held(settings.keys, "tokens*.pub.jwk", partial(keys.all_verifying, settings.keys, "tokens"))
+    signer = Signer(key_folder.signing(settings.keys, f"facts.{name}"))
+    public = key_folder.Held(settings.keys, "tokens*.pub.jwk", partial(key_folder.all_verifying, settings.keys, "tokens"))
     verifier = Verifier(public, f"enlace.{name}", clock)
-    gateways = keys.Held(settings.keys, "calls.gateway*.pub.jwk", partial(keys.all_verifying, settings.keys, "calls.gateway"))
+    gateways = key_folder.Held(settings.keys, "calls.gateway*.pub.jwk", partial(key_folder.all_verifying, settings.keys, "calls.gateway"))
     addresses = AddressReader(gateways, f"enlace.{name}", clock)
     database = Database(settings.database_url, view_of=view_of, marker=Marker(keyring))
     broker = Broker(settings, [topic, *hears, REPLAYS, heads.TOPIC])
-    witnesses = Heads(name, database, broker, signer, keys.trusted_signers(settings.keys), clock)
+    witnesses = Heads(name, database, broker, signer, key_folder.trusted_signers(settings.keys), clock)
     return Parts(
         name, topic, settings, clock, keyring, signer, verifier, addresses, database, broker, witnesses, KeyCheck(database, keyring)
     )

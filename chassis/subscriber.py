@@ -22,11 +22,11 @@ from chassis.envelope import NewerKind, Unreadable, unpack
 from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
 from chassis.ids import is_id
 from chassis.inbox import Position, Waiting
-from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer, read
+from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, read, send
 from chassis.outbox import Fact
-from chassis.sealing import Keyring, SignatureCheck
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from keys.sealing import Keyring, SignatureCheck
 
 T = TypeVar("T")
 Handler = Callable[[Transaction, Fact], bool | None]
@@ -66,7 +66,6 @@ class Subscriber:
         self._swept_at = self._asked_at = clock.now() - _LONGEST_PATIENCE  # both at the start
         self._patience = _FIRST_PATIENCE
         self._doubtful: set[tuple[str, str]] = set()  # (topic, key) of unreadable records since they were last asked for
-        self._producer: Producer | None = None  # for asking again; made when first needed
         self._loop = Loop(f"subscriber-{name}", self._work, waits_for=(BrokerLost,))
 
     def loop(self) -> Loop:
@@ -96,7 +95,6 @@ class Subscriber:
         except _Stopped:
             return
         finally:
-            self._discard_producer()
             if consumer is not None:
                 consumer.close()
 
@@ -258,16 +256,10 @@ class Subscriber:
         self._patience = min(self._patience * 2, _LONGEST_PATIENCE) if missing else _FIRST_PATIENCE
         if missing:
             log.get().warning("gap_stays", consumer=self._name, count=len(missing), subjects=[subject for _, subject in missing[:20]])
-            self._producer = self._producer or Producer(self._broker.settings)
-            self._producer.send_all(REPLAYS, [(topic.encode(), subject.encode(), []) for topic, subject in missing])
+            send(self._broker.settings, REPLAYS, [(topic.encode(), subject.encode(), []) for topic, subject in missing])
             self._doubtful.clear()
         if restored:
             self._retry_while_unavailable(lambda tx: inbox.asked_for_everything(tx, self._name, epoch))
-
-    def _discard_producer(self) -> None:
-        if self._producer is not None:
-            self._producer.discard()
-            self._producer = None
 
     # --- patience
 

@@ -23,7 +23,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.errors import Invalid, Stale
 from chassis.ids import is_id
-from chassis.sealing import CannotOpen, Keyring
+from keys.sealing import CannotOpen, Keyring
 
 M = TypeVar("M", bound=Enum)
 EnumClass = Any

@@ -17,11 +17,11 @@ from chassis.clock import Clock
 from chassis.db import Database, Transaction
 from chassis.envelope import Unreadable, pack, unpack
 from chassis.ids import new_id
-from chassis.kafka import Broker, BrokerLost, Producer, Record, read_from
+from chassis.kafka import Broker, BrokerLost, Record, read_from, send
 from chassis.outbox import Fact
-from chassis.sealing import SignatureCheck, Signer
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from keys.sealing import SignatureCheck, Signer
 
 QUESTION = "enlace.witness.asked.v1"
 """Type of a question: its subject is an id of its own. The teller asks."""
@@ -130,11 +130,11 @@ class Witness:
         missing = [record for subject, record in kept.items() if subject not in self._subjects]
         if missing:
             log.get().warning("records_published_again", topic=self._topic, count=len(missing))
-            self._publish(missing)
+            send(self._broker.settings, self._topic, missing)
         now, source = self._clock.now(), f"enlace/{self._name}"
         answers = [Fact(each, len(kept) + 1, ANSWER, b"", now) for each in sorted(questions)]
         if answers:  # after what they speak of
-            self._publish([pack(answer, source, self._signer) for answer in answers])
+            send(self._broker.settings, self._topic, [pack(answer, source, self._signer) for answer in answers])
         self._answered |= questions
         self._compared = True
         return len(missing)
@@ -166,13 +166,6 @@ class Witness:
                 with self._database.transaction(SYSTEM) as tx:
                     keep(tx, self._topic, message.subject, record)
                 self._subjects.add(message.subject)
-
-    def _publish(self, outgoing: list[Record]) -> None:
-        producer = Producer(self._broker.settings)
-        try:
-            producer.send_all(self._topic, outgoing)
-        finally:
-            producer.discard()
 
 
 def as_sent(record: Any) -> Record:

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from chassis import keys
 from chassis.clock import SystemClock
 from chassis.db import Database
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
 from demo import partners, referrals, steps
 from demo.network import Member, Network, id_of, network
 from demo.secret_words import Words
+from keys import key_folder
+from keys.sealing import Keyring
 from services.notifications.domain.desk import Desk, check
 from services.notifications.store import desks
 
@@ -28,7 +28,7 @@ SERVICES = ("partners", "referrals", "notifications")
 def main() -> None:
     """Fills what is missing, waits until referrals has heard of it, and only then writes how to sign in."""
     directory, file, demo_network = Path(os.environ["ENLACE_KEYS"]), Path(os.environ["ENLACE_DEMO_FILE"]), network()
-    words = Words(keys.keyring(directory, "partners"))
+    words = Words(key_folder.keyring(directory, "partners"))
     fill(directory, demo_network, words, SystemClock().now())
     if not file.exists():  # else they were heard of, and somebody may have taken one out since
         wait_until_heard(demo_network)
@@ -42,7 +42,7 @@ def fill(directory: Path, demo_network: Network, words: Words, now: datetime) ->
     with _database("partners") as database:
         partners.fill(database, demo_network, words, now)
     with _database("notifications") as database:
-        _fill_desks(database, keys.keyring(directory, "notifications"), demo_network, now)
+        _fill_desks(database, key_folder.keyring(directory, "notifications"), demo_network, now)
     with _database("referrals") as database:
         referrals.fill(database, directory, demo_network, words, now)
 

@@ -4,9 +4,7 @@ from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
 
-from chassis import keys
 from chassis.db import Database, Transaction
-from chassis.sealing import Signer
 from chassis.tokens import SYSTEM
 from demo import campaigns, enquiries, figures, plans, steps
 from demo.live import Heard, contacts, live
@@ -14,6 +12,8 @@ from demo.network import Network
 from demo.pilot import pilot
 from demo.secret_words import Words
 from demo.story import File, Story
+from keys import key_folder
+from keys.sealing import Signer
 from services.referrals.domain.enquiry import Enquiry
 from services.referrals.store import enquiries as enquiry_book
 from services.referrals.store import referrals
@@ -38,9 +38,9 @@ def begin(database: Database, network: Network, now: datetime) -> datetime:
 
 def fill(database: Database, directory: Path, network: Network, words: Words, now: datetime) -> None:
     """Writes what is missing: each file with its requests and its plan, the enquiry, each contact."""
-    keyring = keys.keyring(directory, NAME)
+    keyring = key_folder.keyring(directory, NAME)
     files, book = Files(keyring), Contacts(keyring)
-    receipts = Receipts(Signer(keys.signing(directory, f"facts.{NAME}")))
+    receipts = Receipts(Signer(key_folder.signing(directory, f"facts.{NAME}")))
     calendar = CountryCalendar("NI")
 
     def history(part: tuple[File, list[Story]]) -> None:

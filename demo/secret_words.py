@@ -6,7 +6,7 @@ Its limit: fit for a demo; what people use is random and kept only as a hash.
 import random
 
 from chassis.errors import Unauthenticated
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 from services.referrals.domain.codes import ALPHABET
 from services.referrals.domain.contact import read_reference
 

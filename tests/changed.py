@@ -44,7 +44,7 @@ def tests_of(path: str, files: Sequence[str]) -> list[str]:
     if path in files:
         return [path]
     first, *rest = Path(path).parts
-    folder = first if first == "chassis" else rest[0] if first in ("services", "protos", "tests") and rest else ""
+    folder = first if first in ("chassis", "keys", "local") else rest[0] if first in ("services", "protos", "tests") and rest else ""
     beside = [file for start, file in BESIDE.items() if path.startswith(start)]
     return [file for file in files if folder and file.startswith(f"tests/{folder}/")] + beside
 

@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from chassis import config, keys, log
+from chassis import config, log
 from chassis.clock import SystemClock
 from chassis.tokens import AddressSigner
+from keys import key_folder
 
 # Requests; each takes a call or more at the services, a page up to ten, so they allow a caller twice as many calls.
 CALLER_RATE = config.CALLER_RATE // 2
@@ -85,7 +86,7 @@ def _signing_key(keys: Path) -> bytes:
 def _addresses(folder: Path) -> AddressSigner | None:
     """By the newest key that every service has seen. None where there is no key, and the log says so: all who ask without a token would count as one address."""
     try:
-        return AddressSigner(keys.signing_at(keys.all_signing(folder, "calls.gateway"), time.time()), SystemClock())
+        return AddressSigner(key_folder.signing_at(key_folder.all_signing(folder, "calls.gateway"), time.time()), SystemClock())
     except FileNotFoundError:
         log.get().error("no_key_for_addresses")
         return None

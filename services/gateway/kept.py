@@ -18,7 +18,7 @@ from flask import current_app, g, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from werkzeug.exceptions import HTTPException
 
-from chassis.sealing import CannotOpen, Keyring
+from keys.sealing import CannotOpen, Keyring
 from services.gateway import access, session, vocabulary, words
 
 MOST = 40_000  # bytes; sealed and written out it has to fit into a form of 64 kB again

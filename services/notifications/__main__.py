@@ -8,24 +8,25 @@ from typing import Any
 import click
 
 import chassis
-from chassis import commands, keys, log, service
+from chassis import commands, log, service
 from chassis.clock import Clock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
-from chassis.rotation import Sealed
 from chassis.rpc import Call, Servicer
-from chassis.sealing import Keyring
 from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
 from chassis.wire import PageTokens, WatchTokens
+from keys import key_folder
+from keys.rotation import Sealed
+from keys.sealing import Keyring
 from protos.notifications.v1 import notifications_pb2
 from services.notifications import config, subscriptions
 from services.notifications.channels.mail import Mailbox, MailSender, Outbox, Smtp
 from services.notifications.channels.webhooks import WebhookSender
 from services.notifications.config import NotificationsSettings
-from services.notifications.rpc import NotificationsServicer, WebhooksServicer
 from services.notifications.store.members import view_of
 from services.notifications.usecases.desks import Desks
+from services.notifications.usecases.inbox import Inbox
 from services.notifications.usecases.lasting import notify_managers
 from services.notifications.usecases.members import check_standing
 from services.notifications.usecases.sending import Sending, sweep
@@ -72,8 +73,8 @@ def servicers(database: Database, keyring: Keyring, verifier: Verifier, clock: C
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     descriptors = notifications_pb2.DESCRIPTOR.services_by_name
     implementations = {
-        "Notifications": NotificationsServicer(Desks(keyring, development=development), pages, WatchTokens(keyring)),
-        "Webhooks": WebhooksServicer(Webhooks(keyring, development=development), pages),
+        "Notifications": (Inbox(pages, WatchTokens(keyring)), Desks(keyring, development=development)),
+        "Webhooks": (Webhooks(keyring, pages, development=development),),
     }
 
     def notify(call: Call, rpc: str, request: Any) -> None:
@@ -82,10 +83,10 @@ def servicers(database: Database, keyring: Keyring, verifier: Verifier, clock: C
 
     return [
         Servicer(
-            descriptors[name], implementation,
+            descriptors[name], *nouns,
             database=database, verifier=verifier, idempotency=idempotency, clock=clock, check_standing=check_standing, notify=notify,
         )
-        for name, implementation in implementations.items()
+        for name, nouns in implementations.items()
     ]  # fmt: skip
 
 
@@ -100,7 +101,7 @@ def run(settings: NotificationsSettings) -> int:
     topics = (subscriptions.REFERRALS, subscriptions.PARTNERS, subscriptions.ERASURES)
     parts = service.make(NAME, subscriptions.TOPIC, settings.service, hears=topics, view_of=view_of)
     database, clock, development = parts.database, parts.clock, settings.service.development
-    letter_key = Keyring(keys.secret(settings.service.keys, "mail"))
+    letter_key = Keyring(key_folder.secret(settings.service.keys, "mail"))
 
     sending = Sending(database, parts.keyring, letter_key, public_url=settings.public_url, by_email=settings.by_email)
     mailbox = _mailbox(settings, sending, clock)
@@ -127,7 +128,7 @@ def run(settings: NotificationsSettings) -> int:
                 handle,
                 database=database,
                 broker=parts.broker,
-                trusted_signers=keys.trusted_signers(settings.service.keys, source),
+                trusted_signers=key_folder.trusted_signers(settings.service.keys, source),
                 keyring=parts.keyring,
                 clock=clock,
                 on_held=partial(say_held, source),

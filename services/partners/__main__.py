@@ -12,22 +12,49 @@ from pathlib import Path
 
 import click
 
-from chassis import commands, keys, log, sealing_keys, service
+from chassis import commands, log, service
 from chassis.audit import Marker
-from chassis.clock import SystemClock
+from chassis.clock import Clock, SystemClock
 from chassis.db import Database, Transaction
 from chassis.errors import Invalid, Refusal
-from chassis.passkeys import Site
-from chassis.rotation import Sealed
-from chassis.sealing import Keyring
+from chassis.guesses import Guesses
+from chassis.idempotency import IdempotencyStore
+from chassis.rpc import Servicer
 from chassis.subscriber import Subscriber
 from chassis.supervisor import WELL
-from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Issuer
-from services.partners import config, subscriptions, usecases
+from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Issuer, Verifier
+from chassis.wire import PageTokens
+from keys import key_folder, sealing_keys
+from keys.rotation import Sealed
+from keys.sealing import Keyring
+from protos.partners.v1 import accounts_pb2, directory_pb2, locations_pb2, members_pb2, open_data_pb2
+from services.partners import config, subscriptions
 from services.partners.config import NAME, TOPIC, PartnersSettings
 from services.partners.domain.organization import OrganizationEntry, OrganizationType
 from services.partners.domain.worker import Role, WorkerEntry
-from services.partners.rpc import servicers
+from services.partners.sign_in.passkeys import Site
+from services.partners.store.directory_index import DirectoryIndex
+from services.partners.usecases import founding, membership, password_resets, sessions
+from services.partners.usecases.accounts import Accounts
+from services.partners.usecases.api_keys import ApiKeys
+from services.partners.usecases.housekeeping import keeping_up, sweeping
+from services.partners.usecases.import_jobs import Imports, running_imports
+from services.partners.usecases.invitations import Invitations
+from services.partners.usecases.lasting import notifier
+from services.partners.usecases.locations import Locations
+from services.partners.usecases.made_lately import MadeLately
+from services.partners.usecases.membership import Membership
+from services.partners.usecases.open_data import OpenData
+from services.partners.usecases.organizations import Organizations
+from services.partners.usecases.passkeys import Passkeys
+from services.partners.usecases.password_resets import PasswordResets, sending_links
+from services.partners.usecases.proofs import Proofs
+from services.partners.usecases.second_factors import OF_A_CODE, SecondFactors
+from services.partners.usecases.services import Services
+from services.partners.usecases.sessions import Sessions
+from services.partners.usecases.sign_in_providers import SignInProviders
+from services.partners.usecases.standing import check_standing
+from services.partners.usecases.workers import Workers
 
 HERE = Path(__file__).resolve().parent
 MIGRATIONS = [HERE.parent.parent / "chassis" / "migrations", HERE / "migrations"]
@@ -59,10 +86,10 @@ def run(settings: PartnersSettings) -> int:
     """Makes and runs everything."""
     folder = settings.service.keys
     parts = service.make(NAME, TOPIC, settings.service, hears=[subscriptions.TOPIC, subscriptions.ERASURES])
-    mail = Keyring(keys.secret(folder, "mail"))
-    signing = keys.Held(folder, "tokens*.jwk", partial(keys.all_signing, folder, "tokens"))
-    issuer = Issuer(lambda: keys.signing_at(signing(), parts.clock.now().timestamp()), parts.clock)
-    index = usecases.DirectoryIndex()
+    mail = Keyring(key_folder.secret(folder, "mail"))
+    signing = key_folder.Held(folder, "tokens*.jwk", partial(key_folder.all_signing, folder, "tokens"))
+    issuer = Issuer(lambda: key_folder.signing_at(signing(), parts.clock.now().timestamp()), parts.clock)
+    index = DirectoryIndex()
     server = parts.server(
         servicers(
             parts.database,
@@ -73,25 +100,25 @@ def run(settings: PartnersSettings) -> int:
             parts.clock,
             index,
             Site(settings.public_url),
-            usecases.SignInProviders(parts.database, parts.keyring, settings.public_url, development=settings.service.development),
+            SignInProviders(parts.database, parts.keyring, mail, settings.public_url, development=settings.service.development),
             paper_url="" if settings.by_email else settings.public_url,
             strict=settings.second_factor_required,
         )
     )
-    reading = usecases.keeping_up(parts.database, parts.clock, index)
+    reading = keeping_up(parts.database, parts.clock, index)
     loops = [
-        *parts.loops(usecases.sweeping(mail)),
+        *parts.loops(sweeping(mail)),
         parts.witness(subscriptions.ERASURES, "referrals", subscriptions.ERASED),
         reading,
-        usecases.sending_links(parts.database, parts.keyring, mail, parts.clock),
-        usecases.running_imports(parts.database, parts.keyring, parts.clock),
+        sending_links(parts.database, parts.keyring, mail, parts.clock),
+        running_imports(parts.database, parts.keyring, parts.clock),
         Subscriber(
             NAME,
             [subscriptions.TOPIC],
             partial(subscriptions.hear, parts.clock),
             database=parts.database,
             broker=parts.broker,
-            trusted_signers=keys.trusted_signers(folder, "referrals"),
+            trusted_signers=key_folder.trusted_signers(folder, "referrals"),
             keyring=parts.keyring,
             clock=parts.clock,
             on_held=lambda held: server.say("facts", not held),
@@ -99,6 +126,74 @@ def run(settings: PartnersSettings) -> int:
     ]
     # Ready once the directory has been read, or that has failed: then everything else is there.
     return parts.run(server, loops, ready=lambda: index.loaded or reading.state not in WELL)
+
+
+def servicers(
+    database: Database,
+    issuer: Issuer,
+    verifier: Verifier,
+    keyring: Keyring,
+    mail: Keyring,
+    clock: Clock,
+    index: DirectoryIndex,
+    site: Site,
+    providers: SignInProviders,
+    *,
+    paper_url: str = "",
+    strict: bool = False,
+) -> list[Servicer]:
+    """Makes the services of protos/partners/v1. `mail` seals what the notifications service brings to one mailbox; `site` is the site of the passkeys.
+
+    `paper_url`: the beginning of links in a network that sends no e-mail, and hands them over on paper; `strict`: some roles must prove more than a password.
+    """
+    pages = PageTokens(keyring)
+    guesses = Guesses(database, keyring, "password", sessions.OF_AN_ACCOUNT, sessions.OF_AN_ADDRESS)
+    applied = Guesses(database, keyring, "application", membership.OF_A_MAILBOX, membership.OF_AN_ADDRESS)
+    resets = Guesses(database, keyring, "reset", password_resets.OF_A_MAILBOX, password_resets.OF_AN_ADDRESS)
+    codes = Guesses(database, keyring, "code", OF_A_CODE, OF_A_CODE)
+    passkeys = Passkeys(site, guesses)
+    servicer = partial(
+        Servicer,
+        database=database,
+        verifier=verifier,
+        idempotency=IdempotencyStore(keyring),
+        clock=clock,
+        check_standing=lambda tx, caller: check_standing(tx, caller, clock.now()),
+        notify=notifier(mail),
+    )
+    return [
+        servicer(
+            directory_pb2.DESCRIPTOR.services_by_name["Directory"],
+            Organizations(keyring, mail, pages),
+            Membership(keyring, mail, applied),
+            Services(pages, index),
+        ),
+        servicer(locations_pb2.DESCRIPTOR.services_by_name["Locations"], Locations(keyring, pages)),
+        servicer(open_data_pb2.DESCRIPTOR.services_by_name["OpenData"], OpenData(pages)),
+        servicer(open_data_pb2.DESCRIPTOR.services_by_name["Imports"], Imports(keyring)),
+        servicer(
+            members_pb2.DESCRIPTOR.services_by_name["Members"],
+            Invitations(mail, paper_url),
+            Workers(mail, pages),
+            ApiKeys(),
+            providers,
+        ),
+        servicer(
+            accounts_pb2.DESCRIPTOR.services_by_name["Accounts"],
+            Accounts(mail, guesses),
+            PasswordResets(keyring, mail, resets),
+            SecondFactors(keyring, site, guesses, codes),
+            passkeys,
+            Proofs(keyring, site, guesses, codes, providers),
+            MadeLately(mail),
+        ),
+        servicer(
+            members_pb2.DESCRIPTOR.services_by_name["Tokens"],
+            Sessions(issuer, keyring, site, guesses, codes, providers, strict=strict),
+            passkeys,
+            providers,
+        ),
+    ]
 
 
 @main.command(
@@ -113,7 +208,7 @@ def found_network(organization: str, country: str, emails: tuple[str, ...], name
     """Refuses to do it twice: who could make coordinators beside those there are would be one of them."""
     if not len(emails) == len(names) == 2:
         raise click.UsageError("two coordinators: --email and --name twice each")
-    if not _create_coordinators(organization, country, emails, names, usecases.found_network):
+    if not _create_coordinators(organization, country, emails, names, founding.found_network):
         raise click.ClickException("this network has coordinators already: one of them invites others")
 
 
@@ -129,7 +224,7 @@ def found_elsewhere(organization: str, country: str, email: str, name: str) -> N
     """Refuses where there are coordinators of several organisations: they give such roles themselves."""
 
     def make(tx: Transaction, now: datetime, entry: OrganizationEntry, people: Sequence[WorkerEntry], passwords: Sequence[str]) -> bool:
-        return usecases.found_elsewhere(tx, now, entry, people[0], passwords[0])
+        return founding.found_elsewhere(tx, now, entry, people[0], passwords[0])
 
     if not _create_coordinators(organization, country, (email,), (name,), make):
         raise click.ClickException("this network has no coordinators yet, or has them in several organisations: two of those invite others")
@@ -168,10 +263,10 @@ def rotate_token_keys() -> None:
     """Two keys live at once: the old one signs until every service knows the new one, and goes when its last token has ended."""
     folder = config.load().service.keys
     try:
-        newest = keys.replace_pair(folder, "tokens")
+        newest = key_folder.replace_pair(folder, "tokens")
         made = (folder / f"{newest}.pub.jwk").stat().st_mtime
-        time.sleep(max(0.0, made + keys.SETTLED + LIFETIME.total_seconds() + 3 * LEEWAY - time.time()))
-        keys.drop_older_pairs(folder, "tokens")
+        time.sleep(max(0.0, made + key_folder.SETTLED + LIFETIME.total_seconds() + 3 * LEEWAY - time.time()))
+        key_folder.drop_older_pairs(folder, "tokens")
     except OSError as error:
         raise click.ClickException(f"{folder} can't be written: change the keys where they come from (docs/operations.md)") from error
     click.echo(f"tokens are signed by {newest}")

@@ -10,7 +10,8 @@ from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from chassis.wire import words
 from protos.referrals.v1 import enquiries_pb2, facts_pb2, referrals_pb2
-from services.partners import usecases
+from services.partners.usecases.locations import end_address, grant_address
+from services.partners.usecases.services import doubt_capacity, leave_places, say_yes, take_places
 
 TOPIC = "enlace.referrals.v1"
 ERASURES, ERASED = "enlace.erasures.v1", "enlace.erasure.done.v1"
@@ -42,10 +43,10 @@ def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
         if answered.reason_code == _NO_ROOM:
             _doubt(tx, now, fact, answered, answered.organization_id)
         elif answered.answer == enquiries_pb2.OFFER_ANSWER_YES:
-            usecases.say_yes(tx, answered.service_id, answered.actor_organization_id, fact.time)
+            say_yes(tx, answered.service_id, answered.actor_organization_id, fact.time)
     elif fact.type in _TAKES:
         said = facts_pb2.ReferralFact.FromString(fact.payload)
-        usecases.take_places(
+        take_places(
             tx,
             now,
             said.referral_id,
@@ -55,14 +56,14 @@ def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
             fact.time,
             asked_by=said.sender_organization_id,
         )
-        usecases.grant_address(tx, said.referral_id, said.service_id, said.receiver_organization_id, said.sender_organization_id, fact.time)
+        grant_address(tx, said.referral_id, said.service_id, said.receiver_organization_id, said.sender_organization_id, fact.time)
     elif fact.type in _LEAVES:
         ended = facts_pb2.ReferralFact.FromString(fact.payload)
-        usecases.leave_places(tx, now, ended.referral_id, fact.time)
-        usecases.end_address(tx, ended.referral_id, fact.time)
+        leave_places(tx, now, ended.referral_id, fact.time)
+        end_address(tx, ended.referral_id, fact.time)
     elif not _TYPE.fullmatch(fact.type):
         raise NewerKind
 
 
 def _doubt(tx: Transaction, now: datetime, fact: Fact, said: facts_pb2.ReferralFact | facts_pb2.EnquiryFact, asked_by: str) -> None:
-    usecases.doubt_capacity(tx, now, said.service_id, said.actor_organization_id, fact.time, subject_id=fact.subject, asked_by=asked_by)
+    doubt_capacity(tx, now, said.service_id, said.actor_organization_id, fact.time, subject_id=fact.subject, asked_by=asked_by)

@@ -9,18 +9,19 @@ from pathlib import Path
 import click
 
 import chassis
-from chassis import commands, guesses, keys, log, service
+from chassis import commands, guesses, log, service
 from chassis.clock import Clock
 from chassis.config import ServiceSettings
 from chassis.db import Database
 from chassis.guesses import Guesses
 from chassis.idempotency import IdempotencyStore
-from chassis.rotation import Sealed
 from chassis.rpc import Servicer
-from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
 from chassis.wire import PageTokens, ResumeTokens, WatchTokens
+from keys import key_folder
+from keys.rotation import Sealed
+from keys.sealing import Keyring, Signer
 from protos.referrals.v1 import (
     advice_pb2,
     audit_pb2,
@@ -221,7 +222,7 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
             partial(subscriptions.hear, made.referrals, parts.clock),
             database=parts.database,
             broker=parts.broker,
-            trusted_signers=keys.trusted_signers(settings.keys, "partners"),
+            trusted_signers=key_folder.trusted_signers(settings.keys, "partners"),
             keyring=parts.keyring,
             clock=parts.clock,
             on_held=lambda held: server.say("facts", not held),
@@ -234,7 +235,7 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
             parts.database,
             parts.broker,
             parts.signer,
-            keys.trusted_signers(settings.keys, NAME, *erasures.WITNESSES),
+            key_folder.trusted_signers(settings.keys, NAME, *erasures.WITNESSES),
             parts.clock,
             settings.keys,
         ).loop(),

@@ -19,21 +19,22 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from chassis import dead_letters, keys, outbox
-from chassis.clock import SettableClock
+from chassis import dead_letters, outbox
 from chassis.db import Database, Transaction
 from chassis.envelope import NewerKind, pack
 from chassis.ids import new_id
 from chassis.kafka import PARTITIONS, Broker, Producer, create_topics
 from chassis.outbox import Fact
 from chassis.relay import Relay
-from chassis.sealing import Keyring, SignatureCheck, Signer
 from chassis.subscriber import Subscriber
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from keys import key_folder
+from keys.sealing import Keyring, SignatureCheck, Signer
 from tests.chassis.world import MIGRATIONS
 from tests.chassis.world import settings as service_settings
 from tests.parts import brokers, topics
+from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server
 
@@ -66,7 +67,7 @@ class Facts(RuleBasedStateMachine):
         self.watch = Broker(service_settings(parts.broker.bootstrap), [self.topic])
         self.memories = 1  # of the broker: its cluster's id
         self.clock = SettableClock(datetime.now(UTC))
-        self.signer = Signer(keys.signing(parts.keys, "facts.teller"))
+        self.signer = Signer(key_folder.signing(parts.keys, "facts.teller"))
         self.place = parts.postgres.database("teller", MIGRATIONS)
         self.copy: tuple[Place, dict[str, int]] | None = None
         hearer = parts.postgres.database("hearer", MIGRATIONS)
@@ -81,8 +82,8 @@ class Facts(RuleBasedStateMachine):
         self.payloads = 0
         self.restored = False
         self.ever: dict[tuple[str, int], set[bytes]] = {}
-        trusted_signers = {"enlace/teller": SignatureCheck(keys.verifying(parts.keys, "facts.teller"))}
-        keyring = Keyring(keys.secret(parts.keys, "sealing.hearer"))
+        trusted_signers = {"enlace/teller": SignatureCheck(key_folder.verifying(parts.keys, "facts.teller"))}
+        keyring = Keyring(key_folder.secret(parts.keys, "sealing.hearer"))
         self.hearers = [
             Subscriber(
                 "hearer",

@@ -8,15 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from chassis import keys, log
+from chassis import log
 from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.errors import Unavailable
 from chassis.idempotency import IdempotencyStore
 from chassis.rpc import Call, Server, Servicer
-from chassis.sealing import Keyring
 from chassis.supervisor import Loop
 from chassis.tokens import Verifier
+from keys import key_folder
+from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2
 
 
@@ -117,7 +118,7 @@ def main(url: str, folder: Path) -> None:
         members_pb2.DESCRIPTOR.services_by_name["Tokens"],
         Failing(),
         database=database,
-        verifier=Verifier(keys.verifying(folder, "tokens"), "enlace.tests", SystemClock()),
+        verifier=Verifier(key_folder.verifying(folder, "tokens"), "enlace.tests", SystemClock()),
         idempotency=IdempotencyStore(Keyring(bytes(32))),
         clock=SystemClock(),
         check_standing=lambda tx, caller: None,

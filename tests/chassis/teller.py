@@ -7,12 +7,13 @@ import os
 import sys
 from pathlib import Path
 
-from chassis import db, keys
+from chassis import db
 from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.kafka import REPLAYS, Broker
 from chassis.relay import Relay
-from chassis.sealing import Signer
+from keys import key_folder
+from keys.sealing import Signer
 from tests.chassis.world import settings
 
 
@@ -24,7 +25,7 @@ def main(url: str, bootstrap: str, topic: str, folder: str, silent: str) -> None
     watch = Broker(settings(bootstrap), [topic, REPLAYS])
     database.open()
     watch.start()
-    Relay("teller", topic, database, watch, Signer(keys.signing(Path(folder), "facts.teller")), SystemClock()).loop().start()
+    Relay("teller", topic, database, watch, Signer(key_folder.signing(Path(folder), "facts.teller")), SystemClock()).loop().start()
     sys.stdin.read()
 
 

@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from chassis import keys
-from chassis.clock import SettableClock
 from chassis.rpc import address_of
 from chassis.tokens import ADDRESS_LIFETIME, LEEWAY, AddressReader, AddressSigner, Caller, Issuer
+from keys import key_folder
 from tests.builders import NOON
+from tests.parts.clocks import SettableClock
 
 HERE = "enlace.partners"
 
 
 class Gateway:
     def __init__(self, folder: Path) -> None:
-        keys.create(folder, ["partners"])
+        key_folder.create(folder, ["partners"])
         self.folder, self.clock = folder, SettableClock(NOON)
-        self.reader = AddressReader(lambda: keys.all_verifying(folder, "calls.gateway"), HERE, self.clock)
+        self.reader = AddressReader(lambda: key_folder.all_verifying(folder, "calls.gateway"), HERE, self.clock)
 
     def sign(self, address: str, audience: str = HERE, key: str = "calls.gateway") -> str:
-        return AddressSigner(keys.signing(self.folder, key), self.clock).sign(address, audience)
+        return AddressSigner(key_folder.signing(self.folder, key), self.clock).sign(address, audience)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_c15_what_a_caller_makes_up_is_not(gateway: Gateway) -> None:
         "",
         gateway.sign("192.0.2.7", key="tokens"),
         gateway.sign("192.0.2.7", audience="enlace.referrals"),
-        Issuer(keys.signing(gateway.folder, "tokens"), gateway.clock).issue(who, HERE)[0],
+        Issuer(key_folder.signing(gateway.folder, "tokens"), gateway.clock).issue(who, HERE)[0],
         gateway.sign("192.0.2.7")[:-4] + "AAAA",
     ]
     assert [gateway.reader.read(each) for each in made_up] == [None] * len(made_up)
@@ -60,7 +60,7 @@ def test_c15_it_is_believed_for_as_long_as_a_call_lasts_and_no_longer(gateway: G
 
 def test_c15_a_new_key_of_the_gateway_is_known_beside_the_old_one(gateway: Gateway) -> None:
     before = gateway.sign("192.0.2.7")
-    assert keys.replace_pair(gateway.folder, "calls.gateway") == "calls.gateway.1"
+    assert key_folder.replace_pair(gateway.folder, "calls.gateway") == "calls.gateway.1"
     after = gateway.sign("192.0.2.8", key="calls.gateway.1")
     assert [gateway.reader.read(each) for each in (before, after)] == ["192.0.2.7", "192.0.2.8"]
 

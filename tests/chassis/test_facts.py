@@ -182,7 +182,7 @@ def test_a_consumer_that_leaves_while_it_joins_anew_does_not_block_its_group(bro
     hasty = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]))
     forget(broker)
     with suppress(kafka.BrokerLost):
-        while not (hasty.assigned and not hasty._joined):
+        while not (hasty.assigned and not hasty.joined):
             hasty.poll(0.05)
     hasty.close()
     watch = Broker(settings(broker.bootstrap), [topic])

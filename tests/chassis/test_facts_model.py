@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from chassis import inbox, keys, outbox
+from chassis import inbox, outbox
 from chassis.db import Transaction
 from chassis.kafka import PARTITIONS
 from chassis.outbox import Fact
+from keys import key_folder
 from tests.chassis.facts_model import SUBJECTS, Facts, Parts
 from tests.parts import brokers
 from tests.parts.postgres import Server
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.long
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
-        keys.create(Path(name), ["teller", "hearer"])
+        key_folder.create(Path(name), ["teller", "hearer"])
         yield Path(name)
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import grpc
 import pytest
 
-from chassis import keys
 from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
 from chassis.rpc import Call, Server, Servicer
-from chassis.sealing import Keyring
 from chassis.tokens import Caller, Issuer, Verifier
+from keys import key_folder
+from keys.sealing import Keyring
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import directory_pb2_grpc
 from tests.chassis.world import MIGRATIONS, until
@@ -33,13 +33,13 @@ class Flooded:
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.in_work, self.let_go, self._counting = Counter[str](), threading.Event(), threading.Lock()
-        keys.create(folder, ["partners"])
-        self._issuer = Issuer(keys.signing(folder, "tokens"), SystemClock())
+        key_folder.create(folder, ["partners"])
+        self._issuer = Issuer(key_folder.signing(folder, "tokens"), SystemClock())
         servicer = Servicer(
             pb.DESCRIPTOR.services_by_name["Directory"],
             self,
             database=database,
-            verifier=Verifier(keys.verifying(folder, "tokens"), "enlace.tests", SystemClock()),
+            verifier=Verifier(key_folder.verifying(folder, "tokens"), "enlace.tests", SystemClock()),
             idempotency=IdempotencyStore(Keyring(bytes(32))),
             clock=SystemClock(),
             check_standing=lambda tx, caller: None,

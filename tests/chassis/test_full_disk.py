@@ -14,11 +14,11 @@ import psycopg
 import pytest
 
 from chassis.db import Database
-from chassis.embedded.postgres import Login, Postgres
-from chassis.embedded.process import Failed
-from chassis.embedded.reserve import SIZE, Reserve
 from chassis.errors import Exhausted, Refusal
 from chassis.tokens import SYSTEM
+from local.postgres import Login, Postgres
+from local.process import Failed
+from local.reserve import SIZE, Reserve
 
 pytestmark = pytest.mark.long
 

@@ -19,7 +19,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from kafka.admin import KafkaAdminClient
 
 import chassis
-from chassis import audit, commands, heads, keys, log
+from chassis import audit, commands, heads, log
 from chassis.audit import Entry
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
@@ -29,8 +29,9 @@ from chassis.heads import TOPIC, Heads
 from chassis.ids import new_id
 from chassis.kafka import Broker, Producer, create_topics
 from chassis.outbox import Fact
-from chassis.sealing import Signer
 from chassis.tokens import SYSTEM, Caller
+from keys import key_folder
+from keys.sealing import Signer
 from tests.parts import brokers
 from tests.parts import postgres as parts
 from tests.parts.still import standing_still
@@ -55,8 +56,8 @@ class Pair:
 
     def start(self, name: str) -> None:
         """As after a restart: nothing in memory."""
-        signer = Signer(keys.signing(self.folder, f"facts.{name}"))
-        self.loops[name] = Heads(name, self.databases[name], self.broker, signer, keys.trusted_signers(self.folder), SystemClock())
+        signer = Signer(key_folder.signing(self.folder, f"facts.{name}"))
+        self.loops[name] = Heads(name, self.databases[name], self.broker, signer, key_folder.trusted_signers(self.folder), SystemClock())
 
     def write(self, name: str, rows: int = 1) -> None:
         with self.databases[name].transaction(SYSTEM) as tx:
@@ -78,7 +79,7 @@ class Pair:
         """Straight to the topic."""
         fact = Fact(subject, sequence, heads.TYPE, BytesValue(value=hash).SerializeToString(), datetime.now(UTC))
         producer = Producer(self.broker.settings)
-        producer.send_all(TOPIC, [pack(fact, f"enlace/{as_}", Signer(keys.signing(self.folder, f"facts.{signer}")))])
+        producer.send_all(TOPIC, [pack(fact, f"enlace/{as_}", Signer(key_folder.signing(self.folder, f"facts.{signer}")))])
         producer.discard()
 
     def move_to_an_empty_topic(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +101,7 @@ class Pair:
 @pytest.fixture
 def pair(broker: brokers.Broker, postgres: parts.Server, tmp_path: Path) -> Iterator[Pair]:
     names = [f"one-{new_id()[:8]}", f"two-{new_id()[:8]}"]
-    keys.create(tmp_path, names)
+    key_folder.create(tmp_path, names)
     settings = ServiceSettings("", "", broker.bootstrap, "PLAINTEXT", "", "", "", 1, "", "", Path(), False, True, 4)
     watch = Broker(settings, [TOPIC])
     watch.start()
@@ -196,7 +197,7 @@ def test_what_one_service_says_of_anothers_trail_is_kept_by_no_third(pair: Pair)
     head = BytesValue(value=b"x" * 32).SerializeToString()
     fact = Fact("a-third", 9, heads.WITNESSED, head, datetime.now(UTC))
     producer = Producer(pair.broker.settings)
-    producer.send_all(heads.TOPIC, [pack(fact, f"enlace/{two}", Signer(keys.signing(pair.folder, f"facts.{two}")))])
+    producer.send_all(heads.TOPIC, [pack(fact, f"enlace/{two}", Signer(key_folder.signing(pair.folder, f"facts.{two}")))])
     producer.discard()
     assert pair.turn(one) == []
     assert pair.witnessed(one, "a-third") == []

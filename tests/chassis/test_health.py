@@ -15,15 +15,16 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client import generate_latest
 
-from chassis import keys, metrics
+from chassis import metrics
 from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
 from chassis.rpc import Call, Server, Servicer
-from chassis.sealing import Keyring
 from chassis.service_runner import HealthReporter
 from chassis.supervisor import WELL, Loop, State
 from chassis.tokens import Verifier
+from keys import key_folder
+from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2, members_pb2_grpc
 from tests.builders import refusal
 from tests.parts.postgres import Database as Place
@@ -78,7 +79,7 @@ def world(postgres: Postgres, tmp_path: Path) -> Iterator[World]:
     place = postgres.database()
     with psycopg.connect(place.migration_url) as owner:
         owner.execute("CREATE TABLE held (id int); GRANT ALL ON held TO PUBLIC; INSERT INTO held VALUES (1)")
-    keys.create(tmp_path, ["tests"])
+    key_folder.create(tmp_path, ["tests"])
     database = Database(place.url)
     database.fit(THREADS, 1)
     database.open()
@@ -87,8 +88,8 @@ def world(postgres: Postgres, tmp_path: Path) -> Iterator[World]:
         descriptor,
         Waiting(),
         database=database,
-        verifier=Verifier(keys.verifying(tmp_path, "tokens"), "enlace.tests", SystemClock()),
-        idempotency=IdempotencyStore(Keyring(keys.secret(tmp_path, "sealing.tests"))),
+        verifier=Verifier(key_folder.verifying(tmp_path, "tokens"), "enlace.tests", SystemClock()),
+        idempotency=IdempotencyStore(Keyring(key_folder.secret(tmp_path, "sealing.tests"))),
         clock=SystemClock(),
         check_standing=lambda tx, caller: None,
     )

@@ -9,13 +9,13 @@ from typing import Any
 import grpc
 import psycopg
 
-from chassis import keys
 from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
 from chassis.rpc import Call, Server, Servicer
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM, Verifier
+from keys import key_folder
+from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2, members_pb2_grpc
 from tests.parts.postgres import Server as Postgres
 
@@ -39,7 +39,7 @@ def test_a_migration_that_adds_a_column_costs_no_call_of_a_process_that_prepared
     place = postgres.database()
     with psycopg.connect(place.migration_url) as owner:
         owner.execute("CREATE TABLE things (id int); GRANT ALL ON things TO PUBLIC; INSERT INTO things VALUES (1)")
-    keys.create(tmp_path, ["tests"])
+    key_folder.create(tmp_path, ["tests"])
     database = Database(place.url)
     database.fit(THREADS, 1)
     database.open()
@@ -47,8 +47,8 @@ def test_a_migration_that_adds_a_column_costs_no_call_of_a_process_that_prepared
         members_pb2.DESCRIPTOR.services_by_name["Tokens"],
         Reading(),
         database=database,
-        verifier=Verifier(keys.verifying(tmp_path, "tokens"), "enlace.tests", SystemClock()),
-        idempotency=IdempotencyStore(Keyring(keys.secret(tmp_path, "sealing.tests"))),
+        verifier=Verifier(key_folder.verifying(tmp_path, "tokens"), "enlace.tests", SystemClock()),
+        idempotency=IdempotencyStore(Keyring(key_folder.secret(tmp_path, "sealing.tests"))),
         clock=SystemClock(),
         check_standing=lambda tx, caller: None,
     )

@@ -18,7 +18,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from chassis import rpc
-from chassis.embedded.process import free_port
+from local.process import free_port
 from services.gateway.clients import channel_options
 from tests.parts.local_stack import until
 

@@ -16,9 +16,9 @@ import requests
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from chassis import keys
 from chassis.db import migrate
-from chassis.embedded.process import Process, free_port
+from keys import key_folder
+from local.process import Process, free_port
 from protos.referrals.v1 import contacts_pb2, contacts_pb2_grpc
 from services.notifications.__main__ import MIGRATIONS
 from services.referrals.__main__ import MIGRATIONS as REFERRALS
@@ -39,7 +39,7 @@ class Service:
     """The process of a service, in a folder of its own."""
 
     def __init__(self, name: str, place: Place, bootstrap: str, folder: Path) -> None:
-        keys.create(folder / "keys", ["partners", "referrals", "notifications"])
+        key_folder.create(folder / "keys", ["partners", "referrals", "notifications"])
         self.place = place
         self.listen, self.metrics = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         told = {

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from chassis import inbox, keys, log, outbox, trace
+from chassis import inbox, log, outbox, trace
 from chassis.db import Database
 from chassis.envelope import pack, unpack
 from chassis.ids import new_id
 from chassis.outbox import Fact
-from chassis.sealing import Signer
 from chassis.tokens import SYSTEM
+from keys import key_folder
+from keys.sealing import Signer
 from tests.builders import NOON
 from tests.chassis.world import MIGRATIONS
 from tests.parts.postgres import Server
@@ -33,8 +34,8 @@ def database(postgres: Server) -> Iterator[Database]:
 
 @pytest.fixture
 def signer(tmp_path: Path) -> Signer:
-    keys.create(tmp_path, ["teller"])
-    return Signer(keys.signing(tmp_path, "facts.teller"))
+    key_folder.create(tmp_path, ["teller"])
+    return Signer(key_folder.signing(tmp_path, "facts.teller"))
 
 
 def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_waits(database: Database, signer: Signer) -> None:

@@ -12,7 +12,7 @@ import grpc
 import psycopg
 import pytest
 
-from chassis import keys
+from keys import key_folder
 from protos.partners.v1 import members_pb2, members_pb2_grpc
 from tests.chassis.failing import KINDS
 from tests.parts.local_stack import ROOT
@@ -47,7 +47,7 @@ def broken(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
     place, folder = postgres.database(), tmp_path_factory.mktemp("broken")
     with psycopg.connect(place.migration_url) as owner:
         owner.execute("CREATE TABLE held (name text UNIQUE); GRANT ALL ON held TO PUBLIC")
-    keys.create(folder, [])
+    key_folder.create(folder, [])
     yield Broken(place.url, folder)
     postgres.drop(place)
 
@@ -80,9 +80,8 @@ def test_a_thread_and_a_process_that_die_say_where(broken: Broken) -> None:
 
 
 def test_a_file_that_is_missing_at_the_start_is_named(tmp_path: Path) -> None:
-    script = (
-        "import sys; from chassis import keys, log; from pathlib import Path; log.setup('x'); keys.verifying(Path(sys.argv[1]), 'tokens')"
-    )
+    imports = "import sys; from chassis import log; from keys import key_folder; from pathlib import Path"
+    script = f"{imports}; log.setup('x'); key_folder.verifying(Path(sys.argv[1]), 'tokens')"
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert re.fullmatch(rf"DIED builtins.FileNotFoundError at .*: {tmp_path}/tokens.pub.jwk\n", done.stderr)

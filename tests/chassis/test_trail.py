@@ -18,8 +18,8 @@ from chassis import audit
 from chassis.audit import START, Entry, Head, Marker
 from chassis.db import Database, Transaction, migrate
 from chassis.ids import new_id
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM, Caller, Evidence
+from keys.sealing import Keyring
 from tests.parts import postgres as parts
 
 MIGRATIONS = Path(chassis.__file__).parent / "migrations"

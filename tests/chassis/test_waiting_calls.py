@@ -12,16 +12,17 @@ from typing import Any
 import grpc
 import pytest
 
-from chassis import admission, keys
-from chassis.clock import SettableClock
+from chassis import admission
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
 from chassis.rpc import Call, Server, Servicer
-from chassis.sealing import Keyring
 from chassis.tokens import LEEWAY, LIFETIME, Caller, Issuer, Verifier
+from keys import key_folder
+from keys.sealing import Keyring
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc
 from tests.builders import NOON, refusal
 from tests.chassis.world import MIGRATIONS, until
+from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as PostgresServer
 
 WHO = Caller("w" * 32, "worker", "o" * 32, frozenset({"COORDINATOR"}))
@@ -33,13 +34,13 @@ class Busy:
 
     def __init__(self, database: Database, folder: Path, clock: SettableClock) -> None:
         self.held, self.let_go = threading.Event(), threading.Event()
-        keys.create(folder, ["partners"])
-        self.issuer = Issuer(keys.signing(folder, "tokens"), clock)
+        key_folder.create(folder, ["partners"])
+        self.issuer = Issuer(key_folder.signing(folder, "tokens"), clock)
         servicer = Servicer(
             directory_pb2.DESCRIPTOR.services_by_name["Directory"],
             self,
             database=database,
-            verifier=Verifier(keys.verifying(folder, "tokens"), "enlace.tests", clock),
+            verifier=Verifier(key_folder.verifying(folder, "tokens"), "enlace.tests", clock),
             idempotency=IdempotencyStore(Keyring(bytes(32))),
             clock=clock,
             check_standing=lambda tx, caller: None,

@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import wire
 from chassis.errors import Invalid, Stale
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as directory
 from protos.partners.v1 import members_pb2 as members

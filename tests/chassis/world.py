@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 
 import chassis
-from chassis import dead_letters, inbox, keys, outbox
+from chassis import dead_letters, inbox, outbox
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction
@@ -22,10 +22,11 @@ from chassis.ids import new_id
 from chassis.kafka import REPLAYS, Broker, Producer
 from chassis.outbox import Fact
 from chassis.relay import Relay, Replays
-from chassis.sealing import Keyring, SignatureCheck, Signer
 from chassis.subscriber import Subscriber
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from keys import key_folder
+from keys.sealing import Keyring, SignatureCheck, Signer
 from tests.parts import brokers
 from tests.parts import postgres as parts
 
@@ -67,9 +68,9 @@ class World:
     databases: dict[str, Database] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.signer = Signer(keys.signing(self.keys, "facts.teller"))
-        self.trusted_signers = {"enlace/teller": SignatureCheck(keys.verifying(self.keys, "facts.teller"))}
-        self.keyring = Keyring(keys.secret(self.keys, "sealing.hearer"))
+        self.signer = Signer(key_folder.signing(self.keys, "facts.teller"))
+        self.trusted_signers = {"enlace/teller": SignatureCheck(key_folder.verifying(self.keys, "facts.teller"))}
+        self.keyring = Keyring(key_folder.secret(self.keys, "sealing.hearer"))
         self.watch = Broker(settings(self.part.bootstrap), [self.topic, REPLAYS])
 
     # --- the two services
@@ -203,7 +204,7 @@ class World:
 @contextmanager
 def running(broker: brokers.Broker, postgres: parts.Server, folder: Path) -> Iterator[World]:
     """A world with both services running."""
-    keys.create(folder, ["teller", "hearer"])
+    key_folder.create(folder, ["teller", "hearer"])
     places = {name: postgres.database(name, MIGRATIONS) for name in ("teller", "hearer")}
     with psycopg.connect(places["hearer"].migration_url) as owner:
         # No unique key: an effect applied twice must show as two rows.

@@ -19,11 +19,11 @@ import requests
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from chassis import keys
-from chassis.embedded.broker import Broker
-from chassis.embedded.postgres import Login, Postgres
-from chassis.embedded.process import Process, free_port
 from chassis.ids import new_id
+from keys import key_folder
+from local.broker import Broker
+from local.postgres import Login, Postgres
+from local.process import Process, free_port
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.parts.local_stack import ROOT, SERVICES, LocalStack, until
 from tests.parts.stories import STEPS, Cast, Step
@@ -37,7 +37,7 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
     folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="enlace-test-order-")))
     if os.geteuid() == 0:
         folder.chmod(0o711)
-    keys.create(folder / "keys", SERVICES)
+    key_folder.create(folder / "keys", SERVICES)
     postgres = Postgres(folder / "postgres", durable=False)
     broker = Broker(folder / "kafka", folder / "broker.log")
     cleanup.callback(postgres.remove)

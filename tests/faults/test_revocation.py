@@ -18,8 +18,8 @@ from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2
 from protos.partners.v1 import directory_pb2, members_pb2
 from protos.referrals.v1 import referrals_pb2
-from services.partners import usecases
 from services.partners.domain.worker import Role, WorkerEntry
+from services.partners.usecases.workers import create_worker
 from tests.faults.test_away import live
 from tests.parts.local_stack import Client, LocalStack
 from tests.parts.still import standing_still
@@ -54,7 +54,7 @@ def test_a_suspended_worker_has_her_last_success_within_five_seconds(victim: Loc
     email = f"{new_id()[:12]}@ejemplo.demo"
     own = manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers[0].organization_id
     with victim.database("partners") as tx:  # an invitation would wait for the broker
-        made = usecases.create_worker(tx, datetime.now(UTC), own, WorkerEntry(name="Ejemplo", email=email, roles=(Role.WORKER,)), PASSWORD)
+        made = create_worker(tx, datetime.now(UTC), own, WorkerEntry(name="Ejemplo", email=email, roles=(Role.WORKER,)), PASSWORD)
     worker = next(one for one in manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers if one.id == made.id)
     secret = signed_in(victim, email)
     ways = ways_of(victim, members_pb2.IssueTokenRequest(session_secret=secret), secret)

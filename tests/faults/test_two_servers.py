@@ -18,10 +18,11 @@ import requests
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from chassis import errors, keys
+from chassis import errors
 from chassis.db import migrate
-from chassis.embedded.postgres import Login, Postgres
-from chassis.embedded.process import Process, free_port
+from keys import key_folder
+from local.postgres import Login, Postgres
+from local.process import Process, free_port
 from protos.partners.v1 import directory_pb2, members_pb2
 from services.gateway.clients import Clients
 from services.partners.__main__ import MIGRATIONS
@@ -40,7 +41,7 @@ class Pods:
         if os.geteuid() == 0:
             folder.chmod(0o711)
         self.folder = folder
-        keys.create(folder / "keys", ["partners", "referrals"])
+        key_folder.create(folder / "keys", ["partners", "referrals"])
         self.postgres = Postgres(folder / "postgres", durable=False)
         self.postgres.start()
         self.postgres.ensure("partners", OWNER, APP)

@@ -22,8 +22,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from chassis import keys
-from chassis.embedded.process import Process, free_port
+from keys import key_folder
+from local.process import Process, free_port
 from tests.gateway.api_gateway import KEY, OUTPUTS
 from tests.gateway.pages_gateway import ALL_ROLES, EXIT, signed_in, taxonomy
 from tests.parts.local_stack import ROOT
@@ -105,7 +105,7 @@ class Gateway:
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        keys.create(folder, ())
+        key_folder.create(folder, ())
         environment = {
             **os.environ,
             **{f"ENLACE_{name.upper()}_ADDRESS": address for name, address in addresses.items()},

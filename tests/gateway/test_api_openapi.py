@@ -152,7 +152,7 @@ def test_every_reason_of_the_services_is_explained() -> None:
     said = re.compile(r'\b(?:Conflict|NotAllowed|Unauthenticated|Exhausted|Unavailable)\("([a-z_]+)"')
     reasons = {
         reason
-        for folder in ("services/partners", "services/referrals", "services/notifications", "chassis")
+        for folder in ("services/partners", "services/referrals", "services/notifications", "chassis", "keys")
         for file in (ROOT / folder).rglob("*.py")
         for reason in said.findall(file.read_text())
     }

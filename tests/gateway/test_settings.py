@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from chassis import keys
 from chassis.clock import SystemClock
 from chassis.config import WrongSettings
 from chassis.tokens import AddressReader
+from keys import key_folder
 from services.gateway.config import from_environment
 from tests.project.test_in_cluster import make_secrets
 
@@ -29,7 +29,7 @@ def test_without_the_key_that_signs_addresses_it_starts_in_development_alone(fol
     monkeypatch.setenv("ENLACE_DEVELOPMENT", "1")
     assert from_environment().addresses is None
     monkeypatch.delenv("ENLACE_DEVELOPMENT")
-    keys.create(folder, ())
+    key_folder.create(folder, ())
     assert from_environment().addresses
 
 
@@ -41,5 +41,5 @@ def test_in_a_cluster_it_signs_with_what_its_secret_holds(folder: Path, tmp_path
             (place / file.replace("calls.gateway", name)).write_bytes(content)
     addresses = from_environment().addresses
     assert addresses
-    reader = AddressReader(partial(keys.all_verifying, public, "calls.gateway"), "enlace.partners", SystemClock())
+    reader = AddressReader(partial(key_folder.all_verifying, public, "calls.gateway"), "enlace.partners", SystemClock())
     assert reader.read(addresses.sign("192.0.2.7", "enlace.partners")) == "192.0.2.7"

@@ -11,15 +11,14 @@ import grpc
 import psycopg
 import pytest
 
-from chassis import keys
-from chassis.clock import SettableClock
 from chassis.db import Database, Row
 from chassis.ids import new_id
 from chassis.outbox import Fact
 from chassis.rpc import Server
-from chassis.sealing import Keyring
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
+from keys import key_folder
+from keys.sealing import Keyring
 from protos.notifications.v1 import notifications_pb2 as pb
 from protos.partners.v1 import facts_pb2 as partners_pb2
 from protos.referrals.v1 import facts_pb2, referrals_pb2
@@ -32,6 +31,7 @@ from services.notifications.store.members import view_of
 from services.notifications.usecases.sending import Sending
 from tests.notifications.receiver import Receiver
 from tests.parts.callers import just_proved
+from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as PostgresServer
 
 PUBLIC_URL = "https://enlace.example"
@@ -200,13 +200,13 @@ class Service:
 def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iterator[Service]:
     """The service on a port."""
     place = postgres.database("notifications", MIGRATIONS)
-    keys.create(folder, ["notifications"])
+    key_folder.create(folder, ["notifications"])
     clock = SettableClock(datetime.now(UTC))
     database = Database(place.url, view_of=view_of)
     database.open()
-    keyring = Keyring(keys.secret(folder, "sealing.notifications"))
-    letter_key = Keyring(keys.secret(folder, "mail"))
-    verifier = Verifier(keys.verifying(folder, "tokens"), "enlace.notifications", clock)
+    keyring = Keyring(key_folder.secret(folder, "sealing.notifications"))
+    letter_key = Keyring(key_folder.secret(folder, "mail"))
+    verifier = Verifier(key_folder.verifying(folder, "tokens"), "enlace.notifications", clock)
     server = Server(
         "127.0.0.1:0", servicers(database, keyring, verifier, clock, development=development), threads=8, reflect=False, caller_rate=100_000
     )
@@ -214,7 +214,7 @@ def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iter
     sending = Sending(database, keyring, letter_key, public_url=PUBLIC_URL, by_email=True)
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield Service(
-            clock, database, keyring, letter_key, Issuer(keys.signing(folder, "tokens"), clock), channel, sending, place.migration_url
+            clock, database, keyring, letter_key, Issuer(key_folder.signing(folder, "tokens"), clock), channel, sending, place.migration_url
         )
     server.stop(1)
     database.close()

@@ -10,17 +10,18 @@ from typing import Any
 import grpc
 import pytest
 
-from chassis import dead_letters, keys
+from chassis import dead_letters
 from chassis.config import ServiceSettings
 from chassis.envelope import pack, unpack
 from chassis.ids import new_id
 from chassis.kafka import REPLAYS, Broker, Consumer, Producer
 from chassis.outbox import Fact
 from chassis.relay import Relay
-from chassis.sealing import SignatureCheck, Signer
 from chassis.subscriber import Subscriber
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from keys import key_folder
+from keys.sealing import SignatureCheck, Signer
 from protos.notifications.v1 import facts_pb2
 from protos.partners.v1 import facts_pb2 as partners_pb2
 from protos.referrals.v1 import facts_pb2 as referrals_pb2
@@ -103,8 +104,8 @@ def own_broker() -> Iterator[brokers.Broker]:
 def ears(running: Service, own_broker: brokers.Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One for the module: each service has a topic and a group on it."""
     folder = tmp_path_factory.mktemp("trusted_signers")
-    keys.create(folder, ["referrals", "partners", "notifications"])
-    signers = {name: Signer(keys.signing(folder, f"facts.{name}")) for name in ("referrals", "partners", "notifications")}
+    key_folder.create(folder, ["referrals", "partners", "notifications"])
+    signers = {name: Signer(key_folder.signing(folder, f"facts.{name}")) for name in ("referrals", "partners", "notifications")}
     topics = [TOPIC, REFERRALS, PARTNERS]
     broker = Broker(settings(own_broker.bootstrap), [*topics, REPLAYS])
     handlers = {
@@ -114,7 +115,7 @@ def ears(running: Service, own_broker: brokers.Broker, tmp_path_factory: pytest.
     relay = Relay("notifications", TOPIC, running.database, broker, signers["notifications"], running.clock)
     threads: list[Broker | Loop] = [broker, relay.loop()]
     for name, (topic, handle) in handlers.items():
-        trusted_signers = {f"enlace/{name}": SignatureCheck(keys.verifying(folder, f"facts.{name}"))}
+        trusted_signers = {f"enlace/{name}": SignatureCheck(key_folder.verifying(folder, f"facts.{name}"))}
         threads.append(
             Subscriber(
                 f"notifications-{name}", [topic], handle,
@@ -123,7 +124,7 @@ def ears(running: Service, own_broker: brokers.Broker, tmp_path_factory: pytest.
         )  # fmt: skip
     for thread in threads:
         thread.start()
-    own_signer = {"enlace/notifications": SignatureCheck(keys.verifying(folder, "facts.notifications"))}
+    own_signer = {"enlace/notifications": SignatureCheck(key_folder.verifying(folder, "facts.notifications"))}
     yield World(running, own_broker.bootstrap, signers, own_signer)
     for thread in reversed(threads):
         thread.stop()

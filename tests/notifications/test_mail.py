@@ -14,9 +14,9 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from chassis import metrics
 from chassis.config import WrongSettings
-from chassis.embedded.process import free_port
 from chassis.supervisor import Loop
 from chassis.sweeper import Sweeper
+from local.process import free_port
 from protos.notifications.v1 import facts_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import config

@@ -7,11 +7,11 @@ from itertools import product
 
 import pytest
 
-from chassis.clock import SettableClock
 from chassis.ids import new_id
 from services.notifications.channels.mail import compose
 from services.notifications.domain.notices import BY_KIND, BY_VERB, NOTICES
 from services.notifications.domain.texts import BODIES, ID_LENGTH, LANGUAGES, SUBJECTS, language_for, mail, text
+from tests.parts.clocks import SettableClock
 
 CLOCK = SettableClock(datetime(2026, 3, 4, 18, 0, tzinfo=UTC))
 # Nothing outside may say what this is about.

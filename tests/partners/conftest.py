@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from argon2 import PasswordHasher
 
-from chassis import keys
+from keys import key_folder
 from services.partners.usecases import passwords
 from tests.partners.scene import Scene
 from tests.parts.postgres import Server
@@ -16,7 +16,7 @@ from tests.parts.postgres import Server
 @pytest.fixture(scope="session")
 def running(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("keys")
-    keys.create(folder, ["partners"])
+    key_folder.create(folder, ["partners"])
     made = Scene(postgres, folder)
     yield made
     made.close()

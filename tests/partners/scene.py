@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,28 +14,37 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from chassis import keys
-from chassis.clock import SettableClock
-from chassis.db import Database, Row
+from chassis.db import Database, Row, Transaction
+from chassis.ids import new_id
 from chassis.local_time import day_at
-from chassis.passkeys import Site
 from chassis.rpc import Server
-from chassis.sealing import Keyring
 from chassis.second import NONE, Kin
 from chassis.tokens import SYSTEM, AddressReader, AddressSigner, Caller, Issuer, Verifier
 from chassis.wire import PageTokens
+from keys import key_folder
+from keys.sealing import Keyring
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import members_pb2 as pb2
 from protos.partners.v1 import open_data_pb2
 from protos.stubs import PartnersStubs
-from services.partners import usecases
+from services.partners.__main__ import servicers
+from services.partners.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry
 from services.partners.domain.evidence import Evidence, EvidenceKind
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationType
 from services.partners.domain.service import Capacity, Eligibility, Intake, Service, ServiceEntry
 from services.partners.domain.worker import Role, Worker, WorkerEntry
-from services.partners.rpc import servicers
+from services.partners.sign_in.passkeys import Site
+from services.partners.store import api_keys, open_hours, organizations, services
+from services.partners.store.areas import areas
+from services.partners.store.directory_index import DirectoryIndex
+from services.partners.store.taxonomy import taxonomy
+from services.partners.usecases.import_jobs import run_import
+from services.partners.usecases.passwords import mark_of
+from services.partners.usecases.sign_in_providers import SignInProviders
+from services.partners.usecases.workers import create_worker
 from services.partners.wire import etag_of
 from tests.parts.callers import just_proved
+from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as Postgres
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -92,6 +101,27 @@ class Stubs:
         return lambda request: getattr(stub, method)(request, metadata=self.metadata, timeout=10)
 
 
+def register(tx: Transaction, entry: OrganizationEntry, now: datetime, *, approved: bool = True) -> Organization:
+    """Registers an organisation, and approves it, as when a network is founded."""
+    organization = Organization.register(new_id(), entry, now)
+    organizations.keep(tx, organization)
+    if approved:
+        organization.approve(now, day_at(now, entry.country))
+        organizations.keep(tx, organization)
+    return organization
+
+
+def offer(tx: Transaction, organization: Organization, entry: ServiceEntry, room: Capacity, now: datetime) -> Service:
+    """Enters a service of an organisation."""
+    entry = replace(entry, country=entry.country or organization.entry.country)
+    service = Service.register(new_id(), organization.id, entry, room, taxonomy(), areas(), now)
+    service.organization_name, service.organization_type = organization.entry.name, organization.entry.type
+    services.keep(tx, service)
+    if entry.schedules:
+        open_hours.refresh(tx, service.id, now)
+    return service
+
+
 class Scene:
     """What tests stand on, one after the other: each begins with an empty database, at noon, and with the network's coordinator."""
 
@@ -101,12 +131,12 @@ class Scene:
         self.clock = SettableClock(NOON)
         self.database = Database(self._place.url, max_size=12)
         self.database.open()
-        self.sealing_key = keys.secret(folder, "sealing.partners")
+        self.sealing_key = key_folder.secret(folder, "sealing.partners")
         keyring = self.keyring = Keyring(self.sealing_key)
         self.pages = PageTokens(keyring)
-        self.mail = Keyring(keys.secret(folder, "mail"))
-        self.issuer = Issuer(keys.signing(folder, "tokens"), self.clock)
-        self.verifier = Verifier(keys.verifying(folder, "tokens"), "enlace.partners", self.clock)
+        self.mail = Keyring(key_folder.secret(folder, "mail"))
+        self.issuer = Issuer(key_folder.signing(folder, "tokens"), self.clock)
+        self.verifier = Verifier(key_folder.verifying(folder, "tokens"), "enlace.partners", self.clock)
         self._server = Server(
             "127.0.0.1:0",
             servicers(
@@ -116,18 +146,18 @@ class Scene:
                 keyring,
                 self.mail,
                 self.clock,
-                usecases.DirectoryIndex(),
+                DirectoryIndex(),
                 Site(SITE),
-                usecases.SignInProviders(self.database, keyring, SITE, development=True),
+                SignInProviders(self.database, keyring, self.mail, SITE, development=True),
             ),
-            AddressReader(lambda: keys.all_verifying(folder, "calls.gateway"), "enlace.partners", self.clock),
+            AddressReader(lambda: key_folder.all_verifying(folder, "calls.gateway"), "enlace.partners", self.clock),
             threads=6,
             reflect=False,
             caller_rate=100_000,
         )
         self._server.start()
         self._channel = grpc.insecure_channel(f"127.0.0.1:{self._server.port}")
-        self.gateway = AddressSigner(keys.signing(folder, "calls.gateway"), self.clock)
+        self.gateway = AddressSigner(key_folder.signing(folder, "calls.gateway"), self.clock)
         self.nobody = Stubs(self._channel, origin=self.origin)
         self.owner = Database(self._place.migration_url, max_size=2)
         self.owner.open()
@@ -173,8 +203,7 @@ class Scene:
     ) -> Organization:
         said = OrganizationEntry(**({"name": name, "type": type, "country": "NI", "department": "NI-CI"} | entry))
         with self.database.transaction(SYSTEM) as tx:
-            made = usecases.create_organization(tx, SYSTEM, self.clock.now(), said)
-            return usecases.approve_organization(tx, SYSTEM, self.clock.now(), made.id, etag_of(made)) if approved else made
+            return register(tx, said, self.clock.now(), approved=approved)
 
     def vet(self, organization_id: str, *, until: date = date(2027, 3, 14)) -> Organization:
         """All that has to be seen before it can be approved was seen; its agreement holds until then."""
@@ -182,9 +211,18 @@ class Scene:
             for kind, number in [(each, number) for each in EvidenceKind for number in range(each.needed)]:
                 expires = until if kind is EvidenceKind.AGREEMENT else None
                 seen = Evidence(kind, f"EXP-{number + 1}", day_at(self.clock.now(), "NI"), expires, "", self.clock.now())
-                etag = etag_of(usecases.get_organization(tx, SYSTEM, organization_id))
-                vetted = usecases.record_evidence(tx, SYSTEM, self.clock.now(), organization_id, etag, seen)
-        return vetted
+                vetted = organizations.fetch(tx, organization_id, hold="UPDATE")
+                assert vetted
+                vetted.record(seen, self.clock.now(), day_at(self.clock.now(), "NI"))
+                organizations.keep(tx, vetted)
+        return self.stored(organization_id)
+
+    def stored(self, organization_id: str) -> Organization:
+        """An organisation as it stands, with its version."""
+        with self.database.transaction(SYSTEM) as tx:
+            organization = organizations.fetch(tx, organization_id)
+        assert organization
+        return organization
 
     def approve(self, organization_id: str, *, until: date = date(2027, 3, 14)) -> pb.Organization:
         """Vetted, and approved by two people."""
@@ -232,13 +270,13 @@ class Scene:
         usual: dict[str, Any] = {"name": name, "need_codes": needs or ("HOU.EMG",), "department": "NI-CI", "eligibility": EVERYBODY}
         said = ServiceEntry(**(usual | entry))
         with self.database.transaction(SYSTEM) as tx:
-            return usecases.create_service(tx, SYSTEM, self.clock.now(), organization.id, said, Capacity(intake, room, 9, "beds"))
+            return offer(tx, organization, said, Capacity(intake, room, 9, "beds"), self.clock.now())
 
     def worker(self, organization: Organization, *roles: Role, email: str = "", name: str = "Xiomara Talavera") -> Worker:
         self._people += 1
         entry = WorkerEntry(name, email or f"persona{self._people}@ejemplo.org", roles or (Role.WORKER,))
         with self.database.transaction(SYSTEM) as tx:
-            return usecases.create_worker(tx, self.clock.now(), organization.id, entry, PASSWORD)
+            return create_worker(tx, self.clock.now(), organization.id, entry, PASSWORD)
 
     def by(self, organization: Organization, *roles: Role) -> Stubs:
         """Calls in the name of a new worker."""
@@ -254,7 +292,9 @@ class Scene:
     def by_key(self, organization: Organization, *scopes: str) -> Stubs:
         """Calls in the name of a new key."""
         with self.database.transaction(SYSTEM) as tx:
-            key, _ = usecases.create_api_key(tx, SYSTEM, self.clock.now(), organization.id, "sistema", scopes)
+            now = self.clock.now()
+            key = ApiKey.create(new_id(), organization.id, ApiKeyEntry("sistema", scopes, now + USUAL_LIFE), 0, now, None)
+            api_keys.add(tx, key, mark_of(key.id))
         return self.with_token(Caller(key.id, "key", organization.id, scopes=frozenset(scopes)))
 
     def with_token(self, caller: Caller | str) -> Stubs:
@@ -284,7 +324,7 @@ class Scene:
     def imported(self, by: Stubs, content: bytes = b"", **said: Any) -> open_data_pb2.Import:
         """An import that has ended."""
         made = by.CreateImport(open_data_pb2.CreateImportRequest(content=content, **said))
-        while usecases.run_import(self.database, self.keyring, self.clock):
+        while run_import(self.database, self.keyring, self.clock):
             pass
         return by.GetImport(open_data_pb2.GetImportRequest(id=made.id))  # type: ignore[no-any-return]
 

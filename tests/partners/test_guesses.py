@@ -11,12 +11,12 @@ import pytest
 
 from chassis import deadline
 from chassis.guesses import Guesses, Origin
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as pb
 from protos.partners.v1 import members_pb2_grpc
-from services.partners import usecases
 from services.partners.domain.worker import Role
+from services.partners.usecases import housekeeping
 from services.partners.usecases.sessions import OF_AN_ACCOUNT, OF_AN_ADDRESS
 from tests.partners.scene import PASSWORD, Scene, refused
 
@@ -50,7 +50,7 @@ def waits(scene: Scene, **how: Any) -> float:
 
 def sweep(scene: Scene) -> None:
     with scene.database.transaction(SYSTEM) as tx:
-        usecases.sweep(tx, scene.clock.now())
+        housekeeping.sweep(tx, scene.clock.now())
 
 
 def test_after_ten_wrong_passwords_one_waits_and_then_has_one_more(member: Scene) -> None:

@@ -10,16 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chassis.errors import Unavailable
-from chassis.rotation import rewrap
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys.rotation import rewrap
+from keys.sealing import Keyring
 from protos.partners.v1 import open_data_pb2 as pb
-from services.partners import usecases
 from services.partners.__main__ import SEALED
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import Role
 from services.partners.store import imports
-from services.partners.usecases import import_jobs
+from services.partners.usecases import housekeeping, import_jobs
+from services.partners.usecases.import_jobs import run_import
 from services.partners.wire.imports.apart import Ended
 from tests.partners.scene import ROOT, Scene, Stubs, refused
 from tests.partners.test_imports import GOOD, sheet
@@ -28,18 +28,18 @@ from tests.partners.test_imports import GOOD, sheet
 KILLED = """
 import os, signal, sys
 from datetime import UTC, datetime
-from chassis.clock import SettableClock
+from tests.parts.clocks import SettableClock
 from chassis.db import Database
-from chassis.sealing import Keyring
-from services.partners import usecases
+from keys.sealing import Keyring
 from services.partners.__main__ import SEALED
 from services.partners.store import imports
+from services.partners.usecases.import_jobs import run_import
 
 imports.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 url, key, now = sys.stdin.read().split()
 database = Database(url, max_size=4)
 database.open()
-usecases.run_import(database, Keyring(bytes.fromhex(key)), SettableClock(datetime.fromisoformat(now)))
+run_import(database, Keyring(bytes.fromhex(key)), SettableClock(datetime.fromisoformat(now)))
 """
 
 
@@ -69,7 +69,7 @@ def cancel(by: Stubs, job: pb.Import) -> pb.Import:
 
 
 def run(scene: Scene, going_on: Iterator[bool] | None = None) -> bool:
-    return usecases.run_import(scene.database, scene.keyring, scene.clock, lambda: True if going_on is None else next(going_on))
+    return run_import(scene.database, scene.keyring, scene.clock, lambda: True if going_on is None else next(going_on))
 
 
 def services(scene: Scene) -> int:
@@ -257,7 +257,9 @@ def test_what_is_sealed_of_an_import_is_wrapped_anew_with_the_rest(scene: Scene,
     assert rewrap(scene.database, newer, [place for place in SEALED if place.table == "imports"]) == (2, 0)
     with scene.database.transaction(SYSTEM) as tx:
         assert imports.file_of(tx, newer, job.id) == sheet(*GOOD)
-        assert usecases.get_import(tx, newer, SYSTEM, job.id).report
+        read = imports.fetch(tx, newer, job.id)
+        assert read is not None
+        assert read.report
 
 
 def test_a_file_is_sealed_and_forgotten_after_a_day_and_its_report_after_thirty(scene: Scene, manager: Stubs) -> None:
@@ -277,4 +279,4 @@ def test_a_file_is_sealed_and_forgotten_after_a_day_and_its_report_after_thirty(
 
 def sweep(scene: Scene) -> None:
     with scene.database.transaction(SYSTEM, timeout=30) as tx:
-        usecases.sweep(tx, scene.clock.now())
+        housekeeping.sweep(tx, scene.clock.now())

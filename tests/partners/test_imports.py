@@ -14,8 +14,8 @@ import pytest
 
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import open_data_pb2 as pb
-from services.partners import usecases
 from services.partners.domain.worker import Role
+from services.partners.usecases.import_jobs import run_import
 from tests.partners.scene import Scene, refused
 
 CREATED, CHANGED, UNCHANGED, REFUSED = (
@@ -305,7 +305,7 @@ def test_two_imports_of_one_file_make_everything_once_however_many_work_on_them(
 
     def work() -> None:
         while any(by.GetImport(pb.GetImportRequest(id=each.id)).state != pb.IMPORT_STATE_DONE for each in made):
-            usecases.run_import(scene.database, scene.keyring, scene.clock)
+            run_import(scene.database, scene.keyring, scene.clock)
 
     with ThreadPoolExecutor(2) as pool:
         for working in [pool.submit(work) for _ in range(2)]:

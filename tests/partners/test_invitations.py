@@ -12,19 +12,21 @@ import pytest
 
 from chassis.errors import Invalid
 from chassis.ids import new_id
-from chassis.passkeys import Site
 from chassis.rpc import Server
-from chassis.sealing import CannotOpen, Keyring
 from chassis.tokens import SYSTEM, Caller
+from keys.sealing import CannotOpen, Keyring
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2, facts_pb2, letters_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.notifications.domain.desk import is_address
-from services.partners import usecases
+from services.partners.__main__ import servicers
 from services.partners.domain.invitation import MOST, InvitationEntry
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import Role
-from services.partners.rpc import servicers
+from services.partners.sign_in.passkeys import Site
+from services.partners.store.directory_index import DirectoryIndex
+from services.partners.usecases.housekeeping import sweep
+from services.partners.usecases.sign_in_providers import SignInProviders
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
 from tests.parts.callers import just_proved
 
@@ -479,7 +481,7 @@ def test_what_ran_out_is_taken_away(scene: Scene) -> None:
     invite(scene.coordinator, scene.organization("Casa Nueva"))
     scene.later(hours=72)
     with scene.database.transaction(SYSTEM) as tx:
-        usecases.sweep(tx, scene.clock.now())
+        sweep(tx, scene.clock.now())
     assert scene.rows("SELECT FROM invitations") == []
 
 
@@ -512,7 +514,7 @@ def test_the_coordination_sees_whether_an_organisation_has_a_manager_and_nobody_
 def without_mail(scene: Scene) -> Iterator[str]:
     """The address of the same service in a network that sends no e-mail."""
     keyring = Keyring(scene.sealing_key)
-    providers = usecases.SignInProviders(scene.database, keyring, SITE, development=True)
+    providers = SignInProviders(scene.database, keyring, scene.mail, SITE, development=True)
     parts = (
         scene.database,
         scene.issuer,
@@ -520,7 +522,7 @@ def without_mail(scene: Scene) -> Iterator[str]:
         keyring,
         scene.mail,
         scene.clock,
-        usecases.DirectoryIndex(),
+        DirectoryIndex(),
         Site(SITE),
         providers,
     )

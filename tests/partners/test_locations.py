@@ -16,10 +16,11 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb
 from protos.referrals.v1 import facts_pb2
-from services.partners import subscriptions, usecases
+from services.partners import subscriptions
 from services.partners.domain.organization import Organization
 from services.partners.domain.visibility import Tier
 from services.partners.domain.worker import Role
+from services.partners.usecases.housekeeping import sweep
 from services.partners.wire.visibility import shown, tiers
 from tests.partners.scene import Scene, Stubs, refused
 
@@ -291,7 +292,7 @@ def test_hours_go_on_though_nobody_touches_the_entry_for_a_year(scene: Scene, sh
     for _ in range(12):
         scene.later(days=30)
         with scene.database.transaction(SYSTEM) as tx:
-            usecases.sweep(tx, scene.clock.now())
+            sweep(tx, scene.clock.now())
         assert other.GetService(d.GetServiceRequest(id=service.id)).open_now
 
 

@@ -16,8 +16,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from chassis import keys
-from chassis.embedded.process import free_port
+from keys import key_folder
+from local.process import free_port
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc
 from tests.partners.scene import ROOT
 from tests.parts.postgres import Server
@@ -29,7 +29,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00
 @pytest.fixture
 def environment(postgres: Server, tmp_path: Path) -> Iterator[dict[str, str]]:
     place = postgres.database("partners")
-    keys.create(tmp_path / "keys", ["partners", "referrals"])
+    key_folder.create(tmp_path / "keys", ["partners", "referrals"])
     made = os.environ | {
         "ENLACE_DATABASE_URL": place.url,
         "ENLACE_MIGRATION_URL": place.migration_url,

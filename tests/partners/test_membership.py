@@ -15,9 +15,9 @@ from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2, letters_pb2
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import members_pb2 as m
-from services.partners import usecases
 from services.partners.domain.organization import OrganizationType
 from services.partners.domain.worker import Role
+from services.partners.usecases.housekeeping import sweep
 from services.partners.wire import etag_of
 from tests.partners.scene import NOON, Scene, refused
 
@@ -77,7 +77,7 @@ def saw(scene: Scene, one: pb.Organization, kind: pb.EvidenceKind.ValueType, exp
 def turn(scene: Scene) -> None:
     """What the clock does."""
     with scene.database.transaction(SYSTEM) as tx:
-        usecases.sweep(tx, scene.clock.now())
+        sweep(tx, scene.clock.now())
 
 
 def verbs(scene: Scene, id: str) -> list[str]:
@@ -247,8 +247,7 @@ def test_whom_to_speak_to_is_forgotten_when_somebody_manages_it(scene: Scene) ->
     one = admit(scene, apply(scene))
     turn(scene)
     assert len(scene.rows("SELECT * FROM applications")) == 1
-    with scene.database.transaction(SYSTEM) as tx:
-        scene.worker(usecases.get_organization(tx, SYSTEM, one.id), Role.MANAGER)
+    scene.worker(scene.stored(one.id), Role.MANAGER)
     turn(scene)
     assert scene.rows("SELECT * FROM applications") == []
 
@@ -439,8 +438,7 @@ def test_a_member_on_probation_for_its_agreement_is_shown_no_shelters(scene: Sce
     scene.service(scene.organization("Casa", type=OrganizationType.SHELTER), "Albergue", confidential=True)
     one = scene.organization("Nueva", approved=False)
     scene.approve(one.id, until=date(2026, 4, 1))
-    with scene.database.transaction(SYSTEM) as tx:
-        worker = scene.by(usecases.get_organization(tx, SYSTEM, one.id))
+    worker = scene.by(scene.stored(one.id))
     assert len(worker.SearchServices(pb.SearchServicesRequest()).services) == 1
     scene.later(days=30)
     turn(scene)

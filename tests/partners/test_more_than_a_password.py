@@ -7,14 +7,15 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from chassis.passkeys import Site
 from chassis.rpc import Server
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
-from services.partners import usecases
+from services.partners.__main__ import servicers
 from services.partners.domain.worker import Role
-from services.partners.rpc import servicers
+from services.partners.sign_in.passkeys import Site
+from services.partners.store.directory_index import DirectoryIndex
+from services.partners.usecases.sign_in_providers import SignInProviders
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs
 from tests.partners.test_passkeys import begin, create, fails
 from tests.partners.test_second_factors import App, in_use
@@ -34,9 +35,9 @@ def strict(scene: Scene) -> Iterator[Stubs]:
         Keyring(scene.sealing_key),
         scene.mail,
         scene.clock,
-        usecases.DirectoryIndex(),
+        DirectoryIndex(),
         Site(SITE),
-        usecases.SignInProviders(scene.database, Keyring(scene.sealing_key), SITE, development=True),
+        SignInProviders(scene.database, Keyring(scene.sealing_key), scene.mail, SITE, development=True),
     )
     server = Server("127.0.0.1:0", servicers(*parts, strict=True), threads=2, reflect=False, caller_rate=100_000)
     server.start()

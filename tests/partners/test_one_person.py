@@ -16,10 +16,10 @@ from chassis.tokens import SYSTEM
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
-from services.partners import usecases
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import Role
 from services.partners.store import workers
+from services.partners.usecases.housekeeping import sweeping
 from tests.partners.scene import Scene, Stubs
 from tests.partners.test_invitations import OWN_PASSWORD, letter
 
@@ -153,7 +153,7 @@ class Cheat:
     def wait(self, _: Stubs) -> None:
         self.scene.later(hours=self.random.randint(1, 9))  # in all less than thirty days
         with self.scene.database.transaction(SYSTEM) as tx:
-            usecases.sweeping(self.scene.mail)(tx, self.scene.clock.now())
+            sweeping(self.scene.mail)(tx, self.scene.clock.now())
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -12,18 +12,19 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from chassis.rotation import remaining, rewrap
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys.rotation import remaining, rewrap
+from keys.sealing import Keyring
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import accounts_pb2_grpc, facts_pb2, letters_pb2
 from protos.partners.v1 import members_pb2 as m
-from services.partners import usecases
 from services.partners.__main__ import SEALED
 from services.partners.domain.worker import Role
 from services.partners.store import workers
 from services.partners.usecases import passwords, sessions
+from services.partners.usecases.housekeeping import sweep
+from services.partners.usecases.password_resets import send_links
 from tests.partners.scene import PASSWORD, Scene, Stubs, refused
 from tests.partners.test_accounts import change, entered
 from tests.partners.test_invitations import acceptance, invite
@@ -57,7 +58,7 @@ def ask(scene: Scene, email: str = EMAIL, address: str = "", **said: str) -> pb.
 def look(scene: Scene) -> int:
     """What the service's loop does a moment later."""
     with scene.database.transaction(SYSTEM) as tx:
-        return usecases.send_links(tx, Keyring(scene.sealing_key), scene.mail, scene.clock.now())
+        return send_links(tx, Keyring(scene.sealing_key), scene.mail, scene.clock.now())
 
 
 def told(scene: Scene, fact: str = "reset_asked") -> list[tuple[facts_pb2.AccountFact, letters_pb2.AccountLetter]]:
@@ -451,7 +452,7 @@ def test_what_is_over_is_taken_away(member: Scene) -> None:
     ask(member)
     member.later(hours=1)
     with member.database.transaction(SYSTEM) as tx:
-        usecases.sweep(tx, member.clock.now())
+        sweep(tx, member.clock.now())
     assert member.rows("SELECT FROM password_resets") == member.rows("SELECT FROM password_reset_requests") == []
 
 
@@ -467,7 +468,7 @@ def test_a_new_key_seals_who_asks_anew(member: Scene) -> None:
     assert rewrap(member.database, both, SEALED) == (1, 0)
     with member.database.transaction(SYSTEM) as tx:
         assert remaining(tx, both, SEALED) == 0
-        assert usecases.send_links(tx, both, member.mail, member.clock.now()) == 1
+        assert send_links(tx, both, member.mail, member.clock.now()) == 1
     assert len(told(member)) == 1
 
 

@@ -17,22 +17,24 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from chassis import keys
 from chassis.clock import SystemClock
 from chassis.db import Database
-from chassis.embedded.process import free_port
 from chassis.envelope import pack
 from chassis.ids import new_id
 from chassis.kafka import Consumer, Producer
 from chassis.outbox import Fact
-from chassis.sealing import Keyring, Signer
 from chassis.tokens import SYSTEM
+from keys import key_folder
+from keys.sealing import Keyring, Signer
+from local.process import free_port
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc
 from protos.referrals.v1 import facts_pb2
-from services.partners import config, subscriptions, usecases
+from services.partners import config, subscriptions
+from services.partners.domain.import_job import ImportJob
 from services.partners.domain.organization import OrganizationEntry, OrganizationType
 from services.partners.domain.service import Capacity, Intake, ServiceEntry
-from services.partners.wire import etag_of
+from services.partners.store import imports, organizations
+from tests.partners import scene
 from tests.partners.scene import NOON, ROOT
 from tests.parts.brokers import Broker
 from tests.parts.local_stack import until
@@ -51,7 +53,7 @@ def place(postgres: Server) -> Iterator[Place]:
 
 @pytest.fixture
 def environment(place: Place, broker: Broker, tmp_path: Path) -> dict[str, str]:
-    keys.create(tmp_path / "keys", ["partners", "referrals"])
+    key_folder.create(tmp_path / "keys", ["partners", "referrals"])
     return os.environ | {
         "ENLACE_DATABASE_URL": place.url,
         "ENLACE_MIGRATION_URL": place.migration_url,
@@ -71,10 +73,9 @@ def register(place: Place) -> str:
     database.open()
     with database.transaction(SYSTEM) as tx:
         entry = OrganizationEntry("Llama y Vive", OrganizationType.HOTLINE, "NI", hotline_number="133")
-        made = usecases.create_organization(tx, SYSTEM, NOON, entry)
-        usecases.approve_organization(tx, SYSTEM, NOON, made.id, etag_of(made))
+        organization = scene.register(tx, entry, NOON)
     database.close()
-    return made.id
+    return organization.id
 
 
 def test_it_migrates_serves_tells_its_facts_and_ends_cleanly(
@@ -120,17 +121,20 @@ def test_a_process_that_was_killed_while_it_wrote_an_import_is_followed_by_one_t
 ) -> None:
     assert command(environment, "migrate").returncode == 0
     owner = register(place)
-    keyring = Keyring(keys.secret(Path(environment["ENLACE_KEYS"]), "sealing.partners"))
+    keyring = Keyring(key_folder.secret(Path(environment["ENLACE_KEYS"]), "sealing.partners"))
     database = Database(place.url, max_size=4)
     database.open()
     content = "Nombre;Necesidades;Departamento\nUno;PSS;León\nDos;PSS;León".encode()
     serve = [sys.executable, "-m", "services.partners", "serve"]
     with database.transaction(SYSTEM) as tx:
-        job = usecases.create_import(tx, keyring, SYSTEM, SystemClock().now(), content, owner, None, {}, "", dry_run=False)
+        job = ImportJob(new_id(), SYSTEM.organization_id, owner, False, SystemClock().now(), None, {})
+        imports.add(tx, keyring, job, SYSTEM, content)
 
     def state() -> str:
         with database.transaction(SYSTEM) as tx:
-            return usecases.get_import(tx, keyring, SYSTEM, job.id).state
+            stored = imports.fetch(tx, keyring, job.id)
+        assert stored
+        return stored.state
 
     first = subprocess.Popen(serve, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     try:
@@ -161,11 +165,13 @@ def test_it_hears_that_a_service_declined_for_lack_of_room(
     database.open()
     with database.transaction(SYSTEM) as tx:
         room = Capacity(Intake.OPEN, 3)
-        service = usecases.create_service(tx, SYSTEM, NOON, owner, ServiceEntry("Albergue", ("HOU.EMG",)), room)
+        organization = organizations.fetch(tx, owner)
+        assert organization
+        service = scene.offer(tx, organization, ServiceEntry("Albergue", ("HOU.EMG",)), room, NOON)
     said = facts_pb2.ReferralFact(service_id=service.id, reason_code="no_capacity", actor_organization_id=owner)
     later = NOON + timedelta(hours=2)
     fact = Fact(new_id(), 1, "enlace.referral.declined.v1", said.SerializeToString(), later)
-    signer = Signer(keys.signing(Path(environment["ENLACE_KEYS"]), "facts.referrals"))
+    signer = Signer(key_folder.signing(Path(environment["ENLACE_KEYS"]), "facts.referrals"))
     serving = subprocess.Popen([sys.executable, "-m", "services.partners", "serve"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     try:
         with grpc.insecure_channel(environment["ENLACE_LISTEN"]) as channel:

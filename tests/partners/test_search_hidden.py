@@ -10,9 +10,10 @@ import pytest
 
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
-from services.partners import usecases
 from services.partners.domain.service import Capacity, Eligibility, Gender, Intake, Service
-from services.partners.wire import etag_of
+from services.partners.store import services
+from services.partners.store.areas import areas
+from services.partners.store.taxonomy import taxonomy
 from tests.partners.scene import Scene
 from tests.partners.scene import Stubs as Caller
 
@@ -101,10 +102,12 @@ def change(scene: Scene, chance: random.Random, one: Service) -> Service:
     )
     with scene.database.transaction(SYSTEM) as tx:
         if wanted:
-            return usecases.update_service(tx, SYSTEM, scene.clock.now(), one.id, etag_of(one), wanted)
-        return usecases.set_capacity(
-            tx, SYSTEM, scene.clock.now(), one.id, etag_of(one), Capacity(Intake.OPEN, chance.choice([0, 2]), 9, "beds")
-        )
+            one.change(wanted, taxonomy(), areas(), scene.clock.now())
+            services.keep(tx, one)
+        else:
+            one.set_capacity(Capacity(Intake.OPEN, chance.choice([0, 2]), 9, "beds"), scene.clock.now())
+            services.keep_capacity(tx, one, scene.clock.now())
+    return one
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

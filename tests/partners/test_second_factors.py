@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
-from chassis.rotation import DEAD_LETTERS, remaining, rewrap
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys.rotation import DEAD_LETTERS, remaining, rewrap
+from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2
 from services.partners.__main__ import SEALED

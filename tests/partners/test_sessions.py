@@ -9,9 +9,9 @@ from chassis.tokens import SYSTEM
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as pb
-from services.partners import usecases
 from services.partners.domain.worker import Role
-from services.partners.usecases import passwords
+from services.partners.usecases import passwords, sessions
+from services.partners.usecases.housekeeping import sweep
 from tests.partners.scene import PASSWORD, Scene, refused
 
 EMAIL = "xiomara@puentes.org"
@@ -83,7 +83,7 @@ def test_an_unknown_e_mail_costs_the_same_work(member: Scene, monkeypatch: pytes
         checked.append(password_hash)
         return passwords.holds(password_hash, password)
 
-    monkeypatch.setattr(usecases.sessions, "holds", holds)
+    monkeypatch.setattr(sessions, "holds", holds)
     for email in (EMAIL, "nadie@puentes.org"):
         with refused("UNAUTHENTICATED", "sign_in_failed"):
             sign_in(member, email, "otra clave larga")
@@ -174,8 +174,8 @@ def test_a_session_that_is_ended_is_ended_and_ending_it_again_changes_nothing(me
 
 def test_a_suspended_workers_sessions_are_over(member: Scene) -> None:
     signed_in = sign_in(member)
-    with member.database.transaction(SYSTEM) as tx:
-        usecases.suspend_worker(tx, SYSTEM, member.clock.now(), signed_in.worker.id)
+    manager = member.by(member.stored(signed_in.worker.organization_id), Role.MANAGER)
+    manager.SuspendWorker(pb.SuspendWorkerRequest(id=signed_in.worker.id))
     with refused("UNAUTHENTICATED", "session_ended"):
         token_of(member, signed_in.session_secret)
     assert member.rows("SELECT 1 FROM sessions") == []
@@ -242,7 +242,7 @@ def test_what_is_over_is_swept_away_and_what_lives_stays(member: Scene) -> None:
     member.later(hours=25)
     sign_in(member)
     with member.database.transaction(SYSTEM) as tx:
-        assert usecases.sweep(tx, member.clock.now()) == 1
+        assert sweep(tx, member.clock.now()) == 1
     assert len(member.rows("SELECT 1 FROM sessions")) == 1
 
 

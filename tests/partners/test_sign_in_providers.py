@@ -16,15 +16,15 @@ import pytest
 import requests
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from chassis.rotation import rewrap
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys.rotation import rewrap
+from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as m
-from services.partners import usecases
 from services.partners.__main__ import SEALED
 from services.partners.domain.organization import Organization, OrganizationType
 from services.partners.domain.worker import Role
 from services.partners.store import sign_in_providers
+from services.partners.usecases.housekeeping import sweep
 from tests.partners.scene import SITE, Scene, Stubs, refused
 from tests.parts.provider import Person, Provider, made_key
 
@@ -492,5 +492,5 @@ def test_questions_that_nobody_answered_are_taken_away(scene: Scene, ministry: O
     begin(scene, ministry)
     scene.later(minutes=11)
     with scene.database.transaction(SYSTEM) as tx:
-        usecases.sweep(tx, scene.clock.now())
+        sweep(tx, scene.clock.now())
     assert not scene.rows("SELECT * FROM provider_questions")

@@ -18,7 +18,7 @@ from protos.partners.v1 import members_pb2 as m
 from protos.stubs import SERVICES
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import Role, Worker
-from services.partners.rpc import lasting
+from services.partners.usecases import lasting
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
 from tests.partners.test_accounts import change
 from tests.partners.test_passkeys import begin as begin_passkey

@@ -10,9 +10,9 @@ from chassis.tokens import SYSTEM
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
-from services.partners import usecases
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import Role
+from services.partners.usecases.housekeeping import sweeping
 from tests.partners.scene import Scene, Stubs, refused
 from tests.partners.test_password_resets import told
 
@@ -38,7 +38,7 @@ def leave(scene: Scene, by: Stubs, own: Organization) -> pb.Organization:
 def turn(scene: Scene) -> None:
     """What time does, done now."""
     with scene.database.transaction(SYSTEM) as tx:
-        usecases.sweeping(scene.mail)(tx, scene.clock.now())
+        sweeping(scene.mail)(tx, scene.clock.now())
 
 
 def works(by: Stubs) -> bool:

@@ -12,11 +12,11 @@ import pytest
 import services.partners
 from chassis.sweeper import Sweeper
 from protos.partners.v1 import directory_pb2 as pb
-from services.partners import usecases
 from services.partners.domain.organization import OrganizationType
 from services.partners.store import services as kept
 from services.partners.store.taxonomy import taxonomy
 from services.partners.store.words import fold
+from services.partners.usecases.housekeeping import sweep
 from tests.partners.scene import Scene
 
 DATA = json.loads((Path(services.partners.__file__).parent / "data" / "synonyms.json").read_text(encoding="utf-8"))
@@ -171,7 +171,7 @@ def test_after_an_update_of_the_words_services_are_found_by_the_new_ones(scene: 
     monkeypatch.setitem(terms, "MED.DENT", replace(terms["MED.DENT"], synonyms={"es": ("jolgorio",)}))
     assert names(scene, "jolgorio") == []
     monkeypatch.setattr(kept, "edition", lambda: "another")
-    sweeper = Sweeper(scene.database, scene.clock, usecases.sweep)
+    sweeper = Sweeper(scene.database, scene.clock, sweep)
     sweeper.sweep()
     assert names(scene, "jolgorio") == ["Jornada"]
     assert names(scene, "dentista") == []

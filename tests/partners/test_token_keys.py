@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from joserfc.jwk import OKPKey
 
-from chassis import keys
 from chassis.clock import SystemClock
 from chassis.errors import Unauthenticated
 from chassis.tokens import Caller, Issuer, Verifier
+from keys import key_folder
 from tests.partners.scene import ROOT
 
 WHO = Caller("w" * 32, "worker", "o" * 32)
@@ -24,16 +24,18 @@ WHO = Caller("w" * 32, "worker", "o" * 32)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    keys.create(tmp_path, ["partners"])
+    key_folder.create(tmp_path, ["partners"])
     return tmp_path
 
 
 def pair(folder: Path) -> tuple[Issuer, Verifier]:
     """As partners and another service have them, for the whole of their life."""
     clock = SystemClock()
-    signing = keys.Held(folder, "tokens*.jwk", partial(keys.all_signing, folder, "tokens"))
-    issuer = Issuer(lambda: keys.signing_at(signing(), time.time()), clock)
-    return issuer, Verifier(keys.Held(folder, "tokens*.pub.jwk", partial(keys.all_verifying, folder, "tokens")), "enlace.tests", clock)
+    signing = key_folder.Held(folder, "tokens*.jwk", partial(key_folder.all_signing, folder, "tokens"))
+    issuer = Issuer(lambda: key_folder.signing_at(signing(), time.time()), clock)
+    return issuer, Verifier(
+        key_folder.Held(folder, "tokens*.pub.jwk", partial(key_folder.all_verifying, folder, "tokens")), "enlace.tests", clock
+    )
 
 
 def kid(token: str) -> str:
@@ -43,7 +45,7 @@ def kid(token: str) -> str:
 
 def older(folder: Path, name: str) -> None:
     """As if it had been made a while ago."""
-    then = time.time() - keys.SETTLED
+    then = time.time() - key_folder.SETTLED
     os.utime(folder / f"{name}.pub.jwk", (then, then))
 
 
@@ -63,7 +65,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 def test_a_new_key_signs_once_everybody_knows_it_and_both_are_good_meanwhile(folder: Path, later: Callable[[float], None]) -> None:
     issuer, verifier = pair(folder)
     before, _ = issuer.issue(WHO, "enlace.tests")
-    newest = keys.replace_pair(folder, "tokens")
+    newest = key_folder.replace_pair(folder, "tokens")
     assert kid(issuer.issue(WHO, "enlace.tests")[0]) == kid(before), "not before every service has seen it"
     older(folder, newest)
     later(1.1)
@@ -75,29 +77,29 @@ def test_a_new_key_signs_once_everybody_knows_it_and_both_are_good_meanwhile(fol
 def test_a_key_that_was_taken_away_is_good_for_nothing_after_seconds(folder: Path, later: Callable[[float], None]) -> None:
     issuer, verifier = pair(folder)
     before, _ = issuer.issue(WHO, "enlace.tests")
-    older(folder, keys.replace_pair(folder, "tokens"))
-    assert keys.drop_older_pairs(folder, "tokens") == 1
+    older(folder, key_folder.replace_pair(folder, "tokens"))
+    assert key_folder.drop_older_pairs(folder, "tokens") == 1
     later(4.5)
     with pytest.raises(Unauthenticated, match="token_invalid"):
         verifier.verify(before)
     assert verifier.verify(issuer.issue(WHO, "enlace.tests")[0]) == WHO
-    assert keys.readable(folder, "tokens.jwk"), "doctor finds what it needs"
-    assert keys.readable(folder, "tokens.pub.jwk"), "doctor finds what it needs"
-    keys.create(folder, ["partners"])
-    assert len(keys.all_verifying(folder, "tokens")) == 1, "a start makes no first key anew"
+    assert key_folder.readable(folder, "tokens.jwk"), "doctor finds what it needs"
+    assert key_folder.readable(folder, "tokens.pub.jwk"), "doctor finds what it needs"
+    key_folder.create(folder, ["partners"])
+    assert len(key_folder.all_verifying(folder, "tokens")) == 1, "a start makes no first key anew"
 
 
 def test_a_change_that_was_killed_between_the_halves_of_a_pair_goes_on(folder: Path, later: Callable[[float], None]) -> None:
     issuer, verifier = pair(folder)
     before, _ = issuer.issue(WHO, "enlace.tests")
-    newest = keys.replace_pair(folder, "tokens")
+    newest = key_folder.replace_pair(folder, "tokens")
     (folder / f"{newest}.jwk").unlink()
     older(folder, newest)
     later(1.1)
     assert kid(issuer.issue(WHO, "enlace.tests")[0]) == kid(before), "nobody has the new one"
-    assert keys.replace_pair(folder, "tokens") == newest
+    assert key_folder.replace_pair(folder, "tokens") == newest
     older(folder, newest)
-    assert keys.drop_older_pairs(folder, "tokens") == 1
+    assert key_folder.drop_older_pairs(folder, "tokens") == 1
     later(4.5)
     after, _ = issuer.issue(WHO, "enlace.tests")
     assert kid(after) != kid(before)
@@ -117,14 +119,14 @@ def test_keys_are_held_in_memory_and_read_again_when_a_file_changed(folder: Path
     def read() -> dict[str, OKPKey]:
         nonlocal reads
         reads += 1
-        return keys.all_verifying(folder, "tokens")
+        return key_folder.all_verifying(folder, "tokens")
 
-    held = keys.Held(folder, "tokens*.pub.jwk", read)
+    held = key_folder.Held(folder, "tokens*.pub.jwk", read)
     settle(folder)
     first, reads = held(), 0
     assert all(held() is first for _ in range(100))
     assert reads == 0
-    keys.replace_pair(folder, "tokens")
+    key_folder.replace_pair(folder, "tokens")
     assert len(held()) == 2
     settle(folder)
     held()
@@ -176,10 +178,10 @@ def test_a_token_of_a_stranger_is_refused_and_does_not_keep_the_process_reading(
     def read() -> dict[str, OKPKey]:
         nonlocal reads
         reads += 1
-        return keys.all_verifying(folder, "tokens")
+        return key_folder.all_verifying(folder, "tokens")
 
     elsewhere = tmp_path_factory.mktemp("stranger")
-    keys.create(elsewhere, [])
+    key_folder.create(elsewhere, [])
     stranger, verifier = pair(elsewhere)[0], Verifier(read, "enlace.tests", SystemClock())
     forged = [stranger.issue(WHO, "enlace.tests")[0], "x.y.z", "", "e30.e30.", "bnVsbA.a.b", "W10.a.b"]
     for token in forged * 50:
@@ -201,8 +203,8 @@ def test_by_command_and_killed_in_between(folder: Path) -> None:
         time.sleep(0.05)
     first.kill()
     first.wait()
-    assert len(keys.all_verifying(folder, "tokens")) == 2
-    made = time.time() - keys.SETTLED - 10
+    assert len(key_folder.all_verifying(folder, "tokens")) == 2
+    made = time.time() - key_folder.SETTLED - 10
     os.utime(folder / "tokens.1.pub.jwk", (made, made))
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout) == (0, "tokens are signed by tokens.1\n")

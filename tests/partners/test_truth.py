@@ -12,10 +12,11 @@ from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb
 from protos.referrals.v1 import enquiries_pb2, facts_pb2
-from services.partners import subscriptions, usecases
+from services.partners import subscriptions
 from services.partners.domain.service import Capacity, Intake
 from services.partners.domain.truth import Truth, has_promised, rank
 from services.partners.domain.worker import Role
+from services.partners.usecases.housekeeping import sweep
 from tests.partners.scene import NOON, Scene, Stubs
 
 BED = ("HOU.EMG",)
@@ -130,7 +131,7 @@ def test_after_half_a_year_it_is_forgotten(shelter: Shelter) -> None:
     shelter.decline()
     shelter.scene.later(days=184)
     with shelter.scene.database.transaction(SYSTEM) as tx:
-        usecases.sweep(tx, shelter.scene.clock.now())
+        sweep(tx, shelter.scene.clock.now())
     assert shelter.promises == (0, 0)
 
 

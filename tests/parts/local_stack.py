@@ -27,8 +27,8 @@ import grpc
 import psycopg
 from psycopg.rows import dict_row
 
-from chassis.embedded.postgres import Postgres
-from chassis.embedded.process import free_port
+from local.postgres import Postgres
+from local.process import free_port
 from protos.partners.v1 import members_pb2
 from protos.stubs import NotificationsStubs, PartnersStubs, ReferralsStubs
 from tests.parts.hearing import HEARING

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chassis.db import migrate
-from chassis.embedded.postgres import Login, Postgres
+from local.postgres import Login, Postgres
 
 
 @dataclass(frozen=True)

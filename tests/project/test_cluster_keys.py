@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from chassis import keys
 from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.errors import Unauthenticated
 from chassis.ids import new_id
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
+from keys import key_folder
+from keys.sealing import Keyring
 from services.referrals.__main__ import MIGRATIONS
 from tests.builders import NOON
 from tests.parts.cluster_shell import Cluster
@@ -57,13 +57,13 @@ def cluster(make_cluster: Callable[[bool], Cluster]) -> Iterator[Cluster]:
 
 def token(cluster: Cluster) -> str:
     """A caller's token, as partners' pods sign it."""
-    return Issuer(lambda: keys.signing_at(keys.all_signing(cluster.keys("partners"), "tokens"), time.time()), SystemClock()).issue(
-        WHO, "enlace.tests"
-    )[0]
+    return Issuer(
+        lambda: key_folder.signing_at(key_folder.all_signing(cluster.keys("partners"), "tokens"), time.time()), SystemClock()
+    ).issue(WHO, "enlace.tests")[0]
 
 
 def verify(cluster: Cluster, service: str, token: str) -> Caller:
-    return Verifier(lambda: keys.all_verifying(cluster.keys(service), "tokens"), "enlace.tests", SystemClock()).verify(token)
+    return Verifier(lambda: key_folder.all_verifying(cluster.keys(service), "tokens"), "enlace.tests", SystemClock()).verify(token)
 
 
 def test_the_key_of_tokens_is_changed_and_each_service_takes_every_token_meanwhile(cluster: Cluster) -> None:
@@ -88,7 +88,7 @@ def test_a_sealing_key_is_changed_and_what_was_sealed_opens_without_the_old_one(
     place = postgres.database("referrals", MIGRATIONS)
     database = Database(place.url, max_size=2)
     database.open()
-    old, person = keys.keyring(cluster.keys("referrals"), "referrals"), new_id()
+    old, person = key_folder.keyring(cluster.keys("referrals"), "referrals"), new_id()
     about = f"person_keys/{person}/wrapped"
     data_key, wrapped = old.new_key(about)
     name = data_key.seal("Ximena", "people/given_name")
@@ -110,7 +110,7 @@ def test_a_sealing_key_is_changed_and_what_was_sealed_opens_without_the_old_one(
     finally:
         database.close()
     assert row
-    now: Keyring = keys.keyring(cluster.keys("referrals"), "referrals")
+    now: Keyring = key_folder.keyring(cluster.keys("referrals"), "referrals")
     assert list(now.numbers) == [1]
     assert now.unwrap(bytes(row["wrapped"]), about).open(name, "people/given_name") == "Ximena"
     assert now.fingerprint(b"x", "references") == marked
@@ -118,12 +118,12 @@ def test_a_sealing_key_is_changed_and_what_was_sealed_opens_without_the_old_one(
 
 def test_the_key_of_facts_is_changed_for_its_teller_and_for_all_who_hear_it(cluster: Cluster, postgres: Server) -> None:
     place = postgres.database("referrals", MIGRATIONS)
-    before = keys.verifying(cluster.keys("partners"), "facts.referrals")
+    before = key_folder.verifying(cluster.keys("partners"), "facts.referrals")
     said = cluster.run("\n".join(recipe("print-key facts.referrals")), ENLACE_DATABASE_URL=place.url)
     assert said.endswith("0 facts will be told again\n")
-    signing = keys.signing(cluster.keys("referrals"), "facts.referrals")
+    signing = key_folder.signing(cluster.keys("referrals"), "facts.referrals")
     assert signing.kid != before.kid
-    assert {keys.verifying(cluster.keys(service), "facts.referrals").kid for service in SERVICES} == {signing.kid}
+    assert {key_folder.verifying(cluster.keys(service), "facts.referrals").kid for service in SERVICES} == {signing.kid}
     assert not (cluster.keys("partners") / "facts.referrals.jwk").exists()
 
 

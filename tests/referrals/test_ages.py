@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 
-from chassis import keys
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys import key_folder
+from keys.sealing import Keyring
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.person import age_band, band_end
@@ -110,7 +110,7 @@ def test_b8_no_row_holds_the_day(story: Story, service: Service) -> None:
     girl = girl_of_seventeen(story)
     with service.database.transaction(SYSTEM) as tx:
         [row] = tx.execute("SELECT band_end FROM people WHERE id = %s", (girl.id,)).fetchall()
-    keyring = Keyring(keys.secret(service.keys, "sealing.referrals"))
+    keyring = Keyring(key_folder.secret(service.keys, "sealing.referrals"))
     assert row["band_end"] == keyring.fingerprint(b"2026-03-05", "band_end"), "the key of the service is in it"
 
 
@@ -138,7 +138,7 @@ def test_b8_a_file_that_does_not_open_keeps_no_other_one_from_its_age(story: Sto
 def test_b8_two_processes_note_each_age_once(story: Story, service: Service) -> None:
     girls = [girl_of_seventeen(story) for _ in range(3)]
     service.clock.set(EIGHTEEN + MANAGUA)
-    other = AgeNoter(Files(keys.keyring(service.keys, "referrals")), service.database, service.clock)
+    other = AgeNoter(Files(key_folder.keyring(service.keys, "referrals")), service.database, service.clock)
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("SELECT 1 FROM people WHERE id = %s FOR UPDATE", (girls[0].id,))  # the other one works on her
         assert other.note() >= 2

@@ -6,9 +6,10 @@ from functools import partial
 
 import pytest
 
-from chassis import keys, wire
-from chassis.sealing import SignatureCheck, Signer
+from chassis import wire
 from chassis.tokens import SYSTEM
+from keys import key_folder
+from keys.sealing import SignatureCheck, Signer
 from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.consent import POINTS
@@ -98,10 +99,10 @@ def test_a_consent_holds_ninety_days_unless_said_otherwise_and_at_most_a_year(st
 
 def test_anyone_with_the_public_key_can_check_a_receipt_and_every_part_of_it_counts(story: Story, service: Service) -> None:
     made = story.receipt(story.person().id)
-    check = SignatureCheck(keys.verifying(service.keys, "facts.referrals"))
+    check = SignatureCheck(key_folder.verifying(service.keys, "facts.referrals"))
     signature = base64.urlsafe_b64decode(made.signature + "=" * (-len(made.signature) % 4))
     with service.database.transaction(SYSTEM) as tx:
-        kept = Receipts(Signer(keys.signing(service.keys, "facts.referrals"))).get(tx, made.id)
+        kept = Receipts(Signer(key_folder.signing(service.keys, "facts.referrals"))).get(tx, made.id)
     assert check.holds(signature, kept.canonical())
     for name, value in (
         ("recipient_organization_id", ORG["police"]),

@@ -14,12 +14,13 @@ import pytest
 import structlog
 from prometheus_client import REGISTRY
 
-from chassis import keys, log
+from chassis import log
 from chassis.db import Database
 from chassis.errors import Unavailable
-from chassis.key_check import KeyCheck
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys import key_folder
+from keys.check import KeyCheck
+from keys.sealing import Keyring
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -119,8 +120,8 @@ def as_owner(service: Service, statement: str, *values: object) -> None:
 
 
 def test_until_the_keys_are_known_to_be_right_nothing_is_sealed_or_opened(service: Service) -> None:
-    keyring = keys.keyring(service.keys, "referrals")
-    check, sealed = KeyCheck(service.database, keys.keyring(service.keys, "referrals")), keyring.seal("x", "c")
+    keyring = key_folder.keyring(service.keys, "referrals")
+    check, sealed = KeyCheck(service.database, key_folder.keyring(service.keys, "referrals")), keyring.seal("x", "c")
     held = check._keyring
     for act in (lambda: held.seal("x", "c"), lambda: held.open(sealed, "c"), lambda: held.new_key("c")):
         with pytest.raises(Unavailable):
@@ -130,19 +131,19 @@ def test_until_the_keys_are_known_to_be_right_nothing_is_sealed_or_opened(servic
 
 
 def test_another_key_or_older_copies_of_the_keys_are_refused_by_name(service: Service, tmp_path: Path) -> None:
-    assert KeyCheck(service.database, keys.keyring(service.keys, "referrals")).turn() == ""
-    keys.create(tmp_path, ["referrals"])
-    another = keys.keyring(tmp_path, "referrals")
+    assert KeyCheck(service.database, key_folder.keyring(service.keys, "referrals")).turn() == ""
+    key_folder.create(tmp_path, ["referrals"])
+    another = key_folder.keyring(tmp_path, "referrals")
     assert KeyCheck(service.database, another).turn() == "sealing_key_wrong"
     with pytest.raises(Unavailable):
         another.seal("x", "c")
-    first = keys.secret(service.keys, "sealing.referrals")
+    first = key_folder.secret(service.keys, "sealing.referrals")
     newer = Keyring(first, lambda: {0: first, 7: bytes(32)})
-    running = KeyCheck(service.database, keys.keyring(service.keys, "referrals"))
+    running = KeyCheck(service.database, key_folder.keyring(service.keys, "referrals"))
     assert running.turn() == ""
     assert KeyCheck(service.database, newer).turn() == ""
     assert (running.turn(), running.wrong) == ("sealing_key_missing", ""), "who works already goes on, and hears of the new one in time"
-    older = KeyCheck(service.database, keys.keyring(service.keys, "referrals"))
+    older = KeyCheck(service.database, key_folder.keyring(service.keys, "referrals"))
     assert (older.turn(), older.wrong) == ("sealing_key_missing", "sealing_key_missing")
 
 
@@ -150,11 +151,11 @@ def test_a_process_with_another_key_says_so_and_does_not_run(postgres: parts.Ser
     place = postgres.database("referrals", MIGRATIONS)
     right, wrong = tmp_path / "right", tmp_path / "wrong"
     for folder in (right, wrong):
-        keys.create(folder, ["partners", "referrals", "notifications"])
+        key_folder.create(folder, ["partners", "referrals", "notifications"])
 
     database = Database(place.url, max_size=2)
     database.open()
-    assert KeyCheck(database, keys.keyring(right, "referrals")).turn() == ""
+    assert KeyCheck(database, key_folder.keyring(right, "referrals")).turn() == ""
     database.close()
     environment = os.environ | {
         "ENLACE_DATABASE_URL": place.url, "ENLACE_KEYS": str(wrong), "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "ENLACE_LISTEN": "127.0.0.1:0"

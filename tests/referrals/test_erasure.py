@@ -15,7 +15,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from kafka.admin import KafkaAdminClient
 
 import chassis
-from chassis import keys, metrics, records
+from chassis import metrics, records
 from chassis.config import ServiceSettings
 from chassis.db import Database, migrate
 from chassis.envelope import pack
@@ -23,9 +23,10 @@ from chassis.errors import Unavailable
 from chassis.ids import new_id
 from chassis.kafka import Broker, Producer, create_topics
 from chassis.outbox import Fact
-from chassis.sealing import CannotOpen, Keyring, Signer
 from chassis.tokens import SYSTEM
 from chassis.witness import Witness
+from keys import key_folder
+from keys.sealing import CannotOpen, Keyring, Signer
 from protos.referrals.v1 import contacts_pb2, erasures_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
@@ -198,7 +199,7 @@ def test_nothing_that_the_service_keeps_opens_with_its_key_and_no_word_of_hers_i
     ]
     assert rows(service, "SELECT * FROM contact_references WHERE contact_id = %s", contact_id) == []
     notes = rows(service, "SELECT note_sealed FROM referral_events WHERE referral_id = %s AND note_sealed IS NOT NULL", referral.id)
-    keyring = Keyring(keys.secret(service.keys, "sealing.referrals"))
+    keyring = Keyring(key_folder.secret(service.keys, "sealing.referrals"))
     for note in notes:  # the history can't be changed; what is in it can't be read
         with pytest.raises(CannotOpen):
             keyring.open_bytes(bytes(note["note_sealed"]), f"referral_events/{referral.id}/2")
@@ -262,12 +263,12 @@ class Memories:
 
     def start(self) -> Erasures:
         """The loop of referrals, as after a start of its process."""
-        signer, trusted = Signer(keys.signing(self.service.keys, "facts.referrals")), keys.trusted_signers(self.service.keys)
+        signer, trusted = Signer(key_folder.signing(self.service.keys, "facts.referrals")), key_folder.trusted_signers(self.service.keys)
         return Erasures(self.service.made.erasing, self.service.database, self.watch, signer, trusted, self.service.clock, self.folder)
 
     def witness(self, name: str) -> Witness:
         """A witness, as after a start of its process."""
-        signer, trusted = Signer(keys.signing(self.service.keys, f"facts.{name}")), keys.trusted_signers(self.service.keys)
+        signer, trusted = Signer(key_folder.signing(self.service.keys, f"facts.{name}")), key_folder.trusted_signers(self.service.keys)
         return Witness(name, erasures.TOPIC, "referrals", ERASED, self.databases[name], self.watch, signer, trusted, self.service.clock)
 
     def lose_the_broker(self) -> None:
@@ -297,7 +298,7 @@ def memories(
     watch = Broker(settings, [])
     watch.start()
     assert watch.wait(30)
-    keys.create(service.keys, sorted(erasures.WITNESSES))
+    key_folder.create(service.keys, sorted(erasures.WITNESSES))
     places = {name: postgres.database("tests", [CHASSIS]) for name in sorted(erasures.WITNESSES)}
     databases = {name: Database(place.url, max_size=2) for name, place in places.items()}
     for database in databases.values():
@@ -462,12 +463,12 @@ def test_nobody_else_can_have_somebody_erased(story: Story, service: Service, me
     said.erase_time.FromDatetime(NOON)
     fact = Fact(said.erasure_id, 2, "enlace.erasure.done.v1", said.SerializeToString(), NOON)
     producer = Producer(memories.watch.settings)
-    keys.create(service.keys, ["stranger"])
+    key_folder.create(service.keys, ["stranger"])
     for source, signer in (("referrals", "stranger"), ("stranger", "stranger"), ("partners", "partners"), ("referrals", "partners")):
-        record = pack(fact, f"enlace/{source}", Signer(keys.signing(service.keys, f"facts.{signer}")))
+        record = pack(fact, f"enlace/{source}", Signer(key_folder.signing(service.keys, f"facts.{signer}")))
         producer.send_all(erasures.TOPIC, [record])
     proposal = replace(fact, type="enlace.erasure.proposed.v1")  # of one person alone, brought here from another topic
-    producer.send_all(erasures.TOPIC, [pack(proposal, "enlace/referrals", Signer(keys.signing(service.keys, "facts.referrals")))])
+    producer.send_all(erasures.TOPIC, [pack(proposal, "enlace/referrals", Signer(key_folder.signing(service.keys, "facts.referrals")))])
     producer.discard()
     assert memories.catch_up(memories.start()) == 0
     assert memories.witness("partners").turn() == 0

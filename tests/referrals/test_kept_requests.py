@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from chassis import idempotency, keys
+from chassis import idempotency
 from chassis.errors import Reused
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import new_id
-from chassis.sealing import CannotOpen, Keyring
 from chassis.tokens import SYSTEM
+from keys import key_folder
+from keys.sealing import CannotOpen, Keyring
 from protos.referrals.v1 import contacts_pb2
 from tests.builders import refusal
 from tests.faults.canary import dump
@@ -20,7 +21,7 @@ CALLER, METHOD = "c" * 32, "Contacts/CreateContact"
 
 @pytest.fixture
 def keyring(service: Service) -> Keyring:
-    return Keyring(keys.secret(service.keys, "sealing.referrals"))
+    return Keyring(key_folder.secret(service.keys, "sealing.referrals"))
 
 
 def kept(service: Service, caller_id: str) -> list[dict[str, Any]]:

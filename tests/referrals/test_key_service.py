@@ -16,14 +16,14 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from chassis import keys
 from chassis.clock import SystemClock
 from chassis.db import Database
-from chassis.embedded.process import Process, free_port
 from chassis.ids import new_id
-from chassis.key_service import KeyService
-from chassis.sealing_keys import SealingKeys
 from chassis.tokens import SYSTEM, Caller, Issuer
+from keys import key_folder
+from keys.sealing_keys import SealingKeys
+from keys.service import KeyService
+from local.process import Process, free_port
 from protos.referrals.v1 import people_pb2, people_pb2_grpc, referrals_pb2
 from services.referrals.__main__ import MIGRATIONS
 from services.referrals.store import members
@@ -50,13 +50,13 @@ class Network:
 
     def __init__(self, postgres: parts.Server, softhsm: SoftHsm, label: str, folder: Path, *, sealing: bool = False) -> None:
         self.place, self.softhsm, self.folder = postgres.database("referrals", MIGRATIONS), softhsm, folder
-        keys.create(folder / "keys", ["partners", "referrals", "notifications"], sealing=sealing)
+        key_folder.create(folder / "keys", ["partners", "referrals", "notifications"], sealing=sealing)
         self.keys = SealingKeys(folder / "keys", "referrals", KeyService(softhsm.token(label)))
         self.told = {
             **os.environ, **softhsm.told(label), "ENLACE_DATABASE_URL": self.place.url, "ENLACE_KEYS": str(folder / "keys"),
             "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
         }  # fmt: skip
-        self.issuer = Issuer(keys.signing(folder / "keys", "tokens"), SystemClock())
+        self.issuer = Issuer(key_folder.signing(folder / "keys", "tokens"), SystemClock())
         self.database = Database(self.place.url, max_size=2, view_of=members.view_of)
         self.database.open()
         with self.database.transaction(SYSTEM) as tx:
@@ -186,7 +186,7 @@ def test_what_it_sealed_it_opens_after_a_restart_and_no_key_lies_anywhere(networ
         service.process.ask_to_stop()
         service.ended()
         assert PIN not in service.process.log.read_text()
-    assert keys.names(network.folder / "keys", "referrals") == []
+    assert key_folder.names(network.folder / "keys", "referrals") == []
     with network.running() as again:
         until(lambda: again.ready)
         assert again.name(person.id) == "Ximena"
@@ -292,7 +292,7 @@ def test_a_network_moves_from_files_into_it_while_it_works(softhsm: SoftHsm, pos
         code, said = network.command("rotate-keys")
         assert (code, said["wrapped"], said["newest"]) == (0, 1, 1)
         assert network.keys.retire() == [0]
-        assert keys.names(folder, "referrals") == []
+        assert key_folder.names(folder, "referrals") == []
         assert service.name(person.id) == "Ximena"
     with network.running() as after:
         until(lambda: after.ready)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis import keys
+from keys import key_folder
 from services.referrals.__main__ import MIGRATIONS
 from tests.parts import postgres as parts
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.fixture
 def running(postgres: parts.Server, tmp_path: Path) -> Iterator[tuple[int, Path]]:
     """The service as a process, and its folder of keys."""
-    keys.create(tmp_path, ["partners", "referrals", "notifications"])
+    key_folder.create(tmp_path, ["partners", "referrals", "notifications"])
     environment = os.environ | {
         "ENLACE_DATABASE_URL": postgres.database("referrals", MIGRATIONS).url, "ENLACE_KEYS": str(tmp_path),
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "ENLACE_LISTEN": "127.0.0.1:0",

@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from chassis import keys
-from chassis.sealing import CannotOpen, Keyring
 from chassis.tokens import SYSTEM
+from keys import key_folder
+from keys.sealing import CannotOpen, Keyring
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.consent import Grant
@@ -98,7 +98,7 @@ def test_nothing_of_her_stands_anywhere_in_the_database(story: Story, service: S
 
 
 def test_one_key_opens_one_person_and_one_place(story: Story, service: Service) -> None:
-    files = Files(Keyring(keys.secret(service.keys, "sealing.referrals")))
+    files = Files(Keyring(key_folder.secret(service.keys, "sealing.referrals")))
     mine, other = story.person(given_name="Mine").id, story.person(given_name="Other").id
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute("SELECT person_id, field, sealed FROM person_sealed WHERE person_id = ANY(%s)", ([mine, other],)).fetchall()
@@ -119,7 +119,7 @@ def test_one_key_opens_one_person_and_one_place(story: Story, service: Service) 
 
 
 def test_what_is_moved_to_another_file_does_not_open(story: Story, service: Service) -> None:
-    files = Files(Keyring(keys.secret(service.keys, "sealing.referrals")))
+    files = Files(Keyring(key_folder.secret(service.keys, "sealing.referrals")))
     mine, other = story.person().id, story.person().id
     with service.database.transaction(SYSTEM) as tx:
         for table, column in (("person_sealed", "sealed"), ("person_keys", "wrapped")):

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from chassis import keys
 from chassis.ids import new_id
-from chassis.rotation import DEAD_LETTERS, remaining, rewrap
-from chassis.sealing import CannotOpen, Keyring
 from chassis.tokens import SYSTEM
+from keys import key_folder
+from keys.rotation import DEAD_LETTERS, remaining, rewrap
+from keys.sealing import CannotOpen, Keyring
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from services.notifications.__main__ import SEALED as OF_NOTIFICATIONS
 from services.referrals.__main__ import SEALED
@@ -55,7 +55,7 @@ def left(service: Service, keyring: Keyring) -> int:
 
 def crowd(service: Service, count: int) -> None:
     """So many more files, with a key each by the newest key there is."""
-    keyring, organization = keys.keyring(service.keys, "referrals"), new_id()
+    keyring, organization = key_folder.keyring(service.keys, "referrals"), new_id()
     identifiers = [new_id() for _ in range(count)]
     with service.database.transaction(SYSTEM, timeout=30) as tx, tx.cursor() as cursor:
         cursor.executemany(
@@ -73,11 +73,11 @@ def test_a_key_is_changed_while_the_service_works_and_all_is_as_it_was(story: St
     contact = contacts_pb2.Contact(line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_CRISIS, note="she said it")
     heard = operator.CreateContact(contacts_pb2.CreateContactRequest(contact=contact, request_id=new_id())).contact
     person = story.person()
-    before = max(keys.ring(service.keys, "sealing.referrals"))
+    before = max(key_folder.ring(service.keys, "sealing.referrals"))
     code, said = command(service, "rotate-keys")
     assert (code, said["newest"], said["unreadable"]) == (0, before + 1, 0)
     assert said["wrapped"] >= 2
-    assert left(service, keys.keyring(service.keys, "referrals")) == 0
+    assert left(service, key_folder.keyring(service.keys, "referrals")) == 0
     assert opened(story.ngo, person.id).given_name == "Ximena"
     assert operator.GetContact(contacts_pb2.GetContactRequest(id=heard.id)).note == "she said it"
     later = story.person(given_name="Abril")  # by the running service, without a restart
@@ -97,8 +97,8 @@ def test_names_and_references_are_found_as_before(story: Story, service: Service
 
 def test_killed_in_the_middle_it_goes_on_and_nothing_is_lost(story: Story, service: Service) -> None:
     crowd(service, 6_000)
-    person, newest = story.person(), max(keys.ring(service.keys, "sealing.referrals"))
-    keyring = keys.keyring(service.keys, "referrals")
+    person, newest = story.person(), max(key_folder.ring(service.keys, "sealing.referrals"))
+    keyring = key_folder.keyring(service.keys, "referrals")
     process, caught = begin(service, "rotate-keys"), 0
     end = time.monotonic() + 30
     while time.monotonic() < end and process.poll() is None:
@@ -111,7 +111,7 @@ def test_killed_in_the_middle_it_goes_on_and_nothing_is_lost(story: Story, servi
             break
     process.communicate(timeout=30)
     assert process.returncode == -signal.SIGKILL
-    assert 0 < left(service, keys.keyring(service.keys, "referrals")) < 6_000, "it was killed in the middle"
+    assert 0 < left(service, key_folder.keyring(service.keys, "referrals")) < 6_000, "it was killed in the middle"
     assert opened(story.ngo, person.id).given_name == "Ximena"
     assert command(service, "retire-keys", "--at-once")[0] == 1, "while something is wrapped by it, it stays"
     code, said = command(service, "rotate-keys")
@@ -121,19 +121,19 @@ def test_killed_in_the_middle_it_goes_on_and_nothing_is_lost(story: Story, servi
 
 
 def test_an_old_key_is_destroyed_when_no_copy_needs_it_and_opens_nothing_then(story: Story, service: Service) -> None:
-    person, first = story.person(given_name="Ximena"), keys.secret(service.keys, "sealing.referrals")
+    person, first = story.person(given_name="Ximena"), key_folder.secret(service.keys, "sealing.referrals")
     command(service, "rotate-keys")
     assert command(service, "retire-keys")[0] == 1, "copies from before need it"
-    ring = keys.ring(service.keys, "sealing.referrals")
+    ring = key_folder.ring(service.keys, "sealing.referrals")
     newest = service.keys / f"sealing.referrals.{max(ring)}.key"
     os.utime(newest, (time.time() - DAY, time.time() - DAY))
     code, said = command(service, "retire-keys")
     assert (code, said["retired"]) == (0, sorted(ring)[:-1])
-    assert list(keys.ring(service.keys, "sealing.referrals")) == [max(ring)]
-    assert keys.readable(service.keys, "sealing.referrals.key"), "doctor finds what it needs"
-    keys.create(service.keys, ["referrals"])
-    assert list(keys.ring(service.keys, "sealing.referrals")) == [max(ring)], "a start makes no first key anew"
-    started = keys.keyring(service.keys, "referrals")
+    assert list(key_folder.ring(service.keys, "sealing.referrals")) == [max(ring)]
+    assert key_folder.readable(service.keys, "sealing.referrals.key"), "doctor finds what it needs"
+    key_folder.create(service.keys, ["referrals"])
+    assert list(key_folder.ring(service.keys, "sealing.referrals")) == [max(ring)], "a start makes no first key anew"
+    started = key_folder.keyring(service.keys, "referrals")
     with service.database.transaction(SYSTEM) as tx:
         row = tx.execute("SELECT wrapped FROM person_keys WHERE person_id = %s", (person.id,)).fetchone()
     assert row
@@ -159,7 +159,7 @@ def test_a_row_that_does_not_open_is_said_and_the_others_go_on(story: Story, ser
     assert kept
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE person_keys SET wrapped = %s WHERE person_id = %s", (kept["wrapped"], broken.id))
-    assert rewrap(service.database, keys.keyring(service.keys, "referrals"), PLACES) == (1, 0)
+    assert rewrap(service.database, key_folder.keyring(service.keys, "referrals"), PLACES) == (1, 0)
 
 
 def test_every_column_that_a_services_key_seals_is_wrapped_anew(service: Service, postgres: parts.Server) -> None:

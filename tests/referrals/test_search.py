@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis import keys
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys import key_folder
+from keys.sealing import Keyring
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.codes import ALPHABET, beginnings_of, short_code
@@ -208,7 +208,7 @@ def test_what_is_kept_of_a_name_differs_by_organisation_and_is_no_name(story: St
     marks = {row["person_id"]: row["mark"] for row in rows}
     assert marks[mine] != marks[other.id]
     assert {len(mark) for mark in marks.values()} == {32}
-    keyring = Keyring(keys.secret(service.keys, "sealing.referrals"))
+    keyring = Keyring(key_folder.secret(service.keys, "sealing.referrals"))
     assert marks[mine] == keyring.fingerprint(b"guadalupe", f"names/{ORG['ngo']}"), "and the key of the service is in it"
 
 

@@ -14,12 +14,13 @@ import psycopg
 import pytest
 from prometheus_client import REGISTRY
 
-from chassis import keys, streams
+from chassis import streams
 from chassis.db import Database, Transaction
 from chassis.rpc import Server
-from chassis.sealing import Keyring, Signer
 from chassis.streams import EACH, MOST
 from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Caller, Verifier
+from keys import key_folder
+from keys.sealing import Keyring, Signer
 from protos.referrals.v1 import referrals_pb2 as pb
 from protos.referrals.v1 import referrals_pb2_grpc
 from services.referrals.__main__ import make
@@ -374,9 +375,9 @@ def test_two_processes_tell_the_same_and_one_goes_on_where_the_other_left_off(st
     folder = service.keys
     made = make(
         database,
-        Keyring(keys.secret(folder, "sealing.referrals")),
-        Signer(keys.signing(folder, "facts.referrals")),
-        Verifier(keys.verifying(folder, "tokens"), "enlace.referrals", service.clock),
+        Keyring(key_folder.secret(folder, "sealing.referrals")),
+        Signer(key_folder.signing(folder, "facts.referrals")),
+        Verifier(key_folder.verifying(folder, "tokens"), "enlace.referrals", service.clock),
         service.clock,
     )
     server = Server("127.0.0.1:0", made.servicers, threads=4, reflect=False)

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from chassis.db import Transaction
 from chassis.errors import Stale
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 from services.notifications.domain.desk import Desk
 from services.notifications.domain.texts import DEFAULT
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from chassis.db import Row, Transaction
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 from services.notifications.domain.webhook import FAILING, Webhook
 
 _COLUMNS = "id, organization_id, url, kinds, enabled, disabled_reason, version, create_time, update_time, former_secret_expire_time"

@@ -1,15 +1,16 @@
-"""How a desk is told, and the development outbox in which its e-mails can be looked at."""
+"""Desks: their address and language for notices, and the development outbox that shows their e-mails."""
 
-from dataclasses import replace
-from datetime import datetime
-
-from chassis.db import Transaction
 from chassis.errors import Conflict, NotFound, Stale
-from chassis.sealing import Keyring
+from chassis.ids import object_id
+from chassis.rpc import Call
 from chassis.tokens import Caller
+from chassis.wire import version
+from keys.sealing import Keyring
+from protos.notifications.v1 import notifications_pb2 as pb
+from services.notifications import wire
 from services.notifications.domain import desk as rules
 from services.notifications.domain.desk import Desk
-from services.notifications.domain.texts import Mail
+from services.notifications.domain.texts import DEFAULT, Mail
 from services.notifications.store import deliveries, desks
 
 _MAILS = 200  # that the development page shows
@@ -22,40 +23,41 @@ class Desks:
         self._keyring = keyring
         self._development = development
 
-    def get(self, tx: Transaction, caller: Caller, organization_id: str = "") -> Desk:
-        """The caller's; a coordinator may name any."""
-        return desks.fetch(tx, self._keyring, self._whose(caller, organization_id))
+    def GetDesk(self, request: pb.GetDeskRequest, call: Call) -> pb.Desk:
+        """Returns the caller's desk; a coordinator may name any."""
+        return wire.desk_answer(desks.fetch(call.tx, self._keyring, _organization_id(call.caller, request.organization_id)))
 
-    def set(self, tx: Transaction, caller: Caller, now: datetime, desk: Desk, version: int) -> Desk:
-        """The caller's; a coordinator may name any. Stale if another version than this is there."""
-        before = desks.fetch(tx, self._keyring, self._whose(caller, desk.organization_id))
-        if version != before.version:
+    def SetDesk(self, request: pb.SetDeskRequest, call: Call) -> pb.Desk:
+        """Changes the caller's desk; a coordinator may name any. Raises Stale for the etag of another version."""
+        asked = request.desk
+        base = version(asked.etag, "desk.etag")
+        before = desks.fetch(call.tx, self._keyring, _organization_id(call.caller, asked.organization_id))
+        if base != before.version:
             raise Stale
-        after = replace(desk, organization_id=before.organization_id, version=before.version + 1)
-        rules.check(after)
-        desks.keep(tx, self._keyring, after, now)
-        return after
+        desk = Desk(before.organization_id, asked.language or DEFAULT, asked.email, before.version + 1)
+        rules.check(desk)
+        desks.keep(call.tx, self._keyring, desk, call.clock.now())
+        return wire.desk_answer(desk)
 
-    @staticmethod
-    def _whose(caller: Caller, organization_id: str) -> str:
-        if organization_id and organization_id != caller.organization_id and not caller.has("COORDINATOR"):
-            raise NotFound
-        return organization_id or caller.organization_id
-
-    def development_mails(self, tx: Transaction) -> list[tuple[Mail, datetime]]:
-        """What was kept instead of sent, newest first."""
+    def ListDevelopmentMails(self, request: pb.ListDevelopmentMailsRequest, call: Call) -> pb.ListDevelopmentMailsResponse:
+        """Lists e-mails that were stored instead of sent, newest first."""
         if not self._development:
             raise Conflict("not_in_development")
-        rows = deliveries.kept_mails(tx, _MAILS)
-        return [
-            (
-                Mail(row["id"], self._keyring.open(row["recipient"], mail_context(row["id"])), row["subject"], row["body"], ""),
-                row["create_time"],
-            )
-            for row in rows
-        ]
+        mails = []
+        for row in deliveries.kept_mails(call.tx, _MAILS):
+            recipient = self._keyring.open(row["recipient"], mail_context(row["id"]))
+            mails.append(wire.mail_answer(Mail(row["id"], recipient, row["subject"], row["body"], ""), row["create_time"]))
+        return pb.ListDevelopmentMailsResponse(mails=mails)
+
+
+def _organization_id(caller: Caller, text: str) -> str:
+    """Returns the id of the organisation that the text names, the caller's own if it is empty."""
+    organization_id = object_id(text) if text else caller.organization_id
+    if organization_id != caller.organization_id and not caller.has("COORDINATOR"):
+        raise NotFound
+    return organization_id
 
 
 def mail_context(mail_id: str) -> str:
-    """The context for which a kept e-mail's recipient is sealed."""
+    """Returns the context for which a stored e-mail's recipient is sealed."""
     return f"development_mails/{mail_id}/recipient"

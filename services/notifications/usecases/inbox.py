@@ -1,62 +1,81 @@
-"""The inbox: what the caller's desk, the caller, or the coordination has been told."""
+"""The inbox: messages for the caller's desk, for the caller, or for the coordination."""
 
 from collections.abc import Collection
-from datetime import datetime
+from functools import partial
 
 from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import NotFound
+from chassis.ids import object_id
+from chassis.rpc import Call
 from chassis.tokens import Caller
-from chassis.wire import Position
-from services.notifications.domain.message import Message, Notice
+from chassis.wire import PageTokens, WatchTokens, moment, page_size
+from protos.notifications.v1 import notifications_pb2 as pb
+from services.notifications import wire
 from services.notifications.store import messages
 
 _AND_COORDINATION = "+coordination"
 
 
-def list_messages(
-    tx: Transaction, caller: Caller, size: int, after: Position | None, *, unread_only: bool
-) -> tuple[list[Message], Position | None]:
-    """A page of messages, newest first, and where the next page goes on."""
-    inbox_messages = messages.inbox(tx, _who(caller), unread=unread_only, after=after, limit=size + 1)
-    last = inbox_messages[size - 1] if len(inbox_messages) > size else None
-    return inbox_messages[:size], [last.create_time.isoformat(), last.id] if last else None
+class Inbox:
+    """Messages, and the notices about a referral."""
+
+    def __init__(self, pages: PageTokens, watch: WatchTokens) -> None:
+        self._pages = pages
+        self._watch = watch
+
+    def ListMessages(self, request: pb.ListMessagesRequest, call: Call) -> pb.ListMessagesResponse:
+        """Returns a page of messages, newest first."""
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        rows = messages.inbox(call.tx, _who(call.caller), unread=request.unread_only, after=after, limit=size + 1)
+        last = rows[size - 1] if len(rows) > size else None
+        return pb.ListMessagesResponse(
+            messages=[wire.message_answer(message, call.caller.language) for message in rows[:size]],
+            next_page_token=self._pages.token(request, [last.create_time.isoformat(), last.id] if last else None),
+        )
+
+    def CountUnread(self, request: pb.CountUnreadRequest, call: Call) -> pb.CountUnreadResponse:
+        """Counts unread messages; returns the version of the caller's scope and a token to watch it."""
+        scope, unread = _scope(call.caller), messages.unread(call.tx, _who(call.caller))
+        token = self._watch.token(scope, call.clock.now())
+        return pb.CountUnreadResponse(unread=unread, version=_unread_versions(call.tx, [scope])[scope], watch_token=token)
+
+    def BatchGetUnreadVersions(self, request: pb.BatchGetUnreadVersionsRequest, call: Call) -> pb.BatchGetUnreadVersionsResponse:
+        """Returns the version of each watched scope."""
+        versions = self._watch.versions(request.watch_tokens, call.clock.now(), partial(_unread_versions, call.tx))
+        return pb.BatchGetUnreadVersionsResponse(versions=versions)
+
+    def MarkMessageRead(self, request: pb.MarkMessageReadRequest, call: Call) -> pb.Message:
+        """Marks one as read; a second reading changes nothing."""
+        message = messages.mark_read(call.tx, _who(call.caller), object_id(request.id), call.clock.now())
+        if message is None:
+            raise NotFound
+        return wire.message_answer(message, call.caller.language)
+
+    def MarkAllMessagesRead(self, request: pb.MarkAllMessagesReadRequest, call: Call) -> pb.CountUnreadResponse:
+        """Marks all as read up to the newest that the caller saw; newer ones stay unread."""
+        until = moment(request, "until_time")
+        assert until  # it is required
+        messages.mark_all_read(call.tx, _who(call.caller), until, call.clock.now())
+        return self.CountUnread(pb.CountUnreadRequest(), call)
+
+    def ListNotices(self, request: pb.ListNoticesRequest, call: Call) -> pb.ListNoticesResponse:
+        """Lists how the messages about a referral went; none if the caller is no side of it, as for a referral that does not exist."""
+        notices = messages.notices(call.tx, object_id(request.referral_id), call.caller.organization_id)
+        return pb.ListNoticesResponse(notices=[wire.notice_answer(notice) for notice in notices])
 
 
-def count_unread(tx: Transaction, caller: Caller) -> int:
-    """How many of them are unread."""
-    return messages.unread(tx, _who(caller))
-
-
-def scope(caller: Caller) -> str:
-    """Whose unread messages change together with the caller's: those of everybody in his organisation."""
+def _scope(caller: Caller) -> str:
+    """Names the scope whose unread messages change together: the caller's organisation, or that and the coordination."""
     return f"{caller.organization_id}{_AND_COORDINATION if caller.has('COORDINATOR') else ''}"
 
 
-def unread_versions(tx: Transaction, scopes: Collection[str]) -> dict[str, str]:
-    """Of each scope another text when the unread messages of anybody in it are others. In the scope of the whole service, so that it is the same whoever asks."""
+def _unread_versions(tx: Transaction, scopes: Collection[str]) -> dict[str, str]:
+    """Returns a text by scope that changes with its unread messages. Reads with the view of the system, so that it is the same for every caller."""
     elevate_to_system_scope(tx)
     return {
         scope: messages.unread_version(tx, scope.removesuffix(_AND_COORDINATION), coordination=scope.endswith(_AND_COORDINATION))
         for scope in scopes
     }
-
-
-def mark_read(tx: Transaction, caller: Caller, now: datetime, message_id: str) -> Message:
-    """Reads one; a second reading changes nothing."""
-    message = messages.mark_read(tx, _who(caller), message_id, now)
-    if message is None:
-        raise NotFound
-    return message
-
-
-def mark_all_read(tx: Transaction, caller: Caller, now: datetime, until: datetime) -> None:
-    """Reads all up to the newest that was seen; what came in since stays unread."""
-    messages.mark_all_read(tx, _who(caller), until, now)
-
-
-def list_notices(tx: Transaction, caller: Caller, referral_id: str) -> list[Notice]:
-    """How the messages about a referral went; none for who is not a side of it, as for a referral that does not exist."""
-    return messages.notices(tx, referral_id, caller.organization_id)
 
 
 def _who(caller: Caller) -> dict[str, object]:

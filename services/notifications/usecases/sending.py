@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from chassis import outbox
 from chassis.db import Database, Transaction
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from keys.sealing import Keyring
 from services.notifications import wire
 from services.notifications.domain import delivery as rules
 from services.notifications.domain.delivery import Channel, Claim, EmailClaim, Outcome, Sent, Status, WebhookClaim

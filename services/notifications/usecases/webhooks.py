@@ -1,125 +1,143 @@
-"""Webhooks: what the manager of an organisation, or its system, does with its endpoints."""
+"""Webhooks: an organisation's endpoints, and the deliveries to them."""
 
 import base64
 import secrets
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from chassis.addresses import may_call
-from chassis.db import Transaction, elevate_to_system_scope
+from chassis.db import elevate_to_system_scope
 from chassis.errors import NotFound
-from chassis.ids import new_id
-from chassis.sealing import Keyring
-from chassis.tokens import Caller
-from chassis.wire import Position
+from chassis.ids import new_id, object_id
+from chassis.rpc import Call
+from chassis.wire import PageTokens, masked, page_size, version
+from keys.sealing import Keyring
+from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import wire
 from services.notifications.domain import webhook as rules
-from services.notifications.domain.delivery import Attempt, Delivery, Hour
 from services.notifications.domain.webhook import Reach, Webhook
 from services.notifications.store import attempts, deliveries, webhooks
 
-SHOWN = 100  # attempts of one delivery; who has one sent again and again sees the last of them
+SHOWN = 100  # attempts of one delivery; the last ones if it was sent again more often
 HOURS = 24
+_CHANGEABLE = ("url", "kinds", "enabled")
 
 
 class Webhooks:
     """The endpoints of all organisations; each call sees its caller's own."""
 
-    def __init__(self, keyring: Keyring, *, development: bool) -> None:
+    def __init__(self, keyring: Keyring, pages: PageTokens, *, development: bool) -> None:
         self._keyring = keyring
+        self._pages = pages
         self._reach = Reach(development, partial(may_call, development=development))
 
-    def create(self, tx: Transaction, caller: Caller, now: datetime, url: str, kinds: Sequence[str]) -> tuple[Webhook, str]:
-        """A new endpoint and its secret, which is said this once."""
-        there_are = webhooks.hold_organization(tx, caller.organization_id)
-        webhook = rules.open_webhook(new_id(), caller.organization_id, url, kinds, now, there_are=there_are, reach=self._reach)
+    def CreateWebhook(self, request: pb.CreateWebhookRequest, call: Call) -> pb.CreateWebhookResponse:
+        """Creates an endpoint; returns it with its secret, which no other call returns."""
+        asked, organization_id = request.webhook, call.caller.organization_id
+        there_are = webhooks.hold_organization(call.tx, organization_id)
+        now, reach = call.clock.now(), self._reach
+        webhook = rules.open_webhook(new_id(), organization_id, asked.url, asked.kinds, now, there_are=there_are, reach=reach)
         secret = _new_secret()
-        webhooks.add(tx, self._keyring, webhook, secret)
-        return webhook, secret
+        webhooks.add(call.tx, self._keyring, webhook, secret)
+        return pb.CreateWebhookResponse(webhook=wire.webhook_answer(webhook), secret=secret)
 
-    def list_all(self, tx: Transaction, caller: Caller) -> list[Webhook]:
-        """All of them."""
-        return webhooks.of_organization(tx, caller.organization_id)
+    def CountMemberWebhooks(self, request: pb.CountMemberWebhooksRequest, call: Call) -> pb.MemberWebhooks:
+        """Counts the enabled endpoints of a member, for the coordination."""
+        organization_id = object_id(request.organization_id)
+        elevate_to_system_scope(call.tx)
+        return pb.MemberWebhooks(webhook_count=webhooks.count_enabled(call.tx, organization_id))
 
-    def count_of_member(self, tx: Transaction, organization_id: str) -> int:
-        """Returns how many endpoints of a member are enabled, for the coordination."""
-        elevate_to_system_scope(tx)
-        return webhooks.count_enabled(tx, organization_id)
+    def ListWebhooks(self, request: pb.ListWebhooksRequest, call: Call) -> pb.ListWebhooksResponse:
+        """Lists the endpoints of the caller's organisation."""
+        endpoints = webhooks.of_organization(call.tx, call.caller.organization_id)
+        return pb.ListWebhooksResponse(webhooks=[wire.webhook_answer(webhook) for webhook in endpoints])
 
-    def get(self, tx: Transaction, caller: Caller, webhook_id: str, *, to_change: bool = False) -> Webhook:
-        """One of them."""
-        webhook = webhooks.fetch(tx, caller.organization_id, webhook_id, to_change=to_change)
-        if webhook is None:
-            raise NotFound
-        return webhook
+    def GetWebhook(self, request: pb.GetWebhookRequest, call: Call) -> pb.Webhook:
+        """Returns an endpoint."""
+        return wire.webhook_answer(_fetch(call, request.id))
 
-    def update(
-        self,
-        tx: Transaction,
-        caller: Caller,
-        now: datetime,
-        webhook_id: str,
-        version: int,
-        *,
-        url: str | None,
-        kinds: Sequence[str] | None,
-        enabled: bool | None,
-    ) -> Webhook:
-        """Changes what is not None. Switched off, it is sent nothing that still waits; what is tested or sent again by hand goes out all the same."""
-        before = self.get(tx, caller, webhook_id, to_change=True)
-        after = rules.change(before, version, now, url=url, kinds=kinds, enabled=enabled, reach=self._reach)
-        webhooks.keep(tx, after)
-        if before.enabled and not after.enabled:
-            deliveries.discard_of_webhook(tx, webhook_id)
-        return after
+    def UpdateWebhook(self, request: pb.UpdateWebhookRequest, call: Call) -> pb.Webhook:
+        """Changes the fields that the mask names.
 
-    def rotate(self, tx: Transaction, caller: Caller, now: datetime, webhook_id: str, *, at_once: bool) -> tuple[Webhook, str]:
-        """Another secret, said this once. Of two who rotate at once the second waits for the first, and is refused."""
-        webhook = rules.rotate(self.get(tx, caller, webhook_id, to_change=True), now, at_once=at_once)
+        An endpoint that is switched off loses its waiting deliveries; a test or a delivery that is sent again by hand goes out all the same.
+        """
+        asked, paths = request.webhook, masked(request.update_mask, _CHANGEABLE)
+        webhook_id, base = object_id(asked.id), version(asked.etag, "webhook.etag")
+        before = _fetch(call, webhook_id, to_change=True)
+        webhook = rules.change(
+            before,
+            base,
+            call.clock.now(),
+            url=asked.url if "url" in paths else None,
+            kinds=list(asked.kinds) if "kinds" in paths else None,
+            enabled=asked.enabled if "enabled" in paths else None,
+            reach=self._reach,
+        )
+        webhooks.keep(call.tx, webhook)
+        if before.enabled and not webhook.enabled:
+            deliveries.discard_of_webhook(call.tx, webhook.id)
+        return wire.webhook_answer(webhook)
+
+    def RotateWebhookSecret(self, request: pb.RotateWebhookSecretRequest, call: Call) -> pb.RotateWebhookSecretResponse:
+        """Gives an endpoint another secret and returns it. The second of two calls at the same time waits for the first, and is refused."""
+        webhook = rules.rotate(_fetch(call, request.id, to_change=True), call.clock.now(), at_once=request.at_once)
         secret = _new_secret()
-        webhooks.rotate(tx, self._keyring, webhook, secret)
-        return webhook, secret
+        webhooks.rotate(call.tx, self._keyring, webhook, secret)
+        return pb.RotateWebhookSecretResponse(webhook=wire.webhook_answer(webhook), secret=secret)
 
-    def delete(self, tx: Transaction, caller: Caller, webhook_id: str) -> None:
-        """Removes it; what still waits is discarded."""
-        self.get(tx, caller, webhook_id, to_change=True)
-        webhooks.remove(tx, webhook_id)
-        deliveries.discard_of_webhook(tx, webhook_id)
+    def DeleteWebhook(self, request: pb.DeleteWebhookRequest, call: Call) -> pb.DeleteWebhookResponse:
+        """Removes an endpoint, and its waiting deliveries."""
+        webhook = _fetch(call, request.id, to_change=True)
+        webhooks.remove(call.tx, webhook.id)
+        deliveries.discard_of_webhook(call.tx, webhook.id)
+        return pb.DeleteWebhookResponse()
 
-    def test(self, tx: Transaction, caller: Caller, now: datetime, webhook_id: str) -> Delivery:
+    def TestWebhook(self, request: pb.TestWebhookRequest, call: Call) -> pb.Delivery:
         """Queues a signed sample."""
-        webhook = self.get(tx, caller, webhook_id)
-        return deliveries.add_test(tx, new_id(), webhook, wire.test_body(webhook, now), now)
+        webhook, now = _fetch(call, request.id), call.clock.now()
+        return wire.delivery_answer(deliveries.add_test(call.tx, new_id(), webhook, wire.test_body(webhook, now), now))
 
-    def list_deliveries(
-        self, tx: Transaction, caller: Caller, webhook_id: str, size: int, after: Position | None
-    ) -> tuple[list[Delivery], Position | None]:
-        """A page of what was sent to it, newest first, and where the next page goes on."""
-        self.get(tx, caller, webhook_id)
-        webhook_deliveries = deliveries.of_webhook(tx, webhook_id, after=after, limit=size + 1)
-        last = webhook_deliveries[size - 1] if len(webhook_deliveries) > size else None
-        return webhook_deliveries[:size], [last.create_time.isoformat(), last.id] if last else None
+    def ListDeliveries(self, request: pb.ListDeliveriesRequest, call: Call) -> pb.ListDeliveriesResponse:
+        """Returns a page of the deliveries to an endpoint, newest first."""
+        webhook_id = object_id(request.webhook_id)
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        _fetch(call, webhook_id)
+        rows = deliveries.of_webhook(call.tx, webhook_id, after=after, limit=size + 1)
+        last = rows[size - 1] if len(rows) > size else None
+        return pb.ListDeliveriesResponse(
+            deliveries=[wire.delivery_answer(delivery) for delivery in rows[:size]],
+            next_page_token=self._pages.token(request, [last.create_time.isoformat(), last.id] if last else None),
+        )
 
-    def get_delivery(self, tx: Transaction, caller: Caller, delivery_id: str, webhook_id: str) -> tuple[Delivery, str, list[Attempt]]:
-        """One delivery with its body and its attempts; of this webhook, if one is named."""
-        delivery_and_body = deliveries.fetch(tx, caller.organization_id, delivery_id)
-        if delivery_and_body is None or webhook_id not in ("", delivery_and_body[0].webhook_id):
+    def GetDelivery(self, request: pb.GetDeliveryRequest, call: Call) -> pb.Delivery:
+        """Returns a delivery with its body and its attempts; of one endpoint, if the request names it."""
+        delivery_and_body = deliveries.fetch(call.tx, call.caller.organization_id, object_id(request.id))
+        if delivery_and_body is None or request.webhook_id not in ("", delivery_and_body[0].webhook_id):
             raise NotFound
-        return *delivery_and_body, attempts.of_delivery(tx, delivery_id, SHOWN)
+        return wire.whole_delivery_answer(*delivery_and_body, attempts.of_delivery(call.tx, request.id, SHOWN))
 
-    def list_hours(self, tx: Transaction, caller: Caller, now: datetime, webhook_id: str) -> list[Hour]:
-        """What came of the attempts of the last day by endpoint and hour: the hour under way, and those before it."""
-        asked = [self.get(tx, caller, webhook_id)] if webhook_id else self.list_all(tx, caller)
-        since = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
-        return attempts.by_hour(tx, [webhook.id for webhook in asked], since)
+    def ListDeliveryHours(self, request: pb.ListDeliveryHoursRequest, call: Call) -> pb.ListDeliveryHoursResponse:
+        """Counts the results of the attempts by endpoint and hour: the present hour, and those of the day before it."""
+        own = call.caller.organization_id
+        endpoints = [_fetch(call, request.webhook_id)] if request.webhook_id else webhooks.of_organization(call.tx, own)
+        since = call.clock.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
+        hours = attempts.by_hour(call.tx, [webhook.id for webhook in endpoints], since)
+        return pb.ListDeliveryHoursResponse(hours=[wire.hour_answer(hour) for hour in hours])
 
-    def resend(self, tx: Transaction, caller: Caller, now: datetime, delivery_id: str, webhook_id: str) -> Delivery:
-        """Queues a delivery again under its id, whatever became of it; of this webhook, if one is named."""
-        delivery = deliveries.again(tx, caller.organization_id, delivery_id, now)
-        if delivery is None or webhook_id not in ("", delivery.webhook_id):
+    def ResendDelivery(self, request: pb.ResendDeliveryRequest, call: Call) -> pb.Delivery:
+        """Queues a delivery again under its id, whatever its result was; of one endpoint, if the request names it."""
+        delivery = deliveries.again(call.tx, call.caller.organization_id, object_id(request.id), call.clock.now())
+        if delivery is None or request.webhook_id not in ("", delivery.webhook_id):
             raise NotFound
-        return delivery
+        return wire.delivery_answer(delivery)
+
+
+def _fetch(call: Call, webhook_id: str, *, to_change: bool = False) -> Webhook:
+    """Returns an endpoint of the caller's organisation, locked if it is `to_change`. Raises NotFound."""
+    webhook = webhooks.fetch(call.tx, call.caller.organization_id, object_id(webhook_id), to_change=to_change)
+    if webhook is None:
+        raise NotFound
+    return webhook
 
 
 def _new_secret() -> str:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from chassis.db import Row, Transaction, take_turn
-from chassis.sealing import Keyring
 from chassis.tokens import Caller, Evidence
+from keys.sealing import Keyring
 from services.partners.domain.import_job import FILE_KEPT, REPORT_KEPT, ImportJob, ImportState
 from services.partners.domain.imports import Encoding
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from chassis.db import Row, Transaction
-from chassis.sealing import Keyring
 from chassis.wire import Position
+from keys.sealing import Keyring
 from services.partners.domain.location import (
     SEALED,
     Accessibility,

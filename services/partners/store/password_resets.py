@@ -5,7 +5,7 @@ from datetime import datetime
 from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.ids import new_id
-from chassis.sealing import CannotOpen, Keyring
+from keys.sealing import CannotOpen, Keyring
 from services.partners.domain.account_notice import LINK_LIFE, AccountNotice, PasswordReset
 from services.partners.wire import facts
 

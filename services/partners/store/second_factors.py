@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from chassis.db import Transaction
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 from services.partners.domain.second_factor import CHALLENGE_LIFE, Purpose, SecondFactor
 
 

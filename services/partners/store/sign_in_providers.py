@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from chassis.db import Row, Transaction
-from chassis.sealing import Keyring
+from keys.sealing import Keyring
 from services.partners.domain.sign_in_provider import QUESTION_LIFE, ProposedProvider, ProviderEntry, SignInProvider
 
 

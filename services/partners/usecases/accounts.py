@@ -1,73 +1,66 @@
-"""One's own account: its password, and where it is signed in."""
+"""The caller's own account: its password, and the sessions that are signed in to it."""
 
 import hashlib
-from dataclasses import dataclass
-from datetime import datetime
 
-from chassis.db import Transaction
-from chassis.guesses import Guesses, Origin
-from chassis.sealing import Keyring
-from chassis.tokens import Caller
+from chassis.audit import Entry
+from chassis.guesses import Guesses
+from chassis.rpc import Call
+from chassis.wire import timestamp
+from keys.sealing import Keyring
+from protos.partners.v1 import accounts_pb2 as pb
 from services.partners.domain.worker import session_lives
 from services.partners.store import second_factors, workers
-from services.partners.usecases.password_resets import end_link, tell_her
+from services.partners.usecases.password_resets import end_link, notify_worker
 from services.partners.usecases.passwords import check_new, hashed, mark_of, own, prove
 from services.partners.usecases.proofs import ways_of
 
 
-@dataclass(frozen=True)
-class Session:
-    """One that has not ended. `current`: it is the one that asks."""
+class Accounts:
+    """The password and the sessions of each account."""
 
-    id: str
-    create_time: datetime
-    last_use_time: datetime
-    current: bool
+    def __init__(self, mail: Keyring, guesses: Guesses) -> None:
+        """`mail` seals letters; `guesses` counts wrong passwords."""
+        self._mail = mail
+        self._guesses = guesses
 
+    def ChangePassword(self, request: pb.ChangePasswordRequest, call: Call) -> pb.ChangePasswordResponse:
+        """Changes the password and ends all sessions but the caller's: somebody at an open screen has to know the password before."""
+        tx, now = call.tx, call.clock.now()
+        call.trail.append(Entry("password_change", call.caller.id))
+        worker, password_hash = own(tx, call.caller)
+        check_new(request.new_password, (worker.entry.name, worker.entry.email), "new_password")
+        prove(self._guesses, worker, password_hash, request.password, now, call.origin)
+        workers.set_password(tx, worker.id, hashed(request.new_password))
+        second_factors.drop_challenges(tx, worker.id)  # before sessions, as in ResetPassword
+        mark = mark_of(request.session_secret)
+        workers.end_sessions_of(tx, worker_id=worker.id, but=mark)
+        if ways_of(tx, call.caller).password:  # which she has just proved
+            workers.prove_session(tx, mark, worker.id, now)
+        end_link(tx, worker.id, now)
+        notify_worker(tx, self._mail, worker, "password_changed", now)
+        return pb.ChangePasswordResponse()
 
-def change_password(
-    tx: Transaction,
-    mail: Keyring,
-    guesses: Guesses,
-    caller: Caller,
-    now: datetime,
-    password: str,
-    new_password: str,
-    secret: str,
-    origin: Origin,
-) -> None:
-    """Hers becomes another one, and only the session `secret` goes on: whoever sits at an open screen has to know the one before."""
-    worker, password_hash = own(tx, caller)
-    check_new(new_password, (worker.entry.name, worker.entry.email), "new_password")
-    prove(guesses, worker, password_hash, password, now, origin)
-    workers.set_password(tx, worker.id, hashed(new_password))
-    second_factors.drop_challenges(tx, worker.id)  # before sessions, as in reset_password
-    workers.end_sessions_of(tx, worker_id=worker.id, but=mark_of(secret))
-    if ways_of(tx, caller).password:  # which she has just proved
-        workers.prove_session(tx, mark_of(secret), worker.id, now)
-    end_link(tx, worker.id, now)
-    tell_her(tx, mail, worker, "password_changed", now)
+    def ListSessions(self, request: pb.ListSessionsRequest, call: Call) -> pb.ListSessionsResponse:
+        """Lists the sessions that have not ended, the last used first; `current` is the session that asks."""
+        now, current = call.clock.now(), mark_of(request.session_secret)
+        return pb.ListSessionsResponse(
+            sessions=[
+                pb.Session(id=_id(mark), create_time=timestamp(created), last_use_time=timestamp(last_used), current=mark == current)
+                for mark, created, last_used in workers.sessions_of(call.tx, call.caller.id)
+                if session_lives(created, last_used, now)
+            ]
+        )
 
-
-def list_sessions(tx: Transaction, caller: Caller, now: datetime, secret: str) -> list[Session]:
-    """Hers that have not ended, the one that was used last first."""
-    mine = mark_of(secret)
-    return [
-        Session(_id(mark), create_time, last_use_time, mark == mine)
-        for mark, create_time, last_use_time in workers.sessions_of(tx, caller.id)
-        if session_lives(create_time, last_use_time, now)
-    ]
-
-
-def end_sessions(tx: Transaction, caller: Caller, identifier: str, secret: str) -> int:
-    """Ends one of hers, or all but the one that asks; returns how many."""
-    mine = mark_of(secret)
-    marks = [mark for mark, *_ in workers.sessions_of(tx, caller.id) if (_id(mark) == identifier if identifier else mark != mine)]
-    for mark in marks:
-        workers.end_session(tx, mark)
-    return len(marks)
+    def EndSessions(self, request: pb.EndSessionsRequest, call: Call) -> pb.EndSessionsResponse:
+        """Ends one session, or all but the one that asks; returns how many."""
+        call.trail.append(Entry("sessions_end", call.caller.id))
+        current, sessions = mark_of(request.session_secret), workers.sessions_of(call.tx, call.caller.id)
+        marks = [mark for mark, *_ in sessions if (_id(mark) == request.id if request.id else mark != current)]
+        for mark in marks:
+            workers.end_session(call.tx, mark)
+        return pb.EndSessionsResponse(ended=len(marks))
 
 
 def _id(mark: bytes) -> str:
-    """What names a session, and is good for nothing: of the hash that is kept, not of the secret."""
+    """Returns the public id of a session. It opens nothing: it is made of the stored hash, not of the secret."""
     return hashlib.sha256(b"session " + mark).hexdigest()[:32]

@@ -1,13 +1,17 @@
-"""What managers may ask of the keys of their organisation's systems."""
+"""API keys of an organisation's systems: made by its managers, who stand for them."""
 
 import secrets
-from collections.abc import Callable
 from datetime import datetime
 
+from chassis.audit import Entry
 from chassis.db import Transaction
 from chassis.errors import NotFound
 from chassis.ids import is_id, new_id
-from chassis.tokens import Caller
+from chassis.rpc import Call
+from chassis.wire import moment, word_list
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import members_pb2 as pb
+from services.partners import wire
 from services.partners.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry, Manager, full_key
 from services.partners.store import api_keys, organizations
 from services.partners.usecases import scopes as in_person
@@ -16,75 +20,69 @@ from services.partners.usecases.passwords import mark_of
 from services.partners.usecases.standing import may_act_for
 
 
-def create_api_key(
-    tx: Transaction,
-    caller: Caller,
-    now: datetime,
-    organization_id: str,
-    label: str,
-    scopes: tuple[str, ...],
-    expire_time: datetime | None = None,
-    *,
-    id: str | None = None,
-) -> tuple[ApiKey, str]:
-    """Makes a key of the own organisation; returns it with the full_key secret, which is nowhere afterwards.
+class ApiKeys:
+    """The API keys of all organisations."""
 
-    Nobody else makes one: with it he would read the inbox of an organisation that is not his.
-    """
-    owner = organization_id or caller.organization_id
-    # Held, so that two keys made at the same moment are counted one after the other.
-    if not is_id(owner) or not _decides(caller, owner) or organizations.fetch(tx, owner, hold="UPDATE") is None:
-        raise NotFound
-    secret = secrets.token_hex(32)
-    live = api_keys.count_live(tx, owner, now)
-    key = ApiKey.create(
-        id or new_id(), owner, ApiKeyEntry(label, scopes, expire_time or now + USUAL_LIFE), live, now, _manager(tx, caller, now)
-    )
-    api_keys.add(tx, key, mark_of(secret))
-    return key, full_key(key.id, secret)
+    def CreateApiKey(self, request: pb.CreateApiKeyRequest, call: Call) -> pb.CreateApiKeyResponse:
+        """Makes a key of the caller's own organisation; returns it with its secret, which no other call returns.
 
+        Nobody makes a key of another organisation: it would open that organisation's inbox.
+        """
+        now, owner = call.clock.now(), request.organization_id or call.caller.organization_id
+        expire_time, scopes = moment(request, "expire_time"), word_list(contract_pb2.Scope, request.scopes, "scopes")
+        # Held, so that two keys made at the same moment are counted one after the other.
+        if owner != call.caller.organization_id or organizations.fetch(call.tx, owner, hold="UPDATE") is None:
+            raise NotFound
+        secret, entry = secrets.token_hex(32), ApiKeyEntry(request.label.strip(), scopes, expire_time or now + USUAL_LIFE)
+        key = ApiKey.create(new_id(), owner, entry, api_keys.count_live(call.tx, owner, now), now, _manager(call))
+        api_keys.add(call.tx, key, mark_of(secret))
+        call.trail.append(Entry("api_key_create", key.id, detail_codes=key.entry.scopes))
+        return pb.CreateApiKeyResponse(api_key=wire.api_key(key), secret=full_key(key.id, secret))
 
-def list_api_keys(tx: Transaction, caller: Caller) -> list[ApiKey]:
-    """The own organisation's keys, also those that have ended."""
-    return api_keys.listed(tx, caller.organization_id)
+    def ListApiKeys(self, request: pb.ListApiKeysRequest, call: Call) -> pb.ListApiKeysResponse:
+        """Lists the keys of the caller's organisation, also those that have ended."""
+        return pb.ListApiKeysResponse(api_keys=map(wire.api_key, api_keys.listed(call.tx, call.caller.organization_id)))
 
+    def ConfirmApiKey(self, request: pb.ConfirmApiKeyRequest, call: Call) -> pb.ApiKey:
+        """Agrees, as a second manager, to a key that may do more than the manager who made it."""
+        key, manager = _own(call, request.id)
+        key.confirm(manager, call.clock.now())
+        api_keys.keep(call.tx, key)
+        call.trail.append(Entry("api_key_confirm", key.id, detail_codes=key.entry.scopes))
+        return wire.api_key(key)
 
-def revoke_api_key(tx: Transaction, caller: Caller, now: datetime, id: str) -> ApiKey:
-    """Ends a key at once; so may a coordinator."""
-    key = _fetch(tx, id)
-    if not may_act_for(caller, key.organization_id):
-        raise NotFound
-    key.revoke(now)
-    api_keys.keep(tx, key)
-    return key
+    def TransferApiKey(self, request: pb.TransferApiKeyRequest, call: Call) -> pb.ApiKey:
+        """Takes a key over from another manager, so that it does not fall with her."""
+        key, manager = _own(call, request.id)
+        key.transfer(manager, call.clock.now())
+        api_keys.keep(call.tx, key)
+        call.trail.append(Entry("api_key_transfer", key.id))
+        return wire.api_key(key)
 
-
-def confirm_api_key(tx: Transaction, caller: Caller, now: datetime, id: str) -> ApiKey:
-    """Agrees, as a second manager, to a key that may do more than who made it."""
-    return _decide(tx, caller, now, id, lambda key, manager: key.confirm(manager, now))
-
-
-def transfer_api_key(tx: Transaction, caller: Caller, now: datetime, id: str) -> ApiKey:
-    """Takes a key over from another manager, so that it does not fall with her."""
-    return _decide(tx, caller, now, id, lambda key, manager: key.transfer(manager, now))
+    def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, call: Call) -> pb.ApiKey:
+        """Ends a key at once; a coordinator may do so too."""
+        key = _fetch(call.tx, request.id)
+        if not may_act_for(call.caller, key.organization_id):
+            raise NotFound
+        key.revoke(call.clock.now())
+        api_keys.keep(call.tx, key)
+        call.trail.append(Entry("api_key_revoke", key.id))
+        return wire.api_key(key)
 
 
-def revoke_keys_of(tx: Transaction, now: datetime, worker_id: str) -> list[str]:
-    """Ends the keys that stand with a manager who is out; returns their ids."""
-    keys = api_keys.standing_with(tx, worker_id)
-    for key in keys:
+def revoke_keys_of(tx: Transaction, now: datetime, worker_id: str) -> None:
+    """Ends the keys that stand with a manager who is out."""
+    for key in api_keys.standing_with(tx, worker_id):
         key.revoke(now)
         api_keys.keep(tx, key)
-    return [key.id for key in keys]
 
 
-def _decide(tx: Transaction, caller: Caller, now: datetime, id: str, act: Callable[[ApiKey, Manager], None]) -> ApiKey:
-    key, manager = _fetch(tx, id), _manager(tx, caller, now)
-    if manager is None or not _decides(caller, key.organization_id):
+def _own(call: Call, id: str) -> tuple[ApiKey, Manager]:
+    """Returns a key of the caller's organisation, locked, and the caller as its manager. Raises NotFound."""
+    key, manager = _fetch(call.tx, id), _manager(call)
+    if manager is None or call.caller.organization_id != key.organization_id:
         raise NotFound
-    act(key, manager)
-    api_keys.keep(tx, key)
-    return key
+    return key, manager
 
 
 def _fetch(tx: Transaction, id: str) -> ApiKey:
@@ -94,10 +92,9 @@ def _fetch(tx: Transaction, id: str) -> ApiKey:
     return key_and_hash[0]
 
 
-def _decides(caller: Caller, organization_id: str) -> bool:
-    return caller.kind == "system" or caller.organization_id == organization_id
-
-
-def _manager(tx: Transaction, caller: Caller, now: datetime) -> Manager | None:
-    """Who stands for a key; nobody for one that the network's set-up makes."""
-    return Manager(caller.id, second(tx, caller, now).kin, in_person.of(caller.roles)) if caller.kind == "worker" else None
+def _manager(call: Call) -> Manager | None:
+    """Returns the caller as somebody who can stand for a key; None if it is no person."""
+    caller = call.caller
+    if caller.kind != "worker":
+        return None
+    return Manager(caller.id, second(call.tx, caller, call.clock.now()).kin, in_person.of(caller.roles))

@@ -1,6 +1,6 @@
-"""How a network begins: the coordinating organisation and two coordinators, who decide together from the first day; and a coordinator of another member.
+"""Founds a network: the coordinating organisation with two coordinators, who decide together from the first day; and a coordinator of another member.
 
-No rpc leads here, only a command of who runs the service. Each account that it makes is on the trail.
+No rpc does this, only commands of the person who runs the service. Each account that is made is on the trail.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from datetime import datetime
 from chassis import audit
 from chassis.audit import Entry
 from chassis.db import Transaction, take_turn
+from chassis.ids import new_id
 from chassis.tokens import SYSTEM
 from services.partners import wire
-from services.partners.domain.organization import OrganizationEntry
+from services.partners.domain.organization import Organization, OrganizationEntry
 from services.partners.domain.worker import WorkerEntry
-from services.partners.store import workers
-from services.partners.usecases.organizations import approve_organization, create_organization
+from services.partners.store import organizations, workers
 from services.partners.usecases.workers import create_worker
 
 
@@ -25,9 +25,7 @@ def found_network(
     take_turn(tx, "found_network")
     if workers.is_founded(tx):
         return False
-    member = create_organization(tx, SYSTEM, now, organization)
-    approve_organization(tx, SYSTEM, now, member.id, wire.etag_of(member))
-    _create(tx, now, member.id, coordinators, passwords)
+    _create(tx, now, organization, coordinators, passwords)
     return True
 
 
@@ -39,12 +37,17 @@ def found_elsewhere(tx: Transaction, now: datetime, organization: OrganizationEn
     take_turn(tx, "found_network")
     if len(workers.coordinating_organizations(tx)) != 1:
         return False
-    member = create_organization(tx, SYSTEM, now, organization)
-    approve_organization(tx, SYSTEM, now, member.id, wire.etag_of(member))
-    _create(tx, now, member.id, [coordinator], [password])
+    _create(tx, now, organization, [coordinator], [password])
     return True
 
 
-def _create(tx: Transaction, now: datetime, organization_id: str, coordinators: Sequence[WorkerEntry], passwords: Sequence[str]) -> None:
-    made = [create_worker(tx, now, organization_id, entry, password) for entry, password in zip(coordinators, passwords, strict=True)]
+def _create(
+    tx: Transaction, now: datetime, entry: OrganizationEntry, coordinators: Sequence[WorkerEntry], passwords: Sequence[str]
+) -> None:
+    """Registers and approves the organisation, and registers its coordinators."""
+    organization = Organization.register(new_id(), entry, now)
+    organizations.keep(tx, organization)
+    organization.approve(now, wire.today_at(organization, now))
+    organizations.keep(tx, organization)
+    made = [create_worker(tx, now, organization.id, entry, password) for entry, password in zip(coordinators, passwords, strict=True)]
     audit.record(tx, SYSTEM, now, [Entry("coordinator_found", worker.id) for worker in made])

@@ -1,7 +1,7 @@
-"""What is taken away when its time is over: ended sessions, old guesses, invitations and links that ran out; agreements end. Answered requests are chassis.sweeper's.
+"""Housekeeping: deletes ended sessions, old guesses, and invitations and links that ran out, and ends agreements. chassis.sweeper deletes answered requests.
 
-And what follows a new taxonomy or the days that pass: the words by which services are found, and the hours in which they are open; and what this process keeps of
-services, read before anybody waits for it.
+It also refreshes the words by which services are found, after a new taxonomy; the hours in which they are open, as days pass; and this process's index of
+services, before anybody waits for it.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from functools import partial
 from chassis import guesses
 from chassis.clock import Clock
 from chassis.db import Database, Transaction
-from chassis.sealing import Keyring
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from keys.sealing import Keyring
 from services.partners.store import (
     imports,
     invitations,
@@ -33,7 +33,7 @@ _EVERY = 1.0  # seconds: a question reads what has changed by itself; this keeps
 
 
 def sweep(tx: Transaction, now: datetime) -> int:
-    """Takes it away, or makes it anew; returns how many rows."""
+    """Deletes or refreshes what is due; returns how many rows."""
     gone = workers.forget_sessions(tx, now) + second_factors.forget(tx, now) + guesses.forget(tx, now) + invitations.forget(tx, now)
     gone += promises.forget(tx, now) + sign_in_providers.forget(tx, now) + password_resets.forget(tx, now)
     gone += imports.forget(tx, now) + provenance.forget(tx, now)
@@ -41,12 +41,12 @@ def sweep(tx: Transaction, now: datetime) -> int:
 
 
 def sweeping(mail: Keyring) -> Callable[[Transaction, datetime], int]:
-    """Returns `sweep` with what else ends by the clock, of which managers are told by letters that `mail` seals."""
+    """Returns `sweep` together with the end of holds, which notifies managers by letters that `mail` seals."""
     return lambda tx, now: end_holds(tx, mail, now) + sweep(tx, now)
 
 
 def keeping_up(database: Database, clock: Clock, index: DirectoryIndex) -> Loop:
-    """Reads the directory when the process starts, and what becomes of it."""
+    """Returns the loop that reads the directory when the process starts, and its changes later."""
 
     def work(loop: Loop) -> None:
         while loop.turn():

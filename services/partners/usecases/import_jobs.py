@@ -4,7 +4,7 @@ An import is written in one transaction together with its end. So it is begun an
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -13,17 +13,19 @@ from chassis.clock import Clock
 from chassis.db import Database, Transaction
 from chassis.errors import Exhausted, Invalid, Late, NotAllowed, NotFound, Refusal, Stale, Unavailable
 from chassis.ids import is_id, new_id
-from chassis.sealing import Keyring
+from chassis.rpc import Call
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller
+from keys.sealing import Keyring
+from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.domain.import_job import MOST_ATTEMPTS, MOST_WAITING, ImportJob, ImportState
-from services.partners.domain.imports import Encoding, Parsed, Report
+from services.partners.domain.imports import Parsed, Report
 from services.partners.store import imports
 from services.partners.store.areas import areas
 from services.partners.store.taxonomy import taxonomy
 from services.partners.usecases.imports import import_directory, target_of
 from services.partners.usecases.standing import check_standing, may_act_for
-from services.partners.wire.imports import check_size, report
+from services.partners.wire.imports import check_size, encoding_of, message, report
 from services.partners.wire.imports.apart import Ended, TooMuchWork, read_apart
 from services.partners.wire.imports.drafts import Reading
 
@@ -34,61 +36,56 @@ _LISTED = 50
 _RETRY = 30  # seconds after which an organisation with too many imports may ask again
 
 
-def create_import(
-    tx: Transaction,
-    keyring: Keyring,
-    caller: Caller,
-    now: datetime,
-    content: bytes,
-    organization_id: str,
-    encoding: Encoding | None,
-    answers: Mapping[tuple[str, int], str],
-    source_import_id: str,
-    *,
-    dry_run: bool,
-) -> ImportJob:
-    """Accepts a file, or that of an earlier import with its answers."""
-    job = ImportJob(new_id(), caller.organization_id, organization_id, dry_run, now, encoding, answers)
-    if source_import_id and not content:
-        source = _own(tx, keyring, caller, source_import_id)
-        content = imports.file_of(tx, keyring, source.id) or b""
-        if not content:
-            raise NotFound
-        job.organization_id = organization_id or source.organization_id
-        job.encoding = encoding or source.encoding
-        job.answers = {**source.answers, **answers}
-    check_size(content)
-    if not all(is_id(id) for id in job.answers.values() if id):
-        raise Invalid(("answers", "malformed"))
-    target_of(tx, caller, job.organization_id)
-    imports.lock_queue(tx)
-    if imports.count_waiting(tx, caller.organization_id) >= MOST_WAITING:
-        raise Exhausted("too_many_requests", _RETRY)
-    imports.add(tx, keyring, job, caller, content)
-    return job
+class Imports:
+    """The imports of the caller's organisation."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def CreateImport(self, request: pb.CreateImportRequest, call: Call) -> pb.Import:
+        """Accepts a file, or the file of an earlier import with its answers."""
+        tx, caller, content = call.tx, call.caller, request.content
+        answers = {(answer.file, answer.row): answer.subject_id for answer in request.answers}
+        encoding = encoding_of(request.encoding)
+        job = ImportJob(new_id(), caller.organization_id, request.organization_id, request.dry_run, call.clock.now(), encoding, answers)
+        if request.source_import_id and not content:
+            source = _own(call, self._keyring, request.source_import_id)
+            content = imports.file_of(tx, self._keyring, source.id) or b""
+            if not content:
+                raise NotFound
+            job.organization_id = request.organization_id or source.organization_id
+            job.encoding = encoding or source.encoding
+            job.answers = {**source.answers, **answers}
+        check_size(content)
+        if not all(is_id(id) for id in job.answers.values() if id):
+            raise Invalid(("answers", "malformed"))
+        target_of(tx, caller, job.organization_id)
+        imports.lock_queue(tx)
+        if imports.count_waiting(tx, caller.organization_id) >= MOST_WAITING:
+            raise Exhausted("too_many_requests", _RETRY)
+        imports.add(tx, self._keyring, job, caller, content)
+        return message(job)
+
+    def GetImport(self, request: pb.GetImportRequest, call: Call) -> pb.Import:
+        """Returns an import. Raises NotFound."""
+        return message(_own(call, self._keyring, request.id))
+
+    def ListImports(self, request: pb.ListImportsRequest, call: Call) -> pb.ListImportsResponse:
+        """Lists the last imports, newest first, without reports."""
+        jobs = imports.newest(call.tx, call.caller.organization_id, _LISTED)
+        return pb.ListImportsResponse(imports=[message(job, with_report=False) for job in jobs])
+
+    def CancelImport(self, request: pb.CancelImportRequest, call: Call) -> pb.Import:
+        """Asks for the end of an import. Raises NotFound."""
+        job = _own(call, self._keyring, request.id, hold=True)
+        job.cancel(call.clock.now())
+        imports.save(call.tx, job)
+        return message(job)
 
 
-def get_import(tx: Transaction, keyring: Keyring, caller: Caller, id: str) -> ImportJob:
-    """Returns an import of the caller's organisation. Raises NotFound."""
-    return _own(tx, keyring, caller, id)
-
-
-def list_imports(tx: Transaction, caller: Caller) -> list[ImportJob]:
-    """Returns the last imports of the caller's organisation, newest first, without reports."""
-    return imports.newest(tx, caller.organization_id, _LISTED)
-
-
-def cancel_import(tx: Transaction, keyring: Keyring, caller: Caller, now: datetime, id: str) -> ImportJob:
-    """Asks for the end of an import of the caller's organisation. Raises NotFound."""
-    job = _own(tx, keyring, caller, id, hold=True)
-    job.cancel(now)
-    imports.save(tx, job)
-    return job
-
-
-def _own(tx: Transaction, keyring: Keyring, caller: Caller, id: str, *, hold: bool = False) -> ImportJob:
-    job = imports.fetch(tx, keyring, id, hold=hold) if is_id(id) else None
-    if job is None or not may_act_for(caller, job.importer_id):
+def _own(call: Call, keyring: Keyring, id: str, *, hold: bool = False) -> ImportJob:
+    job = imports.fetch(call.tx, keyring, id, hold=hold) if is_id(id) else None
+    if job is None or not may_act_for(call.caller, job.importer_id):
         raise NotFound
     return job
 

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from chassis.db import Transaction
 from chassis.errors import Invalid, NotFound
 from chassis.ids import is_id, new_id
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
+from keys.sealing import Keyring
 from services.partners.domain.field_change import FieldChange, changes_of
 from services.partners.domain.imports import AtPlace, Line, Outcome, Parsed, PlaceDraft, Report, ServiceDraft
 from services.partners.domain.location import MOST_PLACES, SEALED, Location, ServiceAtLocation

@@ -1,4 +1,4 @@
-"""Beside whom a caller is no second person, as things are now."""
+"""The kin of accounts: those beside whom an account is no second person at this moment."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -28,7 +28,7 @@ def second(tx: Transaction, caller: Caller, now: datetime) -> Caller:
 
 
 def note_entry(tx: Transaction, worker_id: str, device: str, now: datetime) -> None:
-    """Notes from which device somebody enters, if it says which one it is."""
+    """Records the device from which a worker signs in, if it has a secret."""
     if device:
         provenance.note_device(tx, worker_id, mark_of(f"device {device}"), now)
 

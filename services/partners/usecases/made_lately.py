@@ -1,23 +1,71 @@
-"""What an account made since a day and what outlasts its sessions: listed and ended, for who fears that somebody else used her account."""
+"""Things that an account made since a day and that outlast its sessions: listed and ended, for somebody who fears that another person used her account."""
 
 from datetime import datetime, timedelta
 
-from chassis.db import Transaction
+from chassis.audit import Entry
 from chassis.errors import Invalid
-from chassis.sealing import Keyring
+from chassis.rpc import Call
 from chassis.tokens import Caller
+from chassis.wire import EnumCodec, moment, timestamp
+from keys.sealing import Keyring
+from protos.partners.v1 import accounts_pb2 as pb
 from services.partners.domain.made_lately import Made, MadeKind
 from services.partners.domain.network_roles import are_of_the_network
 from services.partners.domain.worker import Role, Worker
 from services.partners.store import api_keys, invitations, organizations, passkeys, second_factors, sign_in_providers, workers
 from services.partners.usecases.lasting import notify_of_lasting
-from services.partners.usecases.workers import suspend_worker
+from services.partners.usecases.workers import suspend
 
 LONGEST = timedelta(days=366)
+_KINDS = EnumCodec(pb.MadeKind, MadeKind)
 
 
-def list_made(tx: Transaction, caller: Caller, now: datetime, since: datetime) -> list[Made]:
-    """Returns what the caller made since then, the newest first."""
+class MadeLately:
+    """The lasting things of each account."""
+
+    def __init__(self, mail: Keyring) -> None:
+        """`mail` seals letters."""
+        self._mail = mail
+
+    def ListMadeLately(self, request: pb.ListMadeLatelyRequest, call: Call) -> pb.ListMadeLatelyResponse:
+        """Lists the things that the caller made since then, the newest first."""
+        return pb.ListMadeLatelyResponse(
+            made=[
+                pb.MadeLately(
+                    id=each.id,
+                    kind=_KINDS.number(each.kind),
+                    create_time=timestamp(each.create_time),
+                    label=each.label,
+                    can_end=each.can_end,
+                )
+                for each in _made(call, _since(request))
+            ]
+        )
+
+    def EndMadeLately(self, request: pb.EndMadeLatelyRequest, call: Call) -> pb.EndMadeLatelyResponse:
+        """Ends the named things of those that `ListMadeLately` lists. Her managers are notified if a code or passkey was removed."""
+        if not request.ids:
+            raise Invalid(("ids", "required"))
+        ended = [each for each in _made(call, _since(request)) if each.id in request.ids and each.can_end]
+        for made in ended:
+            _end(call, made)
+        if any(each.kind in (MadeKind.SECOND_FACTOR, MadeKind.PASSKEY) for each in ended):
+            notify_of_lasting(call, self._mail, "sign_in_changed")
+        call.trail += [Entry("made_lately_end", each.id, detail_codes=(each.kind,)) for each in ended] or [
+            Entry("made_lately_end", call.caller.id)
+        ]
+        return pb.EndMadeLatelyResponse(ended=len(ended))
+
+
+def _since(request: pb.ListMadeLatelyRequest | pb.EndMadeLatelyRequest) -> datetime:
+    since = moment(request, "since_time")
+    if since is None:
+        raise Invalid(("since_time", "required"))
+    return since
+
+
+def _made(call: Call, since: datetime) -> list[Made]:
+    tx, caller, now = call.tx, call.caller, call.clock.now()
     if since < now - LONGEST:
         raise Invalid(("since_time", "out_of_range"))
     made = [
@@ -45,17 +93,8 @@ def list_made(tx: Transaction, caller: Caller, now: datetime, since: datetime) -
     return sorted(made, key=lambda each: (each.create_time, each.id), reverse=True)
 
 
-def end_made(tx: Transaction, mail: Keyring, caller: Caller, now: datetime, since: datetime, ids: frozenset[str]) -> list[Made]:
-    """Ends those of what `list_made` returns that have these ids; returns them. Her managers hear of a code or passkey that was taken off."""
-    ended = [each for each in list_made(tx, caller, now, since) if each.id in ids and each.can_end]
-    for made in ended:
-        _end(tx, caller, now, made)
-    if any(each.kind in (MadeKind.SECOND_FACTOR, MadeKind.PASSKEY) for each in ended):
-        notify_of_lasting(tx, mail, caller, now, "sign_in_changed")
-    return ended
-
-
-def _end(tx: Transaction, caller: Caller, now: datetime, made: Made) -> None:
+def _end(call: Call, made: Made) -> None:
+    tx, caller, now = call.tx, call.caller, call.clock.now()
     match made.kind:
         case MadeKind.API_KEY:
             if key := api_keys.fetch(tx, made.id, hold=True):
@@ -69,7 +108,7 @@ def _end(tx: Transaction, caller: Caller, now: datetime, made: Made) -> None:
                     invitation.revoke(now)
                     invitations.keep(tx, invitation)
         case MadeKind.ACCOUNT:
-            suspend_worker(tx, caller, now, made.id)
+            suspend(call, made.id)
         case MadeKind.SIGN_IN_PROVIDER:
             provider = sign_in_providers.fetch(tx, id=made.id, hold=True)
             if provider and provider.proposal and provider.proposal.worker_id == caller.id:
@@ -82,7 +121,7 @@ def _end(tx: Transaction, caller: Caller, now: datetime, made: Made) -> None:
 
 
 def _may_suspend(caller: Caller, worker: Worker, since: datetime) -> bool:
-    """An account that was there before the day is somebody's, and its managers decide."""
+    """Returns whether the caller may suspend the account. One that is older than the day is somebody's, and its managers decide."""
     if worker.create_time < since:
         return False
     if are_of_the_network(worker.entry.roles):

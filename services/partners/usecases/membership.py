@@ -1,24 +1,23 @@
-"""How an organisation becomes a member, stays one, and leaves: what is asked, seen, and watched by the clock."""
+"""Membership: how an organisation applies, is admitted, stays and leaves, and what time does to it."""
 
 import secrets
 from datetime import datetime, timedelta
 
 from chassis import outbox
+from chassis.audit import Entry
 from chassis.db import Transaction
-from chassis.errors import Conflict, NotFound
-from chassis.guesses import Budget, Guesses, Origin
+from chassis.errors import Conflict, Invalid, NotFound
+from chassis.guesses import Budget, Guesses
 from chassis.ids import new_id
 from chassis.local_time import latest_day
-from chassis.sealing import Keyring
-from chassis.tokens import Caller
+from chassis.rpc import Call
+from keys.sealing import Keyring
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners import wire
-from services.partners.domain.application import Application
-from services.partners.domain.evidence import Evidence
 from services.partners.domain.organization import Organization, OrganizationStatus, RejectionReason
 from services.partners.domain.worker import same_email
 from services.partners.store import applications, organizations, services, workers
-from services.partners.usecases.organizations import coordinator, get_organization, live, tell_managers
+from services.partners.usecases.organizations import coordinator, lock, notify_managers, organization_message, save
 from services.partners.usecases.passwords import mark_of
 from services.partners.wire import facts
 
@@ -32,76 +31,95 @@ _AT_ONCE = 200
 _LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # none that is taken for another
 
 
-def apply_for_membership(
-    tx: Transaction, keyring: Keyring, mail: Keyring, guesses: Guesses, now: datetime, sent: pb.ApplyForMembershipRequest, origin: Origin
-) -> str:
-    """Has a letter sent to whoever applies; returns what to name the application by. Whether such an organisation is known is not even looked at.
+class Membership:
+    """Applications, evidence and the end of a membership."""
 
-    Raises Exhausted too_many_attempts for the address or the mailbox.
-    """
-    Organization.apply(new_id(), wire.applicant(sent), now)  # refuses what is wrong
-    letter_to = sent.contact_email.strip()
-    guesses.count(same_email(letter_to), origin, now)
-    id, token = new_id(), secrets.token_urlsafe(32)
-    reference = "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(2))
-    applications.request(tx, keyring, id, mark_of(token), reference, sent.SerializeToString(), now + LINK_LIFE, now)
-    letter = mail.seal_bytes(wire.application_letter(letter_to, token, sent.language), f"applications/{id}/letter")
-    outbox.keep(tx, [facts.application_fact(id, letter, now + LINK_LIFE, now)])
-    return reference
+    def __init__(self, keyring: Keyring, mail: Keyring, guesses: Guesses) -> None:
+        """`mail` seals letters to applicants; `guesses` counts their applications."""
+        self._keyring = keyring
+        self._mail = mail
+        self._guesses = guesses
 
+    def ApplyForMembership(self, request: pb.ApplyForMembershipRequest, call: Call) -> pb.ApplyForMembershipResponse:
+        """Sends the applicant a letter with a link; returns the reference of the application. Does not look whether the organisation is known.
 
-def confirm_application(tx: Transaction, keyring: Keyring, now: datetime, token: str) -> str:
-    """Has an application count whose letter was read; returns its reference. Raises NotFound for a link that is good for nothing."""
-    taken = applications.take_request(tx, keyring, mark_of(token), now)
-    if taken is None:
-        raise NotFound
-    reference, sent = taken
-    request = pb.ApplyForMembershipRequest.FromString(sent)
-    organization = Organization.apply(new_id(), wire.applicant(request), now)
-    organizations.keep(tx, organization)
-    applications.add(tx, keyring, organization.id, wire.applied(request, reference, now))
-    return reference
+        Raises Exhausted too_many_attempts for the address or the mailbox.
+        """
+        now, recipient = call.clock.now(), request.contact_email.strip()
+        Organization.apply(new_id(), wire.applicant(request), now)  # refuses what is wrong
+        self._guesses.count(same_email(recipient), call.origin, now)
+        id, token = new_id(), secrets.token_urlsafe(32)
+        reference = "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(2))
+        applications.request(call.tx, self._keyring, id, mark_of(token), reference, request.SerializeToString(), now + LINK_LIFE, now)
+        letter = self._mail.seal_bytes(wire.application_letter(recipient, token, request.language), f"applications/{id}/letter")
+        outbox.keep(call.tx, [facts.application_fact(id, letter, now + LINK_LIFE, now)])
+        return pb.ApplyForMembershipResponse(reference=reference, answer_within_days=ANSWERED_WITHIN.days)
 
+    def ConfirmApplication(self, request: pb.ConfirmApplicationRequest, call: Call) -> pb.ConfirmApplicationResponse:
+        """Makes the application whose letter was read count; returns its reference. Raises NotFound for a link that is not valid."""
+        now = call.clock.now()
+        reference_and_request = applications.take_request(call.tx, self._keyring, mark_of(request.token), now)
+        if reference_and_request is None:
+            raise NotFound
+        reference, sent = reference_and_request
+        application = pb.ApplyForMembershipRequest.FromString(sent)
+        organization = Organization.apply(new_id(), wire.applicant(application), now)
+        organizations.keep(call.tx, organization)
+        applications.add(call.tx, self._keyring, organization.id, wire.applied(application, reference, now))
+        return pb.ConfirmApplicationResponse(reference=reference, answer_within_days=ANSWERED_WITHIN.days)
 
-def application_of(tx: Transaction, keyring: Keyring, caller: Caller, id: str) -> Application | None:
-    """How one applied, as long as it is kept; for the coordination alone."""
-    return applications.fetch(tx, keyring, get_organization(tx, caller, id).id) if caller.has("COORDINATOR") else None
+    def AdmitOrganization(self, request: pb.AdmitOrganizationRequest, call: Call) -> pb.Organization:
+        """Admits an applicant on probation."""
+        organization = lock(call, request.id, request.etag)
+        organization.admit(call.clock.now(), call.caller.id)
+        save(call, organization)
+        call.trail.append(Entry("organization_admit", organization.id))
+        return organization_message(organization, call)
 
+    def RejectApplication(self, request: pb.RejectApplicationRequest, call: Call) -> pb.Organization:
+        """Rejects an applicant, and forgets the person whom the application named."""
+        reason = wire.REJECTIONS.member(request.reason, "reason")
+        if reason is None:
+            raise Invalid(("reason", "required"))
+        organization = lock(call, request.id, request.etag)
+        before = organization.entry
+        organization.reject(reason, call.clock.now())
+        save(call, organization, before)
+        applications.erase(call.tx, organization.id)
+        call.trail.append(Entry("organization_reject", organization.id, detail_codes=(reason,)))
+        return organization_message(organization, call)
 
-def admit_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
-    """Takes who applied on probation."""
-    return live(tx, caller, now, id, etag, lambda organization, time: organization.admit(time, caller.id))
+    def RecordEvidence(self, request: pb.RecordEvidenceRequest, call: Call) -> pb.Organization:
+        """Records evidence that the coordination has seen."""
+        now = call.clock.now()
+        seen = wire.evidence(request.evidence, call.caller.id, now)
+        organization = lock(call, request.id, request.etag)
+        organization.record(seen, now, wire.today_at(organization, now))
+        save(call, organization)
+        call.trail.append(Entry("organization_evidence", organization.id, detail_codes=(seen.kind,)))
+        return organization_message(organization, call)
 
+    def LeaveOrganization(self, request: pb.LeaveOrganizationRequest, call: Call) -> pb.Organization:
+        """Ends a membership: the member's own manager alone, the coordination by two coordinators, of whom the first only proposes it.
 
-def reject_application(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, reason: RejectionReason) -> Organization:
-    """Turns who applied away, and forgets whom it named."""
-    organization = live(tx, caller, now, id, etag, lambda organization, time: organization.reject(reason, time))
-    applications.erase(tx, id)
-    return organization
-
-
-def record_evidence(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, seen: Evidence) -> Organization:
-    """Notes what the coordination has seen."""
-    return live(tx, caller, now, id, etag, lambda one, time: one.record(seen, time, wire.today_at(one, time)))
-
-
-def leave_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
-    """Ends a membership: its own manager alone, the coordination by two coordinators, of whom the first only proposes it.
-
-    Not of the coordination: nobody would be left to answer for the network.
-    """
-    by = None if caller.kind == "system" or caller.organization_id == id else coordinator(tx, caller, now)
-    organization = live(tx, caller, now, id, etag, lambda one, time: one.leave(time, by))
-    if workers.has_coordinator(tx, id):
-        raise Conflict("illegal_transition")
-    if organization.status is OrganizationStatus.LEFT:
-        workers.end_sessions_of(tx, organization_id=id)
-        applications.erase(tx, id)
-    return organization
+        Refuses for organisations with a coordinator: nobody would be left to answer for the network.
+        """
+        now, id = call.clock.now(), request.id
+        by = None if call.caller.organization_id == id else coordinator(call.tx, call.caller, now)
+        organization = lock(call, id, request.etag)
+        organization.leave(now, by)
+        save(call, organization)
+        if workers.has_coordinator(call.tx, id):
+            raise Conflict("illegal_transition")
+        if organization.status is OrganizationStatus.LEFT:
+            workers.end_sessions_of(call.tx, organization_id=id)
+            applications.erase(call.tx, id)
+        call.trail.append(Entry("organization_leave", id, detail_codes=("proposed",) if organization.leaving else ()))
+        return organization_message(organization, call)
 
 
 def end_holds(tx: Transaction, mail: Keyring, now: datetime) -> int:
-    """Ends holds and proposed suspensions to which no second coordinator agreed in time; managers hear that they are back."""
+    """Ends holds and proposed suspensions to which no second coordinator agreed in time; notifies managers whose access is back."""
     over = organizations.with_suspension_over(tx, now, _AT_ONCE)
     for organization in over:
         before = organization.stop
@@ -109,12 +127,12 @@ def end_holds(tx: Transaction, mail: Keyring, now: datetime) -> int:
         organizations.keep(tx, organization)
         if organization.stop != before:
             services.refresh_all_of(tx, organization.id)
-        tell_managers(tx, mail, organization, before, now)
+        notify_managers(tx, mail, organization, before, now)
     return len(over)
 
 
 def watch_membership(tx: Transaction, now: datetime) -> int:
-    """What time does: agreements end, and are warned of; what nobody answered is turned away, and what nobody needs forgotten."""
+    """Warns of and ends agreements, rejects applications that nobody answered, and forgets what nobody needs; returns how many rows."""
     changed = 0
     for organization in organizations.whose_agreement_ends(tx, latest_day(now), _AT_ONCE):
         before, warned = organization.status, organization.warned_days

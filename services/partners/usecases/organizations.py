@@ -1,167 +1,202 @@
-"""What one may ask of organisations."""
+"""Organisations: their entries, and their standing as members."""
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime
 
+from chassis.audit import Entry
 from chassis.db import Transaction
 from chassis.errors import Conflict, NotFound
 from chassis.ids import is_id, new_id
-from chassis.sealing import Keyring
+from chassis.rpc import Call
 from chassis.tokens import Caller
-from chassis.wire import Position, check_etag
+from chassis.wire import PageTokens, check_etag, page_size
+from keys.sealing import Keyring
+from protos.partners.v1 import directory_pb2 as pb
 from services.partners import wire
 from services.partners.domain.field_change import changes_of
-from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType
+from services.partners.domain.organization import Organization, OrganizationEntry
 from services.partners.domain.service import step_of
-from services.partners.domain.suspension import Coordinator, SuspensionReason
-from services.partners.store import field_changes, organizations, services, workers
+from services.partners.domain.suspension import Coordinator
+from services.partners.store import applications, field_changes, organizations, services, workers
 from services.partners.usecases.independence import second
-from services.partners.usecases.password_resets import tell_her
-from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters, worker_of
+from services.partners.usecases.password_resets import notify_worker
+from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters, viewer, worker_of
+from services.partners.wire.schedules import day
 
 _STEP = 5
-"""Of persons at a member's services only a multiple of this is said, which tells of nobody who comes or goes."""
+"""The number of persons at a member's services is rounded up to a multiple of this, so that it tells of nobody who comes or goes."""
 
 
-def create_organization(tx: Transaction, caller: Caller, now: datetime, entry: OrganizationEntry, *, id: str | None = None) -> Organization:
-    """Registers a member, on probation."""
-    organization = Organization.register(id or new_id(), entry, now, worker_of(caller))
-    organizations.keep(tx, organization)
-    return organization
+class Organizations:
+    """The organisations of the network."""
 
+    def __init__(self, keyring: Keyring, mail: Keyring, pages: PageTokens) -> None:
+        """`mail` seals letters to managers."""
+        self._keyring = keyring
+        self._mail = mail
+        self._pages = pages
 
-def get_organization(tx: Transaction, caller: Caller, id: str) -> Organization:
-    """One organisation, whatever has become of it: history names it. Who was not admitted is seen by those only who steer or check."""
-    organization = _existing(organizations.fetch(tx, id) if is_id(id) else None)
-    if not may_see(tx, caller, [organization]):
-        raise NotFound
-    return organization
+    def ListHotlines(self, request: pb.ListHotlinesRequest, call: Call) -> pb.ListHotlinesResponse:
+        """Lists the lines of the campaign."""
+        entries = [organization.entry for organization in organizations.hotlines(call.tx)]
+        return pb.ListHotlinesResponse(
+            hotlines=[pb.Hotline(country=e.country, number=e.hotline_number, organization_name=e.name) for e in entries]
+        )
+
+    def CreateOrganization(self, request: pb.CreateOrganizationRequest, call: Call) -> pb.Organization:
+        """Registers a member, on probation."""
+        entry = wire.organization_entry(request.organization)
+        organization = Organization.register(new_id(), entry, call.clock.now(), worker_of(call.caller))
+        organizations.keep(call.tx, organization)
+        call.trail.append(Entry("organization_create", organization.id))
+        return organization_message(organization, call)
+
+    def GetOrganization(self, request: pb.GetOrganizationRequest, call: Call) -> pb.Organization:
+        """Returns an organisation, also one that left: history names it. Only the coordination and auditors see one that was not admitted."""
+        organization = _existing(organizations.fetch(call.tx, request.id) if is_id(request.id) else None)
+        if not may_see(call.tx, call.caller, [organization]):
+            raise NotFound
+        message = organization_message(organization, call)
+        if call.caller.has("COORDINATOR") or call.caller.has("AUDITOR"):
+            managers = workers.managers(call.tx, organization.id)
+            message.has_manager, message.only_manager_worker_id = bool(managers), managers[0] if len(managers) == 1 else ""
+        if call.caller.has("COORDINATOR") and (application := applications.fetch(call.tx, self._keyring, organization.id)):
+            message.application.CopyFrom(wire.application(application))
+        return message
+
+    def ListOrganizations(self, request: pb.ListOrganizationsRequest, call: Call) -> pb.ListOrganizationsResponse:
+        """Returns a page by name. Only coordinator and auditor see members that are not active, when agreements end, and what waits for a second."""
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        type, status = wire.TYPES.member(request.type, "type"), wire.STATUSES.member(request.status, "status")
+        agreement_before = day("agreement_expire_before_date", request.agreement_expire_before_date)
+        own, sees_all = call.caller.organization_id, sees_everything(call.caller)
+        if (agreement_before or request.waits_for_second) and not sees_all:
+            return pb.ListOrganizationsResponse()
+        page, more = organizations.listed(
+            call.tx,
+            size,
+            after,
+            country=request.country,
+            type=type,
+            status=status,
+            all_for=None if sees_all else own,
+            agreement_before=agreement_before,
+            shelters_for=None if sees_all or sees_shelters(call.tx, call.caller) else own,
+            waits_for_second=request.waits_for_second,
+        )
+        return pb.ListOrganizationsResponse(
+            organizations=[organization_message(each, call) for each in page], next_page_token=self._pages.token(request, more)
+        )
+
+    def UpdateOrganization(self, request: pb.UpdateOrganizationRequest, call: Call) -> pb.Organization:
+        """Changes the fields of an entry that the mask names."""
+        given, now = request.organization, call.clock.now()
+        changes = wire.changes(request.update_mask, wire.organization_entry(given))
+        organization = _held(call, given.id)
+        check_etag(given.etag, wire.etag_of(organization), "organization.etag")
+        before = organization.entry
+        organization.change(changes, now)
+        organizations.keep(call.tx, organization)
+        _keep_changes(call, organization, before)
+        if organization.entry.name != before.name:
+            services.refresh_all_of(call.tx, organization.id)
+        call.trail.append(Entry("organization_change", organization.id, detail_codes=tuple(changes)))
+        return organization_message(organization, call)
+
+    def ProposeOrganizationChange(self, request: pb.ProposeOrganizationChangeRequest, call: Call) -> pb.Organization:
+        """Proposes to change the network's fields of a member; its managers are notified at once by letters."""
+        given, now = request.organization, call.clock.now()
+        changes = wire.changes(request.update_mask, wire.organization_entry(given))
+        organization = _held(call, given.id)
+        check_etag(given.etag, wire.etag_of(organization), "organization.etag")
+        organization.propose(changes, call.caller.id, now)
+        organizations.keep(call.tx, organization)
+        for manager in workers.all_managers(call.tx, organization.id):
+            notify_worker(call.tx, self._mail, manager, "entry_proposed", now)
+        call.trail.append(Entry("organization_propose", organization.id, detail_codes=tuple(changes)))
+        return organization_message(organization, call)
+
+    def ConfirmOrganizationChange(self, request: pb.ConfirmOrganizationChangeRequest, call: Call) -> pb.Organization:
+        """Agrees to the proposal of another person."""
+        organization, now = lock(call, request.id, request.etag), call.clock.now()
+        before = organization.entry
+        organization.confirm_change(second(call.tx, call.caller, now), now)
+        save(call, organization, before)
+        call.trail.append(Entry("organization_confirm_change", organization.id))
+        return organization_message(organization, call)
+
+    def DropOrganizationChange(self, request: pb.DropOrganizationChangeRequest, call: Call) -> pb.Organization:
+        """Drops the proposal."""
+        organization = lock(call, request.id, request.etag)
+        organization.drop_change(call.clock.now())
+        save(call, organization)
+        call.trail.append(Entry("organization_drop_change", organization.id))
+        return organization_message(organization, call)
+
+    def ApproveOrganization(self, request: pb.ApproveOrganizationRequest, call: Call) -> pb.Organization:
+        """Makes an organisation a full member: the first person proposes it, the second approves it."""
+        organization, now = lock(call, request.id, request.etag), call.clock.now()
+        organization.approve(now, wire.today_at(organization, now), second(call.tx, call.caller, now))
+        save(call, organization)
+        call.trail.append(Entry("organization_approve", organization.id))
+        return organization_message(organization, call)
+
+    def SuspendOrganization(self, request: pb.SuspendOrganizationRequest, call: Call) -> pb.Organization:
+        """Proposes to end a member's access, agrees to it, or stops it for a day (`hold`).
+
+        Refuses the own organisation, for nobody would be left to take it back, and organisations of coordinators or auditors: two coordinators end
+        those accounts first.
+        """
+        now, reason = call.clock.now(), wire.SUSPENSIONS.member(request.reason, "reason")
+        if request.id == call.caller.organization_id or workers.has_network_role(call.tx, request.id):
+            raise Conflict("illegal_transition")
+        by = coordinator(call.tx, call.caller, now)
+        organization = lock(call, request.id, request.etag)
+        before = organization.stop
+        organization.suspend(by, reason, now, hold=request.hold)
+        save(call, organization)
+        notify_managers(call.tx, self._mail, organization, before, now)
+        suspension, stop = organization.suspension, organization.stop
+        codes = (suspension.reason, *(() if stop == "suspended" else (stop or "proposed",))) if suspension else ()
+        call.trail.append(Entry("organization_suspend", organization.id, detail_codes=codes))
+        return organization_message(organization, call)
+
+    def ReinstateOrganization(self, request: pb.ReinstateOrganizationRequest, call: Call) -> pb.Organization:
+        """Proposes to take a suspension back, or agrees to it."""
+        now = call.clock.now()
+        by = coordinator(call.tx, call.caller, now)
+        organization = lock(call, request.id, request.etag)
+        before = organization.stop
+        organization.reinstate(by, now, wire.today_at(organization, now))
+        save(call, organization)
+        notify_managers(call.tx, self._mail, organization, before, now)
+        call.trail.append(Entry("organization_reinstate", organization.id, detail_codes=("proposed",) if organization.stop else ()))
+        return organization_message(organization, call)
+
+    def CountMemberAccess(self, request: pb.CountMemberAccessRequest, call: Call) -> pb.MemberAccess:
+        """Counts what ends with a member's access, and states whether a second coordinator could agree to that."""
+        now, id = call.clock.now(), request.organization_id
+        _existing(organizations.fetch(call.tx, id) if is_id(id) else None)
+        counts = organizations.access(call.tx, id, now, step_of(now))
+        counts["most_people_inside"] = -(-counts["most_people_inside"] // _STEP) * _STEP
+        return pb.MemberAccess(**counts, has_second_coordinator=coordinator(call.tx, call.caller, now).has_second)
 
 
 def may_see(tx: Transaction, caller: Caller, every: Sequence[Organization]) -> list[Organization]:
-    """Those of these organisations that exist for the caller: members, and for a member on probation no shelter but itself."""
+    """Returns those that exist for the caller: members, and for a member on probation no shelter but itself."""
     if sees_everything(caller):
         return [*every]
-    hidden = set() if sees_shelters(tx, caller) else organizations.shelters(tx, [one.id for one in every]) - {caller.organization_id}
-    return [one for one in every if one.is_member and one.id not in hidden]
+    hidden = set() if sees_shelters(tx, caller) else organizations.shelters(tx, [each.id for each in every]) - {caller.organization_id}
+    return [each for each in every if each.is_member and each.id not in hidden]
 
 
 def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organization:
-    """Whose something new is to be: the caller's own organisation if none is named, held so that it does not change meanwhile."""
+    """Returns the owner of a new entry, the caller's own organisation if none is named; locked so that it does not change meanwhile."""
     id = organization_id or caller.organization_id
     organization = _existing(organizations.fetch(tx, id, hold="SHARE") if is_id(id) and may_act_for(caller, id) else None)
     if not organization.is_member:
         raise NotFound
     return organization
-
-
-def managers(tx: Transaction, id: str) -> list[str]:
-    """Two who can act for an organisation, or as many as there are."""
-    return workers.managers(tx, id)
-
-
-def list_organizations(
-    tx: Transaction,
-    caller: Caller,
-    size: int,
-    after: Position | None = None,
-    *,
-    country: str = "",
-    type: OrganizationType | None = None,
-    status: OrganizationStatus | None = None,
-    agreement_before: date | None = None,
-    waits_for_second: bool = False,
-) -> tuple[list[Organization], Position | None]:
-    """A page by name, and where the next page goes on. Only coordinator and auditor see members that are not active, when agreements end, and what waits."""
-    if (agreement_before or waits_for_second) and not sees_everything(caller):
-        return [], None
-    all_for = None if sees_everything(caller) else caller.organization_id
-    return organizations.listed(
-        tx,
-        size,
-        after,
-        country=country,
-        type=type,
-        status=status,
-        all_for=all_for,
-        agreement_before=agreement_before,
-        shelters_for=None if sees_everything(caller) or sees_shelters(tx, caller) else caller.organization_id,
-        waits_for_second=waits_for_second,
-    )
-
-
-def list_hotlines(tx: Transaction) -> list[Organization]:
-    """The lines of the campaign."""
-    return organizations.hotlines(tx)
-
-
-def update_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, changes: Mapping[str, Any]) -> Organization:
-    """Changes its entry."""
-    organization = _held(tx, caller, id)
-    check_etag(etag, wire.etag_of(organization), "organization.etag")
-    before = organization.entry
-    organization.change(changes, now)
-    organizations.keep(tx, organization)
-    field_changes.keep(tx, id, id, changes_of(before, organization.entry, worker_of(caller), now))
-    if organization.entry.name != before.name:
-        services.refresh_all_of(tx, id)
-    return organization
-
-
-def approve_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
-    """Makes it a full member."""
-    return live(tx, caller, now, id, etag, lambda one, time: one.approve(time, wire.today_at(one, time), _second(tx, caller, now)))
-
-
-def propose_change(
-    tx: Transaction, mail: Keyring, caller: Caller, now: datetime, id: str, etag: str, changes: Mapping[str, Any]
-) -> Organization:
-    """Proposes to change the network's fields of a member, whose managers hear of it at once by letters that `mail` seals."""
-    organization = _held(tx, caller, id)
-    check_etag(etag, wire.etag_of(organization), "organization.etag")
-    organization.propose(changes, caller.id, now)
-    organizations.keep(tx, organization)
-    for manager in workers.all_managers(tx, organization.id):
-        tell_her(tx, mail, manager, "entry_proposed", now)
-    return organization
-
-
-def confirm_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
-    """Agrees to what somebody else has proposed."""
-    return live(tx, caller, now, id, etag, lambda organization, time: organization.confirm_change(second(tx, caller, now), time))
-
-
-def drop_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
-    """Drops what was proposed."""
-    return live(tx, caller, now, id, etag, Organization.drop_change)
-
-
-def suspend_organization(
-    tx: Transaction, mail: Keyring, caller: Caller, now: datetime, id: str, etag: str, reason: SuspensionReason | None, *, hold: bool
-) -> Organization:
-    """Proposes to end its access, agrees to it, or stops it for a day (`hold`). Not one's own: nobody would be left to take it back.
-
-    Nor of an organisation of coordinators or auditors: their accounts are ended first, by two coordinators.
-    """
-    if id == caller.organization_id or workers.has_network_role(tx, id):
-        raise Conflict("illegal_transition")
-    by = coordinator(tx, caller, now)
-    return _standing_step(tx, mail, caller, now, id, etag, lambda one, time: one.suspend(by, reason, time, hold=hold))
-
-
-def reinstate_organization(tx: Transaction, mail: Keyring, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
-    """Proposes to take the suspension back, or agrees to it."""
-    by = coordinator(tx, caller, now)
-    return _standing_step(tx, mail, caller, now, id, etag, lambda one, time: one.reinstate(by, time, wire.today_at(one, time)))
-
-
-def count_member_access(tx: Transaction, caller: Caller, now: datetime, id: str) -> tuple[dict[str, int], bool]:
-    """Counts what of a member ends with its access, and says whether somebody could agree to that as the second coordinator."""
-    _existing(organizations.fetch(tx, id) if is_id(id) else None)
-    counts = organizations.access(tx, id, now, step_of(now))
-    inside = counts["most_people_inside"]
-    return counts | {"most_people_inside": -(-inside // _STEP) * _STEP}, coordinator(tx, caller, now).has_second
 
 
 def coordinator(tx: Transaction, caller: Caller, now: datetime) -> Coordinator:
@@ -170,49 +205,46 @@ def coordinator(tx: Transaction, caller: Caller, now: datetime) -> Coordinator:
     return Coordinator(second(tx, caller, now), caller.organization_id, bool(elsewhere))
 
 
-def tell_managers(tx: Transaction, mail: Keyring, organization: Organization, before: str, now: datetime) -> None:
-    """Has its managers told by e-mail when its access ends or comes back, and ends its sessions when it ends. `before`: its `stop` of then."""
+def notify_managers(tx: Transaction, mail: Keyring, organization: Organization, before: str, now: datetime) -> None:
+    """Notifies the managers by e-mail when access ends or comes back, and ends the sessions when it ends. `before`: the `stop` before the step."""
     if organization.stop == before:
         return
     if organization.stop:
         workers.end_sessions_of(tx, organization_id=organization.id)
     fact = {"": "member_reinstated", "held": "member_held", "suspended": "member_suspended"}[organization.stop]
     for manager in workers.all_managers(tx, organization.id):
-        tell_her(tx, mail, manager, fact, now)
+        notify_worker(tx, mail, manager, fact, now)
 
 
-def _standing_step(
-    tx: Transaction, mail: Keyring, caller: Caller, now: datetime, id: str, etag: str, step: Callable[[Organization, datetime], None]
-) -> Organization:
-    """A step after which its people may act no more, or again: its managers hear of it."""
-    before = _held(tx, caller, id).stop
-    organization = live(tx, caller, now, id, etag, step)
-    tell_managers(tx, mail, organization, before, now)
-    return organization
-
-
-def live(
-    tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, step: Callable[[Organization, datetime], None]
-) -> Organization:
-    """A step in its life, by which its services are found or are not."""
-    organization = _held(tx, caller, id)
+def lock(call: Call, id: str, etag: str) -> Organization:
+    """Returns the organisation for a step in its life. Raises NotFound or Stale."""
+    organization = _held(call, id)
     check_etag(etag, wire.etag_of(organization))
-    before = organization.entry
-    step(organization, now)
-    organizations.keep(tx, organization)
-    field_changes.keep(tx, id, id, changes_of(before, organization.entry, worker_of(caller), now))
-    services.refresh_all_of(tx, id)
     return organization
 
 
-def _second(tx: Transaction, caller: Caller, now: datetime) -> Caller | None:
-    """The person who asks; nobody where the network is being set up."""
-    return second(tx, caller, now) if caller.kind == "worker" else None
+def save(call: Call, organization: Organization, before: OrganizationEntry | None = None) -> None:
+    """Stores a step in an organisation's life, on which it depends whether its services are found; and what changed of its entry `before`."""
+    organizations.keep(call.tx, organization)
+    if before:
+        _keep_changes(call, organization, before)
+    services.refresh_all_of(call.tx, organization.id)
 
 
-def _held(tx: Transaction, caller: Caller, id: str) -> Organization:
-    """Held to be changed; one that is not the caller's looks like one that does not exist."""
-    return _existing(organizations.fetch(tx, id, hold="UPDATE") if is_id(id) and may_act_for(caller, id) else None)
+def organization_message(organization: Organization, call: Call) -> pb.Organization:
+    """Returns the organisation as the caller sees it."""
+    own = organization.id == call.caller.organization_id
+    return wire.organization(organization, viewer(call.caller).tier, now=call.clock.now(), own=own)
+
+
+def _keep_changes(call: Call, organization: Organization, before: OrganizationEntry) -> None:
+    changes = changes_of(before, organization.entry, worker_of(call.caller), call.clock.now())
+    field_changes.keep(call.tx, organization.id, organization.id, changes)
+
+
+def _held(call: Call, id: str) -> Organization:
+    """Returns an organisation, locked. Raises NotFound also if the caller may not act for it."""
+    return _existing(organizations.fetch(call.tx, id, hold="UPDATE") if is_id(id) and may_act_for(call.caller, id) else None)
 
 
 def _existing(organization: Organization | None) -> Organization:

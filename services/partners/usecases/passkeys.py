@@ -1,72 +1,102 @@
-"""A passkey: made, asked for at the sign-in, ended. What it signs is the hash by which a challenge is kept, so each is good once and not for long."""
+"""Passkeys: made, asked for at the sign-in, ended. A passkey signs the stored hash of a challenge, so each signature is good once and not for long."""
 
 import secrets
 from datetime import datetime
 
+from chassis.audit import Entry
 from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, Unauthenticated
-from chassis.guesses import Guesses, Origin
+from chassis.guesses import Guesses
 from chassis.ids import new_id
-from chassis.passkeys import Credential, Site, WrongPasskey, names
-from chassis.tokens import Caller
+from chassis.rpc import Call
+from chassis.wire import timestamp
+from protos.partners.v1 import accounts_pb2, members_pb2
 from services.partners.domain.passkey import Passkey, check_room
-from services.partners.domain.second_factor import Purpose
+from services.partners.domain.second_factor import Purpose, SecondFactor
+from services.partners.sign_in.passkeys import Credential, Site, WrongPasskey, names
 from services.partners.store import passkeys, second_factors
 from services.partners.usecases.passwords import mark_of, own, prove
 
 
-def listed(tx: Transaction, caller: Caller) -> list[Passkey]:
-    """Those of whoever asks, the oldest first."""
-    return passkeys.of(tx, caller.id)
+class Passkeys:
+    """The passkeys of each account."""
+
+    def __init__(self, site: Site, guesses: Guesses) -> None:
+        """`guesses` counts wrong passwords."""
+        self._site = site
+        self._guesses = guesses
+
+    def BeginPasskey(self, request: accounts_pb2.BeginPasskeyRequest, call: Call) -> accounts_pb2.BeginPasskeyResponse:
+        """Returns a challenge and the browser's options. Asks for the password: else an open screen would be enough to make oneself a way in."""
+        tx, now = call.tx, call.clock.now()
+        call.trail.append(Entry("passkey_begin", call.caller.id))
+        worker, password_hash = own(tx, call.caller)
+        prove(self._guesses, worker, password_hash, request.password, now, call.origin)
+        if not self._site.can_have:
+            raise Conflict("passkeys_unavailable")
+        known = passkeys.of(tx, worker.id)
+        check_room(len(known))
+        secret, mark = challenge(tx, Purpose.PASSKEY, now, worker.id)
+        credential_ids = [each.credential_id for each in known]
+        options = self._site.ask_to_make(mark, worker.id, worker.entry.email, worker.entry.name, credential_ids)
+        return accounts_pb2.BeginPasskeyResponse(challenge=secret, options=options)
+
+    def CreatePasskey(self, request: accounts_pb2.CreatePasskeyRequest, call: Call) -> accounts_pb2.SecondFactor:
+        """Stores the passkey that was made for the challenge."""
+        tx, now = call.tx, call.clock.now()
+        worker, _ = own(tx, call.caller)  # held, so that they are counted one after the other
+        mark = mark_of(request.challenge)
+        if second_factors.challenged(tx, mark, now) != (worker.id, Purpose.PASSKEY):
+            raise Invalid(("challenge", "wrong"))
+        check_room(len(passkeys.of(tx, worker.id)))
+        try:
+            made = self._site.made(mark, request.credential)
+        except WrongPasskey:
+            raise Invalid(("credential", "wrong")) from None
+        passkey = Passkey(new_id(), worker.id, request.label, now, made.id, made.data, made.sign_count)
+        if not passkeys.add(tx, passkey):
+            raise Invalid(("credential", "wrong"))
+        second_factors.answered(tx, mark)
+        call.trail.append(Entry("passkey_create", passkey.id))
+        return second_factor_message(call, self._site)
+
+    def EndPasskey(self, request: accounts_pb2.EndPasskeyRequest, call: Call) -> accounts_pb2.SecondFactor:
+        """Removes a passkey: somebody at an open screen has to know the password."""
+        call.trail.append(Entry("passkey_end", call.caller.id))
+        prove(self._guesses, *own(call.tx, call.caller), request.password, call.clock.now(), call.origin)
+        if request.id:
+            passkeys.end(call.tx, call.caller.id, request.id)
+        return second_factor_message(call, self._site)
+
+    def BeginPasskeySignIn(self, request: members_pb2.BeginPasskeySignInRequest, call: Call) -> members_pb2.BeginPasskeySignInResponse:
+        """Returns a challenge and the browser's options for somebody who is not known yet."""
+        if not self._site.can_have:
+            raise Conflict("passkeys_unavailable")
+        secret, mark = challenge(call.tx, Purpose.PASSKEY_SIGN_IN, call.clock.now())
+        return members_pb2.BeginPasskeySignInResponse(challenge=secret, passkey_options=self._site.ask_to_sign(mark, []))
 
 
-def begin(tx: Transaction, site: Site, guesses: Guesses, caller: Caller, now: datetime, password: str, origin: Origin) -> tuple[str, str]:
-    """A challenge, and what a browser is asked: for who knows the password, or an open screen would be enough to make oneself a way in."""
-    worker, password_hash = own(tx, caller)
-    prove(guesses, worker, password_hash, password, now, origin)
-    if not site.can_have:
-        raise Conflict("passkeys_unavailable")
-    known = passkeys.of(tx, worker.id)
-    check_room(len(known))
-    secret, mark = challenge(tx, Purpose.PASSKEY, now, worker.id)
-    return secret, site.ask_to_make(mark, worker.id, worker.entry.email, worker.entry.name, [each.credential_id for each in known])
-
-
-def create(tx: Transaction, site: Site, caller: Caller, now: datetime, secret: str, said: str, label: str) -> Passkey:
-    """Keeps the one that was made for the challenge."""
-    worker, _ = own(tx, caller)  # held, so that they are counted one after the other
-    mark = mark_of(secret)
-    if second_factors.challenged(tx, mark, now) != (worker.id, Purpose.PASSKEY):
-        raise Invalid(("challenge", "wrong"))
-    check_room(len(passkeys.of(tx, worker.id)))
-    try:
-        made = site.made(mark, said)
-    except WrongPasskey:
-        raise Invalid(("credential", "wrong")) from None
-    passkey = Passkey(new_id(), worker.id, label, now, made.id, made.data, made.sign_count)
-    if not passkeys.add(tx, passkey):
-        raise Invalid(("credential", "wrong"))
-    second_factors.answered(tx, mark)
-    return passkey
-
-
-def end(tx: Transaction, guesses: Guesses, caller: Caller, now: datetime, id: str, password: str, origin: Origin) -> None:
-    """Takes one of hers away: whoever sits at an open screen has to know the password."""
-    prove(guesses, *own(tx, caller), password, now, origin)
-    if id:
-        passkeys.end(tx, caller.id, id)
-
-
-def ask_anybody(tx: Transaction, site: Site, now: datetime) -> tuple[str, str]:
-    """A challenge, and what a browser is asked, of whom nothing is known yet."""
-    if not site.can_have:
-        raise Conflict("passkeys_unavailable")
-    secret, mark = challenge(tx, Purpose.PASSKEY_SIGN_IN, now)
-    return secret, site.ask_to_sign(mark, [])
+def second_factor_message(call: Call, site: Site) -> accounts_pb2.SecondFactor:
+    """Returns the second factors of the caller's account."""
+    factor = second_factors.get(call.tx, call.caller.id) or SecondFactor(call.caller.id)
+    return accounts_pb2.SecondFactor(
+        confirm_time=timestamp(factor.confirm_time),
+        recovery_codes_left=len(factor.recovery_hashes),
+        passkeys=[
+            accounts_pb2.Passkey(
+                id=each.id, label=each.label, create_time=timestamp(each.create_time), last_use_time=timestamp(each.last_use_time)
+            )
+            for each in passkeys.of(call.tx, call.caller.id)
+        ],
+        passkeys_available=site.can_have,
+    )
 
 
 def signer(tx: Transaction, site: Site, now: datetime, mark: bytes, worker_id: str | None, said: str) -> str:
-    """Whose passkey signed the challenge with this mark: hers who is known by her password, or anybody's if it made sure whose finger it is."""
+    """Returns the id of the worker whose passkey signed the challenge with this mark.
+
+    `worker_id`: the worker who is known by her password; None accepts anybody's passkey that has verified its user.
+    """
     try:
         credential_id, account_id = names(said)
         passkey = passkeys.by_credential(tx, credential_id)
@@ -81,7 +111,7 @@ def signer(tx: Transaction, site: Site, now: datetime, mark: bytes, worker_id: s
 
 
 def challenge(tx: Transaction, purpose: Purpose, now: datetime, worker_id: str | None = None) -> tuple[str, bytes]:
-    """A question of which only a hash is kept; returns its secret, and that hash."""
+    """Stores the hash of a new challenge; returns its secret and that hash."""
     secret = secrets.token_urlsafe(32)
     mark = mark_of(secret)
     second_factors.challenge(tx, mark, worker_id, purpose, now)

@@ -1,7 +1,7 @@
-"""A password that was forgotten: a link is asked for, brought to the mailbox of the account, and used once.
+"""Forgotten passwords: a link is requested, brought to the mailbox of the account, and used once.
 
-Asking looks at nothing: it counts, and notes a sealed address. A loop of this service looks, a moment later, whether there is such an account. So neither
-the answer nor the time that it takes says anything of anybody.
+A request looks at no account: it is counted, and its sealed address is stored. A loop of this service looks, a moment later, whether there is such an
+account. So neither the response nor its duration tells anything of anybody.
 """
 
 import secrets
@@ -11,14 +11,17 @@ from chassis import audit
 from chassis.audit import Entry
 from chassis.clock import Clock
 from chassis.db import Database, Transaction
-from chassis.errors import Exhausted, Unauthenticated
-from chassis.guesses import Budget, Guesses, Origin
+from chassis.errors import Exhausted, Invalid, Unauthenticated
+from chassis.guesses import Budget, Guesses
 from chassis.ids import new_id
-from chassis.sealing import Keyring
+from chassis.rpc import Call
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from keys.sealing import Keyring
+from protos.partners.v1 import accounts_pb2 as pb
 from services.partners import wire
 from services.partners.domain.account_notice import LINK_LIFE, AccountNotice, PasswordReset
+from services.partners.domain.codes import MAX_EMAIL
 from services.partners.domain.worker import Worker, same_email
 from services.partners.store import organizations, password_resets, second_factors, sign_in_providers, workers
 from services.partners.usecases.passwords import check_new, hashed, mark_of
@@ -31,21 +34,60 @@ _EVERY = 1.0  # seconds: who waits for a letter waits for the mail server anyway
 _AT_ONCE = 20
 
 
-def request_reset(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, email: str, origin: Origin) -> None:
-    """Notes that somebody asks, unless it was asked too often of this mailbox or from this address: then nothing is done, and nothing is said."""
-    try:
-        guesses.count(same_email(email), origin, now)
-    except Exhausted:
-        return
-    password_resets.request(tx, keyring, email, now)
+class PasswordResets:
+    """The links of all accounts."""
+
+    def __init__(self, keyring: Keyring, mail: Keyring, guesses: Guesses) -> None:
+        """`mail` seals letters; `guesses` counts requests for a link."""
+        self._keyring = keyring
+        self._mail = mail
+        self._guesses = guesses
+
+    def RequestPasswordReset(self, request: pb.RequestPasswordResetRequest, call: Call) -> pb.RequestPasswordResetResponse:
+        """Stores the request. Does nothing, with the same response, if there were too many for this mailbox or from this address."""
+        email, now = request.email.strip(), call.clock.now()
+        if not request.email:
+            raise Invalid(("email", "required"))
+        if len(request.email) > MAX_EMAIL:  # it is kept for a moment, whatever it is
+            raise Invalid(("email", "too_long"))
+        try:
+            self._guesses.count(same_email(email), call.origin, now)
+        except Exhausted:
+            return pb.RequestPasswordResetResponse()
+        password_resets.request(call.tx, self._keyring, email, now)
+        return pb.RequestPasswordResetResponse()
+
+    def ResetPassword(self, request: pb.ResetPasswordRequest, call: Call) -> pb.ResetPasswordResponse:
+        """Changes the password of the link's account, and ends all its sessions, and sign-ins that wait for a code.
+
+        Only the holder of a good link learns more than that it is not valid.
+        """
+        if not request.token:
+            raise Invalid(("token", "required"))
+        tx, now, mark = call.tx, call.clock.now(), mark_of(request.token)
+        unlocked_reset = password_resets.by_token(tx, mark)
+        account = workers.with_hash(tx, unlocked_reset.worker_id) if unlocked_reset else None
+        reset = password_resets.by_token(tx, mark)  # again, now that nobody else can use or end it
+        organization = organizations.fetch(tx, account[0].organization_id) if account else None
+        if account is None or organization is None or reset is None or not reset.is_open(now) or not _may_reset(tx, account[0]):
+            raise Unauthenticated("reset_not_valid")
+        worker = account[0]
+        check_new(request.password, (worker.entry.name, worker.entry.email, organization.entry.name))
+        workers.set_password(tx, worker.id, hashed(request.password))
+        # First: this waits for a sign-in that is being finished, whose session then ends with the others.
+        second_factors.drop_challenges(tx, worker.id)
+        workers.end_sessions_of(tx, worker_id=worker.id)
+        reset.use(now)
+        password_resets.end(tx, reset, _sealed(self._mail, reset, worker))
+        call.trail.append(Entry("password_reset", worker.id))
+        return pb.ResetPasswordResponse()
 
 
 def send_links(tx: Transaction, keyring: Keyring, mail: Keyring, now: datetime) -> int:
-    """Looks at who asks, and sends a link to whoever has an account in use that she signs in to by a password; returns how many asked."""
+    """Sends a link for each request whose account is in use and has a password as its way in; returns the number of requests."""
     requests, trail = password_resets.take_requests(tx, keyring, _AT_ONCE), []
-    for email, create_time in sorted(
-        requests, key=lambda each: same_email(each[0])
-    ):  # held in one order, so that two processes don't wait for each other
+    # Held in one order, so that two processes don't wait for each other.
+    for email, create_time in sorted(requests, key=lambda each: same_email(each[0])):
         account = workers.by_email(tx, email, hold=True) if "\x00" not in email and now - create_time < LINK_LIFE else None
         if account is None or not _may_reset(tx, account[0]):
             continue
@@ -60,7 +102,7 @@ def send_links(tx: Transaction, keyring: Keyring, mail: Keyring, now: datetime) 
 
 
 def sending_links(database: Database, keyring: Keyring, mail: Keyring, clock: Clock) -> Loop:
-    """Does so for as long as the service runs."""
+    """Returns the loop that sends links."""
 
     def work(loop: Loop) -> None:
         while loop.turn():
@@ -72,37 +114,15 @@ def sending_links(database: Database, keyring: Keyring, mail: Keyring, clock: Cl
     return Loop("password-resets", work)
 
 
-def reset_password(tx: Transaction, mail: Keyring, now: datetime, token: str, password: str) -> Worker:
-    """Changes the password of whose link it is, and ends all her sessions, and sign-ins that wait for a code. Only who has a good link learns more than that
-    it is good for nothing."""
-    mark = mark_of(token)
-    unlocked_reset = password_resets.by_token(tx, mark)
-    account = workers.with_hash(tx, unlocked_reset.worker_id) if unlocked_reset else None
-    reset = password_resets.by_token(tx, mark)  # again, now that nobody else can use or end it
-    organization = organizations.fetch(tx, account[0].organization_id) if account else None
-    if account is None or organization is None or reset is None or not reset.is_open(now) or not _may_reset(tx, account[0]):
-        raise Unauthenticated("reset_not_valid")
-    worker = account[0]
-    check_new(password, (worker.entry.name, worker.entry.email, organization.entry.name))
-    workers.set_password(tx, worker.id, hashed(password))
-    second_factors.drop_challenges(
-        tx, worker.id
-    )  # first: this waits for a sign-in that is being finished, whose session then ends with the others
-    workers.end_sessions_of(tx, worker_id=worker.id)
-    reset.use(now)
-    password_resets.end(tx, reset, _sealed(mail, reset, worker))
-    return worker
-
-
 def end_link(tx: Transaction, worker_id: str, now: datetime) -> None:
-    """That of an account is good for nothing any more, if there is one. Whoever does holds the account."""
+    """Ends the link of an account, if there is one. The caller has locked the account."""
     if reset := password_resets.of(tx, worker_id):
         reset.end(now)
         password_resets.end(tx, reset)
 
 
-def tell_her(tx: Transaction, mail: Keyring, worker: Worker, fact: str, now: datetime, *, by_role: str = "") -> None:
-    """Has somebody told what was done to her account, also by e-mail."""
+def notify_worker(tx: Transaction, mail: Keyring, worker: Worker, fact: str, now: datetime, *, by_role: str = "") -> None:
+    """Notifies a worker of a step that concerns her account, also by e-mail."""
     notice = AccountNotice.of(new_id(), worker, fact, now, by_role=by_role)
     password_resets.tell(tx, notice, _sealed(mail, notice, worker))
 

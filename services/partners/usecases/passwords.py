@@ -1,5 +1,5 @@
-"""What is kept of secrets. Passwords as Argon2id hashes: slow and hungry for memory on purpose, and as slow for an e-mail that nobody has. What is made at random
-as SHA-256: nobody guesses it.
+"""Hashes of secrets. Passwords have Argon2id: slow and hungry for memory on purpose, and as slow for an e-mail that nobody has. Random secrets have SHA-256:
+nobody guesses them.
 """
 
 import hashlib
@@ -30,8 +30,10 @@ _OURS = ("enlace", "contraseña", "clave", "llamayvive", "nicaragua")
 
 
 def check_new(password: str, about: Iterable[str], path: str = "password") -> None:
-    """Refuses one that is too short, or is found soon by who tries what people choose: known passwords, words, names, rows of keys (NIST SP 800-63B,
-    5.1.1.2). `about`: words that belong to her; `path` is how a refusal names it."""
+    """Refuses a password that is too short or easy to guess: known passwords, words, names, rows of keys (NIST SP 800-63B, 5.1.1.2).
+
+    `about`: words that belong to the worker; `path`: the field that a refusal names.
+    """
     check_password(password, path)
     from zxcvbn import zxcvbn  # 14 MB that only this needs
 
@@ -41,7 +43,7 @@ def check_new(password: str, about: Iterable[str], path: str = "password") -> No
 
 
 def own(tx: Transaction, caller: Caller) -> tuple[Worker, str]:
-    """Whoever asks, held, and the hash of her password."""
+    """Returns the caller's account, locked, and the hash of its password."""
     account = workers.with_hash(tx, caller.id)
     if account is None:
         raise Unauthenticated("token_invalid")
@@ -49,7 +51,7 @@ def own(tx: Transaction, caller: Caller) -> tuple[Worker, str]:
 
 
 def prove(guesses: Guesses, worker: Worker, password_hash: str, password: str, now: datetime, origin: Origin) -> None:
-    """Refuses another password than hers, and counts it: a session alone is an open screen at which anybody may sit."""
+    """Refuses a wrong password, and counts it: a session alone is an open screen at which anybody may sit."""
     guess = guesses.begin(same_email(worker.entry.email), origin, now)
     right = holds(password_hash, password)
     guesses.settle(guess, right, now)
@@ -58,17 +60,17 @@ def prove(guesses: Guesses, worker: Worker, password_hash: str, password: str, n
 
 
 def mark_of(secret: str) -> bytes:
-    """As what a secret is kept that was made at random."""
+    """Returns the hash under which a random secret is stored."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 def hashed(password: str) -> str:
-    """The hash to be kept."""
+    """Returns the hash of a password, to be stored."""
     return _HASHER.hash(same_password(password))
 
 
 def holds(password_hash: str | None, password: str) -> bool:
-    """Whether it is the password. Without a hash it does the same work and says no."""
+    """Returns whether the hash is the password's. Without a hash it does the same work and returns False."""
     try:
         right = _HASHER.verify(password_hash or nobodys(), same_password(password[:MAX_PASSWORD]))
     except (VerificationError, InvalidHashError):
@@ -78,5 +80,5 @@ def holds(password_hash: str | None, password: str) -> bool:
 
 @cache
 def nobodys() -> str:
-    """A hash that belongs to no password anybody knows."""
+    """Returns a hash of a password that nobody knows."""
     return hashed(secrets.token_hex(16))

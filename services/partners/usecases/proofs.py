@@ -1,21 +1,25 @@
-"""The step-up: whoever is signed in proves again who she is, before her session does what outlasts it.
+"""The step-up: a signed-in worker proves again who she is, before her session does what outlasts it.
 
-She proves it by what her sign-in asks for beside the password; else by her organisation's provider, where she signs in by one; else by her password. Wrong
-answers have the sign-in's budget, counted apart: whoever holds a stolen session does not keep her from signing in.
+She proves it by what her sign-in asks for beside the password; else by her organisation's provider, if she signs in by one; else by her password. Wrong
+answers have the sign-in's budget, counted apart: somebody who holds a stolen session does not keep her from signing in.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 
+from chassis.audit import Entry
 from chassis.db import Transaction
 from chassis.errors import Invalid, Unauthenticated
 from chassis.guesses import Guesses, Origin
-from chassis.passkeys import Site
-from chassis.sealing import Keyring
+from chassis.rpc import Call
 from chassis.tokens import PROOF_LIFE, Caller
+from chassis.wire import timestamp
+from keys.sealing import Keyring
+from protos.partners.v1 import accounts_pb2 as pb
 from services.partners.domain.passkey import Passkey
 from services.partners.domain.second_factor import Purpose
 from services.partners.domain.worker import session_lives
+from services.partners.sign_in.passkeys import Site
 from services.partners.store import passkeys, second_factors, sign_in_providers, workers
 from services.partners.usecases.passkeys import challenge, signer
 from services.partners.usecases.passwords import mark_of, own, prove
@@ -25,7 +29,7 @@ from services.partners.usecases.sign_in_providers import SignInProviders
 
 @dataclass(frozen=True)
 class Ways:
-    """By what an account proves who it is: by a code or a passkey, or by its provider, or by its password."""
+    """The ways in which an account proves who it is: a code or a passkey, or its provider, or its password."""
 
     code: bool
     passkeys: list[Passkey]
@@ -37,108 +41,84 @@ class Ways:
         return not (self.code or self.passkeys or self.provider_id)
 
 
-@dataclass(frozen=True)
-class Question:
-    """What is asked for: what comes with a `challenge` answers a passkey's options, or comes back from the provider's address."""
+class Proofs:
+    """The step-ups of all sessions."""
 
-    code: bool
-    password: bool
-    challenge: str = ""
-    passkey_options: str = ""
-    authorization_url: str = ""
+    def __init__(self, keyring: Keyring, site: Site, guesses: Guesses, codes: Guesses, providers: SignInProviders) -> None:
+        """`guesses` counts wrong passwords, `codes` wrong codes."""
+        self._keyring = keyring
+        self._site = site
+        self._guesses = guesses
+        self._codes = codes
+        self._providers = providers
 
+    def BeginProof(self, request: pb.BeginProofRequest, call: Call) -> pb.BeginProofResponse:
+        """Returns what is asked for."""
+        ways, now = ways_of(call.tx, call.caller), call.clock.now()
+        if ways.provider_id:
+            secret, address = self._providers.begin(call.tx, now, ways.provider_id, again=True)
+            return pb.BeginProofResponse(challenge=secret, authorization_url=address)
+        if not ways.passkeys:
+            return pb.BeginProofResponse(asks_code=ways.code, asks_password=ways.password)
+        secret, mark = challenge(call.tx, Purpose.PROOF, now, call.caller.id)
+        options = self._site.ask_to_sign(mark, [each.credential_id for each in ways.passkeys])
+        return pb.BeginProofResponse(asks_code=ways.code, challenge=secret, passkey_options=options)
 
-@dataclass(frozen=True)
-class Answer:
-    """What somebody answers; all but one kind of it is empty."""
+    def ProveSession(self, request: pb.ProveSessionRequest, call: Call) -> pb.ProveSessionResponse:
+        """Proves a session of the caller by her answer; returns the end of the proof. Raises Invalid, by field, for what is wrong."""
+        call.trail.append(Entry("session_prove", call.caller.id))
+        tx, caller, now = call.tx, call.caller, call.clock.now()
+        worker, password_hash = own(tx, caller)
+        session = workers.session(tx, mark_of(request.session_secret))
+        if session is None or session[3].id != caller.id or not session_lives(session[0], session[1], now):
+            raise Invalid(("session_secret", "wrong"))
+        ways, time = ways_of(tx, caller), now
+        if ways.provider_id:
+            time = self._came_back(request, call)
+        elif ways.password:
+            if not request.password:
+                raise Invalid(("password", "required"))
+            prove(self._guesses, worker, password_hash, request.password, now, call.origin)
+        elif ways.passkeys and (request.passkey or not ways.code):
+            self._signed(request, call)
+        elif not request.code:
+            raise Invalid(("code", "required"))
+        else:
+            origin = Origin(organization_id=caller.organization_id)
+            if not takes_code(tx, self._keyring, self._codes, now, caller.id, request.code, origin):
+                raise Invalid(("code", "wrong"))
+        workers.prove_session(tx, mark_of(request.session_secret), caller.id, time)
+        return pb.ProveSessionResponse(expire_time=timestamp(time + PROOF_LIFE))
 
-    challenge: str = ""
-    code: str = ""
-    passkey: str = ""
-    password: str = ""
-    state: str = ""
-    provider_code: str = ""
-    issuer: str = ""
+    def _signed(self, request: pb.ProveSessionRequest, call: Call) -> None:
+        if not request.passkey:
+            raise Invalid(("passkey", "required"))
+        mark, now = mark_of(request.challenge), call.clock.now()
+        if second_factors.challenged(call.tx, mark, now) != (call.caller.id, Purpose.PROOF):
+            raise Invalid(("challenge", "wrong"))
+        try:
+            signer(call.tx, self._site, now, mark, call.caller.id, request.passkey)
+        except Unauthenticated:
+            raise Invalid(("passkey", "wrong")) from None
+        second_factors.answered(call.tx, mark)
+
+    def _came_back(self, request: pb.ProveSessionRequest, call: Call) -> datetime:
+        """Returns when she proved to her organisation's provider who she is."""
+        came, now = request.provider, call.clock.now()
+        try:
+            arrived = self._providers.finish(call.tx, now, request.challenge, came.state, came.code, came.issuer)
+        except Unauthenticated:
+            raise Invalid(("challenge", "wrong")) from None
+        if arrived.worker.id != call.caller.id:
+            raise Invalid(("challenge", "wrong"))
+        return min(arrived.prove_time, now)
 
 
 def ways_of(tx: Transaction, caller: Caller) -> Ways:
-    """Returns by what the caller's account proves who it is."""
+    """Returns the ways in which the caller's account proves who it is."""
     factor, known = second_factors.get(tx, caller.id), passkeys.of(tx, caller.id)
     code = factor is not None and factor.confirm_time is not None
     provider = None
     if not code and not known and sign_in_providers.has_account(tx, caller.id):
         provider = sign_in_providers.fetch(tx, organization_id=caller.organization_id)
     return Ways(code, known, provider.id if provider and provider.entry else "")
-
-
-def begin(tx: Transaction, site: Site, providers: SignInProviders, caller: Caller, now: datetime) -> Question:
-    """Returns what is asked for."""
-    ways = ways_of(tx, caller)
-    if ways.provider_id:
-        secret, address = providers.begin(tx, now, ways.provider_id, again=True)
-        return Question(code=False, password=False, challenge=secret, authorization_url=address)
-    if not ways.passkeys:
-        return Question(ways.code, ways.password)
-    secret, mark = challenge(tx, Purpose.PROOF, now, caller.id)
-    return Question(
-        ways.code, password=False, challenge=secret, passkey_options=site.ask_to_sign(mark, [each.credential_id for each in ways.passkeys])
-    )
-
-
-def prove_session(
-    tx: Transaction,
-    keyring: Keyring,
-    site: Site,
-    guesses: Guesses,
-    codes: Guesses,
-    providers: SignInProviders,
-    caller: Caller,
-    now: datetime,
-    secret: str,
-    answer: Answer,
-    origin: Origin,
-) -> datetime:
-    """Has one session of the caller proved by her answer; returns until when that is good. Raises Invalid, by field, for what is wrong."""
-    worker, password_hash = own(tx, caller)
-    session = workers.session(tx, mark_of(secret))
-    if session is None or session[3].id != caller.id or not session_lives(session[0], session[1], now):
-        raise Invalid(("session_secret", "wrong"))
-    ways, time = ways_of(tx, caller), now
-    if ways.provider_id:
-        time = _came_back(tx, providers, caller, now, answer)
-    elif ways.password:
-        if not answer.password:
-            raise Invalid(("password", "required"))
-        prove(guesses, worker, password_hash, answer.password, now, origin)
-    elif ways.passkeys and (answer.passkey or not ways.code):
-        _signed(tx, site, caller, now, answer)
-    elif not answer.code:
-        raise Invalid(("code", "required"))
-    elif not takes_code(tx, keyring, codes, now, caller.id, answer.code, Origin(organization_id=caller.organization_id)):
-        raise Invalid(("code", "wrong"))
-    workers.prove_session(tx, mark_of(secret), caller.id, time)
-    return time + PROOF_LIFE
-
-
-def _signed(tx: Transaction, site: Site, caller: Caller, now: datetime, answer: Answer) -> None:
-    if not answer.passkey:
-        raise Invalid(("passkey", "required"))
-    mark = mark_of(answer.challenge)
-    if second_factors.challenged(tx, mark, now) != (caller.id, Purpose.PROOF):
-        raise Invalid(("challenge", "wrong"))
-    try:
-        signer(tx, site, now, mark, caller.id, answer.passkey)
-    except Unauthenticated:
-        raise Invalid(("passkey", "wrong")) from None
-    second_factors.answered(tx, mark)
-
-
-def _came_back(tx: Transaction, providers: SignInProviders, caller: Caller, now: datetime, answer: Answer) -> datetime:
-    """Returns when she proved to her organisation's provider who she is."""
-    try:
-        arrived = providers.finish(tx, now, answer.challenge, answer.state, answer.provider_code, answer.issuer)
-    except Unauthenticated:
-        raise Invalid(("challenge", "wrong")) from None
-    if arrived.worker.id != caller.id:
-        raise Invalid(("challenge", "wrong"))
-    return min(arrived.prove_time, now)

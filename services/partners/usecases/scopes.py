@@ -1,4 +1,4 @@
-"""What somebody may do in person of what a key may do with a scope, as the .proto files have it."""
+"""The scopes of API keys that a person could use herself, by her roles, as the .proto files state them."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from protos.stubs import FILES
 
 
 def of(roles: frozenset[str]) -> frozenset[str]:
-    """The scopes of which these roles may do everything."""
+    """Returns the scopes of which these roles may do everything."""
     return frozenset(scope for scope, needed in _NEEDED.items() if all(each & roles for each in needed))
 
 

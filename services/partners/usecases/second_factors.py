@@ -1,21 +1,22 @@
-"""What is asked for beside the password: a code of an app, begun, taken into use, ended; and at the sign-in that, or a passkey."""
+"""Second factors: a code of an app is begun, confirmed and ended; and the code or passkey that the sign-in asks for beside the password."""
 
 import hmac
 import secrets
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from chassis import totp
+from chassis.audit import Entry
 from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, Unauthenticated
 from chassis.guesses import Budget, Guesses, Origin
-from chassis.passkeys import Site
-from chassis.sealing import Keyring
-from chassis.tokens import Caller
+from chassis.rpc import Call
+from keys.sealing import Keyring
+from protos.partners.v1 import accounts_pb2, members_pb2
 from services.partners.domain.second_factor import RECOVERY_CODES, Purpose, SecondFactor
 from services.partners.domain.worker import Worker
+from services.partners.sign_in import totp
+from services.partners.sign_in.passkeys import Site
 from services.partners.store import passkeys, second_factors
-from services.partners.usecases.passkeys import challenge, signer
+from services.partners.usecases.passkeys import challenge, second_factor_message, signer
 from services.partners.usecases.passwords import mark_of, own, prove
 
 OF_A_CODE = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
@@ -23,50 +24,91 @@ OF_A_CODE = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=
 _SECRET = 20  # bytes: RFC 4226 recommends 160 bits
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What comes after the password: the challenge with which it comes; whether a code will do; and what a browser is asked, if a passkey will."""
+class SecondFactors:
+    """The app of each account."""
 
-    challenge: str
-    code: bool
-    passkey_options: str
-    set_up: tuple[str, str] = ("", "")
-    """The secret of an app, in base 32 and as an app reads it, that a first code takes into use."""
+    def __init__(self, keyring: Keyring, site: Site, guesses: Guesses, codes: Guesses) -> None:
+        """`guesses` counts wrong passwords, `codes` wrong codes."""
+        self._keyring = keyring
+        self._site = site
+        self._guesses = guesses
+        self._codes = codes
+
+    def GetSecondFactor(self, request: accounts_pb2.GetSecondFactorRequest, call: Call) -> accounts_pb2.SecondFactor:
+        """Returns the second factors of the caller's account."""
+        return second_factor_message(call, self._site)
+
+    def BeginSecondFactor(self, request: accounts_pb2.BeginSecondFactorRequest, call: Call) -> accounts_pb2.BeginSecondFactorResponse:
+        """Returns another secret, in base 32 and as an app reads it. Asks for the password: else an open screen would be enough to lock its owner out."""
+        call.trail.append(Entry("second_factor_begin", call.caller.id))
+        worker, password_hash = own(call.tx, call.caller)
+        prove(self._guesses, worker, password_hash, request.password, call.clock.now(), call.origin)
+        factor = second_factors.get(call.tx, worker.id, hold=True)
+        if factor is not None and factor.confirm_time is not None:
+            raise Conflict("illegal_transition")
+        secret, uri = _begun(call.tx, self._keyring, worker)
+        return accounts_pb2.BeginSecondFactorResponse(secret=secret, uri=uri)
+
+    def ConfirmSecondFactor(self, request: accounts_pb2.ConfirmSecondFactorRequest, call: Call) -> accounts_pb2.ConfirmSecondFactorResponse:
+        """Takes an app into use by its first code; returns the recovery codes."""
+        call.trail.append(Entry("second_factor_confirm", call.caller.id))
+        factor = second_factors.get(call.tx, call.caller.id, hold=True)
+        if factor is None or factor.confirm_time is not None:
+            raise Conflict("illegal_transition")
+        codes = _confirmed(call.tx, self._keyring, self._codes, factor, call.clock.now(), request.code)
+        if codes is None:
+            raise Invalid(("code", "wrong"))
+        return accounts_pb2.ConfirmSecondFactorResponse(recovery_codes=codes)
+
+    def EndSecondFactor(self, request: accounts_pb2.EndSecondFactorRequest, call: Call) -> accounts_pb2.SecondFactor:
+        """Ends the use of an app: somebody at an open screen has to know the password."""
+        call.trail.append(Entry("second_factor_end", call.caller.id))
+        prove(self._guesses, *own(call.tx, call.caller), request.password, call.clock.now(), call.origin)
+        second_factors.end(call.tx, call.caller.id)
+        return second_factor_message(call, self._site)
 
 
-@dataclass(frozen=True)
-class Answered:
-    """Whose sign-in is complete; the codes for the day on which the app is gone, if it has just been taken into use."""
+def ask(
+    tx: Transaction, keyring: Keyring, site: Site, worker: Worker, now: datetime, *, required: bool
+) -> members_pb2.SignInResponse | None:
+    """Returns what the sign-in asks for beside the password; None for an account without a second factor.
 
-    worker_id: str
-    recovery_codes: tuple[str, ...] = ()
-
-
-def get(tx: Transaction, caller: Caller) -> SecondFactor:
-    """That of whoever asks."""
-    return second_factors.get(tx, caller.id) or SecondFactor(caller.id)
-
-
-def begin(
-    tx: Transaction, keyring: Keyring, guesses: Guesses, caller: Caller, now: datetime, password: str, origin: Origin
-) -> tuple[str, str]:
-    """Another secret, in base 32 and as an app reads it: for who knows the password, or an open screen would be enough to lock its owner out."""
-    worker, password_hash = own(tx, caller)
-    prove(guesses, worker, password_hash, password, now, origin)
-    factor = second_factors.get(tx, caller.id, hold=True)
-    if factor is not None and factor.confirm_time is not None:
-        raise Conflict("illegal_transition")
-    return _begun(tx, keyring, worker)
+    `required`: such an account has to set up a code first.
+    """
+    factor, known = second_factors.get(tx, worker.id), passkeys.of(tx, worker.id)
+    code = factor is not None and factor.confirm_time is not None
+    if not (code or known or required):
+        return None
+    if not code and not known:
+        secret, _ = challenge(tx, Purpose.SET_UP, now, worker.id)
+        set_up_secret, uri = _begun(tx, keyring, worker)
+        return members_pb2.SignInResponse(challenge=secret, asks_code=True, set_up_secret=set_up_secret, set_up_uri=uri)
+    secret, mark = challenge(tx, Purpose.SIGN_IN, now, worker.id)
+    options = site.ask_to_sign(mark, [each.credential_id for each in known]) if known else ""
+    return members_pb2.SignInResponse(challenge=secret, asks_code=code, passkey_options=options)
 
 
-def confirm(tx: Transaction, keyring: Keyring, guesses: Guesses, caller: Caller, now: datetime, code: str) -> list[str]:
-    """Takes it into use by a first code; returns the codes for the day on which the app is gone."""
-    factor = second_factors.get(tx, caller.id, hold=True)
-    if factor is None or factor.confirm_time is not None:
-        raise Conflict("illegal_transition")
-    if (codes := _confirmed(tx, keyring, guesses, factor, now, code)) is None:
-        raise Invalid(("code", "wrong"))
-    return codes
+def complete(
+    tx: Transaction, keyring: Keyring, site: Site, guesses: Guesses, now: datetime, request: members_pb2.FinishSignInRequest
+) -> tuple[str, list[str]]:
+    """Returns the id of the worker whose sign-in the request completes, and recovery codes if it took an app into use.
+
+    Raises Unauthenticated sign_in_failed, whatever is wrong.
+    """
+    mark = mark_of(request.challenge)
+    worker_id, purpose = second_factors.challenged(tx, mark, now) or (None, None)
+    codes: list[str] = []
+    if request.passkey and purpose in (Purpose.SIGN_IN, Purpose.PASSKEY_SIGN_IN):
+        worker_id = signer(tx, site, now, mark, worker_id, request.passkey)
+    elif worker_id and purpose is Purpose.SIGN_IN:
+        if not takes_code(tx, keyring, guesses, now, worker_id, request.code):
+            raise Unauthenticated("sign_in_failed")
+    elif worker_id and purpose is Purpose.SET_UP:
+        codes = _first_code(tx, keyring, guesses, now, worker_id, request.code)
+    else:
+        raise Unauthenticated("sign_in_failed")
+    second_factors.answered(tx, mark)
+    return worker_id, codes
 
 
 def _begun(tx: Transaction, keyring: Keyring, worker: Worker) -> tuple[str, str]:
@@ -76,7 +118,7 @@ def _begun(tx: Transaction, keyring: Keyring, worker: Worker) -> tuple[str, str]
 
 
 def _confirmed(tx: Transaction, keyring: Keyring, guesses: Guesses, factor: SecondFactor, now: datetime, code: str) -> list[str] | None:
-    """The codes for the day on which the app is gone, now that a first code took it into use; None: it is wrong."""
+    """Takes the app into use by a first code; returns the recovery codes, None if the code is wrong."""
     guess = guesses.begin(factor.worker_id, Origin(), now)
     right = _takes(tx, keyring, factor, code, now)
     guesses.settle(guess, right, now)
@@ -86,45 +128,6 @@ def _confirmed(tx: Transaction, keyring: Keyring, guesses: Guesses, factor: Seco
     factor.confirm_time, factor.recovery_hashes = now, tuple(mark_of(each) for each in made)
     second_factors.keep(tx, factor)
     return [f"{each[:5]}-{each[5:]}" for each in made]
-
-
-def end(tx: Transaction, guesses: Guesses, caller: Caller, now: datetime, password: str, origin: Origin) -> None:
-    """Ends its use: whoever sits at an open screen has to know the password."""
-    prove(guesses, *own(tx, caller), password, now, origin)
-    second_factors.end(tx, caller.id)
-
-
-def ask(tx: Transaction, keyring: Keyring, site: Site, worker: Worker, now: datetime, *, required: bool) -> Asked | None:
-    """What is asked for beside the password; of an account that must have it asked for (`required`) and has not, that it sets up a code first."""
-    factor, known = second_factors.get(tx, worker.id), passkeys.of(tx, worker.id)
-    code = factor is not None and factor.confirm_time is not None
-    if not (code or known or required):
-        return None
-    if not code and not known:
-        secret, _ = challenge(tx, Purpose.SET_UP, now, worker.id)
-        return Asked(secret, True, "", _begun(tx, keyring, worker))
-    secret, mark = challenge(tx, Purpose.SIGN_IN, now, worker.id)
-    return Asked(secret, code, site.ask_to_sign(mark, [each.credential_id for each in known]) if known else "")
-
-
-def answer(
-    tx: Transaction, keyring: Keyring, site: Site, guesses: Guesses, now: datetime, secret: str, code: str, passkey: str
-) -> Answered:
-    """Whose sign-in this completes: a code, or what a passkey signed. Raises Unauthenticated sign_in_failed, whatever is wrong."""
-    mark = mark_of(secret)
-    worker_id, purpose = second_factors.challenged(tx, mark, now) or (None, None)
-    codes: list[str] = []
-    if passkey and purpose in (Purpose.SIGN_IN, Purpose.PASSKEY_SIGN_IN):
-        worker_id = signer(tx, site, now, mark, worker_id, passkey)
-    elif worker_id and purpose is Purpose.SIGN_IN:
-        if not takes_code(tx, keyring, guesses, now, worker_id, code):
-            raise Unauthenticated("sign_in_failed")
-    elif worker_id and purpose is Purpose.SET_UP:
-        codes = _first_code(tx, keyring, guesses, now, worker_id, code)
-    else:
-        raise Unauthenticated("sign_in_failed")
-    second_factors.answered(tx, mark)
-    return Answered(worker_id, tuple(codes))
 
 
 def _first_code(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str) -> list[str]:
@@ -141,7 +144,7 @@ def _first_code(tx: Transaction, keyring: Keyring, guesses: Guesses, now: dateti
 def takes_code(
     tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str, origin: Origin | None = None
 ) -> bool:
-    """Whether it is a code of her app, or a spare one; then it is good no more. It is counted as one guess."""
+    """Returns whether it is a code of the worker's app, or a recovery code, and uses it up. Counts as one guess."""
     factor = second_factors.get(tx, worker_id, hold=True)
     if factor is None or factor.confirm_time is None:
         return False
@@ -154,7 +157,7 @@ def takes_code(
 
 
 def _takes(tx: Transaction, keyring: Keyring, factor: SecondFactor, code: str, now: datetime) -> bool:
-    """Whether it is a code of the app that is good now; then it is good no more."""
+    """Returns whether it is a code of the app that is good now, and uses it up."""
     secret, said = second_factors.secret(tx, keyring, factor.worker_id), "".join(code.split()).encode()
     right = [step for step in factor.steps(int(now.timestamp()) // totp.STEP) if hmac.compare_digest(totp.code(secret, step), said)]
     if right:

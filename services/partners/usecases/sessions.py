@@ -1,6 +1,7 @@
-"""How a caller proves who it is: e-mail and password open a session, a session or an API key is good for caller tokens.
+"""Sessions: e-mail and password open one; a session or an API key is good for caller tokens.
 
-Whatever goes wrong at the sign-in sounds the same and takes the same time. Of secrets only SHA-256 hashes are kept: they have 256 random bits.
+These rpcs need no token, so a stranger learns nothing but yes or no: whatever goes wrong at the sign-in sounds the same and takes the same time. Of secrets
+only SHA-256 hashes are stored: they have 256 random bits.
 """
 
 import hmac
@@ -8,22 +9,28 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from chassis.audit import Entry
 from chassis.db import Transaction
-from chassis.errors import Unauthenticated
-from chassis.guesses import Budget, Guesses, Origin
-from chassis.passkeys import Site
-from chassis.sealing import Keyring
-from chassis.tokens import Caller
+from chassis.errors import Invalid, Unauthenticated
+from chassis.guesses import Budget, Guesses
+from chassis.rpc import Call
+from chassis.tokens import Caller, Issuer
+from chassis.wire import number, timestamp
+from keys.sealing import Keyring
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import members_pb2 as pb
+from services.partners import wire
 from services.partners.domain import api_key
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import MUST_PROVE_MORE, TOUCH, Worker, WorkerStatus, same_email, session_lives
+from services.partners.sign_in.passkeys import Site
 from services.partners.store import api_keys, organizations, workers
 from services.partners.usecases import second_factors
 from services.partners.usecases.independence import kin_of, note_entry
 from services.partners.usecases.passwords import holds, mark_of
-from services.partners.usecases.second_factors import Asked
-from services.partners.usecases.sign_in_providers import Arrived
+from services.partners.usecases.sign_in_providers import SignInProviders
 
+AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
 # 100 wrong ones are what NIST SP 800-63B allows before an account is closed; here it goes on, with 24 a day.
 OF_AN_ACCOUNT = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
 # An office, a hospital or a country's operator may stand behind one address.
@@ -32,103 +39,141 @@ OF_AN_ADDRESS = Budget(50, timedelta(minutes=1), timedelta(0))
 
 @dataclass(frozen=True)
 class Proven:
-    """Who it is: as a caller, and as what pages show. A key has no worker."""
+    """A caller who has proved who it is, with the organisation and the worker that pages show. A key has no worker."""
 
     caller: Caller
     organization: Organization
     worker: Worker | None = None
 
 
-def sign_in(
-    tx: Transaction,
-    keyring: Keyring,
-    site: Site,
-    guesses: Guesses,
-    now: datetime,
-    email: str,
-    password: str,
-    origin: Origin,
-    *,
-    strict: bool,
-) -> tuple[str, Proven] | Asked:
-    """Opens a session; returns its secret and whose it is. Of an account that asks for more than the password, only what it asks for; `strict`: so does
-    each whose roles must prove more."""
-    guess = guesses.begin(same_email(email), origin, now)
-    worker_and_hash = workers.by_email(tx, email) if "\x00" not in email else None
-    right = holds(worker_and_hash[1] if worker_and_hash else None, password)
-    if right and worker_and_hash:  # it takes long to look at, and may have become another one meanwhile
-        right = workers.has_still(tx, worker_and_hash[0].id, worker_and_hash[1])
-    organization = organizations.fetch(tx, worker_and_hash[0].organization_id) if worker_and_hash else None
-    enters = worker_and_hash is not None and organization is not None and right and _may_enter(worker_and_hash[0], organization)
-    guesses.settle(guess, enters, now)
-    if worker_and_hash is None or organization is None or not enters:
-        raise Unauthenticated("sign_in_failed")
-    worker = worker_and_hash[0]
-    required = strict and not MUST_PROVE_MORE.isdisjoint(worker.entry.roles)
-    return second_factors.ask(tx, keyring, site, worker, now, required=required) or _opened(
-        tx, now, worker, organization, origin.device, strict=strict
-    )
+class Sessions:
+    """The sessions of all accounts, and the tokens for them and for API keys."""
+
+    def __init__(
+        self, issuer: Issuer, keyring: Keyring, site: Site, guesses: Guesses, codes: Guesses, providers: SignInProviders, *, strict: bool
+    ) -> None:
+        """`guesses` counts wrong passwords, `codes` wrong codes; `strict`: some roles must prove more than a password."""
+        self._issuer = issuer
+        self._keyring = keyring
+        self._site = site
+        self._guesses = guesses
+        self._codes = codes
+        self._providers = providers
+        self._strict = strict
+
+    def SignIn(self, request: pb.SignInRequest, call: Call) -> pb.SignInResponse:
+        """Opens a session; for an account that asks for more than the password, returns what it asks for."""
+        missing = [(name, "required") for name in ("email", "password") if not getattr(request, name)]
+        if missing:
+            raise Invalid(*missing)
+        tx, now, email = call.tx, call.clock.now(), request.email
+        guess = self._guesses.begin(same_email(email), call.origin, now)
+        worker_and_hash = workers.by_email(tx, email) if "\x00" not in email else None
+        right = holds(worker_and_hash[1] if worker_and_hash else None, request.password)
+        if right and worker_and_hash:  # it takes long to look at, and may have become another one meanwhile
+            right = workers.has_still(tx, worker_and_hash[0].id, worker_and_hash[1])
+        organization = organizations.fetch(tx, worker_and_hash[0].organization_id) if worker_and_hash else None
+        enters = worker_and_hash is not None and organization is not None and right and _may_enter(worker_and_hash[0], organization)
+        self._guesses.settle(guess, enters, now)
+        if worker_and_hash is None or organization is None or not enters:
+            raise Unauthenticated("sign_in_failed")
+        return self._asked_or_opened(worker_and_hash[0], organization, now, call, several_factors=False)
+
+    def FinishProviderSignIn(self, request: pb.FinishProviderSignInRequest, call: Call) -> pb.SignInResponse:
+        """Opens the session of a worker who came back from her organisation's provider; or returns what it asks for beside that."""
+        now = call.clock.now()
+        arrived = self._providers.finish(call.tx, now, request.challenge, request.state, request.code, request.issuer)
+        organization = organizations.fetch(call.tx, arrived.worker.organization_id)
+        if organization is None or not _may_enter(arrived.worker, organization):
+            raise Unauthenticated("sign_in_failed")
+        return self._asked_or_opened(arrived.worker, organization, now, call, several_factors=arrived.several_factors)
+
+    def FinishSignIn(self, request: pb.FinishSignInRequest, call: Call) -> pb.SignInResponse:
+        """Opens the session of an account that asks for more than the password, or of a passkey that signs in alone.
+
+        Returns it with recovery codes, if the request took an app into use.
+        """
+        now = call.clock.now()
+        worker_id, recovery_codes = second_factors.complete(call.tx, self._keyring, self._site, self._codes, now, request)
+        worker = workers.fetch(call.tx, worker_id)
+        organization = organizations.fetch(call.tx, worker.organization_id) if worker else None
+        if worker is None or organization is None or not _may_enter(worker, organization):
+            raise Unauthenticated("sign_in_failed")
+        if recovery_codes:
+            call.trail.append(Entry("second_factor_confirm", worker.id))
+        response = self._opened(worker, organization, now, call)
+        response.recovery_codes.extend(recovery_codes)
+        return response
+
+    def IssueToken(self, request: pb.IssueTokenRequest, call: Call) -> pb.IssueTokenResponse:
+        """Returns a token for each service, for a session or an API key."""
+        now = call.clock.now()
+        match request.WhichOneof("credential"):
+            case "session_secret":
+                proven = self._from_session(request, now, call)
+            case "api_key":
+                proven = _from_api_key(call.tx, now, request.api_key)
+            case _:
+                raise Invalid(("credential", "required"))
+        tokens, expire_time = self._issue(proven.caller, now)
+        return pb.IssueTokenResponse(
+            tokens=tokens,
+            expire_time=timestamp(expire_time),
+            worker=wire.worker(proven.worker) if proven.worker else None,
+            organization=wire.organization_ref(proven.organization),
+            scopes=[number(contract_pb2.Scope, scope) for scope in sorted(proven.caller.scopes)],
+        )
+
+    def EndSession(self, request: pb.EndSessionRequest, call: Call) -> pb.EndSessionResponse:
+        """Ends a session; one that has ended stays so."""
+        workers.end_session(call.tx, mark_of(request.session_secret))
+        return pb.EndSessionResponse()
+
+    def _asked_or_opened(
+        self, worker: Worker, organization: Organization, now: datetime, call: Call, *, several_factors: bool
+    ) -> pb.SignInResponse:
+        """Returns what the account asks for beside the first proof, or its opened session. `several_factors`: the first proof was by several."""
+        required = self._strict and not several_factors and not MUST_PROVE_MORE.isdisjoint(worker.entry.roles)
+        asked = second_factors.ask(call.tx, self._keyring, self._site, worker, now, required=required)
+        return self._opened(worker, organization, now, call) if asked is None else asked
+
+    def _opened(self, worker: Worker, organization: Organization, now: datetime, call: Call) -> pb.SignInResponse:
+        secret = secrets.token_urlsafe(32)
+        workers.open_session(call.tx, mark_of(secret), worker.id, now)
+        note_entry(call.tx, worker.id, call.origin.device, now)
+        caller = _caller(call.tx, now, worker, now, strict=self._strict)
+        tokens, expire_time = self._issue(caller, now)
+        call.trail.append(Entry("sign_in", worker.id))
+        return pb.SignInResponse(
+            session_secret=secret,
+            tokens=tokens,
+            token_expire_time=timestamp(expire_time),
+            worker=wire.worker(worker),
+            organization_name=organization.entry.name,
+            organization=wire.organization_ref(organization),
+        )
+
+    def _from_session(self, request: pb.IssueTokenRequest, now: datetime, call: Call) -> Proven:
+        """Returns the worker of a session. Its use keeps it from being idle, unless the request is `passive`: a page asked by itself."""
+        mark = mark_of(request.session_secret)
+        session = workers.session(call.tx, mark)
+        if session is None:
+            raise Unauthenticated("session_ended")
+        create_time, last_use_time, prove_time, worker, organization = session
+        if not session_lives(create_time, last_use_time, now) or not _may_enter(worker, organization):
+            raise Unauthenticated("session_ended")
+        if not request.passive and abs(now - last_use_time) >= TOUCH:
+            workers.touch_session(call.tx, mark, now)
+        return Proven(_caller(call.tx, now, worker, prove_time, strict=self._strict), organization, worker)
+
+    def _issue(self, caller: Caller, since: datetime) -> tuple[dict[str, str], datetime]:
+        """Returns a token for each service, and when the first of them ends."""
+        issued = {audience: self._issuer.issue(caller, audience, since) for audience in AUDIENCES}
+        return {audience: token for audience, (token, _) in issued.items()}, min(end for _, end in issued.values())
 
 
-def finish_sign_in(
-    tx: Transaction,
-    keyring: Keyring,
-    site: Site,
-    guesses: Guesses,
-    now: datetime,
-    challenge: str,
-    code: str,
-    passkey: str,
-    device: str,
-    *,
-    strict: bool,
-) -> tuple[str, Proven, tuple[str, ...]]:
-    """Opens the session of an account that asks for more than the password, or of a passkey's that signs in alone; with the spare codes, if a code has just
-    been taken into use."""
-    answered = second_factors.answer(tx, keyring, site, guesses, now, challenge, code, passkey)
-    worker = workers.fetch(tx, answered.worker_id)
-    organization = organizations.fetch(tx, worker.organization_id) if worker else None
-    if worker is None or organization is None or not _may_enter(worker, organization):
-        raise Unauthenticated("sign_in_failed")
-    return *_opened(tx, now, worker, organization, device, strict=strict), answered.recovery_codes
-
-
-def by_provider(
-    tx: Transaction, keyring: Keyring, site: Site, now: datetime, arrived: Arrived, device: str, *, strict: bool
-) -> tuple[str, Proven] | Asked:
-    """Opens the session of who came back from her organisation's provider; or what is asked for beside that, as beside a password."""
-    worker = arrived.worker
-    organization = organizations.fetch(tx, worker.organization_id)
-    if organization is None or not _may_enter(worker, organization):
-        raise Unauthenticated("sign_in_failed")
-    required = strict and not arrived.several_factors and not MUST_PROVE_MORE.isdisjoint(worker.entry.roles)
-    return second_factors.ask(tx, keyring, site, worker, now, required=required) or _opened(
-        tx, now, worker, organization, device, strict=strict
-    )
-
-
-def _opened(tx: Transaction, now: datetime, worker: Worker, organization: Organization, device: str, *, strict: bool) -> tuple[str, Proven]:
-    secret = secrets.token_urlsafe(32)
-    workers.open_session(tx, mark_of(secret), worker.id, now)
-    note_entry(tx, worker.id, device, now)
-    return secret, _worker(tx, now, worker, organization, now, strict=strict)
-
-
-def from_session(tx: Transaction, now: datetime, secret: str, *, strict: bool, passive: bool = False) -> Proven:
-    """Whose session it is; using it keeps it from being idle, unless it was `passive`: a page asked by itself."""
-    session = workers.session(tx, mark_of(secret))
-    if session is None:
-        raise Unauthenticated("session_ended")
-    create_time, last_use_time, prove_time, worker, organization = session
-    if not session_lives(create_time, last_use_time, now) or not _may_enter(worker, organization):
-        raise Unauthenticated("session_ended")
-    if not passive and abs(now - last_use_time) >= TOUCH:
-        workers.touch_session(tx, mark_of(secret), now)
-    return _worker(tx, now, worker, organization, prove_time, strict=strict)
-
-
-def from_api_key(tx: Transaction, now: datetime, presented_key: str) -> Proven:
-    """Whose key it is."""
+def _from_api_key(tx: Transaction, now: datetime, presented_key: str) -> Proven:
+    """Returns the organisation of a key. Raises Unauthenticated key_invalid."""
     parts = api_key.parts(presented_key)
     key_and_hash = api_keys.fetch(tx, parts[0]) if parts else None
     if (
@@ -148,17 +193,12 @@ def from_api_key(tx: Transaction, now: datetime, presented_key: str) -> Proven:
     return Proven(Caller(key.id, "key", key.organization_id, scopes=frozenset(key.entry.scopes), language=language), organization)
 
 
-def end_session(tx: Transaction, secret: str) -> None:
-    """Ends a session; one that has ended stays so."""
-    workers.end_session(tx, mark_of(secret))
-
-
 def _may_enter(worker: Worker, organization: Organization) -> bool:
     return worker.status is WorkerStatus.ACTIVE and organization.is_active
 
 
-def _worker(tx: Transaction, now: datetime, worker: Worker, organization: Organization, prove_time: datetime, *, strict: bool) -> Proven:
-    caller = Caller(
+def _caller(tx: Transaction, now: datetime, worker: Worker, prove_time: datetime, *, strict: bool) -> Caller:
+    return Caller(
         worker.id,
         "worker",
         worker.organization_id,
@@ -167,4 +207,3 @@ def _worker(tx: Transaction, now: datetime, worker: Worker, organization: Organi
         kin=kin_of(tx, worker.id, now, strict=strict),
         prove_time=prove_time,
     )
-    return Proven(caller, organization, worker)

@@ -1,4 +1,4 @@
-"""Who may act, and for whom: what roles alone do not say."""
+"""Standing: who may act, and for which organisation, beyond what roles state."""
 
 from datetime import datetime
 
@@ -23,27 +23,27 @@ def check_standing(tx: Transaction, caller: Caller, now: datetime) -> None:
 
 
 def may_act_for(caller: Caller, organization_id: str) -> bool:
-    """Whether the caller may change what belongs to this organisation: its own people and systems, and the coordinator."""
+    """Returns whether the caller may change entries of this organisation: its own people and systems may, and the coordinator."""
     return caller.kind == "system" or caller.has("COORDINATOR") or caller.organization_id == organization_id
 
 
 def sees_everything(caller: Caller) -> bool:
-    """Whether members that are no longer active are listed for the caller."""
+    """Returns whether the caller is listed members that are no longer active."""
     return caller.kind == "system" or caller.has("COORDINATOR") or caller.has("AUDITOR")
 
 
 def viewer(caller: Caller) -> Viewer:
-    """How much the caller sees of entries."""
+    """Returns the tier at which the caller sees entries."""
     return Viewer(Tier.COORDINATOR if sees_everything(caller) else Tier.PARTNER, caller.organization_id)
 
 
 def worker_of(caller: Caller) -> str:
-    """Who it was; nobody in particular when a key acts, or the network itself."""
+    """Returns the worker's id; "" if the caller is a key, or the network itself."""
     return caller.id if caller.kind == "worker" else ""
 
 
 def sees_shelters(tx: Transaction, caller: Caller) -> bool:
-    """Members on probation see no shelters but their own; to them the others do not exist."""
+    """Returns whether the caller sees shelters of others. To members on probation they do not exist."""
     if caller.kind == "system":
         return True
     return organizations.status_of(tx, caller.organization_id) is OrganizationStatus.APPROVED

@@ -1,13 +1,14 @@
 """What anybody may read, in messages: by the same function that leaves out fields for everybody else, at the lowest tier."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
-from chassis.wire import timestamp
+from chassis.wire import page_size, timestamp
 from protos.partners.v1 import locations_pb2
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners import wire
 from services.partners.domain.location import Location, ServiceAtLocation
 from services.partners.domain.organization import Organization
+from services.partners.domain.search import PublicWanted
 from services.partners.domain.service import Service
 from services.partners.domain.visibility import ANYONE
 from services.partners.wire import locations as said
@@ -25,6 +26,19 @@ def public_service(
         service_at_locations=[said.said_at_location(one, _place(where), ANYONE.tier) for one, where in places],
         modify_time=timestamp(time),
     )
+
+
+def public_wanted(request: pb.ListPublicServicesRequest | pb.ListPublicServiceAtLocationsRequest) -> PublicWanted:
+    """Reads the services that a caller looks for."""
+    after = request.modified_after.ToDatetime(tzinfo=UTC) if request.HasField("modified_after") else None
+    return PublicWanted(*page_wanted(request), request.words, request.need_code, request.organization_id, after)
+
+
+def page_wanted(
+    request: pb.ListPublicServicesRequest | pb.ListPublicServiceAtLocationsRequest | pb.ListPublicOrganizationsRequest,
+) -> tuple[int, int]:
+    """Reads the number of the page, from 1, and its size."""
+    return max(1, request.page), page_size(request.page_size, default=50, most=200)
 
 
 def _place(where: Location) -> locations_pb2.Location:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from chassis.db import Transaction
 from chassis.errors import Conflict
-from chassis.sealing import CannotOpen, Key, Keyring
+from keys.sealing import CannotOpen, Key, Keyring
 from services.referrals.domain.contact import LaterNote
 from services.referrals.store.people import People
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import Conflict, NotFound, Stale
-from chassis.sealing import CannotOpen, Keyring
 from chassis.wire import Position
+from keys.sealing import CannotOpen, Keyring
 from services.referrals.domain.contact import Contact
 from services.referrals.domain.deadline import Deadline, DeadlineKind
 from services.referrals.domain.triage import Triage

@@ -6,8 +6,8 @@ from datetime import datetime
 from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
-from chassis.sealing import Key
 from chassis.wire import Position
+from keys.sealing import Key
 from services.referrals.domain.emergency import EmergencyAccess
 from services.referrals.wire import facts
 

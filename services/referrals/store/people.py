@@ -9,8 +9,8 @@ from typing import Any
 from chassis.db import Row, Transaction, take_turn
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.local_time import day_at, latest_day
-from chassis.sealing import Key, Keyring
 from chassis.wire import Position
+from keys.sealing import Key, Keyring
 from services.referrals.domain import names
 from services.referrals.domain.consent import Grant
 from services.referrals.domain.person import Coarse, FieldGroup, Identity, Person, SafeContact, band_end

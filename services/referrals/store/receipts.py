@@ -9,8 +9,8 @@ from typing import Any
 from chassis import log, metrics, outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound
-from chassis.sealing import Signer
 from chassis.wire import Position
+from keys.sealing import Signer
 from services.referrals.domain.consent import BEST_INTEREST, Circumstances, Receipt
 from services.referrals.domain.person import FieldGroup
 from services.referrals.wire import facts

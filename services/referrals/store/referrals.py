@@ -9,7 +9,7 @@ from typing import Any
 from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
-from chassis.sealing import CannotOpen, Key
+from keys.sealing import CannotOpen, Key
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.lifecycle import BY_VERB, CAME_BACK, LIVE, State
 from services.referrals.domain.person import Arrival, Coarse

@@ -10,9 +10,9 @@ from chassis.db import Row, Transaction, elevate_to_system_scope, take_turn
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.guesses import Budget, Guesses, Origin
 from chassis.ids import is_id, new_id
-from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from chassis.wire import Position
+from keys.sealing import Keyring
 from services.referrals.domain import enquiry as rules
 from services.referrals.domain.codes import REACHED_BY_OVERRIDE
 from services.referrals.domain.deadline import Calendar, DeadlineKind, check_urgency, due_time

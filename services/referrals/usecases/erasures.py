@@ -17,10 +17,10 @@ from chassis.db import Database
 from chassis.envelope import Unreadable, pack, unpack
 from chassis.kafka import Broker, BrokerLost, Producer, Record, read_from
 from chassis.outbox import Fact
-from chassis.sealing import SignatureCheck, Signer
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from chassis.witness import Answer, Question
+from keys.sealing import SignatureCheck, Signer
 from services.referrals.domain.erasure import Erasure
 from services.referrals.store import erasures
 from services.referrals.usecases.erasing import Erasing

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from chassis import keys
+from keys import key_folder
 
 SERVICES = ("partners", "referrals", "notifications")
 MORE = {"partners": r"tokens(\.\d+)?\.jwk|mail\.key", "notifications": r"mail\.key"}  # beside what every service has
@@ -26,7 +26,7 @@ Contents = dict[str, bytes]
 def make_all() -> Contents:
     """Fresh keys and passwords."""
     with tempfile.TemporaryDirectory() as folder:
-        keys.create(Path(folder), SERVICES)
+        key_folder.create(Path(folder), SERVICES)
         secrets_ = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
     for role in ("superuser", *SERVICES, *(f"{service}_owner" for service in SERVICES)):
         secrets_[f"password.{role}"] = secrets.token_urlsafe(24).encode()

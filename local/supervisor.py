@@ -1,6 +1,6 @@
 """Keeps a set of child processes running: starts them, waits until they are ready, starts again what died or does nothing, stops them in reverse order.
 
-One thread, one loop: a child's life is tied to the thread that started it (chassis.embedded.process), so there is only that one.
+One thread, one loop: a child's life is tied to the thread that started it (local.process), so there is only that one.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from chassis.embedded import logs
-from chassis.embedded.process import Failed, Process
+from local import logs
+from local.process import Failed, Process
 
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0)  # seconds before the first, second, … start after a death; the last for all that follow
 CALM = 30.0  # seconds after which a running part has outlived its earlier deaths

@@ -15,9 +15,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from chassis.embedded.broker import Broker
-from chassis.embedded.postgres import Login, Postgres
-from chassis.embedded.process import Failed, Process, accepts, free_port
+from local.broker import Broker
+from local.postgres import Login, Postgres
+from local.process import Failed, Process, accepts, free_port
 
 pytestmark = pytest.mark.long
 
@@ -117,7 +117,7 @@ class TestProcess:
     @pytest.mark.skipif("sys.platform != 'linux'", reason="only Linux ties a child to its parent")
     def test_it_ends_with_its_parent_also_when_that_is_killed(self, tmp_path: Path) -> None:
         script = (
-            "import pathlib, sys, time; from chassis.embedded.process import Process;"
+            "import pathlib, sys, time; from local.process import Process;"
             f"c = Process('child', [sys.executable, '-c', 'import time; time.sleep(60)'], pathlib.Path({str(tmp_path / 'log')!r}));"
             "c.start(); print(c.pid, flush=True); time.sleep(60)"
         )
@@ -138,9 +138,9 @@ class TestProcess:
 
     def test_no_port_is_given_twice_before_anybody_listens_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
         drawn = iter([7, 7, 8])
-        monkeypatch.setattr("chassis.embedded.process.secrets.randbelow", lambda _: next(drawn))
-        monkeypatch.setattr("chassis.embedded.process.is_free", lambda *_: True)
-        monkeypatch.setattr("chassis.embedded.process._given", set())  # whatever other tests of this process were given
+        monkeypatch.setattr("local.process.secrets.randbelow", lambda _: next(drawn))
+        monkeypatch.setattr("local.process.is_free", lambda *_: True)
+        monkeypatch.setattr("local.process._given", set())  # whatever other tests of this process were given
         assert (free_port(), free_port()) == (20_007, 20_008)
 
 

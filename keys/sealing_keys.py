@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chassis import keys
 from chassis.config import ServiceSettings
-from chassis.sealing import Cipher, Keyring
+from keys import key_folder
+from keys.sealing import Cipher, Keyring
 
 if TYPE_CHECKING:
-    from chassis.key_service import KeyService
+    from keys.service import KeyService
 
 
 class SealingKeys:
@@ -27,7 +27,7 @@ class SealingKeys:
 
     def keyring(self) -> Keyring:
         """All of them, read anew when they change."""
-        return Keyring(self._hash, self._ring) if self._service else keys.keyring(self._folder, self._name)
+        return Keyring(self._hash, self._ring) if self._service else key_folder.keyring(self._folder, self._name)
 
     def newest(self) -> int:
         """The number of the one that seals; below 0 if there is none."""
@@ -36,7 +36,7 @@ class SealingKeys:
     def add(self, now: float) -> int:
         """Makes the next one; returns its number."""
         if not self._service:
-            return keys.add_to_ring(self._folder, f"sealing.{self._name}")
+            return key_folder.add_to_ring(self._folder, f"sealing.{self._name}")
         number = self.newest() + 1
         self._service.make(self._name, number, now)
         return number
@@ -46,20 +46,20 @@ class SealingKeys:
         number = self.newest()
         if self._service and number in self._service.ring(self._name):
             return now - self._service.made_at(self._name, number, now)
-        return keys.age_of_newest(self._folder, f"sealing.{self._name}", now)
+        return key_folder.age_of_newest(self._folder, f"sealing.{self._name}", now)
 
     def retire(self) -> list[int]:
         """Destroys all but the newest; returns their numbers. What fingerprints are made with stays, and goes where the newest is."""
         *older, newest = sorted(self._ring())
         there = self._service.ring(self._name) if self._service else {}
         if not self._service or newest not in there:
-            return keys.retire(self._folder, self._name)
-        if keys.names(self._folder, self._name):
-            self._service.keep_marks(self._name, keys.root(self._folder, self._name))
+            return key_folder.retire(self._folder, self._name)
+        if key_folder.names(self._folder, self._name):
+            self._service.keep_marks(self._name, key_folder.root(self._folder, self._name))
         for number in older:
             if number in there:
                 self._service.destroy(self._name, number)
-        keys.drop_sealing(self._folder, self._name)
+        key_folder.drop_sealing(self._folder, self._name)
         return older
 
     def begin(self, secret: bytes, now: float) -> bool:
@@ -81,13 +81,17 @@ class SealingKeys:
         return bool(opened) and all(opened)
 
     def _ring(self) -> Mapping[int, bytes | Cipher]:
-        files = keys.ring(self._folder, f"sealing.{self._name}") if keys.names(self._folder, self._name) or not self._service else {}
+        files = (
+            key_folder.ring(self._folder, f"sealing.{self._name}")
+            if key_folder.names(self._folder, self._name) or not self._service
+            else {}
+        )
         return {**files, **(self._service.ring(self._name) if self._service else {})}
 
     def _hash(self, value: bytes) -> bytes:
         if self._mark is None:
             there = self._service.marks(self._name) if self._service else None
-            self._mark = there or partial(hmac.digest, keys.root(self._folder, self._name), digest="sha256")
+            self._mark = there or partial(hmac.digest, key_folder.root(self._folder, self._name), digest="sha256")
         return self._mark(value)
 
 
@@ -95,6 +99,6 @@ def of(settings: ServiceSettings, name: str) -> SealingKeys:
     """Those of a service, by its settings."""
     if not settings.key_service:
         return SealingKeys(settings.keys, name)
-    from chassis.key_service import KeyService
+    from keys.service import KeyService
 
     return SealingKeys(settings.keys, name, KeyService(settings.key_service))

@@ -22,8 +22,8 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import quote
 
-from chassis.embedded.process import Account, Failed, Process, free_port
-from chassis.embedded.reserve import Reserve
+from local.process import Account, Failed, Process, free_port
+from local.reserve import Reserve
 
 HOST = "127.0.0.1"
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chassis.embedded.process import Failed
+from local.process import Failed
 
 if TYPE_CHECKING:
     from jgo.maven import MavenContext

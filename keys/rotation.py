@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from chassis.db import Database, Transaction
-from chassis.sealing import CannotOpen, Keyring
 from chassis.tokens import SYSTEM
+from keys.sealing import CannotOpen, Keyring
 
 _BATCH = 500
 

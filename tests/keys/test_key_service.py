@@ -11,14 +11,14 @@ import pytest
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 from structlog.testing import capture_logs
 
-from chassis import keys
 from chassis.config import KeyServiceSettings, Settings, WrongSettings, service_settings
 from chassis.db import Database
 from chassis.errors import Unavailable
-from chassis.key_check import KeyCheck
-from chassis.key_service import _ONE_CALLER, KeyService
-from chassis.sealing import CannotOpen, Keyring
-from chassis.sealing_keys import SealingKeys
+from keys import key_folder
+from keys.check import KeyCheck
+from keys.sealing import CannotOpen, Keyring
+from keys.sealing_keys import SealingKeys
+from keys.service import _ONE_CALLER, KeyService
 from services.partners.__main__ import MIGRATIONS
 from tests.parts import postgres as parts
 from tests.parts.softhsm import PIN, SoftHsm
@@ -57,7 +57,7 @@ def begun(token: KeyServiceSettings, folder: Path) -> SealingKeys:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is tried again at once."""
-    monkeypatch.setattr("chassis.key_service._AGAIN", 0.0)
+    monkeypatch.setattr("keys.service._AGAIN", 0.0)
 
 
 def test_what_it_sealed_it_opens_where_it_belongs_and_nowhere_else(token: KeyServiceSettings, folder: Path) -> None:
@@ -193,8 +193,8 @@ def test_two_keys_of_one_name_are_not_guessed_at(token: KeyServiceSettings, fold
 
 
 def test_keys_move_from_files_into_it_and_what_was_found_is_found(token: KeyServiceSettings, folder: Path) -> None:
-    keys.create(folder, ["tests"])
-    before = keys.keyring(folder, "tests")
+    key_folder.create(folder, ["tests"])
+    before = key_folder.keyring(folder, "tests")
     sealed, mark = before.seal("x", "c"), before.fingerprint(b"her reference", "references")
     moving = SealingKeys(folder, "tests", KeyService(token))
     both = moving.keyring()
@@ -206,11 +206,11 @@ def test_keys_move_from_files_into_it_and_what_was_found_is_found(token: KeyServ
     assert moved[:3] == b"\x02\x00\x01"
     assert moving.age_of_newest(NOW + 90) == 90
     assert moving.retire() == [0]
-    assert keys.names(folder, "tests") == []
+    assert key_folder.names(folder, "tests") == []
     for keyring in (both, SealingKeys(folder, "tests", KeyService(token)).keyring()):
         assert (keyring.numbers, keyring.open(moved, "c"), keyring.fingerprint(b"her reference", "references")) == ([1], "x", mark)
-    keys.create(folder, ["tests"], sealing=False)
-    assert keys.names(folder, "tests") == [], "a start makes no first key anew"
+    key_folder.create(folder, ["tests"], sealing=False)
+    assert key_folder.names(folder, "tests") == [], "a start makes no first key anew"
     assert (moving.add(NOW), moving.retire(), moving.newest()) == (2, [1], 2)
 
 
@@ -242,7 +242,7 @@ def test_another_token_one_without_keys_and_other_marks_are_refused_by_name(
 def test_nobody_waits_long_for_a_module_that_hangs(token: KeyServiceSettings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keyring = begun(token, folder).keyring()
     sealed = keyring.seal("x", "c")
-    monkeypatch.setattr("chassis.key_service._PATIENCE", 0.05)
+    monkeypatch.setattr("keys.service._PATIENCE", 0.05)
     hanging, over = threading.Event(), threading.Event()
 
     def hang() -> None:

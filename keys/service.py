@@ -1,6 +1,6 @@
 """Sealing keys that a key service keeps to itself: a PKCS#11 token (SoftHSM, a smart card, a module in a rack). Nobody can read one; it is asked to seal and open.
 
-The names are those of the files (chassis/keys.py): the AES keys `sealing.SERVICE` and `sealing.SERVICE.N`, and `marks.SERVICE`, which makes fingerprints.
+The names are those of the files (keys/key_folder.py): the AES keys `sealing.SERVICE` and `sealing.SERVICE.N`, and `marks.SERVICE`, which makes fingerprints.
 
 One session, one call at a time: the library tells the module that it will not be called by several threads at once, and a session carries one
 operation. A session that no longer works is opened anew, at most once a second; until then whoever asks hears Unavailable, and nobody waits long
@@ -34,7 +34,7 @@ from pkcs11.exceptions import (
 from chassis import log
 from chassis.config import KeyServiceSettings
 from chassis.errors import Unavailable
-from chassis.sealing import Cipher
+from keys.sealing import Cipher
 
 _Answer = TypeVar("_Answer")
 _PATIENCE = 2.0  # seconds for the call that is under way

@@ -34,7 +34,7 @@ _UNKNOWN = 0.2  # and looked for, when something was sealed by one that is not k
 
 
 class Cipher(Protocol):
-    """A key that seals, wherever it is: AESGCM has it in this process, a key service (chassis/key_service.py) keeps it to itself."""
+    """A key that seals, wherever it is: AESGCM has it in this process, a key service (keys/service.py) keeps it to itself."""
 
     def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes:
         """The data sealed, with its tag."""

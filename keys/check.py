@@ -5,9 +5,9 @@ With another key nothing of before would open, and what is new would open with n
 
 from chassis import log
 from chassis.db import LOST, Database, Transaction
-from chassis.sealing import CannotOpen, Keyring
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from keys.sealing import CannotOpen, Keyring
 
 WRONG, MISSING = "sealing_key_wrong", "sealing_key_missing"
 """A key does not open what it should; something may be sealed by a newer one than there is here."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from chassis.embedded import logs
-from chassis.embedded.process import Failed, Process
-from chassis.embedded.supervisor import LIMIT, Part, Supervisor
+from local import logs
+from local.process import Failed, Process
+from local.supervisor import LIMIT, Part, Supervisor
 
 SLEEP = "import time; time.sleep(60)"
 

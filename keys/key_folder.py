@@ -4,7 +4,7 @@ Who gets which: `tokens.jwk` (signs caller tokens) belongs to partners alone; `f
 key-encryption key) to that service alone; the `.pub.jwk` files to everybody. `sealing.<service>.1.key` and so on are made by
 `rotate-keys`, and belong where the first does. `gateway.key` signs forms, `calls.gateway.jwk` what the gateway says to services of a client's
 address: both belong to the gateway alone. `mail.key` seals what partners hands to notifications for one mailbox, and belongs to these two.
-Files, mounted or made here; the sealing keys may be in a key service instead, under the same names (chassis/key_service.py).
+Files, mounted or made here; the sealing keys may be in a key service instead, under the same names (keys/service.py).
 """
 
 import base64
@@ -22,7 +22,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from chassis.clock import SystemClock
-from chassis.sealing import Keyring, SignatureCheck
+from keys.sealing import Keyring, SignatureCheck
 
 SETTLED = 10.0
 """Seconds after which every process has seen a key that lies beside it."""

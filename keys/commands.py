@@ -1,0 +1,128 @@
+"""The sub-commands of every service for its sealing keys: rotate-keys, make-keys, print-key, retire-keys. They work beside the running service."""
+
+import json
+import logging
+import secrets
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import click
+
+from chassis import log
+from chassis.clock import SystemClock
+from chassis.config import ServiceSettings
+from chassis.db import Database
+from chassis.errors import Refusal
+from chassis.tokens import SYSTEM
+from keys import key_folder, sealing_keys
+from keys.rotation import Sealed, remaining, rewrap
+from keys.sealing import Keyring
+
+_TAKEN_UP = 4.0  # seconds after which every running process seals by a new key: twice as long as it looks for one
+_NOTICED, _COPIES = 60.0, 24 * 3600.0  # seconds that a key is the newest before older ones go
+json_option = click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only say how many.")
+
+
+def add_to(
+    main: click.Group,
+    name: str,
+    settings: Callable[[], ServiceSettings],
+    opened: Callable[[], AbstractContextManager[Database]],
+    columns: Sequence[Sealed],
+) -> None:
+    """Adds the sub-commands to those of the service `name`; `opened` opens its database, `columns` are all that its sealing key seals."""
+
+    @main.command(
+        "rotate-keys",
+        help="Wrap all that the service's sealing key seals by a new one, while it works. Goes on where it was killed, and then makes no other key.",
+    )
+    @dry_run_option
+    @json_option
+    def rotate_keys(dry_run: bool, as_json: bool) -> None:
+        kept = sealing_keys.of(settings(), name)
+        with opened() as database:
+            count = _left(database, kept.keyring(), columns)
+            if not dry_run:
+                made = not count
+                if made:
+                    _changing(settings().keys, lambda: kept.add(SystemClock().now().timestamp()))
+                count, broken = _rewrap(database, kept.keyring(), columns, wait=made)
+            said = ({"waiting": count} if dry_run else {"wrapped": count, "unreadable": broken}) | {"newest": kept.newest()}
+        click.echo(json.dumps(said) if as_json else ", ".join(f"{value} {word}" for word, value in said.items()))
+        sys.exit(0 if dry_run or not broken else 1)
+
+    @main.command("make-keys", help="Make the first sealing key in the key service, in a network that has none. It never leaves it.")
+    def make_keys() -> None:
+        log.setup("", level=logging.CRITICAL)  # the log is the output of `serve`
+        kept = sealing_keys.of(settings(), name)
+        if settings().key_service is None:
+            raise click.UsageError("there is no key service: set ENLACE_PKCS11_MODULE, _TOKEN and _PIN_FILE (docs/operations.md)")
+        try:
+            made = kept.begin(secrets.token_bytes(32), SystemClock().now().timestamp())
+        except Refusal as refusal:
+            raise click.ClickException(getattr(refusal, "why", "") or refusal.reason) from refusal
+        if not made:
+            raise click.ClickException("there is a sealing key already: rotate-keys makes the next one in the key service")
+        click.echo("made")
+
+    @main.command(
+        "print-key",
+        help="Print a new key, e.g. tokens.1, as patches of a Secret: its public half, if it has one, then its secret half. Keeps nothing.",
+    )
+    @click.argument("key")
+    def print_key(key: str) -> None:
+        try:
+            for files in key_folder.new_files(key):
+                click.echo(json.dumps({"stringData": files}))
+        except ValueError:
+            raise click.UsageError("KEY is tokens.N, facts.SERVICE, sealing.SERVICE.N, gateway or calls.gateway") from None
+
+    @main.command("retire-keys", help="Destroy the older sealing keys, once nothing is wrapped by them and no copy from before is kept.")
+    @click.option(
+        "--at-once", is_flag=True, help="Also when the newest is younger than a day: copies from before then open with no key any more."
+    )
+    @json_option
+    def retire_keys(at_once: bool, as_json: bool) -> None:
+        kept, retired = sealing_keys.of(settings(), name), list[int]()
+        with opened() as database:
+            count = _left(database, kept.keyring(), columns)
+            if count:
+                raise click.ClickException(f"{count} rows are still wrapped by an older key: rotate-keys")
+            if kept.age_of_newest(SystemClock().now().timestamp()) < (_NOTICED if at_once else _COPIES):
+                raise click.ClickException(
+                    "the newest key is too young: copies from before it need the older ones for a day (--at-once: for a minute)"
+                )
+            _changing(settings().keys, lambda: retired.extend(kept.retire()))
+        click.echo(json.dumps({"retired": retired}) if as_json else f"{len(retired)} retired")
+
+
+def _left(database: Database, keyring: Keyring, columns: Sequence[Sealed]) -> int:
+    with database.transaction(SYSTEM, timeout=30) as tx:
+        return remaining(tx, keyring, columns)
+
+
+def _rewrap(database: Database, keyring: Keyring, columns: Sequence[Sealed], *, wait: bool) -> tuple[int, int]:
+    """Once, and after a new key again: for a moment the running processes still sealed by the one before."""
+
+    def say(count: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"{count}", err=True)
+
+    began = time.monotonic()
+    wrapped, broken = rewrap(database, keyring, columns, say)
+    if wait:
+        time.sleep(max(0.0, _TAKEN_UP - (time.monotonic() - began)))
+        more, broken = rewrap(database, keyring, columns, say)
+        wrapped += more
+    return wrapped, broken
+
+
+def _changing(folder: Path, change: Callable[[], object]) -> None:
+    try:
+        change()
+    except OSError as error:
+        raise click.ClickException(f"{folder} can't be written: change the keys where they come from (docs/operations.md)") from error

@@ -1,0 +1,127 @@
+"""The command `python -m services`: one stack in one folder, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+import click
+
+from local.process import Failed
+from local.stack import HOST, ROOT, LocalStack, say
+from local.supervisor import CALM
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stop(BaseException):
+    """Somebody asked the stack to stop (Ctrl-C, SIGTERM, SIGHUP)."""
+
+
+@click.command(help="Run the whole stack on this machine: PostgreSQL, broker, services and a demo network.")
+@click.option(
+    "--var", type=click.Path(file_okay=False, path_type=Path), default=ROOT / "var", show_default="var", help="Where it keeps all it has."
+)
+@click.option("--port", default=8080, show_default=True, help="Where the pages are; if taken, the next free one.")
+@click.option("--demo/--no-demo", default=True, show_default=True, help="Fill an empty stack with a demo network.")
+@click.option("--only-postgres", is_flag=True, help="Nothing but PostgreSQL with the databases: for a restore.")
+@click.option("--calm", default=CALM, show_default=True, help="After so many seconds up, a part that dies is started again at once.")
+def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool) -> None:
+    with contextlib.ExitStack() as cleanup:
+        _listen_to_signals()
+        try:
+            with _naming_what_fails(var):
+                cleanup.enter_context(_only_one(var))
+                stack = LocalStack(var, port, calm)
+                cleanup.callback(stack.stop)
+                cleanup.callback(_ignore_signals)  # before the stop: one request is enough, a second must not break it
+                if only_postgres:
+                    stack.start_postgres()
+                    say(f"Only PostgreSQL runs, at {HOST}:{stack.postgres.port}\nStop    Ctrl-C", sys.stdout)
+                else:
+                    stack.start(demo)
+                    _tell(stack, demo)
+            while True:
+                stack.tick()
+                time.sleep(0.1)
+        except Stop:
+            say("stopping…")
+        except Failed as failure:
+            raise click.ClickException(str(failure)) from failure
+
+
+@contextlib.contextmanager
+def _naming_what_fails(var: Path) -> Iterator[None]:
+    """Raises Failed, a sentence, where the system refuses a file or a folder of the start."""
+    try:
+        yield
+    except OSError as error:
+        raise Failed(f"{error.filename or var} can't be written: {error.strerror} (--var names another folder)") from error
+
+
+def _tell(stack: LocalStack, demo: bool) -> None:
+    """Says the last lines of the start: all that one needs to go in."""
+    if stack.ready_after is None:
+        lines = [
+            f"not ready: {stack.without_demo}\n",
+            "The demo network is not whole, so nobody can sign in. Stop, and start again: it goes on where this start ended (--no-demo: without it).",
+        ]
+    else:
+        lines = [f"ready in {stack.ready_after:.1f} s\n"]
+    lines.append(f"Open    {stack.url}")
+    accounts: list[dict[str, Any]] = []
+    if demo and stack.ready_after is not None:
+        accounts = json.loads(stack.demo_file.read_text()).get("accounts", [])
+    if accounts:
+        lines.append("Sign in as one of (demo people, demo passwords; all of them: " + _short(stack.demo_file) + ")")
+        seen: dict[str, dict[str, Any]] = {}
+        for account in accounts:
+            seen.setdefault(str(account.get("role", "")), account)
+        for role, account in seen.items():
+            totp = f"   code from {account['totp_secret']}" if account.get("totp_secret") else ""
+            lines.append(
+                f"        {account['email']:<36} {account['password']:<24} {role.lower()}, {account.get('organization', '')}{totp}"
+            )
+    lines += [f"Logs    {_short(stack.logs)}", "Stop    Ctrl-C (what was entered stays for the next start)"]
+    say("\n".join(lines), sys.stdout)
+
+
+def _short(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _listen_to_signals() -> None:
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # ignored by whoever started us: nohup, a script's background
+            signal.signal(number, _asked_to_stop)
+
+
+def _asked_to_stop(number: int, frame: FrameType | None) -> None:
+    _ignore_signals()
+    raise Stop
+
+
+def _ignore_signals() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _only_one(var: Path) -> Iterator[IO[str]]:
+    """Two stacks may run side by side, but not in one folder."""
+    var.mkdir(parents=True, exist_ok=True)
+    with (var / "stack.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Failed(f"a stack is already running in {_short(var.resolve())} (--var names another folder)") from None
+        yield lock

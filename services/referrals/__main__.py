@@ -45,7 +45,6 @@ from services.referrals.rpc.erasures import ErasuresServicer
 from services.referrals.rpc.figures import StatisticsServicer
 from services.referrals.rpc.people import PeopleServicer
 from services.referrals.rpc.plans import PlansServicer
-from services.referrals.rpc.referrals import ReferralsServicer
 from services.referrals.store import contacts as contact_book
 from services.referrals.store import emergencies as emergency_book
 from services.referrals.store import enquiries as enquiry_book
@@ -67,13 +66,15 @@ from services.referrals.usecases.emergencies import Emergencies
 from services.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
 from services.referrals.usecases.erasing import Erasing
 from services.referrals.usecases.grants import Grants
+from services.referrals.usecases.lives import Lives
+from services.referrals.usecases.members import check_standing
 from services.referrals.usecases.names import OF_A_SEARCHER, NameNoter, Names
 from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.pathways import Pathways, shipped
 from services.referrals.usecases.people import People
 from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.policies import Policies
-from services.referrals.usecases.referrals import Referrals, check_standing
+from services.referrals.usecases.referrals import Referrals
 from services.referrals.usecases.renewals import Renewals
 from services.referrals.usecases.trail import TrailBook
 from services.referrals.usecases.watch import Watch
@@ -119,7 +120,7 @@ class Made:
     """The objects that answer calls, and the use cases that others work with."""
 
     servicers: list[Servicer]
-    referrals: Referrals
+    lives: Lives
     people: People
     erasing: Erasing
     contacts: Contacts
@@ -150,19 +151,21 @@ def make(
     policies = Policies()
     openings = Openings(openings_an_hour)
     grants = Grants(files, receipts)
-    referrals = Referrals(files, grants, receipts, plans, policies, openings)
-    people = People(files, referrals, grants, receipts, plans, openings)
+    lives = Lives(files, plans, policies)
+    people = People(files, lives, grants, receipts, plans, openings)
     notes, callbacks = ContactNotes(keyring, files), Callbacks(files)
     contacts = Contacts(book, notes, files, policies, openings)
-    erasing = Erasing(files, people, referrals, contacts)
+    erasing = Erasing(files, people, lives, contacts)
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS, LANES)
-    references = References(book, notes, files, receipts, referrals, people, contacts, callbacks, pins, clock)
+    references = References(book, notes, files, receipts, lives, people, contacts, callbacks, pins, clock)
     names = Names(files, Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER), clock)
     enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), clock, policies, keyring)
     watch = Watch(database)
     anomalies = Anomalies(database, clock)
     emergencies = Emergencies(files, grants, openings)
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
+    tokens = pages, WatchTokens(keyring), ResumeTokens(keyring)
+    referrals = Referrals(files, grants, receipts, plans, policies, openings, lives, watch, *tokens)
     servicers = [
         Servicer(
             descriptor,
@@ -176,7 +179,7 @@ def make(
         for descriptor, servicer in (
             (
                 referrals_pb2.DESCRIPTOR.services_by_name["Referrals"],
-                ReferralsServicer(referrals, policies, watch, pages, WatchTokens(keyring), ResumeTokens(keyring)),
+                referrals,
             ),
             (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], StatisticsServicer()),
             (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people, names, pages)),
@@ -193,7 +196,7 @@ def make(
     ]
     return Made(
         servicers,
-        referrals,
+        lives,
         people,
         erasing,
         contacts,
@@ -218,7 +221,7 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
         Subscriber(
             NAME,
             [subscriptions.TOPIC],
-            partial(subscriptions.hear, made.referrals, parts.clock),
+            partial(subscriptions.hear, made.lives, parts.clock),
             database=parts.database,
             broker=parts.broker,
             trusted_signers=keys.trusted_signers(settings.keys, "partners"),
@@ -226,7 +229,7 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
             clock=parts.clock,
             on_held=lambda held: server.say("facts", not held),
         ).loop(),
-        DeadlineScheduler(made.referrals, parts.database, parts.clock).loop(),
+        DeadlineScheduler(made.lives, parts.database, parts.clock).loop(),
         DeadlineScheduler(made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries").loop(),
         DeadlineScheduler(made.contacts, parts.database, parts.clock, contact_book.next_time, "contacts").loop(),
         erasures.Erasures(

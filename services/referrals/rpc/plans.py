@@ -14,8 +14,7 @@ from services.referrals.domain.pathway import Pathway
 from services.referrals.domain.plan import CONSENT_WITHDRAWN, Plan, StepState
 from services.referrals.usecases.pathways import Pathways
 from services.referrals.usecases.plans import Plans
-from services.referrals.usecases.referrals import actor_of
-from services.referrals.wire import leg_message
+from services.referrals.wire import actor_of, leg_message
 
 STATES = EnumCodec(pb.PlanStepState, StepState)
 

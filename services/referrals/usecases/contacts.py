@@ -48,10 +48,10 @@ from services.referrals.usecases import callbacks, campaigns
 from services.referrals.usecases.callbacks import Callbacks
 from services.referrals.usecases.deadlines import ClockFired, fire_each, with_one_clock
 from services.referrals.usecases.enquiries import cancel_of
+from services.referrals.usecases.lives import Lives
 from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.people import People
 from services.referrals.usecases.policies import Policies
-from services.referrals.usecases.referrals import Referrals
 
 # Of 10,000 PINs a stranger who knows a reference can try 100 and then one a day: in a year he is right with a chance of 4.6 %.
 OF_A_REFERENCE = Budget(10, timedelta(hours=2), timedelta(days=365), most=100, then=timedelta(days=1))
@@ -204,7 +204,7 @@ class References:
         notes: ContactNotes,
         files: Files,
         receipts: Receipts,
-        requests: Referrals,
+        lives: Lives,
         people: People,
         operators: Contacts,
         calls: Callbacks,
@@ -217,7 +217,7 @@ class References:
         self._calls = calls
         self._files = files
         self._receipts = receipts
-        self._referrals = requests
+        self._lives = lives
         self._people = people
         self._guesses = guesses
         self._clock = clock
@@ -324,7 +324,7 @@ class References:
     def confirm_help(self, tx: Transaction, first: Contact, help_came: bool) -> None:
         """Her word on whether help came."""
         own = [contact.id for contact in contacts.of_caller(tx, first.id)]
-        self._referrals.confirm_help(tx, self._clock.now(), first.id, own, help_came)
+        self._lives.confirm_help(tx, self._clock.now(), first.id, own, help_came)
 
     @staticmethod
     def _asked(tx: Transaction, own: Sequence[Contact], people: Sequence[str]) -> list[Referral]:

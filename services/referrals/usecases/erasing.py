@@ -18,18 +18,19 @@ from services.referrals.store.people import People as Files
 from services.referrals.usecases import callbacks
 from services.referrals.usecases.contacts import Contacts
 from services.referrals.usecases.enquiries import cancel_of
+from services.referrals.usecases.lives import Lives
 from services.referrals.usecases.people import People
-from services.referrals.usecases.referrals import Referrals, actor_of
+from services.referrals.wire import actor_of
 
 
 class Erasing:
     """Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, files: Files, people: People, requests: Referrals, operators: Contacts) -> None:
+    def __init__(self, files: Files, people: People, lives: Lives, operators: Contacts) -> None:
         self._files = files
         self._operators = operators
         self._people = people
-        self._referrals = requests
+        self._lives = lives
 
     def propose(self, tx: Transaction, caller: Caller, now: datetime, person_id: str, trail: list[Entry]) -> Erasure:
         """Somebody wants the file erased; nothing changes yet."""
@@ -92,9 +93,9 @@ class Erasing:
 
     def _destroy(self, tx: Transaction, now: datetime, actor: Actor, person: Person, erasure: Erasure) -> None:
         her = hers.of(tx, person.id)
-        live = self._referrals.count_live(tx, person.id)
+        live = self._lives.count_live(tx, person.id)
         receipts = self._people.end_all(tx, actor, now, person.id)
-        self._referrals.drop_open(tx, actor, now, person.id)
+        self._lives.drop_open(tx, actor, now, person.id)
         callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id))
         for contact_id in her.alone:
             self._operators.erase(tx, now, contact_id)

@@ -19,23 +19,24 @@ from services.referrals.domain.openings import READING
 from services.referrals.domain.person import NOBODY_CALLS, Coarse, FieldGroup, Identity, Person, SafeContact, age_band
 from services.referrals.domain.referral import Actor, Referral
 from services.referrals.store import callbacks as callback_book
-from services.referrals.store import emergencies
+from services.referrals.store import emergencies, referrals
 from services.referrals.store.openings import exported_since
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases import callbacks
 from services.referrals.usecases.grants import Grants, check_may_override
+from services.referrals.usecases.lives import Lives
 from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.plans import Plans
-from services.referrals.usecases.referrals import Referrals, actor_of
+from services.referrals.wire import actor_of
 
 
 class People:
     """Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, files: Files, requests: Referrals, grants: Grants, receipts: Receipts, plans: Plans, openings: Openings) -> None:
+    def __init__(self, files: Files, lives: Lives, grants: Grants, receipts: Receipts, plans: Plans, openings: Openings) -> None:
         self._files = files
-        self._referrals = requests
+        self._lives = lives
         self._grants = grants
         self._receipts = receipts
         self._plans = plans
@@ -115,7 +116,7 @@ class People:
 
         That nobody may call her is told to whoever might, on any receipt or none: it keeps her safe and says nothing about her.
         """
-        referral = self._referrals.get(tx, referral_id)
+        referral = referrals.get(tx, referral_id)
         person = self._grants.party(tx, caller, referral)
         plan = person.contact_outline()
         if plan.channel_code != NOBODY_CALLS:
@@ -124,7 +125,7 @@ class People:
 
     def open_safe_contact(self, tx: Transaction, caller: Caller, now: datetime, referral_id: str, trail: list[Entry]) -> SafeContact:
         """The same with what is sealed. The reading is noted first, like that of an identity."""
-        referral = self._referrals.get(tx, referral_id)
+        referral = referrals.get(tx, referral_id)
         trail.append(
             Entry("read_safe_contact", referral.person_id, referral.need_code, (FieldGroup.CONTACT.value, f"referral:{referral.id}"))
         )
@@ -203,7 +204,7 @@ class People:
         receipts = self._receipts.of_person(tx, person_id)
         if not referral_id:
             return receipts
-        referral = self._referrals.get(tx, referral_id)
+        referral = referrals.get(tx, referral_id)
         if referral.person_id != person_id:
             raise NotFound
         taken = self._plans.receipts_of_other_legs(tx, referral)
@@ -228,7 +229,7 @@ class People:
         if receipt.withdraw_time is None:
             receipt.withdraw(now)
             self._receipts.change(tx, receipt, "withdrawn")
-            self._referrals.withdraw_consent(tx, actor, now, receipt.person_id, receipt.id)
+            self._lives.withdraw_consent(tx, actor, now, receipt.person_id, receipt.id)
             trail.append(Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",)))
             elevate_to_system_scope(tx)  # whether it was the last one a recipient, who may say it for her, does not see
             self._end_emergencies(tx, now, receipt.person_id, receipt.recipient_organization_id)
@@ -252,7 +253,7 @@ class People:
             receipt.withdraw(now)
             self._receipts.change(tx, receipt, "withdrawn")
         self._end_emergencies(tx, now, person_id, "")
-        self._referrals.withdraw_consent(tx, actor, now, person_id)
+        self._lives.withdraw_consent(tx, actor, now, person_id)
         self._plans.end_with_consent(tx, person_id, now)
         return ended
 

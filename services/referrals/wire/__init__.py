@@ -37,6 +37,11 @@ ANOMALIES = EnumCodec(audit_pb2.AnomalyKind, AnomalyKind)
 CLOCKS, GROUPS = EnumCodec(referrals_pb2.ClockKind, DeadlineKind), EnumCodec(people_pb2.FieldGroup, FieldGroup)
 
 
+def actor_of(caller: Caller) -> Actor:
+    """Who acts, in the words of the domain."""
+    return Actor(caller.kind, caller.id, caller.organization_id, caller.has("COORDINATOR"), caller.has("MANAGER"), caller.kin)
+
+
 def coarse_message(coarse: Coarse) -> referrals_pb2.CoarsePerson:
     """What may be said of her."""
     return referrals_pb2.CoarsePerson(

@@ -41,7 +41,7 @@ from services.referrals.store import enquiries as enquiry_book
 from services.referrals.store import renewals as renewal_book
 from services.referrals.store.contact_notes import ContactNotes
 from services.referrals.store.contacts import Contacts as ContactBook
-from services.referrals.store.members import view_of
+from services.referrals.store.members import check_standing, view_of
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases import erasures
@@ -58,7 +58,6 @@ from services.referrals.usecases.erasing import Erasing
 from services.referrals.usecases.figures import Statistics
 from services.referrals.usecases.grants import Grants
 from services.referrals.usecases.lives import Lives
-from services.referrals.usecases.members import check_standing
 from services.referrals.usecases.names import OF_A_SEARCHER, NameNoter
 from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.pathways import Pathways, shipped

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from chassis.db import Transaction
-from chassis.errors import NotAllowed
-from chassis.tokens import Caller
 from services.referrals.domain.enquiry import Attribute
 from services.referrals.domain.person import Ages
 from services.referrals.store import members
@@ -46,9 +44,3 @@ def service_changed(
 ) -> None:
     """A service was registered or changed."""
     members.note_service(tx, identifier, organization_id, active, uses, ages, department, shelter=shelter)
-
-
-def check_standing(tx: Transaction, caller: Caller) -> None:
-    """A caller whose organisation, worker account or key was suspended is refused, however fresh the token."""
-    if not members.in_good_standing(tx, caller):
-        raise NotAllowed("organization_not_active")

@@ -121,7 +121,7 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
     m, h, d = _minutes, _hours, _days
 
     def taken(ago: timedelta, first: timedelta) -> tuple[timedelta, str, dict[str, Any]]:
-        return ago, "accept", {"worker_id": "", "planned": first}
+        return ago, "accept", {"responsible_worker_id": "", "planned_first_contact_time": first}
 
     # The line: one that must be answered in minutes, one that is being decided, one with a health clock.
     tell("tonight", "HOU.EMG", "luna-nueva/camas", IMMEDIATE, m(9), (m(6), "send"), contact_id=id_of("contact", "tonight"))
@@ -166,26 +166,37 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
     tell("ulises", "PSS.CNS", "tejer-redes/consejeria", NORMAL, d(4), (d(3.5), "send"), (d(2.2), "ask", {"question_code": "dates"}))
     tell("abroad", "RET.REC", "mision/recepcion", URGENT, h(28), (h(27), "send"), (h(20), "acknowledge"))
     # On a waiting list: to be looked at again next week; that was due yesterday.
-    wait = {"days": 21, "review": d(6)}
+    wait = {"expected_wait_days": 21, "review_time": d(6)}
     tell("keyling", "HOU.TRANS", "luna-nueva/transicion", NORMAL, d(3), (d(2.9), "send"), (d(2.5), "acknowledge"), (d(1), "waitlist", wait))
-    wait = {"days": 10, "review": -d(1)}
+    wait = {"expected_wait_days": 10, "review_time": -d(1)}
     tell("olman", "LEG.REP", "justicia-cercana/representacion", NORMAL, d(12), (d(12), "send"), (d(9), "waitlist", wait))
     # Accepted: first contact tomorrow; and one that should have been yesterday.
     tell("sugey", "HOU.SAFE", "luna-nueva/camas", URGENT, h(30), (h(29), "send"), (h(26), "acknowledge"), taken(h(20), h(16)))
     tell("gaby", "PSS.CNS", "casa-jicaro/psicologia", EMERGENCY, h(33), (h(32.5), "send"), (h(32), "acknowledge"), taken(h(30), -h(12)))
     # Help is under way: well, with an appointment the day after tomorrow; silent for nine days; since yesterday, and an appointment was two hours ago.
-    _begun(tell, "rosa", "PSS.CNS", "tejer-redes/consejeria", NORMAL, d(6), d(3), (h(20), "schedule_appointment", {"time": d(2)}))
+    _begun(
+        tell, "rosa", "PSS.CNS", "tejer-redes/consejeria", NORMAL, d(6), d(3), (h(20), "schedule_appointment", {"appointment_time": d(2)})
+    )
     _begun(tell, "elieth", "PSS.PFA", "tejer-redes/primeros-auxilios", URGENT, d(12), d(9))
-    _begun(tell, "elieth", "MED.SRH", "salud-chinandega/reproductiva", URGENT, d(3), d(1), (h(12), "schedule_appointment", {"time": -h(2)}))
+    _begun(
+        tell,
+        "elieth",
+        "MED.SRH",
+        "salud-chinandega/reproductiva",
+        URGENT,
+        d(3),
+        d(1),
+        (h(12), "schedule_appointment", {"appointment_time": -h(2)}),
+    )
     # Done, and somebody must still say whether help came: nine days left; three hours left.
-    done = {"outcome_code": "fully_met", "delivered": ("DOC.BIR", "DOC.IDN")}
+    done = {"outcome_code": "fully_met", "delivered_need_codes": ("DOC.BIR", "DOC.IDN")}
     _begun(tell, "suyen", "DOC.BIR", "alcaldia-chinandega/registro", NORMAL, d(12), d(9), (d(5), "complete", done))
-    done = {"outcome_code": "fully_met", "delivered": ("RET.TRA",)}
+    done = {"outcome_code": "fully_met", "delivered_need_codes": ("RET.TRA",)}
     _begun(tell, "return", "RET.TRA", "mision/viaje", URGENT, d(20), d(17), (h(14 * 24 - 3), "complete", done))
     # Over: well; refused; taken back; not come about; entered by mistake.
-    done, yes = {"outcome_code": "fully_met", "delivered": ("MAT.FOD", "MAT.NFI")}, {"help_came": "yes"}
+    done, yes = {"outcome_code": "fully_met", "delivered_need_codes": ("MAT.FOD", "MAT.NFI")}, {"help_came_code": "yes"}
     _begun(tell, "marcia", "MAT.FOD", "alcaldia-chinandega/ayuda", NORMAL, d(9), d(7), (d(7), "complete", done), (d(5), "close", yes))
-    done = {"outcome_code": "partly_met", "delivered": ("LIV.JOB",)}
+    done = {"outcome_code": "partly_met", "delivered_need_codes": ("LIV.JOB",)}
     _begun(tell, "ulises", "LIV.JOB", "hilo-firme/empleo", NORMAL, d(20), d(16), (d(4), "complete", done), (d(2), "close", yes))
     full = {"reason_code": "no_capacity", "alternative_service_id": network.offers["luna-nueva", "transicion"].id}
     tell("tamara", "HOU.TRANS", "casa-amanecer/transicion", URGENT, h(9), (h(8), "send"), (h(6), "acknowledge"), (h(3), "decline", full))
@@ -226,8 +237,8 @@ def _begun(
     sent = drafted - timedelta(minutes=20)
     seen = sent - timedelta(hours=2)
     accepted = seen - timedelta(hours=12)
-    plan = {"worker_id": "", "planned": -begun}
-    start = {"first_contact": -begun}
+    plan = {"responsible_worker_id": "", "planned_first_contact_time": -begun}
+    start = {"first_contact_time": -begun}
     return tell(
         who,
         need,

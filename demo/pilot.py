@@ -138,11 +138,11 @@ def _helped(story: Story, asked: datetime, group: str, chance: random.Random) ->
     closed = _office_hour(done + timedelta(days=chance.randint(1, 6)), chance)
     worker = story.receiver.id
     story.take(seen, "acknowledge")
-    story.take(decided, "accept", worker_id=worker, planned=begun)
-    story.take(begun, "start", first_contact=begun)
+    story.take(decided, "accept", responsible_worker_id=worker, planned_first_contact_time=begun)
+    story.take(begun, "start", first_contact_time=begun)
     outcome = chance.choice(("fully_met", "fully_met", "fully_met", "partly_met", "ongoing_with_provider"))
-    story.take(done, "complete", outcome_code=outcome, delivered=(story.need,))
-    story.take(min(closed, LAST_DAY), "close", help_came=chance.choice(("yes", "yes", "yes", "yes", "could_not_reach")))
+    story.take(done, "complete", outcome_code=outcome, delivered_need_codes=(story.need,))
+    story.take(min(closed, LAST_DAY), "close", help_came_code=chance.choice(("yes", "yes", "yes", "yes", "could_not_reach")))
     return done
 
 

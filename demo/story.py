@@ -121,11 +121,10 @@ class Story:
         return self
 
     def take(self, at: datetime, verb: str, **words: Any) -> Story:
-        """Any other step, named and worded as the domain does it; the receiver's, unless only the sender may take it."""
+        """Any other step, named and with the fields that its row carries; the receiver's, unless only the sender may take it."""
         self._turn(at)
         actor = self.sender if verb in ("answer", "close", "withdraw") else self.receiver
-        notes = {} if verb in ("acknowledge", "withdraw_consent") else {"note": words.pop("note", "")}
-        getattr(self.referral, verb)(actor, at, self.calendar, **words, **notes)
+        self.referral.take(verb, actor, at, self.calendar, **words)
         return self
 
     def reroute(self, at: datetime, offer: tuple[str, str]) -> Story:

@@ -36,24 +36,13 @@ from protos.referrals.v1 import (
 )
 from services.referrals import config, subscriptions
 from services.referrals.domain.openings import AN_HOUR
-from services.referrals.rpc.advice import AdviceServicer
-from services.referrals.rpc.audit import AuditServicer
-from services.referrals.rpc.campaigns import CampaignsServicer
-from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
-from services.referrals.rpc.emergencies import EmergenciesServicer
-from services.referrals.rpc.enquiries import EnquiriesServicer
-from services.referrals.rpc.erasures import ErasuresServicer
-from services.referrals.rpc.figures import StatisticsServicer
-from services.referrals.rpc.people import PeopleServicer
-from services.referrals.rpc.plans import PlansServicer
-from services.referrals.rpc.referrals import ReferralsServicer
 from services.referrals.store import contacts as contact_book
 from services.referrals.store import emergencies as emergency_book
 from services.referrals.store import enquiries as enquiry_book
 from services.referrals.store import renewals as renewal_book
 from services.referrals.store.contact_notes import ContactNotes
 from services.referrals.store.contacts import Contacts as ContactBook
-from services.referrals.store.members import view_of
+from services.referrals.store.members import check_standing, view_of
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases import erasures
@@ -61,22 +50,25 @@ from services.referrals.usecases.advice import Advice
 from services.referrals.usecases.advice import shipped as shipped_cards
 from services.referrals.usecases.ages import AgeNoter
 from services.referrals.usecases.anomalies import Anomalies
-from services.referrals.usecases.callbacks import Callbacks
-from services.referrals.usecases.contacts import LANES, OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
+from services.referrals.usecases.campaigns import Campaigns
+from services.referrals.usecases.contacts import LANES, OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, ReferenceGate
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from services.referrals.usecases.emergencies import Emergencies
 from services.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
 from services.referrals.usecases.erasing import Erasing
+from services.referrals.usecases.figures import Statistics
 from services.referrals.usecases.grants import Grants
-from services.referrals.usecases.names import OF_A_SEARCHER, NameNoter, Names
+from services.referrals.usecases.lives import Lives
+from services.referrals.usecases.names import OF_A_SEARCHER, NameNoter
 from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.pathways import Pathways, shipped
 from services.referrals.usecases.people import People
 from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.policies import Policies
-from services.referrals.usecases.referrals import Referrals, check_standing
+from services.referrals.usecases.references import References
+from services.referrals.usecases.referrals import Referrals
 from services.referrals.usecases.renewals import Renewals
-from services.referrals.usecases.trail import TrailBook
+from services.referrals.usecases.trail import Audit
 from services.referrals.usecases.watch import Watch
 from services.referrals.wire import facts
 
@@ -120,7 +112,7 @@ class Made:
     """The objects that answer calls, and the use cases that others work with."""
 
     servicers: list[Servicer]
-    referrals: Referrals
+    lives: Lives
     people: People
     erasing: Erasing
     contacts: Contacts
@@ -143,58 +135,57 @@ def make(
     openings_an_hour: int = AN_HOUR,
     witnessed: Callable[[], Mapping[int, Iterable[bytes]]] = dict,
 ) -> Made:
-    """Stores, use cases, servicers; `witnessed` are the heads of the trail that were said."""
+    """Stores and use cases, each of which answers the rpcs of a service of the .proto; `witnessed` are the heads of the trail that were said."""
     files, book = Files(keyring), ContactBook(keyring)
-    receipts = Receipts(signer)
+    receipts, pages = Receipts(signer), PageTokens(keyring)
     pathways = Pathways(shipped())
-    plans = Plans(files, pathways)
+    plans = Plans(files, pathways, pages)
     policies = Policies()
     openings = Openings(openings_an_hour)
     grants = Grants(files, receipts)
-    referrals = Referrals(files, grants, receipts, plans, policies, openings)
-    people = People(files, referrals, grants, receipts, plans, openings)
-    notes, callbacks = ContactNotes(keyring, files), Callbacks(files)
-    contacts = Contacts(book, notes, files, policies, openings)
-    erasing = Erasing(files, people, referrals, contacts)
-    pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS, LANES)
-    references = References(book, notes, files, receipts, referrals, people, contacts, callbacks, pins, clock)
-    names = Names(files, Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER), clock)
-    enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), clock, policies, keyring)
+    lives = Lives(files, plans, policies)
+    searches = Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER)
+    people = People(files, lives, grants, receipts, plans, openings, searches, pages)
+    notes = ContactNotes(keyring, files)
+    gate = ReferenceGate(book, Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS, LANES), clock)
+    contacts = Contacts(book, notes, files, policies, openings, gate, pages)
+    references = References(gate, book, notes, files, receipts, lives, people, policies)
+    erasing = Erasing(files, people, lives, contacts, pages)
+    enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), policies, keyring, pages)
     watch = Watch(database)
     anomalies = Anomalies(database, clock)
-    emergencies = Emergencies(files, grants, openings)
-    idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
+    emergencies = Emergencies(files, grants, openings, pages)
+    idempotency = IdempotencyStore(keyring)
+    tokens = pages, WatchTokens(keyring), ResumeTokens(keyring)
+    referrals = Referrals(files, grants, receipts, plans, policies, openings, lives, watch, *tokens)
     servicers = [
         Servicer(
             descriptor,
-            servicer,
+            usecases,
             database=database,
             verifier=verifier,
             idempotency=idempotency,
             clock=clock,
             check_standing=check_standing,
         )
-        for descriptor, servicer in (
-            (
-                referrals_pb2.DESCRIPTOR.services_by_name["Referrals"],
-                ReferralsServicer(referrals, policies, watch, pages, WatchTokens(keyring), ResumeTokens(keyring)),
-            ),
-            (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], StatisticsServicer()),
-            (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people, names, pages)),
-            (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, references, callbacks, pages)),
-            (campaigns_pb2.DESCRIPTOR.services_by_name["Campaigns"], CampaignsServicer(pages)),
-            (advice_pb2.DESCRIPTOR.services_by_name["Advice"], AdviceServicer(Advice(shipped_cards()))),
-            (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
-            (enquiries_pb2.DESCRIPTOR.services_by_name["Enquiries"], EnquiriesServicer(enquiries, pages)),
-            (erasures_pb2.DESCRIPTOR.services_by_name["Erasures"], ErasuresServicer(erasing, pages)),
-            (audit_pb2.DESCRIPTOR.services_by_name["Audit"], AuditServicer(TrailBook(witnessed), anomalies, pages)),
-            (emergencies_pb2.DESCRIPTOR.services_by_name["Emergencies"], EmergenciesServicer(emergencies, pages)),
-            (plans_pb2.DESCRIPTOR.services_by_name["Plans"], PlansServicer(plans, pathways, pages)),
+        for descriptor, usecases in (
+            (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], referrals),
+            (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], Statistics()),
+            (people_pb2.DESCRIPTOR.services_by_name["People"], people),
+            (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], contacts),
+            (campaigns_pb2.DESCRIPTOR.services_by_name["Campaigns"], Campaigns(pages)),
+            (advice_pb2.DESCRIPTOR.services_by_name["Advice"], Advice(shipped_cards())),
+            (contacts_pb2.DESCRIPTOR.services_by_name["References"], references),
+            (enquiries_pb2.DESCRIPTOR.services_by_name["Enquiries"], enquiries),
+            (erasures_pb2.DESCRIPTOR.services_by_name["Erasures"], erasing),
+            (audit_pb2.DESCRIPTOR.services_by_name["Audit"], Audit(witnessed, pages)),
+            (emergencies_pb2.DESCRIPTOR.services_by_name["Emergencies"], emergencies),
+            (plans_pb2.DESCRIPTOR.services_by_name["Plans"], plans),
         )
     ]
     return Made(
         servicers,
-        referrals,
+        lives,
         people,
         erasing,
         contacts,
@@ -219,7 +210,7 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
         Subscriber(
             NAME,
             [subscriptions.TOPIC],
-            partial(subscriptions.hear, made.referrals, parts.clock),
+            partial(subscriptions.hear, made.lives, parts.clock),
             database=parts.database,
             broker=parts.broker,
             trusted_signers=key_folder.trusted_signers(settings.keys, "partners"),
@@ -227,7 +218,7 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
             clock=parts.clock,
             on_held=lambda held: server.say("facts", not held),
         ).loop(),
-        DeadlineScheduler(made.referrals, parts.database, parts.clock).loop(),
+        DeadlineScheduler(made.lives, parts.database, parts.clock).loop(),
         DeadlineScheduler(made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries").loop(),
         DeadlineScheduler(made.contacts, parts.database, parts.clock, contact_book.next_time, "contacts").loop(),
         erasures.Erasures(

@@ -10,7 +10,7 @@ from protos.partners.v1 import facts_pb2
 from services.referrals.domain.enquiry import Attribute
 from services.referrals.domain.person import Ages
 from services.referrals.usecases import members
-from services.referrals.usecases.referrals import Referrals
+from services.referrals.usecases.lives import Lives
 
 TOPIC = "enlace.partners.v1"
 # Which of what an enquiry may say a criterion of the directory is about.
@@ -24,7 +24,7 @@ _USES = {
 _TYPE = re.compile(r"enlace\.([a-z_]+)\.[a-z_]+\.v1")
 
 
-def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> bool:
+def hear(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
     """One fact of the directory; says whether there is more to do for it. An unknown kind is held: something new is said that this version can't judge."""
     match = _TYPE.fullmatch(fact.type)
     kind = match[1] if match else ""
@@ -33,7 +33,7 @@ def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> boo
         more = members.organization_changed(
             tx, clock.now(), said.organization_id, said.status_code, said.organization_type_code, said.country_code
         )
-        return referrals.tell_of_standing(tx, clock.now(), said.organization_id) or more
+        return lives.tell_of_standing(tx, clock.now(), said.organization_id) or more
     elif kind == "service":
         service = facts_pb2.ServiceFact.FromString(fact.payload)
         uses = [_USES[code] for code in service.criterion_codes if code in _USES] if service.criteria_said else None
@@ -50,7 +50,7 @@ def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> boo
         active = worker.status_code == "ACTIVE"
         members.worker_changed(tx, worker.worker_id, worker.organization_id, active)
         if not active:
-            return referrals.release(tx, clock.now(), worker.worker_id)
+            return lives.release(tx, clock.now(), worker.worker_id)
     elif kind == "api_key":
         key = facts_pb2.ApiKeyFact.FromString(fact.payload)
         members.key_changed(tx, key.api_key_id, key.live)

@@ -10,14 +10,14 @@ from protos.contract.v1 import contract_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.pages import deadlines
 from services.referrals.domain.deadline import FIRST_POLICY, KEYS
-from services.referrals.rpc.referrals import _policy_message
+from services.referrals.wire.referrals import policy_message
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
 
 
 @pytest.fixture
 def played() -> PlayedServices:
     services = PlayedServices()
-    services.answers["GetDeadlinePolicy"] = _policy_message(FIRST_POLICY)
+    services.answers["GetDeadlinePolicy"] = policy_message(FIRST_POLICY)
     return services
 
 
@@ -28,7 +28,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 def form(page: str, **changes: str) -> dict[str, str]:
     """What a browser would send of the form as it stands, with changes."""
-    rows = [deadlines.told(each) for each in _policy_message(FIRST_POLICY).deadlines]
+    rows = [deadlines.told(each) for each in policy_message(FIRST_POLICY).deadlines]
     said = {row.name: row.number for row in rows} | {f"{row.name}.unit": row.unit for row in rows}
     return said | {"form_token": token_of(page), "request_id": "one", "version": "2"} | changes
 
@@ -49,7 +49,7 @@ def test_what_the_form_shows_sent_back_is_the_policy_that_there_is(client: Flask
     assert (answer.status_code, answer.location) == (303, "/deadlines?done=deadlines_published")
     sent = played.last("PublishDeadlinePolicy")
     assert sent.version == 2
-    wanted = _policy_message(FIRST_POLICY).deadlines[: len(KEYS)]
+    wanted = policy_message(FIRST_POLICY).deadlines[: len(KEYS)]
     assert sorted(map(str, sent.deadlines)) == sorted(map(str, wanted))
 
 

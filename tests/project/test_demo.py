@@ -190,7 +190,7 @@ def test_run_twice_it_is_there_once(stores: Callable[[], Stores], tmp_path: Path
             assert account is not seen[0][0]["accounts"][0] or holds(worker_and_hash[1], account["password"])
     with _entered(empty.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
         counted = figures.pilot(tx)
-    assert (counted["assisted"], counted["from_chinandega"]) == (26, 13)
+    assert (counted.assisted, counted.from_chinandega) == (26, 13)
 
 
 @pytest.mark.timeout(240)

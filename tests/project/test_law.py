@@ -34,7 +34,7 @@ VIOLATIONS = {
     "servicers": ("services/notifications/subscriptions.py", "import services.notifications.store"),
     "local": ("chassis/planted.py", "import local.postgres"),
     "grpc": ("chassis/planted.py", "import grpc"),
-    "web": ("services/referrals/rpc.py", "import flask"),
+    "web": ("services/referrals/config.py", "import flask"),
     "kafka": ("services/referrals/usecases.py", "import kafka"),
     "database": ("services/referrals/store.py", "import psycopg"),
     "outward": ("services/notifications/usecases.py", "import smtplib"),

@@ -26,7 +26,7 @@ from services.referrals.domain.lifecycle import (
     WAITS_FOR_SENDER,
     Side,
     State,
-    Transition,
+    Step,
 )
 from services.referrals.domain.triage import FIRST, RULES
 
@@ -64,7 +64,7 @@ CARRIES = {
     "remind": "nothing but who; whose turn it is has not been reminded for an hour",
     "enter_in_error": "nothing; the sender within 24 hours of the draft, or while it is one; a coordinator at any time",
 }
-"""What each step must bring along; the methods of Referral check it."""
+"""What each step must bring along; its row in the table checks it."""
 
 _CODES = {
     "Decline": pb.DeclineReason,
@@ -183,11 +183,11 @@ def _main_step(state: State, side: Side) -> str:
     return next(iter(steps), "–")
 
 
-def _target(step: Transition) -> str:
+def _target(step: Step) -> str:
     return step.target.value if step.target else "the same"
 
 
-def _effect(step: Transition) -> str:
+def _effect(step: Step) -> str:
     words = [f"starts {kind.value}" for kind in step.starts]
     if step.stops:
         left = set(DeadlineKind) - set(step.stops)

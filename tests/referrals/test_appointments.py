@@ -41,7 +41,7 @@ def silence(referral: Referral) -> Deadline:
 
 def planned(time: datetime, now: datetime = NOON) -> Referral:
     referral = begun()
-    referral.schedule_appointment(RECEIVER, now, DAYS, time=time, note="")
+    referral.take("schedule_appointment", RECEIVER, now, DAYS, appointment_time=time)
     return referral
 
 
@@ -63,10 +63,10 @@ def test_what_comes_of_an_appointment_ends_it_and_is_news(verb: str) -> None:
     time = NOON + 2 * D
     referral = planned(time)
     if verb == "attend_appointment":
-        referral.attend_appointment(RECEIVER, time, DAYS, "")
+        referral.take("attend_appointment", RECEIVER, time, DAYS)
     else:
         reason = "ill" if verb == "miss_appointment" else "by_provider"
-        getattr(referral, verb)(RECEIVER, time, DAYS, reason_code=reason, note="")
+        referral.take(verb, RECEIVER, time, DAYS, reason_code=reason)
         assert referral.events[-1].reason_code == reason
     assert (referral.state, referral.appointment_time, referral.reason_code) == (State.IN_PROGRESS, None, "")
     span = SILENCE_AFTER_NEWS if verb == "attend_appointment" else SILENCE
@@ -76,7 +76,7 @@ def test_what_comes_of_an_appointment_ends_it_and_is_news(verb: str) -> None:
 
 def test_another_appointment_takes_the_place_of_the_open_one() -> None:
     referral = planned(NOON + 2 * D)
-    referral.schedule_appointment(RECEIVER, NOON + H, DAYS, time=NOON + D, note="")
+    referral.take("schedule_appointment", RECEIVER, NOON + H, DAYS, appointment_time=NOON + D)
     assert referral.appointment_time == silence(referral).start_time == NOON + D
     assert [event.verb for event in referral.events[-2:]] == ["appointment_scheduled", "appointment_scheduled"]
 
@@ -96,9 +96,9 @@ def test_it_was_or_was_missed_from_an_hour_before_its_time_and_is_cancelled_when
     too_early = NOON + D - H - timedelta(seconds=1)
     assert offered(referral, too_early) == {"cancel_appointment"}
     with pytest.raises(Conflict, match="illegal_transition"):
-        referral.attend_appointment(RECEIVER, too_early, DAYS, "")
+        referral.take("attend_appointment", RECEIVER, too_early, DAYS)
     with pytest.raises(Conflict, match="illegal_transition"):
-        referral.miss_appointment(RECEIVER, too_early, DAYS, reason_code="ill", note="")
+        referral.take("miss_appointment", RECEIVER, too_early, DAYS, reason_code="ill")
     assert offered(referral, NOON + D - H) == offered(referral, NOON + 30 * D) == OF_AN_OPEN_ONE
 
 
@@ -113,14 +113,14 @@ def test_without_an_open_appointment_there_is_nothing_to_say_of_one() -> None:
     referral = begun()
     assert offered(referral, NOON) == set()
     with pytest.raises(Conflict, match="illegal_transition"):
-        referral.cancel_appointment(RECEIVER, NOON, DAYS, reason_code="by_person", note="")
+        referral.take("cancel_appointment", RECEIVER, NOON, DAYS, reason_code="by_person")
 
 
 def test_it_ends_with_the_help_and_does_not_come_back() -> None:
     referral = planned(NOON + D)
-    referral.complete(RECEIVER, NOON, DAYS, outcome_code="fully_met", delivered=[], note="")
+    referral.take("complete", RECEIVER, NOON, DAYS, outcome_code="fully_met")
     assert referral.appointment_time is None
-    referral.close(ACTORS[Side.SENDER], NOON + H, DAYS, help_came="no", note="")
+    referral.take("close", ACTORS[Side.SENDER], NOON + H, DAYS, help_came_code="no")
     assert (referral.state, referral.appointment_time, silence(referral).start_time) == (State.IN_PROGRESS, None, NOON + H)
 
 
@@ -165,7 +165,7 @@ def test_a_note_of_an_appointment_is_sealed_like_any_other(story: Story, service
 
 
 def test_the_watch_waits_for_the_appointment_and_asks_for_news_after_it(story: Story, service: Service) -> None:
-    watch = DeadlineScheduler(service.made.referrals, service.database, service.clock)
+    watch = DeadlineScheduler(service.made.lives, service.database, service.clock)
     watch.fire()
     made = schedule(story.shelter, started(story), NOON + 20 * D)
     service.clock.advance(20 * D)

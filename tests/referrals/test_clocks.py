@@ -155,7 +155,7 @@ def decide(referral: pb.Referral) -> pb.Clock:
 @pytest.fixture
 def quiet(service: Service) -> None:
     """What other tests left running is told before, so that only this test's clocks are heard."""
-    DeadlineScheduler(service.made.referrals, service.database, service.clock).fire()
+    DeadlineScheduler(service.made.lives, service.database, service.clock).fire()
 
 
 def told(service: Service, referral_id: str) -> list[str]:
@@ -182,14 +182,14 @@ def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tell
 ) -> None:
     referral = story.sent()
     service.clock.advance(61 * M)  # nobody ran: 50 per cent went by, 100 is reached
-    first = DeadlineScheduler(service.made.referrals, service.database, service.clock).loop()
+    first = DeadlineScheduler(service.made.lives, service.database, service.clock).loop()
     first.start()
     wait_until(threading.Event(), (told(service, referral.id) != [] for _ in range(250)))
     first.stop()
     first.join(5)
     assert told(service, referral.id) == ["acknowledge/clock_breached"]
 
-    second = DeadlineScheduler(service.made.referrals, service.database, service.clock).loop()
+    second = DeadlineScheduler(service.made.lives, service.database, service.clock).loop()
     second.start()
     later = story.sent()
     service.clock.advance(31 * M)
@@ -203,7 +203,7 @@ def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tell
 def test_two_watches_at_once_tell_each_level_once(story: Story, service: Service, quiet: None) -> None:
     referrals = [story.sent().id for _ in range(12)]
     service.clock.advance(31 * M)
-    watches = [DeadlineScheduler(service.made.referrals, service.database, service.clock) for _ in range(4)]
+    watches = [DeadlineScheduler(service.made.lives, service.database, service.clock) for _ in range(4)]
     begin = threading.Barrier(len(watches))
     counts: list[int] = []
 
@@ -235,7 +235,7 @@ def test_the_most_urgent_fires_first_and_each_replica_takes_others(story: Story,
     service.clock.set(then)
     with service.database.transaction(SYSTEM) as tx:
         before = audit.head(tx).sequence
-    DeadlineScheduler(service.made.referrals, service.database, service.clock).fire()
+    DeadlineScheduler(service.made.lives, service.database, service.clock).fire()
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT object_id FROM audit WHERE sequence > %s AND action = 'fire_clock' ORDER BY sequence", (before,)
@@ -249,7 +249,7 @@ def test_a_referral_that_has_ended_is_not_watched_any_more(story: Story, service
     sent = story.sent()
     story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED))
     service.clock.advance(100 * H)
-    DeadlineScheduler(service.made.referrals, service.database, service.clock).fire()
+    DeadlineScheduler(service.made.lives, service.database, service.clock).fire()
     assert told(service, sent.id) == []
 
 
@@ -257,7 +257,7 @@ def test_a_clock_that_is_told_is_a_version_and_makes_nobodys_decision_out_of_dat
     sent = story.sent()
     lists = story.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version
     service.clock.advance(31 * M)
-    DeadlineScheduler(service.made.referrals, service.database, service.clock).fire()
+    DeadlineScheduler(service.made.lives, service.database, service.clock).fire()
     assert told(service, sent.id) == ["acknowledge/clock_reminded"]
     now = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
     assert now.etag == sent.etag
@@ -270,7 +270,7 @@ def test_a_clock_that_is_told_is_a_version_and_makes_nobodys_decision_out_of_dat
 
 def test_what_nobody_answers_expires_and_is_its_senders_to_place_again(story: Story, service: Service, quiet: None) -> None:
     sent = story.sent()
-    watch = DeadlineScheduler(service.made.referrals, service.database, service.clock)
+    watch = DeadlineScheduler(service.made.lives, service.database, service.clock)
     for hours in (36, 11):
         service.clock.advance(hours * H)
         watch.fire()
@@ -317,7 +317,7 @@ def test_a_row_that_nobody_can_read_holds_up_no_other_and_is_tried_again_after_a
     bad, good = story.sent(), story.sent()
     spoil(service, bad.id, "unknown_")
     service.clock.advance(31 * M)
-    watch, before = DeadlineScheduler(service.made.referrals, service.database, service.clock), put_aside()
+    watch, before = DeadlineScheduler(service.made.lives, service.database, service.clock), put_aside()
     assert watch.fire() == 1
     assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
     assert put_aside() == before + 1
@@ -342,7 +342,7 @@ def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(story: St
     with service.database.transaction(SYSTEM) as tx:
         outbox.keep(tx, [Fact(bad.id, version, "enlace.referral.clock_reminded.v1", b"", service.clock.now())])
     service.clock.advance(31 * M)
-    assert DeadlineScheduler(service.made.referrals, service.database, service.clock).fire() == 1
+    assert DeadlineScheduler(service.made.lives, service.database, service.clock).fire() == 1
     assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
 
 
@@ -355,7 +355,7 @@ def test_a_whole_batch_of_bad_rows_does_not_keep_the_next_one_waiting(
     service.clock.advance(M)
     good = story.sent()
     service.clock.advance(31 * M)
-    loop = DeadlineScheduler(service.made.referrals, service.database, service.clock).loop()
+    loop = DeadlineScheduler(service.made.lives, service.database, service.clock).loop()
     loop.start()
     wait_until(threading.Event(), (told(service, good.id) != [] for _ in range(250)))
     assert loop.state is State.RUNNING
@@ -392,7 +392,7 @@ def test_a_row_that_takes_all_the_time_there_is_holds_up_no_other(
     bad, good = story.sent(), story.sent()
     slow(bad.id)
     service.clock.advance(31 * M)
-    watch = DeadlineScheduler(service.made.referrals, service.database, service.clock)
+    watch = DeadlineScheduler(service.made.lives, service.database, service.clock)
     watch.fire()
     assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
     assert bad.id in capsys.readouterr().out
@@ -415,7 +415,7 @@ def test_a_draft_reminds_its_sender_and_nobody_else_hears_of_it(story: Story, se
     raised = story.ngo.UpdateReferral(change)
     assert raised.clocks[0].due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H
     service.clock.advance(2 * H)
-    watch = DeadlineScheduler(service.made.referrals, service.database, service.clock)
+    watch = DeadlineScheduler(service.made.lives, service.database, service.clock)
     watch.fire()
     assert told(service, draft.id) == ["draft/clock_escalated"]
     mine = story.ngo.ListReferrals(pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_MINE, waiting_for_me=True, late=True)))

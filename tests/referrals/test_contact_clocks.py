@@ -201,7 +201,7 @@ def test_only_the_hour_is_kept_and_whoever_steers_the_network_sees_nothing_of_it
 def test_of_the_health_clocks_nobody_is_told_and_they_end_with_the_first_contact(story: Story, service: Service) -> None:
     sent = assaulted(story, 2)
     service.clock.advance(71 * H)
-    DeadlineScheduler(service.made.referrals, service.database, service.clock).fire()
+    DeadlineScheduler(service.made.lives, service.database, service.clock).fire()
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute("SELECT clock FROM referral_events WHERE referral_id = %s", (sent.id,)).fetchall()
     assert {row["clock"] for row in rows} <= {"", "draft", "acknowledge", "decide", "replace"}

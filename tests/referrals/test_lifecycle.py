@@ -28,6 +28,7 @@ from services.referrals.domain.lifecycle import (
 from services.referrals.domain.person import Coarse, FieldGroup
 from services.referrals.domain.referral import Actor, Event, Referral
 from services.referrals.domain.unsafe import Unsafe
+from services.referrals.wire.referrals import VERB_OF
 from tests.builders import NOON
 from tests.referrals import lifecycle_page
 
@@ -70,33 +71,33 @@ RESCUER = Actor("worker", "rescuer", "sender", manages=True, kin=NONE)
 Step = Callable[[Referral, Actor, datetime], None]
 STEPS: dict[str, Step] = {
     "send": lambda r, a, now: r.send(a, now, DAYS, RECEIPT, safe_contact_known=True),
-    "acknowledge": lambda r, a, now: r.acknowledge(a, now, DAYS),
-    "ask": lambda r, a, now: r.ask(a, now, DAYS, "dates", ""),
-    "answer": lambda r, a, now: r.answer(a, now, DAYS, "tomorrow"),
-    "accept": lambda r, a, now: r.accept(a, now, DAYS, worker_id="", planned=now, note=""),
-    "waitlist": lambda r, a, now: r.waitlist(a, now, DAYS, days=3, review=now + timedelta(days=2), note=""),
-    "decline": lambda r, a, now: r.decline(a, now, DAYS, reason_code="no_capacity", alternative_service_id="", note=""),
-    "start": lambda r, a, now: r.start(a, now, DAYS, first_contact=now, note=""),
-    "schedule_appointment": lambda r, a, now: r.schedule_appointment(a, now, DAYS, time=now + timedelta(days=2), note=""),
-    "attend_appointment": lambda r, a, now: r.attend_appointment(a, now, DAYS, ""),
-    "miss_appointment": lambda r, a, now: r.miss_appointment(a, now, DAYS, reason_code="did_not_come", note=""),
-    "cancel_appointment": lambda r, a, now: r.cancel_appointment(a, now, DAYS, reason_code="by_person", note=""),
-    "add_note": lambda r, a, now: r.add_note(a, now, DAYS, "she is well"),
-    "complete": lambda r, a, now: r.complete(a, now, DAYS, outcome_code="fully_met", delivered=["HOU.EMG"], note=""),
-    "not_deliver": lambda r, a, now: r.not_deliver(a, now, DAYS, reason_code="capacity_lost", note=""),
-    "close_need": lambda r, a, now: r.close_need(a, now, DAYS, reason_code="met_elsewhere", note=""),
-    "close": lambda r, a, now: r.close(a, now, DAYS, help_came="yes", note=""),
-    "reopen": lambda r, a, now: r.close(a, now, DAYS, help_came="no", note=""),
-    "confirm_override": lambda r, a, now: r.confirm_override(a, now, DAYS),
+    "acknowledge": lambda r, a, now: r.take("acknowledge", a, now, DAYS),
+    "ask": lambda r, a, now: r.take("ask", a, now, DAYS, question_code="dates"),
+    "answer": lambda r, a, now: r.take("answer", a, now, DAYS, note="tomorrow"),
+    "accept": lambda r, a, now: r.take("accept", a, now, DAYS, planned_first_contact_time=now),
+    "waitlist": lambda r, a, now: r.take("waitlist", a, now, DAYS, expected_wait_days=3, review_time=now + timedelta(days=2)),
+    "decline": lambda r, a, now: r.take("decline", a, now, DAYS, reason_code="no_capacity"),
+    "start": lambda r, a, now: r.take("start", a, now, DAYS, first_contact_time=now),
+    "schedule_appointment": lambda r, a, now: r.take("schedule_appointment", a, now, DAYS, appointment_time=now + timedelta(days=2)),
+    "attend_appointment": lambda r, a, now: r.take("attend_appointment", a, now, DAYS),
+    "miss_appointment": lambda r, a, now: r.take("miss_appointment", a, now, DAYS, reason_code="did_not_come"),
+    "cancel_appointment": lambda r, a, now: r.take("cancel_appointment", a, now, DAYS, reason_code="by_person"),
+    "add_note": lambda r, a, now: r.take("add_note", a, now, DAYS, note="she is well"),
+    "complete": lambda r, a, now: r.take("complete", a, now, DAYS, outcome_code="fully_met", delivered_need_codes=("HOU.EMG",)),
+    "not_deliver": lambda r, a, now: r.take("not_deliver", a, now, DAYS, reason_code="capacity_lost"),
+    "close_need": lambda r, a, now: r.take("close_need", a, now, DAYS, reason_code="met_elsewhere"),
+    "close": lambda r, a, now: r.take("close", a, now, DAYS, help_came_code="yes"),
+    "reopen": lambda r, a, now: r.take("close", a, now, DAYS, help_came_code="no"),
+    "confirm_override": lambda r, a, now: r.take("confirm_override", a, now, DAYS),
     "attach_consent": lambda r, a, now: r.attach_consent(a, now, DAYS, RECEIPT),
-    "expire": lambda r, a, now: r.expire(a, now, DAYS),
-    "assign": lambda r, a, now: r.assign(a, now, DAYS, worker_id="another", note=""),
+    "expire": lambda r, a, now: r.take("expire", a, now, DAYS),
+    "assign": lambda r, a, now: r.take("assign", a, now, DAYS, responsible_worker_id="another"),
     "amend": lambda r, a, now: r.amend(a, now, DAYS, urgency=Urgency.IMMEDIATE, coarse=Coarse(), note=""),
-    "confirm_deletion": lambda r, a, now: r.confirm_deletion(a, now, DAYS, ""),
-    "withdraw": lambda r, a, now: r.withdraw(a, now, DAYS, reason_code="moved", note=""),
+    "confirm_deletion": lambda r, a, now: r.take("confirm_deletion", a, now, DAYS),
+    "withdraw": lambda r, a, now: r.take("withdraw", a, now, DAYS, reason_code="moved"),
     "reroute": lambda r, a, now: rerouted(r, a, now),
-    "remind": lambda r, a, now: r.remind(a, now, DAYS),
-    "enter_in_error": lambda r, a, now: r.enter_in_error(a, now, DAYS, ""),
+    "remind": lambda r, a, now: r.take("remind", a, now, DAYS),
+    "enter_in_error": lambda r, a, now: r.take("enter_in_error", a, now, DAYS),
 }
 UNREFUSED = {"withdraw_consent"}  # what a withdrawn consent ends, it ends; the rest it leaves alone
 
@@ -124,6 +125,13 @@ def in_state(state: State) -> Referral:
 def test_every_verb_of_the_table_is_tried_here_or_confessed() -> None:
     assert STEPS.keys() | UNREFUSED == BY_VERB.keys()
     assert len(BY_VERB) == len(TRANSITIONS)
+
+
+def test_each_row_carries_the_fields_of_its_request() -> None:
+    for request, verb in VERB_OF.items():
+        fields = {field.name for field in request.DESCRIPTOR.fields} - {"id", "etag", "request_id"}
+        assert {field.name for field in BY_VERB[verb].carries} == fields, verb
+    assert BY_VERB.keys() - VERB_OF.values() == {"expire", "reopen", "withdraw_consent"}
 
 
 @pytest.mark.parametrize("verb", STEPS)
@@ -365,14 +373,14 @@ def test_what_a_step_must_carry_is_missed_before_anything_changes() -> None:
         (State.DRAFT, lambda r: r.send(sender, NOON, DAYS, None, safe_contact_known=True), "receipt_missing"),
         (State.DRAFT, lambda r: r.send(sender, NOON, DAYS, OVERRIDE, safe_contact_known=True), "invalid_fields"),
         (State.SENT, lambda r: r.attach_consent(sender, NOON, DAYS, OVERRIDE), "receipt_missing"),
-        (State.SENT, lambda r: r.ask(receiver, NOON, DAYS, "other", ""), "invalid_fields"),
-        (State.SENT, lambda r: r.accept(receiver, NOON, DAYS, worker_id="", planned=None, note=""), "invalid_fields"),
-        (State.SENT, lambda r: r.waitlist(receiver, NOON, DAYS, days=3, review=NOON, note=""), "invalid_fields"),
-        (State.SENT, lambda r: r.decline(receiver, NOON, DAYS, reason_code="other", alternative_service_id="", note=""), "invalid_fields"),
-        (State.ACCEPTED, lambda r: r.start(receiver, NOON, DAYS, first_contact=None, note=""), "invalid_fields"),
-        (State.IN_PROGRESS, lambda r: r.schedule_appointment(receiver, NOON, DAYS, time=None, note=""), "invalid_fields"),
-        (State.DECLINED, lambda r: r.close_need(sender, NOON, DAYS, reason_code="other", note=""), "invalid_fields"),
-        (State.IN_PROGRESS, lambda r: r.cancel_appointment(receiver, NOON, DAYS, reason_code="other", note=""), "invalid_fields"),
+        (State.SENT, lambda r: r.take("ask", receiver, NOON, DAYS, question_code="other"), "invalid_fields"),
+        (State.SENT, lambda r: r.take("accept", receiver, NOON, DAYS), "invalid_fields"),
+        (State.SENT, lambda r: r.take("waitlist", receiver, NOON, DAYS, expected_wait_days=3, review_time=NOON), "invalid_fields"),
+        (State.SENT, lambda r: r.take("decline", receiver, NOON, DAYS, reason_code="other"), "invalid_fields"),
+        (State.ACCEPTED, lambda r: r.take("start", receiver, NOON, DAYS), "invalid_fields"),
+        (State.IN_PROGRESS, lambda r: r.take("schedule_appointment", receiver, NOON, DAYS), "invalid_fields"),
+        (State.DECLINED, lambda r: r.take("close_need", sender, NOON, DAYS, reason_code="other"), "invalid_fields"),
+        (State.IN_PROGRESS, lambda r: r.take("cancel_appointment", receiver, NOON, DAYS, reason_code="other"), "invalid_fields"),
     ]
     for state, act, reason in empty:
         referral = in_state(state)
@@ -413,15 +421,15 @@ def test_an_override_is_confirmed_by_another_person_who_steers_and_only_in_time(
     for nobody in (RESCUER, worker, ACTORS[Side.RECEIVER], ACTORS[Side.PERSON], ACTORS[None]):
         assert "confirm_override" not in referral.allowed_verbs(nobody, NOON)
         with pytest.raises(Conflict, match="illegal_transition"):
-            referral.confirm_override(nobody, NOON, DAYS)
+            referral.take("confirm_override", nobody, NOON, DAYS)
     late = NOON + timedelta(hours=12)
     for steering in (ACTORS[Side.SENDER], ACTORS[Side.COORDINATOR]):
         assert "confirm_override" in referral.allowed_verbs(steering, late - timedelta(seconds=1))
         assert "confirm_override" not in referral.allowed_verbs(steering, late)
-    referral.confirm_override(ACTORS[Side.COORDINATOR], NOON, DAYS)
+    referral.take("confirm_override", ACTORS[Side.COORDINATOR], NOON, DAYS)
     assert {clock.kind for clock in referral.clocks if clock.running} >= {DeadlineKind.OVERRIDE_END, DeadlineKind.ACKNOWLEDGE}
     with pytest.raises(Conflict, match="illegal_transition"):
-        referral.confirm_override(ACTORS[Side.SENDER], NOON, DAYS)
+        referral.take("confirm_override", ACTORS[Side.SENDER], NOON, DAYS)
 
 
 def test_who_may_be_the_sender_herself_does_not_confirm_her_override() -> None:
@@ -429,7 +437,7 @@ def test_who_may_be_the_sender_herself_does_not_confirm_her_override() -> None:
         referral, again = overridden(), replace(ACTORS[Side.SENDER], kin=kin)
         assert "confirm_override" not in referral.allowed_verbs(again, NOON)
         with pytest.raises(Conflict, match="not_independent") as refused:
-            referral.confirm_override(again, NOON, DAYS)
+            referral.take("confirm_override", again, NOON, DAYS)
         assert refused.value.about == (kin.alone or "kin",)
 
 
@@ -565,7 +573,7 @@ class Life(RuleBasedStateMachine):
             if verb == "attach_consent":
                 self.referral.attach_consent(ACTORS[side], self.now, DAYS, lasting)
             else:
-                self.referral.confirm_override(ACTORS[side], self.now, DAYS)
+                self.referral.take("confirm_override", ACTORS[side], self.now, DAYS)
         except Conflict:
             assert not possible
             return

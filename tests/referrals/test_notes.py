@@ -23,16 +23,16 @@ SENDER, RECEIVER = ACTORS[Side.SENDER], ACTORS[Side.RECEIVER]
 
 def test_what_the_receiver_writes_is_news_and_what_the_sender_writes_is_not() -> None:
     referral = begun()
-    referral.add_note(SENDER, NOON + D, DAYS, "her sister asks")
+    referral.take("add_note", SENDER, NOON + D, DAYS, note="her sister asks")
     assert (silence(referral).start_time, silence(referral).due_time) == (NOON, NOON + SILENCE)
-    referral.add_note(RECEIVER, NOON + 2 * D, DAYS, "she is well")
+    referral.take("add_note", RECEIVER, NOON + 2 * D, DAYS, note="she is well")
     assert (silence(referral).start_time, silence(referral).due_time) == (NOON + 2 * D, NOON + 2 * D + SILENCE_AFTER_NEWS)
     assert (referral.state, [event.verb for event in referral.events[-2:]]) == (State.IN_PROGRESS, ["note_added", "note_added"])
 
 
 def test_news_of_today_puts_off_no_question_about_the_appointment_to_come() -> None:
     referral = planned(NOON + 3 * D)
-    referral.add_note(RECEIVER, NOON + D, DAYS, "she is well")
+    referral.take("add_note", RECEIVER, NOON + D, DAYS, note="she is well")
     assert (referral.appointment_time, silence(referral).due_time) == (NOON + 3 * D, NOON + 3 * D + SILENCE)
 
 
@@ -40,7 +40,7 @@ def test_before_help_is_given_a_note_moves_no_clock() -> None:
     referral = begun()
     referral.state = State.COMPLETED
     clocks = list(referral.clocks)
-    referral.add_note(RECEIVER, NOON + D, DAYS, "she left her coat")
+    referral.take("add_note", RECEIVER, NOON + D, DAYS, note="she left her coat")
     assert (referral.clocks, referral.clocks[0].running) == (clocks, True)
 
 
@@ -55,7 +55,7 @@ def test_when_silence_has_run_out_news_is_the_next_thing_the_receiver_has_to_giv
     referral = begun()
     assert main_steps(referral, 6) == ("complete", "")
     assert main_steps(referral, 7) == ("add_note", "")
-    referral.add_note(RECEIVER, NOON + 7 * D, DAYS, "she is well")
+    referral.take("add_note", RECEIVER, NOON + 7 * D, DAYS, note="she is well")
     assert main_steps(referral, 36) == ("complete", "")
     assert main_steps(referral, 37) == ("add_note", "")
     assert main_steps(planned(NOON + D), 8) == ("attend_appointment", ""), "what became of the appointment is the news"
@@ -70,7 +70,7 @@ def write(client: Client, referral: pb.Referral, note: str = "she is well") -> p
 
 
 def test_the_watch_asks_for_news_the_note_gives_it_and_both_sides_read_it(story: Story, service: Service) -> None:
-    watch = DeadlineScheduler(service.made.referrals, service.database, service.clock)
+    watch = DeadlineScheduler(service.made.lives, service.database, service.clock)
     referral = started(story)
     service.clock.advance(SILENCE)
     watch.fire()

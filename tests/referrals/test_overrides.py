@@ -135,7 +135,7 @@ def test_its_two_deadlines_are_watched_and_told(story: Story, service: Service) 
     assert running[pb.CLOCK_KIND_OVERRIDE_CONFIRM] == (NOON + CONFIRM).replace(tzinfo=None)
     assert running[pb.CLOCK_KIND_OVERRIDE_END] == (NOON + END).replace(tzinfo=None)
     service.clock.set(NOON + CONFIRM)
-    DeadlineScheduler(service.made.referrals, service.database, service.clock).fire()
+    DeadlineScheduler(service.made.lives, service.database, service.clock).fire()
     events = story.coordinator.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
     assert ("clock_breached", pb.CLOCK_KIND_OVERRIDE_CONFIRM) in {(event.verb, event.clock) for event in events}
 

@@ -105,7 +105,7 @@ def _forget(service: Service) -> None:
 
 
 def _policies(service: Service) -> Policies:
-    return service.made.referrals._policies
+    return service.made.lives._policies
 
 
 def next_policy(story: Story) -> pb.PublishDeadlinePolicyRequest:
@@ -174,7 +174,7 @@ def test_a_clock_whose_policy_vanished_uses_the_last_version_and_operations_hear
     assert missing.get() > before
     assert "deadline_policy_missing" in capsys.readouterr().out
     service.clock.advance(31 * M)
-    assert DeadlineScheduler(service.made.referrals, service.database, service.clock).fire() == 1, "and it fires"
+    assert DeadlineScheduler(service.made.lives, service.database, service.clock).fire() == 1, "and it fires"
 
 
 def test_of_two_coordinators_who_publish_at_once_one_is_told_to_look_again(story: Story, service: Service, alone: None) -> None:

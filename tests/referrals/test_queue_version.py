@@ -46,7 +46,7 @@ def test_a_clock_that_runs_out_is_a_change(story: Story) -> None:
     story.sent()
     before = versions(story)
     story.service.clock.advance(timedelta(days=3))
-    DeadlineScheduler(story.service.made.referrals, story.service.database, story.service.clock).fire()
+    DeadlineScheduler(story.service.made.lives, story.service.database, story.service.clock).fire()
     assert changed(before, versions(story)) == {"ngo", "shelter", "network"}
 
 

@@ -94,7 +94,7 @@ def test_clocks_start_at_sending_and_tell_their_levels_once(story: Story, servic
     sent = story.sent()
     kinds = {clock.kind: clock for clock in sent.clocks}
     assert {kind for kind, clock in kinds.items() if not clock.HasField("stop_time")} == {pb.CLOCK_KIND_ACKNOWLEDGE, pb.CLOCK_KIND_DECIDE}
-    watch = service.made.referrals
+    watch = service.made.lives
 
     def fire() -> list[str]:
         with service.database.transaction(SYSTEM) as tx:
@@ -226,7 +226,7 @@ def test_a_declined_emergency_has_a_clock_that_its_sender_and_the_network_see_an
 def test_to_who_said_no_the_clock_of_the_need_is_not_there(story: Story) -> None:
     refused = declined(story, urgency=pb.URGENCY_IMMEDIATE)
     story.service.clock.advance(timedelta(hours=2))
-    DeadlineScheduler(story.service.made.referrals, story.service.database, story.service.clock).fire()
+    DeadlineScheduler(story.service.made.lives, story.service.database, story.service.clock).fire()
     seen = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
     assert not seen.HasField("next_due_time")
     assert pb.CLOCK_KIND_REPLACE not in {clock.kind for clock in seen.clocks}

@@ -41,9 +41,7 @@ class Hearing:
         """As a subscriber: a transaction for each part. Returns how many parts."""
         for part in itertools.count(1):
             with self._service.database.transaction(SYSTEM) as tx:
-                unfinished = subscriptions.hear(
-                    self._service.made.referrals, self._service.clock, tx, Fact("subject", 1, type_, payload, NOON)
-                )
+                unfinished = subscriptions.hear(self._service.made.lives, self._service.clock, tx, Fact("subject", 1, type_, payload, NOON))
             if not unfinished:
                 return part
         raise AssertionError

@@ -116,9 +116,9 @@ def test_what_was_altered_is_found_in_whichever_call(
 def test_what_was_witnessed_and_is_not_there_any_more_is_found(service: Service, auditor: Client) -> None:
     with service.database.transaction(SYSTEM) as tx:
         head = audit.head(tx)
-        ours = trail.TrailBook(lambda: {head.sequence: {head.hash}}).verify(tx, audit.START)
-        cut = trail.TrailBook(lambda: {head.sequence + 7: {b"x"}}).verify(tx, audit.START)
-        forked = trail.TrailBook(lambda: {head.sequence - 1: {b"x"}}).verify(tx, audit.START)
+        ours = trail.verify(tx, audit.START, {head.sequence: {head.hash}})
+        cut = trail.verify(tx, audit.START, {head.sequence + 7: {b"x"}})
+        forked = trail.verify(tx, audit.START, {head.sequence - 1: {b"x"}})
     assert (ours.witnesses, ours.findings) == (1, [])
     assert cut.findings == [audit.Finding(head.sequence + 7, "cut")]
     assert forked.findings == [audit.Finding(head.sequence - 1, "forked")]

@@ -56,7 +56,7 @@ class Network:
     def later(self, span: timedelta) -> None:
         """So much later, and the watch has looked."""
         self.service.clock.advance(span)
-        DeadlineScheduler(self.service.made.referrals, self.service.database, self.service.clock).fire()
+        DeadlineScheduler(self.service.made.lives, self.service.database, self.service.clock).fire()
 
 
 @pytest.fixture

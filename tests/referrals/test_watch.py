@@ -357,7 +357,7 @@ def test_a_clock_that_fires_is_told_with_its_kind(story: Story, service: Service
     settled(service)
     token = begun(story.ngo)
     service.clock.advance(timedelta(minutes=16))
-    DeadlineScheduler(service.made.referrals, service.database, service.clock).fire()
+    DeadlineScheduler(service.made.lives, service.database, service.clock).fire()
     changes = [change for change in told(story, story.ngo, token) if change.referral_id == sent.id]
     assert [(change.verb, change.clock, change.etag) for change in changes] == [("clock_breached", pb.CLOCK_KIND_ACKNOWLEDGE, sent.etag)]
 

@@ -336,3 +336,23 @@ class Enquiry:
         self.version, self.update_time = self.version + 1, now
         clock = None if by else DeadlineKind.ACKNOWLEDGE
         self.events.append(EnquiryEvent(self.version, verb, now, by, offer, first_offer, clock))
+
+
+@dataclass(frozen=True)
+class Received:
+    """What was put to one organisation: its own copies."""
+
+    id: str
+    offers: list[Offer]
+    create_time: datetime
+    due_time: datetime
+
+    @property
+    def version(self) -> int:
+        """Another number whenever one of the copies changed; that of the enquiry would say how many answered."""
+        return sum(offer.version for offer in self.offers)
+
+    @property
+    def content(self) -> Content | None:
+        """What is said, while one of the copies says it."""
+        return next((offer.content for offer in self.offers if offer.content), None)

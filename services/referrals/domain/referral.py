@@ -1,11 +1,13 @@
-"""The referral: a request to one service. A method is a step of its life: allowed, it changes and notes an event; not allowed, it refuses and changes nothing."""
+"""The referral: a request to one service. It takes the steps of the table beside it (lifecycle.py): allowed, it changes and notes an event; not allowed, it
+refuses and changes nothing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Any
 
 from chassis.errors import Conflict, Invalid
-from chassis.second import UNKNOWN, Kin, refusal
+from chassis.second import UNKNOWN, Kin
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import Receipt
 from services.referrals.domain.deadline import (
@@ -24,27 +26,25 @@ from services.referrals.domain.lifecycle import (
     BY_VERB,
     CAME_BACK,
     EXITS,
+    NOT_NOW,
     REFER_AGAIN,
     TRANSITIONS,
     WAITS_FOR_RECEIVER,
     WAITS_FOR_SENDER,
     Side,
     State,
-    Transition,
+    Step,
+    check_between,
+    check_note,
+    step_of,
 )
 from services.referrals.domain.person import Arrival, Coarse
 from services.referrals.domain.unsafe import UNSAID, Unsafe
 
-ERROR_WINDOW = timedelta(hours=24)
 PROBATION_LIMIT = 5
 LEG_LOST = "leg_lost"
 CONSENT_ENDING = "consent_ending"
 SIDE_OUT, SIDE_BACK = "side_out", "side_back"
-FARTHEST_APPOINTMENT = timedelta(days=90)
-"""How far ahead one may be: until then nobody asks for news."""
-REMIND_AGAIN = timedelta(hours=1)
-EARLY = timedelta(hours=1)
-"""How long before its time an appointment may have been, and how long ago one that is only noted now may have begun: people come early, and clocks differ."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class Referral:
 
         Whom nobody may contact has to arrive: then it says how.
         """
-        step = self._check_step("send", actor)
+        step = self._check_step("send", actor, now)
         if not (self.need_code and self.urgency and self.service_id):
             raise Conflict("incomplete_draft")
         if not safe_contact_known:
@@ -212,7 +212,7 @@ class Referral:
             raise Conflict("unsafe_not_asked", "unsafe_code")
         if receipt is None:
             raise Conflict("receipt_missing")
-        _check_note(note, needed=receipt.is_override)
+        check_note(note, needed=receipt.is_override)
         self._stand_on(receipt, now)
         if nobody_calls:
             (arrival or Arrival("", "", "", "")).check()
@@ -220,15 +220,29 @@ class Referral:
         self.override_worker_id = actor.id if receipt.is_override else ""
         self.send_time = now
         starts = (*step.starts, DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END) if receipt.is_override else step.starts
-        self._take(replace(step, starts=starts), actor, now, calendar, reason_code=receipt.reason_code, note=note)
+        self._move(replace(step, starts=starts), actor, now, calendar, reason_code=receipt.reason_code, note=note)
         self.events[-1] = replace(self.events[-1], arrival=arrival if nobody_calls else None)
+
+    def take(self, verb: str, actor: Actor, now: datetime, calendar: Calendar, **carried: Any) -> None:
+        """Takes a step that needs nothing but the fields of its request: all of its row is asked before anything changes.
+
+        Raises Conflict (the step is not allowed now) or Invalid (a field that its check refuses, a reason `other` without a note).
+        """
+        step = self._check_step(verb, actor, now, **carried)
+        values = step.checked(carried, now)
+        for each in step.carries:
+            if each.stored_as:
+                setattr(self, each.stored_as, values[each.name])
+        for effect in step.effects:
+            effect(self, actor, now, calendar)
+        self._move(step, actor, now, calendar, reason_code=values.get(step.reason, ""), note=values.get("note", ""))
 
     def recent_assault(self, now: datetime) -> datetime | None:
         """When it was, while a health clock could run."""
         return recent(self.assault_time, now)
 
     def _watch_health(self, now: datetime) -> None:
-        for clock in self._running(*HEALTH):  # of another time that was said before
+        for clock in self.running(*HEALTH):  # of another time that was said before
             clock.stop(now)
         for kind, span in HEALTH.items():
             if self.assault_time and now < self.assault_time + span:
@@ -263,7 +277,7 @@ class Referral:
         urgency_reason_code: str = "",
     ) -> None:
         """What was sent is corrected: how soon, and what may be said of her as her file says it now. More urgent, its running deadlines are counted anew."""
-        step = self._check_step("amend", actor)
+        step = self._check_step("amend", actor, now)
         changed = [each.name for each in fields(Coarse) if getattr(coarse, each.name) != getattr(self.coarse, each.name)]
         if urgency and urgency is not self.urgency:
             self._as_answered(urgency, answers, urgency_reason_code)
@@ -274,21 +288,13 @@ class Referral:
         if not changed:
             raise Invalid(("urgency", "required"))
         self.coarse = coarse
-        self._take(step, actor, now, calendar, note=note, changed_field_codes=tuple(changed))
+        self._move(step, actor, now, calendar, note=note, changed_field_codes=tuple(changed))
 
     def _change_urgency(self, urgency: Urgency, now: datetime, calendar: Calendar) -> None:
         self.urgency = urgency
         for clock in self.clocks:
             if clock.stop_time is None and clock.kind in BY_URGENCY:
                 clock.recount(now, urgency, calendar)
-
-    def confirm_override(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
-        """A second person agrees that nobody could be asked."""
-        step, why = BY_VERB["confirm_override"], refusal(actor, self.override_worker_id)
-        waits = self.state in step.sources and step.by & self.sides(actor) and self._override_waits(actor, now)
-        if waits and why and why.reason == "not_independent":  # who sent it has no such step at all
-            raise why
-        self._take(self._check_step("confirm_override", actor, now), actor, now, calendar)
 
     def attach_consent(self, actor: Actor, now: datetime, calendar: Calendar, receipt: Receipt) -> None:
         """She was asked: after all, or again before it ends. From now on it stands on this consent."""
@@ -298,121 +304,7 @@ class Referral:
         if receipt.id == self.receipt_id:
             raise Invalid(("receipt_id", "repeated"))
         self._stand_on(receipt, now)
-        self._take(step, actor, now, calendar)
-
-    def acknowledge(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
-        """The receiver has seen it."""
-        self._take(self._check_step("acknowledge", actor), actor, now, calendar)
-
-    def ask(self, actor: Actor, now: datetime, calendar: Calendar, question_code: str, note: str) -> None:
-        """The receiver needs to know something first; once, so that asking is no way of waiting."""
-        step = self._check_step("ask", actor)
-        _check_note(note, needed=question_code == "other")
-        if self.question_code:
-            raise Conflict("already_asked")
-        self.question_code = question_code
-        for clock in self._running(DeadlineKind.DECIDE):
-            clock.pause(now)
-        self._take(step, actor, now, calendar, reason_code=question_code, note=note)
-
-    def answer(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
-        """The sender answers; the time to decide goes on."""
-        step = self._check_step("answer", actor)
-        for clock in self.clocks:
-            clock.resume(now)
-        self._take(step, actor, now, calendar, note=note)
-
-    def accept(self, actor: Actor, now: datetime, calendar: Calendar, *, worker_id: str, planned: datetime | None, note: str) -> None:
-        """The receiver takes it on: a worker or the desk answers for it, and the first contact is planned."""
-        step = self._check_step("accept", actor)
-        _check_between("planned_first_contact_time", now - timedelta(days=1), planned, now + timedelta(days=365))
-        self._answers_for_it(worker_id)
-        self.planned_first_contact_time = planned
-        self._take(step, actor, now, calendar, note=note)
-
-    def waitlist(self, actor: Actor, now: datetime, calendar: Calendar, *, days: int, review: datetime | None, note: str) -> None:
-        """The receiver would, but not yet: how long, and when it looks again."""
-        step = self._check_step("waitlist", actor)
-        _check_between("review_time", now + timedelta(microseconds=1), review, now + timedelta(days=365))
-        self.expected_wait_days, self.review_time = days, review
-        self._take(step, actor, now, calendar, note=note)
-
-    def decline(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, alternative_service_id: str, note: str) -> None:
-        """The receiver can't: a coded reason, and perhaps who could."""
-        step = self._check_step("decline", actor)
-        _check_note(note, needed=reason_code == "other")
-        self.alternative_service_id = alternative_service_id
-        self._take(step, actor, now, calendar, reason_code=reason_code, note=note, attribution="provider")
-
-    def start(self, actor: Actor, now: datetime, calendar: Calendar, *, first_contact: datetime | None, note: str) -> None:
-        """Help has begun."""
-        step = self._check_step("start", actor)
-        _check_between("first_contact_time", None, first_contact, now + timedelta(days=60))
-        self.first_contact_time = first_contact
-        self._take(step, actor, now, calendar, note=note)
-
-    def assign(self, actor: Actor, now: datetime, calendar: Calendar, *, worker_id: str, note: str) -> None:
-        """Another worker of the receiver answers for it, or the desk."""
-        step = self._check_step("assign", actor)
-        self._answers_for_it(worker_id)
-        self._take(step, actor, now, calendar, note=note)
-
-    def schedule_appointment(self, actor: Actor, now: datetime, calendar: Calendar, *, time: datetime | None, note: str) -> None:
-        """She will be met; instead of the appointment that was open, if there was one."""
-        step = self._check_step("schedule_appointment", actor)
-        _check_between("appointment_time", now - EARLY, time, now + FARTHEST_APPOINTMENT)
-        self.appointment_time = time
-        self._take(step, actor, now, calendar, note=note)
-
-    def attend_appointment(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
-        """She came."""
-        step = self._check_step("attend_appointment", actor, now)
-        self.appointment_time = None
-        self._take(step, actor, now, calendar, note=note)
-
-    def miss_appointment(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, note: str) -> None:
-        """She was not met."""
-        step = self._check_step("miss_appointment", actor, now)
-        _check_note(note, needed=reason_code == "other")
-        self.appointment_time = None
-        self._take(step, actor, now, calendar, reason_code=reason_code, note=note)
-
-    def cancel_appointment(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, note: str) -> None:
-        """It will not be, and no other in its place for now."""
-        step = self._check_step("cancel_appointment", actor)
-        _check_note(note, needed=reason_code == "other")
-        self.appointment_time = None
-        self._take(step, actor, now, calendar, reason_code=reason_code, note=note)
-
-    def add_note(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
-        """Either side writes to the other. What the receiver writes while help is given is news: SILENCE starts again."""
-        step = self._check_step("add_note", actor)
-        if self.state is State.IN_PROGRESS and Side.RECEIVER in self.sides(actor):
-            step = replace(step, starts=(DeadlineKind.SILENCE,), stops=(DeadlineKind.SILENCE,))
-        self._take(step, actor, now, calendar, note=note)
-
-    def complete(self, actor: Actor, now: datetime, calendar: Calendar, *, outcome_code: str, delivered: Sequence[str], note: str) -> None:
-        """The receiver has done its part."""
-        step = self._check_step("complete", actor)
-        check = Check()
-        for number, code in enumerate(delivered):
-            check.need(f"delivered_need_codes.{number}", code, required=True)
-        check.done()
-        self.outcome_code, self.delivered_need_codes = outcome_code, tuple(delivered)
-        self._take(step, actor, now, calendar, reason_code=outcome_code, note=note, attribution="provider")
-
-    def not_deliver(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, note: str) -> None:
-        """What was accepted did not come about."""
-        step = self._check_step("not_deliver", actor)
-        _check_note(note, needed=reason_code == "other")
-        self._take(step, actor, now, calendar, reason_code=reason_code, note=note, attribution="provider")
-
-    def close_need(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, note: str) -> None:
-        """It came back, and nobody looks for another service any more: somebody says why."""
-        step = self._check_step("close_need", actor)
-        _check_note(note, needed=reason_code == "other")
-        self.need_close_reason_code = reason_code
-        self._take(step, actor, now, calendar, reason_code=reason_code, note=note)
+        self._move(step, actor, now, calendar)
 
     def watch_need(self, now: datetime) -> None:
         """The clocks of what came back stop when another referral follows, and go on when that was an error."""
@@ -423,31 +315,20 @@ class Referral:
                 else:
                     clock.stop(now)
 
-    def close(self, actor: Actor, now: datetime, calendar: Calendar, *, help_came: str, note: str) -> None:
-        """The sender or the person says whether help came; "no" opens it again."""
-        step = self._check_step("reopen" if help_came == "no" else "close", actor)
-        self._take(step, actor, now, calendar, reason_code=help_came, note=note)
-
-    def withdraw(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, note: str) -> None:
-        """The sender takes it back; the receiver's access ends."""
-        step = self._check_step("withdraw", actor)
-        _check_note(note, needed=reason_code == "other")
-        self._take(step, actor, now, calendar, reason_code=reason_code, note=note, attribution="network")
-
     def withdraw_consent(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
         """The person takes her consent back, through whomever she told."""
         step = BY_VERB["withdraw_consent"]
         if self.state in step.sources:
-            self._take(step, actor, now, calendar, attribution="person")
+            self._move(step, actor, now, calendar)
 
     def reroute(
         self, actor: Actor, now: datetime, calendar: Calendar, *, service: tuple[str, str], following_id: str, note: str
     ) -> "Referral":
         """Another service is asked instead, (service id, its organisation): returns the draft that follows, the sender's to send on a consent for that place."""
-        step = self._check_step("reroute", actor)
+        step = self._check_step("reroute", actor, now)
         if service[0] == self.service_id:
             raise Invalid(("service_id", "out_of_range"))
-        self._take(step, actor, now, calendar, note=note, attribution="network")
+        self._move(step, actor, now, calendar, note=note)
         following = Referral(
             following_id,
             self.sender_organization_id,
@@ -470,14 +351,10 @@ class Referral:
         self.following_id = following_id
         return following
 
-    def confirm_deletion(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
-        """The receiver holds nothing more of her."""
-        self._take(self._check_step("confirm_deletion", actor), actor, now, calendar, note=note)
-
     def wait_for_her(self) -> None:
         """A leg of a hand-over that was accepted ahead: until she is expected, nobody is late to meet her."""
         planned = self.planned_first_contact_time
-        for clock in self._running(DeadlineKind.FIRST_CONTACT):
+        for clock in self.running(DeadlineKind.FIRST_CONTACT):
             if planned is not None and planned > clock.start_time:
                 clock.restart(planned, clock.due_time + (planned - clock.start_time))
 
@@ -495,21 +372,6 @@ class Referral:
         system = Actor("system", "members", organization_id)
         self._note(SIDE_OUT if out else SIDE_BACK, self.state, self.state, system, now, attribution="system", decides=False)
 
-    def remind(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
-        """Whose turn it is hears that it is waited for."""
-        step = self._check_step("remind", actor, now)
-        self.remind_time = now
-        self._take(step, actor, now, calendar)
-
-    def enter_in_error(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
-        """It should not have been; out of all counts."""
-        step = self._check_step("enter_in_error", actor, now)
-        self._take(step, actor, now, calendar, note=note, attribution="network")
-
-    def expire(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
-        """Nobody answered for so long that another service is to be asked."""
-        self._take(self._check_step("expire", actor), actor, now, calendar, attribution="system")
-
     def fire_clocks(self, now: datetime, calendar: Calendar) -> list[Event]:
         """Notes the clock levels that are reached: reminded at 50, breached at 100, escalated at 150 per cent; expires at 200. Returns the new events."""
         before = len(self.events)
@@ -517,7 +379,7 @@ class Referral:
         for clock in tuple(self.clocks):
             percent = clock.fire(now)
             if percent == EXPIRE_PERCENT:
-                self.expire(system, now, calendar)
+                self.take("expire", system, now, calendar)
             elif percent is not None:
                 verb = {50: "clock_reminded", 100: "clock_breached", 150: "clock_escalated"}[percent]
                 self._note(verb, self.state, self.state, system, now, clock=clock.kind, attribution="system")
@@ -540,8 +402,7 @@ class Referral:
 
     def allowed_verbs(self, actor: Actor, now: datetime) -> list[str]:
         """What this actor may do next, what moves things on first."""
-        possible = [t for t in TRANSITIONS if t.offered and self._possible(t, actor, now)]
-        return [t.verb for t in sorted(possible, key=lambda t: not self._moves_on(t, actor, now))]
+        return [step.verb for step in sorted(self._allowed_steps(actor, now), key=lambda step: not self._moves_on(step, actor, now))]
 
     def could_stand_on(self, receipt: Receipt, now: datetime) -> bool:
         """Whether a consent would do now, to be sent on or to take the place of what it stands on."""
@@ -593,7 +454,7 @@ class Referral:
         """Whose turn it is, as this actor may know: the sender's, the receiver's or nobody's."""
         if self.state in WAITS_FOR_SENDER or self.is_unanswered(actor):
             return Side.SENDER
-        if self.state is State.CONSENT_WITHDRAWN and self._running(DeadlineKind.DELETION):
+        if self.state is State.CONSENT_WITHDRAWN and self.running(DeadlineKind.DELETION):
             return Side.RECEIVER
         return Side.RECEIVER if self.state in WAITS_FOR_RECEIVER else None
 
@@ -607,51 +468,35 @@ class Referral:
         """Of the earliest running clock."""
         return min((clock.due_time for clock in self.clocks if clock.running), default=None)
 
-    def _moves_on(self, step: Transition, actor: Actor, now: datetime) -> bool:
+    def _moves_on(self, step: Step, actor: Actor, now: datetime) -> bool:
         if step.verb == "add_note":  # when news is overdue
-            return Side.RECEIVER in self.sides(actor) and any(clock.due_time <= now for clock in self._running(DeadlineKind.SILENCE))
+            return Side.RECEIVER in self.sides(actor) and any(clock.due_time <= now for clock in self.running(DeadlineKind.SILENCE))
         return step.main
 
-    def _possible(self, step: Transition, actor: Actor, now: datetime | None) -> bool:
-        sides = self.sides(actor)
-        if self.state not in step.sources or not step.by & sides:
-            return False
-        if step.verb == "ask" and self.question_code:
-            return False
-        if step.verb == "close_need" and not self.need_is_open:
-            return False
-        if step.verb == "remind" and (self.turn(actor) is None or self._was_reminded(now)):
-            return False
-        if step.verb == "confirm_deletion" and not self._running(DeadlineKind.DELETION):
-            return False
-        if step.verb in ("attend_appointment", "miss_appointment", "cancel_appointment"):
-            early = now is not None and self.appointment_time is not None and now < self.appointment_time - EARLY
-            return self.appointment_time is not None and (step.verb == "cancel_appointment" or not early)
-        if step.verb == "confirm_override":
-            return self._override_waits(actor, now) and refusal(actor, self.override_worker_id) is None
-        if step.verb == "enter_in_error" and now is not None and Side.COORDINATOR not in sides and self.state is not State.DRAFT:
-            return now - self.create_time <= ERROR_WINDOW
-        return True
+    def _allowed_steps(self, actor: Actor, now: datetime) -> list[Step]:
+        return [step for step in TRANSITIONS if step.offered and self._refusal(step, actor, now) is None]
 
-    def _override_waits(self, actor: Actor, now: datetime | None) -> bool:
-        """Whether somebody with these rights may still agree to the override."""
-        waits = any(now is None or now < clock.due_time for clock in self._running(DeadlineKind.OVERRIDE_CONFIRM))
-        return waits and (actor.coordinates or actor.manages)
+    def _refusal(self, step: Step, actor: Actor, now: datetime) -> Conflict | None:
+        """Returns why the actor can't take a step now; None if it can."""
+        if self.state not in step.sources or not step.by & self.sides(actor):
+            return Conflict(NOT_NOW)
+        try:
+            for guard in step.guards:
+                guard(self, actor, now)
+        except Conflict as refusal:
+            return refusal
+        return None
 
-    def _check_step(self, verb: str, actor: Actor, now: datetime | None = None) -> Transition:
-        step = BY_VERB[verb]
-        if verb == "ask" and self.question_code and self.state in step.sources and step.by & self.sides(actor):
-            raise Conflict("already_asked")
-        if not self._possible(step, actor, now):
-            lately = verb == "remind" and self._was_reminded(now) and self._possible(step, actor, None)
-            if lately:
-                raise Conflict("reminded_lately")
-            possible = (f"allowed={each.verb}" for each in TRANSITIONS if each.offered and self._possible(each, actor, now))
-            raise Conflict("illegal_transition", f"from={self.state.value}", f"to={(step.target or self.state).value}", *possible)
+    def _check_step(self, verb: str, actor: Actor, now: datetime, **carried: Any) -> Step:
+        """Returns the row of a step that the actor may take now. Raises the refusal of its first guard that refuses; NOT_NOW lists the steps that are allowed."""
+        step = step_of(verb, carried)
+        refusal = self._refusal(step, actor, now)
+        if refusal and refusal.reason == NOT_NOW:
+            allowed = (f"allowed={each.verb}" for each in self._allowed_steps(actor, now))
+            raise Conflict(NOT_NOW, f"from={self.state.value}", f"to={(step.target or self.state).value}", *allowed)
+        if refusal:
+            raise refusal
         return step
-
-    def _was_reminded(self, now: datetime | None) -> bool:
-        return now is not None and self.remind_time is not None and abs(now - self.remind_time) < REMIND_AGAIN
 
     def _stand_on(self, receipt: Receipt, now: datetime) -> None:
         self._check_receipt(receipt, now)
@@ -660,34 +505,36 @@ class Referral:
     def _check_receipt(self, receipt: Receipt, now: datetime) -> None:
         receipt.check_covers(self.receiver_organization_id, self.need_code, now)
 
-    def _answers_for_it(self, worker_id: str) -> None:
-        self.responsible_worker_id = worker_id
-        self.responsible_desk_code = "" if worker_id else "desk"
-
-    def _running(self, *kinds: DeadlineKind) -> list[Deadline]:
+    def running(self, *kinds: DeadlineKind) -> list[Deadline]:
         return [clock for clock in self.clocks if clock.kind in kinds and clock.stop_time is None]
 
-    def _take(
+    def stop_deadlines(self, now: datetime, *kinds: DeadlineKind) -> None:
+        """Stops the running deadlines of these kinds."""
+        for deadline in self.running(*kinds):
+            deadline.stop(now)
+
+    def start_deadline(self, kind: DeadlineKind, now: datetime, calendar: Calendar, *, news: bool) -> None:
+        """Starts a deadline. SILENCE begins once she has been met, and is a long one after `news` while no appointment is open."""
+        silence = kind is DeadlineKind.SILENCE
+        start = max(now, self.appointment_time or now) if silence else now
+        due = start + SILENCE_AFTER_NEWS if silence and news and self.appointment_time is None else self._due(kind, start, calendar)
+        self.clocks.append(Deadline(kind, start, due, policy_version=calendar.policy().version))
+
+    def _move(
         self,
-        step: Transition,
+        step: Step,
         actor: Actor,
         now: datetime,
         calendar: Calendar,
         *,
         reason_code: str = "",
         note: str = "",
-        attribution: str = "",
         changed_field_codes: tuple[str, ...] = (),
     ) -> None:
-        for clock in self._running(*step.stops):
-            clock.stop(now)
+        """What every step does: deadlines, state, history."""
+        self.stop_deadlines(now, *step.stops)
         for kind in step.starts:
-            start = (
-                max(now, self.appointment_time or now) if kind is DeadlineKind.SILENCE else now
-            )  # nobody asks for news before she is met
-            long = kind is DeadlineKind.SILENCE and step.news and self.appointment_time is None
-            due = start + SILENCE_AFTER_NEWS if long else self._due(kind, start, calendar)
-            self.clocks.append(Deadline(kind, start, due, policy_version=calendar.policy().version))
+            self.start_deadline(kind, now, calendar, news=step.news)
         before, self.state = self.state, step.target or self.state
         if self.state is not State.IN_PROGRESS:
             self.appointment_time = None
@@ -701,7 +548,7 @@ class Referral:
             now,
             reason_code=reason_code,
             note=note,
-            attribution=attribution,
+            attribution=step.attribution,
             changed=changed_field_codes,
             decides=step.decides,
         )
@@ -747,21 +594,10 @@ def assault_to_the_hour(path: str, time: datetime, now: datetime, known: datetim
     may be said again, as a form does."""
     hour = time.replace(minute=0, second=0, microsecond=0)
     if hour != known:
-        _check_between(path, now - max(HEALTH.values()), time, now)
+        check_between(path, now - max(HEALTH.values()), time, now)
     return hour
 
 
 def _is_of_her_need(event: Event) -> bool:
     """It came back, or was lost on the way, and this is about what is done for her elsewhere."""
     return event.verb in ("need_closed", LEG_LOST) or (event.verb == "reminded" and event.from_state in CAME_BACK)
-
-
-def _check_note(note: str, *, needed: bool) -> None:
-    """An override says why, and what no code says a note does."""
-    if needed and not note.strip():
-        raise Invalid(("note", "required"))
-
-
-def _check_between(path: str, earliest: datetime | None, time: datetime | None, latest: datetime) -> None:
-    if time is None or not (earliest or time) <= time <= latest:
-        raise Invalid((path, "out_of_range"))

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from chassis.db import Transaction
+from chassis.errors import NotAllowed
 from chassis.tokens import Caller
 from services.referrals.domain.enquiry import Attribute, Service
 from services.referrals.domain.person import ANY_AGES, Ages
@@ -62,10 +63,14 @@ def note_service(
     )
 
 
-def in_good_standing(tx: Transaction, caller: Caller) -> bool:
-    """False when the organisation, worker or key is known to be out. What was not heard yet is not held against anyone: the token is a few seconds old at most."""
+def check_standing(tx: Transaction, caller: Caller) -> None:
+    """Refuses a caller whose organisation, worker account or key is known to be suspended, however fresh the token.
+
+    What was not heard yet is not held against anyone: the token is a few seconds old at most.
+    """
     row = tx.execute("SELECT 1 FROM members WHERE id = ANY(%s) AND NOT active LIMIT 1", ([caller.organization_id, caller.id],)).fetchone()
-    return row is None
+    if row is not None:
+        raise NotAllowed("organization_not_active")
 
 
 def organization(tx: Transaction, identifier: str) -> tuple[str, str]:

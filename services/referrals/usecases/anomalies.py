@@ -1,15 +1,13 @@
-"""Looks the trail through for what is unusual, and takes what an auditor says of it."""
+"""Looks the trail through for what is unusual."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from chassis.audit import Entry
 from chassis.clock import Clock
-from chassis.db import LOST, Database, Row, Transaction, elevate_to_system_scope
+from chassis.db import LOST, Database, Row, Transaction
 from chassis.ids import new_id
 from chassis.local_time import zone_of
 from chassis.supervisor import Loop
-from chassis.tokens import SYSTEM, Caller
-from chassis.wire import Position
+from chassis.tokens import SYSTEM
 from services.referrals.domain.anomaly import DUTY_DAYS, Anomaly, day_of, on_duty, span_of, unusual
 from services.referrals.store import anomalies, members
 
@@ -36,22 +34,6 @@ class Anomalies:
                 for who in anomalies.who_looked(tx, after, until):
                     self._judge(tx, who, after, until)
             more = until > after
-
-    def page(self, tx: Transaction, limit: int, after: Position | None, *, waiting: bool) -> tuple[list[Anomaly], Position | None]:
-        """What was found, newest first. It is in nobody's scope: whoever calls this has the right of an auditor."""
-        elevate_to_system_scope(tx)
-        return anomalies.page(tx, limit, after, waiting=waiting)
-
-    def review(
-        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, code: str, trail: list[Entry]
-    ) -> Anomaly:
-        """An auditor says what it was."""
-        elevate_to_system_scope(tx)
-        anomaly = anomalies.get(tx, identifier)
-        anomaly.review(caller.id, code, version, now)
-        anomalies.keep_review(tx, anomaly)
-        trail.append(Entry("review_anomaly", identifier, "", (code, f"worker:{anomaly.worker_id}")))
-        return anomaly
 
     def _judge(self, tx: Transaction, who: Row, after: int, until: int) -> None:
         """The days that these rows are of, each as a whole."""

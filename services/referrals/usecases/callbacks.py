@@ -5,68 +5,67 @@ from datetime import datetime
 from functools import partial
 
 from chassis.db import Transaction, elevate_to_system_scope
-from chassis.errors import Conflict, Stale
-from chassis.ids import new_id
+from chassis.errors import Conflict, Invalid, Stale
+from chassis.ids import new_id, object_id
 from chassis.local_time import zone_of
-from chassis.tokens import Caller
-from chassis.wire import Position
-from services.referrals.domain.callback import AGAIN, NOT_SAFE, Callback, Wish
+from chassis.rpc import Call
+from chassis.wire import PageTokens, page_size, version, word
+from protos.referrals.v1 import contacts_pb2 as pb
+from services.referrals import wire
+from services.referrals.domain.callback import AGAIN, GIVEN_UP, NOT_SAFE, REACHED, Callback, Wish
 from services.referrals.domain.contact import Contact
 from services.referrals.domain.deadline import DeadlineKind
 from services.referrals.store import callbacks, contacts
 from services.referrals.store.people import People as Files
 from services.referrals.usecases.deadlines import ClockFired, fire_each, with_one_clock
+from services.referrals.wire.contacts import wish as parse_wish
 
 Hours = tuple[datetime, datetime]
 
 
 class Callbacks:
-    """One for a contact at a time."""
+    """Each method answers the rpc of its name. A contact has one callback at a time."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, pages: PageTokens) -> None:
         self._files = files
+        self._pages = pages
 
-    def create(self, tx: Transaction, now: datetime, contact_id: str, wish: Wish) -> tuple[Callback, Contact, str]:
-        """An operator agreed on it with the caller. Returned with its contact and her file."""
-        contact = contacts.hold(tx, contact_id)
+    def CreateCallback(self, request: pb.CreateCallbackRequest, call: Call) -> pb.Callback:
+        """An operator agreed on it with the caller."""
+        wish = parse_wish(request.callback, "callback.")
+        contact = contacts.hold(call.tx, object_id(request.callback.contact_id))
         contact.check_not_erased()
-        person_id = self._check_plans(tx, contact)
-        return self._owe(tx, now, contact, wish, [contact_id], by_herself=False), contact, person_id
+        person_id = self._check_plans(call.tx, contact)
+        callback = _owe(call.tx, call.clock.now(), contact, wish, [contact.id], by_herself=False)
+        return wire.callback_message(callback, contact.reference_hint, person_id)
 
-    def ask(self, tx: Transaction, now: datetime, own: Sequence[Contact], people: Sequence[str], wish: Wish) -> None:
-        """She asks for it herself, through the contacts that are hers: the last line that she called calls."""
-        if not self.may_ask(tx, people, for_update=True):
-            raise Conflict("call_not_safe")
-        known = [contact for contact in own if contacts.people_of(tx, [contact])]
-        self._owe(tx, now, known[-1], wish, [contact.id for contact in own], by_herself=True)
-
-    def may_ask(self, tx: Transaction, people: Sequence[str], *, for_update: bool = False) -> bool:
-        """Whether every file of hers says that she may be called."""
-        return bool(people) and all(self._files.get(tx, person, for_update=for_update).may_be_called for person in people)
-
-    def page(
-        self, tx: Transaction, caller: Caller, limit: int, after: Position | None
-    ) -> tuple[list[tuple[Callback, str, str]], Position | None]:
+    def ListCallbacks(self, request: pb.ListCallbacksRequest, call: Call) -> pb.ListCallbacksResponse:
         """What the own line owes."""
-        return callbacks.page(tx, caller.organization_id, limit, after)
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        page, more = callbacks.page(call.tx, call.caller.organization_id, size, after)
+        return pb.ListCallbacksResponse(
+            callbacks=[wire.callback_message(*each) for each in page], next_page_token=self._pages.token(request, more)
+        )
 
-    def settle(
-        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, outcome_code: str, wish: Wish
-    ) -> tuple[Callback, Contact, str]:
-        """What came of it; `wish`: when it is tried again, if it is. Returned with its contact and her file."""
+    def SettleCallback(self, request: pb.SettleCallbackRequest, call: Call) -> pb.Callback:
+        """What came of it, and when it is tried again, if it is."""
+        tx, now, outcome = call.tx, call.clock.now(), word(pb.CallbackOutcome, request.outcome_code, "outcome_code")
+        if outcome not in (REACHED, AGAIN, GIVEN_UP):
+            raise Invalid(("outcome_code", "unknown_code"))
+        wish, identifier, based_on = parse_wish(request), object_id(request.id), version(request.etag)
         contact = contacts.hold(tx, callbacks.contact_of(tx, identifier))  # contact, file, callback: in this order everybody takes turns
         person_id = next(iter(contacts.people_of(tx, [contact])), "")
-        if outcome_code == AGAIN:
+        if outcome == AGAIN:
             self._check_plans(tx, contact)
         callback = callbacks.hold(tx, identifier)
-        if callback.step_version != version:
+        if callback.step_version != based_on:
             raise Stale
-        if outcome_code == AGAIN:
+        if outcome == AGAIN:
             callback.try_again(now, _hours(contact, wish, now))
         else:
-            callback.settle(now, outcome_code, caller.id)
-        callbacks.keep(tx, callback, "changed" if outcome_code == AGAIN else "settled")
-        return callback, contact, person_id
+            callback.settle(now, outcome, call.caller.id)
+        callbacks.keep(tx, callback, "changed" if outcome == AGAIN else "settled")
+        return wire.callback_message(callback, contact.reference_hint, person_id)
 
     def _check_plans(self, tx: Transaction, contact: Contact) -> str:
         """Her file at this line must say that she may be called, and none at another that she may not. Returns the former; empty where there is none."""
@@ -79,15 +78,28 @@ class Callbacks:
                 person.check_callable()
         return next(iter(own), "")
 
-    @staticmethod
-    def _owe(tx: Transaction, now: datetime, contact: Contact, wish: Wish, contact_ids: Sequence[str], *, by_herself: bool) -> Callback:
-        hours = _hours(contact, wish, now)
-        owed = callbacks.owed_to(tx, contact_ids)
-        callback = owed[0] if owed else Callback.owed(new_id(), contact.id, contact.organization_id, now, hours, by_herself=by_herself)
-        if owed:
-            callback.move(now, hours, by_herself=by_herself)
-        callbacks.keep(tx, callback, "asked" if by_herself else "changed")
-        return callback
+
+def ask(tx: Transaction, files: Files, now: datetime, own: Sequence[Contact], people: Sequence[str], wish: Wish) -> None:
+    """She asks for it herself, through the contacts that are hers: the last line that she called calls."""
+    if not may_ask(tx, files, people, for_update=True):
+        raise Conflict("call_not_safe")
+    known = [contact for contact in own if contacts.people_of(tx, [contact])]
+    _owe(tx, now, known[-1], wish, [contact.id for contact in own], by_herself=True)
+
+
+def may_ask(tx: Transaction, files: Files, people: Sequence[str], *, for_update: bool = False) -> bool:
+    """Whether every file of hers says that she may be called."""
+    return bool(people) and all(files.get(tx, person, for_update=for_update).may_be_called for person in people)
+
+
+def _owe(tx: Transaction, now: datetime, contact: Contact, wish: Wish, contact_ids: Sequence[str], *, by_herself: bool) -> Callback:
+    hours = _hours(contact, wish, now)
+    owed = callbacks.owed_to(tx, contact_ids)
+    callback = owed[0] if owed else Callback.owed(new_id(), contact.id, contact.organization_id, now, hours, by_herself=by_herself)
+    if owed:
+        callback.move(now, hours, by_herself=by_herself)
+    callbacks.keep(tx, callback, "asked" if by_herself else "changed")
+    return callback
 
 
 def _hours(contact: Contact, wish: Wish, now: datetime) -> Hours:

@@ -1,7 +1,6 @@
-"""Contacts of the line, and what a caller may hear and say with her reference and PIN."""
+"""Contacts of the line, and the way in by a reference and its PIN."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -9,49 +8,36 @@ from typing import Any
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error
 
-from chassis import audit
 from chassis.audit import Entry
-from chassis.clock import AHEAD, Clock
+from chassis.clock import Clock
 from chassis.db import Transaction, elevate_to_system_scope
-from chassis.errors import Conflict, Invalid, NotFound, Stale, Unauthenticated
+from chassis.errors import Invalid, NotFound, Stale, Unauthenticated
 from chassis.guesses import Budget, Guesses, Lanes, Origin
-from chassis.ids import new_id
-from chassis.local_time import zone_of
-from chassis.tokens import Caller
-from chassis.wire import Position
-from services.referrals.domain.callback import Callback, Wish
+from chassis.ids import new_id, object_id
+from chassis.rpc import Call
+from chassis.wire import PageTokens, page_size, timestamp, version, word
+from protos.referrals.v1 import contacts_pb2 as pb
+from services.referrals import wire
 from services.referrals.domain.contact import (
-    MOST_SAID,
-    PLAIN,
-    SAID_WITHIN,
     Contact,
-    LaterNote,
     check_pin,
     new_pin,
     new_reference,
     read_reference,
 )
-from services.referrals.domain.deadline import Calendar, DeadlineKind
-from services.referrals.domain.lifecycle import LIVE
-from services.referrals.domain.openings import READING
+from services.referrals.domain.deadline import DeadlineKind
 from services.referrals.domain.person import FieldGroup
-from services.referrals.domain.reading import Reading, told_plainly
-from services.referrals.domain.referral import Referral, assault_to_the_hour
-from services.referrals.store import callbacks as callback_book
-from services.referrals.store import contact_notes, contacts, enquiries, members, referrals, take_overs
+from services.referrals.domain.referral import assault_to_the_hour
+from services.referrals.store import contacts, members, take_overs
 from services.referrals.store.contact_notes import ContactNotes
 from services.referrals.store.contacts import Contacts as Book
-from services.referrals.store.hers import Her
 from services.referrals.store.people import People as Files
-from services.referrals.store.receipts import Receipts
 from services.referrals.usecases import callbacks, campaigns
 from services.referrals.usecases.callbacks import Callbacks
 from services.referrals.usecases.deadlines import ClockFired, fire_each, with_one_clock
-from services.referrals.usecases.enquiries import cancel_of
 from services.referrals.usecases.openings import Openings
-from services.referrals.usecases.people import People
 from services.referrals.usecases.policies import Policies
-from services.referrals.usecases.referrals import Referrals
+from services.referrals.wire.contacts import changed_contact, new_contact
 
 # Of 10,000 PINs a stranger who knows a reference can try 100 and then one a day: in a year he is right with a chance of 4.6 %.
 OF_A_REFERENCE = Budget(10, timedelta(hours=2), timedelta(days=365), most=100, then=timedelta(days=1))
@@ -62,163 +48,15 @@ LANES = Lanes(
     newcomer=Budget(5, timedelta(hours=1), timedelta(days=365), most=50, then=timedelta(hours=12)),
     desk=Budget(10, timedelta(minutes=5), timedelta(days=365), most=100, then=timedelta(hours=1)),
 )
-_MOST_READINGS = 10_000  # of one file; told by day and kind they are few
 # 19 MiB and 2 passes: OWASP's argon2id minimum, about 30 ms here; the budgets are what guards 10,000 PINs.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 
-class Contacts:
-    """The operators' side."""
+class ReferenceGate:
+    """Lets a caller in by her reference and PIN; wrong ones are counted."""
 
-    def __init__(self, book: Book, notes: ContactNotes, files: Files, policies: Policies, openings: Openings) -> None:
+    def __init__(self, book: Book, guesses: Guesses, clock: Clock) -> None:
         self._book = book
-        self._notes = notes
-        self._files = files
-        self._policies = policies
-        self._openings = openings
-
-    def create(
-        self, tx: Transaction, caller: Caller, now: datetime, values: dict[str, Any], note: str, pin: str
-    ) -> tuple[Contact, str, str]:
-        """Records a contact; returns it with the reference and the PIN, which are not kept in readable form."""
-        pin = pin or new_pin()
-        check_pin(pin)
-        reference = new_reference()
-        contact = self._add(tx, caller, now, values, note, reference_hint=reference[-2:])
-        self._book.add_reference(tx, reference, contact.id, HASHER.hash(pin))
-        return contact, reference, pin
-
-    def create_again(
-        self, tx: Transaction, caller: Caller, now: datetime, values: dict[str, Any], note: str, first: Contact, trail: list[Entry]
-    ) -> Contact:
-        """Records another contact of a caller who told her reference, by which it is known too."""
-        contact = self._add(tx, caller, now, values, note, reference_hint=first.reference_hint, tied_to_id=first.id)
-        trail.append(Entry("tie_contact", contact.id))
-        return contact
-
-    def get(
-        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]
-    ) -> tuple[Contact, str | None, list[LaterNote]]:
-        """A contact, its note and what she said later, which is read of a person too if the contact is hers."""
-        contact, note = self._book.get(tx, identifier)
-        later = self._notes.of(tx, identifier)
-        if note != "" or later:
-            trail.append(Entry("read_contact", identifier, "", (FieldGroup.NOTES.value,)))
-            for person_id in contacts.people_of(tx, [contact]):
-                trail.append(Entry("read_contact", person_id, "", (FieldGroup.NOTES.value, f"contact:{identifier}")))
-            self._openings.admit(tx, caller, now, identifier)
-        return contact, note, later
-
-    def page(
-        self, tx: Transaction, caller: Caller, outcome_code: str, limit: int, after: Position | None
-    ) -> tuple[list[Contact], Position | None]:
-        """The own line's contacts, with one outcome where it is given."""
-        return self._book.page(tx, caller.organization_id, outcome_code, limit, after)
-
-    def change(
-        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, values: dict[str, Any], note: str | None
-    ) -> Contact:
-        """Saves further answers. A person is one of the line's own files: her reference speaks for that person."""
-        contact, former = self._book.get(tx, identifier, for_update=True)
-        contact.check_not_erased()
-        if contact.step_version != version:
-            raise Stale
-        if (person_id := values.get("person_id")) and self._files.get(tx, person_id).organization_id != caller.organization_id:
-            raise NotFound
-        self._check_handed_over(tx, values)
-        contact = replace(contact, **_placed(tx, _to_the_hour(values, now, contact.assault_time)), unheard=False)
-        contact.check()
-        contact.change(now, self.calendar(tx, contact))
-        if former is None and not note:  # it does not open, and a form sends what it shows of it: nothing
-            note = None
-        self._book.change(tx, contact, note)
-        return contact
-
-    def erase(self, tx: Transaction, now: datetime, identifier: str) -> None:
-        """Closes a contact of somebody who is erased: nothing is written in it any more."""
-        contact = contacts.hold(tx, identifier)
-        contact.erase(now, self.calendar(tx, contact))
-        contacts.keep(tx, contact, "changed")
-
-    def take_over(self, tx: Transaction, caller: Caller, now: datetime) -> None:
-        """The next shift has read what is open."""
-        take_overs.add(tx, caller.organization_id, caller.id, now)
-
-    def taken_over(
-        self, tx: Transaction, caller: Caller, limit: int, after: Position | None
-    ) -> tuple[list[tuple[str, datetime]], Position | None]:
-        """Who took over the own line, and when."""
-        return take_overs.page(tx, caller.organization_id, limit, after)
-
-    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
-        """Notes the clock levels that are reached, also of the calls that are owed; returns what was told."""
-        fire = with_one_clock(
-            DeadlineKind.CONTACT, partial(contacts.hold, tx), lambda contact: contact.fire_clock(now), partial(contacts.keep, tx)
-        )
-        fired = fire_each(tx, now, "contacts", "contact_id", contacts.due(tx, now, limit), fire, contacts.put_aside)
-        return [*fired, *callbacks.fire_clocks(tx, now, limit)]
-
-    @staticmethod
-    def _check_handed_over(tx: Transaction, values: dict[str, Any]) -> None:
-        to = values.get("handed_over_organization_id")
-        if to and not members.is_active(tx, to):
-            raise Invalid(("contact.handed_over_organization_id", "unknown_code"))
-
-    def _add(self, tx: Transaction, caller: Caller, now: datetime, values: dict[str, Any], note: str, **known: Any) -> Contact:
-        self._check_handed_over(tx, values)
-        contact = Contact(new_id(), caller.organization_id, now, now, **known, **_placed(tx, _to_the_hour(values, now, None)))
-        contact.check()
-        contact.check_line(members.countries(tx, [caller.organization_id]).get(caller.organization_id, ""))
-        contact.watch(now, self.calendar(tx, contact))
-        self._book.add(tx, contact, note)
-        return contact
-
-    def calendar(self, tx: Transaction, contact: Contact) -> Calendar:
-        """By which its clock goes."""
-        return self._policies.calendar(tx, contact.line_country, contact.department)
-
-
-@dataclass
-class Standing:
-    """How things stand for a caller; (referral, plain status, whether its receiver may open her data now) for each request.
-
-    `may_be_contacted`: every plan of hers, in whosever file, names a way.
-    """
-
-    files: int
-    items: list[tuple[Referral, str, bool]] = field(default_factory=list)
-    open_to: set[str] = field(default_factory=set)  # organisations besides those that hold a file
-    may_withdraw: bool = False
-    may_be_contacted: bool = False
-    may_ask_for_call: bool = False
-    call: Callback | None = None  # the one that is owed to her
-    asked: int = 0  # organisations that hold what an enquiry says of her
-
-
-class References:
-    """The caller's side: reference and PIN are the credential."""
-
-    def __init__(
-        self,
-        book: Book,
-        notes: ContactNotes,
-        files: Files,
-        receipts: Receipts,
-        requests: Referrals,
-        people: People,
-        operators: Contacts,
-        calls: Callbacks,
-        guesses: Guesses,
-        clock: Clock,
-    ) -> None:
-        self._book = book
-        self._notes = notes
-        self._operators = operators
-        self._calls = calls
-        self._files = files
-        self._receipts = receipts
-        self._referrals = requests
-        self._people = people
         self._guesses = guesses
         self._clock = clock
         self._nobody = HASHER.hash("none")  # an unknown reference costs as much time as a wrong PIN
@@ -242,94 +80,138 @@ class References:
         elevate_to_system_scope(tx)
         return self._book.get(tx, id_and_hash[0])[0]
 
-    def last_of(self, tx: Transaction, organization_id: str, first: Contact) -> Contact:
-        """The last of her contacts with an organisation. NotFound where there is none."""
-        own = [contact for contact in contacts.of_caller(tx, first.id) if contact.organization_id == organization_id]
-        if not own:
-            raise NotFound
-        return own[-1]
 
-    def add_note(self, tx: Transaction, first: Contact, note: str) -> None:
-        """What she says reaches each line that she called: it has to see to the contact again."""
-        if not note.strip():
-            raise Invalid(("note", "required"))
-        now = self._clock.now()
-        for contact in contacts.of_caller(tx, first.id, for_update=True):
-            if contact_notes.count_between(tx, contact.id, now - SAID_WITHIN, now + AHEAD) >= MOST_SAID:
-                raise Conflict("too_much_said")
-            people = contacts.people_of(tx, [contact])
-            self._notes.add(tx, contact.id, contact.person_id or next(iter(people), ""), note, now)
-            contact.hear(now, self._operators.calendar(tx, contact))
-            contacts.keep(tx, contact, "told")
+class Contacts(Callbacks):
+    """Each method answers the rpc of its name, for the operators of a line; those that take `tx` belong to other use cases."""
 
-    def ask_for_call(self, tx: Transaction, first: Contact, wish: Wish) -> None:
-        """She says when she can be called."""
-        own = contacts.of_caller(tx, first.id, for_update=True)
-        self._calls.ask(tx, self._clock.now(), own, contacts.people_of(tx, own), wish)
+    def __init__(
+        self,
+        book: Book,
+        notes: ContactNotes,
+        files: Files,
+        policies: Policies,
+        openings: Openings,
+        gate: ReferenceGate,
+        pages: PageTokens,
+    ) -> None:
+        super().__init__(files, pages)
+        self._book = book
+        self._notes = notes
+        self._policies = policies
+        self._openings = openings
+        self._gate = gate
 
-    def standing(self, tx: Transaction, first: Contact) -> Standing:
-        """What was asked for her and who may open what, as it is now."""
-        now, own = self._clock.now(), contacts.of_caller(tx, first.id)
-        people = contacts.people_of(tx, own)
-        standing = Standing(files=len(people))
-        standing.may_ask_for_call = self._calls.may_ask(tx, people)
-        standing.asked = enquiries.holders(tx, Her.of_caller(people, [contact.id for contact in own]))
-        standing.call = callback_book.hours_owed(tx, [contact.id for contact in own])
-        standing.may_be_contacted = bool(people) and all(self._files.get(tx, person).may_be_contacted for person in people)
-        receipts = {receipt.id: receipt for person in people for receipt in self._receipts.of_person(tx, person)}
-        for referral in self._asked(tx, own, people):
-            live = referral.state in LIVE and referral.receipt_id in receipts and receipts[referral.receipt_id].is_live(now)
-            if live:
-                standing.open_to.add(referral.receiver_organization_id)
-            status = "stopped" if referral.need_close_reason_code else PLAIN.get(referral.state.value)
-            if status is not None:  # errors are not spoken of
-                standing.items.append((referral, status, live))
-            standing.may_withdraw |= referral.state in LIVE
-        standing.may_withdraw |= any(receipt.is_live(now) for receipt in receipts.values())
-        return standing
+    def CreateContact(self, request: pb.CreateContactRequest, call: Call) -> pb.CreateContactResponse:
+        """Records a contact, under the reference that the caller told, or a new one. Reference and PIN are not kept in readable form."""
+        values, note = new_contact(request.contact), request.contact.note
+        if request.reference:
+            first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+            contact = self._add(call, values, note, reference_hint=first.reference_hint, tied_to_id=first.id)
+            call.trail.append(Entry("tie_contact", contact.id))
+            return _created(contact, note, read_reference(request.reference), request.pin)
+        pin = request.pin or new_pin()
+        check_pin(pin)
+        reference = new_reference()
+        contact = self._add(call, values, note, reference_hint=reference[-2:])
+        self._book.add_reference(call.tx, reference, contact.id, HASHER.hash(pin))
+        return _created(contact, note, reference, pin)
 
-    def withdraw_consent(self, tx: Transaction, first: Contact, trail: list[Entry]) -> None:
-        """Ends everything that was allowed or asked for of her, by whomever."""
-        own = contacts.of_caller(tx, first.id)
-        people = contacts.people_of(tx, own)
-        cancel_of(tx, self._clock.now(), [contact.id for contact in own], people)
-        for person_id in people:
-            self._people.withdraw_all(tx, self._clock.now(), first.id, person_id, trail)
-        callbacks.end(tx, self._clock.now(), callback_book.owed_to(tx, [contact.id for contact in own]))
+    def GetContact(self, request: pb.GetContactRequest, call: Call) -> pb.Contact:
+        """A contact, its note and what she said later, which is read of a person too if the contact is hers."""
+        tx, trail, identifier = call.tx, call.trail, object_id(request.id)
+        contact, note = self._book.get(tx, identifier)
+        later = self._notes.of(tx, identifier)
+        if note != "" or later:
+            trail.append(Entry("read_contact", identifier, "", (FieldGroup.NOTES.value,)))
+            for person_id in contacts.people_of(tx, [contact]):
+                trail.append(Entry("read_contact", person_id, "", (FieldGroup.NOTES.value, f"contact:{identifier}")))
+            self._openings.admit(tx, call.caller, call.clock.now(), identifier)
+        return wire.contact_message(contact, note, later)
 
-    def withdraw_one(self, tx: Transaction, first: Contact, key: str, trail: list[Entry]) -> None:
-        """Ends one thing that was asked for, with the consent on which it stands. What has ended stays as it is."""
-        own = contacts.of_caller(tx, first.id)
-        matching = [referral for referral in self._asked(tx, own, contacts.people_of(tx, own)) if self.key_of(first, referral) == key]
-        if not matching:
-            raise NotFound
-        if matching[0].state in LIVE:
-            self._people.withdraw_for(tx, self._clock.now(), first.id, matching[0], trail)
-
-    def key_of(self, first: Contact, referral: Referral) -> str:
-        """What she calls it."""
-        return self._book.item_key(first.id, referral.id)
-
-    def readings(self, tx: Transaction, first: Contact) -> list[Reading]:
-        """Who looked at her files, and at what she said on the line, told by day and kind of organisation."""
-        own = contacts.of_caller(tx, first.id)
-        also = {f"contact:{contact.id}" for contact in own}  # a reading of a contact is on the trail of a file too
-        about = [*contacts.people_of(tx, own), *(contact.id for contact in own)]
-        seen = [row for each in about for row in audit.readings(tx, each, READING, limit=_MOST_READINGS)]
-        rows = [row for row in seen if also.isdisjoint(row["detail_codes"])]
-        return told_plainly(
-            rows, members.types(tx, {row["organization_id"] for row in rows}), zone_of(first.line_country, first.department)
+    def ListContacts(self, request: pb.ListContactsRequest, call: Call) -> pb.ListContactsResponse:
+        """The own line's contacts, with one outcome where it is given."""
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        outcome = word(pb.ContactOutcome, request.outcome_code, "outcome_code")
+        page, more = self._book.page(call.tx, call.caller.organization_id, outcome, size, after)
+        return pb.ListContactsResponse(
+            contacts=[wire.contact_message(contact) for contact in page], next_page_token=self._pages.token(request, more)
         )
 
-    def confirm_help(self, tx: Transaction, first: Contact, help_came: bool) -> None:
-        """Her word on whether help came."""
-        own = [contact.id for contact in contacts.of_caller(tx, first.id)]
-        self._referrals.confirm_help(tx, self._clock.now(), first.id, own, help_came)
+    def GetContactByReference(self, request: pb.GetContactByReferenceRequest, call: Call) -> pb.Contact:
+        """The last of a caller's contacts with this line. NotFound where there is none."""
+        first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        own = [each for each in contacts.of_caller(call.tx, first.id) if each.organization_id == call.caller.organization_id]
+        if not own:
+            raise NotFound
+        return wire.contact_message(own[-1])
 
-    @staticmethod
-    def _asked(tx: Transaction, own: Sequence[Contact], people: Sequence[str]) -> list[Referral]:
-        of_contacts = [referral for contact in own for referral in referrals.of_contact(tx, contact.id)]
-        return list({referral.id: referral for referral in (*referrals.of_people(tx, people), *of_contacts)}.values())
+    def UpdateContact(self, request: pb.UpdateContactRequest, call: Call) -> pb.Contact:
+        """Saves further answers. A person is one of the line's own files: her reference speaks for that person."""
+        tx, now, (values, note) = call.tx, call.clock.now(), changed_contact(request)
+        identifier, based_on = object_id(request.contact.id), version(request.contact.etag, "contact.etag")
+        contact, former = self._book.get(tx, identifier, for_update=True)
+        contact.check_not_erased()
+        if contact.step_version != based_on:
+            raise Stale
+        if (person_id := values.get("person_id")) and self._files.get(tx, person_id).organization_id != call.caller.organization_id:
+            raise NotFound
+        _check_handed_over(tx, values)
+        contact = replace(contact, **_placed(tx, _to_the_hour(values, now, contact.assault_time)), unheard=False)
+        contact.check()
+        contact.change(now, self._policies.calendar(tx, contact.line_country, contact.department))
+        unread = former is None and not note  # it does not open, and a form sends what it shows of it: nothing
+        self._book.change(tx, contact, None if unread else note)
+        return wire.contact_message(contact, note or "")
+
+    def TakeOverLine(self, request: pb.TakeOverLineRequest, call: Call) -> pb.TakeOver:
+        """The next shift has read what is open."""
+        now = call.clock.now()
+        take_overs.add(call.tx, call.caller.organization_id, call.caller.id, now)
+        return pb.TakeOver(worker_id=call.caller.id, time=timestamp(now))
+
+    def ListTakeOvers(self, request: pb.ListTakeOversRequest, call: Call) -> pb.ListTakeOversResponse:
+        """Who took over the own line, and when."""
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        page, more = take_overs.page(call.tx, call.caller.organization_id, size, after)
+        return pb.ListTakeOversResponse(
+            take_overs=[pb.TakeOver(worker_id=who, time=timestamp(time)) for who, time in page],
+            next_page_token=self._pages.token(request, more),
+        )
+
+    def erase(self, tx: Transaction, now: datetime, identifier: str) -> None:
+        """Closes a contact of somebody who is erased: nothing is written in it any more."""
+        contact = contacts.hold(tx, identifier)
+        contact.erase(now, self._policies.calendar(tx, contact.line_country, contact.department))
+        contacts.keep(tx, contact, "changed")
+
+    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
+        """Notes the clock levels that are reached, also of the calls that are owed; returns what was told."""
+        fire = with_one_clock(
+            DeadlineKind.CONTACT, partial(contacts.hold, tx), lambda contact: contact.fire_clock(now), partial(contacts.keep, tx)
+        )
+        fired = fire_each(tx, now, "contacts", "contact_id", contacts.due(tx, now, limit), fire, contacts.put_aside)
+        return [*fired, *callbacks.fire_clocks(tx, now, limit)]
+
+    def _add(self, call: Call, values: dict[str, Any], note: str, **known: Any) -> Contact:
+        tx, own, now = call.tx, call.caller.organization_id, call.clock.now()
+        _check_handed_over(tx, values)
+        contact = Contact(new_id(), own, now, now, **known, **_placed(tx, _to_the_hour(values, now, None)))
+        contact.check()
+        contact.check_line(members.countries(tx, [own]).get(own, ""))
+        contact.watch(now, self._policies.calendar(tx, contact.line_country, contact.department))
+        self._book.add(tx, contact, note)
+        return contact
+
+
+def _created(contact: Contact, note: str, reference: str, pin: str) -> pb.CreateContactResponse:
+    message = wire.contact_message(contact, note)
+    return pb.CreateContactResponse(contact=message, reference=f"{reference[:4]}-{reference[4:]}", pin=pin)
+
+
+def _check_handed_over(tx: Transaction, values: dict[str, Any]) -> None:
+    to = values.get("handed_over_organization_id")
+    if to and not members.is_active(tx, to):
+        raise Invalid(("contact.handed_over_organization_id", "unknown_code"))
 
 
 def _to_the_hour(values: dict[str, Any], now: datetime, known: datetime | None) -> dict[str, Any]:

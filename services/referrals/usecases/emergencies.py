@@ -6,9 +6,12 @@ from functools import partial
 from chassis.audit import Entry
 from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, NotAllowed, NotFound
-from chassis.ids import new_id
-from chassis.tokens import Caller
-from chassis.wire import Position
+from chassis.ids import new_id, object_id
+from chassis.rpc import Call
+from chassis.wire import PageTokens, optional_id, page_size, version, word
+from protos.referrals.v1 import audit_pb2, referrals_pb2
+from protos.referrals.v1 import emergencies_pb2 as pb
+from services.referrals import wire
 from services.referrals.domain.emergency import LASTS, REVIEW, EmergencyAccess
 from services.referrals.domain.person import FieldGroup
 from services.referrals.store import emergencies, referrals
@@ -19,19 +22,20 @@ from services.referrals.usecases.openings import Openings
 
 
 class Emergencies:
-    """Every method runs in the transaction `tx` and its scope."""
+    """Each method answers the rpc of its name."""
 
-    def __init__(self, files: Files, grants: Grants, openings: Openings) -> None:
+    def __init__(self, files: Files, grants: Grants, openings: Openings, pages: PageTokens) -> None:
         self._files = files
         self._grants = grants
         self._openings = openings
+        self._pages = pages
 
-    def open(
-        self, tx: Transaction, caller: Caller, now: datetime, referral_id: str, reason: str, note: str, trail: list[Entry]
-    ) -> EmergencyAccess:
+    def OpenInEmergency(self, request: pb.OpenInEmergencyRequest, call: Call) -> pb.Emergency:
         """Declares it, of a live referral to the caller's organisation on which no consent opens her. It is on record first, also if it is refused."""
-        referral = referrals.get(tx, referral_id)
-        trail.append(Entry("open_in_emergency", referral.person_id, referral.need_code, (f"referral:{referral.id}", reason)))
+        tx, caller, now = call.tx, call.caller, call.clock.now()
+        reason = word(referrals_pb2.OverrideReason, request.reason_code, "reason_code")
+        referral = referrals.get(tx, object_id(request.referral_id))
+        call.trail.append(Entry("open_in_emergency", referral.person_id, referral.need_code, (f"referral:{referral.id}", reason)))
         check_opens_people(tx, caller)
         self._files.hold(tx, referral.person_id)  # or she could take her consent back meanwhile
         person = self._grants.party(tx, caller, referral)
@@ -43,7 +47,7 @@ class Emergencies:
             raise Conflict("emergency_not_needed")
         if emergencies.owes_review(tx, caller.organization_id, now):
             raise Conflict("review_owed")
-        if not note.strip():
+        if not request.note.strip():
             raise Invalid(("note", "required"))
         emergency = EmergencyAccess(
             new_id(),
@@ -57,37 +61,48 @@ class Emergencies:
             now + LASTS,
             now + REVIEW,
         )
-        emergencies.add(tx, emergency, self._files.key(tx, person.id), note)
-        return emergency
+        emergencies.add(tx, emergency, self._files.key(tx, person.id), request.note)
+        return wire.emergency_message(emergency, caller, now)
 
-    def page(
-        self, tx: Transaction, limit: int, after: Position | None, *, person_id: str, referral_id: str, waiting: bool
-    ) -> tuple[list[EmergencyAccess], Position | None]:
+    def ListEmergencies(self, request: pb.ListEmergenciesRequest, call: Call) -> pb.ListEmergenciesResponse:
         """Those of one's own files and one's own, or of the network, newest first."""
-        return emergencies.page(tx, limit, after, person_id=person_id, referral_id=referral_id, waiting=waiting)
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        page, more = emergencies.page(
+            call.tx,
+            size,
+            after,
+            person_id=optional_id(request.person_id, "person_id"),
+            referral_id=optional_id(request.referral_id, "referral_id"),
+            waiting=request.waiting,
+        )
+        shown = [wire.emergency_message(each, call.caller, call.clock.now()) for each in page]
+        return pb.ListEmergenciesResponse(emergencies=shown, next_page_token=self._pages.token(request, more))
 
-    def get(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> tuple[EmergencyAccess, str]:
+    def GetEmergency(self, request: pb.GetEmergencyRequest, call: Call) -> pb.Emergency:
         """One, and what was written of it for those who work with people at the file's organisation."""
-        emergency = emergencies.get(tx, identifier)
-        if emergency.file_organization_id != caller.organization_id:
-            return emergency, ""
-        try:
-            check_opens_people(tx, caller)
-        except NotAllowed:
-            return emergency, ""
-        trail.append(Entry("read_notes", emergency.person_id, "", (FieldGroup.NOTES.value, f"emergency:{identifier}")))
-        self._openings.admit(tx, caller, now, emergency.person_id)
-        return emergency, emergencies.note(tx, identifier, self._files.key(tx, emergency.person_id))
+        emergency = emergencies.get(call.tx, object_id(request.id))
+        return wire.emergency_message(emergency, call.caller, call.clock.now(), self._note(emergency, call))
 
-    def review(
-        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, code: str, trail: list[Entry]
-    ) -> EmergencyAccess:
+    def _note(self, emergency: EmergencyAccess, call: Call) -> str:
+        if emergency.file_organization_id != call.caller.organization_id:
+            return ""
+        try:
+            check_opens_people(call.tx, call.caller)
+        except NotAllowed:
+            return ""
+        call.trail.append(Entry("read_notes", emergency.person_id, "", (FieldGroup.NOTES.value, f"emergency:{emergency.id}")))
+        self._openings.admit(call.tx, call.caller, call.clock.now(), emergency.person_id)
+        return emergencies.note(call.tx, emergency.id, self._files.key(call.tx, emergency.person_id))
+
+    def ReviewEmergency(self, request: pb.ReviewEmergencyRequest, call: Call) -> pb.Emergency:
         """Somebody of the file's organisation, or an auditor, says what it was."""
-        emergency = emergencies.get(tx, identifier, for_update=True)
-        trail.append(Entry("review_emergency", emergency.person_id, "", (f"emergency:{identifier}", code)))
-        emergency.review(caller, caller.organization_id, code, version, now)
-        emergencies.change(tx, emergency, "reviewed", now)
-        return emergency
+        code, now = word(audit_pb2.ReviewOutcome, request.review_code, "review_code"), call.clock.now()
+        identifier, based_on = object_id(request.id), version(request.etag)
+        emergency = emergencies.get(call.tx, identifier, for_update=True)
+        call.trail.append(Entry("review_emergency", emergency.person_id, "", (f"emergency:{identifier}", code)))
+        emergency.review(call.caller, call.caller.organization_id, code, based_on, now)
+        emergencies.change(call.tx, emergency, "reviewed", now)
+        return wire.emergency_message(emergency, call.caller, now)
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
         """Notes what is over, and what nobody has reviewed in time; returns what was told."""

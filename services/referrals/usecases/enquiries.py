@@ -1,106 +1,68 @@
-"""Enquiries: fetch, ask, keep. Who asks works with the whole; who is asked with its own copies, and what follows from its answer is done for it."""
+"""Enquiries. Who asks works with the whole; who is asked with its own copies, and what follows from its answer is done for it."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chassis.audit import Entry
-from chassis.clock import AHEAD, Clock
+from chassis.clock import AHEAD
 from chassis.db import Row, Transaction, elevate_to_system_scope, take_turn
-from chassis.errors import Conflict, NotFound, Stale
+from chassis.errors import Conflict, Invalid, NotFound, Stale
 from chassis.guesses import Budget, Guesses, Origin
-from chassis.ids import is_id, new_id
+from chassis.ids import is_id, new_id, object_id
+from chassis.rpc import Call
 from chassis.tokens import Caller
-from chassis.wire import Position
+from chassis.wire import PageTokens, optional_id, page_size, timestamp, version, word
 from keys.sealing import Keyring
+from protos.referrals.v1 import enquiries_pb2 as pb
+from protos.referrals.v1 import referrals_pb2
 from services.referrals.domain import enquiry as rules
 from services.referrals.domain.codes import REACHED_BY_OVERRIDE
 from services.referrals.domain.deadline import Calendar, DeadlineKind, check_urgency, due_time
-from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryEvent, EnquiryState, Offer, Service
+from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryEvent, EnquiryState, Received, Service
 from services.referrals.domain.unsafe import Unsafe
 from services.referrals.store import contacts, enquiries, members, referrals
 from services.referrals.store.people import People
 from services.referrals.usecases.deadlines import fire_each, singly
 from services.referrals.usecases.policies import Policies
+from services.referrals.wire.enquiries import ATTRIBUTES, STATES, asked_message, named, received_message
+from services.referrals.wire.enquiries import content as parse_content
+from services.referrals.wire.enquiries import unsafe as parse_unsafe
 
 _STOPPED = 100  # enquiries that one transaction closes because a member is on probation: far below its ten seconds
 OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
 """Previews of one worker: enough for a busy night, too few to search the count for somebody."""
 
 
-@dataclass(frozen=True)
-class Preview:
-    """What an enquiry would tell, and to how many; `coarser` is None when enough look alike."""
-
-    services: int
-    organizations: int
-    few: bool
-    alike: int
-    coarser: Attribute | None
-    unused: tuple[Attribute, ...]
-    due_time: datetime
-
-
-@dataclass(frozen=True)
-class Received:
-    """What was put to one organisation: its own copies."""
-
-    id: str
-    offers: list[Offer]
-    create_time: datetime
-    due_time: datetime
-
-    @property
-    def version(self) -> int:
-        """Another number whenever one of the copies changed; that of the enquiry would say how many answered."""
-        return sum(offer.version for offer in self.offers)
-
-    @property
-    def content(self) -> Content | None:
-        """What is said, while one of the copies says it."""
-        return next((offer.content for offer in self.offers if offer.content), None)
-
-
 class Enquiries:
-    """Every method runs in the transaction `tx` and its scope."""
+    """Each method answers the rpc of its name."""
 
-    def __init__(self, people: People, looks: Guesses, clock: Clock, policies: Policies, keyring: Keyring) -> None:
+    def __init__(self, people: People, looks: Guesses, policies: Policies, keyring: Keyring, pages: PageTokens) -> None:
         """With `keyring` the noise of a count is made."""
         self._people = people
         self._looks = looks
-        self._clock = clock
         self._policies = policies
         self._keyring = keyring
+        self._pages = pages
 
-    def preview(
-        self,
-        tx: Transaction,
-        caller: Caller,
-        content: Content,
-        service_ids: Sequence[str],
-        unsafe: Unsafe,
-        *,
-        contact_id: str,
-        person_id: str,
-        keep_unused: bool,
-    ) -> Preview:
-        """What would be told, before it is; it is counted, for a count can be searched."""
+    def PreviewEnquiry(self, request: pb.PreviewEnquiryRequest, call: Call) -> pb.EnquiryPreview:
+        """What would be told, before it is, and to how many; it is counted, for a count can be searched."""
+        tx, caller, content, unsafe = call.tx, call.caller, parse_content(request.content), named(request)
+        contact_id, person_id = optional_id(request.contact_id, "contact_id"), optional_id(request.person_id, "person_id")
         content.check()
-        self._looks.count(caller.id, Origin(), self._clock.now())
-        services = self._asked(tx, caller, service_ids, unsafe, person_id, contact_id)
+        self._looks.count(caller.id, Origin(), call.clock.now())
+        services = self._asked(tx, caller, request.service_ids, unsafe, person_id, contact_id)
         unused = rules.unused(content, services)
-        content = content if keep_unused else content.without(unused)
+        content = content if request.keep_unused else content.without(unused)
         elevate_to_system_scope(tx)  # the network's open cases are counted, and a count is all that leaves
         alike, coarser = self.similar(tx, content, caller.organization_id)
-        until = due_time(DeadlineKind.ACKNOWLEDGE, content.urgency, self._clock.now(), self._calendar(tx, content))
-        return Preview(
-            len(services),
-            len({service.organization_id for service in services}),
-            alike < rules.FEW,
-            alike,
-            coarser,
-            unused,
-            until,
+        return pb.EnquiryPreview(
+            service_count=len(services),
+            organization_count=len({service.organization_id for service in services}),
+            few=alike < rules.FEW,
+            similar_cases=alike,
+            coarser_attribute=ATTRIBUTES.number(coarser),
+            unused_attributes=[ATTRIBUTES.number(each) for each in unused],
+            due_time=timestamp(due_time(DeadlineKind.ACKNOWLEDGE, content.urgency, call.clock.now(), self._calendar(tx, content))),
         )
 
     def similar(self, tx: Transaction, content: Content, organization_id: str) -> tuple[int, Attribute | None]:
@@ -117,37 +79,22 @@ class Enquiries:
     def _told(self, count: int, question: Content) -> int:
         return rules.told(count, self._keyring.fingerprint(question.asked.encode(), "similar cases"))
 
-    def create(
-        self,
-        tx: Transaction,
-        caller: Caller,
-        now: datetime,
-        content: Content,
-        service_ids: Sequence[str],
-        *,
-        unsafe: Unsafe,
-        contact_id: str,
-        person_id: str,
-        keep_unused: bool,
-        urgency_reason_code: str,
-        trail: list[Entry],
-    ) -> Enquiry:
+    def CreateEnquiry(self, request: pb.CreateEnquiryRequest, call: Call) -> pb.Enquiry:
         """Asks all at once. What no service decides by is left out, unless the caller wants it said."""
+        tx, caller, now, content, unsafe = call.tx, call.caller, call.clock.now(), parse_content(request.content), parse_unsafe(request)
+        contact_id, person_id = optional_id(request.contact_id, "contact_id"), optional_id(request.person_id, "person_id")
         content.check()
         unsafe.check("excluded_organization_ids")
         if person_id:
-            self._people.hold(tx, person_id)  # or she could be erased meanwhile
-            person = self._people.get(tx, person_id)
-            if person.organization_id != caller.organization_id:
-                raise NotFound
-            person.check_not_erased()
+            self._check_person(tx, caller, person_id)
         if contact_id:
+            reason = word(referrals_pb2.UrgencyReason, request.urgency_reason_code, "urgency_reason_code")
             contacts.check_known(tx, contact_id)
-            check_urgency(content.urgency, contacts.answers_of(tx, contact_id)[0].urgency(), urgency_reason_code)
-            if urgency_reason_code:
-                trail.append(Entry("lower_urgency", person_id, content.need_code, (f"contact:{contact_id}", urgency_reason_code)))
+            check_urgency(content.urgency, contacts.answers_of(tx, contact_id)[0].urgency(), reason)
+            if reason:
+                call.trail.append(Entry("lower_urgency", person_id, content.need_code, (f"contact:{contact_id}", reason)))
         self._check_limit(tx, caller.organization_id, now)
-        services = self._asked(tx, caller, service_ids, unsafe, person_id, contact_id)
+        services = self._asked(tx, caller, request.service_ids, unsafe, person_id, contact_id)
         if not services:
             raise Conflict("service_unknown")
         enquiry = Enquiry.open(
@@ -157,80 +104,79 @@ class Enquiries:
             services,
             now,
             self._calendar(tx, content),
-            left_out=() if keep_unused else rules.unused(content, services),
+            left_out=() if request.keep_unused else rules.unused(content, services),
             unsafe=unsafe,
             contact_id=contact_id,
             person_id=person_id,
         )
         enquiries.keep(tx, enquiry)
-        return enquiry
+        return asked_message(enquiry)
 
-    def get(self, tx: Transaction, caller: Caller, identifier: str) -> Enquiry | Received:
+    def GetEnquiry(self, request: pb.GetEnquiryRequest, call: Call) -> pb.Enquiry:
         """The whole for who asks, its own copies for who is asked; NotFound for anybody else."""
+        identifier = object_id(request.id)
         try:
-            return enquiries.get(tx, identifier)
+            return asked_message(enquiries.get(call.tx, identifier))
         except NotFound:
-            return self._received(tx, caller, identifier)
+            return received_message(self._received(call.tx, call.caller, identifier))
 
-    def asked(
-        self,
-        tx: Transaction,
-        caller: Caller,
-        states: Collection[EnquiryState],
-        limit: int,
-        after: Position | None,
-        *,
-        contact_id: str,
-        person_id: str,
-        waiting: bool,
-    ) -> tuple[Sequence[Enquiry | Received], Position | None]:
-        """A page of what the caller's organisation asks."""
-        return enquiries.asked(
-            tx, caller.organization_id, states, limit, after, contact_id=contact_id, person_id=person_id, waiting=waiting
-        )
+    def ListEnquiries(self, request: pb.ListEnquiriesRequest, call: Call) -> pb.ListEnquiriesResponse:
+        """A page of what the caller's organisation asks, or of what was put to it; a member on probation is asked nothing."""
+        if request.box not in pb.EnquiryBox.values():
+            raise Invalid(("box", "unknown_code"))
+        tx, own, waiting = call.tx, call.caller.organization_id, request.waiting_for_me
+        states = STATES.members(request.states, "states")
+        of = {name: optional_id(getattr(request, name), name) for name in ("contact_id", "person_id")}
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        if request.box != pb.ENQUIRY_BOX_RECEIVED:
+            asked, more = enquiries.asked(tx, own, states, size, after, **of, waiting=waiting)
+            messages = [asked_message(enquiry) for enquiry in asked]
+        elif members.on_probation(tx, own):
+            messages, more = [], None
+        else:
+            received, more = enquiries.received(tx, own, states, size, after, waiting=waiting)
+            messages = [received_message(_received(identifier, rows)) for identifier, rows in received]
+        return pb.ListEnquiriesResponse(enquiries=messages, next_page_token=self._pages.token(request, more))
 
-    def received(
-        self, tx: Transaction, caller: Caller, states: Collection[EnquiryState], limit: int, after: Position | None, *, waiting: bool
-    ) -> tuple[Sequence[Enquiry | Received], Position | None]:
-        """A page of what was put to it; a member on probation is asked nothing."""
-        if members.on_probation(tx, caller.organization_id):
-            return [], None
-        page, more = enquiries.received(tx, caller.organization_id, states, limit, after, waiting=waiting)
-        return [_received(identifier, rows) for identifier, rows in page], more
-
-    def answer(
-        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, service_id: str, answer: str, reason_code: str
-    ) -> Received:
+    def AnswerEnquiry(self, request: pb.AnswerEnquiryRequest, call: Call) -> pb.Enquiry:
         """One of the caller's services says what it could do."""
+        tx, caller, identifier, based_on = call.tx, call.caller, object_id(request.id), version(request.etag)
+        service_id, answer = object_id(request.service_id), word(pb.OfferAnswer, request.answer, "answer")
+        reason_code = word(referrals_pb2.DeclineReason, request.reason_code, "reason_code")
         self._received(tx, caller, identifier)  # or it is not there
-        with_all = self._hold(tx, identifier)
+        elevate_to_system_scope(tx)  # what follows from an answer is the asker's
+        enquiry = enquiries.get(tx, identifier, for_update=True)
         seen = self._received(tx, caller, identifier)
-        if all(offer.state is EnquiryState.OPEN for offer in seen.offers) and seen.version != version:
+        if all(offer.state is EnquiryState.OPEN for offer in seen.offers) and seen.version != based_on:
             raise Stale
-        with_all.answer(service_id, caller.organization_id, answer, reason_code, now)
-        enquiries.keep(tx, with_all)
-        return self._received(tx, caller, identifier)
+        enquiry.answer(service_id, caller.organization_id, answer, reason_code, call.clock.now())
+        enquiries.keep(tx, enquiry)
+        return received_message(self._received(tx, caller, identifier))
 
-    def take(self, tx: Transaction, now: datetime, identifier: str, service_id: str, answer: str) -> Enquiry:
+    def TakeOffer(self, request: pb.TakeOfferRequest, call: Call) -> pb.Enquiry:
         """Takes an offer: of two at once the second finds it taken."""
-        enquiry = enquiries.get(tx, identifier, for_update=True)
-        enquiry.take(service_id, answer, now, self._calendar(tx, enquiry.content))
-        enquiries.keep(tx, enquiry)
-        return enquiry
+        answer = word(pb.OfferAnswer, request.answer, "answer")
+        identifier, service_id = object_id(request.id), optional_id(request.service_id, "service_id")
+        enquiry = enquiries.get(call.tx, identifier, for_update=True)
+        enquiry.take(service_id, answer, call.clock.now(), self._calendar(call.tx, enquiry.content))
+        enquiries.keep(call.tx, enquiry)
+        return asked_message(enquiry)
 
-    def cancel(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int) -> Enquiry:
+    def CancelEnquiry(self, request: pb.CancelEnquiryRequest, call: Call) -> pb.Enquiry:
         """Stops asking."""
-        enquiry = enquiries.get(tx, identifier, for_update=True)
-        if enquiry.state is EnquiryState.OPEN and enquiry.version != version:
+        identifier, based_on = object_id(request.id), version(request.etag)
+        enquiry = enquiries.get(call.tx, identifier, for_update=True)
+        if enquiry.state is EnquiryState.OPEN and enquiry.version != based_on:
             raise Stale
-        enquiry.cancel(rules.BY_ASKER, now, caller.organization_id)
-        enquiries.keep(tx, enquiry)
-        return enquiry
+        enquiry.cancel(rules.BY_ASKER, call.clock.now(), call.caller.organization_id)
+        enquiries.keep(call.tx, enquiry)
+        return asked_message(enquiry)
 
-    def unmet(self, tx: Transaction, now: datetime) -> list[Row]:
+    def ListUnmetNeeds(self, request: pb.ListUnmetNeedsRequest, call: Call) -> pb.ListUnmetNeedsResponse:
         """What the network lacks, as counts of the whole of it."""
-        elevate_to_system_scope(tx)
-        return enquiries.unmet(tx, now - enquiries.UNMET_SINCE)
+        elevate_to_system_scope(call.tx)
+        rows = enquiries.unmet(call.tx, call.clock.now() - enquiries.UNMET_SINCE)
+        return pb.ListUnmetNeedsResponse(needs=[pb.UnmetNeed(**row) for row in rows])
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:
         """Ends or tells of what is due; returns the events."""
@@ -243,6 +189,13 @@ class Enquiries:
             return events
 
         return fire_each(tx, now, "enquiries", "enquiry_id", enquiries.due(tx, now, limit), singly(fire), enquiries.put_aside)
+
+    def _check_person(self, tx: Transaction, caller: Caller, person_id: str) -> None:
+        self._people.hold(tx, person_id)  # or she could be erased meanwhile
+        person = self._people.get(tx, person_id)
+        if person.organization_id != caller.organization_id:
+            raise NotFound
+        person.check_not_erased()
 
     def _check_limit(self, tx: Transaction, organization_id: str, now: datetime) -> None:
         most_open, most_a_day = rules.MOST_OPEN, rules.MOST_A_DAY
@@ -269,12 +222,6 @@ class Enquiries:
             and service.organization_id != caller.organization_id
             and not unsafe.names(service.organization_id, department)
         ]
-
-    @staticmethod
-    def _hold(tx: Transaction, identifier: str) -> Enquiry:
-        """The whole, for who was asked and showed it: what follows from an answer is the asker's."""
-        elevate_to_system_scope(tx)
-        return enquiries.get(tx, identifier, for_update=True)
 
     @staticmethod
     def _received(tx: Transaction, caller: Caller, identifier: str) -> Received:

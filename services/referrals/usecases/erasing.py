@@ -6,9 +6,12 @@ from datetime import datetime
 from chassis.audit import Entry
 from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, NotFound
-from chassis.ids import new_id
+from chassis.ids import new_id, object_id
+from chassis.rpc import Call
 from chassis.tokens import Caller
-from chassis.wire import Position
+from chassis.wire import PageTokens, page_size
+from protos.referrals.v1 import erasures_pb2 as pb
+from services.referrals import wire
 from services.referrals.domain.erasure import PROPOSED_FOR, Erasure
 from services.referrals.domain.person import Person
 from services.referrals.domain.referral import Actor
@@ -18,21 +21,23 @@ from services.referrals.store.people import People as Files
 from services.referrals.usecases import callbacks
 from services.referrals.usecases.contacts import Contacts
 from services.referrals.usecases.enquiries import cancel_of
+from services.referrals.usecases.lives import Lives
 from services.referrals.usecases.people import People
-from services.referrals.usecases.referrals import Referrals, actor_of
 
 
 class Erasing:
-    """Every method runs in the transaction `tx` and its scope."""
+    """Each method answers the rpc of its name; `again` is the service's own."""
 
-    def __init__(self, files: Files, people: People, requests: Referrals, operators: Contacts) -> None:
+    def __init__(self, files: Files, people: People, lives: Lives, operators: Contacts, pages: PageTokens) -> None:
+        self._pages = pages
         self._files = files
         self._operators = operators
         self._people = people
-        self._referrals = requests
+        self._lives = lives
 
-    def propose(self, tx: Transaction, caller: Caller, now: datetime, person_id: str, trail: list[Entry]) -> Erasure:
+    def ProposeErasure(self, request: pb.ProposeErasureRequest, call: Call) -> pb.Erasure:
         """Somebody wants the file erased; nothing changes yet."""
+        tx, caller, now, person_id = call.tx, call.caller, call.clock.now(), object_id(request.person_id)
         self._files.hold(tx, person_id)
         person = self._own(tx, caller, person_id)
         person.check_not_erased()
@@ -42,36 +47,40 @@ class Erasing:
         else:
             erasure.propose_again(caller.id, now)
         erasures.keep(tx, erasure, "proposed")
-        trail.append(Entry("propose_erasure", person_id, "", (f"erasure:{erasure.id}",)))
-        return erasure
+        call.trail.append(Entry("propose_erasure", person_id, "", (f"erasure:{erasure.id}",)))
+        return wire.erasure_message(erasure, now)
 
-    def confirm(self, tx: Transaction, caller: Caller, now: datetime, person_id: str, trail: list[Entry]) -> Erasure:
+    def ConfirmErasure(self, request: pb.ConfirmErasureRequest, call: Call) -> pb.Erasure:
         """A second person agrees, and it is done in this transaction."""
+        tx, caller, now, person_id = call.tx, call.caller, call.clock.now(), object_id(request.person_id)
         person = self._own(tx, caller, person_id)
         erasure = erasures.of_person(tx, person_id)
         if erasure is None:
             raise Conflict("nothing_to_confirm")
-        trail.append(Entry("confirm_erasure", person_id, "", (f"erasure:{erasure.id}",)))
+        call.trail.append(Entry("confirm_erasure", person_id, "", (f"erasure:{erasure.id}",)))
         elevate_to_system_scope(tx)
         cancel_of(tx, now, hers.of(tx, person_id).alone, [person_id])  # before her turn, as when she takes her consent back
         self._files.hold(tx, person_id)
         erasure = erasures.of_person(tx, person_id, for_update=True) or erasure
         erasure.confirm(caller, now)
-        self._destroy(tx, now, actor_of(caller), person, erasure)
-        return erasure
+        self._destroy(tx, now, wire.actor_of(caller), person, erasure)
+        return wire.erasure_message(erasure, now)
 
-    def get(self, tx: Transaction, caller: Caller, person_id: str) -> Erasure:
+    def GetErasure(self, request: pb.GetErasureRequest, call: Call) -> pb.Erasure:
         """The proposal or the proof, for the file's organisation. It is there also where a copy that was restored never had the file."""
-        erasure = erasures.of_person(tx, person_id)
-        if erasure is None or erasure.organization_id != caller.organization_id:
+        erasure = erasures.of_person(call.tx, object_id(request.person_id))
+        if erasure is None or erasure.organization_id != call.caller.organization_id:
             raise NotFound
-        return erasure
+        return wire.erasure_message(erasure, call.clock.now())
 
-    def waiting(
-        self, tx: Transaction, caller: Caller, now: datetime, limit: int, after: Position | None
-    ) -> tuple[list[Erasure], Position | None]:
-        """Proposals that wait for a second person of the caller's organisation, and where the next page goes on."""
-        return erasures.proposed(tx, caller.organization_id, now - PROPOSED_FOR, limit, after)
+    def ListErasures(self, request: pb.ListErasuresRequest, call: Call) -> pb.ListErasuresResponse:
+        """Proposals that wait for a second person of the caller's organisation."""
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        now = call.clock.now()
+        waiting, more = erasures.proposed(call.tx, call.caller.organization_id, now - PROPOSED_FOR, size, after)
+        return pb.ListErasuresResponse(
+            erasures=[wire.erasure_message(erasure, now) for erasure in waiting], next_page_token=self._pages.token(request, more)
+        )
 
     def again(self, tx: Transaction, now: datetime, known: Erasure) -> bool:
         """Does once more what was done before the store was restored; returns whether the file had come back. In the scope of the whole service."""
@@ -92,9 +101,9 @@ class Erasing:
 
     def _destroy(self, tx: Transaction, now: datetime, actor: Actor, person: Person, erasure: Erasure) -> None:
         her = hers.of(tx, person.id)
-        live = self._referrals.count_live(tx, person.id)
+        live = self._lives.count_live(tx, person.id)
         receipts = self._people.end_all(tx, actor, now, person.id)
-        self._referrals.drop_open(tx, actor, now, person.id)
+        self._lives.drop_open(tx, actor, now, person.id)
         callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id))
         for contact_id in her.alone:
             self._operators.erase(tx, now, contact_id)

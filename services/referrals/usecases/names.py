@@ -1,43 +1,22 @@
-"""Names: finding a file of one's own organisation by one, and noting the words of files from before there was this search."""
+"""Notes the words of names of files from before there was a search by name, and limits that search."""
 
 from datetime import timedelta
 
 from chassis import audit, log, metrics
 from chassis.audit import Entry
 from chassis.clock import Clock
-from chassis.db import LOST, Database, Transaction
+from chassis.db import LOST, Database
 from chassis.errors import Unavailable
-from chassis.guesses import Budget, Guesses, Origin
+from chassis.guesses import Budget
 from chassis.supervisor import Loop
-from chassis.tokens import SYSTEM, Caller
-from services.referrals.domain.names import words_of
-from services.referrals.domain.person import Person
+from chassis.tokens import SYSTEM
 from services.referrals.store.people import People as Files
-from services.referrals.usecases.grants import check_knows_people
 
 MOST_FOUND = 20
 OF_A_SEARCHER = Budget(20, timedelta(minutes=5), timedelta(0))
 """Enough for a busy night; of the usual given names of a country a worker can try 300 a day, and each try is on record."""
 _BATCH = 50
 _PAUSE = 600.0  # seconds between two looks when there is nothing to note
-
-
-class Names:
-    """The search."""
-
-    def __init__(self, files: Files, searches: Guesses, clock: Clock) -> None:
-        self._files = files
-        self._searches = searches
-        self._clock = clock
-
-    def find(self, tx: Transaction, caller: Caller, name: str, trail: list[Entry]) -> tuple[list[Person], bool]:
-        """Files of the caller's organisation that have every word of a name, newest first, and whether there are more. Found or not, it is counted."""
-        trail.append(Entry("search_people", caller.organization_id))
-        check_knows_people(tx, caller)
-        self._searches.count(caller.id, Origin(), self._clock.now())
-        people = self._files.named(tx, caller.organization_id, words_of(name), MOST_FOUND + 1)
-        trail += [Entry("search_people", person.id) for person in people[:MOST_FOUND]]
-        return people[:MOST_FOUND], len(people) > MOST_FOUND
 
 
 class NameNoter:

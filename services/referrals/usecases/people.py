@@ -7,127 +7,172 @@ from typing import Any
 from chassis import audit
 from chassis.audit import Entry
 from chassis.db import Transaction, elevate_to_system_scope
-from chassis.errors import Conflict, NotFound, Stale
-from chassis.ids import new_id
+from chassis.errors import Conflict, Invalid, NotFound, Stale
+from chassis.guesses import Guesses, Origin
+from chassis.ids import new_id, object_id
 from chassis.local_time import day_at
+from chassis.rpc import Call
 from chassis.tokens import Caller
-from chassis.wire import Position
+from chassis.wire import PageTokens, Position, moment, optional_id, page_size, timestamp, version, word
+from protos.referrals.v1 import people_pb2 as pb
+from services.referrals import wire
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import DEFAULT, Grant, Receipt
 from services.referrals.domain.deadline import OVERRIDE_END
+from services.referrals.domain.names import words_of
 from services.referrals.domain.openings import READING
-from services.referrals.domain.person import NOBODY_CALLS, Coarse, FieldGroup, Identity, Person, SafeContact, age_band
+from services.referrals.domain.person import NOBODY_CALLS, FieldGroup, Person, age_band
 from services.referrals.domain.referral import Actor, Referral
 from services.referrals.store import callbacks as callback_book
-from services.referrals.store import emergencies
+from services.referrals.store import emergencies, referrals
 from services.referrals.store.openings import exported_since, note_export
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases import callbacks
-from services.referrals.usecases.grants import Grants, check_may_override
+from services.referrals.usecases.grants import Grants, check_knows_people, check_may_override
+from services.referrals.usecases.lives import Lives
+from services.referrals.usecases.names import MOST_FOUND
 from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.plans import Plans
-from services.referrals.usecases.referrals import Referrals, actor_of
+from services.referrals.wire import receipt_values
+
+_GROUPS = frozenset(group.value for group in FieldGroup)
 
 
 class People:
-    """Every method runs in the transaction `tx` and its scope."""
+    """Each method answers the rpc of its name; those that take `tx` belong to other use cases."""
 
-    def __init__(self, files: Files, requests: Referrals, grants: Grants, receipts: Receipts, plans: Plans, openings: Openings) -> None:
+    def __init__(
+        self,
+        files: Files,
+        lives: Lives,
+        grants: Grants,
+        receipts: Receipts,
+        plans: Plans,
+        openings: Openings,
+        searches: Guesses,
+        pages: PageTokens,
+    ) -> None:
         self._files = files
-        self._referrals = requests
+        self._lives = lives
         self._grants = grants
         self._receipts = receipts
         self._plans = plans
         self._openings = openings
+        self._searches = searches
+        self._pages = pages
 
-    def create(
-        self,
-        tx: Transaction,
-        caller: Caller,
-        now: datetime,
-        identity: Identity,
-        coarse: Coarse,
-        *,
-        status_code: str = "",
-        exploitation_country: str = "",
-        plan: SafeContact | None = None,
-    ) -> Person:
+    def CreatePerson(self, request: pb.CreatePersonRequest, call: Call) -> pb.Person:
         """Opens a file; with a birth date the age band follows from it."""
+        now, identity, coarse = call.clock.now(), wire.identity(request.identity), wire.coarse(request.coarse)
+        plan = wire.safe_contact(request.safe_contact) if request.HasField("safe_contact") else None
         today = day_at(now, coarse.country, coarse.department)
         identity.check(today)
         person = Person(
             new_id(),
-            caller.organization_id,
+            call.caller.organization_id,
             replace(coarse, age_band=age_band(identity.birth_date, today) or coarse.age_band),
             now,
             now,
-            trafficking_status_code=status_code,
-            exploitation_country=exploitation_country,
+            trafficking_status_code=word(pb.TraffickingStatus, request.trafficking_status_code, "trafficking_status_code"),
+            exploitation_country=request.exploitation_country,
             has_identity=identity.known,
             safe_contact_channel=plan.channel_code if plan else "",
             message_may_be_left=plan is not None and plan.message_may_be_left,
         )
-        self._files.add(tx, person, identity, plan)
-        return person
+        self._files.add(call.tx, person, identity, plan)
+        return wire.person_message(person, plan)
 
-    def get(
-        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry], *, outline_only: bool = False
-    ) -> tuple[Person, SafeContact | None]:
-        """Returns the coarse part, with the plan for the file's own organisation; the outline of the plan is no reading."""
-        person = self._files.get(tx, identifier)
-        if person.organization_id != caller.organization_id or person.erased:
-            return person, None
-        if outline_only:
-            return person, person.contact_outline() if person.safe_contact_channel else None
-        plan = self._files.safe_contact(tx, Grant.of_file(person, caller.organization_id))
+    def GetPerson(self, request: pb.GetPersonRequest, call: Call) -> pb.Person:
+        """The coarse part, with the plan for the file's own organisation; the outline of the plan is no reading."""
+        person = self._files.get(call.tx, object_id(request.id))
+        if person.organization_id != call.caller.organization_id or person.erased:
+            return wire.person_message(person)
+        if request.outline_only:
+            return wire.person_message(person, person.contact_outline() if person.safe_contact_channel else None)
+        plan = self._files.safe_contact(call.tx, Grant.of_file(person, call.caller.organization_id))
         if plan is not None:
-            trail.append(Entry("read_safe_contact", identifier, "", (FieldGroup.CONTACT.value,)))
-            self._openings.admit(tx, caller, now, identifier)
-        return person, plan
+            call.trail.append(Entry("read_safe_contact", person.id, "", (FieldGroup.CONTACT.value,)))
+            self._openings.admit(call.tx, call.caller, call.clock.now(), person.id)
+        return wire.person_message(person, plan)
 
-    def page(self, tx: Transaction, caller: Caller, limit: int, after: Position | None) -> tuple[list[Person], Position | None]:
+    def ListPeople(self, request: pb.ListPeopleRequest, call: Call) -> pb.ListPeopleResponse:
         """The own organisation's files."""
-        return self._files.page(tx, caller.organization_id, limit, after)
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        people, more = self._files.page(call.tx, call.caller.organization_id, size, after)
+        return pb.ListPeopleResponse(
+            people=[wire.person_message(person) for person in people], next_page_token=self._pages.token(request, more)
+        )
 
-    def update_identity(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, newer: Identity) -> Person:
+    def SearchPeople(self, request: pb.SearchPeopleRequest, call: Call) -> pb.SearchPeopleResponse:
+        """Files of the caller's organisation that have every word of a name, newest first, and whether there are more. Found or not, it is counted."""
+        tx, caller = call.tx, call.caller
+        call.trail.append(Entry("search_people", caller.organization_id))
+        check_knows_people(tx, caller)
+        self._searches.count(caller.id, Origin(), call.clock.now())
+        people = self._files.named(tx, caller.organization_id, words_of(request.name), MOST_FOUND + 1)
+        call.trail.extend(Entry("search_people", person.id) for person in people[:MOST_FOUND])
+        messages = [wire.person_message(person) for person in people[:MOST_FOUND]]
+        return pb.SearchPeopleResponse(people=messages, incomplete=len(people) > MOST_FOUND)
+
+    def UpdateIdentity(self, request: pb.UpdateIdentityRequest, call: Call) -> pb.Person:
         """Completes or corrects."""
-        person = self._own(tx, caller, identifier, version)
+        tx, now, newer = call.tx, call.clock.now(), wire.identity(request.identity)
+        person = self._own(tx, call.caller, object_id(request.id), version(request.etag))
         today = day_at(now, person.coarse.country, person.coarse.department)
         newer.check(today)
-        identity = self._files.identity(tx, Grant.of_file(person, caller.organization_id)).merged(newer)
+        identity = self._files.identity(tx, Grant.of_file(person, call.caller.organization_id)).merged(newer)
         person.identify(identity, now, today)
         self._files.change(tx, person, identity=identity)
-        return person
+        return wire.person_message(person)
 
-    def set_safe_contact(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, plan: SafeContact) -> Person:
+    def OpenPerson(self, request: pb.OpenPersonRequest, call: Call) -> pb.Identity:
+        """Opens an identity, and says which groups are open as a whole.
+
+        The reading is noted first: a refusal is on record as well, also that of somebody to whom the file does not exist.
+        """
+        tx, caller, now, purpose = call.tx, call.caller, call.clock.now(), request.purpose_code
+        groups = frozenset(wire.GROUPS.members(request.field_groups, "field_groups"))
+        identifier, referral_id = object_id(request.id), optional_id(request.referral_id, "referral_id")
+        check = Check()
+        check.need("purpose_code", purpose, required=True)
+        check.done()
+        call.trail.append(Entry("open_identity", identifier, purpose, tuple(sorted(group.value for group in groups))))
+        grant = self._grants.of_person(tx, caller, now, identifier, purpose, groups, referral_id)
+        call.trail[-1] = replace(call.trail[-1], detail_codes=call.trail[-1].detail_codes + grant.basis)
+        self._openings.admit(tx, caller, now, identifier)
+        identity = self._files.identity(tx, grant).only(groups)
+        return wire.identity_message(identity, frozenset() if grant.first_name_only else groups)
+
+    def SetSafeContact(self, request: pb.SetSafeContactRequest, call: Call) -> pb.Person:
         """Says how she may be contacted."""
-        person = self._own(tx, caller, identifier, version)
+        tx, now, plan = call.tx, call.clock.now(), wire.safe_contact(request.safe_contact)
+        person = self._own(tx, call.caller, object_id(request.id), version(request.etag))
         person.plan_contact(plan, now)
         self._files.change(tx, person, plan=plan)
         if not person.may_be_called:
             elevate_to_system_scope(tx)  # another line may have agreed on it
-            callbacks.end(tx, now, callback_book.owed_to_person(tx, identifier), caller.id)
-        return person
+            callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id), call.caller.id)
+        return wire.person_message(person, plan)
 
-    def safe_contact(self, tx: Transaction, caller: Caller, now: datetime, referral_id: str) -> SafeContact:
+    def GetSafeContact(self, request: pb.GetSafeContactRequest, call: Call) -> pb.SafeContact:
         """How the person of a referral may be contacted, as far as it is not sealed.
 
         That nobody may call her is told to whoever might, on any receipt or none: it keeps her safe and says nothing about her.
         """
-        referral = self._referrals.get(tx, referral_id)
-        person = self._grants.party(tx, caller, referral)
+        referral = referrals.get(call.tx, object_id(request.referral_id))
+        person = self._grants.party(call.tx, call.caller, referral)
         plan = person.contact_outline()
         if plan.channel_code != NOBODY_CALLS:
-            self._grants.of_contact(tx, caller, now, referral, person)
-        return plan
+            self._grants.of_contact(call.tx, call.caller, call.clock.now(), referral, person)
+        return wire.safe_contact_message(plan)
 
-    def open_safe_contact(self, tx: Transaction, caller: Caller, now: datetime, referral_id: str, trail: list[Entry]) -> SafeContact:
+    def OpenSafeContact(self, request: pb.OpenSafeContactRequest, call: Call) -> pb.SafeContact:
         """The same with what is sealed. The reading is noted first, like that of an identity."""
-        referral = self._referrals.get(tx, referral_id)
-        trail.append(
-            Entry("read_safe_contact", referral.person_id, referral.need_code, (FieldGroup.CONTACT.value, f"referral:{referral.id}"))
-        )
+        tx, caller, now, trail = call.tx, call.caller, call.clock.now(), call.trail
+        referral = referrals.get(tx, object_id(request.referral_id))
+        details = (FieldGroup.CONTACT.value, f"referral:{referral.id}")
+        trail.append(Entry("read_safe_contact", referral.person_id, referral.need_code, details))
         person = self._grants.party(tx, caller, referral)
         grant = self._grants.of_contact(tx, caller, now, referral, person)
         trail[-1] = replace(trail[-1], detail_codes=trail[-1].detail_codes + grant.basis)
@@ -135,34 +180,13 @@ class People:
         if plan is None:
             raise Conflict("safe_contact_missing")
         self._openings.admit(tx, caller, now, person.id)
-        return plan
+        return wire.safe_contact_message(plan)
 
-    def open(
-        self,
-        tx: Transaction,
-        caller: Caller,
-        now: datetime,
-        identifier: str,
-        purpose: str,
-        groups: frozenset[FieldGroup],
-        referral_id: str,
-        trail: list[Entry],
-    ) -> tuple[Identity, frozenset[FieldGroup]]:
-        """Opens an identity, and says which groups are open as a whole.
-
-        The reading is noted first: a refusal is on record as well, also that of somebody to whom the file does not exist.
-        """
-        check = Check()
-        check.need("purpose_code", purpose, required=True)
-        check.done()
-        trail.append(Entry("open_identity", identifier, purpose, tuple(sorted(group.value for group in groups))))
-        grant = self._grants.of_person(tx, caller, now, identifier, purpose, groups, referral_id)
-        trail[-1] = replace(trail[-1], detail_codes=trail[-1].detail_codes + grant.basis)
-        self._openings.admit(tx, caller, now, identifier)
-        return self._files.identity(tx, grant).only(groups), frozenset() if grant.first_name_only else groups
-
-    def create_receipt(self, tx: Transaction, caller: Caller, now: datetime, until: datetime | None, **values: Any) -> Receipt:
+    def CreateReceipt(self, request: pb.CreateReceiptRequest, call: Call) -> pb.Receipt:
         """Records a consent, for 90 days unless said otherwise, or for 72 hours if somebody else gives it for an adult."""
+        tx, caller, now, message = call.tx, call.caller, call.clock.now(), request.receipt
+        until = moment(message, "until_time", "receipt.until_time")
+        values = receipt_values(message)
         person_id = values["person_id"]
         self._files.hold(tx, person_id)
         person = self._files.get(tx, person_id)
@@ -183,52 +207,88 @@ class People:
             receipt.until_time = until or now + OVERRIDE_END
         receipt.check()
         self._receipts.add(tx, receipt)
-        return receipt
+        return wire.receipt_message(receipt, now)
 
-    def confirm_receipt(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> Receipt:
+    def ConfirmReceipt(self, request: pb.ConfirmReceiptRequest, call: Call) -> pb.Receipt:
         """A second person of the file's organisation agrees to what was decided for a child, or given for an adult."""
-        receipt = self._held(tx, identifier)
-        if receipt.organization_id != caller.organization_id:
+        now, receipt = call.clock.now(), self._held(call.tx, object_id(request.id))
+        if receipt.organization_id != call.caller.organization_id:
             raise NotFound
         if receipt.is_override:
             raise Conflict("nothing_to_confirm")  # that is ConfirmOverride's
-        receipt.confirm(caller, now)
-        self._receipts.change(tx, receipt, "confirmed")
-        trail.append(Entry("confirm_receipt", receipt.person_id, "", (f"receipt:{receipt.id}",)))
-        return receipt
+        receipt.confirm(call.caller, now)
+        self._receipts.change(call.tx, receipt, "confirmed")
+        call.trail.append(Entry("confirm_receipt", receipt.person_id, "", (f"receipt:{receipt.id}",)))
+        return wire.receipt_message(receipt, now)
 
-    def receipts(self, tx: Transaction, now: datetime, person_id: str, referral_id: str = "") -> list[Receipt]:
+    def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
         """Those in the caller's scope; with a referral of hers, those on which it could stand."""
+        tx, now, referral_id = call.tx, call.clock.now(), optional_id(request.referral_id, "referral_id")
+        person_id = object_id(request.person_id)
         self._files.get(tx, person_id)
         receipts = self._receipts.of_person(tx, person_id)
-        if not referral_id:
-            return receipts
-        referral = self._referrals.get(tx, referral_id)
-        if referral.person_id != person_id:
-            raise NotFound
-        taken = self._plans.receipts_of_other_legs(tx, referral)
-        return [receipt for receipt in receipts if receipt.id not in taken and referral.could_stand_on(receipt, now)]
+        if referral_id:
+            referral = referrals.get(tx, referral_id)
+            if referral.person_id != person_id:
+                raise NotFound
+            taken = self._plans.receipts_of_other_legs(tx, referral)
+            receipts = [receipt for receipt in receipts if receipt.id not in taken and referral.could_stand_on(receipt, now)]
+        return pb.ListReceiptsResponse(receipts=[wire.receipt_message(receipt, now) for receipt in receipts])
 
-    def proposed_receipts(
-        self, tx: Transaction, caller: Caller, now: datetime, limit: int, after: Position | None
-    ) -> tuple[list[Receipt], Position | None]:
-        """Receipts that wait for a second person of the caller's organisation, and where the next page goes on."""
-        return self._receipts.proposed(tx, caller.organization_id, now, limit, after)
+    def ListProposedReceipts(self, request: pb.ListProposedReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
+        """Receipts that wait for a second person of the caller's organisation."""
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        now = call.clock.now()
+        receipts, more = self._receipts.proposed(call.tx, call.caller.organization_id, now, size, after)
+        return pb.ListReceiptsResponse(
+            receipts=[wire.receipt_message(receipt, now) for receipt in receipts], next_page_token=self._pages.token(request, more)
+        )
 
-    def receipt(self, tx: Transaction, identifier: str) -> Receipt:
+    def GetReceipt(self, request: pb.GetReceiptRequest, call: Call) -> pb.Receipt:
         """One receipt in the caller's scope."""
-        return self._receipts.get(tx, identifier)
+        return wire.receipt_message(self._receipts.get(call.tx, object_id(request.id)), call.clock.now())
 
-    def withdraw_receipt(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> Receipt:
+    def WithdrawReceipt(self, request: pb.WithdrawReceiptRequest, call: Call) -> pb.Receipt:
         """Withdraws, and ends what stood on it, at once. A second time changes nothing."""
-        return self._withdraw(tx, actor_of(caller), now, identifier, trail)
+        now = call.clock.now()
+        receipt = self._withdraw(call.tx, wire.actor_of(call.caller), now, object_id(request.id), call.trail)
+        return wire.receipt_message(receipt, now)
+
+    def ListReadings(self, request: pb.ListReadingsRequest, call: Call) -> pb.ListReadingsResponse:
+        """Who looked, newest first, each worker once an hour; the file's organisation may ask."""
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, int)
+        person_id = object_id(request.person_id)
+        self._check_own(call.tx, call.caller, person_id)
+        rows = audit.readings(call.tx, person_id, READING, limit=size + 1, before=int(after[0]) if after else None)
+        more: Position | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
+        return pb.ListReadingsResponse(readings=map(_reading, rows[:size]), next_page_token=self._pages.token(request, more))
+
+    def ExportPerson(self, request: pb.ExportPersonRequest, call: Call) -> pb.ExportPersonResponse:
+        """Tells that the sheet leaves as a file; refuses what is no file of the caller's organisation."""
+        person_id, caller = object_id(request.id), call.caller
+        self._check_own(call.tx, caller, person_id)
+        worker_id = caller.id if caller.kind == "worker" else ""
+        note_export(call.tx, new_id(), person_id, caller.organization_id, worker_id, call.clock.now())
+        return pb.ExportPersonResponse()
+
+    def ListOwnExports(self, request: pb.ListOwnExportsRequest, call: Call) -> pb.ListOwnExportsResponse:
+        """Of whom the caller exported the sheet since then, and when, the newest first."""
+        since = moment(request, "since_time")
+        if since is None:
+            raise Invalid(("since_time", "required"))
+        size, after = page_size(request.page_size, default=200, most=200), self._pages.position(request, int)
+        rows = exported_since(call.tx, call.caller.id, since, size + 1, int(after[0]) if after else None)
+        call.trail.append(Entry("list_own_exports", call.caller.id))
+        exports = [pb.Export(person_id=row["object_id"], time=timestamp(row["time"])) for row in rows[:size]]
+        more: Position | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
+        return pb.ListOwnExportsResponse(exports=exports, next_page_token=self._pages.token(request, more))
 
     def _withdraw(self, tx: Transaction, actor: Actor, now: datetime, identifier: str, trail: list[Entry]) -> Receipt:
         receipt = self._held(tx, identifier)
         if receipt.withdraw_time is None:
             receipt.withdraw(now)
             self._receipts.change(tx, receipt, "withdrawn")
-            self._referrals.withdraw_consent(tx, actor, now, receipt.person_id, receipt.id)
+            self._lives.withdraw_consent(tx, actor, now, receipt.person_id, receipt.id)
             trail.append(Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",)))
             elevate_to_system_scope(tx)  # whether it was the last one a recipient, who may say it for her, does not see
             self._end_emergencies(tx, now, receipt.person_id, receipt.recipient_organization_id)
@@ -252,7 +312,7 @@ class People:
             receipt.withdraw(now)
             self._receipts.change(tx, receipt, "withdrawn")
         self._end_emergencies(tx, now, person_id, "")
-        self._referrals.withdraw_consent(tx, actor, now, person_id)
+        self._lives.withdraw_consent(tx, actor, now, person_id)
         self._plans.end_with_consent(tx, person_id, now)
         return ended
 
@@ -273,23 +333,9 @@ class People:
         self._files.hold(tx, self._receipts.get(tx, identifier).person_id)
         return self._receipts.get(tx, identifier, for_update=True)
 
-    def readings(self, tx: Transaction, caller: Caller, person_id: str, limit: int, before: int | None) -> list[dict[str, Any]]:
-        """Who looked, newest first, each worker once an hour; the file's organisation may ask."""
-        self._check_own(tx, caller, person_id)
-        return audit.readings(tx, person_id, READING, limit=limit, before=before)
-
-    def export(self, tx: Transaction, caller: Caller, now: datetime, person_id: str) -> None:
-        """Tells that the sheet of who knows what of a person leaves as a file; refuses what is no file of the caller's organisation."""
-        self._check_own(tx, caller, person_id)
-        note_export(tx, new_id(), person_id, caller.organization_id, caller.id if caller.kind == "worker" else "", now)
-
     def _check_own(self, tx: Transaction, caller: Caller, person_id: str) -> None:
         if self._files.get(tx, person_id).organization_id != caller.organization_id:
             raise NotFound
-
-    def own_exports(self, tx: Transaction, caller: Caller, since: datetime, limit: int, before: int | None) -> list[dict[str, Any]]:
-        """Of whom the caller exported the sheet since then, and when, the newest first."""
-        return exported_since(tx, caller.id, since, limit, before)
 
     def _own(self, tx: Transaction, caller: Caller, identifier: str, version: int) -> Person:
         person = self._files.get(tx, identifier, for_update=True)
@@ -299,3 +345,14 @@ class People:
             raise Stale
         person.check_not_erased()
         return person
+
+
+def _reading(row: dict[str, Any]) -> pb.Reading:
+    return pb.Reading(
+        time=timestamp(row["time"]),
+        organization_id=row["organization_id"],
+        actor_id=row["actor_id"],
+        purpose_code=row["purpose_code"],
+        field_groups=sorted(wire.GROUPS.number(FieldGroup(code)) for code in row["detail_codes"] if code in _GROUPS),
+        allowed=row["allowed"],
+    )

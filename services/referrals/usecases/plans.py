@@ -1,17 +1,20 @@
-"""Plans: fetch, ask, keep. A plan is the file's organisation's alone; to anybody else there is none."""
+"""Pathways, and plans by them. A plan is the file's organisation's alone; to anybody else there is none."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 from chassis.audit import Entry
-from chassis.db import Row, Transaction, elevate_to_system_scope
+from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, Invalid, NotFound, Stale
-from chassis.ids import new_id
+from chassis.ids import new_id, object_id
+from chassis.rpc import Call
 from chassis.tokens import Caller
-from chassis.wire import Position
+from chassis.wire import PageTokens, moment, optional_id, page_size, timestamp, version, word, word_list
+from protos.referrals.v1 import plans_pb2 as pb
+from protos.referrals.v1 import referrals_pb2
 from services.referrals.domain.chain import Link, line
 from services.referrals.domain.consent import CHILDREN
 from services.referrals.domain.figures import SMALLEST, told
@@ -23,6 +26,8 @@ from services.referrals.domain.referral import Referral
 from services.referrals.store import members, plans, referrals
 from services.referrals.store.people import People
 from services.referrals.usecases.pathways import Pathways
+from services.referrals.wire import actor_of, leg_message
+from services.referrals.wire.plans import STATES, late_step, pathway_message, plan_message
 
 
 @dataclass(frozen=True)
@@ -42,103 +47,122 @@ _SKIPPED = "skipped:"
 
 
 class Plans:
-    """Every method runs in the transaction `tx` and its scope."""
+    """Each method answers the rpc of its name; those that take `tx` belong to other use cases."""
 
-    def __init__(self, files: People, pathways: Pathways) -> None:
+    def __init__(self, files: People, pathways: Pathways, pages: PageTokens) -> None:
         self._files = files
         self._pathways = pathways
+        self._pages = pages
 
-    def create(
-        self,
-        tx: Transaction,
-        caller: Caller,
-        now: datetime,
-        person_id: str,
-        pathway_id: str,
-        start: datetime | None,
-        acknowledged: Collection[str],
-        trail: list[Entry],
-    ) -> Plan:
+    def ListPathways(self, request: pb.ListPathwaysRequest, call: Call) -> pb.ListPathwaysResponse:
+        """Each in its newest version, by id."""
+        return pb.ListPathwaysResponse(pathways=[pathway_message(each) for each in self._pathways.newest(call.tx)])
+
+    def GetPathway(self, request: pb.GetPathwayRequest, call: Call) -> pb.StandardPathway:
+        """One version; 0 is the newest."""
+        pathway = self._pathways.get(call.tx, request.id, request.version)
+        return pathway_message(pathway, pathway.text)
+
+    def ListPathwayVersions(self, request: pb.ListPathwayVersionsRequest, call: Call) -> pb.ListPathwayVersionsResponse:
+        """The versions, newest first."""
+        versions = self._pathways.versions(call.tx, request.id)
+        return pb.ListPathwayVersionsResponse(versions=[pb.PathwayVersion(version=n, publish_time=timestamp(at)) for n, at in versions])
+
+    def PublishPathway(self, request: pb.PublishPathwayRequest, call: Call) -> pb.StandardPathway:
+        """The next version."""
+        pathway = self._pathways.publish(call.tx, call.caller, call.clock.now(), request.text)
+        return pathway_message(pathway, pathway.text)
+
+    def CreatePlan(self, request: pb.CreatePlanRequest, call: Call) -> pb.Plan:
         """Begins a plan by the newest version. In the person's turn: two at once would both find none."""
+        tx, start, person_id = call.tx, moment(request, "start_time"), object_id(request.person_id)
+        acknowledged = word_list(referrals_pb2.Acknowledgement, request.acknowledged_codes, "acknowledged_codes")
         self._files.hold(tx, person_id)
-        person = self._person(tx, caller, person_id)
-        pathway = self._chosen(tx, "pathway_id", "unknown_code", pathway_id)
+        person = self._person(tx, call.caller, person_id)
+        pathway = self._chosen(tx, "pathway_id", "unknown_code", request.pathway_id)
         check_age_taken(pathway.takes(person.coarse.age_band), acknowledged)
         if plans.running(tx, person.id, pathway.id):
             raise Conflict("plan_exists")
-        plan = Plan.begin(new_id(), person.id, person.organization_id, pathway, person.coarse.department, start, now)
+        department = person.coarse.department
+        plan = Plan.begin(new_id(), person.id, person.organization_id, pathway, department, start, call.clock.now())
         plans.add(tx, plan)
         if acknowledged:
             details = (f"plan:{plan.id}", *(f"acknowledged:{code}" for code in acknowledged))
-            trail.append(Entry("begin_plan", person.id, "", details))
-        return plan
+            call.trail.append(Entry("begin_plan", person.id, "", details))
+        return self._message(plan, call)
 
-    def get(self, tx: Transaction, identifier: str) -> Plan:
+    def GetPlan(self, request: pb.GetPlanRequest, call: Call) -> pb.Plan:
         """One plan."""
-        return plans.get(tx, identifier, self._of(tx))
+        return self._message(plans.get(call.tx, object_id(request.id), self._of(call.tx)), call)
 
-    def of_person(self, tx: Transaction, caller: Caller, person_id: str) -> list[Plan]:
+    def ListPlans(self, request: pb.ListPlansRequest, call: Call) -> pb.ListPlansResponse:
         """Her plans; of a file that was erased there are none."""
-        if self._files.get(tx, person_id).organization_id != caller.organization_id:
+        person_id = object_id(request.person_id)
+        if self._files.get(call.tx, person_id).organization_id != call.caller.organization_id:
             raise NotFound
-        return plans.of_person(tx, person_id, self._of(tx))
+        return pb.ListPlansResponse(plans=[self._message(plan, call) for plan in plans.of_person(call.tx, person_id, self._of(call.tx))])
 
-    def update_step(
-        self,
-        tx: Transaction,
-        now: datetime,
-        identifier: str,
-        version: int,
-        key: str,
-        state: StepState,
-        *,
-        referral_id: str,
-        reason_code: str,
-    ) -> Plan:
+    def UpdatePlanStep(self, request: pb.UpdatePlanStepRequest, call: Call) -> pb.Plan:
         """Says how a step stands. The referral is locked before the plan, as when it moves and the plan follows it."""
+        tx, now, state = call.tx, call.clock.now(), STATES.member(request.state, "state")
+        assert state is not None  # required, as the .proto says
+        identifier, based_on = object_id(request.id), version(request.etag)
+        referral_id = optional_id(request.referral_id, "referral_id")
+        reason_code = word(pb.SkipReason, request.reason_code, "reason_code")
         referral = referrals.get(tx, referral_id, for_update=True) if referral_id else None
+        plan = self._lock(tx, identifier, based_on)
+        if referral and (referral.person_id, referral.sender_organization_id) != (plan.person_id, plan.organization_id):
+            raise NotFound
+        standing = (referral.id, referral.state) if referral else None
+        plan.take(request.step_key, state, now, reason_code=reason_code, referral=standing)
+        if referral:
+            plan.referrals[referral.id] = referral
+            plan.follow(referral.id, referral.state, referral.outcome_code, now)
+            self._keep_leg(tx, plan, referral)
+        plans.change(tx, plan, based_on)
+        return self._message(plan, call)
 
-        def take(plan: Plan) -> None:
-            if referral and (referral.person_id, referral.sender_organization_id) != (plan.person_id, plan.organization_id):
-                raise NotFound
-            plan.take(key, state, now, reason_code=reason_code, referral=(referral.id, referral.state) if referral else None)
-            if referral:
-                plan.referrals[referral.id] = referral
-                plan.follow(referral.id, referral.state, referral.outcome_code, now)
-                self._keep_leg(tx, plan, referral)
-
-        return self._change(tx, identifier, version, take)
-
-    def move(self, tx: Transaction, now: datetime, identifier: str, version: int, to: int) -> Plan:
+    def MovePlan(self, request: pb.MovePlanRequest, call: Call) -> pb.Plan:
         """To a newer version of its pathway, in which other steps may be legs."""
+        tx, identifier, based_on = call.tx, object_id(request.id), version(request.etag)
+        plan = self._lock(tx, identifier, based_on)
+        plan.move(self._chosen(tx, "version", "out_of_range", plan.pathway.id, request.version), call.clock.now())
+        plans.read_legs(tx, plan)
+        for referral in plan.referrals.values():
+            plan.check_own_receipt(referral)
+        plans.change(tx, plan, based_on)
+        return self._message(plan, call)
 
-        def take(plan: Plan) -> None:
-            plan.move(self._chosen(tx, "version", "out_of_range", plan.pathway.id, to), now)
-            plans.read_legs(tx, plan)
-            for referral in plan.referrals.values():
-                plan.check_own_receipt(referral)
-
-        return self._change(tx, identifier, version, take)
-
-    def close(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, reason_code: str) -> Plan:
+    def ClosePlan(self, request: pb.ClosePlanRequest, call: Call) -> pb.Plan:
         """Ends it; a child's with the word of a second person."""
-        by = caller if caller.kind == "worker" else None
+        reason = word(pb.PlanCloseReason, request.reason_code, "reason_code")
+        if reason == CONSENT_WITHDRAWN:
+            raise Invalid(("reason_code", "unknown_code"))  # that follows from her word, and nobody says it in its place
+        identifier, based_on = object_id(request.id), version(request.etag)
+        plan = self._lock(call.tx, identifier, based_on)
+        child = self._files.get(call.tx, plan.person_id).coarse.age_band in CHILDREN
+        plan.end(reason, call.caller if call.caller.kind == "worker" else None, call.clock.now(), of_a_child=child)
+        plans.change(call.tx, plan, based_on)
+        return self._message(plan, call)
 
-        def take(plan: Plan) -> None:
-            child = self._files.get(tx, plan.person_id).coarse.age_band in CHILDREN
-            plan.end(reason_code, by, now, of_a_child=child)
-
-        return self._change(tx, identifier, version, take)
-
-    def late(self, tx: Transaction, caller: Caller, now: datetime, limit: int, after: Position | None) -> tuple[list[Row], Position | None]:
+    def ListLateSteps(self, request: pb.ListLateStepsRequest, call: Call) -> pb.ListLateStepsResponse:
         """Late steps of the caller's organisation."""
-        return plans.late(tx, caller.organization_id, now, limit, after)
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str, str)
+        rows, more = plans.late(call.tx, call.caller.organization_id, call.clock.now(), size, after)
+        steps = [late_step(row, self._pathways.get(call.tx, row["pathway_id"], row["pathway_version"])) for row in rows]
+        return pb.ListLateStepsResponse(steps=steps, next_page_token=self._pages.token(request, more))
 
-    def pathway(self, tx: Transaction, identifier: str, version: int = 0) -> Pathway:
-        """One version of a pathway; 0 is the newest."""
-        return self._pathways.get(tx, identifier, version)
+    def GetCompliance(self, request: pb.GetComplianceRequest, call: Call) -> pb.Compliance:
+        """How many plans, and how their steps stand."""
+        network = call.caller.has("COORDINATOR")
+        counted = self._compliance(call.tx, call.clock.now(), network=network)
+        groups = [
+            pb.ComplianceGroup(pathway_id=pathway_id, version=number, department=department, plans=count, steps=map(_step, steps))
+            for (pathway_id, number, department), (count, steps) in counted.items()
+        ]
+        return pb.Compliance(network=network, groups=groups)
 
-    def compliance(self, tx: Transaction, now: datetime, *, network: bool) -> dict[Group, tuple[int, list[Counted]]]:
+    def _compliance(self, tx: Transaction, now: datetime, *, network: bool) -> dict[Group, tuple[int, list[Counted]]]:
         """How many plans, and how their steps stand. Of the network only what ten plans share is told, rounded down to fives; of one's own organisation all."""
         if network:
             elevate_to_system_scope(tx)
@@ -196,7 +220,7 @@ class Plans:
         for identifier in plans.with_referrals(tx, [referral.id]):
             plans.get(tx, identifier, self._of(tx), for_update=True).check_own_receipt(referral)
 
-    def line(self, tx: Transaction, plan: Plan) -> list[Link]:
+    def _line(self, tx: Transaction, plan: Plan) -> list[Link]:
         """Its hand-over across borders."""
         asked = {referral.receiver_organization_id for referral in plan.referrals.values()}
         return line(plan, members.countries(tx, asked)) if plan.legs else []
@@ -205,7 +229,7 @@ class Plans:
         """The hand-over of which a referral is a leg. Lifts the scope: what of it the caller may see is decided by who asks for it."""
         elevate_to_system_scope(tx)
         for identifier in plans.with_referrals(tx, [referral.id]):
-            links = self.line(tx, plans.get(tx, identifier, self._of(tx)))
+            links = self._line(tx, plans.get(tx, identifier, self._of(tx)))
             if any(link.referral and link.referral.id == referral.id for link in links):
                 return links
         return []
@@ -223,13 +247,16 @@ class Plans:
             plan.close(CONSENT_WITHDRAWN, now)
             plans.change(tx, plan, was)
 
-    def _change(self, tx: Transaction, identifier: str, version: int, change: Callable[[Plan], None]) -> Plan:
+    def _lock(self, tx: Transaction, identifier: str, version: int) -> Plan:
         plan = plans.get(tx, identifier, self._of(tx), for_update=True)
         if plan.version != version:
             raise Stale
-        change(plan)
-        plans.change(tx, plan, version)
         return plan
+
+    def _message(self, plan: Plan, call: Call) -> pb.Plan:
+        message = plan_message(plan, self._pathways.get(call.tx, plan.pathway.id).version, call.clock.now())
+        message.legs.extend(leg_message(link, actor_of(call.caller)) for link in self._line(call.tx, plan))
+        return message
 
     def _person(self, tx: Transaction, caller: Caller, person_id: str) -> Person:
         person = self._files.get(tx, person_id)
@@ -252,3 +279,8 @@ class Plans:
 def _told(network: bool, count: int) -> int:
     """Of the network as it may be told, see domain/figures.py."""
     return told(count) if network else count
+
+
+def _step(step: Counted) -> pb.ComplianceStep:
+    skipped = [referrals_pb2.Figure(code=code, count=count) for code, count in step.skipped]
+    return pb.ComplianceStep(key=step.key, met=step.met, on_time=step.on_time, late=step.late, skipped=skipped)

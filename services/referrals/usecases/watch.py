@@ -11,7 +11,7 @@ from chassis.wire import Position
 from services.referrals.domain.filter import Filter
 from services.referrals.store import watch
 from services.referrals.store.watch import Change
-from services.referrals.usecases.referrals import actor_of
+from services.referrals.wire import actor_of
 
 _BATCH = 100
 _LONGEST_WAIT = 1.0  # seconds; behind LISTEN

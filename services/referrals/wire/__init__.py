@@ -7,8 +7,9 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from chassis.ids import object_id
 from chassis.tokens import Caller
-from chassis.wire import EnumCodec, etag, number, numbers, optional_id, timestamp, word
+from chassis.wire import EnumCodec, etag, number, numbers, optional_id, timestamp, word, word_list
 from protos.referrals.v1 import (
     audit_pb2,
     contacts_pb2,
@@ -35,6 +36,11 @@ from services.referrals.domain.unsafe import UNSAID, Unsafe
 STATES, URGENCIES = EnumCodec(referrals_pb2.State, State), EnumCodec(referrals_pb2.Urgency, Urgency)
 ANOMALIES = EnumCodec(audit_pb2.AnomalyKind, AnomalyKind)
 CLOCKS, GROUPS = EnumCodec(referrals_pb2.ClockKind, DeadlineKind), EnumCodec(people_pb2.FieldGroup, FieldGroup)
+
+
+def actor_of(caller: Caller) -> Actor:
+    """Who acts, in the words of the domain."""
+    return Actor(caller.kind, caller.id, caller.organization_id, caller.has("COORDINATOR"), caller.has("MANAGER"), caller.kin)
 
 
 def coarse_message(coarse: Coarse) -> referrals_pb2.CoarsePerson:
@@ -255,6 +261,24 @@ def erasure_message(erasure: Erasure, now: datetime) -> erasures_pb2.Erasure:
         witness_time=timestamp(erasure.witness_time),
         destroyed=erasures_pb2.Destroyed(**vars(erasure.destroyed)) if erasure.erase_time else None,
     )
+
+
+def receipt_values(message: people_pb2.Receipt) -> dict[str, Any]:
+    """Parses a consent, but for its end."""
+    return {
+        "person_id": object_id(message.person_id),
+        "recipient_organization_id": optional_id(message.recipient_organization_id, "receipt.recipient_organization_id"),
+        "field_groups": frozenset(GROUPS.members(message.field_groups, "receipt.field_groups")),
+        "purpose_codes": tuple(message.purpose_codes),
+        "giver_code": word(people_pb2.Giver, message.giver_code, "receipt.giver_code"),
+        "manner_code": word(people_pb2.Manner, message.manner_code, "receipt.manner_code"),
+        "assent_code": word(people_pb2.Assent, message.assent_code, "receipt.assent_code"),
+        "in_private": message.in_private,
+        "interpreter": message.interpreter,
+        "explained_codes": word_list(people_pb2.Explained, message.explained_codes, "receipt.explained_codes"),
+        "adult_ground_code": word(people_pb2.AdultGround, message.adult_ground_code, "receipt.adult_ground_code"),
+        "giver_ground_code": word(people_pb2.GiverGround, message.giver_ground_code, "receipt.giver_ground_code"),
+    }
 
 
 def receipt_message(receipt: Receipt, now: datetime) -> people_pb2.Receipt:

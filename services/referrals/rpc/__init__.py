@@ -1,1 +1,0 @@
-"""The gRPC servicers: between messages and use cases. Who may call what the .proto files say."""

@@ -15,6 +15,18 @@ CALLER_RATE = config.CALLER_RATE // 2
 
 
 @dataclass(frozen=True)
+class SiteSettings:
+    """What the pages must know beside it."""
+
+    exit_url: str
+    signing_key: bytes
+    demo: bool = False
+    lines: tuple[tuple[str, str], ...] = ()
+    """Numbers by country, shown until the directory has answered."""
+    lines_file: Path | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the gateway must know before it starts."""
 
@@ -25,24 +37,21 @@ class Settings:
     notifications: str
     public_url: str
     development: bool
-    exit_url: str
     metrics_listen: str
     proxies: int
-    signing_key: bytes
     caller_rate: int = CALLER_RATE
-    demo: bool = False
     farewell_seconds: int = 0
-    lines: tuple[tuple[str, str], ...] = ()
-    """Numbers by country, shown until the directory has answered."""
-    lines_file: Path | None = None
     addresses: AddressSigner | None = None
     """Signs for the services from where somebody without a token asks; without it they count the gateway's own address for everybody."""
+    site: SiteSettings | None = None
+    """None in a process without pages."""
 
 
-def from_environment() -> Settings:
-    """Reads ENLACE_… variables; says all wrong ones at once."""
+def from_environment(*, with_site: bool = True) -> Settings:
+    """Reads ENLACE_… variables, those of the pages only for a process that has them; says all wrong ones at once."""
     settings = config.Settings()
     host, _, port = settings.text("ENLACE_HTTP_LISTEN", "127.0.0.1:8080").rpartition(":")
+    keys = settings.path("ENLACE_KEYS", "var/keys")
     loaded = Settings(
         host=host,
         port=int(port),
@@ -51,22 +60,28 @@ def from_environment() -> Settings:
         notifications=settings.text("ENLACE_NOTIFICATIONS_ADDRESS", "127.0.0.1:9093"),
         public_url=settings.text("ENLACE_PUBLIC_URL", ""),
         development=settings.flag("ENLACE_DEVELOPMENT"),
-        demo=settings.flag("ENLACE_DEMO"),
-        # Where quick exit leads: an everyday page that nobody asks about.
-        exit_url=settings.text("ENLACE_EXIT_URL", "https://es.wikipedia.org/wiki/Clima"),
         metrics_listen=settings.text("ENLACE_METRICS_LISTEN", ""),
         # Too few, and everybody behind the proxy counts as one address; too many, and a caller makes up his own.
         proxies=settings.number("ENLACE_PROXIES", 0),
         # Behind a proxy that keeps connections to several gateways.
         farewell_seconds=settings.number("ENLACE_FAREWELL_SECONDS", 0),
         caller_rate=settings.number("ENLACE_CALLER_RATE", CALLER_RATE),
-        lines=tuple(settings.pairs("ENLACE_LINES").items()),
-        lines_file=settings.path("ENLACE_LINES_FILE", "") if settings.text("ENLACE_LINES_FILE", "") else None,
-        signing_key=_signing_key(settings.path("ENLACE_KEYS", "var/keys")),
-        addresses=_addresses(settings.path("ENLACE_KEYS", "var/keys")),
+        addresses=_addresses(keys),
+        site=_site(settings, keys) if with_site else None,
     )
     settings.done()
     return loaded
+
+
+def _site(settings: config.Settings, keys: Path) -> SiteSettings:
+    return SiteSettings(
+        # Where quick exit leads: an everyday page that nobody asks about.
+        exit_url=settings.text("ENLACE_EXIT_URL", "https://es.wikipedia.org/wiki/Clima"),
+        signing_key=_signing_key(keys),
+        demo=settings.flag("ENLACE_DEMO"),
+        lines=tuple(settings.pairs("ENLACE_LINES").items()),
+        lines_file=settings.path("ENLACE_LINES_FILE", "") if settings.text("ENLACE_LINES_FILE", "") else None,
+    )
 
 
 def _signing_key(keys: Path) -> bytes:

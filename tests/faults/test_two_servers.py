@@ -23,7 +23,7 @@ from chassis.db import migrate
 from chassis.embedded.postgres import Login, Postgres
 from chassis.embedded.process import Process, free_port
 from protos.partners.v1 import directory_pb2, members_pb2
-from services.gateway.clients import Clients
+from services.gateway.edge.clients import Clients
 from services.partners.__main__ import MIGRATIONS
 from tests.parts.local_stack import ROOT, until
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import services.gateway
-from services.gateway.pages import frame
+from services.gateway.site.shell import frame
 from tests.gateway.pages_gateway import PlayedServices, pages
 
 TEMPLATES = sorted((Path(services.gateway.__file__).parent / "templates").glob("*.html"))

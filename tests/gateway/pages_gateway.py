@@ -28,8 +28,9 @@ from services.gateway.config import Settings, SiteSettings
 from services.gateway.edge.app import equip
 from services.gateway.edge.clients import AUDIENCES, Clients, Standing
 from services.gateway.site import equip as equip_site
+from services.gateway.site.backend import names
 from services.gateway.site.parts.step_forms import STEPS
-from services.gateway.site.shell import access, names
+from services.gateway.site.shell import access
 from tests.gateway.api_gateway import ID, OUTPUTS, STUBS, Played, Stub, filled
 
 ALL_ROLES = (

@@ -16,8 +16,8 @@ from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import calling
+from services.gateway.site.backend import names
 from services.gateway.site.parts import lists
-from services.gateway.site.shell import names
 from tests.gateway.api_gateway import ID, filled
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, referral, signed_in, sound
 

@@ -18,9 +18,9 @@ from chassis import wire
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import site
+from services.gateway.site.backend.names import Names
 from services.gateway.site.language import i18n, vocabulary, words
 from services.gateway.site.parts import due, step_forms, steps
-from services.gateway.site.shell.names import Names
 from services.notifications.domain import notices
 from services.partners.domain import matching
 from services.referrals.domain import lifecycle

@@ -7,9 +7,10 @@ from flask import render_template
 from chassis.wire import timestamp
 from protos.notifications.v1.notifications_pb2 import DeliveryHour
 from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.site.backend import names
 from services.gateway.site.language import i18n
 from services.gateway.site.parts import due, pictures
-from services.gateway.site.shell import access, names
+from services.gateway.site.shell import access
 
 pages = access.Pages("components")
 EXAMPLE = "0" * 32

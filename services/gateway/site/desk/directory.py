@@ -13,21 +13,14 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
-from services.gateway.site.desk.members import send_invitation, taken_off
+from services.gateway.site.backend import directory, invitations, names
 from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import N_
-from services.gateway.site.language.i18n import gettext as _
+from services.gateway.site.language.i18n import N_, _
 from services.gateway.site.parts import forms, lists, pictures
-from services.gateway.site.shell import access, names, session
+from services.gateway.site.shell import access, session
 
 pages = access.Pages("directory")
 ANSWERED_WITHIN = timedelta(days=14)  # who applies is told so
-
-
-def own_services() -> lists.Listed[d.Service]:
-    """The services of the reader's own organisation."""
-    question = d.SearchServicesRequest(organization_id=session.me().organization_id)
-    return lists.all_of(clients().directory.SearchServices, question, lambda answer: answer.services)
 
 
 @pages.get("/directory", access.EVERYONE, navigation=N_("Directorio"), section="network")
@@ -48,7 +41,7 @@ def render(question: d.SearchServicesRequest, answer: d.SearchServicesResponse |
         counts=counts,
         counted=question.count_country,
         map_=pictures.map_of(question.count_country, counts) if counts and pictures.has_map(question.count_country) else None,
-        own=[] if asked else own_services(),
+        own=[] if asked else directory.services_of(session.me().organization_id),
         narrowed=any(getattr(question, name) for name in ("need_code", "country", "language")) or question.HasField("age"),
         errors=errors or {},
     )
@@ -108,16 +101,14 @@ def organization(identifier: str) -> str:
 def page(errors: dict[str, str], identifier: str, verb: str = "") -> str:
     """The page, with what was wrong with a step; which of them is seen by what was wrong."""
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
-    question = d.SearchServicesRequest(organization_id=identifier)
-    services = lists.all_of(clients().directory.SearchServices, question, lambda answer: answer.services)
-    return render_template("organization.html", organization=organization, services=services, errors=errors)
+    return render_template("organization.html", organization=organization, services=directory.services_of(identifier), errors=errors)
 
 
 @pages.post("/directory/organizations/<identifier>/<verb>", access.NETWORK, again=page)
 def vet(identifier: str, verb: str) -> Response:
     """The coordinator's steps in the life of a member, and what two of them decide about it."""
     if verb == "invite":
-        page_on_paper = send_invitation(first_manager_of(identifier))
+        page_on_paper = invitations.send(first_manager_of(identifier))
         if page_on_paper:
             return make_response(page_on_paper)
     elif not steer(clients().directory, identifier, verb, forms.request_id()):
@@ -154,7 +145,7 @@ def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
     elif verb == "drop":
         directory.DropOrganizationChange(d.DropOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once))
     elif verb == "second-factor":  # of its only manager, whom no other can help
-        taken_off(forms.text("worker"))
+        invitations.reset_second_factor(forms.text("worker"))
     elif verb == "approve":
         directory.ApproveOrganization(d.ApproveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once))
     elif verb == "admit":
@@ -210,7 +201,7 @@ def listed(**narrowed: Any) -> lists.Listed[d.Organization]:
 
 
 @pages.form("/capacity/<identifier>", access.CARE)
-def capacity(identifier: str) -> Response | str | tuple[str, int]:
+def capacity(identifier: str) -> access.Answer:
     """How much room there is: a number and one of three buttons."""
     service = clients().directory.GetService(d.GetServiceRequest(id=identifier))
     if service.organization_id != session.me().organization_id:

@@ -11,12 +11,11 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.desk.referral_new.shared import Answer, file_of, matches, onward, urgency_hints
+from services.gateway.site.backend import directory, names, people, referrals
 from services.gateway.site.language import words
-from services.gateway.site.language.i18n import N_
-from services.gateway.site.language.i18n import gettext as _
-from services.gateway.site.parts import forms, lists, person_form, unsafe_form
-from services.gateway.site.shell import access, names, session
+from services.gateway.site.language.i18n import N_, _
+from services.gateway.site.parts import forms, person_form, unsafe_form
+from services.gateway.site.shell import access, session
 
 pages = access.Pages("enquiries")
 MOST = 50
@@ -42,30 +41,6 @@ def listing() -> str:
         )
     )
     return render_template("enquiries.html", enquiries=answer.enquiries, box=box, everything=everything, next_page=answer.next_page_token)
-
-
-def received() -> lists.Listed[e.Enquiry]:
-    """What is put to this desk and not answered, the nearest deadline first."""
-    question = e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_RECEIVED, waiting_for_me=True)
-    enquiries = lists.all_of(clients().enquiries.ListEnquiries, question, lambda answer: answer.enquiries)
-    enquiries.sort(key=lambda one: one.due_time.seconds)
-    return enquiries
-
-
-def asking() -> lists.Listed[e.Enquiry]:
-    """What this desk asks and is open, or was promised and has no referral yet: first where it is its turn."""
-    question = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED])
-    listed = lists.all_of(clients().enquiries.ListEnquiries, question, lambda answer: answer.enquiries)
-    enquiries = lists.only(listed, lambda one: bool(one.turn))
-    enquiries.sort(key=lambda one: (one.turn != r.TURN_SENDER, not one.due_time.seconds, one.due_time.seconds))
-    return enquiries
-
-
-def of_contact(identifier: str) -> list[e.Enquiry]:
-    """Those of a contact of the line."""
-    if not identifier:
-        return []
-    return list(clients().enquiries.ListEnquiries(e.ListEnquiriesRequest(contact_id=identifier)).enquiries)
 
 
 @pages.blueprint.app_template_global()
@@ -96,7 +71,7 @@ def decline_choices() -> list[tuple[str, str]]:
 
 
 @pages.form("/enquiries/new", access.SENDERS)
-def new() -> Answer:
+def new() -> access.Answer:
     """The questions; then what would be told, to how many; then it is asked."""
     said = MultiDict(request.form) if request.method == "POST" else known()
     if request.method == "GET" or "back" in said:
@@ -148,7 +123,7 @@ def known() -> MultiDict[str, str]:
         said.update({"languages": contact.language, "department": contact.department})
         person_id = person_id or contact.person_id
     if person_id:
-        coarse = file_of(person_id).coarse
+        coarse = people.file_of(person_id).coarse
         said["person_id"] = person_id
         said["age_band"], said["gender_code"] = words.code("age_band", coarse.age_band), words.code("person_gender", coarse.gender_code)
         said["languages"], said["department"] = coarse.language, coarse.department
@@ -156,9 +131,11 @@ def known() -> MultiDict[str, str]:
     return said
 
 
-def ask(said: MultiDict[str, str], errors: dict[str, str]) -> Answer:
+def ask(said: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
     """The questions, on one page."""
-    page = render_template("enquiry_new.html", said=said, person=person_form.Values(said), errors=errors, urgency_hints=urgency_hints())
+    page = render_template(
+        "enquiry_new.html", said=said, person=person_form.Values(said), errors=errors, urgency_hints=referrals.urgency_hints()
+    )
     return (page, 422) if errors else page
 
 
@@ -174,7 +151,7 @@ def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> list[d.Ser
     )
     # The words of the two lists are the same, and their numbers.
     support = [d.Accessibility.ValueType(code) for code in content.accessibility_codes]
-    judged = matches(content.need_code, person, limit=100, unsafe=unsafe, support=support)
+    judged = directory.matches(content.need_code, person, session.me().country, limit=100, unsafe=unsafe, support=support)
     services = [match.service for match in judged if match.verdict != d.VERDICT_DOES_NOT_FIT]
     return [service for service in services if service.organization_id != session.me().organization_id][:MOST]
 
@@ -240,7 +217,7 @@ def cancel(identifier: str) -> None:
 
 
 @pages.post("/enquiries/<identifier>/refer", access.SENDERS, again=render)
-def refer(identifier: str) -> Answer:
+def refer(identifier: str) -> access.Answer:
     """The referral that goes on from it: at once for who has a file, else after the one question that an enquiry never asks."""
     enquiry = fetch(identifier)
     person_id = enquiry.person_id
@@ -249,4 +226,4 @@ def refer(identifier: str) -> Answer:
     if not person_id:
         return redirect(url_for("referral_new.person", enquiry=identifier), 303)
     begin = r.CreateReferralRequest(person_id=person_id, enquiry_id=identifier, request_id=forms.request_id())
-    return onward(clients().referrals.CreateReferral(begin), "services")
+    return referrals.onward(clients().referrals.CreateReferral(begin), "services")

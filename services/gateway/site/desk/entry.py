@@ -22,12 +22,11 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb
 from services.gateway.edge.clients import clients
 from services.gateway.edge.departments import MUNICIPALITIES
-from services.gateway.site.desk.directory import own_services
+from services.gateway.site.backend import directory, names
 from services.gateway.site.language import words
-from services.gateway.site.language.i18n import N_
-from services.gateway.site.language.i18n import gettext as _
+from services.gateway.site.language.i18n import N_, _
 from services.gateway.site.parts import forms, lists, merging
-from services.gateway.site.shell import access, names, session
+from services.gateway.site.shell import access, session
 
 M = TypeVar("M", bound=Message)
 pages = access.Pages("entry")
@@ -62,7 +61,7 @@ def save() -> Response | tuple[str, int]:
 
 
 @pages.form("/entry/services/<identifier>", access.MANAGERS)
-def service(identifier: str) -> Response | str | tuple[str, int]:
+def service(identifier: str) -> access.Answer:
     """The form of a service, and what it brought."""
     before = _own_service(identifier)
     places = own_places()
@@ -88,7 +87,7 @@ def confirm(identifier: str) -> tuple[str, int] | None:
 
 
 @pages.form("/entry/places/<identifier>", access.MANAGERS)
-def place(identifier: str) -> Response | str | tuple[str, int]:
+def place(identifier: str) -> access.Answer:
     """The form of a place, and what it brought."""
     before = _own_place(identifier)
     if request.method == "GET":
@@ -162,7 +161,7 @@ def overview(
         "entry.html",
         shown=merging.shown(organization if base is None else base),
         organization=organization,
-        services=own_services(),
+        services=directory.services_of(session.me().organization_id),
         places=own_places(),
         scores={score.service_id: score for score in scores},
         errors=errors,

@@ -6,9 +6,10 @@ from chassis.errors import NotFound
 from protos.referrals.v1 import erasures_pb2 as p
 from protos.referrals.v1 import people_pb2
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names, people
 from services.gateway.site.language import i18n
-from services.gateway.site.parts import forms, lists
-from services.gateway.site.shell import access, names, session
+from services.gateway.site.parts import forms
+from services.gateway.site.shell import access, session
 
 pages = access.Pages("erasures")
 
@@ -16,7 +17,7 @@ pages = access.Pages("erasures")
 @pages.get("/people/erasures", access.CARE)
 def listing() -> str:
     """What waits for a second person."""
-    return render_template("erasures.html", erasures=waiting())
+    return render_template("erasures.html", erasures=people.waiting_erasures())
 
 
 @pages.get("/people/<identifier>/erasure", access.CARE)
@@ -53,8 +54,3 @@ def propose(identifier: str) -> None:
 def confirm(identifier: str) -> None:
     """Agrees as a second person: it is done."""
     clients().erasures.ConfirmErasure(p.ConfirmErasureRequest(person_id=identifier, request_id=forms.request_id()))
-
-
-def waiting() -> lists.Listed[p.Erasure]:
-    """Proposals that wait for a second person here, all of them."""
-    return lists.all_of(clients().erasures.ListErasures, p.ListErasuresRequest(), lambda answer: answer.erasures)

@@ -7,9 +7,10 @@ from werkzeug.wrappers import Response
 
 from protos.partners.v1 import open_data_pb2 as o
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names
 from services.gateway.site.language import words
 from services.gateway.site.parts import forms
-from services.gateway.site.shell import access, names, session
+from services.gateway.site.shell import access, session
 
 pages = access.Pages("imports")
 MOST_SHOWN = 200  # rows: first those that are refused or asked about

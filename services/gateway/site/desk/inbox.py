@@ -30,7 +30,7 @@ LINKS = (
         (("directory.members", access.NETWORK),),
     )
     | {"member_reinstated": (("today.today", access.MANAGERS),)}
-    | {"provider_proposed": (("sign_in_providers.objection", access.MANAGERS),)}
+    | {"provider_proposed": (("sign_in_objection.show", access.MANAGERS),)}
     | {"key_made": (("keys.listing", access.MANAGERS),), "person_invited": (("members.listing", access.MANAGERS),)}
     | {"sending_changed": (("webhooks.listing", access.MANAGERS),)}
     | {"role_given": (("directory.members", access.NETWORK), ("members.listing", access.MANAGERS))}

@@ -9,11 +9,11 @@ from flask import Response, abort, render_template
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names
 from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import gettext as _
-from services.gateway.site.language.i18n import ngettext
+from services.gateway.site.language.i18n import _, ngettext
 from services.gateway.site.parts import lists, sheet
-from services.gateway.site.shell import access, names, session
+from services.gateway.site.shell import access, session
 
 pages = access.Pages("knowledge")
 SOON = timedelta(days=14)

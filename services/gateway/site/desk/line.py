@@ -8,18 +8,16 @@ from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Stale, Unauthenticated
 from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import advice_pb2 as ad
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
-from services.gateway.site.desk.enquiries import of_contact
+from services.gateway.site.backend import enquiries, line, names, references
 from services.gateway.site.language import words
-from services.gateway.site.language.i18n import N_
-from services.gateway.site.language.i18n import gettext as _
-from services.gateway.site.network import advice
-from services.gateway.site.parts import forms, lists, merging
-from services.gateway.site.public import my_referral
-from services.gateway.site.shell import access, names, session
+from services.gateway.site.language.i18n import N_, _
+from services.gateway.site.parts import advice, forms, lists, merging
+from services.gateway.site.shell import access, session
 
 pages = access.Pages("line")
 CHANGEABLE = (
@@ -69,12 +67,7 @@ def queue() -> str:
     """The contacts still open, which one shift hands to the next, above a page of the others."""
     answer = clients().contacts.ListContacts(c.ListContactsRequest(page_size=50, page_token=request.args.get("page", "")))
     others = [contact for contact in answer.contacts if contact.outcome_code != c.CONTACT_OUTCOME_OPEN]
-    return render_template("line.html", waiting=still_open(), calls=calls_owed(), others=others, next_page=answer.next_page_token)
-
-
-def calls_owed() -> lists.Listed[c.Callback]:
-    """The calls that the line owes, what is due first."""
-    return lists.all_of(clients().contacts.ListCallbacks, c.ListCallbacksRequest(), lambda answer: answer.callbacks)
+    return render_template("line.html", waiting=line.still_open(), calls=line.calls_owed(), others=others, next_page=answer.next_page_token)
 
 
 @pages.post("/line/calls/<identifier>", access.LINE, then="line.queue")
@@ -125,14 +118,6 @@ def called_when() -> dict[str, Any]:
     return {name: words.number(name.replace("_code", "_band"), forms.text(name)) for name in ("day_code", "hour_code")}
 
 
-def still_open() -> lists.Listed[c.Contact]:
-    """The open contacts of the line: those without an urgency first, for it may be anything, then the most urgent, of those the newest."""
-    question = c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN)
-    contacts = lists.all_of(clients().contacts.ListContacts, question, lambda answer: answer.contacts)
-    contacts.sort(key=lambda contact: (bool(contact.urgency), -contact.urgency))
-    return contacts
-
-
 @pages.get("/line/new", access.LINE)
 def new() -> str:
     """An empty triage."""
@@ -168,8 +153,8 @@ def page(
         pin=pin,
         known=known,
         referrals=asked,
-        enquiries=of_contact(contact.id),
-        cards=advice.beside(contact.id),
+        enquiries=enquiries.of_contact(contact.id),
+        cards=advice.beside(clients().advice.ListAdviceCards(ad.ListAdviceCardsRequest(contact_id=contact.id)).cards),
         names=names.names_of(asked, organizations=[contact.handed_over_organization_id]),
     )
 
@@ -183,7 +168,7 @@ def asked_for(identifier: str) -> list[r.Referral]:
 
 
 @pages.post("/line/new", access.LINE)
-def create() -> Response | str | tuple[str, int]:
+def create() -> access.Answer:
     """Records the contact and shows reference and PIN, once: the answer to this form is the only place where they stand."""
     if closes():  # nothing of it is stored yet, so nothing is known of it
         return not_closed(contact())
@@ -199,7 +184,7 @@ def create() -> Response | str | tuple[str, int]:
     except (Unauthenticated, Exhausted) as refusal:
         if not reference:
             raise
-        return page(said, {"_form": my_referral.problem_of(refusal)}), 422
+        return page(said, {"_form": references.problem_of(refusal)}), 422
     return page(answer.contact, {}, *(("", "") if reference else (answer.reference, answer.pin)))
 
 

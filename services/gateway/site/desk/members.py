@@ -2,10 +2,10 @@
 
 from flask import render_template, request
 
-from chassis.errors import Conflict, Invalid
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import invitations
 from services.gateway.site.language import words
 from services.gateway.site.language.i18n import N_
 from services.gateway.site.parts import forms
@@ -41,19 +41,7 @@ def invite() -> str | None:
     """Invites somebody to the team; she gets the link by e-mail, or on paper, and chooses her own password."""
     roles = [contract_pb2.Role.ValueType(words.number("role", role)) for role in forms.texts("roles") if role in GIVEN_ROLES]
     invitation = m.Invitation(email=forms.text("email"), roles=roles, language=forms.text("language"))
-    return send_invitation(invitation)
-
-
-def send_invitation(invitation: m.Invitation) -> str | None:
-    """Invites her. Returns the page with her link where the network sends no e-mail and paper was asked for."""
-    invitation.on_paper = forms.flag("on_paper")
-    try:
-        made = clients().members.CreateInvitation(m.CreateInvitationRequest(invitation=invitation, request_id=forms.request_id()))
-    except Conflict as refusal:
-        if refusal.reason != "no_mail":
-            raise
-        forms.refuse({"on_paper": words.conflict(refusal.reason)})
-    return render_template("invitation_paper.html", invitation=made) if invitation.on_paper else None
+    return invitations.send(invitation)
 
 
 @pages.post("/members/invitations/<identifier>/revoke", access.MANAGERS, then="members.listing")
@@ -75,11 +63,4 @@ def suspend(identifier: str) -> None:
 )
 def reset_second_factor(identifier: str) -> None:
     """Takes off what her sign-in asks for beside the password, once it is said that it is she who asks."""
-    taken_off(identifier)
-
-
-def taken_off(worker_id: str) -> None:
-    """Asks for it; Invalid, if nobody says that she asked."""
-    if not forms.flag("spoke"):
-        raise Invalid(("spoke", "required"))
-    clients().members.ResetSecondFactor(m.ResetSecondFactorRequest(id=worker_id, request_id=forms.request_id()))
+    invitations.reset_second_factor(identifier)

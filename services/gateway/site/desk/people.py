@@ -11,11 +11,11 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.desk import erasures
+from services.gateway.site.backend import names, people
 from services.gateway.site.language import i18n
 from services.gateway.site.language.i18n import N_
 from services.gateway.site.parts import forms, lists, person_form
-from services.gateway.site.shell import access, names, session
+from services.gateway.site.shell import access, session
 
 pages = access.Pages("people")
 
@@ -30,7 +30,7 @@ def listing() -> str:
         "people.html",
         people=answer.people,
         next_page=answer.next_page_token,
-        erasures=erasures.waiting(),
+        erasures=people.waiting_erasures(),
         proposed=lists.all_of(clients().people.ListProposedReceipts, p.ListProposedReceiptsRequest(), lambda answer: answer.receipts),
         emergencies=urgent,
         names=names.names({one.organization_id for one in urgent}),
@@ -48,7 +48,7 @@ def new() -> Response | str:
     if request.method == "GET":
         return render_new({})
     forms.refuse(person_form.age_problems() | person_form.missing())
-    person = clients().people.CreatePerson(person_form.request_of(forms.request_id()))
+    person = clients().people.CreatePerson(person_form.request_of(forms.request_id(), session.me().country))
     return redirect(url_for("people.show", identifier=person.id, done="saved"), 303)
 
 
@@ -179,6 +179,13 @@ def withdraw_all(identifier: str) -> None:
     for receipt in clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts:
         if not i18n.moment(receipt.withdraw_time):
             clients().people.WithdrawReceipt(p.WithdrawReceiptRequest(id=receipt.id, request_id=forms.part_of(request_id, receipt.id)))
+
+
+@pages.post("/people/<identifier>/plans", access.SENDERS, again=partial(render, part="plan"))
+def begin_plan(identifier: str) -> Response:
+    """Begins a plan."""
+    plan = clients().plans.CreatePlan(forms.filled(pb.CreatePlanRequest(person_id=identifier)))
+    return redirect(url_for("plans.show", identifier=plan.id, done="plan_begun"), 303)
 
 
 @pages.get("/people/receipts/<receipt>", access.SENDERS)

@@ -11,11 +11,11 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.desk import people
+from services.gateway.site.backend import names
 from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import gettext as _
+from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import due, forms, lists
-from services.gateway.site.shell import access, names, session
+from services.gateway.site.shell import access, session
 
 pages = access.Pages("plans")
 SETTLED = (pb.PLAN_STEP_STATE_MET, pb.PLAN_STEP_STATE_NOT_NEEDED, pb.PLAN_STEP_STATE_REFUSED_BY_PERSON)
@@ -54,13 +54,6 @@ class Line:
     def by_us(self) -> bool:
         """Mostly done by who holds the file, so that nobody else is asked first."""
         return self.step.role_code in (pb.PLAN_ROLE_CASE_WORKER, pb.PLAN_ROLE_LINE_OPERATOR)
-
-
-@pages.post("/people/<identifier>/plans", access.SENDERS, again=partial(people.render, part="plan"))
-def create(identifier: str) -> Response:
-    """Begins one, from the file."""
-    plan = clients().plans.CreatePlan(forms.filled(pb.CreatePlanRequest(person_id=identifier)))
-    return redirect(url_for("plans.show", identifier=plan.id, done="plan_begun"), 303)
 
 
 @pages.get("/plans/<identifier>", access.SENDERS)

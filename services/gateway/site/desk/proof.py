@@ -7,9 +7,8 @@ from chassis.errors import NotFound
 from protos.partners.v1 import accounts_pb2 as pb
 from services.gateway.edge import cookies
 from services.gateway.edge.clients import clients
-from services.gateway.site.desk.sign_in_providers import COOKIE, KEPT, PROOF
-from services.gateway.site.public.signin import safe_target
 from services.gateway.site.shell import access
+from services.gateway.site.shell.signing_in import PROOF, PROVIDER_COOKIE, PROVIDER_KEPT, safe_target
 
 pages = access.Pages("proof")
 
@@ -27,5 +26,5 @@ def leave_for_provider() -> Response:
     if not begun.authorization_url:
         raise NotFound
     response: Response = redirect(begun.authorization_url, 303)
-    cookies.keep(response, COOKIE, PROOF + begun.challenge, KEPT)
+    cookies.keep(response, PROVIDER_COOKIE, PROOF + begun.challenge, PROVIDER_KEPT)
     return response

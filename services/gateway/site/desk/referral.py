@@ -11,17 +11,17 @@ from chassis import wire
 from chassis.errors import NotFound, Refusal
 from protos.notifications.v1.notifications_pb2 import ListNoticesRequest, Notice
 from protos.partners.v1 import locations_pb2 as lo
-from protos.partners.v1.directory_pb2 import ORGANIZATION_STATUS_PROBATION, MatchServicesRequest
+from protos.partners.v1.directory_pb2 import ORGANIZATION_STATUS_PROBATION
 from protos.partners.v1.members_pb2 import WORKER_STATUS_ACTIVE, ListWorkersRequest
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import directory, names, referrals
 from services.gateway.site.language import i18n, vocabulary, words
-from services.gateway.site.language.i18n import N_
-from services.gateway.site.language.i18n import gettext as _
+from services.gateway.site.language.i18n import N_, _
 from services.gateway.site.parts import forms, lists, step_forms, steps
-from services.gateway.site.shell import access, names, session
+from services.gateway.site.shell import access, session
 
 pages = access.Pages("referral")
 EMERGENCY = frozenset({"identity", "contact", "health", "location"})  # what such an access opens beside the notes, which are in the history
@@ -83,7 +83,7 @@ def listing() -> str:
 @pages.get("/referrals/<identifier>", access.EVERYONE)
 def show(identifier: str) -> str | tuple[str, int]:
     """One referral. A page that asks by itself and has this version gets nothing: its notes would be opened, on record, though nobody looked anew."""
-    referral = fetch(identifier)
+    referral = referrals.fetch(identifier)
     if session.asked_by_itself() and request.headers.get("If-None-Match") == version(referral):
         return "", 304
     return render(referral, Filled())
@@ -92,11 +92,6 @@ def show(identifier: str) -> str | tuple[str, int]:
 def version(referral: r.Referral) -> str:
     """That of what the page shows: its own, and how the legs beside it stand."""
     return referral.etag + "".join(f".{leg.state}{leg.settled:d}" for leg in referral.legs)
-
-
-def fetch(identifier: str) -> r.Referral:
-    """The referral as it is now."""
-    return clients().referrals.GetReferral(r.GetReferralRequest(id=identifier))
 
 
 def render(referral: r.Referral, filled: Filled) -> str:
@@ -123,7 +118,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
         names=seen,
         allowed=allowed,
         FORMS=step_forms.STEPS,
-        alternatives=alternatives(referral) if {"decline", "reroute"} & set(allowed) else [],
+        alternatives=directory.alternatives(referral) if {"decline", "reroute"} & set(allowed) else [],
         colleagues=colleagues() if {"accept", "assign"} & set(allowed) else [],
         group_needs=group_needs(referral.need_code),
         openable=groups,
@@ -219,25 +214,6 @@ def group_needs(code: str) -> list[tuple[str, str]]:
     return needs or [(code, names.need(code))]
 
 
-def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
-    """Services of others than the receiver that may fit, to name when declining or to ask instead."""
-    person = referral.person
-    question = MatchServicesRequest(
-        need_code=referral.need_code,
-        country=person.country,
-        department=person.department,
-        language=person.language,
-        excluded_organization_ids=[referral.receiver_organization_id, *referral.unsafe_organization_ids],
-        excluded_areas=referral.unsafe_departments,
-        limit=8,
-    )
-    try:
-        matches = clients().directory.MatchServices(question).matches
-    except Refusal:
-        return []
-    return [(m.service.id, f"{m.service.name} · {m.service.organization_name}{words.shares(m.service)}") for m in matches if m.verdict != 3]
-
-
 def colleagues() -> list[tuple[str, str]]:
     """The others at work in the reader's organisation, for who may assign work to them: whoever manages it."""
     me = session.me()
@@ -249,7 +225,7 @@ def colleagues() -> list[tuple[str, str]]:
 
 def again(errors: dict[str, str], identifier: str, verb: str) -> str:
     """The page with a step, or another part of it, that came back."""
-    return render(fetch(identifier), Filled(verb, errors))
+    return render(referrals.fetch(identifier), Filled(verb, errors))
 
 
 @pages.post("/referrals/<identifier>/do/<verb>", access.CARE | access.NETWORK, again=again)
@@ -259,7 +235,7 @@ def act(identifier: str, verb: str) -> Response:
     if form is None:
         abort(404)
     forms.refuse(form.missing())
-    taken = form.take(clients(), identifier)
+    taken: r.Referral = getattr(clients().referrals, form.rpc.name)(form.request(id=identifier))
     if verb == "reroute" and taken.following_id and session.me().may("worker", "operator"):  # on with it while she is at it
         return redirect(url_for("referral_new.resume", identifier=taken.following_id), 303)
     if forms.text("back") == "today":
@@ -270,7 +246,7 @@ def act(identifier: str, verb: str) -> Response:
 @pages.post("/referrals/<identifier>/open", access.CARE, again=partial(again, verb="open"))
 def open_person(identifier: str) -> str:
     """Opens what the receipt allows, for a purpose; the answer to this form is the only place where it is shown."""
-    referral = fetch(identifier)
+    referral = referrals.fetch(identifier)
     groups = [p.FieldGroup.ValueType(words.number("field_group", code)) for code in forms.texts("field_groups")]
     if not groups:
         forms.refuse({"field_groups": words.violation("required")})
@@ -283,7 +259,7 @@ def open_person(identifier: str) -> str:
 @pages.post("/referrals/<identifier>/address", access.SENDERS, again=partial(again, verb="address"))
 def open_address(identifier: str) -> str | tuple[str, int]:
     """Opens where the confidential service that accepted her is; shown in this answer only, and on record."""
-    referral = fetch(identifier)
+    referral = referrals.fetch(identifier)
     try:
         opened = clients().locations.OpenAddress(lo.OpenAddressRequest(referral_id=identifier))
     except NotFound:  # nothing is kept there, or that it was accepted is not heard of yet
@@ -302,5 +278,5 @@ def open_in_emergency(identifier: str) -> Response:
 @pages.post("/referrals/<identifier>/safe-contact", access.SENDERS, again=partial(again, verb="safe_contact"))
 def open_safe_contact(identifier: str) -> str:
     """Opens how she may be called; shown in this answer only, and on record."""
-    referral = fetch(identifier)
+    referral = referrals.fetch(identifier)
     return render(referral, Filled("safe_contact", plan=clients().people.OpenSafeContact(p.OpenSafeContactRequest(referral_id=identifier))))

@@ -13,10 +13,10 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names, references
 from services.gateway.site.language import words
 from services.gateway.site.parts import forms
-from services.gateway.site.public import my_referral
-from services.gateway.site.shell import access, names, session
+from services.gateway.site.shell import access, session
 
 pages = access.Pages("search")
 
@@ -45,7 +45,7 @@ def render(said: str, results: Results | None, errors: dict[str, str] | None = N
 
 
 @pages.post("/search", access.EVERYONE)
-def find() -> Response | str | tuple[str, int]:
+def find() -> access.Answer:
     """Goes to the one referral with this code, else shows what there is."""
     said = forms.text("q")
     if not said:
@@ -101,9 +101,9 @@ def status() -> Response | tuple[str, int]:
         contact_ids.append(
             contact_of(reference, pin)
         )  # first: what strangers guessed wrong does not count at a line, from whose device she may ask then
-        return my_referral.ask_status(reference, pin)
+        return references.ask_status(reference, pin)
 
-    return my_referral.answered(
+    return references.answered(
         ask,
         again=lambda problem, reference: render("", None, reference=reference, problem=problem),
         contact_of=lambda reference, pin: contact_ids[0],

@@ -9,11 +9,11 @@ from werkzeug.wrappers import Response
 from chassis.errors import Conflict, Exhausted, Invalid, NotAllowed, NotFound, Refusal, Reused, Stale, Unauthenticated, Unavailable
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import ServiceFault, clients
-from services.gateway.site.desk.referral import alternatives, fetch
+from services.gateway.site.backend import directory, names, referrals
 from services.gateway.site.language import words
-from services.gateway.site.language.i18n import gettext as _
+from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import forms
-from services.gateway.site.shell import access, names
+from services.gateway.site.shell import access
 
 pages = access.Pages("several")
 
@@ -68,7 +68,7 @@ def each(rows: Sequence[Chosen], take: Callable[[Chosen], r.Referral]) -> list[D
 def now(identifier: str) -> r.Referral | None:
     """How a referral stands that was not moved; what is said of it is worth showing without."""
     try:
-        return fetch(identifier)
+        return referrals.fetch(identifier)
     except (Refusal, ServiceFault):
         return None
 
@@ -121,7 +121,7 @@ def board() -> Response | str:
 def choose(rows: list[Chosen]) -> str:
     """For each the services that may fit, the best first; nothing is done yet."""
     referrals = [referral for row in rows if (referral := now(row.id)) is not None]
-    offers = {referral.id: alternatives(referral) if "reroute" in referral.allowed_verbs else [] for referral in referrals}
+    offers = {referral.id: directory.alternatives(referral) if "reroute" in referral.allowed_verbs else [] for referral in referrals}
     return render_template("several_reroute.html", referrals=referrals, offers=offers, names=names.names_of(referrals))
 
 

@@ -5,12 +5,10 @@ from flask import render_template
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.desk.enquiries import asking
-from services.gateway.site.desk.line import calls_owed, still_open
-from services.gateway.site.desk.today import turn_of
+from services.gateway.site.backend import enquiries, line, names, referrals
 from services.gateway.site.language import i18n
 from services.gateway.site.parts import forms, lists
-from services.gateway.site.shell import access, names
+from services.gateway.site.shell import access
 
 pages = access.Pages("shift")
 
@@ -18,14 +16,14 @@ pages = access.Pages("shift")
 @pages.get("/line/shift", access.LINE)
 def sheet() -> str:
     """The sheet."""
-    question = r.ListReferralsRequest(filter=turn_of(r.BOX_MINE))
+    question = r.ListReferralsRequest(filter=referrals.turn_of(r.BOX_MINE))
     waiting = lists.all_of(clients().referrals.ListReferrals, question, lambda answer: answer.referrals)
     taken = clients().contacts.ListTakeOvers(c.ListTakeOversRequest(page_size=5)).take_overs
     return render_template(
         "shift.html",
-        contacts=still_open(),
-        calls=calls_owed(),
-        enquiries=asking(),
+        contacts=line.still_open(),
+        calls=line.calls_owed(),
+        enquiries=enquiries.asking(),
         referrals=waiting,
         taken=taken,
         names=names.names_of(waiting),

@@ -13,13 +13,11 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.desk.directory import own_services
-from services.gateway.site.desk.enquiries import asking, received
-from services.gateway.site.desk.line import calls_owed, still_open
+from services.gateway.site.backend import directory, enquiries, line, names, referrals
 from services.gateway.site.language import i18n
 from services.gateway.site.language.i18n import N_
 from services.gateway.site.parts import due, lists
-from services.gateway.site.shell import access, names, session
+from services.gateway.site.shell import access, session
 
 pages = access.Pages("today")
 
@@ -37,12 +35,6 @@ def chosen(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
         "running": r.ReferralFilter(box=box, states=[r.STATE_IN_PROGRESS]),
         "waiting": r.ReferralFilter(box=box, live=True, waiting_for_other=True),
     }.get(show)
-
-
-def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:
-    """What is this organisation's turn; in the network, where it is nobody's own, all that lives."""
-    mine = box != r.BOX_NETWORK
-    return r.ReferralFilter(box=box, live=not mine, waiting_for_me=mine)
 
 
 def came_back(box: r.Box.ValueType) -> lists.Listed[r.Referral]:
@@ -72,7 +64,7 @@ def beds() -> list[d.Service]:
     """The services of the reader's organisation that say how many beds they have."""
     if not session.me().may("worker", "manager"):
         return []
-    return [service for service in own_services() if service.capacity.unit == d.CAPACITY_UNIT_BEDS]
+    return [service for service in directory.services_of(session.me().organization_id) if service.capacity.unit == d.CAPACITY_UNIT_BEDS]
 
 
 @dataclass(frozen=True)
@@ -115,12 +107,12 @@ def _at(level: str, clock: Callable[[Any], due.Due | None]) -> Callable[[Any], b
 def others() -> Others:
     """What waits for the reader's desk beside its referrals, as far as it is hers to see."""
     me = session.me()
-    line, desk = me.may("operator"), me.may("worker", "operator")
+    at_line, desk = me.may("operator"), me.may("worker", "operator")
     return Others(
-        still_open() if line else lists.Listed(),
-        calls_owed() if line else lists.Listed(),
-        received() if desk else lists.Listed(),
-        asking() if desk else lists.Listed(),
+        line.still_open() if at_line else lists.Listed(),
+        line.calls_owed() if at_line else lists.Listed(),
+        enquiries.received() if desk else lists.Listed(),
+        enquiries.asking() if desk else lists.Listed(),
         lists.all_of(clients().plans.ListLateSteps, pb.ListLateStepsRequest(), lambda answer: answer.steps) if desk else lists.Listed(),
     )
 
@@ -133,7 +125,7 @@ def today() -> str:
     show = request.args.get("show", "")
     wanted = chosen(show, box)
     if wanted is None:
-        show, wanted = "", turn_of(box)
+        show, wanted = "", referrals.turn_of(box)
     answer = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", "")))
     network = box == r.BOX_NETWORK
     live_counts = counted(box=box, live=True)

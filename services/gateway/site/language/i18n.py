@@ -63,7 +63,7 @@ def zone() -> tzinfo:
     return zone_of(me.country, me.department) if me else zone_of("")
 
 
-def gettext(text: str, **values: object) -> str:
+def _(text: str, **values: object) -> str:
     """A text in the reader's language; `%(name)s` in it takes a value."""
     return str(flask_babel.gettext(text, **values))
 
@@ -124,11 +124,11 @@ def when(stamp: Timestamp | None) -> str:
     local, day = at.astimezone(zone()), today()
     clock = time_of_day(at)
     if local.date() == day:
-        return gettext("hoy, %(clock)s", clock=clock)
+        return _("hoy, %(clock)s", clock=clock)
     if local.date() == day - timedelta(days=1):
-        return gettext("ayer, %(clock)s", clock=clock)
+        return _("ayer, %(clock)s", clock=clock)
     if local.date() == day + timedelta(days=1):
-        return gettext("mañana, %(clock)s", clock=clock)
+        return _("mañana, %(clock)s", clock=clock)
     pattern = "d MMM, HH:mm" if local.year == day.year else "d MMM y, HH:mm"
     return written(at, pattern)
 
@@ -170,7 +170,7 @@ def long_day(at: datetime) -> str:
 def ago(stamp: Timestamp | None) -> str:
     """How long since, in words."""
     at = moment(stamp)
-    return gettext("hace %(span)s", span=span(now() - at)) if at else "–"
+    return _("hace %(span)s", span=span(now() - at)) if at else "–"
 
 
 def span(length: timedelta) -> str:

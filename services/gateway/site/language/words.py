@@ -20,7 +20,7 @@ from protos.partners.v1 import accounts_pb2, directory_pb2, members_pb2, open_da
 from protos.referrals.v1 import audit_pb2, contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
 from services.gateway.edge import departments
 from services.gateway.site.language import i18n, vocabulary
-from services.gateway.site.language.i18n import gettext as _
+from services.gateway.site.language.i18n import _
 from services.gateway.site.language.vocabulary.line import REVERSED
 
 # Tables that are not called as their enum is.

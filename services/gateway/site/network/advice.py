@@ -1,67 +1,35 @@
 """Advice cards: what an operator may say beside the form of a contact, and the publishing of a new version."""
 
-from dataclasses import dataclass
-
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.errors import Invalid, Stale
 from protos.referrals.v1 import advice_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.edge.clients import clients
 from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import gettext as _
-from services.gateway.site.parts import forms
+from services.gateway.site.language.i18n import _
+from services.gateway.site.parts import advice, forms
 from services.gateway.site.shell import access
 
 pages = access.Pages("advice")
 ANSWERS = {"yes": c.ANSWER_YES, "no": c.ANSWER_NO}
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A card as its reader has it."""
-
-    card: pb.AdviceCard
-    text: pb.AdviceText
-    open: bool
-
-    @property
-    def opened_by(self) -> list[tuple[str, str]]:
-        """(question, answer) that open it, in words."""
-        return [
-            (words.word("triage", field.name), words.word("answer", words.as_asked(field.name, words.code("answer", value))))
-            for field, value in self.card.opened_by.ListFields()
-        ]
-
-
-def shown(card: pb.AdviceCard, *, opened: bool = False) -> Shown:
-    """In the reader's language."""
-    return Shown(card, getattr(card, i18n.language()), opened)
-
-
-def beside(contact_id: str) -> list[Shown]:
-    """The cards for the form of a contact; the first is open while nothing was answered that opens one."""
-    cards = clients().advice.ListAdviceCards(pb.ListAdviceCardsRequest(contact_id=contact_id)).cards
-    none = not any(card.open for card in cards)
-    return [shown(card, opened=card.open or (none and index == 0)) for index, card in enumerate(cards)]
-
-
 @pages.get("/advice", access.LINE | access.NETWORK)
 def listing() -> str:
     """All that are in use."""
-    return render_template("advice.html", cards=beside(""))
+    return render_template("advice.html", cards=advice.beside(clients().advice.ListAdviceCards(pb.ListAdviceCardsRequest()).cards))
 
 
 @pages.get("/advice/<identifier>", access.LINE | access.NETWORK)
 def show(identifier: str) -> str:
     """One version, in each language."""
     card = clients().advice.GetAdviceCard(pb.GetAdviceCardRequest(id=identifier, version=forms.version_asked()))
-    return render_template("advice_card.html", shown=shown(card), card=card)
+    return render_template("advice_card.html", shown=advice.shown(card), card=card)
 
 
 @pages.form("/advice/publish", access.NETWORK)
-def publish() -> Response | str | tuple[str, int]:
+def publish() -> access.Answer:
     """Writes the next version of a card, beginning with the one that there is, or a new one."""
     errors: dict[str, str] = {}
     if request.method == "POST":

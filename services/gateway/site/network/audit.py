@@ -9,10 +9,11 @@ from chassis.ids import is_id
 from protos.referrals.v1 import audit_pb2 as a
 from protos.referrals.v1 import emergencies_pb2 as em
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names
 from services.gateway.site.language import i18n, vocabulary
 from services.gateway.site.language.i18n import N_
 from services.gateway.site.parts import forms, lists
-from services.gateway.site.shell import access, names
+from services.gateway.site.shell import access
 
 pages = access.Pages("audit")
 MORNING = timedelta(hours=5)  # when a day begins, so that a night is of one

@@ -11,11 +11,11 @@ from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names
 from services.gateway.site.language import i18n
-from services.gateway.site.language.i18n import N_
-from services.gateway.site.language.i18n import gettext as _
+from services.gateway.site.language.i18n import N_, _
 from services.gateway.site.parts import lists, pictures
-from services.gateway.site.shell import access, names
+from services.gateway.site.shell import access
 
 pages = access.Pages("board")
 

@@ -4,17 +4,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.errors import Invalid, Stale
 from chassis.shape import INT32
-from chassis.wire import numbers
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.edge.clients import clients
 from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import N_, ngettext
-from services.gateway.site.language.i18n import gettext as _
-from services.gateway.site.parts import forms
+from services.gateway.site.language.i18n import N_, _, ngettext
+from services.gateway.site.parts import due, forms
 from services.gateway.site.shell import access
 
 pages = access.Pages("deadlines")
@@ -24,7 +21,6 @@ UNITS = {
     "days": (N_("días"), 86_400),
     "working_days": (N_("días hábiles"), 0),
 }
-URGENCIES: tuple[str, ...] = tuple(numbers(pb.Urgency.DESCRIPTOR))[::-1]  # the most urgent first
 CLOCKS = ("acknowledge", "decide", "first_contact")
 FOR_ANY = ("silence", "close")
 
@@ -51,11 +47,11 @@ def show() -> str:
     """One version as a table."""
     policy = clients().referrals.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=forms.version_asked()))
     rows = {row.name: row for row in map(told, policy.deadlines)}
-    return render_template("deadlines.html", policy=policy, rows=rows, URGENCIES=URGENCIES, CLOCKS=CLOCKS, FOR_ANY=FOR_ANY)
+    return render_template("deadlines.html", policy=policy, rows=rows, URGENCIES=due.URGENCIES, CLOCKS=CLOCKS, FOR_ANY=FOR_ANY)
 
 
 @pages.form("/deadlines/publish", access.NETWORK)
-def publish() -> Response | str | tuple[str, int]:
+def publish() -> access.Answer:
     """Writes the next version, beginning with the one that there is."""
     errors: dict[str, str] = {}
     if request.method == "POST":
@@ -80,14 +76,14 @@ def publish() -> Response | str | tuple[str, int]:
     units = [(code, _(word)) for code, (word, _seconds) in UNITS.items()]
     labels = {row.name: f"{words.word('urgency', row.urgency)}, {row.what}" if row.urgency else row.what for row in rows}
     page = render_template(
-        "deadlines_publish.html", rows=rows, version=version, units=units, errors=errors, labels=labels, URGENCIES=URGENCIES
+        "deadlines_publish.html", rows=rows, version=version, units=units, errors=errors, labels=labels, URGENCIES=due.URGENCIES
     )
     return (page, 422) if errors else page
 
 
 def names() -> list[str]:
     """What a policy says, in the order of the form."""
-    return [*(f"{urgency}.{clock}" for urgency in URGENCIES for clock in CLOCKS), *FOR_ANY]
+    return [*(f"{urgency}.{clock}" for urgency in due.URGENCIES for clock in CLOCKS), *FOR_ANY]
 
 
 def empty(name: str) -> Row:

@@ -4,8 +4,9 @@ from flask import render_template
 
 from protos.referrals.v1 import emergencies_pb2 as em
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names
 from services.gateway.site.parts import forms
-from services.gateway.site.shell import access, names
+from services.gateway.site.shell import access
 
 pages = access.Pages("emergencies")
 

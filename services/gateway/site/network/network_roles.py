@@ -6,11 +6,11 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
-from services.gateway.site.desk.members import send_invitation
+from services.gateway.site.backend import invitations, names
 from services.gateway.site.language import words
 from services.gateway.site.language.i18n import N_
 from services.gateway.site.parts import forms, lists
-from services.gateway.site.shell import access, names
+from services.gateway.site.shell import access
 
 pages = access.Pages("network_roles")
 ROLES = ("coordinator", "auditor")
@@ -49,7 +49,7 @@ def invite() -> str | None:
     invitation = m.Invitation(
         organization_id=forms.text("organization_id"), email=forms.text("email"), roles=roles, language=forms.text("invited_language")
     )
-    return send_invitation(invitation)
+    return invitations.send(invitation)
 
 
 @pages.post("/network/roles/invitations/<identifier>/confirm", access.NETWORK, again=render, then="network_roles.listing", done="invited")

@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.errors import Invalid
 from protos.referrals.v1 import plans_pb2 as pb
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names
 from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import N_
-from services.gateway.site.language.i18n import gettext as _
-from services.gateway.site.parts import forms
-from services.gateway.site.public.figures import FEW
-from services.gateway.site.shell import access, names
+from services.gateway.site.language.i18n import N_, _
+from services.gateway.site.parts import forms, pictures
+from services.gateway.site.shell import access
 
 pages = access.Pages("pathways")
 SHOWN = 80  # characters of a line that is wrong
@@ -61,7 +59,7 @@ def until(step: pb.PathwayStep, called: dict[str, str]) -> str:
 
 
 @pages.form("/pathways/publish", access.NETWORK)
-def publish() -> Response | str | tuple[str, int]:
+def publish() -> access.Answer:
     """Writes the next version, beginning with the one that there is."""
     errors: dict[str, str] = {}
     if request.method == "POST":
@@ -123,9 +121,4 @@ def compliance() -> str:
     for group in answer.groups:
         pathway = pathways[group.pathway_id, group.version]
         groups.append(Group(names.called(pathway.names), group, {step.key: names.called(step.names) for step in pathway.steps}))
-    return render_template("compliance.html", groups=groups, network=answer.network, number=number)
-
-
-def number(count: int) -> str:
-    """A count as it may be told."""
-    return FEW if count < 0 else str(count)
+    return render_template("compliance.html", groups=groups, network=answer.network, number=pictures.counted)

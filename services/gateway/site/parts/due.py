@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from chassis.wire import numbers
 from protos.referrals.v1.contacts_pb2 import Callback, Contact
 from protos.referrals.v1.enquiries_pb2 import ENQUIRY_STATE_OPEN, Enquiry
 from protos.referrals.v1.referrals_pb2 import (
@@ -14,11 +15,12 @@ from protos.referrals.v1.referrals_pb2 import (
     DeadlinePolicy,
     PolicyDeadline,
     Referral,
+    Urgency,
 )
 from services.gateway.site.language import i18n, vocabulary, words
-from services.gateway.site.language.i18n import gettext as _
-from services.gateway.site.language.i18n import ngettext
+from services.gateway.site.language.i18n import _, ngettext
 
+URGENCIES: tuple[str, ...] = tuple(numbers(Urgency.DESCRIPTOR))[::-1]  # the most urgent first
 SOON = timedelta(hours=4)
 OVER = timedelta(hours=1)  # so long after its time what was planned is over, and somebody should have said what came of it
 QUARTER = timedelta(minutes=15)

@@ -15,7 +15,7 @@ from chassis import wire
 from chassis.errors import Conflict, Exhausted, Invalid, Refusal, Reused, Stale
 from chassis.shape import TIME, shape
 from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import gettext as _
+from services.gateway.site.language.i18n import _
 
 M = TypeVar("M", bound=Message)
 

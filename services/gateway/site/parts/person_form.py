@@ -10,9 +10,8 @@ from chassis import wire
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import words
-from services.gateway.site.language.i18n import gettext as _
+from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import forms
-from services.gateway.site.shell import session
 
 IDENTITY = tuple(field.name for field in p.Identity.DESCRIPTOR.fields if not field.is_repeated)
 SEALED = (*IDENTITY, *p.SafeContact.DESCRIPTOR.fields_by_name)
@@ -57,12 +56,12 @@ def band(years: int) -> r.AgeBand.ValueType:
     return BANDS[max(first for first in BANDS if first <= years)]
 
 
-def request_of(request_id: str) -> p.CreatePersonRequest:
-    """The request for a new file."""
+def request_of(request_id: str, country: str) -> p.CreatePersonRequest:
+    """Returns the request for a new file; `country` is meant where none is said."""
     asked = forms.filled(p.CreatePersonRequest())
     asked.request_id = request_id
     asked.coarse.language = asked.coarse.language or "es"
-    asked.coarse.country = asked.coarse.country or session.me().country
+    asked.coarse.country = asked.coarse.country or country
     if (years := forms.whole_number("age")) is not None:
         asked.coarse.age_band = band(years)
     return asked

@@ -12,10 +12,17 @@ from protos.notifications.v1.notifications_pb2 import DeliveryHour
 from protos.referrals.v1.referrals_pb2 import Referral, UnansweredNeed
 from services.gateway.site.language import i18n, vocabulary, words
 
+FEW = "<10"
+"""Stands for a figure so small that it could show who is meant."""
 SHADES = 5
 COLUMNS = 5  # as many departments as a phone's width holds beside the names of the needs
 STACKED = 6  # dots above one another; what is more is a number
 STEPS = 48  # slots on a strip
+
+
+def counted(count: int) -> str:
+    """Returns a count as it may be shown; the services send a negative one for FEW."""
+    return FEW if count < 0 else str(count)
 
 
 def shade(count: int, most: int) -> int:

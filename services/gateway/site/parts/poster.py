@@ -12,6 +12,8 @@ from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
 WIDTH, HEIGHT = 595.28, 841.89  # points: A4, on which all is measured
+CAMPAIGN = "Llama y Vive"
+"""What the campaign of the pilot was called; on the poster that belongs to no other."""
 PAPERS = {"A4": 1.0, "A3": 2**0.5}
 """By how much each is larger."""
 MARGIN = 48.0

@@ -13,7 +13,6 @@ from google.protobuf.message_factory import GetMessageClass
 
 from chassis.shape import shape
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.edge.clients import Clients
 from services.gateway.site.language import words
 from services.gateway.site.parts import forms
 
@@ -51,18 +50,14 @@ class StepForm:
     asks: tuple[Ask, ...]
     grave: bool
 
-    def take(self, clients: Clients, identifier: str) -> r.Referral:
-        """Asks for the step that the sent form means."""
-        taken: r.Referral = getattr(clients.referrals, self.rpc.name)(self._sent(id=identifier))
-        return taken
+    def request(self, **known: str) -> Message:
+        """Returns the request of the rpc that the sent form means."""
+        return forms.filled(GetMessageClass(self.rpc.input_type)(**known))
 
     def missing(self) -> dict[str, str]:
         """Questions of the form that were left empty, so that the page can say so before a service does."""
-        filled = {field.name for field, _value in self._sent().ListFields()}
+        filled = {field.name for field, _value in self.request().ListFields()}
         return {ask.name: words.violation("required", ask.name) for ask in self.asks if ask.required and ask.name not in filled}
-
-    def _sent(self, **known: str) -> Message:
-        return forms.filled(GetMessageClass(self.rpc.input_type)(**known))
 
 
 def _ask(field: FieldDescriptor) -> Ask:

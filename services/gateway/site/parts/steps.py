@@ -6,9 +6,9 @@ from flask import url_for
 
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import vocabulary, words
-from services.gateway.site.language.i18n import gettext as _
+from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import step_forms
-from services.gateway.site.shell.names import Names
+from services.gateway.site.parts.names import Names
 
 ELSEWHERE = ("send", "refer_again")  # main steps that are pages of their own, not a form on the referral's
 ICONS = {

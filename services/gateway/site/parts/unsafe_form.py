@@ -6,7 +6,7 @@ from werkzeug.datastructures import MultiDict
 
 from protos.partners.v1 import directory_pb2 as d
 from services.gateway.site.language import words
-from services.gateway.site.language.i18n import gettext as _
+from services.gateway.site.language.i18n import _
 
 ORGANIZATIONS, DEPARTMENTS = "unsafe_organization_ids", "unsafe_departments"
 FIELDS = ("unsafe_code", ORGANIZATIONS, DEPARTMENTS)

@@ -12,16 +12,15 @@ from flask import Response, render_template, request
 
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names
 from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import N_
-from services.gateway.site.language.i18n import gettext as _
+from services.gateway.site.language.i18n import N_, _
 from services.gateway.site.parts import pictures
 from services.gateway.site.parts.pictures import Bar
-from services.gateway.site.shell import access, names
+from services.gateway.site.shell import access
 
 pages = access.Pages("figures")
 
-FEW = "<10"
 COLUMNS = 8  # quarters for which a phone has room; the file has all
 
 
@@ -44,7 +43,7 @@ def figures() -> str:
         "figures.html",
         asked=asked,
         told=told,
-        total=text_of(told.total),
+        total=pictures.counted(told.total),
         until=quarter(told.counted_until),
         charts=charts(asked, told),
         countries=[(code, words.country(code)) for code in told.countries],
@@ -59,7 +58,7 @@ def table() -> Response:
     """The same for a spreadsheet, with what was asked for, how it was counted and when it was fetched."""
     asked, told = network()
     notes = {"period": asked.period, "country": asked.country, "need": asked.need_group_code, "counted_until": told.counted_until}
-    totals = [("total", "all", _("ayudas recibidas, al menos"), text_of(told.total))]
+    totals = [("total", "all", _("ayudas recibidas, al menos"), pictures.counted(told.total))]
     return sheet("enlace", totals, charts(asked, told, all_quarters=True), notes, method(), unit="at_least")
 
 
@@ -165,7 +164,7 @@ def bars(
     return [
         Bar(
             label(row.code),
-            text_of(row.count),
+            pictures.counted(row.count),
             share=0 if row.count < 0 else round(row.count / most * 100, 1),
             hidden=row.count < 0,
             code=row.code,
@@ -178,12 +177,7 @@ def bars(
 def rest(table: str) -> Bar:
     """The row of whatever is not told; it is always there, for whether there is anybody in it must not be seen either."""
     label = _("Cualquier otra ruta") if table == "route" else _("Cualquier otra ayuda") if table == "need" else _("Cualquier otro país")
-    return Bar(label, FEW, hidden=True, code="other")
-
-
-def text_of(count: int) -> str:
-    """A figure as it is written."""
-    return FEW if count < 0 else str(count)
+    return Bar(label, pictures.FEW, hidden=True, code="other")
 
 
 def route(code: str) -> str:

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 from chassis.errors import Conflict, Invalid, Unauthenticated
 from protos.partners.v1.members_pb2 import AcceptInvitationRequest
 from services.gateway.edge.clients import clients
-from services.gateway.site.language.i18n import gettext as _
+from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 

@@ -4,14 +4,13 @@ The secret of the letter's link stands behind its #, as an invitation's does; wi
 """
 
 from flask import render_template
-from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Invalid, NotFound
 from protos.partners.v1 import directory_pb2 as d
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
 from services.gateway.site.language import i18n
-from services.gateway.site.language.i18n import gettext as _
+from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
@@ -25,7 +24,7 @@ def form() -> str:
 
 
 @pages.post("/join", access.ANYBODY)
-def apply() -> Response | str | tuple[str, int]:
+def apply() -> access.Answer:
     """Sends it, and says that a letter is on its way."""
     origin.tell()
     asked = forms.filled(d.ApplyForMembershipRequest(language=i18n.language(), request_id=forms.request_id()))

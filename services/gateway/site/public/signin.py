@@ -1,35 +1,24 @@
 """In and out: sign-in by e-mail and password, sign-out, and quick exit, which is a way out of the page before it is anything else."""
 
-import re
-
-from flask import current_app, g, make_response, redirect, render_template, request, url_for
+from flask import current_app, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Invalid, Unauthenticated
 from protos.partners.v1.members_pb2 import FinishSignInRequest, SignInRequest, SignInResponse
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import gettext as _
-from services.gateway.site.shell import access, kept, session
+from services.gateway.site.language import words
+from services.gateway.site.language.i18n import _
+from services.gateway.site.shell import access, session, signing_in
 
 pages = access.Pages("signin")
-_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
-
-
-def safe_target(target: str) -> str:
-    """A path of this site, or Today: a sign-in page must not send anybody elsewhere.
-
-    Visible ASCII only, without a backslash: browsers drop tabs and line ends and read a backslash as a slash, and then `/\t/host` is another site.
-    """
-    return target if _PATH.fullmatch(target) else url_for("today.today")
 
 
 @pages.get("/sign-in", access.ANYBODY)
 def form() -> Response | str:
     """The form; whoever is in already goes on."""
     if g.me:
-        return redirect(safe_target(request.args.get("to", "")))
+        return redirect(signing_in.safe_target(request.args.get("to", "")))
     by_provider = {
         "unknown": _("Por este enlace no se entra. Pida el enlace a quien dirige su organización."),
         "away": _("Su organización no responde ahora. Espere unos minutos, o entre con su correo y su contraseña."),
@@ -40,7 +29,7 @@ def form() -> Response | str:
 
 
 @pages.post("/sign-in", access.ANYBODY)
-def enter() -> Response | str | tuple[str, int]:
+def enter() -> access.Answer:
     """Opens a session. Unknown address, wrong password and suspended member sound the same."""
     email, target, device = request.form.get("email", "").strip(), request.form.get("to", ""), origin.device()
     written = request.form.get("kept", "")
@@ -54,7 +43,7 @@ def enter() -> Response | str | tuple[str, int]:
     else:
         if answer.challenge:
             return render_template("signin_code.html", to=target, kept=written, asked=answer, problem="")
-        return entered(answer, device)
+        return signing_in.entered(answer, device)
     return render_template("signin.html", to=target, ended=None, problem=problem, email=email, kept=written), status
 
 
@@ -76,25 +65,8 @@ def enter_code() -> Response | tuple[str, int]:
     except Exhausted as refusal:
         problem, status = words.wait(refusal.retry_after), 429
     else:
-        return entered(answer, device)
+        return signing_in.entered(answer, device)
     return render_template("signin_code.html", to=form.get("to", ""), kept=form.get("kept", ""), asked=asked, problem=problem), status
-
-
-def entered(answer: SignInResponse, device: str = "") -> Response:
-    """Where she wanted to go, or the form that she had written when her session ended; with the cookies of both. `device`: where a password was right."""
-    written = request.form.get("kept", "")
-    token = session.form_token_of(answer.session_secret, answer.worker.id)
-    form, target = kept.opened(written, answer.worker.id, token) if written else None, safe_target(request.form.get("to", ""))
-    response: Response = redirect(target, 303)
-    if answer.recovery_codes:  # shown once, so before anything else
-        response = make_response(render_template("spare_codes.html", codes=answer.recovery_codes, form=form, target=target))
-    elif form is not None:
-        response = make_response(render_template("kept.html", form=form))
-    language = request.args.get("lang", "")
-    session.set_cookie(response, answer.session_secret, language if language in i18n.LANGUAGES else "")
-    if device:
-        origin.remember(response, device)
-    return response
 
 
 @pages.post("/sign-out", access.ANYBODY)

@@ -12,6 +12,7 @@ from inspect import signature
 from typing import Any, TypeVar
 
 from flask import Blueprint, Flask, current_app, redirect, url_for
+from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted
 from chassis.wire import words
@@ -26,6 +27,7 @@ LINE = frozenset({"operator"})
 MANAGERS = frozenset({"manager"})
 NETWORK = frozenset({"coordinator"})
 AUDITORS = frozenset({"auditor"})
+Answer = Response | str | tuple[str, int]
 View = TypeVar("View", bound=Callable[..., Any])
 
 

@@ -11,10 +11,11 @@ from protos.notifications.v1.notifications_pb2 import CountUnreadRequest
 from protos.partners.v1.directory_pb2 import Service
 from services.gateway.edge.clients import ServiceFault, clients
 from services.gateway.edge.departments import CAMPAIGN
+from services.gateway.site.backend import names
 from services.gateway.site.language import i18n, vocabulary, words
-from services.gateway.site.language.i18n import gettext as _
+from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import due, steps
-from services.gateway.site.shell import access, names, session
+from services.gateway.site.shell import access, session
 from services.gateway.site.shell.lines import hotlines
 
 # What is spoken where the campaign runs, and where people had been taken.

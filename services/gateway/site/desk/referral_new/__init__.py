@@ -4,6 +4,6 @@
 """
 
 from services.gateway.site.desk.referral_new import check, consent, drafts, questions
-from services.gateway.site.desk.referral_new.shared import pages
+from services.gateway.site.desk.referral_new.pages import pages
 
 __all__ = ["check", "consent", "drafts", "pages", "questions"]

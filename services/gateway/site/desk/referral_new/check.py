@@ -6,22 +6,23 @@ from werkzeug.wrappers import Response
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.desk.referral_new.shared import draft_of, file_of, pages
+from services.gateway.site.backend import names, people, referrals
+from services.gateway.site.desk.referral_new.pages import pages
 from services.gateway.site.language import words
 from services.gateway.site.parts import forms
-from services.gateway.site.shell import access, names
+from services.gateway.site.shell import access
 
 
 def render(errors: dict[str, str], identifier: str) -> str:
     """Everything on one page."""
-    draft = draft_of(identifier)
+    draft = referrals.fetch(identifier)
     receipt = clients().people.GetReceipt(p.GetReceiptRequest(id=draft.receipt_id)) if draft.receipt_id else None
     return render_template(
         "new_check.html",
         draft=draft,
         errors=errors,
         receipt=receipt,
-        file=file_of(draft.person_id),
+        file=people.file_of(draft.person_id),
         names=names.names_of([draft], draft.unsafe_organization_ids),
         acknowledgements=acknowledgements(errors),
     )

@@ -11,8 +11,10 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.desk.referral_new.shared import change, draft_of, pages
+from services.gateway.site.backend import referrals
+from services.gateway.site.desk.referral_new.pages import pages
 from services.gateway.site.language import i18n, vocabulary
+from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import consent_form, forms
 from services.gateway.site.shell import access
 
@@ -20,9 +22,9 @@ CONSENT_DAYS = 90
 
 
 @pages.form("/referrals/<identifier>/consent", access.SENDERS)
-def consent(identifier: str) -> Response | str | tuple[str, int]:
+def consent(identifier: str) -> access.Answer:
     """The person's consent for this one recipient, in three pages; the receipt is made at the last."""
-    draft = draft_of(identifier)
+    draft = referrals.fetch(identifier)
     service = clients().directory.GetService(d.GetServiceRequest(id=draft.service_id)) if draft.service_id else None
     if service is None:
         return redirect(url_for("referral_new.services", identifier=identifier))
@@ -71,18 +73,18 @@ def stand_on(draft: r.Referral, receipt_id: str) -> Response:
     if draft.state != r.STATE_DRAFT:
         attach(draft, receipt_id)
         return redirect(url_for("referral.show", identifier=draft.id, done="attach_consent"), 303)
-    change(draft, forms.etag(), receipt_id=receipt_id)
+    referrals.change(draft, forms.etag(), receipt_id=receipt_id)
     return redirect(url_for("referral_new.check", identifier=draft.id), 303)
 
 
 def script(language: str, organization: str) -> dict[str, object]:
     """What is read aloud, in the person's language, which is not always the reader's."""
     with flask_babel.force_locale(language):
-        points = [(code, i18n.gettext(text)) for code, text in vocabulary.TABLES["explained"].items()]
-        opening = i18n.gettext(
+        points = [(code, _(text)) for code, text in vocabulary.TABLES["explained"].items()]
+        opening = _(
             "Le pido permiso para contarle su situación a %(organization)s. Antes le explico siete cosas:", organization=organization
         )
-        question = i18n.gettext("¿Está de acuerdo? Puede decir que sí, que no, o que sí a una parte.")
+        question = _("¿Está de acuerdo? Puede decir que sí, que no, o que sí a una parte.")
     return {"points": points, "opening": opening, "question": question}
 
 

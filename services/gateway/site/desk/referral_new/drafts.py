@@ -9,23 +9,24 @@ from werkzeug.wrappers import Response
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.desk.referral_new.questions import named, problems
-from services.gateway.site.desk.referral_new.shared import Answer, change, draft_of, matches, onward, pages, reason_given, urgency_hints
+from services.gateway.site.backend import directory, names, referrals
+from services.gateway.site.desk.referral_new.pages import pages
+from services.gateway.site.desk.referral_new.questions import named, problems, reason_given
 from services.gateway.site.language import i18n, words
 from services.gateway.site.parts import forms, person_form, unsafe_form
-from services.gateway.site.shell import access, names
+from services.gateway.site.shell import access, session
 
 
 @pages.get("/referrals/<identifier>/draft", access.SENDERS)
 def resume(identifier: str) -> Response:
     """Goes on where something is missing."""
-    return onward(draft_of(identifier))
+    return referrals.onward(referrals.fetch(identifier))
 
 
 @pages.form("/referrals/<identifier>/reroute", access.SENDERS)
 def reroute(identifier: str) -> Response | str:
     """A fresh draft for the same person and need, after a no. The old one stays as it is and is named as its reason."""
-    old = draft_of(identifier)
+    old = referrals.fetch(identifier)
     if old.following_id:  # somebody began it already
         return redirect(url_for("referral_new.resume", identifier=old.following_id))
     if request.method == "GET":
@@ -44,13 +45,13 @@ def reroute(identifier: str) -> Response | str:
 
 
 @pages.form("/referrals/<identifier>/need", access.SENDERS)
-def need(identifier: str) -> Answer:
+def need(identifier: str) -> access.Answer:
     """What is needed."""
     return ask(identifier, "need", {"need_code": forms.text("need_code")}, "referral.show")
 
 
 @pages.form("/referrals/<identifier>/urgency", access.SENDERS)
-def urgency(identifier: str) -> Answer:
+def urgency(identifier: str) -> access.Answer:
     """How soon."""
     said = {"urgency": words.number("urgency", forms.text("urgency")), **reason_given()}
     said |= forms.given(assault_time=forms.moment("assault_time"))
@@ -58,27 +59,27 @@ def urgency(identifier: str) -> Answer:
 
 
 @pages.form("/referrals/<identifier>/unsafe", access.SENDERS)
-def unsafe(identifier: str) -> Answer:
+def unsafe(identifier: str) -> access.Answer:
     """With whom or where she is not safe."""
     return ask(identifier, "unsafe", unsafe_form.answer(said_now()), "referral_new.urgency")
 
 
 @pages.form("/referrals/<identifier>/services", access.SENDERS)
-def services(identifier: str) -> Answer:
+def services(identifier: str) -> access.Answer:
     """Which service, with the reasons."""
     return ask(identifier, "services", {"service_id": forms.text("service_id")}, "referral_new.urgency")
 
 
-def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> Answer:
+def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> access.Answer:
     """One question whose answer is in fields of the draft; `before` is where its way back leads."""
-    draft, errors = draft_of(identifier), dict[str, str]()
+    draft, errors = referrals.fetch(identifier), dict[str, str]()
     if request.method == "POST" and not (errors := problems(page, said_now())):
         try:
-            return onward(change(draft, forms.etag(), **fields), page)
+            return referrals.onward(referrals.change(draft, forms.etag(), **fields), page)
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)
     if page in ("services", "unsafe") and not draft.need_code:
-        return onward(draft)
+        return referrals.onward(draft)
     kept: dict[str, Any] = {
         "need_code": draft.need_code,
         "urgency": words.code("urgency", draft.urgency),
@@ -91,9 +92,11 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> Answ
     said = MultiDict(kept | request.form.to_dict(flat=False))
     judged = []
     if page == "services":
-        judged = matches(draft.need_code, draft.person, unsafe=draft.unsafe_departments, excluded=draft.unsafe_organization_ids)
+        judged = directory.matches(
+            draft.need_code, draft.person, session.me().country, unsafe=draft.unsafe_departments, excluded=draft.unsafe_organization_ids
+        )
     elif page == "unsafe":
-        judged = matches(draft.need_code, draft.person, limit=100)
+        judged = directory.matches(draft.need_code, draft.person, session.me().country, limit=100)
     return show(
         draft,
         page,
@@ -102,7 +105,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> Answ
         said=said,
         matches=judged,
         **(named(judged) if page == "unsafe" else {}),
-        urgency_hints=urgency_hints() if page == "urgency" else {},
+        urgency_hints=referrals.urgency_hints() if page == "urgency" else {},
     )
 
 
@@ -115,9 +118,9 @@ def said_now() -> MultiDict[str, str]:
 
 
 @pages.form("/referrals/<identifier>/contact", access.SENDERS)
-def contact(identifier: str) -> Answer:
+def contact(identifier: str) -> access.Answer:
     """How she may be reached: a part of her file, which this referral needs. Who comes to change it reads it first, on record."""
-    draft = draft_of(identifier)
+    draft = referrals.fetch(identifier)
     file, errors = clients().people.GetPerson(p.GetPersonRequest(id=draft.person_id)), dict[str, str]()
     plan = p.SetSafeContactRequest(id=file.id, safe_contact=file.safe_contact)
     if request.method == "POST":
@@ -128,13 +131,13 @@ def contact(identifier: str) -> Answer:
         if not errors:
             try:
                 clients().people.SetSafeContact(plan)
-                return onward(draft)
+                return referrals.onward(draft)
             except forms.SHOWN_IN_PLACE as refusal:
                 errors = forms.problems(refusal)
     return show(draft, "contact", errors, "referral_new.services", person=plan.safe_contact, file=file)
 
 
-def show(draft: r.Referral, page: str, errors: dict[str, str], before: str, **known: object) -> Answer:
+def show(draft: r.Referral, page: str, errors: dict[str, str], before: str, **known: object) -> access.Answer:
     """Renders one question."""
     back = url_for(before, identifier=draft.id)
     answer = render_template(f"new_{page}.html", draft=draft, page=page, errors=errors, back=back, **known)

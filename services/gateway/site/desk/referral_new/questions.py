@@ -20,20 +20,11 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.desk.referral_new.shared import (
-    Answer,
-    change,
-    draft_of,
-    file_of,
-    matches,
-    onward,
-    pages,
-    reason_given,
-    urgency_hints,
-)
+from services.gateway.site.backend import directory, names, people, referrals
+from services.gateway.site.desk.referral_new.pages import pages
 from services.gateway.site.language import i18n, words
 from services.gateway.site.parts import forms, person_form, unsafe_form
-from services.gateway.site.shell import access, names
+from services.gateway.site.shell import access, session
 
 ASKED: Mapping[str, tuple[str, ...]] = {
     "need": ("need_code",),
@@ -102,7 +93,7 @@ def begun() -> Start:
     contact = clients().contacts.GetContact(c.GetContactRequest(id=contact_id)) if contact_id else None
     person_id = request.values.get("person", "") or (contact.person_id if contact else "")
     service = names.names(services=[service_id]).services.get(service_id) if service_id else None
-    return Start(contact, file_of(person_id) if person_id else None, service, enquiry)
+    return Start(contact, people.file_of(person_id) if person_id else None, service, enquiry)
 
 
 def is_one_need(code: str) -> bool:
@@ -111,7 +102,7 @@ def is_one_need(code: str) -> bool:
 
 
 @pages.form("/referrals/new", access.SENDERS)
-def person() -> Answer:
+def person() -> access.Answer:
     """The first question that is open; then the next, or the one before; after the last one it becomes a draft."""
     start = begun()
     said = MultiDict(request.form) if request.method == "POST" else start.known()
@@ -127,7 +118,7 @@ def person() -> Answer:
     page, errors = turn(start, said, shown)
     try:
         if service_id := chosen(start, said, page, shown):
-            return onward(keep(start, said, service_id), "services")
+            return referrals.onward(keep(start, said, service_id), "services")
     except forms.SHOWN_IN_PLACE as refusal:
         errors = forms.problems(refusal)
         page = page_of(start, errors)
@@ -160,7 +151,7 @@ def turn(start: Start, said: MultiDict[str, str], shown: str = "") -> tuple[str,
 def fitting(start: Start, said: MultiDict[str, str], limit: int = 30) -> list[d.Match]:
     """The services with their reasons, but for those that she named as not safe."""
     unsafe, excluded = said.getlist(unsafe_form.DEPARTMENTS), said.getlist(unsafe_form.ORGANIZATIONS)
-    return matches(said["need_code"], coarse(start), forms.whole_number("age"), limit, unsafe, excluded)
+    return directory.matches(said["need_code"], coarse(start), session.me().country, forms.whole_number("age"), limit, unsafe, excluded)
 
 
 def problems(page: str, said: MultiDict[str, str]) -> dict[str, str]:
@@ -182,7 +173,7 @@ def page_of(start: Start, errors: Mapping[str, str]) -> str:
 
 def coarse(start: Start) -> r.CoarsePerson:
     """What may be said of her, as the file or the answers have it."""
-    return start.file.coarse if start.file else person_form.request_of("").coarse
+    return start.file.coarse if start.file else person_form.request_of("", session.me().country).coarse
 
 
 def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral:
@@ -191,7 +182,7 @@ def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral
     if start.file:
         person_id = start.file.id
     else:
-        asked = person_form.request_of(forms.part_of(once, "person"))
+        asked = person_form.request_of(forms.part_of(once, "person"), session.me().country)
         asked.safe_contact.channel_code = words.number("safe_channel", said["channel_code"])
         person_id = clients().people.CreatePerson(asked).id
         link(start.contact, person_id, once)
@@ -203,11 +194,11 @@ def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral
         request_id=forms.part_of(once, "referral"),
     )
     unsafe = unsafe_form.answer(said) if "unsafe" in start.pages else {}
-    draft = draft_of(clients().referrals.CreateReferral(begin).id)
+    draft = referrals.fetch(clients().referrals.CreateReferral(begin).id)
     wanted = {"need_code": said["need_code"], "urgency": words.number("urgency", said["urgency"]), "service_id": service_id, **unsafe}
     if all(getattr(draft, name) == value for name, value in wanted.items()):  # pressed twice
         return draft
-    return change(draft, "", **wanted, **reason_given(), **forms.given(assault_time=forms.moment("assault_time")))
+    return referrals.change(draft, "", **wanted, **reason_given(), **forms.given(assault_time=forms.moment("assault_time")))
 
 
 def link(contact: c.Contact | None, person_id: str, once: str) -> None:
@@ -248,7 +239,7 @@ def before(start: Start) -> str:
     return url_for("people.show", identifier=start.file.id) if start.file else url_for("today.today")
 
 
-def show(start: Start, said: MultiDict[str, str], page: str, errors: dict[str, str]) -> Answer:
+def show(start: Start, said: MultiDict[str, str], page: str, errors: dict[str, str]) -> access.Answer:
     """Renders one question."""
     judged: list[d.Match] = []
     if page in ("services", "unsafe"):
@@ -274,6 +265,12 @@ def show(start: Start, said: MultiDict[str, str], page: str, errors: dict[str, s
         **named(judged if page == "unsafe" else []),
         sought=coarse(start) if page == "services" else None,
         identified=any(said.get(name) for name in person_form.IDENTITY),
-        urgency_hints=urgency_hints() if page == "urgency" else {},
+        urgency_hints=referrals.urgency_hints() if page == "urgency" else {},
     )
     return (answer, 422) if errors else answer
+
+
+def reason_given() -> dict[str, int]:
+    """Returns the field of a draft that says why it is less urgent than her answers make it, if the form brought one."""
+    number = words.number("urgency_reason", forms.text("urgency_reason_code"))
+    return {"urgency_reason_code": number} if number else {}

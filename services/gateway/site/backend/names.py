@@ -2,39 +2,16 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from threading import Lock
 
-from protos.partners.v1.directory_pb2 import BatchGetRequest, ListTaxonomyTermsRequest, Organization, Service, TaxonomyTerm
+from protos.partners.v1.directory_pb2 import BatchGetRequest, ListTaxonomyTermsRequest, TaxonomyTerm
 from protos.referrals.v1.referrals_pb2 import Referral
 from services.gateway.edge.clients import clients
 from services.gateway.site.language import i18n
+from services.gateway.site.parts.names import Names as Names
 
 TAXONOMY_SECONDS = 600.0
 BATCH = 200  # the contract's limit
-
-
-@dataclass
-class Names:
-    """What ids are called on this page. An id that nobody may see a name for gets a dash."""
-
-    organizations: dict[str, Organization] = field(default_factory=dict)
-    services: dict[str, Service] = field(default_factory=dict)
-    workers: dict[str, str] = field(default_factory=dict)
-
-    def organization(self, identifier: str) -> str:
-        """An organisation's name."""
-        organization = self.organizations.get(identifier)
-        return organization.name if organization else "–"
-
-    def service(self, identifier: str) -> str:
-        """A service's name."""
-        service = self.services.get(identifier)
-        return service.name if service else "–"
-
-    def worker(self, identifier: str) -> str:
-        """A colleague's name; empty for workers of other organisations."""
-        return self.workers.get(identifier, "")
 
 
 def names(organizations: Iterable[str] = (), services: Iterable[str] = (), workers: Iterable[str] = ()) -> Names:

@@ -1,22 +1,18 @@
-"""Campaigns that make a line known: the public page of each country with its poster and radio text, and for the coordination their codes and what they brought."""
+"""The line of a country, as campaigns make it known: its public page, its poster and its radio text."""
 
-from flask import Response, abort, current_app, redirect, render_template, request, url_for
-from werkzeug.wrappers import Response as Answer
+from flask import Response, abort, current_app, render_template, request, url_for
 
 from chassis.errors import Invalid, NotFound, Unavailable
 from protos.partners.v1.directory_pb2 import Hotline
 from protos.referrals.v1 import campaigns_pb2 as pb
 from services.gateway.edge.clients import ServiceFault, clients
 from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import gettext as _
-from services.gateway.site.network.deadlines import URGENCIES
-from services.gateway.site.parts import forms, poster
+from services.gateway.site.language.i18n import _
+from services.gateway.site.parts import poster
 from services.gateway.site.shell import access
 from services.gateway.site.shell.lines import hotlines, lines
 
 pages = access.Pages("campaigns")
-NAME = "Llama y Vive"
-"""What the campaign of the pilot was called; on the poster that belongs to no other."""
 
 
 @pages.get("/lines/<country>", access.ANYBODY)
@@ -62,42 +58,6 @@ def radio(country: str) -> str:
     return render_template("radio.html", line=line_of(country), placement=placement_of(country))
 
 
-@pages.get("/campaigns", access.NETWORK)
-def listing() -> str:
-    """All campaigns, and the form for another."""
-    return page({})
-
-
-def page(errors: dict[str, str]) -> str:
-    """The list, with what was wrong with a new one."""
-    answer = clients().campaigns.ListCampaigns(pb.ListCampaignsRequest(page_token=request.args.get("page", "")))
-    countries = [(line.country, words.country(line.country)) for line in hotlines()]
-    return render_template(
-        "campaigns.html", campaigns=answer.campaigns, next_page=answer.next_page_token, countries=countries, errors=errors, NAME=NAME
-    )
-
-
-@pages.post("/campaigns", access.NETWORK, again=page)
-def create() -> Answer:
-    """Begins one."""
-    asked = pb.CreateCampaignRequest(campaign=forms.filled(pb.LineCampaign()), request_id=forms.request_id())
-    made = clients().campaigns.CreateCampaign(asked)
-    return redirect(url_for("campaigns.show", identifier=made.id, done="saved"), 303)
-
-
-@pages.get("/campaigns/<identifier>", access.NETWORK)
-def show(identifier: str) -> str:
-    """What each of its codes brought."""
-    told = clients().campaigns.GetCampaignFigures(pb.GetCampaignFiguresRequest(id=identifier))
-    return render_template("campaign_figures.html", rows=told.placements, urgencies=[*URGENCIES, "unassessed"])
-
-
-@pages.post("/campaigns/<identifier>/end", access.NETWORK, then="campaigns.listing")
-def end(identifier: str) -> None:
-    """Ends one."""
-    clients().campaigns.EndCampaign(pb.EndCampaignRequest(id=identifier, request_id=forms.request_id()))
-
-
 def line_of(country: str) -> Hotline:
     """The line of a country. Not found is a country that has none; while the directory can't say that, the page is unavailable."""
     line = next((each for each in hotlines() if each.country == country), None)
@@ -130,7 +90,7 @@ def on_the_poster(line: Hotline, placement: pb.Placement | None) -> poster.Words
     path = url_for("campaigns.placed", code=placement.code) if placement else url_for("campaigns.country", country=line.country)
     return poster.Words(
         language=i18n.language(),
-        title=NAME,
+        title=poster.CAMPAIGN,
         question=_("¿La obligan a trabajar o a tener sexo? ¿No la dejan irse? ¿Le quitaron sus papeles?"),
         call=_("Llame. La escuchamos a cualquier hora."),
         number=line.number,

@@ -16,7 +16,7 @@ CALLER_RATE = config.CALLER_RATE // 2
 
 @dataclass(frozen=True)
 class SiteSettings:
-    """What the pages must know beside it."""
+    """Settings of the pages alone."""
 
     exit_url: str
     signing_key: bytes
@@ -28,7 +28,7 @@ class SiteSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the gateway must know before it starts."""
+    """Settings of a gateway process."""
 
     host: str
     port: int

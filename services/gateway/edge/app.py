@@ -1,4 +1,4 @@
-"""The application that `api` and `site` add theirs to: what every request goes through, the probes, and problem+json for whatever nobody else answers.
+"""The application to which `api` and `site` add their routes: the steps before and after every request, the probes, and problem+json where nothing else answers.
 
 Nothing is logged but the route's name, status and duration: an address may carry an opaque id, a form may carry a life.
 """

@@ -1,4 +1,4 @@
-"""Who asks: the secret of a session or an API key, exchanged for short-lived caller tokens at the partners service.
+"""The caller of a request: the secret of a session, or an API key, exchanged for short-lived caller tokens at the partners service.
 
 Tokens are kept here for a good second, so that an ended session is out everywhere within five. Idle and absolute limits are the partners service's to judge.
 """

@@ -1,6 +1,7 @@
 """The pages for people, one file a noun, by audience. Each asks the services, chooses words, and renders; a form comes back to the file that showed it.
 
-`public`, `desk` and `network` hold pages, which never import one another; `parts` is what they share, `shell` stands around all of them, `language` has the words.
+`public`, `desk` and `network` hold pages, which never import one another; `parts` is what they share, `backend` asks the services, `shell` stands
+around all of them, `language` has the words.
 """
 
 from importlib import import_module

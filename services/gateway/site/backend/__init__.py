@@ -1,1 +1,1 @@
-"""What more than one page asks the services: each question, and each act, once. The pages choose what they show of the answer."""
+"""Questions to the services, and acts, that more than one page needs, each written once. Pages choose what they show of an answer."""

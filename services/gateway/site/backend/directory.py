@@ -1,4 +1,4 @@
-"""Which services there are, and which fit a person."""
+"""Services of the directory: those of an organisation, and those that fit a person."""
 
 from collections.abc import Sequence
 

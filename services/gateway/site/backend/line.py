@@ -1,4 +1,4 @@
-"""What is open on the line: contacts and calls."""
+"""Open contacts and owed calls of the line."""
 
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.edge.clients import clients

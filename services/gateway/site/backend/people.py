@@ -1,4 +1,4 @@
-"""Files of people, without who they are."""
+"""Files of people, without their identity."""
 
 from protos.referrals.v1 import erasures_pb2 as er
 from protos.referrals.v1 import people_pb2 as p

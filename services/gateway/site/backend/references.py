@@ -1,4 +1,4 @@
-"""What became of a request, by reference and PIN: for the person herself, and for a worker to whom she tells both."""
+"""The state of a request by its reference and PIN, for the person herself and for a worker to whom she tells both."""
 
 from collections.abc import Callable
 

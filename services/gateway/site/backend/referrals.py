@@ -1,4 +1,4 @@
-"""Referrals: one as it is now, those whose turn it is, and a draft that goes on from question to question."""
+"""Referrals: one as it is now, the filter of those that wait for this desk, and a draft that goes on from question to question."""
 
 from typing import Any
 

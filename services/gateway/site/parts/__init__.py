@@ -1,1 +1,1 @@
-"""What pages share: parts of a page, each of which is given its data."""
+"""Parts of pages that several of them share. Each is given its data and calls no service."""

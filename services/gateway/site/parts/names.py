@@ -1,4 +1,4 @@
-"""What ids are called on a page."""
+"""Names of ids on a page."""
 
 from dataclasses import dataclass, field
 

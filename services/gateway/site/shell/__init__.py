@@ -1,1 +1,1 @@
-"""What stands around every page: who may open it and who asks, navigation, errors as pages, forms that come back, the numbers of the lines."""
+"""The frame of every page: rights and session, navigation, errors as pages, forms that come back, the numbers of the lines."""

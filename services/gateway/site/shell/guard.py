@@ -67,12 +67,12 @@ def compress(response: Response) -> None:
 
 @lru_cache(maxsize=32)
 def compressed(data: bytes) -> bytes:
-    """The bytes, compressed once in a process."""
+    """Returns the data compressed; a process does it once for each file."""
     return gzip.compress(data, mtime=0)
 
 
 def page_headers(response: Response) -> None:
-    """What a browser may do with a page: our own style, script and forms, nothing else, nowhere else."""
+    """Adds the headers that tell a browser what a page may do: use our own style, script and forms, and nothing else."""
     exit_origin = "/".join(str(current_app.config["EXIT_URL"]).split("/")[:3])
     response.headers["Content-Security-Policy"] = (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "

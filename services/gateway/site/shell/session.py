@@ -1,4 +1,4 @@
-"""Who is at the page: the session cookie, and proof that a form is ours.
+"""The session at a page: its cookie, and proof that a form is ours.
 
 The cookie holds the session's secret and the chosen language, nothing else; it is set at sign-in and never before.
 """

@@ -1,4 +1,4 @@
-"""What all ways of signing in share: where they lead, the session's cookie, and the form that was written before."""
+"""The end of every way of signing in: where it leads, the session's cookie, and the form that was written before."""
 
 import re
 from datetime import timedelta

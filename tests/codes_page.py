@@ -7,9 +7,9 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
 
 from protos.stubs import SERVICES
-from services.gateway import i18n, vocabulary, words
 from services.gateway.api import convert
 from services.gateway.api.binding import bindings
+from services.gateway.site.language import i18n, vocabulary, words
 
 HEAD = """\
 # Code lists

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
-from services.gateway import access
+from services.gateway.site.shell import access
 from tests.gateway.pages_gateway import PlayedServices, pages, routes
 from tests.parts.browser import PROGRAM
 from tests.parts.local_stack import ROOT, LocalStack

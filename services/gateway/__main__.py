@@ -5,13 +5,15 @@ import signal
 from types import FrameType
 
 import click
+from flask import Flask
 
-from chassis import memory
-from services.gateway import limits, live, session
-from services.gateway.api import openapi_text
-from services.gateway.app import make
-from services.gateway.config import from_environment
-from services.gateway.server import Server
+from chassis import log, memory, metrics
+from services.gateway.config import Settings, from_environment
+from services.gateway.edge import app as edge
+from services.gateway.edge import limits
+from services.gateway.edge.clients import Clients
+from services.gateway.edge.credentials import fingerprint
+from services.gateway.edge.server import Server
 
 
 @click.group()
@@ -20,18 +22,20 @@ def main() -> None:
 
 
 @main.command()
-def serve() -> None:
+@click.option("--only", type=click.Choice(["api", "site"]), default=None, help="Serves REST, or the pages, instead of both.")
+def serve(only: str | None) -> None:
     """Listens on ENLACE_HTTP_LISTEN until SIGTERM, says farewell if it is told to; then no newcomers, those under way end, exit 0 within 10 s."""
     memory.forbid_dumps()
-    settings = from_environment()
-    app = make(settings)
-    refuse = limits.refusal(app.extensions["limits"], session.fingerprint)
+    settings = from_environment(with_site=only != "api")
+    log.setup("gateway")
+    metrics.serve(settings.metrics_listen)
+    app = compose(settings, with_api=only != "site")
     server = Server(
         app,
         f"{settings.host}:{settings.port}",
         settings.proxies,
-        refuse=refuse,
-        know=live.answers_without_app(app),
+        refuse=limits.refusal(app.extensions["limits"], fingerprint),
+        know=app.extensions.get("answers_without_app"),
         farewell=settings.farewell_seconds,
     )
 
@@ -47,7 +51,23 @@ def serve() -> None:
 @main.command()
 def openapi() -> None:
     """Prints the OpenAPI document as it is committed in docs/openapi.json."""
+    from services.gateway.api import openapi_text
+
     click.echo(openapi_text(), nl=False)
+
+
+def compose(settings: Settings, clients: Clients | None = None, *, with_api: bool = True) -> Flask:
+    """Makes the app of a process; the code of a part that is not wanted is not even loaded."""
+    app = edge.make(settings, clients)
+    if with_api:
+        from services.gateway import api
+
+        api.register(app)
+    if settings.site is not None:
+        from services.gateway import site
+
+        site.register(app, settings.site)
+    return app
 
 
 if __name__ == "__main__":

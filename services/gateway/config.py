@@ -16,8 +16,20 @@ CALLER_RATE = config.CALLER_RATE // 2
 
 
 @dataclass(frozen=True)
+class SiteSettings:
+    """Settings of the pages alone."""
+
+    exit_url: str
+    signing_key: bytes
+    demo: bool = False
+    lines: tuple[tuple[str, str], ...] = ()
+    """Numbers by country, shown until the directory has answered."""
+    lines_file: Path | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
-    """What the gateway must know before it starts."""
+    """Settings of a gateway process."""
 
     host: str
     port: int
@@ -26,25 +38,21 @@ class Settings:
     notifications: str
     public_url: str
     development: bool
-    exit_url: str
     metrics_listen: str
     proxies: int
-    signing_key: bytes
     caller_rate: int = CALLER_RATE
-    demo: bool = False
     farewell_seconds: int = 0
-    lines: tuple[tuple[str, str], ...] = ()
-    """Numbers by country, shown until the directory has answered."""
-    lines_file: Path | None = None
     addresses: AddressSigner | None = None
     """Signs for the services from where somebody without a token asks; without it, in development alone, they count the gateway's own address for everybody."""
+    site: SiteSettings | None = None
+    """None in a process without pages."""
 
 
-def from_environment() -> Settings:
-    """Reads ENLACE_… variables; says all wrong ones at once."""
+def from_environment(*, with_site: bool = True) -> Settings:
+    """Reads ENLACE_… variables, those of the pages only for a process that has them; says all wrong ones at once."""
     settings = config.Settings()
-    development = settings.flag("ENLACE_DEVELOPMENT")
-    addresses = _addresses(settings.path("ENLACE_KEYS", "var/keys"))
+    development, folder = settings.flag("ENLACE_DEVELOPMENT"), settings.path("ENLACE_KEYS", "var/keys")
+    addresses = _addresses(folder)
     if addresses is None and not development:
         settings.refuse(
             "ENLACE_KEYS has no calls.gateway.jwk, without which all who ask without a token count as one address: make it with"
@@ -59,22 +67,28 @@ def from_environment() -> Settings:
         notifications=settings.text("ENLACE_NOTIFICATIONS_ADDRESS", "127.0.0.1:9093"),
         public_url=settings.text("ENLACE_PUBLIC_URL", ""),
         development=development,
-        demo=settings.flag("ENLACE_DEMO"),
-        # Where quick exit leads: an everyday page that nobody asks about.
-        exit_url=settings.text("ENLACE_EXIT_URL", "https://es.wikipedia.org/wiki/Clima"),
         metrics_listen=settings.text("ENLACE_METRICS_LISTEN", ""),
         # Too few, and everybody behind the proxy counts as one address; too many, and a caller makes up his own.
         proxies=settings.number("ENLACE_PROXIES", 0),
         # Behind a proxy that keeps connections to several gateways.
         farewell_seconds=settings.number("ENLACE_FAREWELL_SECONDS", 0),
         caller_rate=settings.number("ENLACE_CALLER_RATE", CALLER_RATE),
-        lines=tuple(settings.pairs("ENLACE_LINES").items()),
-        lines_file=settings.path("ENLACE_LINES_FILE", "") if settings.text("ENLACE_LINES_FILE", "") else None,
-        signing_key=_signing_key(settings.path("ENLACE_KEYS", "var/keys")),
         addresses=addresses,
+        site=_site(settings, folder) if with_site else None,
     )
     settings.done()
     return loaded
+
+
+def _site(settings: config.Settings, folder: Path) -> SiteSettings:
+    return SiteSettings(
+        # Where quick exit leads: an everyday page that nobody asks about.
+        exit_url=settings.text("ENLACE_EXIT_URL", "https://es.wikipedia.org/wiki/Clima"),
+        signing_key=_signing_key(folder),
+        demo=settings.flag("ENLACE_DEMO"),
+        lines=tuple(settings.pairs("ENLACE_LINES").items()),
+        lines_file=settings.path("ENLACE_LINES_FILE", "") if settings.text("ENLACE_LINES_FILE", "") else None,
+    )
 
 
 def _signing_key(keys: Path) -> bytes:

@@ -10,7 +10,7 @@ from chassis import contract
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2
 from protos.referrals.v1 import referrals_pb2
-from services.gateway.problems import REASONS
+from services.gateway.edge.problems import REASONS
 from tests import rights_page
 from tests.parts.local_stack import ROOT
 from tests.refusals import METHODS, undeclared, unprovoked

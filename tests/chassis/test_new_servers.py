@@ -19,7 +19,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from chassis import rpc
 from local.process import free_port
-from services.gateway.clients import channel_options
+from services.gateway.edge.clients import channel_options
 from tests.parts.local_stack import until
 
 SOON = 35_000  # milliseconds: a connection's age in production, with the tenth that gRPC may add

@@ -24,7 +24,7 @@ from keys import key_folder
 from local.postgres import Login, Postgres
 from local.process import Process, free_port
 from protos.partners.v1 import directory_pb2, members_pb2
-from services.gateway.clients import Clients
+from services.gateway.edge.clients import Clients
 from services.partners.__main__ import MIGRATIONS
 from tests.parts.local_stack import ROOT, until
 

@@ -17,9 +17,9 @@ from google.protobuf.message_factory import GetMessageClass
 from protos.partners.v1 import members_pb2
 from protos.stubs import FILES, NotificationsStubs, PartnersStubs, ReferralsStubs
 from services.gateway.api import register
-from services.gateway.clients import AUDIENCES, Caller, calling
-from services.gateway.limits import Limits
-from services.gateway.session import Exchange
+from services.gateway.edge.clients import AUDIENCES, Caller, calling
+from services.gateway.edge.credentials import Exchange
+from services.gateway.edge.limits import Limits
 
 STUBS = tuple(
     name for stubs in (PartnersStubs, ReferralsStubs, NotificationsStubs) for name in vars(stubs(grpc.insecure_channel("localhost:1")))
@@ -82,7 +82,7 @@ def app_with(played: Played) -> Flask:
 
 @cache
 def made_once() -> Flask:
-    """The API alone, in an app that gives it what services.gateway.app gives: a request id, clients, the exchange of keys."""
+    """The API alone, in an app that gives it what services.gateway.edge.app gives: a request id, clients, the exchange of keys."""
     app = Flask("services.gateway")
     app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
 

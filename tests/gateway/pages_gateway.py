@@ -23,11 +23,14 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, names
-from services.gateway.app import create_app, equip
-from services.gateway.clients import AUDIENCES, Clients, Standing
-from services.gateway.config import Settings
-from services.gateway.step_forms import STEPS
+from services.gateway.__main__ import compose
+from services.gateway.config import Settings, SiteSettings
+from services.gateway.edge.app import equip
+from services.gateway.edge.clients import AUDIENCES, Clients, Standing
+from services.gateway.site import equip as equip_site
+from services.gateway.site.backend import names
+from services.gateway.site.parts.step_forms import STEPS
+from services.gateway.site.shell import access
 from tests.gateway.api_gateway import ID, OUTPUTS, STUBS, Played, Stub, filled
 
 ALL_ROLES = (
@@ -133,17 +136,19 @@ def pages(
 ) -> Flask:
     """The gateway before these services."""
     names._taxonomy = names.Taxonomy()
-    settings = Settings("", 0, "", "", "", "", development, EXIT, "", 0, b"0" * 32, caller_rate, lines=tuple((lines or {}).items()))
+    site = SiteSettings(EXIT, b"0" * 32, lines=tuple((lines or {}).items()))
+    settings = Settings("", 0, "", "", "", "", development, "", 0, caller_rate, site=site)
     app = copy.copy(made_once(settings))
     app.extensions = dict(app.extensions)
     equip(app, settings, cast(Clients, services))
+    equip_site(app, site)
     return app
 
 
 @functools.cache
 def made_once(settings: Settings) -> Flask:
     """An app with its routes and templates, which are the same for every test: to make them is what a test would wait for most."""
-    return create_app(settings, cast(Clients, object()))
+    return compose(settings, cast(Clients, object()))
 
 
 def enter(client: FlaskClient, secret: str = SECRET) -> FlaskClient:

@@ -24,7 +24,7 @@ from protos.referrals.v1 import facts_pb2 as referral_facts_pb2
 from protos.stubs import SERVICES
 from services.gateway.api import openapi, openapi_text
 from services.gateway.api.binding import bindings
-from services.gateway.problems import DOCS, REASONS
+from services.gateway.edge.problems import DOCS, REASONS
 from services.notifications import wire
 from services.notifications.domain.notices import BY_KIND, Party
 from services.notifications.domain.texts import ACCOUNT_BODIES as OF_AN_ACCOUNT

@@ -15,8 +15,8 @@ from chassis.errors import Conflict, Exhausted, Invalid, NotAllowed, NotFound, R
 from protos.notifications.v1 import notifications_pb2
 from protos.partners.v1 import directory_pb2
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
-from services.gateway.clients import ServiceFault
-from services.gateway.problems import NAME, REASONS
+from services.gateway.edge.clients import ServiceFault
+from services.gateway.edge.problems import NAME, REASONS
 from tests.gateway.api_gateway import ID, JWT, KEY, Played, System
 
 NOW = "2026-03-14T09:30:00Z"

@@ -9,7 +9,7 @@ from flask import Flask
 
 from chassis.errors import Exhausted, Unauthenticated
 from protos.partners.v1 import members_pb2
-from services.gateway.clients import AUDIENCES
+from services.gateway.edge.clients import AUDIENCES
 from tests.gateway.api_gateway import JWT, KEY, Played, System
 
 SESSION = "s" * 43

@@ -15,9 +15,9 @@ import requests
 
 from chassis import errors
 from protos.referrals.v1 import people_pb2, referrals_pb2
-from services.gateway import gates
-from services.gateway.clients import FAREWELLS, Clients, target
-from services.gateway.gates import FAILURES, ROOMS, THREADS, Gate
+from services.gateway.edge import gates
+from services.gateway.edge.clients import FAREWELLS, Clients, target
+from services.gateway.edge.gates import FAILURES, ROOMS, THREADS, Gate
 from tests.gateway.api_gateway import KEY
 from tests.gateway.pages_gateway import EXIT, SECRET
 from tests.gateway.served_gateway import NAMES, Gateway, Service, crowd, dead_address, hanging, store_unavailable, timed

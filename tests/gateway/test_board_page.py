@@ -14,7 +14,8 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import i18n, pictures, vocabulary, words
+from services.gateway.site.language import i18n, vocabulary, words
+from services.gateway.site.parts import pictures
 from tests.builders import NOON
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of

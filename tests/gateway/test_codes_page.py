@@ -6,8 +6,8 @@ from pathlib import Path
 
 from protos.partners.v1 import directory_pb2, members_pb2
 from protos.referrals.v1 import people_pb2, referrals_pb2
-from services.gateway import i18n
-from services.gateway.words import ENUMS
+from services.gateway.site.language import i18n
+from services.gateway.site.language.words import ENUMS
 from tests import codes_page
 
 ROOT = Path(__file__).resolve().parents[2]

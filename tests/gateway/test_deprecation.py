@@ -16,8 +16,8 @@ from protos.contract.v1 import contract_pb2
 from services.gateway.api import openapi
 from services.gateway.api.routes import Routes, install
 from services.gateway.api.spec import DocumentedApi, settings
-from services.gateway.limits import Limits
-from services.gateway.session import Exchange
+from services.gateway.edge.credentials import Exchange
+from services.gateway.edge.limits import Limits
 
 SINCE, UNTIL = "2027-01-01", "2028-01-01"
 

@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from protos.referrals.v1.referrals_pb2 import Figure, Figures, PilotFigures, Route
-from services.gateway import pictures
+from services.gateway.site.parts import pictures
 from tests.gateway.pages_gateway import PlayedServices, enter, pages
 
 

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from services.gateway.limits import CALLERS_AN_ADDRESS
+from services.gateway.edge.limits import CALLERS_AN_ADDRESS
 from tests.gateway.api_gateway import KEY
 from tests.gateway.pages_gateway import PlayedServices, enter, pages
 

@@ -11,9 +11,9 @@ import requests
 
 from chassis import errors
 from protos.partners.v1.directory_pb2 import Hotline, ListHotlinesResponse
-from services.gateway import access
-from services.gateway.clients import Clients
-from services.gateway.lines import AGE_SECONDS, TRY_AGAIN_SECONDS, Lines
+from services.gateway.edge.clients import Clients
+from services.gateway.site.shell import access
+from services.gateway.site.shell.lines import AGE_SECONDS, TRY_AGAIN_SECONDS, Lines
 from tests.gateway.api_gateway import OUTPUTS
 from tests.gateway.pages_gateway import PlayedServices, enter, page_at, pages, routes, token_of
 from tests.gateway.served_gateway import NAMES, Gateway, Service, dead_address, store_unavailable

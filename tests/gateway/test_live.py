@@ -20,10 +20,10 @@ from chassis import errors
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import live as without_app
-from services.gateway.gates import THREADS
-from services.gateway.live import FRESH_SECONDS, KEPT_SECONDS, LEFT_SECONDS, RENEW_SECONDS, Answer, Live
-from services.gateway.session import SignedIn
+from services.gateway.edge.credentials import SignedIn
+from services.gateway.edge.gates import THREADS
+from services.gateway.site.shell import live as without_app
+from services.gateway.site.shell.live import FRESH_SECONDS, KEPT_SECONDS, LEFT_SECONDS, RENEW_SECONDS, Answer, Live
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, page_at, pages, routes
 from tests.gateway.served_gateway import NAMES, Gateway, Service, crowd, hanging

@@ -12,7 +12,7 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2 as c
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
-from services.gateway import access
+from services.gateway.site.shell import access
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
 
 ID, HERS, OTHER = "a" * 32, "d" * 32, "e" * 32

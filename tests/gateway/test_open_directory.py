@@ -13,9 +13,9 @@ from chassis import errors
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as l
 from protos.partners.v1 import open_data_pb2 as o
-from services.gateway import i18n
-from services.gateway.clients import ServiceFault
-from services.gateway.pages.open_directory import days, hours
+from services.gateway.edge.clients import ServiceFault
+from services.gateway.site.language import i18n
+from services.gateway.site.public.open_directory import days, hours
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import Form, PlayedServices, enter, pages, token_of
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-import services.gateway
-from services.gateway.pages import frame
+from services.gateway import site
+from services.gateway.site.shell import frame
 from tests.gateway.pages_gateway import PlayedServices, pages
 
-TEMPLATES = sorted((Path(services.gateway.__file__).parent / "templates").glob("*.html"))
+TEMPLATES = sorted((Path(site.__file__).parent / "templates").glob("*.html"))
 OWN = {
     "a row": '<li class="row',
     "an empty state": 'class="empty"',
@@ -33,7 +33,7 @@ def test_no_page_names_a_value_of_its_own_as_the_frame_names_one() -> None:
         framed = frame.context().keys()
     calls = [
         (file.name, node.lineno, word.arg)
-        for file in (Path(services.gateway.__file__).parent / "pages").rglob("*.py")
+        for file in Path(site.__file__).parent.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "render_template"
         for word in node.keywords

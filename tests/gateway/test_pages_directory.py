@@ -16,7 +16,7 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import i18n, words
+from services.gateway.site.language import i18n, words
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import Form, PlayedServices, enter, pages, referral, signed_in
 from tests.gateway.test_pages_flows import send

@@ -19,7 +19,7 @@ from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import i18n, vocabulary
+from services.gateway.site.language import i18n, vocabulary
 from services.notifications.domain import notices
 from services.notifications.domain.texts import ACCOUNT_BODIES as OF_AN_ACCOUNT
 from services.referrals.domain.triage import Triage

@@ -14,9 +14,10 @@ from grpc_health.v1 import health_pb2
 from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
-from services.gateway import access
-from services.gateway.app import GUARDED_BY_THE_API
-from services.gateway.clients import ServiceFault, Standing, standing_of
+from services.gateway.api import PATHS
+from services.gateway.edge.app import PROBES
+from services.gateway.edge.clients import ServiceFault, Standing, standing_of
+from services.gateway.site.shell import access
 from tests.gateway.pages_gateway import EXIT, SECRET, PlayedServices, enter, page_at, pages, routes, signed_in, token_of
 
 
@@ -53,7 +54,6 @@ PUBLIC = {
     "forgotten.form", "forgotten.ask", "forgotten.choose", "forgotten.change",
     "invitation.form", "invitation.accept", "my_referral.form", "my_referral.status", "my_referral.confirm", "my_referral.withdraw",
     "my_referral.note", "my_referral.readings", "my_referral.call",
-    "health.alive", "health.ready",
     "health.status", "figures.figures", "figures.table", "campaigns.country", "campaigns.placed", "campaigns.printed", "campaigns.radio",
     "join.form", "join.apply", "join.opened", "join.confirm",
     "open_directory.search", "open_directory.results", "open_directory.organization",
@@ -63,7 +63,7 @@ PUBLIC = {
 def test_every_page_says_who_may_open_it_and_these_alone_are_public() -> None:
     app = pages(PlayedServices())
     ours = {
-        rule.endpoint: access.of(app, rule.endpoint) for rule in app.url_map.iter_rules() if not rule.rule.startswith(GUARDED_BY_THE_API)
+        rule.endpoint: access.of(app, rule.endpoint) for rule in app.url_map.iter_rules() if not rule.rule.startswith((*PATHS, *PROBES))
     }
     assert None not in ours.values()
     assert {endpoint for endpoint, page in ours.items() if page and page.is_public} == PUBLIC

@@ -20,8 +20,8 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access
-from services.gateway.clients import READING_VERBS
+from services.gateway.edge.clients import READING_VERBS
+from services.gateway.site.shell import access
 from tests.gateway.api_gateway import ID, OUTPUTS
 from tests.gateway.pages_gateway import EXIT, SECRET, PlayedServices, enter, pages, routes, served, signed_in
 from tests.parts import html

@@ -17,29 +17,31 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis import wire
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import due, i18n, step_forms, steps, vocabulary, words
-from services.gateway.names import Names
+from services.gateway import site
+from services.gateway.site.backend.names import Names
+from services.gateway.site.language import i18n, vocabulary, words
+from services.gateway.site.parts import due, step_forms, steps
 from services.notifications.domain import notices
 from services.partners.domain import matching
 from services.referrals.domain import lifecycle
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, pages
 
-GATEWAY = Path(i18n.__file__).parent
+SITE = Path(site.__file__).parent
 UNSPOKEN = {"NonSpecifiedUnknown"}  # as good as nothing said: the pages leave it out, and a form has its empty choice
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
 
 
 def spoken() -> Iterator[str]:
     """Every text of the source: templates, pages, tables."""
-    methods = [("pages/**.py", "python"), ("templates/**.html", "jinja2"), ("*.py", "python"), ("vocabulary/*.py", "python")]
+    methods = [("**.py", "python"), ("templates/**.html", "jinja2")]
     keywords = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2)}
-    for _file, _line, message, _comments, _context in extract_from_dir(GATEWAY, methods, keywords=keywords):
+    for _file, _line, message, _comments, _context in extract_from_dir(SITE, methods, keywords=keywords):
         yield message[0] if isinstance(message, tuple) else message
 
 
 def catalogue(language: str) -> Catalog:
-    with (GATEWAY / "translations" / language / "LC_MESSAGES" / "messages.po").open("rb") as po:
+    with (SITE / "language" / "translations" / language / "LC_MESSAGES" / "messages.po").open("rb") as po:
         return read_po(po, locale=language)
 
 
@@ -127,7 +129,7 @@ def test_every_question_of_a_step_has_its_words() -> None:
 
 
 def test_every_conflict_of_the_services_says_what_to_do() -> None:
-    root = GATEWAY.parent
+    root = SITE.parent.parent
     said = {
         reason
         for service in ("partners", "referrals", "notifications")
@@ -307,5 +309,5 @@ def test_what_is_another_s_turn_is_said_and_has_no_button() -> None:
 
 
 def test_the_style_sheet_and_the_script_stay_small() -> None:
-    assert len(gzip.compress((GATEWAY / "static" / "enlace.css").read_bytes())) < 7_000  # as it is sent
-    assert (GATEWAY / "static" / "exit.js").stat().st_size < 2_000
+    assert len(gzip.compress((SITE / "static" / "enlace.css").read_bytes())) < 7_000  # as it is sent
+    assert (SITE / "static" / "exit.js").stat().st_size < 2_000

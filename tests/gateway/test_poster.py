@@ -9,7 +9,7 @@ from reportlab.pdfbase.pdfmetrics import stringWidth
 from protos.partners.v1.directory_pb2 import Hotline, ListHotlinesResponse
 from protos.referrals.v1 import campaigns_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
-from services.gateway import poster
+from services.gateway.site.parts import poster
 from tests.gateway.pages_gateway import PlayedServices, enter, pages
 
 WORDS = poster.Words(

@@ -8,7 +8,7 @@ import pytest
 import requests
 from flask import Flask, request
 
-from services.gateway.server import Server
+from services.gateway.edge.server import Server
 
 
 @contextmanager

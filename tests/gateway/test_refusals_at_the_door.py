@@ -11,10 +11,10 @@ import pytest
 import requests
 from flask import Flask, request
 
-from services.gateway import limits
-from services.gateway import server as served
-from services.gateway.limits import Limits
-from services.gateway.server import Server
+from services.gateway.edge import limits
+from services.gateway.edge import server as served
+from services.gateway.edge.limits import Limits
+from services.gateway.edge.server import Server
 from tests.parts.local_stack import until
 
 PATH = "/api/v1/referrals"

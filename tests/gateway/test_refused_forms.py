@@ -23,9 +23,9 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pl
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import session
-from services.gateway.clients import READING_VERBS, ServiceFault
-from services.gateway.kept import CARRIED, SECRETS
+from services.gateway.edge.clients import READING_VERBS, ServiceFault
+from services.gateway.site.shell import session
+from services.gateway.site.shell.kept import CARRIED, SECRETS
 from tests.gateway.api_gateway import ID, OUTPUTS
 from tests.gateway.pages_gateway import ALL_ROLES, SECRET, PlayedServices, enter, page_at, pages, routes, signed_in, token_of
 

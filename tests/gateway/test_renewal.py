@@ -11,7 +11,7 @@ from grpc_status import rpc_status
 
 from chassis.errors import Unauthenticated, Unavailable
 from protos.referrals.v1 import referrals_pb2
-from services.gateway.clients import NOBODY, Caller, Clients, calling
+from services.gateway.edge.clients import NOBODY, Caller, Clients, calling
 from tests.gateway.served_gateway import Service
 
 DRAFT = referrals_pb2.CreateReferralRequest()

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from services.gateway import server as http
-from services.gateway.gates import THREADS
+from services.gateway.edge import server as http
+from services.gateway.edge.gates import THREADS
 from tests.gateway.api_gateway import KEY
 from tests.gateway.pages_gateway import PlayedServices, pages
 from tests.gateway.served_gateway import NAMES, Gateway, Service, timed

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from chassis import errors
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
-from services.gateway import kept
+from services.gateway.site.shell import kept
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, token_of
 

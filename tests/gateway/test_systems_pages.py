@@ -16,8 +16,9 @@ from chassis.wire import timestamp
 from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.partners.v1 import members_pb2 as m
-from services.gateway import i18n, pictures
-from services.gateway.pages.webhooks import curl
+from services.gateway.site.desk.webhooks import curl
+from services.gateway.site.language import i18n
+from services.gateway.site.parts import pictures
 from services.notifications.domain.webhook import TEST
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, token_of

@@ -22,9 +22,10 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pl
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import due, i18n, vocabulary
-from services.gateway.clients import Clients, ServiceFault
-from services.gateway.gates import LATELY, Gate
+from services.gateway.edge.clients import Clients, ServiceFault
+from services.gateway.edge.gates import LATELY, Gate
+from services.gateway.site.language import i18n, vocabulary
+from services.gateway.site.parts import due
 from services.referrals.store.enquiries import UNMET_SINCE
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, signed_in

@@ -8,7 +8,7 @@ import pytest
 
 from protos.partners.v1 import members_pb2 as pb
 from protos.partners.v1 import members_pb2_grpc
-from services.gateway.clients import Caller, Clients, calling
+from services.gateway.edge.clients import Caller, Clients, calling
 from tests.builders import refusal
 from tests.partners.scene import Scene
 

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as l
-from services.gateway.clients import Clients
+from services.gateway.edge.clients import Clients
 from services.partners.domain.organization import Organization
 from services.partners.domain.service import Service
 from services.partners.domain.worker import Role

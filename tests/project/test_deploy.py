@@ -19,6 +19,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from services.gateway.api import PATHS
+
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy" / "k8s"
 SERVICES = ("partners", "referrals", "notifications")
@@ -266,15 +268,44 @@ def test_neither_a_webhook_nor_a_provider_of_sign_ins_reaches_a_private_address(
                 assert any(asked in ipaddress.ip_network(closed) for closed in peer["ipBlock"]["except"])
 
 
+def with_component(folder: Path, name: str) -> tuple[Object, ...]:
+    """What the local overlay is with a component more."""
+    own = folder / "k8s"
+    shutil.copytree(DEPLOY, own)
+    overlay = own / "overlays" / "local" / "kustomization.yaml"
+    kept = yaml.safe_load(overlay.read_text())
+    overlay.write_text(yaml.safe_dump(kept | {"components": [f"../../components/{name}", *kept["components"]]}))
+    done = subprocess.run([kubectl(), "kustomize", str(overlay.parent)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return tuple(yaml.safe_load_all(done.stdout))
+
+
+def test_pages_and_api_may_run_in_pods_of_their_own(tmp_path: Path) -> None:
+    things = with_component(tmp_path, "apart")
+    for thing in things:
+        kubernetes_validate.validate(thing, "1.37", strict=True)
+    found = {(thing["kind"], thing["metadata"]["name"]): thing for thing in things}
+    both = {"gateway": "--only=site", "gateway-api": "--only=api"}
+    pods_of = {name: found["Deployment", name]["spec"]["template"] for name in both}
+    for name, only in both.items():
+        (container,) = pods_of[name]["spec"]["containers"]
+        assert container["command"] == ["python", "-m", "services.gateway", "serve", only]
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert (
+            pods_of[name]["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway"
+        )  # the network policies let it in and out by this
+        selector = found["Service", name]["spec"]["selector"]
+        assert [other for other in both if selector.items() <= pods_of[other]["metadata"]["labels"].items()] == [name]
+        assert found["HorizontalPodAutoscaler", name]["spec"]["scaleTargetRef"]["name"] == name
+        assert found["PodDisruptionBudget", name]["spec"]["selector"]["matchLabels"].items() <= pods_of[name]["metadata"]["labels"].items()
+    (rule,) = found["Ingress", "gateway"]["spec"]["rules"]
+    paths = {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
+    assert paths == {**dict.fromkeys(PATHS, "gateway-api"), "/": "gateway"}
+
+
 def test_without_the_component_the_partners_service_reaches_nothing_outside(tmp_path: Path) -> None:
     assert not [thing for thing in local() if thing["metadata"]["name"] == "partners-outside"]
-    own = tmp_path / "k8s"
-    shutil.copytree(DEPLOY, own)
-    kept = yaml.safe_load((own / "overlays" / "local" / "kustomization.yaml").read_text())
-    kept.setdefault("components", []).append("../../components/sign-in-providers")
-    (own / "overlays" / "local" / "kustomization.yaml").write_text(yaml.safe_dump(kept))
-    done = subprocess.run([kubectl(), "kustomize", str(own / "overlays" / "local")], capture_output=True, text=True, check=False)
-    assert "name: partners-outside" in done.stdout, done.stderr
+    assert [thing for thing in with_component(tmp_path, "sign-in-providers") if thing["metadata"]["name"] == "partners-outside"]
 
 
 def test_no_secret_is_in_the_tree() -> None:

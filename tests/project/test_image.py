@@ -178,7 +178,7 @@ from datetime import UTC, datetime
 babel.localedata._dirname = sys.argv[1]
 import flask
 from babel.dates import format_skeleton
-from services.gateway import i18n, words
+from services.gateway.site.language import i18n, words
 app = flask.Flask("pages")
 i18n.install(app)
 time = datetime(2026, 2, 3, 16, 5, tzinfo=UTC)

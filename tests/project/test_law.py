@@ -33,6 +33,10 @@ VIOLATIONS = {
     "layers": ("services/notifications/wire.py", "import services.notifications.usecases"),
     "servicers": ("services/notifications/subscriptions.py", "import services.notifications.store"),
     "local": ("chassis/planted.py", "import local.postgres"),
+    "gateway": ("services/gateway/api/planted.py", "import services.gateway.site"),
+    "site": ("services/gateway/site/parts/planted.py", "import services.gateway.site.shell.session"),
+    "pages": ("services/gateway/site/desk/today.py", "import services.gateway.site.desk.line"),
+    "parts": ("services/gateway/site/parts/planted.py", "import services.gateway.edge.clients"),
     "grpc": ("chassis/planted.py", "import grpc"),
     "web": ("services/referrals/config.py", "import flask"),
     "kafka": ("services/referrals/usecases.py", "import kafka"),
@@ -43,6 +47,17 @@ VIOLATIONS = {
     "sets": ("services/partners/usecases.py", "import pyroaring"),
     "passkeys": ("services/partners/usecases.py", "import fido2"),
 }
+
+# What else a contract of the gateway must see: its contract, where it is planted, what it says.
+FURTHER = [
+    ("gateway", "services/gateway/site/planted.py", "import services.gateway.api"),
+    ("gateway", "services/gateway/edge/planted.py", "import services.gateway.api"),
+    ("gateway", "services/gateway/edge/planted.py", "import services.gateway.site"),
+    ("gateway", "services/gateway/loose.py", ""),
+    ("site", "services/gateway/site/public/home.py", "import services.gateway.site.desk.today"),
+    ("site", "services/gateway/site/loose.py", ""),
+    ("pages", "services/gateway/site/network/board.py", "import services.gateway.site.network.audit"),
+]
 
 
 @pytest.fixture
@@ -71,6 +86,14 @@ def test_every_contract_is_broken_once_below() -> None:
 @pytest.mark.parametrize("contract", VIOLATIONS)
 def test_a_breach_is_seen(tree: Path, contract: str) -> None:
     where, what = VIOLATIONS[contract]
+    _plant(tree, where, what)
+    said = _lint(tree, "--contract", contract)
+    assert said.returncode == 1, said.stdout + said.stderr
+    assert "BROKEN" in said.stdout
+
+
+@pytest.mark.parametrize(("contract", "where", "what"), FURTHER)
+def test_the_gateway_breaks_in_no_other_way(tree: Path, contract: str, where: str, what: str) -> None:
     _plant(tree, where, what)
     said = _lint(tree, "--contract", contract)
     assert said.returncode == 1, said.stdout + said.stderr

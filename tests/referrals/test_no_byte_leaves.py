@@ -18,7 +18,7 @@ from protos.contract.v1 import contract_pb2
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.clients import refusal_of
+from services.gateway.edge.clients import refusal_of
 from services.referrals.domain.consent import OVERRIDE_GROUPS
 from services.referrals.domain.person import FieldGroup
 from services.referrals.wire import GROUPS

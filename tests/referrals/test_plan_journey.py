@@ -17,8 +17,8 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import plans_pb2
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import i18n
-from services.gateway.clients import AUDIENCES, refusal_of
+from services.gateway.edge.clients import AUDIENCES, refusal_of
+from services.gateway.site.language import i18n
 from tests.builders import ASKED, NOON
 from tests.gateway.api_gateway import System
 from tests.gateway.pages_gateway import PlayedServices, pages, served

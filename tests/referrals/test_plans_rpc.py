@@ -17,7 +17,7 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.clients import refusal_of
+from services.gateway.edge.clients import refusal_of
 from services.referrals.usecases.pathways import SHIPPED
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story

@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.gateway.clients import details_of
+from services.gateway.edge.clients import details_of
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from tests.builders import ASKED, refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, SERVICE, Client, Service, Story

@@ -15,7 +15,7 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import i18n
+from services.gateway.site.language import i18n
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from tests.gateway.pages_gateway import pages, served
 from tests.gateway.test_pages_in_browser import open_pages

@@ -8,27 +8,49 @@ import json
 from functools import cache
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Response, request
 from flask_smorest import Blueprint
+from werkzeug.exceptions import HTTPException
 
 from protos.stubs import SERVICES
-from services.gateway import hsds
-from services.gateway.api import docs, schemas, spec
+from services.gateway.api import docs, hsds, schemas, spec
 from services.gateway.api.routes import ID, Opaque, Routes, install
+from services.gateway.edge import limits
+from services.gateway.edge.app import keep_from_site
+from services.gateway.edge.problems import problem
+
+PATHS = ("/api/", hsds.PREFIX)
 
 
 def register(app: Flask) -> None:
     """Gives the app the API."""
+    keep_from_site(app, *PATHS)
+    app.before_request(no_route)
+    app.after_request(quota)
     _install(app)
     document = app.extensions["openapi"] = openapi()
     docs.install(app, document)
-    hsds.register(app)
+    app.register_blueprint(hsds.blueprint)
+
+
+def no_route() -> Response | None:
+    """Answers what no route answers: unknown paths and wrong methods are problems too."""
+    if request.path.startswith(PATHS) and isinstance(request.routing_exception, HTTPException):
+        return problem(request.routing_exception)
+    return None
+
+
+def quota(response: Response) -> Response:
+    """Adds how the caller stands."""
+    if request.path.startswith(PATHS):
+        limits.tell(response)
+    return response
 
 
 @cache
 def openapi() -> dict[str, Any]:
     """The OpenAPI document, without running services. Made once a process, as the routes are: both follow from the contract alone, and take two seconds."""
-    app = Flask("services.gateway")
+    app = Flask(__name__)
     api, root = _install(app)
     root.register_views_in_doc(api, app, api.spec, name=root.name, parameters=None)
     for routes in _services():

@@ -21,8 +21,8 @@ from services.gateway.api.answers import PREFIX
 from services.gateway.api.convert import from_json
 from services.gateway.api.patches import completed, mask
 from services.gateway.api.reading import if_match, request_key
-from services.gateway.clients import clients
-from services.gateway.problems import PARAMETERS, REASONS
+from services.gateway.edge.clients import clients
+from services.gateway.edge.problems import PARAMETERS, REASONS
 
 VERBS = ("get", "post", "put", "patch", "delete")
 _NAMES = {said: name for name, said in PARAMETERS.items()}

@@ -7,7 +7,7 @@ from flask import Blueprint, Flask, Response, json, render_template, request
 from services.gateway.api import guide
 from services.gateway.api.answers import PREFIX
 from services.gateway.api.reference import operations
-from services.gateway.problems import REASONS
+from services.gateway.edge.problems import REASONS
 
 CSP = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 STYLE = """\

@@ -14,10 +14,11 @@ from webargs import core
 from webargs.flaskparser import FlaskParser
 
 from chassis.errors import Invalid, Stale, Unauthenticated
-from services.gateway import limits
-from services.gateway.clients import AUDIENCES, Caller, calling
-from services.gateway.problems import NAME, HttpRefusal
-from services.gateway.session import SignedIn, exchange, fingerprint, in_the_name_of, new_request_id
+from chassis.ids import new_id
+from services.gateway.edge import limits
+from services.gateway.edge.clients import AUDIENCES, Caller, calling
+from services.gateway.edge.credentials import SignedIn, exchange, fingerprint, in_the_name_of
+from services.gateway.edge.problems import NAME, HttpRefusal
 
 LANGUAGES = ("es", "en", "fr")
 LIMIT = 64 * 1024  # bytes; what the app sets as MAX_CONTENT_LENGTH
@@ -112,7 +113,7 @@ def request_key() -> str:
     """The Idempotency-Key, or a fresh one where none was sent: then a repeated request is a new one."""
     sent = request.headers.get("Idempotency-Key")
     if sent is None:
-        return new_request_id()
+        return new_id()
     key = sent.strip().removeprefix('"').removesuffix('"')  # the IETF draft has it in quotes, most clients do not
     if not KEY.match(key):
         raise Invalid(("Idempotency-Key", "malformed"))

@@ -19,15 +19,15 @@ from werkzeug.routing import BaseConverter
 from chassis.contract import words_of
 from chassis.errors import Invalid, Refusal
 from protos.stubs import SERVICES
-from services.gateway import bodies, origin
 from services.gateway.api import deprecation, schemas, sent_back
 from services.gateway.api.answers import PREFIX, listed, nothing, thing
 from services.gateway.api.binding import Binding, bindings
 from services.gateway.api.convert import to_json
 from services.gateway.api.reading import MERGE_PATCH, Nothing, Parser, admit
 from services.gateway.api.spec import answered, response_name
-from services.gateway.comments import comment
-from services.gateway.problems import problem
+from services.gateway.edge import bodies, origin
+from services.gateway.edge.comments import comment
+from services.gateway.edge.problems import problem
 
 Given = dict[str, Any]
 View = Callable[..., Response]
@@ -173,15 +173,8 @@ def statuses(binding: Binding, given: type[Schema] | None) -> list[int]:
 
 
 def install(app: Flask, services: Sequence[Routes]) -> Blueprint:
-    """Registers the services below /api/v1 and answers what no route answers: unknown paths and wrong methods are problems too."""
+    """Registers the services below /api/v1."""
     app.url_map.converters["opaque"] = Opaque
-
-    def no_route() -> Response | None:
-        if request.path.startswith("/api/") and isinstance(request.routing_exception, HTTPException):
-            return problem(request.routing_exception)
-        return None
-
-    app.before_request(no_route)
     root = Blueprint("api", __name__, url_prefix=PREFIX)
     root._prepare_doc_cbks.append(add_headers)
     for kind in (Refusal, HTTPException, Exception):

@@ -19,8 +19,8 @@ from marshmallow.validate import Length, OneOf, Range, Regexp
 from chassis.shape import CONTROL, FORBIDDEN, MASK, TIME, Kind, Shape, is_map, shape
 from services.gateway.api.binding import Binding
 from services.gateway.api.convert import words
-from services.gateway.comments import comment
-from services.gateway.problems import PARAMETERS
+from services.gateway.edge.comments import comment
+from services.gateway.edge.problems import PARAMETERS
 
 MOST_A_PAGE = 200
 _IN_BODY = {name: PARAMETERS[name] for name in ("page_token", "page_size")}

@@ -10,8 +10,8 @@ from chassis import wire
 from chassis.shape import KINDS
 from protos.notifications.v1 import told_pb2
 from services.gateway.api import schemas
-from services.gateway.comments import COMMENTS
-from services.gateway.problems import MEDIA_TYPE, RETRY_SECONDS
+from services.gateway.edge.comments import COMMENTS
+from services.gateway.edge.problems import MEDIA_TYPE, RETRY_SECONDS
 
 Said = dict[str, Any]
 KIND = told_pb2.ToldKind.DESCRIPTOR

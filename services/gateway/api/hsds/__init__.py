@@ -1,0 +1,283 @@
+"""Open data: the public tier of the directory as the HSDS 3 API has it (https://docs.openreferral.org), below /hsds, for anybody.
+
+Read-only, without a credential, counted by address like every public route. Any page of the web may read it, for it is the same for all and no cookie is
+looked at. What is asked by POST stands in no address and no log.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, current_app, g, json, request
+from werkzeug.exceptions import HTTPException
+
+from chassis.errors import Invalid, NotFound, Refusal
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import open_data_pb2 as o
+from services.gateway.api.hsds import objects
+from services.gateway.api.reading import admit
+from services.gateway.edge.clients import clients
+from services.gateway.edge.problems import problem
+
+PREFIX = "/hsds"
+FRESH = "public, max-age=300"
+MOST_A_PAGE = 200
+_PAGED = frozenset({"search", "page", "per_page", "format"})
+_NARROWED = _PAGED | {"taxonomy_term_id", "taxonomy_id", "organization_id", "modified_after", "full"}
+_NUMBER, _FLAGS = re.compile(r"[0-9]{1,6}\Z"), {"true": True, "false": False}
+Given = dict[str, str]
+blueprint = Blueprint("hsds", __name__, url_prefix=PREFIX)
+
+
+for _kind in (Refusal, HTTPException, Exception):
+    blueprint.register_error_handler(_kind, problem)
+
+
+@blueprint.before_request
+def begin() -> None:
+    """In nobody's name."""
+    admit(needs_credential=False)
+
+
+@blueprint.after_request
+def finish(response: Response) -> Response:
+    """What a reader may keep, and for how long; the same for all."""
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    if response.status_code == 200:
+        response.add_etag()
+        response.make_conditional(request)
+    if response.status_code in (200, 304) and request.method in ("GET", "HEAD"):
+        response.headers["Cache-Control"] = g.cache_control = FRESH
+    return response
+
+
+@blueprint.get("")
+def about() -> Response:
+    """What this is."""
+    public = str(current_app.config.get("PUBLIC_URL") or request.host_url).rstrip("/")
+    return _answer(
+        {
+            "version": objects.VERSION,
+            "profile": "https://docs.openreferral.org/en/latest/hsds/schema_reference.html",
+            "openapi_url": "https://raw.githubusercontent.com/openreferral/specification/3.0/schema/openapi.json",
+            "description": "Services for survivors of human trafficking that want to be found by anybody. Times of day are those of the place.",
+            "publisher": {"name": "Enlace", "website": f"{public}/"},
+        }
+    )
+
+
+@blueprint.route("/services", methods=["GET", "POST"])
+def services() -> Response:
+    """A page of services."""
+    given = _given(_NARROWED | {"minimal"})
+    narrowed, is_empty = _narrowed(given)
+    if is_empty:
+        return _page([], 0, given)
+    answer = clients().open_data.ListPublicServices(_dated(o.ListPublicServicesRequest(**narrowed), given))
+    if _flag(given, "minimal"):
+        return _page([objects.minimal(one) for one in answer.services], answer.total_size, given)
+    terms, full = _terms(), _flag(given, "full")
+    return _page([objects.service(one, terms, full=full) for one in answer.services], answer.total_size, given)
+
+
+@blueprint.get("/services/<identifier>")
+def service(identifier: str) -> Response:
+    """One service, with all that belongs to it."""
+    return _answer(
+        objects.service(clients().open_data.GetPublicService(o.GetPublicServiceRequest(id=_id(identifier))), _terms(), full=True)
+    )
+
+
+@blueprint.route("/organizations", methods=["GET", "POST"])
+def organizations() -> Response:
+    """A page of organisations that offer a public service."""
+    given = _given(_PAGED | {"full", "full_service"})
+    number, size = _paging(given)
+    full = _flag(given, "full") or _flag(given, "full_service")
+    answer = clients().open_data.ListPublicOrganizations(
+        o.ListPublicOrganizationsRequest(page=number, page_size=size, words=given.get("search", ""))
+    )
+    return _page([objects.organization(one, full=full) for one in answer.organizations], answer.total_size, given)
+
+
+@blueprint.get("/organizations/<identifier>")
+def organization(identifier: str) -> Response:
+    """One organisation."""
+    answer = clients().open_data.ListPublicOrganizations(o.ListPublicOrganizationsRequest(organization_id=_id(identifier)))
+    if not answer.organizations:
+        raise NotFound
+    return _answer(objects.organization(answer.organizations[0], full=True))
+
+
+@blueprint.route("/service_at_locations", methods=["GET", "POST"])
+def service_at_locations() -> Response:
+    """A page of services at their places."""
+    given = _given(_NARROWED)
+    narrowed, is_empty = _narrowed(given)
+    if is_empty:
+        return _page([], 0, given)
+    answer = clients().open_data.ListPublicServiceAtLocations(_dated(o.ListPublicServiceAtLocationsRequest(**narrowed), given))
+    terms, full = _terms(), _flag(given, "full")
+    return _page([objects.service_at_location(one, terms, full=full) for one in answer.services], answer.total_size, given)
+
+
+@blueprint.get("/service_at_locations/<identifier>")
+def service_at_location(identifier: str) -> Response:
+    """One service at a place."""
+    asked = o.ListPublicServiceAtLocationsRequest(id=_id(identifier))
+    answer = clients().open_data.ListPublicServiceAtLocations(asked)
+    if not answer.services:
+        raise NotFound
+    return _answer(objects.service_at_location(answer.services[0], _terms(), full=True))
+
+
+@blueprint.route("/taxonomies", methods=["GET", "POST"])
+def taxonomies() -> Response:
+    """The one taxonomy, as a page."""
+    return _sliced([objects.taxonomy()], _given(_PAGED))
+
+
+@blueprint.get("/taxonomies/<identifier>")
+def taxonomy(identifier: str) -> Response:
+    """The taxonomy."""
+    if _id(identifier) != UUID(objects.TAXONOMY_ID).hex:
+        raise NotFound
+    return _answer(objects.taxonomy())
+
+
+@blueprint.route("/taxonomy_terms", methods=["GET", "POST"])
+def taxonomy_terms() -> Response:
+    """A page of codes."""
+    given = _given(_PAGED | {"taxonomy_id", "top_only", "parent_id"})
+    parent = given.get("parent_id", "").lower()
+    terms = [objects.term(each) for each in _terms().values()]
+    if given.get("taxonomy_id", objects.TAXONOMY_ID).lower() != objects.TAXONOMY_ID:
+        terms = []
+    if _flag(given, "top_only"):
+        terms = [each for each in terms if "parent_id" not in each]
+    return _sliced([each for each in terms if not parent or each.get("parent_id") == parent], given)
+
+
+@blueprint.get("/taxonomy_terms/<identifier>")
+def taxonomy_term(identifier: str) -> Response:
+    """One code."""
+    wanted = str(UUID(_id(identifier)))
+    for each in _terms().values():
+        if objects.term_id(each.code) == wanted:
+            return _answer(objects.term(each))
+    raise NotFound
+
+
+# --- what is asked
+
+
+def _given(known: Iterable[str]) -> Given:
+    """The parameters of the address, and of a JSON body those that shall stand in none. Refuses what this can't do, for an answer that leaves it aside
+    would be taken for another."""
+    sent: dict[str, Any] = dict(request.args)
+    if request.method == "POST" and request.get_data(cache=True):
+        body = request.get_json(silent=True)
+        if not isinstance(body, dict):
+            raise Invalid(("", "malformed"))
+        sent |= body
+    given = {name: ("true" if value else "false") if isinstance(value, bool) else str(value) for name, value in sent.items()}
+    wrong = [(name if re.fullmatch(r"[a-z_]{1,40}", name) else "", "unknown_field") for name in given if name not in known]
+    if len(given.get("search", "")) > MOST_A_PAGE:
+        wrong.append(("search", "too_long"))
+    if given.get("format", "json") != "json":
+        wrong.append(("format", "unknown_code"))
+    if wrong:
+        raise Invalid(*dict.fromkeys(wrong))
+    return given
+
+
+def _paging(given: Given) -> tuple[int, int]:
+    page, size = given.get("page", "1"), given.get("per_page", "50")
+    wrong = [
+        (name, "out_of_range")
+        for name, text, most in (("page", page, 1_000_000), ("per_page", size, MOST_A_PAGE))
+        if not _NUMBER.match(text) or not 1 <= int(text) <= most
+    ]
+    if wrong:
+        raise Invalid(*wrong)
+    return int(page), int(size)
+
+
+def _narrowed(given: Given) -> tuple[dict[str, Any], bool]:
+    """The fields of a request, and whether nothing can be found: of a term or an organisation that there is not there is nothing."""
+    number, size = _paging(given)
+    narrowed: dict[str, Any] = {"page": number, "page_size": size, "words": given.get("search", "")}
+    is_empty = given.get("taxonomy_id", objects.TAXONOMY_ID).lower() != objects.TAXONOMY_ID
+    if wanted := given.get("taxonomy_term_id", ""):
+        codes = [code for code in _terms() if wanted in (code, objects.term_id(code))]
+        narrowed["need_code"] = codes[0] if codes else ""
+        is_empty |= not codes
+    if wanted := given.get("organization_id", ""):
+        try:
+            narrowed["organization_id"] = _id(wanted)
+        except NotFound:
+            is_empty = True
+    return narrowed, is_empty
+
+
+def _dated(asked: Any, given: Given) -> Any:
+    if text := given.get("modified_after", ""):
+        try:
+            moment = datetime.fromisoformat(text)
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            asked.modified_after.FromDatetime(moment.astimezone(UTC))
+        except (ValueError, OverflowError) as error:
+            raise Invalid(("modified_after", "malformed")) from error
+    return asked
+
+
+def _flag(given: Given, name: str) -> bool:
+    if given.get(name, "false") not in _FLAGS:
+        raise Invalid((name, "malformed"))
+    return _FLAGS[given.get(name, "false")]
+
+
+def _id(text: str) -> str:
+    """Ours of a UUID, with hyphens or without."""
+    try:
+        return UUID(text).hex
+    except ValueError as error:
+        raise NotFound from error
+
+
+def _terms() -> dict[str, d.TaxonomyTerm]:
+    """The codes, which come with the release."""
+    return {term.code: term for term in clients().directory.ListTaxonomyTerms(d.ListTaxonomyTermsRequest()).terms}
+
+
+# --- what is answered
+
+
+def _answer(body: dict[str, Any]) -> Response:
+    return Response(json.dumps(body), content_type="application/json")
+
+
+def _sliced(entries: list[dict[str, Any]], given: Given) -> Response:
+    number, size = _paging(given)
+    words = given.get("search", "").casefold()
+    entries = [each for each in entries if words in f"{each['name']} {each['description']}".casefold()]
+    return _page(entries[(number - 1) * size : number * size], len(entries), given)
+
+
+def _page(contents: list[dict[str, Any]], total: int, given: Given) -> Response:
+    number, size = _paging(given)
+    pages = -(-total // size)
+    return _answer(
+        {
+            "total_items": total,
+            "total_pages": pages,
+            "page_number": number,
+            "size": len(contents),
+            "first_page": number == 1,
+            "last_page": number >= pages,
+            "empty": not contents,
+            "contents": contents,
+        }
+    )

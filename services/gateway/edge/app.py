@@ -1,0 +1,89 @@
+"""The application to which `api` and `site` add their routes: the steps before and after every request, the probes, and problem+json where nothing else answers.
+
+Nothing is logged but the route's name, status and duration: an address may carry an opaque id, a form may carry a life.
+"""
+
+import time
+
+from flask import Flask, Response, current_app, g, jsonify, request
+from prometheus_client import Histogram
+from werkzeug.exceptions import HTTPException
+
+from chassis import log, trace
+from chassis.errors import Refusal
+from chassis.ids import new_id
+from services.gateway.config import Settings
+from services.gateway.edge import bodies
+from services.gateway.edge.clients import Clients
+from services.gateway.edge.credentials import Exchange
+from services.gateway.edge.limits import Limits
+from services.gateway.edge.problems import problem
+
+PROBES = {"/healthz": "alive", "/readyz": "ready"}
+HTTP_SECONDS = Histogram(
+    "enlace_http_seconds", "Duration of a request.", ["route", "status"], buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+)
+
+
+def make(settings: Settings, clients: Clients | None = None) -> Flask:
+    """Makes the app; tests hand over their own clients."""
+    app = Flask(__name__, static_folder=None, template_folder=None)
+    app.request_class = bodies.InMemory
+    app.config.update(DEVELOPMENT=settings.development, PUBLIC_URL=settings.public_url, MAX_CONTENT_LENGTH=bodies.USUAL)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    equip(app, settings, clients or Clients(settings.partners, settings.referrals, settings.notifications, signer=settings.addresses))
+    app.before_request(begin)
+    app.after_request(finish)
+    for kind in (Refusal, HTTPException, Exception):
+        app.register_error_handler(kind, problem)
+    for path, status in PROBES.items():
+        app.add_url_rule(path, status, probe, defaults={"status": status})
+    return app
+
+
+def equip(app: Flask, settings: Settings, clients: Clients) -> None:
+    """Gives an app what it remembers from request to request: connections, tokens, counts of callers."""
+    app.extensions.update(clients=clients, exchange=Exchange(), limits=Limits(settings.caller_rate))
+
+
+def probe(status: str) -> Response:
+    """Answers for this process only: a service that is away must not take the pages of the others, and the way out, from everybody."""
+    return jsonify(status=status)
+
+
+def keep_from_site(app: Flask, *prefixes: str) -> None:
+    """Declares paths at which systems ask: they bring a key instead of a cookie, and hear problem+json."""
+    app.extensions["systems"] = prefixes
+
+
+def is_for_people() -> bool:
+    """Returns whether this request is the site's to answer: neither a probe nor at a path of systems."""
+    return request.path not in PROBES and not request.path.startswith(current_app.extensions.get("systems", ()))
+
+
+def begin() -> None:
+    """Names the request, and bounds its body."""
+    g.request_id, g.started = new_id(), time.monotonic()
+    trace.begin(g.request_id)
+    request.max_content_length = bodies.most(request.path)
+
+
+def finish(response: Response) -> Response:
+    """Adds the headers that every answer carries, and writes one line of log."""
+    headers = response.headers
+    headers["X-Request-Id"] = g.request_id
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "no-referrer"
+    headers["Cache-Control"] = g.get("cache_control", "no-store")  # open data and the site's files say for how long they are good
+    log_request(response.status_code, time.monotonic() - g.started)
+    return response
+
+
+def log_request(status: int, seconds: float) -> None:
+    """Writes one line of log and counts one figure; probes ask every few seconds and would drown the rest."""
+    rule = request.url_rule.rule if request.url_rule else ""
+    HTTP_SECONDS.labels(rule, str(status)).observe(seconds)
+    if rule not in PROBES:
+        log.get().info(
+            "request", route=rule, method=request.method, status=status, request_id=g.request_id, duration_ms=round(seconds * 1000, 1)
+        )

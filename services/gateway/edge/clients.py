@@ -1,0 +1,336 @@
+"""The one door to gRPC: every question to a service goes through here, with the caller's token, a deadline, and one way of hearing no.
+
+A stub's method is called like a function and either returns the answer or raises a refusal of chassis.errors; whatever is no refusal is a
+`ServiceFault`. Every call goes through its service's gate (gates.py), which refuses at once what could only wait. Reads are tried again when
+their connection was lost; writes are not, for the person at the page can see what happened.
+Limit: blocking calls without streams; one set of channels for the process, safe for all threads.
+"""
+
+import contextlib
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import grpc
+import tenacity
+from flask import current_app, g, has_request_context
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+from chassis import errors, trace
+from chassis.tokens import AddressSigner
+from protos.partners.v1 import members_pb2
+from protos.stubs import FILES, NotificationsStubs, PartnersStubs, ReferralsStubs
+from services.gateway.edge.gates import ROOMS, SPARE, Gate
+
+DEADLINE_SECONDS = 5.0
+HEALTH_SECONDS = 1.0
+FAREWELL_SECONDS = 60.0  # so long a session is still to be ended when nobody waits for it: a restart of the service takes less
+FAREWELLS = 200  # under way, and as many waiting; those beyond end by their idle limit
+READS_TRIED = 3
+READING_VERBS = ("Get", "List", "Count", "Batch", "Search", "Match", "Preview", "IssueToken")
+NAMES = ("partners", "referrals", "notifications")
+AUDIENCES = tuple(f"enlace.{name}" for name in NAMES)  # of caller tokens: each is good at one service
+
+
+class ServiceFault(Exception):
+    """A service broke, or answered what is in no contract. Carries the status name only: details may hold what nobody should log."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """In whose name the gateway asks just now: `tokens` by audience."""
+
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    request_id: str = ""
+    language: str = "es"
+    who: str = ""  # a mark of the credential or the address, by which rooms are shared out
+    origin: Mapping[str, str] = field(default_factory=dict)  # where somebody without a token comes from, as metadata
+    renew: Callable[[], Mapping[str, str]] | None = None  # fetches fresh tokens, if there is something to fetch them for
+
+
+NOBODY = Caller()
+# Set once at the start of each HTTP request (session.py, api), read by every call that follows on the same thread.
+calling: ContextVar[Caller] = ContextVar("calling", default=NOBODY)
+
+
+READS = frozenset(
+    f"/{service.full_name}/{method.name}"
+    for file in FILES
+    for service in file.services_by_name.values()
+    for method in service.methods
+    if method.name.startswith(READING_VERBS)
+)
+
+
+def target(address: str) -> str:
+    """How gRPC is told where a service is: a name may stand for several servers and is looked up again when one is lost."""
+    host, _, port = address.rpartition(":")
+    named = any(letter.isalpha() for letter in host) and not host.startswith("[") and "/" not in host and ":" not in host and port.isdigit()
+    return f"dns:///{address}" if named else address
+
+
+def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
+    """All servers behind a name get their turn; one that is lost is left out at once and looked for again within a second or so.
+
+    `healthy_only`: one that says it is not ready, or that it stops, is left out until it says otherwise. gRPC watches the health of each.
+    """
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    return [
+        ("grpc.service_config", json.dumps(config | ({"healthCheckConfig": {"serviceName": ""}} if healthy_only else {}))),
+        # No retries by gRPC: it can't tell a lost connection from a service that says, after a wait, that its database is away.
+        ("grpc.enable_retries", 0),
+        # Pings go out only while a call is under way, so they stay below what a server tolerates without being told.
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", 3_000),
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.min_reconnect_backoff_ms", 500),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+        ("grpc.dns_min_time_between_resolutions_ms", 2_000),
+    ]
+
+
+class Details(NamedTuple):
+    """The details of a call as an interceptor may hand them on."""
+
+    method: str
+    timeout: float | None
+    metadata: list[tuple[str, str]]
+    credentials: Any
+    wait_for_ready: bool | None
+    compression: Any
+
+
+class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
+    """Takes each call through the gate with its deadline and the caller's metadata, and turns a refused call into the refusal it was."""
+
+    def __init__(self, gate: Gate, audience: str, addresses: AddressSigner | None) -> None:
+        self._gate = gate
+        self._audience = audience
+        self._addresses = addresses
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        """Called by grpc for every call on the channel. A token that ran out on the way, or is older than a proof, is replaced once: the refusal came before any effect.
+
+        If the fresh one runs out, too, it is this machine that is slow: no caller is told that it is not known who asks.
+        """
+        caller, end = calling.get(), time.monotonic() + (client_call_details.timeout or DEADLINE_SECONDS)
+        try:
+            return self._ask(continuation, client_call_details, request, caller, end)
+        except (errors.Unauthenticated, errors.NotAllowed) as refusal:
+            if refusal.reason not in ("token_expired", "step_up_required") or caller.renew is None:
+                raise
+        fresh = replace(caller, tokens=caller.renew())
+        calling.set(fresh)
+        try:
+            return self._ask(continuation, client_call_details, request, fresh, end)
+        except errors.Unauthenticated as refusal:
+            if refusal.reason != "token_expired":
+                raise
+            raise errors.Unavailable("service_busy") from refusal
+
+    def _ask(self, continuation: Any, asked: Any, request: Any, caller: Caller, end: float) -> Any:
+        metadata = [*(asked.metadata or ()), ("accept-language", caller.language), *self._origin(caller)]
+        if token := caller.tokens.get(self._audience):
+            metadata.append(("authorization", f"Bearer {token}"))
+        if caller.request_id:
+            metadata += [("x-request-id", caller.request_id), (trace.HEADER, trace.parent(caller.request_id))]
+
+        def ask() -> Any:
+            left = max(0.001, end - time.monotonic())
+            call = continuation(Details(asked.method, left, metadata, asked.credentials, None, None), request)
+            try:
+                call.result()
+            except grpc.RpcError as error:
+                raise refusal_of(error) from None
+            return call
+
+        with self._gate.passage(caller.who, asked.method):
+            if asked.method in READS:
+                return tried_again(ask, end - time.monotonic())
+            call = ask()
+        if has_request_context():
+            g.written = True  # what comes after it in this request may fail: then it is not true that nothing was kept
+        return call
+
+    def _origin(self, caller: Caller) -> Iterator[tuple[str, str]]:
+        """Where somebody without a token comes from: her address in the gateway's own name, her device's secret as it is."""
+        for name, value in caller.origin.items():
+            if name != "client-address":
+                yield name, value
+            elif self._addresses is not None:
+                yield name, self._addresses.sign(value, self._audience)
+
+
+def tried_again(ask: Callable[[], Any], seconds: float) -> Any:
+    """A read whose connection was lost is asked again after a moment; what a service itself refused is not."""
+    patience = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(READS_TRIED) | tenacity.stop_before_delay(seconds),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.05, max=0.5, exp_base=3, jitter=0.05),
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, errors.Unavailable) and error.reason == "service_unreachable"),
+        reraise=True,
+    )
+    return patience(ask)
+
+
+def refusal_of(error: grpc.RpcError) -> Exception:
+    """The refusal that a service meant, read back from status, ErrorInfo, BadRequest and RetryInfo; a ServiceFault if it meant none."""
+    code = error.code()
+    reason, about, violations, retry_after = "", "", list[tuple[str, str]](), 0.0
+    for detail in details_of(error):
+        if isinstance(detail, error_details_pb2.ErrorInfo):
+            reason, about = detail.reason, detail.metadata.get("about", "")
+        elif isinstance(detail, error_details_pb2.BadRequest):
+            violations = [(v.field, getattr(v, "reason", "") or v.description) for v in detail.field_violations]
+        else:
+            retry_after = detail.retry_delay.ToTimedelta().total_seconds()
+    match code:
+        case grpc.StatusCode.UNAUTHENTICATED:
+            return errors.Unauthenticated(reason or "token_invalid")
+        case grpc.StatusCode.PERMISSION_DENIED:
+            return errors.NotAllowed(reason or "right_missing")
+        case grpc.StatusCode.NOT_FOUND:
+            return errors.NotFound()
+        case grpc.StatusCode.INVALID_ARGUMENT:
+            return errors.Invalid(*violations)
+        case grpc.StatusCode.FAILED_PRECONDITION:
+            return errors.Conflict(reason or "illegal_transition", *filter(None, about.split(",")))
+        case grpc.StatusCode.ABORTED:
+            return errors.Stale()
+        case grpc.StatusCode.ALREADY_EXISTS:
+            return errors.Reused()
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            if reason == "store_full":  # nothing that the caller did
+                return errors.Unavailable(reason)
+            return errors.Exhausted(reason or "too_many_requests", retry_after)
+        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:  # the second: the service stopped meanwhile
+            return errors.Unavailable(reason or "service_unreachable")
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return errors.Unavailable("deadline_exceeded")
+    return ServiceFault(code.name)
+
+
+def details_of(error: grpc.RpcError) -> Iterator[error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo]:
+    """The error details we know of, unpacked."""
+    try:
+        status = rpc_status.from_call(cast(grpc.Call, error))
+    except ValueError:  # trailing metadata that contradicts the status: not ours to repair
+        return
+    for packed in status.details if status else ():
+        for kind in (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo):
+            if packed.Is(kind.DESCRIPTOR):
+                detail = kind()
+                packed.Unpack(detail)
+                yield detail
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a service stands: it answers, is ready (its database answers), what it has to tell gets out, facts it heard wait for an operator, and something
+    that it was asked lately failed."""
+
+    answers: bool
+    ready: bool
+    tells: bool
+    holds: bool = False
+    fails: bool = False
+
+
+class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
+    """All services behind three addresses."""
+
+    def __init__(self, partners: str, referrals: str, notifications: str, *, signer: AddressSigner | None = None) -> None:
+        """`signer` says in the gateway's name from where somebody asks."""
+        addresses = {"partners": partners, "referrals": referrals, "notifications": notifications}
+        self._plain = {
+            name: grpc.insecure_channel(target(address), options=channel_options(healthy_only=True)) for name, address in addresses.items()
+        }
+        # Channels of their own: a server that is not ready still says so.
+        self._asking_health = {
+            name: grpc.insecure_channel(target(address), options=channel_options(healthy_only=False)) for name, address in addresses.items()
+        }
+        self._health: dict[str, Any] = {name: health_pb2_grpc.HealthStub(channel) for name, channel in self._asking_health.items()}
+        self._gates = {name: Gate(name, partial(self._serving, name), ROOMS[name]) for name in addresses}
+        asked = {
+            name: grpc.intercept_channel(channel, InTheCallersName(self._gates[name], f"enlace.{name}", signer))
+            for name, channel in self._plain.items()
+        }
+        PartnersStubs.__init__(self, asked["partners"])
+        ReferralsStubs.__init__(self, asked["referrals"])
+        NotificationsStubs.__init__(self, asked["notifications"])
+        self._leaving = queue.Queue[str](FAREWELLS)
+        threading.Thread(target=self._say_farewells, name="farewells", daemon=True).start()
+        self._askers, self._asking = threading.BoundedSemaphore(SPARE), threading.Lock()
+        self._standing, self._asked_at = dict[str, Standing](), -HEALTH_SECONDS
+
+    def standing(self) -> dict[str, Standing]:
+        """How each service stands, asked of all at once and at most once a second, by a few at a time: it may take as long as a check."""
+        if not self._askers.acquire(blocking=False):
+            raise errors.Unavailable("service_busy")
+        try:
+            with self._asking:
+                if time.monotonic() - self._asked_at > HEALTH_SECONDS:
+                    asked = {name: [self._ask_health(name, about) for about in ("", "broker", "facts")] for name in self._health}
+                    self._standing = {name: standing_of(*answers) for name, answers in asked.items()}
+                    self._asked_at = time.monotonic()
+                return {name: replace(standing, fails=self._gates[name].fails()) for name, standing in self._standing.items()}
+        finally:
+            self._askers.release()
+
+    def end_session_later(self, secret: str) -> None:
+        """Has a session ended as soon as that can be done, within a minute, and waits for nothing; through no gate."""
+        with contextlib.suppress(queue.Full):
+            self._leaving.put_nowait(secret)
+
+    def _say_farewells(self) -> None:
+        end_session: Any = PartnersStubs(self._plain["partners"]).tokens.EndSession
+        under_way = threading.BoundedSemaphore(FAREWELLS)
+        while secret := self._leaving.get():
+            under_way.acquire()
+            request = members_pb2.EndSessionRequest(session_secret=secret)
+            try:
+                call = end_session.future(request, timeout=FAREWELL_SECONDS, wait_for_ready=True)
+            except ValueError:  # hung up
+                return
+            call.add_done_callback(lambda _call: under_way.release())
+
+    def close(self) -> None:
+        """Hangs up."""
+        self.end_session_later("")
+        for gate in self._gates.values():
+            gate.close()
+        for channel in (*self._plain.values(), *self._asking_health.values()):
+            channel.close()
+
+    def _ask_health(self, name: str, about: str) -> Any:
+        return self._health[name].Check.future(health_pb2.HealthCheckRequest(service=about), timeout=HEALTH_SECONDS)
+
+    def _serving(self, name: str) -> bool:
+        """Whether one of its servers is ready: one that is not is not even asked on this channel."""
+        asked: Any = health_pb2_grpc.HealthStub(self._plain[name])
+        return standing_of(asked.Check.future(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)).ready
+
+
+def standing_of(overall: Any, broker: Any = None, facts: Any = None) -> Standing:
+    """What the health service said, once it did or its time was over. A service that hears no facts does not know their name: it holds none."""
+    said: list[int | None] = []
+    for call in (overall, broker, facts):
+        try:
+            said.append(call.result().status if call else None)
+        except (grpc.RpcError, grpc.FutureCancelledError):
+            said.append(None)
+    serving, refusing = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    return Standing(said[0] is not None, said[0] == serving, said[1] == serving, said[2] == refusing)
+
+
+def clients() -> Clients:
+    """The process's clients, from within a request."""
+    clients: Clients = current_app.extensions["clients"]
+    return clients

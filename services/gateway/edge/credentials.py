@@ -1,0 +1,121 @@
+"""The caller of a request: the secret of a session, or an API key, exchanged for short-lived caller tokens at the partners service.
+
+Tokens are kept here for a good second, so that an ended session is out everywhere within five. Idle and absolute limits are the partners service's to judge.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from threading import Lock
+
+from flask import current_app
+
+from chassis import wire
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import members_pb2
+from services.gateway.edge.clients import Caller, calling, clients
+
+CACHE_SECONDS = 1.2  # of the three that a token lives: the rest is for the calls that are made with it
+CACHE_SIZE = 2_000
+SCOPE_WORDS = wire.words(contract_pb2.Scope.DESCRIPTOR)
+ROLE_WORDS = wire.words(contract_pb2.Role.DESCRIPTOR)
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """Whoever a session or an API key stands for, as the partners service said it."""
+
+    tokens: Mapping[str, str]
+    renew: Callable[[], Mapping[str, str]] | None = None
+    worker_id: str = ""
+    name: str = ""
+    language: str = ""
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    organization_id: str = ""
+    organization_name: str = ""
+    country: str = ""
+    department: str = ""
+    secret: str = ""
+
+    def may(self, *roles: str) -> bool:
+        """Whether one of these roles is held."""
+        return not self.roles.isdisjoint(roles)
+
+
+class Exchange:
+    """Secrets against caller tokens, remembered for a few seconds by the secret's hash."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, bool], tuple[float, SignedIn]] = {}  # by the mark, and whether it was asked passively
+        self._lock = Lock()
+
+    def session(self, secret: str, *, passive: bool = False) -> SignedIn:
+        """Who this session is; `passive`: a page asks by itself, which is no use of it. Raises Unauthenticated when it has ended."""
+        question = members_pb2.IssueTokenRequest(session_secret=secret, passive=passive)
+        return replace(self._ask(question, secret), secret=secret)
+
+    def api_key(self, key: str) -> SignedIn:
+        """Whose key this is. Raises Unauthenticated when it is unknown, revoked or expired."""
+        return self._ask(members_pb2.IssueTokenRequest(api_key=key), key)
+
+    def knows(self, secret: str) -> bool:
+        """Whether partners vouched for it just now."""
+        return self._recall(fingerprint(secret), passive=True) is not None
+
+    def forget(self, secret: str) -> None:
+        """Drops what is remembered, at sign-out."""
+        with self._lock:
+            for passive in (False, True):
+                self._known.pop((fingerprint(secret), passive), None)
+
+    def _ask(self, question: members_pb2.IssueTokenRequest, secret: str) -> SignedIn:
+        mark = fingerprint(secret)
+        return self._recall(mark, passive=question.passive) or self._fetch(question, mark, time.monotonic())
+
+    def _recall(self, mark: str, *, passive: bool) -> SignedIn | None:
+        """What is remembered; what was asked passively is no answer to a use, or a click would not count as one."""
+        with self._lock:
+            for how in (False, True)[: 1 + passive]:
+                until, known = self._known.get((mark, how), (0.0, None))
+                if known is not None and time.monotonic() < until:
+                    return known
+        return None
+
+    def _fetch(self, question: members_pb2.IssueTokenRequest, mark: str, now: float) -> SignedIn:
+        answer = clients().tokens.IssueToken(question)
+        fresh = SignedIn(
+            tokens=dict(answer.tokens),
+            renew=lambda: self._fetch(question, mark, time.monotonic()).tokens,
+            worker_id=answer.worker.id,
+            name=answer.worker.name,
+            language=answer.worker.language,
+            roles=frozenset(ROLE_WORDS[role] for role in answer.worker.roles if role in ROLE_WORDS),
+            scopes=frozenset(SCOPE_WORDS[scope] for scope in answer.scopes if scope in SCOPE_WORDS),
+            organization_id=answer.organization.id,
+            organization_name=answer.organization.name,
+            country=answer.organization.country,
+            department=answer.organization.department,
+        )
+        with self._lock:
+            if len(self._known) >= CACHE_SIZE:
+                self._known.clear()
+            self._known[mark, question.passive] = (now + CACHE_SECONDS, fresh)
+        return fresh
+
+
+def fingerprint(secret: str) -> str:
+    """A name for a secret that is not the secret."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def exchange() -> Exchange:
+    """The process's exchange, from within a request."""
+    exchange: Exchange = current_app.extensions["exchange"]
+    return exchange
+
+
+def in_the_name_of(who: SignedIn | None, language: str) -> Caller:
+    """How the services are asked in this request."""
+    return replace(calling.get(), tokens=who.tokens if who else {}, language=language, renew=who.renew if who else None)

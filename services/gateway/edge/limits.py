@@ -1,0 +1,109 @@
+"""How much one caller may ask of the gateway: a quota for each key and session, and one for each address that has yet to say who it is.
+
+What leads out of a page, the probes and static files are never counted. Addresses are kept as keyed fingerprints, in this process's memory only.
+"""
+
+import hashlib
+import ipaddress
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+
+from flask import Response, current_app, g, request
+
+from chassis.errors import Exhausted
+from chassis.ids import new_id
+from chassis.limits import WINDOW, Limiter, Quota
+from services.gateway.edge.problems import MEDIA_TYPE, body_of
+
+# Of callers that an address may stand for: an office, a hospital or a country's operator behind one address.
+CALLERS_AN_ADDRESS = 4
+_SALT = secrets.token_bytes(16)
+
+
+class Limits:
+    """The process's counters."""
+
+    def __init__(self, rate: int) -> None:
+        self._limiters = {"caller": Limiter(rate), "address": Limiter(rate * CALLERS_AN_ADDRESS)}
+
+    def count(self, policy: str, who: str) -> None:
+        """Counts this request, and notes for its answer how the caller stands. Raises Exhausted rate_limited."""
+        g.quota = policy, self._limiters[policy].take(who)
+        if g.quota[1].wait:
+            raise Exhausted("rate_limited", g.quota[1].wait)
+
+    def of_caller(self, mark: str) -> Quota:
+        """How a caller stands, without counting."""
+        return self._limiters["caller"].look(mark)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer that is known before Flask has to do with the request."""
+
+    status: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def refusal(limits: Limits, mark: Callable[[str], str]) -> Callable[[str, str], Reply | None]:
+    """Makes what refuses a system by path and Authorization if it has nothing left. Such an answer is neither logged nor timed."""
+
+    def refuse(path: str, authorization: str) -> Reply | None:
+        sent = authorization.partition(" ")[2] if path.startswith("/api/") else ""
+        quota = limits.of_caller(mark(sent)) if sent else None
+        if quota is None or not quota.wait:
+            return None
+        request_id = new_id()
+        headers = {
+            "Content-Type": MEDIA_TYPE,
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "X-Request-Id": request_id,
+            "Retry-After": str(max(1, round(quota.wait))),
+            **fields("caller", quota),
+        }
+        return Reply("429 TOO MANY REQUESTS", headers, json.dumps(body_of(429, "rate_limited", request_id)).encode())
+
+    return refuse
+
+
+def admit(mark: str, known: bool) -> None:
+    """Counts a request by the mark of its credential; one without, or with one that nobody vouches for yet, by its address too."""
+    limits: Limits = current_app.extensions["limits"]
+    if not known:
+        limits.count("address", address())
+    if mark:
+        limits.count("caller", mark)
+
+
+def address() -> str:
+    """A name for where the request comes from that is not the address."""
+    return hashlib.blake2b(network().encode(), key=_SALT, digest_size=16).hexdigest()
+
+
+def network() -> str:
+    """Where the request comes from. IPv6: the network of 64 bits, which is one customer's."""
+    remote = request.remote_addr or ""
+    try:
+        address = ipaddress.ip_address(remote)
+    except ValueError:
+        return remote
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else remote
+
+
+def tell(response: Response) -> None:
+    """Adds to an answer how the caller stands, so that a system can slow down before it is refused."""
+    if "quota" in g:
+        response.headers.update(fields(*g.quota))
+
+
+def fields(policy: str, quota: Quota) -> dict[str, str]:
+    """The header fields of draft-ietf-httpapi-ratelimit-headers-10."""
+    return {
+        "RateLimit-Policy": f'"{policy}";q={quota.all};w={WINDOW}',
+        "RateLimit": f'"{policy}";r={quota.left};t={ceil(quota.reset)}',
+    }

@@ -1,0 +1,161 @@
+"""How a refusal sounds to a system: problem+json (RFC 9457), here and nowhere else; pages have their own words.
+
+A problem says a stable reason word, what it means, the request id, and for wrong fields where they are; never anything of what was sent.
+Limit: a reason that a service invents and this table does not know is passed on with the title of its kind.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response, g, json, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
+
+from chassis import errors, log
+from chassis.shape import list_of
+from chassis.wire import words
+from protos.contract.v1 import contract_pb2
+from services.gateway.edge.comments import COMMENTS
+
+DOCS = "/api/v1/docs"
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 5  # a service that restarts is back within that time
+WRONG_HEADERS = {"etag_required": [("If-Match", "required")]}
+HEADERS = ("Authorization", "Idempotency-Key", "If-Match", "If-None-Match")
+# Fields of our contracts that a request by REST carries in a header.
+CARRIED = {"etag": "If-Match", "request_id": "Idempotency-Key"}
+# A name that a programmer gave; anything else in a field's place may be a person's.
+NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
+# What our contracts call otherwise than our query parameters.
+PARAMETERS = {"page_token": "cursor", "page_size": "limit", "need_code": "need", "states": "state"}
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a reason means, and what its reader does about it."""
+
+    status: int
+    title: str
+    remedy: str
+
+
+class HttpRefusal(errors.Refusal):
+    """A refusal that only HTTP knows: body, header or method."""
+
+
+def _meanings() -> Iterator[tuple[str, Meaning]]:
+    for number, word in words(contract_pb2.Reason.DESCRIPTOR).items():
+        value = contract_pb2.Reason.DESCRIPTOR.values_by_number[number]
+        title, _, remedy = COMMENTS[f"{contract_pb2.Reason.DESCRIPTOR.full_name}.{value.name}"].partition(". ")
+        yield word, Meaning(value.GetOptions().Extensions[contract_pb2.http_status], f"{title}.", remedy)
+
+
+REASONS = dict(_meanings())
+"""Every reason of the contract, in its order: who asks, what is asked, the state of things, later again."""
+KINDS: tuple[tuple[type[errors.Refusal], int], ...] = (
+    (errors.Unauthenticated, 401),
+    (errors.NotAllowed, 403),
+    (errors.NotFound, 404),
+    (errors.Invalid, 400),
+    (errors.Conflict, 409),
+    (errors.Stale, 412),
+    (errors.Reused, 422),
+    (errors.Exhausted, 429),
+    (errors.Unavailable, 503),
+)
+HTTP_REASONS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "content_type_unsupported"}
+
+
+def problem(error: Exception) -> Response:
+    """The answer to whatever was raised: refusals say why, anything else is a fault that is logged and told to nobody."""
+    if isinstance(error, errors.Refusal):
+        return _of_refusal(error)
+    if isinstance(error, HTTPException):
+        return _of_http(error)
+    log.get().error("fault", request_id=request_id(), route=request.endpoint, method=request.method, fault=log.fault(error))
+    return _answer(500, "fault")
+
+
+def request_id() -> str:
+    """The id of this request, as the logs have it."""
+    return str(g.get("request_id", ""))
+
+
+def _of_refusal(error: errors.Refusal) -> Response:
+    violations = error.violations if isinstance(error, errors.Invalid) else WRONG_HEADERS.get(error.reason, [])
+    response = _answer(
+        status_of(error), error.reason, violations=violations, about=error.about if isinstance(error, errors.Conflict) else ()
+    )
+    if isinstance(error, errors.Exhausted):
+        response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    elif isinstance(error, errors.Unavailable):
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
+    elif isinstance(error, errors.Unauthenticated):
+        wrong = "" if error.reason == "token_missing" else ', error="invalid_token"'
+        response.headers["WWW-Authenticate"] = f'Bearer realm="enlace"{wrong}'
+    return response
+
+
+def status_of(error: errors.Refusal) -> int:
+    """The status of a refusal: its kind decides, but for a few reasons that HTTP tells apart."""
+    if isinstance(error, HttpRefusal) or error.reason == "deadline_exceeded":
+        return REASONS[error.reason].status
+    return next((status for kind, status in KINDS if isinstance(error, kind)), 500)
+
+
+def _of_http(error: HTTPException) -> Response:
+    status = error.code or 500
+    response = _answer(status, HTTP_REASONS.get(status, "malformed_request" if status < 500 else "fault"))
+    for name, value in error.get_headers():
+        if name in ("Allow", "Retry-After"):
+            response.headers[name] = value
+    return response
+
+
+def _answer(status: int, reason: str, violations: list[tuple[str, str]] | None = None, about: Sequence[str] = ()) -> Response:
+    body = body_of(status, reason, request_id())
+    if about:
+        body["about"] = list(about)
+    if violations:
+        body["errors"] = [{**location_of(field), "reason": why, **listed(field)} for field, why in violations]
+    return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
+
+
+def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
+    """The body of an answer that says no (RFC 9457)."""
+    known = REASONS.get(reason)
+    title = known.title if known else HTTP_STATUS_CODES.get(status, "")
+    return {"type": f"{DOCS}#{reason}", "title": title, "status": status, "reason": reason, "request_id": request_id}
+
+
+def listed(field: str) -> dict[str, str]:
+    """Which code list a field is of, where it is of one."""
+    asked, wrapped = g.get("asked"), g.get("wrapped_in")
+    name = list_of(asked, field) or (list_of(asked, f"{wrapped}.{field}") if wrapped else "")
+    return {"list": name} if name else {}
+
+
+def location_of(field: str) -> dict[str, str]:
+    """Where a wrong field is: a header, a query parameter, or a JSON pointer (RFC 6901) into the body."""
+    if field in HEADERS:
+        return {"header": field}
+    # A pointer ends where a name is not one of a programmer: the rest may be what somebody typed.
+    parts: list[str] = []
+    if field == "update_mask":  # an empty patch: the whole of it is wrong
+        field = ""
+    for part in filter(None, re.split(r"[.\[\]]", field)):
+        if not (NAME.match(part) or part.isdecimal()):
+            break
+        parts.append(part)
+    if parts and parts[-1] in CARRIED:
+        return {"header": CARRIED[parts[-1]]}
+    if parts and parts[0] == g.get("wrapped_in") and len(parts) > 1:
+        parts = parts[1:]
+    if request.method in ("GET", "HEAD", "DELETE"):
+        names = [part for part in parts if not part.isdecimal()]
+        return {"parameter": PARAMETERS.get(names[-1], names[-1]) if names else ""}
+    if parts:
+        parts[-1] = {"page_token": "cursor", "page_size": "limit"}.get(parts[-1], parts[-1])
+    return {"pointer": "".join(f"/{part}" for part in parts)}

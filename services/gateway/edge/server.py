@@ -1,0 +1,263 @@
+"""The HTTP server: waitress, which takes a request in whole before a thread has to do with it, and sends the answer without one.
+
+Added here is what waitress leaves open: how long a request may take to arrive and an answer to be taken, room for newcomers when a slow
+crowd holds every connection, a lane of its own for what must never wait, and a stop that lets those under way end.
+"""
+
+import contextlib
+import copy
+import logging
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import WeakSet
+
+from flask import Flask
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.server import TcpWSGIServer
+from waitress.task import ErrorTask, Task, ThreadedTaskDispatcher, WSGITask
+from waitress.utilities import RequestEntityTooLarge
+
+from chassis import handles
+from services.gateway.edge import bodies
+from services.gateway.edge.gates import THREADS
+from services.gateway.edge.limits import Reply
+
+ARRIVAL_SECONDS = 20.0  # for a whole request, from its first byte; 64 kB take 11 s at 50 kbit/s
+SILENCE_SECONDS = 10.0  # without a byte within a request
+ANSWER_SECONDS = 60.0  # for the client to take the answer
+IDLE_SECONDS = 75.0  # between requests; longer than the 60 s of common proxies, so that they are the first to close
+GRACE_SECONDS = 8.0  # for those under way at a stop; whole in ten
+LAST_BYTES_SECONDS = 2.0  # of these, for requests that have not arrived in whole
+LINGER_SECONDS = 2.0  # after a refusal, for what is still on its way
+REFUSAL_SECONDS = 0.25  # before a caller with nothing left hears so: one that asks again at once is slowed down
+REFUSED_WAITING = 200  # wait so at the same time; past that they hold too many connections
+CONNECTIONS = 1000
+HEADER_BYTES = 16 * 1024
+BODY_BYTES = 128 * 1024  # the app refuses more than 64 kB in its own words; what is larger still is not even read
+EXPRESS = frozenset({"/healthz", "/readyz", "/quick-exit"})  # they ask nobody, and wait behind nobody
+EXPRESS_THREADS = 2
+# Of what proxies say only the address is believed; from the one that is next to us, whoever it is, for the network lets in nobody else.
+_BEHIND_PROXIES: dict[str, Any] = {"trusted_proxy": "*", "trusted_proxy_headers": {"x-forwarded-for"}}
+
+
+def too_large_or_broken(channel: "Channel", request: Any) -> Task:
+    """What answers a request that was not taken in: the app for one that is too large (it says so by itself), waitress for broken HTTP."""
+    channel.lingers = True
+    if not isinstance(request.error, RequestEntityTooLarge):
+        return ErrorTask(channel, request)
+    request.headers["CONTENT_LENGTH"] = str(max(request.content_length, request.body_bytes_received))
+    task = WSGITask(channel, request)
+    task.close_on_finish = True  # the rest of the body is still on its way
+    return task
+
+
+class Answer(Task):  # type: ignore[misc]
+    """Answers without the app."""
+
+    complete = True  # status and headers are known from the start
+
+    def execute(self) -> None:
+        """Called by `service`."""
+        reply: Reply = self.request.reply
+        self.status, self.response_headers = reply.status, [*reply.headers.items()]
+        self.content_length = len(reply.body)
+        self.close_on_finish = "Connection" in reply.headers
+        self.write(reply.body)
+
+
+def by_the_app_or_without(channel: "Channel", request: Any) -> Task:
+    """What answers a whole request."""
+    return Answer(channel, request) if hasattr(request, "reply") else WSGITask(channel, request)
+
+
+class Parser(HTTPRequestParser):  # type: ignore[misc]
+    """Takes a request in, and of few at once a larger body, where a file is sent."""
+
+    _files = WeakSet["Parser"]()
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Called when the header is whole."""
+        path = header_plus.split(b" ", 2)[1:2]
+        most = bodies.FILES.get(path[0].partition(b"?")[0].decode("latin-1"), 0) if path else 0
+        if most and len(self._files) < bodies.FILES_AT_ONCE:
+            self._files.add(self)
+            self.adj: Any = copy.copy(self.adj)
+            self.adj.max_request_body_size, self.adj.inbuf_overflow = 2 * most, 4 * most
+        super().parse_header(header_plus)
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """One connection, which waits for its client only so long."""
+
+    server: "Server"
+    close_when_flushed: bool
+    parser_class = Parser
+    task_class = staticmethod(by_the_app_or_without)
+    error_task_class = staticmethod(too_large_or_broken)
+
+    def __init__(self, server: "Server", *args: Any, **kwargs: Any) -> None:
+        self.since = self.heard = server.clock()  # since when it waits for the client as it does now; when it last heard a byte
+        self.used = self.lingers = self.refused = False
+        super().__init__(server, *args, **kwargs)
+
+    def received(self, data: bytes) -> bool:
+        """Called with what the client sent."""
+        if self.refused:
+            return False
+        self.heard = self.server.clock()
+        if self.request is None and self.used:
+            self.since = self.heard
+        self.used = True
+        return bool(super().received(data))
+
+    def service(self) -> None:
+        """Called by a worker with a whole request."""
+        super().service()
+        self.since = self.heard = self.server.clock()
+
+    def handle_write(self) -> None:
+        """Called when there is something to send, or to close.
+
+        One whose request was not read in whole may speak on for a moment after the answer, unheard: hanging up on unread bytes would reset
+        the connection, and the answer might be lost with it.
+        """
+        if self.lingers and self.close_when_flushed and not self.total_outbufs_len:
+            self.refused, self.since = True, self.server.clock()
+            self.close_when_flushed = False
+            with contextlib.suppress(OSError):  # it hung up before
+                self.socket.shutdown(socket.SHUT_WR)
+            return
+        super().handle_write()
+
+    def overdue(self, now: float) -> bool:
+        """Whether the client was waited for long enough."""
+        if self.requests:
+            return False  # it waits for us
+        if self.total_outbufs_len:
+            return now - self.since > ANSWER_SECONDS
+        if self.refused:
+            return now - self.since > LINGER_SECONDS
+        if self.request is not None or not self.used:
+            return now - self.since > ARRIVAL_SECONDS or now - self.heard > SILENCE_SECONDS
+        return now - self.since > IDLE_SECONDS
+
+    def drained(self, late: bool) -> bool:
+        """Whether nobody waits for anything here; `late`: for the rest of a request neither."""
+        return not (self.requests or self.total_outbufs_len) and (late or self.request is None)
+
+
+class Server(TcpWSGIServer):  # type: ignore[misc]
+    """Listens, and serves an app until it is told to stop."""
+
+    channel_class = Channel
+    clock = staticmethod(time.monotonic)
+
+    def __init__(
+        self,
+        app: Flask,
+        address: str,
+        proxies: int = 0,
+        *,
+        refuse: Callable[[str, str], Reply | None] = lambda path, authorization: None,
+        know: Callable[[str, Mapping[str, str]], Reply | None] | None = None,
+        farewell: float = 0.0,
+    ) -> None:
+        """`address` is host:port, of IPv6 with the host in brackets. Behind `proxies` of our own, REMOTE_ADDR is whom the outermost of them saw.
+
+        `refuse` says by path and Authorization whether a request is refused before the app has to do with it: a flood must cost next to nothing.
+        `know` answers by path and headers (NAMED_SO) what is asked so often that it must cost as little.
+        For `farewell` seconds after `stop` it goes on, and each answer closes its connection: a proxy opens its next one elsewhere.
+        """
+        self._refuse, self._know = refuse, know
+        self._known = deque[Channel]()  # whose answer is known already
+        self._refused = deque[tuple[float, Channel]]()  # and when each is answered
+        logging.getLogger("waitress").setLevel(logging.CRITICAL)  # its lines hold paths, which hold ids
+        self._limit = min(CONNECTIONS, handles.raise_limit() - 128)  # 128: channels to services, logs, libraries
+        self._express = ThreadedTaskDispatcher()
+        self._express.set_thread_count(EXPRESS_THREADS)
+        self._stop_asked: float | None = None
+        self._farewell = farewell
+        super().__init__(
+            app,
+            threads=THREADS,
+            listen=address,
+            ipv6=address.startswith("["),
+            connection_limit=self._limit + 64,  # past this it would not even accept; it makes room before
+            max_request_header_size=HEADER_BYTES,
+            max_request_body_size=BODY_BYTES,
+            inbuf_overflow=2 * BODY_BYTES,  # never to a file
+            cleanup_interval=1,
+            asyncore_use_poll=True,
+            **(_BEHIND_PROXIES | {"trusted_proxy_count": proxies} if proxies else {}),
+            ident=None,
+        )
+
+    def add_task(self, channel: Channel) -> None:
+        """A request is whole: to the workers, to the lane of those that never wait, or refused in a moment, for which no worker is needed."""
+        request = channel.requests[0]
+        if self._stop_asked is not None:
+            request.headers["CONNECTION"] = "close"
+        known = self._know(request.path, request.headers) if self._know and not request.error else None
+        if known:
+            request.reply = known
+            self._known.append(channel)
+            return
+        refused = None if request.error else self._refuse(request.path, request.headers.get("AUTHORIZATION", ""))
+        if refused:
+            request.reply = refused
+            late = len(self._refused) < REFUSED_WAITING
+            self._refused.append((self.clock() + (REFUSAL_SECONDS if late else 0.0), channel))
+            return
+        express = getattr(channel.requests[0], "path", "") in EXPRESS
+        (self._express if express else self.task_dispatcher).add_task(channel)
+
+    def maintenance(self, now: float) -> None:
+        """Once a second: closes connections whose client was waited for long enough. Closed at once, for one that takes nothing can't be told."""
+        for channel in list(self.active_channels.values()):
+            if channel.overdue(self.clock()):
+                channel.handle_close()
+
+    def handle_accept(self) -> None:
+        """A newcomer; if every connection is taken, the one goes that has kept us waiting longest."""
+        super().handle_accept()
+        if len(self.active_channels) > self._limit:
+            waiting = [channel for channel in self.active_channels.values() if not channel.requests]
+            if waiting:
+                min(waiting, key=lambda channel: channel.since).handle_close()
+
+    def serve(self) -> None:
+        """Serves until `stop`, says farewell, then lets those under way end."""
+        while self._stop_asked is None or self.clock() < self._stop_asked + self._farewell:
+            self._turn(1.0)
+        self.del_channel()  # no newcomers
+        self.socket.close()
+        began = self.clock()
+        while not self._drained(self.clock() - began):
+            self._turn(0.05)
+
+    def stop(self) -> None:
+        """Asks `serve` to end; may be called by a signal."""
+        if self._stop_asked is None:
+            self._stop_asked = self.clock()
+            self.pull_trigger()
+
+    def _turn(self, seconds: float) -> None:
+        """What the sockets bring within so many seconds, and the refusals that are due."""
+        if self._refused:
+            seconds = min(seconds, max(0.0, self._refused[0][0] - self.clock()))
+        wasyncore.poll2(0.0 if self._known else seconds, self._map)
+        while self._known:
+            self._known.popleft().service()
+        while self._refused and self._refused[0][0] <= self.clock():
+            self._refused.popleft()[1].service()
+
+    def _drained(self, seconds: float) -> bool:
+        for channel in list(self.active_channels.values()):
+            if channel.drained(late=seconds > LAST_BYTES_SECONDS):
+                channel.handle_close()
+        return not self.active_channels or seconds > GRACE_SECONDS

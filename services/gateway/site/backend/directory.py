@@ -1,0 +1,74 @@
+"""Services of the directory: those of an organisation, and those that fit a person."""
+
+from collections.abc import Sequence
+
+from chassis.errors import Refusal
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.edge.clients import clients
+from services.gateway.site.language import words
+from services.gateway.site.parts import lists
+
+# The middle of a band: a service's limits are in years, a person's age is often known only roughly.
+BAND_AGES = {r.AGE_BAND_0_TO_11: 7, r.AGE_BAND_12_TO_17: 15, r.AGE_BAND_18_TO_24: 21, r.AGE_BAND_25_TO_59: 40, r.AGE_BAND_60_AND_OVER: 65}
+
+
+def services_of(organization_id: str) -> lists.Listed[d.Service]:
+    """The services of an organisation."""
+    question = d.SearchServicesRequest(organization_id=organization_id)
+    return lists.all_of(clients().directory.SearchServices, question, lambda answer: answer.services)
+
+
+def matches(
+    need_code: str,
+    person: r.CoarsePerson,
+    home: str,
+    years: int | None = None,
+    limit: int = 30,
+    unsafe: Sequence[str] = (),
+    excluded: Sequence[str] = (),
+    support: Sequence[d.Accessibility.ValueType] = (),
+) -> list[d.Match]:
+    """Which services fit, with their reasons: asked with the coarse attributes of the person, never more. Her age is the middle of its band where the
+    years are not known. Left out are services in departments that are not safe for her (`unsafe`), and of organisations that she named (`excluded`).
+    `home`: the country where one looks unless another is said. `support`: what she needs to be able to use a place."""
+    question = d.MatchServicesRequest(
+        need_code=need_code,
+        country=person.country or home,
+        department=person.department,
+        gender=d.Gender.ValueType(words.number("gender", words.snake(words.code("person_gender", person.gender_code)))),
+        language=person.language,
+        limit=limit,
+        excluded_areas=unsafe,
+        excluded_organization_ids=excluded,
+        accessibility=support,
+    )
+    if person.HasField("dependants"):
+        question.dependants = person.dependants
+    age = BAND_AGES.get(person.age_band) if years is None else years
+    if age is not None:
+        question.age = age
+    return list(clients().directory.MatchServices(question).matches)
+
+
+def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
+    """Services of others than the receiver that may fit, to name when declining or to ask instead."""
+    person = referral.person
+    question = d.MatchServicesRequest(
+        need_code=referral.need_code,
+        country=person.country,
+        department=person.department,
+        language=person.language,
+        excluded_organization_ids=[referral.receiver_organization_id, *referral.unsafe_organization_ids],
+        excluded_areas=referral.unsafe_departments,
+        limit=8,
+    )
+    try:
+        matches = clients().directory.MatchServices(question).matches
+    except Refusal:
+        return []
+    return [
+        (m.service.id, f"{m.service.name} · {m.service.organization_name}{words.shares(m.service)}")
+        for m in matches
+        if m.verdict != d.VERDICT_DOES_NOT_FIT
+    ]

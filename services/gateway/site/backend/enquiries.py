@@ -1,0 +1,30 @@
+"""The enquiries of a desk: put to it, asked by it, and of one contact of the line."""
+
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.edge.clients import clients
+from services.gateway.site.parts import lists
+
+
+def received() -> lists.Listed[e.Enquiry]:
+    """What is put to this desk and not answered, the nearest deadline first."""
+    question = e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_RECEIVED, waiting_for_me=True)
+    enquiries = lists.all_of(clients().enquiries.ListEnquiries, question, lambda answer: answer.enquiries)
+    enquiries.sort(key=lambda one: one.due_time.seconds)
+    return enquiries
+
+
+def asking() -> lists.Listed[e.Enquiry]:
+    """What this desk asks and is open, or was promised and has no referral yet: first where it is its turn."""
+    question = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED])
+    listed = lists.all_of(clients().enquiries.ListEnquiries, question, lambda answer: answer.enquiries)
+    enquiries = lists.only(listed, lambda one: bool(one.turn))
+    enquiries.sort(key=lambda one: (one.turn != r.TURN_SENDER, not one.due_time.seconds, one.due_time.seconds))
+    return enquiries
+
+
+def of_contact(identifier: str) -> lists.Listed[e.Enquiry]:
+    """Those of a contact of the line."""
+    if not identifier:
+        return lists.Listed()
+    return lists.all_of(clients().enquiries.ListEnquiries, e.ListEnquiriesRequest(contact_id=identifier), lambda answer: answer.enquiries)

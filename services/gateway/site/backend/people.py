@@ -1,0 +1,16 @@
+"""Files of people, without their identity."""
+
+from protos.referrals.v1 import erasures_pb2 as er
+from protos.referrals.v1 import people_pb2 as p
+from services.gateway.edge.clients import clients
+from services.gateway.site.parts import lists
+
+
+def file_of(identifier: str) -> p.Person:
+    """The file of the person, without who she is."""
+    return clients().people.GetPerson(p.GetPersonRequest(id=identifier, outline_only=True))
+
+
+def waiting_erasures() -> lists.Listed[er.Erasure]:
+    """Proposals that wait for a second person here, all of them."""
+    return lists.all_of(clients().erasures.ListErasures, er.ListErasuresRequest(), lambda answer: answer.erasures)

@@ -1,0 +1,72 @@
+"""The state of a request by its reference and PIN, for the person herself and for a worker to whom she tells both."""
+
+from collections.abc import Callable
+
+from flask import make_response, render_template
+from werkzeug.wrappers import Response
+
+from chassis.errors import Conflict, Exhausted, Invalid, Refusal, Unauthenticated
+from protos.referrals.v1 import contacts_pb2 as c
+from services.gateway.edge import origin
+from services.gateway.edge.clients import clients
+from services.gateway.site.language import words
+from services.gateway.site.language.i18n import _
+from services.gateway.site.parts import forms
+
+
+def answered(
+    ask: Callable[[str, str], c.ReferenceStatus],
+    say: Callable[[c.ReferenceStatus], str] = lambda status: "",
+    *,
+    again: Callable[[str, str], str],
+    contact_of: Callable[[str, str], str] = lambda reference, pin: "",
+    readings_of: Callable[[str, str], list[c.ReferenceReading] | None] = lambda reference, pin: None,
+) -> Response | tuple[str, int]:
+    """Asks with what the form brought, and says what came of it; wrong and unknown sound the same. `again` shows the form it came from."""
+    reference, pin, device = forms.text("reference"), forms.text("pin"), origin.device()
+    origin.tell(device)
+    try:
+        status, said, refused = outcome_of(ask, say, reference, pin)
+    except Exhausted as refusal:
+        return again(problem_of(refusal), reference), 429
+    except (Unauthenticated, Invalid) as refusal:
+        return again(problem_of(refusal), reference), 401
+    response = make_response(
+        render_template(
+            "my_status.html",
+            status=status,
+            reference=reference,
+            pin=pin,
+            said=said,
+            refused=refused,
+            contact_id=contact_of(reference, pin),
+            readings=readings_of(reference, pin),
+        )
+    )
+    origin.remember(response, device)
+    return response
+
+
+def outcome_of(
+    ask: Callable[[str, str], c.ReferenceStatus], say: Callable[[c.ReferenceStatus], str], reference: str, pin: str
+) -> tuple[c.ReferenceStatus, str, bool]:
+    """How things stand, what is said of what she asked, and whether it was refused; only to whom the PIN is right."""
+    try:
+        status = ask(reference, pin)
+        return status, say(status), False
+    except (Invalid, Conflict) as refusal:  # a form that is not whole is refused before anybody looks at the PIN
+        return ask_status(reference, pin), "; ".join(forms.problems(refusal).values()), True
+
+
+def problem_of(refusal: Refusal) -> str:
+    """Why reference and PIN were not taken; wrong and unknown sound the same."""
+    if isinstance(refusal, Exhausted):
+        return words.wait(refusal.retry_after)
+    return _(
+        "La referencia y el PIN no coinciden. Revise cada letra y número. Tras varios intentos hay que esperar; mientras tanto puede llamar."
+    )
+
+
+def ask_status(reference: str, pin: str) -> c.ReferenceStatus:
+    """How things stand."""
+    return clients().references.GetReferenceStatus(c.GetReferenceStatusRequest(reference=reference, pin=pin))

@@ -1,0 +1,66 @@
+"""Referrals: one as it is now, the filter of those that wait for this desk, and a draft that goes on from question to question."""
+
+from typing import Any
+
+from flask import redirect, request, url_for
+from google.protobuf.field_mask_pb2 import FieldMask
+from werkzeug.wrappers import Response
+
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names
+from services.gateway.site.backend.people import file_of
+from services.gateway.site.language import words
+from services.gateway.site.parts import due, forms
+
+
+def fetch(identifier: str) -> r.Referral:
+    """The referral as it is now."""
+    return clients().referrals.GetReferral(r.GetReferralRequest(id=identifier))
+
+
+def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:
+    """What is this organisation's turn; in the network, where it is nobody's own, all that lives."""
+    mine = box != r.BOX_NETWORK
+    return r.ReferralFilter(box=box, live=not mine, waiting_for_me=mine)
+
+
+def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
+    """Writes some fields of the draft."""
+    changed = r.Referral(id=draft.id, etag=etag or draft.etag, **fields)
+    return clients().referrals.UpdateReferral(
+        r.UpdateReferralRequest(referral=changed, update_mask=FieldMask(paths=list(fields)), request_id=forms.request_id())
+    )
+
+
+def onward(draft: r.Referral, after: str = "") -> Response:
+    """To the first page where something is missing. Another need asks for a service anew, another service for her consent."""
+    if not draft.need_code:
+        page = "need"
+    elif not draft.urgency:
+        page = "urgency"
+    elif not draft.unsafe_code:
+        page = "unsafe"
+    elif after == "need" or not draft.service_id or (after == "unsafe" and is_unsafe(draft)):
+        page = "services"
+    elif not file_of(draft.person_id).safe_contact.channel_code:
+        page = "contact"
+    else:
+        page = "check" if draft.receipt_id and after != "services" else "consent"
+    return redirect(url_for(f"referral_new.{page}", identifier=draft.id), 303 if request.method == "POST" else 302)
+
+
+def is_unsafe(draft: r.Referral) -> bool:
+    """Whether she named who gives the service that is chosen, or the department where it is: then another is chosen, before anybody refuses to send."""
+    if draft.receiver_organization_id in draft.unsafe_organization_ids:
+        return True
+    if not draft.unsafe_departments:
+        return False
+    service = names.names(services=[draft.service_id]).services.get(draft.service_id)
+    return service is not None and service.department in draft.unsafe_departments
+
+
+def urgency_hints() -> dict[str, str]:
+    """When it is how urgent, and how soon the other side then answers."""
+    answers = due.answers(clients().referrals.GetDeadlinePolicy(r.GetDeadlinePolicyRequest()))
+    return {code: f"{words.word('urgency_hint', code)} {answers.get(code, '')}" for code, _word in words.options("urgency")}

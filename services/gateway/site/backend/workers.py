@@ -1,0 +1,13 @@
+"""Accounts of workers."""
+
+from protos.partners.v1 import members_pb2 as m
+from services.gateway.edge.clients import clients
+from services.gateway.site.language import words
+from services.gateway.site.parts import forms
+
+
+def suspend(worker_id: str) -> None:
+    """Asks for the end of an account; the form comes back where it says no reason."""
+    asked = forms.filled(m.SuspendWorkerRequest(id=worker_id))
+    forms.refuse({} if asked.reason else {"reason": words.violation("required", "reason")})
+    clients().members.SuspendWorker(asked)

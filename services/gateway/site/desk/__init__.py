@@ -1,0 +1,1 @@
+"""Pages of the members: operators, workers and managers at their desks."""

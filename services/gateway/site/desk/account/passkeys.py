@@ -1,0 +1,59 @@
+"""Passkeys of one's own account, and signing in with one alone. A browser makes them and signs with them by static/passkey.js; without it there are codes."""
+
+from functools import partial
+
+from flask import render_template, request
+
+from chassis.errors import Conflict, Invalid
+from protos.partners.v1 import accounts_pb2 as pb
+from protos.partners.v1.members_pb2 import BeginPasskeySignInRequest
+from services.gateway.edge import origin
+from services.gateway.edge.clients import clients
+from services.gateway.site.desk import account
+from services.gateway.site.language.i18n import _
+from services.gateway.site.parts import forms
+from services.gateway.site.shell import access
+
+pages = access.Pages("passkeys")
+
+
+@pages.post("/sign-in/passkey", access.ANYBODY)
+def sign_in() -> str | tuple[str, int]:
+    """Asks for a passkey, of whoever it is."""
+    to, kept = request.form.get("to", ""), request.form.get("kept", "")
+    try:
+        asked = clients().tokens.BeginPasskeySignIn(BeginPasskeySignInRequest())
+    except Conflict as refusal:
+        return render_template("signin.html", to=to, ended=None, problem=forms.problems(refusal)["_form"], kept=kept), 422
+    return render_template("signin_code.html", to=to, kept=kept, asked=asked, problem="")
+
+
+@pages.post("/account/passkeys/begin", access.EVERYONE, again=partial(account.page, part="passkey"))
+def begin() -> str:
+    """Asks the browser for a new one."""
+    origin.tell(origin.device())
+    question = pb.BeginPasskeyRequest(password=request.form.get("password", ""), request_id=forms.request_id())
+    return account.page({}, "passkey", passkey=clients().accounts.BeginPasskey(question))
+
+
+@pages.post("/account/passkeys", access.EVERYONE, again=partial(account.page, part="passkey"), then="account.show")
+def create() -> None:
+    """Keeps the one that the browser made."""
+    question = pb.CreatePasskeyRequest(
+        challenge=forms.text("challenge"),
+        credential=forms.text("passkey"),
+        label=forms.text("label") or _("Mi llave"),
+        request_id=forms.request_id(),
+    )
+    try:
+        clients().accounts.CreatePasskey(question)
+    except Invalid:
+        forms.refuse({"_form": _("La llave no se guardó. Empiece otra vez.")})
+
+
+@pages.post("/account/passkeys/end", access.EVERYONE, again=partial(account.page, part="end-passkey"), then="account.show")
+def end() -> None:
+    """Takes one away."""
+    origin.tell(origin.device())
+    question = pb.EndPasskeyRequest(id=forms.text("passkey"), password=request.form.get("password", ""), request_id=forms.request_id())
+    clients().accounts.EndPasskey(question)

@@ -1,0 +1,57 @@
+"""Every component of the pages in each of its states, in development: who changes the look opens this page first."""
+
+from datetime import timedelta
+
+from flask import render_template
+
+from chassis.wire import timestamp
+from protos.notifications.v1.notifications_pb2 import DeliveryHour
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.site.backend import names
+from services.gateway.site.language import i18n
+from services.gateway.site.parts import due, pictures
+from services.gateway.site.shell import access
+
+pages = access.Pages("components")
+EXAMPLE = "0" * 32
+# Share of a deadline's time that is gone, and its length in minutes: calm, soon, nearly over, late.
+DEADLINES = ((0.1, 7200), (0.5, 180), (0.9, 15), (2.9, 1440))
+
+
+@pages.get("/components", access.EVERYONE)
+def components() -> str:
+    """The page."""
+    rows = [row(state) for state in list(r.State.values())[1:]]
+    return render_template(
+        "components.html",
+        rows_=rows,
+        names=names.names_of(rows),
+        deadlines=[due.of(clock(*deadline)) for deadline in DEADLINES],
+        day_=pictures.day([hour(back) for back in range(pictures.HOURS)], i18n.now()),
+        quiet=pictures.day([], i18n.now()),
+    )
+
+
+def row(state: int) -> r.Referral:
+    """A referral in this state, with the urgencies and deadlines in turn."""
+    return r.Referral(
+        id=EXAMPLE,
+        code="4BGZ42",
+        state=r.State.ValueType(state),
+        urgency=r.Urgency.ValueType(state % 5),
+        need_code="HOU.EMG",
+        side=r.Side.ValueType(state % 3 + 1),
+        clocks=[clock(*DEADLINES[state % 4])] if state % 5 else [],
+    )
+
+
+def hour(back: int) -> DeliveryHour:
+    """The attempts of an hour so long ago."""
+    start = i18n.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=back)
+    return DeliveryHour(start_time=timestamp(start), delivered=back * 7 % 23, failed=max(0, back % 9 - 6))
+
+
+def clock(gone: float, minutes: int) -> r.Clock:
+    """A running deadline."""
+    start = i18n.now() - timedelta(minutes=gone * minutes)
+    return r.Clock(kind=r.CLOCK_KIND_DECIDE, start_time=timestamp(start), due_time=timestamp(start + timedelta(minutes=minutes)))

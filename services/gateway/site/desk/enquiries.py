@@ -1,0 +1,235 @@
+"""Enquiries: many services are asked at once without saying who she is. The questions, a look at what would be told, the answers, and what is taken."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from flask import redirect, render_template, request, url_for
+from werkzeug.datastructures import MultiDict
+
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import directory, names, people, referrals, unsafe_choices
+from services.gateway.site.language import words
+from services.gateway.site.language.i18n import N_, _
+from services.gateway.site.parts import forms, lists, person_form, unsafe_form
+from services.gateway.site.shell import access, session
+
+pages = access.Pages("enquiries")
+MOST, MATCHES = 50, 100
+"""The contract's limits: services that one enquiry asks, and services that one question brings."""
+ORDER = (e.OFFER_ANSWER_YES, e.OFFER_ANSWER_MAYBE, e.OFFER_ANSWER_WAITLIST, e.OFFER_ANSWER_UNSPECIFIED, e.OFFER_ANSWER_NO)
+# By which field of the form an attribute is said.
+FIELDS = {"gender": "gender_code"}
+EXCLUDED = "excluded_organization_ids"
+
+
+@pages.get("/enquiries", access.CARE, navigation=N_("Consultas"))
+def listing() -> str:
+    """What was put to this desk, or what it asks: what is open, or all."""
+    boxes = {"received": e.ENQUIRY_BOX_RECEIVED, "asked": e.ENQUIRY_BOX_ASKED}
+    box = request.args.get("box", "")
+    box = box if box in boxes else "asked" if session.me().may("operator") else "received"
+    everything = request.args.get("all", "") != ""
+    answer = clients().enquiries.ListEnquiries(
+        e.ListEnquiriesRequest(
+            box=boxes[box],
+            states=[] if everything else [e.ENQUIRY_STATE_OPEN],
+            page_size=50,
+            page_token=request.args.get("page", ""),
+        )
+    )
+    return render_template("enquiries.html", enquiries=answer.enquiries, box=box, everything=everything, next_page=answer.next_page_token)
+
+
+@pages.blueprint.app_template_global()
+def answers_of(enquiry: e.Enquiry) -> list[tuple[int, str]]:
+    """How many said what."""
+    counted = Counter(offer.answer for offer in enquiry.offers)
+    return [(counted[answer], words.code("offer_answer", answer)) for answer in ORDER if counted[answer]]
+
+
+@pages.blueprint.app_template_global()
+def sketch(content: e.EnquiryContent) -> str:
+    """Of whom an enquiry speaks, as far as it says."""
+    said = [
+        words.word("age_band", content.age_band) if content.age_band else "",
+        words.word("person_gender", content.gender_code) if content.gender_code else "",
+        _("con %(num)d a su cargo", num=content.dependants) if content.dependants else "",
+        *(words.language(tag) for tag in content.languages),
+        words.department(content.department) if content.department else "",
+        *(words.word("accessibility", code) for code in content.accessibility_codes),
+    ]
+    return " · ".join(filter(None, said)) or "–"
+
+
+@pages.blueprint.app_template_global()
+def decline_choices() -> list[tuple[str, str]]:
+    """Why not: what can be known before anybody is named, and no reason that needs a sentence."""
+    return [(code, word) for code, word in words.options("decline_reason") if code not in ("other", "duplicate", "consent_not_confirmed")]
+
+
+@pages.form("/enquiries/new", access.SENDERS)
+def new() -> access.Answer:
+    """The questions; then what would be told, to how many; then it is asked."""
+    said = MultiDict(request.form) if request.method == "POST" else known()
+    if request.method == "GET" or "back" in said:
+        return ask(said, {})
+    asked = forms.filled(e.PreviewEnquiryRequest(keep_unused=forms.flag("keep_unused")))
+    if forms.text("drop"):
+        attribute = FIELDS.get(forms.text("drop"), forms.text("drop"))
+        said.poplist(attribute)
+        if attribute in asked.content.DESCRIPTOR.fields_by_name:
+            asked.content.ClearField(attribute)  # type: ignore[arg-type]
+    asked.content.country = asked.content.country or session.me().country  # the line of one country may ask in another
+    errors = {name: words.violation("required", name) for name in ("need_code", "urgency") if not getattr(asked.content, name)}
+    lacks = unsafe_form.problems(said, EXCLUDED)
+    errors |= {name: problem for name, problem in lacks.items() if name == "unsafe_code"}
+    if errors:
+        return ask(said, errors)
+    try:
+        everywhere = fitting(asked.content)
+        unsafe = list(asked.unsafe_departments)
+        services = fitting(asked.content, unsafe) if unsafe else everywhere
+        asked.service_ids.extend(service.id for service in services)
+        sure = forms.flag("sure") and not unsafe_form.looks(said)
+        if sure and not lacks:
+            return redirect(url_for("enquiries.show", identifier=create(asked).id, done="asked"), 303)
+        preview = clients().enquiries.PreviewEnquiry(asked) if services else e.EnquiryPreview()
+    except forms.SHOWN_IN_PLACE as refusal:
+        return ask(said, forms.problems(refusal))
+    choices = unsafe_choices.choices(everywhere, said, EXCLUDED)
+    lacks = lacks if sure else {}
+    page = render_template(
+        "enquiry_check.html",
+        content=asked.content,
+        preview=preview,
+        choices=choices,
+        more=services.more,
+        said=said,
+        keep_unused=asked.keep_unused,
+        errors=lacks,
+    )
+    return (page, 422) if lacks else page
+
+
+def known() -> MultiDict[str, str]:
+    """What the contact or the file said already."""
+    said = MultiDict[str, str]()
+    contact_id, person_id = request.args.get("contact", ""), request.args.get("person", "")
+    if contact_id:
+        contact = clients().contacts.GetContact(c.GetContactRequest(id=contact_id))
+        said.update({"contact_id": contact_id, "need_code": contact.need_code, "urgency": words.code("urgency", contact.urgency)})
+        said.update({"languages": contact.language, "department": contact.department})
+        person_id = person_id or contact.person_id
+    if person_id:
+        coarse = people.file_of(person_id).coarse
+        said["person_id"] = person_id
+        said["age_band"], said["gender_code"] = words.code("age_band", coarse.age_band), words.code("person_gender", coarse.gender_code)
+        said["languages"], said["department"] = coarse.language, coarse.department
+        said["dependants"] = str(coarse.dependants) if coarse.HasField("dependants") else ""
+    return said
+
+
+def ask(said: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
+    """The questions, on one page."""
+    page = render_template(
+        "enquiry_new.html", said=said, person=person_form.Values(said), errors=errors, urgency_hints=referrals.urgency_hints()
+    )
+    return (page, 422) if errors else page
+
+
+def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.Listed[d.Service]:
+    """The services that fit, or may, the best first, as many as one enquiry may ask: those of one's own organisation are no question, nor those in departments
+    that are not safe for her."""
+    person = r.CoarsePerson(
+        age_band=content.age_band,
+        gender_code=content.gender_code,
+        language=content.languages[0] if content.languages else "",
+        dependants=content.dependants if content.HasField("dependants") else None,
+        country=content.country,
+        department=content.department,
+    )
+    # The words of the two lists are the same, and their numbers.
+    support = [d.Accessibility.ValueType(code) for code in content.accessibility_codes]
+    judged = directory.matches(content.need_code, person, session.me().country, limit=MATCHES, unsafe=unsafe, support=support)
+    fit = [match.service for match in judged if match.verdict != d.VERDICT_DOES_NOT_FIT]
+    others = [service for service in fit if service.organization_id != session.me().organization_id]
+    services = lists.Listed(others[:MOST])
+    services.more = len(others) > MOST or len(fit) >= MATCHES
+    return services
+
+
+def create(asked: e.PreviewEnquiryRequest) -> e.Enquiry:
+    """Asks them all."""
+    return clients().enquiries.CreateEnquiry(
+        e.CreateEnquiryRequest(
+            content=asked.content,
+            service_ids=asked.service_ids,
+            excluded_organization_ids=asked.excluded_organization_ids,
+            contact_id=forms.text("contact_id"),
+            person_id=forms.text("person_id"),
+            keep_unused=asked.keep_unused,
+            unsafe_code=r.UnsafeAnswer.ValueType(words.number("unsafe_answer", unsafe_form.code_of(MultiDict(request.form), EXCLUDED))),
+            unsafe_departments=asked.unsafe_departments,
+            urgency_reason_code=r.UrgencyReason.ValueType(words.number("urgency_reason", forms.text("urgency_reason_code"))),
+            request_id=forms.request_id(),
+        )
+    )
+
+
+@pages.get("/enquiries/<identifier>", access.CARE)
+def show(identifier: str) -> str:
+    """One enquiry: who asks sees the answers as they come, who is asked answers."""
+    return render({}, identifier)
+
+
+def fetch(identifier: str) -> e.Enquiry:
+    """The enquiry as it is now."""
+    return clients().enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
+
+
+def render(errors: dict[str, str], identifier: str) -> str:
+    """The page, with what was wrong."""
+    enquiry = fetch(identifier)
+    offers: Sequence[e.Offer] = sorted(enquiry.offers, key=lambda offer: (not offer.taken, ORDER.index(offer.answer)))
+    seen = names.names({offer.organization_id for offer in offers}, {offer.service_id for offer in offers})
+    return render_template("enquiry.html", enquiry=enquiry, offers=offers, names=seen, errors=errors)
+
+
+@pages.post("/enquiries/<identifier>/answer", access.CARE, again=render, then="enquiries.show", done="answered")
+def answer(identifier: str) -> None:
+    """One of one's own services says what it could do."""
+    said = forms.filled(e.AnswerEnquiryRequest(id=identifier))
+    if said.answer == e.OFFER_ANSWER_NO and not said.reason_code:
+        forms.refuse({"reason_code": words.violation("required", "reason_code")})
+    if said.answer != e.OFFER_ANSWER_NO:
+        said.reason_code = r.DECLINE_REASON_UNSPECIFIED
+    clients().enquiries.AnswerEnquiry(said)
+
+
+@pages.post("/enquiries/<identifier>/take", access.CARE, again=render, then="enquiries.show", done="taken")
+def take(identifier: str) -> None:
+    """Takes what one offers."""
+    clients().enquiries.TakeOffer(forms.filled(e.TakeOfferRequest(id=identifier)))
+
+
+@pages.post("/enquiries/<identifier>/cancel", access.CARE, again=render, then="enquiries.show", done="stopped")
+def cancel(identifier: str) -> None:
+    """Asks nobody any more."""
+    clients().enquiries.CancelEnquiry(forms.filled(e.CancelEnquiryRequest(id=identifier)))
+
+
+@pages.post("/enquiries/<identifier>/refer", access.SENDERS, again=render)
+def refer(identifier: str) -> access.Answer:
+    """The referral that goes on from it: at once for who has a file, else after the one question that an enquiry never asks."""
+    enquiry = fetch(identifier)
+    person_id = enquiry.person_id
+    if not person_id and enquiry.contact_id:
+        person_id = clients().contacts.GetContact(c.GetContactRequest(id=enquiry.contact_id)).person_id
+    if not person_id:
+        return redirect(url_for("referral_new.person", enquiry=identifier), 303)
+    begin = r.CreateReferralRequest(person_id=person_id, enquiry_id=identifier, request_id=forms.request_id())
+    return referrals.onward(clients().referrals.CreateReferral(begin), "services")

@@ -1,0 +1,134 @@
+"""Import of a directory that was kept elsewhere: a file is accepted, read in the background, its report looked at, its questions answered, and taken over."""
+
+from collections.abc import Mapping, Sequence
+
+from flask import redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from protos.partners.v1 import open_data_pb2 as o
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names
+from services.gateway.site.language import words
+from services.gateway.site.parts import forms
+from services.gateway.site.shell import access, session
+
+pages = access.Pages("imports")
+MOST_SHOWN = 200  # rows: first those that are refused or asked about
+RUNNING = frozenset((o.IMPORT_STATE_PENDING, o.IMPORT_STATE_READING, o.IMPORT_STATE_WRITING))
+_NEW = "new"
+_FIRST = {o.IMPORT_OUTCOME_REFUSED: 0, o.IMPORT_OUTCOME_ASKED: 1}
+_ENCODINGS = tuple(number for number in o.ImportEncoding.values() if number)
+
+
+@pages.get("/directory/import", access.MANAGERS | access.NETWORK)
+def form() -> str:
+    """The form for a file, and the last imports."""
+    return page({}, organization_id=request.args.get("organization", ""))
+
+
+def page(errors: Mapping[str, str], *, organization_id: str = "") -> str:
+    """The form, with what is wrong in it."""
+    return render_template(
+        "import.html",
+        organization_id=organization_id or forms.text("organization_id") or _own_organization(),
+        state_of=state_of,
+        imports=clients().imports.ListImports(o.ListImportsRequest()).imports,
+        errors=errors,
+    )
+
+
+@pages.post("/directory/import", access.MANAGERS | access.NETWORK, again=page)
+def create() -> Response:
+    """Hands a file over, to be tried or taken over."""
+    sent = request.files.get("content")
+    content = sent.read() if sent else b""
+    if not content:
+        forms.refuse({"content": words.violation("required")})
+    return _shown(
+        o.CreateImportRequest(
+            content=content,
+            organization_id=forms.text("organization_id"),
+            dry_run=forms.text("step") != "import",
+            request_id=forms.request_id(),
+        )
+    )
+
+
+@pages.get("/directory/import/<identifier>", access.MANAGERS | access.NETWORK)
+def show(identifier: str) -> str:
+    """An import: how far it is, or what came of it."""
+    return shown({}, identifier)
+
+
+def shown(errors: Mapping[str, str], identifier: str) -> str:
+    """An import, with what is wrong in its form."""
+    job = clients().imports.GetImport(o.GetImportRequest(id=identifier))
+    lines: Sequence[o.ImportLine] = sorted(job.report.lines, key=lambda line: _FIRST.get(line.outcome, 2))
+    return render_template(
+        "import_report.html",
+        job=job,
+        running=job.state in RUNNING,
+        report=job.report if job.state == o.IMPORT_STATE_DONE else None,
+        lines=lines[:MOST_SHOWN],
+        known=names.names(services=(id for line in lines[:MOST_SHOWN] for id in line.candidate_ids)).services,
+        organization_id=job.organization_id or _own_organization(),
+        encodings=_ENCODINGS,
+        problem_of=problem_of,
+        answer_of=answer_of,
+        state_of=state_of,
+        errors=errors,
+    )
+
+
+@pages.post("/directory/import/<identifier>", access.MANAGERS | access.NETWORK, again=shown)
+def proceed(identifier: str) -> Response:
+    """Tries or takes over the same file with the answers of the form."""
+    answers = []
+    for name, value in request.form.items():
+        if name.startswith("answer-") and value:
+            row, _, file = name.removeprefix("answer-").partition("-")
+            answers.append(
+                o.ImportAnswer(
+                    file=file, row=int(row) if row.isdecimal() and len(row) < 8 else 0, subject_id="" if value == _NEW else value
+                )
+            )
+    chosen = forms.text("encoding")
+    return _shown(
+        o.CreateImportRequest(
+            source_import_id=identifier,
+            dry_run=forms.text("step") != "import",
+            encoding=next((number for number in _ENCODINGS if str(number) == chosen), o.IMPORT_ENCODING_UNSPECIFIED),
+            answers=answers,
+            request_id=forms.request_id(),
+        )
+    )
+
+
+@pages.post("/directory/import/<identifier>/cancel", access.MANAGERS | access.NETWORK, again=shown)
+def cancel(identifier: str) -> Response:
+    """Cancels an import."""
+    clients().imports.CancelImport(o.CancelImportRequest(id=identifier, request_id=forms.request_id()))
+    return redirect(url_for("imports.show", identifier=identifier), 303)
+
+
+def problem_of(problem: o.ImportProblem) -> str:
+    """Says what is wrong with a cell."""
+    return f"{words.field(problem.field)}: {words.violation(problem.reason_code)}"
+
+
+def state_of(job: o.Import) -> str:
+    """Returns the icon of how far an import is."""
+    return {o.IMPORT_STATE_DONE: "done", o.IMPORT_STATE_FAILED: "warn", o.IMPORT_STATE_CANCELLED: "close"}.get(job.state, "wait")
+
+
+def answer_of(line: o.ImportLine) -> str:
+    """Returns the name of the form's field for the answer to a row."""
+    return f"answer-{line.row}-{line.file}"
+
+
+def _shown(wanted: o.CreateImportRequest) -> Response:
+    return redirect(url_for("imports.show", identifier=clients().imports.CreateImport(wanted).id), 303)
+
+
+def _own_organization() -> str:
+    return "" if session.me().may("coordinator") else session.me().organization_id

@@ -1,0 +1,48 @@
+"""Systems: the keys with which they ask; what each may do in words, when it was last used, and when it ends."""
+
+from flask import render_template
+
+from protos.partners.v1 import members_pb2 as m
+from services.gateway.edge.clients import clients
+from services.gateway.site.language import i18n
+from services.gateway.site.parts import forms
+from services.gateway.site.shell import access, session
+
+pages = access.Pages("keys")
+
+
+@pages.get("/keys", access.MANAGERS)
+def listing() -> str:
+    """All keys of the organisation, those that ended too."""
+    return render({})
+
+
+def render(errors: dict[str, str], secret: str = "") -> str:
+    """The page; right after a key was made, with its secret."""
+    keys = clients().members.ListApiKeys(m.ListApiKeysRequest()).api_keys
+    return render_template("keys.html", keys=keys, now=i18n.now(), errors=errors, secret=secret)
+
+
+@pages.post("/keys", access.MANAGERS, again=render)
+def create_key() -> str:
+    """Makes a key and shows its secret, once."""
+    question = forms.filled(m.CreateApiKeyRequest(organization_id=session.me().organization_id))
+    return render({}, clients().members.CreateApiKey(question).secret)
+
+
+@pages.post("/keys/<identifier>/confirm", access.MANAGERS, then="keys.listing")
+def confirm_key(identifier: str) -> None:
+    """Agrees to a key as the second manager."""
+    clients().members.ConfirmApiKey(m.ConfirmApiKeyRequest(id=identifier, request_id=forms.request_id()))
+
+
+@pages.post("/keys/<identifier>/transfer", access.MANAGERS, then="keys.listing")
+def transfer_key(identifier: str) -> None:
+    """Takes a key over, so that it does not fall with another manager."""
+    clients().members.TransferApiKey(m.TransferApiKeyRequest(id=identifier, request_id=forms.request_id()))
+
+
+@pages.post("/keys/<identifier>/revoke", access.MANAGERS, then="keys.listing")
+def revoke(identifier: str) -> None:
+    """Revokes a key at once."""
+    clients().members.RevokeApiKey(m.RevokeApiKeyRequest(id=identifier, request_id=forms.request_id()))

@@ -1,0 +1,236 @@
+"""Who knows what of a person, and until when: one sheet for her, on the screen, on paper and as a PDF, in her language."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from flask import Response, abort, render_template
+
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names
+from services.gateway.site.language import i18n, words
+from services.gateway.site.language.i18n import _, ngettext
+from services.gateway.site.parts import lists, sheet
+from services.gateway.site.shell import access, session
+
+pages = access.Pages("knowledge")
+SOON = timedelta(days=14)
+"""Before a consent ends she is asked again: time enough to meet her once more."""
+PAGES = 25
+"""Of 200 looks each: more than any file ever had; the person's page goes on from there."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What one organisation knows: what one consent opens to it, or what it was asked without a name (then there is no receipt)."""
+
+    organization: str
+    receipt_id: str
+    live: bool
+    ends_soon: bool
+    lines: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """All of it."""
+
+    person: p.Person
+    holder: str
+    held: list[Held]
+    readings: list[str]
+
+
+@pages.get("/people/<identifier>/knows", access.SENDERS)
+def show(identifier: str) -> str:
+    """The sheet, to go through with her."""
+    return render_template("knows.html", known=knowledge(identifier))
+
+
+@pages.get("/people/<identifier>/knows.pdf", access.SENDERS)
+def printed(identifier: str) -> Response:
+    """The same for paper, which outlasts the session. It names organisations, and never her."""
+    clients().people.ExportPerson(p.ExportPersonRequest(id=identifier))
+    known = knowledge(identifier)
+    parts = [sheet.Part(each.organization, lines=each.lines) for each in known.held]
+    parts.append(sheet.Part(_("Quién miró su expediente"), texts=known.readings or [_("Nadie todavía.")]))
+    parts.append(
+        sheet.Part(
+            _("Cómo lo cambia"),
+            texts=[
+                _(
+                    "Puede retirar un permiso o todos, hoy mismo: aquí, en cualquier línea de ayuda, o con su referencia y su PIN. Nadie le quita la ayuda por eso."
+                )
+            ],
+        )
+    )
+    lead = [_("Su expediente lo guarda: %(organization)s.", organization=known.holder)]
+    if not known.held:
+        lead.append(_("Nadie más sabe nada de usted por esta red."))
+    lead.append(_("Este papel no dice su nombre, pero nombra a quienes la ayudan. Llévelo solo si nadie peligroso puede leerlo."))
+    made = sheet.pdf(i18n.language(), _("Quién sabe qué de usted, y hasta cuándo"), known.person.id, lead, parts, i18n.this_day())
+    headers = {"Content-Disposition": f'attachment; filename="{known.person.code}.pdf"'}
+    return Response(made, mimetype="application/pdf", headers=headers)
+
+
+def knowledge(identifier: str) -> Knowledge:
+    """What this network knows of a person of the own organisation; of any other there is no sheet."""
+    person = clients().people.GetPerson(p.GetPersonRequest(id=identifier, outline_only=True))
+    if person.organization_id != session.me().organization_id:
+        abort(404)
+    receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
+    readings = all_readings(identifier)
+    asked = all_referrals(identifier)
+    copies = all_copies(identifier)
+    seen = names.names(
+        {person.organization_id, *copies}
+        | {each.recipient_organization_id for each in receipts}
+        | {each.organization_id for each in readings}
+    )
+    held = [of_receipt(receipt, seen, readings, asked) for receipt in receipts]
+    held += [of_enquiries(seen.organization(organization), enquiries) for organization, enquiries in copies.items()]
+    looked = [
+        _(
+            "%(day)s: %(organization)s, %(fields)s",
+            day=i18n.day(each.time),
+            organization=seen.organization(each.organization_id),
+            fields=groups(each.field_groups),
+        )
+        for each in readings
+        if each.allowed and each.field_groups
+    ]
+    return Knowledge(
+        person, seen.organization(person.organization_id), sorted(held, key=lambda each: not each.live), list(dict.fromkeys(looked))
+    )
+
+
+def of_receipt(receipt: p.Receipt, seen: names.Names, readings: Iterable[p.Reading], asked: Iterable[r.Referral]) -> Held:
+    """What it opens, until when, how often it was opened, and whether what was taken was destroyed."""
+    until, withdrawn = i18n.moment(receipt.until_time), i18n.moment(receipt.withdraw_time)
+    opened = [
+        each
+        for each in readings
+        if each.allowed
+        and each.organization_id == receipt.recipient_organization_id
+        and each.time.ToDatetime() >= receipt.create_time.ToDatetime()
+    ]
+    if not receipt.genuine:
+        end = _("No es válido: no abre nada.")
+    elif withdrawn:
+        end = _("Se retiró el %(day)s.", day=i18n.day(receipt.withdraw_time))
+    elif receipt.live:
+        end = _("Hasta el %(day)s.", day=i18n.day(receipt.until_time))
+    elif until and until <= i18n.now():
+        end = _("Terminó el %(day)s: ya no abre nada.", day=i18n.day(receipt.until_time))
+    elif not i18n.moment(receipt.confirm_time) and (receipt.reason_code or receipt.giver_code == p.GIVER_BEST_INTEREST):
+        end = _("No abre nada mientras otra persona no lo confirme.")
+    else:
+        end = _("Ahora no abre nada.")
+    lines = [
+        (_("Qué"), groups(receipt.field_groups)),
+        (_("Para qué"), ", ".join(names.need(code) for code in receipt.purpose_codes)),
+        (_("Hasta cuándo"), end),
+        (
+            _("Quién lo permitió"),
+            words.word("override_reason", receipt.reason_code) if receipt.reason_code else words.word("giver", receipt.giver_code),
+        ),
+        (
+            _("Lo abrieron"),
+            ngettext("%(num)d vez", "%(num)d veces", len(opened)) + f", {i18n.day(opened[0].time)}" if opened else _("Nunca."),
+        ),
+    ]
+    deletion = next(
+        (clock for each in asked if each.receipt_id == receipt.id for clock in each.clocks if clock.kind == r.CLOCK_KIND_DELETION), None
+    )
+    if deletion is not None:
+        confirmed = i18n.moment(deletion.stop_time)
+        lines.append(
+            (
+                _("Lo que guardaban"),
+                _("Confirmaron el %(day)s que ya no guardan nada.", day=i18n.day(deletion.stop_time))
+                if confirmed
+                else _("Tienen que confirmar hasta el %(when)s que ya no guardan nada.", when=i18n.dated(deletion.due_time)),
+            )
+        )
+    soon = bool(receipt.live and until and until - i18n.now() < SOON)
+    return Held(seen.organization(receipt.recipient_organization_id), receipt.id, receipt.live, soon, lines)
+
+
+def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
+    """What an organisation was asked about her, without her name, and still holds."""
+    asked = list(enquiries)
+    told = list(dict.fromkeys(part for enquiry in asked for part in told_of(enquiry)))
+    parts = ", ".join([_("ayuda y urgencia"), *told])
+    needs = list(dict.fromkeys(names.need(enquiry.content.need_code) for enquiry in asked))
+    ends = {
+        _("Hasta que se cierre la consulta: entonces se borra.")
+        if enquiry.state == e.ENQUIRY_STATE_OPEN
+        else _("Se aceptó lo que ofreció: lo conserva.")
+        for enquiry in asked
+    }
+    lines = [
+        (_("Qué"), _("Una consulta que no dice quién es usted. Dice: %(parts)s.", parts=parts)),
+        (_("Para qué"), ", ".join(needs)),
+        (_("Hasta cuándo"), " ".join(sorted(ends))),
+    ]
+    return Held(organization, "", live=True, ends_soon=False, lines=lines)
+
+
+def told_of(enquiry: e.Enquiry) -> list[str]:
+    """What of her its copies say, by the names of the attributes."""
+    left_out = set(enquiry.left_out_attributes)
+    beside = [word for word, there in ((_("País"), enquiry.content.country), (_("Acceso"), enquiry.content.accessibility_codes)) if there]
+    attributes = [number for number in e.EnquiryAttribute.values() if number and number not in left_out]
+    said = [
+        words.word("enquiry_attribute", number)
+        for number in attributes
+        if is_said(enquiry.content, words.code("enquiry_attribute", number))
+    ]
+    return [word.lower() for word in [*said, *beside]]
+
+
+def is_said(content: e.EnquiryContent, attribute: str) -> bool:
+    """Whether it says this of her."""
+    if attribute == "dependants":
+        return content.HasField("dependants")
+    return bool(getattr(content, "gender_code" if attribute == "gender" else attribute))
+
+
+def groups(field_groups: Iterable[p.FieldGroup.ValueType]) -> str:
+    """The groups of fields in words."""
+    return ", ".join(words.word("field_group", group) for group in field_groups)
+
+
+def all_readings(identifier: str) -> list[p.Reading]:
+    """Every look at the file, the newest first."""
+    readings: list[p.Reading] = []
+    token = ""
+    for _page in range(PAGES):
+        answer = clients().people.ListReadings(p.ListReadingsRequest(person_id=identifier, page_size=200, page_token=token))
+        readings += answer.readings
+        token = answer.next_page_token
+        if not token:
+            break
+    return readings
+
+
+def all_referrals(identifier: str) -> list[r.Referral]:
+    """What was asked for her by the own organisation, with its clocks."""
+    wanted = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=identifier)
+    return lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=wanted), lambda answer: answer.referrals)
+
+
+def all_copies(identifier: str) -> dict[str, list[e.Enquiry]]:
+    """Who still holds what it was asked about her by the own organisation: by organisation, the enquiries."""
+    enquiries = lists.all_of(
+        clients().enquiries.ListEnquiries, e.ListEnquiriesRequest(person_id=identifier), lambda answer: answer.enquiries
+    )
+    copies: dict[str, list[e.Enquiry]] = defaultdict(list)
+    for enquiry in enquiries:
+        for organization in dict.fromkeys(offer.organization_id for offer in enquiry.offers if offer.holds_content):
+            copies[organization].append(enquiry)
+    return copies

@@ -1,0 +1,42 @@
+"""What live.js asks: whether the page it is on is behind. Most of it is answered at the door (services/gateway/site/shell/live.py)."""
+
+from flask import jsonify
+from werkzeug.wrappers import Response
+
+from chassis.errors import Refusal
+from protos.notifications.v1.notifications_pb2 import BatchGetUnreadVersionsRequest, CountUnreadRequest
+from protos.referrals.v1.referrals_pb2 import BatchGetQueueVersionsRequest, GetQueueVersionRequest
+from services.gateway.edge.clients import ServiceFault, clients
+from services.gateway.site.shell import access, session
+from services.gateway.site.shell.live import PATH, Answer, live
+
+pages = access.Pages("live")
+
+
+@pages.get(PATH, access.EVERYONE)
+def version() -> Response:
+    """The version of what this reader's pages show, and a ticket with which it is cheap to ask again."""
+    me = session.me()
+    return jsonify(version=live().version(me, _asked, _asked_for_all), ticket=live().ticket(me))
+
+
+def _asked() -> Answer:
+    queue = clients().referrals.GetQueueVersion(GetQueueVersionRequest(), timeout=2.0)
+    try:
+        unread = clients().notifications.CountUnread(CountUnreadRequest(), timeout=1.0)
+    except (Refusal, ServiceFault):  # the bell is not worth that lists stand still
+        return Answer(queue.version, "", ("", ""))
+    return Answer(queue.version, unread.version, (queue.watch_token, unread.watch_token))
+
+
+def _asked_for_all(tokens: list[tuple[str, str]]) -> list[Answer]:
+    """By the tokens of each: one question to each service."""
+    queues, bells = zip(*tokens, strict=True)
+    versions = clients().referrals.BatchGetQueueVersions(BatchGetQueueVersionsRequest(watch_tokens=queues), timeout=2.0).versions
+    try:
+        unread = list(
+            clients().notifications.BatchGetUnreadVersions(BatchGetUnreadVersionsRequest(watch_tokens=bells), timeout=1.0).versions
+        )
+    except (Refusal, ServiceFault):
+        unread = [""] * len(bells)
+    return [Answer(*one) for one in zip(versions, unread, tokens, strict=True)]

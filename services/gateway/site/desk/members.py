@@ -1,0 +1,64 @@
+"""The team: the manager's workers, who is invited, and who lost what her sign-in asks for."""
+
+from flask import render_template, request
+
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import members_pb2 as m
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import invitations, workers
+from services.gateway.site.language import words
+from services.gateway.site.language.i18n import N_
+from services.gateway.site.parts import forms
+from services.gateway.site.shell import access
+
+pages = access.Pages("members")
+GIVEN_ROLES = ("worker", "operator", "manager", "emergency")  # what a manager may give; the network's roles are the coordinator's
+
+
+@pages.get("/members", access.MANAGERS, navigation=N_("Equipo"), section="organization")
+def listing() -> str:
+    """Workers and open invitations."""
+    return render({})
+
+
+def render(errors: dict[str, str], identifier: str = "") -> str:
+    """The page, with what was wrong with a step, of whichever row."""
+    answer = clients().members.ListWorkers(m.ListWorkersRequest(page_size=100, page_token=request.args.get("page", "")))
+    invitations = clients().members.ListInvitations(m.ListInvitationsRequest()).invitations
+    return render_template(
+        "team.html",
+        workers=answer.workers,
+        next_page=answer.next_page_token,
+        invitations=invitations,
+        errors=errors,
+        row=identifier,
+        GIVEN_ROLES=GIVEN_ROLES,
+    )
+
+
+@pages.post("/members/workers", access.MANAGERS, again=render, then="members.listing", done="invited")
+def invite() -> str | None:
+    """Invites somebody to the team; she gets the link by e-mail, or on paper, and chooses her own password."""
+    roles = [contract_pb2.Role.ValueType(words.number("role", role)) for role in forms.texts("roles") if role in GIVEN_ROLES]
+    invitation = m.Invitation(email=forms.text("email"), roles=roles, language=forms.text("language"))
+    return invitations.send(invitation)
+
+
+@pages.post("/members/invitations/<identifier>/revoke", access.MANAGERS, then="members.listing")
+def revoke_invitation(identifier: str) -> None:
+    """Ends an invitation that went wrong."""
+    clients().members.RevokeInvitation(m.RevokeInvitationRequest(id=identifier, request_id=forms.request_id()))
+
+
+@pages.post("/members/workers/<identifier>/suspend", access.MANAGERS, again=render, then="members.listing")
+def suspend(identifier: str) -> None:
+    """Ends a worker's access at once, for a reason."""
+    workers.suspend(identifier)
+
+
+@pages.post(
+    "/members/workers/<identifier>/second-factor", access.MANAGERS, again=render, then="members.listing", done="second_factor_reset"
+)
+def reset_second_factor(identifier: str) -> None:
+    """Takes off what her sign-in asks for beside the password, once it is said that it is she who asks."""
+    invitations.reset_second_factor(identifier)

@@ -1,0 +1,16 @@
+"""The development outbox: the e-mails that would have been sent. Exists in development only."""
+
+from flask import render_template
+
+from protos.notifications.v1.notifications_pb2 import ListDevelopmentMailsRequest
+from services.gateway.edge.clients import clients
+from services.gateway.site.shell import access
+
+pages = access.Pages("outbox")
+
+
+@pages.get("/outbox", access.EVERYONE)
+def mails() -> str:
+    """All of them, newest first; as text, for most lead to what the reader is no party to; an invitation can be followed."""
+    mails = clients().notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
+    return render_template("outbox.html", mails=mails)

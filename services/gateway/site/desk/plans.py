@@ -1,0 +1,160 @@
+"""A plan: the steps of a pathway as they stand for one person, and what can be said of each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from flask import redirect, render_template, url_for
+from werkzeug.wrappers import Response
+
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import plans_pb2 as pb
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names
+from services.gateway.site.language import i18n, words
+from services.gateway.site.language.i18n import _
+from services.gateway.site.parts import due, forms, lists
+from services.gateway.site.shell import access, session
+
+pages = access.Pages("plans")
+SETTLED = (pb.PLAN_STEP_STATE_MET, pb.PLAN_STEP_STATE_NOT_NEEDED, pb.PLAN_STEP_STATE_REFUSED_BY_PERSON)
+ICONS = {
+    pb.PLAN_STEP_STATE_OPEN: "wait",
+    pb.PLAN_STEP_STATE_REFERRED: "referral",
+    pb.PLAN_STEP_STATE_MET: "done",
+    pb.PLAN_STEP_STATE_NOT_NEEDED: "minus",
+    pb.PLAN_STEP_STATE_REFUSED_BY_PERSON: "close",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A step with how it stands, its time, what it waits for, and the referrals that stand or could stand for it."""
+
+    step: pb.PathwayStep
+    standing: pb.PlanStep
+    icon: str
+    due: due.Due | None
+    waits: list[str]
+    referral: r.Referral | None
+    candidates: list[tuple[str, str]]
+
+    @property
+    def settled(self) -> bool:
+        """Nothing more is done for it."""
+        return self.standing.state in SETTLED
+
+    @property
+    def ahead(self) -> bool:
+        """Whom she comes to is asked before she leaves."""
+        return self.step.leg == r.LEG_KIND_ARRIVAL
+
+    @property
+    def by_us(self) -> bool:
+        """Mostly done by who holds the file, so that nobody else is asked first."""
+        return self.step.role_code in (pb.PLAN_ROLE_CASE_WORKER, pb.PLAN_ROLE_LINE_OPERATOR)
+
+
+@pages.get("/plans/<identifier>", access.SENDERS)
+def show(identifier: str) -> str:
+    """The plan."""
+    return render({}, identifier)
+
+
+def render(errors: dict[str, str], identifier: str, key: str = "") -> str:
+    """The page, with the step, or the part of it, that came back with problems."""
+    plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
+    wanted = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
+    asked = {
+        one.id: one
+        for one in lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=wanted), lambda answer: answer.referrals)
+    }
+    lines = lines_of(plan, asked)
+    return render_template(
+        "plan.html",
+        plan=plan,
+        file=clients().people.GetPerson(p.GetPersonRequest(id=plan.person_id, outline_only=True)),
+        lines=lines,
+        names=names.names({session.me().organization_id, *(leg.organization_id for leg in plan.legs)} if plan.legs else ()),
+        settled=sum(line.settled for line in lines),
+        part=key,
+        errors=errors,
+        reasons=[(code, word) for code, word in words.options("plan_close_reason") if code != "consent_withdrawn"],
+    )
+
+
+def lines_of(plan: pb.Plan, asked: Mapping[str, r.Referral]) -> list[Line]:
+    """The steps in their order."""
+    called = {step.key: names.called(step.names) for step in plan.pathway.steps}
+    standing = {step.key: step for step in plan.steps}
+    closed = i18n.moment(plan.close_time)
+    lines = []
+    for step in plan.pathway.steps:
+        if (each := standing.get(step.key)) is None:
+            continue
+        runs = each.state not in SETTLED and i18n.moment(each.due_time) and not closed
+        begun = standing[step.deadline_from_key].settle_time if step.deadline_from_key in standing else plan.start_time
+        lines.append(
+            Line(
+                step,
+                each,
+                ICONS.get(each.state, "wait"),
+                due.between(begun, each.due_time, _("para este paso")) if runs else None,
+                [called.get(key, key) for key in each.waits_for_keys],
+                asked.get(each.referral_id),
+                candidates(step, asked),
+            )
+        )
+    return lines
+
+
+def candidates(step: pb.PathwayStep, asked: Mapping[str, r.Referral]) -> list[tuple[str, str]]:
+    """Referrals of hers that could stand for a step: alive, or closed with help; those for the same need first."""
+    possible = [one for one in asked.values() if one.live or one.state in (r.STATE_DRAFT, r.STATE_CLOSED)]
+    possible.sort(key=lambda one: (one.need_code != step.need_code, one.need_code[:3] != step.need_code[:3]))
+    return [(one.id, f"{one.code} · {names.need(one.need_code)} · {words.word('state', one.state)}") for one in possible]
+
+
+@pages.post("/plans/<identifier>/steps/<key>", access.SENDERS, again=render)
+def update(identifier: str, key: str) -> Response:
+    """Says how a step stands. A reason goes with «not needed» only, a referral with «referred», whatever else the form holds."""
+    question = forms.filled(pb.UpdatePlanStepRequest(id=identifier, step_key=key))
+    if question.state != pb.PLAN_STEP_STATE_NOT_NEEDED:
+        question.reason_code = pb.SKIP_REASON_UNSPECIFIED
+    if question.state != pb.PLAN_STEP_STATE_REFERRED:
+        question.referral_id = ""
+    clients().plans.UpdatePlanStep(question)
+    return redirect(url_for("plans.show", identifier=identifier, done="saved", _anchor=key), 303)
+
+
+@pages.post("/plans/<identifier>/refer/<key>", access.SENDERS, again=render)
+def refer(identifier: str, key: str) -> Response:
+    """A draft for this person and the need of this step, which stands for it from now on; then its first question that is open."""
+    plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
+    need = next((step.need_code for step in plan.pathway.steps if step.key == key), "")
+    request_id = forms.request_id()
+    draft = clients().referrals.CreateReferral(r.CreateReferralRequest(person_id=plan.person_id, need_code=need, request_id=request_id))
+    clients().plans.UpdatePlanStep(
+        pb.UpdatePlanStepRequest(
+            id=identifier,
+            etag=forms.etag(),
+            step_key=key,
+            state=pb.PLAN_STEP_STATE_REFERRED,
+            referral_id=draft.id,
+            request_id=forms.part_of(request_id, "step"),
+        )
+    )
+    return redirect(url_for("referral_new.resume", identifier=draft.id), 303)
+
+
+@pages.post("/plans/<identifier>/move", access.SENDERS, again=partial(render, key="move"), then="plans.show")
+def move(identifier: str) -> None:
+    """To the newest version."""
+    clients().plans.MovePlan(forms.filled(pb.MovePlanRequest(id=identifier)))
+
+
+@pages.post("/plans/<identifier>/close", access.SENDERS, again=partial(render, key="close"), then="plans.show")
+def close(identifier: str) -> None:
+    """Ends it."""
+    clients().plans.ClosePlan(forms.filled(pb.ClosePlanRequest(id=identifier)))

@@ -1,0 +1,30 @@
+"""Where somebody goes on who proved again who she is, and the way to her organisation's provider for it (services/gateway/site/shell/proof.py)."""
+
+from flask import redirect, request
+from werkzeug.wrappers import Response
+
+from chassis.errors import NotFound
+from protos.partners.v1 import accounts_pb2 as pb
+from services.gateway.edge import cookies
+from services.gateway.edge.clients import clients
+from services.gateway.site.shell import access
+from services.gateway.site.shell.signing_in import PROOF, PROVIDER_COOKIE, PROVIDER_KEPT, safe_target
+
+pages = access.Pages("proof")
+
+
+@pages.post("/account/proof", access.EVERYONE)
+def go_on() -> Response:
+    """Opens the page that asked for it; the proof has been looked at before."""
+    return redirect(safe_target(request.form.get("to", "")), 303)
+
+
+@pages.get("/account/proof/provider", access.EVERYONE)
+def leave_for_provider() -> Response:
+    """Leads to the provider, which asks her again who she is."""
+    begun = clients().accounts.BeginProof(pb.BeginProofRequest())
+    if not begun.authorization_url:
+        raise NotFound
+    response: Response = redirect(begun.authorization_url, 303)
+    cookies.keep(response, PROVIDER_COOKIE, PROOF + begun.challenge, PROVIDER_KEPT)
+    return response

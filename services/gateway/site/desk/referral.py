@@ -1,0 +1,282 @@
+"""Referrals: the list, and one referral with what to do next, its history, the person behind the seal, and whether its notices arrived."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from flask import abort, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from chassis import wire
+from chassis.errors import NotFound, Refusal
+from protos.notifications.v1.notifications_pb2 import ListNoticesRequest, Notice
+from protos.partners.v1 import locations_pb2 as lo
+from protos.partners.v1.directory_pb2 import ORGANIZATION_STATUS_PROBATION
+from protos.partners.v1.members_pb2 import WORKER_STATUS_ACTIVE, ListWorkersRequest
+from protos.referrals.v1 import emergencies_pb2 as em
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import directory, names, referrals
+from services.gateway.site.language import i18n, vocabulary, words
+from services.gateway.site.language.i18n import N_, _
+from services.gateway.site.parts import forms, lists, step_forms, steps
+from services.gateway.site.shell import access, session
+
+pages = access.Pages("referral")
+EMERGENCY = frozenset({"identity", "contact", "health", "location"})  # what such an access opens beside the notes, which are in the history
+UNCONFIRMED = frozenset({"identity", "contact"})  # of these an override opens her first name and her plan until a second person has agreed
+BOXES: dict[str, Any] = dict(
+    sorted(wire.numbers(r.Box.DESCRIPTOR).items(), key=lambda box: box[0] != "mine")
+)  # the first is shown when none was asked for
+
+
+@dataclass
+class Filled:
+    """A form that came back: which step, what was wrong, what had been written."""
+
+    verb: str = ""
+    errors: dict[str, str] = field(default_factory=dict)
+    identity: p.Identity | None = None
+    plan: p.SafeContact | None = None
+    addresses: tuple[lo.OpenedAddress, ...] = ()
+
+
+@pages.get("/referrals", access.EVERYONE, navigation=N_("Remisiones"))
+def listing() -> str:
+    """All referrals of this desk, or of the network for a coordinator, with filters that stay in the address: codes only."""
+    me = session.me()
+    desk = me.may("worker", "operator", "manager")
+    boxes = [box for box in BOXES if (box == "network" and me.may("coordinator", "auditor")) or (box != "network" and desk)]
+    box = request.args.get("box", "")
+    box = box if box in boxes else boxes[0]
+    state, need, urgency = (request.args.get(name, "") for name in ("state", "need", "urgency"))
+    live = request.args.get("all", "") == "" and not state
+    wanted = r.ReferralFilter(
+        box=BOXES[box],
+        states=[r.State.ValueType(words.number("state", state))] if state else [],
+        need_code=need,
+        urgency=r.Urgency.ValueType(words.number("urgency", urgency)),
+        live=live,
+    )
+    answer = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", "")))
+    assignable = any("assign" in row.allowed_verbs for row in answer.referrals)
+    kept = {key: value for key, value in request.args.items() if key in ("box", "state", "need", "urgency", "all")}
+    return render_template(
+        "referrals.html",
+        rows_=answer.referrals,
+        names=names.names_of(answer.referrals),
+        boxes=boxes,
+        box=box,
+        state=state,
+        need_code=need,
+        urgency=urgency,
+        everything=not live,
+        colleagues=colleagues() if assignable else [],
+        assignable=assignable and me.may("manager"),
+        nothing="nothing" in request.args,
+        kept=kept,
+        next_page=answer.next_page_token,
+    )
+
+
+@pages.get("/referrals/<identifier>", access.EVERYONE)
+def show(identifier: str) -> str | tuple[str, int]:
+    """One referral. A page that asks by itself and has this version gets nothing: its notes would be opened, on record, though nobody looked anew."""
+    referral = referrals.fetch(identifier)
+    if session.asked_by_itself() and request.headers.get("If-None-Match") == version(referral):
+        return "", 304
+    return render(referral, Filled())
+
+
+def version(referral: r.Referral) -> str:
+    """That of what the page shows: its own, and how the legs beside it stand."""
+    return referral.etag + "".join(f".{leg.state}{leg.settled:d}" for leg in referral.legs)
+
+
+def render(referral: r.Referral, filled: Filled) -> str:
+    """The page, with a form that came back where there is one."""
+    events = history(referral)
+    notices = notices_of(referral)
+    seen = names.names(
+        {referral.sender_organization_id, referral.receiver_organization_id, *(e.actor_organization_id for e in events)}
+        | {n.organization_id for n in notices}
+        | {leg.organization_id for leg in referral.legs},
+        {referral.service_id, referral.alternative_service_id},
+        {referral.sender_worker_id, referral.responsible_worker_id, *(e.actor_id for e in events if e.actor_kind == r.ACTOR_KIND_WORKER)},
+    )
+    probation = is_on_probation(seen)
+    plan, no_plan = safe_contact(referral, filled)
+    groups, basis = ([], "") if probation else openable(referral)
+    allowed = [verb for verb in referral.allowed_verbs if verb in step_forms.STEPS]
+    return render_template(
+        "referral.html",
+        referral=referral,
+        version=version(referral),
+        events=events,
+        notices=notices,
+        names=seen,
+        allowed=allowed,
+        FORMS=step_forms.STEPS,
+        alternatives=directory.alternatives(referral) if {"decline", "reroute"} & set(allowed) else [],
+        colleagues=colleagues() if {"accept", "assign"} & set(allowed) else [],
+        group_needs=group_needs(referral.need_code),
+        openable=groups,
+        basis=basis,
+        probation=probation,
+        plan=plan,
+        no_plan=no_plan,
+        may_open=may_open(),
+        elsewhere=referral.main_step in steps.ELSEWHERE,
+        filled=filled,
+        now=i18n.now(),
+    )
+
+
+def is_on_probation(seen: names.Names) -> bool:
+    """Whether the reader's organisation may not open anybody yet; it is one of the two of the page."""
+    own = seen.organizations.get(session.me().organization_id)
+    return own is not None and own.status == ORGANIZATION_STATUS_PROBATION
+
+
+def may_open() -> bool:
+    """Who works with people; who steers or checks the network never does."""
+    return session.me().may("worker", "operator") and not session.me().may("coordinator", "auditor")
+
+
+def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | None, str]:
+    """How she may be called, for whoever may call her; else why that is not said, where it is good to know."""
+    if filled.plan or not (referral.live and referral.person_id):
+        return filled.plan, ""
+    try:
+        return clients().people.GetSafeContact(p.GetSafeContactRequest(referral_id=referral.id)), ""
+    except Refusal as refusal:
+        return None, words.word("no_plan", refusal.reason) if refusal.reason in vocabulary.TABLES["no_plan"] else ""
+
+
+def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], str]:
+    """The field groups that this reader may open now, and on what: of one's own file all, of another's what the receipt names. The service decides again."""
+    groups = [(code, word) for code, word in words.options("field_group") if code != "notes"]  # those are in the history
+    if not may_open():
+        return [], ""
+    if referral.side == r.SIDE_SENDER:
+        return groups, "file"
+    if not referral.live:
+        return [], ""
+    try:
+        receipt = clients().people.GetReceipt(p.GetReceiptRequest(id=referral.receipt_id))
+    except Refusal:
+        return [], ""
+    basis = basis_of(receipt)
+    named = UNCONFIRMED if basis == "unconfirmed" else {words.code("field_group", group) for group in receipt.field_groups}
+    if basis in ("emergency", "unconfirmed") and (opened := opened_in_emergency(referral)):
+        basis, named = "emergency", opened
+    elif basis == "emergency":
+        named = frozenset()
+    return [(code, word) for code, word in groups if code in named], basis
+
+
+def basis_of(receipt: p.Receipt) -> str:
+    """On what the receiver opens her data: a code of the table open_basis."""
+    if not receipt.live:
+        return "emergency"
+    if receipt.reason_code:
+        return "override" if receipt.HasField("confirm_time") else "unconfirmed"
+    return "person" if receipt.giver_code == p.GIVER_PERSON else "others"
+
+
+def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
+    """What an emergency access of this reader opens now."""
+    question = em.ListEmergenciesRequest(referral_id=referral.id)
+    emergencies = lists.all_of(clients().emergencies.ListEmergencies, question, lambda answer: answer.emergencies)
+    return EMERGENCY if any(one.live and one.worker_id == session.me().worker_id for one in emergencies) else frozenset()
+
+
+def history(referral: r.Referral) -> list[r.ReferralEvent]:
+    """What happened, newest first. How a draft was filled in step by step is nobody's news, once it was sent."""
+    events = clients().referrals.ListReferralEvents(r.ListReferralEventsRequest(referral_id=referral.id)).events
+    told = [event for event in events if event.verb != "amended" or event.to_state != r.STATE_DRAFT]
+    return sorted(told, key=lambda event: -event.version)
+
+
+def notices_of(referral: r.Referral) -> list[Notice]:
+    """How its notices were delivered; a page is not lost because that can't be said just now."""
+    try:
+        return list(clients().notifications.ListNotices(ListNoticesRequest(referral_id=referral.id)).notices)
+    except Refusal:
+        return []
+
+
+def group_needs(code: str) -> list[tuple[str, str]]:
+    """The needs of the same group, for what was delivered."""
+    group = code.partition(".")[0]
+    needs = next((children for known, _name, children in names.needs() if known == group), [])
+    return needs or [(code, names.need(code))]
+
+
+def colleagues() -> list[tuple[str, str]]:
+    """The others at work in the reader's organisation, for who may assign work to them: whoever manages it."""
+    me = session.me()
+    if not me.may("manager"):
+        return []
+    workers = lists.all_of(clients().members.ListWorkers, ListWorkersRequest(), lambda answer: answer.workers)
+    return [(w.id, w.name) for w in workers if w.status == WORKER_STATUS_ACTIVE and w.id != me.worker_id]
+
+
+def again(errors: dict[str, str], identifier: str, verb: str) -> str:
+    """The page with a step, or another part of it, that came back."""
+    return render(referrals.fetch(identifier), Filled(verb, errors))
+
+
+@pages.post("/referrals/<identifier>/do/<verb>", access.CARE | access.NETWORK, again=again)
+def act(identifier: str, verb: str) -> Response:
+    """Takes a step."""
+    form = step_forms.STEPS.get(verb)
+    if form is None:
+        abort(404)
+    forms.refuse(form.missing())
+    taken: r.Referral = getattr(clients().referrals, form.rpc.name)(form.request(id=identifier))
+    if verb == "reroute" and taken.following_id and session.me().may("worker", "operator"):  # on with it while she is at it
+        return redirect(url_for("referral_new.resume", identifier=taken.following_id), 303)
+    if forms.text("back") == "today":
+        return redirect(url_for("today.today", done=verb), 303)
+    return redirect(url_for("referral.show", identifier=identifier, done=verb), 303)
+
+
+@pages.post("/referrals/<identifier>/open", access.CARE, again=partial(again, verb="open"))
+def open_person(identifier: str) -> str:
+    """Opens what the receipt allows, for a purpose; the answer to this form is the only place where it is shown."""
+    referral = referrals.fetch(identifier)
+    groups = [p.FieldGroup.ValueType(words.number("field_group", code)) for code in forms.texts("field_groups")]
+    if not groups:
+        forms.refuse({"field_groups": words.violation("required")})
+    question = p.OpenPersonRequest(
+        id=referral.person_id, purpose_code=forms.text("purpose_code") or referral.need_code, field_groups=groups, referral_id=referral.id
+    )
+    return render(referral, Filled("open", {}, clients().people.OpenPerson(question)))
+
+
+@pages.post("/referrals/<identifier>/address", access.SENDERS, again=partial(again, verb="address"))
+def open_address(identifier: str) -> str | tuple[str, int]:
+    """Opens where the confidential service that accepted her is; shown in this answer only, and on record."""
+    referral = referrals.fetch(identifier)
+    try:
+        opened = clients().locations.OpenAddress(lo.OpenAddressRequest(referral_id=identifier))
+    except NotFound:  # nothing is kept there, or that it was accepted is not heard of yet
+        problem = _("El servicio no ha guardado aquí su dirección. Si acaba de aceptar, pruebe otra vez en un momento; si no, pídasela.")
+        return render(referral, Filled("address", {"_form": problem})), 404
+    return render(referral, Filled("address", addresses=tuple(opened.addresses)))
+
+
+@pages.post("/referrals/<identifier>/emergency", access.SENDERS, again=partial(again, verb="emergency"))
+def open_in_emergency(identifier: str) -> Response:
+    """Opens her for an hour without a consent; told at once to whoever holds her file and to the coordination."""
+    clients().emergencies.OpenInEmergency(forms.filled(em.OpenInEmergencyRequest(referral_id=identifier)))
+    return redirect(url_for("referral.show", identifier=identifier, done="emergency", _anchor="person"), 303)
+
+
+@pages.post("/referrals/<identifier>/safe-contact", access.SENDERS, again=partial(again, verb="safe_contact"))
+def open_safe_contact(identifier: str) -> str:
+    """Opens how she may be called; shown in this answer only, and on record."""
+    referral = referrals.fetch(identifier)
+    return render(referral, Filled("safe_contact", plan=clients().people.OpenSafeContact(p.OpenSafeContactRequest(referral_id=identifier))))

@@ -1,0 +1,43 @@
+"""The last look at a new referral: what was answered, each with a way to change it, and the button that sends it."""
+
+from flask import redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names, people, referrals
+from services.gateway.site.desk.referral_new.pages import pages
+from services.gateway.site.language import words
+from services.gateway.site.parts import forms
+from services.gateway.site.shell import access
+
+
+def render(errors: dict[str, str], identifier: str) -> str:
+    """Everything on one page."""
+    draft = referrals.fetch(identifier)
+    receipt = clients().people.GetReceipt(p.GetReceiptRequest(id=draft.receipt_id)) if draft.receipt_id else None
+    return render_template(
+        "new_check.html",
+        draft=draft,
+        errors=errors,
+        receipt=receipt,
+        file=people.file_of(draft.person_id),
+        names=names.names_of([draft], draft.unsafe_organization_ids),
+        acknowledgements=acknowledgements(errors),
+    )
+
+
+def acknowledgements(errors: dict[str, str]) -> list[tuple[str, str]]:
+    """Of the refusals that a sender may know of, those that she met, or ticked already."""
+    met = {code for code, _word in words.options("acknowledgement") if errors.get("_form") == words.conflict(code)}
+    return [(code, word) for code, word in words.options("acknowledgement") if code in {*met, *forms.texts("acknowledged_codes")}]
+
+
+@pages.form("/referrals/<identifier>/check", access.SENDERS, again=render)
+def check(identifier: str) -> Response | str:
+    """The last look, and send."""
+    if request.method == "GET":
+        return render({}, identifier)
+    clients().referrals.SendReferral(forms.filled(r.SendReferralRequest(id=identifier)))
+    return redirect(url_for("referral.show", identifier=identifier, done="send"), 303)

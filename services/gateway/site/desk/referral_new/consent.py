@@ -1,0 +1,101 @@
+"""Her consent, for the organisation whose service was chosen: what is read aloud, her answers, and the receipt that is made of them."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+import flask_babel
+from flask import redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import referrals
+from services.gateway.site.desk.referral_new.pages import pages
+from services.gateway.site.language import i18n, vocabulary
+from services.gateway.site.language.i18n import _
+from services.gateway.site.parts import consent_form, forms
+from services.gateway.site.shell import access
+
+CONSENT_DAYS = 90
+
+
+@pages.form("/referrals/<identifier>/consent", access.SENDERS)
+def consent(identifier: str) -> access.Answer:
+    """The person's consent for this one recipient, in three pages; the receipt is made at the last."""
+    draft = referrals.fetch(identifier)
+    service = clients().directory.GetService(d.GetServiceRequest(id=draft.service_id)) if draft.service_id else None
+    if service is None:
+        return redirect(url_for("referral_new.services", identifier=identifier))
+    recipient, age = service.organization_id, consent_form.age_of(draft.person.age_band)
+    page, errors = "points", dict[str, str]()
+    speak = forms.text("speak")  # to read it in another language; what was ticked stays
+    if request.method == "POST" and not speak:
+        receipt_id = forms.text("receipt_id")
+        page, errors = ("", errors) if receipt_id else consent_form.turn(recipient, age)
+        if not page:
+            try:
+                return stand_on(draft, receipt_id or give(draft, recipient).id)
+            except forms.SHOWN_IN_PLACE as refusal:
+                errors = forms.problems(refusal)
+                page = "points" if receipt_id else consent_form.page_of(errors)
+    spoken = speak or request.values.get("read", "") or draft.person.language
+    spoken = spoken if spoken in i18n.LANGUAGES else i18n.language()
+    shown = render_template(
+        "new_consent.html",
+        draft=draft,
+        service=service,
+        errors=errors,
+        labels=consent_form.labels(),
+        page=page,
+        number=list(consent_form.ASKED).index(page) + 1 if page in consent_form.ASKED else 0,
+        said=consent_form.said(recipient),
+        carried=list(consent_form.carried(page, recipient)),
+        answers=consent_form.ANSWERS,
+        unasked=age != consent_form.ADULT and page != "points" and consent_form.unasked(),
+        receipts=receipts_for(draft) if page == "points" else [],
+        age=age,
+        spoken=spoken,
+        script=script(spoken, service.organization_name),
+        until=i18n.now() + timedelta(days=CONSENT_DAYS),
+    )
+    return (shown, 422) if errors else shown
+
+
+def receipts_for(draft: r.Referral) -> Iterable[p.Receipt]:
+    """What she allowed before that would do for this one."""
+    return clients().people.ListReceipts(p.ListReceiptsRequest(person_id=draft.person_id, referral_id=draft.id)).receipts
+
+
+def stand_on(draft: r.Referral, receipt_id: str) -> Response:
+    """Goes on with this consent; one that was sent on an override, and now she could be asked, stands on it at once."""
+    if draft.state != r.STATE_DRAFT:
+        attach(draft, receipt_id)
+        return redirect(url_for("referral.show", identifier=draft.id, done="attach_consent"), 303)
+    referrals.change(draft, forms.etag(), receipt_id=receipt_id)
+    return redirect(url_for("referral_new.check", identifier=draft.id), 303)
+
+
+def script(language: str, organization: str) -> dict[str, object]:
+    """What is read aloud, in the person's language, which is not always the reader's."""
+    with flask_babel.force_locale(language):
+        points = [(code, _(text)) for code, text in vocabulary.TABLES["explained"].items()]
+        opening = _(
+            "Le pido permiso para contarle su situación a %(organization)s. Antes le explico siete cosas:", organization=organization
+        )
+        question = _("¿Está de acuerdo? Puede decir que sí, que no, o que sí a una parte.")
+    return {"points": points, "opening": opening, "question": question}
+
+
+def give(draft: r.Referral, recipient: str) -> p.Receipt:
+    """Records the consent as it was given."""
+    receipt = consent_form.receipt(draft.person_id, recipient)
+    return clients().people.CreateReceipt(p.CreateReceiptRequest(receipt=receipt, request_id=forms.part_of(forms.request_id(), "receipt")))
+
+
+def attach(referral: r.Referral, receipt_id: str) -> None:
+    """Puts her consent in the place of an override."""
+    clients().referrals.AttachConsent(
+        r.AttachConsentRequest(id=referral.id, etag=forms.etag() or referral.etag, request_id=forms.request_id(), receipt_id=receipt_id)
+    )

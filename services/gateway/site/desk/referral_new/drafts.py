@@ -1,0 +1,146 @@
+"""The questions of a referral that is a draft already: where to go on, and one page for each answer that is still missing or is changed."""
+
+from typing import Any
+
+from flask import redirect, render_template, request, url_for
+from werkzeug.datastructures import MultiDict
+from werkzeug.wrappers import Response
+
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import directory, names, referrals, unsafe_choices
+from services.gateway.site.desk.referral_new.pages import pages
+from services.gateway.site.desk.referral_new.questions import problems, reason_given
+from services.gateway.site.language import i18n, words
+from services.gateway.site.parts import forms, person_form, unsafe_form
+from services.gateway.site.shell import access, session
+
+
+@pages.get("/referrals/<identifier>/draft", access.SENDERS)
+def resume(identifier: str) -> Response:
+    """Goes on where something is missing."""
+    return referrals.onward(referrals.fetch(identifier))
+
+
+@pages.form("/referrals/<identifier>/reroute", access.SENDERS)
+def reroute(identifier: str) -> Response | str:
+    """A fresh draft for the same person and need, after a no. The old one stays as it is and is named as its reason."""
+    old = referrals.fetch(identifier)
+    if old.following_id:  # somebody began it already
+        return redirect(url_for("referral_new.resume", identifier=old.following_id))
+    if request.method == "GET":
+        return render_template("reroute.html", referral=old, names=names.names_of([old]))
+    draft = clients().referrals.CreateReferral(
+        r.CreateReferralRequest(
+            person_id=old.person_id,
+            contact_id=old.contact_id,
+            need_code=old.need_code,
+            urgency=old.urgency,
+            based_on_id=old.id,
+            request_id=forms.request_id(),
+        )
+    )
+    return redirect(url_for("referral_new.services", identifier=draft.id), 303)
+
+
+@pages.form("/referrals/<identifier>/need", access.SENDERS)
+def need(identifier: str) -> access.Answer:
+    """What is needed."""
+    return ask(identifier, "need", {"need_code": forms.text("need_code")}, "referral.show")
+
+
+@pages.form("/referrals/<identifier>/urgency", access.SENDERS)
+def urgency(identifier: str) -> access.Answer:
+    """How soon."""
+    said = {"urgency": words.number("urgency", forms.text("urgency")), **reason_given()}
+    said |= forms.given(assault_time=forms.moment("assault_time"))
+    return ask(identifier, "urgency", said, "referral_new.need")
+
+
+@pages.form("/referrals/<identifier>/unsafe", access.SENDERS)
+def unsafe(identifier: str) -> access.Answer:
+    """With whom or where she is not safe."""
+    return ask(identifier, "unsafe", unsafe_form.answer(said_now()), "referral_new.urgency")
+
+
+@pages.form("/referrals/<identifier>/services", access.SENDERS)
+def services(identifier: str) -> access.Answer:
+    """Which service, with the reasons."""
+    return ask(identifier, "services", {"service_id": forms.text("service_id")}, "referral_new.urgency")
+
+
+def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> access.Answer:
+    """One question whose answer is in fields of the draft; `before` is where its way back leads."""
+    draft, errors = referrals.fetch(identifier), dict[str, str]()
+    looks = page == "unsafe" and unsafe_form.looks(request.form)
+    if request.method == "POST" and not looks and not (errors := problems(page, said_now())):
+        try:
+            return referrals.onward(referrals.change(draft, forms.etag(), **fields), page)
+        except forms.SHOWN_IN_PLACE as refusal:
+            errors = forms.problems(refusal)
+    if page in ("services", "unsafe") and not draft.need_code:
+        return referrals.onward(draft)
+    kept: dict[str, Any] = {
+        "need_code": draft.need_code,
+        "urgency": words.code("urgency", draft.urgency),
+        "urgency_reason_code": words.code("urgency_reason", draft.urgency_reason_code),
+        "assault_time": i18n.field_of(draft.assault_time),
+        "unsafe_code": words.code("unsafe_answer", draft.unsafe_code),
+        # Of a form that comes back, what it has no tick for was taken off.
+        unsafe_form.ORGANIZATIONS: list(draft.unsafe_organization_ids) if request.method == "GET" else [],
+        unsafe_form.DEPARTMENTS: list(draft.unsafe_departments) if request.method == "GET" else [],
+    }
+    said = MultiDict(kept | request.form.to_dict(flat=False))
+    judged = []
+    if page == "services":
+        judged = directory.matches(
+            draft.need_code, draft.person, session.me().country, unsafe=draft.unsafe_departments, excluded=draft.unsafe_organization_ids
+        )
+    elif page == "unsafe":
+        judged = directory.matches(draft.need_code, draft.person, session.me().country, limit=100)
+    return show(
+        draft,
+        page,
+        errors,
+        before,
+        said=said,
+        matches=judged,
+        choices=unsafe_choices.choices([match.service for match in judged], said) if page == "unsafe" else None,
+        urgency_hints=referrals.urgency_hints() if page == "urgency" else {},
+    )
+
+
+def said_now() -> MultiDict[str, str]:
+    """What the form brought; by one press that she named nothing."""
+    said = MultiDict(request.form)
+    if forms.flag("names_nothing"):
+        said["unsafe_code"] = "nothing"
+    return said
+
+
+@pages.form("/referrals/<identifier>/contact", access.SENDERS)
+def contact(identifier: str) -> access.Answer:
+    """How she may be reached: a part of her file, which this referral needs. Who comes to change it reads it first, on record."""
+    draft = referrals.fetch(identifier)
+    file, errors = clients().people.GetPerson(p.GetPersonRequest(id=draft.person_id)), dict[str, str]()
+    plan = p.SetSafeContactRequest(id=file.id, safe_contact=file.safe_contact)
+    if request.method == "POST":
+        plan = forms.filled(p.SetSafeContactRequest(id=file.id))
+        if forms.flag("nobody_calls"):
+            plan.safe_contact.channel_code = p.SAFE_CHANNEL_NONE
+        errors = {} if plan.safe_contact.channel_code else person_form.missing()
+        if not errors:
+            try:
+                clients().people.SetSafeContact(plan)
+                return referrals.onward(draft)
+            except forms.SHOWN_IN_PLACE as refusal:
+                errors = forms.problems(refusal)
+    return show(draft, "contact", errors, "referral_new.services", person=plan.safe_contact, file=file)
+
+
+def show(draft: r.Referral, page: str, errors: dict[str, str], before: str, **known: object) -> access.Answer:
+    """Renders one question."""
+    back = url_for(before, identifier=draft.id)
+    answer = render_template(f"new_{page}.html", draft=draft, page=page, errors=errors, back=back, **known)
+    return (answer, 422) if errors else answer

@@ -1,0 +1,272 @@
+"""The questions of a new referral up to the choice of a service, one page each.
+
+What was answered travels in the form of the next page, as it does in a consent: back works, two tabs do not mix, and when the session ends it is kept with
+the form (kept.py). The file and the draft come about when a service is chosen; until then nothing stands half done anywhere, and each answer can be changed.
+What the contact, the file or the service from the directory said already is not asked; its page can be reached all the same.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from flask import render_template, request, url_for
+from google.protobuf.field_mask_pb2 import FieldMask
+from werkzeug.datastructures import MultiDict
+
+from chassis.errors import Refusal
+from chassis.ids import new_id
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import directory, names, people, referrals, unsafe_choices
+from services.gateway.site.desk.referral_new.pages import pages
+from services.gateway.site.language import i18n, words
+from services.gateway.site.parts import forms, person_form, unsafe_form
+from services.gateway.site.shell import access, session
+
+ASKED: Mapping[str, tuple[str, ...]] = {
+    "need": ("need_code",),
+    "urgency": ("urgency", "urgency_reason_code", "assault_time"),
+    "about": person_form.COARSE,
+    "contact": person_form.SEALED,
+    "unsafe": unsafe_form.FIELDS,
+    "services": (),
+}
+"""The pages in their order, with what travels on from each."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What it begins with, each brought along by its opaque id: a contact, a file, a service that was chosen in the directory, an enquiry whose offer was
+    taken."""
+
+    contact: c.Contact | None
+    file: p.Person | None
+    service: d.Service | None
+    enquiry: e.Enquiry | None = None
+
+    @property
+    def pages(self) -> list[str]:
+        """What is asked: of a person who has a file nothing about her, and after an enquiry only how to reach her."""
+        if self.enquiry:
+            return ["contact", *([] if self.enquiry.unsafe_code else ["unsafe"]), "services"]
+        return [page for page in ASKED if not (self.file and page in ("about", "contact"))]
+
+    def known(self) -> MultiDict[str, str]:
+        """What needs no question, or only a look."""
+        said = MultiDict[str, str]()
+        if self.service and len(self.service.need_codes) == 1:
+            said["need_code"] = self.service.need_codes[0]
+        if self.contact:
+            said["urgency"] = words.code("urgency", self.contact.urgency)
+            said["assault_time"] = i18n.field_of(self.contact.assault_time)
+            said["language"], said["department"] = self.contact.language, self.contact.department
+            if is_one_need(self.contact.need_code):
+                said["need_code"] = self.contact.need_code
+        if self.enquiry:
+            said.update(as_said(self.enquiry.content))
+        return said
+
+
+def as_said(content: e.EnquiryContent) -> dict[str, str]:
+    """What an enquiry said, as the answers of the questions."""
+    return {
+        "need_code": content.need_code,
+        "urgency": words.code("urgency", content.urgency),
+        "age_band": words.code("age_band", content.age_band),
+        "gender_code": words.code("person_gender", content.gender_code),
+        "language": content.languages[0] if content.languages else "es",
+        "country": content.country,
+        "department": content.department,
+        "dependants": str(content.dependants) if content.HasField("dependants") else "",
+    }
+
+
+def begun() -> Start:
+    """The start as the address or the form brings it. None for a service that there is not (any more)."""
+    enquiry_id = request.values.get("enquiry", "")
+    enquiry = clients().enquiries.GetEnquiry(e.GetEnquiryRequest(id=enquiry_id)) if enquiry_id else None
+    contact_id = request.values.get("contact", "") or (enquiry.contact_id if enquiry else "")
+    service_id = enquiry.taken_service_id if enquiry else request.values.get("service", "")
+    contact = clients().contacts.GetContact(c.GetContactRequest(id=contact_id)) if contact_id else None
+    person_id = request.values.get("person", "") or (contact.person_id if contact else "")
+    service = names.names(services=[service_id]).services.get(service_id) if service_id else None
+    return Start(contact, people.file_of(person_id) if person_id else None, service, enquiry)
+
+
+def is_one_need(code: str) -> bool:
+    """Whether a referral can ask for it: a contact may name a whole group of needs only."""
+    return bool(code) and not any(code == group and within for group, _name, within in names.needs())
+
+
+@pages.form("/referrals/new", access.SENDERS)
+def person() -> access.Answer:
+    """The first question that is open; then the next, or the one before; after the last one it becomes a draft."""
+    start = begun()
+    said = MultiDict(request.form) if request.method == "POST" else start.known()
+    shown = forms.text("page")
+    if forms.flag("nobody_calls"):  # one press instead of two, for what is said most often at night
+        said["channel_code"] = "none"
+    if forms.flag("names_nothing"):
+        said["unsafe_code"] = "nothing"
+    if (to := forms.text("to")) in start.pages:
+        return show(start, said, to, {})
+    if shown == "unsafe" and unsafe_form.looks(said) and "back" not in said:
+        return show(start, said, shown, {})
+    if "back" in said and shown in start.pages:
+        return show(start, said, start.pages[max(0, start.pages.index(shown) - 1)], {})
+    page, errors = turn(start, said, shown)
+    try:
+        if service_id := chosen(start, said, page, shown):
+            return referrals.onward(keep(start, said, service_id), "services")
+    except forms.SHOWN_IN_PLACE as refusal:
+        errors = forms.problems(refusal)
+        page = page_of(start, errors)
+    return show(start, said, page, errors)
+
+
+def chosen(start: Start, said: MultiDict[str, str], page: str, shown: str) -> str:
+    """The service that was chosen, when all else is answered: on its page, or before in the directory if it takes this person and this need, or may. Else
+    the others stand beside its reasons."""
+    if page != "services" or not shown:
+        return ""
+    if start.enquiry:
+        return start.enquiry.taken_service_id
+    if shown == page or not start.service:
+        return said.get("service_id", "")
+    judged = fitting(start, said, 100)
+    takes = {match.service.id for match in judged if match.verdict in (d.VERDICT_FITS, d.VERDICT_ASK)}
+    return start.service.id if start.service.id in takes else ""
+
+
+def turn(start: Start, said: MultiDict[str, str], shown: str = "") -> tuple[str, dict[str, str]]:
+    """The first page that is not answered: with what is wrong there, if it was shown already."""
+    for at, page in enumerate(start.pages):
+        errors = problems(page, said)
+        if errors or (page == "about" and "age_band" not in said) or page == "services":
+            return page, errors if shown in start.pages[at:] else {}
+    raise AssertionError(start.pages)
+
+
+def fitting(start: Start, said: MultiDict[str, str], limit: int = 30) -> list[d.Match]:
+    """The services with their reasons, but for those that she named as not safe."""
+    unsafe, excluded = said.getlist(unsafe_form.DEPARTMENTS), said.getlist(unsafe_form.ORGANIZATIONS)
+    return directory.matches(said["need_code"], coarse(start), session.me().country, forms.whole_number("age"), limit, unsafe, excluded)
+
+
+def problems(page: str, said: MultiDict[str, str]) -> dict[str, str]:
+    """What is missing or wrong on a page."""
+    if page == "unsafe":
+        return unsafe_form.problems(said)
+    if page == "about":
+        return person_form.age_problems()
+    wanted = {"need": "need_code", "urgency": "urgency", "contact": "channel_code", "services": "service_id"}.get(page, "")
+    answer = said.get(wanted, "")
+    right = words.number("urgency", answer) if page == "urgency" else answer.strip()
+    return {wanted: words.violation("required", wanted)} if wanted and not right else {}
+
+
+def page_of(start: Start, errors: Mapping[str, str]) -> str:
+    """The page on which the first of these problems can be mended."""
+    return next((page for page in start.pages if errors.keys() & {*ASKED[page]}), "services")
+
+
+def coarse(start: Start) -> r.CoarsePerson:
+    """What may be said of her, as the file or the answers have it."""
+    return start.file.coarse if start.file else person_form.request_of("", session.me().country).coarse
+
+
+def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral:
+    """Opens the file unless there is one, then the draft. All pages of one form share `once`: who goes back and chooses again changes that draft."""
+    once = forms.text("once")
+    if start.file:
+        person_id = start.file.id
+    else:
+        asked = person_form.request_of(forms.part_of(once, "person"), session.me().country)
+        asked.safe_contact.channel_code = words.number("safe_channel", said["channel_code"])
+        person_id = clients().people.CreatePerson(asked).id
+        link(start.contact, person_id, once)
+    contact_id = start.contact.id if start.contact else ""
+    begin = r.CreateReferralRequest(
+        person_id=person_id,
+        contact_id=contact_id,
+        enquiry_id=start.enquiry.id if start.enquiry else "",
+        request_id=forms.part_of(once, "referral"),
+    )
+    unsafe = unsafe_form.answer(said) if "unsafe" in start.pages else {}
+    draft = referrals.fetch(clients().referrals.CreateReferral(begin).id)
+    wanted = {"need_code": said["need_code"], "urgency": words.number("urgency", said["urgency"]), "service_id": service_id, **unsafe}
+    if all(getattr(draft, name) == value for name, value in wanted.items()):  # pressed twice
+        return draft
+    return referrals.change(draft, "", **wanted, **reason_given(), **forms.given(assault_time=forms.moment("assault_time")))
+
+
+def link(contact: c.Contact | None, person_id: str, once: str) -> None:
+    """Notes at the contact whose call it was. The referral names the contact too, so a contact that changed meanwhile is no reason to stop."""
+    if contact is None or contact.person_id:
+        return
+    changed = c.Contact(id=contact.id, etag=contact.etag, person_id=person_id)
+    try:
+        clients().contacts.UpdateContact(
+            c.UpdateContactRequest(contact=changed, update_mask=FieldMask(paths=["person_id"]), request_id=forms.part_of(once, "contact"))
+        )
+    except Refusal:
+        return
+
+
+def carried(start: Start, page: str, said: MultiDict[str, str]) -> Iterator[tuple[str, str]]:
+    """What it begins with, and what the other pages brought, to travel along. An age band travels empty as well: it says that she was asked about."""
+    for kind, brought in (("contact", start.contact), ("person", start.file), ("service", start.service), ("enquiry", start.enquiry)):
+        if brought:
+            yield kind, brought.id
+    for name, value in said.items(multi=True):
+        if (value or name == "age_band") and any(name in asked for other, asked in ASKED.items() if other != page):
+            yield name, value
+
+
+def before(start: Start) -> str:
+    """Where the first question was asked for."""
+    if start.enquiry:
+        return url_for("enquiries.show", identifier=start.enquiry.id)
+    if start.contact:
+        return url_for("line.show", identifier=start.contact.id)
+    return url_for("people.show", identifier=start.file.id) if start.file else url_for("today.today")
+
+
+def show(start: Start, said: MultiDict[str, str], page: str, errors: dict[str, str]) -> access.Answer:
+    """Renders one question."""
+    judged: list[d.Match] = []
+    if page in ("services", "unsafe"):
+        try:
+            everywhere = MultiDict((name, value) for name, value in said.items() if name not in unsafe_form.FIELDS)
+            judged = fitting(start, said) if page == "services" else fitting(start, everywhere, 100)
+        except forms.SHOWN_IN_PLACE as refusal:  # an answer that no service could be compared with
+            errors = forms.problems(refusal)
+            page = page_of(start, errors)
+    answer = render_template(
+        f"new_{page}.html",
+        page=page,
+        number=start.pages.index(page) + 1,
+        total=len(start.pages) - bool(start.enquiry),
+        start=start,
+        said=said,
+        person=person_form.Values(said),
+        carried=list(carried(start, page, said)),
+        back=before(start),
+        once=forms.text("once") or new_id(),
+        errors=errors,
+        matches=judged,
+        choices=unsafe_choices.choices([match.service for match in judged], said) if page == "unsafe" else None,
+        sought=coarse(start) if page == "services" else None,
+        identified=any(said.get(name) for name in person_form.IDENTITY),
+        urgency_hints=referrals.urgency_hints() if page == "urgency" else {},
+    )
+    return (answer, 422) if errors else answer
+
+
+def reason_given() -> dict[str, int]:
+    """Returns the field of a draft that says why it is less urgent than her answers make it, if the form brought one."""
+    number = words.number("urgency_reason", forms.text("urgency_reason_code"))
+    return {"urgency_reason_code": number} if number else {}

@@ -1,0 +1,38 @@
+"""What one shift hands to the next: all that is open on the line on one sheet, and who took it over when."""
+
+from flask import render_template
+
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import enquiries, line, names, referrals
+from services.gateway.site.language import i18n
+from services.gateway.site.parts import forms, lists
+from services.gateway.site.shell import access
+
+pages = access.Pages("shift")
+
+
+@pages.get("/line/shift", access.LINE)
+def sheet() -> str:
+    """The sheet."""
+    question = r.ListReferralsRequest(filter=referrals.turn_of(r.BOX_MINE))
+    waiting = lists.all_of(clients().referrals.ListReferrals, question, lambda answer: answer.referrals)
+    taken = clients().contacts.ListTakeOvers(c.ListTakeOversRequest(page_size=5)).take_overs
+    return render_template(
+        "shift.html",
+        contacts=line.still_open(),
+        calls=line.calls_owed(),
+        enquiries=enquiries.asking(),
+        referrals=waiting,
+        taken=taken,
+        names=names.names_of(waiting),
+        workers=names.names(workers=[each.worker_id for each in taken]),
+        date=i18n.long_day(i18n.now()),
+    )
+
+
+@pages.post("/line/shift", access.LINE, then="shift.sheet")
+def take_over() -> None:
+    """The reader has the next shift."""
+    clients().contacts.TakeOverLine(c.TakeOverLineRequest(request_id=forms.request_id()))

@@ -1,0 +1,155 @@
+"""Today, the start: what needs this reader now, in groups by the clock, under four numbers each of which opens exactly the rows it counts."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from flask import render_template, request
+
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import plans_pb2 as pb
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import directory, enquiries, line, names, referrals
+from services.gateway.site.language import i18n
+from services.gateway.site.language.i18n import N_
+from services.gateway.site.parts import due, lists
+from services.gateway.site.shell import access, session
+
+pages = access.Pages("today")
+
+
+HOUR = timedelta(hours=1)
+
+
+def chosen(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
+    """The filter behind one of the numbers: of a desk what waits for it, in the network whatever lives; None where there is no such number."""
+    mine = box != r.BOX_NETWORK
+    return {
+        "late": r.ReferralFilter(box=box, late=True, waiting_for_me=mine),
+        "soon": r.ReferralFilter(box=box, due_soon=True, waiting_for_me=mine),
+        "new": r.ReferralFilter(box=box, states=[r.STATE_SENT], waiting_for_me=mine),
+        "running": r.ReferralFilter(box=box, states=[r.STATE_IN_PROGRESS]),
+        "waiting": r.ReferralFilter(box=box, live=True, waiting_for_other=True),
+    }.get(show)
+
+
+def came_back(box: r.Box.ValueType) -> lists.Listed[r.Referral]:
+    """Referrals that came back without help and still wait for another service: the most urgent first, of those the nearest deadline."""
+    unanswered = r.ReferralFilter(box=box, unanswered=True)
+    rows = lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=unanswered), lambda answer: answer.referrals)
+    rows.sort(key=lambda row: (-row.urgency, not row.next_due_time.seconds, row.next_due_time.seconds))
+    return rows
+
+
+def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[r.Referral]]:
+    """What can't wait: due within the hour, or past due where a life may hang on it; and the others."""
+    now, later, limit = list[r.Referral](), list[r.Referral](), i18n.now() + HOUR
+    for row in rows:
+        due = i18n.moment(row.next_due_time)
+        pressing = due is not None and due < limit and (due > i18n.now() or row.urgency >= r.URGENCY_EMERGENCY)
+        (now if pressing else later).append(row)
+    return sorted(now, key=lambda row: (-row.urgency, row.next_due_time.seconds)), later
+
+
+def counted(**wanted: Any) -> r.CountReferralsResponse:
+    """The numbers of what a filter finds. Always one for what is not over: what is grows for ever, and is not looked at here."""
+    return clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(**wanted)))
+
+
+def beds() -> list[d.Service]:
+    """The services of the reader's organisation that say how many beds they have."""
+    if not session.me().may("worker", "manager"):
+        return []
+    return [service for service in directory.services_of(session.me().organization_id) if service.capacity.unit == d.CAPACITY_UNIT_BEDS]
+
+
+@dataclass(frozen=True)
+class Others:
+    """What waits for this desk and is no referral: contacts and calls of the line, enquiries, late steps of plans."""
+
+    contacts: lists.Listed[c.Contact] = field(default_factory=lists.Listed)
+    calls: lists.Listed[c.Callback] = field(default_factory=lists.Listed)
+    received: lists.Listed[e.Enquiry] = field(default_factory=lists.Listed)
+    asking: lists.Listed[e.Enquiry] = field(default_factory=lists.Listed)
+    overdue: lists.Listed[pb.LateStep] = field(default_factory=lists.Listed)
+
+    def of(self, show: str) -> "Others":
+        """Returns those that one of the numbers counts: its own word is about them, too."""
+        if not show:
+            return self
+        if show not in ("late", "soon"):
+            return Others()
+        mine = _at(show, due.of_enquiry)
+        return Others(
+            lists.only(self.contacts, _at(show, due.due)),
+            lists.only(self.calls, _at(show, due.due)),
+            lists.only(self.received, mine),
+            lists.only(self.asking, lambda enquiry: int(enquiry.turn) == int(enquiry.side) and mine(enquiry)),
+            self.overdue if show == "late" else lists.Listed(),
+        )
+
+    def __len__(self) -> int:
+        return sum(len(rows) for rows in (self.contacts, self.calls, self.received, self.asking, self.overdue))
+
+
+def _at(level: str, clock: Callable[[Any], due.Due | None]) -> Callable[[Any], bool]:
+    def stands(row: Any) -> bool:
+        running = clock(row)
+        return running is not None and running.level == level
+
+    return stands
+
+
+def others() -> Others:
+    """What waits for the reader's desk beside its referrals, as far as it is hers to see."""
+    me = session.me()
+    at_line, desk = me.may("operator"), me.may("worker", "operator")
+    return Others(
+        line.still_open() if at_line else lists.Listed(),
+        line.calls_owed() if at_line else lists.Listed(),
+        enquiries.received() if desk else lists.Listed(),
+        enquiries.asking() if desk else lists.Listed(),
+        lists.all_of(clients().plans.ListLateSteps, pb.ListLateStepsRequest(), lambda answer: answer.steps) if desk else lists.Listed(),
+    )
+
+
+@pages.get("/today", access.EVERYONE, navigation=N_("Hoy"))
+def today() -> str:
+    """The page. A coordinator without a desk of her own sees the whole network, by codes."""
+    me = session.me()
+    box = r.BOX_MINE if me.may("worker", "operator", "manager") else r.BOX_NETWORK
+    show = request.args.get("show", "")
+    wanted = chosen(show, box)
+    if wanted is None:
+        show, wanted = "", referrals.turn_of(box)
+    answer = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", "")))
+    network = box == r.BOX_NETWORK
+    live_counts = counted(box=box, live=True)
+    counts = counted(box=box, pressing=network, waiting_for_me=not network)  # of a desk only what is its own turn
+    watched = not show and (me.may("worker", "operator") or network)
+    unanswered = came_back(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []
+    open_needs = {row.id for row in unanswered}
+    beside = others()
+    now, later = within_the_hour(row for row in answer.referrals if row.id not in open_needs)
+    return render_template(
+        "today.html",
+        counts=counts,
+        late=counts.late + len(beside.of("late")),
+        soon=counts.due_soon + len(beside.of("soon")),
+        beside=beside.of(show),
+        fresh=(live_counts if network else counts).fresh,
+        live_counts=live_counts,
+        now=[] if show else now,
+        later=list(answer.referrals) if show else later,
+        unanswered=unanswered,
+        beds=[] if show else beds(),
+        names=names.names_of([*answer.referrals, *unanswered]),
+        show=show,
+        network=network,
+        date=i18n.long_day(i18n.now()),
+        next_page=answer.next_page_token,
+    )

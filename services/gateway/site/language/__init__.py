@@ -1,0 +1,1 @@
+"""Languages, times and words as the reader has them."""

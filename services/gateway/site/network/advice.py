@@ -1,0 +1,72 @@
+"""Advice cards: what an operator may say beside the form of a contact, and the publishing of a new version."""
+
+from flask import redirect, render_template, request, url_for
+
+from chassis.errors import Invalid, Stale
+from protos.referrals.v1 import advice_pb2 as pb
+from protos.referrals.v1 import contacts_pb2 as c
+from services.gateway.edge.clients import clients
+from services.gateway.site.language import i18n, words
+from services.gateway.site.language.i18n import _
+from services.gateway.site.parts import advice, forms
+from services.gateway.site.shell import access
+
+pages = access.Pages("advice")
+ANSWERS = {"yes": c.ANSWER_YES, "no": c.ANSWER_NO}
+
+
+@pages.get("/advice", access.LINE | access.NETWORK)
+def listing() -> str:
+    """All that are in use."""
+    return render_template("advice.html", cards=advice.beside(clients().advice.ListAdviceCards(pb.ListAdviceCardsRequest()).cards))
+
+
+@pages.get("/advice/<identifier>", access.LINE | access.NETWORK)
+def show(identifier: str) -> str:
+    """One version, in each language."""
+    card = clients().advice.GetAdviceCard(pb.GetAdviceCardRequest(id=identifier, version=forms.version_asked()))
+    return render_template("advice_card.html", shown=advice.shown(card), card=card)
+
+
+@pages.form("/advice/publish", access.NETWORK)
+def publish() -> access.Answer:
+    """Writes the next version of a card, beginning with the one that there is, or a new one."""
+    errors: dict[str, str] = {}
+    if request.method == "POST":
+        card = asked()
+        try:
+            made = clients().advice.PublishAdviceCard(pb.PublishAdviceCardRequest(card=card, request_id=forms.request_id()))
+            return redirect(url_for("advice.show", identifier=made.id, done="card_published"), 303)
+        except Invalid as refusal:
+            errors = {field_of(path): words.violation(reason) for path, reason in refusal.violations}
+        except Stale:
+            errors = {"_form": _("Alguien publicó otra versión mientras tanto. Vuelva a abrir la tarjeta y mire qué cambió.")}
+    elif identifier := request.args.get("card", ""):
+        card = clients().advice.GetAdviceCard(pb.GetAdviceCardRequest(id=identifier))
+        card.version += 1
+    else:
+        card = pb.AdviceCard(version=1)
+    opened_by = [(field.name, words.as_asked(field.name, words.code("answer", value))) for field, value in card.opened_by.ListFields()]
+    said = {answer: [question for question, opening in opened_by if opening == answer] for answer in ANSWERS}
+    page = render_template("advice_publish.html", card=card, said=said, errors=errors)
+    return (page, 422) if errors else page
+
+
+def asked() -> pb.AdviceCard:
+    """What the form brought; a line of a text is a sentence."""
+    version = forms.whole_number("version")
+    card = pb.AdviceCard(id=forms.text("card"), version=version or 0, need_code=forms.text("need_code"), retired=forms.flag("retired"))
+    for language in i18n.LANGUAGES:
+        lines = [line.strip() for line in forms.text(f"lines_{language}").splitlines() if line.strip()]
+        getattr(card, language).MergeFrom(pb.AdviceText(title=forms.text(f"title_{language}"), lines=lines))
+    for answer in ANSWERS:
+        for question in forms.texts(answer):
+            if question in c.Triage.DESCRIPTOR.fields_by_name:
+                setattr(card.opened_by, question, ANSWERS[words.as_asked(question, answer)])
+    return card
+
+
+def field_of(path: str) -> str:
+    """The field of the form that a refusal means: card.es.lines[2] is lines_es."""
+    _card, *rest = path.split("[")[0].split(".")
+    return f"{rest[1]}_{rest[0]}" if len(rest) == 2 and rest[0] in i18n.LANGUAGES else (rest or [path])[-1]

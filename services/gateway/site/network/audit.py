@@ -1,0 +1,96 @@
+"""The auditor: what is unusual and waits for her, the trail searched, and whether it is whole."""
+
+from datetime import timedelta
+
+from flask import render_template, request
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis.ids import is_id
+from protos.referrals.v1 import audit_pb2 as a
+from protos.referrals.v1 import emergencies_pb2 as em
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names
+from services.gateway.site.language import i18n, vocabulary
+from services.gateway.site.language.i18n import N_
+from services.gateway.site.parts import forms, lists
+from services.gateway.site.shell import access
+
+pages = access.Pages("audit")
+MORNING = timedelta(hours=5)  # when a day begins, so that a night is of one
+IDS = ("object_id", "actor_id", "organization_id")
+
+
+@pages.get("/audit", access.AUDITORS, navigation=N_("Auditoría"), section="network")
+def show() -> str:
+    """What waits, or all that there was."""
+    return render({})
+
+
+def render(errors: dict[str, str], identifier: str = "", verdict: a.VerifyTrailResponse | None = None) -> str:
+    """The page; with `errors` of the review of one, or the verdict that was asked for."""
+    everything = request.args.get("all", "") == "1"
+    answer = clients().audit.ListAnomalies(
+        a.ListAnomaliesRequest(waiting=not everything, page_size=50, page_token=request.args.get("page", ""))
+    )
+    asked = em.ListEmergenciesRequest(waiting=not everything)
+    urgent = lists.all_of(clients().emergencies.ListEmergencies, asked, lambda answer: answer.emergencies)
+    return render_template(
+        "audit.html",
+        emergencies=urgent,
+        anomalies=answer.anomalies,
+        next_page=answer.next_page_token,
+        everything=everything,
+        names=names.names({one.organization_id for one in answer.anomalies} | {one.organization_id for one in urgent}),
+        verdict=verdict,
+        errors=errors,
+        identifier=identifier,
+    )
+
+
+@pages.post("/audit/anomalies/<identifier>", access.AUDITORS, again=render, then="audit.show", done="reviewed")
+def review(identifier: str) -> None:
+    """Says what it was."""
+    clients().audit.ReviewAnomaly(forms.filled(a.ReviewAnomalyRequest(id=identifier)))
+
+
+@pages.post("/audit/verify", access.AUDITORS)
+def verify() -> str:
+    """Computes the chain anew, as far as one call gets."""
+    return render({}, verdict=clients().audit.VerifyTrail(a.VerifyTrailRequest(page_token=forms.text("page_token"))))
+
+
+def day_of(text: str) -> Timestamp | None:
+    """When a day begins; None for what is no day."""
+    try:
+        return i18n.local_to_stamp(text[:10])
+    except OverflowError:
+        return None
+
+
+@pages.get("/audit/trail", access.AUDITORS)
+def trail() -> str:
+    """Rows of the trail. An id that is none finds nothing, and is not asked for."""
+    asked = {name: request.args.get(name, "").strip() for name in (*IDS, "action_code", "day")}
+    wanted = a.ListTrailRequest(
+        object_id=asked["object_id"],
+        actor_id=asked["actor_id"],
+        organization_id=asked["organization_id"],
+        action_code=asked["action_code"],
+        refused=request.args.get("refused", "") == "1",
+        page_size=50,
+        page_token=request.args.get("page", ""),
+    )
+    start = day_of(asked["day"])
+    if start is not None:
+        wanted.start_time.FromDatetime(start.ToDatetime() + MORNING)
+        wanted.end_time.FromDatetime(start.ToDatetime() + MORNING + timedelta(days=1))
+    sound = all(is_id(asked[name]) for name in IDS if asked[name]) and (start is not None or not asked["day"])
+    answer = clients().audit.ListTrail(wanted) if sound else a.ListTrailResponse()
+    return render_template(
+        "trail.html",
+        rows_=answer.rows,
+        next_page=answer.next_page_token,
+        FIELD_GROUPS=vocabulary.TABLES["field_group"],
+        asked={name: value for name, value in asked.items() if value} | ({"refused": 1} if wanted.refused else {}),
+        names=names.names({row.organization_id for row in answer.rows}, (), {row.actor_id for row in answer.rows if row.actor_id}),
+    )

@@ -1,0 +1,114 @@
+"""The coordinator's board: where help is missing, what is due, who answers how soon, and what can't wait. Codes and counts of the whole network, never a name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flask import render_template, request
+
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import emergencies_pb2 as em
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names
+from services.gateway.site.language import i18n
+from services.gateway.site.language.i18n import N_, _
+from services.gateway.site.parts import lists, pictures
+from services.gateway.site.shell import access
+
+pages = access.Pages("board")
+
+COUNTRY = "NI"
+AHEAD = timedelta(hours=12)
+SLOWEST = 8
+
+
+@pages.get("/board", access.NETWORK, navigation=N_("Tablero"), section="network")
+def board() -> str:
+    """The page; from its second page on the queue alone."""
+    token = request.args.get("page", "")
+    pressing = r.ReferralFilter(box=r.BOX_NETWORK, pressing=True)
+    answer = clients().referrals.ListReferrals(
+        r.ListReferralsRequest(filter=pressing, order_by=r.ORDER_URGENCY, page_size=50, page_token=token)
+    )
+    # Like what lives below, without what is over: that grows for ever, and is not looked at here.
+    counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=pressing))
+    queue = {"queue": answer, "callee": callee, "pressing": counts.total, "nothing": "nothing" in request.args}
+    if token:
+        return render_template("board.html", **queue, names=names.names_of(answer.referrals), first=False)
+    live = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_NETWORK, live=True)))
+    times = clients().statistics.GetResponseTimes(r.GetResponseTimesRequest()).organizations
+    now, needs = i18n.now(), pictures.heat(counts.unanswered)
+    upcoming = due_between(now, now + AHEAD)
+    known = names.names_of(answer.referrals)
+    opened = lists.all_of(clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(waiting=True), lambda answer: answer.emergencies)
+    known.organizations |= names.names({*(time.organization_id for time in times), *(one.organization_id for one in opened)}).organizations
+    on_probation = d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_PROBATION)
+    probation = lists.all_of(clients().directory.ListOrganizations, on_probation, lambda answer: answer.organizations)
+    return render_template(
+        "board.html",
+        **queue,
+        names=known,
+        first=True,
+        counts=counts,
+        emergencies=opened,
+        running=sum(live.live_by_need_group.values()),
+        needs=needs,
+        map_=pictures.map_of(COUNTRY, dict(needs.by_department)),
+        upcoming=upcoming,
+        strip_=pictures.strip(upcoming, now, AHEAD),
+        times=bars(times, known),
+        slowest=SLOWEST,
+        probation=probation,
+        unmet=clients().enquiries.ListUnmetNeeds(e.ListUnmetNeedsRequest()).needs,
+    )
+
+
+def due_between(start: datetime, end: datetime) -> list[r.Referral]:
+    """What is due in that time, the nearest deadline first."""
+    wanted = r.ReferralFilter(box=r.BOX_NETWORK)
+    wanted.due_after.FromDatetime(start.replace(tzinfo=None))
+    wanted.due_before.FromDatetime(end.replace(tzinfo=None))
+    return lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=wanted), lambda answer: answer.referrals)
+
+
+def bars(times: Sequence[r.ResponseTime], known: names.Names) -> list[pictures.Bar]:
+    """How soon organisations answer: the median, and how many of those that were sent."""
+    longest = max((time.median_seconds for time in times), default=0) or 1
+    return [
+        pictures.Bar(
+            known.organization(time.organization_id),
+            _(
+                "%(span)s · %(answered)d de %(sent)d",
+                span=i18n.span(timedelta(seconds=time.median_seconds)),
+                answered=time.answered,
+                sent=time.sent,
+            )
+            if time.answered
+            else _("ninguna de %(sent)d", sent=time.sent),
+            round(time.median_seconds / longest * 100, 1),
+        )
+        for time in times
+    ]
+
+
+@dataclass(frozen=True)
+class Callee:
+    """Whom to call about a referral."""
+
+    name: str
+    phone: str
+
+
+def callee(referral: r.Referral, known: names.Names) -> Callee | None:
+    """The desk whose turn it is, where the directory has a number for it. Of a confidential service, or one that is not shown, there is none to give."""
+    if referral.turn == r.TURN_SENDER:
+        organization = known.organizations.get(referral.sender_organization_id)
+        phone = organization.phone if organization else ""
+    elif referral.turn == r.TURN_RECEIVER:
+        organization, service = known.organizations.get(referral.receiver_organization_id), known.services.get(referral.service_id)
+        phone = "" if service is None or service.confidential else service.phone or (organization.phone if organization else "")
+    else:
+        return None
+    return Callee(organization.name, phone) if organization and phone else None

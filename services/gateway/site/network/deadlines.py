@@ -1,0 +1,125 @@
+"""The network's deadlines: how long there is for what is waited for, and the publishing of a new version."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from flask import redirect, render_template, request, url_for
+
+from chassis.errors import Invalid, Stale
+from chassis.shape import INT32
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.gateway.edge.clients import clients
+from services.gateway.site.language import i18n, words
+from services.gateway.site.language.i18n import N_, _, ngettext
+from services.gateway.site.parts import due, forms
+from services.gateway.site.shell import access
+
+pages = access.Pages("deadlines")
+UNITS = {
+    "minutes": (N_("minutos"), 60),
+    "hours": (N_("horas"), 3600),
+    "days": (N_("días"), 86_400),
+    "working_days": (N_("días hábiles"), 0),
+}
+CLOCKS = ("acknowledge", "decide", "first_contact")
+FOR_ANY = ("silence", "close")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One deadline as a form asks for it, and in words."""
+
+    name: str
+    urgency: str
+    clock: str
+    number: str
+    unit: str
+    said: str = ""
+
+    @property
+    def what(self) -> str:
+        """What is waited for, as it is named on its own."""
+        return words.word("deadline", self.clock)
+
+
+@pages.get("/deadlines", access.EVERYONE)
+def show() -> str:
+    """One version as a table."""
+    policy = clients().referrals.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=forms.version_asked()))
+    rows = {row.name: row for row in map(told, policy.deadlines)}
+    return render_template("deadlines.html", policy=policy, rows=rows, URGENCIES=due.URGENCIES, CLOCKS=CLOCKS, FOR_ANY=FOR_ANY)
+
+
+@pages.form("/deadlines/publish", access.NETWORK)
+def publish() -> access.Answer:
+    """Writes the next version, beginning with the one that there is."""
+    errors: dict[str, str] = {}
+    if request.method == "POST":
+        rows, version = asked(), forms.text("version")
+        try:
+            clients().referrals.PublishDeadlinePolicy(
+                pb.PublishDeadlinePolicyRequest(
+                    version=int(version) if version.isdecimal() and len(version) < 9 else 0,
+                    deadlines=[message(row) for row in rows],
+                    request_id=forms.request_id(),
+                )
+            )
+            return redirect(url_for("deadlines.show", done="deadlines_published"), 303)
+        except Invalid as refusal:
+            errors = {field.removeprefix("deadlines."): words.violation(reason) for field, reason in refusal.violations}
+        except Stale:
+            errors = {"_form": _("Alguien publicó otra versión mientras tanto. Vuelva a abrir los plazos y mire qué cambió.")}
+    else:
+        policy = clients().referrals.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
+        known = {row.name: row for row in map(told, policy.deadlines)}
+        rows, version = [known.get(name) or empty(name) for name in names()], str(policy.version + 1)
+    units = [(code, _(word)) for code, (word, _seconds) in UNITS.items()]
+    labels = {row.name: f"{words.word('urgency', row.urgency)}, {row.what}" if row.urgency else row.what for row in rows}
+    page = render_template(
+        "deadlines_publish.html", rows=rows, version=version, units=units, errors=errors, labels=labels, URGENCIES=due.URGENCIES
+    )
+    return (page, 422) if errors else page
+
+
+def names() -> list[str]:
+    """What a policy says, in the order of the form."""
+    return [*(f"{urgency}.{clock}" for urgency in due.URGENCIES for clock in CLOCKS), *FOR_ANY]
+
+
+def empty(name: str) -> Row:
+    """One that is not said."""
+    urgency, _dot, clock = name.rpartition(".")
+    return Row(name, urgency, clock, "", "hours")
+
+
+def told(deadline: pb.PolicyDeadline) -> Row:
+    """In the greatest unit in which it is whole."""
+    urgency, clock = words.code("urgency", deadline.urgency), words.code("clock", deadline.clock)
+    name = f"{urgency}.{clock}" if urgency else clock
+    if deadline.working_days:
+        said = ngettext("%(num)d día hábil", "%(num)d días hábiles", deadline.working_days)
+        return Row(name, urgency, clock, str(deadline.working_days), "working_days", said)
+    unit, seconds = next((unit, each) for unit, (_word, each) in reversed(UNITS.items()) if each and not deadline.seconds % each)
+    if unit == "days" and deadline.seconds < 3 * seconds:
+        unit, seconds = "hours", 3600  # 24 h says more than a day
+    return Row(name, urgency, clock, str(deadline.seconds // seconds), unit, i18n.span(timedelta(seconds=deadline.seconds)))
+
+
+def asked() -> list[Row]:
+    """What the form brought."""
+    rows = []
+    for name in names():
+        unit = forms.text(f"{name}.unit")
+        rows.append(replace(empty(name), number=forms.text(name), unit=unit if unit in UNITS else "hours"))
+    return rows
+
+
+def message(row: Row) -> pb.PolicyDeadline:
+    """As the service takes it; no number is none."""
+    number = int(row.number) if row.number.isdecimal() and len(row.number) < 6 else 0
+    said = {"working_days": number} if row.unit == "working_days" else {"seconds": min(number * UNITS[row.unit][1], INT32)}
+    return pb.PolicyDeadline(
+        urgency=pb.Urgency.ValueType(words.number("urgency", row.urgency) if row.urgency else 0),
+        clock=pb.ClockKind.ValueType(words.number("clock", row.clock)),
+        **said,
+    )

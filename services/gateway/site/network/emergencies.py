@@ -1,0 +1,29 @@
+"""Emergency accesses, as whoever holds the file, or checks the network, reviews them."""
+
+from flask import render_template
+
+from protos.referrals.v1 import emergencies_pb2 as em
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names
+from services.gateway.site.parts import forms
+from services.gateway.site.shell import access
+
+pages = access.Pages("emergencies")
+
+
+@pages.get("/emergencies/<identifier>", access.CARE | access.NETWORK | access.AUDITORS)
+def show(identifier: str) -> str:
+    """One, with what was written of it for those who may read that: it is on record."""
+    return render({}, identifier)
+
+
+def render(errors: dict[str, str], identifier: str) -> str:
+    """The page, with a review that came back."""
+    one = clients().emergencies.GetEmergency(em.GetEmergencyRequest(id=identifier))
+    return render_template("emergency.html", one=one, names=names.names({one.organization_id}), errors=errors)
+
+
+@pages.post("/emergencies/<identifier>", access.CARE | access.AUDITORS, again=render, then="emergencies.show", done="reviewed")
+def review(identifier: str) -> None:
+    """Says what it was."""
+    clients().emergencies.ReviewEmergency(forms.filled(em.ReviewEmergencyRequest(id=identifier)))

@@ -1,0 +1,54 @@
+"""Campaigns for the coordination: their codes, and what each brought."""
+
+from flask import redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from protos.referrals.v1 import campaigns_pb2 as pb
+from services.gateway.edge.clients import clients
+from services.gateway.site.language import words
+from services.gateway.site.parts import due, forms, poster
+from services.gateway.site.shell import access
+from services.gateway.site.shell.lines import hotlines
+
+pages = access.Pages("line_campaigns")
+
+
+@pages.get("/campaigns", access.NETWORK)
+def listing() -> str:
+    """All campaigns, and the form for another."""
+    return page({})
+
+
+def page(errors: dict[str, str]) -> str:
+    """The list, with what was wrong with a new one."""
+    answer = clients().campaigns.ListCampaigns(pb.ListCampaignsRequest(page_token=request.args.get("page", "")))
+    countries = [(line.country, words.country(line.country)) for line in hotlines()]
+    return render_template(
+        "campaigns.html",
+        campaigns=answer.campaigns,
+        next_page=answer.next_page_token,
+        countries=countries,
+        errors=errors,
+        NAME=poster.CAMPAIGN,
+    )
+
+
+@pages.post("/campaigns", access.NETWORK, again=page)
+def create() -> Response:
+    """Begins one."""
+    asked = pb.CreateCampaignRequest(campaign=forms.filled(pb.LineCampaign()), request_id=forms.request_id())
+    made = clients().campaigns.CreateCampaign(asked)
+    return redirect(url_for("line_campaigns.show", identifier=made.id, done="saved"), 303)
+
+
+@pages.get("/campaigns/<identifier>", access.NETWORK)
+def show(identifier: str) -> str:
+    """What each of its codes brought."""
+    told = clients().campaigns.GetCampaignFigures(pb.GetCampaignFiguresRequest(id=identifier))
+    return render_template("campaign_figures.html", rows=told.placements, urgencies=[*due.URGENCIES, "unassessed"])
+
+
+@pages.post("/campaigns/<identifier>/end", access.NETWORK, then="line_campaigns.listing")
+def end(identifier: str) -> None:
+    """Ends one."""
+    clients().campaigns.EndCampaign(pb.EndCampaignRequest(id=identifier, request_id=forms.request_id()))

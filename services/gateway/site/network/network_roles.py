@@ -1,0 +1,66 @@
+"""The network's roles: who coordinates and who looks the trail through; given and taken by two coordinators of different members."""
+
+from flask import render_template
+
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import members_pb2 as m
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import invitations, names, workers
+from services.gateway.site.language import words
+from services.gateway.site.language.i18n import N_
+from services.gateway.site.parts import forms, lists
+from services.gateway.site.shell import access
+
+pages = access.Pages("network_roles")
+ROLES = ("coordinator", "auditor")
+
+
+@pages.get("/network/roles", access.NETWORK, navigation=N_("Coordinación"), section="network")
+def listing() -> str:
+    """Accounts with such a role, and what waits for a second person."""
+    return render({})
+
+
+def render(errors: dict[str, str], identifier: str = "") -> str:
+    """The page, with what was wrong with a step, of whichever row."""
+    answer = clients().members.ListNetworkRoles(m.ListNetworkRolesRequest())
+    question = d.ListOrganizationsRequest(page_size=100, status=d.ORGANIZATION_STATUS_APPROVED)
+    organizations = lists.all_of(clients().directory.ListOrganizations, question, lambda page: page.organizations)
+    known = {one.organization_id for one in answer.workers} | {one.organization_id for one in answer.invitations}
+    coordinators = {worker.organization_id for worker in answer.workers if contract_pb2.ROLE_COORDINATOR in worker.roles}
+    return render_template(
+        "network_roles.html",
+        workers=answer.workers,
+        invitations=answer.invitations,
+        organizations=[(one.id, one.name) for one in organizations],
+        more_organizations=organizations.more,
+        names=names.names(known),
+        alone=len(coordinators) < 2,
+        errors=errors,
+        refused=identifier,
+        ROLES=ROLES,
+    )
+
+
+@pages.post("/network/roles", access.NETWORK, again=render, then="network_roles.listing", done="role_proposed")
+def invite() -> str | None:
+    """Invites somebody to such a role; the link goes out once the second coordinator has agreed."""
+    roles = [contract_pb2.Role.ValueType(words.number("role", role)) for role in forms.texts("roles") if role in ROLES]
+    invitation = m.Invitation(
+        organization_id=forms.text("organization_id"), email=forms.text("email"), roles=roles, language=forms.text("invited_language")
+    )
+    return invitations.send(invitation)
+
+
+@pages.post("/network/roles/invitations/<identifier>/confirm", access.NETWORK, again=render, then="network_roles.listing", done="invited")
+def confirm(identifier: str) -> str | None:
+    """Agrees to another coordinator's invitation; shows its link where that is on paper."""
+    made = clients().members.ConfirmInvitation(m.ConfirmInvitationRequest(id=identifier, request_id=forms.request_id()))
+    return render_template("invitation_paper.html", invitation=made) if made.link else None
+
+
+@pages.post("/network/roles/workers/<identifier>/suspend", access.NETWORK, again=render, then="network_roles.listing")
+def suspend(identifier: str) -> None:
+    """Asks for the end of an account with such a role, or agrees to it; each of the two says why."""
+    workers.suspend(identifier)

@@ -1,0 +1,124 @@
+"""The pathways: the standard order of help in words, the publishing of a new version, and how far assistance keeps to it."""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+
+from flask import redirect, render_template, request, url_for
+
+from chassis.errors import Invalid
+from protos.referrals.v1 import plans_pb2 as pb
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names
+from services.gateway.site.language import i18n, words
+from services.gateway.site.language.i18n import N_, _
+from services.gateway.site.parts import forms, pictures
+from services.gateway.site.shell import access
+
+pages = access.Pages("pathways")
+SHOWN = 80  # characters of a line that is wrong
+
+
+@dataclass(frozen=True)
+class Told:
+    """A step of a pathway with its times and what it waits for in words."""
+
+    step: pb.PathwayStep
+    until: str
+    after: list[str]
+
+
+@pages.get("/pathways", access.EVERYONE, navigation=N_("Rutas"), section="network")
+def listing() -> str:
+    """All, in their newest versions."""
+    return render_template("pathways.html", pathways=clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways)
+
+
+@pages.get("/pathways/<identifier>", access.EVERYONE)
+def show(identifier: str) -> str:
+    """One version, step by step."""
+    pathway = clients().plans.GetPathway(pb.GetPathwayRequest(id=identifier, version=forms.version_asked()))
+    versions = clients().plans.ListPathwayVersions(pb.ListPathwayVersionsRequest(id=identifier)).versions
+    return render_template("pathway.html", pathway=pathway, steps=told(pathway), versions=versions)
+
+
+def told(pathway: pb.StandardPathway) -> list[Told]:
+    """The steps in words."""
+    called = {step.key: names.called(step.names) for step in pathway.steps}
+    return [Told(step, until(step, called), [called.get(key, key) for key in step.after_keys]) for step in pathway.steps]
+
+
+def until(step: pb.PathwayStep, called: dict[str, str]) -> str:
+    """Until when a step is to be settled; empty where no time is set."""
+    if not step.deadline_hours:
+        return ""
+    span = i18n.span(timedelta(hours=step.deadline_hours))
+    if step.deadline_from_key:
+        return _("%(span)s después de «%(step)s»", span=span, step=called.get(step.deadline_from_key, step.deadline_from_key))
+    return _("%(span)s desde el comienzo", span=span)
+
+
+@pages.form("/pathways/publish", access.NETWORK)
+def publish() -> access.Answer:
+    """Writes the next version, beginning with the one that there is."""
+    errors: dict[str, str] = {}
+    if request.method == "POST":
+        text = request.form.get("text", "").replace("\r\n", "\n")
+        try:
+            made = clients().plans.PublishPathway(pb.PublishPathwayRequest(text=text, request_id=forms.request_id()))
+            return redirect(url_for("pathways.show", identifier=made.id, done="published"), 303)
+        except Invalid as refusal:
+            errors = problems(refusal, text.splitlines())
+    elif identifier := request.args.get("pathway", ""):
+        text = following(clients().plans.GetPathway(pb.GetPathwayRequest(id=identifier)))
+    else:
+        text = ""
+    page = render_template("pathway_publish.html", text_=text, errors=errors)
+    return (page, 422) if errors else page
+
+
+def following(pathway: pb.StandardPathway) -> str:
+    """Its text as that of the next version."""
+    return re.sub(r"(?m)^version:.*$", f"version: {pathway.version + 1}", pathway.text, count=1)
+
+
+def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:
+    """What is wrong, line by line, with the line; and of the text as a whole what is wrong with any field."""
+    wrong = {}
+    for number, (field, reason) in enumerate(sorted(refusal.violations, key=lambda each: _line(each[0]))):
+        line = _line(field)
+        if not line:
+            wrong["text"] = words.violation(reason)
+            continue
+        said = lines[line - 1].strip()[:SHOWN] if line <= len(lines) else ""
+        wrong[f"_{number}"] = _("Línea %(line)s: %(problem)s. «%(said)s»", line=line, problem=words.word("line_problem", reason), said=said)
+    return wrong
+
+
+def _line(field: str) -> int:
+    number = field.rpartition(".")[2]
+    return int(number) if number.isdecimal() else 0
+
+
+@dataclass(frozen=True)
+class Group:
+    """The plans of one version in one department, with what each step is called."""
+
+    pathway: str
+    group: pb.ComplianceGroup
+    names: dict[str, str]
+
+
+@pages.get("/pathways/compliance", access.CARE | access.NETWORK)
+def compliance() -> str:
+    """How far assistance keeps to its pathways: of the network for a coordinator, of the own organisation for who works there."""
+    answer = clients().plans.GetCompliance(pb.GetComplianceRequest())
+    pathways = {
+        (group.pathway_id, group.version): clients().plans.GetPathway(pb.GetPathwayRequest(id=group.pathway_id, version=group.version))
+        for group in {(each.pathway_id, each.version): each for each in answer.groups}.values()
+    }
+    groups = []
+    for group in answer.groups:
+        pathway = pathways[group.pathway_id, group.version]
+        groups.append(Group(names.called(pathway.names), group, {step.key: names.called(step.names) for step in pathway.steps}))
+    return render_template("compliance.html", groups=groups, network=answer.network, number=pictures.counted)

@@ -1,0 +1,40 @@
+"""A member's own provider of sign-ins, set up by two coordinators."""
+
+from flask import render_template, request
+
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import members_pb2 as m
+from services.gateway.edge.clients import clients
+from services.gateway.site.parts import forms
+from services.gateway.site.shell import access
+
+pages = access.Pages("sign_in_provider")
+
+
+@pages.get("/directory/organizations/<identifier>/sign-in", access.NETWORK)
+def show(identifier: str) -> str:
+    """What is in use and what is proposed."""
+    return page({}, identifier)
+
+
+def page(errors: dict[str, str], identifier: str) -> str:
+    """The page, with what was wrong with a step."""
+    organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
+    provider = clients().members.GetSignInProvider(m.GetSignInProviderRequest(organization_id=identifier))
+    return render_template("sign_in_provider.html", organization=organization, provider=provider, errors=errors)
+
+
+@pages.post("/directory/organizations/<identifier>/sign-in", access.NETWORK, again=page, then="sign_in_provider.show")
+def step(identifier: str) -> None:
+    """Proposes, confirms or ends."""
+    members, once, etag = clients().members, forms.request_id(), forms.etag()
+    if forms.text("step") == "confirm":
+        members.ConfirmSignInProvider(m.ConfirmSignInProviderRequest(organization_id=identifier, etag=etag, request_id=once))
+    elif forms.text("step") == "end":
+        members.EndSignInProvider(m.EndSignInProviderRequest(organization_id=identifier, etag=etag, request_id=once))
+    else:
+        wanted = m.SignInProvider(issuer=forms.text("issuer"), client_id=forms.text("client_id"))
+        secret = request.form.get("client_secret", "")
+        members.ProposeSignInProvider(
+            m.ProposeSignInProviderRequest(organization_id=identifier, etag=etag, provider=wanted, client_secret=secret, request_id=once)
+        )

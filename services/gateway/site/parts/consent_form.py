@@ -1,0 +1,133 @@
+"""A consent in three pages: what was explained to her, her answers, and how she gave it.
+
+What was said on one page travels in the form of the next, so that back works and nothing stands in an address; a receipt is made of the last page alone.
+Nothing is answered before she answers.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flask import request
+from werkzeug.datastructures import MultiDict
+
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.site.language import vocabulary, words
+from services.gateway.site.language.i18n import _
+from services.gateway.site.parts import forms
+
+POINTS = tuple(vocabulary.TABLES["explained"])
+ANSWERS = {f"answer_{code}": code for code in vocabulary.TABLES["field_group"]}
+ASKED: Mapping[str, tuple[str, ...]] = {
+    "points": ("explained_codes",),
+    "answers": (*ANSWERS, "purpose_codes", "no_to_the_rest"),
+    "manner": (
+        "until_time",
+        "adult_ground_code",
+        "giver_code",
+        "giver_ground_code",
+        "assent_code",
+        "manner_code",
+        "in_private",
+        "interpreter",
+    ),
+}
+"""The pages, with what each asks."""
+BEFORE = {"answers": "points", "manner": "answers", "refused": "answers"}
+AFTER = {"points": "answers", "answers": "manner"}
+CHILD, UNKNOWN, ADULT = "child", "unknown", "adult"
+AGES: Mapping[int, str] = {r.AGE_BAND_UNSPECIFIED: UNKNOWN, r.AGE_BAND_0_TO_11: CHILD, r.AGE_BAND_12_TO_17: CHILD}
+"""What an age band means for who gives a consent; the others are an adult's."""
+NOT_ADULT = "unknown"
+"""The answer of a form that nothing says that she is an adult: no code of the contract."""
+
+
+def age_of(band: r.AgeBand.ValueType) -> str:
+    """Returns how old somebody of this band is, as far as it decides who gives a consent."""
+    return AGES.get(band, ADULT)
+
+
+def turn(recipient: str, age: str) -> tuple[str, dict[str, str]]:
+    """The page that comes now, with what is missing on it: the first that is not complete. `refused` when she said yes to nothing; empty when all is said."""
+    if forms.text("recipient") != recipient:
+        return "points", {"_form": _("Cambió el servicio: su permiso es para una sola organización. Explíqueselo otra vez.")}
+    shown = forms.text("page")
+    if "back" in request.form:
+        return BEFORE.get(shown, "points"), {}
+    for page in ASKED:
+        if errors := _missing(page, age):
+            return page, errors
+        if page == "answers" and not agreed():
+            return "refused", {}
+        if page == shown and page in AFTER:
+            return AFTER[page], {}
+    return "", {}
+
+
+def _missing(page: str, age: str) -> dict[str, str]:
+    required = words.violation("required")
+    if page == "points" and age != ADULT and unasked():
+        return {}
+    if page == "points":
+        said = forms.texts("explained_codes")
+        return {f"point_{code}": _("falta; márquelo cuando se lo haya explicado") for code in POINTS if code not in said}
+    if page == "answers":
+        rest = "no" if forms.flag("no_to_the_rest") else ""
+        open_ = {name: _("falta su respuesta: sí o no") for name in ANSWERS if (forms.text(name) or rest) not in ("yes", "no")}
+        return open_ | ({} if forms.text("purpose_codes") else {"purpose_codes": required})
+    asked = ["manner_code"]
+    minor = age == CHILD or (age == UNKNOWN and (unasked() or forms.text("adult_ground_code") == NOT_ADULT))
+    if age != UNKNOWN or minor:
+        asked.append("giver_code")
+    if minor:
+        asked.append("assent_code")
+    if age == UNKNOWN and not unasked():
+        asked.append("adult_ground_code")
+    return {name: required for name in asked if not forms.text(name)}
+
+
+def unasked() -> bool:
+    """For a child to whom it can't be explained, or who said no: it is decided in its best interest, between two."""
+    return forms.flag("unasked")
+
+
+def agreed() -> list[str]:
+    """The field groups to which she said yes."""
+    return [code for name, code in ANSWERS.items() if forms.text(name) == "yes"]
+
+
+def said(recipient: str) -> MultiDict[str, str]:
+    """What was filled in so far, for this recipient."""
+    return request.form if forms.text("recipient") == recipient else MultiDict()
+
+
+def carried(page: str, recipient: str) -> Iterator[tuple[str, str]]:
+    """What the other pages brought, to travel along."""
+    for name, value in said(recipient).items(multi=True):
+        if any(name in asked for other, asked in ASKED.items() if other != page):
+            yield name, value
+
+
+def page_of(errors: Mapping[str, Any]) -> str:
+    """The page on which the first of these problems can be mended."""
+    return next(
+        (page for page, asked in ASKED.items() if errors.keys() & {*asked, *(("field_groups",) if page == "answers" else ())}), "manner"
+    )
+
+
+def labels() -> dict[str, str]:
+    """What the questions are called in a summary of problems."""
+    points = {f"point_{code}": words.word("explained", code).rstrip(".") for code in POINTS}
+    return points | {name: words.word("field_group", code) for name, code in ANSWERS.items()}
+
+
+def receipt(person_id: str, recipient: str) -> p.Receipt:
+    """The consent as it was given: exactly the points that were ticked, and the groups to which she said yes."""
+    made = forms.filled(p.Receipt(person_id=person_id, recipient_organization_id=recipient))
+    if made.adult_ground_code and not made.giver_code:  # an adult gives it herself, unless somebody else was named
+        made.giver_code = p.GIVER_PERSON
+    if made.giver_ground_code:  # of such a consent the service says the end
+        made.ClearField("until_time")
+    del made.field_groups[:]
+    made.field_groups.extend(p.FieldGroup.ValueType(words.number("field_group", code)) for code in agreed())
+    return made

@@ -1,0 +1,67 @@
+"""The questions about a person: the same in a new referral and in a new file. Everything but the safe-contact plan may stay empty."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from flask import request
+
+from chassis import wire
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.site.language import words
+from services.gateway.site.language.i18n import _
+from services.gateway.site.parts import forms
+
+IDENTITY = tuple(field.name for field in p.Identity.DESCRIPTOR.fields if not field.is_repeated)
+SEALED = (*IDENTITY, *p.SafeContact.DESCRIPTOR.fields_by_name)
+COARSE = ("age", *r.CoarsePerson.DESCRIPTOR.fields_by_name, "exploitation_country", "trafficking_status_code")
+MOST_YEARS = 120
+# The contract holds no years: each band by the age with which it begins.
+BANDS = {int(re.split("[-+]", word)[0]): r.AgeBand.ValueType(number) for number, word in wire.words(r.AgeBand.DESCRIPTOR).items() if word}
+
+
+class Values:
+    """What the form shows: what was just written, else what is known, else nothing."""
+
+    def __init__(self, start: Mapping[str, str] | None = None) -> None:
+        self._start = start or {}
+
+    def __getitem__(self, name: str) -> Any:
+        return request.form[name] if name in request.form else self._start.get(name, "")
+
+
+def missing() -> dict[str, str]:
+    """The one thing that can't wait: how to reach her without harm."""
+    return {} if forms.text("channel_code") else {"channel_code": words.violation("required", "channel_code")}
+
+
+def age_problems() -> dict[str, str]:
+    """An age in years that is none, or that the band beside it contradicts: neither is taken for the other in silence."""
+    if not forms.text("age"):
+        return {}
+    years, chosen = forms.whole_number("age"), words.number("age_band", forms.text("age_band"))
+    if years is None or years > MOST_YEARS:
+        return {"age": _("escriba los años con cifras, de 0 a %(most)d; si no los sabe, déjelo vacío", most=MOST_YEARS)}
+    return {"age_band": _("no coincide con los años; deje solo uno de los dos")} if chosen not in (0, band(years)) else {}
+
+
+def age_is_not_taken(errors: Mapping[str, str]) -> bool:
+    """Whether a form asks for a word that her age is known to be another: it was refused for that, or brought the word."""
+    return errors.get("_form") == words.conflict("age_not_taken") or bool(forms.texts("acknowledged_codes"))
+
+
+def band(years: int) -> r.AgeBand.ValueType:
+    """In which band an age is."""
+    return BANDS[max(first for first in BANDS if first <= years)]
+
+
+def request_of(request_id: str, country: str) -> p.CreatePersonRequest:
+    """Returns the request for a new file; `country` is meant where none is said."""
+    asked = forms.filled(p.CreatePersonRequest())
+    asked.request_id = request_id
+    asked.coarse.language = asked.coarse.language or "es"
+    asked.coarse.country = asked.coarse.country or country
+    if (years := forms.whole_number("age")) is not None:
+        asked.coarse.age_band = band(years)
+    return asked

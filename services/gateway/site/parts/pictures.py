@@ -1,0 +1,260 @@
+"""Pictures that are drawn here and not by a script: what stands where on a map, in a table of shades, on a strip of hours. Each has its words beside it."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from protos.notifications.v1.notifications_pb2 import DeliveryHour
+from protos.referrals.v1.referrals_pb2 import Referral, UnansweredNeed
+from services.gateway.site.language import i18n, vocabulary, words
+
+FEW = "<10"
+"""Stands for a figure so small that it could show who is meant."""
+SHADES = 5
+COLUMNS = 5  # as many departments as a phone's width holds beside the names of the needs
+STACKED = 6  # dots above one another; what is more is a number
+STEPS = 48  # slots on a strip
+
+
+def counted(count: int) -> str:
+    """Returns a count as it may be shown; the services send a negative one for FEW."""
+    return FEW if count < 0 else str(count)
+
+
+def shade(count: int, most: int) -> int:
+    """Which of the shades a count has, 0 for none to 5 for the most; where all counts are small none is the darkest."""
+    return min(SHADES, max(1, round(SHADES * count / max(most, SHADES)))) if count > 0 else 0
+
+
+@dataclass(frozen=True)
+class Area:
+    """A department on the map: its outline, the place of its number, how many, and its shade."""
+
+    code: str
+    path: str
+    x: int
+    y: int
+    count: int
+    shade: int
+
+
+@dataclass(frozen=True)
+class Map:
+    """A country by departments, in the units of its outlines."""
+
+    width: int
+    height: int
+    areas: list[Area]
+
+
+@cache
+def _outlines(country: str) -> tuple[int, int, tuple[tuple[str, str, int, int], ...]]:
+    read = json.loads(_file(country).read_text())
+    return read["width"], read["height"], tuple((each["code"], each["path"], *each["label"]) for each in read["subdivisions"])
+
+
+def has_map(country: str) -> bool:
+    """Whether there are outlines of a country."""
+    return country.isalpha() and _file(country).exists()
+
+
+def _file(country: str) -> Path:
+    return Path(__file__).parent / "maps" / f"{country.lower()}.json"
+
+
+def map_of(country: str, counts: dict[str, int]) -> Map:
+    """The map of a country with a count in each department."""
+    width, height, outlines = _outlines(country)
+    most = max(counts.values(), default=0)
+    return Map(
+        width, height, [Area(code, path, x, y, counts.get(code, 0), shade(counts.get(code, 0), most)) for code, path, x, y in outlines]
+    )
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Needs by department: the departments with most of them, whether others follow in a last column, and a row for each group of needs."""
+
+    departments: list[str]
+    others: bool
+    rows: list[tuple[str, list[tuple[int, int]]]]
+    by_department: list[tuple[str, int]]
+    total: int
+
+
+def heat(needs: Iterable[UnansweredNeed]) -> Heat:
+    """The table of shades, what there is most of first."""
+    cells, departments, groups = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
+    for need in needs:
+        cells[need.need_group_code, need.department] += need.count
+        departments[need.department] += need.count
+        groups[need.need_group_code] += need.count
+    ranked = sorted(departments, key=lambda code: (-departments[code], code))
+    shown = ranked if len(ranked) <= COLUMNS + 1 else ranked[:COLUMNS]
+    numbers = {
+        group: [cells[group, code] for code in shown] + [sum(cells[group, code] for code in ranked[len(shown) :])] * (shown != ranked)
+        for group in sorted(groups, key=lambda group: (-groups[group], group))
+    }
+    most = max((count for row in numbers.values() for count in row), default=0)
+    rows = [(group, [(count, shade(count, most)) for count in row]) for group, row in numbers.items()]
+    return Heat(shown, shown != ranked, rows, [(code, departments[code]) for code in ranked], sum(departments.values()))
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A deadline on the strip: how far along it in per cent, in which row from below, with which urgency; `more` for those that have no dot of their own."""
+
+    at: float
+    row: int
+    urgency: str
+    more: int = 0
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Deadlines of the next hours: dots, times of day under them (per cent and words), how many rows of dots, and how many of each urgency."""
+
+    dots: list[Dot]
+    hours: list[tuple[float, str]]
+    rows: int
+    by_urgency: list[tuple[str, int]]
+
+
+def strip(referrals: Iterable[Referral], now: datetime, span: timedelta) -> Strip:
+    """The deadlines within `span` from now on; the most urgent are lowest."""
+    slots: dict[int, list[str]] = {}
+    for referral in referrals:
+        due = i18n.moment(referral.next_due_time)
+        if due is not None and now <= due < now + span:
+            slots.setdefault(int((due - now) / span * STEPS), []).append(words.code("urgency", referral.urgency))
+    rank = {code: at for at, code in enumerate(vocabulary.TABLES["urgency"])}
+    dots = []
+    for slot, urgencies in slots.items():
+        at = round((slot + 0.5) / STEPS * 100, 2)
+        urgencies.sort(key=lambda urgency: rank[urgency])
+        dots += [Dot(at, row, urgency) for row, urgency in enumerate(urgencies[:STACKED])]
+        if len(urgencies) > STACKED:
+            dots.append(Dot(at, STACKED, "", len(urgencies) - STACKED))
+    counted = Counter(urgency for urgencies in slots.values() for urgency in urgencies)
+    return Strip(
+        dots,
+        [(quarter * 25.0, i18n.time_of_day(now + span * quarter / 4)) for quarter in range(1, 5)],
+        max((dot.row + 1 for dot in dots), default=0),
+        sorted(counted.items(), key=lambda item: rank[item[0]]),
+    )
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One row of a chart: what it is about, how much in words, its share of the longest, 0 to 100.
+
+    `hidden`: too few to say, and so without a length; `short` is the label where there is room for a few letters.
+    """
+
+    label: str
+    text: str
+    share: float = 0
+    hidden: bool = False
+    code: str = ""
+    short: str = ""
+
+
+NORTH_TO_SOUTH = "US MX BZ GT HN SV NI CR PA CO EC PE".split()
+ROW = 40  # from one country to the next
+MIDDLE, ASIDE = 160, 58  # where the names stand, and how much room they have to either side
+
+
+@dataclass(frozen=True)
+class Arc:
+    """A route: the line, its head, and how broad it is."""
+
+    path: str
+    head: str
+    width: float
+
+
+@dataclass(frozen=True)
+class Arcs:
+    """Where from, where to: countries from north to south below one another, lines to the south on the right and to the north on the left."""
+
+    width: int
+    height: int
+    countries: list[tuple[str, int]]
+    arcs: list[Arc]
+
+
+def arcs(routes: Iterable[tuple[str, str, int]]) -> Arcs:
+    """Draws routes: origin, destination, how many."""
+    listed = list(routes)
+    countries = {code for origin, destination, _ in listed for code in (origin, destination)}
+    ranked = sorted(countries, key=lambda code: (NORTH_TO_SOUTH.index(code) if code in NORTH_TO_SOUTH else len(NORTH_TO_SOUTH), code))
+    heights = {code: ROW // 2 + ROW * at for at, code in enumerate(ranked)}
+    most = max((count for *_, count in listed), default=1)
+    drawn = [_arc(heights[origin], heights[destination], 2 + 8 * count / most) for origin, destination, count in listed]
+    return Arcs(MIDDLE * 2, ROW * len(ranked), list(heights.items()), drawn)
+
+
+def _arc(start: int, end: int, width: float) -> Arc:
+    """Half an ellipse; within one country a loop."""
+    side = 1 if end >= start else -1  # to the right of the names, or to the left
+    x, half = MIDDLE + side * ASIDE, round(3 + width / 2, 1)
+    # It leaves and comes in on the side of the other country, so that a name through which others go on has both apart.
+    apart = 7 if end > start else -7 if end < start else -9
+    begin, stop = start + apart, end - apart
+    reach = min(MIDDLE - ASIDE - 18, 18 + abs(stop - begin) // 3)
+    head = f"M{x} {stop}l{side * 11} {-half}v{2 * half}z"
+    return Arc(f"M{x} {begin}h{side * 9}A{reach} {abs(stop - begin) / 2:g} 0 0 1 {x + side * 9} {stop}", head, round(width, 1))
+
+
+@dataclass(frozen=True)
+class HourBar:
+    """One hour of a day: where it stands in per cent, when it began, how many attempts arrived (a bar upwards) and how many did not (a bar downwards)."""
+
+    at: float
+    label: str
+    delivered: int
+    failed: int
+    up: int
+    down: int
+
+
+@dataclass(frozen=True)
+class Day:
+    """The last 24 hours of an endpoint, all of them, and the sums."""
+
+    hours: list[HourBar]
+    delivered: int
+    failed: int
+
+
+BAR = 36  # the longest bar, in pixels
+HOURS = 24
+
+
+def day(counted: Iterable[DeliveryHour], now: datetime) -> Day:
+    """The hour under way and those before it. One attempt is seen beside a thousand: no bar is shorter than three pixels."""
+    first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
+    by_start = {hour.start_time.seconds: hour for hour in counted}
+    starts = [first + timedelta(hours=number) for number in range(HOURS)]
+    hours = [by_start.get(int(start.timestamp()), DeliveryHour()) for start in starts]
+    most = max(max(hour.delivered, hour.failed) for hour in hours)
+
+    def length(count: int) -> int:
+        return max(3, round(BAR * count / most)) if count else 0
+
+    bars = [
+        HourBar(
+            round(number / HOURS * 100, 2),
+            i18n.time_of_day(start),
+            hour.delivered,
+            hour.failed,
+            length(hour.delivered),
+            length(hour.failed),
+        )
+        for number, (start, hour) in enumerate(zip(starts, hours, strict=True))
+    ]
+    return Day(bars, sum(hour.delivered for hour in hours), sum(hour.failed for hour in hours))

@@ -1,0 +1,149 @@
+"""The poster of a line, for paper: one drawing, as SVG and as PDF. Its words are given; it knows nothing of who reads it."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+
+import segno
+from markupsafe import escape
+from reportlab.lib.colors import HexColor
+from reportlab.lib.utils import simpleSplit
+from reportlab.pdfbase.pdfmetrics import stringWidth
+from reportlab.pdfgen.canvas import Canvas
+
+WIDTH, HEIGHT = 595.28, 841.89  # points: A4, on which all is measured
+CAMPAIGN = "Llama y Vive"
+"""What the campaign of the pilot was called; on the poster that belongs to no other."""
+PAPERS = {"A4": 1.0, "A3": 2**0.5}
+"""By how much each is larger."""
+MARGIN = 48.0
+TEAL, INK, PAPER, BRICK = "#083F41", "#1F2A30", "#FBFAF7", "#9C2F1E"
+PLAIN, BOLD = "Helvetica", "Helvetica-Bold"  # in every PDF reader, so nothing is embedded; a browser takes what it has, in the same widths
+
+
+@dataclass(frozen=True)
+class Words:
+    """What stands on it, from above. `code` may be empty; `address` is what the QR symbol holds."""
+
+    language: str
+    title: str
+    question: str
+    call: str
+    number: str
+    promises: tuple[str, ...]
+    address: str
+    address_hint: str
+    code: str
+    warning: str
+
+
+@dataclass(frozen=True)
+class Box:
+    """A filled rectangle; `y` counts from above."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    color: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of text; `y` is its base line, from above, `x` its left end."""
+
+    x: float
+    y: float
+    size: float
+    text: str
+    font: str
+    color: str
+
+
+def svg(words: Words, paper: str) -> str:
+    """The poster as an SVG document of this paper."""
+    width, height = (f"{side * PAPERS[paper] / 72 * 25.4:.1f}mm" for side in (WIDTH, HEIGHT))
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {WIDTH} {HEIGHT}" xml:lang="{escape(words.language)}">',
+        f"<title>{escape(words.title)}</title>",
+    ]
+    for shape in drawn(words):
+        if isinstance(shape, Box):
+            parts.append(
+                f'<path fill="{shape.color}" d="M{shape.x:.2f} {shape.y:.2f}h{shape.width:.2f}v{shape.height:.2f}h-{shape.width:.2f}z"/>'
+            )
+        else:
+            weight = ' font-weight="bold"' if shape.font == BOLD else ""
+            parts.append(
+                f'<text x="{shape.x:.2f}" y="{shape.y:.2f}" font-family="Helvetica, Arial, sans-serif" font-size="{shape.size:g}"{weight}'
+                f' fill="{shape.color}" textLength="{stringWidth(shape.text, shape.font, shape.size):.1f}" lengthAdjust="spacingAndGlyphs">{escape(shape.text)}</text>'
+            )
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def pdf(words: Words, paper: str) -> bytes:
+    """The same as a PDF of one page; the same words make the same bytes."""
+    file, scale = BytesIO(), PAPERS[paper]
+    canvas = Canvas(file, pagesize=(WIDTH * scale, HEIGHT * scale), invariant=1, lang=words.language)
+    canvas.setTitle(words.title)
+    canvas.scale(scale, scale)
+    for shape in drawn(words):
+        canvas.setFillColor(HexColor(shape.color))
+        if isinstance(shape, Box):
+            canvas.rect(shape.x, HEIGHT - shape.y - shape.height, shape.width, shape.height, stroke=0, fill=1)
+        else:
+            canvas.setFont(shape.font, shape.size)
+            canvas.drawString(shape.x, HEIGHT - shape.y, shape.text)
+    canvas.save()
+    return file.getvalue()
+
+
+def drawn(words: Words) -> Iterator[Box | Line]:
+    """What is drawn where."""
+    yield Box(0, 0, WIDTH, HEIGHT, PAPER)
+    yield Box(0, 0, WIDTH, 92, TEAL)
+    yield from _text(words.title, MARGIN, 58, 28, BOLD, PAPER, WIDTH - 2 * MARGIN)
+    y = yield from _text(words.question, MARGIN, 150, 36, BOLD, INK, WIDTH - 2 * MARGIN)
+    y = yield from _text(words.call, MARGIN, y + 18, 26, PLAIN, INK, WIDTH - 2 * MARGIN)
+    band = y + 10
+    yield Box(0, band, WIDTH, 120, BRICK)
+    size = _fitting(words.number, 92, WIDTH - 2 * MARGIN)
+    yield Line(MARGIN, band + 60 + size * 0.36, size, words.number, BOLD, PAPER)
+    y = band + 120 + 40
+    for promise in words.promises:
+        y = yield from _text(promise, MARGIN, y, 20, PLAIN, INK, WIDTH - 2 * MARGIN)
+    yield from qr(words.address, WIDTH - MARGIN - 140, HEIGHT - MARGIN - 140, 140)
+    y = yield from _text(words.address_hint, MARGIN, HEIGHT - MARGIN - 60, 14, PLAIN, INK, 300)
+    if words.code:
+        y = yield from _text(words.code, MARGIN, y + 6, 14, BOLD, INK, 300)
+    if words.warning:
+        yield from _text(words.warning, MARGIN, y + 6, 14, BOLD, BRICK, 300)
+
+
+def _text(text: str, x: float, y: float, size: float, font: str, color: str, width: float) -> Generator[Line, None, float]:
+    """Lines that are no longer than `width`; returns where the next text begins."""
+    for line in simpleSplit(text, font, size, width):
+        yield Line(x, y, size, line, font, color)
+        y += size * 1.2
+    return y
+
+
+def _fitting(text: str, size: float, width: float) -> float:
+    while size > 20 and len(simpleSplit(text, BOLD, size, width)) > 1:
+        size -= 2
+    return size
+
+
+def qr(text: str, x: float, y: float, size: float) -> Iterator[Box]:
+    """A QR symbol of correction M with its quiet zone of four modules, as one box a run of dark ones."""
+    symbol = segno.make(text, micro=False, error="m")
+    yield Box(x, y, size, size, "#FFFFFF")
+    module = size / symbol.symbol_size(border=4)[0]
+    for row, line in enumerate(symbol.matrix_iter(border=4)):
+        start = None
+        for column, dark in enumerate([*line, 0]):
+            if dark and start is None:
+                start = column
+            elif not dark and start is not None:
+                yield Box(x + start * module, y + row * module, (column - start) * module, module, "#000000")
+                start = None

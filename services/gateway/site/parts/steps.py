@@ -1,0 +1,98 @@
+"""What comes next for a referral as a page shows it: who must act, and the one button that does it. What is allowed and whose turn it is the service says."""
+
+from dataclasses import dataclass
+
+from flask import url_for
+
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.site.language import vocabulary, words
+from services.gateway.site.language.i18n import _
+from services.gateway.site.parts import step_forms
+from services.gateway.site.parts.names import Names
+
+ELSEWHERE = ("send", "refer_again")  # main steps that are pages of their own, not a form on the referral's
+ICONS = {
+    "draft": "draft", "sent": "referral", "acknowledged": "seen", "info_requested": "question", "waitlisted": "wait", "accepted": "done",
+    "in_progress": "help", "completed": "done", "closed": "done",
+}  # fmt: skip
+
+
+# The way of a referral that ends well, and how far along it each state is.
+_WAY = ("sent", "acknowledged", "accepted", "in_progress", "closed")
+_REACHED = {"draft": -1, "info_requested": 1, "waitlisted": 2, "completed": 3}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One of the points of a referral's way. `look` is past, stopped or empty; `here` is where it stands."""
+
+    text: str
+    look: str
+    here: bool
+
+
+def progress(referral: r.Referral) -> list[Point]:
+    """Where a referral stands on its way: five points, or how far it came and that it stopped."""
+    state = words.code("state", referral.state)
+    if state not in _WAY and state not in _REACHED:
+        return [Point(words.word("state", "sent"), "past", False), Point(words.word("state", state), "stopped", True)]
+    reached = _REACHED.get(state, _WAY.index(state) if state in _WAY else 0)
+    return [
+        Point(words.word("state", state if at == reached else point), "past" if at < reached else "", at == reached)
+        for at, point in enumerate(_WAY)
+    ]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A button: a link to where it is done, or a form that does it at once (`post`)."""
+
+    label: str
+    href: str
+    post: bool = False
+
+
+def next_step(referral: r.Referral) -> Step | None:
+    """The one primary button of a row, or None when there is nothing that moves it on from here."""
+    step = referral.main_step
+    if step == "send":
+        return Step(_("Seguir y enviar"), url_for("referral_new.resume", identifier=referral.id))
+    if step == "refer_again":
+        # What follows is not sent yet, or the need would not be open; the page of re-routing leads on to it.
+        label = _("Seguir con el borrador") if referral.following_id else _("Buscar otro servicio")
+        return Step(label, url_for("referral_new.reroute", identifier=referral.id))
+    if step not in step_forms.STEPS:  # there is none, or it is newer than this gateway
+        return None
+    if not step_forms.STEPS[step].asks:  # one tap does it
+        return Step(words.word("verb", step), url_for("referral.act", identifier=referral.id, verb=step), post=True)
+    return Step(words.word("verb", step), url_for("referral.show", identifier=referral.id, _anchor=step))
+
+
+def who_acts(referral: r.Referral, names: Names) -> str:
+    """Whose turn it is, in words; empty when it is nobody's."""
+    if not referral.turn:
+        return ""
+    if referral.state == r.STATE_ACCEPTED and any(
+        leg.referral_id == referral.id and not leg.acting_organization_id for leg in referral.legs
+    ):
+        return _("Espera a las otras etapas del viaje")
+    sender = referral.turn == r.TURN_SENDER
+    if referral.side == (r.SIDE_SENDER if sender else r.SIDE_RECEIVER):
+        return _("Le toca a su organización")
+    waited_for = referral.sender_organization_id if sender else referral.receiver_organization_id
+    name = names.organization(waited_for)
+    return _("Le toca a %(organization)s", organization=name) if sender else _("Esperamos respuesta de %(organization)s", organization=name)
+
+
+def why(event: r.ReferralEvent) -> str:
+    """The code of an event in words, for a step that asks for one; empty for any other."""
+    for step, form in step_forms.STEPS.items():
+        asked = next((ask for ask in form.asks if ask.kind == "choice"), None)
+        if asked and event.reason_code and vocabulary.STEPS[step].fact == event.verb:
+            return words.word(asked.table, event.reason_code)
+    return ""
+
+
+def state_icon(referral: r.Referral) -> str:
+    """The symbol beside the word of a state; what came to nothing has a cross."""
+    return ICONS.get(words.code("state", referral.state), "close")

@@ -1,0 +1,1 @@
+"""Pages for anybody, and for somebody who asks for her own referral."""

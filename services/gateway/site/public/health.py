@@ -1,0 +1,50 @@
+"""A page for people that says which part of the system answers."""
+
+from flask import render_template
+
+from services.gateway.edge.clients import Standing, clients
+from services.gateway.site.language.i18n import N_
+from services.gateway.site.shell import access
+
+pages = access.Pages("health")
+
+PARTS = {
+    "partners": N_("Directorio, equipos y sesiones"),
+    "referrals": N_("Línea, personas y remisiones"),
+    "notifications": N_("Buzón, correos y avisos"),
+}
+
+
+@pages.get("/status", access.ANYBODY)
+def status() -> str:
+    """How each service stands, for people; always 200, for the page itself is there."""
+    service_standings = standings()
+    parts = [(name, label, *words_of(stands)) for (name, label), stands in zip(PARTS.items(), service_standings, strict=True)]
+    return render_template(
+        "status.html",
+        parts=parts,
+        well=all(tone == "done" for *_, tone in parts),
+        held=any(stands.holds for stands in service_standings),
+        failed=any(stands.fails and stands.ready for stands in service_standings),
+    )
+
+
+def standings() -> list[Standing]:
+    """In the order of the page."""
+    by_name = clients().standing()
+    return [by_name[name] for name in PARTS]
+
+
+def words_of(stands: Standing) -> tuple[str, str]:
+    """What a standing is called, and how it is coloured."""
+    if not stands.answers:
+        return N_("No responde"), "late"
+    if not stands.ready:
+        return N_("No llega a sus datos"), "late"
+    if stands.fails:
+        return N_("Algo falló hace poco"), "late"
+    if stands.holds:
+        return N_("Responde; algo quedó en espera"), "soon"
+    if not stands.tells:
+        return N_("Responde; lo nuevo se avisará más tarde"), "soon"
+    return N_("Responde"), "done"

@@ -1,0 +1,43 @@
+"""Opens the account that somebody was invited to. The secret of the link stands behind its #, so no address that is asked for ever holds it.
+
+A script copies it into the form and takes it out of the address; without one it is typed or pasted from the e-mail.
+"""
+
+from flask import redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from chassis.errors import Conflict, Invalid, Unauthenticated
+from protos.partners.v1.members_pb2 import AcceptInvitationRequest
+from services.gateway.edge.clients import clients
+from services.gateway.site.language.i18n import _
+from services.gateway.site.parts import forms
+from services.gateway.site.shell import access
+
+pages = access.Pages("invitation")
+
+
+@pages.get("/invitation", access.ANYBODY)
+def form() -> str:
+    """The form; whether the link is good is not looked at before it is sent."""
+    return render_template("invitation.html", errors={}, problem="")
+
+
+@pages.post("/invitation", access.ANYBODY)
+def accept() -> Response | tuple[str, int]:
+    """Opens the account, and leads to the sign-in."""
+    question = AcceptInvitationRequest(
+        token=forms.text("token"),
+        name=forms.text("name"),
+        password=request.form.get("password", ""),
+        request_id=forms.request_id(),
+    )
+    try:
+        clients().members.AcceptInvitation(question)
+    except Unauthenticated:
+        problem = _("Esta invitación no sirve: ya se usó, venció, o el código no está completo. Pida otra a quien la invitó.")
+        return render_template("invitation.html", errors={}, problem=problem), 401
+    except Conflict as refusal:
+        return render_template("invitation.html", errors={}, problem=forms.problems(refusal)["_form"]), 409
+    except Invalid as refusal:
+        return render_template("invitation.html", errors=forms.problems(refusal), problem=""), 422
+    return redirect(url_for("signin.form", done="account"), 303)

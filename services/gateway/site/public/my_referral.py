@@ -1,0 +1,129 @@
+"""For the person herself: what became of her request, by reference and PIN. Plain words; never a partner's name or place.
+
+Reference and PIN travel in forms only, never in an address, and are not kept: each step on this page sends them again.
+"""
+
+from functools import partial
+
+from flask import render_template
+from werkzeug.wrappers import Response
+
+from protos.referrals.v1 import contacts_pb2 as c
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import references
+from services.gateway.site.language import words
+from services.gateway.site.language.i18n import _, ngettext
+from services.gateway.site.parts import forms
+from services.gateway.site.shell import access
+
+pages = access.Pages("my_referral")
+
+
+@pages.get("/my-referral", access.ANYBODY)
+def form() -> str:
+    """The form."""
+    return asked_again("", "")
+
+
+def asked_again(problem: str, reference: str) -> str:
+    """The form, with what was wrong."""
+    return render_template("my_referral.html", problem=problem, reference=reference)
+
+
+answered = partial(references.answered, again=asked_again)
+"""Asks, and shows her this form again where reference and PIN were not taken."""
+
+
+@pages.post("/my-referral", access.ANYBODY)
+def status() -> Response | tuple[str, int]:
+    """How things stand, in plain words."""
+    return answered(references.ask_status)
+
+
+@pages.post("/my-referral/confirm", access.ANYBODY)
+def confirm() -> Response | tuple[str, int]:
+    """Says whether help came."""
+    came = forms.text("help_came") == "yes"
+
+    def ask(reference: str, pin: str) -> c.ReferenceStatus:
+        return clients().references.ConfirmHelp(
+            c.ConfirmHelpRequest(reference=reference, pin=pin, help_came=came, request_id=forms.request_id())
+        )
+
+    thanks = _("Gracias por decirlo.") if came else _("Gracias por decirlo. Avisamos que la ayuda no le llegó.")
+    return answered(ask, lambda status: thanks)
+
+
+@pages.post("/my-referral/note", access.ANYBODY)
+def note() -> Response | tuple[str, int]:
+    """Adds what she says."""
+
+    def ask(reference: str, pin: str) -> c.ReferenceStatus:
+        return clients().references.AddNoteByReference(
+            c.AddNoteByReferenceRequest(reference=reference, pin=pin, note=forms.text("note"), request_id=forms.request_id())
+        )
+
+    return answered(ask, lambda status: _("Anotado. Lo lee solo la línea a la que usted llamó."))
+
+
+@pages.post("/my-referral/call", access.ANYBODY)
+def call() -> Response | tuple[str, int]:
+    """Says when it is safe to call her."""
+
+    def ask(reference: str, pin: str) -> c.ReferenceStatus:
+        request = c.AskForCallByReferenceRequest(reference=reference, pin=pin, request_id=forms.request_id())
+        request.day_code = words.number("day_band", forms.text("day_code"))
+        request.hour_code = words.number("hour_band", forms.text("hour_code"))
+        return clients().references.AskForCallByReference(request)
+
+    return answered(
+        ask, lambda status: _("Anotado. La línea la llamará en ese tiempo, solo como usted pidió; si no la llaman, llame usted.")
+    )
+
+
+@pages.post("/my-referral/withdraw", access.ANYBODY)
+def withdraw() -> Response | tuple[str, int]:
+    """Takes back every consent, or that of one request."""
+    key = forms.text("item_key")
+
+    def ask(reference: str, pin: str) -> c.ReferenceStatus:
+        return clients().references.WithdrawConsentByReference(
+            c.WithdrawConsentByReferenceRequest(reference=reference, pin=pin, item_key=key, request_id=forms.request_id())
+        )
+
+    return answered(ask, partial(one_withdrawn, key) if key else withdrawn)
+
+
+@pages.post("/my-referral/readings", access.ANYBODY)
+def readings() -> Response | tuple[str, int]:
+    """Who looked at what is kept of her."""
+    return answered(references.ask_status, readings_of=ask_readings)
+
+
+def ask_readings(reference: str, pin: str) -> list[c.ReferenceReading] | None:
+    """By day and kind of organisation."""
+    asked = c.ListReadingsByReferenceRequest(reference=reference, pin=pin)
+    return list(clients().references.ListReadingsByReference(asked).readings)
+
+
+def one_withdrawn(key: str, status: c.ReferenceStatus) -> str:
+    """What the withdrawal of one request came to, as things stand after it."""
+    live = any(item.key == key and (item.consent_live or item.may_withdraw) for item in status.items)
+    return (
+        _("No se pudo detener. Llame a la línea.")
+        if live
+        else _("Listo: ese pedido se detuvo. A quien se lo pedimos ya no puede abrir sus datos por él.")
+    )
+
+
+def withdrawn(status: c.ReferenceStatus) -> str:
+    """What her withdrawal came to: what is said follows from how things stand after it."""
+    if status.organizations_with_access:
+        return ngettext(
+            "Se retiró su permiso, pero %(num)d organización todavía puede abrir sus datos. Llame a la línea para que la ayuden a cerrarlo.",
+            "Se retiró su permiso, pero %(num)d organizaciones todavía pueden abrir sus datos. Llame a la línea para que la ayuden a cerrarlo.",
+            status.organizations_with_access,
+        )
+    if status.file_count:
+        return _("Listo: ninguna otra organización puede abrir ya sus datos. Quien abrió su expediente lo conserva y lo puede leer.")
+    return _("Listo: sus datos no están compartidos con ninguna organización. La línea conserva la nota de su llamada.")

@@ -1,0 +1,204 @@
+"""The open directory: services that members want anybody to find, for whoever has no account.
+
+It asks by the open-data rpcs alone, which are blind to whatever fewer may see. What somebody looks for never enters an address or a log. Of housing nothing
+is said that leads there: neither where it is nor how it describes itself.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from flask import abort, render_template, request
+from werkzeug.wrappers import Response
+
+from chassis.errors import Invalid, Unavailable
+from chassis.ids import object_id
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import locations_pb2 as lo
+from protos.partners.v1 import open_data_pb2 as o
+from services.gateway.edge.clients import clients
+from services.gateway.edge.departments import CAMPAIGN
+from services.gateway.edge.problems import RETRY_SECONDS, status_of
+from services.gateway.site.backend import names
+from services.gateway.site.language import i18n, words
+from services.gateway.site.language.i18n import _
+from services.gateway.site.parts import forms
+from services.gateway.site.shell import access, kept
+from services.gateway.site.shell.lines import country_of_the_browser
+
+pages = access.Pages("open_directory")
+HOUSING = "HOU"
+WEEK = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+PAGE, OF_ONE = 20, 100  # services on a page of results, and on an organisation's
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it is offered in the open, in words."""
+
+    where: str
+    phones: list[str]
+    hours: list[str]
+
+
+@dataclass(frozen=True)
+class Card:
+    """A service as anybody reads it, in words. `where` is empty where it is not said."""
+
+    name: str
+    description: str
+    organization_id: str
+    organization_name: str
+    needs: list[str]
+    where: str
+    phone: str
+    hours: list[str]
+    places: list[Place]
+    languages: list[str]
+    website: str
+    shares_with: int = 0  # as the contract's SharesWith
+
+
+@pages.get("/services", access.ANYBODY)
+def search() -> str:
+    """The form, and needs to begin with."""
+    return render(o.ListPublicServicesRequest(), None)
+
+
+@pages.post("/services", access.ANYBODY)
+def results() -> str | tuple[str, int]:
+    """What fits, by name; each page of it is asked for by the form again."""
+    question = o.ListPublicServicesRequest(
+        words=forms.text("words"),
+        need_code=forms.text("need_code"),
+        department=forms.text("department"),
+        organization_id=forms.text("organization_id"),
+        by_name=True,
+        page_size=PAGE,
+        page_token=forms.text("page"),
+    )
+    try:
+        return render(question, asked(question))
+    except Invalid as refusal:
+        return render(question, None, forms.problems(refusal)), 422
+
+
+@pages.get("/services/organizations/<identifier>", access.ANYBODY)
+def organization(identifier: str) -> str:
+    """A member that offers something to anybody, and what. Of any other there is no page, as of one that does not exist."""
+    id = object_id(identifier)
+    members = clients().open_data.ListPublicOrganizations(o.ListPublicOrganizationsRequest(organization_id=id)).organizations
+    if not members:
+        abort(404)
+    question = o.ListPublicServicesRequest(organization_id=id, by_name=True, page_size=OF_ONE)
+    answer = asked(question)
+    # Housing makes a secret of its organisation's whereabouts, too.
+    discreet = any(is_housing(one.service) for one in answer.services)
+    return render_template(
+        "open_organization.html",
+        organization=members[0],
+        where="" if discreet else words.place(members[0].department, members[0].country),
+        website=website(members[0]),
+        cards=cards(answer),
+        question=question,
+        answer=answer,
+    )
+
+
+@pages.blueprint.errorhandler(Unavailable)
+def away(refusal: Unavailable) -> Response:
+    """Whoever looks for help reads what to do meanwhile, not which part is away."""
+    page = render_template("open_directory.html", away=True, errors={}, form=kept.unsent() if request.method == "POST" else None)
+    return Response(page, status_of(refusal), {"Retry-After": str(RETRY_SECONDS)}, mimetype="text/html")
+
+
+def asked(question: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
+    """The answer; from its beginning where the page that was asked for is of no use any more."""
+    try:
+        return clients().open_data.ListPublicServices(question)
+    except Invalid as refusal:
+        if [path for path, _reason in refusal.violations] != ["page_token"]:
+            raise
+    question.page_token = ""
+    return clients().open_data.ListPublicServices(question)
+
+
+def render(question: o.ListPublicServicesRequest, answer: o.ListPublicServicesResponse | None, errors: dict[str, str] | None = None) -> str:
+    """The page with what was asked and found; None: nothing was asked, or it could not be."""
+    here = country_of_the_browser()
+    return render_template(
+        "open_directory.html",
+        away=False,
+        question=question,
+        answer=answer,
+        cards=cards(answer) if answer else [],
+        needs_=names.needs(),
+        here=here if here in CAMPAIGN else "NI",
+        housing=question.need_code.partition(".")[0] == HOUSING,
+        errors=errors or {},
+    )
+
+
+def is_housing(service: d.Service) -> bool:
+    """Whether people live there."""
+    return any(code.partition(".")[0] == HOUSING for code in service.need_codes)
+
+
+def cards(answer: o.ListPublicServicesResponse) -> list[Card]:
+    """What was found, in words."""
+    return [card(one) for one in answer.services]
+
+
+def card(one: o.PublicService) -> Card:
+    """A service in words."""
+    service, organization, discreet = one.service, one.organization, is_housing(one.service)
+    return Card(
+        name=service.name,
+        description="" if discreet else service.description,
+        organization_id=organization.id,
+        organization_name=organization.name,
+        needs=[names.need(code) for code in service.need_codes],
+        where="" if discreet else words.place(service.department, service.country),
+        phone=organization.hotline_number or service.phone or organization.phone,
+        hours=hours(service.schedules),
+        places=[] if discreet else [place(at) for at in one.service_at_locations],
+        languages=[words.language(tag) for tag in service.languages],
+        website=website(organization),
+        shares_with=service.shares_with,
+    )
+
+
+def place(at: lo.ServiceAtLocation) -> Place:
+    """An open place in words."""
+    said = at.location
+    town = words.area(said.area_code) if said.area_code else words.department(said.department) if said.department else ""
+    return Place(", ".join(filter(None, (said.name, said.address, town))), [phone.number for phone in at.phones], hours(at.schedules))
+
+
+def website(organization: d.Organization) -> str:
+    """Its page in the web, if it is one: an address of any other kind would not lead there."""
+    return organization.url if organization.url.startswith(("https://", "http://")) else ""
+
+
+def hours(schedules: Iterable[d.Schedule]) -> list[str]:
+    """When people are received, as it is said; of what is said by weeks of the month only that there is more."""
+    today = i18n.today().isoformat()
+    valid = [each for each in schedules if (each.valid_from or today) <= today <= (each.valid_to or today)]
+    weekly = [each for each in valid if each.freq == d.FREQUENCY_WEEKLY]
+    said = [f"{days(each.byday)}: {span(each)}" for each in weekly]
+    return [*said, *([_("otros días del mes: pregunte")] if len(weekly) < len(valid) else [])]
+
+
+def span(schedule: d.Schedule) -> str:
+    """From when to when."""
+    return _("las 24 horas") if schedule.opens_at == schedule.closes_at else f"{schedule.opens_at}–{schedule.closes_at}"
+
+
+def days(byday: Sequence[str]) -> str:
+    """Days of the week: three or more in a row from the first to the last."""
+    at = sorted(WEEK.index(day) for day in set(byday) if day in WEEK)
+    if len(at) in (0, 7):
+        return _("todos los días")
+    called = [words.word("weekday", WEEK[number]) for number in at]
+    if len(at) > 2 and at[-1] - at[0] == len(at) - 1:
+        return _("%(first)s a %(last)s", first=called[0], last=called[-1])
+    return ", ".join(called)

@@ -1,0 +1,76 @@
+"""Signing in by an organisation's own provider: its people have a link, which leads there and back.
+
+On the way the browser keeps a secret in a cookie: who comes back without it, by somebody else's address, is not let in. No page says which organisations
+have one.
+"""
+
+from flask import make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from chassis.errors import Invalid, NotFound, Unauthenticated, Unavailable
+from protos.partners.v1 import accounts_pb2 as a
+from protos.partners.v1 import members_pb2 as m
+from services.gateway.edge import cookies
+from services.gateway.edge.clients import clients
+from services.gateway.site.language.i18n import _
+from services.gateway.site.shell import access, errors, session, signing_in
+from services.gateway.site.shell.signing_in import PROOF, PROVIDER_COOKIE, PROVIDER_KEPT
+
+pages = access.Pages("sign_in_providers")
+
+
+@pages.get("/sign-in/with/<identifier>", access.ANYBODY)
+def leave_for(identifier: str) -> Response:
+    """Leads to the provider."""
+    try:
+        begun = clients().tokens.BeginProviderSignIn(m.BeginProviderSignInRequest(provider_id=identifier))
+    except NotFound:
+        return back_to_the_form("unknown")
+    except Unavailable:
+        return back_to_the_form("away")
+    response: Response = redirect(begun.authorization_url, 303)
+    cookies.keep(response, PROVIDER_COOKIE, begun.challenge, PROVIDER_KEPT)
+    return response
+
+
+@pages.get("/sign-in/return", access.ANYBODY)
+def come_back() -> Response:
+    """Opens the session of who comes back from there."""
+    said = {name: request.args.get(name, "") for name in ("state", "code")}
+    if (secret := cookies.read(PROVIDER_COOKIE)).startswith(PROOF):
+        return _proved(secret.removeprefix(PROOF), said)
+    question = m.FinishProviderSignInRequest(challenge=secret, issuer=request.args.get("iss", ""), **said)
+    try:
+        answer = clients().tokens.FinishProviderSignIn(question)
+    except (Unauthenticated, Invalid):
+        response = back_to_the_form("refused")
+    except Unavailable:
+        response = back_to_the_form("away")
+    else:
+        response = asked(answer) if answer.challenge else signing_in.entered(answer)
+    cookies.drop(response, PROVIDER_COOKIE)
+    return response
+
+
+def _proved(challenge: str, said: dict[str, str]) -> Response:
+    """Has the session proved that is open in this browser. The form that waits for it is in another window."""
+    came = a.ProviderAnswer(issuer=request.args.get("iss", ""), **said)
+    try:
+        clients().accounts.ProveSession(a.ProveSessionRequest(session_secret=session.me().secret, challenge=challenge, provider=came))
+    except Invalid:
+        response: Response = errors.page(422, _("Su organización no la reconoció"), _("Cierre esta ventana y empiece otra vez en la otra."))
+    else:
+        response = redirect(url_for("account.show", done="proved"), 303)
+    cookies.drop(response, PROVIDER_COOKIE)
+    return response
+
+
+def asked(answer: m.SignInResponse) -> Response:
+    """What her account asks for besides."""
+    return make_response(render_template("signin_code.html", to="", kept="", asked=answer, problem=""))
+
+
+def back_to_the_form(why: str) -> Response:
+    """The sign-in says what went wrong: at an address that holds nothing of what came back."""
+    response: Response = redirect(url_for("signin.form", by=why), 303)
+    return response

@@ -1,0 +1,193 @@
+"""What every page shows around its own part: navigation by role, words for codes, form tokens, the unread count."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flask import Flask, current_app, g, request, url_for
+
+from chassis.errors import Refusal
+from chassis.ids import new_id
+from protos.notifications.v1.notifications_pb2 import CountUnreadRequest
+from protos.partners.v1.directory_pb2 import Service
+from services.gateway.edge.clients import ServiceFault, clients
+from services.gateway.edge.departments import CAMPAIGN
+from services.gateway.site.backend import names
+from services.gateway.site.language import i18n, vocabulary, words
+from services.gateway.site.language.i18n import _
+from services.gateway.site.parts import due, steps
+from services.gateway.site.shell import access, session
+from services.gateway.site.shell.lines import hotlines
+
+# What is spoken where the campaign runs, and where people had been taken.
+SPOKEN = ("es", "en", "fr", "miq", "qu", "pt", "zh")
+COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "EC", "PE", "CO", "ES")
+PARTS = {"referral": ("referral_new",), "people": ("plans",), "webhooks": ("keys",)}  # pages of another file that belong to an entry
+
+
+@dataclass(frozen=True)
+class NavigationItem:
+    """One entry of the navigation. `icon` is its symbol in the sprite, called as the file of the page is."""
+
+    label: str
+    href: str
+    here: bool
+    icon: str
+    section: str = ""
+    count: int = 0
+
+
+def install(app: Flask) -> None:
+    """Puts words and helpers within reach of the templates."""
+    app.context_processor(context)
+    app.jinja_env.globals.update(
+        word=words.word,
+        options=words.options,
+        code_of=words.code,
+        codes_of=words.codes,
+        area_name=words.area,
+        country=words.country,
+        department=words.department,
+        place=words.place,
+        served=words.people,
+        department_short=words.department_short,
+        language_name=words.language,
+        spelled=words.spelled,
+        qr=words.qr,
+        made_up=words.made_up,
+        hotlines=hotlines,
+        answers_to=words.answers_to,
+        later=i18n.later,
+        when=i18n.when,
+        dated=i18n.dated,
+        ago=i18n.ago,
+        day=i18n.day,
+        day_of=i18n.day_of,
+        this_day=i18n.this_day,
+        moment=i18n.moment,
+        is_past=i18n.is_past,
+        for_field=i18n.for_field,
+        field_of=i18n.field_of,
+        called=names.called,
+        need=names.need,
+        need_group=names.need_group,
+        needs=names.needs,
+        due=due.due,
+        overridden=due.overridden,
+        due_of_clock=due.of,
+        due_of_enquiry=due.of_enquiry,
+        ahead=due.ahead,
+        next_quarter=due.next_quarter,
+        next_step=steps.next_step,
+        who_acts=steps.who_acts,
+        why=steps.why,
+        state_icon=steps.state_icon,
+        progress=steps.progress,
+        form_token=session.form_token,
+        new_request_id=new_id,
+        LANGUAGES=i18n.LANGUAGES,
+        DONE=vocabulary.TABLES["done"],
+        here_in=here_in,
+        REASONS=vocabulary.TABLES,
+        departments_of=departments_of,
+        department_groups=department_groups,
+        role_choices=role_choices,
+        old=is_old,
+    )
+
+
+def context() -> dict[str, object]:
+    """What changes with the request."""
+    me = g.get("me")
+    return {
+        "me": me,
+        "lang": i18n.language(),
+        "navigation": (entries := navigation() if me else []),
+        "tabs": tabs(entries) if me else [],
+        "live": live_page() if me else None,
+        "done": request.args.get("done", ""),
+        "endpoint": request.endpoint or "",
+        "LANGUAGE_CHOICES": [(tag, words.language(tag)) for tag in SPOKEN],
+        "COUNTRY_CHOICES": [(code, words.country(code)) for code in COUNTRIES],
+    }
+
+
+def live_page() -> dict[str, object]:
+    """What live.js must know: where this page is to be had anew (one that answered a form can't be: the inbox has the same bell), how new it is, and the
+    time and zone here."""
+    return {
+        "page": "" if request.method == "GET" else url_for("inbox.inbox"),
+        "version": g.get("live_version", ""),
+        "now": int(i18n.now().timestamp()),
+        "zone": str(i18n.zone()),
+    }
+
+
+def departments_of(country: str) -> list[tuple[str, str]]:
+    """The departments of a country, or of those of the campaign when it is not said."""
+    return [(code, name) for code, name in vocabulary.DEPARTMENTS.items() if code[:2] in ((country,) if country else CAMPAIGN)]
+
+
+def department_groups(first: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The departments of the countries of the campaign, each under its country's name; that of the reader first."""
+    return [(words.country(code), departments_of(code)) for code in sorted(CAMPAIGN, key=lambda code: code != first)]
+
+
+def role_choices(roles: Sequence[str]) -> list[tuple[str, str]]:
+    """Roles with their words, for a form."""
+    return [(role, words.word("role", role)) for role in roles]
+
+
+def is_old(service: Service) -> bool:
+    """A figure of room that one should not rely on without calling."""
+    stale = i18n.moment(service.capacity.stale_time)
+    return stale is None or i18n.now() > stale
+
+
+def here_in(language: str) -> str:
+    """This page in another language. A page that answered a form can't be asked for again: its form's page is."""
+    rule = request.url_rule
+    if rule is None or "GET" not in (rule.methods or ()):
+        return url_for("today.today" if g.get("me") else "home.home", lang=language)
+    kept = {key: value for key, value in request.args.items() if key not in ("lang", "done", "auto")}
+    return url_for(request.endpoint or "home.home", **{**(request.view_args or {}), **kept, "lang": language})
+
+
+def navigation() -> list[NavigationItem]:
+    """The navigation: only what this reader may open."""
+    here = (request.endpoint or "").partition(".")[0]
+    unread = count_unread()
+    me = session.me()
+    pages = {endpoint: page for endpoint in current_app.view_functions if (page := access.of(current_app, endpoint)) and page.navigation}
+    return [
+        NavigationItem(
+            _(page.navigation),
+            url_for(endpoint),
+            here in (file, *PARTS.get(file, ())),
+            file,
+            page.section,
+            unread if file == "inbox" else 0,
+        )
+        for endpoint, page in pages.items()
+        if (page.is_public or me.may(*page.roles)) and (file := endpoint.partition(".")[0])
+    ]
+
+
+def tabs(entries: Sequence[NavigationItem]) -> list[NavigationItem]:
+    """The tabs of a phone: what is used most, with what one begins in the middle; whatever else there is stands behind the last one."""
+    by_file = {entry.icon: entry for entry in entries}
+    shown = [by_file[file] for file in ("today", "line" if "line" in by_file else "referral", "directory") if file in by_file]
+    if session.me().may("operator"):
+        shown.insert(2, NavigationItem(_("Nuevo contacto"), url_for("line.new"), False, "plus"))
+    elif session.me().may("worker"):
+        shown.insert(2, NavigationItem(_("Nueva remisión"), url_for("referral_new.person"), False, "plus"))
+    return shown
+
+
+def count_unread() -> int:
+    """Messages not yet read. A number beside a word is not worth a broken page: when it can't be had, it is not shown."""
+    if "unread" not in g:
+        try:
+            g.unread = clients().notifications.CountUnread(CountUnreadRequest(), timeout=1.0).unread
+        except (Refusal, ServiceFault):
+            g.unread = 0
+    return int(g.unread)

@@ -1,0 +1,89 @@
+"""The way to a page and back: who may open it, proof that a form is ours, and what a browser may do with the answer.
+
+Deny by default: a page that does not say who may open it does not exist.
+"""
+
+import gzip
+from functools import lru_cache
+
+from flask import Flask, Response, abort, current_app, g, request
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response as AnyResponse
+
+from services.gateway.edge.app import is_for_people
+from services.gateway.site.language import i18n
+from services.gateway.site.shell import access, proof, refill, session
+from services.gateway.site.shell.live import live
+
+
+def install(app: Flask) -> None:
+    """Puts the guard before and after every page."""
+    app.before_request(begin)
+    app.after_request(finish)
+
+
+def begin() -> AnyResponse | None:
+    """Finds out who asks, and lets nobody in of whom the page does not say so."""
+    if not is_for_people():
+        return None
+    page = access.of(current_app, request.endpoint)
+    session.recognise(needed=page is None or not page.is_public)
+    g.live_version = live().last(g.me) if g.me else ""  # from before its data are read: what changes meanwhile is another one
+    if request.endpoint is None:
+        raise request.routing_exception or NotFound()
+    if page is None or not (page.is_public or session.me().may(*page.roles)):
+        abort(404)
+    if request.method == "POST" and request.endpoint != "signin.quick_exit":
+        session.check_form()
+        return proof.check()
+    return None
+
+
+def finish(response: Response) -> Response:
+    """Puts what was typed back into a refused form, and adds the headers of a page."""
+    if not is_for_people():
+        return response
+    if request.endpoint == "static":
+        g.cache_control = response.headers.get("Cache-Control", "no-store")
+        if response.status_code == 200:
+            compress(response)
+    refill.fill(response)
+    page_headers(response)
+    return response
+
+
+def compress(response: Response) -> None:
+    """Sends style, script and icons compressed to whoever takes it: a phone on 2G pays for each kilobyte.
+
+    Pages are not: one that is compressed tells by its length whether what a reader is made to send stands in it (BREACH).
+    """
+    response.headers["Vary"] = "Accept-Encoding"
+    if request.accept_encodings.quality("gzip") and "Content-Range" not in response.headers:
+        response.direct_passthrough = False
+        response.set_data(compressed(response.get_data()))
+        response.headers["Content-Encoding"] = "gzip"
+        response.headers.pop("ETag", None)  # it is that of the file as it lies there
+
+
+@lru_cache(maxsize=32)
+def compressed(data: bytes) -> bytes:
+    """Returns the data compressed; a process does it once for each file."""
+    return gzip.compress(data, mtime=0)
+
+
+def page_headers(response: Response) -> None:
+    """Adds the headers that tell a browser what a page may do: use our own style, script and forms, and nothing else."""
+    exit_origin = "/".join(str(current_app.config["EXIT_URL"]).split("/")[:3])
+    response.headers["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+        f"frame-ancestors 'none'; form-action 'self' {exit_origin}"
+    )
+    response.headers["X-Frame-Options"] = "DENY"
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    response.headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=(), payment=(), usb=()"
+    if not current_app.config["DEVELOPMENT"]:
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    chosen = request.args.get("lang", "")
+    if g.get("me") and chosen in i18n.LANGUAGES and chosen != g.language_choice and request.endpoint != "signin.leave":
+        session.set_cookie(response, g.me.secret, chosen)

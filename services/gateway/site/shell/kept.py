@@ -1,0 +1,128 @@
+"""What somebody had written in a form that was not taken: kept in the page that says so, and offered again to whoever wrote it.
+
+It is stored nowhere but in that page. While her session goes on, it stands there filled in (`unsent`). When it has ended, it stands in the sign-in page,
+sealed, so that on a shared machine nobody who sits before it can read it, and opens for the same account alone (`sealed`, `opened`). It is sent only when
+its writer presses the button again. Passwords, PINs and codes are asked anew, but after a proof of who she is, whose page carries the whole form, sealed
+too. Limit: a form that is longer than 40 kB when it is packed is not kept over a sign-in or a proof.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import zlib
+from dataclasses import dataclass
+from functools import cache
+
+from flask import current_app, g, request
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from werkzeug.exceptions import HTTPException
+
+from keys.sealing import CannotOpen, Keyring
+from services.gateway.site.language import vocabulary, words
+from services.gateway.site.shell import access, session
+
+MOST = 40_000  # bytes; sealed and written out it has to fit into a form of 64 kB again
+CARRIED = frozenset({"form_token", "request_id", "etag"})  # other ones on each page
+SIGN_IN, PROOF = "sign-in", "proof"
+"""The page that carries a form: of the first the session has ended, at the second it goes on."""
+SECRETS = frozenset({"password", "new_password", "again", "pin", "code", "passkey", "passkey_options", "challenge", "client_secret"})
+_CODE = re.compile(r"[0-9a-f]{32}|[A-Z]{2,3}([.-][A-Z0-9]{1,3})?|[01]|on")  # an id, a need, a country or its department, a box
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form as it was sent: where to, and its fields in their order, without secrets; `secrets` names those that are asked anew."""
+
+    path: str
+    fields: tuple[tuple[str, str], ...]
+    secrets: tuple[str, ...] = ()
+    token: str = ""
+
+    @property
+    def typed(self) -> list[tuple[str, str, str]]:
+        """Returns what a person may have typed, as name, label and value."""
+        return [(name, words.field(name), value) for name, value in self.fields if is_typed(name, value)]
+
+    @property
+    def chosen(self) -> list[tuple[str, str]]:
+        """Returns everything else: codes, ids, and what the page itself had put in."""
+        return [(name, value) for name, value in self.fields if not is_typed(name, value)]
+
+
+def is_typed(name: str, value: str) -> bool:
+    """Whether a value is shown, to be read and changed: one of a field that has a word, which is no code and no id."""
+    return bool(value.strip()) and bool(words.spanish("field", words.named(name))) and not (_CODE.fullmatch(value) or value in _codes())
+
+
+@cache
+def _codes() -> frozenset[str]:
+    return frozenset(code for table in vocabulary.TABLES.values() for code in table)
+
+
+def unsent() -> Form | None:
+    """Returns this request's form for the page that says why it was not taken; None where it was not written by who reads that page, or her session has
+    ended: then nobody knows who sits there."""
+    if g.get("session_ended") or g.get("foreign_form"):
+        return None
+    writer, mark = session.maker_of_form()
+    page = access.of(current_app, request.endpoint)
+    public = page is not None and page.is_public
+    if g.get("me"):
+        mine, token = writer == g.me.worker_id or (public and mark == session.PUBLIC), session.form_token()
+    elif mark == session.PUBLIC:
+        mine, token = public, session.form_token()
+    else:  # it can't be found out who she is, but it is the same session
+        mine = bool(mark) and mark == session.mark_of_cookie()
+        token = session.form_token() if public else request.form.get("form_token", "")
+    return _form(token) if mine else None
+
+
+def _form(token: str = "", *, with_secrets: bool = False) -> Form:
+    fields = [(name, value) for name, values in sent().items() for value in values if name != "form_token"]
+    return Form(
+        request.path,
+        tuple((name, value) for name, value in fields if with_secrets or name not in SECRETS),
+        tuple(name for name, value in fields if name in SECRETS and value),
+        token,
+    )
+
+
+def sent() -> dict[str, list[str]]:
+    """Returns what this request's form brought, by field; nothing of a form that is too large to be read."""
+    try:
+        return dict(request.form.lists())
+    except HTTPException:
+        return {}
+
+
+def sealed(purpose: str = SIGN_IN) -> str:
+    """Returns this request's form for the sign-in page, or whole for that of a proof; empty if it was made for no session, or is too long."""
+    worker_id, _mark = session.maker_of_form()
+    form = _form(with_secrets=purpose == PROOF)
+    said = zlib.compress(json.dumps([form.path, form.fields, form.secrets], ensure_ascii=False).encode(), 9)
+    if not worker_id or len(said) > MOST:
+        return ""
+    return str(_serializer().dumps(base64.urlsafe_b64encode(_keyring().seal_bytes(said, _context(worker_id, purpose))).decode()))
+
+
+def opened(text: str, worker_id: str, token: str = "", purpose: str = SIGN_IN) -> Form | None:
+    """Returns the form again, for the worker who wrote it; None for anybody else, and for what is not ours, too old or of another page."""
+    try:
+        form = base64.urlsafe_b64decode(_serializer().loads(text, max_age=session.FORM_SECONDS))
+        path, fields, secrets = json.loads(zlib.decompress(_keyring().open_bytes(form, _context(worker_id, purpose))))
+    except (BadSignature, CannotOpen):
+        return None
+    return Form(path, tuple((name, value) for name, value in fields), tuple(secrets), token)
+
+
+def _serializer() -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(current_app.config["SIGNING_KEY"], salt="kept form")
+
+
+def _keyring() -> Keyring:
+    return Keyring(hashlib.sha256(b"kept form/" + current_app.config["SIGNING_KEY"]).digest())
+
+
+def _context(worker_id: str, purpose: str) -> str:
+    return f"kept form/{purpose}/{worker_id}"

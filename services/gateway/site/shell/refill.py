@@ -1,0 +1,160 @@
+"""Puts what was typed back into a form that was refused: one rule for all forms, whatever page shows them again.
+
+Works on the finished page, so that no view and no template has to remember it. Leaves hidden fields, passwords, PINs and codes as the page has them.
+Limit: it reads our own pages, whose attributes stand in double quotes.
+"""
+
+import re
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from urllib.parse import unquote
+
+from flask import Response, render_template, request
+from markupsafe import escape
+
+from services.gateway.site.parts import merging
+from services.gateway.site.shell.kept import CARRIED, SECRETS, sent, unsent
+
+LEFT = frozenset({"hidden", "password", "file", "submit", "button", "image", "reset"})
+
+
+def fill(response: Response) -> None:
+    """Fills the form of this request where the answer to it shows it again to who wrote it."""
+    refused = request.method == "POST" and response.status_code >= 400 and response.status_code != merging.MERGED
+    if refused and response.mimetype == "text/html" and (form := unsent()):
+        page = response.get_data(as_text=True)
+        forms = _Page(page, request.path).forms
+        if form.typed and not forms:
+            page = page.replace("</main>", render_template("written.html", form=form) + "</main>", 1)
+        response.set_data(filled(page, [each for each in forms if each.is_of(sent())], sent()))
+
+
+def filled(page: str, forms: "list[_Form]", values: dict[str, list[str]]) -> str:
+    """Returns the page with these values in these of its forms, and with what was folded around them open."""
+    for start, end, text in sorted({edit for form in forms for edit in form.edits(page, values)}, reverse=True):
+        page = page[:start] + text + page[end:]
+    return page
+
+
+@dataclass
+class _Field:
+    """A field as it stands in the page: its start tag, and where a text area's text ends."""
+
+    tag: str
+    name: str
+    value: str
+    kind: str
+    start: int
+    end: int
+    close: int = 0
+
+
+@dataclass
+class _Form:
+    """A form that goes to the path: what it carries hidden, what can be typed in it, and the start tags of the folds around it."""
+
+    carried: list[tuple[str, str]] = field(default_factory=list)
+    fields: list[_Field] = field(default_factory=list)
+    folds: list[tuple[int, int]] = field(default_factory=list)
+
+    def is_of(self, sent: dict[str, list[str]]) -> bool:
+        """Whether it is the one that was sent: several go to one path, and differ by what they carry."""
+        return all(value in sent.get(name, [value]) for name, value in self.carried if name not in CARRIED)
+
+    def edits(self, page: str, sent: dict[str, list[str]]) -> list[tuple[int, int, str]]:
+        """Returns what to replace: from, to, and the new text."""
+        made, count = list[tuple[int, int, str]](), dict[str, int]()
+        for each in self.fields:
+            values, tag = sent.get(each.name, []), page[each.start : each.end]
+            if each.tag == "option" or each.kind in ("checkbox", "radio"):
+                if each.tag != "option" or each.name in sent:
+                    made.append((each.start, each.end, _marked(tag, each, each.value in values)))
+                continue
+            number = count.get(each.name, 0)
+            count[each.name] = number + 1
+            if number >= len(values):
+                continue
+            text = str(escape(values[number]))
+            if each.tag == "textarea":
+                made.append((each.end, each.close, "\n" + text if text[:1] in "\r\n" else text))
+            else:
+                made.append((each.start, each.end, _with(re.sub(r'\svalue="[^"]*"', "", tag), f'value="{text}"')))
+        if made:
+            made += [(start, end, re.sub(r"<details(?![^>]*\sopen\b)", "<details open", page[start:end])) for start, end in self.folds]
+        return made
+
+
+def _marked(tag: str, choice: _Field, chosen: bool) -> str:
+    mark = "selected" if choice.tag == "option" else "checked"
+    bare = re.sub(rf'\s{mark}(="[^"]*")?(?=[\s/>])', "", tag)
+    return _with(bare, mark) if chosen else bare
+
+
+def _with(tag: str, attribute: str) -> str:
+    return f"{tag.rstrip('/> ')} {attribute}>"
+
+
+class _Page(HTMLParser):
+    """Finds the forms that go to a path, with their fields, those outside that name a form by its id too."""
+
+    def __init__(self, page: str, path: str) -> None:
+        super().__init__()
+        self.forms: list[_Form] = []
+        self._path = path
+        self._lines = [0, *(match.end() for match in re.finditer("\n", page))]
+        self._here: _Form | None = None
+        self._named: dict[str, _Form] = {}
+        self._loose: list[tuple[str, _Field]] = []
+        self._folds: list[tuple[int, int]] = []
+        self._select = ""
+        self._area: _Field | None = None
+        self.feed(page)
+        self.close()
+        for name, outside in self._loose:
+            if name in self._named:
+                self._named[name].fields.append(outside)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        has = {name: value or "" for name, value in attrs}
+        start = self._at()
+        end = start + len(self.get_starttag_text() or "")
+        if tag == "details":
+            self._folds.append((start, end))
+        elif tag == "form":
+            goes = unquote(re.split(r"[?#]", has.get("action", ""))[0]) or self._path
+            self._here = _Form(folds=list(self._folds)) if has.get("method", "").lower() == "post" and goes == self._path else None
+            if self._here:
+                self.forms.append(self._here)
+                self._named[has.get("id", "")] = self._here
+        elif tag == "select":
+            self._select = has.get("name", "")
+        elif tag in ("input", "textarea", "option"):
+            name, kind = self._select if tag == "option" else has.get("name", ""), has.get("type", "text")
+            self._note(_Field(tag, name, has.get("value", ""), kind, start, end), has.get("form", ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._here = None
+        elif tag == "details" and self._folds:
+            self._folds.pop()
+        elif tag == "select":
+            self._select = ""
+        elif tag == "textarea" and self._area:
+            self._area.close, self._area = self._at(), None
+
+    def _note(self, each: _Field, form: str) -> None:
+        if each.tag == "textarea":
+            self._area = each
+        if not each.name or each.name in SECRETS:
+            return
+        if each.tag == "input" and each.kind in LEFT:
+            if each.kind == "hidden" and self._here:
+                self._here.carried.append((each.name, each.value))
+        elif form:
+            self._loose.append((form, each))
+        elif self._here:
+            self._here.fields.append(each)
+
+    def _at(self) -> int:
+        line, column = self.getpos()
+        return self._lines[line - 1] + column

@@ -1,0 +1,158 @@
+"""The session at a page: its cookie, and proof that a form is ours.
+
+The cookie holds the session's secret and the chosen language, nothing else; it is set at sign-in and never before.
+"""
+
+import hmac
+from urllib.parse import urlsplit
+
+from flask import current_app, g, request
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
+
+from chassis import log
+from chassis.errors import NotAllowed, Refusal, Unauthenticated
+from protos.partners.v1 import members_pb2
+from services.gateway.edge import cookies, limits
+from services.gateway.edge.clients import Caller, ServiceFault, calling, clients
+from services.gateway.edge.credentials import SignedIn, exchange, fingerprint, in_the_name_of
+from services.gateway.site.language import i18n
+
+COOKIE = "s"
+PUBLIC = "public"  # of forms that are made for nobody's session
+LEAVE_SECONDS = 3.0
+FORM_SECONDS = 12 * 3600  # the longest session: a form can't outlive it
+UNASKED = ("static", "signin.quick_exit", "health.status")  # they must not wait for anybody
+
+
+def read_cookie() -> tuple[str, str]:
+    """The session's secret and the chosen language, both empty before sign-in."""
+    secret, _, language = cookies.read(COOKIE).partition("~")
+    return secret, language
+
+
+def set_cookie(response: Response, secret: str, language: str = "") -> None:
+    """Keeps the session; it ends with the browser at the latest."""
+    cookies.keep(response, COOKIE, f"{secret}~{language}" if language else secret)
+
+
+def drop_cookie(response: Response) -> None:
+    """Takes the cookie away."""
+    cookies.drop(response, COOKIE)
+
+
+def recognise(needed: bool) -> None:
+    """Finds out who asks, at the start of each request; nobody is also an answer. Sets g.me and the caller of every call that follows.
+
+    A page that needs no session (`needed` false) opens even when it can't be found out.
+    """
+    g.me = None
+    secret, g.language_choice = read_cookie()
+    mark = fingerprint(secret) if secret else ""
+    calling.set(Caller(request_id=g.request_id, who=mark or limits.address()))
+    if request.endpoint not in UNASKED:
+        limits.admit(mark, exchange().knows(secret))
+    if secret and request.endpoint not in UNASKED:
+        try:
+            g.me = exchange().session(secret, passive=asked_by_itself())
+        except Unauthenticated:
+            g.session_ended = True
+        except (Refusal, ServiceFault):
+            if needed:
+                raise
+    calling.set(in_the_name_of(g.me, i18n.language()))
+
+
+def asked_by_itself() -> bool:
+    """Whether nobody did anything: an open page looks whether it is behind. Who says so wrongly only ends her own session sooner."""
+    return request.headers.get("Passive") == "1" or (request.method == "GET" and "auto" in request.args)
+
+
+def me() -> SignedIn:
+    """Who is signed in; only for pages that need a session."""
+    signed_in: SignedIn | None = g.me
+    if signed_in is None:
+        raise Unauthenticated("session_ended")
+    return signed_in
+
+
+def leave(wait: bool) -> None:
+    """Ends the session everywhere. Leaving never fails: a service that is away ends the session by its idle limit.
+
+    Quick exit doesn't wait for it, and asks nobody whether it can be done just now.
+    """
+    secret, _ = read_cookie()
+    if not secret:
+        return
+    exchange().forget(secret)
+    try:
+        if wait:
+            clients().tokens.EndSession(members_pb2.EndSessionRequest(session_secret=secret), timeout=LEAVE_SECONDS)
+        else:
+            clients().end_session_later(secret)
+    except Exception as error:
+        log.get().warning("leave", fault=log.fault(error), request_id=g.request_id)
+
+
+def form_token() -> str:
+    """Proof that a form was made here, for this session (or for nobody's, on public pages); one for all forms of a page."""
+    if "form_token" not in g:
+        g.form_token = signer().dumps(bound_to())
+    return str(g.form_token)
+
+
+def form_token_of(secret: str, worker_id: str) -> str:
+    """The same for a session that has just begun, before its cookie was brought back."""
+    return str(signer().dumps(_binding(secret, worker_id)))
+
+
+def bound_to() -> str:
+    """What a form token is tied to."""
+    secret, _ = read_cookie()
+    return _binding(secret, g.me.worker_id) if g.me else PUBLIC
+
+
+def _binding(secret: str, worker_id: str) -> str:
+    return f"{_mark(secret)}:{worker_id}"
+
+
+def _mark(secret: str) -> str:
+    return fingerprint(secret)[:16]
+
+
+def maker_of_form() -> tuple[str, str]:
+    """Returns for whom this request's form was made, however long ago: the worker's id, and the mark of her session; PUBLIC as the mark of a form for
+    nobody's; both empty for a form that is not ours."""
+    try:
+        mark, _, worker_id = str(signer().loads(request.form.get("form_token", ""))).partition(":")
+    except (BadSignature, HTTPException):
+        return "", ""
+    return worker_id, mark
+
+
+def mark_of_cookie() -> str:
+    """Returns the mark that forms of the cookie's session have; "" without one."""
+    secret, _ = read_cookie()
+    return _mark(secret) if secret else ""
+
+
+def signer() -> URLSafeTimedSerializer:
+    """Signs form tokens with the gateway's key."""
+    return URLSafeTimedSerializer(current_app.config["SIGNING_KEY"], salt="form")
+
+
+def check_form() -> None:
+    """Refuses a form that came from another site or another session: NotAllowed form_foreign | form_expired."""
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        raise NotAllowed("form_foreign")
+    # Our own pages send `Origin: null`, for they send no referrer; only a named foreign origin is a sign.
+    origin = request.headers.get("Origin", "null")
+    if origin != "null" and urlsplit(origin).netloc not in (request.host, urlsplit(current_app.config["PUBLIC_URL"]).netloc):
+        raise NotAllowed("form_foreign")
+    try:
+        bound = signer().loads(request.form.get("form_token", ""), max_age=FORM_SECONDS)
+    except BadSignature:
+        raise NotAllowed("form_expired") from None
+    if not hmac.compare_digest(str(bound), bound_to()):
+        raise NotAllowed("form_expired")

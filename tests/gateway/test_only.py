@@ -1,0 +1,83 @@
+"""One process for both, or one for the pages and one for the API: which paths each answers, and what it never says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from services.gateway.config import from_environment
+from tests.gateway.pages_gateway import EXIT
+from tests.gateway.served_gateway import NAMES, SERVE, Gateway, Service
+
+OF_THE_API = ("/api/v1/openapi.json", "/api/v1/docs", "/hsds")
+OF_THE_SITE = ("/", "/sign-in", "/static/enlace.css", "/robots.txt")
+OF_BOTH = ("/healthz", "/readyz")
+OF_PAGES = {"Content-Security-Policy", "X-Frame-Options", "Permissions-Policy", "Set-Cookie"}
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    made = Service()
+    yield made
+    made.stop()
+
+
+def _started(folder: str, tmp: pytest.TempPathFactory, service: Service, *more: str, **settings: str) -> Iterator[Gateway]:
+    made = Gateway(tmp.mktemp(folder), dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), (*SERVE, *more), settings)
+    yield made
+    made.process.stop()
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator[Gateway]:
+    # What only pages need may even be wrong: it is not read.
+    yield from _started("api", tmp_path_factory, service, "--only", "api", ENLACE_LINES="no pairs", ENLACE_DEMO="neither yes nor no")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator[Gateway]:
+    yield from _started("site", tmp_path_factory, service, "--only", "site")
+
+
+def _get(gateway: Gateway, path: str) -> requests.Response:
+    return requests.get(f"{gateway.url}{path}", timeout=15, allow_redirects=False)
+
+
+def test_the_api_alone_answers_systems_and_probes(api: Gateway) -> None:
+    assert {path: _get(api, path).status_code for path in (*OF_THE_API, *OF_BOTH)} == dict.fromkeys((*OF_THE_API, *OF_BOTH), 200)
+    assert api.api().status_code == 200
+
+
+@pytest.mark.parametrize("path", [*OF_THE_SITE, "/quick-exit", "/live"])
+def test_where_a_page_would_be_the_api_has_a_problem(api: Gateway, path: str) -> None:
+    answer = _get(api, path)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
+    assert answer.json()["reason"] == "not_found"
+
+
+def test_the_api_sets_no_cookie_and_has_no_policy_for_pages(api: Gateway) -> None:
+    for path in (*OF_THE_API, *OF_THE_SITE, *OF_BOTH):
+        if path != "/api/v1/docs":  # a page of its own, with a policy of its own
+            assert not OF_PAGES & _get(api, path).headers.keys(), path
+    assert _get(api, "/api/v1/docs").headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self'; base-uri")
+
+
+def test_the_site_alone_answers_people_and_probes(site: Gateway) -> None:
+    assert {path: _get(site, path).status_code for path in (*OF_THE_SITE, *OF_BOTH)} == dict.fromkeys((*OF_THE_SITE, *OF_BOTH), 200)
+    assert _get(site, "/quick-exit").headers["Location"] == EXIT
+
+
+@pytest.mark.parametrize("path", [*OF_THE_API, "/api/v1/people"])
+def test_where_the_api_would_be_the_site_has_a_page(site: Gateway, path: str) -> None:
+    answer = _get(site, path)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert "form-action 'self'" in answer.headers["Content-Security-Policy"]
+
+
+def test_a_process_without_pages_reads_none_of_their_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENLACE_LINES", "no pairs")
+    assert from_environment(with_site=False).site is None
+    with pytest.raises(SystemExit, match="ENLACE_LINES"):
+        from_environment()

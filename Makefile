@@ -18,7 +18,7 @@ PYTEST ?= -n 3 --dist loadfile --no-loadscope-reorder
 # A run starts hundreds of processes: who has this set in his shell would have each of them compile all of our code again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test check hooks times lint format types law fresh protos requirements bench soak pictures image release clean system-packages
+.PHONY: help run test check hooks times lint format types law fresh protos requirements bench cost soak pictures image release clean system-packages
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -78,6 +78,9 @@ protos: $(VENV)/.dev ## Generate the code of the .proto files
 
 bench: $(VENV)/.dev ## Measure the figures on this machine (ONLY=transition for one part); takes minutes
 	$(PY) -m bench $(ONLY)
+
+cost: $(VENV)/.dev ## The cost of a change: files and lines by hand of each commit with a trailer `Cost: step|resource|fact`, and the median of each kind
+	@$(PY) -m bench.cost
 
 soak: $(VENV)/.dev ## 20,000 transitions under 600 faults, then a backlog of 30,000 facts beside a paused broker, and what is left (ARGS="--transitions N --faults N --backlog N --seed N"); takes half an hour
 	@$(PY) -m tests.faults.soak $(ARGS)

@@ -34,7 +34,6 @@ BESIDE = {
     "protos/": "tests/project/test_contracts.py",
     "pyproject.toml": "tests/project/test_law.py",
     "tests/changed.py": "tests/project/test_check.py",
-    "tests/cost.py": "tests/project/test_cost.py",
 }
 """What has tests elsewhere than in the folder of its name."""
 

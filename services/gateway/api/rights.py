@@ -1,6 +1,5 @@
-"""The page of rights and refusals (docs/rights.md, from its first rpc on) as the .proto files give it: `python -m tests.rights_page`."""
+"""Prints the rights and refusals of each rpc from the .proto files: the second half of the guide's page of rights, and `make rights`."""
 
-import sys
 from collections.abc import Iterator
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -16,7 +15,7 @@ _COLUMNS = tuple(
 
 
 def text() -> str:
-    """All services, each with a table of rights and one of refusals."""
+    """Returns the tables of all services as Markdown: one of rights and one of refusals each."""
     return "\n".join(line for service in SERVICES for line in _service(service)) + "\n"
 
 
@@ -42,7 +41,3 @@ def _service(service: ServiceDescriptor) -> Iterator[str]:
         for name, reasons in refusing:
             yield f"| `{name}` | {', '.join(f'`{reason}`' for reason in reasons)} |"
         yield ""
-
-
-if __name__ == "__main__":
-    sys.stdout.write(text())

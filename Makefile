@@ -22,7 +22,7 @@ QUICK := $(addprefix tests/,referrals/test_lifecycle.py referrals/test_plans.py 
 # A run starts hundreds of processes: who has this set in his shell would have each of them compile all of our code again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test check hooks lint format types law fresh protos requirements bench cost soak rights pictures image release clean system-packages
+.PHONY: help run test check hooks lint format types law fresh protos requirements bench cost soak tables pictures image release clean system-packages
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -86,8 +86,8 @@ cost: $(VENV)/.dev ## The cost of a change: files and lines by hand of each comm
 soak: $(VENV)/.dev ## 20,000 transitions under 600 faults, then a backlog of 30,000 facts beside a paused broker, and what is left (ARGS="--transitions N --faults N --backlog N --seed N"); takes half an hour
 	@$(PY) -m tests.faults.soak $(ARGS)
 
-rights: $(VENV)/.dev ## The rights and refusals of each rpc, as the gateway's guide shows them
-	@$(PY) -c "from services.gateway.api import rights; print(rights.text())"
+tables: $(VENV)/.dev ## The tables that the gateway prints into its guide: the rights and refusals of each rpc, and the reasons of a refusal
+	@$(PY) -c "from services.gateway.api import printed; print(printed.rights(), printed.refusals(), sep='\n')"
 
 pictures: $(VENV)/.dev ## Photograph every page on a phone, on a desk, in the dark and on paper, into build/pictures (ARGS="--docs": those of the README)
 	@$(PY) -m tests.pictures $(ARGS)

@@ -1,5 +1,5 @@
 """The guide's pages: what docs/ says to those who connect, as HTML. The files are the same that are read in the repository;
-the tables of rights are added to theirs.
+the tables of rights and refusals are added to them.
 
 A link to another page of the guide leads to it here; one to a file that is not served is shown as plain words.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from services.gateway.api import rights
+from services.gateway.api import printed
 from services.gateway.api.answers import PREFIX
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -37,11 +37,11 @@ class Page:
 
 
 PAGES = {
-    "": Page("docs/api.md", "Guide"),
+    "": Page("docs/api.md", "Guide", printed.refusals),
     "quickstart": Page("docs/quickstart.md", "Quick start"),
     "grpc": Page("docs/grpc.md", "gRPC"),
     "codes": Page("docs/codes.md", "Codes"),
-    "rights": Page("docs/rights.md", "Rights", rights.text),
+    "rights": Page("docs/rights.md", "Rights", printed.rights),
     "contract": Page("protos/README.md", "Contract"),
     "versioning": Page("docs/versioning.md", "Versions"),
     "changelog": Page("docs/api_changelog.md", "Changes"),

@@ -1,4 +1,4 @@
-"""Prints the rights and refusals of each rpc from the .proto files: the second half of the guide's page of rights, and `make rights`."""
+"""Prints the tables of the guide that follow from the contract: who may call each rpc, and the reasons of a refusal. `make tables` prints both."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from chassis import contract
 from protos.contract.v1 import contract_pb2
 from protos.stubs import SERVICES
+from services.gateway.problems import REASONS
 
 # EMERGENCY opens no rpc by itself: the page says in a sentence what it is for.
 _COLUMNS = tuple(
@@ -14,9 +15,15 @@ _COLUMNS = tuple(
 )
 
 
-def text() -> str:
+def rights() -> str:
     """Returns the tables of all services as Markdown: one of rights and one of refusals each."""
     return "\n".join(line for service in SERVICES for line in _service(service)) + "\n"
+
+
+def refusals() -> str:
+    """Returns the table of all reasons as Markdown: status, meaning and remedy."""
+    rows = (f"| `{reason}` | {meaning.status} | {meaning.title} | {meaning.remedy} |" for reason, meaning in REASONS.items())
+    return "\n".join(["| reason | status | meaning | what to do |", "| --- | --- | --- | --- |", *rows]) + "\n"
 
 
 def _service(service: ServiceDescriptor) -> Iterator[str]:

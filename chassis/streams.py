@@ -1,6 +1,6 @@
 """Streams: what a caller is told as it comes about, on threads of their own, so that however many there are, calls are answered.
 
-A stream goes on no longer than the token that it was opened with: who was revoked is out of it as soon as out of any call (docs/decisions/0036). Whoever
+A stream goes on no longer than the token that it was opened with: who was revoked is out of it as soon as out of any call (docs/decisions/0019). Whoever
 has no room for more does not fill this side: the next is read when the last was taken, and who takes nothing for too long is cut off.
 """
 

@@ -1,11 +1,10 @@
-"""docs/rights.md as tests read it: who may call which rpc, and what exists for whom."""
+"""The guide's page of rights as tests read it: who may call which rpc, and what exists for whom."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,8 +16,8 @@ from chassis.db import Database
 from chassis.tokens import SYSTEM
 from chassis.wire import words
 from protos.contract.v1 import contract_pb2
+from services.gateway.api.guide import PAGES
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "rights.md"
 SCOPES = tuple(words(contract_pb2.Scope.DESCRIPTOR).values())
 ROLES = ("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR", "EMERGENCY")
 SIDES = ("sender", "receiver", "coordinator", "auditor", "another member")
@@ -59,7 +58,7 @@ def exists(thing: str) -> dict[tuple[str, str], bool]:
 
 
 def _table(before: str) -> Iterator[list[str]]:
-    text = PAGE.read_text(encoding="utf-8")
+    text = PAGES["rights"].text()
     begin = re.search(before, text)
     assert begin, before
     lines = text[begin.end() :].lstrip("\n").splitlines()

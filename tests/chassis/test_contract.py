@@ -10,9 +10,8 @@ from chassis import contract
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2
 from protos.referrals.v1 import referrals_pb2
+from services.gateway.api import printed
 from services.gateway.edge.problems import REASONS
-from tests import rights_page
-from tests.parts.local_stack import ROOT
 from tests.refusals import METHODS, undeclared, unprovoked
 
 
@@ -71,6 +70,8 @@ def test_every_declared_refusal_is_explained() -> None:
     assert declared - REASONS.keys() == set()
 
 
-def test_the_page_of_rights_is_fresh() -> None:
-    page = (ROOT / "docs" / "rights.md").read_text()
-    assert page.endswith(rights_page.text()), "python -m tests.rights_page"
+def test_the_page_of_rights_has_each_rpc_with_its_refusals() -> None:
+    rows = [line for line in printed.rights().splitlines() if line.startswith("| `")]
+    refusing = [name for name, method in METHODS.items() if contract.rules(method).refusals]
+    assert len(rows) == len(METHODS) + len(refusing)
+    assert "| `SignIn` | `sign_in_failed`, `too_many_attempts` |" in rows

@@ -1,7 +1,7 @@
 """What HSDS 3 asks of an object, as rules of our own: its schemas are published under CC BY-SA and are not part of this repository.
 
 Written from schema/*.json of github.com/openreferral/specification (3.0, read against 3.2 where a table had changed): by kind what is required, the type and
-format of each field, and the lists of words that are closed. (service_at_location.service is said by the compiled list's schema alone.) docs/decisions/0057 says
+format of each field, and the lists of words that are closed. (service_at_location.service is said by the compiled list's schema alone.) docs/decisions/0056 says
 when our answers were last held against the published schemas themselves. What begins with x_ is ours. A field that the schemas do not know is refused, which they
 would let pass.
 """

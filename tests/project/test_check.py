@@ -1,4 +1,4 @@
-"""What `make check` runs for a change, and that the optional hooks can be put in and taken out."""
+"""The tests of `make check`, and that the optional hooks can be put in and taken out."""
 
 from __future__ import annotations
 
@@ -8,58 +8,28 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
-from tests import changed
-
 ROOT = Path(__file__).resolve().parents[2]
-FILES = [
-    "tests/chassis/test_limits.py",
-    "tests/chassis/test_stopping.py",
-    "tests/partners/test_invitations.py",
-    "tests/partners/test_search.py",
-    "tests/project/test_docs.py",
-    "tests/referrals/test_clocks.py",
-]
-SECONDS = dict.fromkeys(FILES, 5.0) | {"tests/chassis/test_stopping.py": 20.0}
 
 
-def run(*paths: str, limit: float = 25.0) -> list[str]:
-    return changed.chosen(paths, FILES, SECONDS, limit)[0]
+def quick() -> list[str]:
+    """The files of tests that the Makefile names for `make check`."""
+    made = subprocess.run(
+        ["make", "-f", "Makefile", "-f", "-", "quick"],
+        cwd=ROOT,
+        input="quick:\n\t@echo $(QUICK)\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return made.stdout.split()
 
 
-@pytest.mark.parametrize(
-    ("path", "files"),
-    [
-        ("services/partners/usecases/invitations.py", ["tests/partners/test_invitations.py", "tests/partners/test_search.py"]),
-        ("services/partners/store/search.py", ["tests/partners/test_search.py", "tests/partners/test_invitations.py"]),
-        ("chassis/limits.py", ["tests/chassis/test_limits.py", "tests/chassis/test_stopping.py"]),
-        ("tests/referrals/test_clocks.py", ["tests/referrals/test_clocks.py"]),
-        ("tests/referrals/conftest.py", ["tests/referrals/test_clocks.py"]),
-        ("docs/api.md", ["tests/project/test_docs.py"]),
-        ("LICENSE", []),
-    ],
-)
-def test_a_changed_path_has_the_tests_of_its_part_and_those_of_its_name_first(path: str, files: list[str]) -> None:
-    assert run(path) == files
-
-
-def test_what_takes_too_long_is_left_and_named() -> None:
-    run, left = changed.chosen(["chassis/limits.py"], FILES, SECONDS, limit=10.0)
-    assert (run, left) == (["tests/chassis/test_limits.py"], ["tests/chassis/test_stopping.py"])
-
-
-def test_a_test_that_changed_itself_goes_before_all_others() -> None:
-    assert run("services/partners/usecases/search.py", "tests/chassis/test_stopping.py", limit=20.0) == ["tests/chassis/test_stopping.py"]
-
-
-def test_whatever_the_rule_names_exists() -> None:
-    assert [file for file in [*changed.DOMAIN, *changed.BESIDE.values()] if not (ROOT / file).exists()] == []
-
-
-def test_the_tests_of_the_domain_need_no_part() -> None:
-    for file in changed.DOMAIN:
-        assert not re.search(r"\b(postgres|broker|stack|service|scene)\b[:,)]", (ROOT / file).read_text(encoding="utf-8")), file
+def test_the_tests_of_make_check_are_there_and_need_no_part() -> None:
+    assert len(quick()) > 10
+    for file in quick():
+        assert not re.search(r"\b(postgres|broker|stack|scene)\b[:,)]|\bservice: Service\b", (ROOT / file).read_text(encoding="utf-8")), (
+            file
+        )
 
 
 def test_the_hooks_are_put_in_refuse_bad_style_and_are_taken_out_as_the_list_of_targets_says(tmp_path: Path) -> None:

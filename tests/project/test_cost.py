@@ -1,70 +1,80 @@
-"""What is counted of a change, and that the examples of docs/contributing.md keep to the goals."""
+"""The cost of a change, counted from the log of a real little repository."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 
-from tests import cost
-
-CONTRIBUTING = " ".join((cost.ROOT / "docs" / "contributing.md").read_text(encoding="utf-8").split())
-
-
-@pytest.mark.parametrize(
-    ("path", "counts"),
-    [
-        ("protos/referrals/v1/referrals.proto", True),
-        ("protos/referrals/v1/referrals_pb2.py", False),
-        ("protos/referrals/v1/referrals_pb2.pyi", False),
-        ("protos/referrals/v1/referrals_pb2_grpc.py", False),
-        ("protos/referrals/v1/referrals_pb2_grpc.pyi", False),
-        ("protos/comments.json", False),
-        ("protos/generate.py", True),
-        ("protos/README.md", False),
-        ("services/referrals/domain/lifecycle.py", True),
-        ("services/referrals/migrations/20261127000001_appointments.sql", True),
-        ("services/partners/data/taxonomy.json", True),
-        ("services/gateway/site/templates/referral.html", True),
-        ("services/gateway/site/static/enlace.css", True),
-        ("services/gateway/site/language/translations/en/LC_MESSAGES/messages.po", False),
-        ("chassis/wire.py", True),
-        ("deploy/k8s/base/kustomization.yaml", True),
-        ("pyproject.toml", True),
-        ("docs/openapi.json", False),
-        ("docs/lifecycle.md", False),
-        ("CHANGELOG.md", False),
-        ("tests/referrals/test_lifecycle.py", False),
-        ("demo/live.py", False),
-        ("bench/transitions.py", False),
-    ],
-)
-def test_what_is_written_by_hand_and_runs_counts(path: str, counts: bool) -> None:
-    assert cost.is_counted(path) is counts
+from bench import cost
+from bench.cost import Size
 
 
-def test_a_file_counts_once_and_the_table_says_which() -> None:
-    files = cost.counted(["services/b.py", "services/a.py", "services/b.py", "tests/test_a.py", "CHANGELOG.md"])
-    assert files == ("services/a.py", "services/b.py")
-    assert cost.table([cost.Cost("fact", "Something is told", files)]) == (
-        "fact: 2 of 5 files · Something is told\n  services/a.py\n  services/b.py"
-    )
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Three steps, of which one is a resource too, and a commit without a trailer."""
+    settings = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
+    def git(*words: str) -> None:
+        subprocess.run(["git", *words], cwd=tmp_path, env=environment | settings, check=True, capture_output=True)
+
+    def commit(message: str, files: dict[str, int]) -> None:
+        for name, lines in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{message[0]}\n" * lines)
+        git("add", "-A")
+        git("-c", "user.name=A", "-c", "user.email=a@enlace.example", "commit", "-qm", message)
+
+    git("init", "-q")
+    commit("A wait\n\nWhy.\n\nCost: step", {"services/a.py": 3, "protos/a_pb2.py": 90, "docs/openapi.json": 40})
+    commit("No trailer; the text says\nCost: step\nin its middle.\n\nThe end.", {"services/b.py": 70})
+    commit("A visit\n\nCost: step", {"services/c.py": 5, "services/d.sql": 2, "tests/test_c.py": 9, "x.po": 4})
+    commit("A book\n\nCost: step, resource", {"services/e.py": 8, "services/e.html": 2, "services/f.py": 1})
+    (tmp_path / "picture.png").write_bytes(b"\0\1")
+    commit("A picture\n\nCost: fact", {})
+    return tmp_path
+
+
+def test_each_commit_with_a_trailer_is_counted_by_who_writes_its_files(repository: Path) -> None:
+    sizes = {entry.subject: entry.sizes for entry in cost.costs(repository)}
+    nothing = Size()
+    assert sizes == {
+        "A picture": {"code": Size(1, 0), "beside": nothing, "printed": nothing},
+        "A book": {"code": Size(3, 11), "beside": nothing, "printed": nothing},
+        "A visit": {"code": Size(2, 7), "beside": Size(1, 9), "printed": Size(1, 4)},
+        "A wait": {"code": Size(1, 3), "beside": nothing, "printed": Size(2, 130)},
+    }
+
+
+def test_the_table_has_a_median_for_each_kind(repository: Path) -> None:
+    rows = [row.split() for row in cost.table(cost.costs(repository)).splitlines() if "median" in row]
+    code = {row[0]: (row[2], row[4], row[-1]) for row in rows}  # kind: files, lines, commits
+    assert code == {"fact": ("1", "0", "1"), "resource": ("3", "11", "1"), "step": ("2", "7", "3")}
+
+
+def test_a_history_without_a_trailer_has_an_empty_table() -> None:
     assert cost.table([]) == ""
 
 
-def test_the_examples_in_the_history_keep_to_the_goals_and_are_named_on_the_page() -> None:
-    examples = cost.known()
-    if not examples:
-        pytest.skip("no history here, or only its end")
-    for example in examples:
-        assert len(example.files) <= example.goal, cost.table([example])
-    assert {example.kind for example in examples} >= {"step", "fact"}
-
-
-def test_the_page_says_the_goals() -> None:
-    for kind, goal in cost.GOALS.items():
-        assert f"{kind} ≤ {goal}" in CONTRIBUTING, kind
-
-
-def test_the_gateway_stays_small_for_what_it_serves() -> None:
-    size = cost.gateway()
-    assert min(size.pages, size.operations) > 150, "what is counted is there"
-    assert size.lines_a_route <= cost.LINES_A_ROUTE, f"{size.lines} lines for {size.pages} pages and {size.operations} operations"
+@pytest.mark.parametrize(
+    ("path", "group"),
+    [
+        ("protos/referrals/v1/referrals.proto", "code"),
+        ("protos/referrals/v1/referrals_pb2.pyi", "printed"),
+        ("protos/comments.json", "printed"),
+        ("protos/README.md", "beside"),
+        ("services/referrals/migrations/20261127000001_appointments.sql", "code"),
+        ("services/gateway/site/templates/referral.html", "code"),
+        ("services/gateway/site/language/translations/en/LC_MESSAGES/messages.po", "printed"),
+        ("pyproject.toml", "code"),
+        ("docs/lifecycle.md", "printed"),
+        ("docs/api.md", "beside"),
+        ("tests/referrals/test_lifecycle.py", "beside"),
+    ],
+)
+def test_a_file_belongs_to_who_writes_it(path: str, group: str) -> None:
+    assert cost.group(path) == group

@@ -1,6 +1,7 @@
 """What docs/operations.md promises to list, it lists: every setting that a config reads, every metric, every health name."""
 
 import re
+import subprocess
 from importlib import import_module
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import click
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+DECISIONS = ROOT / "docs" / "decisions"
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 SETTING = re.compile(r"\b((?:ENLACE|KAFKA)_[A-Z0-9]+(?:_[A-Z]+)*)\b")
 
@@ -62,3 +64,33 @@ def test_every_link_of_the_readme_leads_somewhere_and_its_pictures_are_small() -
     pictures = set((ROOT / "docs" / "pictures").iterdir())
     assert pictures == {ROOT / link for link in links if link.endswith(".png")}
     assert not [picture.name for picture in pictures if picture.stat().st_size > 120_000]
+
+
+def pages_of_decisions() -> dict[int, Path]:
+    """The page of each number."""
+    return {int(page.name[:4]): page for page in DECISIONS.glob("[0-9]*.md")}
+
+
+def test_the_index_has_every_decision_by_number_and_title() -> None:
+    rows = re.findall(r"^\| (\d+) \| \[(.+)\]\((.+)\) \|$", (DECISIONS / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    titles = {number: page.read_text(encoding="utf-8").splitlines()[0] for number, page in pages_of_decisions().items()}
+    assert [(f"# {number}. {title}", name) for number, title, name in rows] == [
+        (title, pages_of_decisions()[number].name) for number, title in sorted(titles.items())
+    ]
+
+
+def test_a_decision_is_a_page_at_most() -> None:
+    assert not [page.name for page in pages_of_decisions().values() if len(page.read_text(encoding="utf-8").split()) > 350]
+
+
+def test_every_mention_of_a_decision_leads_to_one_that_stands() -> None:
+    pages = pages_of_decisions()
+    standing = {page.name for page in pages.values()} | {f"{number:04}" for number in pages} | {str(number) for number in pages}
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    files = [
+        name for name in listed if name.endswith((".md", ".py", ".proto", ".sql", ".yaml", ".toml", ".html")) and (ROOT / name).exists()
+    ]
+    mention = re.compile(r"(?:\bdecisions/|\]\()(\d{4}(?:-[a-z0-9-]+\.md)?)|\bdecision (\d+)\b")
+    mentions = [(name, hit[1] or hit[2]) for name in files for hit in mention.finditer((ROOT / name).read_text(encoding="utf-8"))]
+    assert len(mentions) > 40
+    assert [mention for mention in mentions if mention[1] not in standing] == []

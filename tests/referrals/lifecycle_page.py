@@ -1,4 +1,4 @@
-"""Renders docs/lifecycle.md from the table of transitions, so that the page can't say anything else than the code: `python -m tests.referrals.lifecycle_page`."""
+"""Renders docs/lifecycle.md from the table of transitions: `python -m tests.referrals.lifecycle_page`."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -35,7 +35,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "lifecycle.md"
 CARRIES = {
     "send": "need code, urgency, service, a safe-contact plan, with whom or where she is not safe,"
     " and a receipt that covers recipient and purpose now; or, by right, an override: code and note",
-    "acknowledge": "nothing but who",
+    "acknowledge": "no content",
     "ask": "question code (`other` needs a note); once in a referral's life",
     "answer": "note with the answer",
     "accept": "planned first contact; the responsible worker, or the desk answers for it",
@@ -48,23 +48,23 @@ CARRIES = {
     "miss_appointment": "miss code (`other` needs a note); an open appointment, from an hour before its time on",
     "cancel_appointment": "cancel code (`other` needs a note); an open appointment",
     "add_note": "note; the other side is told of it",
-    "complete": "outcome code, need codes of what was delivered",
+    "complete": "outcome code, codes of the delivered needs",
     "not_deliver": "not-delivered code (`other` needs a note)",
-    "close_need": "need-close code (`other` needs a note), while nobody follows it up; the receiver sees nothing of it",
+    "close_need": "need-close code (`other` needs a note), while nobody follows it up; the receiver does not see it",
     "close": "whether help came: `yes` or `could_not_reach`",
     "reopen": "whether help came: `no`",
-    "confirm_override": "nothing but who: a coordinator or a manager of the sender, not who sent it, while `override_confirm` runs",
-    "attach_consent": "a consent receipt that covers recipient and purpose now, in the place of what it stood on",
+    "confirm_override": "no content: a coordinator or a manager of the sender, not the person who sent it, while `override_confirm` runs",
+    "attach_consent": "a consent receipt that covers recipient and purpose now, in place of the former one",
     "withdraw": "withdraw code (`other` needs a note)",
-    "withdraw_consent": "the receipt that is withdrawn, through any partner that holds it; or her reference, which ends all that is hers",
+    "withdraw_consent": "the withdrawn receipt, through any partner that holds it; or her reference, which ends everything",
     "assign": "a worker of the receiver, or nobody: then the desk answers for it, as it does when its worker is suspended",
-    "amend": "another urgency, or a file that says something else now; the fact names the fields that changed",
-    "confirm_deletion": "nothing but who: what was written of her elsewhere is destroyed",
-    "reroute": "another service; a draft for it is opened, based on this one, and the need is open until that is sent",
-    "remind": "nothing but who; whose turn it is has not been reminded for an hour",
+    "amend": "another urgency, or a file with new content; the fact names the changed fields",
+    "confirm_deletion": "no content: everything written about her elsewhere is destroyed",
+    "reroute": "another service; a draft for it is opened, based on this one, and the need is open until the draft is sent",
+    "remind": "no content; the side whose turn it is has not been reminded for an hour",
     "enter_in_error": "nothing; the sender within 24 hours of the draft, or while it is one; a coordinator at any time",
 }
-"""What each step must bring along; its row in the table checks it."""
+"""The content that each step needs; the methods of Referral check it."""
 
 _CODES = {
     "Decline": pb.DeclineReason,
@@ -81,25 +81,25 @@ _CODES = {
 
 
 def page() -> str:
-    """The whole page."""
+    """Returns the page as Markdown."""
     return "\n".join(
         [
             "# The life of a referral",
             "",
-            "Written by `python -m tests.referrals.lifecycle_page` from `services/referrals/domain`; a test fails when it is out of date.",
+            "Printed by `python -m tests.referrals.lifecycle_page` from `services/referrals/domain`; a test fails when the page is out of date.",
             "",
             "## States",
             "",
             *_diagram(),
             "",
-            f"Live, so that the receiver has access and a clock runs or the sender is asked: {_names(LIVE)}.",
-            "Every state but `entered_in_error` may become `entered_in_error`, which is out of all counts; the picture leaves those arrows out.",
+            f"Live states, in which the receiver has access, and a clock runs or the sender is asked: {_names(LIVE)}.",
+            "Every other state may become `entered_in_error`, which is in no count; the picture leaves those arrows out.",
             "",
             "## Steps",
             "",
             *_steps(),
             "",
-            "† Part of the life, but not a verb that a caller finds among those allowed: it follows from another act"
+            "† Never among the allowed verbs of a caller: it follows from another act"
             " (`reopen` from closing with `no`, `withdraw_consent` from withdrawing a receipt, `expire` from time).",
             "",
             "## Whose turn it is",
@@ -166,12 +166,11 @@ def _turns() -> list[str]:
     return [
         *rows,
         "",
-        "A referral says it itself, for whoever asks: `turn`, `main_step`, `allowed_verbs`, `unanswered`;"
+        "A referral states this for its reader: `turn`, `main_step`, `allowed_verbs`, `unanswered`;"
         " the filters `waiting_for_me` and `waiting_for_other` go by the turn.",
-        f"Unanswered, an open need, is what came back ({_names(CAME_BACK)}) until its sender sent another referral that is based on it (one that was entered in error"
-        " does not count), or somebody closed the need by name (`close_need`). No time ends it. Not to its receiver, for whom it is over: that the sender looks"
-        " elsewhere is no news to it.",
-        f"`{REFER_AGAIN}` is no step of this referral: the sender opens a draft with `based_on_id`. While that is a draft, the need is as open as before.",
+        f"A referral that came back ({_names(CAME_BACK)}) is unanswered, an open need, until its sender has sent another one based on it (not one entered in"
+        " error), or somebody closes the need by name (`close_need`). No time ends it. For its receiver it is over.",
+        f"`{REFER_AGAIN}` is no step of this referral: the sender opens a draft with `based_on_id`. Until the draft is sent the need stays open.",
         "In every other state it is nobody's turn.",
     ]
 
@@ -179,7 +178,7 @@ def _turns() -> list[str]:
 def _main_step(state: State, side: Side) -> str:
     steps = [f"`{step.verb}`" for step in TRANSITIONS if step.main and state in step.sources and side in step.by]
     if state is State.IN_PROGRESS and steps:
-        return f"{steps[-1]}; {steps[0]} when the time of an appointment has come, else `add_note` when `silence` has run out"
+        return f"{steps[-1]}; {steps[0]} at the time of an appointment, else `add_note` after the end of `silence`"
     return next(iter(steps), "–")
 
 
@@ -221,31 +220,31 @@ def _clocks() -> list[str]:
             for urgency in reversed(Urgency)
         ],
         "",
-        f"`review` is due at the review time that the receiver gave; `silence` after {_span(FIRST_POLICY.spans[None, DeadlineKind.SILENCE])}, and"
+        f"`review` is due at the receiver's review time; `silence` after {_span(FIRST_POLICY.spans[None, DeadlineKind.SILENCE])}, and"
         f" {_span(SILENCE_AFTER_NEWS)} after news; `close` after {_span(FIRST_POLICY.spans[None, DeadlineKind.CLOSE])}.",
-        "While an appointment is open, `silence` begins at its time and not before it: nobody is asked for news of what is still to come, and who lets it pass"
-        " without a word is asked as ever. What comes of an appointment starts `silence` again; that it is made, missed or cancelled the sender is told.",
-        "News is that she came to an appointment, or a note of the receiver (`add_note`), while no other appointment is open.",
-        "`replace` begins when a referral comes back without help, and is about its sender alone: it stops when another referral that is based on it is sent, goes"
-        " on when that is entered in error, and ends when the need is closed by name. What came back before there was this clock is an open need without one.",
-        "`draft` is the sender's alone: it is reminded to send what it began, or to enter it in error, which it may at any time. Without an urgency it counts as normal.",
-        "A contact of the line that is open has a clock, too (`contact`): as long as `draft` by the urgency of its answers, as an emergency while nothing is"
-        " known. The line hears of it at 50 and 100 per cent, the coordination as well at 150; of an immediate one at once.",
-        "Health clocks begin at an assault that the draft or its contact tells of: "
+        "While an appointment is open, `silence` begins at its time. The result of an appointment starts `silence` again; the sender is told when an appointment"
+        " is made, missed or cancelled.",
+        "News is an attended appointment, or a note of the receiver (`add_note`), while no other appointment is open.",
+        "`replace` begins when a referral comes back without help, and is its sender's alone: it stops when another referral based on it is sent, continues"
+        " if that one is entered in error, and ends when the need is closed by name. Referrals that came back before this clock existed are open needs without it.",
+        "`draft` is the sender's alone: a reminder to send the draft, or to enter it in error, which is possible at any time. Without an urgency it counts as normal.",
+        "An open contact of the line has a clock too (`contact`): as long as `draft` by the urgency of its answers, as an emergency while nothing is"
+        " known. The line is told at 50 and 100 per cent, the coordination as well at 150; of an immediate contact at once.",
+        "Health clocks begin at an assault that is stated in the draft or its contact: "
         + "; ".join(f"`{kind.value}` is over after {_span(span)}" for kind, span in HEALTH.items())
-        + " (WHO). While one could run a referral is an emergency at least. They go on until the first contact, also while another service is looked for"
+        + " (WHO). While one could run, the referral is at least an emergency. They run until the first contact, also while another service is looked for"
         " and in the draft that follows;"
-        " of them nobody is told, and a coordinator does not see them.",
-        f"`deletion`: within {_span(DELETION)} the receiver of what she took back confirms that it holds nothing more of her; it is its turn until then.",
-        "When a member is suspended, leaves or comes back, the other side of each live referral is told, once (`side_out`, `side_back`): nothing of the"
-        " referral changes.",
+        " nobody is told of them, and a coordinator does not see them.",
+        f"`deletion`: within {_span(DELETION)} after a withdrawal the receiver confirms that it has deleted everything; it is its turn until then.",
+        "When a member is suspended, leaves or comes back, the other side of each live referral is told once (`side_out`, `side_back`); the referral itself"
+        " does not change.",
         "An override opens her first name and her safe-contact plan until a second person has confirmed it, and then what is needed to act."
-        f" It opens nothing after {_span(OVERRIDE_CONFIRM)} unless a second person confirmed it (`override_confirm`), and nothing after"
+        f" It opens nothing after {_span(OVERRIDE_CONFIRM)} without that confirmation (`override_confirm`), and nothing after"
         f" {_span(OVERRIDE_END)} (`override_end`) unless a consent took its place.",
-        "The first contact for `immediate` is meant for the same day. That is counted as 12 hours, so that a call at 23:50 has a deadline that can be met.",
+        "The first contact for `immediate` is meant for the same day: 12 hours, so that a call at 23:50 has a deadline that can be met.",
         "Working days are those of the person's country; Saturdays, Sundays and public holidays do not count.",
-        f"Of each clock {', '.join(str(level) for level in LEVELS[:-1])} and {LEVELS[-1]} per cent are told, once:"
-        " `clock_reminded`, `clock_breached`, `clock_escalated`. A level that nobody was awake for is not told late: only the highest one reached is.",
+        f"Each clock fires once at {', '.join(str(level) for level in LEVELS[:-1])} and {LEVELS[-1]} per cent:"
+        " `clock_reminded`, `clock_breached`, `clock_escalated`. If several levels passed while nothing ran, only the highest fires.",
         f"At {EXPIRE_PERCENT} per cent of `decide` the referral expires: its receiver's access ends, both desks are told, and it is an open need of its sender.",
     ]
 
@@ -259,10 +258,10 @@ def _triage() -> list[str]:
     return [
         *rows,
         "",
-        f"Of several that hold the most urgent counts, and of their pathways the first of these: {', '.join(f'`{pathway}`' for pathway in FIRST)}."
-        " What was not asked, or not said, never lowers the urgency."
-        " Where none holds it is normal, once each of these questions was answered or declined, and one at least answered; before that it is not assessed.",
-        "A call that the line owes has a clock (`callback`) from the beginning of the hours that she named to their end.",
+        f"If several rules hold, the most urgent counts, and of their pathways the first of these: {', '.join(f'`{pathway}`' for pathway in FIRST)}."
+        " An unasked or unanswered question never lowers the urgency."
+        " If no rule holds, the contact is normal once each of these questions was answered or declined, and at least one answered; before that it is not assessed.",
+        "A call that the line owes has a clock (`callback`) from the beginning of the agreed hours to their end.",
     ]
 
 

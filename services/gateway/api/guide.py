@@ -1,11 +1,12 @@
-"""The guide's pages: what docs/ says to those who connect, as HTML. The files are the same that are read in the repository.
+"""The guide's pages: what docs/ says to those who connect, as HTML. The files are the same that are read in the repository;
+the tables of rights and refusals are added to them.
 
 A link to another page of the guide leads to it here; one to a file that is not served is shown as plain words.
 """
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -15,6 +16,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from services.gateway.api import printed
 from services.gateway.api.answers import PREFIX
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,18 +24,24 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True)
 class Page:
-    """One page: the file it is made of, and what it is called in the navigation."""
+    """One page: its file, its title in the navigation, and what is printed below the file's text."""
 
     file: str
     title: str
+    printed: Callable[[], str] | None = None
+
+    def text(self) -> str:
+        """Returns the whole page as Markdown."""
+        written = (ROOT / self.file).read_text(encoding="utf-8")
+        return f"{written}\n{self.printed()}" if self.printed else written
 
 
 PAGES = {
-    "": Page("docs/api.md", "Guide"),
+    "": Page("docs/api.md", "Guide", printed.refusals),
     "quickstart": Page("docs/quickstart.md", "Quick start"),
     "grpc": Page("docs/grpc.md", "gRPC"),
     "codes": Page("docs/codes.md", "Codes"),
-    "rights": Page("docs/rights.md", "Rights"),
+    "rights": Page("docs/rights.md", "Rights", printed.rights),
     "contract": Page("protos/README.md", "Contract"),
     "versioning": Page("docs/versioning.md", "Versions"),
     "changelog": Page("docs/api_changelog.md", "Changes"),
@@ -47,7 +55,7 @@ SERVED = {page.file: f"{PREFIX}/guide/{name}".removesuffix("/") for name, page i
 def html(name: str) -> str:
     """A page's text as HTML."""
     page = PAGES[name]
-    return rendered((ROOT / page.file).read_text(encoding="utf-8"), posixpath.dirname(page.file))
+    return rendered(page.text(), posixpath.dirname(page.file))
 
 
 def rendered(text: str, folder: str = "") -> str:

@@ -2,7 +2,7 @@
 
 A cell is a quarter, a route (the country where people had been taken, the country where they are) and a group of need. Its count is published when it is
 `SMALLEST` or more, rounded down to a multiple of `STEP`; everything else is a sum of published cells. So no two answers can be subtracted to find what is
-not published: see docs/decisions/0025-figures-are-sums-of-what-is-published.md.
+not published: see docs/decisions/0025-figures-are-sums-of-published-cells.md.
 """
 
 from collections import Counter

@@ -42,7 +42,7 @@ from services.referrals.wire.contacts import changed_contact, new_contact
 # Of 10,000 PINs a stranger who knows a reference can try 100 and then one a day: in a year he is right with a chance of 4.6 %.
 OF_A_REFERENCE = Budget(10, timedelta(hours=2), timedelta(days=365), most=100, then=timedelta(days=1))
 OF_AN_ADDRESS = Budget(30, timedelta(minutes=10), timedelta(0))
-# Strangers make her wait, and do not keep her out (decision 81): at their own address they are stopped, and hers, from which nobody was wrong, has its own.
+# Strangers make her wait, and do not keep her out (decision 17): at their own address they are stopped, and hers, from which nobody was wrong, has its own.
 LANES = Lanes(
     at_address=Budget(5, timedelta(days=1), timedelta(days=30)),
     newcomer=Budget(5, timedelta(hours=1), timedelta(days=365), most=50, then=timedelta(hours=12)),

@@ -1,0 +1,94 @@
+"""Counts, from the log of git, the cost of a change: `make cost`.
+
+Reads every commit whose message ends with a trailer `Cost: KIND` (step, resource, fact …), and prints its files and added lines in three groups: the code that
+runs and is written by hand, what is written by hand beside it (tests, docs, demo, measures), and what a program prints or a translator writes.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parent.parent
+GROUPS = ("code", "beside", "printed")
+_FORMAT = "%x01%h%x00%s%x00%(trailers:key=Cost,valueonly,separator=%x20)"
+_BESIDE = ("docs/", "tests/", "demo/", "bench/")
+_PRINTED = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi", ".po", ".mo")
+_PRINTED_FILES = {"docs/openapi.json", "docs/codes.md", "docs/lifecycle.md", "protos/comments.json", "protos/stubs.py"}
+
+
+@dataclass(frozen=True)
+class Size:
+    """A number of files and of lines added to them."""
+
+    files: int = 0
+    lines: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.files:3} files {self.lines:5} lines"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One commit with a trailer: its kinds, its subject, and its size by group."""
+
+    commit: str
+    subject: str
+    kinds: tuple[str, ...]
+    sizes: dict[str, Size] = field(default_factory=dict)
+
+
+def group(path: str) -> str:
+    """Returns the group of GROUPS that a file belongs to."""
+    if path in _PRINTED_FILES or path.endswith(_PRINTED):
+        return "printed"
+    return "beside" if path.startswith(_BESIDE) or path.endswith(".md") else "code"
+
+
+def costs(repository: Path = ROOT) -> list[Cost]:
+    """Returns the commits with a trailer, newest first."""
+    log = subprocess.run(
+        ["git", "log", "--no-merges", "--no-renames", "--numstat", "--grep=^Cost: ", f"--format={_FORMAT}"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return [cost for entry in log.split("\x01")[1:] if (cost := _cost(entry)).kinds]
+
+
+def _cost(entry: str) -> Cost:
+    head, *stats = entry.splitlines()
+    commit, subject, kinds = head.split("\0")
+    sizes = dict.fromkeys(GROUPS, Size())
+    for line in filter(None, stats):
+        added, _, path = line.split("\t")
+        size = sizes[group(path)]
+        sizes[group(path)] = Size(size.files + 1, size.lines + (int(added) if added != "-" else 0))  # "-" stands for a binary file
+    return Cost(commit, subject, tuple(dict.fromkeys(kinds.replace(",", " ").split())), sizes)
+
+
+def table(commits: Iterable[Cost]) -> str:
+    """Returns the commits by kind, each kind with its medians."""
+    commits, lines = list(commits), []
+    for kind in sorted({kind for cost in commits for kind in cost.kinds}):
+        of_kind = [cost for cost in commits if kind in cost.kinds]
+        for cost in of_kind:
+            lines.append(f"{kind}  {_columns(cost.sizes)}  {cost.commit} {cost.subject}")
+        medians = {
+            name: Size(round(median(cost.sizes[name].files for cost in of_kind)), round(median(cost.sizes[name].lines for cost in of_kind)))
+            for name in GROUPS
+        }
+        lines += [f"{kind}  {_columns(medians)}  median of {len(of_kind)}", ""]
+    return "\n".join(lines)
+
+
+def _columns(sizes: dict[str, Size]) -> str:
+    return "  ".join(f"{name} {sizes[name]}" for name in GROUPS)
+
+
+if __name__ == "__main__":
+    print(table(costs()) or "No commit of this history has a trailer `Cost:`.")

@@ -77,6 +77,7 @@ def test_where_the_api_would_be_the_site_has_a_page(site: Gateway, path: str) ->
 
 
 def test_a_process_without_pages_reads_none_of_their_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENLACE_DEVELOPMENT", "1")
     monkeypatch.setenv("ENLACE_LINES", "no pairs")
     assert from_environment(with_site=False).site is None
     with pytest.raises(SystemExit, match="ENLACE_LINES"):

@@ -217,24 +217,24 @@ ACCOUNT_BODIES = {
     },
     "member_held": {
         "es": "Alguien de la coordinación de la red detuvo por 24 horas el acceso de su organización. Si nadie más de la coordinación lo confirma, vuelve solo.\n\n"
-        "Mientras tanto no entra nadie de su organización, ni sus sistemas. Quienes tienen algo en curso con ustedes ya lo saben. Sigan atendiendo como siempre."
+        "Mientras tanto no entra nadie de su organización, ni sus sistemas. A quienes tienen algo en curso con ustedes se les avisa. Sigan atendiendo como siempre."
         "\n\nLlame a la coordinación; los números están aquí:\n\n{link}\n",
         "en": "Somebody of the network's coordination stopped your organisation's access for 24 hours. Unless somebody else of the coordination agrees, it comes back "
-        "by itself.\n\nUntil then nobody of your organisation can sign in, nor can your systems. Those who have something under way with you know it. Go on with "
+        "by itself.\n\nUntil then nobody of your organisation can sign in, nor can your systems. Those who have something under way with you are told. Go on with "
         "your work as always.\n\nCall the coordination; the numbers are here:\n\n{link}\n",
         "fr": "Quelqu'un de la coordination du réseau a arrêté pour 24 heures l'accès de votre organisation. Si nul autre de la coordination ne le confirme, il "
-        "revient de lui-même.\n\nD'ici là, aucun de vous ne peut entrer, ni vos systèmes. Celles et ceux qui ont quelque chose en cours avec vous le savent. "
+        "revient de lui-même.\n\nD'ici là, aucun de vous ne peut entrer, ni vos systèmes. Celles et ceux qui ont quelque chose en cours avec vous en sont avertis. "
         "Continuez votre travail comme toujours.\n\nAppelez la coordination ; les numéros sont ici :\n\n{link}\n",
     },
     "member_suspended": {
         "es": "La coordinación de la red suspendió a su organización: lo decidieron dos, de dos organizaciones.\n\nNo entra nadie de su organización, ni sus "
-        "sistemas, hasta que otra vez lo decidan dos. Quienes tienen algo en curso con ustedes ya lo saben. Sigan atendiendo como siempre.\n\n"
+        "sistemas, hasta que otra vez lo decidan dos. A quienes tienen algo en curso con ustedes se les avisa. Sigan atendiendo como siempre.\n\n"
         "Llame a la coordinación; los números están aquí:\n\n{link}\n",
         "en": "The network's coordination suspended your organisation: two decided it, of two organisations.\n\nNobody of your organisation can sign in, nor can "
-        "your systems, until two decide so again. Those who have something under way with you know it. Go on with your work as always.\n\n"
+        "your systems, until two decide so again. Those who have something under way with you are told. Go on with your work as always.\n\n"
         "Call the coordination; the numbers are here:\n\n{link}\n",
         "fr": "La coordination du réseau a suspendu votre organisation : deux l'ont décidé, de deux organisations.\n\nAucun de vous ne peut entrer, ni vos "
-        "systèmes, tant que deux n'en décident pas autrement. Celles et ceux qui ont quelque chose en cours avec vous le savent. Continuez votre travail comme "
+        "systèmes, tant que deux n'en décident pas autrement. Celles et ceux qui ont quelque chose en cours avec vous en sont avertis. Continuez votre travail comme "
         "toujours.\n\nAppelez la coordination ; les numéros sont ici :\n\n{link}\n",
     },
     "member_reinstated": {

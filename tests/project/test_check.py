@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def quick() -> list[str]:
     """The files of tests that the Makefile names for `make check`."""
     made = subprocess.run(
-        ["make", "-f", "Makefile", "-f", "-", "quick"],
+        ["make", "--no-print-directory", "-f", "Makefile", "-f", "-", "quick"],  # `make test` is a make around this one
         cwd=ROOT,
         input="quick:\n\t@echo $(QUICK)\n",
         capture_output=True,

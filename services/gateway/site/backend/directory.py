@@ -13,6 +13,11 @@ from services.gateway.site.parts import lists
 BAND_AGES = {r.AGE_BAND_0_TO_11: 7, r.AGE_BAND_12_TO_17: 15, r.AGE_BAND_18_TO_24: 21, r.AGE_BAND_25_TO_59: 40, r.AGE_BAND_60_AND_OVER: 65}
 
 
+def provider_of(service: d.Service) -> str:
+    """Returns the name of the organisation that gives a service, and the authority with which that one shares what it hears."""
+    return f"{service.organization_name}{words.shares(service)}"
+
+
 def services_of(organization_id: str) -> lists.Listed[d.Service]:
     """The services of an organisation."""
     question = d.SearchServicesRequest(organization_id=organization_id)
@@ -67,8 +72,4 @@ def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
         matches = clients().directory.MatchServices(question).matches
     except Refusal:
         return []
-    return [
-        (m.service.id, f"{m.service.name} · {m.service.organization_name}{words.shares(m.service)}")
-        for m in matches
-        if m.verdict != d.VERDICT_DOES_NOT_FIT
-    ]
+    return [(m.service.id, f"{m.service.name} · {provider_of(m.service)}") for m in matches if m.verdict != d.VERDICT_DOES_NOT_FIT]

@@ -7,7 +7,7 @@ from services.gateway.site.parts import lists
 
 
 def received() -> lists.Listed[e.Enquiry]:
-    """What is put to this desk and not answered, the nearest deadline first."""
+    """Returns the enquiries that wait for an answer of this desk, the nearest deadline first."""
     question = e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_RECEIVED, waiting_for_me=True)
     enquiries = lists.all_of(clients().enquiries.ListEnquiries, question, lambda answer: answer.enquiries)
     enquiries.sort(key=lambda one: one.due_time.seconds)
@@ -15,7 +15,7 @@ def received() -> lists.Listed[e.Enquiry]:
 
 
 def asking() -> lists.Listed[e.Enquiry]:
-    """What this desk asks and is open, or was promised and has no referral yet: first where it is its turn."""
+    """Returns the own enquiries that are open, or matched without a referral yet, first those that wait for this desk."""
     question = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED])
     listed = lists.all_of(clients().enquiries.ListEnquiries, question, lambda answer: answer.enquiries)
     enquiries = lists.only(listed, lambda one: bool(one.turn))
@@ -24,7 +24,7 @@ def asking() -> lists.Listed[e.Enquiry]:
 
 
 def of_contact(identifier: str) -> lists.Listed[e.Enquiry]:
-    """Those of a contact of the line."""
+    """Returns the enquiries of a contact of the line."""
     if not identifier:
         return lists.Listed()
     return lists.all_of(clients().enquiries.ListEnquiries, e.ListEnquiriesRequest(contact_id=identifier), lambda answer: answer.enquiries)

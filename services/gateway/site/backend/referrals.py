@@ -20,7 +20,7 @@ def fetch(identifier: str) -> r.Referral:
 
 
 def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:
-    """What is this organisation's turn; in the network, where it is nobody's own, all that lives."""
+    """Returns the filter of referrals that wait for this organisation; for the network, which has no turn, of all live ones."""
     mine = box != r.BOX_NETWORK
     return r.ReferralFilter(box=box, live=not mine, waiting_for_me=mine)
 

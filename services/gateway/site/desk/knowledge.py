@@ -11,7 +11,7 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import names
+from services.gateway.site.backend import names, people
 from services.gateway.site.language import i18n, words
 from services.gateway.site.language.i18n import _, ngettext
 from services.gateway.site.parts import lists, sheet
@@ -79,7 +79,7 @@ def printed(identifier: str) -> Response:
 
 def knowledge(identifier: str) -> Knowledge:
     """What this network knows of a person of the own organisation; of any other there is no sheet."""
-    person = clients().people.GetPerson(p.GetPersonRequest(id=identifier, outline_only=True))
+    person = people.file_of(identifier)
     if person.organization_id != session.me().organization_id:
         abort(404)
     receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts

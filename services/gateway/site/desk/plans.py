@@ -7,11 +7,10 @@ from functools import partial
 from flask import redirect, render_template, url_for
 from werkzeug.wrappers import Response
 
-from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import names
+from services.gateway.site.backend import names, people
 from services.gateway.site.language import i18n, words
 from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import due, forms, lists
@@ -74,7 +73,7 @@ def render(errors: dict[str, str], identifier: str, key: str = "") -> str:
     return render_template(
         "plan.html",
         plan=plan,
-        file=clients().people.GetPerson(p.GetPersonRequest(id=plan.person_id, outline_only=True)),
+        file=people.file_of(plan.person_id),
         lines=lines,
         names=names.names({session.me().organization_id, *(leg.organization_id for leg in plan.legs)} if plan.legs else ()),
         settled=sum(line.settled for line in lines),

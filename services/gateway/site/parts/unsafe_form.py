@@ -32,8 +32,7 @@ class Choices:
 
 def code_of(said: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> str:
     """The answer. Whoever ticks somebody or some place has said that she named it."""
-    ticked = any(said.getlist(organizations)) or any(said.getlist(DEPARTMENTS))
-    return NAMED if ticked else said.get("unsafe_code", "")
+    return NAMED if _is_ticked(said, organizations) else said.get("unsafe_code", "")
 
 
 def problems(said: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> dict[str, str]:
@@ -41,10 +40,9 @@ def problems(said: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> d
     code = code_of(said, organizations)
     if not words.number("unsafe_answer", code):
         return {"unsafe_code": words.violation("required", "unsafe_code")}
-    ticked = any(said.getlist(organizations)) or any(said.getlist(DEPARTMENTS))
     return (
         {organizations: _("marque a quién o dónde; si no está en la lista, búsquela por su nombre o diga que no está en el directorio")}
-        if code == NAMED and not ticked
+        if code == NAMED and not _is_ticked(said, organizations)
         else {}
     )
 
@@ -59,3 +57,7 @@ def looks(said: MultiDict[str, str]) -> bool:
     """Whether the page is asked to look for an organisation and to go no further: by its button, or because a name stands there that was not looked for."""
     sought = said.get(SEARCH, "").strip()
     return LOOK in said or (bool(sought) and sought != said.get(SOUGHT, ""))
+
+
+def _is_ticked(said: MultiDict[str, str], organizations: str) -> bool:
+    return any(said.getlist(organizations)) or any(said.getlist(DEPARTMENTS))

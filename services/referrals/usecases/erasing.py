@@ -16,7 +16,7 @@ from services.referrals.domain.erasure import PROPOSED_FOR, Erasure
 from services.referrals.domain.person import Person
 from services.referrals.domain.referral import Actor
 from services.referrals.store import callbacks as callback_book
-from services.referrals.store import erasures, hers
+from services.referrals.store import erasures, hers, referrals
 from services.referrals.store.people import People as Files
 from services.referrals.usecases import callbacks
 from services.referrals.usecases.contacts import Contacts
@@ -101,7 +101,7 @@ class Erasing:
 
     def _destroy(self, tx: Transaction, now: datetime, actor: Actor, person: Person, erasure: Erasure) -> None:
         her = hers.of(tx, person.id)
-        live = self._lives.count_live(tx, person.id)
+        live = len(referrals.live_of_person(tx, person.id))
         receipts = self._people.end_all(tx, actor, now, person.id)
         self._lives.drop_open(tx, actor, now, person.id)
         callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id))

@@ -112,11 +112,6 @@ class Lives:
             ended.append(referral)
         self.follow(tx, now, *ended)
 
-    @staticmethod
-    def count_live(tx: Transaction, person_id: str) -> int:
-        """How many live referrals a person has."""
-        return len(referrals.live_of_person(tx, person_id))
-
     def drop_open(self, tx: Transaction, actor: Actor, now: datetime, person_id: str) -> None:
         """Her file is erased: drafts and needs that are still open wait for nobody any more. Her turn is held; `actor` is of the sender."""
         ended = []

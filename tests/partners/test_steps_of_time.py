@@ -17,7 +17,7 @@ from protos.partners.v1 import locations_pb2
 from protos.referrals.v1 import facts_pb2
 from services.partners import subscriptions
 from services.partners.domain.organization import OrganizationType
-from services.partners.domain.service import STEP, Capacity, Figure, Intake, Service, for_others, step_of
+from services.partners.domain.service import STEP, Capacity, Figure, Intake, Service, for_others, time_step_of
 from services.partners.domain.worker import Role
 from services.partners.store.directory_index import DirectoryIndex
 from tests.partners.scene import NOON, Scene, Stubs, refused
@@ -240,7 +240,7 @@ def test_c12_a_fact_of_a_shelter_says_nothing_of_its_room(shelters: Shelters) ->
 @pytest.mark.parametrize("hour", [0, 5, 6, 17, 23])
 def test_c12_a_step_begins_each_full_six_hours(hour: int) -> None:
     time = datetime(2026, 3, 14, hour, 59, 59, 5, NOON.tzinfo)
-    assert step_of(time) == datetime(2026, 3, 14, hour - hour % 6, tzinfo=NOON.tzinfo)
+    assert time_step_of(time) == datetime(2026, 3, 14, hour - hour % 6, tzinfo=NOON.tzinfo)
 
 
 def test_c12_a_figure_of_an_earlier_step_is_what_was_said_last() -> None:

@@ -92,7 +92,7 @@ STEP = timedelta(hours=6)
 """How long others see the same figure of a shelter: 00:00 to 06:00 UTC, and so on."""
 
 
-def step_of(time: datetime) -> datetime:
+def time_step_of(time: datetime) -> datetime:
     """Returns when the step of time began in which this time is."""
     midnight = time.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + (time - midnight) // STEP * STEP
@@ -111,9 +111,9 @@ class Figure:
 
 def for_others(live: Figure, before: Figure | None, now: datetime) -> Figure:
     """Returns the figure of a shelter that others see: as it was when this step of time began, with times no finer than a step."""
-    seen = before if before is not None and before.step == step_of(now) else live
+    seen = before if before is not None and before.step == time_step_of(now) else live
     said, declined = seen.capacity.update_time, seen.capacity.declined_time
-    coarse = replace(seen.capacity, update_time=said and step_of(said), declined_time=declined and step_of(declined))
+    coarse = replace(seen.capacity, update_time=said and time_step_of(said), declined_time=declined and time_step_of(declined))
     return replace(seen, capacity=coarse, step=None)
 
 

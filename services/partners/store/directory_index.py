@@ -18,7 +18,7 @@ from chassis.errors import Late
 from services.partners.domain.location import Accessibility
 from services.partners.domain.matching import Candidate
 from services.partners.domain.ranking import Ranking
-from services.partners.domain.service import Intake, step_of
+from services.partners.domain.service import Intake, time_step_of
 from services.partners.store.search_index import Entry, Fact, SearchIndex
 from services.partners.store.services import FIGURE, eligibility, others_figure
 
@@ -95,11 +95,11 @@ class Content:
 
     def due(self, now: datetime) -> list[str]:
         """Returns the shelters whose new figure others see by now."""
-        return sorted(id for id, step in self.waiting.items() if step < step_of(now))
+        return sorted(id for id, step in self.waiting.items() if step < time_step_of(now))
 
     def _rank(self, rows: Sequence[Row], now: datetime) -> None:
         readable = []
-        self.waiting |= {row["id"]: row["figure_step"] for row in rows if row["shelter"] and row["figure_step"] == step_of(now)}
+        self.waiting |= {row["id"]: row["figure_step"] for row in rows if row["shelter"] and row["figure_step"] == time_step_of(now)}
         for row in rows:
             if row["listed"]:
                 try:

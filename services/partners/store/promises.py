@@ -4,7 +4,7 @@ from datetime import datetime
 
 from chassis.db import Transaction
 from chassis.wire import Position
-from services.partners.domain.service import Service, step_of
+from services.partners.domain.service import Service, time_step_of
 from services.partners.domain.truth import REMEMBERED
 from services.partners.store.services import FIGURE_BEFORE, FROM, SEEN, read
 
@@ -23,7 +23,7 @@ def keep(tx: Transaction, subject_id: str, service_id: str, at: datetime, now: d
         (subject_id, service_id, at, kept),
     ).rowcount
     if added:
-        tx.execute(f"UPDATE services SET {FIGURE_BEFORE} WHERE id = %(id)s", {"id": service_id, "step": step_of(now)})
+        tx.execute(f"UPDATE services SET {FIGURE_BEFORE} WHERE id = %(id)s", {"id": service_id, "step": time_step_of(now)})
         tx.execute(_COUNTED, ([service_id],))
 
 

@@ -10,7 +10,7 @@ from chassis.db import Row, Transaction
 from services.partners.domain.location import Accessibility
 from services.partners.domain.organization import OrganizationType
 from services.partners.domain.schedule import Schedule
-from services.partners.domain.service import Capacity, Eligibility, Figure, Gender, Intake, Service, ServiceEntry, for_others, step_of
+from services.partners.domain.service import Capacity, Eligibility, Figure, Gender, Intake, Service, ServiceEntry, for_others, time_step_of
 from services.partners.domain.visibility import Tier
 from services.partners.store import open_hours
 from services.partners.store.taxonomy import edition, taxonomy, type_synonyms
@@ -117,7 +117,7 @@ def keep_capacity(tx: Transaction, service: Service, now: datetime) -> None:
             "unit": figure.unit,
             "capacity_time": figure.update_time,
             "declined_time": figure.declined_time,
-            "step": step_of(now),
+            "step": time_step_of(now),
         },
     )
     _tell(tx, service)

@@ -15,7 +15,7 @@ from protos.partners.v1 import directory_pb2 as pb
 from services.partners import wire
 from services.partners.domain.field_change import changes_of
 from services.partners.domain.organization import Organization, OrganizationEntry
-from services.partners.domain.service import step_of
+from services.partners.domain.service import time_step_of
 from services.partners.domain.suspension import Coordinator
 from services.partners.store import applications, field_changes, organizations, services, workers
 from services.partners.usecases.independence import second
@@ -177,7 +177,7 @@ class Organizations:
         """Counts what ends with a member's access, and states whether a second coordinator could agree to that."""
         now, id = call.clock.now(), request.organization_id
         _existing(organizations.fetch(call.tx, id) if is_id(id) else None)
-        counts = organizations.access(call.tx, id, now, step_of(now))
+        counts = organizations.access(call.tx, id, now, time_step_of(now))
         counts["most_people_inside"] = -(-counts["most_people_inside"] // _STEP) * _STEP
         return pb.MemberAccess(**counts, has_second_coordinator=coordinator(call.tx, call.caller, now).has_second)
 

@@ -149,7 +149,7 @@ def at_most(count: int) -> int:
     return -(-count // STEP) * STEP
 
 
-def step_of(now: datetime) -> datetime:
+def time_step_of(now: datetime) -> datetime:
     """Returns when the step of time began in which this moment is: 00:00 UTC, 06:00, and so on."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + (now - midnight) // STEP_OF_TIME * STEP_OF_TIME

@@ -7,7 +7,7 @@ from chassis.db import Transaction, elevate_to_system_scope, take_turn
 from chassis.ids import object_id
 from chassis.rpc import Call
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.figures import SMALLEST, Question, answer, at_most, end_of, last_settled, published, step_of
+from services.referrals.domain.figures import SMALLEST, Question, answer, at_most, end_of, last_settled, published, time_step_of
 from services.referrals.store import figures
 
 PILOT_START = datetime(2006, 1, 1, tzinfo=UTC)
@@ -56,7 +56,7 @@ class Statistics:
         """Counts what waits for a member or is waited for by it; what tells of persons' files and plans in steps of five, as of the last full six hours."""
         organization_id, now = object_id(request.organization_id), call.clock.now()
         elevate_to_system_scope(call.tx)
-        counts = figures.of_member(call.tx, organization_id, now + timedelta(days=1), step_of(now))
+        counts = figures.of_member(call.tx, organization_id, now + timedelta(days=1), time_step_of(now))
         steps = {name: at_most(counts[name]) for name in ("most_people", "most_plans")}
         return pb.MemberWork(**counts | steps)
 

@@ -126,7 +126,7 @@ class LocalStack:
             file.unlink(missing_ok=True)
 
     def environment(self, service: Service, *, owner: bool = False) -> dict[str, str]:
-        """What one service is told; nothing of the others but where they are. `owner`: to migrate, or for an operator; who serves can't change tables."""
+        """Returns the environment of a service; of the others it has the addresses alone. `owner`: to migrate, or for an operator; who serves can't change tables."""
         told = self._common()
         if service.database:
             told |= self._databases(service.name, "ENLACE")
@@ -310,7 +310,7 @@ def _serves_http(address: str) -> bool:
 
 
 def _health(address: str, name: str = "", timeout: float = ANSWER) -> bool | None:
-    """What a service says of a name of its health; None when it does not answer."""
+    """Returns the answer of a service about a name of its health; None when it does not answer."""
     # Imported late: it takes a moment, which PostgreSQL uses to start.
     import grpc
     from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse

@@ -24,7 +24,7 @@ ROLE_WORDS = wire.words(contract_pb2.Role.DESCRIPTOR)
 
 @dataclass(frozen=True)
 class SignedIn:
-    """Whoever a session or an API key stands for, as the partners service said it."""
+    """The worker or system of a session or an API key, as the partners service describes it."""
 
     tokens: Mapping[str, str]
     renew: Callable[[], Mapping[str, str]] | None = None
@@ -52,12 +52,12 @@ class Exchange:
         self._lock = Lock()
 
     def session(self, secret: str, *, passive: bool = False) -> SignedIn:
-        """Who this session is; `passive`: a page asks by itself, which is no use of it. Raises Unauthenticated when it has ended."""
+        """Returns the account of a session; `passive`: a page asks by itself, which is no use of it. Raises Unauthenticated when it has ended."""
         question = members_pb2.IssueTokenRequest(session_secret=secret, passive=passive)
         return replace(self._ask(question, secret), secret=secret)
 
     def api_key(self, key: str) -> SignedIn:
-        """Whose key this is. Raises Unauthenticated when it is unknown, revoked or expired."""
+        """Returns the owner of a key. Raises Unauthenticated when it is unknown, revoked or expired."""
         return self._ask(members_pb2.IssueTokenRequest(api_key=key), key)
 
     def knows(self, secret: str) -> bool:
@@ -75,7 +75,7 @@ class Exchange:
         return self._recall(mark, passive=question.passive) or self._fetch(question, mark, time.monotonic())
 
     def _recall(self, mark: str, *, passive: bool) -> SignedIn | None:
-        """What is remembered; what was asked passively is no answer to a use, or a click would not count as one."""
+        """Returns the remembered answer. One to a passive question does not answer a use, or a click would not count as one."""
         with self._lock:
             for how in (False, True)[: 1 + passive]:
                 until, known = self._known.get((mark, how), (0.0, None))

@@ -1,4 +1,6 @@
-"""`python -m bench [PART]`: starts a stack of its own, measures, prints a table, and writes var/bench.json (one part leaves the others' figures there)."""
+"""`python -m bench [PART]`: starts a stack of its own, measures, prints a table, and writes
+var/bench.json (one part leaves the others' figures there).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,20 @@ from pathlib import Path
 
 import click
 
-from bench import facts, fair, growth, imports, live, local_stack, pages, readings, rotation, search, trail, transitions
+from bench import (
+    facts,
+    fair,
+    growth,
+    imports,
+    live,
+    local_stack,
+    pages,
+    readings,
+    rotation,
+    search,
+    trail,
+    transitions,
+)
 from bench.figures import BY_NAME, Measured, table
 from tests.parts.local_stack import LocalStack
 
@@ -30,9 +45,19 @@ PARTS = {
 }
 
 
-@click.command(help=f"Measure the stack on this machine. PART is one of {', '.join(PARTS)}; all if none is named.")
+@click.command(
+    help=(
+        f"Measure the stack on this machine. PART is one of {', '.join(PARTS)};"
+        " all if none is named."
+    )
+)
 @click.argument("part", type=click.Choice(list(PARTS)), required=False)
-@click.option("--file", type=click.Path(path_type=Path, dir_okay=False), default=FILE, help="Where the figures are written as JSON.")
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=FILE,
+    help="Where the figures are written as JSON.",
+)
 def main(part: str | None, file: Path) -> None:
     stack, measured = LocalStack(), list[Measured]()
     try:

@@ -1,7 +1,9 @@
 """Counts, from the log of git, the cost of a change: `make cost`.
 
-Reads every commit whose message ends with a trailer `Cost: KIND` (step, resource, fact …), and prints its files and added lines in three groups: the code that
-runs and is written by hand, what is written by hand beside it (tests, docs, demo, measures), and what a program prints or a translator writes.
+Reads every commit whose message ends with a trailer `Cost: KIND` (step, resource, fact …), and
+prints its files and added lines in three groups: the code that runs and is written by hand, what is
+written by hand beside it (tests, docs, demo, measures), and what a program prints or a translator
+writes.
 """
 
 from __future__ import annotations
@@ -17,7 +19,13 @@ GROUPS = ("code", "beside", "printed")
 _FORMAT = "%x01%h%x00%s%x00%(trailers:key=Cost,valueonly,separator=%x20)"
 _BESIDE = ("docs/", "tests/", "demo/", "bench/")
 _PRINTED = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi", ".po", ".mo")
-_PRINTED_FILES = {"docs/openapi.json", "docs/codes.md", "docs/lifecycle.md", "protos/comments.json", "protos/stubs.py"}
+_PRINTED_FILES = {
+    "docs/openapi.json",
+    "docs/codes.md",
+    "docs/lifecycle.md",
+    "protos/comments.json",
+    "protos/stubs.py",
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,15 @@ def group(path: str) -> str:
 def costs(repository: Path = ROOT) -> list[Cost]:
     """Returns the commits with a trailer, newest first."""
     log = subprocess.run(
-        ["git", "log", "--no-merges", "--no-renames", "--numstat", "--grep=^Cost: ", f"--format={_FORMAT}"],
+        [
+            "git",
+            "log",
+            "--no-merges",
+            "--no-renames",
+            "--numstat",
+            "--grep=^Cost: ",
+            f"--format={_FORMAT}",
+        ],
         cwd=repository,
         capture_output=True,
         text=True,
@@ -67,7 +83,8 @@ def _cost(entry: str) -> Cost:
     for line in filter(None, stats):
         added, _, path = line.split("\t")
         size = sizes[group(path)]
-        sizes[group(path)] = Size(size.files + 1, size.lines + (int(added) if added != "-" else 0))  # "-" stands for a binary file
+        # "-" stands for a binary file
+        sizes[group(path)] = Size(size.files + 1, size.lines + (int(added) if added != "-" else 0))
     return Cost(commit, subject, tuple(dict.fromkeys(kinds.replace(",", " ").split())), sizes)
 
 
@@ -79,7 +96,10 @@ def table(commits: Iterable[Cost]) -> str:
         for cost in of_kind:
             lines.append(f"{kind}  {_columns(cost.sizes)}  {cost.commit} {cost.subject}")
         medians = {
-            name: Size(round(median(cost.sizes[name].files for cost in of_kind)), round(median(cost.sizes[name].lines for cost in of_kind)))
+            name: Size(
+                round(median(cost.sizes[name].files for cost in of_kind)),
+                round(median(cost.sizes[name].lines for cost in of_kind)),
+            )
             for name in GROUPS
         }
         lines += [f"{kind}  {_columns(medians)}  median of {len(of_kind)}", ""]

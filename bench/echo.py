@@ -1,4 +1,7 @@
-"""A gRPC server that answers what it was asked: what grpcio itself costs on this machine. Says its address, ends with SIGTERM."""
+"""A gRPC server that answers what it was asked: what grpcio itself costs on this machine.
+
+Says its address, ends with SIGTERM.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -1,4 +1,6 @@
-"""The way of a fact: from its commit to a partner's system, and out of the outbox into the broker."""
+"""The way of a fact: from its commit to a partner's system, and out of the outbox into the
+broker.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Receiver:
                 """Says nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
 
     @property
     def url(self) -> str:
@@ -55,15 +59,21 @@ class Receiver:
 def measure_webhook(stack: LocalStack) -> list[Measured]:
     """Acknowledgements at a steady pace; the sender's system hears of each."""
     cast, receiver = Cast(stack), Receiver()
-    webhook = notifications_pb2.Webhook(url=receiver.url, kinds=["referral_acknowledged"], enabled=True)
-    made = cast.sender.webhooks.CreateWebhook(notifications_pb2.CreateWebhookRequest(webhook=webhook))
+    webhook = notifications_pb2.Webhook(
+        url=receiver.url, kinds=["referral_acknowledged"], enabled=True
+    )
+    made = cast.sender.webhooks.CreateWebhook(
+        notifications_pb2.CreateWebhookRequest(webhook=webhook)
+    )
     lives = Lives(cast)
     sent = [lives.sent() for _ in range(PER_SECOND * SECONDS + 20)]
     settled(stack)
     answered: dict[str, float] = {}
 
     def acknowledge(referral: pb.Referral) -> None:
-        cast.receiver.referrals.AcknowledgeReferral(pb.AcknowledgeReferralRequest(**Lives.to(referral)))
+        cast.receiver.referrals.AcknowledgeReferral(
+            pb.AcknowledgeReferralRequest(**Lives.to(referral))
+        )
         answered[referral.id] = time.time()
 
     begin = time.perf_counter() + 0.2
@@ -71,22 +81,35 @@ def measure_webhook(stack: LocalStack) -> list[Measured]:
         for number, referral in enumerate(sent):
             time.sleep(max(0.0, begin + number / PER_SECOND - time.perf_counter()))
             pool.submit(acknowledge, referral)
-    until(lambda: receiver.came.keys() >= answered.keys(), 30, lambda: f"{len(receiver.came)} of {len(answered)} webhooks came")
+    until(
+        lambda: receiver.came.keys() >= answered.keys(),
+        30,
+        lambda: f"{len(receiver.came)} of {len(answered)} webhooks came",
+    )
     cast.sender.webhooks.DeleteWebhook(notifications_pb2.DeleteWebhookRequest(id=made.webhook.id))
     receiver.server.shutdown()
     receiver.server.server_close()
     with stack.database("referrals") as database:
         rows = database.execute(
-            "SELECT subject, time FROM outbox WHERE type = 'enlace.referral.acknowledged.v1' AND subject = ANY(%s)", (list(answered),)
+            "SELECT subject, time FROM outbox WHERE type = 'enlace.referral.acknowledged.v1'"
+            " AND subject = ANY(%s)",
+            (list(answered),),
         )
         noted = {row["subject"]: row["time"].timestamp() for row in rows}
     counted = [referral.id for referral in sent[20:]]  # the first second warms
     after = [(receiver.came[id] - answered[id]) * 1000 for id in counted]
     since_fact = [(receiver.came[id] - noted[id]) * 1000 for id in counted]
-    how = f"{len(counted)} at {PER_SECOND} a second, from the rpc's answer, just after the commit, to a local server; beside: from the fact's time, before it"
+    how = (
+        f"{len(counted)} at {PER_SECOND} a second, from the rpc's answer, just after the commit, to"
+        " a local server; beside: from the fact's time, before it"
+    )
     return [
-        Measured("commit_to_webhook_ms_p50", percentile(after, 50), how, percentile(since_fact, 50)),
-        Measured("commit_to_webhook_ms_p99", percentile(after, 99), how, percentile(since_fact, 99)),
+        Measured(
+            "commit_to_webhook_ms_p50", percentile(after, 50), how, percentile(since_fact, 50)
+        ),
+        Measured(
+            "commit_to_webhook_ms_p99", percentile(after, 99), how, percentile(since_fact, 99)
+        ),
     ]
 
 
@@ -97,7 +120,8 @@ def measure_relay(stack: LocalStack) -> list[Measured]:
         settled(stack)
         with database.transaction():
             database.execute(
-                "INSERT INTO outbox SELECT 'bench-' || n, 1, 'enlace.contact.recorded.v1', %s, %s FROM generate_series(1, %s) AS n",
+                "INSERT INTO outbox SELECT 'bench-' || n, 1, 'enlace.contact.recorded.v1', %s, %s"
+                " FROM generate_series(1, %s) AS n",
                 (payload, datetime.now(UTC), FACTS),
             )
             database.execute("SELECT pg_notify('outbox', '')")
@@ -108,17 +132,30 @@ def measure_relay(stack: LocalStack) -> list[Measured]:
         taken = "SELECT count(*) AS n FROM inbox WHERE subject LIKE 'bench-%%' AND version = 1"
         with stack.database("notifications") as hearer:
             until(lambda: all(row["n"] == FACTS for row in hearer.execute(taken)), 120)
-    how = f"{FACTS} facts in the outbox at once, read, signed, sent, marked, while notifications takes them in; beside: kafka-python alone to the same broker"
+    how = (
+        f"{FACTS} facts in the outbox at once, read, signed, sent, marked, while notifications"
+        " takes them in; beside: kafka-python alone to the same broker"
+    )
     return [Measured("relay_per_s", rate, how, bare_producer(stack.state["kafka"], payload))]
 
 
 def bare_producer(bootstrap: str, payload: bytes) -> float:
     """Records a second, acknowledged by all, of the size that a fact has with its headers."""
-    producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=0, batch_size=131_072, enable_idempotence=False)
+    producer = KafkaProducer(
+        bootstrap_servers=bootstrap,
+        acks="all",
+        linger_ms=0,
+        batch_size=131_072,
+        enable_idempotence=False,
+    )
     try:
         begin = time.perf_counter()
-        # To the topic of requests to tell again: a key that is no topic's name is nobody's business.
-        futures = [producer.send("enlace.replays.v1", key=b"bench-%d" % n, value=payload * 2) for n in range(FACTS)]
+        # To the topic of requests to tell again: a key that is no topic's name is nobody's
+        # business.
+        futures = [
+            producer.send("enlace.replays.v1", key=b"bench-%d" % n, value=payload * 2)
+            for n in range(FACTS)
+        ]
         for future in futures:
             future.get(timeout=30)
         return FACTS / (time.perf_counter() - begin)
@@ -132,9 +169,13 @@ def settled(stack: LocalStack) -> None:
 
         def heard() -> bool:
             told = teller.execute(
-                "SELECT coalesce(sum(n), 0) AS n FROM (SELECT max(version) AS n FROM outbox GROUP BY subject) s"
+                "SELECT coalesce(sum(n), 0) AS n FROM (SELECT max(version) AS n FROM outbox"
+                " GROUP BY subject) s"
             ).fetchone()
-            taken = hearer.execute("SELECT coalesce(sum(version), 0) AS n FROM inbox WHERE consumer = 'notifications-referrals'").fetchone()
+            taken = hearer.execute(
+                "SELECT coalesce(sum(version), 0) AS n FROM inbox"
+                " WHERE consumer = 'notifications-referrals'"
+            ).fetchone()
             return told == taken
 
         until(heard, 60)

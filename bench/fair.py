@@ -21,7 +21,8 @@ ASKED, EVERY = 250, 0.05  # requests of the other partner a turn, and seconds be
 CONNECTIONS = 8
 _PATH = "/api/v1/referrals?limit=5"
 
-# A process of its own, plain sockets: what it costs to ask must not be taken for what it does to others.
+# A process of its own, plain sockets: what it costs to ask must not be taken for what it does to
+# others.
 _FLOOD = r"""
 import socket, sys, threading, time
 host, port, key, rate, connections, path = sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]), int(sys.argv[5]), sys.argv[6]
@@ -48,11 +49,13 @@ for _ in range(connections):
     threading.Thread(target=flood, daemon=True).start()
 sys.stdin.read()
 print(sum(counts.values()), counts.get(b"429", 0), flush=True)
-"""
+"""  # noqa: E501
 
 
 def measure(_stack: LocalStack) -> list[Measured]:
-    """In a stack with the quota that a network has; the one for figures has none that anybody would reach."""
+    """In a stack with the quota that a network has; the one for figures has none that anybody would
+    reach.
+    """
     stack = LocalStack(settings={"ENLACE_CALLER_RATE": str(CALLER_RATE)})
     try:
         stack.start()
@@ -70,7 +73,8 @@ def measure(_stack: LocalStack) -> list[Measured]:
         Measured(
             "fair_ms_p99",
             percentile(beside, 99),
-            f"one partner reads through REST at {1 / EVERY / 2:.0f} to {1 / EVERY:.0f} a second while another asks {asked / seconds:.0f} times a second"
+            f"one partner reads through REST at {1 / EVERY / 2:.0f} to {1 / EVERY:.0f} a second"
+            f" while another asks {asked / seconds:.0f} times a second"
             f" ({TIMES} times its quota wanted; {refused / asked:.0%} refused); beside: alone",
             percentile(alone, 99),
         )
@@ -93,14 +97,30 @@ def waits(stack: LocalStack) -> list[float]:
 
 @contextmanager
 def flood(stack: LocalStack) -> Iterator[list[float]]:
-    """While it lasts one partner asks as fast as it may be refused; afterwards it says how often it asked, how often in vain, and for how long."""
+    """While it lasts one partner asks as fast as it may be refused; afterwards it says how often it
+    asked, how often in vain, and for how long.
+    """
     where = urlsplit(stack.gateway)
-    words = [where.hostname or "", str(where.port), stack.api_key("Puentes"), str(TIMES * CALLER_RATE), str(CONNECTIONS), _PATH]
+    words = [
+        where.hostname or "",
+        str(where.port),
+        stack.api_key("Puentes"),
+        str(TIMES * CALLER_RATE),
+        str(CONNECTIONS),
+        _PATH,
+    ]
     said: list[float] = []
-    process = subprocess.Popen([sys.executable, "-c", _FLOOD, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _FLOOD, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     begin = time.monotonic()
     headers = {"Authorization": f"Bearer {stack.api_key('Puentes')}"}
-    until(lambda: requests.get(stack.gateway + _PATH, headers=headers, timeout=10).status_code == 429)
+    until(
+        lambda: requests.get(stack.gateway + _PATH, headers=headers, timeout=10).status_code == 429
+    )
     try:
         yield said
     finally:

@@ -1,4 +1,6 @@
-"""The figures by name: what each is, its unit, and the limit that the design sets. docs/figures.md says the same in sentences."""
+"""The figures by name: what each is, its unit, and the limit that the design sets. docs/figures.md
+says the same in sentences.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """`limit` is the most that is accepted; None where the design only wants it compared with `beside`."""
+    """`limit` is the most that is accepted; None where the design only wants it compared with
+    `beside`.
+    """
 
     name: str
     unit: str
@@ -74,11 +78,24 @@ def table(measured: Sequence[Measured]) -> str:
         figure = BY_NAME[one.name]
         verdict = "" if figure.limit is None else "ok" if one.value <= figure.limit else "MISSED"
         limit = "" if figure.limit is None else f"≤ {figure.limit:g}"
-        rows.append((one.name, short(one.value), figure.unit, short(one.beside), short(one.ratio), limit, verdict))
+        rows.append(
+            (
+                one.name,
+                short(one.value),
+                figure.unit,
+                short(one.beside),
+                short(one.ratio),
+                limit,
+                verdict,
+            )
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     left = (0, 2, 5, 6)
     lines = [
-        "  ".join(cell.ljust(width) if n in left else cell.rjust(width) for n, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.ljust(width) if n in left else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     ]
     return "\n".join(line.rstrip() for line in lines)

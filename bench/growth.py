@@ -1,4 +1,7 @@
-"""Growth: what a network's past does to its present. Ended referrals pile up, those that are live stay as many, and the same is asked at each size."""
+"""Growth: what a network's past does to its present.
+
+Ended referrals pile up, those that are live stay as many, and the same is asked at each size.
+"""
 
 from __future__ import annotations
 
@@ -20,28 +23,39 @@ from tests.parts.stories import Cast
 
 SIZES = (10_000, 100_000, 1_000_000)  # ended ones
 LIVE, DUE = 2_000, 10_000
-STORIES, ASKED = 60, 200  # lives of nine transitions, and times that each page is asked for, at each size
+# lives of nine transitions, and times that each page is asked for, at each size
+STORIES, ASKED = 60, 200
 KEPT = 4  # of the events and facts of each
 CLOCKS = 6  # of each: the one that runs is the last
 Database = psycopg.Connection[dict[str, Any]]
 Took = dict[str, list[float]]
 
-# Copies of the demo network's own rows, so that organisations, needs and places are mixed as they are there: of each table what is said anew.
+# Copies of the demo network's own rows, so that organisations, needs and places are mixed as they
+# are there: of each table what is said anew.
 _ID = "md5(was.{} || copy)"
 _AGAIN = {
     "people": {"id": _ID.format("id")},
     "referrals": {
         "id": _ID.format("id"),
         "person_id": _ID.format("person_id"),
-        "based_on_id": f"CASE WHEN was.based_on_id <> '' THEN {_ID.format('based_on_id')} ELSE '' END",
+        "based_on_id": (
+            f"CASE WHEN was.based_on_id <> '' THEN {_ID.format('based_on_id')} ELSE '' END"
+        ),
         "create_time": "was.create_time + moved",
         "send_time": "was.send_time + moved",
         "update_time": "was.update_time + moved",
     },
     # Nothing fires while it is asked for.
-    "clocks": {"referral_id": _ID.format("referral_id"), "next_time": "was.next_time + interval '90 days'"},
+    "clocks": {
+        "referral_id": _ID.format("referral_id"),
+        "next_time": "was.next_time + interval '90 days'",
+    },
     # In nobody's stream: places are given to what happens now.
-    "referral_events": {"referral_id": _ID.format("referral_id"), "time": "was.time + moved", "place": "0"},
+    "referral_events": {
+        "referral_id": _ID.format("referral_id"),
+        "time": "was.time + moved",
+        "place": "0",
+    },
     "outbox": {"subject": _ID.format("subject"), "time": "was.time + moved"},
 }
 _OF = {
@@ -74,16 +88,23 @@ def measure(_stack: LocalStack, sizes: Sequence[int] = SIZES, due: int = DUE) ->
         Measured(
             "clocks_due_10k_s",
             seconds,
-            f"{due:,} referrals of which a clock is due at once, beside {sizes[-1]:,} ended ones, until the last has fired; the most urgent first",
+            f"{due:,} referrals of which a clock is due at once, beside {sizes[-1]:,} ended ones,"
+            " until the last has fired; the most urgent first",
         )
     ]
 
 
 def _ratio(name: str, took: dict[int, Took]) -> Measured:
     p99 = {size: percentile(each[name], 99) for size, each in took.items()}
-    said = ", ".join(f"{p99[size]:.1f} ({percentile(each[name], 50):.1f}) with {size:,}" for size, each in took.items())
+    said = ", ".join(
+        f"{p99[size]:.1f} ({percentile(each[name], 50):.1f}) with {size:,}"
+        for size, each in took.items()
+    )
     least, *_, most = p99.values()
-    how = f"{len(took[min(took)][name])} times at each size beside {LIVE:,} live ones; p99 (p50) in ms: {said} ended referrals"
+    how = (
+        f"{len(took[min(took)][name])} times at each size beside {LIVE:,} live ones;"
+        f" p99 (p50) in ms: {said} ended referrals"
+    )
     return Measured(f"growth_{name}_p99", most / least, how)
 
 
@@ -92,7 +113,10 @@ class Asked:
 
     def __init__(self, stack: LocalStack) -> None:
         self._lives = Lives(Cast(stack))
-        self._desk, self._coordinator = stack.worker("albergue@lunanueva"), stack.worker("coordinacion@coalicion")
+        self._desk, self._coordinator = (
+            stack.worker("albergue@lunanueva"),
+            stack.worker("coordinacion@coalicion"),
+        )
 
     def all(self, part: int = 1) -> Took:
         """Milliseconds of each transition and each page; of as many as are asked for that part."""
@@ -107,15 +131,27 @@ class Asked:
     def inbox(self) -> None:
         """What a desk received: what is live, and that beside all that is over."""
         for live in (True, False):
-            self._desk.referrals.ListReferrals(pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_INBOX, live=live)))
+            self._desk.referrals.ListReferrals(
+                pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_INBOX, live=live))
+            )
 
     def today(self) -> None:
         """What the page of a desk asks of referrals."""
         ask, box = self._desk.referrals, pb.BOX_MINE
-        ask.ListReferrals(pb.ListReferralsRequest(filter=pb.ReferralFilter(box=box, waiting_for_me=True), page_size=50))
-        ask.ListReferrals(pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_OUTBOX, unanswered=True), page_size=200))
+        ask.ListReferrals(
+            pb.ListReferralsRequest(
+                filter=pb.ReferralFilter(box=box, waiting_for_me=True), page_size=50
+            )
+        )
+        ask.ListReferrals(
+            pb.ListReferralsRequest(
+                filter=pb.ReferralFilter(box=pb.BOX_OUTBOX, unanswered=True), page_size=200
+            )
+        )
         ask.CountReferrals(pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box, live=True)))
-        ask.CountReferrals(pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box, waiting_for_me=True)))
+        ask.CountReferrals(
+            pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box, waiting_for_me=True))
+        )
 
     def board(self) -> None:
         """What the coordinator's page asks of this service."""
@@ -124,9 +160,13 @@ class Asked:
         upcoming.due_after.FromDatetime(now)
         upcoming.due_before.FromDatetime(now + timedelta(hours=12))
         pressing = pb.ReferralFilter(box=box, pressing=True)
-        ask.referrals.ListReferrals(pb.ListReferralsRequest(filter=pressing, order_by=pb.ORDER_URGENCY, page_size=50))
+        ask.referrals.ListReferrals(
+            pb.ListReferralsRequest(filter=pressing, order_by=pb.ORDER_URGENCY, page_size=50)
+        )
         ask.referrals.ListReferrals(pb.ListReferralsRequest(filter=upcoming, page_size=200))
-        ask.referrals.CountReferrals(pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box, live=True)))
+        ask.referrals.CountReferrals(
+            pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box, live=True))
+        )
         ask.referrals.CountReferrals(pb.CountReferralsRequest(filter=pressing))
         ask.statistics.GetResponseTimes(pb.GetResponseTimesRequest())
         ask.enquiries.ListUnmetNeeds(enquiries_pb2.ListUnmetNeedsRequest())
@@ -140,34 +180,47 @@ def timed(page: Callable[[], None]) -> float:
 
 
 def choose(database: Database) -> None:
-    """Notes the demo network's referrals: those that are over, those with which something is still to be done, and of these those that were just sent."""
+    """Notes the demo network's referrals: those that are over, those with which something is still
+    to be done, and of these those that were just sent.
+    """
     database.execute(
-        "CREATE TEMPORARY TABLE models AS SELECT id, kind, row_number() OVER (PARTITION BY kind ORDER BY id) - 1 AS place,"
+        "CREATE TEMPORARY TABLE models AS SELECT id, kind, row_number() OVER (PARTITION BY kind"
+        " ORDER BY id) - 1 AS place,"
         " count(*) OVER (PARTITION BY kind) AS size FROM ("
-        "  SELECT id, CASE WHEN state = 'draft' OR next_due_time IS NOT NULL THEN 'live' ELSE 'over' END AS kind FROM referrals"
+        "  SELECT id, CASE WHEN state = 'draft' OR next_due_time IS NOT NULL THEN 'live'"
+        " ELSE 'over' END AS kind FROM referrals"
         "  UNION ALL SELECT id, 'due' FROM referrals WHERE state = 'sent') AS kinds"
     )
 
 
 def copy(database: Database, kind: str, first: int, last: int) -> None:
-    """The first-th to last-th copy of a kind, with its history and what was told of it; what is over ended in the three years before last month."""
+    """The first-th to last-th copy of a kind, with its history and what was told of it; what is
+    over ended in the three years before last month.
+    """
     values = {"kind": kind, "first": first, "last": last}
     for table, again in _AGAIN.items():
         columns = [
             row["name"]
             for row in database.execute(
-                "SELECT attname AS name FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped", (table,)
+                "SELECT attname AS name FROM pg_attribute WHERE attrelid = %s::regclass"
+                " AND attnum > 0 AND NOT attisdropped",
+                (table,),
             )
         ]
         with database.transaction():
             # Nothing is checked again that was right when it was copied.
             database.execute("SET LOCAL session_replication_role = replica")
-            database.execute("SET LOCAL work_mem = '256MB'")  # in the order of their keys, a million rows take minutes
+            # in the order of their keys, a million rows take minutes
+            database.execute("SET LOCAL work_mem = '256MB'")
             database.execute(
-                f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(again.get(column, f'was.{column}') for column in columns)}"
-                " FROM generate_series(%(first)s::int, %(last)s) AS n JOIN models ON kind = %(kind)s AND place = n %% size JOIN referrals AS its USING (id)"
+                f"INSERT INTO {table} ({', '.join(columns)})"
+                f" SELECT {', '.join(again.get(column, f'was.{column}') for column in columns)}"
+                " FROM generate_series(%(first)s::int, %(last)s) AS n"
+                " JOIN models ON kind = %(kind)s AND place = n %% size JOIN referrals AS its"
+                " USING (id)"
                 " CROSS JOIN LATERAL (SELECT kind || n / size AS copy, CASE kind WHEN 'over'"
-                "  THEN now() - interval '40 days' - its.update_time - (n::bigint * 7919 %% 94608000) * interval '1 second' ELSE '0' END AS moved) AS made"
+                "  THEN now() - interval '40 days' - its.update_time - (n::bigint * 7919 %%"
+                " 94608000) * interval '1 second' ELSE '0' END AS moved) AS made"
                 f" JOIN {table} AS was ON was.{_OF[table]} ORDER BY 1 ON CONFLICT DO NOTHING",
                 values,
             )
@@ -176,30 +229,47 @@ def copy(database: Database, kind: str, first: int, last: int) -> None:
 
 
 def fire(database: Database, due: int) -> float:
-    """Seconds until so many clocks that are due at once have fired; fails unless they did so by their urgency."""
+    """Seconds until so many clocks that are due at once have fired; fails unless they did so by
+    their urgency.
+    """
     copy(database, "due", 1, due)
     before = audit.head(database).sequence
     with database.transaction():
         database.execute(
-            f"CREATE TEMPORARY TABLE due AS SELECT {_ID.format('id')} AS id, (%(urgencies)s::text[])[1 + n %% 4] AS urgency, n %% 4 AS rank"
-            " FROM generate_series(1, %(due)s) AS n JOIN models AS was ON kind = 'due' AND place = n %% size"
+            f"CREATE TEMPORARY TABLE due AS SELECT {_ID.format('id')} AS id,"
+            " (%(urgencies)s::text[])[1 + n %% 4] AS urgency, n %% 4 AS rank"
+            " FROM generate_series(1, %(due)s) AS n JOIN models AS was ON kind = 'due'"
+            " AND place = n %% size"
             " CROSS JOIN LATERAL (SELECT kind || n / size AS copy) AS made",
             {"due": due, "urgencies": [urgency.value for urgency in Urgency]},
         )
-        database.execute("UPDATE referrals SET urgency = due.urgency FROM due WHERE due.id = referrals.id")
         database.execute(
-            "UPDATE clocks SET start_time = now() - interval '2 hours', fired_percent = 50, due_time = now() - random() * interval '10 minutes',"
-            " next_time = now() - random() * interval '10 minutes', rank = due.rank FROM due WHERE referral_id = due.id AND kind = 'acknowledge'"
+            "UPDATE referrals SET urgency = due.urgency FROM due WHERE due.id = referrals.id"
+        )
+        database.execute(
+            "UPDATE clocks SET start_time = now() - interval '2 hours', fired_percent = 50,"
+            " due_time = now() - random() * interval '10 minutes',"
+            " next_time = now() - random() * interval '10 minutes', rank = due.rank FROM due"
+            " WHERE referral_id = due.id AND kind = 'acknowledge'"
         )
         database.execute("SELECT pg_notify('clocks', '')")
     begin = time.perf_counter()
-    until(lambda: database.execute("SELECT FROM clocks WHERE next_time <= now() LIMIT 1").fetchone() is None, 600)
+    until(
+        lambda: (
+            database.execute("SELECT FROM clocks WHERE next_time <= now() LIMIT 1").fetchone()
+            is None
+        ),
+        600,
+    )
     seconds = time.perf_counter() - begin
     fired = database.execute(
-        "SELECT urgency FROM audit JOIN due ON due.id = object_id WHERE action = 'fire_clock' AND sequence > %s ORDER BY sequence",
+        "SELECT urgency FROM audit JOIN due ON due.id = object_id WHERE action = 'fire_clock'"
+        " AND sequence > %s ORDER BY sequence",
         (before,),
     ).fetchall()
     ranks = [Urgency(row["urgency"]).rank for row in fired]
     assert len(ranks) == due, f"{len(ranks)} clocks fired"
-    assert ranks == sorted(ranks, reverse=True), "what is less urgent fired before what is more urgent"
+    assert ranks == sorted(ranks, reverse=True), (
+        "what is less urgent fired before what is more urgent"
+    )
     return seconds

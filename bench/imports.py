@@ -1,4 +1,6 @@
-"""Taking over a directory that was kept elsewhere: rows of a partner's spreadsheet, new ones, and the same again."""
+"""Taking over a directory that was kept elsewhere: rows of a partner's spreadsheet, new ones, and
+the same again.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ HEADINGS = "Nombre;Necesidades;Departamento;Teléfono;Horario;Edades;Idiomas"
 
 def sheet(run: int) -> bytes:
     """Services that nobody has yet."""
-    rows = (f"Asesoría {run}-{n};LEG.INF;Chinandega;2341-{n:04};L-V 8am-5pm;18+;español, inglés" for n in range(ROWS))
+    rows = (
+        f"Asesoría {run}-{n};LEG.INF;Chinandega;2341-{n:04};L-V 8am-5pm;18+;español, inglés"
+        for n in range(ROWS)
+    )
     return "\n".join((HEADINGS, *rows)).encode()
 
 
@@ -31,33 +36,46 @@ def heard(stack: LocalStack, service: str, consumer: str) -> bool:
     """Whether a service has taken in all that partners tells."""
     with stack.database("partners") as partners, stack.database(service) as hearer:
         told = partners.execute("SELECT count(DISTINCT subject) AS n FROM outbox").fetchone()
-        taken = hearer.execute("SELECT count(*) AS n FROM inbox WHERE consumer = %s AND version > 0", (consumer,)).fetchone()
+        taken = hearer.execute(
+            "SELECT count(*) AS n FROM inbox WHERE consumer = %s AND version > 0", (consumer,)
+        ).fetchone()
     return bool(told and taken and taken["n"] >= told["n"])
 
 
 def measure(stack: LocalStack) -> list[Measured]:
-    """On the stack's database: reading and checking in a process of its own, writing and committing in this one."""
+    """On the stack's database: reading and checking in a process of its own, writing and committing
+    in this one.
+    """
     database = Database(stack.database_url("partners"), max_size=2)
     database.open()
     try:
         with database.transaction(SYSTEM) as tx:
             row = tx.execute(
-                "SELECT id FROM organizations WHERE status = 'APPROVED' AND type = 'NGO' AND country = 'NI' ORDER BY id LIMIT 1"
+                "SELECT id FROM organizations WHERE status = 'APPROVED' AND type = 'NGO'"
+                " AND country = 'NI' ORDER BY id LIMIT 1"
             ).fetchone()
         assert row is not None
         new, again = list[float](), list[float]()
         for run in range(TIMES):
             for took in (new, again):
-                # What the file before told is sent and heard by now: else this is measured beside that.
+                # What the file before told is sent and heard by now: else this is measured beside
+                # that.
                 until(lambda: all(heard(stack, *each) for each in HEARERS), 120)
                 began = time.perf_counter()
-                parsed = read_apart(sheet(run), Reading(taxonomy(), areas(), "NI"), None, lambda: None)
+                parsed = read_apart(
+                    sheet(run), Reading(taxonomy(), areas(), "NI"), None, lambda: None
+                )
                 with database.transaction(SYSTEM, timeout=60) as tx:
                     keyring = Keyring(b"0" * 32)  # nothing is sealed here
-                    report = import_directory(tx, keyring, SYSTEM, datetime.now(UTC), parsed, row["id"], dry_run=False)
+                    report = import_directory(
+                        tx, keyring, SYSTEM, datetime.now(UTC), parsed, row["id"], dry_run=False
+                    )
                 assert report.written, [line.problems for line in report.lines if line.problems][:3]
                 took.append(ROWS / (time.perf_counter() - began))
     finally:
         database.close()
-    told = f"the median of {TIMES} files of {ROWS} rows into the demo network's directory; the same file once more: {sorted(again)[TIMES // 2]:.0f}/s"
+    told = (
+        f"the median of {TIMES} files of {ROWS} rows into the demo network's directory;"
+        f" the same file once more: {sorted(again)[TIMES // 2]:.0f}/s"
+    )
     return [Measured("import_rows_per_s", sorted(new)[TIMES // 2], told)]

@@ -1,4 +1,6 @@
-"""Open pages: what 200 viewers of Today cost while nothing happens, and while one referral a second is sent."""
+"""Open pages: what 200 viewers of Today cost while nothing happens, and while one referral a second
+is sent.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ ORGANIZATIONS, EACH = 20, 10
 SECONDS = 60
 _TICK = os.sysconf("SC_CLK_TCK")
 
-# A process of its own, plain sockets: what it costs to be a viewer must not be taken for what it costs to serve one. It asks as static/live.js does.
+# A process of its own, plain sockets: what it costs to be a viewer must not be taken for what it
+# costs to serve one. It asks as static/live.js does.
 _VIEWERS = r"""
 import asyncio, json, random, sys, time
 host, port, cookies = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
@@ -77,7 +80,7 @@ async def main():
     print(json.dumps({"polls": polls, "pages": pages, "statuses": statuses, "failed": failed, "p99_ms": 1000 * waits[len(waits) * 99 // 100]}), flush=True)
 
 asyncio.run(main())
-"""
+"""  # noqa: E501
 
 
 def measure(stack: LocalStack) -> list[Measured]:
@@ -102,12 +105,14 @@ def measure(stack: LocalStack) -> list[Measured]:
         Measured(
             "live_core_percent",
             100 * (still - idle),
-            f"{len(cookies)} viewers of {ORGANIZATIONS} organisations at the pages' own rate, nothing happens; p99 of an answer {quiet['p99_ms']:.0f} ms",
+            f"{len(cookies)} viewers of {ORGANIZATIONS} organisations at the pages' own rate,"
+            f" nothing happens; p99 of an answer {quiet['p99_ms']:.0f} ms",
         ),
         Measured(
             "live_changes_core_percent",
             100 * (moving - working),
-            f"the same while a referral a second is sent, each by another organisation to one and the same: {fetched:.0f} pages are fetched anew for each; "
+            "the same while a referral a second is sent, each by another organisation to one and"
+            f" the same: {fetched:.0f} pages are fetched anew for each; "
             f"p99 of an answer {busy['p99_ms']:.0f} ms; beside: nothing happens",
             100 * (still - idle),
         ),
@@ -139,7 +144,10 @@ class Senders:
             cast.sender = stack.worker(account["email"])
             try:
                 person_id, receipt_id = cast.person()
-                drafts = [cast.sender.referrals.CreateReferral(cast.draft(person_id)) for _ in range(SECONDS // 5)]
+                drafts = [
+                    cast.sender.referrals.CreateReferral(cast.draft(person_id))
+                    for _ in range(SECONDS // 5)
+                ]
             except grpc.RpcError:  # on probation, or not one that sends
                 continue
             self._ready.append([(cast.sender, draft, receipt_id) for draft in drafts])
@@ -148,18 +156,28 @@ class Senders:
     def send(self) -> None:
         """The next one."""
         client, draft, receipt_id = next(one for one in self._next if one)
-        client.referrals.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt_id, request_id=new_id()))
+        client.referrals.SendReferral(
+            pb.SendReferralRequest(
+                id=draft.id, etag=draft.etag, receipt_id=receipt_id, request_id=new_id()
+            )
+        )
 
 
-def share(stack: LocalStack, seconds: float, each_second: Callable[[], None] = lambda: None) -> tuple[float, int]:
+def share(
+    stack: LocalStack, seconds: float, each_second: Callable[[], None] = lambda: None
+) -> tuple[float, int]:
     """Of a core, by all processes of the stack; and how many seconds there were."""
     begin, before, turns = time.monotonic(), spent(stack), 0
     while (left := begin + seconds - time.monotonic()) > 0:
         if left >= 1:
             each_second()
             turns += 1
-        time.sleep(max(0.0, min(begin + turns, begin + seconds) - time.monotonic()) if turns else left)
-    return (sum(now - before.get(pid, 0) for pid, now in spent(stack).items())) / (time.monotonic() - begin), turns
+        time.sleep(
+            max(0.0, min(begin + turns, begin + seconds) - time.monotonic()) if turns else left
+        )
+    return (sum(now - before.get(pid, 0) for pid, now in spent(stack).items())) / (
+        time.monotonic() - begin
+    ), turns
 
 
 def spent(stack: LocalStack) -> dict[int, float]:

@@ -26,12 +26,14 @@ def measure(stack: LocalStack) -> list[Measured]:
         Measured(
             "ready_s",
             float(stack.state["ready_s"]),
-            "from the start of the process in an empty folder until all services answer and the demo network is there",
+            "from the start of the process in an empty folder until all services answer and the"
+            " demo network is there",
         ),
         Measured(
             "memory_mb",
             pss,
-            f"proportional set size of all {len(ours)} processes after a little work; beside: resident, shared pages counted each time",
+            f"proportional set size of all {len(ours)} processes after a little work; beside:"
+            " resident, shared pages counted each time",
             rss,
         ),
     ]
@@ -40,7 +42,9 @@ def measure(stack: LocalStack) -> list[Measured]:
 def by_process(stack: LocalStack) -> dict[str, float]:
     """MB of each part with all of its processes, for whoever looks for what is large."""
     pids = {name: part["pid"] for name, part in stack.state["parts"].items()}
-    return {name: sum(memory(pid, "Pss:") for pid in family(pid)) / 1024 for name, pid in pids.items()}
+    return {
+        name: sum(memory(pid, "Pss:") for pid in family(pid)) / 1024 for name, pid in pids.items()
+    }
 
 
 def family(pid: int) -> list[int]:

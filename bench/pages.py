@@ -12,9 +12,17 @@ import requests
 from bench.figures import Measured, percentile
 from tests.parts.local_stack import LocalStack
 
-ROLES = ("trabajadora@puentes", "albergue@lunanueva", "operadora@llamayvive", "gestion@puentes", "coordinacion@coalicion")
+ROLES = (
+    "trabajadora@puentes",
+    "albergue@lunanueva",
+    "operadora@llamayvive",
+    "gestion@puentes",
+    "coordinacion@coalicion",
+)
 PAGES, TIMES = 25, 8  # of each person
-_LEAVES = re.compile(r"^/(api|static|sign-out|leave|exit|healthz|readyz|metrics|robots|favicon)|lang=")
+_LEAVES = re.compile(
+    r"^/(api|static|sign-out|leave|exit|healthz|readyz|metrics|robots|favicon)|lang="
+)
 
 
 def measure(stack: LocalStack) -> list[Measured]:
@@ -36,10 +44,15 @@ def measure(stack: LocalStack) -> list[Measured]:
         Measured(
             "page_ms_p99",
             percentile(took, 99),
-            f"{len(took)} requests of {len(sizes)} pages, one after another, by {len(ROLES)} people; beside: p50",
+            f"{len(took)} requests of {len(sizes)} pages, one after another, by {len(ROLES)}"
+            " people; beside: p50",
             percentile(took, 50),
         ),
-        Measured("page_kb_max", sizes[largest], f"page, style and script together, each gzipped; the largest is {kind}"),
+        Measured(
+            "page_kb_max",
+            sizes[largest],
+            f"page, style and script together, each gzipped; the largest is {kind}",
+        ),
     ]
 
 
@@ -50,7 +63,9 @@ def sign_in(session: requests.Session, stack: LocalStack, person: str) -> None:
     proof = re.search(r'name="form_token" value="([^"]+)"', form.text)
     assert proof
     answer = session.post(
-        f"{stack.gateway}/sign-in", data={"email": account["email"], "password": account["password"], "form_token": proof[1]}, timeout=10
+        f"{stack.gateway}/sign-in",
+        data={"email": account["email"], "password": account["password"], "form_token": proof[1]},
+        timeout=10,
     )
     assert answer.status_code == 200, answer.status_code
 
@@ -62,7 +77,11 @@ def crawl(session: requests.Session, gateway: str) -> dict[str, str]:
     def follow(href: str, base: str) -> None:
         url = urlsplit(urljoin(base, href))
         there = url.path + (f"?{url.query}" if url.query else "")
-        if url.netloc == urlsplit(gateway).netloc and there not in waiting and not _LEAVES.search(there):
+        if (
+            url.netloc == urlsplit(gateway).netloc
+            and there not in waiting
+            and not _LEAVES.search(there)
+        ):
             waiting.append(there)
 
     for path in waiting:

@@ -10,11 +10,16 @@ from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
 ROWS, HERS, ASKED = 1_000_000, 1_000, 50
-# Past the chain, for these rows are not to be verified: each of ROWS / HERS is a look at her, the others at 10,000 other people.
+# Past the chain, for these rows are not to be verified: each of ROWS / HERS is a look at her, the
+# others at 10,000 other people.
 _FILL = (
-    "INSERT INTO audit (sequence, time, actor_kind, actor_id, organization_id, action, object_id, purpose_code, detail_codes, allowed, reason, hash)"
-    " SELECT h.sequence + n, now() - n * interval '1 second', 'worker', md5((n %% 300)::text), md5((n %% 50)::text), 'open_identity',"
-    " CASE WHEN n %% %(every)s = 0 THEN %(person)s ELSE md5((n %% 10000)::text) END, 'HOU.EMG', '{contact,identity}', true, '', sha256(n::text::bytea)"
+    "INSERT INTO audit (sequence, time, actor_kind, actor_id, organization_id, action, object_id,"
+    " purpose_code, detail_codes, allowed, reason, hash)"
+    " SELECT h.sequence + n, now() - n * interval '1 second', 'worker', md5((n %% 300)::text),"
+    " md5((n %% 50)::text), 'open_identity',"
+    " CASE WHEN n %% %(every)s = 0 THEN %(person)s"
+    " ELSE md5((n %% 10000)::text) END, 'HOU.EMG', '{contact,identity}', true, '',"
+    " sha256(n::text::bytea)"
     " FROM audit_head h, generate_series(1, %(rows)s) AS n"
 )
 
@@ -43,7 +48,8 @@ def measure(_stack: LocalStack) -> list[Measured]:
         Measured(
             "readings_ms_p99",
             percentile(took, 99),
-            f"{HERS} readings in pages of 200, {ROWS} rows, asked {ASKED} times by gRPC; beside: the median",
+            f"{HERS} readings in pages of 200, {ROWS} rows, asked {ASKED} times by gRPC; beside:"
+            " the median",
             percentile(took, 50),
         )
     ]
@@ -52,7 +58,9 @@ def measure(_stack: LocalStack) -> list[Measured]:
 def _whole_list(cast: Cast, person: str) -> float:
     began, token, count = time.perf_counter(), "", 0
     while True:
-        answer = cast.sender.people.ListReadings(people_pb2.ListReadingsRequest(person_id=person, page_size=200, page_token=token))
+        answer = cast.sender.people.ListReadings(
+            people_pb2.ListReadingsRequest(person_id=person, page_size=200, page_token=token)
+        )
         count, token = count + len(answer.readings), answer.next_page_token
         if not token:
             break

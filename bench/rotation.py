@@ -1,4 +1,6 @@
-"""Key rotation: how long it takes to wrap the keys of ten thousand people by another key, beside a working service."""
+"""Key rotation: how long it takes to wrap the keys of ten thousand people by another key, beside a
+working service.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ def measure(stack: LocalStack) -> list[Measured]:
     with stack.database("referrals") as database:
         cursor = database.cursor()
         cursor.executemany(
-            "INSERT INTO people (id, organization_id, version, create_time, update_time, names_form) VALUES (%s, %s, 1, now(), now(), 9)",
+            "INSERT INTO people (id, organization_id, version, create_time, update_time,"
+            " names_form) VALUES (%s, %s, 1, now(), now(), 9)",
             [(one, identifiers[0]) for one in identifiers],
         )
         cursor.executemany(
@@ -42,4 +45,10 @@ def measure(stack: LocalStack) -> list[Measured]:
     with service.transaction(SYSTEM) as tx:
         assert (broken, remaining(tx, key_folder.keyring(folder, "referrals"), SEALED)) == (0, 0)
     service.close()
-    return [Measured("rotation_s", seconds, f"{wrapped} keys of people and notes of contacts, the stack running")]
+    return [
+        Measured(
+            "rotation_s",
+            seconds,
+            f"{wrapped} keys of people and notes of contacts, the stack running",
+        )
+    ]

@@ -1,4 +1,6 @@
-"""Finding help among 100,000 services: by words and filters, and by matching a person's situation."""
+"""Finding help among 100,000 services: by words and filters, and by matching a person's
+situation.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,14 @@ from tests.parts.local_stack import LocalStack, until
 
 SERVICES, ASKED = 100_000, 400
 CALLERS, SECONDS = 8, 10.0
-DEPARTMENTS = "NI-BO NI-CA NI-CI NI-CO NI-ES NI-GR NI-JI NI-LE NI-MD NI-MN NI-MS NI-MT NI-NS NI-RI NI-SJ NI-AN NI-AS".split()
+DEPARTMENTS = (
+    "NI-BO NI-CA NI-CI NI-CO NI-ES NI-GR NI-JI NI-LE NI-MD NI-MN NI-MS NI-MT NI-NS NI-RI NI-SJ"
+    " NI-AN NI-AS"
+).split()
 NAMES = (
-    "Alba Aurora Brisa Camino Ceiba Encuentro Esperanza Faro Jardín Laguna Mirador Nido Puente Raíz Refugio Semilla Sendero Volcán".split()
-)
+    "Alba Aurora Brisa Camino Ceiba Encuentro Esperanza Faro Jardín Laguna Mirador Nido Puente Raíz"
+    " Refugio Semilla Sendero Volcán"
+).split()
 WORDS = (
     "albergue",
     "psicologia",
@@ -37,12 +43,15 @@ NEEDS = ("HOU.EMG", "HOU.SAFE", "PSS.CNS", "LEG.INF", "MED.PRI", "LIV.JOB", "DOC
 
 
 def fill(stack: LocalStack) -> int:
-    """Each service of the demo network again and again, with other names and places; returns how many there are then."""
+    """Each service of the demo network again and again, with other names and places; returns how
+    many there are then.
+    """
     with stack.database("partners") as database:
         columns = [
             row["column_name"]
             for row in database.execute(
-                "SELECT column_name FROM information_schema.columns WHERE table_name = 'services' ORDER BY ordinal_position"
+                "SELECT column_name FROM information_schema.columns WHERE table_name = 'services'"
+                " ORDER BY ordinal_position"
             )
         ]
         told = {
@@ -50,14 +59,18 @@ def fill(stack: LocalStack) -> int:
             "name": "word || ' ' || n || ': ' || s.name",
             "name_key": "lower(word) || ' ' || n || ': ' || s.name_key",
             "department": "place",
-            "facets": "array(SELECT CASE WHEN f LIKE 'area:%%' THEN 'area:' || place ELSE f END FROM unnest(s.facets) AS f)",
+            "facets": (
+                "array(SELECT CASE WHEN f LIKE 'area:%%' THEN 'area:' || place ELSE f END"
+                " FROM unnest(s.facets) AS f)"
+            ),
             "document": "s.document || setweight(to_tsvector('enlace', word || ' ' || n), 'A')",
         }
         values = ", ".join(told.get(column, f"s.{column}") for column in columns)
         database.execute(
             f"INSERT INTO services ({', '.join(columns)}) SELECT {values} FROM services AS s"
             " CROSS JOIN generate_series(1, %(each)s) AS n"
-            " CROSS JOIN LATERAL (SELECT (%(places)s::text[])[1 + (n + ascii(s.id)) %% 17] AS place,"
+            " CROSS JOIN LATERAL (SELECT (%(places)s::text[])[1 + (n + ascii(s.id)) %% 17] AS"
+            " place,"
             " (%(names)s::text[])[1 + (n * 7 + ascii(s.id)) %% 18] AS word) AS made",
             {"each": SERVICES // 80, "places": DEPARTMENTS, "names": NAMES},
         )
@@ -67,18 +80,30 @@ def fill(stack: LocalStack) -> int:
 
 
 def measure(stack: LocalStack) -> list[Measured]:
-    """One caller, one question after another, and every question is another one; then eight at once."""
+    """One caller, one question after another, and every question is another one; then eight at
+    once.
+    """
     count = fill(stack)
     asking = stack.client("Puentes").directory
     searches = [
         pb.SearchServicesRequest(words=words, department=department, need_code=need)
-        for words, department, need in itertools.product(("", *WORDS), ("", *DEPARTMENTS), ("", *NEEDS[:1]))
+        for words, department, need in itertools.product(
+            ("", *WORDS), ("", *DEPARTMENTS), ("", *NEEDS[:1])
+        )
     ]
     matches = [
-        pb.MatchServicesRequest(need_code=need, country="NI", department=department, age=age, language="es", gender=pb.GENDER_FEMININE)
+        pb.MatchServicesRequest(
+            need_code=need,
+            country="NI",
+            department=department,
+            age=age,
+            language="es",
+            gender=pb.GENDER_FEMININE,
+        )
         for need, department, age in itertools.product(NEEDS, DEPARTMENTS, (16, 24, 41))
     ]
-    until(lambda: answered(asking, matches[0]), 120)  # so many new ones at once are no everyday question: read before the clock runs
+    # so many new ones at once are no everyday question: read before the clock runs
+    until(lambda: answered(asking, matches[0]), 120)
     measured = [
         Measured(name, *timed(rpc, asked, count))
         for name, rpc, asked in (
@@ -89,7 +114,11 @@ def measure(stack: LocalStack) -> list[Measured]:
     per_second = at_once(asking.SearchServices, searches)
     return [
         *measured,
-        Measured("search_per_s", per_second, f"{CALLERS} callers at once by gRPC, the same questions among {count:,} services"),
+        Measured(
+            "search_per_s",
+            per_second,
+            f"{CALLERS} callers at once by gRPC, the same questions among {count:,} services",
+        ),
     ]
 
 
@@ -131,4 +160,8 @@ def timed(rpc: Any, requests: list[Any], count: int) -> tuple[float, str, float]
         begin = time.perf_counter()
         rpc(request)
         took.append((time.perf_counter() - begin) * 1000)
-    return percentile(took, 99), f"{len(took)} different questions by gRPC among {count:,} services; beside: p50", percentile(took, 50)
+    return (
+        percentile(took, 99),
+        f"{len(took)} different questions by gRPC among {count:,} services; beside: p50",
+        percentile(took, 50),
+    )

@@ -15,18 +15,31 @@ from chassis.tokens import SYSTEM, Caller, Evidence
 from keys import key_folder
 from tests.parts.local_stack import LocalStack
 
-ROWS, CHUNK = 100_000, 500  # a row of the head has so many versions until the end of its transaction, and each is passed over
+# a row of the head has so many versions until the end of its transaction, and each is passed over
+ROWS, CHUNK = 100_000, 500
 
 
 def measure(stack: LocalStack) -> list[Measured]:
     """Fills the trail of referrals as its service does, and verifies all of it."""
-    database = Database(stack.database_url("referrals"), max_size=1, marker=Marker(key_folder.keyring(stack.var / "keys", "referrals")))
+    database = Database(
+        stack.database_url("referrals"),
+        max_size=1,
+        marker=Marker(key_folder.keyring(stack.var / "keys", "referrals")),
+    )
     database.open()
-    caller = Caller(new_id(), "worker", new_id(), token=Evidence(sha256(b"token").hexdigest(), datetime.now(UTC)))
+    caller = Caller(
+        new_id(),
+        "worker",
+        new_id(),
+        token=Evidence(sha256(b"token").hexdigest(), datetime.now(UTC)),
+    )
     began = time.perf_counter()
     for _ in range(0, ROWS, CHUNK):
         with database.transaction(SYSTEM, timeout=60) as tx:
-            entries = [Entry("get_referral", new_id(), "HOU.EMG", ("contact", "identity")) for _ in range(CHUNK)]
+            entries = [
+                Entry("get_referral", new_id(), "HOU.EMG", ("contact", "identity"))
+                for _ in range(CHUNK)
+            ]
             audit.record(tx, caller, datetime.now(UTC), entries)
     filled = time.perf_counter() - began
     with database.transaction(SYSTEM, timeout=600) as tx:

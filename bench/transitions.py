@@ -35,13 +35,18 @@ class Lives:
         """From draft to closed: nine transitions."""
         referral = self.sent()
         for step in STEPS:
-            referral = self.timed(getattr(self.cast.who(step).referrals, step.rpc), step.request(**self.to(referral)))
+            referral = self.timed(
+                getattr(self.cast.who(step).referrals, step.rpc), step.request(**self.to(referral))
+            )
 
     def sent(self) -> pb.Referral:
         """The first two."""
         person_id, receipt_id = next(self._people)
         draft = self.timed(self.cast.sender.referrals.CreateReferral, self.cast.draft(person_id))
-        return self.timed(self.cast.sender.referrals.SendReferral, pb.SendReferralRequest(receipt_id=receipt_id, **self.to(draft)))
+        return self.timed(
+            self.cast.sender.referrals.SendReferral,
+            pb.SendReferralRequest(receipt_id=receipt_id, **self.to(draft)),
+        )
 
     def timed(self, rpc: Callable[..., Any], request: Any) -> pb.Referral:
         """One transition."""
@@ -74,7 +79,12 @@ def measure(stack: LocalStack) -> list[Measured]:
     how = f"{len(alone)} transitions by one caller, one after another, durable writes (fsync on)"
     many = f"{len(lives.milliseconds)} transitions by {THREADS} callers in one process"
     return [
-        Measured("transition_per_s", rate, f"{many}; beside: an empty grpcio server in another process, the same callers", echo_per_s()),
+        Measured(
+            "transition_per_s",
+            rate,
+            f"{many}; beside: an empty grpcio server in another process, the same callers",
+            echo_per_s(),
+        ),
         Measured("transition_ms_p50", percentile(alone, 50), how),
         Measured("transition_ms_p99", percentile(alone, 99), how),
         Measured(
@@ -121,7 +131,9 @@ def moment(seconds: float) -> str:
 
 def echo_per_s(seconds: float = 2.0) -> float:
     """Calls a second of a gRPC server that does nothing, asked by as many threads."""
-    server = subprocess.Popen([sys.executable, "-m", "bench.echo"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "bench.echo"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert server.stdout
         with grpc.insecure_channel(server.stdout.readline().strip()) as channel:

@@ -1,15 +1,21 @@
-"""Which addresses are out in the world: the one rule against being used to look into our own network."""
+"""Which addresses are out in the world: the one rule against being used to look into our own
+network.
+"""
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 
 Address = IPv4Address | IPv6Address
 _NAT64 = IPv6Network("64:ff9b::/96")  # IPv4 behind IPv6: what counts is the address inside
 
-# Nobody's addresses that `ipaddress` takes for the world's: site-local (RFC 3879), documentation (RFC 3849, 9637, 5737), discard (RFC 6666) and the
-# translation prefix of a network's own (RFC 8215).
+# Nobody's addresses that `ipaddress` takes for the world's: site-local (RFC 3879), documentation
+# (RFC 3849, 9637, 5737), discard (RFC 6666) and the translation prefix of a network's own (RFC
+# 8215).
 _NOWHERE = tuple(
     ip_network(net)
-    for net in "fec0::/10 2001:db8::/32 3fff::/20 100::/64 64:ff9b:1::/48 192.0.2.0/24 198.51.100.0/24 203.0.113.0/24".split()
+    for net in (
+        "fec0::/10 2001:db8::/32 3fff::/20 100::/64 64:ff9b:1::/48 192.0.2.0/24 198.51.100.0/24"
+        " 203.0.113.0/24"
+    ).split()
 )
 
 
@@ -18,7 +24,12 @@ def may_call(address: Address, *, development: bool) -> bool:
     address = _inner(address)
     if development and address.is_loopback:
         return True
-    return address.is_global and not address.is_multicast and not address.is_reserved and not any(address in net for net in _NOWHERE)
+    return (
+        address.is_global
+        and not address.is_multicast
+        and not address.is_reserved
+        and not any(address in net for net in _NOWHERE)
+    )
 
 
 def _inner(address: Address) -> Address:
@@ -27,4 +38,9 @@ def _inner(address: Address) -> Address:
         return address
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None) or address
+    return (
+        address.ipv4_mapped
+        or address.sixtofour
+        or (address.teredo[1] if address.teredo else None)
+        or address
+    )

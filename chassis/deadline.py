@@ -1,4 +1,6 @@
-"""The end of the call under way: set once when the call comes in, it bounds everything that is done for it, however many statements or transactions."""
+"""The end of the call under way: set once when the call comes in, it bounds everything that is done
+for it, however many statements or transactions.
+"""
 
 import time
 from collections.abc import Iterator

@@ -1,8 +1,11 @@
-"""One client for HTTP going out: it looks at the addresses that a name means at this moment, and connects to one of exactly those.
+"""One client for HTTP going out: it looks at the addresses that a name means at this moment, and
+connects to one of exactly those.
 
-A name may be harmless when it is entered and point into our own network later; so the rule is asked again at every connection. No redirect is followed,
-no proxy or netrc of the environment used, no cookie kept, and no more of an answer is read than whoever asks has room for.
-Limit: an EgressClient leads to one endpoint and is for one thread at a time; looking up a name is the system's and has the system's patience.
+A name may be harmless when it is entered and point into our own network later; so the rule is asked
+again at every connection. No redirect is followed, no proxy or netrc of the environment used, no
+cookie kept, and no more of an answer is read than whoever asks has room for. Limit: an EgressClient
+leads to one endpoint and is for one thread at a time; looking up a name is the system's and has the
+system's patience.
 """
 
 import contextlib
@@ -38,7 +41,9 @@ class RefusedAddress(NewConnectionError):
 
 
 class Connection:
-    """What the connections of one EgressClient share: the rule, and a handle on the latest connection by which it can be cut from another thread."""
+    """What the connections of one EgressClient share: the rule, and a handle on the latest
+    connection by which it can be cut from another thread.
+    """
 
     def __init__(self, *, development: bool, timeout: float) -> None:
         self.development = development
@@ -54,13 +59,17 @@ class Connection:
             raise NameResolutionError(host, asking, socket.gaierror("unknown")) from error
         addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in resolved))
         # All of them or none: a name that means inside and outside at once is a trick.
-        if not all(may_call(ip_address(address), development=self.development) for address in addresses):
+        if not all(
+            may_call(ip_address(address), development=self.development) for address in addresses
+        ):
             raise RefusedAddress(asking, "refused")
         failure: OSError | None = None
         for address in addresses[:3]:
             try:
                 opened = create_connection(
-                    (address, port), min(_CONNECT_TIMEOUT, self.timeout), socket_options=HTTPConnection.default_socket_options
+                    (address, port),
+                    min(_CONNECT_TIMEOUT, self.timeout),
+                    socket_options=HTTPConnection.default_socket_options,
                 )
             except OSError as error:
                 failure = error
@@ -72,7 +81,9 @@ class Connection:
         raise NewConnectionError(asking, "failed") from failure
 
     def cut(self) -> None:
-        """Ends the connection under way, whatever it is doing: a receiver that sends a byte every nine seconds never runs into a read timeout."""
+        """Ends the connection under way, whatever it is doing: a receiver that sends a byte every
+        nine seconds never runs into a read timeout.
+        """
         self.was_cut = True
         if self._handle is not None:
             with contextlib.suppress(OSError):
@@ -117,7 +128,11 @@ class _Adapter(HTTPAdapter):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of an attempt. `error` is empty for a whole answer with 2xx; else timeout, connection, refused_address, http, or too_long."""
+    """What came of an attempt.
+
+    `error` is empty for a whole answer with 2xx; else timeout, connection, refused_address, http,
+    or too_long.
+    """
 
     error: str
     code: int
@@ -134,13 +149,25 @@ class EgressClient:
         self._connection: Connection | None = None
         self._session = requests.Session()
 
-    def ask(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"", *, most: int | None = None) -> Answer:
-        """One attempt. An answer longer than `most` bytes is none; without it nobody wants to read it."""
+    def ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        *,
+        most: int | None = None,
+    ) -> Answer:
+        """One attempt.
+
+        An answer longer than `most` bytes is none; without it nobody wants to read it.
+        """
         kept_open = self._connection is not None
         started = time.perf_counter()
         error, code, said = self._try(method, url, headers, body, most)
         if error == "connection" and kept_open:
-            # The other side had closed the kept connection, which is its right; a fresh one decides. A repeat is recognised by its id.
+            # The other side had closed the kept connection, which is its right; a fresh one
+            # decides. A repeat is recognised by its id.
             error, code, said = self._try(method, url, headers, body, most)
         return Answer(error, code, said, int((time.perf_counter() - started) * 1000))
 
@@ -156,7 +183,9 @@ class EgressClient:
             self._connection.hang_up()
             self._connection = None
 
-    def _try(self, method: str, url: str, headers: Mapping[str, str], body: bytes, most: int | None) -> tuple[str, int, bytes]:
+    def _try(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, most: int | None
+    ) -> tuple[str, int, bytes]:
         connection = self._connection or self._open()
         guard = threading.Timer(self._timeout, connection.cut)
         guard.daemon = True
@@ -165,7 +194,13 @@ class EgressClient:
         room = _ANSWER if most is None else most + 1
         try:
             with self._session.request(
-                method, url, data=body or None, headers=dict(headers), timeout=self._timeout, allow_redirects=False, stream=True
+                method,
+                url,
+                data=body or None,
+                headers=dict(headers),
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
             ) as answer:
                 if connection.was_cut:  # what looks like the end of an answer is the cut
                     raise requests.Timeout

@@ -1,11 +1,15 @@
-"""The envelope of a fact: CloudEvents 1.0 in Kafka's binary mode, signed by the service that says it.
+"""The envelope of a fact: CloudEvents 1.0 in Kafka's binary mode, signed by the service that says
+it.
 
-Attributes travel as `ce_…` headers, the body is the bare protobuf message. The signature (Ed25519, header `enlace-signature`) covers id, type, source,
-time, body and, where there is one, the epoch: whoever can write to the topic can still not speak for a service.
+Attributes travel as `ce_…` headers, the body is the bare protobuf message. The signature (Ed25519,
+header `enlace-signature`) covers id, type, source, time, body and, where there is one, the epoch:
+whoever can write to the topic can still not speak for a service.
 
-The header `traceparent` names the request that a fact goes back to; it is not signed, for nothing is decided by it.
+The header `traceparent` names the request that a fact goes back to; it is not signed, for nothing
+is decided by it.
 
-The extension attributes `epoch` and `epochbase` are there only once the service's store has been restored from a copy (chassis.outbox says what they mean).
+The extension attributes `epoch` and `epochbase` are there only once the service's store has been
+restored from a copy (chassis.outbox says what they mean).
 """
 
 import re
@@ -34,7 +38,9 @@ _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzin
 
 
 class Unreadable(Exception):
-    """A record that is no fact of anybody's (`reason`: headers, source, signature), or one that no consumer could store (limits)."""
+    """A record that is no fact of anybody's (`reason`: headers, source, signature), or one that no
+    consumer could store (limits).
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -42,7 +48,9 @@ class Unreadable(Exception):
 
 
 class NewerKind(Exception):
-    """A handler's answer to a kind of fact that it does not know: said by a later version than this consumer, which can't judge what it would miss."""
+    """A handler's answer to a kind of fact that it does not know: said by a later version than this
+    consumer, which can't judge what it would miss.
+    """
 
 
 class _Protobuf:
@@ -54,7 +62,9 @@ class _Protobuf:
     def write(self, event: BaseCloudEvent) -> bytes:
         raise ValueError("binary mode only")
 
-    def write_data(self, data: dict[str, Any] | str | bytes | None, datacontenttype: str | None) -> bytes:
+    def write_data(
+        self, data: dict[str, Any] | str | bytes | None, datacontenttype: str | None
+    ) -> bytes:
         if not isinstance(data, bytes):
             raise ValueError("bytes only")
         return data
@@ -90,23 +100,40 @@ def pack(fact: Fact, source: str, signer: Signer) -> tuple[bytes, bytes, list[tu
     return fact.subject.encode(), message.value, headers
 
 
-def unpack(headers: Iterable[tuple[str, bytes]], body: bytes | None, trusted_signers: Mapping[str, SignatureCheck]) -> Fact:
-    """The fact in a record, if its source is one of `trusted_signers` and signed it; raises Unreadable otherwise."""
+def unpack(
+    headers: Iterable[tuple[str, bytes]],
+    body: bytes | None,
+    trusted_signers: Mapping[str, SignatureCheck],
+) -> Fact:
+    """The fact in a record, if its source is one of `trusted_signers` and signed it; raises
+    Unreadable otherwise.
+    """
     listed = list(headers)
     headers_by_name = dict(listed)
-    # The library reads names in any case, and the signature is over names in lower case: no second header may say otherwise.
+    # The library reads names in any case, and the signature is over names in lower case: no second
+    # header may say otherwise.
     if len({name.lower() for name, _ in listed}) < len(listed) or None in headers_by_name.values():
         raise Unreadable("headers")
     signature = headers_by_name.pop(SIGNATURE, b"")
-    trace_id = trace.id_of((headers_by_name.pop(trace.HEADER, b"") or b"").decode("ascii", "replace"))
+    trace_id = trace.id_of(
+        (headers_by_name.pop(trace.HEADER, b"") or b"").decode("ascii", "replace")
+    )
     try:
         event = from_binary(KafkaMessage(headers_by_name, None, body or b""), _Protobuf())
         match = _ID.fullmatch(event.get_id())
         time = event.get_time()
         epoch, base = (int(headers_by_name.get(f"ce_{name}", b"0")) for name in (_EPOCH, _BASE))
-    except Exception as error:  # CloudEvents raises its own group of errors, the decoders theirs: all of them mean the same here
+    except Exception as error:
+        # CloudEvents raises its own group of errors, the decoders theirs: all of them mean the same
+        # here
         raise Unreadable("headers") from error
-    if match is None or time is None or time.tzinfo is None or event.get_subject() != match[1] or body is None:
+    if (
+        match is None
+        or time is None
+        or time.tzinfo is None
+        or event.get_subject() != match[1]
+        or body is None
+    ):
         raise Unreadable("headers")
     check = trusted_signers.get(event.get_source())
     if check is None:
@@ -114,7 +141,12 @@ def unpack(headers: Iterable[tuple[str, bytes]], body: bytes | None, trusted_sig
     if not check.holds(signature, _signed(headers_by_name, body)):
         raise Unreadable("signature")
     kind = event.get_type()
-    if not (_TYPE.fullmatch(kind) and 0 <= epoch < _LARGEST_EPOCH and 0 <= base < _LARGEST_BASE and _EARLIEST <= time < _LATEST):
+    if not (
+        _TYPE.fullmatch(kind)
+        and 0 <= epoch < _LARGEST_EPOCH
+        and 0 <= base < _LARGEST_BASE
+        and _EARLIEST <= time < _LATEST
+    ):
         raise Unreadable("limits")
     return Fact(match[1], int(match[2]), kind, body, time, epoch, base, trace_id)
 
@@ -126,6 +158,7 @@ def is_subject(value: bytes) -> bool:
 
 def _signed(headers: Mapping[str, bytes], body: bytes) -> bytes:
     names = ["ce_id", "ce_type", "ce_source", "ce_time"]
-    # Without an epoch the bytes are those that were signed before there were epochs, so that both versions run side by side.
+    # Without an epoch the bytes are those that were signed before there were epochs, so that both
+    # versions run side by side.
     names += [f"ce_{name}" for name in (_EPOCH, _BASE) if f"ce_{name}" in headers]
     return b"\n".join(headers.get(name, b"") for name in names) + b"\n" + body

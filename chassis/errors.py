@@ -1,7 +1,8 @@
 """The ways of saying no: typed refusals, each with a stable reason word that callers may rely on.
 
-A refusal is an answer, not a fault: nothing was changed, and saying why is safe. Reasons and field names are codes; a refusal never carries
-what the caller sent. How each sounds outside is said once, in chassis.rpc (gRPC) and in the gateway (problem+json, page).
+A refusal is an answer, not a fault: nothing was changed, and saying why is safe. Reasons and field
+names are codes; a refusal never carries what the caller sent. How each sounds outside is said once,
+in chassis.rpc (gRPC) and in the gateway (problem+json, page).
 """
 
 
@@ -18,7 +19,10 @@ class Unauthenticated(Refusal):
 
 
 class NotAllowed(Refusal):
-    """It is known who asks, and the role has no right to this at all. For a single object say NotFound instead."""
+    """It is known who asks, and the role has no right to this at all.
+
+    For a single object say NotFound instead.
+    """
 
 
 class NotFound(Refusal):
@@ -29,7 +33,11 @@ class NotFound(Refusal):
 
 
 class Invalid(Refusal):
-    """The request itself is wrong. `violations` lists (field path, reason): required, unknown_code, too_long, out_of_range, malformed."""
+    """The request itself is wrong.
+
+    `violations` lists (field path, reason): required, unknown_code, too_long, out_of_range,
+    malformed.
+    """
 
     def __init__(self, *violations: tuple[str, str]) -> None:
         super().__init__("invalid_fields")
@@ -37,7 +45,10 @@ class Invalid(Refusal):
 
 
 class Conflict(Refusal):
-    """The request is right, but not in the state in which things are. `about` are words of the contract that say what stands in its way."""
+    """The request is right, but not in the state in which things are.
+
+    `about` are words of the contract that say what stands in its way.
+    """
 
     def __init__(self, reason: str, *about: str) -> None:
         super().__init__(reason)
@@ -67,7 +78,10 @@ class Exhausted(Refusal):
 
 
 class Unavailable(Refusal):
-    """A part that is needed is away; nothing was written; the same request may be sent again. `why` is for operations: what of it is away."""
+    """A part that is needed is away; nothing was written; the same request may be sent again.
+
+    `why` is for operations: what of it is away.
+    """
 
     def __init__(self, reason: str, why: str = "") -> None:
         super().__init__(reason)
@@ -75,7 +89,11 @@ class Unavailable(Refusal):
 
 
 class Late(Refusal):
-    """The time that the caller gave is over. What was written is unknown only if it ran out during the commit: the same request may be sent again."""
+    """The time that the caller gave is over.
+
+    What was written is unknown only if it ran out during the commit: the same request may be sent
+    again.
+    """
 
     def __init__(self) -> None:
         super().__init__("deadline_exceeded")

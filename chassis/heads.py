@@ -1,9 +1,11 @@
-"""Heads of the trails: each service says its last row on a topic every minute, keeps what the others say, and holds its own trail against what it said.
+"""Heads of the trails: each service says its last row on a topic every minute, keeps what the
+others say, and holds its own trail against what it said.
 
-So the owner of one database can't shorten or rewrite its trail unseen: what was there is signed, in the topic, and in the other services' databases.
-Where a broker has lost the heads, the others publish the last one that they keep.
-What this loop sees by itself: a trail that no longer holds the head it said last, in this epoch, or rows behind it that do not fit. The whole chain
-against all that was witnessed is `audit verify`'s.
+So the owner of one database can't shorten or rewrite its trail unseen: what was there is signed, in
+the topic, and in the other services' databases. Where a broker has lost the heads, the others
+publish the last one that they keep. What this loop sees by itself: a trail that no longer holds the
+head it said last, in this epoch, or rows behind it that do not fit. The whole chain against all
+that was witnessed is `audit verify`'s.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -25,7 +27,9 @@ from chassis.tokens import SYSTEM
 from keys.sealing import SignatureCheck, Signer
 
 TOPIC = "enlace.audit.v1"
-"""Key = the service, version = the sequence of the row, body = its hash (google.protobuf.BytesValue)."""
+"""Key = the service, version = the sequence of the row, body = its hash
+(google.protobuf.BytesValue).
+"""
 TYPE = "enlace.audit.head.v1"
 WITNESSED = "enlace.audit.witnessed.v1"
 """Type of a head that another service keeps of the service that is the key."""
@@ -39,9 +43,17 @@ class Heads:
     """One loop a service process; several processes of a service say the same."""
 
     def __init__(
-        self, name: str, database: Database, broker: Broker, signer: Signer, trusted_signers: Mapping[str, SignatureCheck], clock: Clock
+        self,
+        name: str,
+        database: Database,
+        broker: Broker,
+        signer: Signer,
+        trusted_signers: Mapping[str, SignatureCheck],
+        clock: Clock,
     ) -> None:
-        """`trusted_signers` are those of all services, this one included, by source (enlace/<service>)."""
+        """`trusted_signers` are those of all services, this one included, by source
+        (enlace/<service>).
+        """
         self._name = name
         self._database = database
         self._broker = broker
@@ -51,8 +63,10 @@ class Heads:
         self._cluster = ""
         self._offsets: dict[int, int] = {}
         self._in_topic: set[tuple[str, int, int]] = set()  # service, epoch and sequence
-        self._compared = False  # whether the topic had what is kept here of the others, or was given it
-        self._heard: list[Fact] = []  # heads of ours in the topic that were not yet held against the trail
+        # whether the topic had what is kept here of the others, or was given it
+        self._compared = False
+        # heads of ours in the topic that were not yet held against the trail
+        self._heard: list[Fact] = []
         self._said = START  # the greatest that was, of this epoch
         self._checked: Head | None = None  # the last row of our trail that fitted
         self._marked: int | None = None  # the first row that has to be marked, once it is known
@@ -65,7 +79,9 @@ class Heads:
 
     @property
     def witnessed(self) -> dict[int, set[bytes]]:
-        """The heads of ours that the topic held when this process began, of this epoch, and those said since, by their sequence: a week, and a minute each."""
+        """The heads of ours that the topic held when this process began, of this epoch, and those
+        said since, by their sequence: a week, and a minute each.
+        """
         return dict(self._witnessed)
 
     def _work(self, loop: Loop) -> None:
@@ -77,7 +93,9 @@ class Heads:
                 pause = _EVERY
 
     def turn(self, going_on: Callable[[], object] = lambda: None) -> list[Finding]:
-        """Hears what was said, checks the own trail, and says its head; returns what is wrong with it. Raises BrokerLost."""
+        """Hears what was said, checks the own trail, and says its head; returns what is wrong with
+        it. Raises BrokerLost.
+        """
         self._hear(going_on)
         if not self._compared:
             self._publish_kept()
@@ -96,7 +114,11 @@ class Heads:
             self._cluster, self._offsets, self._compared, self._in_topic = cluster, {}, False, set()
         for records in read_from(self._broker.settings, TOPIC, self._offsets):
             going_on()
-            heads = [fact for fact in (_read(record, self._trusted_signers) for record in records) if fact is not None]
+            heads = [
+                fact
+                for fact in (_read(record, self._trusted_signers) for record in records)
+                if fact is not None
+            ]
             if len(heads) < len(records):
                 log.get().warning("audit_heads_unreadable", count=len(records) - len(heads))
             others = [fact for fact in heads if fact.subject != self._name and fact.type == TYPE]
@@ -108,10 +130,14 @@ class Heads:
             self._offsets |= {record.partition: record.offset + 1 for record in records}
 
     def _publish_kept(self) -> None:
-        """Publishes the last head that is kept of each other service where the topic lacks it: a broker before had it."""
+        """Publishes the last head that is kept of each other service where the topic lacks it: a
+        broker before had it.
+        """
         with self._database.transaction(SYSTEM) as tx:
             kept = last_heads(tx)
-        missing = [fact for fact in kept if (fact.subject, fact.epoch, fact.version) not in self._in_topic]
+        missing = [
+            fact for fact in kept if (fact.subject, fact.epoch, fact.version) not in self._in_topic
+        ]
         if missing:
             log.get().warning("audit_heads_published_again", count=len(missing))
             self._publish(missing)
@@ -121,8 +147,17 @@ class Heads:
         with self._database.transaction(SYSTEM) as tx:
             epoch, head = outbox.meet_store(tx, self._clock), audit.head(tx)
             if epoch != self._epoch:  # a store that was restored begins where its copy ended
-                self._epoch, self._said, self._checked, self._witnessed, self._marked = epoch, START, None, {}, None
-            said = {self._said, *(Head(fact.version, _hash(fact)) for fact in self._heard if fact.epoch == epoch)}
+                self._epoch, self._said, self._checked, self._witnessed, self._marked = (
+                    epoch,
+                    START,
+                    None,
+                    {},
+                    None,
+                )
+            said = {
+                self._said,
+                *(Head(fact.version, _hash(fact)) for fact in self._heard if fact.epoch == epoch),
+            }
             for one in said - {START}:
                 self._witnessed.setdefault(one.sequence, set()).add(one.hash)
             latest = max(said, key=lambda one: one.sequence)
@@ -133,54 +168,92 @@ class Heads:
             if not findings and until > after.sequence:
                 self._marked = self._marked or audit.marked_since(tx)
                 last, findings = audit.verify(tx, after, until, {}, self._marked)
-                self._checked = self._checked if findings else last  # what does not fit is found again every time
+                # what does not fit is found again every time
+                self._checked = self._checked if findings else last
         self._said, self._heard = latest, []
         return findings, epoch, head
 
     def _say(self, epoch: int, head: Head) -> None:
-        self._publish([Fact(self._name, head.sequence, TYPE, BytesValue(value=head.hash).SerializeToString(), self._clock.now(), epoch)])
+        self._publish(
+            [
+                Fact(
+                    self._name,
+                    head.sequence,
+                    TYPE,
+                    BytesValue(value=head.hash).SerializeToString(),
+                    self._clock.now(),
+                    epoch,
+                )
+            ]
+        )
 
     def _publish(self, facts: Sequence[Fact]) -> None:
-        send(self._broker.settings, TOPIC, [pack(fact, _SOURCE + self._name, self._signer) for fact in facts])
+        send(
+            self._broker.settings,
+            TOPIC,
+            [pack(fact, _SOURCE + self._name, self._signer) for fact in facts],
+        )
 
 
 def keep(tx: Transaction, heads: Sequence[Fact]) -> None:
-    """Keeps other services' heads for ever; two different rows at one place of one trail are a fork, and kept both."""
+    """Keeps other services' heads for ever; two different rows at one place of one trail are a
+    fork, and kept both.
+    """
     for fact in heads:
         position = (fact.subject, fact.epoch, fact.version)
         tx.execute(
-            "INSERT INTO audit_witnesses (service, epoch, sequence, hash, time) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            "INSERT INTO audit_witnesses (service, epoch, sequence, hash, time)"
+            " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
             (*position, _hash(fact), fact.time),
         )
         row = tx.execute(
-            "SELECT count(*) AS n FROM audit_witnesses WHERE service = %s AND epoch = %s AND sequence = %s", position
+            "SELECT count(*) AS n FROM audit_witnesses WHERE service = %s AND epoch = %s"
+            " AND sequence = %s",
+            position,
         ).fetchone()
         if row and row["n"] > 1:
             log.get().error("audit_fork_witnessed", where=fact.subject, sequence=fact.version)
 
 
 def last_heads(tx: Transaction) -> list[Fact]:
-    """The last head that is kept of each other service, as a fact of who keeps it; both where there are two."""
+    """The last head that is kept of each other service, as a fact of who keeps it; both where there
+    are two.
+    """
     rows = tx.execute(
         "SELECT service, sequence, hash, time, epoch FROM"
-        " (SELECT *, rank() OVER (PARTITION BY service ORDER BY epoch DESC, sequence DESC) AS place FROM audit_witnesses) AS kept WHERE place = 1"
+        " (SELECT *, rank() OVER (PARTITION BY service ORDER BY epoch DESC, sequence DESC) AS place"
+        " FROM audit_witnesses) AS kept WHERE place = 1"
     )
     return [
-        Fact(row["service"], row["sequence"], WITNESSED, BytesValue(value=row["hash"]).SerializeToString(), row["time"], row["epoch"])
+        Fact(
+            row["service"],
+            row["sequence"],
+            WITNESSED,
+            BytesValue(value=row["hash"]).SerializeToString(),
+            row["time"],
+            row["epoch"],
+        )
         for row in rows
     ]
 
 
 def witnessed(tx: Transaction, service: str) -> Iterator[dict[str, Any]]:
-    """What this service has kept of another's heads, oldest first: epoch, sequence, hash in hexadecimal digits, time."""
+    """What this service has kept of another's heads, oldest first: epoch, sequence, hash in
+    hexadecimal digits, time.
+    """
     yield from tx.execute(
-        "SELECT epoch, sequence, encode(hash, 'hex') AS hash, time FROM audit_witnesses WHERE service = %s ORDER BY epoch, sequence",
+        "SELECT epoch, sequence, encode(hash, 'hex') AS hash, time FROM audit_witnesses"
+        " WHERE service = %s ORDER BY epoch, sequence",
         (service,),
     )
 
 
-def said(settings: ServiceSettings, name: str, trusted_signers: Mapping[str, SignatureCheck]) -> Iterator[Head]:
-    """A service's heads that are in the topic: those that it said, and those that others published again. Raises BrokerLost."""
+def said(
+    settings: ServiceSettings, name: str, trusted_signers: Mapping[str, SignatureCheck]
+) -> Iterator[Head]:
+    """A service's heads that are in the topic: those that it said, and those that others published
+    again. Raises BrokerLost.
+    """
     for records in read_from(settings, TOPIC, {}):
         for record in records:
             fact = _read(record, trusted_signers)
@@ -189,7 +262,9 @@ def said(settings: ServiceSettings, name: str, trusted_signers: Mapping[str, Sig
 
 
 def _read(record: Any, trusted_signers: Mapping[str, SignatureCheck]) -> Fact | None:
-    """A head, said by the service whose it is, or by one that keeps it; whoever can write to the topic can still not speak for a service."""
+    """A head, said by the service whose it is, or by one that keeps it; whoever can write to the
+    topic can still not speak for a service.
+    """
     try:
         fact = unpack(record.headers, record.value, trusted_signers)
         _hash(fact)
@@ -205,7 +280,10 @@ def _hash(fact: Fact) -> bytes:
 
 def _against(tx: Transaction, said: Collection[Head]) -> list[Finding]:
     """Which of these rows the trail has no longer."""
-    rows = tx.execute("SELECT sequence, hash FROM audit WHERE sequence = ANY(%s)", ([one.sequence for one in said],)).fetchall()
+    rows = tx.execute(
+        "SELECT sequence, hash FROM audit WHERE sequence = ANY(%s)",
+        ([one.sequence for one in said],),
+    ).fetchall()
     kept = {0: START.hash} | {row["sequence"]: bytes(row["hash"]) for row in rows}
     return [
         Finding(one.sequence, "forked" if one.sequence in kept else "cut")

@@ -11,7 +11,9 @@ def new_id() -> str:
 
 
 def is_id(text: str) -> bool:
-    """Whether a text has the shape of an id; what has not can't exist, so it need not be looked for."""
+    """Whether a text has the shape of an id; what has not can't exist, so it need not be looked
+    for.
+    """
     return len(text) == 32 and all(character in "0123456789abcdef" for character in text)
 
 

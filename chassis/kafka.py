@@ -1,8 +1,10 @@
-"""Sends and reads records of Kafka: one code path for the broker of one machine, of the tests and of a cluster.
+"""Sends and reads records of Kafka: one code path for the broker of one machine, of the tests and
+of a cluster.
 
-It hides the traps of kafka-python 3.0: constructors that block, a producer that waits for ever after a timed-out batch (it is thrown away after any
-failure), back-offs of 30 s. It promises no delivery: the caller keeps its records until `send_all` returns. Topics and groups bear the prefix of the
-settings on the broker and nowhere else. Raises BrokerLost only.
+It hides the traps of kafka-python 3.0: constructors that block, a producer that waits for ever
+after a timed-out batch (it is thrown away after any failure), back-offs of 30 s. It promises no
+delivery: the caller keeps its records until `send_all` returns. Topics and groups bear the prefix
+of the settings on the broker and nowhere else. Raises BrokerLost only.
 """
 
 import threading
@@ -25,11 +27,15 @@ RETENTION_MS = 7 * 24 * 3600 * 1000
 KEPT_FOR_EVER = frozenset({"enlace.erasures.v1"})
 """Topics that are a memory of their own; all others repeat what an outbox holds."""
 _RAISED = (KafkaError, OSError, ValueError, RuntimeError, AssertionError, KeyError)
-# What kafka-python raises when the broker is away or has forgotten what the client knew (the last four come from its internals).
+# What kafka-python raises when the broker is away or has forgotten what the client knew (the last
+# four come from its internals).
 
 
 class BrokerLost(Exception):
-    """The broker is away, or has forgotten what the client knew. Whatever raised it is useless from then on."""
+    """The broker is away, or has forgotten what the client knew.
+
+    Whatever raised it is useless from then on.
+    """
 
 
 class Unassigned(BrokerLost):
@@ -38,7 +44,9 @@ class Unassigned(BrokerLost):
 
 @contextmanager
 def _noticing_loss() -> Iterator[None]:
-    """Turns what the library raises into BrokerLost, so that the same classes raised elsewhere are still faults."""
+    """Turns what the library raises into BrokerLost, so that the same classes raised elsewhere are
+    still faults.
+    """
     try:
         yield
     except _RAISED as error:
@@ -54,20 +62,30 @@ _SILENCE = 30.0
 """Seconds without progress after which the reading of a topic fails: silence is not its end."""
 
 _POLL = 1.0
-"""Seconds of one poll. kafka-python 3.0 throws away a join that ends between two polls, and joins again: the fewer polls, the rarer."""
+"""Seconds of one poll. kafka-python 3.0 throws away a join that ends between two polls, and joins
+again: the fewer polls, the rarer.
+"""
 
 _BATCH = 50
-"""Records of one poll. A member that works on them takes part in no rebalance, so a batch is short also where its handler is slow."""
+"""Records of one poll.
+
+A member that works on them takes part in no rebalance, so a batch is short also where its handler
+is slow.
+"""
 
 _SLOWEST_BATCH = 900.0
-"""Seconds that a batch may take before the group does without its member: above each record's longest transaction."""
+"""Seconds that a batch may take before the group does without its member: above each record's
+longest transaction.
+"""
 
 _UNASSIGNED = 30.0
 """Seconds without a partition after which a member gives up and joins anew."""
 
 _EMPTY = 8.0
-"""The same once it has joined: there are fewer processes of a service than partitions, so each has some. kafka-python's leader shares out nothing when it
-has not yet heard of the topic's partitions, and then does not always share anew."""
+"""The same once it has joined: there are fewer processes of a service than partitions, so each has
+some. kafka-python's leader shares out nothing when it has not yet heard of the topic's partitions,
+and then does not always share anew.
+"""
 
 Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
 """Key, value and headers of a record to be sent."""
@@ -88,7 +106,8 @@ def _common(settings: ServiceSettings) -> dict[str, Any]:
     config: dict[str, Any] = {
         "bootstrap_servers": settings.kafka_bootstrap_servers.split(","),
         "security_protocol": settings.kafka_security_protocol,
-        # The library's default of 30 s would keep a service deaf for that long after the broker is back.
+        # The library's default of 30 s would keep a service deaf for that long after the broker is
+        # back.
         "reconnect_backoff_ms": 50,
         "reconnect_backoff_max_ms": 500,
         "bootstrap_timeout_ms": 3000,
@@ -104,13 +123,20 @@ def _common(settings: ServiceSettings) -> dict[str, Any]:
 
 
 class Broker:
-    """Watches which cluster answers. `cluster_id` is None while none does; another id means another memory.
+    """Watches which cluster answers.
 
-    A broker that answers may still take nothing (a topic that was deleted, a partition that is broken): who works with it says whether it does.
+    `cluster_id` is None while none does; another id means another memory.
+
+    A broker that answers may still take nothing (a topic that was deleted, a partition that is
+    broken): who works with it says whether it does.
     """
 
-    def __init__(self, settings: ServiceSettings, topics: Sequence[str], *, patience: float = 10.0) -> None:
-        """`patience`: seconds of failing work after which it counts as unusable; above the time in which clients find a broker that is back."""
+    def __init__(
+        self, settings: ServiceSettings, topics: Sequence[str], *, patience: float = 10.0
+    ) -> None:
+        """`patience`: seconds of failing work after which it counts as unusable; above the time in
+        which clients find a broker that is back.
+        """
         # The pause bounds how long a broker that is back goes unnoticed.
         self.loop = Loop("broker", self._watch, waits_for=_RAISED, longest_pause=0.5)
         self.settings = settings
@@ -129,7 +155,9 @@ class Broker:
     def usable(self) -> bool:
         """Whether it answers, and what is done with it does not fail again and again."""
         since = min(list(self._failing.values()), default=None)
-        return self._cluster_id is not None and (since is None or time.monotonic() - since < self._patience)
+        return self._cluster_id is not None and (
+            since is None or time.monotonic() - since < self._patience
+        )
 
     def failed(self, who: str) -> None:
         """What somebody did with it failed."""
@@ -165,7 +193,8 @@ class Broker:
             known = ""
             while loop.turn():
                 cluster_id = str(admin.describe_cluster()["cluster_id"])
-                if cluster_id != known or self._failing:  # the second: a topic may have been deleted
+                # the second: a topic may have been deleted
+                if cluster_id != known or self._failing:
                     create_topics(admin, self.settings, self._topics)
                     known = cluster_id
                 self._set(cluster_id)
@@ -187,8 +216,12 @@ class Broker:
         log.get().info("broker" if cluster_id else "broker_away", cluster_id=cluster_id or "")
 
 
-def create_topics(admin: KafkaAdminClient, settings: ServiceSettings, topics: Sequence[str]) -> None:
-    """Creates the topics that are missing, by name and on purpose: a typing error must not make a topic."""
+def create_topics(
+    admin: KafkaAdminClient, settings: ServiceSettings, topics: Sequence[str]
+) -> None:
+    """Creates the topics that are missing, by name and on purpose: a typing error must not make a
+    topic.
+    """
     replication = settings.kafka_replication_factor
     wanted = {settings.kafka_prefix + topic: topic for topic in topics}
     missing = sorted(set(wanted) - set(admin.list_topics()))
@@ -196,7 +229,15 @@ def create_topics(admin: KafkaAdminClient, settings: ServiceSettings, topics: Se
         retention = "-1" if wanted[name] in KEPT_FOR_EVER else str(RETENTION_MS)
         configs = {"retention.ms": retention, "min.insync.replicas": str(min(2, replication))}
         try:
-            admin.create_topics({name: {"num_partitions": PARTITIONS, "replication_factor": replication, "configs": configs}})
+            admin.create_topics(
+                {
+                    name: {
+                        "num_partitions": PARTITIONS,
+                        "replication_factor": replication,
+                        "configs": configs,
+                    }
+                }
+            )
         except TopicAlreadyExistsError:
             continue  # another service was quicker
     if missing:
@@ -204,12 +245,17 @@ def create_topics(admin: KafkaAdminClient, settings: ServiceSettings, topics: Se
 
 
 class Producer:
-    """Sends records and waits for their acknowledgement by all in-sync replicas. After any failure it is useless: discard it."""
+    """Sends records and waits for their acknowledgement by all in-sync replicas.
+
+    After any failure it is useless: discard it.
+    """
 
     def __init__(self, settings: ServiceSettings) -> None:
-        # Not idempotent by Kafka's producer ids: consumers know repeats by (subject, version) for ever, and a broker that forgot everything hands out
-        # the same producer ids again, takes the new records for repeats and drops them with an acknowledgement. One request at a time keeps the order.
-        # delivery_timeout far above any wait of ours: a batch that times out while it is retried leaves kafka-python 3.0 waiting for ever.
+        # Not idempotent by Kafka's producer ids: consumers know repeats by (subject, version) for
+        # ever, and a broker that forgot everything hands out the same producer ids again, takes the
+        # new records for repeats and drops them with an acknowledgement. One request at a time
+        # keeps the order. delivery_timeout far above any wait of ours: a batch that times out while
+        # it is retried leaves kafka-python 3.0 waiting for ever.
         with _noticing_loss():
             self._prefix = settings.kafka_prefix
             self._producer = KafkaProducer(
@@ -225,19 +271,26 @@ class Producer:
                 metrics_enabled=False,
             )
 
-    def send_all(self, topic: str, records: Sequence[Record], *, timeout: float = 15.0) -> dict[int, int]:
-        """Sends in order and returns when every record is acknowledged: by partition the offset after the last.
+    def send_all(
+        self, topic: str, records: Sequence[Record], *, timeout: float = 15.0
+    ) -> dict[int, int]:
+        """Sends in order and returns when every record is acknowledged: by partition the offset
+        after the last.
 
         Raises BrokerLost; some records may then be in the log all the same.
         """
         with _noticing_loss():
-            futures = [self._producer.send(self._prefix + topic, key=key, value=value, headers=headers) for key, value, headers in records]
+            futures = [
+                self._producer.send(self._prefix + topic, key=key, value=value, headers=headers)
+                for key, value, headers in records
+            ]
             told = [future.get(timeout=timeout) for future in futures]
         return {metadata.partition: metadata.offset + 1 for metadata in told}
 
     def discard(self) -> None:
         """Throws the producer away at once, with what it has not sent."""
-        # Private, because the public close() first waits for all that is not sent, and raises at its timeout before it stops the thread.
+        # Private, because the public close() first waits for all that is not sent, and raises at
+        # its timeout before it stops the thread.
         sender: Any = vars(self._producer)["_sender"]
         _quietly(sender.force_close)
         _quietly(lambda: sender.join(5))
@@ -245,7 +298,10 @@ class Producer:
 
 
 def send(settings: ServiceSettings, topic: str, records: Sequence[Record]) -> None:
-    """Sends these records by a producer of their own. Raises BrokerLost; some records may then be in the log all the same."""
+    """Sends these records by a producer of their own.
+
+    Raises BrokerLost; some records may then be in the log all the same.
+    """
     producer = Producer(settings)
     try:
         producer.send_all(topic, records)
@@ -253,11 +309,15 @@ def send(settings: ServiceSettings, topic: str, records: Sequence[Record]) -> No
         producer.discard()
 
 
-def read_from(settings: ServiceSettings, topic: str, begins: Mapping[int, int]) -> Iterator[Sequence[Received]]:
-    """Reads a topic, in no group, from these offsets (by partition; from the beginning where there is none) to the end that it has now.
+def read_from(
+    settings: ServiceSettings, topic: str, begins: Mapping[int, int]
+) -> Iterator[Sequence[Received]]:
+    """Reads a topic, in no group, from these offsets (by partition; from the beginning where there
+    is none) to the end that it has now.
 
-    Yields batches, also empty ones, so that the reader can note a turn. Returns only at that end. Raises BrokerLost when the topic is not there, and
-    when nothing comes for half a minute: silence is no end.
+    Yields batches, also empty ones, so that the reader can note a turn. Returns only at that end.
+    Raises BrokerLost when the topic is not there, and when nothing comes for half a minute: silence
+    is no end.
     """
     with _noticing_loss():
         consumer = KafkaConsumer(
@@ -270,13 +330,19 @@ def read_from(settings: ServiceSettings, topic: str, begins: Mapping[int, int]) 
         )
         try:
             name = settings.kafka_prefix + topic
-            partitions = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
+            partitions = [
+                TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()
+            ]
             if not partitions:
                 raise BrokerLost("no topic")
             ends = consumer.end_offsets(partitions)
             starts = {partition: begins.get(partition.partition, 0) for partition in partitions}
-            # An end before the start is that of another topic of this name: nothing of it has been read.
-            starts = {partition: start if start <= ends[partition] else 0 for partition, start in starts.items()}
+            # An end before the start is that of another topic of this name: nothing of it has been
+            # read.
+            starts = {
+                partition: start if start <= ends[partition] else 0
+                for partition, start in starts.items()
+            }
             behind = [partition for partition in partitions if ends[partition] > starts[partition]]
             consumer.assign(behind)
             for partition in behind:
@@ -295,11 +361,18 @@ def read_from(settings: ServiceSettings, topic: str, begins: Mapping[int, int]) 
             _quietly(consumer.close)
 
 
-def _received(settings: ServiceSettings, batches: Mapping[TopicPartition, Sequence[Any]]) -> list[Received]:
+def _received(
+    settings: ServiceSettings, batches: Mapping[TopicPartition, Sequence[Any]]
+) -> list[Received]:
     """Returns the records of a poll, in order within each partition."""
     return [
         Received(
-            record.topic.removeprefix(settings.kafka_prefix), record.partition, record.offset, record.key, record.value, record.headers
+            record.topic.removeprefix(settings.kafka_prefix),
+            record.partition,
+            record.offset,
+            record.key,
+            record.value,
+            record.headers,
         )
         for records in batches.values()
         for record in records
@@ -307,7 +380,9 @@ def _received(settings: ServiceSettings, batches: Mapping[TopicPartition, Sequen
 
 
 class _Membership(ConsumerRebalanceListener):
-    """Knows whether the group has given this member its share, of one partition or of none, and the member does not join anew."""
+    """Knows whether the group has given this member its share, of one partition or of none, and the
+    member does not join anew.
+    """
 
     joined = False
 
@@ -338,12 +413,15 @@ class Consumer:
                 metrics_enabled=False,
                 session_timeout_ms=6000,  # a member that died is noticed soon
                 heartbeat_interval_ms=1000,
-                fetch_max_wait_ms=2000,  # the broker answers when a record comes; the wait is for when none does
+                # the broker answers when a record comes; the wait is for when none does
+                fetch_max_wait_ms=2000,
                 max_poll_records=_BATCH,
                 max_poll_interval_ms=int(_SLOWEST_BATCH * 1000),
                 metadata_max_age_ms=5000,
             )
-            self._consumer.subscribe([settings.kafka_prefix + topic for topic in topics], listener=self._membership)
+            self._consumer.subscribe(
+                [settings.kafka_prefix + topic for topic in topics], listener=self._membership
+            )
 
     def poll(self, seconds: float) -> list[Received]:
         """Returns the next records, in order within each partition.
@@ -370,12 +448,16 @@ class Consumer:
         return self._membership.joined
 
     def commit(self, taken: Sequence[Received]) -> None:
-        """Commits the offsets behind these records, the latest of each partition last, and of no other.
+        """Commits the offsets behind these records, the latest of each partition last, and of no
+        other.
 
         Raises BrokerLost, also when another member has taken over: then they are read again.
         """
         ends = {
-            TopicPartition(self._settings.kafka_prefix + each.topic, each.partition): OffsetAndMetadata(each.offset + 1) for each in taken
+            TopicPartition(
+                self._settings.kafka_prefix + each.topic, each.partition
+            ): OffsetAndMetadata(each.offset + 1)
+            for each in taken
         }
         if ends:
             with _noticing_loss():
@@ -387,7 +469,10 @@ class Consumer:
 
 
 def read(broker: Broker, who: str, consumer: Consumer) -> list[Received]:
-    """Polls once, and tells the broker's watch when it gives `who` nothing to read. Raises as Consumer.poll."""
+    """Polls once, and tells the broker's watch when it gives `who` nothing to read.
+
+    Raises as Consumer.poll.
+    """
     try:
         records = consumer.poll(_POLL)
     except Unassigned:

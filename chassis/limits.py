@@ -1,7 +1,9 @@
-"""How often one caller may ask: a quota that refills steadily (GCRA, the "leaky bucket as a meter"), counted in this process for each caller.
+"""How often one caller may ask: a quota that refills steadily (GCRA, the "leaky bucket as a
+meter"), counted in this process for each caller.
 
-One number a caller is kept, the time at which its quota is whole again; whoever has not asked for a while is forgotten. Limit: each process counts alone,
-so several processes of a service allow several quotas.
+One number a caller is kept, the time at which its quota is whole again; whoever has not asked for a
+while is forgotten. Limit: each process counts alone, so several processes of a service allow
+several quotas.
 """
 
 import threading
@@ -9,13 +11,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-WINDOW = 2  # seconds' worth of calls that may come at once: a page, or a system that sends what waited, asks in bursts
-_KEPT = 20_000  # callers; beyond that those whose quota is whole are forgotten, and then those who asked longest ago
+# seconds' worth of calls that may come at once: a page, or a system that sends what waited, asks in
+# bursts
+WINDOW = 2
+# callers; beyond that those whose quota is whole are forgotten, and then those who asked longest
+# ago
+_KEPT = 20_000
 
 
 @dataclass(frozen=True)
 class Quota:
-    """How a caller stands after asking: `left` of `all` may come at once, in `reset` seconds all of them; `wait` is above 0 if this call is one too many."""
+    """How a caller stands after asking: `left` of `all` may come at once, in `reset` seconds all of
+    them; `wait` is above 0 if this call is one too many.
+    """
 
     all: int
     left: int

@@ -1,7 +1,8 @@
-"""Days, hours and public holidays of places: the zones of the region and the `holidays` library, by ISO 3166 codes.
+"""Days, hours and public holidays of places: the zones of the region and the `holidays` library, by
+ISO 3166 codes.
 
-Limit: a place that one zone of its country does not tell, in the United States, Mexico and Ecuador, is known by its subdivision alone; one of two zones has that of
-most of its people.
+Limit: a place that one zone of its country does not tell, in the United States, Mexico and Ecuador,
+is known by its subdivision alone; one of two zones has that of most of its people.
 """
 
 from datetime import date, datetime
@@ -32,7 +33,9 @@ _OF_SUBDIVISIONS = {
     "America/Hermosillo": ("MX-SON",),
     "America/Mazatlan": ("MX-BCS", "MX-SIN", "MX-NAY"),
     "America/Cancun": ("MX-ROO",),
-    "America/Chicago": tuple(f"US-{state}" for state in "AL AR IA IL KS LA MN MO MS ND NE OK SD TN TX WI".split()),
+    "America/Chicago": tuple(
+        f"US-{state}" for state in "AL AR IA IL KS LA MN MO MS ND NE OK SD TN TX WI".split()
+    ),
     "America/Denver": tuple(f"US-{state}" for state in "CO ID MT NM UT WY".split()),
     "America/Phoenix": ("US-AZ",),
     "America/Los_Angeles": tuple(f"US-{state}" for state in "CA NV OR WA".split()),
@@ -61,11 +64,17 @@ def latest_day(moment: datetime) -> date:
 
 
 def is_public_holiday(country: str, day: date) -> bool:
-    """Whether offices are closed in all the country; in a country that is not known they never are."""
+    """Whether offices are closed in all the country; in a country that is not known they never
+    are.
+    """
     of_country = _holidays(country)
     return of_country is not None and day in of_country
 
 
 @cache
 def _holidays(country: str) -> HolidayBase | None:
-    return holidays.country_holidays(country) if country in holidays.list_supported_countries() else None
+    return (
+        holidays.country_holidays(country)
+        if country in holidays.list_supported_countries()
+        else None
+    )

@@ -1,10 +1,13 @@
-"""Logs: one JSON object a line on standard output, with fields from a list, so that no name can slip in by a new keyword.
+"""Logs: one JSON object a line on standard output, with fields from a list, so that no name can
+slip in by a new keyword.
 
-A field that is not on the list is dropped and its name is said instead; values are ids, codes, numbers and times. Of an exception, wherever it comes up (a
-library's log, a thread or a process that dies), its kind and the lines are said, never its message: a KeyError's is what was looked for.
+A field that is not on the list is dropped and its name is said instead; values are ids, codes,
+numbers and times. Of an exception, wherever it comes up (a library's log, a thread or a process
+that dies), its kind and the lines are said, never its message: a KeyError's is what was looked for.
 
-A line that can't be written (the disk is full, the reader is gone) is lost and counted, and raises nothing: it must not decide over what is done.
-Limit: a pipe whose reader stands still holds up whoever logs.
+A line that can't be written (the disk is full, the reader is gone) is lost and counted, and raises
+nothing: it must not decide over what is done. Limit: a pipe whose reader stands still holds up
+whoever logs.
 """
 
 import logging
@@ -20,9 +23,12 @@ import structlog
 from chassis import metrics, trace
 
 ALLOWED = frozenset(
-    "event level timestamp service request_id trace_id rpc route method status code reason caller_id caller_kind organization_id duration_ms "
-    "topic partition offset subject version type consumer count error fault attempt delay_s cluster_id address signal subjects kind referral_id "
-    "delivery_id webhook_id receipt_id table group channel clock percent state port pid where loop loops epoch sequence dropped_fields".split()
+    "event level timestamp service request_id trace_id rpc route method status code reason"
+    " caller_id caller_kind organization_id duration_ms "
+    "topic partition offset subject version type consumer count error fault attempt delay_s"
+    " cluster_id address signal subjects kind referral_id "
+    "delivery_id webhook_id receipt_id table group channel clock percent state port pid where loop"
+    " loops epoch sequence dropped_fields".split()
 )
 
 
@@ -36,11 +42,13 @@ def setup(service: str, *, level: int = logging.INFO) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(_StandardOutput()),  # type: ignore[arg-type]  # it needs no more of a file
+        # it needs no more of a file
+        logger_factory=structlog.WriteLoggerFactory(_StandardOutput()),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.clear_contextvars()
-    # Libraries log to stderr from WARNING on; kafka-python repeats every lost connection several times a second at WARNING.
+    # Libraries log to stderr from WARNING on; kafka-python repeats every lost connection several
+    # times a second at WARNING.
     aside = logging.StreamHandler(sys.stderr)
     aside.setFormatter(_WithoutMessage())
     logging.basicConfig(handlers=[aside], level=logging.WARNING)
@@ -58,7 +66,8 @@ _service = ""
 class _StandardOutput:
     """Writes lines to standard output; raises nothing.
 
-    Past Python's buffer, where a line that failed would lie until the end of the process and decide over its exit code.
+    Past Python's buffer, where a line that failed would lie until the end of the process and decide
+    over its exit code.
     """
 
     def __init__(self) -> None:
@@ -92,7 +101,10 @@ class _WithoutMessage(logging.Formatter):
 
 
 def _catch_the_dying() -> None:
-    """What Python would print of an exception that nobody caught. Who has put something else in its place (a test run) keeps that."""
+    """What Python would print of an exception that nobody caught.
+
+    Who has put something else in its place (a test run) keeps that.
+    """
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = lambda _, error, __: _died(error)
     if threading.excepthook is threading.__excepthook__:
@@ -103,12 +115,15 @@ def _catch_the_dying() -> None:
 
 def _died(error: BaseException | None) -> None:
     if error and not isinstance(error, SystemExit):
-        file = error.filename if isinstance(error, OSError) else None  # which key or setting there is not
+        # which key or setting there is not
+        file = error.filename if isinstance(error, OSError) else None
         with suppress(OSError, ValueError):
             sys.stderr.write(f"DIED {fault(error)}{f': {file}' if file else ''}\n")
 
 
-def _only_allowed(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _only_allowed(
+    _logger: object, _name: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
     dropped = sorted(event.keys() - ALLOWED)
     for name in dropped:
         del event[name]
@@ -126,7 +141,9 @@ def get() -> structlog.stdlib.BoundLogger:
 
 
 def fault(error: BaseException) -> str:
-    """An unexpected error as class names and the lines where it was raised, never its message, which may hold what a caller sent."""
+    """An unexpected error as class names and the lines where it was raised, never its message,
+    which may hold what a caller sent.
+    """
     lines = []
     trace = error.__traceback__
     while trace is not None:

@@ -1,12 +1,15 @@
-"""The outbox: facts are written in the transaction that makes them true, and told afterwards; what was told stays, as the event log.
+"""The outbox: facts are written in the transaction that makes them true, and told afterwards; what
+was told stays, as the event log.
 
-`keep` promises: the fact is told at least once if and only if the transaction commits. It does not promise when, nor that it is told only once.
-(subject, version) is unique: it is also the optimistic lock, the loser gets Stale.
+`keep` promises: the fact is told at least once if and only if the transaction commits. It does not
+promise when, nor that it is told only once. (subject, version) is unique: it is also the optimistic
+lock, the loser gets Stale.
 
-Telling goes in *rounds*: a fact is new until it has been told in one, and is to be told again when its last round is not the current one. A broker with
-another memory begins the next round. A store that was restored from a copy begins a new *epoch*: its facts are told again under it, so that consumers
-take its history for the truth, also where it uses versions again that its lost future had used. `base` of a subject is its last version that was told
-before the epoch began.
+Telling goes in *rounds*: a fact is new until it has been told in one, and is to be told again when
+its last round is not the current one. A broker with another memory begins the next round. A store
+that was restored from a copy begins a new *epoch*: its facts are told again under it, so that
+consumers take its history for the truth, also where it uses versions again that its lost future had
+used. `base` of a subject is its last version that was told before the epoch began.
 """
 
 import json
@@ -27,9 +30,11 @@ _CHUNK = 5_000  # facts that one statement of a replay marks: far below any stat
 
 @dataclass(frozen=True)
 class Fact:
-    """Something that has become true of a subject: its version counts the facts of that subject from 1 without a gap.
+    """Something that has become true of a subject: its version counts the facts of that subject
+    from 1 without a gap.
 
-    `epoch` and `base` are those under which it is told; they are 0 until the store has been restored for the first time.
+    `epoch` and `base` are those under which it is told; they are 0 until the store has been
+    restored for the first time.
     """
 
     subject: str
@@ -49,8 +54,12 @@ def keep(tx: Transaction, facts: Sequence[Fact]) -> None:
     try:
         with tx.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO outbox (subject, version, type, payload, time) VALUES (%s, %s, %s, %s, %s)",
-                [(fact.subject, fact.version, fact.type, fact.payload, fact.time) for fact in facts],
+                "INSERT INTO outbox (subject, version, type, payload, time)"
+                " VALUES (%s, %s, %s, %s, %s)",
+                [
+                    (fact.subject, fact.version, fact.type, fact.payload, fact.time)
+                    for fact in facts
+                ],
             )
     except pg.UniqueViolation as error:
         raise Stale from error
@@ -64,7 +73,8 @@ def wake(tx: Transaction) -> None:
 
 _FACTS = """
     SELECT o.subject, o.version, o.type, o.payload, o.time, o.trace, r.epoch,
-           CASE WHEN r.epoch = 0 THEN 0 ELSE coalesce((SELECT max(b.version) FROM outbox b WHERE b.subject = o.subject AND b.first_round < r.epoch_round), 0)
+           CASE WHEN r.epoch = 0 THEN 0 ELSE coalesce((SELECT max(b.version) FROM outbox b
+               WHERE b.subject = o.subject AND b.first_round < r.epoch_round), 0)
            END AS base
     FROM outbox o, relay r
 """
@@ -79,13 +89,16 @@ def current_round(tx: Transaction) -> int:
 
 
 def new_facts(tx: Transaction, limit: int) -> list[Fact]:
-    """The next facts that were never told, each after those of its subject that are to be told again: within a subject the order of versions stands.
+    """The next facts that were never told, each after those of its subject that are to be told
+    again: within a subject the order of versions stands.
 
     By state, never by an id watermark: sequences commit out of order.
     """
     rows = tx.execute(
-        "WITH new AS (SELECT DISTINCT subject FROM outbox WHERE first_round IS NULL ORDER BY subject LIMIT %(limit)s)"
-        f"{_FACTS} WHERE o.subject IN (SELECT subject FROM new) AND (o.first_round IS NULL OR o.last_round < r.round){_ORDER}",
+        "WITH new AS (SELECT DISTINCT subject FROM outbox WHERE first_round IS NULL"
+        " ORDER BY subject LIMIT %(limit)s)"
+        f"{_FACTS} WHERE o.subject IN (SELECT subject FROM new) AND (o.first_round IS NULL"
+        f" OR o.last_round < r.round){_ORDER}",
         {"limit": limit},
     ).fetchall()
     return [Fact(**row) for row in rows]
@@ -94,41 +107,61 @@ def new_facts(tx: Transaction, limit: int) -> list[Fact]:
 def facts_to_repeat(tx: Transaction, limit: int, after: tuple[str, int]) -> list[Fact]:
     """The next facts after a place that are to be told again."""
     rows = tx.execute(
-        f"{_FACTS} WHERE o.last_round < %(round)s AND (o.subject, o.version) > (%(subject)s, %(version)s){_ORDER}",
+        f"{_FACTS} WHERE o.last_round < %(round)s"
+        f" AND (o.subject, o.version) > (%(subject)s, %(version)s){_ORDER}",
         {"limit": limit, "subject": after[0], "version": after[1], "round": current_round(tx)},
     ).fetchall()
     return [Fact(**row) for row in rows]
 
 
 def anything_to_repeat(tx: Transaction) -> bool:
-    """Whether facts are to be told again: asked at every turn, so by the end of an index and not by all that was ever told."""
-    row = tx.execute("SELECT (SELECT min(last_round) FROM outbox) < round AS some FROM relay").fetchone()
+    """Whether facts are to be told again: asked at every turn, so by the end of an index and not by
+    all that was ever told.
+    """
+    row = tx.execute(
+        "SELECT (SELECT min(last_round) FROM outbox) < round AS some FROM relay"
+    ).fetchone()
     return bool(row and row["some"])
 
 
 def backlog(tx: Transaction) -> int:
     """How many facts wait: those that were never told, and those that are to be told again."""
     row = tx.execute(
-        "SELECT (SELECT count(*) FROM outbox WHERE first_round IS NULL) + (SELECT count(*) FROM outbox WHERE last_round < round) AS n FROM relay"
+        "SELECT (SELECT count(*) FROM outbox WHERE first_round IS NULL) + (SELECT count(*)"
+        " FROM outbox WHERE last_round < round) AS n FROM relay"
     ).fetchone()
     return int(row["n"]) if row else 0
 
 
-def mark_published(tx: Transaction, facts: Sequence[Fact], told_round: int, offsets: Mapping[int, int] | None = None) -> None:
-    """Notes that the broker has acknowledged these facts in this round, and the offsets after them."""
+def mark_published(
+    tx: Transaction,
+    facts: Sequence[Fact],
+    told_round: int,
+    offsets: Mapping[int, int] | None = None,
+) -> None:
+    """Notes that the broker has acknowledged these facts in this round, and the offsets after
+    them.
+    """
     note_offsets(tx, offsets or {})
     tx.execute(
-        "UPDATE outbox SET published_at = now(), first_round = coalesce(first_round, %(round)s), last_round = %(round)s"
+        "UPDATE outbox SET published_at = now(), first_round = coalesce(first_round, %(round)s),"
+        " last_round = %(round)s"
         " FROM unnest(%(subjects)s::text[], %(versions)s::bigint[]) AS told (subject, version)"
         " WHERE outbox.subject = told.subject AND outbox.version = told.version",
-        {"round": told_round, "subjects": [fact.subject for fact in facts], "versions": [fact.version for fact in facts]},
+        {
+            "round": told_round,
+            "subjects": [fact.subject for fact in facts],
+            "versions": [fact.version for fact in facts],
+        },
     )
 
 
 def offsets(tx: Transaction) -> dict[int, int]:
     """The offsets after the last records that this store knows it told, by partition."""
     row = tx.execute("SELECT offsets FROM relay").fetchone()
-    return {int(partition): int(offset) for partition, offset in row["offsets"].items()} if row else {}
+    return (
+        {int(partition): int(offset) for partition, offset in row["offsets"].items()} if row else {}
+    )
 
 
 def note_offsets(tx: Transaction, offsets: Mapping[int, int]) -> None:
@@ -140,7 +173,8 @@ def note_offsets(tx: Transaction, offsets: Mapping[int, int]) -> None:
 def knows(tx: Transaction, fact: Fact) -> bool:
     """Whether this very fact is in the outbox, not only one of its version."""
     row = tx.execute(
-        "SELECT 1 FROM outbox WHERE subject = %s AND version = %s AND type = %s AND payload = %s AND time = %s",
+        "SELECT 1 FROM outbox WHERE subject = %s AND version = %s AND type = %s AND payload = %s"
+        " AND time = %s",
         (fact.subject, fact.version, fact.type, fact.payload, fact.time),
     ).fetchone()
     return row is not None
@@ -154,7 +188,10 @@ def repeat_all(tx: Transaction) -> None:
 
 def repeat_subject(tx: Transaction, subject: str) -> int:
     """Marks the facts of one subject to be told again; returns how many."""
-    count = tx.execute("UPDATE outbox SET last_round = 0 WHERE subject = %s AND first_round IS NOT NULL", (subject,)).rowcount
+    count = tx.execute(
+        "UPDATE outbox SET last_round = 0 WHERE subject = %s AND first_round IS NOT NULL",
+        (subject,),
+    ).rowcount
     wake(tx)
     return count
 
@@ -162,21 +199,26 @@ def repeat_subject(tx: Transaction, subject: str) -> int:
 def count(tx: Transaction, since: datetime | None = None) -> int:
     """How many facts were told, since a moment or ever."""
     row = tx.execute(
-        "SELECT count(*) AS n FROM outbox WHERE first_round IS NOT NULL AND (%(since)s::timestamptz IS NULL OR time >= %(since)s)",
+        "SELECT count(*) AS n FROM outbox WHERE first_round IS NOT NULL"
+        " AND (%(since)s::timestamptz IS NULL OR time >= %(since)s)",
         {"since": since},
     ).fetchone()
     return int(row["n"]) if row else 0
 
 
 def repeat_since(database: Database, since: datetime) -> Iterator[int]:
-    """Marks the facts since a moment to be told again, a chunk a transaction; yields how many so far."""
+    """Marks the facts since a moment to be told again, a chunk a transaction; yields how many so
+    far.
+    """
     subject, version, marked = "", 0, 0
     while True:
         with database.transaction(SYSTEM) as tx:
             rows = tx.execute(
-                "UPDATE outbox SET last_round = 0 FROM (SELECT subject, version FROM outbox WHERE first_round IS NOT NULL AND time >= %s"
+                "UPDATE outbox SET last_round = 0 FROM (SELECT subject, version FROM outbox"
+                " WHERE first_round IS NOT NULL AND time >= %s"
                 " AND (subject, version) > (%s, %s) ORDER BY subject, version LIMIT %s) AS chunk"
-                " WHERE outbox.subject = chunk.subject AND outbox.version = chunk.version RETURNING outbox.subject, outbox.version",
+                " WHERE outbox.subject = chunk.subject AND outbox.version = chunk.version"
+                " RETURNING outbox.subject, outbox.version",
                 (since, subject, version, _CHUNK),
             ).fetchall()
             wake(tx)
@@ -188,20 +230,28 @@ def repeat_since(database: Database, since: datetime) -> Iterator[int]:
 
 
 def meet_cluster(tx: Transaction, cluster_id: str) -> bool:
-    """Remembers the broker's cluster; another one than before has another memory, so a round begins. Returns whether that is so."""
+    """Remembers the broker's cluster; another one than before has another memory, so a round
+    begins. Returns whether that is so.
+    """
     row = tx.execute("SELECT cluster_id FROM relay").fetchone()
     known = row["cluster_id"] if row else ""
     if known != cluster_id:
         again = 1 if known else 0
-        tx.execute("UPDATE relay SET cluster_id = %s, round = round + %s, offsets = '{}'", (cluster_id, again))
+        tx.execute(
+            "UPDATE relay SET cluster_id = %s, round = round + %s, offsets = '{}'",
+            (cluster_id, again),
+        )
     return bool(known) and known != cluster_id
 
 
-# What a copy can't bring along when it is restored: the cluster of databases, its timeline (a recovery to a point in time begins another), the database,
-# and the table itself (pg_restore makes it anew).
+# What a copy can't bring along when it is restored: the cluster of databases, its timeline (a
+# recovery to a point in time begins another), the database, and the table itself (pg_restore makes
+# it anew).
 STORE = """
-    SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), (SELECT timeline_id FROM pg_control_checkpoint()),
-                     (SELECT oid FROM pg_database WHERE datname = current_database()), 'outbox'::regclass::oid) AS store
+    SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), (SELECT timeline_id
+        FROM pg_control_checkpoint()),
+                     (SELECT oid FROM pg_database WHERE datname = current_database()),
+                         'outbox'::regclass::oid) AS store
 """
 
 
@@ -213,8 +263,12 @@ def store(tx: Transaction) -> str:
 
 
 def meet_store(tx: Transaction, clock: Clock) -> int:
-    """The epoch of this store; a new one begins when the database is another than the one that was last looked at."""
-    row = tx.execute(f"SELECT relay.epoch, relay.store AS known, found.store FROM relay, ({STORE}) AS found").fetchone()
+    """The epoch of this store; a new one begins when the database is another than the one that was
+    last looked at.
+    """
+    row = tx.execute(
+        f"SELECT relay.epoch, relay.store AS known, found.store FROM relay, ({STORE}) AS found"
+    ).fetchone()
     assert row is not None, "the migration writes the only row"
     if row["known"] == row["store"]:
         return int(row["epoch"])
@@ -222,7 +276,9 @@ def meet_store(tx: Transaction, clock: Clock) -> int:
         tx.execute("UPDATE relay SET store = %s WHERE store = ''", (row["store"],))
         return int(row["epoch"])
     # Of two processes that notice at once, one begins the epoch.
-    if tx.execute("UPDATE relay SET store = %s WHERE store = %s", (row["store"], row["known"])).rowcount:
+    if tx.execute(
+        "UPDATE relay SET store = %s WHERE store = %s", (row["store"], row["known"])
+    ).rowcount:
         begin_epoch(tx, clock)
     return meet_store(tx, clock)
 
@@ -230,9 +286,11 @@ def meet_store(tx: Transaction, clock: Clock) -> int:
 def begin_epoch(tx: Transaction, clock: Clock, after: int = 0) -> None:
     """Begins an epoch, and with it a round.
 
-    An epoch is the time at which it began, in seconds, but always later than the one before and than `after`, also when the machine's clock went back.
+    An epoch is the time at which it began, in seconds, but always later than the one before and
+    than `after`, also when the machine's clock went back.
     """
     tx.execute(
-        "UPDATE relay SET epoch = greatest(epoch + 1, %s + 1, %s), round = round + 1, epoch_round = round + 1",
+        "UPDATE relay SET epoch = greatest(epoch + 1, %s + 1, %s), round = round + 1, epoch_round ="
+        " round + 1",
         (after, int(clock.now().timestamp())),
     )

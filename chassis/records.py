@@ -1,4 +1,6 @@
-"""A Kafka record as bytes that can be stored: key, value and headers, so that it can be read or published again exactly as it was."""
+"""A Kafka record as bytes that can be stored: key, value and headers, so that it can be read or
+published again exactly as it was.
+"""
 
 import base64
 import json
@@ -8,9 +10,13 @@ Contents = tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]
 """Key, value and headers."""
 
 
-def pack(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> bytes:
+def pack(
+    key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]
+) -> bytes:
     """One line of ASCII; equal for equal records."""
-    return json.dumps([_text(key), _text(value), [[name, _text(header)] for name, header in headers]]).encode()
+    return json.dumps(
+        [_text(key), _text(value), [[name, _text(header)] for name, header in headers]]
+    ).encode()
 
 
 def unpack(packed: bytes) -> Contents:

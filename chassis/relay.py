@@ -1,7 +1,9 @@
-"""The relay: tells the outbox's facts to Kafka, one process at a time, for as long as it takes; what is new goes before what is told again.
+"""The relay: tells the outbox's facts to Kafka, one process at a time, for as long as it takes;
+what is new goes before what is told again.
 
-Read, send and mark are three steps without a lock held while sending: a crash between them repeats facts and never skips one. A broker of another
-cluster has another memory: everything is told again. So is everything, under a new epoch, when the store was restored from a copy.
+Read, send and mark are three steps without a lock held while sending: a crash between them repeats
+facts and never skips one. A broker of another cluster has another memory: everything is told again.
+So is everything, under a new epoch, when the store was restored from a copy.
 """
 
 import math
@@ -25,7 +27,15 @@ _COUNTED_WITHIN = 2.0  # seconds
 class Relay:
     """One loop a service process; the advisory lock lets one of all processes work."""
 
-    def __init__(self, name: str, topic: str, database: Database, broker: Broker, signer: Signer, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        topic: str,
+        database: Database,
+        broker: Broker,
+        signer: Signer,
+        clock: Clock,
+    ) -> None:
         self._source = f"enlace/{name}"
         self._turn = f"relay/{name}"
         self._topic = topic
@@ -34,10 +44,14 @@ class Relay:
         self._signer = signer
         self._clock = clock
         self._epoch: int | None = None
-        self._repeated: tuple[str, int] = _BEGINNING  # how far the pass through what is told again has come
+        # how far the pass through what is told again has come
+        self._repeated: tuple[str, int] = _BEGINNING
 
     def loop(self) -> Loop:
-        """The loop that turns it. From now on the backlog is counted whenever the metric is read."""
+        """The loop that turns it.
+
+        From now on the backlog is counted whenever the metric is read.
+        """
         metrics.OUTBOX_BACKLOG.set_function(self._backlog)
         return Loop("relay", self._work, waits_for=(*LOST, BrokerLost))
 
@@ -51,7 +65,9 @@ class Relay:
                 loop.wait(_SLOW_POLL)
 
     def _backlog(self) -> float:
-        """The number of facts that wait, or NaN where the database does not say in time: the other metrics must not wait for it, or fail."""
+        """The number of facts that wait, or NaN where the database does not say in time: the other
+        metrics must not wait for it, or fail.
+        """
         try:
             with self._database.transaction(SYSTEM, timeout=_COUNTED_WITHIN) as tx:
                 return outbox.backlog(tx)
@@ -87,10 +103,11 @@ class Relay:
             producer.discard()
 
     def look_back(self, connection: Transaction, loop: Loop) -> None:
-        """Reads what the topic holds beyond what this store knows it told: a fact of ours that the outbox does not have was told by a lost future of it.
+        """Reads what the topic holds beyond what this store knows it told: a fact of ours that the
+        outbox does not have was told by a lost future of it.
 
-        So a disk that was put back as it was a while ago shows, though nothing in the database has changed. A crash between sending and marking leaves
-        such records too; those the outbox has.
+        So a disk that was put back as it was a while ago shows, though nothing in the database has
+        changed. A crash between sending and marking leaves such records too; those the outbox has.
         """
         trusted_signers = {self._source: self._signer.check()}
         ends, lost, epochs = dict[int, int](), 0, [0]
@@ -117,7 +134,9 @@ class Relay:
         told_round = outbox.current_round(connection)
         facts = outbox.new_facts(connection, _BATCH) or self._next_to_repeat(connection)
         if facts:
-            offsets = producer.send_all(self._topic, [pack(fact, self._source, self._signer) for fact in facts])
+            offsets = producer.send_all(
+                self._topic, [pack(fact, self._source, self._signer) for fact in facts]
+            )
             outbox.mark_published(connection, facts, told_round, offsets)
             metrics.FACTS_TOLD.inc(len(facts))
         return len(facts)
@@ -126,7 +145,9 @@ class Relay:
         facts = list[Fact]()
         if outbox.anything_to_repeat(connection):
             # Or they were marked behind the place that the pass had reached.
-            facts = outbox.facts_to_repeat(connection, _BATCH, self._repeated) or outbox.facts_to_repeat(connection, _BATCH, _BEGINNING)
+            facts = outbox.facts_to_repeat(
+                connection, _BATCH, self._repeated
+            ) or outbox.facts_to_repeat(connection, _BATCH, _BEGINNING)
         self._repeated = (facts[-1].subject, facts[-1].version) if facts else _BEGINNING
         return facts
 
@@ -159,8 +180,11 @@ class Replays:
             try:
                 while loop.turn() and self._broker.cluster_id == cluster_id:
                     records = read(self._broker, self._group, consumer)
-                    # A request that is lost is made again by who still misses the fact. One subject asked for a hundred times is told once.
-                    for subject in {record.value or b"" for record in records if record.key == self._topic}:
+                    # A request that is lost is made again by who still misses the fact. One subject
+                    # asked for a hundred times is told once.
+                    for subject in {
+                        record.value or b"" for record in records if record.key == self._topic
+                    }:
                         if not subject or is_subject(subject):  # anybody can write to the topic
                             self._republish(subject.decode())
                     if records:

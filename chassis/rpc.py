@@ -1,9 +1,11 @@
-"""The gRPC server of a service: every call is authenticated, has a right, a deadline, one transaction, one answer to a repeated request, and a typed refusal.
+"""The gRPC server of a service: every call is authenticated, has a right, a deadline, one
+transaction, one answer to a repeated request, and a typed refusal.
 
-`Servicer` ties a service of the .proto to objects that have a method per rpc between them, `method(request, call) -> response`, or `method(request, stream)`
-that yields responses, each in a transaction of its own (chassis/streams.py). It refuses to start when an rpc has no method or its .proto does not say who
-may call it.
-Where a caller without a token comes from is what the gateway has signed, and else the address of the connection.
+`Servicer` ties a service of the .proto to objects that have a method per rpc between them,
+`method(request, call) -> response`, or `method(request, stream)` that yields responses, each in a
+transaction of its own (chassis/streams.py). It refuses to start when an rpc has no method or its
+.proto does not say who may call it. Where a caller without a token comes from is what the gateway
+has signed, and else the address of the connection.
 """
 
 import ipaddress
@@ -42,33 +44,40 @@ from chassis.streams import TURNS, Streams
 from chassis.tokens import AddressReader, Caller, Verifier
 from keys.sealing import CannotOpen
 
-_REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # ours, or a UUID
+# ours, or a UUID
+_REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 NOBODY = Caller("public", "public", "")
 _DEADLINE = 10.0  # seconds, for a caller that set none
 _MAX_MESSAGE = 1 << 20  # bytes; the largest honest message is far below
 _NAMES = health.SERVICE_NAME, reflection.SERVICE_NAME
 _CALLERS_AN_ADDRESS = 20  # that ask without a token: the gateway does for everybody
-_WAITING = 8  # calls a thread under way or waiting; beyond that it is kinder to say no at once than to let them grow old in a queue
+# calls a thread under way or waiting; beyond that it is kinder to say no at once than to let them
+# grow old in a queue
+_WAITING = 8
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
     ("grpc.so_reuseport", 0),
-    # Clients look up addresses only when they connect: after half a minute (gRPC adds or takes a tenth by chance) they find the processes that came
-    # since, and no old one keeps all the load. Nobody is cut: no call takes half a minute, and no stream.
+    # Clients look up addresses only when they connect: after half a minute (gRPC adds or takes a
+    # tenth by chance) they find the processes that came since, and no old one keeps all the load.
+    # Nobody is cut: no call takes half a minute, and no stream.
     ("grpc.max_connection_age_ms", 30_000),
     ("grpc.max_connection_age_grace_ms", 30_000),
-    # The gateway pings every 30 s, also when nothing is asked; by default a server takes that for an attack and hangs up. Half of it tolerates jitter.
+    # The gateway pings every 30 s, also when nothing is asked; by default a server takes that for
+    # an attack and hangs up. Half of it tolerates jitter.
     ("grpc.http2.min_ping_interval_without_data_ms", 15_000),
     ("grpc.keepalive_permit_without_calls", 1),
     # And the server's own, for callers whose machine is gone.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # A connection that has not greeted by then, or has asked nothing for so long, is closed: it holds a file handle.
+    # A connection that has not greeted by then, or has asked nothing for so long, is closed: it
+    # holds a file handle.
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 60_000),
     ("grpc.max_concurrent_streams", 256),  # on one connection; the gateway's gates let out fewer
 ]
-_CONNECTIONS = 2000  # to one process, where it may have so many files open; newcomers beyond that are closed at once
+# to one process, where it may have so many files open; newcomers beyond that are closed at once
+_CONNECTIONS = 2000
 _OTHER_FILES = 128  # that the process needs for its database, broker, keys and libraries
 
 # One table: how each way of saying no sounds in gRPC.
@@ -88,9 +97,11 @@ CODES: Mapping[type[errors.Refusal], grpc.StatusCode] = {
 
 @dataclass
 class Call:
-    """One call under way: who asks, in which transaction; `trail` collects what is to be recorded of it, also if it is refused.
+    """One call under way: who asks, in which transaction; `trail` collects what is to be recorded
+    of it, also if it is refused.
 
-    `origin` is where it comes from as the door before this service says, for who has no token yet, and whose worker or key asks, for who has one.
+    `origin` is where it comes from as the door before this service says, for who has no token yet,
+    and whose worker or key asks, for who has one.
     """
 
     caller: Caller
@@ -114,9 +125,11 @@ class Servicer:
         check_standing: Callable[[Transaction, Caller], None],
         notify: Callable[[Call, str, Message], None] | None = None,
     ) -> None:
-        """`check_standing` refuses a caller whose member, worker or key is no longer in good standing, by what this service knows.
+        """`check_standing` refuses a caller whose member, worker or key is no longer in good
+        standing, by what this service knows.
 
-        `notify` is called in the transaction of each call that asked for a step-up, with the rpc's name and its request, once it is done.
+        `notify` is called in the transaction of each call that asked for a step-up, with the rpc's
+        name and its request, once it is done.
         """
         self.name = descriptor.full_name
         self._database = database
@@ -128,7 +141,12 @@ class Servicer:
         self._limits = Limits(CALLER_RATE)
         self._addresses: AddressReader | None = None
         self.streams = Streams() if any(m.server_streaming for m in descriptor.methods) else None
-        methods = {name: getattr(each, name) for each in implementations for name in descriptor.methods_by_name if hasattr(each, name)}
+        methods = {
+            name: getattr(each, name)
+            for each in implementations
+            for name in descriptor.methods_by_name
+            if hasattr(each, name)
+        }
         missing = [m.name for m in descriptor.methods if not callable(methods.get(m.name))]
         if missing:
             raise TypeError(f"{self.name}: without method: {missing}")
@@ -145,10 +163,14 @@ class Servicer:
         self._addresses = addresses
 
     def caller_of(self, metadata: Mapping[str, str]) -> Caller:
-        """Returns the caller whose token came with a call; refuses with token_missing, token_expired or token_invalid."""
+        """Returns the caller whose token came with a call; refuses with token_missing,
+        token_expired or token_invalid.
+        """
         return self._authenticate(metadata)[0]
 
-    def _handler(self, descriptor: MethodDescriptor, method: Callable[[Any, Any], Any]) -> "grpc.RpcMethodHandler[Any, Any]":
+    def _handler(
+        self, descriptor: MethodDescriptor, method: Callable[[Any, Any], Any]
+    ) -> "grpc.RpcMethodHandler[Any, Any]":
         right, declared = contract.rules(descriptor), contract.refusals(descriptor)
         request_class: Any = GetMessageClass(descriptor.input_type)
         response_class: Any = GetMessageClass(descriptor.output_type)
@@ -159,7 +181,9 @@ class Servicer:
         def handle(sent: bytes, context: grpc.ServicerContext) -> Any:
             with (
                 _unsaid(name, context),
-                self._answering(name, declared, context, descriptor.input_type, mutates=mutates) as asked,
+                self._answering(
+                    name, declared, context, descriptor.input_type, mutates=mutates
+                ) as asked,
                 deadline.until(_end(context)),
                 trace.under(asked.trace_id),
             ):
@@ -171,7 +195,8 @@ class Servicer:
                 with self._on_record(action, caller, right, request) as trail:
                     check_right(caller, right, self._clock.now())
                     _read(request, sent)
-                    while True:  # once a connection that a migration left behind; the call's deadline ends it
+                    # once a connection that a migration left behind; the call's deadline ends it
+                    while True:
                         try:
                             return self._answer(
                                 name,
@@ -190,7 +215,10 @@ class Servicer:
                             trail.clear()
 
         def tell(sent: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
-            with _unsaid(name, context), self._answering(name, declared, context, descriptor.input_type) as asked:
+            with (
+                _unsaid(name, context),
+                self._answering(name, declared, context, descriptor.input_type) as asked,
+            ):
                 caller, until = self._authenticate(asked.metadata)
                 asked.caller = caller
                 self._limits.admit(context, caller)
@@ -199,30 +227,51 @@ class Servicer:
                     check_right(caller, right, self._clock.now())
                     _read(request, sent)
                     transact = partial(self._in_good_standing, caller)
-                    with self.streams.opened(caller, until, self._clock, context, transact) as stream:  # type: ignore[union-attr]
+                    with self.streams.opened(  # type: ignore[union-attr]
+                        caller, until, self._clock, context, transact
+                    ) as stream:
                         with stream.transaction():
                             _check_shape(request)
                         yield from method(request, stream)
 
-        # Bytes as they are: what can't be read is refused like any other wrong request, and gRPC would call it a fault of ours.
+        # Bytes as they are: what can't be read is refused like any other wrong request, and gRPC
+        # would call it a fault of ours.
         if self.streams is None or not descriptor.server_streaming:
-            return grpc.unary_unary_rpc_method_handler(handle, response_serializer=response_class.SerializeToString)
+            return grpc.unary_unary_rpc_method_handler(
+                handle, response_serializer=response_class.SerializeToString
+            )
         if right.public or right.recorded:
-            raise TypeError(f"{descriptor.full_name}: a stream needs a token, and is not on the trail")
-        tell.experimental_thread_pool = self.streams.pool  # type: ignore[attr-defined]  # where grpc looks for it
-        return grpc.unary_stream_rpc_method_handler(tell, response_serializer=response_class.SerializeToString)
+            raise TypeError(
+                f"{descriptor.full_name}: a stream needs a token, and is not on the trail"
+            )
+        # where grpc looks for it
+        tell.experimental_thread_pool = self.streams.pool  # type: ignore[attr-defined]
+        return grpc.unary_stream_rpc_method_handler(
+            tell, response_serializer=response_class.SerializeToString
+        )
 
     @contextmanager
     def _answering(
-        self, name: str, declared: frozenset[str], context: grpc.ServicerContext, input_type: Descriptor, *, mutates: bool = False
+        self,
+        name: str,
+        declared: frozenset[str],
+        context: grpc.ServicerContext,
+        input_type: Descriptor,
+        *,
+        mutates: bool = False,
     ) -> Iterator["_Asked"]:
-        """What is done inside is refused as it says, counted, and logged if it `mutates` something or was refused."""
+        """What is done inside is refused as it says, counted, and logged if it `mutates` something
+        or was refused.
+        """
         started = time.perf_counter()
         asked = _Asked(_texts(context.invocation_metadata()))
         request_id = asked.metadata.get("x-request-id", "")
-        if not _REQUEST_ID.fullmatch(request_id):  # it is written to logs, where nothing that a caller made up may stand
+        # it is written to logs, where nothing that a caller made up may stand
+        if not _REQUEST_ID.fullmatch(request_id):
             request_id = new_id()
-        asked.trace_id = trace.id_of(asked.metadata.get(trace.HEADER, "")) or request_id.replace("-", "").lower()
+        asked.trace_id = (
+            trace.id_of(asked.metadata.get(trace.HEADER, "")) or request_id.replace("-", "").lower()
+        )
         code = "OK"
         try:
             turned_away()
@@ -230,21 +279,29 @@ class Servicer:
         except errors.Refusal as refusal:
             code = CODES[type(refusal)].name
             metrics.REFUSALS.labels(name, refusal.reason).inc()
-            if refusal.reason not in declared:  # what the caller hears is true; but nobody could prepare for it
+            # what the caller hears is true; but nobody could prepare for it
+            if refusal.reason not in declared:
                 log.get().error("undeclared_refusal", rpc=name, reason=refusal.reason)
             _refuse(context, refusal, input_type)
         except Exception as error:
             code = "INTERNAL"
             if isinstance(error, CannotOpen):
                 error.alarm()
-            log.get().error("fault", rpc=name, request_id=request_id, trace_id=asked.trace_id, fault=log.fault(error))
+            log.get().error(
+                "fault",
+                rpc=name,
+                request_id=request_id,
+                trace_id=asked.trace_id,
+                fault=log.fault(error),
+            )
             context.abort(grpc.StatusCode.INTERNAL, f"fault; request {request_id}")
         finally:
             seconds = time.perf_counter() - started
             metrics.RPC_SECONDS.labels(name, code).observe(seconds)
             if mutates or code != "OK":
                 log.get().info(
-                    "rpc", rpc=name, code=code, request_id=request_id, trace_id=asked.trace_id, caller_id=asked.caller.id,
+                    "rpc", rpc=name, code=code, request_id=request_id, trace_id=asked.trace_id,
+                    caller_id=asked.caller.id,
                     duration_ms=round(seconds * 1000, 1),
                 )  # fmt: skip
 
@@ -255,10 +312,19 @@ class Servicer:
         return self._verifier.verify_until(token, waited())
 
     def _origin(self, metadata: Mapping[str, str], context: grpc.ServicerContext) -> Origin:
-        """Where a call comes from: the address that the gateway has signed, or that of the connection. A device's secret is known or it is not."""
+        """Where a call comes from: the address that the gateway has signed, or that of the
+        connection. A device's secret is known or it is not.
+        """
         signed, device = metadata.get("client-address", ""), metadata.get("client-device", "")
-        said = self._addresses.read(signed, waited()) if self._addresses is not None and signed else None
-        return Origin(address_of(context.peer()) if said is None else said, device if len(device) <= 100 else "")
+        said = (
+            self._addresses.read(signed, waited())
+            if self._addresses is not None and signed
+            else None
+        )
+        return Origin(
+            address_of(context.peer()) if said is None else said,
+            device if len(device) <= 100 else "",
+        )
 
     @contextmanager
     def _in_good_standing(self, caller: Caller) -> Iterator[Transaction]:
@@ -267,18 +333,30 @@ class Servicer:
             yield tx
 
     @contextmanager
-    def _on_record(self, action: str, caller: Caller, right: contract.Rules, request: Message) -> Iterator["Trail"]:
+    def _on_record(
+        self, action: str, caller: Caller, right: contract.Rules, request: Message
+    ) -> Iterator["Trail"]:
         """Puts a refusal on the trail: its transaction is gone, so it takes one of its own."""
         trail = Trail(action)
         try:
             yield trail
         except errors.Refusal as refusal:
-            # A store that is away or full can't take it, and has told nothing. What the directory and counts refuse is on it for want of a right only.
-            if isinstance(refusal, errors.Unavailable | errors.Late) or refusal.reason == "store_full":
+            # A store that is away or full can't take it, and has told nothing. What the directory
+            # and counts refuse is on it for want of a right only.
+            if (
+                isinstance(refusal, errors.Unavailable | errors.Late)
+                or refusal.reason == "store_full"
+            ):
                 raise
             if right.recorded or trail or isinstance(refusal, errors.NotAllowed):
                 with self._database.transaction(caller) as tx:
-                    audit.record(tx, caller, self._clock.now(), trail or [trail.usual(caller, request)], refused=refusal.reason)
+                    audit.record(
+                        tx,
+                        caller,
+                        self._clock.now(),
+                        trail or [trail.usual(caller, request)],
+                        refused=refusal.reason,
+                    )
             raise
 
     def _answer(
@@ -302,25 +380,40 @@ class Servicer:
             kept, asker = None, caller.id
             if request_id:
                 body = request.SerializeToString(deterministic=True)
-                # Nobody knows who asks without a token: two strangers' systems may use the same request_id, so the request stands for its caller.
-                asker = f"public/{self._idempotency.fingerprint(body)}" if right.public else caller.id
+                # Nobody knows who asks without a token: two strangers' systems may use the same
+                # request_id, so the request stands for its caller.
+                asker = (
+                    f"public/{self._idempotency.fingerprint(body)}" if right.public else caller.id
+                )
                 kept = self._idempotency.begin(tx, asker, request_id, name, body)
-            call = Call(caller, tx, self._clock, trail, replace(origin, organization_id=caller.organization_id))
-            response: Message = response_class.FromString(kept) if kept is not None else method(request, call)
+            call = Call(
+                caller,
+                tx,
+                self._clock,
+                trail,
+                replace(origin, organization_id=caller.organization_id),
+            )
+            response: Message = (
+                response_class.FromString(kept) if kept is not None else method(request, call)
+            )
             if right.step_up and self._notify and kept is None:
                 self._notify(call, name.rpartition("/")[2], request)
             if request_id and kept is None:
                 self._idempotency.complete(tx, asker, request_id, response.SerializeToString())
             if right.recorded and not trail:
                 trail.append(trail.usual(caller, response, request))
-            if trail:  # last: whoever writes to the trail holds up the others until the end of the transaction
+            # last: whoever writes to the trail holds up the others until the end of the transaction
+            if trail:
                 audit.record(tx, caller, self._clock.now(), trail)
         return response
 
 
 @contextmanager
 def _unsaid(name: str, context: grpc.ServicerContext) -> Iterator[None]:
-    """What breaks where faults are answered: gRPC would answer with the words of the exception. Its own way to end a call is one without words."""
+    """What breaks where faults are answered: gRPC would answer with the words of the exception.
+
+    Its own way to end a call is one without words.
+    """
     try:
         yield
     except Exception as error:
@@ -357,8 +450,12 @@ def _check_shape(request: Message) -> None:
 
 
 def check_right(caller: Caller, right: contract.Rules, now: datetime) -> None:
-    """Refuses with right_missing who has neither one of the roles nor the scope, and with step_up_required a worker whose proof is too old for what asks for one."""
-    if not (right.public or caller.roles & right.roles or (right.scope and right.scope in caller.scopes)):
+    """Refuses with right_missing who has neither one of the roles nor the scope, and with
+    step_up_required a worker whose proof is too old for what asks for one.
+    """
+    if not (
+        right.public or caller.roles & right.roles or (right.scope and right.scope in caller.scopes)
+    ):
         raise errors.NotAllowed("right_missing")
     if right.step_up and not caller.has_proved(now):
         raise errors.NotAllowed("step_up_required")
@@ -373,15 +470,28 @@ class Trail(list[audit.Entry]):
 
     def usual(self, caller: Caller, *messages: Message) -> audit.Entry:
         """The rpc, and the first id in these messages; of a list that names none, whose it is."""
-        return audit.Entry(self._action, next(filter(None, map(_object, messages)), caller.organization_id))
+        return audit.Entry(
+            self._action, next(filter(None, map(_object, messages)), caller.organization_id)
+        )
 
 
 def _object(message: Message) -> str:
-    """The id that a message is about: its own, that of a resource in it, or the first that it names."""
+    """The id that a message is about: its own, that of a resource in it, or the first that it
+    names.
+    """
     fields = [field for field in message.DESCRIPTOR.fields if not field.is_repeated]
-    inner = [getattr(message, field.name) for field in fields if field.message_type and message.HasField(field.name)]
+    inner = [
+        getattr(message, field.name)
+        for field in fields
+        if field.message_type and message.HasField(field.name)
+    ]
     own = [message, *(one for one in inner if "id" in one.DESCRIPTOR.fields_by_name)]
-    named = [getattr(one, field.name) for one in own for field in one.DESCRIPTOR.fields if field.name == "id"]
+    named = [
+        getattr(one, field.name)
+        for one in own
+        for field in one.DESCRIPTOR.fields
+        if field.name == "id"
+    ]
     named += [
         getattr(one, field.name)
         for one in own
@@ -395,18 +505,31 @@ class Limits:
     """How often a caller may ask this process; refused before there is a transaction."""
 
     def __init__(self, rate: int, now: Callable[[], float] = time.monotonic) -> None:
-        self._callers, self._addresses = Limiter(rate, now), Limiter(rate * _CALLERS_AN_ADDRESS, now)
+        self._callers, self._addresses = (
+            Limiter(rate, now),
+            Limiter(rate * _CALLERS_AN_ADDRESS, now),
+        )
 
     def admit(self, context: grpc.ServicerContext, caller: Caller) -> None:
-        """Counts a call by who asks, or by where from if nobody knows who. Raises Exhausted rate_limited."""
+        """Counts a call by who asks, or by where from if nobody knows who.
+
+        Raises Exhausted rate_limited.
+        """
         known = caller is not NOBODY
-        quota = self._callers.take(caller.id) if known else self._addresses.take(address_of(context.peer()))
+        quota = (
+            self._callers.take(caller.id)
+            if known
+            else self._addresses.take(address_of(context.peer()))
+        )
         if quota.wait:
             raise errors.Exhausted("rate_limited", quota.wait)
 
 
 def address_of(peer: str) -> str:
-    """The address of a connection as gRPC names it (ipv4:192.0.2.1:50000). Of IPv6 the network of 64 bits, which is one customer's."""
+    """The address of a connection as gRPC names it (ipv4:192.0.2.1:50000).
+
+    Of IPv6 the network of 64 bits, which is one customer's.
+    """
     host = unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
@@ -416,22 +539,32 @@ def address_of(peer: str) -> str:
 
 
 def _end(context: grpc.ServicerContext) -> float:
-    """When the call must have ended: it began to wait when it came in, not when a thread was free for it."""
+    """When the call must have ended: it began to wait when it came in, not when a thread was free
+    for it.
+    """
     left = context.time_remaining()
     return time.monotonic() + (_DEADLINE if left is None else min(left, _DEADLINE))
 
 
-def _refuse(context: grpc.ServicerContext, refusal: errors.Refusal, input_type: Descriptor) -> NoReturn:
+def _refuse(
+    context: grpc.ServicerContext, refusal: errors.Refusal, input_type: Descriptor
+) -> NoReturn:
     info = error_details_pb2.ErrorInfo(reason=refusal.reason, domain="enlace")
     details: list[Message] = [info]
     if isinstance(refusal, errors.Conflict) and refusal.about:
         info.metadata["about"] = ",".join(refusal.about)
     if isinstance(refusal, errors.Invalid):
-        of_lists = [f"{path}={listed}" for path, _ in refusal.violations if (listed := shape.list_of(input_type, path))]
+        of_lists = [
+            f"{path}={listed}"
+            for path, _ in refusal.violations
+            if (listed := shape.list_of(input_type, path))
+        ]
         if of_lists:
             info.metadata["lists"] = ",".join(of_lists)
         fields = [
-            error_details_pb2.BadRequest.FieldViolation(field=path, description=reason, reason=reason)
+            error_details_pb2.BadRequest.FieldViolation(
+                field=path, description=reason, reason=reason
+            )
             for path, reason in refusal.violations
         ]
         details.append(error_details_pb2.BadRequest(field_violations=fields))
@@ -444,7 +577,9 @@ def _refuse(context: grpc.ServicerContext, refusal: errors.Refusal, input_type: 
         packed.append(AnyMessage())
         packed[-1].Pack(detail)
     number = getattr(code_pb2, CODES[type(refusal)].name)
-    context.abort_with_status(rpc_status.to_status(status_pb2.Status(code=number, message=refusal.reason, details=packed)))
+    context.abort_with_status(
+        rpc_status.to_status(status_pb2.Status(code=number, message=refusal.reason, details=packed))
+    )
 
 
 class Health(health.HealthServicer):
@@ -454,10 +589,13 @@ class Health(health.HealthServicer):
         pool = ThreadPoolExecutor(2, thread_name_prefix="health")
         super().__init__(experimental_non_blocking=True, experimental_thread_pool=pool)
 
-        def check(request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext) -> health_pb2.HealthCheckResponse:
+        def check(
+            request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+        ) -> health_pb2.HealthCheckResponse:
             return health.HealthServicer.Check(self, request, context)
 
-        check.experimental_thread_pool = pool  # type: ignore[attr-defined]  # where grpc looks for it
+        # where grpc looks for it
+        check.experimental_thread_pool = pool  # type: ignore[attr-defined]
         self.Check = check  # type: ignore[method-assign]
         self._watching = set[Callable[[health_pb2.HealthCheckResponse | None], None]]()
         self._said: dict[str, bool] = {}
@@ -467,15 +605,21 @@ class Health(health.HealthServicer):
         """Whether a client watches: it sends no call to a server that says that it is not ready."""
         return bool(self._watching)
 
-    def Watch(self, request: Any, context: grpc.ServicerContext, send_response_callback: Any = None) -> Any:
-        """Called by grpc for each watch; streams the status of one name until its connection ends."""
+    def Watch(
+        self, request: Any, context: grpc.ServicerContext, send_response_callback: Any = None
+    ) -> Any:
+        """Called by grpc for each watch; streams the status of one name until its connection
+        ends.
+        """
         self._watching.add(send_response_callback)
         if not context.add_callback(lambda: self._watching.discard(send_response_callback)):
             self._watching.discard(send_response_callback)
         return super().Watch(request, context, send_response_callback)
 
     def end_watches(self) -> None:
-        """Ends all streams: they would end with their connections only, and a stop would wait for that."""
+        """Ends all streams: they would end with their connections only, and a stop would wait for
+        that.
+        """
         for send in list(self._watching):
             send(None)
 
@@ -483,13 +627,22 @@ class Health(health.HealthServicer):
         """Sets one name; whoever watches hears of changes only."""
         if self._said.get(name) is not yes:
             self._said[name] = yes
-            self.set(name, health_pb2.HealthCheckResponse.SERVING if yes else health_pb2.HealthCheckResponse.NOT_SERVING)
+            self.set(
+                name,
+                health_pb2.HealthCheckResponse.SERVING
+                if yes
+                else health_pb2.HealthCheckResponse.NOT_SERVING,
+            )
 
 
 class Reflection(reflection.ReflectionServicer):
-    """Says to callers with a token which rpcs there are, on threads of its own: such a stream lasts as long as its caller likes."""
+    """Says to callers with a token which rpcs there are, on threads of its own: such a stream lasts
+    as long as its caller likes.
+    """
 
-    def __init__(self, names: Sequence[str], authenticate: Callable[[Mapping[str, str]], object]) -> None:
+    def __init__(
+        self, names: Sequence[str], authenticate: Callable[[Mapping[str, str]], object]
+    ) -> None:
         super().__init__(names)
 
         def tell(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
@@ -499,18 +652,26 @@ class Reflection(reflection.ReflectionServicer):
                 context.abort(CODES[type(refusal)], refusal.reason)
             yield from reflection.ReflectionServicer.ServerReflectionInfo(self, requests, context)
 
-        tell.experimental_thread_pool = ThreadPoolExecutor(2, thread_name_prefix="reflection")  # type: ignore[attr-defined]  # where grpc looks for it
+        # where grpc looks for it
+        tell.experimental_thread_pool = ThreadPoolExecutor(2, thread_name_prefix="reflection")  # type: ignore[attr-defined]
         self.ServerReflectionInfo = tell  # type: ignore[method-assign, assignment]
 
 
 class Lanes(grpc.ServerInterceptor):
-    """Says to the pool whose call comes next, by its token: who floods waits behind its own calls and nobody else's."""
+    """Says to the pool whose call comes next, by its token: who floods waits behind its own calls
+    and nobody else's.
+    """
 
     def __init__(self, caller_of: Callable[[Mapping[str, str]], Caller]) -> None:
         self._caller_of = caller_of
 
-    def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
-        """Called by grpc on the thread that hands the call to the pool. A call without a good token has no lane: it is refused, or asks what anybody may."""
+    def intercept_service(
+        self, continuation: Callable[[Any], Any], handler_call_details: Any
+    ) -> Any:
+        """Called by grpc on the thread that hands the call to the pool.
+
+        A call without a good token has no lane: it is refused, or asks what anybody may.
+        """
         try:
             announce(self._caller_of(_texts(handler_call_details.invocation_metadata)).id)
         except errors.Unauthenticated:
@@ -519,7 +680,9 @@ class Lanes(grpc.ServerInterceptor):
 
 
 class Server:
-    """Serves the rpcs of servicers, with health and reflection, and stops gracefully: not ready, no new calls, drain."""
+    """Serves the rpcs of servicers, with health and reflection, and stops gracefully: not ready, no
+    new calls, drain.
+    """
 
     def __init__(
         self,
@@ -531,11 +694,14 @@ class Server:
         reflect: bool,
         caller_rate: int = CALLER_RATE,
     ) -> None:
-        """`addresses` reads what the gateway says of its clients; without it every call comes from where its connection does."""
+        """`addresses` reads what the gateway says of its clients; without it every call comes from
+        where its connection does.
+        """
         self._streams = [servicer.streams for servicer in servicers if servicer.streams]
         self.threads = threads + TURNS * len(self._streams)  # that may be in a transaction
         self._pool = CallPool(threads, threads * _WAITING, share=max(2, threads // 4))
-        # No maximum_concurrent_rpcs: it would count health checks too, and a busy service must not look like a dead one.
+        # No maximum_concurrent_rpcs: it would count health checks too, and a busy service must not
+        # look like a dead one.
         connections = min(_CONNECTIONS, handles.raise_limit() - _OTHER_FILES)
         lanes: list[grpc.ServerInterceptor] = [Lanes(servicers[0].caller_of)] if servicers else []
         options = [*_OPTIONS, ("grpc.max_allowed_incoming_connections", connections)]
@@ -561,7 +727,9 @@ class Server:
         self._server.start()
 
     def ready(self, yes: bool) -> None:
-        """Says on the health service whether calls will be answered: the overall name and each service."""
+        """Says on the health service whether calls will be answered: the overall name and each
+        service.
+        """
         for name in self._names:
             self.say(name, yes)
 
@@ -570,12 +738,17 @@ class Server:
         self._health.say(name, yes)
 
     def say_farewell(self) -> bool:
-        """Says that it is not ready, for good, and answers on. Returns whether a client hears it."""
+        """Says that it is not ready, for good, and answers on.
+
+        Returns whether a client hears it.
+        """
         self._health.enter_graceful_shutdown()
         return self._health.is_watched
 
     def stop(self, grace: float) -> threading.Event:
-        """Not ready, no new calls; those under way get `grace` seconds, those that wait for a thread are refused. Returns what is set at the end."""
+        """Not ready, no new calls; those under way get `grace` seconds, those that wait for a
+        thread are refused. Returns what is set at the end.
+        """
         self.say_farewell()
         self._pool.turn_away()
         for streams in self._streams:

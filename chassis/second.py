@@ -1,7 +1,10 @@
-"""Rules of two: one person proposes, a second one agrees. Every such rule of every service asks `check_second`, and compares no ids itself.
+"""Rules of two: one person proposes, a second one agrees.
 
-Another account is not another person: whoever may invite can have two. So partners finds the kin of an account (services/partners/domain/independence.py),
-and the caller's token carries them. A caller of whom nobody said who her kin are is nobody's second person.
+Every such rule of every service asks `check_second`, and compares no ids itself.
+
+Another account is not another person: whoever may invite can have two. So partners finds the kin of
+an account (services/partners/domain/independence.py), and the caller's token carries them. A caller
+of whom nobody said who her kin are is nobody's second person.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +14,10 @@ from typing import Protocol
 from chassis.errors import Conflict, Unauthenticated
 
 _MARK = 12
-"""Characters of an id that make its mark: 48 bits. Two ids with one mark would be taken for kin, and refused."""
+"""Characters of an id that make its mark: 48 bits.
+
+Two ids with one mark would be taken for kin, and refused.
+"""
 
 _ROUNDING = timedelta(milliseconds=1)
 """A token says its time as a floating-point number."""
@@ -19,10 +25,13 @@ _ROUNDING = timedelta(milliseconds=1)
 
 @dataclass(frozen=True)
 class Kin:
-    """The accounts and API keys behind which the same person may stand as behind an account, by marks of their ids.
+    """The accounts and API keys behind which the same person may stand as behind an account, by
+    marks of their ids.
 
-    `alone` is why she is nobody's second person: unknown (it is not known how her account came about, or a system asks), second_factor (her account asks for
-    nothing beside the password), too_many (more kin than a token carries); empty if she may be. `time` is when they were looked up; None: just now.
+    `alone` is why she is nobody's second person: unknown (it is not known how her account came
+    about, or a system asks), second_factor (her account asks for nothing beside the password),
+    too_many (more kin than a token carries); empty if she may be. `time` is when they were looked
+    up; None: just now.
     """
 
     marks: frozenset[str] = frozenset()
@@ -60,7 +69,8 @@ def mark_of(id: str) -> str:
 def refusal(second: Second, first_id: str) -> Conflict | None:
     """Returns why `second` is no second person beside `first_id`; None if she is one.
 
-    second_person_required: the first asks again. not_independent: she may be the same person; `about` says why (kin, or as in `Kin.alone`).
+    second_person_required: the first asks again. not_independent: she may be the same person;
+    `about` says why (kin, or as in `Kin.alone`).
     """
     if second.id == first_id:
         return Conflict("second_person_required")
@@ -74,8 +84,9 @@ def refusal(second: Second, first_id: str) -> Conflict | None:
 def check_second(second: Second, first_id: str, first_time: datetime | None = None) -> None:
     """Refuses anybody who is not a second person beside `first_id`, as in `refusal`.
 
-    `first_time` is when the first one acted. Her account may have come about a moment before, so kin that were looked up earlier do not do: the caller is asked
-    for a fresh token (token_expired).
+    `first_time` is when the first one acted. Her account may have come about a moment before, so
+    kin that were looked up earlier do not do: the caller is asked for a fresh token
+    (token_expired).
     """
     if why := refusal(second, first_id):
         raise why

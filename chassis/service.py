@@ -1,4 +1,7 @@
-"""What every service process is made of: each object is made here, once, in reading order. What only one service has stands in its `__main__`."""
+"""What every service process is made of: each object is made here, once, in reading order.
+
+What only one service has stands in its `__main__`.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,9 +56,13 @@ class Parts:
         )
 
     def loops(self, sweep: Callable[[Transaction, datetime], object]) -> list[Loop]:
-        """What goes on in the background of every service: it checks its keys, tells facts, tells them again, forgets what is over (`sweep`), and witnesses trails."""
+        """What goes on in the background of every service: it checks its keys, tells facts, tells
+        them again, forgets what is over (`sweep`), and witnesses trails.
+        """
         return [
-            Relay(self.name, self.topic, self.database, self.broker, self.signer, self.clock).loop(),
+            Relay(
+                self.name, self.topic, self.database, self.broker, self.signer, self.clock
+            ).loop(),
             Replays(self.name, self.topic, self.database, self.broker).loop(),
             self.key_check.loop(),
             Sweeper(self.database, self.clock, sweep).loop(),
@@ -63,32 +70,77 @@ class Parts:
         ]
 
     def witness(self, topic: str, teller: str, kind: str) -> Loop:
-        """Keeps the records of another service's topic (facts of type `kind`), for the case that every broker loses them."""
+        """Keeps the records of another service's topic (facts of type `kind`), for the case that
+        every broker loses them.
+        """
         trusted_signers = key_folder.trusted_signers(self.settings.keys, self.name, teller)
-        return Witness(self.name, topic, teller, kind, self.database, self.broker, self.signer, trusted_signers, self.clock).loop()
+        return Witness(
+            self.name,
+            topic,
+            teller,
+            kind,
+            self.database,
+            self.broker,
+            self.signer,
+            trusted_signers,
+            self.clock,
+        ).loop()
 
-    def run(self, server: Server, loops: Sequence[Loop], *, ready: Callable[[], bool] = lambda: True) -> int:
-        """Runs until SIGTERM; returns the exit code. `ready`: whether it has what it needs beside its parts."""
+    def run(
+        self, server: Server, loops: Sequence[Loop], *, ready: Callable[[], bool] = lambda: True
+    ) -> int:
+        """Runs until SIGTERM; returns the exit code.
+
+        `ready`: whether it has what it needs beside its parts.
+        """
         return service_runner.run(
-            server, self.database, self.broker, loops, wrong=lambda: self.key_check.wrong, usable=lambda: self.key_check.agreed and ready(),
+            server, self.database, self.broker, loops, wrong=lambda: self.key_check.wrong,
+            usable=lambda: self.key_check.agreed and ready(),
             metrics_address=self.settings.metrics_listen,
         )  # fmt: skip
 
 
 def make(
-    name: str, topic: str, settings: ServiceSettings, *, hears: Sequence[str] = (), view_of: Callable[[Caller], str] = lambda caller: ""
+    name: str,
+    topic: str,
+    settings: ServiceSettings,
+    *,
+    hears: Sequence[str] = (),
+    view_of: Callable[[Caller], str] = lambda caller: "",
 ) -> Parts:
-    """Nothing is opened or started yet. `hears` are the topics of others; `view_of` as in Database."""
+    """Nothing is opened or started yet.
+
+    `hears` are the topics of others; `view_of` as in Database.
+    """
     clock = SystemClock()
     keyring = sealing_keys.of(settings, name).keyring()
     signer = Signer(key_folder.signing(settings.keys, f"facts.{name}"))
-    public = key_folder.Held(settings.keys, "tokens*.pub.jwk", partial(key_folder.all_verifying, settings.keys, "tokens"))
+    public = key_folder.Held(
+        settings.keys, "tokens*.pub.jwk", partial(key_folder.all_verifying, settings.keys, "tokens")
+    )
     verifier = Verifier(public, f"enlace.{name}", clock)
-    gateways = key_folder.Held(settings.keys, "calls.gateway*.pub.jwk", partial(key_folder.all_verifying, settings.keys, "calls.gateway"))
+    gateways = key_folder.Held(
+        settings.keys,
+        "calls.gateway*.pub.jwk",
+        partial(key_folder.all_verifying, settings.keys, "calls.gateway"),
+    )
     addresses = AddressReader(gateways, f"enlace.{name}", clock)
     database = Database(settings.database_url, view_of=view_of, marker=Marker(keyring))
     broker = Broker(settings, [topic, *hears, REPLAYS, heads.TOPIC])
-    witnesses = Heads(name, database, broker, signer, key_folder.trusted_signers(settings.keys), clock)
+    witnesses = Heads(
+        name, database, broker, signer, key_folder.trusted_signers(settings.keys), clock
+    )
     return Parts(
-        name, topic, settings, clock, keyring, signer, verifier, addresses, database, broker, witnesses, KeyCheck(database, keyring)
+        name,
+        topic,
+        settings,
+        clock,
+        keyring,
+        signer,
+        verifier,
+        addresses,
+        database,
+        broker,
+        witnesses,
+        KeyCheck(database, keyring),
     )

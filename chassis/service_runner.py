@@ -1,6 +1,8 @@
-"""Runs a service process: starts without waiting for database and broker, watches its loops, ends within ten seconds of SIGTERM or Ctrl-C.
+"""Runs a service process: starts without waiting for database and broker, watches its loops, ends
+within ten seconds of SIGTERM or Ctrl-C.
 
-The main thread asks nothing of a database or a broker, so it always hears a signal; what is known of them it reads from their loops.
+The main thread asks nothing of a database or a broker, so it always hears a signal; what is known
+of them it reads from their loops.
 """
 
 import faulthandler
@@ -18,14 +20,19 @@ from chassis.rpc import Server
 from chassis.supervisor import WELL, Loop, State
 
 # Seconds after the signal, of the ten that are promised:
-_FAREWELL = 1.0  # it answers on, while those who watch its health turn to other servers: a call that is under way to it is not refused
-_DRAIN = 4.0  # calls under way may end by themselves until then; then their database connections are cut, and they say UNAVAILABLE
+# it answers on, while those who watch its health turn to other servers: a call that is under way to
+# it is not refused
+_FAREWELL = 1.0
+# calls under way may end by themselves until then; then their database connections are cut, and
+# they say UNAVAILABLE
+_DRAIN = 4.0
 _CUT = 1.0  # more, for these answers to leave
 _LOOPS = 8.0  # loops may end by themselves until then
 _FORCE = 9.0  # whatever still runs is left behind
 _MISCONFIGURED = 78  # sysexits.h: EX_CONFIG
-# Objects before cycles are looked for, and how often deeper. A call makes ten thousand that go by themselves; with Python's 700 a search among 100,000
-# services took 10.2 ms at p99, with these 7.9 (bench search, twice each in turn).
+# Objects before cycles are looked for, and how often deeper. A call makes ten thousand that go by
+# themselves; with Python's 700 a search among 100,000 services took 10.2 ms at p99, with these 7.9
+# (bench search, twice each in turn).
 _GARBAGE = 20_000, 20, 50
 _LOOK = 0.2  # between two looks at how all stand
 
@@ -40,9 +47,12 @@ def run(
     usable: Callable[[], bool] = lambda: True,
     metrics_address: str = "",
 ) -> int:
-    """Runs until a signal comes; returns the exit code. A database or broker that is away is waited for, and said in the health service.
+    """Runs until a signal comes; returns the exit code.
 
-    `wrong` says why it can't run at all, once that is known: then it ends with exit code 78. `usable` whether it could answer, with its database there.
+    A database or broker that is away is waited for, and said in the health service.
+
+    `wrong` says why it can't run at all, once that is known: then it ends with exit code 78.
+    `usable` whether it could answer, with its database there.
     """
     memory.forbid_dumps()
     gc.set_threshold(*_GARBAGE)
@@ -54,7 +64,11 @@ def run(
     metrics.serve(metrics_address)
     metrics.DATABASE_AGE.set_function(lambda: database.probe.age)
     for loop in watched:
-        metrics.watch_loop(loop.name, lambda loop=loop: loop.age, lambda loop=loop: loop.state in WELL)  # type: ignore[misc]
+        metrics.watch_loop(
+            loop.name,
+            lambda loop=loop: loop.age,  # type: ignore[misc]
+            lambda loop=loop: loop.state in WELL,  # type: ignore[misc]
+        )
     database.open()
     for loop in watched:
         loop.start()
@@ -67,15 +81,24 @@ def run(
     if reason:
         log.get().error("refuses_to_run", reason=reason)
     _stop(server, database, watched)
-    gc.freeze()  # else Python looks for cycles among all objects at its end: 0.6 s of processor time, more with a large directory
+    # else Python looks for cycles among all objects at its end: 0.6 s of processor time, more with
+    # a large directory
+    gc.freeze()
     return _MISCONFIGURED if reason else 0
 
 
 class HealthReporter:
-    """Says in the health service how the loops, the database and the broker stand, and starts a dead loop again."""
+    """Says in the health service how the loops, the database and the broker stand, and starts a
+    dead loop again.
+    """
 
     def __init__(
-        self, server: Server, database: Database, broker: Broker | None, loops: Sequence[Loop], usable: Callable[[], bool] = lambda: True
+        self,
+        server: Server,
+        database: Database,
+        broker: Broker | None,
+        loops: Sequence[Loop],
+        usable: Callable[[], bool] = lambda: True,
     ) -> None:
         self._server = server
         self._database = database
@@ -115,7 +138,8 @@ def _stop(server: Server, database: Database, loops: Sequence[Loop]) -> None:
     drained = server.stop(_DRAIN - _FAREWELL + _CUT)
     drained.wait(_DRAIN - _FAREWELL if database.answers else 0.0)
     _join(loops, began + (_DRAIN if database.answers else 0.0))
-    # What still waits for the database is cut off now: calls have a moment to say so, and loops that hang on a server that stands still can end.
+    # What still waits for the database is cut off now: calls have a moment to say so, and loops
+    # that hang on a server that stands still can end.
     database.cut()
     drained.wait(_CUT + 0.5)
     _join(loops, began + _LOOPS)
@@ -136,7 +160,8 @@ def _arm(loops: Sequence[Loop]) -> None:
     force = threading.Timer(_FORCE, _force, (loops,))
     force.daemon = True
     force.start()
-    # Behind it one that needs neither Python nor a free standard output: it says where every thread stands, and ends the process.
+    # Behind it one that needs neither Python nor a free standard output: it says where every thread
+    # stands, and ends the process.
     faulthandler.dump_traceback_later(_FORCE + 0.5, exit=True)
 
 

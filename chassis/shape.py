@@ -1,7 +1,9 @@
-"""What a field of a request may hold, as its .proto says it, and what is wrong with a request: all of it at once, before any method.
+"""What a field of a request may hold, as its .proto says it, and what is wrong with a request: all
+of it at once, before any method.
 
-The option is (contract.v1.field), found by name; what it leaves out, the field's name and type say. Limit: shapes only. Whether a code exists, an id is
-anybody's, or two fields fit together is for who knows the meaning.
+The option is (contract.v1.field), found by name; what it leaves out, the field's name and type say.
+Limit: shapes only. Whether a code exists, an id is anybody's, or two fields fit together is for who
+knows the meaning.
 """
 
 import re
@@ -21,21 +23,25 @@ TIME = Timestamp.DESCRIPTOR.full_name
 MASK = "google.protobuf.FieldMask"
 INT32 = 2**31 - 1
 MAX_SAID = 20  # wrong fields in one refusal: it travels in a trailer of 8 KiB
-# Characters no database text holds (NUL, half a surrogate pair) or that only a mistake puts into a form field.
+# Characters no database text holds (NUL, half a surrogate pair) or that only a mistake puts into a
+# form field.
 CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"
 FORBIDDEN = re.compile(rf"[{CONTROL}\ud800-\udfff]")
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"  # of a domain's name, RFC 1035
-_TIMES = range(-62_135_596_800, 253_402_300_800)  # seconds of the years 1 to 9999, all that a Timestamp may say
+# seconds of the years 1 to 9999, all that a Timestamp may say
+_TIMES = range(-62_135_596_800, 253_402_300_800)
 FieldType = Any  # a FieldDescriptor: its two implementations have no common type
 Violation = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a text is: its pattern (ECMAScript, which is Python's too; None: any), the reason when it fails, and its longest, in characters.
+    """What a text is: its pattern (ECMAScript, which is Python's too; None: any), the reason when
+    it fails, and its longest, in characters.
 
-    `long`: the reason for one that is longer. `checks`: what of it a shape may refuse. Nothing of a credential: whatever is wrong with it sounds the
-    same; and of an id only that there is none: what is no id is not there.
+    `long`: the reason for one that is longer. `checks`: what of it a shape may refuse. Nothing of a
+    credential: whatever is wrong with it sounds the same; and of an id only that there is none:
+    what is no id is not there.
     """
 
     name: str
@@ -54,18 +60,43 @@ KINDS = {
     for kind in (
         Kind("TEXT", 200),
         Kind("NOTE", 4000),
-        Kind("ID", 64, r"^[A-Za-z0-9_-]*$", example="5f0c9a4e1b7d42b38c6de0f1a2b3c4d5", checks="presence"),
+        Kind(
+            "ID",
+            64,
+            r"^[A-Za-z0-9_-]*$",
+            example="5f0c9a4e1b7d42b38c6de0f1a2b3c4d5",
+            checks="presence",
+        ),
         Kind("CODE", 40, r"^[A-Za-z0-9_.+-]*$", reason="unknown_code"),
-        Kind("LANGUAGE", 35, r"^(([a-z]{2,3}|x)(-[A-Za-z0-9]{1,8})*)?$", example="es"),  # RFC 5646, 4.4.1
+        # RFC 5646, 4.4.1
+        Kind("LANGUAGE", 35, r"^(([a-z]{2,3}|x)(-[A-Za-z0-9]{1,8})*)?$", example="es"),
         Kind("COUNTRY", 2, r"^([A-Z]{2})?$", example="NI", long="malformed"),
         Kind("SUBDIVISION", 6, r"^([A-Z]{2}-[A-Z0-9]{1,3})?$", example="NI-CI", long="malformed"),
-        Kind("EMAIL", 254, rf"^([A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(\.{_LABEL})+)?$", example="mesa@casa-esperanza.example"),
+        Kind(
+            "EMAIL",
+            254,
+            rf"^([A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(\.{_LABEL})+)?$",
+            example="mesa@casa-esperanza.example",
+        ),
         Kind("PHONE", 40, example="+50500000000"),
         Kind("DIALLED", 20, r"^([0-9*#+][0-9 *#-]{1,19})?$", example="133"),
         Kind("PIN", 4, r"^([0-9]{4})?$", example="4821", checks="nothing"),
-        Kind("DATE", 10, r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$", example="2001-02-03", format="date", long="malformed"),
+        Kind(
+            "DATE",
+            10,
+            r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$",
+            example="2001-02-03",
+            format="date",
+            long="malformed",
+        ),
         Kind("PERIOD", 7, r"^(2[0-9]{3}(-Q[1-4])?)?$", example="2026-Q3", long="malformed"),
-        Kind("TIME_OF_DAY", 5, r"^(([01][0-9]|2[0-3]):[0-5][0-9])?$", example="08:00", long="malformed"),
+        Kind(
+            "TIME_OF_DAY",
+            5,
+            r"^(([01][0-9]|2[0-3]):[0-5][0-9])?$",
+            example="08:00",
+            long="malformed",
+        ),
         Kind("PASSWORD", 200, least=12, format="password"),
         Kind("SECRET", 200, format="password", checks="nothing"),
         Kind("URL", 500, r"^(https?://[^\s/]+(/\S*)?)?$", example="https://casa-esperanza.example"),
@@ -99,13 +130,18 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class Shape:
-    """What a field may hold. `least` and `most` are of a text's length, of a list's entries or of a number's value; `kind` is of a text, or of a list's texts.
+    """What a field may hold.
+
+    `least` and `most` are of a text's length, of a list's entries or of a number's value; `kind` is
+    of a text, or of a list's texts.
 
     `distinct`: nothing twice in a list, which the service that keeps it checks.
 
-    `required`: in a request. `output_only`: never in one. `immutable`: when it is made and never after. `always`: never absent in an answer.
-    `private`: in no address. `sealed`: kept encrypted. `optional`: an etag without which a change is taken, too.
-    `only`: of a mask or a message, the fields that may be said in it; `without`: those that may not. Both empty: what is not output-only.
+    `required`: in a request. `output_only`: never in one. `immutable`: when it is made and never
+    after. `always`: never absent in an answer. `private`: in no address. `sealed`: kept encrypted.
+    `optional`: an etag without which a change is taken, too. `only`: of a mask or a message, the
+    fields that may be said in it; `without`: those that may not. Both empty: what is not
+    output-only.
     """
 
     kind: Kind | None
@@ -126,7 +162,10 @@ class Shape:
 
 @cache
 def shape(field: FieldType) -> Shape:
-    """What the .proto says of a field. Raises TypeError for a kind that this module does not know."""
+    """What the .proto says of a field.
+
+    Raises TypeError for a kind that this module does not know.
+    """
     said = {option.full_name: value for option, value in field.GetOptions().ListFields()}
     rules = said.get(_RULES)
     behavior = {_behavior_name(field, number) for number in said.get(_BEHAVIOR, ())}
@@ -158,17 +197,29 @@ def shape(field: FieldType) -> Shape:
 def _kind(field: FieldType, rules: Any) -> Kind:
     number = rules.kind if rules is not None else 0
     if number:
-        name = rules.DESCRIPTOR.fields_by_name["kind"].enum_type.values_by_number[number].name.removeprefix("KIND_")
+        name = (
+            rules.DESCRIPTOR.fields_by_name["kind"]
+            .enum_type.values_by_number[number]
+            .name.removeprefix("KIND_")
+        )
         if name not in KINDS:
             raise TypeError(f"{field.full_name}: no kind {name}")
         return KINDS[name]
     if field.name in ("id", "code"):
         return KINDS[field.name.upper()]
-    return KINDS[next((kind for end, kind in _NAMES if field.name == end or field.name.endswith(end)), "TEXT")]
+    return KINDS[
+        next(
+            (kind for end, kind in _NAMES if field.name == end or field.name.endswith(end)), "TEXT"
+        )
+    ]
 
 
 def _behavior_name(field: FieldType, number: int) -> str:
-    option = next(option for option, _value in field.GetOptions().ListFields() if option.full_name == _BEHAVIOR)
+    option = next(
+        option
+        for option, _value in field.GetOptions().ListFields()
+        if option.full_name == _BEHAVIOR
+    )
     return str(option.enum_type.values_by_number[number].name)
 
 
@@ -178,7 +229,8 @@ def is_map(field: FieldType) -> bool:
 
 
 def violations(request: Message) -> list[Violation]:
-    """What is wrong with a request, as (path of the field, reason): required, malformed, too_short, too_long, out_of_range, unknown_code.
+    """What is wrong with a request, as (path of the field, reason): required, malformed, too_short,
+    too_long, out_of_range, unknown_code.
 
     At most 20. What was said is in none of them.
     """
@@ -186,7 +238,9 @@ def violations(request: Message) -> list[Violation]:
 
 
 def list_of(descriptor: Descriptor | None, path: str) -> str:
-    """The code list of which a field of a request is one, by the name of its enum; empty where it is none. Numbers in a path are places in a list."""
+    """The code list of which a field of a request is one, by the name of its enum; empty where it
+    is none. Numbers in a path are places in a list.
+    """
     message, field = descriptor, None
     for name in (part for part in path.split(".") if not part.isdecimal()):
         field = message.fields_by_name.get(name) if message else None
@@ -199,8 +253,16 @@ def list_of(descriptor: Descriptor | None, path: str) -> str:
 Check = Callable[[Message, str], Iterator[Violation]]
 
 
-def _wrong(message: Message, at: str, checks: Mapping[str, Check], *, changes: Collection[str] | None = None) -> Iterator[Violation]:
-    """`changes`: of a message that a mask goes with, the fields that count; what is required is required only of these."""
+def _wrong(
+    message: Message,
+    at: str,
+    checks: Mapping[str, Check],
+    *,
+    changes: Collection[str] | None = None,
+) -> Iterator[Violation]:
+    """`changes`: of a message that a mask goes with, the fields that count; what is required is
+    required only of these.
+    """
     for name, check in checks.items():
         if changes is None or name in changes:
             yield from check(message, f"{at}{name}")
@@ -210,7 +272,9 @@ def _wrong(message: Message, at: str, checks: Mapping[str, Check], *, changes: C
 def _checks(descriptor: Descriptor) -> dict[str, Check]:
     masked = "update_mask" in descriptor.fields_by_name
     return {
-        field.name: _check(field, shape(field), masked) for field in descriptor.fields if not shape(field).output_only and not is_map(field)
+        field.name: _check(field, shape(field), masked)
+        for field in descriptor.fields
+        if not shape(field).output_only and not is_map(field)
     }
 
 
@@ -225,7 +289,11 @@ def _check(field: FieldType, known: Shape, masked: bool) -> Check:
         return lambda message, path: _enum(field, getattr(message, name), path, known.required)
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         return _message_check(field, known, masked)
-    if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_DOUBLE):
+    if field.type in (
+        FieldDescriptor.TYPE_INT32,
+        FieldDescriptor.TYPE_INT64,
+        FieldDescriptor.TYPE_DOUBLE,
+    ):
         return _number_check(field, known)
     return _nothing
 
@@ -259,7 +327,8 @@ def _text_check(known: Shape) -> Callable[[str, str], Iterator[Violation]]:
 
 def _number_check(field: FieldType, known: Shape) -> Check:
     name = field.name
-    most = INT32 if name == "page_size" else known.most  # a page that is too large is made smaller, as AIP-158 wants it
+    # a page that is too large is made smaller, as AIP-158 wants it
+    most = INT32 if name == "page_size" else known.most
 
     def check(message: Message, path: str) -> Iterator[Violation]:
         value = getattr(message, name)
@@ -321,7 +390,9 @@ def _message_check(field: FieldType, known: Shape, masked: bool) -> Check:
                 yield path, "required"
             return
         changes = {each.partition(".")[0] for each in message.update_mask.paths} if masked else None  # type: ignore[attr-defined]
-        yield from _wrong(getattr(message, name), f"{path}.", _checks(field.message_type), changes=changes)
+        yield from _wrong(
+            getattr(message, name), f"{path}.", _checks(field.message_type), changes=changes
+        )
 
     return check
 

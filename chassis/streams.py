@@ -1,7 +1,9 @@
-"""Streams: what a caller is told as it comes about, on threads of their own, so that however many there are, calls are answered.
+"""Streams: what a caller is told as it comes about, on threads of their own, so that however many
+there are, calls are answered.
 
-A stream goes on no longer than the token that it was opened with: who was revoked is out of it as soon as out of any call (docs/decisions/0019). Whoever
-has no room for more does not fill this side: the next is read when the last was taken, and who takes nothing for too long is cut off.
+A stream goes on no longer than the token that it was opened with: who was revoked is out of it as
+soon as out of any call (docs/decisions/0019). Whoever has no room for more does not fill this side:
+the next is read when the last was taken, and who takes nothing for too long is cut off.
 """
 
 import threading
@@ -39,7 +41,9 @@ class Line(Protocol):
 
 
 class Stream:
-    """One stream under way: who is told, until when, and how to look at the database between two messages."""
+    """One stream under way: who is told, until when, and how to look at the database between two
+    messages.
+    """
 
     def __init__(
         self,
@@ -56,7 +60,9 @@ class Stream:
         self._transact = transact
 
     def goes_on(self) -> bool:
-        """Whether there may be another message: somebody is there, the token is good, and the service does not stop."""
+        """Whether there may be another message: somebody is there, the token is good, and the
+        service does not stop.
+        """
         return self._goes_on() and self.left > 0
 
     @property
@@ -65,7 +71,9 @@ class Stream:
         return (self._until - self.clock.now()).total_seconds()
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """A transaction in the caller's scope, whose standing is looked at anew; never to be held open while a message is sent."""
+        """A transaction in the caller's scope, whose standing is looked at anew; never to be held
+        open while a message is sent.
+        """
         return self._transact()
 
 
@@ -84,9 +92,17 @@ class Streams:
 
     @contextmanager
     def opened(
-        self, caller: Caller, until: datetime, clock: Clock, line: Line, transact: Callable[[], AbstractContextManager[Transaction]]
+        self,
+        caller: Caller,
+        until: datetime,
+        clock: Clock,
+        line: Line,
+        transact: Callable[[], AbstractContextManager[Transaction]],
     ) -> Iterator[Stream]:
-        """Room for one more, which is given back at the end; `until` is when the token ends. Raises Exhausted too_many_requests."""
+        """Room for one more, which is given back at the end; `until` is when the token ends.
+
+        Raises Exhausted too_many_requests.
+        """
 
         @contextmanager
         def in_turn() -> Iterator[Transaction]:
@@ -99,12 +115,16 @@ class Streams:
         late.start()
         try:
             end = until + timedelta(seconds=LEEWAY)
-            yield Stream(caller, end, clock, lambda: line.is_active() and not self.pool.stopping, in_turn)
+            yield Stream(
+                caller, end, clock, lambda: line.is_active() and not self.pool.stopping, in_turn
+            )
         finally:
             late.cancel()
 
     def _count(self, organization_id: str, line: Line) -> None:
-        """Until the line has ended, which is known before the thread looks up from its wait: who comes again at once has room."""
+        """Until the line has ended, which is known before the thread looks up from its wait: who
+        comes again at once has room.
+        """
 
         def ended() -> None:
             metrics.STREAMS.dec()

@@ -1,12 +1,16 @@
-"""The subscriber: hears topics, applies each fact once and in order of its subject's versions, and never passes over one that had no effect.
+"""The subscriber: hears topics, applies each fact once and in order of its subject's versions, and
+never passes over one that had no effect.
 
-A handler gets a transaction and a fact; its effect, the inbox row and nothing else are committed together, the offset after that. It may be called
-again for the same fact only if that transaction did not commit, or if it answers True: a part of its work is done, that part is committed, and it is called
-for the next one. Work without a bound goes in parts, for each transaction has ten seconds.
+A handler gets a transaction and a fact; its effect, the inbox row and nothing else are committed
+together, the offset after that. It may be called again for the same fact only if that transaction
+did not commit, or if it answers True: a part of its work is done, that part is committed, and it is
+called for the next one. Work without a bound goes in parts, for each transaction has ten seconds.
 
-Three reactions to trouble: *unreadable* (no event, a wrong signature, nothing that could be stored) is a dead letter at once; *held* (the handler refused,
-failed or was late three times, or the kind of fact is newer than this consumer: the subject waits, its later facts behind it, and is tried again with
-growing pauses, other subjects go on); *not now* (a part is away) waits and skips nothing.
+Three reactions to trouble: *unreadable* (no event, a wrong signature, nothing that could be stored)
+is a dead letter at once; *held* (the handler refused, failed or was late three times, or the kind
+of fact is newer than this consumer: the subject waits, its later facts behind it, and is tried
+again with growing pauses, other subjects go on); *not now* (a part is away) waits and skips
+nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,9 +35,12 @@ from keys.sealing import Keyring, SignatureCheck
 T = TypeVar("T")
 Handler = Callable[[Transaction, Fact], bool | None]
 _LIMIT = 10.0  # seconds for one transaction
-_LATE_TRIES = 3  # in a row, while the database answers, after which it is the handler that is late and not the machine
+# in a row, while the database answers, after which it is the handler that is late and not the
+# machine
+_LATE_TRIES = 3
 _SWEEP = timedelta(seconds=1)  # between two looks at what waits
-_FIRST_PATIENCE, _LONGEST_PATIENCE = timedelta(seconds=10), timedelta(minutes=5)  # before a missing fact is asked for, and asked for again
+# before a missing fact is asked for, and asked for again
+_FIRST_PATIENCE, _LONGEST_PATIENCE = timedelta(seconds=10), timedelta(minutes=5)
 _SWEPT = 100  # waiting subjects that one look takes up; the topics are read in between
 
 
@@ -65,7 +72,8 @@ class Subscriber:
         self._on_held = on_held
         self._swept_at = self._asked_at = clock.now() - _LONGEST_PATIENCE  # both at the start
         self._patience = _FIRST_PATIENCE
-        self._doubtful: set[tuple[str, str]] = set()  # (topic, key) of unreadable records since they were last asked for
+        # (topic, key) of unreadable records since they were last asked for
+        self._doubtful: set[tuple[str, str]] = set()
         self._loop = Loop(f"subscriber-{name}", self._work, waits_for=(BrokerLost,))
 
     def loop(self) -> Loop:
@@ -81,7 +89,8 @@ class Subscriber:
                     self.sweep()
                     continue
                 consumer = Consumer(self._broker.settings, self._name, self._topics)
-                # Before the first fact is taken: a copy of this store must show of which store it is one.
+                # Before the first fact is taken: a copy of this store must show of which store it
+                # is one.
                 self._ask_for_missing()
                 while loop.turn() and self._broker.cluster_id == cluster_id:
                     records = read(self._broker, self._name, consumer)
@@ -101,7 +110,9 @@ class Subscriber:
     # --- what comes by the topics
 
     def take(self, records: Sequence[Any]) -> None:
-        """Applies, parks, holds or buries each of these; when it returns, their offsets may be committed."""
+        """Applies, parks, holds or buries each of these; when it returns, their offsets may be
+        committed.
+        """
         facts: list[tuple[Any, Fact | Unreadable]] = []
         for record in records:
             try:
@@ -109,8 +120,13 @@ class Subscriber:
             except Unreadable as unreadable:
                 facts.append((record, unreadable))
         subjects = {fact.subject for _, fact in facts if isinstance(fact, Fact)}
-        # For a single fact this would be one more question on its way; it asks where it stands anyhow.
-        seen = self._retry_while_unavailable(lambda tx: inbox.seen(tx, self._name, sorted(subjects))) if len(facts) > 1 else {}
+        # For a single fact this would be one more question on its way; it asks where it stands
+        # anyhow.
+        seen = (
+            self._retry_while_unavailable(lambda tx: inbox.seen(tx, self._name, sorted(subjects)))
+            if len(facts) > 1
+            else {}
+        )
         for record, fact in facts:
             if isinstance(fact, Unreadable):
                 self._dead_letter(record, fact.reason)
@@ -133,7 +149,9 @@ class Subscriber:
     # --- what waits
 
     def _take_waiting(self, subject: str) -> None:
-        """Applies what waits behind a fact that has been applied; a transaction a fact, each held by its own identity."""
+        """Applies what waits behind a fact that has been applied; a transaction a fact, each held
+        by its own identity.
+        """
         while self._try(lambda tx: self._next_waiting(tx, subject)):
             pass
 
@@ -146,7 +164,9 @@ class Subscriber:
         return (Position.NEXT if position is Position.HELD else position), waiting
 
     def _try(self, find: Callable[[Transaction], tuple[Position, Waiting | None]]) -> bool:
-        """Applies the fact that `find` finds, if it is the next of its subject, and holds it if that fails. Says whether another waits behind it."""
+        """Applies the fact that `find` finds, if it is the next of its subject, and holds it if
+        that fails. Says whether another waits behind it.
+        """
         waiting: Waiting | None = None
 
         def act(tx: Transaction) -> tuple[Position, bool, bool]:
@@ -163,10 +183,14 @@ class Subscriber:
         while unfinished:
             self._go_on()
             try:
-                position, follows, unfinished = self._retry_while_unavailable(act, is_handling=lambda: waiting is not None)
+                position, follows, unfinished = self._retry_while_unavailable(
+                    act, is_handling=lambda: waiting is not None
+                )
             except _Stopped:
                 raise
-            except Exception as error:  # the last resort: a fault in a handler must not stop other subjects
+            except (
+                Exception
+            ) as error:  # the last resort: a fault in a handler must not stop other subjects
                 if waiting is None:
                     raise
                 self._hold(waiting, error)
@@ -175,7 +199,13 @@ class Subscriber:
             metrics.FACTS_HEARD.labels(self._name, position.value).inc()
             if waiting.fact.trace and position is Position.NEXT:
                 fact = waiting.fact
-                log.get().info("fact_taken", consumer=self._name, type=fact.type, subject=fact.subject, version=fact.version)
+                log.get().info(
+                    "fact_taken",
+                    consumer=self._name,
+                    type=fact.type,
+                    subject=fact.subject,
+                    version=fact.version,
+                )
         return follows
 
     def _hold(self, waiting: Waiting, error: Exception) -> None:
@@ -190,10 +220,14 @@ class Subscriber:
             reason=reason,
             fault=log.fault(error),
         )
-        self._retry_while_unavailable(lambda tx: inbox.hold(tx, self._name, waiting, reason, self._clock.now()))
+        self._retry_while_unavailable(
+            lambda tx: inbox.hold(tx, self._name, waiting, reason, self._clock.now())
+        )
 
     def sweep(self) -> None:
-        """Tries what is due among what waits, reads again what an operator wants read again, and says how much is held."""
+        """Tries what is due among what waits, reads again what an operator wants read again, and
+        says how much is held.
+        """
         now = self._clock.now()
         if timedelta() <= now - self._swept_at < _SWEEP:
             return
@@ -201,9 +235,13 @@ class Subscriber:
         for subject in self._retry_while_unavailable(lambda tx: self._due_subjects(tx, now)):
             with trace.under(""):
                 self._take_waiting(subject)
-        for identity, record in self._retry_while_unavailable(lambda tx: dead_letters.take_redriven(tx, self._keyring, self._name, _SWEPT)):
+        for identity, record in self._retry_while_unavailable(
+            lambda tx: dead_letters.take_redriven(tx, self._keyring, self._name, _SWEPT)
+        ):
             self._read_again(identity, record)
-        held, dead = self._retry_while_unavailable(lambda tx: (inbox.count_held(tx, self._name), dead_letters.count(tx, self._name)))
+        held, dead = self._retry_while_unavailable(
+            lambda tx: (inbox.count_held(tx, self._name), dead_letters.count(tx, self._name))
+        )
         metrics.FACTS_HELD.labels(self._name).set(held)
         metrics.DEAD_LETTERS.labels(self._name).set(dead)
         self._on_held(held)
@@ -215,10 +253,21 @@ class Subscriber:
     # --- what can't be read
 
     def _dead_letter(self, record: Any, reason: str) -> None:
-        """Keeps a record as a dead letter, and asks for the facts of its key again: it may have been one of them on its way."""
-        letter = dead_letters.Record(record.topic, record.partition, record.offset, record.key or b"", record.value, list(record.headers))
+        """Keeps a record as a dead letter, and asks for the facts of its key again: it may have
+        been one of them on its way.
+        """
+        letter = dead_letters.Record(
+            record.topic,
+            record.partition,
+            record.offset,
+            record.key or b"",
+            record.value,
+            list(record.headers),
+        )
         fresh = self._retry_while_unavailable(
-            lambda tx: dead_letters.keep(tx, self._keyring, self._name, letter, reason, self._clock.now())
+            lambda tx: dead_letters.keep(
+                tx, self._keyring, self._name, letter, reason, self._clock.now()
+            )
         )
         metrics.FACTS_HEARD.labels(self._name, "dead").inc()
         if fresh:
@@ -226,14 +275,24 @@ class Subscriber:
             if is_id(key):
                 self._doubtful.add((record.topic, key))
             log.get().error(
-                "dead_letter", consumer=self._name, topic=record.topic, partition=record.partition, offset=record.offset, reason=reason
+                "dead_letter",
+                consumer=self._name,
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                reason=reason,
             )
 
     def _read_again(self, identity: str, record: dead_letters.Record) -> None:
         try:
             fact = unpack(record.headers, record.value, self._trusted_signers)
         except Unreadable as unreadable:
-            log.get().warning("dead_letter_stays", consumer=self._name, topic=record.topic, reason=unreadable.reason)
+            log.get().warning(
+                "dead_letter_stays",
+                consumer=self._name,
+                topic=record.topic,
+                reason=unreadable.reason,
+            )
             return
         with trace.under(fact.trace):
             self._take_one(record.topic, fact)
@@ -242,36 +301,60 @@ class Subscriber:
     # --- what has not come
 
     def _ask_for_missing(self) -> None:
-        """Asks who said them to say facts again that others wait for; and everything, when the own store was restored from a copy."""
+        """Asks who said them to say facts again that others wait for; and everything, when the own
+        store was restored from a copy.
+        """
         now = self._clock.now()
         if timedelta() <= now - self._asked_at < self._patience:
             return
         self._asked_at = now
-        gaps = self._retry_while_unavailable(lambda tx: inbox.gaps(tx, self._name, now - _FIRST_PATIENCE))
+        gaps = self._retry_while_unavailable(
+            lambda tx: inbox.gaps(tx, self._name, now - _FIRST_PATIENCE)
+        )
         missing = sorted({*gaps, *self._doubtful})
         epoch = self._retry_while_unavailable(lambda tx: outbox.meet_store(tx, self._clock))
-        restored = not self._retry_while_unavailable(lambda tx: inbox.missed_nothing(tx, self._name, epoch))
+        restored = not self._retry_while_unavailable(
+            lambda tx: inbox.missed_nothing(tx, self._name, epoch)
+        )
         missing += [(topic, "") for topic in self._topics if restored]
-        # A gap that stays is asked for less and less often: who could close it may be down for days.
+        # A gap that stays is asked for less and less often: who could close it may be down for
+        # days.
         self._patience = min(self._patience * 2, _LONGEST_PATIENCE) if missing else _FIRST_PATIENCE
         if missing:
-            log.get().warning("gap_stays", consumer=self._name, count=len(missing), subjects=[subject for _, subject in missing[:20]])
-            send(self._broker.settings, REPLAYS, [(topic.encode(), subject.encode(), []) for topic, subject in missing])
+            log.get().warning(
+                "gap_stays",
+                consumer=self._name,
+                count=len(missing),
+                subjects=[subject for _, subject in missing[:20]],
+            )
+            send(
+                self._broker.settings,
+                REPLAYS,
+                [(topic.encode(), subject.encode(), []) for topic, subject in missing],
+            )
             self._doubtful.clear()
         if restored:
-            self._retry_while_unavailable(lambda tx: inbox.asked_for_everything(tx, self._name, epoch))
+            self._retry_while_unavailable(
+                lambda tx: inbox.asked_for_everything(tx, self._name, epoch)
+            )
 
     # --- patience
 
     def _go_on(self) -> None:
-        """A batch may take longer than a turn should: each fact counts as one, and a stop leaves the rest for the next process."""
+        """A batch may take longer than a turn should: each fact counts as one, and a stop leaves
+        the rest for the next process.
+        """
         if not self._loop.turn():
             raise _Stopped
 
-    def _retry_while_unavailable(self, act: Callable[[Transaction], T], *, is_handling: Callable[[], bool] = lambda: False) -> T:
-        """Acts in one transaction; while a part is away it waits and tries again, so that nothing is skipped.
+    def _retry_while_unavailable(
+        self, act: Callable[[Transaction], T], *, is_handling: Callable[[], bool] = lambda: False
+    ) -> T:
+        """Acts in one transaction; while a part is away it waits and tries again, so that nothing
+        is skipped.
 
-        Raises Late when a handler was late (`is_handling`: it had begun) again and again while the database answered.
+        Raises Late when a handler was late (`is_handling`: it had begun) again and again while the
+        database answered.
         """
         delay, late = 0.1, 0
         while True:
@@ -279,10 +362,16 @@ class Subscriber:
                 with self._database.transaction(SYSTEM, timeout=_LIMIT) as tx:
                     return act(tx)
             except (Unavailable, Exhausted, Stale, Late) as refusal:
-                late = late + 1 if isinstance(refusal, Late) and is_handling() and self._database.answers else 0
+                late = (
+                    late + 1
+                    if isinstance(refusal, Late) and is_handling() and self._database.answers
+                    else 0
+                )
                 if late == _LATE_TRIES:
                     raise
-                log.get().warning("subscriber_waits", consumer=self._name, reason=refusal.reason, delay_s=delay)
+                log.get().warning(
+                    "subscriber_waits", consumer=self._name, reason=refusal.reason, delay_s=delay
+                )
                 if self._loop.wait(delay):
                     raise _Stopped from refusal
                 delay = min(delay * 2, 5.0)

@@ -1,8 +1,11 @@
-"""Runs background work: one supervised loop that starts, stops, begins again after a failure with growing pauses, and says when its last turn was.
+"""Runs background work: one supervised loop that starts, stops, begins again after a failure with
+growing pauses, and says when its last turn was.
 
-`work(loop)` makes what it needs, does one turn for each `while loop.turn():`, and may end by any exception: it is called again. A part that is away
-(`waits_for`, Unavailable, Exhausted) is waited for and is no failure; any other refusal would be said again at every try, so it is one. Limit: a turn that
-hangs can't be interrupted from here; it shows as STUCK, and whoever watches the loops ends the process.
+`work(loop)` makes what it needs, does one turn for each `while loop.turn():`, and may end by any
+exception: it is called again. A part that is away (`waits_for`, Unavailable, Exhausted) is waited
+for and is no failure; any other refusal would be said again at every try, so it is one. Limit: a
+turn that hangs can't be interrupted from here; it shows as STUCK, and whoever watches the loops
+ends the process.
 """
 
 import threading
@@ -10,16 +13,27 @@ import time
 from collections.abc import Callable
 from enum import Enum
 
-from tenacity import RetryCallState, Retrying, retry_always, stop_when_event_set, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_always,
+    stop_when_event_set,
+    wait_random_exponential,
+)
 
 from chassis import log, metrics
 from chassis.errors import Exhausted, Refusal, Unavailable
 
 LIMIT = 60.0
-"""Seconds without a turn after which a loop is stuck. Above any honest turn: the longest is a batch that the broker does not acknowledge (15 s)."""
+"""Seconds without a turn after which a loop is stuck.
+
+Above any honest turn: the longest is a batch that the broker does not acknowledge (15 s).
+"""
 
 _LONGEST_PAUSE = 5.0  # seconds between two tries: what is back is noticed within that time
-_PROVEN = 0.5  # seconds of turning after which a try counts as one that works: what fails at once must not clear its own trouble
+# seconds of turning after which a try counts as one that works: what fails at once must not clear
+# its own trouble
+_PROVEN = 0.5
 
 
 class State(Enum):
@@ -49,7 +63,9 @@ class Loop:
         longest_pause: float = _LONGEST_PAUSE,
         workers: int = 1,
     ) -> None:
-        """`longest_pause` is between two tries; `workers` is how many threads it lets work in transactions, its own included."""
+        """`longest_pause` is between two tries; `workers` is how many threads it lets work in
+        transactions, its own included.
+        """
         self.name = name
         self.limit = limit
         self.workers = workers
@@ -143,8 +159,12 @@ class Loop:
             known, self._trouble = self._trouble is State.WAITING, State.WAITING
             if not known:  # what is away for an hour is said once, not at every try
                 reason = error.reason if isinstance(error, Refusal) else ""
-                log.get().info("loop_waits", loop=self.name, error=type(error).__name__, reason=reason)
-        except BaseException as error:  # whatever it is, also a SystemExit: the work must go on, and it must show
+                log.get().info(
+                    "loop_waits", loop=self.name, error=type(error).__name__, reason=reason
+                )
+        except (
+            BaseException
+        ) as error:  # whatever it is, also a SystemExit: the work must go on, and it must show
             self._trouble = State.FAILING
             metrics.LOOP_FAILURES.labels(self.name).inc()
             log.get().error("loop_failed", loop=self.name, fault=log.fault(error))

@@ -10,14 +10,24 @@ from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 
 REQUESTS_KEPT = timedelta(hours=25)
-"""How long a repeated request gets its first answer: the contract promises 24. The answer may hold a PIN, so it is not kept much longer."""
+"""How long a repeated request gets its first answer: the contract promises 24.
+
+The answer may hold a PIN, so it is not kept much longer.
+"""
 _EVERY = 600.0  # seconds
 
 
 class Sweeper:
-    """Forgets answered requests after a day, and whatever else `sweep` takes away, in one transaction."""
+    """Forgets answered requests after a day, and whatever else `sweep` takes away, in one
+    transaction.
+    """
 
-    def __init__(self, database: Database, clock: Clock, sweep: Callable[[Transaction, datetime], object] | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        sweep: Callable[[Transaction, datetime], object] | None = None,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._sweep = sweep

@@ -1,8 +1,10 @@
-"""The id that follows one request: from the gateway through calls, facts, consumers and deliveries; each log line on the way carries it as `trace_id`.
+"""The id that follows one request: from the gateway through calls, facts, consumers and deliveries;
+each log line on the way carries it as `trace_id`.
 
-It is the request's own id (32 hexadecimal digits), and travels between processes as the W3C's `traceparent`: in the metadata of a call, and in the header of
-a fact. In a store the columns `trace` take it from the transaction that writes them (chassis.db says it there). What nobody asked for, as a deadline
-that is over, has none.
+It is the request's own id (32 hexadecimal digits), and travels between processes as the W3C's
+`traceparent`: in the metadata of a call, and in the header of a fact. In a store the columns
+`trace` take it from the transaction that writes them (chassis.db says it there). What nobody asked
+for, as a deadline that is over, has none.
 """
 
 import re

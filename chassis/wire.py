@@ -1,6 +1,8 @@
-"""Between what a service works with and what is said in messages, where it is the same for every service: times, enums, etags, page tokens and sizes, masks.
+"""Between what a service works with and what is said in messages, where it is the same for every
+service: times, enums, etags, page tokens and sizes, masks.
 
-What a caller said wrongly is refused as Invalid with the path of the field, so that each of these is refused alike wherever it stands.
+What a caller said wrongly is refused as Invalid with the path of the field, so that each of these
+is refused alike wherever it stands.
 """
 
 import base64
@@ -27,15 +29,22 @@ from keys.sealing import CannotOpen, Keyring
 
 M = TypeVar("M", bound=Enum)
 EnumClass = Any
-"""The class that protoc makes of an enum, e.g. referrals_pb2.State. (Type checkers are told another one for each enum, without a common type.)"""
+"""The class that protoc makes of an enum, e.g. referrals_pb2.State. (Type checkers are told another
+one for each enum, without a common type.)
+"""
 Position = list[str | int]
-"""Where a page ended: the sort key of its last row, with which the query for the next page begins."""
+"""Where a page ended: the sort key of its last row, with which the query for the next page
+begins.
+"""
 
-_WORD = "enlace.contract.v1.word"  # an option of an enum's value, found by name: the chassis knows no message of its own
+# an option of an enum's value, found by name: the chassis knows no message of its own
+_WORD = "enlace.contract.v1.word"
 _VERSION = re.compile(r"v([0-9]{1,16})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAC = 16  # bytes: 128 bits, as much as an id
-_LONGEST_TOKEN = 2000  # characters, as the REST interface says; the longest that is given out (two names of 200 characters) stays below
+# characters, as the REST interface says; the longest that is given out (two names of 200
+# characters) stays below
+_LONGEST_TOKEN = 2000
 
 
 # --- times
@@ -45,19 +54,30 @@ def timestamp(time: datetime | None) -> Timestamp | None:
     """A time as it is said; None stays unset."""
     if time is None:
         return None
-    since = time - _EPOCH  # three times as quick as FromDatetime, and a page of services says 150 times
+    # three times as quick as FromDatetime, and a page of services says 150 times
+    since = time - _EPOCH
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
 MEANT_YEARS = range(1900, 2200)
-"""Years that somebody may mean. Beyond them there is no room to add a deadline to a time, or another zone."""
+"""Years that somebody may mean.
+
+Beyond them there is no room to add a deadline to a time, or another zone.
+"""
 
 ANY_YEAR = range(1, 10_000)
-"""Of a time that is only compared with others: a filter without an end may name the last day of the calendar."""
+"""Of a time that is only compared with others: a filter without an end may name the last day of the
+calendar.
+"""
 
 
-def moment(message: Message, field: str, path: str = "", *, years: range = MEANT_YEARS) -> datetime | None:
-    """The time in a field, in UTC; None when it is not set. Invalid (path, or else the field's name) out_of_range for one that nobody means."""
+def moment(
+    message: Message, field: str, path: str = "", *, years: range = MEANT_YEARS
+) -> datetime | None:
+    """The time in a field, in UTC; None when it is not set.
+
+    Invalid (path, or else the field's name) out_of_range for one that nobody means.
+    """
     if not message.HasField(field):
         return None
     try:
@@ -70,27 +90,41 @@ def moment(message: Message, field: str, path: str = "", *, years: range = MEANT
     return at
 
 
-# --- enums: STATE_SENT is State.SENT. The zero value is called <PREFIX>_UNSPECIFIED, as protobuf's style guide wants it.
+# --- enums: STATE_SENT is State.SENT. The zero value is called <PREFIX>_UNSPECIFIED, as protobuf's
+# style guide wants it.
 
 
 class EnumCodec(Generic[M]):
-    """Between the values of an enum in a .proto and the members of a Python Enum with the same names, without the prefix.
+    """Between the values of an enum in a .proto and the members of a Python Enum with the same
+    names, without the prefix.
 
-    TypeError when a member has no value in the .proto. A value without a member is one that the service does not know: refused like a stranger's.
+    TypeError when a member has no value in the .proto. A value without a member is one that the
+    service does not know: refused like a stranger's.
     """
 
     def __init__(self, said: EnumClass, members: type[M]) -> None:
-        self._numbers = {members[name]: number for number, name in names(said).items() if name in members.__members__}
+        self._numbers = {
+            members[name]: number
+            for number, name in names(said).items()
+            if name in members.__members__
+        }
         self._members = {number: member for member, number in self._numbers.items()}
         if missing := set(members) - self._numbers.keys():
-            raise TypeError(f"{said.DESCRIPTOR.full_name} lacks {sorted(member.name for member in missing)}")
+            raise TypeError(
+                f"{said.DESCRIPTOR.full_name} lacks {sorted(member.name for member in missing)}"
+            )
 
     def number(self, member: M | None) -> Any:
-        """The value of a member; unspecified for None. (Any: each enum's values have a type of their own to a type checker.)"""
+        """The value of a member; unspecified for None. (Any: each enum's values have a type of
+        their own to a type checker.)
+        """
         return 0 if member is None else self._numbers[member]
 
     def member(self, number: int, path: str) -> M | None:
-        """The member of a value; None for unspecified. Invalid (path, unknown_code) for a value that is newer than we are."""
+        """The member of a value; None for unspecified.
+
+        Invalid (path, unknown_code) for a value that is newer than we are.
+        """
         if number == 0:
             return None
         if number not in self._members:
@@ -98,7 +132,10 @@ class EnumCodec(Generic[M]):
         return self._members[number]
 
     def members(self, numbers: Iterable[int], path: str) -> list[M]:
-        """The members of a list. Invalid (path.INDEX, unknown_code) for the first that is unspecified or unknown."""
+        """The members of a list.
+
+        Invalid (path.INDEX, unknown_code) for the first that is unspecified or unknown.
+        """
         members = []
         for index, number in enumerate(numbers):
             # One is enough: a refusal that named hundreds would be too long for gRPC.
@@ -109,18 +146,31 @@ class EnumCodec(Generic[M]):
 
 
 def names(said: EnumClass) -> dict[int, str]:
-    """The names of an enum's values without their prefix, by number, without the unspecified one: {2: "SENT"} for STATE_SENT = 2."""
+    """The names of an enum's values without their prefix, by number, without the unspecified one:
+    {2: "SENT"} for STATE_SENT = 2.
+    """
     prefix = said.Name(0).removesuffix("UNSPECIFIED")
     return {number: name.removeprefix(prefix) for name, number in said.items() if number}
 
 
 @cache
 def words(enum: EnumDescriptor) -> Mapping[int, str]:
-    """The words of a code list by number, in its order: {1: "no_capacity"} for DECLINE_REASON_NO_CAPACITY = 1, or what (contract.v1.word) says."""
+    """The words of a code list by number, in its order: {1: "no_capacity"} for
+    DECLINE_REASON_NO_CAPACITY = 1, or what (contract.v1.word) says.
+    """
     prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
-    said = {value.number: {field.full_name: text for field, text in value.GetOptions().ListFields()}.get(_WORD) for value in enum.values}
+    said = {
+        value.number: {
+            field.full_name: text for field, text in value.GetOptions().ListFields()
+        }.get(_WORD)
+        for value in enum.values
+    }
     return MappingProxyType(
-        {value.number: said[value.number] or value.name.removeprefix(prefix).lower() for value in enum.values if value.number}
+        {
+            value.number: said[value.number] or value.name.removeprefix(prefix).lower()
+            for value in enum.values
+            if value.number
+        }
     )
 
 
@@ -131,7 +181,10 @@ def numbers(enum: EnumDescriptor) -> Mapping[str, int]:
 
 
 def word(said: EnumClass, number: int, path: str) -> str:
-    """The word of a value, empty for unspecified. Invalid (path, unknown_code) for one newer than we are."""
+    """The word of a value, empty for unspecified.
+
+    Invalid (path, unknown_code) for one newer than we are.
+    """
     if number == 0:
         return ""
     if number not in words(said.DESCRIPTOR):
@@ -140,7 +193,10 @@ def word(said: EnumClass, number: int, path: str) -> str:
 
 
 def word_list(said: EnumClass, numbers: Iterable[int], path: str) -> tuple[str, ...]:
-    """The words of values. Invalid (path.INDEX, unknown_code) for the first that is unspecified or unknown."""
+    """The words of values.
+
+    Invalid (path.INDEX, unknown_code) for the first that is unspecified or unknown.
+    """
     words = []
     for index, number in enumerate(numbers):
         if not (text := word(said, number, f"{path}.{index}")):
@@ -150,7 +206,9 @@ def word_list(said: EnumClass, numbers: Iterable[int], path: str) -> tuple[str, 
 
 
 def number(said: EnumClass, word: str) -> Any:
-    """The value of a word; unspecified for none, and for one that is no word of the list. (Any: as for EnumCodec.number.)"""
+    """The value of a word; unspecified for none, and for one that is no word of the list. (Any: as
+    for EnumCodec.number.)
+    """
     return numbers(said.DESCRIPTOR).get(word, 0)
 
 
@@ -158,7 +216,10 @@ def number(said: EnumClass, word: str) -> Any:
 
 
 def etag(version: int, *seen_besides: str) -> str:
-    """The strong tag of a version. `seen_besides` is what a reader sees with it though it belongs to another object."""
+    """The strong tag of a version.
+
+    `seen_besides` is what a reader sees with it though it belongs to another object.
+    """
     if not seen_besides:
         return f"v{version}"
     return f"v{version}-{_digest(seen_besides)}"
@@ -170,7 +231,10 @@ def _digest(said: tuple[str, ...]) -> str:
 
 
 def version(tag: str, path: str = "etag") -> int:
-    """The version of a tag that says nothing else. Invalid (path, required) for none; Stale for what was never given out."""
+    """The version of a tag that says nothing else.
+
+    Invalid (path, required) for none; Stale for what was never given out.
+    """
     if not tag:
         raise Invalid((path, "required"))
     match = _VERSION.fullmatch(tag)
@@ -180,7 +244,9 @@ def version(tag: str, path: str = "etag") -> int:
 
 
 def check_etag(tag: str, current: str, path: str = "etag", *, required: bool = True) -> None:
-    """Refuses a change that is based on another tag than the current one: Stale; Invalid (path, required) for none, unless it need not be said."""
+    """Refuses a change that is based on another tag than the current one: Stale; Invalid (path,
+    required) for none, unless it need not be said.
+    """
     if not tag and required:
         raise Invalid((path, "required"))
     if tag and tag != current:
@@ -191,10 +257,12 @@ def check_etag(tag: str, current: str, path: str = "etag", *, required: bool = T
 
 
 class PageTokens:
-    """Makes and reads page tokens: where the next page begins, signed with a key of the service, so that only what was given out comes back.
+    """Makes and reads page tokens: where the next page begins, signed with a key of the service, so
+    that only what was given out comes back.
 
-    A token is good for the rpc and the filters of the page before. Signed and not sealed, so that the same page has the same token each
-    time, on which the ETag of a list depends: it says the sort key of the page's last row, so nothing may be sorted by what its reader must not know.
+    A token is good for the rpc and the filters of the page before. Signed and not sealed, so that
+    the same page has the same token each time, on which the ETag of a list depends: it says the
+    sort key of the page's last row, so nothing may be sorted by what its reader must not know.
     """
 
     def __init__(self, keyring: Keyring) -> None:
@@ -208,9 +276,11 @@ class PageTokens:
         return _signed_text(self._mac(request, said), said)
 
     def position(self, request: Any, *kinds: type[str] | type[int]) -> Position | None:
-        """The position in a request's `page_token`, a value of each of these kinds; None without a token.
+        """The position in a request's `page_token`, a value of each of these kinds; None without a
+        token.
 
-        Invalid (page_token, malformed) for what this service did not give out, or gave out for another rpc or other filters.
+        Invalid (page_token, malformed) for what this service did not give out, or gave out for
+        another rpc or other filters.
         """
         text: str = request.page_token
         if not text:
@@ -229,31 +299,42 @@ class PageTokens:
 
     def _mac(self, request: Message, said: bytes) -> bytes:
         filters = _filters(request)
-        return self._keyring.fingerprint(len(filters).to_bytes(4, "big") + filters + said, "page_token")[:_MAC]
+        return self._keyring.fingerprint(
+            len(filters).to_bytes(4, "big") + filters + said, "page_token"
+        )[:_MAC]
 
 
 class ResumeTokens:
-    """Makes and reads the place from which a stream goes on. Sealed: whoever could read it could count what happens to others."""
+    """Makes and reads the place from which a stream goes on.
+
+    Sealed: whoever could read it could count what happens to others.
+    """
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
     def token(self, request: Message, whose: str, position: Position) -> str:
-        """The token for what comes after this position; good for `whose` stream, with the filters of the request."""
+        """The token for what comes after this position; good for `whose` stream, with the filters
+        of the request.
+        """
         sealed = self._keyring.seal(json.dumps(position), self._context(request, whose))
         return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
     def position(self, request: Any, whose: str, *kinds: type[str] | type[int]) -> Position | None:
-        """The position in a request's `resume_token`, a value of each of these kinds; None without a token.
+        """The position in a request's `resume_token`, a value of each of these kinds; None without
+        a token.
 
-        Invalid (resume_token, malformed) for what this service did not give out, or gave to another or for other filters.
+        Invalid (resume_token, malformed) for what this service did not give out, or gave to another
+        or for other filters.
         """
         text: str = request.resume_token
         if not text:
             return None
         try:
             sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            position: Position = json.loads(self._keyring.open(sealed, self._context(request, whose)))
+            position: Position = json.loads(
+                self._keyring.open(sealed, self._context(request, whose))
+            )
             if [type(value) for value in position] != list(kinds):
                 raise ValueError
         except (binascii.Error, ValueError, CannotOpen) as error:
@@ -266,7 +347,8 @@ class ResumeTokens:
 
 
 class WatchTokens:
-    """Proves for a while that its holder was shown how a scope stands, so that he may hear whether that changed without being asked again who he is.
+    """Proves for a while that its holder was shown how a scope stands, so that he may hear whether
+    that changed without being asked again who he is.
 
     Signed by the service and readable: the scope is its holder's own, and no name.
     """
@@ -281,8 +363,15 @@ class WatchTokens:
         said = f"{int(now.timestamp()) + self.SECONDS}:{scope}".encode()
         return _signed_text(self._mac(said), said)
 
-    def versions(self, tokens: Iterable[str], now: datetime, ask: Callable[[Collection[str]], Mapping[str, str]]) -> list[str]:
-        """The version of each token's scope; empty for one that this service did not give, or whose time is over. All scopes are asked for at once."""
+    def versions(
+        self,
+        tokens: Iterable[str],
+        now: datetime,
+        ask: Callable[[Collection[str]], Mapping[str, str]],
+    ) -> list[str]:
+        """The version of each token's scope; empty for one that this service did not give, or whose
+        time is over. All scopes are asked for at once.
+        """
         scopes = [self._scope(token, now) for token in tokens]
         known = ask(sorted({scope for scope in scopes if scope is not None}))
         return ["" if scope is None else known[scope] for scope in scopes]
@@ -314,17 +403,25 @@ def _read_signed_text(text: str) -> tuple[bytes, bytes]:
 
 
 def _filters(request: Message) -> bytes:
-    """What a token is bound to: the rpc, by its request's name, and what was asked; not where and how large the page is."""
+    """What a token is bound to: the rpc, by its request's name, and what was asked; not where and
+    how large the page is.
+    """
     asked = type(request)()
     asked.CopyFrom(request)
-    for field in {"page_token", "page_size", "resume_token"} & set(request.DESCRIPTOR.fields_by_name):
+    for field in {"page_token", "page_size", "resume_token"} & set(
+        request.DESCRIPTOR.fields_by_name
+    ):
         asked.ClearField(field)
     _leave_out_times(asked)
-    return request.DESCRIPTOR.full_name.encode() + b"\0" + asked.SerializeToString(deterministic=True)
+    return (
+        request.DESCRIPTOR.full_name.encode() + b"\0" + asked.SerializeToString(deterministic=True)
+    )
 
 
 def _leave_out_times(message: Message) -> None:
-    """Unsets all times: a filter like "due before now" moves while somebody reads the pages, and goes on in the same order."""
+    """Unsets all times: a filter like "due before now" moves while somebody reads the pages, and
+    goes on in the same order.
+    """
     for field, value in message.ListFields():
         if field.message_type is None or field.is_repeated:
             continue
@@ -335,7 +432,10 @@ def _leave_out_times(message: Message) -> None:
 
 
 def page_size(asked: int, *, default: int, most: int, path: str = "page_size") -> int:
-    """How many rows a page has: as asked, up to the most; 0 is the default. Invalid (path, out_of_range) below 0."""
+    """How many rows a page has: as asked, up to the most; 0 is the default.
+
+    Invalid (path, out_of_range) below 0.
+    """
     if asked < 0:
         raise Invalid((path, "out_of_range"))
     return min(asked or default, most)
@@ -345,7 +445,11 @@ def page_size(asked: int, *, default: int, most: int, path: str = "page_size") -
 
 
 def masked(update_mask: FieldMask, allowed: Collection[str]) -> frozenset[str]:
-    """The fields to change. Invalid (update_mask, required) for none, (update_mask, unknown_code) for one that can't be changed so."""
+    """The fields to change.
+
+    Invalid (update_mask, required) for none, (update_mask, unknown_code) for one that can't be
+    changed so.
+    """
     paths = frozenset(update_mask.paths)
     if not paths:
         raise Invalid(("update_mask", "required"))

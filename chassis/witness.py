@@ -1,9 +1,12 @@
-"""Witnesses of a topic: services that keep its records in their databases, and publish them again where a broker has lost them.
+"""Witnesses of a topic: services that keep its records in their databases, and publish them again
+where a broker has lost them.
 
-A witness keeps each record as its teller signed it, so it can repeat what was said and say nothing in the teller's name. It publishes what the topic lacks
-when it starts, when it meets another broker, and when a reader asks (`QUESTION`); then it answers with the number of subjects that it keeps records of
-(`ANSWER`). A reader that has the answers of all witnesses, and has read to the end after that, knows all that is remembered. Without them a topic that is
-empty, or ends early, proves nothing.
+A witness keeps each record as its teller signed it, so it can repeat what was said and say nothing
+in the teller's name. It publishes what the topic lacks when it starts, when it meets another
+broker, and when a reader asks (`QUESTION`); then it answers with the number of subjects that it
+keeps records of (`ANSWER`). A reader that has the answers of all witnesses, and has read to the end
+after that, knows all that is remembered. Without them a topic that is empty, or ends early, proves
+nothing.
 """
 
 import hashlib
@@ -26,8 +29,12 @@ from keys.sealing import SignatureCheck, Signer
 QUESTION = "enlace.witness.asked.v1"
 """Type of a question: its subject is an id of its own. The teller asks."""
 ANSWER = "enlace.witness.answered.v1"
-"""Type of an answer: its subject is that of the question, its version one more than the number of subjects that the witness keeps."""
-_PAUSE = 5.0  # seconds between two looks at the topic: how long a record is with the broker alone, and how long a question waits
+"""Type of an answer: its subject is that of the question, its version one more than the number of
+subjects that the witness keeps.
+"""
+# seconds between two looks at the topic: how long a record is with the broker alone, and how long a
+# question waits
+_PAUSE = 5.0
 
 
 @dataclass(frozen=True)
@@ -46,10 +53,15 @@ class Answer:
     count: int
 
 
-def read(record: Any, teller: str, kind: str, trusted_signers: Mapping[str, SignatureCheck]) -> Fact | Question | Answer:
-    """Returns the message of a record of the topic. Raises Unreadable, also where a witness speaks in the teller's place.
+def read(
+    record: Any, teller: str, kind: str, trusted_signers: Mapping[str, SignatureCheck]
+) -> Fact | Question | Answer:
+    """Returns the message of a record of the topic.
 
-    Only facts of type `kind` belong to the topic: whoever can write to it could bring any other that the teller signed.
+    Raises Unreadable, also where a witness speaks in the teller's place.
+
+    Only facts of type `kind` belong to the topic: whoever can write to it could bring any other
+    that the teller signed.
     """
     fact = unpack(record.headers, record.value, trusted_signers)
     source = dict(record.headers)["ce_source"].decode().removeprefix("enlace/")
@@ -85,7 +97,9 @@ class Witness:
         trusted_signers: Mapping[str, SignatureCheck],
         clock: Clock,
     ) -> None:
-        """`teller` is the service whose topic it is, `kind` the type of its facts; `trusted_signers` have its signature and this witness's own."""
+        """`teller` is the service whose topic it is, `kind` the type of its facts;
+        `trusted_signers` have its signature and this witness's own.
+        """
         self._name = name
         self._topic = topic
         self._teller = teller
@@ -113,7 +127,9 @@ class Witness:
                 loop.wait(_PAUSE)
 
     def turn(self, going_on: Callable[[], object] = lambda: None) -> int:
-        """Keeps what the topic has; publishes what only this service has, where that is due; returns how many records that were. Raises BrokerLost."""
+        """Keeps what the topic has; publishes what only this service has, where that is due;
+        returns how many records that were. Raises BrokerLost.
+        """
         cluster = self._broker.cluster_id or ""
         if cluster != self._cluster:
             self._forget()
@@ -134,7 +150,11 @@ class Witness:
         now, source = self._clock.now(), f"enlace/{self._name}"
         answers = [Fact(each, len(kept) + 1, ANSWER, b"", now) for each in sorted(questions)]
         if answers:  # after what they speak of
-            send(self._broker.settings, self._topic, [pack(answer, source, self._signer) for answer in answers])
+            send(
+                self._broker.settings,
+                self._topic,
+                [pack(answer, source, self._signer) for answer in answers],
+            )
         self._answered |= questions
         self._compared = True
         return len(missing)
@@ -154,7 +174,9 @@ class Witness:
         try:
             message = read(record, self._teller, self._kind, self._trusted_signers)
         except Unreadable as unreadable:
-            log.get().warning("record_not_kept", topic=self._topic, offset=record.offset, reason=unreadable.reason)
+            log.get().warning(
+                "record_not_kept", topic=self._topic, offset=record.offset, reason=unreadable.reason
+            )
             return
         match message:
             case Question():
@@ -177,15 +199,20 @@ def keep(tx: Transaction, topic: str, subject: str, record: Any) -> None:
     """Keeps a record for ever; the same one heard again is one."""
     packed = records.pack(record.key, record.value, record.headers)
     tx.execute(
-        "INSERT INTO kept_records (topic, id, subject, record) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        "INSERT INTO kept_records (topic, id, subject, record) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT DO NOTHING",
         (topic, hashlib.sha256(packed).hexdigest(), subject, packed.decode()),
     )
 
 
 def latest(tx: Transaction, topic: str) -> dict[str, Record]:
-    """The record of each subject that was kept last: signed by the key that its teller has now, if any is."""
+    """The record of each subject that was kept last: signed by the key that its teller has now, if
+    any is.
+    """
     rows = tx.execute(
-        "SELECT DISTINCT ON (subject) subject, record FROM kept_records WHERE topic = %s ORDER BY subject, witnessed_time DESC", (topic,)
+        "SELECT DISTINCT ON (subject) subject, record FROM kept_records WHERE topic = %s"
+        " ORDER BY subject, witnessed_time DESC",
+        (topic,),
     )
     return {row["subject"]: outgoing(row["record"].encode()) for row in rows}
 

@@ -1,6 +1,8 @@
-"""`python -m demo`: fills an empty stack with the demo network and writes how to sign in to ENLACE_DEMO_FILE.
+"""`python -m demo`: fills an empty stack with the demo network and writes how to sign in to
+ENLACE_DEMO_FILE.
 
-Started by `python -m services` when all services answer. It prints how far it is; ended in between and run again, it goes on with what is missing.
+Started by `python -m services` when all services answer. It prints how far it is; ended in between
+and run again, it goes on with what is missing.
 """
 
 import contextlib
@@ -26,8 +28,14 @@ SERVICES = ("partners", "referrals", "notifications")
 
 
 def main() -> None:
-    """Fills what is missing, waits until referrals has heard of it, and only then writes how to sign in."""
-    directory, file, demo_network = Path(os.environ["ENLACE_KEYS"]), Path(os.environ["ENLACE_DEMO_FILE"]), network()
+    """Fills what is missing, waits until referrals has heard of it, and only then writes how to
+    sign in.
+    """
+    directory, file, demo_network = (
+        Path(os.environ["ENLACE_KEYS"]),
+        Path(os.environ["ENLACE_DEMO_FILE"]),
+        network(),
+    )
     words = Words(key_folder.keyring(directory, "partners"))
     fill(directory, demo_network, words, SystemClock().now())
     if not file.exists():  # else they were heard of, and somebody may have taken one out since
@@ -36,7 +44,10 @@ def main() -> None:
 
 
 def fill(directory: Path, demo_network: Network, words: Words, now: datetime) -> None:
-    """Fills members first, for all that follows is about them. Times are told from `now`, or from the start that began to fill."""
+    """Fills members first, for all that follows is about them.
+
+    Times are told from `now`, or from the start that began to fill.
+    """
     with _database("referrals") as database:
         now = steps.patiently("figures", lambda: referrals.begin(database, demo_network, now))
     with _database("partners") as database:
@@ -48,8 +59,13 @@ def fill(directory: Path, demo_network: Network, words: Words, now: datetime) ->
 
 
 def wait_until_heard(demo_network: Network, patience: float = steps.PATIENCE) -> None:
-    """Waits as long as more is heard: referrals refuses a request to a member or service of which no fact has come, and whoever reads "ready" must not meet that."""
-    known = [member.id for member in demo_network.members.values()], [offer.id for offer in demo_network.offers.values()]
+    """Waits as long as more is heard: referrals refuses a request to a member or service of which
+    no fact has come, and whoever reads "ready" must not meet that.
+    """
+    known = (
+        [member.id for member in demo_network.members.values()],
+        [offer.id for offer in demo_network.offers.values()],
+    )
     wanted, last, end = sum(map(len, known)), -1, 0.0
     with _database("referrals") as database:
         while (heard := steps.patiently("facts", lambda: _count_heard(database, *known))) < wanted:
@@ -57,14 +73,18 @@ def wait_until_heard(demo_network: Network, patience: float = steps.PATIENCE) ->
                 print(f"facts about members and services: {heard} of {wanted}", flush=True)
                 last, end = heard, time.monotonic() + patience
             elif time.monotonic() > end:
-                raise SystemExit(f"{heard} of {wanted} facts about members and services have come, and none in {patience:g} seconds")
+                raise SystemExit(
+                    f"{heard} of {wanted} facts about members and services have come, and none in"
+                    f" {patience:g} seconds"
+                )
             time.sleep(0.1)
 
 
 def _count_heard(database: Database, members: list[str], services: list[str]) -> int:
     with database.transaction(SYSTEM) as tx:
         row = tx.execute(
-            "SELECT (SELECT count(*) FROM directory_services WHERE id = ANY(%s)) + (SELECT count(*) FROM members WHERE id = ANY(%s)) AS heard",
+            "SELECT (SELECT count(*) FROM directory_services WHERE id = ANY(%s)) + (SELECT count(*)"
+            " FROM members WHERE id = ANY(%s)) AS heard",
             (services, members),
         ).fetchone()
     return int(row["heard"]) if row else 0
@@ -75,7 +95,9 @@ def _fill_desks(database: Database, keyring: Keyring, demo_network: Network, now
         desk = Desk(member.id, "en" if member.country == "US" else "es", member.desk)
         check(desk)
         with database.transaction(SYSTEM) as tx:
-            if not tx.execute("SELECT 1 FROM desks WHERE organization_id = %s", (member.id,)).fetchone():
+            if not tx.execute(
+                "SELECT 1 FROM desks WHERE organization_id = %s", (member.id,)
+            ).fetchone():
                 desks.keep(tx, keyring, desk, now)
 
     steps.each("desks", demo_network.members.values(), desk_of)
@@ -84,7 +106,8 @@ def _fill_desks(database: Database, keyring: Keyring, demo_network: Network, now
 def write(file: Path, demo_network: Network, words: Words) -> None:
     """How to join: for its owner's eyes alone, and there whole or not at all."""
     content = {
-        "gateway": os.environ.get("ENLACE_PUBLIC_URL") or f"http://{os.environ['ENLACE_HTTP_LISTEN']}",
+        "gateway": os.environ.get("ENLACE_PUBLIC_URL")
+        or f"http://{os.environ['ENLACE_HTTP_LISTEN']}",
         "grpc": {service: os.environ[f"ENLACE_{service.upper()}_ADDRESS"] for service in SERVICES},
         "accounts": [
             {
@@ -96,13 +119,19 @@ def write(file: Path, demo_network: Network, words: Words) -> None:
             for worker in demo_network.workers
         ],
         "api_keys": [
-            {"key": partners.api_key(key, words), "organization": demo_network.members[key.organization].name, "scopes": list(key.scopes)}
+            {
+                "key": partners.api_key(key, words),
+                "organization": demo_network.members[key.organization].name,
+                "scopes": list(key.scopes),
+            }
             for key in demo_network.keys
         ],
         # A caller's reference and PIN, to try the public page with.
         "references": [
             {"reference": words.reference(contact), "pin": words.pin(contact)}
-            for contact in (id_of("contact", word) for word in ("hospital", "protection", "tonight"))
+            for contact in (
+                id_of("contact", word) for word in ("hospital", "protection", "tonight")
+            )
         ],
     }
     new = file.with_suffix(".new")

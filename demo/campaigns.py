@@ -19,7 +19,10 @@ def code(medium: str) -> str:
 
 
 def begun(tx: Transaction) -> datetime | None:
-    """Returns when the demo network was begun to be filled, or None. The campaign is its first part."""
+    """Returns when the demo network was begun to be filled, or None.
+
+    The campaign is its first part.
+    """
     row = tx.execute("SELECT create_time FROM campaigns WHERE id = %s", (_ID,)).fetchone()
     return row["create_time"] + _AGO if row else None
 

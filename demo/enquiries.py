@@ -1,4 +1,6 @@
-"""What the line asked several services this evening, in the making: one may, two can't, two have not answered yet."""
+"""What the line asked several services this evening, in the making: one may, two can't, two have
+not answered yet.
+"""
 
 from datetime import datetime, timedelta
 
@@ -27,10 +29,18 @@ def enquiry(network: Network, calendar: Calendar, now: datetime) -> Enquiry:
     line = "llama-y-vive-ni"
     offers = [network.offers[which] for which in ASKED]
     services = [Service(offer.id, network.members[offer.organization].id, None) for offer in offers]
-    content = Content("HOU.EMG", Urgency.URGENT, "25-59", "Feminine", 1, ("es",), country="NI", department="NI-LE")
+    content = Content(
+        "HOU.EMG", Urgency.URGENT, "25-59", "Feminine", 1, ("es",), country="NI", department="NI-LE"
+    )
     asker = network.members[line].id, network.hand_of(line)
     asked = Enquiry.open(
-        id_of("enquiry", "evening"), asker, content, services, now - timedelta(minutes=40), calendar, unsafe=Unsafe("nothing")
+        id_of("enquiry", "evening"),
+        asker,
+        content,
+        services,
+        now - timedelta(minutes=40),
+        calendar,
+        unsafe=Unsafe("nothing"),
     )
     for ago, number, answer, reason in ANSWERS:
         service = services[number]

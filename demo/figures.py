@@ -1,4 +1,6 @@
-"""Figures of the last quarters, as if the network had long been at work: made up, and only what would have been published. There are no files behind them."""
+"""Figures of the last quarters, as if the network had long been at work: made up, and only what
+would have been published. There are no files behind them.
+"""
 
 import random
 from datetime import datetime, timedelta
@@ -8,19 +10,31 @@ from services.referrals.domain.figures import Cell, end_of, last_settled, publis
 from services.referrals.store import figures
 
 QUARTERS = 7
-_ROUTES = {("SV", "NI"): 24, ("CR", "NI"): 19, ("GT", "NI"): 12, ("MX", "HN"): 16, ("GT", "HN"): 9, ("MX", "SV"): 13, ("MX", "MX"): 7}
+_ROUTES = {
+    ("SV", "NI"): 24,
+    ("CR", "NI"): 19,
+    ("GT", "NI"): 12,
+    ("MX", "HN"): 16,
+    ("GT", "HN"): 9,
+    ("MX", "SV"): 13,
+    ("MX", "MX"): 7,
+}
 _NEEDS = {"HOU": 1.0, "PSS": 1.1, "MED": 0.9, "RET": 0.7, "LEG": 0.5, "FAM": 0.3}
 """People a quarter by route, and which part of them has which help."""
 
 
 def counts(now: datetime) -> dict[Cell, int]:
-    """How many there would have been in each cell, the same for everybody who asks in the same quarter."""
+    """How many there would have been in each cell, the same for everybody who asks in the same
+    quarter.
+    """
     made, quarter = dict[Cell, int](), last_settled(now)
     for age in range(QUARTERS):
         for (taken_to, country), people in _ROUTES.items():
             for need, part in _NEEDS.items():
                 chance = random.Random(f"{quarter} {taken_to} {country} {need}")
-                made[Cell(quarter, taken_to, country, need)] = round(people * part * (1.1 - age * 0.07) * chance.uniform(0.7, 1.3))
+                made[Cell(quarter, taken_to, country, need)] = round(
+                    people * part * (1.1 - age * 0.07) * chance.uniform(0.7, 1.3)
+                )
         quarter = quarter_of(end_of(quarter) - timedelta(days=100))
     return made
 

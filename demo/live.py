@@ -1,7 +1,9 @@
-"""What is going on tonight: referrals in every state with their clocks running, and what the line heard today.
+"""What is going on tonight: referrals in every state with their clocks running, and what the line
+heard today.
 
-All times are told from the moment of the first start ("so long ago"), so that some are late, some soon due, and one must be answered now.
-After that they age like everybody's. People, places and words are made up.
+All times are told from the moment of the first start ("so long ago"), so that some are late, some
+soon due, and one must be answered now. After that they age like everybody's. People, places and
+words are made up.
 """
 
 from __future__ import annotations
@@ -18,7 +20,12 @@ from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.person import Coarse, Identity, Person, SafeContact
 from services.referrals.domain.triage import Triage
 
-IMMEDIATE, EMERGENCY, URGENT, NORMAL = Urgency.IMMEDIATE, Urgency.EMERGENCY, Urgency.URGENT, Urgency.NORMAL
+IMMEDIATE, EMERGENCY, URGENT, NORMAL = (
+    Urgency.IMMEDIATE,
+    Urgency.EMERGENCY,
+    Urgency.URGENT,
+    Urgency.NORMAL,
+)
 
 
 NAMED = ("leaflet", "offer")
@@ -26,7 +33,9 @@ NAMED = ("leaflet", "offer")
 
 
 class Known(NamedTuple):
-    """A person: her file's holder, what is sealed (both names may be empty), the coarse part, and how she may be reached."""
+    """A person: her file's holder, what is sealed (both names may be empty), the coarse part, and
+    how she may be reached.
+    """
 
     holder: str
     given: str
@@ -42,24 +51,131 @@ class Known(NamedTuple):
 
 PEOPLE = {
     "tonight": Known("llama-y-vive-ni", "", "", "18-24", "Feminine", 1, "NI-CI", channel="phone"),
-    "protection": Known("llama-y-vive-ni", "Nohemí", "", "25-59", "Feminine", 0, "NI-RI", channel="none"),
-    "hospital": Known("llama-y-vive-ni", "Sayra", "", "18-24", "Feminine", 0, "NI-CI", channel="message"),
-    "rosa": Known("puentes", "Rosalpina", "Dávila Mora", "25-59", "Feminine", 2, "NI-MN", "CR", status="ActualVictimOfTrafficking"),
-    "keyling": Known("puentes", "Keyling", "Arauz", "18-24", "Feminine", 0, "NI-CI", "SV", "message", "ActualVictimOfTrafficking"),
-    "ulises": Known("puentes", "Ulises", "Blandón", "25-59", "Masculine", 0, "NI-ES", "MX", "phone"),
-    "tamara": Known("puentes", "Tamara", "Orozco", "18-24", "TransgenderFeminine", 0, "NI-MN", "GT", "message"),
-    "elieth": Known("luna-nueva", "Elieth", "Cano", "18-24", "Feminine", 1, "NI-CI", "SV", status="ActualVictimOfTrafficking"),
-    "marcia": Known("luna-nueva", "Marcia", "Toval", "25-59", "Feminine", 3, "NI-CI", "GT", status="ActualVictimOfTrafficking"),
-    "darling": Known("parroquia-somoto", "Darling", "Pineda", "18-24", "Feminine", 0, "NI-MD", "CR", "visit"),
-    "benito": Known("parroquia-somoto", "Benito", "Cruz Alfaro", "60+", "Masculine", 0, "NI-MD", channel="visit"),
-    "gaby": Known("familia", "Gabriela", "Mairena Soto", "12-17", "Feminine", 0, "NI-LE", "SV", status="ActualVictimOfTrafficking"),
+    "protection": Known(
+        "llama-y-vive-ni", "Nohemí", "", "25-59", "Feminine", 0, "NI-RI", channel="none"
+    ),
+    "hospital": Known(
+        "llama-y-vive-ni", "Sayra", "", "18-24", "Feminine", 0, "NI-CI", channel="message"
+    ),
+    "rosa": Known(
+        "puentes",
+        "Rosalpina",
+        "Dávila Mora",
+        "25-59",
+        "Feminine",
+        2,
+        "NI-MN",
+        "CR",
+        status="ActualVictimOfTrafficking",
+    ),
+    "keyling": Known(
+        "puentes",
+        "Keyling",
+        "Arauz",
+        "18-24",
+        "Feminine",
+        0,
+        "NI-CI",
+        "SV",
+        "message",
+        "ActualVictimOfTrafficking",
+    ),
+    "ulises": Known(
+        "puentes", "Ulises", "Blandón", "25-59", "Masculine", 0, "NI-ES", "MX", "phone"
+    ),
+    "tamara": Known(
+        "puentes", "Tamara", "Orozco", "18-24", "TransgenderFeminine", 0, "NI-MN", "GT", "message"
+    ),
+    "elieth": Known(
+        "luna-nueva",
+        "Elieth",
+        "Cano",
+        "18-24",
+        "Feminine",
+        1,
+        "NI-CI",
+        "SV",
+        status="ActualVictimOfTrafficking",
+    ),
+    "marcia": Known(
+        "luna-nueva",
+        "Marcia",
+        "Toval",
+        "25-59",
+        "Feminine",
+        3,
+        "NI-CI",
+        "GT",
+        status="ActualVictimOfTrafficking",
+    ),
+    "darling": Known(
+        "parroquia-somoto", "Darling", "Pineda", "18-24", "Feminine", 0, "NI-MD", "CR", "visit"
+    ),
+    "benito": Known(
+        "parroquia-somoto", "Benito", "Cruz Alfaro", "60+", "Masculine", 0, "NI-MD", channel="visit"
+    ),
+    "gaby": Known(
+        "familia",
+        "Gabriela",
+        "Mairena Soto",
+        "12-17",
+        "Feminine",
+        0,
+        "NI-LE",
+        "SV",
+        status="ActualVictimOfTrafficking",
+    ),
     "arlen": Known("familia", "Arlen", "Useda", "12-17", "Feminine", 0, "NI-NS", "GT"),
-    "sugey": Known("mision", "Sugey", "Rostrán", "25-59", "Feminine", 1, "NI-CI", "US", "phone", "ActualVictimOfTrafficking"),
+    "sugey": Known(
+        "mision",
+        "Sugey",
+        "Rostrán",
+        "25-59",
+        "Feminine",
+        1,
+        "NI-CI",
+        "US",
+        "phone",
+        "ActualVictimOfTrafficking",
+    ),
     "olman": Known("mision", "Olman", "Chavarría", "25-59", "Masculine", 0, "NI-LE", "CR"),
-    "suyen": Known("tejer-redes", "Suyén", "Martínez Laguna", "18-24", "Feminine", 1, "NI-CI", "SV"),
-    "return": Known("consulado-sv", "Fabiola", "Téllez", "25-59", "Feminine", 2, "NI-CI", "SV", status="ActualVictimOfTrafficking"),
-    "abroad": Known("harbor", "Yessica", "Pravia", "25-59", "Feminine", 0, "NI-ES", "US", "phone", "ActualVictimOfTrafficking"),
-    "journey": Known("casa-nahual", "Ilse", "Madrigal Pozo", "25-59", "Feminine", 1, "NI-CI", "GT", status="ActualVictimOfTrafficking"),
+    "suyen": Known(
+        "tejer-redes", "Suyén", "Martínez Laguna", "18-24", "Feminine", 1, "NI-CI", "SV"
+    ),
+    "return": Known(
+        "consulado-sv",
+        "Fabiola",
+        "Téllez",
+        "25-59",
+        "Feminine",
+        2,
+        "NI-CI",
+        "SV",
+        status="ActualVictimOfTrafficking",
+    ),
+    "abroad": Known(
+        "harbor",
+        "Yessica",
+        "Pravia",
+        "25-59",
+        "Feminine",
+        0,
+        "NI-ES",
+        "US",
+        "phone",
+        "ActualVictimOfTrafficking",
+    ),
+    "journey": Known(
+        "casa-nahual",
+        "Ilse",
+        "Madrigal Pozo",
+        "25-59",
+        "Feminine",
+        1,
+        "NI-CI",
+        "GT",
+        status="ActualVictimOfTrafficking",
+    ),
     "newcomer": Known("nuevo-sendero", "Jolieth", "Ríos", "18-24", "Feminine", 0, "NI-RI"),
 }
 
@@ -68,7 +184,9 @@ def people(network: Network, now: datetime) -> dict[str, File]:
     """The files, by the word they go by here."""
     files = {}
     for word, known in PEOPLE.items():
-        coarse = Coarse(known.age_band, known.gender, "es", known.dependants, "NI", known.department)
+        coarse = Coarse(
+            known.age_band, known.gender, "es", known.dependants, "NI", known.department
+        )
         person = Person(
             id=id_of("person", word),
             organization_id=network.members[known.holder].id,
@@ -80,7 +198,12 @@ def people(network: Network, now: datetime) -> dict[str, File]:
             has_identity=bool(known.given),
             safe_contact_channel=known.channel,
         )
-        plan = SafeContact(known.channel, "de 9 a 11" if known.channel in ("phone", "message") else "", "la tía Chepa", "Enlace, albergue")
+        plan = SafeContact(
+            known.channel,
+            "de 9 a 11" if known.channel in ("phone", "message") else "",
+            "la tía Chepa",
+            "Enlace, albergue",
+        )
         giver = "guardian" if known.age_band == "12-17" else "person"
         files[word] = File(person, Identity(known.given, known.family), plan, known.holder, giver)
     return files
@@ -95,20 +218,42 @@ class Teller:
         self.stories: list[Story] = []
 
     def tell(
-        self, who: str, need: str, offer: str, urgency: Urgency, drafted: timedelta, *steps: tuple[Any, ...], contact_id: str = ""
+        self,
+        who: str,
+        need: str,
+        offer: str,
+        urgency: Urgency,
+        drafted: timedelta,
+        *steps: tuple[Any, ...],
+        contact_id: str = "",
     ) -> Story:
-        """`steps` are (how long ago, verb, words); words that are spans of time mean "so long from now"."""
+        """`steps` are (how long ago, verb, words); words that are spans of time mean "so long from
+        now".
+        """
         organization, slug = offer.split("/")
         at, file = self._now - drafted, self._files[who]
         opened = at - timedelta(minutes=3)
-        file.person.create_time = file.person.update_time = min(opened, file.person.create_time)  # a file is there before its first request
-        story = Story(self._network, file, need, (organization, slug), urgency, at, self._calendar, contact_id=contact_id)
+        # a file is there before its first request
+        file.person.create_time = file.person.update_time = min(opened, file.person.create_time)
+        story = Story(
+            self._network,
+            file,
+            need,
+            (organization, slug),
+            urgency,
+            at,
+            self._calendar,
+            contact_id=contact_id,
+        )
         for ago, verb, *words in steps:
             moment = self._now - ago
             if verb in ("send", "withdraw_consent", "reroute"):
                 getattr(story, verb)(moment, *words)
             else:
-                given = {name: self._now + value if isinstance(value, timedelta) else value for name, value in (words or [{}])[0].items()}
+                given = {
+                    name: self._now + value if isinstance(value, timedelta) else value
+                    for name, value in (words or [{}])[0].items()
+                }
                 story.take(moment, verb, **given)
         self.stories.append(story.watch(self._now))
         return story
@@ -123,8 +268,17 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
     def taken(ago: timedelta, first: timedelta) -> tuple[timedelta, str, dict[str, Any]]:
         return ago, "accept", {"responsible_worker_id": "", "planned_first_contact_time": first}
 
-    # The line: one that must be answered in minutes, one that is being decided, one with a health clock.
-    tell("tonight", "HOU.EMG", "luna-nueva/camas", IMMEDIATE, m(9), (m(6), "send"), contact_id=id_of("contact", "tonight"))
+    # The line: one that must be answered in minutes, one that is being decided, one with a health
+    # clock.
+    tell(
+        "tonight",
+        "HOU.EMG",
+        "luna-nueva/camas",
+        IMMEDIATE,
+        m(9),
+        (m(6), "send"),
+        contact_id=id_of("contact", "tonight"),
+    )
     tell(
         "protection",
         "PRO.ORD",
@@ -162,20 +316,87 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
     tell("keyling", "EDU.SCH", "instituto-chinandega/secundaria", NORMAL, h(6), (h(5), "send"))
     tell("newcomer", "PSS.CNS", "puentes/acogida", NORMAL, h(23), (h(22), "send"))
     # Seen, not yet decided: due in three hours; asked back; with time.
-    tell("marcia", "LEG.INF", "justicia-cercana/informacion", URGENT, h(70), (h(69), "send"), (h(52), "acknowledge"))
-    tell("ulises", "PSS.CNS", "tejer-redes/consejeria", NORMAL, d(4), (d(3.5), "send"), (d(2.2), "ask", {"question_code": "dates"}))
-    tell("abroad", "RET.REC", "mision/recepcion", URGENT, h(28), (h(27), "send"), (h(20), "acknowledge"))
+    tell(
+        "marcia",
+        "LEG.INF",
+        "justicia-cercana/informacion",
+        URGENT,
+        h(70),
+        (h(69), "send"),
+        (h(52), "acknowledge"),
+    )
+    tell(
+        "ulises",
+        "PSS.CNS",
+        "tejer-redes/consejeria",
+        NORMAL,
+        d(4),
+        (d(3.5), "send"),
+        (d(2.2), "ask", {"question_code": "dates"}),
+    )
+    tell(
+        "abroad",
+        "RET.REC",
+        "mision/recepcion",
+        URGENT,
+        h(28),
+        (h(27), "send"),
+        (h(20), "acknowledge"),
+    )
     # On a waiting list: to be looked at again next week; that was due yesterday.
     wait = {"expected_wait_days": 21, "review_time": d(6)}
-    tell("keyling", "HOU.TRANS", "luna-nueva/transicion", NORMAL, d(3), (d(2.9), "send"), (d(2.5), "acknowledge"), (d(1), "waitlist", wait))
+    tell(
+        "keyling",
+        "HOU.TRANS",
+        "luna-nueva/transicion",
+        NORMAL,
+        d(3),
+        (d(2.9), "send"),
+        (d(2.5), "acknowledge"),
+        (d(1), "waitlist", wait),
+    )
     wait = {"expected_wait_days": 10, "review_time": -d(1)}
-    tell("olman", "LEG.REP", "justicia-cercana/representacion", NORMAL, d(12), (d(12), "send"), (d(9), "waitlist", wait))
+    tell(
+        "olman",
+        "LEG.REP",
+        "justicia-cercana/representacion",
+        NORMAL,
+        d(12),
+        (d(12), "send"),
+        (d(9), "waitlist", wait),
+    )
     # Accepted: first contact tomorrow; and one that should have been yesterday.
-    tell("sugey", "HOU.SAFE", "luna-nueva/camas", URGENT, h(30), (h(29), "send"), (h(26), "acknowledge"), taken(h(20), h(16)))
-    tell("gaby", "PSS.CNS", "casa-jicaro/psicologia", EMERGENCY, h(33), (h(32.5), "send"), (h(32), "acknowledge"), taken(h(30), -h(12)))
-    # Help is under way: well, with an appointment the day after tomorrow; silent for nine days; since yesterday, and an appointment was two hours ago.
+    tell(
+        "sugey",
+        "HOU.SAFE",
+        "luna-nueva/camas",
+        URGENT,
+        h(30),
+        (h(29), "send"),
+        (h(26), "acknowledge"),
+        taken(h(20), h(16)),
+    )
+    tell(
+        "gaby",
+        "PSS.CNS",
+        "casa-jicaro/psicologia",
+        EMERGENCY,
+        h(33),
+        (h(32.5), "send"),
+        (h(32), "acknowledge"),
+        taken(h(30), -h(12)),
+    )
+    # Help is under way: well, with an appointment the day after tomorrow; silent for nine days;
+    # since yesterday, and an appointment was two hours ago.
     _begun(
-        tell, "rosa", "PSS.CNS", "tejer-redes/consejeria", NORMAL, d(6), d(3), (h(20), "schedule_appointment", {"appointment_time": d(2)})
+        tell,
+        "rosa",
+        "PSS.CNS",
+        "tejer-redes/consejeria",
+        NORMAL,
+        d(6),
+        d(3),
+        (h(20), "schedule_appointment", {"appointment_time": d(2)}),
     )
     _begun(tell, "elieth", "PSS.PFA", "tejer-redes/primeros-auxilios", URGENT, d(12), d(9))
     _begun(
@@ -190,33 +411,165 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
     )
     # Done, and somebody must still say whether help came: nine days left; three hours left.
     done = {"outcome_code": "fully_met", "delivered_need_codes": ("DOC.BIR", "DOC.IDN")}
-    _begun(tell, "suyen", "DOC.BIR", "alcaldia-chinandega/registro", NORMAL, d(12), d(9), (d(5), "complete", done))
+    _begun(
+        tell,
+        "suyen",
+        "DOC.BIR",
+        "alcaldia-chinandega/registro",
+        NORMAL,
+        d(12),
+        d(9),
+        (d(5), "complete", done),
+    )
     done = {"outcome_code": "fully_met", "delivered_need_codes": ("RET.TRA",)}
-    _begun(tell, "return", "RET.TRA", "mision/viaje", URGENT, d(20), d(17), (h(14 * 24 - 3), "complete", done))
+    _begun(
+        tell,
+        "return",
+        "RET.TRA",
+        "mision/viaje",
+        URGENT,
+        d(20),
+        d(17),
+        (h(14 * 24 - 3), "complete", done),
+    )
     # Over: well; refused; taken back; not come about; entered by mistake.
-    done, yes = {"outcome_code": "fully_met", "delivered_need_codes": ("MAT.FOD", "MAT.NFI")}, {"help_came_code": "yes"}
-    _begun(tell, "marcia", "MAT.FOD", "alcaldia-chinandega/ayuda", NORMAL, d(9), d(7), (d(7), "complete", done), (d(5), "close", yes))
+    done, yes = (
+        {"outcome_code": "fully_met", "delivered_need_codes": ("MAT.FOD", "MAT.NFI")},
+        {"help_came_code": "yes"},
+    )
+    _begun(
+        tell,
+        "marcia",
+        "MAT.FOD",
+        "alcaldia-chinandega/ayuda",
+        NORMAL,
+        d(9),
+        d(7),
+        (d(7), "complete", done),
+        (d(5), "close", yes),
+    )
     done = {"outcome_code": "partly_met", "delivered_need_codes": ("LIV.JOB",)}
-    _begun(tell, "ulises", "LIV.JOB", "hilo-firme/empleo", NORMAL, d(20), d(16), (d(4), "complete", done), (d(2), "close", yes))
-    full = {"reason_code": "no_capacity", "alternative_service_id": network.offers["luna-nueva", "transicion"].id}
-    tell("tamara", "HOU.TRANS", "casa-amanecer/transicion", URGENT, h(9), (h(8), "send"), (h(6), "acknowledge"), (h(3), "decline", full))
+    _begun(
+        tell,
+        "ulises",
+        "LIV.JOB",
+        "hilo-firme/empleo",
+        NORMAL,
+        d(20),
+        d(16),
+        (d(4), "complete", done),
+        (d(2), "close", yes),
+    )
+    full = {
+        "reason_code": "no_capacity",
+        "alternative_service_id": network.offers["luna-nueva", "transicion"].id,
+    }
+    tell(
+        "tamara",
+        "HOU.TRANS",
+        "casa-amanecer/transicion",
+        URGENT,
+        h(9),
+        (h(8), "send"),
+        (h(6), "acknowledge"),
+        (h(3), "decline", full),
+    )
     no = {"reason_code": "funding_ended", "alternative_service_id": ""}
-    tell("benito", "LIV.BIZ", "segovias/microempresa", NORMAL, d(5), (d(5), "send"), (d(4), "decline", no))
+    tell(
+        "benito",
+        "LIV.BIZ",
+        "segovias/microempresa",
+        NORMAL,
+        d(5),
+        (d(5), "send"),
+        (d(4), "decline", no),
+    )
     mind = {"reason_code": "person_changed_mind"}
-    tell("keyling", "PSS.GRP", "las-ceibas/grupo", NORMAL, d(8), (d(7.8), "send"), (d(7), "acknowledge"), (d(6), "withdraw", mind))
-    tell("arlen", "FAM.MED", "raices/reunificacion", NORMAL, d(7), (d(6.9), "send"), (d(6.2), "acknowledge"), (d(2), "withdraw_consent"))
+    tell(
+        "keyling",
+        "PSS.GRP",
+        "las-ceibas/grupo",
+        NORMAL,
+        d(8),
+        (d(7.8), "send"),
+        (d(7), "acknowledge"),
+        (d(6), "withdraw", mind),
+    )
+    tell(
+        "arlen",
+        "FAM.MED",
+        "raices/reunificacion",
+        NORMAL,
+        d(7),
+        (d(6.9), "send"),
+        (d(6.2), "acknowledge"),
+        (d(2), "withdraw_consent"),
+    )
     asked = ((d(5.9), "send"), (d(5), "acknowledge"), taken(d(4), d(1)))
-    tell("marcia", "PSS.CNS", "tejer-redes/consejeria", NORMAL, d(6), *asked, (h(20), "withdraw_consent"))
+    tell(
+        "marcia",
+        "PSS.CNS",
+        "tejer-redes/consejeria",
+        NORMAL,
+        d(6),
+        *asked,
+        (h(20), "withdraw_consent"),
+    )
     # Nobody looked for two days.
     tell("darling", "PSS.CNS", "tejer-redes/consejeria", EMERGENCY, h(50), (h(49.9), "send"))
     lost = {"reason_code": "could_not_contact"}
-    tell("olman", "PSS.PSY", "hospital-managua/psiquiatria", URGENT, d(9), (d(9), "send"), taken(d(8), -d(6)), (d(4), "not_deliver", lost))
-    # From Guatemala to Chinandega: who takes her along and who takes her in have said yes; the border has not, so she does not leave.
-    tell("journey", "HOU.SAFE", "luna-nueva/camas", NORMAL, d(4), (d(3.9), "send"), (d(3.5), "acknowledge"), taken(d(3), d(6)))
-    tell("journey", "RET.TRA", "mision/viaje", NORMAL, d(3), (d(2.9), "send"), (d(2.5), "acknowledge"), taken(d(2), d(5)))
-    tell("journey", "RET.REC", "migracion/recepcion", NORMAL, h(20), (h(19), "send"), (h(9), "acknowledge"))
-    # Nobody there answered for a night, so another house is to be asked; the draft for it waits for her consent.
-    tell("keyling", "HOU.EMG", "casa-amanecer/camas", EMERGENCY, h(9.2), (h(9), "send"), (m(20), "reroute", ("luna-nueva", "camas")))
+    tell(
+        "olman",
+        "PSS.PSY",
+        "hospital-managua/psiquiatria",
+        URGENT,
+        d(9),
+        (d(9), "send"),
+        taken(d(8), -d(6)),
+        (d(4), "not_deliver", lost),
+    )
+    # From Guatemala to Chinandega: who takes her along and who takes her in have said yes; the
+    # border has not, so she does not leave.
+    tell(
+        "journey",
+        "HOU.SAFE",
+        "luna-nueva/camas",
+        NORMAL,
+        d(4),
+        (d(3.9), "send"),
+        (d(3.5), "acknowledge"),
+        taken(d(3), d(6)),
+    )
+    tell(
+        "journey",
+        "RET.TRA",
+        "mision/viaje",
+        NORMAL,
+        d(3),
+        (d(2.9), "send"),
+        (d(2.5), "acknowledge"),
+        taken(d(2), d(5)),
+    )
+    tell(
+        "journey",
+        "RET.REC",
+        "migracion/recepcion",
+        NORMAL,
+        h(20),
+        (h(19), "send"),
+        (h(9), "acknowledge"),
+    )
+    # Nobody there answered for a night, so another house is to be asked; the draft for it waits for
+    # her consent.
+    tell(
+        "keyling",
+        "HOU.EMG",
+        "casa-amanecer/camas",
+        EMERGENCY,
+        h(9.2),
+        (h(9), "send"),
+        (m(20), "reroute", ("luna-nueva", "camas")),
+    )
     # Not sent yet.
     tell("benito", "MED.PRI", "salud-somoto/primaria", NORMAL, h(3))
     tell("gaby", "EDU.SCH", "instituto-chinandega/secundaria", NORMAL, h(2))
@@ -271,7 +624,7 @@ def contacts(network: Network, now: datetime) -> list[Heard]:
         codes: tuple[str, str, str, str],
         department: str = "",
         need: str = "",
-        triage: Triage = Triage(),  # noqa: B008 - frozen
+        triage: Triage = Triage(),  # noqa: B008
         note: str = "",
     ) -> None:
         """`codes` are campaign, kind, speaker and outcome."""
@@ -297,11 +650,29 @@ def contacts(network: Network, now: datetime) -> list[Heard]:
         heard.append(Heard(contact, note))
 
     here = "llama-y-vive-ni"
-    hear("leaflet", here, _hours(46), ("poster", "information", "professional", "advised"), "NI-LE", "INF.RGT")
+    hear(
+        "leaflet",
+        here,
+        _hours(46),
+        ("poster", "information", "professional", "advised"),
+        "NI-LE",
+        "INF.RGT",
+    )
     triage = Triage(danger_now="no", still_held="no", safe_to_talk="yes")
     note = "Pregunta si una oferta de trabajo en el extranjero es de fiar."
-    hear("offer", here, _hours(41), ("radio", "tip", "family", "advised"), "NI-MD", "INF.HOT", triage, note)
-    triage = Triage(danger_now="no", sexual_violence_120h="yes", safe_place_tonight="no", safe_to_talk="yes")
+    hear(
+        "offer",
+        here,
+        _hours(41),
+        ("radio", "tip", "family", "advised"),
+        "NI-MD",
+        "INF.HOT",
+        triage,
+        note,
+    )
+    triage = Triage(
+        danger_now="no", sexual_violence_120h="yes", safe_place_tonight="no", safe_to_talk="yes"
+    )
     hear(
         "hospital",
         here,
@@ -314,15 +685,56 @@ def contacts(network: Network, now: datetime) -> list[Heard]:
     )
     hear("wrong", here, _hours(16), ("other", "unrelated", "unknown", "dropped"))
     triage = Triage(danger_now="no", need_within_days="yes", exploiters_looking="no")
-    hear("abroad-cr", "llama-y-vive-cr", _hours(12), ("web", "crisis", "witness", "handed_over"), "", "RET.PRE", triage)
-    triage = Triage(danger_now="did_not_say", exploiters_looking="yes", wants_protection="yes", safe_to_talk="yes")
-    hear("protection", here, _minutes(40), ("tv", "crisis", "person", "referred"), "NI-RI", "PRO.ORD", triage)
+    hear(
+        "abroad-cr",
+        "llama-y-vive-cr",
+        _hours(12),
+        ("web", "crisis", "witness", "handed_over"),
+        "",
+        "RET.PRE",
+        triage,
+    )
     triage = Triage(
-        danger_now="yes", still_held="no", escape_under_way="yes", child_unsafe="yes", safe_place_tonight="no", safe_to_talk="yes"
+        danger_now="did_not_say",
+        exploiters_looking="yes",
+        wants_protection="yes",
+        safe_to_talk="yes",
+    )
+    hear(
+        "protection",
+        here,
+        _minutes(40),
+        ("tv", "crisis", "person", "referred"),
+        "NI-RI",
+        "PRO.ORD",
+        triage,
+    )
+    triage = Triage(
+        danger_now="yes",
+        still_held="no",
+        escape_under_way="yes",
+        child_unsafe="yes",
+        safe_place_tonight="no",
+        safe_to_talk="yes",
     )
     note = "Está con su hija en un lugar público; llama de un teléfono prestado."
-    hear("tonight", here, _minutes(14), ("radio", "crisis", "person", "referred"), "NI-CI", "HOU.EMG", triage, note)
-    hear("unfinished", here, _minutes(3), ("", "crisis", "family", "open"), triage=Triage(danger_now="did_not_say"))
+    hear(
+        "tonight",
+        here,
+        _minutes(14),
+        ("radio", "crisis", "person", "referred"),
+        "NI-CI",
+        "HOU.EMG",
+        triage,
+        note,
+    )
+    hear(
+        "unfinished",
+        here,
+        _minutes(3),
+        ("", "crisis", "family", "open"),
+        triage=Triage(danger_now="did_not_say"),
+    )
     return heard
 
 

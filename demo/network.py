@@ -1,4 +1,6 @@
-"""The members of the demo network, their services, workers and keys, read from network.yaml; and the ids that are theirs at every start."""
+"""The members of the demo network, their services, workers and keys, read from network.yaml; and
+the ids that are theirs at every start.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -19,7 +21,9 @@ _GENDERS = {
 
 
 def id_of(kind: str, *words: str) -> str:
-    """An id with the shape of every other, but the same at each start: so the second start finds what the first one made."""
+    """An id with the shape of every other, but the same at each start: so the second start finds
+    what the first one made.
+    """
     return hashlib.sha256("/".join(("enlace demo", kind, *words)).encode()).hexdigest()[:32]
 
 
@@ -117,7 +121,9 @@ class Network:
     keys: tuple[Key, ...]
 
     def hand_of(self, organization: str) -> str:
-        """The id of whoever acted for an organisation: its first worker who takes referrals, else somebody who has left since."""
+        """The id of whoever acted for an organisation: its first worker who takes referrals, else
+        somebody who has left since.
+        """
         for worker in self.workers:
             if worker.organization == organization and {"WORKER", "OPERATOR"} & set(worker.roles):
                 return worker.id
@@ -127,17 +133,29 @@ class Network:
 @cache
 def network() -> Network:
     """The network of network.yaml."""
-    read = yaml.load(FILE.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader, in C
+    # - a safe loader, in C
+    read = yaml.load(
+        FILE.read_text(encoding="utf-8"),
+        Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader),  # noqa: S506
+    )
     members = {row["id"]: _member(row) for row in read["organizations"]}
     offers = [_offer(row, members[row["organization"]]) for row in read["services"]]
     return Network(
         members,
         {(offer.organization, offer.slug): offer for offer in offers},
         tuple(
-            Worker(row["email"], row["organization"], row["name"], tuple(row["roles"]), row.get("language", "es"))
+            Worker(
+                row["email"],
+                row["organization"],
+                row["name"],
+                tuple(row["roles"]),
+                row.get("language", "es"),
+            )
             for row in read["workers"]
         ),
-        tuple(Key(row["organization"], row["label"], tuple(row["scopes"])) for row in read["api_keys"]),
+        tuple(
+            Key(row["organization"], row["label"], tuple(row["scopes"])) for row in read["api_keys"]
+        ),
     )
 
 

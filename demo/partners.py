@@ -1,4 +1,6 @@
-"""Writes the network into the partners service: members, their services with the room they have, workers, keys."""
+"""Writes the network into the partners service: members, their services with the room they have,
+workers, keys.
+"""
 
 import hashlib
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +13,14 @@ from demo.network import Key, Member, Network, Offer, Worker, id_of
 from demo.secret_words import Words
 from services.partners.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry, full_key
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationType
-from services.partners.domain.service import Capacity, Eligibility, Gender, Intake, Service, ServiceEntry
+from services.partners.domain.service import (
+    Capacity,
+    Eligibility,
+    Gender,
+    Intake,
+    Service,
+    ServiceEntry,
+)
 from services.partners.domain.worker import Role, WorkerEntry, check_password
 from services.partners.domain.worker import Worker as Account
 from services.partners.store import api_keys, organizations, services, workers
@@ -59,7 +68,9 @@ def _organization(member: Member, now: datetime) -> Organization:
         member.description,
         member.hotline_number,
     )
-    organization = Organization.register(member.id, entry, now - timedelta(days=25) if on_probation else _FOUNDED)
+    organization = Organization.register(
+        member.id, entry, now - timedelta(days=25) if on_probation else _FOUNDED
+    )
     if not on_probation:
         organization.approve(_FOUNDED + timedelta(days=16), _FOUNDED.date())
     return organization
@@ -83,17 +94,27 @@ def _service(offer: Offer, member: Member, now: datetime) -> Service:
         phone=member.phone,
         public=offer.public,
     )
-    room, joined = offer.room, now - timedelta(days=24) if member.status == "probation" else _FOUNDED + timedelta(days=17)
+    room, joined = (
+        offer.room,
+        now - timedelta(days=24) if member.status == "probation" else _FOUNDED + timedelta(days=17),
+    )
     service = Service.register(offer.id, member.id, entry, Capacity(), taxonomy(), areas(), joined)
     service.organization_name = member.name
     if member.status != "probation":
-        service.change({"assured_time": None}, taxonomy(), areas(), now - (_LONG_AGO if room.age_hours >= _OLD_FIGURE else _CONFIRMED))
+        service.change(
+            {"assured_time": None},
+            taxonomy(),
+            areas(),
+            now - (_LONG_AGO if room.age_hours >= _OLD_FIGURE else _CONFIRMED),
+        )
     figure = Capacity(Intake(room.intake), room.available, room.maximum, room.unit)
     service.set_capacity(figure, now - timedelta(hours=room.age_hours))
     return service
 
 
-def _keep_member(tx: Transaction, member: Member, network: Network, words: Words, now: datetime) -> None:
+def _keep_member(
+    tx: Transaction, member: Member, network: Network, words: Words, now: datetime
+) -> None:
     organizations.keep(tx, _organization(member, now))
     for offer in network.offers.values():
         if offer.organization == member.slug:
@@ -102,7 +123,9 @@ def _keep_member(tx: Transaction, member: Member, network: Network, words: Words
         if key.organization == member.slug:
             entry = ApiKeyEntry(key.label, key.scopes, now + USUAL_LIFE)
             made = ApiKey.create(_key_id(key), member.id, entry, 0, now, None)
-            api_keys.add(tx, made, hashlib.sha256(words.api_secret(key.organization).encode()).digest())
+            api_keys.add(
+                tx, made, hashlib.sha256(words.api_secret(key.organization).encode()).digest()
+            )
 
 
 def _fill_accounts(database: Database, network: Network, words: Words, now: datetime) -> None:
@@ -113,11 +136,17 @@ def _fill_accounts(database: Database, network: Network, words: Words, now: date
         def account(part: tuple[Worker, Future[str]]) -> None:
             worker, password_hash = part[0], part[1].result()
             with database.transaction(SYSTEM, timeout=30) as tx:
-                added = workers.add(tx, _account(worker, network, now - timedelta(days=23)), password_hash)
+                added = workers.add(
+                    tx, _account(worker, network, now - timedelta(days=23)), password_hash
+                )
                 if not added and not workers.fetch(tx, worker.id):
                     raise ValueError(f"{worker.email} is taken")
 
-        steps.each("accounts", [(worker, pool.submit(_hash, words.password(worker.email))) for worker in missing], account)
+        steps.each(
+            "accounts",
+            [(worker, pool.submit(_hash, words.password(worker.email))) for worker in missing],
+            account,
+        )
 
 
 def _without_account(database: Database, network: Network) -> list[Worker]:
@@ -131,5 +160,7 @@ def _hash(password: str) -> str:
 
 
 def _account(worker: Worker, network: Network, joined: datetime) -> Account:
-    entry = WorkerEntry(worker.name, worker.email, tuple(Role(role) for role in worker.roles), worker.language)
+    entry = WorkerEntry(
+        worker.name, worker.email, tuple(Role(role) for role in worker.roles), worker.language
+    )
     return Account.register(worker.id, network.members[worker.organization].id, entry, joined)

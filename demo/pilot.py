@@ -1,6 +1,8 @@
-"""The pilot of 2006 as history: 26 synthetic people assisted from January to October, 13 of them from Chinandega, each with her referrals.
+"""The pilot of 2006 as history: 26 synthetic people assisted from January to October, 13 of them
+from Chinandega, each with her referrals.
 
-The totals are the published ones; the people, the dates and all else are made up, the same at every start. Every story ends within 2006.
+The totals are the published ones; the people, the dates and all else are made up, the same at every
+start. Every story ends within 2006.
 """
 
 import random
@@ -18,7 +20,9 @@ LAST_DAY = datetime(2006, 12, 22, tzinfo=UTC)
 
 
 class Assisted(NamedTuple):
-    """A row: when she came, who she is, where from, where she had been taken to, whose file it is, and what help was asked for."""
+    """A row: when she came, who she is, where from, where she had been taken to, whose file it is,
+    and what help was asked for.
+    """
 
     day: str
     given: str
@@ -32,44 +36,298 @@ class Assisted(NamedTuple):
 
 
 ROWS = (
-    Assisted("2006-01-17", "Yahaira", "Suazo Meza", "1984-03-02", "F", "NI-CI", "SV", "consulado-sv", "RET HOU MED PSS"),
-    Assisted("2006-01-26", "Karelia", "Osejo", "1987-11-19", "F", "NI-CI", "GT", "casa-nahual", "RET MED PSS"),
-    Assisted("2006-02-08", "Deyling", "Maradiaga", "1990-06-30", "F", "NI-MD", "SV", "familia", "HOU PSS FAM"),
-    Assisted("2006-02-21", "Mayra", "Espinal Cruz", "1979-01-14", "F", "NI-CI", "SV", "mision", "HOU MED PSS"),
-    Assisted("2006-03-03", "Jessenia", "Tinoco", "1988-01-08", "F", "NI-NS", "GT", "casa-nahual", "RET MED PSS"),
-    Assisted("2006-03-14", "Scarleth", "Padilla", "1991-02-25", "F", "NI-CI", "SV", "familia", "HOU MED PSS FAM"),
-    Assisted("2006-03-27", "Hazel", "Obando Reyes", "1982-07-11", "F", "NI-LE", "CR", "rutas", "RET HOU PSS"),
-    Assisted("2006-04-06", "Norlan", "Zambrana", "1980-12-05", "M", "NI-CI", "US", "harbor", "RET MED LEG"),
-    Assisted("2006-04-20", "Ligia", "Carcache", "1985-05-23", "F", "NI-MN", "CR", "rutas", "RET HOU MED PSS"),
-    Assisted("2006-05-05", "Francis", "Moncada", "1986-10-17", "F", "NI-CI", "SV", "puentes", "HOU MED PSS"),
-    Assisted("2006-05-16", "Anielka", "Vílchez", "1983-04-09", "F", "NI-MD", "MX", "frontera-sur", "RET MED PSS"),
-    Assisted("2006-05-29", "Belkis", "Dormuz", "1986-08-28", "F", "NI-CI", "SV", "consulado-sv", "RET HOU PSS"),
-    Assisted("2006-06-07", "Orfilia", "Castellón", "1977-03-18", "F", "NI-CI", "GT", "mision", "HOU MED LEG"),
-    Assisted("2006-06-15", "Dixiana", "Ráudez", "1992-01-07", "F", "NI-NS", "SV", "familia", "HOU MED PSS FAM"),
-    Assisted("2006-06-28", "Wendoly", "Ampié", "1984-11-02", "TF", "NI-MN", "US", "harbor", "RET HOU MED PSS"),
-    Assisted("2006-07-04", "Marling", "Cerrato", "1988-05-13", "F", "NI-CI", "SV", "mision", "HOU MED PSS"),
-    Assisted("2006-07-13", "Isolina", "Huete", "1981-09-26", "F", "NI-ES", "MX", "frontera-sur", "RET MED PSS"),
-    Assisted("2006-07-25", "Elvin", "Matute", "1978-06-16", "M", "NI-MD", "US", "harbor", "RET MED"),
-    Assisted("2006-08-03", "Yubelka", "Rocha Sáenz", "1991-12-21", "F", "NI-CI", "GT", "familia", "HOU PSS FAM"),
-    Assisted("2006-08-15", "Arelys", "Buitrago", "1985-02-04", "F", "NI-LE", "SV", "puentes", "HOU MED PSS LEG"),
-    Assisted("2006-08-29", "Thelma", "Siles", "1980-10-10", "F", "NI-CI", "CR", "rutas", "RET MED PSS"),
-    Assisted("2006-09-06", "Jeimy", "Larios", "1987-07-29", "F", "NI-RI", "CR", "rutas", "RET HOU MED"),
-    Assisted("2006-09-14", "Cándida", "Peralta Mejía", "1976-04-22", "F", "NI-MD", "GT", "parroquia-somoto", "HOU MED PSS"),
-    Assisted("2006-09-26", "Ruth", "Escorcia", "1987-03-31", "F", "NI-CI", "SV", "consulado-sv", "RET HOU MED PSS"),
-    Assisted("2006-10-05", "Grethel", "Tercero", "1986-01-27", "F", "NI-NS", "CR", "puentes", "HOU MED PSS"),
-    Assisted("2006-10-17", "Leyla", "Montiel", "1983-08-06", "F", "NI-CI", "MX", "frontera-sur", "RET HOU MED PSS"),
+    Assisted(
+        "2006-01-17",
+        "Yahaira",
+        "Suazo Meza",
+        "1984-03-02",
+        "F",
+        "NI-CI",
+        "SV",
+        "consulado-sv",
+        "RET HOU MED PSS",
+    ),
+    Assisted(
+        "2006-01-26",
+        "Karelia",
+        "Osejo",
+        "1987-11-19",
+        "F",
+        "NI-CI",
+        "GT",
+        "casa-nahual",
+        "RET MED PSS",
+    ),
+    Assisted(
+        "2006-02-08",
+        "Deyling",
+        "Maradiaga",
+        "1990-06-30",
+        "F",
+        "NI-MD",
+        "SV",
+        "familia",
+        "HOU PSS FAM",
+    ),
+    Assisted(
+        "2006-02-21",
+        "Mayra",
+        "Espinal Cruz",
+        "1979-01-14",
+        "F",
+        "NI-CI",
+        "SV",
+        "mision",
+        "HOU MED PSS",
+    ),
+    Assisted(
+        "2006-03-03",
+        "Jessenia",
+        "Tinoco",
+        "1988-01-08",
+        "F",
+        "NI-NS",
+        "GT",
+        "casa-nahual",
+        "RET MED PSS",
+    ),
+    Assisted(
+        "2006-03-14",
+        "Scarleth",
+        "Padilla",
+        "1991-02-25",
+        "F",
+        "NI-CI",
+        "SV",
+        "familia",
+        "HOU MED PSS FAM",
+    ),
+    Assisted(
+        "2006-03-27",
+        "Hazel",
+        "Obando Reyes",
+        "1982-07-11",
+        "F",
+        "NI-LE",
+        "CR",
+        "rutas",
+        "RET HOU PSS",
+    ),
+    Assisted(
+        "2006-04-06",
+        "Norlan",
+        "Zambrana",
+        "1980-12-05",
+        "M",
+        "NI-CI",
+        "US",
+        "harbor",
+        "RET MED LEG",
+    ),
+    Assisted(
+        "2006-04-20",
+        "Ligia",
+        "Carcache",
+        "1985-05-23",
+        "F",
+        "NI-MN",
+        "CR",
+        "rutas",
+        "RET HOU MED PSS",
+    ),
+    Assisted(
+        "2006-05-05",
+        "Francis",
+        "Moncada",
+        "1986-10-17",
+        "F",
+        "NI-CI",
+        "SV",
+        "puentes",
+        "HOU MED PSS",
+    ),
+    Assisted(
+        "2006-05-16",
+        "Anielka",
+        "Vílchez",
+        "1983-04-09",
+        "F",
+        "NI-MD",
+        "MX",
+        "frontera-sur",
+        "RET MED PSS",
+    ),
+    Assisted(
+        "2006-05-29",
+        "Belkis",
+        "Dormuz",
+        "1986-08-28",
+        "F",
+        "NI-CI",
+        "SV",
+        "consulado-sv",
+        "RET HOU PSS",
+    ),
+    Assisted(
+        "2006-06-07",
+        "Orfilia",
+        "Castellón",
+        "1977-03-18",
+        "F",
+        "NI-CI",
+        "GT",
+        "mision",
+        "HOU MED LEG",
+    ),
+    Assisted(
+        "2006-06-15",
+        "Dixiana",
+        "Ráudez",
+        "1992-01-07",
+        "F",
+        "NI-NS",
+        "SV",
+        "familia",
+        "HOU MED PSS FAM",
+    ),
+    Assisted(
+        "2006-06-28",
+        "Wendoly",
+        "Ampié",
+        "1984-11-02",
+        "TF",
+        "NI-MN",
+        "US",
+        "harbor",
+        "RET HOU MED PSS",
+    ),
+    Assisted(
+        "2006-07-04",
+        "Marling",
+        "Cerrato",
+        "1988-05-13",
+        "F",
+        "NI-CI",
+        "SV",
+        "mision",
+        "HOU MED PSS",
+    ),
+    Assisted(
+        "2006-07-13",
+        "Isolina",
+        "Huete",
+        "1981-09-26",
+        "F",
+        "NI-ES",
+        "MX",
+        "frontera-sur",
+        "RET MED PSS",
+    ),
+    Assisted(
+        "2006-07-25", "Elvin", "Matute", "1978-06-16", "M", "NI-MD", "US", "harbor", "RET MED"
+    ),
+    Assisted(
+        "2006-08-03",
+        "Yubelka",
+        "Rocha Sáenz",
+        "1991-12-21",
+        "F",
+        "NI-CI",
+        "GT",
+        "familia",
+        "HOU PSS FAM",
+    ),
+    Assisted(
+        "2006-08-15",
+        "Arelys",
+        "Buitrago",
+        "1985-02-04",
+        "F",
+        "NI-LE",
+        "SV",
+        "puentes",
+        "HOU MED PSS LEG",
+    ),
+    Assisted(
+        "2006-08-29", "Thelma", "Siles", "1980-10-10", "F", "NI-CI", "CR", "rutas", "RET MED PSS"
+    ),
+    Assisted(
+        "2006-09-06", "Jeimy", "Larios", "1987-07-29", "F", "NI-RI", "CR", "rutas", "RET HOU MED"
+    ),
+    Assisted(
+        "2006-09-14",
+        "Cándida",
+        "Peralta Mejía",
+        "1976-04-22",
+        "F",
+        "NI-MD",
+        "GT",
+        "parroquia-somoto",
+        "HOU MED PSS",
+    ),
+    Assisted(
+        "2006-09-26",
+        "Ruth",
+        "Escorcia",
+        "1987-03-31",
+        "F",
+        "NI-CI",
+        "SV",
+        "consulado-sv",
+        "RET HOU MED PSS",
+    ),
+    Assisted(
+        "2006-10-05",
+        "Grethel",
+        "Tercero",
+        "1986-01-27",
+        "F",
+        "NI-NS",
+        "CR",
+        "puentes",
+        "HOU MED PSS",
+    ),
+    Assisted(
+        "2006-10-17",
+        "Leyla",
+        "Montiel",
+        "1983-08-06",
+        "F",
+        "NI-CI",
+        "MX",
+        "frontera-sur",
+        "RET HOU MED PSS",
+    ),
 )
 
 # Who helps whom, by department of origin; what is not listed is done in Managua.
-_HOUSING = {"NI-CI": ("luna-nueva", "camas"), "NI-MN": ("casa-amanecer", "camas"), "NI-LE": ("luna-nueva", "camas")}
-_MEDICAL = {"NI-CI": ("salud-chinandega", "primaria"), "NI-MD": ("salud-somoto", "primaria"), "NI-NS": ("salud-ocotal", "primaria")}
+_HOUSING = {
+    "NI-CI": ("luna-nueva", "camas"),
+    "NI-MN": ("casa-amanecer", "camas"),
+    "NI-LE": ("luna-nueva", "camas"),
+}
+_MEDICAL = {
+    "NI-CI": ("salud-chinandega", "primaria"),
+    "NI-MD": ("salud-somoto", "primaria"),
+    "NI-NS": ("salud-ocotal", "primaria"),
+}
 _PSYCHOSOCIAL = {"NI-CI": ("tejer-redes", "consejeria"), "NI-LE": ("las-ceibas", "consejeria")}
 _PSYCHOSOCIAL |= dict.fromkeys(("NI-MD", "NI-ES", "NI-NS"), ("segovias", "consejeria"))
-_FAMILY = {"NI-CI": ("familia-chinandega", "valoracion")} | dict.fromkeys(("NI-MD", "NI-NS"), ("raices", "reunificacion"))
+_FAMILY = {"NI-CI": ("familia-chinandega", "valoracion")} | dict.fromkeys(
+    ("NI-MD", "NI-NS"), ("raices", "reunificacion")
+)
 _NEEDS = {"MED": "MED.PRI", "PSS": "PSS.CNS", "RET": "RET.TRA", "FAM": "FAM.MED", "LEG": "LEG.INF"}
 _URGENCIES = {"HOU": Urgency.EMERGENCY, "MED": Urgency.URGENT, "RET": Urgency.URGENT}
-# Days from the start of help to its end, at least and at most; the journey home comes first, all else after it.
-_DAYS = {"RET": (2, 6), "HOU": (20, 60), "MED": (3, 15), "PSS": (30, 70), "FAM": (15, 45), "LEG": (10, 30)}
+# Days from the start of help to its end, at least and at most; the journey home comes first, all
+# else after it.
+_DAYS = {
+    "RET": (2, 6),
+    "HOU": (20, 60),
+    "MED": (3, 15),
+    "PSS": (30, 70),
+    "FAM": (15, 45),
+    "LEG": (10, 30),
+}
 # Those whom the first shelter had no bed for; the second one had.
 _TURNED_AWAY = {"Suazo Meza", "Moncada", "Cerrato", "Escorcia"}
 _GENDERS = {"F": "Feminine", "M": "Masculine", "TF": "TransgenderFeminine"}
@@ -85,7 +343,14 @@ def pilot(network: Network, calendar: Calendar) -> Iterator[tuple[File, list[Sto
 
 def _file(network: Network, row: Assisted, chance: random.Random) -> File:
     opened = _office_hour(datetime.fromisoformat(row.day).replace(tzinfo=UTC), chance)
-    coarse = Coarse(age_band(row.born, opened.date()), _GENDERS[row.gender], "es", chance.choice((0, 0, 1, 2)), "NI", row.department)
+    coarse = Coarse(
+        age_band(row.born, opened.date()),
+        _GENDERS[row.gender],
+        "es",
+        chance.choice((0, 0, 1, 2)),
+        "NI",
+        row.department,
+    )
     person = Person(
         id=id_of("person", row.given, row.family),
         organization_id=network.members[row.holder].id,
@@ -97,26 +362,51 @@ def _file(network: Network, row: Assisted, chance: random.Random) -> File:
         has_identity=True,
         safe_contact_channel="through_worker",
     )
-    identity = Identity(row.given, row.family, row.born, exploitation_note="Le ofrecieron un empleo que no existía.")
-    return File(person, identity, SafeContact("through_worker"), row.holder, "guardian" if coarse.age_band == "12-17" else "person")
+    identity = Identity(
+        row.given, row.family, row.born, exploitation_note="Le ofrecieron un empleo que no existía."
+    )
+    return File(
+        person,
+        identity,
+        SafeContact("through_worker"),
+        row.holder,
+        "guardian" if coarse.age_band == "12-17" else "person",
+    )
 
 
-def _stories(network: Network, calendar: Calendar, row: Assisted, file: File, chance: random.Random) -> Iterator[Story]:
+def _stories(
+    network: Network, calendar: Calendar, row: Assisted, file: File, chance: random.Random
+) -> Iterator[Story]:
     free = file.person.create_time
     for group in row.help.split():
         asked = free + timedelta(minutes=chance.randint(20, 180))
         offer = _offer(row, group, file.giver == "guardian")
-        need = _NEEDS.get(group) or next(need for need in network.offers[offer].needs if need.startswith(group))
+        need = _NEEDS.get(group) or next(
+            need for need in network.offers[offer].needs if need.startswith(group)
+        )
 
-        def ask(at: datetime, offer: tuple[str, str], need: str = need, group: str = group, based_on: str = "") -> Story:
+        def ask(
+            at: datetime,
+            offer: tuple[str, str],
+            need: str = need,
+            group: str = group,
+            based_on: str = "",
+        ) -> Story:
             urgency = _URGENCIES.get(group, Urgency.NORMAL)
-            story = Story(network, file, need, offer, urgency, at, calendar, watched=False, based_on=based_on)
+            story = Story(
+                network, file, need, offer, urgency, at, calendar, watched=False, based_on=based_on
+            )
             return story.send(at + timedelta(minutes=chance.randint(5, 40)))
 
         story = ask(asked, offer)
         if group == "HOU" and row.family in _TURNED_AWAY:
             answered = asked + timedelta(hours=2, minutes=chance.randint(0, 59))
-            story.take(answered, "decline", reason_code="no_capacity", alternative_service_id=network.offers["casa-amanecer", "camas"].id)
+            story.take(
+                answered,
+                "decline",
+                reason_code="no_capacity",
+                alternative_service_id=network.offers["casa-amanecer", "camas"].id,
+            )
             asked = answered + timedelta(minutes=chance.randint(10, 90))
             following = ask(asked, ("casa-amanecer", "camas"), based_on=story.referral.id)
             yield story.followed_by(following)
@@ -128,7 +418,10 @@ def _stories(network: Network, calendar: Calendar, row: Assisted, file: File, ch
 
 
 def _helped(story: Story, asked: datetime, group: str, chance: random.Random) -> datetime:
-    """The ordinary way of a referral, from the receiver's first look to the sender's last word. Returns when help was done."""
+    """The ordinary way of a referral, from the receiver's first look to the sender's last word.
+
+    Returns when help was done.
+    """
     seen = asked + timedelta(minutes=chance.randint(45, 170))
     decided = seen + timedelta(hours=chance.randint(1, 20))
     begun = _office_hour(decided + timedelta(days=1), chance)
@@ -140,9 +433,15 @@ def _helped(story: Story, asked: datetime, group: str, chance: random.Random) ->
     story.take(seen, "acknowledge")
     story.take(decided, "accept", responsible_worker_id=worker, planned_first_contact_time=begun)
     story.take(begun, "start", first_contact_time=begun)
-    outcome = chance.choice(("fully_met", "fully_met", "fully_met", "partly_met", "ongoing_with_provider"))
+    outcome = chance.choice(
+        ("fully_met", "fully_met", "fully_met", "partly_met", "ongoing_with_provider")
+    )
     story.take(done, "complete", outcome_code=outcome, delivered_need_codes=(story.need,))
-    story.take(min(closed, LAST_DAY), "close", help_came_code=chance.choice(("yes", "yes", "yes", "yes", "could_not_reach")))
+    story.take(
+        min(closed, LAST_DAY),
+        "close",
+        help_came_code=chance.choice(("yes", "yes", "yes", "yes", "could_not_reach")),
+    )
     return done
 
 

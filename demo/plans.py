@@ -1,4 +1,6 @@
-"""Two plans in the making: a woman who came home a week ago, and one who waits in Guatemala until the border, too, has said that it receives her."""
+"""Two plans in the making: a woman who came home a week ago, and one who waits in Guatemala until
+the border, too, has said that it receives her.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -26,14 +28,26 @@ def fill(tx: Transaction, file: File, stories: Sequence[Story], now: datetime) -
 
 
 def _at_home(stories: Sequence[Story], now: datetime) -> Plan:
-    """Some steps are done, the house she waits for is late, the rest lies ahead; who sent her home saw to the first ones."""
+    """Some steps are done, the house she waits for is late, the rest lies ahead; who sent her home
+    saw to the first ones.
+    """
     story = next(story for story in stories if story.need == "HOU.TRANS")
     plan, begun = _begun(HOME, story, timedelta(days=9))
     for number, key in enumerate(("risk_check", "travel_papers", "travel", "reception")):
-        plan.take(key, StepState.NOT_NEEDED, begun + timedelta(minutes=number), reason_code="done_elsewhere")
+        plan.take(
+            key,
+            StepState.NOT_NEEDED,
+            begun + timedelta(minutes=number),
+            reason_code="done_elsewhere",
+        )
     plan.take("medical_check", StepState.MET, now - timedelta(days=1))
     plan.take("family", StepState.REFUSED_BY_PERSON, now - timedelta(hours=20))
-    plan.take("housing", StepState.REFERRED, now - timedelta(hours=19), referral=(story.referral.id, story.referral.state))
+    plan.take(
+        "housing",
+        StepState.REFERRED,
+        now - timedelta(hours=19),
+        referral=(story.referral.id, story.referral.state),
+    )
     return plan
 
 
@@ -43,12 +57,25 @@ def _handed_over(stories: Sequence[Story], now: datetime) -> Plan:
     for key in ("risk_check", "travel_papers"):
         plan.take(key, StepState.MET, begun + timedelta(hours=4))
     for story in stories:
-        plan.take(LEGS[story.need], StepState.REFERRED, now - timedelta(hours=9), referral=(story.referral.id, story.referral.state))
+        plan.take(
+            LEGS[story.need],
+            StepState.REFERRED,
+            now - timedelta(hours=9),
+            referral=(story.referral.id, story.referral.state),
+        )
     return plan
 
 
 def _begun(who: str, story: Story, ago: timedelta) -> tuple[Plan, datetime]:
     person, begun = story.file.person, story.file.person.create_time
     pathway = shipped()["return_and_reintegration"]
-    plan = Plan.begin(id_of("plan", who), person.id, person.organization_id, pathway, person.coarse.department, begun - ago, begun)
+    plan = Plan.begin(
+        id_of("plan", who),
+        person.id,
+        person.organization_id,
+        pathway,
+        person.coarse.department,
+        begun - ago,
+        begun,
+    )
     return plan, begun

@@ -1,4 +1,6 @@
-"""Writes the pilot and tonight's stories into the referrals service: files, consents, requests, contacts of the line, figures of the last quarters."""
+"""Writes the pilot and tonight's stories into the referrals service: files, consents, requests,
+contacts of the line, figures of the last quarters.
+"""
 
 from copy import deepcopy
 from datetime import datetime
@@ -27,7 +29,10 @@ NAME = "referrals"
 
 
 def begin(database: Database, network: Network, now: datetime) -> datetime:
-    """Writes the campaign and the figures. Returns the moment from which all times are told: `now`, or that of the start that began."""
+    """Writes the campaign and the figures.
+
+    Returns the moment from which all times are told: `now`, or that of the start that began.
+    """
     with database.transaction(SYSTEM, timeout=30) as tx:
         begun = campaigns.begun(tx)
         if begun is None:
@@ -36,8 +41,12 @@ def begin(database: Database, network: Network, now: datetime) -> datetime:
         return begun or now
 
 
-def fill(database: Database, directory: Path, network: Network, words: Words, now: datetime) -> None:
-    """Writes what is missing: each file with its requests and its plan, the enquiry, each contact."""
+def fill(
+    database: Database, directory: Path, network: Network, words: Words, now: datetime
+) -> None:
+    """Writes what is missing: each file with its requests and its plan, the enquiry, each
+    contact.
+    """
     keyring = key_folder.keyring(directory, NAME)
     files, book = Files(keyring), Contacts(keyring)
     receipts = Receipts(Signer(key_folder.signing(directory, f"facts.{NAME}")))
@@ -78,7 +87,9 @@ def _is_there(tx: Transaction, table: str, identifier: str) -> bool:
     return tx.execute(f"SELECT 1 FROM {table} WHERE id = %s", (identifier,)).fetchone() is not None  # noqa: S608
 
 
-def _keep(tx: Transaction, files: Files, receipts: Receipts, file: File, stories: list[Story]) -> None:
+def _keep(
+    tx: Transaction, files: Files, receipts: Receipts, file: File, stories: list[Story]
+) -> None:
     files.add(tx, file.person, file.identity, file.safe_contact)
     key = files.key(tx, file.person.id)
     for story in stories:

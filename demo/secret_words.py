@@ -1,4 +1,5 @@
-"""The demo's passwords, keys, references and PINs: derived from a key of this stack, so they differ from stack to stack, not from start to start.
+"""The demo's passwords, keys, references and PINs: derived from a key of this stack, so they differ
+from stack to stack, not from start to start.
 
 Its limit: fit for a demo; what people use is random and kept only as a hash.
 """
@@ -12,12 +13,18 @@ from services.referrals.domain.contact import read_reference
 
 # Short words without accents, easy to type on any keyboard.
 _WORDS = (
-    "abeja agua aldea almendro alba ancla arena arroyo aurora ave azul bahia balsa barro bosque brisa cacao camino campana canela canoa canto "
-    "caoba carta casa cedro ceiba cielo cima clavel colina coral cosecha costa cueva delta dulce eco estrella faro flor fogata fruta fuente "
-    "garza girasol grano guitarra hamaca helecho hilo hoja horno huerta isla jardin jicara lago laguna lana laurel lazo leche leon limon llave "
-    "lluvia loma lucero luna maiz mango manta mar marea mesa miel molino monte musica nido niebla nube nuez ola olivo orilla oro paloma pan "
-    "papaya parque pera piedra pino playa pluma polen pozo prado puente puerto rama rayo red remo ribera rio roble roca rosa ruta sal sauce seda "
-    "selva semilla sendero sierra silla sol sombra surco tambor tarde tejido tierra tinaja torre trigo trino valle vela vereda viento volcan"
+    "abeja agua aldea almendro alba ancla arena arroyo aurora ave azul bahia balsa barro bosque"
+    " brisa cacao camino campana canela canoa canto "
+    "caoba carta casa cedro ceiba cielo cima clavel colina coral cosecha costa cueva delta dulce"
+    " eco estrella faro flor fogata fruta fuente "
+    "garza girasol grano guitarra hamaca helecho hilo hoja horno huerta isla jardin jicara lago"
+    " laguna lana laurel lazo leche leon limon llave "
+    "lluvia loma lucero luna maiz mango manta mar marea mesa miel molino monte musica nido niebla"
+    " nube nuez ola olivo orilla oro paloma pan "
+    "papaya parque pera piedra pino playa pluma polen pozo prado puente puerto rama rayo red remo"
+    " ribera rio roble roca rosa ruta sal sauce seda "
+    "selva semilla sendero sierra silla sol sombra surco tambor tarde tejido tierra tinaja torre"
+    " trigo trino valle vela vereda viento volcan"
 ).split()
 
 

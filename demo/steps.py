@@ -1,4 +1,6 @@
-"""Fills the network part by part: each part is a transaction of its own, so a start that was ended in between goes on with the part that is missing."""
+"""Fills the network part by part: each part is a transaction of its own, so a start that was ended
+in between goes on with the part that is missing.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -14,7 +16,9 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-def each(what: str, parts: Iterable[Part], fill: Callable[[Part], object], patience: float = PATIENCE) -> None:
+def each(
+    what: str, parts: Iterable[Part], fill: Callable[[Part], object], patience: float = PATIENCE
+) -> None:
     """Fills each part, and prints a line after it. `fill` does nothing for a part that is there."""
     all_parts = list(parts)
     for number, part in enumerate(all_parts, 1):
@@ -23,7 +27,10 @@ def each(what: str, parts: Iterable[Part], fill: Callable[[Part], object], patie
 
 
 def patiently(what: str, do: Callable[[], Result], patience: float = PATIENCE) -> Result:
-    """Returns the result of `do`, which is called again while the database is late, full or away. Exits with a sentence if that lasts too long."""
+    """Returns the result of `do`, which is called again while the database is late, full or away.
+
+    Exits with a sentence if that lasts too long.
+    """
     tries = Retrying(
         retry=retry_if_exception_type(_LATER),
         wait=wait_random_exponential(multiplier=0.2, max=5),
@@ -33,4 +40,6 @@ def patiently(what: str, do: Callable[[], Result], patience: float = PATIENCE) -
     try:
         return tries(do)
     except _LATER as refusal:
-        raise SystemExit(f"{what}: the database has refused for {patience:g} seconds ({refusal.reason})") from None
+        raise SystemExit(
+            f"{what}: the database has refused for {patience:g} seconds ({refusal.reason})"
+        ) from None

@@ -1,7 +1,8 @@
-"""A referral told from its end: the steps that were taken and when, walked through the domain so that an illegal story can't be told.
+"""A referral told from its end: the steps that were taken and when, walked through the domain so
+that an illegal story can't be told.
 
-The whole life is made in memory and kept once. Were it kept step by step, the running clocks of the stack would find a half-told past,
-see deadlines of long ago, and write into it.
+The whole life is made in memory and kept once. Were it kept step by step, the running clocks of the
+stack would find a half-told past, see deadlines of long ago, and write into it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class File:
-    """A person's file: the coarse part, what is sealed, how she may be contacted, and whose file it is (a member's slug)."""
+    """A person's file: the coarse part, what is sealed, how she may be contacted, and whose file it
+    is (a member's slug).
+    """
 
     person: Person
     identity: Identity
@@ -53,7 +56,9 @@ class Story:
     at: datetime
     calendar: Calendar
     watched: bool = True
-    """Whether clocks were watched: the pilot of 2006 had none, so nothing is noted of its deadlines."""
+    """Whether clocks were watched: the pilot of 2006 had none, so nothing is noted of its
+    deadlines.
+    """
     based_on: str = ""
     contact_id: str = ""
     withdrawn: datetime | None = field(default=None, init=False)
@@ -81,7 +86,10 @@ class Story:
             person_id=self.file.person.id,
             organization_id=self.file.person.organization_id,
             recipient_organization_id=receiver.id,
-            field_groups=frozenset({FieldGroup.NOTES} | _GROUPS.get(self.need[:3], {FieldGroup.IDENTITY, FieldGroup.CONTACT})),
+            field_groups=frozenset(
+                {FieldGroup.NOTES}
+                | _GROUPS.get(self.need[:3], {FieldGroup.IDENTITY, FieldGroup.CONTACT})
+            ),
             purpose_codes=(self.need[:3],),
             until_time=self.at + timedelta(days=365),
             giver_code=self.file.giver,
@@ -121,7 +129,9 @@ class Story:
         return self
 
     def take(self, at: datetime, verb: str, **words: Any) -> Story:
-        """Any other step, named and with the fields that its row carries; the receiver's, unless only the sender may take it."""
+        """Any other step, named and with the fields that its row carries; the receiver's, unless
+        only the sender may take it.
+        """
         self._turn(at)
         actor = self.sender if verb in ("answer", "close", "withdraw") else self.receiver
         self.referral.take(verb, actor, at, self.calendar, **words)
@@ -134,7 +144,12 @@ class Story:
         receiver = self.network.members[service.organization].id
         following = id_of("referral", self.file.person.id, self.need, *offer, "again")
         self.following = self.referral.reroute(
-            self.sender, at, self.calendar, service=(service.id, receiver), following_id=following, note=""
+            self.sender,
+            at,
+            self.calendar,
+            service=(service.id, receiver),
+            following_id=following,
+            note="",
         )
         return self
 
@@ -156,7 +171,9 @@ class Story:
     def watch(self, until: datetime) -> Story:
         """Notes what the clocks told up to a moment, each at its time."""
         while self.watched:
-            moment = min((clock.next_time for clock in self.referral.clocks if clock.next_time), default=None)
+            moment = min(
+                (clock.next_time for clock in self.referral.clocks if clock.next_time), default=None
+            )
             if moment is None or moment > until:
                 break
             self.referral.fire_clocks(moment, self.calendar)

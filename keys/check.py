@@ -1,6 +1,8 @@
-"""Whether the sealing keys are those of this database: looked at before anything is sealed or opened, and then every minute.
+"""Whether the sealing keys are those of this database: looked at before anything is sealed or
+opened, and then every minute.
 
-With another key nothing of before would open, and what is new would open with no other: so the process says which and ends.
+With another key nothing of before would open, and what is new would open with no other: so the
+process says which and ends.
 """
 
 from chassis import log
@@ -18,7 +20,10 @@ _TAKING_TURNS = 0.2  # seconds: as often as a process looks how its loops stand
 
 
 class KeyCheck:
-    """One loop a service process. The keyring is held until it has agreed; a key service that is away is waited for."""
+    """One loop a service process.
+
+    The keyring is held until it has agreed; a key service that is away is waited for.
+    """
 
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
@@ -48,7 +53,8 @@ class KeyCheck:
         if problem:
             log.get().error(problem)
         if problem == MISSING and self._agreed:
-            return problem  # while a newer one is shared out, another process has it a moment earlier
+            # while a newer one is shared out, another process has it a moment earlier
+            return problem
         self.wrong = problem
         if problem:
             self._keyring.hold()
@@ -59,9 +65,15 @@ class KeyCheck:
 
 
 def wrong(tx: Transaction, keyring: Keyring) -> str:
-    """What is wrong with the keys, or nothing. Notes those that are new, if all others are right."""
+    """What is wrong with the keys, or nothing.
+
+    Notes those that are new, if all others are right.
+    """
     numbers = keyring.numbers
-    kept = {row["number"]: bytes(row["value"]) for row in tx.execute("SELECT number, value FROM sealing_checks")}
+    kept = {
+        row["number"]: bytes(row["value"])
+        for row in tx.execute("SELECT number, value FROM sealing_checks")
+    }
     if not numbers or any(number > max(numbers) for number in kept):
         return MISSING
     try:
@@ -70,13 +82,20 @@ def wrong(tx: Transaction, keyring: Keyring) -> str:
         return MISSING
     if kept.get(_MARKS, mark) != mark:
         return WRONG
-    new = {number: keyring.checked(number, _TEXT, _context(number)) for number in numbers if number not in kept}
+    new = {
+        number: keyring.checked(number, _TEXT, _context(number))
+        for number in numbers
+        if number not in kept
+    }
     # A new one too: what can't open what it has just sealed must seal nothing.
     if not all(_opens(keyring, (kept | new)[number], number) for number in numbers):
         return WRONG
     for number, value in ({_MARKS: mark} | new).items():
         if number not in kept:
-            tx.execute("INSERT INTO sealing_checks (number, value) VALUES (%s, %s) ON CONFLICT DO NOTHING", (number, value))
+            tx.execute(
+                "INSERT INTO sealing_checks (number, value) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                (number, value),
+            )
     return ""
 
 

@@ -1,4 +1,6 @@
-"""The sub-commands of every service for its sealing keys: rotate-keys, make-keys, print-key, retire-keys. They work beside the running service."""
+"""The sub-commands of every service for its sealing keys: rotate-keys, make-keys, print-key,
+retire-keys. They work beside the running service.
+"""
 
 import json
 import logging
@@ -21,7 +23,8 @@ from keys import key_folder, sealing_keys
 from keys.rotation import Sealed, remaining, rewrap
 from keys.sealing import Keyring
 
-_TAKEN_UP = 4.0  # seconds after which every running process seals by a new key: twice as long as it looks for one
+# seconds after which every running process seals by a new key: twice as long as it looks for one
+_TAKEN_UP = 4.0
 _NOTICED, _COPIES = 60.0, 24 * 3600.0  # seconds that a key is the newest before older ones go
 json_option = click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say how many.")
@@ -34,11 +37,16 @@ def add_to(
     opened: Callable[[], AbstractContextManager[Database]],
     columns: Sequence[Sealed],
 ) -> None:
-    """Adds the sub-commands to those of the service `name`; `opened` opens its database, `columns` are all that its sealing key seals."""
+    """Adds the sub-commands to those of the service `name`; `opened` opens its database, `columns`
+    are all that its sealing key seals.
+    """
 
     @main.command(
         "rotate-keys",
-        help="Wrap all that the service's sealing key seals by a new one, while it works. Goes on where it was killed, and then makes no other key.",
+        help=(
+            "Wrap all that the service's sealing key seals by a new one, while it works."
+            " Goes on where it was killed, and then makes no other key."
+        ),
     )
     @dry_run_option
     @json_option
@@ -51,27 +59,47 @@ def add_to(
                 if made:
                     _changing(settings().keys, lambda: kept.add(SystemClock().now().timestamp()))
                 count, broken = _rewrap(database, kept.keyring(), columns, wait=made)
-            said = ({"waiting": count} if dry_run else {"wrapped": count, "unreadable": broken}) | {"newest": kept.newest()}
-        click.echo(json.dumps(said) if as_json else ", ".join(f"{value} {word}" for word, value in said.items()))
+            said = ({"waiting": count} if dry_run else {"wrapped": count, "unreadable": broken}) | {
+                "newest": kept.newest()
+            }
+        click.echo(
+            json.dumps(said)
+            if as_json
+            else ", ".join(f"{value} {word}" for word, value in said.items())
+        )
         sys.exit(0 if dry_run or not broken else 1)
 
-    @main.command("make-keys", help="Make the first sealing key in the key service, in a network that has none. It never leaves it.")
+    @main.command(
+        "make-keys",
+        help=(
+            "Make the first sealing key in the key service, in a network that has none."
+            " It never leaves it."
+        ),
+    )
     def make_keys() -> None:
         log.setup("", level=logging.CRITICAL)  # the log is the output of `serve`
         kept = sealing_keys.of(settings(), name)
         if settings().key_service is None:
-            raise click.UsageError("there is no key service: set ENLACE_PKCS11_MODULE, _TOKEN and _PIN_FILE (docs/operations.md)")
+            raise click.UsageError(
+                "there is no key service: set ENLACE_PKCS11_MODULE, _TOKEN and _PIN_FILE"
+                " (docs/operations.md)"
+            )
         try:
             made = kept.begin(secrets.token_bytes(32), SystemClock().now().timestamp())
         except Refusal as refusal:
             raise click.ClickException(getattr(refusal, "why", "") or refusal.reason) from refusal
         if not made:
-            raise click.ClickException("there is a sealing key already: rotate-keys makes the next one in the key service")
+            raise click.ClickException(
+                "there is a sealing key already: rotate-keys makes the next one in the key service"
+            )
         click.echo("made")
 
     @main.command(
         "print-key",
-        help="Print a new key, e.g. tokens.1, as patches of a Secret: its public half, if it has one, then its secret half. Keeps nothing.",
+        help=(
+            "Print a new key, e.g. tokens.1, as patches of a Secret:"
+            " its public half, if it has one, then its secret half. Keeps nothing."
+        ),
     )
     @click.argument("key")
     def print_key(key: str) -> None:
@@ -79,11 +107,24 @@ def add_to(
             for files in key_folder.new_files(key):
                 click.echo(json.dumps({"stringData": files}))
         except ValueError:
-            raise click.UsageError("KEY is tokens.N, facts.SERVICE, sealing.SERVICE.N, gateway or calls.gateway") from None
+            raise click.UsageError(
+                "KEY is tokens.N, facts.SERVICE, sealing.SERVICE.N, gateway or calls.gateway"
+            ) from None
 
-    @main.command("retire-keys", help="Destroy the older sealing keys, once nothing is wrapped by them and no copy from before is kept.")
+    @main.command(
+        "retire-keys",
+        help=(
+            "Destroy the older sealing keys, once nothing is wrapped by them and no copy from"
+            " before is kept."
+        ),
+    )
     @click.option(
-        "--at-once", is_flag=True, help="Also when the newest is younger than a day: copies from before then open with no key any more."
+        "--at-once",
+        is_flag=True,
+        help=(
+            "Also when the newest is younger than a day: copies from before then open with no key"
+            " any more."
+        ),
     )
     @json_option
     def retire_keys(at_once: bool, as_json: bool) -> None:
@@ -91,10 +132,15 @@ def add_to(
         with opened() as database:
             count = _left(database, kept.keyring(), columns)
             if count:
-                raise click.ClickException(f"{count} rows are still wrapped by an older key: rotate-keys")
-            if kept.age_of_newest(SystemClock().now().timestamp()) < (_NOTICED if at_once else _COPIES):
                 raise click.ClickException(
-                    "the newest key is too young: copies from before it need the older ones for a day (--at-once: for a minute)"
+                    f"{count} rows are still wrapped by an older key: rotate-keys"
+                )
+            if kept.age_of_newest(SystemClock().now().timestamp()) < (
+                _NOTICED if at_once else _COPIES
+            ):
+                raise click.ClickException(
+                    "the newest key is too young: copies from before it need the older ones for a"
+                    " day (--at-once: for a minute)"
                 )
             _changing(settings().keys, lambda: retired.extend(kept.retire()))
         click.echo(json.dumps({"retired": retired}) if as_json else f"{len(retired)} retired")
@@ -105,8 +151,12 @@ def _left(database: Database, keyring: Keyring, columns: Sequence[Sealed]) -> in
         return remaining(tx, keyring, columns)
 
 
-def _rewrap(database: Database, keyring: Keyring, columns: Sequence[Sealed], *, wait: bool) -> tuple[int, int]:
-    """Once, and after a new key again: for a moment the running processes still sealed by the one before."""
+def _rewrap(
+    database: Database, keyring: Keyring, columns: Sequence[Sealed], *, wait: bool
+) -> tuple[int, int]:
+    """Once, and after a new key again: for a moment the running processes still sealed by the one
+    before.
+    """
 
     def say(count: int) -> None:
         if sys.stderr.isatty():
@@ -125,4 +175,6 @@ def _changing(folder: Path, change: Callable[[], object]) -> None:
     try:
         change()
     except OSError as error:
-        raise click.ClickException(f"{folder} can't be written: change the keys where they come from (docs/operations.md)") from error
+        raise click.ClickException(
+            f"{folder} can't be written: change the keys where they come from (docs/operations.md)"
+        ) from error

@@ -1,10 +1,13 @@
-"""The keys of all services as files in one folder: made once, readable by their owner alone, read at start; token keys and sealing keys again when they changed.
+"""The keys of all services as files in one folder: made once, readable by their owner alone, read
+at start; token keys and sealing keys again when they changed.
 
-Who gets which: `tokens.jwk` (signs caller tokens) belongs to partners alone; `facts.<service>.jwk` (signs facts) and `sealing.<service>.key` (the
-key-encryption key) to that service alone; the `.pub.jwk` files to everybody. `sealing.<service>.1.key` and so on are made by
-`rotate-keys`, and belong where the first does. `gateway.key` signs forms, `calls.gateway.jwk` what the gateway says to services of a client's
-address: both belong to the gateway alone. `mail.key` seals what partners hands to notifications for one mailbox, and belongs to these two.
-Files, mounted or made here; the sealing keys may be in a key service instead, under the same names (keys/service.py).
+Who gets which: `tokens.jwk` (signs caller tokens) belongs to partners alone; `facts.<service>.jwk`
+(signs facts) and `sealing.<service>.key` (the key-encryption key) to that service alone; the
+`.pub.jwk` files to everybody. `sealing.<service>.1.key` and so on are made by `rotate-keys`, and
+belong where the first does. `gateway.key` signs forms, `calls.gateway.jwk` what the gateway says to
+services of a client's address: both belong to the gateway alone. `mail.key` seals what partners
+hands to notifications for one mailbox, and belongs to these two. Files, mounted or made here; the
+sealing keys may be in a key service instead, under the same names (keys/service.py).
 """
 
 import base64
@@ -32,14 +35,18 @@ T = TypeVar("T")
 
 
 def create(directory: Path, services: Sequence[str], *, sealing: bool = True) -> None:
-    """Makes the keys that are missing for these services and leaves the others alone. Not `sealing`: a key service has those."""
+    """Makes the keys that are missing for these services and leaves the others alone.
+
+    Not `sealing`: a key service has those.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if _pairs(directory, "tokens") == ["tokens"]:  # else the first was replaced
         _create_pair(directory, "tokens")
     _create_pair(directory, "calls.gateway")
     for service in services:
         _create_pair(directory, f"facts.{service}")
-        if sealing and not (directory / f"marks.{service}.key").exists():  # else its first key was retired
+        # else its first key was retired
+        if sealing and not (directory / f"marks.{service}.key").exists():
             _create_secret(directory / f"sealing.{service}.key")
     for name in ("gateway", "mail"):
         _create_secret(directory / f"{name}.key")
@@ -62,26 +69,35 @@ def all_verifying(directory: Path, name: str) -> dict[str, OKPKey]:
 
 
 def all_signing(directory: Path, name: str) -> list[tuple[float, OKPKey]]:
-    """The private keys `name` and `name`.N that are there, oldest first, each with the time at which its public half was made.
+    """The private keys `name` and `name`.N that are there, oldest first, each with the time at
+    which its public half was made.
 
     The gateway's folder in a cluster has no public half: there the private ones count alone.
     """
     half = ".pub.jwk" if any(directory.glob(f"{name}*.pub.jwk")) else ".jwk"
     # Who makes or drops a pair may be killed between its halves.
-    names = [each for each in _pairs(directory, name, half) if (directory / f"{each}.jwk").exists()] or [name]
-    return [((directory / f"{each}{half}").stat().st_mtime, signing(directory, each)) for each in names]
+    names = [
+        each for each in _pairs(directory, name, half) if (directory / f"{each}.jwk").exists()
+    ] or [name]
+    return [
+        ((directory / f"{each}{half}").stat().st_mtime, signing(directory, each)) for each in names
+    ]
 
 
 def signing_at(pairs: Sequence[tuple[float, OKPKey]], now: float) -> OKPKey:
-    """The newest private key that is old enough for every service to have seen its public half; the oldest if none is."""
+    """The newest private key that is old enough for every service to have seen its public half; the
+    oldest if none is.
+    """
     settled = [key for made, key in pairs if now - made >= SETTLED]
     return settled[-1] if settled else pairs[0][1]
 
 
 class Held(Generic[T]):
-    """Holds in memory what `read` makes of the files `pattern` of a folder; reads again only after the folder or one of these files changed.
+    """Holds in memory what `read` makes of the files `pattern` of a folder; reads again only after
+    the folder or one of these files changed.
 
-    A look at unchanged files opens none. What can't be read leaves the value as it was, and is tried again at the next look.
+    A look at unchanged files opens none. What can't be read leaves the value as it was, and is
+    tried again at the next look.
     """
 
     def __init__(self, directory: Path, pattern: str, read: Callable[[], T]) -> None:
@@ -89,7 +105,8 @@ class Held(Generic[T]):
         self._pattern = pattern
         self._read = read
         self._files: list[Path] = []
-        self._state: list[tuple[int, int, int]] | None = None  # of the folder and its files when they were read
+        # of the folder and its files when they were read
+        self._state: list[tuple[int, int, int]] | None = None
         self._value = read()
 
     def __call__(self) -> T:
@@ -100,8 +117,12 @@ class Held(Generic[T]):
                 self._files = [self._directory, *self._directory.glob(self._pattern)]
                 state = self._look()
                 self._value = self._read()
-                # Two changes within one tick of the disk's clock look like one: what has just changed is read once more.
-                if SystemClock().now().timestamp() - max(changed for changed, _, _ in state) / 1e9 > _TICK:
+                # Two changes within one tick of the disk's clock look like one: what has just
+                # changed is read once more.
+                if (
+                    SystemClock().now().timestamp() - max(changed for changed, _, _ in state) / 1e9
+                    > _TICK
+                ):
                     self._state = state
         return self._value
 
@@ -113,7 +134,8 @@ def replace_pair(directory: Path, name: str) -> str:
     """Makes the next pair, unless there are two already; returns which is the newest."""
     names = _pairs(directory, name)
     if len(names) > 1:
-        _create_pair(directory, names[-1])  # if it was killed between the two halves: the older would be dropped, and nobody could sign
+        # if it was killed between the two halves: the older would be dropped, and nobody could sign
+        _create_pair(directory, names[-1])
         return names[-1]
     _, _, number = names[-1].rpartition(".")
     following = f"{name}.{int(number) + 1 if number.isdecimal() else 1}"
@@ -122,7 +144,10 @@ def replace_pair(directory: Path, name: str) -> str:
 
 
 def drop_older_pairs(directory: Path, name: str) -> int:
-    """Takes away all pairs but the newest; returns how many. The private half first: what nobody can sign with needs no check."""
+    """Takes away all pairs but the newest; returns how many.
+
+    The private half first: what nobody can sign with needs no check.
+    """
     older = _pairs(directory, name)[:-1]
     for each in older:
         (directory / f"{each}.jwk").unlink(missing_ok=True)
@@ -132,16 +157,26 @@ def drop_older_pairs(directory: Path, name: str) -> int:
 
 def _pairs(directory: Path, name: str, half: str = ".pub.jwk") -> list[str]:
     """Oldest first; they are known by this half."""
-    parts = [file.name.removeprefix(f"{name}.").removesuffix(half) for file in directory.glob(f"{name}.*{half}")]
+    parts = [
+        file.name.removeprefix(f"{name}.").removesuffix(half)
+        for file in directory.glob(f"{name}.*{half}")
+    ]
     numbers = sorted(int(part) for part in parts if part.isdecimal())
     first = [name] if (directory / f"{name}{half}").exists() or not numbers else []
     return [*first, *(f"{name}.{number}" for number in numbers)]
 
 
 def trusted_signers(directory: Path, *services: str) -> dict[str, SignatureCheck]:
-    """What checks the signatures of facts, by source: of these services, or of all whose public key is here."""
-    names = services or [file.name.removeprefix("facts.").removesuffix(".pub.jwk") for file in directory.glob("facts.*.pub.jwk")]
-    return {f"enlace/{name}": SignatureCheck(verifying(directory, f"facts.{name}")) for name in names}
+    """What checks the signatures of facts, by source: of these services, or of all whose public key
+    is here.
+    """
+    names = services or [
+        file.name.removeprefix("facts.").removesuffix(".pub.jwk")
+        for file in directory.glob("facts.*.pub.jwk")
+    ]
+    return {
+        f"enlace/{name}": SignatureCheck(verifying(directory, f"facts.{name}")) for name in names
+    }
 
 
 def secret(directory: Path, name: str) -> bytes:
@@ -150,7 +185,9 @@ def secret(directory: Path, name: str) -> bytes:
 
 
 def new_files(name: str) -> list[dict[str, str]]:
-    """Returns a new key as the contents of its files, for a folder that can't be written: the public half first, if it has one, then the secret half."""
+    """Returns a new key as the contents of its files, for a folder that can't be written: the
+    public half first, if it has one, then the secret half.
+    """
     if re.fullmatch(r"(tokens|calls\.gateway)(\.\d+)?|facts\.[a-z]+", name):
         private, public = _new_pair()
         return [{f"{name}.pub.jwk": public}, {f"{name}.jwk": private}]
@@ -161,7 +198,11 @@ def new_files(name: str) -> list[dict[str, str]]:
 
 def ring(directory: Path, name: str) -> dict[int, bytes]:
     """The keys of a service by number, `name`.key being 0 and `name`.N.key N; at least one."""
-    numbers = {int(file.name.split(".")[-2]) for file in directory.glob(f"{name}.*.key") if file.name.split(".")[-2].isdecimal()}
+    numbers = {
+        int(file.name.split(".")[-2])
+        for file in directory.glob(f"{name}.*.key")
+        if file.name.split(".")[-2].isdecimal()
+    }
     keys = {number: secret(directory, f"{name}.{number}") for number in sorted(numbers)}
     if (directory / f"{name}.key").exists() or not keys:
         keys[0] = secret(directory, name)
@@ -169,7 +210,9 @@ def ring(directory: Path, name: str) -> dict[int, bytes]:
 
 
 def root(directory: Path, service: str) -> bytes:
-    """The secret of a service by which it finds things again: its first key, kept under another name when that is retired."""
+    """The secret of a service by which it finds things again: its first key, kept under another
+    name when that is retired.
+    """
     kept = directory / f"marks.{service}.key"
     return secret(directory, f"marks.{service}" if kept.exists() else f"sealing.{service}")
 
@@ -193,11 +236,18 @@ def age_of_newest(directory: Path, name: str, now: float) -> float:
 
 
 def retire(directory: Path, service: str) -> list[int]:
-    """Destroys all keys of a service but the newest; returns their numbers. What fingerprints are made with stays."""
+    """Destroys all keys of a service but the newest; returns their numbers.
+
+    What fingerprints are made with stays.
+    """
     name = f"sealing.{service}"
     *older, _ = sorted(ring(directory, name))
     if 0 in older and not (directory / f"marks.{service}.key").exists():
-        _write(directory / f"marks.{service}.key", base64.b64encode(secret(directory, name)).decode(), 0o600)
+        _write(
+            directory / f"marks.{service}.key",
+            base64.b64encode(secret(directory, name)).decode(),
+            0o600,
+        )
     for number in older:
         (directory / (f"{name}.{number}.key" if number else f"{name}.key")).unlink()
     return older
@@ -205,11 +255,17 @@ def retire(directory: Path, service: str) -> list[int]:
 
 def names(directory: Path, service: str) -> list[Path]:
     """The files of a service's sealing keys, and of what fingerprints are made with."""
-    return [*directory.glob(f"sealing.{service}.key"), *directory.glob(f"sealing.{service}.*.key"), *directory.glob(f"marks.{service}.key")]
+    return [
+        *directory.glob(f"sealing.{service}.key"),
+        *directory.glob(f"sealing.{service}.*.key"),
+        *directory.glob(f"marks.{service}.key"),
+    ]
 
 
 def drop_sealing(directory: Path, service: str) -> None:
-    """Takes them away: a key service has others in their place, and what fingerprints are made with."""
+    """Takes them away: a key service has others in their place, and what fingerprints are made
+    with.
+    """
     for file in names(directory, service):
         file.unlink()
 
@@ -220,7 +276,11 @@ def readable(directory: Path, file_name: str) -> bool:
     try:
         if file_name.startswith("tokens."):
             newest = _pairs(directory, "tokens")[-1]
-            return bool(verifying(directory, newest) if file_name.endswith(".pub.jwk") else signing(directory, newest))
+            return bool(
+                verifying(directory, newest)
+                if file_name.endswith(".pub.jwk")
+                else signing(directory, newest)
+            )
         if file_name.startswith("sealing."):
             return bool(keyring(directory, name.removeprefix("sealing.")))
         if file_name.endswith(".pub.jwk"):
@@ -253,7 +313,9 @@ def _new_secret() -> str:
 
 
 def _create_secret(path: Path) -> None:
-    """Of two who make it at once the second takes what the first made: by the other something may be sealed already."""
+    """Of two who make it at once the second takes what the first made: by the other something may
+    be sealed already.
+    """
     if path.exists():
         return
     made = path.with_name(f"{path.name}.{secrets.token_hex(4)}")

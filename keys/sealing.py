@@ -1,10 +1,13 @@
-"""Sealing: AES-256-GCM with a key per subject, wrapped by the service's key-encryption key; Ed25519 signatures over bytes.
+"""Sealing: AES-256-GCM with a key per subject, wrapped by the service's key-encryption key; Ed25519
+signatures over bytes.
 
-The `context`, bound as associated data, says where a sealed value belongs, "table/row/field": moved elsewhere it does not open.
-Nonces are 96 random bits for each text: NIST SP 800-38D allows 2**32 texts a key so. Of hers there are some thousands (a repeat: below 2**-70), of a
-service's key a million keys and notes (2**-57).
+The `context`, bound as associated data, says where a sealed value belongs, "table/row/field": moved
+elsewhere it does not open. Nonces are 96 random bits for each text: NIST SP 800-38D allows 2**32
+texts a key so. Of hers there are some thousands (a repeat: below 2**-70), of a service's key a
+million keys and notes (2**-57).
 
-Destroying the wrapped key destroys every copy of what it sealed. Limit: whoever holds the key-encryption key and the database can open all.
+Destroying the wrapped key destroys every copy of what it sealed. Limit: whoever holds the
+key-encryption key and the database can open all.
 """
 
 import hashlib
@@ -26,7 +29,8 @@ from chassis import log, metrics
 from chassis.errors import Unavailable
 
 _FORMAT = b"\x01"  # the first byte of everything sealed; a change of cipher is another number
-_NUMBERED = b"\x02"  # the same, with the number of the service's key behind it: of all keys but the first
+# the same, with the number of the service's key behind it: of all keys but the first
+_NUMBERED = b"\x02"
 _NONCE = 12
 _REREAD = 2.0  # seconds: a new key of the service is used by all its processes then
 _PATIENCE = 2.0  # seconds for what comes at the very start, before the keys were looked at
@@ -34,7 +38,9 @@ _UNKNOWN = 0.2  # and looked for, when something was sealed by one that is not k
 
 
 class Cipher(Protocol):
-    """A key that seals, wherever it is: AESGCM has it in this process, a key service (keys/service.py) keeps it to itself."""
+    """A key that seals, wherever it is: AESGCM has it in this process, a key service
+    (keys/service.py) keeps it to itself.
+    """
 
     def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes:
         """The data sealed, with its tag."""
@@ -44,7 +50,10 @@ class Cipher(Protocol):
 
 
 class CannotOpen(Exception):
-    """Not sealed with this key for this context, or altered. A fault, never an answer; `where` is the context: table, row, field."""
+    """Not sealed with this key for this context, or altered.
+
+    A fault, never an answer; `where` is the context: table, row, field.
+    """
 
     def __init__(self, where: str) -> None:
         super().__init__(where)
@@ -80,16 +89,27 @@ class Key:
 
 
 class Keyring(Key):
-    """The key-encryption keys of a service: they make and unwrap the keys of subjects, and seal small things of the service itself.
+    """The key-encryption keys of a service: they make and unwrap the keys of subjects, and seal
+    small things of the service itself.
 
-    The newest seals, each opens what it sealed; a key that is made while the service runs is noticed within seconds (`ring` reads them anew, by
-    number). Fingerprints are made with `secret`, or by what hashes with it, which stays when keys change: what was found by one must be found
-    by it for ever. Keys that a key service has may be away: then nothing is sealed or opened, Unavailable.
+    The newest seals, each opens what it sealed; a key that is made while the service runs is
+    noticed within seconds (`ring` reads them anew, by number). Fingerprints are made with `secret`,
+    or by what hashes with it, which stays when keys change: what was found by one must be found by
+    it for ever. Keys that a key service has may be away: then nothing is sealed or opened,
+    Unavailable.
     """
 
-    def __init__(self, secret: bytes | Callable[[bytes], bytes], ring: Callable[[], Mapping[int, bytes | Cipher]] | None = None) -> None:
+    def __init__(
+        self,
+        secret: bytes | Callable[[bytes], bytes],
+        ring: Callable[[], Mapping[int, bytes | Cipher]] | None = None,
+    ) -> None:
         """Without `ring` the secret is its only key, number 0."""
-        self._hash = partial(hmac.digest, secret, digest=hashlib.sha256) if isinstance(secret, bytes) else secret
+        self._hash = (
+            partial(hmac.digest, secret, digest=hashlib.sha256)
+            if isinstance(secret, bytes)
+            else secret
+        )
         self._ring = ring or (lambda: {0: secret} if isinstance(secret, bytes) else {})
         self._keys: dict[int, Cipher] = {}
         self._trusted = threading.Event()
@@ -116,7 +136,9 @@ class Keyring(Key):
         return self._open(sealed, context)
 
     def hold(self) -> None:
-        """From now on nothing is sealed or opened: it is not known whether these are the right keys. Who wants to waits a moment for it."""
+        """From now on nothing is sealed or opened: it is not known whether these are the right
+        keys. Who wants to waits a moment for it.
+        """
         self._trusted.clear()
 
     def release(self) -> None:
@@ -130,7 +152,9 @@ class Keyring(Key):
         return sorted(self._keys)
 
     def checked(self, number: int, text: str, context: str) -> bytes:
-        """A text sealed by one of the keys, also while they are held: for who finds out whether it is the right one."""
+        """A text sealed by one of the keys, also while they are held: for who finds out whether it
+        is the right one.
+        """
         return _mark(number) + _encrypt(self._keys[number], text.encode(), context)
 
     def opens(self, sealed: bytes, context: str) -> str:
@@ -155,7 +179,9 @@ class Keyring(Key):
         return _mark(self.newest)
 
     def fingerprint(self, value: bytes, purpose: str) -> bytes:
-        """A keyed hash: equal for equal values, useless without the key (a PIN has only 10,000 values)."""
+        """A keyed hash: equal for equal values, useless without the key (a PIN has only 10,000
+        values).
+        """
         return hmac.digest(self._hash(purpose.encode()), value, hashlib.sha256)
 
     def _seal(self, value: bytes, context: str) -> bytes:
@@ -172,7 +198,11 @@ class Keyring(Key):
             raise Unavailable("store_unavailable")
 
     def _decrypted(self, sealed: bytes, context: str) -> bytes:
-        number, rest = (0, sealed[1:]) if sealed[:1] == _FORMAT else (int.from_bytes(sealed[1:3], "big"), sealed[3:])
+        number, rest = (
+            (0, sealed[1:])
+            if sealed[:1] == _FORMAT
+            else (int.from_bytes(sealed[1:3], "big"), sealed[3:])
+        )
         if sealed[:1] not in (_FORMAT, _NUMBERED) or (number == 0 and sealed[:1] == _NUMBERED):
             raise CannotOpen(context)
         if number not in self._keys:
@@ -182,7 +212,9 @@ class Keyring(Key):
         return _decrypt(self._keys[number], rest, context)
 
     def _look(self, after: float) -> None:
-        """Reads the keys anew, unless that was done less than `after` seconds ago; what can't be read leaves them as they were. Unavailable: it is not known."""
+        """Reads the keys anew, unless that was done less than `after` seconds ago; what can't be
+        read leaves them as they were. Unavailable: it is not known.
+        """
         now = time.monotonic()
         if now - self._read_at < after:
             return
@@ -196,7 +228,10 @@ class Keyring(Key):
             if not self._keys:
                 raise
         else:
-            self._keys = {number: AESGCM(key) if isinstance(key, bytes) else key for number, key in keys.items()}
+            self._keys = {
+                number: AESGCM(key) if isinstance(key, bytes) else key
+                for number, key in keys.items()
+            }
 
 
 def _mark(number: int) -> bytes:

@@ -1,4 +1,6 @@
-"""The sealing keys of one service: files in its folder, keys in its key service, or both while it moves from the first to the second. The newest seals."""
+"""The sealing keys of one service: files in its folder, keys in its key service, or both while it
+moves from the first to the second. The newest seals.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,11 @@ class SealingKeys:
 
     def keyring(self) -> Keyring:
         """All of them, read anew when they change."""
-        return Keyring(self._hash, self._ring) if self._service else key_folder.keyring(self._folder, self._name)
+        return (
+            Keyring(self._hash, self._ring)
+            if self._service
+            else key_folder.keyring(self._folder, self._name)
+        )
 
     def newest(self) -> int:
         """The number of the one that seals; below 0 if there is none."""
@@ -49,7 +55,10 @@ class SealingKeys:
         return key_folder.age_of_newest(self._folder, f"sealing.{self._name}", now)
 
     def retire(self) -> list[int]:
-        """Destroys all but the newest; returns their numbers. What fingerprints are made with stays, and goes where the newest is."""
+        """Destroys all but the newest; returns their numbers.
+
+        What fingerprints are made with stays, and goes where the newest is.
+        """
         *older, newest = sorted(self._ring())
         there = self._service.ring(self._name) if self._service else {}
         if not self._service or newest not in there:
@@ -63,7 +72,9 @@ class SealingKeys:
         return older
 
     def begin(self, secret: bytes, now: float) -> bool:
-        """Makes the first one in a key service, with the secret for marks; not when there is one anywhere. A crash between the two: once more."""
+        """Makes the first one in a key service, with the secret for marks; not when there is one
+        anywhere. A crash between the two: once more.
+        """
         if not self._service or self.newest() >= 0:
             return False
         self._service.keep_marks(self._name, secret)
@@ -74,7 +85,10 @@ class SealingKeys:
         """Whether each seals and opens, and fingerprints are made."""
         try:
             keyring = self.keyring()
-            opened = [keyring.opens(keyring.checked(number, "x", "x"), "x") == "x" for number in keyring.numbers]
+            opened = [
+                keyring.opens(keyring.checked(number, "x", "x"), "x") == "x"
+                for number in keyring.numbers
+            ]
             keyring.fingerprint(b"x", "sealing_checks")
         except Exception:  # whatever is wrong with them
             return False
@@ -91,7 +105,9 @@ class SealingKeys:
     def _hash(self, value: bytes) -> bytes:
         if self._mark is None:
             there = self._service.marks(self._name) if self._service else None
-            self._mark = there or partial(hmac.digest, key_folder.root(self._folder, self._name), digest="sha256")
+            self._mark = there or partial(
+                hmac.digest, key_folder.root(self._folder, self._name), digest="sha256"
+            )
         return self._mark(value)
 
 

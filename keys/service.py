@@ -1,10 +1,13 @@
-"""Sealing keys that a key service keeps to itself: a PKCS#11 token (SoftHSM, a smart card, a module in a rack). Nobody can read one; it is asked to seal and open.
+"""Sealing keys that a key service keeps to itself: a PKCS#11 token (SoftHSM, a smart card, a module
+in a rack). Nobody can read one; it is asked to seal and open.
 
-The names are those of the files (keys/key_folder.py): the AES keys `sealing.SERVICE` and `sealing.SERVICE.N`, and `marks.SERVICE`, which makes fingerprints.
+The names are those of the files (keys/key_folder.py): the AES keys `sealing.SERVICE` and
+`sealing.SERVICE.N`, and `marks.SERVICE`, which makes fingerprints.
 
-One session, one call at a time: the library tells the module that it will not be called by several threads at once, and a session carries one
-operation. A session that no longer works is opened anew, at most once a second; until then whoever asks hears Unavailable, and nobody waits long
-for a module that hangs. A wrong PIN is tried once: a card that was told three may lock itself.
+One session, one call at a time: the library tells the module that it will not be called by several
+threads at once, and a session carries one operation. A session that no longer works is opened anew,
+at most once a second; until then whoever asks hears Unavailable, and nobody waits long for a module
+that hangs. A wrong PIN is tried once: a card that was told three may lock itself.
 """
 
 import hashlib
@@ -42,7 +45,12 @@ _AGAIN = 1.0  # seconds between two tries to open it
 _TAG_BITS = 128
 _PURPOSES = 4096  # each organisation's names are one
 _ONE_CALLER = threading.RLock()  # of the module, which a process loads once
-_HIDDEN = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False, Attribute.PRIVATE: True, Attribute.MODIFIABLE: False}
+_HIDDEN = {
+    Attribute.SENSITIVE: True,
+    Attribute.EXTRACTABLE: False,
+    Attribute.PRIVATE: True,
+    Attribute.MODIFIABLE: False,
+}
 
 
 class KeyService:
@@ -60,14 +68,31 @@ class KeyService:
     def ring(self, service: str) -> Mapping[int, Cipher]:
         """The sealing keys of a service that it has, by number."""
         first = f"sealing.{service}"
-        numbers = [label.removeprefix(first).removeprefix(".") or "0" for label in self._labels() if f"{label}.".startswith(f"{first}.")]
-        return {int(number): _Key(self, _label(service, int(number))) for number in numbers if number.isdecimal()}
+        numbers = [
+            label.removeprefix(first).removeprefix(".") or "0"
+            for label in self._labels()
+            if f"{label}.".startswith(f"{first}.")
+        ]
+        return {
+            int(number): _Key(self, _label(service, int(number)))
+            for number in numbers
+            if number.isdecimal()
+        }
 
     def marks(self, service: str) -> Callable[[bytes], bytes] | None:
-        """What makes the marks of a service, if it has their key. What was asked once is remembered: some hundreds of hashes, of which none is the key."""
+        """What makes the marks of a service, if it has their key.
+
+        What was asked once is remembered: some hundreds of hashes, of which none is the key.
+        """
 
         def mark(value: bytes) -> bytes:
-            return self._ask(lambda session: _bytes(self._key(session, f"marks.{service}").sign(value, mechanism=Mechanism.SHA256_HMAC)))
+            return self._ask(
+                lambda session: _bytes(
+                    self._key(session, f"marks.{service}").sign(
+                        value, mechanism=Mechanism.SHA256_HMAC
+                    )
+                )
+            )
 
         return lru_cache(_PURPOSES)(mark) if f"marks.{service}" in self._labels() else None
 
@@ -75,7 +100,8 @@ class KeyService:
         """Makes a sealing key there. Its id is when that was."""
         self._change(
             lambda session: session.generate_key(
-                KeyType.AES, 256, id=int(now).to_bytes(8, "big"), label=_label(service, number), store=True,
+                KeyType.AES, 256, id=int(now).to_bytes(8, "big"), label=_label(service, number),
+                store=True,
                 capabilities=MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT, template=_HIDDEN,
             )
         )  # fmt: skip
@@ -99,14 +125,20 @@ class KeyService:
 
     def made_at(self, service: str, number: int, now: float) -> float:
         """When it made this key; of one that came otherwise nobody knows, so it may be new."""
-        identity = self._ask(lambda session: bytes(self._key(session, _label(service, number))[Attribute.ID]))
+        identity = self._ask(
+            lambda session: bytes(self._key(session, _label(service, number))[Attribute.ID])
+        )
         return int.from_bytes(identity, "big") if len(identity) == 8 else now
 
     def encrypt(self, label: str, nonce: bytes, data: bytes, associated: bytes) -> bytes:
         """As AESGCM does."""
         with_ = GCMParams(nonce, associated, _TAG_BITS)
         return self._ask(
-            lambda session: _bytes(self._key(session, label).encrypt(data, mechanism=Mechanism.AES_GCM, mechanism_param=with_))
+            lambda session: _bytes(
+                self._key(session, label).encrypt(
+                    data, mechanism=Mechanism.AES_GCM, mechanism_param=with_
+                )
+            )
         )
 
     def decrypt(self, label: str, nonce: bytes, data: bytes, associated: bytes) -> bytes:
@@ -118,8 +150,13 @@ class KeyService:
             try:
                 return _bytes(key.decrypt(data, mechanism=Mechanism.AES_GCM, mechanism_param=with_))
             except PKCS11Error:
-                # Modules differ in what they call a wrong tag, and some (SoftHSM 2.6) call it what they call any failure: a key that works was right to refuse.
-                key.encrypt(b"-", mechanism=Mechanism.AES_GCM, mechanism_param=GCMParams(token_bytes(12), b"", _TAG_BITS))
+                # Modules differ in what they call a wrong tag, and some (SoftHSM 2.6) call it what
+                # they call any failure: a key that works was right to refuse.
+                key.encrypt(
+                    b"-",
+                    mechanism=Mechanism.AES_GCM,
+                    mechanism_param=GCMParams(token_bytes(12), b"", _TAG_BITS),
+                )
                 return None
 
         opened = self._ask(act)
@@ -131,9 +168,14 @@ class KeyService:
         """All that it has."""
 
         def act(session: pkcs11.Session) -> list[str]:
-            present = [str(key[Attribute.LABEL]) for key in list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY}))]
+            present = [
+                str(key[Attribute.LABEL])
+                for key in list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY}))
+            ]
             if self._session and self._seen - set(present):
-                raise SessionClosed  # a token that was taken away looks empty (SoftHSM): only a new session is believed that says less
+                # a token that was taken away looks empty (SoftHSM): only a new session is believed
+                # that says less
+                raise SessionClosed
             return present
 
         labels = self._ask(act)
@@ -171,7 +213,10 @@ class KeyService:
             try:
                 answer = act(session)
             except PKCS11Error as error:
-                raise self._away("key_twice" if isinstance(error, MultipleObjectsReturned) else "module_failed", error) from error
+                raise self._away(
+                    "key_twice" if isinstance(error, MultipleObjectsReturned) else "module_failed",
+                    error,
+                ) from error
             self._session = session
             if self._why:
                 log.get().info("key_service_back")
@@ -205,7 +250,9 @@ class KeyService:
         except NoSuchToken as error:
             raise self._away("token_away") from error
         except (PKCS11Error, RuntimeError) as error:
-            raise self._away("module_failed" if Path(self._settings.module).exists() else "module_missing", error) from error
+            raise self._away(
+                "module_failed" if Path(self._settings.module).exists() else "module_missing", error
+            ) from error
 
     def _away(self, why: str, error: Exception | None = None) -> Unavailable:
         self._say(why, error)
@@ -215,7 +262,9 @@ class KeyService:
     def _say(self, why: str, error: Exception | None = None) -> None:
         """Once, until it is another."""
         if why != self._why:
-            log.get().error("key_service_away", reason=why, error=type(error).__name__ if error else "")
+            log.get().error(
+                "key_service_away", reason=why, error=type(error).__name__ if error else ""
+            )
         self._why = why
 
 
@@ -239,7 +288,9 @@ def _label(service: str, number: int) -> str:
 
 def _only(session: pkcs11.Session, label: str) -> Any:
     """The key of this name. Its own `get_key` leaves a search open when there are two."""
-    keys = list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: label}))
+    keys = list(
+        session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: label})
+    )
     if len(keys) != 1:
         raise MultipleObjectsReturned if keys else NoSuchKey
     return keys[0]

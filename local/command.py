@@ -27,14 +27,39 @@ class Stop(BaseException):
     """Somebody asked the stack to stop (Ctrl-C, SIGTERM, SIGHUP)."""
 
 
-@click.command(help="Run the whole stack on this machine: PostgreSQL, broker, services and a demo network.")
-@click.option(
-    "--var", type=click.Path(file_okay=False, path_type=Path), default=ROOT / "var", show_default="var", help="Where it keeps all it has."
+@click.command(
+    help="Run the whole stack on this machine: PostgreSQL, broker, services and a demo network."
 )
-@click.option("--port", default=8080, show_default=True, help="Where the pages are; if taken, the next free one.")
-@click.option("--demo/--no-demo", default=True, show_default=True, help="Fill an empty stack with a demo network.")
-@click.option("--only-postgres", is_flag=True, help="Nothing but PostgreSQL with the databases: for a restore.")
-@click.option("--calm", default=CALM, show_default=True, help="After so many seconds up, a part that dies is started again at once.")
+@click.option(
+    "--var",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=ROOT / "var",
+    show_default="var",
+    help="Where it keeps all it has.",
+)
+@click.option(
+    "--port",
+    default=8080,
+    show_default=True,
+    help="Where the pages are; if taken, the next free one.",
+)
+@click.option(
+    "--demo/--no-demo",
+    default=True,
+    show_default=True,
+    help="Fill an empty stack with a demo network.",
+)
+@click.option(
+    "--only-postgres",
+    is_flag=True,
+    help="Nothing but PostgreSQL with the databases: for a restore.",
+)
+@click.option(
+    "--calm",
+    default=CALM,
+    show_default=True,
+    help="After so many seconds up, a part that dies is started again at once.",
+)
 def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool) -> None:
     with contextlib.ExitStack() as cleanup:
         _listen_to_signals()
@@ -43,10 +68,14 @@ def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool) -> 
                 cleanup.enter_context(_only_one(var))
                 stack = LocalStack(var, port, calm)
                 cleanup.callback(stack.stop)
-                cleanup.callback(_ignore_signals)  # before the stop: one request is enough, a second must not break it
+                # before the stop: one request is enough, a second must not break it
+                cleanup.callback(_ignore_signals)
                 if only_postgres:
                     stack.start_postgres()
-                    say(f"Only PostgreSQL runs, at {HOST}:{stack.postgres.port}\nStop    Ctrl-C", sys.stdout)
+                    say(
+                        f"Only PostgreSQL runs, at {HOST}:{stack.postgres.port}\nStop    Ctrl-C",
+                        sys.stdout,
+                    )
                 else:
                     stack.start(demo)
                     _tell(stack, demo)
@@ -65,7 +94,10 @@ def _naming_what_fails(var: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Failed(f"{error.filename or var} can't be written: {error.strerror} (--var names another folder)") from error
+        raise Failed(
+            f"{error.filename or var} can't be written: {error.strerror} (--var names another"
+            " folder)"
+        ) from error
 
 
 def _tell(stack: LocalStack, demo: bool) -> None:
@@ -73,7 +105,10 @@ def _tell(stack: LocalStack, demo: bool) -> None:
     if stack.ready_after is None:
         lines = [
             f"not ready: {stack.without_demo}\n",
-            "The demo network is not whole, so nobody can sign in. Stop, and start again: it goes on where this start ended (--no-demo: without it).",
+            (
+                "The demo network is not whole, so nobody can sign in. Stop, and start again:"
+                " it goes on where this start ended (--no-demo: without it)."
+            ),
         ]
     else:
         lines = [f"ready in {stack.ready_after:.1f} s\n"]
@@ -82,16 +117,24 @@ def _tell(stack: LocalStack, demo: bool) -> None:
     if demo and stack.ready_after is not None:
         accounts = json.loads(stack.demo_file.read_text()).get("accounts", [])
     if accounts:
-        lines.append("Sign in as one of (demo people, demo passwords; all of them: " + _short(stack.demo_file) + ")")
+        lines.append(
+            "Sign in as one of (demo people, demo passwords; all of them: "
+            + _short(stack.demo_file)
+            + ")"
+        )
         seen: dict[str, dict[str, Any]] = {}
         for account in accounts:
             seen.setdefault(str(account.get("role", "")), account)
         for role, account in seen.items():
             totp = f"   code from {account['totp_secret']}" if account.get("totp_secret") else ""
             lines.append(
-                f"        {account['email']:<36} {account['password']:<24} {role.lower()}, {account.get('organization', '')}{totp}"
+                f"        {account['email']:<36} {account['password']:<24} {role.lower()},"
+                f" {account.get('organization', '')}{totp}"
             )
-    lines += [f"Logs    {_short(stack.logs)}", "Stop    Ctrl-C (what was entered stays for the next start)"]
+    lines += [
+        f"Logs    {_short(stack.logs)}",
+        "Stop    Ctrl-C (what was entered stays for the next start)",
+    ]
     say("\n".join(lines), sys.stdout)
 
 
@@ -101,7 +144,8 @@ def _short(path: Path) -> str:
 
 def _listen_to_signals() -> None:
     for number in SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # ignored by whoever started us: nohup, a script's background
+        # ignored by whoever started us: nohup, a script's background
+        if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _asked_to_stop)
 
 
@@ -123,5 +167,8 @@ def _only_one(var: Path) -> Iterator[IO[str]]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Failed(f"a stack is already running in {_short(var.resolve())} (--var names another folder)") from None
+            raise Failed(
+                f"a stack is already running in {_short(var.resolve())} (--var names another"
+                " folder)"
+            ) from None
         yield lock

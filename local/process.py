@@ -1,7 +1,9 @@
-"""A child process: started, waited for until it is ready, stopped, killed, its words in a log file of its own.
+"""A child process: started, waited for until it is ready, stopped, killed, its words in a log file
+of its own.
 
-Its limit: it does not restart anything; who owns the child decides that. Linux only ties the child's life to ours (elsewhere a
-`kill -9` of the parent leaves the child running); everything else works on any Unix.
+Its limit: it does not restart anything; who owns the child decides that. Linux only ties the
+child's life to ours (elsewhere a `kill -9` of the parent leaves the child running); everything else
+works on any Unix.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class Failed(Exception):
-    """A child that did not become ready: what it was, what became of it, and the last lines that it said."""
+    """A child that did not become ready: what it was, what became of it, and the last lines that it
+    said.
+    """
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,13 @@ class Account:
 
 
 class Process:
-    """One child. Its group is its own, so Ctrl-C in a terminal reaches the parent alone, which stops its children in its own order.
+    """One child.
 
-    `farewell` is the signal that asks it to stop, and that the kernel sends it when the *thread* that started it ends: so start
-    children only from a thread that lives as long as they shall.
+    Its group is its own, so Ctrl-C in a terminal reaches the parent alone, which stops its children
+    in its own order.
+
+    `farewell` is the signal that asks it to stop, and that the kernel sends it when the *thread*
+    that started it ends: so start children only from a thread that lives as long as they shall.
     """
 
     def __init__(
@@ -100,11 +107,17 @@ class Process:
             os.close(output)
 
     def wait_until(self, ready: Callable[[], bool], timeout: float, every: float = 0.02) -> None:
-        """Return when it is ready. Raises Failed when it ends before, or when the time is over (it is left running then)."""
+        """Return when it is ready.
+
+        Raises Failed when it ends before, or when the time is over (it is left running then).
+        """
         end = time.monotonic() + timeout
         while True:
             if not self.alive:
-                raise Failed(f"{self.name} ended with {self.returncode} before it was ready\n{self.last_words()}")
+                raise Failed(
+                    f"{self.name} ended with {self.returncode} before it was"
+                    f" ready\n{self.last_words()}"
+                )
             if ready():
                 return
             if time.monotonic() > end:
@@ -118,7 +131,10 @@ class Process:
                 self._child.send_signal(self._farewell)
 
     def stop(self, timeout: float = 10) -> int | None:
-        """Ask it to stop; kill it with all of its group when it has not within the time. Its exit code."""
+        """Ask it to stop; kill it with all of its group when it has not within the time.
+
+        Its exit code.
+        """
         self.ask_to_stop()
         if self._child:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -141,16 +157,19 @@ class Process:
         return "\n".join(text.splitlines()[-lines:])
 
 
-# A stack asks for its nine ports before any part listens: of fifty stacks, one in seven runs would give one port to two parts.
+# A stack asks for its nine ports before any part listens: of fifty stacks, one in seven runs would
+# give one port to two parts.
 _given: set[int] = set()
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on now, and that this process was not given before. Another process may take it before we do: rare, and
-    then the start fails loudly.
+    """A TCP port that nobody listens on now, and that this process was not given before.
 
-    It lies below the range from which systems take the ports of outgoing connections: a client that tries again and again to reach a
-    dead server on a port of that range will sooner or later be given that very port, and so connect to itself and keep the server out.
+    Another process may take it before we do: rare, and then the start fails loudly.
+
+    It lies below the range from which systems take the ports of outgoing connections: a client that
+    tries again and again to reach a dead server on a port of that range will sooner or later be
+    given that very port, and so connect to itself and keep the server out.
     """
     for _ in range(200):
         port = 20_000 + secrets.randbelow(12_000)
@@ -160,7 +179,9 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def claim_port(host: str, port: int) -> bool:
-    """Whether a server could listen there now and nobody in this process was given it before; from now on it is given."""
+    """Whether a server could listen there now and nobody in this process was given it before; from
+    now on it is given.
+    """
     if port in _given or not is_free(host, port):
         return False
     _given.add(port)
@@ -188,7 +209,9 @@ def accepts(host: str, port: int) -> bool:
 
 
 def _tied_to_parent(farewell: signal.Signals) -> Callable[[], None] | None:
-    """Runs in the child between fork and exec, after the account was changed (a change of account undoes the tie)."""
+    """Runs in the child between fork and exec, after the account was changed (a change of account
+    undoes the tie).
+    """
     libc = _LIBC
     if libc is None:
         return None

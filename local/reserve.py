@@ -1,4 +1,6 @@
-"""Room on a disk that is held for the time when there is none: a file that is given up then, and made again once there is room."""
+"""Room on a disk that is held for the time when there is none: a file that is given up then, and
+made again once there is room.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,18 @@ LOW = 32 << 20  # bytes free below which the disk counts as full
 
 
 class Reserve:
-    """`short` says whether the disk is full. Ask it often: it gives the file up and makes it again."""
+    """`short` says whether the disk is full.
+
+    Ask it often: it gives the file up and makes it again.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def short(self) -> bool:
-        """True from when less than 32 MB are free until there are 128 MB, of which the file then takes 64."""
+        """True from when less than 32 MB are free until there are 128 MB, of which the file then
+        takes 64.
+        """
         free = self.free()
         if self._is_held():
             if free >= LOW:

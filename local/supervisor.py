@@ -1,6 +1,8 @@
-"""Keeps a set of child processes running: starts them, waits until they are ready, starts again what died or does nothing, stops them in reverse order.
+"""Keeps a set of child processes running: starts them, waits until they are ready, starts again
+what died or does nothing, stops them in reverse order.
 
-One thread, one loop: a child's life is tied to the thread that started it (local.process), so there is only that one.
+One thread, one loop: a child's life is tied to the thread that started it (local.process), so there
+is only that one.
 """
 
 from __future__ import annotations
@@ -12,11 +14,16 @@ from dataclasses import dataclass, field
 from local import logs
 from local.process import Failed, Process
 
-BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0)  # seconds before the first, second, … start after a death; the last for all that follow
+# seconds before the first, second, … start after a death; the last for all that follow
+BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0)
 CALM = 30.0  # seconds after which a running part has outlived its earlier deaths
-LOOK = 0.1  # seconds between two looks at whether a part is ready: each look is a call, and a line in the part's log
+# seconds between two looks at whether a part is ready: each look is a call, and a line in the
+# part's log
+LOOK = 0.1
 EXAMINE = 5.0  # seconds between two examinations of whether a part that runs does anything
-PATIENCE = 30.0  # seconds' worth of examinations that failed one after the other, after which a part is killed; longer than a machine stalls that writes a lot
+# seconds' worth of examinations that failed one after the other, after which a part is killed;
+# longer than a machine stalls that writes a lot
+PATIENCE = 30.0
 REMIND = 15.0  # seconds after which it is said, again and again, which parts are waited for
 TRIM = 5.0  # seconds between two looks at how large the logs are
 LIMIT = 4  # deaths before it was ever ready, then the start is given up
@@ -24,9 +31,12 @@ LIMIT = 4  # deaths before it was ever ready, then the start is given up
 
 @dataclass
 class Part:
-    """One child: how it is begun (returning at once), and how one sees that it is ready. Those of a higher level are stopped earlier.
+    """One child: how it is begun (returning at once), and how one sees that it is ready.
 
-    `works` says of one that runs whether it does what it is for; one that does not for long is killed and started again.
+    Those of a higher level are stopped earlier.
+
+    `works` says of one that runs whether it does what it is for; one that does not for long is
+    killed and started again.
     """
 
     name: str
@@ -46,7 +56,9 @@ class Part:
 
 
 class Supervisor:
-    """`say` is told each death in one line; `changed` is called whenever a part was begun or became ready."""
+    """`say` is told each death in one line; `changed` is called whenever a part was begun or became
+    ready.
+    """
 
     def __init__(
         self,
@@ -73,7 +85,9 @@ class Supervisor:
             self._begin(part)
 
     def wait(self) -> None:
-        """Returns when all that were begun are ready. However long a slow machine takes, a part that runs is waited for, and named.
+        """Returns when all that were begun are ready.
+
+        However long a slow machine takes, a part that runs is waited for, and named.
 
         Raises Failed when a part ends again and again before it ever was ready.
         """
@@ -85,7 +99,9 @@ class Supervisor:
                     raise Failed(f"{part.name} does not become ready{_why(part)}")
             if time.monotonic() - said_at > self._remind:
                 said_at = time.monotonic()
-                self._say("still starting: " + ", ".join(f"{part.name}{_log(part)}" for part in late))
+                self._say(
+                    "still starting: " + ", ".join(f"{part.name}{_log(part)}" for part in late)
+                )
             time.sleep(0.02)
 
     def tick(self) -> None:
@@ -111,7 +127,9 @@ class Supervisor:
     def stop(self, timeout: float = 10) -> None:
         """All of them, level by level; each has the time to end by itself, then it is killed."""
         for level in sorted({part.level for part in self.parts}, reverse=True):
-            processes = [part.process for part in self.parts if part.level == level and part.process]
+            processes = [
+                part.process for part in self.parts if part.level == level and part.process
+            ]
             for process in processes:
                 process.ask_to_stop()
             end = time.monotonic() + timeout
@@ -140,7 +158,8 @@ class Supervisor:
 
     def _examine(self, part: Part, process: Process) -> None:
         part.look_at = time.monotonic() + self._examine_every
-        part.failures = 0 if part.works() else part.failures + 1  # counted, since a machine that stalls looks seldom
+        # counted, since a machine that stalls looks seldom
+        part.failures = 0 if part.works() else part.failures + 1
         if part.failures * self._examine_every > self._patience:
             self._say(f"{part.name} runs and does nothing; killing it")
             process.kill()
@@ -154,8 +173,14 @@ class Supervisor:
         part.again_at = time.monotonic() + pause
         if part.process:
             code = part.process.returncode
-            how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with {code}"
-            self._say(f"{part.name} {how}; starting it again" + (f" in {pause:g} s" if pause else ""))
+            how = (
+                f"was killed by signal {-code}"
+                if code is not None and code < 0
+                else f"ended with {code}"
+            )
+            self._say(
+                f"{part.name} {how}; starting it again" + (f" in {pause:g} s" if pause else "")
+            )
             part.process.kill()  # what it may have left in its group
 
 

@@ -1,1 +1,3 @@
-"""All that the services may know of each other: the .proto files and the code generated from them."""
+"""All that the services may know of each other: the .proto files and the code generated from
+them.
+"""

@@ -1,9 +1,11 @@
-"""Generates the Python code beside the .proto files, stubs.py: a client of each service, and comments.json: what they say of each name, which compiled
-descriptors no longer hold.
+"""Generates the Python code beside the .proto files, stubs.py: a client of each service, and
+comments.json: what they say of each name, which compiled descriptors no longer hold.
 
-With --check, says whether what is committed is what they give; with --release VERSION, keeps the descriptors as those of a release (released/).
+With --check, says whether what is committed is what they give; with --release VERSION, keeps the
+descriptors as those of a release (released/).
 
-Limit: needs the development requirements (grpcio-tools, mypy-protobuf); the running system only imports the result.
+Limit: needs the development requirements (grpcio-tools, mypy-protobuf); the running system only
+imports the result.
 """
 
 import filecmp
@@ -16,7 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from google.api import http_pb2
-from google.protobuf.descriptor_pb2 import DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    EnumDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+)
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,14 +36,26 @@ def compile_all(*options: str) -> None:
     """Runs protoc on all .proto files with these options."""
     sources = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("protos/*/v1/*.proto"))
     wellknown = Path(protoc.__file__).parent / "_proto"
-    googleapis = Path(http_pb2.__file__).parents[2]  # google/api/*.proto lie in the wheel beside their Python
-    if protoc.main(["protoc", f"-I{ROOT}", f"-I{wellknown}", f"-I{googleapis}", *options, *sources]) != 0:
+    # google/api/*.proto lie in the wheel beside their Python
+    googleapis = Path(http_pb2.__file__).parents[2]
+    if (
+        protoc.main(
+            ["protoc", f"-I{ROOT}", f"-I{wellknown}", f"-I{googleapis}", *options, *sources]
+        )
+        != 0
+    ):
         raise SystemExit("protoc refused the .proto files; its words are above")
 
 
 def describe(into: Path, *, comments: bool = True) -> None:
-    """Writes all descriptors, with their comments or without, to one file, as buf reads them: it can't find what lies in a wheel."""
-    compile_all("--include_imports", *(["--include_source_info"] if comments else []), f"--descriptor_set_out={into}")
+    """Writes all descriptors, with their comments or without, to one file, as buf reads them: it
+    can't find what lies in a wheel.
+    """
+    compile_all(
+        "--include_imports",
+        *(["--include_source_info"] if comments else []),
+        f"--descriptor_set_out={into}",
+    )
 
 
 def generate(into: Path) -> None:
@@ -53,41 +72,78 @@ def generate(into: Path) -> None:
     described = into / "described.binpb"
     describe(described)
     (into / STUBS).write_text(stubs(described))
-    (into / COMMENTS).write_text(json.dumps(comments(described), indent=1, ensure_ascii=False) + "\n")
+    (into / COMMENTS).write_text(
+        json.dumps(comments(described), indent=1, ensure_ascii=False) + "\n"
+    )
     for name in ("contract", "facts", "letters", "told"):
         for path in into.glob(f"protos/*/v1/{name}_pb2_grpc.py*"):
             path.unlink()  # no rpc in them; an empty module would only be one more file to read
 
 
 def stubs(described: Path) -> str:
-    """The module that holds a client of each service of ours, by the package that serves it, and the descriptors of their files."""
-    # (module, service) by the package's own name; the directory first, for the printed pages of the contract have this order.
-    packages: dict[str, list[tuple[str, str]]] = {name: [] for name in ("partners", "referrals", "notifications")}
-    for file in sorted(FileDescriptorSet.FromString(described.read_bytes()).file, key=lambda file: file.name):
+    """The module that holds a client of each service of ours, by the package that serves it, and
+    the descriptors of their files.
+    """
+    # (module, service) by the package's own name; the directory first, for the printed pages of the
+    # contract have this order.
+    packages: dict[str, list[tuple[str, str]]] = {
+        name: [] for name in ("partners", "referrals", "notifications")
+    }
+    for file in sorted(
+        FileDescriptorSet.FromString(described.read_bytes()).file, key=lambda file: file.name
+    ):
         for service in file.service if file.package.startswith("enlace.") else ():
-            packages[file.package.split(".")[1]].append((f"{Path(file.name).stem}_pb2", service.name))
+            packages[file.package.split(".")[1]].append(
+                (f"{Path(file.name).stem}_pb2", service.name)
+            )
     modules = {name: sorted({module for module, _ in listed}) for name, listed in packages.items()}
     lines = [
-        '"""Generated by `make protos`: a client of each service of the contract, and the files that declare them."""',
+        (
+            '"""Generated by `make protos`: a client of each service of the contract, and the files'
+            ' that declare them."""'
+        ),
         "",
         "import grpc",
         "",
     ]
-    lines += [f"from protos.{name}.v1 import {module}, {module}_grpc" for name, listed in modules.items() for module in listed]
-    lines += ["", f"FILES = ({', '.join(f'{module}.DESCRIPTOR' for listed in modules.values() for module in listed)})"]
-    lines += ["SERVICES = tuple(service for file in FILES for service in file.services_by_name.values())"]
+    lines += [
+        f"from protos.{name}.v1 import {module}, {module}_grpc"
+        for name, listed in modules.items()
+        for module in listed
+    ]
+    lines += [
+        "",
+        (
+            "FILES ="
+            f" ({', '.join(f'{module}.DESCRIPTOR' for listed in modules.values() for module in listed)})"  # noqa: E501
+        ),
+    ]
+    lines += [
+        "SERVICES = tuple(service for file in FILES for service in file.services_by_name.values())"
+    ]
     for name, listed in packages.items():
-        lines += ["", "", f"class {name.title()}Stubs:", f'    """What the {name} service answers, by the channel to it."""', ""]
+        lines += [
+            "",
+            "",
+            f"class {name.title()}Stubs:",
+            f'    """What the {name} service answers, by the channel to it."""',
+            "",
+        ]
         lines += ["    def __init__(self, channel: grpc.Channel) -> None:"]
         lines += [
-            f"        self.{re.sub('(?<=.)(?=[A-Z])', '_', service).lower()} = {module}_grpc.{service}Stub(channel)"
+            (
+                f"        self.{re.sub('(?<=.)(?=[A-Z])', '_', service).lower()} ="
+                f" {module}_grpc.{service}Stub(channel)"
+            )
             for module, service in listed
         ]
     return "\n".join(lines) + "\n"
 
 
 def comments(described: Path) -> dict[str, str]:
-    """What the .proto files of ours say above or behind each message, field, enum, value, service and rpc, by its full name."""
+    """What the .proto files of ours say above or behind each message, field, enum, value, service
+    and rpc, by its full name.
+    """
     found: dict[str, str] = {}
     for file in FileDescriptorSet.FromString(described.read_bytes()).file:
         if file.package.startswith("enlace."):
@@ -103,7 +159,8 @@ Name = tuple[tuple[int, ...], str]
 
 
 def _names(file: FileDescriptorProto) -> Iterator[Name]:
-    # Paths are those of descriptor.proto: 4 a message, 5 an enum, 6 a service; in a message 2 a field, 3 and 4 what is nested; in the others 2.
+    # Paths are those of descriptor.proto: 4 a message, 5 an enum, 6 a service; in a message 2 a
+    # field, 3 and 4 what is nested; in the others 2.
     for number, message in enumerate(file.message_type):
         yield from _names_in_message((4, number), f"{file.package}.{message.name}", message)
     for number, enum in enumerate(file.enum_type):
@@ -133,9 +190,14 @@ def _names_in_enum(path: tuple[int, ...], name: str, enum: EnumDescriptorProto) 
 def generated(below: Path) -> dict[str, Path]:
     """The generated files below a folder, by their name relative to it."""
     found = [
-        path for pattern in ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi") for path in below.glob(f"protos/*/v1/{pattern}")
+        path
+        for pattern in ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
+        for path in below.glob(f"protos/*/v1/{pattern}")
     ]
-    return {str(path.relative_to(below)): path for path in [*found, *below.glob(COMMENTS), *below.glob(STUBS)]}
+    return {
+        str(path.relative_to(below)): path
+        for path in [*found, *below.glob(COMMENTS), *below.glob(STUBS)]
+    }
 
 
 def main() -> int:
@@ -151,7 +213,9 @@ def main() -> int:
         stale = sorted(
             name
             for name in fresh.keys() | here.keys()
-            if name not in fresh or name not in here or not filecmp.cmp(fresh[name], here[name], shallow=False)
+            if name not in fresh
+            or name not in here
+            or not filecmp.cmp(fresh[name], here[name], shallow=False)
         )
         if "--check" in sys.argv[1:]:
             for name in stale:

@@ -1,4 +1,7 @@
-"""`python -m services`: the whole stack on one machine. PostgreSQL, a broker, the four services, and a demo network to look at."""
+"""`python -m services`: the whole stack on one machine.
+
+PostgreSQL, a broker, the four services, and a demo network to look at.
+"""
 
 from local.command import main
 

@@ -1,6 +1,10 @@
-"""A test is a sentence; a journey is a story with actors. Each folder is named after the part whose promises it checks."""
+"""A test is a sentence; a journey is a story with actors.
+
+Each folder is named after the part whose promises it checks.
+"""
 
 import os
 
-# Tests fork children while gRPC's threads run; the children only execute a program. gRPC would prepare them for more, and one in some thousand ended by it.
+# Tests fork children while gRPC's threads run; the children only execute a program. gRPC would
+# prepare them for more, and one in some thousand ended by it.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"

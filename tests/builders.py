@@ -13,12 +13,16 @@ from chassis.shape import TIME, shape
 from protos.referrals.v1 import referrals_pb2
 
 ASKED: dict[str, Any] = {"unsafe_code": referrals_pb2.UNSAFE_ANSWER_NOTHING}
-"""That she was asked with whom or where she is not safe, and named nothing: of each referral and enquiry of a test that is about something else."""
+"""That she was asked with whom or where she is not safe, and named nothing: of each referral and
+enquiry of a test that is about something else.
+"""
 NOON = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)  # a Wednesday, noon in Managua
 
 
 def with_what_is_required(request: Any) -> Any:
-    """The request with something in every field that its .proto calls REQUIRED and that was left out: right in shape, whatever it means."""
+    """The request with something in every field that its .proto calls REQUIRED and that was left
+    out: right in shape, whatever it means.
+    """
     for field in request.DESCRIPTOR.fields:
         if not shape(field).required or (getattr(request, field.name) and not field.message_type):
             continue
@@ -31,7 +35,11 @@ def with_what_is_required(request: Any) -> Any:
         elif field.enum_type:
             setattr(request, field.name, 1)
         else:
-            setattr(request, field.name, max(1, shape(field).least) if shape(field).kind is None else "f" * 32)
+            setattr(
+                request,
+                field.name,
+                max(1, shape(field).least) if shape(field).kind is None else "f" * 32,
+            )
     return request
 
 

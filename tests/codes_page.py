@@ -1,4 +1,6 @@
-"""The page of code lists (docs/codes.md): every enum that travels by REST, with its words in three languages, as .proto files and vocabulary give it."""
+"""The page of code lists (docs/codes.md): every enum that travels by REST, with its words in three
+languages, as .proto files and vocabulary give it.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -14,15 +16,19 @@ from services.gateway.site.language import i18n, vocabulary, words
 HEAD = """\
 # Code lists
 
-Printed by `python -m tests.codes_page` from the `.proto` files and the words of the pages; a test refuses a stale page.
+Printed by `python -m tests.codes_page` from the `.proto` files and the words of the pages; a test
+refuses a stale page.
 
-A code travels as the word in the first column by REST, and as the enum value in the second by gRPC. What your system shows to people is yours to
-choose: the words here are those of Enlace's own pages, and free to use. A dash: no page has a word for it.
+A code travels as the word in the first column by REST, and as the enum value in the second by gRPC.
+What your system shows to people is yours to choose: the words here are those of Enlace's own pages,
+and free to use. A dash: no page has a word for it.
 
-Lists may grow ([versions](versioning.md)): show a code that you do not know as it is, and do not refuse it.
+Lists may grow ([versions](versioning.md)): show a code that you do not know as it is, and do not
+refuse it.
 
-Not here: needs, which are the taxonomy's (`GET /api/v1/taxonomy`, with their names in the three languages); the reasons of a refusal
-([guide](api.md#when-the-answer-is-no)); countries, departments and languages, which are those of ISO 3166-1, ISO 3166-2 and BCP 47.
+Not here: needs, which are the taxonomy's (`GET /api/v1/taxonomy`, with their names in the three
+languages); the reasons of a refusal ([guide](api.md#when-the-answer-is-no)); countries, departments
+and languages, which are those of ISO 3166-1, ISO 3166-2 and BCP 47.
 """
 
 
@@ -36,10 +42,24 @@ def text() -> str:
             if bindings(rpc):
                 for message in (rpc.input_type, rpc.output_type):
                     _walk(message, used, enums, seen)
-    return "\n".join([HEAD, *(line for name in sorted(enums) for line in _list(enums[name], sorted(used[name])))]).rstrip() + "\n"
+    return (
+        "\n".join(
+            [
+                HEAD,
+                *(
+                    line
+                    for name in sorted(enums)
+                    for line in _list(enums[name], sorted(used[name]))
+                ),
+            ]
+        ).rstrip()
+        + "\n"
+    )
 
 
-def _walk(message: Descriptor, used: dict[str, set[str]], enums: dict[str, EnumDescriptor], seen: set[str]) -> None:
+def _walk(
+    message: Descriptor, used: dict[str, set[str]], enums: dict[str, EnumDescriptor], seen: set[str]
+) -> None:
     if message.full_name in seen:
         return
     seen.add(message.full_name)
@@ -74,7 +94,10 @@ def _kind(enum: EnumDescriptor) -> str:
 
 def _words(kind: str, code: str) -> list[str]:
     spanish: Any = words.spanish(kind, code) if kind else None
-    return [i18n.catalogue(language).gettext(spanish).replace("|", "\\|") if spanish else "–" for language in i18n.LANGUAGES]
+    return [
+        i18n.catalogue(language).gettext(spanish).replace("|", "\\|") if spanish else "–"
+        for language in i18n.LANGUAGES
+    ]
 
 
 if __name__ == "__main__":

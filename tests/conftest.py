@@ -1,4 +1,6 @@
-"""The parts that tests share within a process, started when the first test asks for them, and the rule that CI skips nothing."""
+"""The parts that tests share within a process, started when the first test asks for them, and the
+rule that CI skips nothing.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,16 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 CHROMIUM = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    " --disable-component-update --disable-sync"
 )
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The system's Chromium."""
-    from playwright.sync_api import sync_playwright  # only where pages are looked at: it takes a third of a second
+    # only where pages are looked at: it takes a third of a second
+    from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=PROGRAM, args=CHROMIUM.split())
@@ -38,7 +42,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
-    """One PostgreSQL; take a database of your own from it with `postgres.database(service, [migrations])`."""
+    """One PostgreSQL; take a database of your own from it with `postgres.database(service,
+    [migrations])`.
+    """
     server = Server()
     yield server
     server.close()
@@ -57,7 +63,9 @@ def broker() -> Iterator[brokers.Broker]:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
-    """The whole stack with its demo network, for tests that add to it and leave what they found; who breaks it starts one of his own."""
+    """The whole stack with its demo network, for tests that add to it and leave what they found;
+    who breaks it starts one of his own.
+    """
     made = LocalStack()
     try:
         yield made.start()
@@ -66,9 +74,14 @@ def stack() -> Iterator[LocalStack]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts files that share a stack last: one for each process takes a fifth of a processor while it has nothing to do. An order by measured times would
-    save 35 s of 19 minutes."""
-    shared = {_file(item) for item in items if "stack" in item.fixturenames and _scope(item, "stack") == "session"}  # type: ignore[attr-defined]
+    """Puts files that share a stack last: one for each process takes a fifth of a processor while
+    it has nothing to do. An order by measured times would save 35 s of 19 minutes.
+    """
+    shared = {
+        _file(item)
+        for item in items
+        if "stack" in item.fixturenames and _scope(item, "stack") == "session"  # type: ignore[attr-defined]
+    }
     items.sort(key=lambda item: (_file(item) in shared, _file(item)))
 
 
@@ -77,7 +90,8 @@ def _file(item: pytest.Item) -> str:
 
 
 def _scope(item: pytest.Item, fixture: str) -> str:
-    definitions = item._fixtureinfo.name2fixturedefs.get(fixture)  # type: ignore[attr-defined]  # pytest has no public way
+    # pytest has no public way
+    definitions = item._fixtureinfo.name2fixturedefs.get(fixture)  # type: ignore[attr-defined]
     return str(definitions[-1].scope) if definitions else ""
 
 
@@ -101,5 +115,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     skipped = reporter.stats.get("skipped", [])
     if skipped and session.exitstatus == pytest.ExitCode.OK:
         reporter.write_line("")
-        reporter.write_line(f"CI skips nothing, but {len(skipped)} skipped (see the summary for why)", red=True)
+        reporter.write_line(
+            f"CI skips nothing, but {len(skipped)} skipped (see the summary for why)", red=True
+        )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,14 +1,19 @@
-"""What of an OpenAPI document is gone or narrower than in another: what a client of the older one could not do, or read, any more.
+"""What of an OpenAPI document is gone or narrower than in another: what a client of the older one
+could not do, or read, any more.
 
-Wider is fine: a new operation or field, a longer text, a new word of an answer that is open. Limit: types, required, words, lengths, ranges, patterns and
-statuses of what is documented; whether the server does as it says others test.
+Wider is fine: a new operation or field, a longer text, a new word of an answer that is open. Limit:
+types, required, words, lengths, ranges, patterns and statuses of what is documented; whether the
+server does as it says others test.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 Schema = dict[str, Any]
-AT_MOST, AT_LEAST = ("maxLength", "maximum", "maxItems"), ("minLength", "minimum", "minItems", "minProperties")
+AT_MOST, AT_LEAST = (
+    ("maxLength", "maximum", "maxItems"),
+    ("minLength", "minimum", "minItems", "minProperties"),
+)
 
 
 class Document:
@@ -26,16 +31,26 @@ class Document:
     def resolved(self, schema: Schema) -> Schema:
         """A schema, parameter or response without references on top."""
         for part in schema.get("allOf", ()):
-            schema = {**self.resolved(part), **{key: value for key, value in schema.items() if key != "allOf"}}
+            schema = {
+                **self.resolved(part),
+                **{key: value for key, value in schema.items() if key != "allOf"},
+            }
         if "$ref" not in schema:
             return schema
         _, _, kind, name = schema["$ref"].split("/")
-        return self.resolved({**self._said["components"][kind][name], **{key: value for key, value in schema.items() if key != "$ref"}})
+        return self.resolved(
+            {
+                **self._said["components"][kind][name],
+                **{key: value for key, value in schema.items() if key != "$ref"},
+            }
+        )
 
     def body(self, said: Schema) -> Schema | None:
         """The schema of a request's or response's body."""
         content = self.resolved(said).get("content")
-        return None if not content else self.resolved(next(iter(content.values())).get("schema", {}))
+        return (
+            None if not content else self.resolved(next(iter(content.values())).get("schema", {}))
+        )
 
 
 def narrowed(old: Document, new: Document) -> list[str]:
@@ -50,10 +65,15 @@ def _operations(old: Document, new: Document) -> Iterator[str]:
         if after is None:
             yield f"{name}: is gone"
             continue
-        sent = [document.body(operation.get("requestBody", {})) for document, operation in ((old, before), (new, after))]
+        sent = [
+            document.body(operation.get("requestBody", {}))
+            for document, operation in ((old, before), (new, after))
+        ]
         if sent[0] is not None and sent[1] is not None:
             yield from _taken(old, new, sent[0], sent[1], name)
-        elif sent[0] is not None or after.get("requestBody", {}).get("required"):  # one that may be left out is no more than was taken
+        elif sent[0] is not None or after.get("requestBody", {}).get(
+            "required"
+        ):  # one that may be left out is no more than was taken
             yield f"{name}: {'takes no body any more' if sent[0] else 'takes a body now'}"
         yield from _parameters(old, new, before, after, name)
         for status, response in before["responses"].items():
@@ -62,12 +82,19 @@ def _operations(old: Document, new: Document) -> Iterator[str]:
             if status not in after["responses"]:
                 yield f"{name}: never answers {status} any more"
             elif (was := old.body(response)) is not None:
-                yield from _answered(old, new, was, new.body(after["responses"][status]) or {}, f"{name} {status}")
+                yield from _answered(
+                    old, new, was, new.body(after["responses"][status]) or {}, f"{name} {status}"
+                )
 
 
-def _parameters(old: Document, new: Document, before: Schema, after: Schema, name: str) -> Iterator[str]:
+def _parameters(
+    old: Document, new: Document, before: Schema, after: Schema, name: str
+) -> Iterator[str]:
     was, now = (
-        {(said["in"], said["name"]): said for said in map(document.resolved, operation.get("parameters", ()))}
+        {
+            (said["in"], said["name"]): said
+            for said in map(document.resolved, operation.get("parameters", ()))
+        }
         for document, operation in ((old, before), (new, after))
     )
     for key in was.keys() | now.keys():
@@ -83,7 +110,14 @@ def _parameters(old: Document, new: Document, before: Schema, after: Schema, nam
 def _taken(old: Document, new: Document, was: Schema, now: Schema, at: str) -> Iterator[str]:
     """What was taken and is not any more."""
     was, now = old.resolved(was), new.resolved(now)
-    fields = [{name: part for name, part in said.get("properties", {}).items() if not part.get("readOnly")} for said in (was, now)]
+    fields = [
+        {
+            name: part
+            for name, part in said.get("properties", {}).items()
+            if not part.get("readOnly")
+        }
+        for said in (was, now)
+    ]
     for name in fields[0]:
         if name not in fields[1]:
             yield f"{at}.{name}: is gone"

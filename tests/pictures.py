@@ -1,8 +1,11 @@
-"""Pictures of every page: `python -m tests.pictures` starts the stack with its demo network and photographs what each role sees, into build/pictures.
+"""Pictures of every page: `python -m tests.pictures` starts the stack with its demo network and
+photographs what each role sees, into build/pictures.
 
-A role opens the pages that need nothing else, and goes on by their links: the first referral, contact, person, receipt … that it meets. Each page is
-taken once, by the first role that may open it; Hoy and a referral, which differ, by every role. `build/pictures/index.html` shows them all; `--docs` renews
-those of the README in docs/pictures instead. A page that no link leads to is named at the end, and the exit code is then 1.
+A role opens the pages that need nothing else, and goes on by their links: the first referral,
+contact, person, receipt … that it meets. Each page is taken once, by the first role that may open
+it; Hoy and a referral, which differ, by every role. `build/pictures/index.html` shows them all;
+`--docs` renews those of the README in docs/pictures instead. A page that no link leads to is named
+at the end, and the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ from tests.parts.local_stack import ROOT, LocalStack
 
 OUT, DOCS = ROOT / "build" / "pictures", ROOT / "docs" / "pictures"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-# The demo account of each role; whoever comes first takes the pages that all may open. Nobody signs in for the public ones.
+# The demo account of each role; whoever comes first takes the pages that all may open. Nobody signs
+# in for the public ones.
 ROLES = {
     "public": "",
     "operator": "operadora@llamayvive.demo",
@@ -59,7 +63,12 @@ class Size(NamedTuple):
     media: Literal["screen", "print"] = "screen"
 
 
-SIZES = {"phone": Size(360), "desk": Size(1280), "dark": Size(1280, "dark"), "print": Size(794, media="print")}
+SIZES = {
+    "phone": Size(360),
+    "desk": Size(1280),
+    "dark": Size(1280, "dark"),
+    "print": Size(794, media="print"),
+}
 # name of the file: role, endpoint, size; the part of the page that one sees without scrolling
 IN_DOCS = {
     "today": ("shelter", "today.today", "desk"),
@@ -96,10 +105,18 @@ class Walk:
 
     def may(self, endpoint: str) -> bool:
         allowed = access.of(self._app, endpoint)
-        return allowed is not None and endpoint not in NO_PAGES and allowed.is_public == (self.role == "public")
+        return (
+            allowed is not None
+            and endpoint not in NO_PAGES
+            and allowed.is_public == (self.role == "public")
+        )
 
     def pages(self, start: list[str]) -> Iterator[str]:
-        """Endpoint after endpoint, with the page open. Where its first person, say, has no receipt, it looks for the link on the pages of the next ones."""
+        """Endpoint after endpoint, with the page open.
+
+        Where its first person, say, has no receipt, it looks for the link on the pages of the next
+        ones.
+        """
         waiting, spare = [path for path in start if "<" not in path], list[str]()
         while waiting or (spare and self._left()):
             path = waiting.pop(0) if waiting else spare.pop(0)
@@ -113,7 +130,9 @@ class Walk:
             answer = self.page.goto(self.site + path)
             if answer is None or not answer.ok:
                 continue
-            links: list[str] = self.page.eval_on_selector_all("main a[href], nav a[href]", "all => all.map(a => a.getAttribute('href'))")
+            links: list[str] = self.page.eval_on_selector_all(
+                "main a[href], nav a[href]", "all => all.map(a => a.getAttribute('href'))"
+            )
             waiting += [link for link in links if link.startswith("/") and link not in self._opened]
             endpoint = self.endpoint(self.page.url.removeprefix(self.site))
             if endpoint not in self.seen:
@@ -122,14 +141,17 @@ class Walk:
 
     def _left(self) -> set[str]:
         return (
-            {rule.endpoint for rule in self._app.url_map.iter_rules() if self.may(rule.endpoint)} - self.seen
+            {rule.endpoint for rule in self._app.url_map.iter_rules() if self.may(rule.endpoint)}
+            - self.seen
             if len(self._opened) < PATIENCE
             else set()
         )
 
 
 def drafts_a_referral(page: Page, site: str) -> str:
-    """Nobody of the demo network has left a draft, and the pages of a new referral are a draft's."""
+    """Nobody of the demo network has left a draft, and the pages of a new referral are a
+    draft's.
+    """
     page.goto(f"{site}/referrals/new")
     page.select_option("main [name=need_code]", "HOU.EMG")
     page.click("main p.save button")
@@ -144,7 +166,9 @@ def drafts_a_referral(page: Page, site: str) -> str:
 
 
 def connects_a_system(page: Page, site: str) -> str:
-    """Nobody of the demo network has a webhook either; a test of it that nobody takes is a delivery to look at."""
+    """Nobody of the demo network has a webhook either; a test of it that nobody takes is a delivery
+    to look at.
+    """
     page.goto(f"{site}/webhooks")
     page.fill("main [name=url]", "http://127.0.0.1:9/hook")
     page.click("main form.card button")
@@ -189,7 +213,12 @@ def looks(page: Page, size: Size) -> None:
 def take_one(page: Page, size: Size, file: Path) -> None:
     """In a window as high as the page: what sticks to its edges then stands where it belongs."""
     looks(page, size)
-    page.set_viewport_size({"width": size.width, "height": max(800, page.evaluate("document.documentElement.scrollHeight"))})
+    page.set_viewport_size(
+        {
+            "width": size.width,
+            "height": max(800, page.evaluate("document.documentElement.scrollHeight")),
+        }
+    )
     page.screenshot(path=file)
 
 
@@ -224,20 +253,32 @@ def index(files: list[Path]) -> str:
     for file in files:
         rows.setdefault(file.stem.rsplit("-", 1)[0], []).append(file)
     picture = '<a href="{0}"><img src="{0}" alt="{0}" loading="lazy"></a>'.format
-    shown = "".join(f"<h2>{escape(name)}</h2>" + "".join(picture(file.name) for file in row) for name, row in rows.items())
-    style = (
-        "img{height:24rem;max-width:45%;object-fit:cover;object-position:top;border:1px solid #999;margin:.2rem}body{font-family:system-ui}"
+    shown = "".join(
+        f"<h2>{escape(name)}</h2>" + "".join(picture(file.name) for file in row)
+        for name, row in rows.items()
     )
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Pages</title><style>{style}</style>{shown}</html>\n'
+    style = (
+        "img{height:24rem;max-width:45%;object-fit:cover;object-position:top;border:1px solid"
+        " #999;margin:.2rem}body{font-family:system-ui}"
+    )
+    return (
+        '<!doctype html><html lang="en"><meta'
+        f' charset="utf-8"><title>Pages</title><style>{style}</style>{shown}</html>\n'
+    )
 
 
 def take_for_docs(browser: Browser, stack: LocalStack, app: Flask) -> list[str]:
-    """The README's: small enough to be kept with the code. Returns those that could not be taken."""
+    """The README's: small enough to be kept with the code.
+
+    Returns those that could not be taken.
+    """
     DOCS.mkdir(parents=True, exist_ok=True)
     missing = []
     for name, (role, endpoint, how) in IN_DOCS.items():
         size = SIZES[how]
-        context = browser.new_context(locale="es-NI", device_scale_factor=0.75 if size.width > 1000 else 1)
+        context = browser.new_context(
+            locale="es-NI", device_scale_factor=0.75 if size.width > 1000 else 1
+        )
         walk = Walk(context.new_page(), stack.gateway, app, role)
         if role != "public":
             walk.signs_in(stack.account(ROLES[role]))

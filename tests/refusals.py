@@ -1,7 +1,9 @@
-"""What the rpcs refused with while the suite ran, against what their .proto files declare: `python -m tests.refusals`, after the tests.
+"""What the rpcs refused with while the suite ran, against what their .proto files declare: `python
+-m tests.refusals`, after the tests.
 
-Each process of pytest leaves what its servers counted; an rpc that refuses with a reason that it doesn't declare, or declares one that no test ever provoked,
-fails here. Its limit: only servers inside the tests' own processes are counted, not those of a local stack.
+Each process of pytest leaves what its servers counted; an rpc that refuses with a reason that it
+doesn't declare, or declares one that no test ever provoked, fails here. Its limit: only servers
+inside the tests' own processes are counted, not those of a local stack.
 """
 
 import json
@@ -18,7 +20,11 @@ from chassis import contract
 from protos.stubs import SERVICES
 
 FOLDER = Path(__file__).resolve().parents[1] / "var" / "refusals"
-METHODS = {f"{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods}
+METHODS = {
+    f"{service.full_name}/{method.name}": method
+    for service in SERVICES
+    for method in service.methods
+}
 Provoked = set[tuple[str, str]]
 
 
@@ -29,7 +35,12 @@ def forget() -> None:
 
 def leave() -> None:
     """At the end of a process: what was refused in it."""
-    counted = [sample.labels for metric in REGISTRY.collect() if metric.name == "enlace_refusals" for sample in metric.samples]
+    counted = [
+        sample.labels
+        for metric in REGISTRY.collect()
+        if metric.name == "enlace_refusals"
+        for sample in metric.samples
+    ]
     refused = sorted({(labels["method"], labels["reason"]) for labels in counted})
     if refused:
         FOLDER.mkdir(parents=True, exist_ok=True)
@@ -38,17 +49,29 @@ def leave() -> None:
 
 def provoked() -> Provoked:
     """What all processes left."""
-    return {(method, reason) for file in FOLDER.glob("*.json") for method, reason in json.loads(file.read_text())}
+    return {
+        (method, reason)
+        for file in FOLDER.glob("*.json")
+        for method, reason in json.loads(file.read_text())
+    }
 
 
 def undeclared(refused: Provoked, methods: dict[str, MethodDescriptor]) -> Iterable[str]:
     """Refusals that nobody could prepare for."""
-    return sorted(f"{name}: {reason}" for name, reason in refused if name in methods and reason not in contract.refusals(methods[name]))
+    return sorted(
+        f"{name}: {reason}"
+        for name, reason in refused
+        if name in methods and reason not in contract.refusals(methods[name])
+    )
 
 
 def unprovoked(refused: Provoked, methods: dict[str, MethodDescriptor]) -> Iterable[str]:
     """Declared refusals that no test has seen."""
-    declared = {(name, reason) for name, method in methods.items() for reason in contract.rules(method).refusals}
+    declared = {
+        (name, reason)
+        for name, method in methods.items()
+        for reason in contract.rules(method).refusals
+    }
     return sorted(f"{name}: {reason}" for name, reason in declared - refused)
 
 
@@ -58,7 +81,10 @@ def main() -> int:
     wrong = [f"undeclared {line}" for line in undeclared(refused, METHODS)] + [
         f"never provoked {line}" for line in unprovoked(refused, METHODS)
     ]
-    print("\n".join(wrong) or f"{len(refused)} ways of refusing, all declared; every declared one was provoked")
+    print(
+        "\n".join(wrong)
+        or f"{len(refused)} ways of refusing, all declared; every declared one was provoked"
+    )
     return 1 if wrong or not refused else 0
 
 

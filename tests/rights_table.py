@@ -46,7 +46,13 @@ def rows(service: str) -> list[Row]:
     table = []
     for rpc, *cells in _table(rf"## {re.escape(service)}\n"):
         public = cells[0] == PUBLIC
-        roles = frozenset() if public else frozenset(role for role, cell in zip(ROLES[:5], cells[:5], strict=True) if _YES[cell])
+        roles = (
+            frozenset()
+            if public
+            else frozenset(
+                role for role, cell in zip(ROLES[:5], cells[:5], strict=True) if _YES[cell]
+            )
+        )
         scope = "" if public or cells[5] == "–" else cells[5].strip("`")
         table.append(Row(rpc.strip("`"), roles, scope, public, _YES[cells[6]]))
     return table
@@ -54,7 +60,11 @@ def rows(service: str) -> list[Row]:
 
 def exists(thing: str) -> dict[tuple[str, str], bool]:
     """(stage, side) → whether it exists there: `referral` or `file of a person`."""
-    return {(stage, side): _YES[cell] for stage, *cells in _table(rf"(?=\| {thing} \|)") for side, cell in zip(SIDES, cells, strict=True)}
+    return {
+        (stage, side): _YES[cell]
+        for stage, *cells in _table(rf"(?=\| {thing} \|)")
+        for side, cell in zip(SIDES, cells, strict=True)
+    }
 
 
 def _table(before: str) -> Iterator[list[str]]:
@@ -70,12 +80,17 @@ def _table(before: str) -> Iterator[list[str]]:
 
 
 def check(
-    descriptor: ServiceDescriptor, channel: grpc.Channel, metadata: Callable[[str, str], Any], scopes: Any, database: Database
+    descriptor: ServiceDescriptor,
+    channel: grpc.Channel,
+    metadata: Callable[[str, str], Any],
+    scopes: Any,
+    database: Database,
 ) -> int:
-    """Calls every rpc as every role, with every scope alone and without a token, and fails where the table, or the trail, says otherwise; returns how
-    many cells.
+    """Calls every rpc as every role, with every scope alone and without a token, and fails where
+    the table, or the trail, says otherwise; returns how many cells.
 
-    `metadata(role, scope)` is that of a call in the name of such a caller; `database` is the service's.
+    `metadata(role, scope)` is that of a call in the name of such a caller; `database` is the
+    service's.
     """
     table = {row.rpc: row for row in rows(descriptor.full_name)}
     assert table.keys() == {method.name for method in descriptor.methods}, descriptor.full_name
@@ -95,15 +110,23 @@ def check(
                 before = audit.head(tx).sequence
             answer = _answer(call, GetMessageClass(method.input_type)(), named)
             with database.transaction(SYSTEM) as tx:
-                refusals = [row["reason"] for row in tx.execute("SELECT reason FROM audit WHERE sequence > %s", (before,))]
+                refusals = [
+                    row["reason"]
+                    for row in tx.execute("SELECT reason FROM audit WHERE sequence > %s", (before,))
+                ]
             expected = row.lets_in(role, scope)
             refused = {"PERMISSION_DENIED right_missing", "UNAUTHENTICATED token_missing"}
             if (answer not in refused) != expected:
                 wrong.append(f"{method.name} as {role or scope or 'nobody'}: {answer}")
             reason = "" if answer == "OK" else answer.split()[1]
-            on_record = reason != "token_missing" and (row.recorded or answer.startswith("PERMISSION_DENIED"))
+            on_record = reason != "token_missing" and (
+                row.recorded or answer.startswith("PERMISSION_DENIED")
+            )
             if refusals != [reason] * on_record:
-                wrong.append(f"{method.name} as {role or scope or 'nobody'}: {answer}, and on record is {refusals}")
+                wrong.append(
+                    f"{method.name} as {role or scope or 'nobody'}: {answer}, and on record is"
+                    f" {refusals}"
+                )
             cells += 1
     assert not wrong, "\n".join(wrong)
     return cells

@@ -22,9 +22,16 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--only", type=click.Choice(["api", "site"]), default=None, help="Serves REST, or the pages, instead of both.")
+@click.option(
+    "--only",
+    type=click.Choice(["api", "site"]),
+    default=None,
+    help="Serves REST, or the pages, instead of both.",
+)
 def serve(only: str | None) -> None:
-    """Listens on ENLACE_HTTP_LISTEN until SIGTERM, says farewell if it is told to; then no newcomers, those under way end, exit 0 within 10 s."""
+    """Listens on ENLACE_HTTP_LISTEN until SIGTERM, says farewell if it is told to; then no
+    newcomers, those under way end, exit 0 within 10 s.
+    """
     memory.forbid_dumps()
     settings = from_environment(with_site=only != "api")
     log.setup("gateway")

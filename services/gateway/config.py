@@ -1,4 +1,7 @@
-"""The gateway's settings: where it listens, where the services are, how a browser sees it. Each has a default that runs on one machine."""
+"""The gateway's settings: where it listens, where the services are, how a browser sees it.
+
+Each has a default that runs on one machine.
+"""
 
 import base64
 import secrets
@@ -11,7 +14,8 @@ from chassis.clock import SystemClock
 from chassis.tokens import AddressSigner
 from keys import key_folder
 
-# Requests; each takes a call or more at the services, a page up to ten, so they allow a caller twice as many calls.
+# Requests; each takes a call or more at the services, a page up to ten, so they allow a caller
+# twice as many calls.
 CALLER_RATE = config.CALLER_RATE // 2
 
 
@@ -43,19 +47,27 @@ class Settings:
     caller_rate: int = CALLER_RATE
     farewell_seconds: int = 0
     addresses: AddressSigner | None = None
-    """Signs for the services from where somebody without a token asks; without it, in development alone, they count the gateway's own address for everybody."""
+    """Signs for the services from where somebody without a token asks; without it, in development
+    alone, they count the gateway's own address for everybody.
+    """
     site: SiteSettings | None = None
     """None in a process without pages."""
 
 
 def from_environment(*, with_site: bool = True) -> Settings:
-    """Reads ENLACE_… variables, those of the pages only for a process that has them; says all wrong ones at once."""
+    """Reads ENLACE_… variables, those of the pages only for a process that has them; says all wrong
+    ones at once.
+    """
     settings = config.Settings()
-    development, folder = settings.flag("ENLACE_DEVELOPMENT"), settings.path("ENLACE_KEYS", "var/keys")
+    development, folder = (
+        settings.flag("ENLACE_DEVELOPMENT"),
+        settings.path("ENLACE_KEYS", "var/keys"),
+    )
     addresses = _addresses(folder)
     if addresses is None and not development:
         settings.refuse(
-            "ENLACE_KEYS has no calls.gateway.jwk, without which all who ask without a token count as one address: make it with"
+            "ENLACE_KEYS has no calls.gateway.jwk, without which all who ask without a token count"
+            " as one address: make it with"
             " `python -m services.partners print-key calls.gateway`, as docs/operations.md says"
         )
     host, _, port = settings.text("ENLACE_HTTP_LISTEN", "127.0.0.1:8080").rpartition(":")
@@ -68,7 +80,8 @@ def from_environment(*, with_site: bool = True) -> Settings:
         public_url=settings.text("ENLACE_PUBLIC_URL", ""),
         development=development,
         metrics_listen=settings.text("ENLACE_METRICS_LISTEN", ""),
-        # Too few, and everybody behind the proxy counts as one address; too many, and a caller makes up his own.
+        # Too few, and everybody behind the proxy counts as one address; too many, and a caller
+        # makes up his own.
         proxies=settings.number("ENLACE_PROXIES", 0),
         # Behind a proxy that keeps connections to several gateways.
         farewell_seconds=settings.number("ENLACE_FAREWELL_SECONDS", 0),
@@ -87,20 +100,32 @@ def _site(settings: config.Settings, folder: Path) -> SiteSettings:
         signing_key=_signing_key(folder),
         demo=settings.flag("ENLACE_DEMO"),
         lines=tuple(settings.pairs("ENLACE_LINES").items()),
-        lines_file=settings.path("ENLACE_LINES_FILE", "") if settings.text("ENLACE_LINES_FILE", "") else None,
+        lines_file=settings.path("ENLACE_LINES_FILE", "")
+        if settings.text("ENLACE_LINES_FILE", "")
+        else None,
     )
 
 
 def _signing_key(keys: Path) -> bytes:
-    """The key that signs form tokens. Without one, a key is made for the life of the process: forms from before a restart ask again."""
+    """The key that signs form tokens.
+
+    Without one, a key is made for the life of the process: forms from before a restart ask again.
+    """
     file = keys / "gateway.key"
     return base64.b64decode(file.read_text()) if file.exists() else secrets.token_bytes(32)
 
 
 def _addresses(folder: Path) -> AddressSigner | None:
-    """By the newest key that every service has seen. None where there is no key, and the log says so: all who ask without a token would count as one address."""
+    """By the newest key that every service has seen.
+
+    None where there is no key, and the log says so: all who ask without a token would count as one
+    address.
+    """
     try:
-        return AddressSigner(key_folder.signing_at(key_folder.all_signing(folder, "calls.gateway"), time.time()), SystemClock())
+        return AddressSigner(
+            key_folder.signing_at(key_folder.all_signing(folder, "calls.gateway"), time.time()),
+            SystemClock(),
+        )
     except FileNotFoundError:
         log.get().error("no_key_for_addresses")
         return None

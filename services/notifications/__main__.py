@@ -68,23 +68,31 @@ def serve() -> None:
 commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEALED)
 
 
-def servicers(database: Database, keyring: Keyring, verifier: Verifier, clock: Clock, *, development: bool) -> list[Servicer]:
+def servicers(
+    database: Database, keyring: Keyring, verifier: Verifier, clock: Clock, *, development: bool
+) -> list[Servicer]:
     """The two proto services."""
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     descriptors = notifications_pb2.DESCRIPTOR.services_by_name
     implementations = {
-        "Notifications": (Inbox(pages, WatchTokens(keyring)), Desks(keyring, development=development)),
+        "Notifications": (
+            Inbox(pages, WatchTokens(keyring)),
+            Desks(keyring, development=development),
+        ),
         "Webhooks": (Webhooks(keyring, pages, development=development),),
     }
 
     def notify(call: Call, rpc: str, request: Any) -> None:
         named = request.desk.organization_id if rpc == "SetDesk" else ""
-        notify_managers(call.tx, call.caller, call.clock.now(), named or call.caller.organization_id)
+        notify_managers(
+            call.tx, call.caller, call.clock.now(), named or call.caller.organization_id
+        )
 
     return [
         Servicer(
             descriptors[name], *nouns,
-            database=database, verifier=verifier, idempotency=idempotency, clock=clock, check_standing=check_standing, notify=notify,
+            database=database, verifier=verifier, idempotency=idempotency, clock=clock,
+            check_standing=check_standing, notify=notify,
         )
         for name, nouns in implementations.items()
     ]  # fmt: skip
@@ -103,13 +111,26 @@ def run(settings: NotificationsSettings) -> int:
     database, clock, development = parts.database, parts.clock, settings.service.development
     letter_key = Keyring(key_folder.secret(settings.service.keys, "mail"))
 
-    sending = Sending(database, parts.keyring, letter_key, public_url=settings.public_url, by_email=settings.by_email)
+    sending = Sending(
+        database,
+        parts.keyring,
+        letter_key,
+        public_url=settings.public_url,
+        by_email=settings.by_email,
+    )
     mailbox = _mailbox(settings, sending, clock)
 
-    hear_referrals = subscriptions.referrals(clock, public_url=settings.public_url, by_email=settings.by_email)
+    hear_referrals = subscriptions.referrals(
+        clock, public_url=settings.public_url, by_email=settings.by_email
+    )
     hear_partners = subscriptions.partners(clock, by_email=settings.by_email)
-    hearing = (("referrals", subscriptions.REFERRALS, hear_referrals), ("partners", subscriptions.PARTNERS, hear_partners))
-    server = parts.server(servicers(database, parts.keyring, parts.verifier, clock, development=development))
+    hearing = (
+        ("referrals", subscriptions.REFERRALS, hear_referrals),
+        ("partners", subscriptions.PARTNERS, hear_partners),
+    )
+    server = parts.server(
+        servicers(database, parts.keyring, parts.verifier, clock, development=development)
+    )
 
     held = dict.fromkeys((source for source, _, _ in hearing), 0)
 
@@ -135,8 +156,12 @@ def run(settings: NotificationsSettings) -> int:
             ).loop()
             for source, topic, handle in hearing
         ),
-        WebhookSender(database, sending, clock, slow=False, threads=QUICK_THREADS, development=development).loop(),
-        WebhookSender(database, sending, clock, slow=True, threads=SLOW_THREADS, development=development).loop(),
+        WebhookSender(
+            database, sending, clock, slow=False, threads=QUICK_THREADS, development=development
+        ).loop(),
+        WebhookSender(
+            database, sending, clock, slow=True, threads=SLOW_THREADS, development=development
+        ).loop(),
         MailSender(database, sending, mailbox, clock).loop(),
     ]
     return parts.run(server, loops)

@@ -20,7 +20,9 @@ class NotificationsSettings:
 
     @property
     def by_email(self) -> bool:
-        """Whether e-mails are made at all: the outbox is for looking at in development; elsewhere nobody would ever read them there."""
+        """Whether e-mails are made at all: the outbox is for looking at in development; elsewhere
+        nobody would ever read them there.
+        """
         return self.mail_server is not None or self.service.development
 
 
@@ -37,7 +39,13 @@ def load() -> NotificationsSettings:
         mail_server = None if smtp_url == OUTBOX else server_of(smtp_url)
     except ValueError:
         # Its value stays unsaid: it may hold a password.
-        raise WrongSettings("wrong settings: ENLACE_SMTP_URL is none of outbox:, smtp://, smtp+starttls://, smtps://") from None
+        raise WrongSettings(
+            "wrong settings: ENLACE_SMTP_URL is none of outbox:, smtp://, smtp+starttls://,"
+            " smtps://"
+        ) from None
     if mail_server is not None and not is_address(mail_from):
-        raise WrongSettings("wrong settings: ENLACE_MAIL_FROM must be the e-mail address that the mail server lets us send from")
+        raise WrongSettings(
+            "wrong settings: ENLACE_MAIL_FROM must be the e-mail address that the mail server lets"
+            " us send from"
+        )
     return NotificationsSettings(service, mail_server, mail_from, public_url)

@@ -1,4 +1,7 @@
-"""What this service hears, and what it does about it. Facts that tell nobody are taken in all the same; a kind that is newer than this service is held."""
+"""What this service hears, and what it does about it.
+
+Facts that tell nobody are taken in all the same; a kind that is newer than this service is held.
+"""
 
 from collections.abc import Callable
 
@@ -19,7 +22,9 @@ Handler = Callable[[Transaction, Fact], None]
 
 
 def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
-    """Tells of referrals and enquiries, and of contacts, calls that are owed and receipts what has a notice of its own."""
+    """Tells of referrals and enquiries, and of contacts, calls that are owed and receipts what has
+    a notice of its own.
+    """
 
     def handle(tx: Transaction, fact: Fact) -> None:
         if wire.verb_of(fact, "referral"):
@@ -27,7 +32,19 @@ def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
         elif wire.verb_of(fact, "enquiry"):
             hear.enquiry(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
         elif name := next(
-            (name for name in ("contact", "callback", "receipt", "erasure", "anomaly", "emergency", "export") if wire.verb_of(fact, name)),
+            (
+                name
+                for name in (
+                    "contact",
+                    "callback",
+                    "receipt",
+                    "erasure",
+                    "anomaly",
+                    "emergency",
+                    "export",
+                )
+                if wire.verb_of(fact, name)
+            ),
             "",
         ):
             hear.subject(tx, fact, name, clock.now(), by_email=by_email)
@@ -38,7 +55,9 @@ def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
 
 
 def partners(clock: Clock, *, by_email: bool) -> Handler:
-    """Remembers who is in good standing, and tells of invitations, of agreements that end, and of somebody's own account; what members offer does not matter here."""
+    """Remembers who is in good standing, and tells of invitations, of agreements that end, and of
+    somebody's own account; what members offer does not matter here.
+    """
 
     def handle(tx: Transaction, fact: Fact) -> None:
         if wire.verb_of(fact, "organization"):

@@ -1,6 +1,8 @@
-"""Between what a message, a delivery or a webhook is here and what is said of it to others: facts heard and told, protobuf answers, webhook bodies.
+"""Between what a message, a delivery or a webhook is here and what is said of it to others: facts
+heard and told, protobuf answers, webhook bodies.
 
-Limit: it copies from a fact only what is on its own short lists; a field that a fact gains later goes nowhere by itself.
+Limit: it copies from a fact only what is on its own short lists; a field that a fact gains later
+goes nowhere by itself.
 """
 
 import json
@@ -26,7 +28,8 @@ from services.notifications.domain.webhook import TEST, Webhook
 UNDELIVERABLE = "enlace.message.undeliverable.v1"
 WEBHOOK_DISABLED = "enlace.webhook.disabled.v1"
 _STATUSES = EnumCodec(pb.DeliveryStatus, Status)
-# Of facts heard: a value that is newer than this service is nothing to it, and no reason to refuse the fact.
+# Of facts heard: a value that is newer than this service is nothing to it, and no reason to refuse
+# the fact.
 _STATES, _URGENCIES, _CLOCKS = (
     words(referrals_pb2.State.DESCRIPTOR),
     words(referrals_pb2.Urgency.DESCRIPTOR),
@@ -39,9 +42,15 @@ _URGENCY_NAMES = names(referrals_pb2.Urgency)  # as they are kept
 
 
 def verb_of(fact: Fact, subject: str) -> str:
-    """The verb of `enlace.<subject>.<verb>.v1`; empty for a fact of something else, or of a version that is not understood."""
+    """The verb of `enlace.<subject>.<verb>.v1`; empty for a fact of something else, or of a version
+    that is not understood.
+    """
     parts = fact.type.split(".")
-    return parts[2] if len(parts) == 4 and parts[:2] == ["enlace", subject] and parts[3] == "v1" else ""
+    return (
+        parts[2]
+        if len(parts) == 4 and parts[:2] == ["enlace", subject] and parts[3] == "v1"
+        else ""
+    )
 
 
 def referral_fact(fact: Fact) -> referrals_facts_pb2.ReferralFact:
@@ -82,8 +91,12 @@ def urgency_name(said: referrals_facts_pb2.EnquiryFact) -> str:
 
 
 def organization_of(fact: Fact, name: str) -> str:
-    """Whose a contact, a call that is owed, a receipt, an erasure or an anomaly is, or which organisation; empty where the fact does not say it."""
-    body: Any = getattr(partners_pb2 if name == "organization" else referrals_facts_pb2, f"{name.capitalize()}Fact")
+    """Whose a contact, a call that is owed, a receipt, an erasure or an anomaly is, or which
+    organisation; empty where the fact does not say it.
+    """
+    body: Any = getattr(
+        partners_pb2 if name == "organization" else referrals_facts_pb2, f"{name.capitalize()}Fact"
+    )
     return getattr(body.FromString(fact.payload), "organization_id", "")
 
 
@@ -178,7 +191,10 @@ def undeliverable(message: Message, reason: str, now: datetime) -> Fact:
 
 
 def webhook_body(fact: Fact, body: referrals_facts_pb2.ReferralFact, public_url: str) -> str:
-    """What partner systems get of a referral's fact: ids, codes, times, and where the detail is. The worker's id stays inside."""
+    """What partner systems get of a referral's fact: ids, codes, times, and where the detail is.
+
+    The worker's id stays inside.
+    """
     data = {
         "referral_id": body.referral_id,
         "version": fact.version,
@@ -197,7 +213,9 @@ def webhook_body(fact: Fact, body: referrals_facts_pb2.ReferralFact, public_url:
 
 
 def enquiry_body(fact: Fact, body: referrals_facts_pb2.EnquiryFact, public_url: str) -> str:
-    """What partner systems get of an enquiry's fact: nothing of whom it is about, or of who asks."""
+    """What partner systems get of an enquiry's fact: nothing of whom it is about, or of who
+    asks.
+    """
     data = {
         "enquiry_id": body.enquiry_id,
         "urgency": _URGENCIES.get(body.urgency, ""),
@@ -210,7 +228,9 @@ def enquiry_body(fact: Fact, body: referrals_facts_pb2.EnquiryFact, public_url: 
 
 
 def subject_body(fact: Fact, name: str) -> str:
-    """What an organisation's systems get of an invitation to it, or of what is its own: which one."""
+    """What an organisation's systems get of an invitation to it, or of what is its own: which
+    one.
+    """
     return _body(fact.type, fact.time, {f"{name}_id": fact.subject})
 
 
@@ -225,7 +245,9 @@ def disabled_body(webhook_id: str, now: datetime) -> str:
 
 
 def _body(type: str, time: datetime, data: dict[str, Any]) -> str:
-    return json.dumps({"type": type, "timestamp": _rfc3339(time), "data": data}, separators=(",", ":"))
+    return json.dumps(
+        {"type": type, "timestamp": _rfc3339(time), "data": data}, separators=(",", ":")
+    )
 
 
 # --- answers
@@ -261,7 +283,12 @@ def notice_answer(notice: Notice) -> pb.Notice:
 
 def desk_answer(desk: Desk) -> pb.Desk:
     """A desk."""
-    return pb.Desk(organization_id=desk.organization_id, language=desk.language, email=desk.email, etag=etag(desk.version))
+    return pb.Desk(
+        organization_id=desk.organization_id,
+        language=desk.language,
+        email=desk.email,
+        etag=etag(desk.version),
+    )
 
 
 def webhook_answer(webhook: Webhook) -> pb.Webhook:
@@ -298,8 +325,12 @@ def delivery_answer(delivery: Delivery) -> pb.Delivery:
     )
 
 
-def whole_delivery_answer(delivery: Delivery, body: str, attempts: Sequence[Attempt]) -> pb.Delivery:
-    """A delivery with all that was sent: bodies hold ids and codes, and a signature tells its owner nothing that its own secret does not."""
+def whole_delivery_answer(
+    delivery: Delivery, body: str, attempts: Sequence[Attempt]
+) -> pb.Delivery:
+    """A delivery with all that was sent: bodies hold ids and codes, and a signature tells its owner
+    nothing that its own secret does not.
+    """
     answer = delivery_answer(delivery)
     answer.sent.body = body
     for attempt in attempts:
@@ -315,13 +346,22 @@ def whole_delivery_answer(delivery: Delivery, body: str, attempts: Sequence[Atte
 
 def hour_answer(hour: Hour) -> pb.DeliveryHour:
     """The attempts of an hour."""
-    return pb.DeliveryHour(webhook_id=hour.webhook_id, start_time=timestamp(hour.start_time), delivered=hour.delivered, failed=hour.failed)
+    return pb.DeliveryHour(
+        webhook_id=hour.webhook_id,
+        start_time=timestamp(hour.start_time),
+        delivered=hour.delivered,
+        failed=hour.failed,
+    )
 
 
 def mail_answer(mail: Mail, create_time: datetime) -> pb.DevelopmentMail:
     """An e-mail of the development outbox."""
     return pb.DevelopmentMail(
-        id=mail.id, recipient=mail.recipient, subject=mail.subject, body=mail.body, create_time=timestamp(create_time)
+        id=mail.id,
+        recipient=mail.recipient,
+        subject=mail.subject,
+        body=mail.body,
+        create_time=timestamp(create_time),
     )
 
 

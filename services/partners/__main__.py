@@ -27,7 +27,13 @@ from chassis.wire import PageTokens
 from keys import key_folder, sealing_keys
 from keys.rotation import Sealed
 from keys.sealing import Keyring
-from protos.partners.v1 import accounts_pb2, directory_pb2, locations_pb2, members_pb2, open_data_pb2
+from protos.partners.v1 import (
+    accounts_pb2,
+    directory_pb2,
+    locations_pb2,
+    members_pb2,
+    open_data_pb2,
+)
 from services.partners import config, subscriptions
 from services.partners.config import NAME, TOPIC, PartnersSettings
 from services.partners.domain.organization import OrganizationEntry, OrganizationType
@@ -85,10 +91,16 @@ def serve() -> None:
 def run(settings: PartnersSettings) -> int:
     """Makes and runs everything."""
     folder = settings.service.keys
-    parts = service.make(NAME, TOPIC, settings.service, hears=[subscriptions.TOPIC, subscriptions.ERASURES])
+    parts = service.make(
+        NAME, TOPIC, settings.service, hears=[subscriptions.TOPIC, subscriptions.ERASURES]
+    )
     mail = Keyring(key_folder.secret(folder, "mail"))
-    signing = key_folder.Held(folder, "tokens*.jwk", partial(key_folder.all_signing, folder, "tokens"))
-    issuer = Issuer(lambda: key_folder.signing_at(signing(), parts.clock.now().timestamp()), parts.clock)
+    signing = key_folder.Held(
+        folder, "tokens*.jwk", partial(key_folder.all_signing, folder, "tokens")
+    )
+    issuer = Issuer(
+        lambda: key_folder.signing_at(signing(), parts.clock.now().timestamp()), parts.clock
+    )
     index = DirectoryIndex()
     server = parts.server(
         servicers(
@@ -100,7 +112,13 @@ def run(settings: PartnersSettings) -> int:
             parts.clock,
             index,
             Site(settings.public_url),
-            SignInProviders(parts.database, parts.keyring, mail, settings.public_url, development=settings.service.development),
+            SignInProviders(
+                parts.database,
+                parts.keyring,
+                mail,
+                settings.public_url,
+                development=settings.service.development,
+            ),
             paper_url="" if settings.by_email else settings.public_url,
             strict=settings.second_factor_required,
         )
@@ -142,14 +160,22 @@ def servicers(
     paper_url: str = "",
     strict: bool = False,
 ) -> list[Servicer]:
-    """Makes the services of protos/partners/v1. `mail` seals what the notifications service brings to one mailbox; `site` is the site of the passkeys.
+    """Makes the services of protos/partners/v1.
 
-    `paper_url`: the beginning of links in a network that sends no e-mail, and hands them over on paper; `strict`: some roles must prove more than a password.
+    `mail` seals what the notifications service brings to one mailbox; `site` is the site of the
+    passkeys.
+
+    `paper_url`: the beginning of links in a network that sends no e-mail, and hands them over on
+    paper; `strict`: some roles must prove more than a password.
     """
     pages = PageTokens(keyring)
     guesses = Guesses(database, keyring, "password", sessions.OF_AN_ACCOUNT, sessions.OF_AN_ADDRESS)
-    applied = Guesses(database, keyring, "application", membership.OF_A_MAILBOX, membership.OF_AN_ADDRESS)
-    resets = Guesses(database, keyring, "reset", password_resets.OF_A_MAILBOX, password_resets.OF_AN_ADDRESS)
+    applied = Guesses(
+        database, keyring, "application", membership.OF_A_MAILBOX, membership.OF_AN_ADDRESS
+    )
+    resets = Guesses(
+        database, keyring, "reset", password_resets.OF_A_MAILBOX, password_resets.OF_AN_ADDRESS
+    )
     codes = Guesses(database, keyring, "code", OF_A_CODE, OF_A_CODE)
     passkeys = Passkeys(site, guesses)
     servicer = partial(
@@ -198,56 +224,106 @@ def servicers(
 
 @main.command(
     "found",
-    help="Register the coordinating organisation and its first two coordinators; for a new network. Prints the first password of each once.",
+    help=(
+        "Register the coordinating organisation and its first two coordinators; for a new network."
+        " Prints the first password of each once."
+    ),
 )
 @click.option("--organization", required=True, help="Its name.")
 @click.option("--country", required=True, help="ISO 3166-1, e.g. NI.")
-@click.option("--email", "emails", required=True, multiple=True, help="Of a coordinator; twice, for two of them decide together.")
-@click.option("--name", "names", required=True, multiple=True, help="Of a coordinator; twice, in the same order.")
-def found_network(organization: str, country: str, emails: tuple[str, ...], names: tuple[str, ...]) -> None:
-    """Refuses to do it twice: who could make coordinators beside those there are would be one of them."""
+@click.option(
+    "--email",
+    "emails",
+    required=True,
+    multiple=True,
+    help="Of a coordinator; twice, for two of them decide together.",
+)
+@click.option(
+    "--name",
+    "names",
+    required=True,
+    multiple=True,
+    help="Of a coordinator; twice, in the same order.",
+)
+def found_network(
+    organization: str, country: str, emails: tuple[str, ...], names: tuple[str, ...]
+) -> None:
+    """Refuses to do it twice: who could make coordinators beside those there are would be one of
+    them.
+    """
     if not len(emails) == len(names) == 2:
         raise click.UsageError("two coordinators: --email and --name twice each")
     if not _create_coordinators(organization, country, emails, names, founding.found_network):
-        raise click.ClickException("this network has coordinators already: one of them invites others")
+        raise click.ClickException(
+            "this network has coordinators already: one of them invites others"
+        )
 
 
 @main.command(
     "found-elsewhere",
-    help="Register another member organisation with a coordinator of its own: roles of the network need two of different members. Prints her first password once.",
+    help=(
+        "Register another member organisation with a coordinator of its own:"
+        " roles of the network need two of different members. Prints her first password once."
+    ),
 )
 @click.option("--organization", required=True, help="Its name.")
 @click.option("--country", required=True, help="ISO 3166-1, e.g. NI.")
 @click.option("--email", required=True, help="Of the coordinator.")
 @click.option("--name", required=True, help="Of the coordinator.")
 def found_elsewhere(organization: str, country: str, email: str, name: str) -> None:
-    """Refuses where there are coordinators of several organisations: they give such roles themselves."""
+    """Refuses where there are coordinators of several organisations: they give such roles
+    themselves.
+    """
 
-    def make(tx: Transaction, now: datetime, entry: OrganizationEntry, people: Sequence[WorkerEntry], passwords: Sequence[str]) -> bool:
+    def make(
+        tx: Transaction,
+        now: datetime,
+        entry: OrganizationEntry,
+        people: Sequence[WorkerEntry],
+        passwords: Sequence[str],
+    ) -> bool:
         return founding.found_elsewhere(tx, now, entry, people[0], passwords[0])
 
     if not _create_coordinators(organization, country, (email,), (name,), make):
-        raise click.ClickException("this network has no coordinators yet, or has them in several organisations: two of those invite others")
+        raise click.ClickException(
+            "this network has no coordinators yet, or has them in several organisations:"
+            " two of those invite others"
+        )
 
 
-Founding = Callable[[Transaction, datetime, OrganizationEntry, Sequence[WorkerEntry], Sequence[str]], bool]
+Founding = Callable[
+    [Transaction, datetime, OrganizationEntry, Sequence[WorkerEntry], Sequence[str]], bool
+]
 
 
-def _create_coordinators(organization: str, country: str, emails: Sequence[str], names: Sequence[str], make: Founding) -> bool:
-    """Registers an organisation and its coordinators, and prints their first passwords; returns False if `make` refused."""
+def _create_coordinators(
+    organization: str, country: str, emails: Sequence[str], names: Sequence[str], make: Founding
+) -> bool:
+    """Registers an organisation and its coordinators, and prints their first passwords; returns
+    False if `make` refused.
+    """
     if not re.fullmatch("[A-Z]{2}", country):
         raise click.UsageError("--country is two capital letters, e.g. NI")
     log.setup(NAME, level=logging.CRITICAL)  # the passwords are the output, and nothing else
     own = config.load().service
-    database = Database(own.database_url, max_size=2, marker=Marker(sealing_keys.of(own, NAME).keyring()))
+    database = Database(
+        own.database_url, max_size=2, marker=Marker(sealing_keys.of(own, NAME).keyring())
+    )
     database.open()
     passwords, now = [secrets.token_urlsafe(15) for _ in emails], SystemClock().now()
     coordinators = [
-        WorkerEntry(name=name, email=email, roles=(Role.COORDINATOR, Role.MANAGER)) for email, name in zip(emails, names, strict=True)
+        WorkerEntry(name=name, email=email, roles=(Role.COORDINATOR, Role.MANAGER))
+        for email, name in zip(emails, names, strict=True)
     ]
     try:
         with database.transaction(SYSTEM, timeout=30) as tx:
-            made = make(tx, now, OrganizationEntry(name=organization, type=OrganizationType.NGO, country=country), coordinators, passwords)
+            made = make(
+                tx,
+                now,
+                OrganizationEntry(name=organization, type=OrganizationType.NGO, country=country),
+                coordinators,
+                passwords,
+            )
     except Refusal as refusal:
         wrong = f": {refusal.violations}" if isinstance(refusal, Invalid) else ""
         raise click.ClickException(refusal.reason + wrong) from refusal
@@ -258,24 +334,40 @@ def _create_coordinators(organization: str, country: str, emails: Sequence[str],
     return made
 
 
-@main.command("rotate-token-keys", help="Have caller tokens signed by a new key, while all services work. Goes on where it was killed.")
+@main.command(
+    "rotate-token-keys",
+    help=(
+        "Have caller tokens signed by a new key, while all services work."
+        " Goes on where it was killed."
+    ),
+)
 def rotate_token_keys() -> None:
-    """Two keys live at once: the old one signs until every service knows the new one, and goes when its last token has ended."""
+    """Two keys live at once: the old one signs until every service knows the new one, and goes when
+    its last token has ended.
+    """
     folder = config.load().service.keys
     try:
         newest = key_folder.replace_pair(folder, "tokens")
         made = (folder / f"{newest}.pub.jwk").stat().st_mtime
-        time.sleep(max(0.0, made + key_folder.SETTLED + LIFETIME.total_seconds() + 3 * LEEWAY - time.time()))
+        time.sleep(
+            max(
+                0.0, made + key_folder.SETTLED + LIFETIME.total_seconds() + 3 * LEEWAY - time.time()
+            )
+        )
         key_folder.drop_older_pairs(folder, "tokens")
     except OSError as error:
-        raise click.ClickException(f"{folder} can't be written: change the keys where they come from (docs/operations.md)") from error
+        raise click.ClickException(
+            f"{folder} can't be written: change the keys where they come from (docs/operations.md)"
+        ) from error
     click.echo(f"tokens are signed by {newest}")
 
 
 SEALED = (
     Sealed("second_factors", "secret", ("worker_id",), "second_factors/{0}/secret"),
     Sealed("sign_in_providers", "secret", ("id",), "sign_in_providers/{0}/secret"),
-    Sealed("sign_in_providers", "proposed_secret", ("id",), "sign_in_providers/{0}/proposed_secret"),
+    Sealed(
+        "sign_in_providers", "proposed_secret", ("id",), "sign_in_providers/{0}/proposed_secret"
+    ),
     Sealed("password_reset_requests", "email", ("id",), "password_reset_requests/{0}/email"),
     Sealed("locations", "secret", ("id",), "locations/{0}/secret"),
     Sealed("imports", "file", ("id",), "imports/{0}/file"),

@@ -22,12 +22,17 @@ def load() -> PartnersSettings:
     """Reads the environment; raises WrongSettings naming all that is wrong."""
     settings = Settings()
     public_url = settings.text("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
-    # Off on one machine, where the demo network's accounts have a password alone; on in a cluster (deploy/k8s/base).
+    # Off on one machine, where the demo network's accounts have a password alone; on in a cluster
+    # (deploy/k8s/base).
     required = settings.flag("ENLACE_SECOND_FACTOR_REQUIRED")
-    # Partners sends none itself; by the sender it knows that notifications does. In development there is the outbox.
+    # Partners sends none itself; by the sender it knows that notifications does. In development
+    # there is the outbox.
     mail_from = settings.text("ENLACE_MAIL_FROM", "", optional_file=True)
     loaded = service_settings(settings)
     settings.done()
     return PartnersSettings(
-        loaded if loaded.rpc_threads > 0 else replace(loaded, rpc_threads=1), public_url, required, bool(mail_from) or loaded.development
+        loaded if loaded.rpc_threads > 0 else replace(loaded, rpc_threads=1),
+        public_url,
+        required,
+        bool(mail_from) or loaded.development,
     )

@@ -1,4 +1,6 @@
-"""What it hears from referrals: that a service said no for lack of room, took somebody or has her no more, so that the directory does not go on saying otherwise."""
+"""What it hears from referrals: that a service said no for lack of room, took somebody or has her
+no more, so that the directory does not go on saying otherwise.
+"""
 
 import re
 from datetime import datetime
@@ -17,21 +19,33 @@ TOPIC = "enlace.referrals.v1"
 ERASURES, ERASED = "enlace.erasures.v1", "enlace.erasure.done.v1"
 """Topic and type of facts that are witnessed: kept as referrals signed them."""
 # Whatever it is about: each has its message in the contract.
-_NOUNS = "|".join(words_of(name.removesuffix("Fact")) for name in facts_pb2.DESCRIPTOR.message_types_by_name)
+_NOUNS = "|".join(
+    words_of(name.removesuffix("Fact")) for name in facts_pb2.DESCRIPTOR.message_types_by_name
+)
 _TYPE = re.compile(rf"enlace\.({_NOUNS})\.[a-z_]+\.v1")
 _DECLINED, _ANSWERED = "enlace.referral.declined.v1", "enlace.enquiry.answered.v1"
 _TAKES = ("enlace.referral.accepted.v1", "enlace.referral.reopened.v1")
 _LEAVES = tuple(
     f"enlace.referral.{verb}.v1"
-    for verb in ("completed", "not_delivered", "withdrawn", "consent_withdrawn", "rerouted", "entered_in_error")
+    for verb in (
+        "completed",
+        "not_delivered",
+        "withdrawn",
+        "consent_withdrawn",
+        "rerouted",
+        "entered_in_error",
+    )
 )
 _NO_ROOM = words(referrals_pb2.DeclineReason.DESCRIPTOR)[referrals_pb2.DECLINE_REASON_NO_CAPACITY]
 
 
 def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
-    """One fact of referrals. An unknown kind is held: something new is said that this version can't judge.
+    """One fact of referrals.
 
-    A figure of room changes now, whenever it was that somebody came: others see it from the next step of time on.
+    An unknown kind is held: something new is said that this version can't judge.
+
+    A figure of room changes now, whenever it was that somebody came: others see it from the next
+    step of time on.
     """
     now = clock.now()
     if fact.type == _DECLINED:
@@ -56,7 +70,14 @@ def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
             fact.time,
             asked_by=said.sender_organization_id,
         )
-        grant_address(tx, said.referral_id, said.service_id, said.receiver_organization_id, said.sender_organization_id, fact.time)
+        grant_address(
+            tx,
+            said.referral_id,
+            said.service_id,
+            said.receiver_organization_id,
+            said.sender_organization_id,
+            fact.time,
+        )
     elif fact.type in _LEAVES:
         ended = facts_pb2.ReferralFact.FromString(fact.payload)
         leave_places(tx, now, ended.referral_id, fact.time)
@@ -65,5 +86,19 @@ def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
         raise NewerKind
 
 
-def _doubt(tx: Transaction, now: datetime, fact: Fact, said: facts_pb2.ReferralFact | facts_pb2.EnquiryFact, asked_by: str) -> None:
-    doubt_capacity(tx, now, said.service_id, said.actor_organization_id, fact.time, subject_id=fact.subject, asked_by=asked_by)
+def _doubt(
+    tx: Transaction,
+    now: datetime,
+    fact: Fact,
+    said: facts_pb2.ReferralFact | facts_pb2.EnquiryFact,
+    asked_by: str,
+) -> None:
+    doubt_capacity(
+        tx,
+        now,
+        said.service_id,
+        said.actor_organization_id,
+        fact.time,
+        subject_id=fact.subject,
+        asked_by=asked_by,
+    )

@@ -51,7 +51,13 @@ from services.referrals.usecases.advice import shipped as shipped_cards
 from services.referrals.usecases.ages import AgeNoter
 from services.referrals.usecases.anomalies import Anomalies
 from services.referrals.usecases.campaigns import Campaigns
-from services.referrals.usecases.contacts import LANES, OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, ReferenceGate
+from services.referrals.usecases.contacts import (
+    LANES,
+    OF_A_REFERENCE,
+    OF_AN_ADDRESS,
+    Contacts,
+    ReferenceGate,
+)
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from services.referrals.usecases.emergencies import Emergencies
 from services.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
@@ -135,7 +141,9 @@ def make(
     openings_an_hour: int = AN_HOUR,
     witnessed: Callable[[], Mapping[int, Iterable[bytes]]] = dict,
 ) -> Made:
-    """Stores and use cases, each of which answers the rpcs of a service of the .proto; `witnessed` are the heads of the trail that were said."""
+    """Stores and use cases, each of which answers the rpcs of a service of the .proto; `witnessed`
+    are the heads of the trail that were said.
+    """
     files, book = Files(keyring), ContactBook(keyring)
     receipts, pages = Receipts(signer), PageTokens(keyring)
     pathways = Pathways(shipped())
@@ -147,11 +155,19 @@ def make(
     searches = Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER)
     people = People(files, lives, grants, receipts, plans, openings, searches, pages)
     notes = ContactNotes(keyring, files)
-    gate = ReferenceGate(book, Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS, LANES), clock)
+    gate = ReferenceGate(
+        book, Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS, LANES), clock
+    )
     contacts = Contacts(book, notes, files, policies, openings, gate, pages)
     references = References(gate, book, notes, files, receipts, lives, people, policies)
     erasing = Erasing(files, people, lives, contacts, pages)
-    enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), policies, keyring, pages)
+    enquiries = Enquiries(
+        files,
+        Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER),
+        policies,
+        keyring,
+        pages,
+    )
     watch = Watch(database)
     anomalies = Anomalies(database, clock)
     emergencies = Emergencies(files, grants, openings, pages)
@@ -202,8 +218,18 @@ def make(
 
 def run(settings: ServiceSettings, openings_an_hour: int) -> int:
     """Makes and runs everything."""
-    parts = service.make(NAME, facts.TOPIC, settings, hears=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of)
-    made = make(parts.database, parts.keyring, parts.signer, parts.verifier, parts.clock, openings_an_hour, lambda: parts.heads.witnessed)
+    parts = service.make(
+        NAME, facts.TOPIC, settings, hears=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of
+    )
+    made = make(
+        parts.database,
+        parts.keyring,
+        parts.signer,
+        parts.verifier,
+        parts.clock,
+        openings_an_hour,
+        lambda: parts.heads.witnessed,
+    )
     server = parts.server(made.servicers)
     loops = [
         *parts.loops(guesses.forget),
@@ -219,8 +245,12 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
             on_held=lambda held: server.say("facts", not held),
         ).loop(),
         DeadlineScheduler(made.lives, parts.database, parts.clock).loop(),
-        DeadlineScheduler(made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries").loop(),
-        DeadlineScheduler(made.contacts, parts.database, parts.clock, contact_book.next_time, "contacts").loop(),
+        DeadlineScheduler(
+            made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries"
+        ).loop(),
+        DeadlineScheduler(
+            made.contacts, parts.database, parts.clock, contact_book.next_time, "contacts"
+        ).loop(),
         erasures.Erasures(
             made.erasing,
             parts.database,
@@ -230,8 +260,12 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
             parts.clock,
             settings.keys,
         ).loop(),
-        DeadlineScheduler(made.renewals, parts.database, parts.clock, renewal_book.next_time, "renewals").loop(),
-        DeadlineScheduler(made.emergencies, parts.database, parts.clock, emergency_book.next_time, "emergencies").loop(),
+        DeadlineScheduler(
+            made.renewals, parts.database, parts.clock, renewal_book.next_time, "renewals"
+        ).loop(),
+        DeadlineScheduler(
+            made.emergencies, parts.database, parts.clock, emergency_book.next_time, "emergencies"
+        ).loop(),
         made.names.loop(),
         made.ages.loop(),
         made.watch.loop(),

@@ -17,7 +17,9 @@ class ReferralsSettings:
 def load() -> ReferralsSettings:
     """From the environment; raises WrongSettings with all that is wrong."""
     settings = Settings()
-    loaded = ReferralsSettings(service_settings(settings), settings.number("ENLACE_OPENINGS_AN_HOUR", AN_HOUR))
+    loaded = ReferralsSettings(
+        service_settings(settings), settings.number("ENLACE_OPENINGS_AN_HOUR", AN_HOUR)
+    )
     settings.done()
     if loaded.openings_an_hour < 1:
         raise WrongSettings("wrong settings: ENLACE_OPENINGS_AN_HOUR must be 1 at least")

@@ -25,25 +25,44 @@ _TYPE = re.compile(r"enlace\.([a-z_]+)\.[a-z_]+\.v1")
 
 
 def hear(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
-    """One fact of the directory; says whether there is more to do for it. An unknown kind is held: something new is said that this version can't judge."""
+    """One fact of the directory; says whether there is more to do for it.
+
+    An unknown kind is held: something new is said that this version can't judge.
+    """
     match = _TYPE.fullmatch(fact.type)
     kind = match[1] if match else ""
     if kind == "organization":
         said = facts_pb2.OrganizationFact.FromString(fact.payload)
         more = members.organization_changed(
-            tx, clock.now(), said.organization_id, said.status_code, said.organization_type_code, said.country_code
+            tx,
+            clock.now(),
+            said.organization_id,
+            said.status_code,
+            said.organization_type_code,
+            said.country_code,
         )
         return lives.tell_of_standing(tx, clock.now(), said.organization_id) or more
     elif kind == "service":
         service = facts_pb2.ServiceFact.FromString(fact.payload)
-        uses = [_USES[code] for code in service.criterion_codes if code in _USES] if service.criteria_said else None
+        uses = (
+            [_USES[code] for code in service.criterion_codes if code in _USES]
+            if service.criteria_said
+            else None
+        )
         ages = Ages(
             service.minimum_age if service.HasField("minimum_age") else None,
             service.maximum_age if service.HasField("maximum_age") else None,
         )
         shelter = service.shelter if service.HasField("shelter") else None
         members.service_changed(
-            tx, service.service_id, service.organization_id, service.active, uses, ages, service.department_code, shelter
+            tx,
+            service.service_id,
+            service.organization_id,
+            service.active,
+            uses,
+            ages,
+            service.department_code,
+            shelter,
         )
     elif kind == "worker":
         worker = facts_pb2.WorkerFact.FromString(fact.payload)

@@ -1,7 +1,8 @@
-"""Random lives of facts against what must hold: orders, repeats, rubbish, failing handlers, crashes at each named point, two consumers, a broker that
-forgets, a store that is restored.
+"""Random lives of facts against what must hold: orders, repeats, rubbish, failing handlers, crashes
+at each named point, two consumers, a broker that forgets, a store that is restored.
 
-Outbox, inbox and topic are real; the relay's and the subscriber's turns are taken one by one, so that a run says which turn broke what.
+Outbox, inbox and topic are real; the relay's and the subscriber's turns are taken one by one, so
+that a run says which turn broke what.
 """
 
 from __future__ import annotations
@@ -72,7 +73,10 @@ class Facts(RuleBasedStateMachine):
         self.copy: tuple[Place, dict[str, int]] | None = None
         hearer = parts.postgres.database("hearer", MIGRATIONS)
         with psycopg.connect(hearer.migration_url) as owner:
-            owner.execute("CREATE TABLE effects (n bigint GENERATED ALWAYS AS IDENTITY, subject text, version bigint, payload bytea)")
+            owner.execute(
+                "CREATE TABLE effects (n bigint GENERATED ALWAYS AS IDENTITY, subject text, version"
+                " bigint, payload bytea)"
+            )
         self.hearer = Database(hearer.url, max_size=4)
         self.hearer.open()
         self.made: list[Place] = [self.place, hearer]
@@ -82,7 +86,9 @@ class Facts(RuleBasedStateMachine):
         self.payloads = 0
         self.restored = False
         self.ever: dict[tuple[str, int], set[bytes]] = {}
-        trusted_signers = {"enlace/teller": SignatureCheck(key_folder.verifying(parts.keys, "facts.teller"))}
+        trusted_signers = {
+            "enlace/teller": SignatureCheck(key_folder.verifying(parts.keys, "facts.teller"))
+        }
         keyring = Keyring(key_folder.secret(parts.keys, "sealing.hearer"))
         self.hearers = [
             Subscriber(
@@ -142,12 +148,16 @@ class Facts(RuleBasedStateMachine):
     def happen(self, subject: str, count: int, commits: bool) -> None:
         """Something becomes true, or is rolled back."""
         with self.teller.transaction(SYSTEM) as tx:
-            row = tx.execute("SELECT coalesce(max(version), 0) AS n FROM outbox WHERE subject = %s", (subject,)).fetchone()
+            row = tx.execute(
+                "SELECT coalesce(max(version), 0) AS n FROM outbox WHERE subject = %s", (subject,)
+            ).fetchone()
             assert row is not None
             facts = []
             for n in range(count):
                 self.payloads += 1
-                facts.append(Fact(subject, row["n"] + 1 + n, KIND, b"%d" % self.payloads, self.clock.now()))
+                facts.append(
+                    Fact(subject, row["n"] + 1 + n, KIND, b"%d" % self.payloads, self.clock.now())
+                )
             outbox.keep(tx, facts)
             if not commits:
                 tx.rollback()
@@ -187,11 +197,15 @@ class Facts(RuleBasedStateMachine):
 
     @rule(seed=st.integers(0, 1000))
     def shuffle(self, seed: int) -> None:
-        """What was committed comes by the topic in any order, as after retries of a broken connection."""
+        """What was committed comes by the topic in any order, as after retries of a broken
+        connection.
+        """
         with self.teller.transaction(SYSTEM) as tx:
             facts = outbox.new_facts(tx, 100)[:8]
         random.Random(seed).shuffle(facts)
-        self.producer.send_all(self.topic, [pack(fact, "enlace/teller", self.signer) for fact in facts])
+        self.producer.send_all(
+            self.topic, [pack(fact, "enlace/teller", self.signer) for fact in facts]
+        )
 
     @rule()
     def litter(self) -> None:
@@ -213,7 +227,9 @@ class Facts(RuleBasedStateMachine):
     @precondition(lambda self: self.copy is not None)
     @rule(same_disk=st.booleans())
     def restore(self, same_disk: bool) -> None:
-        """The teller goes on from the copy: another database, as a restored one is, or the same as it was."""
+        """The teller goes on from the copy: another database, as a restored one is, or the same as
+        it was.
+        """
         assert self.copy is not None
         self.connection.close()
         self.teller.close()
@@ -226,7 +242,9 @@ class Facts(RuleBasedStateMachine):
         self.reopen_teller(same_disk)
 
     def reopen_teller(self, same_disk: bool = False) -> None:
-        """Opens the store that is in its place now; on the same disk, as it was when the snapshot was taken, nothing in it tells."""
+        """Opens the store that is in its place now; on the same disk, as it was when the snapshot
+        was taken, nothing in it tells.
+        """
         self.teller = Database(self.place.url, max_size=2)
         self.teller.open()
         if same_disk:
@@ -235,7 +253,10 @@ class Facts(RuleBasedStateMachine):
         self.restart_teller()
 
     def _place(self, name: str) -> Place:
-        url, migration_url = (url.replace(f"/{self.place.name}", f"/{name}") for url in (self.place.url, self.place.migration_url))
+        url, migration_url = (
+            url.replace(f"/{self.place.name}", f"/{name}")
+            for url in (self.place.url, self.place.migration_url)
+        )
         return Place(name, url, migration_url)
 
     @rule()
@@ -254,17 +275,24 @@ class Facts(RuleBasedStateMachine):
             raise Crash
         if fact.subject in self.refused:
             raise NewerKind if fact.version % 2 else ValueError("a bug")
-        tx.execute("INSERT INTO effects (subject, version, payload) VALUES (%s, %s, %s)", (fact.subject, fact.version, fact.payload))
+        tx.execute(
+            "INSERT INTO effects (subject, version, payload) VALUES (%s, %s, %s)",
+            (fact.subject, fact.version, fact.payload),
+        )
         if self.crash_in_handler == "after the effect":
             raise Crash
 
     @rule(
         which=st.integers(0, 1),
         half=st.sampled_from([range(PARTITIONS), range(6), range(6, PARTITIONS)]),
-        crash=st.sampled_from(["", "", "", "before the effect", "after the effect", "before the offset"]),
+        crash=st.sampled_from(
+            ["", "", "", "before the effect", "after the effect", "before the offset"]
+        ),
     )
     def listen(self, which: int, half: range, crash: str) -> None:
-        """One of the consumers reads what its partitions hold; both may have the same ones, as around a rebalance."""
+        """One of the consumers reads what its partitions hold; both may have the same ones, as
+        around a rebalance.
+        """
         records, ends = self.read(half)
         self.crash_in_handler = crash
         try:
@@ -326,21 +354,37 @@ class Facts(RuleBasedStateMachine):
     def check(self) -> None:
         """Nothing lost, nothing double, nothing out of order, nothing left."""
         with self.teller.transaction(SYSTEM) as tx:
-            history = tx.execute("SELECT subject, version, payload FROM outbox ORDER BY subject, version").fetchall()
+            history = tx.execute(
+                "SELECT subject, version, payload FROM outbox ORDER BY subject, version"
+            ).fetchall()
         with self.hearer.transaction(SYSTEM) as tx:
-            effects = tx.execute("SELECT subject, version, payload FROM effects ORDER BY n").fetchall()
+            effects = tx.execute(
+                "SELECT subject, version, payload FROM effects ORDER BY n"
+            ).fetchall()
             waiting = dead_letters.waiting(tx)
             parked = tx.execute("SELECT subject, version FROM inbox_parked").fetchall()
         assert parked == []
         assert len(waiting) <= self.rubbish
-        assert len(waiting) == self.rubbish or self.memories > 1, "what was forgotten before anybody read it can't be a dead letter"
+        assert len(waiting) == self.rubbish or self.memories > 1, (
+            "what was forgotten before anybody read it can't be a dead letter"
+        )
         for subject in SUBJECTS:
-            told = [(row["version"], bytes(row["payload"])) for row in history if row["subject"] == subject]
-            heard = [(row["version"], bytes(row["payload"])) for row in effects if row["subject"] == subject]
+            told = [
+                (row["version"], bytes(row["payload"]))
+                for row in history
+                if row["subject"] == subject
+            ]
+            heard = [
+                (row["version"], bytes(row["payload"]))
+                for row in effects
+                if row["subject"] == subject
+            ]
             if not self.restored:
                 assert heard == told
             assert set(told) <= set(heard), "lost"
-            assert all(payload in self.ever[subject, version] for version, payload in heard), "a phantom"
+            assert all(payload in self.ever[subject, version] for version, payload in heard), (
+                "a phantom"
+            )
             if told:
                 assert heard[-1] == told[-1], "the subject does not stand as it is told"
 

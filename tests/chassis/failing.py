@@ -1,4 +1,6 @@
-"""A server whose one rpc fails in the way that it is asked to, with a name in its hands: its log and its answers are looked through. Not a test."""
+"""A server whose one rpc fails in the way that it is asked to, with a name in its hands: its log
+and its answers are looked through. Not a test.
+"""
 
 import logging
 import sys
@@ -93,7 +95,21 @@ def forgotten(name: str, call: Call) -> None:
 
 
 KINDS: dict[str, Callable[[str, Call], None]] = {
-    one.__name__: one for one in (words, key, cause, group, note, unique, data, refusal, thread, loop, library, forgotten)
+    one.__name__: one
+    for one in (
+        words,
+        key,
+        cause,
+        group,
+        note,
+        unique,
+        data,
+        refusal,
+        thread,
+        loop,
+        library,
+        forgotten,
+    )
 }
 
 

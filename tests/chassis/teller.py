@@ -1,4 +1,5 @@
-"""A process that does nothing but tell the facts of an outbox: `python -m tests.chassis.teller DATABASE_URL BROKER TOPIC KEYS SILENT_SECONDS`.
+"""A process that does nothing but tell the facts of an outbox: `python -m tests.chassis.teller
+DATABASE_URL BROKER TOPIC KEYS SILENT_SECONDS`.
 
 Its connections carry its process id in their names. Ends with its standard input.
 """
@@ -25,7 +26,14 @@ def main(url: str, bootstrap: str, topic: str, folder: str, silent: str) -> None
     watch = Broker(settings(bootstrap), [topic, REPLAYS])
     database.open()
     watch.start()
-    Relay("teller", topic, database, watch, Signer(key_folder.signing(Path(folder), "facts.teller")), SystemClock()).loop().start()
+    Relay(
+        "teller",
+        topic,
+        database,
+        watch,
+        Signer(key_folder.signing(Path(folder), "facts.teller")),
+        SystemClock(),
+    ).loop().start()
     sys.stdin.read()
 
 

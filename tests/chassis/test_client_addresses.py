@@ -1,4 +1,6 @@
-"""From where a client asks is what the gateway has signed for this service a moment ago, and nothing else that a caller sends."""
+"""From where a client asks is what the gateway has signed for this service a moment ago, and
+nothing else that a caller sends.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,14 @@ class Gateway:
     def __init__(self, folder: Path) -> None:
         key_folder.create(folder, ["partners"])
         self.folder, self.clock = folder, SettableClock(NOON)
-        self.reader = AddressReader(lambda: key_folder.all_verifying(folder, "calls.gateway"), HERE, self.clock)
+        self.reader = AddressReader(
+            lambda: key_folder.all_verifying(folder, "calls.gateway"), HERE, self.clock
+        )
 
     def sign(self, address: str, audience: str = HERE, key: str = "calls.gateway") -> str:
-        return AddressSigner(key_folder.signing(self.folder, key), self.clock).sign(address, audience)
+        return AddressSigner(key_folder.signing(self.folder, key), self.clock).sign(
+            address, audience
+        )
 
 
 @pytest.fixture
@@ -55,7 +61,9 @@ def test_c15_it_is_believed_for_as_long_as_a_call_lasts_and_no_longer(gateway: G
     assert gateway.reader.read(signed) == "192.0.2.7"
     gateway.clock.advance(timedelta(seconds=LEEWAY + 1))
     assert gateway.reader.read(signed) is None
-    assert gateway.reader.read(signed, waited=LEEWAY + 1) == "192.0.2.7", "the wait was the service's"
+    assert gateway.reader.read(signed, waited=LEEWAY + 1) == "192.0.2.7", (
+        "the wait was the service's"
+    )
 
 
 def test_c15_a_new_key_of_the_gateway_is_known_beside_the_old_one(gateway: Gateway) -> None:
@@ -75,5 +83,7 @@ def test_c15_a_new_key_of_the_gateway_is_known_beside_the_old_one(gateway: Gatew
         ("unix:/tmp/socket", ""),
     ],
 )
-def test_c15_the_address_of_a_connection_is_that_of_the_machine_or_of_the_customers_network(peer: str, address: str) -> None:
+def test_c15_the_address_of_a_connection_is_that_of_the_machine_or_of_the_customers_network(
+    peer: str, address: str
+) -> None:
     assert address_of(peer) == address

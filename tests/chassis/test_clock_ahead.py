@@ -1,4 +1,6 @@
-"""What a clock wrote that was ahead and is right again: nothing waits longer for it than it honestly could."""
+"""What a clock wrote that was ahead and is right again: nothing waits longer for it than it
+honestly could.
+"""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -1,4 +1,6 @@
-"""Settings that come as files: what lies in them counts, a missing one is said, and an optional one that is missing is a setting that was not made."""
+"""Settings that come as files: what lies in them counts, a missing one is said, and an optional one
+that is missing is a setting that was not made.
+"""
 
 from pathlib import Path
 
@@ -7,29 +9,39 @@ import pytest
 from chassis.config import Settings, WrongSettings
 
 
-def test_a_text_comes_from_the_file_that_its_setting_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_text_comes_from_the_file_that_its_setting_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "url").write_text("smtp://mail.example\n")
     monkeypatch.setenv("ENLACE_SMTP_URL_FILE", str(tmp_path / "url"))
     assert Settings().text("ENLACE_SMTP_URL") == "smtp://mail.example"
 
 
-def test_files_that_are_missing_are_said_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_files_that_are_missing_are_said_together(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name in ("ENLACE_DATABASE_URL_FILE", "ENLACE_MIGRATION_URL_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "nothing"))
     settings = Settings()
-    assert settings.text("ENLACE_DATABASE_URL", "") == settings.text("ENLACE_MIGRATION_URL", "") == ""
+    assert (
+        settings.text("ENLACE_DATABASE_URL", "") == settings.text("ENLACE_MIGRATION_URL", "") == ""
+    )
     with pytest.raises(WrongSettings, match=r"ENLACE_DATABASE_URL_FILE.*ENLACE_MIGRATION_URL_FILE"):
         settings.done()
 
 
-def test_an_optional_file_that_is_missing_leaves_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_optional_file_that_is_missing_leaves_the_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("ENLACE_SMTP_URL_FILE", str(tmp_path / "nothing"))
     settings = Settings()
     assert settings.text("ENLACE_SMTP_URL", "outbox:", optional_file=True) == "outbox:"
     settings.done()
 
 
-def test_d17_pairs_are_read_and_a_text_that_is_none_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_d17_pairs_are_read_and_a_text_that_is_none_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("ENLACE_LINES", "NI=133,CR=000-1331")
     assert Settings().pairs("ENLACE_LINES") == {"NI": "133", "CR": "000-1331"}
     monkeypatch.setenv("ENLACE_LINES", "133")

@@ -1,4 +1,6 @@
-"""Rights and refusals as the .proto files say them: an rpc that says nothing of who may call it does not start."""
+"""Rights and refusals as the .proto files say them: an rpc that says nothing of who may call it
+does not start.
+"""
 
 from typing import Any
 
@@ -23,17 +25,29 @@ def rpc(file: Any, name: str) -> MethodDescriptor:
 
 def made(name: str, rules: contract_pb2.Rules | None) -> MethodDescriptor:
     """An rpc of a file made now."""
-    file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", package=name, dependency=["protos/contract/v1/contract.proto"])
+    file = descriptor_pb2.FileDescriptorProto(
+        name=f"{name}.proto", package=name, dependency=["protos/contract/v1/contract.proto"]
+    )
     file.message_type.add(name="Empty")
-    method = file.service.add(name="Service").method.add(name="Do", input_type=f".{name}.Empty", output_type=f".{name}.Empty")
+    method = file.service.add(name="Service").method.add(
+        name="Do", input_type=f".{name}.Empty", output_type=f".{name}.Empty"
+    )
     if rules is not None:
         method.options.Extensions[contract_pb2.rules].CopyFrom(rules)
     pool: Any = descriptor_pool.Default()
-    return rpc(type("File", (), {"DESCRIPTOR": pool.AddSerializedFile(file.SerializeToString())}), "Service/Do")
+    return rpc(
+        type("File", (), {"DESCRIPTOR": pool.AddSerializedFile(file.SerializeToString())}),
+        "Service/Do",
+    )
 
 
 @pytest.mark.parametrize(
-    ("name", "rules"), [("unsaid", None), ("empty", contract_pb2.Rules()), ("odd", contract_pb2.Rules(unrecorded=True))]
+    ("name", "rules"),
+    [
+        ("unsaid", None),
+        ("empty", contract_pb2.Rules()),
+        ("odd", contract_pb2.Rules(unrecorded=True)),
+    ],
 )
 def test_an_rpc_without_a_right_does_not_start(name: str, rules: contract_pb2.Rules | None) -> None:
     with pytest.raises(TypeError, match="says who may call it"):
@@ -46,7 +60,12 @@ def test_rights_are_those_of_the_proto() -> None:
     assert (send.scope, send.public, send.recorded) == ("referrals.write", False, True)
     assert "incomplete_draft" in send.refusals
     sign_in = contract.rules(rpc(members_pb2, "Tokens/IssueToken"))
-    assert (sign_in.roles, sign_in.scope, sign_in.public, sign_in.recorded) == (frozenset(), "", True, False)
+    assert (sign_in.roles, sign_in.scope, sign_in.public, sign_in.recorded) == (
+        frozenset(),
+        "",
+        True,
+        False,
+    )
 
 
 def test_the_usual_refusals_follow_from_the_request() -> None:
@@ -59,7 +78,11 @@ def test_the_usual_refusals_follow_from_the_request() -> None:
 
 def test_what_is_declared_and_what_is_provoked_are_compared() -> None:
     name = "enlace.partners.v1.Tokens/SignIn"
-    provoked = {(name, "sign_in_failed"), (name, "made_up"), ("enlace.other.v1.Other/Do", "made_up")}
+    provoked = {
+        (name, "sign_in_failed"),
+        (name, "made_up"),
+        ("enlace.other.v1.Other/Do", "made_up"),
+    }
     only = {name: METHODS[name]}
     assert undeclared(provoked, only) == [f"{name}: made_up"]
     assert unprovoked(provoked, only) == [f"{name}: too_many_attempts"]

@@ -1,4 +1,6 @@
-"""Stores that are restored from older copies: nothing is lost, nobody is told twice, and the restored history is the truth for those who hear it."""
+"""Stores that are restored from older copies: nothing is lost, nobody is told twice, and the
+restored history is the truth for those who hear it.
+"""
 
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from tests.chassis.world import World, until
 pytestmark = pytest.mark.long
 
 
-def test_a_teller_that_was_restored_uses_versions_again_and_is_heard(world: World, tmp_path: Path) -> None:
+def test_a_teller_that_was_restored_uses_versions_again_and_is_heard(
+    world: World, tmp_path: Path
+) -> None:
     quiet, busy, behind = new_id(), new_id(), new_id()
     world.tell(quiet, 2, payload=b"before")
     world.tell(busy, 2, payload=b"before")
@@ -35,13 +39,16 @@ def test_a_teller_that_was_restored_uses_versions_again_and_is_heard(world: Worl
 
     until(lambda: world.versions(busy)[-3:] == [3, 4, 5] and world.standing(busy) == b"after")
     until(lambda: world.versions(behind) == [1, 2])
-    # What is no longer true is taken back, by the last fact that both have in common; nothing before it is applied again.
+    # What is no longer true is taken back, by the last fact that both have in common; nothing
+    # before it is applied again.
     until(lambda: world.standing(quiet) == b"before")
     assert world.versions(quiet) == [1, 2, 3, 2]
     assert world.versions(busy) == [1, 2, 3, 4, 5, 2, 3, 4, 5]
 
 
-def test_a_teller_that_was_restored_without_a_loss_tells_nobody_twice(world: World, tmp_path: Path) -> None:
+def test_a_teller_that_was_restored_without_a_loss_tells_nobody_twice(
+    world: World, tmp_path: Path
+) -> None:
     subjects = [new_id() for _ in range(50)]
     for subject in subjects:
         world.tell(subject, 3)
@@ -58,7 +65,9 @@ def test_a_teller_that_was_restored_without_a_loss_tells_nobody_twice(world: Wor
     assert len(world.effects()) == 152
 
 
-def test_a_teller_that_was_restored_twice_from_one_copy_is_heard_both_times(world: World, tmp_path: Path) -> None:
+def test_a_teller_that_was_restored_twice_from_one_copy_is_heard_both_times(
+    world: World, tmp_path: Path
+) -> None:
     subject = new_id()
     world.tell(subject, 1, payload=b"before")
     until(lambda: world.versions(subject) == [1])
@@ -90,7 +99,9 @@ def test_what_waits_of_a_lost_future_is_forgotten(world: World, tmp_path: Path) 
     assert b"lost" not in [fact.payload for fact in world.heard]
 
 
-def test_a_hearer_that_was_restored_asks_for_what_it_has_missed(world: World, tmp_path: Path) -> None:
+def test_a_hearer_that_was_restored_asks_for_what_it_has_missed(
+    world: World, tmp_path: Path
+) -> None:
     subject, other = new_id(), new_id()
     world.tell(subject, 2)
     until(lambda: world.versions(subject) == [1, 2])
@@ -104,8 +115,12 @@ def test_a_hearer_that_was_restored_asks_for_what_it_has_missed(world: World, tm
     until(lambda: world.effects() == sorted([*((subject, n) for n in (1, 2, 3, 4)), (other, 1)]))
 
 
-def test_a_hearer_knows_its_store_before_it_takes_its_first_fact(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a copy made in that moment, once restored, would pass for a store that was never anything else, and miss what came after it."""
+def test_a_hearer_knows_its_store_before_it_takes_its_first_fact(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a copy made in that moment, once restored, would pass for a store that was never
+    anything else, and miss what came after it.
+    """
     world.stop("hearer")
     with psycopg.connect(world.places["hearer"].migration_url) as owner:
         owner.execute("UPDATE relay SET store = ''")

@@ -1,4 +1,6 @@
-"""Facts from outbox to inbox: told if and only if committed, heard once and in order, whatever is killed in between."""
+"""Facts from outbox to inbox: told if and only if committed, heard once and in order, whatever is
+killed in between.
+"""
 
 import math
 import threading
@@ -64,7 +66,11 @@ def test_a_fact_told_twice_has_one_effect(world: World) -> None:
         assert outbox.repeat_subject(tx, subject) == 3
     world.tell(after, 1)
     until(lambda: world.versions(after) == [1])
-    assert [row for row in world.effects() if row[0] == subject] == [(subject, 1), (subject, 2), (subject, 3)]
+    assert [row for row in world.effects() if row[0] == subject] == [
+        (subject, 1),
+        (subject, 2),
+        (subject, 3),
+    ]
 
 
 def test_facts_in_the_wrong_order_wait_for_each_other(world: World) -> None:
@@ -78,7 +84,9 @@ def test_facts_in_the_wrong_order_wait_for_each_other(world: World) -> None:
 def test_a_missing_fact_is_asked_for_and_told_again(world: World) -> None:
     subject = new_id()
     with world.teller.transaction(SYSTEM) as tx:
-        outbox.keep(tx, [Fact(subject, n, "enlace.test.told.v1", b"x", datetime.now(UTC)) for n in (1, 2)])
+        outbox.keep(
+            tx, [Fact(subject, n, "enlace.test.told.v1", b"x", datetime.now(UTC)) for n in (1, 2)]
+        )
         # As if the broker had lost the first one after acknowledging it.
         outbox.mark_published(tx, [Fact(subject, 1, "", b"", datetime.now(UTC))], 1)
     until(lambda: world.versions(subject) == [1, 2], 60)
@@ -87,22 +95,35 @@ def test_a_missing_fact_is_asked_for_and_told_again(world: World) -> None:
 def test_what_can_not_be_read_is_a_dead_letter_once_and_the_next_ones_go_on(world: World) -> None:
     fact = Fact(new_id(), 1, "enlace.test.told.v1", b"x", datetime.now(UTC))
     world.send_raw(fact, body=b"altered after signing")
-    world.send_raw(fact, body=b"altered after signing")  # the same record again is the same dead letter
+    # the same record again is the same dead letter
+    world.send_raw(fact, body=b"altered after signing")
     world.send_raw(replace(fact, subject=new_id()), source="enlace/stranger")
     producer = Producer(settings(world.part.bootstrap))
-    producer.send_all(world.topic, [(b"no headers at all", b"", []), (b"nonsense", b"\xff", [("ce_id", b"\xff"), (SIGNATURE, b"")])])
+    producer.send_all(
+        world.topic,
+        [
+            (b"no headers at all", b"", []),
+            (b"nonsense", b"\xff", [("ce_id", b"\xff"), (SIGNATURE, b"")]),
+        ],
+    )
     producer.discard()
     after = new_id()
     world.tell(after, 1)
     until(lambda: world.versions(after) == [1])
     until(lambda: len(world.waiting("unreadable")) == 4)
     assert world.versions(fact.subject) == []
-    assert sorted(letter.reason for letter in world.waiting("unreadable")) == ["headers", "headers", "signature", "source"]
+    assert sorted(letter.reason for letter in world.waiting("unreadable")) == [
+        "headers",
+        "headers",
+        "signature",
+        "source",
+    ]
 
 
 def test_what_is_new_goes_before_what_is_told_again(world: World) -> None:
     """Looked at in the outbox, so that no batch under way decides it."""
-    old, new = "f" * 32, "0" * 32  # by subject alone the old ones would not come first; so the other way round too
+    # by subject alone the old ones would not come first; so the other way round too
+    old, new = "f" * 32, "0" * 32
     until(lambda: world.watch.cluster_id is not None)
     world.stop("teller")
     world.databases["teller"] = Database(world.places["teller"].url, max_size=2)
@@ -116,12 +137,15 @@ def test_what_is_new_goes_before_what_is_told_again(world: World) -> None:
         world.tell(first, 1, start=3)
         with world.teller.transaction(SYSTEM) as tx:
             told = [(fact.subject, fact.version) for fact in outbox.new_facts(tx, 100)]
-            # Within a subject the order of versions stands: the new one brings those before it along.
+            # Within a subject the order of versions stands: the new one brings those before it
+            # along.
             assert told == sorted([(first, 1), (first, 2), (first, 3), (second, 1)])
             outbox.mark_published(tx, outbox.new_facts(tx, 100), outbox.current_round(tx))
 
 
-def test_a_replay_of_a_large_outbox_goes_in_chunks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_of_a_large_outbox_goes_in_chunks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(outbox, "_CHUNK", 100)
     for subject in (new_id() for _ in range(25)):
         world.tell(subject, 20)
@@ -129,7 +153,13 @@ def test_a_replay_of_a_large_outbox_goes_in_chunks(world: World, monkeypatch: py
     with world.teller.transaction(SYSTEM) as tx:
         assert outbox.count(tx) == 500
     # While the relay tells again what is already marked.
-    assert list(outbox.repeat_since(world.teller, datetime(2000, 1, 1, tzinfo=UTC))) == [100, 200, 300, 400, 500]
+    assert list(outbox.repeat_since(world.teller, datetime(2000, 1, 1, tzinfo=UTC))) == [
+        100,
+        200,
+        300,
+        400,
+        500,
+    ]
     after = new_id()
     world.tell(after, 1)
     until(lambda: world.versions(after) == [1])
@@ -162,7 +192,9 @@ def test_work_goes_on_without_a_broker_and_is_told_when_it_is_back(world: World)
     until(lambda: world.versions(subject) == [1, 2, 3], 90)
 
 
-def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(broker: brokers.Broker, topic: str) -> None:
+def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
+    broker: brokers.Broker, topic: str
+) -> None:
     group = new_id()
     hasty = Consumer(settings(broker.bootstrap), group, [topic])
     hasty.poll(0.01)
@@ -176,8 +208,12 @@ def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(broker: 
     patient.close()
 
 
-def test_a_consumer_that_leaves_while_it_joins_anew_does_not_block_its_group(broker: brokers.Broker, topic: str) -> None:
-    """The broker came back under it: it still has its partitions of before, and is no member of anything."""
+def test_a_consumer_that_leaves_while_it_joins_anew_does_not_block_its_group(
+    broker: brokers.Broker, topic: str
+) -> None:
+    """The broker came back under it: it still has its partitions of before, and is no member of
+    anything.
+    """
     group = new_id()
     hasty = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]))
     forget(broker)
@@ -193,7 +229,9 @@ def test_a_consumer_that_leaves_while_it_joins_anew_does_not_block_its_group(bro
 
 
 def assigned(join: Callable[[], Consumer], heard: list[Any] | None = None) -> Consumer:
-    """A consumer that has its partitions; what it heard meanwhile is added to `heard`. One that is given none for too long joins anew, as a subscriber does.
+    """A consumer that has its partitions; what it heard meanwhile is added to `heard`.
+
+    One that is given none for too long joins anew, as a subscriber does.
 
     It polls without a pause: a join that ends between two polls is lost (chassis/kafka.py).
     """
@@ -231,7 +269,9 @@ def test_a_consumer_at_rest_asks_the_broker_once_in_two_seconds(
     consumer.close()
 
 
-def test_reading_back_goes_on_after_a_silence_to_the_end_that_it_saw(broker: brokers.Broker, topic: str) -> None:
+def test_reading_back_goes_on_after_a_silence_to_the_end_that_it_saw(
+    broker: brokers.Broker, topic: str
+) -> None:
     producer = Producer(settings(broker.bootstrap))
     producer.send_all(topic, [(b"%d" % n, b"value", []) for n in range(500)])
     producer.discard()
@@ -245,9 +285,13 @@ def test_reading_back_goes_on_after_a_silence_to_the_end_that_it_saw(broker: bro
     assert len({(record.partition, record.offset) for record in records}) == len(records) == 500
 
 
-def test_reading_back_fails_where_the_end_never_comes(broker: brokers.Broker, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_back_fails_where_the_end_never_comes(
+    broker: brokers.Broker, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(kafka, "_SILENCE", 1.0)
-    monkeypatch.setattr("chassis.kafka.KafkaConsumer.end_offsets", lambda _self, places: dict.fromkeys(places, 5))
+    monkeypatch.setattr(
+        "chassis.kafka.KafkaConsumer.end_offsets", lambda _self, places: dict.fromkeys(places, 5)
+    )
     with pytest.raises(kafka.BrokerLost):
         list(kafka.read_from(settings(broker.bootstrap), topic, {}))
 
@@ -257,12 +301,19 @@ def test_reading_back_fails_where_there_is_no_topic(broker: brokers.Broker) -> N
         list(kafka.read_from(settings(broker.bootstrap), f"enlace.tests-{new_id()[:8]}.v1", {}))
 
 
-def test_reading_back_begins_anew_in_a_topic_that_was_made_again(broker: brokers.Broker, topic: str) -> None:
+def test_reading_back_begins_anew_in_a_topic_that_was_made_again(
+    broker: brokers.Broker, topic: str
+) -> None:
     producer = Producer(settings(broker.bootstrap))
     producer.send_all(topic, [(b"key", b"value", [])])
     producer.discard()
-    begins = dict.fromkeys(range(kafka.PARTITIONS), 5)  # where the reading of the topic that was there before had ended
-    assert [record.value for batch in kafka.read_from(settings(broker.bootstrap), topic, begins) for record in batch] == [b"value"]
+    # where the reading of the topic that was there before had ended
+    begins = dict.fromkeys(range(kafka.PARTITIONS), 5)
+    assert [
+        record.value
+        for batch in kafka.read_from(settings(broker.bootstrap), topic, begins)
+        for record in batch
+    ] == [b"value"]
 
 
 BACKLOG = 36_000  # records, in twelve partitions
@@ -270,11 +321,17 @@ BACKLOG = 36_000  # records, in twelve partitions
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("pause", [0, 0.010, 0.050])
-def test_a_backlog_is_taken_once_and_nothing_is_asked_for_again(pause: float, broker: brokers.Broker, topic: str) -> None:
-    """The handler is slow for half a minute: while kafka-python works through one partition, the others stand still."""
+def test_a_backlog_is_taken_once_and_nothing_is_asked_for_again(
+    pause: float, broker: brokers.Broker, topic: str
+) -> None:
+    """The handler is slow for half a minute: while kafka-python works through one partition, the
+    others stand still.
+    """
     producer = Producer(settings(broker.bootstrap))
     for begin in range(0, BACKLOG, 500):
-        producer.send_all(topic, [(b"%d" % number, b"x" * 300, []) for number in range(begin, begin + 500)])
+        producer.send_all(
+            topic, [(b"%d" % number, b"x" * 300, []) for number in range(begin, begin + 500)]
+        )
     producer.discard()
     consumer = Consumer(settings(broker.bootstrap), new_id(), [topic])
     taken: dict[int, list[int]] = {partition: [] for partition in range(kafka.PARTITIONS)}
@@ -290,7 +347,9 @@ def test_a_backlog_is_taken_once_and_nothing_is_asked_for_again(pause: float, br
     assert all(offsets == list(range(len(offsets))) for offsets in taken.values())
 
 
-def test_what_was_polled_and_not_taken_is_read_again_by_the_next(broker: brokers.Broker, topic: str) -> None:
+def test_what_was_polled_and_not_taken_is_read_again_by_the_next(
+    broker: brokers.Broker, topic: str
+) -> None:
     group = new_id()
     producer = Producer(settings(broker.bootstrap))
     producer.send_all(topic, [(b"key", b"%d" % number, []) for number in range(10)])
@@ -324,7 +383,9 @@ def test_stacks_with_a_prefix_each_share_a_broker(broker: brokers.Broker) -> Non
         consumer.commit(records)
         consumer.close()
         heard[prefix] = [(record.topic, record.value) for record in records]
-        assert [record.value for batch in kafka.read_from(own, topic, {}) for record in batch] == [prefix.encode()]
+        assert [record.value for batch in kafka.read_from(own, topic, {}) for record in batch] == [
+            prefix.encode()
+        ]
         watch.stop()
     assert heard == {prefix: [(topic, prefix.encode())] for prefix in heard}
 
@@ -338,7 +399,9 @@ def topic(broker: brokers.Broker) -> str:
     return name
 
 
-def test_a_broker_that_answers_and_takes_nothing_shows_until_its_topic_is_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_answers_and_takes_nothing_shows_until_its_topic_is_made_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     subject = new_id()
     world.tell(subject, 1)
     until(lambda: world.versions(subject) == [1])
@@ -350,14 +413,24 @@ def test_a_broker_that_answers_and_takes_nothing_shows_until_its_topic_is_made_a
     until(lambda: world.watch.usable)
 
 
-def test_a_member_that_gets_no_partition_shows_and_joins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """kafka-python's leader may share out nothing when it has not yet heard of the topic's partitions."""
+def test_a_member_that_gets_no_partition_shows_and_joins_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kafka-python's leader may share out nothing when it has not yet heard of the topic's
+    partitions.
+    """
     subject = new_id()
     world.tell(subject, 1)
     until(lambda: world.versions(subject) == [1])
     starving, assignment, poll = True, KafkaConsumer.assignment, KafkaConsumer.poll
-    monkeypatch.setattr(KafkaConsumer, "assignment", lambda self: set() if starving else assignment(self))
-    monkeypatch.setattr(KafkaConsumer, "poll", lambda self, timeout_ms=0: {} if starving else poll(self, timeout_ms=timeout_ms))
+    monkeypatch.setattr(
+        KafkaConsumer, "assignment", lambda self: set() if starving else assignment(self)
+    )
+    monkeypatch.setattr(
+        KafkaConsumer,
+        "poll",
+        lambda self, timeout_ms=0: {} if starving else poll(self, timeout_ms=timeout_ms),
+    )
     for limit in ("_UNASSIGNED", "_EMPTY"):
         monkeypatch.setattr(kafka, limit, 0.2)
     monkeypatch.setattr(world.watch, "_patience", 0.5)
@@ -385,7 +458,8 @@ def test_the_backlog_counts_all_that_waits_when_it_is_asked_for(world: World) ->
     assert "enlace_facts_told_total" in generate_latest().decode(), "and all else is"
     database = world.databases["teller"] = Database(world.places["teller"].url, max_size=2)
     database.open()
-    Relay("teller", world.topic, database, world.watch, world.signer, SystemClock()).loop()  # that does not turn
+    # that does not turn
+    Relay("teller", world.topic, database, world.watch, world.signer, SystemClock()).loop()
     world.tell(new_id(), 700)  # more than a batch
     assert backlog() == 700
     with database.transaction(SYSTEM) as tx:

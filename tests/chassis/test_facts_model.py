@@ -1,4 +1,6 @@
-"""Random lives of facts hold what the model demands, and the model sees each bug that is planted."""
+"""Random lives of facts hold what the model demands, and the model sees each bug that is
+planted.
+"""
 
 from __future__ import annotations
 
@@ -43,15 +45,21 @@ def run(parts: Parts, examples: int, steps: int, **more: Any) -> None:
         "phases": [Phase.generate],
         **more,
     }
-    run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=steps, **options))
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=examples, stateful_step_count=steps, **options)
+    )
 
 
 @pytest.mark.timeout(400)
-def test_facts_are_heard_once_and_in_order_whatever_happens(broker: brokers.Broker, postgres: Server, folder: Path) -> None:
+def test_facts_are_heard_once_and_in_order_whatever_happens(
+    broker: brokers.Broker, postgres: Server, folder: Path
+) -> None:
     run(Parts(broker, postgres, folder), 20, 30)
 
 
-def give_up(tx: Transaction, consumer: str, waiting: inbox.Waiting, reason: str, now: datetime) -> None:
+def give_up(
+    tx: Transaction, consumer: str, waiting: inbox.Waiting, reason: str, now: datetime
+) -> None:
     """As it was once: what is refused is passed over."""
     if inbox.position(tx, consumer, waiting.fact) is inbox.Position.NEXT:
         inbox.advance(tx, consumer, waiting.fact)
@@ -72,8 +80,16 @@ BUGS: dict[str, tuple[object, str, Callable[[Any], object]]] = {
     "no inbox": (inbox, "position", lambda _: remember_nothing),
     "an epoch ignored": (inbox, "position", ignore_epochs),
     "waiting facts are never looked at again": (inbox, "due", lambda _: lambda *_: None),
-    "marked before it is sent": (outbox, "new_facts", lambda new: lambda tx, limit: marked(tx, new(tx, limit))),
-    "another memory of the broker goes unnoticed": (outbox, "meet_cluster", lambda _: lambda *_: False),
+    "marked before it is sent": (
+        outbox,
+        "new_facts",
+        lambda new: lambda tx, limit: marked(tx, new(tx, limit)),
+    ),
+    "another memory of the broker goes unnoticed": (
+        outbox,
+        "meet_cluster",
+        lambda _: lambda *_: False,
+    ),
 }
 
 
@@ -118,12 +134,20 @@ def one_life(parts: Parts) -> None:
     life.teardown()
 
 
-def test_a_life_in_which_everything_happens_once(broker: brokers.Broker, postgres: Server, folder: Path) -> None:
+def test_a_life_in_which_everything_happens_once(
+    broker: brokers.Broker, postgres: Server, folder: Path
+) -> None:
     one_life(Parts(broker, postgres, folder))
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_the_model_sees(bug: str, broker: brokers.Broker, postgres: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_sees(
+    bug: str,
+    broker: brokers.Broker,
+    postgres: Server,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     where, name, planted = BUGS[bug]
     monkeypatch.setattr(where, name, planted(getattr(where, name)))
     with pytest.raises(AssertionError):

@@ -1,4 +1,6 @@
-"""One caller that floods a service works on a share of its threads and waits behind itself: another's call is in work at once."""
+"""One caller that floods a service works on a share of its threads and waits behind itself:
+another's call is in work at once.
+"""
 
 from __future__ import annotations
 
@@ -24,34 +26,47 @@ from tests.chassis.world import MIGRATIONS, until
 from tests.parts.postgres import Server as PostgresServer
 
 THREADS, SHARE = 8, 2
-WAITING = 48  # of one caller, in work and behind: three quarters of eight times as many as there are threads
-FLOODS, NEIGHBOUR = (Caller(letter * 32, "worker", "o" * 32, frozenset({"COORDINATOR"})) for letter in "ab")
+# of one caller, in work and behind: three quarters of eight times as many as there are threads
+WAITING = 48
+FLOODS, NEIGHBOUR = (
+    Caller(letter * 32, "worker", "o" * 32, frozenset({"COORDINATOR"})) for letter in "ab"
+)
 
 
 class Flooded:
     """A service in which the calls of one caller stay until they are let go."""
 
     def __init__(self, database: Database, folder: Path) -> None:
-        self.in_work, self.let_go, self._counting = Counter[str](), threading.Event(), threading.Lock()
+        self.in_work, self.let_go, self._counting = (
+            Counter[str](),
+            threading.Event(),
+            threading.Lock(),
+        )
         key_folder.create(folder, ["partners"])
         self._issuer = Issuer(key_folder.signing(folder, "tokens"), SystemClock())
         servicer = Servicer(
             pb.DESCRIPTOR.services_by_name["Directory"],
             self,
             database=database,
-            verifier=Verifier(key_folder.verifying(folder, "tokens"), "enlace.tests", SystemClock()),
+            verifier=Verifier(
+                key_folder.verifying(folder, "tokens"), "enlace.tests", SystemClock()
+            ),
             idempotency=IdempotencyStore(Keyring(bytes(32))),
             clock=SystemClock(),
             check_standing=lambda tx, caller: None,
         )
-        self.server = Server("127.0.0.1:0", [servicer], threads=THREADS, reflect=False, caller_rate=100_000)
+        self.server = Server(
+            "127.0.0.1:0", [servicer], threads=THREADS, reflect=False, caller_rate=100_000
+        )
         self.server.start()
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self.server.port}")
 
     def __getattr__(self, rpc: str) -> Any:
         return print  # no other is called
 
-    def ListOrganizations(self, request: pb.ListOrganizationsRequest, call: Call) -> pb.ListOrganizationsResponse:
+    def ListOrganizations(
+        self, request: pb.ListOrganizationsRequest, call: Call
+    ) -> pb.ListOrganizationsResponse:
         with self._counting:
             self.in_work[call.caller.id] += 1
         if call.caller == FLOODS:
@@ -61,7 +76,11 @@ class Flooded:
     def ask(self, caller: Caller) -> Any:
         token = self._issuer.issue(caller, "enlace.tests")[0]
         stub: Any = directory_pb2_grpc.DirectoryStub(self.channel)
-        return stub.ListOrganizations.future(pb.ListOrganizationsRequest(), metadata=(("authorization", f"Bearer {token}"),), timeout=10)
+        return stub.ListOrganizations.future(
+            pb.ListOrganizationsRequest(),
+            metadata=(("authorization", f"Bearer {token}"),),
+            timeout=10,
+        )
 
     def flood(self, often: int) -> list[Any]:
         """As many calls, of which a share is in work."""
@@ -86,13 +105,17 @@ def outcome(call: Any) -> str:
     return "OK" if call.exception() is None else str(call.code().name)
 
 
-def test_c15_a_neighbours_call_is_in_work_at_once_while_anothers_hold_all_that_they_may(flooded: Flooded) -> None:
+def test_c15_a_neighbours_call_is_in_work_at_once_while_anothers_hold_all_that_they_may(
+    flooded: Flooded,
+) -> None:
     calls = flooded.flood(20)
     for _ in range(3):
         assert outcome(flooded.ask(NEIGHBOUR)) == "OK"
     assert flooded.in_work == {FLOODS.id: SHARE, NEIGHBOUR.id: 3}
     flooded.let_go.set()
-    assert [outcome(call) for call in calls] == ["OK"] * 20, "who waited behind its own is answered all the same"
+    assert [outcome(call) for call in calls] == ["OK"] * 20, (
+        "who waited behind its own is answered all the same"
+    )
 
 
 def test_c15_a_flood_fills_no_queue_for_others(flooded: Flooded) -> None:
@@ -112,7 +135,9 @@ def test_c15_who_has_flooded_has_its_whole_share_again(flooded: Flooded) -> None
     flooded.flood(3)
 
 
-def test_c15_at_a_stop_those_that_wait_behind_their_own_are_refused_at_once(flooded: Flooded) -> None:
+def test_c15_at_a_stop_those_that_wait_behind_their_own_are_refused_at_once(
+    flooded: Flooded,
+) -> None:
     calls = flooded.flood(20)
     until(lambda: flooded.server._pool._under_way == 20)
     stopped = flooded.server.stop(10)

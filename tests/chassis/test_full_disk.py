@@ -1,4 +1,6 @@
-"""A database whose disk is full: writes are refused as that, nothing is half written, reads go on, and all is well as soon as there is room."""
+"""A database whose disk is full: writes are refused as that, nothing is half written, reads go on,
+and all is well as soon as there is room.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ Store = tuple[Database, Callable[[], None], Callable[[], None]]
 
 # Where no file system may be mounted PostgreSQL itself says so at each write, in the same words.
 FULL = """
-CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full'; END $$;
+CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no room'
+    USING ERRCODE = 'disk_full'; END $$;
 CREATE TRIGGER no_room BEFORE INSERT ON kept EXECUTE FUNCTION no_room();
 """
 
@@ -49,7 +52,11 @@ def store() -> Iterator[Store]:
         if small:
             yield database, lambda: fill(ballast), ballast.unlink
         else:
-            yield database, lambda: as_owner(FULL), lambda: as_owner("DROP FUNCTION no_room CASCADE")
+            yield (
+                database,
+                lambda: as_owner(FULL),
+                lambda: as_owner("DROP FUNCTION no_room CASCADE"),
+            )
 
 
 @contextmanager
@@ -75,7 +82,10 @@ def mounted(folder: Path, size: int) -> Iterator[bool]:
     """The folder as a disk of so many MB, where that is allowed; says whether it is."""
     done = (
         os.geteuid() == 0
-        and subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=711", "tmpfs", folder], check=False).returncode == 0
+        and subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=711", "tmpfs", folder], check=False
+        ).returncode
+        == 0
     )
     try:
         yield done
@@ -96,7 +106,8 @@ def write(database: Database, words: str = "x" * 100_000) -> None:
     with database.transaction(SYSTEM) as tx:
         for _ in range(20):
             tx.execute(
-                "INSERT INTO kept (words) VALUES ((SELECT string_agg(md5(n::text || random()), '') FROM generate_series(1, %s) n))",
+                "INSERT INTO kept (words) VALUES ((SELECT string_agg(md5(n::text || random()), '')"
+                " FROM generate_series(1, %s) n))",
                 (len(words) // 32,),
             )
 
@@ -132,7 +143,9 @@ def disk() -> Iterator[Path]:
         yield home
 
 
-def test_a_server_whose_write_ahead_log_has_no_room_is_read_again_and_takes_writes_when_there_is_room(disk: Path) -> None:
+def test_a_server_without_room_for_its_log_is_read_again_and_takes_writes_when_there_is_room(
+    disk: Path,
+) -> None:
     with served(disk, durable=True) as (engine, database):
         write(database)
         fill(disk / "ballast")
@@ -192,7 +205,9 @@ def test_a_reserve_that_was_copied_without_its_zeros_is_set_aside_again(disk: Pa
 
 def write_ahead(engine: Postgres) -> None:
     """Writes to the log alone, and more than the disk had room for."""
-    with psycopg.connect(engine.url("tests", engine.superuser, "?sslmode=disable"), autocommit=True) as admin:
+    with psycopg.connect(
+        engine.url("tests", engine.superuser, "?sslmode=disable"), autocommit=True
+    ) as admin:
         for _ in range(64):
             admin.execute("SELECT pg_logical_emit_message(false, 'tests', repeat('x', 1000000))")
 

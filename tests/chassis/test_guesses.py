@@ -1,4 +1,6 @@
-"""What a budget of guesses allows in the long run; the counting itself is tested where it counts, with passwords and PINs."""
+"""What a budget of guesses allows in the long run; the counting itself is tested where it counts,
+with passwords and PINs.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -26,7 +28,7 @@ def wrong_ones(budget: Budget, time: timedelta) -> int:
     return int(row["wrong"])
 
 
-def test_who_knows_a_reference_guesses_its_pin_in_a_year_with_less_than_one_chance_in_twenty() -> None:
+def test_who_knows_a_reference_guesses_its_pin_within_a_year_at_most_once_in_twenty() -> None:
     assert wrong_ones(OF_A_REFERENCE, timedelta(0)) == 10
     assert wrong_ones(OF_A_REFERENCE, DAY) == 22
     assert wrong_ones(OF_A_REFERENCE, 365 * DAY) / 10_000 < 0.05
@@ -47,6 +49,6 @@ def test_a_guess_that_was_given_back_costs_nothing(wrong: int) -> None:
     assert whole_time - OF_A_REFERENCE.step(wrong) == NOON
 
 
-def test_c13_what_a_new_address_for_each_guess_adds_in_a_year_is_less_than_one_chance_in_ten() -> None:
+def test_c13_a_new_address_for_each_guess_adds_less_than_one_chance_in_ten_a_year() -> None:
     assert wrong_ones(LANES.newcomer, 365 * DAY) / 10_000 < 0.1
     assert wrong_ones(LANES.at_address, DAY) == 6

@@ -1,4 +1,6 @@
-"""Heads of trails: two services that witness each other over a broker, and the owner of one database who would like to have done nothing."""
+"""Heads of trails: two services that witness each other over a broker, and the owner of one
+database who would like to have done nothing.
+"""
 
 from __future__ import annotations
 
@@ -52,16 +54,43 @@ class Pair:
 
     def settings(self, name: str) -> ServiceSettings:
         bootstrap = self.broker.settings.kafka_bootstrap_servers
-        return ServiceSettings(self.places[name].url, "", bootstrap, "PLAINTEXT", "", "", "", 1, "", "", self.folder, False, True, 4)
+        return ServiceSettings(
+            self.places[name].url,
+            "",
+            bootstrap,
+            "PLAINTEXT",
+            "",
+            "",
+            "",
+            1,
+            "",
+            "",
+            self.folder,
+            False,
+            True,
+            4,
+        )
 
     def start(self, name: str) -> None:
         """As after a restart: nothing in memory."""
         signer = Signer(key_folder.signing(self.folder, f"facts.{name}"))
-        self.loops[name] = Heads(name, self.databases[name], self.broker, signer, key_folder.trusted_signers(self.folder), SystemClock())
+        self.loops[name] = Heads(
+            name,
+            self.databases[name],
+            self.broker,
+            signer,
+            key_folder.trusted_signers(self.folder),
+            SystemClock(),
+        )
 
     def write(self, name: str, rows: int = 1) -> None:
         with self.databases[name].transaction(SYSTEM) as tx:
-            audit.record(tx, WORKER, datetime.now(UTC), [Entry("open_identity", new_id()) for _ in range(rows)])
+            audit.record(
+                tx,
+                WORKER,
+                datetime.now(UTC),
+                [Entry("open_identity", new_id()) for _ in range(rows)],
+            )
 
     def turn(self, name: str) -> list[str]:
         return [finding.reason for finding in self.loops[name].turn()]
@@ -77,9 +106,24 @@ class Pair:
 
     def say(self, as_: str, subject: str, sequence: int, hash: bytes, signer: str) -> None:
         """Straight to the topic."""
-        fact = Fact(subject, sequence, heads.TYPE, BytesValue(value=hash).SerializeToString(), datetime.now(UTC))
+        fact = Fact(
+            subject,
+            sequence,
+            heads.TYPE,
+            BytesValue(value=hash).SerializeToString(),
+            datetime.now(UTC),
+        )
         producer = Producer(self.broker.settings)
-        producer.send_all(TOPIC, [pack(fact, f"enlace/{as_}", Signer(key_folder.signing(self.folder, f"facts.{signer}")))])
+        producer.send_all(
+            TOPIC,
+            [
+                pack(
+                    fact,
+                    f"enlace/{as_}",
+                    Signer(key_folder.signing(self.folder, f"facts.{signer}")),
+                )
+            ],
+        )
         producer.discard()
 
     def move_to_an_empty_topic(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +146,9 @@ class Pair:
 def pair(broker: brokers.Broker, postgres: parts.Server, tmp_path: Path) -> Iterator[Pair]:
     names = [f"one-{new_id()[:8]}", f"two-{new_id()[:8]}"]
     key_folder.create(tmp_path, names)
-    settings = ServiceSettings("", "", broker.bootstrap, "PLAINTEXT", "", "", "", 1, "", "", Path(), False, True, 4)
+    settings = ServiceSettings(
+        "", "", broker.bootstrap, "PLAINTEXT", "", "", "", 1, "", "", Path(), False, True, 4
+    )
     watch = Broker(settings, [TOPIC])
     watch.start()
     assert watch.wait(30)
@@ -133,7 +179,8 @@ END $$
 """
 CUT = """
 DELETE FROM audit WHERE sequence > 3;
-UPDATE audit_head SET (sequence, hash) = (SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1)
+UPDATE audit_head SET (sequence, hash) = (SELECT sequence, hash FROM audit ORDER BY sequence DESC
+    LIMIT 1)
 """
 
 
@@ -154,8 +201,10 @@ def test_services_keep_each_others_heads(pair: Pair) -> None:
 
 
 # 14
-@pytest.mark.parametrize(("cheat", "reason"), [(CUT, "cut"), (COMPUTE_ANEW, "forked"), ("DELETE FROM audit", "cut")])
-def test_a_tail_that_was_cut_or_a_chain_that_was_computed_anew_shows_within_a_minute_and_every_minute(
+@pytest.mark.parametrize(
+    ("cheat", "reason"), [(CUT, "cut"), (COMPUTE_ANEW, "forked"), ("DELETE FROM audit", "cut")]
+)
+def test_a_tail_that_was_cut_or_a_chain_computed_anew_shows_within_a_minute(
     cheat: str, reason: str, pair: Pair
 ) -> None:
     one, two = pair.places
@@ -197,7 +246,10 @@ def test_what_one_service_says_of_anothers_trail_is_kept_by_no_third(pair: Pair)
     head = BytesValue(value=b"x" * 32).SerializeToString()
     fact = Fact("a-third", 9, heads.WITNESSED, head, datetime.now(UTC))
     producer = Producer(pair.broker.settings)
-    producer.send_all(heads.TOPIC, [pack(fact, f"enlace/{two}", Signer(key_folder.signing(pair.folder, f"facts.{two}")))])
+    producer.send_all(
+        heads.TOPIC,
+        [pack(fact, f"enlace/{two}", Signer(key_folder.signing(pair.folder, f"facts.{two}")))],
+    )
     producer.discard()
     assert pair.turn(one) == []
     assert pair.witnessed(one, "a-third") == []
@@ -225,14 +277,21 @@ def test_a_row_that_was_edited_since_the_last_look_shows(pair: Pair) -> None:
 
 
 # 14
-def test_the_command_holds_the_trail_against_the_topic_and_against_what_the_other_has_kept(pair: Pair) -> None:
+def test_the_command_holds_the_trail_against_the_topic_and_against_what_the_other_has_kept(
+    pair: Pair,
+) -> None:
     one, two = pair.places
     for _ in range(3):
         pair.write(one, 4)
         pair.turn(one)
     pair.turn(two)
     code, said = pair.command(one, "verify", "--json")
-    assert (code, json.loads(said)["rows"], json.loads(said)["witnessed"], json.loads(said)["findings"]) == (0, 12, 3, [])
+    assert (
+        code,
+        json.loads(said)["rows"],
+        json.loads(said)["witnessed"],
+        json.loads(said)["findings"],
+    ) == (0, 12, 3, [])
 
     code, kept = pair.command(two, "witnesses", "--of", one)
     assert (code, [head["sequence"] for head in json.loads(kept)]) == (0, [4, 8, 12])
@@ -240,7 +299,10 @@ def test_the_command_holds_the_trail_against_the_topic_and_against_what_the_othe
     code, said = pair.command(one, "verify", "--json", "--no-topic")
     assert (code, json.loads(said)["findings"]) == (0, [])  # by itself it fits
     code, said = pair.command(one, "verify", "--json", "--no-topic", "--witnesses", "-", given=kept)
-    assert (code, [finding["sequence"] for finding in json.loads(said)["findings"]]) == (1, [4, 8, 12])
+    assert (code, [finding["sequence"] for finding in json.loads(said)["findings"]]) == (
+        1,
+        [4, 8, 12],
+    )
     code, said = pair.command(one, "verify")
     assert code == 1
     assert "forked   row 12\nthe trail is not what it was" in said
@@ -249,7 +311,9 @@ def test_the_command_holds_the_trail_against_the_topic_and_against_what_the_othe
 
 
 # 14
-def test_after_a_restore_the_alarm_is_silent_and_the_command_is_not(pair: Pair, postgres: parts.Server, tmp_path: Path) -> None:
+def test_after_a_restore_the_alarm_is_silent_and_the_command_is_not(
+    pair: Pair, postgres: parts.Server, tmp_path: Path
+) -> None:
     one, two = pair.places
     url, copy = pair.places[one].migration_url, tmp_path / "copy"
     pair.write(one, 5)
@@ -257,7 +321,9 @@ def test_after_a_restore_the_alarm_is_silent_and_the_command_is_not(pair: Pair, 
     run(postgres, "pg_dump", "--format=custom", "--exclude-extension=*", f"--file={copy}", url)
     pair.write(one, 3)
     pair.turn(one)
-    run(postgres, "pg_restore", "--clean", "--if-exists", "--no-owner", f"--dbname={url}", str(copy))
+    run(
+        postgres, "pg_restore", "--clean", "--if-exists", "--no-owner", f"--dbname={url}", str(copy)
+    )
     migrate(url, MIGRATIONS)
     pair.start(one)
     pair.write(one, 3)  # as many as were lost: another row at each place
@@ -265,13 +331,24 @@ def test_after_a_restore_the_alarm_is_silent_and_the_command_is_not(pair: Pair, 
     pair.turn(two)
     assert pair.witnessed(two, one) == [5, 8, 8]
     code, said = pair.command(one, "verify", "--json")
-    assert (code, [finding["reason"] for finding in json.loads(said)["findings"]]) == (1, ["forked"])
-    with pytest.raises(psycopg.errors.InsufficientPrivilege), psycopg.connect(pair.places[one].url) as service:
+    assert (code, [finding["reason"] for finding in json.loads(said)["findings"]]) == (
+        1,
+        ["forked"],
+    )
+    with (
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+        psycopg.connect(pair.places[one].url) as service,
+    ):
         service.execute("UPDATE audit SET action = 'x'")
 
 
 def run(postgres: parts.Server, program: str, *words: str) -> None:
-    done = subprocess.run([str(postgres.programs / program), *words], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+    done = subprocess.run(
+        [str(postgres.programs / program), *words],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"]},
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -288,7 +365,9 @@ def test_nobody_witnesses_for_another(pair: Pair, capsys: pytest.CaptureFixture[
 
 
 # 14
-def test_two_rows_at_one_place_are_both_kept_and_said(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_rows_at_one_place_are_both_kept_and_said(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
     one, two = pair.places
     pair.write(one, 3)
     pair.turn(one)
@@ -299,10 +378,13 @@ def test_two_rows_at_one_place_are_both_kept_and_said(pair: Pair, capsys: pytest
     assert '"audit_fork_witnessed"' in capsys.readouterr().out
 
 
-def test_without_the_broker_the_command_gives_no_verdict_on_what_was_said_on_the_topic(pair: Pair, broker: brokers.Broker) -> None:
+def test_without_the_broker_the_command_gives_no_verdict_on_what_was_said_on_the_topic(
+    pair: Pair, broker: brokers.Broker
+) -> None:
     one, _ = pair.places
     pair.write(one, 4)
     pair.turn(one)
     with standing_still(broker.process.pid):
-        assert pair.command(one, "verify", "--json") == (1, "")  # a sentence on standard error, and no verdict
+        # a sentence on standard error, and no verdict
+        assert pair.command(one, "verify", "--json") == (1, "")
         assert pair.command(one, "verify", "--json", "--no-topic")[0] == 0

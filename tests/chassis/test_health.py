@@ -1,4 +1,6 @@
-"""What a service says of itself, however busy it is: health has threads of its own, and a loop that dies or hangs shows."""
+"""What a service says of itself, however busy it is: health has threads of its own, and a loop that
+dies or hangs shows.
+"""
 
 import contextlib
 import threading
@@ -57,12 +59,16 @@ class World:
 
     def ask(self, timeout: float = 30) -> members_pb2.EndSessionResponse:
         stub = members_pb2_grpc.TokensStub(self.channel)
-        answer: members_pb2.EndSessionResponse = stub.EndSession(members_pb2.EndSessionRequest(), timeout=timeout)
+        answer: members_pb2.EndSessionResponse = stub.EndSession(
+            members_pb2.EndSessionRequest(), timeout=timeout
+        )
         return answer
 
     def ask_many(self, count: int, timeout: float = 30) -> list[Any]:
         method = members_pb2_grpc.TokensStub(self.channel).EndSession
-        return [method.future(members_pb2.EndSessionRequest(), timeout=timeout) for _ in range(count)]
+        return [
+            method.future(members_pb2.EndSessionRequest(), timeout=timeout) for _ in range(count)
+        ]
 
     def says(self, name: str) -> int:
         stub: Any = HealthStub(self.channel)
@@ -78,7 +84,9 @@ class World:
 def world(postgres: Postgres, tmp_path: Path) -> Iterator[World]:
     place = postgres.database()
     with psycopg.connect(place.migration_url) as owner:
-        owner.execute("CREATE TABLE held (id int); GRANT ALL ON held TO PUBLIC; INSERT INTO held VALUES (1)")
+        owner.execute(
+            "CREATE TABLE held (id int); GRANT ALL ON held TO PUBLIC; INSERT INTO held VALUES (1)"
+        )
     key_folder.create(tmp_path, ["tests"])
     database = Database(place.url)
     database.fit(THREADS, 1)
@@ -114,14 +122,17 @@ def until(condition: Any, seconds: float = 10) -> None:
 def waiting(world: World) -> int:
     with psycopg.connect(world.place.url, autocommit=True) as other:
         row = other.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND datname = current_database()"
         ).fetchone()
     assert row
     return int(row[0])
 
 
 def connected(world: World) -> None:
-    """Has a connection for every thread: on a busy machine a burst gets refused while they are made, and then not all of it would wait."""
+    """Has a connection for every thread: on a busy machine a burst gets refused while they are
+    made, and then not all of it would wait.
+    """
     with psycopg.connect(world.place.migration_url) as owner:
         owner.execute("SELECT FROM held FOR UPDATE")
         calls = world.ask_many(THREADS)
@@ -147,7 +158,9 @@ def statuses(watch: Any) -> Iterator[HealthCheckResponse]:
         yield from watch
 
 
-def test_health_answers_while_every_thread_waits_for_a_row_and_as_many_calls_as_are_let_in_wait_for_a_thread(world: World) -> None:
+def test_health_answers_while_all_threads_wait_for_a_row_and_all_other_calls_for_a_thread(
+    world: World,
+) -> None:
     connected(world)
     with psycopg.connect(world.place.migration_url) as owner:
         owner.execute("SELECT FROM held FOR UPDATE")
@@ -169,10 +182,14 @@ def test_health_answers_while_the_database_stands_still(world: World, postgres: 
         calls = world.ask_many(THREADS * 2, timeout=2)
         until(lambda: world.looks(reporter) == NOT_SERVING, 10)
         assert world.says("live") == SERVING
-        # One or two may come through: a process that is stopped stops at the end of what it is doing.
+        # One or two may come through: a process that is stopped stops at the end of what it is
+        # doing.
         errors = [error for call in calls if (error := call.exception()) is not None]
         assert len(errors) > THREADS
-        assert {error.code() for error in errors} <= {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}
+        assert {error.code() for error in errors} <= {
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            grpc.StatusCode.UNAVAILABLE,
+        }
         assert refusal(world.ask) == ("UNAVAILABLE", "store_unavailable")
     until(lambda: world.looks(reporter) == SERVING, 10)
     assert world.ask() == members_pb2.EndSessionResponse()
@@ -203,8 +220,15 @@ def test_a_loop_shows_in_health_and_metrics_when_it_hangs_and_when_it_goes_on(wo
     assert (world.says("loop/hanging"), world.says("live")) == (SERVING, SERVING)
     until(lambda: loop.state is State.STUCK)
     reporter.look()
-    assert (world.says("loop/hanging"), world.says("live"), world.says("")) == (NOT_SERVING, NOT_SERVING, SERVING)
-    assert (measured('enlace_loop_well{loop="hanging"}'), measured('enlace_loop_turn_age_seconds{loop="hanging"}') > 0.3) == (0, True)
+    assert (world.says("loop/hanging"), world.says("live"), world.says("")) == (
+        NOT_SERVING,
+        NOT_SERVING,
+        SERVING,
+    )
+    assert (
+        measured('enlace_loop_well{loop="hanging"}'),
+        measured('enlace_loop_turn_age_seconds{loop="hanging"}') > 0.3,
+    ) == (0, True)
     released.set()
     until(lambda: loop.state is State.RUNNING)
     reporter.look()
@@ -255,4 +279,8 @@ def test_a_loop_that_fails_at_every_try_shows_and_the_process_lives(world: World
 
 def measured(name: str) -> float:
     """A figure as a scrape sees it."""
-    return next(float(line.rpartition(" ")[2]) for line in generate_latest().decode().splitlines() if line.startswith(name))
+    return next(
+        float(line.rpartition(" ")[2])
+        for line in generate_latest().decode().splitlines()
+        if line.startswith(name)
+    )

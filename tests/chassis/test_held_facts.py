@@ -1,4 +1,6 @@
-"""Facts that a handler refuses: they hold their subject and nothing else, until the cause is mended or an operator decides."""
+"""Facts that a handler refuses: they hold their subject and nothing else, until the cause is mended
+or an operator decides.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +21,9 @@ from tests.parts.postgres import Server
 
 
 @pytest.fixture(scope="module")
-def world(broker: brokers.Broker, postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(
+    broker: brokers.Broker, postgres: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     """One for all tests here: each test has subjects of its own."""
     with running(broker, postgres, tmp_path_factory.mktemp("world")) as made:
         yield made
@@ -66,13 +70,16 @@ def test_a_held_fact_that_an_operator_wants_tried_again_is_tried_at_once(world: 
     subject = new_id()
     world.refuse.add(subject)
     world.tell(subject, 2)
-    until(lambda: any(letter.attempts >= 4 for letter in world.waiting()))  # the next try is eight seconds away
+    # the next try is eight seconds away
+    until(lambda: any(letter.attempts >= 4 for letter in world.waiting()))
     world.refuse.clear()
     world.operate(dead_letters.redrive, subject=subject)
     until(lambda: world.versions(subject) == [1, 2], 10)
 
 
-def test_a_held_fact_that_an_operator_gives_up_is_on_the_trail_and_its_followers_go_on(world: World) -> None:
+def test_a_held_fact_that_an_operator_gives_up_is_on_the_trail_and_its_followers_go_on(
+    world: World,
+) -> None:
     subject = new_id()
     world.refuse.add(subject)
     world.tell(subject, 1)
@@ -82,19 +89,27 @@ def test_a_held_fact_that_an_operator_gives_up_is_on_the_trail_and_its_followers
     world.tell(subject, 2, start=2)
     until(lambda: world.versions(subject) == [2, 3])
     with world.hearer.transaction(SYSTEM) as tx:
-        [entry] = tx.execute("SELECT * FROM audit WHERE object_id = %s", (f"{subject}/1",)).fetchall()
-    assert (entry["action"], entry["purpose_code"], entry["actor_id"]) == ("discard_dead_letter", "for_the_test", "operations")
+        [entry] = tx.execute(
+            "SELECT * FROM audit WHERE object_id = %s", (f"{subject}/1",)
+        ).fetchall()
+    assert (entry["action"], entry["purpose_code"], entry["actor_id"]) == (
+        "discard_dead_letter",
+        "for_the_test",
+        "operations",
+    )
 
 
 def test_a_record_that_can_be_read_after_all_is_applied_when_it_is_redriven(world: World) -> None:
     subject = new_id()
-    check = world.trusted_signers.pop("enlace/teller")  # as if the key had not been given to this service yet
+    # as if the key had not been given to this service yet
+    check = world.trusted_signers.pop("enlace/teller")
     world.tell(subject, 2)
     until(lambda: len(world.waiting("unreadable")) == 2)
     world.trusted_signers["enlace/teller"] = check
     world.operate(dead_letters.redrive)
     until(lambda: world.versions(subject) == [1, 2])
-    until(lambda: world.waiting("unreadable") == [])  # the facts may also have been told again, and come first
+    # the facts may also have been told again, and come first
+    until(lambda: world.waiting("unreadable") == [])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +125,9 @@ def test_a_record_that_can_be_read_after_all_is_applied_when_it_is_redriven(worl
     ],
     ids=str,
 )
-def test_a_signed_fact_that_can_not_be_stored_is_a_dead_letter_and_stops_nobody(world: World, wrong: dict[str, Any]) -> None:
+def test_a_signed_fact_that_can_not_be_stored_is_a_dead_letter_and_stops_nobody(
+    world: World, wrong: dict[str, Any]
+) -> None:
     subject, after, dead = new_id(), new_id(), len(world.waiting("unreadable"))
     fact = replace(Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC)), **wrong)
     world.send_raw(fact)
@@ -124,7 +141,11 @@ def test_a_signed_fact_that_can_not_be_stored_is_a_dead_letter_and_stops_nobody(
 
 def test_a_signed_fact_is_not_turned_into_another_by_a_second_header(world: World) -> None:
     victim, after, dead = new_id(), new_id(), len(world.waiting("unreadable"))
-    key, value, headers = pack(Fact(new_id(), 1, "enlace.test.told.v1", b"x", datetime.now(UTC)), "enlace/teller", world.signer)
+    key, value, headers = pack(
+        Fact(new_id(), 1, "enlace.test.told.v1", b"x", datetime.now(UTC)),
+        "enlace/teller",
+        world.signer,
+    )
     forged = [*headers, ("CE_ID", f"{victim}/1".encode()), ("CE_SUBJECT", victim.encode())]
     twice = [("ce_type", b"enlace.test.other.v1"), *headers]
     producer = Producer(settings(world.part.bootstrap))
@@ -136,7 +157,9 @@ def test_a_signed_fact_is_not_turned_into_another_by_a_second_header(world: Worl
     assert world.versions(victim) == []
 
 
-def test_a_handler_that_never_has_time_enough_holds_its_subject_and_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_handler_that_never_has_time_enough_holds_its_subject_and_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(subscriber, "_LIMIT", 1.0)
     late, other = new_id(), new_id()
     world.slow.add(late)
@@ -148,7 +171,9 @@ def test_a_handler_that_never_has_time_enough_holds_its_subject_and_no_other(wor
     until(lambda: world.versions(other) == [1] and world.versions(late) == [1, 2])
 
 
-def test_a_handler_may_work_in_parts_of_which_each_is_there_when_the_next_fails(world: World) -> None:
+def test_a_handler_may_work_in_parts_of_which_each_is_there_when_the_next_fails(
+    world: World,
+) -> None:
     subject, calls = new_id(), 3
     world.parts[subject] = calls
     world.tell(subject, 2)
@@ -177,14 +202,18 @@ def test_a_request_for_what_no_subject_is_called_stops_no_other(world: World) ->
 
     def is_published_again() -> bool:
         with world.teller.transaction(SYSTEM) as tx:
-            row = tx.execute("SELECT published_at FROM outbox WHERE subject = %s", (subject,)).fetchone()
+            row = tx.execute(
+                "SELECT published_at FROM outbox WHERE subject = %s", (subject,)
+            ).fetchone()
         return bool(row and row["published_at"] > before)
 
     until(is_published_again)
     assert metrics.LOOP_FAILURES.labels("replays")._value.get() == failures
 
 
-def test_a_follower_that_fails_is_held_itself_and_the_fact_before_it_stays_applied(world: World) -> None:
+def test_a_follower_that_fails_is_held_itself_and_the_fact_before_it_stays_applied(
+    world: World,
+) -> None:
     subject = new_id()
     facts = [Fact(subject, n, "enlace.test.told.v1", b"x", datetime.now(UTC)) for n in (1, 2, 3)]
     world.refuse.add(f"{subject}/2")

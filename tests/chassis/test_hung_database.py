@@ -1,4 +1,6 @@
-"""A database that stands still, is killed, or comes back: whoever asks has an answer in time, and nobody waits for what is known to be away."""
+"""A database that stands still, is killed, or comes back: whoever asks has an answer in time, and
+nobody waits for what is known to be away.
+"""
 
 import threading
 import time
@@ -72,18 +74,25 @@ def within(seconds: float) -> Iterator[None]:
 def locked(place: Place) -> Iterator[str]:
     """A row that somebody holds; the statement that waits for it."""
     with psycopg.connect(place.migration_url) as owner:
-        owner.execute("CREATE TABLE IF NOT EXISTS held (id int); GRANT ALL ON held TO PUBLIC; TRUNCATE held; INSERT INTO held VALUES (1)")
+        owner.execute(
+            "CREATE TABLE IF NOT EXISTS held (id int); GRANT ALL ON held TO PUBLIC; TRUNCATE held;"
+            " INSERT INTO held VALUES (1)"
+        )
         owner.commit()
         owner.execute("SELECT FROM held FOR UPDATE")
         yield "SELECT FROM held FOR UPDATE"
 
 
-def test_a_transaction_ends_in_its_time_when_the_database_stands_still(database: Database, postgres: Server) -> None:
+def test_a_transaction_ends_in_its_time_when_the_database_stands_still(
+    database: Database, postgres: Server
+) -> None:
     with still(postgres), within(5), pytest.raises(Late):
         ask(database, timeout=1)
 
 
-def test_a_transaction_under_way_ends_in_its_time_when_the_database_stands_still(database: Database, postgres: Server) -> None:
+def test_a_transaction_under_way_ends_in_its_time_when_the_database_stands_still(
+    database: Database, postgres: Server
+) -> None:
     def stand_still_in_the_middle() -> None:
         with database.transaction(SYSTEM, timeout=1) as tx:
             tx.execute("SELECT 1")
@@ -94,7 +103,9 @@ def test_a_transaction_under_way_ends_in_its_time_when_the_database_stands_still
         stand_still_in_the_middle()
 
 
-def test_all_transactions_end_in_their_time_when_the_database_stands_still(database: Database, postgres: Server) -> None:
+def test_all_transactions_end_in_their_time_when_the_database_stands_still(
+    database: Database, postgres: Server
+) -> None:
     """Also those that have to wait for a connection."""
     said: list[Refusal] = []
 
@@ -121,7 +132,9 @@ def test_a_database_that_stands_still_is_known_away(database: Database, postgres
             assert not database.reachable()
 
 
-def test_a_database_known_away_is_refused_at_once_and_used_again_when_it_answers(database: Database, postgres: Server) -> None:
+def test_a_database_known_away_is_refused_at_once_and_used_again_when_it_answers(
+    database: Database, postgres: Server
+) -> None:
     with still(postgres):
         until(lambda: not database.answers, 10)
         for _ in range(20):
@@ -132,7 +145,9 @@ def test_a_database_known_away_is_refused_at_once_and_used_again_when_it_answers
 
 
 @pytest.mark.parametrize("away", [0.0, 2.5])
-def test_a_database_that_was_killed_is_used_again_within_a_second_of_its_return(database: Database, postgres: Server, away: float) -> None:
+def test_a_database_that_was_killed_is_used_again_within_a_second_of_its_return(
+    database: Database, postgres: Server, away: float
+) -> None:
     for _ in range(2):
         ask(database)
     postgres.engine.kill()
@@ -144,7 +159,9 @@ def test_a_database_that_was_killed_is_used_again_within_a_second_of_its_return(
     until(lambda: answers(database), 10)
 
 
-def test_no_call_fails_for_connections_that_died_while_nobody_used_them(database: Database, postgres: Server) -> None:
+def test_no_call_fails_for_connections_that_died_while_nobody_used_them(
+    database: Database, postgres: Server
+) -> None:
     with ExitStack() as held:
         for _ in range(4):
             held.enter_context(database.transaction(SYSTEM))
@@ -154,7 +171,9 @@ def test_no_call_fails_for_connections_that_died_while_nobody_used_them(database
         ask(database)
 
 
-def test_a_connection_that_an_administrator_ends_is_no_outage(database: Database, postgres: Server, place: Place) -> None:
+def test_a_connection_that_an_administrator_ends_is_no_outage(
+    database: Database, postgres: Server, place: Place
+) -> None:
     said: list[bool] = []
     stop = threading.Event()
 
@@ -166,7 +185,10 @@ def test_a_connection_that_an_administrator_ends_is_no_outage(database: Database
     listener.start()
     with psycopg.connect(place.url, autocommit=True) as other:
         for _ in range(3):
-            other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()")
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE usename = current_user AND pid <> pg_backend_pid()"
+            )
             ask(database)
             time.sleep(0.6)  # the probe asks twice a second
     stop.set()
@@ -174,7 +196,9 @@ def test_a_connection_that_an_administrator_ends_is_no_outage(database: Database
     assert all(said)
 
 
-def test_a_background_connection_is_lost_when_the_database_stands_still(database: Database, postgres: Server) -> None:
+def test_a_background_connection_is_lost_when_the_database_stands_still(
+    database: Database, postgres: Server
+) -> None:
     with database.dedicated() as connection:
         vars(connection)["limit"] = 1.0  # half a minute otherwise
         with still(postgres), within(5), pytest.raises(LOST):
@@ -186,7 +210,12 @@ def test_the_end_of_a_call_bounds_all_its_statements_together(database: Database
         for _ in range(3):
             tx.execute("SELECT pg_sleep(0.6)")
 
-    with within(5), pytest.raises(Late), deadline.until(time.monotonic() + 1), database.transaction(SYSTEM) as tx:
+    with (
+        within(5),
+        pytest.raises(Late),
+        deadline.until(time.monotonic() + 1),
+        database.transaction(SYSTEM) as tx,
+    ):
         three(tx)
 
 
@@ -225,7 +254,8 @@ def test_the_server_gives_up_too(database: Database, place: Place) -> None:
             time.sleep(1.2)
             with psycopg.connect(place.url) as other:
                 connections = other.execute(
-                    "SELECT FROM pg_stat_activity WHERE query LIKE '%%forgotten' AND pid <> pg_backend_pid()"
+                    "SELECT FROM pg_stat_activity WHERE query LIKE '%%forgotten'"
+                    " AND pid <> pg_backend_pid()"
                 ).fetchall()
             assert connections == []
             tx.execute("SELECT 1")
@@ -234,7 +264,9 @@ def test_the_server_gives_up_too(database: Database, place: Place) -> None:
         forget()
 
 
-def test_whoever_waits_is_answered_when_the_database_is_closed(postgres: Server, place: Place) -> None:
+def test_whoever_waits_is_answered_when_the_database_is_closed(
+    postgres: Server, place: Place
+) -> None:
     database = Database(place.url, max_size=4)
     database.open()
     assert database.reachable()

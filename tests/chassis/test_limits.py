@@ -13,7 +13,9 @@ class Clock:
 
 def test_a_quota_counts_down_and_the_next_call_has_to_wait_for_its_turn() -> None:
     limiter = Limiter(10, Clock())
-    assert [limiter.take("a").left for _ in range(10 * WINDOW)] == list(reversed(range(10 * WINDOW)))
+    assert [limiter.take("a").left for _ in range(10 * WINDOW)] == list(
+        reversed(range(10 * WINDOW))
+    )
     refused = limiter.take("a")
     assert (refused.left, round(refused.wait, 3), round(refused.reset, 3)) == (0, 0.1, WINDOW)
 

@@ -1,4 +1,6 @@
-"""A migration while calls are under way: a statement that was prepared before it costs nobody a call, in no version that runs beside another."""
+"""A migration while calls are under way: a statement that was prepared before it costs nobody a
+call, in no version that runs beside another.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +37,15 @@ class Reading:
 
 
 # D24
-def test_a_migration_that_adds_a_column_costs_no_call_of_a_process_that_prepared_its_statements(postgres: Postgres, tmp_path: Path) -> None:
+def test_a_migration_that_adds_a_column_costs_no_call_of_a_process_that_prepared_its_statements(
+    postgres: Postgres, tmp_path: Path
+) -> None:
     place = postgres.database()
     with psycopg.connect(place.migration_url) as owner:
-        owner.execute("CREATE TABLE things (id int); GRANT ALL ON things TO PUBLIC; INSERT INTO things VALUES (1)")
+        owner.execute(
+            "CREATE TABLE things (id int); GRANT ALL ON things TO PUBLIC; INSERT INTO things"
+            " VALUES (1)"
+        )
     key_folder.create(tmp_path, ["tests"])
     database = Database(place.url)
     database.fit(THREADS, 1)
@@ -56,7 +63,10 @@ def test_a_migration_that_adds_a_column_costs_no_call_of_a_process_that_prepared
     server.start()
     assert database.reachable()
     try:
-        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel, ThreadPoolExecutor(THREADS) as callers:
+        with (
+            grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+            ThreadPoolExecutor(THREADS) as callers,
+        ):
             stub = members_pb2_grpc.TokensStub(channel)
 
             def ask(_: int) -> None:
@@ -64,7 +74,10 @@ def test_a_migration_that_adds_a_column_costs_no_call_of_a_process_that_prepared
 
             list(callers.map(ask, range(20 * THREADS)))
             with database.transaction(SYSTEM) as tx:
-                prepared = tx.execute("SELECT count(*) AS n FROM pg_prepared_statements WHERE statement LIKE '%things%'").fetchone()
+                prepared = tx.execute(
+                    "SELECT count(*) AS n FROM pg_prepared_statements"
+                    " WHERE statement LIKE '%things%'"
+                ).fetchone()
             assert prepared == {"n": 1}, "else nothing is tried here"
             with psycopg.connect(place.migration_url) as owner:
                 owner.execute("ALTER TABLE things ADD COLUMN name text")

@@ -1,6 +1,8 @@
-"""A name that has one server more gives it calls soon: clients look it up again when a connection ends, and servers end each after a while.
+"""A name that has one server more gives it calls soon: clients look it up again when a connection
+ends, and servers end each after a while.
 
-Limit: a server of names in this process stands for the cluster's. The half minute of production is a second here, of the same option of gRPC.
+Limit: a server of names in this process stands for the cluster's. The half minute of production is
+a second here, of the same option of gRPC.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ SOON = 35_000  # milliseconds: a connection's age in production, with the tenth 
 
 
 class Names:
-    """Answers every question for an IPv4 address with the addresses it has now, good for no time; others with none."""
+    """Answers every question for an IPv4 address with the addresses it has now, good for no time;
+    others with none.
+    """
 
     def __init__(self, *addresses: str) -> None:
         self.addresses = list(addresses)
@@ -44,7 +48,10 @@ class Names:
             end = question.index(b"\0", 12) + 5
             kind = struct.unpack("!H", question[end - 4 : end - 2])[0]
             answers = self.addresses if kind == 1 else []
-            records = [b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 0, 4) + socket.inet_aton(address) for address in answers]
+            records = [
+                b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 0, 4) + socket.inet_aton(address)
+                for address in answers
+            ]
             head = question[:2] + struct.pack("!HHHHH", 0x8580, 1, len(records), 0, 0)
             self._socket.sendto(head + question[12:end] + b"".join(records), asker)
 
@@ -67,19 +74,28 @@ def server(address: str) -> rpc.Server:
 
 
 # D24
-def test_a_server_that_joins_a_name_gets_calls_within_the_age_of_a_connection(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_joins_a_name_gets_calls_within_the_age_of_a_connection(
+    names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
     age = dict(rpc._OPTIONS)["grpc.max_connection_age_ms"]
     assert isinstance(age, int)
     assert age * 1.1 <= SOON
-    monkeypatch.setattr(rpc, "_OPTIONS", list((dict(rpc._OPTIONS) | {"grpc.max_connection_age_ms": 1_000}).items()))
+    monkeypatch.setattr(
+        rpc, "_OPTIONS", list((dict(rpc._OPTIONS) | {"grpc.max_connection_age_ms": 1_000}).items())
+    )
     port = free_port()
     first = server(f"127.0.0.1:{port}")
     options = channel_options(healthy_only=True)
-    with grpc.insecure_channel(f"dns://127.0.0.1:{names.port}/pods.test:{port}", options=options) as channel:
+    with grpc.insecure_channel(
+        f"dns://127.0.0.1:{names.port}/pods.test:{port}", options=options
+    ) as channel:
         health: Any = HealthStub(channel)
 
         def answered_by_the_second() -> bool:
-            return bool(health.Check(HealthCheckRequest(service="broker"), timeout=5).status == HealthCheckResponse.SERVING)
+            return bool(
+                health.Check(HealthCheckRequest(service="broker"), timeout=5).status
+                == HealthCheckResponse.SERVING
+            )
 
         assert not answered_by_the_second()
         second = server(f"127.0.0.2:{port}")

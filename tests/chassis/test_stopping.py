@@ -1,4 +1,6 @@
-"""A service that is asked to stop has ended within ten seconds, in every state of what it needs; and it hears that it is asked."""
+"""A service that is asked to stop has ended within ten seconds, in every state of what it needs;
+and it hears that it is asked.
+"""
 
 import os
 import sys
@@ -51,7 +53,9 @@ class Service:
             "ENLACE_DATABASE_URL": place.url,
             "ENLACE_DEVELOPMENT": "1",
         }
-        self.process = Process(name, [sys.executable, "-m", f"services.{name}", "serve"], folder / "log", told, ROOT)
+        self.process = Process(
+            name, [sys.executable, "-m", f"services.{name}", "serve"], folder / "log", told, ROOT
+        )
         self.process.start()
         self.channel = grpc.insecure_channel(self.listen)
 
@@ -65,11 +69,17 @@ class Service:
     def measures(self, name: str) -> float:
         """A figure as Prometheus sees it."""
         text = requests.get(f"http://{self.metrics}/metrics", timeout=10).text
-        return next(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
+        return next(
+            float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name)
+        )
 
     def wait(self, *, broker: bool = True) -> None:
         """Until it is ready."""
-        until(lambda: self.says() == SERVING and (not broker or self.says("broker") == SERVING), 30, self.process.last_words)
+        until(
+            lambda: self.says() == SERVING and (not broker or self.says("broker") == SERVING),
+            30,
+            self.process.last_words,
+        )
 
     def stop(self) -> float:
         """Asks it to stop; how many seconds it took to end."""
@@ -83,7 +93,9 @@ class Service:
         self.process.kill()
 
 
-def until(condition: Callable[[], bool], seconds: float, otherwise: Callable[[], object] = lambda: "") -> None:
+def until(
+    condition: Callable[[], bool], seconds: float, otherwise: Callable[[], object] = lambda: ""
+) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds:g} s: {otherwise()}"
@@ -91,7 +103,9 @@ def until(condition: Callable[[], bool], seconds: float, otherwise: Callable[[],
 
 
 @contextmanager
-def running(name: str, migrations: list[Path], postgres: Postgres, broker: brokers.Broker, folder: Path) -> Iterator[Service]:
+def running(
+    name: str, migrations: list[Path], postgres: Postgres, broker: brokers.Broker, folder: Path
+) -> Iterator[Service]:
     place = postgres.database(name)
     migrate(place.migration_url, migrations)
     made = Service(name, place, broker.bootstrap, folder)
@@ -121,7 +135,9 @@ def pid_of(part: Any) -> int:
 
 
 def test_its_end_costs_next_to_no_processor_time(notifications: Service) -> None:
-    """On a busy machine a stack's parts end one level after the other, and each second of a processor takes ten."""
+    """On a busy machine a stack's parts end one level after the other, and each second of a
+    processor takes ten.
+    """
     notifications.wait()
     pid = notifications.process.pid
     before = processor_time(pid)[1]
@@ -136,7 +152,9 @@ def processor_time(pid: int | None) -> tuple[str, float]:
     return state, (int(rest[10]) + int(rest[11])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_it_outlives_a_database_that_stands_still_and_stops_in_time_while_it_does(notifications: Service, postgres: Postgres) -> None:
+def test_it_outlives_a_database_that_stands_still_and_stops_in_time_while_it_does(
+    notifications: Service, postgres: Postgres
+) -> None:
     notifications.wait()
     with standing_still(pid_of(postgres.engine)):
         until(lambda: notifications.says() == NOT_SERVING, 10)
@@ -153,7 +171,9 @@ def test_it_outlives_a_database_that_stands_still_and_stops_in_time_while_it_doe
     assert notifications.process.returncode == 0
 
 
-def test_it_stops_in_time_while_the_broker_stands_still(notifications: Service, broker: brokers.Broker) -> None:
+def test_it_stops_in_time_while_the_broker_stands_still(
+    notifications: Service, broker: brokers.Broker
+) -> None:
     notifications.wait()
     with standing_still(pid_of(broker)):
         until(lambda: notifications.says("broker") == NOT_SERVING, 10)
@@ -165,32 +185,42 @@ def test_it_stops_in_time_while_the_broker_stands_still(notifications: Service, 
 def test_it_stops_in_time_when_the_broker_stood_still_from_the_beginning(
     postgres: Postgres, broker: brokers.Broker, tmp_path: Path
 ) -> None:
-    with standing_still(pid_of(broker)), running("notifications", MIGRATIONS, postgres, broker, tmp_path) as service:
+    with (
+        standing_still(pid_of(broker)),
+        running("notifications", MIGRATIONS, postgres, broker, tmp_path) as service,
+    ):
         service.wait(broker=False)
         service.stop()
 
 
 def test_it_stops_in_time_while_it_joins_its_groups(notifications: Service) -> None:
-    until(lambda: notifications.says("broker") == SERVING, 30)  # a join takes three seconds from now
+    # a join takes three seconds from now
+    until(lambda: notifications.says("broker") == SERVING, 30)
     notifications.stop()
     assert notifications.process.returncode == 0
 
 
-def test_a_call_that_a_stop_cuts_off_is_told_that_the_service_is_unavailable(referrals: Service) -> None:
+def test_a_call_that_a_stop_cuts_off_is_told_that_the_service_is_unavailable(
+    referrals: Service,
+) -> None:
     referrals.wait()
     said: list[grpc.StatusCode] = []
 
     def ask() -> None:
         stub = contacts_pb2_grpc.ReferencesStub(referrals.channel)
         try:
-            stub.GetReferenceStatus(contacts_pb2.GetReferenceStatusRequest(reference=new_reference(), pin="1234"), timeout=9)
+            stub.GetReferenceStatus(
+                contacts_pb2.GetReferenceStatusRequest(reference=new_reference(), pin="1234"),
+                timeout=9,
+            )
         except grpc.RpcError as error:
             said.append(error.code())
 
     with ExitStack() as cleanup:
         owner = cleanup.enter_context(psycopg.connect(referrals.place.migration_url))
         owner.execute("LOCK TABLE contact_references")
-        threads = [threading.Thread(target=ask) for _ in range(20)]  # sixteen wait for the table, four for a thread
+        # sixteen wait for the table, four for a thread
+        threads = [threading.Thread(target=ask) for _ in range(20)]
         for thread in threads:
             thread.start()
         until(lambda: waiting(referrals) >= 16, 10)
@@ -203,7 +233,10 @@ def test_a_call_that_a_stop_cuts_off_is_told_that_the_service_is_unavailable(ref
 
 def waiting(service: Service) -> int:
     with psycopg.connect(service.place.url, autocommit=True) as other:
-        statement = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        statement = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND datname = current_database()"
+        )
         row = other.execute(statement).fetchone()
     assert row
     return int(row[0])
@@ -212,9 +245,10 @@ def waiting(service: Service) -> int:
 def run_to_the_end(hang: str, folder: Path) -> Process:
     """A process that has been asked to stop, and then hangs in this way."""
     script = (
-        "import ctypes, threading; from chassis import service_runner, log; from chassis.supervisor import Loop; log.setup('test');"
-        "loop = Loop('hanging', lambda loop: threading.Event().wait()); loop.start(); service_runner._FORCE = 1.0; service_runner._arm([loop]);"
-        + hang
+        "import ctypes, threading; from chassis import service_runner, log;"
+        " from chassis.supervisor import Loop; log.setup('test');"
+        "loop = Loop('hanging', lambda loop: threading.Event().wait()); loop.start();"
+        " service_runner._FORCE = 1.0; service_runner._arm([loop]);" + hang
     )
     process = Process("stuck", [sys.executable, "-c", script], folder / "log", {**os.environ}, ROOT)
     process.start()
@@ -233,5 +267,6 @@ def test_a_thread_that_never_ends_is_left_behind(tmp_path: Path) -> None:
 
 
 def test_a_process_in_which_nothing_moves_any_more_is_ended(tmp_path: Path) -> None:
-    process = run_to_the_end("ctypes.PyDLL(None).sleep(60)", tmp_path)  # with Python's lock in its hand
+    # with Python's lock in its hand
+    process = run_to_the_end("ctypes.PyDLL(None).sleep(60)", tmp_path)
     assert "Timeout" in process.last_words(40)

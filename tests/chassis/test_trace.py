@@ -1,4 +1,6 @@
-"""The id of a request stays with the facts that it made: in the outbox, in the topic, and while they wait at a consumer."""
+"""The id of a request stays with the facts that it made: in the outbox, in the topic, and while
+they wait at a consumer.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,12 @@ from tests.chassis.world import MIGRATIONS
 from tests.parts.postgres import Server
 
 REQUEST = "0d5f3c0a9b1e4c7d8e2f60718293a4b5"
-STRANGE = [b"", b"00-" + b"0" * 32 + b"-00f067aa0ba902b7-01", b"Ana L\xc3\xb3pez", b"00-" + b"a" * 32 + b"-00f067aa0ba902b7-01\nx"]
+STRANGE = [
+    b"",
+    b"00-" + b"0" * 32 + b"-00f067aa0ba902b7-01",
+    b"Ana L\xc3\xb3pez",
+    b"00-" + b"a" * 32 + b"-00f067aa0ba902b7-01\nx",
+]
 
 
 @pytest.fixture
@@ -38,7 +45,9 @@ def signer(tmp_path: Path) -> Signer:
     return Signer(key_folder.signing(tmp_path, "facts.teller"))
 
 
-def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_waits(database: Database, signer: Signer) -> None:
+def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_waits(
+    database: Database, signer: Signer
+) -> None:
     subject = new_id()
     with trace.under(REQUEST), database.transaction(SYSTEM) as tx:
         outbox.keep(tx, [Fact(subject, 1, "enlace.test.told.v1", b"x", NOON)])
@@ -61,8 +70,12 @@ def test_what_nobody_asked_for_has_none(database: Database) -> None:
 
 
 @pytest.mark.parametrize("strange", STRANGE)
-def test_a_traceparent_that_is_none_takes_nothing_from_the_fact_and_is_written_nowhere(strange: bytes, signer: Signer) -> None:
-    _, body, headers = pack(Fact(new_id(), 1, "enlace.test.told.v1", b"x", NOON), "enlace/teller", signer)
+def test_a_traceparent_that_is_none_takes_nothing_from_the_fact_and_is_written_nowhere(
+    strange: bytes, signer: Signer
+) -> None:
+    _, body, headers = pack(
+        Fact(new_id(), 1, "enlace.test.told.v1", b"x", NOON), "enlace/teller", signer
+    )
     heard = unpack([*headers, (trace.HEADER, strange)], body, {"enlace/teller": signer.check()})
     assert heard.trace == ""
 

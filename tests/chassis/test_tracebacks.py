@@ -1,4 +1,6 @@
-"""What breaks with a name in its hands says where it broke, and never the name: neither in the log nor in the answer."""
+"""What breaks with a name in its hands says where it broke, and never the name: neither in the log
+nor in the answer.
+"""
 
 import json
 import re
@@ -28,7 +30,8 @@ class Broken:
         self.answers = dict[str, Any]()
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.chassis.failing", url, str(folder), NAME],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(folder / "stderr").open("w"), text=True,
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=(folder / "stderr").open("w"), text=True,
         )  # fmt: skip
         assert process.stdout
         first = process.stdout.readline()
@@ -36,10 +39,18 @@ class Broken:
             stub = members_pb2_grpc.TokensStub(channel)
             for kind in (*KINDS, "answer"):
                 with pytest.raises(grpc.RpcError) as caught:
-                    stub.SignIn(members_pb2.SignInRequest(email=kind, password=NAME), timeout=20, wait_for_ready=True)
+                    stub.SignIn(
+                        members_pb2.SignInRequest(email=kind, password=NAME),
+                        timeout=20,
+                        wait_for_ready=True,
+                    )
                 self.answers[kind] = caught.value
         out, _ = process.communicate(timeout=30)
-        self.code, self.log, self.aside = process.returncode, first + out, (folder / "stderr").read_text()
+        self.code, self.log, self.aside = (
+            process.returncode,
+            first + out,
+            (folder / "stderr").read_text(),
+        )
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +66,10 @@ def broken(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.mark.parametrize("kind", [*KINDS, "answer"])
 def test_an_answer_says_nothing_of_what_broke(broken: Broken, kind: str) -> None:
     answer = broken.answers[kind]
-    told = f"{answer.details()} {answer.debug_error_string()} {answer.trailing_metadata()} {answer.initial_metadata()}"
+    told = (
+        f"{answer.details()} {answer.debug_error_string()} {answer.trailing_metadata()}"
+        f" {answer.initial_metadata()}"
+    )
     assert NAME not in told
     assert answer.code() is grpc.StatusCode.INTERNAL
 
@@ -67,7 +81,13 @@ def test_no_line_of_the_log_names_anybody(broken: Broken) -> None:
 
 def test_each_fault_is_said_with_its_kind_and_the_lines_where_it_broke(broken: Broken) -> None:
     said = [line["fault"] for line in map(json.loads, broken.log.splitlines()) if line.get("fault")]
-    for kind in ("builtins.ValueError", "builtins.KeyError", "builtins.RuntimeError", "UniqueViolation", "InvalidDatetimeFormat"):
+    for kind in (
+        "builtins.ValueError",
+        "builtins.KeyError",
+        "builtins.RuntimeError",
+        "UniqueViolation",
+        "InvalidDatetimeFormat",
+    ):
         assert [fault for fault in said if kind in fault and "__main__:" in fault], kind
 
 
@@ -80,8 +100,18 @@ def test_a_thread_and_a_process_that_die_say_where(broken: Broken) -> None:
 
 
 def test_a_file_that_is_missing_at_the_start_is_named(tmp_path: Path) -> None:
-    imports = "import sys; from chassis import log; from keys import key_folder; from pathlib import Path"
+    imports = (
+        "import sys; from chassis import log; from keys import key_folder; from pathlib import Path"
+    )
     script = f"{imports}; log.setup('x'); key_folder.verifying(Path(sys.argv[1]), 'tokens')"
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
-    assert re.fullmatch(rf"DIED builtins.FileNotFoundError at .*: {tmp_path}/tokens.pub.jwk\n", done.stderr)
+    assert re.fullmatch(
+        rf"DIED builtins.FileNotFoundError at .*: {tmp_path}/tokens.pub.jwk\n", done.stderr
+    )

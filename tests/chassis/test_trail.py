@@ -1,4 +1,6 @@
-"""The trail: a chain that its own service can't forge, whose owner can't change it unseen, and that is one chain however many write."""
+"""The trail: a chain that its own service can't forge, whose owner can't change it unseen, and that
+is one chain however many write.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def database(place: parts.Database) -> Iterator[Database]:
 
 
 def write(tx: Transaction, rows: int, caller: Caller = WORKER) -> None:
-    entries = [Entry("open_identity", new_id(), "HOU.EMG", ("contact", "identity")) for _ in range(rows)]
+    entries = [
+        Entry("open_identity", new_id(), "HOU.EMG", ("contact", "identity")) for _ in range(rows)
+    ]
     audit.record(tx, caller, NOW, entries)
 
 
@@ -67,7 +71,13 @@ def test_a_trail_that_nobody_touched_fits(database: Database) -> None:
         assert audit.head(tx) == START
         write(tx, 40)
     with database.transaction(SYSTEM) as tx:
-        audit.record(tx, replace(WORKER, kind="key"), NOW + timedelta(microseconds=1), [Entry("send", "x")], refused="receipt_missing")
+        audit.record(
+            tx,
+            replace(WORKER, kind="key"),
+            NOW + timedelta(microseconds=1),
+            [Entry("send", "x")],
+            refused="receipt_missing",
+        )
     with database.transaction(SYSTEM) as tx:
         assert audit.head(tx).sequence == 41
         assert verdict(tx) == []
@@ -102,14 +112,23 @@ def test_eight_writers_at_once_make_one_chain(database: Database) -> None:
 
 # 14
 @pytest.mark.parametrize("wrong", ["a\tb", "a\nb", "a,b", "a\\b"])
-def test_nothing_is_written_that_would_make_two_rows_one_line(wrong: str, database: Database) -> None:
-    for entry in (Entry(wrong, "x"), Entry("x", wrong), Entry("x", "x", wrong), Entry("x", "x", "", (wrong,))):
+def test_nothing_is_written_that_would_make_two_rows_one_line(
+    wrong: str, database: Database
+) -> None:
+    for entry in (
+        Entry(wrong, "x"),
+        Entry("x", wrong),
+        Entry("x", "x", wrong),
+        Entry("x", "x", "", (wrong,)),
+    ):
         with pytest.raises(psycopg.errors.CheckViolation), database.transaction(SYSTEM) as tx:
             audit.record(tx, WORKER, NOW, [entry])
 
 
 # 14
-def test_what_was_recorded_before_there_was_a_chain_is_chained_as_it_stands(postgres: parts.Server, tmp_path: Path) -> None:
+def test_what_was_recorded_before_there_was_a_chain_is_chained_as_it_stands(
+    postgres: parts.Server, tmp_path: Path
+) -> None:
     before = sorted(MIGRATIONS.glob("*.sql"))[:2]
     for file in before:
         (tmp_path / file.name).write_text(file.read_text())
@@ -117,11 +136,13 @@ def test_what_was_recorded_before_there_was_a_chain_is_chained_as_it_stands(post
     with owner_of(place) as owner:
         for turn in range(5):
             owner.execute(
-                "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id, detail_codes, allowed)"
+                "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id,"
+                " detail_codes, allowed)"
                 " VALUES (now(), 'worker', 'w', 'o', 'send', %s, '{a,b}', true)",
                 (str(turn),),
             )
-        owner.execute("DELETE FROM audit WHERE sequence = 3")  # a number that a transaction took and did not use
+        # a number that a transaction took and did not use
+        owner.execute("DELETE FROM audit WHERE sequence = 3")
     migrate(place.migration_url, [MIGRATIONS])
     with psycopg.connect(place.url, row_factory=dict_row) as tx:
         assert audit.head(tx).sequence == 4
@@ -130,9 +151,13 @@ def test_what_was_recorded_before_there_was_a_chain_is_chained_as_it_stands(post
 
 
 class Owner:
-    """Who owns the database and has read the source: changes the trail in one of the ways there are, and may compute the chain anew behind it."""
+    """Who owns the database and has read the source: changes the trail in one of the ways there
+    are, and may compute the chain anew behind it.
+    """
 
-    def __init__(self, connection: psycopg.Connection[dict[str, object]], rows: int, chance: random.Random) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[dict[str, object]], rows: int, chance: random.Random
+    ) -> None:
         self._connection, self._rows, self._chance = connection, rows, chance
 
     def cheat(self) -> str:
@@ -160,25 +185,34 @@ class Owner:
                 ("actor_kind", "'x'"),
             ]
         )
-        self._connection.execute(f"UPDATE audit SET {column} = {value} WHERE sequence = {where}".encode())
+        self._connection.execute(
+            f"UPDATE audit SET {column} = {value} WHERE sequence = {where}".encode()
+        )
 
     def _rehash(self, where: int) -> None:
         """A row that fits, with an edit: its own hash computed anew, and no other's."""
-        self._connection.execute("UPDATE audit SET action = 'x', hash = sha256(hash) WHERE sequence = %s", (where,))
+        self._connection.execute(
+            "UPDATE audit SET action = 'x', hash = sha256(hash) WHERE sequence = %s", (where,)
+        )
 
     def _delete(self, where: int) -> None:
         self._connection.execute("DELETE FROM audit WHERE sequence = %s", (where,))
         if self._chance.random() < 0.5:  # and closes the gap
-            self._connection.execute("UPDATE audit SET sequence = -sequence WHERE sequence > %s", (where,))
+            self._connection.execute(
+                "UPDATE audit SET sequence = -sequence WHERE sequence > %s", (where,)
+            )
             self._connection.execute("UPDATE audit SET sequence = -sequence - 1 WHERE sequence < 0")
             self._connection.execute("UPDATE audit_head SET sequence = sequence - 1")
 
     def _insert(self, where: int) -> None:
-        self._connection.execute("UPDATE audit SET sequence = -sequence WHERE sequence >= %s", (where,))
+        self._connection.execute(
+            "UPDATE audit SET sequence = -sequence WHERE sequence >= %s", (where,)
+        )
         self._connection.execute("UPDATE audit SET sequence = -sequence + 1 WHERE sequence < 0")
         self._connection.execute("ALTER TABLE audit DISABLE TRIGGER audit_chained")
         self._connection.execute(
-            "INSERT INTO audit SELECT (jsonb_populate_record(a, jsonb_build_object('sequence', %s, 'action', 'forged'))).* FROM audit a"
+            "INSERT INTO audit SELECT (jsonb_populate_record(a, jsonb_build_object('sequence', %s,"
+            " 'action', 'forged'))).* FROM audit a"
             " WHERE sequence = %s",
             (where, where + 1),
         )
@@ -190,21 +224,25 @@ class Owner:
         if other == where:
             other += 1
         self._connection.execute("UPDATE audit SET sequence = -1 WHERE sequence = %s", (where,))
-        self._connection.execute("UPDATE audit SET sequence = %s WHERE sequence = %s", (where, other))
+        self._connection.execute(
+            "UPDATE audit SET sequence = %s WHERE sequence = %s", (where, other)
+        )
         self._connection.execute("UPDATE audit SET sequence = %s WHERE sequence = -1", (other,))
 
     def _cut(self, where: int) -> None:
         self._connection.execute("DELETE FROM audit WHERE sequence >= %s", (where,))
         if self._chance.random() < 0.5:
             self._connection.execute(
-                "UPDATE audit_head SET (sequence, hash) = (SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1)"
+                "UPDATE audit_head SET (sequence, hash) = (SELECT sequence, hash FROM audit"
+                " ORDER BY sequence DESC LIMIT 1)"
                 " WHERE EXISTS (SELECT FROM audit)"
             )
 
     def _compute_anew(self) -> None:
         """The whole chain and the head, so that the trail fits by itself."""
         self._connection.execute(
-            "DO $$ DECLARE entry audit; place bigint := 0; before bytea := sha256('enlace.audit.v1'); old bigint; BEGIN"
+            "DO $$ DECLARE entry audit; place bigint := 0; before bytea :="
+            " sha256('enlace.audit.v1'); old bigint; BEGIN"
             " FOR entry IN SELECT * FROM audit ORDER BY sequence LOOP"
             " old := entry.sequence; place := place + 1; entry.sequence := place;"
             " before := sha256(before || convert_to(audit_line(entry), 'UTF8'));"
@@ -214,7 +252,9 @@ class Owner:
 
 
 # 14
-def test_a_thousand_edits_deletions_insertions_swaps_and_cuts_are_found(place: parts.Database, database: Database) -> None:
+def test_a_thousand_edits_deletions_insertions_swaps_and_cuts_are_found(
+    place: parts.Database, database: Database
+) -> None:
     rows, every = 60, 10
     witnessed: dict[int, set[bytes]] = {}
     for _ in range(rows // every):
@@ -243,8 +283,10 @@ KEYRING = Keyring(b"k" * 32)
 TOKEN = Evidence("ab" * 32, NOW + timedelta(seconds=2))
 SIGNED_IN = replace(WORKER, token=TOKEN)
 COPY = (
-    "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id, purpose_code, detail_codes, allowed, reason, token_hash, token_end, mark)"
-    " SELECT time, actor_kind, {actor}, organization_id, action, object_id, purpose_code, detail_codes, allowed, reason, token_hash, token_end, {mark}"
+    "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id,"
+    " purpose_code, detail_codes, allowed, reason, token_hash, token_end, mark)"
+    " SELECT time, actor_kind, {actor}, organization_id, action, object_id, purpose_code,"
+    " detail_codes, allowed, reason, token_hash, token_end, {mark}"
     " FROM audit ORDER BY sequence DESC LIMIT 1"
 )
 
@@ -265,13 +307,17 @@ def marks(database: Database) -> list[str]:
         return [finding.reason for finding in (*findings, *audit.repeated(tx))]
 
 
-def test_c14_what_a_service_writes_is_marked_by_its_key_and_tied_to_the_token(marking: Database) -> None:
+def test_c14_what_a_service_writes_is_marked_by_its_key_and_tied_to_the_token(
+    marking: Database,
+) -> None:
     with marking.transaction(SIGNED_IN) as tx:
         write(tx, 3, SIGNED_IN)
     with marking.transaction(SYSTEM) as tx:
         audit.record(tx, SYSTEM, NOW + timedelta(microseconds=7), [Entry("fire_clock", "x")])
         audit.record(tx, SIGNED_IN, NOW, [Entry("send", "ñandú")], refused="receipt_missing")
-        rows = tx.execute("SELECT token_hash, token_end FROM audit WHERE actor_kind = 'worker'").fetchall()
+        rows = tx.execute(
+            "SELECT token_hash, token_end FROM audit WHERE actor_kind = 'worker'"
+        ).fetchall()
     assert marks(marking) == []
     assert rows == [{"token_hash": TOKEN.hash, "token_end": TOKEN.end}] * 4
 
@@ -296,7 +342,9 @@ def test_c14_the_services_role_adds_no_row_that_fits(
     assert marks(marking) == reasons
 
 
-def test_c14_another_services_key_marks_nothing_here(place: parts.Database, marking: Database) -> None:
+def test_c14_another_services_key_marks_nothing_here(
+    place: parts.Database, marking: Database
+) -> None:
     with marking.transaction(SIGNED_IN) as tx:
         write(tx, 1, SIGNED_IN)
     stranger = Database(place.url, max_size=1, marker=Marker(Keyring(b"s" * 32)))
@@ -308,13 +356,17 @@ def test_c14_another_services_key_marks_nothing_here(place: parts.Database, mark
 
 
 @pytest.mark.parametrize("kind", ["worker", "key"])
-def test_c14_nobody_is_on_record_for_an_act_without_a_token_of_hers(kind: str, marking: Database) -> None:
+def test_c14_nobody_is_on_record_for_an_act_without_a_token_of_hers(
+    kind: str, marking: Database
+) -> None:
     with marking.transaction(SYSTEM) as tx:
         write(tx, 1, replace(WORKER, kind=kind))
     assert marks(marking) == ["untied"]
 
 
-def test_c14_rows_of_the_version_before_are_no_finding_for_an_hour(place: parts.Database, database: Database, marking: Database) -> None:
+def test_c14_rows_of_the_version_before_are_no_finding_for_an_hour(
+    place: parts.Database, database: Database, marking: Database
+) -> None:
     with database.transaction(SYSTEM) as tx:
         write(tx, 3)  # before the update
     assert marks(marking) == []

@@ -1,4 +1,6 @@
-"""Two processes tell the facts of one outbox in turn: one that stands still loses its turn, and publishes and marks nothing when it wakes."""
+"""Two processes tell the facts of one outbox in turn: one that stands still loses its turn, and
+publishes and marks nothing when it wakes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from tests.parts.local_stack import ROOT
 SILENT = "3"  # seconds, instead of twenty
 HOLDER = (
     "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
-    " WHERE l.locktype = 'advisory' AND l.granted AND a.application_name LIKE 'enlace-listen-%' AND a.datname = current_database()"
+    " WHERE l.locktype = 'advisory' AND l.granted AND a.application_name LIKE 'enlace-listen-%'"
+    " AND a.datname = current_database()"
 )
 
 
@@ -29,7 +32,10 @@ def telling(world: World) -> Iterator[subprocess.Popen[bytes]]:
     """A process that tells the facts of this world."""
     words = [world.places["teller"].url, world.part.bootstrap, world.topic, str(world.keys), SILENT]
     process = subprocess.Popen(
-        [*HEARING, sys.executable, "-m", "tests.chassis.teller", *words], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+        [*HEARING, sys.executable, "-m", "tests.chassis.teller", *words],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
     )
     try:
         yield process
@@ -41,10 +47,14 @@ def telling(world: World) -> Iterator[subprocess.Popen[bytes]]:
 def holds_turn(world: World, process: subprocess.Popen[bytes]) -> bool:
     """Whether this process is the one that tells."""
     with world.teller.transaction(SYSTEM) as tx:
-        return [row["application_name"] for row in tx.execute(HOLDER)] == [f"enlace-listen-{process.pid}"]
+        return [row["application_name"] for row in tx.execute(HOLDER)] == [
+            f"enlace-listen-{process.pid}"
+        ]
 
 
-def test_a_teller_that_stands_still_is_followed_by_the_other_and_disturbs_nothing_when_it_wakes(world: World) -> None:
+def test_a_teller_that_stands_still_is_followed_by_the_other_and_disturbs_nothing_when_it_wakes(
+    world: World,
+) -> None:
     world.stop("teller")
     world.databases["teller"] = Database(world.places["teller"].url, max_size=2)
     world.teller.open()
@@ -55,7 +65,8 @@ def test_a_teller_that_stands_still_is_followed_by_the_other_and_disturbs_nothin
             for stopped, other in ((first, second), (second, first), (first, second)):
                 versions += 20
                 for subject in subjects:
-                    world.tell(subject, 20, start=versions - 19)  # it may be stopped in the middle of these
+                    # it may be stopped in the middle of these
+                    world.tell(subject, 20, start=versions - 19)
                 stopped.send_signal(signal.SIGSTOP)
                 versions += 20
                 for subject in subjects:
@@ -69,11 +80,19 @@ def test_a_teller_that_stands_still_is_followed_by_the_other_and_disturbs_nothin
                 until(lambda: all(world.taken(subject) == versions for subject in subjects))  # noqa: B023
                 assert holds_turn(world, other), "who woke up does not take its turn back"
             assert (first.poll(), second.poll()) == (None, None)
-    assert sorted(world.effects()) == sorted((subject, n) for subject in subjects for n in range(1, versions + 1))
+    assert sorted(world.effects()) == sorted(
+        (subject, n) for subject in subjects for n in range(1, versions + 1)
+    )
     records = topics.records(world.part.bootstrap, [world.topic])
     for subject in subjects:
-        published = [int(record.header("ce_id").rpartition("/")[2]) for record in records if record.key == subject.encode()]
-        assert list(dict.fromkeys(published)) == list(range(1, versions + 1)), "each for the first time in its order"
+        published = [
+            int(record.header("ce_id").rpartition("/")[2])
+            for record in records
+            if record.key == subject.encode()
+        ]
+        assert list(dict.fromkeys(published)) == list(range(1, versions + 1)), (
+            "each for the first time in its order"
+        )
     with world.teller.transaction(SYSTEM) as tx:
         assert outbox.backlog(tx) == 0
     world.teller.close()

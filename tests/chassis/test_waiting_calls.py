@@ -1,4 +1,6 @@
-"""A call that waits for a thread: its token is judged as of when it came in, for the wait is the service's and not the caller's."""
+"""A call that waits for a thread: its token is judged as of when it came in, for the wait is the
+service's and not the caller's.
+"""
 
 from __future__ import annotations
 
@@ -52,17 +54,25 @@ class Busy:
     def __getattr__(self, rpc: str) -> Any:
         return print  # no other is called
 
-    def ListHotlines(self, request: directory_pb2.ListHotlinesRequest, call: Call) -> directory_pb2.ListHotlinesResponse:
+    def ListHotlines(
+        self, request: directory_pb2.ListHotlinesRequest, call: Call
+    ) -> directory_pb2.ListHotlinesResponse:
         self.held.set()
         self.let_go.wait(10)
         return directory_pb2.ListHotlinesResponse()
 
-    def ListOrganizations(self, request: directory_pb2.ListOrganizationsRequest, call: Call) -> directory_pb2.ListOrganizationsResponse:
+    def ListOrganizations(
+        self, request: directory_pb2.ListOrganizationsRequest, call: Call
+    ) -> directory_pb2.ListOrganizationsResponse:
         return directory_pb2.ListOrganizationsResponse()
 
     def list_organizations(self, token: str) -> None:
         stub = directory_pb2_grpc.DirectoryStub(self.channel)
-        stub.ListOrganizations(directory_pb2.ListOrganizationsRequest(), metadata=(("authorization", f"Bearer {token}"),), timeout=10)
+        stub.ListOrganizations(
+            directory_pb2.ListOrganizationsRequest(),
+            metadata=(("authorization", f"Bearer {token}"),),
+            timeout=10,
+        )
 
 
 @pytest.fixture
@@ -87,11 +97,15 @@ def busy(postgres: PostgresServer, tmp_path: Path, clock: SettableClock) -> Iter
     database.close()
 
 
-def test_a_token_that_runs_out_while_its_call_waits_for_a_thread_is_good(busy: Busy, pass_time: Callable[[timedelta], None]) -> None:
+def test_a_token_that_runs_out_while_its_call_waits_for_a_thread_is_good(
+    busy: Busy, pass_time: Callable[[timedelta], None]
+) -> None:
     token = busy.issuer.issue(WHO, "enlace.tests")[0]
     with ThreadPoolExecutor(2) as callers:
         holding = callers.submit(
-            directory_pb2_grpc.DirectoryStub(busy.channel).ListHotlines, directory_pb2.ListHotlinesRequest(), timeout=10
+            directory_pb2_grpc.DirectoryStub(busy.channel).ListHotlines,
+            directory_pb2.ListHotlinesRequest(),
+            timeout=10,
         )
         assert busy.held.wait(10)
         waiting = callers.submit(busy.list_organizations, token)
@@ -102,7 +116,9 @@ def test_a_token_that_runs_out_while_its_call_waits_for_a_thread_is_good(busy: B
         waiting.result(10)
 
 
-def test_a_token_that_had_run_out_when_its_call_came_is_refused(busy: Busy, pass_time: Callable[[timedelta], None]) -> None:
+def test_a_token_that_had_run_out_when_its_call_came_is_refused(
+    busy: Busy, pass_time: Callable[[timedelta], None]
+) -> None:
     token = busy.issuer.issue(WHO, "enlace.tests")[0]
     pass_time(OUTLIVED)
     assert refusal(lambda: busy.list_organizations(token)) == ("UNAUTHENTICATED", "token_expired")

@@ -1,4 +1,6 @@
-"""What is the same in the messages of every service: times, enums, etags, page tokens and sizes, masks; and what of it is refused, and how."""
+"""What is the same in the messages of every service: times, enums, etags, page tokens and sizes,
+masks; and what of it is refused, and how.
+"""
 
 import base64
 from collections.abc import Callable
@@ -51,7 +53,8 @@ def test_a_time_that_is_not_set_is_none_in_both_directions() -> None:
         Timestamp(seconds=253_402_300_800),  # the year 10000
         Timestamp(seconds=-62_135_596_801),  # the year 0
         Timestamp(seconds=2**63 - 1),
-        Timestamp(seconds=253_402_300_799),  # the end of the year 9999: no deadline can be added to it
+        # the end of the year 9999: no deadline can be added to it
+        Timestamp(seconds=253_402_300_799),
         Timestamp(seconds=-62_135_596_800),  # the year 1
         Timestamp(nanos=-1),
         Timestamp(nanos=2_000_000_000),
@@ -60,12 +63,16 @@ def test_a_time_that_is_not_set_is_none_in_both_directions() -> None:
 def test_a_time_that_no_calendar_has_is_out_of_range(said: Timestamp) -> None:
     key = members.ApiKey(expire_time=said)
     assert violations(lambda: wire.moment(key, "expire_time")) == [("expire_time", "out_of_range")]
-    assert violations(lambda: wire.moment(key, "expire_time", "key.expire_time")) == [("key.expire_time", "out_of_range")]
+    assert violations(lambda: wire.moment(key, "expire_time", "key.expire_time")) == [
+        ("key.expire_time", "out_of_range")
+    ]
 
 
 def test_c16_a_filter_may_end_with_the_calendar() -> None:
     end = members.ApiKey(expire_time=Timestamp(seconds=253_402_300_799))
-    assert wire.moment(end, "expire_time", years=wire.ANY_YEAR) == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert wire.moment(end, "expire_time", years=wire.ANY_YEAR) == datetime(
+        9999, 12, 31, 23, 59, 59, tzinfo=UTC
+    )
 
 
 # --- enums
@@ -92,13 +99,19 @@ def test_unspecified_is_none_in_both_directions() -> None:
 
 @pytest.mark.parametrize("number", [directory.INTAKE_WAITLIST, 4, 99, -1])
 def test_a_value_without_a_member_is_an_unknown_code(number: int) -> None:
-    assert violations(lambda: INTAKES.member(number, "capacity.intake")) == [("capacity.intake", "unknown_code")]
+    assert violations(lambda: INTAKES.member(number, "capacity.intake")) == [
+        ("capacity.intake", "unknown_code")
+    ]
 
 
 def test_in_a_list_the_first_unknown_or_unspecified_value_is_named() -> None:
     assert INTAKES.members([3, 1, 3], "intakes") == [Intake.CLOSED, Intake.OPEN, Intake.CLOSED]
-    assert violations(lambda: INTAKES.members([1, 0, 99], "intakes")) == [("intakes.1", "unknown_code")]
-    assert violations(lambda: INTAKES.members([99] * 300, "intakes")) == [("intakes.0", "unknown_code")]
+    assert violations(lambda: INTAKES.members([1, 0, 99], "intakes")) == [
+        ("intakes.1", "unknown_code")
+    ]
+    assert violations(lambda: INTAKES.members([99] * 300, "intakes")) == [
+        ("intakes.0", "unknown_code")
+    ]
 
 
 def test_a_member_that_no_contract_knows_stops_the_start() -> None:
@@ -117,7 +130,24 @@ def test_a_tag_says_its_version() -> None:
     assert [wire.version(wire.etag(number)) for number in (0, 1, 2**40)] == [0, 1, 2**40]
 
 
-@pytest.mark.parametrize("tag", ["1", "v", "v-1", "V1", "v1 ", "v1\n", "v٣", "W/v1", '"v1"', "v1-abc", "v" + "9" * 40, "\x00", "*"])
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "1",
+        "v",
+        "v-1",
+        "V1",
+        "v1 ",
+        "v1\n",
+        "v٣",
+        "W/v1",
+        '"v1"',
+        "v1-abc",
+        "v" + "9" * 40,
+        "\x00",
+        "*",
+    ],
+)
 def test_a_tag_that_was_never_given_out_is_stale(tag: str) -> None:
     with pytest.raises(Stale):
         wire.version(tag)
@@ -127,7 +157,9 @@ def test_a_tag_that_was_never_given_out_is_stale(tag: str) -> None:
 
 def test_a_change_without_a_tag_names_the_field_unless_it_may_be_left_out() -> None:
     assert violations(lambda: wire.version("", "desk.etag")) == [("desk.etag", "required")]
-    assert violations(lambda: wire.check_etag("", "v1", "service.etag")) == [("service.etag", "required")]
+    assert violations(lambda: wire.check_etag("", "v1", "service.etag")) == [
+        ("service.etag", "required")
+    ]
     wire.check_etag("", "v1", required=False)
 
 
@@ -174,33 +206,65 @@ def test_the_longest_position_fits() -> None:
 
 
 def no_tokens() -> list[str]:
-    """What is no token of ours for this list: made up, of another key, changed by one bit, cut, lengthened, written in another way."""
+    """What is no token of ours for this list: made up, of another key, changed by one bit, cut,
+    lengthened, written in another way.
+    """
     token = TOKENS.token(asked(), ["a", "b"])
     known = base64.urlsafe_b64decode(token + "==")
     flipped = [bytearray(known) for _ in known]
     for index, changed in enumerate(flipped):
         changed[index] ^= 1
-    made_up = ["x", "!!!", "ñ", "\x00", " ", "=", "W10", base64.urlsafe_b64encode(b'["a","b"]').decode(), "A" * 3000, "[" * 3000]
-    forged = [base64.urlsafe_b64encode(bytes(16) + b'["a","b"]').decode(), wire.PageTokens(Keyring(b"o" * 32)).token(asked(), ["a", "b"])]
+    made_up = [
+        "x",
+        "!!!",
+        "ñ",
+        "\x00",
+        " ",
+        "=",
+        "W10",
+        base64.urlsafe_b64encode(b'["a","b"]').decode(),
+        "A" * 3000,
+        "[" * 3000,
+    ]
+    forged = [
+        base64.urlsafe_b64encode(bytes(16) + b'["a","b"]').decode(),
+        wire.PageTokens(Keyring(b"o" * 32)).token(asked(), ["a", "b"]),
+    ]
     cut = [token[:length] for length in range(1, len(token))]
     longer = [token + more for more in ("A", "AAAA", "\n", " ", token)]
-    return [*made_up, *forged, *cut, *longer, *(base64.urlsafe_b64encode(changed).decode().rstrip("=") for changed in flipped)]
+    return [
+        *made_up,
+        *forged,
+        *cut,
+        *longer,
+        *(base64.urlsafe_b64encode(changed).decode().rstrip("=") for changed in flipped),
+    ]
 
 
 @pytest.mark.parametrize("token", no_tokens())
 def test_what_this_service_did_not_give_out_is_no_page_token(token: str) -> None:
-    assert violations(lambda: TOKENS.position(asked(token), str, str)) == [("page_token", "malformed")]
+    assert violations(lambda: TOKENS.position(asked(token), str, str)) == [
+        ("page_token", "malformed")
+    ]
 
 
 def test_a_token_is_good_for_its_rpc_only() -> None:
-    workers = members.ListWorkersRequest(page_token=TOKENS.token(directory.ListOrganizationsRequest(), ["a", "b"]))
+    workers = members.ListWorkersRequest(
+        page_token=TOKENS.token(directory.ListOrganizationsRequest(), ["a", "b"])
+    )
     assert violations(lambda: TOKENS.position(workers, str, str)) == [("page_token", "malformed")]
 
 
 def test_a_token_is_good_for_its_filters_only() -> None:
     token = TOKENS.token(asked(need_code="HOU", states=[pb.STATE_SENT]), ["a"])
-    for other in (asked(token), asked(token, need_code="HOU"), asked(token, need_code="MED", states=[pb.STATE_SENT])):
-        assert violations(lambda other=other: TOKENS.position(other, str)) == [("page_token", "malformed")]  # type: ignore[misc]
+    for other in (
+        asked(token),
+        asked(token, need_code="HOU"),
+        asked(token, need_code="MED", states=[pb.STATE_SENT]),
+    ):
+        assert violations(lambda other=other: TOKENS.position(other, str)) == [  # type: ignore[misc]
+            ("page_token", "malformed")
+        ]
     assert TOKENS.position(asked(token, need_code="HOU", states=[pb.STATE_SENT]), str) == ["a"]
 
 
@@ -213,17 +277,25 @@ def test_the_next_page_may_be_larger_and_what_is_late_may_be_later_by_then() -> 
 
 
 @pytest.mark.parametrize("kinds", [(), (str,), (str, str), (int, str), (str, int, str)])
-def test_a_position_of_other_kinds_is_one_of_another_release(kinds: tuple[type[str] | type[int], ...]) -> None:
+def test_a_position_of_other_kinds_is_one_of_another_release(
+    kinds: tuple[type[str] | type[int], ...],
+) -> None:
     token = TOKENS.token(asked(), ["a", 1])
-    assert violations(lambda: TOKENS.position(asked(token), *kinds)) == [("page_token", "malformed")]
+    assert violations(lambda: TOKENS.position(asked(token), *kinds)) == [
+        ("page_token", "malformed")
+    ]
 
 
 # --- page sizes, masks, ids
 
 
 def test_a_page_is_as_large_as_asked_up_to_the_most_and_never_negative() -> None:
-    assert [wire.page_size(asked, default=50, most=200) for asked in (0, 1, 200, 201, 2**31 - 1)] == [50, 1, 200, 200, 200]
-    assert violations(lambda: wire.page_size(-1, default=50, most=200)) == [("page_size", "out_of_range")]
+    assert [
+        wire.page_size(asked, default=50, most=200) for asked in (0, 1, 200, 201, 2**31 - 1)
+    ] == [50, 1, 200, 200, 200]
+    assert violations(lambda: wire.page_size(-1, default=50, most=200)) == [
+        ("page_size", "out_of_range")
+    ]
 
 
 def test_a_mask_names_at_least_one_field_and_only_those_that_may_be_changed() -> None:
@@ -231,20 +303,24 @@ def test_a_mask_names_at_least_one_field_and_only_those_that_may_be_changed() ->
     assert wire.masked(FieldMask(paths=["phone", "phone"]), allowed) == {"phone"}
     assert violations(lambda: wire.masked(FieldMask(), allowed)) == [("update_mask", "required")]
     for path in ("id", "name.first", "", "*", "Ximena"):
-        assert violations(lambda path=path: wire.masked(FieldMask(paths=["name", path]), allowed)) == [  # type: ignore[misc]
-            ("update_mask", "unknown_code")
-        ]
+        assert violations(
+            lambda path=path: wire.masked(FieldMask(paths=["name", path]), allowed)  # type: ignore[misc]
+        ) == [("update_mask", "unknown_code")]
 
 
 def test_an_id_may_be_left_out_and_has_its_shape_otherwise() -> None:
     assert wire.optional_id("", "person_id") == ""
     assert wire.optional_id("f" * 32, "person_id") == "f" * 32
     for text in ("F" * 32, "f" * 31, "\x00"):
-        assert violations(lambda text=text: wire.optional_id(text, "person_id")) == [("person_id", "malformed")]  # type: ignore[misc]
+        assert violations(lambda text=text: wire.optional_id(text, "person_id")) == [  # type: ignore[misc]
+            ("person_id", "malformed")
+        ]
 
 
 def test_a_code_list_is_said_as_words() -> None:
-    assert wire.word(pb.DeclineReason, pb.DECLINE_REASON_NO_CAPACITY, "reason_code") == "no_capacity"
+    assert (
+        wire.word(pb.DeclineReason, pb.DECLINE_REASON_NO_CAPACITY, "reason_code") == "no_capacity"
+    )
     assert wire.word(pb.DeclineReason, 0, "reason_code") == ""
     with pytest.raises(Invalid) as caught:
         wire.word(pb.DeclineReason, 99, "reason_code")
@@ -252,11 +328,25 @@ def test_a_code_list_is_said_as_words() -> None:
 
 
 def test_a_word_of_its_own_is_the_option_of_the_value() -> None:
-    assert list(wire.words(pb.AgeBand.DESCRIPTOR).values()) == ["0-11", "12-17", "18-24", "25-59", "60+"]
-    assert wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_PEOPLE_OPEN] == "people.open"
-    assert wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_NOTIFICATIONS] == "notifications"  # its name will do
+    assert list(wire.words(pb.AgeBand.DESCRIPTOR).values()) == [
+        "0-11",
+        "12-17",
+        "18-24",
+        "25-59",
+        "60+",
+    ]
+    assert (
+        wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_PEOPLE_OPEN] == "people.open"
+    )
+    # its name will do
+    assert (
+        wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_NOTIFICATIONS]
+        == "notifications"
+    )
     assert wire.number(pb.PersonGender, "NonConforming") == pb.PERSON_GENDER_NON_CONFORMING
-    assert [wire.number(pb.PersonGender, word) for word in ("", "non_conforming", "NON_CONFORMING")] == [0, 0, 0]
+    assert [
+        wire.number(pb.PersonGender, word) for word in ("", "non_conforming", "NON_CONFORMING")
+    ] == [0, 0, 0]
 
 
 def test_each_word_is_that_of_one_value() -> None:
@@ -269,4 +359,6 @@ def test_the_words_of_a_list_are_said_one_by_one() -> None:
     known = [pb.OUTCOME_NOT_MET, pb.OUTCOME_FULLY_MET]
     assert wire.word_list(pb.Outcome, known, "codes") == ("not_met", "fully_met")
     for wrong in (0, 99):
-        assert violations(lambda wrong=wrong: wire.word_list(pb.Outcome, [*known, wrong], "codes")) == [("codes.2", "unknown_code")]  # type: ignore[misc]
+        assert violations(
+            lambda wrong=wrong: wire.word_list(pb.Outcome, [*known, wrong], "codes")  # type: ignore[misc]
+        ) == [("codes.2", "unknown_code")]

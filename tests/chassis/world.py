@@ -1,4 +1,6 @@
-"""One service that tells facts and one that hears them, with a database each, on one broker; and what an operator can do to either."""
+"""One service that tells facts and one that hears them, with a database each, on one broker; and
+what an operator can do to either.
+"""
 
 import os
 import subprocess
@@ -34,7 +36,9 @@ MIGRATIONS = [Path(chassis.__file__).parent / "migrations"]
 
 
 def settings(bootstrap: str) -> ServiceSettings:
-    return ServiceSettings("", "", bootstrap, "PLAINTEXT", "", "", "", 1, "", "", Path(), False, True, 4)
+    return ServiceSettings(
+        "", "", bootstrap, "PLAINTEXT", "", "", "", 1, "", "", Path(), False, True, 4
+    )
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -49,8 +53,9 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 class World:
     """One teller and one hearer with a database each, on one broker.
 
-    `refuse` names subjects, or subject/version, that the handler refuses; `slow` those for which it never ends; `parts` in how many parts it works on a subject,
-    and `fail_after` how many of them go well.
+    `refuse` names subjects, or subject/version, that the handler refuses; `slow` those for which it
+    never ends; `parts` in how many parts it works on a subject, and `fail_after` how many of them
+    go well.
     """
 
     part: brokers.Broker
@@ -69,7 +74,9 @@ class World:
 
     def __post_init__(self) -> None:
         self.signer = Signer(key_folder.signing(self.keys, "facts.teller"))
-        self.trusted_signers = {"enlace/teller": SignatureCheck(key_folder.verifying(self.keys, "facts.teller"))}
+        self.trusted_signers = {
+            "enlace/teller": SignatureCheck(key_folder.verifying(self.keys, "facts.teller"))
+        }
         self.keyring = Keyring(key_folder.secret(self.keys, "sealing.hearer"))
         self.watch = Broker(settings(self.part.bootstrap), [self.topic, REPLAYS])
 
@@ -96,7 +103,10 @@ class World:
     def _works(self, name: str, database: Database) -> list[Relay | Replays | Subscriber]:
         clock = SystemClock()
         if name == "teller":
-            return [Relay(name, self.topic, database, self.watch, self.signer, clock), Replays(name, self.topic, database, self.watch)]
+            return [
+                Relay(name, self.topic, database, self.watch, self.signer, clock),
+                Replays(name, self.topic, database, self.watch),
+            ]
         given = {
             "database": database,
             "broker": self.watch,
@@ -120,14 +130,32 @@ class World:
 
     def back_up(self, name: str, file: Path) -> None:
         """Copies a database."""
-        self._run("pg_dump", "--format=custom", "--exclude-extension=*", f"--file={file}", self.places[name].migration_url)
+        self._run(
+            "pg_dump",
+            "--format=custom",
+            "--exclude-extension=*",
+            f"--file={file}",
+            self.places[name].migration_url,
+        )
 
     def restore(self, name: str, file: Path) -> None:
         """Puts the copy in its place."""
-        self._run("pg_restore", "--clean", "--if-exists", "--no-owner", f"--dbname={self.places[name].migration_url}", str(file))
+        self._run(
+            "pg_restore",
+            "--clean",
+            "--if-exists",
+            "--no-owner",
+            f"--dbname={self.places[name].migration_url}",
+            str(file),
+        )
 
     def _run(self, program: str, *words: str) -> None:
-        done = subprocess.run([str(self.programs / program), *words], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+        done = subprocess.run(
+            [str(self.programs / program), *words],
+            capture_output=True,
+            text=True,
+            env={"PATH": os.environ["PATH"]},
+        )
         assert done.returncode == 0, done.stderr
 
     # --- telling
@@ -135,9 +163,17 @@ class World:
     def tell(self, subject: str, count: int, start: int = 1, payload: bytes = b"x") -> None:
         """Facts of a subject, in one transaction."""
         with self.teller.transaction(SYSTEM) as tx:
-            outbox.keep(tx, [Fact(subject, start + n, "enlace.test.told.v1", payload, datetime.now(UTC)) for n in range(count)])
+            outbox.keep(
+                tx,
+                [
+                    Fact(subject, start + n, "enlace.test.told.v1", payload, datetime.now(UTC))
+                    for n in range(count)
+                ],
+            )
 
-    def send_raw(self, fact: Fact, *, source: str = "enlace/teller", body: bytes | None = None) -> None:
+    def send_raw(
+        self, fact: Fact, *, source: str = "enlace/teller", body: bytes | None = None
+    ) -> None:
         """Straight to the topic, past the outbox."""
         key, value, headers = pack(fact, source, self.signer)
         producer = Producer(settings(self.part.bootstrap))
@@ -152,30 +188,43 @@ class World:
             raise Conflict("refused_for_the_test")
         if fact.subject in self.slow:
             tx.execute("SELECT pg_sleep(60)")
-        tx.execute("INSERT INTO effects (subject, version, payload) VALUES (%s, %s, %s)", (fact.subject, fact.version, fact.payload))
         tx.execute(
-            "INSERT INTO standing (subject, payload) VALUES (%s, %s) ON CONFLICT (subject) DO UPDATE SET payload = excluded.payload",
+            "INSERT INTO effects (subject, version, payload) VALUES (%s, %s, %s)",
+            (fact.subject, fact.version, fact.payload),
+        )
+        tx.execute(
+            "INSERT INTO standing (subject, payload) VALUES (%s, %s)"
+            " ON CONFLICT (subject) DO UPDATE SET payload = excluded.payload",
             (fact.subject, fact.payload),
         )
         self.heard.append(fact)
-        done = tx.execute("SELECT FROM effects WHERE subject = %s AND version = %s", (fact.subject, fact.version)).rowcount
+        done = tx.execute(
+            "SELECT FROM effects WHERE subject = %s AND version = %s", (fact.subject, fact.version)
+        ).rowcount
         if done > self.fail_after.get(fact.subject, done):
             raise Conflict("refused_for_the_test")
         return done < self.parts.get(fact.subject, 1)
 
     def versions(self, subject: str) -> list[int]:
-        """Versions of a subject in the order in which they were applied, those that did not commit too."""
+        """Versions of a subject in the order in which they were applied, those that did not commit
+        too.
+        """
         return [fact.version for fact in self.heard if fact.subject == subject]
 
     def effects(self) -> list[tuple[str, int]]:
         """All that was applied."""
         with self.hearer.transaction(SYSTEM) as tx:
-            return [(row["subject"], row["version"]) for row in tx.execute("SELECT subject, version FROM effects ORDER BY 1, 2")]
+            return [
+                (row["subject"], row["version"])
+                for row in tx.execute("SELECT subject, version FROM effects ORDER BY 1, 2")
+            ]
 
     def standing(self, subject: str) -> bytes:
         """How a subject stands for who hears."""
         with self.hearer.transaction(SYSTEM) as tx:
-            row = tx.execute("SELECT payload FROM standing WHERE subject = %s", (subject,)).fetchone()
+            row = tx.execute(
+                "SELECT payload FROM standing WHERE subject = %s", (subject,)
+            ).fetchone()
         return bytes(row["payload"]) if row else b""
 
     def taken(self, subject: str) -> int:
@@ -186,7 +235,12 @@ class World:
     def parked(self, subject: str) -> list[int]:
         """Versions of a subject that wait."""
         with self.hearer.transaction(SYSTEM) as tx:
-            return [row["version"] for row in tx.execute("SELECT version FROM inbox_parked WHERE subject = %s", (subject,))]
+            return [
+                row["version"]
+                for row in tx.execute(
+                    "SELECT version FROM inbox_parked WHERE subject = %s", (subject,)
+                )
+            ]
 
     # --- the operator
 
@@ -198,7 +252,12 @@ class World:
     def operate(self, do: Callable[..., None], **which: str) -> None:
         """What an operator does about it."""
         with self.hearer.transaction(SYSTEM) as tx:
-            do(tx, dead_letters.chosen(dead_letters.waiting(tx), **which), "for_the_test", datetime.now(UTC))
+            do(
+                tx,
+                dead_letters.chosen(dead_letters.waiting(tx), **which),
+                "for_the_test",
+                datetime.now(UTC),
+            )
 
 
 @contextmanager

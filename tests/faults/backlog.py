@@ -1,4 +1,6 @@
-"""A backlog beside a broker that stands still: facts that were published while their consumer stood still are taken in, and none is asked for again."""
+"""A backlog beside a broker that stands still: facts that were published while their consumer stood
+still are taken in, and none is asked for again.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,22 @@ PAUSE = 20.0  # seconds; below those after which the stack starts a broker anew 
 
 def lag(bootstrap: str) -> int:
     """Returns how many records of the topic the group has not committed."""
-    with closing(KafkaConsumer(bootstrap_servers=bootstrap, group_id=GROUP, enable_auto_commit=False)) as consumer:
-        partitions = [TopicPartition(TOPIC, number) for number in consumer.partitions_for_topic(TOPIC) or ()]
+    with closing(
+        KafkaConsumer(bootstrap_servers=bootstrap, group_id=GROUP, enable_auto_commit=False)
+    ) as consumer:
+        partitions = [
+            TopicPartition(TOPIC, number) for number in consumer.partitions_for_topic(TOPIC) or ()
+        ]
         ends = consumer.end_offsets(partitions)
-        return sum(ends[partition] - (consumer.committed(partition) or 0) for partition in partitions)
+        return sum(
+            ends[partition] - (consumer.committed(partition) or 0) for partition in partitions
+        )
 
 
 def troubles_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
-    """Has all facts published again while notifications stands still, until `size` wait, and the broker stand still, too; says what went wrong then."""
+    """Has all facts published again while notifications stands still, until `size` wait, and the
+    broker stand still, too; says what went wrong then.
+    """
     bootstrap = str(stack.state["kafka"])
     requests = len(topics.records(bootstrap, [REPLAYS]))
     with standing_still(stack.pid("notifications")):

@@ -1,7 +1,9 @@
-"""Marked values, and the search for them in whatever encoding they may have taken: what identifies a person must be nowhere but sealed in its store.
+"""Marked values, and the search for them in whatever encoding they may have taken: what identifies
+a person must be nowhere but sealed in its store.
 
-Each mark has a core that is found nowhere by chance. The core is looked for plainly (which finds it also inside JSON, HTML, URL and quoted-printable
-escapes of what stands around it), as UTF-16, hex, base64 at each of its three alignments, and backwards.
+Each mark has a core that is found nowhere by chance. The core is looked for plainly (which finds it
+also inside JSON, HTML, URL and quoted-printable escapes of what stands around it), as UTF-16, hex,
+base64 at each of its three alignments, and backwards.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ class Marks:
         return core
 
     def text(self, what: str) -> str:
-        """A text with accents and signs around its core, so that every escape has something to do."""
+        """A text with accents and signs around its core, so that every escape has something to
+        do.
+        """
         return f"Ñu & «{self.core(what)}» <é>"
 
     def phone(self, what: str) -> str:
@@ -72,7 +76,8 @@ Place = Mapping[str, bytes]  # what it is called → all its bytes
 
 def in_topics(stack: LocalStack) -> Place:
     """Every record, dead letters too: key, body and headers."""
-    parts = defaultdict[str, list[bytes]](list)  # a fault run leaves a quarter of a million: joined once, not at each
+    # a fault run leaves a quarter of a million: joined once, not at each
+    parts = defaultdict[str, list[bytes]](list)
     for record in topics.records(stack.state["kafka"]):
         headers = b"".join(key.encode() + b"\0" + value + b"\0" for key, value in record.headers)
         parts[record.topic].append(record.key + b"\0" + record.value + b"\0" + headers)
@@ -95,7 +100,9 @@ def in_databases(stack: LocalStack) -> Place:
 
 def dump(database: psycopg.Connection[dict[str, Any]]) -> dict[str, bytes]:
     """A database as text, by table; bytes come as hex and as themselves."""
-    tables = database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+    tables = database.execute(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+    ).fetchall()
     texts = {}
     for row in tables:
         with database.cursor().copy(f'COPY "{row["tablename"]}" TO STDOUT') as copy:
@@ -114,13 +121,23 @@ def in_metrics(stack: LocalStack) -> Place:
 
 def in_folder(folder: Path) -> Place:
     """Every file below a folder: its name and what is in it."""
-    return {str(file.relative_to(folder)): str(file).encode() + b"\0" + file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    return {
+        str(file.relative_to(folder)): str(file).encode() + b"\0" + file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
 
 
 def left_in(stack: LocalStack, marks: Marks | None = None) -> list[str]:
-    """Every mark found in what a stack wrote (topics, logs, databases, metrics): these, and those of the usual stories."""
+    """Every mark found in what a stack wrote (topics, logs, databases, metrics): these, and those
+    of the usual stories.
+    """
     sought = Marks(MARKED | (marks.cores if marks else {}))
-    return [hit for place in (in_topics, in_logs, in_databases, in_metrics) for hit in hits(sought, place(stack))]
+    return [
+        hit
+        for place in (in_topics, in_logs, in_databases, in_metrics)
+        for hit in hits(sought, place(stack))
+    ]
 
 
 def hits(marks: Marks, place: Place) -> list[str]:

@@ -1,6 +1,8 @@
-"""What must hold after any fault, read from the databases, the broker and the clients' own notes: each invariant a function that returns its violations.
+"""What must hold after any fault, read from the databases, the broker and the clients' own notes:
+each invariant a function that returns its violations.
 
-Limit: of referrals it looks at what happened since `Books.since`; what the demo network made up of the past is not its business.
+Limit: of referrals it looks at what happened since `Books.since`; what the demo network made up of
+the past is not its business.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ CREATION = "amended"
 GRACE = 2.0  # seconds that a client on a busy machine may take to see that its time is over
 # Every service has these; others besides.
 LOOPS = ("database", "broker", "relay", "replays", "sweeper", "audit-heads", "keys")
-LEGAL = {(t.fact, source.value, (t.target or source).value) for t in TRANSITIONS for source in t.sources}
+LEGAL = {
+    (t.fact, source.value, (t.target or source).value) for t in TRANSITIONS for source in t.sources
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class Books:
     since: datetime
     calls: Sequence[Call] = ()
     topics_time: datetime | None = None  # when the topics were read: clocks go on firing
-    standing: Mapping[str, bool] = field(default_factory=dict)  # SERVICE ABOUT → well, as health and metrics say it after the run
+    # SERVICE ABOUT → well, as health and metrics say it after the run
+    standing: Mapping[str, bool] = field(default_factory=dict)
 
     def of(self, service: str) -> Database:
         """A service's database."""
@@ -65,13 +70,19 @@ class Books:
     def history(self) -> list[dict[str, Any]]:
         """All events of the referrals of this run, in order."""
         return self.referrals.execute(
-            "SELECT e.* FROM referral_events e JOIN referrals r ON r.id = referral_id WHERE r.create_time >= %s ORDER BY referral_id, e.version",
+            "SELECT e.* FROM referral_events e JOIN referrals r ON r.id = referral_id"
+            " WHERE r.create_time >= %s ORDER BY referral_id, e.version",
             (self.since,),
         ).fetchall()
 
     def requests(self) -> set[str]:
         """As what every request is kept that had its effect."""
-        return {row["request_id"] for row in self.referrals.execute("SELECT request_id FROM requests WHERE response IS NOT NULL")}
+        return {
+            row["request_id"]
+            for row in self.referrals.execute(
+                "SELECT request_id FROM requests WHERE response IS NOT NULL"
+            )
+        }
 
 
 def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
@@ -79,43 +90,65 @@ def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
     kept, problems = books.requests(), []
     history: dict[tuple[str, str, str], list[int]] = {}
     for event in books.history():
-        history.setdefault((event["referral_id"], event["verb"], event["actor_id"]), []).append(event["version"])
+        history.setdefault((event["referral_id"], event["verb"], event["actor_id"]), []).append(
+            event["version"]
+        )
     for o in books.operations:
         if o.outcome != OK:
             continue
         versions = history.get((o.referral_id, o.fact, o.caller_id), [])
         if versions != [o.version]:
-            problems.append(f"{o.fact} of {o.referral_id} was answered as version {o.version}, the history has it at {versions}")
+            problems.append(
+                f"{o.fact} of {o.referral_id} was answered as version {o.version}, the history has"
+                f" it at {versions}"
+            )
         if stored_id(o.caller_id, o.request_id) not in kept:
             problems.append(f"{o.fact} of {o.referral_id}: its request is not kept")
     return problems
 
 
 def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
-    """And happened if and only if their request is kept. Of a creation nobody knows the id: they are counted."""
+    """And happened if and only if their request is kept.
+
+    Of a creation nobody knows the id: they are counted.
+    """
     kept, history, problems = books.requests(), books.history(), []
     unknown = [o for o in books.operations if o.outcome != OK]
     for o in unknown:
         if o.referral_id:
-            times = sum(e["referral_id"] == o.referral_id and e["verb"] == o.fact and e["actor_id"] == o.caller_id for e in history)
+            times = sum(
+                e["referral_id"] == o.referral_id
+                and e["verb"] == o.fact
+                and e["actor_id"] == o.caller_id
+                for e in history
+            )
             if times != (stored_id(o.caller_id, o.request_id) in kept):
-                problems.append(f"{o.fact} of {o.referral_id}, of which its caller knows nothing, happened {times} times")
+                problems.append(
+                    f"{o.fact} of {o.referral_id}, of which its caller knows nothing, happened"
+                    f" {times} times"
+                )
     known = {o.referral_id for o in books.operations}
     orphans = {e["referral_id"] for e in history} - known
     made = sum(stored_id(o.caller_id, o.request_id) in kept for o in unknown if not o.referral_id)
     if len(orphans) != made:
-        problems.append(f"{len(orphans)} referrals that nobody knows, by {made} requests without an answer")
+        problems.append(
+            f"{len(orphans)} referrals that nobody knows, by {made} requests without an answer"
+        )
     return problems
 
 
 def history_and_outbox_are_one_to_one(books: Books) -> list[str]:
     """An event without its fact, a fact without its event, or one that says something else."""
     rows = books.referrals.execute(
-        "SELECT coalesce(e.referral_id, o.subject) AS id, coalesce(e.version, o.version) AS version, e.verb, o.type FROM referral_events e"
-        " FULL JOIN (SELECT * FROM outbox WHERE type LIKE 'enlace.referral.%') o ON o.subject = e.referral_id AND o.version = e.version"
+        "SELECT coalesce(e.referral_id, o.subject) AS id, coalesce(e.version, o.version) AS"
+        " version, e.verb, o.type FROM referral_events e"
+        " FULL JOIN (SELECT * FROM outbox WHERE type LIKE 'enlace.referral.%') o ON o.subject ="
+        " e.referral_id AND o.version = e.version"
         " WHERE o.type IS DISTINCT FROM 'enlace.referral.' || e.verb || '.v1'"
     )
-    return [f"{row['id']}/{row['version']}: event {row['verb']}, fact {row['type']}" for row in rows]
+    return [
+        f"{row['id']}/{row['version']}: event {row['verb']}, fact {row['type']}" for row in rows
+    ]
 
 
 def versions_have_no_gap(books: Books) -> list[str]:
@@ -128,21 +161,29 @@ def versions_have_no_gap(books: Books) -> list[str]:
         ("referrals", "referral_events", "referral_id"),
     ):
         rows = books.of(service).execute(
-            f"SELECT {subject} AS id, count(*) AS n, max(version) AS last FROM {table} GROUP BY 1 HAVING count(*) <> max(version) OR min(version) <> 1"
+            f"SELECT {subject} AS id, count(*) AS n, max(version) AS last FROM {table} GROUP BY 1"
+            " HAVING count(*) <> max(version) OR min(version) <> 1"
         )
-        problems += [f"{service} {table}: {row['id']} has {row['n']} versions up to {row['last']}" for row in rows]
+        problems += [
+            f"{service} {table}: {row['id']} has {row['n']} versions up to {row['last']}"
+            for row in rows
+        ]
     return problems
 
 
 def state_is_what_the_history_says(books: Books) -> list[str]:
     """Each path is a legal one, and the referral stands where it ends."""
     problems = []
-    rows = books.referrals.execute("SELECT id, state, version FROM referrals WHERE create_time >= %s", (books.since,)).fetchall()
+    rows = books.referrals.execute(
+        "SELECT id, state, version FROM referrals WHERE create_time >= %s", (books.since,)
+    ).fetchall()
     ends = {row["id"]: ("draft", 0) for row in rows}
     for e in books.history():
         before, _ = ends[e["referral_id"]]
         step = (e["verb"], e["from_state"], e["to_state"])
-        stays = e["from_state"] == e["to_state"] and e["verb"] in (IN_DRAFT if before == "draft" else BY_CLOCK)
+        stays = e["from_state"] == e["to_state"] and e["verb"] in (
+            IN_DRAFT if before == "draft" else BY_CLOCK
+        )
         if e["from_state"] != before or not (step in LEGAL or stays):
             problems.append(f"{e['referral_id']}/{e['version']}: {step} after {before}")
         ends[e["referral_id"]] = (e["to_state"], e["version"])
@@ -158,30 +199,57 @@ def every_fact_was_taken_in(books: Books) -> list[str]:
     """Each consumer has come as far as the outbox of whom it hears, for each subject."""
     problems = []
     for consumer, teller, hearer in CONSUMERS:
-        told = books.of(teller).execute("SELECT subject, max(version) AS version FROM outbox GROUP BY 1").fetchall()
-        heard = books.of(hearer).execute("SELECT subject, version FROM inbox WHERE consumer = %s AND version > 0", (consumer,)).fetchall()
+        told = (
+            books.of(teller)
+            .execute("SELECT subject, max(version) AS version FROM outbox GROUP BY 1")
+            .fetchall()
+        )
+        heard = (
+            books.of(hearer)
+            .execute(
+                "SELECT subject, version FROM inbox WHERE consumer = %s AND version > 0",
+                (consumer,),
+            )
+            .fetchall()
+        )
         said, taken = ({row["subject"]: row["version"] for row in rows} for rows in (told, heard))
-        differing = {subject for subject in said.keys() | taken.keys() if said.get(subject) != taken.get(subject)}
-        problems += [f"{consumer}: {subject} told to {said.get(subject)}, taken to {taken.get(subject)}" for subject in sorted(differing)]
+        differing = {
+            subject
+            for subject in said.keys() | taken.keys()
+            if said.get(subject) != taken.get(subject)
+        }
+        problems += [
+            f"{consumer}: {subject} told to {said.get(subject)}, taken to {taken.get(subject)}"
+            for subject in sorted(differing)
+        ]
     return problems
 
 
 def each_fact_made_its_messages_once(books: Books) -> list[str]:
-    """Of every fact exactly one message for each recipient that the rules name, and none besides."""
+    """Of every fact exactly one message for each recipient that the rules name, and none
+    besides.
+    """
     facts = books.referrals.execute(
-        "SELECT subject, o.version, type, payload, time FROM outbox o JOIN referrals r ON r.id = subject WHERE r.create_time >= %s",
+        "SELECT subject, o.version, type, payload, time FROM outbox o"
+        " JOIN referrals r ON r.id = subject WHERE r.create_time >= %s",
         (books.since,),
     ).fetchall()
     expected = {}
     for fact in (Fact(**row) for row in facts):
         happening = wire.happening(fact, wire.referral_fact(fact))
         for message in messages_of(happening, told_of(happening, fact.time)):
-            expected[message.id] = f"{fact.subject}/{fact.version} → {message.kind} to {message.audience.value} {message.organization_id}"
+            expected[message.id] = (
+                f"{fact.subject}/{fact.version} → {message.kind} to {message.audience.value}"
+                f" {message.organization_id}"
+            )
     rows = books.notifications.execute(
-        "SELECT id, referral_id, kind, audience FROM messages WHERE referral_id = ANY(%s) AND kind <> 'message_undeliverable'",
+        "SELECT id, referral_id, kind, audience FROM messages WHERE referral_id = ANY(%s)"
+        " AND kind <> 'message_undeliverable'",
         (sorted({row["subject"] for row in facts}),),
     ).fetchall()
-    actual = {row["id"]: f"{row['kind']} to {row['audience']} of {row['referral_id']}" for row in rows}
+    actual = {
+        row["id"]: f"{row['kind']} to {row['audience']} of {row['referral_id']}" for row in rows
+    }
     missing = [f"missing: {expected[id]}" for id in expected.keys() - actual.keys()]
     return missing + [f"too many: {actual[id]}" for id in actual.keys() - expected.keys()]
 
@@ -204,7 +272,11 @@ def nothing_waits(books: Books) -> list[str]:
             ("inbox_parked", "true"),
             ("dead_letters", "true"),
         ):
-            row = books.of(service).execute(f"SELECT count(*) AS n FROM {table} WHERE {waits}").fetchone()
+            row = (
+                books.of(service)
+                .execute(f"SELECT count(*) AS n FROM {table} WHERE {waits}")
+                .fetchone()
+            )
             if row and row["n"]:
                 problems.append(f"{service}: {row['n']} wait in {table}")
     return problems
@@ -213,25 +285,41 @@ def nothing_waits(books: Books) -> list[str]:
 def every_sending_is_on_record(books: Books) -> list[str]:
     """Identity may be opened from then on: one audit row for each referral that was sent."""
     rows = books.referrals.execute(
-        "SELECT e.referral_id, (SELECT count(*) FROM audit a WHERE a.action IN ('send', 'send_override') AND a.allowed"
+        "SELECT e.referral_id, (SELECT count(*) FROM audit a"
+        " WHERE a.action IN ('send', 'send_override') AND a.allowed"
         " AND a.object_id = r.person_id AND 'referral:' || r.id = ANY (a.detail_codes)) AS n"
-        " FROM referral_events e JOIN referrals r ON r.id = e.referral_id WHERE e.verb = 'sent' AND r.create_time >= %s",
+        " FROM referral_events e JOIN referrals r ON r.id = e.referral_id WHERE e.verb = 'sent'"
+        " AND r.create_time >= %s",
         (books.since,),
     )
-    return [f"sending {row['referral_id']} is on record {row['n']} times" for row in rows if row["n"] != 1]
+    return [
+        f"sending {row['referral_id']} is on record {row['n']} times"
+        for row in rows
+        if row["n"] != 1
+    ]
 
 
 def every_step_is_on_record(books: Books) -> list[str]:
-    """Each step that somebody took, and each level of a clock, has a row of the trail. What ends by a consent has the consent's; a draft may have two events."""
+    """Each step that somebody took, and each level of a clock, has a row of the trail.
+
+    What ends by a consent has the consent's; a draft may have two events.
+    """
     rows = books.referrals.execute(
-        "SELECT e.referral_id, count(*) AS steps, (SELECT count(*) FROM audit a WHERE a.allowed AND a.action NOT LIKE 'get%%' AND a.action NOT LIKE 'list%%'"
-        " AND a.action NOT IN ('read_notes', 'update_referral') AND (a.object_id = e.referral_id OR 'referral:' || e.referral_id = ANY (a.detail_codes))) AS recorded"
+        "SELECT e.referral_id, count(*) AS steps, (SELECT count(*) FROM audit a WHERE a.allowed"
+        " AND a.action NOT LIKE 'get%%' AND a.action NOT LIKE 'list%%'"
+        " AND a.action NOT IN ('read_notes', 'update_referral') AND (a.object_id = e.referral_id"
+        " OR 'referral:' || e.referral_id = ANY (a.detail_codes))) AS recorded"
         " FROM referral_events e JOIN referrals r ON r.id = e.referral_id"
-        " WHERE r.create_time >= %s AND (e.actor_kind IN ('worker', 'key') OR e.verb LIKE 'clock%%')"
+        " WHERE r.create_time >= %s AND (e.actor_kind IN ('worker', 'key')"
+        " OR e.verb LIKE 'clock%%')"
         " AND e.verb NOT IN ('amended', 'consent_withdrawn') GROUP BY e.referral_id",
         (books.since,),
     )
-    return [f"{row['referral_id']}: {row['steps']} steps, {row['recorded']} on record" for row in rows if row["recorded"] < row["steps"]]
+    return [
+        f"{row['referral_id']}: {row['steps']} steps, {row['recorded']} on record"
+        for row in rows
+        if row["recorded"] < row["steps"]
+    ]
 
 
 def the_trails_fit(books: Books) -> list[str]:
@@ -241,62 +329,125 @@ def the_trails_fit(books: Books) -> list[str]:
         database = books.of(service)
         end = audit.head(database)
         last, findings = audit.verify(database, audit.START, end.sequence, {})
-        problems += [f"{service}: {finding.reason} at {finding.sequence}" for finding in findings[:5]]
+        problems += [
+            f"{service}: {finding.reason} at {finding.sequence}" for finding in findings[:5]
+        ]
         problems += [f"{service}: the head is another"] if last != end and not findings else []
     return problems
 
 
 def topics_tell_what_happened(books: Books) -> list[str]:
-    """Nothing in a topic that is not in an outbox, everything that was told before the topics were read in them, once at least. What an earlier epoch told is
-    over."""
+    """Nothing in a topic that is not in an outbox, everything that was told before the topics were
+    read in them, once at least. What an earlier epoch told is over.
+    """
     problems: list[str] = []
     for service in SERVICES:
         row = books.of(service).execute("SELECT epoch FROM relay").fetchone()
         epoch = str(row["epoch"]) if row and row["epoch"] else ""
-        records = [record for record in books.topics if record.topic == f"enlace.{service}.v1" and record.header("ce_epoch") == epoch]
+        records = [
+            record
+            for record in books.topics
+            if record.topic == f"enlace.{service}.v1" and record.header("ce_epoch") == epoch
+        ]
         told = {record.header("ce_id"): record.value for record in records}
-        rows = books.of(service).execute("SELECT subject || '/' || version AS id, payload, published_at FROM outbox").fetchall()
+        rows = (
+            books.of(service)
+            .execute("SELECT subject || '/' || version AS id, payload, published_at FROM outbox")
+            .fetchall()
+        )
         kept = {row["id"]: bytes(row["payload"]) for row in rows}
-        later = {row["id"] for row in rows if books.topics_time and row["published_at"] and row["published_at"] > books.topics_time}
+        later = {
+            row["id"]
+            for row in rows
+            if books.topics_time and row["published_at"] and row["published_at"] > books.topics_time
+        }
         problems += [f"{service}: phantom {id}" for id in told.keys() - kept.keys()]
-        problems += [f"{service}: not in the topic {id}" for id in kept.keys() - told.keys() - later]
-        problems += [f"{service}: {id} tells something else" for id in kept.keys() & told.keys() if kept[id] != told[id]]
+        problems += [
+            f"{service}: not in the topic {id}" for id in kept.keys() - told.keys() - later
+        ]
+        problems += [
+            f"{service}: {id} tells something else"
+            for id in kept.keys() & told.keys()
+            if kept[id] != told[id]
+        ]
     return problems
 
 
 def every_epoch_was_taken_in(books: Books) -> list[str]:
-    """After a restore its service tells all it has under a new epoch: no consumer may stay in an older one with any subject."""
+    """After a restore its service tells all it has under a new epoch: no consumer may stay in an
+    older one with any subject.
+    """
     problems = []
     for consumer, teller, hearer in CONSUMERS:
         row = books.of(teller).execute("SELECT epoch FROM relay").fetchone()
         epoch = row["epoch"] if row else 0
-        told = {row["subject"] for row in books.of(teller).execute("SELECT DISTINCT subject FROM outbox")}
-        heard = books.of(hearer).execute("SELECT subject, epoch FROM inbox WHERE consumer = %s AND epoch <> %s", (consumer, epoch))
-        problems += [f"{consumer}: {row['subject']} in {row['epoch']}, told in {epoch}" for row in heard if row["subject"] in told]
+        told = {
+            row["subject"]
+            for row in books.of(teller).execute("SELECT DISTINCT subject FROM outbox")
+        }
+        heard = books.of(hearer).execute(
+            "SELECT subject, epoch FROM inbox WHERE consumer = %s AND epoch <> %s",
+            (consumer, epoch),
+        )
+        problems += [
+            f"{consumer}: {row['subject']} in {row['epoch']}, told in {epoch}"
+            for row in heard
+            if row["subject"] in told
+        ]
     return problems
 
 
 def copies_say_what_partners_say(books: Books) -> list[str]:
-    """What the other services keep of members and services is as partners have it: a fact taken in had its effect."""
+    """What the other services keep of members and services is as partners have it: a fact taken in
+    had its effect.
+    """
     ask = books.partners.execute
     good = ("PROBATION", "APPROVED")
-    organizations = {row["id"]: row["status"] for row in ask("SELECT id, status FROM organizations")}
-    workers = {row["id"]: row for row in ask("SELECT id, organization_id, roles, status FROM workers")}
-    keys = {row["id"]: row["revoke_time"] is None for row in ask("SELECT id, revoke_time FROM api_keys")}
+    organizations = {
+        row["id"]: row["status"] for row in ask("SELECT id, status FROM organizations")
+    }
+    workers = {
+        row["id"]: row for row in ask("SELECT id, organization_id, roles, status FROM workers")
+    }
+    keys = {
+        row["id"]: row["revoke_time"] is None for row in ask("SELECT id, revoke_time FROM api_keys")
+    }
     services = {row["id"]: row for row in ask("SELECT id, organization_id, active FROM services")}
     members = {id: (status in good, status) for id, status in organizations.items()}
-    members |= {id: (row["status"] == "ACTIVE", "") for id, row in workers.items()} | {id: (live, "") for id, live in keys.items()}
+    members |= {id: (row["status"] == "ACTIVE", "") for id, row in workers.items()} | {
+        id: (live, "") for id, live in keys.items()
+    }
     heard: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-        "referrals members": (members, {r["id"]: (r["active"], r["status"]) for r in books.referrals.execute("SELECT * FROM members")}),
+        "referrals members": (
+            members,
+            {
+                r["id"]: (r["active"], r["status"])
+                for r in books.referrals.execute("SELECT * FROM members")
+            },
+        ),
         "referrals services": (
             services,
-            {r["id"]: r for r in books.referrals.execute("SELECT id, organization_id, active FROM directory_services")},
+            {
+                r["id"]: r
+                for r in books.referrals.execute(
+                    "SELECT id, organization_id, active FROM directory_services"
+                )
+            },
         ),
     }
     ask = books.notifications.execute
-    heard["notifications organizations"] = (organizations, {row["id"]: row["status"] for row in ask("SELECT * FROM organizations")})
-    heard["notifications workers"] = (workers, {row["id"]: row for row in ask("SELECT id, organization_id, roles, status FROM workers")})
-    heard["notifications keys"] = (keys, {row["id"]: row["live"] for row in ask("SELECT * FROM api_keys")})
+    heard["notifications organizations"] = (
+        organizations,
+        {row["id"]: row["status"] for row in ask("SELECT * FROM organizations")},
+    )
+    heard["notifications workers"] = (
+        workers,
+        {row["id"]: row for row in ask("SELECT id, organization_id, roles, status FROM workers")},
+    )
+    heard["notifications keys"] = (
+        keys,
+        {row["id"]: row["live"] for row in ask("SELECT * FROM api_keys")},
+    )
     return [
         f"{where}: {id} is {copy.get(id)}, partners have {truth.get(id)}"
         for where, (truth, copy) in heard.items()
@@ -307,29 +458,51 @@ def copies_say_what_partners_say(books: Books) -> list[str]:
 
 def every_call_came_back_in_time(books: Books) -> list[str]:
     """With an answer, a refusal or the news that its time is over: nobody waits for ever."""
-    took = [(call, call.ended - call.began if call.ended is not None else None) for call in books.calls]
-    return [f"{call.way}: {seconds} s of {call.deadline:g}" for call, seconds in took if seconds is None or seconds > call.deadline + GRACE]
+    took = [
+        (call, call.ended - call.began if call.ended is not None else None) for call in books.calls
+    ]
+    return [
+        f"{call.way}: {seconds} s of {call.deadline:g}"
+        for call, seconds in took
+        if seconds is None or seconds > call.deadline + GRACE
+    ]
 
 
 def every_loop_is_well(books: Books) -> list[str]:
-    """Every service says so of each of its loops, in its health and in its metrics, and of itself."""
-    named = {f"{service} {kind}/{loop}" for service in SERVICES for kind in ("health", "metric") for loop in LOOPS}
+    """Every service says so of each of its loops, in its health and in its metrics, and of
+    itself.
+    """
+    named = {
+        f"{service} {kind}/{loop}"
+        for service in SERVICES
+        for kind in ("health", "metric")
+        for loop in LOOPS
+    }
     missing = [f"{name} is not said" for name in sorted(named - books.standing.keys())]
     return missing + [name for name, well in sorted(books.standing.items()) if not well]
 
 
 def no_clock_is_overdue(books: Books) -> list[str]:
     """What came due while the watch was away was told when it was back."""
-    rows = books.referrals.execute("SELECT referral_id, kind, next_time FROM clocks WHERE next_time < now() - interval '5 seconds'")
-    return [f"{row['kind']} of {row['referral_id']} should have been told at {row['next_time']}" for row in rows]
+    rows = books.referrals.execute(
+        "SELECT referral_id, kind, next_time FROM clocks"
+        " WHERE next_time < now() - interval '5 seconds'"
+    )
+    return [
+        f"{row['kind']} of {row['referral_id']} should have been told at {row['next_time']}"
+        for row in rows
+    ]
 
 
 def what_was_sent_stood_on_a_receipt(books: Books) -> list[str]:
     """Of this person, for this receiver, and neither over nor withdrawn when it was sent."""
     rows = books.referrals.execute(
-        "SELECT r.id FROM referrals r LEFT JOIN receipts c ON c.id = r.receipt_id AND c.person_id = r.person_id"
-        " AND c.recipient_organization_id = r.receiver_organization_id AND c.until_time > r.send_time"
-        " AND (c.withdraw_time IS NULL OR c.withdraw_time >= r.send_time) WHERE r.send_time >= %s AND c.id IS NULL",
+        "SELECT r.id FROM referrals r LEFT JOIN receipts c ON c.id = r.receipt_id"
+        " AND c.person_id = r.person_id"
+        " AND c.recipient_organization_id = r.receiver_organization_id"
+        " AND c.until_time > r.send_time"
+        " AND (c.withdraw_time IS NULL OR c.withdraw_time >= r.send_time) WHERE r.send_time >= %s"
+        " AND c.id IS NULL",
         (books.since,),
     )
     return [f"{row['id']} was sent on no receipt" for row in rows]
@@ -338,44 +511,59 @@ def what_was_sent_stood_on_a_receipt(books: Books) -> list[str]:
 def no_override_came_after_a_withdrawal(books: Books) -> list[str]:
     """Unless it says so: danger_after_withdrawal."""
     rows = books.referrals.execute(
-        "SELECT o.id FROM receipts o WHERE o.reason_code NOT IN ('', 'danger_after_withdrawal') AND EXISTS (SELECT FROM receipts w"
-        " WHERE w.person_id = o.person_id AND w.recipient_organization_id = o.recipient_organization_id AND w.id <> o.id"
+        "SELECT o.id FROM receipts o WHERE o.reason_code NOT IN ('', 'danger_after_withdrawal')"
+        " AND EXISTS (SELECT FROM receipts w"
+        " WHERE w.person_id = o.person_id AND w.recipient_organization_id ="
+        " o.recipient_organization_id AND w.id <> o.id"
         " AND w.withdraw_time <= o.create_time)"
     )
     return [f"{row['id']} overrides what she took back" for row in rows]
 
 
 def every_reading_was_covered(books: Books) -> list[str]:
-    """What another organisation than the file's opened, identity, notes or the safe-contact plan, a receipt named at that moment."""
+    """What another organisation than the file's opened, identity, notes or the safe-contact plan, a
+    receipt named at that moment.
+    """
     rows = books.referrals.execute(
-        "SELECT a.sequence, a.action FROM audit a JOIN people p ON p.id = a.object_id WHERE a.action IN ('open_identity', 'read_notes', 'read_safe_contact')"
-        " AND a.allowed AND a.time >= %s AND a.organization_id <> p.organization_id AND NOT EXISTS (SELECT FROM receipts c WHERE c.person_id = a.object_id"
-        " AND c.recipient_organization_id = a.organization_id AND a.time >= c.create_time AND a.time < c.until_time"
+        "SELECT a.sequence, a.action FROM audit a JOIN people p ON p.id = a.object_id"
+        " WHERE a.action IN ('open_identity', 'read_notes', 'read_safe_contact')"
+        " AND a.allowed AND a.time >= %s AND a.organization_id <> p.organization_id"
+        " AND NOT EXISTS (SELECT FROM receipts c WHERE c.person_id = a.object_id"
+        " AND c.recipient_organization_id = a.organization_id AND a.time >= c.create_time"
+        " AND a.time < c.until_time"
         " AND (c.withdraw_time IS NULL OR a.time <= c.withdraw_time)"
-        " AND c.field_groups @> ARRAY(SELECT code FROM unnest(a.detail_codes) AS code WHERE code NOT LIKE 'referral:%%'))",
+        " AND c.field_groups @> ARRAY(SELECT code FROM unnest(a.detail_codes) AS code"
+        " WHERE code NOT LIKE 'referral:%%'))",
         (books.since,),
     )
     return [f"{row['action']} at {row['sequence']} was covered by nothing" for row in rows]
 
 
 def what_is_the_networks_was_changed_by_two(books: Books) -> list[str]:
-    """An organisation's type and country are those that were told last, and each change of them was proposed by one and confirmed by another."""
+    """An organisation's type and country are those that were told last, and each change of them was
+    proposed by one and confirmed by another.
+    """
     told: dict[str, list[tuple[str, str]]] = {}
     for row in books.partners.execute(
-        "SELECT subject, payload FROM outbox WHERE type LIKE 'enlace.organization.%' ORDER BY subject, version"
+        "SELECT subject, payload FROM outbox WHERE type LIKE 'enlace.organization.%'"
+        " ORDER BY subject, version"
     ):
         fact = OrganizationFact.FromString(row["payload"])
         told.setdefault(row["subject"], []).append((fact.organization_type_code, fact.country_code))
     confirmed = books.partners.execute(
-        "SELECT c.object_id, count(*) AS n FROM audit c WHERE c.action = 'organization_confirm_change' AND c.allowed AND EXISTS (SELECT FROM audit p"
-        " WHERE p.action = 'organization_propose' AND p.allowed AND p.object_id = c.object_id AND p.sequence < c.sequence AND p.actor_id <> c.actor_id)"
+        "SELECT c.object_id, count(*) AS n FROM audit c"
+        " WHERE c.action = 'organization_confirm_change' AND c.allowed AND EXISTS (SELECT"
+        " FROM audit p"
+        " WHERE p.action = 'organization_propose' AND p.allowed AND p.object_id = c.object_id"
+        " AND p.sequence < c.sequence AND p.actor_id <> c.actor_id)"
         " GROUP BY 1"
     )
     by_two = {row["object_id"]: row["n"] for row in confirmed}
     problems = [
         f"{subject}: changed {changes} times, by two {by_two.get(subject, 0)} times"
         for subject, states in told.items()
-        if (changes := sum(one != other for one, other in pairwise(states))) > by_two.get(subject, 0)
+        if (changes := sum(one != other for one, other in pairwise(states)))
+        > by_two.get(subject, 0)
     ]
     for row in books.partners.execute("SELECT id, type, country FROM organizations"):
         if told.get(row["id"], [("", "")])[-1] != (row["type"], row["country"]):
@@ -384,15 +572,20 @@ def what_is_the_networks_was_changed_by_two(books: Books) -> list[str]:
 
 
 def no_nonce_was_used_twice(books: Books) -> list[str]:
-    """By any one key: two texts under one would tell each other, and let whoever sees them forge more."""
+    """By any one key: two texts under one would tell each other, and let whoever sees them forge
+    more.
+    """
     rows = books.referrals.execute(
         "WITH sealed AS (SELECT person_id AS whose, sealed FROM person_sealed"
-        " UNION ALL SELECT r.person_id, e.note_sealed FROM referral_events e JOIN referrals r ON r.id = e.referral_id WHERE e.note_sealed IS NOT NULL"
+        " UNION ALL SELECT r.person_id, e.note_sealed FROM referral_events e"
+        " JOIN referrals r ON r.id = e.referral_id WHERE e.note_sealed IS NOT NULL"
         " UNION ALL SELECT 'service', wrapped FROM person_keys WHERE wrapped IS NOT NULL"
         " UNION ALL SELECT 'service', note_sealed FROM contacts WHERE note_sealed IS NOT NULL"
-        " UNION ALL SELECT 'service', sealed FROM dead_letters UNION ALL SELECT 'service', value FROM sealing_checks)"
+        " UNION ALL SELECT 'service', sealed FROM dead_letters UNION ALL SELECT 'service', value"
+        " FROM sealing_checks)"
         # Behind the format stands the number of the service's key, where it is not the first.
-        " SELECT whose, count(*) AS n FROM sealed GROUP BY whose, substring(sealed FROM 1 FOR CASE get_byte(sealed, 0) WHEN 2 THEN 15 ELSE 13 END)"
+        " SELECT whose, count(*) AS n FROM sealed GROUP BY whose, substring(sealed"
+        " FROM 1 FOR CASE get_byte(sealed, 0) WHEN 2 THEN 15 ELSE 13 END)"
         " HAVING count(*) > 1"
     )
     return [f"{row['n']} texts under one nonce of {row['whose']}" for row in rows]
@@ -423,16 +616,26 @@ CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     what_is_the_networks_was_changed_by_two,
     no_nonce_was_used_twice,
 )
-# For those who want two numbers: which of them miss something, and which find something that is there more than once.
-LOST = (answered_transitions_are_in_the_history_once, every_fact_was_taken_in, every_epoch_was_taken_in, nothing_waits)
+# For those who want two numbers: which of them miss something, and which find something that is
+# there more than once.
+LOST = (
+    answered_transitions_are_in_the_history_once,
+    every_fact_was_taken_in,
+    every_epoch_was_taken_in,
+    nothing_waits,
+)
 DOUBLE = (unknown_transitions_happened_once_or_never, each_message_is_delivered_once_to_a_place)
 
 
 def lost_and_double(books: Books) -> tuple[int, int]:
-    """How many of each, by the invariants above; of messages those that are missing and those that are too many."""
+    """How many of each, by the invariants above; of messages those that are missing and those that
+    are too many.
+    """
     messages = each_fact_made_its_messages_once(books)
     missing = sum(message.startswith("missing") for message in messages)
-    return missing + sum(len(check(books)) for check in LOST), len(messages) - missing + sum(len(check(books)) for check in DOUBLE)
+    return missing + sum(len(check(books)) for check in LOST), len(messages) - missing + sum(
+        len(check(books)) for check in DOUBLE
+    )
 
 
 def violations(books: Books) -> dict[str, list[str]]:

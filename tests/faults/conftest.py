@@ -14,7 +14,9 @@ from tests.parts.stories import Cast
 
 @pytest.fixture(scope="package")
 def victim() -> Iterator[LocalStack]:
-    """A stack with its demo network that is killed at will, and well again after each test; at its end no word of a person is anywhere but sealed."""
+    """A stack with its demo network that is killed at will, and well again after each test; at its
+    end no word of a person is anywhere but sealed.
+    """
     stack = LocalStack()
     try:
         yield stack.start()

@@ -1,7 +1,8 @@
-"""Looks at a stack under faults from outside, about once a second: facts heard, and heard again, and who is in the consumers' groups.
+"""Looks at a stack under faults from outside, about once a second: facts heard, and heard again,
+and who is in the consumers' groups.
 
-All are lower bounds. A counter that begins anew with its process loses what it counted since the last look; of two changes of a group between two looks
-one is seen.
+All are lower bounds. A counter that begins anew with its process loses what it counted since the
+last look; of two changes of a group between two looks one is seen.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ EVERY = 1.0
 
 
 class Observer:
-    """`begin`, then `end`; by consumer: facts `heard`, of these `seen` before, and `rebalances`, changes of its group's members."""
+    """`begin`, then `end`; by consumer: facts `heard`, of these `seen` before, and `rebalances`,
+    changes of its group's members.
+    """
 
     def __init__(self, stack: LocalStack) -> None:
         self.heard: Counter[str] = Counter()
@@ -35,7 +38,10 @@ class Observer:
         self._last: dict[tuple[str, str], float] = {}
         self._members: dict[str, frozenset[str]] = {}
         self._ending = threading.Event()
-        self._threads = [threading.Thread(target=self._turn, args=(look,), daemon=True) for look in (self._count, self._look_at_groups)]
+        self._threads = [
+            threading.Thread(target=self._turn, args=(look,), daemon=True)
+            for look in (self._count, self._look_at_groups)
+        ]
 
     def begin(self) -> None:
         for thread in self._threads:
@@ -63,9 +69,15 @@ class Observer:
                     self._last[consumer, outcome] = sample.value
 
     def _look_at_groups(self) -> None:
-        """A rebalance: a group has other members than it had when it last had some, whoever forgot or replaced them."""
+        """A rebalance: a group has other members than it had when it last had some, whoever forgot
+        or replaced them.
+        """
         with suppress(KafkaError, OSError, ValueError, RuntimeError, AssertionError):
-            admin = KafkaAdminClient(bootstrap_servers=self._stack.state["kafka"], bootstrap_timeout_ms=1000, request_timeout_ms=2000)
+            admin = KafkaAdminClient(
+                bootstrap_servers=self._stack.state["kafka"],
+                bootstrap_timeout_ms=1000,
+                request_timeout_ms=2000,
+            )
             try:
                 for group, told in admin.describe_groups(list(GROUPS)).items():
                     members = frozenset(member["member_id"] for member in told["members"])
@@ -80,7 +92,9 @@ class Observer:
 def samples(stack: LocalStack, service: str, timeout: float) -> Iterator[Sample]:
     """The service's metrics; none when it does not answer."""
     try:
-        told = requests.get(f"http://{stack.state['parts'][service]['metrics']}/metrics", timeout=timeout).text
+        told = requests.get(
+            f"http://{stack.state['parts'][service]['metrics']}/metrics", timeout=timeout
+        ).text
     except requests.RequestException:
         return
     for family in text_string_to_metric_families(told):

@@ -1,4 +1,6 @@
-"""One fault run from beginning to end: load, faults, rest, and the books for the checker with what was counted."""
+"""One fault run from beginning to end: load, faults, rest, and the books for the checker with what
+was counted.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,13 @@ from tests.parts.local_stack import SERVICES, LocalStack
 from tests.parts.stories import Cast
 
 STALL = (
-    120.0  # seconds after the last fault in which less must be left to tell and to take in than ever before: more than any pause of a loop
+    # seconds after the last fault in which less must be left to tell and to take in than ever
+    # before: more than any pause of a loop
+    120.0
 )
-LONGEST = 900.0  # seconds for the transitions that are missing when all faults are done: thousands in a short list of faults
+# seconds for the transitions that are missing when all faults are done: thousands in a short list
+# of faults
+LONGEST = 900.0
 CALM = ("--calm", "0")  # a part that was up is started again at once, however often it is killed
 
 
@@ -60,12 +66,21 @@ class Run:
         lines = {
             "transitions": self.transitions,
             "of unknown outcome": sum(o.outcome != OK for o in self.books.operations),
-            "calls by outcome": ", ".join(f"{name} {count}" for name, count in outcomes.most_common()),
-            "faults": f"{self.faults.total()}: " + ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items())),
-            "by part": ", ".join(f"{kind} {part} {count}" for (kind, part), count in sorted(self.faults.items())),
-            "kills with a call in flight": f"{self.kills_in_flight} of {self.kills}; a call was cut off by {self.kills_that_cut}",
+            "calls by outcome": ", ".join(
+                f"{name} {count}" for name, count in outcomes.most_common()
+            ),
+            "faults": f"{self.faults.total()}: "
+            + ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items())),
+            "by part": ", ".join(
+                f"{kind} {part} {count}" for (kind, part), count in sorted(self.faults.items())
+            ),
+            "kills with a call in flight": (
+                f"{self.kills_in_flight} of {self.kills}; a call was cut off by"
+                f" {self.kills_that_cut}"
+            ),
             "pauses": kinds[PAUSE],
-            "duplicates seen": f"at least {self.seen.total()}: " + ", ".join(f"{name} {n}" for name, n in sorted(self.seen.items())),
+            "duplicates seen": f"at least {self.seen.total()}: "
+            + ", ".join(f"{name} {n}" for name, n in sorted(self.seen.items())),
             "rebalances seen": f"at least {self.rebalances.total()}: "
             + ", ".join(f"{name} {n}" for name, n in sorted(self.rebalances.items())),
             "seconds": f"{self.seconds:.0f}, and {self.rest_seconds:.0f} until all was told",
@@ -77,8 +92,12 @@ class Run:
 
 
 @contextmanager
-def fault_run(stack: LocalStack, cast: Cast, *, transitions: int, faults: int, seed: int) -> Iterator[Run]:
-    """Ends with nothing wrong but what the checker finds: every refusal that no client expects fails it here."""
+def fault_run(
+    stack: LocalStack, cast: Cast, *, transitions: int, faults: int, seed: int
+) -> Iterator[Run]:
+    """Ends with nothing wrong but what the checker finds: every refusal that no client expects
+    fails it here.
+    """
     people = [cast.person() for _ in range(16)]
     since, began = checker.started(), time.monotonic()
     work, observer = Work(stack, cast, people), Observer(stack)
@@ -86,12 +105,16 @@ def fault_run(stack: LocalStack, cast: Cast, *, transitions: int, faults: int, s
     observer.begin()
     work.begin()
     strikes.run(schedule(faults, seed), transitions // faults)
-    assert work.wait_for(transitions, LONGEST), f"{work.answered} of {transitions}; {work.refused[:5]}"
+    assert work.wait_for(transitions, LONGEST), (
+        f"{work.answered} of {transitions}; {work.refused[:5]}"
+    )
     work.end()
     seconds = time.monotonic() - began
     assert not work.refused, work.refused[:5]
     with ExitStack() as opened:
-        partners, referrals, notifications = (opened.enter_context(stack.database(name)) for name in SERVICES)
+        partners, referrals, notifications = (
+            opened.enter_context(stack.database(name)) for name in SERVICES
+        )
         books = Books(partners, referrals, notifications, work.operations, [], since, work.calls)
         waits: list[Callable[[Books], list[str]]] = [
             checker.nothing_waits,
@@ -101,10 +124,23 @@ def fault_run(stack: LocalStack, cast: Cast, *, transitions: int, faults: int, s
         ]
         come_to_rest(lambda: [trouble for wait in waits for trouble in wait(books)])
         observer.end()
-        books = replace(books, topics_time=datetime.now(UTC), topics=topics.records(stack.state["kafka"]), standing=standing(stack))
+        books = replace(
+            books,
+            topics_time=datetime.now(UTC),
+            topics=topics.records(stack.state["kafka"]),
+            standing=standing(stack),
+        )
         done = Counter((strike.fault.kind, strike.fault.part) for strike in strikes.done)
         rest = time.monotonic() - began - seconds
-        yield Run(books, done, *strikes.in_flight(work.calls), observer.seen, observer.rebalances, seconds, rest)
+        yield Run(
+            books,
+            done,
+            *strikes.in_flight(work.calls),
+            observer.seen,
+            observer.rebalances,
+            seconds,
+            rest,
+        )
 
 
 def come_to_rest(left: Callable[[], list[str]]) -> None:
@@ -113,7 +149,9 @@ def come_to_rest(left: Callable[[], list[str]]) -> None:
     while remaining := left():
         if len(remaining) < least:
             least, since = len(remaining), time.monotonic()
-        assert time.monotonic() - since < STALL, f"{len(remaining)} left and no less for {STALL:g} s: {remaining[:5]}"
+        assert time.monotonic() - since < STALL, (
+            f"{len(remaining)} left and no less for {STALL:g} s: {remaining[:5]}"
+        )
         print(f"{len(remaining)} left", file=sys.stderr)
         time.sleep(1)
 
@@ -135,12 +173,17 @@ def standing(stack: LocalStack) -> dict[str, bool]:
     """What every service says of itself and of each of its loops, by health and by metrics."""
     well: dict[str, bool] = {}
     for service in SERVICES:
-        loops = [sample for sample in samples(stack, service, 5) if sample.name == "enlace_loop_well"]
+        loops = [
+            sample for sample in samples(stack, service, 5) if sample.name == "enlace_loop_well"
+        ]
         well |= {f"{service} metric/{sample.labels['loop']}": sample.value == 1 for sample in loops}
         asked = {"live": "live", "ready": "", "broker": "broker"} | {
             f"health/{s.labels['loop']}": f"loop/{s.labels['loop']}" for s in loops
         }
-        well |= {f"{service} {name}": _serves(stack.channel(service), about) for name, about in asked.items()}
+        well |= {
+            f"{service} {name}": _serves(stack.channel(service), about)
+            for name, about in asked.items()
+        }
     return well
 
 

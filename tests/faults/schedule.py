@@ -1,6 +1,7 @@
 """What is done to a stack in a fault run, and how often: a list that follows from a seed.
 
-The seed settles which faults there are, their order and how long each pause is. When each comes is a matter of progress, not of time (strikes.py).
+The seed settles which faults there are, their order and how long each pause is. When each comes is
+a matter of progress, not of time (strikes.py).
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from dataclasses import dataclass
 KILL, PAUSE, REPLAY, DUPLICATES = "kill", "pause", "replay", "duplicates"
 COPY, RESTORE = "copy", "restore"  # of the partners' database: what a copy is of no use without
 
-# Of 200. A kill of PostgreSQL, or of referrals, stops all transitions for four to ten seconds on two busy cores; one of notifications or of the broker
-# stops the hearing of facts for as long (a new member of a group waits up to nine seconds for its partitions); one of any other part costs two seconds
-# of processor and nothing more. So most faults are pauses, and they cost what they last.
+# Of 200. A kill of PostgreSQL, or of referrals, stops all transitions for four to ten seconds on
+# two busy cores; one of notifications or of the broker stops the hearing of facts for as long (a
+# new member of a group waits up to nine seconds for its partitions); one of any other part costs
+# two seconds of processor and nothing more. So most faults are pauses, and they cost what they
+# last.
 MIX: dict[tuple[str, str], int] = {
     (KILL, "referrals"): 14,
     (KILL, "notifications"): 10,
@@ -32,8 +35,8 @@ MIX: dict[tuple[str, str], int] = {
     (DUPLICATES, "referrals"): 10,
     (DUPLICATES, "partners"): 8,
 }
-# (share, shortest, longest) in seconds: most are short, as a slow disk or a busy machine makes them; 1.5 s is what the probe of a database bears,
-# 6 s the session of a consumer.
+# (share, shortest, longest) in seconds: most are short, as a slow disk or a busy machine makes
+# them; 1.5 s is what the probe of a database bears, 6 s the session of a consumer.
 LENGTHS = ((0.80, 0.2, 1.0), (0.15, 1.0, 3.0), (0.05, 3.0, 8.0))
 
 
@@ -47,10 +50,15 @@ class Fault:
 
 
 def schedule(count: int, seed: int) -> list[Fault]:
-    """So many faults in an order of their own, and among them one restore of a copy made before: at six and at three tenths of them."""
+    """So many faults in an order of their own, and among them one restore of a copy made before: at
+    six and at three tenths of them.
+    """
     chance = random.Random(seed)
-    kinds = [kind for kind, share in MIX.items() for _ in range(round(share * count / sum(MIX.values())))]
-    kinds += [(PAUSE, "notifications")] * (count - 1 - len(kinds))  # what rounding left out; one place is the restore's
+    kinds = [
+        kind for kind, share in MIX.items() for _ in range(round(share * count / sum(MIX.values())))
+    ]
+    # what rounding left out; one place is the restore's
+    kinds += [(PAUSE, "notifications")] * (count - 1 - len(kinds))
     kinds = kinds[: count - 1]
     chance.shuffle(kinds)
     faults = [Fault(kind, part, _length(chance) if kind == PAUSE else 0.0) for kind, part in kinds]

@@ -1,4 +1,8 @@
-"""The long fault run: `make soak`. Prints what was done and seen; exit code 1 when anything is lost, double or otherwise wrong, or the faults bit nothing."""
+"""The long fault run: `make soak`.
+
+Prints what was done and seen; exit code 1 when anything is lost, double or otherwise wrong, or the
+faults bit nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +21,26 @@ from tests.parts.stories import Cast
 @click.option("--transitions", default=20_000, show_default=True)
 @click.option("--faults", default=600, show_default=True)
 @click.option(
-    "--backlog", default=30_000, show_default=True, help="Facts that wait for a consumer at the end, beside a broker that stands still."
+    "--backlog",
+    default=30_000,
+    show_default=True,
+    help="Facts that wait for a consumer at the end, beside a broker that stands still.",
 )
 @click.option("--seed", default=1, show_default=True)
 def main(transitions: int, faults: int, backlog: int, seed: int) -> None:
     stack = LocalStack(words=CALM)
     try:
         stack.start()
-        with fault_run(stack, Cast(stack), transitions=transitions, faults=faults, seed=seed) as run:
+        with fault_run(
+            stack, Cast(stack), transitions=transitions, faults=faults, seed=seed
+        ) as run:
             click.echo(run.report())
-            troubles = [*bit(run), *checker.violations(run.books), *canary.left_in(stack), *troubles_of_a_backlog(stack, backlog)]
+            troubles = [
+                *bit(run),
+                *checker.violations(run.books),
+                *canary.left_in(stack),
+                *troubles_of_a_backlog(stack, backlog),
+            ]
     finally:
         stack.stop()
     for trouble in troubles:

@@ -1,4 +1,6 @@
-"""Parts that are away: services start in any order and wait for what they lack; those that are there go on without those that are not."""
+"""Parts that are away: services start in any order and wait for what they lack; those that are
+there go on without those that are not.
+"""
 
 from __future__ import annotations
 
@@ -42,34 +44,55 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
     broker = Broker(folder / "kafka", folder / "broker.log")
     cleanup.callback(postgres.remove)
     cleanup.callback(broker.kill)
-    # Nobody else may take their ports while they are away; what is bound but does not listen refuses connections, as nothing would.
+    # Nobody else may take their ports while they are away; what is bound but does not listen
+    # refuses connections, as nothing would.
     kept = {part: cleanup.enter_context(socket.socket()) for part in (postgres, broker)}
     for part, place in kept.items():
         place.bind(("127.0.0.1", part.port))
     listen = {name: f"127.0.0.1:{free_port()}" for name in (*SERVICES, "gateway")}
-    common = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap, "ENLACE_KEYS": str(folder / "keys"), "ENLACE_DEVELOPMENT": "1"}
+    common = {
+        **os.environ,
+        "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap,
+        "ENLACE_KEYS": str(folder / "keys"),
+        "ENLACE_DEVELOPMENT": "1",
+    }
     told = {
         name: {
             **common,
             "ENLACE_LISTEN": listen[name],
             "ENLACE_DATABASE_URL": postgres.url(name, Login(name, "app")),
-            "ENLACE_MIGRATION_URL": postgres.url(name, Login(f"{name}_owner", "owner"), "?sslmode=disable"),
+            "ENLACE_MIGRATION_URL": postgres.url(
+                name, Login(f"{name}_owner", "owner"), "?sslmode=disable"
+            ),
         }
         for name in SERVICES
     }
     addresses = {f"ENLACE_{name.upper()}_ADDRESS": listen[name] for name in SERVICES}
     told["gateway"] = {**common, **addresses, "ENLACE_HTTP_LISTEN": listen["gateway"]}
     running = {
-        name: Process(name, [sys.executable, "-m", f"services.{name}", "serve"], folder / f"{name}.log", told[name], ROOT) for name in told
+        name: Process(
+            name,
+            [sys.executable, "-m", f"services.{name}", "serve"],
+            folder / f"{name}.log",
+            told[name],
+            ROOT,
+        )
+        for name in told
     }
     for process in running.values():
         process.start()
         cleanup.callback(process.stop)
-    channels = {name: cleanup.enter_context(grpc.insecure_channel(listen[name])) for name in SERVICES}
+    channels = {
+        name: cleanup.enter_context(grpc.insecure_channel(listen[name])) for name in SERVICES
+    }
 
     def says(name: str, about: str) -> int | None:
         try:
-            return int(HealthStub(channels[name]).Check(HealthCheckRequest(service=about), timeout=1).status)  # type: ignore[attr-defined]
+            return int(
+                HealthStub(channels[name])  # type: ignore[attr-defined]
+                .Check(HealthCheckRequest(service=about), timeout=1)
+                .status
+            )
         except grpc.RpcError:
             return None
 
@@ -80,9 +103,15 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
         except requests.RequestException:
             return 0, ""
 
-    until(lambda: {(name, says(name, about)) for name in SERVICES for about in ("live",)} == {(name, SERVING) for name in SERVICES})
+    until(
+        lambda: (
+            {(name, says(name, about)) for name in SERVICES for about in ("live",)}
+            == {(name, SERVING) for name in SERVICES}
+        )
+    )
     assert {says(name, about) for name in SERVICES for about in ("", "broker")} == {NOT_SERVING}
-    until(lambda: asked("/readyz")[0] == 200)  # the gateway serves; the whole is on a page for people
+    # the gateway serves; the whole is on a page for people
+    until(lambda: asked("/readyz")[0] == 200)
     assert asked("/status")[1].count("No llega a sus datos") == len(SERVICES)
 
     kept[broker].close()
@@ -93,8 +122,15 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
     postgres.start()
     for name in SERVICES:
         postgres.ensure(name, Login(f"{name}_owner", "owner"), Login(name, "app"))
-        subprocess.run([sys.executable, "-m", f"services.{name}", "migrate"], cwd=ROOT, env=told[name], check=True, capture_output=True)
-    until(lambda: all(says(name, "") == SERVING for name in SERVICES), 10)  # however long it was away
+        subprocess.run(
+            [sys.executable, "-m", f"services.{name}", "migrate"],
+            cwd=ROOT,
+            env=told[name],
+            check=True,
+            capture_output=True,
+        )
+    # however long it was away
+    until(lambda: all(says(name, "") == SERVING for name in SERVICES), 10)
     until(lambda: "Todas las partes responden." in asked("/status")[1])
     assert all(process.alive for process in running.values())
     for process in running.values():
@@ -103,7 +139,9 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
 
 @contextmanager
 def paused(stack: LocalStack, name: str) -> Iterator[None]:
-    """SIGSTOP: away without the courtesy of a closed connection, and the supervisor sees a living process."""
+    """SIGSTOP: away without the courtesy of a closed connection, and the supervisor sees a living
+    process.
+    """
     pid = stack.pid(name)
     assert pid
     os.kill(pid, signal.SIGSTOP)
@@ -114,18 +152,24 @@ def paused(stack: LocalStack, name: str) -> Iterator[None]:
         stack.wait_healthy()
 
 
-def test_referrals_go_on_while_notifications_are_away_and_are_told_of_afterwards(victim: LocalStack, cast: Cast) -> None:
+def test_referrals_go_on_while_notifications_are_away_and_are_told_of_afterwards(
+    victim: LocalStack, cast: Cast
+) -> None:
     person_id, receipt_id = cast.person()
     with paused(victim, "notifications"):
         accepted = live(cast, person_id, receipt_id, *STEPS[:1], STEPS[3])
         assert accepted.state == pb.STATE_ACCEPTED
     with victim.database("notifications") as database:
-        kinds = "SELECT kind FROM messages WHERE referral_id = %s AND audience = 'desk' ORDER BY kind"
+        kinds = (
+            "SELECT kind FROM messages WHERE referral_id = %s AND audience = 'desk' ORDER BY kind"
+        )
         expected = ["referral_accepted", "referral_acknowledged", "referral_sent"]
         until(lambda: [row["kind"] for row in database.execute(kinds, (accepted.id,))] == expected)
 
 
-def test_referrals_answer_while_partners_are_away_to_tokens_that_are_still_good(victim: LocalStack, cast: Cast) -> None:
+def test_referrals_answer_while_partners_are_away_to_tokens_that_are_still_good(
+    victim: LocalStack, cast: Cast
+) -> None:
     person_id, receipt_id = cast.person()
     cast.sender.token(), cast.receiver.token()
     with paused(victim, "partners"):
@@ -134,13 +178,17 @@ def test_referrals_answer_while_partners_are_away_to_tokens_that_are_still_good(
 
 
 # 12
-def test_a_paused_service_is_refused_at_once_and_heard_within_two_seconds_of_its_return(victim: LocalStack, cast: Cast) -> None:
+def test_a_paused_service_is_refused_at_once_and_heard_within_two_seconds_of_its_return(
+    victim: LocalStack, cast: Cast
+) -> None:
     person_id, _receipt_id = cast.person()
 
     def ask() -> tuple[int, str, float]:
         begin = time.monotonic()
         headers = {"Authorization": f"Bearer {cast.sender.token()}"}
-        answer = requests.get(f"{victim.gateway}/api/v1/people/{person_id}", headers=headers, timeout=10)
+        answer = requests.get(
+            f"{victim.gateway}/api/v1/people/{person_id}", headers=headers, timeout=10
+        )
         return answer.status_code, answer.json().get("reason", ""), time.monotonic() - begin
 
     assert ask()[0] == 200
@@ -152,7 +200,12 @@ def test_a_paused_service_is_refused_at_once_and_heard_within_two_seconds_of_its
             assert (status, reason) == (503, "service_away")
             assert seconds < 2
         begin = time.monotonic()
-        assert requests.get(f"{victim.gateway}/quick-exit", timeout=5, allow_redirects=False).status_code == 303
+        assert (
+            requests.get(
+                f"{victim.gateway}/quick-exit", timeout=5, allow_redirects=False
+            ).status_code
+            == 303
+        )
         assert time.monotonic() - begin < 2
         pid = victim.pid("referrals")
         assert pid
@@ -172,7 +225,9 @@ def test_referrals_go_on_while_the_broker_is_away(victim: LocalStack, cast: Cast
 def live(cast: Cast, person_id: str, receipt_id: str, *steps: Step) -> pb.Referral:
     """A referral that is sent and takes these steps."""
     draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
-    sending = pb.SendReferralRequest(id=draft.id, etag=draft.etag, request_id=new_id(), receipt_id=receipt_id)
+    sending = pb.SendReferralRequest(
+        id=draft.id, etag=draft.etag, request_id=new_id(), receipt_id=receipt_id
+    )
     referral = cast.sender.referrals.SendReferral(sending)
     for step in steps:
         request = step.request(id=referral.id, etag=referral.etag, request_id=new_id())
@@ -180,8 +235,12 @@ def live(cast: Cast, person_id: str, receipt_id: str, *steps: Step) -> pb.Referr
     return referral
 
 
-def test_a_broker_that_stands_still_is_started_again_and_what_waited_is_told(victim: LocalStack, cast: Cast) -> None:
-    """It lives, so nobody would notice by looking at the process: the services say that they can't tell."""
+def test_a_broker_that_stands_still_is_started_again_and_what_waited_is_told(
+    victim: LocalStack, cast: Cast
+) -> None:
+    """It lives, so nobody would notice by looking at the process: the services say that they can't
+    tell.
+    """
     person_id, receipt_id = cast.person()
     before = victim.pid("broker")
     assert before

@@ -1,4 +1,6 @@
-"""Marked people go through the whole stack, rightly and wrongly; afterwards no trace of them is anywhere but sealed in the referrals service."""
+"""Marked people go through the whole stack, rightly and wrongly; afterwards no trace of them is
+anywhere but sealed in the referrals service.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,11 @@ from tests.parts.browser import PROGRAM
 from tests.parts.local_stack import LocalStack, until
 from tests.parts.stories import NEED, STEPS, Cast, hence
 
-GROUPS = [people_pb2.FIELD_GROUP_IDENTITY, people_pb2.FIELD_GROUP_CONTACT, people_pb2.FIELD_GROUP_HEALTH]
+GROUPS = [
+    people_pb2.FIELD_GROUP_IDENTITY,
+    people_pb2.FIELD_GROUP_CONTACT,
+    people_pb2.FIELD_GROUP_HEALTH,
+]
 
 
 @dataclass
@@ -51,17 +57,23 @@ class Told:
         with pytest.raises(grpc.RpcError) as caught:
             call()
         error: Any = caught.value
-        self.errors[what] = repr([error.code(), error.details(), error.trailing_metadata()]).encode()
+        self.errors[what] = repr(
+            [error.code(), error.details(), error.trailing_metadata()]
+        ).encode()
 
 
 @pytest.fixture(scope="module")
-def told(victim: LocalStack, cast: Cast, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+def told(
+    victim: LocalStack, cast: Cast, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Told]:
     """The story, once."""
     told, profile = Told(victim, Marks()), tmp_path_factory.mktemp("profile")
     receiver = Receiver()
     try:
         webhook = notifications_pb2.Webhook(url=receiver.url, enabled=True)
-        made = cast.sender.webhooks.CreateWebhook(notifications_pb2.CreateWebhookRequest(webhook=webhook))
+        made = cast.sender.webhooks.CreateWebhook(
+            notifications_pb2.CreateWebhookRequest(webhook=webhook)
+        )
         referral_id = by_grpc(told, cast)
         by_wrong_grpc(told, cast)
         by_rest(told)
@@ -70,11 +82,21 @@ def told(victim: LocalStack, cast: Cast, tmp_path_factory: pytest.TempPathFactor
         told.profile = canary.in_folder(profile)
         receiver.wait_for(6, 30)
         settled(victim, referral_id)
-        cast.sender.webhooks.DeleteWebhook(notifications_pb2.DeleteWebhookRequest(id=made.webhook.id))
-        told.webhooks = {f"{n} {got.path}": (got.body + repr(got.headers)).encode() for n, got in enumerate(receiver.got)}
+        cast.sender.webhooks.DeleteWebhook(
+            notifications_pb2.DeleteWebhookRequest(id=made.webhook.id)
+        )
+        told.webhooks = {
+            f"{n} {got.path}": (got.body + repr(got.headers)).encode()
+            for n, got in enumerate(receiver.got)
+        }
         worker = victim.worker("trabajadora@puentes")
-        answer = worker.notifications.ListDevelopmentMails(notifications_pb2.ListDevelopmentMailsRequest())
-        told.mails = {mail.id: str(mail).encode() + mail.body.encode() + mail.subject.encode() for mail in answer.mails}
+        answer = worker.notifications.ListDevelopmentMails(
+            notifications_pb2.ListDevelopmentMailsRequest()
+        )
+        told.mails = {
+            mail.id: str(mail).encode() + mail.body.encode() + mail.subject.encode()
+            for mail in answer.mails
+        }
         yield told
     finally:
         receiver.close()
@@ -94,17 +116,33 @@ def by_grpc(told: Told, cast: Cast) -> str:
         document_number=text("document number"),
     )
     plan = people_pb2.SafeContact(
-        channel_code=people_pb2.SAFE_CHANNEL_PHONE, hours=text("hours"), code_word=text("code word"), never_say=text("never say")
+        channel_code=people_pb2.SAFE_CHANNEL_PHONE,
+        hours=text("hours"),
+        code_word=text("code word"),
+        never_say=text("never say"),
     )
     person_id, receipt_id = cast.person(identity, plan)
     operator = told.stack.worker("operadora@llamayvive")
-    contact = contacts_pb2.Contact(line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_CRISIS, language="es", note=text("contact note"))
-    heard = operator.contacts.CreateContact(contacts_pb2.CreateContactRequest(contact=contact, request_id=new_id()))
-    change = contacts_pb2.Contact(id=heard.contact.id, etag=heard.contact.etag, note=text("second contact note"))
-    operator.contacts.UpdateContact(contacts_pb2.UpdateContactRequest(contact=change, update_mask=FieldMask(paths=["note"])))
+    contact = contacts_pb2.Contact(
+        line_country="NI",
+        kind_code=contacts_pb2.CONTACT_KIND_CRISIS,
+        language="es",
+        note=text("contact note"),
+    )
+    heard = operator.contacts.CreateContact(
+        contacts_pb2.CreateContactRequest(contact=contact, request_id=new_id())
+    )
+    change = contacts_pb2.Contact(
+        id=heard.contact.id, etag=heard.contact.etag, note=text("second contact note")
+    )
+    operator.contacts.UpdateContact(
+        contacts_pb2.UpdateContactRequest(contact=change, update_mask=FieldMask(paths=["note"]))
+    )
 
     draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
-    sending = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt_id, request_id=new_id())
+    sending = pb.SendReferralRequest(
+        id=draft.id, etag=draft.etag, receipt_id=receipt_id, request_id=new_id()
+    )
     referral = cast.sender.referrals.SendReferral(sending)
     for step in STEPS:
         request = step.request(id=referral.id, etag=referral.etag, request_id=new_id())
@@ -112,15 +150,25 @@ def by_grpc(told: Told, cast: Cast) -> str:
             request.note = text(f"note of {step.fact}")
         referral = getattr(cast.who(step).referrals, step.rpc)(request)
         if step.fact == "accepted":
-            asked = people_pb2.OpenPersonRequest(id=person_id, purpose_code=NEED, field_groups=GROUPS, referral_id=referral.id)
+            asked = people_pb2.OpenPersonRequest(
+                id=person_id, purpose_code=NEED, field_groups=GROUPS, referral_id=referral.id
+            )
             told.opened = cast.receiver.people.OpenPerson(asked).given_name
     other = cast.sender.referrals.CreateReferral(cast.draft(person_id))
     sending = pb.SendReferralRequest(
-        id=other.id, etag=other.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note=text("override note"), request_id=new_id()
+        id=other.id,
+        etag=other.etag,
+        override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK,
+        note=text("override note"),
+        request_id=new_id(),
     )
     sent = cast.sender.referrals.SendReferral(sending)
     no = pb.DeclineReferralRequest(
-        id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_OTHER, note=text("decline note"), request_id=new_id()
+        id=sent.id,
+        etag=sent.etag,
+        reason_code=pb.DECLINE_REASON_OTHER,
+        note=text("decline note"),
+        request_id=new_id(),
     )
     cast.receiver.referrals.DeclineReferral(no)
     return referral.id
@@ -129,22 +177,51 @@ def by_grpc(told: Told, cast: Cast) -> str:
 def by_wrong_grpc(told: Told, cast: Cast) -> None:
     """Words where codes, dates, ids and tokens belong."""
     text, people, referrals = told.marks.text, cast.sender.people, cast.sender.referrals
-    identity = people_pb2.Identity(given_name=text("name in a refused file"), birth_date=text("birth date"), phone=text("phone in words"))
+    identity = people_pb2.Identity(
+        given_name=text("name in a refused file"),
+        birth_date=text("birth date"),
+        phone=text("phone in words"),
+    )
     coarse = pb.CoarsePerson(language=text("language"), country=text("country"))
-    told.refused("CreatePerson", lambda: people.CreatePerson(people_pb2.CreatePersonRequest(identity=identity, coarse=coarse)))
+    told.refused(
+        "CreatePerson",
+        lambda: people.CreatePerson(
+            people_pb2.CreatePersonRequest(identity=identity, coarse=coarse)
+        ),
+    )
     long = people_pb2.Identity(health_note=text("note that is too long") * 2000)
-    told.refused("CreatePerson long", lambda: people.CreatePerson(people_pb2.CreatePersonRequest(identity=long)))
+    told.refused(
+        "CreatePerson long",
+        lambda: people.CreatePerson(people_pb2.CreatePersonRequest(identity=long)),
+    )
     plan = people_pb2.SafeContact(hours=text("hours of a refused plan"))
-    told.refused("CreatePerson plan", lambda: people.CreatePerson(people_pb2.CreatePersonRequest(safe_contact=plan)))
-    told.refused("GetPerson", lambda: people.GetPerson(people_pb2.GetPersonRequest(id=text("person id"))))
-    told.refused("CreateReferral", lambda: referrals.CreateReferral(pb.CreateReferralRequest(person_id=text("id"), need_code=text("need"))))
-    told.refused("ListReferrals", lambda: referrals.ListReferrals(pb.ListReferralsRequest(page_token=text("page token"))))
+    told.refused(
+        "CreatePerson plan",
+        lambda: people.CreatePerson(people_pb2.CreatePersonRequest(safe_contact=plan)),
+    )
+    told.refused(
+        "GetPerson", lambda: people.GetPerson(people_pb2.GetPersonRequest(id=text("person id")))
+    )
+    told.refused(
+        "CreateReferral",
+        lambda: referrals.CreateReferral(
+            pb.CreateReferralRequest(person_id=text("id"), need_code=text("need"))
+        ),
+    )
+    told.refused(
+        "ListReferrals",
+        lambda: referrals.ListReferrals(pb.ListReferralsRequest(page_token=text("page token"))),
+    )
     stale = pb.AcknowledgeReferralRequest(id=new_id(), etag=text("etag"))
     told.refused("AcknowledgeReferral", lambda: referrals.AcknowledgeReferral(stale))
-    cast.sender.directory.SearchServices(directory_pb2.SearchServicesRequest(words=text("search words")))
+    cast.sender.directory.SearchServices(
+        directory_pb2.SearchServicesRequest(words=text("search words"))
+    )
     wrong = contacts_pb2.GetReferenceStatusRequest(reference=text("reference"), pin=text("pin"))
     told.refused("GetReferenceStatus", lambda: cast.sender.references.GetReferenceStatus(wrong))
-    planned = pb.AcceptReferralRequest(id=new_id(), etag="v3", planned_first_contact_time=hence(60), note=text("note on nothing"))
+    planned = pb.AcceptReferralRequest(
+        id=new_id(), etag="v3", planned_first_contact_time=hence(60), note=text("note on nothing")
+    )
     told.refused("AcceptReferral", lambda: referrals.AcceptReferral(planned))
 
 
@@ -154,49 +231,124 @@ def by_rest(told: Told) -> None:
     root = f"{told.stack.gateway}/api/v1"
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {told.stack.api_key('Puentes')}"
-        right = {"identity": {"given_name": text("name by REST"), "phone": told.marks.phone("phone by REST")}, "coarse": {"country": "NI"}}
+        right = {
+            "identity": {
+                "given_name": text("name by REST"),
+                "phone": told.marks.phone("phone by REST"),
+            },
+            "coarse": {"country": "NI"},
+        }
         assert session.post(f"{root}/people", json=right, timeout=10).status_code == 201
         wrong: list[tuple[str, str, dict[str, Any]]] = [
-            ("POST", "/people", {"json": {"identity": {"given_name": text("REST given"), "birth_date": text("REST birth date")}}}),
-            ("POST", "/people", {"json": {"coarse": {"country": text("REST country"), "age_band": text("REST age")}}}),
+            (
+                "POST",
+                "/people",
+                {
+                    "json": {
+                        "identity": {
+                            "given_name": text("REST given"),
+                            "birth_date": text("REST birth date"),
+                        }
+                    }
+                },
+            ),
+            (
+                "POST",
+                "/people",
+                {
+                    "json": {
+                        "coarse": {"country": text("REST country"), "age_band": text("REST age")}
+                    }
+                },
+            ),
             ("POST", "/people", {"json": {"surname": text("REST unknown field")}}),
             ("POST", "/people", {"json": {"identity": text("REST text for an object")}}),
-            ("POST", "/people", {"data": '{"identity": ' + text("REST broken JSON"), "headers": {"content-type": "application/json"}}),
-            ("POST", "/people", {"data": text("REST other media").encode(), "headers": {"content-type": "text/plain"}}),
+            (
+                "POST",
+                "/people",
+                {
+                    "data": '{"identity": ' + text("REST broken JSON"),
+                    "headers": {"content-type": "application/json"},
+                },
+            ),
+            (
+                "POST",
+                "/people",
+                {
+                    "data": text("REST other media").encode(),
+                    "headers": {"content-type": "text/plain"},
+                },
+            ),
             ("GET", f"/referrals?state={quote(text('REST filter'))}", {}),
             ("GET", f"/referrals?cursor={quote(text('REST cursor'))}", {}),
             ("GET", f"/people/{quote(text('REST path'), safe='')}", {}),
             ("GET", f"/{quote(text('REST route'), safe='')}", {}),
-            ("POST", f"/referrals/{new_id()}/acknowledge", {"json": {}, "headers": {"If-Match": quote(text("REST etag"))}}),
+            (
+                "POST",
+                f"/referrals/{new_id()}/acknowledge",
+                {"json": {}, "headers": {"If-Match": quote(text("REST etag"))}},
+            ),
             ("GET", "/people", {"headers": {"Authorization": "Bearer " + quote(text("REST key"))}}),
-            ("POST", "/references/status", {"json": {"reference": text("REST reference"), "pin": text("REST pin")}}),
+            (
+                "POST",
+                "/references/status",
+                {"json": {"reference": text("REST reference"), "pin": text("REST pin")}},
+            ),
         ]
         for number, (method, path, given) in enumerate(wrong):
             answer = session.request(method, root + path, timeout=10, **given)
             assert 400 <= answer.status_code < 500, (method, path, answer.status_code)
-            told.errors[f"{number} {method} {path[:20]} {answer.status_code}"] = answer.content + repr(answer.headers).encode()
+            told.errors[f"{number} {method} {path[:20]} {answer.status_code}"] = (
+                answer.content + repr(answer.headers).encode()
+            )
 
 
 def by_pages(told: Told) -> None:
-    """What people type into pages: in addresses, in a wrong sign-in, in a form that is refused. A page may show it again to who typed it."""
+    """What people type into pages: in addresses, in a wrong sign-in, in a form that is refused.
+
+    A page may show it again to who typed it.
+    """
     text, gateway = told.marks.text, told.stack.gateway
     with requests.Session() as session:
         session.get(f"{gateway}/{quote(text('page address'))}", timeout=10)
-        session.get(f"{gateway}/directory", params={"words": text("page search"), "q": text("page query")}, timeout=10)
-        form = {"email": text("e-mail"), "password": text("password"), "form_token": text("form token")}
+        session.get(
+            f"{gateway}/directory",
+            params={"words": text("page search"), "q": text("page query")},
+            timeout=10,
+        )
+        form = {
+            "email": text("e-mail"),
+            "password": text("password"),
+            "form_token": text("form token"),
+        }
         session.post(f"{gateway}/sign-in", data=form, timeout=10)
         page = session.get(f"{gateway}/sign-in", timeout=10).text
         token = page.partition('name="form_token" value="')[2].partition('"')[0]
-        form = {"email": text("second e-mail") + "@example.org", "password": text("second password"), "form_token": token}
+        form = {
+            "email": text("second e-mail") + "@example.org",
+            "password": text("second password"),
+            "form_token": token,
+        }
         session.post(f"{gateway}/sign-in", data=form, timeout=10)
-        session.get(gateway, headers={"Cookie": f"session={quote(text('cookie'))}", "User-Agent": quote(text("browser"))}, timeout=10)
+        session.get(
+            gateway,
+            headers={
+                "Cookie": f"session={quote(text('cookie'))}",
+                "User-Agent": quote(text("browser")),
+            },
+            timeout=10,
+        )
 
 
 def by_browser(told: Told, folder: Path) -> None:
-    """What workers type and read in a browser that keeps a profile, as one on a shared computer does."""
+    """What workers type and read in a browser that keeps a profile, as one on a shared computer
+    does.
+    """
     text, gateway = told.marks.text, told.stack.gateway
     with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(str(folder), executable_path=PROGRAM, args=["--no-sandbox"], locale="es-NI")
+        context = playwright.chromium.launch_persistent_context(
+            str(folder), executable_path=PROGRAM, args=["--no-sandbox"], locale="es-NI"
+        )
         page = context.pages[0]
         for name, do in (("operadora@llamayvive", a_contact), ("trabajadora@puentes", a_file)):
             account = told.stack.account(name)
@@ -211,7 +363,9 @@ def by_browser(told: Told, folder: Path) -> None:
         context.close()
 
 
-def a_contact(page: Page, gateway: str, text: Callable[[str], str], _phone: Callable[[str], str]) -> None:
+def a_contact(
+    page: Page, gateway: str, text: Callable[[str], str], _phone: Callable[[str], str]
+) -> None:
     """A call with a note, and a search."""
     page.goto(f"{gateway}/line/new")
     page.fill("textarea[name=note]", text("typed note"))
@@ -222,7 +376,9 @@ def a_contact(page: Page, gateway: str, text: Callable[[str], str], _phone: Call
     page.wait_for_load_state()
 
 
-def a_file(page: Page, gateway: str, text: Callable[[str], str], phone: Callable[[str], str]) -> None:
+def a_file(
+    page: Page, gateway: str, text: Callable[[str], str], phone: Callable[[str], str]
+) -> None:
     """A file with a name, which is opened and read."""
     page.goto(f"{gateway}/people/new")
     for name in ("given_name", "family_name", "hours", "code_word", "never_say"):
@@ -238,7 +394,14 @@ def settled(stack: LocalStack, referral_id: str) -> None:
     with stack.database("notifications") as database:
         closed = "SELECT 1 FROM messages WHERE referral_id = %s AND kind = 'referral_closed'"
         until(lambda: database.execute(closed, (referral_id,)).fetchone() is not None)
-        until(lambda: database.execute("SELECT 1 FROM deliveries WHERE status = 'WAITING' LIMIT 1").fetchone() is None)
+        until(
+            lambda: (
+                database.execute(
+                    "SELECT 1 FROM deliveries WHERE status = 'WAITING' LIMIT 1"
+                ).fetchone()
+                is None
+            )
+        )
 
 
 PLACES: dict[str, Callable[[Told], Place]] = {
@@ -298,7 +461,9 @@ def test_the_scanner_sees_a_mark_in_every_place(told: Told) -> None:
     producer = KafkaProducer(bootstrap_servers=stack.state["kafka"])
     # A request to tell a topic again that is nobody's topic: nobody acts on it.
     header = [("note", ENCODINGS["base64"](marks.text("header")))]
-    producer.send("enlace.replays.v1", key=b"nobody", value=marks.text("body").encode(), headers=header).get(10)
+    producer.send(
+        "enlace.replays.v1", key=b"nobody", value=marks.text("body").encode(), headers=header
+    ).get(10)
     producer.close(timeout=5)
     hits = canary.hits(marks, canary.in_logs(stack)) + canary.hits(marks, canary.in_topics(stack))
     for service, planting in (
@@ -310,5 +475,7 @@ def test_the_scanner_sees_a_mark_in_every_place(told: Told) -> None:
             assert database.execute(planting, (marks.text(service),)).rowcount
             hits += canary.hits(marks, canary.dump(database))
     for what, kept in (("webhook", told.webhooks), ("mail", told.mails), ("error", told.errors)):
-        hits += canary.hits(marks, {**kept, "planted": ENCODINGS["quoted-printable"](marks.text(what))})
+        hits += canary.hits(
+            marks, {**kept, "planted": ENCODINGS["quoted-printable"](marks.text(what))}
+        )
     assert {hit.split(": ")[1].split(" (")[0] for hit in hits} == marks.cores.keys()

@@ -1,6 +1,8 @@
-"""Two people erase a file in the browser, and a copy of the database from before it is put back: nobody opens her, and the figures are what they were.
+"""Two people erase a file in the browser, and a copy of the database from before it is put back:
+nobody opens her, and the figures are what they were.
 
-Its stack is its own, for afterwards others have heard what its outbox no longer knows; a journey like those of tests/journeys in all else.
+Its stack is its own, for afterwards others have heard what its outbox no longer knows; a journey
+like those of tests/journeys in all else.
 """
 
 from __future__ import annotations
@@ -43,7 +45,13 @@ def restored() -> Iterator[LocalStack]:
 
 def postgres(stack: LocalStack, program: str, *words: str) -> None:
     """One of PostgreSQL's own programs, as the owner of what the referrals service keeps."""
-    done = subprocess.run([stack.programs / program, *words], capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, timeout=60)
+    done = subprocess.run(
+        [stack.programs / program, *words],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"]},
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -52,20 +60,35 @@ def owner(stack: LocalStack) -> str:
 
 
 def put_back(stack: LocalStack, copy: Path, person_id: str) -> None:
-    """As docs/operations.md says: the service is stopped, by a kill, and kept down: who would start it again stands still meanwhile."""
+    """As docs/operations.md says: the service is stopped, by a kill, and kept down: who would start
+    it again stands still meanwhile.
+    """
     with held(stack.state["pid"]):
         killed = stack.kill("referrals")
-        postgres(stack, "pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction", f"--dbname={owner(stack)}", str(copy))
+        postgres(
+            stack,
+            "pg_restore",
+            "--clean",
+            "--if-exists",
+            "--no-owner",
+            "--single-transaction",
+            f"--dbname={owner(stack)}",
+            str(copy),
+        )
         migrate(owner(stack), MIGRATIONS)
         with stack.database("referrals") as database:
-            row = database.execute("SELECT wrapped IS NULL AS gone FROM person_keys WHERE person_id = %s", (person_id,)).fetchone()
+            row = database.execute(
+                "SELECT wrapped IS NULL AS gone FROM person_keys WHERE person_id = %s", (person_id,)
+            ).fetchone()
         assert row == {"gone": False}, "she is back"
     stack.wait_healthy(killed)
 
 
 def name_of(client: Client, person_id: str) -> str:
     """Opened for the need of the usual story."""
-    asked = people_pb2.OpenPersonRequest(id=person_id, purpose_code=NEED, field_groups=[people_pb2.FIELD_GROUP_IDENTITY])
+    asked = people_pb2.OpenPersonRequest(
+        id=person_id, purpose_code=NEED, field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
+    )
     return str(client.people.OpenPerson(asked).given_name)
 
 
@@ -75,7 +98,8 @@ def counted(stack: LocalStack, reader: Actor, person_id: str) -> tuple[str, list
     reader.sees("Cifras de la red")
     with stack.database("referrals") as database:
         rows = database.execute(
-            "SELECT p.country, p.department, p.exploitation_country, r.need_code, r.country AS asked_in"
+            "SELECT p.country, p.department, p.exploitation_country, r.need_code, r.country AS"
+            " asked_in"
             " FROM people p JOIN referrals r ON r.person_id = p.id WHERE p.id = %s ORDER BY r.id",
             (person_id,),
         ).fetchall()
@@ -83,7 +107,9 @@ def counted(stack: LocalStack, reader: Actor, person_id: str) -> tuple[str, list
 
 
 @pytest.mark.timeout(240)
-def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(restored: LocalStack, browser: Browser, tmp_path: Path) -> None:
+def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(
+    restored: LocalStack, browser: Browser, tmp_path: Path
+) -> None:
     cast = Cast(restored)
     first, second, shelter, reader = (Actor(browser, restored) for _ in range(4))
     first.signs_in("trabajadora@puentes.demo")
@@ -100,7 +126,14 @@ def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(restored: L
     expect(first.page.get_by_role("button", name="Borrar para siempre")).to_have_count(0)
     assert MARKED["her name"] in name_of(cast.sender, her), "one alone changes nothing"
     copy = tmp_path / "referrals.dump"
-    postgres(restored, "pg_dump", "--format=custom", "--exclude-extension=*", f"--file={copy}", owner(restored))
+    postgres(
+        restored,
+        "pg_dump",
+        "--format=custom",
+        "--exclude-extension=*",
+        f"--file={copy}",
+        owner(restored),
+    )
 
     second.goes_to("/people")
     second.presses("Borrados que esperan a otra persona")
@@ -140,7 +173,9 @@ def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(restored: L
 
     until(everybody_else_is_there)
     with restored.database("referrals") as database:
-        kept = database.execute("SELECT wrapped FROM person_keys WHERE person_id = %s", (her,)).fetchall()
+        kept = database.execute(
+            "SELECT wrapped FROM person_keys WHERE person_id = %s", (her,)
+        ).fetchall()
     assert kept == [{"wrapped": None}]
     shelter.goes_to(f"/referrals/{referral}")
     shelter.finds_it("Consentimiento retirado")

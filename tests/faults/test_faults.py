@@ -1,6 +1,8 @@
-"""Every part of the stack is killed and paused while partner systems work: what was answered stays, what was not acts once or never, everybody is told once.
+"""Every part of the stack is killed and paused while partner systems work: what was answered stays,
+what was not acts once or never, everybody is told once.
 
-2,000 transitions and 200 faults, which follow from a seed (schedule.py); `make soak` does more. A run whose faults did not bite fails.
+2,000 transitions and 200 faults, which follow from a seed (schedule.py); `make soak` does more. A
+run whose faults did not bite fails.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ def run() -> Iterator[Run]:
     stack = LocalStack(words=CALM)
     try:
         stack.start()
-        with fault_run(stack, Cast(stack), transitions=TRANSITIONS, faults=FAULTS, seed=SEED) as done:
+        with fault_run(
+            stack, Cast(stack), transitions=TRANSITIONS, faults=FAULTS, seed=SEED
+        ) as done:
             print(done.report())
             yield done
         assert canary.left_in(stack) == [], "no word of a person is anywhere but sealed"

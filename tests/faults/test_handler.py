@@ -1,4 +1,6 @@
-"""A handler that fails for a while in the running stack: facts are held and say so, and when the cause is mended each has had its effect once."""
+"""A handler that fails for a while in the running stack: facts are held and say so, and when the
+cause is mended each has had its effect once.
+"""
 
 from __future__ import annotations
 
@@ -27,37 +29,63 @@ from tests.parts.stories import Cast
 def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it_is_mended(
     victim: LocalStack, cast: Cast, cleanup: ExitStack
 ) -> None:
-    work, since = Work(victim, cast, [cast.person() for _ in range(4)], threads=3), checker.started()
-    partners, referrals, notifications = (cleanup.enter_context(victim.database(name)) for name in SERVICES)
+    work, since = (
+        Work(victim, cast, [cast.person() for _ in range(4)], threads=3),
+        checker.started(),
+    )
+    partners, referrals, notifications = (
+        cleanup.enter_context(victim.database(name)) for name in SERVICES
+    )
     books = Books(partners, referrals, notifications, work.operations, [], since)
     work.begin()
     assert work.wait_for(20, 60)
 
     # Without this table the handler fails, and so do the loops that send.
     notifications.execute("ALTER TABLE deliveries RENAME TO deliveries_away")
-    cleanup.callback(lambda: notifications.execute("ALTER TABLE IF EXISTS deliveries_away RENAME TO deliveries"))
+    cleanup.callback(
+        lambda: notifications.execute("ALTER TABLE IF EXISTS deliveries_away RENAME TO deliveries")
+    )
     until(lambda: len(held(victim)) >= 5)
     assert work.wait_for(work.answered + 20, 60)  # nobody who works notices
     until(lambda: facts_held(victim) >= 5)
     assert {letter["reason"] for letter in held(victim)} == {"fault"}
     assert not says_facts_are_well(victim)
-    until(lambda: any("mail" in trouble for trouble in checker.every_loop_is_well(with_standing(books, victim))))
+    until(
+        lambda: any(
+            "mail" in trouble
+            for trouble in checker.every_loop_is_well(with_standing(books, victim))
+        )
+    )
 
-    # As after a fault of an hour: the next try is minutes away. Else all could be well again before the command has begun, and nothing be left to redrive.
-    notifications.execute("UPDATE inbox_parked SET next_try_time = now() + interval '5 minutes' WHERE reason <> ''")
+    # As after a fault of an hour: the next try is minutes away. Else all could be well again before
+    # the command has begun, and nothing be left to redrive.
+    notifications.execute(
+        "UPDATE inbox_parked SET next_try_time = now() + interval '5 minutes' WHERE reason <> ''"
+    )
     notifications.execute("ALTER TABLE deliveries_away RENAME TO deliveries")
     assert command(victim, "redrive", "--all", "--reason", "handler_mended")["count"] > 0
     work.end()
-    waits: tuple[Callable[[Books], list[str]], ...] = (checker.nothing_waits, checker.every_fact_was_taken_in)
+    waits: tuple[Callable[[Books], list[str]], ...] = (
+        checker.nothing_waits,
+        checker.every_fact_was_taken_in,
+    )
     # The pauses of a fact that was held after the redrive, too, are at most eight seconds by now.
-    until(lambda: not any(wait(books) for wait in waits), 90, lambda: [wait(books)[:5] for wait in waits], every=0.5)
+    until(
+        lambda: not any(wait(books) for wait in waits),
+        90,
+        lambda: [wait(books)[:5] for wait in waits],
+        every=0.5,
+    )
     assert held(victim) == []
     until(lambda: facts_held(victim) == 0 and says_facts_are_well(victim))
     until(lambda: checker.every_loop_is_well(with_standing(books, victim)) == [])
     assert checker.each_fact_made_its_messages_once(books) == []
     assert checker.each_message_is_delivered_once_to_a_place(books) == []
     assert not work.refused
-    redriven = "SELECT FROM audit WHERE action = 'redrive_dead_letter' AND purpose_code = 'handler_mended' AND time >= %s"
+    redriven = (
+        "SELECT FROM audit WHERE action = 'redrive_dead_letter' AND purpose_code = 'handler_mended'"
+        " AND time >= %s"
+    )
     assert notifications.execute(redriven, (since,)).rowcount > 0
 
 
@@ -69,7 +97,11 @@ def held(stack: LocalStack) -> list[dict[str, Any]]:
 
 def command(stack: LocalStack, *words: str) -> Any:
     """`python -m services.notifications dead-letters …` beside the running service."""
-    told = {**os.environ, "ENLACE_DATABASE_URL": stack.database_url("notifications"), "ENLACE_KEYS": str(stack.var / "keys")}
+    told = {
+        **os.environ,
+        "ENLACE_DATABASE_URL": stack.database_url("notifications"),
+        "ENLACE_KEYS": str(stack.var / "keys"),
+    }
     arguments = [sys.executable, "-m", "services.notifications", "dead-letters", *words, "--json"]
     done = subprocess.run(arguments, cwd=ROOT, env=told, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -78,15 +110,30 @@ def command(stack: LocalStack, *words: str) -> Any:
 
 def facts_held(stack: LocalStack) -> float:
     """What its metrics say."""
-    return sum(sample.value for sample in samples(stack, "notifications", 5) if sample.name == "enlace_facts_held")
+    return sum(
+        sample.value
+        for sample in samples(stack, "notifications", 5)
+        if sample.name == "enlace_facts_held"
+    )
 
 
 def says_facts_are_well(stack: LocalStack) -> bool:
     """What its health says."""
     stub = HealthStub(stack.channel("notifications"))
-    return bool(stub.Check(HealthCheckRequest(service="facts"), timeout=5).status == HealthCheckResponse.SERVING)  # type: ignore[attr-defined]
+    return bool(
+        stub.Check(HealthCheckRequest(service="facts"), timeout=5).status  # type: ignore[attr-defined]
+        == HealthCheckResponse.SERVING
+    )
 
 
 def with_standing(books: Books, stack: LocalStack) -> Books:
     """The books with how all stand now."""
-    return Books(books.partners, books.referrals, books.notifications, books.operations, [], books.since, standing=standing(stack))
+    return Books(
+        books.partners,
+        books.referrals,
+        books.notifications,
+        books.operations,
+        [],
+        books.since,
+        standing=standing(stack),
+    )

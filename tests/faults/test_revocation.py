@@ -1,4 +1,6 @@
-"""Whatever becomes of the facts that tell of it: a revoked key, a suspended worker and a suspended member have their last success within five seconds."""
+"""Whatever becomes of the facts that tell of it: a revoked key, a suspended worker and a suspended
+member have their last success within five seconds.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,12 @@ def test_a_revoked_key_has_its_last_success_within_five_seconds(victim: LocalSta
     manager = victim.worker("MANAGER")
     made = key_of(manager)
     ways = ways_of(victim, members_pb2.IssueTokenRequest(api_key=made.secret), made.secret)
-    ended(ways, lambda: manager.members.RevokeApiKey(members_pb2.RevokeApiKeyRequest(id=made.api_key.id, request_id=new_id())))
+    ended(
+        ways,
+        lambda: manager.members.RevokeApiKey(
+            members_pb2.RevokeApiKeyRequest(id=made.api_key.id, request_id=new_id())
+        ),
+    )
 
 
 @pytest.mark.usefixtures("silent")
@@ -54,12 +61,25 @@ def test_a_suspended_worker_has_her_last_success_within_five_seconds(victim: Loc
     email = f"{new_id()[:12]}@ejemplo.demo"
     own = manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers[0].organization_id
     with victim.database("partners") as tx:  # an invitation would wait for the broker
-        made = create_worker(tx, datetime.now(UTC), own, WorkerEntry(name="Ejemplo", email=email, roles=(Role.WORKER,)), PASSWORD)
-    worker = next(one for one in manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers if one.id == made.id)
+        made = create_worker(
+            tx,
+            datetime.now(UTC),
+            own,
+            WorkerEntry(name="Ejemplo", email=email, roles=(Role.WORKER,)),
+            PASSWORD,
+        )
+    worker = next(
+        one
+        for one in manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers
+        if one.id == made.id
+    )
     secret = signed_in(victim, email)
     ways = ways_of(victim, members_pb2.IssueTokenRequest(session_secret=secret), secret)
     ended(
-        ways, lambda: manager.members.SuspendWorker(members_pb2.SuspendWorkerRequest(id=worker.id, etag=worker.etag, request_id=new_id()))
+        ways,
+        lambda: manager.members.SuspendWorker(
+            members_pb2.SuspendWorkerRequest(id=worker.id, etag=worker.etag, request_id=new_id())
+        ),
     )
 
 
@@ -73,9 +93,15 @@ def test_a_suspended_member_has_its_last_success_within_five_seconds(victim: Loc
     second = victim.worker("coordinacion@gobernacion")
 
     def now() -> dict[str, Any]:
-        return {"id": organization.id, "etag": coordinator.directory.GetOrganization(asked).etag, "request_id": new_id()}
+        return {
+            "id": organization.id,
+            "etag": coordinator.directory.GetOrganization(asked).etag,
+            "request_id": new_id(),
+        }
 
-    held = directory_pb2.SuspendOrganizationRequest(**now(), reason=directory_pb2.SUSPENSION_REASON_FRONT, hold=True)
+    held = directory_pb2.SuspendOrganizationRequest(
+        **now(), reason=directory_pb2.SUSPENSION_REASON_FRONT, hold=True
+    )
     try:
         ended(ways, lambda: coordinator.directory.SuspendOrganization(held))
     finally:
@@ -84,7 +110,9 @@ def test_a_suspended_member_has_its_last_success_within_five_seconds(victim: Loc
             by.directory.ReinstateOrganization(directory_pb2.ReinstateOrganizationRequest(**now()))
 
 
-def test_honest_work_goes_on_without_a_refusal_while_no_fact_is_heard(victim: LocalStack, cast: Cast) -> None:
+def test_honest_work_goes_on_without_a_refusal_while_no_fact_is_heard(
+    victim: LocalStack, cast: Cast
+) -> None:
     """Longer than a token lives; by gRPC and by REST."""
     person_id, receipt_id = cast.person()
     headers = {"Authorization": f"Bearer {cast.sender.api_key}"}
@@ -94,7 +122,12 @@ def test_honest_work_goes_on_without_a_refusal_while_no_fact_is_heard(victim: Lo
         while time.monotonic() < end:
             live(cast, person_id, receipt_id, STEPS[0])
             for path in ("referrals", "notifications"):
-                assert requests.get(f"{victim.gateway}/api/v1/{path}", headers=headers, timeout=10).status_code == 200
+                assert (
+                    requests.get(
+                        f"{victim.gateway}/api/v1/{path}", headers=headers, timeout=10
+                    ).status_code
+                    == 200
+                )
             rounds += 1
     victim.wait_healthy()
     assert rounds > 5
@@ -102,19 +135,27 @@ def test_honest_work_goes_on_without_a_refusal_while_no_fact_is_heard(victim: Lo
 
 def key_of(manager: Client) -> members_pb2.CreateApiKeyResponse:
     asked = members_pb2.CreateApiKeyRequest(
-        label="x", scopes=[contract_pb2.SCOPE_REFERRALS_READ, contract_pb2.SCOPE_NOTIFICATIONS], request_id=new_id()
+        label="x",
+        scopes=[contract_pb2.SCOPE_REFERRALS_READ, contract_pb2.SCOPE_NOTIFICATIONS],
+        request_id=new_id(),
     )
     made: members_pb2.CreateApiKeyResponse = manager.members.CreateApiKey(asked)
     return made
 
 
 def signed_in(stack: LocalStack, email: str) -> str:
-    answer = stack.nobody().tokens.SignIn(members_pb2.SignInRequest(email=email, password=PASSWORD), timeout=10)
+    answer = stack.nobody().tokens.SignIn(
+        members_pb2.SignInRequest(email=email, password=PASSWORD), timeout=10
+    )
     return str(answer.session_secret)
 
 
-def ways_of(stack: LocalStack, credential: members_pb2.IssueTokenRequest, bearer: str) -> dict[str, Callable[[], bool]]:
-    """How somebody may try: with the last token that was given, and by REST with what tokens are given for. Each says whether it succeeded."""
+def ways_of(
+    stack: LocalStack, credential: members_pb2.IssueTokenRequest, bearer: str
+) -> dict[str, Callable[[], bool]]:
+    """How somebody may try: with the last token that was given, and by REST with what tokens are
+    given for. Each says whether it succeeded.
+    """
     nobody = stack.nobody()
     held = {"tokens": dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)}
 
@@ -128,25 +169,44 @@ def ways_of(stack: LocalStack, credential: members_pb2.IssueTokenRequest, bearer
         try:
             ask(metadata=[("authorization", f"Bearer {held['tokens'][f'enlace.{service}']}")])
         except grpc.RpcError as error:
-            if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE):
-                return False  # of the last: a machine that is busy with other tests keeps somebody waiting, which is no success either
+            if error.code() in (
+                grpc.StatusCode.UNAUTHENTICATED,
+                grpc.StatusCode.PERMISSION_DENIED,
+                grpc.StatusCode.UNAVAILABLE,
+            ):
+                # of the last: a machine that is busy with other tests keeps somebody waiting, which
+                # is no success either
+                return False
             raise
         return True
 
     def by_rest(path: str) -> bool:
-        answer = requests.get(f"{stack.gateway}/api/v1/{path}", headers={"Authorization": f"Bearer {bearer}"}, timeout=10)
+        answer = requests.get(
+            f"{stack.gateway}/api/v1/{path}",
+            headers={"Authorization": f"Bearer {bearer}"},
+            timeout=10,
+        )
         assert answer.status_code in (200, 401, 403, 503), answer.text
         return answer.status_code == 200
 
     return {
         "referrals": lambda: by_grpc(
-            "referrals", lambda **how: nobody.referrals.ListReferrals(referrals_pb2.ListReferralsRequest(), **how)
+            "referrals",
+            lambda **how: nobody.referrals.ListReferrals(
+                referrals_pb2.ListReferralsRequest(), **how
+            ),
         ),
         "what is watched": lambda: by_grpc(  # to its end, with the last message
-            "referrals", lambda **how: list(nobody.referrals.WatchReferrals(referrals_pb2.WatchReferralsRequest(), **how))
+            "referrals",
+            lambda **how: list(
+                nobody.referrals.WatchReferrals(referrals_pb2.WatchReferralsRequest(), **how)
+            ),
         ),
         "notifications": lambda: by_grpc(
-            "notifications", lambda **how: nobody.notifications.CountUnread(notifications_pb2.CountUnreadRequest(), **how)
+            "notifications",
+            lambda **how: nobody.notifications.CountUnread(
+                notifications_pb2.CountUnreadRequest(), **how
+            ),
         ),
         "referrals by REST": lambda: by_rest("referrals"),
         "notifications by REST": lambda: by_rest("notifications"),
@@ -154,7 +214,9 @@ def ways_of(stack: LocalStack, credential: members_pb2.IssueTokenRequest, bearer
 
 
 def ended(ways: dict[str, Callable[[], bool]], revoke: Callable[[], object]) -> None:
-    """Tries each way ten times a second, from before the revocation on, and fails for one that succeeds later than promised after it was answered."""
+    """Tries each way ten times a second, from before the revocation on, and fails for one that
+    succeeds later than promised after it was answered.
+    """
     last = dict.fromkeys(ways, 0.0)
     wrong: list[BaseException] = []
     over = threading.Event()

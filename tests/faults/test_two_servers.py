@@ -1,6 +1,8 @@
-"""Two processes of partners behind one address, as pods are: one that is broken, stops, or comes back costs no call of the gateway's.
+"""Two processes of partners behind one address, as pods are: one that is broken, stops, or comes
+back costs no call of the gateway's.
 
-Limit: an address list stands for the name; what a name's answer changes is in tests/chassis/test_new_servers.py.
+Limit: an address list stands for the name; what a name's answer changes is in
+tests/chassis/test_new_servers.py.
 """
 
 from __future__ import annotations
@@ -31,7 +33,11 @@ from tests.parts.local_stack import ROOT, until
 pytestmark = pytest.mark.long
 
 # D21, D24
-OWNER, APP, STRANGER = Login("partners_owner", "owner"), Login("partners", "app"), Login("partners", "wrong")
+OWNER, APP, STRANGER = (
+    Login("partners_owner", "owner"),
+    Login("partners", "app"),
+    Login("partners", "wrong"),
+)
 
 
 class Pods:
@@ -62,14 +68,18 @@ class Pods:
             "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
         }
         command = [sys.executable, "-m", "services.partners", "serve"]
-        process = Process(f"partners-{number}", command, self.folder / f"{number}.log", environment, ROOT)
+        process = Process(
+            f"partners-{number}", command, self.folder / f"{number}.log", environment, ROOT
+        )
         process.start()
         self.processes.append(process)
         return process
 
     def clients(self, *numbers: int) -> Clients:
         """A gateway's, before these."""
-        return Clients(*["ipv4:" + ",".join(f"127.0.0.1:{self.ports[number]}" for number in numbers)] * 3)
+        return Clients(
+            *["ipv4:" + ",".join(f"127.0.0.1:{self.ports[number]}" for number in numbers)] * 3
+        )
 
     def ready(self, number: int) -> bool:
         """Whether this one alone takes calls."""
@@ -80,9 +90,12 @@ class Pods:
         return bool(asked.status == HealthCheckResponse.SERVING)
 
     def has_its_share(self, number: int) -> bool:
-        """Whether a call has reached this one since it started: it may be ready for a second before a gateway that lost it connects again."""
+        """Whether a call has reached this one since it started: it may be ready for a second before
+        a gateway that lost it connects again.
+        """
         return (
-            'method="enlace.partners.v1.Directory/ListHotlines"' in requests.get(f"http://{self.metrics[number]}/metrics", timeout=5).text
+            'method="enlace.partners.v1.Directory/ListHotlines"'
+            in requests.get(f"http://{self.metrics[number]}/metrics", timeout=5).text
         )
 
     def end(self) -> None:
@@ -122,7 +135,9 @@ def answered(clients: Clients) -> bool:
     return True
 
 
-def test_one_with_a_wrong_password_gets_no_call_and_gets_its_share_once_it_has_the_right_one(pods: Pods, gateway: Clients) -> None:
+def test_one_with_a_wrong_password_gets_no_call_and_gets_its_share_once_it_has_the_right_one(
+    pods: Pods, gateway: Clients
+) -> None:
     broken = pods.start(0, STRANGER)
     pods.start(1)
     until(lambda: pods.ready(1), 60)
@@ -137,7 +152,9 @@ def test_one_with_a_wrong_password_gets_no_call_and_gets_its_share_once_it_has_t
     until(lambda: answered(gateway), 10)
 
 
-def test_a_database_that_comes_back_is_noticed_by_nobodys_call(pods: Pods, gateway: Clients) -> None:
+def test_a_database_that_comes_back_is_noticed_by_nobodys_call(
+    pods: Pods, gateway: Clients
+) -> None:
     for number in (0, 1):
         pods.start(number)
     until(lambda: pods.ready(0) and pods.ready(1), 60)
@@ -149,7 +166,9 @@ def test_a_database_that_comes_back_is_noticed_by_nobodys_call(pods: Pods, gatew
     assert all(process.alive for process in pods.processes)
 
 
-def test_servers_that_stop_and_start_one_after_the_other_cost_no_call(pods: Pods, gateway: Clients) -> None:
+def test_servers_that_stop_and_start_one_after_the_other_cost_no_call(
+    pods: Pods, gateway: Clients
+) -> None:
     running = {number: pods.start(number) for number in (0, 1)}
     until(lambda: pods.ready(0) and pods.ready(1), 60)
     read_and_write(gateway)
@@ -173,7 +192,8 @@ def test_servers_that_stop_and_start_one_after_the_other_cost_no_call(pods: Pods
             until(lambda number=number: not running[number].alive, 20)  # type: ignore[misc]
             running[number] = pods.start(number)
             until(lambda number=number: pods.ready(number), 60)  # type: ignore[misc]
-            until(lambda number=number: pods.has_its_share(number), 10)  # type: ignore[misc]  # as `preStop` waits before the next one goes
+            # as `preStop` waits before the next one goes
+            until(lambda number=number: pods.has_its_share(number), 10)  # type: ignore[misc]
             assert len(calls) > before
     finally:
         over.set()

@@ -1,7 +1,8 @@
-"""The ways by which a fault run asks: gRPC to a service, or REST through the gateway; each with a deadline and one way of hearing nothing.
+"""The ways by which a fault run asks: gRPC to a service, or REST through the gateway; each with a
+deadline and one way of hearing nothing.
 
-`NoAnswer` is what a client may not conclude anything from and asks again after: lost, late, busy, or a token that ran out while partners were away.
-Every other refusal is raised as it came.
+`NoAnswer` is what a client may not conclude anything from and asks again after: lost, late, busy,
+or a token that ran out while partners were away. Every other refusal is raised as it came.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Answer:
 
 
 class Way(Protocol):
-    """`prepare` sees to the caller's token, which is no part of the call; what it returns asks once."""
+    """`prepare` sees to the caller's token, which is no part of the call; what it returns asks
+    once.
+    """
 
     name: str
     deadline: float
@@ -102,13 +105,17 @@ class ByRest:
         session: requests.Session = self._sessions.own
         body = {name: value for name, value in to_json(request).items() if value not in ([], {})}
         id, etag, key = (body.pop(name, "") for name in ("id", "etag", "request_id"))
-        headers = {"Authorization": f"Bearer {client.api_key}", "Idempotency-Key": key} | ({"If-Match": f'"{etag}"'} if etag else {})
+        headers = {"Authorization": f"Bearer {client.api_key}", "Idempotency-Key": key} | (
+            {"If-Match": f'"{etag}"'} if etag else {}
+        )
         url = f"{self._url}/{id}/{rpc.removesuffix('Referral').lower()}" if id else self._url
 
         def ask() -> Answer:
             try:
                 # To connect, and for each byte of the answer, which is one piece.
-                answer = session.post(url, json=body, headers=headers, timeout=(self.deadline - 8, 8))
+                answer = session.post(
+                    url, json=body, headers=headers, timeout=(self.deadline - 8, 8)
+                )
             except requests.RequestException as error:
                 raise NoAnswer(type(error).__name__) from error
             if answer.status_code in _NO_ANSWER:

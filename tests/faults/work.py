@@ -1,8 +1,11 @@
-"""The load of a fault run: threads that live referrals from draft to closed, retry with the same request_id, and write down what they were told.
+"""The load of a fault run: threads that live referrals from draft to closed, retry with the same
+request_id, and write down what they were told.
 
-Two stories in three go by gRPC, one by the gateway's REST; beside them a member says again and again how much room it has, so that partners have facts
-to tell. An outcome is unknown when no answer came (the process died, the time was over). Most such calls are made again; one story in five gives up
-there, so that the checker also has transitions of which nobody knows whether they happened.
+Two stories in three go by gRPC, one by the gateway's REST; beside them a member says again and
+again how much room it has, so that partners have facts to tell. An outcome is unknown when no
+answer came (the process died, the time was over). Most such calls are made again; one story in five
+gives up there, so that the checker also has transitions of which nobody knows whether they
+happened.
 """
 
 from __future__ import annotations
@@ -27,16 +30,24 @@ from tests.parts.stories import STEPS, Cast
 
 OK, LOST = "ok", "unknown"
 PATIENCE = (
-    300.0  # seconds for one transition, tries again included: longer than any series of faults on the parts it needs, on a busy machine
+    # seconds for one transition, tries again included: longer than any series of faults on the
+    # parts it needs, on a busy machine
+    300.0
 )
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 0.8  # between two tries: they must not take the processor from what is just starting again
-THINK = 0.15  # before each transition, so that eight threads make about forty a second: what notifications can hear at that time
+# between two tries: they must not take the processor from what is just starting again
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 0.8
+# before each transition, so that eight threads make about forty a second: what notifications can
+# hear at that time
+THINK = 0.15
 ROOM = 0.2  # between two words about room
 
 
 @dataclass
 class Operation:
-    """One transition as its caller knows it. `version` is that of the answer, 0 when there was none."""
+    """One transition as its caller knows it.
+
+    `version` is that of the answer, 0 when there was none.
+    """
 
     request_id: str
     caller_id: str
@@ -49,7 +60,9 @@ class Operation:
 
 @dataclass
 class Call:
-    """One question to a server, by the monotonic clock; `ended` is None as long as nothing came back, not even that the time was over."""
+    """One question to a server, by the monotonic clock; `ended` is None as long as nothing came
+    back, not even that the time was over.
+    """
 
     way: str
     began: float
@@ -67,9 +80,13 @@ class GaveUp(Exception):
 
 
 class Work:
-    """`begin`, then break what you like, then `end`; `operations`, `calls` and `refused` tell the rest."""
+    """`begin`, then break what you like, then `end`; `operations`, `calls` and `refused` tell the
+    rest.
+    """
 
-    def __init__(self, stack: LocalStack, cast: Cast, people: list[tuple[str, str]], threads: int = 8) -> None:
+    def __init__(
+        self, stack: LocalStack, cast: Cast, people: list[tuple[str, str]], threads: int = 8
+    ) -> None:
         self.operations: list[Operation] = []
         self.calls: list[Call] = []
         self.refused: list[str] = []
@@ -99,7 +116,9 @@ class Work:
         assert not any(thread.is_alive() for thread in self._threads), "a story does not end"
 
     def strike(self, ways: Collection[str], act: Callable[[], None]) -> float:
-        """Does this at a moment when a call by one of these ways is under way; returns the moment."""
+        """Does this at a moment when a call by one of these ways is under way; returns the
+        moment.
+        """
         with self._turn:
             self._turn.wait_for(lambda: any(self._under_way[way] for way in ways), 10)
             moment = time.monotonic()
@@ -107,7 +126,9 @@ class Work:
             return moment
 
     def wait_for(self, answered: int, seconds: float) -> bool:
-        """Until so many transitions were answered, at most so many seconds; says whether they were."""
+        """Until so many transitions were answered, at most so many seconds; says whether they
+        were.
+        """
         with self._turn:
             return self._turn.wait_for(lambda: self.answered >= answered, seconds)
 
@@ -118,7 +139,9 @@ class Work:
                 self._story(self._ways[number % len(self._ways)], gives_up=number % 5 == 0)
             except GaveUp:
                 continue
-            except Exception as error:  # an answer that no client expects; whatever it is, the run fails of it
+            except (
+                Exception
+            ) as error:  # an answer that no client expects; whatever it is, the run fails of it
                 self.refused.append(f"story {number}: {error}"[:300])
 
     def _story(self, way: Way, *, gives_up: bool) -> None:
@@ -126,13 +149,26 @@ class Work:
         person_id, receipt_id = next(self._people)
         draft = cast.draft(person_id)
         made = self._act(way, cast.sender, "CreateReferral", "amended", draft, "", gives_up)
-        sending = pb.SendReferralRequest(id=made.id, etag=made.etag, request_id=new_id(), receipt_id=receipt_id)
+        sending = pb.SendReferralRequest(
+            id=made.id, etag=made.etag, request_id=new_id(), receipt_id=receipt_id
+        )
         answer = self._act(way, cast.sender, "SendReferral", "sent", sending, made.id, gives_up)
         for step in STEPS:
             request = step.request(id=answer.id, etag=answer.etag, request_id=new_id())
-            answer = self._act(way, cast.who(step), step.rpc, step.fact, request, answer.id, gives_up)
+            answer = self._act(
+                way, cast.who(step), step.rpc, step.fact, request, answer.id, gives_up
+            )
 
-    def _act(self, way: Way, client: Client, rpc: str, fact: str, request: Any, referral_id: str, gives_up: bool) -> Any:
+    def _act(
+        self,
+        way: Way,
+        client: Client,
+        rpc: str,
+        fact: str,
+        request: Any,
+        referral_id: str,
+        gives_up: bool,
+    ) -> Any:
         """One transition, made again with the same request_id until an answer comes."""
         operation = Operation(request.request_id, client.key_id, fact, referral_id, LOST, calls=0)
         time.sleep(THINK)
@@ -153,7 +189,11 @@ class Work:
                 operation.outcome = "refused"
                 raise
             else:
-                operation.outcome, operation.referral_id, operation.version = OK, answer.id, int(answer.etag.removeprefix("v"))
+                operation.outcome, operation.referral_id, operation.version = (
+                    OK,
+                    answer.id,
+                    int(answer.etag.removeprefix("v")),
+                )
                 with self._turn:
                     self.answered += 1
                     self._turn.notify_all()
@@ -188,7 +228,9 @@ class Work:
                 return
             word = directory_pb2.SetCapacityRequest(
                 id=cast.service_id,
-                capacity=directory_pb2.Capacity(intake=intake, unit=directory_pb2.CAPACITY_UNIT_BEDS),
+                capacity=directory_pb2.Capacity(
+                    intake=intake, unit=directory_pb2.CAPACITY_UNIT_BEDS
+                ),
                 request_id=new_id(),
             )
             try:

@@ -1,4 +1,6 @@
-"""A gateway whose services are played: every rpc of the contracts answers what a test laid out for it, or an empty message."""
+"""A gateway whose services are played: every rpc of the contracts answers what a test laid out for
+it, or an empty message.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from services.gateway.edge.credentials import Exchange
 from services.gateway.edge.limits import Limits
 
 STUBS = tuple(
-    name for stubs in (PartnersStubs, ReferralsStubs, NotificationsStubs) for name in vars(stubs(grpc.insecure_channel("localhost:1")))
+    name
+    for stubs in (PartnersStubs, ReferralsStubs, NotificationsStubs)
+    for name in vars(stubs(grpc.insecure_channel("localhost:1")))
 )
 OUTPUTS = {
     method.name: method.output_type
@@ -44,7 +48,9 @@ class Played:
     asked: list[tuple[str, Any, Caller]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.answers["IssueToken"] = members_pb2.IssueTokenResponse(tokens=dict.fromkeys(AUDIENCES, JWT))
+        self.answers["IssueToken"] = members_pb2.IssueTokenResponse(
+            tokens=dict.fromkeys(AUDIENCES, JWT)
+        )
         for stub in STUBS:
             setattr(self, stub, Stub(self))
 
@@ -82,7 +88,9 @@ def app_with(played: Played) -> Flask:
 
 @cache
 def made_once() -> Flask:
-    """The API alone, in an app that gives it what services.gateway.edge.app gives: a request id, clients, the exchange of keys."""
+    """The API alone, in an app that gives it what services.gateway.edge.app gives: a request id,
+    clients, the exchange of keys.
+    """
     app = Flask("services.gateway")
     app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
 
@@ -107,7 +115,9 @@ def filled(kind: type[Message]) -> Message:
         elif inner and inner.full_name == "google.protobuf.FieldMask":
             here.paths.append("name")
         elif inner:
-            here.extend([filled(GetMessageClass(inner))]) if part.is_repeated else here.CopyFrom(filled(GetMessageClass(inner)))
+            here.extend([filled(GetMessageClass(inner))]) if part.is_repeated else here.CopyFrom(
+                filled(GetMessageClass(inner))
+            )
         else:
             value: Any = (
                 b"x"
@@ -131,7 +141,10 @@ class System:
 
     def call(self, method: str, path: str, json: Any = None, **headers: str) -> Any:
         """Sends a request; header names are written with underscores."""
-        sent = {"Authorization": f"Bearer {self._credential}", **{name.replace("_", "-"): value for name, value in headers.items()}}
+        sent = {
+            "Authorization": f"Bearer {self._credential}",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
         return self._client.open(f"/api/v1{path}", method=method, json=json, headers=sent)
 
     def get(self, path: str, **headers: str) -> Any:

@@ -1,4 +1,7 @@
-"""What the tests of the gateway share: played services with the API before them. A running stack is in tests/conftest.py."""
+"""What the tests of the gateway share: played services with the API before them.
+
+A running stack is in tests/conftest.py.
+"""
 
 from __future__ import annotations
 

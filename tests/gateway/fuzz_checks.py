@@ -1,4 +1,6 @@
-"""What schemathesis loads into its own process (test_api_fuzz.py): its check that valid data are accepted, less what no document can say."""
+"""What schemathesis loads into its own process (test_api_fuzz.py): its check that valid data are
+accepted, less what no document can say.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +10,33 @@ from typing import Any
 import schemathesis
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-# Refusals of a request that the document allows, by status and reason: another version is there now, or another request with the same key.
+# Refusals of a request that the document allows, by status and reason: another version is there
+# now, or another request with the same key.
 MEANING = {(412, "stale_etag"), (422, "request_id_reused")}
-# The same of wrong fields: whether a time has come, two fields go together, an id or a page exists, a birthday is in the calendar; how many ids are asked for
-# in all; that an urgency is never taken back, an adult's consent names all points, a child's its word, and `other` says which; that a referral's code is
-# taken as it is said, and that a token is asked for by one of two credentials, beside which there is a third field; that an import has a file or names an
-# earlier one; that a line records its own country's contacts; that an enquiry says with whom she is not safe, unless it names organisations. What is in a list
-# that is kept elsewhere is unknown_code, of any field. A policy of deadlines is right or wrong as a whole; a call that is tried again needs its day and hour,
-# an agreement its end, a point its two degrees, who sees a field its name and tier. What is wrong in the text of a pathway is said by its line: a language of its
-# own, which no schema has.
+# The same of wrong fields: whether a time has come, two fields go together, an id or a page exists,
+# a birthday is in the calendar; how many ids are asked for in all; that an urgency is never taken
+# back, an adult's consent names all points, a child's its word, and `other` says which; that a
+# referral's code is taken as it is said, and that a token is asked for by one of two credentials,
+# beside which there is a third field; that an import has a file or names an earlier one; that a
+# line records its own country's contacts; that an enquiry says with whom she is not safe, unless it
+# names organisations. What is in a list that is kept elsewhere is unknown_code, of any field. A
+# policy of deadlines is right or wrong as a whole; a call that is tried again needs its day and
+# hour, an agreement its end, a point its two degrees, who sees a field its name and tier. What is
+# wrong in the text of a pathway is said by its line: a language of its own, which no schema has.
 FIELDS = re.compile(
-    r"out_of_range of (.*_time|excluded_worker_ids|line_country|(seen|expire)_date|maximum_.*|hour_code|public|tier|valid_to|confidential)|overlaps of .*|"
+    r"out_of_range of"
+    r" (.*_time|excluded_worker_ids|line_country|(seen|expire)_date|maximum_.*|hour_code|public|tier|valid_to|confidential)|overlaps"  # noqa: E501
+    r" of .*|"
     r"malformed of (ids|.*_ids?|cursor|number|valid_from|valid_to|content|"
     r"(birth|seen|expire|agreement_expire_before)_date|api_key|phone|url|code|placement_code)|"
-    r"too_long of service_ids|required of (ids|unsafe_code|field|tier|day_code|hour_code|excluded_organization_ids|expire_date|latitude|longitude|byday)|"
-    r"(required|out_of_range|not_in_order) of (deadlines|acknowledge|decide|first_contact|silence|close)|"
-    r"not_translated of lines|required of (lines|title)|repeated of receipt_id|"  # an advice card is said in three languages; of blanks nothing is left
-    r"wrong of (code|password|challenge|session_secret)|too_easy of (new_)?password|"  # which is right nobody tells
+    r"too_long of service_ids|required of"
+    r" (ids|unsafe_code|field|tier|day_code|hour_code|excluded_organization_ids|expire_date|latitude|longitude|byday)|"  # noqa: E501
+    r"(required|out_of_range|not_in_order) of"
+    r" (deadlines|acknowledge|decide|first_contact|silence|close)|"
+    # an advice card is said in three languages; of blanks nothing is left
+    r"not_translated of lines|required of (lines|title)|repeated of receipt_id|"
+    # which is right nobody tells
+    r"wrong of (code|password|challenge|session_secret)|too_easy of (new_)?password|"
     r"[a-z_]+ of text|required of (urgency|explained_codes|assent_code|note|credential|content)"
 )
 
@@ -34,7 +46,13 @@ def is_about_the_meaning(status: int, problem: dict[str, Any]) -> bool:
     if (status, problem.get("reason")) in MEANING:
         return True
     errors = problem.get("errors", [])
-    return status == 400 and bool(errors) and all(FIELDS.fullmatch(_said(error)) or error["reason"] == "unknown_code" for error in errors)
+    return (
+        status == 400
+        and bool(errors)
+        and all(
+            FIELDS.fullmatch(_said(error)) or error["reason"] == "unknown_code" for error in errors
+        )
+    )
 
 
 def _said(error: dict[str, str]) -> str:
@@ -46,6 +64,8 @@ def _said(error: dict[str, str]) -> str:
 @schemathesis.check
 def valid_data_are_accepted(ctx: Any, response: Any, case: Any) -> bool | None:
     """schemathesis' own check, but for refusals of the meaning."""
-    if response.status_code in (400, 412, 422) and is_about_the_meaning(response.status_code, response.json()):
+    if response.status_code in (400, 412, 422) and is_about_the_meaning(
+        response.status_code, response.json()
+    ):
         return None
     return positive_data_acceptance(ctx, response, case)

@@ -1,9 +1,12 @@
-"""What HSDS 3 asks of an object, as rules of our own: its schemas are published under CC BY-SA and are not part of this repository.
+"""What HSDS 3 asks of an object, as rules of our own: its schemas are published under CC BY-SA and
+are not part of this repository.
 
-Written from schema/*.json of github.com/openreferral/specification (3.0, read against 3.2 where a table had changed): by kind what is required, the type and
-format of each field, and the lists of words that are closed. (service_at_location.service is said by the compiled list's schema alone.) docs/decisions/0056 says
-when our answers were last held against the published schemas themselves. What begins with x_ is ours. A field that the schemas do not know is refused, which they
-would let pass.
+Written from schema/*.json of github.com/openreferral/specification (3.0, read against 3.2 where a
+table had changed): by kind what is required, the type and format of each field, and the lists of
+words that are closed. (service_at_location.service is said by the compiled list's schema alone.)
+docs/decisions/0056 says when our answers were last held against the published schemas themselves.
+What begins with x_ is ours. A field that the schemas do not know is refused, which they would let
+pass.
 """
 
 from __future__ import annotations
@@ -17,7 +20,12 @@ TEXT, NUMBER, UUID, URI, DATE = (
     {"type": "number"},
     {"type": "string", "format": "uuid"},
     # Spelt out: a format that the checker has no library for it lets pass without a word.
-    {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9+.-]*:([A-Za-z0-9._~!$&'()*+,;=:@/?#\[\]-]|%[0-9A-Fa-f]{2})*$"},
+    {
+        "type": "string",
+        "pattern": (
+            r"^[A-Za-z][A-Za-z0-9+.-]*:([A-Za-z0-9._~!$&'()*+,;=:@/?#\[\]-]|%[0-9A-Fa-f]{2})*$"
+        ),
+    },
     {"type": "string", "format": "date"},
 )
 TIME = {"type": "string", "pattern": r"^\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})?$"}
@@ -132,9 +140,21 @@ FIELDS: dict[str, dict[str, Any]] = {
 }
 PAGE = {
     "type": "object",
-    "required": ["total_items", "total_pages", "page_number", "size", "first_page", "last_page", "empty", "contents"],
+    "required": [
+        "total_items",
+        "total_pages",
+        "page_number",
+        "size",
+        "first_page",
+        "last_page",
+        "empty",
+        "contents",
+    ],
     "properties": {
-        **{name: {"type": "integer"} for name in ("total_items", "total_pages", "page_number", "size")},
+        **{
+            name: {"type": "integer"}
+            for name in ("total_items", "total_pages", "page_number", "size")
+        },
         **{name: {"type": "boolean"} for name in ("first_page", "last_page", "empty")},
     },
     "additionalProperties": {"type": "array"},
@@ -153,7 +173,9 @@ _DEFS = {
 
 def check(kind: str, said: Any) -> None:
     """Raises what is wrong with an object."""
-    Draft202012Validator({"$defs": _DEFS, **ref(kind)}, format_checker=FormatChecker()).validate(said)
+    Draft202012Validator({"$defs": _DEFS, **ref(kind)}, format_checker=FormatChecker()).validate(
+        said
+    )
 
 
 def check_page(kind: str, said: Any) -> list[Any]:

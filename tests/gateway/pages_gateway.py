@@ -1,4 +1,6 @@
-"""The pages before played services: every rpc answers a message with every field set, so that a page shows all it can show."""
+"""The pages before played services: every rpc answers a message with every field set, so that a
+page shows all it can show.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ class PlayedServices(Played):
         for rpc, output in OUTPUTS.items():
             self.answers.setdefault(rpc, sound(filled(GetMessageClass(output))))
         self.answers["BatchGet"] = d.BatchGetResponse(
-            organizations=[d.Organization(id=ID, name="Casa Puentes", status=d.ORGANIZATION_STATUS_APPROVED)],
+            organizations=[
+                d.Organization(id=ID, name="Casa Puentes", status=d.ORGANIZATION_STATUS_APPROVED)
+            ],
             services=[d.Service(id=ID, name="Albergue")],
             worker_names={ID: "Rosa Méndez"},
         )
@@ -76,7 +80,10 @@ class PlayedServices(Played):
         self.answers["ListTaxonomyTerms"] = taxonomy()
         for stub in STUBS:
             setattr(self, stub, Patient(self))
-        self.standings = {name: Standing(answers=True, ready=True, tells=True) for name in ("partners", "referrals", "notifications")}
+        self.standings = {
+            name: Standing(answers=True, ready=True, tells=True)
+            for name in ("partners", "referrals", "notifications")
+        }
 
     def standing(self) -> dict[str, Standing]:
         """How the services stand."""
@@ -104,7 +111,8 @@ def sound(message: Message) -> Message:
             elif part.name in ("date", "seen_date", "expire_date", "agreement_expire_date"):
                 setattr(message, part.name, "2027-03-31")
             elif part.name == "main_step":
-                setattr(message, part.name, "send")  # every field of an enum is its first value: a draft, on the sender's side
+                # every field of an enum is its first value: a draft, on the sender's side
+                setattr(message, part.name, "send")
             elif part.name in ("need_code", "purpose_code", "need_group_code"):
                 setattr(message, part.name, "HOU.EMG")
             elif part.name == "url":
@@ -117,7 +125,11 @@ def taxonomy() -> d.ListTaxonomyTermsResponse:
     return d.ListTaxonomyTermsResponse(
         terms=[
             d.TaxonomyTerm(code="HOU", names={"es": "Vivienda", "en": "Housing", "fr": "Logement"}),
-            d.TaxonomyTerm(code="HOU.EMG", parent_code="HOU", names={"es": "Albergue", "en": "Shelter", "fr": "Foyer"}),
+            d.TaxonomyTerm(
+                code="HOU.EMG",
+                parent_code="HOU",
+                names={"es": "Albergue", "en": "Shelter", "fr": "Foyer"},
+            ),
         ]
     )
 
@@ -127,12 +139,17 @@ def signed_in(*roles: contract_pb2.Role.ValueType, language: str = "es") -> m.Is
     return m.IssueTokenResponse(
         tokens=dict.fromkeys(AUDIENCES, "t"),
         worker=m.Worker(id=ID, name="Rosa Méndez", roles=roles, language=language),
-        organization=m.OrganizationRef(id=ID, name="Casa Puentes", country="NI", department="NI-CI"),
+        organization=m.OrganizationRef(
+            id=ID, name="Casa Puentes", country="NI", department="NI-CI"
+        ),
     )
 
 
 def pages(
-    services: PlayedServices | Clients, development: bool = True, caller_rate: int = 1_000_000, lines: Mapping[str, str] | None = None
+    services: PlayedServices | Clients,
+    development: bool = True,
+    caller_rate: int = 1_000_000,
+    lines: Mapping[str, str] | None = None,
 ) -> Flask:
     """The gateway before these services."""
     names._taxonomy = names.Taxonomy()
@@ -147,13 +164,22 @@ def pages(
 
 @functools.cache
 def made_once(settings: Settings) -> Flask:
-    """An app with its routes and templates, which are the same for every test: to make them is what a test would wait for most."""
+    """An app with its routes and templates, which are the same for every test: to make them is what
+    a test would wait for most.
+    """
     return compose(settings, cast(Clients, object()))
 
 
 def enter(client: FlaskClient, secret: str = SECRET) -> FlaskClient:
     """Signs in, as a browser would."""
-    answer = client.post("/sign-in", data={"email": "a@b.demo", "password": secret, "form_token": token_of(client.get("/sign-in").text)})
+    answer = client.post(
+        "/sign-in",
+        data={
+            "email": "a@b.demo",
+            "password": secret,
+            "form_token": token_of(client.get("/sign-in").text),
+        },
+    )
     assert answer.status_code == 303
     return client
 
@@ -195,14 +221,35 @@ class Form(HTMLParser):
 
 
 def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
-    """Endpoint and an address for each route of the pages, with ids where the route wants them; what only leads out, or in, is no page."""
-    ways = ("static", "signin.quick_exit", "sign_in_providers.leave_for", "sign_in_providers.come_back", "proof.leave_for_provider")
+    """Endpoint and an address for each route of the pages, with ids where the route wants them;
+    what only leads out, or in, is no page.
+    """
+    ways = (
+        "static",
+        "signin.quick_exit",
+        "sign_in_providers.leave_for",
+        "sign_in_providers.come_back",
+        "proof.leave_for_provider",
+    )
     for rule in app.url_map.iter_rules():
-        if method not in (rule.methods or ()) or rule.rule.startswith("/api/") or rule.endpoint in ways:
+        if (
+            method not in (rule.methods or ())
+            or rule.rule.startswith("/api/")
+            or rule.endpoint in ways
+        ):
             continue
         if access.of(app, rule.endpoint):
-            known = {"verb": "approve" if "directory" in rule.endpoint else "accept", "country": "NI", "paper": "A4", "form": "svg"}
-            yield rule.endpoint, re.sub(r"<(\w+)>", lambda variable: known.get(variable[1], ID), rule.rule)  # noqa: B023  # used at once
+            known = {
+                "verb": "approve" if "directory" in rule.endpoint else "accept",
+                "country": "NI",
+                "paper": "A4",
+                "form": "svg",
+            }
+            # used at once
+            yield (
+                rule.endpoint,
+                re.sub(r"<(\w+)>", lambda variable: known.get(variable[1], ID), rule.rule),  # noqa: B023
+            )
 
 
 def page_at(client: FlaskClient, path: str) -> str:

@@ -1,4 +1,6 @@
-"""The gateway as a process on a port, before services that are real gRPC servers and answer as a test wants them to."""
+"""The gateway as a process on a port, before services that are real gRPC servers and answer as a
+test wants them to.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,10 @@ Answer = Callable[[str, grpc.ServicerContext], Message | None]
 
 
 class Service(grpc.GenericRpcHandler):
-    """One server that speaks every contract. `answer` may return a message, refuse on the context, or take its time; None: an empty message."""
+    """One server that speaks every contract.
+
+    `answer` may return a message, refuse on the context, or take its time; None: an empty message.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.answer: Answer = lambda rpc, context: None
@@ -58,11 +63,18 @@ class Service(grpc.GenericRpcHandler):
             known = {"IssueToken": signed_in(*ALL_ROLES), "ListTaxonomyTerms": taxonomy()}
             return self.answer(rpc, context) or known.get(rpc) or GetMessageClass(OUTPUTS[rpc])()
 
-        return grpc.unary_unary_rpc_method_handler(handle, response_serializer=lambda message: message.SerializeToString())
+        return grpc.unary_unary_rpc_method_handler(
+            handle, response_serializer=lambda message: message.SerializeToString()
+        )
 
     def ready(self, yes: bool) -> None:
         """What it says of its database."""
-        self._health.set("", health_pb2.HealthCheckResponse.SERVING if yes else health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._health.set(
+            "",
+            health_pb2.HealthCheckResponse.SERVING
+            if yes
+            else health_pb2.HealthCheckResponse.NOT_SERVING,
+        )
 
     def stop(self, grace: float | None = None) -> None:
         """Ends; calls under way get `grace` seconds and are cancelled then."""
@@ -72,7 +84,9 @@ class Service(grpc.GenericRpcHandler):
 def store_unavailable(rpc: str, context: grpc.ServicerContext) -> None:
     """The answer of a service whose database is away."""
     status = status_pb2.Status(code=code_pb2.UNAVAILABLE, message="store_unavailable")
-    status.details.add().Pack(error_details_pb2.ErrorInfo(reason="store_unavailable", domain="enlace"))
+    status.details.add().Pack(
+        error_details_pb2.ErrorInfo(reason="store_unavailable", domain="enlace")
+    )
     context.abort_with_status(rpc_status.to_status(status))
 
 
@@ -101,7 +115,11 @@ class Gateway:
     """A gateway process before these addresses."""
 
     def __init__(
-        self, folder: Path, addresses: dict[str, str], command: Sequence[str] = SERVE, settings: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        addresses: dict[str, str],
+        command: Sequence[str] = SERVE,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -128,9 +146,17 @@ class Gateway:
             return False
 
     def api(self, path: str = "people", **options: Any) -> requests.Response:
-        """A system asks: partners for its token (unless that is remembered), then the service whose noun this is."""
+        """A system asks: partners for its token (unless that is remembered), then the service whose
+        noun this is.
+        """
         headers = {"Authorization": f"Bearer {options.pop('key', KEY)}"}
-        return requests.request(options.pop("method", "GET"), f"{self.url}/api/v1/{path}", headers=headers, timeout=15, **options)
+        return requests.request(
+            options.pop("method", "GET"),
+            f"{self.url}/api/v1/{path}",
+            headers=headers,
+            timeout=15,
+            **options,
+        )
 
     def socket(self, sent: bytes = b"", **options: Any) -> socket.socket:
         """A connection on which something was sent."""
@@ -152,7 +178,9 @@ def dead_address() -> tuple[socket.socket, str]:
 
 @contextmanager
 def crowd(number: int, act: Callable[[], object]) -> Iterator[list[float]]:
-    """So many clients that do it again and again, each in a thread; yields the seconds that each turn took."""
+    """So many clients that do it again and again, each in a thread; yields the seconds that each
+    turn took.
+    """
     over, took = threading.Event(), list[float]()
 
     def go_on() -> None:

@@ -14,14 +14,29 @@ ES, EN = (
     pb.AdviceText(title="Held", lines=["Ask.", "No hour."]),
 )
 FR = pb.AdviceText(title="Retenue", lines=["Demandez.", "Pas d’heure."])
-CARD = pb.AdviceCard(id="still_held", version=3, es=ES, en=EN, fr=FR, opened_by=c.Triage(still_held=c.ANSWER_YES), need_code="HOU")
-OTHER = pb.AdviceCard(id="danger_now", version=1, es=pb.AdviceText(title="Peligro ahora", lines=["Cuelgue."]), en=EN, fr=FR)
+CARD = pb.AdviceCard(
+    id="still_held",
+    version=3,
+    es=ES,
+    en=EN,
+    fr=FR,
+    opened_by=c.Triage(still_held=c.ANSWER_YES),
+    need_code="HOU",
+)
+OTHER = pb.AdviceCard(
+    id="danger_now",
+    version=1,
+    es=pb.AdviceText(title="Peligro ahora", lines=["Cuelgue."]),
+    en=EN,
+    fr=FR,
+)
 
 
 @pytest.fixture
 def played() -> PlayedServices:
     services = PlayedServices()
-    services.answers["GetAdviceCard"] = pb.AdviceCard.FromString(CARD.SerializeToString())  # each answer is its reader’s own
+    # each answer is its reader’s own
+    services.answers["GetAdviceCard"] = pb.AdviceCard.FromString(CARD.SerializeToString())
     services.answers["ListAdviceCards"] = pb.ListAdviceCardsResponse(cards=[OTHER, CARD])
     return services
 
@@ -46,9 +61,14 @@ def form(page: str, **changes: object) -> dict[str, object]:
     return said | changes
 
 
-def test_what_the_form_shows_sent_back_is_the_next_version_of_the_card(client: FlaskClient, played: PlayedServices) -> None:
+def test_what_the_form_shows_sent_back_is_the_next_version_of_the_card(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     page = client.get("/advice/publish?card=still_held").text
-    assert all(said in page for said in ("No prometa hora.", "Pas d’heure.", 'value="4"', 'value="still_held" checked'))
+    assert all(
+        said in page
+        for said in ("No prometa hora.", "Pas d’heure.", 'value="4"', 'value="still_held" checked')
+    )
     played.answers["PublishAdviceCard"] = pb.AdviceCard(id="still_held", version=4)
     answer = client.post("/advice/publish", data=form(page))
     assert (answer.status_code, answer.location) == (303, "/advice/still_held?done=card_published")
@@ -58,31 +78,63 @@ def test_what_the_form_shows_sent_back_is_the_next_version_of_the_card(client: F
     assert played.last("PublishAdviceCard").card == wanted
 
 
-def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(client: FlaskClient, played: PlayedServices) -> None:
+def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     page = client.get("/advice/publish?card=still_held").text
     played.answers["PublishAdviceCard"] = errors.Invalid(
-        ("card.fr.lines", "not_translated"), ("card.es.title", "required"), ("card.en.lines[2]", "too_long")
+        ("card.fr.lines", "not_translated"),
+        ("card.es.title", "required"),
+        ("card.en.lines[2]", "too_long"),
     )
-    answer = client.post("/advice/publish", data=form(page, title_es="", lines_fr="Seulement.", no=["safe_place_tonight"]))
+    answer = client.post(
+        "/advice/publish",
+        data=form(page, title_es="", lines_fr="Seulement.", no=["safe_place_tonight"]),
+    )
     assert answer.status_code == 422
-    for said in ("no tiene las mismas frases", 'id="title_es-error"', 'id="lines_fr-error"', 'id="lines_en-error"', ">Seulement.<"):
+    for said in (
+        "no tiene las mismas frases",
+        'id="title_es-error"',
+        'id="lines_fr-error"',
+        'id="lines_en-error"',
+        ">Seulement.<",
+    ):
         assert said in answer.text, said
     assert 'value="safe_place_tonight" checked' in answer.text
 
 
-def test_of_two_coordinators_the_second_is_told_that_another_version_was_published(client: FlaskClient, played: PlayedServices) -> None:
+def test_of_two_coordinators_the_second_is_told_that_another_version_was_published(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     page = client.get("/advice/publish?card=still_held").text
     played.answers["PublishAdviceCard"] = errors.Stale()
     answer = client.post("/advice/publish", data=form(page, title_es="La controlan"))
-    assert (answer.status_code, "Alguien publicó otra versión" in answer.text, "La controlan" in answer.text) == (422, True, True)
+    assert (
+        answer.status_code,
+        "Alguien publicó otra versión" in answer.text,
+        "La controlan" in answer.text,
+    ) == (422, True, True)
 
 
-def test_a_card_says_when_it_opens_in_words_and_stands_in_each_language(client: FlaskClient) -> None:
+def test_a_card_says_when_it_opens_in_words_and_stands_in_each_language(
+    client: FlaskClient,
+) -> None:
     page = client.get("/advice/still_held").text
-    assert all(said in page for said in ("¿Todavía la retienen o la controlan?", "<b>Sí</b>", "Held", "Retenue", "version=2"))
+    assert all(
+        said in page
+        for said in (
+            "¿Todavía la retienen o la controlan?",
+            "<b>Sí</b>",
+            "Held",
+            "Retenue",
+            "version=2",
+        )
+    )
 
 
-def test_d18_a_card_is_opened_by_the_answer_as_the_question_is_worded(client: FlaskClient, played: PlayedServices) -> None:
+def test_d18_a_card_is_opened_by_the_answer_as_the_question_is_worded(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     nowhere = pb.AdviceCard()
     nowhere.CopyFrom(CARD)
     nowhere.opened_by.CopyFrom(c.Triage(safe_place_tonight=c.ANSWER_NO))
@@ -93,10 +145,14 @@ def test_d18_a_card_is_opened_by_the_answer_as_the_question_is_worded(client: Fl
     assert 'name="yes" value="safe_place_tonight" checked' in page
     played.answers["PublishAdviceCard"] = nowhere
     client.post("/advice/publish", data=form(page, yes=["safe_place_tonight"]))
-    assert played.last("PublishAdviceCard").card.opened_by == c.Triage(safe_place_tonight=c.ANSWER_NO)
+    assert played.last("PublishAdviceCard").card.opened_by == c.Triage(
+        safe_place_tonight=c.ANSWER_NO
+    )
 
 
-def test_an_operator_reads_cards_and_only_a_coordinator_publishes_one(client: FlaskClient, played: PlayedServices) -> None:
+def test_an_operator_reads_cards_and_only_a_coordinator_publishes_one(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     assert "/advice/publish" in client.get("/advice").text
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_OPERATOR)
     operator = enter(pages(played).test_client())
@@ -105,7 +161,9 @@ def test_an_operator_reads_cards_and_only_a_coordinator_publishes_one(client: Fl
     assert operator.get("/advice/publish").status_code == 404
 
 
-def test_beside_a_contact_what_was_answered_opens_its_card_and_nothing_answered_the_first(played: PlayedServices) -> None:
+def test_beside_a_contact_what_was_answered_opens_its_card_and_nothing_answered_the_first(
+    played: PlayedServices,
+) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_OPERATOR)
     operator = enter(pages(played).test_client())
     assert opened(operator.get("/line/new").text) == ["danger_now"]

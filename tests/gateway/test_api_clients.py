@@ -1,6 +1,8 @@
-"""The OpenAPI document as its readers' tools see it: two linters find no error, and a TypeScript and a Python client that are generated from it work.
+"""The OpenAPI document as its readers' tools see it: two linters find no error, and a TypeScript
+and a Python client that are generated from it work.
 
-The npm packages are those of tests/clients/package-lock.json, installed below build/ once for each state of that file.
+The npm packages are those of tests/clients/package-lock.json, installed below build/ once for each
+state of that file.
 """
 
 from __future__ import annotations
@@ -22,7 +24,12 @@ pytestmark = pytest.mark.long
 HERE = ROOT / "tests" / "clients"
 DOCUMENT = ROOT / "docs" / "openapi.json"
 # Nobody is told that we lint, and nothing is asked of anybody while we do.
-QUIET = {**os.environ, "REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "NO_COLOR": "1"}
+QUIET = {
+    **os.environ,
+    "REDOCLY_TELEMETRY": "off",
+    "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true",
+    "NO_COLOR": "1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +51,9 @@ def clients() -> Path:
 
 def run(folder: Path, *command: str) -> str:
     """What a program says; fails with it when the program does."""
-    ended = subprocess.run(command, cwd=folder, env=QUIET, capture_output=True, text=True, timeout=110, check=False)
+    ended = subprocess.run(
+        command, cwd=folder, env=QUIET, capture_output=True, text=True, timeout=110, check=False
+    )
     assert ended.returncode == 0, f"{' '.join(command[:3])}\n{ended.stdout}{ended.stderr}"
     return ended.stdout
 
@@ -59,27 +68,58 @@ def test_redocly_finds_no_error(clients: Path) -> None:
 
 
 def test_spectral_finds_no_error(clients: Path) -> None:
-    run(clients, tool("spectral"), "lint", str(DOCUMENT), "--ruleset", ".spectral.yaml", "--fail-severity", "error")
+    run(
+        clients,
+        tool("spectral"),
+        "lint",
+        str(DOCUMENT),
+        "--ruleset",
+        ".spectral.yaml",
+        "--fail-severity",
+        "error",
+    )
 
 
 @pytest.mark.timeout(300)  # npm fetches what it needs, and a stack comes up meanwhile
-def test_a_generated_typescript_client_is_strict_and_does_a_referral(clients: Path, stack: Any) -> None:
+def test_a_generated_typescript_client_is_strict_and_does_a_referral(
+    clients: Path, stack: Any
+) -> None:
     run(clients, tool("openapi-typescript"), str(DOCUMENT), "--output", "api.d.ts")
     run(clients, tool("tsc"), "--project", ".")
-    keys = [stack.api_key(organization) for organization in ("Asociación Puentes", "Albergue Luna Nueva")]
+    keys = [
+        stack.api_key(organization)
+        for organization in ("Asociación Puentes", "Albergue Luna Nueva")
+    ]
     assert run(clients, "node", "made/referral.js", stack.gateway, *keys) == "accepted\n"
 
 
 def test_a_generated_python_client_searches_and_has_every_field(stack: Any, tmp_path: Path) -> None:
     programs = Path(sys.executable).parent
-    command = [str(programs / "openapi-python-client"), "generate", "--path", str(DOCUMENT), "--meta", "none", "--output-path", "enlace"]
+    command = [
+        str(programs / "openapi-python-client"),
+        "generate",
+        "--path",
+        str(DOCUMENT),
+        "--meta",
+        "none",
+        "--output-path",
+        "enlace",
+    ]
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
     made = subprocess.run(
-        [*command, "--fail-on-warning"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=110, check=False
+        [*command, "--fail-on-warning"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
     )
     assert made.returncode == 0, made.stdout + made.stderr
     (tmp_path / "search.py").write_text(SEARCH)
-    assert run(tmp_path, sys.executable, "search.py", stack.gateway, stack.api_key("Asociación Puentes")).startswith("Albergue")
+    assert run(
+        tmp_path, sys.executable, "search.py", stack.gateway, stack.api_key("Asociación Puentes")
+    ).startswith("Albergue")
 
 
 SEARCH = """
@@ -97,7 +137,9 @@ print(found.items[0].organization_name)
 
 
 def test_no_address_of_a_registry_is_in_the_lock_file() -> None:
-    """Everybody has the packages from the registry that her own npm is set to; what they must be, the hashes say."""
+    """Everybody has the packages from the registry that her own npm is set to; what they must be,
+    the hashes say.
+    """
     said = (HERE / "package-lock.json").read_text()
     assert '"resolved"' not in said
     assert said.count('"integrity": "sha512-') > 100

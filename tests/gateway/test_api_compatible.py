@@ -18,14 +18,18 @@ NOW = openapi()
 SENDS = "/api/v1/referrals/{referral_id}/decline"
 
 
-@pytest.mark.parametrize("released", sorted(RELEASED.glob("*.openapi.json")), ids=lambda path: str(path.name))
+@pytest.mark.parametrize(
+    "released", sorted(RELEASED.glob("*.openapi.json")), ids=lambda path: str(path.name)
+)
 def test_nothing_of_what_was_released_is_gone_or_narrower(released: Path) -> None:
     assert narrowed(Document(json.loads(released.read_text())), Document(NOW)) == []
 
 
 def body(document: dict[str, Any]) -> dict[str, Any]:
     (content,) = document["paths"][SENDS]["post"]["requestBody"]["content"].values()
-    schema: dict[str, Any] = document["components"]["schemas"][content["schema"]["$ref"].rsplit("/", 1)[1]]
+    schema: dict[str, Any] = document["components"]["schemas"][
+        content["schema"]["$ref"].rsplit("/", 1)[1]
+    ]
     return schema
 
 
@@ -40,16 +44,40 @@ def answer(document: dict[str, Any]) -> dict[str, Any]:
         (lambda document: document["paths"].pop(SENDS), "is gone"),
         (lambda document: body(document)["properties"].pop("note"), ".note: is gone"),
         (lambda document: body(document)["required"].append("note"), ".note: is required now"),
-        (lambda document: body(document)["properties"]["note"].update(maxLength=10), "maxLength was 4000, is 10"),
-        (lambda document: body(document)["properties"]["reason_code"]["enum"].remove("no_capacity"), "no longer takes ['no_capacity']"),
-        (lambda document: body(document)["properties"]["note"].update(type="integer"), "was ['string'], is ['integer']"),
-        (lambda document: body(document)["properties"]["alternative_service_id"].update(pattern="^x$"), "has another pattern"),
+        (
+            lambda document: body(document)["properties"]["note"].update(maxLength=10),
+            "maxLength was 4000, is 10",
+        ),
+        (
+            lambda document: body(document)["properties"]["reason_code"]["enum"].remove(
+                "no_capacity"
+            ),
+            "no longer takes ['no_capacity']",
+        ),
+        (
+            lambda document: body(document)["properties"]["note"].update(type="integer"),
+            "was ['string'], is ['integer']",
+        ),
+        (
+            lambda document: body(document)["properties"]["alternative_service_id"].update(
+                pattern="^x$"
+            ),
+            "has another pattern",
+        ),
         (lambda document: answer(document)["properties"].pop("turn"), ".turn: is gone"),
-        (lambda document: answer(document)["required"].remove("state"), ".state: may be absent now"),
-        (lambda document: document["paths"]["/api/v1/referrals"]["get"]["parameters"].pop(0), ": is gone"),
+        (
+            lambda document: answer(document)["required"].remove("state"),
+            ".state: may be absent now",
+        ),
+        (
+            lambda document: document["paths"]["/api/v1/referrals"]["get"]["parameters"].pop(0),
+            ": is gone",
+        ),
     ],
 )
-def test_what_a_client_would_miss_is_found(change: Callable[[dict[str, Any]], Any], said: str) -> None:
+def test_what_a_client_would_miss_is_found(
+    change: Callable[[dict[str, Any]], Any], said: str
+) -> None:
     changed = copy.deepcopy(NOW)
     change(changed)
     assert [line for line in narrowed(Document(NOW), Document(changed)) if said in line]
@@ -63,7 +91,9 @@ def test_what_is_wider_is_fine() -> None:
     assert narrowed(Document(before), Document(NOW)) == [], "a body that may be left out"
     needed = copy.deepcopy(NOW)
     needed["paths"][optional]["post"]["requestBody"]["required"] = True
-    assert [line for line in narrowed(Document(before), Document(needed)) if "takes a body now" in line]
+    assert [
+        line for line in narrowed(Document(before), Document(needed)) if "takes a body now" in line
+    ]
     body(changed)["properties"]["note"]["maxLength"] = 9000
     body(changed)["properties"]["more"] = {"type": "string"}
     answer(changed)["properties"]["more"] = {"type": "string"}

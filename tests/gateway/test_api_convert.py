@@ -1,4 +1,6 @@
-"""Messages and JSON: what is set comes over, what is not set stays away, and the way back is the same."""
+"""Messages and JSON: what is set comes over, what is not set stays away, and the way back is the
+same.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,16 @@ from protos.stubs import FILES
 from services.gateway.api.convert import from_json, rfc3339, to_json, word, words
 from tests.gateway.api_gateway import filled
 
-MESSAGES = [GetMessageClass(message) for file in FILES for message in file.message_types_by_name.values()]
+MESSAGES = [
+    GetMessageClass(message) for file in FILES for message in file.message_types_by_name.values()
+]
 
 
 def test_an_enum_is_a_lower_case_word_without_its_prefix() -> None:
-    assert to_json(referrals_pb2.Referral(state=referrals_pb2.STATE_IN_PROGRESS))["state"] == "in_progress"
+    assert (
+        to_json(referrals_pb2.Referral(state=referrals_pb2.STATE_IN_PROGRESS))["state"]
+        == "in_progress"
+    )
     assert words(referrals_pb2.Urgency.DESCRIPTOR) == ["normal", "urgent", "emergency", "immediate"]
 
 
@@ -40,11 +47,15 @@ def test_what_is_not_set_is_absent() -> None:
 
 def test_times_are_rfc_3339_in_utc() -> None:
     assert rfc3339(datetime(2026, 3, 14, 9, 30, tzinfo=UTC)) == "2026-03-14T09:30:00Z"
-    assert rfc3339(datetime(2026, 3, 14, 9, 30, 0, 5000, tzinfo=UTC)) == "2026-03-14T09:30:00.005000Z"
+    assert (
+        rfc3339(datetime(2026, 3, 14, 9, 30, 0, 5000, tzinfo=UTC)) == "2026-03-14T09:30:00.005000Z"
+    )
 
 
 def test_a_map_is_an_object() -> None:
-    assert to_json(referrals_pb2.CountReferralsResponse(by_state={"sent": 2, "closed": 1}))["by_state"] == {"closed": 1, "sent": 2}
+    assert to_json(referrals_pb2.CountReferralsResponse(by_state={"sent": 2, "closed": 1}))[
+        "by_state"
+    ] == {"closed": 1, "sent": 2}
 
 
 def test_none_leaves_a_field_empty_and_an_unknown_name_is_an_error() -> None:
@@ -65,7 +76,10 @@ def test_every_message_of_the_contracts_goes_there_and_back(kind: type[Message])
 
 def with_times(said: dict[str, Any], message: Message) -> dict[str, Any]:
     """The same JSON with its times read, as a schema does."""
-    return {name: with_time(value, message.DESCRIPTOR.fields_by_name[name]) for name, value in said.items()}
+    return {
+        name: with_time(value, message.DESCRIPTOR.fields_by_name[name])
+        for name, value in said.items()
+    }
 
 
 def with_time(value: Any, field: Any) -> Any:

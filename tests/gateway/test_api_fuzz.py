@@ -1,8 +1,11 @@
-"""schemathesis against a running stack: whatever the document allows is answered as the document says, whatever it forbids is refused, for everybody.
+"""schemathesis against a running stack: whatever the document allows is answered as the document
+says, whatever it forbids is refused, for everybody.
 
-Its checks and what is said of them are in fuzz.toml. The examples are the same each time. Nobody and the auditor try every operation, with one example of
-each kind, since the right is looked at first; the others try those that their rights open, for the rest is a 403 that the auditor has seen. All the edges of
-each schema ("coverage") are tried once, by the first who may: by nobody where anybody may, else by one of those who together may do everything.
+Its checks and what is said of them are in fuzz.toml. The examples are the same each time. Nobody
+and the auditor try every operation, with one example of each kind, since the right is looked at
+first; the others try those that their rights open, for the rest is a 403 that the auditor has seen.
+All the edges of each schema ("coverage") are tried once, by the first who may: by nobody where
+anybody may, else by one of those who together may do everything.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ ROLES = {
 AUDITOR = "auditoria@coalicion"
 EDGES = ("operator", "manager", "coordinator", "auditor")
 HOTLINE = ["contacts.write", "directory.write", "directory.read"]
-# Whoever ends her own sessions is nobody from then on; test_api_tokens.py and tests/partners end some.
+# Whoever ends her own sessions is nobody from then on; test_api_tokens.py and tests/partners end
+# some.
 LEFT_OUT = {"end_session", "end_sessions", "change_password"}
 EXAMPLES = 3
 
@@ -54,13 +58,22 @@ def session_of(stack: LocalStack, words: str) -> str:
     """The secret of a session."""
     account = stack.account(words)
     said = {"email": account["email"], "password": account["password"]}
-    return str(requests.post(f"{stack.gateway}/api/v1/sessions", json=said, timeout=20).json()["session_secret"])
+    return str(
+        requests.post(f"{stack.gateway}/api/v1/sessions", json=said, timeout=20).json()[
+            "session_secret"
+        ]
+    )
 
 
 def key_with(stack: LocalStack, manager: str, scopes: list[str]) -> str:
     """A key that a manager makes."""
     headers = {"Authorization": f"Bearer {session_of(stack, manager)}"}
-    answer = requests.post(f"{stack.gateway}/api/v1/api-keys", json={"label": "fuzz", "scopes": scopes}, headers=headers, timeout=20)
+    answer = requests.post(
+        f"{stack.gateway}/api/v1/api-keys",
+        json={"label": "fuzz", "scopes": scopes},
+        headers=headers,
+        timeout=20,
+    )
     return str(answer.json()["secret"])
 
 
@@ -72,49 +85,100 @@ def operations(may: Callable[[contract.Rules], bool] = lambda rules: True) -> se
 
 def opened_by(*, role: str = "", scopes: Sequence[str] = ()) -> set[str]:
     """The operations that a role or a key with these scopes may ask."""
-    return operations(lambda rules: role in rules.roles or (bool(rules.scope) and rules.scope in scopes))
+    return operations(
+        lambda rules: role in rules.roles or (bool(rules.scope) and rules.scope in scopes)
+    )
 
 
 @pytest.mark.timeout(900)
 def test_schemathesis_finds_nothing_whoever_asks(own_stack: LocalStack, tmp_path: Path) -> None:
-    keys = {f"key of {key['organization']}": (str(key["key"]), opened_by(scopes=key["scopes"])) for key in own_stack.demo["api_keys"]}
+    keys = {
+        f"key of {key['organization']}": (str(key["key"]), opened_by(scopes=key["scopes"]))
+        for key in own_stack.demo["api_keys"]
+    }
     callers = {
         "nobody": ("", set()),
         "auditor": (session_of(own_stack, AUDITOR), set()),
-        **{role.lower(): (session_of(own_stack, words), opened_by(role=role)) for role, words in ROLES.items()},
+        **{
+            role.lower(): (session_of(own_stack, words), opened_by(role=role))
+            for role, words in ROLES.items()
+        },
         **keys,
-        "key of the hotline": (key_with(own_stack, ROLES["MANAGER"], HOTLINE), opened_by(scopes=HOTLINE)),
+        "key of the hotline": (
+            key_with(own_stack, ROLES["MANAGER"], HOTLINE),
+            opened_by(scopes=HOTLINE),
+        ),
     }
     edges = {"nobody": operations(lambda rules: rules.public)}
     for name in EDGES:
         edges[name] = opened_by(role=name.upper()) - set().union(*edges.values())
     assert set().union(*edges.values()) == operations()
-    works = {f"edges by {name}": (callers[name][0], tried, "coverage") for name, tried in edges.items()}  # first, for one takes long
+    # first, for one takes long
+    works = {
+        f"edges by {name}": (callers[name][0], tried, "coverage") for name, tried in edges.items()
+    }
     works |= {name: (*caller, "examples,fuzzing,stateful") for name, caller in callers.items()}
     with ThreadPoolExecutor(2) as two:
-        said = dict(zip(works, two.map(lambda work: fuzz(own_stack, tmp_path, *works[work]), works), strict=True))
+        said = dict(
+            zip(
+                works,
+                two.map(lambda work: fuzz(own_stack, tmp_path, *works[work]), works),
+                strict=True,
+            )
+        )
     assert {work: text for work, (code, text) in said.items() if code} == {}
-    cases = {work: int(count[1]) if (count := re.search(r"(\d+) generated", text)) else 0 for work, (_, text) in said.items()}
+    cases = {
+        work: int(count[1]) if (count := re.search(r"(\d+) generated", text)) else 0
+        for work, (_, text) in said.items()
+    }
     assert min(cases.values()) > 20, cases  # it did run
     assert sum(count for work, count in cases.items() if work.startswith("edges")) > 5000, cases
 
 
-def fuzz(stack: LocalStack, folder: Path, credential: str, tried: set[str], phases: str) -> tuple[int, str]:
+def fuzz(
+    stack: LocalStack, folder: Path, credential: str, tried: set[str], phases: str
+) -> tuple[int, str]:
     """Its exit code and what it said. All operations for none that are named."""
-    command = [str(Path(sys.executable).parent / "st"), "--no-color", "--config-file", str(Path(__file__).with_name("fuzz.toml")), "run"]
-    command += [str(ROOT / "docs" / "openapi.json"), "--url", stack.gateway, "--max-examples", str(EXAMPLES if tried else 1)]
-    command += [word for name in sorted(tried - LEFT_OUT) for word in ("--include-operation-id", name)]
-    command += [word for name in sorted(LEFT_OUT) for word in ("--exclude-operation-id", name) if not tried]
+    command = [
+        str(Path(sys.executable).parent / "st"),
+        "--no-color",
+        "--config-file",
+        str(Path(__file__).with_name("fuzz.toml")),
+        "run",
+    ]
+    command += [
+        str(ROOT / "docs" / "openapi.json"),
+        "--url",
+        stack.gateway,
+        "--max-examples",
+        str(EXAMPLES if tried else 1),
+    ]
+    command += [
+        word for name in sorted(tried - LEFT_OUT) for word in ("--include-operation-id", name)
+    ]
+    command += [
+        word for name in sorted(LEFT_OUT) for word in ("--exclude-operation-id", name) if not tried
+    ]
     command += ["--header", f"Authorization: Bearer {credential}"] if credential else []
     command += ["--phases", phases]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=800, check=False)
+    run = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=800,
+        check=False,
+    )
     return run.returncode, run.stdout + run.stderr
 
 
 def test_only_a_refusal_that_no_document_can_foresee_is_let_pass() -> None:
     def wrong(reason: str, **place: str) -> bool:
-        return is_about_the_meaning(400, {"reason": "invalid_fields", "errors": [{**place, "reason": reason}]})
+        return is_about_the_meaning(
+            400, {"reason": "invalid_fields", "errors": [{**place, "reason": reason}]}
+        )
 
     assert is_about_the_meaning(412, {"reason": "stale_etag"})
     assert wrong("unknown_code", pointer="/need_codes/0")

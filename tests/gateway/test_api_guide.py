@@ -1,4 +1,6 @@
-"""The guide as the gateway serves it: every page is there, every link leads somewhere, nothing runs. And the reference: every field that may be sent."""
+"""The guide as the gateway serves it: every page is there, every link leads somewhere, nothing
+runs. And the reference: every field that may be sent.
+"""
 
 from __future__ import annotations
 
@@ -47,22 +49,33 @@ def page(system: System, address: str) -> Any:
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_a_page_is_served_without_a_key_and_runs_and_loads_nothing(system: System, address: str) -> None:
+def test_a_page_is_served_without_a_key_and_runs_and_loads_nothing(
+    system: System, address: str
+) -> None:
     answer = system.get(address.removeprefix("/api/v1"), Authorization="")
     assert (answer.status_code, answer.mimetype) == (200, "text/html")
-    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self'")
+    assert answer.headers["Content-Security-Policy"].startswith(
+        "default-src 'none'; style-src 'self'"
+    )
     read = Read(answer.text)
     assert not read.tags & {"script", "img", "iframe", "form", "style"}
     assert not re.search(r'\sstyle="', answer.text)
     assert len(read.places) == len(set(read.places))
     assert answer.text.count("<h1") == 1
     assert page(system, address).status_code == 200
-    assert system.get(address.removeprefix("/api/v1"), If_None_Match=answer.headers["ETag"]).status_code == 304
+    assert (
+        system.get(
+            address.removeprefix("/api/v1"), If_None_Match=answer.headers["ETag"]
+        ).status_code
+        == 304
+    )
 
 
 def test_every_link_of_every_page_leads_somewhere(system: System) -> None:
     pages = {address: Read(page(system, address).text) for address in [*ADDRESSES, "/api/v1/docs"]}
-    served = {address: page(system, address).status_code for address in [*pages, "/api/v1/openapi.json"]}
+    served = {
+        address: page(system, address).status_code for address in [*pages, "/api/v1/openapi.json"]
+    }
     for here, read in pages.items():
         for link in read.links:
             if link.startswith("https://"):
@@ -75,7 +88,9 @@ def test_every_link_of_every_page_leads_somewhere(system: System) -> None:
 
 def test_every_page_leads_to_every_other_and_to_the_reference(system: System) -> None:
     for address in [*ADDRESSES, "/api/v1/docs"]:
-        assert {*ADDRESSES, "/api/v1/docs", "/api/v1/openapi.json"} <= set(Read(page(system, address).text).links)
+        assert {*ADDRESSES, "/api/v1/docs", "/api/v1/openapi.json"} <= set(
+            Read(page(system, address).text).links
+        )
 
 
 @pytest.mark.parametrize("file", [page.file for page in guide.PAGES.values()] + ["README.md"])
@@ -85,10 +100,16 @@ def test_the_same_links_lead_somewhere_in_the_repository(file: str) -> None:
         if "://" in link:
             continue
         name, _, place = link.partition("#")
-        there = ROOT / (posixpath.normpath(posixpath.join(posixpath.dirname(file), name)) if name else file)
+        there = ROOT / (
+            posixpath.normpath(posixpath.join(posixpath.dirname(file), name)) if name else file
+        )
         assert there.exists(), link
         headings = (
-            [guide.anchor(re.sub(r"[`*]", "", line.lstrip("#"))) for line in there.read_text().splitlines() if line.startswith("#")]
+            [
+                guide.anchor(re.sub(r"[`*]", "", line.lstrip("#")))
+                for line in there.read_text().splitlines()
+                if line.startswith("#")
+            ]
             if place
             else []
         )
@@ -96,7 +117,9 @@ def test_the_same_links_lead_somewhere_in_the_repository(file: str) -> None:
 
 
 def test_raw_html_is_shown_and_not_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "x.md").write_text("# A\n\n<script>alert(1)</script> [x](javascript:alert(1)) [gone](gone.md) `a|b`\n\n# A\n")
+    (tmp_path / "x.md").write_text(
+        "# A\n\n<script>alert(1)</script> [x](javascript:alert(1)) [gone](gone.md) `a|b`\n\n# A\n"
+    )
     monkeypatch.setattr(guide, "ROOT", tmp_path)
     monkeypatch.setitem(guide.PAGES, "x", guide.Page("x.md", "X"))
     said = guide.html("x")
@@ -114,7 +137,9 @@ def test_no_other_file_is_served(system: System) -> None:
 # The reference
 
 
-def test_every_field_of_every_request_is_on_the_reference_with_what_it_may_hold(system: System) -> None:
+def test_every_field_of_every_request_is_on_the_reference_with_what_it_may_hold(
+    system: System,
+) -> None:
     text = page(system, "/api/v1/docs").text
     document = openapi()
     for path, item in document["paths"].items():
@@ -123,25 +148,43 @@ def test_every_field_of_every_request_is_on_the_reference_with_what_it_may_hold(
                 continue
             rows = TAKES[operation["operationId"]]
             for content in operation.get("requestBody", {}).get("content", {}).values():
-                schema = document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
-                sent = {name for name, said in schema["properties"].items() if not said.get("readOnly")}
+                schema = document["components"]["schemas"][
+                    content["schema"]["$ref"].rpartition("/")[2]
+                ]
+                sent = {
+                    name for name, said in schema["properties"].items() if not said.get("readOnly")
+                }
                 assert sent <= rows.keys(), path
-                assert {name for name in sent if rows[name].required} == sent & set(schema.get("required", ())), path
+                assert {name for name in sent if rows[name].required} == sent & set(
+                    schema.get("required", ())
+                ), path
             for name in rows:
                 assert f">{name}</code>" in text
 
 
 def test_a_row_says_kind_limits_words_and_what_it_is() -> None:
-    send, person, patch, token = TAKES["send_referral"], TAKES["create_person"], TAKES["update_referral"], TAKES["issue_token"]
+    send, person, patch, token = (
+        TAKES["send_referral"],
+        TAKES["create_person"],
+        TAKES["update_referral"],
+        TAKES["issue_token"],
+    )
     assert "life_at_risk" in send["override_reason_code"].words
     assert send["note"].limits == "at most 4,000 characters"
-    assert (send["If-Match"].location, send["If-Match"].required, send["Idempotency-Key"].required) == ("header", True, False)
+    assert (
+        send["If-Match"].location,
+        send["If-Match"].required,
+        send["Idempotency-Key"].required,
+    ) == ("header", True, False)
     assert (send["referral_id"].location, send["referral_id"].required) == ("path", True)
     assert "identity.given_name" in person
     assert patch["urgency"].kind == "word, or null to clear it"
     assert {row.one_of for row in token.values()} == {"credential", ""}
     assert [name for name, row in token.items() if not row.one_of] == ["passive"]
     receipt = TAKES["create_receipt"]
-    assert (receipt["field_groups"].kind, receipt["field_groups"].limits) == ("list: word", "at most 10 entries, at least 1")
+    assert (receipt["field_groups"].kind, receipt["field_groups"].limits) == (
+        "list: word",
+        "at most 10 entries, at least 1",
+    )
     assert receipt["field_groups"].required
     assert TAKES["list_referrals"]["limit"].limits == "1 to 200"

@@ -1,4 +1,7 @@
-"""Stories of partner systems that speak REST to a running stack. Every answer is held against the OpenAPI document."""
+"""Stories of partner systems that speak REST to a running stack.
+
+Every answer is held against the OpenAPI document.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,20 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from protos.partners.v1 import members_pb2, members_pb2_grpc
 from services.gateway.api import openapi
-from tests.gateway.test_api_openapi import METHODS, NASTY, body_of, example, garble, parameters, path_of
+from tests.gateway.test_api_openapi import (
+    METHODS,
+    NASTY,
+    body_of,
+    example,
+    garble,
+    parameters,
+    path_of,
+)
 
 DOCUMENT = openapi()
 TEMPLATES = {
-    re.compile(re.sub(r"\\?\{\w+\\?\}", "[^/]+", path) + r"\Z"): path for path in sorted(DOCUMENT["paths"], key=lambda p: "{" in p)
+    re.compile(re.sub(r"\\?\{\w+\\?\}", "[^/]+", path) + r"\Z"): path
+    for path in sorted(DOCUMENT["paths"], key=lambda p: "{" in p)
 }
 GUIDE = (Path(__file__).resolve().parent.parent.parent / "docs" / "api.md").read_text()
 
@@ -36,16 +48,24 @@ class Partner:
         if credential:
             self._session.headers["Authorization"] = f"Bearer {credential}"
 
-    def call(self, method: str, path: str, json: Any = None, status: int | None = 200, **headers: str) -> Any:
-        """Sends a request, expects a status, and gives the body; header names are written with underscores."""
+    def call(
+        self, method: str, path: str, json: Any = None, status: int | None = 200, **headers: str
+    ) -> Any:
+        """Sends a request, expects a status, and gives the body; header names are written with
+        underscores.
+        """
         answer = self.raw(method, path, json, **headers)
-        assert status is None or answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
+        assert status is None or answer.status_code == status, (
+            f"{method} {path}: {answer.status_code} {answer.text}"
+        )
         return answer.json() if answer.content else None
 
     def raw(self, method: str, path: str, json: Any = None, **headers: str) -> requests.Response:
         """The same, and gives the whole answer."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = self._session.request(method, self._root + path, json=json, headers=sent, timeout=20)
+        answer = self._session.request(
+            method, self._root + path, json=json, headers=sent, timeout=20
+        )
         check(method, path, answer)
         return answer
 
@@ -59,7 +79,9 @@ class Partner:
 
     def act(self, referral: Any, verb: str, **fields: Any) -> Any:
         """A verb on a referral as it was last seen."""
-        return self.post(f"/referrals/{referral['id']}/{verb}", fields, If_Match=f'"{referral["etag"]}"')
+        return self.post(
+            f"/referrals/{referral['id']}/{verb}", fields, If_Match=f'"{referral["etag"]}"'
+        )
 
 
 def check(method: str, path: str, answer: requests.Response) -> None:
@@ -77,22 +99,31 @@ def check(method: str, path: str, answer: requests.Response) -> None:
         return
     assert answer.headers["Content-Type"] in said["content"], answer.text
     schema = {"components": DOCUMENT["components"], **body_of(said)}
-    assert [f"{wrong.json_path}: {wrong.message}" for wrong in Draft202012Validator(schema).iter_errors(answer.json())] == []
+    assert [
+        f"{wrong.json_path}: {wrong.message}"
+        for wrong in Draft202012Validator(schema).iter_errors(answer.json())
+    ] == []
 
 
 def key_of(stack: Any, organization: str) -> str:
     """The demo key of an organisation."""
-    return next(str(key["key"]) for key in stack.demo["api_keys"] if key["organization"] == organization)
+    return next(
+        str(key["key"]) for key in stack.demo["api_keys"] if key["organization"] == organization
+    )
 
 
 def session_of(stack: Any, role: str, organization: str = "", email: str = "") -> Partner:
     """A worker's session, as her own system would have it."""
     account = next(
-        a for a in stack.demo["accounts"] if a["role"] == role and a["organization"].startswith(organization) and email in a["email"]
+        a
+        for a in stack.demo["accounts"]
+        if a["role"] == role and a["organization"].startswith(organization) and email in a["email"]
     )
     with grpc.insecure_channel(stack.demo["grpc"]["partners"]) as channel:
         question = members_pb2.SignInRequest(email=account["email"], password=account["password"])
-        return Partner(stack.gateway, members_pb2_grpc.TokensStub(channel).SignIn(question).session_secret)
+        return Partner(
+            stack.gateway, members_pb2_grpc.TokensStub(channel).SignIn(question).session_secret
+        )
 
 
 @pytest.fixture
@@ -114,15 +145,31 @@ def soon(**span: float) -> str:
 
 def a_person(partner: Partner) -> Any:
     """A made-up file with a plan."""
-    coarse = {"age_band": "18-24", "gender_code": "Feminine", "language": "es", "country": "NI", "department": "NI-CI"}
-    person = partner.post("/people", {"identity": {"given_name": "Ejemplo", "phone": "+50500000000"}, "coarse": coarse}, status=201)
+    coarse = {
+        "age_band": "18-24",
+        "gender_code": "Feminine",
+        "language": "es",
+        "country": "NI",
+        "department": "NI-CI",
+    }
+    person = partner.post(
+        "/people",
+        {"identity": {"given_name": "Ejemplo", "phone": "+50500000000"}, "coarse": coarse},
+        status=201,
+    )
     plan = {"channel_code": "through_worker", "hours": "mañanas"}
-    return partner.call("PUT", f"/people/{person['id']}/safe-contact", plan, If_Match=f'"{person["etag"]}"')
+    return partner.call(
+        "PUT", f"/people/{person['id']}/safe-contact", plan, If_Match=f'"{person["etag"]}"'
+    )
 
 
 def a_sent_referral(sender: Partner, receiver: Partner) -> Any:
     """A referral for a made-up person to a service of the receiver, with her consent."""
-    own = next(one for one in receiver.get("/referrals?box=inbox&limit=200")["items"] if one["side"] == "receiver")
+    own = next(
+        one
+        for one in receiver.get("/referrals?box=inbox&limit=200")["items"]
+        if one["side"] == "receiver"
+    )
     service = sender.get(f"/services/{own['service_id']}")
     need = service["need_codes"][0]
     person = a_person(sender)
@@ -134,10 +181,24 @@ def a_sent_referral(sender: Partner, receiver: Partner) -> Any:
         "giver_code": "person",
         "manner_code": "spoken",
         "in_private": True,
-        "explained_codes": ["interview", "purpose", "uses", "research_use", "right_to_data", "storage_time", "how_to_withdraw"],
+        "explained_codes": [
+            "interview",
+            "purpose",
+            "uses",
+            "research_use",
+            "right_to_data",
+            "storage_time",
+            "how_to_withdraw",
+        ],
     }
     receipt = sender.post(f"/people/{person['id']}/receipts", consent, status=201)
-    wanted = {"person_id": person["id"], "need_code": need, "urgency": "urgent", "service_id": service["id"], "unsafe_code": "nothing"}
+    wanted = {
+        "person_id": person["id"],
+        "need_code": need,
+        "urgency": "urgent",
+        "service_id": service["id"],
+        "unsafe_code": "nothing",
+    }
     draft = sender.post("/referrals", wanted, status=201)
     assert draft["state"] == "draft"
     assert "send" in draft["allowed_verbs"]
@@ -153,27 +214,48 @@ def test_a_referral_from_draft_to_closed(puentes: Partner, luna: Partner) -> Non
     theirs = luna.act(theirs, "ask", question_code="dates", note="¿Desde cuándo?")
     assert puentes.get(path)["state"] == "info_requested"
     puentes.act(puentes.get(path), "answer", note="Desde hoy.")
-    theirs = luna.act(luna.get(path), "accept", planned_first_contact_time=soon(hours=5), note="La esperamos.")
+    theirs = luna.act(
+        luna.get(path), "accept", planned_first_contact_time=soon(hours=5), note="La esperamos."
+    )
     opened = luna.post(
         f"/people/{theirs['person_id']}/open",
-        {"purpose_code": theirs["need_code"], "field_groups": ["identity"], "referral_id": theirs["id"]},
+        {
+            "purpose_code": theirs["need_code"],
+            "field_groups": ["identity"],
+            "referral_id": theirs["id"],
+        },
     )
     assert opened["given_name"] == "Ejemplo"
     assert "phone" not in opened
     refused = luna.post(
         f"/people/{theirs['person_id']}/open",
-        {"purpose_code": theirs["need_code"], "field_groups": ["contact"], "referral_id": theirs["id"]},
+        {
+            "purpose_code": theirs["need_code"],
+            "field_groups": ["contact"],
+            "referral_id": theirs["id"],
+        },
         status=409,
     )
     assert refused["reason"] == "receipt_field_group_differs"
     readings = puentes.get(f"/people/{theirs['person_id']}/readings")["items"]
     assert [reading["allowed"] for reading in readings][:2] == [False, True]
     theirs = luna.act(theirs, "start", first_contact_time=soon(minutes=-1))
-    theirs = luna.act(theirs, "complete", outcome_code="fully_met", delivered_need_codes=[theirs["need_code"]])
+    theirs = luna.act(
+        theirs, "complete", outcome_code="fully_met", delivered_need_codes=[theirs["need_code"]]
+    )
     closed = puentes.act(puentes.get(path), "close", help_came_code="yes")
     assert closed["state"] == "closed"
     history = [event["verb"] for event in puentes.get(f"{path}/history")["items"]]
-    expected = ["sent", "acknowledged", "info_requested", "answered", "accepted", "started", "completed", "closed"]
+    expected = [
+        "sent",
+        "acknowledged",
+        "info_requested",
+        "answered",
+        "accepted",
+        "started",
+        "completed",
+        "closed",
+    ]
     assert [verb for verb in history if verb in expected] in (expected, expected[::-1])
 
 
@@ -182,8 +264,15 @@ def test_a_withdrawn_consent_ends_the_receivers_access(puentes: Partner, luna: P
     withdrawn = puentes.post(f"/receipts/{sent['receipt_id']}/withdraw")
     assert "withdraw_time" in withdrawn
     assert puentes.get(f"/referrals/{sent['id']}")["state"] == "consent_withdrawn"
-    question = {"purpose_code": sent["need_code"], "field_groups": ["identity"], "referral_id": sent["id"]}
-    assert luna.post(f"/people/{sent['person_id']}/open", question, status=None)["status"] in (404, 409)
+    question = {
+        "purpose_code": sent["need_code"],
+        "field_groups": ["identity"],
+        "referral_id": sent["id"],
+    }
+    assert luna.post(f"/people/{sent['person_id']}/open", question, status=None)["status"] in (
+        404,
+        409,
+    )
 
 
 def test_what_is_not_yours_does_not_exist(puentes: Partner, luna: Partner) -> None:
@@ -198,8 +287,16 @@ def test_what_is_not_yours_does_not_exist(puentes: Partner, luna: Partner) -> No
 def test_a_request_sent_twice_acts_once(puentes: Partner) -> None:
     key = f"order-{time.time_ns()}"
     first = puentes.post("/people", {"coarse": {"country": "NI"}}, status=201, Idempotency_Key=key)
-    assert puentes.post("/people", {"coarse": {"country": "NI"}}, status=201, Idempotency_Key=key) == first
-    assert puentes.post("/people", {"coarse": {"country": "SV"}}, status=422, Idempotency_Key=key)["reason"] == "request_id_reused"
+    assert (
+        puentes.post("/people", {"coarse": {"country": "NI"}}, status=201, Idempotency_Key=key)
+        == first
+    )
+    assert (
+        puentes.post("/people", {"coarse": {"country": "SV"}}, status=422, Idempotency_Key=key)[
+            "reason"
+        ]
+        == "request_id_reused"
+    )
 
 
 def test_two_who_change_the_same_thing_hear_of_each_other(puentes: Partner) -> None:
@@ -208,15 +305,26 @@ def test_two_who_change_the_same_thing_hear_of_each_other(puentes: Partner) -> N
     path = f"/referrals/{draft['id']}"
     answer = puentes.raw("GET", path)
     tag = answer.headers["ETag"]
-    assert puentes.call("PATCH", path, {"urgency": "normal"}, status=428)["reason"] == "etag_required"
-    changed = puentes.call("PATCH", path, {"urgency": "normal", "need_code": "HOU.EMG"}, If_Match=tag)
+    assert (
+        puentes.call("PATCH", path, {"urgency": "normal"}, status=428)["reason"] == "etag_required"
+    )
+    changed = puentes.call(
+        "PATCH", path, {"urgency": "normal", "need_code": "HOU.EMG"}, If_Match=tag
+    )
     assert (changed["urgency"], changed["need_code"]) == ("normal", "HOU.EMG")
-    assert puentes.call("PATCH", path, {"urgency": "urgent"}, status=412, If_Match=tag)["reason"] == "stale_etag"
-    assert puentes.call("PATCH", path, {}, status=400, If_Match=f'"{changed["etag"]}"')["errors"] == [{"pointer": "", "reason": "required"}]
+    assert (
+        puentes.call("PATCH", path, {"urgency": "urgent"}, status=412, If_Match=tag)["reason"]
+        == "stale_etag"
+    )
+    assert puentes.call("PATCH", path, {}, status=400, If_Match=f'"{changed["etag"]}"')[
+        "errors"
+    ] == [{"pointer": "", "reason": "required"}]
     assert puentes.raw("GET", path, If_None_Match=tag).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/services?limit=7", "/organizations?limit=7", "/referrals?box=mine&limit=3"])
+@pytest.mark.parametrize(
+    "path", ["/services?limit=7", "/organizations?limit=7", "/referrals?box=mine&limit=3"]
+)
 def test_following_the_links_gives_everything_once(puentes: Partner, path: str) -> None:
     seen: list[str] = []
     while path:
@@ -229,7 +337,10 @@ def test_following_the_links_gives_everything_once(puentes: Partner, path: str) 
 def test_searching_and_matching(puentes: Partner) -> None:
     results = puentes.post("/services/search", {"words": "albergue", "country": "NI"})
     assert results["total_size"] >= len(results["items"]) > 0
-    matches = puentes.post("/services/match", {"need_code": "HOU.EMG", "country": "NI", "department": "NI-CI", "age": 24})["items"]
+    matches = puentes.post(
+        "/services/match",
+        {"need_code": "HOU.EMG", "country": "NI", "department": "NI-CI", "age": 24},
+    )["items"]
     assert matches[0]["verdict"] in ("fits", "ask")
     assert all(reason["reason_code"] for reason in matches[0]["reasons"])
     assert puentes.post("/services/match", {"need_code": "NIX"}, status=400)["errors"] == [
@@ -237,47 +348,100 @@ def test_searching_and_matching(puentes: Partner) -> None:
     ]
 
 
-def test_several_are_asked_at_once_and_one_offer_becomes_a_draft(stack: Any, puentes: Partner) -> None:
+def test_several_are_asked_at_once_and_one_offer_becomes_a_draft(
+    stack: Any, puentes: Partner
+) -> None:
     shelter = session_of(stack, "WORKER", "Albergue Luna Nueva")
-    content = {"need_code": "HOU.EMG", "urgency": "urgent", "age_band": "18-24", "dependants": 1, "department": "NI-CI", "country": "NI"}
-    matches = puentes.post("/services/match", {"need_code": "HOU.EMG", "country": "NI", "department": "NI-CI"})["items"]
+    content = {
+        "need_code": "HOU.EMG",
+        "urgency": "urgent",
+        "age_band": "18-24",
+        "dependants": 1,
+        "department": "NI-CI",
+        "country": "NI",
+    }
+    matches = puentes.post(
+        "/services/match", {"need_code": "HOU.EMG", "country": "NI", "department": "NI-CI"}
+    )["items"]
     asked = {"content": content, "service_ids": [match["service"]["id"] for match in matches]}
     seen = puentes.post("/enquiries/preview", asked)
     assert 1 < seen["service_count"] <= len(matches)
     [wrong] = puentes.post("/enquiries", asked, status=400)["errors"]
     assert (wrong["pointer"], wrong["reason"]) == ("/unsafe_code", "required")
     enquiry = puentes.post("/enquiries", asked | {"unsafe_code": "nothing"}, status=201)
-    assert (enquiry["state"], enquiry["turn"], len(enquiry["offers"])) == ("open", "receiver", seen["service_count"])
-    [received] = [one for one in shelter.get("/enquiries?box=received&state=open")["items"] if one["id"] == enquiry["id"]]
+    assert (enquiry["state"], enquiry["turn"], len(enquiry["offers"])) == (
+        "open",
+        "receiver",
+        seen["service_count"],
+    )
+    [received] = [
+        one
+        for one in shelter.get("/enquiries?box=received&state=open")["items"]
+        if one["id"] == enquiry["id"]
+    ]
     said = {name: value for name, value in received["content"].items() if value != []}
     assert said.items() <= content.items()
     assert not received.keys() & {"contact_id", "person_id", "reason_code"}
-    path, answer = f"/enquiries/{enquiry['id']}", {"service_id": received["offers"][0]["service_id"], "answer": "yes"}
+    path, answer = (
+        f"/enquiries/{enquiry['id']}",
+        {"service_id": received["offers"][0]["service_id"], "answer": "yes"},
+    )
     assert shelter.post(f"{path}/answer", answer, status=428)["reason"] == "etag_required"
-    assert shelter.post(f"{path}/answer", answer, If_Match=f'"{received["etag"]}"')["offers"][0]["answer"] == "yes"
-    assert puentes.post(f"{path}/take", {**answer, "answer": "maybe"}, status=409)["reason"] == "offer_gone"
+    assert (
+        shelter.post(f"{path}/answer", answer, If_Match=f'"{received["etag"]}"')["offers"][0][
+            "answer"
+        ]
+        == "yes"
+    )
+    assert (
+        puentes.post(f"{path}/take", {**answer, "answer": "maybe"}, status=409)["reason"]
+        == "offer_gone"
+    )
     assert puentes.post(f"{path}/take", answer)["state"] == "matched"
-    late = shelter.post(f"{path}/answer", {**answer, "answer": "maybe"}, If_Match=f'"{received["etag"]}"', status=409)
+    late = shelter.post(
+        f"{path}/answer",
+        {**answer, "answer": "maybe"},
+        If_Match=f'"{received["etag"]}"',
+        status=409,
+    )
     assert late["reason"] == "enquiry_taken"
     person = puentes.post("/people", {"coarse": {"age_band": "18-24"}}, status=201)
-    draft = puentes.post("/referrals", {"person_id": person["id"], "enquiry_id": enquiry["id"]}, status=201)
-    assert (draft["service_id"], draft["need_code"], draft["urgency"]) == (answer["service_id"], "HOU.EMG", "urgent")
+    draft = puentes.post(
+        "/referrals", {"person_id": person["id"], "enquiry_id": enquiry["id"]}, status=201
+    )
+    assert (draft["service_id"], draft["need_code"], draft["urgency"]) == (
+        answer["service_id"],
+        "HOU.EMG",
+        "urgent",
+    )
     assert puentes.get(path)["referral_id"] == draft["id"]
 
 
 def test_a_caller_hears_what_became_of_her_call(stack: Any) -> None:
     line = session_of(stack, "OPERATOR")
-    asked = {"line_country": "NI", "kind_code": "crisis", "language": "es", "triage": {"safe_place_tonight": "no", "danger_now": "no"}}
+    asked = {
+        "line_country": "NI",
+        "kind_code": "crisis",
+        "language": "es",
+        "triage": {"safe_place_tonight": "no", "danger_now": "no"},
+    }
     contact = line.post("/contacts", asked, status=201)
     assert (contact["urgency"], len(contact["pin"])) == ("emergency", 4)
     public = Partner(stack.gateway)
     credential = {"reference": contact["reference"].lower(), "pin": contact["pin"]}
     assert public.post("/references/status", credential)["contact_time_band"] == "today"
     wrong = {**credential, "pin": "0000" if contact["pin"] != "0000" else "1111"}
-    assert public.post("/references/status", wrong, status=401)["reason"] == "reference_or_pin_wrong"
-    assert public.post("/references/confirm", {**credential, "help_came": True}, status=409)["reason"] == "nothing_to_confirm"
+    assert (
+        public.post("/references/status", wrong, status=401)["reason"] == "reference_or_pin_wrong"
+    )
+    assert (
+        public.post("/references/confirm", {**credential, "help_came": True}, status=409)["reason"]
+        == "nothing_to_confirm"
+    )
     path = f"/contacts/{contact['id']}"
-    changed = line.call("PATCH", path, {"triage": {"danger_now": "yes"}}, If_Match=f'"{contact["etag"]}"')
+    changed = line.call(
+        "PATCH", path, {"triage": {"danger_now": "yes"}}, If_Match=f'"{contact["etag"]}"'
+    )
     assert changed["triage"] == {"safe_place_tonight": "no", "danger_now": "yes"}
     assert changed["urgency"] == "immediate"
 
@@ -294,23 +458,38 @@ def test_a_key_does_what_its_scopes_say_and_ends_when_revoked(stack: Any) -> Non
     while system.raw("GET", "/organizations").status_code == 200:
         assert time.monotonic() < deadline, "a revoked key still opens doors after 6 s"
         time.sleep(0.25)
-    assert system.get("/organizations", status=None)["reason"] in ("key_invalid", "organization_not_active")
+    assert system.get("/organizations", status=None)["reason"] in (
+        "key_invalid",
+        "organization_not_active",
+    )
 
 
 def test_a_member_is_registered_approved_suspended_and_reinstated(stack: Any) -> None:
     coordinator = session_of(stack, "COORDINATOR")
-    made = coordinator.post("/organizations", {"name": "Casa de prueba (demo)", "type": "shelter", "country": "NI"}, status=201)
+    made = coordinator.post(
+        "/organizations",
+        {"name": "Casa de prueba (demo)", "type": "shelter", "country": "NI"},
+        status=201,
+    )
     assert made["status"] == "probation"
-    refused = coordinator.post(f"/organizations/{made['id']}/approve", status=409, If_Match=f'"{made["etag"]}"')
+    refused = coordinator.post(
+        f"/organizations/{made['id']}/approve", status=409, If_Match=f'"{made["etag"]}"'
+    )
     assert refused["reason"] == "evidence_missing"
-    for number, kind in enumerate(("registration", "references", "references", "safeguarding_policy", "agreement")):
+    for number, kind in enumerate(
+        ("registration", "references", "references", "safeguarding_policy", "agreement")
+    ):
         seen = {"kind": kind, "reference": f"EXP-{number} (demo)", "seen_date": soon()[:10]} | (
             {"expire_date": soon(days=300)[:10]} if kind == "agreement" else {}
         )
-        made = coordinator.post(f"/organizations/{made['id']}/evidence", seen, If_Match=f'"{made["etag"]}"')
+        made = coordinator.post(
+            f"/organizations/{made['id']}/evidence", seen, If_Match=f'"{made["etag"]}"'
+        )
     made = coordinator.post(f"/organizations/{made['id']}/approve", If_Match=f'"{made["etag"]}"')
     assert made["status"] == "probation", "the first of two"
-    refused = coordinator.post(f"/organizations/{made['id']}/approve", status=409, If_Match=f'"{made["etag"]}"')
+    refused = coordinator.post(
+        f"/organizations/{made['id']}/approve", status=409, If_Match=f'"{made["etag"]}"'
+    )
     assert refused["reason"] == "second_person_required"
     second = session_of(stack, "COORDINATOR", email="segunda")
     elsewhere = session_of(stack, "COORDINATOR", email="coordinacion@gobernacion")
@@ -318,7 +497,9 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(stack: Any) ->
     made = second.post(f"{path}/approve", If_Match=f'"{made["etag"]}"')
     assert made["status"] == "approved"
     refused = second.post(f"{path}/suspend", status=400, If_Match=f'"{made["etag"]}"')
-    assert [(one["pointer"], one["reason"]) for one in refused["errors"]] == [("/reason", "required")]
+    assert [(one["pointer"], one["reason"]) for one in refused["errors"]] == [
+        ("/reason", "required")
+    ]
     for by, verb, body, status in (
         (second, "suspend", {"reason": "harm"}, "approved"),
         (elsewhere, "suspend", {}, "suspended"),
@@ -333,11 +514,18 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(stack: Any) ->
     for service in ("access", "work", "webhook-count"):
         assert second.get(f"{path}/{service}")
     path = f"/organizations/{made['id']}/reinstate"
-    assert coordinator.post(path, status=409, If_Match=f'"{made["etag"]}"')["reason"] == "illegal_transition"
+    assert (
+        coordinator.post(path, status=409, If_Match=f'"{made["etag"]}"')["reason"]
+        == "illegal_transition"
+    )
     wanted = {"type": "ngo", "hotline_number": "000-777"}
-    refused = coordinator.call("PATCH", f"/organizations/{made['id']}", wanted, status=409, If_Match=f'"{made["etag"]}"')
+    refused = coordinator.call(
+        "PATCH", f"/organizations/{made['id']}", wanted, status=409, If_Match=f'"{made["etag"]}"'
+    )
     assert refused["reason"] == "two_people_required"
-    made = coordinator.post(f"/organizations/{made['id']}/propose-change", wanted, If_Match=f'"{made["etag"]}"')
+    made = coordinator.post(
+        f"/organizations/{made['id']}/propose-change", wanted, If_Match=f'"{made["etag"]}"'
+    )
     assert (made["type"], made["proposal"]["type"]) == ("shelter", "ngo")
     made = second.post(f"/organizations/{made['id']}/confirm-change", If_Match=f'"{made["etag"]}"')
     assert (made["type"], made["hotline_number"]) == ("ngo", "000-777")
@@ -345,12 +533,23 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(stack: Any) ->
 
 def test_a_service_keeps_what_a_patch_does_not_name(stack: Any) -> None:
     manager = session_of(stack, "MANAGER", "Casa Amanecer")
-    said = {"name": "Taller (demo)", "need_codes": ["LIV"], "country": "NI", "eligibility": {"minimum_age": 18, "maximum_age": 60}}
+    said = {
+        "name": "Taller (demo)",
+        "need_codes": ["LIV"],
+        "country": "NI",
+        "eligibility": {"minimum_age": 18, "maximum_age": 60},
+    }
     service = manager.post("/services", said, status=201)
     path, tag = f"/services/{service['id']}", f'"{service["etag"]}"'
-    changed = manager.call("PATCH", path, {"eligibility": {"maximum_age": None}, "phone": None}, If_Match=tag)
+    changed = manager.call(
+        "PATCH", path, {"eligibility": {"maximum_age": None}, "phone": None}, If_Match=tag
+    )
     assert changed["eligibility"] == {"minimum_age": 18, "genders": []}
-    roomy = manager.call("PUT", f"{path}/capacity", {"intake": "open", "available": 2, "maximum": 5, "unit": "places"})
+    roomy = manager.call(
+        "PUT",
+        f"{path}/capacity",
+        {"intake": "open", "available": 2, "maximum": 5, "unit": "places"},
+    )
     assert (roomy["capacity"]["available"], roomy["capacity"]["intake"]) == (2, "open")
 
 
@@ -385,7 +584,9 @@ def listening() -> Iterator[Listening]:
     endpoint.server.server_close()
 
 
-def test_a_webhook_is_told_and_can_be_checked_as_the_guide_says(puentes: Partner, listening: Listening) -> None:
+def test_a_webhook_is_told_and_can_be_checked_as_the_guide_says(
+    puentes: Partner, listening: Listening
+) -> None:
     made = puentes.post("/webhooks", {"url": listening.url, "kinds": ["referral_sent"]}, status=201)
     path = f"/webhooks/{made['id']}"
     try:
@@ -406,7 +607,12 @@ def test_a_webhook_is_told_and_can_be_checked_as_the_guide_says(puentes: Partner
         assert again["id"] == delivery["id"]
         off = puentes.call("PATCH", path, {"enabled": False}, If_Match=f'"{made["etag"]}"')
         assert (off["enabled"], off["disabled_reason_code"]) == (False, "by_owner")
-        assert puentes.post("/webhooks", {"url": "ftp://example.org/"}, status=400)["errors"][0]["pointer"] == "/url"
+        assert (
+            puentes.post("/webhooks", {"url": "ftp://example.org/"}, status=400)["errors"][0][
+                "pointer"
+            ]
+            == "/url"
+        )
     finally:
         puentes.call("DELETE", path, status=204)
     puentes.get(path, status=404)
@@ -415,13 +621,23 @@ def test_a_webhook_is_told_and_can_be_checked_as_the_guide_says(puentes: Partner
 def test_messages_are_counted_read_and_constant(luna: Partner, puentes: Partner) -> None:
     sent = a_sent_referral(puentes, luna)
     deadline = time.monotonic() + 15
-    while not (mine := [m for m in luna.get("/notifications?unread_only=true")["items"] if m.get("referral_id") == sent["id"]]):
+    while not (
+        mine := [
+            m
+            for m in luna.get("/notifications?unread_only=true")["items"]
+            if m.get("referral_id") == sent["id"]
+        ]
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert luna.get("/notifications/unread")["unread"] > 0
     assert "read_time" in luna.post(f"/notifications/{mine[0]['id']}/read")
-    assert mine[0]["id"] not in [message["id"] for message in luna.get("/notifications?unread_only=true&limit=200")["items"]]
-    assert {notice["channel"] for notice in puentes.get(f"/referrals/{sent['id']}/notices")["items"]} >= {"inbox"}
+    assert mine[0]["id"] not in [
+        message["id"] for message in luna.get("/notifications?unread_only=true&limit=200")["items"]
+    ]
+    assert {
+        notice["channel"] for notice in puentes.get(f"/referrals/{sent['id']}/notices")["items"]
+    } >= {"inbox"}
 
 
 def test_everything_else_that_can_be_read_is_as_documented(stack: Any, puentes: Partner) -> None:
@@ -432,38 +648,58 @@ def test_everything_else_that_can_be_read_is_as_documented(stack: Any, puentes: 
     assert puentes.get("/referrals/counts")["total"] > 0
     assert puentes.get("/desk")["organization_id"]
     some = puentes.get("/services?limit=2")["items"]
-    looked_up = puentes.post("/lookups", {"service_ids": [one["id"] for one in some], "organization_ids": ["0" * 32]})
+    looked_up = puentes.post(
+        "/lookups", {"service_ids": [one["id"] for one in some], "organization_ids": ["0" * 32]}
+    )
     assert {one["id"] for one in looked_up["services"]} == {one["id"] for one in some}
     network = session_of(stack, "COORDINATOR")
-    assert all("person_id" not in one for one in network.get("/referrals?box=network&live=true")["items"])
+    assert all(
+        "person_id" not in one for one in network.get("/referrals?box=network&live=true")["items"]
+    )
     session_of(stack, "WORKER").get("/development-mails")
 
 
-@pytest.mark.parametrize(("path", "method"), METHODS, ids=lambda part: str(part).removeprefix("/api/v1"))
+@pytest.mark.parametrize(
+    ("path", "method"), METHODS, ids=lambda part: str(part).removeprefix("/api/v1")
+)
 def test_nothing_that_is_sent_breaks_the_stack(stack: Any, path: str, method: str) -> None:
     operation = METHODS[path, method]
     right = operation["x-right"]
     partner = Partner(stack.gateway, key_of(stack, "Asociación Puentes"))
     if right in ("manager", "coordinator", "directory.write"):
         partner = session_of(
-            stack, "COORDINATOR" if right == "coordinator" else "MANAGER", "" if right == "coordinator" else "Casa Amanecer"
+            stack,
+            "COORDINATOR" if right == "coordinator" else "MANAGER",
+            "" if right == "coordinator" else "Casa Amanecer",
         )
     if right == "contacts.write":
         partner = session_of(stack, "OPERATOR")
     if "requestBody" in operation:
         schema = body_of(operation["requestBody"])
         for garbled in garble(example(schema), NASTY[::3]):
-            assert partner.raw(method.upper(), path_of(path), garbled, If_Match='"1"').status_code != 500, garbled
+            assert (
+                partner.raw(method.upper(), path_of(path), garbled, If_Match='"1"').status_code
+                != 500
+            ), garbled
     for name in parameters(operation):
         for value in ("%00", "x" * 300, "-1", "9999-12-31T23:59:59-14:00", "eyJ9", "%F0%9F%98%80"):
             answer = partner.raw(method.upper(), f"{path_of(path)}?{name}={value}", If_Match='"1"')
             assert answer.status_code != 500, (name, value)
     for odd in ("x", "0" * 32, "A" * 64, "%00", "..%2f"):
         if "{" in path:
-            assert partner.raw(method.upper(), re.sub(r"\{\w+\}", odd, path.removeprefix("/api/v1")), If_Match='"x"').status_code != 500
+            assert (
+                partner.raw(
+                    method.upper(),
+                    re.sub(r"\{\w+\}", odd, path.removeprefix("/api/v1")),
+                    If_Match='"x"',
+                ).status_code
+                != 500
+            )
 
 
 def test_the_logs_know_of_no_fault_and_of_nobody(stack: Any) -> None:
     lines = [line for file in stack.logs.glob("*.log") for line in file.read_text().splitlines()]
     assert [line for line in lines if '"fault"' in line] == []
-    assert [line for line in lines if "Ejemplo" in line or "50500000000" in line or "mañanas" in line] == []
+    assert [
+        line for line in lines if "Ejemplo" in line or "50500000000" in line or "mañanas" in line
+    ] == []

@@ -1,4 +1,6 @@
-"""The OpenAPI document is what is committed, what is served, and what is true: every route, every field, every right."""
+"""The OpenAPI document is what is committed, what is served, and what is true: every route, every
+field, every right.
+"""
 
 from __future__ import annotations
 
@@ -35,23 +37,32 @@ from tests.rights_table import SCOPES
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENT = openapi()
 METHODS = {
-    (path, method): operation for path, item in DOCUMENT["paths"].items() for method, operation in item.items() if method != "parameters"
+    (path, method): operation
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+    if method != "parameters"
 }
 OPEN = ("public", "reference and PIN")  # rights that need no credential
 _VARIABLE = re.compile(r"\{[^}]+\}")
 NASTY: list[Any] = [
-    None, True, 0, -1, 2**40, 2**70, 1.5, 1e308, "", "x" * 5000, "\x00", "\ud800", "\u202e", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00Z",
+    None, True, 0, -1, 2**40, 2**70, 1.5, 1e308, "", "x" * 5000, "\x00", "\ud800", "\u202e", (
+        "9999-12-31T23:59:59-14:00"
+    ), "0001-01-01T00:00:00Z",
     [], [None], [[]], {}, {"a": {}}, {"": None}, {"__proto__": 1},
 ]  # fmt: skip
 
 
 def test_the_committed_document_is_fresh() -> None:
     committed = (ROOT / "docs" / "openapi.json").read_text()
-    assert committed == openapi_text(), "run `python -m services.gateway openapi > docs/openapi.json`"
+    assert committed == openapi_text(), (
+        "run `python -m services.gateway openapi > docs/openapi.json`"
+    )
 
 
 def test_the_served_document_is_the_committed_one(system: System) -> None:
-    assert system.get("/openapi.json").json == json.loads((ROOT / "docs" / "openapi.json").read_text())
+    assert system.get("/openapi.json").json == json.loads(
+        (ROOT / "docs" / "openapi.json").read_text()
+    )
 
 
 def test_the_document_is_valid_openapi() -> None:
@@ -67,7 +78,15 @@ def test_every_route_of_the_api_is_in_the_document_and_names_its_right(api: Flas
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert routes == set(METHODS)
-    known = {*OPEN, "any worker", "manager", "coordinator", "auditor", "manager or coordinator", *SCOPES}
+    known = {
+        *OPEN,
+        "any worker",
+        "manager",
+        "coordinator",
+        "auditor",
+        "manager or coordinator",
+        *SCOPES,
+    }
     for place, operation in METHODS.items():
         assert operation["x-right"] in known, place
         assert ("security" in operation) == (operation["x-right"] in OPEN), place
@@ -77,7 +96,9 @@ def test_every_operation_has_a_name_of_its_own_a_summary_and_a_tag() -> None:
     names = [operation["operationId"] for operation in METHODS.values()]
     assert len(names) == len(set(names))
     tags = {tag["name"] for tag in DOCUMENT["tags"]}
-    assert all(operation["summary"] and set(operation["tags"]) <= tags for operation in METHODS.values())
+    assert all(
+        operation["summary"] and set(operation["tags"]) <= tags for operation in METHODS.values()
+    )
 
 
 def test_every_field_has_a_description() -> None:
@@ -94,25 +115,40 @@ def test_every_rpc_of_the_contracts_can_be_reached() -> None:
     played = Played()
     for place in METHODS:
         request_all(System(app_with(played).test_client()), *place)
-    for path in ("services", f"services/{ID}", "organizations", "service_at_locations"):  # of these the words are another standard's
+    # of these the words are another standard's
+    for path in ("services", f"services/{ID}", "organizations", "service_at_locations"):
         app_with(played).test_client().get(f"/hsds/{path}")
     assert OUTPUTS.keys() - {rpc for rpc, _, _ in played.asked} == set()
 
 
-@pytest.mark.parametrize(("path", "method"), METHODS, ids=lambda part: str(part).removeprefix("/api/v1"))
-def test_every_field_may_be_sent_and_every_field_of_the_answer_is_documented(path: str, method: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "method"), METHODS, ids=lambda part: str(part).removeprefix("/api/v1")
+)
+def test_every_field_may_be_sent_and_every_field_of_the_answer_is_documented(
+    path: str, method: str
+) -> None:
     played = Played({rpc: filled(GetMessageClass(output)) for rpc, output in OUTPUTS.items()})
     answer = request_all(System(app_with(played).test_client()), path, method)
     assert 200 <= answer.status_code < 300, answer.text
     operation = METHODS[path, method]
     said = operation["responses"][str(answer.status_code)]
     if answer.status_code != 204:
-        schema = {"$schema": Draft202012Validator.META_SCHEMA["$id"], "components": loose(DOCUMENT["components"]), **loose(body_of(said))}
-        errors = [f"{error.json_path}: {error.message}" for error in Draft202012Validator(schema).iter_errors(answer.json)]
+        schema = {
+            "$schema": Draft202012Validator.META_SCHEMA["$id"],
+            "components": loose(DOCUMENT["components"]),
+            **loose(body_of(said)),
+        }
+        errors = [
+            f"{error.json_path}: {error.message}"
+            for error in Draft202012Validator(schema).iter_errors(answer.json)
+        ]
         assert errors == []
 
 
-@pytest.mark.parametrize(("path", "method"), [place for place, operation in METHODS.items() if "requestBody" in operation])
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [place for place, operation in METHODS.items() if "requestBody" in operation],
+)
 def test_no_value_of_a_field_breaks_anything(path: str, method: str) -> None:
     system = System(app_with(Played()).test_client())
     schema = body_of(METHODS[path, method]["requestBody"])
@@ -125,13 +161,31 @@ def test_no_value_of_a_field_breaks_anything(path: str, method: str) -> None:
 def test_no_value_of_a_parameter_breaks_anything(path: str, method: str) -> None:
     system = System(app_with(Played()).test_client())
     for name in parameters(METHODS[path, method]):
-        for value in ("", "%00", "%ff", "x" * 3000, "%F0%9F%98%80", "-1", "99999999999999999999", "9999-12-31T23:59:59-14:00"):
-            assert system.call(method.upper(), f"{path_of(path)}?{name}={value}", If_Match='"1"').status_code < 500, (name, value)
+        for value in (
+            "",
+            "%00",
+            "%ff",
+            "x" * 3000,
+            "%F0%9F%98%80",
+            "-1",
+            "99999999999999999999",
+            "9999-12-31T23:59:59-14:00",
+        ):
+            assert (
+                system.call(
+                    method.upper(), f"{path_of(path)}?{name}={value}", If_Match='"1"'
+                ).status_code
+                < 500
+            ), (name, value)
 
 
-def test_the_docs_page_lists_every_operation_and_every_reason_and_runs_nothing(system: System) -> None:
+def test_the_docs_page_lists_every_operation_and_every_reason_and_runs_nothing(
+    system: System,
+) -> None:
     page = system.get("/docs")
-    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self'")
+    assert page.headers["Content-Security-Policy"].startswith(
+        "default-src 'none'; style-src 'self'"
+    )
     assert "<script" not in page.text
     assert not re.search(r'(?:src|href)="(?!/api/v1/|#)', page.text)
     for operation in METHODS.values():
@@ -149,10 +203,18 @@ def test_the_guide_explains_every_reason(system: System) -> None:
 
 
 def test_every_reason_of_the_services_is_explained() -> None:
-    said = re.compile(r'\b(?:Conflict|NotAllowed|Unauthenticated|Exhausted|Unavailable)\("([a-z_]+)"')
+    said = re.compile(
+        r'\b(?:Conflict|NotAllowed|Unauthenticated|Exhausted|Unavailable)\("([a-z_]+)"'
+    )
     reasons = {
         reason
-        for folder in ("services/partners", "services/referrals", "services/notifications", "chassis", "keys")
+        for folder in (
+            "services/partners",
+            "services/referrals",
+            "services/notifications",
+            "chassis",
+            "keys",
+        )
         for file in (ROOT / folder).rglob("*.py")
         for reason in said.findall(file.read_text())
     }
@@ -164,7 +226,11 @@ def test_the_guides_way_to_check_a_webhook_works() -> None:
     (snippet,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     given: dict[str, Any] = {}
     exec(snippet, given)
-    secret, body, now = "whsec_" + base64.b64encode(b"k" * 24).decode(), '{"type":"enlace.webhook.test.v1"}', datetime.now(UTC)
+    secret, body, now = (
+        "whsec_" + base64.b64encode(b"k" * 24).decode(),
+        '{"type":"enlace.webhook.test.v1"}',
+        datetime.now(UTC),
+    )
     signed = {
         "webhook-id": ID,
         "webhook-timestamp": str(int(now.timestamp())),
@@ -172,22 +238,47 @@ def test_the_guides_way_to_check_a_webhook_works() -> None:
     }
     assert given["is_ours"](secret, signed, body.encode())
     assert not given["is_ours"](secret, signed, body.encode() + b" ")
-    assert not given["is_ours"](secret, {**signed, "webhook-timestamp": "1700000000"}, body.encode())
-    assert not given["is_ours"]("whsec_" + base64.b64encode(b"x" * 24).decode(), signed, body.encode())
+    assert not given["is_ours"](
+        secret, {**signed, "webhook-timestamp": "1700000000"}, body.encode()
+    )
+    assert not given["is_ours"](
+        "whsec_" + base64.b64encode(b"x" * 24).decode(), signed, body.encode()
+    )
 
 
 def test_every_kind_that_a_webhook_is_told_of_is_in_the_document() -> None:
-    """The service keeps the list; what is for the inbox of the coordination, the auditors or one worker alone no system is told of."""
-    coordination = {kind for kind, notice in BY_KIND.items() if {Party.COORDINATION_ALONE, Party.COORDINATION_EACH} & {*notice.parties}}
-    kinds = BY_KIND.keys() - {"message_undeliverable", "anomaly_noted", "export_made", "sending_changed", *coordination, *OF_AN_ACCOUNT}
+    """The service keeps the list; what is for the inbox of the coordination, the auditors or one
+    worker alone no system is told of.
+    """
+    coordination = {
+        kind
+        for kind, notice in BY_KIND.items()
+        if {Party.COORDINATION_ALONE, Party.COORDINATION_EACH} & {*notice.parties}
+    }
+    kinds = BY_KIND.keys() - {
+        "message_undeliverable",
+        "anomaly_noted",
+        "export_made",
+        "sending_changed",
+        *coordination,
+        *OF_AN_ACCOUNT,
+    }
     assert DOCUMENT["webhooks"].keys() == kinds | {"webhook_test"}
     types = {name: data_of(name)["properties"]["type"]["const"] for name in DOCUMENT["webhooks"]}
     assert {kind: types[kind] for kind in kinds if BY_KIND[kind].verb} == {
         kind: f"enlace.referral.{notice.verb}.v1" for kind, notice in BY_KIND.items() if notice.verb
     }
-    assert (types["override_used"], types["webhook_disabled"]) == ("enlace.referral.sent.v1", wire.WEBHOOK_DISABLED)
-    assert {types[kind] for kind in ("manager_invited", "worker_invited")} == {"enlace.invitation.created.v1"}
-    assert (types["account_opened"], types["receipt_proposed"]) == ("enlace.invitation.accepted.v1", "enlace.receipt.proposed.v1")
+    assert (types["override_used"], types["webhook_disabled"]) == (
+        "enlace.referral.sent.v1",
+        wire.WEBHOOK_DISABLED,
+    )
+    assert {types[kind] for kind in ("manager_invited", "worker_invited")} == {
+        "enlace.invitation.created.v1"
+    }
+    assert (types["account_opened"], types["receipt_proposed"]) == (
+        "enlace.invitation.accepted.v1",
+        "enlace.receipt.proposed.v1",
+    )
 
 
 def test_what_a_webhook_is_told_is_documented_to_the_last_field() -> None:
@@ -195,14 +286,22 @@ def test_what_a_webhook_is_told_is_documented_to_the_last_field() -> None:
         return Fact(ID, 4, type, b"", datetime.now(UTC))
 
     referral: Any = filled(referral_facts_pb2.ReferralFact)
-    hook = Endpoint(ID, ID, "https://partner.example/", (), True, "", 1, datetime.now(UTC), datetime.now(UTC))
+    hook = Endpoint(
+        ID, ID, "https://partner.example/", (), True, "", 1, datetime.now(UTC), datetime.now(UTC)
+    )
     bodies = {
-        "referral_accepted": wire.webhook_body(fact("enlace.referral.accepted.v1"), referral, "https://enlace.example"),
+        "referral_accepted": wire.webhook_body(
+            fact("enlace.referral.accepted.v1"), referral, "https://enlace.example"
+        ),
         "referral_sent": wire.webhook_body(
-            fact("enlace.referral.sent.v1"), referral_facts_pb2.ReferralFact(referral_id=ID), "https://enlace.example"
+            fact("enlace.referral.sent.v1"),
+            referral_facts_pb2.ReferralFact(referral_id=ID),
+            "https://enlace.example",
         ),
         "account_opened": wire.subject_body(fact("enlace.invitation.accepted.v1"), "invitation"),
-        "agreement_ending": wire.subject_body(fact("enlace.organization.agreement_ending.v1"), "organization"),
+        "agreement_ending": wire.subject_body(
+            fact("enlace.organization.agreement_ending.v1"), "organization"
+        ),
         "receipt_proposed": wire.subject_body(fact("enlace.receipt.proposed.v1"), "receipt"),
         "webhook_test": wire.test_body(hook, datetime.now(UTC)),
         "webhook_disabled": wire.disabled_body(ID, datetime.now(UTC)),
@@ -210,8 +309,15 @@ def test_what_a_webhook_is_told_is_documented_to_the_last_field() -> None:
     for kind, body in bodies.items():
         schema = data_of(kind)
         data = {**resolve(schema["properties"]["data"]), "additionalProperties": False}
-        closed = {**schema, "additionalProperties": False, "properties": {**schema["properties"], "data": data}}
-        assert [f"{kind} {error.json_path}: {error.message}" for error in Draft202012Validator(closed).iter_errors(json.loads(body))] == []
+        closed = {
+            **schema,
+            "additionalProperties": False,
+            "properties": {**schema["properties"], "data": data},
+        }
+        assert [
+            f"{kind} {error.json_path}: {error.message}"
+            for error in Draft202012Validator(closed).iter_errors(json.loads(body))
+        ] == []
     assert (
         json.loads(bodies["referral_accepted"])["data"].keys()
         == resolve(data_of("referral_accepted")["properties"]["data"])["properties"].keys()
@@ -224,8 +330,13 @@ def data_of(kind: str) -> dict[str, Any]:
 
 
 def test_answers_have_the_headers_that_the_document_says(system: System, played: Played) -> None:
-    """schemathesis holds all answers of a stack against it (test_api_fuzz.py); here is that they are said at all, where they belong."""
-    headers = {place: operation["responses"][min(operation["responses"])].get("headers", {}) for place, operation in METHODS.items()}
+    """schemathesis holds all answers of a stack against it (test_api_fuzz.py); here is that they
+    are said at all, where they belong.
+    """
+    headers = {
+        place: operation["responses"][min(operation["responses"])].get("headers", {})
+        for place, operation in METHODS.items()
+    }
     for (path, method), said in headers.items():
         assert {"X-Request-Id", "RateLimit", "RateLimit-Policy"} <= said.keys(), path
         assert method != "get" or "ETag" in said, path
@@ -251,10 +362,19 @@ def test_an_example_never_makes_a_second_request_the_first_one_again() -> None:
     assert etag(7) == "v7"
 
 
-@pytest.mark.parametrize(("path", "body"), [("/services/{}", {}), ("/webhooks/{}", {}), ("/organizations/{}/propose-change", None)])
-def test_an_empty_change_is_refused_and_the_document_says_so(system: System, path: str, body: Any) -> None:
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/services/{}", {}), ("/webhooks/{}", {}), ("/organizations/{}/propose-change", None)],
+)
+def test_an_empty_change_is_refused_and_the_document_says_so(
+    system: System, path: str, body: Any
+) -> None:
     method = "post" if body is None else "patch"
-    operation = next(said for (place, verb), said in METHODS.items() if verb == method and _VARIABLE.sub("{}", place) == f"/api/v1{path}")
+    operation = next(
+        said
+        for (place, verb), said in METHODS.items()
+        if verb == method and _VARIABLE.sub("{}", place) == f"/api/v1{path}"
+    )
     assert operation["requestBody"]["required"]
     assert resolve(body_of(operation["requestBody"]))["minProperties"] == 1
 
@@ -267,12 +387,16 @@ def request_all(system: System, path: str, method: str) -> Any:
     operation = METHODS[path, method]
     body = example(body_of(operation["requestBody"])) if "requestBody" in operation else None
     query = "&".join(f"{name}={value}" for name, value in parameters(operation).items())
-    return system.call(method.upper(), f"{path_of(path)}?{query}", body, If_Match='"1"', Idempotency_Key="k")
+    return system.call(
+        method.upper(), f"{path_of(path)}?{query}", body, If_Match='"1"', Idempotency_Key="k"
+    )
 
 
 def path_of(path: str) -> str:
     """A path with an id in each place."""
-    return "/".join(ID if part.startswith("{") else part for part in path.removeprefix("/api/v1").split("/"))
+    return "/".join(
+        ID if part.startswith("{") else part for part in path.removeprefix("/api/v1").split("/")
+    )
 
 
 def body_of(said: dict[str, Any]) -> dict[str, Any]:
@@ -288,8 +412,12 @@ def parameters(operation: dict[str, Any]) -> dict[str, str]:
     for said in operation.get("parameters", []):
         if said.get("in") == "query":
             schema = said["schema"]
-            value = example({**schema, **{key: said[key] for key in ("examples", "example") if key in said}})
-            examples[said["name"]] = str(value[0] if isinstance(value, list) else value).replace("True", "true")
+            value = example(
+                {**schema, **{key: said[key] for key in ("examples", "example") if key in said}}
+            )
+            examples[said["name"]] = str(value[0] if isinstance(value, list) else value).replace(
+                "True", "true"
+            )
     return examples
 
 
@@ -308,7 +436,11 @@ def example(schema: dict[str, Any]) -> Any:
     schema = resolve(schema)
     if "properties" in schema:
         # Of those of which one is sent, the last.
-        offered = {field.get("x-one-of", name): name for name, field in schema["properties"].items() if not field.get("readOnly")}
+        offered = {
+            field.get("x-one-of", name): name
+            for name, field in schema["properties"].items()
+            if not field.get("readOnly")
+        }
         return {name: example(schema["properties"][name]) for name in offered.values()}
     kinds = schema.get("type", "object")
     kind = kinds if isinstance(kinds, str) else kinds[0]
@@ -319,7 +451,12 @@ def example(schema: dict[str, Any]) -> Any:
     if enum := schema.get("enum"):
         return enum[0]
     text = "x" * min(12, schema.get("maxLength", 12))
-    return {"string": text, "integer": schema.get("minimum", 1), "number": schema.get("minimum", 1), "boolean": True}.get(kind, {})
+    return {
+        "string": text,
+        "integer": schema.get("minimum", 1),
+        "number": schema.get("minimum", 1),
+        "boolean": True,
+    }.get(kind, {})
 
 
 def garble(body: Any, values: list[Any] = NASTY) -> Iterator[Any]:
@@ -328,11 +465,15 @@ def garble(body: Any, values: list[Any] = NASTY) -> Iterator[Any]:
     for name, value in body.items():
         yield from ({**body, name: nasty} for nasty in values)
         if isinstance(value, dict):
-            yield from ({**body, name: inner} for inner in garble(value, values) if isinstance(inner, dict))
+            yield from (
+                {**body, name: inner} for inner in garble(value, values) if isinstance(inner, dict)
+            )
 
 
 def loose(schema: Any) -> Any:
-    """A schema that is closed (no undocumented field) and asks for types only: the played values are no real ones."""
+    """A schema that is closed (no undocumented field) and asks for types only: the played values
+    are no real ones.
+    """
     if isinstance(schema, list):
         return [loose(part) for part in schema]
     if not isinstance(schema, dict):
@@ -343,13 +484,25 @@ def loose(schema: Any) -> Any:
         if name not in ("enum", "pattern", "maxLength", "minLength", "minimum", "maximum", "format")
     }
     if isinstance(schema.get("properties"), dict) and "type" in schema:
-        kept = {**kept, "properties": {name: loose(part) for name, part in schema["properties"].items()}, "additionalProperties": False}
+        kept = {
+            **kept,
+            "properties": {name: loose(part) for name, part in schema["properties"].items()},
+            "additionalProperties": False,
+        }
     return kept
 
 
-def test_every_binding_of_the_contract_is_a_route_with_the_right_of_its_rpc_and_there_is_no_other() -> None:
-    bound = {(_VARIABLE.sub("{}", each.path), each.verb): each for service in SERVICES for rpc in service.methods for each in bindings(rpc)}
-    there = {(_VARIABLE.sub("{}", path), method): operation for (path, method), operation in METHODS.items()}
+def test_every_binding_of_the_contract_is_a_route_with_the_right_of_its_rpc_and_no_other() -> None:
+    bound = {
+        (_VARIABLE.sub("{}", each.path), each.verb): each
+        for service in SERVICES
+        for rpc in service.methods
+        for each in bindings(rpc)
+    }
+    there = {
+        (_VARIABLE.sub("{}", path), method): operation
+        for (path, method), operation in METHODS.items()
+    }
     assert there.keys() == bound.keys()
     for place, operation in there.items():
         rules = contract.rules(bound[place].rpc)
@@ -358,11 +511,15 @@ def test_every_binding_of_the_contract_is_a_route_with_the_right_of_its_rpc_and_
             **{role.lower(): role in rules.roles for role in ("MANAGER", "COORDINATOR", "AUDITOR")},
         }
         if rules.public or rules.scope:
-            assert operation["x-right"] in (("public", "reference and PIN") if rules.public else (rules.scope,)), place
+            assert operation["x-right"] in (
+                ("public", "reference and PIN") if rules.public else (rules.scope,)
+            ), place
         else:
             assert all(roles[word] for word in operation["x-right"].split(" or ")), place
         assert set(operation["x-refusals"]) == rules.refusals
-        assert {str(REASONS[reason].status) for reason in rules.refusals} <= operation["responses"].keys()
+        assert {str(REASONS[reason].status) for reason in rules.refusals} <= operation[
+            "responses"
+        ].keys()
 
 
 def test_a_path_names_the_fields_of_its_request_and_a_body_is_one_of_them() -> None:

@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from chassis.errors import Conflict, Exhausted, Invalid, NotAllowed, NotFound, Refusal, Reused, Stale, Unauthenticated, Unavailable
+from chassis.errors import (
+    Conflict,
+    Exhausted,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    Refusal,
+    Reused,
+    Stale,
+    Unauthenticated,
+    Unavailable,
+)
 from protos.notifications.v1 import notifications_pb2
 from protos.partners.v1 import directory_pb2
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
@@ -35,9 +46,21 @@ def test_without_a_credential_nothing_is_asked(api: Flask, played: Played) -> No
 
 
 @pytest.mark.parametrize(
-    "credential", ["Basic YTpi", "Bearer", "Bearer x", "Bearer enl_", "Bearer enl_é", "Bearer a.b", f"Bearer {JWT}\tx", "Bearer  "]
+    "credential",
+    [
+        "Basic YTpi",
+        "Bearer",
+        "Bearer x",
+        "Bearer enl_",
+        "Bearer enl_é",
+        "Bearer a.b",
+        f"Bearer {JWT}\tx",
+        "Bearer  ",
+    ],
 )
-def test_a_credential_of_another_shape_is_never_passed_on(api: Flask, played: Played, credential: str) -> None:
+def test_a_credential_of_another_shape_is_never_passed_on(
+    api: Flask, played: Played, credential: str
+) -> None:
     answer = api.test_client().get("/api/v1/referrals", headers={"Authorization": credential})
     assert (answer.status_code, answer.json["reason"]) == (401, "token_invalid")  # type: ignore[index]
     assert not played.asked
@@ -48,7 +71,11 @@ def test_a_key_is_exchanged_once_in_five_seconds(system: System, played: Played)
         assert system.get("/referrals").status_code == 200
     assert [rpc for rpc, _, _ in played.asked].count("IssueToken") == 1
     assert played.last("IssueToken").api_key == KEY
-    assert {caller.tokens["enlace.referrals"] for rpc, _, caller in played.asked if rpc == "ListReferrals"} == {JWT}
+    assert {
+        caller.tokens["enlace.referrals"]
+        for rpc, _, caller in played.asked
+        if rpc == "ListReferrals"
+    } == {JWT}
 
 
 def test_a_caller_token_is_passed_through(api: Flask, played: Played) -> None:
@@ -98,10 +125,16 @@ def test_messages_come_in_the_callers_language(system: System, played: Played) -
         (Unavailable("deadline_exceeded"), 504, "deadline_exceeded"),
     ],
 )
-def test_each_refusal_has_its_status_and_its_reason(system: System, played: Played, refusal: Refusal, status: int, reason: str) -> None:
+def test_each_refusal_has_its_status_and_its_reason(
+    system: System, played: Played, refusal: Refusal, status: int, reason: str
+) -> None:
     played.answers["GetReferral"] = refusal
     answer = system.get(f"/referrals/{ID}")
-    assert (answer.status_code, answer.json["reason"], answer.json["status"]) == (status, reason, status)
+    assert (answer.status_code, answer.json["reason"], answer.json["status"]) == (
+        status,
+        reason,
+        status,
+    )
     assert answer.json["type"] == f"/api/v1/docs#{reason}"
     assert answer.json["request_id"] == ID
     assert answer.json["title"]
@@ -110,7 +143,9 @@ def test_each_refusal_has_its_status_and_its_reason(system: System, played: Play
 
 
 @pytest.mark.parametrize("fault", [ServiceFault("INTERNAL"), RuntimeError("María López")])
-def test_a_fault_tells_nobody_anything(system: System, played: Played, fault: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fault_tells_nobody_anything(
+    system: System, played: Played, fault: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
     played.answers["GetReferral"] = fault
     answer = system.get(f"/referrals/{ID}")
     assert (answer.status_code, answer.json["reason"]) == (500, "fault")
@@ -142,16 +177,29 @@ def test_unknown_paths_and_methods_are_problems_too(system: System) -> None:
         (b'{"words": "' + b"a" * 70000 + b'"}', "application/json", 413, "body_too_large"),
     ],
 )
-def test_a_body_that_is_no_json_object_is_refused(api: Flask, body: bytes, kind: str, status: int, reason: str) -> None:
+def test_a_body_that_is_no_json_object_is_refused(
+    api: Flask, body: bytes, kind: str, status: int, reason: str
+) -> None:
     headers = {"Authorization": f"Bearer {KEY}"}
-    answer = api.test_client().post("/api/v1/services/search", data=body, content_type=kind, headers=headers)
+    answer = api.test_client().post(
+        "/api/v1/services/search", data=body, content_type=kind, headers=headers
+    )
     assert (answer.status_code, answer.json["reason"]) == (status, reason)  # type: ignore[index]
 
 
 def test_a_body_that_comes_in_chunks_has_the_same_limit(api: Flask) -> None:
-    environ = {"wsgi.input": BytesIO(b'{"words": "' + b"a" * 70000 + b'"}'), "wsgi.input_terminated": True}
-    headers = {"Authorization": f"Bearer {KEY}", "Transfer-Encoding": "chunked", "Content-Type": "application/json"}
-    answer = api.test_client().post("/api/v1/services/search", headers=headers, environ_overrides=environ)
+    environ = {
+        "wsgi.input": BytesIO(b'{"words": "' + b"a" * 70000 + b'"}'),
+        "wsgi.input_terminated": True,
+    }
+    headers = {
+        "Authorization": f"Bearer {KEY}",
+        "Transfer-Encoding": "chunked",
+        "Content-Type": "application/json",
+    }
+    answer = api.test_client().post(
+        "/api/v1/services/search", headers=headers, environ_overrides=environ
+    )
     assert (answer.status_code, answer.json["reason"]) == (413, "body_too_large")  # type: ignore[index]
 
 
@@ -173,7 +221,9 @@ def test_a_body_that_comes_in_chunks_has_the_same_limit(api: Flask) -> None:
         ("wrods", "a", "unknown_field"),
     ],
 )
-def test_a_wrong_field_is_named_with_its_reason(system: System, played: Played, field: str, value: Any, reason: str) -> None:
+def test_a_wrong_field_is_named_with_its_reason(
+    system: System, played: Played, field: str, value: Any, reason: str
+) -> None:
     answer = system.post("/services/search", {field: value})
     assert answer.status_code == 400
     assert answer.json["errors"] == [{"pointer": f"/{field}", "reason": reason}]
@@ -187,7 +237,13 @@ def test_a_whole_number_may_have_a_point(system: System, played: Played) -> None
 
 
 def test_what_somebody_typed_is_never_repeated(system: System) -> None:
-    answer = system.post("/people", {"identity": {"María López": 1, "birth_date": "Chinandega"}, "coarse": {"age_band": "Managua"}})
+    answer = system.post(
+        "/people",
+        {
+            "identity": {"María López": 1, "birth_date": "Chinandega"},
+            "coarse": {"age_band": "Managua"},
+        },
+    )
     assert answer.status_code == 400
     assert {(error["pointer"], error["reason"]) for error in answer.json["errors"]} == {
         ("/identity", "unknown_field"),
@@ -198,7 +254,9 @@ def test_what_somebody_typed_is_never_repeated(system: System) -> None:
 
 
 def test_a_query_is_read_as_strictly(system: System) -> None:
-    answer = system.get("/referrals?box=attic&stat=sent&due_before=yesterday&limit=0&state=sent&state=lost")
+    answer = system.get(
+        "/referrals?box=attic&stat=sent&due_before=yesterday&limit=0&state=sent&state=lost"
+    )
     assert {(error["parameter"], error["reason"]) for error in answer.json["errors"]} == {
         ("box", "unknown_code"),
         ("stat", "unknown_field"),
@@ -220,8 +278,20 @@ def test_a_time_needs_its_zone_and_is_kept_in_utc(system: System, played: Played
     [
         ("POST", "/organizations", "CreateOrganization", "organization.name", {"pointer": "/name"}),
         ("POST", "/organizations", "CreateOrganization", "name", {"pointer": "/name"}),
-        ("POST", "/people", "CreatePerson", "identity.birth_date", {"pointer": "/identity/birth_date"}),
-        ("POST", f"/people/{ID}/receipts", "CreateReceipt", "receipt.purpose_codes.1", {"pointer": "/purpose_codes/1"}),
+        (
+            "POST",
+            "/people",
+            "CreatePerson",
+            "identity.birth_date",
+            {"pointer": "/identity/birth_date"},
+        ),
+        (
+            "POST",
+            f"/people/{ID}/receipts",
+            "CreateReceipt",
+            "receipt.purpose_codes.1",
+            {"pointer": "/purpose_codes/1"},
+        ),
         ("PATCH", f"/organizations/{ID}", "UpdateOrganization", "update_mask", {"pointer": ""}),
         ("GET", "/organizations", "ListOrganizations", "page_token", {"parameter": "cursor"}),
         ("GET", "/referrals", "ListReferrals", "filter.need_code", {"parameter": "need"}),
@@ -229,32 +299,61 @@ def test_a_time_needs_its_zone_and_is_kept_in_utc(system: System, played: Played
     ],
 )
 def test_a_services_field_path_becomes_a_place_in_the_request(
-    system: System, played: Played, method: str, path: str, rpc: str, violation: str, place: dict[str, str]
+    system: System,
+    played: Played,
+    method: str,
+    path: str,
+    rpc: str,
+    violation: str,
+    place: dict[str, str],
 ) -> None:
     played.answers[rpc] = Invalid((violation, "malformed"))
-    receipt = {"recipient_organization_id": ID, "field_groups": ["identity"], "purpose_codes": ["HOU", "X"], "until_time": NOW}
+    receipt = {
+        "recipient_organization_id": ID,
+        "field_groups": ["identity"],
+        "purpose_codes": ["HOU", "X"],
+        "until_time": NOW,
+    }
     bodies: dict[str, Any] = {
         "/organizations": {"name": "Casa (demo)", "type": "shelter", "country": "NI"},
         f"/people/{ID}/receipts": {**receipt, "giver_code": "person", "manner_code": "spoken"},
     }
-    answer = system.call(method, path, None if method == "GET" else bodies.get(path, {}), If_Match='"1"')
+    answer = system.call(
+        method, path, None if method == "GET" else bodies.get(path, {}), If_Match='"1"'
+    )
     assert answer.json["errors"] == [{**place, "reason": "malformed"}]
 
 
-def test_no_body_where_one_is_required_is_refused_and_nothing_is_asked(system: System, played: Played) -> None:
-    """An empty one is an answer: a file without a name yet. None at all is a broken client, and was taken for an empty one."""
+def test_no_body_where_one_is_required_is_refused_and_nothing_is_asked(
+    system: System, played: Played
+) -> None:
+    """An empty one is an answer: a file without a name yet.
+
+    None at all is a broken client, and was taken for an empty one.
+    """
     required = [
         (method.upper(), rule)
-        for rule, operations in json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"].items()
+        for rule, operations in json.loads((ROOT / "docs" / "openapi.json").read_text())[
+            "paths"
+        ].items()
         for method, operation in operations.items()
         if isinstance(operation, dict) and operation.get("requestBody", {}).get("required")
     ]
-    assert {("PUT", "/api/v1/desk"), ("POST", "/api/v1/people"), ("PATCH", "/api/v1/people/{person_id}/identity")} <= set(required)
+    assert {
+        ("PUT", "/api/v1/desk"),
+        ("POST", "/api/v1/people"),
+        ("PATCH", "/api/v1/people/{person_id}/identity"),
+    } <= set(required)
     assert len(required) > 25
     before = len(played.asked)
     for method, rule in required:
-        answer = system.call(method, re.sub(r"\{\w+\}", ID, rule.removeprefix("/api/v1")), If_Match='"1"')
-        assert (answer.status_code, answer.json["reason"]) == (400, "invalid_fields"), (method, rule)
+        answer = system.call(
+            method, re.sub(r"\{\w+\}", ID, rule.removeprefix("/api/v1")), If_Match='"1"'
+        )
+        assert (answer.status_code, answer.json["reason"]) == (400, "invalid_fields"), (
+            method,
+            rule,
+        )
         assert answer.json["errors"] == [{"pointer": "", "reason": "required"}], (method, rule)
     assert [rpc for rpc, _, _ in played.asked[before:] if rpc != "IssueToken"] == []
 
@@ -262,7 +361,9 @@ def test_no_body_where_one_is_required_is_refused_and_nothing_is_asked(system: S
 def test_a_route_without_a_body_takes_none(system: System) -> None:
     assert system.post(f"/receipts/{ID}/withdraw").status_code == 200
     assert system.post(f"/receipts/{ID}/withdraw", {}).status_code == 200
-    assert system.post(f"/receipts/{ID}/withdraw", {"why": "x"}).json["errors"] == [{"pointer": "/why", "reason": "unknown_field"}]
+    assert system.post(f"/receipts/{ID}/withdraw", {"why": "x"}).json["errors"] == [
+        {"pointer": "/why", "reason": "unknown_field"}
+    ]
 
 
 # Once
@@ -303,15 +404,28 @@ def test_a_change_needs_the_etag_it_is_based_on(system: System, played: Played) 
     assert played.last("AcknowledgeReferral").etag == "3"
 
 
-def test_what_a_service_says_of_an_etag_or_a_request_id_is_said_of_the_header(system: System, played: Played) -> None:
+def test_what_a_service_says_of_an_etag_or_a_request_id_is_said_of_the_header(
+    system: System, played: Played
+) -> None:
     played.answers["UpdateWebhook"] = Invalid(("webhook.etag", "malformed"))
     answer = system.call("PATCH", f"/webhooks/{ID}", {"enabled": False}, If_Match='"x"')
     assert answer.json["errors"] == [{"header": "If-Match", "reason": "malformed"}]
     played.answers["CreatePerson"] = Invalid(("request_id", "malformed"))
-    assert system.post("/people", {}).json["errors"] == [{"header": "Idempotency-Key", "reason": "malformed"}]
+    assert system.post("/people", {}).json["errors"] == [
+        {"header": "Idempotency-Key", "reason": "malformed"}
+    ]
 
 
-@pytest.mark.parametrize("path", ["/referrals/counts", "/referrals/deadlines", "/services/match", "/services/search", "/services"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/referrals/counts",
+        "/referrals/deadlines",
+        "/services/match",
+        "/services/search",
+        "/services",
+    ],
+)
 def test_options_name_only_what_the_document_has(system: System, path: str) -> None:
     documented = json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"][f"/api/v1{path}"]
     there = {method.upper() for method in documented if method != "parameters"}
@@ -324,9 +438,19 @@ def test_options_name_only_what_the_document_has(system: System, path: str) -> N
 
 
 def test_the_last_word_on_capacity_may_come_without_one(system: System, played: Played) -> None:
-    assert system.call("PUT", f"/services/{ID}/capacity", {"intake": "open", "available": 0}).status_code == 200
+    assert (
+        system.call(
+            "PUT", f"/services/{ID}/capacity", {"intake": "open", "available": 0}
+        ).status_code
+        == 200
+    )
     asked = played.last("SetCapacity")
-    assert (asked.etag, asked.capacity.intake, asked.capacity.available, asked.capacity.HasField("maximum")) == ("", 1, 0, False)
+    assert (
+        asked.etag,
+        asked.capacity.intake,
+        asked.capacity.available,
+        asked.capacity.HasField("maximum"),
+    ) == ("", 1, 0, False)
 
 
 def test_what_the_reader_has_is_not_sent_again(system: System, played: Played) -> None:
@@ -338,11 +462,17 @@ def test_what_the_reader_has_is_not_sent_again(system: System, played: Played) -
     assert system.get(f"/people/{ID}", If_None_Match='"6"').status_code == 200
 
 
-def test_what_may_change_without_a_new_version_is_always_sent_whole(system: System, played: Played) -> None:
-    """What may be done with a referral changes by time and by what follows it; a member gets its first manager without a change of its entry."""
+def test_what_may_change_without_a_new_version_is_always_sent_whole(
+    system: System, played: Played
+) -> None:
+    """What may be done with a referral changes by time and by what follows it; a member gets its
+    first manager without a change of its entry.
+    """
     played.answers["GetReferral"] = referrals_pb2.Referral(id=ID, etag="7", live=True)
     assert system.get(f"/referrals/{ID}", If_None_Match='"7"').json["live"]
-    played.answers["GetOrganization"] = directory_pb2.Organization(id=ID, etag="7", has_manager=True)
+    played.answers["GetOrganization"] = directory_pb2.Organization(
+        id=ID, etag="7", has_manager=True
+    )
     assert system.get(f"/organizations/{ID}", If_None_Match='"7"').json["has_manager"]
 
 
@@ -353,10 +483,14 @@ def test_an_address_travels_only_where_guesses_are_counted(system: System, playe
     assert played.asked[-1][2].origin["client-address"]
 
 
-def test_what_has_no_version_of_its_own_has_the_hash_of_the_answer(system: System, played: Played) -> None:
+def test_what_has_no_version_of_its_own_has_the_hash_of_the_answer(
+    system: System, played: Played
+) -> None:
     tag = system.get("/taxonomy").headers["ETag"]
     assert system.get("/taxonomy", If_None_Match=tag).status_code == 304
-    played.answers["ListTaxonomyTerms"] = directory_pb2.ListTaxonomyTermsResponse(terms=[directory_pb2.TaxonomyTerm(code="HOU")])
+    played.answers["ListTaxonomyTerms"] = directory_pb2.ListTaxonomyTermsResponse(
+        terms=[directory_pb2.TaxonomyTerm(code="HOU")]
+    )
     assert system.get("/taxonomy", If_None_Match=tag).status_code == 200
 
 
@@ -381,16 +515,26 @@ def test_the_next_page_is_a_link_that_keeps_the_filters(system: System, played: 
 
 
 def test_a_search_goes_on_by_its_body(system: System, played: Played) -> None:
-    played.answers["SearchServices"] = directory_pb2.SearchServicesResponse(next_page_token="n", total_size=30)
+    played.answers["SearchServices"] = directory_pb2.SearchServicesResponse(
+        next_page_token="n", total_size=30
+    )
     answer = system.post("/services/search", {"words": "albergue", "cursor": "c", "limit": 25})
     assert (answer.json["next_cursor"], answer.json["total_size"]) == ("n", 30)
     assert "Link" not in answer.headers
-    assert (played.last("SearchServices").page_token, played.last("SearchServices").page_size) == ("c", 25)
+    assert (played.last("SearchServices").page_token, played.last("SearchServices").page_size) == (
+        "c",
+        25,
+    )
 
 
 def test_a_page_may_say_more_beside_its_list(system: System, played: Played) -> None:
-    counts = [directory_pb2.DepartmentCount(department="NI-CI", count=2), directory_pb2.DepartmentCount(count=1)]
-    played.answers["SearchServices"] = directory_pb2.SearchServicesResponse(total_size=3, departments=counts)
+    counts = [
+        directory_pb2.DepartmentCount(department="NI-CI", count=2),
+        directory_pb2.DepartmentCount(count=1),
+    ]
+    played.answers["SearchServices"] = directory_pb2.SearchServicesResponse(
+        total_size=3, departments=counts
+    )
     assert system.post("/services/search", {"count_country": "NI"}).json == {
         "items": [],
         "total_size": 3,
@@ -403,32 +547,52 @@ def test_a_page_may_say_more_beside_its_list(system: System, played: Played) -> 
 
 
 def test_a_patch_names_what_changes_and_null_clears(system: System, played: Played) -> None:
-    answer = system.call("PATCH", f"/organizations/{ID}", {"phone": None, "languages": ["es"]}, If_Match='"2"')
+    answer = system.call(
+        "PATCH", f"/organizations/{ID}", {"phone": None, "languages": ["es"]}, If_Match='"2"'
+    )
     assert answer.status_code == 200
     asked = played.last("UpdateOrganization")
     assert list(asked.update_mask.paths) == ["languages", "phone"]
-    assert (asked.organization.phone, asked.organization.etag, asked.organization.id) == ("", "2", ID)
+    assert (asked.organization.phone, asked.organization.etag, asked.organization.id) == (
+        "",
+        "2",
+        ID,
+    )
 
 
 def test_a_patch_into_an_object_keeps_the_rest_of_it(system: System, played: Played) -> None:
     now = directory_pb2.Eligibility(minimum_age=18, maximum_age=60, takes_dependants=True)
     played.answers["GetService"] = directory_pb2.Service(id=ID, etag="2", eligibility=now)
-    system.call("PATCH", f"/services/{ID}", {"eligibility": {"maximum_age": None, "minimum_age": 16}}, If_Match='"2"')
+    system.call(
+        "PATCH",
+        f"/services/{ID}",
+        {"eligibility": {"maximum_age": None, "minimum_age": 16}},
+        If_Match='"2"',
+    )
     asked = played.last("UpdateService")
     assert list(asked.update_mask.paths) == ["eligibility"]
-    assert asked.service.eligibility == directory_pb2.Eligibility(minimum_age=16, takes_dependants=True)
+    assert asked.service.eligibility == directory_pb2.Eligibility(
+        minimum_age=16, takes_dependants=True
+    )
 
 
 def test_a_patch_may_say_its_type(api: Flask, played: Played) -> None:
     headers = {"Authorization": f"Bearer {KEY}", "If-Match": '"1"'}
     kind = "application/merge-patch+json"
-    answer = api.test_client().patch(f"/api/v1/webhooks/{ID}", data=json.dumps({"enabled": False}), content_type=kind, headers=headers)
+    answer = api.test_client().patch(
+        f"/api/v1/webhooks/{ID}",
+        data=json.dumps({"enabled": False}),
+        content_type=kind,
+        headers=headers,
+    )
     assert answer.status_code == 200
     assert list(played.last("UpdateWebhook").update_mask.paths) == ["enabled"]
 
 
 @pytest.mark.parametrize(("value", "reason"), [(None, "malformed"), ("", "required")])
-def test_what_is_required_is_not_cleared_by_a_patch(system: System, value: str | None, reason: str) -> None:
+def test_what_is_required_is_not_cleared_by_a_patch(
+    system: System, value: str | None, reason: str
+) -> None:
     answer = system.call("PATCH", f"/webhooks/{ID}", {"url": value}, If_Match='"1"')
     assert answer.json["errors"] == [{"pointer": "/url", "reason": reason}]
 
@@ -443,12 +607,21 @@ def test_nothing_of_an_identity_is_cleared_by_a_patch(system: System) -> None:
 
 def test_a_contact_comes_with_reference_and_pin(system: System, played: Played) -> None:
     played.answers["CreateContact"] = contacts_pb2.CreateContactResponse(
-        contact=contacts_pb2.Contact(id=ID, etag="1", urgency=referrals_pb2.URGENCY_EMERGENCY), reference="7QK4-M2X7", pin="4821"
+        contact=contacts_pb2.Contact(id=ID, etag="1", urgency=referrals_pb2.URGENCY_EMERGENCY),
+        reference="7QK4-M2X7",
+        pin="4821",
     )
-    answer = system.post("/contacts", {"line_country": "NI", "triage": {"safe_place_tonight": "no"}, "pin": "4821"})
+    answer = system.post(
+        "/contacts", {"line_country": "NI", "triage": {"safe_place_tonight": "no"}, "pin": "4821"}
+    )
     assert answer.status_code == 201
     assert answer.headers["Location"] == f"/api/v1/contacts/{ID}"
-    assert (answer.json["id"], answer.json["urgency"], answer.json["reference"], answer.json["pin"]) == (
+    assert (
+        answer.json["id"],
+        answer.json["urgency"],
+        answer.json["reference"],
+        answer.json["pin"],
+    ) == (
         ID,
         "emergency",
         "7QK4-M2X7",
@@ -457,7 +630,9 @@ def test_a_contact_comes_with_reference_and_pin(system: System, played: Played) 
     assert played.last("CreateContact").contact.triage.safe_place_tonight == contacts_pb2.ANSWER_NO
 
 
-def test_the_urgency_of_a_message_is_the_same_word_as_elsewhere(system: System, played: Played) -> None:
+def test_the_urgency_of_a_message_is_the_same_word_as_elsewhere(
+    system: System, played: Played
+) -> None:
     message = notifications_pb2.Message(urgency_code=referrals_pb2.URGENCY_IMMEDIATE)
     played.answers["ListMessages"] = notifications_pb2.ListMessagesResponse(messages=[message])
     assert system.get("/notifications").json["items"][0]["urgency_code"] == "immediate"
@@ -474,8 +649,12 @@ def test_a_callers_credential_is_in_the_body_alone(api: Flask, played: Played) -
 
 
 def test_an_identity_is_opened_for_a_purpose(system: System, played: Played) -> None:
-    played.answers["OpenPerson"] = people_pb2.Identity(given_name="Ejemplo", opened=[people_pb2.FIELD_GROUP_IDENTITY])
-    answer = system.post(f"/people/{ID}/open", {"purpose_code": "HOU.EMG", "field_groups": ["identity"]})
+    played.answers["OpenPerson"] = people_pb2.Identity(
+        given_name="Ejemplo", opened=[people_pb2.FIELD_GROUP_IDENTITY]
+    )
+    answer = system.post(
+        f"/people/{ID}/open", {"purpose_code": "HOU.EMG", "field_groups": ["identity"]}
+    )
     assert answer.json == {"given_name": "Ejemplo", "opened": ["identity"]}
     assert "ETag" not in answer.headers
     assert system.post(f"/people/{ID}/open", {"field_groups": ["all"]}).json["errors"] == [
@@ -488,13 +667,27 @@ def test_reasons_are_words() -> None:
     assert all(NAME.match(reason) for reason in REASONS)
 
 
-def test_what_can_not_be_written_is_refused_in_a_patch_by_hand_and_passed_over_in_what_was_read(system: System, played: Played) -> None:
-    by_hand = system.call("PATCH", f"/organizations/{ID}", {"name": "Casa", "has_manager": True}, If_Match='"v1"')
+def test_what_can_not_be_written_is_refused_in_a_patch_by_hand_and_passed_over_in_what_was_read(
+    system: System, played: Played
+) -> None:
+    by_hand = system.call(
+        "PATCH", f"/organizations/{ID}", {"name": "Casa", "has_manager": True}, If_Match='"v1"'
+    )
     assert by_hand.json["errors"] == [{"pointer": "/has_manager", "reason": "unknown_field"}]
-    as_read = {"id": ID, "etag": "v1", "name": "Casa", "status": "approved", "create_time": "2026-03-14T09:30:00Z"}
+    as_read = {
+        "id": ID,
+        "etag": "v1",
+        "name": "Casa",
+        "status": "approved",
+        "create_time": "2026-03-14T09:30:00Z",
+    }
     assert system.call("PATCH", f"/organizations/{ID}", as_read, If_Match='"v1"').status_code == 200
     assert list(played.last("UpdateOrganization").update_mask.paths) == ["name"]
-    still_strict = system.call("PATCH", f"/organizations/{ID}", as_read | {"nmae": "Casa"}, If_Match='"v1"')
+    still_strict = system.call(
+        "PATCH", f"/organizations/{ID}", as_read | {"nmae": "Casa"}, If_Match='"v1"'
+    )
     assert still_strict.json["errors"] == [{"pointer": "/nmae", "reason": "unknown_field"}]
-    another = system.call("PATCH", f"/organizations/{ID}", as_read | {"id": "b" * 32}, If_Match='"v1"')
+    another = system.call(
+        "PATCH", f"/organizations/{ID}", as_read | {"id": "b" * 32}, If_Match='"v1"'
+    )
     assert another.json["errors"] == [{"pointer": "/id", "reason": "out_of_range"}]

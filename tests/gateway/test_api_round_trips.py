@@ -1,6 +1,8 @@
-"""Each resource of REST that can be written is read from a running stack and sent back as it was read: that is taken, and changes nothing.
+"""Each resource of REST that can be written is read from a running stack and sent back as it was
+read: that is taken, and changes nothing.
 
-`ROUND_TRIPS` says how each binding that takes a resource is asked; one that is missing there fails by name.
+`ROUND_TRIPS` says how each binding that takes a resource is asked; one that is missing there fails
+by name.
 """
 
 from __future__ import annotations
@@ -16,12 +18,23 @@ from services.gateway.api.binding import Binding, bindings
 from tests.gateway.test_api_journey import Partner, a_person, key_of, session_of
 
 # Written at other moments than it is read, or a moment later by itself.
-_MOVES = {"etag", "update_time", "next_due_time", "clocks", "stale_time", "version", "publish_time", "text"}
+_MOVES = {
+    "etag",
+    "update_time",
+    "next_due_time",
+    "clocks",
+    "stale_time",
+    "version",
+    "publish_time",
+    "text",
+}
 
 
 @dataclass(frozen=True)
 class Trip:
-    """Whom the stack lets do it, what is read, and what of it is sent; `before` changes it to what has to be another one each time."""
+    """Whom the stack lets do it, what is read, and what of it is sent; `before` changes it to what
+    has to be another one each time.
+    """
 
     who: Callable[[Any], Partner]
     read: Callable[[Partner], Any]
@@ -61,30 +74,52 @@ def own_organization(partner: Partner) -> Any:
 
 
 def own_service(partner: Partner) -> Any:
-    referral = next(one for one in partner.get("/referrals?box=inbox&limit=200")["items"] if one["side"] == "receiver")
+    referral = next(
+        one
+        for one in partner.get("/referrals?box=inbox&limit=200")["items"]
+        if one["side"] == "receiver"
+    )
     return partner.get(f"/services/{referral['service_id']}")
 
 
 def draft(partner: Partner) -> Any:
     person = a_person(partner)
-    made = partner.post("/referrals", {"person_id": person["id"], "need_code": "HOU.EMG", "urgency": "urgent"}, status=201)
+    made = partner.post(
+        "/referrals",
+        {"person_id": person["id"], "need_code": "HOU.EMG", "urgency": "urgent"},
+        status=201,
+    )
     return partner.get(f"/referrals/{made['id']}")
 
 
 def location(partner: Partner, **more: Any) -> Any:
-    made = partner.post("/locations", {"name": "Casa de prueba", "country": "NI", "department": "NI-MN"} | more, status=201)
+    made = partner.post(
+        "/locations",
+        {"name": "Casa de prueba", "country": "NI", "department": "NI-MN"} | more,
+        status=201,
+    )
     return partner.get(f"/locations/{made['id']}")
 
 
 def service_at_location(partner: Partner) -> Any:
     service = own_service(partner)
-    place = location(partner, country=service["country"], department=service["department"], confidential=service["confidential"])
-    return partner.post("/service-at-locations", {"service_id": service["id"], "location_id": place["id"]})
+    place = location(
+        partner,
+        country=service["country"],
+        department=service["department"],
+        confidential=service["confidential"],
+    )
+    return partner.post(
+        "/service-at-locations", {"service_id": service["id"], "location_id": place["id"]}
+    )
 
 
 def identity(partner: Partner) -> Any:
     person = a_person(partner)
-    opened = partner.post(f"/people/{person['id']}/open", {"purpose_code": "HOU.EMG", "field_groups": ["identity", "contact"]})
+    opened = partner.post(
+        f"/people/{person['id']}/open",
+        {"purpose_code": "HOU.EMG", "field_groups": ["identity", "contact"]},
+    )
     return opened | {"person_id": person["id"], "of": person["etag"]}
 
 
@@ -115,15 +150,28 @@ def next_text(read: Any) -> Any:
 
 
 ROUND_TRIPS = {
-    "UpdateOrganization": Trip(manager, own_organization, lambda read: f"/organizations/{read['id']}"),
+    "UpdateOrganization": Trip(
+        manager, own_organization, lambda read: f"/organizations/{read['id']}"
+    ),
     "UpdateService": Trip(manager, own_service, lambda read: f"/services/{read['id']}"),
-    "SetCapacity": Trip(manager, own_service, lambda read: f"/services/{read['id']}/capacity", part="capacity"),
+    "SetCapacity": Trip(
+        manager, own_service, lambda read: f"/services/{read['id']}/capacity", part="capacity"
+    ),
     "UpdateLocation": Trip(manager, location, lambda read: f"/locations/{read['id']}"),
-    "SetServiceAtLocation": Trip(manager, service_at_location, lambda read: "/service-at-locations"),
-    "PublishAdviceCard": Trip(coordinator, first("/advice-cards"), lambda read: "/advice-cards", before=next_version),
-    "PublishPathway": Trip(coordinator, first("/pathways"), lambda read: "/pathways", before=next_text),
+    "SetServiceAtLocation": Trip(
+        manager, service_at_location, lambda read: "/service-at-locations"
+    ),
+    "PublishAdviceCard": Trip(
+        coordinator, first("/advice-cards"), lambda read: "/advice-cards", before=next_version
+    ),
+    "PublishPathway": Trip(
+        coordinator, first("/pathways"), lambda read: "/pathways", before=next_text
+    ),
     "PublishDeadlinePolicy": Trip(
-        coordinator, lambda partner: partner.get("/referrals/deadlines"), lambda read: "/referrals/deadlines", before=next_version
+        coordinator,
+        lambda partner: partner.get("/referrals/deadlines"),
+        lambda read: "/referrals/deadlines",
+        before=next_version,
     ),
     "UpdateContact": Trip(operator, contact, lambda read: f"/contacts/{read['id']}"),
     "UpdateIdentity": Trip(puentes, identity, lambda read: f"/people/{read['person_id']}/identity"),
@@ -141,7 +189,8 @@ def taking_a_resource() -> dict[str, Binding]:
         for file in FILES
         for service in file.services_by_name.values()
         for rpc in service.methods
-        if bindings(rpc) and bindings(rpc)[0].body and rpc.name.startswith(("Update", "Set", "Publish")) and rpc.name != "UpdatePlanStep"
+        if bindings(rpc) and bindings(rpc)[0].body and rpc.name.startswith(("Update", "Set",
+            "Publish")) and rpc.name != "UpdatePlanStep"
         and not rpc.name.startswith("Settle")
     }  # fmt: skip
 
@@ -157,7 +206,15 @@ def test_what_was_read_is_taken_back_and_changes_nothing(stack: Any, rpc: str) -
     read = trip.read(partner)
     etag = read.pop("of", read.get("etag", ""))
     path = trip.write(read)
-    sent = read[trip.part] if trip.part else {name: value for name, value in read.items() if name != "person_id" or rpc == "UpdateReferral"}
+    sent = (
+        read[trip.part]
+        if trip.part
+        else {
+            name: value
+            for name, value in read.items()
+            if name != "person_id" or rpc == "UpdateReferral"
+        }
+    )
     headers = {"If_Match": f'"{etag}"'} if binding.takes_etag and etag else {}
     answer = partner.raw(binding.verb.upper(), path, trip.before(sent), **headers)
     assert answer.status_code in (200, 201), answer.text
@@ -168,4 +225,8 @@ def test_what_was_read_is_taken_back_and_changes_nothing(stack: Any, rpc: str) -
 
 def still(thing: Any) -> Any:
     """What has to be the same afterwards."""
-    return {name: still(value) if isinstance(value, dict) else value for name, value in thing.items() if name not in _MOVES}
+    return {
+        name: still(value) if isinstance(value, dict) else value
+        for name, value in thing.items()
+        if name not in _MOVES
+    }

@@ -1,4 +1,6 @@
-"""Caller tokens and sessions by REST: what is sent reaches the service and nothing else, no cookie is involved, and guesses are counted."""
+"""Caller tokens and sessions by REST: what is sent reaches the service and nothing else, no cookie
+is involved, and guesses are counted.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def stranger(api: Flask) -> System:
 
 
 @pytest.mark.parametrize("credential", [{"api_key": KEY}, {"session_secret": SESSION}])
-def test_a_key_or_a_session_is_exchanged_for_a_token_of_each_service(stranger: System, played: Played, credential: dict[str, Any]) -> None:
+def test_a_key_or_a_session_is_exchanged_for_a_token_of_each_service(
+    stranger: System, played: Played, credential: dict[str, Any]
+) -> None:
     answer = stranger.post("/tokens", credential)
     assert answer.status_code == 200
     assert answer.json["tokens"] == dict.fromkeys(AUDIENCES, JWT)
@@ -34,12 +38,17 @@ def test_a_key_or_a_session_is_exchanged_for_a_token_of_each_service(stranger: S
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        ({"api_key": KEY, "session_secret": SESSION}, {"pointer": "/api_key", "reason": "malformed"}),
+        (
+            {"api_key": KEY, "session_secret": SESSION},
+            {"pointer": "/api_key", "reason": "malformed"},
+        ),
         ({"api_key": "x" * 201}, {"pointer": "/api_key", "reason": "too_long"}),
         ({"token": KEY}, {"pointer": "/token", "reason": "unknown_field"}),
     ],
 )
-def test_whose_tokens_are_meant_is_clear_or_refused(stranger: System, played: Played, body: Any, error: Any) -> None:
+def test_whose_tokens_are_meant_is_clear_or_refused(
+    stranger: System, played: Played, body: Any, error: Any
+) -> None:
     answer = stranger.post("/tokens", body)
     assert (answer.status_code, answer.json["errors"]) == (400, [error])
     assert KEY not in answer.text
@@ -54,19 +63,30 @@ def test_a_key_that_is_not_live_gets_nothing(stranger: System, played: Played) -
 
 
 def test_a_session_is_opened_used_and_ended(stranger: System, api: Flask, played: Played) -> None:
-    played.answers["SignIn"] = members_pb2.SignInResponse(session_secret=SESSION, tokens=dict.fromkeys(AUDIENCES, JWT))
+    played.answers["SignIn"] = members_pb2.SignInResponse(
+        session_secret=SESSION, tokens=dict.fromkeys(AUDIENCES, JWT)
+    )
     opened = stranger.post("/sessions", SIGN_IN)
     assert (opened.status_code, opened.json["session_secret"]) == (200, SESSION)
     assert "Set-Cookie" not in opened.headers
-    assert System(api.test_client(), opened.json["session_secret"]).get("/referrals").status_code == 200
+    assert (
+        System(api.test_client(), opened.json["session_secret"]).get("/referrals").status_code
+        == 200
+    )
     assert stranger.post("/sessions/end", {"session_secret": SESSION}).status_code == 204
     assert played.last("EndSession").session_secret == SESSION
 
 
-def test_guesses_at_a_password_are_counted_by_where_they_come_from(stranger: System, played: Played) -> None:
+def test_guesses_at_a_password_are_counted_by_where_they_come_from(
+    stranger: System, played: Played
+) -> None:
     played.answers["SignIn"] = Exhausted("too_many_attempts", 300)
     answer = stranger.post("/sessions", SIGN_IN)
-    assert (answer.status_code, answer.json["reason"], answer.headers["Retry-After"]) == (429, "too_many_attempts", "300")
+    assert (answer.status_code, answer.json["reason"], answer.headers["Retry-After"]) == (
+        429,
+        "too_many_attempts",
+        "300",
+    )
     assert played.asked[-1][2].origin["client-address"]
 
 
@@ -78,9 +98,12 @@ def test_a_wrong_password_sounds_like_an_unknown_email(stranger: System, played:
 
 
 @pytest.mark.parametrize("path", ["/tokens", "/sessions", "/sessions/end"])
-def test_nothing_is_taken_from_an_address_or_a_cookie(api: Flask, played: Played, path: str) -> None:
+def test_nothing_is_taken_from_an_address_or_a_cookie(
+    api: Flask, played: Played, path: str
+) -> None:
     client = api.test_client()
     client.set_cookie("s", SESSION)
     answer = client.post(f"/api/v1{path}?api_key={KEY}&session_secret={SESSION}", json={})
-    assert answer.status_code in (200, 400)  # /tokens: that neither was sent is the service's to say
+    # /tokens: that neither was sent is the service's to say
+    assert answer.status_code in (200, 400)
     assert all(request == type(request)() for _, request, _ in played.asked)

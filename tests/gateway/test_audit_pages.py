@@ -33,7 +33,15 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def anomaly(**values: object) -> a.ListAnomaliesResponse:
-    one = a.Anomaly(id=ID, etag="v1", kind=a.ANOMALY_KIND_AT_NIGHT, worker_id=ID, day="2026-03-04", count=2, **values)  # type: ignore[arg-type]
+    one = a.Anomaly(
+        id=ID,
+        etag="v1",
+        kind=a.ANOMALY_KIND_AT_NIGHT,
+        worker_id=ID,
+        day="2026-03-04",
+        count=2,
+        **values,  # type: ignore[arg-type]
+    )
     return a.ListAnomaliesResponse(anomalies=[one])
 
 
@@ -42,67 +50,108 @@ def test_what_waits_can_be_said_what_it_was(client: FlaskClient, played: PlayedS
     page = client.get("/audit").text
     assert "Abrió expedientes de noche sin estar de turno" in page
     assert f"/audit/trail?actor_id={ID}&amp;day=2026-03-04" in page
-    said = {"form_token": token_of(page), "request_id": "b" * 32, "etag": "v1", "review_code": "mistake"}
+    said = {
+        "form_token": token_of(page),
+        "request_id": "b" * 32,
+        "etag": "v1",
+        "review_code": "mistake",
+    }
     answer = client.post(f"/audit/anomalies/{ID}", data=said)
     assert (answer.status_code, answer.location) == (303, "/audit?done=reviewed")
     assert played.last("ReviewAnomaly") == a.ReviewAnomalyRequest(
         id=ID, etag="v1", review_code=a.REVIEW_OUTCOME_MISTAKE, request_id="b" * 32
     )
     played.answers["ReviewAnomaly"] = errors.Invalid(("review_code", "required"))
-    again = client.post(f"/audit/anomalies/{ID}", data=said | {"review_code": "", "request_id": "c" * 32})
+    again = client.post(
+        f"/audit/anomalies/{ID}", data=said | {"review_code": "", "request_id": "c" * 32}
+    )
     assert again.status_code == 422
     assert "diga qué fue" in again.text
 
 
-def test_a_trail_is_whole_or_is_not_or_is_not_looked_at_to_its_end(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_trail_is_whole_or_is_not_or_is_not_looked_at_to_its_end(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     form = {"form_token": token_of(client.get("/audit").text), "request_id": "b" * 32}
-    played.answers["VerifyTrail"] = a.VerifyTrailResponse(verified_sequence=12, last_sequence=12, witnessed=3)
-    assert "Está entero hasta la fila 12, la última." in client.post("/audit/verify", data=form).text
-    played.answers["VerifyTrail"] = a.VerifyTrailResponse(verified_sequence=12, last_sequence=20, next_page_token="further")
+    played.answers["VerifyTrail"] = a.VerifyTrailResponse(
+        verified_sequence=12, last_sequence=12, witnessed=3
+    )
+    assert (
+        "Está entero hasta la fila 12, la última." in client.post("/audit/verify", data=form).text
+    )
+    played.answers["VerifyTrail"] = a.VerifyTrailResponse(
+        verified_sequence=12, last_sequence=20, next_page_token="further"
+    )
     page = client.post("/audit/verify", data=form).text
     assert "Entero hasta la fila 12 de 20" in page
-    client.post("/audit/verify", data=form | {"page_token": "further", "form_token": token_of(page)})
+    client.post(
+        "/audit/verify", data=form | {"page_token": "further", "form_token": token_of(page)}
+    )
     assert played.last("VerifyTrail").page_token == "further"
     findings = [a.TrailFinding(sequence=7, fault=a.TRAIL_FAULT_MISSING)]
-    played.answers["VerifyTrail"] = a.VerifyTrailResponse(verified_sequence=12, last_sequence=12, findings=findings)
+    played.answers["VerifyTrail"] = a.VerifyTrailResponse(
+        verified_sequence=12, last_sequence=12, findings=findings
+    )
     page = client.post("/audit/verify", data=form).text
     assert "No es el que era" in page
     assert "Fila 7: falta" in page
 
 
-def test_the_trail_is_searched_by_what_was_asked_and_a_wrong_id_is_not_asked_for(client: FlaskClient, played: PlayedServices) -> None:
+def test_the_trail_is_searched_by_what_was_asked_and_a_wrong_id_is_not_asked_for(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     row = a.TrailRow(
-        sequence=9, actor_kind_code="worker", actor_id=ID, action_code="open_identity", object_id=ID, detail_codes=["identity"]
+        sequence=9,
+        actor_kind_code="worker",
+        actor_id=ID,
+        action_code="open_identity",
+        object_id=ID,
+        detail_codes=["identity"],
     )
     played.answers["ListTrail"] = a.ListTrailResponse(rows=[row], next_page_token="more")
-    page = client.get(f"/audit/trail?object_id={ID}&action_code=open_identity&day=2026-03-04&refused=1").text
+    page = client.get(
+        f"/audit/trail?object_id={ID}&action_code=open_identity&day=2026-03-04&refused=1"
+    ).text
     asked = played.last("ListTrail")
     assert (asked.object_id, asked.action_code, asked.refused) == (ID, "open_identity", True)
-    assert asked.start_time.ToJsonString() == "2026-03-04T11:00:00Z", "five in the morning in Managua"
+    assert asked.start_time.ToJsonString() == "2026-03-04T11:00:00Z", (
+        "five in the morning in Managua"
+    )
     assert asked.end_time.ToJsonString() == "2026-03-05T11:00:00Z"
-    assert all(said in page for said in ("Abrió datos sellados", "No se le permitió", "page=more", f"object_id={ID}"))
+    assert all(
+        said in page
+        for said in ("Abrió datos sellados", "No se le permitió", "page=more", f"object_id={ID}")
+    )
     before = len(played.asked)
     assert "No hay nada así" in client.get("/audit/trail?object_id=Ximena").text
     assert "ListTrail" not in [rpc for rpc, _, _ in played.asked[before:]]
 
 
 def test_her_message_leads_to_the_page(client: FlaskClient, played: PlayedServices) -> None:
-    played.answers["ListMessages"] = n.ListMessagesResponse(messages=[n.Message(id=ID, kind="anomaly_noted", text="Algo")])
+    played.answers["ListMessages"] = n.ListMessagesResponse(
+        messages=[n.Message(id=ID, kind="anomaly_noted", text="Algo")]
+    )
     page = client.get("/inbox").text
     assert 'name="kind" value="anomaly_noted"' in page
-    answer = client.post(f"/inbox/{ID}/read", data={"form_token": token_of(page), "request_id": "b" * 32, "kind": "anomaly_noted"})
+    answer = client.post(
+        f"/inbox/{ID}/read",
+        data={"form_token": token_of(page), "request_id": "b" * 32, "kind": "anomaly_noted"},
+    )
     assert (answer.status_code, answer.location) == (303, "/audit")
 
 
 def emergency(**values: object) -> em.Emergency:
     said: dict[str, Any] = {
-        "id": ID, "etag": "v1", "referral_id": ID, "organization_id": "b" * 32, "file_organization_id": OWN, "worker_id": "c" * 32,
+        "id": ID, "etag": "v1", "referral_id": ID, "organization_id": "b" * 32,
+        "file_organization_id": OWN, "worker_id": "c" * 32,
         "reason_code": r.OVERRIDE_REASON_LIFE_AT_RISK,
     }  # fmt: skip
     return em.Emergency(**said | values)
 
 
-def test_an_emergency_access_is_reviewed_by_who_holds_the_file_or_checks_and_not_by_who_opened(played: PlayedServices) -> None:
+def test_an_emergency_access_is_reviewed_by_who_holds_the_file_or_checks_and_not_by_who_opened(
+    played: PlayedServices,
+) -> None:
     played.answers["GetEmergency"] = emergency(note="no respira bien", person_id=ID)
     for role, foreign, offered in (
         (contract_pb2.ROLE_WORKER, False, True),
@@ -111,26 +160,43 @@ def test_an_emergency_access_is_reviewed_by_who_holds_the_file_or_checks_and_not
         (contract_pb2.ROLE_AUDITOR, True, True),
     ):
         played.answers["IssueToken"] = signed_in(role)
-        played.answers["GetEmergency"] = emergency(**({"file_organization_id": "d" * 32} if foreign else {}))
+        played.answers["GetEmergency"] = emergency(
+            **({"file_organization_id": "d" * 32} if foreign else {})
+        )
         page = enter(pages(played).test_client()).get(f"/emergencies/{ID}").text
         assert ('name="review_code"' in page) is offered, role
     client = enter(pages(played).test_client())
-    said = {"form_token": token_of(client.get(f"/emergencies/{ID}").text), "request_id": "b" * 32, "etag": "v1", "review_code": "misuse"}
+    said = {
+        "form_token": token_of(client.get(f"/emergencies/{ID}").text),
+        "request_id": "b" * 32,
+        "etag": "v1",
+        "review_code": "misuse",
+    }
     answer = client.post(f"/emergencies/{ID}", data=said)
     assert (answer.status_code, answer.location) == (303, f"/emergencies/{ID}?done=reviewed")
     assert played.last("ReviewEmergency").review_code == a.REVIEW_OUTCOME_MISUSE
     played.answers["ReviewEmergency"] = errors.Conflict("nothing_to_review")
-    assert "Alguien ya dijo qué fue." in client.post(f"/emergencies/{ID}", data=said | {"request_id": "e" * 32}).text
+    assert (
+        "Alguien ya dijo qué fue."
+        in client.post(f"/emergencies/{ID}", data=said | {"request_id": "e" * 32}).text
+    )
 
 
-@pytest.mark.parametrize(("role", "place"), [(contract_pb2.ROLE_WORKER, "/people"), (contract_pb2.ROLE_AUDITOR, "/audit")])
+@pytest.mark.parametrize(
+    ("role", "place"),
+    [(contract_pb2.ROLE_WORKER, "/people"), (contract_pb2.ROLE_AUDITOR, "/audit")],
+)
 def test_who_is_told_of_an_emergency_access_finds_it_from_the_notice(
     played: PlayedServices, role: contract_pb2.Role.ValueType, place: str
 ) -> None:
     played.answers["IssueToken"] = signed_in(role)
-    played.answers["ListMessages"] = n.ListMessagesResponse(messages=[n.Message(id=ID, kind="emergency_opened", text="Revíselo.")])
+    played.answers["ListMessages"] = n.ListMessagesResponse(
+        messages=[n.Message(id=ID, kind="emergency_opened", text="Revíselo.")]
+    )
     others = emergency(id="f" * 32, file_organization_id="d" * 32)
-    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(emergencies=[emergency(), others])
+    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(
+        emergencies=[emergency(), others]
+    )
     client = enter(pages(played).test_client())
     page = client.get("/inbox").text
     assert "Abrir" in page
@@ -139,30 +205,49 @@ def test_who_is_told_of_an_emergency_access_finds_it_from_the_notice(
     assert (answer.status_code, answer.location) == (303, place)
     page = client.get(place).text
     assert f"/emergencies/{ID}" in page
-    assert (f"/emergencies/{others.id}" in page) is (place == "/audit"), "what its own people opened elsewhere others review"
+    assert (f"/emergencies/{others.id}" in page) is (place == "/audit"), (
+        "what its own people opened elsewhere others review"
+    )
 
 
-def test_who_can_open_nothing_of_a_live_referral_may_declare_an_emergency_and_then_opens_what_is_needed(played: PlayedServices) -> None:
+def test_who_can_open_nothing_may_declare_an_emergency_and_then_opens_what_is_needed(
+    played: PlayedServices,
+) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
-    played.answers["GetReferral"] = r.Referral(id=ID, person_id=ID, receipt_id=ID, live=True, side=r.SIDE_RECEIVER, need_code="HOU.EMG")
+    played.answers["GetReferral"] = r.Referral(
+        id=ID, person_id=ID, receipt_id=ID, live=True, side=r.SIDE_RECEIVER, need_code="HOU.EMG"
+    )
     played.answers["GetReceipt"] = p.Receipt(id=ID)
-    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(emergencies=[emergency(live=True)])
+    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(
+        emergencies=[emergency(live=True)]
+    )
     client = enter(pages(played).test_client())
     page = client.get(f"/referrals/{ID}").text
     assert "Acceso de emergencia" in page, "that of a colleague opens nothing"
     assert "Elegir qué abrir" not in page
-    said = {"form_token": token_of(page), "request_id": "b" * 32, "reason_code": "life_at_risk", "note": "no respira bien"}
+    said = {
+        "form_token": token_of(page),
+        "request_id": "b" * 32,
+        "reason_code": "life_at_risk",
+        "note": "no respira bien",
+    }
     answer = client.post(f"/referrals/{ID}/emergency", data=said)
     assert (answer.status_code, answer.location) == (303, f"/referrals/{ID}?done=emergency#person")
     assert played.last("OpenInEmergency").note == "no respira bien"
     played.answers["OpenInEmergency"] = errors.Conflict("review_owed")
     again = client.post(f"/referrals/{ID}/emergency", data=said | {"request_id": "e" * 32})
-    assert (again.status_code, "Falta revisar un acceso de emergencia anterior" in again.text, "no respira bien" in again.text) == (
+    assert (
+        again.status_code,
+        "Falta revisar un acceso de emergencia anterior" in again.text,
+        "no respira bien" in again.text,
+    ) == (
         422,
         True,
         True,
     )
-    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(emergencies=[emergency(live=True, worker_id=OWN)])
+    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(
+        emergencies=[emergency(live=True, worker_id=OWN)]
+    )
     page = client.get(f"/referrals/{ID}").text
     assert "Elegir qué abrir" in page
     assert "Acceso de emergencia: se abre solo lo que hace falta" in page

@@ -1,4 +1,6 @@
-"""Services that are away, slow or stopping: known absence is refused at once, and one of them takes nothing from the others or from the way out."""
+"""Services that are away, slow or stopping: known absence is refused at once, and one of them takes
+nothing from the others or from the way out.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,16 @@ from services.gateway.edge.clients import FAREWELLS, Clients, target
 from services.gateway.edge.gates import FAILURES, ROOMS, THREADS, Gate
 from tests.gateway.api_gateway import KEY
 from tests.gateway.pages_gateway import EXIT, SECRET
-from tests.gateway.served_gateway import NAMES, Gateway, Service, crowd, dead_address, hanging, store_unavailable, timed
+from tests.gateway.served_gateway import (
+    NAMES,
+    Gateway,
+    Service,
+    crowd,
+    dead_address,
+    hanging,
+    store_unavailable,
+    timed,
+)
 from tests.parts.local_stack import until
 
 PEOPLE = people_pb2.ListPeopleRequest()
@@ -98,7 +109,9 @@ def gate(health: Health) -> Iterator[Gate]:
 
 # 12
 @pytest.mark.parametrize("why", sorted(gates.AWAY_REASONS))
-def test_a_service_that_says_no_is_refused_at_once_until_it_says_yes(gate: Gate, health: Health, why: str) -> None:
+def test_a_service_that_says_no_is_refused_at_once_until_it_says_yes(
+    gate: Gate, health: Health, why: str
+) -> None:
     assert reason(lambda: fail(gate, why)) == why
     until(lambda: not passes(gate), 10)
     assert reason(lambda: fail(gate)) == "service_away"
@@ -114,7 +127,9 @@ def test_a_service_that_says_no_is_refused_at_once_until_it_says_yes(gate: Gate,
 
 
 # 12
-def test_a_question_after_health_that_breaks_is_asked_again(gate: Gate, health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_after_health_that_breaks_is_asked_again(
+    gate: Gate, health: Health, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken() -> bool:
         raise RuntimeError("anything")
 
@@ -127,7 +142,9 @@ def test_a_question_after_health_that_breaks_is_asked_again(gate: Gate, health: 
 
 
 # 12
-def test_a_refusal_of_the_services_rules_says_nothing_of_absence(gate: Gate, health: Health) -> None:
+def test_a_refusal_of_the_services_rules_says_nothing_of_absence(
+    gate: Gate, health: Health
+) -> None:
     def refused() -> None:
         with gate.passage():
             raise errors.Conflict("person_erased")
@@ -139,7 +156,9 @@ def test_a_refusal_of_the_services_rules_says_nothing_of_absence(gate: Gate, hea
 
 
 # 12
-def test_one_call_goes_alone_after_failures_that_health_knows_nothing_of(gate: Gate, health: Health) -> None:
+def test_one_call_goes_alone_after_failures_that_health_knows_nothing_of(
+    gate: Gate, health: Health
+) -> None:
     health.here = True
     for _ in range(FAILURES):
         assert reason(lambda: fail(gate, "deadline_exceeded")) == "deadline_exceeded"
@@ -155,7 +174,10 @@ def test_a_full_service_lets_a_few_wait_for_a_moment_and_the_rest_go(gate: Gate)
         for _ in range(2):
             cleanup.enter_context(gate.passage())
         waited: list[float] = []
-        waiting = [threading.Thread(target=lambda: waited.append(timed(lambda: passes(gate)))) for _ in range(2)]
+        waiting = [
+            threading.Thread(target=lambda: waited.append(timed(lambda: passes(gate))))
+            for _ in range(2)
+        ]
         for thread in waiting:
             thread.start()
         until(lambda: gate._waiting == 2, 10)
@@ -191,7 +213,9 @@ def test_the_pool_leaves_threads_when_every_gate_is_full() -> None:
 
 
 # 12
-def test_a_stopping_service_and_a_late_one_are_no_faults(service: Service, clients: Clients) -> None:
+def test_a_stopping_service_and_a_late_one_are_no_faults(
+    service: Service, clients: Clients
+) -> None:
     held = threading.Event()
 
     def never(rpc: str, context: grpc.ServicerContext) -> None:
@@ -204,7 +228,9 @@ def test_a_stopping_service_and_a_late_one_are_no_faults(service: Service, clien
         clients.referrals.CreateReferral(DRAFT, timeout=0.1)
     held.clear()
     said: list[str] = []
-    asking = threading.Thread(target=lambda: said.append(reason(lambda: clients.referrals.CreateReferral(DRAFT))))
+    asking = threading.Thread(
+        target=lambda: said.append(reason(lambda: clients.referrals.CreateReferral(DRAFT)))
+    )
     asking.start()
     assert held.wait(5)
     service.stop(grace=0)
@@ -213,14 +239,18 @@ def test_a_stopping_service_and_a_late_one_are_no_faults(service: Service, clien
 
 
 # 12
-def test_a_read_is_not_asked_again_when_the_database_is_away(service: Service, clients: Clients) -> None:
+def test_a_read_is_not_asked_again_when_the_database_is_away(
+    service: Service, clients: Clients
+) -> None:
     service.answer = store_unavailable
     assert reason(lambda: clients.people.ListPeople(PEOPLE)) == "store_unavailable"
     assert service.asked == ["ListPeople"]
 
 
 # 12
-def test_a_read_whose_connection_was_lost_is_asked_again_and_a_write_is_not(service: Service, clients: Clients) -> None:
+def test_a_read_whose_connection_was_lost_is_asked_again_and_a_write_is_not(
+    service: Service, clients: Clients
+) -> None:
     def once(rpc: str, context: grpc.ServicerContext) -> None:
         if service.asked.count(rpc) == 1:
             context.abort(grpc.StatusCode.UNAVAILABLE, "as a lost connection would")
@@ -274,7 +304,9 @@ def test_a_server_that_is_not_ready_gets_no_call_until_it_is() -> None:
 
 
 # D21
-def test_when_no_server_is_ready_a_call_is_refused_and_goes_through_as_soon_as_one_is(service: Service, clients: Clients) -> None:
+def test_when_no_server_is_ready_a_call_is_refused_and_goes_through_as_soon_as_one_is(
+    service: Service, clients: Clients
+) -> None:
     service.ready(False)
     until(lambda: reason_or_none(lambda: clients.people.ListPeople(PEOPLE)) == "service_away", 10)
     assert not clients.standing()["referrals"].ready
@@ -288,7 +320,10 @@ def test_when_no_server_is_ready_a_call_is_refused_and_goes_through_as_soon_as_o
     ("address", "expected"),
     [
         ("referrals:9090", "dns:///referrals:9090"),
-        ("referrals.enlace.svc.cluster.local:9090", "dns:///referrals.enlace.svc.cluster.local:9090"),
+        (
+            "referrals.enlace.svc.cluster.local:9090",
+            "dns:///referrals.enlace.svc.cluster.local:9090",
+        ),
         ("127.0.0.1:9092", "127.0.0.1:9092"),
         ("[::1]:9092", "[::1]:9092"),
         ("[fe80::ab]:9092", "[fe80::ab]:9092"),
@@ -297,15 +332,20 @@ def test_when_no_server_is_ready_a_call_is_refused_and_goes_through_as_soon_as_o
         ("unix:/run/referrals:1", "unix:/run/referrals:1"),
     ],
 )
-def test_a_name_is_looked_up_again_and_an_address_is_taken_as_it_is(address: str, expected: str) -> None:
+def test_a_name_is_looked_up_again_and_an_address_is_taken_as_it_is(
+    address: str, expected: str
+) -> None:
     assert target(address) == expected
 
 
 # 12
-def test_a_session_is_ended_later_when_it_can_not_be_ended_now(service: Service, clients: Clients) -> None:
+def test_a_session_is_ended_later_when_it_can_not_be_ended_now(
+    service: Service, clients: Clients
+) -> None:
     port = service.port
     service.stop()
-    assert timed(lambda: clients.end_session_later(SECRET)) < 5  # who waited for the service would take a minute
+    # who waited for the service would take a minute
+    assert timed(lambda: clients.end_session_later(SECRET)) < 5
     back = Service(port)
     try:
         until(lambda: back.asked == ["EndSession"], 10)
@@ -314,7 +354,9 @@ def test_a_session_is_ended_later_when_it_can_not_be_ended_now(service: Service,
 
 
 # 12
-def test_leaving_costs_nothing_however_many_leave_a_service_that_is_away(service: Service, clients: Clients) -> None:
+def test_leaving_costs_nothing_however_many_leave_a_service_that_is_away(
+    service: Service, clients: Clients
+) -> None:
     service.stop()
     begin = time.monotonic()
     for _ in range(2000):
@@ -325,13 +367,19 @@ def test_leaving_costs_nothing_however_many_leave_a_service_that_is_away(service
 
 @pytest.fixture(scope="module")
 def before_the_dead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway with nothing behind it: nobody listens at partners, referrals take no calls up, notifications say their database is away."""
+    """A gateway with nothing behind it: nobody listens at partners, referrals take no calls up,
+    notifications say their database is away.
+    """
     kept, dead = dead_address()
     silent, away = Service(), Service()
     over = threading.Event()
     silent.answer = hanging(over)
     away.answer = store_unavailable
-    addresses = {"partners": dead, "referrals": f"127.0.0.1:{silent.port}", "notifications": f"127.0.0.1:{away.port}"}
+    addresses = {
+        "partners": dead,
+        "referrals": f"127.0.0.1:{silent.port}",
+        "notifications": f"127.0.0.1:{away.port}",
+    }
     made = Gateway(tmp_path_factory.mktemp("gateway"), addresses)
     yield made
     made.process.stop()
@@ -342,12 +390,19 @@ def before_the_dead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatewa
 
 
 def leave(gateway: Gateway) -> None:
-    answer = requests.get(f"{gateway.url}/quick-exit", headers={"Cookie": f"s={SECRET}"}, timeout=5, allow_redirects=False)
+    answer = requests.get(
+        f"{gateway.url}/quick-exit",
+        headers={"Cookie": f"s={SECRET}"},
+        timeout=5,
+        allow_redirects=False,
+    )
     assert answer.headers["Location"] == EXIT
 
 
 # 9
-def test_a_gateway_with_nothing_behind_it_is_ready_and_says_so_of_itself_alone(before_the_dead: Gateway) -> None:
+def test_a_gateway_with_nothing_behind_it_is_ready_and_says_so_of_itself_alone(
+    before_the_dead: Gateway,
+) -> None:
     for path in ("/healthz", "/readyz"):
         assert requests.get(before_the_dead.url + path, timeout=5).status_code == 200
     page = requests.get(f"{before_the_dead.url}/status", timeout=5)
@@ -355,22 +410,35 @@ def test_a_gateway_with_nothing_behind_it_is_ready_and_says_so_of_itself_alone(b
 
 
 # 12
-def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_ask_the_dead(before_the_dead: Gateway) -> None:
+def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_ask_the_dead(
+    before_the_dead: Gateway,
+) -> None:
     jwt = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
     turns = iter(range(10**9))
 
     def ask() -> None:
         path = ("people", "notifications", "organizations", "people")[next(turns) % 4]
         assert before_the_dead.api(path, key=jwt).status_code in (503, 504)
-        time.sleep(0.2)  # a client, not a flood: what is measured is the wait for the dead, not for this machine's two processors
+        # a client, not a flood: what is measured is the wait for the dead, not for this machine's
+        # two processors
+        time.sleep(0.2)
 
     leave(before_the_dead)
     with crowd(100, ask):
         time.sleep(0.5)
         took = sorted(timed(lambda: leave(before_the_dead)) for _ in range(20))
-        probes = sorted(timed(lambda: requests.get(f"{before_the_dead.url}/healthz", timeout=5)) for _ in range(20))
-    print("quick exit", [round(seconds * 1000) for seconds in took], "healthz", [round(seconds * 1000) for seconds in probes])
-    assert took[10] < 3  # who waited for the dead would take five; on a machine with nothing else to do it is 6 to 10 ms
+        probes = sorted(
+            timed(lambda: requests.get(f"{before_the_dead.url}/healthz", timeout=5))
+            for _ in range(20)
+        )
+    print(
+        "quick exit",
+        [round(seconds * 1000) for seconds in took],
+        "healthz",
+        [round(seconds * 1000) for seconds in probes],
+    )
+    # who waited for the dead would take five; on a machine with nothing else to do it is 6 to 10 ms
+    assert took[10] < 3
     assert probes[-1] < 3
 
 
@@ -379,12 +447,15 @@ def test_one_service_that_hangs_leaves_the_others_their_threads(tmp_path: Path) 
     well, hangs = Service(), Service()
     over = threading.Event()
     hangs.answer = hanging(over)
-    addresses = dict.fromkeys(NAMES, f"127.0.0.1:{well.port}") | {"referrals": f"127.0.0.1:{hangs.port}"}
+    addresses = dict.fromkeys(NAMES, f"127.0.0.1:{well.port}") | {
+        "referrals": f"127.0.0.1:{hangs.port}"
+    }
     gateway = Gateway(tmp_path, addresses)
     try:
         gateway.api("notifications")
         statuses: list[int] = []
-        keys = itertools.cycle(KEY.replace("enl_0", f"enl_{number}") for number in range(4))  # each of four callers gets two rooms
+        # each of four callers gets two rooms
+        keys = itertools.cycle(KEY.replace("enl_0", f"enl_{number}") for number in range(4))
 
         def ask() -> None:
             statuses.append(gateway.api("people", key=next(keys)).status_code)

@@ -1,4 +1,6 @@
-"""The coordinator's board: where help is missing, what is due, who answers how soon, what can't wait, and whom to call about it."""
+"""The coordinator's board: where help is missing, what is due, who answers how soon, what can't
+wait, and whom to call about it.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,31 @@ def client(played: PlayedServices) -> FlaskClient:
     return enter(pages(played).test_client())
 
 
-def due_in(minutes: int, urgency: r.Urgency.ValueType = r.URGENCY_URGENT, number: int = 1) -> r.Referral:
-    referral = r.Referral(id=f"{number:032x}", code="4BGZ42", urgency=urgency, state=r.STATE_SENT, need_code="HOU.EMG", service_id=ID)
-    referral.sender_organization_id, referral.receiver_organization_id, referral.turn = SENDER, RECEIVER, r.TURN_RECEIVER
-    referral.next_due_time.FromDatetime((i18n.now() + timedelta(minutes=minutes)).replace(tzinfo=None))
+def due_in(
+    minutes: int, urgency: r.Urgency.ValueType = r.URGENCY_URGENT, number: int = 1
+) -> r.Referral:
+    referral = r.Referral(
+        id=f"{number:032x}",
+        code="4BGZ42",
+        urgency=urgency,
+        state=r.STATE_SENT,
+        need_code="HOU.EMG",
+        service_id=ID,
+    )
+    referral.sender_organization_id, referral.receiver_organization_id, referral.turn = (
+        SENDER,
+        RECEIVER,
+        r.TURN_RECEIVER,
+    )
+    referral.next_due_time.FromDatetime(
+        (i18n.now() + timedelta(minutes=minutes)).replace(tzinfo=None)
+    )
     return referral
 
 
-def answering(queue: list[r.Referral], upcoming: list[r.Referral], more: str = "") -> Callable[..., r.ListReferralsResponse]:
+def answering(
+    queue: list[r.Referral], upcoming: list[r.Referral], more: str = ""
+) -> Callable[..., r.ListReferralsResponse]:
     def listed(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
         if request.filter.pressing:
             return r.ListReferralsResponse(referrals=queue, next_page_token=more)
@@ -50,16 +69,24 @@ def answering(queue: list[r.Referral], upcoming: list[r.Referral], more: str = "
 
 
 def unanswered(*needs: tuple[str, str, int]) -> list[r.UnansweredNeed]:
-    return [r.UnansweredNeed(need_group_code=group, department=place, count=count) for group, place, count in needs]
+    return [
+        r.UnansweredNeed(need_group_code=group, department=place, count=count)
+        for group, place, count in needs
+    ]
 
 
-def test_the_queue_is_ordered_by_the_service_and_goes_on_behind_a_link(played: PlayedServices, client: FlaskClient) -> None:
+def test_the_queue_is_ordered_by_the_service_and_goes_on_behind_a_link(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     rows = [due_in(5, number=number) for number in range(50)]
     played.answers["ListReferrals"] = answering(rows, [], more="the-next")
     page = client.get("/board").text
     assert re.findall(r'<h3><a href="/referrals/(\w+)"', page) == [row.id for row in rows]
     asked = next(request for rpc, request, _ in played.asked if rpc == "ListReferrals")
-    assert (asked.order_by, asked.filter) == (r.ORDER_URGENCY, r.ReferralFilter(box=r.BOX_NETWORK, pressing=True))
+    assert (asked.order_by, asked.filter) == (
+        r.ORDER_URGENCY,
+        r.ReferralFilter(box=r.BOX_NETWORK, pressing=True),
+    )
     assert 'href="/board?page=the-next"' in page
     second = client.get("/board?page=the-next").text
     assert played.last("ListReferrals").page_token == "the-next"
@@ -67,7 +94,9 @@ def test_the_queue_is_ordered_by_the_service_and_goes_on_behind_a_link(played: P
     assert ("<path" in second, "Volver al comienzo" in second) == (False, True)
 
 
-def test_what_was_asked_and_nobody_could_is_counted_by_need_place_and_reason(played: PlayedServices, client: FlaskClient) -> None:
+def test_what_was_asked_and_nobody_could_is_counted_by_need_place_and_reason(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     lack = e.UnmetNeed(need_code="HOU.EMG", department="NI-LE", reason_code="no_response", count=3)
     played.answers["ListUnmetNeeds"] = e.ListUnmetNeedsResponse(needs=[lack])
     page = client.get("/board").text
@@ -76,11 +105,21 @@ def test_what_was_asked_and_nobody_could_is_counted_by_need_place_and_reason(pla
 
 
 def test_nothing_is_shown_as_an_empty_box(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["ListReferrals"], played.answers["CountReferrals"] = answering([], []), r.CountReferralsResponse()
-    played.answers["GetResponseTimes"], played.answers["ListOrganizations"] = r.ResponseTimes(), d.ListOrganizationsResponse()
+    played.answers["ListReferrals"], played.answers["CountReferrals"] = (
+        answering([], []),
+        r.CountReferralsResponse(),
+    )
+    played.answers["GetResponseTimes"], played.answers["ListOrganizations"] = (
+        r.ResponseTimes(),
+        d.ListOrganizationsResponse(),
+    )
     played.answers["ListUnmetNeeds"] = e.ListUnmetNeedsResponse()
     page = client.get("/board").text
-    for said in ("ningún pedido volvió sin ayuda.", "Ninguna remisión vence en las próximas 12 horas.", "Nada que no pueda esperar."):
+    for said in (
+        "ningún pedido volvió sin ayuda.",
+        "Ninguna remisión vence en las próximas 12 horas.",
+        "Nada que no pueda esperar.",
+    ):
         assert said in page
     for drawn in ("<path", "<circle", "<table", "Cuánto tardan", "período de prueba"):
         assert drawn not in page
@@ -89,7 +128,13 @@ def test_nothing_is_shown_as_an_empty_box(played: PlayedServices, client: FlaskC
 def test_a_department_is_as_dark_on_the_map_as_its_unmet_need_and_the_table_says_the_same(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    needs = unanswered(("HOU", "NI-CI", 6), ("MED", "NI-CI", 4), ("HOU", "NI-LE", 2), ("HOU", "", 1), ("HOU", "HN-CH", 1))
+    needs = unanswered(
+        ("HOU", "NI-CI", 6),
+        ("MED", "NI-CI", 4),
+        ("HOU", "NI-LE", 2),
+        ("HOU", "", 1),
+        ("HOU", "HN-CH", 1),
+    )
     played.answers["CountReferrals"] = r.CountReferralsResponse(unanswered=needs)
     page = client.get("/board").text
     shades = dict(re.findall(r'<path class="(s\d)" d="[^"]+"><title>([^<]+)</title>', page))
@@ -97,12 +142,29 @@ def test_a_department_is_as_dark_on_the_map_as_its_unmet_need_and_the_table_says
     assert (shades["s5"], shades["s1"]) == ("Chinandega: 10", "León: 2")
     assert "14 sin servicio" in page
     table = re.findall(r"<tr><td>([^<]+)</td><td class=\"n\">(\d+)</td></tr>", page)
-    assert table == [("Chinandega", "10"), ("León", "2"), ("No se sabe dónde", "1"), ("Choluteca", "1")]
+    assert table == [
+        ("Chinandega", "10"),
+        ("León", "2"),
+        ("No se sabe dónde", "1"),
+        ("Choluteca", "1"),
+    ]
 
 
-def test_needs_are_shown_by_department_and_those_that_have_no_column_are_in_the_last(played: PlayedServices) -> None:
-    places = [("NI-CI", 9), ("NI-LE", 8), ("NI-MN", 7), ("NI-NS", 6), ("NI-MD", 5), ("NI-ES", 4), ("NI-RI", 3)]
-    heat = pictures.heat(unanswered(*(("HOU", place, count) for place, count in places), ("MED", "NI-RI", 1)))
+def test_needs_are_shown_by_department_and_those_that_have_no_column_are_in_the_last(
+    played: PlayedServices,
+) -> None:
+    places = [
+        ("NI-CI", 9),
+        ("NI-LE", 8),
+        ("NI-MN", 7),
+        ("NI-NS", 6),
+        ("NI-MD", 5),
+        ("NI-ES", 4),
+        ("NI-RI", 3),
+    ]
+    heat = pictures.heat(
+        unanswered(*(("HOU", place, count) for place, count in places), ("MED", "NI-RI", 1))
+    )
     assert (heat.departments, heat.others) == ([place for place, _ in places[:5]], True)
     assert [(group, [count for count, _ in cells]) for group, cells in heat.rows] == [
         ("HOU", [9, 8, 7, 6, 5, 7]),
@@ -114,14 +176,29 @@ def test_needs_are_shown_by_department_and_those_that_have_no_column_are_in_the_
 
 
 def test_every_deadline_of_the_next_hours_is_a_dot_or_counted_above_them() -> None:
-    rows = [due_at(hours, urgency) for hours, urgency in ((0, r.URGENCY_NORMAL), (0, r.URGENCY_IMMEDIATE), (6, r.URGENCY_URGENT))]
+    rows = [
+        due_at(hours, urgency)
+        for hours, urgency in (
+            (0, r.URGENCY_NORMAL),
+            (0, r.URGENCY_IMMEDIATE),
+            (6, r.URGENCY_URGENT),
+        )
+    ]
     outside = [due_at(-0.1, r.URGENCY_URGENT), due_at(12, r.URGENCY_URGENT)]
     with pages(PlayedServices()).test_request_context():
         strip = pictures.strip([*rows, *outside], NOON, timedelta(hours=12))
-        many = pictures.strip([due_at(1, r.URGENCY_URGENT) for _ in range(10)], NOON, timedelta(hours=12))
-    assert [(dot.at, dot.row, dot.urgency) for dot in strip.dots] == [(1.04, 0, "immediate"), (1.04, 1, "normal"), (51.04, 0, "urgent")]
+        many = pictures.strip(
+            [due_at(1, r.URGENCY_URGENT) for _ in range(10)], NOON, timedelta(hours=12)
+        )
+    assert [(dot.at, dot.row, dot.urgency) for dot in strip.dots] == [
+        (1.04, 0, "immediate"),
+        (1.04, 1, "normal"),
+        (51.04, 0, "urgent"),
+    ]
     assert (strip.rows, strip.by_urgency) == (2, [("immediate", 1), ("urgent", 1), ("normal", 1)])
-    assert len([dot for dot in many.dots if not dot.more]) + sum(dot.more for dot in many.dots) == 10
+    assert (
+        len([dot for dot in many.dots if not dot.more]) + sum(dot.more for dot in many.dots) == 10
+    )
 
 
 def due_at(hours: float, urgency: r.Urgency.ValueType) -> r.Referral:
@@ -130,18 +207,29 @@ def due_at(hours: float, urgency: r.Urgency.ValueType) -> r.Referral:
     return referral
 
 
-def test_each_dot_has_its_words_for_who_does_not_see_it(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["ListReferrals"] = answering([], [due_in(30, r.URGENCY_IMMEDIATE, 1), due_in(90, r.URGENCY_NORMAL, 2)])
+def test_each_dot_has_its_words_for_who_does_not_see_it(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["ListReferrals"] = answering(
+        [], [due_in(30, r.URGENCY_IMMEDIATE, 1), due_in(90, r.URGENCY_NORMAL, 2)]
+    )
     page = client.get("/board").text
     assert len(re.findall("<circle class", page)) == 2
-    listed = re.findall(r"<li>[^<]+ · <a class=\"code\" href=\"/referrals/(\w+)\">4BGZ42</a> · Albergue · (\w+)</li>", page)
+    listed = re.findall(
+        r"<li>[^<]+ · <a class=\"code\" href=\"/referrals/(\w+)\">4BGZ42</a> · Albergue ·"
+        r" (\w+)</li>",
+        page,
+    )
     assert listed == [(f"{1:032x}", "Inmediata"), (f"{2:032x}", "Normal")]
 
 
 def test_who_answers_slowly_is_seen_with_what_it_left_without_an_answer_and_nobody_is_left_out(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    times = [r.ResponseTime(organization_id=f"{n:032x}", sent=6, answered=5, median_seconds=7800 - n) for n in range(20)]
+    times = [
+        r.ResponseTime(organization_id=f"{n:032x}", sent=6, answered=5, median_seconds=7800 - n)
+        for n in range(20)
+    ]
     times.append(r.ResponseTime(organization_id=RECEIVER, sent=2))
     played.answers["GetResponseTimes"] = r.ResponseTimes(organizations=times)
     page = client.get("/board").text
@@ -161,7 +249,12 @@ def test_who_answers_slowly_is_seen_with_what_it_left_without_an_answer_and_nobo
     ],
 )
 def test_the_desk_whose_turn_it_is_can_be_called_unless_its_service_is_confidential(
-    turn: r.Turn.ValueType, confidential: bool, service_phone: str, called: str | None, played: PlayedServices, client: FlaskClient
+    turn: r.Turn.ValueType,
+    confidential: bool,
+    service_phone: str,
+    called: str | None,
+    played: PlayedServices,
+    client: FlaskClient,
 ) -> None:
     row = due_in(5)
     row.turn = turn
@@ -172,12 +265,18 @@ def test_the_desk_whose_turn_it_is_can_be_called_unless_its_service_is_confident
     ]
     service = d.Service(id=ID, name="Camas", confidential=confidential, phone=service_phone)
     played.answers["BatchGet"] = d.BatchGetResponse(organizations=organizations, services=[service])
-    assert re.findall(r'href="tel:([^"]+)"', client.get("/board").text) == ([called] if called else [])
+    assert re.findall(r'href="tel:([^"]+)"', client.get("/board").text) == (
+        [called] if called else []
+    )
 
 
-def test_of_a_service_that_is_not_shown_there_is_no_number(played: PlayedServices, client: FlaskClient) -> None:
+def test_of_a_service_that_is_not_shown_there_is_no_number(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["ListReferrals"] = answering([due_in(5)], [])
-    played.answers["BatchGet"] = d.BatchGetResponse(organizations=[d.Organization(id=RECEIVER, name="Luna", phone="+50520000003")])
+    played.answers["BatchGet"] = d.BatchGetResponse(
+        organizations=[d.Organization(id=RECEIVER, name="Luna", phone="+50520000003")]
+    )
     assert "tel:" not in client.get("/board").text
 
 
@@ -193,18 +292,31 @@ def test_the_short_name_of_a_department_fits_its_column() -> None:
     assert len(of_one_country) == len(set(of_one_country))
 
 
-def test_no_number_of_a_page_is_looked_for_among_all_that_is_over(played: PlayedServices, client: FlaskClient) -> None:
+def test_no_number_of_a_page_is_looked_for_among_all_that_is_over(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     def counted(request: r.CountReferralsRequest) -> r.CountReferralsResponse:
         if request.filter.pressing:
-            return r.CountReferralsResponse(late=21, due_soon=22, fresh=1, by_state={"in_progress": 2})
-        return r.CountReferralsResponse(late=3, due_soon=4, fresh=23, by_state={"in_progress": 24}, live_by_need_group={"HOU": 25})
+            return r.CountReferralsResponse(
+                late=21, due_soon=22, fresh=1, by_state={"in_progress": 2}
+            )
+        return r.CountReferralsResponse(
+            late=3,
+            due_soon=4,
+            fresh=23,
+            by_state={"in_progress": 24},
+            live_by_need_group={"HOU": 25},
+        )
 
     played.answers["CountReferrals"] = counted
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
     tiles = re.findall(r'class="tile[^>]*><b>(\d+)</b>', client.get("/today").text)
     assert tiles == ["21", "22", "23", "24"], "of the whole network, also what came back"
     board = client.get("/board").text
-    assert all(said in board for said in ("25 remisiones en curso", "21 con atraso", "22 vencen en 4 horas"))
+    assert all(
+        said in board
+        for said in ("25 remisiones en curso", "21 con atraso", "22 vencen en 4 horas")
+    )
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
     client.get("/today")
     filters = [request.filter for rpc, request, _ in played.asked if rpc == "CountReferrals"]
@@ -212,11 +324,13 @@ def test_no_number_of_a_page_is_looked_for_among_all_that_is_over(played: Played
     assert all(asked.live or asked.pressing or asked.waiting_for_me for asked in filters)
 
 
-def test_an_emergency_access_that_nobody_has_reviewed_stands_on_the_board_and_its_notice_leads_there(
+def test_an_unreviewed_emergency_access_stands_on_the_board_and_its_notice_leads_there(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
-    opened = em.Emergency(id="e" * 32, organization_id=RECEIVER, reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK)
+    opened = em.Emergency(
+        id="e" * 32, organization_id=RECEIVER, reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK
+    )
     played.answers["ListEmergencies"] = em.ListEmergenciesResponse(emergencies=[opened])
     coordinator = enter(pages(played).test_client())
     page = coordinator.get("/board").text

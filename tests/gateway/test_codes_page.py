@@ -15,7 +15,9 @@ PAGE = codes_page.text()
 
 
 def test_the_committed_page_is_fresh() -> None:
-    assert (ROOT / "docs" / "codes.md").read_text() == PAGE, "run `python -m tests.codes_page > docs/codes.md`"
+    assert (ROOT / "docs" / "codes.md").read_text() == PAGE, (
+        "run `python -m tests.codes_page > docs/codes.md`"
+    )
 
 
 def test_every_code_of_every_list_is_there() -> None:
@@ -35,11 +37,17 @@ def test_a_list_that_pages_show_has_its_words_in_three_languages() -> None:
         section = PAGE.partition(f"\n## {enum.DESCRIPTOR.name}\n")[2].partition("\n## ")[0]
         rows = [row for row in section.splitlines() if row.startswith("| `")]
         assert len(rows) == len(enum.DESCRIPTOR.values) - 1, kind
-        said = [row for row in rows if "`NonSpecifiedUnknown`" not in row]  # what forms call by leaving it out
-        assert all(len(row.split(" | ")) == 2 + len(i18n.LANGUAGES) and "–" not in row for row in said), kind
+        # what forms call by leaving it out
+        said = [row for row in rows if "`NonSpecifiedUnknown`" not in row]
+        assert all(
+            len(row.split(" | ")) == 2 + len(i18n.LANGUAGES) and "–" not in row for row in said
+        ), kind
 
 
 def test_a_word_with_two_meanings_is_two_words() -> None:
     """In English a manager was an address: in Spanish both are `Dirección`."""
-    assert "| `manager` | `ROLE_MANAGER` | Dirección de la organización | Management | Direction |" in PAGE
+    assert (
+        "| `manager` | `ROLE_MANAGER` | Dirección de la organización | Management | Direction |"
+        in PAGE
+    )
     assert "| `location` | `FIELD_GROUP_LOCATION` | Dirección | Address | Adresse |" in PAGE

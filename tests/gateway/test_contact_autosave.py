@@ -1,4 +1,6 @@
-"""A call that breaks off loses nothing: in a real browser, a contact is saved at each answer, and the reference is there from the first one."""
+"""A call that breaks off loses nothing: in a real browser, a contact is saved at each answer, and
+the reference is there from the first one.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +43,22 @@ class Line(PlayedServices):
         self.version += 1
         self.contact = c.Contact()
         self.contact.CopyFrom(contact)
-        self.contact.id, self.contact.etag, self.contact.urgency = ID, f"v{self.version}", r.URGENCY_EMERGENCY
+        self.contact.id, self.contact.etag, self.contact.urgency = (
+            ID,
+            f"v{self.version}",
+            r.URGENCY_EMERGENCY,
+        )
         self.contact.update_time.GetCurrentTime()
         return self.contact
 
     def cards(self, _request: pb.ListAdviceCardsRequest) -> pb.ListAdviceCardsResponse:
         said = pb.AdviceText(title="Qué decir", lines=["Escuche."])
-        held = pb.AdviceCard(id="still_held", version=1, es=said, open=self.contact.triage.still_held == c.ANSWER_YES)
-        return pb.ListAdviceCardsResponse(cards=[pb.AdviceCard(id="danger_now", version=1, es=said), held])
+        held = pb.AdviceCard(
+            id="still_held", version=1, es=said, open=self.contact.triage.still_held == c.ANSWER_YES
+        )
+        return pb.ListAdviceCardsResponse(
+            cards=[pb.AdviceCard(id="danger_now", version=1, es=said), held]
+        )
 
     def update(self, request: c.UpdateContactRequest) -> c.Contact:
         if request.contact.etag != self.contact.etag:
@@ -90,15 +100,21 @@ def test_the_first_answer_makes_the_contact_and_gives_the_reference(page: Page, 
     expect(page.locator("p.save button")).to_have_text("Guardar")
 
 
-def test_each_further_answer_and_what_is_typed_is_saved_on_the_version_before(page: Page, line: Line) -> None:
+def test_each_further_answer_and_what_is_typed_is_saved_on_the_version_before(
+    page: Page, line: Line
+) -> None:
     answer(page, "danger_now", "yes")
     expect(page.locator("#readout")).to_contain_text("4821")
     answer(page, "still_held", "no")
     page.locator("[name=note]").fill("llama desde la terminal")
     expect(page.locator("form[data-autosave] [name=etag]")).to_have_value("v3", timeout=15_000)
-    assert (line.contact.triage.danger_now, line.contact.triage.still_held) == (c.ANSWER_YES, c.ANSWER_NO)
+    assert (line.contact.triage.danger_now, line.contact.triage.still_held) == (
+        c.ANSWER_YES,
+        c.ANSWER_NO,
+    )
     assert line.contact.note == "llama desde la terminal"
-    expect(page.locator("#readout")).to_contain_text("W43P-VWJF")  # what is said once stays while the call goes on
+    # what is said once stays while the call goes on
+    expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
     assert asked(line, "CreateContact") == 1
 
 
@@ -112,16 +128,21 @@ def test_quick_answers_make_one_contact_and_none_is_lost(page: Page, line: Line)
     assert {said.danger_now, said.still_held, said.wants_out, said.child_unsafe} == {c.ANSWER_NO}
 
 
-def test_an_ended_session_is_said_and_what_was_written_comes_back_after_signing_in(page: Page, line: Line) -> None:
+def test_an_ended_session_is_said_and_what_was_written_comes_back_after_signing_in(
+    page: Page, line: Line
+) -> None:
     answer(page, "danger_now", "yes")
     expect(page.locator("#saved")).to_contain_text("Guardado")
     line.answers["IssueToken"] = ended
-    page.wait_for_timeout(1300)  # so long the gateway remembers a session: its clock is the process's own
+    # so long the gateway remembers a session: its clock is the process's own
+    page.wait_for_timeout(1300)
     page.locator("[name=note]").fill("vuelvo a las seis")
     expect(page.locator("#saved")).to_contain_text("Su sesión terminó")
     page.click("p.save button")
     expect(page.locator("main")).to_contain_text("no se perdió")
-    line.answers["SignIn"] = m.SignInResponse(session_secret="fresh", worker=signed_in(contract_pb2.ROLE_OPERATOR).worker)
+    line.answers["SignIn"] = m.SignInResponse(
+        session_secret="fresh", worker=signed_in(contract_pb2.ROLE_OPERATOR).worker
+    )
     page.fill("#email", "rosa@puentes.demo")
     page.fill("#password", SECRET)
     page.click("main button")
@@ -131,17 +152,24 @@ def test_an_ended_session_is_said_and_what_was_written_comes_back_after_signing_
     assert asked(line, "CreateContact") == 1
 
 
-def test_without_a_connection_the_page_says_so_and_saves_with_the_next_answer(page: Page, line: Line) -> None:
+def test_without_a_connection_the_page_says_so_and_saves_with_the_next_answer(
+    page: Page, line: Line
+) -> None:
     page.context.set_offline(True)
     answer(page, "danger_now", "yes")
     expect(page.locator("#saved")).to_contain_text("no hay conexión")
     page.context.set_offline(False)
     answer(page, "still_held", "yes")
     expect(page.locator("#saved")).to_contain_text("Guardado")
-    assert (line.contact.triage.danger_now, line.contact.triage.still_held) == (c.ANSWER_YES, c.ANSWER_YES)
+    assert (line.contact.triage.danger_now, line.contact.triage.still_held) == (
+        c.ANSWER_YES,
+        c.ANSWER_YES,
+    )
 
 
-def test_an_answer_opens_what_to_say_and_leaves_open_what_was_being_read(page: Page, line: Line) -> None:
+def test_an_answer_opens_what_to_say_and_leaves_open_what_was_being_read(
+    page: Page, line: Line
+) -> None:
     card = '[data-card="{}"]'.format
     expect(page.locator(card("danger_now"))).to_have_attribute("open", "")
     assert page.locator(card("still_held")).get_attribute("open") is None
@@ -172,7 +200,9 @@ def test_a_link_that_leads_on_waits_until_what_was_chosen_is_saved(page: Page, l
     assert line.contact.need_code == "HOU.EMG"
 
 
-def test_a_link_that_leads_on_stays_when_nothing_could_be_saved_and_leaves_at_the_second_click(page: Page, line: Line) -> None:
+def test_a_link_that_leads_on_stays_when_nothing_could_be_saved_and_leaves_at_the_second_click(
+    page: Page, line: Line
+) -> None:
     answer(page, "danger_now", "no")
     expect(page.locator("#saved")).to_contain_text("Guardado")
 
@@ -199,12 +229,15 @@ def test_what_was_typed_a_moment_before_the_page_is_left_is_saved(page: Page, li
 
     line.answers["UpdateContact"] = noted
     page.locator("[name=note]").fill("llama desde la terminal")
-    page.evaluate("location.assign('/today')")  # as by the key that goes back: no field loses the focus before
+    # as by the key that goes back: no field loses the focus before
+    page.evaluate("location.assign('/today')")
     assert saved.wait(30)
     assert line.contact.note == "llama desde la terminal"
 
 
-def test_d18_the_key_for_no_is_calm_in_a_question_that_the_contract_asks_the_other_way_round(page: Page, line: Line) -> None:
+def test_d18_the_key_for_no_is_calm_in_a_question_that_the_contract_asks_the_other_way_round(
+    page: Page, line: Line
+) -> None:
     page.locator("[data-question=safe_place_tonight]").click()
     page.keyboard.press("2")
     expect(page.locator("#saved")).to_contain_text("Guardado")
@@ -217,12 +250,15 @@ def test_d18_the_key_for_no_is_calm_in_a_question_that_the_contract_asks_the_oth
 
 
 ENDED = (
-    "Su sesión terminó. Entre otra vez en otra pestaña: lo que escribió sigue aquí, y se guarda con la próxima respuesta. O pulse Guardar."
+    "Su sesión terminó. Entre otra vez en otra pestaña: lo que escribió sigue aquí, y se guarda con"
+    " la próxima respuesta. O pulse Guardar."
 )
 
 
 # D26
-def test_d26_after_signing_out_in_another_tab_the_page_says_so_and_saves_when_she_is_in_again(page: Page, line: Line) -> None:
+def test_d26_after_signing_out_in_another_tab_the_page_says_so_and_saves_when_she_is_in_again(
+    page: Page, line: Line
+) -> None:
     answer(page, "danger_now", "yes")
     expect(page.locator("#saved")).to_contain_text("Guardado")
     other = page.context.new_page()
@@ -243,32 +279,55 @@ def test_d26_after_signing_out_in_another_tab_the_page_says_so_and_saves_when_sh
 
 
 # D26
-def test_d26_of_a_page_that_is_not_the_contacts_no_word_is_shown_as_the_reason(page: Page, line: Line) -> None:
+def test_d26_of_a_page_that_is_not_the_contacts_no_word_is_shown_as_the_reason(
+    page: Page, line: Line
+) -> None:
     answer(page, "danger_now", "yes")
     expect(page.locator("#saved")).to_contain_text("Guardado")
-    strange = '<main><p class="note soon">Es una demostración.</p><form method="post" action="/somewhere"></form></main>'
-    page.route("**/line/*", lambda route: route.fulfill(status=200, content_type="text/html", body=strange))
+    strange = (
+        '<main><p class="note soon">Es una demostración.</p><form method="post"'
+        ' action="/somewhere"></form></main>'
+    )
+    page.route(
+        "**/line/*", lambda route: route.fulfill(status=200, content_type="text/html", body=strange)
+    )
     page.locator("[name=note]").fill("vuelvo a las seis")
     expect(page.locator("#saved")).to_contain_text("Todavía no se guardó")
     expect(page.locator("[name=note]")).to_have_value("vuelvo a las seis")
 
 
 # D26
-def test_d26_what_two_write_at_the_same_time_stands_together_and_neither_is_lost(page: Page, line: Line) -> None:
+def test_d26_what_two_write_at_the_same_time_stands_together_and_neither_is_lost(
+    page: Page, line: Line
+) -> None:
     page.locator("[name=note]").fill("llama desde la terminal")
     answer(page, "danger_now", "yes")
-    until(lambda: line.contact.triage.danger_now == c.ANSWER_YES)  # the second of two saves: the note was the first
+    # the second of two saves: the note was the first
+    until(lambda: line.contact.triage.danger_now == c.ANSWER_YES)
     expect(page.locator("form[data-autosave] [name=etag]")).to_have_value(line.contact.etag)
     colleague = c.Contact()
     colleague.CopyFrom(line.contact)
-    colleague.note, colleague.triage.child_unsafe, colleague.need_code = "llama desde la terminal. Espera a su tía", c.ANSWER_NO, "HOU.EMG"
+    colleague.note, colleague.triage.child_unsafe, colleague.need_code = (
+        "llama desde la terminal. Espera a su tía",
+        c.ANSWER_NO,
+        "HOU.EMG",
+    )
     line.kept(colleague)
     page.locator("[name=note]").fill("llama desde la terminal de buses")
     expect(page.locator("#saved")).to_contain_text("quedó junto lo suyo y lo de ella")
-    expect(page.locator("[name=note]")).to_have_value("llama desde la terminal. Espera a su tía\nllama desde la terminal de buses")
+    expect(page.locator("[name=note]")).to_have_value(
+        "llama desde la terminal. Espera a su tía\nllama desde la terminal de buses"
+    )
     answer(page, "still_held", "no")
     expect(page.locator("#saved")).to_contain_text("Guardado:")
     page.wait_for_load_state("networkidle")
     said = line.contact
-    assert (said.triage.danger_now, said.triage.child_unsafe, said.triage.still_held) == (c.ANSWER_YES, c.ANSWER_NO, c.ANSWER_NO)
-    assert (said.need_code, said.note) == ("HOU.EMG", "llama desde la terminal. Espera a su tía\nllama desde la terminal de buses")
+    assert (said.triage.danger_now, said.triage.child_unsafe, said.triage.still_held) == (
+        c.ANSWER_YES,
+        c.ANSWER_NO,
+        c.ANSWER_NO,
+    )
+    assert (said.need_code, said.note) == (
+        "HOU.EMG",
+        "llama desde la terminal. Espera a su tía\nllama desde la terminal de buses",
+    )

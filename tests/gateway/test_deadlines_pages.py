@@ -33,16 +33,22 @@ def form(page: str, **changes: str) -> dict[str, str]:
     return said | {"form_token": token_of(page), "request_id": "one", "version": "2"} | changes
 
 
-def test_everybody_sees_how_long_there_is_and_a_coordinator_changes_it(client: FlaskClient, played: PlayedServices) -> None:
+def test_everybody_sees_how_long_there_is_and_a_coordinator_changes_it(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     page = client.get("/deadlines").text
-    assert all(said in page for said in ("15 min", "2 días hábiles", "14 días", "/deadlines/publish"))
+    assert all(
+        said in page for said in ("15 min", "2 días hábiles", "14 días", "/deadlines/publish")
+    )
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
     worker = enter(pages(played).test_client())
     assert "/deadlines/publish" not in worker.get("/deadlines").text
     assert worker.get("/deadlines/publish").status_code == 404
 
 
-def test_what_the_form_shows_sent_back_is_the_policy_that_there_is(client: FlaskClient, played: PlayedServices) -> None:
+def test_what_the_form_shows_sent_back_is_the_policy_that_there_is(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     page = client.get("/deadlines/publish").text
     played.answers["PublishDeadlinePolicy"] = pb.DeadlinePolicy(version=2)
     answer = client.post("/deadlines/publish", data=form(page))
@@ -53,7 +59,9 @@ def test_what_the_form_shows_sent_back_is_the_policy_that_there_is(client: Flask
     assert sorted(map(str, sent.deadlines)) == sorted(map(str, wanted))
 
 
-def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(client: FlaskClient, played: PlayedServices) -> None:
+def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     page = client.get("/deadlines/publish").text
     played.answers["PublishDeadlinePolicy"] = errors.Invalid(
         ("deadlines.immediate.decide", "not_in_order"), ("deadlines.silence", "required")
@@ -76,5 +84,10 @@ def test_more_than_a_message_can_hold_is_asked_all_the_same_and_is_the_services_
 ) -> None:
     page = client.get("/deadlines/publish").text
     played.answers["PublishDeadlinePolicy"] = errors.Invalid(("deadlines.close", "out_of_range"))
-    answer = client.post("/deadlines/publish", data=form(page, close="99999", **{"close.unit": "days"}))
-    assert (answer.status_code, played.last("PublishDeadlinePolicy").deadlines[-1].seconds) == (422, 2**31 - 1)
+    answer = client.post(
+        "/deadlines/publish", data=form(page, close="99999", **{"close.unit": "days"})
+    )
+    assert (answer.status_code, played.last("PublishDeadlinePolicy").deadlines[-1].seconds) == (
+        422,
+        2**31 - 1,
+    )

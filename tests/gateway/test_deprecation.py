@@ -1,4 +1,6 @@
-"""What ends is told: by headers on every answer, in the OpenAPI document, and never with less than a year's notice."""
+"""What ends is told: by headers on every answer, in the OpenAPI document, and never with less than
+a year's notice.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +27,23 @@ SINCE, UNTIL = "2027-01-01", "2028-01-01"
 def service(package: str, since: str = SINCE, until: str = UNTIL) -> ServiceDescriptor:
     """A service made now, with one rpc that ends."""
     file = descriptor_pb2.FileDescriptorProto(
-        name=f"{package}.proto", package=package, dependency=["protos/contract/v1/contract.proto", "google/api/annotations.proto"]
+        name=f"{package}.proto",
+        package=package,
+        dependency=["protos/contract/v1/contract.proto", "google/api/annotations.proto"],
     )
     file.message_type.add(name="Empty")
-    method = file.service.add(name="Old").method.add(name="GetOld", input_type=f".{package}.Empty", output_type=f".{package}.Empty")
-    rules = contract_pb2.Rules(scope=contract_pb2.SCOPE_REFERRALS_READ, deprecate_date=since, sunset_date=until)
+    method = file.service.add(name="Old").method.add(
+        name="GetOld", input_type=f".{package}.Empty", output_type=f".{package}.Empty"
+    )
+    rules = contract_pb2.Rules(
+        scope=contract_pb2.SCOPE_REFERRALS_READ, deprecate_date=since, sunset_date=until
+    )
     method.options.Extensions[contract_pb2.rules].CopyFrom(rules)
     method.options.Extensions[annotations_pb2.http].get = "/api/v1/old"
     pool: Any = descriptor_pool.Default()
-    descriptor: ServiceDescriptor = pool.AddSerializedFile(file.SerializeToString()).services_by_name["Old"]
+    descriptor: ServiceDescriptor = pool.AddSerializedFile(
+        file.SerializeToString()
+    ).services_by_name["Old"]
     return descriptor
 
 
@@ -57,15 +67,29 @@ def test_an_operation_that_ends_says_so_on_every_answer_and_in_the_document() ->
     assert 'rel="deprecation"' in answer.headers["Link"]
     said = api.spec.to_dict()["paths"]["/api/v1/old"]["get"]
     assert {"Deprecation", "Sunset"} <= said["responses"]["204"]["headers"].keys()
-    assert (said["deprecated"], said["x-deprecate-date"], said["x-sunset-date"]) == (True, SINCE, UNTIL)
+    assert (said["deprecated"], said["x-deprecate-date"], said["x-sunset-date"]) == (
+        True,
+        SINCE,
+        UNTIL,
+    )
 
 
-@pytest.mark.parametrize(("package", "since", "until"), [("short", SINCE, "2027-12-31"), ("open", SINCE, ""), ("unsaid", "", UNTIL)])
-def test_with_less_than_a_years_notice_it_does_not_start(package: str, since: str, until: str) -> None:
+@pytest.mark.parametrize(
+    ("package", "since", "until"),
+    [("short", SINCE, "2027-12-31"), ("open", SINCE, ""), ("unsaid", "", UNTIL)],
+)
+def test_with_less_than_a_years_notice_it_does_not_start(
+    package: str, since: str, until: str
+) -> None:
     with pytest.raises(TypeError, match="a year later at least"):
         contract.rules(service(f"ending_{package}", since, until).methods_by_name["GetOld"])
 
 
 def test_nothing_is_deprecated_today() -> None:
     """As docs/versioning.md says. Whoever deprecates something changes that sentence."""
-    assert not [path for path, item in openapi()["paths"].items() for said in item.values() if "deprecated" in said]
+    assert not [
+        path
+        for path, item in openapi()["paths"].items()
+        for said in item.values()
+        if "deprecated" in said
+    ]

@@ -1,4 +1,6 @@
-"""One's own entry: what a form says reaches the service as it was meant, and two managers at once learn of each other."""
+"""One's own entry: what a form says reaches the service as it was meant, and two managers at once
+learn of each other.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,14 @@ OTHER = "0" * 32
 
 def service(**said: object) -> d.Service:
     made = d.Service(
-        id=ID, etag="v1", organization_id=ID, name="Consulta", need_codes=["HOU.EMG"], country="NI", active=True, phone="+50522220000"
+        id=ID,
+        etag="v1",
+        organization_id=ID,
+        name="Consulta",
+        need_codes=["HOU.EMG"],
+        country="NI",
+        active=True,
+        phone="+50522220000",
     )
     made.update_time.FromJsonString("2026-11-27T10:00:00Z")
     made.MergeFrom(d.Service(**said))  # type: ignore[arg-type]
@@ -33,7 +42,9 @@ def service(**said: object) -> d.Service:
 def played() -> PlayedServices:
     services = PlayedServices()
     services.answers["GetService"] = service()
-    services.answers["ListLocations"] = pb.ListLocationsResponse(locations=[pb.Location(id=ID, organization_id=ID, name="Oficina")])
+    services.answers["ListLocations"] = pb.ListLocationsResponse(
+        locations=[pb.Location(id=ID, organization_id=ID, name="Oficina")]
+    )
     services.answers["ListServiceAtLocations"] = pb.ListServiceAtLocationsResponse()
     services.answers["ListFieldChanges"] = pb.ListFieldChangesResponse()
     return services
@@ -67,7 +78,9 @@ def change(field: str, old: str, new: str, time: str) -> pb.FieldChange:
     return made
 
 
-def test_what_is_left_open_is_not_stated_and_hours_are_as_they_were_written(client: FlaskClient, played: PlayedServices) -> None:
+def test_what_is_left_open_is_not_stated_and_hours_are_as_they_were_written(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     status, _ = save(
         client,
         f"/entry/services/{ID}",
@@ -87,24 +100,36 @@ def test_what_is_left_open_is_not_stated_and_hours_are_as_they_were_written(clie
     assert (said.eligibility.takes_dependants, said.eligibility.takes_pregnant) == (True, False)
     assert not said.eligibility.HasField("takes_without_papers")
     assert not said.eligibility.HasField("takes_with_addiction")
-    assert list(said.schedules) == [d.Schedule(freq=d.FREQUENCY_WEEKLY, byday=["MO", "TU"], opens_at="08:00", closes_at="17:00")]
+    assert list(said.schedules) == [
+        d.Schedule(freq=d.FREQUENCY_WEEKLY, byday=["MO", "TU"], opens_at="08:00", closes_at="17:00")
+    ]
     assert list(said.tiers) == [d.FieldTier(field="phone", tier=contract_pb2.TIER_COORDINATOR)]
     assert "assured_time" in played.last("UpdateService").update_mask.paths, "who saves confirms"
 
 
-def test_hours_that_the_form_can_not_show_stay_as_they_are(client: FlaskClient, played: PlayedServices) -> None:
-    monthly = d.Schedule(freq=d.FREQUENCY_MONTHLY, byday=["1MO"], opens_at="09:00", closes_at="12:00")
+def test_hours_that_the_form_can_not_show_stay_as_they_are(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    monthly = d.Schedule(
+        freq=d.FREQUENCY_MONTHLY, byday=["1MO"], opens_at="09:00", closes_at="12:00"
+    )
     played.answers["GetService"] = service(schedules=[monthly])
     assert "1 horario más" in client.get(f"/entry/services/{ID}").text
     save(client, f"/entry/services/{ID}", name="Consulta", need_codes=["HOU.EMG"])
     assert list(played.last("UpdateService").service.schedules) == [monthly]
 
 
-def test_a_new_service_is_made_and_offered_at_the_places_that_were_ticked(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_new_service_is_made_and_offered_at_the_places_that_were_ticked(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["CreateService"] = service()
-    status, _ = save(client, "/entry/services/new", name="Consulta", need_codes=["HOU.EMG"], location_ids=[ID])
+    status, _ = save(
+        client, "/entry/services/new", name="Consulta", need_codes=["HOU.EMG"], location_ids=[ID]
+    )
     assert status == 303
-    assert played.last("SetServiceAtLocation").service_at_location == pb.ServiceAtLocation(service_id=ID, location_id=ID)
+    assert played.last("SetServiceAtLocation").service_at_location == pb.ServiceAtLocation(
+        service_id=ID, location_id=ID
+    )
 
 
 def test_a_second_manager_is_told_what_changed_and_overwrites_nothing_that_she_did_not_touch(
@@ -142,20 +167,37 @@ def test_a_second_manager_is_told_what_changed_and_overwrites_nothing_that_she_d
     assert hidden(answer.text, "etag") == "v2"
 
 
-def test_what_is_wrong_with_the_hours_is_said_at_the_hours(client: FlaskClient, played: PlayedServices) -> None:
+def test_what_is_wrong_with_the_hours_is_said_at_the_hours(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["UpdateService"] = Invalid(("service.schedules.1", "overlaps"))
-    status, page = save(client, f"/entry/services/{ID}", name="Consulta", need_codes=["HOU.EMG"], opens__0="08:00", closes__0="17:00")
+    status, page = save(
+        client,
+        f"/entry/services/{ID}",
+        name="Consulta",
+        need_codes=["HOU.EMG"],
+        opens__0="08:00",
+        closes__0="17:00",
+    )
     assert status == 422
-    assert '<a href="#schedules">Cuándo recibe gente: dice las mismas horas que otro horario' in page
+    assert (
+        '<a href="#schedules">Cuándo recibe gente: dice las mismas horas que otro horario' in page
+    )
     assert 'value="08:00"' in page
 
 
-def test_of_a_confidential_place_an_address_that_is_not_written_stays(client: FlaskClient, played: PlayedServices) -> None:
-    played.answers["GetLocation"] = pb.Location(id=ID, etag="v1", organization_id=ID, name="Casa", confidential=True)
+def test_of_a_confidential_place_an_address_that_is_not_written_stays(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    played.answers["GetLocation"] = pb.Location(
+        id=ID, etag="v1", organization_id=ID, name="Casa", confidential=True
+    )
     assert "guardada cifrada" in client.get(f"/entry/places/{ID}").text
     save(client, f"/entry/places/{ID}", name="Casa del río", department="NI-CI")
     assert not {"address", "transportation"} & set(played.last("UpdateLocation").update_mask.paths)
-    assert played.last("UpdateLocation").location.confidential, "what is not in the form does not open a place"
+    assert played.last("UpdateLocation").location.confidential, (
+        "what is not in the form does not open a place"
+    )
     save(client, f"/entry/places/{ID}", name="Casa del río", address="Portón verde")
     assert "address" in played.last("UpdateLocation").update_mask.paths
 
@@ -163,11 +205,16 @@ def test_of_a_confidential_place_an_address_that_is_not_written_stays(client: Fl
 def test_the_address_that_is_kept_is_shown_when_it_is_asked_for_and_in_that_answer_alone(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    played.answers["GetLocation"] = pb.Location(id=ID, etag="v1", organization_id=ID, name="Casa", confidential=True)
+    played.answers["GetLocation"] = pb.Location(
+        id=ID, etag="v1", organization_id=ID, name="Casa", confidential=True
+    )
     played.answers["OpenOwnAddress"] = pb.OpenedAddress(address="Portón inventado")
     page = client.get(f"/entry/places/{ID}").text
     opened = client.post(f"/entry/places/{ID}/address", data={"form_token": token_of(page)}).text
-    assert ("Portón inventado" in opened, "Portón inventado" in client.get(f"/entry/places/{ID}").text) == (True, False)
+    assert (
+        "Portón inventado" in opened,
+        "Portón inventado" in client.get(f"/entry/places/{ID}").text,
+    ) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -177,12 +224,16 @@ def test_the_address_that_is_kept_is_shown_when_it_is_asked_for_and_in_that_answ
         ("GetLocation", "/entry/places", pb.Location(id=ID, organization_id=OTHER)),
     ],
 )
-def test_the_entries_of_others_are_not_there(client: FlaskClient, played: PlayedServices, rpc: str, path: str, answer: Message) -> None:
+def test_the_entries_of_others_are_not_there(
+    client: FlaskClient, played: PlayedServices, rpc: str, path: str, answer: Message
+) -> None:
     played.answers[rpc] = answer
     assert client.get(f"{path}/{ID}").status_code == 404
 
 
-def test_the_manager_reads_how_far_others_rely_on_it(client: FlaskClient, played: PlayedServices) -> None:
+def test_the_manager_reads_how_far_others_rely_on_it(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[service()])
     score = pb.TruthScore(service_id=ID, score=83, kept=8, broken=2, freshness=100)
     played.answers["ListTruthScores"] = pb.ListTruthScoresResponse(scores=[score])
@@ -195,7 +246,9 @@ def test_the_manager_reads_how_far_others_rely_on_it(client: FlaskClient, played
 
 
 def accepted(played: PlayedServices) -> None:
-    played.answers["GetReferral"] = r.Referral(id=ID, side=r.SIDE_SENDER, state=r.STATE_ACCEPTED, service_id=ID, need_code="HOU.EMG")
+    played.answers["GetReferral"] = r.Referral(
+        id=ID, side=r.SIDE_SENDER, state=r.STATE_ACCEPTED, service_id=ID, need_code="HOU.EMG"
+    )
     played.answers["BatchGet"] = d.BatchGetResponse(services=[service(confidential=True)])
 
 
@@ -205,16 +258,22 @@ def open_address(client: FlaskClient) -> tuple[int, str]:
     return answer.status_code, answer.text
 
 
-def test_who_sent_her_opens_the_address_and_it_is_in_this_answer_alone(client: FlaskClient, played: PlayedServices) -> None:
+def test_who_sent_her_opens_the_address_and_it_is_in_this_answer_alone(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     accepted(played)
-    played.answers["OpenAddress"] = pb.OpenAddressResponse(addresses=[pb.OpenedAddress(name="Casa", address="Portón inventado")])
+    played.answers["OpenAddress"] = pb.OpenAddressResponse(
+        addresses=[pb.OpenedAddress(name="Casa", address="Portón inventado")]
+    )
     assert "Ver la dirección" in client.get(f"/referrals/{ID}").text
     status, page = open_address(client)
     assert (status, "Portón inventado" in page, "Ver la dirección" in page) == (200, True, False)
     assert "Portón inventado" not in client.get(f"/referrals/{ID}").text
 
 
-def test_what_was_opened_before_and_what_is_not_there_is_said_at_the_address(client: FlaskClient, played: PlayedServices) -> None:
+def test_what_was_opened_before_and_what_is_not_there_is_said_at_the_address(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     accepted(played)
     played.answers["OpenAddress"] = Conflict("address_opened")
     status, page = open_address(client)
@@ -227,9 +286,18 @@ def test_what_was_opened_before_and_what_is_not_there_is_said_at_the_address(cli
 
 
 @pytest.mark.parametrize(
-    ("side", "state"), [(r.SIDE_RECEIVER, r.STATE_ACCEPTED), (r.SIDE_SENDER, r.STATE_SENT), (r.SIDE_SENDER, r.STATE_COMPLETED)]
+    ("side", "state"),
+    [
+        (r.SIDE_RECEIVER, r.STATE_ACCEPTED),
+        (r.SIDE_SENDER, r.STATE_SENT),
+        (r.SIDE_SENDER, r.STATE_COMPLETED),
+    ],
 )
-def test_nobody_else_is_offered_it(client: FlaskClient, played: PlayedServices, side: r.Side.ValueType, state: r.State.ValueType) -> None:
+def test_nobody_else_is_offered_it(
+    client: FlaskClient, played: PlayedServices, side: r.Side.ValueType, state: r.State.ValueType
+) -> None:
     accepted(played)
-    played.answers["GetReferral"] = r.Referral(id=ID, side=side, state=state, service_id=ID, need_code="HOU.EMG")
+    played.answers["GetReferral"] = r.Referral(
+        id=ID, side=side, state=state, service_id=ID, need_code="HOU.EMG"
+    )
     assert "Ver la dirección" not in client.get(f"/referrals/{ID}").text

@@ -1,4 +1,6 @@
-"""Figures: what is too little to say has neither number nor length, the file says the same as the page, and anybody may read those of the network."""
+"""Figures: what is too little to say has neither number nor length, the file says the same as the
+page, and anybody may read those of the network.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,13 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def pilot(**tables: list[tuple[str, int]]) -> PilotFigures:
-    said = {name: [Figure(code=code, count=count) for code, count in rows] for name, rows in tables.items()}
-    return PilotFigures(assisted=26, from_chinandega=13, period_start="2006-01", period_end="2006-10", **said)
+    said = {
+        name: [Figure(code=code, count=count) for code, count in rows]
+        for name, rows in tables.items()
+    }
+    return PilotFigures(
+        assisted=26, from_chinandega=13, period_start="2006-01", period_end="2006-10", **said
+    )
 
 
 def drawn(page: str) -> list[str]:
@@ -34,8 +41,12 @@ def drawn(page: str) -> list[str]:
     return re.findall(r"<svg(?: class=\"few\")? (?:width|height).*?</svg>", page)
 
 
-def test_a_small_count_has_no_number_and_is_drawn_the_same_whatever_stands_beside_it(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["GetPilotFigures"] = pilot(by_department=[("NI-CI", 13), ("NI-LE", -1), ("NI-MD", -1)])
+def test_a_small_count_has_no_number_and_is_drawn_the_same_whatever_stands_beside_it(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetPilotFigures"] = pilot(
+        by_department=[("NI-CI", 13), ("NI-LE", -1), ("NI-MD", -1)]
+    )
     page = client.get("/figures/pilot").text
     assert "De enero 2006 a octubre 2006" in page
     assert re.findall(r"<span>(&lt;10|\d+)</span>", page) == ["13", "&lt;10", "&lt;10"]
@@ -47,12 +58,29 @@ def test_a_small_count_has_no_number_and_is_drawn_the_same_whatever_stands_besid
     assert ">-1<" not in page
 
 
-def test_every_month_of_the_period_is_a_column_in_its_order(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["GetPilotFigures"] = pilot(by_month=[("2006-03", -1), ("2006-02", 12), ("2006-07", 24)])
+def test_every_month_of_the_period_is_a_column_in_its_order(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetPilotFigures"] = pilot(
+        by_month=[("2006-03", -1), ("2006-02", 12), ("2006-07", 24)]
+    )
     page = client.get("/figures/pilot").text
     columns = re.findall(r"<li><b>([^<]+)</b>.*?<span class=\"unseen\">(\w+) 2006</span>", page)
-    assert [name for _, name in columns] == "enero febrero marzo abril mayo junio julio agosto septiembre octubre".split()
-    assert [number for number, _ in columns] == ["0", "12", "&lt;10", "0", "0", "0", "24", "0", "0", "0"]
+    assert [
+        name for _, name in columns
+    ] == "enero febrero marzo abril mayo junio julio agosto septiembre octubre".split()
+    assert [number for number, _ in columns] == [
+        "0",
+        "12",
+        "&lt;10",
+        "0",
+        "0",
+        "0",
+        "24",
+        "0",
+        "0",
+        "0",
+    ]
 
 
 def test_what_nobody_counted_has_no_empty_box(played: PlayedServices, client: FlaskClient) -> None:
@@ -66,16 +94,25 @@ def test_what_nobody_counted_has_no_empty_box(played: PlayedServices, client: Fl
 def test_the_file_of_the_pilot_says_what_the_page_says_with_method_and_date(
     language: str, name: str, played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetPilotFigures"] = pilot(by_country=[("SV", 10), ("CR", -1)], by_month=[("2006-07", 12)])
+    played.answers["GetPilotFigures"] = pilot(
+        by_country=[("SV", 10), ("CR", -1)], by_month=[("2006-07", 12)]
+    )
     assert 'href="/figures/pilot.csv"' in client.get(f"/figures/pilot?lang={language}").text
     answer = client.get("/figures/pilot.csv")
-    assert (answer.mimetype, answer.headers["Content-Disposition"]) == ("text/csv", "attachment; filename=enlace-2006.csv")
+    assert (answer.mimetype, answer.headers["Content-Disposition"]) == (
+        "text/csv",
+        "attachment; filename=enlace-2006.csv",
+    )
     rows = list(csv.reader(StringIO(answer.text.removeprefix("\ufeff"))))
     assert rows[0] == ["table", "code", "name", "people"]
     said = {(table, code): (word, people) for table, code, word, people in rows[1:]}
     assert said["total", "assisted"][1] == "26"
     assert said["country", "SV"] == (name, "10")
-    assert (said["country", "CR"][1], said["month", "2006-07"][1], said["month", "2006-01"][1]) == ("<10", "12", "0")
+    assert (said["country", "CR"][1], said["month", "2006-07"][1], said["month", "2006-01"][1]) == (
+        "<10",
+        "12",
+        "0",
+    )
     assert said["note", "period"][0] == "2006-01/2006-10"
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", said["note", "date"][0])
     assert "<10" in said["note", "method"][0]
@@ -84,11 +121,18 @@ def test_the_file_of_the_pilot_says_what_the_page_says_with_method_and_date(
 NETWORK = Figures(
     counted_until="2026-Q3",
     total=70,
-    by_quarter=[Figure(code="2026-Q1", count=30), Figure(code="2026-Q2", count=-1), Figure(code="2026-Q3", count=40)],
+    by_quarter=[
+        Figure(code="2026-Q1", count=30),
+        Figure(code="2026-Q2", count=-1),
+        Figure(code="2026-Q3", count=40),
+    ],
     by_exploitation_country=[Figure(code="SV", count=45), Figure(code="NI", count=25)],
     by_country=[Figure(code="NI", count=45), Figure(code="HN", count=25)],
     by_need_group=[Figure(code="HOU", count=70)],
-    routes=[Route(exploitation_country="SV", country="NI", count=45), Route(exploitation_country="NI", country="HN", count=25)],
+    routes=[
+        Route(exploitation_country="SV", country="NI", count=45),
+        Route(exploitation_country="NI", country="HN", count=25),
+    ],
     periods=["2025", "2026"],
     countries=["HN", "NI", "SV"],
     need_group_codes=["HOU"],
@@ -101,7 +145,9 @@ def anybody(played: PlayedServices) -> FlaskClient:
     return pages(played).test_client()
 
 
-def test_anybody_reads_the_figures_of_the_network_and_comes_to_them_from_the_first_page(anybody: FlaskClient) -> None:
+def test_anybody_reads_the_figures_of_the_network_and_comes_to_them_from_the_first_page(
+    anybody: FlaskClient,
+) -> None:
     assert 'href="/figures?lang=es"' in anybody.get("/?lang=es").text
     page = anybody.get("/figures?lang=es").text
     assert "<b>70</b>ayudas recibidas, al menos" in page
@@ -115,17 +161,24 @@ def test_anybody_reads_the_figures_of_the_network_and_comes_to_them_from_the_fir
     assert anybody.get("/figures/pilot").status_code == 302
 
 
-def test_who_signed_in_reads_the_same_and_finds_it_in_the_navigation(played: PlayedServices, anybody: FlaskClient) -> None:
-    outside = re.findall(r"<section class=\"card\">.*?</section>", anybody.get("/figures").text, re.DOTALL)
+def test_who_signed_in_reads_the_same_and_finds_it_in_the_navigation(
+    played: PlayedServices, anybody: FlaskClient
+) -> None:
+    outside = re.findall(
+        r"<section class=\"card\">.*?</section>", anybody.get("/figures").text, re.DOTALL
+    )
     page = enter(anybody).get("/figures").text
     assert re.findall(r"<section class=\"card\">.*?</section>", page, re.DOTALL) == outside
     assert re.search(r'<nav class="rail".*href="/figures" aria-current="true"', page, re.DOTALL)
     assert 'href="/figures/pilot"' in page
 
 
-def test_every_table_ends_with_whatever_is_not_told_whether_there_is_any_or_not(anybody: FlaskClient) -> None:
+def test_every_table_ends_with_whatever_is_not_told_whether_there_is_any_or_not(
+    anybody: FlaskClient,
+) -> None:
     page = anybody.get("/figures").text
-    assert [name for name in ("Cualquier otra ruta", "Cualquier otra ayuda", "Cualquier otro país") for _ in range(page.count(name))] == [
+    assert [name for name in ("Cualquier otra ruta", "Cualquier otra ayuda",
+        "Cualquier otro país") for _ in range(page.count(name))] == [
         "Cualquier otra ruta", "Cualquier otra ayuda", "Cualquier otro país", "Cualquier otro país",
     ]  # fmt: skip
     hidden = [picture for picture in drawn(page) if "few" in picture]
@@ -146,37 +199,64 @@ def test_what_is_asked_for_is_asked_of_the_service_kept_in_the_form_and_written_
     assert 'href="/figures.csv?period=2026&amp;country=NI&amp;need_group_code=HOU"' in page
 
 
-def test_where_nothing_can_be_told_there_is_no_empty_box_and_a_way_back(played: PlayedServices, anybody: FlaskClient) -> None:
-    played.answers["GetFigures"] = Figures(counted_until="2026-Q3", total=-1, by_quarter=[Figure(code="2026-Q3", count=-1)])
+def test_where_nothing_can_be_told_there_is_no_empty_box_and_a_way_back(
+    played: PlayedServices, anybody: FlaskClient
+) -> None:
+    played.answers["GetFigures"] = Figures(
+        counted_until="2026-Q3", total=-1, by_quarter=[Figure(code="2026-Q3", count=-1)]
+    )
     page = anybody.get("/figures?country=PA").text
     assert "Aquí no hay ninguna cifra" in page
     assert '<svg class="few"' not in page
     assert 'href="/figures"' in page
 
 
-def test_a_page_has_the_last_two_years_and_the_file_all(played: PlayedServices, anybody: FlaskClient) -> None:
+def test_a_page_has_the_last_two_years_and_the_file_all(
+    played: PlayedServices, anybody: FlaskClient
+) -> None:
     quarters = [f"{year}-Q{number}" for year in range(2020, 2026) for number in (1, 2, 3, 4)]
     played.answers["GetFigures"] = Figures(
-        counted_until="2025-Q4", total=240, by_quarter=[Figure(code=quarter, count=10) for quarter in quarters]
+        counted_until="2025-Q4",
+        total=240,
+        by_quarter=[Figure(code=quarter, count=10) for quarter in quarters],
     )
     assert anybody.get("/figures").text.count(" trimestre de 202") == 8 + 1
-    assert [row[1] for row in csv.reader(StringIO(anybody.get("/figures.csv").text)) if row[0] == "quarter"] == quarters
+    assert [
+        row[1]
+        for row in csv.reader(StringIO(anybody.get("/figures.csv").text))
+        if row[0] == "quarter"
+    ] == quarters
 
 
-def test_the_file_of_the_network_says_what_it_holds_how_it_was_counted_and_when(anybody: FlaskClient) -> None:
+def test_the_file_of_the_network_says_what_it_holds_how_it_was_counted_and_when(
+    anybody: FlaskClient,
+) -> None:
     answer = anybody.get("/figures.csv?period=2026&country=NI")
-    assert (answer.mimetype, answer.headers["Content-Disposition"]) == ("text/csv", "attachment; filename=enlace.csv")
+    assert (answer.mimetype, answer.headers["Content-Disposition"]) == (
+        "text/csv",
+        "attachment; filename=enlace.csv",
+    )
     rows = list(csv.reader(StringIO(answer.text.removeprefix("\ufeff"))))
     said = {(table, code): (word, people) for table, code, word, people in rows[1:]}
     assert (rows[0], said["total", "all"][1]) == (["table", "code", "name", "at_least"], "70")
     assert said["route", "SV>NI"] == ("El Salvador → Nicaragua", "45")
-    assert (said["quarter", "2026-Q2"][1], said["route", "other"][1], said["country", "HN"][1]) == ("<10", "<10", "25")
-    assert (said["note", "period"][0], said["note", "country"][0], said["note", "counted_until"][0]) == ("2026", "NI", "2026-Q3")
+    assert (said["quarter", "2026-Q2"][1], said["route", "other"][1], said["country", "HN"][1]) == (
+        "<10",
+        "<10",
+        "25",
+    )
+    assert (
+        said["note", "period"][0],
+        said["note", "country"][0],
+        said["note", "counted_until"][0],
+    ) == ("2026", "NI", "2026-Q3")
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", said["note", "date"][0])
     assert "de cinco en cinco" in said["note", "method"][0]
 
 
-def test_a_demo_network_says_of_every_page_and_file_that_it_is_made_up(anybody: FlaskClient) -> None:
+def test_a_demo_network_says_of_every_page_and_file_that_it_is_made_up(
+    anybody: FlaskClient,
+) -> None:
     said = "las cifras, es inventado"
     for path in ("/", "/figures", "/figures.csv"):
         assert said not in anybody.get(path).text
@@ -186,7 +266,7 @@ def test_a_demo_network_says_of_every_page_and_file_that_it_is_made_up(anybody: 
     assert said in enter(anybody).get("/today").text
 
 
-def test_arcs_go_south_on_the_right_and_north_on_the_left_and_are_as_broad_as_there_are_many() -> None:
+def test_arcs_go_south_on_the_right_and_north_on_the_left_as_broad_as_their_number() -> None:
     drawn = pictures.arcs([("NI", "SV", 40), ("NI", "CR", 20), ("NI", "NI", 10), ("ES", "NI", 10)])
     assert [code for code, _ in drawn.countries] == ["SV", "NI", "CR", "ES"]
     starts = [float(arc.path[1:].split()[0]) for arc in drawn.arcs]

@@ -28,36 +28,61 @@ def client(played: PlayedServices) -> FlaskClient:
     return pages(played).test_client()
 
 
-def test_the_sign_in_leads_to_it_and_what_it_says_does_not_depend_on_the_address(client: FlaskClient, played: PlayedServices) -> None:
+def test_the_sign_in_leads_to_it_and_what_it_says_does_not_depend_on_the_address(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     assert 'href="/forgot"' in client.get("/sign-in").text
     page = client.get("/forgot").text
     answers = []
     for email in ("una@ejemplo.org", "nadie@ejemplo.org"):
-        answer = client.post("/forgot", data={"form_token": token_of(page), "request_id": "one", "email": f" {email} "})
+        answer = client.post(
+            "/forgot",
+            data={"form_token": token_of(page), "request_id": "one", "email": f" {email} "},
+        )
         assert played.last("RequestPasswordReset").email == email
         said = re.sub(r'value="[\w.:-]{20,}"|nonce="[^"]+"', "", answer.text)
-        answers.append((answer.status_code, said, answer.headers.get("Set-Cookie", "").partition("=")[0], len(said)))
+        answers.append(
+            (
+                answer.status_code,
+                said,
+                answer.headers.get("Set-Cookie", "").partition("=")[0],
+                len(said),
+            )
+        )
         assert email not in answer.text
     assert answers[0] == answers[1]
     assert "Si esa dirección es de una cuenta" in answers[0][1]
 
 
-def test_an_address_that_is_missing_is_said_at_its_field(client: FlaskClient, played: PlayedServices) -> None:
+def test_an_address_that_is_missing_is_said_at_its_field(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["RequestPasswordReset"] = errors.Invalid(("email", "required"))
     page = client.get("/forgot").text
-    answer = client.post("/forgot", data={"form_token": token_of(page), "request_id": "one", "email": ""})
+    answer = client.post(
+        "/forgot", data={"form_token": token_of(page), "request_id": "one", "email": ""}
+    )
     assert (answer.status_code, 'id="email-error"' in answer.text) == (422, True)
 
 
 def chosen(page: str, **said: str) -> dict[str, str]:
-    return {"form_token": token_of(page), "request_id": "one", "token": "the-secret-of-a-link", "password": WORDS, "again": WORDS} | said
+    return {
+        "form_token": token_of(page),
+        "request_id": "one",
+        "token": "the-secret-of-a-link",
+        "password": WORDS,
+        "again": WORDS,
+    } | said
 
 
 def test_another_password_leads_to_the_sign_in_without_the_secret_of_the_link(
     client: FlaskClient, played: PlayedServices, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer = client.post("/reset", data=chosen(client.get("/reset").text))
-    assert (answer.status_code, answer.location) == (303, "/sign-in?to=/account/made&done=password_reset")
+    assert (answer.status_code, answer.location) == (
+        303,
+        "/sign-in?to=/account/made&done=password_reset",
+    )
     asked = played.last("ResetPassword")
     assert (asked.token, asked.password) == ("the-secret-of-a-link", WORDS)
     said = str(answer.headers) + "".join(capsys.readouterr())
@@ -83,7 +108,9 @@ def test_what_is_wrong_is_said_and_no_password_is_sent_back(
     assert 'value="the-secret-of-a-link"' in answer.text, "typed once, also without a script"
 
 
-def test_a_password_that_was_mistyped_is_not_sent(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_password_that_was_mistyped_is_not_sent(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     answer = client.post("/reset", data=chosen(client.get("/reset").text, again="otra"))
     assert (answer.status_code, "no es la misma" in answer.text) == (422, True)
     assert "ResetPassword" not in {name for name, *_ in played.asked}
@@ -91,7 +118,10 @@ def test_a_password_that_was_mistyped_is_not_sent(client: FlaskClient, played: P
 
 def test_a_browser_that_keeps_passwords_finds_what_it_looks_for(client: FlaskClient) -> None:
     page = client.get("/reset").text
-    assert (page.count('autocomplete="new-password"'), page.count('autocomplete="username"')) == (2, 1)
+    assert (page.count('autocomplete="new-password"'), page.count('autocomplete="username"')) == (
+        2,
+        1,
+    )
     assert 'autocomplete="username"' in client.get("/forgot").text
 
 
@@ -107,28 +137,42 @@ def manager(played: PlayedServices, client: FlaskClient) -> FlaskClient:
     return enter(client)
 
 
-def test_a_manager_says_that_she_spoke_with_her_before_she_takes_anything_off(manager: FlaskClient, played: PlayedServices) -> None:
+def test_a_manager_says_that_she_spoke_with_her_before_she_takes_anything_off(
+    manager: FlaskClient, played: PlayedServices
+) -> None:
     page = manager.get("/members").text
-    assert re.findall(r'action="(/members/workers/\w+/second-factor)"', page) == [f"/members/workers/{OTHER}/second-factor"]
+    assert re.findall(r'action="(/members/workers/\w+/second-factor)"', page) == [
+        f"/members/workers/{OTHER}/second-factor"
+    ]
     typed = {"form_token": token_of(page), "request_id": "one"}
     unsaid = manager.post(f"/members/workers/{OTHER}/second-factor", data=typed)
     assert (unsaid.status_code, "hable con ella antes" in unsaid.text) == (422, True)
     assert "ResetSecondFactor" not in {name for name, *_ in played.asked}
     done = manager.post(f"/members/workers/{OTHER}/second-factor", data=typed | {"spoke": "1"})
-    assert (done.status_code, done.location, played.last("ResetSecondFactor").id) == (303, "/members?done=second_factor_reset", OTHER)
+    assert (done.status_code, done.location, played.last("ResetSecondFactor").id) == (
+        303,
+        "/members?done=second_factor_reset",
+        OTHER,
+    )
     assert "Le avisamos por correo" in manager.get(done.location).text
     played.answers["ResetSecondFactor"] = errors.Conflict("own_account")
     own = manager.post(f"/members/workers/{ID}/second-factor", data=typed | {"spoke": "1"})
     assert (own.status_code, "Nadie quita lo suyo" in own.text) == (422, True)
 
 
-def test_the_coordination_is_offered_it_for_an_only_manager(played: PlayedServices, client: FlaskClient) -> None:
+def test_the_coordination_is_offered_it_for_an_only_manager(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
     enter(client)
-    member = d.Organization(id=OTHER, name="Puentes", status=d.ORGANIZATION_STATUS_APPROVED, has_manager=True)
+    member = d.Organization(
+        id=OTHER, name="Puentes", status=d.ORGANIZATION_STATUS_APPROVED, has_manager=True
+    )
     played.answers["GetOrganization"] = member
     path = f"/directory/organizations/{OTHER}"
-    assert f"{path}/second-factor" not in client.get(path).text, "who has another manager is helped by her"
+    assert f"{path}/second-factor" not in client.get(path).text, (
+        "who has another manager is helped by her"
+    )
     member.only_manager_worker_id = "c" * 32
     page = client.get(path).text
     assert f'action="{path}/second-factor"' in page

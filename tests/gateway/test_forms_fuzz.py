@@ -1,4 +1,6 @@
-"""Whatever a form brings is answered by a page: times of the year 9999, numbers, emoji, right to left, 100 kB; never an error of ours."""
+"""Whatever a form brings is answered by a page: times of the year 9999, numbers, emoji, right to
+left, 100 kB; never an error of ours.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +21,43 @@ from tests.parts.local_stack import ROOT
 pytestmark = pytest.mark.long
 
 NASTY = (
-    *("9999-12-31T23:59", "0001-01-01", "9" * 5000, "-1", "٣٤", "\u202eمرحبا 🧕🏽\u202c", "\x00", f"{ID}:", "{{ 7 * 7 }}%s", ID),
+    *(
+        "9999-12-31T23:59",
+        "0001-01-01",
+        "9" * 5000,
+        "-1",
+        "٣٤",
+        "\u202eمرحبا 🧕🏽\u202c",
+        "\x00",
+        f"{ID}:",
+        "{{ 7 * 7 }}%s",
+        ID,
+    ),
     "Ñ" * 100_000,
 )
 """Values that some form somewhere did not expect."""
-MORE = ("10000-01-01T00:00", "2026-02-30T25:61", "2147483648", "1e999", "NaN", "²", "½", "//evil.example", "other", "yes", "[]")
+MORE = (
+    "10000-01-01T00:00",
+    "2026-02-30T25:61",
+    "2147483648",
+    "1e999",
+    "NaN",
+    "²",
+    "½",
+    "//evil.example",
+    "other",
+    "yes",
+    "[]",
+)
 TEXT = st.one_of(
     st.sampled_from([*NASTY, *MORE]),
     st.text(max_size=40),
     st.datetimes().map(lambda at: at.isoformat()),
     st.integers().map(str),
 )
-READ = re.compile(r"""(?:text|texts|flag|whole_number|moment|form\.get|getlist|args\.get)\(\s*["']([a-z_]+)["']""")
+READ = re.compile(
+    r"""(?:text|texts|flag|whole_number|moment|form\.get|getlist|args\.get)\(\s*["']([a-z_]+)["']"""
+)
 
 
 class Forms(HTMLParser):
@@ -45,7 +72,11 @@ class Forms(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         has = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self._fields = self.forms.setdefault(has.get("action", "").partition("?")[0], {}) if has.get("method") == "post" else {}
+            self._fields = (
+                self.forms.setdefault(has.get("action", "").partition("?")[0], {})
+                if has.get("method") == "post"
+                else {}
+            )
         elif tag in ("input", "select", "textarea", "button") and has.get("name"):
             self._fields.setdefault(has["name"], has.get("value", ""))
 
@@ -53,7 +84,11 @@ class Forms(HTMLParser):
 @cache
 def read_in_code() -> frozenset[str]:
     """Every field that some page asks a form or an address for."""
-    return frozenset(name for file in Path(ROOT / "services" / "gateway").rglob("*.py") for name in READ.findall(file.read_text()))
+    return frozenset(
+        name
+        for file in Path(ROOT / "services" / "gateway").rglob("*.py")
+        for name in READ.findall(file.read_text())
+    )
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +109,9 @@ def forms(client: FlaskClient) -> dict[str, dict[str, str]]:
     return brought
 
 
-POSTS = sorted({path for _, path in routes(pages(PlayedServices()), "POST")} - {"/sign-out", "/quick-exit"})
+POSTS = sorted(
+    {path for _, path in routes(pages(PlayedServices()), "POST")} - {"/sign-out", "/quick-exit"}
+)
 GETS = sorted({path for _, path in routes(pages(PlayedServices()))})
 
 
@@ -90,13 +127,21 @@ def send(client: FlaskClient, path: str, fields: dict[str, str]) -> int:
 
 @pytest.fixture(scope="module", autouse=True)
 def token(client: FlaskClient, forms: dict[str, dict[str, str]]) -> None:
-    client.application.extensions["form_token"] = next(fields["form_token"] for fields in forms.values() if "form_token" in fields)
+    client.application.extensions["form_token"] = next(
+        fields["form_token"] for fields in forms.values() if "form_token" in fields
+    )
 
 
 @pytest.mark.parametrize("path", POSTS)
-def test_c16_no_value_in_all_fields_of_a_form_is_an_error_of_ours(client: FlaskClient, forms: dict[str, dict[str, str]], path: str) -> None:
+def test_c16_no_value_in_all_fields_of_a_form_is_an_error_of_ours(
+    client: FlaskClient, forms: dict[str, dict[str, str]], path: str
+) -> None:
     fields = fields_of(forms, path)
-    assert {value[:40]: status for value in NASTY if (status := send(client, path, dict.fromkeys(fields, value))) >= 500} == {}
+    assert {
+        value[:40]: status
+        for value in NASTY
+        if (status := send(client, path, dict.fromkeys(fields, value))) >= 500
+    } == {}
 
 
 @pytest.mark.parametrize("path", POSTS)
@@ -106,7 +151,9 @@ def test_c16_no_mixture_of_values_in_a_form_is_an_error_of_ours(
     client: FlaskClient, forms: dict[str, dict[str, str]], path: str, data: st.DataObject
 ) -> None:
     fields = fields_of(forms, path)
-    drawn = {name: data.draw(st.one_of(st.just(fields[name]), TEXT), name) for name in sorted(fields)}
+    drawn = {
+        name: data.draw(st.one_of(st.just(fields[name]), TEXT), name) for name in sorted(fields)
+    }
     assert send(client, path, drawn) < 500
 
 

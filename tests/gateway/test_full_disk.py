@@ -26,7 +26,9 @@ def service() -> Iterator[Service]:
 @pytest.fixture
 def gateway(tmp_path: Path, service: Service) -> Iterator[Gateway]:
     """One whose standard output and error are full."""
-    made = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), command=["sh", "-c", UNHEARD])
+    made = Gateway(
+        tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), command=["sh", "-c", UNHEARD]
+    )
     yield made
     made.process.stop()
 
@@ -45,19 +47,31 @@ def test_a_stop_ends_cleanly_when_the_log_has_no_room(gateway: Gateway) -> None:
     assert gateway.process.stop(15) == 0
 
 
-def test_a_database_without_room_is_a_503_of_reads_that_go_on(gateway: Gateway, service: Service) -> None:
+def test_a_database_without_room_is_a_503_of_reads_that_go_on(
+    gateway: Gateway, service: Service
+) -> None:
     service.answer = refusing("store_full", "RESOURCE_EXHAUSTED", only="CreatePerson")
     assert gateway.api().status_code == 200
     answer = gateway.api("people", method="POST", json={})
-    assert (answer.status_code, answer.json()["reason"], answer.headers["Retry-After"]) == (503, "store_full", "5"), answer.text
+    assert (answer.status_code, answer.json()["reason"], answer.headers["Retry-After"]) == (
+        503,
+        "store_full",
+        "5",
+    ), answer.text
 
 
 def test_a_file_is_taken_in_where_no_file_can_be_written(tmp_path: Path, service: Service) -> None:
-    command = ["sh", "-c", f"ulimit -f 0; exec {sys.executable} -m services.gateway serve"]  # nor a line of its log
+    # nor a line of its log
+    command = ["sh", "-c", f"ulimit -f 0; exec {sys.executable} -m services.gateway serve"]
     made = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), command=command)
     try:
         cookies = {"s": SECRET}
-        form = {"form_token": token_of(requests.get(f"{made.url}/directory/import", cookies=cookies, timeout=15).text), "step": "try"}
+        form = {
+            "form_token": token_of(
+                requests.get(f"{made.url}/directory/import", cookies=cookies, timeout=15).text
+            ),
+            "step": "try",
+        }
         sent = requests.post(
             f"{made.url}/directory/import",
             form,

@@ -32,10 +32,23 @@ def one() -> o.PublicService:
             phone="+50523410000",
             accessibility=[d.ACCESSIBILITY_STEP_FREE],
             area_codes=["NI-CI", "NI-CI.chichigalpa"],
-            eligibility=d.Eligibility(minimum_age=18, takes_dependants=False, genders=[d.GENDER_FEMININE]),
+            eligibility=d.Eligibility(
+                minimum_age=18, takes_dependants=False, genders=[d.GENDER_FEMININE]
+            ),
             schedules=[
-                d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at="08:00", closes_at="17:00", valid_from="2026-01-01"),
-                d.Schedule(freq=d.FREQUENCY_MONTHLY, byday=["1MO", "-1FR"], opens_at="08:00", closes_at="12:00", holidays=True),
+                d.Schedule(
+                    freq=d.FREQUENCY_WEEKLY,
+                    opens_at="08:00",
+                    closes_at="17:00",
+                    valid_from="2026-01-01",
+                ),
+                d.Schedule(
+                    freq=d.FREQUENCY_MONTHLY,
+                    byday=["1MO", "-1FR"],
+                    opens_at="08:00",
+                    closes_at="12:00",
+                    holidays=True,
+                ),
             ],
         ),
         organization=d.Organization(
@@ -53,8 +66,18 @@ def one() -> o.PublicService:
     at = said.service_at_locations.add(id=HEX, service_id=HEX, location_id=HEX, languages=["es"])
     at.phones.add(number="+50523410002", extension="12", languages=["es"])
     at.schedules.add(freq=d.FREQUENCY_WEEKLY, byday=["MO"], opens_at="08:00", closes_at="17:00")
-    at.location.id, at.location.name, at.location.address, at.location.country = HEX, "Oficina", "Del parque 2c", "NI"
-    at.location.department, at.location.area_code, at.location.latitude, at.location.longitude = "NI-CI", "NI-CI.chichigalpa", 12.6, -87.1
+    at.location.id, at.location.name, at.location.address, at.location.country = (
+        HEX,
+        "Oficina",
+        "Del parque 2c",
+        "NI",
+    )
+    at.location.department, at.location.area_code, at.location.latitude, at.location.longitude = (
+        "NI-CI",
+        "NI-CI.chichigalpa",
+        12.6,
+        -87.1,
+    )
     at.location.accessibility.append(d.ACCESSIBILITY_LOW_VISION)
     return said
 
@@ -63,13 +86,23 @@ def one() -> o.PublicService:
 def open_directory(played: Played) -> Played:
     played.answers |= {
         "ListPublicServices": o.ListPublicServicesResponse(services=[one()], total_size=3),
-        "ListPublicServiceAtLocations": o.ListPublicServiceAtLocationsResponse(services=[one()], total_size=1),
+        "ListPublicServiceAtLocations": o.ListPublicServiceAtLocationsResponse(
+            services=[one()], total_size=1
+        ),
         "GetPublicService": one(),
-        "ListPublicOrganizations": o.ListPublicOrganizationsResponse(organizations=[one().organization], total_size=1),
+        "ListPublicOrganizations": o.ListPublicOrganizationsResponse(
+            organizations=[one().organization], total_size=1
+        ),
         "ListTaxonomyTerms": d.ListTaxonomyTermsResponse(
             terms=[
-                d.TaxonomyTerm(code="LEG", names={"es": "Asistencia legal", "en": "Legal help"}, htcds_spl_types=["Legal"]),
-                d.TaxonomyTerm(code="LEG.ADV", parent_code="LEG", names={"es": "Asesoría", "en": "Advice"}),
+                d.TaxonomyTerm(
+                    code="LEG",
+                    names={"es": "Asistencia legal", "en": "Legal help"},
+                    htcds_spl_types=["Legal"],
+                ),
+                d.TaxonomyTerm(
+                    code="LEG.ADV", parent_code="LEG", names={"es": "Asesoría", "en": "Advice"}
+                ),
             ]
         ),
     }
@@ -77,7 +110,9 @@ def open_directory(played: Played) -> Played:
 
 
 def get(api: Flask, path: str, **headers: str) -> Any:
-    return api.test_client().get(f"/hsds{path}", headers={name.replace("_", "-"): value for name, value in headers.items()})
+    return api.test_client().get(
+        f"/hsds{path}", headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
 
 
 def test_it_says_what_it_is(api: Flask) -> None:
@@ -99,7 +134,9 @@ def test_it_says_what_it_is(api: Flask) -> None:
         ("/taxonomy_terms", "taxonomy_term"),
     ],
 )
-def test_every_list_is_a_page_of_valid_objects(api: Flask, open_directory: Played, path: str, kind: str) -> None:
+def test_every_list_is_a_page_of_valid_objects(
+    api: Flask, open_directory: Played, path: str, kind: str
+) -> None:
     answer = get(api, path)
     assert answer.content_type == "application/json"
     assert check_page(kind, answer.json)
@@ -116,7 +153,9 @@ def test_every_list_is_a_page_of_valid_objects(api: Flask, open_directory: Playe
         (f"/service_at_locations/{UUID(HEX)}", "service_at_location"),
     ],
 )
-def test_every_thing_is_valid_by_its_id(api: Flask, open_directory: Played, path: str, kind: str) -> None:
+def test_every_thing_is_valid_by_its_id(
+    api: Flask, open_directory: Played, path: str, kind: str
+) -> None:
     check(kind, get(api, path).json)
 
 
@@ -124,17 +163,30 @@ def test_every_thing_is_valid_by_its_id(api: Flask, open_directory: Played, path
     ("address", "said"),
     [
         ("https://casa.example", "https://casa.example"),
-        ("https://ñandú.example/atención?q={x}|y#ñ", "https://xn--and-6ma2c.example/atenci%C3%B3n?q=%7Bx%7D%7Cy#%C3%B1"),
+        (
+            "https://ñandú.example/atención?q={x}|y#ñ",
+            "https://xn--and-6ma2c.example/atenci%C3%B3n?q=%7Bx%7D%7Cy#%C3%B1",
+        ),
         ("https://[::1]:8443/a%20b", "https://[::1]:8443/a%20b"),
         *(
             (wrong, None)
-            for wrong in ("http://a:b", "https://a^b.example/", "https://a..example/", "https://a.example/#b#c", "https://a.example/%zz")
+            for wrong in (
+                "http://a:b",
+                "https://a^b.example/",
+                "https://a..example/",
+                "https://a.example/#b#c",
+                "https://a.example/%zz",
+            )
         ),
     ],
 )
-def test_a_website_is_a_uri_or_is_not_said(api: Flask, open_directory: Played, address: str, said: str | None) -> None:
+def test_a_website_is_a_uri_or_is_not_said(
+    api: Flask, open_directory: Played, address: str, said: str | None
+) -> None:
     casa = d.Organization(id=ID, name="Casa", url=address)
-    open_directory.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(organizations=[casa], total_size=1)
+    open_directory.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
+        organizations=[casa], total_size=1
+    )
     contents = check_page("organization", get(api, "/organizations").json)
     assert contents[0].get("website") == said
 
@@ -154,9 +206,16 @@ def test_a_service_says_all_that_belongs_to_it(api: Flask, open_directory: Playe
     assert open_directory.last("GetPublicService").id == HEX
     assert [each["byday"] for each in said["schedules"]] == ["MO,TU,WE,TH,FR,SA,SU", "1MO,-1FR"]
     [at] = said["service_at_locations"]
-    assert (at["location"]["addresses"][0]["city"], at["location"]["addresses"][0]["state_province"]) == ("Chichigalpa", "Chinandega")
+    assert (
+        at["location"]["addresses"][0]["city"],
+        at["location"]["addresses"][0]["state_province"],
+    ) == ("Chichigalpa", "Chinandega")
     assert at["phones"][0]["extension"] == 12
-    assert (said["minimum_age"], said["x_takes_dependants"], said["attributes"][0]["taxonomy_term"]["code"]) == (18, False, "LEG")
+    assert (
+        said["minimum_age"],
+        said["x_takes_dependants"],
+        said["attributes"][0]["taxonomy_term"]["code"],
+    ) == (18, False, "LEG")
 
 
 def test_it_is_asked_as_hsds_asks(api: Flask, open_directory: Played) -> None:
@@ -166,7 +225,13 @@ def test_it_is_asked_as_hsds_asks(api: Flask, open_directory: Played) -> None:
         f"/services?search=casa&page=2&per_page=1&taxonomy_term_id={group['id']}&organization_id={UUID(ID)}&modified_after=2026-03-14T09:00:00Z",
     )
     asked = open_directory.last("ListPublicServices")
-    assert (asked.words, asked.page, asked.page_size, asked.need_code, asked.organization_id) == ("casa", 2, 1, "LEG", ID)
+    assert (asked.words, asked.page, asked.page_size, asked.need_code, asked.organization_id) == (
+        "casa",
+        2,
+        1,
+        "LEG",
+        ID,
+    )
     assert asked.modified_after.ToJsonString() == "2026-03-14T09:00:00Z"
     page = {name: value for name, value in answer.json.items() if name != "contents"}
     assert page == {
@@ -182,8 +247,12 @@ def test_it_is_asked_as_hsds_asks(api: Flask, open_directory: Played) -> None:
     assert minimal == [{"id": str(UUID(HEX)), "modified_date": "2026-03-14T09:30:00.500000Z"}]
 
 
-@pytest.mark.parametrize("query", ["taxonomy_term_id=nothing", "organization_id=x", f"taxonomy_id={UUID(HEX)}"])
-def test_of_what_there_is_not_there_is_nothing_and_not_all(api: Flask, open_directory: Played, query: str) -> None:
+@pytest.mark.parametrize(
+    "query", ["taxonomy_term_id=nothing", "organization_id=x", f"taxonomy_id={UUID(HEX)}"]
+)
+def test_of_what_there_is_not_there_is_nothing_and_not_all(
+    api: Flask, open_directory: Played, query: str
+) -> None:
     for name in ("services", "service_at_locations"):
         answer = get(api, f"/{name}?{query}").json
         assert (answer["total_items"], answer["empty"], answer["contents"]) == (0, True, [])
@@ -203,15 +272,22 @@ def test_of_what_there_is_not_there_is_nothing_and_not_all(api: Flask, open_dire
         (f"search={'a' * 201}", "too_long"),
     ],
 )
-def test_what_it_can_not_do_it_refuses(api: Flask, open_directory: Played, query: str, reason: str) -> None:
+def test_what_it_can_not_do_it_refuses(
+    api: Flask, open_directory: Played, query: str, reason: str
+) -> None:
     answer = get(api, f"/services?{query}")
     assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
     assert answer.json["errors"][0]["reason"] == reason
 
 
-def test_a_reader_keeps_it_for_a_while_and_asks_whether_it_changed(api: Flask, open_directory: Played) -> None:
+def test_a_reader_keeps_it_for_a_while_and_asks_whether_it_changed(
+    api: Flask, open_directory: Played
+) -> None:
     first = get(api, "/services")
-    assert (first.headers["Cache-Control"], first.headers["Access-Control-Allow-Origin"]) == ("public, max-age=300", "*")
+    assert (first.headers["Cache-Control"], first.headers["Access-Control-Allow-Origin"]) == (
+        "public, max-age=300",
+        "*",
+    )
     again = get(api, "/services", If_None_Match=first.headers["ETag"])
     assert (again.status_code, again.data) == (304, b"")
 
@@ -222,12 +298,30 @@ def test_it_needs_no_credential_and_looks_at_none(api: Flask, open_directory: Pl
     assert all(not caller.tokens for _, _, caller in open_directory.asked)
 
 
-def test_what_is_not_there_and_what_can_not_be_done_are_problems(api: Flask, open_directory: Played) -> None:
+def test_what_is_not_there_and_what_can_not_be_done_are_problems(
+    api: Flask, open_directory: Played
+) -> None:
     open_directory.answers["GetPublicService"] = NotFound()
     open_directory.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse()
-    for path in (f"/services/{HEX}", "/services/x", f"/organizations/{HEX}", f"/taxonomy_terms/{HEX}", f"/taxonomies/{HEX}", "/nothing"):
+    for path in (
+        f"/services/{HEX}",
+        "/services/x",
+        f"/organizations/{HEX}",
+        f"/taxonomy_terms/{HEX}",
+        f"/taxonomies/{HEX}",
+        "/nothing",
+    ):
         answer = get(api, path)
-        assert (answer.status_code, answer.content_type, answer.json["reason"]) == (404, "application/problem+json", "not_found")
+        assert (answer.status_code, answer.content_type, answer.json["reason"]) == (
+            404,
+            "application/problem+json",
+            "not_found",
+        )
         assert "max-age" not in answer.headers.get("Cache-Control", "")
     assert api.test_client().delete("/hsds/services").status_code == 405
-    assert api.test_client().post("/hsds/services", data="[]", content_type="application/json").status_code == 400
+    assert (
+        api.test_client()
+        .post("/hsds/services", data="[]", content_type="application/json")
+        .status_code
+        == 400
+    )

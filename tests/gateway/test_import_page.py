@@ -33,17 +33,28 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def send(client: FlaskClient, step: str, content: bytes = b"Nombre\n") -> tuple[int, str]:
-    sent = {"form_token": token_of(page_at(client, "/directory/import")), "step": step, "content": (BytesIO(content), "x.csv")}
+    sent = {
+        "form_token": token_of(page_at(client, "/directory/import")),
+        "step": step,
+        "content": (BytesIO(content), "x.csv"),
+    }
     answer = client.post("/directory/import", data=sent, content_type="multipart/form-data")
     return answer.status_code, answer.headers.get("Location", "") or answer.text
 
 
 def report(played: PlayedServices, *, dry_run: bool = True, **said: object) -> None:
-    done = o.Import(id=JOB, state=o.IMPORT_STATE_DONE, dry_run=dry_run, report=o.ImportReport(**said))  # type: ignore[arg-type]
+    done = o.Import(
+        id=JOB,
+        state=o.IMPORT_STATE_DONE,
+        dry_run=dry_run,
+        report=o.ImportReport(**said),  # type: ignore[arg-type]
+    )
     played.answers["GetImport"] = done
 
 
-def test_a_file_is_handed_over_and_its_page_shown(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_file_is_handed_over_and_its_page_shown(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     assert send(client, "try", b"a" * 600_000) == (303, PAGE)  # more than a form holds elsewhere
     asked = played.last("CreateImport")
     assert (asked.dry_run, len(asked.content)) == (True, 600_000)
@@ -51,7 +62,10 @@ def test_a_file_is_handed_over_and_its_page_shown(played: PlayedServices, client
     assert not played.last("CreateImport").dry_run
 
 
-@pytest.mark.parametrize(("refusal", "status"), [(Invalid(("content", "too_long")), 422), (Exhausted("too_many_requests", 30), 429)])
+@pytest.mark.parametrize(
+    ("refusal", "status"),
+    [(Invalid(("content", "too_long")), 422), (Exhausted("too_many_requests", 30), 429)],
+)
 def test_a_file_that_is_not_accepted_comes_back_with_the_reason(
     played: PlayedServices, client: FlaskClient, refusal: Exception, status: int
 ) -> None:
@@ -59,8 +73,12 @@ def test_a_file_that_is_not_accepted_comes_back_with_the_reason(
     assert send(client, "import")[0] == status
 
 
-def test_an_import_that_runs_shows_its_progress_without_a_script_and_can_be_cancelled(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["GetImport"] = o.Import(id=JOB, state=o.IMPORT_STATE_WRITING, rows_done=120, rows_total=5000)
+def test_an_import_that_runs_shows_its_progress_without_a_script_and_can_be_cancelled(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetImport"] = o.Import(
+        id=JOB, state=o.IMPORT_STATE_WRITING, rows_done=120, rows_total=5000
+    )
     page = page_at(client, PAGE)
     assert '<meta http-equiv="refresh"' in page
     assert "Filas: 120 de 5000" in page
@@ -73,16 +91,29 @@ def test_an_import_that_runs_shows_its_progress_without_a_script_and_can_be_canc
 def test_each_wrong_cell_is_named(played: PlayedServices, client: FlaskClient) -> None:
     wrong = o.ImportLine(row=3, outcome=o.IMPORT_OUTCOME_REFUSED)
     wrong.problems.add(column="E", field="schedules", reason_code="ambiguous")
-    report(played, created=1, refused=1, lines=[o.ImportLine(row=2, outcome=o.IMPORT_OUTCOME_CREATED), wrong], ignored_columns=["G"])
+    report(
+        played,
+        created=1,
+        refused=1,
+        lines=[o.ImportLine(row=2, outcome=o.IMPORT_OUTCOME_CREATED), wrong],
+        ignored_columns=["G"],
+    )
     page = page_at(client, PAGE)
     assert "<b>E3</b> Cuándo recibe gente: se puede leer de dos maneras" in page
     assert page.index("Rechazada") < page.index("Nueva</span>")
 
 
-def test_a_row_without_an_id_is_asked_about_and_the_answer_goes_with_the_same_file(played: PlayedServices, client: FlaskClient) -> None:
-    asked = [o.ImportLine(row=row, outcome=o.IMPORT_OUTCOME_ASKED, candidate_ids=[TWIN]) for row in (4, 5)]
+def test_a_row_without_an_id_is_asked_about_and_the_answer_goes_with_the_same_file(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    asked = [
+        o.ImportLine(row=row, outcome=o.IMPORT_OUTCOME_ASKED, candidate_ids=[TWIN])
+        for row in (4, 5)
+    ]
     report(played, asked=2, lines=asked)
-    played.answers["BatchGet"] = d.BatchGetResponse(services=[d.Service(id=TWIN, name="Consejería", phone="+50523410000")])
+    played.answers["BatchGet"] = d.BatchGetResponse(
+        services=[d.Service(id=TWIN, name="Consejería", phone="+50523410000")]
+    )
     page = page_at(client, PAGE)
     assert "Es el mismo: Consejería" in page
     sent = {"form_token": token_of(page), "step": "import", "answer-4-": TWIN, "answer-5-": "new"}
@@ -92,15 +123,32 @@ def test_a_row_without_an_id_is_asked_about_and_the_answer_goes_with_the_same_fi
     assert [(answer.row, answer.subject_id) for answer in again.answers] == [(4, TWIN), (5, "")]
 
 
-def test_a_guessed_encoding_is_shown_with_words_and_confirmed(played: PlayedServices, client: FlaskClient) -> None:
-    report(played, created=1, encoding=o.IMPORT_ENCODING_MACINTOSH, encoding_guessed=True, encoding_samples=["Consejería"])
+def test_a_guessed_encoding_is_shown_with_words_and_confirmed(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    report(
+        played,
+        created=1,
+        encoding=o.IMPORT_ENCODING_MACINTOSH,
+        encoding_guessed=True,
+        encoding_samples=["Consejería"],
+    )
     page = page_at(client, PAGE)
     assert "Así se leyó: Consejería." in page
     assert f'<option value="{o.IMPORT_ENCODING_MACINTOSH}" selected>' in page
-    client.post(PAGE, data={"form_token": token_of(page), "step": "import", "encoding": str(o.IMPORT_ENCODING_WINDOWS_1252)})
+    client.post(
+        PAGE,
+        data={
+            "form_token": token_of(page),
+            "step": "import",
+            "encoding": str(o.IMPORT_ENCODING_WINDOWS_1252),
+        },
+    )
     assert played.last("CreateImport").encoding == o.IMPORT_ENCODING_WINDOWS_1252
 
 
 def test_an_import_that_failed_says_why(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["GetImport"] = o.Import(id=JOB, state=o.IMPORT_STATE_FAILED, failure_code="too_much_work")
+    played.answers["GetImport"] = o.Import(
+        id=JOB, state=o.IMPORT_STATE_FAILED, failure_code="too_much_work"
+    )
     assert "demasiado trabajo" in page_at(client, PAGE)

@@ -22,29 +22,41 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def send(client: FlaskClient, path: str, **said: str) -> tuple[int, str]:
-    answer = client.post(path, data={"form_token": token_of(client.get(path).text), "request_id": "one"} | said)
+    answer = client.post(
+        path, data={"form_token": token_of(client.get(path).text), "request_id": "one"} | said
+    )
     return answer.status_code, answer.text
 
 
-def test_who_applies_is_counted_by_where_she_is_and_told_of_the_letter(client: FlaskClient, played: PlayedServices) -> None:
-    status, page = send(client, "/join", name="San Lucas", contact_email="parroquia@ejemplo.example")
+def test_who_applies_is_counted_by_where_she_is_and_told_of_the_letter(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    status, page = send(
+        client, "/join", name="San Lucas", contact_email="parroquia@ejemplo.example"
+    )
     assert (status, "le enviamos un correo" in page) == (200, True)
     assert played.asked[-1][2].origin["client-address"] == "127.0.0.1"
 
 
-def test_who_has_applied_often_hears_when_to_come_again(client: FlaskClient, played: PlayedServices) -> None:
+def test_who_has_applied_often_hears_when_to_come_again(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["ApplyForMembership"] = errors.Exhausted("too_many_attempts", 60)
     status, page = send(client, "/join", name="San Lucas")
     assert (status, "pruebe en una hora" in page, 'value="San Lucas"' in page) == (429, True, True)
 
 
-def test_the_link_of_the_letter_has_the_application_count(client: FlaskClient, played: PlayedServices) -> None:
+def test_the_link_of_the_letter_has_the_application_count(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     status, page = send(client, "/join/confirm", token=f" {SECRET} ")
     assert (status, "Recibimos su pedido" in page, SECRET in page) == (200, True, False)
     assert played.last("ConfirmApplication").token == SECRET
 
 
-def test_a_link_that_is_good_for_nothing_says_so(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_link_that_is_good_for_nothing_says_so(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["ConfirmApplication"] = errors.NotFound()
     status, page = send(client, "/join/confirm", token=SECRET)
     assert (status, "Este enlace no sirve" in page, 'href="/join"' in page) == (404, True, True)

@@ -1,4 +1,6 @@
-"""A session that ends while somebody writes loses nothing of it, and shows nothing of it to anybody else."""
+"""A session that ends while somebody writes loses nothing of it, and shows nothing of it to anybody
+else.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,15 @@ from werkzeug.test import TestResponse
 from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
-from tests.gateway.pages_gateway import SECRET, Form, PlayedServices, enter, pages, signed_in, token_of
+from tests.gateway.pages_gateway import (
+    SECRET,
+    Form,
+    PlayedServices,
+    enter,
+    pages,
+    signed_in,
+    token_of,
+)
 
 ONCE = "1" * 32
 NOTE = "Llamó desde la terminal & dijo «vuelvo a las seis»"
@@ -36,7 +46,13 @@ def written(client: FlaskClient, played: PlayedServices, note: str = NOTE) -> Te
     token = token_of(client.get("/line/new").text)
     played.answers["IssueToken"] = ended
     client.application.extensions["exchange"].forget(SECRET)
-    data = {"form_token": token, "request_id": ONCE, "note": note, "danger_now": "yes", "kind_code": "crisis"}
+    data = {
+        "form_token": token,
+        "request_id": ONCE,
+        "note": note,
+        "danger_now": "yes",
+        "kind_code": "crisis",
+    }
     return client.post("/line/new", data=data)
 
 
@@ -47,11 +63,23 @@ def ended(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
     return signed_in(contract_pb2.ROLE_OPERATOR)
 
 
-def sign_in(client: FlaskClient, played: PlayedServices, page: str, worker_id: str = "") -> TestResponse:
+def sign_in(
+    client: FlaskClient, played: PlayedServices, page: str, worker_id: str = ""
+) -> TestResponse:
     """Signs in on that page again."""
     issued = signed_in(contract_pb2.ROLE_OPERATOR)
-    played.answers["SignIn"] = m.SignInResponse(session_secret="fresh", worker=m.Worker(id=worker_id or issued.worker.id))
-    return client.post("/sign-in", data={"email": "a@b.demo", "password": "p", "form_token": token_of(page), "kept": kept_in(page)})
+    played.answers["SignIn"] = m.SignInResponse(
+        session_secret="fresh", worker=m.Worker(id=worker_id or issued.worker.id)
+    )
+    return client.post(
+        "/sign-in",
+        data={
+            "email": "a@b.demo",
+            "password": "p",
+            "form_token": token_of(page),
+            "kept": kept_in(page),
+        },
+    )
 
 
 def kept_in(page: str) -> str:
@@ -59,13 +87,17 @@ def kept_in(page: str) -> str:
     return html.unescape(field[1]) if field else ""
 
 
-def test_what_was_written_is_offered_again_and_sent_only_by_its_writer(client: FlaskClient, played: PlayedServices) -> None:
+def test_what_was_written_is_offered_again_and_sent_only_by_its_writer(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     page = written(client, played)
     assert page.status_code == 401
     assert "no se perdió" in page.text
     again = sign_in(client, played, page.text)
     assert again.status_code == 200
-    assert "CreateContact" not in {rpc for rpc, _, _ in played.asked}, "nothing is sent behind her back"
+    assert "CreateContact" not in {rpc for rpc, _, _ in played.asked}, (
+        "nothing is sent behind her back"
+    )
     fields = Form(again.text).said
     assert (fields["note"], fields["danger_now"], fields["request_id"]) == (NOTE, "yes", ONCE)
     assert 'action="/line/new"' in again.text
@@ -74,14 +106,18 @@ def test_what_was_written_is_offered_again_and_sent_only_by_its_writer(client: F
     assert played.last("CreateContact").request_id == ONCE
 
 
-def test_the_next_person_before_the_screen_reads_nothing_of_it(client: FlaskClient, played: PlayedServices) -> None:
+def test_the_next_person_before_the_screen_reads_nothing_of_it(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     page = written(client, played).text
     assert kept_in(page)
     for part in ("terminal", "seis", "danger_now", "crisis"):
         assert part not in page
 
 
-def test_another_worker_who_signs_in_there_does_not_get_it(client: FlaskClient, played: PlayedServices) -> None:
+def test_another_worker_who_signs_in_there_does_not_get_it(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     answer = sign_in(client, played, written(client, played).text, worker_id=ANOTHER)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/today")
     assert "terminal" not in answer.text
@@ -90,21 +126,38 @@ def test_another_worker_who_signs_in_there_does_not_get_it(client: FlaskClient, 
 def test_a_wrong_password_does_not_lose_it(client: FlaskClient, played: PlayedServices) -> None:
     page = written(client, played).text
     played.answers["SignIn"] = errors.Unauthenticated("sign_in_failed")
-    data = {"email": "a@b.demo", "password": "x", "form_token": token_of(page), "kept": kept_in(page)}
+    data = {
+        "email": "a@b.demo",
+        "password": "x",
+        "form_token": token_of(page),
+        "kept": kept_in(page),
+    }
     refused = client.post("/sign-in", data=data)
     assert refused.status_code == 401
     assert "terminal" in sign_in(client, played, refused.text).text
 
 
-@pytest.mark.parametrize("spoil", [lambda text: text[:-2], lambda text: "x" + text, lambda _text: "made up", lambda text: text * 2])
-def test_what_is_not_ours_is_not_offered(spoil: object, client: FlaskClient, played: PlayedServices) -> None:
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[:-2],
+        lambda text: "x" + text,
+        lambda _text: "made up",
+        lambda text: text * 2,
+    ],
+)
+def test_what_is_not_ours_is_not_offered(
+    spoil: object, client: FlaskClient, played: PlayedServices
+) -> None:
     page = written(client, played).text
     spoiled = spoil(kept_in(page))  # type: ignore[operator]
     answer = sign_in(client, played, page.replace(html.escape(kept_in(page)), html.escape(spoiled)))
     assert answer.headers["Location"] == "/today"
 
 
-def test_what_is_too_long_to_come_back_is_not_promised(client: FlaskClient, played: PlayedServices) -> None:
+def test_what_is_too_long_to_come_back_is_not_promised(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     page = written(client, played, note=b64encode(Random(1).randbytes(45_000)).decode())
     assert "no se perdió" not in page.text
     assert "/sign-in" in page.headers["Location"]
@@ -112,16 +165,23 @@ def test_what_is_too_long_to_come_back_is_not_promised(client: FlaskClient, play
 
 def test_a_form_of_another_session_is_not_kept(client: FlaskClient, played: PlayedServices) -> None:
     written(client, played)
-    answer = client.post("/line/new", data={"form_token": token_of(client.get("/sign-in").text), "note": NOTE})
+    answer = client.post(
+        "/line/new", data={"form_token": token_of(client.get("/sign-in").text), "note": NOTE}
+    )
     assert "terminal" not in answer.text
     assert not kept_in(answer.text)
 
 
 # D26
-def test_d26_a_form_sent_after_signing_out_in_another_tab_is_kept_for_its_writer_alone(client: FlaskClient, played: PlayedServices) -> None:
+def test_d26_a_form_sent_after_signing_out_in_another_tab_is_kept_for_its_writer_alone(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     token = token_of(client.get("/line/new").text)
     client.delete_cookie("s")
-    page = client.post("/line/new", data={"form_token": token, "request_id": ONCE, "note": NOTE, "kind_code": "crisis"})
+    page = client.post(
+        "/line/new",
+        data={"form_token": token, "request_id": ONCE, "note": NOTE, "kind_code": "crisis"},
+    )
     assert (page.status_code, "terminal" in page.text) == (401, False)
     assert "no se perdió" in page.text
     assert "terminal" not in sign_in(client, played, page.text, worker_id=ANOTHER).text

@@ -39,7 +39,9 @@ def receipt(**fields: object) -> p.Receipt:
 
 
 def reading(days: int, allowed: bool = True, organization: str = SHELTER) -> p.Reading:
-    made = p.Reading(organization_id=organization, field_groups=[p.FIELD_GROUP_IDENTITY], allowed=allowed)
+    made = p.Reading(
+        organization_id=organization, field_groups=[p.FIELD_GROUP_IDENTITY], allowed=allowed
+    )
     made.time.FromDatetime(NOW - timedelta(days=days))
     return made
 
@@ -49,10 +51,15 @@ def played() -> PlayedServices:
     made = PlayedServices()
     made.answers["GetPerson"] = p.Person(id=ID, organization_id=ID, code="7QK4M2")
     made.answers["BatchGet"] = d.BatchGetResponse(
-        organizations=[d.Organization(id=ID, name="Casa Puentes"), d.Organization(id=SHELTER, name="Luna Nueva")]
+        organizations=[
+            d.Organization(id=ID, name="Casa Puentes"),
+            d.Organization(id=SHELTER, name="Luna Nueva"),
+        ]
     )
     made.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[receipt()])
-    made.answers["ListReadings"] = p.ListReadingsResponse(readings=[reading(1), reading(3), reading(20), reading(2, allowed=False)])
+    made.answers["ListReadings"] = p.ListReadingsResponse(
+        readings=[reading(1), reading(3), reading(20), reading(2, allowed=False)]
+    )
     made.answers["ListReferrals"] = r.ListReferralsResponse()
     made.answers["ListEnquiries"] = e.ListEnquiriesResponse()
     return made
@@ -70,24 +77,33 @@ def test_it_says_who_knows_what_for_what_and_until_when(played: PlayedServices) 
     assert "Luna Nueva" in page
     assert "Casa Puentes" in page
     assert "Termina pronto" not in page
-    # Opened twice since she allowed it: what came before, and what was refused, is not this organisation's knowledge by this consent.
+    # Opened twice since she allowed it: what came before, and what was refused, is not this
+    # organisation's knowledge by this consent.
     assert "2 veces" in page
 
 
 def test_a_consent_that_ends_soon_is_asked_for_again(played: PlayedServices) -> None:
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[receipt(until_time=NOW + timedelta(days=5))])
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(
+        receipts=[receipt(until_time=NOW + timedelta(days=5))]
+    )
     assert "Termina pronto" in sheet(played)
 
 
-@pytest.mark.parametrize(("confirmed", "said"), [(False, "Tienen que confirmar hasta el"), (True, "Confirmaron el")])
-def test_after_a_withdrawal_it_says_whether_what_they_kept_is_destroyed(played: PlayedServices, confirmed: bool, said: str) -> None:
+@pytest.mark.parametrize(
+    ("confirmed", "said"), [(False, "Tienen que confirmar hasta el"), (True, "Confirmaron el")]
+)
+def test_after_a_withdrawal_it_says_whether_what_they_kept_is_destroyed(
+    played: PlayedServices, confirmed: bool, said: str
+) -> None:
     gone = receipt(live=False, withdraw_time=NOW - timedelta(days=1))
     played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[gone])
     clock = r.Clock(kind=r.CLOCK_KIND_DELETION)
     clock.due_time.FromDatetime(NOW + timedelta(days=2))
     if confirmed:
         clock.stop_time.FromDatetime(NOW)
-    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[r.Referral(id=ID, receipt_id=gone.id, clocks=[clock])])
+    played.answers["ListReferrals"] = r.ListReferralsResponse(
+        referrals=[r.Referral(id=ID, receipt_id=gone.id, clocks=[clock])]
+    )
     page = sheet(played)
     assert said in page
     assert "Se retiró el" in page
@@ -97,13 +113,23 @@ def test_after_a_withdrawal_it_says_whether_what_they_kept_is_destroyed(played: 
     ("fields", "said"),
     [
         ({"until_time": NOW - timedelta(days=1)}, "ya no abre nada"),
-        ({"giver_code": p.GIVER_BEST_INTEREST}, "No abre nada mientras otra persona no lo confirme."),
-        ({"reason_code": r.OVERRIDE_REASON_LIFE_AT_RISK}, "No abre nada mientras otra persona no lo confirme."),
+        (
+            {"giver_code": p.GIVER_BEST_INTEREST},
+            "No abre nada mientras otra persona no lo confirme.",
+        ),
+        (
+            {"reason_code": r.OVERRIDE_REASON_LIFE_AT_RISK},
+            "No abre nada mientras otra persona no lo confirme.",
+        ),
         ({"giver_code": p.GIVER_PERSON}, "Ahora no abre nada."),
     ],
 )
-def test_a_receipt_that_opens_nothing_says_so_and_why(played: PlayedServices, fields: dict[str, object], said: str) -> None:
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[receipt(live=False, **fields)])
+def test_a_receipt_that_opens_nothing_says_so_and_why(
+    played: PlayedServices, fields: dict[str, object], said: str
+) -> None:
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(
+        receipts=[receipt(live=False, **fields)]
+    )
     page = sheet(played)
     assert said in page
     assert "Hasta el" not in page
@@ -112,21 +138,33 @@ def test_a_receipt_that_opens_nothing_says_so_and_why(played: PlayedServices, fi
 def test_who_still_holds_what_it_was_asked_about_her_is_on_the_screen_and_on_the_paper(
     played: PlayedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = e.EnquiryContent(need_code="HOU.EMG", age_band=r.AGE_BAND_18_TO_24, languages=["es"], dependants=0)
+    content = e.EnquiryContent(
+        need_code="HOU.EMG", age_band=r.AGE_BAND_18_TO_24, languages=["es"], dependants=0
+    )
     put_to = [e.Offer(organization_id=SHELTER, holds_content=True), e.Offer(organization_id=ID)]
     left_out = [e.ENQUIRY_ATTRIBUTE_LANGUAGES]
     asked = [
         e.Enquiry(state=state, content=content, offers=put_to, left_out_attributes=left_out)
         for state in (e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED)
     ]
-    told = iter([e.ListEnquiriesResponse(enquiries=asked[:1], next_page_token="more"), e.ListEnquiriesResponse(enquiries=asked[1:])])
+    told = iter(
+        [
+            e.ListEnquiriesResponse(enquiries=asked[:1], next_page_token="more"),
+            e.ListEnquiriesResponse(enquiries=asked[1:]),
+        ]
+    )
     played.answers["ListEnquiries"] = lambda request: next(told)
     played.answers["ListReceipts"] = p.ListReceiptsResponse()
     page = sheet(played)
-    assert {request.person_id for name, request, _ in played.asked if name == "ListEnquiries"} == {ID}
+    assert {request.person_id for name, request, _ in played.asked if name == "ListEnquiries"} == {
+        ID
+    }
     assert (page.count("<h2>Luna Nueva</h2>"), page.count("<h2>Casa Puentes</h2>")) == (1, 0)
     assert "ayuda y urgencia, edad, hijos o familiares a cargo." in page
-    for said in ("Hasta que se cierre la consulta: entonces se borra.", "Se aceptó lo que ofreció: lo conserva."):
+    for said in (
+        "Hasta que se cierre la consulta: entonces se borra.",
+        "Se aceptó lo que ofreció: lo conserva.",
+    ):
         assert said in page
     assert "Retirar o imprimir el permiso" not in page, "there is none"
     printed = list[object]()
@@ -142,7 +180,9 @@ def test_who_still_holds_what_it_was_asked_about_her_is_on_the_screen_and_on_the
     assert "Nadie más sabe" not in repr(printed)
 
 
-def test_every_look_at_the_file_is_on_it_however_many_pages_they_fill(played: PlayedServices) -> None:
+def test_every_look_at_the_file_is_on_it_however_many_pages_they_fill(
+    played: PlayedServices,
+) -> None:
     told = iter(
         [
             p.ListReadingsResponse(readings=[reading(1)], next_page_token="more"),
@@ -152,18 +192,29 @@ def test_every_look_at_the_file_is_on_it_however_many_pages_they_fill(played: Pl
     played.answers["ListReadings"] = lambda request: next(told)
     assert [request.page_token for name, request, _ in played.asked if name == "ListReadings"] == []
     page = sheet(played)
-    assert [request.page_token for name, request, _ in played.asked if name == "ListReadings"] == ["", "more"]
+    assert [request.page_token for name, request, _ in played.asked if name == "ListReadings"] == [
+        "",
+        "more",
+    ]
     assert page.count("Casa Puentes") >= 2
 
 
-def test_nobody_has_a_sheet_of_a_file_that_another_organisation_holds(played: PlayedServices) -> None:
+def test_nobody_has_a_sheet_of_a_file_that_another_organisation_holds(
+    played: PlayedServices,
+) -> None:
     played.answers["GetPerson"] = p.Person(id=ID, organization_id=SHELTER)
     client = enter(pages(played).test_client())
-    assert client.get(f"/people/{ID}/knows").status_code == client.get(f"/people/{ID}/knows.pdf").status_code == 404
+    assert (
+        client.get(f"/people/{ID}/knows").status_code
+        == client.get(f"/people/{ID}/knows.pdf").status_code
+        == 404
+    )
 
 
 @pytest.mark.parametrize("language", ["es", "en", "fr"])
-def test_it_is_printed_in_her_language_and_never_names_her(played: PlayedServices, language: str) -> None:
+def test_it_is_printed_in_her_language_and_never_names_her(
+    played: PlayedServices, language: str
+) -> None:
     client = enter(pages(played).test_client())
     answer = client.get(f"/people/{ID}/knows.pdf?lang={language}")
     assert answer.status_code == 200

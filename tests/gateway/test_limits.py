@@ -1,4 +1,6 @@
-"""One caller's share of the gateway: headers that count down, a 429 that says when, and never a word to who wants to leave."""
+"""One caller's share of the gateway: headers that count down, a 429 that says when, and never a
+word to who wants to leave.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,12 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-def ask(client: FlaskClient, key: str = KEY, path: str = "/api/v1/referrals", address: str = "198.51.100.1"):  # type: ignore[no-untyped-def]
+def ask(  # type: ignore[no-untyped-def]
+    client: FlaskClient,
+    key: str = KEY,
+    path: str = "/api/v1/referrals",
+    address: str = "198.51.100.1",
+):
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     return client.get(path, headers=headers, environ_base={"REMOTE_ADDR": address})
 
@@ -45,7 +52,10 @@ def test_the_headers_count_down_and_then_comes_a_429_that_says_when(client: Flas
     ]
     assert {answer.headers["RateLimit-Policy"] for answer in answers} == {'"caller";q=2;w=2'}
     assert answers[2].headers["Retry-After"] == "1"
-    assert (answers[2].content_type, answers[2].json["reason"]) == ("application/problem+json", "rate_limited")
+    assert (answers[2].content_type, answers[2].json["reason"]) == (
+        "application/problem+json",
+        "rate_limited",
+    )
 
 
 def test_another_key_is_served_meanwhile(client: FlaskClient) -> None:
@@ -54,22 +64,33 @@ def test_another_key_is_served_meanwhile(client: FlaskClient) -> None:
     assert ask(client, OTHER).status_code == 200
 
 
-def test_who_has_no_key_is_counted_by_address_and_others_are_not_held_up(client: FlaskClient) -> None:
+def test_who_has_no_key_is_counted_by_address_and_others_are_not_held_up(
+    client: FlaskClient,
+) -> None:
     for _ in range(2 * CALLERS_AN_ADDRESS):
-        assert ask(client, "", "/api/v1/taxonomy").headers["RateLimit-Policy"] == f'"address";q={2 * CALLERS_AN_ADDRESS};w=2'
+        assert (
+            ask(client, "", "/api/v1/taxonomy").headers["RateLimit-Policy"]
+            == f'"address";q={2 * CALLERS_AN_ADDRESS};w=2'
+        )
     assert ask(client, "", "/api/v1/taxonomy").status_code == 429
     assert ask(client, "", "/sign-in").status_code == 429
     assert ask(client, "", "/api/v1/taxonomy", "198.51.100.2").status_code == 200
 
 
 def test_made_up_keys_are_counted_together(client: FlaskClient) -> None:
-    statuses = [ask(client, KEY.replace("enl_00", f"enl_{n:02d}")).status_code for n in range(2 * CALLERS_AN_ADDRESS + 2)]
+    statuses = [
+        ask(client, KEY.replace("enl_00", f"enl_{n:02d}")).status_code
+        for n in range(2 * CALLERS_AN_ADDRESS + 2)
+    ]
     assert statuses[0] == 200
     assert statuses[-1] == 429
 
 
 def test_a_network_of_ipv6_addresses_counts_as_one(client: FlaskClient) -> None:
-    statuses = [ask(client, "", "/api/v1/taxonomy", f"2001:db8::{n:x}").status_code for n in range(1, 2 * CALLERS_AN_ADDRESS + 3)]
+    statuses = [
+        ask(client, "", "/api/v1/taxonomy", f"2001:db8::{n:x}").status_code
+        for n in range(1, 2 * CALLERS_AN_ADDRESS + 3)
+    ]
     assert statuses[-1] == 429
     assert ask(client, "", "/api/v1/taxonomy", "2001:db8:0:1::1").status_code == 200
 

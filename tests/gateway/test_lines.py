@@ -1,4 +1,6 @@
-"""The number to call: it stands on every public, status and error page, with everything behind the gateway away and after a restart."""
+"""The number to call: it stands on every public, status and error page, with everything behind the
+gateway away and after a restart.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,11 @@ def everything_away(played: PlayedServices) -> None:
 def test_d17_every_public_page_has_a_number_to_call(played: PlayedServices) -> None:
     app = pages(played)
     client = app.test_client()
-    shown = {path: page_at(client, path) for endpoint, path in routes(app) if (page := access.of(app, endpoint)) and page.is_public}
+    shown = {
+        path: page_at(client, path)
+        for endpoint, path in routes(app)
+        if (page := access.of(app, endpoint)) and page.is_public
+    }
     assert {path for path, page in shown.items() if page and DIAL not in page} == set()
 
 
@@ -61,7 +67,9 @@ def test_d17_every_public_page_has_a_number_to_call(played: PlayedServices) -> N
         ("/lines/NI/poster-A5.svg", 404, "133"),
     ],
 )
-def test_the_number_stays_when_everything_behind_the_gateway_goes_away(played: PlayedServices, path: str, status: int, number: str) -> None:
+def test_the_number_stays_when_everything_behind_the_gateway_goes_away(
+    played: PlayedServices, path: str, status: int, number: str
+) -> None:
     client = pages(played).test_client()
     assert DIAL in client.get("/").text
     everything_away(played)
@@ -72,10 +80,17 @@ def test_the_number_stays_when_everything_behind_the_gateway_goes_away(played: P
 
 @pytest.mark.parametrize(
     ("refusal", "status"),
-    [(AWAY, 503), (errors.Exhausted("too_many_requests", 30), 429), (RuntimeError("a fault"), 500), (errors.NotFound(), 404)],
+    [
+        (AWAY, 503),
+        (errors.Exhausted("too_many_requests", 30), 429),
+        (RuntimeError("a fault"), 500),
+        (errors.NotFound(), 404),
+    ],
     ids=["503", "429", "500", "404"],
 )
-def test_d17_an_error_page_has_the_number_for_her_and_for_who_works_here(played: PlayedServices, refusal: Exception, status: int) -> None:
+def test_d17_an_error_page_has_the_number_for_her_and_for_who_works_here(
+    played: PlayedServices, refusal: Exception, status: int
+) -> None:
     client = pages(played, development=False).test_client()
     played.answers["GetFigures"] = played.answers["ListPeople"] = refusal
     client.application.config["PROPAGATE_EXCEPTIONS"] = False
@@ -85,17 +100,29 @@ def test_d17_an_error_page_has_the_number_for_her_and_for_who_works_here(played:
     assert DIAL in shown.text
 
 
-def test_d17_her_own_status_has_the_number_also_when_it_can_not_be_asked(played: PlayedServices) -> None:
+def test_d17_her_own_status_has_the_number_also_when_it_can_not_be_asked(
+    played: PlayedServices,
+) -> None:
     client = pages(played).test_client()
-    sent = {"form_token": token_of(client.get("/my-referral").text), "reference": "W43P-VWJF", "pin": "4821"}
+    sent = {
+        "form_token": token_of(client.get("/my-referral").text),
+        "reference": "W43P-VWJF",
+        "pin": "4821",
+    }
     assert DIAL in client.post("/my-referral", data=sent).text
-    for refusal, status in ((errors.Exhausted("guesses", 60), 429), (errors.Unauthenticated("reference_or_pin_wrong"), 401), (AWAY, 503)):
+    for refusal, status in (
+        (errors.Exhausted("guesses", 60), 429),
+        (errors.Unauthenticated("reference_or_pin_wrong"), 401),
+        (AWAY, 503),
+    ):
         played.answers["GetReferenceStatus"] = refusal
         answer = client.post("/my-referral", data=sent)
         assert (answer.status_code, DIAL in answer.text) == (status, True)
 
 
-def test_d17_the_code_of_a_poster_that_nobody_knows_leads_to_a_number(played: PlayedServices) -> None:
+def test_d17_the_code_of_a_poster_that_nobody_knows_leads_to_a_number(
+    played: PlayedServices,
+) -> None:
     played.answers["GetPlacement"] = errors.NotFound()
     answer = pages(played).test_client().get("/l/7K2V")
     assert (answer.status_code, DIAL in answer.text) == (200, True)
@@ -116,7 +143,9 @@ class Directory:
         self.asked += 1
         if self.numbers is None:
             raise AWAY
-        return ListHotlinesResponse(hotlines=[Hotline(country=country, number=number) for country, number in self.numbers])
+        return ListHotlinesResponse(
+            hotlines=[Hotline(country=country, number=number) for country, number in self.numbers]
+        )
 
 
 class Now:
@@ -133,7 +162,9 @@ def known(lines: Lines, directory: Directory) -> dict[str, str]:
     return {line.country: line.number for line in lines.known(cast(Clients, directory))}
 
 
-def test_d17_the_last_answer_is_kept_over_a_restart_and_before_it_the_configuration(tmp_path: Path) -> None:
+def test_d17_the_last_answer_is_kept_over_a_restart_and_before_it_the_configuration(
+    tmp_path: Path,
+) -> None:
     away, there = Directory(), Directory(("NI", "134"), ("SV", "1333"))
     away.numbers = None
     configured, file = {"NI": "133"}, tmp_path / "lines.json"
@@ -142,7 +173,10 @@ def test_d17_the_last_answer_is_kept_over_a_restart_and_before_it_the_configurat
     assert known(Lines(configured, file), away) == {"NI": "134", "SV": "1333"}
     file.write_text("{ torn")
     assert known(Lines(configured, file), away) == {"NI": "133"}
-    assert known(Lines(configured, tmp_path / "no" / "folder"), there) == {"NI": "134", "SV": "1333"}
+    assert known(Lines(configured, tmp_path / "no" / "folder"), there) == {
+        "NI": "134",
+        "SV": "1333",
+    }
 
 
 def test_d17_the_directory_is_asked_once_in_a_while_and_a_changed_number_is_shown() -> None:
@@ -173,7 +207,9 @@ def test_d17_a_country_is_without_a_line_only_when_the_directory_says_so() -> No
     assert lines.complete
 
 
-def test_d17_a_line_that_is_not_known_while_the_directory_is_away_is_no_404(played: PlayedServices) -> None:
+def test_d17_a_line_that_is_not_known_while_the_directory_is_away_is_no_404(
+    played: PlayedServices,
+) -> None:
     everything_away(played)
     client = pages(played, lines={"NI": "133"}).test_client()
     answer = client.get("/lines/PE")
@@ -192,16 +228,27 @@ def test_d17_a_gateway_that_starts_with_nothing_behind_it_shows_the_configured_n
 ) -> None:
     gateway = Gateway(tmp_path, nothing_behind, settings={"ENLACE_LINES": "NI=133,CR=1022"})
     try:
-        for path, status in (("/", 200), ("/status", 200), ("/lines/NI", 200), ("/l/7K2V", 200), ("/nowhere", 404), ("/figures", 503)):
+        for path, status in (
+            ("/", 200),
+            ("/status", 200),
+            ("/lines/NI", 200),
+            ("/l/7K2V", 200),
+            ("/nowhere", 404),
+            ("/figures", 503),
+        ):
             answer = requests.get(gateway.url + path, timeout=15)
             assert (answer.status_code, DIAL in answer.text) == (status, True), path
     finally:
         gateway.process.stop()
 
 
-def test_d17_a_gateway_that_starts_again_with_nothing_behind_it_shows_the_last_numbers(tmp_path: Path) -> None:
+def test_d17_a_gateway_that_starts_again_with_nothing_behind_it_shows_the_last_numbers(
+    tmp_path: Path,
+) -> None:
     service = Service()
-    service.answer = lambda rpc, context: ListHotlinesResponse(hotlines=KNOWN) if rpc == "ListHotlines" else None
+    service.answer = lambda rpc, context: (
+        ListHotlinesResponse(hotlines=KNOWN) if rpc == "ListHotlines" else None
+    )
     settings = {"ENLACE_LINES_FILE": str(tmp_path / "lines.json")}
     addresses = dict.fromkeys(NAMES, f"127.0.0.1:{service.port}")
     gateway = Gateway(tmp_path, addresses, settings=settings)

@@ -1,4 +1,6 @@
-"""Lists are shown whole, however long they are, and names are asked for in as many questions as it takes."""
+"""Lists are shown whole, however long they are, and names are asked for in as many questions as it
+takes.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def names_of_those(request: d.BatchGetRequest) -> d.BatchGetResponse:
     asked = [*request.organization_ids, *request.service_ids, *request.worker_ids]
     assert 0 < len(asked) <= ANSWERS_MOST
     return d.BatchGetResponse(
-        organizations=[d.Organization(id=each, name=f"O {each}") for each in request.organization_ids],
+        organizations=[
+            d.Organization(id=each, name=f"O {each}") for each in request.organization_ids
+        ],
         services=[d.Service(id=each, name=f"S {each}") for each in request.service_ids],
         worker_names={each: f"W {each}" for each in request.worker_ids},
     )
@@ -68,12 +72,16 @@ def app(played: PlayedServices) -> Iterator[Flask]:
         yield made
 
 
-def test_c16_names_of_more_than_two_hundred_ids_are_asked_for_in_several_questions(played: PlayedServices, app: Flask) -> None:
+def test_c16_names_of_more_than_two_hundred_ids_are_asked_for_in_several_questions(
+    played: PlayedServices, app: Flask
+) -> None:
     organizations, services, workers = ids(0), ids(1000, 130), ids(2000, 90)
     calling.set(calling.get())
     with app.test_request_context("/"):
         known = names.names(organizations, services, workers)
-    assert [known.organization(each) for each in organizations] == [f"O {each}" for each in organizations]
+    assert [known.organization(each) for each in organizations] == [
+        f"O {each}" for each in organizations
+    ]
     assert [known.service(each) for each in services] == [f"S {each}" for each in services]
     assert [known.worker(each) for each in workers] == [f"W {each}" for each in workers]
     assert len([rpc for rpc, *_ in played.asked if rpc == "BatchGet"]) == 4
@@ -95,9 +103,19 @@ def shown(played: PlayedServices, path: str, *roles: contract_pb2.Role.ValueType
 
 
 @pytest.mark.parametrize("path", ["/today", "/line/shift"])
-def test_c16_a_page_of_referrals_among_hundreds_of_members_is_no_error(played: PlayedServices, path: str) -> None:
-    rows: list[Message] = [referral(id=each, sender_organization_id=each, receiver_organization_id=other, service_id=another, code=each[-4:])
-                           for each, other, another in zip(ids(0), ids(1000), ids(2000), strict=True)]  # fmt: skip
+def test_c16_a_page_of_referrals_among_hundreds_of_members_is_no_error(
+    played: PlayedServices, path: str
+) -> None:
+    rows: list[Message] = [
+        referral(
+            id=each,
+            sender_organization_id=each,
+            receiver_organization_id=other,
+            service_id=another,
+            code=each[-4:],
+        )
+        for each, other, another in zip(ids(0), ids(1000), ids(2000), strict=True)
+    ]
     played.answers["ListReferrals"] = paged("referrals", r.ListReferralsResponse, rows)
     page = shown(played, path)
     assert f"O {ids(1000)[0]}" in page
@@ -106,7 +124,9 @@ def test_c16_a_page_of_referrals_among_hundreds_of_members_is_no_error(played: P
 
 
 def test_c16_every_colleague_may_be_chosen(played: PlayedServices) -> None:
-    workers: list[Message] = [m.Worker(id=each, name=f"W {each}", status=m.WORKER_STATUS_ACTIVE) for each in ids()]
+    workers: list[Message] = [
+        m.Worker(id=each, name=f"W {each}", status=m.WORKER_STATUS_ACTIVE) for each in ids()
+    ]
     played.answers["ListWorkers"] = paged("workers", m.ListWorkersResponse, workers)
     page = shown(played, f"/referrals/{ID}")
     assert all(f'value="{each}"' in page for each in ids())
@@ -114,7 +134,9 @@ def test_c16_every_colleague_may_be_chosen(played: PlayedServices) -> None:
 
 def test_c16_a_call_is_handed_over_to_any_member(played: PlayedServices) -> None:
     members: list[Message] = [d.Organization(id=each, name=f"O {each}") for each in ids()]
-    played.answers["ListOrganizations"] = paged("organizations", d.ListOrganizationsResponse, members)
+    played.answers["ListOrganizations"] = paged(
+        "organizations", d.ListOrganizationsResponse, members
+    )
     page = shown(played, f"/line/{ID}/hand-over")
     assert all(f'value="{each}"' in page for each in ids())
 
@@ -136,7 +158,11 @@ def test_c16_every_enquiry_and_every_referral_of_a_contact_is_on_its_page(
     rows: list[Message] = [referral(id=each) for each in ids(1000)]
     played.answers["ListReferrals"] = paged("referrals", r.ListReferralsResponse, rows)
     page = shown(played, f"/line/{ID}")
-    there = [f'href="/{kind}/{each}"' in page for kind, first in (("enquiries", 0), ("referrals", 1000)) for each in ids(first)[:most]]
+    there = [
+        f'href="/{kind}/{each}"' in page
+        for kind, first in (("enquiries", 0), ("referrals", 1000))
+        for each in ids(first)[:most]
+    ]
     assert (all(there), page.count("Hay más: aquí caben 400.")) == (True, 2 * more)
 
 
@@ -148,17 +174,27 @@ def test_c16_every_sheet_that_an_account_took_is_listed_for_whoever_fears_a_thef
     exports: list[Message] = [p.Export(person_id=each) for each in ids()]
     played.answers["ListOwnExports"] = paged("exports", p.ListOwnExportsResponse, exports)
     page = shown(played, "/account/made")
-    assert (page.count('href="/people/'), "Hay más: aquí caben 400." in page) == (min(most, MANY), more)
+    assert (page.count('href="/people/'), "Hay más: aquí caben 400." in page) == (
+        min(most, MANY),
+        more,
+    )
 
 
 def test_c16_every_member_on_probation_is_on_the_board(played: PlayedServices) -> None:
-    members: list[Message] = [d.Organization(id=each, name=f"O {each}", status=d.ORGANIZATION_STATUS_PROBATION) for each in ids()]
-    played.answers["ListOrganizations"] = paged("organizations", d.ListOrganizationsResponse, members)
+    members: list[Message] = [
+        d.Organization(id=each, name=f"O {each}", status=d.ORGANIZATION_STATUS_PROBATION)
+        for each in ids()
+    ]
+    played.answers["ListOrganizations"] = paged(
+        "organizations", d.ListOrganizationsResponse, members
+    )
     page = shown(played, "/board")
     assert all(f"/directory/organizations/{each}" in page for each in ids())
 
 
-def test_c16_a_list_that_has_no_room_for_all_says_so(played: PlayedServices, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_c16_a_list_that_has_no_room_for_all_says_so(
+    played: PlayedServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lists, "MOST", 400)
     calls = [callback(each) for each in ids()]
     played.answers["ListCallbacks"] = paged("callbacks", c.ListCallbacksResponse, calls)

@@ -1,4 +1,6 @@
-"""Open pages ask whether they are behind: from memory, by a ticket of one's own session, and without keeping anybody signed in."""
+"""Open pages ask whether they are behind: from memory, by a ticket of one's own session, and
+without keeping anybody signed in.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,14 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.credentials import SignedIn
 from services.gateway.edge.gates import THREADS
 from services.gateway.site.shell import live as without_app
-from services.gateway.site.shell.live import FRESH_SECONDS, KEPT_SECONDS, LEFT_SECONDS, RENEW_SECONDS, Answer, Live
+from services.gateway.site.shell.live import (
+    FRESH_SECONDS,
+    KEPT_SECONDS,
+    LEFT_SECONDS,
+    RENEW_SECONDS,
+    Answer,
+    Live,
+)
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, page_at, pages, routes
 from tests.gateway.served_gateway import NAMES, Gateway, Service, crowd, hanging
@@ -59,7 +68,9 @@ def nobody_asks(*_: object) -> NoReturn:
     pytest.fail("asked again")
 
 
-def heard(live: Live, version: str = "1", who: SignedIn = ROSA, tokens: tuple[str, str] = ("", "")) -> str:
+def heard(
+    live: Live, version: str = "1", who: SignedIn = ROSA, tokens: tuple[str, str] = ("", "")
+) -> str:
     """Has a version fetched in her own name; returns a ticket."""
     assert live.version(who, lambda: answer(version, tokens), nobody_asks) == f"{version}."
     return live.ticket(who)
@@ -91,7 +102,9 @@ ANA = replace(ROSA, organization_id="b" * 32, secret="ana")
 OURS, THEIRS = ("queue a", "bell a"), ("queue b", "bell b")
 
 
-def test_one_viewer_asks_for_every_organisation_at_which_somebody_looks(live: Live, time: Time) -> None:
+def test_one_viewer_asks_for_every_organisation_at_which_somebody_looks(
+    live: Live, time: Time
+) -> None:
     rosa, ana = heard(live, "1", ROSA, OURS), heard(live, "2", ANA, THEIRS)
     heard(live, "3", replace(ROSA, organization_id="c" * 32), ("queue c", "bell c"))
     for _ in range(4):
@@ -107,21 +120,36 @@ def test_one_viewer_asks_for_every_organisation_at_which_somebody_looks(live: Li
     assert asked == [[OURS, THEIRS]], "not for whom nobody looked for ten seconds"
     assert live.known("ana", ana) == "new."
     time.now += FRESH_SECONDS + 0.1
-    assert [live.known("ana", ana), live.known("rosa", rosa)] == [None, "new."], "one of all is sent to ask"
+    assert [live.known("ana", ana), live.known("rosa", rosa)] == [None, "new."], (
+        "one of all is sent to ask"
+    )
 
 
 def test_who_has_tokens_that_are_refused_asks_in_her_own_name(live: Live, time: Time) -> None:
     heard(live, "1", ROSA, OURS)
     time.now += FRESH_SECONDS + 0.1
-    assert live.version(ROSA, lambda: answer("own", THEIRS), lambda tokens: [answer("", each) for each in tokens]) == "own."
+    assert (
+        live.version(
+            ROSA,
+            lambda: answer("own", THEIRS),
+            lambda tokens: [answer("", each) for each in tokens],
+        )
+        == "own."
+    )
     time.now += FRESH_SECONDS + 0.1
-    assert live.version(ROSA, nobody_asks, lambda tokens: [answer(str(tokens[0]), tokens[0])]) == f"{THEIRS}."
+    assert (
+        live.version(ROSA, nobody_asks, lambda tokens: [answer(str(tokens[0]), tokens[0])])
+        == f"{THEIRS}."
+    )
 
 
-def test_tokens_are_renewed_by_a_viewer_of_their_own_before_they_end(live: Live, time: Time) -> None:
+def test_tokens_are_renewed_by_a_viewer_of_their_own_before_they_end(
+    live: Live, time: Time
+) -> None:
     rosa, ana = heard(live, "1", ROSA, OURS), heard(live, "2", ANA, THEIRS)
     time.now += RENEW_SECONDS + 0.1
-    live._heard[without_app._group(ANA)].at = live._heard[without_app._group(ROSA)].at = time.now  # others asked for all just now
+    # others asked for all just now
+    live._heard[without_app._group(ANA)].at = live._heard[without_app._group(ROSA)].at = time.now
     assert (live.known("rosa", rosa), live.known("rosa", rosa)) == (None, "1."), "she is sent once"
     assert live.known("ana", ana) is None, "and of the others one as well"
     time.now += FRESH_SECONDS + 0.1
@@ -152,14 +180,19 @@ def test_a_ticket_ends_after_a_minute(live: Live, monkeypatch: pytest.MonkeyPatc
     begun = live._signer.get_timestamp()
     monkeypatch.setattr(live._signer, "get_timestamp", lambda: begun + without_app.TICKET_SECONDS)
     assert live.known("rosa", ticket) == "1."
-    monkeypatch.setattr(live._signer, "get_timestamp", lambda: begun + without_app.TICKET_SECONDS + 1)
+    monkeypatch.setattr(
+        live._signer, "get_timestamp", lambda: begun + without_app.TICKET_SECONDS + 1
+    )
     assert live.known("rosa", ticket) is None
 
 
 def test_neither_a_worker_nor_a_connection_is_held_for_a_viewer(tmp_path: Path) -> None:
     """A gateway whose every worker waits for a service still answers whoever has a ticket."""
     service = Service()
-    gateway, answers = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}")), service.answer
+    gateway, answers = (
+        Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}")),
+        service.answer,
+    )
     with ExitStack() as cleanup:
         cleanup.callback(service.stop)
         cleanup.callback(gateway.process.stop)
@@ -170,7 +203,9 @@ def test_neither_a_worker_nor_a_connection_is_held_for_a_viewer(tmp_path: Path) 
         cleanup.enter_context(crowd(THREADS + 4, lambda: gateway.api("people")))
         cleanup.callback(ending.close)
         fresh = False
-        while not fresh:  # what is known grows old, and then somebody has to ask: on a busy machine it is tried once more
+        # what is known grows old, and then somebody has to ask: on a busy machine it is tried once
+        # more
+        while not fresh:
             ending.close()
             service.answer, began = answers, monotonic()
             service.asked.clear()
@@ -184,8 +219,13 @@ def test_neither_a_worker_nor_a_connection_is_held_for_a_viewer(tmp_path: Path) 
             until(lambda: service.asked.count("ListPeople") + service.asked.count("IssueToken") > 2)
             fresh = heard and monotonic() - began < FRESH_SECONDS / 2
         asked = len(service.asked)
-        answer = viewer.get(f"{gateway.url}/live", headers={"Live-Ticket": said["ticket"]}, timeout=10)
-        assert (answer.json(), "X-Request-Id" in answer.headers) == ({"version": said["version"]}, False)
+        answer = viewer.get(
+            f"{gateway.url}/live", headers={"Live-Ticket": said["ticket"]}, timeout=10
+        )
+        assert (answer.json(), "X-Request-Id" in answer.headers) == (
+            {"version": said["version"]},
+            False,
+        )
         assert answer.headers["Connection"] == "close"
         assert service.asked[asked:].count("GetQueueVersion") == 0
 
@@ -215,7 +255,9 @@ def asked(played: PlayedServices, rpc: str) -> int:
     return sum(name == rpc for name, _, _ in played.asked)
 
 
-def test_the_version_is_of_referrals_contacts_and_messages_and_the_page_knows_it(client: FlaskClient, played: PlayedServices) -> None:
+def test_the_version_is_of_referrals_contacts_and_messages_and_the_page_knows_it(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["GetQueueVersion"] = r.QueueVersion(version="q")
     played.answers["CountUnread"] = n.CountUnreadResponse(unread=3, version="u")
     assert 'data-version=""' in client.get("/today").text
@@ -224,14 +266,24 @@ def test_the_version_is_of_referrals_contacts_and_messages_and_the_page_knows_it
     assert 'data-version="q.u"' in client.get("/today").text
 
 
-def test_whoever_has_a_ticket_is_answered_without_the_app(client: FlaskClient, app: Flask, played: PlayedServices) -> None:
+def test_whoever_has_a_ticket_is_answered_without_the_app(
+    client: FlaskClient, app: Flask, played: PlayedServices
+) -> None:
     know = without_app.answers_without_app(app)
     ours = said(client)
     headers = {"COOKIE": f"s={SECRET}~es", "LIVE_TICKET": ours["ticket"]}
     reply = know("/live", headers)
     assert reply is not None
-    assert (reply.status, json.loads(reply.body), reply.headers["Cache-Control"]) == ("200 OK", {"version": ours["version"]}, "no-store")
-    for path, sent in (("/today", headers), ("/live", headers | {"COOKIE": "s=other"}), ("/live", {"COOKIE": headers["COOKIE"]})):
+    assert (reply.status, json.loads(reply.body), reply.headers["Cache-Control"]) == (
+        "200 OK",
+        {"version": ours["version"]},
+        "no-store",
+    )
+    for path, sent in (
+        ("/today", headers),
+        ("/live", headers | {"COOKIE": "s=other"}),
+        ("/live", {"COOKIE": headers["COOKIE"]}),
+    ):
         assert know(path, sent) is None
     assert asked(played, "GetQueueVersion") == 1
 
@@ -266,7 +318,11 @@ def test_messages_that_can_not_be_counted_stop_no_list_and_referrals_that_are_aw
 
 
 def test_every_page_of_a_worker_has_the_time_of_the_server(client: FlaskClient, app: Flask) -> None:
-    said = {path: re.search(r'id="live" [^>]*data-now="([^"]*)"', page_at(client, path)) for _, path in routes(app) if path != "/sign-out"}
+    said = {
+        path: re.search(r'id="live" [^>]*data-now="([^"]*)"', page_at(client, path))
+        for _, path in routes(app)
+        if path != "/sign-out"
+    }
     shown = {path: element[1] for path, element in said.items() if element}
     assert len(shown) > 20
     assert [path for path, now in shown.items() if not now.isdigit()] == []
@@ -274,17 +330,29 @@ def test_every_page_of_a_worker_has_the_time_of_the_server(client: FlaskClient, 
 
 @pytest.mark.parametrize(
     ("path", "headers", "passive"),
-    [("/today", {"Passive": "1"}, True), ("/live", {"Passive": "1"}, True), ("/today?auto=1", {}, True), ("/today", {}, False)],
+    [
+        ("/today", {"Passive": "1"}, True),
+        ("/live", {"Passive": "1"}, True),
+        ("/today?auto=1", {}, True),
+        ("/today", {}, False),
+    ],
 )
 def test_what_a_page_asks_by_itself_is_no_use_of_the_session(
-    client: FlaskClient, app: Flask, played: PlayedServices, path: str, headers: dict[str, str], passive: bool
+    client: FlaskClient,
+    app: Flask,
+    played: PlayedServices,
+    path: str,
+    headers: dict[str, str],
+    passive: bool,
 ) -> None:
     app.extensions["exchange"]._known.clear()
     assert client.get(path, headers=headers).status_code == 200
     assert played.last("IssueToken") == m.IssueTokenRequest(session_secret=SECRET, passive=passive)
 
 
-def test_a_click_right_after_a_page_asked_by_itself_counts_as_use(client: FlaskClient, app: Flask, played: PlayedServices) -> None:
+def test_a_click_right_after_a_page_asked_by_itself_counts_as_use(
+    client: FlaskClient, app: Flask, played: PlayedServices
+) -> None:
     app.extensions["exchange"]._known.clear()
     client.get("/live", headers={"Passive": "1"})
     client.get("/today")
@@ -294,7 +362,9 @@ def test_a_click_right_after_a_page_asked_by_itself_counts_as_use(client: FlaskC
     assert asked(played, "IssueToken") == before, "a use is good enough for what asks by itself"
 
 
-@pytest.mark.parametrize(("path", "headers"), [("/live", {}), ("/live", {"Passive": "1"}), ("/today", {"Passive": "1"})])
+@pytest.mark.parametrize(
+    ("path", "headers"), [("/live", {}), ("/live", {"Passive": "1"}), ("/today", {"Passive": "1"})]
+)
 def test_an_ended_session_is_told_to_the_script_and_the_cookie_stays_for_what_is_being_written(
     client: FlaskClient, app: Flask, played: PlayedServices, path: str, headers: dict[str, str]
 ) -> None:
@@ -304,30 +374,52 @@ def test_an_ended_session_is_told_to_the_script_and_the_cookie_stays_for_what_is
     assert (answer.status_code, answer.data, "Set-Cookie" in answer.headers) == (401, b"", False)
 
 
-def test_without_a_script_an_ended_session_leads_to_the_sign_in(client: FlaskClient, app: Flask, played: PlayedServices) -> None:
+def test_without_a_script_an_ended_session_leads_to_the_sign_in(
+    client: FlaskClient, app: Flask, played: PlayedServices
+) -> None:
     app.extensions["exchange"].forget(SECRET)
     played.answers["IssueToken"] = errors.Unauthenticated("session_ended")
     assert client.get("/today?auto=1").location == "/sign-in?ended=1"
 
 
-def test_a_referral_that_did_not_change_opens_no_note_again(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_referral_that_did_not_change_opens_no_note_again(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     page = client.get(f"/referrals/{ID}").text
     etag = page.split('data-etag="')[1].split('"')[0]
     before = asked(played, "ListReferralEvents")
     answer = client.get(f"/referrals/{ID}", headers={"Passive": "1", "If-None-Match": etag})
-    assert (answer.status_code, answer.data, asked(played, "ListReferralEvents")) == (304, b"", before)
-    assert client.get(f"/referrals/{ID}", headers={"Passive": "1", "If-None-Match": "older"}).status_code == 200
-    assert client.get(f"/referrals/{ID}", headers={"If-None-Match": etag}).status_code == 200, "a reader who asks is answered"
+    assert (answer.status_code, answer.data, asked(played, "ListReferralEvents")) == (
+        304,
+        b"",
+        before,
+    )
+    assert (
+        client.get(
+            f"/referrals/{ID}", headers={"Passive": "1", "If-None-Match": "older"}
+        ).status_code
+        == 200
+    )
+    assert client.get(f"/referrals/{ID}", headers={"If-None-Match": etag}).status_code == 200, (
+        "a reader who asks is answered"
+    )
 
 
-def test_without_a_script_today_comes_anew_by_itself_and_by_a_link_and_no_other_page_does(client: FlaskClient) -> None:
+def test_without_a_script_today_comes_anew_by_itself_and_by_a_link_and_no_other_page_does(
+    client: FlaskClient,
+) -> None:
     page = client.get("/today?show=late").text
-    assert '<noscript><meta http-equiv="refresh" content="60; url=/today?show=late&amp;auto=1"></noscript>' in page
+    assert (
+        '<noscript><meta http-equiv="refresh" content="60;'
+        ' url=/today?show=late&amp;auto=1"></noscript>'
+    ) in page
     assert '<a href="/today?show=late">Actualizar</a>' in page
     assert "http-equiv" not in client.get("/referrals").text
 
 
-def test_the_title_of_today_has_the_number_of_what_waits(client: FlaskClient, played: PlayedServices) -> None:
+def test_the_title_of_today_has_the_number_of_what_waits(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["CountReferrals"] = r.CountReferralsResponse(waiting_for_me=3)
     assert "<title>(3) Hoy</title>" in client.get("/today").text
     played.answers["CountReferrals"] = r.CountReferralsResponse()

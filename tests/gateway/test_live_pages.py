@@ -1,4 +1,6 @@
-"""In a real browser: an open page takes over what changed and says so once, leaves alone what is being written, and says when it is no longer live."""
+"""In a real browser: an open page takes over what changed and says so once, leaves alone what is
+being written, and says when it is no longer live.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,14 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.pages_gateway import ALL_ROLES, PlayedServices, pages, referral, served, signed_in
+from tests.gateway.pages_gateway import (
+    ALL_ROLES,
+    PlayedServices,
+    pages,
+    referral,
+    served,
+    signed_in,
+)
 from tests.gateway.test_pages_in_browser import open_pages
 
 SOON = 8_000  # ms: a page asks every 2.5 s, a version is remembered for 2
@@ -30,8 +39,12 @@ class Desk(PlayedServices):
         self.version = 0
         self.passive: list[bool] = []
         self.session = signed_in(*ALL_ROLES)
-        self.answers["ListReferrals"] = lambda asked: r.ListReferralsResponse(referrals=[] if asked.filter.unanswered else self.rows)
-        self.answers["CountReferrals"] = lambda _: r.CountReferralsResponse(waiting_for_me=len(self.rows))
+        self.answers["ListReferrals"] = lambda asked: r.ListReferralsResponse(
+            referrals=[] if asked.filter.unanswered else self.rows
+        )
+        self.answers["CountReferrals"] = lambda _: r.CountReferralsResponse(
+            waiting_for_me=len(self.rows)
+        )
         self.answers["ListContacts"] = c.ListContactsResponse()
         self.answers["ListCallbacks"] = c.ListCallbacksResponse()
         self.answers["ListLateSteps"] = pb.ListLateStepsResponse()
@@ -43,7 +56,11 @@ class Desk(PlayedServices):
         self.passive.append(request.passive)
         return self.session
 
-    def comes(self, urgency: r.Urgency.ValueType = r.URGENCY_IMMEDIATE, due: timedelta = timedelta(minutes=15)) -> r.Referral:
+    def comes(
+        self,
+        urgency: r.Urgency.ValueType = r.URGENCY_IMMEDIATE,
+        due: timedelta = timedelta(minutes=15),
+    ) -> r.Referral:
         """One more on top."""
         number = len(self.rows) + 1
         until = Timestamp()
@@ -77,14 +94,17 @@ def today(desk: Desk, context: BrowserContext) -> Iterator[Page]:
         page = open_pages(context, site, signed=True)
         with page.expect_response("**/live"):
             page.reload()
-        page.reload()  # now the gateway knows a version: the page asks for itself only when there is another one
+        # now the gateway knows a version: the page asks for itself only when there is another one
+        page.reload()
         expect(page.locator(".row")).to_have_count(1)
         expect(page.locator("#live")).not_to_have_attribute("data-version", "")
         yield page
         page.goto("about:blank")
 
 
-def test_a_new_referral_is_there_is_said_once_and_counted_in_the_title(today: Page, desk: Desk) -> None:
+def test_a_new_referral_is_there_is_said_once_and_counted_in_the_title(
+    today: Page, desk: Desk
+) -> None:
     expect(today).to_have_title("(1) Hoy")
     desk.comes()
     expect(today.locator(".row")).to_have_count(2, timeout=SOON)
@@ -103,9 +123,14 @@ def test_focus_stays_on_the_row_that_moved(today: Page, desk: Desk) -> None:
     assert today.locator(".row h3 a").nth(1).get_attribute("href") == wanted
 
 
-def test_what_is_being_written_stays_and_what_is_new_comes_when_it_is_done(today: Page, desk: Desk) -> None:
+def test_what_is_being_written_stays_and_what_is_new_comes_when_it_is_done(
+    today: Page, desk: Desk
+) -> None:
     """Today has no field; one is put into its list, as a page to come may have it."""
-    today.evaluate("document.getElementById('work').insertAdjacentHTML('beforeend', '<input id=note aria-label=nota>')")
+    today.evaluate(
+        "document.getElementById('work').insertAdjacentHTML('beforeend', '<input id=note"
+        " aria-label=nota>')"
+    )
     today.fill("#note", "llega a las seis")
     desk.comes()
     expect(today.locator("#live")).to_have_text("Entró 1 remisión nueva", timeout=SOON)
@@ -116,11 +141,15 @@ def test_what_is_being_written_stays_and_what_is_new_comes_when_it_is_done(today
     expect(today.locator(".row")).to_have_count(2, timeout=SOON)
 
 
-def test_the_step_that_is_being_written_on_a_referral_stays_while_its_history_grows(desk: Desk, context: BrowserContext) -> None:
+def test_the_step_that_is_being_written_on_a_referral_stays_while_its_history_grows(
+    desk: Desk, context: BrowserContext
+) -> None:
     with served(pages(desk)) as site:
         page = open_pages(context, site, signed=True)
         page.goto(f"{site}/referrals/{'ab' * 16}")
-        page.evaluate("document.querySelectorAll('#do details').forEach((part) => { part.open = true; })")
+        page.evaluate(
+            "document.querySelectorAll('#do details').forEach((part) => { part.open = true; })"
+        )
         page.locator("#do textarea").first.fill("ya viene en camino")
         events = page.locator("#timeline li")
         before = events.count()
@@ -138,7 +167,9 @@ def test_the_step_that_is_being_written_on_a_referral_stays_while_its_history_gr
         page.goto("about:blank")
 
 
-def test_a_clock_moves_each_minute_and_turns_late_without_a_word_from_the_server(desk: Desk, context: BrowserContext) -> None:
+def test_a_clock_moves_each_minute_and_turns_late_without_a_word_from_the_server(
+    desk: Desk, context: BrowserContext
+) -> None:
     with served(pages(desk)) as site:
         page = context.new_page()
         page.clock.install()
@@ -156,7 +187,9 @@ def test_a_clock_moves_each_minute_and_turns_late_without_a_word_from_the_server
 
 def test_a_page_that_hears_nothing_says_since_when(today: Page) -> None:
     today.context.set_offline(True)
-    expect(today.locator("#live-stale")).to_contain_text("Sin conexión: lo que ve es de las", timeout=40_000)
+    expect(today.locator("#live-stale")).to_contain_text(
+        "Sin conexión: lo que ve es de las", timeout=40_000
+    )
     today.context.set_offline(False)
     expect(today.locator("#live-stale")).to_be_hidden(timeout=SOON)
 
@@ -168,9 +201,12 @@ def test_an_ended_session_is_said_and_nothing_is_asked_any_more(today: Page, des
     expect(today.locator(".row")).to_have_count(1)
 
 
-def test_the_sound_is_off_until_it_is_wanted_and_only_immediate_ones_make_it(today: Page, desk: Desk) -> None:
+def test_the_sound_is_off_until_it_is_wanted_and_only_immediate_ones_make_it(
+    today: Page, desk: Desk
+) -> None:
     today.evaluate(
-        "() => { window.beeps = 0; window.AudioContext = class extends AudioContext { constructor() { super(); window.beeps += 1; } }; }"
+        "() => { window.beeps = 0; window.AudioContext = class extends AudioContext { constructor()"
+        " { super(); window.beeps += 1; } }; }"
     )
     button = today.get_by_role("button", name="Sonido para inmediatas")
     expect(button).to_have_attribute("aria-pressed", "false")

@@ -25,7 +25,9 @@ POLICE = d.Service(
     need_codes=["HOU.EMG"],
     active=True,
 )
-ITEM = re.compile(r"(?=<(?:li|dd|option|label|section|h1|h2)\b|<p class=\"(?:sub|note)|<textarea|<input)")
+ITEM = re.compile(
+    r"(?=<(?:li|dd|option|label|section|h1|h2)\b|<p class=\"(?:sub|note)|<textarea|<input)"
+)
 """Where something else begins: what stands before is about another service."""
 NOT_LISTED = {
     "directory.capacity",  # its own people say how much room there is
@@ -36,15 +38,26 @@ NOT_LISTED = {
 @pytest.fixture
 def played() -> PlayedServices:
     played = PlayedServices()
-    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[d.Match(service=POLICE, verdict=d.VERDICT_FITS)])
+    played.answers["MatchServices"] = d.MatchServicesResponse(
+        matches=[d.Match(service=POLICE, verdict=d.VERDICT_FITS)]
+    )
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[POLICE], total_size=1)
     played.answers["GetService"] = POLICE
     named = played.answers["BatchGet"]
     assert isinstance(named, d.BatchGetResponse)
-    played.answers["BatchGet"] = d.BatchGetResponse(organizations=named.organizations, services=[POLICE], worker_names=named.worker_names)
-    open_to_all = o.PublicService(service=POLICE, organization=d.Organization(id=ID, name="Comisaría", shares_with=d.SHARES_WITH_POLICE))
-    played.answers["ListPublicServices"] = o.ListPublicServicesResponse(services=[open_to_all], total_size=1)
-    played.answers["PreviewEnquiry"] = e.EnquiryPreview(service_count=1, organization_count=1, similar_cases=5)
+    played.answers["BatchGet"] = d.BatchGetResponse(
+        organizations=named.organizations, services=[POLICE], worker_names=named.worker_names
+    )
+    open_to_all = o.PublicService(
+        service=POLICE,
+        organization=d.Organization(id=ID, name="Comisaría", shares_with=d.SHARES_WITH_POLICE),
+    )
+    played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
+        services=[open_to_all], total_size=1
+    )
+    played.answers["PreviewEnquiry"] = e.EnquiryPreview(
+        service_count=1, organization_count=1, similar_cases=5
+    )
     return played
 
 
@@ -61,11 +74,16 @@ def unmarked(page: str) -> list[str]:
 
 
 def test_the_guard_sees_a_service_without_its_mark() -> None:
-    row = f'<main id="main"><li><h3>{NAME}</h3><p>Comisaría</p></li><li><h3>Otra</h3><p>{MARK}</p></li></main>'
+    row = (
+        "<main"
+        f' id="main"><li><h3>{NAME}</h3><p>Comisaría</p></li><li><h3>Otra</h3><p>{MARK}</p></li></main>'  # noqa: E501
+    )
     assert len(unmarked(row)) == 1
 
 
-def test_d23_on_no_page_does_a_police_service_stand_without_its_mark(played: PlayedServices, client: FlaskClient) -> None:
+def test_d23_on_no_page_does_a_police_service_stand_without_its_mark(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     listed, wrong = set(), {}
     for endpoint, path in routes(client.application):
         if endpoint in NOT_LISTED:
@@ -76,24 +94,44 @@ def test_d23_on_no_page_does_a_police_service_stand_without_its_mark(played: Pla
         if bare := unmarked(page):
             wrong[endpoint] = bare
     assert wrong == {}
-    assert {"referral.show", "referral_new.services", "referral_new.check", "enquiries.show", "directory.organization"} <= listed
+    assert {
+        "referral.show",
+        "referral_new.services",
+        "referral_new.check",
+        "enquiries.show",
+        "directory.organization",
+    } <= listed
 
 
 def test_d23_nor_where_a_form_lists_them(played: PlayedServices, client: FlaskClient) -> None:
     token = {"form_token": token_of(client.get("/directory").text), "request_id": "once"}
     listed = client.post("/directory", data=token | {"words": "denuncia"}).text
-    asked = {"need_code": "HOU.EMG", "urgency": "immediate", "unsafe_code": "nothing", "languages": "es"}
+    asked = {
+        "need_code": "HOU.EMG",
+        "urgency": "immediate",
+        "unsafe_code": "nothing",
+        "languages": "es",
+    }
     look = client.post("/enquiries/new", data=token | asked).text
     anybody = client.post("/services", data=token | {"words": "denuncia"}).text
     for page in (listed, anybody):
         assert NAME in page
         assert unmarked(page) == []
     assert f"Comisaría · {MARK}" in look
-    played.answers["GetReferral"] = r.Referral(id=ID, side=r.SIDE_NETWORK, allowed_verbs=["reroute"], need_code="HOU.EMG")
-    several = client.post("/board/several", data=token | {"step": "reroute", "chosen": f"{ID}:v1"}).text
+    played.answers["GetReferral"] = r.Referral(
+        id=ID, side=r.SIDE_NETWORK, allowed_verbs=["reroute"], need_code="HOU.EMG"
+    )
+    several = client.post(
+        "/board/several", data=token | {"step": "reroute", "chosen": f"{ID}:v1"}
+    ).text
     assert f"{NAME} · Comisaría · {MARK}" in several
 
 
-@pytest.mark.parametrize(("language", "mark"), [("es", MARK), ("en", "shares with the police"), ("fr", "partage avec la police")])
-def test_d23_the_mark_is_said_in_her_readers_language(language: str, mark: str, client: FlaskClient) -> None:
+@pytest.mark.parametrize(
+    ("language", "mark"),
+    [("es", MARK), ("en", "shares with the police"), ("fr", "partage avec la police")],
+)
+def test_d23_the_mark_is_said_in_her_readers_language(
+    language: str, mark: str, client: FlaskClient
+) -> None:
     assert mark in client.get(f"/directory/organizations/{ID}?lang={language}").text

@@ -1,4 +1,6 @@
-"""The page on which two coordinators of different members give and take the network's roles, before played services."""
+"""The page on which two coordinators of different members give and take the network's roles, before
+played services.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ ID, HERS, OTHER = "a" * 32, "d" * 32, "e" * 32
 def played() -> PlayedServices:
     made = PlayedServices()
     made.answers["IssueToken"] = signed_in(c.ROLE_COORDINATOR)
-    made.answers["ListOrganizations"] = d.ListOrganizationsResponse(organizations=[d.Organization(id=OTHER, name="Casa Alianza")])
+    made.answers["ListOrganizations"] = d.ListOrganizationsResponse(
+        organizations=[d.Organization(id=OTHER, name="Casa Alianza")]
+    )
     made.answers["ListNetworkRoles"] = accounts()
     return made
 
@@ -31,9 +35,16 @@ def accounts(*others: m.Worker, proposed_by: str = "") -> m.ListNetworkRolesResp
     """One coordinator, these others, and an invitation that waits."""
     roles = [c.ROLE_COORDINATOR, c.ROLE_MANAGER]
     hers = m.Worker(
-        id=HERS, etag="v3", name="Coordinadora", organization_id=OTHER, roles=roles, suspension_proposed_by_worker_id=proposed_by
+        id=HERS,
+        etag="v3",
+        name="Coordinadora",
+        organization_id=OTHER,
+        roles=roles,
+        suspension_proposed_by_worker_id=proposed_by,
     )
-    waiting = m.Invitation(id=ID, email="auditora@alianza.example", organization_id=OTHER, roles=[c.ROLE_AUDITOR])
+    waiting = m.Invitation(
+        id=ID, email="auditora@alianza.example", organization_id=OTHER, roles=[c.ROLE_AUDITOR]
+    )
     return m.ListNetworkRolesResponse(workers=[hers, *others], invitations=[waiting])
 
 
@@ -43,65 +54,109 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def sent(client: FlaskClient, path: str, **values: str) -> tuple[int, str]:
-    said = {"form_token": token_of(client.get("/network/roles").text), "request_id": "b" * 32} | values
+    said = {
+        "form_token": token_of(client.get("/network/roles").text),
+        "request_id": "b" * 32,
+    } | values
     answer = client.post(path, data=said)
     return answer.status_code, answer.location or answer.text
 
 
-def test_a_coordinator_confirms_what_another_one_proposed(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_coordinator_confirms_what_another_one_proposed(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     assert "auditora@alianza.example" in client.get("/network/roles").text
     played.answers["ConfirmInvitation"] = m.Invitation(id=ID)
-    assert sent(client, f"/network/roles/invitations/{ID}/confirm") == (303, "/network/roles?done=invited")
-    assert played.last("ConfirmInvitation") == m.ConfirmInvitationRequest(id=ID, request_id="b" * 32)
+    assert sent(client, f"/network/roles/invitations/{ID}/confirm") == (
+        303,
+        "/network/roles?done=invited",
+    )
+    assert played.last("ConfirmInvitation") == m.ConfirmInvitationRequest(
+        id=ID, request_id="b" * 32
+    )
 
 
-def test_on_paper_the_link_is_shown_to_whoever_confirms(client: FlaskClient, played: PlayedServices) -> None:
-    played.answers["ConfirmInvitation"] = m.Invitation(id=ID, organization_id=OTHER, link="https://enlace.example/invitation#x")
+def test_on_paper_the_link_is_shown_to_whoever_confirms(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    played.answers["ConfirmInvitation"] = m.Invitation(
+        id=ID, organization_id=OTHER, link="https://enlace.example/invitation#x"
+    )
     status, text = sent(client, f"/network/roles/invitations/{ID}/confirm")
     assert (status, "https://enlace.example/invitation#x" in text) == (200, True)
 
 
-def test_whoever_is_no_second_person_is_told_why_and_nothing_is_lost(client: FlaskClient, played: PlayedServices) -> None:
+def test_whoever_is_no_second_person_is_told_why_and_nothing_is_lost(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["ConfirmInvitation"] = errors.Conflict("not_independent", "organization")
     status, text = sent(client, f"/network/roles/invitations/{ID}/confirm")
     assert (status, "auditora@alianza.example" in text) == (422, True)
     assert "alguien de la coordinación de otra organización" in text
 
 
-def test_an_invitation_to_such_a_role_is_proposed_and_a_refused_one_comes_back_filled(client: FlaskClient, played: PlayedServices) -> None:
+def test_an_invitation_to_such_a_role_is_proposed_and_a_refused_one_comes_back_filled(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
-    said = {"organization_id": OTHER, "email": "nueva@alianza.example", "roles": "auditor", "invited_language": "en"}
+    said = {
+        "organization_id": OTHER,
+        "email": "nueva@alianza.example",
+        "roles": "auditor",
+        "invited_language": "en",
+    }
     assert sent(client, "/network/roles", **said) == (303, "/network/roles?done=role_proposed")
-    wanted = m.Invitation(organization_id=OTHER, email="nueva@alianza.example", roles=[c.ROLE_AUDITOR], language="en")
+    wanted = m.Invitation(
+        organization_id=OTHER, email="nueva@alianza.example", roles=[c.ROLE_AUDITOR], language="en"
+    )
     assert played.last("CreateInvitation").invitation == wanted
     played.answers["CreateInvitation"] = errors.Invalid(("email", "malformed"))
     status, text = sent(client, "/network/roles", **said)
     assert (status, "nueva@alianza.example" in text) == (422, True)
 
 
-def test_no_role_of_an_organisation_is_given_here(client: FlaskClient, played: PlayedServices) -> None:
+def test_no_role_of_an_organisation_is_given_here(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
-    sent(client, "/network/roles", organization_id=OTHER, email="nueva@alianza.example", roles="manager")
+    sent(
+        client,
+        "/network/roles",
+        organization_id=OTHER,
+        email="nueva@alianza.example",
+        roles="manager",
+    )
     assert list(played.last("CreateInvitation").invitation.roles) == []
 
 
-def test_a_suspension_takes_two_and_the_page_says_which_one_this_is(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_suspension_takes_two_and_the_page_says_which_one_this_is(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     assert "Proponer que se suspenda" in client.get("/network/roles").text
     played.answers["SuspendWorker"] = m.Worker(id=HERS)
-    assert sent(client, f"/network/roles/workers/{HERS}/suspend", etag="v3", reason="misuse") == (303, "/network/roles?done=saved")
+    assert sent(client, f"/network/roles/workers/{HERS}/suspend", etag="v3", reason="misuse") == (
+        303,
+        "/network/roles?done=saved",
+    )
     why = m.WORKER_SUSPENSION_REASON_MISUSE
-    assert played.last("SuspendWorker") == m.SuspendWorkerRequest(id=HERS, etag="v3", request_id="b" * 32, reason=why)
+    assert played.last("SuspendWorker") == m.SuspendWorkerRequest(
+        id=HERS, etag="v3", request_id="b" * 32, reason=why
+    )
     played.answers["ListNetworkRoles"] = accounts(proposed_by=OTHER)
     assert "Con usted son dos" in client.get("/network/roles").text
 
 
-def test_an_account_is_not_suspended_without_a_reason(client: FlaskClient, played: PlayedServices) -> None:
+def test_an_account_is_not_suspended_without_a_reason(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     status, text = sent(client, f"/network/roles/workers/{HERS}/suspend", etag="v3")
     assert (status, 'id="reason-error"' in text, f'id="reason-{HERS}"' in text) == (422, True, True)
     assert "SuspendWorker" not in {name for name, *_ in played.asked}
 
 
-def test_where_all_coordinators_are_of_one_member_the_page_says_what_to_do(client: FlaskClient, played: PlayedServices) -> None:
+def test_where_all_coordinators_are_of_one_member_the_page_says_what_to_do(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     assert "inscriba una coordinadora de otra organización" in client.get("/network/roles").text
     another = m.Worker(id=ID, name="Otra", organization_id="f" * 32, roles=[c.ROLE_COORDINATOR])
     played.answers["ListNetworkRoles"] = accounts(another)
@@ -115,6 +170,12 @@ def test_only_coordinators_see_it(played: PlayedServices) -> None:
 
 def test_every_entry_of_the_navigation_has_its_symbol(played: PlayedServices) -> None:
     app = pages(played)
-    symbols = set(re.findall(r'<symbol id="(\w+)"', (Path(str(app.static_folder)) / "icons.svg").read_text()))
+    symbols = set(
+        re.findall(r'<symbol id="(\w+)"', (Path(str(app.static_folder)) / "icons.svg").read_text())
+    )
     declared = {endpoint: access.of(app, endpoint) for endpoint in app.view_functions}
-    assert {endpoint.partition(".")[0] for endpoint, page in declared.items() if page and page.navigation} <= symbols
+    assert {
+        endpoint.partition(".")[0]
+        for endpoint, page in declared.items()
+        if page and page.navigation
+    } <= symbols

@@ -1,4 +1,6 @@
-"""One process for both, or one for the pages and one for the API: which paths each answers, and what it never says."""
+"""One process for both, or one for the pages and one for the API: which paths each answers, and
+what it never says.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,15 @@ def service() -> Iterator[Service]:
     made.stop()
 
 
-def _started(folder: str, tmp: pytest.TempPathFactory, service: Service, *more: str, **settings: str) -> Iterator[Gateway]:
-    made = Gateway(tmp.mktemp(folder), dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), (*SERVE, *more), settings)
+def _started(
+    folder: str, tmp: pytest.TempPathFactory, service: Service, *more: str, **settings: str
+) -> Iterator[Gateway]:
+    made = Gateway(
+        tmp.mktemp(folder),
+        dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"),
+        (*SERVE, *more),
+        settings,
+    )
     yield made
     made.process.stop()
 
@@ -33,7 +42,15 @@ def _started(folder: str, tmp: pytest.TempPathFactory, service: Service, *more: 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator[Gateway]:
     # What only pages need may even be wrong: it is not read.
-    yield from _started("api", tmp_path_factory, service, "--only", "api", ENLACE_LINES="no pairs", ENLACE_DEMO="neither yes nor no")
+    yield from _started(
+        "api",
+        tmp_path_factory,
+        service,
+        "--only",
+        "api",
+        ENLACE_LINES="no pairs",
+        ENLACE_DEMO="neither yes nor no",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +63,9 @@ def _get(gateway: Gateway, path: str) -> requests.Response:
 
 
 def test_the_api_alone_answers_systems_and_probes(api: Gateway) -> None:
-    assert {path: _get(api, path).status_code for path in (*OF_THE_API, *OF_BOTH)} == dict.fromkeys((*OF_THE_API, *OF_BOTH), 200)
+    assert {path: _get(api, path).status_code for path in (*OF_THE_API, *OF_BOTH)} == dict.fromkeys(
+        (*OF_THE_API, *OF_BOTH), 200
+    )
     assert api.api().status_code == 200
 
 
@@ -61,11 +80,17 @@ def test_the_api_sets_no_cookie_and_has_no_policy_for_pages(api: Gateway) -> Non
     for path in (*OF_THE_API, *OF_THE_SITE, *OF_BOTH):
         if path != "/api/v1/docs":  # a page of its own, with a policy of its own
             assert not OF_PAGES & _get(api, path).headers.keys(), path
-    assert _get(api, "/api/v1/docs").headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self'; base-uri")
+    assert (
+        _get(api, "/api/v1/docs")
+        .headers["Content-Security-Policy"]
+        .startswith("default-src 'none'; style-src 'self'; base-uri")
+    )
 
 
 def test_the_site_alone_answers_people_and_probes(site: Gateway) -> None:
-    assert {path: _get(site, path).status_code for path in (*OF_THE_SITE, *OF_BOTH)} == dict.fromkeys((*OF_THE_SITE, *OF_BOTH), 200)
+    assert {
+        path: _get(site, path).status_code for path in (*OF_THE_SITE, *OF_BOTH)
+    } == dict.fromkeys((*OF_THE_SITE, *OF_BOTH), 200)
     assert _get(site, "/quick-exit").headers["Location"] == EXIT
 
 
@@ -76,7 +101,9 @@ def test_where_the_api_would_be_the_site_has_a_page(site: Gateway, path: str) ->
     assert "form-action 'self'" in answer.headers["Content-Security-Policy"]
 
 
-def test_a_process_without_pages_reads_none_of_their_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_without_pages_reads_none_of_their_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("ENLACE_DEVELOPMENT", "1")
     monkeypatch.setenv("ENLACE_LINES", "no pairs")
     assert from_environment(with_site=False).site is None

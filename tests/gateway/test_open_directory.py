@@ -1,4 +1,6 @@
-"""The public directory: what anybody reads there and what never, how she asks, and what she reads when there is nothing to show."""
+"""The public directory: what anybody reads there and what never, how she asks, and what she reads
+when there is nothing to show.
+"""
 
 from __future__ import annotations
 
@@ -48,22 +50,46 @@ def service(**said: object) -> o.PublicService:
             country="NI",
             department="NI-CI",
             phone="+50523410000",
-            schedules=[d.Schedule(freq=d.FREQUENCY_WEEKLY, byday=["MO", "TU", "WE", "TH", "FR"], opens_at="08:00", closes_at="17:00")],
+            schedules=[
+                d.Schedule(
+                    freq=d.FREQUENCY_WEEKLY,
+                    byday=["MO", "TU", "WE", "TH", "FR"],
+                    opens_at="08:00",
+                    closes_at="17:00",
+                )
+            ],
         ),
         organization=d.Organization(
-            id=ID, name="Casa", description="De qué se ocupa", country="NI", department="NI-CI", url="https://casa.example"
+            id=ID,
+            name="Casa",
+            description="De qué se ocupa",
+            country="NI",
+            department="NI-CI",
+            url="https://casa.example",
         ),
     )
-    at = made.service_at_locations.add(location=l.Location(name="Oficina", address="Del parque 2c", department="NI-CI"))
+    at = made.service_at_locations.add(
+        location=l.Location(name="Oficina", address="Del parque 2c", department="NI-CI")
+    )
     at.phones.add(number="+50523410002")
     made.MergeFrom(o.PublicService(**said))  # type: ignore[arg-type]
     return made
 
 
-def ask(client: FlaskClient, played: PlayedServices, *services: o.PublicService, more: str = "", **asked: str) -> TestResponse:
+def ask(
+    client: FlaskClient,
+    played: PlayedServices,
+    *services: o.PublicService,
+    more: str = "",
+    **asked: str,
+) -> TestResponse:
     """The answer to the form, where these are found."""
-    played.answers["ListPublicServices"] = o.ListPublicServicesResponse(services=services, total_size=len(services), next_page_token=more)
-    return client.post("/services", data={"form_token": token_of(client.get("/services").text), **asked})
+    played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
+        services=services, total_size=len(services), next_page_token=more
+    )
+    return client.post(
+        "/services", data={"form_token": token_of(client.get("/services").text), **asked}
+    )
 
 
 def main(text: str) -> str:
@@ -71,14 +97,18 @@ def main(text: str) -> str:
     return text[text.index('<main id="main"') : text.index("</main>")]
 
 
-def test_the_first_page_leads_there_and_it_says_first_what_to_do_in_danger(client: FlaskClient) -> None:
+def test_the_first_page_leads_there_and_it_says_first_what_to_do_in_danger(
+    client: FlaskClient,
+) -> None:
     assert 'href="/services"' in client.get("/").text
     page = main(client.get("/services").text)
     assert page.index("Si corre peligro") < page.index('href="tel:133"') < page.index("<form")
     assert 'href="tel:911"' in client.get("/services", headers={"Accept-Language": "es-CR"}).text
 
 
-def test_a_result_says_whom_to_call_when_and_where(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_result_says_whom_to_call_when_and_where(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     page = main(ask(client, played, service(), words="derechos").text)
     for part in (
         "Asesoría",
@@ -94,38 +124,62 @@ def test_a_result_says_whom_to_call_when_and_where(client: FlaskClient, played: 
         assert part in page, part
 
 
-@pytest.mark.parametrize(("total", "said"), [(1, "1 servicio"), (999, "999 servicios"), (1000, "Mil servicios o más")])
+@pytest.mark.parametrize(
+    ("total", "said"), [(1, "1 servicio"), (999, "999 servicios"), (1000, "Mil servicios o más")]
+)
 def test_how_many_there_are_is_not_said_where_they_are_not_counted(
     client: FlaskClient, played: PlayedServices, total: int, said: str
 ) -> None:
     asked = {"form_token": token_of(client.get("/services").text)}
-    played.answers["ListPublicServices"] = o.ListPublicServicesResponse(services=[service()], total_size=total)
+    played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
+        services=[service()], total_size=total
+    )
     assert f'<h2 id="found">{said}</h2>' in client.post("/services", data=asked).text
 
 
 def test_of_housing_nothing_says_where_it_is(client: FlaskClient, played: PlayedServices) -> None:
     home = service(service=d.Service(need_codes=["HOU.RENT"]))
-    played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(organizations=[home.organization])
+    played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
+        organizations=[home.organization]
+    )
     results = main(ask(client, played, home).text)
-    results = results[results.index('<ul class="rows">') : results.index("</ul>", results.index('<ul class="rows">'))]
+    results = results[
+        results.index('<ul class="rows">') : results.index(
+            "</ul>", results.index('<ul class="rows">')
+        )
+    ]
     for page in (results, main(client.get(f"/services/organizations/{ID}").text)):
         for part in ("Chinandega", "Oficina", "parque", "23410002", "Derechos", "De qué se ocupa"):
             assert part not in page, part
         assert "no se dice dónde está, por seguridad" in page
-    open_page = main(ask(client, played, service()).text) + client.get(f"/services/organizations/{ID}").text
+    open_page = (
+        main(ask(client, played, service()).text) + client.get(f"/services/organizations/{ID}").text
+    )
     assert open_page.count("Chinandega") > 2
 
 
-def test_who_looks_for_housing_reads_that_shelters_are_asked_for_by_phone(client: FlaskClient, played: PlayedServices) -> None:
+def test_who_looks_for_housing_reads_that_shelters_are_asked_for_by_phone(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     said = "Los albergues y las casas seguras no están en esta lista"
     for code in ("HOU", "HOU.EMG"):
         assert said in ask(client, played, need_code=code).text
     assert said not in ask(client, played, need_code="LEG").text
 
 
-def test_what_is_asked_stands_in_no_address_and_only_open_data_is_asked(client: FlaskClient, played: PlayedServices) -> None:
+def test_what_is_asked_stands_in_no_address_and_only_open_data_is_asked(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.asked.clear()
-    page = ask(client, played, service(), more="siguiente", words="abogada", need_code="LEG", department="NI-CI").text
+    page = ask(
+        client,
+        played,
+        service(),
+        more="siguiente",
+        words="abogada",
+        need_code="LEG",
+        department="NI-CI",
+    ).text
     client.get(f"/services/organizations/{ID}")
     assert {rpc for rpc, _, _ in played.asked} <= PUBLIC_RPCS
     assert 'method="get"' not in page
@@ -133,29 +187,63 @@ def test_what_is_asked_stands_in_no_address_and_only_open_data_is_asked(client: 
     played.asked.clear()
     again = enter(client)  # who is signed in reads the same, and no more
     ask(again, played, service(), words="abogada")
-    assert {rpc for rpc, _, _ in played.asked} <= PUBLIC_RPCS | {"IssueToken", "CountUnread", "SignIn"}
+    assert {rpc for rpc, _, _ in played.asked} <= PUBLIC_RPCS | {
+        "IssueToken",
+        "CountUnread",
+        "SignIn",
+    }
 
 
-def test_the_next_page_asks_for_the_same_and_a_tile_is_a_question(client: FlaskClient, played: PlayedServices) -> None:
-    page = ask(client, played, service(), more="siguiente", words="abogada", need_code="LEG", department="NI-CI").text
+def test_the_next_page_asks_for_the_same_and_a_tile_is_a_question(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    page = ask(
+        client,
+        played,
+        service(),
+        more="siguiente",
+        words="abogada",
+        need_code="LEG",
+        department="NI-CI",
+    ).text
     first = o.ListPublicServicesRequest()
     first.CopyFrom(played.last("ListPublicServices"))
-    assert (first.words, first.need_code, first.department, first.by_name) == ("abogada", "LEG", "NI-CI", True)
-    form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page[page.index('name="page"') - 600 :]))
+    assert (first.words, first.need_code, first.department, first.by_name) == (
+        "abogada",
+        "LEG",
+        "NI-CI",
+        True,
+    )
+    form = dict(
+        re.findall(
+            r'<input type="hidden" name="(\w+)" value="([^"]*)"',
+            page[page.index('name="page"') - 600 :],
+        )
+    )
     client.post("/services", data=form)
     again = played.last("ListPublicServices")
     assert again.page_token == "siguiente"
     again.page_token = ""
     assert again == first
-    assert re.findall(r'class="tile" name="need_code" value="(\w+)"', client.get("/services").text) == ["HOU"]
+    assert re.findall(
+        r'class="tile" name="need_code" value="(\w+)"', client.get("/services").text
+    ) == ["HOU"]
 
 
-def test_a_cheat_asks_for_no_larger_page_and_no_other_order(client: FlaskClient, played: PlayedServices) -> None:
-    ask(client, played, page_size="100000", by_name="0", modified_after="2020-01-01", request_id="x")
-    assert played.last("ListPublicServices") == o.ListPublicServicesRequest(by_name=True, page_size=20)
+def test_a_cheat_asks_for_no_larger_page_and_no_other_order(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    ask(
+        client, played, page_size="100000", by_name="0", modified_after="2020-01-01", request_id="x"
+    )
+    assert played.last("ListPublicServices") == o.ListPublicServicesRequest(
+        by_name=True, page_size=20
+    )
 
 
-def test_a_page_that_is_of_no_use_any_more_begins_again(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_page_that_is_of_no_use_any_more_begins_again(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     ask(client, played)
 
     def strict(request: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
@@ -164,18 +252,29 @@ def test_a_page_that_is_of_no_use_any_more_begins_again(client: FlaskClient, pla
         return o.ListPublicServicesResponse(services=[service()], total_size=1)
 
     played.answers["ListPublicServices"] = strict
-    answer = client.post("/services", data={"form_token": token_of(client.get("/services").text), "page": "de otra búsqueda"})
+    answer = client.post(
+        "/services",
+        data={"form_token": token_of(client.get("/services").text), "page": "de otra búsqueda"},
+    )
     assert (answer.status_code, "Asesoría" in answer.text) == (200, True)
 
 
-def test_what_can_not_be_asked_is_said_beside_its_field(client: FlaskClient, played: PlayedServices) -> None:
+def test_what_can_not_be_asked_is_said_beside_its_field(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     token = token_of(client.get("/services").text)
-    played.answers["ListPublicServices"] = errors.Invalid(("words", "too_long"), ("department", "malformed"))
-    answer = client.post("/services", data={"form_token": token, "words": "a" * 5000, "department": "<b>"})
+    played.answers["ListPublicServices"] = errors.Invalid(
+        ("words", "too_long"), ("department", "malformed")
+    )
+    answer = client.post(
+        "/services", data={"form_token": token, "words": "a" * 5000, "department": "<b>"}
+    )
     assert answer.status_code == 422
     assert 'href="#words"' in answer.text
     assert 'id="department-error"' in answer.text
-    assert "<b>" not in main(answer.text).replace("<b>Hay", "").replace("<b>133", "").replace("<p><b>", "")
+    assert "<b>" not in main(answer.text).replace("<b>Hay", "").replace("<b>133", "").replace(
+        "<p><b>", ""
+    )
 
 
 def test_nothing_found_says_what_to_do(client: FlaskClient, played: PlayedServices) -> None:
@@ -184,12 +283,17 @@ def test_nothing_found_says_what_to_do(client: FlaskClient, played: PlayedServic
     assert page.count('href="tel:133"') == 2
 
 
-@pytest.mark.parametrize("hurt", [errors.Unavailable("service_away"), errors.Unavailable("deadline_exceeded")])
-def test_while_the_directory_is_away_the_page_says_what_to_do(client: FlaskClient, played: PlayedServices, hurt: Exception) -> None:
+@pytest.mark.parametrize(
+    "hurt", [errors.Unavailable("service_away"), errors.Unavailable("deadline_exceeded")]
+)
+def test_while_the_directory_is_away_the_page_says_what_to_do(
+    client: FlaskClient, played: PlayedServices, hurt: Exception
+) -> None:
     token = token_of(client.get("/services").text)
     played.answers |= dict.fromkeys(PUBLIC_RPCS, hurt)
     fresh = pages(played).test_client()
-    unknown, kept = "llame a la policía si corre peligro", "tel:133"  # by a process that never heard the numbers, and by one that did
+    # by a process that never heard the numbers, and by one that did
+    unknown, kept = "llame a la policía si corre peligro", "tel:133"
     for number, answer in (
         (unknown, fresh.get("/services")),
         (unknown, fresh.get(f"/services/organizations/{ID}")),
@@ -205,23 +309,35 @@ def test_while_the_directory_is_away_the_page_says_what_to_do(client: FlaskClien
     assert fresh.get("/services").status_code in (503, 504)
 
 
-def test_what_a_member_calls_itself_is_text_and_its_address_leads_to_the_web(client: FlaskClient, played: PlayedServices) -> None:
+def test_what_a_member_calls_itself_is_text_and_its_address_leads_to_the_web(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     hurt = '"><script>alert(1)</script>{{ 7*7 }}'
     evil = service(
         service=d.Service(name=hurt, description=hurt, phone='+505"onclick=x'),
         organization=d.Organization(name=hurt, url="javascript:alert(1)", description=hurt),
     )
-    played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(organizations=[evil.organization])
-    for page in (ask(client, played, evil, more=hurt, words=hurt).text, client.get(f"/services/organizations/{ID}").text):
+    played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
+        organizations=[evil.organization]
+    )
+    for page in (
+        ask(client, played, evil, more=hurt, words=hurt).text,
+        client.get(f"/services/organizations/{ID}").text,
+    ):
         assert "<script>alert" not in page
         assert "javascript:" not in page
         assert "{{ 7*7 }}" in page
         assert '"onclick' not in page
 
 
-def test_a_member_that_offers_nothing_to_anybody_has_no_page(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_member_that_offers_nothing_to_anybody_has_no_page(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse()
-    answers = [client.get(f"/services/organizations/{id}") for id in (ID, "x", "A" * 32, "..%2f", "a" * 3000)]
+    answers = [
+        client.get(f"/services/organizations/{id}")
+        for id in (ID, "x", "A" * 32, "..%2f", "a" * 3000)
+    ]
     assert {answer.status_code for answer in answers} == {404}
 
 
@@ -235,10 +351,25 @@ def test_hours_are_said_as_one_says_them(client: FlaskClient) -> None:
     with client.application.test_request_context("/services"):
         today = i18n.now().date()
         weekly = d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at="08:00", closes_at="08:00")
-        over = d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at="09:00", closes_at="10:00", valid_to=str(today - timedelta(days=3)))
-        later = d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at="09:00", closes_at="10:00", valid_from=str(today + timedelta(days=3)))
-        monthly = d.Schedule(freq=d.FREQUENCY_MONTHLY, byday=["1MO"], opens_at="09:00", closes_at="10:00")
-        assert hours([weekly, over, later, monthly]) == ["todos los días: las 24 horas", "otros días del mes: pregunte"]
+        over = d.Schedule(
+            freq=d.FREQUENCY_WEEKLY,
+            opens_at="09:00",
+            closes_at="10:00",
+            valid_to=str(today - timedelta(days=3)),
+        )
+        later = d.Schedule(
+            freq=d.FREQUENCY_WEEKLY,
+            opens_at="09:00",
+            closes_at="10:00",
+            valid_from=str(today + timedelta(days=3)),
+        )
+        monthly = d.Schedule(
+            freq=d.FREQUENCY_MONTHLY, byday=["1MO"], opens_at="09:00", closes_at="10:00"
+        )
+        assert hours([weekly, over, later, monthly]) == [
+            "todos los días: las 24 horas",
+            "otros días del mes: pregunte",
+        ]
         assert hours([]) == []
         assert days(["SU", "SA"]) == "sábado, domingo"
         assert days(["WE", "MO", "TU"]) == "lunes a miércoles"
@@ -246,8 +377,12 @@ def test_hours_are_said_as_one_says_them(client: FlaskClient) -> None:
         assert days(["MO", "TU", "WE", "TH", "FR", "SA", "SU"]) == "todos los días"
 
 
-@pytest.mark.parametrize(("language", "said"), [("en", "Find help"), ("fr", "Trouver de"), ("es", "Buscar ayuda")])
-def test_it_speaks_three_languages_and_keeps_the_one_that_was_chosen(client: FlaskClient, language: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "Find help"), ("fr", "Trouver de"), ("es", "Buscar ayuda")]
+)
+def test_it_speaks_three_languages_and_keeps_the_one_that_was_chosen(
+    client: FlaskClient, language: str, said: str
+) -> None:
     page = client.get(f"/services?lang={language}").text
     assert said in page
     assert f'action="/services?lang={language}#found"' in page

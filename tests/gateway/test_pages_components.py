@@ -1,4 +1,6 @@
-"""A page is put together from the frame and the components of parts.html: none has markup of its own for what stands there, or hides what the frame says."""
+"""A page is put together from the frame and the components of parts.html: none has markup of its
+own for what stands there, or hides what the frame says.
+"""
 
 import ast
 from pathlib import Path
@@ -21,21 +23,27 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("template", [one for one in TEMPLATES if one.name != "parts.html"], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "template", [one for one in TEMPLATES if one.name != "parts.html"], ids=lambda one: one.name
+)
 def test_no_page_has_markup_of_its_own_for_a_component(template: Path) -> None:
     text = template.read_text()
     assert [name for name, markup in OWN.items() if markup in text] == []
 
 
 def test_no_page_names_a_value_of_its_own_as_the_frame_names_one() -> None:
-    """The board once said `live` for how many referrals run: its clocks had no time of the server any more, and what was late stood there as calm."""
+    """The board once said `live` for how many referrals run: its clocks had no time of the server
+    any more, and what was late stood there as calm.
+    """
     with pages(PlayedServices()).test_request_context("/"):
         framed = frame.context().keys()
     calls = [
         (file.name, node.lineno, word.arg)
         for file in Path(site.__file__).parent.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "render_template"
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "render_template"
         for word in node.keywords
     ]
     assert len(calls) > 100

@@ -1,4 +1,6 @@
-"""A consent, one page after the other: nothing is answered before she answers, and a receipt is made of what she said alone."""
+"""A consent, one page after the other: nothing is answered before she answers, and a receipt is
+made of what she said alone.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +35,23 @@ def client(played: PlayedServices) -> FlaskClient:
 SEVEN = list(vocabulary.TABLES["explained"])
 NO_TO_ALL = {f"answer_{group}": "no" for group in vocabulary.TABLES["field_group"]}
 ANSWERS = {**NO_TO_ALL, "answer_identity": "yes", "answer_health": "yes"}
-GIVEN = {"giver_code": "person", "assent_code": "given", "manner_code": "spoken", "in_private": "1", "until_time": "2027-02-01"}
+GIVEN = {
+    "giver_code": "person",
+    "assent_code": "given",
+    "manner_code": "spoken",
+    "in_private": "1",
+    "until_time": "2027-02-01",
+}
 CONSENT = f"/referrals/{ID}/consent"
 
 
 def hidden_fields(page: str) -> MultiDict[str, str]:
     """What travels in the one form of a page of the consent."""
-    form = next(form for form in re.findall(r'<form method="post".*?</form>', page, re.DOTALL) if 'name="recipient"' in form)
+    form = next(
+        form
+        for form in re.findall(r'<form method="post".*?</form>', page, re.DOTALL)
+        if 'name="recipient"' in form
+    )
     return MultiDict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', form))
 
 
@@ -55,28 +67,40 @@ def ticked(page: TestResponse) -> int:
     return len(re.findall(r"<input[^>]* checked", page.text))
 
 
-def test_a_consent_is_kept_as_it_was_given_and_only_at_the_last_of_three_pages(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_consent_is_kept_as_it_was_given_and_only_at_the_last_of_three_pages(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     first = client.get(CONSENT)
     second = go_on(client, first, explained_codes=SEVEN)
     third = go_on(client, second, purpose_codes="HOU.EMG", **ANSWERS)
     assert [page.status_code for page in (first, second, third)] == [200] * 3
-    assert [ticked(page) for page in (first, second, third)] == [0] * 3, "nothing is answered before she answers"
+    assert [ticked(page) for page in (first, second, third)] == [0] * 3, (
+        "nothing is answered before she answers"
+    )
     assert (asked(played, "CreateReceipt"), asked(played, "UpdateReferral")) == (0, 0)
     answer = go_on(client, third, **GIVEN)
     assert answer.headers["Location"] == f"/referrals/{ID}/check"
     receipt = played.last("CreateReceipt").receipt
     assert list(receipt.field_groups) == [p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH]
     assert {number for number in p.Explained.values() if number} == set(receipt.explained_codes)
-    assert (receipt.giver_code, receipt.manner_code, receipt.in_private) == (p.GIVER_PERSON, p.MANNER_SPOKEN, True)
+    assert (receipt.giver_code, receipt.manner_code, receipt.in_private) == (
+        p.GIVER_PERSON,
+        p.MANNER_SPOKEN,
+        True,
+    )
     assert (receipt.recipient_organization_id, list(receipt.purpose_codes)) == (ID, ["HOU.EMG"])
     assert receipt.until_time.ToJsonString() == "2027-02-01T06:00:00Z", "midnight in Managua"
     assert played.last("UpdateReferral").update_mask.paths == ["receipt_id"]
     go_on(client, third, **GIVEN)
-    first_, again = [request.request_id for rpc, request, _ in played.asked if rpc == "CreateReceipt"]
+    first_, again = [
+        request.request_id for rpc, request, _ in played.asked if rpc == "CreateReceipt"
+    ]
     assert first_ == again, "sent twice it is one receipt"
 
 
-def test_a_point_that_was_not_said_is_named_and_the_others_stay_ticked(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_point_that_was_not_said_is_named_and_the_others_stay_ticked(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     answer = go_on(client, client.get(CONSENT), explained_codes=SEVEN[1:])
     assert answer.status_code == 422
     assert f'href="#point_{SEVEN[0]}"' in answer.text
@@ -93,22 +117,35 @@ def test_every_group_is_answered_yes_or_no(client: FlaskClient) -> None:
     assert ticked(answer) == 2
 
 
-def test_no_to_the_rest_is_a_no_to_whatever_was_not_answered(played: PlayedServices, client: FlaskClient) -> None:
+def test_no_to_the_rest_is_a_no_to_whatever_was_not_answered(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
-    third = go_on(client, second, purpose_codes="HOU", answer_identity="yes", answer_health="no", no_to_the_rest="1")
+    third = go_on(
+        client,
+        second,
+        purpose_codes="HOU",
+        answer_identity="yes",
+        answer_health="no",
+        no_to_the_rest="1",
+    )
     assert third.status_code == 200
     go_on(client, third, **GIVEN)
     assert list(played.last("CreateReceipt").receipt.field_groups) == [p.FIELD_GROUP_IDENTITY]
 
 
-def test_no_to_everything_gives_no_consent_either(played: PlayedServices, client: FlaskClient) -> None:
+def test_no_to_everything_gives_no_consent_either(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
     answer = go_on(client, second, purpose_codes="HOU", no_to_the_rest="1")
     assert "Sin su permiso no se envía nada" in answer.text
     assert asked(played, "CreateReceipt") == 0
 
 
-def test_who_says_yes_to_nothing_gives_no_consent_and_gets_help_all_the_same(played: PlayedServices, client: FlaskClient) -> None:
+def test_who_says_yes_to_nothing_gives_no_consent_and_gets_help_all_the_same(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
     answer = go_on(client, second, purpose_codes="HOU", **NO_TO_ALL)
     assert "Sin su permiso no se envía nada; puede recibir ayuda igual." in answer.text
@@ -124,7 +161,9 @@ def test_back_keeps_what_was_said_on_every_page(client: FlaskClient) -> None:
     assert ticked(second) == len(ANSWERS)
     first = go_on(client, second, back="1", purpose_codes="HOU", **ANSWERS)
     assert ticked(first) == 7
-    third = go_on(client, go_on(client, first, explained_codes=SEVEN), purpose_codes="HOU", **ANSWERS)
+    third = go_on(
+        client, go_on(client, first, explained_codes=SEVEN), purpose_codes="HOU", **ANSWERS
+    )
     assert ticked(third) == 4, "who gave it, the own word of a child, how, and that nobody listened"
     assert 'value="2027-02-01"' in third.text
 
@@ -146,7 +185,9 @@ def test_how_it_was_given_must_be_said(played: PlayedServices, client: FlaskClie
     assert asked(played, "CreateReceipt") == 0
 
 
-def test_what_was_explained_about_one_organisation_is_no_consent_for_another(played: PlayedServices, client: FlaskClient) -> None:
+def test_what_was_explained_about_one_organisation_is_no_consent_for_another(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
     third = go_on(client, second, purpose_codes="HOU", **ANSWERS)
     played.answers["GetService"] = d.Service(id=ID, organization_id="b" * 32, name="Otro")
@@ -160,7 +201,12 @@ def test_for_a_child_its_own_word_is_asked_for_and_who_can_not_be_told_is_decide
     played: PlayedServices, client: FlaskClient
 ) -> None:
     child = r.Referral(
-        id=ID, etag="1", state=r.STATE_DRAFT, person_id=ID, service_id=ID, person=r.CoarsePerson(age_band=r.AGE_BAND_0_TO_11)
+        id=ID,
+        etag="1",
+        state=r.STATE_DRAFT,
+        person_id=ID,
+        service_id=ID,
+        person=r.CoarsePerson(age_band=r.AGE_BAND_0_TO_11),
     )
     played.answers["GetReferral"] = child
     second = go_on(client, client.get(CONSENT), unasked="1")
@@ -169,10 +215,16 @@ def test_for_a_child_its_own_word_is_asked_for_and_who_can_not_be_told_is_decide
     assert go_on(client, third, giver_code="best_interest", manner_code="spoken").status_code == 422
     go_on(client, third, giver_code="best_interest", manner_code="spoken", assent_code="too_young")
     receipt = played.last("CreateReceipt").receipt
-    assert (receipt.giver_code, receipt.assent_code, list(receipt.explained_codes)) == (p.GIVER_BEST_INTEREST, p.ASSENT_TOO_YOUNG, [])
+    assert (receipt.giver_code, receipt.assent_code, list(receipt.explained_codes)) == (
+        p.GIVER_BEST_INTEREST,
+        p.ASSENT_TOO_YOUNG,
+        [],
+    )
 
 
-def test_a_consent_that_the_service_refuses_comes_back_on_its_page(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_consent_that_the_service_refuses_comes_back_on_its_page(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
     third = go_on(client, second, purpose_codes="HOU", **ANSWERS)
     for refusal, shown in (
@@ -186,11 +238,15 @@ def test_a_consent_that_the_service_refuses_comes_back_on_its_page(played: Playe
         assert shown in answer.text
 
 
-def test_to_read_it_in_another_language_unticks_nothing(played: PlayedServices, client: FlaskClient) -> None:
+def test_to_read_it_in_another_language_unticks_nothing(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     again = go_on(client, client.get(CONSENT), explained_codes=SEVEN[:3], speak="fr")
     assert again.status_code == 200
     assert ("faire une pause" in again.text, ticked(again)) == (True, 3)
-    assert "faire une pause" in go_on(client, again, explained_codes=SEVEN[:4]).text, "and goes on in it"
+    assert "faire une pause" in go_on(client, again, explained_codes=SEVEN[:4]).text, (
+        "and goes on in it"
+    )
 
 
 def test_the_consents_that_are_offered_are_those_that_the_service_names_for_this_referral(
@@ -202,14 +258,18 @@ def test_the_consents_that_are_offered_are_those_that_the_service_names_for_this
     assert f'value="{"b" * 32}"' in page
 
 
-def test_the_text_to_read_aloud_is_in_the_person_s_language(played: PlayedServices, client: FlaskClient) -> None:
+def test_the_text_to_read_aloud_is_in_the_person_s_language(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     page = client.get(f"/referrals/{ID}/consent?read=fr").text
     assert '<html lang="es"' in page
     assert "faire une pause" in page
     assert all(f'value="{code}"' in page for code in vocabulary.TABLES["explained"])
 
 
-def test_a_refused_send_says_what_is_missing_and_keeps_the_note(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_refused_send_says_what_is_missing_and_keeps_the_note(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["SendReferral"] = errors.Conflict("receipt_missing")
     answer = send(client, f"/referrals/{ID}/check", note="Llega a las seis")
     assert answer.status_code == 422
@@ -218,7 +278,14 @@ def test_a_refused_send_says_what_is_missing_and_keeps_the_note(played: PlayedSe
 
 
 def draft_of(age: r.AgeBand.ValueType) -> r.Referral:
-    return r.Referral(id=ID, etag="1", state=r.STATE_DRAFT, person_id=ID, service_id=ID, person=r.CoarsePerson(age_band=age))
+    return r.Referral(
+        id=ID,
+        etag="1",
+        state=r.STATE_DRAFT,
+        person_id=ID,
+        service_id=ID,
+        person=r.CoarsePerson(age_band=age),
+    )
 
 
 def last_page(client: FlaskClient, **first: object) -> TestResponse:
@@ -231,21 +298,40 @@ def offered(page: TestResponse, name: str) -> list[str]:
     return re.findall(rf'name="{name}" value="(\w+)"', page.text)
 
 
-def test_b6_an_unknown_age_is_asked_for_and_what_was_answered_comes_back(played: PlayedServices, client: FlaskClient) -> None:
+def test_b6_an_unknown_age_is_asked_for_and_what_was_answered_comes_back(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["GetReferral"] = draft_of(r.AGE_BAND_UNSPECIFIED)
     third = last_page(client)
-    assert offered(third, "adult_ground_code") == ["her_word", "document", "known_to_service", "unmistakable", "unknown"]
+    assert offered(third, "adult_ground_code") == [
+        "her_word",
+        "document",
+        "known_to_service",
+        "unmistakable",
+        "unknown",
+    ]
     assert ticked(third) == 0, "nobody is an adult before somebody says so"
     answer = go_on(client, third, manner_code="spoken")
-    assert (answer.status_code, 'href="#adult_ground_code"' in answer.text, ticked(answer)) == (422, True, 1)
-    minor = go_on(client, third, giver_code="guardian", manner_code="spoken", adult_ground_code="unknown")
+    assert (answer.status_code, 'href="#adult_ground_code"' in answer.text, ticked(answer)) == (
+        422,
+        True,
+        1,
+    )
+    minor = go_on(
+        client, third, giver_code="guardian", manner_code="spoken", adult_ground_code="unknown"
+    )
     assert (minor.status_code, 'href="#assent_code"' in minor.text, ticked(minor)) == (422, True, 3)
     go_on(client, third, manner_code="spoken", adult_ground_code="document")
     receipt = played.last("CreateReceipt").receipt
-    assert (receipt.adult_ground_code, receipt.giver_code) == (p.ADULT_GROUND_DOCUMENT, p.GIVER_PERSON), "an adult gives it herself"
+    assert (receipt.adult_ground_code, receipt.giver_code) == (
+        p.ADULT_GROUND_DOCUMENT,
+        p.GIVER_PERSON,
+    ), "an adult gives it herself"
 
 
-def test_b6_only_of_a_small_child_it_can_be_said_that_it_is_too_young(played: PlayedServices, client: FlaskClient) -> None:
+def test_b6_only_of_a_small_child_it_can_be_said_that_it_is_too_young(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     for age, words in (
         (r.AGE_BAND_0_TO_11, ["given", "refused", "too_young"]),
         (r.AGE_BAND_12_TO_17, ["given", "refused"]),
@@ -255,15 +341,25 @@ def test_b6_only_of_a_small_child_it_can_be_said_that_it_is_too_young(played: Pl
         assert offered(last_page(client), "assent_code") == words
 
 
-def test_b6_a_no_of_a_child_comes_back_with_what_is_possible(played: PlayedServices, client: FlaskClient) -> None:
+def test_b6_a_no_of_a_child_comes_back_with_what_is_possible(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["GetReferral"] = draft_of(r.AGE_BAND_12_TO_17)
     played.answers["CreateReceipt"] = errors.Conflict("assent_required")
-    answer = go_on(client, last_page(client), giver_code="guardian", manner_code="spoken", assent_code="refused")
+    answer = go_on(
+        client,
+        last_page(client),
+        giver_code="guardian",
+        manner_code="spoken",
+        assent_code="refused",
+    )
     assert (answer.status_code, ticked(answer)) == (422, 3)
     assert "Contra su no, solo por su interés superior, entre dos." in answer.text
 
 
-def test_b7_for_an_adult_only_who_may_override_is_offered_another_giver(played: PlayedServices) -> None:
+def test_b7_for_an_adult_only_who_may_override_is_offered_another_giver(
+    played: PlayedServices,
+) -> None:
     played.answers["GetReferral"] = draft_of(r.AGE_BAND_25_TO_59)
     worker = last_page(enter(pages(played).test_client()))
     assert (offered(worker, "giver_code"), offered(worker, "giver_ground_code")) == (["person"], [])
@@ -271,32 +367,57 @@ def test_b7_for_an_adult_only_who_may_override_is_offered_another_giver(played: 
     rescuer = enter(pages(played).test_client())
     third = last_page(rescuer)
     assert offered(third, "giver_code") == ["person", "guardian", "authority"]
-    go_on(rescuer, third, giver_code="authority", manner_code="written", giver_ground_code="court_order", until_time="2027-02-01")
+    go_on(
+        rescuer,
+        third,
+        giver_code="authority",
+        manner_code="written",
+        giver_ground_code="court_order",
+        until_time="2027-02-01",
+    )
     receipt = played.last("CreateReceipt").receipt
     assert receipt.giver_ground_code == p.GIVER_GROUND_COURT_ORDER
     assert not receipt.HasField("until_time"), "the service says the 72 hours"
 
 
-def test_b7_a_consent_in_her_place_waits_for_a_second_person_on_its_page(played: PlayedServices, client: FlaskClient) -> None:
+def test_b7_a_consent_in_her_place_waits_for_a_second_person_on_its_page(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["GetReceipt"] = p.Receipt(
-        id=ID, genuine=True, giver_code=p.GIVER_AUTHORITY, giver_ground_code=p.GIVER_GROUND_COURT_ORDER, recorded_by_worker_id="b" * 32
+        id=ID,
+        genuine=True,
+        giver_code=p.GIVER_AUTHORITY,
+        giver_ground_code=p.GIVER_GROUND_COURT_ORDER,
+        recorded_by_worker_id="b" * 32,
     )
     page = client.get(f"/people/receipts/{ID}").text
     assert "Un juez nombró a quien decide por ella" in page
     assert "Confirmar como segunda persona" in page
 
 
-def test_b6_a_receipt_that_opens_nothing_any_more_says_so(played: PlayedServices, client: FlaskClient) -> None:
+def test_b6_a_receipt_that_opens_nothing_any_more_says_so(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     receipt = p.Receipt(id=ID, genuine=True, giver_code=p.GIVER_PERSON)
     receipt.until_time.FromJsonString("2100-01-01T00:00:00Z")
     played.answers["GetReceipt"] = receipt
-    assert "Ya no abre nada: lo que dice su expediente cambió" in client.get(f"/people/receipts/{ID}").text
+    assert (
+        "Ya no abre nada: lo que dice su expediente cambió"
+        in client.get(f"/people/receipts/{ID}").text
+    )
     receipt.live = True
     assert "Ya no abre nada" not in client.get(f"/people/receipts/{ID}").text
 
 
-def test_b6_the_file_says_of_each_receipt_whether_it_waits_or_opens_nothing_any_more(played: PlayedServices, client: FlaskClient) -> None:
-    waiting = p.Receipt(id="a" * 32, genuine=True, giver_code=p.GIVER_AUTHORITY, giver_ground_code=p.GIVER_GROUND_COURT_ORDER)
+def test_b6_the_file_says_of_each_receipt_whether_it_waits_or_opens_nothing_any_more(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    waiting = p.Receipt(
+        id="a" * 32,
+        genuine=True,
+        giver_code=p.GIVER_AUTHORITY,
+        giver_ground_code=p.GIVER_GROUND_COURT_ORDER,
+    )
     outdated = p.Receipt(id="b" * 32, genuine=True, giver_code=p.GIVER_PERSON)
     for receipt, shown in ((waiting, "Falta confirmar"), (outdated, "Ya no abre nada")):
         played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[receipt])

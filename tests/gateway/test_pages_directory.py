@@ -1,4 +1,6 @@
-"""The directory's pages: what they ask of the services, and what they show of room, places, languages and people."""
+"""The directory's pages: what they ask of the services, and what they show of room, places,
+languages and people.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 class Fields(HTMLParser):
-    """What a browser would send of each form of a page that posts to the directory, but for the button."""
+    """What a browser would send of each form of a page that posts to the directory, but for the
+    button.
+    """
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -67,25 +71,35 @@ def room(**said: object) -> d.Capacity:
 
 def results_page(client: FlaskClient, played: PlayedServices, **service: object) -> str:
     """The page of results with this one service."""
-    said = d.Service(id=ID, organization_id=ID, name="Albergue", country="NI", need_codes=["HOU.EMG"])
+    said = d.Service(
+        id=ID, organization_id=ID, name="Albergue", country="NI", need_codes=["HOU.EMG"]
+    )
     said.MergeFrom(d.Service(**service))  # type: ignore[arg-type]
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[said], total_size=1)
     return send(client, "/directory", words="albergue").text
 
 
-def test_a_service_that_declined_for_lack_of_room_does_not_say_that_there_is_some(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_service_that_declined_for_lack_of_room_does_not_say_that_there_is_some(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     assert ">Hay lugar</span>" in results_page(client, played, capacity=room())
     page = results_page(client, played, capacity=room(declined=True))
     assert ">Hay lugar</span>" not in page
     assert ">Pregunte si hay lugar</span> rechazó por falta de lugar hace 2 h 10" in page
     assert "antes dijo: hay lugar, camas: 2" in page
-    assert ">Sin lugar</span>" in results_page(client, played, capacity=room(declined=True, intake=d.INTAKE_CLOSED))
+    assert ">Sin lugar</span>" in results_page(
+        client, played, capacity=room(declined=True, intake=d.INTAKE_CLOSED)
+    )
 
 
 def test_whoever_chooses_a_service_sees_it_too(client: FlaskClient, played: PlayedServices) -> None:
-    reason = d.MatchReason(criterion=d.CRITERION_ROOM, verdict=d.VERDICT_ASK, reason_code="room_declined")
+    reason = d.MatchReason(
+        criterion=d.CRITERION_ROOM, verdict=d.VERDICT_ASK, reason_code="room_declined"
+    )
     service = d.Service(id=ID, name="Albergue", capacity=room(declined=True))
-    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[d.Match(service=service, verdict=d.VERDICT_ASK, reasons=[reason])])
+    played.answers["MatchServices"] = d.MatchServicesResponse(
+        matches=[d.Match(service=service, verdict=d.VERDICT_ASK, reasons=[reason])]
+    )
     page = client.get(f"/referrals/{ID}/services").text
     assert "rechazó por falta de lugar hace 2 h 10" in page
     assert "rechazó por falta de lugar: pregunte antes" in page
@@ -101,17 +115,26 @@ def test_whoever_chooses_a_service_sees_it_too(client: FlaskClient, played: Play
     ],
 )
 def test_who_declines_for_lack_of_room_is_led_to_say_whether_there_is_some(
-    client: FlaskClient, played: PlayedServices, side: r.Side.ValueType, reason: str, done: str, led: bool
+    client: FlaskClient,
+    played: PlayedServices,
+    side: r.Side.ValueType,
+    reason: str,
+    done: str,
+    led: bool,
 ) -> None:
     played.answers["GetReferral"] = referral(side=side, state=r.STATE_DECLINED, reason_code=reason)
     page = client.get(f"/referrals/{ID}?done={done}").text
     assert (f'href="/capacity/{ID}"' in page) is led
 
 
-def test_where_nothing_is_searched_the_needs_are_tiles_that_search(client: FlaskClient, played: PlayedServices) -> None:
+def test_where_nothing_is_searched_the_needs_are_tiles_that_search(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.asked.clear()
     page = client.get("/directory").text
-    assert re.findall(r'<button class="tile" name="need_code" value="([^"]+)">([^<]+)<', page) == [("HOU", "Vivienda")]
+    assert re.findall(r'<button class="tile" name="need_code" value="([^"]+)">([^<]+)<', page) == [
+        ("HOU", "Vivienda")
+    ]
     answer = send(client, "/directory", need_code="HOU")
     assert played.last("SearchServices").need_code == "HOU"
     assert 'class="tile"' not in answer.text
@@ -136,30 +159,56 @@ def test_a_chip_is_a_filter_of_one_tap_that_another_tap_takes_off(
     assert pressed == ([chip] if chip != "something else" else [])
     form = Fields(page).forms[0]
     client.post("/directory", data=MultiDict([*form, ("chip", chip)]))
-    assert played.last("SearchServices") == d.SearchServicesRequest(words="casa", page_size=25, count_country="NI")
+    assert played.last("SearchServices") == d.SearchServicesRequest(
+        words="casa", page_size=25, count_country="NI"
+    )
 
 
-def test_what_was_found_by_words_says_why_it_stands_in_this_order(client: FlaskClient, played: PlayedServices) -> None:
+def test_what_was_found_by_words_says_why_it_stands_in_this_order(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     assert "Por qué en este orden" in send(client, "/directory", words="casa").text
-    assert "Por qué en este orden" not in send(client, "/directory", need_code="HOU").text  # by name, which shows
+    # by name, which shows
+    assert "Por qué en este orden" not in send(client, "/directory", need_code="HOU").text
 
 
-def test_beside_the_list_stands_in_which_departments_all_that_was_found_is(client: FlaskClient, played: PlayedServices) -> None:
-    counts = [d.DepartmentCount(department="NI-CI", count=7), d.DepartmentCount(department="NI-LE", count=1), d.DepartmentCount(count=3)]
+def test_beside_the_list_stands_in_which_departments_all_that_was_found_is(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    counts = [
+        d.DepartmentCount(department="NI-CI", count=7),
+        d.DepartmentCount(department="NI-LE", count=1),
+        d.DepartmentCount(count=3),
+    ]
     one = d.Service(id=ID, organization_id=ID, name="Casa", country="NI", need_codes=["HOU.EMG"])
-    played.answers["SearchServices"] = d.SearchServicesResponse(services=[one], total_size=11, departments=counts)
+    played.answers["SearchServices"] = d.SearchServicesResponse(
+        services=[one], total_size=11, departments=counts
+    )
     page = send(client, "/directory", words="casa").text
-    assert page.index('class="rows"') < page.index('<svg class="map"'), "on a phone the list comes first"
+    assert page.index('class="rows"') < page.index('<svg class="map"'), (
+        "on a phone the list comes first"
+    )
     assert "<title>Chinandega: 7</title>" in page
     assert "<title>Managua: 0</title>" in page
     table = page[page.index("<table>") : page.index("</table>")]
-    assert re.findall(r">([^<]+)</(?:button|td)>", table) == ["Chinandega", "7", "León", "1", "Todo el país", "3"]
+    assert re.findall(r">([^<]+)</(?:button|td)>", table) == [
+        "Chinandega",
+        "7",
+        "León",
+        "1",
+        "Todo el país",
+        "3",
+    ]
     form = [field for field in Fields(page).forms[-1] if field[0] != "page"]
     client.post("/directory", data=MultiDict([*form, ("department", "NI-LE")]))
-    assert played.last("SearchServices") == d.SearchServicesRequest(words="casa", department="NI-LE", page_size=25, count_country="NI")
+    assert played.last("SearchServices") == d.SearchServicesRequest(
+        words="casa", department="NI-LE", page_size=25, count_country="NI"
+    )
     page = send(client, "/directory", words="casa", department="NI-LE").text
     client.post("/directory", data=MultiDict(Fields(page).forms[-1]))  # and back to all of them
-    assert played.last("SearchServices") == d.SearchServicesRequest(words="casa", page_size=25, count_country="NI")
+    assert played.last("SearchServices") == d.SearchServicesRequest(
+        words="casa", page_size=25, count_country="NI"
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,11 +221,13 @@ def test_beside_the_list_stands_in_which_departments_all_that_was_found_is(clien
         ({"country": "../.."}, "NI", True),
     ],
 )
-def test_counted_is_the_country_that_is_asked_for_or_ones_own_and_one_without_outlines_has_the_table(
+def test_the_country_asked_for_or_ones_own_is_counted_and_one_without_outlines_has_the_table(
     client: FlaskClient, played: PlayedServices, asked: dict[str, str], country: str, drawn: bool
 ) -> None:
     counts = [d.DepartmentCount(department=f"{country}-SS", count=2)]
-    played.answers["SearchServices"] = d.SearchServicesResponse(services=[d.Service(id=ID, name="Casa")], departments=counts)
+    played.answers["SearchServices"] = d.SearchServicesResponse(
+        services=[d.Service(id=ID, name="Casa")], departments=counts
+    )
     page = send(client, "/directory", words="casa", **asked).text
     assert played.last("SearchServices").count_country == country
     assert ('<svg class="map"' in page) is drawn
@@ -184,22 +235,41 @@ def test_counted_is_the_country_that_is_asked_for_or_ones_own_and_one_without_ou
 
 
 def test_the_next_page_asks_for_the_same(client: FlaskClient, played: PlayedServices) -> None:
-    said = {"words": "casa", "need_code": "HOU", "language": "es", "age": "19", "dependants": "2", "gender": "feminine", "has_room": "1"}
+    said = {
+        "words": "casa",
+        "need_code": "HOU",
+        "language": "es",
+        "age": "19",
+        "dependants": "2",
+        "gender": "feminine",
+        "has_room": "1",
+    }
     page = send(client, "/directory", **said).text
     first = played.last("SearchServices")
-    client.post("/directory", data=MultiDict(next(form for form in Fields(page).forms if any(name == "page" for name, _ in form))))
+    client.post(
+        "/directory",
+        data=MultiDict(
+            next(form for form in Fields(page).forms if any(name == "page" for name, _ in form))
+        ),
+    )
     again = played.last("SearchServices")
     assert again.page_token
     again.page_token = ""
     assert again == first
 
 
-def test_a_service_for_all_people_does_not_read_out_every_gender(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_service_for_all_people_does_not_read_out_every_gender(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     everybody = d.Eligibility(genders=[g for g in d.Gender.values() if g])
     page = results_page(client, played, eligibility=everybody)
     assert "· todas las personas" in page
     assert "mujer trans" not in page
-    page = results_page(client, played, eligibility=d.Eligibility(genders=[d.GENDER_FEMININE, d.GENDER_TRANSGENDER_FEMININE]))
+    page = results_page(
+        client,
+        played,
+        eligibility=d.Eligibility(genders=[d.GENDER_FEMININE, d.GENDER_TRANSGENDER_FEMININE]),
+    )
     assert "· mujer, mujer trans" in page
     assert "todas las personas" not in page
 
@@ -233,7 +303,9 @@ def test_no_language_is_a_code(client: FlaskClient, tag: str, said: str) -> None
         ("QX-1", "QX", "otro país", "otro país"),
     ],
 )
-def test_no_place_is_a_code(client: FlaskClient, subdivision: str, country: str, said: str, where: str) -> None:
+def test_no_place_is_a_code(
+    client: FlaskClient, subdivision: str, country: str, said: str, where: str
+) -> None:
     with client.application.test_request_context():
         assert words.department(subdivision).startswith(said)
         assert words.place(subdivision, country).startswith(where)
@@ -241,23 +313,42 @@ def test_no_place_is_a_code(client: FlaskClient, subdivision: str, country: str,
 
 def test_no_code_stands_on_a_result(client: FlaskClient, played: PlayedServices) -> None:
     page = results_page(
-        client, played, country="US", department="US-CA", languages=["miq", "x-lsn"], eligibility=d.Eligibility(genders=[d.GENDER_FEMININE])
+        client,
+        played,
+        country="US",
+        department="US-CA",
+        languages=["miq", "x-lsn"],
+        eligibility=d.Eligibility(genders=[d.GENDER_FEMININE]),
     )
     shown = re.sub(r"<[^>]+>", " ", re.findall(r'<li class="row two">.*?</li>', page, re.DOTALL)[0])
     assert not re.search(r"miq|x-lsn|US|GENDER|_", shown)
 
 
-def test_a_result_leads_to_a_referral_that_goes_there_if_it_fits(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_result_leads_to_a_referral_that_goes_there_if_it_fits(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     page = results_page(client, played, organization_id="f" * 32, active=True)
     assert f'href="/referrals/new?service={ID}"' in page
-    bed = d.Service(id=ID, name="Albergue", organization_name="Casa Puentes", need_codes=["HOU.EMG"])
+    bed = d.Service(
+        id=ID, name="Albergue", organization_name="Casa Puentes", need_codes=["HOU.EMG"]
+    )
     played.answers["BatchGet"] = d.BatchGetResponse(services=[bed])
     first = client.get(f"/referrals/new?service={ID}").text
     assert "Para remitir a: <b>Albergue</b> · Casa Puentes" in first
-    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[d.Match(service=bed, verdict=d.VERDICT_ASK)])
-    played.answers["CreateReferral"] = played.answers["GetReferral"] = r.Referral(id=ID, etag="d", person_id=ID)
+    played.answers["MatchServices"] = d.MatchServicesResponse(
+        matches=[d.Match(service=bed, verdict=d.VERDICT_ASK)]
+    )
+    played.answers["CreateReferral"] = played.answers["GetReferral"] = r.Referral(
+        id=ID, etag="d", person_id=ID
+    )
     played.answers["UpdateReferral"] = r.Referral(
-        id=ID, etag="e", person_id=ID, need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, unsafe_code=r.UNSAFE_ANSWER_NOTHING
+        id=ID,
+        etag="e",
+        person_id=ID,
+        need_code="HOU.EMG",
+        urgency=r.URGENCY_URGENT,
+        service_id=ID,
+        unsafe_code=r.UNSAFE_ANSWER_NOTHING,
     )
     answer = asked_all(client, first)
     assert answer.headers["Location"] == f"/referrals/{ID}/consent"
@@ -266,7 +357,9 @@ def test_a_result_leads_to_a_referral_that_goes_there_if_it_fits(client: FlaskCl
 
 
 def asked_all(client: FlaskClient, page: str) -> TestResponse:
-    """The answer to the last question before that for a service; what it gives is not asked where that is one help alone."""
+    """The answer to the last question before that for a service; what it gives is not asked where
+    that is one help alone.
+    """
     answers = {"need": {"need_code": "HOU.EMG"}, "urgency": {"urgency": "urgent"}, "about": {}}
     while (said := Form(page).said)["page"] in answers:
         page = client.post("/referrals/new", data={**said, **answers[said["page"]]}).text
@@ -275,10 +368,18 @@ def asked_all(client: FlaskClient, page: str) -> TestResponse:
 
 
 @pytest.mark.parametrize("matches", [True, False])
-def test_where_it_does_not_fit_that_is_said_and_others_stand_beside(client: FlaskClient, played: PlayedServices, matches: bool) -> None:
-    played.answers["BatchGet"] = d.BatchGetResponse(services=[d.Service(id=ID, name="Albergue", need_codes=["HOU", "HOU.EMG"])])
-    no = d.MatchReason(criterion=d.CRITERION_AGE, verdict=d.VERDICT_DOES_NOT_FIT, reason_code="age_too_low")
-    young = d.Match(service=d.Service(id=ID, name="Albergue"), verdict=d.VERDICT_DOES_NOT_FIT, reasons=[no])
+def test_where_it_does_not_fit_that_is_said_and_others_stand_beside(
+    client: FlaskClient, played: PlayedServices, matches: bool
+) -> None:
+    played.answers["BatchGet"] = d.BatchGetResponse(
+        services=[d.Service(id=ID, name="Albergue", need_codes=["HOU", "HOU.EMG"])]
+    )
+    no = d.MatchReason(
+        criterion=d.CRITERION_AGE, verdict=d.VERDICT_DOES_NOT_FIT, reason_code="age_too_low"
+    )
+    young = d.Match(
+        service=d.Service(id=ID, name="Albergue"), verdict=d.VERDICT_DOES_NOT_FIT, reasons=[no]
+    )
     played.answers["MatchServices"] = d.MatchServicesResponse(matches=[young] if matches else [])
     first = client.get(f"/referrals/new?service={ID}").text
     page = asked_all(client, first).text
@@ -290,18 +391,25 @@ def test_where_it_does_not_fit_that_is_said_and_others_stand_beside(client: Flas
     assert 'href="#dependants"' in asked_all(client, first).text
 
 
-def test_a_service_that_is_not_there_any_more_is_no_reason_to_stop(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_service_that_is_not_there_any_more_is_no_reason_to_stop(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["BatchGet"] = d.BatchGetResponse()
     page = client.get(f"/referrals/new?service={ID}")
     assert page.status_code == 200
     assert "Para remitir a:" not in page.text
 
 
-def test_who_goes_to_look_for_the_persons_file_keeps_the_service(client: FlaskClient, played: PlayedServices) -> None:
+def test_who_goes_to_look_for_the_persons_file_keeps_the_service(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["GetPerson"] = p.Person(id=ID, organization_id=ID)
     assert f'href="/people?service={ID}"' in client.get(f"/referrals/new?service={ID}").text
     assert f'href="/people/{ID}?service={ID}"' in client.get(f"/people?service={ID}").text
-    assert f'href="/referrals/new?person={ID}&amp;service={ID}"' in client.get(f"/people/{ID}?service={ID}").text
+    assert (
+        f'href="/referrals/new?person={ID}&amp;service={ID}"'
+        in client.get(f"/people/{ID}?service={ID}").text
+    )
 
 
 def test_who_sends_nobody_is_not_offered_to(played: PlayedServices) -> None:

@@ -1,4 +1,6 @@
-"""The pages of an enquiry: few questions, a look at what would be told, the answers, and the way to the referral. Nothing is asked twice."""
+"""The pages of an enquiry: few questions, a look at what would be told, the answers, and the way to
+the referral. Nothing is asked twice.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,23 @@ ASKED = {
 @pytest.fixture
 def played() -> PlayedServices:
     played = PlayedServices()
-    service = d.Service(id=OTHER, name="Casa segura", organization_id=OTHER, organization_name="Casa Amanecer")
-    own = d.Service(id="c" * 32, name="La nuestra", organization_id=ID, organization_name="Casa Puentes")
-    fitting = [d.Match(service=service, verdict=d.VERDICT_FITS), d.Match(service=own, verdict=d.VERDICT_FITS)]
+    service = d.Service(
+        id=OTHER, name="Casa segura", organization_id=OTHER, organization_name="Casa Amanecer"
+    )
+    own = d.Service(
+        id="c" * 32, name="La nuestra", organization_id=ID, organization_name="Casa Puentes"
+    )
+    fitting = [
+        d.Match(service=service, verdict=d.VERDICT_FITS),
+        d.Match(service=own, verdict=d.VERDICT_FITS),
+    ]
     closed = d.Service(id="d" * 32, name="Cerrada", organization_id=OTHER)
-    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[*fitting, d.Match(service=closed, verdict=d.VERDICT_DOES_NOT_FIT)])
-    played.answers["PreviewEnquiry"] = e.EnquiryPreview(service_count=1, organization_count=1, similar_cases=5)
+    played.answers["MatchServices"] = d.MatchServicesResponse(
+        matches=[*fitting, d.Match(service=closed, verdict=d.VERDICT_DOES_NOT_FIT)]
+    )
+    played.answers["PreviewEnquiry"] = e.EnquiryPreview(
+        service_count=1, organization_count=1, similar_cases=5
+    )
     return played
 
 
@@ -45,21 +58,44 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def post(client: FlaskClient, path: str = "/enquiries/new", **fields: str) -> tuple[int, str, str]:
-    answer = client.post(path, data={"form_token": token_of(client.get("/enquiries/new").text), "request_id": "once", **fields})
+    answer = client.post(
+        path,
+        data={
+            "form_token": token_of(client.get("/enquiries/new").text),
+            "request_id": "once",
+            **fields,
+        },
+    )
     return answer.status_code, answer.text, answer.headers.get("Location", "")
 
 
 def enquiry(side: r.Side.ValueType = r.SIDE_SENDER, **values: object) -> e.Enquiry:
-    content = e.EnquiryContent(need_code="HOU.EMG", urgency=r.URGENCY_IMMEDIATE, age_band=r.AGE_BAND_18_TO_24)
-    usual: dict[str, object] = {"id": ID, "etag": "v3", "code": "K7M2QX", "state": e.ENQUIRY_STATE_OPEN, "side": side, "content": content}
+    content = e.EnquiryContent(
+        need_code="HOU.EMG", urgency=r.URGENCY_IMMEDIATE, age_band=r.AGE_BAND_18_TO_24
+    )
+    usual: dict[str, object] = {
+        "id": ID,
+        "etag": "v3",
+        "code": "K7M2QX",
+        "state": e.ENQUIRY_STATE_OPEN,
+        "side": side,
+        "content": content,
+    }
     return e.Enquiry(**usual | values)  # type: ignore[arg-type]
 
 
-def test_what_the_contact_said_is_not_asked_again(played: PlayedServices, client: FlaskClient) -> None:
-    contact = c.Contact(id=ID, need_code="HOU.EMG", urgency=r.URGENCY_EMERGENCY, department="NI-LE", language="miq")
+def test_what_the_contact_said_is_not_asked_again(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    contact = c.Contact(
+        id=ID, need_code="HOU.EMG", urgency=r.URGENCY_EMERGENCY, department="NI-LE", language="miq"
+    )
     played.answers["GetContact"] = contact
     said = Form(client.get(f"/enquiries/new?contact={ID}").text).said
-    assert {name: said[name] for name in ("need_code", "urgency", "department", "languages", "contact_id")} == {
+    assert {
+        name: said[name]
+        for name in ("need_code", "urgency", "department", "languages", "contact_id")
+    } == {
         "need_code": "HOU.EMG",
         "urgency": "emergency",
         "department": "NI-LE",
@@ -68,14 +104,18 @@ def test_what_the_contact_said_is_not_asked_again(played: PlayedServices, client
     }
 
 
-def test_need_urgency_and_where_she_is_not_safe_are_needed_and_the_rest_stays(client: FlaskClient) -> None:
+def test_need_urgency_and_where_she_is_not_safe_are_needed_and_the_rest_stays(
+    client: FlaskClient,
+) -> None:
     status, page, _ = post(client, age_band="18-24")
     assert status == 422
     assert page.count('class="error"') == 3
     assert Form(page).said["age_band"] == "18-24"
 
 
-def test_ones_own_and_those_that_do_not_fit_are_not_asked(played: PlayedServices, client: FlaskClient) -> None:
+def test_ones_own_and_those_that_do_not_fit_are_not_asked(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     status, page, _ = post(client, **ASKED)
     assert status == 200
     asked = played.last("PreviewEnquiry")
@@ -91,22 +131,35 @@ def test_ones_own_and_those_that_do_not_fit_are_not_asked(played: PlayedServices
     assert "Unas 5 organizaciones" in page
 
 
-def test_the_line_of_one_country_asks_in_another(played: PlayedServices, client: FlaskClient) -> None:
+def test_the_line_of_one_country_asks_in_another(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     elsewhere = {**ASKED, "country": "CR", "department": "CR-G"}
     _, page, _ = post(client, **elsewhere)
     assert played.last("MatchServices").country == "CR"
-    assert (played.last("PreviewEnquiry").content.country, Form(page).said["country"]) == ("CR", "CR")
+    assert (played.last("PreviewEnquiry").content.country, Form(page).said["country"]) == (
+        "CR",
+        "CR",
+    )
     assert "Costa Rica" in page
-    played.answers["GetEnquiry"] = enquiry(content=e.EnquiryContent(need_code="HOU.EMG", country="CR", department="CR-G"))
+    played.answers["GetEnquiry"] = enquiry(
+        content=e.EnquiryContent(need_code="HOU.EMG", country="CR", department="CR-G")
+    )
     assert Form(client.get(f"/referrals/new?enquiry={ID}").text).said["country"] == "CR", (
         "or her file would be of a place that is in no country"
     )
 
 
-def test_what_marks_her_is_said_and_left_out_with_one_press(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["PreviewEnquiry"] = e.EnquiryPreview(service_count=1, few=True, coarser_attribute=e.ENQUIRY_ATTRIBUTE_DEPARTMENT)
+def test_what_marks_her_is_said_and_left_out_with_one_press(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["PreviewEnquiry"] = e.EnquiryPreview(
+        service_count=1, few=True, coarser_attribute=e.ENQUIRY_ATTRIBUTE_DEPARTMENT
+    )
     _, page, _ = post(client, **ASKED)
-    assert 0 < page.index("podría reconocerla") < page.index("Preguntar ahora"), "read before it is pressed"
+    assert 0 < page.index("podría reconocerla") < page.index("Preguntar ahora"), (
+        "read before it is pressed"
+    )
     assert 'name="drop" value="department"' in page
     _, page, _ = post(client, **ASKED, drop="department")
     assert played.last("PreviewEnquiry").content.department == ""
@@ -115,17 +168,35 @@ def test_what_marks_her_is_said_and_left_out_with_one_press(played: PlayedServic
     assert played.last("PreviewEnquiry").content.gender_code == 0
 
 
-def test_it_is_asked_with_all_that_was_said_and_whom_she_named_is_left_out(played: PlayedServices, client: FlaskClient) -> None:
-    status, _, where = post(client, **ASKED, contact_id=ID, excluded_organization_ids=OTHER, keep_unused="1", sure="1")
+def test_it_is_asked_with_all_that_was_said_and_whom_she_named_is_left_out(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    status, _, where = post(
+        client, **ASKED, contact_id=ID, excluded_organization_ids=OTHER, keep_unused="1", sure="1"
+    )
     assert (status, where) == (303, f"/enquiries/{ID}?done=asked")
     asked = played.last("CreateEnquiry")
-    assert (asked.contact_id, list(asked.excluded_organization_ids), asked.keep_unused) == (ID, [OTHER], True)
+    assert (asked.contact_id, list(asked.excluded_organization_ids), asked.keep_unused) == (
+        ID,
+        [OTHER],
+        True,
+    )
     assert asked.request_id == "once"
 
 
-def test_where_she_is_not_safe_nobody_is_asked_and_going_back_forgets_it_not(played: PlayedServices, client: FlaskClient) -> None:
-    far = d.Service(id=OTHER, name="Casa segura", organization_id=OTHER, organization_name="Casa Amanecer", department="NI-LE")
-    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[d.Match(service=far, verdict=d.VERDICT_FITS)])
+def test_where_she_is_not_safe_nobody_is_asked_and_going_back_forgets_it_not(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    far = d.Service(
+        id=OTHER,
+        name="Casa segura",
+        organization_id=OTHER,
+        organization_name="Casa Amanecer",
+        department="NI-LE",
+    )
+    played.answers["MatchServices"] = d.MatchServicesResponse(
+        matches=[d.Match(service=far, verdict=d.VERDICT_FITS)]
+    )
     _, page, _ = post(client, **ASKED)
     assert 'name="unsafe_departments" value="NI-LE"' in page
     assert list(played.last("MatchServices").excluded_areas) == []
@@ -133,14 +204,21 @@ def test_where_she_is_not_safe_nobody_is_asked_and_going_back_forgets_it_not(pla
     assert list(played.last("MatchServices").excluded_areas) == ["NI-LE"]
     assert Form(page).said["unsafe_departments"] == "NI-LE"
     named = {"unsafe_departments": "NI-LE", "excluded_organization_ids": OTHER}
-    for page in (post(client, **ASKED, **named, back="1")[1], post(client, need_code="", **named)[1]):
+    for page in (
+        post(client, **ASKED, **named, back="1")[1],
+        post(client, need_code="", **named)[1],
+    ):
         assert {name: Form(page).said[name] for name in named} == named
     played.answers["PreviewEnquiry"] = e.EnquiryPreview()
     _, page, _ = post(client, **ASKED, **named)
-    assert {name: Form(page).said[name] for name in named} == named, "also where nobody is left to be asked"
+    assert {name: Form(page).said[name] for name in named} == named, (
+        "also where nobody is left to be asked"
+    )
 
 
-def test_d23_the_question_is_seen_needs_an_answer_and_loses_nothing(played: PlayedServices, client: FlaskClient) -> None:
+def test_d23_the_question_is_seen_needs_an_answer_and_loses_nothing(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     form = client.get("/enquiries/new").text
     folded = re.sub(r"<details.*?</details>", "", form, flags=re.DOTALL)
     assert "<legend>¿Con quién o dónde no está a salvo?" in folded
@@ -149,21 +227,39 @@ def test_d23_the_question_is_seen_needs_an_answer_and_loses_nothing(played: Play
     assert (status, 'id="unsafe_code-error"' in page) == (422, True)
     assert {name: Form(page).said[name] for name in unanswered} == unanswered
     status, page, _ = post(client, **{**ASKED, "unsafe_code": "named"})
-    assert (status, "Con quién no" in re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL)) == (200, True)
+    assert (
+        status,
+        "Con quién no" in re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL),
+    ) == (200, True)
     status, page, _ = post(client, **{**ASKED, "unsafe_code": "named"}, sure="1")
-    assert (status, 'id="excluded_organization_ids-error"' in page, Form(page).said["department"]) == (422, True, "NI-CI")
+    assert (
+        status,
+        'id="excluded_organization_ids-error"' in page,
+        Form(page).said["department"],
+    ) == (422, True, "NI-CI")
     assert not [rpc for rpc, _, _ in played.asked if rpc == "CreateEnquiry"]
     status, _, _ = post(client, **{**ASKED, "unsafe_code": "not_alone"}, sure="1")
     assert (status, played.last("CreateEnquiry").unsafe_code) == (303, r.UNSAFE_ANSWER_NOT_ALONE)
-    status, _, _ = post(client, **ASKED, excluded_organization_ids=OTHER, unsafe_departments="NI-LE", sure="1")
+    status, _, _ = post(
+        client, **ASKED, excluded_organization_ids=OTHER, unsafe_departments="NI-LE", sure="1"
+    )
     asked = played.last("CreateEnquiry")
-    assert (status, asked.unsafe_code, list(asked.unsafe_departments)) == (303, r.UNSAFE_ANSWER_NAMED, ["NI-LE"])
+    assert (status, asked.unsafe_code, list(asked.unsafe_departments)) == (
+        303,
+        r.UNSAFE_ANSWER_NAMED,
+        ["NI-LE"],
+    )
 
 
-def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(played: PlayedServices, client: FlaskClient) -> None:
-    clinic = d.Service(id=ID, organization_id="f" * 32, organization_name="Clínica San José", department="NI-LE")
+def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    clinic = d.Service(
+        id=ID, organization_id="f" * 32, organization_name="Clínica San José", department="NI-LE"
+    )
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[clinic])
-    for pressed in ({"unsafe_look": "1"}, {"sure": "1"}):  # a name that was not looked for is looked for first
+    # a name that was not looked for is looked for first
+    for pressed in ({"unsafe_look": "1"}, {"sure": "1"}):
         status, page, _ = post(client, **ASKED, **pressed, unsafe_search="san josé")
         assert (status, played.last("SearchServices").words) == (200, "san josé")
         assert f'name="excluded_organization_ids" value="{"f" * 32}"' in page
@@ -172,31 +268,43 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(played: P
     assert isinstance(named, d.BatchGetResponse)
     named.organizations.append(d.Organization(id="f" * 32, name="Clínica San José"))
     _, page, _ = post(client, **ASKED, excluded_organization_ids="f" * 32)
-    assert (Form(page).said["excluded_organization_ids"], "Clínica San José" in page) == ("f" * 32, True)
+    assert (Form(page).said["excluded_organization_ids"], "Clínica San José" in page) == (
+        "f" * 32,
+        True,
+    )
     said = Form(page).said | {"sure": "1"}
     assert client.post("/enquiries/new", data=said).status_code == 303
     assert list(played.last("CreateEnquiry").excluded_organization_ids) == ["f" * 32]
 
 
-@pytest.mark.parametrize(("many", "asked", "more"), [(50, 50, False), (51, 50, True), (100, 50, True)])
+@pytest.mark.parametrize(
+    ("many", "asked", "more"), [(50, 50, False), (51, 50, True), (100, 50, True)]
+)
 def test_when_more_fit_than_one_enquiry_asks_it_says_so(
     played: PlayedServices, client: FlaskClient, many: int, asked: int, more: bool
 ) -> None:
-    matches = [d.Match(service=d.Service(id=f"{each:032x}", organization_id=OTHER), verdict=d.VERDICT_FITS) for each in range(many)]
+    matches = [
+        d.Match(service=d.Service(id=f"{each:032x}", organization_id=OTHER), verdict=d.VERDICT_FITS)
+        for each in range(many)
+    ]
     played.answers["MatchServices"] = d.MatchServicesResponse(matches=matches)
     _, page, _ = post(client, **ASKED)
     assert len(played.last("PreviewEnquiry").service_ids) == asked
     assert ("Encajan más servicios de los que caben en una consulta" in page) == more
 
 
-def test_when_nobody_fits_it_says_so_and_asks_nobody(played: PlayedServices, client: FlaskClient) -> None:
+def test_when_nobody_fits_it_says_so_and_asks_nobody(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["MatchServices"] = d.MatchServicesResponse()
     _, page, _ = post(client, **ASKED)
     assert "No hay a quién preguntar" in page
     assert "Preguntar ahora" not in page
 
 
-def test_a_refusal_stands_on_the_form_and_nothing_is_lost(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_refusal_stands_on_the_form_and_nothing_is_lost(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["CreateEnquiry"] = errors.Conflict("too_many_enquiries")
     status, page, _ = post(client, **ASKED, sure="1")
     assert status == 422
@@ -204,31 +312,54 @@ def test_a_refusal_stands_on_the_form_and_nothing_is_lost(played: PlayedServices
     assert Form(page).said["department"] == "NI-CI"
 
 
-def test_who_is_asked_answers_with_one_press_and_a_no_says_why(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["GetEnquiry"] = enquiry(r.SIDE_RECEIVER, offers=[e.Offer(service_id=ID, organization_id=ID)])
+def test_who_is_asked_answers_with_one_press_and_a_no_says_why(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetEnquiry"] = enquiry(
+        r.SIDE_RECEIVER, offers=[e.Offer(service_id=ID, organization_id=ID)]
+    )
     page = client.get(f"/enquiries/{ID}").text
     assert "No se dice quién es ni quién pregunta." in page
     assert 'name="answer" value="yes"' in page
-    assert '<button class="second" name="reason_code" value="no_capacity">' in page, "open, no, why: three taps"
-    status, _, where = post(client, f"/enquiries/{ID}/answer", service_id=ID, answer="yes", etag="v3")
+    assert '<button class="second" name="reason_code" value="no_capacity">' in page, (
+        "open, no, why: three taps"
+    )
+    status, _, where = post(
+        client, f"/enquiries/{ID}/answer", service_id=ID, answer="yes", etag="v3"
+    )
     assert (status, where) == (303, f"/enquiries/{ID}?done=answered")
     assert played.last("AnswerEnquiry").answer == e.OFFER_ANSWER_YES
     status, page, _ = post(client, f"/enquiries/{ID}/answer", service_id=ID, answer="no", etag="v3")
     assert status == 422
     assert 'id="reason_code-error"' in page
-    post(client, f"/enquiries/{ID}/answer", service_id=ID, answer="no", reason_code="no_capacity", etag="v3")
+    post(
+        client,
+        f"/enquiries/{ID}/answer",
+        service_id=ID,
+        answer="no",
+        reason_code="no_capacity",
+        etag="v3",
+    )
     assert played.last("AnswerEnquiry").reason_code == r.DECLINE_REASON_NO_CAPACITY
 
 
 def test_an_answer_to_what_is_taken_says_so(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["AnswerEnquiry"] = errors.Conflict("enquiry_taken")
-    status, page, _ = post(client, f"/enquiries/{ID}/answer", service_id=ID, answer="yes", etag="v3")
+    status, page, _ = post(
+        client, f"/enquiries/{ID}/answer", service_id=ID, answer="yes", etag="v3"
+    )
     assert status == 422
     assert "Ya se tomó un ofrecimiento" in page
 
 
-def test_what_is_blanked_is_a_closed_enquiry_and_nothing_more(played: PlayedServices, client: FlaskClient) -> None:
-    closed = enquiry(r.SIDE_RECEIVER, state=e.ENQUIRY_STATE_MATCHED, offers=[e.Offer(service_id=ID, organization_id=ID)])
+def test_what_is_blanked_is_a_closed_enquiry_and_nothing_more(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    closed = enquiry(
+        r.SIDE_RECEIVER,
+        state=e.ENQUIRY_STATE_MATCHED,
+        offers=[e.Offer(service_id=ID, organization_id=ID)],
+    )
     closed.ClearField("content")
     played.answers["GetEnquiry"] = closed
     page = client.get(f"/enquiries/{ID}").text
@@ -240,18 +371,27 @@ def test_what_is_blanked_is_a_closed_enquiry_and_nothing_more(played: PlayedServ
 def test_who_has_a_file_goes_straight_to_the_draft_and_who_has_none_is_asked_how_to_reach_her(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetEnquiry"] = enquiry(person_id=ID, taken_service_id=ID, state=e.ENQUIRY_STATE_MATCHED)
+    played.answers["GetEnquiry"] = enquiry(
+        person_id=ID, taken_service_id=ID, state=e.ENQUIRY_STATE_MATCHED
+    )
     status, _, where = post(client, f"/enquiries/{ID}/refer")
     assert (status, where.startswith(f"/referrals/{ID}/")) == (303, True)
     begun = played.last("CreateReferral")
     assert (begun.person_id, begun.enquiry_id) == (ID, ID)
     asked = r.UNSAFE_ANSWER_NOTHING
-    played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=e.ENQUIRY_STATE_MATCHED, unsafe_code=asked)
+    played.answers["GetEnquiry"] = enquiry(
+        taken_service_id=ID, state=e.ENQUIRY_STATE_MATCHED, unsafe_code=asked
+    )
     assert post(client, f"/enquiries/{ID}/refer")[2] == f"/referrals/new?enquiry={ID}"
     page = client.get(f"/referrals/new?enquiry={ID}").text
     assert "Pregunta 1 de 1" in page
     said = Form(page).said
-    assert (said["enquiry"], said["need_code"], said["urgency"], said["age_band"]) == (ID, "HOU.EMG", "immediate", "18-24")
+    assert (said["enquiry"], said["need_code"], said["urgency"], said["age_band"]) == (
+        ID,
+        "HOU.EMG",
+        "immediate",
+        "18-24",
+    )
 
 
 def test_a_message_about_one_leads_to_it(played: PlayedServices, client: FlaskClient) -> None:
@@ -262,7 +402,9 @@ def test_a_message_about_one_leads_to_it(played: PlayedServices, client: FlaskCl
     assert post(client, f"/inbox/{ID}/read", enquiry=OTHER)[2] == f"/enquiries/{OTHER}"
 
 
-def test_a_service_that_is_away_is_no_broken_preview(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_service_that_is_away_is_no_broken_preview(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["PreviewEnquiry"] = errors.Unavailable("store_unavailable")
     assert post(client, **ASKED)[0] == 503
 
@@ -271,9 +413,19 @@ def test_b9_an_enquiry_that_is_less_urgent_than_its_contact_comes_back_with_the_
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["CreateEnquiry"] = errors.Invalid(("urgency_reason_code", "required"))
-    said = {"need_code": "HOU.EMG", "urgency": "normal", "unsafe_code": "nothing", "contact_id": ID, "sure": "1"}
+    said = {
+        "need_code": "HOU.EMG",
+        "urgency": "normal",
+        "unsafe_code": "nothing",
+        "contact_id": ID,
+        "sure": "1",
+    }
     status, text, _location = post(client, "/enquiries/new", **said)
-    assert (status, 'href="#urgency_reason_code"' in text, 'value="normal" checked' in text) == (422, True, True)
+    assert (status, 'href="#urgency_reason_code"' in text, 'value="normal" checked' in text) == (
+        422,
+        True,
+        True,
+    )
     played.answers["CreateEnquiry"] = enquiry()
     assert post(client, "/enquiries/new", urgency_reason_code="safe_elsewhere", **said)[0] == 303
     assert played.last("CreateEnquiry").urgency_reason_code == r.URGENCY_REASON_SAFE_ELSEWHERE

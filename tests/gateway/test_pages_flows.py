@@ -1,4 +1,6 @@
-"""What the pages ask of the services when a person fills them in, and what they show when a service says no."""
+"""What the pages ask of the services when a person fills them in, and what they show when a service
+says no.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,15 @@ from services.notifications.domain import notices
 from services.notifications.domain.texts import ACCOUNT_BODIES as OF_AN_ACCOUNT
 from services.referrals.domain.triage import Triage
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, referral, signed_in, token_of
+from tests.gateway.pages_gateway import (
+    SECRET,
+    PlayedServices,
+    enter,
+    pages,
+    referral,
+    signed_in,
+    token_of,
+)
 
 
 @pytest.fixture
@@ -48,7 +58,12 @@ def send(client: FlaskClient, form: str, to: str = "", **fields: object) -> Test
     """Opens the page with the form and sends it, filled in."""
     page = client.get(form).text
     once = re.search(r'name="request_id" value="([^"]+)"', page)
-    data = {"form_token": token_of(page), "request_id": once[1] if once else "", "etag": "e1", **fields}
+    data = {
+        "form_token": token_of(page),
+        "request_id": once[1] if once else "",
+        "etag": "e1",
+        **fields,
+    }
     return client.post(to or form, data=data)
 
 
@@ -57,7 +72,10 @@ def asked(played: PlayedServices, rpc: str) -> int:
 
 
 @pytest.mark.parametrize("side", [r.SIDE_SENDER, r.SIDE_RECEIVER])
-@pytest.mark.parametrize(("verb", "said"), [("side_out", "quedó suspendida o se retiró: "), ("side_back", "está otra vez en la red: ")])
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [("side_out", "quedó suspendida o se retiró: "), ("side_back", "está otra vez en la red: ")],
+)
 def test_whose_standing_changed_is_said_by_name_to_either_side(
     played: PlayedServices, client: FlaskClient, side: r.Side.ValueType, verb: str, said: str
 ) -> None:
@@ -66,10 +84,19 @@ def test_whose_standing_changed_is_said_by_name_to_either_side(
     assert isinstance(named, d.BatchGetResponse)
     named.organizations.append(d.Organization(id=away, name="Luna Nueva"))
     events = [
-        r.ReferralEvent(version=2, verb=verb, actor_kind=r.ACTOR_KIND_SYSTEM, actor_id="members", actor_organization_id=each)
+        r.ReferralEvent(
+            version=2,
+            verb=verb,
+            actor_kind=r.ACTOR_KIND_SYSTEM,
+            actor_id="members",
+            actor_organization_id=each,
+        )
         for each in (away, ID)
     ]
-    played.answers |= {"GetReferral": referral(side=side), "ListReferralEvents": r.ListReferralEventsResponse(events=events)}
+    played.answers |= {
+        "GetReferral": referral(side=side),
+        "ListReferralEvents": r.ListReferralEventsResponse(events=events),
+    }
     page = client.get(f"/referrals/{ID}").text
     assert (said + "Luna Nueva" in page, said + "Casa Puentes" in page) == (True, True)
     assert "La otra organización" not in page[page.index('id="timeline"') :]
@@ -108,15 +135,28 @@ def test_a_device_is_known_again_after_she_was_right_and_leaves_no_trace_before(
 ) -> None:
     client, right = pages(played).test_client(), played.answers[rpc]
     played.answers[rpc] = refusal
-    assert "Set-Cookie" not in send(client, form, reference="7QK4-M2X7", pin="0000", email="a", password="b").headers
+    assert (
+        "Set-Cookie"
+        not in send(
+            client, form, reference="7QK4-M2X7", pin="0000", email="a", password="b"
+        ).headers
+    )
     played.answers[rpc] = right
     send(client, form, reference="7QK4-M2X7", pin="4821", email="a", password="b")
     kept = client.get_cookie("d")
     assert kept is not None
-    assert (len(kept.value), kept.max_age, kept.http_only, kept.same_site) == (43, 180 * 24 * 3600, True, "Lax")
+    assert (len(kept.value), kept.max_age, kept.http_only, kept.same_site) == (
+        43,
+        180 * 24 * 3600,
+        True,
+        "Lax",
+    )
     send(client, "/sign-out") if form == "/sign-in" else None
     send(client, "/my-referral", reference="7QK4-M2X7", pin="4821")
-    assert played.asked[-1][2].origin == {"client-address": "127.0.0.1", "client-device": kept.value}
+    assert played.asked[-1][2].origin == {
+        "client-address": "127.0.0.1",
+        "client-device": kept.value,
+    }
 
 
 def test_a_device_that_brings_something_else_is_a_new_one(played: PlayedServices) -> None:
@@ -128,29 +168,53 @@ def test_a_device_that_brings_something_else_is_a_new_one(played: PlayedServices
     assert len(kept.value) == 43
 
 
-def test_signing_out_ends_the_session_everywhere(played: PlayedServices, client: FlaskClient) -> None:
+def test_signing_out_ends_the_session_everywhere(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     answer = send(client, "/today", "/sign-out")
     assert answer.headers["Location"] == "/"
     assert played.last("EndSession").session_secret == SECRET
     assert client.get("/today").status_code == 302
 
 
-def test_a_contact_is_recorded_with_what_was_not_asked_left_open(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_contact_is_recorded_with_what_was_not_asked_left_open(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["CreateContact"] = c.CreateContactResponse(
-        contact=c.Contact(id=ID, etag="1", urgency=r.URGENCY_EMERGENCY), reference="W43P-VWJF", pin="4821"
+        contact=c.Contact(id=ID, etag="1", urgency=r.URGENCY_EMERGENCY),
+        reference="W43P-VWJF",
+        pin="4821",
     )
-    answer = send(client, "/line/new", danger_now="no", safe_place_tonight="no", safe_to_talk="did_not_say", kind_code="crisis", pin="4821")
+    answer = send(
+        client,
+        "/line/new",
+        danger_now="no",
+        safe_place_tonight="no",
+        safe_to_talk="did_not_say",
+        kind_code="crisis",
+        pin="4821",
+    )
     asked = played.last("CreateContact")
-    assert asked.contact.triage == c.Triage(danger_now=c.ANSWER_NO, safe_place_tonight=c.ANSWER_NO, safe_to_talk=c.ANSWER_DID_NOT_SAY)
-    assert (asked.contact.line_country, asked.contact.outcome_code, asked.pin) == ("NI", c.CONTACT_OUTCOME_OPEN, "4821")
+    assert asked.contact.triage == c.Triage(
+        danger_now=c.ANSWER_NO, safe_place_tonight=c.ANSWER_NO, safe_to_talk=c.ANSWER_DID_NOT_SAY
+    )
+    assert (asked.contact.line_country, asked.contact.outcome_code, asked.pin) == (
+        "NI",
+        c.CONTACT_OUTCOME_OPEN,
+        "4821",
+    )
     assert asked.request_id
-    assert answer.status_code == 200, "reference and PIN stand in this answer only, so there is no redirect"
+    assert answer.status_code == 200, (
+        "reference and PIN stand in this answer only, so there is no redirect"
+    )
     assert "W43P-VWJF" in answer.text
     assert "4821" in answer.text
     assert f"/referrals/new?contact={ID}" in answer.text
 
 
-@pytest.mark.parametrize(("language", "said"), [("es", "Sin valorar"), ("en", "Not assessed"), ("fr", "Non évaluée")])
+@pytest.mark.parametrize(
+    ("language", "said"), [("es", "Sin valorar"), ("en", "Not assessed"), ("fr", "Non évaluée")]
+)
 def test_a_contact_of_which_nothing_is_known_is_never_called_normal(
     played: PlayedServices, client: FlaskClient, language: str, said: str
 ) -> None:
@@ -165,7 +229,9 @@ def test_a_contact_of_which_nothing_is_known_is_never_called_normal(
         assert ">Normal" not in shown
 
 
-def test_what_nobody_assessed_stands_on_top_of_the_queue(played: PlayedServices, client: FlaskClient) -> None:
+def test_what_nobody_assessed_stands_on_top_of_the_queue(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     done, is_open = c.CONTACT_OUTCOME_ADVISED, c.CONTACT_OUTCOME_OPEN
     contacts = [
         c.Contact(id="1" * 32, outcome_code=done, urgency=r.URGENCY_UNSPECIFIED),
@@ -175,22 +241,41 @@ def test_what_nobody_assessed_stands_on_top_of_the_queue(played: PlayedServices,
         c.Contact(id="5" * 32, outcome_code=done, urgency=r.URGENCY_IMMEDIATE),
     ]
     played.answers["ListContacts"] = lambda asked: c.ListContactsResponse(
-        contacts=[contact for contact in contacts if asked.outcome_code in (c.CONTACT_OUTCOME_UNSPECIFIED, contact.outcome_code)]
+        contacts=[
+            contact
+            for contact in contacts
+            if asked.outcome_code in (c.CONTACT_OUTCOME_UNSPECIFIED, contact.outcome_code)
+        ]
     )
     rows = re.findall(r'<h3><a href="/line/(\d)\1+"', client.get("/line").text)
     assert rows == ["4", "3", "2", "1", "5"]
-    assert re.findall(r'<h3><a href="/line/(\d)\1+"', client.get("/today").text) == ["4", "3", "2"], "open ones first, before all else"
+    assert re.findall(r'<h3><a href="/line/(\d)\1+"', client.get("/today").text) == [
+        "4",
+        "3",
+        "2",
+    ], "open ones first, before all else"
 
 
 def test_a_contact_shows_what_was_asked_for_in_its_name_and_what_to_do_about_what_came_back(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    back = r.Referral(id="b" * 32, code="4BGZ42", state=r.STATE_DECLINED, side=r.SIDE_SENDER, main_step="refer_again", unanswered=True)
+    back = r.Referral(
+        id="b" * 32,
+        code="4BGZ42",
+        state=r.STATE_DECLINED,
+        side=r.SIDE_SENDER,
+        main_step="refer_again",
+        unanswered=True,
+    )
     played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[back])
     shown = client.get(f"/line/{ID}").text
     assert played.last("ListReferrals").filter == r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=ID)
-    block = shown[shown.index('id="referrals"') : shown.index("</section>", shown.index('id="referrals"'))]
-    assert {f"/referrals/{'b' * 32}", f"/referrals/{'b' * 32}/reroute"} <= set(re.findall(r'href="([^"?#]+)', block))
+    block = shown[
+        shown.index('id="referrals"') : shown.index("</section>", shown.index('id="referrals"'))
+    ]
+    assert {f"/referrals/{'b' * 32}", f"/referrals/{'b' * 32}/reroute"} <= set(
+        re.findall(r'href="([^"?#]+)', block)
+    )
     assert "No la pudieron recibir" in block
     played.answers["ListReferrals"] = r.ListReferralsResponse()
     assert 'id="referrals"' not in client.get(f"/line/{ID}").text
@@ -199,29 +284,49 @@ def test_a_contact_shows_what_was_asked_for_in_its_name_and_what_to_do_about_wha
     assert "ListReferrals" not in {rpc for rpc, _, _ in played.asked[before:]}
 
 
-def test_a_step_is_taken_with_the_version_it_was_seen_in(played: PlayedServices, client: FlaskClient) -> None:
-    answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/accept", planned_first_contact_time="2026-12-01T08:30")
+def test_a_step_is_taken_with_the_version_it_was_seen_in(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    answer = send(
+        client,
+        f"/referrals/{ID}",
+        f"/referrals/{ID}/do/accept",
+        planned_first_contact_time="2026-12-01T08:30",
+    )
     assert answer.headers["Location"] == f"/referrals/{ID}?done=accept"
     asked = played.last("AcceptReferral")
     assert (asked.id, asked.etag) == (ID, "e1")
     assert asked.planned_first_contact_time.ToJsonString() == "2026-12-01T14:30:00Z"
 
 
-def test_who_is_asked_for_news_finds_the_form_that_gives_it_first(played: PlayedServices, client: FlaskClient) -> None:
+def test_who_is_asked_for_news_finds_the_form_that_gives_it_first(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["GetReferral"] = r.Referral(
-        id=ID, etag="e1", state=r.STATE_IN_PROGRESS, side=r.SIDE_RECEIVER, main_step="add_note", allowed_verbs=["add_note", "complete"]
+        id=ID,
+        etag="e1",
+        state=r.STATE_IN_PROGRESS,
+        side=r.SIDE_RECEIVER,
+        main_step="add_note",
+        allowed_verbs=["add_note", "complete"],
     )
     assert re.search(
-        r'<details class="first" id="form-add_note"><summary>Dar noticias</summary><form method="post" id="add_note"',
+        r'<details class="first" id="form-add_note"><summary>Dar noticias</summary><form'
+        r' method="post" id="add_note"',
         client.get(f"/referrals/{ID}").text,
     )
-    assert 'href="#add_note-note"' in send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/add_note").text
+    assert (
+        'href="#add_note-note"'
+        in send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/add_note").text
+    )
     answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/add_note", note="Está bien")
     assert answer.headers["Location"] == f"/referrals/{ID}?done=add_note"
     assert played.last("AddNote").note == "Está bien"
 
 
-def test_a_step_without_what_it_must_carry_is_asked_again_beside_the_field(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_step_without_what_it_must_carry_is_asked_again_beside_the_field(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/decline", note="Llena")
     assert answer.status_code == 422
     assert 'href="#decline-reason_code"' in answer.text
@@ -230,7 +335,9 @@ def test_a_step_without_what_it_must_carry_is_asked_again_beside_the_field(playe
     assert "DeclineReferral" not in {rpc for rpc, _, _ in played.asked}
 
 
-def test_a_step_that_came_too_late_shows_how_things_stand(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_step_that_came_too_late_shows_how_things_stand(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["AcknowledgeReferral"] = errors.Conflict("illegal_transition")
     answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/acknowledge")
     assert answer.status_code == 422
@@ -241,12 +348,24 @@ def test_no_made_up_verb_reaches_a_service(client: FlaskClient) -> None:
     assert send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/approve").status_code == 404
 
 
-def test_an_identity_is_shown_only_in_the_answer_that_opened_it(played: PlayedServices, client: FlaskClient) -> None:
+def test_an_identity_is_shown_only_in_the_answer_that_opened_it(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["OpenPerson"] = p.Identity(given_name="Marisol", opened=[p.FIELD_GROUP_IDENTITY])
-    answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/open", field_groups=["identity"], purpose_code="HOU.EMG")
+    answer = send(
+        client,
+        f"/referrals/{ID}",
+        f"/referrals/{ID}/open",
+        field_groups=["identity"],
+        purpose_code="HOU.EMG",
+    )
     assert "Marisol" in answer.text
     asked = played.last("OpenPerson")
-    assert (asked.purpose_code, asked.referral_id, list(asked.field_groups)) == ("HOU.EMG", ID, [p.FIELD_GROUP_IDENTITY])
+    assert (asked.purpose_code, asked.referral_id, list(asked.field_groups)) == (
+        "HOU.EMG",
+        ID,
+        [p.FIELD_GROUP_IDENTITY],
+    )
     assert "Marisol" not in client.get(f"/referrals/{ID}").text
 
 
@@ -254,8 +373,12 @@ def test_an_identity_is_shown_only_in_the_answer_that_opened_it(played: PlayedSe
 def test_a_receiver_is_offered_to_open_what_the_receipt_names_while_both_are_live(
     live: bool, receipt_live: bool, played: PlayedServices, worker: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", side=r.SIDE_RECEIVER, person_id=ID, receipt_id=ID, live=live)
-    played.answers["GetReceipt"] = p.Receipt(id=ID, field_groups=[p.FIELD_GROUP_HEALTH], live=receipt_live)
+    played.answers["GetReferral"] = r.Referral(
+        id=ID, etag="1", side=r.SIDE_RECEIVER, person_id=ID, receipt_id=ID, live=live
+    )
+    played.answers["GetReceipt"] = p.Receipt(
+        id=ID, field_groups=[p.FIELD_GROUP_HEALTH], live=receipt_live
+    )
     played.answers["ListEmergencies"] = em.ListEmergenciesResponse()
     page = worker.get(f"/referrals/{ID}").text
     assert ('value="health"' in page) == (live and receipt_live)
@@ -271,12 +394,22 @@ LATER = timestamp_pb2.Timestamp(seconds=1)
     [
         (p.Receipt(giver_code=p.GIVER_PERSON), "Se abre solo lo que ella autorizó"),
         (p.Receipt(giver_code=p.GIVER_BEST_INTEREST), "Ella no dio el permiso"),
-        (p.Receipt(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK, confirm_time=LATER), "otra persona lo confirmó"),
-        (p.Receipt(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK), "Hasta que otra persona lo confirme se abren solo su nombre de pila"),
+        (
+            p.Receipt(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK, confirm_time=LATER),
+            "otra persona lo confirmó",
+        ),
+        (
+            p.Receipt(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK),
+            "Hasta que otra persona lo confirme se abren solo su nombre de pila",
+        ),
     ],
 )
-def test_the_page_says_on_what_her_data_opens(played: PlayedServices, worker: FlaskClient, receipt: p.Receipt, said: str) -> None:
-    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", side=r.SIDE_RECEIVER, person_id=ID, receipt_id=ID, live=True)
+def test_the_page_says_on_what_her_data_opens(
+    played: PlayedServices, worker: FlaskClient, receipt: p.Receipt, said: str
+) -> None:
+    played.answers["GetReferral"] = r.Referral(
+        id=ID, etag="1", side=r.SIDE_RECEIVER, person_id=ID, receipt_id=ID, live=True
+    )
     kept = p.Receipt(id=ID, field_groups=[p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH], live=True)
     kept.MergeFrom(receipt)
     played.answers["GetReceipt"] = kept
@@ -285,10 +418,15 @@ def test_the_page_says_on_what_her_data_opens(played: PlayedServices, worker: Fl
     unconfirmed = "nombre de pila" in said
     assert said in page
     assert ("lo que ella autorizó" in page) is (receipt.giver_code == p.GIVER_PERSON)
-    assert ('value="health"' in page, "Acceso de emergencia" in page) == (not unconfirmed, unconfirmed)
+    assert ('value="health"' in page, "Acceso de emergencia" in page) == (
+        not unconfirmed,
+        unconfirmed,
+    )
 
 
-def test_who_may_not_open_anybody_is_not_offered_to(played: PlayedServices, worker: FlaskClient) -> None:
+def test_who_may_not_open_anybody_is_not_offered_to(
+    played: PlayedServices, worker: FlaskClient
+) -> None:
     page = f"/referrals/{ID}"
     assert f"{page}/open" in worker.get(page).text
     steering = enter(pages(PlayedServices()).test_client())
@@ -300,7 +438,11 @@ def test_who_may_not_open_anybody_is_not_offered_to(played: PlayedServices, work
 
 
 PLAN = p.SafeContact(
-    channel_code=p.SAFE_CHANNEL_PHONE, hours="de 9 a 11", code_word="tía Chepa", never_say="Enlace", message_may_be_left=True
+    channel_code=p.SAFE_CHANNEL_PHONE,
+    hours="de 9 a 11",
+    code_word="tía Chepa",
+    never_say="Enlace",
+    message_may_be_left=True,
 )
 
 
@@ -314,12 +456,17 @@ def test_how_she_may_be_called_stands_before_what_one_can_do_and_what_is_sealed_
     assert "No deje recado" in page
     assert "OpenSafeContact" not in {rpc for rpc, _, _ in played.asked}
     opened = send(worker, f"/referrals/{ID}", f"/referrals/{ID}/safe-contact")
-    assert all(word in opened.text for word in ("de 9 a 11", "tía Chepa", "Enlace", "Se puede dejar recado", "Quedó anotado"))
+    assert all(
+        word in opened.text
+        for word in ("de 9 a 11", "tía Chepa", "Enlace", "Se puede dejar recado", "Quedó anotado")
+    )
     assert played.last("OpenSafeContact").referral_id == ID
     assert "tía Chepa" not in worker.get(f"/referrals/{ID}").text
 
 
-def test_that_nobody_may_call_her_is_said_and_nothing_is_offered(played: PlayedServices, worker: FlaskClient) -> None:
+def test_that_nobody_may_call_her_is_said_and_nothing_is_offered(
+    played: PlayedServices, worker: FlaskClient
+) -> None:
     played.answers["GetSafeContact"] = p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE)
     page = worker.get(f"/referrals/{ID}").text
     assert "No la contacte: nadie puede llamarla." in page
@@ -329,9 +476,15 @@ def test_that_nobody_may_call_her_is_said_and_nothing_is_offered(played: PlayedS
 @pytest.mark.parametrize(
     ("refusal", "says"),
     [
-        (errors.Conflict("receipt_field_group_differs"), "El permiso no abarca que ustedes la contacten."),
+        (
+            errors.Conflict("receipt_field_group_differs"),
+            "El permiso no abarca que ustedes la contacten.",
+        ),
         (errors.Conflict("receipt_expired"), "El permiso para contactarla ya venció."),
-        (errors.NotAllowed("member_on_probation"), "Su organización está en período de prueba y no ve cómo contactarla."),
+        (
+            errors.NotAllowed("member_on_probation"),
+            "Su organización está en período de prueba y no ve cómo contactarla.",
+        ),
         (errors.NotAllowed("right_missing"), ""),
         (errors.NotFound(), ""),
     ],
@@ -346,13 +499,19 @@ def test_where_the_plan_is_closed_the_page_says_why_and_not_to_call(
     assert "Ver cómo contactarla" not in page
 
 
-def test_of_a_referral_that_ended_no_plan_is_asked_for(played: PlayedServices, worker: FlaskClient) -> None:
-    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", side=r.SIDE_RECEIVER, state=r.STATE_CLOSED)
+def test_of_a_referral_that_ended_no_plan_is_asked_for(
+    played: PlayedServices, worker: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = r.Referral(
+        id=ID, etag="1", side=r.SIDE_RECEIVER, state=r.STATE_CLOSED
+    )
     assert worker.get(f"/referrals/{ID}").status_code == 200
     assert asked(played, "GetSafeContact") == 0
 
 
-def test_the_printed_slip_has_the_code_and_no_name(played: PlayedServices, client: FlaskClient) -> None:
+def test_the_printed_slip_has_the_code_and_no_name(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     page = client.get(f"/referrals/{ID}").text
     slip = re.search(r'<section class="slip".*?</section>', page, re.DOTALL)
     assert slip
@@ -379,22 +538,50 @@ def test_room_is_said_with_one_tap(played: PlayedServices, client: FlaskClient) 
     assert not asked.HasField("available")
 
 
-def test_one_bed_fewer_is_said_of_the_number_that_stood_there(played: PlayedServices, client: FlaskClient) -> None:
+def test_one_bed_fewer_is_said_of_the_number_that_stood_there(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     room = d.Capacity(unit=d.CAPACITY_UNIT_BEDS, available=3, maximum=12, intake=d.INTAKE_OPEN)
     shelter = d.Service(id=ID, etag="v7", name="Albergue", organization_id=ID, capacity=room)
-    played.answers["SearchServices"], played.answers["GetService"] = d.SearchServicesResponse(services=[shelter]), shelter
+    played.answers["SearchServices"], played.answers["GetService"] = (
+        d.SearchServicesResponse(services=[shelter]),
+        shelter,
+    )
     page = client.get("/today").text
     assert re.search(r'name="etag" value="v7">.*?name="available" value="2">', page, re.DOTALL)
-    answer = send(client, "/today", f"/capacity/{ID}", etag="v7", available="2", maximum="12", intake="open", back="today")
+    answer = send(
+        client,
+        "/today",
+        f"/capacity/{ID}",
+        etag="v7",
+        available="2",
+        maximum="12",
+        intake="open",
+        back="today",
+    )
     assert answer.headers["Location"] == "/today?done=capacity"
-    assert (played.last("SetCapacity").etag, played.last("SetCapacity").capacity.available) == ("v7", 2)
+    assert (played.last("SetCapacity").etag, played.last("SetCapacity").capacity.available) == (
+        "v7",
+        2,
+    )
     played.answers["SetCapacity"] = errors.Stale()
-    late = send(client, "/today", f"/capacity/{ID}", etag="v7", available="2", maximum="12", intake="open", back="today")
+    late = send(
+        client,
+        "/today",
+        f"/capacity/{ID}",
+        etag="v7",
+        available="2",
+        maximum="12",
+        intake="open",
+        back="today",
+    )
     assert late.status_code == 422
     assert "Otra persona acaba de decirlo" in late.text
 
 
-def test_a_system_is_told_of_the_kinds_that_are_ticked_or_of_all(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_system_is_told_of_the_kinds_that_are_ticked_or_of_all(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     ticked = ["referral_sent", "clock_breached"]
     send(client, "/webhooks", url="https://sistema.example/enlace", kinds=ticked)
     assert list(played.last("CreateWebhook").webhook.kinds) == ticked
@@ -403,33 +590,63 @@ def test_a_system_is_told_of_the_kinds_that_are_ticked_or_of_all(played: PlayedS
     page = client.get("/webhooks").text
     # No system is told of these.
     each = {notices.Party.COORDINATION_ALONE, notices.Party.COORDINATION_EACH}
-    people_alone = {"message_undeliverable", "anomaly_noted", "export_made", "sending_changed", *OF_AN_ACCOUNT} | {
-        one.kind for one in notices.NOTICES if each & {*one.parties}
-    }
-    assert set(re.findall(r'name="kinds" value="(\w+)"', page)) == {notice.kind for notice in notices.NOTICES} - people_alone
+    people_alone = {
+        "message_undeliverable",
+        "anomaly_noted",
+        "export_made",
+        "sending_changed",
+        *OF_AN_ACCOUNT,
+    } | {one.kind for one in notices.NOTICES if each & {*one.parties}}
+    assert (
+        set(re.findall(r'name="kinds" value="(\w+)"', page))
+        == {notice.kind for notice in notices.NOTICES} - people_alone
+    )
 
 
 def test_reference_and_pin_never_stand_in_an_address(played: PlayedServices) -> None:
     client = pages(played).test_client()
     played.answers["GetReferenceStatus"] = played.answers["ConfirmHelp"] = c.ReferenceStatus(
         contact_time_band=c.TIME_BAND_TODAY,
-        items=[c.ReferenceItem(need_group_code="HOU", status_code=c.REFERENCE_STATE_DONE, may_confirm=True, consent_live=True)],
+        items=[
+            c.ReferenceItem(
+                need_group_code="HOU",
+                status_code=c.REFERENCE_STATE_DONE,
+                may_confirm=True,
+                consent_live=True,
+            )
+        ],
     )
     page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821")
     assert "Nos dicen que la ayuda ya se dio." in page.text
     assert "4821" not in "".join(re.findall(r'(?:href|action)="([^"]*)"', page.text))
     answer = client.post(
         "/my-referral/confirm",
-        data={"form_token": token_of(page.text), "request_id": "1" * 32, "reference": "w43p-vwjf", "pin": "4821", "help_came": "no"},
+        data={
+            "form_token": token_of(page.text),
+            "request_id": "1" * 32,
+            "reference": "w43p-vwjf",
+            "pin": "4821",
+            "help_came": "no",
+        },
     )
     assert answer.status_code == 200
-    assert played.last("ConfirmHelp") == c.ConfirmHelpRequest(reference="w43p-vwjf", pin="4821", help_came=False, request_id="1" * 32)
+    assert played.last("ConfirmHelp") == c.ConfirmHelpRequest(
+        reference="w43p-vwjf", pin="4821", help_came=False, request_id="1" * 32
+    )
 
 
-def test_what_she_adds_goes_in_a_form_and_what_was_wrong_with_it_is_said_there(played: PlayedServices) -> None:
+def test_what_she_adds_goes_in_a_form_and_what_was_wrong_with_it_is_said_there(
+    played: PlayedServices,
+) -> None:
     client = pages(played).test_client()
     page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821")
-    data = {"form_token": token_of(page.text), "request_id": "1" * 32, "reference": "w43p-vwjf", "pin": "4821", "note": "ya salió"}
+    data = {
+        "form_token": token_of(page.text),
+        "request_id": "1" * 32,
+        "reference": "w43p-vwjf",
+        "pin": "4821",
+        "note": "ya salió",
+    }
     assert "Lo lee solo la línea" in client.post("/my-referral/note", data=data).text
     assert played.last("AddNoteByReference").note == "ya salió"
     for refused, said in (
@@ -440,7 +657,10 @@ def test_what_she_adds_goes_in_a_form_and_what_was_wrong_with_it_is_said_there(p
         answer = client.post("/my-referral/note", data=data)
         assert (answer.status_code, said in answer.text) == (200, True)
         assert 'class="note bad"' in answer.text
-    for wrong, status in ((errors.Unauthenticated("reference_or_pin_wrong"), 401), (errors.Exhausted("too_many_attempts", 60), 429)):
+    for wrong, status in (
+        (errors.Unauthenticated("reference_or_pin_wrong"), 401),
+        (errors.Exhausted("too_many_attempts", 60), 429),
+    ):
         played.answers["GetReferenceStatus"] = wrong
         played.answers["AddNoteByReference"] = errors.Invalid(("note", "required"))
         answer = client.post("/my-referral/note", data=data)
@@ -449,18 +669,41 @@ def test_what_she_adds_goes_in_a_form_and_what_was_wrong_with_it_is_said_there(p
         )
 
 
-def test_she_stops_one_request_and_what_is_said_follows_from_how_it_stands(played: PlayedServices) -> None:
+def test_she_stops_one_request_and_what_is_said_follows_from_how_it_stands(
+    played: PlayedServices,
+) -> None:
     client = pages(played).test_client()
     items = [
-        c.ReferenceItem(need_group_code="HOU", status_code=c.REFERENCE_STATE_ASKED, key=key, may_withdraw=True) for key in ("aa", "bb")
+        c.ReferenceItem(
+            need_group_code="HOU", status_code=c.REFERENCE_STATE_ASKED, key=key, may_withdraw=True
+        )
+        for key in ("aa", "bb")
     ]
-    played.answers["GetReferenceStatus"] = c.ReferenceStatus(contact_time_band=c.TIME_BAND_TODAY, items=items)
+    played.answers["GetReferenceStatus"] = c.ReferenceStatus(
+        contact_time_band=c.TIME_BAND_TODAY, items=items
+    )
     page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821").text
     assert re.findall(r'name="item_key" value="(\w+)"', page) == ["aa", "bb"]
-    data = {"form_token": token_of(page), "request_id": "1" * 32, "reference": "w43p-vwjf", "pin": "4821", "item_key": "aa"}
+    data = {
+        "form_token": token_of(page),
+        "request_id": "1" * 32,
+        "reference": "w43p-vwjf",
+        "pin": "4821",
+        "item_key": "aa",
+    }
     for still, said in ((False, "ese pedido se detuvo"), (True, "No se pudo detener")):
-        after = [c.ReferenceItem(need_group_code="HOU", status_code=c.REFERENCE_STATE_STOPPED, key="aa", consent_live=still), items[1]]
-        played.answers["WithdrawConsentByReference"] = c.ReferenceStatus(contact_time_band=c.TIME_BAND_TODAY, items=after)
+        after = [
+            c.ReferenceItem(
+                need_group_code="HOU",
+                status_code=c.REFERENCE_STATE_STOPPED,
+                key="aa",
+                consent_live=still,
+            ),
+            items[1],
+        ]
+        played.answers["WithdrawConsentByReference"] = c.ReferenceStatus(
+            contact_time_band=c.TIME_BAND_TODAY, items=after
+        )
         assert said in client.post("/my-referral/withdraw", data=data).text
     assert played.last("WithdrawConsentByReference").item_key == "aa"
 
@@ -469,26 +712,67 @@ def test_who_looked_is_shown_when_she_asks_in_plain_words(played: PlayedServices
     client = pages(played).test_client()
     page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821").text
     assert "ListReadingsByReference" not in {rpc for rpc, _, _ in played.asked}
-    read = c.ReferenceReading(date="2026-11-25", organization_type_code="NGO", need_group_code="HOU", allowed=True, count=2)
+    read = c.ReferenceReading(
+        date="2026-11-25",
+        organization_type_code="NGO",
+        need_group_code="HOU",
+        allowed=True,
+        count=2,
+    )
     read.field_groups.append(p.FIELD_GROUP_HEALTH)
-    tried = c.ReferenceReading(date="2026-11-24", organization_type_code="LAW_ENFORCEMENT", field_groups=[p.FIELD_GROUP_NOTES], count=1)
-    played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse(readings=[read, tried])
-    data = {"form_token": token_of(page), "request_id": "1" * 32, "reference": "w43p-vwjf", "pin": "4821"}
+    tried = c.ReferenceReading(
+        date="2026-11-24",
+        organization_type_code="LAW_ENFORCEMENT",
+        field_groups=[p.FIELD_GROUP_NOTES],
+        count=1,
+    )
+    played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse(
+        readings=[read, tried]
+    )
+    data = {
+        "form_token": token_of(page),
+        "request_id": "1" * 32,
+        "reference": "w43p-vwjf",
+        "pin": "4821",
+    }
     shown = client.post("/my-referral/readings", data=data).text
-    for said in ("25 nov 2026", "ONG", "2 veces", "Salud", "Vivienda", "Policía", "Quiso ver y no se le permitió", "Lo que usted contó"):
+    for said in (
+        "25 nov 2026",
+        "ONG",
+        "2 veces",
+        "Salud",
+        "Vivienda",
+        "Policía",
+        "Quiso ver y no se le permitió",
+        "Lo que usted contó",
+    ):
         assert said in shown
     played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse()
     assert "Nadie abrió sus datos" in client.post("/my-referral/readings", data=data).text
 
 
-def test_a_call_is_offered_only_where_her_plan_allows_it_and_asked_for_by_day_and_hours(played: PlayedServices) -> None:
+def test_a_call_is_offered_only_where_her_plan_allows_it_and_asked_for_by_day_and_hours(
+    played: PlayedServices,
+) -> None:
     client = pages(played).test_client()
     for may in (False, True):
-        played.answers["GetReferenceStatus"] = c.ReferenceStatus(contact_time_band=c.TIME_BAND_TODAY, may_ask_for_call=may)
+        played.answers["GetReferenceStatus"] = c.ReferenceStatus(
+            contact_time_band=c.TIME_BAND_TODAY, may_ask_for_call=may
+        )
         page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821").text
         assert ('action="/my-referral/call"' in page) == may
-    data = {"form_token": token_of(page), "request_id": "1" * 32, "reference": "w43p-vwjf", "pin": "4821"}
-    assert "solo como usted pidió" in client.post("/my-referral/call", data={**data, "day_code": "tomorrow", "hour_code": "night"}).text
+    data = {
+        "form_token": token_of(page),
+        "request_id": "1" * 32,
+        "reference": "w43p-vwjf",
+        "pin": "4821",
+    }
+    assert (
+        "solo como usted pidió"
+        in client.post(
+            "/my-referral/call", data={**data, "day_code": "tomorrow", "hour_code": "night"}
+        ).text
+    )
     asked = played.last("AskForCallByReference")
     assert (asked.day_code, asked.hour_code) == (c.DAY_BAND_TOMORROW, c.HOUR_BAND_NIGHT)
     for refused, said in (
@@ -499,17 +783,31 @@ def test_a_call_is_offered_only_where_her_plan_allows_it_and_asked_for_by_day_an
         assert said in client.post("/my-referral/call", data=data).text
 
 
-@pytest.mark.parametrize(("said", "kind"), [("unrelated", c.CONTACT_KIND_UNRELATED), ("prank", c.CONTACT_KIND_PRANK)])
+@pytest.mark.parametrize(
+    ("said", "kind"), [("unrelated", c.CONTACT_KIND_UNRELATED), ("prank", c.CONTACT_KIND_PRANK)]
+)
 def test_what_needs_nothing_is_closed_by_the_press_that_says_what_it_was(
     said: str, kind: c.ContactKind.ValueType, played: PlayedServices
 ) -> None:
-    played.answers["GetContact"] = c.Contact(id=ID, etag="v7", urgency=r.URGENCY_NORMAL, outcome_code=c.CONTACT_OUTCOME_OPEN)
+    played.answers["GetContact"] = c.Contact(
+        id=ID, etag="v7", urgency=r.URGENCY_NORMAL, outcome_code=c.CONTACT_OUTCOME_OPEN
+    )
     client = enter(pages(played).test_client())
     page = client.get(f"/line/{ID}").text
     assert f'name="close_as" value="{said}"' in page
-    assert page.index(">Guardar<") < page.index('name="close_as"'), "Enter in a field saves; the first button of a form is what it presses"
-    data = {"form_token": token_of(page), "request_id": "1" * 32, "kind_code": "crisis", "close_as": said}
-    assert client.post(f"/line/{ID}", data={**data, "etag": "v7"}).headers["Location"] == "/line?done=saved"
+    assert page.index(">Guardar<") < page.index('name="close_as"'), (
+        "Enter in a field saves; the first button of a form is what it presses"
+    )
+    data = {
+        "form_token": token_of(page),
+        "request_id": "1" * 32,
+        "kind_code": "crisis",
+        "close_as": said,
+    }
+    assert (
+        client.post(f"/line/{ID}", data={**data, "etag": "v7"}).headers["Location"]
+        == "/line?done=saved"
+    )
     changed = played.last("UpdateContact").contact
     assert (changed.kind_code, changed.outcome_code) == (kind, c.CONTACT_OUTCOME_NOTHING_TO_DO)
 
@@ -520,13 +818,23 @@ def test_d18_what_is_urgent_or_not_yet_assessed_is_not_closed_by_one_press(
     urgency: r.Urgency.ValueType, left: int, played: PlayedServices
 ) -> None:
     played.answers["GetContact"] = c.Contact(
-        id=ID, etag="1", urgency=urgency, outcome_code=c.CONTACT_OUTCOME_OPEN, open_question_count=left
+        id=ID,
+        etag="1",
+        urgency=urgency,
+        outcome_code=c.CONTACT_OUTCOME_OPEN,
+        open_question_count=left,
     )
     client = enter(pages(played).test_client())
     page = client.get(f"/line/{ID}").text
     may = urgency in (r.URGENCY_UNSPECIFIED, r.URGENCY_NORMAL) and not left
     assert ('name="close_as"' in page) == may
-    data = {"form_token": token_of(page), "request_id": "1" * 32, "kind_code": "crisis", "close_as": "prank", "etag": "1"}
+    data = {
+        "form_token": token_of(page),
+        "request_id": "1" * 32,
+        "kind_code": "crisis",
+        "close_as": "prank",
+        "etag": "1",
+    }
     answer = client.post(f"/line/{ID}", data=data)
     assert answer.status_code == (303 if may else 422)
     assert any(rpc == "UpdateContact" for rpc, _, _ in played.asked) == may
@@ -536,16 +844,30 @@ def test_d18_a_new_contact_is_closed_by_no_press(played: PlayedServices) -> None
     client = enter(pages(played).test_client())
     page = client.get("/line/new").text
     assert 'name="close_as"' not in page
-    data = {"form_token": token_of(page), "request_id": "1" * 32, "kind_code": "crisis", "close_as": "prank"}
+    data = {
+        "form_token": token_of(page),
+        "request_id": "1" * 32,
+        "kind_code": "crisis",
+        "close_as": "prank",
+    }
     assert client.post("/line/new", data=data).status_code == 422
     assert not any(rpc == "CreateContact" for rpc, _, _ in played.asked)
 
 
 @pytest.mark.parametrize(
-    ("language", "said"), [("es", "Sin valorar · faltan 10"), ("en", "Not assessed · 10 to ask"), ("fr", "Non évaluée · il en reste 10")]
+    ("language", "said"),
+    [
+        ("es", "Sin valorar · faltan 10"),
+        ("en", "Not assessed · 10 to ask"),
+        ("fr", "Non évaluée · il en reste 10"),
+    ],
 )
-def test_d18_a_contact_with_open_questions_says_how_many_are_left(language: str, said: str, played: PlayedServices) -> None:
-    played.answers["GetContact"] = c.Contact(id=ID, etag="1", open_question_count=10, triage=c.Triage(danger_now=c.ANSWER_NO))
+def test_d18_a_contact_with_open_questions_says_how_many_are_left(
+    language: str, said: str, played: PlayedServices
+) -> None:
+    played.answers["GetContact"] = c.Contact(
+        id=ID, etag="1", open_question_count=10, triage=c.Triage(danger_now=c.ANSWER_NO)
+    )
     page = enter(pages(played).test_client()).get(f"/line/{ID}?lang={language}").text
     assert said in page
     assert 'class="pill normal"' not in page
@@ -554,15 +876,28 @@ def test_d18_a_contact_with_open_questions_says_how_many_are_left(language: str,
 def test_d18_no_is_the_calm_answer_to_each_question(played: PlayedServices) -> None:
     page = enter(pages(played).test_client()).get("/line/new").text
     for question in Triage.__dataclass_fields__:
-        fieldset = page.split(f'<fieldset class="field inline" id="{question}"')[1].split("</fieldset>")[0]
-        [no] = [value for value, words in re.findall(r'value="(\w*)"[^>]*><span>([^<]+)', fieldset) if words == "No"]
+        fieldset = page.split(f'<fieldset class="field inline" id="{question}"')[1].split(
+            "</fieldset>"
+        )[0]
+        [no] = [
+            value
+            for value, words in re.findall(r'value="(\w*)"[^>]*><span>([^<]+)', fieldset)
+            if words == "No"
+        ]
         assert not Triage(**{question: no})._holding(), question
-        assert Triage(**{question: {"yes": "no", "no": "yes"}[no]})._holding() or question in ("wants_out", "safe_to_talk")
+        assert Triage(**{question: {"yes": "no", "no": "yes"}[no]})._holding() or question in (
+            "wants_out",
+            "safe_to_talk",
+        )
 
 
-def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(played: PlayedServices) -> None:
+def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(
+    played: PlayedServices,
+) -> None:
     client = enter(pages(played).test_client())
-    played.answers["ListOrganizations"] = d.ListOrganizationsResponse(organizations=[d.Organization(id="b" * 32, name="Albergue Luz")])
+    played.answers["ListOrganizations"] = d.ListOrganizationsResponse(
+        organizations=[d.Organization(id="b" * 32, name="Albergue Luz")]
+    )
     page = client.get(f"/line/{ID}/hand-over").text
     assert "Albergue Luz" in page
     data = {
@@ -583,7 +918,9 @@ def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(played: Pl
     )
     client.post(f"/line/{ID}/hand-over", data={**data, "connected_live": "no"})
     assert "outcome_code" not in played.last("UpdateContact").update_mask.paths
-    played.answers["UpdateContact"] = errors.Invalid(("contact.emergency_number_code", "out_of_range"))
+    played.answers["UpdateContact"] = errors.Invalid(
+        ("contact.emergency_number_code", "out_of_range")
+    )
     refused = client.post(f"/line/{ID}/hand-over", data=data)
     assert (refused.status_code, 'id="emergency_number_code-error"' in refused.text) == (422, True)
 
@@ -591,12 +928,19 @@ def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(played: Pl
 def test_a_shift_hands_over_by_one_sheet_and_who_took_it_is_noted(played: PlayedServices) -> None:
     client = enter(pages(played).test_client())
     page = client.get("/line/shift").text
-    for title in ("Contactos abiertos", "Llamadas que debemos", "Consultas sin cerrar", "Remisiones que nos esperan"):
+    for title in (
+        "Contactos abiertos",
+        "Llamadas que debemos",
+        "Consultas sin cerrar",
+        "Remisiones que nos esperan",
+    ):
         assert title in page
     assert "Rosa Méndez" in page, "who took over before"
     assert "/line/calls/" not in page, "a sheet settles nothing"
     assert (
-        client.post("/line/shift", data={"form_token": token_of(page), "request_id": "1" * 32}).headers["Location"]
+        client.post(
+            "/line/shift", data={"form_token": token_of(page), "request_id": "1" * 32}
+        ).headers["Location"]
         == "/line/shift?done=saved"
     )
     assert played.last("TakeOverLine").request_id == "1" * 32
@@ -609,37 +953,69 @@ def test_the_line_sees_the_calls_that_it_owes_and_no_number(played: PlayedServic
     assert "Antes de marcar: vea cómo llamarla sin peligro" in page
     assert "+505" not in page
     data = {"form_token": token_of(page), "request_id": "1" * 32, "etag": "v7"}
-    assert client.post(f"/line/calls/{ID}", data={**data, "outcome_code": "reached"}).status_code == 303
+    assert (
+        client.post(f"/line/calls/{ID}", data={**data, "outcome_code": "reached"}).status_code
+        == 303
+    )
     settled = played.last("SettleCallback")
-    assert (settled.id, settled.etag, settled.outcome_code) == (ID, "v7", c.CALLBACK_OUTCOME_REACHED)
-    answer = client.post(f"/line/{ID}/call", data={**data, "day_code": "today", "hour_code": "evening"})
+    assert (settled.id, settled.etag, settled.outcome_code) == (
+        ID,
+        "v7",
+        c.CALLBACK_OUTCOME_REACHED,
+    )
+    answer = client.post(
+        f"/line/{ID}/call", data={**data, "day_code": "today", "hour_code": "evening"}
+    )
     assert answer.status_code == 303
-    assert played.last("CreateCallback").callback == c.Callback(contact_id=ID, day_code=c.DAY_BAND_TODAY, hour_code=c.HOUR_BAND_EVENING)
+    assert played.last("CreateCallback").callback == c.Callback(
+        contact_id=ID, day_code=c.DAY_BAND_TODAY, hour_code=c.HOUR_BAND_EVENING
+    )
     played.answers["CreateCallback"] = errors.Conflict("call_not_safe")
-    refused = client.post(f"/line/{ID}/call", data={**data, "day_code": "today", "hour_code": "evening"})
+    refused = client.post(
+        f"/line/{ID}/call", data={**data, "day_code": "today", "hour_code": "evening"}
+    )
     assert (refused.status_code, "no permite que la llamen" in refused.text) == (422, True)
 
 
 @pytest.mark.parametrize("language", ["es", "en", "fr"])
-def test_she_is_told_of_contact_only_where_her_plan_and_a_live_request_allow_it(played: PlayedServices, language: str) -> None:
+def test_she_is_told_of_contact_only_where_her_plan_and_a_live_request_allow_it(
+    played: PlayedServices, language: str
+) -> None:
     client = pages(played).test_client()
-    promise = {"es": "Se pondrán en contacto", "en": "They will get in touch", "fr": "On prendra contact"}[language]
+    promise = {
+        "es": "Se pondrán en contacto",
+        "en": "They will get in touch",
+        "fr": "On prendra contact",
+    }[language]
     for state in c.ReferenceState.values():
         for may in (False, True):
             item = c.ReferenceItem(need_group_code="HOU", status_code=state, may_be_contacted=may)
-            played.answers["GetReferenceStatus"] = c.ReferenceStatus(contact_time_band=c.TIME_BAND_TODAY, items=[item])
-            page = send(client, f"/my-referral?lang={language}", reference="w43p-vwjf", pin="4821").text
+            played.answers["GetReferenceStatus"] = c.ReferenceStatus(
+                contact_time_band=c.TIME_BAND_TODAY, items=[item]
+            )
+            page = send(
+                client, f"/my-referral?lang={language}", reference="w43p-vwjf", pin="4821"
+            ).text
             assert (promise in page) == (may and state == c.REFERENCE_STATE_ACCEPTED)
     said = vocabulary.TABLES["reference_status"].values()
-    assert not [text for text in said if re.search("pronto|contacto|buscamos|estamos buscando|la llamar", text, re.IGNORECASE)]
+    assert not [
+        text
+        for text in said
+        if re.search("pronto|contacto|buscamos|estamos buscando|la llamar", text, re.IGNORECASE)
+    ]
 
 
 def test_a_wrong_pin_and_an_unknown_reference_sound_the_same(played: PlayedServices) -> None:
     client = pages(played).test_client()
     played.answers["GetReferenceStatus"] = errors.Unauthenticated("reference_or_pin_wrong")
-    first, second = (send(client, "/my-referral", reference=text, pin="0000") for text in ("W43P-VWJF", "AAAA-AAAA"))
+    first, second = (
+        send(client, "/my-referral", reference=text, pin="0000")
+        for text in ("W43P-VWJF", "AAAA-AAAA")
+    )
     assert first.status_code == second.status_code == 401
-    assert re.findall(r'role="alert".*?</p>', first.text, re.DOTALL) == re.findall(r'role="alert".*?</p>', second.text, re.DOTALL)
+    assert re.findall(r'role="alert".*?</p>', first.text, re.DOTALL) == re.findall(
+        r'role="alert".*?</p>', second.text, re.DOTALL
+    )
 
 
 def test_the_first_page_opens_when_the_directory_is_away(played: PlayedServices) -> None:
@@ -649,20 +1025,29 @@ def test_the_first_page_opens_when_the_directory_is_away(played: PlayedServices)
     assert "Ahora no podemos mostrar los números" in answer.text
 
 
-def test_the_numbers_can_be_dialled_and_that_of_the_country_one_is_in_is_first(played: PlayedServices) -> None:
-    lines = [d.Hotline(country=country, number=number) for country, number in (("CR", "911"), ("NI", "133"), ("PE", "000-1334"))]
+def test_the_numbers_can_be_dialled_and_that_of_the_country_one_is_in_is_first(
+    played: PlayedServices,
+) -> None:
+    lines = [
+        d.Hotline(country=country, number=number)
+        for country, number in (("CR", "911"), ("NI", "133"), ("PE", "000-1334"))
+    ]
     played.answers["ListHotlines"] = d.ListHotlinesResponse(hotlines=lines)
     client = pages(played).test_client()
 
     def numbers(spoken: str) -> list[str]:
-        return re.findall(r'href="tel:([\d-]+)"', client.get("/", headers={"Accept-Language": spoken}).text)
+        return re.findall(
+            r'href="tel:([\d-]+)"', client.get("/", headers={"Accept-Language": spoken}).text
+        )
 
     assert numbers("es") == numbers("es-NI") == numbers("zh-Hans") == ["133", "911", "000-1334"]
     assert numbers("es-CR,es;q=0.9") == ["911", "133", "000-1334"]
     assert client.get("/").text.count("de demostración: no contesta") == 1
 
 
-def test_the_calls_go_out_in_the_worker_s_name_and_language(played: PlayedServices, client: FlaskClient) -> None:
+def test_the_calls_go_out_in_the_worker_s_name_and_language(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     client.get("/people?lang=fr")
     caller = next(caller for rpc, _, caller in reversed(played.asked) if rpc == "ListPeople")
     assert (caller.tokens["enlace.referrals"], caller.language) == ("t", "fr")
@@ -683,7 +1068,13 @@ def test_today_does_not_let_a_no_be_forgotten(played: PlayedServices, client: Fl
 
 def unanswered(identifier: str, urgency: r.Urgency.ValueType, hours: int) -> r.Referral:
     """It came back, with so many hours left to find another service."""
-    came_back = r.Referral(id=identifier, state=r.STATE_DECLINED, side=r.SIDE_SENDER, urgency=urgency, need_code="HOU.EMG")
+    came_back = r.Referral(
+        id=identifier,
+        state=r.STATE_DECLINED,
+        side=r.SIDE_SENDER,
+        urgency=urgency,
+        need_code="HOU.EMG",
+    )
     came_back.main_step, came_back.unanswered = "refer_again", True
     came_back.next_due_time.FromDatetime(i18n.now().replace(tzinfo=None) + timedelta(hours=hours))
     clock = came_back.clocks.add(kind=r.CLOCK_KIND_REPLACE, due_time=came_back.next_due_time)
@@ -710,15 +1101,21 @@ def test_a_declined_emergency_stands_above_what_is_less_urgent_whatever_their_cl
     assert re.findall(r'<h3><a href="/referrals/(\d)\1+"', shown) == ["4", "3", "2", "1"]
 
 
-def test_who_looks_for_another_service_goes_on_with_the_draft_that_was_begun(played: PlayedServices, client: FlaskClient) -> None:
+def test_who_looks_for_another_service_goes_on_with_the_draft_that_was_begun(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["GetReferral"] = came_back = unanswered(ID, r.URGENCY_EMERGENCY, 3)
     assert "Ver qué otros servicios hay" in client.get(f"/referrals/{ID}/reroute").text
     came_back.following_id = "b" * 32
-    assert client.get(f"/referrals/{ID}/reroute").headers["Location"] == f"/referrals/{'b' * 32}/draft"
+    assert (
+        client.get(f"/referrals/{ID}/reroute").headers["Location"] == f"/referrals/{'b' * 32}/draft"
+    )
 
 
 @pytest.mark.parametrize("page", ["/today?show=late", "/today?show=soon"])
-def test_what_is_late_or_due_soon_is_chosen_by_the_service_and_shown_whole(page: str, played: PlayedServices, client: FlaskClient) -> None:
+def test_what_is_late_or_due_soon_is_chosen_by_the_service_and_shown_whole(
+    page: str, played: PlayedServices, client: FlaskClient
+) -> None:
     asked: list[r.ReferralFilter] = []
 
     def listed(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
@@ -735,32 +1132,50 @@ def test_what_is_late_or_due_soon_is_chosen_by_the_service_and_shown_whole(page:
     }[page]
 
 
-@pytest.mark.parametrize(("said", "known"), [({}, False), ({"dependants": ""}, False), ({"dependants": "0"}, True)])
+@pytest.mark.parametrize(
+    ("said", "known"), [({}, False), ({"dependants": ""}, False), ({"dependants": "0"}, True)]
+)
 def test_a_number_that_nobody_said_is_told_as_not_known(
     played: PlayedServices, client: FlaskClient, said: dict[str, str], known: bool
 ) -> None:
     send(client, "/people/new", channel_code="none", **said)
     coarse = played.last("CreatePerson").coarse
     assert coarse.HasField("dependants") == known
-    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", state=r.STATE_SENT, side=r.SIDE_RECEIVER, person=coarse, person_id=ID)
+    played.answers["GetReferral"] = r.Referral(
+        id=ID, etag="1", state=r.STATE_SENT, side=r.SIDE_RECEIVER, person=coarse, person_id=ID
+    )
     page = client.get(f"/referrals/{ID}").text
     assert ("viene sola" in page) == known
     assert ("no se sabe" in page) == (not known)
-    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", need_code="HOU.EMG", person=coarse, person_id=ID)
+    played.answers["GetReferral"] = r.Referral(
+        id=ID, etag="1", need_code="HOU.EMG", person=coarse, person_id=ID
+    )
     client.get(f"/referrals/{ID}/services")
     assert played.last("MatchServices").HasField("dependants") == known
 
 
-def test_the_coordination_invites_the_first_manager_of_a_member_that_has_none(played: PlayedServices, client: FlaskClient) -> None:
+def test_the_coordination_invites_the_first_manager_of_a_member_that_has_none(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     other = "f" * 32
     organization = played.answers["GetOrganization"]
     assert isinstance(organization, d.Organization)
-    organization.id, organization.status, organization.has_manager = other, d.ORGANIZATION_STATUS_APPROVED, False
+    organization.id, organization.status, organization.has_manager = (
+        other,
+        d.ORGANIZATION_STATUS_APPROVED,
+        False,
+    )
     page = f"/directory/organizations/{other}"
-    answer = send(client, page, f"{page}/invite", email=" directora@casa.example ", invited_language="fr")
+    answer = send(
+        client, page, f"{page}/invite", email=" directora@casa.example ", invited_language="fr"
+    )
     assert (answer.status_code, "done=invited" in answer.headers["Location"]) == (303, True)
     said = played.last("CreateInvitation").invitation
-    assert (said.organization_id, said.email, said.language) == (other, "directora@casa.example", "fr")
+    assert (said.organization_id, said.email, said.language) == (
+        other,
+        "directora@casa.example",
+        "fr",
+    )
     assert list(said.roles) == [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER]
     assert played.last("CreateInvitation").request_id
     for status, has_manager, offered in (
@@ -768,19 +1183,40 @@ def test_the_coordination_invites_the_first_manager_of_a_member_that_has_none(pl
         (d.ORGANIZATION_STATUS_APPROVED, True, False),
         (d.ORGANIZATION_STATUS_SUSPENDED, False, False),
     ):
-        organization.status, organization.has_manager, organization.registered_by_worker_id = status, has_manager, other
+        organization.status, organization.has_manager, organization.registered_by_worker_id = (
+            status,
+            has_manager,
+            other,
+        )
         assert (f"{page}/invite" in client.get(page).text) is offered, (status, has_manager)
-    organization.status, organization.has_manager, organization.registered_by_worker_id = d.ORGANIZATION_STATUS_PROBATION, False, ID
-    assert f"{page}/invite" not in client.get(page).text, "who registered it waits for the other's approval"
+    organization.status, organization.has_manager, organization.registered_by_worker_id = (
+        d.ORGANIZATION_STATUS_PROBATION,
+        False,
+        ID,
+    )
+    assert f"{page}/invite" not in client.get(page).text, (
+        "who registered it waits for the other's approval"
+    )
 
 
 # D22
 @pytest.mark.parametrize("page", ["/members", "/directory/organizations/" + "f" * 32])
-def test_without_mail_the_page_offers_paper_and_shows_the_link_once(played: PlayedServices, client: FlaskClient, page: str) -> None:
+def test_without_mail_the_page_offers_paper_and_shows_the_link_once(
+    played: PlayedServices, client: FlaskClient, page: str
+) -> None:
     organization = played.answers["GetOrganization"]
     assert isinstance(organization, d.Organization)
-    organization.id, organization.status, organization.has_manager = "f" * 32, d.ORGANIZATION_STATUS_APPROVED, False
-    form = {"email": "nueva@casa.example", "language": "es", "invited_language": "es", "roles": "worker"}
+    organization.id, organization.status, organization.has_manager = (
+        "f" * 32,
+        d.ORGANIZATION_STATUS_APPROVED,
+        False,
+    )
+    form = {
+        "email": "nueva@casa.example",
+        "language": "es",
+        "invited_language": "es",
+        "roles": "worker",
+    }
     action = f"{page}/workers" if page == "/members" else f"{page}/invite"
     assert "on_paper" not in client.get(page).text
     played.answers["CreateInvitation"] = errors.Conflict("no_mail")
@@ -802,7 +1238,11 @@ def test_without_mail_the_page_offers_paper_and_shows_the_link_once(played: Play
     ("refusal", "status", "says"),
     [
         (errors.Unauthenticated("invitation_invalid"), 401, "Esta invitación no sirve"),
-        (errors.Conflict("email_taken"), 409, "Ya tiene una cuenta con este correo en otra organización"),
+        (
+            errors.Conflict("email_taken"),
+            409,
+            "Ya tiene una cuenta con este correo en otra organización",
+        ),
         (errors.Conflict("manager_exists"), 409, "ya tiene quien la dirige"),
         (errors.Invalid(("password", "too_short")), 422, "es demasiado corto"),
     ],
@@ -812,18 +1252,36 @@ def test_an_invitation_that_can_not_be_accepted_says_why_and_keeps_what_was_type
 ) -> None:
     client = pages(played).test_client()
     played.answers["AcceptInvitation"] = refusal
-    answer = send(client, "/invitation", token="a-secret-of-a-link", name="Petrona", password="una clave muy larga")
+    answer = send(
+        client,
+        "/invitation",
+        token="a-secret-of-a-link",
+        name="Petrona",
+        password="una clave muy larga",
+    )
     assert (answer.status_code, says in answer.text) == (status, True)
     assert "Petrona" in answer.text
     assert "una clave muy larga" not in answer.text
     assert "Set-Cookie" not in answer.headers
     asked = played.last("AcceptInvitation")
-    assert (asked.token, asked.name, asked.password) == ("a-secret-of-a-link", "Petrona", "una clave muy larga")
+    assert (asked.token, asked.name, asked.password) == (
+        "a-secret-of-a-link",
+        "Petrona",
+        "una clave muy larga",
+    )
 
 
-def test_an_accepted_invitation_leads_to_the_sign_in_without_its_secret(played: PlayedServices, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_accepted_invitation_leads_to_the_sign_in_without_its_secret(
+    played: PlayedServices, capsys: pytest.CaptureFixture[str]
+) -> None:
     client = pages(played).test_client()
-    answer = send(client, "/invitation", token="a-secret-of-a-link", name="Petrona", password="una clave muy larga")
+    answer = send(
+        client,
+        "/invitation",
+        token="a-secret-of-a-link",
+        name="Petrona",
+        password="una clave muy larga",
+    )
     assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in?done=account")
     assert "a-secret-of-a-link" not in str(answer.headers) + "".join(capsys.readouterr())
     assert "Su cuenta está lista" in client.get(answer.headers["Location"]).text

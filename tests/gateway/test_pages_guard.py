@@ -18,7 +18,17 @@ from services.gateway.api import PATHS
 from services.gateway.edge.app import PROBES
 from services.gateway.edge.clients import ServiceFault, Standing, standing_of
 from services.gateway.site.shell import access
-from tests.gateway.pages_gateway import EXIT, SECRET, PlayedServices, enter, page_at, pages, routes, signed_in, token_of
+from tests.gateway.pages_gateway import (
+    EXIT,
+    SECRET,
+    PlayedServices,
+    enter,
+    page_at,
+    pages,
+    routes,
+    signed_in,
+    token_of,
+)
 
 
 @pytest.fixture
@@ -49,12 +59,15 @@ class Forms(HTMLParser):
 
 # Written down a second time on purpose: a page that becomes public by mistake fails here.
 PUBLIC = {
-    "static", "home.home", "home.icon", "home.robots", "signin.form", "signin.enter", "signin.enter_code", "passkeys.sign_in", "signin.leave", "signin.quick_exit",
+    "static", "home.home", "home.icon", "home.robots", "signin.form", "signin.enter",
+    "signin.enter_code", "passkeys.sign_in", "signin.leave", "signin.quick_exit",
     "sign_in_providers.leave_for", "sign_in_providers.come_back",
     "forgotten.form", "forgotten.ask", "forgotten.choose", "forgotten.change",
-    "invitation.form", "invitation.accept", "my_referral.form", "my_referral.status", "my_referral.confirm", "my_referral.withdraw",
+    "invitation.form", "invitation.accept", "my_referral.form", "my_referral.status",
+    "my_referral.confirm", "my_referral.withdraw",
     "my_referral.note", "my_referral.readings", "my_referral.call",
-    "health.status", "figures.figures", "figures.table", "campaigns.country", "campaigns.placed", "campaigns.printed", "campaigns.radio",
+    "health.status", "figures.figures", "figures.table", "campaigns.country", "campaigns.placed",
+    "campaigns.printed", "campaigns.radio",
     "join.form", "join.apply", "join.opened", "join.confirm",
     "open_directory.search", "open_directory.results", "open_directory.organization",
 }  # fmt: skip
@@ -63,7 +76,9 @@ PUBLIC = {
 def test_every_page_says_who_may_open_it_and_these_alone_are_public() -> None:
     app = pages(PlayedServices())
     ours = {
-        rule.endpoint: access.of(app, rule.endpoint) for rule in app.url_map.iter_rules() if not rule.rule.startswith((*PATHS, *PROBES))
+        rule.endpoint: access.of(app, rule.endpoint)
+        for rule in app.url_map.iter_rules()
+        if not rule.rule.startswith((*PATHS, *PROBES))
     }
     assert None not in ours.values()
     assert {endpoint for endpoint, page in ours.items() if page and page.is_public} == PUBLIC
@@ -96,7 +111,9 @@ def test_no_cookie_is_set_before_sign_in(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("role", sorted(access.EVERYONE))
-def test_another_role_finds_nothing_there(played: PlayedServices, client: FlaskClient, role: str) -> None:
+def test_another_role_finds_nothing_there(
+    played: PlayedServices, client: FlaskClient, role: str
+) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.Role.Value(f"ROLE_{role.upper()}"))
     enter(client)
     for endpoint, path in routes(client.application):
@@ -115,7 +132,9 @@ def test_the_navigation_leads_nowhere_in_vain(played: PlayedServices) -> None:
     ):
         played.answers["IssueToken"] = signed_in(role)
         client = enter(pages(played).test_client())
-        nav = re.findall(r'<nav class="(?:rail|tabs)".*?</nav>', client.get("/today").text, re.DOTALL)
+        nav = re.findall(
+            r'<nav class="(?:rail|tabs)".*?</nav>', client.get("/today").text, re.DOTALL
+        )
         assert len(nav) == 2
         for path in re.findall(r'href="(/[^"]+)"', "".join(nav)):
             assert client.get(path).status_code == 200, (role, path)
@@ -140,8 +159,12 @@ def test_every_page_opens_and_carries_its_armour(client: FlaskClient) -> None:
         page = answer.text
         assert 'class="exit"' in page, endpoint
         assert 'href="/quick-exit"' in page, endpoint
-        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?! src=\"/static/)|javascript:", page), endpoint
-        assert not re.search(r'(?:src|href|action)="(?:https?:)?//(?!partner\.example)', page), endpoint
+        assert not re.search(
+            r"<style|\sstyle=|\son\w+=|<script(?! src=\"/static/)|javascript:", page
+        ), endpoint
+        assert not re.search(r'(?:src|href|action)="(?:https?:)?//(?!partner\.example)', page), (
+            endpoint
+        )
         assert "Enlace" not in re.search(r"<title>(.*?)</title>", page, re.DOTALL)[1], endpoint  # type: ignore[index]
         assert '<html lang="es"' in page, endpoint
         assert len(page) < 60_000, endpoint
@@ -149,7 +172,11 @@ def test_every_page_opens_and_carries_its_armour(client: FlaskClient) -> None:
 
 def test_errors_carry_it_too(played: PlayedServices, client: FlaskClient) -> None:
     enter(client)
-    for answer in (client.get("/no-such-page"), client.get("/static/no-such-file"), client.delete("/today")):
+    for answer in (
+        client.get("/no-such-page"),
+        client.get("/static/no-such-file"),
+        client.delete("/today"),
+    ):
         assert answer.status_code in (404, 405)
         assert 'class="exit"' in answer.text
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
@@ -172,7 +199,10 @@ def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
             seen += 1
             assert hidden.get("form_token"), (endpoint, action)
             if action not in reads:
-                assert re.fullmatch(r"[0-9a-f]{32}", hidden.get("request_id", "")), (endpoint, action)
+                assert re.fullmatch(r"[0-9a-f]{32}", hidden.get("request_id", "")), (
+                    endpoint,
+                    action,
+                )
     assert seen > 60
 
 
@@ -186,7 +216,10 @@ class Fields(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         said = {name: value or "" for name, value in attrs}
-        if tag == "textarea" or (tag == "input" and said.get("type", "text") not in ("hidden", "checkbox", "radio", "submit", "file")):
+        if tag == "textarea" or (
+            tag == "input"
+            and said.get("type", "text") not in ("hidden", "checkbox", "radio", "submit", "file")
+        ):
             self.fields.append(said)
 
 
@@ -198,20 +231,31 @@ def test_a_shared_computer_remembers_nothing_that_is_typed(client: FlaskClient) 
         for field in Fields(page_at(client, path)).fields:
             seen += 1
             assert field.get("autocomplete") in own | {"off"}, (endpoint, field["name"])
-            assert field.get("spellcheck") == "false" or field.get("type") in ("password", "email"), (endpoint, field["name"])
+            assert field.get("spellcheck") == "false" or field.get("type") in (
+                "password",
+                "email",
+            ), (endpoint, field["name"])
     assert seen > 100
 
 
 def test_a_form_of_another_site_is_refused(client: FlaskClient) -> None:
     page = client.get("/sign-in").text
     data = {"email": "a@b.demo", "password": "x", "form_token": token_of(page)}
-    assert client.post("/sign-in", data=data, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
-    assert client.post("/sign-in", data=data, headers={"Origin": "https://evil.example"}).status_code == 403
+    assert (
+        client.post("/sign-in", data=data, headers={"Sec-Fetch-Site": "cross-site"}).status_code
+        == 403
+    )
+    assert (
+        client.post("/sign-in", data=data, headers={"Origin": "https://evil.example"}).status_code
+        == 403
+    )
     assert client.post("/sign-in", data={**data, "form_token": "made-up"}).status_code == 403
     assert client.post("/sign-in", data=data, headers={"Origin": "null"}).status_code == 303
 
 
-def test_every_post_without_a_token_changes_nothing(played: PlayedServices, client: FlaskClient) -> None:
+def test_every_post_without_a_token_changes_nothing(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     enter(client)
     played.asked.clear()
     for endpoint, path in routes(client.application, "POST"):
@@ -228,7 +272,10 @@ def test_a_form_of_another_session_is_refused(played: PlayedServices, client: Fl
 
 def test_the_cookie_is_for_this_site_alone(played: PlayedServices) -> None:
     client = pages(played, development=False).test_client()
-    answer = client.post("/sign-in", data={"email": "a", "password": "b", "form_token": token_of(client.get("/sign-in").text)})
+    answer = client.post(
+        "/sign-in",
+        data={"email": "a", "password": "b", "form_token": token_of(client.get("/sign-in").text)},
+    )
     cookie = answer.headers["Set-Cookie"]
     assert cookie.startswith(f"__Host-s={SECRET};")
     for part in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/"):
@@ -254,11 +301,18 @@ def test_the_cookie_is_for_this_site_alone(played: PlayedServices) -> None:
     ],
 )
 def test_sign_in_leads_nowhere_else(client: FlaskClient, target: str) -> None:
-    form = {"email": "a", "password": "b", "to": target, "form_token": token_of(client.get("/sign-in").text)}
+    form = {
+        "email": "a",
+        "password": "b",
+        "to": target,
+        "form_token": token_of(client.get("/sign-in").text),
+    }
     assert client.post("/sign-in", data=form).headers["Location"] == "/today"
 
 
-def test_an_ended_session_asks_to_sign_in_and_comes_back(played: PlayedServices, client: FlaskClient) -> None:
+def test_an_ended_session_asks_to_sign_in_and_comes_back(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     enter(client)
     client.application.extensions["exchange"].forget(SECRET)
     played.answers["IssueToken"] = errors.Unauthenticated("session_ended")
@@ -269,7 +323,9 @@ def test_an_ended_session_asks_to_sign_in_and_comes_back(played: PlayedServices,
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_quick_exit_ends_the_session_and_leads_away(played: PlayedServices, client: FlaskClient, method: str) -> None:
+def test_quick_exit_ends_the_session_and_leads_away(
+    played: PlayedServices, client: FlaskClient, method: str
+) -> None:
     enter(client)
     answer = getattr(client, method)("/quick-exit")
     assert answer.headers["Location"] == EXIT
@@ -278,8 +334,14 @@ def test_quick_exit_ends_the_session_and_leads_away(played: PlayedServices, clie
     assert client.get("/today").status_code == 302
 
 
-def test_c13_quick_exit_keeps_what_spares_her_from_strangers_guesses(played: PlayedServices, client: FlaskClient) -> None:
-    form = {"reference": "7QK4M2X7", "pin": "4821", "form_token": token_of(client.get("/my-referral").text)}
+def test_c13_quick_exit_keeps_what_spares_her_from_strangers_guesses(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    form = {
+        "reference": "7QK4M2X7",
+        "pin": "4821",
+        "form_token": token_of(client.get("/my-referral").text),
+    }
     assert client.post("/my-referral", data=form).status_code == 200
     device = client.get_cookie("d")
     assert device is not None
@@ -287,8 +349,13 @@ def test_c13_quick_exit_keeps_what_spares_her_from_strangers_guesses(played: Pla
     assert client.get_cookie("d") == device
 
 
-@pytest.mark.parametrize("broken", [errors.Unavailable("service_unreachable"), ServiceFault("INTERNAL"), RuntimeError("anything")])
-def test_quick_exit_leads_away_whatever_is_broken(played: PlayedServices, client: FlaskClient, broken: Exception) -> None:
+@pytest.mark.parametrize(
+    "broken",
+    [errors.Unavailable("service_unreachable"), ServiceFault("INTERNAL"), RuntimeError("anything")],
+)
+def test_quick_exit_leads_away_whatever_is_broken(
+    played: PlayedServices, client: FlaskClient, broken: Exception
+) -> None:
     enter(client)
     client.application.extensions["exchange"].forget(SECRET)
     played.answers["EndSession"] = played.answers["IssueToken"] = broken
@@ -321,7 +388,9 @@ def test_each_refusal_is_a_page_that_says_what_to_do(
     assert "<h1>" in answer.text
 
 
-def test_a_fault_shows_its_number_and_nothing_else(played: PlayedServices, client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fault_shows_its_number_and_nothing_else(
+    played: PlayedServices, client: FlaskClient, capsys: pytest.CaptureFixture[str]
+) -> None:
     enter(client)
     played.answers["ListPeople"] = RuntimeError("María López, Chinandega")
     answer = client.get("/people")
@@ -332,10 +401,14 @@ def test_a_fault_shows_its_number_and_nothing_else(played: PlayedServices, clien
     assert "López" not in said
 
 
-def test_the_log_knows_the_route_and_no_more(client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_knows_the_route_and_no_more(
+    client: FlaskClient, capsys: pytest.CaptureFixture[str]
+) -> None:
     enter(client)
     page = client.get("/directory").text
-    client.post("/directory?lang=es", data={"words": "albergue secreto", "form_token": token_of(page)})
+    client.post(
+        "/directory?lang=es", data={"words": "albergue secreto", "form_token": token_of(page)}
+    )
     client.get("/people/0123456789abcdef0123456789abcdef?done=saved")
     said = "".join(capsys.readouterr())
     assert "/people/<identifier>" in said
@@ -344,13 +417,18 @@ def test_the_log_knows_the_route_and_no_more(client: FlaskClient, capsys: pytest
 
 
 # 9
-def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(played: PlayedServices, client: FlaskClient) -> None:
+def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     assert "Todas las partes responden." in client.get("/status").text
     played.standings["partners"] = Standing(answers=True, ready=False, tells=False)
     played.standings["referrals"] = Standing(answers=False, ready=False, tells=False)
     played.standings["notifications"] = Standing(answers=True, ready=True, tells=False)
     assert client.get("/healthz").json == {"status": "alive"}
-    assert (client.get("/readyz").status_code, client.get("/readyz").json) == (200, {"status": "ready"})
+    assert (client.get("/readyz").status_code, client.get("/readyz").json) == (
+        200,
+        {"status": "ready"},
+    )
     page = client.get("/status")
     assert page.status_code == 200
     assert re.findall(r'class="pill (\w+)">([^<]+)<', page.text) == [
@@ -361,7 +439,9 @@ def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(pla
     assert "Todas las partes responden." not in page.text
 
 
-def test_the_status_page_says_who_holds_what_it_heard_for_an_operator(played: PlayedServices, client: FlaskClient) -> None:
+def test_the_status_page_says_who_holds_what_it_heard_for_an_operator(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.standings["notifications"] = Standing(answers=True, ready=True, tells=False, holds=True)
     for language, says, leads in (
         ("es", "algo quedó en espera", "Una novedad aún no llegó"),
@@ -388,11 +468,17 @@ def test_a_service_that_hears_no_facts_holds_none() -> None:
         return call
 
     yes, no = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-    assert [standing_of(said(yes), said(yes), said(facts)).holds for facts in (yes, no, None)] == [False, True, False]
+    assert [standing_of(said(yes), said(yes), said(facts)).holds for facts in (yes, no, None)] == [
+        False,
+        True,
+        False,
+    ]
 
 
 # 12
-def test_a_form_whose_answer_got_lost_is_not_said_to_be_unsaved(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_form_whose_answer_got_lost_is_not_said_to_be_unsaved(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     enter(client)
     page = client.get("/directory").text
     for reason, status, says in (
@@ -403,4 +489,8 @@ def test_a_form_whose_answer_got_lost_is_not_said_to_be_unsaved(played: PlayedSe
     ):
         played.answers["SearchServices"] = errors.Unavailable(reason)
         answer = client.post("/directory", data={"words": "albergue", "form_token": token_of(page)})
-        assert (answer.status_code, says in answer.text, "Retry-After" in answer.headers) == (status, True, True), reason
+        assert (answer.status_code, says in answer.text, "Retry-After" in answer.headers) == (
+            status,
+            True,
+            True,
+        ), reason

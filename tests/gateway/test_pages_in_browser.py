@@ -1,4 +1,6 @@
-"""The pages in a real browser: they are valid HTML, axe finds nothing at all, a narrow phone scrolls in one direction only, and one can leave at once."""
+"""The pages in a real browser: they are valid HTML, axe finds nothing at all, a narrow phone
+scrolls in one direction only, and one can leave at once.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,16 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import READING_VERBS
 from services.gateway.site.shell import access
 from tests.gateway.api_gateway import ID, OUTPUTS
-from tests.gateway.pages_gateway import EXIT, SECRET, PlayedServices, enter, pages, routes, served, signed_in
+from tests.gateway.pages_gateway import (
+    EXIT,
+    SECRET,
+    PlayedServices,
+    enter,
+    pages,
+    routes,
+    served,
+    signed_in,
+)
 from tests.parts import html
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
@@ -40,7 +51,9 @@ _SELECT = re.compile(r'<select [^>]*?name="([^"]+)"[^>]*>(.*?)</select>', re.S)
 _OPTION = re.compile(r'<option value="([^"]+)"')
 _TITLE = re.compile(r"<title>([^<]*)</title>")
 _EACH_TIME = re.compile(r'(<input type="hidden"[^>]*>)|( (data-now|data-version|nonce)="[^"]*")')
-_WHERE = re.compile(r'(<title>[^<]*</title>)|( (aria-current|data-page)="[^"]*")|( href="[^"]*lang=\w+")')
+_WHERE = re.compile(
+    r'(<title>[^<]*</title>)|( (aria-current|data-page)="[^"]*")|( href="[^"]*lang=\w+")'
+)
 _NEW_EACH_TIME = ("form_token", "request_id")
 _looked_at: set[str] = set()
 ROLES = ("", "worker", "operator", "manager", "coordinator", "auditor")  # nobody first
@@ -66,16 +79,31 @@ def open_pages(context: BrowserContext, site: str, signed: bool) -> Page:
 @functools.cache
 def all_pages() -> tuple[tuple[str, access.Access], ...]:
     """Address and access of every route that is a page."""
-    skipped = {"live.version", "home.icon", "home.robots", "health.alive", "health.ready", "referral_new.resume"}
+    skipped = {
+        "live.version",
+        "home.icon",
+        "home.robots",
+        "health.alive",
+        "health.ready",
+        "referral_new.resume",
+    }
     skipped |= {"figures.table", "figures.pilot_table", "campaigns.printed", "knowledge.printed"}
     app = pages(PlayedServices())
-    accesses = [(path, access.of(app, endpoint)) for endpoint, path in routes(app) if endpoint not in skipped]
+    accesses = [
+        (path, access.of(app, endpoint))
+        for endpoint, path in routes(app)
+        if endpoint not in skipped
+    ]
     return tuple((path, page) for path, page in accesses if page)
 
 
 def paths(signed: bool, role: str = "") -> list[str]:
     """The addresses of the public part or of the rest; of a role only its own."""
-    return [path for path, page in all_pages() if page.is_public != signed and (not role or role in page.roles)]
+    return [
+        path
+        for path, page in all_pages()
+        if page.is_public != signed and (not role or role in page.roles)
+    ]
 
 
 def site_of(role: str) -> Flask:
@@ -87,12 +115,16 @@ def site_of(role: str) -> Flask:
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role or "public")
-def test_axe_finds_nothing_in_both_schemes_and_nothing_overflows(browser: Browser, role: str) -> None:
+def test_axe_finds_nothing_in_both_schemes_and_nothing_overflows(
+    browser: Browser, role: str
+) -> None:
     with served(site_of(role)) as site:
         assert faults_of(browser, site, paths(bool(role), role), signed=bool(role)) == []
 
 
-def test_axe_finds_nothing_on_the_question_about_her_that_no_address_leads_to(browser: Browser) -> None:
+def test_axe_finds_nothing_on_the_question_about_her_that_no_address_leads_to(
+    browser: Browser,
+) -> None:
     played = PlayedServices()
     played.answers["GetContact"] = c.Contact(id=ID, need_code="HOU.EMG", urgency=r.URGENCY_URGENT)
     with served(pages(played)) as site:
@@ -108,7 +140,8 @@ def faults_of(browser: Browser, site: str, addresses: list[str], signed: bool) -
     for path in addresses:
         page.goto(site + path)
         content, frame = parts_of(page.content())
-        if content not in _looked_at or frame not in _looked_at:  # what one role sees as another does is looked at once
+        # what one role sees as another does is looked at once
+        if content not in _looked_at or frame not in _looked_at:
             faults += [f"{path}: {fault}" for fault in faults_shown(page)]
         _looked_at.update((content, frame))
     context.close()
@@ -116,22 +149,29 @@ def faults_of(browser: Browser, site: str, addresses: list[str], signed: bool) -
 
 
 def parts_of(text: str) -> tuple[str, str]:
-    """What stands on a page, and what is around it and tells only where one is; both without what is another each time."""
+    """What stands on a page, and what is around it and tells only where one is; both without what
+    is another each time.
+    """
     text = _EACH_TIME.sub("", text)
     before, content, after = re.split(r"(<main.*</main>)", text, flags=re.S)
     return content, _WHERE.sub("", before + after)
 
 
 def faults_shown(page: Page) -> list[str]:
-    """What axe says of the page that is open with everything on it unfolded, whatever its impact, and of its contrast in the dark; and where it is wider
-    than its window. The narrowest window is what 200 % of zoom leaves of 640 px, too."""
+    """What axe says of the page that is open with everything on it unfolded, whatever its impact,
+    and of its contrast in the dark; and where it is wider than its window. The narrowest window is
+    what 200 % of zoom leaves of 640 px, too.
+    """
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     page.evaluate(AXE)
     faults: list[str] = []
     for scheme, options in _SCHEMES.items():
         page.emulate_media(color_scheme=scheme)
         result: dict[str, Any] = page.evaluate("options => axe.run(document, options)", options)
-        faults += [f"{scheme}: {v['impact']} {v['id']} {v['nodes'][0]['html'][:120]}" for v in result["violations"]]
+        faults += [
+            f"{scheme}: {v['impact']} {v['id']} {v['nodes'][0]['html'][:120]}"
+            for v in result["violations"]
+        ]
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 800})
         if page.evaluate("document.documentElement.scrollWidth") > width:
@@ -145,27 +185,47 @@ def test_every_page_is_valid_html() -> None:
     nobody, somebody = app.test_client(), enter(app.test_client())
     shown = {path: (nobody if page.is_public else somebody).get(path) for path, page in all_pages()}
     texts = {path: answer.text for path, answer in shown.items() if answer.status_code == 200}
-    assert shown.keys() - texts.keys() == {path for path in shown if path.endswith("/reroute")}, "it leads on to a draft that was begun"
+    assert shown.keys() - texts.keys() == {path for path in shown if path.endswith("/reroute")}, (
+        "it leads on to a draft that was begun"
+    )
     assert html.faults(texts | answers_to_forms()) == []
 
 
 @functools.cache
 def answers_to_forms() -> dict[str, str]:
-    """What is shown in answer to every form of every page, where that is a page and not the way to one: filled in, sent empty, and refused; and in answer
-    to the forms of that, as far as they go on asking."""
+    """What is shown in answer to every form of every page, where that is a page and not the way to
+    one: filled in, sent empty, and refused; and in answer to the forms of that, as far as they go
+    on asking.
+    """
     works, refuses = pages(PlayedServices()), pages(Refusing())
     answers: dict[str, str] = {}
-    sent = set[tuple[object, ...]]()  # what stands on every page, like the way out, is sent from one of them
+    # what stands on every page, like the way out, is sent from one of them
+    sent = set[tuple[object, ...]]()
     for path, page in all_pages():
         signed = not page.is_public
-        todo = [(path, (enter(works.test_client()) if signed else works.test_client()).get(path).text, 0)]
+        todo = [
+            (
+                path,
+                (enter(works.test_client()) if signed else works.test_client()).get(path).text,
+                0,
+            )
+        ]
         while todo:
             where, text, depth = todo.pop()
             for action, inside in _FORM.findall(text):
                 to = unescape(action) or where
                 for how, app in (("filled in", works), ("empty", works), ("refused", refuses)):
                     fields = fields_of(inside, hidden_only=how == "empty")
-                    form = (to, how, signed, *((name, value) for name, value in fields.items(multi=True) if name not in _NEW_EACH_TIME))
+                    form = (
+                        to,
+                        how,
+                        signed,
+                        *(
+                            (name, value)
+                            for name, value in fields.items(multi=True)
+                            if name not in _NEW_EACH_TIME
+                        ),
+                    )
                     if form in sent:
                         continue
                     sent.add(form)
@@ -174,15 +234,25 @@ def answers_to_forms() -> dict[str, str]:
                     answer = client.post(to, data=fields)
                     title = _TITLE.search(answer.text)
                     name = f"POST {to}: {title[1] if title else ''}, {how}"
-                    if answer.status_code in (200, 409, 422) and answer.mimetype == "text/html" and name not in answers:
+                    if (
+                        answer.status_code in (200, 409, 422)
+                        and answer.mimetype == "text/html"
+                        and name not in answers
+                    ):
                         answers[name] = answer.text
-                        todo += [(to, answer.text, depth + 1)] if depth < 6 and how == "filled in" else []
+                        todo += (
+                            [(to, answer.text, depth + 1)]
+                            if depth < 6 and how == "filled in"
+                            else []
+                        )
     assert len(answers) > 40, "the pages that only an answer to a form shows"
     return answers
 
 
 def fields_of(form: str, *, hidden_only: bool) -> MultiDict[str, str]:
-    """What a browser would send: every box ticked, the first answer of each question, the last of each list, and the texts as they stand."""
+    """What a browser would send: every box ticked, the first answer of each question, the last of
+    each list, and the texts as they stand.
+    """
     sent: MultiDict[str, str] = MultiDict()
     for said in _INPUT.findall(form):
         field = {name: unescape(value) for name, value in _ATTRIBUTE.findall(said)}
@@ -204,16 +274,23 @@ class Refusing(PlayedServices):
         super().__post_init__()
         kept = ("IssueToken", "SignIn")
         self.answers |= {
-            rpc: errors.Invalid(("note", "required")) for rpc in OUTPUTS if not rpc.startswith(READING_VERBS) and rpc not in kept
+            rpc: errors.Invalid(("note", "required"))
+            for rpc in OUTPUTS
+            if not rpc.startswith(READING_VERBS) and rpc not in kept
         }
 
 
-def test_axe_finds_nothing_in_what_is_shown_in_answer_to_a_form(browser: Browser, site: str) -> None:
+def test_axe_finds_nothing_in_what_is_shown_in_answer_to_a_form(
+    browser: Browser, site: str
+) -> None:
     context = browser.new_context(locale="es-NI", bypass_csp=True)
     page = context.new_page()
     faults: list[str] = []
     shown = ""
-    page.route(f"{site}/shown", lambda route: route.fulfill(body=shown, content_type="text/html; charset=utf-8"))
+    page.route(
+        f"{site}/shown",
+        lambda route: route.fulfill(body=shown, content_type="text/html; charset=utf-8"),
+    )
     for name, text in answers_to_forms().items():
         content, _ = parts_of(text)
         if content in _looked_at:
@@ -300,7 +377,8 @@ def test_the_keyboard_alone_takes_a_contact(browser: Browser, site: str) -> None
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.getAttribute('href')") == "/line"  # what is in the main part comes next
+    # what is in the main part comes next
+    assert page.evaluate("document.activeElement.getAttribute('href')") == "/line"
     page.keyboard.press("2")
     page.wait_for_selector(".readout")
     context.close()
@@ -308,7 +386,11 @@ def test_the_keyboard_alone_takes_a_contact(browser: Browser, site: str) -> None
 
 def test_a_long_address_stays_within_a_narrow_phone(browser: Browser) -> None:
     played = PlayedServices()
-    long = m.Invitation(id="a" * 32, email=f"{'persona.' * 7}x@{'casa-de-acogida.' * 4}example", roles=[contract_pb2.ROLE_WORKER])
+    long = m.Invitation(
+        id="a" * 32,
+        email=f"{'persona.' * 7}x@{'casa-de-acogida.' * 4}example",
+        roles=[contract_pb2.ROLE_WORKER],
+    )
     played.answers["ListInvitations"] = m.ListInvitationsResponse(invitations=[long])
     with served(pages(played)) as address:
         context = browser.new_context(locale="es-NI", viewport={"width": 320, "height": 740})

@@ -1,4 +1,6 @@
-"""A new referral, one question a page: what is known is not asked, back loses nothing, and nothing is kept before a service is chosen."""
+"""A new referral, one question a page: what is known is not asked, back loses nothing, and nothing
+is kept before a service is chosen.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,15 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import SECRET, Form, PlayedServices, enter, pages, signed_in, token_of
+from tests.gateway.pages_gateway import (
+    SECRET,
+    Form,
+    PlayedServices,
+    enter,
+    pages,
+    signed_in,
+    token_of,
+)
 from tests.gateway.test_pages_flows import asked, send
 
 NEW = "/referrals/new"
@@ -31,8 +41,12 @@ def played() -> PlayedServices:
     played.answers["CreatePerson"] = p.Person(id=ID)
     played.answers["CreateReferral"] = r.Referral(id=ID)
     played.answers["GetReferral"] = draft()
-    played.answers["GetPerson"] = p.Person(id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE))
-    played.answers["UpdateReferral"] = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID)
+    played.answers["GetPerson"] = p.Person(
+        id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE)
+    )
+    played.answers["UpdateReferral"] = draft(
+        need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID
+    )
     return played
 
 
@@ -44,7 +58,14 @@ def client(played: PlayedServices) -> FlaskClient:
 def draft(**said: object) -> r.Referral:
     """She was asked where she is not safe, unless it says otherwise."""
     usual: dict[str, object] = {"unsafe_code": r.UNSAFE_ANSWER_NOTHING}
-    return r.Referral(id=ID, etag="d1", state=r.STATE_DRAFT, side=r.SIDE_SENDER, person_id=ID, **usual | said)  # type: ignore[arg-type]
+    return r.Referral(
+        id=ID,
+        etag="d1",
+        state=r.STATE_DRAFT,
+        side=r.SIDE_SENDER,
+        person_id=ID,
+        **usual | said,  # type: ignore[arg-type]
+    )
 
 
 def answer(client: FlaskClient, page: TestResponse, **fields: object) -> TestResponse:
@@ -63,11 +84,20 @@ def up_to_services(client: FlaskClient, begin: str = NEW) -> TestResponse:
     page = answer(client, client.get(begin), need_code="HOU.EMG")
     page = answer(client, page, urgency="urgent")
     page = answer(client, page, age="19", gender_code="Feminine", department="NI-CI")
-    page = answer(client, page, channel_code="phone", hours="de 9 a 11", given_name="Yolanda", message_may_be_left="1")
+    page = answer(
+        client,
+        page,
+        channel_code="phone",
+        hours="de 9 a 11",
+        given_name="Yolanda",
+        message_may_be_left="1",
+    )
     return answer(client, page, unsafe_code="nothing")
 
 
-def test_one_question_comes_after_the_other_and_a_chosen_service_makes_file_and_draft(played: PlayedServices, client: FlaskClient) -> None:
+def test_one_question_comes_after_the_other_and_a_chosen_service_makes_file_and_draft(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     seen = [client.get(NEW)]
     for said in (
         {"need_code": "HOU.EMG"},
@@ -77,23 +107,48 @@ def test_one_question_comes_after_the_other_and_a_chosen_service_makes_file_and_
         {"unsafe_code": "nothing"},
     ):
         seen.append(answer(client, seen[-1], **said))
-    assert [question(page) for page in seen] == ["need 1/6", "urgency 2/6", "about 3/6", "contact 4/6", "unsafe 5/6", "services 6/6"]
-    assert {"CreatePerson", "CreateReferral", "UpdateReferral"}.isdisjoint(rpc for rpc, _, _ in played.asked)
+    assert [question(page) for page in seen] == [
+        "need 1/6",
+        "urgency 2/6",
+        "about 3/6",
+        "contact 4/6",
+        "unsafe 5/6",
+        "services 6/6",
+    ]
+    assert {"CreatePerson", "CreateReferral", "UpdateReferral"}.isdisjoint(
+        rpc for rpc, _, _ in played.asked
+    )
     matched = played.last("MatchServices")
     assert (matched.need_code, matched.age, matched.gender) == ("HOU.EMG", 19, d.GENDER_FEMININE)
     last = answer(client, seen[-1], service_id=ID)
     assert last.headers["Location"] == f"/referrals/{ID}/consent"
-    file, begun, kept = played.last("CreatePerson"), played.last("CreateReferral"), played.last("UpdateReferral")
+    file, begun, kept = (
+        played.last("CreatePerson"),
+        played.last("CreateReferral"),
+        played.last("UpdateReferral"),
+    )
     assert (file.identity, file.safe_contact.channel_code) == (p.Identity(), p.SAFE_CHANNEL_NONE)
     assert (file.coarse.age_band, file.coarse.country) == (r.AGE_BAND_18_TO_24, "NI")
     unsafe = ["unsafe_code", "unsafe_organization_ids", "unsafe_departments"]
-    assert (begun.person_id, kept.referral.etag, kept.update_mask.paths) == (ID, "d1", ["need_code", "urgency", "service_id", *unsafe])
-    assert (kept.referral.need_code, kept.referral.urgency, kept.referral.service_id) == ("HOU.EMG", r.URGENCY_URGENT, ID)
+    assert (begun.person_id, kept.referral.etag, kept.update_mask.paths) == (
+        ID,
+        "d1",
+        ["need_code", "urgency", "service_id", *unsafe],
+    )
+    assert (kept.referral.need_code, kept.referral.urgency, kept.referral.service_id) == (
+        "HOU.EMG",
+        r.URGENCY_URGENT,
+        ID,
+    )
     assert len({file.request_id, begun.request_id, kept.request_id}) == 3
 
 
-@pytest.mark.parametrize(("said", "wanted"), [({}, "need_code"), ({"need_code": "HOU.EMG"}, "urgency")])
-def test_a_question_without_its_answer_says_what_to_do(client: FlaskClient, said: dict[str, str], wanted: str) -> None:
+@pytest.mark.parametrize(
+    ("said", "wanted"), [({}, "need_code"), ({"need_code": "HOU.EMG"}, "urgency")]
+)
+def test_a_question_without_its_answer_says_what_to_do(
+    client: FlaskClient, said: dict[str, str], wanted: str
+) -> None:
     page = client.get(NEW)
     page = answer(client, answer(client, page, **said) if said else page)
     assert page.status_code == 422
@@ -102,12 +157,15 @@ def test_a_question_without_its_answer_says_what_to_do(client: FlaskClient, said
     assert f'id="{wanted}-error"' in page.text
 
 
-def test_how_she_may_be_reached_is_the_one_thing_that_must_be_said_of_her(played: PlayedServices, client: FlaskClient) -> None:
+def test_how_she_may_be_reached_is_the_one_thing_that_must_be_said_of_her(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     page = answer(client, client.get(NEW), need_code="HOU.EMG")
     contact = answer(client, answer(client, page, urgency="urgent"))
     refused = answer(client, contact)
     assert (refused.status_code, 'href="#channel_code"' in refused.text) == (422, True)
-    unsafe = answer(client, contact, channel_code="phone", nobody_calls="1")  # the button is pressed last, and counts
+    # the button is pressed last, and counts
+    unsafe = answer(client, contact, channel_code="phone", nobody_calls="1")
     services = answer(client, unsafe, unsafe_code="nothing")
     assert question(services) == "services 6/6"
     answer(client, services, service_id=ID)
@@ -116,9 +174,17 @@ def test_how_she_may_be_reached_is_the_one_thing_that_must_be_said_of_her(played
 
 def test_no_page_can_be_left_out(played: PlayedServices, client: FlaskClient) -> None:
     first = Form(client.get(NEW).text).said
-    refused = client.post(NEW, data={**first, "page": "services", "service_id": ID, "need_code": "HOU.EMG"})
+    refused = client.post(
+        NEW, data={**first, "page": "services", "service_id": ID, "need_code": "HOU.EMG"}
+    )
     assert (refused.status_code, Form(refused.text).said["page"]) == (422, "urgency")
-    said = {"need_code": "HOU.EMG", "urgency": "urgent", "age_band": "", "age": "200", "channel_code": "none"}
+    said = {
+        "need_code": "HOU.EMG",
+        "urgency": "urgent",
+        "age_band": "",
+        "age": "200",
+        "channel_code": "none",
+    }
     refused = client.post(NEW, data={**first, "page": "services", "service_id": ID, **said})
     assert (refused.status_code, Form(refused.text).said["page"]) == (422, "about")
     assert asked(played, "CreatePerson") == 0
@@ -128,9 +194,18 @@ def test_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None:
     page = up_to_services(client)
     page = answer(client, answer(client, page, back="1"), back="1")
     said = Form(page.text).said
-    assert (said["channel_code"], said["hours"], said["given_name"], said["message_may_be_left"]) == ("phone", "de 9 a 11", "Yolanda", "1")
+    assert (
+        said["channel_code"],
+        said["hours"],
+        said["given_name"],
+        said["message_may_be_left"],
+    ) == ("phone", "de 9 a 11", "Yolanda", "1")
     page = answer(client, page, back="1", hours="de 10 a 12")
-    assert [Form(page.text).said[name] for name in ("age", "gender_code", "department")] == ["19", "Feminine", "NI-CI"]
+    assert [Form(page.text).said[name] for name in ("age", "gender_code", "department")] == [
+        "19",
+        "Feminine",
+        "NI-CI",
+    ]
     page = answer(client, page, back="1")
     assert Form(page.text).said["urgency"] == "urgent"
     page = answer(client, page, back="1")
@@ -138,10 +213,14 @@ def test_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None:
     assert 'href="/today">Atrás' in page.text
     page = answer(client, page)
     assert question(page) == "services 6/6", "what is answered is not asked again"
-    assert Form(page.text).said["hours"] == "de 10 a 12", "also what was just written, when one went back"
+    assert Form(page.text).said["hours"] == "de 10 a 12", (
+        "also what was just written, when one went back"
+    )
 
 
-def test_an_answer_is_changed_from_the_last_question_and_leads_back_there(played: PlayedServices, client: FlaskClient) -> None:
+def test_an_answer_is_changed_from_the_last_question_and_leads_back_there(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     page = up_to_services(client)
     for to, said in (("about", {"age": "16"}), ("need", {}), ("urgency", {"urgency": "normal"})):
         page = answer(client, page, to=to)
@@ -179,20 +258,33 @@ def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: Fla
     kept = re.search(r'name="kept" value="([^"]*)"', entrance.text)
     assert kept
     played.answers["SignIn"] = m.SignInResponse(session_secret="fresh", worker=m.Worker(id=ID))
-    data = {"email": "a@b.demo", "password": "p", "form_token": token_of(entrance.text), "kept": html.unescape(kept[1])}
+    data = {
+        "email": "a@b.demo",
+        "password": "p",
+        "form_token": token_of(entrance.text),
+        "kept": html.unescape(kept[1]),
+    }
     again = client.post("/sign-in", data=data)
     assert f'action="{NEW}"' in again.text
     contact = client.post(NEW, data=Form(again.text).said)
     assert question(contact) == "contact 4/6"
     said = Form(contact.text).said
-    assert (said["need_code"], said["urgency"], said["age"], said["department"]) == ("HOU.EMG", "urgent", "19", "NI-CI")
+    assert (said["need_code"], said["urgency"], said["age"], said["department"]) == (
+        "HOU.EMG",
+        "urgent",
+        "19",
+        "NI-CI",
+    )
 
 
 def test_to_load_a_page_again_changes_nothing(played: PlayedServices, client: FlaskClient) -> None:
     page = answer(client, client.get(NEW), need_code="HOU.EMG")
     said = {**Form(page.text).said, "urgency": "urgent"}
     first, again = (client.post(NEW, data=said) for _ in range(2))
-    shown = [{name: value for name, value in Form(page.text).said.items() if name != "request_id"} for page in (first, again)]
+    shown = [
+        {name: value for name, value in Form(page.text).said.items() if name != "request_id"}
+        for page in (first, again)
+    ]
     assert shown[0] == shown[1]
 
 
@@ -202,22 +294,39 @@ def test_two_tabs_do_not_mix(played: PlayedServices, client: FlaskClient) -> Non
     one, two = answer(client, one, urgency="immediate"), answer(client, two, urgency="normal")
     two = answer(client, two, age="61")
     one = answer(client, one, age="15")
-    for page, band, urgency in ((one, r.AGE_BAND_12_TO_17, r.URGENCY_IMMEDIATE), (two, r.AGE_BAND_60_AND_OVER, r.URGENCY_NORMAL)):
-        answer(client, answer(client, answer(client, page, nobody_calls="1"), names_nothing="1"), service_id=ID)
-        assert (played.last("CreatePerson").coarse.age_band, played.last("UpdateReferral").referral.urgency) == (band, urgency)
-    assert len({request.request_id for rpc, request, _ in played.asked if rpc == "CreatePerson"}) == 2
+    for page, band, urgency in (
+        (one, r.AGE_BAND_12_TO_17, r.URGENCY_IMMEDIATE),
+        (two, r.AGE_BAND_60_AND_OVER, r.URGENCY_NORMAL),
+    ):
+        answer(
+            client,
+            answer(client, answer(client, page, nobody_calls="1"), names_nothing="1"),
+            service_id=ID,
+        )
+        assert (
+            played.last("CreatePerson").coarse.age_band,
+            played.last("UpdateReferral").referral.urgency,
+        ) == (band, urgency)
+    assert (
+        len({request.request_id for rpc, request, _ in played.asked if rpc == "CreatePerson"}) == 2
+    )
 
 
-def test_who_goes_back_in_the_browser_and_chooses_again_has_one_file_and_one_draft(played: PlayedServices, client: FlaskClient) -> None:
+def test_who_goes_back_in_the_browser_and_chooses_again_has_one_file_and_one_draft(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     page = up_to_services(client)
     answer(client, page, service_id=ID)
-    again = client.post(NEW, data={**Form(page.text).said, "page": "contact"})  # the page that stood there, asked for anew
+    # the page that stood there, asked for anew
+    again = client.post(NEW, data={**Form(page.text).said, "page": "contact"})
     answer(client, again, service_id=OTHER)
     for rpc in ("CreatePerson", "CreateReferral"):
         first, second = (request for name, request, _ in played.asked if name == rpc)
         assert first == second, "the services answer it as they did before"
     assert played.last("UpdateReferral").referral.service_id == OTHER
-    played.answers["GetReferral"] = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=OTHER)
+    played.answers["GetReferral"] = draft(
+        need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=OTHER
+    )
     before = asked(played, "UpdateReferral")
     assert answer(client, again, service_id=OTHER).status_code == 303
     assert asked(played, "UpdateReferral") == before, "pressed twice"
@@ -225,9 +334,21 @@ def test_who_goes_back_in_the_browser_and_chooses_again_has_one_file_and_one_dra
 
 @pytest.mark.parametrize(
     ("years", "band"),
-    [(0, "0-11"), (11, "0-11"), (12, "12-17"), (17, "12-17"), (18, "18-24"), (25, "25-59"), (59, "25-59"), (60, "60+"), (120, "60+")],
+    [
+        (0, "0-11"),
+        (11, "0-11"),
+        (12, "12-17"),
+        (17, "12-17"),
+        (18, "18-24"),
+        (25, "25-59"),
+        (59, "25-59"),
+        (60, "60+"),
+        (120, "60+"),
+    ],
 )
-def test_an_age_in_years_is_kept_as_its_band(played: PlayedServices, client: FlaskClient, years: int, band: str) -> None:
+def test_an_age_in_years_is_kept_as_its_band(
+    played: PlayedServices, client: FlaskClient, years: int, band: str
+) -> None:
     send(client, "/people/new", channel_code="none", age=str(years))
     assert played.last("CreatePerson").coarse.age_band == r.AgeBand.Value(
         "AGE_BAND_" + {"60+": "60_AND_OVER"}.get(band, band.replace("-", "_TO_"))
@@ -237,9 +358,15 @@ def test_an_age_in_years_is_kept_as_its_band(played: PlayedServices, client: Fla
 @pytest.mark.parametrize("age", ["121", "-1", "diecinueve", "19,5", "1" * 12])
 @pytest.mark.parametrize(
     ("language", "says"),
-    [("es", "escriba los años con cifras, de 0 a 120"), ("en", "write the years in figures"), ("fr", "écrivez les années en chiffres")],
+    [
+        ("es", "escriba los años con cifras, de 0 a 120"),
+        ("en", "write the years in figures"),
+        ("fr", "écrivez les années en chiffres"),
+    ],
 )
-def test_an_age_that_is_none_is_refused_beside_its_field(client: FlaskClient, age: str, language: str, says: str) -> None:
+def test_an_age_that_is_none_is_refused_beside_its_field(
+    client: FlaskClient, age: str, language: str, says: str
+) -> None:
     page = answer(client, client.get(NEW), need_code="HOU.EMG")
     about = Form(answer(client, page, urgency="urgent").text).said
     refused = client.post(f"{NEW}?lang={language}", data={**about, "age": age})
@@ -249,11 +376,16 @@ def test_an_age_that_is_none_is_refused_beside_its_field(client: FlaskClient, ag
     assert f'value="{age}"' in refused.text
 
 
-def test_years_and_band_that_differ_are_not_chosen_between(played: PlayedServices, client: FlaskClient) -> None:
+def test_years_and_band_that_differ_are_not_chosen_between(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     refused = send(client, "/people/new", channel_code="none", age="17", age_band="18-24")
     assert (refused.status_code, 'href="#age_band"' in refused.text) == (422, True)
     assert asked(played, "CreatePerson") == 0
-    assert send(client, "/people/new", channel_code="none", age="17", age_band="12-17").status_code == 303
+    assert (
+        send(client, "/people/new", channel_code="none", age="17", age_band="12-17").status_code
+        == 303
+    )
     send(client, "/people/new", channel_code="none", age_band="60+")
     assert played.last("CreatePerson").coarse.age_band == r.AGE_BAND_60_AND_OVER
 
@@ -261,30 +393,48 @@ def test_years_and_band_that_differ_are_not_chosen_between(played: PlayedService
 @pytest.mark.parametrize(
     ("said", "first"),
     [
-        ({"need_code": "HOU.EMG", "urgency": r.URGENCY_EMERGENCY, "language": "miq", "department": "NI-CI"}, "about 3/6"),
+        (
+            {
+                "need_code": "HOU.EMG",
+                "urgency": r.URGENCY_EMERGENCY,
+                "language": "miq",
+                "department": "NI-CI",
+            },
+            "about 3/6",
+        ),
         ({"need_code": "HOU.EMG"}, "urgency 2/6"),
         ({"need_code": "HOU", "urgency": r.URGENCY_EMERGENCY}, "need 1/6"),
         ({}, "need 1/6"),
     ],
 )
-def test_what_the_contact_said_is_not_asked_again(played: PlayedServices, client: FlaskClient, said: dict[str, object], first: str) -> None:
+def test_what_the_contact_said_is_not_asked_again(
+    played: PlayedServices, client: FlaskClient, said: dict[str, object], first: str
+) -> None:
     played.answers["GetContact"] = c.Contact(id=ID, etag="1", **said)  # type: ignore[arg-type]
     page = client.get(f"{NEW}?contact={ID}")
     assert question(page) == first
     if first == "about 3/6":
         assert "Albergue" in page.text
         assert "Emergencia" in page.text
-        assert [Form(page.text).said[name] for name in ("language", "department")] == ["miq", "NI-CI"]
+        assert [Form(page.text).said[name] for name in ("language", "department")] == [
+            "miq",
+            "NI-CI",
+        ]
         assert question(answer(client, page, back="1")) == "urgency 2/6", "but it can be reached"
         unsafe = answer(client, answer(client, page), nobody_calls="1")
         answer(client, answer(client, unsafe, names_nothing="1"), service_id=ID)
-        assert (played.last("CreateReferral").contact_id, played.last("UpdateContact").contact.person_id) == (ID, ID)
+        assert (
+            played.last("CreateReferral").contact_id,
+            played.last("UpdateContact").contact.person_id,
+        ) == (ID, ID)
         assert played.last("UpdateReferral").referral.urgency == r.URGENCY_EMERGENCY
     else:
         assert f'href="/line/{ID}">Atrás' in page.text or first != "need 1/6"
 
 
-def test_an_urgency_that_nobody_assessed_is_nobody_s_until_somebody_chooses(played: PlayedServices, client: FlaskClient) -> None:
+def test_an_urgency_that_nobody_assessed_is_nobody_s_until_somebody_chooses(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["GetContact"] = c.Contact(id=ID, etag="1", need_code="HOU.EMG")
     page = client.get(f"{NEW}?contact={ID}")
     assert "urgency" not in Form(page.text).said
@@ -292,8 +442,12 @@ def test_an_urgency_that_nobody_assessed_is_nobody_s_until_somebody_chooses(play
     assert (refused.status_code, 'href="#urgency"' in refused.text) == (422, True)
 
 
-def test_of_a_person_with_a_file_nothing_is_asked_but_the_need(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["GetPerson"] = p.Person(id=ID, code="K7M2QX", coarse=r.CoarsePerson(age_band=r.AGE_BAND_12_TO_17, language="es"))
+def test_of_a_person_with_a_file_nothing_is_asked_but_the_need(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetPerson"] = p.Person(
+        id=ID, code="K7M2QX", coarse=r.CoarsePerson(age_band=r.AGE_BAND_12_TO_17, language="es")
+    )
     page = client.get(f"{NEW}?person={ID}")
     assert question(page) == "need 1/4"
     assert "K7M2QX" in page.text
@@ -303,17 +457,24 @@ def test_of_a_person_with_a_file_nothing_is_asked_but_the_need(played: PlayedSer
     assert question(page) == "services 4/4"
     assert played.last("MatchServices").age == 15
     last = answer(client, page, service_id=ID)
-    assert last.headers["Location"] == f"/referrals/{ID}/contact", "her file does not say how she may be reached"
+    assert last.headers["Location"] == f"/referrals/{ID}/contact", (
+        "her file does not say how she may be reached"
+    )
     assert (asked(played, "CreatePerson"), played.last("CreateReferral").person_id) == (0, ID)
 
 
 def test_nothing_of_her_stands_in_an_address(client: FlaskClient) -> None:
     page = up_to_services(client)
-    addresses = " ".join(re.findall(r'(?:href|action)="([^"]*)"', page.text)) + answer(client, page, service_id=ID).headers["Location"]
+    addresses = (
+        " ".join(re.findall(r'(?:href|action)="([^"]*)"', page.text))
+        + answer(client, page, service_id=ID).headers["Location"]
+    )
     assert not re.search("Yolanda|Feminine|HOU|phone|19", addresses.replace(ID, ""))
 
 
-def test_what_a_service_refuses_comes_back_on_the_page_of_its_question(played: PlayedServices, client: FlaskClient) -> None:
+def test_what_a_service_refuses_comes_back_on_the_page_of_its_question(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     page = up_to_services(client)
     for refusal, shown, says in (
         (errors.Invalid(("identity.birth_date", "malformed")), "contact", 'href="#birth_date"'),
@@ -329,7 +490,9 @@ def test_what_a_service_refuses_comes_back_on_the_page_of_its_question(played: P
     assert (refused.status_code, Form(refused.text).said["page"]) == (422, "about")
 
 
-def test_the_matching_is_asked_with_coarse_attributes_only(played: PlayedServices, client: FlaskClient) -> None:
+def test_the_matching_is_asked_with_coarse_attributes_only(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     coarse = r.CoarsePerson(
         age_band=r.AGE_BAND_12_TO_17,
         gender_code=r.PERSON_GENDER_TRANSGENDER_FEMININE,
@@ -338,7 +501,9 @@ def test_the_matching_is_asked_with_coarse_attributes_only(played: PlayedService
         country="NI",
         department="NI-CI",
     )
-    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", need_code="HOU.EMG", person=coarse, person_id=ID)
+    played.answers["GetReferral"] = r.Referral(
+        id=ID, etag="1", need_code="HOU.EMG", person=coarse, person_id=ID
+    )
     client.get(f"/referrals/{ID}/services")
     assert played.last("MatchServices") == d.MatchServicesRequest(
         need_code="HOU.EMG",
@@ -360,7 +525,15 @@ def test_the_matching_is_asked_with_coarse_attributes_only(played: PlayedService
         ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "unsafe_code": 0}, "unsafe"),
         ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT}, "services"),
         ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "service_id": ID}, "consent"),
-        ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "service_id": ID, "receipt_id": ID}, "check"),
+        (
+            {
+                "need_code": "HOU.EMG",
+                "urgency": r.URGENCY_URGENT,
+                "service_id": ID,
+                "receipt_id": ID,
+            },
+            "check",
+        ),
     ],
 )
 def test_a_draft_goes_on_where_something_is_missing(
@@ -370,8 +543,12 @@ def test_a_draft_goes_on_where_something_is_missing(
     assert client.get(f"/referrals/{ID}/draft").headers["Location"] == f"/referrals/{ID}/{page}"
 
 
-def test_what_is_changed_in_a_draft_leads_back_to_the_check_unless_more_hangs_on_it(played: PlayedServices, client: FlaskClient) -> None:
-    complete_draft = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID)
+def test_what_is_changed_in_a_draft_leads_back_to_the_check_unless_more_hangs_on_it(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    complete_draft = draft(
+        need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID
+    )
     played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete_draft
     for page, said, leads in (
         ("urgency", {"urgency": "normal"}, "check"),
@@ -379,24 +556,45 @@ def test_what_is_changed_in_a_draft_leads_back_to_the_check_unless_more_hangs_on
         ("services", {"service_id": ID}, "consent"),
     ):
         assert f'href="/referrals/{ID}/{page}"' in client.get(f"/referrals/{ID}/check").text
-        empty = client.post(f"/referrals/{ID}/{page}", data={"form_token": token_of(client.get(f"/referrals/{ID}/{page}").text)})
+        empty = client.post(
+            f"/referrals/{ID}/{page}",
+            data={"form_token": token_of(client.get(f"/referrals/{ID}/{page}").text)},
+        )
         assert (empty.status_code, f'href="#{next(iter(said))}"' in empty.text) == (422, True)
-        assert send(client, f"/referrals/{ID}/{page}", **said).headers["Location"] == f"/referrals/{ID}/{leads}"
+        assert (
+            send(client, f"/referrals/{ID}/{page}", **said).headers["Location"]
+            == f"/referrals/{ID}/{leads}"
+        )
         assert played.last("UpdateReferral").update_mask.paths == [*said]
     contact = f"/referrals/{ID}/contact"
     assert f'href="{contact}"' in client.get(f"/referrals/{ID}/check").text
     assert 'value="none" checked' in client.get(contact).text
     assert 'href="#channel_code"' in send(client, contact).text
-    assert send(client, contact, channel_code="phone", hours="de 9 a 11").headers["Location"] == f"/referrals/{ID}/check"
+    assert (
+        send(client, contact, channel_code="phone", hours="de 9 a 11").headers["Location"]
+        == f"/referrals/{ID}/check"
+    )
     asked_for = played.last("SetSafeContact")
-    assert (asked_for.id, asked_for.safe_contact.channel_code, asked_for.safe_contact.hours) == (ID, p.SAFE_CHANNEL_PHONE, "de 9 a 11")
+    assert (asked_for.id, asked_for.safe_contact.channel_code, asked_for.safe_contact.hours) == (
+        ID,
+        p.SAFE_CHANNEL_PHONE,
+        "de 9 a 11",
+    )
 
 
 REASON = {"urgency": "urgent", "urgency_reason_code": "danger_passed"}
 
 
-def test_b9_what_is_less_urgent_than_her_answers_comes_back_with_the_question_why(played: PlayedServices, client: FlaskClient) -> None:
-    complete = draft(need_code="HOU.EMG", urgency=r.URGENCY_IMMEDIATE, service_id=ID, receipt_id=ID, contact_id=ID)
+def test_b9_what_is_less_urgent_than_her_answers_comes_back_with_the_question_why(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    complete = draft(
+        need_code="HOU.EMG",
+        urgency=r.URGENCY_IMMEDIATE,
+        service_id=ID,
+        receipt_id=ID,
+        contact_id=ID,
+    )
     played.answers["GetReferral"] = complete
     played.answers["UpdateReferral"] = errors.Invalid(("urgency_reason_code", "required"))
     refused = send(client, f"/referrals/{ID}/urgency", urgency="urgent")
@@ -409,27 +607,43 @@ def test_b9_what_is_less_urgent_than_her_answers_comes_back_with_the_question_wh
     assert asked_for.update_mask.paths == ["urgency", "urgency_reason_code"]
 
 
-def test_b9_a_new_referral_says_why_it_is_less_urgent_than_its_contact(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["GetContact"] = c.Contact(id=ID, etag="1", need_code="HOU.EMG", urgency=r.URGENCY_IMMEDIATE)
+def test_b9_a_new_referral_says_why_it_is_less_urgent_than_its_contact(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetContact"] = c.Contact(
+        id=ID, etag="1", need_code="HOU.EMG", urgency=r.URGENCY_IMMEDIATE
+    )
     page = answer(client, client.get(f"{NEW}?contact={ID}"), age="19")
     page = answer(client, answer(client, page, channel_code="none"), names_nothing="1")
     played.answers["UpdateReferral"] = errors.Invalid(("urgency_reason_code", "required"))
     refused = answer(client, page, service_id=ID, urgency="urgent")
     assert (refused.status_code, Form(refused.text).said["page"]) == (422, "urgency")
     assert 'name="urgency_reason_code" value="danger_passed"' in refused.text
-    played.answers["UpdateReferral"] = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID)
+    played.answers["UpdateReferral"] = draft(
+        need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID
+    )
     last = answer(client, refused, **REASON)
     answer(client, last, service_id=ID)
-    assert played.last("UpdateReferral").referral.urgency_reason_code == r.URGENCY_REASON_DANGER_PASSED
+    assert (
+        played.last("UpdateReferral").referral.urgency_reason_code == r.URGENCY_REASON_DANGER_PASSED
+    )
 
 
-def test_b9_who_is_sent_where_her_age_is_not_taken_is_asked_about_by_name(played: PlayedServices, client: FlaskClient) -> None:
+def test_b9_who_is_sent_where_her_age_is_not_taken_is_asked_about_by_name(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     check = f"/referrals/{ID}/check"
-    assert "acknowledged_codes" not in client.get(check).text, "nothing is acknowledged that was not refused"
+    assert "acknowledged_codes" not in client.get(check).text, (
+        "nothing is acknowledged that was not refused"
+    )
     played.answers["SendReferral"] = errors.Conflict("age_not_taken")
     refused = send(client, check, note="Llega a las seis")
     assert refused.status_code == 422
-    for shown in ("No es para su edad.", 'name="acknowledged_codes" value="age_not_taken"', "Llega a las seis"):
+    for shown in (
+        "No es para su edad.",
+        'name="acknowledged_codes" value="age_not_taken"',
+        "Llega a las seis",
+    ):
         assert shown in refused.text
     played.answers["SendReferral"] = draft()
     assert send(client, check, acknowledged_codes="age_not_taken").status_code == 303
@@ -441,12 +655,20 @@ def test_d19_how_she_arrives_is_asked_where_nobody_may_contact_her(
     played: PlayedServices, client: FlaskClient, channel: p.SafeChannel.ValueType
 ) -> None:
     check = f"/referrals/{ID}/check"
-    played.answers["GetPerson"] = p.Person(id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=channel))
-    played.answers["GetReferral"] = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, code="H7JX7J")
+    played.answers["GetPerson"] = p.Person(
+        id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=channel)
+    )
+    played.answers["GetReferral"] = draft(
+        need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, code="H7JX7J"
+    )
     form = Form(client.get(check).text).said
     assert ("expected" in form) == (channel == p.SAFE_CHANNEL_NONE)
     assert ("H7JX7J" in form.get("sign", "")) == (channel == p.SAFE_CHANNEL_NONE)
-    said = {"expected": "hoy a las siete", "way": "en bus", "company": "sola"} if channel == p.SAFE_CHANNEL_NONE else {}
+    said = (
+        {"expected": "hoy a las siete", "way": "en bus", "company": "sola"}
+        if channel == p.SAFE_CHANNEL_NONE
+        else {}
+    )
     assert client.post(check, data={**form, **said}).status_code == 303
     arrival = played.last("SendReferral").arrival
     assert {name: getattr(arrival, name) for name in said} == said
@@ -457,32 +679,76 @@ def test_d19_what_is_missing_of_her_arrival_stands_at_its_field_and_nothing_type
     played: PlayedServices, client: FlaskClient
 ) -> None:
     check = f"/referrals/{ID}/check"
-    played.answers["SendReferral"] = errors.Invalid(("arrival.expected", "required"), ("arrival.company", "required"))
+    played.answers["SendReferral"] = errors.Invalid(
+        ("arrival.expected", "required"), ("arrival.company", "required")
+    )
     form = Form(client.get(check).text).said
-    answer = client.post(check, data={**form, "way": "en bus desde Somotillo", "note": "lleva una mochila"})
+    answer = client.post(
+        check, data={**form, "way": "en bus desde Somotillo", "note": "lleva una mochila"}
+    )
     assert answer.status_code == 422
-    for said in ("diga cuándo llega", "diga con quién viene", "en bus desde Somotillo", "lleva una mochila", 'id="expected-error"'):
+    for said in (
+        "diga cuándo llega",
+        "diga con quién viene",
+        "en bus desde Somotillo",
+        "lleva una mochila",
+        'id="expected-error"',
+    ):
         assert said in answer.text, said
 
 
-def test_d23_with_whom_or_where_she_is_not_safe_is_a_question_and_needs_an_answer(played: PlayedServices, client: FlaskClient) -> None:
-    far = d.Service(id=OTHER, name="Casa segura", organization_id=OTHER, organization_name="Casa Amanecer", department="NI-LE")
-    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[d.Match(service=far, verdict=d.VERDICT_FITS)])
+def test_d23_with_whom_or_where_she_is_not_safe_is_a_question_and_needs_an_answer(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    far = d.Service(
+        id=OTHER,
+        name="Casa segura",
+        organization_id=OTHER,
+        organization_name="Casa Amanecer",
+        department="NI-LE",
+    )
+    played.answers["MatchServices"] = d.MatchServicesResponse(
+        matches=[d.Match(service=far, verdict=d.VERDICT_FITS)]
+    )
     asked_it = answer(client, up_to_services(client), back="1")
     assert question(asked_it) == "unsafe 5/6"
     assert all(name in asked_it.text for name in ("Casa Amanecer", "León"))
-    said = {name: value for name, value in Form(asked_it.text).said.items() if name != "unsafe_code"}
+    said = {
+        name: value for name, value in Form(asked_it.text).said.items() if name != "unsafe_code"
+    }
     refused = client.post(NEW, data=said)
-    assert (refused.status_code, 'id="unsafe_code-error"' in refused.text, Form(refused.text).said["hours"]) == (422, True, "de 9 a 11")
+    assert (
+        refused.status_code,
+        'id="unsafe_code-error"' in refused.text,
+        Form(refused.text).said["hours"],
+    ) == (422, True, "de 9 a 11")
     refused = client.post(NEW, data={**said, "unsafe_code": "named"})
-    assert (refused.status_code, 'id="unsafe_organization_ids-error"' in refused.text) == (422, True)
-    services = client.post(NEW, data={**said, "unsafe_code": "nothing", "unsafe_organization_ids": OTHER, "unsafe_departments": "NI-LE"})
+    assert (refused.status_code, 'id="unsafe_organization_ids-error"' in refused.text) == (
+        422,
+        True,
+    )
+    services = client.post(
+        NEW,
+        data={
+            **said,
+            "unsafe_code": "nothing",
+            "unsafe_organization_ids": OTHER,
+            "unsafe_departments": "NI-LE",
+        },
+    )
     assert question(services) == "services 6/6"
     matched = played.last("MatchServices")
-    assert (list(matched.excluded_organization_ids), list(matched.excluded_areas)) == ([OTHER], ["NI-LE"])
+    assert (list(matched.excluded_organization_ids), list(matched.excluded_areas)) == (
+        [OTHER],
+        ["NI-LE"],
+    )
     answer(client, services, service_id=ID)
     kept = played.last("UpdateReferral").referral
-    assert (kept.unsafe_code, list(kept.unsafe_organization_ids), list(kept.unsafe_departments)) == (
+    assert (
+        kept.unsafe_code,
+        list(kept.unsafe_organization_ids),
+        list(kept.unsafe_departments),
+    ) == (
         r.UNSAFE_ANSWER_NAMED,
         [OTHER],
         ["NI-LE"],
@@ -490,10 +756,18 @@ def test_d23_with_whom_or_where_she_is_not_safe_is_a_question_and_needs_an_answe
 
 
 def police(name: str = "Policía de Chinandega", identifier: str = POLICE) -> d.Service:
-    return d.Service(id=ID, name="Denuncias", organization_id=identifier, organization_name=name, department="NI-CI")
+    return d.Service(
+        id=ID,
+        name="Denuncias",
+        organization_id=identifier,
+        organization_name=name,
+        department="NI-CI",
+    )
 
 
-def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(played: PlayedServices, client: FlaskClient) -> None:
+def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["MatchServices"] = d.MatchServicesResponse()
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[police(), police()])
     named = played.answers["BatchGet"]
@@ -501,7 +775,8 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(played: P
     named.organizations.append(d.Organization(id=POLICE, name="Policía de Chinandega"))
     asked_it = answer(client, up_to_services(client), back="1")
     assert "Policía de Chinandega" not in asked_it.text
-    for pressed in ({"unsafe_look": "1"}, {}):  # with the button, or going on with a name that was not looked for
+    # with the button, or going on with a name that was not looked for
+    for pressed in ({"unsafe_look": "1"}, {}):
         looked = answer(client, asked_it, unsafe_search=" policía ", **pressed)
         assert (question(looked), looked.status_code) == ("unsafe 5/6", 200)
         assert played.last("SearchServices").words == "policía"
@@ -510,12 +785,16 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(played: P
     assert question(services) == "services 6/6"
     assert list(played.last("MatchServices").excluded_organization_ids) == [POLICE]
     back = answer(client, services, back="1")
-    assert (question(back), Form(back.text).said["unsafe_organization_ids"]) == ("unsafe 5/6", POLICE), (
-        "by its name, though nothing is searched for"
-    )
+    assert (question(back), Form(back.text).said["unsafe_organization_ids"]) == (
+        "unsafe 5/6",
+        POLICE,
+    ), "by its name, though nothing is searched for"
     assert "Policía de Chinandega" in back.text
     played.answers["SearchServices"] = d.SearchServicesResponse()
-    assert "Nadie del directorio aparece con ese nombre." in answer(client, back, unsafe_search="x", unsafe_look="1").text
+    assert (
+        "Nadie del directorio aparece con ese nombre."
+        in answer(client, back, unsafe_search="x", unsafe_look="1").text
+    )
     many = [police(f"Policía {number:02}", f"{number:032x}") for number in range(31)]
     played.answers["SearchServices"] = d.SearchServicesResponse(services=many)
     shown = answer(client, back, unsafe_search="policía", unsafe_look="1").text
@@ -524,7 +803,9 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(played: P
     )
 
 
-def test_d23_she_can_name_a_department_where_no_service_of_the_list_is(played: PlayedServices, client: FlaskClient) -> None:
+def test_d23_she_can_name_a_department_where_no_service_of_the_list_is(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["MatchServices"] = d.MatchServicesResponse()
     asked_it = answer(client, up_to_services(client), back="1")
     assert asked_it.text.count('name="unsafe_departments" value="NI-LE"') == 1
@@ -546,7 +827,9 @@ def test_d23_a_draft_is_not_written_while_she_looks_for_somebody_and_keeps_what_
         unsafe_departments=["NI-LE"],
     )
     form = Form(client.get(f"/referrals/{ID}/unsafe").text).said
-    assert (form["unsafe_organization_ids"], form["unsafe_departments"]) == (POLICE, "NI-LE"), "though no service of the list is theirs"
+    assert (form["unsafe_organization_ids"], form["unsafe_departments"]) == (POLICE, "NI-LE"), (
+        "though no service of the list is theirs"
+    )
     del form["unsafe_departments"]
     looked = client.post(f"/referrals/{ID}/unsafe", data=form | {"unsafe_search": "policía"})
     assert (looked.status_code, Form(looked.text).said.get("unsafe_departments")) == (200, None)
@@ -555,13 +838,21 @@ def test_d23_a_draft_is_not_written_while_she_looks_for_somebody_and_keeps_what_
     assert list(played.last("UpdateReferral").referral.unsafe_organization_ids) == [POLICE]
 
 
-def test_d23_a_draft_without_the_answer_is_asked_for_it_and_shows_it_before_it_is_sent(played: PlayedServices, client: FlaskClient) -> None:
-    begun = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID, unsafe_code=0)
+def test_d23_a_draft_without_the_answer_is_asked_for_it_and_shows_it_before_it_is_sent(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    begun = draft(
+        need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID, unsafe_code=0
+    )
     played.answers["GetReferral"] = begun
     assert client.get(f"/referrals/{ID}/draft").location == f"/referrals/{ID}/unsafe"
     page = client.get(f"/referrals/{ID}/unsafe")
     played.answers["UpdateReferral"] = draft(
-        need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID, unsafe_code=r.UNSAFE_ANSWER_NOTHING
+        need_code="HOU.EMG",
+        urgency=r.URGENCY_URGENT,
+        service_id=ID,
+        receipt_id=ID,
+        unsafe_code=r.UNSAFE_ANSWER_NOTHING,
     )
     typed = {"form_token": token_of(page.text), "request_id": "one", "etag": "d1"}
     assert client.post(f"/referrals/{ID}/unsafe", data=typed).status_code == 422
@@ -583,21 +874,46 @@ def test_d23_a_draft_without_the_answer_is_asked_for_it_and_shows_it_before_it_i
 def test_d23_whoever_names_where_the_chosen_service_is_chooses_another_at_once(
     played: PlayedServices, client: FlaskClient, named: dict[str, list[str]], page: str
 ) -> None:
-    played.answers["BatchGet"] = d.BatchGetResponse(services=[d.Service(id=ID, name="Albergue", organization_id=OTHER, department="NI-LE")])
-    begun = {"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "service_id": ID, "receiver_organization_id": OTHER, "receipt_id": ID}
+    played.answers["BatchGet"] = d.BatchGetResponse(
+        services=[d.Service(id=ID, name="Albergue", organization_id=OTHER, department="NI-LE")]
+    )
+    begun = {
+        "need_code": "HOU.EMG",
+        "urgency": r.URGENCY_URGENT,
+        "service_id": ID,
+        "receiver_organization_id": OTHER,
+        "receipt_id": ID,
+    }
     played.answers["GetReferral"] = draft(**begun)
-    played.answers["UpdateReferral"] = draft(**begun, **{"unsafe_code": r.UNSAFE_ANSWER_NAMED} | named)
-    typed = {"form_token": token_of(client.get(f"/referrals/{ID}/unsafe").text), "request_id": "one", "etag": "d1", **named}
+    played.answers["UpdateReferral"] = draft(
+        **begun, **{"unsafe_code": r.UNSAFE_ANSWER_NAMED} | named
+    )
+    typed = {
+        "form_token": token_of(client.get(f"/referrals/{ID}/unsafe").text),
+        "request_id": "one",
+        "etag": "d1",
+        **named,
+    }
     assert client.post(f"/referrals/{ID}/unsafe", data=typed).location == f"/referrals/{ID}/{page}"
 
 
-def test_d23_what_she_named_is_sent_there_only_with_a_word_and_the_note_stays(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["GetReferral"] = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID, unsafe_code=2)
+def test_d23_what_she_named_is_sent_there_only_with_a_word_and_the_note_stays(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = draft(
+        need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID, unsafe_code=2
+    )
     played.answers["SendReferral"] = errors.Conflict("unsafe_for_her")
-    token = {"form_token": token_of(client.get(f"/referrals/{ID}/check").text), "request_id": "one", "etag": "d1"}
+    token = {
+        "form_token": token_of(client.get(f"/referrals/{ID}/check").text),
+        "request_id": "one",
+        "etag": "d1",
+    }
     refused = client.post(f"/referrals/{ID}/check", data=token | {"note": "Llega sola."})
     assert (refused.status_code, "Llega sola." in refused.text) == (422, True)
     assert 'name="acknowledged_codes" value="unsafe_for_her"' in refused.text
     assert 'value="age_not_taken"' not in refused.text
     client.post(f"/referrals/{ID}/check", data=token | {"acknowledged_codes": "unsafe_for_her"})
-    assert list(played.last("SendReferral").acknowledged_codes) == [r.ACKNOWLEDGEMENT_UNSAFE_FOR_HER]
+    assert list(played.last("SendReferral").acknowledged_codes) == [
+        r.ACKNOWLEDGEMENT_UNSAFE_FOR_HER
+    ]

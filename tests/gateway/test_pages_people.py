@@ -1,4 +1,6 @@
-"""The files of one's own organisation: who knows what of a person, and how that is ended on her word."""
+"""The files of one's own organisation: who knows what of a person, and how that is ended on her
+word.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,28 @@ def played() -> PlayedServices:
     played.answers["GetPerson"] = p.Person(id=ID, code="MFSA9D", organization_id=ID, etag="1")
     played.answers["ListReceipts"] = p.ListReceiptsResponse(
         receipts=[
-            p.Receipt(id=OPEN, person_id=ID, recipient_organization_id=OPEN, genuine=True, until_time=LATER),
-            p.Receipt(id=OTHER, person_id=ID, recipient_organization_id=OTHER, genuine=True, until_time=LATER),
-            p.Receipt(id=ENDED, person_id=ID, recipient_organization_id=ENDED, genuine=True, until_time=LATER, withdraw_time=LATER),
+            p.Receipt(
+                id=OPEN,
+                person_id=ID,
+                recipient_organization_id=OPEN,
+                genuine=True,
+                until_time=LATER,
+            ),
+            p.Receipt(
+                id=OTHER,
+                person_id=ID,
+                recipient_organization_id=OTHER,
+                genuine=True,
+                until_time=LATER,
+            ),
+            p.Receipt(
+                id=ENDED,
+                person_id=ID,
+                recipient_organization_id=ENDED,
+                genuine=True,
+                until_time=LATER,
+                withdraw_time=LATER,
+            ),
         ]
     )
     played.answers["WithdrawReceipt"] = lambda asked: p.Receipt(id=asked.id, person_id=ID)
@@ -48,16 +69,23 @@ def withdrawn(played: PlayedServices) -> list[str]:
     return [asked.id for rpc, asked, _ in played.asked if rpc == "WithdrawReceipt"]
 
 
-def test_one_consent_is_ended_where_one_reads_who_knows_what(played: PlayedServices, client: FlaskClient) -> None:
+def test_one_consent_is_ended_where_one_reads_who_knows_what(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     page = client.get(f"/people/{ID}").text
     assert f"/people/receipts/{ENDED}/withdraw" not in page, "what is ended is not ended again"
     to = f"/people/receipts/{OPEN}/withdraw"
     answer = client.post(to, data=form(page, to))
-    assert (answer.status_code, answer.headers["Location"]) == (303, f"/people/{ID}?done=receipt_withdrawn")
+    assert (answer.status_code, answer.headers["Location"]) == (
+        303,
+        f"/people/{ID}?done=receipt_withdrawn",
+    )
     assert withdrawn(played) == [OPEN]
 
 
-def test_all_are_ended_at_once_and_a_form_that_broke_off_goes_on_with_what_is_left(played: PlayedServices, client: FlaskClient) -> None:
+def test_all_are_ended_at_once_and_a_form_that_broke_off_goes_on_with_what_is_left(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     to = f"/people/{ID}/withdraw"
     fields = form(client.get(f"/people/{ID}").text, to)
 
@@ -70,14 +98,19 @@ def test_all_are_ended_at_once_and_a_form_that_broke_off_goes_on_with_what_is_le
     assert client.post(to, data=fields).status_code in (409, 412, 422)
     played.answers["WithdrawReceipt"] = lambda asked: p.Receipt(id=asked.id, person_id=ID)
     answer = client.post(to, data=fields)
-    assert (answer.status_code, answer.headers["Location"]) == (303, f"/people/{ID}?done=receipts_withdrawn")
+    assert (answer.status_code, answer.headers["Location"]) == (
+        303,
+        f"/people/{ID}?done=receipts_withdrawn",
+    )
     assert withdrawn(played) == [OPEN, OTHER, OPEN, OTHER]
     once = [asked.request_id for rpc, asked, _ in played.asked if rpc == "WithdrawReceipt"]
     assert once[:2] == once[2:], "each is the same call again, which acts once"
     assert once[0] != once[1]
 
 
-def test_who_is_not_the_holder_of_a_file_ends_nothing_from_it(played: PlayedServices, client: FlaskClient) -> None:
+def test_who_is_not_the_holder_of_a_file_ends_nothing_from_it(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["GetPerson"] = p.Person(id=ID, code="MFSA9D", organization_id="e" * 32, etag="1")
     page = client.get(f"/people/{ID}").text
     assert "/withdraw" not in page
@@ -86,13 +119,21 @@ def test_who_is_not_the_holder_of_a_file_ends_nothing_from_it(played: PlayedServ
 def test_a_file_is_searched_for_by_a_form_that_is_posted(client: FlaskClient) -> None:
     page = client.get("/people").text
     assert token_of(page)
-    assert re.search(r'<form method="post" action="/search"[^>]*role="search"', page.split("<main", 1)[1])
+    assert re.search(
+        r'<form method="post" action="/search"[^>]*role="search"', page.split("<main", 1)[1]
+    )
 
 
-def test_who_looked_is_there_to_its_end_and_asking_for_it_is_no_look(played: PlayedServices) -> None:
+def test_who_looked_is_there_to_its_end_and_asking_for_it_is_no_look(
+    played: PlayedServices,
+) -> None:
     client = enter(pages(played).test_client())
-    reading = p.Reading(organization_id=ID, actor_id=ID, field_groups=[p.FIELD_GROUP_CONTACT], allowed=True)
-    played.answers["ListReadings"] = p.ListReadingsResponse(readings=[reading], next_page_token="older")
+    reading = p.Reading(
+        organization_id=ID, actor_id=ID, field_groups=[p.FIELD_GROUP_CONTACT], allowed=True
+    )
+    played.answers["ListReadings"] = p.ListReadingsResponse(
+        readings=[reading], next_page_token="older"
+    )
     assert f"/people/{ID}/readings?page=older" in client.get(f"/people/{ID}").text
     before = len(played.asked)
     page = client.get(f"/people/{ID}/readings?page=older").text
@@ -102,7 +143,9 @@ def test_who_looked_is_there_to_its_end_and_asking_for_it_is_no_look(played: Pla
     assert "GetPerson" not in [rpc for rpc, _, _ in played.asked[before:]]
 
 
-def test_a_decision_that_waits_for_another_person_leads_to_it(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_decision_that_waits_for_another_person_leads_to_it(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     waits = p.Receipt(id="c" * 32, giver_code=p.GIVER_BEST_INTEREST)
     waits.create_time.FromSeconds(1_774_000_000)
     played.answers["ListProposedReceipts"] = p.ListReceiptsResponse(receipts=[waits])
@@ -117,8 +160,12 @@ def test_a_decision_that_waits_for_another_person_leads_to_it(client: FlaskClien
     assert client.post(f"/inbox/{ID}/read", data=said).location == "/people"
 
 
-def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(played: PlayedServices, client: FlaskClient) -> None:
-    sealed = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE, hours="de noche", code_word="mango", never_say="refugio")
+def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    sealed = p.SafeContact(
+        channel_code=p.SAFE_CHANNEL_PHONE, hours="de noche", code_word="mango", never_say="refugio"
+    )
 
     def get(asked: p.GetPersonRequest) -> p.Person:
         plan = p.SafeContact(channel_code=sealed.channel_code) if asked.outline_only else sealed
@@ -126,11 +173,19 @@ def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it
 
     played.answers["GetPerson"] = get
     page = client.get(f"/people/{ID}").text
-    assert not [said for said in ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"') if said in page]
+    assert not [
+        said
+        for said in ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"')
+        if said in page
+    ]
     for path in (f"/people/{ID}/knows", f"/plans/{ID}", f"/referrals/new?person={ID}"):
         client.get(path)
     assert all(asked.outline_only for rpc, asked, _ in played.asked if rpc == "GetPerson")
     to = f"/people/{ID}/safe-contact/open"
     opened = client.post(to, data=form(page, to + "#safe")).text
-    assert [said for said in ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"') if said in opened]
+    assert [
+        said
+        for said in ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"')
+        if said in opened
+    ]
     assert not played.last("GetPerson").outline_only

@@ -1,4 +1,6 @@
-"""The search: what is typed stands in no address, what is another's looks like what is not there, and a reference shows nothing before its PIN."""
+"""The search: what is typed stands in no address, what is another's looks like what is not there,
+and a reference shows nothing before its PIN.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ def played() -> PlayedServices:
     return played
 
 
-CHANGING = re.compile(r'(value|data-due)="[^"]*"')  # of each rendering: proofs of forms, and times from now on
+# of each rendering: proofs of forms, and times from now on
+CHANGING = re.compile(r'(value|data-due)="[^"]*"')
 
 
 def as_(played: PlayedServices, *roles: contract_pb2.Role.ValueType) -> FlaskClient:
@@ -49,21 +52,30 @@ def asked(played: PlayedServices) -> set[str]:
     return {rpc for rpc, _, _ in played.asked}
 
 
-def test_a_code_leads_straight_to_its_referral(played: PlayedServices, operator: FlaskClient) -> None:
+def test_a_code_leads_straight_to_its_referral(
+    played: PlayedServices, operator: FlaskClient
+) -> None:
     played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[r.Referral(id=ID)])
     answer = post(operator, q=" 4bg-z42 ")
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/referrals/{ID}")
     assert played.last("ListReferrals").filter == r.ReferralFilter(box=r.BOX_MINE, code="4bgz42")
 
 
-def test_two_with_the_same_code_are_both_shown(played: PlayedServices, operator: FlaskClient) -> None:
-    both = [r.Referral(id=letter * 32, code="4BGZ42", state=r.STATE_SENT, side=r.SIDE_SENDER) for letter in "ab"]
+def test_two_with_the_same_code_are_both_shown(
+    played: PlayedServices, operator: FlaskClient
+) -> None:
+    both = [
+        r.Referral(id=letter * 32, code="4BGZ42", state=r.STATE_SENT, side=r.SIDE_SENDER)
+        for letter in "ab"
+    ]
     played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=both)
     shown = post(operator, q="4BGZ42").text
     assert {f'href="/referrals/{letter * 32}"' in shown for letter in "ab"} == {True}
 
 
-def test_a_code_of_others_and_one_of_nobody_s_look_the_same(played: PlayedServices, operator: FlaskClient) -> None:
+def test_a_code_of_others_and_one_of_nobody_s_look_the_same(
+    played: PlayedServices, operator: FlaskClient
+) -> None:
     others = post(operator, q="4BGZ42").text
     played.answers["ListReferrals"] = errors.Invalid(("filter.code", "malformed"))
     nobodys = post(operator, q="4BGZU2").text
@@ -75,13 +87,21 @@ def test_a_code_of_others_and_one_of_nobody_s_look_the_same(played: PlayedServic
 def test_who_oversees_the_network_finds_its_referrals_and_no_names(played: PlayedServices) -> None:
     client = as_(played, contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_WORKER)
     post(client, q="Martha")
-    boxes = [request.filter.box for rpc, request, _ in played.asked if rpc == "ListReferrals" and request.filter.code]
+    boxes = [
+        request.filter.box
+        for rpc, request, _ in played.asked
+        if rpc == "ListReferrals" and request.filter.code
+    ]
     assert boxes == [r.BOX_MINE, r.BOX_NETWORK]
     assert "SearchPeople" not in asked(played)
 
 
-def test_a_name_shows_codes_and_that_it_is_on_record(played: PlayedServices, operator: FlaskClient) -> None:
-    person = p.Person(id="b" * 32, code="9XW3KD", coarse=r.CoarsePerson(age_band=r.AGE_BAND_18_TO_24))
+def test_a_name_shows_codes_and_that_it_is_on_record(
+    played: PlayedServices, operator: FlaskClient
+) -> None:
+    person = p.Person(
+        id="b" * 32, code="9XW3KD", coarse=r.CoarsePerson(age_band=r.AGE_BAND_18_TO_24)
+    )
     played.answers["SearchPeople"] = p.SearchPeopleResponse(people=[person], incomplete=True)
     answer = post(operator, q="Ximena Pérez")
     assert played.last("SearchPeople").name == "Ximena Pérez"
@@ -98,23 +118,32 @@ def test_a_manager_alone_searches_no_names(played: PlayedServices) -> None:
 
 @pytest.mark.parametrize(
     ("refusal", "said"),
-    [(errors.Exhausted("too_many_attempts", 300), "5 minutos"), (errors.NotAllowed("member_on_probation"), "Los nombres no se buscaron")],
+    [
+        (errors.Exhausted("too_many_attempts", 300), "5 minutos"),
+        (errors.NotAllowed("member_on_probation"), "Los nombres no se buscaron"),
+    ],
 )
-def test_why_names_were_not_searched_is_said(played: PlayedServices, operator: FlaskClient, refusal: errors.Refusal, said: str) -> None:
+def test_why_names_were_not_searched_is_said(
+    played: PlayedServices, operator: FlaskClient, refusal: errors.Refusal, said: str
+) -> None:
     played.answers["SearchPeople"] = refusal
     answer = post(operator, q="Ximena")
     assert answer.status_code == 200
     assert said in answer.text
 
 
-def test_nothing_typed_asks_nobody_and_says_what_to_type(played: PlayedServices, operator: FlaskClient) -> None:
+def test_nothing_typed_asks_nobody_and_says_what_to_type(
+    played: PlayedServices, operator: FlaskClient
+) -> None:
     answer = post(operator, q="  ")
     assert answer.status_code == 422
     assert 'href="#q"' in answer.text
     assert not {"SearchPeople", "ListReferrals"} & asked(played)
 
 
-def test_a_reference_asks_for_its_pin_and_shows_nothing_before(played: PlayedServices, operator: FlaskClient) -> None:
+def test_a_reference_asks_for_its_pin_and_shows_nothing_before(
+    played: PlayedServices, operator: FlaskClient
+) -> None:
     answer = post(operator, q=REFERENCE)
     assert 'action="/search/status"' in answer.text
     assert f'name="reference" value="{REFERENCE}"' in answer.text
@@ -131,28 +160,40 @@ def status(client: FlaskClient, pin: str = PIN) -> TestResponse:
     return post(client, "/search/status", reference=REFERENCE, pin=pin)
 
 
-def test_with_the_pin_an_operator_of_the_line_gets_the_way_to_the_contact(played: PlayedServices, operator: FlaskClient) -> None:
+def test_with_the_pin_an_operator_of_the_line_gets_the_way_to_the_contact(
+    played: PlayedServices, operator: FlaskClient
+) -> None:
     played.answers["GetContactByReference"] = c.Contact(id="b" * 32)
     answer = status(operator)
     assert answer.status_code == 200
     assert f'href="/line/{"b" * 32}"' in answer.text
-    assert played.last("GetContactByReference") == c.GetContactByReferenceRequest(reference=REFERENCE, pin=PIN)
-    assert played.last("GetReferenceStatus") == c.GetReferenceStatusRequest(reference=REFERENCE, pin=PIN)
+    assert played.last("GetContactByReference") == c.GetContactByReferenceRequest(
+        reference=REFERENCE, pin=PIN
+    )
+    assert played.last("GetReferenceStatus") == c.GetReferenceStatusRequest(
+        reference=REFERENCE, pin=PIN
+    )
 
 
-def test_the_contact_of_another_line_is_not_there(played: PlayedServices, operator: FlaskClient) -> None:
+def test_the_contact_of_another_line_is_not_there(
+    played: PlayedServices, operator: FlaskClient
+) -> None:
     played.answers["GetContactByReference"] = errors.NotFound()
     answer = status(operator)
     assert answer.status_code == 200
     assert 'href="/line/' not in answer.text.split("<main", 1)[1].split("</main>")[0]
 
 
-def test_a_worker_who_is_no_operator_hears_how_it_stands_and_nothing_of_the_contact(played: PlayedServices) -> None:
+def test_a_worker_who_is_no_operator_hears_how_it_stands_and_nothing_of_the_contact(
+    played: PlayedServices,
+) -> None:
     assert status(as_(played, contract_pb2.ROLE_WORKER)).status_code == 200
     assert "GetContactByReference" not in asked(played)
 
 
-def test_a_wrong_pin_is_asked_again_and_too_many_wait(played: PlayedServices, operator: FlaskClient) -> None:
+def test_a_wrong_pin_is_asked_again_and_too_many_wait(
+    played: PlayedServices, operator: FlaskClient
+) -> None:
     played.answers["GetContactByReference"] = errors.Unauthenticated("reference_or_pin_wrong")
     wrong = status(operator, "0000")
     assert wrong.status_code == 401
@@ -161,13 +202,17 @@ def test_a_wrong_pin_is_asked_again_and_too_many_wait(played: PlayedServices, op
     assert "0000" not in wrong.text
     played.answers["GetContactByReference"] = errors.Exhausted("too_many_attempts", 7200)
     assert "2 horas" in status(operator).text
-    assert "GetReferenceStatus" not in asked(played), "the line's own guesses are counted, never those of strangers"
+    assert "GetReferenceStatus" not in asked(played), (
+        "the line's own guesses are counted, never those of strangers"
+    )
 
 
 def test_what_is_searched_stands_in_no_address_and_no_log(
     played: PlayedServices, operator: FlaskClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers = [post(operator, q=said) for said in ("Quetzalli", REFERENCE, "4BGZ42")] + [status(operator)]
+    answers = [post(operator, q=said) for said in ("Quetzalli", REFERENCE, "4BGZ42")] + [
+        status(operator)
+    ]
     logged = "".join(capsys.readouterr())
     assert "/search" in logged
     for said in ("Quetzalli", REFERENCE, "4BGZ42", PIN):
@@ -194,7 +239,9 @@ def test_an_operator_notes_the_call_under_the_same_reference_which_stands_in_no_
     assert "misma referencia" in saved.text
 
 
-def test_a_pin_that_was_wrong_after_all_leaves_what_was_written(played: PlayedServices, operator: FlaskClient) -> None:
+def test_a_pin_that_was_wrong_after_all_leaves_what_was_written(
+    played: PlayedServices, operator: FlaskClient
+) -> None:
     played.answers["CreateContact"] = errors.Unauthenticated("reference_or_pin_wrong")
     answer = post(operator, "/line/new", reference=REFERENCE, pin="0000", note="sigue en la casa")
     assert answer.status_code == 422

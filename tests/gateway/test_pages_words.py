@@ -1,4 +1,6 @@
-"""The pages speak three languages completely, every code has a word, and time is said as people say it."""
+"""The pages speak three languages completely, every code has a word, and time is said as people say
+it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, pages
 
 SITE = Path(site.__file__).parent
-UNSPOKEN = {"NonSpecifiedUnknown"}  # as good as nothing said: the pages leave it out, and a form has its empty choice
+# as good as nothing said: the pages leave it out, and a form has its empty choice
+UNSPOKEN = {"NonSpecifiedUnknown"}
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
 
 
@@ -36,19 +39,27 @@ def spoken() -> Iterator[str]:
     """Every text of the source: templates, pages, tables."""
     methods = [("**.py", "python"), ("templates/**.html", "jinja2")]
     keywords = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2)}
-    for _file, _line, message, _comments, _context in extract_from_dir(SITE, methods, keywords=keywords):
+    for _file, _line, message, _comments, _context in extract_from_dir(
+        SITE, methods, keywords=keywords
+    ):
         yield message[0] if isinstance(message, tuple) else message
 
 
 def catalogue(language: str) -> Catalog:
-    with (SITE / "language" / "translations" / language / "LC_MESSAGES" / "messages.po").open("rb") as po:
+    with (SITE / "language" / "translations" / language / "LC_MESSAGES" / "messages.po").open(
+        "rb"
+    ) as po:
         return read_po(po, locale=language)
 
 
 @pytest.mark.parametrize("language", ["en", "fr"])
 def test_no_text_is_missing_in_a_catalogue_and_none_is_left_over(language: str) -> None:
     source = {text for text in spoken() if text}
-    known = {message.id[0] if isinstance(message.id, tuple) else message.id for message in catalogue(language) if message.id}
+    known = {
+        message.id[0] if isinstance(message.id, tuple) else message.id
+        for message in catalogue(language)
+        if message.id
+    }
     assert source - known == set()
     assert known - source == set()
 
@@ -63,10 +74,14 @@ def test_every_translation_is_there_and_keeps_its_placeholders(language: str) ->
         assert all(said), message.id
         assert not message.fuzzy, message.id
         for text in said:
-            assert set(PLACEHOLDER.findall(str(text))) == set(PLACEHOLDER.findall(str(source[0]))), message.id
+            assert set(PLACEHOLDER.findall(str(text))) == set(
+                PLACEHOLDER.findall(str(source[0]))
+            ), message.id
 
 
-@pytest.mark.parametrize(("language", "word"), [("es", "Cerrar la sesión"), ("en", "Sign out"), ("fr", "Se déconnecter")])
+@pytest.mark.parametrize(
+    ("language", "word"), [("es", "Cerrar la sesión"), ("en", "Sign out"), ("fr", "Se déconnecter")]
+)
 def test_a_page_speaks_the_language_that_is_asked_for(language: str, word: str) -> None:
     client = enter(pages(PlayedServices()).test_client())
     page = client.get(f"/today?lang={language}").text
@@ -102,7 +117,9 @@ def test_every_enum_value_has_a_word(kind: str) -> None:
         ("event", frozenset(t.fact for t in lifecycle.TRANSITIONS)),
     ],
 )
-def test_forms_offer_exactly_the_codes_that_the_services_know(kind: str, known: frozenset[str]) -> None:
+def test_forms_offer_exactly_the_codes_that_the_services_know(
+    kind: str, known: frozenset[str]
+) -> None:
     assert known - vocabulary.TABLES[kind].keys() == set()
     if kind != "event":
         assert vocabulary.TABLES[kind].keys() - known == set()
@@ -112,20 +129,28 @@ def test_every_reason_of_a_match_has_a_word() -> None:
     source = Path(matching.__file__).read_text()
     said = set(re.findall(r'Reason\("\w+", Verdict\.\w+, "(\w+)"', source))
     asked, codes = matching.Question("HOU"), matching.CRITERIA
-    said |= {codes[name].judge(asked, takes).code for name in ("pregnancy", "addiction", "papers") for takes in (None, True, False)}
+    said |= {
+        codes[name].judge(asked, takes).code
+        for name in ("pregnancy", "addiction", "papers")
+        for takes in (None, True, False)
+    }
     assert len(said) > 25
     assert said == vocabulary.TABLES["match_reason"].keys()
 
 
 def test_every_verb_that_may_be_asked_has_its_form() -> None:
-    assert step_forms.STEPS.keys() | {"send", "attach_consent"} == {t.verb for t in lifecycle.TRANSITIONS if t.offered}
+    assert step_forms.STEPS.keys() | {"send", "attach_consent"} == {
+        t.verb for t in lifecycle.TRANSITIONS if t.offered
+    }
 
 
 def test_every_question_of_a_step_has_its_words() -> None:
     for step, form in step_forms.STEPS.items():
         for ask in form.asks:
             assert ask.kind != "choice" or ask.table in words.ENUMS, f"{step}: {ask.table}"
-            assert ask.kind in ("note", "service") or ask.name in vocabulary.TABLES["field"], f"{step}: {ask.name}"
+            assert ask.kind in ("note", "service") or ask.name in vocabulary.TABLES["field"], (
+                f"{step}: {ask.name}"
+            )
 
 
 def test_every_conflict_of_the_services_says_what_to_do() -> None:
@@ -158,7 +183,8 @@ def test_a_length_of_time_is_said_as_people_say_it(length: timedelta, said: str)
         assert i18n.span(length) == said
 
 
-# What stands on no page for those who work with it; the codes of the standard for a statement on trafficking have words of their own.
+# What stands on no page for those who work with it; the codes of the standard for a statement on
+# trafficking have words of their own.
 FORBIDDEN = {
     "es": r"\bv[íi]ctimas?\b|\bcasos?\b|tarde por|Confirmar que llegó|nadie (lo )?sabrá",
     "en": r"\bvictims?\b|\bcases?\b|late by|nobody will know",
@@ -168,11 +194,17 @@ FORBIDDEN = {
 
 @pytest.mark.parametrize("language", ["es", "en", "fr"])
 def test_nobody_is_called_a_victim_or_a_case_and_nothing_is_late_by(language: str) -> None:
-    translated = {text for message in catalogue(language) if message.id for text in _texts(message.string)} if language != "es" else set()
+    translated = (
+        {text for message in catalogue(language) if message.id for text in _texts(message.string)}
+        if language != "es"
+        else set()
+    )
     said = translated or set(spoken())
     assert {text for text in said if re.search(FORBIDDEN[language], text, re.IGNORECASE)} == set()
     notices_ = {getattr(notice, language) for notice in notices.NOTICES}
-    assert {text for text in notices_ if re.search(FORBIDDEN[language], text, re.IGNORECASE)} == set()
+    assert {
+        text for text in notices_ if re.search(FORBIDDEN[language], text, re.IGNORECASE)
+    } == set()
 
 
 def _texts(said: object) -> tuple[str, ...]:
@@ -182,7 +214,9 @@ def _texts(said: object) -> tuple[str, ...]:
 def test_what_was_left_empty_says_what_to_do_there() -> None:
     with pages(PlayedServices()).test_request_context("/"):
         assert words.violation("required", "channel_code") == "elija cómo se la puede contactar"
-        asked = {ask.name for form in step_forms.STEPS.values() for ask in form.asks if ask.required}
+        asked = {
+            ask.name for form in step_forms.STEPS.values() for ask in form.asks if ask.required
+        }
         assert asked - vocabulary.TABLES["missing"].keys() == set()
 
 
@@ -192,8 +226,18 @@ def stamp(offset: timedelta) -> Timestamp:
     return made
 
 
-def clock(start: timedelta, end: timedelta, kind: r.ClockKind.ValueType = r.CLOCK_KIND_DECIDE, stopped: bool = False) -> r.Clock:
-    return r.Clock(kind=kind, start_time=stamp(start), due_time=stamp(end), stop_time=stamp(timedelta()) if stopped else None)
+def clock(
+    start: timedelta,
+    end: timedelta,
+    kind: r.ClockKind.ValueType = r.CLOCK_KIND_DECIDE,
+    stopped: bool = False,
+) -> r.Clock:
+    return r.Clock(
+        kind=kind,
+        start_time=stamp(start),
+        due_time=stamp(end),
+        stop_time=stamp(timedelta()) if stopped else None,
+    )
 
 
 def test_a_clock_empties_and_says_how_long() -> None:
@@ -209,15 +253,37 @@ def test_a_clock_empties_and_says_how_long() -> None:
 @pytest.mark.parametrize(
     ("language", "policy", "said"),
     [
-        ("es", {"seconds": 15 * 60}, "en peligro o una emergencia médica. Respuesta en 15 minutos."),
+        (
+            "es",
+            {"seconds": 15 * 60},
+            "en peligro o una emergencia médica. Respuesta en 15 minutos.",
+        ),
         ("es", {"seconds": 3600}, "en peligro o una emergencia médica. Respuesta en 1 hora."),
-        ("es", {"seconds": 24 * 3600}, "en peligro o una emergencia médica. Respuesta en 24 horas."),
-        ("en", {"seconds": 90 * 60}, "a child in danger or a medical emergency. Answer within 90 minutes."),
-        ("en", {"working_days": 1}, "a child in danger or a medical emergency. Answer within 1 working day."),
-        ("fr", {"working_days": 2}, "enfant en danger ou urgence médicale. Réponse en 2 jours ouvrés."),
+        (
+            "es",
+            {"seconds": 24 * 3600},
+            "en peligro o una emergencia médica. Respuesta en 24 horas.",
+        ),
+        (
+            "en",
+            {"seconds": 90 * 60},
+            "a child in danger or a medical emergency. Answer within 90 minutes.",
+        ),
+        (
+            "en",
+            {"working_days": 1},
+            "a child in danger or a medical emergency. Answer within 1 working day.",
+        ),
+        (
+            "fr",
+            {"working_days": 2},
+            "enfant en danger ou urgence médicale. Réponse en 2 jours ouvrés.",
+        ),
     ],
 )
-def test_how_soon_the_other_side_answers_is_said_as_the_service_has_it(language: str, policy: dict[str, int], said: str) -> None:
+def test_how_soon_the_other_side_answers_is_said_as_the_service_has_it(
+    language: str, policy: dict[str, int], said: str
+) -> None:
     played = PlayedServices()
     first = r.PolicyDeadline(urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_ACKNOWLEDGE, **policy)
     later = r.PolicyDeadline(urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_DECIDE, seconds=7 * 60)
@@ -245,24 +311,36 @@ def test_what_is_planned_is_said_until_it_has_been() -> None:
     def ahead(**values: object) -> list[tuple[str, bool]]:
         referral = r.Referral(live=True)
         for name, value in values.items():
-            setattr(referral, name, value) if name == "live" else getattr(referral, name).CopyFrom(value)
+            setattr(referral, name, value) if name == "live" else getattr(referral, name).CopyFrom(
+                value
+            )
         return [(planned.what, planned.past) for planned in due.ahead(referral)]
 
     later, before = stamp(timedelta(hours=2)), stamp(timedelta(hours=-2))
     with pages(PlayedServices()).test_request_context("/"):
         assert ahead(planned_first_contact_time=later) == [("Primer contacto previsto", False)]
         assert ahead(planned_first_contact_time=before) == [("Primer contacto previsto", True)]
-        assert ahead(planned_first_contact_time=later, first_contact_time=before, appointment_time=later) == [("Cita", False)]
+        assert ahead(
+            planned_first_contact_time=later, first_contact_time=before, appointment_time=later
+        ) == [("Cita", False)]
         assert ahead(appointment_time=before) == [("Cita", True)]
         assert ahead(appointment_time=before, live=False) == []
 
 
 def test_the_history_says_why_in_the_words_of_the_step_that_asked() -> None:
     with pages(PlayedServices()).test_request_context("/"):
-        assert steps.why(r.ReferralEvent(verb="appointment_missed", reason_code="no_transport")) == "No tuvo cómo llegar"
-        assert steps.why(r.ReferralEvent(verb="declined", reason_code="no_capacity")) == "No hay lugar"
+        assert (
+            steps.why(r.ReferralEvent(verb="appointment_missed", reason_code="no_transport"))
+            == "No tuvo cómo llegar"
+        )
+        assert (
+            steps.why(r.ReferralEvent(verb="declined", reason_code="no_capacity")) == "No hay lugar"
+        )
         assert steps.why(r.ReferralEvent(verb="appointment_scheduled")) == ""
-        assert steps.why(r.ReferralEvent(verb="newer_than_this_gateway", reason_code="no_capacity")) == ""
+        assert (
+            steps.why(r.ReferralEvent(verb="newer_than_this_gateway", reason_code="no_capacity"))
+            == ""
+        )
 
 
 @pytest.mark.parametrize(
@@ -279,7 +357,9 @@ def test_the_history_says_why_in_the_words_of_the_step_that_asked() -> None:
         ("refer_again", "Buscar otro servicio", False),
     ],
 )
-def test_the_primary_button_is_the_step_that_moves_things_on(main_step: str, label: str, post: bool) -> None:
+def test_the_primary_button_is_the_step_that_moves_things_on(
+    main_step: str, label: str, post: bool
+) -> None:
     with pages(PlayedServices()).test_request_context("/"):
         step = steps.next_step(r.Referral(id="x", main_step=main_step))
         assert step is not None
@@ -287,7 +367,9 @@ def test_the_primary_button_is_the_step_that_moves_things_on(main_step: str, lab
 
 
 def test_every_main_step_of_the_service_has_a_button() -> None:
-    main = {transition.verb for transition in lifecycle.TRANSITIONS if transition.main} | {lifecycle.REFER_AGAIN}
+    main = {transition.verb for transition in lifecycle.TRANSITIONS if transition.main} | {
+        lifecycle.REFER_AGAIN
+    }
     with pages(PlayedServices()).test_request_context("/"):
         assert all(steps.next_step(r.Referral(id="x", main_step=step)) for step in main)
         assert steps.next_step(r.Referral(id="x", main_step="newer_than_this_gateway")) is None
@@ -299,15 +381,34 @@ def test_what_is_another_s_turn_is_said_and_has_no_button() -> None:
     with pages(PlayedServices()).test_request_context("/"):
         for turn in (r.TURN_UNSPECIFIED, r.TURN_SENDER, r.TURN_RECEIVER):
             for side in (r.SIDE_SENDER, r.SIDE_RECEIVER, r.SIDE_NETWORK):
-                referral = r.Referral(id="x", turn=turn, side=side, sender_organization_id="a", receiver_organization_id="b")
+                referral = r.Referral(
+                    id="x",
+                    turn=turn,
+                    side=side,
+                    sender_organization_id="a",
+                    receiver_organization_id="b",
+                )
                 said[turn, side] = steps.who_acts(referral, known)
                 assert steps.next_step(referral) is None
     assert not any(words_ for (turn, _side), words_ in said.items() if turn == r.TURN_UNSPECIFIED)
-    assert said[r.TURN_SENDER, r.SIDE_SENDER] == said[r.TURN_RECEIVER, r.SIDE_RECEIVER] == "Le toca a su organización"
-    assert said[r.TURN_SENDER, r.SIDE_RECEIVER] == said[r.TURN_SENDER, r.SIDE_NETWORK] == "Le toca a Albergue"
-    assert said[r.TURN_RECEIVER, r.SIDE_SENDER] == said[r.TURN_RECEIVER, r.SIDE_NETWORK] == "Esperamos respuesta de Clínica"
+    assert (
+        said[r.TURN_SENDER, r.SIDE_SENDER]
+        == said[r.TURN_RECEIVER, r.SIDE_RECEIVER]
+        == "Le toca a su organización"
+    )
+    assert (
+        said[r.TURN_SENDER, r.SIDE_RECEIVER]
+        == said[r.TURN_SENDER, r.SIDE_NETWORK]
+        == "Le toca a Albergue"
+    )
+    assert (
+        said[r.TURN_RECEIVER, r.SIDE_SENDER]
+        == said[r.TURN_RECEIVER, r.SIDE_NETWORK]
+        == "Esperamos respuesta de Clínica"
+    )
 
 
 def test_the_style_sheet_and_the_script_stay_small() -> None:
-    assert len(gzip.compress((SITE / "static" / "enlace.css").read_bytes())) < 7_000  # as it is sent
+    # as it is sent
+    assert len(gzip.compress((SITE / "static" / "enlace.css").read_bytes())) < 7_000
     assert (SITE / "static" / "exit.js").stat().st_size < 2_000

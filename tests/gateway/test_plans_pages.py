@@ -1,4 +1,6 @@
-"""The pages of pathways and plans before played services: what a form asks for, and how a refusal is shown where it belongs."""
+"""The pages of pathways and plans before played services: what a form asks for, and how a refusal
+is shown where it belongs.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +17,42 @@ from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID, Played, System, app_with
-from tests.gateway.pages_gateway import PlayedServices, enter, pages, referral, served, signed_in, token_of
+from tests.gateway.pages_gateway import (
+    PlayedServices,
+    enter,
+    pages,
+    referral,
+    served,
+    signed_in,
+    token_of,
+)
 from tests.gateway.test_pages_in_browser import faults_of
 
 NAMES = {"es": "Refugio", "en": "Shelter", "fr": "Refuge"}
 
 
 def plan(*steps: pb.PlanStep, **values: Any) -> pb.Plan:
-    pathway = pb.StandardPathway(id="test", version=1, names={"es": "Ruta", "en": "Path", "fr": "Parcours"})
+    pathway = pb.StandardPathway(
+        id="test", version=1, names={"es": "Ruta", "en": "Path", "fr": "Parcours"}
+    )
     pathway.steps.extend(
-        pb.PathwayStep(key=step.key, names={**NAMES, "es": f"Paso {step.key}"}, need_code="HOU.EMG", role_code=pb.PLAN_ROLE_SHELTER)
+        pb.PathwayStep(
+            key=step.key,
+            names={**NAMES, "es": f"Paso {step.key}"},
+            need_code="HOU.EMG",
+            role_code=pb.PLAN_ROLE_SHELTER,
+        )
         for step in steps
     )
-    return pb.Plan(id=ID, etag="v3", person_id=ID, pathway=pathway, steps=steps, latest_version=values.pop("latest_version", 1), **values)
+    return pb.Plan(
+        id=ID,
+        etag="v3",
+        person_id=ID,
+        pathway=pathway,
+        steps=steps,
+        latest_version=values.pop("latest_version", 1),
+        **values,
+    )
 
 
 def step(key: str, state: Any = pb.PLAN_STEP_STATE_OPEN, **values: Any) -> pb.PlanStep:
@@ -52,12 +77,16 @@ def send(client: FlaskClient, path: str, **form: str) -> TestResponse:
     return client.post(path, data={"form_token": token, "request_id": "one", "etag": "v3", **form})
 
 
-def test_a_step_that_waits_says_for_what_and_offers_neither_to_be_referred_nor_met(client: FlaskClient) -> None:
+def test_a_step_that_waits_says_for_what_and_offers_neither_to_be_referred_nor_met(
+    client: FlaskClient,
+) -> None:
     page = client.get(f"/plans/{ID}").text
     assert "Antes: Paso a" in page
     assert f"/plans/{ID}/refer/a" in page
     assert f"/plans/{ID}/refer/b" not in page
-    assert page.count('name="state" value="met"') == 2, "the button and the choice of the first step"
+    assert page.count('name="state" value="met"') == 2, (
+        "the button and the choice of the first step"
+    )
 
 
 def test_what_is_said_of_a_step_goes_to_the_service_with_nothing_that_does_not_belong_to_it(
@@ -72,7 +101,9 @@ def test_what_is_said_of_a_step_goes_to_the_service_with_nothing_that_does_not_b
     assert played.last("UpdatePlanStep").reason_code == pb.SKIP_REASON_HAS_IT
 
 
-def test_a_refusal_is_shown_at_its_step_and_what_was_chosen_stays(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_refusal_is_shown_at_its_step_and_what_was_chosen_stays(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["UpdatePlanStep"] = errors.Invalid(("reason_code", "required"))
     answer = send(client, f"/plans/{ID}/steps/a", state="not_needed")
     assert answer.status_code == 422
@@ -83,33 +114,54 @@ def test_a_refusal_is_shown_at_its_step_and_what_was_chosen_stays(client: FlaskC
 
 
 def test_by_rest_the_problem_names_the_steps(played: PlayedServices) -> None:
-    system = System(app_with(Played({"UpdatePlanStep": errors.Conflict("step_waits", "reception", "first_aid")})).test_client())
+    system = System(
+        app_with(
+            Played({"UpdatePlanStep": errors.Conflict("step_waits", "reception", "first_aid")})
+        ).test_client()
+    )
     answer = system.post(f"/plans/{ID}/steps/family", {"state": "met"}, If_Match='"v3"')
-    assert (answer.status_code, answer.json["reason"], answer.json["about"]) == (409, "step_waits", ["reception", "first_aid"])
+    assert (answer.status_code, answer.json["reason"], answer.json["about"]) == (
+        409,
+        "step_waits",
+        ["reception", "first_aid"],
+    )
 
 
-def test_to_refer_a_step_is_a_draft_for_her_and_its_need_that_stands_for_it(client: FlaskClient, played: PlayedServices) -> None:
+def test_to_refer_a_step_is_a_draft_for_her_and_its_need_that_stands_for_it(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["CreateReferral"] = r.Referral(id=ID)
     answer = send(client, f"/plans/{ID}/refer/a")
     assert (answer.status_code, answer.location) == (303, f"/referrals/{ID}/draft")
-    assert (played.last("CreateReferral").person_id, played.last("CreateReferral").need_code) == (ID, "HOU.EMG")
+    assert (played.last("CreateReferral").person_id, played.last("CreateReferral").need_code) == (
+        ID,
+        "HOU.EMG",
+    )
     asked = played.last("UpdatePlanStep")
     assert (asked.referral_id, asked.state, asked.etag) == (ID, pb.PLAN_STEP_STATE_REFERRED, "v3")
     assert asked.request_id not in ("", "one")
 
 
-def test_only_referrals_that_could_stand_for_a_step_are_offered_the_fitting_ones_first(client: FlaskClient, played: PlayedServices) -> None:
+def test_only_referrals_that_could_stand_for_a_step_are_offered_the_fitting_ones_first(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["ListReferrals"] = r.ListReferralsResponse(
         referrals=[
-            referral(id="1" * 32, code="AAAAAA", state=r.STATE_SENT, live=True, need_code="MED.PRI"),
-            referral(id="2" * 32, code="BBBBBB", state=r.STATE_SENT, live=True, need_code="HOU.EMG"),
+            referral(
+                id="1" * 32, code="AAAAAA", state=r.STATE_SENT, live=True, need_code="MED.PRI"
+            ),
+            referral(
+                id="2" * 32, code="BBBBBB", state=r.STATE_SENT, live=True, need_code="HOU.EMG"
+            ),
         ]
     )
     page = client.get(f"/plans/{ID}").text
     assert 0 < page.index('value="' + "2" * 32) < page.index('value="' + "1" * 32)
 
 
-def test_a_plan_says_that_there_is_a_newer_version_and_moves_when_it_is_asked(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_plan_says_that_there_is_a_newer_version_and_moves_when_it_is_asked(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     assert "Pasar a la versión" not in client.get(f"/plans/{ID}").text
     played.answers["GetPlan"] = plan(step("a"), latest_version=2)
     assert "Pasar a la versión 2" in client.get(f"/plans/{ID}").text
@@ -117,9 +169,17 @@ def test_a_plan_says_that_there_is_a_newer_version_and_moves_when_it_is_asked(cl
     assert (played.last("MovePlan").version, played.last("MovePlan").etag) == (2, "v3")
 
 
-def test_a_plan_is_begun_from_the_file_and_a_refusal_is_shown_there(client: FlaskClient, played: PlayedServices) -> None:
-    assert send(client, f"/people/{ID}/plans", pathway_id="child").location == f"/plans/{ID}?done=plan_begun"
-    assert (played.last("CreatePlan").pathway_id, played.last("CreatePlan").HasField("start_time")) == ("child", False)
+def test_a_plan_is_begun_from_the_file_and_a_refusal_is_shown_there(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    assert (
+        send(client, f"/people/{ID}/plans", pathway_id="child").location
+        == f"/plans/{ID}?done=plan_begun"
+    )
+    assert (
+        played.last("CreatePlan").pathway_id,
+        played.last("CreatePlan").HasField("start_time"),
+    ) == ("child", False)
     played.answers["CreatePlan"] = errors.Conflict("plan_exists")
     answer = send(client, f"/people/{ID}/plans", pathway_id="child", start_time="2026-03-04T08:00")
     assert answer.status_code == 422
@@ -127,32 +187,52 @@ def test_a_plan_is_begun_from_the_file_and_a_refusal_is_shown_there(client: Flas
     assert played.last("CreatePlan").start_time.ToDatetime().hour == 14, "in the zone of the reader"
 
 
-def test_b9_a_plan_for_another_age_is_begun_by_naming_that_it_is_known(client: FlaskClient, played: PlayedServices) -> None:
+def test_b9_a_plan_for_another_age_is_begun_by_naming_that_it_is_known(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["GetPerson"] = people_pb2.Person(id=ID, organization_id=ID)
     played.answers["CreatePlan"] = errors.Conflict("age_not_taken")
     answer = send(client, f"/people/{ID}/plans", pathway_id="child", start_time="2026-03-04T08:00")
     assert (answer.status_code, 'value="2026-03-04T08:00"' in answer.text) == (422, True)
     assert 'name="acknowledged_codes" value="age_not_taken"' in answer.text
     played.answers["CreatePlan"] = plan(step("a"))
-    assert send(client, f"/people/{ID}/plans", pathway_id="child", acknowledged_codes="age_not_taken").status_code == 303
+    assert (
+        send(
+            client, f"/people/{ID}/plans", pathway_id="child", acknowledged_codes="age_not_taken"
+        ).status_code
+        == 303
+    )
     assert list(played.last("CreatePlan").acknowledged_codes) == [r.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
 
 
-def test_a_coordinator_begins_with_the_text_there_is_as_the_next_version_and_reads_what_is_wrong_by_line(
+def test_a_coordinator_edits_the_text_as_the_next_version_and_reads_what_is_wrong_by_line(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    played.answers["GetPathway"] = pb.StandardPathway(id="child", version=3, text="id: child\nversion: 3\nsteps: []\n")
+    played.answers["GetPathway"] = pb.StandardPathway(
+        id="child", version=3, text="id: child\nversion: 3\nsteps: []\n"
+    )
     page = client.get("/pathways/publish?pathway=child").text
     assert "id: child\nversion: 4\nsteps: []" in page
-    played.answers["PublishPathway"] = errors.Invalid(("text.10", "cycle"), ("text.2", "unknown_code"), ("text.99", "required"))
+    played.answers["PublishPathway"] = errors.Invalid(
+        ("text.10", "cycle"), ("text.2", "unknown_code"), ("text.99", "required")
+    )
     text = "\r\n".join(["a", "need: <b>"] + ["x"] * 7 + ["key: c"])
-    answer = client.post("/pathways/publish", data={"form_token": token_of(page), "request_id": "1", "text": text})
+    answer = client.post(
+        "/pathways/publish", data={"form_token": token_of(page), "request_id": "1", "text": text}
+    )
     assert answer.status_code == 422
-    assert answer.text.index("Línea 2: ese código no existe. «need: &lt;b&gt;»") < answer.text.index("Línea 10: este paso termina")
-    assert played.last("PublishPathway").text == text.replace("\r\n", "\n"), "lines are counted alike on both sides"
+    assert answer.text.index(
+        "Línea 2: ese código no existe. «need: &lt;b&gt;»"
+    ) < answer.text.index("Línea 10: este paso termina")
+    assert played.last("PublishPathway").text == text.replace("\r\n", "\n"), (
+        "lines are counted alike on both sides"
+    )
     assert "key: c</textarea>" in answer.text
     played.answers["PublishPathway"] = pb.StandardPathway(id="child")
-    answer = client.post("/pathways/publish", data={"form_token": token_of(page), "request_id": "2", "text": "id: child"})
+    answer = client.post(
+        "/pathways/publish",
+        data={"form_token": token_of(page), "request_id": "2", "text": "id: child"},
+    )
     assert (answer.status_code, answer.location) == (303, "/pathways/child?done=published")
 
 
@@ -165,9 +245,15 @@ def test_only_the_coordination_publishes(played: PlayedServices) -> None:
     assert "/pathways/compliance" in page
 
 
-def test_what_is_not_told_is_said_to_be_less_than_ten(client: FlaskClient, played: PlayedServices) -> None:
-    counted = pb.ComplianceStep(key="a", met=10, on_time=-1, late=-1, skipped=[r.Figure(code="refused_by_person", count=-1)])
-    group = pb.ComplianceGroup(pathway_id="test", version=1, department="NI-CI", plans=15, steps=[counted])
+def test_what_is_not_told_is_said_to_be_less_than_ten(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    counted = pb.ComplianceStep(
+        key="a", met=10, on_time=-1, late=-1, skipped=[r.Figure(code="refused_by_person", count=-1)]
+    )
+    group = pb.ComplianceGroup(
+        pathway_id="test", version=1, department="NI-CI", plans=15, steps=[counted]
+    )
     played.answers["GetCompliance"] = pb.Compliance(network=True, groups=[group])
     played.answers["GetPathway"] = plan(step("a")).pathway
     page = client.get("/pathways/compliance").text
@@ -179,7 +265,16 @@ def test_what_is_not_told_is_said_to_be_less_than_ten(client: FlaskClient, playe
 
 def test_late_steps_stand_in_today_for_who_works_with_people(played: PlayedServices) -> None:
     played.answers["ListLateSteps"] = pb.ListLateStepsResponse(
-        steps=[pb.LateStep(plan_id=ID, person_id=ID, person_code="7QK4M2", key="a", names=NAMES, state=pb.PLAN_STEP_STATE_OPEN)]
+        steps=[
+            pb.LateStep(
+                plan_id=ID,
+                person_id=ID,
+                person_code="7QK4M2",
+                key="a",
+                names=NAMES,
+                state=pb.PLAN_STEP_STATE_OPEN,
+            )
+        ]
     )
     page = enter(pages(played).test_client()).get("/today").text
     assert "Pasos atrasados" in page
@@ -188,13 +283,24 @@ def test_late_steps_stand_in_today_for_who_works_with_people(played: PlayedServi
     assert "Pasos atrasados" not in enter(pages(played).test_client()).get("/today").text
 
 
-def test_axe_finds_nothing_on_a_plan_with_steps_in_every_state_and_nothing_overflows(browser: Browser, played: PlayedServices) -> None:
+def test_axe_finds_nothing_on_a_plan_with_steps_in_every_state_and_nothing_overflows(
+    browser: Browser, played: PlayedServices
+) -> None:
     steps = [
-        step(word.lower(), number, waits_for_keys=["open"] if number == 2 else []) for word, number in ((f"s{n}", n) for n in range(1, 6))
+        step(word.lower(), number, waits_for_keys=["open"] if number == 2 else [])
+        for word, number in ((f"s{n}", n) for n in range(1, 6))
     ]
     steps[3].reason_code = pb.SKIP_REASON_HAS_IT
     steps[0].late = True
     played.answers["GetPlan"] = plan(*steps, latest_version=2)
     with served(pages(played)) as site:
-        addresses = [f"/plans/{ID}", f"/people/{ID}", "/pathways", f"/pathways/{ID}", "/pathways/publish", "/pathways/compliance", "/today"]
+        addresses = [
+            f"/plans/{ID}",
+            f"/people/{ID}",
+            "/pathways",
+            f"/pathways/{ID}",
+            "/pathways/publish",
+            "/pathways/compliance",
+            "/today",
+        ]
         assert faults_of(browser, site, addresses, signed=True) == []

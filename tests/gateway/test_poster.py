@@ -28,13 +28,23 @@ WORDS = poster.Words(
 
 def lines_and_boxes() -> tuple[list[poster.Line], list[poster.Box]]:
     shapes = list(poster.drawn(WORDS))
-    return [each for each in shapes if isinstance(each, poster.Line)], [each for each in shapes if isinstance(each, poster.Box)]
+    return [each for each in shapes if isinstance(each, poster.Line)], [
+        each for each in shapes if isinstance(each, poster.Box)
+    ]
 
 
 def test_nothing_on_the_poster_lies_outside_of_the_paper_or_on_something_else() -> None:
     lines, boxes = lines_and_boxes()
-    assert all(box.x >= 0 and box.x + box.width <= poster.WIDTH + 0.01 and box.y + box.height <= poster.HEIGHT + 0.01 for box in boxes)
-    assert all(stringWidth(line.text, line.font, line.size) <= poster.WIDTH - 2 * poster.MARGIN for line in lines)
+    assert all(
+        box.x >= 0
+        and box.x + box.width <= poster.WIDTH + 0.01
+        and box.y + box.height <= poster.HEIGHT + 0.01
+        for box in boxes
+    )
+    assert all(
+        stringWidth(line.text, line.font, line.size) <= poster.WIDTH - 2 * poster.MARGIN
+        for line in lines
+    )
     ends = sorted((line.y - line.size, line.y) for line in lines)
     assert all(below >= above for (_, above), (below, _) in pairwise(ends))
     assert ends[-1][1] <= poster.HEIGHT - poster.MARGIN / 2
@@ -62,7 +72,9 @@ def played() -> PlayedServices:
     made.answers["ListHotlines"] = ListHotlinesResponse(
         hotlines=[Hotline(country="NI", number="133"), Hotline(country="CR", number="000-1331")]
     )
-    made.answers["GetPlacement"] = pb.Placement(code="7K2V", medium_code=c.CAMPAIGN_POSTER, country="NI", active=True)
+    made.answers["GetPlacement"] = pb.Placement(
+        code="7K2V", medium_code=c.CAMPAIGN_POSTER, country="NI", active=True
+    )
     return made
 
 
@@ -72,8 +84,12 @@ def test_a_poster_leads_to_the_page_of_its_country_with_its_code(played: PlayedS
     assert "7K2V" in page
 
 
-@pytest.mark.parametrize("changed", [{"active": False}, {"country": "CR"}], ids=["ended", "another country's"])
-def test_a_code_that_ended_or_is_another_countrys_is_not_shown(played: PlayedServices, changed: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "changed", [{"active": False}, {"country": "CR"}], ids=["ended", "another country's"]
+)
+def test_a_code_that_ended_or_is_another_countrys_is_not_shown(
+    played: PlayedServices, changed: dict[str, object]
+) -> None:
     answer = pb.Placement(code="7K2V", medium_code=c.CAMPAIGN_POSTER, country="NI", active=True)
     for name, value in changed.items():
         setattr(answer, name, value)
@@ -83,8 +99,13 @@ def test_a_code_that_ended_or_is_another_countrys_is_not_shown(played: PlayedSer
     assert not re.search(r"puede decir", page.text)
 
 
-@pytest.mark.parametrize("address", ["/lines/ZZ", "/lines/ZZ/radio", "/lines/NI/poster-A5.pdf", "/lines/NI/poster-A4.exe"])
-def test_a_country_without_a_line_and_a_paper_that_is_none_are_not_there(played: PlayedServices, address: str) -> None:
+@pytest.mark.parametrize(
+    "address",
+    ["/lines/ZZ", "/lines/ZZ/radio", "/lines/NI/poster-A5.pdf", "/lines/NI/poster-A4.exe"],
+)
+def test_a_country_without_a_line_and_a_paper_that_is_none_are_not_there(
+    played: PlayedServices, address: str
+) -> None:
     assert pages(played).test_client().get(address).status_code == 404
 
 
@@ -95,7 +116,9 @@ def test_the_poster_is_in_the_readers_language(played: PlayedServices) -> None:
 
 
 def test_few_contacts_have_no_rows_of_their_own(played: PlayedServices) -> None:
-    few = pb.PlacementFigures(placement=pb.Placement(code="7K2V", medium_code=c.CAMPAIGN_POSTER), contacts=-1)
+    few = pb.PlacementFigures(
+        placement=pb.Placement(code="7K2V", medium_code=c.CAMPAIGN_POSTER), contacts=-1
+    )
     played.answers["GetCampaignFigures"] = pb.CampaignFigures(placements=[few])
     page = enter(pages(played).test_client()).get("/campaigns/" + "1" * 32).text
     assert "&lt;10" in page

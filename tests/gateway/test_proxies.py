@@ -1,4 +1,6 @@
-"""Who asks, when proxies stand before the gateway: over a real socket, for the server reads the headers."""
+"""Who asks, when proxies stand before the gateway: over a real socket, for the server reads the
+headers.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -36,9 +38,17 @@ def asked(proxies: int) -> Iterator[str]:
         (2, "198.51.100.1, 203.0.113.9, 192.0.2.1", "203.0.113.9"),
     ],
 )
-def test_the_address_is_the_one_that_the_outermost_of_our_proxies_saw_and_never_one_that_the_caller_made_up(
+def test_the_address_is_the_one_that_our_outermost_proxy_saw_and_never_one_made_up_by_the_caller(
     proxies: int, said: str, seen: str
 ) -> None:
     with asked(proxies) as url:
-        headers = {"X-Forwarded-For": said, "X-Forwarded-Host": "evil.example", "Forwarded": "for=198.51.100.7"} if said else {}
+        headers = (
+            {
+                "X-Forwarded-For": said,
+                "X-Forwarded-Host": "evil.example",
+                "Forwarded": "for=198.51.100.7",
+            }
+            if said
+            else {}
+        )
         assert requests.get(url, headers=headers, timeout=5).text == seen

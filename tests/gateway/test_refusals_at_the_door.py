@@ -1,4 +1,6 @@
-"""What a caller who has nothing left costs the gateway, over a real socket: no thread, nobody's place, and an answer a moment later."""
+"""What a caller who has nothing left costs the gateway, over a real socket: no thread, nobody's
+place, and an answer a moment later.
+"""
 
 from __future__ import annotations
 
@@ -81,8 +83,14 @@ def test_it_is_refused_in_full_words_without_the_app(gateway: Gateway) -> None:
         "application/problem+json",
         "rate_limited",
     )
-    assert (answer.headers["Retry-After"], answer.headers["RateLimit-Policy"]) == ("1", '"caller";q=2;w=2')
-    assert requests.get(gateway.url, headers={"Authorization": "Bearer modest"}, timeout=10).text == "modest"
+    assert (answer.headers["Retry-After"], answer.headers["RateLimit-Policy"]) == (
+        "1",
+        '"caller";q=2;w=2',
+    )
+    assert (
+        requests.get(gateway.url, headers={"Authorization": "Bearer modest"}, timeout=10).text
+        == "modest"
+    )
     assert gateway.asked == ["modest"]
 
 
@@ -95,20 +103,29 @@ def test_several_on_one_connection_are_answered_in_their_order(gateway: Gateway)
     assert [part[:3] for part in heard.split(b"HTTP/1.1 ")[1:]] == [b"429", b"200", b"429", b"200"]
 
 
-def test_others_are_answered_while_refusals_wait(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_others_are_answered_while_refusals_wait(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(served, "REFUSAL_SECONDS", 3600.0)
     gateway.spend("greedy")
     lines = [gateway.send(asks("greedy")) for _ in range(50)]
     until(lambda: len(gateway.server._refused) == 50)
-    assert requests.get(gateway.url, headers={"Authorization": "Bearer modest"}, timeout=10).text == "modest"
-    gateway.server._refused = type(gateway.server._refused)((0.0, channel) for _, channel in gateway.server._refused)
+    assert (
+        requests.get(gateway.url, headers={"Authorization": "Bearer modest"}, timeout=10).text
+        == "modest"
+    )
+    gateway.server._refused = type(gateway.server._refused)(
+        (0.0, channel) for _, channel in gateway.server._refused
+    )
     gateway.server.pull_trigger()
     for line in lines:
         with line:
             assert line.recv(65536).startswith(b"HTTP/1.1 429")
 
 
-def test_a_flood_holds_only_so_many_connections(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flood_holds_only_so_many_connections(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(served, "REFUSED_WAITING", 0)
     monkeypatch.setattr(served, "REFUSAL_SECONDS", 3600.0)
     gateway.spend("greedy")
@@ -120,7 +137,12 @@ def test_who_hangs_up_meanwhile_and_a_stop_find_nothing_left(gateway: Gateway) -
     gateway.spend("greedy")
     gateway.send(asks("greedy")).close()
     with gateway.send(asks("greedy")) as line:
-        until(lambda: any(channel.used and channel.addr == line.getsockname() for channel in list(gateway.server.active_channels.values())))
+        until(
+            lambda: any(
+                channel.used and channel.addr == line.getsockname()
+                for channel in list(gateway.server.active_channels.values())
+            )
+        )
         gateway.server.stop()
         assert line.recv(65536).startswith(b"HTTP/1.1 429")
     until(lambda: not gateway.server.active_channels)

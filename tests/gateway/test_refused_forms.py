@@ -1,4 +1,6 @@
-"""Every form of every page, refused in every way that there is: what was typed comes back in it, with the reason, to whoever typed it and to nobody else."""
+"""Every form of every page, refused in every way that there is: what was typed comes back in it,
+with the reason, to whoever typed it and to nobody else.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,17 @@ from services.gateway.edge.clients import READING_VERBS, ServiceFault
 from services.gateway.site.shell import session
 from services.gateway.site.shell.kept import CARRIED, SECRETS
 from tests.gateway.api_gateway import ID, OUTPUTS
-from tests.gateway.pages_gateway import ALL_ROLES, SECRET, PlayedServices, enter, page_at, pages, routes, signed_in, token_of
+from tests.gateway.pages_gateway import (
+    ALL_ROLES,
+    SECRET,
+    PlayedServices,
+    enter,
+    page_at,
+    pages,
+    routes,
+    signed_in,
+    token_of,
+)
 
 pytestmark = pytest.mark.long
 
@@ -47,7 +59,9 @@ TYPED = {
 
 @dataclass
 class Form:
-    """A form of a page: where it goes, what a browser would send, and what a person types or chooses of that."""
+    """A form of a page: where it goes, what a browser would send, and what a person types or
+    chooses of that.
+    """
 
     path: str
     kind: int = 0
@@ -58,12 +72,18 @@ class Form:
 
     def filled(self) -> dict[str, Any]:
         """What somebody sends who types into every field and takes the last of every choice."""
-        chosen = {name: values[-1] for name, values in self.choices.items() if values[-1] not in self.sent.get(name, [])}
+        chosen = {
+            name: values[-1]
+            for name, values in self.choices.items()
+            if values[-1] not in self.sent.get(name, [])
+        }
         return self.sent | chosen | self.typed
 
 
 class Forms(HTMLParser):
-    """The forms of a page that are posted, also by fields that stand outside and name one by its id."""
+    """The forms of a page that are posted, also by fields that stand outside and name one by its
+    id.
+    """
 
     def __init__(self, page: str, here: str) -> None:
         super().__init__()
@@ -82,7 +102,11 @@ class Forms(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         has = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self._form = Form(unquote(re.split("[?#]", has.get("action", ""))[0]) or self._here) if has.get("method") == "post" else None
+            self._form = (
+                Form(unquote(re.split("[?#]", has.get("action", ""))[0]) or self._here)
+                if has.get("method") == "post"
+                else None
+            )
             if self._form:
                 self.forms.append(self._form)
                 self._ids[has.get("id", "")] = self._form
@@ -138,7 +162,9 @@ class Open(PlayedServices):
 
 def opened(message: Message) -> Message:
     for part, value in message.ListFields():
-        if part.cpp_type == part.CPPTYPE_BOOL or (part.message_type and part.message_type.full_name == "google.protobuf.Timestamp"):
+        if part.cpp_type == part.CPPTYPE_BOOL or (
+            part.message_type and part.message_type.full_name == "google.protobuf.Timestamp"
+        ):
             message.ClearField(part.name)
         elif part.message_type and not part.message_type.GetOptions().map_entry:
             for inner in value if part.is_repeated else [value]:
@@ -152,9 +178,18 @@ class Received(PlayedServices):
     def __post_init__(self) -> None:
         super().__post_init__()
         sent = r.Referral(
-            id=ID, etag="v1", state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, live=True, person_id=ID, receipt_id=ID, service_id=ID
+            id=ID,
+            etag="v1",
+            state=r.STATE_ACCEPTED,
+            side=r.SIDE_RECEIVER,
+            live=True,
+            person_id=ID,
+            receipt_id=ID,
+            service_id=ID,
         )
-        asked = e.Enquiry(id=ID, etag="v1", side=r.SIDE_RECEIVER, turn=r.TURN_RECEIVER, state=e.ENQUIRY_STATE_OPEN)
+        asked = e.Enquiry(
+            id=ID, etag="v1", side=r.SIDE_RECEIVER, turn=r.TURN_RECEIVER, state=e.ENQUIRY_STATE_OPEN
+        )
         asked.offers.add(service_id=ID)
         plan = pl.Plan(id=ID, etag="v1", person_id=ID)
         plan.pathway.steps.add(key=ID, need_code="HOU.EMG")
@@ -162,11 +197,20 @@ class Received(PlayedServices):
         self.answers |= {
             "GetReferral": sent,
             "ListReferralEvents": r.ListReferralEventsResponse(),
-            "GetReceipt": p.Receipt(id=ID, live=True, reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK, field_groups=[p.FIELD_GROUP_IDENTITY]),
+            "GetReceipt": p.Receipt(
+                id=ID,
+                live=True,
+                reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK,
+                field_groups=[p.FIELD_GROUP_IDENTITY],
+            ),
             "ListEmergencies": em.ListEmergenciesResponse(),
-            "IssueToken": signed_in(contract_pb2.ROLE_WORKER, contract_pb2.ROLE_OPERATOR, contract_pb2.ROLE_MANAGER),
+            "IssueToken": signed_in(
+                contract_pb2.ROLE_WORKER, contract_pb2.ROLE_OPERATOR, contract_pb2.ROLE_MANAGER
+            ),
             "GetSafeContact": p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE),
-            "GetEmergency": em.Emergency(id=ID, organization_id=OTHER, file_organization_id=ID, referral_id=ID),
+            "GetEmergency": em.Emergency(
+                id=ID, organization_id=OTHER, file_organization_id=ID, referral_id=ID
+            ),
             "GetEnquiry": asked,
             "GetPlan": plan,
         }
@@ -187,9 +231,12 @@ BUTTONS = {
     f"/network/roles/workers/{ID}/suspend",
     f"/directory/organizations/{ID}/suspension/end",
     "/account/proof",
-    f"/directory/organizations/{ID}/suspension",  # of another organisation than the reader's: tests/gateway/test_suspension_page.py
+    # of another organisation than the reader's: tests/gateway/test_suspension_page.py
+    f"/directory/organizations/{ID}/suspension",
 }
-"""Where a button leads that carries nothing but what the page knows, and that no page of these services shows."""
+"""Where a button leads that carries nothing but what the page knows, and that no page of these
+services shows.
+"""
 
 
 @dataclass
@@ -231,7 +278,9 @@ class Site:
 
 @pytest.fixture(scope="module")
 def forms_of_pages() -> list[Form]:
-    """Every form of every page, once, and of the pages that answer a form; those of public pages as they are for who has signed in."""
+    """Every form of every page, once, and of the pages that answer a form; those of public pages as
+    they are for who has signed in.
+    """
     forms: dict[tuple[str, tuple[str, ...]], Form] = {}
     for number, kind in enumerate(KINDS):
         client = enter(pages(kind()).test_client())
@@ -244,15 +293,23 @@ def forms_of_pages() -> list[Form]:
                 forms[form.path, tuple(sorted(form.sent))] = form
             return new
 
-        waiting = [form for _, path in routes(client.application) for form in take(page_at(client, path), path)]
+        waiting = [
+            form
+            for _, path in routes(client.application)
+            for form in take(page_at(client, path), path)
+        ]
         take(pages(kind()).test_client().get("/sign-in").text, "/sign-in")
         for form in waiting:
             client.set_cookie("s", SECRET)
-            answer = client.post(form.path, data=form.filled() | {"pin": "4821", "reference": "W43P-VWJF"})
+            answer = client.post(
+                form.path, data=form.filled() | {"pin": "4821", "reference": "W43P-VWJF"}
+            )
             take(answer.text if answer.mimetype == "text/html" else "", form.path)
             if form.path == "/search":
                 take(client.post(form.path, data=form.sent | {"q": "W43P-VWJF"}).text, form.path)
-        client.application.extensions["clients"].answers["SignIn"] = m.SignInResponse(challenge="c", asks_code=True)
+        client.application.extensions["clients"].answers["SignIn"] = m.SignInResponse(
+            challenge="c", asks_code=True
+        )
         sent = {"email": "a@b.demo", "password": "p", "form_token": waiting[0].sent["form_token"]}
         take(client.post("/sign-in", data=sent).text, "/sign-in")
     return list(forms.values())
@@ -267,13 +324,26 @@ def site(forms_of_pages: list[Form]) -> Site:
 
 
 def lost(data: dict[str, Any], answer: TestResponse, path: str) -> list[str]:
-    """The names of what was typed or chosen and does not stand in a form of the answer that goes to the same place."""
+    """The names of what was typed or chosen and does not stand in a form of the answer that goes to
+    the same place.
+    """
     missing = []
     own = CARRIED | SECRETS | THE_PAGES_OWN
-    sent = {name: values if isinstance(values, list) else [values] for name, values in data.items() if name not in own and any(values)}
+    sent = {
+        name: values if isinstance(values, list) else [values]
+        for name, values in data.items()
+        if name not in own and any(values)
+    }
     for form in Forms(answer.text, path).forms:
         if form.path == path:
-            missing.append([name for name in sent if name not in form.secrets and sorted(sent[name]) != sorted(form.sent.get(name, []))])
+            missing.append(
+                [
+                    name
+                    for name in sent
+                    if name not in form.secrets
+                    and sorted(sent[name]) != sorted(form.sent.get(name, []))
+                ]
+            )
     return min(missing, key=len, default=[*sent])
 
 
@@ -281,7 +351,9 @@ def has_reason(page: str) -> bool:
     return bool(re.search(r'data-refusal|role="alert"|class="error"', page))
 
 
-def check(site: Site, send: Callable[[Form], tuple[dict[str, Any], TestResponse]], least: int) -> None:
+def check(
+    site: Site, send: Callable[[Form], tuple[dict[str, Any], TestResponse]], least: int
+) -> None:
     wrong, refused = {}, 0
     for form in site.forms:
         data, answer = send(form)
@@ -313,7 +385,9 @@ def check(site: Site, send: Callable[[Form], tuple[dict[str, Any], TestResponse]
     ],
     ids=repr,
 )
-def test_d26_every_form_that_a_service_refuses_comes_back_as_it_was_sent(site: Site, refusal: Exception) -> None:
+def test_d26_every_form_that_a_service_refuses_comes_back_as_it_was_sent(
+    site: Site, refusal: Exception
+) -> None:
     site.refuse_writing(refusal)
     check(site, site.send, 50)
 
@@ -345,13 +419,17 @@ def test_d26_every_form_made_before_she_signed_in_again_comes_back_to_her(site: 
 
 
 # D26
-def test_d26_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_it_back(site: Site) -> None:
+def test_d26_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_it_back(
+    site: Site,
+) -> None:
     others = site.token("her session", OTHER)
     shown, lost_ = [], {}
     for form in site.forms:
         data, answer = site.send(form, others)
         assert answer.status_code == 403
-        if any(words in html.unescape(answer.text) for words in form.typed.values() if words == WORDS):
+        if any(
+            words in html.unescape(answer.text) for words in form.typed.values() if words == WORDS
+        ):
             shown.append(form.path)
         missing = lost(data, signed_in_again(site, form, answer, OTHER), form.path)
         if missing:
@@ -362,7 +440,9 @@ def test_d26_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_i
 
 # D26
 @pytest.mark.parametrize("signed_out", [False, True], ids=["ended", "signed out in another tab"])
-def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_back_to_its_writer(site: Site, signed_out: bool) -> None:
+def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_back_to_its_writer(
+    site: Site, signed_out: bool
+) -> None:
     shown, lost_, asked = [], {}, 0
 
     def ended(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
@@ -382,7 +462,9 @@ def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_ba
         asked += 1
         if WORDS in html.unescape(answer.text):
             shown.append(form.path)
-        if missing := lost(data, signed_in_again(site, form, answer, signed_in().worker.id), form.path):
+        if missing := lost(
+            data, signed_in_again(site, form, answer, signed_in().worker.id), form.path
+        ):
             lost_[form.path] = missing
     assert (shown, lost_) == ([], {})
     assert asked >= 60
@@ -392,7 +474,12 @@ def signed_in_again(site: Site, form: Form, page: TestResponse, worker_id: str) 
     """What comes after signing in on the page that keeps a form."""
     kept = re.search(r'name="kept" value="([^"]*)"', page.text)
     site.answer("SignIn", m.SignInResponse(session_secret="fresh", worker=m.Worker(id=worker_id)))
-    data = {"email": "a@b.demo", "password": "p", "form_token": token_of(page.text), "kept": html.unescape(kept[1]) if kept else ""}
+    data = {
+        "email": "a@b.demo",
+        "password": "p",
+        "form_token": token_of(page.text),
+        "kept": html.unescape(kept[1]) if kept else "",
+    }
     return site.client(form).post("/sign-in", data=data)
 
 
@@ -405,16 +492,31 @@ def test_d26_no_password_pin_or_code_comes_back(site: Site) -> None:
         if answer.status_code >= 400 and secret in answer.text:
             shown[form.path] = form.secrets
     assert shown == {}
-    assert {name for form in site.forms for name in form.secrets} >= {"password", "new_password", "again", "pin", "code", "client_secret"}
+    assert {name for form in site.forms for name in form.secrets} >= {
+        "password",
+        "new_password",
+        "again",
+        "pin",
+        "code",
+        "client_secret",
+    }
 
 
 # D26
-@pytest.mark.parametrize("path", ["/entry", f"/entry/services/{ID}", f"/entry/places/{ID}", f"/line/{ID}"])
-def test_d26_what_was_typed_before_a_refusal_is_still_hers_when_the_next_sending_meets_a_change(site: Site, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/entry", f"/entry/services/{ID}", f"/entry/places/{ID}", f"/line/{ID}"]
+)
+def test_d26_what_was_typed_before_a_refusal_is_still_hers_when_the_next_sending_meets_a_change(
+    site: Site, path: str
+) -> None:
     form = max((form for form in site.forms if form.path == path), key=lambda form: len(form.typed))
     site.refuse_writing(errors.Invalid(("name", "too_long")))
     _, refused = site.send(form)
-    again = next(one for one in Forms(refused.text, path).forms if one.path == path and one.typed.keys() == form.typed.keys())
+    again = next(
+        one
+        for one in Forms(refused.text, path).forms
+        if one.path == path and one.typed.keys() == form.typed.keys()
+    )
     site.refuse_writing(errors.Stale())
     answer = site.client(form).post(path, data=again.sent)
     assert answer.status_code == 412
@@ -424,7 +526,9 @@ def test_d26_what_was_typed_before_a_refusal_is_still_hers_when_the_next_sending
 # D26
 def test_d26_a_form_of_another_site_gets_no_form_of_ours_to_press(site: Site) -> None:
     form = next(form for form in site.forms if form.path == "/line/new")
-    answer = site.client(form).post(form.path, data=form.filled(), headers={"Sec-Fetch-Site": "cross-site"})
+    answer = site.client(form).post(
+        form.path, data=form.filled(), headers={"Sec-Fetch-Site": "cross-site"}
+    )
     assert answer.status_code == 403
     assert not [one for one in Forms(answer.text, "").forms if one.path == form.path]
 

@@ -37,11 +37,15 @@ def no_old_token(rpc: str, context: grpc.ServicerContext) -> None:
     """What a service says to a token that has run out."""
     if ("authorization", "Bearer old") in list(context.invocation_metadata() or ()):
         status = status_pb2.Status(code=code_pb2.UNAUTHENTICATED, message="token_expired")
-        status.details.add().Pack(error_details_pb2.ErrorInfo(reason="token_expired", domain="enlace"))
+        status.details.add().Pack(
+            error_details_pb2.ErrorInfo(reason="token_expired", domain="enlace")
+        )
         context.abort_with_status(rpc_status.to_status(status))
 
 
-def test_a_write_whose_token_ran_out_is_asked_again_once_with_a_fresh_one(clients: Clients, service: Service) -> None:
+def test_a_write_whose_token_ran_out_is_asked_again_once_with_a_fresh_one(
+    clients: Clients, service: Service
+) -> None:
     calling.set(Caller({"enlace.referrals": "old"}, renew=lambda: {"enlace.referrals": "new"}))
     clients.referrals.CreateReferral(DRAFT)
     assert service.asked == ["CreateReferral"] * 2
@@ -49,7 +53,9 @@ def test_a_write_whose_token_ran_out_is_asked_again_once_with_a_fresh_one(client
     assert service.asked == ["CreateReferral"] * 3
 
 
-def test_a_fresh_token_that_runs_out_too_says_that_the_service_is_slow_and_not_who_asks(clients: Clients, service: Service) -> None:
+def test_a_fresh_token_that_runs_out_too_says_that_the_service_is_slow_and_not_who_asks(
+    clients: Clients, service: Service
+) -> None:
     calling.set(Caller({"enlace.referrals": "old"}, renew=lambda: {"enlace.referrals": "old"}))
     with pytest.raises(Unavailable, match="service_busy"):
         clients.referrals.CreateReferral(DRAFT)

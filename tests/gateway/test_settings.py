@@ -23,8 +23,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_without_the_key_that_signs_addresses_it_starts_in_development_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(WrongSettings, match=r"calls\.gateway\.jwk.*print-key calls\.gateway.*operations\.md"):
+def test_without_the_key_that_signs_addresses_it_starts_in_development_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        WrongSettings, match=r"calls\.gateway\.jwk.*print-key calls\.gateway.*operations\.md"
+    ):
         from_environment()
     monkeypatch.setenv("ENLACE_DEVELOPMENT", "1")
     assert from_environment().addresses is None
@@ -34,12 +38,16 @@ def test_without_the_key_that_signs_addresses_it_starts_in_development_alone(fol
 
 
 @pytest.mark.parametrize("name", ["calls.gateway", "calls.gateway.1"])
-def test_in_a_cluster_it_signs_with_what_its_secret_holds(folder: Path, tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+def test_in_a_cluster_it_signs_with_what_its_secret_holds(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
     given, public = make_secrets.cut(make_secrets.make_all()), tmp_path_factory.mktemp("partners")
     for place, contents in ((folder, given["keys-gateway"]), (public, given["keys-partners"])):
         for file, content in contents.items():
             (place / file.replace("calls.gateway", name)).write_bytes(content)
     addresses = from_environment().addresses
     assert addresses
-    reader = AddressReader(partial(key_folder.all_verifying, public, "calls.gateway"), "enlace.partners", SystemClock())
+    reader = AddressReader(
+        partial(key_folder.all_verifying, public, "calls.gateway"), "enlace.partners", SystemClock()
+    )
     assert reader.read(addresses.sign("192.0.2.7", "enlace.partners")) == "192.0.2.7"

@@ -1,4 +1,6 @@
-"""Several referrals at once: each is asked for by itself, on the version that was seen; what became of each is said, and nothing twice."""
+"""Several referrals at once: each is asked for by itself, on the version that was seen; what became
+of each is said, and nothing twice.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +34,22 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def standing(identifier: str, etag: str = "v3", *verbs: str) -> r.Referral:
-    referral = r.Referral(id=identifier, etag=etag, code=f"K7M2Q{identifier[-1]}", state=r.STATE_SENT, need_code="HOU.EMG", service_id=ID)
+    referral = r.Referral(
+        id=identifier,
+        etag=etag,
+        code=f"K7M2Q{identifier[-1]}",
+        state=r.STATE_SENT,
+        need_code="HOU.EMG",
+        service_id=ID,
+    )
     referral.allowed_verbs.extend(verbs or ("remind", "reroute", "withdraw"))
     return referral
 
 
 def listed(played: PlayedServices, *rows: r.Referral) -> None:
-    played.answers["ListReferrals"] = lambda request: r.ListReferralsResponse(referrals=rows if request.filter.pressing else [])
+    played.answers["ListReferrals"] = lambda request: r.ListReferralsResponse(
+        referrals=rows if request.filter.pressing else []
+    )
 
 
 def answering(refused: dict[str, Exception]) -> Callable[[Any], r.Referral]:
@@ -58,15 +69,26 @@ def asked(played: PlayedServices, rpc: str) -> list[Any]:
     return [request for name, request, _ in played.asked if name == rpc]
 
 
-def test_a_row_can_be_ticked_for_what_can_be_done_with_it(played: PlayedServices, client: FlaskClient) -> None:
-    listed(played, standing(IDS[0]), standing(IDS[1], "v4", "reroute"), standing(IDS[2], "v5", "withdraw"))
+def test_a_row_can_be_ticked_for_what_can_be_done_with_it(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    listed(
+        played,
+        standing(IDS[0]),
+        standing(IDS[1], "v4", "reroute"),
+        standing(IDS[2], "v5", "withdraw"),
+    )
     page = client.get("/board").text
-    assert re.findall(r'<input type="checkbox" name="chosen" form="several" value="([^"]+)"', page) == [f"{IDS[0]}:v3", f"{IDS[1]}:v4"]
+    assert re.findall(
+        r'<input type="checkbox" name="chosen" form="several" value="([^"]+)"', page
+    ) == [f"{IDS[0]}:v3", f"{IDS[1]}:v4"]
     assert re.findall(r'form="several" name="only" value="([^"]+)"', page) == [f"{IDS[0]}:v3"]
     assert page.count('<form id="several"') == 1
 
 
-def test_each_is_reminded_on_its_own_version_under_a_request_of_its_own(played: PlayedServices, client: FlaskClient) -> None:
+def test_each_is_reminded_on_its_own_version_under_a_request_of_its_own(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     listed(played, *map(standing, IDS))
     page = client.get("/board").text
     chosen = [f"{IDS[0]}:v3", f"{IDS[1]}:v9", f"{IDS[0]}:v3"]
@@ -80,13 +102,17 @@ def test_each_is_reminded_on_its_own_version_under_a_request_of_its_own(played: 
     ] * 2
 
 
-def test_a_rows_own_button_means_that_row_alone(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_rows_own_button_means_that_row_alone(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     page = client.get("/board").text
     post(client, "/board/several", page, only=f"{IDS[2]}:v3", chosen=[f"{IDS[0]}:v3"])
     assert [one.id for one in asked(played, "RemindReferral")] == [IDS[2]]
 
 
-def test_a_no_to_one_keeps_no_other_from_it_and_is_said_of_that_one(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_no_to_one_keeps_no_other_from_it_and_is_said_of_that_one(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["RemindReferral"] = answering(
         {
             IDS[1]: errors.Stale(),
@@ -97,7 +123,9 @@ def test_a_no_to_one_keeps_no_other_from_it_and_is_said_of_that_one(played: Play
     )
     played.answers["GetReferral"] = lambda request: standing(request.id)
     page = client.get("/board").text
-    said = post(client, "/board/several", page, step="remind", chosen=[f"{one}:v3" for one in IDS]).text
+    said = post(
+        client, "/board/several", page, step="remind", chosen=[f"{one}:v3" for one in IDS]
+    ).text
     assert [one.id for one in asked(played, "RemindReferral")] == IDS
     assert "1 hecha" in said
     assert "4 sin hacer" in said
@@ -118,26 +146,38 @@ def test_a_no_to_one_keeps_no_other_from_it_and_is_said_of_that_one(played: Play
     assert "Recordada" in rows[-1], "what was not done comes first"
 
 
-def test_what_broke_is_not_called_done_and_what_can_not_be_shown_is_named(played: PlayedServices, client: FlaskClient) -> None:
+def test_what_broke_is_not_called_done_and_what_can_not_be_shown_is_named(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["RemindReferral"] = answering({IDS[0]: ServiceFault("INTERNAL")})
     played.answers["GetReferral"] = errors.Unavailable("store_unavailable")
     page = client.get("/board").text
     played.answers["BatchGet"] = errors.Unavailable("service_away")
-    said = post(client, "/board/several", page, step="remind", chosen=[f"{one}:v3" for one in IDS[:2]]).text
+    said = post(
+        client, "/board/several", page, step="remind", chosen=[f"{one}:v3" for one in IDS[:2]]
+    ).text
     assert "1 sin hacer" in said
     assert f'href="/referrals/{IDS[0]}"' in said
 
 
-def test_when_the_session_ends_on_the_way_the_form_is_kept_for_after_the_sign_in(played: PlayedServices, client: FlaskClient) -> None:
+def test_when_the_session_ends_on_the_way_the_form_is_kept_for_after_the_sign_in(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["RemindReferral"] = answering({IDS[1]: errors.Unauthenticated("session_ended")})
     page = client.get("/board").text
-    answer = post(client, "/board/several", page, step="remind", chosen=[f"{one}:v3" for one in IDS])
+    answer = post(
+        client, "/board/several", page, step="remind", chosen=[f"{one}:v3" for one in IDS]
+    )
     assert answer.status_code == 401
-    assert "form_kept" in answer.text or 'name="kept"' in answer.text, "sent again, it is the same request for those that were done"
+    assert "form_kept" in answer.text or 'name="kept"' in answer.text, (
+        "sent again, it is the same request for those that were done"
+    )
 
 
 @pytest.mark.parametrize("data", [{}, {"chosen": ["", ":", "x", ":v3"]}, {"step": "reroute"}])
-def test_nothing_ticked_is_said_where_one_ticks(played: PlayedServices, client: FlaskClient, data: Any) -> None:
+def test_nothing_ticked_is_said_where_one_ticks(
+    played: PlayedServices, client: FlaskClient, data: Any
+) -> None:
     listed(played, standing(IDS[0]))
     answer = post(client, "/board/several", client.get("/board").text, **data)
     assert answer.headers["Location"] == "/board?nothing=1#queue"
@@ -147,50 +187,85 @@ def test_nothing_ticked_is_said_where_one_ticks(played: PlayedServices, client: 
 
 def test_a_form_that_is_not_ours_does_nothing(played: PlayedServices, client: FlaskClient) -> None:
     for path in ("/board/several", "/board/several/reroute", "/referrals/assign"):
-        assert client.post(path, data={"chosen": f"{IDS[0]}:v3", "form_token": "x"}).status_code == 403
-    assert not asked(played, "RemindReferral") + asked(played, "RerouteReferral") + asked(played, "AssignReferral")
+        assert (
+            client.post(path, data={"chosen": f"{IDS[0]}:v3", "form_token": "x"}).status_code == 403
+        )
+    assert (
+        not asked(played, "RemindReferral")
+        + asked(played, "RerouteReferral")
+        + asked(played, "AssignReferral")
+    )
 
 
 def matches(*services: str) -> d.MatchServicesResponse:
     return d.MatchServicesResponse(
         matches=[
-            d.Match(service=d.Service(id=each * 32, name=f"Casa {each}", organization_name="Luna"), verdict=d.VERDICT_FITS)
+            d.Match(
+                service=d.Service(id=each * 32, name=f"Casa {each}", organization_name="Luna"),
+                verdict=d.VERDICT_FITS,
+            )
             for each in services
         ]
     )
 
 
-def test_for_another_service_each_is_chosen_before_anything_is_done(played: PlayedServices, client: FlaskClient) -> None:
+def test_for_another_service_each_is_chosen_before_anything_is_done(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     kept = standing(IDS[2], "v7", "remind")
     kept.unanswered = True
-    played.answers["GetReferral"] = lambda request: kept if request.id == IDS[2] else standing(request.id, "v6")
+    played.answers["GetReferral"] = lambda request: (
+        kept if request.id == IDS[2] else standing(request.id, "v6")
+    )
     played.answers["MatchServices"] = matches("a", "b")
     page = client.get("/board").text
-    check = post(client, "/board/several", page, step="reroute", chosen=[f"{one}:v3" for one in IDS[:3]]).text
+    check = post(
+        client, "/board/several", page, step="reroute", chosen=[f"{one}:v3" for one in IDS[:3]]
+    ).text
     assert not asked(played, "RerouteReferral")
-    assert re.findall(r'name="chosen" value="([^"]+)"', check) == [f"{IDS[0]}:v6", f"{IDS[1]}:v6"], "the version that is shown here"
+    assert re.findall(r'name="chosen" value="([^"]+)"', check) == [
+        f"{IDS[0]}:v6",
+        f"{IDS[1]}:v6",
+    ], "the version that is shown here"
     assert check.count(f'<option value="{"a" * 32}" selected>') == 2
     assert "Recuérdeselo" in check
-    data = {"chosen": [f"{IDS[0]}:v6", f"{IDS[1]}:v6"], f"service.{IDS[0]}": "b" * 32, f"service.{IDS[1]}": ""}
+    data = {
+        "chosen": [f"{IDS[0]}:v6", f"{IDS[1]}:v6"],
+        f"service.{IDS[0]}": "b" * 32,
+        f"service.{IDS[1]}": "",
+    }
     said = post(client, "/board/several/reroute", check, **data).text
     [request] = asked(played, "RerouteReferral")
-    assert (request.id, request.etag, request.service_id, request.request_id) == (IDS[0], "v6", "b" * 32, f"one-{IDS[0]}")
+    assert (request.id, request.etag, request.service_id, request.request_id) == (
+        IDS[0],
+        "v6",
+        "b" * 32,
+        f"one-{IDS[0]}",
+    )
     assert "1 hecha" in said
 
 
-def test_where_no_service_fits_there_is_nothing_to_send(played: PlayedServices, client: FlaskClient) -> None:
+def test_where_no_service_fits_there_is_nothing_to_send(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["GetReferral"] = lambda request: standing(request.id)
     played.answers["MatchServices"] = d.MatchServicesResponse()
-    check = post(client, "/board/several", client.get("/board").text, step="reroute", chosen=f"{IDS[0]}:v3").text
+    check = post(
+        client, "/board/several", client.get("/board").text, step="reroute", chosen=f"{IDS[0]}:v3"
+    ).text
     assert "Ahora no hay otro servicio que encaje." in check
     assert "Pedirlas a estos servicios" not in check
 
 
-def test_what_was_received_is_given_to_one_worker_by_who_manages(played: PlayedServices, client: FlaskClient) -> None:
+def test_what_was_received_is_given_to_one_worker_by_who_manages(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["ListReferrals"] = r.ListReferralsResponse(
         referrals=[standing(IDS[0], "v3", "assign"), standing(IDS[1], "v3", "accept")]
     )
-    played.answers["ListWorkers"] = m.ListWorkersResponse(workers=[m.Worker(id="b" * 32, name="Inés", status=m.WORKER_STATUS_ACTIVE)])
+    played.answers["ListWorkers"] = m.ListWorkersResponse(
+        workers=[m.Worker(id="b" * 32, name="Inés", status=m.WORKER_STATUS_ACTIVE)]
+    )
     page = client.get("/referrals?box=inbox").text
     assert re.findall(r'name="chosen" form="several" value="([^"]+)"', page) == [f"{IDS[0]}:v3"]
     post(client, "/referrals/assign", page, chosen=[f"{IDS[0]}:v3"], responsible_worker_id="b" * 32)
@@ -202,8 +277,12 @@ def test_what_was_received_is_given_to_one_worker_by_who_manages(played: PlayedS
     assert post(worker, "/referrals/assign", page, chosen=[f"{IDS[0]}:v3"]).status_code == 404
 
 
-def test_how_many_can_not_wait_stands_on_every_page_of_the_list(played: PlayedServices, client: FlaskClient) -> None:
+def test_how_many_can_not_wait_stands_on_every_page_of_the_list(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     listed(played, *map(standing, IDS))
-    played.answers["CountReferrals"] = lambda request: r.CountReferralsResponse(total=73 if request.filter.pressing else 200)
+    played.answers["CountReferrals"] = lambda request: r.CountReferralsResponse(
+        total=73 if request.filter.pressing else 200
+    )
     for path in ("/board", "/board?page=next"):
         assert "<b>73</b> · por urgencia" in client.get(path).text

@@ -13,15 +13,22 @@ from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, si
 THERE = "https://sso.ministerio.example/authorize?state=s"
 PAGE = f"/directory/organizations/{ID}/sign-in"
 WANTED = m.ProposedSignInProvider(
-    issuer="https://sso.example", client_id="enlace", worker_id="x" * 32, time=Timestamp(seconds=1_774_000_000)
+    issuer="https://sso.example",
+    client_id="enlace",
+    worker_id="x" * 32,
+    time=Timestamp(seconds=1_774_000_000),
 )
 
 
 @pytest.fixture
 def played() -> PlayedServices:
     services = PlayedServices()
-    services.answers["BeginProviderSignIn"] = m.BeginProviderSignInResponse(challenge="stays-here", authorization_url=THERE)
-    services.answers["FinishProviderSignIn"] = m.SignInResponse(session_secret=SECRET, worker=m.Worker(id="w"))
+    services.answers["BeginProviderSignIn"] = m.BeginProviderSignInResponse(
+        challenge="stays-here", authorization_url=THERE
+    )
+    services.answers["FinishProviderSignIn"] = m.SignInResponse(
+        session_secret=SECRET, worker=m.Worker(id="w")
+    )
     return services
 
 
@@ -30,35 +37,75 @@ def coordinator(played: PlayedServices) -> FlaskClient:
     return enter(pages(played).test_client())
 
 
-def test_a_link_leads_to_the_ministry_and_what_comes_back_opens_the_session_of_this_browser(played: PlayedServices) -> None:
+def test_a_link_leads_to_the_ministry_and_what_comes_back_opens_the_session_of_this_browser(
+    played: PlayedServices,
+) -> None:
     client = pages(played).test_client()
     away = client.get(f"/sign-in/with/{ID}", headers={"Host": "localhost"})
-    assert (away.status_code, away.location, played.last("BeginProviderSignIn").provider_id) == (303, THERE, ID)
-    cookie = next(value for name, value in away.headers if name == "Set-Cookie" and value.startswith("p="))
+    assert (away.status_code, away.location, played.last("BeginProviderSignIn").provider_id) == (
+        303,
+        THERE,
+        ID,
+    )
+    cookie = next(
+        value for name, value in away.headers if name == "Set-Cookie" and value.startswith("p=")
+    )
     assert all(said in cookie for said in ("stays-here", "HttpOnly", "SameSite=Lax", "Max-Age=600"))
     back = client.get("/sign-in/return?state=s&code=c&iss=i")
     question = played.last("FinishProviderSignIn")
-    assert (question.challenge, question.state, question.code, question.issuer) == ("stays-here", "s", "c", "i")
+    assert (question.challenge, question.state, question.code, question.issuer) == (
+        "stays-here",
+        "s",
+        "c",
+        "i",
+    )
     assert (back.status_code, back.location) == (303, "/today")
-    assert {value.split("=")[0] for name, value in back.headers if name == "Set-Cookie"} == {"p", "s"}
+    assert {value.split("=")[0] for name, value in back.headers if name == "Set-Cookie"} == {
+        "p",
+        "s",
+    }
     assert client.get_cookie("p") is None
 
 
 def test_what_her_account_asks_for_besides_is_asked_for(played: PlayedServices) -> None:
-    played.answers["FinishProviderSignIn"] = m.SignInResponse(challenge="the-challenge", asks_code=True)
+    played.answers["FinishProviderSignIn"] = m.SignInResponse(
+        challenge="the-challenge", asks_code=True
+    )
     back = pages(played).test_client().get("/sign-in/return?state=s&code=c")
     assert ("Código para entrar" in back.text, 'value="the-challenge"' in back.text) == (True, True)
-    assert not [value for name, value in back.headers if name == "Set-Cookie" and value.startswith("s=")]
+    assert not [
+        value for name, value in back.headers if name == "Set-Cookie" and value.startswith("s=")
+    ]
 
 
 @pytest.mark.parametrize(
     ("path", "rpc", "refusal", "why"),
     [
         (f"/sign-in/with/{ID}", "BeginProviderSignIn", errors.NotFound(), "Pida el enlace"),
-        (f"/sign-in/with/{ID}", "BeginProviderSignIn", errors.Unavailable("provider_unavailable"), "no responde ahora"),
-        ("/sign-in/return?state=s&error=x", "FinishProviderSignIn", errors.Unauthenticated("sign_in_failed"), "no la reconoció"),
-        ("/sign-in/return", "FinishProviderSignIn", errors.Invalid(("state", "required")), "no la reconoció"),
-        ("/sign-in/return?state=s&code=c", "FinishProviderSignIn", errors.Unavailable("provider_unavailable"), "no responde ahora"),
+        (
+            f"/sign-in/with/{ID}",
+            "BeginProviderSignIn",
+            errors.Unavailable("provider_unavailable"),
+            "no responde ahora",
+        ),
+        (
+            "/sign-in/return?state=s&error=x",
+            "FinishProviderSignIn",
+            errors.Unauthenticated("sign_in_failed"),
+            "no la reconoció",
+        ),
+        (
+            "/sign-in/return",
+            "FinishProviderSignIn",
+            errors.Invalid(("state", "required")),
+            "no la reconoció",
+        ),
+        (
+            "/sign-in/return?state=s&code=c",
+            "FinishProviderSignIn",
+            errors.Unavailable("provider_unavailable"),
+            "no responde ahora",
+        ),
     ],
 )
 def test_where_it_does_not_work_there_is_the_sign_in(
@@ -72,11 +119,18 @@ def test_where_it_does_not_work_there_is_the_sign_in(
     assert (why in shown, 'id="password"' in shown) == (True, True)
 
 
-def test_one_coordinator_proposes_and_another_confirms_what_she_sees(played: PlayedServices) -> None:
-    played.answers["GetSignInProvider"] = m.SignInProvider(etag="v0", redirect_uri="https://enlace.example/sign-in/return")
+def test_one_coordinator_proposes_and_another_confirms_what_she_sees(
+    played: PlayedServices,
+) -> None:
+    played.answers["GetSignInProvider"] = m.SignInProvider(
+        etag="v0", redirect_uri="https://enlace.example/sign-in/return"
+    )
     client = coordinator(played)
     empty = client.get(PAGE).text
-    assert ("https://enlace.example/sign-in/return" in empty, "Dejar de usarlo" in empty) == (True, False)
+    assert ("https://enlace.example/sign-in/return" in empty, "Dejar de usarlo" in empty) == (
+        True,
+        False,
+    )
     typed = {"form_token": token_of(empty), "request_id": "one", "etag": "v0", "step": "propose"}
     said = {"issuer": "https://sso.example", "client_id": "enlace", "client_secret": "un secreto"}
     assert client.post(PAGE, data=typed | said).status_code == 303
@@ -87,26 +141,50 @@ def test_one_coordinator_proposes_and_another_confirms_what_she_sees(played: Pla
         "https://sso.example",
         "un secreto",
     )
-    played.answers["GetSignInProvider"] = m.SignInProvider(provider_id=ID, etag="v1", issuer="https://old.example", proposal=WANTED)
+    played.answers["GetSignInProvider"] = m.SignInProvider(
+        provider_id=ID, etag="v1", issuer="https://old.example", proposal=WANTED
+    )
     shown = client.get(PAGE).text
-    assert all(part in shown for part in ("https://old.example", "https://sso.example", "Confirmar el cambio", "Dejar de usarlo"))
+    assert all(
+        part in shown
+        for part in (
+            "https://old.example",
+            "https://sso.example",
+            "Confirmar el cambio",
+            "Dejar de usarlo",
+        )
+    )
     assert client.post(PAGE, data=typed | {"step": "confirm", "etag": "v1"}).status_code == 303
     assert played.last("ConfirmSignInProvider").etag == "v1"
     assert client.post(PAGE, data=typed | {"step": "end", "etag": "v1"}).status_code == 303
     assert played.last("EndSignInProvider").organization_id == ID
 
 
-def test_who_proposed_it_is_told_that_another_confirms_and_what_is_wrong_stands_at_its_field(played: PlayedServices) -> None:
+def test_who_proposed_it_is_told_that_another_confirms_and_what_is_wrong_stands_at_its_field(
+    played: PlayedServices,
+) -> None:
     me = signed_in(contract_pb2.ROLE_COORDINATOR).worker.id
-    own = m.ProposedSignInProvider(issuer="https://sso.example", client_id="enlace", worker_id=me, time=WANTED.time)
+    own = m.ProposedSignInProvider(
+        issuer="https://sso.example", client_id="enlace", worker_id=me, time=WANTED.time
+    )
     played.answers["GetSignInProvider"] = m.SignInProvider(provider_id=ID, etag="v1", proposal=own)
     client = coordinator(played)
     page = client.get(PAGE).text
     assert ("Usted lo propuso" in page, "Confirmar el cambio" in page) == (True, False)
-    typed = {"form_token": token_of(page), "request_id": "one", "etag": "v1", "issuer": "http://sso", "client_secret": "un secreto"}
+    typed = {
+        "form_token": token_of(page),
+        "request_id": "one",
+        "etag": "v1",
+        "issuer": "http://sso",
+        "client_secret": "un secreto",
+    }
     played.answers["ProposeSignInProvider"] = errors.Invalid(("provider.issuer", "out_of_range"))
     wrong = client.post(PAGE, data=typed)
-    assert (wrong.status_code, 'id="issuer-error"' in wrong.text, "un secreto" in wrong.text) == (422, True, False)
+    assert (wrong.status_code, 'id="issuer-error"' in wrong.text, "un secreto" in wrong.text) == (
+        422,
+        True,
+        False,
+    )
 
 
 def test_a_manager_objects_by_the_page_that_her_letter_leads_to(played: PlayedServices) -> None:

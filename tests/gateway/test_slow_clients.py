@@ -21,7 +21,10 @@ from tests.gateway.pages_gateway import PlayedServices, pages
 from tests.gateway.served_gateway import NAMES, Gateway, Service, timed
 from tests.parts.local_stack import until
 
-ONE_OF_A_THOUSAND = b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\nx"
+ONE_OF_A_THOUSAND = (
+    b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Type:"
+    b" application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\nx"
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,9 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def gateway(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    made = Gateway(tmp_path_factory.mktemp("gateway"), dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"))
+    made = Gateway(
+        tmp_path_factory.mktemp("gateway"), dict.fromkeys(NAMES, f"127.0.0.1:{service.port}")
+    )
     yield made
     made.process.stop()
 
@@ -43,14 +48,18 @@ def test_a_slow_client_never_holds_a_worker(gateway: Gateway) -> None:
     with ExitStack() as cleanup:
         for _ in range(THREADS + 20):
             cleanup.enter_context(gateway.socket(ONE_OF_A_THOUSAND))
-        assert requests.get(f"{gateway.url}/", timeout=5).status_code == 200  # a worker that they held would be free after ten
+        # a worker that they held would be free after ten
+        assert requests.get(f"{gateway.url}/", timeout=5).status_code == 200
         assert gateway.api().status_code == 200
 
 
 # 11
 def test_health_answers_while_five_hundred_slow_sockets_are_open(gateway: Gateway) -> None:
     with ExitStack() as cleanup:
-        sockets = [cleanup.enter_context(gateway.socket((ONE_OF_A_THOUSAND, b"GET / HT", b"")[turn % 3])) for turn in range(500)]
+        sockets = [
+            cleanup.enter_context(gateway.socket((ONE_OF_A_THOUSAND, b"GET / HT", b"")[turn % 3]))
+            for turn in range(500)
+        ]
         for path in ("/healthz", "/readyz", "/quick-exit") * 5:
             for trickling in sockets[::3]:
                 trickling.send(b"x")
@@ -58,7 +67,9 @@ def test_health_answers_while_five_hundred_slow_sockets_are_open(gateway: Gatewa
 
 
 # 11
-def test_a_crowd_beyond_the_number_of_connections_makes_room_for_newcomers(gateway: Gateway) -> None:
+def test_a_crowd_beyond_the_number_of_connections_makes_room_for_newcomers(
+    gateway: Gateway,
+) -> None:
     with ExitStack() as cleanup:
         first = cleanup.enter_context(gateway.socket(ONE_OF_A_THOUSAND))
         for _ in range(http.CONNECTIONS + 50):
@@ -82,12 +93,19 @@ def test_too_large_and_broken_requests_are_refused_before_they_are_read(gateway:
         with gateway.socket(sent) as connection:
             return connection.makefile("rb").read().decode()
 
-    post = b"POST /api/v1/people HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nContent-Type: application/json\r\n" % KEY.encode()
+    post = (
+        b"POST /api/v1/people HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nContent-Type:"
+        b" application/json\r\n"
+    ) % KEY.encode()
     announced = said(post + b"Content-Length: 10000000\r\n\r\n")
     assert announced.startswith("HTTP/1.1 413")
     assert "body_too_large" in announced, "in the words of the API"
-    assert said(post + b"Transfer-Encoding: chunked\r\n\r\n" + b"ffff\r\n%b\r\n" % (b"x" * 0xFFFF) * 3).startswith("HTTP/1.1 413")
-    assert said(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * http.HEADER_BYTES + b"\r\n\r\n").startswith("HTTP/1.0 431")
+    assert said(
+        post + b"Transfer-Encoding: chunked\r\n\r\n" + b"ffff\r\n%b\r\n" % (b"x" * 0xFFFF) * 3
+    ).startswith("HTTP/1.1 413")
+    assert said(
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * http.HEADER_BYTES + b"\r\n\r\n"
+    ).startswith("HTTP/1.0 431")
     assert said(b"GET / HTTP/1.1\r\nnonsense\r\n\r\n").startswith("HTTP/1.0 400")
     page = requests.post(f"{gateway.url}/sign-in", data={"email": "x" * 70_000}, timeout=5)
     assert (page.status_code, "<h1>" in page.text, "Server" in page.headers) == (413, True, False)
@@ -104,7 +122,9 @@ class Clock:
 
 @pytest.fixture
 def running() -> Iterator[tuple[http.Server, Clock]]:
-    """A server in this process whose clock the test turns; it looks for what is overdue each time its trigger is pulled."""
+    """A server in this process whose clock the test turns; it looks for what is overdue each time
+    its trigger is pulled.
+    """
     clock = Clock()
     server = http.Server(pages(PlayedServices()), "127.0.0.1:0")
     server.clock = clock
@@ -126,21 +146,28 @@ def connect(server: http.Server, sent: bytes = b"") -> socket.socket:
 def later(running: tuple[http.Server, Clock], seconds: float) -> None:
     """Once all that was sent has been heard, time goes on, and the server looks."""
     server, clock = running
-    time.sleep(0.1)  # the bytes are on their way through the kernel, which has no clock that a test could turn
+    # the bytes are on their way through the kernel, which has no clock that a test could turn
+    time.sleep(0.1)
     clock.now += seconds
     server.pull_trigger()
 
 
 # 11
-@pytest.mark.parametrize("sent", [b"", b"GET / HT", ONE_OF_A_THOUSAND], ids=["nothing", "half a header", "half a body"])
-def test_a_silent_client_is_left_after_ten_seconds(running: tuple[http.Server, Clock], sent: bytes) -> None:
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HT", ONE_OF_A_THOUSAND], ids=["nothing", "half a header", "half a body"]
+)
+def test_a_silent_client_is_left_after_ten_seconds(
+    running: tuple[http.Server, Clock], sent: bytes
+) -> None:
     with connect(running[0], sent) as silent:
         later(running, http.SILENCE_SECONDS + 1)
         assert gone(silent)
 
 
 # 11
-def test_a_trickling_client_is_left_when_its_request_took_too_long_in_all(running: tuple[http.Server, Clock]) -> None:
+def test_a_trickling_client_is_left_when_its_request_took_too_long_in_all(
+    running: tuple[http.Server, Clock],
+) -> None:
     with connect(running[0], ONE_OF_A_THOUSAND) as trickling:
         for _ in range(4):
             later(running, 4)
@@ -150,7 +177,9 @@ def test_a_trickling_client_is_left_when_its_request_took_too_long_in_all(runnin
 
 
 # 11
-def test_a_connection_at_rest_outlives_the_proxys_own_limit(running: tuple[http.Server, Clock]) -> None:
+def test_a_connection_at_rest_outlives_the_proxys_own_limit(
+    running: tuple[http.Server, Clock],
+) -> None:
     def healthy() -> bool:
         kept.request("GET", "/healthz")
         return kept.getresponse().read() != b""
@@ -167,15 +196,26 @@ def test_a_connection_at_rest_outlives_the_proxys_own_limit(running: tuple[http.
 
 
 # 11
-def test_a_slow_reader_holds_no_worker_and_is_left_after_a_minute(running: tuple[http.Server, Clock]) -> None:
+def test_a_slow_reader_holds_no_worker_and_is_left_after_a_minute(
+    running: tuple[http.Server, Clock],
+) -> None:
     server, _ = running
     with socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         reader.connect(("127.0.0.1", int(server.effective_port)))
-        # A few MB of answers that nobody takes, below the 16 MB from which on waitress lets the worker wait.
+        # A few MB of answers that nobody takes, below the 16 MB from which on waitress lets the
+        # worker wait.
         reader.sendall(b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
-        until(lambda: any(channel.total_outbufs_len for channel in server.active_channels.values()), 10)
-        until(lambda: len(server.task_dispatcher.threads) - server.task_dispatcher.active_count == THREADS, 10)
+        until(
+            lambda: any(channel.total_outbufs_len for channel in server.active_channels.values()),
+            10,
+        )
+        until(
+            lambda: (
+                len(server.task_dispatcher.threads) - server.task_dispatcher.active_count == THREADS
+            ),
+            10,
+        )
         later(running, http.ANSWER_SECONDS + 1)
         until(lambda: not server.active_channels, 10)
 
@@ -195,7 +235,10 @@ def test_a_gateway_that_is_told_to_stop_answers_each_connection_once_more_and_cl
         answer.read()
         return answer.status, answer.getheader("Connection")
 
-    with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as open_one, closing(HTTPConnection("127.0.0.1", port, timeout=5)) as late:
+    with (
+        closing(HTTPConnection("127.0.0.1", port, timeout=5)) as open_one,
+        closing(HTTPConnection("127.0.0.1", port, timeout=5)) as late,
+    ):
         try:
             assert ask(open_one) == ask(late) == (200, None)
             server.stop()
@@ -226,7 +269,8 @@ def test_a_stop_lets_those_under_way_end_and_nobody_in(service: Service, tmp_pat
     answers: list[int] = []
     asking = threading.Thread(target=lambda: answers.append(gateway.api().status_code))
     try:
-        with gateway.socket(), gateway.socket(ONE_OF_A_THOUSAND):  # idle and slow ones must not hold it
+        # idle and slow ones must not hold it
+        with gateway.socket(), gateway.socket(ONE_OF_A_THOUSAND):
             asking.start()
             assert held.wait(5)
             gateway.signal(signal.SIGTERM)
@@ -234,7 +278,9 @@ def test_a_stop_lets_those_under_way_end_and_nobody_in(service: Service, tmp_pat
             go_on.set()
             asking.join(5)
             assert answers == [200]
-            assert timed(lambda: until(lambda: not gateway.process.alive, 10)) < http.GRACE_SECONDS, "it waits for none of them"
+            assert (
+                timed(lambda: until(lambda: not gateway.process.alive, 10)) < http.GRACE_SECONDS
+            ), "it waits for none of them"
             assert gateway.process.returncode == 0
     finally:
         service.answer = lambda rpc, context: None

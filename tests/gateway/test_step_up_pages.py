@@ -1,4 +1,6 @@
-"""Where a service wants proof of who is at the page, a small page asks for it, and what was typed goes on and is in no address."""
+"""Where a service wants proof of who is at the page, a small page asks for it, and what was typed
+goes on and is in no address.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, token_of
 
 NOT_LATELY = errors.NotAllowed("step_up_required")
-TYPED = {"email": "nueva@puentes.org", "roles": ["worker", "operator"], "language": "fr", "request_id": "1" * 32}
+TYPED = {
+    "email": "nueva@puentes.org",
+    "roles": ["worker", "operator"],
+    "language": "fr",
+    "request_id": "1" * 32,
+}
 
 
 @pytest.fixture
@@ -35,29 +42,46 @@ def client(played: PlayedServices) -> FlaskClient:
 
 def refused(client: FlaskClient) -> TestResponse:
     """What is answered to an invitation."""
-    return client.post("/members/workers", data={**TYPED, "form_token": token_of(client.get("/members").text)})
+    return client.post(
+        "/members/workers", data={**TYPED, "form_token": token_of(client.get("/members").text)}
+    )
 
 
 def carried(page: str) -> dict[str, str]:
     """What the page's first form carries."""
     form = page[page.index('name="proof"') - 400 :]
     return {
-        name: html.unescape(field[1]) if (field := re.search(rf'name="{name}" value="([^"]*)"', form)) else ""
+        name: html.unescape(field[1])
+        if (field := re.search(rf'name="{name}" value="([^"]*)"', form))
+        else ""
         for name in ("form_token", "proof", "challenge", "kept", "to")
     }
 
 
-def test_a4_a_form_goes_on_with_what_was_typed_once_it_is_known_who_it_is(client: FlaskClient, played: PlayedServices) -> None:
+def test_a4_a_form_goes_on_with_what_was_typed_once_it_is_known_who_it_is(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     page = refused(client)
-    assert (page.status_code, "Confirme que es usted" in page.text, 'action="/members/workers"' in page.text) == (403, True, True)
-    assert not [word for word in ("nueva@puentes.org", "1" * 32) if word in page.text], "sealed: a colleague may pass by"
+    assert (
+        page.status_code,
+        "Confirme que es usted" in page.text,
+        'action="/members/workers"' in page.text,
+    ) == (403, True, True)
+    assert not [word for word in ("nueva@puentes.org", "1" * 32) if word in page.text], (
+        "sealed: a colleague may pass by"
+    )
     played.answers["ProveSession"] = pb.ProveSessionResponse()
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
     done = client.post("/members/workers", data={**carried(page.text), "password": "la mía"})
     assert (done.status_code, done.location) == (303, "/members?done=invited")
     proof, sent = played.last("ProveSession"), played.last("CreateInvitation")
     assert (proof.session_secret, proof.password, proof.code) == (SECRET, "la mía", "")
-    assert (sent.invitation.email, sent.invitation.language, len(sent.invitation.roles), sent.request_id) == (
+    assert (
+        sent.invitation.email,
+        sent.invitation.language,
+        len(sent.invitation.roles),
+        sent.request_id,
+    ) == (
         "nueva@puentes.org",
         "fr",
         2,
@@ -68,7 +92,10 @@ def test_a4_a_form_goes_on_with_what_was_typed_once_it_is_known_who_it_is(client
 def test_a4_what_is_too_long_to_be_carried_is_said_to_be_lost(
     client: FlaskClient, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept_it, lost_it = "Lo que escribió no se perdió.", "Lo que escribió era demasiado largo para guardarlo aquí"
+    kept_it, lost_it = (
+        "Lo que escribió no se perdió.",
+        "Lo que escribió era demasiado largo para guardarlo aquí",
+    )
     page = refused(client).text
     assert (kept_it in page, lost_it in page) == (True, False)
     monkeypatch.setattr(kept, "MOST", 10)
@@ -79,24 +106,39 @@ def test_a4_what_is_too_long_to_be_carried_is_said_to_be_lost(
     assert ("No es correcto" in page, kept_it in page, lost_it in page) == (True, False, True)
     played.answers["ExportPerson"] = NOT_LATELY
     page = client.get(f"/people/{ID}/knows.pdf").text
-    assert ("Todavía no se hizo nada." in page, kept_it in page, lost_it in page) == (True, False, False), "nothing was written"
+    assert ("Todavía no se hizo nada." in page, kept_it in page, lost_it in page) == (
+        True,
+        False,
+        False,
+    ), "nothing was written"
 
 
-def test_a4_a_wrong_answer_is_said_and_loses_nothing(client: FlaskClient, played: PlayedServices) -> None:
+def test_a4_a_wrong_answer_is_said_and_loses_nothing(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     page = refused(client)
     played.answers["ProveSession"] = errors.Invalid(("password", "wrong"))
     wrong = client.post("/members/workers", data={**carried(page.text), "password": "otra"})
-    assert (wrong.status_code, "No es correcto" in wrong.text, "otra" in carried(wrong.text).values()) == (422, True, False)
+    assert (
+        wrong.status_code,
+        "No es correcto" in wrong.text,
+        "otra" in carried(wrong.text).values(),
+    ) == (422, True, False)
     played.answers["ProveSession"] = errors.Exhausted("too_many_attempts", 300)
     often = client.post("/members/workers", data={**carried(wrong.text), "password": "otra"})
     assert (often.status_code, "Espere" in often.text) == (429, True)
     played.answers["ProveSession"] = pb.ProveSessionResponse()
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
     done = client.post("/members/workers", data={**carried(often.text), "password": "la mía"})
-    assert (done.status_code, played.last("CreateInvitation").invitation.email) == (303, "nueva@puentes.org")
+    assert (done.status_code, played.last("CreateInvitation").invitation.email) == (
+        303,
+        "nueva@puentes.org",
+    )
 
 
-def test_a4_what_is_wrong_with_the_form_itself_is_said_afterwards_in_it(client: FlaskClient, played: PlayedServices) -> None:
+def test_a4_what_is_wrong_with_the_form_itself_is_said_afterwards_in_it(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     page = refused(client)
     played.answers["ProveSession"] = pb.ProveSessionResponse()
     played.answers["CreateInvitation"] = errors.Invalid(("invitation.email", "malformed"))
@@ -104,11 +146,20 @@ def test_a4_what_is_wrong_with_the_form_itself_is_said_afterwards_in_it(client: 
     assert (again.status_code, "nueva@puentes.org" in again.text) == (422, True)
 
 
-def test_a4_a_code_or_a_passkey_is_asked_for_where_the_account_has_one(client: FlaskClient, played: PlayedServices) -> None:
+def test_a4_a_code_or_a_passkey_is_asked_for_where_the_account_has_one(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     options = '{"challenge": "x"}'
-    played.answers["BeginProof"] = pb.BeginProofResponse(asks_code=True, challenge="the-challenge", passkey_options=options)
+    played.answers["BeginProof"] = pb.BeginProofResponse(
+        asks_code=True, challenge="the-challenge", passkey_options=options
+    )
     page = refused(client).text
-    assert ('name="code"' in page, 'type="password"' in page, 'data-passkey="get"' in page, "passkey.js" in page) == (
+    assert (
+        'name="code"' in page,
+        'type="password"' in page,
+        'data-passkey="get"' in page,
+        "passkey.js" in page,
+    ) == (
         True,
         False,
         True,
@@ -117,10 +168,15 @@ def test_a4_a_code_or_a_passkey_is_asked_for_where_the_account_has_one(client: F
     played.answers["ProveSession"] = pb.ProveSessionResponse()
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
     client.post("/members/workers", data={**carried(page), "passkey": "{}"})
-    assert (played.last("ProveSession").challenge, played.last("ProveSession").passkey) == ("the-challenge", "{}")
+    assert (played.last("ProveSession").challenge, played.last("ProveSession").passkey) == (
+        "the-challenge",
+        "{}",
+    )
 
 
-def test_a4_another_sessions_form_is_not_carried(client: FlaskClient, played: PlayedServices) -> None:
+def test_a4_another_sessions_form_is_not_carried(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     kept = carried(refused(client).text)
     played.answers["SignIn"] = m.SignInResponse(session_secret="another-session")
     other = enter(pages(played).test_client())
@@ -129,19 +185,34 @@ def test_a4_another_sessions_form_is_not_carried(client: FlaskClient, played: Pl
     assert "ProveSession" not in {name for name, *_ in played.asked}
 
 
-def test_a4_a_page_that_is_only_read_is_opened_again(client: FlaskClient, played: PlayedServices) -> None:
+def test_a4_a_page_that_is_only_read_is_opened_again(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["ExportPerson"] = NOT_LATELY
     page = client.get(f"/people/{ID}/knows.pdf?lang=fr")
-    assert (page.status_code, page.mimetype, carried(page.text)["to"]) == (403, "text/html", f"/people/{ID}/knows.pdf?lang=fr")
+    assert (page.status_code, page.mimetype, carried(page.text)["to"]) == (
+        403,
+        "text/html",
+        f"/people/{ID}/knows.pdf?lang=fr",
+    )
     played.answers["ProveSession"] = pb.ProveSessionResponse()
     done = client.post("/account/proof", data={**carried(page.text), "password": "la mía"})
     assert (done.status_code, done.location) == (303, f"/people/{ID}/knows.pdf?lang=fr")
-    assert client.post("/account/proof", data={**carried(page.text), "to": "https://evil.example/"}).location == "/today"
+    assert (
+        client.post(
+            "/account/proof", data={**carried(page.text), "to": "https://evil.example/"}
+        ).location
+        == "/today"
+    )
 
 
-def test_a4_whoever_signs_in_by_her_organisation_proves_it_there_in_another_window(client: FlaskClient, played: PlayedServices) -> None:
+def test_a4_whoever_signs_in_by_her_organisation_proves_it_there_in_another_window(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     there = "https://sso.example/authorize?max_age=0"
-    played.answers["BeginProof"] = pb.BeginProofResponse(challenge="stays-here", authorization_url=there)
+    played.answers["BeginProof"] = pb.BeginProofResponse(
+        challenge="stays-here", authorization_url=there
+    )
     page = refused(client)
     assert ('href="/account/proof/provider"' in page.text, there in page.text) == (True, False)
     away = client.get("/account/proof/provider")
@@ -150,12 +221,22 @@ def test_a4_whoever_signs_in_by_her_organisation_proves_it_there_in_another_wind
     back = client.get("/sign-in/return?state=s&code=c&iss=https://sso.example")
     assert (back.status_code, back.location) == (303, "/account?done=proved")
     proof = played.last("ProveSession")
-    assert (proof.session_secret, proof.challenge, proof.provider.state, proof.provider.code) == (SECRET, "stays-here", "s", "c")
-    assert "FinishProviderSignIn" not in {name for name, *_ in played.asked}, "the session that is open goes on"
+    assert (proof.session_secret, proof.challenge, proof.provider.state, proof.provider.code) == (
+        SECRET,
+        "stays-here",
+        "s",
+        "c",
+    )
+    assert "FinishProviderSignIn" not in {name for name, *_ in played.asked}, (
+        "the session that is open goes on"
+    )
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
     asked = len([name for name, *_ in played.asked if name == "ProveSession"])
     done = client.post("/members/workers", data=carried(page.text))
-    assert (done.status_code, len([name for name, *_ in played.asked if name == "ProveSession"])) == (303, asked)
+    assert (
+        done.status_code,
+        len([name for name, *_ in played.asked if name == "ProveSession"]),
+    ) == (303, asked)
     played.answers["ProveSession"] = errors.Invalid(("challenge", "wrong"))
     client.get("/account/proof/provider")
     assert client.get("/sign-in/return?state=s&error=x").status_code == 422
@@ -164,7 +245,11 @@ def test_a4_whoever_signs_in_by_her_organisation_proves_it_there_in_another_wind
 def test_a4_by_rest_the_refusal_has_its_name(played: PlayedServices) -> None:
     client = pages(played).test_client()
     body = {"email": "nueva@puentes.org", "roles": ["worker"]}
-    answer = client.post("/api/v1/invitations", json=body, headers={"Authorization": f"Bearer {'s' * 43}", "Idempotency-Key": "one"})
+    answer = client.post(
+        "/api/v1/invitations",
+        json=body,
+        headers={"Authorization": f"Bearer {'s' * 43}", "Idempotency-Key": "one"},
+    )
     assert (answer.status_code, answer.json and answer.json["reason"]) == (403, "step_up_required")
 
 
@@ -179,11 +264,21 @@ def test_a4_after_another_password_what_the_account_made_is_shown_with_all_of_it
     )
     page = client.get("/account/made?since=2026-11-20").text
     assert played.last("ListMadeLately").since_time.ToJsonString()[:10] == "2026-11-20"
-    ticks = re.findall(r'<input type="checkbox" name="ids" value="(\w+)"( checked| disabled)?>', page)
+    ticks = re.findall(
+        r'<input type="checkbox" name="ids" value="(\w+)"( checked| disabled)?>', page
+    )
     assert ticks == [("a" * 32, " checked"), ("b" * 32, " disabled")]
-    sent = {"form_token": token_of(page), "request_id": "one", "since": "2026-11-20", "ids": "a" * 32}
+    sent = {
+        "form_token": token_of(page),
+        "request_id": "one",
+        "since": "2026-11-20",
+        "ids": "a" * 32,
+    }
     ended = client.post("/account/made", data=sent)
-    assert (ended.status_code, ended.location) == (303, "/account/made?since=2026-11-20&done=made_ended")
+    assert (ended.status_code, ended.location) == (
+        303,
+        "/account/made?since=2026-11-20&done=made_ended",
+    )
     assert list(played.last("EndMadeLately").ids) == ["a" * 32]
 
 

@@ -1,4 +1,6 @@
-"""The page on which a coordinator ends a member's access: what happens to whom, the reason, the second coordinator."""
+"""The page on which a coordinator ends a member's access: what happens to whom, the reason, the
+second coordinator.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,21 @@ def played() -> PlayedServices:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
     played.answers["GetOrganization"] = member()
     played.answers["CountMemberAccess"] = d.MemberAccess(
-        worker_count=7, api_key_count=2, service_count=3, invitation_count=1, most_people_inside=10, has_second_coordinator=True
+        worker_count=7,
+        api_key_count=2,
+        service_count=3,
+        invitation_count=1,
+        most_people_inside=10,
+        has_second_coordinator=True,
     )
     played.answers["CountMemberWork"] = r.MemberWork(
-        received_count=4, sent_count=5, due_count=2, asking_count=1, asked_count=6, most_people=15, most_plans=5
+        received_count=4,
+        sent_count=5,
+        due_count=2,
+        asking_count=1,
+        asked_count=6,
+        most_people=15,
+        most_plans=5,
     )
     played.answers["CountMemberWebhooks"] = n.MemberWebhooks(webhook_count=8)
     return played
@@ -40,23 +53,43 @@ def client(played: PlayedServices) -> FlaskClient:
     return enter(pages(played).test_client())
 
 
-def member(status: d.OrganizationStatus.ValueType = d.ORGANIZATION_STATUS_APPROVED, **more: object) -> d.Organization:
-    usual: dict[str, object] = {"name": "Casa Luna", "country": "NI", "agreement_expire_date": "2027-03-31"}
+def member(
+    status: d.OrganizationStatus.ValueType = d.ORGANIZATION_STATUS_APPROVED, **more: object
+) -> d.Organization:
+    usual: dict[str, object] = {
+        "name": "Casa Luna",
+        "country": "NI",
+        "agreement_expire_date": "2027-03-31",
+    }
     return d.Organization(id=OTHER, etag="v7", status=status, **usual | more)  # type: ignore[arg-type]
 
 
 def asked(by: str, *, waits: bool = True) -> d.Suspension:
     return d.Suspension(
-        reason=d.SUSPENSION_REASON_FRONT, worker_id=by, time=ENDS, expire_time=ENDS if waits else None, second_worker_id="" if waits else ID
+        reason=d.SUSPENSION_REASON_FRONT,
+        worker_id=by,
+        time=ENDS,
+        expire_time=ENDS if waits else None,
+        second_worker_id="" if waits else ID,
     )
 
 
 def sent(client: FlaskClient, path: str = PAGE, **fields: str) -> tuple[int, str]:
-    answer = client.post(path, data={"form_token": token_of(client.get(PAGE).text), "request_id": "one", "etag": "v7", **fields})
+    answer = client.post(
+        path,
+        data={
+            "form_token": token_of(client.get(PAGE).text),
+            "request_id": "one",
+            "etag": "v7",
+            **fields,
+        },
+    )
     return answer.status_code, answer.text
 
 
-def test_d24_before_it_is_done_the_page_says_what_happens_to_whom(played: PlayedServices, client: FlaskClient) -> None:
+def test_d24_before_it_is_done_the_page_says_what_happens_to_whom(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["GetOrganization"] = member(hotline_number="133")
     page = client.get(PAGE).text
     for said in (
@@ -78,66 +111,118 @@ def test_d24_before_it_is_done_the_page_says_what_happens_to_whom(played: Played
         assert said in page, said
     assert page.index("Qué le pasa a quién") < page.index("Proponer la suspensión")
     assert f'href="{PAGE}"' in client.get(f"/directory/organizations/{OTHER}").text
-    assert "Suspender</button>" not in client.get(f"/directory/organizations/{OTHER}").text, "no click suspends"
+    assert "Suspender</button>" not in client.get(f"/directory/organizations/{OTHER}").text, (
+        "no click suspends"
+    )
 
 
-def test_d24_a_reason_is_chosen_and_without_one_the_form_comes_back(played: PlayedServices, client: FlaskClient) -> None:
+def test_d24_a_reason_is_chosen_and_without_one_the_form_comes_back(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["SuspendOrganization"] = errors.Invalid(("reason", "required"))
     status, page = sent(client)
     assert (status, 'id="reason-error"' in page) == (422, True)
     played.answers["SuspendOrganization"] = member(suspension=asked(ID))
     assert sent(client, reason="harm")[0] == 303
     request = played.last("SuspendOrganization")
-    assert (request.id, request.etag, request.reason, request.hold) == (OTHER, "v7", d.SUSPENSION_REASON_HARM, False)
+    assert (request.id, request.etag, request.reason, request.hold) == (
+        OTHER,
+        "v7",
+        d.SUSPENSION_REASON_HARM,
+        False,
+    )
     assert sent(client, reason="front", hold="1")[0] == 303
     assert played.last("SuspendOrganization").hold
 
 
-def test_d24_who_proposed_it_waits_and_another_agrees(played: PlayedServices, client: FlaskClient) -> None:
+def test_d24_who_proposed_it_waits_and_another_agrees(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["GetOrganization"] = member(suspension=asked(ID))
     mine = client.get(PAGE).text
-    assert ("falta otra persona" in mine, "Confirmar la suspensión" in mine, "Detener ahora" in mine) == (True, False, True)
+    assert (
+        "falta otra persona" in mine,
+        "Confirmar la suspensión" in mine,
+        "Detener ahora" in mine,
+    ) == (True, False, True)
     played.answers["GetOrganization"] = member(suspension=asked(OTHER))
     theirs = client.get(PAGE).text
     assert ("Confirmar la suspensión" in theirs, "No es lo que dice ser" in theirs) == (True, True)
     assert "Proponen suspenderla" in client.get(f"/directory/organizations/{OTHER}").text
 
 
-def test_d24_of_a_member_that_one_stopped_the_other_hears_until_when(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["GetOrganization"] = member(d.ORGANIZATION_STATUS_SUSPENDED, suspension=asked(OTHER))
-    page = client.get(PAGE).text
-    assert all(said in page for said in ("Detenida: Casa Luna", "entra otra vez", "Confirmar la suspensión", "Proponer levantarla"))
+def test_d24_of_a_member_that_one_stopped_the_other_hears_until_when(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["GetOrganization"] = member(
-        d.ORGANIZATION_STATUS_SUSPENDED, suspension=asked(OTHER, waits=False), reinstatement_proposed_by_worker_id=OTHER
+        d.ORGANIZATION_STATUS_SUSPENDED, suspension=asked(OTHER)
+    )
+    page = client.get(PAGE).text
+    assert all(
+        said in page
+        for said in (
+            "Detenida: Casa Luna",
+            "entra otra vez",
+            "Confirmar la suspensión",
+            "Proponer levantarla",
+        )
+    )
+    played.answers["GetOrganization"] = member(
+        d.ORGANIZATION_STATUS_SUSPENDED,
+        suspension=asked(OTHER, waits=False),
+        reinstatement_proposed_by_worker_id=OTHER,
     )
     lifting = client.get(PAGE).text
-    assert ("Levantar la suspensión</button>" in lifting, "con usted son dos, y entra otra vez" in lifting) == (True, True)
+    assert (
+        "Levantar la suspensión</button>" in lifting,
+        "con usted son dos, y entra otra vez" in lifting,
+    ) == (True, True)
     assert sent(client, f"{PAGE}/end")[0] == 303
     assert played.last("ReinstateOrganization").etag == "v7"
 
 
-def test_d24_in_a_network_without_a_second_one_it_says_what_to_do(played: PlayedServices, client: FlaskClient) -> None:
+def test_d24_in_a_network_without_a_second_one_it_says_what_to_do(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["CountMemberAccess"] = d.MemberAccess(worker_count=1)
     page = client.get(PAGE).text
-    assert ("found-elsewhere" in page, "Proponer la suspensión" in page, "Detener ahora" in page) == (True, False, True)
+    assert (
+        "found-elsewhere" in page,
+        "Proponer la suspensión" in page,
+        "Detener ahora" in page,
+    ) == (True, False, True)
 
 
 @pytest.mark.parametrize("away", ["CountMemberWork", "CountMemberWebhooks", "CountMemberAccess"])
-def test_d24_at_midnight_it_can_be_stopped_though_a_service_is_away(away: str, played: PlayedServices, client: FlaskClient) -> None:
+def test_d24_at_midnight_it_can_be_stopped_though_a_service_is_away(
+    away: str, played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers[away] = errors.Unavailable("service_away")
     page = client.get(PAGE)
-    assert (page.status_code, "esta cuenta no está completa" in page.text, "Detener ahora" in page.text) == (200, True, True)
+    assert (
+        page.status_code,
+        "esta cuenta no está completa" in page.text,
+        "Detener ahora" in page.text,
+    ) == (200, True, True)
 
 
-def test_d24_what_waits_for_a_second_coordinator_stands_first_on_her_page(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["ListOrganizations"] = d.ListOrganizationsResponse(organizations=[member(suspension=asked(OTHER))])
+def test_d24_what_waits_for_a_second_coordinator_stands_first_on_her_page(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["ListOrganizations"] = d.ListOrganizationsResponse(
+        organizations=[member(suspension=asked(OTHER))]
+    )
     page = client.get("/directory/members").text
     assert "Esperan a otra persona de la coordinación" in page
     assert "proponen suspenderla" in page
-    assert any(request.waits_for_second for rpc, request, _ in played.asked if rpc == "ListOrganizations")
+    assert any(
+        request.waits_for_second for rpc, request, _ in played.asked if rpc == "ListOrganizations"
+    )
 
 
-def test_d24_a_worker_too_is_suspended_for_a_reason_and_with_what_follows_in_sight(played: PlayedServices) -> None:
+def test_d24_a_worker_too_is_suspended_for_a_reason_and_with_what_follows_in_sight(
+    played: PlayedServices,
+) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_MANAGER)
     played.answers["ListWorkers"] = m.ListWorkersResponse(
         workers=[m.Worker(id=OTHER, name="Ana", status=m.WORKER_STATUS_ACTIVE, etag="v2")]
@@ -147,6 +232,14 @@ def test_d24_a_worker_too_is_suspended_for_a_reason_and_with_what_follows_in_sig
     assert "las claves que están a su nombre dejan de servir" in team
     typed = {"form_token": token_of(team), "request_id": "one", "etag": "v2"}
     refused = client.post(f"/members/workers/{OTHER}/suspend", data=typed)
-    assert (refused.status_code, f'id="reason-{OTHER}"' in refused.text or "reason-error" in refused.text) == (422, True)
-    assert client.post(f"/members/workers/{OTHER}/suspend", data=typed | {"reason": "left"}).status_code == 303
+    assert (
+        refused.status_code,
+        f'id="reason-{OTHER}"' in refused.text or "reason-error" in refused.text,
+    ) == (422, True)
+    assert (
+        client.post(
+            f"/members/workers/{OTHER}/suspend", data=typed | {"reason": "left"}
+        ).status_code
+        == 303
+    )
     assert played.last("SuspendWorker").reason == m.WORKER_SUSPENSION_REASON_LEFT

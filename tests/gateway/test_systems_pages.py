@@ -1,4 +1,6 @@
-"""Systems: what came of the last day, a delivery as it was sent, a secret that is exchanged, and keys in words."""
+"""Systems: what came of the last day, a delivery as it was sent, a secret that is exchanged, and
+keys in words.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +42,25 @@ def client(played: PlayedServices) -> FlaskClient:
 def hour(back: int, delivered: int, failed: int, webhook: str = ID) -> n.DeliveryHour:
     """One that began so many hours before the present one."""
     start = i18n.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=back)
-    return n.DeliveryHour(webhook_id=webhook, start_time=timestamp(start), delivered=delivered, failed=failed)
+    return n.DeliveryHour(
+        webhook_id=webhook, start_time=timestamp(start), delivered=delivered, failed=failed
+    )
 
 
 def attempt(**values: object) -> n.DeliveryAttempt:
-    headers = {"accept": "*/*", "accept-encoding": "gzip", "connection": "keep-alive", "webhook-id": ID, "webhook-signature": "v1,a= v1,b="}
-    return n.DeliveryAttempt(attempt_time=timestamp(i18n.now()), headers=headers, duration_ms=12, **values)  # type: ignore[arg-type]
+    headers = {
+        "accept": "*/*",
+        "accept-encoding": "gzip",
+        "connection": "keep-alive",
+        "webhook-id": ID,
+        "webhook-signature": "v1,a= v1,b=",
+    }
+    return n.DeliveryAttempt(
+        attempt_time=timestamp(i18n.now()),
+        headers=headers,
+        duration_ms=12,
+        **values,  # type: ignore[arg-type]
+    )
 
 
 def test_a_day_is_its_last_24_hours_also_those_in_which_nothing_happened() -> None:
@@ -53,13 +68,24 @@ def test_a_day_is_its_last_24_hours_also_those_in_which_nothing_happened() -> No
         day = pictures.day([hour(0, 1, 0), hour(23, 1000, 4), hour(24, 7, 7)], i18n.now())
     assert len(day.hours) == pictures.HOURS
     assert (day.delivered, day.failed) == (1001, 4)
-    assert [(bar.up, bar.down) for bar in (day.hours[0], day.hours[1], day.hours[-1])] == [(36, 3), (0, 0), (3, 0)]
+    assert [(bar.up, bar.down) for bar in (day.hours[0], day.hours[1], day.hours[-1])] == [
+        (36, 3),
+        (0, 0),
+        (3, 0),
+    ]
 
 
-def test_the_list_asks_once_for_the_hours_of_all_endpoints(played: PlayedServices, client: FlaskClient) -> None:
-    hooks = [n.Webhook(id=id, url=f"https://{name}.example/", enabled=True) for id, name in ((ID, "one"), (OTHER_ID, "other"))]
+def test_the_list_asks_once_for_the_hours_of_all_endpoints(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    hooks = [
+        n.Webhook(id=id, url=f"https://{name}.example/", enabled=True)
+        for id, name in ((ID, "one"), (OTHER_ID, "other"))
+    ]
     played.answers["ListWebhooks"] = n.ListWebhooksResponse(webhooks=hooks)
-    played.answers["ListDeliveryHours"] = n.ListDeliveryHoursResponse(hours=[hour(3, 5, 2), hour(1, 1, 0)])
+    played.answers["ListDeliveryHours"] = n.ListDeliveryHoursResponse(
+        hours=[hour(3, 5, 2), hour(1, 1, 0)]
+    )
     page = client.get("/webhooks").text
     assert played.last("ListDeliveryHours") == n.ListDeliveryHoursRequest()
     assert [rpc for rpc, _, _ in played.asked].count("ListDeliveryHours") == 1
@@ -70,11 +96,17 @@ def test_the_list_asks_once_for_the_hours_of_all_endpoints(played: PlayedService
     assert len(re.findall(r"<tr><td>\d\d:\d\d</td>", page)) == 2  # the same for those who read
 
 
-def test_a_delivery_shows_its_attempts_its_headers_and_its_body(played: PlayedServices, client: FlaskClient) -> None:
-    failed, arrived = attempt(http_status=503, error_code=n.DELIVERY_ERROR_HTTP), attempt(http_status=204)
+def test_a_delivery_shows_its_attempts_its_headers_and_its_body(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    failed, arrived = (
+        attempt(http_status=503, error_code=n.DELIVERY_ERROR_HTTP),
+        attempt(http_status=204),
+    )
     body = '{"type":"enlace.referral.sent.v1"}'
     played.answers["GetDelivery"] = n.Delivery(
-        id=ID, webhook_id=ID, kind="referral_sent", status=n.DELIVERY_STATUS_DELIVERED, attempts=2, body_sha256="f" * 64,
+        id=ID, webhook_id=ID, kind="referral_sent", status=n.DELIVERY_STATUS_DELIVERED, attempts=2,
+        body_sha256="f" * 64,
         sent=n.DeliveryContent(body=body, attempts=[arrived, failed]),
     )  # fmt: skip
     page = html.unescape(client.get(f"/webhooks/{ID}/deliveries/{ID}").text)
@@ -85,9 +117,15 @@ def test_a_delivery_shows_its_attempts_its_headers_and_its_body(played: PlayedSe
     assert "Llegó</b> · 204 · 12 ms" in page
 
 
-@pytest.mark.parametrize(("attempts", "said"), [(0, "Ningún intento todavía."), (4, "Los intentos se guardan 30 días.")])
-def test_a_delivery_without_attempts_says_why(played: PlayedServices, client: FlaskClient, attempts: int, said: str) -> None:
-    played.answers["GetDelivery"] = n.Delivery(id=ID, kind="referral_sent", attempts=attempts, sent=n.DeliveryContent(body="{}"))
+@pytest.mark.parametrize(
+    ("attempts", "said"), [(0, "Ningún intento todavía."), (4, "Los intentos se guardan 30 días.")]
+)
+def test_a_delivery_without_attempts_says_why(
+    played: PlayedServices, client: FlaskClient, attempts: int, said: str
+) -> None:
+    played.answers["GetDelivery"] = n.Delivery(
+        id=ID, kind="referral_sent", attempts=attempts, sent=n.DeliveryContent(body="{}")
+    )
     page = client.get(f"/webhooks/{ID}/deliveries/{ID}").text
     assert said in page
     assert "curl" not in page
@@ -95,12 +133,16 @@ def test_a_delivery_without_attempts_says_why(played: PlayedServices, client: Fl
 
 def test_a_test_is_called_one(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["GetDelivery"] = n.Delivery(id=ID, kind=TEST)
-    played.answers["ListDeliveries"] = n.ListDeliveriesResponse(deliveries=[n.Delivery(id=ID, kind=TEST)])
+    played.answers["ListDeliveries"] = n.ListDeliveriesResponse(
+        deliveries=[n.Delivery(id=ID, kind=TEST)]
+    )
     assert "<h1>Prueba</h1>" in client.get(f"/webhooks/{ID}/deliveries/{ID}").text
     assert ">Prueba</a>" in client.get(f"/webhooks/{ID}").text
 
 
-def test_a_delivery_of_others_is_a_page_that_is_not_there(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_delivery_of_others_is_a_page_that_is_not_there(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["GetDelivery"] = errors.NotFound()
     assert client.get(f"/webhooks/{ID}/deliveries/{OTHER_ID}").status_code == 404
 
@@ -124,7 +166,9 @@ def test_the_line_for_curl_repeats_the_request_and_runs_nothing_else() -> None:
 
 
 def post(client: FlaskClient, path: str, to: str, **values: object):  # type: ignore[no-untyped-def]
-    return client.post(to, data={"form_token": token_of(client.get(path).text), "request_id": "1" * 32, **values})
+    return client.post(
+        to, data={"form_token": token_of(client.get(path).text), "request_id": "1" * 32, **values}
+    )
 
 
 def test_a_secret_is_exchanged_and_shown_once(played: PlayedServices, client: FlaskClient) -> None:
@@ -132,13 +176,19 @@ def test_a_secret_is_exchanged_and_shown_once(played: PlayedServices, client: Fl
     until = timestamp(i18n.now() + timedelta(hours=24))
     played.answers["GetWebhook"] = hook
     assert "Firman dos secretos" not in client.get(f"/webhooks/{ID}").text
-    played.answers["GetWebhook"] = n.Webhook(id=ID, url="https://one.example/", enabled=True, former_secret_expire_time=until)
-    played.answers["RotateWebhookSecret"] = n.RotateWebhookSecretResponse(webhook=hook, secret="whsec_new")
+    played.answers["GetWebhook"] = n.Webhook(
+        id=ID, url="https://one.example/", enabled=True, former_secret_expire_time=until
+    )
+    played.answers["RotateWebhookSecret"] = n.RotateWebhookSecretResponse(
+        webhook=hook, secret="whsec_new"
+    )
     answer = post(client, f"/webhooks/{ID}", f"/webhooks/{ID}/secret")
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
     assert "whsec_new" in answer.text
     assert "Firman dos secretos. El de antes termina: mañana" in answer.text
-    assert played.last("RotateWebhookSecret") == n.RotateWebhookSecretRequest(id=ID, request_id="1" * 32)
+    assert played.last("RotateWebhookSecret") == n.RotateWebhookSecretRequest(
+        id=ID, request_id="1" * 32
+    )
     assert "whsec_new" not in client.get(f"/webhooks/{ID}").text
     post(client, f"/webhooks/{ID}", f"/webhooks/{ID}/secret", at_once="1")
     assert played.last("RotateWebhookSecret").at_once
@@ -151,7 +201,9 @@ def test_a_second_exchange_says_what_to_do(played: PlayedServices, client: Flask
     assert "El secreto de antes todavía firma." in answer.text
 
 
-def test_keys_say_in_words_what_they_may_and_when_they_were_used(played: PlayedServices, client: FlaskClient) -> None:
+def test_keys_say_in_words_what_they_may_and_when_they_were_used(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     now = i18n.now()
     common = {
         "organization_id": ID,
@@ -161,15 +213,29 @@ def test_keys_say_in_words_what_they_may_and_when_they_were_used(played: PlayedS
     }
     keys = [
         m.ApiKey(id="1" * 32, label="Nueva", **common),  # type: ignore[arg-type]
-        m.ApiKey(id="2" * 32, label="En uso", last_use_time=timestamp(now - timedelta(hours=2)), **common),  # type: ignore[arg-type]
-        m.ApiKey(id="3" * 32, label="Vieja", **{**common, "expire_time": timestamp(now - timedelta(days=1))}),  # type: ignore[arg-type]
+        m.ApiKey(
+            id="2" * 32,
+            label="En uso",
+            last_use_time=timestamp(now - timedelta(hours=2)),
+            **common,  # type: ignore[arg-type]
+        ),
+        m.ApiKey(
+            id="3" * 32,
+            label="Vieja",
+            **{**common, "expire_time": timestamp(now - timedelta(days=1))},  # type: ignore[arg-type]
+        ),
         m.ApiKey(id="4" * 32, label="Fuera", revoke_time=timestamp(now), **common),  # type: ignore[arg-type]
     ]
     played.answers["ListApiKeys"] = m.ListApiKeysResponse(api_keys=keys)
     page = client.get("/keys").text
     rows = re.findall(r"<tr><td.*?</tr>", page, re.DOTALL)
     assert len(rows) == 4
-    for row, used, state in zip(rows, ("nunca", "hace 2 h", "nunca", "nunca"), ("Sirve", "Sirve", "Venció", "Revocada"), strict=True):
+    for row, used, state in zip(
+        rows,
+        ("nunca", "hace 2 h", "nunca", "nunca"),
+        ("Sirve", "Sirve", "Venció", "Revocada"),
+        strict=True,
+    ):
         assert "Abrir nombres y notas, hasta donde hay consentimiento" in row
         assert "people.open" not in row
         assert f">{used}</td>" in row
@@ -181,12 +247,22 @@ def test_keys_say_in_words_what_they_may_and_when_they_were_used(played: PlayedS
 def test_a_key_is_made_of_what_was_ticked(played: PlayedServices, client: FlaskClient) -> None:
     answer = post(client, "/keys", "/keys", label="Caja", scopes=["people.read", "directory.read"])
     assert answer.status_code == 200
-    assert list(played.last("CreateApiKey").scopes) == [contract_pb2.SCOPE_PEOPLE_READ, contract_pb2.SCOPE_DIRECTORY_READ]
+    assert list(played.last("CreateApiKey").scopes) == [
+        contract_pb2.SCOPE_PEOPLE_READ,
+        contract_pb2.SCOPE_DIRECTORY_READ,
+    ]
     assert not played.last("CreateApiKey").HasField("expire_time"), "in a year"
     post(client, "/keys", "/keys", label="Caja", scopes=["people.read"], expire_time="2027-03-01")
-    assert played.last("CreateApiKey").expire_time.ToJsonString() == "2027-03-01T06:00:00Z", "as that day begins where they are"
+    assert played.last("CreateApiKey").expire_time.ToJsonString() == "2027-03-01T06:00:00Z", (
+        "as that day begins where they are"
+    )
     played.answers["CreateApiKey"] = errors.Invalid(("expire_time", "out_of_range"))
-    assert "fuera de lo permitido" in post(client, "/keys", "/keys", label="Caja", scopes=["people.read"], expire_time="2036-03-01").text
+    assert (
+        "fuera de lo permitido"
+        in post(
+            client, "/keys", "/keys", label="Caja", scopes=["people.read"], expire_time="2036-03-01"
+        ).text
+    )
     played.answers["CreateApiKey"] = errors.Conflict("too_many_keys")
     again = post(client, "/keys", "/keys", label="Caja", scopes=["people.read"])
     assert again.status_code == 422

@@ -1,4 +1,6 @@
-"""Sentences of the pages that say how things stand: each is walked with data that make it true, and with data that make it false."""
+"""Sentences of the pages that say how things stand: each is walked with data that make it true, and
+with data that make it false.
+"""
 
 from __future__ import annotations
 
@@ -48,12 +50,16 @@ def stamp(minutes: float) -> Timestamp:
 
 
 def clock(minutes: float) -> r.Clock:
-    return r.Clock(kind=r.CLOCK_KIND_CONTACT, start_time=stamp(minutes - 60), due_time=stamp(minutes))
+    return r.Clock(
+        kind=r.CLOCK_KIND_CONTACT, start_time=stamp(minutes - 60), due_time=stamp(minutes)
+    )
 
 
 def contact(minutes: float) -> c.Contact:
     """One that is open, and due in so many minutes."""
-    return c.Contact(id=ID, reference_hint="VWJF", outcome_code=c.CONTACT_OUTCOME_OPEN, clocks=[clock(minutes)])
+    return c.Contact(
+        id=ID, reference_hint="VWJF", outcome_code=c.CONTACT_OUTCOME_OPEN, clocks=[clock(minutes)]
+    )
 
 
 def referral(**fields: Any) -> r.Referral:
@@ -94,15 +100,21 @@ def failing(name: str) -> Arrange:
 
 def standing(planned: float) -> Arrange:
     """A referral whose first contact is planned for so many minutes from now."""
-    shown = referral(state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, planned_first_contact_time=stamp(planned))
-    return lambda played: played.answers.update(GetReferral=shown, ListReferralEvents=r.ListReferralEventsResponse())
+    shown = referral(
+        state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, planned_first_contact_time=stamp(planned)
+    )
+    return lambda played: played.answers.update(
+        GetReferral=shown, ListReferralEvents=r.ListReferralEventsResponse()
+    )
 
 
 def opened_on(**receipt: Any) -> Arrange:
     """A referral to us that stands on this receipt."""
     shown = referral(state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, person_id=ID, receipt_id=ID)
     named = p.Receipt(id=ID, live=True, field_groups=[p.FIELD_GROUP_IDENTITY], **receipt)
-    return lambda played: played.answers.update(GetReferral=shown, ListReferralEvents=r.ListReferralEventsResponse(), GetReceipt=named)
+    return lambda played: played.answers.update(
+        GetReferral=shown, ListReferralEvents=r.ListReferralEventsResponse(), GetReceipt=named
+    )
 
 
 def sheet(*receipts: p.Receipt, enquiries: Sequence[e.Enquiry] = ()) -> Arrange:
@@ -117,27 +129,58 @@ def sheet(*receipts: p.Receipt, enquiries: Sequence[e.Enquiry] = ()) -> Arrange:
 
 
 def receipt(until: float = 60, **fields: Any) -> p.Receipt:
-    return p.Receipt(id=ID, recipient_organization_id=ID, genuine=True, until_time=stamp(until), **fields)
+    return p.Receipt(
+        id=ID, recipient_organization_id=ID, genuine=True, until_time=stamp(until), **fields
+    )
 
 
 def enquiry(state: e.EnquiryState.ValueType, *holding: bool) -> e.Enquiry:
     """One that was put to so many, of whom these still hold what it said."""
     offers = [e.Offer(service_id=ID, organization_id=ID, holds_content=holds) for holds in holding]
-    return e.Enquiry(id=ID, state=state, side=r.SIDE_SENDER, content=e.EnquiryContent(need_code="HOU.EMG"), offers=offers)
+    return e.Enquiry(
+        id=ID,
+        state=state,
+        side=r.SIDE_SENDER,
+        content=e.EnquiryContent(need_code="HOU.EMG"),
+        offers=offers,
+    )
 
 
 ROW = r.ListReferralsResponse(referrals=[referral()])
 DUE = r.ListReferralsResponse(referrals=[referral(next_due_time=stamp(60))])
 OWED = c.ListCallbacksResponse(callbacks=[c.Callback(id=ID, contact_id=ID, clocks=[clock(30)])])
 PUT_TO_US = e.ListEnquiriesResponse(
-    enquiries=[e.Enquiry(id=ID, side=r.SIDE_RECEIVER, turn=r.TURN_RECEIVER, state=e.ENQUIRY_STATE_OPEN, due_time=stamp(30))]
+    enquiries=[
+        e.Enquiry(
+            id=ID,
+            side=r.SIDE_RECEIVER,
+            turn=r.TURN_RECEIVER,
+            state=e.ENQUIRY_STATE_OPEN,
+            due_time=stamp(30),
+        )
+    ]
 )
-CAME_BACK = r.CountReferralsResponse(unanswered=[r.UnansweredNeed(need_group_code="HOU", department="NI-CI", count=1)])
+CAME_BACK = r.CountReferralsResponse(
+    unanswered=[r.UnansweredNeed(need_group_code="HOU", department="NI-CI", count=1)]
+)
 
-# The sentence, its page, who reads it, data that make it true, and each kind of data that makes it false.
+# The sentence, its page, who reads it, data that make it true, and each kind of data that makes it
+# false.
 SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
-    ("Todas las partes responden.", "/status", WORKER, quiet, [failing("partners"), failing("referrals"), failing("notifications")]),
-    ("Ninguna: ningún pedido volvió sin ayuda.", "/board", COORDINATOR, quiet, [waiting(CountReferrals=CAME_BACK)]),
+    (
+        "Todas las partes responden.",
+        "/status",
+        WORKER,
+        quiet,
+        [failing("partners"), failing("referrals"), failing("notifications")],
+    ),
+    (
+        "Ninguna: ningún pedido volvió sin ayuda.",
+        "/board",
+        COORDINATOR,
+        quiet,
+        [waiting(CountReferrals=CAME_BACK)],
+    ),
     (
         "Ninguna remisión está con atraso ni vence en 4 horas, y ningún pedido volvió sin ayuda.",
         "/board",
@@ -145,7 +188,13 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
         quiet,
         [waiting(ListReferrals=ROW)],
     ),
-    ("Ninguna remisión vence en las próximas 12 horas.", "/board", COORDINATOR, quiet, [waiting(ListReferrals=DUE)]),
+    (
+        "Ninguna remisión vence en las próximas 12 horas.",
+        "/board",
+        COORDINATOR,
+        quiet,
+        [waiting(ListReferrals=DUE)],
+    ),
     (
         "Nadie espera algo de su organización.",
         "/today",
@@ -156,12 +205,28 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
             waiting(ListContacts=c.ListContactsResponse(contacts=[contact(30)])),
             waiting(ListCallbacks=OWED),
             waiting(ListEnquiries=PUT_TO_US),
-            waiting(ListLateSteps=pl.ListLateStepsResponse(steps=[pl.LateStep(plan_id=ID, key="a", due_time=stamp(-60))])),
+            waiting(
+                ListLateSteps=pl.ListLateStepsResponse(
+                    steps=[pl.LateStep(plan_id=ID, key="a", due_time=stamp(-60))]
+                )
+            ),
         ],
     ),
     ("No hay remisiones en curso.", "/today", COORDINATOR, quiet, [waiting(ListReferrals=ROW)]),
-    ("Ninguna remisión espera un paso de su organización.", "/today", MANAGER, quiet, [waiting(ListReferrals=ROW)]),
-    ("ya pasó; falta anotar qué pasó", f"/referrals/{ID}", WORKER, standing(-61), [standing(-30), standing(0), standing(15)]),
+    (
+        "Ninguna remisión espera un paso de su organización.",
+        "/today",
+        MANAGER,
+        quiet,
+        [waiting(ListReferrals=ROW)],
+    ),
+    (
+        "ya pasó; falta anotar qué pasó",
+        f"/referrals/{ID}",
+        WORKER,
+        standing(-61),
+        [standing(-30), standing(0), standing(15)],
+    ),
     (
         "Se abre solo lo que ella autorizó",
         f"/referrals/{ID}",
@@ -209,18 +274,26 @@ def page(path: str, role: int, arrange: Arrange) -> str:
 
 
 # D25
-@pytest.mark.parametrize(("sentence", "path", "role", "true", "false"), SENTENCES, ids=[sentence for sentence, *_ in SENTENCES])
+@pytest.mark.parametrize(
+    ("sentence", "path", "role", "true", "false"),
+    SENTENCES,
+    ids=[sentence for sentence, *_ in SENTENCES],
+)
 def test_d25_a_sentence_is_said_of_data_that_make_it_true_and_of_no_other(
     sentence: str, path: str, role: int, true: Arrange, false: list[Arrange]
 ) -> None:
     assert sentence in page(path, role, true)
-    assert [number for number, arrange in enumerate(false) if sentence in page(path, role, arrange)] == []
+    assert [
+        number for number, arrange in enumerate(false) if sentence in page(path, role, arrange)
+    ] == []
 
 
 # D25
 def test_d25_a_manager_with_referrals_under_way_is_not_told_that_there_are_none() -> None:
     counted = r.CountReferralsResponse(waiting_for_other=3, total=3)
-    assert "No hay remisiones en curso." not in page("/today", MANAGER, waiting(CountReferrals=counted))
+    assert "No hay remisiones en curso." not in page(
+        "/today", MANAGER, waiting(CountReferrals=counted)
+    )
 
 
 def tiles(text: str) -> dict[str, int]:
@@ -229,15 +302,26 @@ def tiles(text: str) -> dict[str, int]:
 
 
 # D25
-def test_d25_the_number_of_what_is_late_counts_every_row_that_is_late_and_opens_exactly_these() -> None:
+def test_d25_the_number_of_late_rows_counts_every_one_and_opens_exactly_these() -> None:
     late = waiting(
         CountReferrals=r.CountReferralsResponse(late=1, due_soon=1),
-        ListContacts=c.ListContactsResponse(contacts=[contact(-90), contact(-80), contact(-70), contact(60), contact(600)]),
-        ListCallbacks=c.ListCallbacksResponse(callbacks=[c.Callback(id=ID, contact_id=ID, clocks=[clock(-10)])]),
-        ListLateSteps=pl.ListLateStepsResponse(steps=[pl.LateStep(plan_id=ID, key="a", due_time=stamp(-60))]),
+        ListContacts=c.ListContactsResponse(
+            contacts=[contact(-90), contact(-80), contact(-70), contact(60), contact(600)]
+        ),
+        ListCallbacks=c.ListCallbacksResponse(
+            callbacks=[c.Callback(id=ID, contact_id=ID, clocks=[clock(-10)])]
+        ),
+        ListLateSteps=pl.ListLateStepsResponse(
+            steps=[pl.LateStep(plan_id=ID, key="a", due_time=stamp(-60))]
+        ),
         ListReferrals=ROW,
     )
-    assert tiles(page("/today", OPERATOR, late)) == {"late": 1 + 3 + 1 + 1, "soon": 1 + 1, "new": 0, "running": 0}
+    assert tiles(page("/today", OPERATOR, late)) == {
+        "late": 1 + 3 + 1 + 1,
+        "soon": 1 + 1,
+        "new": 0,
+        "running": 0,
+    }
     opened = page("/today?show=late", OPERATOR, late)
     assert len(re.findall(r'<li class="row', opened)) == 6
     assert len(re.findall(r'<li class="row', page("/today?show=soon", OPERATOR, late))) == 2
@@ -265,17 +349,28 @@ def test_d25_what_was_proposed_as_first_contact_has_not_passed_when_it_is_accept
     assert value
     token = re.search(r'name="form_token" value="([^"]+)"', form)
     assert token
-    client.post(f"/referrals/{ID}/do/accept", data={"form_token": token[1], "etag": "v1", "planned_first_contact_time": value[1]})
+    client.post(
+        f"/referrals/{ID}/do/accept",
+        data={"form_token": token[1], "etag": "v1", "planned_first_contact_time": value[1]},
+    )
     planned = played.last("AcceptReferral").planned_first_contact_time
     assert planned.ToDatetime(UTC) > i18n.now()
-    played.answers["GetReferral"] = referral(state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, planned_first_contact_time=planned)
+    played.answers["GetReferral"] = referral(
+        state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, planned_first_contact_time=planned
+    )
     assert "ya pasó" not in client.get(f"/referrals/{ID}").text
 
 
 # D25
-def test_d25_no_word_after_a_step_says_that_it_was_in_time_or_that_somebody_knows_of_it_already() -> None:
-    claims = re.compile(r"a tiempo|ya lo sabe|ya sabe|ya tienen|ya (se )?avis|autorizó|autorice", re.IGNORECASE)
-    after = {word for table in ("done", "conflict", "event", "verb_hint") for word in vocabulary.TABLES[table].values()}
+def test_d25_no_word_after_a_step_says_that_it_was_in_time_or_is_known_already() -> None:
+    claims = re.compile(
+        r"a tiempo|ya lo sabe|ya sabe|ya tienen|ya (se )?avis|autorizó|autorice", re.IGNORECASE
+    )
+    after = {
+        word
+        for table in ("done", "conflict", "event", "verb_hint")
+        for word in vocabulary.TABLES[table].values()
+    }
     after |= {words for step in vocabulary.STEPS.values() for words in (step.done, step.hint)}
     assert {word for word in after if claims.search(word)} - KNOWN == set()
 
@@ -283,9 +378,17 @@ def test_d25_no_word_after_a_step_says_that_it_was_in_time_or_that_somebody_know
 # D25
 def test_d25_no_page_says_that_somebody_knows_of_something_who_need_not_have_looked() -> None:
     claims = re.compile(r"ya lo sabe|ya sabe|ya tienen|ya (se )?avis", re.IGNORECASE)
-    pages_and_templates = [file for ending in ("*.html", "*.py") for file in Path(vocabulary.__file__).parents[2].rglob(ending)]
+    pages_and_templates = [
+        file
+        for ending in ("*.html", "*.py")
+        for file in Path(vocabulary.__file__).parents[2].rglob(ending)
+    ]
     assert len(pages_and_templates) > 150
-    assert [(file.name, claim[0]) for file in pages_and_templates if (claim := claims.search(file.read_text()))] == []
+    assert [
+        (file.name, claim[0])
+        for file in pages_and_templates
+        if (claim := claims.search(file.read_text()))
+    ] == []
 
 
 def test_d25_what_nobody_could_help_with_stands_on_the_board_as_long_as_its_page_says() -> None:
@@ -297,7 +400,10 @@ def test_d25_what_nobody_could_help_with_stands_on_the_board_as_long_as_its_page
 
 KNOWN = {
     # "a tiempo" is about what is to come.
-    "Se envió sin preguntarle a ella. Confirme solo si esperar la ponía en peligro; si nadie confirma a tiempo, el acceso se cierra.",
+    (
+        "Se envió sin preguntarle a ella. Confirme solo si esperar la ponía en peligro;"
+        " si nadie confirma a tiempo, el acceso se cierra."
+    ),
 }
 
 
@@ -308,7 +414,9 @@ def status_said(**fields: Any) -> str:
     client = pages(played).test_client()
     token = re.search(r'name="form_token" value="([^"]+)"', client.get("/my-referral").text)
     assert token
-    return client.post("/my-referral", data={"form_token": token[1], "reference": "W43P-VWJF", "pin": "4821"}).text
+    return client.post(
+        "/my-referral", data={"form_token": token[1], "reference": "W43P-VWJF", "pin": "4821"}
+    ).text
 
 
 # D25
@@ -330,7 +438,9 @@ def test_d25_she_is_not_told_that_nothing_was_asked_for_her_while_organisations_
 # D25
 def test_d25_a_confirmation_that_is_late_is_not_said_to_be_still_to_come() -> None:
     def item(minutes: float) -> str:
-        return status_said(items=[c.ReferenceItem(need_group_code="HOU", deletion_due_time=stamp(minutes))])
+        return status_said(
+            items=[c.ReferenceItem(need_group_code="HOU", deletion_due_time=stamp(minutes))]
+        )
 
     assert "Tienen que confirmar" in item(30)
     assert "Tienen que confirmar" not in item(-30)
@@ -365,9 +475,17 @@ def ask(gate: Gate, what: str, ends: Exception | None = None) -> None:
 
 # D25
 @pytest.mark.parametrize(
-    "ends", [errors.Unavailable("store_full"), errors.Unavailable("deadline_exceeded"), ServiceFault("INTERNAL")], ids=repr
+    "ends",
+    [
+        errors.Unavailable("store_full"),
+        errors.Unavailable("deadline_exceeded"),
+        ServiceFault("INTERNAL"),
+    ],
+    ids=repr,
 )
-def test_d25_a_call_that_failed_is_remembered_until_the_same_one_succeeds_or_five_minutes_have_passed(ends: Exception) -> None:
+def test_d25_a_failed_call_is_remembered_until_the_same_one_succeeds_or_for_five_minutes(
+    ends: Exception,
+) -> None:
     time = Time()
     gate = Gate("partners", lambda: True, room=4, clock=time)
     ask(gate, "SignIn", ends)
@@ -384,7 +502,12 @@ def test_d25_a_call_that_failed_is_remembered_until_the_same_one_succeeds_or_fiv
 # D25
 def test_d25_what_the_caller_did_wrong_is_no_failure_of_the_service() -> None:
     gate = Gate("partners", lambda: True, room=4, clock=Time())
-    for refusal in (errors.Stale(), errors.NotFound(), errors.Conflict("person_erased"), errors.Exhausted("too_many_attempts", 9)):
+    for refusal in (
+        errors.Stale(),
+        errors.NotFound(),
+        errors.Conflict("person_erased"),
+        errors.Exhausted("too_many_attempts", 9),
+    ):
         ask(gate, "SignIn", refusal)
     assert not gate.fails()
     gate.close()
@@ -398,7 +521,9 @@ def service() -> Iterator[Service]:
 
 
 # D25
-def test_d25_the_status_page_tells_that_every_sign_in_fails_while_health_says_that_all_is_well(service: Service) -> None:
+def test_d25_the_status_page_tells_that_every_sign_in_fails_while_health_says_that_all_is_well(
+    service: Service,
+) -> None:
     def broken(rpc: str, context: grpc.ServicerContext) -> None:
         if rpc == "SignIn":
             context.abort(grpc.StatusCode.INTERNAL, "")
@@ -420,13 +545,23 @@ def test_d25_the_status_page_tells_that_every_sign_in_fails_while_health_says_th
 
 # D25
 @pytest.mark.parametrize(("fails", "saved"), [("CreateReferral", False), ("UpdatePlanStep", True)])
-def test_d25_nothing_was_saved_is_not_said_when_a_part_of_the_form_was(service: Service, fails: str, saved: bool) -> None:
+def test_d25_nothing_was_saved_is_not_said_when_a_part_of_the_form_was(
+    service: Service, fails: str, saved: bool
+) -> None:
     clients = Clients(*[f"127.0.0.1:{service.port}"] * 3)
-    service.answer = lambda rpc, _context: m.SignInResponse(session_secret=SECRET) if rpc == "SignIn" else None
+    service.answer = lambda rpc, _context: (
+        m.SignInResponse(session_secret=SECRET) if rpc == "SignIn" else None
+    )
     client = enter(pages(clients).test_client())
     token = re.search(r'name="form_token" value="([^"]+)"', client.get("/line/new").text)
     assert token
     service.answer = refusing("store_unavailable", "UNAVAILABLE", only=fails)
-    said = client.post(f"/plans/{ID}/refer/housing", data={"form_token": token[1], "etag": "v1", "request_id": "1" * 32}).text
-    assert ("Puede que se haya guardado." in said, "No se guardó nada." in said) == (saved, not saved)
+    said = client.post(
+        f"/plans/{ID}/refer/housing",
+        data={"form_token": token[1], "etag": "v1", "request_id": "1" * 32},
+    ).text
+    assert ("Puede que se haya guardado." in said, "No se guardó nada." in said) == (
+        saved,
+        not saved,
+    )
     clients.close()

@@ -1,4 +1,6 @@
-"""What endangers her is seen first and is never covered: on a phone of 360 px, in both schemes; and paper says no more than its reader may know."""
+"""What endangers her is seen first and is never covered: on a phone of 360 px, in both schemes; and
+paper says no more than its reader may know.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ COVERED = """selector => [...document.querySelectorAll(selector)].filter(one => 
     if (top && !one.contains(top) && !top.contains(one)) over.push(`${top.tagName}.${top.className} over "${one.textContent.trim().slice(0, 40)}"`);
   }
   return [...new Set(over)];
-})"""
+})"""  # noqa: E501
 Scheme = Literal["light", "dark"]
 
 
@@ -48,14 +50,18 @@ def played() -> PlayedServices:
         allowed_verbs=["acknowledge", "accept", "decline"],
     )
     made.answers["GetSafeContact"] = p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE)
-    made.answers["ListHotlines"] = d.ListHotlinesResponse(hotlines=[d.Hotline(country="NI", number="133")])
+    made.answers["ListHotlines"] = d.ListHotlinesResponse(
+        hotlines=[d.Hotline(country="NI", number="133")]
+    )
     return made
 
 
 @pytest.fixture
 def page(browser: Browser, played: PlayedServices) -> Iterator[Page]:
     with served(pages(played)) as site:
-        context = browser.new_context(locale="es-NI", base_url=site, viewport={"width": 360, "height": 740})
+        context = browser.new_context(
+            locale="es-NI", base_url=site, viewport={"width": 360, "height": 740}
+        )
         yield open_pages(context, site, signed=True)
         context.close()
 
@@ -72,11 +78,17 @@ def test_d20_no_element_overlaps_a_warning_on_a_phone(page: Page, scheme: Scheme
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_d20_that_nobody_may_contact_her_is_seen_first_and_in_whole(page: Page, scheme: Scheme) -> None:
+def test_d20_that_nobody_may_contact_her_is_seen_first_and_in_whole(
+    page: Page, scheme: Scheme
+) -> None:
     page.emulate_media(color_scheme=scheme)
     page.goto(f"/referrals/{ID}")
     warning = page.locator("#safe_contact").bounding_box()
-    bars = [bar for name in (".stick", ".tabs", ".tabs .plus") if (bar := page.locator(name).bounding_box())]
+    bars = [
+        bar
+        for name in (".stick", ".tabs", ".tabs .plus")
+        if (bar := page.locator(name).bounding_box())
+    ]
     assert warning
     assert len(bars) == 3
     assert warning["y"] + warning["height"] < min(bar["y"] for bar in bars)
@@ -92,9 +104,15 @@ def printed(page: Page) -> str:
     return " ".join(page.locator("body").inner_text().split())
 
 
-def test_d19_how_she_arrives_is_read_before_everything_but_the_warning(page: Page, played: PlayedServices) -> None:
-    arrival = r.Arrival(expected="hoy a las 19:30", way="en bus", company="con su hijo", sign="muestra el código")
-    played.answers["ListReferralEvents"] = r.ListReferralEventsResponse(events=[r.ReferralEvent(version=2, verb="sent", arrival=arrival)])
+def test_d19_how_she_arrives_is_read_before_everything_but_the_warning(
+    page: Page, played: PlayedServices
+) -> None:
+    arrival = r.Arrival(
+        expected="hoy a las 19:30", way="en bus", company="con su hijo", sign="muestra el código"
+    )
+    played.answers["ListReferralEvents"] = r.ListReferralEventsResponse(
+        events=[r.ReferralEvent(version=2, verb="sent", arrival=arrival)]
+    )
     page.goto(f"/referrals/{ID}")
     shown = page.locator("main .card").first
     assert [said for said in vars_of(arrival) if said not in shown.inner_text()] == []
@@ -106,15 +124,30 @@ def vars_of(arrival: r.Arrival) -> list[str]:
     return [arrival.expected, arrival.way, arrival.company, arrival.sign]
 
 
-def test_d21_her_slip_has_the_code_and_a_number_and_nothing_else(page: Page, played: PlayedServices) -> None:
-    played.answers["GetReferral"] = referral(side=r.SIDE_SENDER, state=r.STATE_SENT, code="H7JX7J", live=True)
+def test_d21_her_slip_has_the_code_and_a_number_and_nothing_else(
+    page: Page, played: PlayedServices
+) -> None:
+    played.answers["GetReferral"] = referral(
+        side=r.SIDE_SENDER, state=r.STATE_SENT, code="H7JX7J", live=True
+    )
     assert printed(page) == "H7JX7J 133"
     assert page.locator(".slip .qr").is_visible()
-    assert page.evaluate("getComputedStyle(document.querySelector('.slip')).page") == "slip", "the browser adds no address and no title"
+    assert page.evaluate("getComputedStyle(document.querySelector('.slip')).page") == "slip", (
+        "the browser adds no address and no title"
+    )
 
 
-def test_d21_the_receivers_copy_is_another_paper_and_says_who_sends_and_that_nobody_may_call(page: Page) -> None:
+def test_d21_the_receivers_copy_is_another_paper_and_says_who_sends_and_that_nobody_may_call(
+    page: Page,
+) -> None:
     copy = printed(page)
-    for said in ("H7JX7J", "La envía", "La recibe", "No la contacte", "no sale de aquí", "Firma de quien la recibe"):
+    for said in (
+        "H7JX7J",
+        "La envía",
+        "La recibe",
+        "No la contacte",
+        "no sale de aquí",
+        "Firma de quien la recibe",
+    ):
         assert said in copy
     assert not re.search("Rosa", copy)

@@ -1,4 +1,6 @@
-"""A bed is taken and given back, and the way to it opens once: the shelter's manager, its worker, the operator who sends somebody, and her colleague."""
+"""A bed is taken and given back, and the way to it opens once: the shelter's manager, its worker,
+the operator who sends somebody, and her colleague.
+"""
 
 from __future__ import annotations
 
@@ -53,12 +55,17 @@ def opens_the_way(actor: Actor, referral: str) -> None:
     while True:
         actor.goes_to(referral)
         actor.presses("Ver la dirección")
-        if "no ha guardado aquí su dirección" not in actor.page.inner_text("main") or time.monotonic() > until:
+        if (
+            "no ha guardado aquí su dirección" not in actor.page.inner_text("main")
+            or time.monotonic() > until
+        ):
             return
         actor.page.wait_for_timeout(500)
 
 
-def test_a_shelters_bed_is_taken_and_given_back_and_the_way_there_opens_once(browser: Browser, stack: Any) -> None:
+def test_a_shelters_bed_is_taken_and_given_back_and_the_way_there_opens_once(
+    browser: Browser, stack: Any
+) -> None:
     manager, shelter = Manager(browser, stack), ShelterWorker(browser, stack)
     operator, colleague = Operator(browser, stack), Actor(browser, stack)
     manager.signs_in("gestion@lunanueva.demo")

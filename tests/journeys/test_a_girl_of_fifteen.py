@@ -1,6 +1,8 @@
-"""A girl of fifteen calls: what is decided for her is decided by two, her own word is heard, and nobody alone ends what was begun for her.
+"""A girl of fifteen calls: what is decided for her is decided by two, her own word is heard, and
+nobody alone ends what was begun for her.
 
-Everything is real: the browser, the pages, the services, the databases and the facts between them. No JavaScript is needed, so it is switched off.
+Everything is real: the browser, the pages, the services, the databases and the facts between them.
+No JavaScript is needed, so it is switched off.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ class Line(Operator):
         self.sees("Siempre se avisa a protección de niñez.")
 
     def opens_her_file(self) -> None:
-        """With her age, and a home that takes girls of fifteen; up to the question of her consent."""
+        """With her age, and a home that takes girls of fifteen; up to the question of her
+        consent.
+        """
         self.presses("Empezar una remisión")
         self.page.fill("[name=age]", "15")
         self.page.select_option("[name=gender_code]", "Feminine")
@@ -49,7 +53,11 @@ class Line(Operator):
             self.chooses(f"answer_{group}", "yes")
         self.presses("A lo demás dijo que no")
         self.finds_nothing_ticked()
-        for giver in ("Madre, padre o tutor", "Autoridad de niñez", "Decisión por su interés superior, con otra persona"):
+        for giver in (
+            "Madre, padre o tutor",
+            "Autoridad de niñez",
+            "Decisión por su interés superior, con otra persona",
+        ):
             self.sees(giver)
         self.chooses("giver_code", "person")
         self.chooses("manner_code", "spoken")
@@ -70,7 +78,9 @@ class Line(Operator):
 
 
 @pytest.mark.timeout(180)
-def test_what_is_decided_for_a_girl_of_fifteen_is_decided_by_two(browser: Browser, stack: LocalStack) -> None:
+def test_what_is_decided_for_a_girl_of_fifteen_is_decided_by_two(
+    browser: Browser, stack: LocalStack
+) -> None:
     operator, head, home = Line(browser, stack), Line(browser, stack), ShelterWorker(browser, stack)
     operator.signs_in("operadora@llamayvive.demo")
     head.signs_in("jefa@llamayvive.demo")
@@ -85,11 +95,16 @@ def test_what_is_decided_for_a_girl_of_fifteen_is_decided_by_two(browser: Browse
     operator.finds(code, "Hogar El Jícaro")
     operator.sees("No abre nada hasta que otra persona del equipo lo confirme.")
     operator.sees("Está de acuerdo")
-    expect(operator.page.get_by_role("button", name="Confirmar como segunda persona")).to_have_count(0)
+    expect(
+        operator.page.get_by_role("button", name="Confirmar como segunda persona")
+    ).to_have_count(0)
 
     def hears() -> bool:
         head.goes_to("/inbox")
-        return "Lo que otros decidieron por una persona, por su interés superior o en su lugar, espera a alguien más" in head.page.content()
+        return (
+            "Lo que otros decidieron por una persona, por su interés superior o en su lugar,"
+            " espera a alguien más"
+        ) in head.page.content()
 
     until(hears)
     head.finds(code, "Hogar El Jícaro")
@@ -110,12 +125,17 @@ def test_what_is_decided_for_a_girl_of_fifteen_is_decided_by_two(browser: Browse
     operator.page.get_by_label("Niña, niño o adolescente").check()
     operator.presses("^Empezar$")
     operator.sees("Alguien que responda por ella")
-    for said in ("Es de una niña, un niño o adolescente, así que falta otra persona.", "Lo tiene que confirmar otra persona"):
+    for said in (
+        "Es de una niña, un niño o adolescente, así que falta otra persona.",
+        "Lo tiene que confirmar otra persona",
+    ):
         operator.page.locator("summary", has_text="Terminar el plan").click()
         operator.page.select_option("main [name=reason_code]:not([id*='-'])", "contact_lost")
         operator.presses("^Terminar$")
         operator.sees(said)
-    expect(operator.page.get_by_role("button", name="Terminar como segunda persona")).to_have_count(0)
+    expect(operator.page.get_by_role("button", name="Terminar como segunda persona")).to_have_count(
+        0
+    )
     head.finds(code, "Niña, niño o adolescente")
     head.presses("Terminar como segunda persona")
     head.sees("Terminó el")

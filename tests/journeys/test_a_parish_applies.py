@@ -1,4 +1,6 @@
-"""A parish becomes a member: it asks by the public page, one coordinator admits it and notes what she saw, two approve, and its manager signs in."""
+"""A parish becomes a member: it asks by the public page, one coordinator admits it and notes what
+she saw, two approve, and its manager signs in.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ EVIDENCE = ("registration", "references", "references", "safeguarding_policy", "
 
 
 def applies(browser: Browser, stack: LocalStack, name: str, email: str) -> None:
-    """By the public page, which the first page leads to, and by the letter that it sends; all without a script."""
+    """By the public page, which the first page leads to, and by the letter that it sends; all
+    without a script.
+    """
     parish = Actor(browser, stack)
     parish.goes_to("/")
     parish.page.get_by_role("link", name="Mi organización quiere entrar a la red").click()

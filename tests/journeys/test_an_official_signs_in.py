@@ -1,4 +1,6 @@
-"""A ministry has accounts of its own: two coordinators agree to its provider, and an official signs in by it, without a password of ours."""
+"""A ministry has accounts of its own: two coordinators agree to its provider, and an official signs
+in by it, without a password of ours.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ OFFICIAL = "familia@gobierno.demo"
 
 @pytest.fixture
 def provider(stack: LocalStack) -> Iterator[Provider]:
-    people = {"oficial": Person("o-17", OFFICIAL), "otra": Person("o-18", "coordinacion@coalicion.demo")}
+    people = {
+        "oficial": Person("o-17", OFFICIAL),
+        "otra": Person("o-18", "coordinacion@coalicion.demo"),
+    }
     made = Provider(f"{stack.gateway}/sign-in/return", people)
     yield made
     made.stop()
@@ -30,7 +35,9 @@ def says_who_she_is(page: Page, user: str) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_a_ministrys_official_signs_in_through_the_ministry(browser: Browser, stack: LocalStack, provider: Provider) -> None:
+def test_a_ministrys_official_signs_in_through_the_ministry(
+    browser: Browser, stack: LocalStack, provider: Provider
+) -> None:
     path = f"/directory/organizations/{stack.worker(OFFICIAL).organization_id}"
     first = Actor(browser, stack)
     first.signs_in("coordinacion@coalicion.demo")
@@ -51,7 +58,9 @@ def test_a_ministrys_official_signs_in_through_the_ministry(browser: Browser, st
     second.presses("Confirmar el cambio")
     second.sees("tres días para objetar")
     with stack.database("partners") as database:  # which have passed
-        database.execute("UPDATE sign_in_providers SET propose_time = propose_time - interval '3 days'")
+        database.execute(
+            "UPDATE sign_in_providers SET propose_time = propose_time - interval '3 days'"
+        )
     second.goes_to(f"{path}/sign-in")
     second.presses("Confirmar el cambio")
     second.sees("El enlace para su gente")
@@ -60,7 +69,9 @@ def test_a_ministrys_official_signs_in_through_the_ministry(browser: Browser, st
 
     official = Actor(browser, stack)
     official.page.goto(link)
-    assert official.page.url.startswith(provider.issuer), "her password is typed at the ministry, and nowhere else"
+    assert official.page.url.startswith(provider.issuer), (
+        "her password is typed at the ministry, and nowhere else"
+    )
     says_who_she_is(official.page, "oficial")
     official.page.wait_for_url(f"{stack.gateway}/today")
     official.goes_to("/account")
@@ -71,7 +82,8 @@ def test_a_ministrys_official_signs_in_through_the_ministry(browser: Browser, st
     another = Actor(browser, stack)
     another.page.goto(link)
     says_who_she_is(another.page, "otra")
-    another.sees("Su organización no la reconoció")  # the ministry says she is the coordinator, and has nothing to say of her
+    # the ministry says she is the coordinator, and has nothing to say of her
+    another.sees("Su organización no la reconoció")
     assert "s" not in {cookie["name"] for cookie in another.page.context.cookies()}
     another.leaves()
 

@@ -1,6 +1,8 @@
-"""A slip of paper over a border: another line notes her call under the same reference, she says more by herself, and both lines have it before them.
+"""A slip of paper over a border: another line notes her call under the same reference, she says
+more by herself, and both lines have it before them.
 
-Everything is real: the browser, the pages, the services, the databases and the facts between them. No JavaScript is needed, so it is switched off.
+Everything is real: the browser, the pages, the services, the databases and the facts between them.
+No JavaScript is needed, so it is switched off.
 """
 
 from typing import Any
@@ -32,8 +34,14 @@ def notes_the_call_of(operator: Operator, reference: str, pin: str) -> str:
     return operator.page.locator("form[data-autosave]").get_attribute("action") or ""
 
 
-def test_a_caller_goes_on_at_another_line_with_the_reference_that_she_has(browser: Browser, stack: Any) -> None:
-    first, second, caller = Operator(browser, stack), Operator(browser, stack), Caller(browser, stack)
+def test_a_caller_goes_on_at_another_line_with_the_reference_that_she_has(
+    browser: Browser, stack: Any
+) -> None:
+    first, second, caller = (
+        Operator(browser, stack),
+        Operator(browser, stack),
+        Caller(browser, stack),
+    )
     first.signs_in("operadora-cr@llamayvive.demo")
     reference, pin = first.takes_a_contact_without_a_name()
     of_first = first.page.locator("form[data-autosave]").get_attribute("action") or ""

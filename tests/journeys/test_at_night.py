@@ -1,4 +1,6 @@
-"""Somebody who has to open at night what no consent opens, and answers for it: told by those who work there, in real browsers on real parts."""
+"""Somebody who has to open at night what no consent opens, and answers for it: told by those who
+work there, in real browsers on real parts.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class AtNight(ShelterWorker):
         self.goes_to(f"/referrals/{referral}")
         self.sees("Ahora no hay datos de ella que usted pueda abrir.")
         self.page.locator("#person summary", has_text="Acceso de emergencia").click()
-        self.page.locator("#emergency-reason_code-life_at_risk, #person [name=reason_code][value=life_at_risk]").first.check()
+        self.page.locator(
+            "#emergency-reason_code-life_at_risk, #person [name=reason_code][value=life_at_risk]"
+        ).first.check()
         self.page.fill("#emergency-note", note)
         self.presses("Abrir por emergencia")
 
@@ -29,11 +33,16 @@ class AtNight(ShelterWorker):
 def sent(stack: LocalStack) -> str:
     """A referral to the shelter of a person with asthma, whose consent opens nothing by now."""
     cast = Cast(stack)
-    person, receipt = cast.person(people_pb2.Identity(given_name=hers("Ada"), health_note=hers("asma")))
+    person, receipt = cast.person(
+        people_pb2.Identity(given_name=hers("Ada"), health_note=hers("asma"))
+    )
     draft = cast.sender.referrals.CreateReferral(cast.draft(person))
-    done = cast.sender.referrals.SendReferral(r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt, request_id=new_id()))
+    done = cast.sender.referrals.SendReferral(
+        r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt, request_id=new_id())
+    )
     with stack.database("referrals") as database:
-        database.execute("UPDATE receipts SET signature = '' WHERE id = %s", (receipt,))  # as if it had run out
+        # as if it had run out
+        database.execute("UPDATE receipts SET signature = '' WHERE id = %s", (receipt,))
     return str(done.id)
 
 
@@ -49,14 +58,23 @@ def hears(actor: Actor, words: str) -> None:
 
 def time_goes_by(stack: LocalStack, span: str) -> None:
     """For every emergency access that there is."""
-    later = ", ".join(f"{time} = {time} - interval '{span}'" for time in ("create_time", "end_time", "review_due_time", "next_time"))
+    later = ", ".join(
+        f"{time} = {time} - interval '{span}'"
+        for time in ("create_time", "end_time", "review_due_time", "next_time")
+    )
     with stack.database("referrals") as database:
         database.execute(f"UPDATE emergencies SET {later}")
 
 
 @pytest.mark.timeout(180)
-def test_who_opens_her_at_night_without_a_consent_answers_for_it_before_she_may_again(browser: Browser, stack: LocalStack) -> None:
-    shelter, colleague, holder = AtNight(browser, stack), AtNight(browser, stack), Actor(browser, stack)
+def test_who_opens_her_at_night_without_a_consent_answers_for_it_before_she_may_again(
+    browser: Browser, stack: LocalStack
+) -> None:
+    shelter, colleague, holder = (
+        AtNight(browser, stack),
+        AtNight(browser, stack),
+        Actor(browser, stack),
+    )
     coordinator, auditor = Actor(browser, stack), Actor(browser, stack)
     shelter.signs_in("albergue@lunanueva.demo")
     colleague.signs_in("gestion@lunanueva.demo")
@@ -78,7 +96,9 @@ def test_who_opens_her_at_night_without_a_consent_answers_for_it_before_she_may_
 
     for actor in (holder, coordinator):
         hears(actor, "Alguien abrió datos de una persona sin consentimiento, por emergencia")
-    holder.page.locator("main .row", has_text="Alguien abrió datos").first.get_by_role("button", name="Abrir").click()
+    holder.page.locator("main .row", has_text="Alguien abrió datos").first.get_by_role(
+        "button", name="Abrir"
+    ).click()
     holder.sees("Abierto ahora")
     holder.page.locator("#emergencies a").first.click()
     holder.sees("No respira bien")
@@ -98,7 +118,9 @@ def test_who_opens_her_at_night_without_a_consent_answers_for_it_before_she_may_
     auditor.goes_to("/audit")
     auditor.sees("Albergue Luna Nueva")
     auditor.page.locator(f"main a[href='{emergency}']").click()
-    assert "No respira bien" not in auditor.page.content(), "who checks the network does not read of whom"
+    assert "No respira bien" not in auditor.page.content(), (
+        "who checks the network does not read of whom"
+    )
     auditor.chooses("review_code", "explained")
     auditor.presses("Guardar")
     auditor.sees("Quedó anotado qué fue.")

@@ -1,4 +1,5 @@
-"""How much somebody has to do until it is done, counted in a real browser on real parts and printed (`-s`). The goals stand in docs/figures.md.
+"""How much somebody has to do until it is done, counted in a real browser on real parts and printed
+(`-s`). The goals stand in docs/figures.md.
 
 An action is a click, a key that chooses, or the filling of one field; signing in is not counted.
 """
@@ -69,7 +70,9 @@ def hand(browser: Browser, stack: LocalStack) -> Iterator[Callable[..., Hand]]:
     contexts: list[BrowserContext] = []
 
     def make(email: str = "", viewport: Any = DESK, script: bool = True) -> Hand:
-        contexts.append(browser.new_context(locale="es-NI", viewport=viewport, java_script_enabled=script))
+        contexts.append(
+            browser.new_context(locale="es-NI", viewport=viewport, java_script_enabled=script)
+        )
         made = Hand(contexts[-1], stack.gateway)
         if email:
             made.page.goto(f"{stack.gateway}/sign-in")
@@ -85,10 +88,14 @@ def hand(browser: Browser, stack: LocalStack) -> Iterator[Callable[..., Hand]]:
 
 
 def sent_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
-    """A referral of Asociación Puentes to the organisation whose name contains this: its id and its code."""
+    """A referral of Asociación Puentes to the organisation whose name contains this: its id and its
+    code.
+    """
     sender = stack.client("Puentes")
     asked = directory_pb2.SearchServicesRequest(need_code=need_code, page_size=50)
-    service = next(s for s in sender.directory.SearchServices(asked).services if words in s.organization_name)
+    service = next(
+        s for s in sender.directory.SearchServices(asked).services if words in s.organization_name
+    )
     person_id, _ = Cast(stack).person()
     receipt = people_pb2.Receipt(
         person_id=person_id,
@@ -101,30 +108,58 @@ def sent_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
         in_private=True,
         explained_codes=[point for point in people_pb2.Explained.values() if point],
     )
-    given = sender.people.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=new_id()))
+    given = sender.people.CreateReceipt(
+        people_pb2.CreateReceiptRequest(receipt=receipt, request_id=new_id())
+    )
     drafted = pb.CreateReferralRequest(
-        **ASKED, person_id=person_id, need_code=need_code, urgency=pb.URGENCY_URGENT, service_id=service.id, request_id=new_id()
+        **ASKED,
+        person_id=person_id,
+        need_code=need_code,
+        urgency=pb.URGENCY_URGENT,
+        service_id=service.id,
+        request_id=new_id(),
     )
     draft = sender.referrals.CreateReferral(drafted)
-    sent = sender.referrals.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=given.id, request_id=new_id()))
+    sent = sender.referrals.SendReferral(
+        pb.SendReferralRequest(
+            id=draft.id, etag=draft.etag, receipt_id=given.id, request_id=new_id()
+        )
+    )
     return sent.id, sent.code
 
 
 def told(stack: LocalStack, referral_id: str) -> None:
     """Until the notice of a referral stands in an inbox."""
     with stack.database("notifications") as database:
-        until(lambda: database.execute("SELECT FROM messages WHERE referral_id = %s", (referral_id,)).fetchone() is not None)
+        until(
+            lambda: (
+                database.execute(
+                    "SELECT FROM messages WHERE referral_id = %s", (referral_id,)
+                ).fetchone()
+                is not None
+            )
+        )
 
 
-def test_a_contact_has_its_reference_after_a_few_keys_and_is_sent_on_in_twenty_three_actions(hand: Callable[..., Hand]) -> None:
+def test_a_contact_has_its_reference_after_a_few_keys_and_is_sent_on_in_twenty_three_actions(
+    hand: Callable[..., Hand],
+) -> None:
     operator = hand("operadora@llamayvive.demo")
     operator.page.goto(f"{operator.site}/line/new")
-    referenced, standing = 0, operator.page.locator("#standing .big")  # to every question no: nothing is urgent
-    for question in [button.get_attribute("data-question") or "" for button in operator.page.locator(".asked button").all()][:-1]:
-        expect(operator.page.locator(f"[data-question={question}]")).to_have_attribute("aria-current", "step")
+    # to every question no: nothing is urgent
+    referenced, standing = 0, operator.page.locator("#standing .big")
+    for question in [
+        button.get_attribute("data-question") or ""
+        for button in operator.page.locator(".asked button").all()
+    ][:-1]:
+        expect(operator.page.locator(f"[data-question={question}]")).to_have_attribute(
+            "aria-current", "step"
+        )
         operator.presses("2")
         if operator.count == 2:
-            expect(operator.page.locator("#readout b").first).to_have_text(re.compile("^[0-9A-Z]{4}-[0-9A-Z]{4}$"))
+            expect(operator.page.locator("#readout b").first).to_have_text(
+                re.compile("^[0-9A-Z]{4}-[0-9A-Z]{4}$")
+            )
             expect(standing).to_have_text("Sin valorar · faltan 10")
             expect(operator.page.locator("[name=close_as]")).to_have_count(0)
             referenced = operator.count
@@ -133,14 +168,23 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_sent_on_in_twenty_t
     expect(operator.page.locator("#about")).to_be_visible()
     expect(standing).to_have_text("Normal")
     expect(operator.page.locator("[name=close_as]")).to_have_count(2)
-    assert operator.done("contact, keys until each of the twelve questions is answered, and it is normal", 12) <= 12
-    operator.page.select_option("[name=need_code]", "HOU.EMG")  # what she asks for is part of the contact
+    assert (
+        operator.done(
+            "contact, keys until each of the twelve questions is answered, and it is normal", 12
+        )
+        <= 12
+    )
+    # what she asks for is part of the contact
+    operator.page.select_option("[name=need_code]", "HOU.EMG")
 
     operator.clicks(operator.page.get_by_role("link", name="Empezar una remisión"))
-    operator.clicks(operator.button("^Seguir$"))  # what help and how soon the contact said, of the person nothing more is known
+    # what help and how soon the contact said, of the person nothing more is known
+    operator.clicks(operator.button("^Seguir$"))
     operator.clicks(operator.button("Nadie debe contactarla"))
     operator.clicks(operator.button("no nombró a nadie: seguir"))
-    operator.clicks(operator.page.locator("li", has_text="Albergue Luna Nueva").get_by_role("button"))
+    operator.clicks(
+        operator.page.locator("li", has_text="Albergue Luna Nueva").get_by_role("button")
+    )
     points = operator.page.locator("main input[name=explained_codes]")
     expect(points).to_have_count(7)
     for point in points.all():
@@ -152,16 +196,20 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_sent_on_in_twenty_t
     operator.clicks("main input[name=adult_ground_code][value=her_word]")
     operator.clicks("main input[name=manner_code][value=spoken]")
     operator.clicks(operator.button("Guardar el consentimiento y seguir"))
-    operator.fills("main [name=expected]", "hoy, entre las 19:30 y las 20:00")  # nobody may contact her: she is awaited
+    # nobody may contact her: she is awaited
+    operator.fills("main [name=expected]", "hoy, entre las 19:30 y las 20:00")
     operator.fills("main [name=way]", "en bus, a la terminal")
     operator.fills("main [name=company]", "viene sola")
     operator.clicks(operator.button("Enviar la remisión"))
     operator.sees("Enviada")
     operator.sees("hoy, entre las 19:30 y las 20:00")
-    assert operator.done("referral from a contact, actions until it is sent with her consent", 24) <= 24
+    assert (
+        operator.done("referral from a contact, actions until it is sent with her consent", 24)
+        <= 24
+    )
 
 
-def test_a_shelter_on_a_phone_is_one_tap_from_a_notice_to_its_referral_and_three_from_there_to_its_yes(
+def test_a_shelter_on_a_phone_is_one_tap_from_notice_to_referral_and_three_from_there_to_its_yes(
     hand: Callable[..., Hand], stack: LocalStack
 ) -> None:
     referral_id, code = sent_to(stack, "Luna Nueva", "HOU.EMG")
@@ -192,10 +240,14 @@ def test_a_coordinator_is_one_click_from_what_is_late(hand: Callable[..., Hand])
     coordinator.clicks(coordinator.page.locator("nav.rail").get_by_role("link", name="Tablero"))
     expect(coordinator.page.get_by_role("heading", level=1)).to_have_text("Tablero de la red")
     expect(coordinator.page.locator("main .clock.late").first).to_be_visible()
-    assert coordinator.done("coordinator, clicks from Hoy to the board, where it stands too", 1) == 1
+    assert (
+        coordinator.done("coordinator, clicks from Hoy to the board, where it stands too", 1) == 1
+    )
 
 
-def test_a_survivor_on_a_phone_has_her_status_after_reference_and_pin(hand: Callable[..., Hand], stack: LocalStack) -> None:
+def test_a_survivor_on_a_phone_has_her_status_after_reference_and_pin(
+    hand: Callable[..., Hand], stack: LocalStack
+) -> None:
     survivor, known = hand(viewport=PHONE), stack.demo["references"][0]
     survivor.page.goto(f"{survivor.site}/")
     survivor.clicks("main a[href^='/my-referral']")
@@ -203,10 +255,14 @@ def test_a_survivor_on_a_phone_has_her_status_after_reference_and_pin(hand: Call
     survivor.fills("#pin", known["pin"])
     survivor.clicks(survivor.button("^Ver$"))
     survivor.sees("Así va su pedido")
-    assert survivor.done("survivor on a phone, actions from the first page to how it stands", 4) <= 4
+    assert (
+        survivor.done("survivor on a phone, actions from the first page to how it stands", 4) <= 4
+    )
 
 
-def test_a_parish_without_javascript_receives_acknowledges_and_accepts(hand: Callable[..., Hand], stack: LocalStack) -> None:
+def test_a_parish_without_javascript_receives_acknowledges_and_accepts(
+    hand: Callable[..., Hand], stack: LocalStack
+) -> None:
     _, code = sent_to(stack, "Parroquia de la Santa Cruz", PARISH_NEED)
     parish = hand("parroquia@somoto.demo", PHONE, script=False)
     row = parish.page.locator("main .row", has_text=code)

@@ -1,4 +1,6 @@
-"""An enquiry at midnight with one yes among twelve: from a contact on the line to a draft, with nothing typed again. On phones, without JavaScript."""
+"""An enquiry at midnight with one yes among twelve: from a contact on the line to a draft, with
+nothing typed again. On phones, without JavaScript.
+"""
 
 from typing import Any
 
@@ -14,7 +16,12 @@ from tests.parts.local_stack import LocalStack, until
 
 NEED = "HOU.RENT"
 # Who has how many of the twelve services, and with which account it answers.
-ASKED = {"albergue@lunanueva.demo": 1, "casa@amanecer.demo": 4, "hogar@jicaro.demo": 4, "psicologia@tejerredes.demo": 3}
+ASKED = {
+    "albergue@lunanueva.demo": 1,
+    "casa@amanecer.demo": 4,
+    "hogar@jicaro.demo": 4,
+    "psicologia@tejerredes.demo": 3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +80,8 @@ def test_one_yes_among_twelve(browser: Browser, stack: LocalStack, twelve: dict[
     operator.presses("Guardar y dar referencia")
     operator.presses("Preguntar a varios")
 
-    # What the contact said is there; the preview says to how many, and that she could be recognised.
+    # What the contact said is there; the preview says to how many, and that she could be
+    # recognised.
     assert operator.page.input_value("[name=need_code]") == NEED
     assert operator.page.is_checked("[name=urgency][value=emergency]")
     assert operator.page.input_value("[name=department]") == "NI-LE"
@@ -84,7 +92,8 @@ def test_one_yes_among_twelve(browser: Browser, stack: LocalStack, twelve: dict[
     operator.page.get_by_label("Asociación Puentes").check()
     operator.presses("Mirar otra vez")
     operator.sees("Se preguntará a 12 servicios de 4 organizaciones.")
-    operator.sees("no se dirá: departamento, idioma, hijos o familiares a cargo.")  # no service decides by them
+    # no service decides by them
+    operator.sees("no se dirá: departamento, idioma, hijos o familiares a cargo.")
     operator.presses("Preguntar ahora")
     operator.sees("12 sin respuesta todavía")
     identifier = operator.page.url.partition("?")[0].rpartition("/")[2]
@@ -105,7 +114,9 @@ def test_one_yes_among_twelve(browser: Browser, stack: LocalStack, twelve: dict[
     operator.sees("1 sí · 11 no")
     operator.presses("^Tomar")
     operator.sees("Lo que ya se dijo no se pregunta otra vez.")
-    twelve_th = twelve["casa@amanecer.demo"].enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
+    twelve_th = twelve["casa@amanecer.demo"].enquiries.GetEnquiry(
+        e.GetEnquiryRequest(id=identifier)
+    )
     assert (twelve_th.state, twelve_th.HasField("content")) == (e.ENQUIRY_STATE_MATCHED, False)
 
     # The one question that an enquiry never asks, and then the draft is there.
@@ -114,10 +125,20 @@ def test_one_yes_among_twelve(browser: Browser, stack: LocalStack, twelve: dict[
     operator.presses("Nadie debe contactarla: seguir")
     operator.sees("Consentimiento")
     draft_id = operator.page.url.rpartition("/referrals/")[2].partition("/")[0]
-    draft = stack.worker("operadora@llamayvive").referrals.GetReferral(r.GetReferralRequest(id=draft_id))
-    assert (draft.state, draft.need_code, draft.urgency) == (r.STATE_DRAFT, NEED, r.URGENCY_EMERGENCY)
+    draft = stack.worker("operadora@llamayvive").referrals.GetReferral(
+        r.GetReferralRequest(id=draft_id)
+    )
+    assert (draft.state, draft.need_code, draft.urgency) == (
+        r.STATE_DRAFT,
+        NEED,
+        r.URGENCY_EMERGENCY,
+    )
     assert draft.receiver_organization_id == twelve["albergue@lunanueva.demo"].organization_id
-    assert (draft.person.age_band, draft.person.dependants, draft.person.department) == (r.AGE_BAND_25_TO_59, 2, "NI-LE")
+    assert (draft.person.age_band, draft.person.dependants, draft.person.department) == (
+        r.AGE_BAND_25_TO_59,
+        2,
+        "NI-LE",
+    )
     assert draft.contact_id
     operator.goes_to(f"/enquiries/{identifier}")
     operator.sees("Ver la remisión")

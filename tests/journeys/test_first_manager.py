@@ -1,4 +1,6 @@
-"""A new member gets its first manager: two people of the coordination decide, one invites, and only she whose mailbox it is opens the account."""
+"""A new member gets its first manager: two people of the coordination decide, one invites, and only
+she whose mailbox it is opens the account.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +21,27 @@ LINK = re.compile(r"/invitation\?lang=\w+#[\w-]{43}")
 
 
 def registered(stack: LocalStack) -> tuple[str, str]:
-    """Name and page of a new member, by the one coordinator, who has seen what is to be seen and is the first to approve it."""
+    """Name and page of a new member, by the one coordinator, who has seen what is to be seen and is
+    the first to approve it.
+    """
     coordinator = stack.worker("coordinacion@coalicion").directory
     name = f"Casa {new_id()[:8]}"
-    entry = d.Organization(name=name, type=d.ORGANIZATION_TYPE_SHELTER, country="NI", department="NI-CI")
+    entry = d.Organization(
+        name=name, type=d.ORGANIZATION_TYPE_SHELTER, country="NI", department="NI-CI"
+    )
     made = coordinator.CreateOrganization(d.CreateOrganizationRequest(organization=entry))
     today = datetime.now(UTC).date()
     for number, kind in enumerate((*d.EvidenceKind.values()[1:], d.EVIDENCE_KIND_REFERENCES)):
         until = str(today + timedelta(days=365)) if kind == d.EVIDENCE_KIND_AGREEMENT else ""
-        seen = d.Evidence(kind=kind, reference=f"EXP-{number}", seen_date=str(today), expire_date=until)
-        made = coordinator.RecordEvidence(d.RecordEvidenceRequest(id=made.id, etag=made.etag, evidence=seen, request_id=new_id()))
-    coordinator.ApproveOrganization(d.ApproveOrganizationRequest(id=made.id, etag=made.etag, request_id=new_id()))
+        seen = d.Evidence(
+            kind=kind, reference=f"EXP-{number}", seen_date=str(today), expire_date=until
+        )
+        made = coordinator.RecordEvidence(
+            d.RecordEvidenceRequest(id=made.id, etag=made.etag, evidence=seen, request_id=new_id())
+        )
+    coordinator.ApproveOrganization(
+        d.ApproveOrganizationRequest(id=made.id, etag=made.etag, request_id=new_id())
+    )
     return name, f"/directory/organizations/{made.id}"
 
 
@@ -52,8 +64,14 @@ def link_for(stack: LocalStack, email: str, pattern: re.Pattern[str] = LINK) -> 
     links: list[str] = []
 
     def arrived() -> bool:
-        mails = stack.worker("gestion@lunanueva").notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
-        links[:] = [link for mail in mails if mail.recipient == email for link in pattern.findall(mail.body)]
+        mails = (
+            stack.worker("gestion@lunanueva")
+            .notifications.ListDevelopmentMails(ListDevelopmentMailsRequest())
+            .mails
+        )
+        links[:] = [
+            link for mail in mails if mail.recipient == email for link in pattern.findall(mail.body)
+        ]
         return bool(links)
 
     until(arrived, 30)
@@ -69,14 +87,18 @@ def opens(page: Page, name: str = "Petrona Lacayo") -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
-def test_a_new_member_gets_its_first_manager(browser: Browser, stack: LocalStack, script: bool) -> None:
+def test_a_new_member_gets_its_first_manager(
+    browser: Browser, stack: LocalStack, script: bool
+) -> None:
     name, place = registered(stack)
     email = f"direccion-{new_id()[:8]}@casa.example"
     invited(browser, stack, place, email)
     link = link_for(stack, email)
     secret = link.partition("#")[2]
 
-    context = browser.new_context(locale="es-NI", viewport={"width": 360, "height": 740}, java_script_enabled=script)
+    context = browser.new_context(
+        locale="es-NI", viewport={"width": 360, "height": 740}, java_script_enabled=script
+    )
     page = context.new_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url + str(request.headers)))
@@ -91,7 +113,9 @@ def test_a_new_member_gets_its_first_manager(browser: Browser, stack: LocalStack
         page.fill("#token", secret)
     opens(page)
     expect(page.get_by_role("main")).to_contain_text("Su cuenta está lista")
-    assert [url for url in asked if secret in url] == [], "no address and no header that the browser sent held it"
+    assert [url for url in asked if secret in url] == [], (
+        "no address and no header that the browser sent held it"
+    )
 
     page.fill("#email", email)
     page.fill("#password", PASSWORD)
@@ -119,7 +143,9 @@ def test_a_new_member_gets_its_first_manager(browser: Browser, stack: LocalStack
 
 
 @pytest.mark.timeout(120)
-def test_the_manager_invites_her_people_and_revokes_what_went_wrong(browser: Browser, stack: LocalStack) -> None:
+def test_the_manager_invites_her_people_and_revokes_what_went_wrong(
+    browser: Browser, stack: LocalStack
+) -> None:
     email = f"nueva-{new_id()[:8]}@puentes.example"
     manager = Actor(browser, stack)
     manager.signs_in("gestion@lunanueva.demo")

@@ -1,4 +1,6 @@
-"""A worker forgets her password and comes back by her mailbox; another loses her phone, too, and comes back by who directs her organisation."""
+"""A worker forgets her password and comes back by her mailbox; another loses her phone, too, and
+comes back by who directs her organisation.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,11 @@ def email(browser: Browser, stack: LocalStack) -> str:
 
 
 def mails(stack: LocalStack, address: str) -> list[str]:
-    listed = stack.worker("gestion@lunanueva").notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
+    listed = (
+        stack.worker("gestion@lunanueva")
+        .notifications.ListDevelopmentMails(ListDevelopmentMailsRequest())
+        .mails
+    )
     return [f"{mail.subject}\n{mail.body}" for mail in listed if mail.recipient == address]
 
 
@@ -74,7 +80,9 @@ def chooses(actor: Actor, password: str) -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
-def test_who_forgot_her_password_comes_back_by_her_mailbox(browser: Browser, stack: LocalStack, email: str, script: bool) -> None:
+def test_who_forgot_her_password_comes_back_by_her_mailbox(
+    browser: Browser, stack: LocalStack, email: str, script: bool
+) -> None:
     elsewhere = Actor(browser, stack)
     enters(elsewhere, email, FIRST)
     expect(elsewhere.page.locator(".account summary")).to_contain_text("Petrona Lacayo")
@@ -97,7 +105,9 @@ def test_who_forgot_her_password_comes_back_by_her_mailbox(browser: Browser, sta
     she.sees("se adivinan pronto")
     chooses(she, SECOND)
     she.sees("Contraseña cambiada")
-    assert [url for url in asked if secret in url] == [], "no address and no header that the browser sent held it"
+    assert [url for url in asked if secret in url] == [], (
+        "no address and no header that the browser sent held it"
+    )
 
     elsewhere.goes_to("/today")
     expect(elsewhere.page.locator("#password")).to_be_visible()  # whoever was in is out
@@ -124,7 +134,9 @@ def test_who_forgot_her_password_comes_back_by_her_mailbox(browser: Browser, sta
 
 
 @pytest.mark.timeout(180)
-def test_who_lost_her_phone_comes_back_by_who_directs_her_organisation(browser: Browser, stack: LocalStack, email: str) -> None:
+def test_who_lost_her_phone_comes_back_by_who_directs_her_organisation(
+    browser: Browser, stack: LocalStack, email: str
+) -> None:
     she = Actor(browser, stack)
     enters(she, email, FIRST)
     expect(she.page.locator(".account summary")).to_contain_text("Petrona Lacayo")
@@ -132,7 +144,12 @@ def test_who_lost_her_phone_comes_back_by_who_directs_her_organisation(browser: 
     she.page.locator("summary", has_text="Pedir un código para entrar").click()
     she.page.fill("#begin-password", FIRST)
     she.presses("^Seguir$")
-    codes = TOTP(base64.b32decode("".join(she.page.locator("section p.code").inner_text().split())), 6, SHA1(), 30)
+    codes = TOTP(
+        base64.b32decode("".join(she.page.locator("section p.code").inner_text().split())),
+        6,
+        SHA1(),
+        30,
+    )
     she.page.fill("#code", codes.generate(int(time.time())).decode())
     she.presses("Empezar a pedirlo")
     she.sees("Le quedan 10 códigos de repuesto")
@@ -154,7 +171,10 @@ def test_who_lost_her_phone_comes_back_by_who_directs_her_organisation(browser: 
     expect(she.page.locator("#password")).to_be_visible()  # whoever was in as her is out
     enters(lost, email, FIRST)
     expect(lost.page.locator(".account summary")).to_contain_text("Petrona Lacayo")
-    until(lambda: any("Quien dirige su organización quitó" in mail for mail in mails(stack, email)), 30)
+    until(
+        lambda: any("Quien dirige su organización quitó" in mail for mail in mails(stack, email)),
+        30,
+    )
     lost.goes_to("/inbox")
     lost.sees("Quien dirige su organización quitó su código")
     lost.leaves()

@@ -1,4 +1,6 @@
-"""The quick start and the gRPC guide do what they say: every block is run against a whole network, and what is printed is what stands behind `# →`."""
+"""The quick start and the gRPC guide do what they say: every block is run against a whole network,
+and what is printed is what stands behind `# →`.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def beside(stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def blocks(name: str, language: str) -> str:
-    """All blocks of one language as one text, each line at its place in the file, so that an error names it."""
+    """All blocks of one language as one text, each line at its place in the file, so that an error
+    names it.
+    """
     kept, inside = [], False
     for line in (ROOT / "docs" / name).read_text().splitlines():
         if line.startswith("```"):
@@ -72,7 +76,13 @@ def test_the_quick_start_in_python_takes_requests_alone() -> None:
 def test_the_quick_start_with_curl_does_what_it_says(beside: Path) -> None:
     assert shutil.which("curl"), "the quick start needs curl"
     source = blocks("quickstart.md", "bash")
-    done = subprocess.run(["bash", "-euo", "pipefail", "-c", source], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", source],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
     assert done.returncode == 0, f"after {done.stdout!r}: {done.stderr}"
     assert done.stdout.splitlines() == EXPECTED.findall(source)
 
@@ -86,6 +96,15 @@ def test_python_and_curl_walk_the_same_way() -> None:
 
 
 def test_the_webhook_check_of_the_guide_is_the_only_other_code() -> None:
-    """Every block that looks like a program is run by a test: here, and in tests/gateway/test_api_openapi.py."""
-    counts = {file.name: len(re.findall(r"^```(?:python|bash)$", file.read_text(), re.MULTILINE)) for file in (ROOT / "docs").glob("*.md")}
-    assert {name: count for name, count in counts.items() if count and name not in ("quickstart.md", "grpc.md")} == {"api.md": 1}
+    """Every block that looks like a program is run by a test: here, and in
+    tests/gateway/test_api_openapi.py.
+    """
+    counts = {
+        file.name: len(re.findall(r"^```(?:python|bash)$", file.read_text(), re.MULTILINE))
+        for file in (ROOT / "docs").glob("*.md")
+    }
+    assert {
+        name: count
+        for name, count in counts.items()
+        if count and name not in ("quickstart.md", "grpc.md")
+    } == {"api.md": 1}

@@ -29,7 +29,9 @@ def narrow() -> Iterator[LocalStack]:
         made.stop()
 
 
-def test_an_insider_who_opens_too_much_is_stopped_and_the_auditor_hears_who_it_was(narrow: LocalStack, browser: Browser) -> None:
+def test_an_insider_who_opens_too_much_is_stopped_and_the_auditor_hears_who_it_was(
+    narrow: LocalStack, browser: Browser
+) -> None:
     insider = narrow.worker("trabajadora@puentes")
     people = [
         insider.people.CreatePerson(
@@ -44,7 +46,9 @@ def test_an_insider_who_opens_too_much_is_stopped_and_the_auditor_hears_who_it_w
 
     def opens(person: str) -> None:
         groups = [people_pb2.FIELD_GROUP_IDENTITY]
-        insider.people.OpenPerson(people_pb2.OpenPersonRequest(id=person, purpose_code="HOU.EMG", field_groups=groups))
+        insider.people.OpenPerson(
+            people_pb2.OpenPersonRequest(id=person, purpose_code="HOU.EMG", field_groups=groups)
+        )
 
     for person in people[:2]:
         opens(person)
@@ -58,7 +62,9 @@ def test_an_insider_who_opens_too_much_is_stopped_and_the_auditor_hears_who_it_w
         return "Algo fuera de lo común" in auditor.page.content()
 
     until(heard)
-    auditor.page.locator("main .row", has_text="Algo fuera de lo común").first.get_by_role("button", name="Abrir").click()
+    auditor.page.locator("main .row", has_text="Algo fuera de lo común").first.get_by_role(
+        "button", name="Abrir"
+    ).click()
     auditor.sees("Quiso abrir más expedientes de lo que permite una hora")
     auditor.sees("Asociación Puentes")
     auditor.page.get_by_text("Ver lo que hizo ese día").first.click()

@@ -1,4 +1,6 @@
-"""Nobody is sent into the void: every link of every page, walked as each role from its first page on, opens."""
+"""Nobody is sent into the void: every link of every page, walked as each role from its first page
+on, opens.
+"""
 
 import re
 from collections import Counter
@@ -19,7 +21,9 @@ WHO = {
     "auditor": "auditoria@coalicion.demo",
     "nobody": "",
 }
-ALIKE = 4  # pages of one kind that are opened: a list of a hundred referrals is a hundred times the same template
+# pages of one kind that are opened: a list of a hundred referrals is a hundred times the same
+# template
+ALIKE = 4
 _ID = re.compile(r"/[0-9a-f]{32}|/NI-\w+")
 
 
@@ -61,7 +65,9 @@ def test_every_link_of_every_page_opens(role: str, stack: Any) -> None:
     while waiting:
         address, where = waiting.pop(0)
         answer = session.get(address, timeout=20)
-        if answer.status_code != 200 or (WHO[role] and answer.url.startswith(f"{stack.gateway}/sign-in")):
+        if answer.status_code != 200 or (
+            WHO[role] and answer.url.startswith(f"{stack.gateway}/sign-in")
+        ):
             dead.append(f"{answer.status_code} {address} from {where}")
             continue
         if "html" not in answer.headers.get("Content-Type", ""):
@@ -69,8 +75,17 @@ def test_every_link_of_every_page_opens(role: str, stack: Any) -> None:
         for link in Links(answer.text).links:
             target = urljoin(answer.url, link).partition("#")[0]
             parts = urlsplit(target)
-            kind = _ID.sub("/ID", parts.path) + "?" + ",".join(sorted(re.findall(r"(\w+)=", parts.query)))
-            if not target.startswith(stack.gateway) or target in seen or parts.path == "/quick-exit" or "lang=" in parts.query:
+            kind = (
+                _ID.sub("/ID", parts.path)
+                + "?"
+                + ",".join(sorted(re.findall(r"(\w+)=", parts.query)))
+            )
+            if (
+                not target.startswith(stack.gateway)
+                or target in seen
+                or parts.path == "/quick-exit"
+                or "lang=" in parts.query
+            ):
                 continue
             seen.add(target)
             kinds[kind] += 1

@@ -1,4 +1,6 @@
-"""Two who work at the same time: what one sends is on the other's open page within seconds, without a reload, while a third thing she writes stays."""
+"""Two who work at the same time: what one sends is on the other's open page within seconds, without
+a reload, while a third thing she writes stays.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -40,7 +42,9 @@ def send(cast: Cast) -> pb.Referral:
     person_id, receipt_id = cast.person()
     draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
     sent: pb.Referral = cast.sender.referrals.SendReferral(
-        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt_id, request_id=new_id())
+        pb.SendReferralRequest(
+            id=draft.id, etag=draft.etag, receipt_id=receipt_id, request_id=new_id()
+        )
     )
     return sent
 
@@ -49,7 +53,9 @@ def row(page: Page, referral: pb.Referral) -> Any:
     return page.locator(".row", has=page.locator(f"a[href='/referrals/{referral.id}']"))
 
 
-def test_what_is_sent_appears_on_the_receivers_open_page_and_is_counted(shelter: Page, cast: Cast) -> None:
+def test_what_is_sent_appears_on_the_receivers_open_page_and_is_counted(
+    shelter: Page, cast: Cast
+) -> None:
     shelter.evaluate("window.same = true")
     sent = send(cast)
     expect(row(shelter, sent)).to_be_visible(timeout=WITHIN)
@@ -58,20 +64,26 @@ def test_what_is_sent_appears_on_the_receivers_open_page_and_is_counted(shelter:
     assert shelter.title().startswith("(")
 
 
-def test_while_she_writes_a_step_the_other_side_goes_on_and_nothing_she_wrote_is_lost(shelter: Page, cast: Cast, stack: LocalStack) -> None:
+def test_while_she_writes_a_step_the_other_side_goes_on_and_nothing_she_wrote_is_lost(
+    shelter: Page, cast: Cast, stack: LocalStack
+) -> None:
     sent = send(cast)
     shelter.goto(f"{stack.gateway}/referrals/{sent.id}")
     shelter.locator("#form-ask > summary").click()
     note = shelter.locator("#ask textarea")
     note.fill(hers("¿Viene con sus hijos?"))
     before = shelter.locator("#timeline li").count()
-    cast.receiver.referrals.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag, request_id=new_id()))
+    cast.receiver.referrals.AcknowledgeReferral(
+        pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag, request_id=new_id())
+    )
     expect(shelter.locator("#timeline li")).to_have_count(before + 1, timeout=WITHIN)
     expect(note).to_have_value(hers("¿Viene con sus hijos?"))
     expect(note).to_be_focused()
 
 
-def test_the_bell_counts_on_a_page_that_has_no_list(shelter: Page, cast: Cast, stack: LocalStack) -> None:
+def test_the_bell_counts_on_a_page_that_has_no_list(
+    shelter: Page, cast: Cast, stack: LocalStack
+) -> None:
     shelter.goto(f"{stack.gateway}/people")
     bell = shelter.locator("#sections a[href='/inbox']")
     before = bell.inner_text()

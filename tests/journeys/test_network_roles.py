@@ -1,4 +1,6 @@
-"""An auditor is made by two coordinators of different members, on the pages, and by no two of one."""
+"""An auditor is made by two coordinators of different members, on the pages, and by no two of
+one.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from tests.parts.local_stack import LocalStack
 
 
 @pytest.mark.timeout(120)
-def test_a_role_of_the_network_is_given_by_two_coordinators_of_different_members(browser: Browser, stack: LocalStack) -> None:
+def test_a_role_of_the_network_is_given_by_two_coordinators_of_different_members(
+    browser: Browser, stack: LocalStack
+) -> None:
     email = f"auditora-{new_id()[:8]}@coalicion.example"
     first = Actor(browser, stack)
     first.signs_in("coordinacion@coalicion.demo")
@@ -23,11 +27,16 @@ def test_a_role_of_the_network_is_given_by_two_coordinators_of_different_members
     first.presses("Proponer la invitación")
     first.sees("Falta que la confirme otra persona")
     first.leaves()
-    for account, done in (("segunda@coalicion.demo", False), ("coordinacion@gobernacion.demo", True)):
+    for account, done in (
+        ("segunda@coalicion.demo", False),
+        ("coordinacion@gobernacion.demo", True),
+    ):
         other = Actor(browser, stack)
         other.signs_in(account)
         other.goes_to("/network/roles")
-        other.page.locator("main .row", has_text=email).get_by_role("button", name="Confirmar").click()
+        other.page.locator("main .row", has_text=email).get_by_role(
+            "button", name="Confirmar"
+        ).click()
         if done:
             other.sees("Invitación enviada")
             expect(other.page.get_by_role("main")).not_to_contain_text(email)

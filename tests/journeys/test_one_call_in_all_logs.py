@@ -1,4 +1,6 @@
-"""One call is followed by its id through every log: gateway, service, consumer, and what is delivered for it."""
+"""One call is followed by its id through every log: gateway, service, consumer, and what is
+delivered for it.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def test_one_call_is_followed_through_all_logs(stack: LocalStack, receiver: Rece
     cast = Cast(stack)
     manager = stack.worker("gestion@lunanueva")
     url = f"http://127.0.0.1:{receiver.server_port}/enlace"
-    hook = manager.webhooks.CreateWebhook(n.CreateWebhookRequest(webhook=n.Webhook(url=url), request_id=new_id())).webhook
+    hook = manager.webhooks.CreateWebhook(
+        n.CreateWebhookRequest(webhook=n.Webhook(url=url), request_id=new_id())
+    ).webhook
     before = set_email(manager, "mesa@lunanueva.example")
     person_id, receipt_id = cast.person()
     draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
@@ -68,7 +72,14 @@ def test_one_call_is_followed_through_all_logs(stack: LocalStack, receiver: Rece
     def steps() -> set[tuple[str, str, str]]:
         """(service, event, what it is about)"""
         return {
-            (line["service"], line["event"], line.get("method") or line.get("rpc") or line.get("type") or line.get("channel", ""))
+            (
+                line["service"],
+                line["event"],
+                line.get("method")
+                or line.get("rpc")
+                or line.get("type")
+                or line.get("channel", ""),
+            )
             for line in lines(stack, trace_id)
             if line["trace_id"] == trace_id
         }
@@ -81,6 +92,9 @@ def test_one_call_is_followed_through_all_logs(stack: LocalStack, receiver: Rece
         ("notifications", "delivered", "email"),
     }
     until(lambda: expected <= steps(), 30, otherwise=lambda: expected - steps())
-    assert cast.receiver.referrals.GetReferral(pb.GetReferralRequest(id=draft.id)).state == pb.STATE_SENT
+    assert (
+        cast.receiver.referrals.GetReferral(pb.GetReferralRequest(id=draft.id)).state
+        == pb.STATE_SENT
+    )
     set_email(manager, before)
     manager.webhooks.DeleteWebhook(n.DeleteWebhookRequest(id=hook.id, request_id=new_id()))

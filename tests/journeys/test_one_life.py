@@ -1,5 +1,6 @@
-"""The shortest way through the whole stack: it starts, one referral goes from draft to closed, Ctrl-C ends it. Every Python that is claimed walks it
-(tests/project/test_interpreters.py)."""
+"""The shortest way through the whole stack: it starts, one referral goes from draft to closed,
+Ctrl-C ends it. Every Python that is claimed walks it (tests/project/test_interpreters.py).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ def test_a_stack_starts_a_referral_goes_from_draft_to_closed_and_ctrl_c_ends_it(
         person_id, receipt_id = cast.person()
         referral = cast.sender.referrals.CreateReferral(cast.draft(person_id))
         referral = cast.sender.referrals.SendReferral(
-            pb.SendReferralRequest(id=referral.id, etag=referral.etag, receipt_id=receipt_id, request_id=new_id())
+            pb.SendReferralRequest(
+                id=referral.id, etag=referral.etag, receipt_id=receipt_id, request_id=new_id()
+            )
         )
         for step in STEPS:
             asked = step.request(id=referral.id, etag=referral.etag, request_id=new_id())

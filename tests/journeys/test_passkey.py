@@ -1,4 +1,6 @@
-"""A worker makes a passkey on her phone, signs in with it alone, and beside her password; a real browser holds it."""
+"""A worker makes a passkey on her phone, signs in with it alone, and beside her password; a real
+browser holds it.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def device(page: Page, *, verified: bool = True) -> None:
 
 @pytest.mark.timeout(120)
 def test_a_phone_holds_the_way_in(browser: Browser, stack: LocalStack) -> None:
-    account = next(account for account in stack.demo["accounts"] if account["email"].startswith("albergue@"))
+    account = next(
+        account for account in stack.demo["accounts"] if account["email"].startswith("albergue@")
+    )
     site = stack.gateway.replace("127.0.0.1", "localhost")
     her = Actor(browser, stack, scripts=True)
     page = her.page
@@ -63,10 +67,14 @@ def test_a_phone_holds_the_way_in(browser: Browser, stack: LocalStack) -> None:
     page.context.clear_cookies()
     page.goto(f"{site}/sign-in?to=/account")
     sent = list[str]()
-    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    page.on(
+        "request", lambda request: sent.append(request.url) if request.method == "POST" else None
+    )
     page.get_by_role("button", name="Entrar con una llave de acceso").click()
     her.sees("no sirve para entrar aquí")
     page.wait_for_load_state("networkidle")  # half a second in which nothing is sent
     her.sees("no sirve para entrar aquí")
-    assert [url.rpartition("/")[2] for url in sent] == ["passkey", "code"], "a page that says no does not ask again by itself"
+    assert [url.rpartition("/")[2] for url in sent] == ["passkey", "code"], (
+        "a page that says no does not ask again by itself"
+    )
     her.leaves()

@@ -1,4 +1,6 @@
-"""An auditor has a code of her phone asked for, signs in with it, loses the phone, and comes in by a spare code."""
+"""An auditor has a code of her phone asked for, signs in with it, loses the phone, and comes in by
+a spare code.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ EMAIL = "auditoria@coalicion.demo"
 
 @pytest.mark.timeout(120)
 def test_who_knows_the_password_alone_does_not_come_in(browser: Browser, stack: LocalStack) -> None:
-    password = next(account["password"] for account in stack.demo["accounts"] if account["email"] == EMAIL)
+    password = next(
+        account["password"] for account in stack.demo["accounts"] if account["email"] == EMAIL
+    )
     auditor = Actor(browser, stack)
     auditor.signs_in(EMAIL)
     auditor.goes_to("/account")
@@ -27,7 +31,12 @@ def test_who_knows_the_password_alone_does_not_come_in(browser: Browser, stack: 
     page.fill("#begin-password", password)
     auditor.presses("^Seguir$")
     assert page.locator("svg.qr").bounding_box(), "what the app reads is on the screen"
-    codes = TOTP(base64.b32decode("".join(page.locator("section p.code").inner_text().split())), 6, SHA1(), 30)
+    codes = TOTP(
+        base64.b32decode("".join(page.locator("section p.code").inner_text().split())),
+        6,
+        SHA1(),
+        30,
+    )
     page.fill("#code", "000000")
     auditor.presses("Empezar a pedirlo")
     auditor.sees("no es")
@@ -51,11 +60,14 @@ def test_who_knows_the_password_alone_does_not_come_in(browser: Browser, stack: 
         again.sees("Código para entrar")
 
     types_password()
-    assert "s" not in {cookie["name"] for cookie in screen.context.cookies()}, "the password alone opens no session"
+    assert "s" not in {cookie["name"] for cookie in screen.context.cookies()}, (
+        "the password alone opens no session"
+    )
     screen.fill("#code", "123")
     again.presses("^Entrar$")
     again.sees("Ese código no sirve")
-    screen.fill("#code", codes.generate(int(time.time()) + 30).decode())  # the step after the one that was taken
+    # the step after the one that was taken
+    screen.fill("#code", codes.generate(int(time.time()) + 30).decode())
     again.presses("^Entrar$")
     again.sees("Mi cuenta")
     assert screen.url.endswith("/account")

@@ -1,5 +1,6 @@
-"""A manager who signed in a while ago invites somebody: she says again who she is, and nothing that she typed is lost. Then she changes her password and ends
-what she did not make."""
+"""A manager who signed in a while ago invites somebody: she says again who she is, and nothing that
+she typed is lost. Then she changes her password and ends what she did not make.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +16,24 @@ def a_while_later(stack: LocalStack, email: str) -> None:
     """Eleven minutes have passed since she last proved who she is."""
     with stack.database("partners") as database:
         database.execute(
-            "UPDATE sessions SET prove_time = now() - interval '11 minutes' WHERE worker_id = (SELECT id FROM workers WHERE email = %s)",
+            "UPDATE sessions SET prove_time = now() - interval '11 minutes'"
+            " WHERE worker_id = (SELECT id FROM workers WHERE email = %s)",
             (email,),
         )
 
 
 @pytest.mark.timeout(240)
-def test_a4_who_signed_in_a_while_ago_says_again_who_she_is_and_what_she_typed_goes_on(browser: Browser, stack: LocalStack) -> None:
+def test_a4_who_signed_in_a_while_ago_says_again_who_she_is_and_what_she_typed_goes_on(
+    browser: Browser, stack: LocalStack
+) -> None:
     account = stack.account("gestion@lunanueva")
     manager = Actor(browser, stack)
     manager.signs_in(account["email"])
     manager.goes_to("/members")
     a_while_later(stack, account["email"])
     page = manager.page
-    page.wait_for_timeout((LIFETIME.total_seconds() + LEEWAY) * 1000)  # her last token said that she had just proved it
+    # her last token said that she had just proved it
+    page.wait_for_timeout((LIFETIME.total_seconds() + LEEWAY) * 1000)
     page.locator("summary", has_text="Invitar a alguien").click()
     page.fill("#email", "nueva@ejemplo.demo")
     manager.presses("Enviar la invitación")

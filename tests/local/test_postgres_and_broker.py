@@ -1,4 +1,6 @@
-"""The embedded PostgreSQL and broker: they start, they heal, they leave nothing behind, and passwords are asked for."""
+"""The embedded PostgreSQL and broker: they start, they heal, they leave nothing behind, and
+passwords are asked for.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ OWNER, APP = Login("owner", "owner's password"), Login("app", "app-password")
 
 @pytest.fixture
 def engine() -> Iterator[Postgres]:
-    """In a folder that is closed to others, as mkdtemp makes them: the hard case for a root-started stack."""
+    """In a folder that is closed to others, as mkdtemp makes them: the hard case for a root-started
+    stack.
+    """
     made = Postgres(Path(tempfile.mkdtemp()) / "postgres", durable=False)
     made.start()
     yield made
@@ -34,7 +38,9 @@ def engine() -> Iterator[Postgres]:
 
 
 class TestPostgres:
-    def test_the_plain_role_works_in_what_the_owner_makes_and_makes_nothing(self, engine: Postgres) -> None:
+    def test_the_plain_role_works_in_what_the_owner_makes_and_makes_nothing(
+        self, engine: Postgres
+    ) -> None:
         engine.ensure("kept", OWNER, APP)
         engine.ensure("kept", OWNER, APP)
         with psycopg.connect(_dsn(engine, OWNER)) as owner:
@@ -42,7 +48,9 @@ class TestPostgres:
         with psycopg.connect(_dsn(engine, APP)) as app:
             app.execute("INSERT INTO notes (words) VALUES ('a')")
             assert app.execute("SELECT similarity(words, 'a') FROM notes").fetchone() == (1.0,)
-            assert app.execute("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user").fetchone() == (False,)
+            assert app.execute(
+                "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
+            ).fetchone() == (False,)
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 app.execute("CREATE TABLE mine (id int)")
 
@@ -64,7 +72,9 @@ class TestPostgres:
     def test_the_pid_file_of_a_dead_server_does_not_hinder_the_next(self, engine: Postgres) -> None:
         engine.kill()
         pid_file = engine._data() / "postmaster.pid"
-        pid_file.write_text(pid_file.read_text().replace(pid_file.read_text().split("\n")[0], str(os.getpid()), 1))
+        pid_file.write_text(
+            pid_file.read_text().replace(pid_file.read_text().split("\n")[0], str(os.getpid()), 1)
+        )
         engine.start()
 
     def test_the_superusers_password_is_its_owners_alone(self, engine: Postgres) -> None:
@@ -102,13 +112,18 @@ class TestBroker:
 
 class TestProcess:
     def test_it_says_what_the_child_said_last_when_it_fails(self, tmp_path: Path) -> None:
-        child = Process("bad", [sys.executable, "-c", "print('no luck'); raise SystemExit(3)"], tmp_path / "log")
+        child = Process(
+            "bad", [sys.executable, "-c", "print('no luck'); raise SystemExit(3)"], tmp_path / "log"
+        )
         child.start()
         with pytest.raises(Failed, match=r"bad ended with 3(.|\n)*no luck"):
             child.wait_until(lambda: False, 10)
 
     def test_a_child_that_does_not_listen_is_killed(self, tmp_path: Path) -> None:
-        deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+        deaf = (
+            "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+            " print('deaf', flush=True); time.sleep(60)"
+        )
         child = Process("deaf", [sys.executable, "-c", deaf], tmp_path / "log")
         child.start()
         child.wait_until(lambda: "deaf" in child.last_words(), 10)
@@ -118,7 +133,8 @@ class TestProcess:
     def test_it_ends_with_its_parent_also_when_that_is_killed(self, tmp_path: Path) -> None:
         script = (
             "import pathlib, sys, time; from local.process import Process;"
-            f"c = Process('child', [sys.executable, '-c', 'import time; time.sleep(60)'], pathlib.Path({str(tmp_path / 'log')!r}));"
+            "c = Process('child', [sys.executable, '-c', 'import time;"
+            f" time.sleep(60)'], pathlib.Path({str(tmp_path / 'log')!r}));"
             "c.start(); print(c.pid, flush=True); time.sleep(60)"
         )
         parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -136,11 +152,14 @@ class TestProcess:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", port))
 
-    def test_no_port_is_given_twice_before_anybody_listens_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_no_port_is_given_twice_before_anybody_listens_there(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         drawn = iter([7, 7, 8])
         monkeypatch.setattr("local.process.secrets.randbelow", lambda _: next(drawn))
         monkeypatch.setattr("local.process.is_free", lambda *_: True)
-        monkeypatch.setattr("local.process._given", set())  # whatever other tests of this process were given
+        # whatever other tests of this process were given
+        monkeypatch.setattr("local.process._given", set())
         assert (free_port(), free_port()) == (20_007, 20_008)
 
 

@@ -1,4 +1,6 @@
-"""The supervisor of child processes: what dies comes back, what never comes up is given up, the last level is stopped first."""
+"""The supervisor of child processes: what dies comes back, what never comes up is given up, the
+last level is stopped first.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def supervisor(said: Lines) -> Iterator[Supervisor]:
     made.stop(timeout=0.1)
 
 
-def test_what_dies_is_started_again_and_said_in_one_line(supervisor: Supervisor, said: Lines, tmp_path: Path) -> None:
+def test_what_dies_is_started_again_and_said_in_one_line(
+    supervisor: Supervisor, said: Lines, tmp_path: Path
+) -> None:
     part = _part("worker", SLEEP, tmp_path)
     supervisor.begin([part])
     supervisor.wait()
@@ -43,7 +47,9 @@ def test_what_dies_is_started_again_and_said_in_one_line(supervisor: Supervisor,
     assert said == ["worker was killed by signal 9; starting it again"]
 
 
-def test_what_dies_again_and_again_waits_longer_each_time(supervisor: Supervisor, said: Lines, tmp_path: Path) -> None:
+def test_what_dies_again_and_again_waits_longer_each_time(
+    supervisor: Supervisor, said: Lines, tmp_path: Path
+) -> None:
     supervisor.begin([_part("broken", "raise SystemExit(3)", tmp_path, ready=lambda: False)])
     with pytest.raises(Failed, match="broken does not become ready"):
         supervisor.wait()
@@ -51,7 +57,9 @@ def test_what_dies_again_and_again_waits_longer_each_time(supervisor: Supervisor
     assert said[-1] == "broken ended with 3; starting it again in 2 s"
 
 
-def test_a_part_that_was_up_long_enough_is_started_again_at_once(said: Lines, tmp_path: Path) -> None:
+def test_a_part_that_was_up_long_enough_is_started_again_at_once(
+    said: Lines, tmp_path: Path
+) -> None:
     supervisor = Supervisor(said.append, calm=0)
     part = _part("worker", SLEEP, tmp_path)
     supervisor.begin([part])
@@ -65,11 +73,15 @@ def test_a_part_that_was_up_long_enough_is_started_again_at_once(said: Lines, tm
     assert said == ["worker was killed by signal 9; starting it again"] * 3
 
 
-def test_a_part_that_runs_and_does_nothing_is_killed_and_started_again_but_not_for_a_moment(said: Lines, tmp_path: Path) -> None:
+def test_a_part_that_runs_and_does_nothing_is_killed_and_started_again_but_not_for_a_moment(
+    said: Lines, tmp_path: Path
+) -> None:
     supervisor = Supervisor(said.append, examine=0.01, patience=0.5)
     part = _part("worker", SLEEP, tmp_path)
     idle = {"pid": 0, "until": 0.0}
-    part.works = lambda: part.process is None or part.process.pid != idle["pid"] or time.monotonic() > idle["until"]
+    part.works = lambda: (
+        part.process is None or part.process.pid != idle["pid"] or time.monotonic() > idle["until"]
+    )
     supervisor.begin([part])
     supervisor.wait()
     assert part.process
@@ -80,7 +92,10 @@ def test_a_part_that_runs_and_does_nothing_is_killed_and_started_again_but_not_f
     idle["until"] = time.monotonic() + 60
     _until(supervisor, lambda: part.process is not first and part.up)
     supervisor.stop(timeout=0.1)
-    assert said == ["worker runs and does nothing; killing it", "worker was killed by signal 9; starting it again"]
+    assert said == [
+        "worker runs and does nothing; killing it",
+        "worker was killed by signal 9; starting it again",
+    ]
 
 
 def test_a_part_that_is_late_is_named_and_waited_for(said: Lines, tmp_path: Path) -> None:
@@ -94,7 +109,9 @@ def test_a_part_that_is_late_is_named_and_waited_for(said: Lines, tmp_path: Path
     assert set(said) == {f"still starting: late (its log: {tmp_path / 'late.log'})"}
 
 
-def test_a_part_that_can_not_be_started_is_given_up_with_the_reason_said_once(supervisor: Supervisor, said: Lines) -> None:
+def test_a_part_that_can_not_be_started_is_given_up_with_the_reason_said_once(
+    supervisor: Supervisor, said: Lines
+) -> None:
     def begin() -> Process:
         raise Failed("no Java runtime")
 
@@ -104,7 +121,9 @@ def test_a_part_that_can_not_be_started_is_given_up_with_the_reason_said_once(su
     assert said == ["broker could not be started: no Java runtime"]
 
 
-def test_a_part_is_not_killed_for_one_failure_because_nobody_looked_for_long(said: Lines, tmp_path: Path) -> None:
+def test_a_part_is_not_killed_for_one_failure_because_nobody_looked_for_long(
+    said: Lines, tmp_path: Path
+) -> None:
     supervisor, works = Supervisor(said.append, examine=0.01, patience=0.1), iter([True, False])
     part = _part("worker", SLEEP, tmp_path)
     part.works = lambda: next(works, True)
@@ -119,7 +138,10 @@ def test_a_part_is_not_killed_for_one_failure_because_nobody_looked_for_long(sai
 
 
 def test_a_log_stays_small_while_its_writer_goes_on(tmp_path: Path) -> None:
-    writer = "import os, time\nfor number in range(50_000):\n    os.write(1, b'%08d\\n' % number)\ntime.sleep(0.2); os.write(1, b'the end')"
+    writer = (
+        "import os, time\nfor number in range(50_000):\n    os.write(1, b'%08d\\n' %"
+        " number)\ntime.sleep(0.2); os.write(1, b'the end')"
+    )
     process = Process("writer", [sys.executable, "-c", writer], tmp_path / "writer.log")
     process.start()
     while process.alive:
@@ -154,13 +176,25 @@ def test_the_higher_level_has_ended_before_the_lower_is_asked_to(tmp_path: Path)
     for level, name, pause in ((0, "ground", 0), (1, "roof", 0.3)):
         log = tmp_path / f"{name}.log"
         code = script.format(pause=pause, order=str(order), name=name)
-        supervisor.begin([_part(name, code, tmp_path, level=level, ready=lambda log=log: "listening" in log.read_text())])  # type: ignore[misc]
+        supervisor.begin(
+            [
+                _part(
+                    name,
+                    code,
+                    tmp_path,
+                    level=level,
+                    ready=lambda log=log: "listening" in log.read_text(),  # type: ignore[misc]
+                )
+            ]
+        )
     supervisor.wait()
     supervisor.stop()
     assert order.read_text() == "roof ground "
 
 
-def _part(name: str, code: str, folder: Path, ready: Callable[[], bool] = lambda: True, level: int = 0) -> Part:
+def _part(
+    name: str, code: str, folder: Path, ready: Callable[[], bool] = lambda: True, level: int = 0
+) -> Part:
     def begin() -> Process:
         process = Process(name, [sys.executable, "-c", code], folder / f"{name}.log")
         process.start()

@@ -1,4 +1,6 @@
-"""A notifications service on a real database and a real gRPC port, in this process, with a clock that the test sets and senders that it drives."""
+"""A notifications service on a real database and a real gRPC port, in this process, with a clock
+that the test sets and senders that it drives.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +59,15 @@ class Client:
         """What a call in this caller's name carries."""
         if self.caller.kind == "public":
             return []
-        return [("authorization", f"Bearer {self._issuer.issue(just_proved(self.caller, self._issuer), 'enlace.notifications')[0]}")]
+        return [
+            (
+                "authorization",
+                (
+                    "Bearer"
+                    f" {self._issuer.issue(just_proved(self.caller, self._issuer), 'enlace.notifications')[0]}"  # noqa: E501
+                ),
+            )
+        ]
 
 
 @dataclass
@@ -75,16 +85,31 @@ class Service:
     versions: dict[str, int] = field(default_factory=dict)
     receivers: list[Receiver] = field(default_factory=list)
 
-    def as_(self, organization: str, *roles: str, scopes: tuple[str, ...] = (), id: str = "", language: str = "es") -> Client:
+    def as_(
+        self,
+        organization: str,
+        *roles: str,
+        scopes: tuple[str, ...] = (),
+        id: str = "",
+        language: str = "es",
+    ) -> Client:
         """A worker with roles, or a key with scopes."""
         kind = "key" if scopes else "worker"
-        return Client(Caller(id or new_id(), kind, organization, frozenset(roles), frozenset(scopes), language), self.channel, self.issuer)
+        return Client(
+            Caller(
+                id or new_id(), kind, organization, frozenset(roles), frozenset(scopes), language
+            ),
+            self.channel,
+            self.issuer,
+        )
 
     def public(self) -> Client:
         """Nobody in particular."""
         return Client(Caller("public", "public", ""), self.channel, self.issuer)
 
-    def fact(self, verb: str, referral: str = "", *, time: datetime | None = None, **values: Any) -> Fact:
+    def fact(
+        self, verb: str, referral: str = "", *, time: datetime | None = None, **values: Any
+    ) -> Fact:
         """A fact of the referrals service, next version of its referral."""
         referral = referral or new_id()
         self.versions[referral] = version = self.versions.get(referral, 0) + 1
@@ -98,7 +123,13 @@ class Service:
             "actor_organization_id": SENDER,
         }
         body = facts_pb2.ReferralFact(**usual | values)
-        return Fact(referral, version, f"enlace.referral.{verb}.v1", body.SerializeToString(), time or self.clock.now())
+        return Fact(
+            referral,
+            version,
+            f"enlace.referral.{verb}.v1",
+            body.SerializeToString(),
+            time or self.clock.now(),
+        )
 
     def hear(self, verb: str, referral: str = "", **values: Any) -> Fact:
         """The fact, taken in."""
@@ -113,16 +144,26 @@ class Service:
 
     def hear_of_member(self, kind: str, body: Any) -> None:
         """A fact of the partners service."""
-        fact = Fact(new_id(), 1, f"enlace.{kind}.changed.v1", body.SerializeToString(), self.clock.now())
+        fact = Fact(
+            new_id(), 1, f"enlace.{kind}.changed.v1", body.SerializeToString(), self.clock.now()
+        )
         with self.database.transaction(SYSTEM) as tx:
             subscriptions.partners(self.clock, by_email=True)(tx, fact)
 
     def suspend(self, organization: str, status: str = "SUSPENDED") -> None:
-        self.hear_of_member("organization", partners_pb2.OrganizationFact(organization_id=organization, status_code=status))
+        self.hear_of_member(
+            "organization",
+            partners_pb2.OrganizationFact(organization_id=organization, status_code=status),
+        )
 
     def coordinator_desk(self, organization: str, email: str) -> None:
         """An organisation with an active coordinator and an e-mail address."""
-        worker = partners_pb2.WorkerFact(worker_id=new_id(), organization_id=organization, role_codes=["COORDINATOR"], status_code="ACTIVE")
+        worker = partners_pb2.WorkerFact(
+            worker_id=new_id(),
+            organization_id=organization,
+            role_codes=["COORDINATOR"],
+            status_code="ACTIVE",
+        )
         self.hear_of_member("worker", worker)
         self.desk(organization, email)
 
@@ -138,14 +179,28 @@ class Service:
 
     def webhook(self, organization: str, url: str, *kinds: str) -> pb.CreateWebhookResponse:
         """Has a manager add it."""
-        made: pb.CreateWebhookResponse = self.as_(organization, "MANAGER").CreateWebhook(webhook=pb.Webhook(url=url, kinds=kinds))
+        made: pb.CreateWebhookResponse = self.as_(organization, "MANAGER").CreateWebhook(
+            webhook=pb.Webhook(url=url, kinds=kinds)
+        )
         return made
 
     def deliveries(self, webhook_id: str, organization: str = RECEIVER) -> list[pb.Delivery]:
-        return list(self.as_(organization, "MANAGER").ListDeliveries(webhook_id=webhook_id).deliveries)
+        return list(
+            self.as_(organization, "MANAGER").ListDeliveries(webhook_id=webhook_id).deliveries
+        )
 
-    def web_sender(self, *, slow: bool = False, threads: int = 8, timeout: float = 1.0) -> WebhookSender:
-        return WebhookSender(self.database, self.sending, self.clock, slow=slow, threads=threads, development=True, timeout=timeout)
+    def web_sender(
+        self, *, slow: bool = False, threads: int = 8, timeout: float = 1.0
+    ) -> WebhookSender:
+        return WebhookSender(
+            self.database,
+            self.sending,
+            self.clock,
+            slow=slow,
+            threads=threads,
+            development=True,
+            timeout=timeout,
+        )
 
     def send_webhooks(self, rounds: int = 20) -> int:
         """Sends what is due now, in this thread; returns how many attempts that were."""
@@ -155,7 +210,9 @@ class Service:
                 claims = [
                     claim
                     for slow in (False, True)
-                    for claim in self.sending.next_webhooks(connection, self.clock.now(), slow=slow, limit=20)
+                    for claim in self.sending.next_webhooks(
+                        connection, self.clock.now(), slow=slow, limit=20
+                    )
                 ]
                 for claim in claims:
                     sender.send(claim)
@@ -166,7 +223,9 @@ class Service:
 
     def send_mails(self, mailbox: Mailbox | None = None, loop: Loop | None = None) -> int:
         """Hands in what is due now, until the loop is stopped."""
-        sender = MailSender(self.database, self.sending, mailbox or Outbox(self.sending, self.clock), self.clock)
+        sender = MailSender(
+            self.database, self.sending, mailbox or Outbox(self.sending, self.clock), self.clock
+        )
         with self.database.dedicated() as connection:
             return sender.send_batch(connection, loop)
 
@@ -180,7 +239,8 @@ class Service:
 
     def clear(self) -> None:
         """As if nothing had been told yet."""
-        with psycopg.connect(self.migration_url) as owner:  # the service's own role takes back nothing that it told
+        # the service's own role takes back nothing that it told
+        with psycopg.connect(self.migration_url) as owner:
             for table in (
                 "letters",
                 "deliveries",
@@ -208,20 +268,33 @@ def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iter
     letter_key = Keyring(key_folder.secret(folder, "mail"))
     verifier = Verifier(key_folder.verifying(folder, "tokens"), "enlace.notifications", clock)
     server = Server(
-        "127.0.0.1:0", servicers(database, keyring, verifier, clock, development=development), threads=8, reflect=False, caller_rate=100_000
+        "127.0.0.1:0",
+        servicers(database, keyring, verifier, clock, development=development),
+        threads=8,
+        reflect=False,
+        caller_rate=100_000,
     )
     server.start()
     sending = Sending(database, keyring, letter_key, public_url=PUBLIC_URL, by_email=True)
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield Service(
-            clock, database, keyring, letter_key, Issuer(key_folder.signing(folder, "tokens"), clock), channel, sending, place.migration_url
+            clock,
+            database,
+            keyring,
+            letter_key,
+            Issuer(key_folder.signing(folder, "tokens"), clock),
+            channel,
+            sending,
+            place.migration_url,
         )
     server.stop(1)
     database.close()
 
 
 @pytest.fixture(scope="module")
-def running(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def running(
+    postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
     """For a module; `service` gives it to a test."""
     with served(postgres, tmp_path_factory.mktemp("keys"), development=True) as made:
         yield made
@@ -236,7 +309,9 @@ def production(postgres: PostgresServer, tmp_path: Path) -> Iterator[Service]:
 
 @pytest.fixture
 def service(running: Service) -> Iterator[Service]:
-    """One service for a module; every test begins with an empty one, now (verifying a signature needs the present)."""
+    """One service for a module; every test begins with an empty one, now (verifying a signature
+    needs the present).
+    """
     running.clear()
     running.clock.set(datetime.now(UTC))
     yield running

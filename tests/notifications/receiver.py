@@ -1,4 +1,6 @@
-"""A partner's system: an HTTP server that writes down what it gets and answers what a test wants."""
+"""A partner's system: an HTTP server that writes down what it gets and answers what a test
+wants.
+"""
 
 import json
 import threading
@@ -34,7 +36,9 @@ class Got:
 
 @dataclass
 class Receiver:
-    """`answers` are taken one by one, then 204 for ever; `hold` keeps every answer back until it is set."""
+    """`answers` are taken one by one, then 204 for ever; `hold` keeps every answer back until it is
+    set.
+    """
 
     answers: list[int] = field(default_factory=list)
     got: list[Got] = field(default_factory=list)
@@ -53,7 +57,14 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"])).decode()
                 with arrived:
-                    receiver.got.append(Got(self.path, {k.lower(): v for k, v in self.headers.items()}, body, self.client_address[1]))
+                    receiver.got.append(
+                        Got(
+                            self.path,
+                            {k.lower(): v for k, v in self.headers.items()},
+                            body,
+                            self.client_address[1],
+                        )
+                    )
                     arrived.notify_all()
                 if receiver.on_request:
                     receiver.on_request()
@@ -74,7 +85,9 @@ class Receiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
 
     @property
     def url(self) -> str:
@@ -83,7 +96,9 @@ class Receiver:
     def wait_for(self, count: int, seconds: float = 10) -> None:
         """Until so many requests have come."""
         with self.arrived:
-            assert self.arrived.wait_for(lambda: len(self.got) >= count, seconds), f"{len(self.got)} of {count} came"
+            assert self.arrived.wait_for(lambda: len(self.got) >= count, seconds), (
+                f"{len(self.got)} of {count} came"
+            )
 
     def close(self) -> None:
         if self.hold:

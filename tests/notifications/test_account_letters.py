@@ -1,4 +1,6 @@
-"""What somebody is told of her own account: by a letter to her mailbox and in her bell, and nobody else hears of it."""
+"""What somebody is told of her own account: by a letter to her mailbox and in her bell, and nobody
+else hears of it.
+"""
 
 from __future__ import annotations
 
@@ -51,19 +53,42 @@ PLACES = {
 __all__ = ["post"]
 
 
-def fact(service: Service, verb: str = "reset_asked", notice: str = "", *, language: str = "es", email: str = EMAIL, **more: Any) -> Fact:
+def fact(
+    service: Service,
+    verb: str = "reset_asked",
+    notice: str = "",
+    *,
+    language: str = "es",
+    email: str = EMAIL,
+    **more: Any,
+) -> Fact:
     """What partners says, with the letter as partners seals it."""
     id = notice or new_id()
     body = facts_pb2.AccountFact(notice_id=id, worker_id=SHE, organization_id=RECEIVER, **more)
-    body.expire_time.FromDatetime(service.clock.now() + timedelta(hours=1 if verb == "reset_asked" else 168))
+    body.expire_time.FromDatetime(
+        service.clock.now() + timedelta(hours=1 if verb == "reset_asked" else 168)
+    )
     if verb != "reset_ended":
-        letter = letters_pb2.AccountLetter(email=email, token=TOKEN if verb == "reset_asked" else "", language=language)
-        body.sealed_letter = service.letter_key.seal_bytes(letter.SerializeToString(), f"accounts/{id}/letter")
-    return Fact(id, 2 if notice else 1, f"enlace.account.{verb}.v1", body.SerializeToString(), service.clock.now())
+        letter = letters_pb2.AccountLetter(
+            email=email, token=TOKEN if verb == "reset_asked" else "", language=language
+        )
+        body.sealed_letter = service.letter_key.seal_bytes(
+            letter.SerializeToString(), f"accounts/{id}/letter"
+        )
+    return Fact(
+        id,
+        2 if notice else 1,
+        f"enlace.account.{verb}.v1",
+        body.SerializeToString(),
+        service.clock.now(),
+    )
 
 
 def bell(service: Service, id: str = SHE, *roles: str) -> list[str]:
-    return [message.kind for message in service.as_(RECEIVER, *(roles or ("WORKER",)), id=id).ListMessages().messages]
+    return [
+        message.kind
+        for message in service.as_(RECEIVER, *(roles or ("WORKER",)), id=id).ListMessages().messages
+    ]
 
 
 def test_the_link_goes_to_her_mailbox_and_to_nobody_else(service: Service, post: Post) -> None:
@@ -73,7 +98,9 @@ def test_the_link_goes_to_her_mailbox_and_to_nobody_else(service: Service, post:
     assert service.send_mails(smtp(service, post)) == 1
     [envelope] = post.got
     assert envelope.rcpt_tos == [EMAIL]
-    assert f"{PUBLIC_URL}/reset?lang=es#{TOKEN}" in post.text().replace("=\r\n", "").replace("=3D", "=")
+    assert f"{PUBLIC_URL}/reset?lang=es#{TOKEN}" in post.text().replace("=\r\n", "").replace(
+        "=3D", "="
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,7 +123,7 @@ def test_no_system_of_her_organisation_hears_of_it(service: Service) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_letters_say_in_her_language_what_was_done_and_what_to_do_and_not_for_what_the_network_is(
+def test_the_letters_say_in_her_language_what_was_done_and_not_what_the_network_is_for(
     service: Service, post: Post, kind: str, language: str
 ) -> None:
     verb, role = KINDS[kind]
@@ -112,7 +139,9 @@ def test_the_letters_say_in_her_language_what_was_done_and_what_to_do_and_not_fo
 
 def test_every_letter_is_there_in_every_language() -> None:
     assert ACCOUNT_BODIES.keys() == ACCOUNT_SUBJECTS.keys() == KINDS.keys() <= BY_KIND.keys()
-    assert {tuple(texts) for texts in (*ACCOUNT_BODIES.values(), *ACCOUNT_SUBJECTS.values())} == {LANGUAGES}
+    assert {tuple(texts) for texts in (*ACCOUNT_BODIES.values(), *ACCOUNT_SUBJECTS.values())} == {
+        LANGUAGES
+    }
 
 
 def test_a_link_that_was_ended_before_it_left_is_not_sent(service: Service, post: Post) -> None:
@@ -123,7 +152,9 @@ def test_a_link_that_was_ended_before_it_left_is_not_sent(service: Service, post
     assert bell(service) == ["password_reset_asked"]
 
 
-def test_that_the_password_changed_is_told_under_the_same_subject(service: Service, post: Post) -> None:
+def test_that_the_password_changed_is_told_under_the_same_subject(
+    service: Service, post: Post
+) -> None:
     told = hear(service, fact(service))
     assert service.send_mails(smtp(service, post)) == 1
     service.advance(minutes=5)
@@ -140,7 +171,9 @@ def test_a_link_that_is_too_old_is_not_sent(service: Service, post: Post) -> Non
     assert post.got == []
     hear(service, fact(service, "password_changed"))
     service.advance(days=2)
-    assert service.send_mails(smtp(service, post)) == 1, "what was done is told also when the mail server was away"
+    assert service.send_mails(smtp(service, post)) == 1, (
+        "what was done is told also when the mail server was away"
+    )
     old = fact(service, "second_factor_removed")
     service.advance(days=8)
     hear(service, old)
@@ -156,7 +189,9 @@ def test_a_fact_that_is_told_again_sends_nothing_twice(service: Service, post: P
     assert bell(service) == ["password_reset_asked"]
 
 
-def test_the_letter_lies_sealed_and_is_taken_away_when_it_is_done_with(service: Service, post: Post) -> None:
+def test_the_letter_lies_sealed_and_is_taken_away_when_it_is_done_with(
+    service: Service, post: Post
+) -> None:
     hear(service, fact(service))
     [row] = service.rows("SELECT * FROM letters")
     assert not [secret for secret in (TOKEN, EMAIL) if secret.encode() in bytes(row["sealed"])]
@@ -170,7 +205,9 @@ def test_the_letter_lies_sealed_and_is_taken_away_when_it_is_done_with(service: 
         assert tx.execute("SELECT FROM letters").fetchall() == []
 
 
-def test_to_what_is_no_address_and_for_a_suspended_organisation_nothing_is_sent(service: Service, post: Post) -> None:
+def test_to_what_is_no_address_and_for_a_suspended_organisation_nothing_is_sent(
+    service: Service, post: Post
+) -> None:
     hear(service, fact(service, email="a@b.example, c@d.example"))
     service.send_mails(smtp(service, post))
     service.suspend(RECEIVER)
@@ -181,7 +218,9 @@ def test_to_what_is_no_address_and_for_a_suspended_organisation_nothing_is_sent(
 
 @pytest.mark.parametrize("verb", ["member_held", "member_suspended"])
 @pytest.mark.parametrize("first", ["letter", "suspension"])
-def test_d24_whose_organisation_is_out_is_told_so_all_the_same(verb: str, first: str, service: Service, post: Post) -> None:
+def test_d24_whose_organisation_is_out_is_told_so_all_the_same(
+    verb: str, first: str, service: Service, post: Post
+) -> None:
     """Whichever of the two facts is heard first."""
     other = fact(service)
     for step in (first, "suspension" if first == "letter" else "letter"):
@@ -190,7 +229,16 @@ def test_d24_whose_organisation_is_out_is_told_so_all_the_same(verb: str, first:
             hear(service, other)
         else:
             said = facts_pb2.OrganizationFact(organization_id=RECEIVER, status_code="SUSPENDED")
-            hear(service, Fact(RECEIVER, 1, "enlace.organization.held.v1", said.SerializeToString(), service.clock.now()))
+            hear(
+                service,
+                Fact(
+                    RECEIVER,
+                    1,
+                    "enlace.organization.held.v1",
+                    said.SerializeToString(),
+                    service.clock.now(),
+                ),
+            )
     assert service.send_mails(smtp(service, post)) == 1, "and of nothing else"
     assert "24 horas" in post.text() or "suspendi" in post.text()
 
@@ -211,4 +259,9 @@ def test_a_letter_of_a_later_version_is_left_alone(service: Service, post: Post)
 
 
 def test_no_notice_has_a_place_for_a_name() -> None:
-    assert not [kind for kind in KINDS for language in LANGUAGES if re.search("[{%]", getattr(BY_KIND[kind], language))]
+    assert not [
+        kind
+        for kind in KINDS
+        for language in LANGUAGES
+        if re.search("[{%]", getattr(BY_KIND[kind], language))
+    ]

@@ -23,14 +23,18 @@ EMAIL = "parroquia@ejemplo.example"
 __all__ = ["post"]
 
 
-def fact(service: Service, verb: str = "asked", *, language: str = "es", email: str = EMAIL) -> Fact:
+def fact(
+    service: Service, verb: str = "asked", *, language: str = "es", email: str = EMAIL
+) -> Fact:
     """What partners says, with the letter as partners seals it."""
     id = new_id()
     letter = letters_pb2.ApplicationLetter(email=email, token=TOKEN, language=language)
     sealed = service.letter_key.seal_bytes(letter.SerializeToString(), f"applications/{id}/letter")
     body = facts_pb2.ApplicationFact(application_id=id, sealed_letter=sealed)
     body.expire_time.FromDatetime(service.clock.now() + timedelta(days=3))
-    return Fact(id, 1, f"enlace.application.{verb}.v1", body.SerializeToString(), service.clock.now())
+    return Fact(
+        id, 1, f"enlace.application.{verb}.v1", body.SerializeToString(), service.clock.now()
+    )
 
 
 def test_the_link_goes_to_the_mailbox_and_nobody_is_told(service: Service, post: Post) -> None:
@@ -38,14 +42,18 @@ def test_the_link_goes_to_the_mailbox_and_nobody_is_told(service: Service, post:
     hear(service, fact(service))
     assert service.send_mails(smtp(service, post)) == 1
     assert post.got[0].rcpt_tos == [EMAIL]
-    assert f"{PUBLIC_URL}/join/confirm?lang=es#{TOKEN}" in post.text().replace("=\r\n", "").replace("=3D", "=")
+    assert f"{PUBLIC_URL}/join/confirm?lang=es#{TOKEN}" in post.text().replace("=\r\n", "").replace(
+        "=3D", "="
+    )
     assert service.as_(COALITION, "COORDINATOR").ListMessages().messages == []
     for row in service.rows("SELECT * FROM messages"):
         assert TOKEN not in str(row)
         assert EMAIL not in str(row)
 
 
-def test_an_address_that_is_none_is_no_alarm_to_the_coordination(service: Service, post: Post) -> None:
+def test_an_address_that_is_none_is_no_alarm_to_the_coordination(
+    service: Service, post: Post
+) -> None:
     post.rcpt.append("550 no such mailbox")
     hear(service, fact(service))
     service.send_mails(smtp(service, post))

@@ -22,7 +22,15 @@ from services.notifications.domain.delivery import (
     wait,
 )
 from services.notifications.domain.desk import Desk, check
-from services.notifications.domain.webhook import LIMIT, Reach, Webhook, change, check_kinds, check_url, open_webhook
+from services.notifications.domain.webhook import (
+    LIMIT,
+    Reach,
+    Webhook,
+    change,
+    check_kinds,
+    check_url,
+    open_webhook,
+)
 
 NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
 FAILED = Outcome("http", 500)
@@ -59,7 +67,9 @@ def test_an_email_is_tried_from_one_minute_to_a_day() -> None:
 
 
 @given(some.sampled_from(sorted(BACK_OFFS, key=str)), some.integers(1, 10_000), some.floats(0, 1))
-def test_waiting_grows_to_its_limit_and_is_spread_by_a_fifth(channel: Channel, tries: int, chance: float) -> None:
+def test_waiting_grows_to_its_limit_and_is_spread_by_a_fifth(
+    channel: Channel, tries: int, chance: float
+) -> None:
     back_off: BackOff = BACK_OFFS[channel]
     assert back_off.first * 0.8 <= wait(back_off, tries, chance) <= back_off.longest * 1.2
     assert wait(back_off, tries, chance) <= wait(back_off, tries + 1, chance)
@@ -67,35 +77,64 @@ def test_waiting_grows_to_its_limit_and_is_spread_by_a_fifth(channel: Channel, t
 
 
 def test_what_arrived_is_done_and_what_is_hopeless_is_given_up_at_once() -> None:
-    assert judge(Channel.EMAIL, Outcome(code=250), tries=1, first_try_time=NOW, now=NOW, chance=0).status is Status.DELIVERED
-    assert judge(Channel.EMAIL, Outcome("smtp", 550, hopeless=True), tries=1, first_try_time=NOW, now=NOW, chance=0).status is Status.DEAD
+    assert (
+        judge(
+            Channel.EMAIL, Outcome(code=250), tries=1, first_try_time=NOW, now=NOW, chance=0
+        ).status
+        is Status.DELIVERED
+    )
+    assert (
+        judge(
+            Channel.EMAIL,
+            Outcome("smtp", 550, hopeless=True),
+            tries=1,
+            first_try_time=NOW,
+            now=NOW,
+            chance=0,
+        ).status
+        is Status.DEAD
+    )
 
 
 def test_time_in_which_nobody_tried_is_no_reason_to_give_up() -> None:
     late = NOW + timedelta(days=30)  # the sender was off for a month
-    assert judge(Channel.WEBHOOK, FAILED, tries=1, first_try_time=late, now=late, chance=0).status is Status.RETRYING
+    assert (
+        judge(Channel.WEBHOOK, FAILED, tries=1, first_try_time=late, now=late, chance=0).status
+        is Status.RETRYING
+    )
 
 
 @pytest.mark.parametrize(
     "address",
     [
-        "10.0.0.1", "172.16.3.4", "192.168.1.1", "127.0.0.1", "0.0.0.0", "169.254.169.254", "100.64.0.1", "224.0.0.1", "255.255.255.255", "198.18.0.1",
-        "::1", "::", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "2001:db8::1",
-        "fec0::1", "feff::1", "3fff::1", "100::1", "64:ff9b:1::1", "192.0.2.1", "198.51.100.7", "203.0.113.9", "::ffff:203.0.113.9",
+        "10.0.0.1", "172.16.3.4", "192.168.1.1", "127.0.0.1", "0.0.0.0", "169.254.169.254",
+        "100.64.0.1", "224.0.0.1", "255.255.255.255", "198.18.0.1",
+        "::1", "::", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "2001:db8::1",
+        "fec0::1", "feff::1", "3fff::1", "100::1", "64:ff9b:1::1", "192.0.2.1", "198.51.100.7",
+        "203.0.113.9", "::ffff:203.0.113.9",
     ],
 )  # fmt: skip
 def test_addresses_inside_are_never_called(address: str) -> None:
     assert not may_call(ip_address(address), development=False)
 
 
-@pytest.mark.parametrize("address", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::5db8:d70e"])
+@pytest.mark.parametrize(
+    "address", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::5db8:d70e"]
+)
 def test_addresses_in_the_world_are_called(address: str) -> None:
     assert may_call(ip_address(address), development=False)
 
 
 def test_development_may_call_the_machine_itself_and_nothing_else_inside() -> None:
-    assert all(may_call(ip_address(address), development=True) for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"))
-    assert not any(may_call(ip_address(address), development=True) for address in ("10.0.0.1", "169.254.169.254", "fd00:ec2::254"))
+    assert all(
+        may_call(ip_address(address), development=True)
+        for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+    )
+    assert not any(
+        may_call(ip_address(address), development=True)
+        for address in ("10.0.0.1", "169.254.169.254", "fd00:ec2::254")
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,11 +176,27 @@ def test_a_kind_that_is_never_told_is_refused_by_its_place() -> None:
 
 
 def webhook() -> Webhook:
-    return open_webhook("1" * 32, "2" * 32, "https://partner.example/", ["referral_sent"], NOW, there_are=0, reach=OUTSIDE)
+    return open_webhook(
+        "1" * 32,
+        "2" * 32,
+        "https://partner.example/",
+        ["referral_sent"],
+        NOW,
+        there_are=0,
+        reach=OUTSIDE,
+    )
 
 
 def test_a_change_based_on_an_older_version_is_refused() -> None:
-    once = change(webhook(), 1, NOW, url=None, kinds=["clock_breached", "clock_breached"], enabled=None, reach=OUTSIDE)
+    once = change(
+        webhook(),
+        1,
+        NOW,
+        url=None,
+        kinds=["clock_breached", "clock_breached"],
+        enabled=None,
+        reach=OUTSIDE,
+    )
     assert (once.version, once.kinds) == (2, ("clock_breached",))
     with pytest.raises(Stale):
         change(once, 1, NOW, url=None, kinds=None, enabled=False, reach=OUTSIDE)
@@ -156,13 +211,17 @@ def test_switched_off_says_by_whom_and_on_again_forgets_it() -> None:
 
 def test_an_organisation_has_a_limit_of_endpoints() -> None:
     with pytest.raises(Conflict, match="too_many_webhooks"):
-        open_webhook("1" * 32, "2" * 32, "https://partner.example/", [], NOW, there_are=LIMIT, reach=OUTSIDE)
+        open_webhook(
+            "1" * 32, "2" * 32, "https://partner.example/", [], NOW, there_are=LIMIT, reach=OUTSIDE
+        )
 
 
 @pytest.mark.parametrize(
     "email",
     [
-        "mesa", "mesa@", "@ong.example", "mesa@ong", "a@b.example\n", "a@b.example\r\nBcc: c@d.example", "a@b.example, c@d.example",
+        "mesa", "mesa@", "@ong.example", "mesa@ong", "a@b.example\n", (
+            "a@b.example\r\nBcc: c@d.example"
+        ), "a@b.example, c@d.example",
         "Mesa <a@b.example>", "a b@c.example", "a@-b.example",
     ],
 )  # fmt: skip
@@ -177,4 +236,7 @@ def test_a_desk_has_a_known_language_and_may_do_without_email() -> None:
     check(Desk("1" * 32, "es", "mesa.turno+noche@ong.example"))
     with pytest.raises(Invalid) as refused:
         check(Desk("1" * 32, "miq", "a@" + "b" * 250 + ".example"))
-    assert refused.value.violations == [("desk.language", "unknown_code"), ("desk.email", "malformed")]
+    assert refused.value.violations == [
+        ("desk.language", "unknown_code"),
+        ("desk.email", "malformed"),
+    ]

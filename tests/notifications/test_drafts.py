@@ -11,7 +11,12 @@ NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
 
 
 def told(state: referrals_pb2.State.ValueType) -> int:
-    body = facts_pb2.ReferralFact(referral_id="a" * 32, state=state, sender_organization_id="b" * 32, receiver_organization_id="c" * 32)
+    body = facts_pb2.ReferralFact(
+        referral_id="a" * 32,
+        state=state,
+        sender_organization_id="b" * 32,
+        receiver_organization_id="c" * 32,
+    )
     fact = Fact("a" * 32, 2, "enlace.referral.amended.v1", body.SerializeToString(), NOW)
     return len(told_of(wire.happening(fact, body), NOW))
 

@@ -1,4 +1,6 @@
-"""Who is told of an enquiry: who is asked, whose offer was taken, who asks, and the coordination of what nobody could help with."""
+"""Who is told of an enquiry: who is asked, whose offer was taken, who asks, and the coordination of
+what nobody could help with.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from tests.notifications.conftest import COALITION, OTHER, PUBLIC_URL, RECEIVER,
 ENQUIRY = "e" * 32
 
 
-def fact(service: Service, verb: str, version: int = 1, *, ago: timedelta = timedelta(), **values: Any) -> Fact:
+def fact(
+    service: Service, verb: str, version: int = 1, *, ago: timedelta = timedelta(), **values: Any
+) -> Fact:
     usual: dict[str, Any] = {
         "enquiry_id": ENQUIRY,
         "urgency": referrals_pb2.URGENCY_IMMEDIATE,
@@ -27,11 +31,20 @@ def fact(service: Service, verb: str, version: int = 1, *, ago: timedelta = time
         "actor_organization_id": SENDER,
     }
     body = facts_pb2.EnquiryFact(**usual | values)
-    return Fact(ENQUIRY, version, f"enlace.enquiry.{verb}.v1", body.SerializeToString(), service.clock.now() - ago)
+    return Fact(
+        ENQUIRY,
+        version,
+        f"enlace.enquiry.{verb}.v1",
+        body.SerializeToString(),
+        service.clock.now() - ago,
+    )
 
 
 def kinds(service: Service, organization: str, *roles: str) -> list[str]:
-    return [message.kind for message in service.as_(organization, *(roles or ("WORKER",))).ListMessages().messages]
+    return [
+        message.kind
+        for message in service.as_(organization, *(roles or ("WORKER",))).ListMessages().messages
+    ]
 
 
 def told(service: Service) -> dict[str, list[str]]:
@@ -45,12 +58,18 @@ def told(service: Service) -> dict[str, list[str]]:
     return {who: said for who, said in heard.items() if said}
 
 
-def test_each_desk_that_is_asked_is_told_need_and_urgency_and_not_who_asks(service: Service) -> None:
+def test_each_desk_that_is_asked_is_told_need_and_urgency_and_not_who_asks(
+    service: Service,
+) -> None:
     hook = service.webhook(RECEIVER, "https://partner.example/hook")
     service.take_in(fact(service, "opened", asked_organization_ids=[RECEIVER, OTHER]))
     assert told(service) == {"asked": ["enquiry_opened"], "other": ["enquiry_opened"]}
     [message] = service.as_(RECEIVER, "WORKER").ListMessages().messages
-    assert (message.enquiry_id, message.need_code, message.urgency_code) == (ENQUIRY, "HOU.EMG", referrals_pb2.URGENCY_IMMEDIATE)
+    assert (message.enquiry_id, message.need_code, message.urgency_code) == (
+        ENQUIRY,
+        "HOU.EMG",
+        referrals_pb2.URGENCY_IMMEDIATE,
+    )
     assert service.rows("SELECT 1 FROM messages WHERE sender_organization_id <> ''") == []
     [row] = service.rows("SELECT body FROM deliveries WHERE webhook_id = %s", hook.webhook.id)
     body = json.loads(row["body"])
@@ -63,7 +82,9 @@ def test_each_desk_that_is_asked_is_told_need_and_urgency_and_not_who_asks(servi
     }
 
 
-def test_the_asker_hears_of_the_first_offer_and_whose_it_is_that_it_was_taken(service: Service) -> None:
+def test_the_asker_hears_of_the_first_offer_and_whose_it_is_that_it_was_taken(
+    service: Service,
+) -> None:
     answered: dict[str, Any] = {
         "actor_organization_id": RECEIVER,
         "service_organization_id": RECEIVER,
@@ -90,7 +111,10 @@ def test_what_nobody_could_help_with_the_coordination_hears_too(service: Service
     assert told(service) == {"asker": ["enquiry_exhausted"], "coordination": ["enquiry_exhausted"]}
 
 
-@pytest.mark.parametrize(("verb", "kind"), [("offers_waiting", "enquiry_offers_waiting"), ("cancelled", "enquiry_cancelled")])
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [("offers_waiting", "enquiry_offers_waiting"), ("cancelled", "enquiry_cancelled")],
+)
 def test_what_the_clock_does_the_asker_hears(service: Service, verb: str, kind: str) -> None:
     service.take_in(fact(service, verb, 2, actor_organization_id=""))
     assert told(service) == {"asker": [kind]}

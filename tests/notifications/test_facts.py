@@ -1,4 +1,6 @@
-"""Facts heard over a broker: once, in order, from the right signer; and the fact that this service tells."""
+"""Facts heard over a broker: once, in order, from the right signer; and the fact that this service
+tells.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +38,9 @@ from tests.parts import brokers
 
 
 def settings(bootstrap: str) -> ServiceSettings:
-    return ServiceSettings("", "", bootstrap, "PLAINTEXT", "", "", "", 1, "", "", Path(), False, True, 4)
+    return ServiceSettings(
+        "", "", bootstrap, "PLAINTEXT", "", "", "", 1, "", "", Path(), False, True, 4
+    )
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -56,17 +60,33 @@ class World:
     signers: dict[str, Signer]
     own_signer: dict[str, SignatureCheck]
 
-    def say(self, *facts: Fact, topic: str = REFERRALS, signer: str = "referrals", source: str = "", body: bytes | None = None) -> None:
+    def say(
+        self,
+        *facts: Fact,
+        topic: str = REFERRALS,
+        signer: str = "referrals",
+        source: str = "",
+        body: bytes | None = None,
+    ) -> None:
         producer = Producer(settings(self.bootstrap))
         records = [pack(fact, source or f"enlace/{signer}", self.signers[signer]) for fact in facts]
-        producer.send_all(topic, [(key, value if body is None else body, headers) for key, value, headers in records])
+        producer.send_all(
+            topic,
+            [(key, value if body is None else body, headers) for key, value, headers in records],
+        )
         producer.discard()
 
     def kinds(self, organization: str = RECEIVER) -> list[str]:
-        return [message.kind for message in self.service.as_(organization, "WORKER").ListMessages().messages]
+        return [
+            message.kind
+            for message in self.service.as_(organization, "WORKER").ListMessages().messages
+        ]
 
     def taken_in(self, subject: str) -> int:
-        rows = self.service.rows("SELECT version FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s", subject)
+        rows = self.service.rows(
+            "SELECT version FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s",
+            subject,
+        )
         return int(rows[0]["version"]) if rows else 0
 
     def waiting(self) -> list[dead_letters.DeadLetter]:
@@ -75,8 +95,11 @@ class World:
 
     def give_up(self) -> None:
         with self.service.database.transaction(SYSTEM) as tx:
-            dead_letters.discard(tx, dead_letters.waiting(tx), "for_the_test", self.service.clock.now())
-        self.service.clock.advance(timedelta(seconds=2))  # what waits behind them is looked at once a second
+            dead_letters.discard(
+                tx, dead_letters.waiting(tx), "for_the_test", self.service.clock.now()
+            )
+        # what waits behind them is looked at once a second
+        self.service.clock.advance(timedelta(seconds=2))
         until(lambda: not self.service.rows("SELECT FROM inbox_parked"))
 
     def records(self, topic: str, key: str, count: int = 1) -> list[Any]:
@@ -91,7 +114,9 @@ class World:
 
 @pytest.fixture(scope="module")
 def own_broker() -> Iterator[brokers.Broker]:
-    """Of this module alone: on the shared one lie facts of other tests' services under the same topics, signed with keys that nobody here trusts."""
+    """Of this module alone: on the shared one lie facts of other tests' services under the same
+    topics, signed with keys that nobody here trusts.
+    """
     made = brokers.Broker()
     try:
         made.start()
@@ -101,30 +126,45 @@ def own_broker() -> Iterator[brokers.Broker]:
 
 
 @pytest.fixture(scope="module")
-def ears(running: Service, own_broker: brokers.Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def ears(
+    running: Service, own_broker: brokers.Broker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     """One for the module: each service has a topic and a group on it."""
     folder = tmp_path_factory.mktemp("trusted_signers")
     key_folder.create(folder, ["referrals", "partners", "notifications"])
-    signers = {name: Signer(key_folder.signing(folder, f"facts.{name}")) for name in ("referrals", "partners", "notifications")}
+    signers = {
+        name: Signer(key_folder.signing(folder, f"facts.{name}"))
+        for name in ("referrals", "partners", "notifications")
+    }
     topics = [TOPIC, REFERRALS, PARTNERS]
     broker = Broker(settings(own_broker.bootstrap), [*topics, REPLAYS])
     handlers = {
-        "referrals": (REFERRALS, subscriptions.referrals(running.clock, public_url=PUBLIC_URL, by_email=True)),
+        "referrals": (
+            REFERRALS,
+            subscriptions.referrals(running.clock, public_url=PUBLIC_URL, by_email=True),
+        ),
         "partners": (PARTNERS, subscriptions.partners(running.clock, by_email=True)),
     }
-    relay = Relay("notifications", TOPIC, running.database, broker, signers["notifications"], running.clock)
+    relay = Relay(
+        "notifications", TOPIC, running.database, broker, signers["notifications"], running.clock
+    )
     threads: list[Broker | Loop] = [broker, relay.loop()]
     for name, (topic, handle) in handlers.items():
-        trusted_signers = {f"enlace/{name}": SignatureCheck(key_folder.verifying(folder, f"facts.{name}"))}
+        trusted_signers = {
+            f"enlace/{name}": SignatureCheck(key_folder.verifying(folder, f"facts.{name}"))
+        }
         threads.append(
             Subscriber(
                 f"notifications-{name}", [topic], handle,
-                database=running.database, broker=broker, trusted_signers=trusted_signers, keyring=running.keyring, clock=running.clock,
+                database=running.database, broker=broker, trusted_signers=trusted_signers,
+                keyring=running.keyring, clock=running.clock,
             ).loop()
         )  # fmt: skip
     for thread in threads:
         thread.start()
-    own_signer = {"enlace/notifications": SignatureCheck(key_folder.verifying(folder, "facts.notifications"))}
+    own_signer = {
+        "enlace/notifications": SignatureCheck(key_folder.verifying(folder, "facts.notifications"))
+    }
     yield World(running, own_broker.bootstrap, signers, own_signer)
     for thread in reversed(threads):
         thread.stop()
@@ -147,15 +187,23 @@ def test_a_fact_told_twice_is_one_message_and_one_webhook(world: World) -> None:
     world.say(last)
     until(lambda: len(world.kinds()) == 2)
     world.service.send_webhooks()
-    assert sorted(got.headers["webhook-id"] for got in system.got) == sorted({got.id for got in system.got})
+    assert sorted(got.headers["webhook-id"] for got in system.got) == sorted(
+        {got.id for got in system.got}
+    )
     assert len(system.got) == 2
 
 
 def test_what_comes_out_of_order_is_parked_and_then_applied_in_order(world: World) -> None:
     referral = new_id()
-    first, second, third = (world.service.fact(verb, referral) for verb in ("sent", "amended", "withdrawn"))
+    first, second, third = (
+        world.service.fact(verb, referral) for verb in ("sent", "amended", "withdrawn")
+    )
     world.say(third, second)
-    until(lambda: len(world.service.rows("SELECT FROM inbox_parked WHERE subject = %s", referral)) == 2)
+    until(
+        lambda: (
+            len(world.service.rows("SELECT FROM inbox_parked WHERE subject = %s", referral)) == 2
+        )
+    )
     assert world.kinds() == []
     world.say(first)
     until(lambda: world.taken_in(referral) == 3)
@@ -175,36 +223,67 @@ def test_facts_that_tell_nobody_are_taken_in_so_that_no_gap_is_left(world: World
 
 def receipt(service: Service, id: str, version: int, verb: str, **values: Any) -> Fact:
     """A fact of a receipt for a child whose file the receiver's organisation holds."""
-    body = referrals_pb2.ReceiptFact(**{"receipt_id": id, "organization_id": RECEIVER, "recipient_organization_id": OTHER} | values)
-    return Fact(id, version, f"enlace.receipt.{verb}.v1", body.SerializeToString(), service.clock.now())
+    body = referrals_pb2.ReceiptFact(
+        **{"receipt_id": id, "organization_id": RECEIVER, "recipient_organization_id": OTHER}
+        | values
+    )
+    return Fact(
+        id, version, f"enlace.receipt.{verb}.v1", body.SerializeToString(), service.clock.now()
+    )
 
 
-def test_a_decision_that_waits_for_a_second_person_is_told_once_to_the_desk_that_has_her(world: World) -> None:
+def test_a_decision_that_waits_for_a_second_person_is_told_once_to_the_desk_that_has_her(
+    world: World,
+) -> None:
     system, id = world.service.receiver(), new_id()
     world.service.webhook(RECEIVER, system.url)
-    proposed, confirmed = receipt(world.service, id, 1, "proposed"), receipt(world.service, id, 2, "confirmed")
+    proposed, confirmed = (
+        receipt(world.service, id, 1, "proposed"),
+        receipt(world.service, id, 2, "confirmed"),
+    )
     world.say(confirmed)  # ahead of what it follows
     until(lambda: len(world.service.rows("SELECT FROM inbox_parked WHERE subject = %s", id)) == 1)
     assert world.kinds() == []
     world.say(proposed, proposed)
     world.say(proposed)
     until(lambda: world.taken_in(id) == 2)
-    assert (world.kinds(RECEIVER), world.kinds(OTHER), world.kinds(SENDER)) == (["receipt_proposed"], [], [])
+    assert (world.kinds(RECEIVER), world.kinds(OTHER), world.kinds(SENDER)) == (
+        ["receipt_proposed"],
+        [],
+        [],
+    )
     world.service.send_webhooks()
     [got] = system.got
     assert id in got.body
     assert OTHER not in got.body
 
 
-def test_of_what_is_unusual_each_auditor_hears_and_without_one_the_coordination_does(world: World) -> None:
+def test_of_what_is_unusual_each_auditor_hears_and_without_one_the_coordination_does(
+    world: World,
+) -> None:
     def say(id: str) -> None:
-        body = referrals_pb2.AnomalyFact(anomaly_id=id, kind_code="at_night", worker_id=new_id(), organization_id=RECEIVER, count=1)
-        world.say(Fact(id, 1, "enlace.anomaly.noted.v1", body.SerializeToString(), world.service.clock.now()))
+        body = referrals_pb2.AnomalyFact(
+            anomaly_id=id,
+            kind_code="at_night",
+            worker_id=new_id(),
+            organization_id=RECEIVER,
+            count=1,
+        )
+        world.say(
+            Fact(
+                id,
+                1,
+                "enlace.anomaly.noted.v1",
+                body.SerializeToString(),
+                world.service.clock.now(),
+            )
+        )
         until(lambda: world.taken_in(id) == 1)
 
     def told(id: str) -> list[tuple[str, str]]:
         rows = world.service.rows(
-            "SELECT audience, worker_id FROM messages WHERE kind = 'anomaly_noted' ORDER BY create_time DESC, worker_id"
+            "SELECT audience, worker_id FROM messages WHERE kind = 'anomaly_noted'"
+            " ORDER BY create_time DESC, worker_id"
         )
         return [(row["audience"], row["worker_id"]) for row in rows]
 
@@ -221,7 +300,10 @@ def test_of_what_is_unusual_each_auditor_hears_and_without_one_the_coordination_
     try:
         world.service.clock.advance(timedelta(seconds=1))
         say(second := new_id())
-        assert told(second) == [*(("worker", auditor) for auditor in auditors), ("coordination", "")]
+        assert told(second) == [
+            *(("worker", auditor) for auditor in auditors),
+            ("coordination", ""),
+        ]
         assert world.kinds(RECEIVER) == [], "the desk of whom it is about hears nothing"
     finally:
         with world.service.database.transaction(SYSTEM) as tx:
@@ -229,28 +311,57 @@ def test_of_what_is_unusual_each_auditor_hears_and_without_one_the_coordination_
                 members.keep_worker(tx, worker, OTHER, ["AUDITOR"], "LEFT")
 
 
-@pytest.mark.parametrize(("verb", "kind"), [("opened", "emergency_opened"), ("review_overdue", "emergency_review_overdue")])
-def test_of_an_emergency_access_the_desk_whose_the_file_is_hears_and_the_coordination(world: World, verb: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [("opened", "emergency_opened"), ("review_overdue", "emergency_review_overdue")],
+)
+def test_of_an_emergency_access_the_desk_whose_the_file_is_hears_and_the_coordination(
+    world: World, verb: str, kind: str
+) -> None:
     id = new_id()
     body = referrals_pb2.EmergencyFact(
-        emergency_id=id, organization_id=RECEIVER, opened_by_organization_id=OTHER, opened_by_worker_id=new_id()
+        emergency_id=id,
+        organization_id=RECEIVER,
+        opened_by_organization_id=OTHER,
+        opened_by_worker_id=new_id(),
     )
-    world.say(Fact(id, 1, f"enlace.emergency.{verb}.v1", body.SerializeToString(), world.service.clock.now()))
-    world.say(Fact(id, 2, "enlace.emergency.ended.v1", body.SerializeToString(), world.service.clock.now()))
+    world.say(
+        Fact(
+            id,
+            1,
+            f"enlace.emergency.{verb}.v1",
+            body.SerializeToString(),
+            world.service.clock.now(),
+        )
+    )
+    world.say(
+        Fact(
+            id, 2, "enlace.emergency.ended.v1", body.SerializeToString(), world.service.clock.now()
+        )
+    )
     until(lambda: world.taken_in(id) == 2)
-    rows = world.service.rows("SELECT audience, organization_id FROM messages WHERE kind = %s ORDER BY audience", kind)
-    assert [(row["audience"], row["organization_id"]) for row in rows] == [("coordination", ""), ("desk", RECEIVER)]
+    rows = world.service.rows(
+        "SELECT audience, organization_id FROM messages WHERE kind = %s ORDER BY audience", kind
+    )
+    assert [(row["audience"], row["organization_id"]) for row in rows] == [
+        ("coordination", ""),
+        ("desk", RECEIVER),
+    ]
 
 
 def test_a4_of_an_export_the_managers_of_the_file_hear_and_whoever_did_it(world: World) -> None:
     id, manager, worker = new_id(), new_id(), new_id()
     with world.service.database.transaction(SYSTEM) as tx:
         members.keep_worker(tx, manager, RECEIVER, ["MANAGER"], "ACTIVE")
-    body = referrals_pb2.ExportFact(export_id=id, person_id=new_id(), organization_id=RECEIVER, worker_id=worker)
+    body = referrals_pb2.ExportFact(
+        export_id=id, person_id=new_id(), organization_id=RECEIVER, worker_id=worker
+    )
     fact = Fact(id, 1, "enlace.export.made.v1", body.SerializeToString(), world.service.clock.now())
     world.say(fact, fact)
     until(lambda: world.taken_in(id) == 1)
-    rows = world.service.rows("SELECT audience, organization_id, worker_id FROM messages WHERE kind = 'export_made'")
+    rows = world.service.rows(
+        "SELECT audience, organization_id, worker_id FROM messages WHERE kind = 'export_made'"
+    )
     assert {(row["audience"], row["organization_id"], row["worker_id"]) for row in rows} == {
         ("worker", RECEIVER, manager),
         ("worker", RECEIVER, worker),
@@ -260,28 +371,50 @@ def test_a4_of_an_export_the_managers_of_the_file_hear_and_whoever_did_it(world:
         members.keep_worker(tx, manager, RECEIVER, ["MANAGER"], "LEFT")
 
 
-@pytest.mark.parametrize(("verb", "status"), [("agreement_ending", "APPROVED"), ("agreement_expired", "PROBATION")])
-def test_that_an_agreement_ends_its_organisation_hears_and_the_coordination(world: World, verb: str, status: str) -> None:
+@pytest.mark.parametrize(
+    ("verb", "status"), [("agreement_ending", "APPROVED"), ("agreement_expired", "PROBATION")]
+)
+def test_that_an_agreement_ends_its_organisation_hears_and_the_coordination(
+    world: World, verb: str, status: str
+) -> None:
     own = new_id()
-    said = partners_pb2.OrganizationFact(organization_id=own, status_code=status, days=7).SerializeToString()
+    said = partners_pb2.OrganizationFact(
+        organization_id=own, status_code=status, days=7
+    ).SerializeToString()
     ends = Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now())
     world.say(ends, ends, topic=PARTNERS, signer="partners")
     until(lambda: world.kinds(own) == [verb])
-    assert [message.kind for message in world.service.as_(OTHER, "COORDINATOR").ListMessages().messages] == [verb]
+    assert [
+        message.kind for message in world.service.as_(OTHER, "COORDINATOR").ListMessages().messages
+    ] == [verb]
     assert world.kinds(SENDER) == []
 
 
-@pytest.mark.parametrize(("verb", "kind"), [("applied", "organization_applied"), ("approval_proposed", "approval_proposed")])
-def test_of_who_applies_the_coordination_hears_once_a_day(world: World, verb: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [("applied", "organization_applied"), ("approval_proposed", "approval_proposed")],
+)
+def test_of_who_applies_the_coordination_hears_once_a_day(
+    world: World, verb: str, kind: str
+) -> None:
     def say() -> None:
         own = new_id()
-        said = partners_pb2.OrganizationFact(organization_id=own, status_code="APPLIED").SerializeToString()
-        world.say(Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now()), topic=PARTNERS, signer="partners")
+        said = partners_pb2.OrganizationFact(
+            organization_id=own, status_code="APPLIED"
+        ).SerializeToString()
+        world.say(
+            Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now()),
+            topic=PARTNERS,
+            signer="partners",
+        )
         until(lambda: bool(world.service.rows("SELECT FROM inbox WHERE subject = %s", own)))
         assert world.kinds(own) == [], "nobody is there to read it"
 
     def told() -> int:
-        return [message.kind for message in world.service.as_(OTHER, "COORDINATOR").ListMessages().messages].count(kind)
+        return [
+            message.kind
+            for message in world.service.as_(OTHER, "COORDINATOR").ListMessages().messages
+        ].count(kind)
 
     say()
     say()
@@ -293,24 +426,42 @@ def test_of_who_applies_the_coordination_hears_once_a_day(world: World, verb: st
 
 @pytest.mark.parametrize(
     ("verb", "kind"),
-    [("suspension_proposed", "suspension_proposed"), ("held", "hold_begun"), ("hold_ended", "hold_ended")]
+    [
+        ("suspension_proposed", "suspension_proposed"),
+        ("held", "hold_begun"),
+        ("hold_ended", "hold_ended"),
+    ]
     + [(verb, verb) for verb in ("reinstatement_proposed", "leaving_proposed")],
 )
-def test_d24_of_each_member_that_waits_for_a_second_coordinator_the_coordination_hears_and_not_the_member(
+def test_d24_the_coordination_hears_of_a_member_that_waits_for_a_second_coordinator(
     world: World, verb: str, kind: str
 ) -> None:
     for expected in (1, 2):
         own = new_id()
-        said = partners_pb2.OrganizationFact(organization_id=own, status_code="APPROVED").SerializeToString()
-        world.say(Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now()), topic=PARTNERS, signer="partners")
-        until(lambda subject=own: bool(world.service.rows("SELECT FROM inbox WHERE subject = %s", subject)))  # type: ignore[misc]
-        assert [message.kind for message in world.service.as_(OTHER, "COORDINATOR").ListMessages().messages].count(kind) == expected
+        said = partners_pb2.OrganizationFact(
+            organization_id=own, status_code="APPROVED"
+        ).SerializeToString()
+        world.say(
+            Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now()),
+            topic=PARTNERS,
+            signer="partners",
+        )
+        until(
+            lambda subject=own: bool(  # type: ignore[misc]
+                world.service.rows("SELECT FROM inbox WHERE subject = %s", subject)
+            )
+        )
+        assert [
+            message.kind
+            for message in world.service.as_(OTHER, "COORDINATOR").ListMessages().messages
+        ].count(kind) == expected
         assert world.kinds(own) == []
 
 
 def test_of_other_receipts_nobody_is_told(world: World) -> None:
     facts = [receipt(world.service, new_id(), 1, verb) for verb in ("given", "a_verb_of_tomorrow")]
-    facts.append(receipt(world.service, new_id(), 1, "proposed", organization_id=""))  # of a teller that does not say whose it is
+    # of a teller that does not say whose it is
+    facts.append(receipt(world.service, new_id(), 1, "proposed", organization_id=""))
     old = receipt(world.service, new_id(), 1, "proposed")
     facts.append(replace(old, time=old.time - HISTORY - timedelta(seconds=1)))
     world.say(*facts)
@@ -322,7 +473,9 @@ def test_of_other_receipts_nobody_is_told(world: World) -> None:
 def test_a_kind_of_fact_that_is_newer_than_this_service_waits_for_it(world: World) -> None:
     referral, settlement = new_id(), new_id()
     world.say(
-        world.service.fact("sent", referral), world.service.fact("a_verb_of_tomorrow", referral), world.service.fact("withdrawn", referral)
+        world.service.fact("sent", referral),
+        world.service.fact("a_verb_of_tomorrow", referral),
+        world.service.fact("withdrawn", referral),
     )
     world.say(Fact(settlement, 1, "enlace.settlement.made.v1", b"", world.service.clock.now()))
     world.say(Fact(new_id(), 1, "enlace.referral.sent.v2", b"", world.service.clock.now()))
@@ -362,7 +515,9 @@ def test_who_signs_as_another_is_not_believed(world: World) -> None:
     world.give_up()
 
 
-def test_an_invitation_that_is_told_again_and_again_is_one_letter_and_a_forged_one_is_none(world: World) -> None:
+def test_an_invitation_that_is_told_again_and_again_is_one_letter_and_a_forged_one_is_none(
+    world: World,
+) -> None:
     told, last, forged = (invitation(world.service) for _ in range(3))
     accepted = invitation(world.service, "accepted", told.subject)
     world.say(forged, topic=PARTNERS, signer="referrals", source="enlace/partners")
@@ -379,13 +534,21 @@ def test_an_invitation_that_is_told_again_and_again_is_one_letter_and_a_forged_o
     world.give_up()
 
 
-def test_a_member_that_is_suspended_is_refused_and_one_that_is_reinstated_is_not(world: World) -> None:
+def test_a_member_that_is_suspended_is_refused_and_one_that_is_reinstated_is_not(
+    world: World,
+) -> None:
     organization = new_id()
     worker = world.service.as_(organization, "WORKER")
 
     def member(version: int, verb: str, status: str) -> Fact:
         body = partners_pb2.OrganizationFact(organization_id=organization, status_code=status)
-        return Fact(organization, version, f"enlace.organization.{verb}.v1", body.SerializeToString(), world.service.clock.now())
+        return Fact(
+            organization,
+            version,
+            f"enlace.organization.{verb}.v1",
+            body.SerializeToString(),
+            world.service.clock.now(),
+        )
 
     def refused() -> bool:
         try:
@@ -394,7 +557,12 @@ def test_a_member_that_is_suspended_is_refused_and_one_that_is_reinstated_is_not
             return "organization_not_active" in str(error)
         return False
 
-    world.say(member(1, "registered", "PROBATION"), member(2, "suspended", "SUSPENDED"), topic=PARTNERS, signer="partners")
+    world.say(
+        member(1, "registered", "PROBATION"),
+        member(2, "suspended", "SUSPENDED"),
+        topic=PARTNERS,
+        signer="partners",
+    )
     until(refused)
     world.say(member(3, "reinstated", "APPROVED"), topic=PARTNERS, signer="partners")
     until(lambda: not refused())
@@ -408,7 +576,9 @@ def test_that_a_message_reached_nobody_is_told_to_the_stack(world: World) -> Non
     with world.service.database.dedicated() as connection:
         claim = world.service.sending.next_email(connection, world.service.clock.now())
     assert claim is not None
-    world.service.sending.finish(Channel.EMAIL, claim, Outcome("smtp", 550, hopeless=True), world.service.clock.now())
+    world.service.sending.finish(
+        Channel.EMAIL, claim, Outcome("smtp", 550, hopeless=True), world.service.clock.now()
+    )
     [row] = world.service.rows("SELECT id FROM messages WHERE unreached")
     [record] = world.records(TOPIC, row["id"])
     said = unpack(record.headers, record.value, world.own_signer)

@@ -1,4 +1,6 @@
-"""The inbox: what was told to a desk, to a worker, to the coordination, seen by those and by nobody else."""
+"""The inbox: what was told to a desk, to a worker, to the coordination, seen by those and by nobody
+else.
+"""
 
 from datetime import timedelta
 from functools import partial
@@ -23,13 +25,22 @@ def kinds(client: Client, **values: object) -> list[str]:
     return [message.kind for message in client.ListMessages(**values).messages]
 
 
-def test_the_receivers_desk_reads_what_was_sent_to_it_in_its_readers_language(service: Service) -> None:
+def test_the_receivers_desk_reads_what_was_sent_to_it_in_its_readers_language(
+    service: Service,
+) -> None:
     fact = service.hear("sent", urgency=4)
     for language in ("es", "en", "fr"):
         [message] = service.as_(RECEIVER, "WORKER", language=language).ListMessages().messages
         assert message.text == getattr(BY_KIND["referral_sent"], language)
-        assert (message.kind, message.referral_id, message.urgency_code) == ("referral_sent", fact.subject, URGENCY_IMMEDIATE)
-        assert message.create_time.ToDatetime().timestamp() == fact.time.replace(tzinfo=None).timestamp()
+        assert (message.kind, message.referral_id, message.urgency_code) == (
+            "referral_sent",
+            fact.subject,
+            URGENCY_IMMEDIATE,
+        )
+        assert (
+            message.create_time.ToDatetime().timestamp()
+            == fact.time.replace(tzinfo=None).timestamp()
+        )
     assert kinds(service.as_(RECEIVER, scopes=("notifications",))) == ["referral_sent"]
     for stranger in (SENDER, OTHER):
         assert kinds(service.as_(stranger, "WORKER")) == []
@@ -42,7 +53,8 @@ def test_the_sending_worker_sees_one_message_and_her_colleagues_another(service:
     [hers], [theirs] = own.ListMessages().messages, colleague.ListMessages().messages
     assert hers.id != theirs.id
     colleague.MarkMessageRead(id=theirs.id)
-    assert (own.CountUnread().unread, colleague.CountUnread().unread) == (1, 0)  # a colleague's look is not hers
+    # a colleague's look is not hers
+    assert (own.CountUnread().unread, colleague.CountUnread().unread) == (1, 0)
     assert refusal(lambda: colleague.MarkMessageRead(id=hers.id)) == ("NOT_FOUND", "not_found")
     own.MarkMessageRead(id=hers.id)
     assert own.CountUnread().unread == 0
@@ -58,14 +70,23 @@ def test_all_that_was_seen_is_read_at_once_and_what_came_meanwhile_is_not(servic
     service.advance(minutes=1)
     service.hear("withdrawn", first.subject)
     assert client.MarkAllMessagesRead(until_time=seen.create_time).unread == 1
-    assert [bool(message.HasField("read_time")) for message in client.ListMessages().messages] == [False, True]
+    assert [bool(message.HasField("read_time")) for message in client.ListMessages().messages] == [
+        False,
+        True,
+    ]
     assert stranger.CountUnread().unread == 1, "another desk's are its own"
     assert refusal(client.MarkAllMessagesRead)[0] == "INVALID_ARGUMENT"
 
 
-def test_one_version_tells_a_whole_organisation_that_somebodys_messages_are_others(service: Service) -> None:
+def test_one_version_tells_a_whole_organisation_that_somebodys_messages_are_others(
+    service: Service,
+) -> None:
     worker = new_id()
-    own, colleague, stranger = service.as_(SENDER, "WORKER", id=worker), service.as_(SENDER, "WORKER"), service.as_(OTHER, "WORKER")
+    own, colleague, stranger = (
+        service.as_(SENDER, "WORKER", id=worker),
+        service.as_(SENDER, "WORKER"),
+        service.as_(OTHER, "WORKER"),
+    )
     seen, elsewhere = {colleague.CountUnread().version}, stranger.CountUnread().version
     service.hear("accepted", sender_worker_id=worker)
     seen.add(colleague.CountUnread().version)
@@ -77,19 +98,33 @@ def test_one_version_tells_a_whole_organisation_that_somebodys_messages_are_othe
     assert stranger.CountUnread().version == elsewhere
 
 
-def test_by_their_watch_tokens_many_are_told_at_once_what_each_would_be_told(service: Service) -> None:
-    clients = [service.as_(SENDER, "WORKER"), service.as_(OTHER, "WORKER"), service.as_(COALITION, "COORDINATOR")]
+def test_by_their_watch_tokens_many_are_told_at_once_what_each_would_be_told(
+    service: Service,
+) -> None:
+    clients = [
+        service.as_(SENDER, "WORKER"),
+        service.as_(OTHER, "WORKER"),
+        service.as_(COALITION, "COORDINATOR"),
+    ]
     tokens = [client.CountUnread().watch_token for client in clients]
-    before = list(service.public().BatchGetUnreadVersions(watch_tokens=[*tokens, "made up"]).versions)
+    before = list(
+        service.public().BatchGetUnreadVersions(watch_tokens=[*tokens, "made up"]).versions
+    )
     assert before == [*(client.CountUnread().version for client in clients), ""]
     service.hear("accepted")
     after = list(service.public().BatchGetUnreadVersions(watch_tokens=tokens).versions)
     assert [old != new for old, new in zip(before, after, strict=False)] == [True, False, False]
     service.advance(minutes=1)
-    assert list(service.public().BatchGetUnreadVersions(watch_tokens=tokens).versions) == ["", "", ""]
+    assert list(service.public().BatchGetUnreadVersions(watch_tokens=tokens).versions) == [
+        "",
+        "",
+        "",
+    ]
 
 
-def test_the_version_of_the_coordination_moves_with_what_climbs_the_ladder(service: Service) -> None:
+def test_the_version_of_the_coordination_moves_with_what_climbs_the_ladder(
+    service: Service,
+) -> None:
     coordinator, desk = service.as_(COALITION, "COORDINATOR"), service.as_(COALITION, "WORKER")
     before = coordinator.CountUnread().version, desk.CountUnread().version
     service.hear("sent", override_used=True)
@@ -104,8 +139,15 @@ def test_the_coordination_is_told_of_what_climbs_the_ladder(service: Service) ->
     coordinator = service.as_(COALITION, "COORDINATOR")
     assert kinds(coordinator) == ["clock_escalated", "override_used"]
     assert kinds(service.as_(COALITION, "WORKER")) == []
-    [message] = [message for message in coordinator.ListMessages().messages if message.kind == "override_used"]
-    assert refusal(lambda: service.as_(COALITION, "MANAGER").MarkMessageRead(id=message.id)) == ("NOT_FOUND", "not_found")
+    [message] = [
+        message
+        for message in coordinator.ListMessages().messages
+        if message.kind == "override_used"
+    ]
+    assert refusal(lambda: service.as_(COALITION, "MANAGER").MarkMessageRead(id=message.id)) == (
+        "NOT_FOUND",
+        "not_found",
+    )
     assert coordinator.MarkMessageRead(id=message.id).HasField("read_time")
 
 
@@ -122,13 +164,17 @@ def test_reading_twice_keeps_the_first_time(service: Service) -> None:
 
 def test_an_unknown_message_is_not_found(service: Service) -> None:
     for id in (new_id(), "", "'; DROP TABLE messages; --"):
-        assert refusal(partial(service.as_(RECEIVER, "WORKER").MarkMessageRead, id=id)) == ("NOT_FOUND", "not_found")
+        assert refusal(partial(service.as_(RECEIVER, "WORKER").MarkMessageRead, id=id)) == (
+            "NOT_FOUND",
+            "not_found",
+        )
 
 
 def test_pages_follow_each_other_without_a_gap_or_a_repeat(service: Service) -> None:
     start = service.clock.now()
     for number in range(25):
-        service.hear("sent", time=start + timedelta(seconds=number // 3))  # several at the same moment
+        # several at the same moment
+        service.hear("sent", time=start + timedelta(seconds=number // 3))
     client, token, seen = service.as_(RECEIVER, "WORKER"), "", []
     for size in (10, 10, 5):
         page = client.ListMessages(page_size=10, page_token=token)
@@ -141,7 +187,9 @@ def test_pages_follow_each_other_without_a_gap_or_a_repeat(service: Service) -> 
     assert times == sorted(times, reverse=True)
 
 
-@pytest.mark.parametrize("id", ["\x00", "a\x00" + "b" * 30, "f" * 32 + "\x00", "\ufeff", "F" * 32, ""])
+@pytest.mark.parametrize(
+    "id", ["\x00", "a\x00" + "b" * 30, "f" * 32 + "\x00", "\ufeff", "F" * 32, ""]
+)
 def test_what_is_no_id_is_not_found_at_every_rpc(service: Service, id: str) -> None:
     client = service.as_(RECEIVER, "MANAGER")
     asks = [
@@ -152,15 +200,23 @@ def test_what_is_no_id_is_not_found_at_every_rpc(service: Service, id: str) -> N
         partial(client.TestWebhook, id=id),
         partial(client.ListDeliveries, webhook_id=id),
         partial(client.ResendDelivery, id=id),
-        partial(client.UpdateWebhook, webhook=pb.Webhook(id=id, etag="v1", enabled=True), update_mask=FieldMask(paths=["enabled"])),
+        partial(
+            client.UpdateWebhook,
+            webhook=pb.Webhook(id=id, etag="v1", enabled=True),
+            update_mask=FieldMask(paths=["enabled"]),
+        ),
     ]
     for ask in asks:
         assert refusal(ask) == ("NOT_FOUND", "not_found")
 
 
-@pytest.mark.parametrize("token", ["x", "!!!", "bm90IGEgdG9rZW4", "MjAyNi0wMS0wMVQwMDowMDowMHxh", "\x00"])
+@pytest.mark.parametrize(
+    "token", ["x", "!!!", "bm90IGEgdG9rZW4", "MjAyNi0wMS0wMVQwMDowMDowMHxh", "\x00"]
+)
 def test_what_is_no_page_token_is_refused(service: Service, token: str) -> None:
-    code, _, fields = refusal_with_fields(lambda: service.as_(RECEIVER, "WORKER").ListMessages(page_token=token))
+    code, _, fields = refusal_with_fields(
+        lambda: service.as_(RECEIVER, "WORKER").ListMessages(page_token=token)
+    )
     assert (code, fields) == ("INVALID_ARGUMENT", {"page_token": "malformed"})
 
 
@@ -193,7 +249,9 @@ def test_after_the_database_was_lost_the_same_fact_has_the_same_ids(service: Ser
     service.rows("WITH gone AS (DELETE FROM messages RETURNING id) SELECT id FROM gone")
     service.take_in(fact)
     service.send_webhooks()
-    assert [message.id for message in service.as_(RECEIVER, "WORKER").ListMessages().messages] == [before.id]
+    assert [message.id for message in service.as_(RECEIVER, "WORKER").ListMessages().messages] == [
+        before.id
+    ]
     assert system.got[0].id == system.got[1].id  # the partner knows the repeat
 
 
@@ -202,7 +260,9 @@ def test_history_makes_no_message(service: Service) -> None:
     assert kinds(service.as_(RECEIVER, "WORKER")) == []
 
 
-def test_both_sides_of_a_referral_see_how_its_notices_went_and_nobody_else_does(service: Service) -> None:
+def test_both_sides_of_a_referral_see_how_its_notices_went_and_nobody_else_does(
+    service: Service,
+) -> None:
     system = service.receiver()
     service.webhook(RECEIVER, system.url)
     service.desk(RECEIVER, "mesa@ong.example")
@@ -213,10 +273,18 @@ def test_both_sides_of_a_referral_see_how_its_notices_went_and_nobody_else_does(
     reader.MarkMessageRead(id=reader.ListMessages().messages[0].id)
     for side in (SENDER, RECEIVER):
         notices = service.as_(side, "WORKER").ListNotices(referral_id=fact.subject).notices
-        assert {(notice.channel, notice.organization_id, pb.DeliveryStatus.Name(notice.status)) for notice in notices} == {
-            (channel, RECEIVER, "DELIVERY_STATUS_DELIVERED") for channel in wire.words(pb.NoticeChannel.DESCRIPTOR)
+        assert {
+            (notice.channel, notice.organization_id, pb.DeliveryStatus.Name(notice.status))
+            for notice in notices
+        } == {
+            (channel, RECEIVER, "DELIVERY_STATUS_DELIVERED")
+            for channel in wire.words(pb.NoticeChannel.DESCRIPTOR)
         }
-        assert [notice.HasField("read_time") for notice in notices if notice.channel == pb.NOTICE_CHANNEL_INBOX] == [True]
+        assert [
+            notice.HasField("read_time")
+            for notice in notices
+            if notice.channel == pb.NOTICE_CHANNEL_INBOX
+        ] == [True]
     for stranger in (service.as_(OTHER, "WORKER"), service.as_(COALITION, "COORDINATOR")):
         assert stranger.ListNotices(referral_id=fact.subject).notices == []
 
@@ -230,12 +298,16 @@ def test_desk_and_worker_of_one_organisation_are_one_notice(service: Service) ->
     assert notice.HasField("read_time")
 
 
-def test_a_desk_is_told_in_spanish_by_the_inbox_until_its_manager_says_otherwise(service: Service) -> None:
+def test_a_desk_is_told_in_spanish_by_the_inbox_until_its_manager_says_otherwise(
+    service: Service,
+) -> None:
     manager = service.as_(RECEIVER, "MANAGER")
     assert manager.GetDesk() == pb.Desk(organization_id=RECEIVER, language="es", etag="v0")
     set_to = manager.SetDesk(desk=pb.Desk(language="fr", email="mesa@ong.example", etag="v0"))
     assert set_to == service.as_(RECEIVER, "WORKER").GetDesk()
-    assert set_to == pb.Desk(organization_id=RECEIVER, language="fr", email="mesa@ong.example", etag="v1")
+    assert set_to == pb.Desk(
+        organization_id=RECEIVER, language="fr", email="mesa@ong.example", etag="v1"
+    )
     [row] = service.rows("SELECT email FROM desks")
     assert b"mesa" not in bytes(row["email"])
     manager.SetDesk(desk=pb.Desk(language="es", etag="v1"))
@@ -246,8 +318,13 @@ def test_of_two_who_set_a_desk_at_once_one_looks_again(service: Service) -> None
     manager = service.as_(RECEIVER, "MANAGER")
     manager.SetDesk(desk=pb.Desk(language="es", email="mesa@ong.example", etag="v0"))
     for etag in ("v0", "v2", "1", "x"):
-        assert refusal(partial(manager.SetDesk, desk=pb.Desk(language="es", etag=etag))) == ("ABORTED", "stale_etag")
-    assert refusal_with_fields(lambda: manager.SetDesk(desk=pb.Desk(language="es")))[2] == {"desk.etag": "required"}
+        assert refusal(partial(manager.SetDesk, desk=pb.Desk(language="es", etag=etag))) == (
+            "ABORTED",
+            "stale_etag",
+        )
+    assert refusal_with_fields(lambda: manager.SetDesk(desk=pb.Desk(language="es")))[2] == {
+        "desk.etag": "required"
+    }
     assert manager.GetDesk().email == "mesa@ong.example"
 
 
@@ -256,8 +333,14 @@ def test_only_a_coordinator_sets_the_desk_of_another_organisation(service: Servi
     asked = partial(service.as_(OTHER, "MANAGER").GetDesk, organization_id=RECEIVER)
     assert refusal(asked) == ("NOT_FOUND", "not_found")
     assert service.as_(COALITION, "COORDINATOR").GetDesk(organization_id=RECEIVER).etag == "v0"
-    assert refusal(lambda: service.as_(OTHER, "MANAGER").SetDesk(desk=desk)) == ("NOT_FOUND", "not_found")
-    assert refusal(lambda: service.as_(RECEIVER, "WORKER").SetDesk(desk=desk)) == ("PERMISSION_DENIED", "right_missing")
+    assert refusal(lambda: service.as_(OTHER, "MANAGER").SetDesk(desk=desk)) == (
+        "NOT_FOUND",
+        "not_found",
+    )
+    assert refusal(lambda: service.as_(RECEIVER, "WORKER").SetDesk(desk=desk)) == (
+        "PERMISSION_DENIED",
+        "right_missing",
+    )
     done = service.as_(COALITION, "COORDINATOR").SetDesk(desk=desk)
     assert done == service.as_(RECEIVER, "WORKER").GetDesk()
     assert (done.email, done.etag) == ("mesa@ong.example", "v1")
@@ -270,16 +353,23 @@ def test_only_a_coordinator_sets_the_desk_of_another_organisation(service: Servi
         ("xx", "", {"desk.language": "unknown_code"}),
     ],
 )
-def test_a_wrong_desk_says_which_field(language: str, email: str, wrong: dict[str, str], service: Service) -> None:
+def test_a_wrong_desk_says_which_field(
+    language: str, email: str, wrong: dict[str, str], service: Service
+) -> None:
     desk = pb.Desk(language=language, email=email, etag="v0")
-    code, _, fields = refusal_with_fields(lambda: service.as_(RECEIVER, "MANAGER").SetDesk(desk=desk))
+    code, _, fields = refusal_with_fields(
+        lambda: service.as_(RECEIVER, "MANAGER").SetDesk(desk=desk)
+    )
     assert (code, fields) == ("INVALID_ARGUMENT", wrong)
 
 
 def calls_of_webhooks(webhook_id: str, delivery_id: str) -> dict[str, dict[str, object]]:
     return {
         "GetWebhook": {"id": webhook_id},
-        "UpdateWebhook": {"webhook": pb.Webhook(id=webhook_id, etag="v1"), "update_mask": {"paths": ["kinds"]}},
+        "UpdateWebhook": {
+            "webhook": pb.Webhook(id=webhook_id, etag="v1"),
+            "update_mask": {"paths": ["kinds"]},
+        },
         "TestWebhook": {"id": webhook_id},
         "ListDeliveries": {"webhook_id": webhook_id},
         "ResendDelivery": {"id": delivery_id},
@@ -291,11 +381,17 @@ def test_another_organisations_webhooks_do_not_exist(service: Service) -> None:
     webhook = service.webhook(RECEIVER, "http://127.0.0.1:9/").webhook
     service.hear("sent")
     delivery = service.deliveries(webhook.id)[0].id
-    stranger, nobody = calls_of_webhooks(webhook.id, delivery), calls_of_webhooks(new_id(), new_id())
+    stranger, nobody = (
+        calls_of_webhooks(webhook.id, delivery),
+        calls_of_webhooks(new_id(), new_id()),
+    )
     for client in (service.as_(OTHER, "MANAGER"), service.as_(OTHER, scopes=("notifications",))):
         for rpc in stranger:
             for values in (stranger[rpc], nobody[rpc]):
-                assert refusal(partial(getattr(client, rpc), **values)) == ("NOT_FOUND", "not_found"), rpc
+                assert refusal(partial(getattr(client, rpc), **values)) == (
+                    "NOT_FOUND",
+                    "not_found",
+                ), rpc
         assert client.ListWebhooks().webhooks == []
     for rpc, values in stranger.items():
         getattr(service.as_(RECEIVER, scopes=("notifications",)), rpc)(**values)
@@ -304,7 +400,10 @@ def test_another_organisations_webhooks_do_not_exist(service: Service) -> None:
 def test_twenty_webhooks_are_the_limit(service: Service) -> None:
     for _ in range(20):
         service.webhook(RECEIVER, "http://127.0.0.1:9/")
-    assert refusal(lambda: service.webhook(RECEIVER, "http://127.0.0.1:9/")) == ("FAILED_PRECONDITION", "too_many_webhooks")
+    assert refusal(lambda: service.webhook(RECEIVER, "http://127.0.0.1:9/")) == (
+        "FAILED_PRECONDITION",
+        "too_many_webhooks",
+    )
     assert service.webhook(OTHER, "http://127.0.0.1:9/").secret
 
 
@@ -314,7 +413,9 @@ def test_a_change_needs_the_current_etag_and_a_known_field(service: Service) -> 
 
     def update(etag: str, *paths: str) -> tuple[str, str, dict[str, str]]:
         asked = pb.Webhook(id=webhook.id, etag=etag, url="https://10.0.0.1/")
-        return refusal_with_fields(lambda: manager.UpdateWebhook(webhook=asked, update_mask={"paths": paths}))
+        return refusal_with_fields(
+            lambda: manager.UpdateWebhook(webhook=asked, update_mask={"paths": paths})
+        )
 
     assert update("v0", "kinds")[:2] == ("ABORTED", "stale_etag")
     assert update("", "kinds")[2] == {"webhook.etag": "required"}
@@ -324,13 +425,23 @@ def test_a_change_needs_the_current_etag_and_a_known_field(service: Service) -> 
     assert manager.GetWebhook(id=webhook.id) == webhook
 
 
-def test_whoever_is_suspended_or_revoked_is_refused_as_soon_as_it_is_heard(service: Service) -> None:
+def test_whoever_is_suspended_or_revoked_is_refused_as_soon_as_it_is_heard(
+    service: Service,
+) -> None:
     worker, key = service.as_(RECEIVER, "WORKER"), service.as_(RECEIVER, scopes=("notifications",))
     manager = service.as_(OTHER, "MANAGER")
     for client in (worker, key, manager):
         client.CountUnread()  # not known yet: passes
-    service.hear_of_member("worker", partners_pb2.WorkerFact(worker_id=worker.caller.id, organization_id=RECEIVER, status_code="SUSPENDED"))
-    service.hear_of_member("api_key", partners_pb2.ApiKeyFact(api_key_id=key.caller.id, organization_id=RECEIVER, live=False))
+    service.hear_of_member(
+        "worker",
+        partners_pb2.WorkerFact(
+            worker_id=worker.caller.id, organization_id=RECEIVER, status_code="SUSPENDED"
+        ),
+    )
+    service.hear_of_member(
+        "api_key",
+        partners_pb2.ApiKeyFact(api_key_id=key.caller.id, organization_id=RECEIVER, live=False),
+    )
     service.suspend(OTHER)
     for client in (worker, key, manager):
         assert refusal(client.CountUnread) == ("PERMISSION_DENIED", "organization_not_active")
@@ -354,9 +465,14 @@ def test_what_this_service_says_holds_ids_and_codes_only() -> None:
             assert field.name.endswith(("_id", "_code")), field.full_name
 
 
-def test_who_is_an_auditor_alone_reads_her_own_messages_and_none_of_the_desk(service: Service) -> None:
+def test_who_is_an_auditor_alone_reads_her_own_messages_and_none_of_the_desk(
+    service: Service,
+) -> None:
     service.hear("sent", receiver_organization_id=COALITION)
-    auditor, manager = service.as_(COALITION, "AUDITOR"), service.as_(COALITION, "AUDITOR", "MANAGER")
+    auditor, manager = (
+        service.as_(COALITION, "AUDITOR"),
+        service.as_(COALITION, "AUDITOR", "MANAGER"),
+    )
     assert (kinds(auditor), auditor.CountUnread().unread) == ([], 0)
     [desks] = manager.ListMessages().messages
     assert refusal(lambda: auditor.MarkMessageRead(id=desks.id)) == ("NOT_FOUND", "not_found")

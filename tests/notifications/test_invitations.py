@@ -1,4 +1,6 @@
-"""Invitations: the organisation's desk hears of each, without a name; the link goes sealed to one mailbox, once, and is nowhere afterwards."""
+"""Invitations: the organisation's desk hears of each, without a name; the link goes sealed to one
+mailbox, once, and is nowhere afterwards.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +29,33 @@ EMAIL = "directora@casa.example"
 __all__ = ["post"]
 
 
-def fact(service: Service, verb: str = "created", invitation: str = "", *, language: str = "es", email: str = EMAIL, **more: Any) -> Fact:
+def fact(
+    service: Service,
+    verb: str = "created",
+    invitation: str = "",
+    *,
+    language: str = "es",
+    email: str = EMAIL,
+    **more: Any,
+) -> Fact:
     """What partners says, with the letter as partners seals it."""
     id = invitation or new_id()
-    body = facts_pb2.InvitationFact(invitation_id=id, organization_id=RECEIVER, first_manager=True, **more)
+    body = facts_pb2.InvitationFact(
+        invitation_id=id, organization_id=RECEIVER, first_manager=True, **more
+    )
     body.expire_time.FromDatetime(service.clock.now() + timedelta(hours=72))
     if verb == "created":
         letter = letters_pb2.InvitationLetter(email=email, token=TOKEN, language=language)
-        body.sealed_letter = service.letter_key.seal_bytes(letter.SerializeToString(), f"invitations/{id}/letter")
-    return Fact(id, 1 if verb == "created" else 2, f"enlace.invitation.{verb}.v1", body.SerializeToString(), service.clock.now())
+        body.sealed_letter = service.letter_key.seal_bytes(
+            letter.SerializeToString(), f"invitations/{id}/letter"
+        )
+    return Fact(
+        id,
+        1 if verb == "created" else 2,
+        f"enlace.invitation.{verb}.v1",
+        body.SerializeToString(),
+        service.clock.now(),
+    )
 
 
 def hear(service: Service, told: Fact, *, by_email: bool = True) -> Fact:
@@ -45,10 +65,14 @@ def hear(service: Service, told: Fact, *, by_email: bool = True) -> Fact:
 
 
 def kinds(service: Service, organization: str = RECEIVER) -> list[str]:
-    return [message.kind for message in service.as_(organization, "MANAGER").ListMessages().messages]
+    return [
+        message.kind for message in service.as_(organization, "MANAGER").ListMessages().messages
+    ]
 
 
-def test_the_link_goes_to_the_invited_mailbox_and_to_nobody_else(service: Service, post: Post) -> None:
+def test_the_link_goes_to_the_invited_mailbox_and_to_nobody_else(
+    service: Service, post: Post
+) -> None:
     service.desk(RECEIVER, "mesa@casa.example")
     hear(service, fact(service))
     assert service.send_mails(smtp(service, post)) == 2
@@ -56,13 +80,17 @@ def test_the_link_goes_to_the_invited_mailbox_and_to_nobody_else(service: Servic
     assert sent.keys() == {"mesa@casa.example", EMAIL}
     invitation = message_from_bytes(post.text(sent[EMAIL]).encode(), policy=default).get_content()
     notice = post.text(sent["mesa@casa.example"])
-    assert f"{PUBLIC_URL}/invitation?lang=es#{TOKEN}" in invitation.splitlines(), "behind the #: a browser sends it to no server"
+    assert f"{PUBLIC_URL}/invitation?lang=es#{TOKEN}" in invitation.splitlines(), (
+        "behind the #: a browser sends it to no server"
+    )
     assert TOKEN not in notice
     assert EMAIL not in notice
     assert f"{PUBLIC_URL}/inbox\r\n" in notice
 
 
-def test_the_desk_hears_that_a_first_manager_was_invited_and_that_the_account_is_there(service: Service) -> None:
+def test_the_desk_hears_that_a_first_manager_was_invited_and_that_the_account_is_there(
+    service: Service,
+) -> None:
     created = hear(service, fact(service))
     service.advance(hours=1)
     hear(service, fact(service, "accepted", created.subject))
@@ -94,7 +122,9 @@ def test_a_system_of_the_organisation_hears_of_it_without_a_name(service: Servic
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_letter_says_in_her_language_no_more_than_that_there_is_an_account_to_open(service: Service, post: Post, language: str) -> None:
+def test_the_letter_says_in_her_language_no_more_than_that_there_is_an_account_to_open(
+    service: Service, post: Post, language: str
+) -> None:
     hear(service, fact(service, language=language))
     service.send_mails(smtp(service, post))
     text = post.text()
@@ -108,7 +138,9 @@ def test_a_fact_that_is_told_again_sends_nothing_twice(service: Service, post: P
     told = hear(service, fact(service))
     hear(service, told)
     assert service.send_mails(smtp(service, post)) == 1
-    for _ in range(2):  # the broker lost everything, or the inbox did: beside the inbox, the ids are derived from what is told
+    # the broker lost everything, or the inbox did: beside the inbox, the ids are derived from what
+    # is told
+    for _ in range(2):
         hear(service, told)
         service.advance(hours=1)
         assert service.send_mails(smtp(service, post)) == 0
@@ -116,7 +148,9 @@ def test_a_fact_that_is_told_again_sends_nothing_twice(service: Service, post: P
     assert kinds(service) == ["manager_invited"]
 
 
-def test_a_fact_that_is_told_again_before_the_letter_left_does_not_hold_it_up(service: Service, post: Post) -> None:
+def test_a_fact_that_is_told_again_before_the_letter_left_does_not_hold_it_up(
+    service: Service, post: Post
+) -> None:
     told = hear(service, fact(service))
     post.rcpt.append("451 come back later")
     service.send_mails(smtp(service, post))
@@ -126,7 +160,9 @@ def test_a_fact_that_is_told_again_before_the_letter_left_does_not_hold_it_up(se
     assert len(post.got) == 1
 
 
-def test_after_the_store_was_lost_the_mailbox_sees_the_same_message_id(service: Service, post: Post) -> None:
+def test_after_the_store_was_lost_the_mailbox_sees_the_same_message_id(
+    service: Service, post: Post
+) -> None:
     told = hear(service, fact(service))
     service.send_mails(smtp(service, post))
     service.clear()
@@ -139,7 +175,9 @@ def test_after_the_store_was_lost_the_mailbox_sees_the_same_message_id(service: 
 
 
 @pytest.mark.parametrize("verb", ["accepted", "replaced", "revoked"])
-def test_a_letter_that_nobody_needs_any_more_is_not_sent(service: Service, post: Post, verb: str) -> None:
+def test_a_letter_that_nobody_needs_any_more_is_not_sent(
+    service: Service, post: Post, verb: str
+) -> None:
     told = hear(service, fact(service))
     hear(service, fact(service, verb, told.subject))
     assert service.send_mails(smtp(service, post)) == 0
@@ -177,7 +215,9 @@ def test_to_a_suspended_organisation_nobody_is_invited(service: Service, post: P
     assert service.send_mails(smtp(service, post)) == 0
 
 
-def test_the_coordination_hears_of_a_letter_that_does_not_arrive_without_learning_to_whom(service: Service, post: Post) -> None:
+def test_the_coordination_hears_of_a_letter_that_does_not_arrive_without_learning_to_whom(
+    service: Service, post: Post
+) -> None:
     hear(service, fact(service))
     post.rcpt.append("550 no such mailbox")
     service.send_mails(smtp(service, post))
@@ -186,9 +226,14 @@ def test_the_coordination_hears_of_a_letter_that_does_not_arrive_without_learnin
     assert EMAIL not in str(message)
 
 
-def test_the_letter_lies_sealed_and_is_taken_away_when_it_is_done_with(service: Service, post: Post) -> None:
+def test_the_letter_lies_sealed_and_is_taken_away_when_it_is_done_with(
+    service: Service, post: Post
+) -> None:
     hear(service, fact(service))
-    tables = [row["t"] for row in service.rows("SELECT tablename AS t FROM pg_tables WHERE schemaname = 'public'")]
+    tables = [
+        row["t"]
+        for row in service.rows("SELECT tablename AS t FROM pg_tables WHERE schemaname = 'public'")
+    ]
 
     def holding(secret: str) -> set[str]:
         return {
@@ -207,7 +252,9 @@ def test_the_letter_lies_sealed_and_is_taken_away_when_it_is_done_with(service: 
 
 
 @pytest.mark.parametrize("role", ["MANAGER", "COORDINATOR", "AUDITOR", "WORKER"])
-def test_no_caller_sees_a_letter_in_the_database_whatever_the_statement(service: Service, role: str) -> None:
+def test_no_caller_sees_a_letter_in_the_database_whatever_the_statement(
+    service: Service, role: str
+) -> None:
     hear(service, fact(service))
     caller = service.as_(RECEIVER, role).caller
     with service.database.transaction(caller) as tx:

@@ -1,4 +1,6 @@
-"""E-mails: neutral, handed to a real SMTP server in this process, tried again when that makes sense, and told of when nobody was reached."""
+"""E-mails: neutral, handed to a real SMTP server in this process, tried again when that makes
+sense, and told of when nobody was reached.
+"""
 
 import ssl
 import subprocess
@@ -42,7 +44,9 @@ class Post:
     arrived: threading.Condition = field(default_factory=threading.Condition)
     on_arrival: Callable[[], object] = lambda: None
 
-    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
         if self.rcpt and not (answer := self.rcpt.pop(0)).startswith("250"):
             return answer
         envelope.rcpt_tos.append(address)
@@ -61,7 +65,9 @@ class Post:
 
     def wait_for(self, count: int) -> None:
         with self.arrived:
-            assert self.arrived.wait_for(lambda: len(self.got) >= count, 10), f"{len(self.got)} of {count} came"
+            assert self.arrived.wait_for(lambda: len(self.got) >= count, 10), (
+                f"{len(self.got)} of {count} came"
+            )
 
     def text(self, number: int = 0) -> str:
         content = self.got[number].content
@@ -84,7 +90,8 @@ def smtp(service: Service, post: Post) -> Smtp:
 
 def emails(service: Service) -> list[dict[str, Any]]:
     return service.rows(
-        "SELECT status, attempts, tries, last_code, last_error, next_attempt_time FROM deliveries WHERE channel = 'email' ORDER BY create_time"
+        "SELECT status, attempts, tries, last_code, last_error, next_attempt_time FROM deliveries"
+        " WHERE channel = 'email' ORDER BY create_time"
     )
 
 
@@ -116,7 +123,9 @@ def test_the_message_of_a_worker_makes_no_second_email(service: Service, post: P
     assert service.send_mails(smtp(service, post)) == 1
 
 
-def test_the_coordinations_email_goes_to_the_desks_of_active_coordinators(service: Service, post: Post) -> None:
+def test_the_coordinations_email_goes_to_the_desks_of_active_coordinators(
+    service: Service, post: Post
+) -> None:
     service.coordinator_desk(COALITION, "coordinacion@coalicion.example")
     service.desk(OTHER, "otra@ong.example")
     service.hear("sent", override_used=True)
@@ -134,13 +143,19 @@ def test_a_batch_is_one_dialogue(service: Service, post: Post) -> None:
 
 
 @pytest.mark.parametrize("stage", ["rcpt", "data"])
-def test_a_temporary_refusal_is_tried_again_under_the_same_message_id(service: Service, post: Post, stage: str) -> None:
+def test_a_temporary_refusal_is_tried_again_under_the_same_message_id(
+    service: Service, post: Post, stage: str
+) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
     service.hear("sent")
     getattr(post, stage).append("451 greylisted, come back later")
     service.send_mails(smtp(service, post))
     [waiting] = emails(service)
-    assert (waiting["status"], waiting["last_code"], waiting["last_error"]) == ("RETRYING", 451, "smtp")
+    assert (waiting["status"], waiting["last_code"], waiting["last_error"]) == (
+        "RETRYING",
+        451,
+        "smtp",
+    )
     assert 45 <= (waiting["next_attempt_time"] - service.clock.now()).total_seconds() <= 75
     assert service.send_mails(smtp(service, post)) == 0
     service.advance(seconds=80)
@@ -151,7 +166,9 @@ def test_a_temporary_refusal_is_tried_again_under_the_same_message_id(service: S
 
 
 @pytest.mark.parametrize("stage", ["rcpt", "data"])
-def test_a_final_refusal_is_given_up_at_once_and_does_not_stop_the_others(service: Service, post: Post, stage: str) -> None:
+def test_a_final_refusal_is_given_up_at_once_and_does_not_stop_the_others(
+    service: Service, post: Post, stage: str
+) -> None:
     service.desk(RECEIVER, "nadie@ong.example")
     service.desk(OTHER, "mesa@ong.example")
     service.hear("sent")
@@ -159,21 +176,36 @@ def test_a_final_refusal_is_given_up_at_once_and_does_not_stop_the_others(servic
     service.hear("sent", receiver_organization_id=OTHER)
     getattr(post, stage).append("550 no such mailbox")
     service.send_mails(smtp(service, post))
-    assert [(row["status"], row["last_code"]) for row in emails(service)][:2] == [("DEAD", 550), ("DELIVERED", 250)]
+    assert [(row["status"], row["last_code"]) for row in emails(service)][:2] == [
+        ("DEAD", 550),
+        ("DELIVERED", 250),
+    ]
 
 
-def test_a_message_that_reached_nobody_is_said_and_the_coordination_told(service: Service, post: Post) -> None:
+def test_a_message_that_reached_nobody_is_said_and_the_coordination_told(
+    service: Service, post: Post
+) -> None:
     service.desk(RECEIVER, "nadie@ong.example")
     service.coordinator_desk(COALITION, "coordinacion@coalicion.example")
     fact = service.hear("sent")
-    # The e-mail about it reaches nobody either, and there it ends: no message about a message about a message.
+    # The e-mail about it reaches nobody either, and there it ends: no message about a message about
+    # a message.
     post.rcpt += ["550 no such mailbox"] * 2
     assert service.send_mails(smtp(service, post)) == 2
     assert service.send_mails(smtp(service, post)) == 0
     [told] = service.rows("SELECT subject, version, type, payload FROM outbox")
     said = facts_pb2.MessageFact.FromString(told["payload"])
-    assert (told["version"], told["type"], told["subject"]) == (1, "enlace.message.undeliverable.v1", said.message_id)
-    assert (said.referral_id, said.organization_id, said.kind_code, said.reason_code) == (fact.subject, RECEIVER, "referral_sent", "smtp")
+    assert (told["version"], told["type"], told["subject"]) == (
+        1,
+        "enlace.message.undeliverable.v1",
+        said.message_id,
+    )
+    assert (said.referral_id, said.organization_id, said.kind_code, said.reason_code) == (
+        fact.subject,
+        RECEIVER,
+        "referral_sent",
+        "smtp",
+    )
     [message] = service.as_(COALITION, "COORDINATOR").ListMessages().messages
     assert (message.kind, message.referral_id) == ("message_undeliverable", fact.subject)
 
@@ -189,13 +221,17 @@ def test_as_long_as_another_channel_is_open_nobody_is_alarmed(service: Service, 
     assert service.rows("SELECT FROM outbox") == []
 
 
-def test_no_server_is_no_fault_of_the_email_and_the_rest_of_the_batch_waits_too(service: Service) -> None:
+def test_no_server_is_no_fault_of_the_email_and_the_rest_of_the_batch_waits_too(
+    service: Service,
+) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
     for _ in range(3):
         service.hear("sent")
     nobody = Smtp(MailServer("127.0.0.1", 9), FROM, service.clock, timeout=1)
     assert service.send_mails(nobody) == 3
-    assert {(row["status"], row["last_error"], row["attempts"]) for row in emails(service)} == {("RETRYING", "connection", 1)}
+    assert {(row["status"], row["last_error"], row["attempts"]) for row in emails(service)} == {
+        ("RETRYING", "connection", 1)
+    }
 
 
 def test_an_email_is_given_up_after_a_day(service: Service) -> None:
@@ -210,7 +246,9 @@ def test_an_email_is_given_up_after_a_day(service: Service) -> None:
     assert 5 < dead["attempts"] < 20
 
 
-def test_a_sender_that_dies_in_between_sends_again_under_the_same_message_id(service: Service, post: Post) -> None:
+def test_a_sender_that_dies_in_between_sends_again_under_the_same_message_id(
+    service: Service, post: Post
+) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
     service.hear("sent")
     with service.database.dedicated() as connection:
@@ -222,11 +260,15 @@ def test_a_sender_that_dies_in_between_sends_again_under_the_same_message_id(ser
     assert service.send_mails(smtp(service, post)) == 0
     service.clock.advance(EMAIL_LEASE)
     assert service.send_mails(smtp(service, post)) == 1
-    first, second = (post.text(number).split("Message-ID: ")[1].split("\r\n")[0] for number in (0, 1))
+    first, second = (
+        post.text(number).split("Message-ID: ")[1].split("\r\n")[0] for number in (0, 1)
+    )
     assert first == second
 
 
-def test_a_sender_that_stops_in_between_leaves_the_others_to_the_next(service: Service, post: Post) -> None:
+def test_a_sender_that_stops_in_between_leaves_the_others_to_the_next(
+    service: Service, post: Post
+) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
     for _ in range(3):
         service.hear("sent")
@@ -236,7 +278,9 @@ def test_a_sender_that_stops_in_between_leaves_the_others_to_the_next(service: S
     assert service.send_mails(smtp(service, post)) == 2
 
 
-def test_a_sender_that_dies_in_between_keeps_back_only_the_email_that_it_had(service: Service, post: Post) -> None:
+def test_a_sender_that_dies_in_between_keeps_back_only_the_email_that_it_had(
+    service: Service, post: Post
+) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
     for _ in range(3):
         service.hear("sent")
@@ -255,14 +299,19 @@ def test_an_address_that_cannot_be_opened_holds_up_no_other_and_is_tried_again_a
     service.desk(OTHER, "otra@ong.example")
     service.desk(RECEIVER, "mesa@ong.example")
     [desk] = service.rows("SELECT email FROM desks WHERE organization_id = %s", OTHER)
-    spoil = "WITH moved AS (UPDATE desks SET email = %s WHERE organization_id = %s RETURNING 1) SELECT FROM moved"
+    spoil = (
+        "WITH moved AS (UPDATE desks SET email = %s WHERE organization_id = %s RETURNING 1) SELECT"
+        " FROM moved"
+    )
     service.rows(spoil, b"nonsense", OTHER)
     service.hear("sent", receiver_organization_id=OTHER)
     service.hear("sent")
     assert service.send_mails(smtp(service, post)) == 2
     assert [envelope.rcpt_tos for envelope in post.got] == [["mesa@ong.example"]]
     assert put_aside.get() == before + 1
-    [bad] = service.rows("SELECT id FROM deliveries WHERE channel = 'email' AND organization_id = %s", OTHER)
+    [bad] = service.rows(
+        "SELECT id FROM deliveries WHERE channel = 'email' AND organization_id = %s", OTHER
+    )
     assert bad["id"] in capsys.readouterr().out
     assert service.send_mails(smtp(service, post)) == 0  # not in a tight loop
     service.rows(spoil, desk["email"], OTHER)  # mended
@@ -271,7 +320,9 @@ def test_an_address_that_cannot_be_opened_holds_up_no_other_and_is_tried_again_a
     assert post.got[-1].rcpt_tos == ["otra@ong.example"]
 
 
-def test_a_desk_that_has_taken_its_address_away_gets_nothing_more(service: Service, post: Post) -> None:
+def test_a_desk_that_has_taken_its_address_away_gets_nothing_more(
+    service: Service, post: Post
+) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
     service.hear("sent")
     service.desk(RECEIVER, "")
@@ -284,7 +335,18 @@ def test_a_desk_that_has_taken_its_address_away_gets_nothing_more(service: Servi
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed one for 127.0.0.1: key and certificate in one file."""
     folder = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
     command += [
         "-subj",
         "/CN=127.0.0.1",
@@ -300,7 +362,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "both"
 
 
-def check_password(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
+def check_password(
+    server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
+) -> AuthResult:
     return AuthResult(success=(data.login, data.password) == (b"enlace", b"secret"), handled=False)
 
 
@@ -311,27 +375,45 @@ def secure_post(certificate: Path) -> Iterator[Post]:
     tls.load_cert_chain(certificate)
     made = Post(port=free_port("127.0.0.1"))
     controller = Controller(
-        made, hostname="127.0.0.1", port=made.port, tls_context=tls, require_starttls=True, auth_required=True, authenticator=check_password
+        made,
+        hostname="127.0.0.1",
+        port=made.port,
+        tls_context=tls,
+        require_starttls=True,
+        auth_required=True,
+        authenticator=check_password,
     )
     controller.start()
     yield made
     controller.stop()
 
 
-@pytest.mark.parametrize(("password", "status", "code"), [("secret", "DELIVERED", 250), ("wrong", "RETRYING", 535)])
+@pytest.mark.parametrize(
+    ("password", "status", "code"), [("secret", "DELIVERED", 250), ("wrong", "RETRYING", 535)]
+)
 def test_over_starttls_with_a_password(
     service: Service, secure_post: Post, certificate: Path, password: str, status: str, code: int
 ) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
     service.hear("sent")
     server = server_of(f"smtp+starttls://enlace:{password}@127.0.0.1:{secure_post.port}")
-    service.send_mails(Smtp(server, FROM, service.clock, trust=ssl.create_default_context(cafile=str(certificate)), timeout=3))
+    service.send_mails(
+        Smtp(
+            server,
+            FROM,
+            service.clock,
+            trust=ssl.create_default_context(cafile=str(certificate)),
+            timeout=3,
+        )
+    )
     [row] = emails(service)
     assert (row["status"], row["last_code"]) == (status, code)
     assert secure_post.encrypted == [True] * (status == "DELIVERED")
 
 
-def test_a_server_with_an_unknown_certificate_is_not_trusted(service: Service, secure_post: Post) -> None:
+def test_a_server_with_an_unknown_certificate_is_not_trusted(
+    service: Service, secure_post: Post
+) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
     service.hear("sent")
     server = server_of(f"smtp+starttls://enlace:secret@127.0.0.1:{secure_post.port}")
@@ -341,10 +423,14 @@ def test_a_server_with_an_unknown_certificate_is_not_trusted(service: Service, s
     assert secure_post.got == []
 
 
-def test_a_server_that_can_not_encrypt_gets_nothing_from_who_asked_for_it(service: Service, post: Post) -> None:
+def test_a_server_that_can_not_encrypt_gets_nothing_from_who_asked_for_it(
+    service: Service, post: Post
+) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
     service.hear("sent")
-    service.send_mails(Smtp(server_of(f"smtp+starttls://127.0.0.1:{post.port}"), FROM, service.clock, timeout=3))
+    service.send_mails(
+        Smtp(server_of(f"smtp+starttls://127.0.0.1:{post.port}"), FROM, service.clock, timeout=3)
+    )
     assert post.got == []
     assert [row["status"] for row in emails(service)] == ["RETRYING"]
 
@@ -354,7 +440,10 @@ def test_a_server_that_can_not_encrypt_gets_nothing_from_who_asked_for_it(servic
     [
         ("smtp://mail.example", MailServer("mail.example", 25)),
         ("smtp://127.0.0.1:2525", MailServer("127.0.0.1", 2525)),
-        ("smtp+starttls://me%40x:p%2Fw@mail.example", MailServer("mail.example", 587, "starttls", "me@x", "p/w")),
+        (
+            "smtp+starttls://me%40x:p%2Fw@mail.example",
+            MailServer("mail.example", 587, "starttls", "me@x", "p/w"),
+        ),
         ("smtps://me:pw@mail.example", MailServer("mail.example", 465, "tls", "me", "pw")),
     ],
 )
@@ -362,9 +451,11 @@ def test_a_mail_server_is_named_by_its_url(url: str, server: MailServer) -> None
     assert server_of(url) == server
 
 
-@pytest.mark.parametrize("url", ["", "mail.example", "http://mail.example", "smtp://", "smtp://mail.example:port"])
+@pytest.mark.parametrize(
+    "url", ["", "mail.example", "http://mail.example", "smtp://", "smtp://mail.example:port"]
+)
 def test_what_names_no_mail_server_is_refused(url: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - the port's own words are good enough
+    with pytest.raises(ValueError):  # noqa: PT011
         server_of(url)
 
 
@@ -383,16 +474,30 @@ def test_in_development_emails_are_kept_to_be_looked_at(service: Service) -> Non
 
 
 def test_outside_development_there_is_nothing_to_look_at(production: Service) -> None:
-    assert refusal(production.as_(OTHER, "MANAGER").ListDevelopmentMails) == ("FAILED_PRECONDITION", "not_in_development")
+    assert refusal(production.as_(OTHER, "MANAGER").ListDevelopmentMails) == (
+        "FAILED_PRECONDITION",
+        "not_in_development",
+    )
     webhook = pb.Webhook(url="http://127.0.0.1:9/")
-    assert refusal(lambda: production.as_(OTHER, "MANAGER").CreateWebhook(webhook=webhook)) == ("INVALID_ARGUMENT", "invalid_fields")
+    assert refusal(lambda: production.as_(OTHER, "MANAGER").CreateWebhook(webhook=webhook)) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+    )
 
 
-def test_the_commit_of_a_fact_wakes_the_sender_and_one_broken_email_does_not_stop_it(service: Service, post: Post) -> None:
+def test_the_commit_of_a_fact_wakes_the_sender_and_one_broken_email_does_not_stop_it(
+    service: Service, post: Post
+) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
     service.desk(OTHER, "otra@ong.example")
-    service.rows("WITH moved AS (UPDATE desks SET email = sha256('x') WHERE organization_id = %s RETURNING 1) SELECT FROM moved", OTHER)
-    sender = MailSender(service.database, service.sending, smtp(service, post), service.clock).loop()
+    service.rows(
+        "WITH moved AS (UPDATE desks SET email = sha256('x') WHERE organization_id = %s"
+        " RETURNING 1) SELECT FROM moved",
+        OTHER,
+    )
+    sender = MailSender(
+        service.database, service.sending, smtp(service, post), service.clock
+    ).loop()
     sender.start()
     try:
         service.hear("sent", receiver_organization_id=OTHER)
@@ -410,11 +515,18 @@ def test_the_commit_of_a_fact_wakes_the_sender_and_one_broken_email_does_not_sto
     [
         ({}, None, False),
         ({"ENLACE_DEVELOPMENT": "1"}, None, True),
-        ({"ENLACE_SMTP_URL": "smtp://mail.example", "ENLACE_MAIL_FROM": FROM}, MailServer("mail.example", 25), True),
+        (
+            {"ENLACE_SMTP_URL": "smtp://mail.example", "ENLACE_MAIL_FROM": FROM},
+            MailServer("mail.example", 25),
+            True,
+        ),
     ],
 )
 def test_without_a_mail_server_emails_are_made_in_development_only(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], server: MailServer | None, by_email: bool
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    server: MailServer | None,
+    by_email: bool,
 ) -> None:
     set_environment(monkeypatch, environment)
     settings = config.load()
@@ -422,9 +534,15 @@ def test_without_a_mail_server_emails_are_made_in_development_only(
 
 
 @pytest.mark.parametrize(
-    "environment", [{"ENLACE_SMTP_URL": "http://me:hush@mail.example"}, {"ENLACE_SMTP_URL": "smtp://me:hush@mail.example"}]
+    "environment",
+    [
+        {"ENLACE_SMTP_URL": "http://me:hush@mail.example"},
+        {"ENLACE_SMTP_URL": "smtp://me:hush@mail.example"},
+    ],
 )
-def test_wrong_mail_settings_are_said_without_the_password(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+def test_wrong_mail_settings_are_said_without_the_password(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
     set_environment(monkeypatch, environment)
     with pytest.raises(WrongSettings) as said:
         config.load()
@@ -433,13 +551,20 @@ def test_wrong_mail_settings_are_said_without_the_password(monkeypatch: pytest.M
 
 
 def set_environment(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
-    for name in ("ENLACE_SMTP_URL", "ENLACE_SMTP_URL_FILE", "ENLACE_MAIL_FROM", "ENLACE_DEVELOPMENT"):
+    for name in (
+        "ENLACE_SMTP_URL",
+        "ENLACE_SMTP_URL_FILE",
+        "ENLACE_MAIL_FROM",
+        "ENLACE_DEVELOPMENT",
+    ):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
 
-def test_a_clock_that_was_ahead_keeps_back_no_email_once_it_is_right(service: Service, post: Post) -> None:
+def test_a_clock_that_was_ahead_keeps_back_no_email_once_it_is_right(
+    service: Service, post: Post
+) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
     service.advance(days=1)
     assert service.send_mails(smtp(service, post)) == 0

@@ -15,8 +15,10 @@ SERVICES = list(notifications_pb2.DESCRIPTOR.services_by_name.values())
 @pytest.mark.parametrize("descriptor", SERVICES, ids=lambda descriptor: descriptor.name)
 def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, service: Service) -> None:
     def metadata(role: str, scope: str) -> Any:
-        return service.as_(RECEIVER, *([role] if role else []), scopes=(scope,) if scope else ()).metadata()
+        return service.as_(
+            RECEIVER, *([role] if role else []), scopes=(scope,) if scope else ()
+        ).metadata()
 
-    assert rights_table.check(descriptor, service.channel, metadata, SCOPES, service.database) == len(descriptor.methods) * (
-        1 + len(rights_table.ROLES) + len(SCOPES)
-    )
+    assert rights_table.check(
+        descriptor, service.channel, metadata, SCOPES, service.database
+    ) == len(descriptor.methods) * (1 + len(rights_table.ROLES) + len(SCOPES))

@@ -11,13 +11,26 @@ from services.notifications.domain.rules import HISTORY, VERBS, Audience, Happen
 
 NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
 SENDER, RECEIVER, WORKER, COORDINATOR = "s" * 32, "r" * 32, "w" * 32, "c" * 32
-TO_RECEIVER, TO_SENDER, TO_WORKER, TO_COORDINATION = "receiver's desk", "sender's desk", "sender's worker", "coordination"
+TO_RECEIVER, TO_SENDER, TO_WORKER, TO_COORDINATION = (
+    "receiver's desk",
+    "sender's desk",
+    "sender's worker",
+    "coordination",
+)
 
 
 def happening(
-    verb: str, *, urgency: str = "NORMAL", time: datetime = NOW, actor: str = SENDER, override: bool = False, draft: bool = False
+    verb: str,
+    *,
+    urgency: str = "NORMAL",
+    time: datetime = NOW,
+    actor: str = SENDER,
+    override: bool = False,
+    draft: bool = False,
 ) -> Happening:
-    return Happening(verb, draft, "a" * 32, 3, time, urgency, SENDER, WORKER, RECEIVER, actor, override)
+    return Happening(
+        verb, draft, "a" * 32, 3, time, urgency, SENDER, WORKER, RECEIVER, actor, override
+    )
 
 
 def who(told: list[Told]) -> set[str]:
@@ -33,20 +46,28 @@ def who(told: list[Told]) -> set[str]:
     return set(recipients)
 
 
-@pytest.mark.parametrize("verb", ["sent", "amended", "answered", "withdrawn", "consent_withdrawn", "closed", "reopened"])
+@pytest.mark.parametrize(
+    "verb", ["sent", "amended", "answered", "withdrawn", "consent_withdrawn", "closed", "reopened"]
+)
 def test_what_the_sender_does_the_receivers_desk_hears(verb: str) -> None:
     assert who(told_of(happening(verb), NOW)) == {TO_RECEIVER}
 
 
 @pytest.mark.parametrize("verb", ["withdrawn", "consent_withdrawn", "closed", "reopened"])
 def test_what_another_did_to_the_senders_referral_the_sender_hears_too(verb: str) -> None:
-    for other in (COORDINATOR, RECEIVER, ""):  # the coordination, the receiver on her word, the person by her reference
-        assert who(told_of(happening(verb, actor=other), NOW)) == {TO_RECEIVER, TO_SENDER, TO_WORKER}
+    # the coordination, the receiver on her word, the person by her reference
+    for other in (COORDINATOR, RECEIVER, ""):
+        assert who(told_of(happening(verb, actor=other), NOW)) == {
+            TO_RECEIVER,
+            TO_SENDER,
+            TO_WORKER,
+        }
 
 
 @pytest.mark.parametrize(
     "verb",
-    "override_confirmed acknowledged info_requested accepted waitlisted declined not_delivered completed"
+    "override_confirmed acknowledged info_requested accepted waitlisted declined not_delivered"
+    " completed"
     " appointment_scheduled appointment_missed appointment_cancelled".split(),
 )
 def test_what_the_receiver_does_or_fails_to_do_the_senders_worker_and_desk_hear(verb: str) -> None:
@@ -61,15 +82,29 @@ def test_what_the_receiver_does_or_fails_to_do_the_senders_worker_and_desk_hear(
         ("clock_escalated", {TO_RECEIVER, TO_SENDER, TO_WORKER, TO_COORDINATION}),
     ],
 )
-def test_a_clock_climbs_a_ladder_and_an_immediate_one_takes_all_steps_at_once(verb: str, heard_by: set[str]) -> None:
+def test_a_clock_climbs_a_ladder_and_an_immediate_one_takes_all_steps_at_once(
+    verb: str, heard_by: set[str]
+) -> None:
     assert who(told_of(happening(verb, actor=""), NOW)) == heard_by
-    assert who(told_of(happening(verb, actor="", urgency="IMMEDIATE"), NOW)) == {TO_RECEIVER, TO_SENDER, TO_WORKER, TO_COORDINATION}
+    assert who(told_of(happening(verb, actor="", urgency="IMMEDIATE"), NOW)) == {
+        TO_RECEIVER,
+        TO_SENDER,
+        TO_WORKER,
+        TO_COORDINATION,
+    }
 
 
 @pytest.mark.parametrize("clock", ["answer", "close"])
 def test_who_is_reminded_is_whose_turn_it_is(clock: str) -> None:
-    assert who(told_of(replace(happening("clock_reminded", actor=""), clock=clock), NOW)) == {TO_SENDER, TO_WORKER}
-    assert who(told_of(replace(happening("clock_breached", actor=""), clock=clock), NOW)) == {TO_RECEIVER, TO_SENDER, TO_WORKER}
+    assert who(told_of(replace(happening("clock_reminded", actor=""), clock=clock), NOW)) == {
+        TO_SENDER,
+        TO_WORKER,
+    }
+    assert who(told_of(replace(happening("clock_breached", actor=""), clock=clock), NOW)) == {
+        TO_RECEIVER,
+        TO_SENDER,
+        TO_WORKER,
+    }
 
 
 def test_that_a_referral_expired_both_desks_hear() -> None:
@@ -78,7 +113,9 @@ def test_that_a_referral_expired_both_desks_hear() -> None:
 
 @pytest.mark.parametrize("urgency", ["NORMAL", "IMMEDIATE"])
 @pytest.mark.parametrize("verb", ["clock_reminded", "clock_breached", "clock_escalated"])
-def test_that_nobody_found_another_service_is_no_news_to_who_said_no(verb: str, urgency: str) -> None:
+def test_that_nobody_found_another_service_is_no_news_to_who_said_no(
+    verb: str, urgency: str
+) -> None:
     heard = who(told_of(replace(happening(verb, actor="", urgency=urgency), clock="replace"), NOW))
     overseen = {TO_COORDINATION} if verb == "clock_escalated" or urgency == "IMMEDIATE" else set()
     assert heard == {TO_SENDER, TO_WORKER} | overseen
@@ -99,28 +136,51 @@ def test_that_a_consent_ends_soon_hears_who_can_ask_her_again() -> None:
     assert who(told_of(happening("consent_ending", actor=""), NOW)) == {TO_SENDER, TO_WORKER}
 
 
-def test_that_a_leg_is_lost_while_she_is_on_her_way_who_sent_her_hears_with_the_coordination() -> None:
-    assert who(told_of(happening("leg_lost", actor=""), NOW)) == {TO_SENDER, TO_WORKER, TO_COORDINATION}
+def test_the_sender_and_the_coordination_hear_that_a_leg_is_lost_while_she_travels() -> None:
+    assert who(told_of(happening("leg_lost", actor=""), NOW)) == {
+        TO_SENDER,
+        TO_WORKER,
+        TO_COORDINATION,
+    }
 
 
 def test_that_another_service_is_asked_the_receiver_hears_and_the_sender_if_others_did_it() -> None:
     assert who(told_of(happening("rerouted", actor=SENDER), NOW)) == {TO_RECEIVER}
-    assert who(told_of(happening("rerouted", actor=COORDINATOR), NOW)) == {TO_RECEIVER, TO_SENDER, TO_WORKER}
+    assert who(told_of(happening("rerouted", actor=COORDINATOR), NOW)) == {
+        TO_RECEIVER,
+        TO_SENDER,
+        TO_WORKER,
+    }
 
 
-def test_who_answers_for_it_now_hears_so_unless_she_took_it_herself_and_her_desk_when_she_left() -> None:
-    hers = replace(happening("assigned", actor=RECEIVER), responsible_worker_id="w" * 32, actor_worker_id="m" * 32)
+def test_the_responsible_worker_hears_so_unless_she_took_it_and_her_desk_when_she_left() -> None:
+    hers = replace(
+        happening("assigned", actor=RECEIVER),
+        responsible_worker_id="w" * 32,
+        actor_worker_id="m" * 32,
+    )
     [told] = told_of(hers, NOW)
-    assert (told.audience, told.organization_id, told.worker_id) == (Audience.WORKER, RECEIVER, "w" * 32)
+    assert (told.audience, told.organization_id, told.worker_id) == (
+        Audience.WORKER,
+        RECEIVER,
+        "w" * 32,
+    )
     assert told_of(replace(hers, actor_worker_id="w" * 32), NOW) == []
-    assert who(told_of(replace(hers, responsible_worker_id="", actor_organization_id=""), NOW)) == {TO_RECEIVER}
-    assert told_of(replace(hers, responsible_worker_id=""), NOW) == [], "they gave it back to their own desk"
+    assert who(told_of(replace(hers, responsible_worker_id="", actor_organization_id=""), NOW)) == {
+        TO_RECEIVER
+    }
+    assert told_of(replace(hers, responsible_worker_id=""), NOW) == [], (
+        "they gave it back to their own desk"
+    )
 
 
 def test_the_desk_whose_turn_it_is_is_reminded_and_nobody_else() -> None:
     reminded = replace(happening("reminded", actor=COORDINATOR), reminded_organization_id=RECEIVER)
     assert who(told_of(reminded, NOW)) == {TO_RECEIVER}
-    assert who(told_of(replace(reminded, reminded_organization_id=SENDER), NOW)) == {TO_SENDER, TO_WORKER}
+    assert who(told_of(replace(reminded, reminded_organization_id=SENDER), NOW)) == {
+        TO_SENDER,
+        TO_WORKER,
+    }
 
 
 def test_a_note_is_told_to_the_side_that_did_not_write_it() -> None:
@@ -132,11 +192,15 @@ def test_an_override_is_told_to_the_coordination_when_it_is_sent() -> None:
     told = told_of(happening("sent", override=True), NOW)
     assert who(told) == {TO_RECEIVER, TO_SENDER, TO_COORDINATION}
     assert {one.kind for one in told if one.audience is Audience.COORDINATION} == {"override_used"}
-    assert {one.kind for one in told if one.organization_id == SENDER} == {"override_used"}, "a manager there may confirm it"
+    assert {one.kind for one in told if one.organization_id == SENDER} == {"override_used"}, (
+        "a manager there may confirm it"
+    )
     assert who(told_of(happening("accepted", override=True), NOW)) == {TO_SENDER, TO_WORKER}
 
 
-@pytest.mark.parametrize("verb", ["drafted", "started", "appointment_attended", "entered_in_error", "a_verb_of_tomorrow"])
+@pytest.mark.parametrize(
+    "verb", ["drafted", "started", "appointment_attended", "entered_in_error", "a_verb_of_tomorrow"]
+)
 def test_other_facts_tell_nobody(verb: str) -> None:
     assert told_of(happening(verb), NOW) == []
 
@@ -153,7 +217,9 @@ def test_history_wakes_nobody(verb: str) -> None:
 
 
 def test_an_organisation_that_refers_to_itself_is_told_once() -> None:
-    own = Happening("clock_breached", False, "a" * 32, 3, NOW, "NORMAL", SENDER, "", SENDER, "", False)
+    own = Happening(
+        "clock_breached", False, "a" * 32, 3, NOW, "NORMAL", SENDER, "", SENDER, "", False
+    )
     assert told_of(own, NOW) == [Told("clock_breached", Audience.DESK, SENDER)]
 
 
@@ -176,7 +242,11 @@ def test_a_message_that_reached_nobody_is_told_to_the_coordination() -> None:
     told = happening("sent")
     [lost] = messages_of(told, told_of(told, NOW))
     about = about_unreached(lost, NOW)
-    assert (about.audience, about.kind, about.referral_id) == (Audience.COORDINATION, "message_undeliverable", lost.referral_id)
+    assert (about.audience, about.kind, about.referral_id) == (
+        Audience.COORDINATION,
+        "message_undeliverable",
+        lost.referral_id,
+    )
 
 
 def test_every_verb_that_the_referrals_service_says_is_known() -> None:
@@ -198,7 +268,9 @@ def test_every_verb_that_the_referrals_service_says_is_known() -> None:
 
 @pytest.mark.parametrize("verb", ["clock_reminded", "clock_breached", "clock_escalated"])
 @pytest.mark.parametrize("clock", ["override_confirm", "override_end"])
-def test_the_clocks_of_an_override_are_told_to_those_who_can_do_something(verb: str, clock: str) -> None:
+def test_the_clocks_of_an_override_are_told_to_those_who_can_do_something(
+    verb: str, clock: str
+) -> None:
     for urgency in ("NORMAL", "IMMEDIATE"):
         told = told_of(replace(happening(verb, urgency=urgency), clock=clock), NOW)
         assert who(told) == {TO_SENDER, TO_WORKER, TO_COORDINATION}
@@ -210,4 +282,6 @@ def test_that_a_consent_takes_the_place_of_an_override_the_receiver_hears() -> N
 
 @pytest.mark.parametrize("verb", ["clock_reminded", "clock_breached", "clock_escalated"])
 def test_of_a_drafts_deadline_its_sender_hears_and_nobody_else(verb: str) -> None:
-    assert who(told_of(replace(happening(verb, draft=True, urgency="IMMEDIATE"), clock="draft"), NOW)) == {TO_SENDER, TO_WORKER}
+    assert who(
+        told_of(replace(happening(verb, draft=True, urgency="IMMEDIATE"), clock="draft"), NOW)
+    ) == {TO_SENDER, TO_WORKER}

@@ -1,4 +1,6 @@
-"""Where an organisation's notices go is changed by somebody who has lately proved who she is, and its managers hear of it."""
+"""Where an organisation's notices go is changed by somebody who has lately proved who she is, and
+its managers hear of it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ URL = "https://partner.example/hook"
 
 
 def bell(service: Service, id: str, organization: str = RECEIVER) -> list[str]:
-    return [message.kind for message in service.as_(organization, "MANAGER", id=id).ListMessages().messages]
+    return [
+        message.kind
+        for message in service.as_(organization, "MANAGER", id=id).ListMessages().messages
+    ]
 
 
 def test_a4_these_rpcs_ask_for_it() -> None:
@@ -35,7 +40,9 @@ def test_a4_these_rpcs_ask_for_it() -> None:
 
 
 @pytest.mark.parametrize("rpc", sorted(ASKING))
-def test_a4_every_such_rpc_refuses_an_old_proof_and_asks_no_key_for_one(service: Service, rpc: str) -> None:
+def test_a4_every_such_rpc_refuses_an_old_proof_and_asks_no_key_for_one(
+    service: Service, rpc: str
+) -> None:
     method, manager = ASKING[rpc], service.as_(RECEIVER, "MANAGER")
     call: Any = service.channel.unary_unary(
         f"/{method.containing_service.full_name}/{rpc}",
@@ -58,14 +65,20 @@ def test_a4_every_such_rpc_refuses_an_old_proof_and_asks_no_key_for_one(service:
     assert answer(service.as_(RECEIVER, scopes=("notifications",))) != "step_up_required"
 
 
-def test_a4_the_managers_and_who_did_it_hear_that_notices_go_elsewhere_and_nobody_else(service: Service) -> None:
+def test_a4_the_managers_and_who_did_it_hear_that_notices_go_elsewhere_and_nobody_else(
+    service: Service,
+) -> None:
     she, other, elsewhere = new_id(), new_id(), new_id()
     with service.database.transaction(SYSTEM) as tx:
         members.keep_worker(tx, other, RECEIVER, ["MANAGER"], "ACTIVE")
         members.keep_worker(tx, elsewhere, SENDER, ["MANAGER"], "ACTIVE")
-    service.as_(RECEIVER, "MANAGER", id=she).CreateWebhook(webhook=pb.Webhook(url=URL, kinds=["referral_sent"]))
+    service.as_(RECEIVER, "MANAGER", id=she).CreateWebhook(
+        webhook=pb.Webhook(url=URL, kinds=["referral_sent"])
+    )
     assert (bell(service, she), bell(service, other)) == (["sending_changed"], ["sending_changed"])
     assert bell(service, elsewhere, SENDER) == []
     manager = service.as_(RECEIVER, "MANAGER", id=she)
-    manager.SetDesk(desk=pb.Desk(etag=manager.GetDesk().etag, email="otra@correo.example", language="es"))
+    manager.SetDesk(
+        desk=pb.Desk(etag=manager.GetDesk().etag, email="otra@correo.example", language="es")
+    )
     assert bell(service, other) == ["sending_changed"] * 2

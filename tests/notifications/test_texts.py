@@ -1,4 +1,6 @@
-"""Texts are complete, constant, and say nothing: whoever reads a mailbox learns that there is a task, no more."""
+"""Texts are complete, constant, and say nothing: whoever reads a mailbox learns that there is a
+task, no more.
+"""
 
 import re
 from datetime import UTC, datetime
@@ -10,21 +12,39 @@ import pytest
 from chassis.ids import new_id
 from services.notifications.channels.mail import compose
 from services.notifications.domain.notices import BY_KIND, BY_VERB, NOTICES
-from services.notifications.domain.texts import BODIES, ID_LENGTH, LANGUAGES, SUBJECTS, language_for, mail, text
+from services.notifications.domain.texts import (
+    BODIES,
+    ID_LENGTH,
+    LANGUAGES,
+    SUBJECTS,
+    language_for,
+    mail,
+    text,
+)
 from tests.parts.clocks import SettableClock
 
 CLOCK = SettableClock(datetime(2026, 3, 4, 18, 0, tzinfo=UTC))
 # Nothing outside may say what this is about.
 TELLING = re.compile(
-    r"trata|traffick|traite|v[ií]ctim|sobrevivient|survivor|albergue|shelter|refugi|remisi|referral|orientation|person", re.IGNORECASE
+    r"trata|traffick|traite|v[ií]ctim|sobrevivient|survivor|albergue|shelter|refugi|remisi|referral|orientation|person",
+    re.IGNORECASE,
 )
 
-TEXTS = {notice.kind: {language: getattr(notice, language) for language in LANGUAGES} for notice in NOTICES}
+TEXTS = {
+    notice.kind: {language: getattr(notice, language) for language in LANGUAGES}
+    for notice in NOTICES
+}
 
 
 def sent(referral_id: str, language: str = "es", delivery_id: str = "") -> EmailMessage:
     return compose(
-        mail(delivery_id or new_id(), "mesa@ong.example", referral_id, language, "https://enlace.example"),
+        mail(
+            delivery_id or new_id(),
+            "mesa@ong.example",
+            referral_id,
+            language,
+            "https://enlace.example",
+        ),
         "enlace@coalicion.example",
         CLOCK,
     )
@@ -33,7 +53,9 @@ def sent(referral_id: str, language: str = "es", delivery_id: str = "") -> Email
 def test_every_notice_has_a_text_in_every_language_and_one_row() -> None:
     assert len(BY_KIND) == len(NOTICES)
     assert len(BY_VERB) == len([notice for notice in NOTICES if notice.verb])
-    assert all(notice.parties if notice.verb else not notice.parties or notice.fact for notice in NOTICES)
+    assert all(
+        notice.parties if notice.verb else not notice.parties or notice.fact for notice in NOTICES
+    )
     assert all(said.strip() == said != "" for texts in TEXTS.values() for said in texts.values())
     assert tuple(SUBJECTS) == tuple(BODIES) == LANGUAGES
 
@@ -45,13 +67,21 @@ def test_no_two_kinds_say_the_same() -> None:
 
 
 def test_texts_have_no_place_for_anything() -> None:
-    assert not any(mark in said for texts in TEXTS.values() for said in texts.values() for mark in "{}%<>0123456789")
+    assert not any(
+        mark in said
+        for texts in TEXTS.values()
+        for said in texts.values()
+        for mark in "{}%<>0123456789"
+    )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_all_emails_of_a_language_are_equal_but_for_their_ids(language: str) -> None:
     first, second = (new_id(), new_id()), (new_id(), new_id())
-    one, other = sent(first[0], language, first[1]).as_bytes(), sent(second[0], language, second[1]).as_bytes()
+    one, other = (
+        sent(first[0], language, first[1]).as_bytes(),
+        sent(second[0], language, second[1]).as_bytes(),
+    )
     assert len(one) == len(other)
     for old, new in zip(first, second, strict=True):
         assert one.count(old.encode()) == 1
@@ -66,7 +96,10 @@ def test_an_email_without_a_referral_leads_to_the_inbox() -> None:
 def test_an_email_says_that_there_is_a_task_and_nothing_else() -> None:
     for language in LANGUAGES:
         message = sent(new_id(), language)
-        for said in (message["Subject"], message.get_content().replace("https://enlace.example/referrals/", "")):
+        for said in (
+            message["Subject"],
+            message.get_content().replace("https://enlace.example/referrals/", ""),
+        ):
             assert not TELLING.search(said)
 
 
@@ -76,10 +109,15 @@ def test_the_message_id_is_the_delivery_and_has_one_length() -> None:
     assert len(delivery) == ID_LENGTH
 
 
-@pytest.mark.parametrize(("tag", "chosen"), [("es", "es"), ("es-NI", "es"), ("EN", "en"), ("fr-CA", "fr"), ("miq", "es"), ("", "es")])
+@pytest.mark.parametrize(
+    ("tag", "chosen"),
+    [("es", "es"), ("es-NI", "es"), ("EN", "en"), ("fr-CA", "fr"), ("miq", "es"), ("", "es")],
+)
 def test_a_language_that_has_no_texts_gets_spanish(tag: str, chosen: str) -> None:
     assert language_for(tag) == chosen
 
 
 def test_a_kind_of_a_later_version_is_shown_by_its_code() -> None:
-    assert [text(kind, language) for kind, language in product(["a_kind_of_tomorrow"], LANGUAGES)] == ["a_kind_of_tomorrow"] * 3
+    assert [
+        text(kind, language) for kind, language in product(["a_kind_of_tomorrow"], LANGUAGES)
+    ] == ["a_kind_of_tomorrow"] * 3

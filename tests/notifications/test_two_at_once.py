@@ -8,19 +8,27 @@ from services.notifications.domain.delivery import Channel, Outcome
 from services.notifications.store import deliveries, webhooks
 from tests.notifications.conftest import RECEIVER, Service
 
-_WAITING = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+_WAITING = (
+    "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
 
 
 def test_a_manager_disables_an_endpoint_while_an_attempt_to_it_is_noted(service: Service) -> None:
     webhook = service.webhook(RECEIVER, service.receiver().url).webhook
     service.hear("sent")
     with service.database.dedicated() as connection:
-        [claim] = service.sending.next_webhooks(connection, service.clock.now(), slow=False, limit=20)
+        [claim] = service.sending.next_webhooks(
+            connection, service.clock.now(), slow=False, limit=20
+        )
     said: list[object] = []
 
     def note() -> None:
         try:
-            said.append(service.sending.finish(Channel.WEBHOOK, claim, Outcome(code=204, duration_ms=3), service.clock.now()).value)
+            said.append(
+                service.sending.finish(
+                    Channel.WEBHOOK, claim, Outcome(code=204, duration_ms=3), service.clock.now()
+                ).value
+            )
         except Exception as error:
             said.append(error)
 

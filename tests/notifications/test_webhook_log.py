@@ -1,4 +1,6 @@
-"""What the owner of an endpoint finds out afterwards: each attempt with exactly what was sent, counts by the hour; and nobody else does."""
+"""What the owner of an endpoint finds out afterwards: each attempt with exactly what was sent,
+counts by the hour; and nobody else does.
+"""
 
 import json
 from datetime import timedelta
@@ -22,7 +24,9 @@ def delivery_of(service: Service, webhook_id: str, organization: str = RECEIVER)
     """The newest one to this endpoint, whole."""
     [newest, *_] = service.deliveries(webhook_id, organization)
     assert not newest.HasField("sent")  # lists stay short
-    delivery: pb.Delivery = service.as_(organization, "MANAGER").GetDelivery(id=newest.id, webhook_id=webhook_id)
+    delivery: pb.Delivery = service.as_(organization, "MANAGER").GetDelivery(
+        id=newest.id, webhook_id=webhook_id
+    )
     return delivery
 
 
@@ -34,7 +38,9 @@ def test_what_is_shown_of_an_attempt_is_what_the_receiver_got(service: Service) 
     shown = delivery_of(service, made.webhook.id)
     [got], [attempt] = system.got, shown.sent.attempts
     assert shown.sent.body == got.body
-    assert dict(attempt.headers) == {name: value for name, value in got.headers.items() if name not in BY_TRANSPORT}
+    assert dict(attempt.headers) == {
+        name: value for name, value in got.headers.items() if name not in BY_TRANSPORT
+    }
     assert (attempt.http_status, attempt.error_code) == (204, 0)
     assert attempt.duration_ms == shown.last_duration_ms
     assert str(attempt.attempt_time.seconds) == got.headers["webhook-timestamp"]
@@ -77,7 +83,9 @@ def test_an_attempt_whose_lease_had_run_out_is_neither_counted_nor_noted(service
     webhook = service.webhook(RECEIVER, service.receiver().url).webhook
     service.hear("sent")
     with service.database.dedicated() as connection:
-        [claim] = service.sending.next_webhooks(connection, service.clock.now(), slow=False, limit=5)
+        [claim] = service.sending.next_webhooks(
+            connection, service.clock.now(), slow=False, limit=5
+        )
     service.advance(seconds=31)
     service.send_webhooks()
     service.web_sender().send(claim)
@@ -89,7 +97,8 @@ def test_one_that_is_sent_again_and_again_shows_the_last(service: Service) -> No
     webhook = service.webhook(RECEIVER, service.receiver().url).webhook
     sample = service.as_(RECEIVER, "MANAGER").TestWebhook(id=webhook.id)
     service.rows(
-        "WITH made AS (INSERT INTO attempts SELECT %s, n, %s, now(), 's', n, '', 1 FROM generate_series(1, %s) n RETURNING 1) SELECT FROM made",
+        "WITH made AS (INSERT INTO attempts SELECT %s, n, %s, now(), 's', n, '', 1"
+        " FROM generate_series(1, %s) n RETURNING 1) SELECT FROM made",
         sample.id, webhook.id, SHOWN + 20,
     )  # fmt: skip
     statuses = [each.http_status for each in delivery_of(service, webhook.id).sent.attempts]
@@ -127,7 +136,9 @@ def test_the_database_itself_keeps_attempts_apart(service: Service) -> None:
     service.hear("sent")
     service.send_webhooks()
     for organization, seen in ((RECEIVER, 1), (OTHER, 0)):
-        with service.database.transaction(Caller(new_id(), "worker", organization, frozenset({"MANAGER"}), frozenset(), "es")) as tx:
+        with service.database.transaction(
+            Caller(new_id(), "worker", organization, frozenset({"MANAGER"}), frozenset(), "es")
+        ) as tx:
             assert len(tx.execute("SELECT FROM attempts").fetchall()) == seen
 
 
@@ -149,11 +160,22 @@ def test_attempts_are_counted_by_endpoint_and_hour(service: Service) -> None:
     def counted(**asked: str) -> list[tuple[str, int, int, int]]:
         hours = manager.ListDeliveryHours(**asked).hours
         return [
-            (each.webhook_id, (each.start_time.seconds - int(first.timestamp())) // 3600, each.delivered, each.failed) for each in hours
+            (
+                each.webhook_id,
+                (each.start_time.seconds - int(first.timestamp())) // 3600,
+                each.delivered,
+                each.failed,
+            )
+            for each in hours
         ]
 
     # Of three that waited for the failing endpoint each was tried once more
-    expected = [(failing.id, 0, 0, 2), (failing.id, 2, 0, 3), (sound.id, 0, 2, 0), (sound.id, 2, 1, 0)]
+    expected = [
+        (failing.id, 0, 0, 2),
+        (failing.id, 2, 0, 3),
+        (sound.id, 0, 2, 0),
+        (sound.id, 2, 1, 0),
+    ]
     assert counted() == sorted(expected)
     assert counted(webhook_id=sound.id) == expected[2:]
     service.clock.set(first + timedelta(hours=23, minutes=59))

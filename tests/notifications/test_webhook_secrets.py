@@ -1,4 +1,6 @@
-"""A secret is exchanged without a delivery that its owner can't check: two sign for a day, never three, and what leaked ends at once."""
+"""A secret is exchanged without a delivery that its owner can't check: two sign for a day, never
+three, and what leaked ends at once.
+"""
 
 import base64
 import hashlib
@@ -22,16 +24,22 @@ from tests.notifications.conftest import OTHER, RECEIVER, Client, Service
 from tests.notifications.receiver import Got
 
 ROTATING = ("FAILED_PRECONDITION", "secret_rotating")
-_WAITING = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+_WAITING = (
+    "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
 
 
 def signers(got: Got, **secrets: str) -> list[str]:
-    """Which of these secrets signed it, in the order of the header; each signature must be somebody's. Calculated here: its library would be asked what it said."""
+    """Which of these secrets signed it, in the order of the header; each signature must be
+    somebody's. Calculated here: its library would be asked what it said.
+    """
     signed = f"{got.id}.{got.headers['webhook-timestamp']}.{got.body}".encode()
     by_signature = {}
     for name, secret in secrets.items():
         key = base64.b64decode(secret.removeprefix("whsec_"))
-        by_signature["v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()] = name
+        by_signature[
+            "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+        ] = name
     return [by_signature[each] for each in got.headers["webhook-signature"].split(" ")]
 
 
@@ -44,20 +52,29 @@ def test_for_a_day_both_secrets_sign_and_then_the_new_one_alone(service: Service
     assert rotated.secret != made.secret
     assert rotated.webhook == manager.GetWebhook(id=made.webhook.id)
     assert rotated.webhook.etag == "v2"
-    assert rotated.webhook.former_secret_expire_time.ToDatetime(service.clock.now().tzinfo) == service.clock.now() + ROTATION
+    assert (
+        rotated.webhook.former_secret_expire_time.ToDatetime(service.clock.now().tzinfo)
+        == service.clock.now() + ROTATION
+    )
     for step in (timedelta(0), ROTATION - timedelta(seconds=1), timedelta(seconds=1)):
         service.clock.advance(step)
         service.hear("sent")
         service.send_webhooks()
     known = {"new": rotated.secret, "old": made.secret}
-    assert [signers(got, **known) for got in system.got] == [["new", "old"], ["new", "old"], ["new"]]
+    assert [signers(got, **known) for got in system.got] == [
+        ["new", "old"],
+        ["new", "old"],
+        ["new"],
+    ]
     system.got[0].verified(made.secret)  # the library of a partner takes either
     system.got[0].verified(rotated.secret)
     with pytest.raises(WebhookVerificationError):
         system.got[0].verified("whsec_" + base64.b64encode(b"x" * 32).decode())
 
 
-def test_the_former_secret_is_sealed_like_the_other_and_forgotten_when_its_day_is_over(service: Service) -> None:
+def test_the_former_secret_is_sealed_like_the_other_and_forgotten_when_its_day_is_over(
+    service: Service,
+) -> None:
     made = service.webhook(RECEIVER, service.receiver().url)
     manager = service.as_(RECEIVER, "MANAGER")
     rotated = manager.RotateWebhookSecret(id=made.webhook.id)
@@ -70,7 +87,8 @@ def test_the_former_secret_is_sealed_like_the_other_and_forgotten_when_its_day_i
         assert (row["former_secret"] is not None) is kept
         assert rotated.secret.encode() not in bytes(row["secret"])
         assert not kept or made.secret.encode() not in bytes(row["former_secret"])
-    assert manager.GetWebhook(id=made.webhook.id) == rotated.webhook  # what was said under this etag is still said
+    # what was said under this etag is still said
+    assert manager.GetWebhook(id=made.webhook.id) == rotated.webhook
 
 
 def test_there_is_no_third_secret_while_two_sign(service: Service) -> None:
@@ -84,7 +102,10 @@ def test_there_is_no_third_secret_while_two_sign(service: Service) -> None:
     third = manager.RotateWebhookSecret(id=made.webhook.id)
     service.hear("sent")
     service.send_webhooks()
-    assert signers(system.got[0], first=made.secret, second=second.secret, third=third.secret) == ["third", "second"]
+    assert signers(system.got[0], first=made.secret, second=second.secret, third=third.secret) == [
+        "third",
+        "second",
+    ]
 
 
 def test_what_leaked_ends_at_once_also_in_the_middle_of_a_rotation(service: Service) -> None:
@@ -98,7 +119,11 @@ def test_what_leaked_ends_at_once_also_in_the_middle_of_a_rotation(service: Serv
         secrets[name] = rotated.secret
         service.hear("sent")
         service.send_webhooks()
-    assert [signers(got, **secrets) for got in system.got] == [["second"], ["third", "second"], ["fourth"]]
+    assert [signers(got, **secrets) for got in system.got] == [
+        ["second"],
+        ["third", "second"],
+        ["fourth"],
+    ]
     [row] = service.rows("SELECT former_secret FROM webhooks")
     assert row["former_secret"] is None
 
@@ -118,7 +143,8 @@ def test_of_two_who_rotate_at_once_one_does_and_the_other_hears_it(service: Serv
         return ask
 
     both = [threading.Thread(target=rotate(service.as_(RECEIVER, "MANAGER"))) for _ in range(2)]
-    with service.database.transaction(SYSTEM) as tx:  # so that both have begun when the first may go on
+    # so that both have begun when the first may go on
+    with service.database.transaction(SYSTEM) as tx:
         webhooks.fetch(tx, RECEIVER, made.webhook.id, to_change=True)
         for thread in both:
             thread.start()
@@ -143,18 +169,27 @@ def refused(error: grpc.RpcError) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("at_once", [False, True])
-def test_a_rotation_while_a_delivery_is_under_way_loses_nothing(service: Service, at_once: bool) -> None:
+def test_a_rotation_while_a_delivery_is_under_way_loses_nothing(
+    service: Service, at_once: bool
+) -> None:
     system = service.receiver(answers=[500])
     made = service.webhook(RECEIVER, system.url)
     service.hear("sent")
     with service.database.dedicated() as connection:
-        [claim] = service.sending.next_webhooks(connection, service.clock.now(), slow=False, limit=5)
-    rotated = service.as_(RECEIVER, "MANAGER").RotateWebhookSecret(id=made.webhook.id, at_once=at_once)
+        [claim] = service.sending.next_webhooks(
+            connection, service.clock.now(), slow=False, limit=5
+        )
+    rotated = service.as_(RECEIVER, "MANAGER").RotateWebhookSecret(
+        id=made.webhook.id, at_once=at_once
+    )
     service.web_sender().send(claim)  # what was taken before goes out as it was
     service.advance(seconds=7)
     assert service.send_webhooks() == 1
     known = {"old": made.secret, "new": rotated.secret}
-    assert [signers(got, **known) for got in system.got] == [["old"], ["new"] if at_once else ["new", "old"]]
+    assert [signers(got, **known) for got in system.got] == [
+        ["old"],
+        ["new"] if at_once else ["new", "old"],
+    ]
     [delivery] = service.deliveries(made.webhook.id)
     assert (delivery.status, delivery.attempts) == (pb.DELIVERY_STATUS_DELIVERED, 2)
 
@@ -163,9 +198,14 @@ def test_a_rotation_wakes_nobody_and_forgives_nothing(service: Service) -> None:
     webhook = service.webhook(RECEIVER, service.receiver(answers=[500]).url).webhook
     service.hear("sent")
     service.send_webhooks()
-    before = service.rows("SELECT url, kinds, enabled, failing_since, slow, busy_until FROM webhooks")
+    before = service.rows(
+        "SELECT url, kinds, enabled, failing_since, slow, busy_until FROM webhooks"
+    )
     service.as_(RECEIVER, "MANAGER").RotateWebhookSecret(id=webhook.id)
-    assert service.rows("SELECT url, kinds, enabled, failing_since, slow, busy_until FROM webhooks") == before
+    assert (
+        service.rows("SELECT url, kinds, enabled, failing_since, slow, busy_until FROM webhooks")
+        == before
+    )
 
 
 def test_a_lost_answer_is_not_a_lost_secret(service: Service) -> None:
@@ -179,5 +219,8 @@ def test_nobody_rotates_the_secret_of_another_organisation(service: Service) -> 
     theirs = service.webhook(OTHER, service.receiver().url).webhook
     manager = service.as_(RECEIVER, "MANAGER")
     for id in (theirs.id, new_id()):
-        assert refusal(lambda id=id: manager.RotateWebhookSecret(id=id, at_once=True)) == ("NOT_FOUND", "not_found")  # type: ignore[misc]
+        assert refusal(lambda id=id: manager.RotateWebhookSecret(id=id, at_once=True)) == (  # type: ignore[misc]
+            "NOT_FOUND",
+            "not_found",
+        )
     assert service.as_(OTHER, "MANAGER").GetWebhook(id=theirs.id).etag == "v1"

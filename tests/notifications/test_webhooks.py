@@ -1,4 +1,6 @@
-"""A partner's system is told: signed, again after a failure under the same id, never by a detour into our own network, and never at others' cost."""
+"""A partner's system is told: signed, again after a failure under the same id, never by a detour
+into our own network, and never at others' cost.
+"""
 
 import hashlib
 import socket
@@ -22,7 +24,8 @@ from tests.notifications.conftest import OTHER, PUBLIC_URL, RECEIVER, SENDER, Se
 from tests.notifications.receiver import Receiver
 
 WAITING, DELIVERED, RETRYING, DEAD, DISCARDED = (
-    pb.DeliveryStatus.Value(f"DELIVERY_STATUS_{name}") for name in ("WAITING", "DELIVERED", "RETRYING", "DEAD", "DISCARDED")
+    pb.DeliveryStatus.Value(f"DELIVERY_STATUS_{name}")
+    for name in ("WAITING", "DELIVERED", "RETRYING", "DEAD", "DISCARDED")
 )
 
 
@@ -53,7 +56,13 @@ def test_a_delivery_shows_what_became_of_it(service: Service) -> None:
     assert (waiting.status, waiting.attempts, waiting.kind) == (WAITING, 0, "referral_sent")
     service.send_webhooks()
     [done] = service.deliveries(webhook.id)
-    assert (done.id, done.status, done.attempts, done.last_http_status, done.last_error_code) == (system.got[0].id, DELIVERED, 1, 204, 0)
+    assert (done.id, done.status, done.attempts, done.last_http_status, done.last_error_code) == (
+        system.got[0].id,
+        DELIVERED,
+        1,
+        204,
+        0,
+    )
     assert done.body_sha256 == hashlib.sha256(system.got[0].body.encode()).hexdigest()
     assert done.HasField("delivery_time")
     assert not done.HasField("next_attempt_time")
@@ -65,7 +74,10 @@ def test_only_the_kinds_that_were_asked_for_are_sent(service: Service) -> None:
     for verb in ("sent", "withdrawn", "clock_breached", "clock_reminded"):
         service.hear(verb)
     service.send_webhooks()
-    assert {got.type_() for got in system.got} == {"enlace.referral.withdrawn.v1", "enlace.referral.clock_breached.v1"}
+    assert {got.type_() for got in system.got} == {
+        "enlace.referral.withdrawn.v1",
+        "enlace.referral.clock_breached.v1",
+    }
 
 
 def test_both_sides_hear_what_is_theirs_and_nobody_else_does(service: Service) -> None:
@@ -76,16 +88,26 @@ def test_both_sides_hear_what_is_theirs_and_nobody_else_does(service: Service) -
     service.hear("accepted")
     service.hear("clock_breached")
     service.send_webhooks()
-    assert [len(systems[organization].got) for organization in (SENDER, RECEIVER, OTHER)] == [2, 2, 0]
+    assert [len(systems[organization].got) for organization in (SENDER, RECEIVER, OTHER)] == [
+        2,
+        2,
+        0,
+    ]
 
 
-def test_a_failure_is_tried_again_later_under_the_same_id_with_the_same_body(service: Service) -> None:
+def test_a_failure_is_tried_again_later_under_the_same_id_with_the_same_body(
+    service: Service,
+) -> None:
     system = service.receiver(answers=[500, 503])
     made = service.webhook(RECEIVER, system.url)
     service.hear("sent")
     assert service.send_webhooks() == 1
     [failed] = service.deliveries(made.webhook.id)
-    assert (failed.status, failed.last_error_code, failed.last_http_status) == (RETRYING, pb.DELIVERY_ERROR_HTTP, 500)
+    assert (failed.status, failed.last_error_code, failed.last_http_status) == (
+        RETRYING,
+        pb.DELIVERY_ERROR_HTTP,
+        500,
+    )
     assert 3 <= failed.next_attempt_time.seconds - service.clock.now().timestamp() <= 7
     assert service.send_webhooks() == 0
     service.advance(seconds=7)
@@ -105,8 +127,11 @@ def test_a_sender_that_dies_after_the_post_sends_again_under_the_same_id(service
     made = service.webhook(RECEIVER, system.url)
     service.hear("sent")
     with service.database.dedicated() as connection:
-        [claim] = service.sending.next_webhooks(connection, service.clock.now(), slow=False, limit=5)
-    EgressClient(development=True).post(claim.url, {"webhook-id": claim.id}, claim.body.encode())  # … and here it dies
+        [claim] = service.sending.next_webhooks(
+            connection, service.clock.now(), slow=False, limit=5
+        )
+    # … and here it dies
+    EgressClient(development=True).post(claim.url, {"webhook-id": claim.id}, claim.body.encode())
     assert service.send_webhooks() == 0  # its lease still runs
     service.clock.advance(WEBHOOK_LEASE)
     assert service.send_webhooks() == 1
@@ -123,7 +148,11 @@ def test_a_redirect_is_a_failure_and_is_not_followed(service: Service) -> None:
     service.hear("sent")
     service.send_webhooks()
     [failed] = service.deliveries(made.webhook.id)
-    assert (failed.status, failed.last_http_status, failed.last_error_code) == (RETRYING, 307, pb.DELIVERY_ERROR_HTTP)
+    assert (failed.status, failed.last_http_status, failed.last_error_code) == (
+        RETRYING,
+        307,
+        pb.DELIVERY_ERROR_HTTP,
+    )
     assert elsewhere.got == []
 
 
@@ -162,7 +191,9 @@ def test_who_drips_is_cut_off_when_the_time_is_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=drip, args=(server,), daemon=True).start()
         started = time.monotonic()
-        outcome = EgressClient(development=True, timeout=0.5).post(f"http://127.0.0.1:{server.getsockname()[1]}/", {}, b"{}")
+        outcome = EgressClient(development=True, timeout=0.5).post(
+            f"http://127.0.0.1:{server.getsockname()[1]}/", {}, b"{}"
+        )
     assert (outcome.error, outcome.code) == ("timeout", 0)
     assert time.monotonic() - started < 3
 
@@ -187,26 +218,35 @@ def names(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Iterator[list[str
 
     def look_up(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
         asked.append(host)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses
+        ]
 
     with monkeypatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", look_up)
         yield asked
 
 
-@pytest.mark.parametrize("addresses", [("127.0.0.1",), ("10.1.2.3",), ("169.254.169.254",), ("93.184.215.14", "10.1.2.3")])
+@pytest.mark.parametrize(
+    "addresses",
+    [("127.0.0.1",), ("10.1.2.3",), ("169.254.169.254",), ("93.184.215.14", "10.1.2.3")],
+)
 def test_a_name_that_has_come_to_mean_an_address_inside_is_not_connected_to(
     service: Service, monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...]
 ) -> None:
     with names(monkeypatch, *addresses) as asked:
         outcome = EgressClient(development=False, timeout=1).post(
-            f"http://partner.example:{service.receiver().url.rsplit(':')[-1].split('/')[0]}/", {}, b"{}"
+            f"http://partner.example:{service.receiver().url.rsplit(':')[-1].split('/')[0]}/",
+            {},
+            b"{}",
         )
     assert asked == ["partner.example"]
     assert outcome.error == "refused_address"
 
 
-def test_a_name_in_the_environment_leads_nowhere(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_in_the_environment_leads_nowhere(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     proxy, system = service.receiver(), service.receiver()
     monkeypatch.setenv("http_proxy", proxy.url)
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
@@ -223,7 +263,11 @@ def test_nobody_listening_is_a_connection_error(service: Service) -> None:
     service.hear("sent")
     service.send_webhooks()
     [failed] = service.deliveries(made.webhook.id)
-    assert (failed.status, failed.last_error_code, failed.last_http_status) == (RETRYING, pb.DELIVERY_ERROR_CONNECTION, 0)
+    assert (failed.status, failed.last_error_code, failed.last_http_status) == (
+        RETRYING,
+        pb.DELIVERY_ERROR_CONNECTION,
+        0,
+    )
 
 
 @contextmanager
@@ -259,7 +303,10 @@ def test_a_secret_that_cannot_be_opened_holds_up_no_other_and_is_tried_again_aft
     bad = service.webhook(OTHER, other.url).webhook
     service.webhook(RECEIVER, system.url)
     [kept] = service.rows("SELECT secret FROM webhooks WHERE id = %s", bad.id)
-    spoil = "WITH moved AS (UPDATE webhooks SET secret = %s WHERE id = %s RETURNING 1) SELECT FROM moved"
+    spoil = (
+        "WITH moved AS (UPDATE webhooks SET secret = %s WHERE id = %s RETURNING 1) SELECT"
+        " FROM moved"
+    )
     service.rows(spoil, b"nonsense", bad.id)
     with running(service.web_sender(threads=1)):
         service.hear("sent", receiver_organization_id=OTHER)
@@ -291,14 +338,19 @@ def test_a_slow_endpoint_delays_no_other_and_gets_one_delivery_at_a_time(service
         slow.wait_for(10)
 
 
-def test_more_slow_endpoints_than_threads_keep_the_others_waiting_only_once(service: Service) -> None:
+def test_more_slow_endpoints_than_threads_keep_the_others_waiting_only_once(
+    service: Service,
+) -> None:
     hold = threading.Event()
     slow = [service.receiver(hold=hold) for _ in range(4)]
     quick = service.receiver()
     for system in slow:
         service.webhook(RECEIVER, system.url)
     service.webhook(OTHER, quick.url)
-    with running(service.web_sender(threads=2, timeout=0.3), service.web_sender(slow=True, threads=2, timeout=20)):
+    with running(
+        service.web_sender(threads=2, timeout=0.3),
+        service.web_sender(slow=True, threads=2, timeout=20),
+    ):
         service.hear("sent")
         for system in slow:
             system.wait_for(1)  # each ran into the timeout once, and is in the slow lane since
@@ -334,7 +386,9 @@ def test_who_was_served_longest_ago_is_served_first(service: Service) -> None:
     with service.database.dedicated() as connection:
         for _ in range(6):
             service.advance(seconds=1)
-            [claim] = service.sending.next_webhooks(connection, service.clock.now(), slow=False, limit=1)
+            [claim] = service.sending.next_webhooks(
+                connection, service.clock.now(), slow=False, limit=1
+            )
             order.append(claim.webhook_id)
             sender.send(claim)
     assert sorted(order[:3]) == sorted(made)
@@ -354,7 +408,9 @@ def test_two_senders_never_hold_the_same_endpoint(service: Service) -> None:
     assert len({claim.webhook_id for claim in [*first, *second]}) == 3
 
 
-def test_after_three_days_of_failing_an_endpoint_is_switched_off_and_its_desk_told(service: Service) -> None:
+def test_after_three_days_of_failing_an_endpoint_is_switched_off_and_its_desk_told(
+    service: Service,
+) -> None:
     broken, other = service.receiver(answers=[500] * 50), service.receiver()
     webhook = service.webhook(RECEIVER, broken.url).webhook
     manager = service.as_(RECEIVER, "MANAGER")
@@ -371,9 +427,15 @@ def test_after_three_days_of_failing_an_endpoint_is_switched_off_and_its_desk_to
     service.send_webhooks()
     seen = manager.GetWebhook(id=webhook.id)
     assert (seen.enabled, seen.disabled_reason_code) == (False, pb.DISABLED_REASON_FAILING)
-    assert not {delivery.status for delivery in service.deliveries(webhook.id)} & {WAITING, RETRYING}
+    assert not {delivery.status for delivery in service.deliveries(webhook.id)} & {
+        WAITING,
+        RETRYING,
+    }
     assert "webhook_disabled" in {message.kind for message in manager.ListMessages().messages}
-    assert [got.type_() for got in other.got] == ["enlace.referral.sent.v1", "enlace.webhook.disabled.v1"]
+    assert [got.type_() for got in other.got] == [
+        "enlace.referral.sent.v1",
+        "enlace.webhook.disabled.v1",
+    ]
     sent = len(broken.got)
     service.hear("sent")
     service.send_webhooks()
@@ -419,12 +481,21 @@ def test_a_delivery_can_be_sent_again_under_its_id_whatever_became_of_it(service
     system.got[1].verified(made.secret)
 
 
-def test_a_test_goes_through_the_ordinary_queue_also_to_an_endpoint_that_is_off(service: Service) -> None:
+def test_a_test_goes_through_the_ordinary_queue_also_to_an_endpoint_that_is_off(
+    service: Service,
+) -> None:
     system = service.receiver()
     made = service.webhook(RECEIVER, system.url)
     manager = service.as_(RECEIVER, "MANAGER")
-    off = manager.UpdateWebhook(webhook=pb.Webhook(id=made.webhook.id, etag="v1", enabled=False), update_mask={"paths": ["enabled"]})
-    assert (off.enabled, off.disabled_reason_code, off.etag) == (False, pb.DISABLED_REASON_BY_OWNER, "v2")
+    off = manager.UpdateWebhook(
+        webhook=pb.Webhook(id=made.webhook.id, etag="v1", enabled=False),
+        update_mask={"paths": ["enabled"]},
+    )
+    assert (off.enabled, off.disabled_reason_code, off.etag) == (
+        False,
+        pb.DISABLED_REASON_BY_OWNER,
+        "v2",
+    )
     sample = manager.TestWebhook(id=made.webhook.id)
     service.hear("sent")
     service.send_webhooks()
@@ -433,12 +504,19 @@ def test_a_test_goes_through_the_ordinary_queue_also_to_an_endpoint_that_is_off(
     assert system.got[0].verified(made.secret)["data"] == {"webhook_id": made.webhook.id}
 
 
-def test_what_waits_for_an_endpoint_that_is_switched_off_or_removed_is_discarded(service: Service) -> None:
+def test_what_waits_for_an_endpoint_that_is_switched_off_or_removed_is_discarded(
+    service: Service,
+) -> None:
     system = service.receiver()
     manager = service.as_(RECEIVER, "MANAGER")
-    off, gone = service.webhook(RECEIVER, system.url).webhook, service.webhook(RECEIVER, system.url).webhook
+    off, gone = (
+        service.webhook(RECEIVER, system.url).webhook,
+        service.webhook(RECEIVER, system.url).webhook,
+    )
     service.hear("sent")
-    manager.UpdateWebhook(webhook=pb.Webhook(id=off.id, etag="v1", enabled=False), update_mask={"paths": ["enabled"]})
+    manager.UpdateWebhook(
+        webhook=pb.Webhook(id=off.id, etag="v1", enabled=False), update_mask={"paths": ["enabled"]}
+    )
     manager.DeleteWebhook(id=gone.id)
     assert service.send_webhooks() == 0
     assert [delivery.status for delivery in service.deliveries(off.id)] == [DISCARDED]
@@ -462,12 +540,17 @@ def test_a_suspended_organisation_is_sent_nothing(service: Service) -> None:
 def test_the_secret_is_kept_sealed_and_shown_once(service: Service) -> None:
     request = new_id()
     manager = service.as_(RECEIVER, "MANAGER")
-    values: dict[str, Any] = {"webhook": pb.Webhook(url="http://127.0.0.1:9/"), "request_id": request}
+    values: dict[str, Any] = {
+        "webhook": pb.Webhook(url="http://127.0.0.1:9/"),
+        "request_id": request,
+    }
     made = manager.CreateWebhook(**values)
     assert made.secret.startswith("whsec_")
     assert manager.CreateWebhook(**values) == made  # a lost answer is not a lost secret
     assert len(manager.ListWebhooks().webhooks) == 1
-    assert made.secret not in str(manager.ListWebhooks()) + str(manager.GetWebhook(id=made.webhook.id))
+    assert made.secret not in str(manager.ListWebhooks()) + str(
+        manager.GetWebhook(id=made.webhook.id)
+    )
     [row] = service.rows("SELECT secret FROM webhooks")
     assert made.secret.encode() not in bytes(row["secret"])
 
@@ -489,7 +572,11 @@ def test_a_secret_that_can_not_be_opened_stops_nobody_elses_deliveries(service: 
     broken, intact = service.receiver(), service.receiver()
     webhook = service.webhook(RECEIVER, broken.url).webhook
     service.webhook(OTHER, intact.url)
-    service.rows("WITH moved AS (UPDATE webhooks SET secret = sha256('x') WHERE id = %s RETURNING id) SELECT id FROM moved", webhook.id)
+    service.rows(
+        "WITH moved AS (UPDATE webhooks SET secret = sha256('x') WHERE id = %s RETURNING id)"
+        " SELECT id FROM moved",
+        webhook.id,
+    )
     with running(service.web_sender()):
         service.hear("sent")
         for count in range(1, 4):
@@ -498,14 +585,17 @@ def test_a_secret_that_can_not_be_opened_stops_nobody_elses_deliveries(service: 
     assert broken.got == []
 
 
-def test_what_comes_while_the_one_before_is_being_noted_is_sent_at_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_while_the_one_before_is_being_noted_is_sent_at_once(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(webhooks, "_SLOW_POLL", 60.0)
     system = service.receiver()
     service.webhook(RECEIVER, system.url)
     with running(service.web_sender()):
         for count in range(1, 201):
             service.hear("sent")
-            system.wait_for(count)  # … and the next fact commits while this delivery is still being noted
+            # … and the next fact commits while this delivery is still being noted
+            system.wait_for(count)
 
 
 def test_a_clock_that_was_ahead_silences_no_endpoint_once_it_is_right(service: Service) -> None:

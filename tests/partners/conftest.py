@@ -25,7 +25,9 @@ def running(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture
 def scene(running: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
     # Passwords are slow on purpose; the tests that are not about that need not wait for it.
-    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    monkeypatch.setattr(
+        passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    )
     passwords.nobodys.cache_clear()
     running.begin()
     return running

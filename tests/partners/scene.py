@@ -1,4 +1,6 @@
-"""A partners service in this process: its real database, a real gRPC server on a free port, and a clock that tests turn."""
+"""A partners service in this process: its real database, a real gRPC server on a free port, and a
+clock that tests turn.
+"""
 
 from __future__ import annotations
 
@@ -72,21 +74,32 @@ def refused(code: str, reason: str) -> Iterator[Refused]:
         yield refusal
     status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]
     assert status is not None, caught.value
-    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    info, bad, retry = (
+        error_details_pb2.ErrorInfo(),
+        error_details_pb2.BadRequest(),
+        error_details_pb2.RetryInfo(),
+    )
     for detail in status.details:
         detail.Unpack(info)
         if detail.Unpack(bad):
-            refusal.violations = [(violation.field, violation.description) for violation in bad.field_violations]
+            refusal.violations = [
+                (violation.field, violation.description) for violation in bad.field_violations
+            ]
         if detail.Unpack(retry):
             refusal.retry_after = retry.retry_delay.ToTimedelta().total_seconds()
     assert (caught.value.code().name, info.reason) == (code, reason)
 
 
 class Stubs:
-    """The three services, called in one name; `token` gives what is good at the time of the call, `origin` what the gateway says of its client."""
+    """The three services, called in one name; `token` gives what is good at the time of the call,
+    `origin` what the gateway says of its client.
+    """
 
     def __init__(
-        self, channel: grpc.Channel, token: Callable[[], str] | None = None, origin: Callable[[], tuple[tuple[str, str], ...]] = tuple
+        self,
+        channel: grpc.Channel,
+        token: Callable[[], str] | None = None,
+        origin: Callable[[], tuple[tuple[str, str], ...]] = tuple,
     ) -> None:
         self._token = token
         self._origin = origin
@@ -94,14 +107,19 @@ class Stubs:
 
     @property
     def metadata(self) -> list[tuple[str, str]]:
-        return [*self._origin(), *([("authorization", f"Bearer {self._token()}")] if self._token else [])]
+        return [
+            *self._origin(),
+            *([("authorization", f"Bearer {self._token()}")] if self._token else []),
+        ]
 
     def __getattr__(self, method: str) -> Any:
         stub = next(stub for stub in self._stubs if hasattr(stub, method))
         return lambda request: getattr(stub, method)(request, metadata=self.metadata, timeout=10)
 
 
-def register(tx: Transaction, entry: OrganizationEntry, now: datetime, *, approved: bool = True) -> Organization:
+def register(
+    tx: Transaction, entry: OrganizationEntry, now: datetime, *, approved: bool = True
+) -> Organization:
     """Registers an organisation, and approves it, as when a network is founded."""
     organization = Organization.register(new_id(), entry, now)
     organizations.keep(tx, organization)
@@ -111,11 +129,16 @@ def register(tx: Transaction, entry: OrganizationEntry, now: datetime, *, approv
     return organization
 
 
-def offer(tx: Transaction, organization: Organization, entry: ServiceEntry, room: Capacity, now: datetime) -> Service:
+def offer(
+    tx: Transaction, organization: Organization, entry: ServiceEntry, room: Capacity, now: datetime
+) -> Service:
     """Enters a service of an organisation."""
     entry = replace(entry, country=entry.country or organization.entry.country)
     service = Service.register(new_id(), organization.id, entry, room, taxonomy(), areas(), now)
-    service.organization_name, service.organization_type = organization.entry.name, organization.entry.type
+    service.organization_name, service.organization_type = (
+        organization.entry.name,
+        organization.entry.type,
+    )
     services.keep(tx, service)
     if entry.schedules:
         open_hours.refresh(tx, service.id, now)
@@ -123,7 +146,9 @@ def offer(tx: Transaction, organization: Organization, entry: ServiceEntry, room
 
 
 class Scene:
-    """What tests stand on, one after the other: each begins with an empty database, at noon, and with the network's coordinator."""
+    """What tests stand on, one after the other: each begins with an empty database, at noon, and
+    with the network's coordinator.
+    """
 
     def __init__(self, postgres: Postgres, folder: Path) -> None:
         self._postgres = postgres
@@ -136,7 +161,9 @@ class Scene:
         self.pages = PageTokens(keyring)
         self.mail = Keyring(key_folder.secret(folder, "mail"))
         self.issuer = Issuer(key_folder.signing(folder, "tokens"), self.clock)
-        self.verifier = Verifier(key_folder.verifying(folder, "tokens"), "enlace.partners", self.clock)
+        self.verifier = Verifier(
+            key_folder.verifying(folder, "tokens"), "enlace.partners", self.clock
+        )
         self._server = Server(
             "127.0.0.1:0",
             servicers(
@@ -150,7 +177,11 @@ class Scene:
                 Site(SITE),
                 SignInProviders(self.database, keyring, self.mail, SITE, development=True),
             ),
-            AddressReader(lambda: key_folder.all_verifying(folder, "calls.gateway"), "enlace.partners", self.clock),
+            AddressReader(
+                lambda: key_folder.all_verifying(folder, "calls.gateway"),
+                "enlace.partners",
+                self.clock,
+            ),
             threads=6,
             reflect=False,
             caller_rate=100_000,
@@ -173,14 +204,20 @@ class Scene:
         return self._channel
 
     def origin(self, address: str = "", device: str = "") -> tuple[tuple[str, str], ...]:
-        """What the gateway says of its client: from where, if that is known, and by which device."""
-        return ("client-address", self.gateway.sign(address, "enlace.partners")), ("client-device", device)
+        """What the gateway says of its client: from where, if that is known, and by which
+        device.
+        """
+        return ("client-address", self.gateway.sign(address, "enlace.partners")), (
+            "client-device",
+            device,
+        )
 
     def begin(self) -> None:
         """Emptied as the owner: the service's own role can't take back what it has recorded."""
         with self.owner.transaction(SYSTEM) as tx:
             tables = tx.execute(
-                "SELECT string_agg(quote_ident(tablename), ', ') AS t FROM pg_tables WHERE tableowner = current_user"
+                "SELECT string_agg(quote_ident(tablename), ', ') AS t FROM pg_tables"
+                " WHERE tableowner = current_user"
                 " AND tablename NOT IN ('audit_head', 'schema_migrations')"
             ).fetchone()
             assert tables
@@ -199,18 +236,36 @@ class Scene:
         self._postgres.drop(self._place)
 
     def organization(
-        self, name: str = "Asociación Puentes", *, type: OrganizationType = OrganizationType.NGO, approved: bool = True, **entry: Any
+        self,
+        name: str = "Asociación Puentes",
+        *,
+        type: OrganizationType = OrganizationType.NGO,
+        approved: bool = True,
+        **entry: Any,
     ) -> Organization:
-        said = OrganizationEntry(**({"name": name, "type": type, "country": "NI", "department": "NI-CI"} | entry))
+        said = OrganizationEntry(
+            **({"name": name, "type": type, "country": "NI", "department": "NI-CI"} | entry)
+        )
         with self.database.transaction(SYSTEM) as tx:
             return register(tx, said, self.clock.now(), approved=approved)
 
     def vet(self, organization_id: str, *, until: date = date(2027, 3, 14)) -> Organization:
-        """All that has to be seen before it can be approved was seen; its agreement holds until then."""
+        """All that has to be seen before it can be approved was seen; its agreement holds until
+        then.
+        """
         with self.database.transaction(SYSTEM) as tx:
-            for kind, number in [(each, number) for each in EvidenceKind for number in range(each.needed)]:
+            for kind, number in [
+                (each, number) for each in EvidenceKind for number in range(each.needed)
+            ]:
                 expires = until if kind is EvidenceKind.AGREEMENT else None
-                seen = Evidence(kind, f"EXP-{number + 1}", day_at(self.clock.now(), "NI"), expires, "", self.clock.now())
+                seen = Evidence(
+                    kind,
+                    f"EXP-{number + 1}",
+                    day_at(self.clock.now(), "NI"),
+                    expires,
+                    "",
+                    self.clock.now(),
+                )
                 vetted = organizations.fetch(tx, organization_id, hold="UPDATE")
                 assert vetted
                 vetted.record(seen, self.clock.now(), day_at(self.clock.now(), "NI"))
@@ -244,19 +299,27 @@ class Scene:
     def suspend(self, organization_id: str) -> pb.Organization:
         """Suspended by two coordinators of different members."""
         for by in (self.coordinator, self.neighbour):
-            request = pb.SuspendOrganizationRequest(id=organization_id, etag=self.etag(organization_id), reason=pb.SUSPENSION_REASON_FRONT)
+            request = pb.SuspendOrganizationRequest(
+                id=organization_id,
+                etag=self.etag(organization_id),
+                reason=pb.SUSPENSION_REASON_FRONT,
+            )
             suspended = by.SuspendOrganization(request)
         return suspended  # type: ignore[no-any-return]
 
     def reinstate(self, organization_id: str) -> pb.Organization:
         """Given its access back by two coordinators of different members."""
         for by in (self.coordinator, self.neighbour):
-            back = by.ReinstateOrganization(pb.ReinstateOrganizationRequest(id=organization_id, etag=self.etag(organization_id)))
+            back = by.ReinstateOrganization(
+                pb.ReinstateOrganizationRequest(id=organization_id, etag=self.etag(organization_id))
+            )
         return back  # type: ignore[no-any-return]
 
     def etag(self, organization_id: str) -> str:
         """Of an organisation as it stands."""
-        return str(self.coordinator.GetOrganization(pb.GetOrganizationRequest(id=organization_id)).etag)
+        return str(
+            self.coordinator.GetOrganization(pb.GetOrganizationRequest(id=organization_id)).etag
+        )
 
     def service(
         self,
@@ -267,14 +330,29 @@ class Scene:
         intake: Intake = Intake.OPEN,
         **entry: Any,
     ) -> Service:
-        usual: dict[str, Any] = {"name": name, "need_codes": needs or ("HOU.EMG",), "department": "NI-CI", "eligibility": EVERYBODY}
+        usual: dict[str, Any] = {
+            "name": name,
+            "need_codes": needs or ("HOU.EMG",),
+            "department": "NI-CI",
+            "eligibility": EVERYBODY,
+        }
         said = ServiceEntry(**(usual | entry))
         with self.database.transaction(SYSTEM) as tx:
-            return offer(tx, organization, said, Capacity(intake, room, 9, "beds"), self.clock.now())
+            return offer(
+                tx, organization, said, Capacity(intake, room, 9, "beds"), self.clock.now()
+            )
 
-    def worker(self, organization: Organization, *roles: Role, email: str = "", name: str = "Xiomara Talavera") -> Worker:
+    def worker(
+        self,
+        organization: Organization,
+        *roles: Role,
+        email: str = "",
+        name: str = "Xiomara Talavera",
+    ) -> Worker:
         self._people += 1
-        entry = WorkerEntry(name, email or f"persona{self._people}@ejemplo.org", roles or (Role.WORKER,))
+        entry = WorkerEntry(
+            name, email or f"persona{self._people}@ejemplo.org", roles or (Role.WORKER,)
+        )
         with self.database.transaction(SYSTEM) as tx:
             return create_worker(tx, self.clock.now(), organization.id, entry, PASSWORD)
 
@@ -287,33 +365,56 @@ class Scene:
 
     def with_kin(self, worker: Worker, kin: Kin) -> Stubs:
         """Calls with a token that says so of her kin."""
-        return self.with_token(Caller(worker.id, "worker", worker.organization_id, frozenset(worker.entry.roles), kin=kin))
+        return self.with_token(
+            Caller(
+                worker.id, "worker", worker.organization_id, frozenset(worker.entry.roles), kin=kin
+            )
+        )
 
     def by_key(self, organization: Organization, *scopes: str) -> Stubs:
         """Calls in the name of a new key."""
         with self.database.transaction(SYSTEM) as tx:
             now = self.clock.now()
-            key = ApiKey.create(new_id(), organization.id, ApiKeyEntry("sistema", scopes, now + USUAL_LIFE), 0, now, None)
+            key = ApiKey.create(
+                new_id(),
+                organization.id,
+                ApiKeyEntry("sistema", scopes, now + USUAL_LIFE),
+                0,
+                now,
+                None,
+            )
             api_keys.add(tx, key, mark_of(key.id))
         return self.with_token(Caller(key.id, "key", organization.id, scopes=frozenset(scopes)))
 
     def with_token(self, caller: Caller | str) -> Stubs:
-        """Calls in the name of this caller, who has just proved who she is unless it is said when she did."""
+        """Calls in the name of this caller, who has just proved who she is unless it is said when
+        she did.
+        """
         if isinstance(caller, str):
             return Stubs(self._channel, lambda: caller, self.origin)
-        return Stubs(self._channel, lambda: self.issuer.issue(just_proved(caller, self.issuer), "enlace.partners")[0], self.origin)
+        return Stubs(
+            self._channel,
+            lambda: self.issuer.issue(just_proved(caller, self.issuer), "enlace.partners")[0],
+            self.origin,
+        )
 
     def with_token_of(self, token: Callable[[], str]) -> Stubs:
         """Calls with what this gives at the time of each call."""
         return Stubs(self._channel, token, self.origin)
 
     def entered(self, email: str, password: str = PASSWORD, device: str = "") -> Stubs:
-        """Signs in as everybody does, from this device, and calls with the tokens of that session."""
+        """Signs in as everybody does, from this device, and calls with the tokens of that
+        session.
+        """
         signed = PartnersStubs(self._channel).tokens.SignIn(
             pb2.SignInRequest(email=email, password=password), metadata=self.origin(device=device)
         )
         ask = pb2.IssueTokenRequest(session_secret=signed.session_secret)
-        return Stubs(self._channel, lambda: str(self.nobody.IssueToken(ask).tokens["enlace.partners"]), self.origin)
+        return Stubs(
+            self._channel,
+            lambda: str(self.nobody.IssueToken(ask).tokens["enlace.partners"]),
+            self.origin,
+        )
 
     def take_over(self, by: Stubs, content: bytes = b"", **said: Any) -> open_data_pb2.ImportReport:
         """What an import reports, once it is done."""
@@ -334,7 +435,9 @@ class Scene:
 
     def facts(self, subject: str) -> list[tuple[int, str]]:
         """Version and type of each fact of a subject."""
-        rows = self.rows("SELECT version, type FROM outbox WHERE subject = %s ORDER BY version", subject)
+        rows = self.rows(
+            "SELECT version, type FROM outbox WHERE subject = %s ORDER BY version", subject
+        )
         return [(row["version"], row["type"]) for row in rows]
 
     def later(self, **step: float) -> None:

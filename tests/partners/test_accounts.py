@@ -29,7 +29,11 @@ def entered(scene: Scene) -> tuple[Stubs, str]:
 
 
 def change(me: Stubs, secret: str = "", **said: Any) -> None:
-    me.ChangePassword(pb.ChangePasswordRequest(**{"password": PASSWORD, "new_password": OTHER, "session_secret": secret, **said}))
+    me.ChangePassword(
+        pb.ChangePasswordRequest(
+            **{"password": PASSWORD, "new_password": OTHER, "session_secret": secret, **said}
+        )
+    )
 
 
 def sessions(me: Stubs, secret: str = "") -> list[pb.Session]:
@@ -55,7 +59,9 @@ def test_without_a_session_that_goes_on_all_end(member: Scene) -> None:
         token_of(member, secret)
 
 
-def test_whoever_sits_at_an_open_screen_has_to_know_the_password_and_guesses_ten_times(member: Scene) -> None:
+def test_whoever_sits_at_an_open_screen_has_to_know_the_password_and_guesses_ten_times(
+    member: Scene,
+) -> None:
     me, secret = entered(member)
     for _ in range(10):
         with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
@@ -63,14 +69,24 @@ def test_whoever_sits_at_an_open_screen_has_to_know_the_password_and_guesses_ten
         assert wrong.violations == [("password", "wrong")]
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
         change(me, secret)
-    assert sign_in(member).worker.email == EMAIL, "guesses at an open screen keep nobody from signing in"
+    assert sign_in(member).worker.email == EMAIL, (
+        "guesses at an open screen keep nobody from signing in"
+    )
 
 
 @pytest.mark.parametrize(
     ("new", "reason"),
-    [("", "required"), ("once letras", "too_short"), ("x" * 201, "too_long"), ("password1234", "too_easy"), ("xiomaraxiomara", "too_easy")],
+    [
+        ("", "required"),
+        ("once letras", "too_short"),
+        ("x" * 201, "too_long"),
+        ("password1234", "too_easy"),
+        ("xiomaraxiomara", "too_easy"),
+    ],
 )
-def test_a_password_that_is_none_is_refused_and_the_one_before_stays(member: Scene, new: str, reason: str) -> None:
+def test_a_password_that_is_none_is_refused_and_the_one_before_stays(
+    member: Scene, new: str, reason: str
+) -> None:
     me, secret = entered(member)
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
         change(me, secret, new_password=new)
@@ -81,10 +97,18 @@ def test_a_password_that_is_none_is_refused_and_the_one_before_stays(member: Sce
 def test_no_password_and_no_secret_is_kept_or_told(member: Scene) -> None:
     me, secret = entered(member)
     change(me, secret, request_id="one")
-    change(me, secret, request_id="one")  # a repeated request has its one effect, though the password is another one by now
-    kept = str([member.rows(f"SELECT * FROM {table}") for table in ("workers", "sessions", "audit", "outbox", "requests", "guesses")])
+    # a repeated request has its one effect, though the password is another one by now
+    change(me, secret, request_id="one")
+    kept = str(
+        [
+            member.rows(f"SELECT * FROM {table}")
+            for table in ("workers", "sessions", "audit", "outbox", "requests", "guesses")
+        ]
+    )
     assert not [word for word in (PASSWORD, OTHER, secret) if word in kept]
-    assert member.rows("SELECT count(*) AS n FROM audit WHERE action = 'password_change'") == [{"n": 1}]
+    assert member.rows("SELECT count(*) AS n FROM audit WHERE action = 'password_change'") == [
+        {"n": 1}
+    ]
 
 
 def test_she_sees_where_she_is_signed_in_and_ends_one_or_all_others(member: Scene) -> None:
@@ -93,7 +117,9 @@ def test_she_sees_where_she_is_signed_in_and_ends_one_or_all_others(member: Scen
     me, secret = entered(member)
     mine = sessions(me, secret)
     assert [each.current for each in mine] == [True, False, False]
-    assert mine[0].create_time.ToDatetime() - mine[1].create_time.ToDatetime() == timedelta(minutes=2)
+    assert mine[0].create_time.ToDatetime() - mine[1].create_time.ToDatetime() == timedelta(
+        minutes=2
+    )
     one = mine[1].id
     assert me.EndSessions(pb.EndSessionsRequest(id=one, session_secret=secret)).ended == 1
     assert me.EndSessions(pb.EndSessionsRequest(id=one, session_secret=secret)).ended == 0
@@ -108,7 +134,9 @@ def test_she_sees_where_she_is_signed_in_and_ends_one_or_all_others(member: Scen
 def test_nobody_ends_or_sees_the_session_of_another(member: Scene) -> None:
     hers = sign_in(member).session_secret
     me, secret = entered(member)
-    colleague = member.as_worker(member.worker(member.coalition, Role.MANAGER, email="m@ejemplo.org"))
+    colleague = member.as_worker(
+        member.worker(member.coalition, Role.MANAGER, email="m@ejemplo.org")
+    )
     (mine,) = (each for each in sessions(me, secret) if each.current)
     assert sessions(colleague, secret) == []
     assert colleague.EndSessions(pb.EndSessionsRequest(id=mine.id)).ended == 0

@@ -1,4 +1,6 @@
-"""A key may do no more than who stands for it: else two managers do, and it falls with its maker."""
+"""A key may do no more than who stands for it: else two managers do, and it falls with its
+maker.
+"""
 
 import pytest
 
@@ -18,7 +20,9 @@ OPENING = ["people.open", "people.read"]
 
 def make(manager: Stubs, *scopes: str) -> pb.CreateApiKeyResponse:
     said = [number(contract_pb2.Scope, scope) for scope in scopes or OPENING]
-    answer: pb.CreateApiKeyResponse = manager.CreateApiKey(pb.CreateApiKeyRequest(label="Sistema", scopes=said))
+    answer: pb.CreateApiKeyResponse = manager.CreateApiKey(
+        pb.CreateApiKeyRequest(label="Sistema", scopes=said)
+    )
     return answer
 
 
@@ -39,7 +43,11 @@ def live(scene: Scene, id: str) -> list[tuple[int, str]]:
         ((Role.MANAGER, Role.OPERATOR), ("contacts.write", "people.open"), False),
         ((Role.MANAGER, Role.WORKER), ("referrals.override",), True),
         ((Role.MANAGER, Role.WORKER, Role.EMERGENCY), ("referrals.override",), False),
-        ((Role.MANAGER,), ("referrals.read", "referrals.write", "directory.write", "notifications"), False),
+        (
+            (Role.MANAGER,),
+            ("referrals.read", "referrals.write", "directory.write", "notifications"),
+            False,
+        ),
         ((Role.MANAGER,), SCOPES, True),
     ],
 )
@@ -69,7 +77,10 @@ def test_a_second_manager_confirms_it_and_not_its_maker(scene: Scene) -> None:
         maker.ConfirmApiKey(request)
     with refused("PERMISSION_DENIED", "right_missing"):
         scene.by(own, Role.WORKER).ConfirmApiKey(request)
-    for stranger in (scene.by(scene.organization("Ajena"), Role.MANAGER), scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR)):
+    for stranger in (
+        scene.by(scene.organization("Ajena"), Role.MANAGER),
+        scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR),
+    ):
         with refused("NOT_FOUND", "not_found"):
             stranger.ConfirmApiKey(request)
     confirmed = second.ConfirmApiKey(request)
@@ -77,13 +88,18 @@ def test_a_second_manager_confirms_it_and_not_its_maker(scene: Scene) -> None:
     exchange(scene, made.secret)
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
         second.ConfirmApiKey(request)
-    assert [verb for _, verb in live(scene, made.api_key.id)] == ["enlace.api_key.created.v1", "enlace.api_key.confirmed.v1"]
+    assert [verb for _, verb in live(scene, made.api_key.id)] == [
+        "enlace.api_key.created.v1",
+        "enlace.api_key.confirmed.v1",
+    ]
 
 
 def test_an_unconfirmed_key_is_refused_also_with_a_token_of_another_hour(scene: Scene) -> None:
     own = scene.organization()
     made = make(scene.by(own, Role.MANAGER))
-    forged = scene.with_token(Caller(made.api_key.id, "key", own.id, scopes=frozenset([*OPENING, "directory.read"])))
+    forged = scene.with_token(
+        Caller(made.api_key.id, "key", own.id, scopes=frozenset([*OPENING, "directory.read"]))
+    )
     with refused("PERMISSION_DENIED", "organization_not_active"):
         forged.ListOrganizations(directory_pb2.ListOrganizationsRequest())
 
@@ -133,7 +149,9 @@ def test_one_manager_can_not_confirm_her_own_key_by_taking_it_back_and_forth(sce
         second.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=id))
     first.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=id))
     back = first.TransferApiKey(pb.TransferApiKeyRequest(id=id))
-    assert back.unconfirmed, "she agreed to it as the second; now she stands for it, and nobody else agreed"
+    assert back.unconfirmed, (
+        "she agreed to it as the second; now she stands for it, and nobody else agreed"
+    )
 
 
 def test_a_revoked_key_is_taken_over_by_nobody(scene: Scene) -> None:
@@ -151,4 +169,8 @@ def test_nobody_makes_a_key_of_another_organisation_a_coordinator_neither(scene:
     other: Organization = scene.organization("Ajena")
     for caller in (scene.coordinator, scene.by(scene.organization("Propia"), Role.MANAGER)):
         with refused("NOT_FOUND", "not_found"):
-            caller.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_NOTIFICATIONS], organization_id=other.id))
+            caller.CreateApiKey(
+                pb.CreateApiKeyRequest(
+                    label="x", scopes=[contract_pb2.SCOPE_NOTIFICATIONS], organization_id=other.id
+                )
+            )

@@ -1,4 +1,6 @@
-"""The public form by which organisations apply: nobody closes it for others, and an application counts once its mailbox has answered."""
+"""The public form by which organisations apply: nobody closes it for others, and an application
+counts once its mailbox has answered.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,12 @@ def from_address(scene: Scene, address: str, **other: Any) -> pb.ApplyForMembers
 
 def listed(scene: Scene) -> list[str]:
     """The names of those who wait for the coordination."""
-    return [one.name for one in scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest(status=APPLIED)).organizations]
+    return [
+        one.name
+        for one in scene.coordinator.ListOrganizations(
+            pb.ListOrganizationsRequest(status=APPLIED)
+        ).organizations
+    ]
 
 
 def test_an_application_counts_once_its_mailbox_has_answered(scene: Scene) -> None:
@@ -49,17 +56,29 @@ def test_a_link_that_nobody_opens_is_good_for_three_days_and_then_forgotten(scen
 
 
 def test_many_addresses_close_the_form_for_nobody_else(scene: Scene) -> None:
-    for number in range(25 * OF_AN_ADDRESS.burst):  # and beyond the hundred that were one budget for all
-        from_address(scene, f"192.0.2.{number // OF_AN_ADDRESS.burst}", contact_email=f"nadie{number}@ejemplo.example")
+    # and beyond the hundred that were one budget for all
+    for number in range(25 * OF_AN_ADDRESS.burst):
+        from_address(
+            scene,
+            f"192.0.2.{number // OF_AN_ADDRESS.burst}",
+            contact_email=f"nadie{number}@ejemplo.example",
+        )
     from_address(scene, "198.51.100.7")
     confirm(scene, letters(scene)[-1].token)
-    assert listed(scene) == ["Parroquia San Lucas"], "and the coordination reads none that no mailbox stands for"
+    assert listed(scene) == ["Parroquia San Lucas"], (
+        "and the coordination reads none that no mailbox stands for"
+    )
 
 
 def test_many_applications_that_wait_close_the_form_for_nobody(scene: Scene) -> None:
     apply(scene)
-    waiting = "SELECT (o).* FROM (SELECT jsonb_populate_record(o, jsonb_build_object('id', md5(n::text))) AS o FROM organizations AS o, generate_series(1, 301) AS n"
-    scene.rows(f"INSERT INTO organizations {waiting} WHERE o.status = 'APPLIED') AS copies RETURNING id")
+    waiting = (
+        "SELECT (o).* FROM (SELECT jsonb_populate_record(o, jsonb_build_object('id', md5(n::text)))"
+        " AS o FROM organizations AS o, generate_series(1, 301) AS n"
+    )
+    scene.rows(
+        f"INSERT INTO organizations {waiting} WHERE o.status = 'APPLIED') AS copies RETURNING id"
+    )
     assert apply(scene).name
 
 

@@ -1,4 +1,6 @@
-"""What of her circumstances decides where she is taken: said by a service it counts, not said it is to be asked, and not asked it says nothing."""
+"""What of her circumstances decides where she is taken: said by a service it counts, not said it is
+to be asked, and not asked it says nothing.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,17 @@ NEEDS_STEPS = (Accessibility.STEP_FREE,)
 def candidate(id: str = "s", **said: Any) -> Candidate:
     takes = Eligibility(0, 99, (), True, 5, **said.pop("takes", {}))
     room = Capacity(Intake.OPEN, 3, 9, "beds", NOW)
-    return Candidate(id, said.pop("name", "a"), ("HOU.EMG",), said.pop("department", ""), (), takes, room, NOW, **said)
+    return Candidate(
+        id,
+        said.pop("name", "a"),
+        ("HOU.EMG",),
+        said.pop("department", ""),
+        (),
+        takes,
+        room,
+        NOW,
+        **said,
+    )
 
 
 def judged(question: dict[str, Any], **said: Any) -> dict[str, tuple[Verdict, str]]:
@@ -34,20 +46,86 @@ def judged(question: dict[str, Any], **said: Any) -> dict[str, tuple[Verdict, st
 @pytest.mark.parametrize(
     ("question", "said", "criterion", "verdict", "code"),
     [
-        ({"pregnant": True}, {"takes": {"takes_pregnant": True}}, "pregnancy", FITS, "pregnancy_taken"),
-        ({"pregnant": True}, {"takes": {"takes_pregnant": False}}, "pregnancy", NO, "pregnancy_not_taken"),
+        (
+            {"pregnant": True},
+            {"takes": {"takes_pregnant": True}},
+            "pregnancy",
+            FITS,
+            "pregnancy_taken",
+        ),
+        (
+            {"pregnant": True},
+            {"takes": {"takes_pregnant": False}},
+            "pregnancy",
+            NO,
+            "pregnancy_not_taken",
+        ),
         ({"pregnant": True}, {}, "pregnancy", ASK, "pregnancy_not_stated"),
-        ({"with_addiction": True}, {"takes": {"takes_with_addiction": False}}, "addiction", NO, "addiction_not_taken"),
-        ({"without_papers": True}, {"takes": {"takes_without_papers": True}}, "papers", FITS, "papers_taken"),
-        ({"oldest_boy_age": 14}, {"takes": {"maximum_age_of_boys": 12}}, "boys", NO, "boys_too_old"),
-        ({"oldest_boy_age": 12}, {"takes": {"maximum_age_of_boys": 12}}, "boys", FITS, "boys_taken"),
-        ({"oldest_boy_age": 0}, {"takes": {"maximum_age_of_boys": 0}}, "boys", NO, "boys_not_taken"),
+        (
+            {"with_addiction": True},
+            {"takes": {"takes_with_addiction": False}},
+            "addiction",
+            NO,
+            "addiction_not_taken",
+        ),
+        (
+            {"without_papers": True},
+            {"takes": {"takes_without_papers": True}},
+            "papers",
+            FITS,
+            "papers_taken",
+        ),
+        (
+            {"oldest_boy_age": 14},
+            {"takes": {"maximum_age_of_boys": 12}},
+            "boys",
+            NO,
+            "boys_too_old",
+        ),
+        (
+            {"oldest_boy_age": 12},
+            {"takes": {"maximum_age_of_boys": 12}},
+            "boys",
+            FITS,
+            "boys_taken",
+        ),
+        (
+            {"oldest_boy_age": 0},
+            {"takes": {"maximum_age_of_boys": 0}},
+            "boys",
+            NO,
+            "boys_not_taken",
+        ),
         ({"oldest_boy_age": 3}, {}, "boys", ASK, "boys_not_stated"),
-        ({"accessibility": NEEDS_STEPS}, {"accessibility": NEEDS_STEPS}, "accessibility", FITS, "accessibility_there"),
+        (
+            {"accessibility": NEEDS_STEPS},
+            {"accessibility": NEEDS_STEPS},
+            "accessibility",
+            FITS,
+            "accessibility_there",
+        ),
         ({"accessibility": NEEDS_STEPS}, {}, "accessibility", ASK, "accessibility_not_stated"),
-        ({"department": "NI-LE"}, {"department": "NI-CI", "area_codes": ("NI-LE.nagarote",)}, "area", FITS, "area_covered"),
-        ({"department": "NI-LE"}, {"department": "NI-CI", "area_codes": ("NI",)}, "area", FITS, "area_covered"),
-        ({"department": "NI-LE"}, {"department": "NI-CI", "area_codes": ("NI-MN",)}, "area", ASK, "department_other"),
+        (
+            {"department": "NI-LE"},
+            {"department": "NI-CI", "area_codes": ("NI-LE.nagarote",)},
+            "area",
+            FITS,
+            "area_covered",
+        ),
+        (
+            {"department": "NI-LE"},
+            {"department": "NI-CI", "area_codes": ("NI",)},
+            "area",
+            FITS,
+            "area_covered",
+        ),
+        (
+            {"department": "NI-LE"},
+            {"department": "NI-CI", "area_codes": ("NI-MN",)},
+            "area",
+            ASK,
+            "department_other",
+        ),
     ],
 )
 def test_what_a_service_has_said_decides_and_what_it_has_not_is_to_be_asked(
@@ -61,18 +139,33 @@ def test_what_is_not_asked_is_not_judged_and_kept_promises_are_no_reason_that_is
 
 
 def test_of_two_that_say_the_same_the_one_that_keeps_its_word_comes_first() -> None:
-    directory = [candidate("a", broken=9), candidate("b", name="z", kept=9), candidate("c", name="m", kept=1, broken=2)]
-    assert [matched.candidate.service_id for matched in match(Question("HOU.EMG"), directory, NOW)] == ["b", "c", "a"]
+    directory = [
+        candidate("a", broken=9),
+        candidate("b", name="z", kept=9),
+        candidate("c", name="m", kept=1, broken=2),
+    ]
+    assert [
+        matched.candidate.service_id for matched in match(Question("HOU.EMG"), directory, NOW)
+    ] == ["b", "c", "a"]
 
 
 def test_the_rpc_judges_by_what_a_service_has_said_of_them(scene: Scene) -> None:
     own = scene.organization("Casa")
     manager = scene.by(own, Role.MANAGER)
     takes = pb.Eligibility(takes_pregnant=True, takes_without_papers=False, maximum_age_of_boys=12)
-    said = pb.Service(name="Consulta", need_codes=["PSS.CNS"], eligibility=takes, accessibility=[pb.ACCESSIBILITY_SIGN_LANGUAGE])
+    said = pb.Service(
+        name="Consulta",
+        need_codes=["PSS.CNS"],
+        eligibility=takes,
+        accessibility=[pb.ACCESSIBILITY_SIGN_LANGUAGE],
+    )
     manager.CreateService(pb.CreateServiceRequest(service=said, request_id=new_id()))
     question = pb.MatchServicesRequest(
-        need_code="PSS.CNS", pregnant=True, without_papers=True, oldest_boy_age=9, accessibility=[pb.ACCESSIBILITY_SIGN_LANGUAGE]
+        need_code="PSS.CNS",
+        pregnant=True,
+        without_papers=True,
+        oldest_boy_age=9,
+        accessibility=[pb.ACCESSIBILITY_SIGN_LANGUAGE],
     )
     (matched,) = scene.coordinator.MatchServices(question).matches
     codes = {reason.reason_code for reason in matched.reasons}

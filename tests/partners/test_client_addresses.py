@@ -1,4 +1,6 @@
-"""Budgets by address count what the gateway says of its clients; of a caller that asks the service itself they count its own address."""
+"""Budgets by address count what the gateway says of its clients; of a caller that asks the service
+itself they count its own address.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,24 @@ WAIT = ("RESOURCE_EXHAUSTED", "too_many_attempts")
 AT_ONCE = 50  # wrong passwords of one address
 
 
-def sign_in(scene: Scene, number: int, metadata: tuple[tuple[str, str], ...] = ()) -> tuple[str, str]:
+def sign_in(
+    scene: Scene, number: int, metadata: tuple[tuple[str, str], ...] = ()
+) -> tuple[str, str]:
     stub = members_pb2_grpc.TokensStub(scene.channel)
     request = pb.SignInRequest(email=f"nadie{number}@ejemplo.org", password="una clave que no es")
     return refusal(lambda: stub.SignIn(request, metadata=metadata, timeout=10))
 
 
 def test_c15_a_made_up_address_evades_no_budget(scene: Scene) -> None:
-    heard = [sign_in(scene, number, (("client-address", f"203.0.113.{number}"),)) for number in range(AT_ONCE + 5)]
+    heard = [
+        sign_in(scene, number, (("client-address", f"203.0.113.{number}"),))
+        for number in range(AT_ONCE + 5)
+    ]
     assert heard == [WRONG] * AT_ONCE + [WAIT] * 5
     assert sign_in(scene, 90) == WAIT, "it is the connection's"
-    assert sign_in(scene, 91, scene.origin("203.0.113.1")) == WRONG, "who comes through the gateway from there pays for none of it"
+    assert sign_in(scene, 91, scene.origin("203.0.113.1")) == WRONG, (
+        "who comes through the gateway from there pays for none of it"
+    )
 
 
 @pytest.fixture
@@ -40,15 +49,21 @@ def gateway(scene: Scene) -> Iterator[Clients]:
     calling.set(Caller())
 
 
-def test_c15_each_client_of_the_gateway_has_a_budget_of_its_own(scene: Scene, gateway: Clients) -> None:
+def test_c15_each_client_of_the_gateway_has_a_budget_of_its_own(
+    scene: Scene, gateway: Clients
+) -> None:
     def heard(address: str, number: int) -> str:
         calling.set(Caller(origin={"client-address": address, "client-device": ""}))
         try:
-            gateway.tokens.SignIn(pb.SignInRequest(email=f"nadie{number}@ejemplo.org", password="una clave que no es"))
+            gateway.tokens.SignIn(
+                pb.SignInRequest(email=f"nadie{number}@ejemplo.org", password="una clave que no es")
+            )
         except Exception as refused:
             return str(getattr(refused, "reason", refused))
         return "signed in"
 
-    assert [heard("192.0.2.9", number) for number in range(AT_ONCE + 1)] == [WRONG[1]] * AT_ONCE + [WAIT[1]]
+    assert [heard("192.0.2.9", number) for number in range(AT_ONCE + 1)] == [WRONG[1]] * AT_ONCE + [
+        WAIT[1]
+    ]
     assert heard("192.0.2.10", 99) == WRONG[1]
     assert sign_in(scene, 100) == WRONG, "nor does it use up the gateway's own"

@@ -1,4 +1,6 @@
-"""Who declines for lack of room puts her own figure in doubt, until she says it anew; nobody else can, and no fact of before."""
+"""Who declines for lack of room puts her own figure in doubt, until she says it anew; nobody else
+can, and no fact of before.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,14 @@ from services.partners.domain.service import Service
 from services.partners.domain.worker import Role
 from tests.partners.scene import NOON, Scene, refused
 
-WOMAN = {"need_code": "HOU.TRANS", "country": "NI", "department": "NI-CI", "age": 24, "gender": pb.GENDER_FEMININE, "dependants": 0}
+WOMAN = {
+    "need_code": "HOU.TRANS",
+    "country": "NI",
+    "department": "NI-CI",
+    "age": 24,
+    "gender": pb.GENDER_FEMININE,
+    "dependants": 0,
+}
 
 TOLD = tuple(facts_pb2.DESCRIPTOR.message_types_by_name)
 
@@ -31,12 +40,19 @@ class Shelter:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.organization: Organization = scene.organization("Casa Puentes")
-        self.service: Service = scene.service(self.organization, "Albergue", "HOU.TRANS")  # of a shelter others do not see it at once
+        # of a shelter others do not see it at once
+        self.service: Service = scene.service(self.organization, "Albergue", "HOU.TRANS")
         self.staff = scene.by(self.organization, Role.WORKER, Role.MANAGER)
         scene.later(hours=2)
 
     def hear(
-        self, verb: str = "declined", *, reason: str = "no_capacity", by: str = "", service: str = "", at: datetime | None = None
+        self,
+        verb: str = "declined",
+        *,
+        reason: str = "no_capacity",
+        by: str = "",
+        service: str = "",
+        at: datetime | None = None,
     ) -> None:
         said = facts_pb2.ReferralFact(
             referral_id=new_id(),
@@ -47,7 +63,9 @@ class Shelter:
         )
         self.fact(f"enlace.referral.{verb}.v1", said.SerializeToString(), at)
 
-    def hear_answer(self, reason: str = "no_capacity", *, by: str = "", at: datetime | None = None) -> None:
+    def hear_answer(
+        self, reason: str = "no_capacity", *, by: str = "", at: datetime | None = None
+    ) -> None:
         """To an enquiry."""
         answer = enquiries_pb2.OFFER_ANSWER_NO if reason else enquiries_pb2.OFFER_ANSWER_YES
         said = facts_pb2.EnquiryFact(
@@ -61,22 +79,32 @@ class Shelter:
 
     def fact(self, type_: str, body: bytes, at: datetime | None = None) -> None:
         with self.scene.database.transaction(SYSTEM) as tx:
-            subscriptions.hear(self.scene.clock, tx, Fact(new_id(), 1, type_, body, at or self.scene.clock.now()))
+            subscriptions.hear(
+                self.scene.clock, tx, Fact(new_id(), 1, type_, body, at or self.scene.clock.now())
+            )
 
     def seen(self) -> pb.Service:
-        service: pb.Service = self.scene.coordinator.GetService(pb.GetServiceRequest(id=self.service.id))
+        service: pb.Service = self.scene.coordinator.GetService(
+            pb.GetServiceRequest(id=self.service.id)
+        )
         return service
 
     @property
     def declined(self) -> timedelta | None:
         """How long after noon, as everybody sees it."""
         room = self.seen().capacity
-        return room.declined_time.ToDatetime(NOON.tzinfo) - NOON if room.HasField("declined_time") else None
+        return (
+            room.declined_time.ToDatetime(NOON.tzinfo) - NOON
+            if room.HasField("declined_time")
+            else None
+        )
 
     def room(self) -> tuple[str, str]:
         """Name of the first that matches, and what is said of its room."""
         first = self.scene.coordinator.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches[0]  # type: ignore[arg-type]
-        return first.service.name, next(reason.reason_code for reason in first.reasons if reason.criterion == pb.CRITERION_ROOM)
+        return first.service.name, next(
+            reason.reason_code for reason in first.reasons if reason.criterion == pb.CRITERION_ROOM
+        )
 
 
 @pytest.fixture
@@ -84,7 +112,9 @@ def shelter(scene: Scene) -> Shelter:
     return Shelter(scene)
 
 
-def test_who_declines_for_lack_of_room_puts_her_figure_in_doubt_and_does_not_change_it(shelter: Shelter) -> None:
+def test_who_declines_for_lack_of_room_puts_her_figure_in_doubt_and_does_not_change_it(
+    shelter: Shelter,
+) -> None:
     before = shelter.seen()
     assert shelter.declined is None
     shelter.hear()
@@ -94,10 +124,14 @@ def test_who_declines_for_lack_of_room_puts_her_figure_in_doubt_and_does_not_cha
     assert after.capacity.update_time == before.capacity.update_time
     assert after.active
     assert after.etag != before.etag  # a reader sees something else
-    assert [kind for _, kind in shelter.scene.facts(shelter.service.id)] == ["enlace.service.registered.v1"]
+    assert [kind for _, kind in shelter.scene.facts(shelter.service.id)] == [
+        "enlace.service.registered.v1"
+    ]
 
 
-def test_a_no_to_an_enquiry_for_lack_of_room_is_heard_in_the_same_way_and_once(shelter: Shelter) -> None:
+def test_a_no_to_an_enquiry_for_lack_of_room_is_heard_in_the_same_way_and_once(
+    shelter: Shelter,
+) -> None:
     for other in ("out_of_area", ""):
         shelter.hear_answer(other)
     shelter.hear_answer(by=shelter.scene.coalition.id)
@@ -110,10 +144,15 @@ def test_a_no_to_an_enquiry_for_lack_of_room_is_heard_in_the_same_way_and_once(s
     assert shelter.seen().etag == etag
 
 
-@pytest.mark.parametrize("verb", ["opened", "offers_waiting", "matched", "referred", "exhausted", "cancelled"])
+@pytest.mark.parametrize(
+    "verb", ["opened", "offers_waiting", "matched", "referred", "exhausted", "cancelled"]
+)
 def test_what_else_becomes_of_an_enquiry_says_nothing_of_room(shelter: Shelter, verb: str) -> None:
     shelter.fact(
-        f"enlace.enquiry.{verb}.v1", facts_pb2.EnquiryFact(service_id=shelter.service.id, reason_code="no_capacity").SerializeToString()
+        f"enlace.enquiry.{verb}.v1",
+        facts_pb2.EnquiryFact(
+            service_id=shelter.service.id, reason_code="no_capacity"
+        ).SerializeToString(),
     )
     assert shelter.declined is None
 
@@ -121,7 +160,11 @@ def test_what_else_becomes_of_an_enquiry_says_nothing_of_room(shelter: Shelter, 
 def test_until_she_says_anew_whether_there_is_room(shelter: Shelter) -> None:
     shelter.hear()
     shelter.scene.later(minutes=1)
-    shelter.staff.SetCapacity(pb.SetCapacityRequest(id=shelter.service.id, capacity=pb.Capacity(intake=pb.INTAKE_OPEN, available=1)))
+    shelter.staff.SetCapacity(
+        pb.SetCapacityRequest(
+            id=shelter.service.id, capacity=pb.Capacity(intake=pb.INTAKE_OPEN, available=1)
+        )
+    )
     assert shelter.declined is None
     shelter.hear(at=NOON + timedelta(hours=2))  # told late, or again
     assert shelter.declined is None
@@ -140,7 +183,9 @@ def test_a_decline_of_before_the_figure_doubts_nothing(shelter: Shelter) -> None
     assert shelter.declined is None
 
 
-@pytest.mark.parametrize("reason", ["not_eligible", "other", "", "NO_CAPACITY", "no_capacity_at_all"])
+@pytest.mark.parametrize(
+    "reason", ["not_eligible", "other", "", "NO_CAPACITY", "no_capacity_at_all"]
+)
 def test_another_reason_says_nothing_of_room(shelter: Shelter, reason: str) -> None:
     shelter.hear(reason=reason)
     assert shelter.declined is None
@@ -159,14 +204,22 @@ def test_nobody_else_can_put_it_in_doubt(shelter: Shelter) -> None:
     assert shelter.declined is None
 
 
-def test_a_service_that_is_not_known_or_never_said_its_room_is_passed_over(shelter: Shelter) -> None:
+def test_a_service_that_is_not_known_or_never_said_its_room_is_passed_over(
+    shelter: Shelter,
+) -> None:
     shelter.hear(service=new_id())
-    silent = shelter.staff.CreateService(pb.CreateServiceRequest(service=pb.Service(name="Ropero", need_codes=["MAT.NFI"])))
+    silent = shelter.staff.CreateService(
+        pb.CreateServiceRequest(service=pb.Service(name="Ropero", need_codes=["MAT.NFI"]))
+    )
     shelter.hear(service=silent.id)
-    assert not shelter.scene.coordinator.GetService(pb.GetServiceRequest(id=silent.id)).HasField("capacity")
+    assert not shelter.scene.coordinator.GetService(pb.GetServiceRequest(id=silent.id)).HasField(
+        "capacity"
+    )
 
 
-def test_it_ranks_below_those_with_room_and_is_not_among_those_that_surely_have_some(shelter: Shelter) -> None:
+def test_it_ranks_below_those_with_room_and_is_not_among_those_that_surely_have_some(
+    shelter: Shelter,
+) -> None:
     shelter.scene.service(shelter.scene.organization("Zaguán"), "Zaguán", "HOU.TRANS", room=1)
     assert shelter.room() == ("Albergue", "room_free")
     shelter.hear()
@@ -174,7 +227,9 @@ def test_it_ranks_below_those_with_room_and_is_not_among_those_that_surely_have_
     matches = shelter.scene.coordinator.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches  # type: ignore[arg-type]
     reasons = {reason.reason_code: reason.verdict for reason in matches[1].reasons}
     assert reasons["room_declined"] == pb.VERDICT_ASK
-    with_room = shelter.scene.coordinator.SearchServices(pb.SearchServicesRequest(has_room=True)).services
+    with_room = shelter.scene.coordinator.SearchServices(
+        pb.SearchServicesRequest(has_room=True)
+    ).services
     assert [service.name for service in with_room] == ["Zaguán"]
     assert shelter.scene.coordinator.SearchServices(pb.SearchServicesRequest()).total_size == 2
 
@@ -193,7 +248,9 @@ def test_a_closed_one_stays_closed_and_a_full_one_full(shelter: Shelter) -> None
 def test_what_was_read_before_it_came_into_doubt_is_stale(shelter: Shelter) -> None:
     before = shelter.seen().etag
     shelter.hear()
-    open_again = pb.SetCapacityRequest(id=shelter.service.id, etag=before, capacity=pb.Capacity(intake=pb.INTAKE_OPEN))
+    open_again = pb.SetCapacityRequest(
+        id=shelter.service.id, etag=before, capacity=pb.Capacity(intake=pb.INTAKE_OPEN)
+    )
     with refused("ABORTED", "stale_etag"):
         shelter.staff.SetCapacity(open_again)
 
@@ -207,15 +264,23 @@ def test_who_sends_the_time_herself_changes_nothing(shelter: Shelter) -> None:
 
 @pytest.mark.parametrize(
     "type_",
-    ["enlace.referral.something_new.v1", *(f"enlace.{words_of(name.removesuffix('Fact'))}.changed.v1" for name in TOLD)],
+    [
+        "enlace.referral.something_new.v1",
+        *(f"enlace.{words_of(name.removesuffix('Fact'))}.changed.v1" for name in TOLD),
+    ],
 )
 def test_what_does_not_matter_here_is_heard_and_passed_over(shelter: Shelter, type_: str) -> None:
     shelter.fact(type_, b"")
     assert shelter.declined is None
 
 
-@pytest.mark.parametrize("type_", ["enlace.weather.changed.v1", "enlace.referral.declined.v2", "other.referral.declined.v1", ""])
-def test_a_kind_of_fact_that_is_newer_than_this_service_is_held(shelter: Shelter, type_: str) -> None:
+@pytest.mark.parametrize(
+    "type_",
+    ["enlace.weather.changed.v1", "enlace.referral.declined.v2", "other.referral.declined.v1", ""],
+)
+def test_a_kind_of_fact_that_is_newer_than_this_service_is_held(
+    shelter: Shelter, type_: str
+) -> None:
     with pytest.raises(NewerKind):
         shelter.fact(type_, b"")
 

@@ -1,4 +1,6 @@
-"""The directory as a process keeps it: a question knows whatever was committed before it, in search and matching alike, and nothing is lost while it is read."""
+"""The directory as a process keeps it: a question knows whatever was committed before it, in search
+and matching alike, and nothing is lost while it is read.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
 def asked(scene: Scene, need: str = "MED.PRI") -> list[str]:
     """The names of what meets it, by match and by search."""
-    matched = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code=need, country="NI")).matches
+    matched = scene.coordinator.MatchServices(
+        pb.MatchServicesRequest(need_code=need, country="NI")
+    ).matches
     searched = scene.coordinator.SearchServices(pb.SearchServicesRequest(need_code=need))
     names = sorted(one.service.name for one in matched)
     assert names == [one.name for one in searched.services]
@@ -45,7 +49,9 @@ def test_what_changes_counts_from_the_next_question_on(scene: Scene) -> None:
     scene.suspend(own.id)
     assert asked(scene) == []
     with scene.database.transaction(SYSTEM) as tx:
-        tx.execute(f"UPDATE services SET listed = true, {meets('MED.DENT')} WHERE id = %s", (made.id,))
+        tx.execute(
+            f"UPDATE services SET listed = true, {meets('MED.DENT')} WHERE id = %s", (made.id,)
+        )
     assert (asked(scene), asked(scene, "MED.DENT")) == ([], ["Casa"])
     with scene.database.transaction(SYSTEM) as tx:
         tx.execute("DELETE FROM services WHERE id = %s", (made.id,))
@@ -78,9 +84,16 @@ def test_a_directory_that_was_put_back_beneath_the_process_is_read_anew(scene: S
     assert (asked(scene), asked(scene, "MED.DENT")) == ([], ["Casa"])
 
 
-def test_while_one_reads_very_many_changes_another_waits_for_that_within_its_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_one_reads_very_many_changes_another_waits_for_that_within_its_time(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(directory_index, "_AT_ONCE", 2)
-    known, real, reading, go_on = DirectoryIndex(), directory_index._changes, threading.Event(), threading.Event()
+    known, real, reading, go_on = (
+        DirectoryIndex(),
+        directory_index._changes,
+        threading.Event(),
+        threading.Event(),
+    )
 
     def refresh() -> None:
         with scene.database.transaction(SYSTEM) as tx:
@@ -109,9 +122,17 @@ def test_while_one_reads_very_many_changes_another_waits_for_that_within_its_tim
         assert len(content.ranking) == len(content.search) == 3
 
 
-def test_who_waited_for_anothers_first_reading_knows_what_was_committed_meanwhile(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waited_for_anothers_first_reading_knows_what_was_committed_meanwhile(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene.service(scene.coalition, "Casa", "MED.PRI")
-    known, real, read, go_on, asked = DirectoryIndex(), directory_index._by_name, threading.Event(), threading.Event(), threading.Event()
+    known, real, read, go_on, asked = (
+        DirectoryIndex(),
+        directory_index._by_name,
+        threading.Event(),
+        threading.Event(),
+        threading.Event(),
+    )
     sizes: dict[threading.Thread, int] = {}
 
     def slow(tx: Transaction, name_key: str, id: str) -> list[Row]:
@@ -147,8 +168,12 @@ def test_many_who_ask_while_figures_change_get_nothing_that_is_not_so(scene: Sce
 
     def ask() -> None:
         for _ in range(15):
-            matches = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="MED.PRI", limit=100)).matches
-            if len({one.service.id for one in matches}) != 20 or [one.verdict for one in matches] != sorted(one.verdict for one in matches):
+            matches = scene.coordinator.MatchServices(
+                pb.MatchServicesRequest(need_code="MED.PRI", limit=100)
+            ).matches
+            if len({one.service.id for one in matches}) != 20 or [
+                one.verdict for one in matches
+            ] != sorted(one.verdict for one in matches):
                 wrong.append(matches)
 
     asking = [threading.Thread(target=ask) for _ in range(4)]
@@ -156,24 +181,32 @@ def test_many_who_ask_while_figures_change_get_nothing_that_is_not_so(scene: Sce
         one.start()
     for number in range(60):
         with scene.database.transaction(SYSTEM) as tx:
-            tx.execute("UPDATE services SET available = %s, intake = 'OPEN' WHERE id = %s", (number % 3, made[number % 20].id))
+            tx.execute(
+                "UPDATE services SET available = %s, intake = 'OPEN' WHERE id = %s",
+                (number % 3, made[number % 20].id),
+            )
     for one in asking:
         one.join()
     assert wrong == []
 
 
-def test_a_service_that_is_gone_or_has_another_name_by_the_time_its_page_is_read_has_the_question_asked_again(
+def test_a_service_gone_or_renamed_by_the_time_its_page_is_read_has_the_question_asked_again(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = scene.service(scene.coalition, "Casa", "MED.PRI")
     renamed = scene.service(scene.coalition, "Techo", "MED.PRI")
     real, looks = search._rows, list[int]()
 
-    def slow(tx: Transaction, page: list[Hit], now: datetime, *, sees_shelters: bool, sees_unlisted: bool) -> dict[str, Row]:
+    def slow(
+        tx: Transaction, page: list[Hit], now: datetime, *, sees_shelters: bool, sees_unlisted: bool
+    ) -> dict[str, Row]:
         if not looks:
             with scene.database.transaction(SYSTEM) as other:
                 other.execute("UPDATE services SET listed = false WHERE id = %s", (gone.id,))
-                other.execute("UPDATE services SET name = 'Abrigo', name_key = 'abrigo' WHERE id = %s", (renamed.id,))
+                other.execute(
+                    "UPDATE services SET name = 'Abrigo', name_key = 'abrigo' WHERE id = %s",
+                    (renamed.id,),
+                )
         looks.append(len(page))
         return real(tx, page, now, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
 
@@ -206,7 +239,8 @@ def test_an_index_that_has_outgrown_is_made_anew_and_who_asks_meanwhile_misses_n
             tx.execute("UPDATE services SET name_key = %s WHERE id = %s", (name, made[0].id))
 
     known.keep_up(begin, NOW)
-    assert len(transactions) == 3  # one for each part, so that no size of the directory is too much for one
+    # one for each part, so that no size of the directory is too much for one
+    assert len(transactions) == 3
     for number in range(4):
         rename(f"aa {number}")
         assert first_name() == f"aa {number}"
@@ -228,7 +262,9 @@ def test_an_index_that_has_outgrown_is_made_anew_and_who_asks_meanwhile_misses_n
     assert len(transactions) == 1  # it is not outgrown any more
 
 
-def test_very_many_changes_at_once_have_it_read_anew_and_nothing_is_missed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_very_many_changes_at_once_have_it_read_anew_and_nothing_is_missed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(search_index, "_MANY_LATER", 2)
     monkeypatch.setattr(directory_index, "_AT_ONCE", 2)
     assert asked(scene) == []
@@ -240,7 +276,9 @@ def test_very_many_changes_at_once_have_it_read_anew_and_nothing_is_missed(scene
     assert (asked(scene), len(asked(scene, "MED.DENT"))) == ([], 9)
 
 
-def test_a_service_that_this_process_can_not_read_keeps_no_other_from_being_matched_and_found(scene: Scene) -> None:
+def test_a_service_that_this_process_can_not_read_keeps_no_other_from_being_matched_and_found(
+    scene: Scene,
+) -> None:
     scene.service(scene.coalition, "Casa", "MED.PRI")
     newer = scene.service(scene.coalition, "De otra versión", "MED.DENT")
     assert (asked(scene), asked(scene, "MED.DENT")) == (["Casa"], ["De otra versión"])
@@ -248,5 +286,7 @@ def test_a_service_that_this_process_can_not_read_keeps_no_other_from_being_matc
         with scene.database.transaction(SYSTEM) as tx:
             tx.execute("UPDATE services SET accessibility = %s WHERE id = %s", (words, newer.id))
         assert asked(scene) == ["Casa"]
-        matched = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="MED.DENT", country="NI")).matches
+        matched = scene.coordinator.MatchServices(
+            pb.MatchServicesRequest(need_code="MED.DENT", country="NI")
+        ).matches
         assert [one.service.name for one in matched] == expected

@@ -1,4 +1,6 @@
-"""By what a service decides whom it takes is told with each of its facts: that it states a limit, and never which."""
+"""By what a service decides whom it takes is told with each of its facts: that it states a limit,
+and never which.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,14 @@ from services.partners.domain.service import Eligibility, Gender, ServiceEntry
     ("stated", "decides_by"),
     [
         ({}, ()),
-        ({"eligibility": Eligibility(minimum_age=0, maximum_age=99, genders=tuple(Gender), takes_dependants=True)}, ()),
+        (
+            {
+                "eligibility": Eligibility(
+                    minimum_age=0, maximum_age=99, genders=tuple(Gender), takes_dependants=True
+                )
+            },
+            (),
+        ),
         ({"eligibility": Eligibility(minimum_age=18)}, ("age",)),
         ({"eligibility": Eligibility(maximum_age=17)}, ("age",)),
         ({"eligibility": Eligibility(genders=(Gender.FEMININE,))}, ("gender",)),
@@ -20,5 +29,7 @@ from services.partners.domain.service import Eligibility, Gender, ServiceEntry
         ({"languages": ("es",), "department": "NI-CI"}, ("language", "area")),
     ],
 )
-def test_what_is_stated_is_what_it_decides_by(stated: dict[str, object], decides_by: tuple[str, ...]) -> None:
+def test_what_is_stated_is_what_it_decides_by(
+    stated: dict[str, object], decides_by: tuple[str, ...]
+) -> None:
     assert ServiceEntry("Albergue", ("HOU.EMG",), **stated).decides_by == decides_by  # type: ignore[arg-type]

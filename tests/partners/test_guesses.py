@@ -31,9 +31,18 @@ def member(scene: Scene) -> Scene:
     return scene
 
 
-def sign_in(scene: Scene, password: str = WRONG, email: str = EMAIL, address: str = "", device: str = "", timeout: float = 10) -> None:
+def sign_in(
+    scene: Scene,
+    password: str = WRONG,
+    email: str = EMAIL,
+    address: str = "",
+    device: str = "",
+    timeout: float = 10,
+) -> None:
     metadata = scene.origin(address, device)
-    members_pb2_grpc.TokensStub(scene.channel).SignIn(pb.SignInRequest(email=email, password=password), metadata=metadata, timeout=timeout)
+    members_pb2_grpc.TokensStub(scene.channel).SignIn(
+        pb.SignInRequest(email=email, password=password), metadata=metadata, timeout=timeout
+    )
 
 
 def guesses(scene: Scene, often: int, **how: Any) -> None:
@@ -75,7 +84,9 @@ def test_after_a_hundred_it_is_one_an_hour(member: Scene) -> None:
     assert waits(member) == 3600, "what is left unused does not add up"
 
 
-def test_strangers_guesses_do_not_keep_out_who_signed_in_from_her_device_before(member: Scene) -> None:
+def test_strangers_guesses_do_not_keep_out_who_signed_in_from_her_device_before(
+    member: Scene,
+) -> None:
     sign_in(member, PASSWORD, address="192.0.2.7", device=PHONE)
     guesses(member, 10, address="192.0.2.66")
     assert waits(member, address="192.0.2.67")
@@ -83,7 +94,9 @@ def test_strangers_guesses_do_not_keep_out_who_signed_in_from_her_device_before(
     assert waits(member, password=PASSWORD, device="q" * 43), "somebody else's device"
 
 
-def test_a_known_device_has_its_own_count_and_is_known_for_its_own_account_only(member: Scene) -> None:
+def test_a_known_device_has_its_own_count_and_is_known_for_its_own_account_only(
+    member: Scene,
+) -> None:
     member.worker(member.coalition, email="otra@ejemplo.org")
     sign_in(member, PASSWORD, device=PHONE)
     guesses(member, 10, device=PHONE)
@@ -107,7 +120,9 @@ def test_one_address_may_not_try_a_password_on_everybody(member: Scene) -> None:
     for number in range(50):
         guesses(member, 1, email=f"x{number}@ejemplo.org", address="192.0.2.66")
     assert waits(member, email="y@ejemplo.org", address="192.0.2.66") == 60
-    assert waits(member, password=PASSWORD, address="192.0.2.66") == 60, "and learns nothing by a right one"
+    assert waits(member, password=PASSWORD, address="192.0.2.66") == 60, (
+        "and learns nothing by a right one"
+    )
     sign_in(member, PASSWORD, address="192.0.2.7")
 
 
@@ -189,11 +204,14 @@ def test_a_right_password_whose_call_ran_out_of_time_is_no_guess(member: Scene) 
     assert waits(member) == 300
 
 
-def test_calls_under_way_are_counted_and_waited_for_no_longer_than_they_can_last(member: Scene) -> None:
+def test_calls_under_way_are_counted_and_waited_for_no_longer_than_they_can_last(
+    member: Scene,
+) -> None:
     with member.owner.transaction(SYSTEM) as tx:
         tx.execute("LOCK TABLE workers")
         reserved = "SELECT coalesce(max(cardinality(under_way)), 0) AS n FROM guesses"
-        while tx.execute(reserved).fetchall()[0]["n"] < 10:  # on a slow machine a call may end before it has reserved one
+        # on a slow machine a call may end before it has reserved one
+        while tx.execute(reserved).fetchall()[0]["n"] < 10:
             with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
                 sign_in(member, timeout=0.2)
         assert waits(member) == 15
@@ -202,7 +220,9 @@ def test_calls_under_way_are_counted_and_waited_for_no_longer_than_they_can_last
 
 
 def test_a_wrong_password_counts_though_the_time_of_its_call_is_over(member: Scene) -> None:
-    counted = Guesses(member.database, Keyring(member.sealing_key), "password", OF_AN_ACCOUNT, OF_AN_ADDRESS)
+    counted = Guesses(
+        member.database, Keyring(member.sealing_key), "password", OF_AN_ACCOUNT, OF_AN_ADDRESS
+    )
     for _ in range(10):
         guess = counted.begin(EMAIL, Origin(), member.clock.now())
         with deadline.until(time.monotonic() - 1):

@@ -1,4 +1,6 @@
-"""What a file may be: its encoding is shown before anything is written, a place that is missing is an error, and a bomb costs nobody anything."""
+"""What a file may be: its encoding is shown before anything is written, a place that is missing is
+an error, and a bomb costs nobody anything.
+"""
 
 from __future__ import annotations
 
@@ -36,16 +38,26 @@ def test_an_encoding_that_the_file_does_not_show_is_detected_and_shown_before_an
 ) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     first = scene.imported(manager, sheet(*ROWS, headings=HEADINGS).decode().encode(codec))
-    assert (first.report.written, first.report.encoding_guessed, first.report.encoding) == (False, True, encoding)
+    assert (first.report.written, first.report.encoding_guessed, first.report.encoding) == (
+        False,
+        True,
+        encoding,
+    )
     assert "Consejería" in first.report.encoding_samples
     assert not scene.rows("SELECT * FROM services")
     assert scene.take_over(manager, source_import_id=first.id, encoding=encoding).written
-    assert {row["name"] for row in scene.rows("SELECT name FROM services")} == {"Consejería y niñez", "Asesoría jurídica"}
+    assert {row["name"] for row in scene.rows("SELECT name FROM services")} == {
+        "Consejería y niñez",
+        "Asesoría jurídica",
+    }
 
 
 def test_a_file_that_shows_its_encoding_is_not_asked_about(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
-    for content in (sheet(*ROWS, headings=HEADINGS), sheet(*ROWS, headings=HEADINGS).decode().encode("utf-16")):
+    for content in (
+        sheet(*ROWS, headings=HEADINGS),
+        sheet(*ROWS, headings=HEADINGS).decode().encode("utf-16"),
+    ):
         report = scene.take_over(manager, content)
         assert (report.written, report.encoding_guessed) == (True, False)
 
@@ -57,7 +69,11 @@ def test_the_tables_of_a_package_are_read_in_one_encoding(scene: Scene) -> None:
         for name in utf_8.namelist():
             mac.writestr(name, utf_8.read(name).decode().encode("mac_roman"))
     report = scene.take_over(manager, package.getvalue())
-    assert (report.written, report.encoding, list(report.encoding_samples)) == (False, pb.IMPORT_ENCODING_MACINTOSH, ["Consejería"])
+    assert (report.written, report.encoding, list(report.encoding_samples)) == (
+        False,
+        pb.IMPORT_ENCODING_MACINTOSH,
+        ["Consejería"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,42 +83,83 @@ def test_the_tables_of_a_package_are_read_in_one_encoding(scene: Scene) -> None:
         ("Nombre;Necesidades;Departamento", "Uno;PSS", (2, "C", "department", "required")),
         ("Nombre;Necesidades;País;Departamento", "Uno;PSS;;León", (2, "C", "country", "required")),
         ("Nombre;Necesidades", "Uno;PSS", (2, "", "department", "required")),
-        ("Nombre;Necesidades;Departamento;Dirección", "Uno;PSS;todo el país;Calle 1", (2, "C", "department", "required")),
+        (
+            "Nombre;Necesidades;Departamento;Dirección",
+            "Uno;PSS;todo el país;Calle 1",
+            (2, "C", "department", "required"),
+        ),
     ],
 )
-def test_a_place_that_is_missing_is_an_error_at_its_cell(scene: Scene, headings: str, row: str, cell: tuple[int, str, str, str]) -> None:
-    report = scene.take_over(scene.by(scene.organization(), Role.MANAGER), sheet(row, headings=headings))
+def test_a_place_that_is_missing_is_an_error_at_its_cell(
+    scene: Scene, headings: str, row: str, cell: tuple[int, str, str, str]
+) -> None:
+    report = scene.take_over(
+        scene.by(scene.organization(), Role.MANAGER), sheet(row, headings=headings)
+    )
     assert (report.written, problems(report)) == (False, [cell])
 
 
 def test_departments_that_were_merged_are_errors_at_their_cells(scene: Scene) -> None:
     book = openpyxl.Workbook()
-    for row in (["Nombre", "Necesidades", "Departamento"], ["Uno", "PSS", "León"], ["Dos", "PSS", None], ["Tres", "PSS", None]):
+    for row in (
+        ["Nombre", "Necesidades", "Departamento"],
+        ["Uno", "PSS", "León"],
+        ["Dos", "PSS", None],
+        ["Tres", "PSS", None],
+    ):
         book.active.append(row)
     book.active.merge_cells("C2:C4")
     out = io.BytesIO()
     book.save(out)
     report = scene.take_over(scene.by(scene.organization(), Role.MANAGER), out.getvalue())
-    assert problems(report) == [(3, "C", "department", "required"), (4, "C", "department", "required")]
+    assert problems(report) == [
+        (3, "C", "department", "required"),
+        (4, "C", "department", "required"),
+    ]
 
 
-def test_the_whole_country_is_said_in_words_and_a_municipality_says_its_department(scene: Scene) -> None:
+def test_the_whole_country_is_said_in_words_and_a_municipality_says_its_department(
+    scene: Scene,
+) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
-    content = sheet("Uno;PSS;todo el país;", "Dos;PSS;;Chichigalpa", headings="Nombre;Necesidades;Departamento;Municipio")
+    content = sheet(
+        "Uno;PSS;todo el país;",
+        "Dos;PSS;;Chichigalpa",
+        headings="Nombre;Necesidades;Departamento;Municipio",
+    )
     assert scene.take_over(manager, content).written
-    assert {row["name"]: row["department"] for row in scene.rows("SELECT name, department FROM services")} == {"Uno": "", "Dos": "NI-CI"}
+    assert {
+        row["name"]: row["department"]
+        for row in scene.rows("SELECT name, department FROM services")
+    } == {"Uno": "", "Dos": "NI-CI"}
 
 
 def test_a_service_of_another_directory_that_is_nowhere_is_refused(scene: Scene) -> None:
     nowhere = {name: value for name, value in SERVICE.items() if name != "service_at_locations"}
-    report = scene.take_over(scene.by(scene.organization(), Role.MANAGER), json.dumps(nowhere).encode())
+    report = scene.take_over(
+        scene.by(scene.organization(), Role.MANAGER), json.dumps(nowhere).encode()
+    )
     assert problems(report) == [(1, "", "department", "required")]
 
 
 def test_an_address_without_a_department_is_an_error_at_its_cell(scene: Scene) -> None:
-    addresses = [{"id": "d1", "location_id": "l1", "address_1": "Del parque 2c", "state_province": "", "country": "NI"}]
-    report = scene.take_over(scene.by(scene.organization(), Role.MANAGER), tables(addresses=addresses))
-    wrong = {(line.file, line.row, each.column, each.field, each.reason_code) for line in report.lines for each in line.problems}
+    addresses = [
+        {
+            "id": "d1",
+            "location_id": "l1",
+            "address_1": "Del parque 2c",
+            "state_province": "",
+            "country": "NI",
+        }
+    ]
+    report = scene.take_over(
+        scene.by(scene.organization(), Role.MANAGER), tables(addresses=addresses)
+    )
+    wrong = {
+        (line.file, line.row, each.column, each.field, each.reason_code)
+        for line in report.lines
+        for each in line.problems
+    }
     assert ("addresses.csv", 2, "D", "state_province", "required") in wrong
 
 
@@ -112,28 +169,51 @@ def workbook(cells: bytes) -> bytes:
     book = openpyxl.Workbook()
     book.active.append(["Nombre"])
     book.save(plain)
-    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as made:
+    with (
+        zipfile.ZipFile(plain) as source,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as made,
+    ):
         for name in source.namelist():
             text = source.read(name)
-            made.writestr(name, text.replace(b"</sheetData>", b"<row>" + cells + b"</row></sheetData>") if "sheet1" in name else text)
+            made.writestr(
+                name,
+                text.replace(b"</sheetData>", b"<row>" + cells + b"</row></sheetData>")
+                if "sheet1" in name
+                else text,
+            )
     return packed.getvalue()
 
 
-def test_a_workbook_of_more_cells_than_a_table_has_is_refused_before_it_is_parsed(scene: Scene) -> None:
+def test_a_workbook_of_more_cells_than_a_table_has_is_refused_before_it_is_parsed(
+    scene: Scene,
+) -> None:
     content = workbook(b"<c/>" * 6_000_000)
     assert len(content) < 94_000
     ended = scene.imported(scene.by(scene.organization(), Role.MANAGER), content, dry_run=True)
     assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "too_long")
 
 
-def test_reading_that_takes_too_much_work_ends_in_its_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_that_takes_too_much_work_ends_in_its_own_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(apart, "_LIMITS", (1, apart._LIMITS[1]))
     with pytest.raises(apart.TooMuchWork):
-        apart.read_apart(workbook(b"<c/>" * 1_900_000), Reading(taxonomy(), areas()), None, lambda: None)
+        apart.read_apart(
+            workbook(b"<c/>" * 1_900_000), Reading(taxonomy(), areas()), None, lambda: None
+        )
 
 
-def test_reading_that_takes_too_much_memory_ends_in_its_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_that_takes_too_much_memory_ends_in_its_own_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(apart, "_LIMITS", (apart._LIMITS[0], 60_000_000))
-    rows = "\n".join(f"A{number};Consejería {number};PSS;León;{'x' * 100}" for number in range(4_900))
+    rows = "\n".join(
+        f"A{number};Consejería {number};PSS;León;{'x' * 100}" for number in range(4_900)
+    )
     with pytest.raises(apart.TooMuchWork):
-        apart.read_apart(f"{HEADINGS};descripción\n{rows}".encode(), Reading(taxonomy(), areas()), None, lambda: None)
+        apart.read_apart(
+            f"{HEADINGS};descripción\n{rows}".encode(),
+            Reading(taxonomy(), areas()),
+            None,
+            lambda: None,
+        )

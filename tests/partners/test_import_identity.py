@@ -11,7 +11,10 @@ from tests.partners.scene import Scene
 from tests.partners.test_imports import CHANGED, CREATED, UNCHANGED, outcomes, problems, sheet
 
 ASKED = pb.IMPORT_OUTCOME_ASKED
-WITH_ID, WITHOUT = "id;Nombre;Necesidades;Departamento;Teléfono", "Nombre;Necesidades;Departamento;Teléfono"
+WITH_ID, WITHOUT = (
+    "id;Nombre;Necesidades;Departamento;Teléfono",
+    "Nombre;Necesidades;Departamento;Teléfono",
+)
 
 
 def with_ids(*rows: str) -> bytes:
@@ -36,13 +39,21 @@ def test_two_services_of_one_name_in_two_files_stay_two(scene: Scene) -> None:
 
 def test_two_ids_that_an_earlier_version_took_for_one_service_become_two(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
-    service = scene.take_over(manager, with_ids("A1;Consejería;PSS;León;2341-0001")).lines[0].subject_id
+    service = (
+        scene.take_over(manager, with_ids("A1;Consejería;PSS;León;2341-0001")).lines[0].subject_id
+    )
     with scene.database.transaction(SYSTEM) as tx:
-        tx.execute("INSERT INTO imported_ids SELECT organization_id, kind, 'A2', id, '' FROM imported_ids")
-    report = scene.take_over(manager, with_ids("A1;Consejería;PSS;León;2341-0003", "A2;Consejería;PSS;León;2341-0004"))
+        tx.execute(
+            "INSERT INTO imported_ids SELECT organization_id, kind, 'A2', id, '' FROM imported_ids"
+        )
+    report = scene.take_over(
+        manager, with_ids("A1;Consejería;PSS;León;2341-0003", "A2;Consejería;PSS;León;2341-0004")
+    )
     assert outcomes(report) == [CHANGED, CREATED]
     assert phones(scene) == {service: "0003", report.lines[1].subject_id: "0004"}
-    again = scene.take_over(manager, with_ids("A2;Consejería;PSS;León;2341-0004", "A1;Consejería;PSS;León;2341-0003"))
+    again = scene.take_over(
+        manager, with_ids("A2;Consejería;PSS;León;2341-0004", "A1;Consejería;PSS;León;2341-0003")
+    )
     assert outcomes(again) == [UNCHANGED, UNCHANGED]
 
 
@@ -50,17 +61,26 @@ def test_a_renamed_service_is_found_again_by_its_id(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     first = scene.take_over(manager, with_ids("A1;Consejería;PSS;León;2341-0001"))
     renamed = scene.take_over(manager, with_ids("A1;Orientación;PSS;Chinandega;2341-0001"))
-    assert (outcomes(renamed), renamed.lines[0].subject_id) == ([CHANGED], first.lines[0].subject_id)
+    assert (outcomes(renamed), renamed.lines[0].subject_id) == (
+        [CHANGED],
+        first.lines[0].subject_id,
+    )
 
 
 def test_the_ids_of_two_importers_are_not_mixed_up(scene: Scene) -> None:
     house = scene.organization("Casa")
-    own = scene.take_over(scene.by(house, Role.MANAGER), with_ids("1;Consejería;PSS;León;2341-0001"))
-    theirs = scene.take_over(scene.coordinator, with_ids("1;Asesoría;LEG;León;2341-0002"), organization_id=house.id)
+    own = scene.take_over(
+        scene.by(house, Role.MANAGER), with_ids("1;Consejería;PSS;León;2341-0001")
+    )
+    theirs = scene.take_over(
+        scene.coordinator, with_ids("1;Asesoría;LEG;León;2341-0002"), organization_id=house.id
+    )
     assert (outcomes(own), outcomes(theirs)) == ([CREATED], [CREATED])
 
 
-def test_a_row_without_an_id_that_differs_is_asked_about_and_nothing_is_written(scene: Scene) -> None:
+def test_a_row_without_an_id_that_differs_is_asked_about_and_nothing_is_written(
+    scene: Scene,
+) -> None:
     house = scene.organization()
     there = scene.service(house, "Consejería", "PSS", department="NI-LE", phone="+50523410001")
     manager = scene.by(house, Role.MANAGER)
@@ -72,11 +92,18 @@ def test_a_row_without_an_id_that_differs_is_asked_about_and_nothing_is_written(
 
 def test_the_answers_to_a_dry_run_decide_what_is_written_of_the_same_file(scene: Scene) -> None:
     house = scene.organization()
-    one, other = (scene.service(house, name, "PSS", department="NI-LE", phone="+50523410001") for name in ("Uno", "Dos"))
+    one, other = (
+        scene.service(house, name, "PSS", department="NI-LE", phone="+50523410001")
+        for name in ("Uno", "Dos")
+    )
     manager = scene.by(house, Role.MANAGER)
-    tried = scene.imported(manager, without("Uno;PSS;León;2341-0002", "Dos;PSS;León;2341-0003"), dry_run=True)
+    tried = scene.imported(
+        manager, without("Uno;PSS;León;2341-0002", "Dos;PSS;León;2341-0003"), dry_run=True
+    )
     assert outcomes(tried.report) == [ASKED, ASKED]
-    half = scene.imported(manager, source_import_id=tried.id, answers=[pb.ImportAnswer(row=2, subject_id=one.id)])
+    half = scene.imported(
+        manager, source_import_id=tried.id, answers=[pb.ImportAnswer(row=2, subject_id=one.id)]
+    )
     assert (half.report.written, outcomes(half.report)) == (False, [CHANGED, ASKED])
     complete = scene.take_over(manager, source_import_id=half.id, answers=[pb.ImportAnswer(row=3)])
     assert (complete.written, outcomes(complete)) == (True, [CHANGED, CREATED])
@@ -93,7 +120,9 @@ def test_an_answer_can_only_name_a_service_that_was_asked_about(scene: Scene) ->
     scene.service(house, "Uno", "PSS", department="NI-LE", phone="+50523410001")
     theirs = scene.service(scene.organization("Otra"), "Uno", "PSS", department="NI-LE")
     report = scene.take_over(
-        manager_of(house, Role.MANAGER), without("Uno;PSS;León;2341-0002"), answers=[pb.ImportAnswer(row=2, subject_id=theirs.id)]
+        manager_of(house, Role.MANAGER),
+        without("Uno;PSS;León;2341-0002"),
+        answers=[pb.ImportAnswer(row=2, subject_id=theirs.id)],
     )
     assert (report.written, problems(report)) == (False, [(2, "", "id", "unknown_code")])
 
@@ -103,16 +132,28 @@ def test_a_place_of_the_same_name_at_another_service_is_another_place(scene: Sce
     headings = "Nombre;Necesidades;Departamento;Lugar;Dirección"
     rows = [f"{name};PSS;León;Oficina;Calle {name}" for name in ("Uno", "Dos")]
     assert scene.take_over(manager, sheet(*rows, headings=headings)).written
-    assert outcomes(scene.take_over(manager, sheet(*rows, headings=headings))) == [UNCHANGED, UNCHANGED]
-    assert sorted(row["address"] for row in scene.rows("SELECT address FROM locations")) == ["Calle Dos", "Calle Uno"]
+    assert outcomes(scene.take_over(manager, sheet(*rows, headings=headings))) == [
+        UNCHANGED,
+        UNCHANGED,
+    ]
+    assert sorted(row["address"] for row in scene.rows("SELECT address FROM locations")) == [
+        "Calle Dos",
+        "Calle Uno",
+    ]
 
 
 @pytest.mark.parametrize(("id", "reason"), [("x" * 201, "too_long"), ("a\u200bb", "malformed")])
-def test_an_id_that_can_not_be_kept_is_refused_at_its_cell(scene: Scene, id: str, reason: str) -> None:
-    report = scene.take_over(scene.by(scene.organization(), Role.MANAGER), with_ids(f"{id};Consejería;PSS;León;"))
+def test_an_id_that_can_not_be_kept_is_refused_at_its_cell(
+    scene: Scene, id: str, reason: str
+) -> None:
+    report = scene.take_over(
+        scene.by(scene.organization(), Role.MANAGER), with_ids(f"{id};Consejería;PSS;León;")
+    )
     assert problems(report) == [(2, "A", "id", reason)]
 
 
 def test_a_text_that_the_store_can_not_keep_is_refused_at_its_cell(scene: Scene) -> None:
-    report = scene.take_over(scene.by(scene.organization(), Role.MANAGER), with_ids("1;Conse\0jería;PSS;León;"))
+    report = scene.take_over(
+        scene.by(scene.organization(), Role.MANAGER), with_ids("1;Conse\0jería;PSS;León;")
+    )
     assert problems(report) == [(2, "B", "name", "malformed")]

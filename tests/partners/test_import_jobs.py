@@ -1,4 +1,6 @@
-"""An import as a job: accepted at once, done once whatever is killed meanwhile, cancelled cleanly, and only its own organisation's."""
+"""An import as a job: accepted at once, done once whatever is killed meanwhile, cancelled cleanly,
+and only its own organisation's.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def manager(scene: Scene, house: Organization) -> Stubs:
 
 
 def create(by: Stubs, content: bytes | None = None, **said: object) -> pb.Import:
-    made: pb.Import = by.CreateImport(pb.CreateImportRequest(content=sheet(*GOOD) if content is None else content, **said))  # type: ignore[arg-type]
+    made: pb.Import = by.CreateImport(
+        pb.CreateImportRequest(content=sheet(*GOOD) if content is None else content, **said)  # type: ignore[arg-type]
+    )
     return made
 
 
@@ -69,32 +73,51 @@ def cancel(by: Stubs, job: pb.Import) -> pb.Import:
 
 
 def run(scene: Scene, going_on: Iterator[bool] | None = None) -> bool:
-    return run_import(scene.database, scene.keyring, scene.clock, lambda: True if going_on is None else next(going_on))
+    return run_import(
+        scene.database,
+        scene.keyring,
+        scene.clock,
+        lambda: True if going_on is None else next(going_on),
+    )
 
 
 def services(scene: Scene) -> int:
     return len(scene.rows("SELECT * FROM services"))
 
 
-def test_an_import_is_accepted_at_once_done_in_the_background_and_its_report_kept(scene: Scene, manager: Stubs) -> None:
+def test_an_import_is_accepted_at_once_done_in_the_background_and_its_report_kept(
+    scene: Scene, manager: Stubs
+) -> None:
     job = create(manager, request_id="once")
     assert create(manager, request_id="once").id == job.id
-    assert (job.state, get(manager, job).HasField("report"), services(scene)) == (pb.IMPORT_STATE_PENDING, False, 0)
+    assert (job.state, get(manager, job).HasField("report"), services(scene)) == (
+        pb.IMPORT_STATE_PENDING,
+        False,
+        0,
+    )
     assert run(scene)
     done = get(manager, job)
-    assert (done.state, done.rows_done, done.rows_total, done.report.created) == (pb.IMPORT_STATE_DONE, 2, 2, 2)
+    assert (done.state, done.rows_done, done.rows_total, done.report.created) == (
+        pb.IMPORT_STATE_DONE,
+        2,
+        2,
+        2,
+    )
     assert services(scene) == 2
     assert not run(scene)
     (listed,) = manager.ListImports(pb.ListImportsRequest()).imports
     assert (listed.id, listed.HasField("report")) == (job.id, False)
 
 
-def test_what_was_written_is_on_the_trail_in_the_name_of_who_sent_it(scene: Scene, house: Organization) -> None:
+def test_what_was_written_is_on_the_trail_in_the_name_of_who_sent_it(
+    scene: Scene, house: Organization
+) -> None:
     worker = scene.worker(house, Role.MANAGER)
     job = create(scene.as_worker(worker))
     run(scene)
     trail = scene.rows(
-        "SELECT actor_id, action, object_id FROM audit WHERE action IN ('create_import', 'directory_import') ORDER BY sequence DESC"
+        "SELECT actor_id, action, object_id FROM audit"
+        " WHERE action IN ('create_import', 'directory_import') ORDER BY sequence DESC"
     )
     assert [tuple(row.values()) for row in trail[:2]] == [
         (worker.id, "directory_import", house.id),
@@ -121,7 +144,9 @@ def test_one_that_is_being_read_is_cancelled(scene: Scene, manager: Stubs) -> No
     assert (get(manager, job).state, services(scene)) == (pb.IMPORT_STATE_CANCELLED, 0)
 
 
-def test_one_that_is_cancelled_while_it_is_written_writes_nothing(scene: Scene, house: Organization, manager: Stubs) -> None:
+def test_one_that_is_cancelled_while_it_is_written_writes_nothing(
+    scene: Scene, house: Organization, manager: Stubs
+) -> None:
     job = create(manager)
     with ThreadPoolExecutor(1) as pool:
         with scene.database.transaction(SYSTEM, timeout=60) as tx:
@@ -142,10 +167,19 @@ def test_one_that_has_ended_stays_as_it_is(scene: Scene, manager: Stubs) -> None
     assert cancel(manager, job).state == pb.IMPORT_STATE_DONE
 
 
-def test_a_process_that_is_killed_before_the_commit_leaves_nothing_and_another_does_it_all(scene: Scene, manager: Stubs) -> None:
+def test_a_process_that_is_killed_before_the_commit_leaves_nothing_and_another_does_it_all(
+    scene: Scene, manager: Stubs
+) -> None:
     job = create(manager)
     said = f"{scene.url} {scene.sealing_key.hex()} {scene.clock.now().isoformat()}"
-    killed = subprocess.run([sys.executable, "-c", KILLED], input=said, text=True, cwd=ROOT, capture_output=True, check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED],
+        input=said,
+        text=True,
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
     assert (killed.returncode, services(scene)) == (-9, 0), killed.stderr
     assert not run(scene)  # it may still live
     scene.later(seconds=31)
@@ -153,7 +187,9 @@ def test_a_process_that_is_killed_before_the_commit_leaves_nothing_and_another_d
     assert (get(manager, job).report.created, services(scene)) == (2, 2)
 
 
-def test_a_process_that_lost_its_import_to_another_writes_nothing(scene: Scene, house: Organization, manager: Stubs) -> None:
+def test_a_process_that_lost_its_import_to_another_writes_nothing(
+    scene: Scene, house: Organization, manager: Stubs
+) -> None:
     job = create(manager)
     with ThreadPoolExecutor(1) as pool:
         with scene.database.transaction(SYSTEM, timeout=60) as tx:
@@ -170,10 +206,15 @@ def test_a_process_that_lost_its_import_to_another_writes_nothing(scene: Scene, 
     assert (get(manager, job).report.created, services(scene)) == (2, 2)
 
 
-def test_a_lease_that_a_clock_wrote_a_day_ahead_holds_nobody_up(scene: Scene, manager: Stubs) -> None:
+def test_a_lease_that_a_clock_wrote_a_day_ahead_holds_nobody_up(
+    scene: Scene, manager: Stubs
+) -> None:
     job = create(manager)
     with scene.database.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE imports SET claim = 'gone', claim_time = %s + interval '1 day'", (scene.clock.now(),))
+        tx.execute(
+            "UPDATE imports SET claim = 'gone', claim_time = %s + interval '1 day'",
+            (scene.clock.now(),),
+        )
     assert run(scene)
     assert get(manager, job).state == pb.IMPORT_STATE_DONE
 
@@ -187,10 +228,15 @@ def test_one_during_which_its_process_ended_three_times_fails_and_says_so(
     monkeypatch.setattr(import_jobs, "read_apart", ended)
     job = create(manager)
     assert [run(scene) for _ in range(4)] == [False, False, False, True]
-    assert (get(manager, job).state, get(manager, job).failure_code) == (pb.IMPORT_STATE_FAILED, "interrupted")
+    assert (get(manager, job).state, get(manager, job).failure_code) == (
+        pb.IMPORT_STATE_FAILED,
+        "interrupted",
+    )
 
 
-def test_a_part_that_is_away_is_waited_for(scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_is_away_is_waited_for(
+    scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def away(*_: object) -> None:
         raise Unavailable("store_unavailable")
 
@@ -211,12 +257,18 @@ def test_a_service_that_ends_gives_its_import_back_uncounted(scene: Scene, manag
     assert get(manager, job).state == pb.IMPORT_STATE_DONE
 
 
-def test_the_import_of_a_member_that_was_suspended_meanwhile_is_not_written(scene: Scene, house: Organization, manager: Stubs) -> None:
+def test_the_import_of_a_member_that_was_suspended_meanwhile_is_not_written(
+    scene: Scene, house: Organization, manager: Stubs
+) -> None:
     job = create(manager)
     scene.suspend(house.id)
     assert run(scene)
     read = get(scene.coordinator, job)
-    assert (read.state, read.failure_code, services(scene)) == (pb.IMPORT_STATE_FAILED, "not_allowed", 0)
+    assert (read.state, read.failure_code, services(scene)) == (
+        pb.IMPORT_STATE_FAILED,
+        "not_allowed",
+        0,
+    )
 
 
 def test_the_import_of_another_organisation_is_not_there(scene: Scene, manager: Stubs) -> None:
@@ -250,11 +302,15 @@ def test_five_wait_at_most_and_an_empty_file_is_no_import(scene: Scene, manager:
         create(manager)
 
 
-def test_what_is_sealed_of_an_import_is_wrapped_anew_with_the_rest(scene: Scene, manager: Stubs) -> None:
+def test_what_is_sealed_of_an_import_is_wrapped_anew_with_the_rest(
+    scene: Scene, manager: Stubs
+) -> None:
     job = create(manager)
     run(scene)
     newer = Keyring(scene.sealing_key, lambda: {0: scene.sealing_key, 1: b"1" * 32})
-    assert rewrap(scene.database, newer, [place for place in SEALED if place.table == "imports"]) == (2, 0)
+    assert rewrap(
+        scene.database, newer, [place for place in SEALED if place.table == "imports"]
+    ) == (2, 0)
     with scene.database.transaction(SYSTEM) as tx:
         assert imports.file_of(tx, newer, job.id) == sheet(*GOOD)
         read = imports.fetch(tx, newer, job.id)
@@ -262,7 +318,9 @@ def test_what_is_sealed_of_an_import_is_wrapped_anew_with_the_rest(scene: Scene,
         assert read.report
 
 
-def test_a_file_is_sealed_and_forgotten_after_a_day_and_its_report_after_thirty(scene: Scene, manager: Stubs) -> None:
+def test_a_file_is_sealed_and_forgotten_after_a_day_and_its_report_after_thirty(
+    scene: Scene, manager: Stubs
+) -> None:
     job = create(manager)
     run(scene)
     (row,) = scene.rows("SELECT file, report FROM imports")

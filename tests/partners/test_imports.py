@@ -1,4 +1,6 @@
-"""Directories that were kept elsewhere: all of a file or nothing, twice is once, and what is wrong is named at its cell."""
+"""Directories that were kept elsewhere: all of a file or nothing, twice is once, and what is wrong
+is named at its cell.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from services.partners.usecases.import_jobs import run_import
 from tests.partners.scene import Scene, refused
 
 CREATED, CHANGED, UNCHANGED, REFUSED = (
-    pb.ImportOutcome.Value(f"IMPORT_OUTCOME_{w}") for w in ("CREATED", "CHANGED", "UNCHANGED", "REFUSED")
+    pb.ImportOutcome.Value(f"IMPORT_OUTCOME_{w}")
+    for w in ("CREATED", "CHANGED", "UNCHANGED", "REFUSED")
 )
 HEADINGS = "Nombre;Necesidades;Departamento;Teléfono;Horario;Edades;Idiomas"
 GOOD = [
@@ -33,18 +36,29 @@ def sheet(*rows: str, headings: str = HEADINGS) -> bytes:
 
 
 def problems(report: pb.ImportReport) -> list[tuple[int, str, str, str]]:
-    return [(line.row, each.column, each.field, each.reason_code) for line in report.lines for each in line.problems]
+    return [
+        (line.row, each.column, each.field, each.reason_code)
+        for line in report.lines
+        for each in line.problems
+    ]
 
 
 def outcomes(report: pb.ImportReport) -> list[int]:
     return [line.outcome for line in report.lines]
 
 
-def test_a_partners_spreadsheet_becomes_services_and_once_more_changes_nothing(scene: Scene) -> None:
+def test_a_partners_spreadsheet_becomes_services_and_once_more_changes_nothing(
+    scene: Scene,
+) -> None:
     house = scene.organization()
     manager = scene.by(house, Role.MANAGER)
     first = scene.take_over(manager, sheet(*GOOD))
-    assert (first.written, first.created, outcomes(first), problems(first)) == (True, 2, [CREATED, CREATED], [])
+    assert (first.written, first.created, outcomes(first), problems(first)) == (
+        True,
+        2,
+        [CREATED, CREATED],
+        [],
+    )
     service = manager.GetService(d.GetServiceRequest(id=first.lines[0].subject_id))
     assert (service.name, list(service.need_codes), service.department, service.phone) == (
         "Asesoría legal",
@@ -53,7 +67,9 @@ def test_a_partners_spreadsheet_becomes_services_and_once_more_changes_nothing(s
         "+50523410000",
     )
     assert (service.eligibility.minimum_age, list(service.languages)) == (18, ["es", "en"])
-    assert [(list(s.byday), s.opens_at, s.closes_at) for s in service.schedules] == [(["MO", "TU", "WE", "TH", "FR"], "08:00", "17:00")]
+    assert [(list(s.byday), s.opens_at, s.closes_at) for s in service.schedules] == [
+        (["MO", "TU", "WE", "TH", "FR"], "08:00", "17:00")
+    ]
     assert not service.public  # nobody becomes public by a file that does not say so
     facts = len(scene.rows("SELECT * FROM outbox"))
     again = scene.take_over(manager, sheet(*GOOD))
@@ -69,19 +85,32 @@ def test_a_row_with_an_id_changes_its_service(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     content = [f"A{number};{row}" for number, row in enumerate(GOOD)]
     first = scene.take_over(manager, sheet(*content, headings=f"id;{HEADINGS}"))
-    changed = scene.take_over(manager, sheet(content[0].replace("18+", "21+"), content[1], headings=f"id;{HEADINGS}"))
+    changed = scene.take_over(
+        manager, sheet(content[0].replace("18+", "21+"), content[1], headings=f"id;{HEADINGS}")
+    )
     assert outcomes(changed) == [CHANGED, UNCHANGED]
-    assert manager.GetService(d.GetServiceRequest(id=first.lines[0].subject_id)).eligibility.minimum_age == 21
+    assert (
+        manager.GetService(
+            d.GetServiceRequest(id=first.lines[0].subject_id)
+        ).eligibility.minimum_age
+        == 21
+    )
 
 
 def test_a_dry_run_says_what_would_be_and_writes_nothing(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     report = scene.take_over(manager, sheet(*GOOD), dry_run=True)
-    assert (report.written, report.created, [line.subject_id for line in report.lines]) == (False, 2, ["", ""])
+    assert (report.written, report.created, [line.subject_id for line in report.lines]) == (
+        False,
+        2,
+        ["", ""],
+    )
     assert not scene.rows("SELECT * FROM services")
 
 
-def test_where_one_row_is_refused_nothing_is_written_and_each_wrong_cell_is_named(scene: Scene) -> None:
+def test_where_one_row_is_refused_nothing_is_written_and_each_wrong_cell_is_named(
+    scene: Scene,
+) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     report = scene.take_over(
         manager,
@@ -118,21 +147,31 @@ def test_where_one_row_is_refused_nothing_is_written_and_each_wrong_cell_is_name
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le"])
 @pytest.mark.parametrize("separator", [";", ",", "\t"])
-def test_a_sheet_is_read_in_whichever_encoding_and_with_whichever_separator(scene: Scene, encoding: str, separator: str) -> None:
+def test_a_sheet_is_read_in_whichever_encoding_and_with_whichever_separator(
+    scene: Scene, encoding: str, separator: str
+) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     out = io.StringIO()
-    csv.writer(out, delimiter=separator).writerows([["Nombre", "Necesidades", "Departamento"], ["Atención a niñez", "PSS", "Estelí"]])
+    csv.writer(out, delimiter=separator).writerows(
+        [["Nombre", "Necesidades", "Departamento"], ["Atención a niñez", "PSS", "Estelí"]]
+    )
     report = scene.take_over(
-        manager, out.getvalue().encode(encoding), encoding=pb.IMPORT_ENCODING_WINDOWS_1252 if encoding == "cp1252" else 0
+        manager,
+        out.getvalue().encode(encoding),
+        encoding=pb.IMPORT_ENCODING_WINDOWS_1252 if encoding == "cp1252" else 0,
     )
     assert (problems(report), report.created) == ([], 1)
-    assert scene.rows("SELECT name, department FROM services") == [{"name": "Atención a niñez", "department": "NI-ES"}]
+    assert scene.rows("SELECT name, department FROM services") == [
+        {"name": "Atención a niñez", "department": "NI-ES"}
+    ]
 
 
 def test_a_workbook_is_read_like_a_sheet(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     book = openpyxl.Workbook()
-    book.active.append(["Nombre", "Necesidades", "Departamento", "Teléfono", "Edad mínima", "Color"])
+    book.active.append(
+        ["Nombre", "Necesidades", "Departamento", "Teléfono", "Edad mínima", "Color"]
+    )
     book.active.append(["Asesoría", "LEG", "Chinandega", 23410000, 18])
     book.active.append(["Otra", "LEG", "Chinandega", None, "dieciocho"])
     out = io.BytesIO()
@@ -142,7 +181,11 @@ def test_a_workbook_is_read_like_a_sheet(scene: Scene) -> None:
     assert list(report.ignored_columns) == ["F"]
 
 
-ORGANIZATION = {"id": "0fdfb57f-c147-4cfb-864c-44788a335d8c", "name": "Una casa", "description": "x"}
+ORGANIZATION = {
+    "id": "0fdfb57f-c147-4cfb-864c-44788a335d8c",
+    "name": "Una casa",
+    "description": "x",
+}
 PLACE = {
     "id": "3a19ff88-4620-4d17-9830-ac1d859eb5d5",
     "location_type": "physical",
@@ -150,7 +193,13 @@ PLACE = {
     "latitude": 12.6,
     "longitude": -87.1,
     "addresses": [
-        {"id": "1", "address_1": "Del parque 2c al norte", "city": "Chinandega", "state_province": "Chinandega", "country": "NI"}
+        {
+            "id": "1",
+            "address_1": "Del parque 2c al norte",
+            "city": "Chinandega",
+            "state_province": "Chinandega",
+            "country": "NI",
+        }
     ],
 }
 SERVICE: dict[str, Any] = {
@@ -162,8 +211,18 @@ SERVICE: dict[str, Any] = {
     "phones": [{"id": "1", "number": "+505 2341 0000"}],
     "languages": [{"id": "1", "code": "es"}],
     "attributes": [{"id": "1", "taxonomy_term": {"id": "x", "code": "PSS", "name": "?"}}],
-    "schedules": [{"id": "1", "freq": "WEEKLY", "byday": "MO,TU", "opens_at": "10:00:00", "closes_at": "18:00:00"}],
-    "service_at_locations": [{"id": "9", "location": PLACE, "phones": [{"number": "+50523410001"}]}],
+    "schedules": [
+        {
+            "id": "1",
+            "freq": "WEEKLY",
+            "byday": "MO,TU",
+            "opens_at": "10:00:00",
+            "closes_at": "18:00:00",
+        }
+    ],
+    "service_at_locations": [
+        {"id": "9", "location": PLACE, "phones": [{"number": "+50523410001"}]}
+    ],
 }
 
 
@@ -173,12 +232,18 @@ def test_a_service_of_hsds_is_taken_over_with_its_place(scene: Scene, wrap: Any)
     manager = scene.by(house, Role.MANAGER)
     report = scene.take_over(manager, json.dumps(wrap(SERVICE)).encode())
     assert (problems(report), report.created, report.written) == ([], 1, True)
-    where = scene.rows("SELECT name, department, address, latitude, phones FROM locations, service_at_locations")
-    assert [(w["name"], w["department"], w["address"], w["latitude"], w["phones"][0]["number"]) for w in where] == [
-        ("Oficina", "NI-CI", "Del parque 2c al norte", 12.6, "+50523410001")
-    ]
+    where = scene.rows(
+        "SELECT name, department, address, latitude, phones FROM locations, service_at_locations"
+    )
+    assert [
+        (w["name"], w["department"], w["address"], w["latitude"], w["phones"][0]["number"])
+        for w in where
+    ] == [("Oficina", "NI-CI", "Del parque 2c al norte", 12.6, "+50523410001")]
     assert outcomes(scene.take_over(manager, json.dumps(wrap(SERVICE)).encode())) == [UNCHANGED]
-    moved = {**SERVICE, "service_at_locations": [{"id": "9", "location": {**PLACE, "name": "Otra oficina"}}]}
+    moved = {
+        **SERVICE,
+        "service_at_locations": [{"id": "9", "location": {**PLACE, "name": "Otra oficina"}}],
+    }
     assert outcomes(scene.take_over(manager, json.dumps(wrap(moved)).encode())) == [CHANGED]
     assert len(scene.rows("SELECT * FROM locations")) == 1
 
@@ -199,14 +264,35 @@ def package(**tables: list[dict[str, str]]) -> bytes:
 def tables(**besides: list[dict[str, str]]) -> bytes:
     usual = {
         "organizations": [{"id": "o1", "name": "Una casa"}],
-        "services": [{"id": "s1", "organization_id": "o1", "name": "Consejería", "status": "active"}],
+        "services": [
+            {"id": "s1", "organization_id": "o1", "name": "Consejería", "status": "active"}
+        ],
         "taxonomy_terms": [{"id": "t1", "code": "PSS", "name": "?"}],
-        "attributes": [{"id": "a1", "link_id": "s1", "link_entity": "service", "taxonomy_term_id": "t1"}],
+        "attributes": [
+            {"id": "a1", "link_id": "s1", "link_entity": "service", "taxonomy_term_id": "t1"}
+        ],
         "locations": [{"id": "l1", "name": "Oficina", "latitude": "12.6", "longitude": "-87.1"}],
-        "addresses": [{"id": "d1", "location_id": "l1", "address_1": "Del parque 2c", "state_province": "Chinandega", "country": "NI"}],
+        "addresses": [
+            {
+                "id": "d1",
+                "location_id": "l1",
+                "address_1": "Del parque 2c",
+                "state_province": "Chinandega",
+                "country": "NI",
+            }
+        ],
         "service_at_locations": [{"id": "x1", "service_id": "s1", "location_id": "l1"}],
         "phones": [{"id": "p1", "service_id": "s1", "number": "+50523410000"}],
-        "schedules": [{"id": "h1", "service_id": "s1", "freq": "WEEKLY", "byday": "MO", "opens_at": "08:00", "closes_at": "12:00"}],
+        "schedules": [
+            {
+                "id": "h1",
+                "service_id": "s1",
+                "freq": "WEEKLY",
+                "byday": "MO",
+                "opens_at": "08:00",
+                "closes_at": "12:00",
+            }
+        ],
     }
     return package(**(usual | besides))
 
@@ -215,21 +301,48 @@ def test_a_data_package_is_put_together_from_its_tables(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     report = scene.take_over(manager, tables())
     assert problems(report) == []
-    assert [(line.file, line.row, line.outcome) for line in report.lines] == [("services.csv", 2, CREATED), ("locations.csv", 2, CREATED)]
+    assert [(line.file, line.row, line.outcome) for line in report.lines] == [
+        ("services.csv", 2, CREATED),
+        ("locations.csv", 2, CREATED),
+    ]
     service = manager.GetService(d.GetServiceRequest(id=report.lines[0].subject_id))
-    assert (list(service.need_codes), service.phone, service.department, len(service.schedules)) == (["PSS"], "+50523410000", "NI-CI", 1)
+    assert (
+        list(service.need_codes),
+        service.phone,
+        service.department,
+        len(service.schedules),
+    ) == (["PSS"], "+50523410000", "NI-CI", 1)
     assert outcomes(scene.take_over(manager, tables())) == [UNCHANGED, UNCHANGED]
 
 
 def test_what_is_wrong_in_a_table_is_named_in_that_table(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     hours = [
-        {"id": "h1", "service_id": "s1", "freq": "WEEKLY", "byday": "MO", "opens_at": "8 en punto", "closes_at": "12:00"},
-        {"id": "h2", "service_id": "s1", "freq": "WEEKLY", "byday": "TU", "opens_at": "08:00", "closes_at": "12:00", "interval": "2"},
+        {
+            "id": "h1",
+            "service_id": "s1",
+            "freq": "WEEKLY",
+            "byday": "MO",
+            "opens_at": "8 en punto",
+            "closes_at": "12:00",
+        },
+        {
+            "id": "h2",
+            "service_id": "s1",
+            "freq": "WEEKLY",
+            "byday": "TU",
+            "opens_at": "08:00",
+            "closes_at": "12:00",
+            "interval": "2",
+        },
     ]
     at = [{"id": "x1", "service_id": "s1", "location_id": "l9"}]
     report = scene.take_over(manager, tables(schedules=hours, service_at_locations=at))
-    assert {(line.file, line.row, each.column, each.field, each.reason_code) for line in report.lines for each in line.problems} == {
+    assert {
+        (line.file, line.row, each.column, each.field, each.reason_code)
+        for line in report.lines
+        for each in line.problems
+    } == {
         ("schedules.csv", 2, "E", "opens_at", "malformed"),
         ("schedules.csv", 3, "G", "interval", "out_of_range"),
         ("service_at_locations.csv", 2, "C", "location_id", "unknown_code"),
@@ -241,37 +354,60 @@ def test_what_is_wrong_in_a_table_is_named_in_that_table(scene: Scene) -> None:
 def test_where_a_shelter_is_is_sealed_whatever_the_file_says(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     content = sheet(
-        "Casa;HOU.SAFE;Chinandega;Calle secreta 7;12.6;-87.1", headings="Nombre;Necesidades;Departamento;Dirección;Latitud;Longitud"
+        "Casa;HOU.SAFE;Chinandega;Calle secreta 7;12.6;-87.1",
+        headings="Nombre;Necesidades;Departamento;Dirección;Latitud;Longitud",
     )
     report = scene.take_over(manager, content)
     assert (problems(report), report.created) == ([], 1)
     row = scene.rows("SELECT * FROM locations")[0]
-    assert (row["confidential"], row["address"], row["latitude"], row["secret"] is not None) == (True, "", None, True)
+    assert (row["confidential"], row["address"], row["latitude"], row["secret"] is not None) == (
+        True,
+        "",
+        None,
+        True,
+    )
     assert b"secreta" not in bytes(row["secret"])
     assert "secreta" not in json.dumps(scene.rows("SELECT old_value, new_value FROM field_changes"))
     assert outcomes(scene.take_over(manager, content)) == [UNCHANGED]
-    public = scene.take_over(manager, sheet("Otra;HOU.SAFE;León;sí", headings="Nombre;Necesidades;Departamento;Público"))
+    public = scene.take_over(
+        manager, sheet("Otra;HOU.SAFE;León;sí", headings="Nombre;Necesidades;Departamento;Público")
+    )
     assert problems(public) == [(2, "D", "public", "out_of_range")]
 
 
-def test_a_manager_imports_for_her_own_and_a_coordinator_for_whom_the_rows_name(scene: Scene) -> None:
+def test_a_manager_imports_for_her_own_and_a_coordinator_for_whom_the_rows_name(
+    scene: Scene,
+) -> None:
     one, other = scene.organization("Casa Uno"), scene.organization("Casa Dos")
     manager = scene.by(one, Role.MANAGER)
-    content = sheet("A;LEG;León;casa uno", "B;LEG;León;Casa Dos", headings="Nombre;Necesidades;Departamento;Organización")
-    assert problems(scene.take_over(manager, content)) == [(3, "D", "organization", "unknown_organization")]
+    content = sheet(
+        "A;LEG;León;casa uno",
+        "B;LEG;León;Casa Dos",
+        headings="Nombre;Necesidades;Departamento;Organización",
+    )
+    assert problems(scene.take_over(manager, content)) == [
+        (3, "D", "organization", "unknown_organization")
+    ]
     with refused("NOT_FOUND", "not_found"):
         scene.take_over(manager, content, organization_id=other.id)
     done = scene.take_over(scene.coordinator, content)
     assert (done.written, done.created) == (True, 2)
-    owners = {row["name"]: row["organization_id"] for row in scene.rows("SELECT name, organization_id FROM services")}
+    owners = {
+        row["name"]: row["organization_id"]
+        for row in scene.rows("SELECT name, organization_id FROM services")
+    }
     assert owners == {"A": one.id, "B": other.id}
     # What another member has under this id is not hers: it becomes one of her own.
     theirs = scene.rows("SELECT id FROM services WHERE name = 'B'")[0]["id"]
-    scene.take_over(manager, sheet(f"{theirs};Robado;LEG;León", headings="id;Nombre;Necesidades;Departamento"))
+    scene.take_over(
+        manager, sheet(f"{theirs};Robado;LEG;León", headings="id;Nombre;Necesidades;Departamento")
+    )
     assert scene.rows("SELECT name FROM services WHERE id = %s", theirs) == [{"name": "B"}]
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04broken", b"{", b"[1]", b"[[[[" * 50_000, package(phones=[{"id": "1"}])])
+@pytest.mark.parametrize(
+    "content", [b"PK\x03\x04broken", b"{", b"[1]", b"[[[[" * 50_000, package(phones=[{"id": "1"}])]
+)
 def test_what_is_no_directory_is_refused(scene: Scene, content: bytes) -> None:
     ended = scene.imported(scene.by(scene.organization(), Role.MANAGER), content)
     assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "malformed")
@@ -292,19 +428,28 @@ def test_a_file_that_would_not_fit_is_refused_before_it_is_unpacked(scene: Scene
 
 def test_two_thousand_rows_are_taken_over_at_once(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
-    report = scene.take_over(manager, sheet(*(GOOD[0].replace("Asesoría", f"Asesoría {n}") for n in range(2000))))
+    report = scene.take_over(
+        manager, sheet(*(GOOD[0].replace("Asesoría", f"Asesoría {n}") for n in range(2000)))
+    )
     assert (report.created, report.written) == (2000, True)
-    assert scene.rows("SELECT count(*) AS n, count(open_hours) AS open FROM services") == [{"n": 2000, "open": 2000}]
+    assert scene.rows("SELECT count(*) AS n, count(open_hours) AS open FROM services") == [
+        {"n": 2000, "open": 2000}
+    ]
 
 
-def test_two_imports_of_one_file_make_everything_once_however_many_work_on_them(scene: Scene) -> None:
+def test_two_imports_of_one_file_make_everything_once_however_many_work_on_them(
+    scene: Scene,
+) -> None:
     own = scene.organization("Casa")
     by = scene.by(own, Role.MANAGER)
     content = sheet(*(f"Servicio {number};PSS;León;;;;" for number in range(40)))
     made = [by.CreateImport(pb.CreateImportRequest(content=content)) for _ in range(2)]
 
     def work() -> None:
-        while any(by.GetImport(pb.GetImportRequest(id=each.id)).state != pb.IMPORT_STATE_DONE for each in made):
+        while any(
+            by.GetImport(pb.GetImportRequest(id=each.id)).state != pb.IMPORT_STATE_DONE
+            for each in made
+        ):
             run_import(scene.database, scene.keyring, scene.clock)
 
     with ThreadPoolExecutor(2) as pool:
@@ -319,7 +464,17 @@ def test_a_row_with_the_id_of_another_members_service_makes_one_of_its_own(scene
     manager = scene.by(scene.organization("Casa"), Role.MANAGER)
     report = scene.take_over(
         manager,
-        json.dumps([{"id": theirs.id, "name": "Mía", "status": "active", "x_need_codes": ["PSS"], "x_department": "NI-LE"}]).encode(),
+        json.dumps(
+            [
+                {
+                    "id": theirs.id,
+                    "name": "Mía",
+                    "status": "active",
+                    "x_need_codes": ["PSS"],
+                    "x_department": "NI-LE",
+                }
+            ]
+        ).encode(),
     )
     assert report.lines[0].subject_id != theirs.id
     assert scene.coordinator.GetService(d.GetServiceRequest(id=theirs.id)).name == "Ajena"

@@ -1,4 +1,6 @@
-"""Another account is not another person: whom one invited, or who shares a mailbox, a device or an account at a provider, is nobody's second person."""
+"""Another account is not another person: whom one invited, or who shares a mailbox, a device or an
+account at a provider, is nobody's second person.
+"""
 
 from __future__ import annotations
 
@@ -32,19 +34,32 @@ NOT_INDEPENDENT = ("FAILED_PRECONDITION", "not_independent")
 ISSUER = "https://login.ministry.example"
 
 
-def founder(scene: Scene, *roles: Role, email: str = "", device: str = "", of: Organization | None = None) -> Stubs:
+def founder(
+    scene: Scene, *roles: Role, email: str = "", device: str = "", of: Organization | None = None
+) -> Stubs:
     """An account from the network's set-up."""
-    return scene.entered(scene.worker(of or scene.coalition, *(roles or (Role.COORDINATOR,)), email=email).entry.email, device=device)
+    return scene.entered(
+        scene.worker(
+            of or scene.coalition, *(roles or (Role.COORDINATOR,)), email=email
+        ).entry.email,
+        device=device,
+    )
 
 
-def invited(scene: Scene, by: Stubs, email: str, *roles: contract_pb2.Role.ValueType, device: str = "") -> Stubs:
+def invited(
+    scene: Scene, by: Stubs, email: str, *roles: contract_pb2.Role.ValueType, device: str = ""
+) -> Stubs:
     """An account that `by` invited, and that was accepted and entered from this device."""
     made = invite(by, None, *roles, email=email)
     if made.unconfirmed:
-        founder(scene, of=scene.organization("Otra sede")).ConfirmInvitation(pb.ConfirmInvitationRequest(id=made.id))
+        founder(scene, of=scene.organization("Otra sede")).ConfirmInvitation(
+            pb.ConfirmInvitationRequest(id=made.id)
+        )
     token = letter(scene, made).token
     acceptance = pb.AcceptInvitationRequest(token=token, name="Otra", password=OWN_PASSWORD)
-    PartnersStubs(scene.channel).members.AcceptInvitation(acceptance, metadata=scene.origin(device=device))
+    PartnersStubs(scene.channel).members.AcceptInvitation(
+        acceptance, metadata=scene.origin(device=device)
+    )
     return scene.entered(email, OWN_PASSWORD, device)
 
 
@@ -63,15 +78,24 @@ def of_change(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
 
 def of_approval(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     front = scene.organization("Fachada", approved=False)
-    request = directory_pb2.ApproveOrganizationRequest(id=front.id, etag=etag_of(scene.vet(front.id)))
+    request = directory_pb2.ApproveOrganizationRequest(
+        id=front.id, etag=etag_of(scene.vet(front.id))
+    )
     request.etag = first.ApproveOrganization(request).etag
     return lambda second: second.ApproveOrganization(request)
 
 
 def of_first_manager(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
-    entry = directory_pb2.Organization(name="Fachada", type=directory_pb2.ORGANIZATION_TYPE_NGO, country="NI")
+    entry = directory_pb2.Organization(
+        name="Fachada", type=directory_pb2.ORGANIZATION_TYPE_NGO, country="NI"
+    )
     made = first.CreateOrganization(directory_pb2.CreateOrganizationRequest(organization=entry))
-    front = Organization(id=made.id, create_time=scene.clock.now(), update_time=scene.clock.now(), entry=None)  # type: ignore[arg-type]
+    front = Organization(
+        id=made.id,
+        create_time=scene.clock.now(),
+        update_time=scene.clock.now(),
+        entry=None,  # type: ignore[arg-type]
+    )
     return lambda second: invite(second, front, email="fachada@ejemplo.org")
 
 
@@ -92,9 +116,13 @@ def test_a1_a_coordinator_makes_no_second_person_by_inviting_one(
     agree(honest)
 
 
-def test_a1_it_holds_in_both_directions_and_between_those_whom_one_person_invited(scene: Scene) -> None:
+def test_a1_it_holds_in_both_directions_and_between_those_whom_one_person_invited(
+    scene: Scene,
+) -> None:
     first = founder(scene)
-    second, third = (invited(scene, first, f"{name}@ejemplo.org", COORDINATOR) for name in ("otra", "tercera"))
+    second, third = (
+        invited(scene, first, f"{name}@ejemplo.org", COORDINATOR) for name in ("otra", "tercera")
+    )
     for one, other in ((second, first), (second, third)):
         with refused(*NOT_INDEPENDENT):
             of_change(scene, one)(other)
@@ -132,7 +160,9 @@ def test_an_account_that_begins_anew_keeps_who_invited_it_before(scene: Scene) -
         ("ana@ejemplo.org", "ana@otro.org", False),
     ],
 )
-def test_a3_one_mailbox_is_one_person_for_ever(one: str, other: str, kin: bool, scene: Scene) -> None:
+def test_a3_one_mailbox_is_one_person_for_ever(
+    one: str, other: str, kin: bool, scene: Scene
+) -> None:
     first, _ = founder(scene, email=one), founder(scene, email=other)
     agree = of_change(scene, first)
     scene.later(days=90)
@@ -143,7 +173,9 @@ def test_a3_one_mailbox_is_one_person_for_ever(one: str, other: str, kin: bool, 
         agree(scene.entered(other))
 
 
-def test_a3_a_device_by_which_an_account_was_first_used_ties_it_to_all_who_use_it(scene: Scene) -> None:
+def test_a3_a_device_by_which_an_account_was_first_used_ties_it_to_all_who_use_it(
+    scene: Scene,
+) -> None:
     first, elsewhere = founder(scene, device="the office"), founder(scene, device="at home")
     second = founder(scene, device="the office")
     agree = of_change(scene, first)
@@ -153,11 +185,15 @@ def test_a3_a_device_by_which_an_account_was_first_used_ties_it_to_all_who_use_i
     visitor = scene.worker(scene.coalition, Role.COORDINATOR).entry.email
     scene.entered(visitor, device="her own")
     scene.later(minutes=1)
-    of_change(scene, first)(scene.entered(visitor, device="the office"))  # first used elsewhere: a colleague at the same desk
+    # first used elsewhere: a colleague at the same desk
+    of_change(scene, first)(scene.entered(visitor, device="the office"))
 
 
 def test_an_account_at_a_provider_is_one_person(scene: Scene) -> None:
-    one, other = scene.worker(scene.coalition, Role.COORDINATOR), scene.worker(scene.organization(), Role.COORDINATOR)
+    one, other = (
+        scene.worker(scene.coalition, Role.COORDINATOR),
+        scene.worker(scene.organization(), Role.COORDINATOR),
+    )
     with scene.database.transaction(SYSTEM) as tx:
         for worker in (one, other):
             sign_in_providers.bind(tx, worker.organization_id, ISSUER, b"ana", worker.id)
@@ -173,10 +209,14 @@ def test_a3_a_manager_confirms_no_key_by_an_account_that_she_invited(scene: Scen
     with refused(*NOT_INDEPENDENT):
         again.ConfirmApiKey(request)
     assert not honest.ConfirmApiKey(request).unconfirmed
-    assert not again.TransferApiKey(pb.TransferApiKeyRequest(id=request.id)).unconfirmed, "an honest manager has agreed to it"
+    assert not again.TransferApiKey(pb.TransferApiKeyRequest(id=request.id)).unconfirmed, (
+        "an honest manager has agreed to it"
+    )
 
 
-def test_a3_who_takes_a_key_over_needs_somebody_else_than_her_own_account_to_have_agreed(scene: Scene) -> None:
+def test_a3_who_takes_a_key_over_needs_somebody_else_than_her_own_account_to_have_agreed(
+    scene: Scene,
+) -> None:
     own = scene.organization("Propia")
     maker, honest = founder(scene, Role.MANAGER, of=own), founder(scene, Role.MANAGER, of=own)
     again = invited(scene, honest, "otra@ejemplo.org", MANAGER)
@@ -185,7 +225,9 @@ def test_a3_who_takes_a_key_over_needs_somebody_else_than_her_own_account_to_hav
     assert honest.TransferApiKey(pb.TransferApiKeyRequest(id=id)).unconfirmed
 
 
-def test_the_token_names_the_keys_that_somebody_made_also_when_another_has_taken_them_over(scene: Scene) -> None:
+def test_the_token_names_the_keys_that_somebody_made_also_when_another_has_taken_them_over(
+    scene: Scene,
+) -> None:
     own = scene.organization("Propia")
     worker = scene.worker(own, Role.MANAGER)
     id = make(scene.as_worker(worker), "referrals.read").api_key.id
@@ -193,22 +235,31 @@ def test_the_token_names_the_keys_that_somebody_made_also_when_another_has_taken
     assert token_of(scene, worker.entry.email).includes(id)
 
 
-def test_where_a_second_factor_is_required_nobody_is_a_second_person_by_a_password(scene: Scene) -> None:
+def test_where_a_second_factor_is_required_nobody_is_a_second_person_by_a_password(
+    scene: Scene,
+) -> None:
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
     with scene.database.transaction(SYSTEM) as tx:
         assert kin_of(tx, worker.id, scene.clock.now(), strict=True).alone == "second_factor"
-        tx.execute("INSERT INTO second_factors (worker_id, secret, confirm_time) VALUES (%s, '', %s)", (worker.id, scene.clock.now()))
+        tx.execute(
+            "INSERT INTO second_factors (worker_id, secret, confirm_time) VALUES (%s, '', %s)",
+            (worker.id, scene.clock.now()),
+        )
         assert kin_of(tx, worker.id, scene.clock.now(), strict=True) == NONE
 
 
-def test_a_token_that_does_not_say_who_her_kin_are_makes_nobody_a_second_person(scene: Scene) -> None:
+def test_a_token_that_does_not_say_who_her_kin_are_makes_nobody_a_second_person(
+    scene: Scene,
+) -> None:
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
     from_before = scene.with_kin(worker, Kin())
     with refused(*NOT_INDEPENDENT):
         of_change(scene, founder(scene))(from_before)
 
 
-def test_an_account_of_which_nobody_knows_how_it_came_about_is_no_second_person_for_thirty_days(scene: Scene) -> None:
+def test_an_account_of_which_nobody_knows_how_it_came_about_is_no_second_person_for_thirty_days(
+    scene: Scene,
+) -> None:
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
     with scene.owner.transaction(SYSTEM) as tx:
         tx.execute("DELETE FROM account_origins WHERE worker_id = %s", (worker.id,))
@@ -219,7 +270,9 @@ def test_an_account_of_which_nobody_knows_how_it_came_about_is_no_second_person_
 
 def test_more_kin_than_a_token_carries_make_nobody_a_second_person(scene: Scene) -> None:
     related = [f"{number:032x}" for number in range(independence.MOST + 1)]
-    assert independence.kin(related[1:], known=True, proves_more=True) == Kin(frozenset(map(mark_of, related[1:])), "")
+    assert independence.kin(related[1:], known=True, proves_more=True) == Kin(
+        frozenset(map(mark_of, related[1:])), ""
+    )
     assert independence.kin(related, known=True, proves_more=True) == Kin(alone="too_many")
 
 
@@ -229,7 +282,10 @@ def test_devices_are_forgotten_and_who_invited_whom_is_not(scene: Scene) -> None
     origins = scene.rows("SELECT * FROM account_origins")
     with scene.database.transaction(SYSTEM) as tx:
         provenance.forget(tx, scene.clock.now() + independence.DEVICE_KEPT)
-    assert (scene.rows("SELECT * FROM account_devices"), scene.rows("SELECT * FROM account_origins")) == ([], origins)
+    assert (
+        scene.rows("SELECT * FROM account_devices"),
+        scene.rows("SELECT * FROM account_origins"),
+    ) == ([], origins)
     assert all(timedelta(0) <= scene.clock.now() - row["time"] for row in origins)
 
 

@@ -1,4 +1,8 @@
-"""How an account comes about: by invitation. The coordination invites a first manager and nobody else, and only she who gets the e-mail can accept."""
+"""How an account comes about: by invitation.
+
+The coordination invites a first manager and nobody else, and only she who gets the e-mail can
+accept.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +52,9 @@ NO_ADDRESS = (
 )
 
 
-def invitation(organization: Organization | None = None, *roles: contract_pb2.Role.ValueType, **more: Any) -> pb.CreateInvitationRequest:
+def invitation(
+    organization: Organization | None = None, *roles: contract_pb2.Role.ValueType, **more: Any
+) -> pb.CreateInvitationRequest:
     said = {
         "email": EMAIL,
         "roles": roles or [contract_pb2.ROLE_MANAGER],
@@ -57,16 +63,26 @@ def invitation(organization: Organization | None = None, *roles: contract_pb2.Ro
     return pb.CreateInvitationRequest(invitation=pb.Invitation(**said))
 
 
-def invite(by: Stubs, organization: Organization | None = None, *roles: contract_pb2.Role.ValueType, **more: Any) -> pb.Invitation:
+def invite(
+    by: Stubs,
+    organization: Organization | None = None,
+    *roles: contract_pb2.Role.ValueType,
+    **more: Any,
+) -> pb.Invitation:
     made: pb.Invitation = by.CreateInvitation(invitation(organization, *roles, **more))
     return made
 
 
 def letter(scene: Scene, made: pb.Invitation) -> letters_pb2.InvitationLetter:
     """What the notifications service finds in the fact."""
-    (row,) = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND type = 'enlace.invitation.created.v1'", made.id)
+    (row,) = scene.rows(
+        "SELECT payload FROM outbox WHERE subject = %s AND type = 'enlace.invitation.created.v1'",
+        made.id,
+    )
     sealed = facts_pb2.InvitationFact.FromString(row["payload"]).sealed_letter
-    return letters_pb2.InvitationLetter.FromString(scene.mail.open_bytes(sealed, f"invitations/{made.id}/letter"))
+    return letters_pb2.InvitationLetter.FromString(
+        scene.mail.open_bytes(sealed, f"invitations/{made.id}/letter")
+    )
 
 
 def acceptance(token: str, **more: str) -> pb.AcceptInvitationRequest:
@@ -89,7 +105,9 @@ def answer(ask: Any) -> str:
 def test_the_first_manager_comes_by_invitation_and_chooses_her_own_password(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
     made = invite(scene.coordinator, new, contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER)
-    assert scene.rows("SELECT FROM workers WHERE organization_id = %s", new.id) == [], "nothing but an invitation yet"
+    assert scene.rows("SELECT FROM workers WHERE organization_id = %s", new.id) == [], (
+        "nothing but an invitation yet"
+    )
     accept(scene, made)
     signed = scene.nobody.SignIn(pb.SignInRequest(email=EMAIL, password=OWN_PASSWORD)).worker
     assert (signed.organization_id, signed.name, list(signed.roles)) == (
@@ -99,7 +117,10 @@ def test_the_first_manager_comes_by_invitation_and_chooses_her_own_password(scen
     )
     (row,) = scene.rows("SELECT password_hash FROM workers WHERE id = %s", signed.id)
     assert row["password_hash"].startswith("$argon2id$")
-    assert scene.facts(made.id) == [(1, "enlace.invitation.created.v1"), (2, "enlace.invitation.accepted.v1")]
+    assert scene.facts(made.id) == [
+        (1, "enlace.invitation.created.v1"),
+        (2, "enlace.invitation.accepted.v1"),
+    ]
     assert scene.facts(signed.id) == [(1, "enlace.worker.registered.v1")]
 
 
@@ -122,9 +143,15 @@ def test_a_coordinator_invites_nobody_but_the_first_manager_elsewhere(scene: Sce
     assert scene.rows("SELECT FROM invitations") == []
 
 
-def test_who_registered_a_member_invites_nobody_to_it_before_another_has_approved_it(scene: Scene) -> None:
-    entry = directory_pb2.Organization(name="Casa Nueva", type=directory_pb2.ORGANIZATION_TYPE_NGO, country="NI")
-    made = scene.coordinator.CreateOrganization(directory_pb2.CreateOrganizationRequest(organization=entry))
+def test_who_registered_a_member_invites_nobody_to_it_before_another_has_approved_it(
+    scene: Scene,
+) -> None:
+    entry = directory_pb2.Organization(
+        name="Casa Nueva", type=directory_pb2.ORGANIZATION_TYPE_NGO, country="NI"
+    )
+    made = scene.coordinator.CreateOrganization(
+        directory_pb2.CreateOrganizationRequest(organization=entry)
+    )
     with refused("FAILED_PRECONDITION", "second_person_required"):
         scene.coordinator.CreateInvitation(invitation(organization_id=made.id))
     other = scene.by(scene.coalition, Role.COORDINATOR)
@@ -134,8 +161,15 @@ def test_who_registered_a_member_invites_nobody_to_it_before_another_has_approve
 
 
 def test_no_rpc_makes_an_account_with_a_password_that_another_knows() -> None:
-    for service in (pb.DESCRIPTOR.services_by_name["Members"], directory_pb2.DESCRIPTOR.services_by_name["Directory"]):
-        takes = [method.name for method in service.methods if "password" in method.input_type.fields_by_name]
+    for service in (
+        pb.DESCRIPTOR.services_by_name["Members"],
+        directory_pb2.DESCRIPTOR.services_by_name["Directory"],
+    ):
+        takes = [
+            method.name
+            for method in service.methods
+            if "password" in method.input_type.fields_by_name
+        ]
         assert takes in ([], ["AcceptInvitation"])
 
 
@@ -145,7 +179,9 @@ def test_once_its_last_manager_is_out_an_organisation_has_a_first_one_again(scen
     other.SuspendWorker(pb.SuspendWorkerRequest(id=gone.id))
     with refused("FAILED_PRECONDITION", "manager_exists"):
         invite(scene.coordinator, own)
-    scene.rows("UPDATE workers SET status = 'SUSPENDED' WHERE organization_id = %s RETURNING id", own.id)
+    scene.rows(
+        "UPDATE workers SET status = 'SUSPENDED' WHERE organization_id = %s RETURNING id", own.id
+    )
     invite(scene.coordinator, own)
 
 
@@ -162,7 +198,10 @@ def test_a_suspended_organisation_gets_no_manager(scene: Scene) -> None:
 
 
 def test_an_organisation_that_is_not_there_or_not_ones_own_is_not_found(scene: Scene) -> None:
-    other, manager = scene.organization("Ajena"), scene.by(scene.organization("Propia"), Role.MANAGER)
+    other, manager = (
+        scene.organization("Ajena"),
+        scene.by(scene.organization("Propia"), Role.MANAGER),
+    )
     for id in (other.id, "0" * 32, "x"):
         with refused("NOT_FOUND", "not_found"):
             manager.CreateInvitation(invitation(organization_id=id))
@@ -179,17 +218,28 @@ def test_a_manager_invites_her_own_people_and_gives_no_role_in_the_network(scene
             invite(manager, None, contract_pb2.ROLE_WORKER, role)
     made = invite(manager, None, contract_pb2.ROLE_OPERATOR, language="en")
     accept(scene, made)
-    (worker,) = [one for one in manager.ListWorkers(pb.ListWorkersRequest()).workers if one.email == EMAIL]
-    assert (worker.organization_id, worker.language, list(worker.roles)) == (own.id, "en", [contract_pb2.ROLE_OPERATOR])
+    (worker,) = [
+        one for one in manager.ListWorkers(pb.ListWorkersRequest()).workers if one.email == EMAIL
+    ]
+    assert (worker.organization_id, worker.language, list(worker.roles)) == (
+        own.id,
+        "en",
+        [contract_pb2.ROLE_OPERATOR],
+    )
 
 
 def test_the_networks_roles_are_given_in_the_coordinating_organisation_only(scene: Scene) -> None:
     abroad = scene.by(scene.organization("Otra sede"), Role.COORDINATOR)
-    for role, email in ((contract_pb2.ROLE_COORDINATOR, EMAIL), (contract_pb2.ROLE_AUDITOR, "auditora@ejemplo.org")):
+    for role, email in (
+        (contract_pb2.ROLE_COORDINATOR, EMAIL),
+        (contract_pb2.ROLE_AUDITOR, "auditora@ejemplo.org"),
+    ):
         made = invite(scene.coordinator, None, role, email=email)
         abroad.ConfirmInvitation(pb.ConfirmInvitationRequest(id=made.id))
         accept(scene, made)
-    rows = scene.rows("SELECT organization_id FROM workers WHERE email IN (%s, 'auditora@ejemplo.org')", EMAIL)
+    rows = scene.rows(
+        "SELECT organization_id FROM workers WHERE email IN (%s, 'auditora@ejemplo.org')", EMAIL
+    )
     assert [row["organization_id"] for row in rows] == [scene.coalition.id] * 2
 
 
@@ -206,7 +256,12 @@ def test_inviting_answers_the_same_whether_or_not_the_address_has_an_account(sce
 
     taken, free = said("ocupada@ejemplo.org"), said("ninguna@ejemplo.org")
     assert taken == free.replace(b"ninguna", b"ocupada")
-    lengths = {len(row["payload"]) for row in scene.rows("SELECT payload FROM outbox WHERE type = 'enlace.invitation.created.v1'")}
+    lengths = {
+        len(row["payload"])
+        for row in scene.rows(
+            "SELECT payload FROM outbox WHERE type = 'enlace.invitation.created.v1'"
+        )
+    }
     assert len(lengths) == 1, "nor does the fact tell"
 
 
@@ -221,14 +276,21 @@ def test_only_the_mailbox_hears_that_its_address_has_an_account(scene: Scene) ->
 
 
 @pytest.mark.parametrize("suspended", [False, True])
-def test_who_forgot_her_password_or_was_suspended_is_invited_again_and_keeps_her_account(suspended: bool, scene: Scene) -> None:
+def test_who_forgot_her_password_or_was_suspended_is_invited_again_and_keeps_her_account(
+    suspended: bool, scene: Scene
+) -> None:
     own = scene.organization("Casa")
     manager, worker = scene.by(own, Role.MANAGER), scene.worker(own, Role.WORKER, email=EMAIL)
     before = scene.nobody.SignIn(pb.SignInRequest(email=EMAIL, password=PASSWORD)).session_secret
     if suspended:
         manager.SuspendWorker(pb.SuspendWorkerRequest(id=worker.id))
         scene.later(seconds=1)
-    accept(scene, invite(manager, None, contract_pb2.ROLE_WORKER, contract_pb2.ROLE_OPERATOR, email=EMAIL.upper()))
+    accept(
+        scene,
+        invite(
+            manager, None, contract_pb2.ROLE_WORKER, contract_pb2.ROLE_OPERATOR, email=EMAIL.upper()
+        ),
+    )
     signed = scene.nobody.SignIn(pb.SignInRequest(email=EMAIL, password=OWN_PASSWORD)).worker
     assert (signed.id, list(signed.roles), signed.status) == (
         worker.id,
@@ -256,25 +318,38 @@ def test_an_invitation_from_before_her_suspension_lets_nobody_in_again(scene: Sc
 def test_a_manager_who_begins_anew_as_something_else_leaves_her_keys_behind(scene: Scene) -> None:
     own = scene.organization("Casa")
     manager, other = scene.by(own, Role.MANAGER), scene.worker(own, Role.MANAGER, email=EMAIL)
-    key = scene.as_worker(other).CreateApiKey(pb.CreateApiKeyRequest(label="Sistema", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])).api_key
+    key = (
+        scene.as_worker(other)
+        .CreateApiKey(
+            pb.CreateApiKeyRequest(label="Sistema", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])
+        )
+        .api_key
+    )
     accept(scene, invite(manager, None, contract_pb2.ROLE_WORKER))
-    (revoked,) = [one for one in manager.ListApiKeys(pb.ListApiKeysRequest()).api_keys if one.id == key.id]
+    (revoked,) = [
+        one for one in manager.ListApiKeys(pb.ListApiKeysRequest()).api_keys if one.id == key.id
+    ]
     assert revoked.HasField("revoke_time")
 
 
 def test_tokens_that_are_good_for_nothing_all_look_the_same(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
-    used, replaced, old = (invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(3))
+    used, replaced, old = (
+        invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(3)
+    )
     accept(scene, used)
     tokens = [letter(scene, one).token for one in (used, replaced, old)]
-    scene.coordinator.CreateInvitation(invitation(organization_id=replaced.organization_id, email="otra@ejemplo.org"))
+    scene.coordinator.CreateInvitation(
+        invitation(organization_id=replaced.organization_id, email="otra@ejemplo.org")
+    )
     scene.later(hours=72)
     made = invite(scene.by(scene.coalition, Role.COORDINATOR), new, email="nueva@ejemplo.org")
     token = letter(scene, made).token
     for wrong in (*tokens, token + "x", token[:-1], token.swapcase(), "x", made.id, "\x00"):
         with refused("UNAUTHENTICATED", "invitation_invalid"):
             scene.nobody.AcceptInvitation(acceptance(wrong))
-        with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:  # what has no shape is refused before anybody looks at the token
+        # what has no shape is refused before anybody looks at the token
+        with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
             scene.nobody.AcceptInvitation(acceptance(wrong, password="", name=""))
         assert dict(refusal.violations) == {"name": "required", "password": "required"}
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
@@ -302,28 +377,58 @@ def test_a_newer_invitation_takes_the_place_of_an_open_one(scene: Scene) -> None
     new = scene.organization("Casa Nueva")
     wrong = invite(scene.coordinator, new, email="equivocada@ejemplo.org")
     right = invite(scene.coordinator, new)
-    assert scene.facts(wrong.id) == [(1, "enlace.invitation.created.v1"), (2, "enlace.invitation.replaced.v1")]
+    assert scene.facts(wrong.id) == [
+        (1, "enlace.invitation.created.v1"),
+        (2, "enlace.invitation.replaced.v1"),
+    ]
     with refused("UNAUTHENTICATED", "invitation_invalid"):
         accept(scene, wrong)
     accept(scene, right)
     manager = scene.by(new, Role.MANAGER)
-    first, other = (invite(manager, None, contract_pb2.ROLE_WORKER, email=f"{name}@ejemplo.org") for name in ("una", "dos"))
+    first, other = (
+        invite(manager, None, contract_pb2.ROLE_WORKER, email=f"{name}@ejemplo.org")
+        for name in ("una", "dos")
+    )
     again = invite(manager, None, contract_pb2.ROLE_OPERATOR, email="UNA@ejemplo.org")
-    assert [len(scene.facts(one.id)) for one in (first, other, again)] == [2, 1, 1], "of her own people only the one to the same address"
+    assert [len(scene.facts(one.id)) for one in (first, other, again)] == [2, 1, 1], (
+        "of her own people only the one to the same address"
+    )
 
 
-def test_a_manager_sees_and_revokes_what_is_open_in_her_own_organisation_and_nothing_else(scene: Scene) -> None:
+def test_a_manager_sees_and_revokes_what_is_open_in_her_own_organisation_and_nothing_else(
+    scene: Scene,
+) -> None:
     own = scene.organization("Propia")
-    manager, stranger = scene.by(own, Role.MANAGER), scene.by(scene.organization("Ajena"), Role.MANAGER)
-    wrong, right = (invite(manager, None, contract_pb2.ROLE_MANAGER, email=f"{name}@ejemplo.org") for name in ("equivocada", "correcta"))
-    assert {one.id for one in manager.ListInvitations(pb.ListInvitationsRequest()).invitations} == {wrong.id, right.id}
+    manager, stranger = (
+        scene.by(own, Role.MANAGER),
+        scene.by(scene.organization("Ajena"), Role.MANAGER),
+    )
+    wrong, right = (
+        invite(manager, None, contract_pb2.ROLE_MANAGER, email=f"{name}@ejemplo.org")
+        for name in ("equivocada", "correcta")
+    )
+    assert {one.id for one in manager.ListInvitations(pb.ListInvitationsRequest()).invitations} == {
+        wrong.id,
+        right.id,
+    }
     assert not stranger.ListInvitations(pb.ListInvitationsRequest()).invitations
     both = scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR)
-    for caller, id in ((stranger, wrong.id), (both, wrong.id), (manager, "0" * 32), (manager, "x\x00")):
+    for caller, id in (
+        (stranger, wrong.id),
+        (both, wrong.id),
+        (manager, "0" * 32),
+        (manager, "x\x00"),
+    ):
         with refused("NOT_FOUND", "not_found"):
             caller.RevokeInvitation(pb.RevokeInvitationRequest(id=id))
-    assert scene.by(own, Role.MANAGER).RevokeInvitation(pb.RevokeInvitationRequest(id=wrong.id)) == wrong
-    assert scene.facts(wrong.id) == [(1, "enlace.invitation.created.v1"), (2, "enlace.invitation.revoked.v1")]
+    assert (
+        scene.by(own, Role.MANAGER).RevokeInvitation(pb.RevokeInvitationRequest(id=wrong.id))
+        == wrong
+    )
+    assert scene.facts(wrong.id) == [
+        (1, "enlace.invitation.created.v1"),
+        (2, "enlace.invitation.revoked.v1"),
+    ]
     with refused("UNAUTHENTICATED", "invitation_invalid"):
         accept(scene, wrong)
     accept(scene, right)
@@ -340,17 +445,33 @@ def test_an_invitation_that_is_revoked_and_accepted_at_once_is_one_of_the_two(sc
         made = invite(manager, None, contract_pb2.ROLE_WORKER, email=f"persona-{n}@ejemplo.org")
         token = letter(scene, made).token
         with ThreadPoolExecutor(2) as pool:
-            accepted = pool.submit(answer, lambda token=token: scene.nobody.AcceptInvitation(acceptance(token)))
-            revoked = pool.submit(answer, lambda id=made.id: manager.RevokeInvitation(pb.RevokeInvitationRequest(id=id)))
-        assert (accepted.result(), revoked.result()) in (("OK", "illegal_transition"), ("invitation_invalid", "OK"))
-        assert len(scene.rows("SELECT FROM workers WHERE email = %s", made.email)) == (accepted.result() == "OK")
+            accepted = pool.submit(
+                answer, lambda token=token: scene.nobody.AcceptInvitation(acceptance(token))
+            )
+            revoked = pool.submit(
+                answer,
+                lambda id=made.id: manager.RevokeInvitation(pb.RevokeInvitationRequest(id=id)),
+            )
+        assert (accepted.result(), revoked.result()) in (
+            ("OK", "illegal_transition"),
+            ("invitation_invalid", "OK"),
+        )
+        assert len(scene.rows("SELECT FROM workers WHERE email = %s", made.email)) == (
+            accepted.result() == "OK"
+        )
 
 
 def test_of_two_first_managers_invited_at_once_one_can_accept(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda n: invite(scene.coordinator, new, email=f"persona-{n}@ejemplo.org"), range(4)))
-        assert [row["status"] for row in scene.rows("SELECT status FROM invitations ORDER BY status")] == ["OPEN"] + ["REPLACED"] * 3
+        made = list(
+            pool.map(
+                lambda n: invite(scene.coordinator, new, email=f"persona-{n}@ejemplo.org"), range(4)
+            )
+        )
+        assert [
+            row["status"] for row in scene.rows("SELECT status FROM invitations ORDER BY status")
+        ] == ["OPEN"] + ["REPLACED"] * 3
         answers = list(pool.map(lambda one: answer(lambda: accept(scene, one)), made))
     assert sorted(answers) == ["OK"] + ["invitation_invalid"] * 3
     assert len(scene.rows("SELECT FROM workers WHERE organization_id = %s", new.id)) == 1
@@ -359,12 +480,21 @@ def test_of_two_first_managers_invited_at_once_one_can_accept(scene: Scene) -> N
 def test_one_link_used_many_times_at_once_opens_one_account(scene: Scene) -> None:
     token = letter(scene, invite(scene.coordinator, scene.organization("Casa Nueva"))).token
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda n: answer(lambda: scene.nobody.AcceptInvitation(acceptance(token, name=f"Persona {n}"))), range(4)))
+        answers = list(
+            pool.map(
+                lambda n: answer(
+                    lambda: scene.nobody.AcceptInvitation(acceptance(token, name=f"Persona {n}"))
+                ),
+                range(4),
+            )
+        )
     assert sorted(answers) == ["OK"] + ["invitation_invalid"] * 3
 
 
 def test_a_first_manager_who_comes_second_is_refused(scene: Scene) -> None:
-    """As a stack may have them that made accounts in another way meanwhile: both ways are looked at under the same lock."""
+    """As a stack may have them that made accounts in another way meanwhile: both ways are looked at
+    under the same lock.
+    """
     new = scene.organization("Casa Nueva")
     made = invite(scene.coordinator, new)
     scene.worker(new, Role.MANAGER)
@@ -400,8 +530,17 @@ def test_what_is_wrong_with_an_acceptance_is_said_and_the_link_stays_good(
 
 
 def test_whoever_can_be_invited_can_be_written_to() -> None:
-    """What partners takes for an address the notifications service does too: no letter is let rest without a word."""
-    for email in (*NO_ADDRESS, EMAIL, "a.b+c'd@x-1.b.org", "persona@muy.largo.ejemplo.org", f"{'x' * 64}@b.org", f"{'x' * 65}@b.org"):
+    """What partners takes for an address the notifications service does too: no letter is let rest
+    without a word.
+    """
+    for email in (
+        *NO_ADDRESS,
+        EMAIL,
+        "a.b+c'd@x-1.b.org",
+        "persona@muy.largo.ejemplo.org",
+        f"{'x' * 64}@b.org",
+        f"{'x' * 65}@b.org",
+    ):
         try:
             InvitationEntry(email, (Role.WORKER,)).check()
             taken = True
@@ -418,14 +557,19 @@ def test_whoever_can_be_invited_can_be_written_to() -> None:
         ({"email": "a@b@c.org"}, ("invitation.email", "malformed")),
         *(({"email": email}, ("invitation.email", "malformed")) for email in NO_ADDRESS),
         ({"email": f"{'x' * 250}@b.org"}, ("invitation.email", "too_long")),
-        ({"roles": [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_MANAGER]}, ("invitation.roles", "malformed")),
+        (
+            {"roles": [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_MANAGER]},
+            ("invitation.roles", "malformed"),
+        ),
         ({"roles": [contract_pb2.ROLE_UNSPECIFIED]}, ("invitation.roles.0", "unknown_code")),
         ({"roles": [9]}, ("invitation.roles.0", "unknown_code")),
         ({"roles": []}, ("invitation.roles", "required")),
         ({"language": "español"}, ("invitation.language", "malformed")),
     ],
 )
-def test_an_invitation_that_is_wrong_is_refused_with_the_place(scene: Scene, wrong: dict[str, object], violation: tuple[str, str]) -> None:
+def test_an_invitation_that_is_wrong_is_refused_with_the_place(
+    scene: Scene, wrong: dict[str, object], violation: tuple[str, str]
+) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         invite(scene.coordinator, None, **wrong)
     assert refusal.violations == [violation]
@@ -435,17 +579,26 @@ def test_an_organisation_sends_no_more_than_twenty_in_three_days(scene: Scene) -
     own = scene.organization()
     manager = scene.by(own, Role.MANAGER)
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda n: answer(lambda: invite(manager, None, email=f"p{n}@ejemplo.org")), range(MOST + 3)))
+        answers = list(
+            pool.map(
+                lambda n: answer(lambda: invite(manager, None, email=f"p{n}@ejemplo.org")),
+                range(MOST + 3),
+            )
+        )
     assert (answers.count("OK"), answers.count("too_many_invitations")) == (MOST, 3)
     scene.later(hours=72)
     invite(scene.by(own, Role.MANAGER))
 
 
-def test_the_token_and_the_address_are_nowhere_but_in_the_sealed_letter(scene: Scene, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_token_and_the_address_are_nowhere_but_in_the_sealed_letter(
+    scene: Scene, capfd: pytest.CaptureFixture[str]
+) -> None:
     request = invitation(scene.organization("Casa Nueva"))
     request.request_id = "uno"
     made = scene.coordinator.CreateInvitation(request)
-    assert scene.coordinator.CreateInvitation(request) == made, "the same request gets the same answer, and makes no second invitation"
+    assert scene.coordinator.CreateInvitation(request) == made, (
+        "the same request gets the same answer, and makes no second invitation"
+    )
     opened = letter(scene, made)
     assert (opened.email, opened.language) == (EMAIL, "es")
     assert re.fullmatch(r"[\w-]{43}", opened.token), "256 random bits"
@@ -453,7 +606,10 @@ def test_the_token_and_the_address_are_nowhere_but_in_the_sealed_letter(scene: S
     with refused("INVALID_ARGUMENT", "invalid_fields"):
         accept(scene, made, password="corta")
     accept(scene, made)
-    tables = [row["t"] for row in scene.rows("SELECT tablename AS t FROM pg_tables WHERE schemaname = 'public'")]
+    tables = [
+        row["t"]
+        for row in scene.rows("SELECT tablename AS t FROM pg_tables WHERE schemaname = 'public'")
+    ]
     holding = {
         table
         for table in tables
@@ -490,16 +646,22 @@ def test_inviting_and_accepting_are_on_the_trail(scene: Scene) -> None:
     accept(scene, made)
     (worker,) = scene.rows("SELECT id FROM workers WHERE email = %s", EMAIL)
     trail = scene.rows(
-        "SELECT action, object_id, organization_id, detail_codes FROM audit WHERE action <> 'organization_create' ORDER BY sequence"
+        "SELECT action, object_id, organization_id, detail_codes FROM audit"
+        " WHERE action <> 'organization_create' ORDER BY sequence"
     )
-    assert [(row["action"], row["object_id"], row["organization_id"], row["detail_codes"]) for row in trail] == [
+    assert [
+        (row["action"], row["object_id"], row["organization_id"], row["detail_codes"])
+        for row in trail
+    ] == [
         ("invitation_create", made.id, scene.coalition.id, ["MANAGER"]),
         ("invitation_accept", made.id, "", []),
         ("worker_create", worker["id"], "", ["MANAGER"]),
     ]
 
 
-def test_the_coordination_sees_whether_an_organisation_has_a_manager_and_nobody_else_does(scene: Scene) -> None:
+def test_the_coordination_sees_whether_an_organisation_has_a_manager_and_nobody_else_does(
+    scene: Scene,
+) -> None:
     own = scene.organization()
     question = directory_pb2.GetOrganizationRequest(id=own.id)
     seen = scene.coordinator.GetOrganization(question)
@@ -526,22 +688,35 @@ def without_mail(scene: Scene) -> Iterator[str]:
         Site(SITE),
         providers,
     )
-    server = Server("127.0.0.1:0", servicers(*parts, paper_url=SITE), threads=2, reflect=False, caller_rate=100_000)
+    server = Server(
+        "127.0.0.1:0",
+        servicers(*parts, paper_url=SITE),
+        threads=2,
+        reflect=False,
+        caller_rate=100_000,
+    )
     server.start()
     yield f"127.0.0.1:{server.port}"
     server.stop(0)
 
 
 # D22
-def test_without_mail_an_invitation_is_refused_and_its_link_is_handed_over_on_paper_once(scene: Scene, without_mail: str) -> None:
+def test_without_mail_an_invitation_is_refused_and_its_link_is_handed_over_on_paper_once(
+    scene: Scene, without_mail: str
+) -> None:
     own = scene.organization("Casa Nueva")
     worker = scene.worker(own, Role.MANAGER)
     caller = Caller(worker.id, "worker", own.id, frozenset(worker.entry.roles))
     with grpc.insecure_channel(without_mail) as channel:
-        manager = Stubs(channel, lambda: scene.issuer.issue(just_proved(caller, scene.issuer), "enlace.partners")[0])
+        manager = Stubs(
+            channel,
+            lambda: scene.issuer.issue(just_proved(caller, scene.issuer), "enlace.partners")[0],
+        )
         with refused("FAILED_PRECONDITION", "no_mail"):
             invite(manager, None, contract_pb2.ROLE_WORKER)
-        assert not manager.ListInvitations(pb.ListInvitationsRequest()).invitations, "nothing was promised"
+        assert not manager.ListInvitations(pb.ListInvitationsRequest()).invitations, (
+            "nothing was promised"
+        )
         asked = invitation(None, contract_pb2.ROLE_WORKER, on_paper=True)
         asked.request_id = new_id()
         made = manager.CreateInvitation(asked)
@@ -550,10 +725,19 @@ def test_without_mail_an_invitation_is_refused_and_its_link_is_handed_over_on_pa
         assert manager.CreateInvitation(asked).link == made.link, "to the same request only"
         [listed] = manager.ListInvitations(pb.ListInvitationsRequest()).invitations
         assert (listed.id, listed.link) == (made.id, "")
-        (row,) = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND type = 'enlace.invitation.created.v1'", made.id)
+        (row,) = scene.rows(
+            "SELECT payload FROM outbox WHERE subject = %s"
+            " AND type = 'enlace.invitation.created.v1'",
+            made.id,
+        )
         assert not facts_pb2.InvitationFact.FromString(row["payload"]).sealed_letter
-        Stubs(channel).AcceptInvitation(pb.AcceptInvitationRequest(token=token, name="Nueva", password=OWN_PASSWORD))
-    (entry,) = scene.rows("SELECT detail_codes FROM audit WHERE object_id = %s AND action = 'invitation_create'", made.id)
+        Stubs(channel).AcceptInvitation(
+            pb.AcceptInvitationRequest(token=token, name="Nueva", password=OWN_PASSWORD)
+        )
+    (entry,) = scene.rows(
+        "SELECT detail_codes FROM audit WHERE object_id = %s AND action = 'invitation_create'",
+        made.id,
+    )
     assert "on_paper" in entry["detail_codes"]
 
 

@@ -1,4 +1,6 @@
-"""Places: what is said of them, who sees how much, and the one door to where a confidential one is."""
+"""Places: what is said of them, who sees how much, and the one door to where a confidential one
+is.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,12 @@ OFFICE: dict[str, Any] = {
     "latitude": 12.62,
     "longitude": -87.13,
 }
-HOUSE: dict[str, Any] = {"name": "Casa de la colina", "department": "NI-CI", "address": HIDDEN_STREET, "confidential": True}
+HOUSE: dict[str, Any] = {
+    "name": "Casa de la colina",
+    "department": "NI-CI",
+    "address": HIDDEN_STREET,
+    "confidential": True,
+}
 
 
 @pytest.fixture
@@ -53,7 +60,9 @@ def other(scene: Scene) -> Stubs:
 
 
 def make(by: Stubs, **said: Any) -> pb.Location:
-    made: pb.Location = by.CreateLocation(pb.CreateLocationRequest(location=pb.Location(**said), request_id=new_id()))
+    made: pb.Location = by.CreateLocation(
+        pb.CreateLocationRequest(location=pb.Location(**said), request_id=new_id())
+    )
     return made
 
 
@@ -65,19 +74,27 @@ def get(by: Stubs, location: pb.Location) -> pb.Location:
 def change(by: Stubs, location: pb.Location, **said: Any) -> pb.Location:
     wanted = pb.Location(id=location.id, etag=location.etag, **said)
     done: pb.Location = by.UpdateLocation(
-        pb.UpdateLocationRequest(location=wanted, update_mask=FieldMask(paths=list(said)), request_id=new_id())
+        pb.UpdateLocationRequest(
+            location=wanted, update_mask=FieldMask(paths=list(said)), request_id=new_id()
+        )
     )
     return done
 
 
 def offer(by: Stubs, service_id: str, location: pb.Location, **said: Any) -> pb.ServiceAtLocation:
     there = pb.ServiceAtLocation(service_id=service_id, location_id=location.id, **said)
-    done: pb.ServiceAtLocation = by.SetServiceAtLocation(pb.SetServiceAtLocationRequest(service_at_location=there, request_id=new_id()))
+    done: pb.ServiceAtLocation = by.SetServiceAtLocation(
+        pb.SetServiceAtLocationRequest(service_at_location=there, request_id=new_id())
+    )
     return done
 
 
 def where(by: Stubs, service_id: str) -> list[pb.ServiceAtLocation]:
-    return list(by.ListServiceAtLocations(pb.ListServiceAtLocationsRequest(service_id=service_id)).service_at_locations)
+    return list(
+        by.ListServiceAtLocations(
+            pb.ListServiceAtLocationsRequest(service_id=service_id)
+        ).service_at_locations
+    )
 
 
 def changes(by: Stubs, id: str) -> list[tuple[str, str, str]]:
@@ -87,24 +104,44 @@ def changes(by: Stubs, id: str) -> list[tuple[str, str, str]]:
 
 def test_an_office_is_seen_by_all_with_street_and_point(manager: Stubs, other: Stubs) -> None:
     seen = get(other, make(manager, **OFFICE))
-    assert (seen.name, seen.address, seen.area_code) == (OFFICE["name"], OFFICE["address"], OFFICE["area_code"])
+    assert (seen.name, seen.address, seen.area_code) == (
+        OFFICE["name"],
+        OFFICE["address"],
+        OFFICE["area_code"],
+    )
     assert (seen.latitude, seen.longitude) == (12.62, -87.13)
 
 
-def test_a_confidential_place_is_a_department_to_others_and_its_street_is_nowhere(scene: Scene, manager: Stubs, other: Stubs) -> None:
+def test_a_confidential_place_is_a_department_to_others_and_its_street_is_nowhere(
+    scene: Scene, manager: Stubs, other: Stubs
+) -> None:
     made = make(manager, **HOUSE, latitude=12.6, longitude=-87.1, area_code="NI-CI.el-viejo")
     for by in (manager, other, scene.coordinator):
         seen = get(by, made)
-        assert (seen.department, seen.address, seen.area_code, seen.HasField("latitude")) == ("NI-CI", "", "", False)
+        assert (seen.department, seen.address, seen.area_code, seen.HasField("latitude")) == (
+            "NI-CI",
+            "",
+            "",
+            False,
+        )
     assert (get(manager, made).name, get(other, made).name) == (HOUSE["name"], "")
     (row,) = scene.rows("SELECT * FROM locations WHERE id = %s", made.id)
     assert HIDDEN_STREET.encode() not in row["secret"]
-    assert HIDDEN_STREET not in str({name: value for name, value in row.items() if name != "secret"})
-    for table in [row["tablename"] for row in scene.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]:
-        assert not scene.rows(f"SELECT 1 FROM {table} AS t WHERE t::text LIKE %s", f"%{HIDDEN_STREET}%"), table
+    assert HIDDEN_STREET not in str(
+        {name: value for name, value in row.items() if name != "secret"}
+    )
+    for table in [
+        row["tablename"]
+        for row in scene.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    ]:
+        assert not scene.rows(
+            f"SELECT 1 FROM {table} AS t WHERE t::text LIKE %s", f"%{HIDDEN_STREET}%"
+        ), table
 
 
-def test_what_changes_besides_leaves_the_sealed_street_as_it_was(scene: Scene, shelter: Organization, manager: Stubs) -> None:
+def test_what_changes_besides_leaves_the_sealed_street_as_it_was(
+    scene: Scene, shelter: Organization, manager: Stubs
+) -> None:
     made = make(manager, **HOUSE)
     change(manager, made, name="Casa del río")
     service = scene.service(shelter, confidential=True)
@@ -115,7 +152,9 @@ def test_what_changes_besides_leaves_the_sealed_street_as_it_was(scene: Scene, s
     assert (opened.name, opened.address) == ("Casa del río", HIDDEN_STREET)
 
 
-def test_nobody_but_its_own_people_says_where_a_confidential_place_is(scene: Scene, manager: Stubs) -> None:
+def test_nobody_but_its_own_people_says_where_a_confidential_place_is(
+    scene: Scene, manager: Stubs
+) -> None:
     made = make(manager, **HOUSE)
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         change(scene.coordinator, made, address="A otra casa")
@@ -131,7 +170,10 @@ def test_a_manager_checks_the_address_of_her_own_place_on_record_and_nobody_else
     assert (opened.name, opened.address) == (HOUSE["name"], HIDDEN_STREET)
     trail = scene.rows("SELECT object_id FROM audit WHERE action = 'address_open' AND allowed")
     assert [row["object_id"] for row in trail] == [made.id]
-    for by in (scene.by(scene.organization("Ajena"), Role.MANAGER), scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)):
+    for by in (
+        scene.by(scene.organization("Ajena"), Role.MANAGER),
+        scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER),
+    ):
         with refused("NOT_FOUND", "not_found"):
             by.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=made.id))
     with refused("PERMISSION_DENIED", "right_missing"):
@@ -146,13 +188,25 @@ def test_what_becomes_confidential_loses_all_that_led_there_and_never_becomes_op
     made = make(manager, **OFFICE)
     made = change(manager, made, address="Portón verde", transportation="Ruta 2")
     service = scene.service(shelter, "Acogida", "PSS")
-    offer(manager, service.id, made, phones=[d.Phone(number="+50522220000")], contacts=[d.ContactPoint(name="Ana Inventada")])
+    offer(
+        manager,
+        service.id,
+        made,
+        phones=[d.Phone(number="+50522220000")],
+        contacts=[d.ContactPoint(name="Ana Inventada")],
+    )
     hidden = change(manager, made, confidential=True)
-    assert (get(other, hidden).address, get(other, hidden).area_code, get(other, hidden).name) == ("", "", "")
+    assert (get(other, hidden).address, get(other, hidden).area_code, get(other, hidden).name) == (
+        "",
+        "",
+        "",
+    )
     (there,) = where(other, service.id)
     assert not there.phones
     assert not there.contacts
-    assert "Portón verde" not in json.dumps([dict(row) for row in scene.rows("SELECT * FROM field_changes")], default=str)
+    assert "Portón verde" not in json.dumps(
+        [dict(row) for row in scene.rows("SELECT * FROM field_changes")], default=str
+    )
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         change(manager, hidden, confidential=False)
     assert refusal.violations == [("location.confidential", "out_of_range")]
@@ -161,7 +215,10 @@ def test_what_becomes_confidential_loses_all_that_led_there_and_never_becomes_op
 def test_what_is_wrong_with_a_place_is_named(manager: Stubs) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         make(manager, name="X", department="NI-CI", area_code="NI-LE.nagarote", latitude=12.0)
-    assert refusal.violations == [("location.area_code", "unknown_code"), ("location.longitude", "required")]
+    assert refusal.violations == [
+        ("location.area_code", "unknown_code"),
+        ("location.longitude", "required"),
+    ]
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         make(manager, name="X", department="NI-CI", area_code="NI-CI.atlantida")
     assert refusal.violations == [("location.area_code", "unknown_code")]
@@ -173,7 +230,9 @@ def test_a_place_of_another_organisation_is_not_there(scene: Scene, manager: Stu
     with refused("NOT_FOUND", "not_found"):
         change(stranger, made, name="Mía")
     with refused("NOT_FOUND", "not_found"):
-        stranger.DeleteLocation(pb.DeleteLocationRequest(id=made.id, etag=made.etag, request_id=new_id()))
+        stranger.DeleteLocation(
+            pb.DeleteLocationRequest(id=made.id, etag=made.etag, request_id=new_id())
+        )
     with refused("NOT_FOUND", "not_found"):
         make(stranger, **OFFICE, organization_id=made.organization_id)
     own = scene.service(scene.organization("Tercera"), "Ajeno", "PSS")
@@ -183,7 +242,9 @@ def test_a_place_of_another_organisation_is_not_there(scene: Scene, manager: Stu
         offer(scene.coordinator, own.id, made)
 
 
-def test_a_member_on_probation_sees_no_confidential_place(scene: Scene, shelter: Organization, manager: Stubs) -> None:
+def test_a_member_on_probation_sees_no_confidential_place(
+    scene: Scene, shelter: Organization, manager: Stubs
+) -> None:
     made, office = make(manager, **HOUSE), make(manager, **OFFICE)
     new = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
     with refused("NOT_FOUND", "not_found"):
@@ -195,29 +256,47 @@ def test_a_member_on_probation_sees_no_confidential_place(scene: Scene, shelter:
 def test_places_are_listed_a_page_at_a_time(shelter: Organization, manager: Stubs) -> None:
     made = [make(manager, **OFFICE | {"name": f"Oficina {number}"}).id for number in range(3)]
     first = manager.ListLocations(pb.ListLocationsRequest(page_size=2))
-    rest = manager.ListLocations(pb.ListLocationsRequest(page_size=2, page_token=first.next_page_token))
+    rest = manager.ListLocations(
+        pb.ListLocationsRequest(page_size=2, page_token=first.next_page_token)
+    )
     assert sorted(each.id for page in (first, rest) for each in page.locations) == sorted(made)
     assert not rest.next_page_token
 
 
-def test_a_place_goes_only_when_nothing_is_offered_there(scene: Scene, shelter: Organization, manager: Stubs) -> None:
+def test_a_place_goes_only_when_nothing_is_offered_there(
+    scene: Scene, shelter: Organization, manager: Stubs
+) -> None:
     made = make(manager, **OFFICE)
     there = offer(manager, scene.service(shelter, "Acogida", "PSS").id, made)
     with refused("FAILED_PRECONDITION", "location_in_use"):
-        manager.DeleteLocation(pb.DeleteLocationRequest(id=made.id, etag=made.etag, request_id=new_id()))
-    manager.DeleteServiceAtLocation(pb.DeleteServiceAtLocationRequest(id=there.id, request_id=new_id()))
-    manager.DeleteLocation(pb.DeleteLocationRequest(id=made.id, etag=made.etag, request_id=new_id()))
+        manager.DeleteLocation(
+            pb.DeleteLocationRequest(id=made.id, etag=made.etag, request_id=new_id())
+        )
+    manager.DeleteServiceAtLocation(
+        pb.DeleteServiceAtLocationRequest(id=there.id, request_id=new_id())
+    )
+    manager.DeleteLocation(
+        pb.DeleteLocationRequest(id=made.id, etag=made.etag, request_id=new_id())
+    )
     with refused("NOT_FOUND", "not_found"):
         get(manager, made)
     with refused("NOT_FOUND", "not_found"):
-        manager.DeleteServiceAtLocation(pb.DeleteServiceAtLocationRequest(id=there.id, request_id=new_id()))
+        manager.DeleteServiceAtLocation(
+            pb.DeleteServiceAtLocationRequest(id=there.id, request_id=new_id())
+        )
 
 
 def test_a_service_says_what_is_particular_at_a_place_and_says_it_anew(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
     service, made = scene.service(shelter, "Acogida", "PSS"), make(manager, **OFFICE)
-    first = offer(manager, service.id, made, phones=[d.Phone(number="+505 2222 0000", description="Portería")], languages=["es", "miq"])
+    first = offer(
+        manager,
+        service.id,
+        made,
+        phones=[d.Phone(number="+505 2222 0000", description="Portería")],
+        languages=["es", "miq"],
+    )
     again = offer(manager, service.id, made, phones=[d.Phone(number="+50522220001")])
     assert first.id == again.id
     (there,) = where(other, service.id)
@@ -232,10 +311,16 @@ def weekday(opens: str, closes: str, *days: str) -> d.Schedule:
     return d.Schedule(freq=d.FREQUENCY_WEEKLY, byday=days, opens_at=opens, closes_at=closes)
 
 
-def test_a_service_is_open_by_the_clock_of_its_own_country(scene: Scene, shelter: Organization, manager: Stubs, other: Stubs) -> None:
+def test_a_service_is_open_by_the_clock_of_its_own_country(
+    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+) -> None:
     service = manager.CreateService(
         d.CreateServiceRequest(
-            service=d.Service(name="Consulta", need_codes=["PSS"], schedules=[weekday("08:00", "17:00", "MO", "TU", "WE", "TH", "FR")]),
+            service=d.Service(
+                name="Consulta",
+                need_codes=["PSS"],
+                schedules=[weekday("08:00", "17:00", "MO", "TU", "WE", "TH", "FR")],
+            ),
             request_id=new_id(),
         )
     )
@@ -255,15 +340,21 @@ def test_a_service_is_open_by_the_clock_of_its_own_country(scene: Scene, shelter
     assert not other.GetService(d.GetServiceRequest(id=unsaid.id)).HasField("open_now")
 
 
-def test_the_hours_of_its_places_count_too_and_go_with_them(scene: Scene, shelter: Organization, manager: Stubs, other: Stubs) -> None:
+def test_the_hours_of_its_places_count_too_and_go_with_them(
+    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+) -> None:
     service, made = scene.service(shelter, "Consulta", "PSS"), make(manager, **OFFICE)
     there = offer(manager, service.id, made, schedules=[weekday("00:00", "00:00")])
     assert other.GetService(d.GetServiceRequest(id=service.id)).open_now
-    manager.DeleteServiceAtLocation(pb.DeleteServiceAtLocationRequest(id=there.id, request_id=new_id()))
+    manager.DeleteServiceAtLocation(
+        pb.DeleteServiceAtLocationRequest(id=there.id, request_id=new_id())
+    )
     assert not other.GetService(d.GetServiceRequest(id=service.id)).HasField("open_now")
 
 
-def test_hours_follow_a_service_and_a_place_to_another_clock(scene: Scene, shelter: Organization, manager: Stubs, other: Stubs) -> None:
+def test_hours_follow_a_service_and_a_place_to_another_clock(
+    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+) -> None:
     scene.clock.set(scene.clock.now().replace(hour=16, minute=30))  # 10:30 in Managua
     hours = [weekday("10:00", "11:00")]
 
@@ -272,19 +363,30 @@ def test_hours_follow_a_service_and_a_place_to_another_clock(scene: Scene, shelt
         return answer
 
     own = manager.CreateService(
-        d.CreateServiceRequest(service=d.Service(name="Propia", need_codes=["PSS"], country="NI", schedules=hours), request_id=new_id())
+        d.CreateServiceRequest(
+            service=d.Service(name="Propia", need_codes=["PSS"], country="NI", schedules=hours),
+            request_id=new_id(),
+        )
     )
     there, made = scene.service(shelter, "Allá", "PSS"), make(manager, **OFFICE | {"area_code": ""})
     offer(manager, there.id, made, schedules=hours)
     assert (is_open(own.id), is_open(there.id)) == (True, True)
     seen = manager.GetService(d.GetServiceRequest(id=own.id))
     east = d.Service(id=own.id, etag=seen.etag, country="ES")  # 17:30 there
-    manager.UpdateService(d.UpdateServiceRequest(service=east, update_mask=FieldMask(paths=["country", "department"]), request_id=new_id()))
+    manager.UpdateService(
+        d.UpdateServiceRequest(
+            service=east,
+            update_mask=FieldMask(paths=["country", "department"]),
+            request_id=new_id(),
+        )
+    )
     change(manager, made, country="ES", department="")
     assert (is_open(own.id), is_open(there.id)) == (False, False)
 
 
-def test_hours_go_on_though_nobody_touches_the_entry_for_a_year(scene: Scene, shelter: Organization, manager: Stubs, other: Stubs) -> None:
+def test_hours_go_on_though_nobody_touches_the_entry_for_a_year(
+    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+) -> None:
     service, made = scene.service(shelter, "Guardia", "PSS"), make(manager, **OFFICE)
     round_the_clock = weekday("00:00", "00:00")
     round_the_clock.holidays = True
@@ -297,7 +399,11 @@ def test_hours_go_on_though_nobody_touches_the_entry_for_a_year(scene: Scene, sh
 
 
 def test_hours_that_contradict_each_other_are_refused_at_the_second(manager: Stubs) -> None:
-    said = d.Service(name="Consulta", need_codes=["PSS"], schedules=[weekday("08:00", "17:00", "MO"), weekday("16:00", "18:00", "MO")])
+    said = d.Service(
+        name="Consulta",
+        need_codes=["PSS"],
+        schedules=[weekday("08:00", "17:00", "MO"), weekday("16:00", "18:00", "MO")],
+    )
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         manager.CreateService(d.CreateServiceRequest(service=said, request_id=new_id()))
     assert refusal.violations == [("service.schedules.1", "overlaps")]
@@ -306,12 +412,28 @@ def test_hours_that_contradict_each_other_are_refused_at_the_second(manager: Stu
 # --- the address
 
 
-def accept(scene: Scene, referral: str, service: str, receiver: str, sender: str, verb: str = "accepted") -> None:
+def accept(
+    scene: Scene, referral: str, service: str, receiver: str, sender: str, verb: str = "accepted"
+) -> None:
     said = facts_pb2.ReferralFact(
-        referral_id=referral, service_id=service, receiver_organization_id=receiver, sender_organization_id=sender, people=1
+        referral_id=referral,
+        service_id=service,
+        receiver_organization_id=receiver,
+        sender_organization_id=sender,
+        people=1,
     )
     with scene.database.transaction(SYSTEM) as tx:
-        subscriptions.hear(scene.clock, tx, Fact(referral, 1, f"enlace.referral.{verb}.v1", said.SerializeToString(), scene.clock.now()))
+        subscriptions.hear(
+            scene.clock,
+            tx,
+            Fact(
+                referral,
+                1,
+                f"enlace.referral.{verb}.v1",
+                said.SerializeToString(),
+                scene.clock.now(),
+            ),
+        )
 
 
 def open_address(by: Stubs, referral: str) -> list[pb.OpenedAddress]:
@@ -325,7 +447,10 @@ class Road:
         self.service = scene.service(shelter, confidential=True)
         offer(manager, self.service.id, make(manager, **HOUSE))
         self.shelter, self.sender = shelter, scene.organization("Manda")
-        self.driver, self.colleague = scene.by(self.sender, Role.WORKER), scene.by(self.sender, Role.WORKER)
+        self.driver, self.colleague = (
+            scene.by(self.sender, Role.WORKER),
+            scene.by(self.sender, Role.WORKER),
+        )
         accept(scene, REFERRAL, self.service.id, shelter.id, self.sender.id)
 
 
@@ -336,7 +461,9 @@ def road(scene: Scene, shelter: Organization, manager: Stubs) -> Road:
 
 def test_one_worker_of_who_sent_her_opens_it_and_it_is_on_record(scene: Scene, road: Road) -> None:
     assert [each.address for each in open_address(road.driver, REFERRAL)] == [HIDDEN_STREET]
-    trail = scene.rows("SELECT action, purpose_code FROM audit WHERE action = 'address_open' AND allowed")
+    trail = scene.rows(
+        "SELECT action, purpose_code FROM audit WHERE action = 'address_open' AND allowed"
+    )
     assert [(row["action"], row["purpose_code"]) for row in trail] == [("address_open", REFERRAL)]
     with refused("FAILED_PRECONDITION", "address_opened"):
         open_address(road.colleague, REFERRAL)
@@ -359,7 +486,9 @@ def test_nobody_else_opens_it(scene: Scene, road: Road, other: Stubs) -> None:
         open_address(road.driver, new_id())
 
 
-def test_a_referral_that_ended_opens_nothing_and_one_taken_on_again_does(scene: Scene, road: Road) -> None:
+def test_a_referral_that_ended_opens_nothing_and_one_taken_on_again_does(
+    scene: Scene, road: Road
+) -> None:
     scene.later(minutes=1)
     accept(scene, REFERRAL, road.service.id, road.shelter.id, road.sender.id, "completed")
     with refused("NOT_FOUND", "not_found"):
@@ -394,7 +523,9 @@ def test_a_member_that_is_back_on_probation_opens_nothing(scene: Scene, road: Ro
 # --- what changed
 
 
-def test_each_change_of_a_field_is_there_with_who_and_what_it_was(scene: Scene, shelter: Organization, manager: Stubs) -> None:
+def test_each_change_of_a_field_is_there_with_who_and_what_it_was(
+    scene: Scene, shelter: Organization, manager: Stubs
+) -> None:
     made = make(manager, **OFFICE)
     worker = scene.worker(shelter, Role.MANAGER)
     change(scene.as_worker(worker), made, name="Oficina nueva", address="Frente al mercado")
@@ -406,11 +537,19 @@ def test_each_change_of_a_field_is_there_with_who_and_what_it_was(scene: Scene, 
     assert {each.worker_id for each in answer} == {worker.id}
 
 
-def test_services_and_organisations_have_a_history_too(scene: Scene, shelter: Organization, manager: Stubs) -> None:
+def test_services_and_organisations_have_a_history_too(
+    scene: Scene, shelter: Organization, manager: Stubs
+) -> None:
     service = scene.service(shelter, "Consulta", "PSS")
     seen = manager.GetService(d.GetServiceRequest(id=service.id))
-    wanted = d.Service(id=service.id, etag=seen.etag, phone="+50522223333", schedules=[weekday("08:00", "17:00")])
-    manager.UpdateService(d.UpdateServiceRequest(service=wanted, update_mask=FieldMask(paths=["phone", "schedules"]), request_id=new_id()))
+    wanted = d.Service(
+        id=service.id, etag=seen.etag, phone="+50522223333", schedules=[weekday("08:00", "17:00")]
+    )
+    manager.UpdateService(
+        d.UpdateServiceRequest(
+            service=wanted, update_mask=FieldMask(paths=["phone", "schedules"]), request_id=new_id()
+        )
+    )
     assert {field for field, _, _ in changes(manager, service.id)} == {"phone", "schedules"}
     own = manager.GetOrganization(d.GetOrganizationRequest(id=shelter.id))
     manager.UpdateOrganization(
@@ -423,7 +562,9 @@ def test_services_and_organisations_have_a_history_too(scene: Scene, shelter: Or
     assert changes(manager, shelter.id) == [("url", "", '"https://ejemplo.org"')]
 
 
-def test_what_changed_of_others_is_theirs_and_the_coordination_s(scene: Scene, manager: Stubs, other: Stubs) -> None:
+def test_what_changed_of_others_is_theirs_and_the_coordination_s(
+    scene: Scene, manager: Stubs, other: Stubs
+) -> None:
     made = change(manager, make(manager, **OFFICE), name="Otra")
     assert changes(other, made.id) == []
     assert [field for field, _, _ in changes(scene.coordinator, made.id)] == ["name"]
@@ -440,9 +581,17 @@ def test_every_field_of_what_is_shown_by_tiers_has_one() -> None:
 
 
 def test_the_public_sees_no_room_and_nothing_of_what_the_coordination_decides() -> None:
-    service = shown(d.Service(id="s", name="Consulta", capacity=d.Capacity(available=3), etag="v1", active=True), Tier.PUBLIC)
+    service = shown(
+        d.Service(
+            id="s", name="Consulta", capacity=d.Capacity(available=3), etag="v1", active=True
+        ),
+        Tier.PUBLIC,
+    )
     assert {field.name for field, _ in service.ListFields()} == {"id", "name"}
-    organization = shown(d.Organization(id="o", name="Puentes", proposal=d.OrganizationProposal(worker_id="w")), Tier.PARTNER)
+    organization = shown(
+        d.Organization(id="o", name="Puentes", proposal=d.OrganizationProposal(worker_id="w")),
+        Tier.PARTNER,
+    )
     assert {field.name for field, _ in organization.ListFields()} == {"id", "name"}
 
 
@@ -456,14 +605,21 @@ def test_a_member_shows_its_phone_and_text_to_fewer_and_is_not_found_by_them(
                 need_codes=["PSS"],
                 phone="+50522223333",
                 description="Atendemos también a quien huye de la finca zarzaparrilla",
-                tiers=[d.FieldTier(field=name, tier=contract_pb2.TIER_COORDINATOR) for name in ("phone", "description")],
+                tiers=[
+                    d.FieldTier(field=name, tier=contract_pb2.TIER_COORDINATOR)
+                    for name in ("phone", "description")
+                ],
             ),
             request_id=new_id(),
         )
     )
     for by, seen in ((other, False), (manager, True), (scene.coordinator, True)):
         service = by.GetService(d.GetServiceRequest(id=made.id))
-        assert (bool(service.phone), bool(service.description), bool(service.tiers)) == (seen, seen, seen)
+        assert (bool(service.phone), bool(service.description), bool(service.tiers)) == (
+            seen,
+            seen,
+            seen,
+        )
     assert not other.SearchServices(d.SearchServicesRequest(words="zarzaparrilla")).services
     assert other.SearchServices(d.SearchServicesRequest(words="consulta")).services
 
@@ -471,24 +627,50 @@ def test_a_member_shows_its_phone_and_text_to_fewer_and_is_not_found_by_them(
 @pytest.mark.parametrize(
     ("said", "violations"),
     [
-        ({"tiers": [d.FieldTier(field="name", tier=contract_pb2.TIER_PARTNER)]}, [("service.tiers.0.field", "unknown_code")]),
-        ({"tiers": [d.FieldTier(field="phone", tier=contract_pb2.TIER_NAMED)]}, [("service.tiers.0.tier", "out_of_range")]),
-        ({"tiers": [d.FieldTier(field="phone", tier=contract_pb2.TIER_PUBLIC)]}, [("service.tiers.0.tier", "out_of_range")]),
+        (
+            {"tiers": [d.FieldTier(field="name", tier=contract_pb2.TIER_PARTNER)]},
+            [("service.tiers.0.field", "unknown_code")],
+        ),
+        (
+            {"tiers": [d.FieldTier(field="phone", tier=contract_pb2.TIER_NAMED)]},
+            [("service.tiers.0.tier", "out_of_range")],
+        ),
+        (
+            {"tiers": [d.FieldTier(field="phone", tier=contract_pb2.TIER_PUBLIC)]},
+            [("service.tiers.0.tier", "out_of_range")],
+        ),
         ({"public": True, "confidential": True}, [("service.public", "out_of_range")]),
         ({"public": True, "need_codes": ["HOU.EMG"]}, [("service.public", "out_of_range")]),
-        ({"area_codes": ["NI-CI.chichigalpa", "NI-CI.nada"]}, [("service.area_codes.1", "unknown_code")]),
+        (
+            {"area_codes": ["NI-CI.chichigalpa", "NI-CI.nada"]},
+            [("service.area_codes.1", "unknown_code")],
+        ),
     ],
 )
-def test_what_no_service_may_say_is_named(manager: Stubs, said: dict[str, Any], violations: list[tuple[str, str]]) -> None:
+def test_what_no_service_may_say_is_named(
+    manager: Stubs, said: dict[str, Any], violations: list[tuple[str, str]]
+) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        manager.CreateService(d.CreateServiceRequest(service=d.Service(**{"name": "X", "need_codes": ["PSS"]} | said), request_id=new_id()))
+        manager.CreateService(
+            d.CreateServiceRequest(
+                service=d.Service(**{"name": "X", "need_codes": ["PSS"]} | said),
+                request_id=new_id(),
+            )
+        )
     assert refusal.violations == violations
 
 
-def test_a_service_is_found_in_each_department_it_serves(scene: Scene, shelter: Organization, manager: Stubs, other: Stubs) -> None:
+def test_a_service_is_found_in_each_department_it_serves(
+    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+) -> None:
     manager.CreateService(
         d.CreateServiceRequest(
-            service=d.Service(name="Itinerante", need_codes=["PSS"], department="NI-CI", area_codes=["NI-LE.nagarote", "HN-CH"]),
+            service=d.Service(
+                name="Itinerante",
+                need_codes=["PSS"],
+                department="NI-CI",
+                area_codes=["NI-LE.nagarote", "HN-CH"],
+            ),
             request_id=new_id(),
         )
     )
@@ -502,7 +684,11 @@ def test_a_service_is_found_in_each_department_it_serves(scene: Scene, shelter: 
 def test_the_list_of_areas_has_the_subdivisions_and_the_153_municipalities(scene: Scene) -> None:
     areas = {area.code: area for area in scene.nobody.ListAreas(pb.ListAreasRequest()).areas}
     assert sum(code.startswith("NI-") and "." in code for code in areas) == 153
-    assert (areas["NI-CI.chichigalpa"].name, areas["NI-CI.chichigalpa"].parent_code, areas["NI-CI"].parent_code) == (
+    assert (
+        areas["NI-CI.chichigalpa"].name,
+        areas["NI-CI.chichigalpa"].parent_code,
+        areas["NI-CI"].parent_code,
+    ) == (
         "Chichigalpa",
         "NI-CI",
         "NI",
@@ -519,8 +705,14 @@ def names(by: Stubs, **asked: Any) -> list[str]:
     return [service.name for service in answer.services]
 
 
-def test_near_is_who_has_a_place_around_the_point(scene: Scene, shelter: Organization, manager: Stubs, other: Stubs) -> None:
-    for name, latitude, longitude in (("Cerca", 12.62, -87.13), ("León", 12.435, -86.88), ("Sin punto", None, None)):
+def test_near_is_who_has_a_place_around_the_point(
+    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+) -> None:
+    for name, latitude, longitude in (
+        ("Cerca", 12.62, -87.13),
+        ("León", 12.435, -86.88),
+        ("Sin punto", None, None),
+    ):
         service = scene.service(shelter, name, "PSS")
         offer(manager, service.id, make(manager, name=name, latitude=latitude, longitude=longitude))
     around = {"latitude": 12.629, "longitude": -87.131}
@@ -530,14 +722,20 @@ def test_near_is_who_has_a_place_around_the_point(scene: Scene, shelter: Organiz
     assert names(other, near=d.Near(**around, radius_km=36), words="leon") == ["León"]
 
 
-def test_a_confidential_service_is_near_nothing(scene: Scene, shelter: Organization, manager: Stubs, other: Stubs) -> None:
+def test_a_confidential_service_is_near_nothing(
+    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+) -> None:
     service, office = scene.service(shelter, "Casa", "PSS"), make(manager, **OFFICE)
     offer(manager, service.id, office)
     asked = d.Near(latitude=12.62, longitude=-87.13, radius_km=1)
     assert names(other, near=asked) == ["Casa"]
     seen = manager.GetService(d.GetServiceRequest(id=service.id))
     hidden = d.Service(id=service.id, etag=seen.etag, confidential=True)
-    manager.UpdateService(d.UpdateServiceRequest(service=hidden, update_mask=FieldMask(paths=["confidential"]), request_id=new_id()))
+    manager.UpdateService(
+        d.UpdateServiceRequest(
+            service=hidden, update_mask=FieldMask(paths=["confidential"]), request_id=new_id()
+        )
+    )
     assert names(other, near=asked) == []
     assert where(other, service.id) == []
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
@@ -545,10 +743,16 @@ def test_a_confidential_service_is_near_nothing(scene: Scene, shelter: Organizat
     assert wrong.violations == [("service_at_location.location_id", "out_of_range")]
 
 
-def test_open_now_is_who_says_so_at_this_hour_there(scene: Scene, shelter: Organization, manager: Stubs, other: Stubs) -> None:
+def test_open_now_is_who_says_so_at_this_hour_there(
+    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+) -> None:
     scene.service(shelter, "Sin horario", "PSS")
     for name, opens, closes in (("De día", "08:00", "17:00"), ("De noche", "20:00", "06:00")):
-        said = d.Service(name=name, need_codes=["PSS"], schedules=[d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at=opens, closes_at=closes)])
+        said = d.Service(
+            name=name,
+            need_codes=["PSS"],
+            schedules=[d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at=opens, closes_at=closes)],
+        )
         manager.CreateService(d.CreateServiceRequest(service=said, request_id=new_id()))
     scene.clock.set(scene.clock.now().replace(hour=18))  # noon in Managua
     assert names(other, open_now=True) == ["De día"]

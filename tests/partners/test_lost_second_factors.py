@@ -1,4 +1,6 @@
-"""Who lost her phone and her spare codes is let in again by somebody who knows her, who gets nothing by it: no password, no session."""
+"""Who lost her phone and her spare codes is let in again by somebody who knows her, who gets
+nothing by it: no password, no session.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from protos.partners.v1 import members_pb2 as m
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import Role, Worker
 from tests.partners.scene import SITE, Scene, Stubs, refused
-from tests.partners.test_more_than_a_password import strict  # noqa: F401  # a fixture
+from tests.partners.test_more_than_a_password import strict  # a fixture  # noqa: F401
 from tests.partners.test_passkeys import begin, create
 from tests.partners.test_password_resets import INVALID, answer, link, reset, told
 from tests.partners.test_second_factors import App, finish
@@ -31,24 +33,37 @@ def guarded(scene: Scene, organization: Organization, *roles: Role) -> Worker:
     me, phone = scene.as_worker(worker), Authenticator(SITE)
     begun = begin(me)
     create(me, begun, phone.make(begun.options))
-    app = App(scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password="una clave larga")).secret)
+    app = App(
+        scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password="una clave larga")).secret
+    )
     me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
     scene.later(seconds=60)
     return worker
 
 
 def take_off(by: Stubs, worker: Worker | str, **said: str) -> None:
-    by.ResetSecondFactor(m.ResetSecondFactorRequest(id=worker if isinstance(worker, str) else worker.id, **said))
+    by.ResetSecondFactor(
+        m.ResetSecondFactorRequest(id=worker if isinstance(worker, str) else worker.id, **said)
+    )
 
 
 def is_guarded(scene: Scene) -> bool:
-    return bool(scene.rows("SELECT FROM second_factors")) or bool(scene.rows("SELECT FROM passkeys"))
+    return bool(scene.rows("SELECT FROM second_factors")) or bool(
+        scene.rows("SELECT FROM passkeys")
+    )
 
 
-def test_who_directs_her_organisation_lets_her_in_by_her_password_again(scene: Scene, own: Organization) -> None:
+def test_who_directs_her_organisation_lets_her_in_by_her_password_again(
+    scene: Scene, own: Organization
+) -> None:
     worker = guarded(scene, own)
     waiting = sign_in(scene).challenge
-    scene.rows("INSERT INTO sessions VALUES ('x', %s, %s, %s) RETURNING worker_id", worker.id, scene.clock.now(), scene.clock.now())
+    scene.rows(
+        "INSERT INTO sessions VALUES ('x', %s, %s, %s) RETURNING worker_id",
+        worker.id,
+        scene.clock.now(),
+        scene.clock.now(),
+    )
     manager = scene.worker(own, Role.MANAGER)
     take_off(scene.as_worker(manager), worker)
     assert not is_guarded(scene)
@@ -56,11 +71,20 @@ def test_who_directs_her_organisation_lets_her_in_by_her_password_again(scene: S
     with refused("UNAUTHENTICATED", "sign_in_failed"):
         finish(scene, waiting, "123456")
     entered = sign_in(scene)
-    assert token_of(scene, entered.session_secret).worker.id == worker.id, "by her own password, which nobody else has"
+    assert token_of(scene, entered.session_secret).worker.id == worker.id, (
+        "by her own password, which nobody else has"
+    )
     [(fact, letter)] = told(scene, "second_factor_removed")
-    assert (fact.worker_id, fact.by_role_code, letter.email, letter.token) == (worker.id, "MANAGER", EMAIL, "")
+    assert (fact.worker_id, fact.by_role_code, letter.email, letter.token) == (
+        worker.id,
+        "MANAGER",
+        EMAIL,
+        "",
+    )
     assert manager.id.encode() not in fact.SerializeToString(), "a role, and no name"
-    (row,) = scene.rows("SELECT actor_id, object_id, allowed FROM audit WHERE action = 'second_factor_reset'")
+    (row,) = scene.rows(
+        "SELECT actor_id, object_id, allowed FROM audit WHERE action = 'second_factor_reset'"
+    )
     assert (row["actor_id"], row["object_id"], row["allowed"]) == (manager.id, worker.id, True)
 
 
@@ -80,7 +104,11 @@ def test_one_manager_helps_another(scene: Scene, own: Organization) -> None:
 
 def test_of_another_organisation_there_is_nobody(scene: Scene, own: Organization) -> None:
     worker = guarded(scene, own)
-    for by in (scene.by(scene.organization("Otra"), Role.MANAGER), scene.coordinator, scene.by(scene.coalition, Role.MANAGER)):
+    for by in (
+        scene.by(scene.organization("Otra"), Role.MANAGER),
+        scene.coordinator,
+        scene.by(scene.coalition, Role.MANAGER),
+    ):
         for id in (worker.id, "f" * 32, "x\x00"):
             with refused("NOT_FOUND", "not_found"):
                 take_off(by, id)
@@ -90,7 +118,9 @@ def test_of_another_organisation_there_is_nobody(scene: Scene, own: Organization
     assert is_guarded(scene)
 
 
-def test_the_coordination_helps_the_only_manager_of_a_member_and_nobody_else_there(scene: Scene, own: Organization) -> None:
+def test_the_coordination_helps_the_only_manager_of_a_member_and_nobody_else_there(
+    scene: Scene, own: Organization
+) -> None:
     manager = guarded(scene, own, Role.MANAGER, Role.WORKER)
     second = scene.worker(own, Role.MANAGER)
     asked = directory_pb2.GetOrganizationRequest(id=own.id)
@@ -100,7 +130,9 @@ def test_the_coordination_helps_the_only_manager_of_a_member_and_nobody_else_the
     scene.as_worker(manager).SuspendWorker(m.SuspendWorkerRequest(id=second.id))
     seen = scene.coordinator.GetOrganization(asked)
     assert (seen.has_manager, seen.only_manager_worker_id) == (True, manager.id)
-    assert scene.as_worker(manager).GetOrganization(asked).only_manager_worker_id == "", "which is said to the coordination alone"
+    assert scene.as_worker(manager).GetOrganization(asked).only_manager_worker_id == "", (
+        "which is said to the coordination alone"
+    )
     with refused("NOT_FOUND", "not_found"):  # she is no manager any more
         take_off(scene.coordinator, second)
     take_off(scene.coordinator, seen.only_manager_worker_id)
@@ -109,7 +141,9 @@ def test_the_coordination_helps_the_only_manager_of_a_member_and_nobody_else_the
     assert fact.by_role_code == "COORDINATOR"
 
 
-def test_a_manager_who_is_no_coordinator_makes_no_coordinator_easier_to_become(scene: Scene) -> None:
+def test_a_manager_who_is_no_coordinator_makes_no_coordinator_easier_to_become(
+    scene: Scene,
+) -> None:
     for role in (Role.COORDINATOR, Role.AUDITOR):
         scene.begin()
         steers = guarded(scene, scene.coalition, role)
@@ -127,7 +161,9 @@ def test_a_suspended_account_is_not_helped(scene: Scene, own: Organization) -> N
         take_off(manager, worker)
 
 
-def test_whether_she_had_anything_is_not_said_and_then_nothing_changes(scene: Scene, own: Organization) -> None:
+def test_whether_she_had_anything_is_not_said_and_then_nothing_changes(
+    scene: Scene, own: Organization
+) -> None:
     worker = scene.worker(own, email=EMAIL)
     secret = sign_in(scene).session_secret
     take_off(scene.by(own, Role.MANAGER), worker)
@@ -138,12 +174,18 @@ def test_whether_she_had_anything_is_not_said_and_then_nothing_changes(scene: Sc
 def test_of_two_at_once_one_tells_her(scene: Scene, own: Organization) -> None:
     worker, managers = guarded(scene, own), [scene.by(own, Role.MANAGER) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        assert list(pool.map(lambda by: answer(lambda: take_off(by, worker)), managers)) == ["OK"] * 3
+        assert (
+            list(pool.map(lambda by: answer(lambda: take_off(by, worker)), managers)) == ["OK"] * 3
+        )
     assert len(told(scene, "second_factor_removed")) == 1
 
 
-def test_a_link_that_was_asked_for_before_does_not_open_the_account_now(scene: Scene, own: Organization) -> None:
-    """Whoever reads her mailbox and talks her manager round has to ask anew, and she is told twice before."""
+def test_a_link_that_was_asked_for_before_does_not_open_the_account_now(
+    scene: Scene, own: Organization
+) -> None:
+    """Whoever reads her mailbox and talks her manager round has to ask anew, and she is told twice
+    before.
+    """
     worker = guarded(scene, own)
     token = link(scene)
     take_off(scene.by(own, Role.MANAGER), worker)
@@ -151,13 +193,24 @@ def test_a_link_that_was_asked_for_before_does_not_open_the_account_now(scene: S
         reset(scene, token)
 
 
-def test_where_more_than_a_password_must_be_proven_she_sets_it_up_anew(scene: Scene, own: Organization, strict: Stubs) -> None:  # noqa: F811
+def test_where_more_than_a_password_must_be_proven_she_sets_it_up_anew(
+    scene: Scene,
+    own: Organization,
+    strict: Stubs,  # noqa: F811
+) -> None:
     worker = guarded(scene, own, Role.OPERATOR)
     take_off(scene.by(own, Role.MANAGER), worker)
     asked = strict.SignIn(m.SignInRequest(email=EMAIL, password="una clave larga"))
     assert (asked.session_secret, bool(asked.set_up_secret)) == ("", True)
     code = App(scene, asked.set_up_secret).code()
-    assert len(strict.FinishSignIn(m.FinishSignInRequest(challenge=asked.challenge, code=code)).recovery_codes) == 10
+    assert (
+        len(
+            strict.FinishSignIn(
+                m.FinishSignInRequest(challenge=asked.challenge, code=code)
+            ).recovery_codes
+        )
+        == 10
+    )
 
 
 def test_a_repeated_request_has_its_one_effect(scene: Scene, own: Organization) -> None:

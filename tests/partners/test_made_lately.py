@@ -1,4 +1,6 @@
-"""Who changes her password sees what her account made since a day, and ends what she did not make herself."""
+"""Who changes her password sees what her account made since a day, and ends what she did not make
+herself.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def opened(scene: Scene, invitation: m.Invitation) -> str:
     return str(row["id"])
 
 
-def test_a4_what_was_made_since_the_day_is_listed_and_what_was_there_before_is_not(scene: Scene, manager: Worker) -> None:
+def test_a4_what_was_made_since_the_day_is_listed_and_what_was_there_before_is_not(
+    scene: Scene, manager: Worker
+) -> None:
     by = scene.as_worker(manager)
     make_key(by, "antes")
     scene.later(days=2)
@@ -71,22 +75,35 @@ def test_a4_what_was_made_since_the_day_is_listed_and_what_was_there_before_is_n
     ]
 
 
-def test_a4_a_key_is_revoked_an_invitation_withdrawn_and_an_account_suspended(scene: Scene, manager: Worker) -> None:
+def test_a4_a_key_is_revoked_an_invitation_withdrawn_and_an_account_suspended(
+    scene: Scene, manager: Worker
+) -> None:
     by, since = scene.as_worker(manager), scene.clock.now()
     make_key(by)
     account = opened(scene, invite(by, THIEF))
     waiting = invite(by, "otro@correo.example")
     listed = made(by, since)
-    assert {each.kind for each in listed} == {pb.MADE_KIND_API_KEY, pb.MADE_KIND_INVITATION, pb.MADE_KIND_ACCOUNT}
+    assert {each.kind for each in listed} == {
+        pb.MADE_KIND_API_KEY,
+        pb.MADE_KIND_INVITATION,
+        pb.MADE_KIND_ACCOUNT,
+    }
     assert end(by, since, *(each.id for each in listed)) == 3
     assert made(by, since) == []
-    assert [row["status"] for row in scene.rows("SELECT status FROM workers WHERE id = %s", account)] == ["SUSPENDED"]
-    assert [row["status"] for row in scene.rows("SELECT status FROM invitations WHERE id = %s", waiting.id)] == ["REVOKED"]
+    assert [
+        row["status"] for row in scene.rows("SELECT status FROM workers WHERE id = %s", account)
+    ] == ["SUSPENDED"]
+    assert [
+        row["status"]
+        for row in scene.rows("SELECT status FROM invitations WHERE id = %s", waiting.id)
+    ] == ["REVOKED"]
     assert scene.rows("SELECT FROM api_keys WHERE revoke_time IS NULL") == []
     assert end(by, since, *(each.id for each in listed)) == 0, "what has ended changes nothing"
 
 
-def test_a4_an_account_that_an_invited_account_invited_is_listed_too(scene: Scene, own: Organization, manager: Worker) -> None:
+def test_a4_an_account_that_an_invited_account_invited_is_listed_too(
+    scene: Scene, own: Organization, manager: Worker
+) -> None:
     by, since = scene.as_worker(manager), scene.clock.now()
     first = opened(scene, invite(by, THIEF))
     [row] = scene.rows("SELECT * FROM workers WHERE id = %s", first)
@@ -106,17 +123,24 @@ def test_a4_an_account_of_long_standing_that_was_invited_anew_is_shown_and_not_e
     [shown] = made(by, since)
     assert (shown.id, shown.kind, shown.can_end) == (colleague.id, pb.MADE_KIND_ACCOUNT, False)
     assert end(by, since, colleague.id) == 0
-    assert scene.rows("SELECT status FROM workers WHERE id = %s", colleague.id) == [{"status": "ACTIVE"}]
+    assert scene.rows("SELECT status FROM workers WHERE id = %s", colleague.id) == [
+        {"status": "ACTIVE"}
+    ]
 
 
 def test_a4_a_proposed_provider_is_dropped(scene: Scene) -> None:
-    shelter, coordinator = scene.organization("Casa Luna"), scene.as_worker(scene.worker(scene.coalition, Role.COORDINATOR))
+    shelter, coordinator = (
+        scene.organization("Casa Luna"),
+        scene.as_worker(scene.worker(scene.coalition, Role.COORDINATOR)),
+    )
     since = scene.clock.now()
     propose(coordinator, shelter, "https://sso.example")
     [shown] = made(coordinator, since)
     assert (shown.kind, shown.label) == (pb.MADE_KIND_SIGN_IN_PROVIDER, "https://sso.example")
     assert end(coordinator, since, shown.id) == 1
-    assert not coordinator.GetSignInProvider(m.GetSignInProviderRequest(organization_id=shelter.id)).HasField("proposal")
+    assert not coordinator.GetSignInProvider(
+        m.GetSignInProviderRequest(organization_id=shelter.id)
+    ).HasField("proposal")
 
 
 def test_a4_a_code_and_a_passkey_that_were_set_up_are_taken_off_and_her_managers_hear_of_it(
@@ -132,18 +156,29 @@ def test_a4_a_code_and_a_passkey_that_were_set_up_are_taken_off_and_her_managers
     listed = made(me, since)
     assert {each.kind for each in listed} == {pb.MADE_KIND_SECOND_FACTOR, pb.MADE_KIND_PASSKEY}
     assert end(me, since, *(each.id for each in listed)) == 2
-    assert (scene.rows("SELECT FROM second_factors"), scene.rows("SELECT FROM passkeys")) == ([], [])
-    assert {fact.worker_id for fact, _ in told(scene, "sign_in_changed")[before:]} == {worker.id, manager.id}
+    assert (scene.rows("SELECT FROM second_factors"), scene.rows("SELECT FROM passkeys")) == (
+        [],
+        [],
+    )
+    assert {fact.worker_id for fact, _ in told(scene, "sign_in_changed")[before:]} == {
+        worker.id,
+        manager.id,
+    }
 
 
 def test_a4_a_role_of_the_network_that_was_given_is_proposed_for_suspension(scene: Scene) -> None:
-    first, second = scene.worker(scene.coalition, Role.COORDINATOR), scene.by(scene.organization("Otra"), Role.COORDINATOR)
+    first, second = (
+        scene.worker(scene.coalition, Role.COORDINATOR),
+        scene.by(scene.organization("Otra"), Role.COORDINATOR),
+    )
     by, since = scene.as_worker(first), scene.clock.now()
     invitation = invite(by, THIEF, contract_pb2.ROLE_AUDITOR)
     second.ConfirmInvitation(m.ConfirmInvitationRequest(id=invitation.id))
     account = opened(scene, invitation)
     assert end(by, since, account) == 1
-    assert [(each.id, each.can_end) for each in made(by, since)] == [(account, False)], "another coordinator has to agree"
+    assert [(each.id, each.can_end) for each in made(by, since)] == [(account, False)], (
+        "another coordinator has to agree"
+    )
     second.SuspendWorker(m.SuspendWorkerRequest(id=account))
     assert made(by, since) == []
 

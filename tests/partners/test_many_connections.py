@@ -23,7 +23,8 @@ from tests.partners.scene import ROOT
 from tests.parts.postgres import Server
 
 NOWHERE = "127.0.0.1:9"  # nothing listens there: a service starts without its broker
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"  # with empty SETTINGS: all that a client must send
+# with empty SETTINGS: all that a client must send
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
 
 @pytest.fixture
@@ -38,7 +39,9 @@ def environment(postgres: Server, tmp_path: Path) -> Iterator[dict[str, str]]:
         "ENLACE_METRICS_LISTEN": f"127.0.0.1:{free_port('127.0.0.1')}",
         "KAFKA_BOOTSTRAP_SERVERS": NOWHERE,
     }
-    subprocess.run([sys.executable, "-m", "services.partners", "migrate"], cwd=ROOT, env=made, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "services.partners", "migrate"], cwd=ROOT, env=made, check=True
+    )
     yield made
     postgres.drop(place)
 
@@ -56,7 +59,9 @@ def serve(environment: dict[str, str]) -> Iterator[Serve]:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
             command = [sys.executable, "-m", "services.partners", "serve"]
-            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, preexec_fn=limit)
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, preexec_fn=limit
+            )
             ending.callback(process.wait)
             ending.callback(process.terminate)
             return process
@@ -86,10 +91,14 @@ def number_of(process: subprocess.Popen[bytes], kind: str) -> int:
 
 
 def answers(address: str, *, within: float = 60.0) -> bool:
-    """Whether a newcomer is answered, in its first try or a later one: by the health service and by an rpc that needs the database."""
+    """Whether a newcomer is answered, in its first try or a later one: by the health service and by
+    an rpc that needs the database.
+    """
     end = time.monotonic() + within
     while time.monotonic() < end:
-        with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        with grpc.insecure_channel(
+            address, options=[("grpc.use_local_subchannel_pool", 1)]
+        ) as channel:
             if known_answers(channel):
                 return True
         time.sleep(0.2)
@@ -100,7 +109,9 @@ def known_answers(channel: grpc.Channel) -> bool:
     health: Any = health_pb2_grpc.HealthStub(channel)
     directory: Any = directory_pb2_grpc.DirectoryStub(channel)
     try:
-        ready = health.Check(health_pb2.HealthCheckRequest(service="enlace.partners.v1.Directory"), timeout=5)
+        ready = health.Check(
+            health_pb2.HealthCheckRequest(service="enlace.partners.v1.Directory"), timeout=5
+        )
         directory.ListHotlines(directory_pb2.ListHotlinesRequest(), timeout=5)
     except grpc.RpcError:
         return False
@@ -109,7 +120,10 @@ def known_answers(channel: grpc.Channel) -> bool:
 
 @pytest.mark.parametrize("words", [b"", PREFACE], ids=["silent", "greeted"])
 def test_more_idle_connections_than_the_soft_limit_leave_room_for_callers(
-    environment: dict[str, str], serve: Serve, crowd: Callable[[str, int, bytes], list[socket.socket]], words: bytes
+    environment: dict[str, str],
+    serve: Serve,
+    crowd: Callable[[str, int, bytes], list[socket.socket]],
+    words: bytes,
 ) -> None:
     process, address = serve(300, 2000), environment["ENLACE_LISTEN"]
     assert answers(address)
@@ -119,7 +133,9 @@ def test_more_idle_connections_than_the_soft_limit_leave_room_for_callers(
 
 
 def test_more_idle_connections_than_the_hard_limit_end_and_cost_no_known_caller_an_answer(
-    environment: dict[str, str], serve: Serve, crowd: Callable[[str, int, bytes], list[socket.socket]]
+    environment: dict[str, str],
+    serve: Serve,
+    crowd: Callable[[str, int, bytes], list[socket.socket]],
 ) -> None:
     process, address = serve(400, 400), environment["ENLACE_LISTEN"]
     assert answers(address)
@@ -134,7 +150,9 @@ def test_more_idle_connections_than_the_hard_limit_end_and_cost_no_known_caller_
 
 
 def test_idle_connections_to_the_metrics_take_few_threads_and_end(
-    environment: dict[str, str], serve: Serve, crowd: Callable[[str, int, bytes], list[socket.socket]]
+    environment: dict[str, str],
+    serve: Serve,
+    crowd: Callable[[str, int, bytes], list[socket.socket]],
 ) -> None:
     process, address = serve(400, 400), environment["ENLACE_METRICS_LISTEN"]
     assert answers(environment["ENLACE_LISTEN"])

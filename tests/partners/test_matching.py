@@ -20,7 +20,9 @@ from tests.partners.scene import Scene, refused
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 FITS, ASK, NO = Verdict.FITS, Verdict.ASK, Verdict.DOES_NOT_FIT
-WOMAN = Question("HOU.EMG", "NI", "NI-CI", age=24, gender=Gender.FEMININE, dependants=1, language="es")
+WOMAN = Question(
+    "HOU.EMG", "NI", "NI-CI", age=24, gender=Gender.FEMININE, dependants=1, language="es"
+)
 SHELTER = Candidate(
     service_id="1",
     name_key="albergue",
@@ -70,7 +72,9 @@ AGES: list[tuple[int | None, int | None, int | None, Verdict, str]] = [
 
 
 @pytest.mark.parametrize(("age", "low", "high", "verdict", "code"), AGES)
-def test_age(age: int | None, low: int | None, high: int | None, verdict: Verdict, code: str) -> None:
+def test_age(
+    age: int | None, low: int | None, high: int | None, verdict: Verdict, code: str
+) -> None:
     reason = reasons(replace(WOMAN, age=age), eligibility=Eligibility(low, high))["age"]
     assert (reason.verdict, reason.code) == (verdict, code)
 
@@ -87,8 +91,12 @@ def test_age(age: int | None, low: int | None, high: int | None, verdict: Verdic
         (None, (), ASK, "gender_not_stated"),
     ],
 )
-def test_gender(gender: Gender | None, served: tuple[Gender, ...], verdict: Verdict, code: str) -> None:
-    reason = reasons(replace(WOMAN, gender=gender), eligibility=Eligibility(genders=served))["gender"]
+def test_gender(
+    gender: Gender | None, served: tuple[Gender, ...], verdict: Verdict, code: str
+) -> None:
+    reason = reasons(replace(WOMAN, gender=gender), eligibility=Eligibility(genders=served))[
+        "gender"
+    ]
     assert (reason.verdict, reason.code) == (verdict, code)
 
 
@@ -108,7 +116,9 @@ def test_gender(gender: Gender | None, served: tuple[Gender, ...], verdict: Verd
         (None, None, None, ASK, "dependants_unknown"),
     ],
 )
-def test_dependants(dependants: int | None, takes: bool | None, most: int | None, verdict: Verdict, code: str) -> None:
+def test_dependants(
+    dependants: int | None, takes: bool | None, most: int | None, verdict: Verdict, code: str
+) -> None:
     stated = Eligibility(takes_dependants=takes, maximum_dependants=most)
     reason = reasons(replace(WOMAN, dependants=dependants), eligibility=stated)["dependants"]
     assert (reason.verdict, reason.code) == (verdict, code)
@@ -161,7 +171,9 @@ def test_need(need: str, offered: tuple[str, ...], verdict: Verdict, code: str) 
     assert (reason.verdict, reason.code) == (verdict, code)
 
 
-def figure(intake: Intake | None, available: int | None, hours: float = 1, unit: str = "beds") -> Capacity:
+def figure(
+    intake: Intake | None, available: int | None, hours: float = 1, unit: str = "beds"
+) -> Capacity:
     return Capacity(intake, available, 12, unit, NOW - timedelta(hours=hours))
 
 
@@ -202,7 +214,9 @@ def test_the_figure_of_a_shelter_grows_old_in_a_day_others_in_a_week(
 
 
 def test_an_entry_that_nobody_confirmed_for_six_months_is_to_be_asked() -> None:
-    assert reasons(assured_time=NOW - timedelta(days=184))["freshness"].code == "entry_not_confirmed"
+    assert (
+        reasons(assured_time=NOW - timedelta(days=184))["freshness"].code == "entry_not_confirmed"
+    )
     assert reasons(assured_time=None)["freshness"].code == "entry_not_confirmed"
     assert reasons(capacity=Capacity())["freshness"].code == "figure_none"
 
@@ -212,7 +226,9 @@ def test_the_order_is_verdict_room_freshness_nearness_language_name() -> None:
     candidates = [
         replace(SHELTER, service_id="closed", capacity=replace(beds, intake=Intake.CLOSED)),
         replace(SHELTER, service_id="waiting", capacity=replace(beds, intake=Intake.WAITLIST)),
-        replace(SHELTER, service_id="old", capacity=replace(beds, update_time=NOW - timedelta(days=2))),
+        replace(
+            SHELTER, service_id="old", capacity=replace(beds, update_time=NOW - timedelta(days=2))
+        ),
         replace(SHELTER, service_id="far", department="NI-MN"),
         replace(SHELTER, service_id="mute", languages=()),
         replace(SHELTER, service_id="country", department=""),
@@ -221,7 +237,9 @@ def test_the_order_is_verdict_room_freshness_nearness_language_name() -> None:
     ]
     order = ["a", "b", "country", "mute", "far", "old", "waiting", "closed"]
     assert [matched.candidate.service_id for matched in match(WOMAN, candidates, NOW)] == order
-    assert [matched.candidate.service_id for matched in match(WOMAN, candidates[::-1], NOW)] == order
+    assert [
+        matched.candidate.service_id for matched in match(WOMAN, candidates[::-1], NOW)
+    ] == order
 
 
 maybe = st.none()
@@ -253,7 +271,9 @@ questions = st.builds(
 
 
 @given(questions, eligibilities, capacities)
-def test_nothing_unstated_is_ever_a_yes(question: Question, stated: Eligibility, room: Capacity) -> None:
+def test_nothing_unstated_is_ever_a_yes(
+    question: Question, stated: Eligibility, room: Capacity
+) -> None:
     matched = match(question, [replace(SHELTER, eligibility=stated, capacity=room)], NOW)[0]
     if matched.verdict is FITS:
         assert stated.minimum_age is not None
@@ -276,7 +296,9 @@ TAXONOMY = Taxonomy([Term("HOU", "", {}, (), ""), Term("HOU.EMG", "HOU", {}, (),
         (Question("HOU", "NI", "CR-G"), ("department", "unknown_code")),
     ],
 )
-def test_a_question_that_is_wrong_is_refused(question: Question, violation: tuple[str, str]) -> None:
+def test_a_question_that_is_wrong_is_refused(
+    question: Question, violation: tuple[str, str]
+) -> None:
     with pytest.raises(Invalid) as caught:
         question.check(TAXONOMY)
     assert caught.value.violations == [violation]
@@ -293,7 +315,9 @@ def test_a_question_that_is_wrong_is_refused(question: Question, violation: tupl
         ({"excluded_organization_ids": ["x"] * 101}, ("excluded_organization_ids", "too_long")),
     ],
 )
-def test_a_question_of_another_shape_is_refused(scene: Scene, question: dict[str, Any], violation: tuple[str, str]) -> None:
+def test_a_question_of_another_shape_is_refused(
+    scene: Scene, question: dict[str, Any], violation: tuple[str, str]
+) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.MatchServices(pb.MatchServicesRequest(**{"need_code": "HOU", **question}))
     assert refusal.violations == [violation]
@@ -301,15 +325,26 @@ def test_a_question_of_another_shape_is_refused(scene: Scene, question: dict[str
 
 def test_the_rpc_answers_with_services_verdicts_and_reasons(scene: Scene) -> None:
     shelter = scene.organization("Luna Nueva", type=OrganizationType.SHELTER)
-    scene.service(shelter, "Albergue", confidential=True, languages=("es",), eligibility=SHELTER.eligibility)
+    scene.service(
+        shelter, "Albergue", confidential=True, languages=("es",), eligibility=SHELTER.eligibility
+    )
     scene.service(shelter, "Para niños", eligibility=Eligibility(0, 11))
     scene.service(shelter, "Consulta", "MED.PRI")
     scene.service(shelter, "Vivienda", "HOU.TRANS")
     question = pb.MatchServicesRequest(
-        need_code="HOU.EMG", country="NI", department="NI-CI", age=24, gender=pb.GENDER_FEMININE, dependants=0, language="es"
+        need_code="HOU.EMG",
+        country="NI",
+        department="NI-CI",
+        age=24,
+        gender=pb.GENDER_FEMININE,
+        dependants=0,
+        language="es",
     )
     matches = scene.coordinator.MatchServices(question).matches
-    assert [(m.service.name, m.verdict) for m in matches] == [("Albergue", pb.VERDICT_FITS), ("Para niños", pb.VERDICT_DOES_NOT_FIT)]
+    assert [(m.service.name, m.verdict) for m in matches] == [
+        ("Albergue", pb.VERDICT_FITS),
+        ("Para niños", pb.VERDICT_DOES_NOT_FIT),
+    ]
     assert (pb.CRITERION_AGE, pb.VERDICT_DOES_NOT_FIT, "age_too_high") in [
         (r.criterion, r.verdict, r.reason_code) for r in matches[1].reasons
     ]
@@ -323,7 +358,12 @@ def test_a_group_is_answered_by_what_is_in_it_and_a_kind_of_help_by_its_group(sc
         scene.service(scene.coalition, need, need)
 
     def names(need: str) -> set[str]:
-        return {m.service.name for m in scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code=need, country="NI")).matches}
+        return {
+            m.service.name
+            for m in scene.coordinator.MatchServices(
+                pb.MatchServicesRequest(need_code=need, country="NI")
+            ).matches
+        }
 
     assert names("HOU") == {"HOU", "HOU.EMG", "HOU.TRANS"}
     assert names("HOU.EMG") == {"HOU", "HOU.EMG"}
@@ -333,26 +373,41 @@ def test_who_is_excluded_is_left_out_without_a_word(scene: Scene) -> None:
     unsafe, safe = scene.organization("Insegura"), scene.organization("Segura")
     scene.service(unsafe, "Una")
     scene.service(safe, "Otra")
-    question = pb.MatchServicesRequest(need_code="HOU.EMG", country="NI", excluded_organization_ids=[unsafe.id, "0" * 32])
+    question = pb.MatchServicesRequest(
+        need_code="HOU.EMG", country="NI", excluded_organization_ids=[unsafe.id, "0" * 32]
+    )
     assert [m.service.name for m in scene.coordinator.MatchServices(question).matches] == ["Otra"]
 
 
-def test_only_services_of_the_country_that_are_offered_by_active_members_are_matched(scene: Scene) -> None:
+def test_only_services_of_the_country_that_are_offered_by_active_members_are_matched(
+    scene: Scene,
+) -> None:
     suspended, new = scene.organization("Suspendida"), scene.organization("Nueva", approved=False)
     scene.service(suspended, "De suspendida")
     scene.service(new, "Albergue a prueba")
     scene.service(scene.coalition, "Costa Rica", country="CR", department="")
     scene.service(scene.coalition, "Cerrado por obras", active=False)
     scene.suspend(suspended.id)
-    assert not scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="HOU.EMG", country="NI")).matches
+    assert not scene.coordinator.MatchServices(
+        pb.MatchServicesRequest(need_code="HOU.EMG", country="NI")
+    ).matches
     scene.service(new, "Consulta a prueba", "MED.PRI")
-    assert len(scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="MED.PRI", country="NI")).matches) == 1
+    assert (
+        len(
+            scene.coordinator.MatchServices(
+                pb.MatchServicesRequest(need_code="MED.PRI", country="NI")
+            ).matches
+        )
+        == 1
+    )
 
 
 def test_a_member_on_probation_is_offered_no_shelter(scene: Scene) -> None:
     scene.service(scene.coalition, "Albergue")
     worker = scene.by(scene.organization("Nueva", approved=False))
-    assert not worker.MatchServices(pb.MatchServicesRequest(need_code="HOU.EMG", country="NI")).matches
+    assert not worker.MatchServices(
+        pb.MatchServicesRequest(need_code="HOU.EMG", country="NI")
+    ).matches
 
 
 def test_a_gender_of_a_newer_caller_is_refused_not_guessed(scene: Scene) -> None:

@@ -21,7 +21,11 @@ def test_a_key_of_an_organisation_that_is_not_ones_own_is_not_found(scene: Scene
     manager = scene.by(scene.organization("Propia"), Role.MANAGER)
     for id in (other.id, "0" * 32, "x"):
         with refused("NOT_FOUND", "not_found"):
-            manager.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ], organization_id=id))
+            manager.CreateApiKey(
+                pb.CreateApiKeyRequest(
+                    label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ], organization_id=id
+                )
+            )
 
 
 def test_workers_are_listed_by_name_for_their_own_manager(scene: Scene) -> None:
@@ -32,7 +36,12 @@ def test_workers_are_listed_by_name_for_their_own_manager(scene: Scene) -> None:
     scene.worker(scene.organization("Ajena"), name="Otra")
     first = manager.ListWorkers(pb.ListWorkersRequest(page_size=3))
     rest = manager.ListWorkers(pb.ListWorkersRequest(page_size=3, page_token=first.next_page_token))
-    assert [w.name for w in (*first.workers, *rest.workers)] == ["Álvaro", "berta", "Xiomara Talavera", "Zoila"]
+    assert [w.name for w in (*first.workers, *rest.workers)] == [
+        "Álvaro",
+        "berta",
+        "Xiomara Talavera",
+        "Zoila",
+    ]
     assert not rest.next_page_token
     for caller in (scene.by(own, Role.WORKER), scene.coordinator, scene.by_key(own, *SCOPES)):
         with refused("PERMISSION_DENIED", "right_missing"):
@@ -45,7 +54,10 @@ def test_a_suspended_worker_is_out_at_once(scene: Scene) -> None:
     caller = scene.as_worker(someone)
     caller.ListTaxonomyTerms(directory_pb2.ListTaxonomyTermsRequest())
     manager = scene.by(own, Role.MANAGER)
-    assert manager.SuspendWorker(pb.SuspendWorkerRequest(id=someone.id)).status == pb.WORKER_STATUS_SUSPENDED
+    assert (
+        manager.SuspendWorker(pb.SuspendWorkerRequest(id=someone.id)).status
+        == pb.WORKER_STATUS_SUSPENDED
+    )
     with refused("PERMISSION_DENIED", "organization_not_active"):
         caller.ListOrganizations(directory_pb2.ListOrganizationsRequest())
     assert scene.facts(someone.id)[-1] == (2, "enlace.worker.suspended.v1")
@@ -55,8 +67,12 @@ def test_a_suspended_worker_is_out_at_once(scene: Scene) -> None:
 
 def test_a_worker_is_suspended_by_the_own_manager_on_what_was_seen(scene: Scene) -> None:
     someone = scene.worker(scene.organization("Propia"))
-    stranger, manager = scene.by(scene.organization("Ajena"), Role.MANAGER), scene.as_worker(scene.worker(scene.coalition, Role.MANAGER))
-    # A coordinator who is a manager too takes no other organisation's people away: he could then invite a first manager of his own.
+    stranger, manager = (
+        scene.by(scene.organization("Ajena"), Role.MANAGER),
+        scene.as_worker(scene.worker(scene.coalition, Role.MANAGER)),
+    )
+    # A coordinator who is a manager too takes no other organisation's people away: he could then
+    # invite a first manager of his own.
     both = scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR)
     for caller in (stranger, manager, both):
         with refused("NOT_FOUND", "not_found"):
@@ -69,11 +85,15 @@ def test_a_worker_is_suspended_by_the_own_manager_on_what_was_seen(scene: Scene)
 def test_a_keys_secret_is_shown_once_and_kept_as_a_hash(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     request = pb.CreateApiKeyRequest(
-        label="Sistema de casos", scopes=[contract_pb2.SCOPE_PEOPLE_READ, contract_pb2.SCOPE_REFERRALS_WRITE], request_id="uno"
+        label="Sistema de casos",
+        scopes=[contract_pb2.SCOPE_PEOPLE_READ, contract_pb2.SCOPE_REFERRALS_WRITE],
+        request_id="uno",
     )
     made = manager.CreateApiKey(request)
     assert made.secret.startswith(f"enl_{made.api_key.id}_")
-    assert manager.CreateApiKey(request) == made, "the same request gets the same answer, and makes no second key"
+    assert manager.CreateApiKey(request) == made, (
+        "the same request gets the same answer, and makes no second key"
+    )
     assert scene.facts(made.api_key.id) == [(1, "enlace.api_key.created.v1")]
     assert made.api_key.expire_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=365)
     assert list(manager.ListApiKeys(pb.ListApiKeysRequest()).api_keys) == [made.api_key]
@@ -88,10 +108,15 @@ def test_a_keys_secret_is_shown_once_and_kept_as_a_hash(scene: Scene) -> None:
         ({"label": ""}, ("label", "required")),
         ({"scopes": []}, ("scopes", "required")),
         ({"scopes": [contract_pb2.SCOPE_DIRECTORY_READ, 99]}, ("scopes.1", "unknown_code")),
-        ({"scopes": [contract_pb2.SCOPE_DIRECTORY_READ, contract_pb2.SCOPE_DIRECTORY_READ]}, ("scopes", "malformed")),
+        (
+            {"scopes": [contract_pb2.SCOPE_DIRECTORY_READ, contract_pb2.SCOPE_DIRECTORY_READ]},
+            ("scopes", "malformed"),
+        ),
     ],
 )
-def test_a_key_that_is_wrong_is_refused_with_the_place(scene: Scene, wrong: dict[str, object], violation: tuple[str, str]) -> None:
+def test_a_key_that_is_wrong_is_refused_with_the_place(
+    scene: Scene, wrong: dict[str, object], violation: tuple[str, str]
+) -> None:
     said = {"label": "x", "scopes": [contract_pb2.SCOPE_DIRECTORY_READ]} | wrong
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.CreateApiKey(pb.CreateApiKeyRequest(**said))  # type: ignore[arg-type]
@@ -159,7 +184,9 @@ def test_what_is_done_to_accounts_and_keys_is_on_the_trail(scene: Scene) -> None
     manager = scene.by(own, Role.MANAGER)
     made = scene.worker(own)
     manager.SuspendWorker(pb.SuspendWorkerRequest(id=made.id))
-    key = manager.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])).api_key
+    key = manager.CreateApiKey(
+        pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])
+    ).api_key
     manager.RevokeApiKey(pb.RevokeApiKeyRequest(id=key.id))
     trail = scene.rows("SELECT action, object_id, organization_id FROM audit ORDER BY sequence")
     assert [(row["action"], row["object_id"]) for row in trail] == [

@@ -1,4 +1,6 @@
-"""How an organisation becomes a member: it applies, is admitted, vetted, and approved by two people; its agreement ends; it leaves."""
+"""How an organisation becomes a member: it applies, is admitted, vetted, and approved by two
+people; its agreement ends; it leaves.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -21,7 +23,11 @@ from services.partners.usecases.housekeeping import sweep
 from services.partners.wire import etag_of
 from tests.partners.scene import NOON, Scene, refused
 
-APPLIED, PROBATION, APPROVED = pb.ORGANIZATION_STATUS_APPLIED, pb.ORGANIZATION_STATUS_PROBATION, pb.ORGANIZATION_STATUS_APPROVED
+APPLIED, PROBATION, APPROVED = (
+    pb.ORGANIZATION_STATUS_APPLIED,
+    pb.ORGANIZATION_STATUS_PROBATION,
+    pb.ORGANIZATION_STATUS_APPROVED,
+)
 LEFT, REJECTED = pb.ORGANIZATION_STATUS_LEFT, pb.ORGANIZATION_STATUS_REJECTED
 
 
@@ -45,14 +51,22 @@ def application(**other: Any) -> pb.ApplyForMembershipRequest:
 
 def letters(scene: Scene) -> list[letters_pb2.ApplicationLetter]:
     """What the notifications service is to bring to those who applied, the oldest first."""
-    rows = scene.rows("SELECT payload FROM outbox WHERE type = 'enlace.application.asked.v1' ORDER BY time, published_at, ctid")
+    rows = scene.rows(
+        "SELECT payload FROM outbox WHERE type = 'enlace.application.asked.v1'"
+        " ORDER BY time, published_at, ctid"
+    )
     bodies = [facts_pb2.ApplicationFact.FromString(row["payload"]) for row in rows]
-    opened = [scene.mail.open_bytes(body.sealed_letter, f"applications/{body.application_id}/letter") for body in bodies]
+    opened = [
+        scene.mail.open_bytes(body.sealed_letter, f"applications/{body.application_id}/letter")
+        for body in bodies
+    ]
     return [letters_pb2.ApplicationLetter.FromString(each) for each in opened]
 
 
 def confirm(scene: Scene, token: str) -> pb.ConfirmApplicationResponse:
-    answer: pb.ConfirmApplicationResponse = scene.nobody.ConfirmApplication(pb.ConfirmApplicationRequest(token=token))
+    answer: pb.ConfirmApplicationResponse = scene.nobody.ConfirmApplication(
+        pb.ConfirmApplicationRequest(token=token)
+    )
     return answer
 
 
@@ -60,18 +74,35 @@ def apply(scene: Scene, **other: Any) -> pb.Organization:
     """One that applied, as the coordination sees it."""
     scene.nobody.ApplyForMembership(application(**other))
     confirm(scene, letters(scene)[-1].token)
-    listed = scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest(status=APPLIED)).organizations
+    listed = scene.coordinator.ListOrganizations(
+        pb.ListOrganizationsRequest(status=APPLIED)
+    ).organizations
     return scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=listed[-1].id))  # type: ignore[no-any-return]
 
 
 def admit(scene: Scene, one: pb.Organization) -> pb.Organization:
-    return scene.coordinator.AdmitOrganization(pb.AdmitOrganizationRequest(id=one.id, etag=one.etag))  # type: ignore[no-any-return]
+    return scene.coordinator.AdmitOrganization(  # type: ignore[no-any-return]
+        pb.AdmitOrganizationRequest(id=one.id, etag=one.etag)
+    )
 
 
-def saw(scene: Scene, one: pb.Organization, kind: pb.EvidenceKind.ValueType, expire_date: str = "", **other: Any) -> pb.Organization:
-    said: dict[str, Any] = {"kind": kind, "reference": "EXP-7", "seen_date": "2026-03-14", "expire_date": expire_date} | other
+def saw(
+    scene: Scene,
+    one: pb.Organization,
+    kind: pb.EvidenceKind.ValueType,
+    expire_date: str = "",
+    **other: Any,
+) -> pb.Organization:
+    said: dict[str, Any] = {
+        "kind": kind,
+        "reference": "EXP-7",
+        "seen_date": "2026-03-14",
+        "expire_date": expire_date,
+    } | other
     seen = pb.Evidence(**said)
-    return scene.coordinator.RecordEvidence(pb.RecordEvidenceRequest(id=one.id, etag=one.etag, evidence=seen))  # type: ignore[no-any-return]
+    return scene.coordinator.RecordEvidence(  # type: ignore[no-any-return]
+        pb.RecordEvidenceRequest(id=one.id, etag=one.etag, evidence=seen)
+    )
 
 
 def turn(scene: Scene) -> None:
@@ -90,18 +121,28 @@ def test_anyone_may_apply_and_the_coordination_sees_whom_to_speak_to(scene: Scen
     assert answer.answer_within_days == 14
     confirmed = confirm(scene, letters(scene)[-1].token)
     assert (confirmed.reference, confirmed.answer_within_days) == (answer.reference, 14)
-    listed = scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest(status=APPLIED)).organizations
-    assert [(one.name, one.phone, one.HasField("application")) for one in listed] == [("Parroquia San Lucas", "+50520000101", False)]
+    listed = scene.coordinator.ListOrganizations(
+        pb.ListOrganizationsRequest(status=APPLIED)
+    ).organizations
+    assert [(one.name, one.phone, one.HasField("application")) for one in listed] == [
+        ("Parroquia San Lucas", "+50520000101", False)
+    ]
     seen = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=listed[0].id))
     said = seen.application
-    assert (said.reference, said.contact_name, said.contact_email) == (answer.reference, "Persona de prueba", "parroquia@ejemplo.example")
+    assert (said.reference, said.contact_name, said.contact_email) == (
+        answer.reference,
+        "Persona de prueba",
+        "parroquia@ejemplo.example",
+    )
     assert (said.language, said.create_time.ToDatetime()) == ("fr", NOON.replace(tzinfo=None))
     assert verbs(scene, seen.id) == ["applied"]
 
 
 def test_the_auditor_sees_that_somebody_applied_and_not_whom_to_speak_to(scene: Scene) -> None:
     one = apply(scene)
-    seen = scene.by(scene.coalition, Role.AUDITOR).GetOrganization(pb.GetOrganizationRequest(id=one.id))
+    seen = scene.by(scene.coalition, Role.AUDITOR).GetOrganization(
+        pb.GetOrganizationRequest(id=one.id)
+    )
     assert seen.status == APPLIED
     assert not seen.HasField("application")
 
@@ -118,7 +159,10 @@ def test_who_applied_is_kept_sealed_and_is_in_no_fact_and_on_no_trail(scene: Sce
 
 def test_the_answer_is_the_same_for_a_member_and_for_a_stranger(scene: Scene) -> None:
     member = scene.organization("Puentes")
-    answers = [scene.nobody.ApplyForMembership(application(name=name)) for name in (member.entry.name, "Nadie la conoce", "Puentes")]
+    answers = [
+        scene.nobody.ApplyForMembership(application(name=name))
+        for name in (member.entry.name, "Nadie la conoce", "Puentes")
+    ]
     assert len({answer.reference for answer in answers}) == 3
     assert {(len(answer.reference), answer.answer_within_days) for answer in answers} == {(9, 14)}
 
@@ -137,7 +181,9 @@ def test_the_answer_is_the_same_for_a_member_and_for_a_stranger(scene: Scene) ->
         ({"url": "javascript:alert(1)"}, "url", "malformed"),
     ],
 )
-def test_an_application_that_is_wrong_is_refused_with_the_place(scene: Scene, wrong: dict[str, object], path: str, reason: str) -> None:
+def test_an_application_that_is_wrong_is_refused_with_the_place(
+    scene: Scene, wrong: dict[str, object], path: str, reason: str
+) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.nobody.ApplyForMembership(application(**wrong))
     assert refusal.violations == [(path, reason)]
@@ -152,27 +198,41 @@ def test_the_same_request_id_applies_once(scene: Scene) -> None:
 def test_who_applied_does_not_exist_for_anybody_else(scene: Scene) -> None:
     one = apply(scene)
     own = scene.organization("Puentes")
-    for caller in (scene.by(own, *Role), scene.by(own, Role.MANAGER), scene.by(own), scene.by_key(own, "directory.read")):
+    for caller in (
+        scene.by(own, *Role),
+        scene.by(own, Role.MANAGER),
+        scene.by(own),
+        scene.by_key(own, "directory.read"),
+    ):
         if caller.GetOrganization(pb.GetOrganizationRequest(id=own.id)).HasField("has_manager"):
             continue  # a coordinator
         with refused("NOT_FOUND", "not_found"):
             caller.GetOrganization(pb.GetOrganizationRequest(id=one.id))
         assert not caller.BatchGet(pb.BatchGetRequest(organization_ids=[one.id])).organizations
-        assert one.id not in [each.id for each in caller.ListOrganizations(pb.ListOrganizationsRequest()).organizations]
-        assert not caller.ListOrganizations(pb.ListOrganizationsRequest(status=APPLIED)).organizations
+        assert one.id not in [
+            each.id
+            for each in caller.ListOrganizations(pb.ListOrganizationsRequest()).organizations
+        ]
+        assert not caller.ListOrganizations(
+            pb.ListOrganizationsRequest(status=APPLIED)
+        ).organizations
         assert not caller.SearchServices(pb.SearchServicesRequest(organization_id=one.id)).services
 
 
 def test_nothing_is_done_for_who_only_applied(scene: Scene) -> None:
     one = apply(scene)
-    invitation = m.Invitation(organization_id=one.id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER])
+    invitation = m.Invitation(
+        organization_id=one.id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER]
+    )
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         scene.coordinator.CreateInvitation(m.CreateInvitationRequest(invitation=invitation))
     with refused("NOT_FOUND", "not_found"):
         service = pb.Service(organization_id=one.id, name="Comedor", need_codes=["MAT.FOD"])
         scene.coordinator.CreateService(pb.CreateServiceRequest(service=service))
     with refused("NOT_FOUND", "not_found"):
-        scene.coordinator.CreateLocation(lo.CreateLocationRequest(location=lo.Location(organization_id=one.id, name="Salón")))
+        scene.coordinator.CreateLocation(
+            lo.CreateLocationRequest(location=lo.Location(organization_id=one.id, name="Salón"))
+        )
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         saw(scene, one, pb.EVIDENCE_KIND_REGISTRATION)
     for rpc, request in (
@@ -192,11 +252,21 @@ def test_a_manager_of_another_member_finds_nobody_who_applied_with_any_rpc(scene
         manager.LeaveOrganization(pb.LeaveOrganizationRequest(id=one.id, etag=one.etag))
     with refused("NOT_FOUND", "not_found"):
         changed = pb.Organization(id=one.id, etag=one.etag, name="Mía")
-        manager.UpdateOrganization(pb.UpdateOrganizationRequest(organization=changed, update_mask=FieldMask(paths=["name"])))
+        manager.UpdateOrganization(
+            pb.UpdateOrganizationRequest(
+                organization=changed, update_mask=FieldMask(paths=["name"])
+            )
+        )
     with refused("NOT_FOUND", "not_found"):
-        manager.CreateService(pb.CreateServiceRequest(service=pb.Service(organization_id=one.id, name="Mío", need_codes=["MAT.FOD"])))
+        manager.CreateService(
+            pb.CreateServiceRequest(
+                service=pb.Service(organization_id=one.id, name="Mío", need_codes=["MAT.FOD"])
+            )
+        )
     with refused("NOT_FOUND", "not_found"):
-        invitation = m.Invitation(organization_id=one.id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER])
+        invitation = m.Invitation(
+            organization_id=one.id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER]
+        )
         manager.CreateInvitation(m.CreateInvitationRequest(invitation=invitation))
 
 
@@ -209,12 +279,18 @@ def test_who_is_admitted_is_on_probation_and_once(scene: Scene) -> None:
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         admit(scene, admitted)
     with refused("FAILED_PRECONDITION", "illegal_transition"):
-        scene.coordinator.RejectApplication(pb.RejectApplicationRequest(id=one.id, etag=admitted.etag, reason=pb.REJECTION_REASON_SAFETY))
+        scene.coordinator.RejectApplication(
+            pb.RejectApplicationRequest(
+                id=one.id, etag=admitted.etag, reason=pb.REJECTION_REASON_SAFETY
+            )
+        )
 
 
 def test_who_is_turned_away_is_forgotten(scene: Scene) -> None:
     one = apply(scene)
-    request = pb.RejectApplicationRequest(id=one.id, etag=one.etag, reason=pb.REJECTION_REASON_NOT_VERIFIED)
+    request = pb.RejectApplicationRequest(
+        id=one.id, etag=one.etag, reason=pb.REJECTION_REASON_NOT_VERIFIED
+    )
     turned = scene.coordinator.RejectApplication(request)
     assert (turned.status, turned.rejection_reason) == (REJECTED, pb.REJECTION_REASON_NOT_VERIFIED)
     assert (turned.phone, turned.url, turned.description) == ("", "", "")
@@ -222,7 +298,9 @@ def test_who_is_turned_away_is_forgotten(scene: Scene) -> None:
     again = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
     assert not again.HasField("application")
     with refused("NOT_FOUND", "not_found"):
-        scene.by(scene.organization("Puentes")).GetOrganization(pb.GetOrganizationRequest(id=one.id))
+        scene.by(scene.organization("Puentes")).GetOrganization(
+            pb.GetOrganizationRequest(id=one.id)
+        )
     scene.later(days=181)
     turn(scene)
     with refused("NOT_FOUND", "not_found"):
@@ -260,12 +338,22 @@ def test_nobody_is_approved_before_all_was_seen(scene: Scene) -> None:
     one = saw(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-8")
     assert list(one.missing_evidence) == [pb.EVIDENCE_KIND_AGREEMENT]
     with refused("FAILED_PRECONDITION", "evidence_missing"):
-        scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=one.etag))
+        scene.coordinator.ApproveOrganization(
+            pb.ApproveOrganizationRequest(id=one.id, etag=one.etag)
+        )
     one = saw(scene, one, pb.EVIDENCE_KIND_AGREEMENT, "2027-03-14")
-    first = scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=one.etag))
+    first = scene.coordinator.ApproveOrganization(
+        pb.ApproveOrganizationRequest(id=one.id, etag=one.etag)
+    )
     assert (first.status, bool(first.approval_proposed_by_worker_id)) == (PROBATION, True)
-    second = scene.by(scene.coalition, Role.COORDINATOR).ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=first.etag))
-    assert (second.status, second.approval_proposed_by_worker_id, second.agreement_expire_date) == (APPROVED, "", "2027-03-14")
+    second = scene.by(scene.coalition, Role.COORDINATOR).ApproveOrganization(
+        pb.ApproveOrganizationRequest(id=one.id, etag=first.etag)
+    )
+    assert (second.status, second.approval_proposed_by_worker_id, second.agreement_expire_date) == (
+        APPROVED,
+        "",
+        "2027-03-14",
+    )
 
 
 @pytest.mark.parametrize(
@@ -283,14 +371,18 @@ def test_nobody_is_approved_before_all_was_seen(scene: Scene) -> None:
         (0, {}, "kind", "required"),
     ],
 )
-def test_evidence_that_can_not_be_is_refused(scene: Scene, kind: int, wrong: dict[str, str], path: str, reason: str) -> None:
+def test_evidence_that_can_not_be_is_refused(
+    scene: Scene, kind: int, wrong: dict[str, str], path: str, reason: str
+) -> None:
     one = admit(scene, apply(scene))
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         saw(scene, one, pb.EvidenceKind.ValueType(kind), **wrong)
     assert refusal.violations == [(f"evidence.{path}", reason)]
 
 
-def test_evidence_is_seen_by_those_who_steer_or_check_and_the_end_of_the_agreement_by_its_own_people(scene: Scene) -> None:
+def test_evidence_is_seen_by_the_network_and_the_end_of_the_agreement_by_the_members_own_people(
+    scene: Scene,
+) -> None:
     own = scene.organization("Puentes")
     scene.vet(own.id)
     asked = pb.GetOrganizationRequest(id=own.id)
@@ -299,21 +391,31 @@ def test_evidence_is_seen_by_those_who_steer_or_check_and_the_end_of_the_agreeme
     mine = scene.by(own, Role.MANAGER).GetOrganization(asked)
     assert (len(mine.evidence), mine.agreement_expire_date) == (0, "2027-03-14")
     other = scene.by(scene.organization("Otra"), Role.MANAGER).GetOrganization(asked)
-    assert (len(other.evidence), other.agreement_expire_date, len(other.missing_evidence)) == (0, "", 0)
+    assert (len(other.evidence), other.agreement_expire_date, len(other.missing_evidence)) == (
+        0,
+        "",
+        0,
+    )
 
 
 def test_one_coordinator_does_not_approve_twice_with_two_sessions(scene: Scene) -> None:
     one = scene.organization("Nueva", approved=False)
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
     etag = etag_of(scene.vet(one.id))
-    proposed = scene.as_worker(worker).ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=etag, request_id="una"))
+    proposed = scene.as_worker(worker).ApproveOrganization(
+        pb.ApproveOrganizationRequest(id=one.id, etag=etag, request_id="una")
+    )
     for request_id in ("dos", ""):
-        request = pb.ApproveOrganizationRequest(id=one.id, etag=proposed.etag, request_id=request_id)
+        request = pb.ApproveOrganizationRequest(
+            id=one.id, etag=proposed.etag, request_id=request_id
+        )
         with refused("FAILED_PRECONDITION", "second_person_required"):
             scene.as_worker(worker).ApproveOrganization(request)
 
 
-def test_of_two_coordinators_at_once_one_is_the_first_and_the_other_looks_again(scene: Scene) -> None:
+def test_of_two_coordinators_at_once_one_is_the_first_and_the_other_looks_again(
+    scene: Scene,
+) -> None:
     one = scene.organization("Nueva", approved=False)
     request = pb.ApproveOrganizationRequest(id=one.id, etag=etag_of(scene.vet(one.id)))
 
@@ -329,7 +431,9 @@ def test_of_two_coordinators_at_once_one_is_the_first_and_the_other_looks_again(
 
 
 # D25
-def test_d25_two_references_are_promised_and_one_line_or_the_same_line_twice_does_not_pass(scene: Scene) -> None:
+def test_d25_two_references_are_promised_and_one_line_or_the_same_line_twice_does_not_pass(
+    scene: Scene,
+) -> None:
     one = admit(scene, apply(scene))
     for kind, until in (
         (pb.EVIDENCE_KIND_REGISTRATION, ""),
@@ -341,31 +445,53 @@ def test_d25_two_references_are_promised_and_one_line_or_the_same_line_twice_doe
         one = saw(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference=reference)
         assert list(one.missing_evidence) == [pb.EVIDENCE_KIND_REFERENCES]
         with refused("FAILED_PRECONDITION", "evidence_missing"):
-            scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=one.etag))
+            scene.coordinator.ApproveOrganization(
+                pb.ApproveOrganizationRequest(id=one.id, etag=one.etag)
+            )
     one = saw(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-8")
     assert list(one.missing_evidence) == []
-    assert [seen.reference for seen in one.evidence if seen.kind == pb.EVIDENCE_KIND_REFERENCES] == ["exp-7", "EXP-8"]
+    assert [
+        seen.reference for seen in one.evidence if seen.kind == pb.EVIDENCE_KIND_REFERENCES
+    ] == ["exp-7", "EXP-8"]
     one = saw(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-9")
-    assert [seen.reference for seen in one.evidence if seen.kind == pb.EVIDENCE_KIND_REFERENCES] == ["EXP-8", "EXP-9"]
+    assert [
+        seen.reference for seen in one.evidence if seen.kind == pb.EVIDENCE_KIND_REFERENCES
+    ] == ["EXP-8", "EXP-9"]
 
 
 def test_whoever_changes_what_was_seen_has_two_people_look_anew(scene: Scene) -> None:
     one = scene.organization("Nueva", approved=False)
-    first, second = scene.by(scene.coalition, Role.COORDINATOR), scene.by(scene.coalition, Role.COORDINATOR)
-    proposed = first.ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=etag_of(scene.vet(one.id))))
+    first, second = (
+        scene.by(scene.coalition, Role.COORDINATOR),
+        scene.by(scene.coalition, Role.COORDINATOR),
+    )
+    proposed = first.ApproveOrganization(
+        pb.ApproveOrganizationRequest(id=one.id, etag=etag_of(scene.vet(one.id)))
+    )
     seen = pb.Evidence(kind=pb.EVIDENCE_KIND_REFERENCES, reference="OTRA", seen_date="2026-03-14")
-    swapped = second.RecordEvidence(pb.RecordEvidenceRequest(id=one.id, etag=proposed.etag, evidence=seen))
+    swapped = second.RecordEvidence(
+        pb.RecordEvidenceRequest(id=one.id, etag=proposed.etag, evidence=seen)
+    )
     again = second.ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=swapped.etag))
     assert again.status == PROBATION
-    assert first.ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=again.etag)).status == APPROVED
+    assert (
+        first.ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=again.etag)).status
+        == APPROVED
+    )
 
 
 def days_told(scene: Scene, id: str) -> list[int]:
-    rows = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND type LIKE %s ORDER BY version", id, "%agreement_ending%")
+    rows = scene.rows(
+        "SELECT payload FROM outbox WHERE subject = %s AND type LIKE %s ORDER BY version",
+        id,
+        "%agreement_ending%",
+    )
     return [facts_pb2.OrganizationFact.FromString(row["payload"]).days for row in rows]
 
 
-def test_the_end_of_an_agreement_is_said_at_sixty_thirty_and_seven_days_and_then_it_ends(scene: Scene) -> None:
+def test_the_end_of_an_agreement_is_said_at_sixty_thirty_and_seven_days_and_then_it_ends(
+    scene: Scene,
+) -> None:
     one = scene.organization("Nueva", approved=False)
     scene.approve(one.id, until=NOON.date() + timedelta(days=100))
     for _ in range(101):
@@ -389,7 +515,9 @@ def test_an_agreement_holds_until_its_last_day_ends_at_its_place(scene: Scene) -
     scene.clock.set(last.astimezone(UTC))
     turn(scene)
     assert "agreement_expired" not in verbs(scene, one.id)
-    assert not scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id)).missing_evidence
+    assert not scene.coordinator.GetOrganization(
+        pb.GetOrganizationRequest(id=one.id)
+    ).missing_evidence
     scene.later(minutes=31)
     turn(scene)
     assert verbs(scene, one.id)[-1] == "agreement_expired"
@@ -413,15 +541,28 @@ def test_agreements_that_end_soon_are_listed_for_those_who_steer_or_check(scene:
         one = scene.organization(name, approved=False)
         scene.approve(one.id, until=until)
     asked = pb.ListOrganizationsRequest(agreement_expire_before_date="2026-05-01")
-    assert [one.name for one in scene.coordinator.ListOrganizations(asked).organizations] == ["Pronto"]
-    assert not scene.by(scene.organization("Otra"), Role.MANAGER).ListOrganizations(asked).organizations
+    assert [one.name for one in scene.coordinator.ListOrganizations(asked).organizations] == [
+        "Pronto"
+    ]
+    assert (
+        not scene.by(scene.organization("Otra"), Role.MANAGER)
+        .ListOrganizations(asked)
+        .organizations
+    )
 
 
-def test_a_newer_agreement_keeps_a_member_and_after_the_end_two_people_approve_again(scene: Scene) -> None:
+def test_a_newer_agreement_keeps_a_member_and_after_the_end_two_people_approve_again(
+    scene: Scene,
+) -> None:
     one = scene.organization("Nueva", approved=False)
     approved = scene.approve(one.id, until=date(2026, 4, 1))
     turn(scene)
-    renewed = saw(scene, scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id)), pb.EVIDENCE_KIND_AGREEMENT, "2026-09-01")
+    renewed = saw(
+        scene,
+        scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id)),
+        pb.EVIDENCE_KIND_AGREEMENT,
+        "2026-09-01",
+    )
     assert (approved.status, renewed.status) == (APPROVED, APPROVED)
     scene.clock.set(NOON.replace(month=8, day=1))
     turn(scene)
@@ -435,7 +576,9 @@ def test_a_newer_agreement_keeps_a_member_and_after_the_end_two_people_approve_a
 
 
 def test_a_member_on_probation_for_its_agreement_is_shown_no_shelters(scene: Scene) -> None:
-    scene.service(scene.organization("Casa", type=OrganizationType.SHELTER), "Albergue", confidential=True)
+    scene.service(
+        scene.organization("Casa", type=OrganizationType.SHELTER), "Albergue", confidential=True
+    )
     one = scene.organization("Nueva", approved=False)
     scene.approve(one.id, until=date(2026, 4, 1))
     worker = scene.by(scene.stored(one.id))
@@ -452,13 +595,22 @@ def test_who_is_reinstated_after_its_agreement_ended_is_on_probation(scene: Scen
     scene.later(days=30)
     back = scene.reinstate(one.id)
     assert back.status == PROBATION
-    assert verbs(scene, one.id)[-4:] == ["suspended", "reinstatement_proposed", "reinstated", "agreement_expired"]
+    assert verbs(scene, one.id)[-4:] == [
+        "suspended",
+        "reinstatement_proposed",
+        "reinstated",
+        "agreement_expired",
+    ]
 
 
 def test_a_manager_ends_the_membership_of_her_own_organisation(scene: Scene) -> None:
     own = scene.organization("Puentes")
     service = scene.service(own)
-    manager, worker, key = scene.by(own, Role.MANAGER), scene.by(own), scene.by_key(own, "directory.read")
+    manager, worker, key = (
+        scene.by(own, Role.MANAGER),
+        scene.by(own),
+        scene.by_key(own, "directory.read"),
+    )
     left = manager.LeaveOrganization(pb.LeaveOrganizationRequest(id=own.id, etag=etag_of(own)))
     assert left.status == LEFT
     assert verbs(scene, own.id)[-1] == "left"
@@ -467,7 +619,9 @@ def test_a_manager_ends_the_membership_of_her_own_organisation(scene: Scene) -> 
             caller.ListOrganizations(pb.ListOrganizationsRequest())
     other = scene.by(scene.organization("Otra"))
     assert not other.SearchServices(pb.SearchServicesRequest()).services
-    assert other.GetOrganization(pb.GetOrganizationRequest(id=own.id)).name == "Puentes", "its name still stands in old referrals"
+    assert other.GetOrganization(pb.GetOrganizationRequest(id=own.id)).name == "Puentes", (
+        "its name still stands in old referrals"
+    )
     assert service.id
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         scene.coordinator.LeaveOrganization(pb.LeaveOrganizationRequest(id=own.id, etag=left.etag))
@@ -476,7 +630,9 @@ def test_a_manager_ends_the_membership_of_her_own_organisation(scene: Scene) -> 
 def test_sessions_and_invitations_end_with_the_membership(scene: Scene) -> None:
     own = scene.organization("Puentes")
     worker = scene.worker(own)
-    signed = scene.nobody.SignIn(m.SignInRequest(email=worker.entry.email, password="una clave larga"))
+    signed = scene.nobody.SignIn(
+        m.SignInRequest(email=worker.entry.email, password="una clave larga")
+    )
     for by in (scene.coordinator, scene.neighbour):
         by.LeaveOrganization(pb.LeaveOrganizationRequest(id=own.id, etag=scene.etag(own.id)))
     with refused("UNAUTHENTICATED", "session_ended"):
@@ -488,5 +644,10 @@ def test_sessions_and_invitations_end_with_the_membership(scene: Scene) -> None:
 def test_the_coordination_does_not_leave_whoever_of_it_asks(scene: Scene) -> None:
     for caller in (scene.coordinator, scene.by(scene.coalition, Role.MANAGER)):
         with refused("FAILED_PRECONDITION", "illegal_transition"):
-            caller.LeaveOrganization(pb.LeaveOrganizationRequest(id=scene.coalition.id, etag=etag_of(scene.coalition)))
-    assert scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=scene.coalition.id)).status == APPROVED
+            caller.LeaveOrganization(
+                pb.LeaveOrganizationRequest(id=scene.coalition.id, etag=etag_of(scene.coalition))
+            )
+    assert (
+        scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=scene.coalition.id)).status
+        == APPROVED
+    )

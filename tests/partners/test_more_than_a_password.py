@@ -1,4 +1,6 @@
-"""Where it is so set, an operator, a coordinator and an auditor do not come in by a password alone: they set up a code first, and get nothing before."""
+"""Where it is so set, an operator, a coordinator and an auditor do not come in by a password alone:
+they set up a code first, and get nothing before.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +39,13 @@ def strict(scene: Scene) -> Iterator[Stubs]:
         scene.clock,
         DirectoryIndex(),
         Site(SITE),
-        SignInProviders(scene.database, Keyring(scene.sealing_key), scene.mail, SITE, development=True),
+        SignInProviders(
+            scene.database, Keyring(scene.sealing_key), scene.mail, SITE, development=True
+        ),
     )
-    server = Server("127.0.0.1:0", servicers(*parts, strict=True), threads=2, reflect=False, caller_rate=100_000)
+    server = Server(
+        "127.0.0.1:0", servicers(*parts, strict=True), threads=2, reflect=False, caller_rate=100_000
+    )
     server.start()
     channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
     yield Stubs(channel)
@@ -53,7 +59,9 @@ def sign_in(strict: Stubs, email: str = EMAIL) -> m.SignInResponse:
 
 
 def finish(strict: Stubs, challenge: str, code: str) -> m.SignInResponse:
-    answer: m.SignInResponse = strict.FinishSignIn(m.FinishSignInRequest(challenge=challenge, code=code))
+    answer: m.SignInResponse = strict.FinishSignIn(
+        m.FinishSignInRequest(challenge=challenge, code=code)
+    )
     return answer
 
 
@@ -62,10 +70,17 @@ def wrong_of(app: App) -> str:
 
 
 @pytest.mark.parametrize("role", [Role.OPERATOR, Role.COORDINATOR, Role.AUDITOR])
-def test_who_must_prove_more_sets_up_a_code_before_there_is_a_session(scene: Scene, strict: Stubs, role: Role) -> None:
+def test_who_must_prove_more_sets_up_a_code_before_there_is_a_session(
+    scene: Scene, strict: Stubs, role: Role
+) -> None:
     scene.worker(scene.organization("Puentes"), Role.WORKER, role, email=EMAIL)
     asked = sign_in(strict)
-    assert {field.name for field, _ in asked.ListFields()} == {"challenge", "asks_code", "set_up_secret", "set_up_uri"}
+    assert {field.name for field, _ in asked.ListFields()} == {
+        "challenge",
+        "asks_code",
+        "set_up_secret",
+        "set_up_uri",
+    }
     app = App(scene, asked.set_up_secret)
     fails(lambda: finish(strict, asked.challenge, wrong_of(app)))
     assert scene.rows("SELECT * FROM sessions") == []
@@ -95,7 +110,9 @@ def test_a_passkey_is_enough(scene: Scene, strict: Stubs) -> None:
     asked = sign_in(strict)
     assert (asked.asks_code, asked.set_up_secret) == (False, "")
     signed = phone.sign(asked.passkey_options)
-    assert strict.FinishSignIn(m.FinishSignInRequest(challenge=asked.challenge, passkey=signed)).session_secret
+    assert strict.FinishSignIn(
+        m.FinishSignInRequest(challenge=asked.challenge, passkey=signed)
+    ).session_secret
 
 
 def test_an_older_question_takes_nothing_into_use(scene: Scene, strict: Stubs) -> None:
@@ -121,19 +138,28 @@ def test_who_is_suspended_meanwhile_sets_up_nothing(scene: Scene, strict: Stubs)
 
 
 @pytest.mark.parametrize(("ways", "asked"), [(("pwd",), True), (("pwd", "otp", "mfa"), False)])
-def test_a_provider_that_asked_for_more_than_a_password_is_believed_and_one_that_did_not_is_not_enough(
+def test_a_provider_that_asked_for_more_than_a_password_is_believed_and_another_is_not_enough(
     scene: Scene, strict: Stubs, ways: tuple[str, ...], asked: bool
 ) -> None:
     scene.worker(scene.coalition, Role.COORDINATOR, email=EMAIL)
-    provider = Provider(f"{SITE}/sign-in/return", {"ana": Person("ana-1", EMAIL, ways=ways)}, now=lambda: scene.clock.now().timestamp())
+    provider = Provider(
+        f"{SITE}/sign-in/return",
+        {"ana": Person("ana-1", EMAIL, ways=ways)},
+        now=lambda: scene.clock.now().timestamp(),
+    )
     id = set_up(scene, scene.coalition, provider).provider_id
     begun = strict.BeginProviderSignIn(m.BeginProviderSignInRequest(provider_id=id))
     back = provider.signs_in(begun.authorization_url, "ana")
     provider_says: m.SignInResponse = strict.FinishProviderSignIn(
-        m.FinishProviderSignInRequest(challenge=begun.challenge, state=back["state"], code=back["code"])
+        m.FinishProviderSignInRequest(
+            challenge=begun.challenge, state=back["state"], code=back["code"]
+        )
     )
     provider.stop()
-    assert (bool(provider_says.set_up_secret), bool(provider_says.session_secret)) == (asked, not asked)
+    assert (bool(provider_says.set_up_secret), bool(provider_says.session_secret)) == (
+        asked,
+        not asked,
+    )
 
 
 def test_whoever_has_a_code_is_asked_for_it_whatever_her_provider_asked_for(scene: Scene) -> None:
@@ -145,4 +171,6 @@ def test_whoever_has_a_code_is_asked_for_it_whatever_her_provider_asked_for(scen
     came = comes_in(scene, scene.coalition, provider)
     provider.stop()
     assert (came.session_secret, came.asks_code) == ("", True)
-    assert scene.nobody.FinishSignIn(m.FinishSignInRequest(challenge=came.challenge, code=app.code())).session_secret
+    assert scene.nobody.FinishSignIn(
+        m.FinishSignInRequest(challenge=came.challenge, code=app.code())
+    ).session_secret

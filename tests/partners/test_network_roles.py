@@ -1,4 +1,6 @@
-"""Roles of the network are given, suspended and given back by two coordinators of different member organisations, and by nobody alone."""
+"""Roles of the network are given, suspended and given back by two coordinators of different member
+organisations, and by nobody alone.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,11 @@ from services.partners.wire import etag_of
 from tests.partners.scene import Scene, Stubs, refused
 from tests.partners.test_invitations import EMAIL, accept, invite
 
-AUDITOR, COORDINATOR, MANAGER = contract_pb2.ROLE_AUDITOR, contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_MANAGER
+AUDITOR, COORDINATOR, MANAGER = (
+    contract_pb2.ROLE_AUDITOR,
+    contract_pb2.ROLE_COORDINATOR,
+    contract_pb2.ROLE_MANAGER,
+)
 
 
 @pytest.fixture
@@ -56,12 +62,19 @@ def test_a1_such_a_role_is_given_by_two_coordinators_of_different_organisations(
     accept(scene, made)
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
         agree(abroad, made)
-    assert EMAIL in {worker.email for worker in abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers}
+    assert EMAIL in {
+        worker.email for worker in abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers
+    }
 
 
-def test_an_invitation_that_waits_ends_like_every_other_and_no_other_is_seen(scene: Scene, abroad: Stubs) -> None:
+def test_an_invitation_that_waits_ends_like_every_other_and_no_other_is_seen(
+    scene: Scene, abroad: Stubs
+) -> None:
     both = scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)
-    late, revoked = invite(both, None, AUDITOR), invite(both, None, AUDITOR, email="otra@ejemplo.org")
+    late, revoked = (
+        invite(both, None, AUDITOR),
+        invite(both, None, AUDITOR, email="otra@ejemplo.org"),
+    )
     both.RevokeInvitation(pb.RevokeInvitationRequest(id=revoked.id))
     scene.later(hours=72)
     for made in (late, revoked):
@@ -75,7 +88,7 @@ def test_an_invitation_that_waits_ends_like_every_other_and_no_other_is_seen(sce
 
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
-def test_a2_a_manager_of_the_coordinations_own_organisation_suspends_nobody_who_has_a_role_of_the_network(
+def test_a2_a_manager_of_the_coordinations_organisation_suspends_nobody_with_a_network_role(
     role: Role, scene: Scene, abroad: Stubs
 ) -> None:
     target = scene.worker(scene.coalition, role)
@@ -87,7 +100,11 @@ def test_a2_a_manager_of_the_coordinations_own_organisation_suspends_nobody_who_
         suspend(first, target.id)
     with refused("FAILED_PRECONDITION", "not_independent"):
         suspend(scene.by(scene.coalition, Role.COORDINATOR), target.id)
-    (seen,) = [worker for worker in abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers if worker.id == target.id]
+    (seen,) = [
+        worker
+        for worker in abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers
+        if worker.id == target.id
+    ]
     assert seen.suspension_proposed_by_worker_id
     assert suspend(abroad, target.id).status == pb.WORKER_STATUS_SUSPENDED
     with refused("FAILED_PRECONDITION", "illegal_transition"):
@@ -96,11 +113,16 @@ def test_a2_a_manager_of_the_coordinations_own_organisation_suspends_nobody_who_
     made = invite(first, None, contract_pb2.Role.Value(f"ROLE_{role}"), email=target.entry.email)
     agree(abroad, made)
     accept(scene, made)
-    assert scene.rows("SELECT status FROM workers WHERE id = %s", target.id)[0]["status"] == "ACTIVE"
+    assert (
+        scene.rows("SELECT status FROM workers WHERE id = %s", target.id)[0]["status"] == "ACTIVE"
+    )
 
 
 def test_a_coordinator_suspends_nobody_else_elsewhere(scene: Scene, abroad: Stubs) -> None:
-    for worker in (scene.worker(scene.organization("Ajena"), Role.MANAGER), scene.worker(scene.coalition, Role.WORKER)):
+    for worker in (
+        scene.worker(scene.organization("Ajena"), Role.MANAGER),
+        scene.worker(scene.coalition, Role.WORKER),
+    ):
         with refused("NOT_FOUND", "not_found"):
             suspend(abroad, worker.id)
     with refused("PERMISSION_DENIED", "right_missing"):
@@ -112,11 +134,17 @@ def test_an_invitation_without_such_a_role_takes_none_away(scene: Scene) -> None
     made = invite(scene.by(scene.coalition, Role.MANAGER), None, MANAGER)
     with refused("UNAUTHENTICATED", "invitation_invalid"):
         accept(scene, made)
-    assert scene.rows("SELECT roles FROM workers WHERE id = %s", target.id)[0]["roles"] == ["COORDINATOR"]
+    assert scene.rows("SELECT roles FROM workers WHERE id = %s", target.id)[0]["roles"] == [
+        "COORDINATOR"
+    ]
 
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
-def test_a2_nobody_alone_takes_them_away_by_suspending_their_organisation(role: Role, scene: Scene, elsewhere: Organization) -> None:
+def test_a2_nobody_alone_takes_them_away_by_suspending_their_organisation(
+    role: Role, scene: Scene, elsewhere: Organization
+) -> None:
     scene.worker(elsewhere, role)
     with refused("FAILED_PRECONDITION", "illegal_transition"):
-        scene.coordinator.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(id=elsewhere.id, etag=etag_of(elsewhere)))
+        scene.coordinator.SuspendOrganization(
+            directory_pb2.SuspendOrganizationRequest(id=elsewhere.id, etag=etag_of(elsewhere))
+        )

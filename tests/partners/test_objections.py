@@ -10,14 +10,23 @@ from tests.partners.test_sign_in_providers import EMAIL, comes_in, confirm, prop
 from tests.parts.provider import Person, Provider
 
 
-def test_a1_its_managers_hear_of_it_by_e_mail_at_once_and_have_three_days_to_object(scene: Scene) -> None:
+def test_a1_its_managers_hear_of_it_by_e_mail_at_once_and_have_three_days_to_object(
+    scene: Scene,
+) -> None:
     shelter = scene.organization("Casa Luna")
-    managers = [scene.worker(shelter, Role.MANAGER, email=f"{name}@casa.example") for name in ("ana", "eva")]
+    managers = [
+        scene.worker(shelter, Role.MANAGER, email=f"{name}@casa.example") for name in ("ana", "eva")
+    ]
     gone, other = scene.worker(shelter, Role.MANAGER), scene.worker(shelter, Role.WORKER)
     scene.as_worker(managers[0]).SuspendWorker(m.SuspendWorkerRequest(id=gone.id))
-    second, proposed = scene.by(scene.coalition, Role.COORDINATOR), propose(scene.coordinator, shelter, "https://sso.example")
+    second, proposed = (
+        scene.by(scene.coalition, Role.COORDINATOR),
+        propose(scene.coordinator, shelter, "https://sso.example"),
+    )
     letters = told(scene, "provider_proposed")
-    assert sorted((fact.worker_id, letter.email) for fact, letter in letters) == sorted((each.id, each.entry.email) for each in managers)
+    assert sorted((fact.worker_id, letter.email) for fact, letter in letters) == sorted(
+        (each.id, each.entry.email) for each in managers
+    )
     assert other.id not in {fact.worker_id for fact, _ in letters}
     scene.later(days=3, seconds=-1)
     with refused("FAILED_PRECONDITION", "objection_time"):
@@ -32,15 +41,24 @@ def test_a1_its_managers_hear_of_it_by_e_mail_at_once_and_have_three_days_to_obj
         scene.as_worker(managers[0]).ObjectToSignInProvider(m.ObjectToSignInProviderRequest())
 
 
-def test_who_objects_speaks_for_her_own_organisation_and_ends_nothing_that_is_in_use(scene: Scene) -> None:
+def test_who_objects_speaks_for_her_own_organisation_and_ends_nothing_that_is_in_use(
+    scene: Scene,
+) -> None:
     ministry, provider = (
         scene.organization("Ministerio"),
-        Provider(f"{SITE}/sign-in/return", {"ana": Person("ana-1", EMAIL)}, now=lambda: scene.clock.now().timestamp()),
+        Provider(
+            f"{SITE}/sign-in/return",
+            {"ana": Person("ana-1", EMAIL)},
+            now=lambda: scene.clock.now().timestamp(),
+        ),
     )
     scene.worker(ministry, Role.WORKER, email=EMAIL)
     try:
         set_up(scene, ministry, provider)
-        stranger, manager = scene.by(scene.organization("Otra"), Role.MANAGER), scene.by(ministry, Role.MANAGER)
+        stranger, manager = (
+            scene.by(scene.organization("Otra"), Role.MANAGER),
+            scene.by(ministry, Role.MANAGER),
+        )
         propose(scene.coordinator, ministry, "https://new.example")
         with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
             stranger.ObjectToSignInProvider(m.ObjectToSignInProviderRequest())

@@ -1,4 +1,6 @@
-"""To a member on probation no shelter exists, by whatever path it asks: neither its services nor its organisation nor its places."""
+"""To a member on probation no shelter exists, by whatever path it asks: neither its services nor
+its organisation nor its places.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,18 @@ SECRET = ("Luna", "+50588", "NI-JI")
 
 
 def by_type(scene: Scene) -> Organization:
-    return scene.organization("Luna", type=OrganizationType.SHELTER, phone="+50588000001", department="NI-JI")
+    return scene.organization(
+        "Luna", type=OrganizationType.SHELTER, phone="+50588000001", department="NI-JI"
+    )
 
 
 def by_its_beds(scene: Scene) -> Organization:
-    own = scene.organization("Hermanas de la Luna", type=OrganizationType.RELIGIOUS, phone="+50588000002", department="NI-JI")
+    own = scene.organization(
+        "Hermanas de la Luna",
+        type=OrganizationType.RELIGIOUS,
+        phone="+50588000002",
+        department="NI-JI",
+    )
     scene.service(own, "Casa de la Luna", "HOU.TRANS", department="NI-JI", confidential=True)
     return own
 
@@ -42,8 +51,12 @@ def answers(by: Stubs, hidden: Organization | None) -> list[Message]:
     id = hidden.id if hidden else "0" * 32
     asked: list[Callable[[], Any]] = [
         lambda: by.ListOrganizations(pb.ListOrganizationsRequest()),
-        lambda: by.ListOrganizations(pb.ListOrganizationsRequest(type=pb.ORGANIZATION_TYPE_SHELTER)),
-        lambda: by.BatchGet(pb.BatchGetRequest(organization_ids=[id], service_ids=[id], worker_ids=[id])),
+        lambda: by.ListOrganizations(
+            pb.ListOrganizationsRequest(type=pb.ORGANIZATION_TYPE_SHELTER)
+        ),
+        lambda: by.BatchGet(
+            pb.BatchGetRequest(organization_ids=[id], service_ids=[id], worker_ids=[id])
+        ),
         lambda: by.SearchServices(pb.SearchServicesRequest(organization_id=id)),
         lambda: by.SearchServices(pb.SearchServicesRequest(words="luna", count_country="NI")),
         lambda: by.SearchServices(pb.SearchServicesRequest(count_country="NI")),
@@ -57,13 +70,17 @@ def answers(by: Stubs, hidden: Organization | None) -> list[Message]:
 
 
 @pytest.mark.parametrize("make", [by_type, by_its_beds, with_more])
-def test_c12_a_member_on_probation_sees_no_shelter_by_any_list_name_or_search(scene: Scene, make: Callable[[Scene], Organization]) -> None:
+def test_c12_a_member_on_probation_sees_no_shelter_by_any_list_name_or_search(
+    scene: Scene, make: Callable[[Scene], Organization]
+) -> None:
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
     scene.service(scene.organization("Clínica"), "Consulta", "MED.PRI")
     before = answers(worker, None)
     shelter = make(scene)
     assert answers(worker, shelter) == before
-    assert not [said for said in map(str, answers(worker, shelter)) if any(word in said for word in SECRET)]
+    assert not [
+        said for said in map(str, answers(worker, shelter)) if any(word in said for word in SECRET)
+    ]
     with refused("NOT_FOUND", "not_found"):
         worker.GetOrganization(pb.GetOrganizationRequest(id=shelter.id))
 
@@ -81,14 +98,23 @@ def test_c12_who_is_approved_sees_it_and_who_is_back_on_probation_does_not(scene
 
 def test_c12_its_open_places_are_none_either(scene: Scene) -> None:
     shelter = with_more(scene)
-    place = locations_pb2.Location(name="Oficina de la Luna", country="NI", department="NI-JI", address="Calle Luna 1")
-    made = scene.by(shelter, Role.MANAGER).CreateLocation(locations_pb2.CreateLocationRequest(location=place))
+    place = locations_pb2.Location(
+        name="Oficina de la Luna", country="NI", department="NI-JI", address="Calle Luna 1"
+    )
+    made = scene.by(shelter, Role.MANAGER).CreateLocation(
+        locations_pb2.CreateLocationRequest(location=place)
+    )
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
-    assert not worker.ListLocations(locations_pb2.ListLocationsRequest(organization_id=shelter.id)).locations
+    assert not worker.ListLocations(
+        locations_pb2.ListLocationsRequest(organization_id=shelter.id)
+    ).locations
     with refused("NOT_FOUND", "not_found"):
         worker.GetLocation(locations_pb2.GetLocationRequest(id=made.id))
     partner = scene.by(scene.organization("Miembro"), Role.WORKER)
-    assert partner.GetLocation(locations_pb2.GetLocationRequest(id=made.id)).name == "Oficina de la Luna"
+    assert (
+        partner.GetLocation(locations_pb2.GetLocationRequest(id=made.id)).name
+        == "Oficina de la Luna"
+    )
 
 
 def test_c12_a_member_that_offers_more_than_beds_is_seen_without_them(scene: Scene) -> None:
@@ -97,26 +123,40 @@ def test_c12_a_member_that_offers_more_than_beds_is_seen_without_them(scene: Sce
     scene.service(ngo, "Apoyo", "PSS")
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
     assert worker.GetOrganization(pb.GetOrganizationRequest(id=ngo.id)).name == "Mar"
-    assert [one.name for one in worker.SearchServices(pb.SearchServicesRequest(organization_id=ngo.id)).services] == ["Apoyo"]
+    assert [
+        one.name
+        for one in worker.SearchServices(pb.SearchServicesRequest(organization_id=ngo.id)).services
+    ] == ["Apoyo"]
 
 
-def test_c12_what_a_shelter_has_anybody_find_is_seen_by_a_member_on_probation_too(scene: Scene) -> None:
+def test_c12_what_a_shelter_has_anybody_find_is_seen_by_a_member_on_probation_too(
+    scene: Scene,
+) -> None:
     shelter = by_type(scene)
     scene.service(shelter, "Charlas", "INF", public=True)
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
-    assert [one.name for one in worker.SearchServices(pb.SearchServicesRequest()).services] == ["Charlas"]
+    assert [one.name for one in worker.SearchServices(pb.SearchServicesRequest()).services] == [
+        "Charlas"
+    ]
     assert worker.GetOrganization(pb.GetOrganizationRequest(id=shelter.id)).name == "Luna"
 
 
 def test_c12_a_shelter_on_probation_sees_itself_and_the_coordination_sees_all(scene: Scene) -> None:
-    own, other = scene.organization("Sol", type=OrganizationType.SHELTER, approved=False), by_type(scene)
+    own, other = (
+        scene.organization("Sol", type=OrganizationType.SHELTER, approved=False),
+        by_type(scene),
+    )
     worker = scene.by(own, Role.WORKER)
     assert worker.GetOrganization(pb.GetOrganizationRequest(id=own.id)).name == "Sol"
-    assert {one.name for one in worker.ListOrganizations(pb.ListOrganizationsRequest()).organizations} == {"Coalición", "Sol"}
+    assert {
+        one.name for one in worker.ListOrganizations(pb.ListOrganizationsRequest()).organizations
+    } == {"Coalición", "Sol"}
     assert scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=other.id)).name == "Luna"
 
 
-def test_c12_an_organisation_that_becomes_a_shelter_takes_what_it_offers_along(scene: Scene) -> None:
+def test_c12_an_organisation_that_becomes_a_shelter_takes_what_it_offers_along(
+    scene: Scene,
+) -> None:
     own = scene.organization("Luna")
     scene.service(own, "Luna que escucha", "PSS")
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
@@ -124,8 +164,12 @@ def test_c12_an_organisation_that_becomes_a_shelter_takes_what_it_offers_along(s
     current = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=own.id))
     change = pb.Organization(id=own.id, etag=current.etag, type=pb.ORGANIZATION_TYPE_SHELTER)
     proposed = scene.coordinator.ProposeOrganizationChange(
-        pb.ProposeOrganizationChangeRequest(organization=change, update_mask=FieldMask(paths=["type"]))
+        pb.ProposeOrganizationChangeRequest(
+            organization=change, update_mask=FieldMask(paths=["type"])
+        )
     )
     another = scene.by(scene.coalition, Role.COORDINATOR)
-    another.ConfirmOrganizationChange(pb.ConfirmOrganizationChangeRequest(id=own.id, etag=proposed.etag))
+    another.ConfirmOrganizationChange(
+        pb.ConfirmOrganizationChangeRequest(id=own.id, etag=proposed.etag)
+    )
     assert worker.SearchServices(pb.SearchServicesRequest(words="luna")).total_size == 0

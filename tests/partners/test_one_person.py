@@ -1,4 +1,6 @@
-"""One cheating person with any number of accounts, mailboxes and keys against all rules of two of partners: alone she reaches what one person may do."""
+"""One cheating person with any number of accounts, mailboxes and keys against all rules of two of
+partners: alone she reaches what one person may do.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +51,24 @@ class Cheat:
         self.steps += 1
         act: Callable[[Stubs], None] = self.random.choice(
             [
-                *(self.invite, self.agree, self.accept, self.make_key, self.confirm_key, self.transfer_key, self.register, self.approve),
-                *(self.propose, self.confirm, self.propose_change, self.confirm_change, self.suspend, self.wait),
+                *(
+                    self.invite,
+                    self.agree,
+                    self.accept,
+                    self.make_key,
+                    self.confirm_key,
+                    self.transfer_key,
+                    self.register,
+                    self.approve,
+                ),
+                *(
+                    self.propose,
+                    self.confirm,
+                    self.propose_change,
+                    self.confirm_change,
+                    self.suspend,
+                    self.wait,
+                ),
                 *(self.suspend_member, self.hold_member, self.reinstate_member, self.leave_member),
             ]
         )
@@ -66,25 +84,37 @@ class Cheat:
     def invite(self, by: Stubs) -> None:
         roles = [self.random.choice(GIVEN)]
         wanted = m.Invitation(
-            email=f"{new_id()}@ejemplo.org", roles=roles, organization_id=self.random.choice(["", "", "", self.members[0]])
+            email=f"{new_id()}@ejemplo.org",
+            roles=roles,
+            organization_id=self.random.choice(["", "", "", self.members[0]]),
         )
         self.invitations.append(by.CreateInvitation(m.CreateInvitationRequest(invitation=wanted)))
 
     def agree(self, by: Stubs) -> None:
-        by.ConfirmInvitation(m.ConfirmInvitationRequest(id=self.random.choice(self.invitations or [m.Invitation()]).id))
+        by.ConfirmInvitation(
+            m.ConfirmInvitationRequest(
+                id=self.random.choice(self.invitations or [m.Invitation()]).id
+            )
+        )
 
     def accept(self, _: Stubs) -> None:
         """She reads every mailbox that she invites to."""
-        made = self.random.choice([one for one in self.invitations if not one.unconfirmed] or [None])
+        made = self.random.choice(
+            [one for one in self.invitations if not one.unconfirmed] or [None]
+        )
         if made is None:
             return
-        question = m.AcceptInvitationRequest(token=letter(self.scene, made).token, name="Otra", password=OWN_PASSWORD)
+        question = m.AcceptInvitationRequest(
+            token=letter(self.scene, made).token, name="Otra", password=OWN_PASSWORD
+        )
         self.scene.nobody.AcceptInvitation(question)
         (row,) = self.scene.rows("SELECT id FROM workers WHERE email = %s", made.email)
         self.accounts.append(row["id"])
 
     def make_key(self, by: Stubs) -> None:
-        made = by.CreateApiKey(m.CreateApiKeyRequest(label="Sistema", scopes=[contract_pb2.SCOPE_PEOPLE_OPEN]))
+        made = by.CreateApiKey(
+            m.CreateApiKeyRequest(label="Sistema", scopes=[contract_pb2.SCOPE_PEOPLE_OPEN])
+        )
         self.keys.append(made.api_key.id)
 
     def confirm_key(self, by: Stubs) -> None:
@@ -101,24 +131,34 @@ class Cheat:
 
     def approve(self, by: Stubs) -> None:
         id = self.random.choice(self.members)
-        by.ApproveOrganization(d.ApproveOrganizationRequest(id=id, etag=by.GetOrganization(d.GetOrganizationRequest(id=id)).etag))
+        by.ApproveOrganization(
+            d.ApproveOrganizationRequest(
+                id=id, etag=by.GetOrganization(d.GetOrganizationRequest(id=id)).etag
+            )
+        )
 
     def propose(self, by: Stubs) -> None:
         seen = by.GetSignInProvider(m.GetSignInProviderRequest(organization_id=self.shelter.id))
         wanted = m.SignInProvider(issuer="https://sso.example", client_id="enlace")
         by.ProposeSignInProvider(
-            m.ProposeSignInProviderRequest(organization_id=self.shelter.id, etag=seen.etag, provider=wanted, client_secret="s")
+            m.ProposeSignInProviderRequest(
+                organization_id=self.shelter.id, etag=seen.etag, provider=wanted, client_secret="s"
+            )
         )
 
     def confirm(self, by: Stubs) -> None:
         seen = by.GetSignInProvider(m.GetSignInProviderRequest(organization_id=self.shelter.id))
-        by.ConfirmSignInProvider(m.ConfirmSignInProviderRequest(organization_id=self.shelter.id, etag=seen.etag))
+        by.ConfirmSignInProvider(
+            m.ConfirmSignInProviderRequest(organization_id=self.shelter.id, etag=seen.etag)
+        )
 
     def propose_change(self, by: Stubs) -> None:
         seen = by.GetOrganization(d.GetOrganizationRequest(id=self.shelter.id))
         wanted = d.Organization(id=seen.id, etag=seen.etag, hotline_number="666")
         by.ProposeOrganizationChange(
-            d.ProposeOrganizationChangeRequest(organization=wanted, update_mask=FieldMask(paths=["hotline_number"]))
+            d.ProposeOrganizationChangeRequest(
+                organization=wanted, update_mask=FieldMask(paths=["hotline_number"])
+            )
         )
 
     def confirm_change(self, by: Stubs) -> None:
@@ -126,16 +166,27 @@ class Cheat:
         by.ConfirmOrganizationChange(d.ConfirmOrganizationChangeRequest(id=seen.id, etag=seen.etag))
 
     def suspend(self, by: Stubs) -> None:
-        rows = self.scene.rows("SELECT id FROM workers WHERE 'COORDINATOR' = ANY(roles) ORDER BY email")
+        rows = self.scene.rows(
+            "SELECT id FROM workers WHERE 'COORDINATOR' = ANY(roles) ORDER BY email"
+        )
         by.SuspendWorker(m.SuspendWorkerRequest(id=self.random.choice(rows)["id"]))
 
     def suspend_member(self, by: Stubs) -> None:
         reason = self.random.choice([d.SUSPENSION_REASON_HARM, d.SUSPENSION_REASON_UNSPECIFIED])
-        by.SuspendOrganization(d.SuspendOrganizationRequest(id=self.shelter.id, etag=self._etag(by, self.shelter.id), reason=reason))
+        by.SuspendOrganization(
+            d.SuspendOrganizationRequest(
+                id=self.shelter.id, etag=self._etag(by, self.shelter.id), reason=reason
+            )
+        )
 
     def hold_member(self, by: Stubs) -> None:
         """What one person may do: for a day, and once in thirty."""
-        request = d.SuspendOrganizationRequest(id=self.held, etag=self._etag(by, self.held), reason=d.SUSPENSION_REASON_FRONT, hold=True)
+        request = d.SuspendOrganizationRequest(
+            id=self.held,
+            etag=self._etag(by, self.held),
+            reason=d.SUSPENSION_REASON_FRONT,
+            hold=True,
+        )
         by.SuspendOrganization(request)
         self.holds += 1
 
@@ -144,7 +195,9 @@ class Cheat:
         by.ReinstateOrganization(d.ReinstateOrganizationRequest(id=id, etag=self._etag(by, id)))
 
     def leave_member(self, by: Stubs) -> None:
-        by.LeaveOrganization(d.LeaveOrganizationRequest(id=self.shelter.id, etag=self._etag(by, self.shelter.id)))
+        by.LeaveOrganization(
+            d.LeaveOrganizationRequest(id=self.shelter.id, etag=self._etag(by, self.shelter.id))
+        )
 
     @staticmethod
     def _etag(by: Stubs, id: str) -> str:
@@ -159,29 +212,65 @@ class Cheat:
 @pytest.mark.parametrize("seed", range(8))
 def test_alone_she_is_never_two(seed: int, scene: Scene) -> None:
     shelter = scene.organization("Casa Luna")
-    honest = scene.worker(scene.coalition, Role.COORDINATOR), scene.worker(scene.organization("Otra sede"), Role.COORDINATOR)
+    honest = (
+        scene.worker(scene.coalition, Role.COORDINATOR),
+        scene.worker(scene.organization("Otra sede"), Role.COORDINATOR),
+    )
     own = scene.worker(scene.coalition, Role.COORDINATOR, Role.MANAGER)
-    again = scene.worker(scene.coalition, Role.COORDINATOR)  # whom she invited when one coordinator was enough for that
+    # whom she invited when one coordinator was enough for that
+    again = scene.worker(scene.coalition, Role.COORDINATOR)
     with scene.owner.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE account_origins SET inviter_id = %s WHERE worker_id = %s", (own.id, again.id))
-    cheat = Cheat(scene, Random(seed), shelter, [own.id, again.id], [scene.organization("Fachada", approved=False).id])
-    cheat.suspended, cheat.held = scene.suspend(scene.organization("Suspendida").id).id, scene.organization("Vecina").id
-    before = {row["id"] for row in scene.rows("SELECT id FROM workers WHERE roles && '{COORDINATOR}'")}
+        tx.execute(
+            "UPDATE account_origins SET inviter_id = %s WHERE worker_id = %s", (own.id, again.id)
+        )
+    cheat = Cheat(
+        scene,
+        Random(seed),
+        shelter,
+        [own.id, again.id],
+        [scene.organization("Fachada", approved=False).id],
+    )
+    cheat.suspended, cheat.held = (
+        scene.suspend(scene.organization("Suspendida").id).id,
+        scene.organization("Vecina").id,
+    )
+    before = {
+        row["id"] for row in scene.rows("SELECT id FROM workers WHERE roles && '{COORDINATOR}'")
+    }
     while cheat.steps < STEPS or len(cheat.accounts) < 3:
         cheat.step()
     network = scene.rows("SELECT id, status FROM workers WHERE roles && '{COORDINATOR,AUDITOR}'")
-    assert {row["id"] for row in network} == {own.id, again.id, *(each.id for each in honest), *before}
+    assert {row["id"] for row in network} == {
+        own.id,
+        again.id,
+        *(each.id for each in honest),
+        *before,
+    }
     assert {row["status"] for row in network} == {"ACTIVE"}
     assert scene.rows("SELECT id FROM sign_in_providers WHERE issuer IS NOT NULL") == []
-    assert scene.rows("SELECT id FROM organizations WHERE id = %s AND hotline_number <> ''", shelter.id) == []
-    assert scene.rows("SELECT id FROM organizations WHERE id = ANY(%s) AND status = 'APPROVED'", cheat.members) == []
+    assert (
+        scene.rows(
+            "SELECT id FROM organizations WHERE id = %s AND hotline_number <> ''", shelter.id
+        )
+        == []
+    )
+    assert (
+        scene.rows(
+            "SELECT id FROM organizations WHERE id = ANY(%s) AND status = 'APPROVED'", cheat.members
+        )
+        == []
+    )
     assert scene.rows("SELECT id FROM api_keys WHERE NOT unconfirmed") == []
-    standing = {row["id"]: row["status"] for row in scene.rows("SELECT id, status FROM organizations")}
+    standing = {
+        row["id"]: row["status"] for row in scene.rows("SELECT id, status FROM organizations")
+    }
     assert (standing[shelter.id], standing[cheat.suspended]) == ("APPROVED", "SUSPENDED")
     assert cheat.holds <= 1
     scene.later(days=1)
     cheat.wait(scene.coordinator)
-    assert scene.rows("SELECT status FROM organizations WHERE id = %s", cheat.held) == [{"status": "APPROVED"}]
+    assert scene.rows("SELECT status FROM organizations WHERE id = %s", cheat.held) == [
+        {"status": "APPROVED"}
+    ]
     assert not {"confirm", "confirm_change", "agree", "confirm_key"} & cheat.tried.keys()
     assert {
         "propose",

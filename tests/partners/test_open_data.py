@@ -19,7 +19,9 @@ from tests.partners.scene import Scene, refused
 
 
 def listed(scene: Scene, **asked: Any) -> pb.ListPublicServicesResponse:
-    answer: pb.ListPublicServicesResponse = scene.nobody.ListPublicServices(pb.ListPublicServicesRequest(**asked))
+    answer: pb.ListPublicServicesResponse = scene.nobody.ListPublicServices(
+        pb.ListPublicServicesRequest(**asked)
+    )
     return answer
 
 
@@ -28,7 +30,13 @@ def said(scene: Scene) -> list[bytes]:
     answers = [
         *(
             listed(scene, **asked)
-            for asked in ({}, {"words": "asesoria"}, {"words": "secreto"}, {"words": "albergue"}, {"need_code": "LEG"})
+            for asked in (
+                {},
+                {"words": "asesoria"},
+                {"words": "secreto"},
+                {"words": "albergue"},
+                {"need_code": "LEG"},
+            )
         ),
         listed(scene, page_size=1, page=2),
         *(
@@ -44,7 +52,9 @@ def said(scene: Scene) -> list[bytes]:
 
 def test_public_services_of_approved_members_are_there_for_anybody(scene: Scene) -> None:
     house = scene.organization("Casa Abierta")
-    service = scene.service(house, "Asesoría", "LEG", public=True, phone="+50523410000", description="Derechos")
+    service = scene.service(
+        house, "Asesoría", "LEG", public=True, phone="+50523410000", description="Derechos"
+    )
     answer = listed(scene)
     assert answer.total_size == 1
     one = answer.services[0]
@@ -59,7 +69,9 @@ def test_public_services_of_approved_members_are_there_for_anybody(scene: Scene)
     assert {field.name for field, _ in one.service.ListFields()}.isdisjoint(
         {"etag", "active", "public", "confidential", "tiers", "open_now"}
     )
-    assert {field.name for field, _ in one.organization.ListFields()}.isdisjoint({"etag", "status", "proposal", "update_time"})
+    assert {field.name for field, _ in one.organization.ListFields()}.isdisjoint(
+        {"etag", "status", "proposal", "update_time"}
+    )
     assert scene.nobody.GetPublicService(pb.GetPublicServiceRequest(id=service.id)) == one
     members = scene.nobody.ListPublicOrganizations(pb.ListPublicOrganizationsRequest())
     assert ([each.id for each in members.organizations], members.total_size) == ([house.id], 1)
@@ -74,14 +86,26 @@ def test_it_is_asked_by_words_need_member_and_change(scene: Scene) -> None:
     def ids(**asked: Any) -> set[str]:
         return {each.service.id for each in listed(scene, **asked).services}
 
-    assert ids(words="ESCUELAS") == ids(words="casa dos") == ids(need_code="EDU") == ids(organization_id=other.id) == {school.id}
-    assert ids(words="abogado") == ids(words="Necesito una abogada", by_name=True) == {legal.id}, "what is meant, too"
+    assert (
+        ids(words="ESCUELAS")
+        == ids(words="casa dos")
+        == ids(need_code="EDU")
+        == ids(organization_id=other.id)
+        == {school.id}
+    )
+    assert ids(words="abogado") == ids(words="Necesito una abogada", by_name=True) == {legal.id}, (
+        "what is meant, too"
+    )
     assert ids(words="necesito una abogada") == set(), "a system is answered to every word"
     since = pb.ListPublicServicesRequest()
     since.modified_after.FromDatetime(scene.clock.now())
-    assert {each.service.id for each in scene.nobody.ListPublicServices(since).services} == {school.id}
+    assert {each.service.id for each in scene.nobody.ListPublicServices(since).services} == {
+        school.id
+    }
     pages = [listed(scene, page_size=1, page=number) for number in (1, 2, 3)]
-    assert [[each.service.id for each in page.services] for page in pages] == [[id] for id in sorted((legal.id, school.id))] + [[]]
+    assert [[each.service.id for each in page.services] for page in pages] == [
+        [id] for id in sorted((legal.id, school.id))
+    ] + [[]]
     assert {page.total_size for page in pages} == {2}
 
 
@@ -96,14 +120,20 @@ def shelter(scene: Scene, house: Organization, service: Service) -> None:
 
 def another_member(scene: Scene, house: Organization, service: Service) -> None:
     scene.service(scene.organization("Secreto", approved=False), "Asesoría", "LEG", public=True)
-    scene.service(scene.organization("Asesoría secreta"), "Asesoría", "LEG", active=False, public=True)
+    scene.service(
+        scene.organization("Asesoría secreta"), "Asesoría", "LEG", active=False, public=True
+    )
     scene.organization("Secreto sin servicios")
 
 
 def room(scene: Scene, house: Organization, service: Service) -> None:
     manager = scene.by(house, Role.WORKER, Role.MANAGER)
     scene.later(days=1)
-    manager.SetCapacity(d.SetCapacityRequest(id=service.id, capacity=d.Capacity(available=1, intake=d.INTAKE_CLOSED)))
+    manager.SetCapacity(
+        d.SetCapacityRequest(
+            id=service.id, capacity=d.Capacity(available=1, intake=d.INTAKE_CLOSED)
+        )
+    )
 
 
 def narrowed_words(scene: Scene, house: Organization, service: Service) -> None:
@@ -113,7 +143,14 @@ def narrowed_words(scene: Scene, house: Organization, service: Service) -> None:
     kept = manager.GetService(d.GetServiceRequest(id=service.id))
     kept.description, kept.update_time.seconds = "un secreto de albergue", 0
     ask = d.UpdateServiceRequest(service=kept)
-    for path in ("create_time", "update_time", "assured_time", "open_now", "organization_name", "organization_type"):
+    for path in (
+        "create_time",
+        "update_time",
+        "assured_time",
+        "open_now",
+        "organization_name",
+        "organization_type",
+    ):
         ask.service.ClearField(path)
     ask.update_mask.paths.append("description")
     manager.UpdateService(ask)
@@ -123,7 +160,11 @@ def hidden_place(scene: Scene, house: Organization, service: Service) -> None:
     manager = scene.by(house, Role.MANAGER)
     scene.later(days=1)
     where = manager.CreateLocation(
-        l.CreateLocationRequest(location=l.Location(name="Secreto", department="NI-CI", address="Calle 7", confidential=True))
+        l.CreateLocationRequest(
+            location=l.Location(
+                name="Secreto", department="NI-CI", address="Calle 7", confidential=True
+            )
+        )
     )
     at = l.ServiceAtLocation(service_id=service.id, location_id=where.id)
     at.schedules.add(freq=d.FREQUENCY_WEEKLY, opens_at="00:00", closes_at="23:00")
@@ -133,30 +174,54 @@ def hidden_place(scene: Scene, house: Organization, service: Service) -> None:
 def contact_there(scene: Scene, house: Organization, service: Service) -> None:
     manager = scene.by(house, Role.MANAGER)
     scene.later(days=1)
-    [there] = manager.ListServiceAtLocations(l.ListServiceAtLocationsRequest(service_id=service.id)).service_at_locations
-    at = l.ServiceAtLocation(service_id=service.id, location_id=there.location_id, phones=there.phones)
+    [there] = manager.ListServiceAtLocations(
+        l.ListServiceAtLocationsRequest(service_id=service.id)
+    ).service_at_locations
+    at = l.ServiceAtLocation(
+        service_id=service.id, location_id=there.location_id, phones=there.phones
+    )
     at.contacts.add(name="Secreto Pérez")
     manager.SetServiceAtLocation(l.SetServiceAtLocationRequest(service_at_location=at))
 
 
 @pytest.mark.parametrize(
-    "hide", [not_public, shelter, another_member, room, narrowed_words, hidden_place, contact_there], ids=lambda hide: hide.__name__
+    "hide",
+    [not_public, shelter, another_member, room, narrowed_words, hidden_place, contact_there],
+    ids=lambda hide: hide.__name__,
 )
-def test_what_fewer_may_see_changes_no_byte_of_it(scene: Scene, hide: Callable[[Scene, Organization, Service], None]) -> None:
+def test_what_fewer_may_see_changes_no_byte_of_it(
+    scene: Scene, hide: Callable[[Scene, Organization, Service], None]
+) -> None:
     house = scene.organization("Casa Abierta")
     service = scene.service(
-        house, "Asesoría legal", "LEG", public=True, description="Nota interna", tiers=(("description", contract_pb2.TIER_PARTNER),)
+        house,
+        "Asesoría legal",
+        "LEG",
+        public=True,
+        description="Nota interna",
+        tiers=(("description", contract_pb2.TIER_PARTNER),),
     )
     manager = scene.by(house, Role.MANAGER)
-    where = manager.CreateLocation(l.CreateLocationRequest(location=l.Location(name="Oficina", department="NI-CI", address="Calle 1")))
+    where = manager.CreateLocation(
+        l.CreateLocationRequest(
+            location=l.Location(name="Oficina", department="NI-CI", address="Calle 1")
+        )
+    )
     manager.SetServiceAtLocation(
         l.SetServiceAtLocationRequest(
-            service_at_location=l.ServiceAtLocation(service_id=service.id, location_id=where.id, phones=[d.Phone(number="+50523410001")])
+            service_at_location=l.ServiceAtLocation(
+                service_id=service.id, location_id=where.id, phones=[d.Phone(number="+50523410001")]
+            )
         )
     )
     before = said(scene)
     assert b"Oficina" in before[0]
-    assert scene.nobody.ListPublicServiceAtLocations(pb.ListPublicServiceAtLocationsRequest()).total_size == 1
+    assert (
+        scene.nobody.ListPublicServiceAtLocations(
+            pb.ListPublicServiceAtLocationsRequest()
+        ).total_size
+        == 1
+    )
     assert b"interna" not in before[0]
     hide(scene, house, service)
     assert said(scene) == before
@@ -167,27 +232,39 @@ def test_what_anybody_may_read_is_new_when_it_changes(scene: Scene) -> None:
     service = scene.service(house, "Asesoría", "LEG", public=True)
     manager = scene.by(house, Role.MANAGER)
     times = [listed(scene).services[0].modify_time.ToDatetime()]
-    where = manager.CreateLocation(l.CreateLocationRequest(location=l.Location(name="Oficina", department="NI-CI")))
+    where = manager.CreateLocation(
+        l.CreateLocationRequest(location=l.Location(name="Oficina", department="NI-CI"))
+    )
     at = l.ServiceAtLocation(service_id=service.id, location_id=where.id)
 
     def move() -> None:
         place = manager.GetLocation(l.GetLocationRequest(id=where.id))
-        ask = l.UpdateLocationRequest(location=l.Location(id=where.id, etag=place.etag, name="Otra"))
+        ask = l.UpdateLocationRequest(
+            location=l.Location(id=where.id, etag=place.etag, name="Otra")
+        )
         ask.update_mask.paths.append("name")
         manager.UpdateLocation(ask)
 
     def leave() -> None:
-        [there] = manager.ListServiceAtLocations(l.ListServiceAtLocationsRequest(service_id=service.id)).service_at_locations
+        [there] = manager.ListServiceAtLocations(
+            l.ListServiceAtLocationsRequest(service_id=service.id)
+        ).service_at_locations
         manager.DeleteServiceAtLocation(l.DeleteServiceAtLocationRequest(id=there.id))
 
-    for change in (lambda: manager.SetServiceAtLocation(l.SetServiceAtLocationRequest(service_at_location=at)), move, leave):
+    for change in (
+        lambda: manager.SetServiceAtLocation(l.SetServiceAtLocationRequest(service_at_location=at)),
+        move,
+        leave,
+    ):
         scene.later(days=1)
         change()
         times.append(listed(scene).services[0].modify_time.ToDatetime())
     assert times == sorted(set(times))
 
 
-@pytest.mark.parametrize("entry", [{}, {"public": True, "active": False}], ids=["not public", "not offered"])
+@pytest.mark.parametrize(
+    "entry", [{}, {"public": True, "active": False}], ids=["not public", "not offered"]
+)
 def test_one_that_is_not_public_is_not_there(scene: Scene, entry: dict[str, Any]) -> None:
     hidden = scene.service(scene.organization(), "Asesoría", "LEG", **entry)
     for id in (hidden.id, "f" * 32, "x"):
@@ -230,7 +307,9 @@ def test_a_page_of_another_question_is_refused(scene: Scene) -> None:
         assert [field for field, _ in refusal.violations] == ["page_token"]
 
 
-def test_by_department_comes_what_is_there_or_for_the_whole_country_and_housing_tells_nothing_of_where_it_is(scene: Scene) -> None:
+def test_a_department_gets_its_own_services_and_the_countrys_and_housing_never_tells_where_it_is(
+    scene: Scene,
+) -> None:
     house = scene.organization()
     for name, department, need in (
         ("Chinandega", "NI-CI", "LEG"),
@@ -254,7 +333,9 @@ def test_by_department_comes_what_is_there_or_for_the_whole_country_and_housing_
     assert names("CR-SJ") == names("CR-L") == {"Otra tierra"}
 
 
-def test_by_name_no_more_than_a_thousand_are_counted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_name_no_more_than_a_thousand_are_counted(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(open_data, "MANY", 2)
     house = scene.organization()
     for name in ("Uno", "Dos", "Tres"):

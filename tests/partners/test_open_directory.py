@@ -1,4 +1,6 @@
-"""The public pages of the directory, before a real directory: two that differ only in what fewer may see have the same pages."""
+"""The public pages of the directory, before a real directory: two that differ only in what fewer
+may see have the same pages.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,15 @@ from services.partners.domain.service import Service
 from services.partners.domain.worker import Role
 from tests.gateway.pages_gateway import pages
 from tests.partners.scene import Scene
-from tests.partners.test_open_data import another_member, contact_there, hidden_place, narrowed_words, not_public, room, shelter
+from tests.partners.test_open_data import (
+    another_member,
+    contact_there,
+    hidden_place,
+    narrowed_words,
+    not_public,
+    room,
+    shelter,
+)
 
 QUESTIONS: tuple[dict[str, str], ...] = (
     {},
@@ -45,25 +55,44 @@ def told(client: FlaskClient, *organizations: str) -> list[tuple[int, str]]:
     first = client.get("/services")
     token = re.search(r'name="form_token" value="([^"]+)"', first.text)
     assert token
-    answers = [first, *(client.post("/services", data=asked | {"form_token": token[1]}) for asked in QUESTIONS)]
+    answers = [
+        first,
+        *(client.post("/services", data=asked | {"form_token": token[1]}) for asked in QUESTIONS),
+    ]
     answers += [client.get(f"/services/organizations/{id}") for id in organizations]
-    return [(each.status_code, re.sub(r'name="form_token" value="[^"]+"', "", each.text)) for each in answers]
+    return [
+        (each.status_code, re.sub(r'name="form_token" value="[^"]+"', "", each.text))
+        for each in answers
+    ]
 
 
 @pytest.mark.parametrize(
-    "hide", [not_public, shelter, another_member, room, narrowed_words, hidden_place, contact_there], ids=lambda hide: hide.__name__
+    "hide",
+    [not_public, shelter, another_member, room, narrowed_words, hidden_place, contact_there],
+    ids=lambda hide: hide.__name__,
 )
 def test_what_fewer_may_see_changes_no_byte_of_a_page(
     scene: Scene, client: FlaskClient, hide: Callable[[Scene, Organization, Service], None]
 ) -> None:
     house = scene.organization("Casa Abierta", url="https://casa.example")
     service = scene.service(
-        house, "Asesoría legal", "LEG", public=True, description="Nota interna", tiers=(("description", contract_pb2.TIER_PARTNER),)
+        house,
+        "Asesoría legal",
+        "LEG",
+        public=True,
+        description="Nota interna",
+        tiers=(("description", contract_pb2.TIER_PARTNER),),
     )
     scene.service(house, "Alquiler", "HOU.RENT", public=True, department="NI-LE")
     manager = scene.by(house, Role.MANAGER)
-    where = manager.CreateLocation(l.CreateLocationRequest(location=l.Location(name="Oficina", department="NI-CI", address="Calle 1")))
-    at = l.ServiceAtLocation(service_id=service.id, location_id=where.id, phones=[d.Phone(number="+50523410001")])
+    where = manager.CreateLocation(
+        l.CreateLocationRequest(
+            location=l.Location(name="Oficina", department="NI-CI", address="Calle 1")
+        )
+    )
+    at = l.ServiceAtLocation(
+        service_id=service.id, location_id=where.id, phones=[d.Phone(number="+50523410001")]
+    )
     manager.SetServiceAtLocation(l.SetServiceAtLocationRequest(service_at_location=at))
     before = told(client, house.id, "f" * 32)
     assert [status for status, _ in before] == [200] * (1 + len(QUESTIONS)) + [200, 404]
@@ -73,8 +102,14 @@ def test_what_fewer_may_see_changes_no_byte_of_a_page(
     assert told(client, house.id, "f" * 32) == before
 
 
-def test_a_member_without_a_public_service_is_as_one_that_does_not_exist(scene: Scene, client: FlaskClient) -> None:
-    hidden, new, left = scene.organization("Secreta"), scene.organization("Nueva", approved=False), scene.organization("Suspendida")
+def test_a_member_without_a_public_service_is_as_one_that_does_not_exist(
+    scene: Scene, client: FlaskClient
+) -> None:
+    hidden, new, left = (
+        scene.organization("Secreta"),
+        scene.organization("Nueva", approved=False),
+        scene.organization("Suspendida"),
+    )
     shelter = scene.service(hidden, "Casa segura", "HOU.SAFE", confidential=True)
     scene.service(new, "Asesoría", "LEG", public=True)
     closed = scene.service(left, "Asesoría", "LEG", public=True, active=False)

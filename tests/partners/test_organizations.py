@@ -17,11 +17,15 @@ from tests.partners.scene import NEIGHBOUR, Scene, Stubs, refused
 
 
 def entry(**more: object) -> pb.Organization:
-    return pb.Organization(**({"name": "Fundación Nueva", "type": pb.ORGANIZATION_TYPE_NGO, "country": "NI"} | more))  # type: ignore[arg-type]
+    return pb.Organization(
+        **({"name": "Fundación Nueva", "type": pb.ORGANIZATION_TYPE_NGO, "country": "NI"} | more)  # type: ignore[arg-type]
+    )
 
 
 def create(scene: Scene, **more: object) -> pb.Organization:
-    made: pb.Organization = scene.coordinator.CreateOrganization(pb.CreateOrganizationRequest(organization=entry(**more)))
+    made: pb.Organization = scene.coordinator.CreateOrganization(
+        pb.CreateOrganizationRequest(organization=entry(**more))
+    )
     return made
 
 
@@ -63,7 +67,9 @@ def test_a_number_is_kept_in_its_international_form(scene: Scene) -> None:
         ({"hotline_number": "one three three"}, "organization.hotline_number", "malformed"),
     ],
 )
-def test_an_entry_that_is_wrong_is_refused_with_the_place(scene: Scene, wrong: dict[str, object], path: str, reason: str) -> None:
+def test_an_entry_that_is_wrong_is_refused_with_the_place(
+    scene: Scene, wrong: dict[str, object], path: str, reason: str
+) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         create(scene, **wrong)
     assert refusal.violations == [(path, reason)]
@@ -72,11 +78,18 @@ def test_an_entry_that_is_wrong_is_refused_with_the_place(scene: Scene, wrong: d
 def test_all_that_is_wrong_is_said_at_once(scene: Scene) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         create(scene, name="", country="", url="x")
-    assert [path for path, _ in refusal.violations] == ["organization.name", "organization.country", "organization.url"]
+    assert [path for path, _ in refusal.violations] == [
+        "organization.name",
+        "organization.country",
+        "organization.url",
+    ]
 
 
 def test_only_the_coordinator_registers_members(scene: Scene) -> None:
-    for caller in (scene.by(scene.coalition, Role.MANAGER), scene.by_key(scene.coalition, "directory.write")):
+    for caller in (
+        scene.by(scene.coalition, Role.MANAGER),
+        scene.by_key(scene.coalition, "directory.write"),
+    ):
         with refused("PERMISSION_DENIED", "right_missing"):
             caller.CreateOrganization(pb.CreateOrganizationRequest(organization=entry()))
     with refused("UNAUTHENTICATED", "token_missing"):
@@ -85,8 +98,13 @@ def test_only_the_coordinator_registers_members(scene: Scene) -> None:
 
 def test_the_same_request_id_registers_once(scene: Scene) -> None:
     request = pb.CreateOrganizationRequest(organization=entry(), request_id="uno")
-    assert scene.coordinator.CreateOrganization(request) == scene.coordinator.CreateOrganization(request)
-    assert len(scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest()).organizations) == 2  # and the coalition
+    assert scene.coordinator.CreateOrganization(request) == scene.coordinator.CreateOrganization(
+        request
+    )
+    # and the coalition
+    assert (
+        len(scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest()).organizations) == 2
+    )
     request.organization.name = "Otra"
     with refused("ALREADY_EXISTS", "request_id_reused"):
         scene.coordinator.CreateOrganization(request)
@@ -101,10 +119,16 @@ def test_the_life_of_a_member_is_told_without_a_gap(scene: Scene) -> None:
     assert step.status == pb.ORGANIZATION_STATUS_APPROVED
     suspended = ["suspension_proposed", "suspended", "reinstatement_proposed", "reinstated"]
     words = ["registered", *["evidence_recorded"] * 5, "approval_proposed", "approved", *suspended]
-    assert scene.facts(made.id) == [(n, f"enlace.organization.{word}.v1") for n, word in enumerate(words, 1)]
+    assert scene.facts(made.id) == [
+        (n, f"enlace.organization.{word}.v1") for n, word in enumerate(words, 1)
+    ]
     row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 10", made.id)[0]
     fact = facts_pb2.OrganizationFact.FromString(row["payload"])
-    assert (fact.status_code, fact.organization_type_code, fact.country_code) == ("SUSPENDED", "NGO", "NI")
+    assert (fact.status_code, fact.organization_type_code, fact.country_code) == (
+        "SUSPENDED",
+        "NGO",
+        "NI",
+    )
 
 
 def test_a_step_that_the_state_does_not_allow_is_refused(scene: Scene) -> None:
@@ -117,42 +141,58 @@ def test_a_step_that_the_state_does_not_allow_is_refused(scene: Scene) -> None:
             rpc(request(id=made.id, etag=made.etag))
     approved = scene.approve(made.id)
     with refused("FAILED_PRECONDITION", "illegal_transition"):
-        another(scene).ApproveOrganization(pb.ApproveOrganizationRequest(id=made.id, etag=approved.etag))
+        another(scene).ApproveOrganization(
+            pb.ApproveOrganizationRequest(id=made.id, etag=approved.etag)
+        )
 
 
 def test_the_coordinators_own_organisation_is_not_suspended_by_them(scene: Scene) -> None:
     with refused("FAILED_PRECONDITION", "illegal_transition"):
-        scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=scene.coalition.id, etag=etag_of(scene.coalition)))
+        scene.coordinator.SuspendOrganization(
+            pb.SuspendOrganizationRequest(id=scene.coalition.id, etag=etag_of(scene.coalition))
+        )
 
 
 def test_a_step_is_based_on_what_was_seen(scene: Scene) -> None:
     made = create(scene)
     with refused("ABORTED", "stale_etag"):
-        scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=made.id, etag="other"))
+        scene.coordinator.ApproveOrganization(
+            pb.ApproveOrganizationRequest(id=made.id, etag="other")
+        )
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=made.id))
     assert refusal.violations == [("etag", "required")]
     for unknown in ("0" * 32, "x", ""):
         with refused("NOT_FOUND", "not_found"):
-            scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=unknown, etag="x"))
+            scene.coordinator.ApproveOrganization(
+                pb.ApproveOrganizationRequest(id=unknown, etag="x")
+            )
 
 
 def test_a_manager_changes_the_own_entry_and_no_other(scene: Scene) -> None:
     own, other = scene.organization("Propia"), scene.organization("Ajena")
     manager = scene.by(own, Role.MANAGER)
-    change = pb.Organization(id=own.id, etag=etag_of(own), name="Propia y nueva", phone="+50520000101")
-    changed = manager.UpdateOrganization(pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=["name"])))
+    change = pb.Organization(
+        id=own.id, etag=etag_of(own), name="Propia y nueva", phone="+50520000101"
+    )
+    changed = manager.UpdateOrganization(
+        pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=["name"]))
+    )
     assert (changed.name, changed.phone, changed.country) == ("Propia y nueva", "", "NI")
     assert scene.facts(own.id)[-1] == (3, "enlace.organization.changed.v1")
     with refused("NOT_FOUND", "not_found"):
         change = pb.Organization(id=other.id, etag=etag_of(other), name="Tomada")
-        manager.UpdateOrganization(pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=["name"])))
+        manager.UpdateOrganization(
+            pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=["name"]))
+        )
 
 
 def test_a_change_to_what_it_was_is_no_fact(scene: Scene) -> None:
     own = scene.organization("Propia")
     same = pb.Organization(id=own.id, etag=etag_of(own), name="Propia")
-    answer = scene.coordinator.UpdateOrganization(pb.UpdateOrganizationRequest(organization=same, update_mask=FieldMask(paths=["name"])))
+    answer = scene.coordinator.UpdateOrganization(
+        pb.UpdateOrganizationRequest(organization=same, update_mask=FieldMask(paths=["name"]))
+    )
     assert answer.etag == etag_of(own)
     assert len(scene.facts(own.id)) == 2
 
@@ -166,10 +206,14 @@ def test_a_change_to_what_it_was_is_no_fact(scene: Scene) -> None:
         (["name.first"], ("update_mask", "unknown_code")),
     ],
 )
-def test_a_mask_names_fields_that_can_be_changed(scene: Scene, paths: list[str], violation: tuple[str, str]) -> None:
+def test_a_mask_names_fields_that_can_be_changed(
+    scene: Scene, paths: list[str], violation: tuple[str, str]
+) -> None:
     change = pb.Organization(id=scene.coalition.id, etag=etag_of(scene.coalition), name="Otra")
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        scene.coordinator.UpdateOrganization(pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=paths)))
+        scene.coordinator.UpdateOrganization(
+            pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=paths))
+        )
     assert refusal.violations == [violation]
 
 
@@ -179,7 +223,11 @@ def test_of_two_changes_of_the_same_version_one_wins(scene: Scene) -> None:
     def change(name: str) -> str:
         changed = pb.Organization(id=own.id, etag=etag_of(own), name=name)
         try:
-            scene.coordinator.UpdateOrganization(pb.UpdateOrganizationRequest(organization=changed, update_mask=FieldMask(paths=["name"])))
+            scene.coordinator.UpdateOrganization(
+                pb.UpdateOrganizationRequest(
+                    organization=changed, update_mask=FieldMask(paths=["name"])
+                )
+            )
         except grpc.RpcError as error:
             return str(error.code().name)
         return "OK"
@@ -195,7 +243,9 @@ def test_the_list_is_by_name_without_accents_and_goes_on_where_it_ended(scene: S
         scene.organization(name)
     names, token = [], ""
     while True:
-        page = scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest(page_size=2, page_token=token))
+        page = scene.coordinator.ListOrganizations(
+            pb.ListOrganizationsRequest(page_size=2, page_token=token)
+        )
         names += [organization.name for organization in page.organizations]
         token = page.next_page_token
         if not token:
@@ -209,13 +259,18 @@ def test_the_list_is_narrowed_by_country_type_and_status(scene: Scene) -> None:
 
     def names(**narrowed: object) -> list[str]:
         request = pb.ListOrganizationsRequest(**narrowed)  # type: ignore[arg-type]
-        return [organization.name for organization in scene.coordinator.ListOrganizations(request).organizations]
+        return [
+            organization.name
+            for organization in scene.coordinator.ListOrganizations(request).organizations
+        ]
 
     assert names(country="CR") == names(type=pb.ORGANIZATION_TYPE_SHELTER) == ["Casa"]
     assert names(status=pb.ORGANIZATION_STATUS_PROBATION) == ["Nueva"]
 
 
-@pytest.mark.parametrize("token", ["x", "bm90IG91cnM", "W10", "WzEsMl0", "WyJhIiwiXHUwMDAwIl0", "x" * 3000, "ñ"])
+@pytest.mark.parametrize(
+    "token", ["x", "bm90IG91cnM", "W10", "WzEsMl0", "WyJhIiwiXHUwMDAwIl0", "x" * 3000, "ñ"]
+)
 def test_a_page_token_that_is_none_is_refused(scene: Scene, token: str) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest(page_token=token))
@@ -226,8 +281,12 @@ def test_members_that_are_not_active_are_listed_for_the_coordinator_only(scene: 
     gone = scene.organization("Suspendida")
     scene.suspend(gone.id)
     worker = scene.by(scene.organization("Puentes"))
-    assert [o.name for o in worker.ListOrganizations(pb.ListOrganizationsRequest()).organizations] == ["Coalición", "Puentes", NEIGHBOUR]
-    assert len(scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest()).organizations) == 4
+    assert [
+        o.name for o in worker.ListOrganizations(pb.ListOrganizationsRequest()).organizations
+    ] == ["Coalición", "Puentes", NEIGHBOUR]
+    assert (
+        len(scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest()).organizations) == 4
+    )
     # Its name still stands in old referrals.
     assert worker.GetOrganization(pb.GetOrganizationRequest(id=gone.id)).name == "Suspendida"
 
@@ -244,22 +303,43 @@ def test_a_suspension_ends_access_at_once_also_for_tokens_that_still_live(scene:
 def test_what_is_done_to_a_member_is_on_the_trail(scene: Scene) -> None:
     made = create(scene)
     scene.approve(made.id)
-    trail = scene.rows("SELECT action, allowed FROM audit WHERE object_id = %s ORDER BY sequence", made.id)
-    assert [(row["action"], row["allowed"]) for row in trail] == [("organization_create", True), *[("organization_approve", True)] * 2]
+    trail = scene.rows(
+        "SELECT action, allowed FROM audit WHERE object_id = %s ORDER BY sequence", made.id
+    )
+    assert [(row["action"], row["allowed"]) for row in trail] == [
+        ("organization_create", True),
+        *[("organization_approve", True)] * 2,
+    ]
 
 
 def test_anyone_may_ask_for_the_lines_one_a_country(scene: Scene) -> None:
-    scene.organization("Llama y Vive", type=OrganizationType.HOTLINE, department="", hotline_number="133")
+    scene.organization(
+        "Llama y Vive", type=OrganizationType.HOTLINE, department="", hotline_number="133"
+    )
     scene.later(days=1)
-    scene.organization("Otra línea", type=OrganizationType.HOTLINE, department="", hotline_number="134")
+    scene.organization(
+        "Otra línea", type=OrganizationType.HOTLINE, department="", hotline_number="134"
+    )
     scene.organization("Sin número", type=OrganizationType.HOTLINE, country="PE", department="")
-    scene.organization("Línea a prueba", type=OrganizationType.HOTLINE, country="EC", department="", hotline_number="199", approved=False)
+    scene.organization(
+        "Línea a prueba",
+        type=OrganizationType.HOTLINE,
+        country="EC",
+        department="",
+        hotline_number="199",
+        approved=False,
+    )
     lines = scene.nobody.ListHotlines(pb.ListHotlinesRequest()).hotlines
-    assert [(line.country, line.number, line.organization_name) for line in lines] == [("NI", "133", "Llama y Vive")]
+    assert [(line.country, line.number, line.organization_name) for line in lines] == [
+        ("NI", "133", "Llama y Vive")
+    ]
 
 
 def test_anyone_may_ask_for_the_taxonomy(scene: Scene) -> None:
-    terms = {term.code: term for term in scene.nobody.ListTaxonomyTerms(pb.ListTaxonomyTermsRequest()).terms}
+    terms = {
+        term.code: term
+        for term in scene.nobody.ListTaxonomyTerms(pb.ListTaxonomyTermsRequest()).terms
+    }
     assert len([term for term in terms.values() if not term.parent_code]) == 14
     assert terms["HOU.EMG"].parent_code == "HOU"
     assert set(terms["HOU.EMG"].names) == {"es", "en", "fr"}

@@ -11,7 +11,10 @@ from tests.builders import refusal_with_fields
 from tests.partners.scene import Scene
 
 
-@pytest.mark.parametrize("place", [["\ud800", "a"], ["a", "x\udfff"], ["a\x00", "b"], ["a"], ["a", 1], {"a": "b"}, "a", None])
+@pytest.mark.parametrize(
+    "place",
+    [["\ud800", "a"], ["a", "x\udfff"], ["a\x00", "b"], ["a"], ["a", 1], {"a": "b"}, "a", None],
+)
 def test_what_a_database_can_not_compare_with_is_no_page_token(place: object, scene: Scene) -> None:
     token = base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
     manager = scene.by(scene.organization(), Role.MANAGER)
@@ -32,7 +35,9 @@ def test_the_longest_names_have_a_token_that_is_taken(scene: Scene) -> None:
     seen, token = [], first.next_page_token
     while token:
         assert len(token) <= 2000
-        page = manager.ListOrganizations(directory_pb2.ListOrganizationsRequest(page_size=1, page_token=token))
+        page = manager.ListOrganizations(
+            directory_pb2.ListOrganizationsRequest(page_size=1, page_token=token)
+        )
         seen += [organization.id for organization in page.organizations]
         token = page.next_page_token
     assert len(seen) == len(set(seen)) > 0

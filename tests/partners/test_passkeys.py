@@ -1,4 +1,6 @@
-"""Passkeys: made by who knows the password, for this site, and each thing that one signs is good once."""
+"""Passkeys: made by who knows the password, for this site, and each thing that one signs is good
+once.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +33,21 @@ def begin(me: Stubs) -> pb.BeginPasskeyResponse:
     return answer
 
 
-def create(me: Stubs, begun: pb.BeginPasskeyResponse, credential: str, label: str = "Mi teléfono") -> pb.SecondFactor:
-    answer: pb.SecondFactor = me.CreatePasskey(pb.CreatePasskeyRequest(challenge=begun.challenge, credential=credential, label=label))
+def create(
+    me: Stubs, begun: pb.BeginPasskeyResponse, credential: str, label: str = "Mi teléfono"
+) -> pb.SecondFactor:
+    answer: pb.SecondFactor = me.CreatePasskey(
+        pb.CreatePasskeyRequest(challenge=begun.challenge, credential=credential, label=label)
+    )
     return answer
 
 
 def herself(scene: Scene) -> Stubs:
     """Her stubs, whose tokens are fresh however late it is."""
     [row] = scene.rows("SELECT id, organization_id FROM workers WHERE email = %s", EMAIL)
-    return scene.with_token(Caller(row["id"], "worker", row["organization_id"], frozenset({"WORKER"})))
+    return scene.with_token(
+        Caller(row["id"], "worker", row["organization_id"], frozenset({"WORKER"}))
+    )
 
 
 def with_passkey(scene: Scene, *, counts: bool = True) -> tuple[Stubs, Authenticator]:
@@ -52,7 +60,9 @@ def with_passkey(scene: Scene, *, counts: bool = True) -> tuple[Stubs, Authentic
 
 
 def by_passkey(scene: Scene, challenge: str, passkey: str) -> m.SignInResponse:
-    answer: m.SignInResponse = scene.nobody.FinishSignIn(m.FinishSignInRequest(challenge=challenge, passkey=passkey))
+    answer: m.SignInResponse = scene.nobody.FinishSignIn(
+        m.FinishSignInRequest(challenge=challenge, passkey=passkey)
+    )
     return answer
 
 
@@ -68,11 +78,15 @@ def wrong(path: str, ask: Callable[[], object]) -> None:
 
 
 def alone(scene: Scene) -> m.BeginPasskeySignInResponse:
-    answer: m.BeginPasskeySignInResponse = scene.nobody.BeginPasskeySignIn(m.BeginPasskeySignInRequest())
+    answer: m.BeginPasskeySignInResponse = scene.nobody.BeginPasskeySignIn(
+        m.BeginPasskeySignInRequest()
+    )
     return answer
 
 
-def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_shown(member: Scene) -> None:
+def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_shown(
+    member: Scene,
+) -> None:
     me, phone = with_passkey(member)
     asked = sign_in(member)
     assert (asked.session_secret, asked.asks_code, bool(asked.challenge)) == ("", False, True)
@@ -80,7 +94,10 @@ def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_show
     signed = by_passkey(member, asked.challenge, phone.sign(asked.passkey_options))
     assert signed.worker.email == EMAIL
     [shown] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
-    assert (shown.label, shown.last_use_time.ToSeconds()) == ("Mi teléfono", int(member.clock.now().timestamp()))
+    assert (shown.label, shown.last_use_time.ToSeconds()) == (
+        "Mi teléfono",
+        int(member.clock.now().timestamp()),
+    )
 
 
 def test_a_passkey_alone_signs_in_if_the_device_made_sure_whose_finger_it_is(member: Scene) -> None:
@@ -138,8 +155,16 @@ def test_a_false_page_gets_nothing_that_is_good_here(member: Scene) -> None:
         "https://enlace.example:8443",
         "https://sub.enlace.example",
     ):
-        fails(lambda origin=origin: by_passkey(member, asked.challenge, phone.sign(asked.passkey_options, origin=origin)))  # type: ignore[misc]
-    fails(lambda: by_passkey(member, asked.challenge, phone.sign(asked.passkey_options, type="webauthn.create")))
+        fails(
+            lambda origin=origin: by_passkey(  # type: ignore[misc]
+                member, asked.challenge, phone.sign(asked.passkey_options, origin=origin)
+            )
+        )
+    fails(
+        lambda: by_passkey(
+            member, asked.challenge, phone.sign(asked.passkey_options, type="webauthn.create")
+        )
+    )
     of_another = json.dumps(json.loads(asked.passkey_options) | {"rpId": "evil.example"})
     fails(lambda: by_passkey(member, asked.challenge, phone.sign(of_another)))
     assert by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)).session_secret
@@ -165,13 +190,25 @@ def test_another_key_another_account_and_another_id_sign_nobody_in(member: Scene
     fails(lambda: by_passkey(member, asked.challenge, theirs.sign(asked.passkey_options)))
     begun_alone = alone(member)
     theirs.account = phone.account
-    fails(lambda: by_passkey(member, begun_alone.challenge, theirs.sign(begun_alone.passkey_options)))
+    fails(
+        lambda: by_passkey(member, begun_alone.challenge, theirs.sign(begun_alone.passkey_options))
+    )
 
 
 def test_what_is_no_passkey_at_all_sounds_like_a_wrong_one(member: Scene) -> None:
     me, phone = with_passkey(member)
     good = json.loads(phone.sign(sign_in(member).passkey_options))
-    broken = [good | {"id": 7}, good | {"response": {}}, good | {"rawId": "!"}, [], None, 1, "x", {}, good | {"response": None}]
+    broken = [
+        good | {"id": 7},
+        good | {"response": {}},
+        good | {"rawId": "!"},
+        [],
+        None,
+        1,
+        "x",
+        {},
+        good | {"response": None},
+    ]
     for each in [json.dumps(each) for each in broken] + ["{", "[" * 3000, "\u0000", "9" * 7999]:
         fails(lambda each=each: by_passkey(member, alone(member).challenge, each))  # type: ignore[misc]
         wrong("credential", lambda each=each: create(me, begin(me), each))  # type: ignore[misc]
@@ -181,11 +218,24 @@ def test_a_challenge_is_good_for_what_it_was_made_for(member: Scene) -> None:
     me, phone = with_passkey(member)
     asked, begun = sign_in(member), begin(me)
     other = Authenticator(SITE)
-    options = json.dumps({"rp": {"id": "enlace.example"}, "user": {"id": ""}, "challenge": json.loads(asked.passkey_options)["challenge"]})
-    wrong(
-        "challenge", lambda: me.CreatePasskey(pb.CreatePasskeyRequest(challenge=asked.challenge, credential=other.make(options), label="x"))
+    options = json.dumps(
+        {
+            "rp": {"id": "enlace.example"},
+            "user": {"id": ""},
+            "challenge": json.loads(asked.passkey_options)["challenge"],
+        }
     )
-    request = json.dumps({"rpId": "enlace.example", "challenge": json.loads(begun.options)["challenge"]})
+    wrong(
+        "challenge",
+        lambda: me.CreatePasskey(
+            pb.CreatePasskeyRequest(
+                challenge=asked.challenge, credential=other.make(options), label="x"
+            )
+        ),
+    )
+    request = json.dumps(
+        {"rpId": "enlace.example", "challenge": json.loads(begun.options)["challenge"]}
+    )
     fails(lambda: by_passkey(member, begun.challenge, phone.sign(request)))
     fails(lambda: finish(member, begun.challenge, "123456"))
     colleague = member.as_worker(member.worker(member.organization("Otra"), Role.WORKER))
@@ -202,7 +252,10 @@ def test_a_passkey_is_one_accounts_only_and_made_at_this_site(member: Scene) -> 
     other = member.as_worker(member.worker(member.organization("Otra"), Role.WORKER))
     begun = begin(other)
     wrong("credential", lambda: create(other, begun, phone.make(begun.options)))
-    wrong("credential", lambda: create(other, begun, Authenticator("https://evil.example").make(begun.options)))
+    wrong(
+        "credential",
+        lambda: create(other, begun, Authenticator("https://evil.example").make(begun.options)),
+    )
     assert len(member.rows("SELECT id FROM passkeys")) == 1
 
 
@@ -218,12 +271,19 @@ def test_ten_are_enough(member: Scene) -> None:
         create(me, waiting, Authenticator(SITE).make(waiting.options))
 
 
-def test_who_finds_an_open_screen_makes_himself_no_way_in_and_takes_none_away(member: Scene) -> None:
+def test_who_finds_an_open_screen_makes_himself_no_way_in_and_takes_none_away(
+    member: Scene,
+) -> None:
     me, _phone = with_passkey(member)
     [shown] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
     for _ in range(5):
-        wrong("password", lambda: me.BeginPasskey(pb.BeginPasskeyRequest(password="otra clave larga")))
-        wrong("password", lambda: me.EndPasskey(pb.EndPasskeyRequest(id=shown.id, password="otra clave larga")))
+        wrong(
+            "password", lambda: me.BeginPasskey(pb.BeginPasskeyRequest(password="otra clave larga"))
+        )
+        wrong(
+            "password",
+            lambda: me.EndPasskey(pb.EndPasskeyRequest(id=shown.id, password="otra clave larga")),
+        )
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
         begin(me)
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
@@ -249,18 +309,27 @@ def test_an_account_that_is_suspended_is_not_entered_by_a_passkey(member: Scene)
     fails(lambda: by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)))
 
 
-def test_a_site_without_a_name_has_none_and_one_machine_has_them_as_localhost(member: Scene) -> None:
-    assert [Site(url).can_have for url in ("http://10.0.0.7:8080", "http://[::1]:8080", "", "http://127.0.0.1:8080")] == [
+def test_a_site_without_a_name_has_none_and_one_machine_has_them_as_localhost(
+    member: Scene,
+) -> None:
+    assert [
+        Site(url).can_have
+        for url in ("http://10.0.0.7:8080", "http://[::1]:8080", "", "http://127.0.0.1:8080")
+    ] == [
         False,
         False,
         False,
         True,
     ]
-    assert json.loads(Site("http://127.0.0.1:8080").ask_to_sign(b"1" * 32, []))["rpId"] == "localhost"
+    assert (
+        json.loads(Site("http://127.0.0.1:8080").ask_to_sign(b"1" * 32, []))["rpId"] == "localhost"
+    )
 
 
 @pytest.mark.parametrize("ask", ["BeginPasskey", "BeginPasskeySignIn"])
-def test_where_there_can_be_none_it_is_said(member: Scene, monkeypatch: pytest.MonkeyPatch, ask: str) -> None:
+def test_where_there_can_be_none_it_is_said(
+    member: Scene, monkeypatch: pytest.MonkeyPatch, ask: str
+) -> None:
     me = herself(member)
     monkeypatch.setattr(Site, "can_have", False)
     with refused("FAILED_PRECONDITION", "passkeys_unavailable"):

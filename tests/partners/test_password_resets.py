@@ -1,4 +1,6 @@
-"""A forgotten password: asked for without a word about whose address it is, brought to one mailbox, used once; and what it does not open."""
+"""A forgotten password: asked for without a word about whose address it is, brought to one mailbox,
+used once; and what it does not open.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def member(scene: Scene) -> Scene:
     return scene
 
 
-def ask(scene: Scene, email: str = EMAIL, address: str = "", **said: str) -> pb.RequestPasswordResetResponse:
+def ask(
+    scene: Scene, email: str = EMAIL, address: str = "", **said: str
+) -> pb.RequestPasswordResetResponse:
     stub = accounts_pb2_grpc.AccountsStub(scene.channel)
     metadata = scene.origin(address)
     answer: pb.RequestPasswordResetResponse = stub.RequestPasswordReset(
@@ -61,11 +65,20 @@ def look(scene: Scene) -> int:
         return send_links(tx, Keyring(scene.sealing_key), scene.mail, scene.clock.now())
 
 
-def told(scene: Scene, fact: str = "reset_asked") -> list[tuple[facts_pb2.AccountFact, letters_pb2.AccountLetter]]:
+def told(
+    scene: Scene, fact: str = "reset_asked"
+) -> list[tuple[facts_pb2.AccountFact, letters_pb2.AccountLetter]]:
     """What the notifications service finds in each fact of a kind, the oldest first."""
-    rows = scene.rows("SELECT payload FROM outbox WHERE type = %s ORDER BY time, published_at, ctid", f"enlace.account.{fact}.v1")
+    rows = scene.rows(
+        "SELECT payload FROM outbox WHERE type = %s ORDER BY time, published_at, ctid",
+        f"enlace.account.{fact}.v1",
+    )
     bodies = [facts_pb2.AccountFact.FromString(row["payload"]) for row in rows]
-    opened = [scene.mail.open_bytes(body.sealed_letter, f"accounts/{body.notice_id}/letter") for body in bodies if body.sealed_letter]
+    opened = [
+        scene.mail.open_bytes(body.sealed_letter, f"accounts/{body.notice_id}/letter")
+        for body in bodies
+        if body.sealed_letter
+    ]
     return list(zip(bodies, map(letters_pb2.AccountLetter.FromString, opened), strict=True))
 
 
@@ -107,12 +120,17 @@ def test_who_forgot_her_password_chooses_another_by_the_link_in_her_mailbox(memb
     assert member.rows("SELECT FROM password_resets") == []
     [(fact, letter)] = told(member, "password_changed")
     assert (fact.worker_id, letter.email, letter.token) == (worker_of(member), EMAIL, "")
-    assert member.facts(fact.notice_id) == [(1, "enlace.account.reset_asked.v1"), (2, "enlace.account.password_changed.v1")]
+    assert member.facts(fact.notice_id) == [
+        (1, "enlace.account.reset_asked.v1"),
+        (2, "enlace.account.password_changed.v1"),
+    ]
 
 
 def test_the_address_may_be_typed_as_people_type_it(member: Scene) -> None:
     token = link(member, f"  {EMAIL.upper()} ")
-    assert told(member)[-1][1].email == EMAIL, "it goes to the address of the account, never to the one that was typed"
+    assert told(member)[-1][1].email == EMAIL, (
+        "it goes to the address of the account, never to the one that was typed"
+    )
     reset(member, token)
     assert sign_in(member, password=NEW).session_secret
 
@@ -143,7 +161,10 @@ def test_a_newer_link_ends_the_older_one_and_its_letter(member: Scene) -> None:
     with refused(*INVALID):
         reset(member, first)
     (older, _), _newer = told(member)
-    assert member.facts(older.notice_id) == [(1, "enlace.account.reset_asked.v1"), (2, "enlace.account.reset_ended.v1")]
+    assert member.facts(older.notice_id) == [
+        (1, "enlace.account.reset_asked.v1"),
+        (2, "enlace.account.reset_ended.v1"),
+    ]
     reset(member, second)
 
 
@@ -152,7 +173,8 @@ def test_what_is_good_for_nothing_always_sounds_the_same(member: Scene) -> None:
     for wrong in (token + "x", token[:-1], token.swapcase(), "x", "\x00", worker_of(member)):
         with refused(*INVALID):
             reset(member, wrong)
-        with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:  # what has no shape is refused before anybody looks at the token
+        # what has no shape is refused before anybody looks at the token
+        with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
             reset(member, wrong, "")
         assert refusal.violations == [("password", "required")]
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
@@ -162,7 +184,9 @@ def test_what_is_good_for_nothing_always_sounds_the_same(member: Scene) -> None:
 
 
 @pytest.mark.parametrize("password", ["password1234", "xiomaraxiomara", "puentespuentes"])
-def test_a_password_that_is_found_soon_is_refused_and_the_link_stays_good(member: Scene, password: str) -> None:
+def test_a_password_that_is_found_soon_is_refused_and_the_link_stays_good(
+    member: Scene, password: str
+) -> None:
     token = link(member)
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         reset(member, token, password)
@@ -216,7 +240,9 @@ def test_a_sign_in_that_began_with_the_password_before_does_not_end_after_it(mem
         finish(member, waiting, app.code())
 
 
-def test_a_password_that_is_looked_at_while_it_changes_opens_nothing(member: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_that_is_looked_at_while_it_changes_opens_nothing(
+    member: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever knows the old one and signs in again and again has no session from between."""
     token, real = link(member), passwords.holds
 
@@ -283,7 +309,9 @@ def test_nor_is_a_link_good_when_she_is_back_by_another_invitation(scene: Scene)
     scene.worker(own, Role.WORKER, email=EMAIL)
     token = link(scene)
     made = invite(scene.by(own, Role.MANAGER), None, contract_pb2.ROLE_WORKER, email=EMAIL)
-    scene.nobody.AcceptInvitation(acceptance(invitation_letter(scene, made).token, password="otra frase de prueba"))
+    scene.nobody.AcceptInvitation(
+        acceptance(invitation_letter(scene, made).token, password="otra frase de prueba")
+    )
     with refused(*INVALID):
         reset(scene, token)
 
@@ -292,7 +320,10 @@ def test_nor_is_a_link_good_when_she_is_back_by_another_invitation(scene: Scene)
 def test_nor_who_works_for_a_member_that_is_suspended(member: Scene, when: str) -> None:
     token = link(member) if when == "between" else ""
     (row,) = member.rows("SELECT organization_id FROM workers WHERE email = %s", EMAIL)
-    member.rows("UPDATE organizations SET status = 'SUSPENDED' WHERE id = %s RETURNING id", row["organization_id"])
+    member.rows(
+        "UPDATE organizations SET status = 'SUSPENDED' WHERE id = %s RETURNING id",
+        row["organization_id"],
+    )
     ask(member)
     look(member)
     assert len(told(member)) == (when == "between")
@@ -301,10 +332,16 @@ def test_nor_who_works_for_a_member_that_is_suspended(member: Scene, when: str) 
             reset(member, token)
 
 
-def test_who_signs_in_by_her_ministrys_provider_has_no_other_way_in_by_a_mailbox(scene: Scene) -> None:
+def test_who_signs_in_by_her_ministrys_provider_has_no_other_way_in_by_a_mailbox(
+    scene: Scene,
+) -> None:
     scene.worker(scene.coalition, Role.WORKER, email=EMAIL)
     token = link(scene)
-    provider = Provider("https://enlace.example/sign-in/return", {"ana": Person("ana-1", EMAIL)}, now=lambda: scene.clock.now().timestamp())
+    provider = Provider(
+        "https://enlace.example/sign-in/return",
+        {"ana": Person("ana-1", EMAIL)},
+        now=lambda: scene.clock.now().timestamp(),
+    )
     set_up(scene, scene.coalition, provider)
     assert comes_in(scene, scene.coalition, provider).session_secret
     provider.stop()
@@ -316,31 +353,43 @@ def test_who_signs_in_by_her_ministrys_provider_has_no_other_way_in_by_a_mailbox
 
 
 def test_who_is_invited_and_has_no_account_yet_gets_no_link(scene: Scene) -> None:
-    invite(scene.by(scene.organization(), Role.MANAGER), None, contract_pb2.ROLE_WORKER, email=EMAIL)
+    invite(
+        scene.by(scene.organization(), Role.MANAGER), None, contract_pb2.ROLE_WORKER, email=EMAIL
+    )
     ask(scene)
     assert (look(scene), told(scene)) == (1, [])
 
 
 def test_asking_does_the_same_whatever_the_address_is(scene: Scene) -> None:
-    """The same answer, the same rows of the same size, and no look at any account: so it takes the same time."""
+    """The same answer, the same rows of the same size, and no look at any account: so it takes the
+    same time.
+    """
     own = scene.organization("Puentes")
     scene.worker(own, Role.WORKER, email="una-de-aqui@ejemplo.org")
     gone = scene.worker(own, Role.WORKER, email="se-fue-de-aqui@ejemplo.org")
     scene.by(own, Role.MANAGER).SuspendWorker(m.SuspendWorkerRequest(id=gone.id))
     told_before = len(scene.rows("SELECT FROM outbox"))
-    addresses = ("una-de-aqui@ejemplo.org", "se-fue-de-aqui@ejemplo.org", "nunca-estuvo@ejemplo.org")
+    addresses = (
+        "una-de-aqui@ejemplo.org",
+        "se-fue-de-aqui@ejemplo.org",
+        "nunca-estuvo@ejemplo.org",
+    )
     answers = {ask(scene, email).SerializeToString() for email in addresses}
     assert answers == {b""}
     rows = scene.rows("SELECT * FROM password_reset_requests")
     assert sorted(len(row["email"]) for row in rows) == sorted(
         len(email) + len(rows[0]["email"]) - len(addresses[0]) for email in addresses
     )
-    assert len(scene.rows("SELECT FROM outbox")) == told_before, "nothing is told before the loop has looked"
+    assert len(scene.rows("SELECT FROM outbox")) == told_before, (
+        "nothing is told before the loop has looked"
+    )
     assert (look(scene), look(scene)) == (3, 0)
     assert [letter.email for _, letter in told(scene)] == ["una-de-aqui@ejemplo.org"]
 
 
-@pytest.mark.parametrize("email", ["x\x00y@ejemplo.org", "ñandú", "'; DROP TABLE workers; --", "a" * 254])
+@pytest.mark.parametrize(
+    "email", ["x\x00y@ejemplo.org", "ñandú", "'; DROP TABLE workers; --", "a" * 254]
+)
 def test_an_address_that_is_none_holds_up_nobody(member: Scene, email: str) -> None:
     ask(member, email)
     assert link(member)
@@ -358,8 +407,13 @@ def test_a_request_that_was_damaged_holds_up_nobody(member: Scene) -> None:
     assert [letter.email for _, letter in told(member)] == [EMAIL]
 
 
-def test_a_mailbox_gets_three_letters_at_once_and_then_one_an_hour_and_the_answer_is_the_same(member: Scene) -> None:
-    answers = {ask(member, email).SerializeToString() for email in (EMAIL, EMAIL.upper(), f" {EMAIL}", EMAIL, EMAIL)}
+def test_a_mailbox_gets_three_letters_at_once_and_then_one_an_hour_and_the_answer_is_the_same(
+    member: Scene,
+) -> None:
+    answers = {
+        ask(member, email).SerializeToString()
+        for email in (EMAIL, EMAIL.upper(), f" {EMAIL}", EMAIL, EMAIL)
+    }
     assert answers == {b""}
     look(member)
     assert len(told(member)) == 3
@@ -401,19 +455,26 @@ def test_a_repeated_request_has_its_one_effect(member: Scene) -> None:
     assert len(told(member, "password_changed")) == 1
 
 
-def test_the_link_and_the_address_are_nowhere_but_in_the_sealed_letter(member: Scene, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_link_and_the_address_are_nowhere_but_in_the_sealed_letter(
+    member: Scene, capfd: pytest.CaptureFixture[str]
+) -> None:
     email = "nadie-lo-sabe@ejemplo.org"
     member.worker(member.coalition, Role.WORKER, email=email)
     ask(member, email, "192.0.2.7", request_id="one")
     ask(member, "tampoco-esta@ejemplo.org", request_id="two")
-    tables = [row["t"] for row in member.rows("SELECT tablename AS t FROM pg_tables WHERE schemaname = 'public'")]
+    tables = [
+        row["t"]
+        for row in member.rows("SELECT tablename AS t FROM pg_tables WHERE schemaname = 'public'")
+    ]
 
     def holding(secret: str) -> set[str]:
         return {
             table
             for table in tables
             for row in member.rows(f"SELECT * FROM {table}")
-            if secret in str(row) or secret.encode().hex() in str(row) or any(secret.encode() in value for value in _bytes(row))
+            if secret in str(row)
+            or secret.encode().hex() in str(row)
+            or any(secret.encode() in value for value in _bytes(row))
         }
 
     assert holding(email) == {"workers"}
@@ -424,7 +485,9 @@ def test_the_link_and_the_address_are_nowhere_but_in_the_sealed_letter(member: S
     assert holding(token) == holding(NEW) == holding("tampoco-esta") == set()
     assert holding(email) == {"workers"}
     said = capfd.readouterr()
-    assert not [secret for secret in (token, NEW, email, "tampoco-esta") if secret in said.out + said.err]
+    assert not [
+        secret for secret in (token, NEW, email, "tampoco-esta") if secret in said.out + said.err
+    ]
 
 
 def _bytes(row: Any) -> list[bytes]:
@@ -439,7 +502,10 @@ def test_asking_and_changing_are_on_the_trail_by_ids_alone(member: Scene) -> Non
     with refused(*INVALID):
         reset(member, token)
     id = worker_of(member)
-    trail = member.rows("SELECT actor_kind, action, object_id, reason FROM audit WHERE action LIKE '%%password%%' ORDER BY sequence")
+    trail = member.rows(
+        "SELECT actor_kind, action, object_id, reason FROM audit WHERE action LIKE '%%password%%'"
+        " ORDER BY sequence"
+    )
     assert [tuple(row.values()) for row in trail] == [
         ("system", "password_reset_ask", id, ""),
         ("public", "password_reset", id, ""),
@@ -453,7 +519,11 @@ def test_what_is_over_is_taken_away(member: Scene) -> None:
     member.later(hours=1)
     with member.database.transaction(SYSTEM) as tx:
         sweep(tx, member.clock.now())
-    assert member.rows("SELECT FROM password_resets") == member.rows("SELECT FROM password_reset_requests") == []
+    assert (
+        member.rows("SELECT FROM password_resets")
+        == member.rows("SELECT FROM password_reset_requests")
+        == []
+    )
 
 
 def test_nobody_gets_a_letter_for_which_she_asked_long_ago(member: Scene) -> None:
@@ -464,7 +534,9 @@ def test_nobody_gets_a_letter_for_which_she_asked_long_ago(member: Scene) -> Non
 
 def test_a_new_key_seals_who_asks_anew(member: Scene) -> None:
     ask(member)
-    both = Keyring(member.sealing_key, lambda: {0: AESGCM(member.sealing_key), 1: AESGCM(b"1" * 32)})
+    both = Keyring(
+        member.sealing_key, lambda: {0: AESGCM(member.sealing_key), 1: AESGCM(b"1" * 32)}
+    )
     assert rewrap(member.database, both, SEALED) == (1, 0)
     with member.database.transaction(SYSTEM) as tx:
         assert remaining(tx, both, SEALED) == 0

@@ -1,4 +1,5 @@
-"""Who is accepted takes a place of the figure that was said before, and gives it back; what was said afterwards counted her already.
+"""Who is accepted takes a place of the figure that was said before, and gives it back; what was
+said afterwards counted her already.
 
 Seen by the shelter's own people: what others see is in test_steps_of_time.py.
 """
@@ -33,19 +34,37 @@ class Shelter:
         scene.later(hours=2)
 
     def say(self, available: int, **values: object) -> None:
-        room = pb.Capacity(intake=pb.INTAKE_OPEN, available=available, unit=values.get("unit", pb.CAPACITY_UNIT_BEDS))  # type: ignore[arg-type]
+        room = pb.Capacity(
+            intake=pb.INTAKE_OPEN,
+            available=available,
+            unit=values.get("unit", pb.CAPACITY_UNIT_BEDS),  # type: ignore[arg-type]
+        )
         if maximum := values.get("maximum"):
             room.maximum = int(str(maximum))
         self.staff.SetCapacity(pb.SetCapacityRequest(id=self.service.id, capacity=room))
 
-    def hear(self, verb: str, referral_id: str, *, people: int = 1, by: str = "", at: datetime | None = None) -> None:
+    def hear(
+        self,
+        verb: str,
+        referral_id: str,
+        *,
+        people: int = 1,
+        by: str = "",
+        at: datetime | None = None,
+    ) -> None:
         said = facts_pb2.ReferralFact(
             referral_id=referral_id,
             service_id=self.service.id,
             receiver_organization_id=by or self.organization.id,
             people=people if verb == "accepted" else 0,
         )
-        fact = Fact(referral_id, 1, f"enlace.referral.{verb}.v1", said.SerializeToString(), at or self.scene.clock.now())
+        fact = Fact(
+            referral_id,
+            1,
+            f"enlace.referral.{verb}.v1",
+            said.SerializeToString(),
+            at or self.scene.clock.now(),
+        )
         with self.scene.database.transaction(SYSTEM) as tx:
             subscriptions.hear(self.scene.clock, tx, fact)
 
@@ -63,13 +82,25 @@ def shelter(scene: Scene) -> Shelter:
     return Shelter(scene)
 
 
-@pytest.mark.parametrize("verb", ["completed", "not_delivered", "withdrawn", "consent_withdrawn", "rerouted", "entered_in_error"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "completed",
+        "not_delivered",
+        "withdrawn",
+        "consent_withdrawn",
+        "rerouted",
+        "entered_in_error",
+    ],
+)
 def test_an_accept_takes_a_bed_and_each_exit_gives_it_back(shelter: Shelter, verb: str) -> None:
     before, her = shelter.seen(), new_id()
     shelter.hear("accepted", her)
     assert shelter.free == 2
     assert shelter.seen().etag != before.etag, "a reader sees something else"
-    assert shelter.seen().capacity.update_time == before.capacity.update_time, "nobody looked at the beds anew"
+    assert shelter.seen().capacity.update_time == before.capacity.update_time, (
+        "nobody looked at the beds anew"
+    )
     shelter.hear("started", her)
     shelter.hear(verb, her)
     assert shelter.free == 3
@@ -88,7 +119,13 @@ def test_who_comes_with_children_takes_a_bed_for_each(shelter: Shelter) -> None:
 
 def test_help_that_did_not_come_takes_it_again(shelter: Shelter) -> None:
     her = new_id()
-    for verb, free in (("accepted", 2), ("completed", 3), ("reopened", 2), ("completed", 3), ("closed", 3)):
+    for verb, free in (
+        ("accepted", 2),
+        ("completed", 3),
+        ("reopened", 2),
+        ("completed", 3),
+        ("closed", 3),
+    ):
         shelter.scene.later(minutes=1)
         shelter.hear(verb, her)
         assert shelter.free == free, verb
@@ -128,7 +165,9 @@ def test_a_figure_that_counts_no_people_or_is_none_stays_as_it_is(shelter: Shelt
     shelter.scene.later(minutes=1)
     shelter.hear("accepted", new_id())
     assert shelter.free == 3
-    shelter.staff.SetCapacity(pb.SetCapacityRequest(id=shelter.service.id, capacity=pb.Capacity(intake=pb.INTAKE_OPEN)))
+    shelter.staff.SetCapacity(
+        pb.SetCapacityRequest(id=shelter.service.id, capacity=pb.Capacity(intake=pb.INTAKE_OPEN))
+    )
     shelter.scene.later(minutes=1)
     shelter.hear("accepted", new_id())
     assert shelter.seen().capacity.intake == pb.INTAKE_OPEN
@@ -147,6 +186,10 @@ def test_who_read_before_a_bed_was_taken_is_told_to_look_again(shelter: Shelter)
     shelter.hear("accepted", new_id())
     with refused("ABORTED", "stale_etag"):
         shelter.staff.SetCapacity(
-            pb.SetCapacityRequest(id=shelter.service.id, etag=before, capacity=pb.Capacity(intake=pb.INTAKE_OPEN, available=3))
+            pb.SetCapacityRequest(
+                id=shelter.service.id,
+                etag=before,
+                capacity=pb.Capacity(intake=pb.INTAKE_OPEN, available=3),
+            )
         )
     assert shelter.scene.clock.now() > NOON

@@ -65,14 +65,18 @@ def environment(place: Place, broker: Broker, tmp_path: Path) -> dict[str, str]:
 
 def command(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "services.partners", *words]
-    return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def register(place: Place) -> str:
     database = Database(place.url, max_size=2)
     database.open()
     with database.transaction(SYSTEM) as tx:
-        entry = OrganizationEntry("Llama y Vive", OrganizationType.HOTLINE, "NI", hotline_number="133")
+        entry = OrganizationEntry(
+            "Llama y Vive", OrganizationType.HOTLINE, "NI", hotline_number="133"
+        )
         organization = scene.register(tx, entry, NOON)
     database.close()
     return organization.id
@@ -89,13 +93,22 @@ def test_it_migrates_serves_tells_its_facts_and_ends_cleanly(
     well = command(environment, "doctor", "--json")
     assert (well.returncode, set(json.loads(well.stdout).values())) == (0, {True})
     id = register(place)
-    serving = subprocess.Popen([sys.executable, "-m", "services.partners", "serve"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "services.partners", "serve"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
     try:
         with grpc.insecure_channel(environment["ENLACE_LISTEN"]) as channel:
             health = health_pb2_grpc.HealthStub(channel)
             for name in ("", "enlace.partners.v1.Directory", "broker"):
                 wait_until_serving(health, name)
-            hotlines = directory_pb2_grpc.DirectoryStub(channel).ListHotlines(directory_pb2.ListHotlinesRequest(), timeout=5).hotlines
+            hotlines = (
+                directory_pb2_grpc.DirectoryStub(channel)
+                .ListHotlines(directory_pb2.ListHotlinesRequest(), timeout=5)
+                .hotlines
+            )
             assert [line.number for line in hotlines] == ["133"]
         expected = [f"enlace.organization.{word}.v1" for word in ("registered", "approved")]
         monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", environment["KAFKA_BOOTSTRAP_SERVERS"])
@@ -104,7 +117,9 @@ def test_it_migrates_serves_tells_its_facts_and_ends_cleanly(
             assert told(consumer, id, 2) == expected
             again = command(environment, "replay", "--dry-run", "--json")
             assert json.loads(again.stdout) == {"facts": 2}
-            assert json.loads(command(environment, "replay", "--from", "2026-03-15", "--json").stdout) == {"facts": 0}
+            assert json.loads(
+                command(environment, "replay", "--from", "2026-03-15", "--json").stdout
+            ) == {"facts": 0}
             assert command(environment, "replay").stdout == "2 facts will be told again\n"
             assert told(consumer, id, 2) == expected
         finally:
@@ -127,7 +142,9 @@ def test_a_process_that_was_killed_while_it_wrote_an_import_is_followed_by_one_t
     content = "Nombre;Necesidades;Departamento\nUno;PSS;León\nDos;PSS;León".encode()
     serve = [sys.executable, "-m", "services.partners", "serve"]
     with database.transaction(SYSTEM) as tx:
-        job = ImportJob(new_id(), SYSTEM.organization_id, owner, False, SystemClock().now(), None, {})
+        job = ImportJob(
+            new_id(), SYSTEM.organization_id, owner, False, SystemClock().now(), None, {}
+        )
         imports.add(tx, keyring, job, SYSTEM, content)
 
     def state() -> str:
@@ -149,7 +166,9 @@ def test_a_process_that_was_killed_while_it_wrote_an_import_is_followed_by_one_t
     try:
         until(lambda: state() == "DONE", 100)
         with database.transaction(SYSTEM) as tx:
-            assert [row["name"] for row in tx.execute("SELECT name FROM services ORDER BY name")] == ["Dos", "Uno"]
+            assert [
+                row["name"] for row in tx.execute("SELECT name FROM services ORDER BY name")
+            ] == ["Dos", "Uno"]
     finally:
         second.send_signal(signal.SIGTERM)
         assert second.wait(15) == 0
@@ -168,11 +187,18 @@ def test_it_hears_that_a_service_declined_for_lack_of_room(
         organization = organizations.fetch(tx, owner)
         assert organization
         service = scene.offer(tx, organization, ServiceEntry("Albergue", ("HOU.EMG",)), room, NOON)
-    said = facts_pb2.ReferralFact(service_id=service.id, reason_code="no_capacity", actor_organization_id=owner)
+    said = facts_pb2.ReferralFact(
+        service_id=service.id, reason_code="no_capacity", actor_organization_id=owner
+    )
     later = NOON + timedelta(hours=2)
     fact = Fact(new_id(), 1, "enlace.referral.declined.v1", said.SerializeToString(), later)
     signer = Signer(key_folder.signing(Path(environment["ENLACE_KEYS"]), "facts.referrals"))
-    serving = subprocess.Popen([sys.executable, "-m", "services.partners", "serve"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "services.partners", "serve"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
     try:
         with grpc.insecure_channel(environment["ENLACE_LISTEN"]) as channel:
             for name in ("broker", "loop/subscriber-partners"):
@@ -187,7 +213,9 @@ def test_it_hears_that_a_service_declined_for_lack_of_room(
         while heard is None and time.monotonic() < end:
             time.sleep(0.1)
             with database.transaction(SYSTEM) as tx:
-                row = tx.execute("SELECT declined_time FROM services WHERE id = %s", (service.id,)).fetchone()
+                row = tx.execute(
+                    "SELECT declined_time FROM services WHERE id = %s", (service.id,)
+                ).fetchone()
                 heard = row["declined_time"] if row else None
         assert heard == later
     finally:
@@ -200,7 +228,10 @@ def wait_until_serving(health: Any, name: str) -> None:
     end = time.monotonic() + 30
     while time.monotonic() < end:
         try:
-            if health.Check(health_pb2.HealthCheckRequest(service=name), timeout=2).status == health_pb2.HealthCheckResponse.SERVING:
+            if (
+                health.Check(health_pb2.HealthCheckRequest(service=name), timeout=2).status
+                == health_pb2.HealthCheckResponse.SERVING
+            ):
                 return
         except grpc.RpcError:
             pass
@@ -220,19 +251,31 @@ def told(consumer: Consumer, subject: str, count: int) -> list[str]:
 
 
 # D22
-def test_a_new_network_gets_two_coordinators_by_one_command_and_only_once(environment: dict[str, str], place: Place) -> None:
+def test_a_new_network_gets_two_coordinators_by_one_command_and_only_once(
+    environment: dict[str, str], place: Place
+) -> None:
     assert command(environment, "migrate").returncode == 0
     first, second = (
         ["--email", "primera@coalicion.example", "--name", "Primera"],
         ["--email", "segunda@coalicion.example", "--name", "Segunda"],
     )
     organization = ["found", "--organization", "Coalición de prueba", "--country"]
-    assert command(environment, *organization, "NI", *first).returncode == 2, "one alone can decide nothing"
+    assert command(environment, *organization, "NI", *first).returncode == 2, (
+        "one alone can decide nothing"
+    )
     assert command(environment, *organization, "Nicaragua", *first, *second).returncode == 2
     said = command(environment, *organization, "NI", *first, *second)
     assert said.returncode == 0, said.stderr
-    assert [line.split()[0] for line in said.stdout.splitlines()] == ["primera@coalicion.example", "segunda@coalicion.example"]
-    again = command(environment, *organization, "NI", *(word.replace("coalicion", "otra") for word in [*first, *second]))
+    assert [line.split()[0] for line in said.stdout.splitlines()] == [
+        "primera@coalicion.example",
+        "segunda@coalicion.example",
+    ]
+    again = command(
+        environment,
+        *organization,
+        "NI",
+        *(word.replace("coalicion", "otra") for word in [*first, *second]),
+    )
     assert (again.returncode, "coordinators already" in again.stderr) == (1, True)
     elsewhere = [
         "found-elsewhere",
@@ -247,13 +290,20 @@ def test_a_new_network_gets_two_coordinators_by_one_command_and_only_once(enviro
     ]
     said = command(environment, *elsewhere)
     assert (said.returncode, said.stdout.split()[0]) == (0, "tercera@otra.example"), said.stderr
-    assert command(environment, *(word.replace("otra", "cuarta") for word in elsewhere)).returncode == 1
+    assert (
+        command(environment, *(word.replace("otra", "cuarta") for word in elsewhere)).returncode
+        == 1
+    )
     database = Database(place.url, max_size=2)
     database.open()
     with database.transaction(SYSTEM) as tx:
         roles = [row["roles"] for row in tx.execute("SELECT roles FROM workers").fetchall()]
-        organizations = tx.execute("SELECT count(DISTINCT organization_id) AS n FROM workers").fetchone()
-        on_record = tx.execute("SELECT count(*) AS n FROM audit WHERE action = 'coordinator_found'").fetchone()
+        organizations = tx.execute(
+            "SELECT count(DISTINCT organization_id) AS n FROM workers"
+        ).fetchone()
+        on_record = tx.execute(
+            "SELECT count(*) AS n FROM audit WHERE action = 'coordinator_found'"
+        ).fetchone()
     database.close()
     assert len(roles) == 3
     assert all("COORDINATOR" in each for each in roles)

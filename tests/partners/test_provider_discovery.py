@@ -1,4 +1,6 @@
-"""What a provider says of itself: where it signs people in, exchanges codes and keeps its keys, on whichever hosts, and what of it is not believed."""
+"""What a provider says of itself: where it signs people in, exchanges codes and keeps its keys, on
+whichever hosts, and what of it is not believed.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,18 @@ from structlog.testing import capture_logs
 from services.partners.domain.organization import Organization, OrganizationType
 from services.partners.domain.worker import Role
 from tests.partners.scene import SITE, Scene, refused
-from tests.partners.test_sign_in_providers import EMAIL, FAILED, begin, comes_in, fails, finish, ministry, provider, provider_id, set_up
+from tests.partners.test_sign_in_providers import (
+    EMAIL,
+    FAILED,
+    begin,
+    comes_in,
+    fails,
+    finish,
+    ministry,
+    provider,
+    provider_id,
+    set_up,
+)
 from tests.parts.provider import Person, Provider
 
 __all__ = ["ministry", "provider"]
@@ -35,7 +48,20 @@ __all__ = ["ministry", "provider"]
         ({"jwks_uri": "https://[x"}, "endpoint_unusable"),
         ({"long": "x" * 300_000}, "too_long"),
     ],
-    ids=["issuer", "template", "no issuer", "token", "keys", "script", "user", "fragment", "none", "list", "broken", "long"],
+    ids=[
+        "issuer",
+        "template",
+        "no issuer",
+        "token",
+        "keys",
+        "script",
+        "user",
+        "fragment",
+        "none",
+        "list",
+        "broken",
+        "long",
+    ],
 )
 def test_a_provider_that_says_of_itself_what_can_not_be_is_not_asked(
     scene: Scene, ministry: Organization, provider: Provider, said: dict[str, Any], why: str
@@ -53,20 +79,34 @@ def test_a_provider_that_says_of_itself_what_can_not_be_is_not_asked(
 @pytest.fixture
 def spread(scene: Scene) -> Iterator[Provider]:
     """A provider whose addresses lie on several hosts, as Google's do."""
-    made = Provider(f"{SITE}/sign-in/return", {"ana": Person("ana-1", EMAIL)}, now=lambda: scene.clock.now().timestamp(), spread=True)
+    made = Provider(
+        f"{SITE}/sign-in/return",
+        {"ana": Person("ana-1", EMAIL)},
+        now=lambda: scene.clock.now().timestamp(),
+        spread=True,
+    )
     yield made
     made.stop()
 
 
-def test_an_official_signs_in_by_a_provider_on_several_hosts(scene: Scene, spread: Provider) -> None:
-    ministry = scene.organization("Ministerio de la Mujer", type=OrganizationType.CENTRAL_GOVERNMENT)
+def test_an_official_signs_in_by_a_provider_on_several_hosts(
+    scene: Scene, spread: Provider
+) -> None:
+    ministry = scene.organization(
+        "Ministerio de la Mujer", type=OrganizationType.CENTRAL_GOVERNMENT
+    )
     scene.worker(ministry, Role.WORKER, email=EMAIL)
     set_up(scene, ministry, spread)
-    hosts = {urlsplit(each).netloc for each in (spread.issuer, spread.authorization, spread.tokens, spread.keys)}
+    hosts = {
+        urlsplit(each).netloc
+        for each in (spread.issuer, spread.authorization, spread.tokens, spread.keys)
+    }
     assert len(hosts) == 4
     begun = begin(scene, ministry)
     assert begun.authorization_url.startswith(f"{spread.authorization}/authorize?")
-    assert finish(scene, begun, spread.signs_in(begun.authorization_url, "ana")).worker.email == EMAIL
+    assert (
+        finish(scene, begun, spread.signs_in(begun.authorization_url, "ana")).worker.email == EMAIL
+    )
 
 
 @pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri"])
@@ -83,10 +123,16 @@ def test_an_address_of_a_provider_inside_our_network_is_never_asked(
 
 def unusable(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Why which providers could not be used, as the log says."""
-    return [(line["reason"], line["provider_id"]) for line in lines if line["event"] == "sign_in_provider_unusable"]
+    return [
+        (line["reason"], line["provider_id"])
+        for line in lines
+        if line["event"] == "sign_in_provider_unusable"
+    ]
 
 
-def test_what_one_provider_points_at_is_not_what_is_known_of_another(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_what_one_provider_points_at_is_not_what_is_known_of_another(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     own = scene.organization("Otro ministerio")
     others = Provider(provider.redirect_uri, {"ana": Person("ana-1", EMAIL)}, now=provider.now)
     try:
@@ -100,23 +146,40 @@ def test_what_one_provider_points_at_is_not_what_is_known_of_another(scene: Scen
         others.stop()
 
 
-def test_a_provider_that_names_itself_beside_the_code_has_to(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_a_provider_that_names_itself_beside_the_code_has_to(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     provider.discovery = {"authorization_response_iss_parameter_supported": True}
     begun = begin(scene, ministry)
     with refused(*FAILED):
         finish(scene, begun, provider.signs_in(begun.authorization_url, "ana"))
     begun = begin(scene, ministry)
-    assert finish(scene, begun, provider.signs_in(begun.authorization_url, "ana") | {"iss": provider.issuer}).session_secret
+    assert finish(
+        scene, begun, provider.signs_in(begun.authorization_url, "ana") | {"iss": provider.issuer}
+    ).session_secret
 
 
 @pytest.mark.parametrize(
-    ("said", "comes"), [(True, True), ("1", True), (1, True), ("true", True), (False, False), ("0", False), (None, False)]
+    ("said", "comes"),
+    [
+        (True, True),
+        ("1", True),
+        (1, True),
+        ("true", True),
+        (False, False),
+        ("0", False),
+        (None, False),
+    ],
 )
 def test_microsoft_says_in_its_own_word_that_an_address_is_the_organisations(
     scene: Scene, ministry: Organization, provider: Provider, said: object, comes: bool
 ) -> None:
     provider.cheat = lambda claims: provider.sign(
-        {name: value for name, value in (claims | {"email_verified": None, "xms_edov": said}).items() if value is not None}
+        {
+            name: value
+            for name, value in (claims | {"email_verified": None, "xms_edov": said}).items()
+            if value is not None
+        }
     )
     if comes:
         assert comes_in(scene, ministry, provider).worker.email == EMAIL
@@ -124,6 +187,8 @@ def test_microsoft_says_in_its_own_word_that_an_address_is_the_organisations(
         fails(scene, ministry, provider)
 
 
-def test_when_she_signed_in_there_is_asked_for_by_name(scene: Scene, ministry: Organization) -> None:
+def test_when_she_signed_in_there_is_asked_for_by_name(
+    scene: Scene, ministry: Organization
+) -> None:
     asked = parse_qs(urlsplit(begin(scene, ministry).authorization_url).query)
     assert json.loads(asked["claims"][0]) == {"id_token": {"auth_time": {"essential": True}}}

@@ -1,4 +1,6 @@
-"""All candidates of a need are judged: the order of thousands is exactly that of judging each by itself."""
+"""All candidates of a need are judged: the order of thousands is exactly that of judging each by
+itself.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,18 @@ from services.partners.domain.service import Capacity, Eligibility, Gender, Inta
 from tests.partners.scene import Scene
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
-CODES = ["HOU", "HOU.EMG", "HOU.SAFE", "HOU.TRANS", "MED", "MED.PRI", "MED.DENT", "LEG.INF", "PSS.CNS", "PSS"]
+CODES = [
+    "HOU",
+    "HOU.EMG",
+    "HOU.SAFE",
+    "HOU.TRANS",
+    "MED",
+    "MED.PRI",
+    "MED.DENT",
+    "LEG.INF",
+    "PSS.CNS",
+    "PSS",
+]
 PLACES = ["", "NI-CI", "NI-MN", "NI-LE", "NI-RI"]
 
 
@@ -80,24 +93,39 @@ class Chance(random.Random):
         )
 
 
-def one_by_one(question: Question, candidates: list[Candidate], now: datetime, *, sees_shelters: bool) -> list[str]:
+def one_by_one(
+    question: Question, candidates: list[Candidate], now: datetime, *, sees_shelters: bool
+) -> list[str]:
     """Each judged by itself, by the pure function."""
 
     def may(one: Candidate) -> bool:
         group = question.need_code.partition(".")[0]
         meets = {question.need_code, group} & set(one.need_codes) or (
-            question.need_code == group and any(code.startswith(f"{group}.") for code in one.need_codes)
+            question.need_code == group
+            and any(code.startswith(f"{group}.") for code in one.need_codes)
         )
-        out = one.organization_id in question.excluded_organization_ids or (one.department and one.department in question.excluded_areas)
-        return bool(meets) and not out and (not question.country or one.country == question.country) and (sees_shelters or not one.shelter)
+        out = one.organization_id in question.excluded_organization_ids or (
+            one.department and one.department in question.excluded_areas
+        )
+        return (
+            bool(meets)
+            and not out
+            and (not question.country or one.country == question.country)
+            and (sees_shelters or not one.shelter)
+        )
 
-    return [matched.candidate.service_id for matched in match(question, filter(may, candidates), now)]
+    return [
+        matched.candidate.service_id for matched in match(question, filter(may, candidates), now)
+    ]
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_the_order_of_all_is_that_of_judging_each_by_itself_whatever_changes(seed: int) -> None:
     chance, ranking, now = Chance(seed), Ranking(), NOW
-    directory = {f"s{number}": chance.candidate(f"s{number}") for number in range(chance.choice([1, 8, 60, 200]))}
+    directory = {
+        f"s{number}": chance.candidate(f"s{number}")
+        for number in range(chance.choice([1, 8, 60, 200]))
+    }
     ranking.put(directory.values(), now)
     for _ in range(40):
         for id in chance.sample(sorted(directory), min(len(directory), 3)):
@@ -109,7 +137,11 @@ def test_the_order_of_all_is_that_of_judging_each_by_itself_whatever_changes(see
                 ranking.put([directory[id]], now)
         now += timedelta(hours=chance.choice([0, 1, 24, 24 * 40]))
         ranking.advance(now)
-        question, sees_shelters, size = chance.question(), chance.random() < 0.5, chance.choice([1, 5, 100])
+        question, sees_shelters, size = (
+            chance.question(),
+            chance.random() < 0.5,
+            chance.choice([1, 5, 100]),
+        )
         expected = one_by_one(question, list(directory.values()), now, sees_shelters=sees_shelters)
         assert ranking.best(question, size, sees_shelters=sees_shelters) == expected[:size]
     assert len(ranking) == len(directory)
@@ -120,8 +152,13 @@ def test_a_figure_is_fresh_to_its_last_moment_and_old_after_it() -> None:
     stated = Chance(1).candidate("")
     for id, said in (("a", NOW), ("b", NOW + timedelta(microseconds=1))):
         room = Capacity(Intake.OPEN, 3, None, "places", said)
-        ranking.put([Candidate(id, id, ("MED.PRI",), "", ("es",), stated.eligibility, room, NOW)], NOW)
-    for later, order in ((timedelta(days=7), ["a", "b"]), (timedelta(days=7, microseconds=1), ["b", "a"])):
+        ranking.put(
+            [Candidate(id, id, ("MED.PRI",), "", ("es",), stated.eligibility, room, NOW)], NOW
+        )
+    for later, order in (
+        (timedelta(days=7), ["a", "b"]),
+        (timedelta(days=7, microseconds=1), ["b", "a"]),
+    ):
         ranking.advance(NOW + later)
         assert ranking.best(question, 9, sees_shelters=True) == order
 
@@ -129,10 +166,14 @@ def test_a_figure_is_fresh_to_its_last_moment_and_old_after_it() -> None:
 def test_the_best_of_very_many_is_found_wherever_it_stands(scene: Scene) -> None:
     for number in range(230):
         scene.service(scene.coalition, f"Casa {number:03}", "MED.PRI", room=None)
-    scene.service(scene.coalition, "Última", "MED.PRI", eligibility=Eligibility(0, 99, tuple(Gender), True, 5))
+    scene.service(
+        scene.coalition, "Última", "MED.PRI", eligibility=Eligibility(0, 99, tuple(Gender), True, 5)
+    )
 
     def asked(**said: int) -> list[str]:
-        answer = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="MED.PRI", country="NI", **said))  # type: ignore[arg-type]
+        answer = scene.coordinator.MatchServices(
+            pb.MatchServicesRequest(need_code="MED.PRI", country="NI", **said)  # type: ignore[arg-type]
+        )
         return [one.service.name for one in answer.matches]
 
     assert asked(limit=1, age=24, dependants=0) == ["Última"]

@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from protos.partners.v1 import accounts_pb2, directory_pb2, locations_pb2, members_pb2, open_data_pb2
+from protos.partners.v1 import (
+    accounts_pb2,
+    directory_pb2,
+    locations_pb2,
+    members_pb2,
+    open_data_pb2,
+)
 from services.partners.domain.worker import Role
 from tests import rights_table
 from tests.partners.scene import Scene
@@ -34,6 +40,6 @@ def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, scene: Scene) -> 
     def metadata(role: str, scope: str) -> Any:
         return (roles[role] if role else keys[scope]).metadata
 
-    assert rights_table.check(descriptor, scene.channel, metadata, SCOPES, scene.database) == len(descriptor.methods) * (
-        1 + len(rights_table.ROLES) + len(SCOPES)
-    )
+    assert rights_table.check(descriptor, scene.channel, metadata, SCOPES, scene.database) == len(
+        descriptor.methods
+    ) * (1 + len(rights_table.ROLES) + len(SCOPES))

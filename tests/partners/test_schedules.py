@@ -1,4 +1,6 @@
-"""Hours as RFC 5545 says them: which days, over midnight, on holidays, and which two contradict each other."""
+"""Hours as RFC 5545 says them: which days, over midnight, on holidays, and which two contradict
+each other.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,23 @@ MONTH = date(2026, 11, 1), date(2026, 11, 30)
 
 
 def weekly(days: str = "", opens: str = "08:00", closes: str = "17:00", **rest: object) -> Schedule:
-    return Schedule(Frequency.WEEKLY, time.fromisoformat(opens), time.fromisoformat(closes), tuple(days.split()), **rest)  # type: ignore[arg-type]
+    return Schedule(
+        Frequency.WEEKLY,
+        time.fromisoformat(opens),
+        time.fromisoformat(closes),
+        tuple(days.split()),
+        **rest,  # type: ignore[arg-type]
+    )
 
 
 def monthly(days: str, opens: str = "08:00", closes: str = "17:00", **rest: object) -> Schedule:
-    return Schedule(Frequency.MONTHLY, time.fromisoformat(opens), time.fromisoformat(closes), tuple(days.split()), **rest)  # type: ignore[arg-type]
+    return Schedule(
+        Frequency.MONTHLY,
+        time.fromisoformat(opens),
+        time.fromisoformat(closes),
+        tuple(days.split()),
+        **rest,  # type: ignore[arg-type]
+    )
 
 
 def wrong(*schedules: Schedule) -> list[tuple[str, str]]:
@@ -52,7 +66,10 @@ def test_the_first_monday_and_the_last_friday_of_a_month() -> None:
 
 
 def test_only_while_it_is_valid() -> None:
-    assert days_of(weekly("MO", valid_from=date(2026, 11, 9), valid_to=date(2026, 11, 16))) == [9, 16]
+    assert days_of(weekly("MO", valid_from=date(2026, 11, 9), valid_to=date(2026, 11, 16))) == [
+        9,
+        16,
+    ]
 
 
 def test_a_public_holiday_closes_unless_it_is_said_that_it_does_not() -> None:
@@ -62,9 +79,18 @@ def test_a_public_holiday_closes_unless_it_is_said_that_it_does_not() -> None:
 
 def test_a_night_goes_on_into_the_next_day_and_the_same_hour_is_the_whole_day() -> None:
     (first, second) = hours(
-        [weekly("MO", "20:00", "06:00"), weekly("WE", "00:00", "00:00")], date(2026, 11, 2), date(2026, 11, 4), MANAGUA, lambda _: False
+        [weekly("MO", "20:00", "06:00"), weekly("WE", "00:00", "00:00")],
+        date(2026, 11, 2),
+        date(2026, 11, 4),
+        MANAGUA,
+        lambda _: False,
     )
-    assert [moment.strftime("%d %H:%M") for moment in (*first, *second)] == ["02 20:00", "03 06:00", "04 00:00", "05 00:00"]
+    assert [moment.strftime("%d %H:%M") for moment in (*first, *second)] == [
+        "02 20:00",
+        "03 06:00",
+        "04 00:00",
+        "05 00:00",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +127,9 @@ def test_days_that_there_are_not_are_named() -> None:
     assert wrong(weekly("MO LU")) == [("service.schedules.0.byday.1", "unknown_code")]
     assert wrong(monthly("MO")) == [("service.schedules.0.byday.0", "unknown_code")]
     assert wrong(monthly("")) == [("service.schedules.0.byday", "required")]
-    assert wrong(weekly(valid_from=date(2026, 2, 1), valid_to=date(2026, 1, 1))) == [("service.schedules.0.valid_to", "out_of_range")]
+    assert wrong(weekly(valid_from=date(2026, 2, 1), valid_to=date(2026, 1, 1))) == [
+        ("service.schedules.0.valid_to", "out_of_range")
+    ]
 
 
 def test_what_is_taken_never_meets_itself() -> None:

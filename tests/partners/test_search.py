@@ -39,8 +39,18 @@ def names(scene: Scene, **wanted: object) -> list[str]:
 )
 def test_words_are_found_without_accents_and_with_typing_errors(scene: Scene, words: str) -> None:
     segovias = scene.organization("Asociación Segovias Vivas")
-    scene.service(segovias, "Atención psicológica", "PSS.CNS", description="Para mujeres que sufrieron violencia o la vieron")
-    scene.service(scene.organization("Alcaldía"), "Paquete de alimentos", "MAT.FOD", description="Comida para un mes")
+    scene.service(
+        segovias,
+        "Atención psicológica",
+        "PSS.CNS",
+        description="Para mujeres que sufrieron violencia o la vieron",
+    )
+    scene.service(
+        scene.organization("Alcaldía"),
+        "Paquete de alimentos",
+        "MAT.FOD",
+        description="Comida para un mes",
+    )
     assert names(scene, words=words) == ["Atención psicológica"]
 
 
@@ -91,8 +101,14 @@ def test_a_language_is_found_where_it_is_said_to_be_spoken(scene: Scene) -> None
 
 
 def test_by_age_and_dependants_only_those_are_left_out_that_say_no(scene: Scene) -> None:
-    scene.service(scene.coalition, "Adultas", eligibility=Eligibility(minimum_age=18, takes_dependants=False))
-    scene.service(scene.coalition, "Jóvenes", eligibility=Eligibility(minimum_age=12, maximum_age=17, maximum_dependants=1))
+    scene.service(
+        scene.coalition, "Adultas", eligibility=Eligibility(minimum_age=18, takes_dependants=False)
+    )
+    scene.service(
+        scene.coalition,
+        "Jóvenes",
+        eligibility=Eligibility(minimum_age=12, maximum_age=17, maximum_dependants=1),
+    )
     scene.service(scene.coalition, "No dicho", eligibility=Eligibility())
     assert names(scene, age=18) == ["Adultas", "No dicho"]
     assert names(scene, age=17) == ["Jóvenes", "No dicho"]
@@ -102,8 +118,14 @@ def test_by_age_and_dependants_only_those_are_left_out_that_say_no(scene: Scene)
     assert names(scene, dependants=2) == ["No dicho"]
 
 
-def test_by_gender_only_those_are_left_out_that_say_whom_they_serve_and_not_her(scene: Scene) -> None:
-    scene.service(scene.coalition, "Mujeres", eligibility=Eligibility(genders=(Gender.FEMININE, Gender.TRANSGENDER_FEMININE)))
+def test_by_gender_only_those_are_left_out_that_say_whom_they_serve_and_not_her(
+    scene: Scene,
+) -> None:
+    scene.service(
+        scene.coalition,
+        "Mujeres",
+        eligibility=Eligibility(genders=(Gender.FEMININE, Gender.TRANSGENDER_FEMININE)),
+    )
     scene.service(scene.coalition, "Hombres", eligibility=Eligibility(genders=(Gender.MASCULINE,)))
     scene.service(scene.coalition, "No dicho", eligibility=Eligibility())
     assert names(scene, gender=pb.GENDER_FEMININE) == ["Mujeres", "No dicho"]
@@ -134,7 +156,9 @@ def test_room_is_what_is_open_with_a_figure(scene: Scene) -> None:
         ({"page_token": "x"}, "page_token", "malformed"),
     ],
 )
-def test_a_question_that_is_wrong_is_refused(scene: Scene, wrong: dict[str, object], path: str, reason: str) -> None:
+def test_a_question_that_is_wrong_is_refused(
+    scene: Scene, wrong: dict[str, object], path: str, reason: str
+) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.SearchServices(pb.SearchServicesRequest(**wrong))  # type: ignore[arg-type]
     assert refusal.violations == [(path, reason)]
@@ -143,10 +167,16 @@ def test_a_question_that_is_wrong_is_refused(scene: Scene, wrong: dict[str, obje
 @pytest.mark.parametrize("words", ["", "casa"])
 def test_pages_together_are_the_whole_without_doubles(scene: Scene, words: str) -> None:
     for number in range(7):
-        scene.service(scene.coalition, f"{'Casa' if number % 2 else 'Techo'} {number % 3}", description="casa " * number)
+        scene.service(
+            scene.coalition,
+            f"{'Casa' if number % 2 else 'Techo'} {number % 3}",
+            description="casa " * number,
+        )
     seen, token = [], ""
     while True:
-        page = scene.coordinator.SearchServices(pb.SearchServicesRequest(words=words, page_size=2, page_token=token))
+        page = scene.coordinator.SearchServices(
+            pb.SearchServicesRequest(words=words, page_size=2, page_token=token)
+        )
         assert page.total_size == 7
         seen += [service.name for service in page.services]
         token = page.next_page_token
@@ -163,7 +193,9 @@ def test_the_total_is_said_also_on_an_empty_page(scene: Scene) -> None:
     assert (list(page.services), page.next_page_token, page.total_size) == ([], "", 1)
 
 
-def test_what_is_not_offered_is_found_by_its_own_members_and_the_coordinator_only(scene: Scene) -> None:
+def test_what_is_not_offered_is_found_by_its_own_members_and_the_coordinator_only(
+    scene: Scene,
+) -> None:
     own = scene.organization("Propia")
     scene.service(own, "Cerrado por obras", active=False)
     scene.service(own, "Abierto")
@@ -173,7 +205,9 @@ def test_what_is_not_offered_is_found_by_its_own_members_and_the_coordinator_onl
         page = caller.SearchServices(mine)
         assert (len(page.services), page.total_size) == (seen, seen)
         assert caller.SearchServices(pb.SearchServicesRequest()).total_size == 1
-    assert stranger.SearchServices(pb.SearchServicesRequest(organization_id="nobody")).total_size == 0
+    assert (
+        stranger.SearchServices(pb.SearchServicesRequest(organization_id="nobody")).total_size == 0
+    )
 
 
 def test_a_suspended_members_services_are_not_found_until_it_is_back(scene: Scene) -> None:
@@ -195,7 +229,10 @@ def test_to_a_member_on_probation_there_are_no_shelters_not_even_in_the_count(sc
     assert ([service.name for service in page.services], page.total_size) == (["Casa abierta"], 1)
     # Nor are its own shelters offered to others before it is approved; it sees them itself.
     assert sorted(names(scene, words="casa")) == ["Casa abierta", "Casa segura"]
-    assert [s.id for s in worker.SearchServices(pb.SearchServicesRequest(organization_id=new.id)).services] == [own.id]
+    assert [
+        s.id
+        for s in worker.SearchServices(pb.SearchServicesRequest(organization_id=new.id)).services
+    ] == [own.id]
     scene.approve(new.id)
     assert worker.SearchServices(pb.SearchServicesRequest(words="casa")).total_size == 3
 
@@ -203,8 +240,12 @@ def test_to_a_member_on_probation_there_are_no_shelters_not_even_in_the_count(sc
 def test_a_changed_service_is_found_by_its_new_words_only(scene: Scene) -> None:
     made = scene.service(scene.coalition, "Jornada", "MED.PRI")
     change = pb.Service(id=made.id, etag=etag_of(made), name="Odontología", need_codes=["MED.DENT"])
-    scene.coordinator.UpdateService(pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["name", "need_codes"])))
-    assert names(scene, words="odontologia") == names(scene, need_code="MED.DENT") == ["Odontología"]
+    scene.coordinator.UpdateService(
+        pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["name", "need_codes"]))
+    )
+    assert (
+        names(scene, words="odontologia") == names(scene, need_code="MED.DENT") == ["Odontología"]
+    )
     assert names(scene, words="jornada") == names(scene, need_code="MED.PRI") == []
 
 
@@ -212,6 +253,8 @@ def test_a_renamed_organisations_services_are_found_by_its_new_name(scene: Scene
     own = scene.organization("Antigua")
     scene.service(own, "Casa")
     change = pb.Organization(id=own.id, etag=etag_of(own), name="Renovada")
-    scene.coordinator.UpdateOrganization(pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=["name"])))
+    scene.coordinator.UpdateOrganization(
+        pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=["name"]))
+    )
     assert names(scene, words="renobada") == ["Casa"]
     assert names(scene, words="antigua") == []

@@ -1,4 +1,6 @@
-"""How many of what is found are in which department: of all of it, narrowed as the search is, and of nothing that the caller may not see."""
+"""How many of what is found are in which department: of all of it, narrowed as the search is, and
+of nothing that the caller may not see.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def directory(scene: Scene) -> None:
     for number in range(5):
         scene.service(house, f"Escuela {number}", "EDU.SCH", department="NI-CI", room=number)
     for number in range(2):
-        scene.service(house, f"Consulta {number}", "MED.PRI", department="NI-LE", languages=("miq",))
+        scene.service(
+            house, f"Consulta {number}", "MED.PRI", department="NI-LE", languages=("miq",)
+        )
     scene.service(house, "Subsidio", "MAT.CSH", department="")
     scene.service(house, "Afuera", "EDU.SCH", country="CR", department="CR-SJ")
 
@@ -33,7 +37,9 @@ def test_all_that_is_found_is_counted_and_not_the_page(scene: Scene) -> None:
     caller, expected = scene.by(scene.organization()), {"NI-CI": 5, "NI-LE": 2, "": 1}
     first = caller.SearchServices(pb.SearchServicesRequest(page_size=1, count_country="NI"))
     assert [(each.department, each.count) for each in first.departments] == list(expected.items())
-    second = caller.SearchServices(pb.SearchServicesRequest(page_size=1, count_country="NI", page_token=first.next_page_token))
+    second = caller.SearchServices(
+        pb.SearchServicesRequest(page_size=1, count_country="NI", page_token=first.next_page_token)
+    )
     assert second.departments == first.departments
     assert counts(caller, "CR") == {"CR-SJ": 1}
     assert counts(caller, "SV") == {}
@@ -55,15 +61,22 @@ def test_all_that_is_found_is_counted_and_not_the_page(scene: Scene) -> None:
         ({"organization_id": "ñ"}, {}),
     ],
 )
-def test_it_is_narrowed_as_the_search_is(scene: Scene, asked: dict[str, Any], expected: dict[str, int]) -> None:
+def test_it_is_narrowed_as_the_search_is(
+    scene: Scene, asked: dict[str, Any], expected: dict[str, int]
+) -> None:
     directory(scene)
     caller = scene.by(scene.organization())
     assert counts(caller, **asked) == expected
 
 
-def test_a_member_on_probation_counts_no_shelter_and_another_counts_it_by_department(scene: Scene) -> None:
+def test_a_member_on_probation_counts_no_shelter_and_another_counts_it_by_department(
+    scene: Scene,
+) -> None:
     directory(scene)
-    new, member = scene.by(scene.organization("Nueva", approved=False)), scene.by(scene.organization())
+    new, member = (
+        scene.by(scene.organization("Nueva", approved=False)),
+        scene.by(scene.organization()),
+    )
     before = counts(new)
     scene.service(scene.coalition, "Casa segura", "HOU.SAFE", department="NI-CI", confidential=True)
     scene.service(scene.coalition, "Albergue", "HOU.EMG", department="NI-RI")

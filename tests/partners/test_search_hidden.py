@@ -1,4 +1,6 @@
-"""Two directories that differ only in what a caller may not see give that caller the same bytes; and pages, order and total are those of a plain count."""
+"""Two directories that differ only in what a caller may not see give that caller the same bytes;
+and pages, order and total are those of a plain count.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def answers(caller: Caller, coalition: str) -> list[bytes]:
             if not token:
                 break
     for need in ("HOU.EMG", "HOU", "COM.CMY"):
-        matched = pb.MatchServicesRequest(need_code=need, country="NI", excluded_organization_ids=[coalition])
+        matched = pb.MatchServicesRequest(
+            need_code=need, country="NI", excluded_organization_ids=[coalition]
+        )
         said.append(caller.MatchServices(matched).SerializeToString(deterministic=True))
     return said
 
@@ -49,13 +53,25 @@ def answers(caller: Caller, coalition: str) -> list[bytes]:
 def shelters(scene: Scene) -> None:
     for number in range(6):
         scene.service(
-            scene.coalition, f"Xochitl casa {number}", "HOU.SAFE", description="Com refujio luna", confidential=True, languages=("es",)
+            scene.coalition,
+            f"Xochitl casa {number}",
+            "HOU.SAFE",
+            description="Com refujio luna",
+            confidential=True,
+            languages=("es",),
         )
 
 
 def closed(scene: Scene) -> None:
     for number in range(6):
-        scene.service(scene.coalition, f"Xochitl casa {number}", "COM.CMY", description="Com refujio luna", active=False, languages=("es",))
+        scene.service(
+            scene.coalition,
+            f"Xochitl casa {number}",
+            "COM.CMY",
+            description="Com refujio luna",
+            active=False,
+            languages=("es",),
+        )
 
 
 def of_a_new_member(scene: Scene) -> None:
@@ -64,11 +80,17 @@ def of_a_new_member(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("hidden", [shelters, closed, of_a_new_member])
-def test_what_is_hidden_changes_no_byte_of_an_answer(scene: Scene, hidden: Callable[[Scene], None]) -> None:
+def test_what_is_hidden_changes_no_byte_of_an_answer(
+    scene: Scene, hidden: Callable[[Scene], None]
+) -> None:
     new = scene.organization("Nueva", approved=False)
     for number in range(5):
         scene.service(
-            scene.organization(f"Otra {number}"), f"Casa xochitla {number}", "COM.CMY", description="Luna comida refugio", languages=("es",)
+            scene.organization(f"Otra {number}"),
+            f"Casa xochitla {number}",
+            "COM.CMY",
+            description="Luna comida refugio",
+            languages=("es",),
         )
     worker = scene.by(new)
     before = answers(worker, scene.coalition.id)
@@ -80,7 +102,9 @@ def everything(scene: Scene, wanted: Question) -> tuple[list[str], list[int]]:
     """Page for page: the names, and the totals that were said."""
     names, totals, token = list[str](), list[int](), ""
     while True:
-        page = scene.coordinator.SearchServices(pb.SearchServicesRequest(**wanted, page_size=3, page_token=token))
+        page = scene.coordinator.SearchServices(
+            pb.SearchServicesRequest(**wanted, page_size=3, page_token=token)
+        )
         names += [service.name for service in page.services]
         totals.append(page.total_size)
         token = page.next_page_token
@@ -105,13 +129,17 @@ def change(scene: Scene, chance: random.Random, one: Service) -> Service:
             one.change(wanted, taxonomy(), areas(), scene.clock.now())
             services.keep(tx, one)
         else:
-            one.set_capacity(Capacity(Intake.OPEN, chance.choice([0, 2]), 9, "beds"), scene.clock.now())
+            one.set_capacity(
+                Capacity(Intake.OPEN, chance.choice([0, 2]), 9, "beds"), scene.clock.now()
+            )
             services.keep_capacity(tx, one, scene.clock.now())
     return one
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_pages_order_and_total_are_those_of_looking_at_each_service(scene: Scene, seed: int) -> None:
+def test_pages_order_and_total_are_those_of_looking_at_each_service(
+    scene: Scene, seed: int
+) -> None:
     chance = random.Random(seed)
     others = [scene.organization(f"Otra {number}") for number in range(4)]
     made = [
@@ -136,14 +164,20 @@ def test_pages_order_and_total_are_those_of_looking_at_each_service(scene: Scene
         number = chance.randrange(len(made))
         made[number] = change(scene, chance, made[number])
         scene.later(hours=6)  # of a shelter others see its room then
-        age, gender, dependants = chance.choice([None, 15, 35]), chance.choice([None, Gender.FEMININE]), chance.choice([None, 1])
+        age, gender, dependants = (
+            chance.choice([None, 15, 35]),
+            chance.choice([None, Gender.FEMININE]),
+            chance.choice([None, 1]),
+        )
         wanted = Question(
             words=chance.choice(["", "luna", "sol", "zzz"]),
             need_code=chance.choice(["", "HOU", "HOU.EMG"]),
             department=chance.choice(["", "NI-CI"]),
             language=chance.choice(["", "es"]),
             has_room=chance.random() < 0.3,
-            excluded_organization_ids=[own.id for own in chance.sample(others, chance.randint(0, 2))],
+            excluded_organization_ids=[
+                own.id for own in chance.sample(others, chance.randint(0, 2))
+            ],
             excluded_areas=chance.sample(["NI-CI", "NI-LE", "NI-RI"], chance.randint(0, 1)),
             age=age,
             gender=pb.GENDER_FEMININE if gender else None,
@@ -156,19 +190,34 @@ def test_pages_order_and_total_are_those_of_looking_at_each_service(scene: Scene
             and any(code.startswith(wanted["need_code"]) for code in one.entry.need_codes)
             and (not wanted["department"] or one.entry.department in ("NI-CI", ""))
             and (not wanted["language"] or "es" in one.entry.languages)
-            and (not wanted["has_room"] or (one.capacity.intake is Intake.OPEN and bool(one.capacity.available)))
+            and (
+                not wanted["has_room"]
+                or (one.capacity.intake is Intake.OPEN and bool(one.capacity.available))
+            )
             and one.organization_id not in wanted["excluded_organization_ids"]
             and one.entry.department not in wanted["excluded_areas"]
-            and (age is None or (one.entry.eligibility.minimum_age or 0) <= age <= (one.entry.eligibility.maximum_age or 120))
-            and (gender is None or not one.entry.eligibility.genders or gender in one.entry.eligibility.genders)
+            and (
+                age is None
+                or (one.entry.eligibility.minimum_age or 0)
+                <= age
+                <= (one.entry.eligibility.maximum_age or 120)
+            )
+            and (
+                gender is None
+                or not one.entry.eligibility.genders
+                or gender in one.entry.eligibility.genders
+            )
             and (dependants is None or one.entry.eligibility.takes_dependants is not False)
         ]
         names, totals = everything(scene, wanted)
-        assert names == [one.entry.name for one in expected], wanted  # their words stand in the same place, so that they are ranked alike
+        # their words stand in the same place, so that they are ranked alike
+        assert names == [one.entry.name for one in expected], wanted
         assert set(totals) == {len(expected)}
 
 
-def test_whom_she_named_as_unsafe_is_left_out_of_search_and_match_without_a_word(scene: Scene) -> None:
+def test_whom_she_named_as_unsafe_is_left_out_of_search_and_match_without_a_word(
+    scene: Scene,
+) -> None:
     unsafe, safe = scene.organization("Insegura"), scene.organization("Segura")
     scene.service(unsafe, "Una", "MED.PRI", department="NI-CI")
     scene.service(safe, "Otra", "MED.PRI", department="NI-LE")
@@ -177,10 +226,15 @@ def test_whom_she_named_as_unsafe_is_left_out_of_search_and_match_without_a_word
         ({"excluded_organization_ids": [unsafe.id, "0" * 32]}, {"Otra", "Todo el país"}),
         ({"excluded_areas": ["NI-LE", "NI-RI"]}, {"Una", "Todo el país"}),
         ({"excluded_organization_ids": [unsafe.id], "excluded_areas": ["NI-LE"]}, {"Todo el país"}),
-        ({"excluded_organization_ids": ["0" * 32], "excluded_areas": ["CR-G"]}, {"Una", "Otra", "Todo el país"}),
+        (
+            {"excluded_organization_ids": ["0" * 32], "excluded_areas": ["CR-G"]},
+            {"Una", "Otra", "Todo el país"},
+        ),
     ):
         request: dict[str, Any] = {"need_code": "MED.PRI", **said}
         searched = scene.coordinator.SearchServices(pb.SearchServicesRequest(**request))
         assert ({one.name for one in searched.services}, searched.total_size) == (left, len(left))
-        matched = scene.coordinator.MatchServices(pb.MatchServicesRequest(country="NI", **request)).matches
+        matched = scene.coordinator.MatchServices(
+            pb.MatchServicesRequest(country="NI", **request)
+        ).matches
         assert {one.service.name for one in matched} == left

@@ -1,4 +1,6 @@
-"""The sets of a search: whatever is put, changed and dropped, what is found, its order and its pages are those of looking at each service."""
+"""The sets of a search: whatever is put, changed and dropped, what is found, its order and its
+pages are those of looking at each service.
+"""
 
 from __future__ import annotations
 
@@ -37,16 +39,28 @@ class Said:
         tokens = []
         for position, (word, weights) in enumerate(self.words):
             text = word.replace("\\", "\\\\").replace("'", "''")
-            places = ",".join(f"{position * 9 + number}{weight if weight != 'D' else ''}" for number, weight in enumerate(weights, 1))
-            tokens.append(f"'{text}'" + (f":{places}" if places else ""))  # without a place: a synonym, which was stripped
-        return Entry(self.id, self.name, frozenset([("listed", True), ("country", self.country), ("ages", self.age)]), " ".join(tokens))
+            places = ",".join(
+                f"{position * 9 + number}{weight if weight != 'D' else ''}"
+                for number, weight in enumerate(weights, 1)
+            )
+            # without a place: a synonym, which was stripped
+            tokens.append(f"'{text}'" + (f":{places}" if places else ""))
+        return Entry(
+            self.id,
+            self.name,
+            frozenset([("listed", True), ("country", self.country), ("ages", self.age)]),
+            " ".join(tokens),
+        )
 
     def weight(self, word: Word) -> set[str]:
         """Where it says that."""
         return {
             min(weights or "D")
             for said, weights in self.words
-            if any(said.startswith(lexeme.text) if lexeme.begins else said == lexeme.text for lexeme in word.lexemes)
+            if any(
+                said.startswith(lexeme.text) if lexeme.begins else said == lexeme.text
+                for lexeme in word.lexemes
+            )
         }
 
 
@@ -63,11 +77,16 @@ class Chance(random.Random):
         )
 
     def word(self) -> Word:
-        lexemes = [Lexeme(self.choice([*WORDS, "cas", "lun", "zzz"]), self.random() < 0.5) for _ in range(self.randint(1, 2))]
+        lexemes = [
+            Lexeme(self.choice([*WORDS, "cas", "lun", "zzz"]), self.random() < 0.5)
+            for _ in range(self.randint(1, 2))
+        ]
         return Word(tuple(lexemes), must=True)
 
 
-def page_by_page(index: SearchIndex, hits: BitMap, tests: list[list[BitMap]], size: int) -> list[Hit]:
+def page_by_page(
+    index: SearchIndex, hits: BitMap, tests: list[list[BitMap]], size: int
+) -> list[Hit]:
     paged: list[Hit] = []
     while page := index.page(hits, tests, size, paged[-1] if paged else None):
         paged += page
@@ -75,49 +94,81 @@ def page_by_page(index: SearchIndex, hits: BitMap, tests: list[list[BitMap]], si
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_what_is_found_and_its_order_are_those_of_looking_at_each(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_found_and_its_order_are_those_of_looking_at_each(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(search_index, "_MANY_LATER", 10)
     chance, index = Chance(seed), SearchIndex()
-    directory = {f"s{number}": chance.said(f"s{number}") for number in range(chance.choice([0, 5, 40]))}
-    index.fill(said.entry() for said in sorted(directory.values(), key=lambda said: (said.name, said.id)))
+    directory = {
+        f"s{number}": chance.said(f"s{number}") for number in range(chance.choice([0, 5, 40]))
+    }
+    index.fill(
+        said.entry() for said in sorted(directory.values(), key=lambda said: (said.name, said.id))
+    )
     for _ in range(60):
         id = f"s{chance.randrange(60)}"
         if chance.random() < 0.2:
             directory.pop(id, None)
             index.drop([id, "never there"])
-        elif id in directory and chance.random() < 0.5:  # only what it states, so that it stays in its place
-            directory[id] = replace(directory[id], country=chance.choice(["NI", "CR"]), age=chance.randrange(4))
+        elif (
+            id in directory and chance.random() < 0.5
+        ):  # only what it states, so that it stays in its place
+            directory[id] = replace(
+                directory[id], country=chance.choice(["NI", "CR"]), age=chance.randrange(4)
+            )
             index.put([directory[id].entry()])
         else:  # as it is, or as it was and is, in one go
             told = [chance.said(id) for _ in range(chance.randint(1, 2))]
-            told += [replace(told[-1], country=chance.choice(["NI", "CR"])) for _ in range(chance.randint(0, 1))]
+            told += [
+                replace(told[-1], country=chance.choice(["NI", "CR"]))
+                for _ in range(chance.randint(0, 1))
+            ]
             directory[id] = told[-1]
-            index.put([said.entry() for said in (*told, directory.setdefault("s0", chance.said("s0")))])
+            index.put(
+                [said.entry() for said in (*told, directory.setdefault("s0", chance.said("s0")))]
+            )
         assert len(index) == len(directory)
-        words, least, country = [chance.word() for _ in range(chance.randint(0, 3))], chance.randrange(4), chance.choice(["NI", "CR"])
+        words, least, country = (
+            [chance.word() for _ in range(chance.randint(0, 3))],
+            chance.randrange(4),
+            chance.choice(["NI", "CR"]),
+        )
         saying = [index.saying(word) for word in words]
-        hits = index.having("country", country) & index.where("ages", lambda age, least=least: age >= least)  # type: ignore[misc]
+        hits = index.having("country", country) & index.where(
+            "ages",
+            lambda age, least=least: age >= least,  # type: ignore[misc]
+        )
         for places in saying:
             hits &= BitMap.union(*places)
         fit = [
             said
             for said in directory.values()
-            if said.country == country and said.age >= least and all(said.weight(word) for word in words)
+            if said.country == country
+            and said.age >= least
+            and all(said.weight(word) for word in words)
         ]
 
         def rank(said: Said, words: list[Word] = words) -> tuple[object, ...]:
-            return (*(-sum(weight in said.weight(word) for word in words) for weight in WEIGHTS[:3]), said.name, said.id)
+            return (
+                *(-sum(weight in said.weight(word) for word in words) for weight in WEIGHTS[:3]),
+                said.name,
+                said.id,
+            )
 
         tests = [[places[number] for places in saying] for number in range(3)]
         assert [id for _, _, id in page_by_page(index, hits, tests, chance.choice([1, 3, 50]))] == [
             said.id for said in sorted(fit, key=rank)
         ]
         assert index.count("country", index.of(directory)) == {
-            code: number for code in ("NI", "CR") if (number := sum(said.country == code for said in directory.values()))
+            code: number
+            for code in ("NI", "CR")
+            if (number := sum(said.country == code for said in directory.values()))
         }
 
 
-def test_it_says_when_so_many_stand_behind_the_names_that_it_is_better_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_says_when_so_many_stand_behind_the_names_that_it_is_better_made_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(search_index, "_MANY_LATER", 2)
     index, said = SearchIndex(), replace(Chance(1).said("a"), name="a")
     index.fill([said.entry()])

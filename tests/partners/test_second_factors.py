@@ -1,4 +1,6 @@
-"""A code of an app beside the password: each good once, guessed ten times, and a way back when the phone is gone."""
+"""A code of an app beside the password: each good once, guessed ten times, and a way back when the
+phone is gone.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class App:
 
 def begun(scene: Scene) -> tuple[Stubs, App]:
     me, _secret = entered(scene)
-    return me, App(scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)).secret)
+    return me, App(
+        scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)).secret
+    )
 
 
 def in_use(scene: Scene) -> tuple[App, list[str]]:
@@ -57,7 +61,9 @@ def in_use(scene: Scene) -> tuple[App, list[str]]:
 
 
 def finish(scene: Scene, challenge: str, code: str) -> members_pb2.SignInResponse:
-    answer: members_pb2.SignInResponse = scene.nobody.FinishSignIn(members_pb2.FinishSignInRequest(challenge=challenge, code=code))
+    answer: members_pb2.SignInResponse = scene.nobody.FinishSignIn(
+        members_pb2.FinishSignInRequest(challenge=challenge, code=code)
+    )
     return answer
 
 
@@ -70,7 +76,9 @@ def test_until_a_first_code_was_right_nothing_is_asked_for(member: Scene) -> Non
     me, app = begun(member)
     assert sign_in(member).session_secret
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
-        me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code="000000" if app.code() != "000000" else "000001"))
+        me.ConfirmSecondFactor(
+            pb.ConfirmSecondFactorRequest(code="000000" if app.code() != "000000" else "000001")
+        )
     assert wrong.violations == [("code", "wrong")]
     assert not me.GetSecondFactor(pb.GetSecondFactorRequest()).HasField("confirm_time")
     assert sign_in(member).session_secret
@@ -83,7 +91,10 @@ def test_the_password_alone_opens_nothing_and_tells_nothing(member: Scene) -> No
     with refused("UNAUTHENTICATED", "session_ended"):
         token_of(member, answer.challenge)
     signed = finish(member, answer.challenge, app.code())
-    assert (signed.worker.email, token_of(member, signed.session_secret).worker.email) == (EMAIL, EMAIL)
+    assert (signed.worker.email, token_of(member, signed.session_secret).worker.email) == (
+        EMAIL,
+        EMAIL,
+    )
 
 
 def test_who_finds_an_open_screen_does_not_lock_its_owner_out(member: Scene) -> None:
@@ -116,7 +127,9 @@ def test_a_code_a_challenge_and_a_spare_code_are_good_once(member: Scene) -> Non
     assert finish(member, third, spare[1].upper().replace("-", " ")).session_secret
 
 
-def test_a_challenge_is_over_after_five_minutes_and_a_mistyped_code_does_not_end_it(member: Scene) -> None:
+def test_a_challenge_is_over_after_five_minutes_and_a_mistyped_code_does_not_end_it(
+    member: Scene,
+) -> None:
     app, _ = in_use(member)
     challenge = sign_in(member).challenge
     with refused(*FAILED):
@@ -141,7 +154,9 @@ def test_who_knows_the_password_guesses_ten_codes_and_then_waits(member: Scene) 
     assert finish(member, sign_in(member).challenge, app.code()).session_secret
 
 
-def test_only_who_knows_the_password_ends_it_and_then_it_is_asked_for_no_more(member: Scene) -> None:
+def test_only_who_knows_the_password_ends_it_and_then_it_is_asked_for_no_more(
+    member: Scene,
+) -> None:
     me, app = begun(member)
     me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
     with refused("FAILED_PRECONDITION", "illegal_transition"):
@@ -153,7 +168,9 @@ def test_only_who_knows_the_password_ends_it_and_then_it_is_asked_for_no_more(me
     assert wrong.violations == [("password", "wrong")]
     assert me.GetSecondFactor(pb.GetSecondFactorRequest()).recovery_codes_left == 10
     waiting = sign_in(member).challenge
-    assert not me.EndSecondFactor(pb.EndSecondFactorRequest(password=PASSWORD)).HasField("confirm_time")
+    assert not me.EndSecondFactor(pb.EndSecondFactorRequest(password=PASSWORD)).HasField(
+        "confirm_time"
+    )
     member.later(seconds=60)
     with refused(*FAILED):
         finish(member, waiting, app.code())
@@ -163,10 +180,17 @@ def test_only_who_knows_the_password_ends_it_and_then_it_is_asked_for_no_more(me
 def test_of_a_secret_and_of_codes_nothing_readable_is_kept_or_told(member: Scene) -> None:
     me, _secret = entered(member)
     made = me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD, request_id="one"))
-    spare = me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=App(member, made.secret).code(), request_id="two")).recovery_codes
+    spare = me.ConfirmSecondFactor(
+        pb.ConfirmSecondFactorRequest(code=App(member, made.secret).code(), request_id="two")
+    ).recovery_codes
     tables = ("second_factors", "challenges", "audit", "outbox", "requests", "guesses")
     kept = str([member.rows(f"SELECT * FROM {table}") for table in tables])
-    secrets = [made.secret, str(base64.b32decode(made.secret))[2:-1], *spare, *(each.replace("-", "") for each in spare)]
+    secrets = [
+        made.secret,
+        str(base64.b32decode(made.secret))[2:-1],
+        *spare,
+        *(each.replace("-", "") for each in spare),
+    ]
     assert not [word for word in secrets if word in kept]
     assert EMAIL.replace("@", "%40") in made.uri
 
@@ -179,11 +203,15 @@ def test_an_account_that_is_suspended_in_between_is_not_entered(member: Scene) -
         finish(member, challenge, app.code())
 
 
-def test_its_secret_is_wrapped_by_the_next_key_of_the_service_and_opens_as_before(member: Scene) -> None:
+def test_its_secret_is_wrapped_by_the_next_key_of_the_service_and_opens_as_before(
+    member: Scene,
+) -> None:
     me, _secret = entered(member)
     made = me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD))
     worker_id = member.rows("SELECT worker_id FROM second_factors")[0]["worker_id"]
-    both = Keyring(member.sealing_key, lambda: {0: AESGCM(member.sealing_key), 1: AESGCM(b"1" * 32)})
+    both = Keyring(
+        member.sealing_key, lambda: {0: AESGCM(member.sealing_key), 1: AESGCM(b"1" * 32)}
+    )
     assert rewrap(member.database, both, [DEAD_LETTERS, *SEALED]) == (1, 0)
     with member.database.transaction(SYSTEM) as tx:
         assert remaining(tx, both, SEALED) == 0
@@ -202,7 +230,9 @@ def test_a_password_and_a_first_code_are_guessed_ten_times_at_an_open_screen(mem
     me, app = begun(member)
     for _ in range(10):
         wrong(lambda: me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code="x")))
-        wrong(lambda: me.BeginSecondFactor(pb.BeginSecondFactorRequest(password="otra clave larga")))
+        wrong(
+            lambda: me.BeginSecondFactor(pb.BeginSecondFactorRequest(password="otra clave larga"))
+        )
     waits(lambda: me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code())))
     waits(lambda: me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)))
     waits(lambda: me.EndSecondFactor(pb.EndSecondFactorRequest(password=PASSWORD)))

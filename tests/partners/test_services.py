@@ -22,30 +22,55 @@ UNKNOWN: Any = 77  # a value of an enum that a newer caller may know
 
 
 def entry(**more: object) -> pb.Service:
-    return pb.Service(**({"name": "Albergue", "need_codes": ["HOU.EMG"], "department": "NI-CI"} | more))  # type: ignore[arg-type]
+    return pb.Service(
+        **({"name": "Albergue", "need_codes": ["HOU.EMG"], "department": "NI-CI"} | more)  # type: ignore[arg-type]
+    )
 
 
 def test_a_manager_adds_a_service_to_the_own_organisation(scene: Scene) -> None:
     own = scene.organization("Luna Nueva", type=OrganizationType.SHELTER)
     made = scene.by(own, Role.MANAGER).CreateService(pb.CreateServiceRequest(service=entry()))
-    assert (made.organization_id, made.organization_name, made.organization_type) == (own.id, "Luna Nueva", pb.ORGANIZATION_TYPE_SHELTER)
+    assert (made.organization_id, made.organization_name, made.organization_type) == (
+        own.id,
+        "Luna Nueva",
+        pb.ORGANIZATION_TYPE_SHELTER,
+    )
     assert (made.country, made.active, made.HasField("capacity")) == ("NI", True, False)
     assert made.assured_time == made.create_time
     assert scene.facts(made.id) == [(1, "enlace.service.registered.v1")]
 
 
-def test_a_service_belongs_to_the_callers_own_organisation_unless_the_coordinator_says_otherwise(scene: Scene) -> None:
+def test_a_service_belongs_to_the_callers_own_organisation_unless_the_coordinator_says_otherwise(
+    scene: Scene,
+) -> None:
     own, other = scene.organization("Propia"), scene.organization("Ajena")
     with refused("NOT_FOUND", "not_found"):
-        scene.by(own, Role.MANAGER).CreateService(pb.CreateServiceRequest(service=entry(organization_id=other.id)))
+        scene.by(own, Role.MANAGER).CreateService(
+            pb.CreateServiceRequest(service=entry(organization_id=other.id))
+        )
     with refused("NOT_FOUND", "not_found"):
-        scene.coordinator.CreateService(pb.CreateServiceRequest(service=entry(organization_id="0" * 32)))
-    assert scene.coordinator.CreateService(pb.CreateServiceRequest(service=entry(organization_id=other.id))).organization_name == "Ajena"
-    assert scene.by_key(own, "directory.write").CreateService(pb.CreateServiceRequest(service=entry())).organization_id == own.id
+        scene.coordinator.CreateService(
+            pb.CreateServiceRequest(service=entry(organization_id="0" * 32))
+        )
+    assert (
+        scene.coordinator.CreateService(
+            pb.CreateServiceRequest(service=entry(organization_id=other.id))
+        ).organization_name
+        == "Ajena"
+    )
+    assert (
+        scene.by_key(own, "directory.write")
+        .CreateService(pb.CreateServiceRequest(service=entry()))
+        .organization_id
+        == own.id
+    )
 
 
 def test_a_worker_or_a_reading_key_adds_nothing(scene: Scene) -> None:
-    for caller in (scene.by(scene.coalition, Role.WORKER), scene.by_key(scene.coalition, "directory.read")):
+    for caller in (
+        scene.by(scene.coalition, Role.WORKER),
+        scene.by_key(scene.coalition, "directory.read"),
+    ):
         with refused("PERMISSION_DENIED", "right_missing"):
             caller.CreateService(pb.CreateServiceRequest(service=entry()))
 
@@ -61,11 +86,31 @@ def test_a_worker_or_a_reading_key_adds_nothing(scene: Scene) -> None:
         ({"country": "CR"}, "service.department", "unknown_code"),
         ({"languages": ["e"]}, "service.languages.0", "malformed"),
         ({"phone": "133"}, "service.phone", "malformed"),
-        ({"eligibility": pb.Eligibility(minimum_age=-1)}, "service.eligibility.minimum_age", "out_of_range"),
-        ({"eligibility": pb.Eligibility(maximum_age=121)}, "service.eligibility.maximum_age", "out_of_range"),
-        ({"eligibility": pb.Eligibility(minimum_age=18, maximum_age=17)}, "service.eligibility.maximum_age", "out_of_range"),
-        ({"eligibility": pb.Eligibility(genders=[pb.GENDER_UNSPECIFIED])}, "service.eligibility.genders.0", "unknown_code"),
-        ({"eligibility": pb.Eligibility(genders=[UNKNOWN])}, "service.eligibility.genders.0", "unknown_code"),
+        (
+            {"eligibility": pb.Eligibility(minimum_age=-1)},
+            "service.eligibility.minimum_age",
+            "out_of_range",
+        ),
+        (
+            {"eligibility": pb.Eligibility(maximum_age=121)},
+            "service.eligibility.maximum_age",
+            "out_of_range",
+        ),
+        (
+            {"eligibility": pb.Eligibility(minimum_age=18, maximum_age=17)},
+            "service.eligibility.maximum_age",
+            "out_of_range",
+        ),
+        (
+            {"eligibility": pb.Eligibility(genders=[pb.GENDER_UNSPECIFIED])},
+            "service.eligibility.genders.0",
+            "unknown_code",
+        ),
+        (
+            {"eligibility": pb.Eligibility(genders=[UNKNOWN])},
+            "service.eligibility.genders.0",
+            "unknown_code",
+        ),
         (
             {"eligibility": pb.Eligibility(takes_dependants=False, maximum_dependants=1)},
             "service.eligibility.maximum_dependants",
@@ -74,18 +119,24 @@ def test_a_worker_or_a_reading_key_adds_nothing(scene: Scene) -> None:
         ({"capacity": pb.Capacity(available=1)}, "service.capacity.intake", "required"),
     ],
 )
-def test_an_entry_that_is_wrong_is_refused_with_the_place(scene: Scene, wrong: dict[str, object], path: str, reason: str) -> None:
+def test_an_entry_that_is_wrong_is_refused_with_the_place(
+    scene: Scene, wrong: dict[str, object], path: str, reason: str
+) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.CreateService(pb.CreateServiceRequest(service=entry(**wrong)))
     assert (path, reason) in refusal.violations
 
 
 def test_what_is_not_stated_stays_unstated(scene: Scene) -> None:
-    made = scene.coordinator.CreateService(pb.CreateServiceRequest(service=entry(eligibility=pb.Eligibility(minimum_age=0))))
+    made = scene.coordinator.CreateService(
+        pb.CreateServiceRequest(service=entry(eligibility=pb.Eligibility(minimum_age=0)))
+    )
     read = scene.coordinator.GetService(pb.GetServiceRequest(id=made.id))
     stated = read.eligibility
     assert stated.HasField("minimum_age")
-    assert not any(stated.HasField(name) for name in ("maximum_age", "takes_dependants", "maximum_dependants"))
+    assert not any(
+        stated.HasField(name) for name in ("maximum_age", "takes_dependants", "maximum_dependants")
+    )
     assert read == made
 
 
@@ -97,7 +148,9 @@ def test_a_confidential_service_never_has_a_phone(scene: Scene) -> None:
     request = pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["phone"]))
     assert scene.coordinator.UpdateService(request).phone == ""
     # What was public before is forgotten with the change, not only hidden.
-    made = scene.coordinator.CreateService(pb.CreateServiceRequest(service=entry(phone="+50520000101")))
+    made = scene.coordinator.CreateService(
+        pb.CreateServiceRequest(service=entry(phone="+50520000101"))
+    )
     change = pb.Service(id=made.id, etag=made.etag, confidential=True)
     request = pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["confidential"]))
     scene.coordinator.UpdateService(request)
@@ -107,21 +160,34 @@ def test_a_confidential_service_never_has_a_phone(scene: Scene) -> None:
 def test_fields_are_changed_by_their_mask_and_others_stay(scene: Scene) -> None:
     own = scene.organization()
     made = scene.service(own, "Albergue")
-    change = pb.Service(id=made.id, etag=etag_of(made), name="Casa", eligibility=pb.Eligibility(minimum_age=18))
-    request = pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["name", "eligibility"]))
+    change = pb.Service(
+        id=made.id, etag=etag_of(made), name="Casa", eligibility=pb.Eligibility(minimum_age=18)
+    )
+    request = pb.UpdateServiceRequest(
+        service=change, update_mask=FieldMask(paths=["name", "eligibility"])
+    )
     changed = scene.by(own, Role.MANAGER).UpdateService(request)
-    assert (changed.name, changed.eligibility, list(changed.need_codes)) == ("Casa", pb.Eligibility(minimum_age=18), ["HOU.EMG"])
+    assert (changed.name, changed.eligibility, list(changed.need_codes)) == (
+        "Casa",
+        pb.Eligibility(minimum_age=18),
+        ["HOU.EMG"],
+    )
     assert changed.etag != etag_of(made)
     with refused("ABORTED", "stale_etag"):
         scene.coordinator.UpdateService(request)
-    assert scene.facts(made.id) == [(1, "enlace.service.registered.v1"), (2, "enlace.service.changed.v1")]
+    assert scene.facts(made.id) == [
+        (1, "enlace.service.registered.v1"),
+        (2, "enlace.service.changed.v1"),
+    ]
 
 
 def test_a_change_needs_the_version_it_is_based_on(scene: Scene) -> None:
     made = scene.service(scene.coalition)
     change = pb.Service(id=made.id, name="Casa")
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        scene.coordinator.UpdateService(pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["name"])))
+        scene.coordinator.UpdateService(
+            pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["name"]))
+        )
     assert refusal.violations == [("service.etag", "required")]
 
 
@@ -130,7 +196,9 @@ def test_what_is_no_part_of_the_entry_is_not_changed_with_it(scene: Scene, path:
     made = scene.service(scene.coalition)
     change = pb.Service(id=made.id, etag=etag_of(made))
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        scene.coordinator.UpdateService(pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=[path])))
+        scene.coordinator.UpdateService(
+            pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=[path]))
+        )
     assert refusal.violations == [("update_mask", "unknown_code")]
 
 
@@ -139,10 +207,14 @@ def test_a_service_of_another_member_is_not_there_to_be_changed(scene: Scene) ->
     stranger = scene.by(scene.organization("Propia"), Role.MANAGER)
     change = pb.Service(id=made.id, etag=etag_of(made), name="Tomado")
     with refused("NOT_FOUND", "not_found"):
-        stranger.UpdateService(pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["name"])))
+        stranger.UpdateService(
+            pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["name"]))
+        )
     for caller in (stranger, scene.coordinator):
         with refused("NOT_FOUND", "not_found"):
-            caller.SetCapacity(pb.SetCapacityRequest(id=made.id, capacity=pb.Capacity(intake=pb.INTAKE_CLOSED)))
+            caller.SetCapacity(
+                pb.SetCapacityRequest(id=made.id, capacity=pb.Capacity(intake=pb.INTAKE_CLOSED))
+            )
     for id in ("0" * 32, "", "' OR 1"):
         with refused("NOT_FOUND", "not_found"):
             stranger.GetService(pb.GetServiceRequest(id=id))
@@ -151,8 +223,13 @@ def test_a_service_of_another_member_is_not_there_to_be_changed(scene: Scene) ->
 def test_confirming_an_entry_makes_it_fresh_at_the_servers_time(scene: Scene) -> None:
     made = scene.service(scene.coalition)
     scene.later(seconds=40)
-    request = pb.UpdateServiceRequest(service=pb.Service(id=made.id, etag=etag_of(made)), update_mask=FieldMask(paths=["assured_time"]))
-    assert scene.coordinator.UpdateService(request).assured_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(seconds=40)
+    request = pb.UpdateServiceRequest(
+        service=pb.Service(id=made.id, etag=etag_of(made)),
+        update_mask=FieldMask(paths=["assured_time"]),
+    )
+    assert scene.coordinator.UpdateService(request).assured_time.ToDatetime(
+        tzinfo=UTC
+    ) == NOON + timedelta(seconds=40)
 
 
 def test_any_worker_says_how_much_room_there_is_and_the_server_says_when(scene: Scene) -> None:
@@ -161,13 +238,23 @@ def test_any_worker_says_how_much_room_there_is_and_the_server_says_when(scene: 
     scene.later(seconds=30)
     room = pb.Capacity(intake=pb.INTAKE_OPEN, available=0, maximum=4)
     room.update_time.FromDatetime(NOON - timedelta(days=9))
-    answer = scene.by(own, Role.WORKER).SetCapacity(pb.SetCapacityRequest(id=made.id, capacity=room))
-    assert (answer.capacity.available, answer.capacity.maximum, answer.capacity.unit) == (0, 4, pb.CAPACITY_UNIT_BEDS)
+    answer = scene.by(own, Role.WORKER).SetCapacity(
+        pb.SetCapacityRequest(id=made.id, capacity=room)
+    )
+    assert (answer.capacity.available, answer.capacity.maximum, answer.capacity.unit) == (
+        0,
+        4,
+        pb.CAPACITY_UNIT_BEDS,
+    )
     assert answer.capacity.update_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(seconds=30)
     assert scene.facts(made.id)[-1] == (2, "enlace.service.capacity_changed.v1")
     row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 2", made.id)[0]
     fact = facts_pb2.ServiceFact.FromString(row["payload"])
-    assert (fact.intake_code, list(fact.need_codes), fact.organization_id) == ("OPEN", ["MED.PRI"], own.id)
+    assert (fact.intake_code, list(fact.need_codes), fact.organization_id) == (
+        "OPEN",
+        ["MED.PRI"],
+        own.id,
+    )
 
 
 def test_b9_the_fact_of_a_service_says_which_ages_it_has_stated(scene: Scene) -> None:
@@ -184,11 +271,21 @@ def test_b9_the_fact_of_a_service_says_which_ages_it_has_stated(scene: Scene) ->
         (pb.Capacity(), "capacity.intake", "required"),
         (pb.Capacity(intake=UNKNOWN), "capacity.intake", "unknown_code"),
         (pb.Capacity(intake=pb.INTAKE_OPEN, available=-1), "capacity.available", "out_of_range"),
-        (pb.Capacity(intake=pb.INTAKE_OPEN, available=5, maximum=4), "capacity.available", "out_of_range"),
-        (pb.Capacity(intake=pb.INTAKE_OPEN, unit=pb.CapacityUnit.ValueType(99)), "capacity.unit", "unknown_code"),
+        (
+            pb.Capacity(intake=pb.INTAKE_OPEN, available=5, maximum=4),
+            "capacity.available",
+            "out_of_range",
+        ),
+        (
+            pb.Capacity(intake=pb.INTAKE_OPEN, unit=pb.CapacityUnit.ValueType(99)),
+            "capacity.unit",
+            "unknown_code",
+        ),
     ],
 )
-def test_a_figure_that_is_wrong_is_refused(scene: Scene, room: pb.Capacity, path: str, reason: str) -> None:
+def test_a_figure_that_is_wrong_is_refused(
+    scene: Scene, room: pb.Capacity, path: str, reason: str
+) -> None:
     made = scene.service(scene.coalition)
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.SetCapacity(pb.SetCapacityRequest(id=made.id, capacity=room))
@@ -200,16 +297,32 @@ def test_an_etag_counts_for_capacity_only_if_one_is_sent(scene: Scene) -> None:
     room = pb.Capacity(intake=pb.INTAKE_OPEN, available=1)
     scene.coordinator.SetCapacity(pb.SetCapacityRequest(id=made.id, capacity=room))
     with refused("ABORTED", "stale_etag"):
-        scene.coordinator.SetCapacity(pb.SetCapacityRequest(id=made.id, etag=etag_of(made), capacity=room))
+        scene.coordinator.SetCapacity(
+            pb.SetCapacityRequest(id=made.id, etag=etag_of(made), capacity=room)
+        )
 
 
 def test_the_same_tap_sent_twice_counts_once_and_many_taps_leave_no_gap(scene: Scene) -> None:
     made = scene.service(scene.coalition)
     room = pb.Capacity(intake=pb.INTAKE_OPEN, available=1)
-    first = scene.coordinator.SetCapacity(pb.SetCapacityRequest(id=made.id, capacity=room, request_id="tap"))
-    assert scene.coordinator.SetCapacity(pb.SetCapacityRequest(id=made.id, capacity=room, request_id="tap")) == first
+    first = scene.coordinator.SetCapacity(
+        pb.SetCapacityRequest(id=made.id, capacity=room, request_id="tap")
+    )
+    assert (
+        scene.coordinator.SetCapacity(
+            pb.SetCapacityRequest(id=made.id, capacity=room, request_id="tap")
+        )
+        == first
+    )
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: scene.coordinator.SetCapacity(pb.SetCapacityRequest(id=made.id, capacity=room)), range(8)))
+        list(
+            pool.map(
+                lambda _: scene.coordinator.SetCapacity(
+                    pb.SetCapacityRequest(id=made.id, capacity=room)
+                ),
+                range(8),
+            )
+        )
     assert [version for version, _ in scene.facts(made.id)] == list(range(1, 11))
 
 
@@ -219,20 +332,26 @@ def test_of_two_changes_of_the_same_version_one_wins(scene: Scene) -> None:
     def change(name: str) -> str:
         service = pb.Service(id=made.id, etag=etag_of(made), name=name)
         try:
-            scene.coordinator.UpdateService(pb.UpdateServiceRequest(service=service, update_mask=FieldMask(paths=["name"])))
+            scene.coordinator.UpdateService(
+                pb.UpdateServiceRequest(service=service, update_mask=FieldMask(paths=["name"]))
+            )
         except grpc.RpcError as error:
             return str(error.code().name)
         return "OK"
 
     with ThreadPoolExecutor(4) as pool:
-        assert sorted(pool.map(change, ["Uno", "Dos", "Tres", "Cuatro"])) == ["ABORTED"] * 3 + ["OK"]
+        assert sorted(pool.map(change, ["Uno", "Dos", "Tres", "Cuatro"])) == ["ABORTED"] * 3 + [
+            "OK"
+        ]
 
 
 def test_a_new_name_of_the_organisation_is_seen_with_its_services(scene: Scene) -> None:
     own = scene.organization("Antes")
     made = scene.service(own)
     change = pb.Organization(id=own.id, etag=etag_of(own), name="Después")
-    scene.coordinator.UpdateOrganization(pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=["name"])))
+    scene.coordinator.UpdateOrganization(
+        pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=["name"]))
+    )
     read = scene.coordinator.GetService(pb.GetServiceRequest(id=made.id))
     assert read.organization_name == "Después"
     assert read.etag != etag_of(made)  # strong: another answer, another etag
@@ -244,7 +363,9 @@ def test_many_are_fetched_at_once_and_unknown_ones_are_left_out(scene: Scene) ->
     me, stranger = scene.worker(own, name="Xiomara"), scene.worker(other, name="Petrona")
     batch = scene.as_worker(me).BatchGet(
         pb.BatchGetRequest(
-            service_ids=[service.id, "0" * 32, "x"], organization_ids=[own.id, other.id, ""], worker_ids=[me.id, stranger.id, "\x00"]
+            service_ids=[service.id, "0" * 32, "x"],
+            organization_ids=[own.id, other.id, ""],
+            worker_ids=[me.id, stranger.id, "\x00"],
         )
     )
     assert [one.id for one in batch.services] == [service.id]
@@ -253,9 +374,13 @@ def test_many_are_fetched_at_once_and_unknown_ones_are_left_out(scene: Scene) ->
 
 
 def test_at_most_two_hundred_ids_are_fetched_at_once(scene: Scene) -> None:
-    scene.coordinator.BatchGet(pb.BatchGetRequest(service_ids=["0" * 32] * 100, worker_ids=["0" * 32] * 100))
+    scene.coordinator.BatchGet(
+        pb.BatchGetRequest(service_ids=["0" * 32] * 100, worker_ids=["0" * 32] * 100)
+    )
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        scene.coordinator.BatchGet(pb.BatchGetRequest(service_ids=["0" * 32] * 101, organization_ids=["0" * 32] * 100))
+        scene.coordinator.BatchGet(
+            pb.BatchGetRequest(service_ids=["0" * 32] * 101, organization_ids=["0" * 32] * 100)
+        )
     assert refusal.violations == [("service_ids", "too_long")]
 
 
@@ -269,7 +394,9 @@ def test_a_member_on_probation_sees_no_shelter_but_its_own(scene: Scene) -> None
     worker = scene.by(new)
     with refused("NOT_FOUND", "not_found"):
         worker.GetService(pb.GetServiceRequest(id=hidden.id))
-    fetched = worker.BatchGet(pb.BatchGetRequest(service_ids=[hidden.id, open_to_all.id, own.id])).services
+    fetched = worker.BatchGet(
+        pb.BatchGetRequest(service_ids=[hidden.id, open_to_all.id, own.id])
+    ).services
     assert {service.name for service in fetched} == {"Consulta", "Albergue propio"}
     scene.approve(new.id)
     assert worker.GetService(pb.GetServiceRequest(id=hidden.id)).name == "Casa"

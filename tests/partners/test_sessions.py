@@ -1,4 +1,6 @@
-"""Signing in, sessions and tokens: what is proven, for how long, and how little a stranger learns."""
+"""Signing in, sessions and tokens: what is proven, for how long, and how little a stranger
+learns.
+"""
 
 from __future__ import annotations
 
@@ -24,22 +26,40 @@ def member(scene: Scene) -> Scene:
 
 
 def sign_in(scene: Scene, email: str = EMAIL, password: str = PASSWORD) -> pb.SignInResponse:
-    answer: pb.SignInResponse = scene.nobody.SignIn(pb.SignInRequest(email=email, password=password))
+    answer: pb.SignInResponse = scene.nobody.SignIn(
+        pb.SignInRequest(email=email, password=password)
+    )
     return answer
 
 
 def token_of(scene: Scene, secret: str) -> pb.IssueTokenResponse:
-    answer: pb.IssueTokenResponse = scene.nobody.IssueToken(pb.IssueTokenRequest(session_secret=secret))
+    answer: pb.IssueTokenResponse = scene.nobody.IssueToken(
+        pb.IssueTokenRequest(session_secret=secret)
+    )
     return answer
 
 
 def test_e_mail_and_password_open_a_session_with_a_token(member: Scene) -> None:
     signed_in = sign_in(member, email=" Xiomara@PUENTES.org ")
-    assert (signed_in.worker.email, signed_in.organization_name, signed_in.organization.country) == (EMAIL, "Puentes", "NI")
+    assert (
+        signed_in.worker.email,
+        signed_in.organization_name,
+        signed_in.organization.country,
+    ) == (EMAIL, "Puentes", "NI")
     caller = member.verifier.verify(signed_in.tokens["enlace.partners"])
-    assert (caller.id, caller.kind, caller.roles) == (signed_in.worker.id, "worker", frozenset({"WORKER", "OPERATOR"}))
-    assert member.with_token(signed_in.tokens["enlace.partners"]).ListOrganizations(directory_pb2.ListOrganizationsRequest()).organizations
-    assert member.rows("SELECT action FROM audit WHERE object_id = %s", signed_in.worker.id) == [{"action": "sign_in"}]
+    assert (caller.id, caller.kind, caller.roles) == (
+        signed_in.worker.id,
+        "worker",
+        frozenset({"WORKER", "OPERATOR"}),
+    )
+    assert (
+        member.with_token(signed_in.tokens["enlace.partners"])
+        .ListOrganizations(directory_pb2.ListOrganizationsRequest())
+        .organizations
+    )
+    assert member.rows("SELECT action FROM audit WHERE object_id = %s", signed_in.worker.id) == [
+        {"action": "sign_in"}
+    ]
 
 
 def test_a_session_secret_is_kept_as_a_hash_only(member: Scene) -> None:
@@ -49,7 +69,13 @@ def test_a_session_secret_is_kept_as_a_hash_only(member: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("email", "password"), [(EMAIL, "otra clave larga"), ("nadie@puentes.org", PASSWORD), ("x\x00", PASSWORD), (EMAIL, "x" * 9999)]
+    ("email", "password"),
+    [
+        (EMAIL, "otra clave larga"),
+        ("nadie@puentes.org", PASSWORD),
+        ("x\x00", PASSWORD),
+        (EMAIL, "x" * 9999),
+    ],
 )
 def test_whatever_is_wrong_sounds_the_same(member: Scene, email: str, password: str) -> None:
     with refused("UNAUTHENTICATED", "sign_in_failed"):
@@ -63,7 +89,9 @@ def test_a_suspended_worker_or_member_sounds_the_same(member: Scene) -> None:
     manager.SuspendWorker(pb.SuspendWorkerRequest(id=suspended.id))
     with refused("UNAUTHENTICATED", "sign_in_failed"):
         sign_in(member, "s@ejemplo.org")
-    organization = member.coordinator.GetOrganization(directory_pb2.GetOrganizationRequest(id=signed_in.organization.id))
+    organization = member.coordinator.GetOrganization(
+        directory_pb2.GetOrganizationRequest(id=signed_in.organization.id)
+    )
     member.suspend(organization.id)
     with refused("UNAUTHENTICATED", "sign_in_failed"):
         sign_in(member)
@@ -76,7 +104,9 @@ def test_a_suspended_worker_or_member_sounds_the_same(member: Scene) -> None:
     sign_in(member)
 
 
-def test_an_unknown_e_mail_costs_the_same_work(member: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_e_mail_costs_the_same_work(
+    member: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checked = []
 
     def holds(password_hash: str | None, password: str) -> bool:
@@ -110,14 +140,20 @@ def test_nothing_sent_is_an_invalid_request_not_an_attempt(member: Scene) -> Non
 def test_a_session_is_good_for_tokens_of_a_few_seconds(member: Scene) -> None:
     secret = sign_in(member).session_secret
     issued = token_of(member, secret)
-    assert (issued.worker.email, issued.organization.name, list(issued.scopes)) == (EMAIL, "Puentes", [])
+    assert (issued.worker.email, issued.organization.name, list(issued.scopes)) == (
+        EMAIL,
+        "Puentes",
+        [],
+    )
     member.later(seconds=3.9)  # three, and less than clocks may differ by
     member.verifier.verify(issued.tokens["enlace.partners"])
     member.later(seconds=0.2)
     with pytest.raises(Unauthenticated, match="token_expired"):
         member.verifier.verify(issued.tokens["enlace.partners"])
     with refused("UNAUTHENTICATED", "token_expired"):
-        member.with_token(issued.tokens["enlace.partners"]).ListOrganizations(directory_pb2.ListOrganizationsRequest())
+        member.with_token(issued.tokens["enlace.partners"]).ListOrganizations(
+            directory_pb2.ListOrganizationsRequest()
+        )
     member.verifier.verify(token_of(member, secret).tokens["enlace.partners"])
 
 
@@ -163,7 +199,9 @@ def test_a_busy_session_is_written_at_most_twice_a_minute(member: Scene) -> None
     assert len(seen) == 3  # at the start, after 30 s, after 60 s
 
 
-def test_a_session_that_is_ended_is_ended_and_ending_it_again_changes_nothing(member: Scene) -> None:
+def test_a_session_that_is_ended_is_ended_and_ending_it_again_changes_nothing(
+    member: Scene,
+) -> None:
     secret = sign_in(member).session_secret
     for _ in range(2):
         member.nobody.EndSession(pb.EndSessionRequest(session_secret=secret))
@@ -196,7 +234,9 @@ def test_a_credential_is_required(scene: Scene) -> None:
 def test_a_key_is_good_for_tokens_with_its_scopes(member: Scene) -> None:
     own = member.organization("Luna", languages=("en",))
     made = member.by(own, Role.MANAGER).CreateApiKey(
-        pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_REFERRALS_READ, contract_pb2.SCOPE_DIRECTORY_READ])
+        pb.CreateApiKeyRequest(
+            label="x", scopes=[contract_pb2.SCOPE_REFERRALS_READ, contract_pb2.SCOPE_DIRECTORY_READ]
+        )
     )
     issued = member.nobody.IssueToken(pb.IssueTokenRequest(api_key=made.secret))
     assert (issued.HasField("worker"), issued.organization.name, list(issued.scopes)) == (
@@ -205,7 +245,12 @@ def test_a_key_is_good_for_tokens_with_its_scopes(member: Scene) -> None:
         [contract_pb2.SCOPE_DIRECTORY_READ, contract_pb2.SCOPE_REFERRALS_READ],
     )
     caller = member.verifier.verify(issued.tokens["enlace.partners"])
-    assert (caller.id, caller.kind, caller.organization_id, caller.language) == (made.api_key.id, "key", own.id, "en")
+    assert (caller.id, caller.kind, caller.organization_id, caller.language) == (
+        made.api_key.id,
+        "key",
+        own.id,
+        "en",
+    )
     reader = member.with_token(issued.tokens["enlace.partners"])
     reader.ListOrganizations(directory_pb2.ListOrganizationsRequest())
     with refused("PERMISSION_DENIED", "right_missing"):
@@ -217,11 +262,24 @@ def test_a_key_is_good_for_tokens_with_its_scopes(member: Scene) -> None:
 def test_a_key_that_is_wrong_revoked_or_expired_is_invalid(member: Scene) -> None:
     own = member.organization("Luna")
     manager = member.by(own, Role.MANAGER)
-    keys = [manager.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])) for _ in range(2)]
+    keys = [
+        manager.CreateApiKey(
+            pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])
+        )
+        for _ in range(2)
+    ]
     manager.RevokeApiKey(pb.RevokeApiKeyRequest(id=keys[0].api_key.id))
     secret = keys[1].secret
     other = f"enl_{keys[1].api_key.id}_{'0' * 64}"
-    for wrong in (keys[0].secret, other, secret[:-1], secret + "\n", "", "enl__", f"enl_{'0' * 32}_{'0' * 64}"):
+    for wrong in (
+        keys[0].secret,
+        other,
+        secret[:-1],
+        secret + "\n",
+        "",
+        "enl__",
+        f"enl_{'0' * 32}_{'0' * 64}",
+    ):
         with refused("UNAUTHENTICATED", "key_invalid"):
             member.nobody.IssueToken(pb.IssueTokenRequest(api_key=wrong))
     member.later(days=365)
@@ -231,7 +289,9 @@ def test_a_key_that_is_wrong_revoked_or_expired_is_invalid(member: Scene) -> Non
 
 def test_a_suspended_members_key_is_invalid(member: Scene) -> None:
     own = member.organization("Luna")
-    made = member.by(own, Role.MANAGER).CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ]))
+    made = member.by(own, Role.MANAGER).CreateApiKey(
+        pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])
+    )
     member.suspend(own.id)
     with refused("UNAUTHENTICATED", "key_invalid"):
         member.nobody.IssueToken(pb.IssueTokenRequest(api_key=made.secret))
@@ -249,11 +309,14 @@ def test_what_is_over_is_swept_away_and_what_lives_stays(member: Scene) -> None:
 def test_a_session_and_a_key_go_on_when_no_use_can_be_noted_for_want_of_room(member: Scene) -> None:
     secret = sign_in(member).session_secret
     manager = member.by(member.organization("Casa"), Role.MANAGER)
-    key = manager.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_REFERRALS_READ])).secret
+    key = manager.CreateApiKey(
+        pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_REFERRALS_READ])
+    ).secret
     member.later(minutes=10)
     with member.owner.transaction(SYSTEM) as tx:
         tx.execute(
-            "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full'; END $$;"
+            "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION"
+            " 'no room' USING ERRCODE = 'disk_full'; END $$;"
             "CREATE TRIGGER no_room BEFORE UPDATE ON sessions EXECUTE FUNCTION no_room();"
             "CREATE TRIGGER no_room BEFORE UPDATE ON api_keys EXECUTE FUNCTION no_room()"
         )
@@ -261,13 +324,17 @@ def test_a_session_and_a_key_go_on_when_no_use_can_be_noted_for_want_of_room(mem
         assert token_of(member, secret).worker.email == EMAIL
         assert member.nobody.IssueToken(pb.IssueTokenRequest(api_key=key)).tokens
         with refused("RESOURCE_EXHAUSTED", "store_full"):
-            manager.RevokeApiKey(pb.RevokeApiKeyRequest(id=member.rows("SELECT id FROM api_keys")[0]["id"]))
+            manager.RevokeApiKey(
+                pb.RevokeApiKeyRequest(id=member.rows("SELECT id FROM api_keys")[0]["id"])
+            )
     finally:
         with member.owner.transaction(SYSTEM) as tx:
             tx.execute("DROP FUNCTION no_room CASCADE")
 
 
-def test_a_session_that_was_opened_by_a_clock_ahead_does_not_outlive_its_idle_limit(member: Scene) -> None:
+def test_a_session_that_was_opened_by_a_clock_ahead_does_not_outlive_its_idle_limit(
+    member: Scene,
+) -> None:
     member.later(hours=10)
     secret = sign_in(member).session_secret
     member.later(hours=-10)
@@ -275,7 +342,9 @@ def test_a_session_that_was_opened_by_a_clock_ahead_does_not_outlive_its_idle_li
         token_of(member, secret)
 
 
-def test_a_session_goes_on_when_a_clock_is_put_back_by_minutes_and_its_use_is_noted_anew(member: Scene) -> None:
+def test_a_session_goes_on_when_a_clock_is_put_back_by_minutes_and_its_use_is_noted_anew(
+    member: Scene,
+) -> None:
     secret = sign_in(member).session_secret
     member.later(minutes=-5)
     token_of(member, secret)

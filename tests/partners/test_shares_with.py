@@ -1,4 +1,6 @@
-"""Police, prosecution, migration and consulates are marked wherever one of their services is found, by one rule."""
+"""Police, prosecution, migration and consulates are marked wherever one of their services is found,
+by one rule.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,30 @@ MARKED = [type for type in OrganizationType if shares_with(type)]
 
 def test_d23_who_is_marked_is_whom_no_override_and_no_enquiry_reaches() -> None:
     assert {type.value for type in OrganizationType if not shares_with(type)} == REACHED_BY_OVERRIDE
-    assert shares_with(OrganizationType.LAW_ENFORCEMENT) is shares_with(OrganizationType.PROSECUTION) is SharesWith.POLICE
+    assert (
+        shares_with(OrganizationType.LAW_ENFORCEMENT)
+        is shares_with(OrganizationType.PROSECUTION)
+        is SharesWith.POLICE
+    )
     assert shares_with(None) is None
 
 
 @pytest.mark.parametrize("type", MARKED)
-def test_d23_their_services_are_marked_wherever_one_is_found_and_no_member_hides_it(type: OrganizationType, scene: Scene) -> None:
+def test_d23_their_services_are_marked_wherever_one_is_found_and_no_member_hides_it(
+    type: OrganizationType, scene: Scene
+) -> None:
     own = scene.organization("Comisaría", type=type)
     made = scene.service(own, "Denuncia", "LEG.CRM", tiers=())
     other = scene.service(scene.organization("Puentes"), "Consejería", "LEG.CRM")
     worker = scene.by(scene.organization("Otra"), Role.WORKER)
     mark = pb.SharesWith.Value(f"SHARES_WITH_{shares_with(type)}")
     searched = worker.SearchServices(pb.SearchServicesRequest(need_code="LEG.CRM")).services
-    matched = [match.service for match in worker.MatchServices(pb.MatchServicesRequest(need_code="LEG.CRM", country="NI")).matches]
+    matched = [
+        match.service
+        for match in worker.MatchServices(
+            pb.MatchServicesRequest(need_code="LEG.CRM", country="NI")
+        ).matches
+    ]
     named = worker.BatchGet(pb.BatchGetRequest(service_ids=[made.id, other.id])).services
     for services in (searched, matched, named):
         assert {one.id: one.shares_with for one in services} == {made.id: mark, other.id: 0}
@@ -37,6 +50,12 @@ def test_d23_their_services_are_marked_wherever_one_is_found_and_no_member_hides
     assert worker.GetOrganization(pb.GetOrganizationRequest(id=own.id)).shares_with == mark
     manager = scene.by(own, Role.MANAGER)
     etag = manager.GetService(pb.GetServiceRequest(id=made.id)).etag
-    narrowed = pb.Service(id=made.id, etag=etag, tiers=[pb.FieldTier(field="shares_with", tier=contract_pb2.TIER_COORDINATOR)])
+    narrowed = pb.Service(
+        id=made.id,
+        etag=etag,
+        tiers=[pb.FieldTier(field="shares_with", tier=contract_pb2.TIER_COORDINATOR)],
+    )
     with refused("INVALID_ARGUMENT", "invalid_fields"):
-        manager.UpdateService(pb.UpdateServiceRequest(service=narrowed, update_mask=FieldMask(paths=["tiers"])))
+        manager.UpdateService(
+            pb.UpdateServiceRequest(service=narrowed, update_mask=FieldMask(paths=["tiers"]))
+        )

@@ -1,4 +1,6 @@
-"""A ministry's official signs in by the ministry's own provider; what the provider says is believed of its own workers alone, and when it proves it."""
+"""A ministry's official signs in by the ministry's own provider; what the provider says is believed
+of its own workers alone, and when it proves it.
+"""
 
 from __future__ import annotations
 
@@ -44,19 +46,31 @@ def provider(scene: Scene) -> Iterator[Provider]:
 @pytest.fixture
 def ministry(scene: Scene, provider: Provider) -> Organization:
     """Has its own provider, which two coordinators agreed to, and one official."""
-    ministry = scene.organization("Ministerio de la Mujer", type=OrganizationType.CENTRAL_GOVERNMENT)
+    ministry = scene.organization(
+        "Ministerio de la Mujer", type=OrganizationType.CENTRAL_GOVERNMENT
+    )
     scene.worker(ministry, Role.WORKER, email=EMAIL)
     set_up(scene, ministry, provider)
     return ministry
 
 
 def propose(
-    by: Stubs, organization: Organization, issuer: str, client_id: str = "enlace", secret: str = "s", tag: str = ""
+    by: Stubs,
+    organization: Organization,
+    issuer: str,
+    client_id: str = "enlace",
+    secret: str = "s",
+    tag: str = "",
 ) -> m.SignInProvider:
-    tag = tag or by.GetSignInProvider(m.GetSignInProviderRequest(organization_id=organization.id)).etag
+    tag = (
+        tag
+        or by.GetSignInProvider(m.GetSignInProviderRequest(organization_id=organization.id)).etag
+    )
     wanted = m.SignInProvider(issuer=issuer, client_id=client_id)
     answer: m.SignInProvider = by.ProposeSignInProvider(
-        m.ProposeSignInProviderRequest(organization_id=organization.id, etag=tag, provider=wanted, client_secret=secret)
+        m.ProposeSignInProviderRequest(
+            organization_id=organization.id, etag=tag, provider=wanted, client_secret=secret
+        )
     )
     return answer
 
@@ -78,12 +92,18 @@ def propose_before(scene: Scene, organization: Organization, *said: str) -> m.Si
 
 
 def set_up(scene: Scene, organization: Organization, provider: Provider) -> m.SignInProvider:
-    proposed = propose_before(scene, organization, provider.issuer, provider.client.id, provider.client.secret)
+    proposed = propose_before(
+        scene, organization, provider.issuer, provider.client.id, provider.client.secret
+    )
     return confirm(scene.by(scene.coalition, Role.COORDINATOR), proposed)
 
 
 def provider_id(scene: Scene, organization: Organization) -> str:
-    return str(scene.coordinator.GetSignInProvider(m.GetSignInProviderRequest(organization_id=organization.id)).provider_id)
+    return str(
+        scene.coordinator.GetSignInProvider(
+            m.GetSignInProviderRequest(organization_id=organization.id)
+        ).provider_id
+    )
 
 
 def begin(scene: Scene, organization: Organization) -> m.BeginProviderSignInResponse:
@@ -93,16 +113,23 @@ def begin(scene: Scene, organization: Organization) -> m.BeginProviderSignInResp
     return answer
 
 
-def finish(scene: Scene, begun: m.BeginProviderSignInResponse, back: dict[str, str]) -> m.SignInResponse:
+def finish(
+    scene: Scene, begun: m.BeginProviderSignInResponse, back: dict[str, str]
+) -> m.SignInResponse:
     answer: m.SignInResponse = scene.nobody.FinishProviderSignIn(
         m.FinishProviderSignInRequest(
-            challenge=begun.challenge, state=back.get("state", ""), code=back.get("code", ""), issuer=back.get("iss", "")
+            challenge=begun.challenge,
+            state=back.get("state", ""),
+            code=back.get("code", ""),
+            issuer=back.get("iss", ""),
         )
     )
     return answer
 
 
-def comes_in(scene: Scene, organization: Organization, provider: Provider, user: str = "ana") -> m.SignInResponse:
+def comes_in(
+    scene: Scene, organization: Organization, provider: Provider, user: str = "ana"
+) -> m.SignInResponse:
     begun = begin(scene, organization)
     return finish(scene, begun, provider.signs_in(begun.authorization_url, user))
 
@@ -113,10 +140,15 @@ def fails(scene: Scene, organization: Organization, provider: Provider, user: st
     assert not scene.rows("SELECT * FROM sessions")
 
 
-def test_an_official_signs_in_through_the_ministry(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_an_official_signs_in_through_the_ministry(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     signed = comes_in(scene, ministry, provider)
     assert (signed.worker.email, signed.organization.id) == (EMAIL, ministry.id)
-    assert scene.nobody.IssueToken(m.IssueTokenRequest(session_secret=signed.session_secret)).worker.id == signed.worker.id
+    assert (
+        scene.nobody.IssueToken(m.IssueTokenRequest(session_secret=signed.session_secret)).worker.id
+        == signed.worker.id
+    )
 
 
 def test_from_then_on_she_is_known_by_what_the_ministry_calls_her_whatever_her_address_is(
@@ -130,7 +162,10 @@ def test_from_then_on_she_is_known_by_what_the_ministry_calls_her_whatever_her_a
         comes_in(scene, ministry, provider, "nueva")
 
 
-@pytest.mark.parametrize("person", [Person("x", EMAIL, verified=False), Person("x", "nadie@ministerio.example"), Person("x", "")])
+@pytest.mark.parametrize(
+    "person",
+    [Person("x", EMAIL, verified=False), Person("x", "nadie@ministerio.example"), Person("x", "")],
+)
 def test_who_has_no_address_that_the_ministry_has_verified_and_we_know_is_nobody(
     scene: Scene, ministry: Organization, provider: Provider, person: Person
 ) -> None:
@@ -138,7 +173,9 @@ def test_who_has_no_address_that_the_ministry_has_verified_and_we_know_is_nobody
     fails(scene, ministry, provider)
 
 
-def test_a_provider_says_nothing_of_the_workers_of_another_organisation(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_a_provider_says_nothing_of_the_workers_of_another_organisation(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     coordinator = scene.worker(scene.coalition, Role.COORDINATOR, email="jefa@coalicion.example")
     provider.people["ana"] = Person("ana-1", coordinator.entry.email)
     fails(scene, ministry, provider)
@@ -153,21 +190,29 @@ def _official(scene: Scene) -> str:
     return str(scene.rows("SELECT id FROM workers WHERE email = %s", EMAIL)[0]["id"])
 
 
-def test_who_is_suspended_here_is_not_let_in_by_her_ministry(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_who_is_suspended_here_is_not_let_in_by_her_ministry(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     comes_in(scene, ministry, provider)
     scene.rows("DELETE FROM sessions RETURNING 1")
-    scene.rows("UPDATE workers SET status = 'SUSPENDED' WHERE id = %s RETURNING id", _official(scene))
+    scene.rows(
+        "UPDATE workers SET status = 'SUSPENDED' WHERE id = %s RETURNING id", _official(scene)
+    )
     fails(scene, ministry, provider)
     scene.rows("UPDATE workers SET status = 'ACTIVE' WHERE id = %s RETURNING id", _official(scene))
     begun = begin(scene, ministry)
-    scene.rows("UPDATE organizations SET status = 'SUSPENDED' WHERE id = %s RETURNING id", ministry.id)
+    scene.rows(
+        "UPDATE organizations SET status = 'SUSPENDED' WHERE id = %s RETURNING id", ministry.id
+    )
     with refused(*FAILED):
         finish(scene, begun, provider.signs_in(begun.authorization_url, "ana"))
     with refused("NOT_FOUND", "not_found"):
         begin(scene, ministry)
 
 
-def test_a_state_is_answered_once_also_by_what_is_wrong(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_a_state_is_answered_once_also_by_what_is_wrong(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     begun = begin(scene, ministry)
     back = provider.signs_in(begun.authorization_url, "ana")
     with refused(*FAILED):
@@ -181,10 +226,19 @@ def test_a_state_is_answered_once_also_by_what_is_wrong(scene: Scene, ministry: 
         finish(scene, begun, back)
     begun = begin(scene, ministry)
     with refused(*FAILED):
-        finish(scene, begun, {"state": parse_qs(urlsplit(begun.authorization_url).query)["state"][0], "error": "access_denied"})
+        finish(
+            scene,
+            begun,
+            {
+                "state": parse_qs(urlsplit(begun.authorization_url).query)["state"][0],
+                "error": "access_denied",
+            },
+        )
 
 
-def test_nobody_is_led_into_the_account_of_who_sent_a_link(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_nobody_is_led_into_the_account_of_who_sent_a_link(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     mine, hers = begin(scene, ministry), begin(scene, ministry)
     back = provider.signs_in(mine.authorization_url, "ana")
     for state in (back["state"], "", "0" * 64, "ñ"):
@@ -193,7 +247,9 @@ def test_nobody_is_led_into_the_account_of_who_sent_a_link(scene: Scene, ministr
     assert finish(scene, mine, back).session_secret
 
 
-def test_a_code_of_another_question_is_good_for_nothing(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_a_code_of_another_question_is_good_for_nothing(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     one, other = begin(scene, ministry), begin(scene, ministry)
     back = provider.signs_in(one.authorization_url, "ana")
     its = provider.signs_in(other.authorization_url, "ana")
@@ -201,7 +257,9 @@ def test_a_code_of_another_question_is_good_for_nothing(scene: Scene, ministry: 
         finish(scene, one, back | {"code": its["code"]})  # the provider asks for its verifier
 
 
-def test_a_question_is_answered_within_ten_minutes(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_a_question_is_answered_within_ten_minutes(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     begun = begin(scene, ministry)
     back = provider.signs_in(begun.authorization_url, "ana")
     scene.later(minutes=10)
@@ -209,13 +267,24 @@ def test_a_question_is_answered_within_ten_minutes(scene: Scene, ministry: Organ
         finish(scene, begun, back)
 
 
-def test_the_provider_sends_people_back_to_our_address_only(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_the_provider_sends_people_back_to_our_address_only(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     begun = begin(scene, ministry)
-    asked = {name: values[0] for name, values in parse_qs(urlsplit(begun.authorization_url).query).items()}
-    assert (asked["redirect_uri"], asked["code_challenge_method"], asked["response_type"]) == (f"{SITE}/sign-in/return", "S256", "code")
+    asked = {
+        name: values[0]
+        for name, values in parse_qs(urlsplit(begun.authorization_url).query).items()
+    }
+    assert (asked["redirect_uri"], asked["code_challenge_method"], asked["response_type"]) == (
+        f"{SITE}/sign-in/return",
+        "S256",
+        "code",
+    )
     assert begun.challenge not in begun.authorization_url
     elsewhere = begun.authorization_url.replace("enlace.example", "evil.example")
-    answer = requests.post(elsewhere, data={"user": "ana", "password": "x"}, allow_redirects=False, timeout=5)
+    answer = requests.post(
+        elsewhere, data={"user": "ana", "password": "x"}, allow_redirects=False, timeout=5
+    )
     assert "Location" not in answer.headers, "and the provider knows no other"
 
 
@@ -241,7 +310,9 @@ def _says(**changed: Any) -> Callable[[Provider], Callable[[dict[str, Any]], str
     def cheat(provider: Provider) -> Callable[[dict[str, Any]], str]:
         now = provider.now()
         said = {name: value(now) if callable(value) else value for name, value in changed.items()}
-        return lambda claims: provider.sign({name: value for name, value in (claims | said).items() if value is not None})
+        return lambda claims: provider.sign(
+            {name: value for name, value in (claims | said).items() if value is not None}
+        )
 
     return cheat
 
@@ -274,7 +345,10 @@ CHEATS = {
 
 @pytest.mark.parametrize("cheat", CHEATS.values(), ids=CHEATS)
 def test_what_does_not_prove_who_it_is_opens_nothing(
-    scene: Scene, ministry: Organization, provider: Provider, cheat: Callable[[Provider], Callable[[dict[str, Any]], str]]
+    scene: Scene,
+    ministry: Organization,
+    provider: Provider,
+    cheat: Callable[[Provider], Callable[[dict[str, Any]], str]],
 ) -> None:
     provider.cheat = cheat(provider)
     fails(scene, ministry, provider)
@@ -282,16 +356,22 @@ def test_what_does_not_prove_who_it_is_opens_nothing(
     assert comes_in(scene, ministry, provider).session_secret
 
 
-def test_the_answer_of_another_issuer_is_none(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_the_answer_of_another_issuer_is_none(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     begun = begin(scene, ministry)
     back = provider.signs_in(begun.authorization_url, "ana")
     with refused(*FAILED):
         finish(scene, begun, back | {"iss": "https://other.example"})
     begun = begin(scene, ministry)
-    assert finish(scene, begun, provider.signs_in(begun.authorization_url, "ana") | {"iss": provider.issuer}).session_secret
+    assert finish(
+        scene, begun, provider.signs_in(begun.authorization_url, "ana") | {"iss": provider.issuer}
+    ).session_secret
 
 
-def test_a_provider_that_hangs_holds_nobody_up_for_long(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_a_provider_that_hangs_holds_nobody_up_for_long(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     begun = begin(scene, ministry)
     back = provider.signs_in(begun.authorization_url, "ana")
     provider.hangs.set()
@@ -303,10 +383,13 @@ def test_a_provider_that_hangs_holds_nobody_up_for_long(scene: Scene, ministry: 
         scene.nobody.BeginProviderSignIn(m.BeginProviderSignInRequest(provider_id="f" * 32))
 
 
-def test_a_provider_changes_its_key_and_is_believed_by_the_new_one(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_a_provider_changes_its_key_and_is_believed_by_the_new_one(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     comes_in(scene, ministry, provider)
     provider.key = made_key("second")
-    with refused(*FAILED):  # its keys were looked at a moment ago: strangers must not keep us asking
+    # its keys were looked at a moment ago: strangers must not keep us asking
+    with refused(*FAILED):
         comes_in(scene, ministry, provider)
 
 
@@ -314,7 +397,11 @@ def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider)
     ministry = scene.organization("Ministerio")
     scene.worker(ministry, Role.WORKER, email=EMAIL)
     proposed = propose(scene.coordinator, ministry, provider.issuer, secret=provider.client.secret)
-    assert (proposed.issuer, proposed.sign_in_url, proposed.proposal.issuer) == ("", "", provider.issuer)
+    assert (proposed.issuer, proposed.sign_in_url, proposed.proposal.issuer) == (
+        "",
+        "",
+        provider.issuer,
+    )
     with refused("FAILED_PRECONDITION", "second_person_required"):
         confirm(scene.coordinator, proposed)
     with refused("NOT_FOUND", "not_found"):
@@ -324,7 +411,10 @@ def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider)
     with refused("ABORTED", "stale_etag"):  # she agrees to what she saw
         confirm(second, proposed)
     confirmed = confirm(second, again)
-    assert (confirmed.client_id, confirmed.sign_in_url) == ("otro", f"{SITE}/sign-in/with/{confirmed.provider_id}")
+    assert (confirmed.client_id, confirmed.sign_in_url) == (
+        "otro",
+        f"{SITE}/sign-in/with/{confirmed.provider_id}",
+    )
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
         confirm(second, confirmed)
 
@@ -342,8 +432,13 @@ def test_what_works_goes_on_until_a_second_person_agrees_and_a_new_issuer_knows_
     confirm(scene.by(scene.coalition, Role.COORDINATOR), proposed)
     with refused(*FAILED):
         finish(scene, begun, back)
-    assert (provider_id(scene, ministry), scene.rows("SELECT * FROM provider_accounts")) == (before, [])
-    [last, _] = scene.rows("SELECT new_value FROM field_changes WHERE field = 'sign_in_provider' ORDER BY id DESC")
+    assert (provider_id(scene, ministry), scene.rows("SELECT * FROM provider_accounts")) == (
+        before,
+        [],
+    )
+    [last, _] = scene.rows(
+        "SELECT new_value FROM field_changes WHERE field = 'sign_in_provider' ORDER BY id DESC"
+    )
     assert last["new_value"] == "https://new.example"
 
 
@@ -351,16 +446,24 @@ def test_ended_it_lets_nobody_in(scene: Scene, ministry: Organization, provider:
     begun = begin(scene, ministry)
     back = provider.signs_in(begun.authorization_url, "ana")
     link = provider_id(scene, ministry)
-    seen = scene.coordinator.GetSignInProvider(m.GetSignInProviderRequest(organization_id=ministry.id))
-    ended = scene.coordinator.EndSignInProvider(m.EndSignInProviderRequest(organization_id=ministry.id, etag=seen.etag))
+    seen = scene.coordinator.GetSignInProvider(
+        m.GetSignInProviderRequest(organization_id=ministry.id)
+    )
+    ended = scene.coordinator.EndSignInProvider(
+        m.EndSignInProviderRequest(organization_id=ministry.id, etag=seen.etag)
+    )
     assert (ended.issuer, ended.provider_id) == ("", link)
     with refused(*FAILED):
         finish(scene, begun, back)
     with refused("NOT_FOUND", "not_found"):
         begin(scene, ministry)
     with refused("FAILED_PRECONDITION", "illegal_transition"):
-        scene.coordinator.EndSignInProvider(m.EndSignInProviderRequest(organization_id=ministry.id, etag=ended.etag))
-    assert not scene.rows("SELECT 1 FROM sign_in_providers WHERE secret IS NOT NULL OR proposed_secret IS NOT NULL")
+        scene.coordinator.EndSignInProvider(
+            m.EndSignInProviderRequest(organization_id=ministry.id, etag=ended.etag)
+        )
+    assert not scene.rows(
+        "SELECT 1 FROM sign_in_providers WHERE secret IS NOT NULL OR proposed_secret IS NOT NULL"
+    )
 
 
 @pytest.mark.parametrize(
@@ -401,7 +504,12 @@ def test_an_organisation_that_is_not_there_has_none(scene: Scene) -> None:
     wanted = m.SignInProvider(issuer="https://sso.example", client_id="enlace")
     for rpc, question in (
         ("GetSignInProvider", m.GetSignInProviderRequest(organization_id=id)),
-        ("ProposeSignInProvider", m.ProposeSignInProviderRequest(organization_id=id, etag=etag, provider=wanted, client_secret="s")),
+        (
+            "ProposeSignInProvider",
+            m.ProposeSignInProviderRequest(
+                organization_id=id, etag=etag, provider=wanted, client_secret="s"
+            ),
+        ),
         ("ConfirmSignInProvider", m.ConfirmSignInProviderRequest(organization_id=id, etag=etag)),
         ("EndSignInProvider", m.EndSignInProviderRequest(organization_id=id, etag=etag)),
     ):
@@ -424,7 +532,9 @@ def test_two_who_confirm_at_once_confirm_one_thing(scene: Scene, provider: Provi
         assert sorted(several.map(goes, others)) == [False, True]
 
 
-def test_what_came_back_twice_at_once_opens_one_session(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_what_came_back_twice_at_once_opens_one_session(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     begun = begin(scene, ministry)
     back = provider.signs_in(begun.authorization_url, "ana")
 
@@ -438,8 +548,12 @@ def test_what_came_back_twice_at_once_opens_one_session(scene: Scene, ministry: 
         assert sum(several.map(goes, range(3))) == 1
 
 
-def test_providers_that_hang_do_not_take_all_the_threads(scene: Scene, ministry: Organization, provider: Provider) -> None:
-    """Of six threads four wait at most: the others go on answering, and who comes then is told at once."""
+def test_providers_that_hang_do_not_take_all_the_threads(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
+    """Of six threads four wait at most: the others go on answering, and who comes then is told at
+    once.
+    """
     questions = [begin(scene, ministry) for _ in range(5)]
     came = [provider.signs_in(each.authorization_url, "ana") for each in questions]
     provider.hangs.set()
@@ -460,14 +574,20 @@ def test_providers_that_hang_do_not_take_all_the_threads(scene: Scene, ministry:
     assert took[0] < 1.5 < took[-1] < 5
 
 
-def test_the_secret_is_sealed_and_shown_to_nobody(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_the_secret_is_sealed_and_shown_to_nobody(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     [row] = scene.rows("SELECT secret FROM sign_in_providers")
     assert provider.client.secret.encode() not in bytes(row["secret"])
-    seen = scene.coordinator.GetSignInProvider(m.GetSignInProviderRequest(organization_id=ministry.id))
+    seen = scene.coordinator.GetSignInProvider(
+        m.GetSignInProviderRequest(organization_id=ministry.id)
+    )
     assert provider.client.secret not in str(seen)
 
 
-def test_secrets_are_wrapped_anew_with_the_others_and_open_still(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_secrets_are_wrapped_anew_with_the_others_and_open_still(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     propose(scene.coordinator, ministry, "https://new.example", secret="wanted")
     newer = Keyring(scene.sealing_key, lambda: {0: scene.sealing_key, 1: b"1" * 32})
     places = [place for place in SEALED if place.table == "sign_in_providers"]
@@ -480,7 +600,9 @@ def test_secrets_are_wrapped_anew_with_the_others_and_open_still(scene: Scene, m
         assert sign_in_providers.secret(tx, newer, known) == "wanted"
 
 
-def test_an_account_that_begins_anew_is_bound_anew(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_an_account_that_begins_anew_is_bound_anew(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     comes_in(scene, ministry, provider)
     with scene.database.transaction(SYSTEM) as tx:
         sign_in_providers.forget_account(tx, _official(scene))
@@ -488,7 +610,9 @@ def test_an_account_that_begins_anew_is_bound_anew(scene: Scene, ministry: Organ
     assert comes_in(scene, ministry, provider).worker.email == EMAIL
 
 
-def test_questions_that_nobody_answered_are_taken_away(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_questions_that_nobody_answered_are_taken_away(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     begin(scene, ministry)
     scene.later(minutes=11)
     with scene.database.transaction(SYSTEM) as tx:

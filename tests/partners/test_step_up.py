@@ -1,4 +1,6 @@
-"""What outlasts a session asks its holder again who she is, and whom it concerns hears of it: a stolen session makes nothing that stays."""
+"""What outlasts a session asks its holder again who she is, and whom it concerns hears of it: a
+stolen session makes nothing that stays.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def of_session(scene: Scene, secret: str) -> Stubs:
 
 
 def make_key(by: Stubs, label: str = "sistema") -> m.CreateApiKeyResponse:
-    made: m.CreateApiKeyResponse = by.CreateApiKey(m.CreateApiKeyRequest(label=label, scopes=[contract_pb2.SCOPE_DIRECTORY_READ]))
+    made: m.CreateApiKeyResponse = by.CreateApiKey(
+        m.CreateApiKeyRequest(label=label, scopes=[contract_pb2.SCOPE_DIRECTORY_READ])
+    )
     return made
 
 
@@ -69,7 +73,9 @@ def invite(by: Stubs, email: str, *roles: contract_pb2.Role.ValueType) -> m.Invi
 
 
 def prove(by: Stubs, secret: str, **said: Any) -> pb.ProveSessionResponse:
-    answer: pb.ProveSessionResponse = by.ProveSession(pb.ProveSessionRequest(session_secret=secret, **said))
+    answer: pb.ProveSessionResponse = by.ProveSession(
+        pb.ProveSessionRequest(session_secret=secret, **said)
+    )
     return answer
 
 
@@ -121,7 +127,9 @@ def test_a4_each_of_them_is_told_or_says_why_not() -> None:
 
 
 @pytest.mark.parametrize("rpc", sorted(ASKING))
-def test_a4_every_such_rpc_refuses_an_old_proof_and_a_token_that_says_nothing_of_one(scene: Scene, own: Organization, rpc: str) -> None:
+def test_a4_every_such_rpc_refuses_an_old_proof_and_a_token_that_says_nothing_of_one(
+    scene: Scene, own: Organization, rpc: str
+) -> None:
     service, method = ASKING[rpc]
     roles = contract.rules(method).roles
     worker = scene.worker(own, *(Role(role) for role in sorted(roles)))
@@ -135,19 +143,29 @@ def test_a4_every_such_rpc_refuses_an_old_proof_and_a_token_that_says_nothing_of
     def answer(caller: Caller) -> str:
         token = scene.issuer.issue(caller, "enlace.partners")[0]
         try:
-            call(GetMessageClass(method.input_type)(), metadata=[("authorization", f"Bearer {token}")], timeout=10)
+            call(
+                GetMessageClass(method.input_type)(),
+                metadata=[("authorization", f"Bearer {token}")],
+                timeout=10,
+            )
         except grpc.RpcError as error:
             return str(error.details())
         return "OK"
 
     now = scene.clock.now()
     assert answer(caller) == "step_up_required", "nobody says when"
-    assert answer(replace(caller, prove_time=now - TEN - timedelta(seconds=1))) == "step_up_required"
-    assert answer(replace(caller, prove_time=now + TEN + timedelta(seconds=1))) == "step_up_required", "a clock that was wrong"
+    assert (
+        answer(replace(caller, prove_time=now - TEN - timedelta(seconds=1))) == "step_up_required"
+    )
+    assert (
+        answer(replace(caller, prove_time=now + TEN + timedelta(seconds=1))) == "step_up_required"
+    ), "a clock that was wrong"
     assert answer(replace(caller, prove_time=now - TEN)) != "step_up_required"
 
 
-def test_a4_a_proof_is_good_for_ten_minutes_by_the_clock_and_not_a_second_longer(scene: Scene, manager: Worker) -> None:
+def test_a4_a_proof_is_good_for_ten_minutes_by_the_clock_and_not_a_second_longer(
+    scene: Scene, manager: Worker
+) -> None:
     secret = sign_in(scene).session_secret
     by = of_session(scene, secret)
     scene.later(minutes=10)
@@ -164,12 +182,17 @@ def test_a4_a_proof_is_good_for_ten_minutes_by_the_clock_and_not_a_second_longer
 
 
 def test_a4_a_token_from_before_proofs_is_still_verified(scene: Scene, manager: Worker) -> None:
-    token, _ = scene.issuer.issue(Caller(manager.id, "worker", manager.organization_id, frozenset({"MANAGER"})), "enlace.partners")
+    token, _ = scene.issuer.issue(
+        Caller(manager.id, "worker", manager.organization_id, frozenset({"MANAGER"})),
+        "enlace.partners",
+    )
     assert scene.verifier.verify(token).prove_time is None
     assert scene.with_token(token).ListApiKeys(m.ListApiKeysRequest()).api_keys == []
 
 
-def test_a4_a_session_from_before_proofs_was_proved_when_it_began(scene: Scene, manager: Worker) -> None:
+def test_a4_a_session_from_before_proofs_was_proved_when_it_began(
+    scene: Scene, manager: Worker
+) -> None:
     secret = sign_in(scene).session_secret
     scene.rows("UPDATE sessions SET prove_time = NULL RETURNING worker_id")
     make_key(of_session(scene, secret))
@@ -181,19 +204,28 @@ def test_a4_what_is_refused_has_no_effect_and_is_on_record(scene: Scene, manager
     with refused(*STEP_UP):
         make_key(by)
     assert scene.rows("SELECT FROM api_keys") == []
-    assert scene.rows("SELECT reason FROM audit WHERE action = 'create_api_key'") == [{"reason": "step_up_required"}]
+    assert scene.rows("SELECT reason FROM audit WHERE action = 'create_api_key'") == [
+        {"reason": "step_up_required"}
+    ]
 
 
 # --- by what it is proved
 
 
-def test_a4_it_is_proved_by_what_her_sign_in_asks_for_besides_and_not_by_the_password(scene: Scene, manager: Worker) -> None:
+def test_a4_it_is_proved_by_what_her_sign_in_asks_for_besides_and_not_by_the_password(
+    scene: Scene, manager: Worker
+) -> None:
     app = with_app(scene, manager)
     secret = finish(scene, sign_in(scene).challenge, app.code()).session_secret
     by = of_session(scene, secret)
     scene.later(minutes=11)
     asked = by.BeginProof(pb.BeginProofRequest())
-    assert (asked.asks_code, asked.asks_password, asked.passkey_options, asked.authorization_url) == (True, False, "", "")
+    assert (
+        asked.asks_code,
+        asked.asks_password,
+        asked.passkey_options,
+        asked.authorization_url,
+    ) == (True, False, "", "")
     not_proved(by, secret, "code", "required", password=PASSWORD)
     with refused(*STEP_UP):
         make_key(by)
@@ -204,7 +236,9 @@ def test_a4_it_is_proved_by_what_her_sign_in_asks_for_besides_and_not_by_the_pas
     not_proved(by, secret, "code", code=code)
 
 
-def test_a4_it_is_proved_by_a_passkey_that_signed_for_this_and_nothing_else(scene: Scene, manager: Worker) -> None:
+def test_a4_it_is_proved_by_a_passkey_that_signed_for_this_and_nothing_else(
+    scene: Scene, manager: Worker
+) -> None:
     me, phone, stranger = scene.as_worker(manager), Authenticator(SITE), Authenticator(SITE)
     begun = begin_passkey(me)
     create(me, begun, phone.make(begun.options))
@@ -218,9 +252,21 @@ def test_a4_it_is_proved_by_a_passkey_that_signed_for_this_and_nothing_else(scen
     assert (question.asks_code, question.asks_password) == (False, False)
     not_proved(by, secret, "passkey", "required", password=PASSWORD)
     stranger.id, stranger.account = phone.id, phone.account
-    not_proved(by, secret, "passkey", challenge=question.challenge, passkey=stranger.sign(question.passkey_options))
+    not_proved(
+        by,
+        secret,
+        "passkey",
+        challenge=question.challenge,
+        passkey=stranger.sign(question.passkey_options),
+    )
     to_sign_in = sign_in(scene)
-    not_proved(by, secret, "challenge", challenge=to_sign_in.challenge, passkey=phone.sign(to_sign_in.passkey_options))
+    not_proved(
+        by,
+        secret,
+        "challenge",
+        challenge=to_sign_in.challenge,
+        passkey=phone.sign(to_sign_in.passkey_options),
+    )
     signed = phone.sign(question.passkey_options)
     prove(by, secret, challenge=question.challenge, passkey=signed)
     make_key(by)
@@ -245,7 +291,9 @@ def test_a4_who_signs_in_by_her_ministry_proves_it_there(scene: Scene) -> None:
         def came_back(user: str) -> dict[str, Any]:
             question = by.BeginProof(pb.BeginProofRequest())
             back = provider.signs_in(question.authorization_url, user)
-            answer = pb.ProviderAnswer(state=back["state"], code=back["code"], issuer=back.get("iss", ""))
+            answer = pb.ProviderAnswer(
+                state=back["state"], code=back["code"], issuer=back.get("iss", "")
+            )
             return {"challenge": question.challenge, "provider": answer}
 
         not_proved(by, secret, "challenge", **came_back("eva"))
@@ -257,9 +305,15 @@ def test_a4_who_signs_in_by_her_ministry_proves_it_there(scene: Scene) -> None:
         provider.stop()
 
 
-def test_a4_where_her_ministry_does_not_answer_nothing_is_proved_and_it_is_said_why(scene: Scene) -> None:
+def test_a4_where_her_ministry_does_not_answer_nothing_is_proved_and_it_is_said_why(
+    scene: Scene,
+) -> None:
     ministry = scene.organization("Ministerio")
-    provider = Provider(f"{SITE}/sign-in/return", {"ana": Person("ana-1", OFFICIAL)}, now=lambda: scene.clock.now().timestamp())
+    provider = Provider(
+        f"{SITE}/sign-in/return",
+        {"ana": Person("ana-1", OFFICIAL)},
+        now=lambda: scene.clock.now().timestamp(),
+    )
     scene.worker(ministry, Role.MANAGER, email=OFFICIAL)
     try:
         set_up(scene, ministry, provider)
@@ -268,20 +322,25 @@ def test_a4_where_her_ministry_does_not_answer_nothing_is_proved_and_it_is_said_
         scene.later(minutes=11)
         question = by.BeginProof(pb.BeginProofRequest())
         back = provider.signs_in(question.authorization_url, "ana")
-        answer = pb.ProviderAnswer(state=back["state"], code=back["code"], issuer=back.get("iss", ""))
+        answer = pb.ProviderAnswer(
+            state=back["state"], code=back["code"], issuer=back.get("iss", "")
+        )
         provider.hangs.set()
         with refused("UNAVAILABLE", "provider_unavailable"):
             prove(by, secret, challenge=question.challenge, provider=answer)
         with refused(*STEP_UP):
             make_key(by)
-        scene.rows("UPDATE sign_in_providers SET issuer = 'https://10.0.0.1' RETURNING id")  # nowhere that is asked
+        # nowhere that is asked
+        scene.rows("UPDATE sign_in_providers SET issuer = 'https://10.0.0.1' RETURNING id")
         with refused("UNAVAILABLE", "provider_unavailable"):
             by.BeginProof(pb.BeginProofRequest())
     finally:
         provider.stop()
 
 
-def test_a4_wrong_answers_have_the_budget_of_the_sign_in_and_keep_nobody_from_signing_in(scene: Scene, manager: Worker) -> None:
+def test_a4_wrong_answers_have_the_budget_of_the_sign_in_and_keep_nobody_from_signing_in(
+    scene: Scene, manager: Worker
+) -> None:
     app = with_app(scene, manager)
     secret = finish(scene, sign_in(scene).challenge, app.code()).session_secret
     by = of_session(scene, secret)
@@ -303,7 +362,9 @@ def test_a4_guesses_of_the_password_are_counted_too(scene: Scene, manager: Worke
         prove(by, secret, password=PASSWORD)
 
 
-def test_a4_one_sessions_proof_is_not_anothers(scene: Scene, manager: Worker, own: Organization) -> None:
+def test_a4_one_sessions_proof_is_not_anothers(
+    scene: Scene, manager: Worker, own: Organization
+) -> None:
     hers, stolen = sign_in(scene).session_secret, sign_in(scene).session_secret
     scene.later(minutes=11)
     prove(of_session(scene, hers), hers, password=PASSWORD)
@@ -327,7 +388,9 @@ def test_a4_a_key_proves_nothing(scene: Scene, own: Organization, manager: Worke
 # --- the story, and who hears of it
 
 
-def test_a4_a_stolen_manager_session_makes_nothing_that_outlasts_it(scene: Scene, own: Organization, manager: Worker) -> None:
+def test_a4_a_stolen_manager_session_makes_nothing_that_outlasts_it(
+    scene: Scene, own: Organization, manager: Worker
+) -> None:
     app = with_app(scene, manager)
     hers = finish(scene, sign_in(scene).challenge, app.code()).session_secret
     scene.later(minutes=11)
@@ -349,11 +412,14 @@ def test_a4_a_stolen_manager_session_makes_nothing_that_outlasts_it(scene: Scene
 def test_a4_her_managers_and_she_herself_hear_of_a_key_and_of_an_invitation_by_letter(
     scene: Scene, own: Organization, manager: Worker
 ) -> None:
-    other, worker = scene.worker(own, Role.MANAGER, email="otra@puentes.org"), scene.worker(own, Role.WORKER)
-    make_key(scene.as_worker(manager))
-    assert sorted((fact.worker_id, letter.email) for fact, letter in told(scene, "key_made")) == sorted(
-        [(manager.id, EMAIL), (other.id, "otra@puentes.org")]
+    other, worker = (
+        scene.worker(own, Role.MANAGER, email="otra@puentes.org"),
+        scene.worker(own, Role.WORKER),
     )
+    make_key(scene.as_worker(manager))
+    assert sorted(
+        (fact.worker_id, letter.email) for fact, letter in told(scene, "key_made")
+    ) == sorted([(manager.id, EMAIL), (other.id, "otra@puentes.org")])
     invite(scene.as_worker(manager), "nueva@puentes.org", contract_pb2.ROLE_WORKER)
     assert kinds_told(scene, "person_invited") == {manager.id, other.id}
     me = scene.as_worker(worker)
@@ -363,20 +429,30 @@ def test_a4_her_managers_and_she_herself_hear_of_a_key_and_of_an_invitation_by_l
     assert kinds_told(scene, "sign_in_changed") == {worker.id, manager.id, other.id}
 
 
-def test_a4_facts_of_it_have_no_name_and_a_repeated_request_tells_once(scene: Scene, manager: Worker) -> None:
+def test_a4_facts_of_it_have_no_name_and_a_repeated_request_tells_once(
+    scene: Scene, manager: Worker
+) -> None:
     by = scene.as_worker(manager)
-    asked = m.CreateApiKeyRequest(label="sistema", scopes=[contract_pb2.SCOPE_DIRECTORY_READ], request_id="one")
+    asked = m.CreateApiKeyRequest(
+        label="sistema", scopes=[contract_pb2.SCOPE_DIRECTORY_READ], request_id="one"
+    )
     by.CreateApiKey(asked)
     by.CreateApiKey(asked)
     [row] = scene.rows("SELECT payload FROM outbox WHERE type = 'enlace.account.key_made.v1'")
-    assert not [word for word in ("Xiomara", EMAIL, "sistema") if word.encode() in bytes(row["payload"])]
+    assert not [
+        word for word in ("Xiomara", EMAIL, "sistema") if word.encode() in bytes(row["payload"])
+    ]
 
 
 def test_a4_the_coordinators_hear_of_a_role_of_the_network(scene: Scene) -> None:
     first, elsewhere = scene.worker(scene.coalition, Role.COORDINATOR), scene.organization("Otra")
     second = scene.worker(elsewhere, Role.COORDINATOR)
-    made = invite(scene.as_worker(first), "tercera@coalicion.example", contract_pb2.ROLE_COORDINATOR)
-    coordinators = {row["id"] for row in scene.rows("SELECT id FROM workers WHERE 'COORDINATOR' = ANY (roles)")}
+    made = invite(
+        scene.as_worker(first), "tercera@coalicion.example", contract_pb2.ROLE_COORDINATOR
+    )
+    coordinators = {
+        row["id"] for row in scene.rows("SELECT id FROM workers WHERE 'COORDINATOR' = ANY (roles)")
+    }
     assert coordinators == kinds_told(scene, "role_given") >= {first.id, second.id}
     scene.as_worker(second).ConfirmInvitation(m.ConfirmInvitationRequest(id=made.id))
     assert len(told(scene, "role_given")) == 2 * len(coordinators)
@@ -384,14 +460,23 @@ def test_a4_the_coordinators_hear_of_a_role_of_the_network(scene: Scene) -> None
 
 def test_a4_the_managers_whose_provider_is_ended_hear_of_it(scene: Scene) -> None:
     shelter = scene.organization("Casa Luna")
-    hers, coordinator = scene.worker(shelter, Role.MANAGER), scene.worker(scene.coalition, Role.COORDINATOR)
+    hers, coordinator = (
+        scene.worker(shelter, Role.MANAGER),
+        scene.worker(scene.coalition, Role.COORDINATOR),
+    )
     proposed = propose(scene.as_worker(coordinator), shelter, "https://sso.example")
-    assert kinds_told(scene, "provider_changed") == {coordinator.id}, "of a proposal they hear how to object"
-    scene.as_worker(coordinator).EndSignInProvider(m.EndSignInProviderRequest(organization_id=shelter.id, etag=proposed.etag))
+    assert kinds_told(scene, "provider_changed") == {coordinator.id}, (
+        "of a proposal they hear how to object"
+    )
+    scene.as_worker(coordinator).EndSignInProvider(
+        m.EndSignInProviderRequest(organization_id=shelter.id, etag=proposed.etag)
+    )
     assert kinds_told(scene, "provider_changed") == {coordinator.id, hers.id}
 
 
-def test_a4_another_password_proves_the_session_that_goes_on_where_the_password_is_all_there_is(scene: Scene, manager: Worker) -> None:
+def test_a4_another_password_proves_the_session_that_goes_on_where_the_password_is_all_there_is(
+    scene: Scene, manager: Worker
+) -> None:
     secret = sign_in(scene).session_secret
     by = of_session(scene, secret)
     scene.later(minutes=11)
@@ -399,7 +484,9 @@ def test_a4_another_password_proves_the_session_that_goes_on_where_the_password_
     make_key(by)
 
 
-def test_a4_another_password_proves_nothing_where_a_code_is_asked_for(scene: Scene, manager: Worker) -> None:
+def test_a4_another_password_proves_nothing_where_a_code_is_asked_for(
+    scene: Scene, manager: Worker
+) -> None:
     app = with_app(scene, manager)
     secret = finish(scene, sign_in(scene).challenge, app.code()).session_secret
     by = of_session(scene, secret)

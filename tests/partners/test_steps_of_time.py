@@ -1,4 +1,6 @@
-"""What others see of a shelter's room changes with the clock, never with what happens there; its own people see it at once."""
+"""What others see of a shelter's room changes with the clock, never with what happens there; its
+own people see it at once.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,35 @@ from protos.partners.v1 import locations_pb2
 from protos.referrals.v1 import facts_pb2
 from services.partners import subscriptions
 from services.partners.domain.organization import OrganizationType
-from services.partners.domain.service import STEP, Capacity, Figure, Intake, Service, for_others, time_step_of
+from services.partners.domain.service import (
+    STEP,
+    Capacity,
+    Figure,
+    Intake,
+    Service,
+    for_others,
+    time_step_of,
+)
 from services.partners.domain.worker import Role
 from services.partners.store.directory_index import DirectoryIndex
 from tests.partners.scene import NOON, Scene, Stubs, refused
 
-WOMAN = {"need_code": "HOU.EMG", "country": "NI", "department": "NI-CI", "age": 24, "gender": pb.GENDER_FEMININE, "dependants": 0}
+WOMAN = {
+    "need_code": "HOU.EMG",
+    "country": "NI",
+    "department": "NI-CI",
+    "age": 24,
+    "gender": pb.GENDER_FEMININE,
+    "dependants": 0,
+}
 HOUR = timedelta(hours=1)
 
 
 class Shelters:
-    """Two shelters that said at noon what is free, and a member that looks; it is an hour later. A step of time began at noon."""
+    """Two shelters that said at noon what is free, and a member that looks; it is an hour later.
+
+    A step of time began at noon.
+    """
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
@@ -39,7 +59,14 @@ class Shelters:
         self.looks = scene.by(self.sender, Role.WORKER)
         scene.later(hours=1)
 
-    def hear(self, verb: str, referral_id: str = "", *, service: Service | None = None, at: datetime | None = None) -> None:
+    def hear(
+        self,
+        verb: str,
+        referral_id: str = "",
+        *,
+        service: Service | None = None,
+        at: datetime | None = None,
+    ) -> None:
         of = service or self.service
         said = facts_pb2.ReferralFact(
             referral_id=referral_id or new_id(),
@@ -50,7 +77,13 @@ class Shelters:
             reason_code="no_capacity" if verb == "declined" else "",
             people=1,
         )
-        fact = Fact(said.referral_id, 1, f"enlace.referral.{verb}.v1", said.SerializeToString(), at or self.scene.clock.now())
+        fact = Fact(
+            said.referral_id,
+            1,
+            f"enlace.referral.{verb}.v1",
+            said.SerializeToString(),
+            at or self.scene.clock.now(),
+        )
         with self.scene.database.transaction(SYSTEM) as tx:
             subscriptions.hear(self.scene.clock, tx, fact)
 
@@ -59,7 +92,9 @@ class Shelters:
         self.staff.SetCapacity(pb.SetCapacityRequest(id=self.service.id, capacity=room))
 
     def seen(self, by: Stubs | None = None, service: Service | None = None) -> pb.Service:
-        service_: pb.Service = (by or self.looks).GetService(pb.GetServiceRequest(id=(service or self.service).id))
+        service_: pb.Service = (by or self.looks).GetService(
+            pb.GetServiceRequest(id=(service or self.service).id)
+        )
         return service_
 
     def free(self, by: Stubs | None = None) -> int:
@@ -86,7 +121,9 @@ def shelters(scene: Scene) -> Shelters:
     return Shelters(scene)
 
 
-def test_c12_whatever_happens_there_no_byte_that_others_see_changes_before_the_step_of_time_ends(shelters: Shelters) -> None:
+def test_c12_whatever_happens_there_no_byte_that_others_see_changes_before_the_step_of_time_ends(
+    shelters: Shelters,
+) -> None:
     others = (shelters.looks, shelters.scene.coordinator)
     her, before = new_id(), [shelters.answers(by) for by in others]
     events: tuple[Callable[[], None], ...] = (
@@ -105,7 +142,9 @@ def test_c12_whatever_happens_there_no_byte_that_others_see_changes_before_the_s
     assert [shelters.answers(by) for by in others] == before
     shelters.scene.later(seconds=1)
     assert shelters.seen().capacity.intake == pb.INTAKE_CLOSED
-    assert all(after != told for after, told in zip(map(shelters.answers, others), before, strict=True))
+    assert all(
+        after != told for after, told in zip(map(shelters.answers, others), before, strict=True)
+    )
 
 
 def test_c12_its_own_people_see_at_once_that_a_bed_is_taken(shelters: Shelters) -> None:
@@ -117,11 +156,17 @@ def test_c12_its_own_people_see_at_once_that_a_bed_is_taken(shelters: Shelters) 
     assert shelters.free() == 1
 
 
-def test_c12_search_and_match_see_it_with_the_step_and_without_another_change(shelters: Shelters) -> None:
+def test_c12_search_and_match_see_it_with_the_step_and_without_another_change(
+    shelters: Shelters,
+) -> None:
     def with_room() -> tuple[list[str], list[str]]:
         searched = shelters.looks.SearchServices(pb.SearchServicesRequest(has_room=True)).services
         matched = shelters.looks.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches  # type: ignore[arg-type]
-        free = [one.service.name for one in matched if "room_free" in {reason.reason_code for reason in one.reasons}]
+        free = [
+            one.service.name
+            for one in matched
+            if "room_free" in {reason.reason_code for reason in one.reasons}
+        ]
         return [one.name for one in searched], free
 
     assert with_room() == (["Albergue", "Otro albergue"],) * 2
@@ -131,16 +176,26 @@ def test_c12_search_and_match_see_it_with_the_step_and_without_another_change(sh
     assert with_room() == (["Otro albergue"],) * 2
 
 
-def test_c12_a_process_that_reads_the_directory_in_the_middle_of_a_step_says_the_same(shelters: Shelters) -> None:
+def test_c12_a_process_that_reads_the_directory_in_the_middle_of_a_step_says_the_same(
+    shelters: Shelters,
+) -> None:
     shelters.hear("accepted")
     for now, with_room in ((shelters.scene.clock.now(), 2), (NOON + STEP, 1)):
-        with shelters.scene.database.transaction(SYSTEM) as tx, DirectoryIndex().current(tx, now) as content:
+        with (
+            shelters.scene.database.transaction(SYSTEM) as tx,
+            DirectoryIndex().current(tx, now) as content,
+        ):
             assert len(content.search.having("room", True)) == with_room
 
 
-def test_c12_what_others_see_after_a_step_says_nothing_of_the_moment_in_it(shelters: Shelters) -> None:
+def test_c12_what_others_see_after_a_step_says_nothing_of_the_moment_in_it(
+    shelters: Shelters,
+) -> None:
     scene = shelters.scene
-    early, late = (scene.service(scene.organization(f"Casa {when}"), "Casa", room=4) for when in ("temprana", "tardía"))
+    early, late = (
+        scene.service(scene.organization(f"Casa {when}"), "Casa", room=4)
+        for when in ("temprana", "tardía")
+    )
     scene.later(minutes=1)
     shelters.hear("accepted", service=early)
     shelters.hear("declined", service=early)
@@ -155,7 +210,9 @@ def test_c12_what_others_see_after_a_step_says_nothing_of_the_moment_in_it(shelt
     assert after[0].capacity.declined_time.ToDatetime(NOON.tzinfo) == NOON
 
 
-def test_c12_the_first_change_of_a_step_does_not_show_by_what_was_not_yet_looked_at(shelters: Shelters) -> None:
+def test_c12_the_first_change_of_a_step_does_not_show_by_what_was_not_yet_looked_at(
+    shelters: Shelters,
+) -> None:
     shelters.say(4)
     shelters.scene.clock.set(NOON + STEP + HOUR)
     shelters.hear("accepted")
@@ -170,11 +227,16 @@ def test_c12_an_accept_that_is_heard_late_counts_from_when_it_was_heard(shelters
     assert (shelters.free(shelters.staff), shelters.free()) == (0, 1)
 
 
-def test_c12_how_often_it_kept_its_word_changes_the_order_with_the_step_alone(shelters: Shelters) -> None:
+def test_c12_how_often_it_kept_its_word_changes_the_order_with_the_step_alone(
+    shelters: Shelters,
+) -> None:
     scene = shelters.scene
 
     def order() -> list[str]:
-        return [one.service.name for one in shelters.looks.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches]  # type: ignore[arg-type]
+        return [
+            one.service.name
+            for one in shelters.looks.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches  # type: ignore[arg-type]
+        ]
 
     assert order() == ["Albergue", "Otro albergue"]
     for _ in range(3):  # it had promised room, says no, and says anew that there is some
@@ -188,46 +250,64 @@ def test_c12_how_often_it_kept_its_word_changes_the_order_with_the_step_alone(sh
 
 def test_c12_a_first_figure_is_seen_at_once_and_what_happens_next_is_not(scene: Scene) -> None:
     own = scene.organization("Casa nueva")
-    made = scene.by(own, Role.MANAGER).CreateService(pb.CreateServiceRequest(service=pb.Service(name="Casa", need_codes=["HOU.SAFE"])))
+    made = scene.by(own, Role.MANAGER).CreateService(
+        pb.CreateServiceRequest(service=pb.Service(name="Casa", need_codes=["HOU.SAFE"]))
+    )
     shelters = Shelters(scene)
     shelters.service, shelters.organization, shelters.staff = made, own, scene.by(own, Role.MANAGER)
     shelters.say(4)
     assert shelters.free() == 4
-    assert shelters.seen().capacity.update_time.ToDatetime(NOON.tzinfo) == NOON, "an hour ago, when the step began"
+    assert shelters.seen().capacity.update_time.ToDatetime(NOON.tzinfo) == NOON, (
+        "an hour ago, when the step began"
+    )
     shelters.say(2)
     assert shelters.free() == 4
 
 
 def test_c12_what_is_no_shelter_is_seen_at_once(shelters: Shelters) -> None:
-    clinic = shelters.scene.service(shelters.scene.organization("Clínica"), "Consulta", "MED.PRI", room=3)
+    clinic = shelters.scene.service(
+        shelters.scene.organization("Clínica"), "Consulta", "MED.PRI", room=3
+    )
     shelters.scene.later(minutes=1)
     shelters.hear("accepted", service=clinic)
     assert shelters.seen(service=clinic).capacity.available == 2
 
 
-def test_c12_what_a_shelter_offers_beside_its_beds_tells_no_moment_either(shelters: Shelters) -> None:
+def test_c12_what_a_shelter_offers_beside_its_beds_tells_no_moment_either(
+    shelters: Shelters,
+) -> None:
     advice = shelters.scene.service(shelters.organization, "Apoyo", "PSS", room=3)
     shelters.scene.later(minutes=1)
     shelters.hear("accepted", service=advice)
     assert shelters.seen(service=advice).capacity.available == 3
 
 
-def test_c12_the_coordination_changes_an_entry_on_what_it_sees_and_not_on_what_was_changed_since(shelters: Shelters) -> None:
+def test_c12_the_coordination_changes_an_entry_on_what_it_sees_and_not_on_what_was_changed_since(
+    shelters: Shelters,
+) -> None:
     coordinator = shelters.scene.coordinator
     seen = shelters.seen(coordinator)
     shelters.hear("accepted")
-    change = pb.UpdateServiceRequest(service=pb.Service(id=seen.id, etag=seen.etag, name="Casa"), update_mask=FieldMask(paths=["name"]))
+    change = pb.UpdateServiceRequest(
+        service=pb.Service(id=seen.id, etag=seen.etag, name="Casa"),
+        update_mask=FieldMask(paths=["name"]),
+    )
     assert coordinator.UpdateService(change).name == "Casa"
     assert shelters.seen(coordinator).update_time.ToDatetime(NOON.tzinfo) == NOON + HOUR
     with refused("ABORTED", "stale_etag"):
         coordinator.UpdateService(change)
 
 
-def test_c12_the_coordination_reads_no_history_of_a_shelters_room_and_its_people_do(shelters: Shelters) -> None:
+def test_c12_the_coordination_reads_no_history_of_a_shelters_room_and_its_people_do(
+    shelters: Shelters,
+) -> None:
     shelters.say(4)
     asked = locations_pb2.ListFieldChangesRequest(subject_id=shelters.service.id)
     assert not shelters.scene.coordinator.ListFieldChanges(asked).changes
-    assert {each.field for each in shelters.staff.ListFieldChanges(asked).changes} == {"capacity.available", "capacity.maximum"}
+    assert {each.field for each in shelters.staff.ListFieldChanges(asked).changes} == {
+        "capacity.available",
+        "capacity.maximum",
+    }
 
 
 def test_c12_a_fact_of_a_shelter_says_nothing_of_its_room(shelters: Shelters) -> None:
@@ -252,14 +332,18 @@ def test_c12_a_figure_of_an_earlier_step_is_what_was_said_last() -> None:
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_c12_who_names_a_worker_as_unsafe_does_not_learn_where_she_works_nor_that_she_is(scene: Scene, exists: bool) -> None:
+def test_c12_who_names_a_worker_as_unsafe_does_not_learn_where_she_works_nor_that_she_is(
+    scene: Scene, exists: bool
+) -> None:
     unsafe = scene.organization("Insegura")
     scene.service(unsafe, "Una", "MED.PRI")
     named = scene.worker(unsafe).id if exists else new_id()
     looks = scene.by(scene.organization("Otra"), Role.WORKER)
     questions: tuple[Callable[[], object], ...] = (
         lambda: looks.SearchServices(pb.SearchServicesRequest(excluded_worker_ids=[named])),
-        lambda: looks.MatchServices(pb.MatchServicesRequest(need_code="MED.PRI", country="NI", excluded_worker_ids=[named])),
+        lambda: looks.MatchServices(
+            pb.MatchServicesRequest(need_code="MED.PRI", country="NI", excluded_worker_ids=[named])
+        ),
     )
     for ask in questions:
         with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:

@@ -1,4 +1,6 @@
-"""A member is suspended, given back and sent away by two coordinators of different members, with a reason; one alone stops it for a day."""
+"""A member is suspended, given back and sent away by two coordinators of different members, with a
+reason; one alone stops it for a day.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +21,35 @@ from tests.partners.test_password_resets import told
 SUSPENDED, APPROVED = pb.ORGANIZATION_STATUS_SUSPENDED, pb.ORGANIZATION_STATUS_APPROVED
 
 
-def suspend(scene: Scene, by: Stubs, own: Organization, reason: int = pb.SUSPENSION_REASON_HARM, *, hold: bool = False) -> pb.Organization:
-    request = pb.SuspendOrganizationRequest(id=own.id, etag=scene.etag(own.id), reason=reason, hold=hold)  # type: ignore[arg-type]
+def suspend(
+    scene: Scene,
+    by: Stubs,
+    own: Organization,
+    reason: int = pb.SUSPENSION_REASON_HARM,
+    *,
+    hold: bool = False,
+) -> pb.Organization:
+    request = pb.SuspendOrganizationRequest(
+        id=own.id,
+        etag=scene.etag(own.id),
+        reason=reason,  # type: ignore[arg-type]
+        hold=hold,
+    )
     answer: pb.Organization = by.SuspendOrganization(request)
     return answer
 
 
 def reinstate(scene: Scene, by: Stubs, own: Organization) -> pb.Organization:
-    answer: pb.Organization = by.ReinstateOrganization(pb.ReinstateOrganizationRequest(id=own.id, etag=scene.etag(own.id)))
+    answer: pb.Organization = by.ReinstateOrganization(
+        pb.ReinstateOrganizationRequest(id=own.id, etag=scene.etag(own.id))
+    )
     return answer
 
 
 def leave(scene: Scene, by: Stubs, own: Organization) -> pb.Organization:
-    answer: pb.Organization = by.LeaveOrganization(pb.LeaveOrganizationRequest(id=own.id, etag=scene.etag(own.id)))
+    answer: pb.Organization = by.LeaveOrganization(
+        pb.LeaveOrganizationRequest(id=own.id, etag=scene.etag(own.id))
+    )
     return answer
 
 
@@ -64,17 +82,27 @@ def second(scene: Scene) -> Stubs:
     return scene.neighbour
 
 
-def test_d24_one_coordinator_only_proposes_and_a_second_of_another_member_suspends(scene: Scene, own: Organization, second: Stubs) -> None:
+def test_d24_one_coordinator_only_proposes_and_a_second_of_another_member_suspends(
+    scene: Scene, own: Organization, second: Stubs
+) -> None:
     worker = scene.by(own)
     proposed = suspend(scene, scene.coordinator, own)
-    assert (proposed.status, proposed.suspension.reason, works(worker)) == (APPROVED, pb.SUSPENSION_REASON_HARM, True)
+    assert (proposed.status, proposed.suspension.reason, works(worker)) == (
+        APPROVED,
+        pb.SUSPENSION_REASON_HARM,
+        True,
+    )
     assert proposed.suspension.HasField("expire_time")
     with refused("FAILED_PRECONDITION", "second_person_required"):
         suspend(scene, scene.coordinator, own)
     with refused("FAILED_PRECONDITION", "not_independent"):
         suspend(scene, scene.by(scene.coalition, Role.COORDINATOR), own)
     agreed = suspend(scene, second, own, pb.SUSPENSION_REASON_UNSPECIFIED)
-    assert (agreed.status, agreed.suspension.reason, works(worker)) == (SUSPENDED, pb.SUSPENSION_REASON_HARM, False)
+    assert (agreed.status, agreed.suspension.reason, works(worker)) == (
+        SUSPENDED,
+        pb.SUSPENSION_REASON_HARM,
+        False,
+    )
     assert not agreed.suspension.HasField("expire_time")
     assert agreed.suspension.second_worker_id not in ("", agreed.suspension.worker_id)
     with refused("FAILED_PRECONDITION", "illegal_transition"):
@@ -82,7 +110,9 @@ def test_d24_one_coordinator_only_proposes_and_a_second_of_another_member_suspen
 
 
 @pytest.mark.parametrize("hold", [False, True])
-def test_d24_nobody_is_suspended_without_a_reason(hold: bool, scene: Scene, own: Organization, second: Stubs) -> None:
+def test_d24_nobody_is_suspended_without_a_reason(
+    hold: bool, scene: Scene, own: Organization, second: Stubs
+) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         suspend(scene, scene.coordinator, own, pb.SUSPENSION_REASON_UNSPECIFIED, hold=hold)
     assert refusal.violations == [("reason", "required")]
@@ -90,14 +120,20 @@ def test_d24_nobody_is_suspended_without_a_reason(hold: bool, scene: Scene, own:
     assert verbs(scene, own)[-1] == "approved"
 
 
-def test_d24_the_second_agrees_to_what_she_saw(scene: Scene, own: Organization, second: Stubs) -> None:
+def test_d24_the_second_agrees_to_what_she_saw(
+    scene: Scene, own: Organization, second: Stubs
+) -> None:
     seen = scene.etag(own.id)
     suspend(scene, scene.coordinator, own)
     with refused("ABORTED", "stale_etag"):
-        second.SuspendOrganization(pb.SuspendOrganizationRequest(id=own.id, etag=seen, reason=pb.SUSPENSION_REASON_HARM))
+        second.SuspendOrganization(
+            pb.SuspendOrganizationRequest(id=own.id, etag=seen, reason=pb.SUSPENSION_REASON_HARM)
+        )
 
 
-def test_d24_a_proposal_nobody_agrees_to_is_dropped_after_seven_days(scene: Scene, own: Organization, second: Stubs) -> None:
+def test_d24_a_proposal_nobody_agrees_to_is_dropped_after_seven_days(
+    scene: Scene, own: Organization, second: Stubs
+) -> None:
     suspend(scene, scene.coordinator, own)
     scene.later(days=7)
     turn(scene)
@@ -105,7 +141,9 @@ def test_d24_a_proposal_nobody_agrees_to_is_dropped_after_seven_days(scene: Scen
     assert suspend(scene, second, own).status == APPROVED, "she is the first now"
 
 
-def test_d24_one_coordinator_alone_stops_a_member_at_once_and_for_a_day(scene: Scene, own: Organization, second: Stubs) -> None:
+def test_d24_one_coordinator_alone_stops_a_member_at_once_and_for_a_day(
+    scene: Scene, own: Organization, second: Stubs
+) -> None:
     worker, key = scene.by(own), scene.by_key(own, "directory.read")
     manager = scene.worker(own, Role.MANAGER, email="jefa@casa.example")
     held = suspend(scene, scene.coordinator, own, pb.SUSPENSION_REASON_FRONT, hold=True)
@@ -118,12 +156,18 @@ def test_d24_one_coordinator_alone_stops_a_member_at_once_and_for_a_day(scene: S
     assert works(worker)
     assert works(key)
     assert verbs(scene, own)[-2:] == ["held", "hold_ended"]
-    letters = [letter.email for fact in ("member_held", "member_reinstated") for _, letter in told(scene, fact)]
+    letters = [
+        letter.email
+        for fact in ("member_held", "member_reinstated")
+        for _, letter in told(scene, fact)
+    ]
     assert letters == [manager.entry.email] * 2
     assert second
 
 
-def test_d24_a_hold_that_a_second_agrees_to_is_a_suspension(scene: Scene, own: Organization, second: Stubs) -> None:
+def test_d24_a_hold_that_a_second_agrees_to_is_a_suspension(
+    scene: Scene, own: Organization, second: Stubs
+) -> None:
     scene.worker(own, Role.MANAGER)
     suspend(scene, scene.coordinator, own, hold=True)
     with refused("FAILED_PRECONDITION", "second_person_required"):
@@ -131,17 +175,23 @@ def test_d24_a_hold_that_a_second_agrees_to_is_a_suspension(scene: Scene, own: O
     assert suspend(scene, second, own).status == SUSPENDED
     scene.later(days=30)
     turn(scene)
-    assert scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=own.id)).status == SUSPENDED
+    assert (
+        scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=own.id)).status == SUSPENDED
+    )
     assert verbs(scene, own)[-2:] == ["held", "suspension_confirmed"]
     assert len(told(scene, "member_held")) == len(told(scene, "member_suspended")) == 1
 
 
-def test_d24_who_holds_what_another_proposed_has_agreed_to_it(scene: Scene, own: Organization, second: Stubs) -> None:
+def test_d24_who_holds_what_another_proposed_has_agreed_to_it(
+    scene: Scene, own: Organization, second: Stubs
+) -> None:
     suspend(scene, scene.coordinator, own)
     assert not suspend(scene, second, own, hold=True).suspension.HasField("expire_time")
 
 
-def test_d24_nobody_suspends_alone_by_one_hold_after_the_other(scene: Scene, own: Organization, second: Stubs) -> None:
+def test_d24_nobody_suspends_alone_by_one_hold_after_the_other(
+    scene: Scene, own: Organization, second: Stubs
+) -> None:
     kin = scene.by(scene.coalition, Role.COORDINATOR)
     suspend(scene, scene.coordinator, own, hold=True)
     scene.later(hours=24)
@@ -156,7 +206,9 @@ def test_d24_nobody_suspends_alone_by_one_hold_after_the_other(scene: Scene, own
     assert suspend(scene, scene.coordinator, own, hold=True).status == SUSPENDED
 
 
-def test_d24_giving_it_back_takes_two_as_well(scene: Scene, own: Organization, second: Stubs) -> None:
+def test_d24_giving_it_back_takes_two_as_well(
+    scene: Scene, own: Organization, second: Stubs
+) -> None:
     worker = scene.by(own)
     scene.worker(own, Role.MANAGER)
     scene.suspend(own.id)
@@ -166,7 +218,12 @@ def test_d24_giving_it_back_takes_two_as_well(scene: Scene, own: Organization, s
     with refused("FAILED_PRECONDITION", "second_person_required"):
         reinstate(scene, scene.coordinator, own)
     back = reinstate(scene, second, own)
-    assert (back.status, back.HasField("suspension"), back.reinstatement_proposed_by_worker_id, works(worker)) == (
+    assert (
+        back.status,
+        back.HasField("suspension"),
+        back.reinstatement_proposed_by_worker_id,
+        works(worker),
+    ) == (
         APPROVED,
         False,
         "",
@@ -175,7 +232,9 @@ def test_d24_giving_it_back_takes_two_as_well(scene: Scene, own: Organization, s
     assert len(told(scene, "member_reinstated")) == 1
 
 
-def test_d24_nor_does_who_stopped_it_alone_start_it_again_alone(scene: Scene, own: Organization, second: Stubs) -> None:
+def test_d24_nor_does_who_stopped_it_alone_start_it_again_alone(
+    scene: Scene, own: Organization, second: Stubs
+) -> None:
     suspend(scene, scene.coordinator, own, hold=True)
     assert reinstate(scene, scene.coordinator, own).status == SUSPENDED
     assert reinstate(scene, second, own).status == APPROVED
@@ -183,7 +242,9 @@ def test_d24_nor_does_who_stopped_it_alone_start_it_again_alone(scene: Scene, ow
         suspend(scene, scene.coordinator, own, hold=True)
 
 
-def test_d24_a_network_without_a_second_coordinator_hears_so_and_may_still_stop_a_member(scene: Scene, own: Organization) -> None:
+def test_d24_a_network_without_a_second_coordinator_hears_so_and_may_still_stop_a_member(
+    scene: Scene, own: Organization
+) -> None:
     with refused("FAILED_PRECONDITION", "no_second_coordinator"):
         suspend(scene, scene.coordinator, own)
     with refused("FAILED_PRECONDITION", "no_second_coordinator"):
@@ -193,10 +254,14 @@ def test_d24_a_network_without_a_second_coordinator_hears_so_and_may_still_stop_
         reinstate(scene, scene.coordinator, own)
     scene.later(hours=24)
     turn(scene)
-    assert scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=own.id)).status == APPROVED
+    assert (
+        scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=own.id)).status == APPROVED
+    )
 
 
-def test_d24_a_coordinator_alone_ends_no_membership_either(scene: Scene, own: Organization, second: Stubs) -> None:
+def test_d24_a_coordinator_alone_ends_no_membership_either(
+    scene: Scene, own: Organization, second: Stubs
+) -> None:
     worker = scene.by(own)
     proposed = leave(scene, scene.coordinator, own)
     assert (proposed.status, works(worker)) == (APPROVED, True)
@@ -206,12 +271,16 @@ def test_d24_a_coordinator_alone_ends_no_membership_either(scene: Scene, own: Or
     assert leave(scene, second, own).status == pb.ORGANIZATION_STATUS_LEFT
 
 
-def test_d24_a_manager_ends_her_own_organisations_membership_alone(scene: Scene, own: Organization) -> None:
+def test_d24_a_manager_ends_her_own_organisations_membership_alone(
+    scene: Scene, own: Organization
+) -> None:
     manager = scene.by(own, Role.MANAGER)
     assert leave(scene, manager, own).status == pb.ORGANIZATION_STATUS_LEFT
 
 
-def test_d24_the_reason_is_the_coordinations_and_in_no_fact(scene: Scene, own: Organization, second: Stubs) -> None:
+def test_d24_the_reason_is_the_coordinations_and_in_no_fact(
+    scene: Scene, own: Organization, second: Stubs
+) -> None:
     manager, auditor = scene.by(own, Role.MANAGER), scene.by(scene.coalition, Role.AUDITOR)
     suspend(scene, scene.coordinator, own, pb.SUSPENSION_REASON_FRONT)
     asked = pb.GetOrganizationRequest(id=own.id)
@@ -224,26 +293,41 @@ def test_d24_the_reason_is_the_coordinations_and_in_no_fact(scene: Scene, own: O
     assert not any(b"FRONT" in bytes(each["payload"]) for each in payloads)
 
 
-def test_d24_what_will_happen_is_counted_before(scene: Scene, own: Organization, second: Stubs) -> None:
+def test_d24_what_will_happen_is_counted_before(
+    scene: Scene, own: Organization, second: Stubs
+) -> None:
     manager = scene.by(own, Role.MANAGER)
     scene.by(own)
     scene.by_key(own, "directory.read")
     made = scene.service(own)
     manager.CreateInvitation(
-        m.CreateInvitationRequest(invitation=m.Invitation(email="nueva@casa.example", roles=[contract_pb2.ROLE_WORKER]))
+        m.CreateInvitationRequest(
+            invitation=m.Invitation(email="nueva@casa.example", roles=[contract_pb2.ROLE_WORKER])
+        )
     )
     with scene.owner.transaction(SYSTEM) as tx:
         rows = [("r", 2, timedelta(hours=7)), ("later", 9, timedelta(0))]
         for referral_id, places, ago in rows:
             tx.execute(
-                "INSERT INTO places_taken (referral_id, service_id, places, take_time) VALUES (%s, %s, %s, %s)",
+                "INSERT INTO places_taken (referral_id, service_id, places, take_time)"
+                " VALUES (%s, %s, %s, %s)",
                 (referral_id, made.id, places, scene.clock.now() - ago),
             )
-    counted = scene.coordinator.CountMemberAccess(pb.CountMemberAccessRequest(organization_id=own.id))
-    assert (counted.worker_count, counted.api_key_count, counted.service_count, counted.invitation_count) == (2, 1, 1, 1)
+    counted = scene.coordinator.CountMemberAccess(
+        pb.CountMemberAccessRequest(organization_id=own.id)
+    )
+    assert (
+        counted.worker_count,
+        counted.api_key_count,
+        counted.service_count,
+        counted.invitation_count,
+    ) == (2, 1, 1, 1)
     assert counted.most_people_inside == 5, "not how many, nor who came just now"
     with scene.owner.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE places_taken SET leave_time = take_time + interval '1 minute' WHERE referral_id = 'r'")
+        tx.execute(
+            "UPDATE places_taken SET leave_time = take_time + interval '1 minute'"
+            " WHERE referral_id = 'r'"
+        )
     again = scene.coordinator.CountMemberAccess(pb.CountMemberAccessRequest(organization_id=own.id))
     assert again.most_people_inside == 5, "nor that the last one left"
     assert counted.has_second_coordinator
@@ -255,6 +339,8 @@ def test_d24_what_will_happen_is_counted_before(scene: Scene, own: Organization,
 
 def test_d24_why_a_worker_was_suspended_is_on_the_trail(scene: Scene, own: Organization) -> None:
     manager, gone = scene.by(own, Role.MANAGER), scene.worker(own)
-    manager.SuspendWorker(m.SuspendWorkerRequest(id=gone.id, reason=m.WORKER_SUSPENSION_REASON_DEVICE_LOST))
+    manager.SuspendWorker(
+        m.SuspendWorkerRequest(id=gone.id, reason=m.WORKER_SUSPENSION_REASON_DEVICE_LOST)
+    )
     (row,) = scene.rows("SELECT detail_codes FROM audit WHERE action = 'worker_suspend'")
     assert row["detail_codes"] == ["device_lost"]

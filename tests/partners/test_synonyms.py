@@ -1,4 +1,7 @@
-"""Synonyms of needs: what a person says finds what she means. The data first, then the search on the real database."""
+"""Synonyms of needs: what a person says finds what she means.
+
+The data first, then the search on the real database.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ from services.partners.store.words import fold
 from services.partners.usecases.housekeeping import sweep
 from tests.partners.scene import Scene
 
-DATA = json.loads((Path(services.partners.__file__).parent / "data" / "synonyms.json").read_text(encoding="utf-8"))
+DATA = json.loads(
+    (Path(services.partners.__file__).parent / "data" / "synonyms.json").read_text(encoding="utf-8")
+)
 LANGUAGES = ("es", "en", "fr")
 # They mean more than one kind of help, and whoever says them has to see both.
 ON_PURPOSE = {"violencia", "violence", "pasaje"}
@@ -27,12 +32,19 @@ ON_PURPOSE = {"violencia", "violence", "pasaje"}
 
 def names(scene: Scene, words: str) -> list[str]:
     """Names, in their order."""
-    return [service.name for service in scene.coordinator.SearchServices(pb.SearchServicesRequest(words=words)).services]
+    return [
+        service.name
+        for service in scene.coordinator.SearchServices(
+            pb.SearchServicesRequest(words=words)
+        ).services
+    ]
 
 
 def met(scene: Scene, words: str) -> set[str]:
     """The needs of what is found."""
-    services = scene.coordinator.SearchServices(pb.SearchServicesRequest(words=words, page_size=100)).services
+    services = scene.coordinator.SearchServices(
+        pb.SearchServicesRequest(words=words, page_size=100)
+    ).services
     return {code for service in services for code in service.need_codes}
 
 
@@ -56,9 +68,13 @@ def test_no_synonym_names_two_unrelated_needs_unless_on_purpose() -> None:
         for words in term.synonyms.values():
             for word in words:
                 meant[fold(word)].add(code)
-    groups = {word: {taxonomy().parent(code) or code for code in codes} for word, codes in meant.items()}
+    groups = {
+        word: {taxonomy().parent(code) or code for code in codes} for word, codes in meant.items()
+    }
     assert {word for word, of in groups.items() if len(of) > 1} == ON_PURPOSE
-    twice = [word for word, codes in meant.items() for code in codes if taxonomy().parent(code) in codes]
+    twice = [
+        word for word, codes in meant.items() for code in codes if taxonomy().parent(code) in codes
+    ]
     assert twice == []  # a group's words find what is in it already
 
 
@@ -124,7 +140,12 @@ def test_what_a_person_says_finds_what_she_means(network: Scene) -> None:
 
 
 def test_what_has_nothing_to_do_with_it_is_not_found(network: Scene) -> None:
-    for words, group in {"dentista": "MED", "comida": "MAT", "abogada": "LEG", "pasaporte": "DOC"}.items():
+    for words, group in {
+        "dentista": "MED",
+        "comida": "MAT",
+        "abogada": "LEG",
+        "pasaporte": "DOC",
+    }.items():
         assert {code.partition(".")[0] for code in met(network, words)} == {group}, words
 
 
@@ -137,11 +158,18 @@ def test_every_synonym_finds_its_need(network: Scene) -> None:
 
 def test_who_says_it_in_its_own_words_comes_first(scene: Scene) -> None:
     scene.service(scene.coalition, "Ayuda a mujeres", "MED.DENT")
-    scene.service(scene.coalition, "Brigada", "MED.DENT", description="Atiende una dentista los jueves")
+    scene.service(
+        scene.coalition, "Brigada", "MED.DENT", description="Atiende una dentista los jueves"
+    )
     scene.service(scene.coalition, "Consultorio del dentista", "MED.DENT")
     # What is only written in a description counts no less than the need itself.
     scene.service(scene.coalition, "Alcaldía", "MED.PRI", description="También hay dentista")
-    assert names(scene, "dentista") == ["Consultorio del dentista", "Alcaldía", "Ayuda a mujeres", "Brigada"]
+    assert names(scene, "dentista") == [
+        "Consultorio del dentista",
+        "Alcaldía",
+        "Ayuda a mujeres",
+        "Brigada",
+    ]
 
 
 def test_who_says_that_it_is_for_her_and_her_children_comes_first(scene: Scene) -> None:
@@ -158,17 +186,24 @@ def test_nuns_are_found_by_the_kind_of_their_organisation(network: Scene) -> Non
 
 
 def test_partner_systems_get_the_synonyms_with_the_taxonomy(scene: Scene) -> None:
-    terms = {term.code: term for term in scene.nobody.ListTaxonomyTerms(pb.ListTaxonomyTermsRequest()).terms}
+    terms = {
+        term.code: term
+        for term in scene.nobody.ListTaxonomyTerms(pb.ListTaxonomyTermsRequest()).terms
+    }
     said = {synonyms.language: list(synonyms.words) for synonyms in terms["MED.DENT"].synonyms}
     assert tuple(said) == LANGUAGES
     assert "dentista" in said["es"]
 
 
-def test_after_an_update_of_the_words_services_are_found_by_the_new_ones(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_an_update_of_the_words_services_are_found_by_the_new_ones(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = scene.service(scene.coalition, "Jornada", "MED.DENT")
     facts = scene.facts(made.id)
     terms = taxonomy().terms
-    monkeypatch.setitem(terms, "MED.DENT", replace(terms["MED.DENT"], synonyms={"es": ("jolgorio",)}))
+    monkeypatch.setitem(
+        terms, "MED.DENT", replace(terms["MED.DENT"], synonyms={"es": ("jolgorio",)})
+    )
     assert names(scene, "jolgorio") == []
     monkeypatch.setattr(kept, "edition", lambda: "another")
     sweeper = Sweeper(scene.database, scene.clock, sweep)

@@ -1,4 +1,6 @@
-"""Token keys that change: two live at once, nobody is restarted, and no token is refused meanwhile."""
+"""Token keys that change: two live at once, nobody is restarted, and no token is refused
+meanwhile.
+"""
 
 import base64
 import json
@@ -31,10 +33,16 @@ def folder(tmp_path: Path) -> Path:
 def pair(folder: Path) -> tuple[Issuer, Verifier]:
     """As partners and another service have them, for the whole of their life."""
     clock = SystemClock()
-    signing = key_folder.Held(folder, "tokens*.jwk", partial(key_folder.all_signing, folder, "tokens"))
+    signing = key_folder.Held(
+        folder, "tokens*.jwk", partial(key_folder.all_signing, folder, "tokens")
+    )
     issuer = Issuer(lambda: key_folder.signing_at(signing(), time.time()), clock)
     return issuer, Verifier(
-        key_folder.Held(folder, "tokens*.pub.jwk", partial(key_folder.all_verifying, folder, "tokens")), "enlace.tests", clock
+        key_folder.Held(
+            folder, "tokens*.pub.jwk", partial(key_folder.all_verifying, folder, "tokens")
+        ),
+        "enlace.tests",
+        clock,
     )
 
 
@@ -62,11 +70,15 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return wait
 
 
-def test_a_new_key_signs_once_everybody_knows_it_and_both_are_good_meanwhile(folder: Path, later: Callable[[float], None]) -> None:
+def test_a_new_key_signs_once_everybody_knows_it_and_both_are_good_meanwhile(
+    folder: Path, later: Callable[[float], None]
+) -> None:
     issuer, verifier = pair(folder)
     before, _ = issuer.issue(WHO, "enlace.tests")
     newest = key_folder.replace_pair(folder, "tokens")
-    assert kid(issuer.issue(WHO, "enlace.tests")[0]) == kid(before), "not before every service has seen it"
+    assert kid(issuer.issue(WHO, "enlace.tests")[0]) == kid(before), (
+        "not before every service has seen it"
+    )
     older(folder, newest)
     later(1.1)
     after, _ = issuer.issue(WHO, "enlace.tests")
@@ -74,7 +86,9 @@ def test_a_new_key_signs_once_everybody_knows_it_and_both_are_good_meanwhile(fol
     assert verifier.verify(after) == verifier.verify(before) == WHO
 
 
-def test_a_key_that_was_taken_away_is_good_for_nothing_after_seconds(folder: Path, later: Callable[[float], None]) -> None:
+def test_a_key_that_was_taken_away_is_good_for_nothing_after_seconds(
+    folder: Path, later: Callable[[float], None]
+) -> None:
     issuer, verifier = pair(folder)
     before, _ = issuer.issue(WHO, "enlace.tests")
     older(folder, key_folder.replace_pair(folder, "tokens"))
@@ -89,7 +103,9 @@ def test_a_key_that_was_taken_away_is_good_for_nothing_after_seconds(folder: Pat
     assert len(key_folder.all_verifying(folder, "tokens")) == 1, "a start makes no first key anew"
 
 
-def test_a_change_that_was_killed_between_the_halves_of_a_pair_goes_on(folder: Path, later: Callable[[float], None]) -> None:
+def test_a_change_that_was_killed_between_the_halves_of_a_pair_goes_on(
+    folder: Path, later: Callable[[float], None]
+) -> None:
     issuer, verifier = pair(folder)
     before, _ = issuer.issue(WHO, "enlace.tests")
     newest = key_folder.replace_pair(folder, "tokens")
@@ -131,13 +147,16 @@ def test_keys_are_held_in_memory_and_read_again_when_a_file_changed(folder: Path
     settle(folder)
     held()
     public, reads = folder / "tokens.1.pub.jwk", 0
-    public.write_text((folder / "tokens.pub.jwk").read_text())  # written over in place: the folder does not change
+    # written over in place: the folder does not change
+    public.write_text((folder / "tokens.pub.jwk").read_text())
     assert (len(held()), reads) == (1, 1)
     public.unlink()
     assert len(held()) == 1
 
 
-def test_keys_that_can_not_be_read_stay_as_they_were(folder: Path, later: Callable[[float], None]) -> None:
+def test_keys_that_can_not_be_read_stay_as_they_were(
+    folder: Path, later: Callable[[float], None]
+) -> None:
     issuer, verifier = pair(folder)
     before = kid(issuer.issue(WHO, "enlace.tests")[0])
     away = folder.rename(folder.with_name("away"))
@@ -151,7 +170,9 @@ def test_keys_that_can_not_be_read_stay_as_they_were(folder: Path, later: Callab
     assert kid(issuer.issue(WHO, "enlace.tests")[0]) == before
 
 
-def test_no_file_is_opened_for_keys_that_did_not_change(folder: Path, later: Callable[[float], None]) -> None:
+def test_no_file_is_opened_for_keys_that_did_not_change(
+    folder: Path, later: Callable[[float], None]
+) -> None:
     settle(folder)
     issuer, verifier = pair(folder)
     later(5)
@@ -160,7 +181,11 @@ def test_no_file_is_opened_for_keys_that_did_not_change(folder: Path, later: Cal
     watching = True
 
     def note(event: str, arguments: tuple[object, ...]) -> None:
-        if watching and event in {"open", "os.listdir", "os.scandir"} and str(folder) in str(arguments[0]):
+        if (
+            watching
+            and event in {"open", "os.listdir", "os.scandir"}
+            and str(folder) in str(arguments[0])
+        ):
             opened.append(arguments[0])
 
     sys.addaudithook(note)
@@ -183,7 +208,14 @@ def test_a_token_of_a_stranger_is_refused_and_does_not_keep_the_process_reading(
     elsewhere = tmp_path_factory.mktemp("stranger")
     key_folder.create(elsewhere, [])
     stranger, verifier = pair(elsewhere)[0], Verifier(read, "enlace.tests", SystemClock())
-    forged = [stranger.issue(WHO, "enlace.tests")[0], "x.y.z", "", "e30.e30.", "bnVsbA.a.b", "W10.a.b"]
+    forged = [
+        stranger.issue(WHO, "enlace.tests")[0],
+        "x.y.z",
+        "",
+        "e30.e30.",
+        "bnVsbA.a.b",
+        "W10.a.b",
+    ]
     for token in forged * 50:
         with pytest.raises(Unauthenticated, match="token_invalid"):
             verifier.verify(token)
@@ -206,6 +238,11 @@ def test_by_command_and_killed_in_between(folder: Path) -> None:
     assert len(key_folder.all_verifying(folder, "tokens")) == 2
     made = time.time() - key_folder.SETTLED - 10
     os.utime(folder / "tokens.1.pub.jwk", (made, made))
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30
+    )
     assert (done.returncode, done.stdout) == (0, "tokens are signed by tokens.1\n")
-    assert sorted(file.name for file in folder.glob("tokens*")) == ["tokens.1.jwk", "tokens.1.pub.jwk"]
+    assert sorted(file.name for file in folder.glob("tokens*")) == [
+        "tokens.1.jwk",
+        "tokens.1.pub.jwk",
+    ]

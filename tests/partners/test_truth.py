@@ -1,4 +1,6 @@
-"""How far one can rely on what a service says of its room: what was promised and kept, and how old the figure is."""
+"""How far one can rely on what a service says of its room: what was promised and kept, and how old
+the figure is.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ class Shelter:
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        self.organization, self.sender = scene.organization("Casa Puentes"), scene.organization("Manda")
+        self.organization, self.sender = (
+            scene.organization("Casa Puentes"),
+            scene.organization("Manda"),
+        )
         self.service = scene.service(self.organization)
         self.staff = scene.by(self.organization, Role.WORKER)
         scene.later(hours=1)
@@ -65,7 +70,11 @@ class Shelter:
         self.staff.SetCapacity(d.SetCapacityRequest(id=self.service.id, capacity=room))
 
     def truth(self, by: Stubs | None = None) -> pb.TruthScore:
-        (listed,) = (by or self.staff).ListTruthScores(pb.ListTruthScoresRequest(organization_id=self.organization.id)).scores
+        (listed,) = (
+            (by or self.staff)
+            .ListTruthScores(pb.ListTruthScoresRequest(organization_id=self.organization.id))
+            .scores
+        )
         score: pb.TruthScore = listed
         return score
 
@@ -75,7 +84,9 @@ class Shelter:
 
     def _tell(self, subject: str, kind: str, body: bytes) -> None:
         with self.scene.database.transaction(SYSTEM) as tx:
-            subscriptions.hear(self.scene.clock, tx, Fact(subject, 1, kind, body, self.scene.clock.now()))
+            subscriptions.hear(
+                self.scene.clock, tx, Fact(subject, 1, kind, body, self.scene.clock.now())
+            )
 
 
 @pytest.fixture
@@ -88,14 +99,18 @@ def test_who_had_said_that_there_is_room_and_takes_her_has_kept_its_word(shelter
     assert shelter.promises == (1, 0)
 
 
-def test_who_had_said_that_there_is_room_and_declines_for_lack_of_it_has_broken_it(shelter: Shelter) -> None:
+def test_who_had_said_that_there_is_room_and_declines_for_lack_of_it_has_broken_it(
+    shelter: Shelter,
+) -> None:
     shelter.decline()
     assert shelter.promises == (0, 1)
     shelter.decline()
     assert shelter.promises == (0, 1), "since the first everybody is told to ask"
 
 
-def test_a_no_to_an_enquiry_breaks_it_too_and_a_yes_makes_a_promise_for_a_day(shelter: Shelter) -> None:
+def test_a_no_to_an_enquiry_breaks_it_too_and_a_yes_makes_a_promise_for_a_day(
+    shelter: Shelter,
+) -> None:
     shelter.answer(yes=False)
     assert shelter.promises == (0, 1)
     shelter.say(0, d.INTAKE_CLOSED)
@@ -138,13 +153,19 @@ def test_after_half_a_year_it_is_forgotten(shelter: Shelter) -> None:
 def test_the_member_and_the_coordination_see_it_and_nobody_else(shelter: Shelter) -> None:
     assert shelter.truth(shelter.scene.coordinator) == shelter.truth()
     stranger = shelter.scene.by(shelter.sender, Role.MANAGER)
-    assert not stranger.ListTruthScores(pb.ListTruthScoresRequest(organization_id=shelter.organization.id)).scores
-    assert not stranger.ListTruthScores(pb.ListTruthScoresRequest()).scores, "it has no services itself"
+    assert not stranger.ListTruthScores(
+        pb.ListTruthScoresRequest(organization_id=shelter.organization.id)
+    ).scores
+    assert not stranger.ListTruthScores(pb.ListTruthScoresRequest()).scores, (
+        "it has no services itself"
+    )
     every = shelter.scene.coordinator.ListTruthScores(pb.ListTruthScoresRequest()).scores
     assert [score.service_id for score in every] == [shelter.service.id]
 
 
-def test_the_coordination_lists_what_nobody_confirms_and_who_breaks_its_word(shelter: Shelter) -> None:
+def test_the_coordination_lists_what_nobody_confirms_and_who_breaks_its_word(
+    shelter: Shelter,
+) -> None:
     def doubtful() -> list[str]:
         answer = shelter.scene.coordinator.ListTruthScores(pb.ListTruthScoresRequest(doubtful=True))
         return [score.service_id for score in answer.scores]
@@ -159,9 +180,14 @@ def test_the_coordination_lists_what_nobody_confirms_and_who_breaks_its_word(she
     assert doubtful() == [shelter.service.id]
 
 
-def test_a_figure_says_when_it_is_stale_a_bed_after_a_day_a_talk_after_a_week(shelter: Shelter) -> None:
+def test_a_figure_says_when_it_is_stale_a_bed_after_a_day_a_talk_after_a_week(
+    shelter: Shelter,
+) -> None:
     talk = shelter.scene.service(shelter.organization, "Escucha", "PSS")
-    for id, said, hours in ((shelter.service.id, NOON, 24), (talk.id, NOON + timedelta(hours=1), 168)):
+    for id, said, hours in (
+        (shelter.service.id, NOON, 24),
+        (talk.id, NOON + timedelta(hours=1), 168),
+    ):
         figure = shelter.staff.GetService(d.GetServiceRequest(id=id)).capacity
         assert figure.stale_time.ToDatetime(tzinfo=NOON.tzinfo) == said + timedelta(hours=hours)
 
@@ -169,10 +195,14 @@ def test_a_figure_says_when_it_is_stale_a_bed_after_a_day_a_talk_after_a_week(sh
 def test_every_change_of_the_figure_is_in_the_history(shelter: Shelter) -> None:
     shelter.say(2)
     shelter.say(2)
-    answer = shelter.staff.ListFieldChanges(pb.ListFieldChangesRequest(subject_id=shelter.service.id))
-    assert [(each.field, each.old_value, each.new_value) for each in answer.changes if each.field == "capacity.available"] == [
-        ("capacity.available", "3", "2")
-    ]
+    answer = shelter.staff.ListFieldChanges(
+        pb.ListFieldChangesRequest(subject_id=shelter.service.id)
+    )
+    assert [
+        (each.field, each.old_value, each.new_value)
+        for each in answer.changes
+        if each.field == "capacity.available"
+    ] == [("capacity.available", "3", "2")]
 
 
 @pytest.mark.parametrize(
@@ -189,18 +219,27 @@ def test_every_change_of_the_figure_is_in_the_history(shelter: Shelter) -> None:
         (0, 18, 96, 5),
     ],
 )
-def test_the_score_is_how_often_it_was_true_and_half_of_it_hangs_on_its_age(kept: int, broken: int, hours: int, score: int) -> None:
+def test_the_score_is_how_often_it_was_true_and_half_of_it_hangs_on_its_age(
+    kept: int, broken: int, hours: int, score: int
+) -> None:
     assert Truth(kept, broken, ROOM, BED).score(NOON + timedelta(hours=hours)) == score
 
 
 def test_a_figure_in_doubt_and_none_are_not_fresh() -> None:
     now = NOON + timedelta(hours=1)
-    assert Truth(0, 0, Capacity(Intake.OPEN, 3, 9, "beds", NOON, declined_time=now), BED).score(now) == 50
+    assert (
+        Truth(0, 0, Capacity(Intake.OPEN, 3, 9, "beds", NOON, declined_time=now), BED).score(now)
+        == 50
+    )
     assert Truth(0, 0, Capacity(), BED).score(now) == 50
 
 
-@pytest.mark.parametrize(("kept", "broken", "place"), [(0, 0, 0), (8, 2, 0), (0, 1, 1), (2, 2, 1), (0, 3, 2), (1, 9, 2)])
-def test_who_breaks_its_word_often_comes_last_among_those_that_say_the_same(kept: int, broken: int, place: int) -> None:
+@pytest.mark.parametrize(
+    ("kept", "broken", "place"), [(0, 0, 0), (8, 2, 0), (0, 1, 1), (2, 2, 1), (0, 3, 2), (1, 9, 2)]
+)
+def test_who_breaks_its_word_often_comes_last_among_those_that_say_the_same(
+    kept: int, broken: int, place: int
+) -> None:
     assert rank(kept, broken) == place
 
 
@@ -216,5 +255,7 @@ def test_who_breaks_its_word_often_comes_last_among_those_that_say_the_same(kept
         (Capacity(), NOON, False),
     ],
 )
-def test_a_promise_is_a_fresh_figure_that_says_room(capacity: Capacity, at: datetime, *, promised: bool) -> None:
+def test_a_promise_is_a_fresh_figure_that_says_room(
+    capacity: Capacity, at: datetime, *, promised: bool
+) -> None:
     assert has_promised(capacity, BED, None, at) is promised

@@ -1,4 +1,6 @@
-"""What others depend on is changed by two people: who is a member, of what kind, in which country, and the number that a caller finds."""
+"""What others depend on is changed by two people: who is a member, of what kind, in which country,
+and the number that a caller finds.
+"""
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -25,8 +27,12 @@ def changing(organization: Organization | pb.Organization, **values: object) -> 
     }
 
 
-def propose(client: Stubs, organization: Organization | pb.Organization, **values: object) -> pb.Organization:
-    said: pb.Organization = client.ProposeOrganizationChange(pb.ProposeOrganizationChangeRequest(**changing(organization, **values)))  # type: ignore[arg-type]
+def propose(
+    client: Stubs, organization: Organization | pb.Organization, **values: object
+) -> pb.Organization:
+    said: pb.Organization = client.ProposeOrganizationChange(
+        pb.ProposeOrganizationChangeRequest(**changing(organization, **values))  # type: ignore[arg-type]
+    )
     return said
 
 
@@ -38,17 +44,30 @@ def confirm(client: Stubs, organization: pb.Organization) -> pb.Organization:
 
 
 def numbers(scene: Scene) -> list[tuple[str, str]]:
-    return [(line.country, line.number) for line in scene.nobody.ListHotlines(pb.ListHotlinesRequest()).hotlines]
+    return [
+        (line.country, line.number)
+        for line in scene.nobody.ListHotlines(pb.ListHotlinesRequest()).hotlines
+    ]
 
 
 @pytest.mark.parametrize(("path", "value"), NETWORK)
-def test_neither_a_member_nor_one_coordinator_changes_what_is_the_networks(path: str, value: object, scene: Scene) -> None:
-    scene.organization("Llama y Vive", type=OrganizationType.HOTLINE, department="", hotline_number="133")
+def test_neither_a_member_nor_one_coordinator_changes_what_is_the_networks(
+    path: str, value: object, scene: Scene
+) -> None:
+    scene.organization(
+        "Llama y Vive", type=OrganizationType.HOTLINE, department="", hotline_number="133"
+    )
     own = scene.organization("Fachada", department="")
-    everybody = [scene.by(own, Role.MANAGER), scene.by_key(own, "directory.write"), scene.coordinator]
+    everybody = [
+        scene.by(own, Role.MANAGER),
+        scene.by_key(own, "directory.write"),
+        scene.coordinator,
+    ]
     for caller in everybody:
         with refused("FAILED_PRECONDITION", "two_people_required"):
-            caller.UpdateOrganization(pb.UpdateOrganizationRequest(**changing(own, **{path: value})))  # type: ignore[arg-type]
+            caller.UpdateOrganization(
+                pb.UpdateOrganizationRequest(**changing(own, **{path: value}))  # type: ignore[arg-type]
+            )
     for caller in everybody[:2]:
         with refused("PERMISSION_DENIED", "right_missing"):
             propose(caller, own, **{path: value})
@@ -59,12 +78,16 @@ def test_neither_a_member_nor_one_coordinator_changes_what_is_the_networks(path:
 def test_what_is_as_it_was_may_be_sent_along(scene: Scene) -> None:
     own = scene.organization("Propia")
     manager = scene.by(own, Role.MANAGER)
-    request = pb.UpdateOrganizationRequest(**changing(own, name="Propia y nueva", country="NI", type=pb.ORGANIZATION_TYPE_NGO))  # type: ignore[arg-type]
+    request = pb.UpdateOrganizationRequest(
+        **changing(own, name="Propia y nueva", country="NI", type=pb.ORGANIZATION_TYPE_NGO)  # type: ignore[arg-type]
+    )
     assert manager.UpdateOrganization(request).name == "Propia y nueva"
 
 
 def test_one_proposes_another_confirms_and_the_public_number_follows(scene: Scene) -> None:
-    line = scene.organization("Llama y Vive", type=OrganizationType.HOTLINE, department="", hotline_number="133")
+    line = scene.organization(
+        "Llama y Vive", type=OrganizationType.HOTLINE, department="", hotline_number="133"
+    )
     second = scene.by(scene.coalition, Role.COORDINATOR)
     proposed = propose(scene.coordinator, line, hotline_number="134")
     assert (proposed.hotline_number, proposed.proposal.hotline_number) == ("133", "134")
@@ -76,7 +99,10 @@ def test_one_proposes_another_confirms_and_the_public_number_follows(scene: Scen
     assert numbers(scene) == [("NI", "134")]
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
         confirm(second, confirmed)
-    assert [fact for _, fact in scene.facts(line.id)][-2:] == ["enlace.organization.change_proposed.v1", "enlace.organization.changed.v1"]
+    assert [fact for _, fact in scene.facts(line.id)][-2:] == [
+        "enlace.organization.change_proposed.v1",
+        "enlace.organization.changed.v1",
+    ]
 
 
 def test_who_confirms_agrees_to_what_was_seen(scene: Scene) -> None:
@@ -94,17 +120,23 @@ def test_a_newer_proposal_is_its_makers_and_what_is_dropped_is_gone(scene: Scene
     newer = propose(second, propose(scene.coordinator, own, country="CR"), country="SV")
     with refused("FAILED_PRECONDITION", "second_person_required"):
         confirm(second, newer)
-    dropped = second.DropOrganizationChange(pb.DropOrganizationChangeRequest(id=newer.id, etag=newer.etag))
+    dropped = second.DropOrganizationChange(
+        pb.DropOrganizationChangeRequest(id=newer.id, etag=newer.etag)
+    )
     assert not dropped.HasField("proposal")
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
         confirm(scene.coordinator, dropped)
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-        second.DropOrganizationChange(pb.DropOrganizationChangeRequest(id=dropped.id, etag=dropped.etag))
+        second.DropOrganizationChange(
+            pb.DropOrganizationChangeRequest(id=dropped.id, etag=dropped.etag)
+        )
 
 
 def test_a_department_of_the_country_before_goes_with_it(scene: Scene) -> None:
     own = scene.organization("Propia", department="NI-CI")
-    moved = confirm(scene.by(scene.coalition, Role.COORDINATOR), propose(scene.coordinator, own, country="CR"))
+    moved = confirm(
+        scene.by(scene.coalition, Role.COORDINATOR), propose(scene.coordinator, own, country="CR")
+    )
     assert (moved.country, moved.department) == ("CR", "")
 
 
@@ -117,7 +149,9 @@ def test_a_department_of_the_country_before_goes_with_it(scene: Scene) -> None:
         ({"hotline_number": "call me"}, ("organization.hotline_number", "malformed")),
     ],
 )
-def test_a_proposal_that_is_wrong_is_refused_with_the_place(values: dict[str, object], violation: tuple[str, str], scene: Scene) -> None:
+def test_a_proposal_that_is_wrong_is_refused_with_the_place(
+    values: dict[str, object], violation: tuple[str, str], scene: Scene
+) -> None:
     own = scene.organization("Propia", department="")
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         propose(scene.coordinator, own, **values)
@@ -137,7 +171,12 @@ def test_what_is_proposed_is_seen_by_those_who_steer_or_check(scene: Scene) -> N
 
 
 def test_who_registers_a_member_does_not_approve_it_alone(scene: Scene) -> None:
-    entry = pb.Organization(name="Fundación Nueva", type=pb.ORGANIZATION_TYPE_HOTLINE, country="EC", hotline_number="199")
+    entry = pb.Organization(
+        name="Fundación Nueva",
+        type=pb.ORGANIZATION_TYPE_HOTLINE,
+        country="EC",
+        hotline_number="199",
+    )
     made = scene.coordinator.CreateOrganization(pb.CreateOrganizationRequest(organization=entry))
     request = pb.ApproveOrganizationRequest(id=made.id, etag=etag_of(scene.vet(made.id)))
     proposed = scene.coordinator.ApproveOrganization(request)
@@ -153,6 +192,9 @@ def test_who_registers_a_member_does_not_approve_it_alone(scene: Scene) -> None:
 
 def test_a3_its_managers_hear_at_once_that_a_change_of_its_entry_is_proposed(scene: Scene) -> None:
     own = scene.organization("Propia", department="")
-    manager, _ = scene.worker(own, Role.MANAGER), scene.worker(own, Role.WORKER, email="trabajadora@propia.example")
+    manager, _ = (
+        scene.worker(own, Role.MANAGER),
+        scene.worker(own, Role.WORKER, email="trabajadora@propia.example"),
+    )
     propose(scene.coordinator, own, hotline_number="666")
     assert [fact.worker_id for fact, _ in told(scene, "entry_proposed")] == [manager.id]

@@ -1,4 +1,6 @@
-"""A device that makes passkeys and signs with them, as a browser and its authenticator do; it can also lie, which those can't."""
+"""A device that makes passkeys and signs with them, as a browser and its authenticator do; it can
+also lie, which those can't.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from fido2.cose import ES256
 from fido2.utils import websafe_decode, websafe_encode
-from fido2.webauthn import AttestationObject, AttestedCredentialData, AuthenticatorData, CollectedClientData
+from fido2.webauthn import (
+    AttestationObject,
+    AttestedCredentialData,
+    AuthenticatorData,
+    CollectedClientData,
+)
 
 PRESENT, VERIFIED = AuthenticatorData.FLAG.UP, AuthenticatorData.FLAG.UV
 
@@ -25,7 +32,9 @@ class Authenticator:
     counts: bool = True
     signed: int = 0
     id: bytes = field(default_factory=lambda: os.urandom(32))
-    key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
+    key: ec.EllipticCurvePrivateKey = field(
+        default_factory=lambda: ec.generate_private_key(ec.SECP256R1())
+    )
     account: bytes = b""
 
     def make(self, options: str, **lie: str) -> str:
@@ -37,7 +46,12 @@ class Authenticator:
         made = self._data(asked["rp"]["id"], self._flags() | AuthenticatorData.FLAG.AT, data)
         client = self._client(CollectedClientData.TYPE.CREATE, asked["challenge"], lie)
         attestation = AttestationObject.create("none", made, {})
-        return self._said({"clientDataJSON": websafe_encode(client), "attestationObject": websafe_encode(attestation)})
+        return self._said(
+            {
+                "clientDataJSON": websafe_encode(client),
+                "attestationObject": websafe_encode(attestation),
+            }
+        )
 
     def sign(self, options: str, **lie: str) -> str:
         """What navigator.credentials.get gives, as JSON."""
@@ -45,20 +59,39 @@ class Authenticator:
         data = self._data(asked["rpId"], self._flags())
         client = self._client(CollectedClientData.TYPE.GET, asked["challenge"], lie)
         signature = self.key.sign(data + hashlib.sha256(client).digest(), ec.ECDSA(SHA256()))
-        response = {"clientDataJSON": client, "authenticatorData": data, "signature": signature, "userHandle": self.account}
+        response = {
+            "clientDataJSON": client,
+            "authenticatorData": data,
+            "signature": signature,
+            "userHandle": self.account,
+        }
         return self._said({name: websafe_encode(value) for name, value in response.items()})
 
     def _flags(self) -> AuthenticatorData.FLAG:
         return PRESENT | VERIFIED if self.verifies else PRESENT
 
-    def _data(self, rp_id: str, flags: AuthenticatorData.FLAG, made: AttestedCredentialData | bytes = b"") -> AuthenticatorData:
+    def _data(
+        self, rp_id: str, flags: AuthenticatorData.FLAG, made: AttestedCredentialData | bytes = b""
+    ) -> AuthenticatorData:
         self.signed += self.counts
-        made_up: AuthenticatorData = AuthenticatorData.create(hashlib.sha256(rp_id.encode()).digest(), flags, self.signed, made)
+        made_up: AuthenticatorData = AuthenticatorData.create(
+            hashlib.sha256(rp_id.encode()).digest(), flags, self.signed, made
+        )
         return made_up
 
     def _client(self, kind: str, challenge: str, lie: dict[str, str]) -> CollectedClientData:
-        return CollectedClientData.create(lie.get("type", kind), lie.get("challenge", challenge), lie.get("origin", self.origin))
+        return CollectedClientData.create(
+            lie.get("type", kind), lie.get("challenge", challenge), lie.get("origin", self.origin)
+        )
 
     def _said(self, response: dict[str, str]) -> str:
         name = websafe_encode(self.id)
-        return json.dumps({"id": name, "rawId": name, "type": "public-key", "response": response, "clientExtensionResults": {}})
+        return json.dumps(
+            {
+                "id": name,
+                "rawId": name,
+                "type": "public-key",
+                "response": response,
+                "clientExtensionResults": {},
+            }
+        )

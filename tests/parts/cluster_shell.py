@@ -1,6 +1,8 @@
-"""A shell in which `kubectl` knows the Secrets of one cluster and the folders of keys of its pods, so that what docs/operations.md says is followed to the letter.
+"""A shell in which `kubectl` knows the Secrets of one cluster and the folders of keys of its pods,
+so that what docs/operations.md says is followed to the letter.
 
-A change of a Secret is made by the real kubectl (`patch --local`). Limits: no API server is asked, a pod is a folder of keys, and `exec` runs on this machine.
+A change of a Secret is made by the real kubectl (`patch --local`). Limits: no API server is asked,
+a pod is a folder of keys, and `exec` runs on this machine.
 """
 
 from __future__ import annotations
@@ -44,7 +46,10 @@ class Cluster:
         return self.state / "pods" / deployment
 
     def restart(self, deployment: str) -> None:
-        """New pods: they have what is in the Secret now. Their files are as old as they are after a while."""
+        """New pods: they have what is in the Secret now.
+
+        Their files are as old as they are after a while.
+        """
         folder = self.keys(deployment)
         folder.mkdir(exist_ok=True)
         for file in folder.iterdir():
@@ -56,10 +61,24 @@ class Cluster:
     def run(self, script: str, **environment: str) -> str:
         """Runs a script in a shell that has this `kubectl`."""
         program = self.state / "bin" / "kubectl"
-        program.write_text(_KUBECTL.format(python=sys.executable, state=self.state, kubectl=self._kubectl))
+        program.write_text(
+            _KUBECTL.format(python=sys.executable, state=self.state, kubectl=self._kubectl)
+        )
         program.chmod(0o755)
-        told = {"PATH": f"{program.parent}:/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(self.state), **environment}
-        done = subprocess.run(["bash", "-ec", script], cwd=self.state, env=told, capture_output=True, text=True, check=False)
+        told = {
+            "PATH": f"{program.parent}:/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(self.state),
+            **environment,
+        }
+        done = subprocess.run(
+            ["bash", "-ec", script],
+            cwd=self.state,
+            env=told,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -81,7 +100,11 @@ class Cluster:
                 assert self.keys(deployment.removeprefix("deploy/")).is_dir()
             case ["exec", deployment, "--", "python", *command]:
                 keys = self.keys(deployment.removeprefix("deploy/"))
-                return subprocess.run([sys.executable, *command], cwd=ROOT, env=os.environ | {"ENLACE_KEYS": str(keys)}).returncode
+                return subprocess.run(
+                    [sys.executable, *command],
+                    cwd=ROOT,
+                    env=os.environ | {"ENLACE_KEYS": str(keys)},
+                ).returncode
             case _:
                 raise SystemExit(f"no such command here: {words}")
         return 0
@@ -98,7 +121,14 @@ class Cluster:
 
     def _local(self, form: str, file: str, *patch: str) -> str:
         """An object, patched by the real kubectl."""
-        command = [self._kubectl, "patch", "--local", f"--output={form}", f"--filename={file}", *patch]
+        command = [
+            self._kubectl,
+            "patch",
+            "--local",
+            f"--output={form}",
+            f"--filename={file}",
+            *patch,
+        ]
         return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
     def _secret(self, name: str) -> dict[str, dict[str, str]]:

@@ -1,7 +1,11 @@
-"""Begins a command that tests send signals to. In front of it, `HEARING` gives back to it the signals that whoever started the tests has them ignore.
+"""Begins a command that tests send signals to.
 
-A script's `&` makes its child deaf to SIGINT, nohup to SIGHUP; exec hands that on, and a stack that was started deaf rightly stays so.
-(`subprocess` restores other signals, not these; its `preexec_fn` is not safe beside the threads of gRPC.)
+In front of it, `HEARING` gives back to it the signals that whoever started the tests has them
+ignore.
+
+A script's `&` makes its child deaf to SIGINT, nohup to SIGHUP; exec hands that on, and a stack that
+was started deaf rightly stays so. (`subprocess` restores other signals, not these; its `preexec_fn`
+is not safe beside the threads of gRPC.)
 """
 
 import sys

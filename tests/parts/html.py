@@ -1,4 +1,7 @@
-"""The Nu HTML checker, which says whether a page is valid HTML: the W3C's own, as a child process. Its jars are those of tests/html/checker.txt."""
+"""The Nu HTML checker, which says whether a page is valid HTML: the W3C's own, as a child process.
+
+Its jars are those of tests/html/checker.txt.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from local import jars
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOCK = ROOT / "tests" / "html" / "checker.txt"
 
-# SVG 2 has it (https://www.w3.org/TR/SVG2/paths.html#PathLengthAttribute), every browser knows it, the checker's schema is of SVG 1.1.
+# SVG 2 has it (https://www.w3.org/TR/SVG2/paths.html#PathLengthAttribute), every browser knows it,
+# the checker's schema is of SVG 1.1.
 _NOT_WRONG = re.compile("Attribute “pathLength” not allowed on element “circle”")
 
 
@@ -38,11 +42,22 @@ def faults(pages: dict[str, str]) -> list[str]:
                 "-cp",
                 os.pathsep.join(map(str, libraries)),
             ]
-        checker = ["nu.validator.client.SimpleCommandLineValidator", "--format", "json", "--errors-only", "--exit-zero-always"]
-        done = subprocess.run([*java, *checker, folder], capture_output=True, text=True, timeout=300, check=True)
+        checker = [
+            "nu.validator.client.SimpleCommandLineValidator",
+            "--format",
+            "json",
+            "--errors-only",
+            "--exit-zero-always",
+        ]
+        done = subprocess.run(
+            [*java, *checker, folder], capture_output=True, text=True, timeout=300, check=True
+        )
         messages = json.loads(done.stderr)["messages"]
     return [
-        f"{files[message['url']]}: {message['message']} {' '.join(message.get('extract', '').split())}"
+        (
+            f"{files[message['url']]}: {message['message']}"
+            f" {' '.join(message.get('extract', '').split())}"
+        )
         for message in messages
         if not _NOT_WRONG.match(message["message"])
     ]

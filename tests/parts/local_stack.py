@@ -1,8 +1,11 @@
-"""A whole stack for tests, as a person runs it: `python -m services` in a folder of its own, and clients that act in the name of its people.
+"""A whole stack for tests, as a person runs it: `python -m services` in a folder of its own, and
+clients that act in the name of its people.
 
-`LocalStack().start()` … `stop()`, or the session's fixture `stack`. Its ports are free ones, its folder is temporary and goes with it; it begins as a copy of the
-one stack of a run that was filled with the demo network, unless it is to be `fresh`: half of a start is filling it. `client(…)` speaks
-gRPC for an API key or a worker and renews its token by itself; `database(…)` reads what a service keeps, past its row-level security.
+`LocalStack().start()` … `stop()`, or the session's fixture `stack`. Its ports are free ones, its
+folder is temporary and goes with it; it begins as a copy of the one stack of a run that was filled
+with the demo network, unless it is to be `fresh`: half of a start is filling it. `client(…)` speaks
+gRPC for an API key or a worker and renews its token by itself; `database(…)` reads what a service
+keeps, past its row-level security.
 """
 
 from __future__ import annotations
@@ -43,19 +46,30 @@ _RENEW = 1.5  # seconds before its end a token is renewed
 _PROVED = 300.0  # seconds; a proof is good for ten minutes
 
 # A killed service is found again quickly.
-_OPTIONS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
+_OPTIONS = [
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+]
 
 
 class LocalStack:
     """One stack. `start` returns it when everything answers; whoever starts one stops it."""
 
     def __init__(
-        self, *, demo: bool = True, fresh: bool = False, settings: dict[str, str] | None = None, words: Sequence[str] = ()
+        self,
+        *,
+        demo: bool = True,
+        fresh: bool = False,
+        settings: dict[str, str] | None = None,
+        words: Sequence[str] = (),
     ) -> None:
         """`words` are more options of `python -m services`."""
         self.var = Path(tempfile.mkdtemp(prefix="enlace-test-stack-"))
         if os.geteuid() == 0:
-            self.var.chmod(0o711)  # then PostgreSQL can work in place, as nobody, and leaves nothing in the system's folders
+            # then PostgreSQL can work in place, as nobody, and leaves nothing in the system's
+            # folders
+            self.var.chmod(0o711)
         run = os.environ.get(RUN, "")
         self._copied = Path(run) / "filled" if demo and not fresh and run else None
         self._with_demo = demo
@@ -69,10 +83,31 @@ class LocalStack:
         if self._copied and not any(self.var.iterdir()):
             _fill(self._copied)
             subprocess.run(["cp", "-a", f"{self._copied}/.", str(self.var)], check=True)
-        command = [*HEARING, sys.executable, "-m", "services", "--var", str(self.var), "--port", str(free_port())]
+        command = [
+            *HEARING,
+            sys.executable,
+            "-m",
+            "services",
+            "--var",
+            str(self.var),
+            "--port",
+            str(free_port()),
+        ]
         command += ["--demo" if self._with_demo and not self._copied else "--no-demo", *self._words]
-        environment = {**os.environ, "ENLACE_CALLER_RATE": BUSY, "ENLACE_OPENINGS_AN_HOUR": BUSY, **self._settings}
-        self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        environment = {
+            **os.environ,
+            "ENLACE_CALLER_RATE": BUSY,
+            "ENLACE_OPENINGS_AN_HOUR": BUSY,
+            **self._settings,
+        }
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         assert self._process.stdout
         said: list[str] = []
         for line in self._process.stdout:
@@ -85,13 +120,16 @@ class LocalStack:
         if self._copied:
             now = {"gateway": self.gateway, "grpc": {name: self.address(name) for name in SERVICES}}
             (self.var / "demo.json").write_text(json.dumps(self.demo | now))
-        threading.Thread(target=self._process.stdout.read, daemon=True).start()  # what it says later must not fill the pipe
+        # what it says later must not fill the pipe
+        threading.Thread(target=self._process.stdout.read, daemon=True).start()
         for name in SERVICES:
             self._channels[name] = grpc.insecure_channel(self.address(name), options=_OPTIONS)
         return self
 
     def stop(self, number: signal.Signals = signal.SIGTERM, *, keep: bool = False) -> int:
-        """Ends it, takes its folder away unless it is to be started again, returns its exit code."""
+        """Ends it, takes its folder away unless it is to be started again, returns its exit
+        code.
+        """
         for channel in self._channels.values():
             channel.close()
         self._channels = {}
@@ -106,7 +144,9 @@ class LocalStack:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the stack writes of itself: gateway, kafka, ready_s, and of each part pid, up, listen, metrics, log."""
+        """What the stack writes of itself: gateway, kafka, ready_s, and of each part pid, up,
+        listen, metrics, log.
+        """
         state: dict[str, Any] = json.loads((self.var / "stack.json").read_text())
         return state
 
@@ -135,7 +175,9 @@ class LocalStack:
         return str(self.state["parts"][name]["listen"])
 
     def channel(self, service: str) -> grpc.Channel:
-        """To a service, for whoever brings his own stubs; stays usable when the service is killed and comes back."""
+        """To a service, for whoever brings his own stubs; stays usable when the service is killed
+        and comes back.
+        """
         return self._channels[service]
 
     def pid(self, name: str) -> int | None:
@@ -152,7 +194,9 @@ class LocalStack:
     def wait_healthy(self, *killed: int, timeout: float = 60) -> None:
         """Until every part is up, and none of them has a pid that was killed."""
         until(
-            lambda: all(part["up"] and part["pid"] not in killed for part in self.state["parts"].values()),
+            lambda: all(
+                part["up"] and part["pid"] not in killed for part in self.state["parts"].values()
+            ),
             timeout,
             lambda: self.state["parts"],
         )
@@ -160,9 +204,13 @@ class LocalStack:
     @contextmanager
     def database(self, service: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
         """What a service keeps, all of it: as superuser, in autocommit."""
-        password = quote((self.var / "postgres" / "superuser.password").read_text().strip(), safe="")
+        password = quote(
+            (self.var / "postgres" / "superuser.password").read_text().strip(), safe=""
+        )
         url = f"postgresql://postgres:{password}@{self.address('postgres')}/{service}"
-        with psycopg.connect(url, autocommit=True, row_factory=dict_row, connect_timeout=3) as connection:
+        with psycopg.connect(
+            url, autocommit=True, row_factory=dict_row, connect_timeout=3
+        ) as connection:
             yield connection
 
     def database_url(self, service: str) -> str:
@@ -171,12 +219,19 @@ class LocalStack:
 
     def api_key(self, organization: str = "") -> str:
         """The demo network's key of the organisation whose name contains this."""
-        return next(str(key["key"]) for key in self.demo["api_keys"] if organization.lower() in key["organization"].lower())
+        return next(
+            str(key["key"])
+            for key in self.demo["api_keys"]
+            if organization.lower() in key["organization"].lower()
+        )
 
     def account(self, words: str) -> dict[str, Any]:
         """The first demo account whose e-mail, role or organisation contains this."""
         for account in self.demo["accounts"]:
-            if any(words.lower() in str(account[name]).lower() for name in ("email", "role", "organization")):
+            if any(
+                words.lower() in str(account[name]).lower()
+                for name in ("email", "role", "organization")
+            ):
                 return dict(account)
         raise KeyError(words)
 
@@ -194,7 +249,10 @@ class LocalStack:
 
         def sign_in() -> members_pb2.IssueTokenRequest:
             tokens = PartnersStubs(self.channel("partners")).tokens
-            answer = tokens.SignIn(members_pb2.SignInRequest(email=account["email"], password=account["password"]), timeout=10)
+            answer = tokens.SignIn(
+                members_pb2.SignInRequest(email=account["email"], password=account["password"]),
+                timeout=10,
+            )
             return members_pb2.IssueTokenRequest(session_secret=answer.session_secret)
 
         return Client(self, sign_in(), sign_in)
@@ -205,7 +263,9 @@ class LocalStack:
 
 
 def _fill(folder: Path) -> None:
-    """Makes what stacks of this run are copies of, once for all of its processes; stopped, so that it is whole."""
+    """Makes what stacks of this run are copies of, once for all of its processes; stopped, so that
+    it is whole.
+    """
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.exists():
@@ -219,7 +279,10 @@ def _fill(folder: Path) -> None:
 
 
 class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
-    """Every proto service as one caller. Calls have a deadline of ten seconds if none is given. Safe for all threads."""
+    """Every proto service as one caller.
+
+    Calls have a deadline of ten seconds if none is given. Safe for all threads.
+    """
 
     def __init__(
         self,
@@ -227,7 +290,9 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
         credential: members_pb2.IssueTokenRequest | None,
         sign_in: Callable[[], members_pb2.IssueTokenRequest] | None = None,
     ) -> None:
-        """`sign_in`: how she signs in again when that was some minutes ago, so that she is always somebody who has lately proved who she is."""
+        """`sign_in`: how she signs in again when that was some minutes ago, so that she is always
+        somebody who has lately proved who she is.
+        """
         self._credential = credential
         self._sign_in, self._signed_in_at = sign_in, time.monotonic()
         self._tokens = PartnersStubs(stack.channel("partners")).tokens
@@ -237,7 +302,10 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
         self.key_id = self.api_key.split("_")[1] if self.api_key else ""
         self.organization_id = ""
         self.organization_name = ""
-        asked = {name: grpc.intercept_channel(stack.channel(name), _InTheirName(self, name)) for name in SERVICES}
+        asked = {
+            name: grpc.intercept_channel(stack.channel(name), _InTheirName(self, name))
+            for name in SERVICES
+        }
         PartnersStubs.__init__(self, asked["partners"])
         ReferralsStubs.__init__(self, asked["referrals"])
         NotificationsStubs.__init__(self, asked["notifications"])
@@ -246,7 +314,9 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
             self.token()
 
     def token(self, service: str = "referrals") -> str:
-        """A token for a service that is good for a while; the old one, as long as it lasts, while the partners service is away."""
+        """A token for a service that is good for a while; the old one, as long as it lasts, while
+        the partners service is away.
+        """
         if self._credential is None:
             return ""
         with self._turn:
@@ -255,13 +325,21 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
                 try:
                     if self._sign_in and time.monotonic() - self._signed_in_at > _PROVED:
                         self._credential, self._signed_in_at = self._sign_in(), time.monotonic()
-                    answer = self._tokens.IssueToken(self._credential, timeout=5, wait_for_ready=not self._tokens_by_audience)
+                    answer = self._tokens.IssueToken(
+                        self._credential, timeout=5, wait_for_ready=not self._tokens_by_audience
+                    )
                 except grpc.RpcError:
                     if left < 0:
                         raise
                 else:
-                    self._tokens_by_audience, self._end = dict(answer.tokens), float(answer.expire_time.seconds)
-                    self.organization_id, self.organization_name = answer.organization.id, answer.organization.name
+                    self._tokens_by_audience, self._end = (
+                        dict(answer.tokens),
+                        float(answer.expire_time.seconds),
+                    )
+                    self.organization_id, self.organization_name = (
+                        answer.organization.id,
+                        answer.organization.name,
+                    )
             return self._tokens_by_audience[f"enlace.{service}"]
 
 
@@ -281,14 +359,34 @@ class _InTheirName(grpc.UnaryUnaryClientInterceptor):
         self._client = client
         self._service = service
 
-    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+    def intercept_unary_unary(
+        self, continuation: Any, client_call_details: Any, request: Any
+    ) -> Any:
         call = client_call_details
         token = self._client.token(self._service)
-        metadata = [*(call.metadata or ()), *([("authorization", f"Bearer {token}")] if token else [])]
-        return continuation(_Details(call.method, call.timeout or 10.0, metadata, call.credentials, call.wait_for_ready, None), request)
+        metadata = [
+            *(call.metadata or ()),
+            *([("authorization", f"Bearer {token}")] if token else []),
+        ]
+        return continuation(
+            _Details(
+                call.method,
+                call.timeout or 10.0,
+                metadata,
+                call.credentials,
+                call.wait_for_ready,
+                None,
+            ),
+            request,
+        )
 
 
-def until(reached: Callable[[], bool], timeout: float = 60, otherwise: Callable[[], object] = lambda: "", every: float = 0.05) -> None:
+def until(
+    reached: Callable[[], bool],
+    timeout: float = 60,
+    otherwise: Callable[[], object] = lambda: "",
+    every: float = 0.05,
+) -> None:
     """Waits until a condition holds; fails with what `otherwise` says when it does not in time."""
     end = time.monotonic() + timeout
     while not reached():

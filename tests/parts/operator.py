@@ -1,6 +1,8 @@
-"""An operator who does what docs/operations.md says, to the letter: takes the commands out of the page, fills in its placeholders, and runs them with bash.
+"""An operator who does what docs/operations.md says, to the letter: takes the commands out of the
+page, fills in its placeholders, and runs them with bash.
 
-Its limit: one machine. `make run` is the Makefile's own, but with the folder of a test's stack and without a look at what is installed.
+Its limit: one machine. `make run` is the Makefile's own, but with the folder of a test's stack and
+without a look at what is installed.
 """
 
 from __future__ import annotations
@@ -21,17 +23,23 @@ _CODE = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
 
 
 def blocks(about: str) -> list[list[str]]:
-    """The command blocks of the section or entry that begins with these words, each as its lines."""
+    """The command blocks of the section or entry that begins with these words, each as its
+    lines.
+    """
     text = PAGE.read_text(encoding="utf-8")
     start = re.search(rf"^(?:## |\*\*){re.escape(about)}", text, re.MULTILINE)
     assert start, f"{PAGE.name} has no entry {about!r}"
-    end = re.compile(r"^## " if start[0].startswith("#") else r"^(?:## |\*\*)", re.MULTILINE).search(text, start.end())
+    end = re.compile(
+        r"^## " if start[0].startswith("#") else r"^(?:## |\*\*)", re.MULTILINE
+    ).search(text, start.end())
     indented = _CODE.findall(text[start.end() : end.start() if end else len(text)])
     return [[line.removeprefix("    ") for line in block.splitlines()] for block in indented]
 
 
 class Operator:
-    """Somebody at the shell of one machine, in a folder that looks like a checkout and has the `var/` of a stack."""
+    """Somebody at the shell of one machine, in a folder that looks like a checkout and has the
+    `var/` of a stack.
+    """
 
     def __init__(self, folder: Path, var: Path) -> None:
         self.folder = folder
@@ -41,7 +49,9 @@ class Operator:
         (folder / "var").symlink_to(var)
 
     def told(self, about: str, words: str, **placeholders: str) -> str:
-        """The documented command that contains these words, after the settings that its entry reads first."""
+        """The documented command that contains these words, after the settings that its entry reads
+        first.
+        """
         lines = [line for block in blocks(about) for line in block]
         [command] = [line for line in lines if words in line]
         for name, value in placeholders.items():
@@ -52,11 +62,22 @@ class Operator:
 
     def run(self, script: str, code: int = 0) -> str:
         """Runs it in a shell of its own; what it says on standard output."""
-        done = subprocess.run(["bash", "-c", script], cwd=self.folder, env=self._environment(), capture_output=True, text=True, timeout=60)
-        assert done.returncode == code, f"{script}\nended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.folder,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == code, (
+            f"{script}\nended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
         return done.stdout
 
-    def does(self, about: str, words: str, code: int = 0, more: str = "", **placeholders: str) -> str:
+    def does(
+        self, about: str, words: str, code: int = 0, more: str = "", **placeholders: str
+    ) -> str:
         """Runs a documented command, with `more` words behind it."""
         return self.run(self.told(about, words, **placeholders) + more, code)
 
@@ -64,7 +85,9 @@ class Operator:
     def stays_at(self, command: str) -> Iterator[None]:
         """A documented `make run …` in a second shell, until its Ctrl-C."""
         assert command.startswith("make run ")
-        made = command.replace("make run ", f"make -s -C {ROOT} -o .venv/.run run ", 1).replace('ARGS="', f'ARGS="--var {self.var} ')
+        made = command.replace("make run ", f"make -s -C {ROOT} -o .venv/.run run ", 1).replace(
+            'ARGS="', f'ARGS="--var {self.var} '
+        )
         shell = subprocess.Popen(
             [*HEARING, "bash", "-c", made],
             cwd=self.folder,
@@ -89,5 +112,7 @@ class Operator:
             shell.communicate(timeout=30)
 
     def _environment(self) -> dict[str, str]:
-        """A shell that knows nothing of this checkout's Python or of any PostgreSQL: the page has to tell."""
+        """A shell that knows nothing of this checkout's Python or of any PostgreSQL: the page has
+        to tell.
+        """
         return {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LANG": "C.UTF-8"}

@@ -1,7 +1,9 @@
-"""A PostgreSQL for a test process (each xdist worker has its own: it is up in half a second), and databases in it by the dozen.
+"""A PostgreSQL for a test process (each xdist worker has its own: it is up in half a second), and
+databases in it by the dozen.
 
-A database is a copy of a template that was migrated once per process, so each module, or each test, can have an empty one of its own
-in a twentieth of a second. Its limit: not durable (fsync off); tests of what survives a power cut bring their own.
+A database is a copy of a template that was migrated once per process, so each module, or each test,
+can have an empty one of its own in a twentieth of a second. Its limit: not durable (fsync off);
+tests of what survives a power cut bring their own.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from local.postgres import Login, Postgres
 
 @dataclass(frozen=True)
 class Database:
-    """Where one database is: for the service's plain role, and for the role that owns and migrates it."""
+    """Where one database is: for the service's plain role, and for the role that owns and migrates
+    it.
+    """
 
     name: str
     url: str
@@ -26,19 +30,25 @@ class Database:
 
 
 class Server:
-    """`database()` is all that most tests need; `engine` is for those that stop, kill or restart it (start it again afterwards)."""
+    """`database()` is all that most tests need; `engine` is for those that stop, kill or restart it
+    (start it again afterwards).
+    """
 
     def __init__(self) -> None:
         self._home = Path(tempfile.mkdtemp(prefix="enlace-test-postgres-"))
         if os.geteuid() == 0:
-            self._home.chmod(0o711)  # then it can work in place, as nobody, and leaves nothing in the system's folders
+            # then it can work in place, as nobody, and leaves nothing in the system's folders
+            self._home.chmod(0o711)
         self.engine = Postgres(self._home, durable=False)
         self.engine.start()
         self._templates: dict[tuple[str, tuple[Path, ...]], str] = {}
         self._made = 0
 
     def database(self, service: str = "tests", migrations: Sequence[Path] = ()) -> Database:
-        """A new database of its own, with what the migrations in these folders make. Roles are `SERVICE_owner` and `SERVICE`."""
+        """A new database of its own, with what the migrations in these folders make.
+
+        Roles are `SERVICE_owner` and `SERVICE`.
+        """
         key = (service, tuple(migrations))
         if key not in self._templates:
             name = f"template_{service}_{len(self._templates)}"
@@ -63,7 +73,11 @@ class Server:
         self.engine.remove()
 
     def _place(self, name: str, service: str) -> Database:
-        return Database(name, self.engine.url(name, _app(service)), self.engine.url(name, _owner(service), "?sslmode=disable"))
+        return Database(
+            name,
+            self.engine.url(name, _app(service)),
+            self.engine.url(name, _owner(service), "?sslmode=disable"),
+        )
 
 
 def _owner(service: str) -> Login:

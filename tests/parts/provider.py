@@ -1,6 +1,8 @@
-"""A ministry's own provider of sign-ins (OpenID Connect), real and on this machine: Authlib's server, with people, a login form, and ways to cheat.
+"""A ministry's own provider of sign-ins (OpenID Connect), real and on this machine: Authlib's
+server, with people, a login form, and ways to cheat.
 
-What it signs when nobody cheats is what Authlib makes. `Provider(…)` … `stop()`; `signs_in` does what a browser would.
+What it signs when nobody cheats is what Authlib makes. `Provider(…)` … `stop()`; `signs_in` does
+what a browser would.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from werkzeug.serving import make_server
 
 PASSWORD = "clave del ministerio"
 FORM = """<!doctype html><html lang="es"><title>Ministerio de Prueba</title><h1>Ministerio de Prueba</h1><form method="post">
-<label>Usuario <input name="user"></label> <label>Clave <input name="password" type="password"></label> <button>Seguir</button></form></html>"""
+<label>Usuario <input name="user"></label> <label>Clave <input name="password" type="password"></label> <button>Seguir</button></form></html>"""  # noqa: E501
 
 
 @cache
@@ -117,9 +119,11 @@ Cheat = Callable[[dict[str, Any]], str]
 
 @dataclass
 class Provider:
-    """`now` is its clock; `cheat` signs claims in the place of Authlib; `discovery` changes what it says of itself.
+    """`now` is its clock; `cheat` signs claims in the place of Authlib; `discovery` changes what it
+    says of itself.
 
-    `spread`: its authorization, token and keys have each a port of their own, as the large ones have hosts.
+    `spread`: its authorization, token and keys have each a port of their own, as the large ones
+    have hosts.
     """
 
     redirect_uri: str
@@ -136,13 +140,20 @@ class Provider:
         self.key = made_key("first")
         self.codes: dict[str, Code] = {}
         self._ended = threading.Event()
-        realm = secrets.token_hex(4)  # what is believed of one must not be said of the next at the same port
+        # what is believed of one must not be said of the next at the same port
+        realm = secrets.token_hex(4)
         app = self._app(f"/realms/{realm}")
-        self._servers = [make_server("127.0.0.1", 0, app, threaded=True) for _ in range(4 if self.spread else 1)]
-        self.issuer, *others = (f"http://127.0.0.1:{server.server_port}/realms/{realm}" for server in self._servers)
+        self._servers = [
+            make_server("127.0.0.1", 0, app, threaded=True) for _ in range(4 if self.spread else 1)
+        ]
+        self.issuer, *others = (
+            f"http://127.0.0.1:{server.server_port}/realms/{realm}" for server in self._servers
+        )
         self.authorization, self.tokens, self.keys = others or [self.issuer] * 3
         self.client = Client("enlace", "un secreto: con/signos", self.redirect_uri)
-        self._threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in self._servers]
+        self._threads = [
+            threading.Thread(target=server.serve_forever, daemon=True) for server in self._servers
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -158,20 +169,37 @@ class Provider:
         now = int(self.now())
         return {"iss": self.issuer, "aud": [self.client.id], "iat": now, "exp": now + 300}
 
-    def sign(self, claims: dict[str, Any], alg: str = "RS256", key: Any = None, kid: str = "first") -> str:
+    def sign(
+        self, claims: dict[str, Any], alg: str = "RS256", key: Any = None, kid: str = "first"
+    ) -> str:
         """For cheats."""
         return jwt.encode({"alg": alg, "kid": kid}, claims, key or self.key, algorithms=[alg])
 
     def signs_in(self, address: str, user: str, **changed: str) -> dict[str, str]:
-        """What a browser brings back when somebody has signed in at the address to which it was sent."""
-        answer = requests.post(address, params=changed, data={"user": user, "password": PASSWORD}, allow_redirects=False, timeout=10)
+        """What a browser brings back when somebody has signed in at the address to which it was
+        sent.
+        """
+        answer = requests.post(
+            address,
+            params=changed,
+            data={"user": user, "password": PASSWORD},
+            allow_redirects=False,
+            timeout=10,
+        )
         assert answer.status_code == 302, answer.text
         assert answer.headers["Location"].startswith(self.redirect_uri + "?")
-        return {name: values[0] for name, values in parse_qs(urlsplit(answer.headers["Location"]).query).items()}
+        return {
+            name: values[0]
+            for name, values in parse_qs(urlsplit(answer.headers["Location"]).query).items()
+        }
 
     def _app(self, realm: str) -> Flask:
         app = Flask("provider")
-        server = AuthorizationServer(app, lambda id: self.client if id == self.client.id else None, lambda token, request: None)
+        server = AuthorizationServer(
+            app,
+            lambda id: self.client if id == self.client.id else None,
+            lambda token, request: None,
+        )
         server.register_grant(_grant(self), [_tokens(self), CodeChallenge(required=True)])
 
         @app.before_request
@@ -202,7 +230,11 @@ class Provider:
             grant = server.get_consent_grant(end_user=None)
             if request.method == "GET":
                 return FORM
-            person = self.people.get(request.form["user"]) if request.form["password"] == PASSWORD else None
+            person = (
+                self.people.get(request.form["user"])
+                if request.form["password"] == PASSWORD
+                else None
+            )
             if person is None:
                 return FORM, 401
             return server.create_authorization_response(grant_user=person, grant=grant)
@@ -260,6 +292,10 @@ def _tokens(provider: Provider) -> OpenIDCode:
 
         def encode_id_token(self, token: Any, request: Any) -> str:
             honest: str = super().encode_id_token(token, request)
-            return provider.cheat(jwt.decode(honest, provider.key).claims) if provider.cheat else honest
+            return (
+                provider.cheat(jwt.decode(honest, provider.key).claims)
+                if provider.cheat
+                else honest
+            )
 
     return Tokens(require_nonce=True)

@@ -1,4 +1,6 @@
-"""A referral step by step, and what the stack has of it: for tests that break something between two steps."""
+"""A referral step by step, and what the stack has of it: for tests that break something between two
+steps.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class Scenes:
     def send(self) -> Any:
         """A referral that is sent: its second fact, and the first that tells somebody."""
         drafted = self.cast.sender.referrals.CreateReferral(self.cast.draft(self.person_id))
-        request = pb.SendReferralRequest(id=drafted.id, etag=drafted.etag, request_id=new_id(), receipt_id=self.receipt_id)
+        request = pb.SendReferralRequest(
+            id=drafted.id, etag=drafted.etag, request_id=new_id(), receipt_id=self.receipt_id
+        )
         return self.cast.sender.referrals.SendReferral(request)
 
     def step(self, referral: Any, step: Any) -> Any:
@@ -35,11 +39,20 @@ class Scenes:
 
     def kinds(self, id: str) -> list[str]:
         """What was told of it, one word for each message."""
-        return [row["kind"] for row in self.rows("notifications", "SELECT kind FROM messages WHERE referral_id = %s ORDER BY 1", id)]
+        return [
+            row["kind"]
+            for row in self.rows(
+                "notifications", "SELECT kind FROM messages WHERE referral_id = %s ORDER BY 1", id
+            )
+        ]
 
     def held(self, id: str) -> list[dict[str, Any]]:
         """Its fact that notifications hold, if one is."""
-        return self.rows("notifications", "SELECT version, attempts FROM inbox_parked WHERE subject = %s AND reason <> ''", id)
+        return self.rows(
+            "notifications",
+            "SELECT version, attempts FROM inbox_parked WHERE subject = %s AND reason <> ''",
+            id,
+        )
 
     def rows(self, service: str, statement: str, *values: object) -> list[dict[str, Any]]:
         with self.stack.database(service) as database:
@@ -47,5 +60,7 @@ class Scenes:
 
     def health(self, service: str, name: str) -> str:
         with grpc.insecure_channel(self.stack.address(service)) as channel:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=name), timeout=5)  # type: ignore[attr-defined]
+            answer = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]
+                health_pb2.HealthCheckRequest(service=name), timeout=5
+            )
         return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)

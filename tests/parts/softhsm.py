@@ -1,4 +1,6 @@
-"""A PKCS#11 token in software (SoftHSM 2) in a folder of its own, that can be taken away and put back."""
+"""A PKCS#11 token in software (SoftHSM 2) in a folder of its own, that can be taken away and put
+back.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +25,33 @@ class SoftHsm:
         self._tokens.mkdir(parents=True)
         self.pin_file = folder / "pin"
         self.pin_file.write_text(f"{PIN}\n")
-        (folder / "softhsm2.conf").write_text(f"directories.tokendir = {self._tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
+        (folder / "softhsm2.conf").write_text(
+            f"directories.tokendir = {self._tokens}\nobjectstore.backend = file\nlog.level ="
+            " ERROR\n"
+        )
         self.environment = {"SOFTHSM2_CONF": str(folder / "softhsm2.conf")}
 
     def token(self, label: str) -> KeyServiceSettings:
         """A new one."""
-        command = ["softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", "so-" + PIN, "--pin", PIN]
+        command = [
+            "softhsm2-util",
+            "--init-token",
+            "--free",
+            "--label",
+            label,
+            "--so-pin",
+            "so-" + PIN,
+            "--pin",
+            PIN,
+        ]
         subprocess.run(command, env=os.environ | self.environment, check=True, capture_output=True)
         return KeyServiceSettings(MODULE, label, self.pin_file)
 
     def told(self, label: str) -> dict[str, str]:
         """What a process is told that uses it."""
         return self.environment | {
-            "ENLACE_PKCS11_MODULE": MODULE, "ENLACE_PKCS11_TOKEN": label, "ENLACE_PKCS11_PIN_FILE": str(self.pin_file)
+            "ENLACE_PKCS11_MODULE": MODULE, "ENLACE_PKCS11_TOKEN": label,
+            "ENLACE_PKCS11_PIN_FILE": str(self.pin_file)
         }  # fmt: skip
 
     @contextmanager

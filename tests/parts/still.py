@@ -1,4 +1,6 @@
-"""Parts that stand still: a process that takes connections and acknowledges what it is sent, because the kernel does that for it, and never answers."""
+"""Parts that stand still: a process that takes connections and acknowledges what it is sent,
+because the kernel does that for it, and never answers.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from pathlib import Path
 
 @contextmanager
 def standing_still(pid: int | None) -> Iterator[None]:
-    """SIGSTOP for a process and all of its children (PostgreSQL has one a connection); they go on afterwards."""
+    """SIGSTOP for a process and all of its children (PostgreSQL has one a connection); they go on
+    afterwards.
+    """
     assert pid
     stopped = [pid]
     os.kill(pid, signal.SIGSTOP)  # first, so that it makes no more of them

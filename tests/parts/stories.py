@@ -1,4 +1,6 @@
-"""The usual life of a referral between two members with an API key each: what fault runs and measures are driven with."""
+"""The usual life of a referral between two members with an API key each: what fault runs and
+measures are driven with.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,16 @@ from tests.parts.local_stack import Client, LocalStack, until
 
 NEED = "HOU.EMG"
 MARKED = {"her name": "zqhbtrkwmdxv", "an answer": "zqlfnpkcvgxd"}
-"""Words that nobody ever said, in what is told of her: at the end none may be anywhere but sealed (tests/faults/canary.py)."""
+"""Words that nobody ever said, in what is told of her: at the end none may be anywhere but sealed
+(tests/faults/canary.py).
+"""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One transition: its rpc, the word that it leaves in the history, whose it is, and its request (of id, etag and request_id)."""
+    """One transition: its rpc, the word that it leaves in the history, whose it is, and its request
+    (of id, etag and request_id).
+    """
 
     rpc: str
     fact: str
@@ -33,17 +39,44 @@ class Step:
 
 STEPS = (
     Step("AcknowledgeReferral", "acknowledged", False, pb.AcknowledgeReferralRequest),
-    Step("AskReferral", "info_requested", False, lambda **to: pb.AskReferralRequest(question_code=pb.QUESTION_DATES, **to)),
-    Step("AnswerReferral", "answered", True, lambda **to: pb.AnswerReferralRequest(note=f"Desde hoy. {MARKED['an answer']}", **to)),
-    Step("AcceptReferral", "accepted", False, lambda **to: pb.AcceptReferralRequest(planned_first_contact_time=hence(5 * 3600), **to)),
-    Step("StartReferral", "started", False, lambda **to: pb.StartReferralRequest(first_contact_time=hence(-60), **to)),
+    Step(
+        "AskReferral",
+        "info_requested",
+        False,
+        lambda **to: pb.AskReferralRequest(question_code=pb.QUESTION_DATES, **to),
+    ),
+    Step(
+        "AnswerReferral",
+        "answered",
+        True,
+        lambda **to: pb.AnswerReferralRequest(note=f"Desde hoy. {MARKED['an answer']}", **to),
+    ),
+    Step(
+        "AcceptReferral",
+        "accepted",
+        False,
+        lambda **to: pb.AcceptReferralRequest(planned_first_contact_time=hence(5 * 3600), **to),
+    ),
+    Step(
+        "StartReferral",
+        "started",
+        False,
+        lambda **to: pb.StartReferralRequest(first_contact_time=hence(-60), **to),
+    ),
     Step(
         "CompleteReferral",
         "completed",
         False,
-        lambda **to: pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET, delivered_need_codes=[NEED], **to),
+        lambda **to: pb.CompleteReferralRequest(
+            outcome_code=pb.OUTCOME_FULLY_MET, delivered_need_codes=[NEED], **to
+        ),
     ),
-    Step("CloseReferral", "closed", True, lambda **to: pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES, **to)),
+    Step(
+        "CloseReferral",
+        "closed",
+        True,
+        lambda **to: pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES, **to),
+    ),
 )
 
 
@@ -57,25 +90,43 @@ class Cast:
 
     def __init__(self, stack: LocalStack) -> None:
         self.sender, self.receiver = stack.client("Puentes"), stack.client("Luna Nueva")
-        asked = directory_pb2.SearchServicesRequest(organization_id=self.receiver.organization_id, need_code=NEED)
+        asked = directory_pb2.SearchServicesRequest(
+            organization_id=self.receiver.organization_id, need_code=NEED
+        )
         self.service_id = self.sender.directory.SearchServices(asked).services[0].id
-        heard = "SELECT FROM directory_services s JOIN members m ON m.id = s.organization_id WHERE s.id = %s"
-        with stack.database("referrals") as database:  # a stack is ready before its services have heard all of each other
+        heard = (
+            "SELECT FROM directory_services s JOIN members m ON m.id = s.organization_id"
+            " WHERE s.id = %s"
+        )
+        # a stack is ready before its services have heard all of each other
+        with stack.database("referrals") as database:
             until(lambda: database.execute(heard, (self.service_id,)).fetchone() is not None)
 
     def who(self, step: Step) -> Client:
         """Whose step it is."""
         return self.sender if step.by_sender else self.receiver
 
-    def person(self, identity: people_pb2.Identity | None = None, plan: people_pb2.SafeContact | None = None) -> tuple[str, str]:
-        """A file with a plan and a consent that names the receiver: the ids of person and receipt."""
+    def person(
+        self,
+        identity: people_pb2.Identity | None = None,
+        plan: people_pb2.SafeContact | None = None,
+    ) -> tuple[str, str]:
+        """A file with a plan and a consent that names the receiver: the ids of person and
+        receipt.
+        """
         person = self.sender.people.CreatePerson(
             people_pb2.CreatePersonRequest(
-                identity=identity or people_pb2.Identity(given_name=f"Ejemplo {MARKED['her name']}"),
+                identity=identity
+                or people_pb2.Identity(given_name=f"Ejemplo {MARKED['her name']}"),
                 coarse=pb.CoarsePerson(
-                    age_band=pb.AGE_BAND_18_TO_24, gender_code=pb.PERSON_GENDER_FEMININE, language="es", country="NI", department="NI-CI"
+                    age_band=pb.AGE_BAND_18_TO_24,
+                    gender_code=pb.PERSON_GENDER_FEMININE,
+                    language="es",
+                    country="NI",
+                    department="NI-CI",
                 ),
-                safe_contact=plan or people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_THROUGH_WORKER),
+                safe_contact=plan
+                or people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_THROUGH_WORKER),
                 request_id=new_id(),
             )
         )
@@ -95,7 +146,9 @@ class Cast:
             in_private=True,
             explained_codes=[point for point in people_pb2.Explained.values() if point],
         )
-        given = self.sender.people.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=new_id()))
+        given = self.sender.people.CreateReceipt(
+            people_pb2.CreateReceiptRequest(receipt=receipt, request_id=new_id())
+        )
         return person.id, given.id
 
     def draft(self, person_id: str, request_id: str = "") -> pb.CreateReferralRequest:

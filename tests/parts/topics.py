@@ -1,4 +1,6 @@
-"""What lies in the broker: every record of every topic, read by nobody's group, so that no offset of the stack moves."""
+"""What lies in the broker: every record of every topic, read by nobody's group, so that no offset
+of the stack moves.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ class Record:
 
 
 def records(bootstrap: str, only: Collection[str] = (), last: int = 0) -> list[Record]:
-    """All of them up to now, in order within each partition; `only` these topics, or the `last` of each partition."""
+    """All of them up to now, in order within each partition; `only` these topics, or the `last` of
+    each partition.
+    """
     consumer = KafkaConsumer(
         bootstrap_servers=bootstrap,
         group_id=None,
@@ -35,7 +39,9 @@ def records(bootstrap: str, only: Collection[str] = (), last: int = 0) -> list[R
     )
     try:
         places = [
-            TopicPartition(topic, n) for topic in sorted(only or consumer.topics()) for n in consumer.partitions_for_topic(topic) or ()
+            TopicPartition(topic, n)
+            for topic in sorted(only or consumer.topics())
+            for n in consumer.partitions_for_topic(topic) or ()
         ]
         ends = {place: end for place, end in consumer.end_offsets(places).items() if end}
         read: list[Record] = []
@@ -48,14 +54,24 @@ def records(bootstrap: str, only: Collection[str] = (), last: int = 0) -> list[R
                 consumer.seek(place, end - last)
         while any((consumer.position(place) or 0) < end for place, end in ends.items()):
             for batch in consumer.poll(timeout_ms=500).values():
-                read += [Record(r.topic, r.key or b"", r.value or b"", tuple((k, v or b"") for k, v in r.headers)) for r in batch]
+                read += [
+                    Record(
+                        r.topic,
+                        r.key or b"",
+                        r.value or b"",
+                        tuple((k, v or b"") for k, v in r.headers),
+                    )
+                    for r in batch
+                ]
         return read
     finally:
         consumer.close(autocommit=False)
 
 
 def delete(bootstrap: str, topic: str) -> None:
-    """Takes a topic away with all that it held, as an operator may by mistake; returns when it is gone."""
+    """Takes a topic away with all that it held, as an operator may by mistake; returns when it is
+    gone.
+    """
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
     try:
         admin.delete_topics([topic])

@@ -1,4 +1,6 @@
-"""The broker of a stack on one machine: what it holds outlives a stop, and a stack without it tells everything again once."""
+"""The broker of a stack on one machine: what it holds outlives a stop, and a stack without it tells
+everything again once.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,22 @@ def told_again(stack: LocalStack) -> dict[str, int]:
 
 
 def published(stack: LocalStack) -> Counter[str]:
-    """How often each fact of referrals lies in the broker. The stack is alive, so there are more of them from look to look."""
-    return Counter(record.header("ce_id") for record in topics.records(stack.state["kafka"], ["enlace.referrals.v1"]))
+    """How often each fact of referrals lies in the broker.
+
+    The stack is alive, so there are more of them from look to look.
+    """
+    return Counter(
+        record.header("ce_id")
+        for record in topics.records(stack.state["kafka"], ["enlace.referrals.v1"])
+    )
 
 
 def all_told(stack: LocalStack) -> bool:
     """Whether no fact waits for its first turn or for another."""
-    waiting = "SELECT count(*) AS n FROM outbox, relay WHERE first_round IS NULL OR last_round < relay.round"
+    waiting = (
+        "SELECT count(*) AS n FROM outbox, relay WHERE first_round IS NULL"
+        " OR last_round < relay.round"
+    )
     for name in SERVICES:
         with stack.database(name) as database:
             if database.execute(waiting).fetchall()[0]["n"]:
@@ -35,7 +46,7 @@ def all_told(stack: LocalStack) -> bool:
 
 
 @pytest.mark.timeout(400)
-def test_facts_outlive_a_stop_and_a_stack_from_before_the_broker_kept_them_tells_again_once() -> None:
+def test_facts_outlive_a_stop_and_a_stack_of_an_older_version_publishes_again_once() -> None:
     stack = LocalStack()
     try:
         stack.start()
@@ -50,10 +61,13 @@ def test_facts_outlive_a_stop_and_a_stack_from_before_the_broker_kept_them_tells
             assert not facts - published(stack)
             assert max(published(stack).values()) == 1  # each once
         stack.stop(keep=True)
-        shutil.rmtree(stack.var / "kafka")  # as a stack had none, when its broker kept everything in memory
+        # as a stack had none, when its broker kept everything in memory
+        shutil.rmtree(stack.var / "kafka")
         for _ in range(2):
             stack.start()
-            until(lambda: told_again(stack) == {name: number + 1 for name, number in before.items()})
+            until(
+                lambda: told_again(stack) == {name: number + 1 for name, number in before.items()}
+            )
             until(lambda: all_told(stack))
             stack.stop(keep=True)
         assert json.loads((stack.var / "demo.json").read_text())["accounts"]

@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def quick() -> list[str]:
     """The files of tests that the Makefile names for `make check`."""
     made = subprocess.run(
-        ["make", "--no-print-directory", "-f", "Makefile", "-f", "-", "quick"],  # `make test` is a make around this one
+        # `make test` is a make around this one
+        ["make", "--no-print-directory", "-f", "Makefile", "-f", "-", "quick"],
         cwd=ROOT,
         input="quick:\n\t@echo $(QUICK)\n",
         capture_output=True,
@@ -27,12 +28,15 @@ def quick() -> list[str]:
 def test_the_tests_of_make_check_are_there_and_need_no_part() -> None:
     assert len(quick()) > 10
     for file in quick():
-        assert not re.search(r"\b(postgres|broker|stack|scene)\b[:,)]|\bservice: Service\b", (ROOT / file).read_text(encoding="utf-8")), (
-            file
-        )
+        assert not re.search(
+            r"\b(postgres|broker|stack|scene)\b[:,)]|\bservice: Service\b",
+            (ROOT / file).read_text(encoding="utf-8"),
+        ), file
 
 
-def test_the_hooks_are_put_in_refuse_bad_style_and_are_taken_out_as_the_list_of_targets_says(tmp_path: Path) -> None:
+def test_the_hooks_are_put_in_refuse_bad_style_and_are_taken_out_as_the_list_of_targets_says(
+    tmp_path: Path,
+) -> None:
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
@@ -40,9 +44,22 @@ def test_the_hooks_are_put_in_refuse_bad_style_and_are_taken_out_as_the_list_of_
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def do(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            words,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
-    for words in ("git init -q", "git config user.name A", "git config user.email a@enlace.example", "make hooks"):
+    for words in (
+        "git init -q",
+        "git config user.name A",
+        "git config user.email a@enlace.example",
+        "make hooks",
+    ):
         assert do(*words.split()).returncode == 0
     (tmp_path / "bad.py").write_text("x  =  1\n")
     do("git", "add", "bad.py")

@@ -1,4 +1,6 @@
-"""Keys are changed in a cluster as docs/operations.md says: its commands, run one after the other on the Secrets that the Job makes."""
+"""Keys are changed in a cluster as docs/operations.md says: its commands, run one after the other
+on the Secrets that the Job makes.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def make_cluster(tmp_path: Path) -> Callable[[bool], Cluster]:
 
 @pytest.fixture
 def cluster(make_cluster: Callable[[bool], Cluster]) -> Iterator[Cluster]:
-    """At the end the store of all keys and the Secrets cut from it say the same, so that a lost one can be made again."""
+    """At the end the store of all keys and the Secrets cut from it say the same, so that a lost one
+    can be made again.
+    """
     made = make_cluster(False)
     yield made
     for name, contents in make_secrets.cut(made.contents("enlace-keys")).items():
@@ -58,19 +62,29 @@ def cluster(make_cluster: Callable[[bool], Cluster]) -> Iterator[Cluster]:
 def token(cluster: Cluster) -> str:
     """A caller's token, as partners' pods sign it."""
     return Issuer(
-        lambda: key_folder.signing_at(key_folder.all_signing(cluster.keys("partners"), "tokens"), time.time()), SystemClock()
+        lambda: key_folder.signing_at(
+            key_folder.all_signing(cluster.keys("partners"), "tokens"), time.time()
+        ),
+        SystemClock(),
     ).issue(WHO, "enlace.tests")[0]
 
 
 def verify(cluster: Cluster, service: str, token: str) -> Caller:
-    return Verifier(lambda: key_folder.all_verifying(cluster.keys(service), "tokens"), "enlace.tests", SystemClock()).verify(token)
+    return Verifier(
+        lambda: key_folder.all_verifying(cluster.keys(service), "tokens"),
+        "enlace.tests",
+        SystemClock(),
+    ).verify(token)
 
 
-def test_the_key_of_tokens_is_changed_and_each_service_takes_every_token_meanwhile(cluster: Cluster) -> None:
+def test_the_key_of_tokens_is_changed_and_each_service_takes_every_token_meanwhile(
+    cluster: Cluster,
+) -> None:
     before = token(cluster)
     script = ""
     for line in recipe("print-key tokens.1"):
-        # The shell's own variables and files go on from line to line; a restart takes one deployment after the other.
+        # The shell's own variables and files go on from line to line; a restart takes one
+        # deployment after the other.
         cluster.run(f"umask 077\n{line}")
         script += line
         for service in SERVICES:
@@ -80,11 +94,18 @@ def test_the_key_of_tokens_is_changed_and_each_service_takes_every_token_meanwhi
     for service in SERVICES:
         with pytest.raises(Unauthenticated, match="token_invalid"):
             verify(cluster, service, before)
-    assert {name for name in cluster.contents("keys-partners") if name.startswith("tokens")} == {"tokens.1.jwk", "tokens.1.pub.jwk"}
-    assert {name for name in cluster.contents("keys-referrals") if name.startswith("tokens")} == {"tokens.1.pub.jwk"}
+    assert {name for name in cluster.contents("keys-partners") if name.startswith("tokens")} == {
+        "tokens.1.jwk",
+        "tokens.1.pub.jwk",
+    }
+    assert {name for name in cluster.contents("keys-referrals") if name.startswith("tokens")} == {
+        "tokens.1.pub.jwk"
+    }
 
 
-def test_a_sealing_key_is_changed_and_what_was_sealed_opens_without_the_old_one(cluster: Cluster, postgres: Server) -> None:
+def test_a_sealing_key_is_changed_and_what_was_sealed_opens_without_the_old_one(
+    cluster: Cluster, postgres: Server
+) -> None:
     place = postgres.database("referrals", MIGRATIONS)
     database = Database(place.url, max_size=2)
     database.open()
@@ -96,17 +117,22 @@ def test_a_sealing_key_is_changed_and_what_was_sealed_opens_without_the_old_one(
     try:
         with database.transaction(SYSTEM) as tx:
             tx.execute(
-                "INSERT INTO people (id, organization_id, version, create_time, update_time, names_form) VALUES (%s, %s, 1, %s, %s, 9)",
+                "INSERT INTO people (id, organization_id, version, create_time, update_time,"
+                " names_form) VALUES (%s, %s, 1, %s, %s, 9)",
                 (person, new_id(), NOON, NOON),
             )
-            tx.execute("INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)", (person, wrapped))
+            tx.execute(
+                "INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)", (person, wrapped)
+            )
         settings = {"ENLACE_DATABASE_URL": place.url}
         said = cluster.run("\n".join(recipe("print-key sealing.referrals.1")), **settings)
         assert said.endswith("1 wrapped, 0 unreadable, 1 newest\n")
         said = cluster.run("\n".join(recipe('"op": "move"')), **settings)
         assert said.startswith("0 waiting, 1 newest\n")
         with database.transaction(SYSTEM) as tx:
-            row = tx.execute("SELECT wrapped FROM person_keys WHERE person_id = %s", (person,)).fetchone()
+            row = tx.execute(
+                "SELECT wrapped FROM person_keys WHERE person_id = %s", (person,)
+            ).fetchone()
     finally:
         database.close()
     assert row
@@ -116,18 +142,26 @@ def test_a_sealing_key_is_changed_and_what_was_sealed_opens_without_the_old_one(
     assert now.fingerprint(b"x", "references") == marked
 
 
-def test_the_key_of_facts_is_changed_for_its_teller_and_for_all_who_hear_it(cluster: Cluster, postgres: Server) -> None:
+def test_the_key_of_facts_is_changed_for_its_teller_and_for_all_who_hear_it(
+    cluster: Cluster, postgres: Server
+) -> None:
     place = postgres.database("referrals", MIGRATIONS)
     before = key_folder.verifying(cluster.keys("partners"), "facts.referrals")
-    said = cluster.run("\n".join(recipe("print-key facts.referrals")), ENLACE_DATABASE_URL=place.url)
+    said = cluster.run(
+        "\n".join(recipe("print-key facts.referrals")), ENLACE_DATABASE_URL=place.url
+    )
     assert said.endswith("0 facts will be told again\n")
     signing = key_folder.signing(cluster.keys("referrals"), "facts.referrals")
     assert signing.kid != before.kid
-    assert {key_folder.verifying(cluster.keys(service), "facts.referrals").kid for service in SERVICES} == {signing.kid}
+    assert {
+        key_folder.verifying(cluster.keys(service), "facts.referrals").kid for service in SERVICES
+    } == {signing.kid}
     assert not (cluster.keys("partners") / "facts.referrals.jwk").exists()
 
 
-def test_secrets_of_the_version_before_can_be_changed_once_they_were_made_anew(make_cluster: Callable[[bool], Cluster]) -> None:
+def test_secrets_of_the_version_before_can_be_changed_once_they_were_made_anew(
+    make_cluster: Callable[[bool], Cluster],
+) -> None:
     cluster = make_cluster(True)
     before = {name: cluster.contents(name) for name in ("enlace-keys", "keys-gateway")}
     line = 'kubectl -n enlace patch secret keys-gateway --patch=\'{"data": {"gateway.key": null}}\''

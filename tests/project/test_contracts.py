@@ -1,4 +1,6 @@
-"""What the protos promise: facts without content, documented rpcs, registered topics, fresh generated code."""
+"""What the protos promise: facts without content, documented rpcs, registered topics, fresh
+generated code.
+"""
 
 import subprocess
 import sys
@@ -54,22 +56,50 @@ def test_every_rpc_says_what_it_does_in_the_proto() -> None:
         lines = path.read_text().splitlines()
         for number, line in enumerate(lines):
             if line.strip().startswith("rpc "):
-                assert lines[number - 1].strip().startswith("//"), f"{path.name}:{number + 1} has no comment"
+                assert lines[number - 1].strip().startswith("//"), (
+                    f"{path.name}:{number + 1} has no comment"
+                )
 
 
 def test_every_mutating_rpc_takes_a_request_id() -> None:
-    reading = ("Get", "List", "Search", "Match", "Count", "Batch", "Open", "Preview", "Watch", "Verify")
-    signing_in = ("SignIn", "FinishSignIn", "BeginPasskeySignIn", "BeginProviderSignIn", "FinishProviderSignIn", "IssueToken", "EndSession")
+    reading = (
+        "Get",
+        "List",
+        "Search",
+        "Match",
+        "Count",
+        "Batch",
+        "Open",
+        "Preview",
+        "Watch",
+        "Verify",
+    )
+    signing_in = (
+        "SignIn",
+        "FinishSignIn",
+        "BeginPasskeySignIn",
+        "BeginProviderSignIn",
+        "FinishProviderSignIn",
+        "IssueToken",
+        "EndSession",
+    )
     for file in FILES:
         for service in file.services_by_name.values():
             for method in service.methods:
                 if not method.name.startswith(reading) and method.name not in signing_in:
-                    assert "request_id" in method.input_type.fields_by_name, f"{service.name}.{method.name}"
+                    assert "request_id" in method.input_type.fields_by_name, (
+                        f"{service.name}.{method.name}"
+                    )
 
 
 def test_every_topic_is_in_the_register_with_its_messages() -> None:
     register = (ROOT / "protos" / "README.md").read_text()
-    for topic in (facts.TOPIC, "enlace.partners.v1", "enlace.notifications.v1", "enlace.replays.v1"):
+    for topic in (
+        facts.TOPIC,
+        "enlace.partners.v1",
+        "enlace.notifications.v1",
+        "enlace.replays.v1",
+    ):
         assert f"| `{topic}` |" in register
     for message in FACTS:
         assert f"`{message.name}`" in register
@@ -78,7 +108,10 @@ def test_every_topic_is_in_the_register_with_its_messages() -> None:
 def test_every_source_names_only_registered_topics() -> None:
     register = (ROOT / "protos" / "README.md").read_text()
     grep = subprocess.run(
-        ["git", "grep", "-hoE", r"\"enlace\.[a-z]+\.v1(\.dlq)?\"", "--", "services", "chassis"], cwd=ROOT, capture_output=True, text=True
+        ["git", "grep", "-hoE", r"\"enlace\.[a-z]+\.v1(\.dlq)?\"", "--", "services", "chassis"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     grpc_packages = {f'"enlace.{name}.v1"' for name in ("partners", "referrals", "notifications")}
     for topic in set(grep.stdout.split()) - grpc_packages:
@@ -86,7 +119,12 @@ def test_every_source_names_only_registered_topics() -> None:
 
 
 def test_the_generated_code_is_fresh() -> None:
-    assert subprocess.run([sys.executable, "-m", "protos.generate", "--check"], cwd=ROOT, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-m", "protos.generate", "--check"], cwd=ROOT, check=False
+        ).returncode
+        == 0
+    )
     assert generate.ROOT == ROOT
 
 
@@ -102,7 +140,9 @@ def test_the_protos_are_formatted_as_buf_formats_them() -> None:
     assert result.returncode == 0, f"run `buf format -w`:\n{result.stdout}{result.stderr}"
 
 
-@pytest.mark.parametrize("released", sorted(generate.RELEASED.glob("*.binpb")), ids=lambda path: str(path.stem))
+@pytest.mark.parametrize(
+    "released", sorted(generate.RELEASED.glob("*.binpb")), ids=lambda path: str(path.stem)
+)
 def test_what_was_released_is_still_understood(released: Path, tmp_path: Path) -> None:
     image = tmp_path / "protos.binpb"
     generate.describe(image)
@@ -114,8 +154,12 @@ def test_a_change_that_breaks_what_was_released_is_found(tmp_path: Path) -> None
     before, after = tmp_path / "before.binpb", tmp_path / "after.binpb"
     generate.describe(before)
     files = FileDescriptorSet.FromString(before.read_bytes())
-    (referrals,) = (file for file in files.file if file.name.endswith("referrals/v1/referrals.proto"))
-    message = next(message for message in referrals.message_type if message.name == "GetReferralRequest")
+    (referrals,) = (
+        file for file in files.file if file.name.endswith("referrals/v1/referrals.proto")
+    )
+    message = next(
+        message for message in referrals.message_type if message.name == "GetReferralRequest"
+    )
     message.field[0].number = 7
     after.write_bytes(files.SerializeToString())
     result = run_buf("breaking", str(after), "--against", str(before), "--config", "buf.yaml")
@@ -125,4 +169,6 @@ def test_a_change_that_breaks_what_was_released_is_found(tmp_path: Path) -> None
 
 def run_buf(*arguments: str) -> subprocess.CompletedProcess[str]:
     buf = Path(sys.executable).parent / "buf"
-    return subprocess.run([str(buf), *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [str(buf), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )

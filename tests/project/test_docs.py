@@ -1,4 +1,6 @@
-"""What docs/operations.md promises to list, it lists: every setting that a config reads, every metric, every health name."""
+"""What docs/operations.md promises to list, it lists: every setting that a config reads, every
+metric, every health name.
+"""
 
 import re
 import subprocess
@@ -17,13 +19,24 @@ SETTING = re.compile(r"\b((?:ENLACE|KAFKA)_[A-Z0-9]+(?:_[A-Z]+)*)\b")
 def read_by_configs() -> set[str]:
     """Every variable that a config module names."""
     files = [ROOT / "chassis" / "config.py", *(ROOT / "services").glob("*/config.py")]
-    return {name for file in files for name in re.findall(r"\"((?:ENLACE|KAFKA)_[A-Z0-9_]+)\"", file.read_text(encoding="utf-8"))}
+    return {
+        name
+        for file in files
+        for name in re.findall(
+            r"\"((?:ENLACE|KAFKA)_[A-Z0-9_]+)\"", file.read_text(encoding="utf-8")
+        )
+    }
 
 
 def rows_of_the_settings() -> set[str]:
     """What the first column of the settings table names."""
     table = OPERATIONS.split("## Settings")[1].split("\n## ")[0]
-    return {name for row in table.splitlines() if row.startswith("| `") for name in SETTING.findall(row.split("|")[1])}
+    return {
+        name
+        for row in table.splitlines()
+        if row.startswith("| `")
+        for name in SETTING.findall(row.split("|")[1])
+    }
 
 
 def test_every_setting_is_documented_and_no_other() -> None:
@@ -32,11 +45,15 @@ def test_every_setting_is_documented_and_no_other() -> None:
 
 def test_no_setting_is_named_that_does_not_exist() -> None:
     read = read_by_configs()
-    assert {name if name in read else name.removesuffix("_FILE") for name in SETTING.findall(OPERATIONS)} <= read
+    assert {
+        name if name in read else name.removesuffix("_FILE") for name in SETTING.findall(OPERATIONS)
+    } <= read
 
 
 def test_every_metric_is_documented() -> None:
-    metrics = re.findall(r"\"(enlace_\w+)\"", (ROOT / "chassis" / "metrics.py").read_text(encoding="utf-8"))
+    metrics = re.findall(
+        r"\"(enlace_\w+)\"", (ROOT / "chassis" / "metrics.py").read_text(encoding="utf-8")
+    )
     assert metrics
     assert not [metric for metric in metrics if f"`{metric}" not in OPERATIONS]
 
@@ -44,7 +61,15 @@ def test_every_metric_is_documented() -> None:
 @pytest.mark.parametrize("service", ["partners", "referrals", "notifications"])
 def test_every_command_is_documented(service: str) -> None:
     words = set(words_of(import_module(f"services.{service}.__main__").main))
-    assert {"migrate", "serve", "doctor", "replay", "dead-letters list", "dead-letters redrive", "dead-letters discard"} <= words
+    assert {
+        "migrate",
+        "serve",
+        "doctor",
+        "replay",
+        "dead-letters list",
+        "dead-letters redrive",
+        "dead-letters discard",
+    } <= words
     assert not [name for name in words if not re.search(rf"services\.\w+ {name}\b", OPERATIONS)]
 
 
@@ -52,7 +77,11 @@ def words_of(group: click.Group, before: str = "") -> list[str]:
     """Every sub-command, and those of sub-commands."""
     commands = []
     for name, command in group.commands.items():
-        commands += words_of(command, f"{before}{name} ") if isinstance(command, click.Group) else [before + name]
+        commands += (
+            words_of(command, f"{before}{name} ")
+            if isinstance(command, click.Group)
+            else [before + name]
+        )
     return commands
 
 
@@ -72,25 +101,49 @@ def pages_of_decisions() -> dict[int, Path]:
 
 
 def test_the_index_has_every_decision_by_number_and_title() -> None:
-    rows = re.findall(r"^\| (\d+) \| \[(.+)\]\((.+)\) \|$", (DECISIONS / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    titles = {number: page.read_text(encoding="utf-8").splitlines()[0] for number, page in pages_of_decisions().items()}
+    rows = re.findall(
+        r"^\| (\d+) \| \[(.+)\]\((.+)\) \|$",
+        (DECISIONS / "README.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    titles = {
+        number: page.read_text(encoding="utf-8").splitlines()[0]
+        for number, page in pages_of_decisions().items()
+    }
     assert [(f"# {number}. {title}", name) for number, title, name in rows] == [
         (title, pages_of_decisions()[number].name) for number, title in sorted(titles.items())
     ]
 
 
 def test_a_decision_is_a_page_at_most() -> None:
-    assert not [page.name for page in pages_of_decisions().values() if len(page.read_text(encoding="utf-8").split()) > 350]
+    assert not [
+        page.name
+        for page in pages_of_decisions().values()
+        if len(page.read_text(encoding="utf-8").split()) > 350
+    ]
 
 
 def test_every_mention_of_a_decision_leads_to_one_that_stands() -> None:
     pages = pages_of_decisions()
-    standing = {page.name for page in pages.values()} | {f"{number:04}" for number in pages} | {str(number) for number in pages}
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    standing = (
+        {page.name for page in pages.values()}
+        | {f"{number:04}" for number in pages}
+        | {str(number) for number in pages}
+    )
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     files = [
-        name for name in listed if name.endswith((".md", ".py", ".proto", ".sql", ".yaml", ".toml", ".html")) and (ROOT / name).exists()
+        name
+        for name in listed
+        if name.endswith((".md", ".py", ".proto", ".sql", ".yaml", ".toml", ".html"))
+        and (ROOT / name).exists()
     ]
     mention = re.compile(r"(?:\bdecisions/|\]\()(\d{4}(?:-[a-z0-9-]+\.md)?)|\bdecision (\d+)\b")
-    mentions = [(name, hit[1] or hit[2]) for name in files for hit in mention.finditer((ROOT / name).read_text(encoding="utf-8"))]
+    mentions = [
+        (name, hit[1] or hit[2])
+        for name in files
+        for hit in mention.finditer((ROOT / name).read_text(encoding="utf-8"))
+    ]
     assert len(mentions) > 40
     assert [mention for mention in mentions if mention[1] not in standing] == []

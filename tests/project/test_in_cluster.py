@@ -1,4 +1,6 @@
-"""What runs once inside the cluster: the Job that makes the Secrets, the script that makes the databases, the migration that a pod begins with."""
+"""What runs once inside the cluster: the Job that makes the Secrets, the script that makes the
+databases, the migration that a pod begins with.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ make_secrets = load(LOCAL / "make_secrets.py")
 
 
 class Api:
-    """An API server that knows Secrets of one namespace, and may be told to die after a number of them."""
+    """An API server that knows Secrets of one namespace, and may be told to die after a number of
+    them.
+    """
 
     def __init__(self) -> None:
         self.secrets: dict[str, dict[str, bytes]] = {}
@@ -54,7 +58,15 @@ class Api:
                     api.refused.append(name)
                     self._answer(403, {})
                 else:
-                    self._answer(200, {"data": {key: base64.b64encode(value).decode() for key, value in api.secrets[name].items()}})
+                    self._answer(
+                        200,
+                        {
+                            "data": {
+                                key: base64.b64encode(value).decode()
+                                for key, value in api.secrets[name].items()
+                            }
+                        },
+                    )
 
             def do_POST(self) -> None:
                 assert self.path == "/api/v1/namespaces/enlace/secrets"
@@ -66,7 +78,9 @@ class Api:
                 elif name in api.secrets:
                     self._answer(409, {})
                 else:
-                    api.secrets[name] = {key: base64.b64decode(value) for key, value in secret["data"].items()}
+                    api.secrets[name] = {
+                        key: base64.b64decode(value) for key, value in secret["data"].items()
+                    }
                     self._answer(201, secret)
 
             def log_message(self, format: str, *args: object) -> None:
@@ -117,17 +131,25 @@ def test_interrupted_and_run_again_all_fit_together(api: Api, access: Path, afte
         make_secrets.main(api.url, access)
     api.dies_after = None
     make_secrets.main(api.url, access)
-    assert {name: api.secrets[name] for name in api.secrets if name != "enlace-keys"} == make_secrets.cut(api.secrets["enlace-keys"])
+    assert {
+        name: api.secrets[name] for name in api.secrets if name != "enlace-keys"
+    } == make_secrets.cut(api.secrets["enlace-keys"])
 
 
 def test_each_service_has_the_keys_it_needs_and_nobody_elses(tmp_path: Path) -> None:
     given = make_secrets.cut(make_secrets.make_all())
     private = [
-        name for contents in given.values() for name in contents if name.endswith((".jwk", ".key")) and not name.endswith(".pub.jwk")
+        name
+        for contents in given.values()
+        for name in contents
+        if name.endswith((".jwk", ".key")) and not name.endswith(".pub.jwk")
     ]
     # One is shared: what partners seals for a mailbox notifications opens.
     assert {name for name in private if private.count(name) > 1} == {"mail.key"}
-    assert [name for name, contents in sorted(given.items()) if "mail.key" in contents] == ["keys-notifications", "keys-partners"]
+    assert [name for name, contents in sorted(given.items()) if "mail.key" in contents] == [
+        "keys-notifications",
+        "keys-partners",
+    ]
     for service in SERVICES:
         folder = tmp_path / service
         folder.mkdir()
@@ -141,16 +163,25 @@ def test_each_service_has_the_keys_it_needs_and_nobody_elses(tmp_path: Path) -> 
         assert (folder / "tokens.jwk").exists() == (service == "partners")
 
 
-def test_the_mail_catcher_is_the_mail_server_of_the_local_overlay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_mail_catcher_is_the_mail_server_of_the_local_overlay(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """As the pod of notifications reads it: at the port of the Service `mail`."""
     for name, value in make_secrets.cut(make_secrets.make_all())["smtp"].items():
         (tmp_path / name).write_bytes(value)
     monkeypatch.setenv("ENLACE_SMTP_URL_FILE", str(tmp_path / "url"))
     monkeypatch.setenv("ENLACE_MAIL_FROM_FILE", str(tmp_path / "from"))
     server = config.load().mail_server
-    [service] = [thing for thing in local() if (thing["kind"], thing["metadata"]["name"]) == ("Service", "mail")]
+    [service] = [
+        thing
+        for thing in local()
+        if (thing["kind"], thing["metadata"]["name"]) == ("Service", "mail")
+    ]
     assert server
-    assert (server.host, server.port) == ("mail", next(port["port"] for port in service["spec"]["ports"] if port["name"] == "smtp"))
+    assert (server.host, server.port) == (
+        "mail",
+        next(port["port"] for port in service["spec"]["ports"] if port["name"] == "smtp"),
+    )
 
 
 def test_a_key_that_nobody_is_given_is_noticed() -> None:
@@ -159,7 +190,10 @@ def test_a_key_that_nobody_is_given_is_noticed() -> None:
 
 
 def test_the_databases_are_made_as_on_one_machine(tmp_path: Path) -> None:
-    passwords = {name.removeprefix("password."): value.decode() for name, value in make_secrets.make_all().items()}
+    passwords = {
+        name.removeprefix("password."): value.decode()
+        for name, value in make_secrets.make_all().items()
+    }
     (tmp_path / "passwords").mkdir()
     for name, password in passwords.items():
         (tmp_path / "passwords" / name).write_text(password)
@@ -169,15 +203,31 @@ def test_the_databases_are_made_as_on_one_machine(tmp_path: Path) -> None:
     try:
         programs = Path(server.programs())
         superuser = server.superuser
-        environment = {"PATH": f"{programs}:{os.environ['PATH']}", "PASSWORDS": str(tmp_path / "passwords"), "PGHOST": "127.0.0.1"}
-        environment |= {"PGPORT": str(server.port), "PGPASSWORD": superuser.password, "LC_ALL": "C.UTF-8"}
-        done = subprocess.run(["bash", str(LOCAL / "databases.sh")], env=environment, capture_output=True, text=True, check=False)
+        environment = {
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PASSWORDS": str(tmp_path / "passwords"),
+            "PGHOST": "127.0.0.1",
+        }
+        environment |= {
+            "PGPORT": str(server.port),
+            "PGPASSWORD": superuser.password,
+            "LC_ALL": "C.UTF-8",
+        }
+        done = subprocess.run(
+            ["bash", str(LOCAL / "databases.sh")],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         server.ensure("beside", Login("beside_owner", "x"), Login("beside", "x"))
         expected = _described(server.url("beside", superuser), "beside")
         for service in SERVICES:
             assert _described(server.url(service, superuser), service) == expected
-            with psycopg.connect(server.url(service, Login(f"{service}_owner", passwords[f"{service}_owner"]))) as owner:
+            with psycopg.connect(
+                server.url(service, Login(f"{service}_owner", passwords[f"{service}_owner"]))
+            ) as owner:
                 owner.execute("CREATE TABLE things (name text)")
             with psycopg.connect(server.url(service, Login(service, passwords[service]))) as app:
                 app.execute("INSERT INTO things VALUES ('x')")
@@ -193,7 +243,11 @@ def test_the_databases_are_made_as_on_one_machine(tmp_path: Path) -> None:
 def test_pods_that_begin_together_migrate_one_after_the_other_and_the_next_one_finds_nothing_to_do(
     postgres: Server, tmp_path: Path
 ) -> None:
-    beginning = next(container for name, container in containers() if name == "referrals" and container["name"] == "migrate")
+    beginning = next(
+        container
+        for name, container in containers()
+        if name == "referrals" and container["name"] == "migrate"
+    )
     told = {variable["name"]: variable["value"] for variable in beginning["env"]}
     assert set(told) == {"ENLACE_MIGRATION_URL_FILE"}
     (tmp_path / "url").write_text(postgres.database("referrals").migration_url)
@@ -201,7 +255,14 @@ def test_pods_that_begin_together_migrate_one_after_the_other_and_the_next_one_f
     command = [sys.executable, *beginning["command"][1:]]
 
     def begin() -> subprocess.Popen[str]:
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     said = [pod.communicate(timeout=60)[0] for pod in [begin(), begin(), begin()]]
     assert sorted(bool(words.strip()) for words in said) == [False, False, True], said
@@ -219,7 +280,10 @@ def _described(url: str, name: str) -> object:
                 "SELECT defaclobjtype, defaclacl::text FROM pg_default_acl ORDER BY 1",
                 "SELECT datacl::text FROM pg_database WHERE datname = current_database()",
                 "SELECT nspacl::text FROM pg_namespace WHERE nspname = 'public'",
-                f"SELECT rolname, rolsuper, rolcreatedb, rolcreaterole, rolbypassrls FROM pg_roles WHERE rolname LIKE '{name}%' ORDER BY 1",
+                (
+                    "SELECT rolname, rolsuper, rolcreatedb, rolcreaterole, rolbypassrls"
+                    f" FROM pg_roles WHERE rolname LIKE '{name}%' ORDER BY 1"
+                ),
             )
         ]
     return repr(facts).replace(name, "X")

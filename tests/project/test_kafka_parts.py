@@ -54,17 +54,24 @@ def test_records_and_the_clusters_name_outlive_a_kill() -> None:
 
 
 class TestOnAVolumeOfTheCluster:
-    """What the pod of deploy/k8s/overlays/local does before it starts the broker: its own words, Kafka's own storage tool."""
+    """What the pod of deploy/k8s/overlays/local does before it starts the broker: its own words,
+    Kafka's own storage tool.
+    """
 
     @pytest.fixture
     def begin(self, tmp_path: Path) -> Callable[[Path], str]:
-        """Begins on a volume, without the broker itself; the cluster id that the volume has then."""
+        """Begins on a volume, without the broker itself; the cluster id that the volume has
+        then.
+        """
         program = prepare()
         (container,) = [container for name, container in containers() if name == "kafka"]
         tools = tmp_path / "bin"
         tools.mkdir()
         storage = shlex.join([*program.java, "kafka.tools.StorageTool"])
-        for name, does in (("kafka-storage.sh", f'exec {storage} "$@"'), ("kafka-server-start.sh", "exit 0")):
+        for name, does in (
+            ("kafka-storage.sh", f'exec {storage} "$@"'),
+            ("kafka-server-start.sh", "exit 0"),
+        ):
             (tools / name).write_text(f"#!/bin/bash\n{does}\n")
             (tools / name).chmod(0o755)
 
@@ -72,16 +79,28 @@ class TestOnAVolumeOfTheCluster:
             settings = (DEPLOY / "overlays" / "local" / "server.properties").read_text()
             (tmp_path / "server.properties").write_text(settings.replace("/data", str(volume)))
             (words,) = container["args"]
-            for inside, here in (("/opt/kafka/bin", tools), ("/config", tmp_path), ("/data", volume)):
+            for inside, here in (
+                ("/opt/kafka/bin", tools),
+                ("/config", tmp_path),
+                ("/data", volume),
+            ):
                 words = words.replace(inside, str(here))
-            done = subprocess.run([*container["command"], words], capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [*container["command"], words], capture_output=True, text=True, check=False
+            )
             assert done.returncode == 0, done.stderr
-            (cluster_id,) = re.findall(r"^cluster\.id=(\S+)$", (volume / "kafka" / "meta.properties").read_text(), re.MULTILINE)
+            (cluster_id,) = re.findall(
+                r"^cluster\.id=(\S+)$",
+                (volume / "kafka" / "meta.properties").read_text(),
+                re.MULTILINE,
+            )
             return str(cluster_id)
 
         return begun
 
-    def test_each_new_volume_is_another_cluster_and_a_kept_one_stays_itself(self, begin: Callable[[Path], str], tmp_path: Path) -> None:
+    def test_each_new_volume_is_another_cluster_and_a_kept_one_stays_itself(
+        self, begin: Callable[[Path], str], tmp_path: Path
+    ) -> None:
         one, other = tmp_path / "one", tmp_path / "other"
         for volume in (one, other):
             volume.mkdir()
@@ -89,7 +108,9 @@ class TestOnAVolumeOfTheCluster:
         assert begin(other) != first
         assert begin(one) == first
 
-    def test_a_format_that_was_cut_short_is_done_again(self, begin: Callable[[Path], str], tmp_path: Path) -> None:
+    def test_a_format_that_was_cut_short_is_done_again(
+        self, begin: Callable[[Path], str], tmp_path: Path
+    ) -> None:
         volume = tmp_path / "volume"
         (volume / "kafka").mkdir(parents=True)
         (volume / "kafka" / "bootstrap.checkpoint").write_bytes(b"half")
@@ -119,7 +140,12 @@ def _say(broker: brokers.Broker, topic: str, value: bytes) -> None:
 
 
 def _hear(broker: brokers.Broker, topic: str) -> list[bytes]:
-    consumer = KafkaConsumer(topic, bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=3000)
+    consumer = KafkaConsumer(
+        topic,
+        bootstrap_servers=broker.bootstrap,
+        auto_offset_reset="earliest",
+        consumer_timeout_ms=3000,
+    )
     values = [next(iter(consumer)).value]
     consumer.close()
     return values

@@ -1,6 +1,8 @@
-"""The import law bites: each contract in pyproject.toml is broken once in a copy of the tree, and says so.
+"""The import law bites: each contract in pyproject.toml is broken once in a copy of the tree, and
+says so.
 
-And what a contract can't say: a domain imports nothing but the standard library, `chassis.errors`, `chassis.second` and itself.
+And what a contract can't say: a domain imports nothing but the standard library, `chassis.errors`,
+`chassis.second` and itself.
 """
 
 from __future__ import annotations
@@ -34,7 +36,10 @@ VIOLATIONS = {
     "servicers": ("services/notifications/subscriptions.py", "import services.notifications.store"),
     "local": ("chassis/planted.py", "import local.postgres"),
     "gateway": ("services/gateway/api/planted.py", "import services.gateway.site"),
-    "site": ("services/gateway/site/parts/planted.py", "import services.gateway.site.shell.session"),
+    "site": (
+        "services/gateway/site/parts/planted.py",
+        "import services.gateway.site.shell.session",
+    ),
     "pages": ("services/gateway/site/desk/today.py", "import services.gateway.site.desk.line"),
     "parts": ("services/gateway/site/parts/planted.py", "import services.gateway.edge.clients"),
     "grpc": ("chassis/planted.py", "import grpc"),
@@ -56,13 +61,19 @@ FURTHER = [
     ("gateway", "services/gateway/loose.py", ""),
     ("site", "services/gateway/site/public/home.py", "import services.gateway.site.desk.today"),
     ("site", "services/gateway/site/loose.py", ""),
-    ("pages", "services/gateway/site/network/board.py", "import services.gateway.site.network.audit"),
+    (
+        "pages",
+        "services/gateway/site/network/board.py",
+        "import services.gateway.site.network.audit",
+    ),
 ]
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[Path]:
-    """A copy of the Python files; a service that does not exist yet is there as an empty package."""
+    """A copy of the Python files; a service that does not exist yet is there as an empty
+    package.
+    """
     for folder in ("chassis", "keys", "local", "protos", "services"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=_all_but_python)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
@@ -79,7 +90,9 @@ def test_the_law_is_kept(tree: Path) -> None:
 
 
 def test_every_contract_is_broken_once_below() -> None:
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
     assert {contract["id"] for contract in contracts} == VIOLATIONS.keys()
 
 
@@ -93,7 +106,9 @@ def test_a_breach_is_seen(tree: Path, contract: str) -> None:
 
 
 @pytest.mark.parametrize(("contract", "where", "what"), FURTHER)
-def test_the_gateway_breaks_in_no_other_way(tree: Path, contract: str, where: str, what: str) -> None:
+def test_the_gateway_breaks_in_no_other_way(
+    tree: Path, contract: str, where: str, what: str
+) -> None:
     _plant(tree, where, what)
     said = _lint(tree, "--contract", contract)
     assert said.returncode == 1, said.stdout + said.stderr
@@ -101,7 +116,9 @@ def test_the_gateway_breaks_in_no_other_way(tree: Path, contract: str, where: st
 
 
 def _domain_files() -> list[Path]:
-    return sorted(path for path in ROOT.glob("services/*/domain*/**/*.py")) + sorted(ROOT.glob("services/*/domain.py"))
+    return sorted(path for path in ROOT.glob("services/*/domain*/**/*.py")) + sorted(
+        ROOT.glob("services/*/domain.py")
+    )
 
 
 @pytest.mark.parametrize("file", _domain_files(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -137,17 +154,29 @@ def _plant(tree: Path, where: str, what: str) -> None:
 
 
 def _lint(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([LINTER, "--no-cache", *arguments], cwd=tree, capture_output=True, text=True)
+    return subprocess.run(
+        [LINTER, "--no-cache", *arguments], cwd=tree, capture_output=True, text=True
+    )
 
 
 def _all_but_python(folder: str, names: list[str]) -> set[str]:
-    return {name for name in names if not (name.endswith(".py") or (Path(folder) / name).is_dir()) or name == "__pycache__"}
+    return {
+        name
+        for name in names
+        if not (name.endswith(".py") or (Path(folder) / name).is_dir()) or name == "__pycache__"
+    }
 
 
 def test_the_chassis_knows_no_role() -> None:
-    for file in [file for folder in ("chassis", "keys", "local") for file in sorted((ROOT / folder).rglob("*.py"))]:
+    for file in [
+        file
+        for folder in ("chassis", "keys", "local")
+        for file in sorted((ROOT / folder).rglob("*.py"))
+    ]:
         words = {
-            node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            node.value
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
         }
         assert not words & ROLES, file
 
@@ -155,5 +184,8 @@ def test_the_chassis_knows_no_role() -> None:
 @pytest.mark.parametrize("service", ["partners", "referrals", "notifications"])
 def test_no_two_migrations_have_one_version(service: str) -> None:
     # dbmate applies both and fails at the second: two branches that each added one meet like that
-    versions = [path.name.partition("_")[0] for path in (ROOT / "services" / service / "migrations").glob("*.sql")]
+    versions = [
+        path.name.partition("_")[0]
+        for path in (ROOT / "services" / service / "migrations").glob("*.sql")
+    ]
     assert len(versions) == len(set(versions)) > 1

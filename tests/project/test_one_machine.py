@@ -1,4 +1,6 @@
-"""The stack on one machine, as a person runs it: it comes up, whatever is killed heals, it stops cleanly and keeps what it has."""
+"""The stack on one machine, as a person runs it: it comes up, whatever is killed heals, it stops
+cleanly and keeps what it has.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,20 @@ class LocalStack:
 
     def start(self, *, demo: bool = False, until: str = "Stop ") -> str:
         """Returns all that it said up to the line that begins so: the last of its start."""
-        command = [*HEARING, sys.executable, "-m", "services", "--var", str(self.var), "--port", "18080", "--demo" if demo else "--no-demo"]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        command = [
+            *HEARING,
+            sys.executable,
+            "-m",
+            "services",
+            "--var",
+            str(self.var),
+            "--port",
+            "18080",
+            "--demo" if demo else "--no-demo",
+        ]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         assert self._process.stdout
         lines: list[str] = []
         for line in self._process.stdout:
@@ -79,7 +93,8 @@ class LocalStack:
 
 @pytest.fixture
 def stack() -> Iterator[LocalStack]:
-    # Not tmp_path: each run of pytest closes the folder that all of them share, and started by root the database works as nobody.
+    # Not tmp_path: each run of pytest closes the folder that all of them share, and started by root
+    # the database works as nobody.
     folder = Path(tempfile.mkdtemp(prefix="enlace-test-machine-"))
     folder.chmod(0o711)
     made = LocalStack(folder / "var")
@@ -102,7 +117,9 @@ def test_whatever_is_killed_heals_and_all_ends_with_the_stack(stack: LocalStack)
             _until(lambda name=name, killed=killed: _is_another(stack.state["parts"][name], killed))  # type: ignore[misc]
         except AssertionError:
             log = (stack.var / "log" / f"{name}.log").read_text().splitlines()[-20:]
-            raise AssertionError(f"{name} did not heal: {stack.state['parts']}\n" + "\n".join(log)) from None
+            raise AssertionError(
+                f"{name} did not heal: {stack.state['parts']}\n" + "\n".join(log)
+            ) from None
 
     pids = stack.pids()
     assert stack.end(signal.SIGINT) == 0
@@ -115,7 +132,9 @@ def test_whatever_is_killed_heals_and_all_ends_with_the_stack(stack: LocalStack)
 
 
 @pytest.mark.timeout(240)
-def test_a_part_heals_though_the_stack_can_neither_say_so_nor_write_its_state(stack: LocalStack) -> None:
+def test_a_part_heals_though_the_stack_can_neither_say_so_nor_write_its_state(
+    stack: LocalStack,
+) -> None:
     stack.start()
     stack.mute()
     in_the_way = stack.var / "stack.new"
@@ -131,26 +150,38 @@ def test_a_part_heals_though_the_stack_can_neither_say_so_nor_write_its_state(st
 
 
 @pytest.mark.timeout(120)
-def test_what_is_secret_is_closed_and_a_second_stack_in_the_folder_is_refused(stack: LocalStack) -> None:
+def test_what_is_secret_is_closed_and_a_second_stack_in_the_folder_is_refused(
+    stack: LocalStack,
+) -> None:
     stack.start()
     for secret in ("secrets.json", "stack.json"):
         assert stat.S_IMODE((stack.var / secret).stat().st_mode) == 0o600
     for closed in ("keys", "log"):
         assert stat.S_IMODE((stack.var / closed).stat().st_mode) == 0o700
     second = subprocess.run(
-        [sys.executable, "-m", "services", "--var", str(stack.var)], cwd=ROOT, capture_output=True, text=True, timeout=30
+        [sys.executable, "-m", "services", "--var", str(stack.var)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     assert second.returncode == 1
     assert "already running" in second.stderr
-    owners = [words["owner"] for words in json.loads((stack.var / "secrets.json").read_text()).values()]
+    owners = [
+        words["owner"] for words in json.loads((stack.var / "secrets.json").read_text()).values()
+    ]
     for name, pid in stack.pids().items():
         environment = Path(f"/proc/{pid}/environ").read_text()
-        assert not [name for owner in owners if owner in environment], "who serves can't change tables"
+        assert not [name for owner in owners if owner in environment], (
+            "who serves can't change tables"
+        )
 
 
 @pytest.mark.alone
 @pytest.mark.timeout(900)
-def test_beside_eight_busy_loops_it_goes_on_where_it_was_killed_and_is_ready_when_people_can_sign_in(stack: LocalStack) -> None:
+def test_beside_eight_busy_loops_a_killed_stack_goes_on_and_is_ready_when_people_can_sign_in(
+    stack: LocalStack,
+) -> None:
     with busy(8):
         for part in ("demo: members", "demo: files"):
             stack.start(demo=True, until=part)
@@ -158,18 +189,26 @@ def test_beside_eight_busy_loops_it_goes_on_where_it_was_killed_and_is_ready_whe
         said = stack.start(demo=True)
     assert re.search(r"^ready in ", said, re.MULTILINE)
     made = json.loads((stack.var / "demo.json").read_text())
-    assert [account["email"] for account in made["accounts"]] == [worker.email for worker in network().workers]
+    assert [account["email"] for account in made["accounts"]] == [
+        worker.email for worker in network().workers
+    ]
     shown = re.findall(r"^ {8}(\S+@\S+) +(\S+)", said, re.MULTILINE)
     assert len(shown) == len({account["role"] for account in made["accounts"]})
     with grpc.insecure_channel(stack.state["parts"]["partners"]["listen"]) as channel:
         for email, password in shown:
             assert (
-                PartnersStubs(channel).tokens.SignIn(members_pb2.SignInRequest(email=email, password=password), timeout=60).session_secret
+                PartnersStubs(channel)
+                .tokens.SignIn(
+                    members_pb2.SignInRequest(email=email, password=password), timeout=60
+                )
+                .session_secret
             )
 
 
 @pytest.mark.timeout(600)
-def test_where_the_demo_network_can_not_be_filled_it_is_not_ready_and_goes_on_at_the_next_start(stack: LocalStack) -> None:
+def test_where_the_demo_network_can_not_be_filled_it_is_not_ready_and_goes_on_at_the_next_start(
+    stack: LocalStack,
+) -> None:
     (stack.var / "demo.json" / "in the way").mkdir(parents=True)
     said = stack.start(demo=True)
     assert "not ready: demo ended with 1" in said
@@ -196,7 +235,9 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
 def refusal(var: Path, first: str = "") -> str:
     """What the stack says, in one line, when it can't begin in a folder."""
     command = f"{first}exec {sys.executable} -m services --no-demo --var {var}"
-    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     *usage, sentence = done.stderr.splitlines()
     assert done.returncode in (1, 2)
     assert all(line.startswith(("Usage", "Try")) or not line for line in usage)
@@ -216,7 +257,9 @@ def busy(loops: int) -> Iterator[None]:
 
 
 def test_what_the_tests_start_hears_ctrl_c_though_they_were_started_deaf_to_it() -> None:
-    """A script that puts the suite in the background has it ignore SIGINT, and a child inherits that."""
+    """A script that puts the suite in the background has it ignore SIGINT, and a child inherits
+    that.
+    """
     deaf = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         child = subprocess.Popen([*HEARING, "sleep", "60"])

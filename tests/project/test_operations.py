@@ -1,4 +1,6 @@
-"""docs/operations.md, followed to the letter on a running stack: held facts, dead letters, replay; copies, a service that goes back, a stack that moves."""
+"""docs/operations.md, followed to the letter on a running stack: held facts, dead letters, replay;
+copies, a service that goes back, a stack that moves.
+"""
 
 from __future__ import annotations
 
@@ -28,19 +30,37 @@ from tests.parts.scenes import ACCEPT, ACKNOWLEDGE, ANSWER, ASK, Scenes
 from tests.parts.stories import NEED, Cast
 
 HELD, UNREADABLE = "a fact is held", "a record can't be read"
-REPLAY, COMMANDS, COPIES = "a consumer must hear everything again", "The commands of a service", "Copies"
+REPLAY, COMMANDS, COPIES = (
+    "a consumer must hear everything again",
+    "The commands of a service",
+    "Copies",
+)
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.long]  # a stack comes up within each of three
 
 # All that says who may do what in a database.
 RIGHTS = (
-    "SELECT relname, relkind, relacl::text, relowner::regrole::text, relrowsecurity, relforcerowsecurity FROM pg_class"
-    " WHERE relnamespace = 'public'::regnamespace AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = pg_class.oid AND d.deptype = 'e') ORDER BY 1",
-    "SELECT tablename, policyname, permissive, roles::text, cmd, translate(qual, '()', '') AS qual, with_check FROM pg_policies ORDER BY 1, 2",
-    "SELECT defaclrole::regrole::text, defaclobjtype, defaclacl::text FROM pg_default_acl ORDER BY 1, 2",
-    "SELECT nspname, nspacl::text, nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'",
+    "SELECT relname, relkind, relacl::text, relowner::regrole::text, relrowsecurity,"
+    " relforcerowsecurity FROM pg_class"
+    " WHERE relnamespace = 'public'::regnamespace AND NOT EXISTS (SELECT FROM pg_depend d"
+    " WHERE d.objid = pg_class.oid AND d.deptype = 'e') ORDER BY 1",
+    (
+        "SELECT tablename, policyname, permissive, roles::text, cmd, translate(qual, '()', '') AS"
+        " qual, with_check FROM pg_policies ORDER BY 1, 2"
+    ),
+    (
+        "SELECT defaclrole::regrole::text, defaclobjtype, defaclacl::text FROM pg_default_acl"
+        " ORDER BY 1, 2"
+    ),
+    (
+        "SELECT nspname, nspacl::text, nspowner::regrole::text FROM pg_namespace"
+        " WHERE nspname = 'public'"
+    ),
     "SELECT datacl::text FROM pg_database WHERE datname = current_database()",
-    "SELECT oid::regprocedure::text, proacl::text, prosecdef FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1",
+    (
+        "SELECT oid::regprocedure::text, proacl::text, prosecdef FROM pg_proc"
+        " WHERE pronamespace = 'public'::regnamespace ORDER BY 1"
+    ),
     "SELECT extname FROM pg_extension ORDER BY 1",
 )
 
@@ -77,7 +97,9 @@ def cast(stack: LocalStack) -> Cast:
 
 @pytest.fixture(scope="module")
 def scenes(stack: LocalStack, cast: Cast) -> Scenes:
-    """When all that the demo network tells has been heard: it is much, and a stack is ready before."""
+    """When all that the demo network tells has been heard: it is much, and a stack is ready
+    before.
+    """
     with ExitStack() as cleanup:
         at_rest(stack, cleanup, checker.started(), set())
     return Scenes(stack, cast)
@@ -85,14 +107,18 @@ def scenes(stack: LocalStack, cast: Cast) -> Scenes:
 
 @pytest.fixture
 def broken(stack: LocalStack) -> Iterator[Any]:
-    """Notifications can't write the message about a referral that was sent; what is yielded mends it."""
+    """Notifications can't write the message about a referral that was sent; what is yielded mends
+    it.
+    """
 
     def mend() -> None:
         with stack.database("notifications") as database:
             database.execute("ALTER TABLE messages DROP CONSTRAINT IF EXISTS broken")
 
     with stack.database("notifications") as database:
-        database.execute("ALTER TABLE messages ADD CONSTRAINT broken CHECK (kind <> 'referral_sent') NOT VALID")
+        database.execute(
+            "ALTER TABLE messages ADD CONSTRAINT broken CHECK (kind <> 'referral_sent') NOT VALID"
+        )
     yield mend
     mend()
 
@@ -103,39 +129,59 @@ def test_every_service_says_by_doctor_that_it_lacks_nothing(operator: Operator) 
         said = operator.run(operator.told(COMMANDS, "doctor").replace("referrals", service))
         assert {line[:8] for line in said.splitlines()} == {"ok      "}
         assert {"database", "schema", "broker"} <= {line[8:] for line in said.splitlines()}
-    missing = operator.run(operator.told(COMMANDS, "doctor").replace("python", "ENLACE_KEYS=/nowhere python") + " --json", 1)
+    missing = operator.run(
+        operator.told(COMMANDS, "doctor").replace("python", "ENLACE_KEYS=/nowhere python")
+        + " --json",
+        1,
+    )
     assert {name.split()[0] for name, well in json.loads(missing).items() if not well} == {"key"}
 
 
-def test_a_held_fact_is_seen_mended_and_tried_again_with_its_effect_once(operator: Operator, scenes: Scenes, broken: Any) -> None:
+def test_a_held_fact_is_seen_mended_and_tried_again_with_its_effect_once(
+    operator: Operator, scenes: Scenes, broken: Any
+) -> None:
     sent = scenes.send()
     scenes.step(sent, ACKNOWLEDGE)
     other = scenes.cast.sender.referrals.CreateReferral(scenes.cast.draft(scenes.person_id))
     until(lambda: bool(scenes.held(sent.id)), 90)
-    assert f"held       {sent.id}/{sent.etag[1:]}  enlace.referral.sent.v1  fault" in operator.does(HELD, "list")
+    assert f"held       {sent.id}/{sent.etag[1:]}  enlace.referral.sent.v1  fault" in operator.does(
+        HELD, "list"
+    )
     until(lambda: scenes.health("notifications", "facts") == "NOT_SERVING", 90)
     assert "algo quedó en espera" in requests.get(f"{scenes.stack.gateway}/status", timeout=5).text
     held = [letter["id"] for letter in json.loads(operator.does(HELD, "list", more=" --json"))]
     assert held == [f"{sent.id}/{sent.etag[1:]}"], "one subject waits, not its followers or others"
-    taken = "SELECT FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s AND version > 0"
+    taken = (
+        "SELECT FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s"
+        " AND version > 0"
+    )
     until(lambda: bool(scenes.rows("notifications", taken, other.id)), 90)
 
     # As after an hour: by itself it is tried again in five minutes only.
     until(lambda: scenes.held(sent.id)[0]["attempts"] >= 3, 90)
     scenes.rows(
         "notifications",
-        "UPDATE inbox_parked SET next_try_time = now() + interval '5 minutes' WHERE subject = %s AND reason <> '' RETURNING 1",
+        "UPDATE inbox_parked SET next_try_time = now() + interval '5 minutes' WHERE subject = %s"
+        " AND reason <> '' RETURNING 1",
         sent.id,
     )
     broken()
     redrive = operator.told(HELD, "redrive")
     assert operator.run(redrive) == "1 tried again\n"
-    until(lambda: scenes.kinds(sent.id) == ["referral_acknowledged", "referral_acknowledged", "referral_sent"], 90)
+    until(
+        lambda: (
+            scenes.kinds(sent.id)
+            == ["referral_acknowledged", "referral_acknowledged", "referral_sent"]
+        ),
+        90,
+    )
     assert not scenes.held(sent.id)
     until(lambda: scenes.health("notifications", "facts") == "SERVING", 90)
 
 
-def test_a_fact_that_is_given_up_is_on_the_trail_and_those_behind_it_go_on(operator: Operator, scenes: Scenes, broken: Any) -> None:
+def test_a_fact_that_is_given_up_is_on_the_trail_and_those_behind_it_go_on(
+    operator: Operator, scenes: Scenes, broken: Any
+) -> None:
     sent = scenes.send()
     scenes.step(sent, ACKNOWLEDGE)
     identity = f"{sent.id}/{sent.etag[1:]}"
@@ -150,17 +196,26 @@ def test_a_fact_that_is_given_up_is_on_the_trail_and_those_behind_it_go_on(opera
     until(lambda: scenes.kinds(sent.id) == ["referral_acknowledged", "referral_acknowledged"], 90)
     assert not scenes.held(sent.id)
     [entry] = scenes.rows("notifications", "SELECT * FROM audit WHERE object_id = %s", identity)
-    assert (entry["action"], entry["purpose_code"], entry["actor_id"]) == ("discard_dead_letter", "told_by_telephone", "operations")
+    assert (entry["action"], entry["purpose_code"], entry["actor_id"]) == (
+        "discard_dead_letter",
+        "told_by_telephone",
+        "operations",
+    )
 
 
-def test_a_record_that_nobody_can_read_holds_nobody_up_and_is_thrown_away(operator: Operator, scenes: Scenes) -> None:
+def test_a_record_that_nobody_can_read_holds_nobody_up_and_is_thrown_away(
+    operator: Operator, scenes: Scenes
+) -> None:
     producer = KafkaProducer(bootstrap_servers=scenes.stack.state["kafka"], metrics_enabled=False)
     producer.send("enlace.referrals.v1", key=b"rubbish", value=b"rubbish").get(10)
     producer.close(5)
     sent = scenes.send()
     until(lambda: scenes.kinds(sent.id) == ["referral_sent"], 90)
     until(lambda: bool(scenes.rows("notifications", "SELECT FROM dead_letters")), 90)
-    listed = re.fullmatch(r"unreadable (\w+)  enlace\.referrals\.v1  (\w+)  since \S+\n1 in all\n", operator.does(UNREADABLE, "list"))
+    listed = re.fullmatch(
+        r"unreadable (\w+)  enlace\.referrals\.v1  (\w+)  since \S+\n1 in all\n",
+        operator.does(UNREADABLE, "list"),
+    )
     assert listed
     assert listed[2] in ("headers", "source", "signature")
     assert scenes.health("notifications", "facts") == "SERVING"
@@ -178,18 +233,32 @@ def test_a_record_that_nobody_can_read_holds_nobody_up_and_is_thrown_away(operat
 def test_a_replay_is_heard_whole_and_tells_nobody_twice(operator: Operator, scenes: Scenes) -> None:
     def told() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         # Of what happened before.
-        messages = scenes.rows("notifications", "SELECT id FROM messages WHERE create_time < %s ORDER BY 1", begun)
+        messages = scenes.rows(
+            "notifications", "SELECT id FROM messages WHERE create_time < %s ORDER BY 1", begun
+        )
         return messages, scenes.rows(
-            "notifications", "SELECT id, attempts, status FROM deliveries WHERE create_time < %s ORDER BY 1", begun
+            "notifications",
+            "SELECT id, attempts, status FROM deliveries WHERE create_time < %s ORDER BY 1",
+            begun,
         )
 
     def heard() -> int:
-        page = requests.get(f"http://{scenes.stack.state['parts']['notifications']['metrics']}/metrics", timeout=5).text
+        page = requests.get(
+            f"http://{scenes.stack.state['parts']['notifications']['metrics']}/metrics", timeout=5
+        ).text
         return sum(
-            int(float(n)) for n in re.findall(r'^enlace_facts_heard_total\{.*"notifications-referrals".*\} (\S+)$', page, re.MULTILINE)
+            int(float(n))
+            for n in re.findall(
+                r'^enlace_facts_heard_total\{.*"notifications-referrals".*\} (\S+)$',
+                page,
+                re.MULTILINE,
+            )
         )
 
-    until(lambda: not scenes.rows("notifications", "SELECT FROM deliveries WHERE status = 'WAITING'"), 90)
+    until(
+        lambda: not scenes.rows("notifications", "SELECT FROM deliveries WHERE status = 'WAITING'"),
+        90,
+    )
     [row] = scenes.rows("referrals", "SELECT count(*) AS n FROM outbox")
     begun = checker.started()
     before, count, start = told(), row["n"], heard()
@@ -232,7 +301,10 @@ def trail_is_append_only(stack: LocalStack) -> None:
     """Also after a restore: for the service's own role."""
     for service in SERVICES:
         for statement in ("UPDATE audit SET reason = ''", "DELETE FROM audit", "TRUNCATE audit"):
-            with psycopg.connect(stack.database_url(service)) as own, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            with (
+                psycopg.connect(stack.database_url(service)) as own,
+                pytest.raises(psycopg.errors.InsufficientPrivilege),
+            ):
                 own.execute(statement)
 
 
@@ -244,14 +316,23 @@ def nothing_is_seen_without_a_caller(stack: LocalStack) -> None:
 
 
 def erase(stack: LocalStack, person_id: str) -> None:
-    """Two people of her organisation have her file erased; returns when every memory of it outside of the database has it."""
+    """Two people of her organisation have her file erased; returns when every memory of it outside
+    of the database has it.
+    """
     asked = {"person_id": person_id}
-    stack.worker("trabajadora@puentes.demo").erasures.ProposeErasure(erasures_pb2.ProposeErasureRequest(**asked, request_id=new_id()))
-    stack.worker("gestion@puentes.demo").erasures.ConfirmErasure(erasures_pb2.ConfirmErasureRequest(**asked, request_id=new_id()))
+    stack.worker("trabajadora@puentes.demo").erasures.ProposeErasure(
+        erasures_pb2.ProposeErasureRequest(**asked, request_id=new_id())
+    )
+    stack.worker("gestion@puentes.demo").erasures.ConfirmErasure(
+        erasures_pb2.ConfirmErasureRequest(**asked, request_id=new_id())
+    )
 
     def is_kept(service: str) -> bool:
         with stack.database(service) as database:
-            return person_id.encode() in bodies(row["record"].encode() for row in database.execute("SELECT record FROM kept_records"))
+            return person_id.encode() in bodies(
+                row["record"].encode()
+                for row in database.execute("SELECT record FROM kept_records")
+            )
 
     def is_in_the_file() -> bool:
         file = stack.var / "keys" / "erasures.referrals"
@@ -267,13 +348,19 @@ def bodies(packed: Iterable[bytes]) -> bytes:
 
 
 def stays_erased(stack: LocalStack, person_id: str, another_id: str) -> None:
-    """In a store that was restored from a copy from before: from the first answer on nobody opens her, and soon everybody else is opened again."""
+    """In a store that was restored from a copy from before: from the first answer on nobody opens
+    her, and soon everybody else is opened again.
+    """
     sender = stack.client("Puentes")
     refusals = {"hers": set[tuple[str, str]](), "another": set[tuple[str, str]]()}
 
     def opens(id: str, whose: str) -> bool:
         try:
-            sender.people.OpenPerson(people_pb2.OpenPersonRequest(id=id, purpose_code=NEED, field_groups=[people_pb2.FIELD_GROUP_IDENTITY]))
+            sender.people.OpenPerson(
+                people_pb2.OpenPersonRequest(
+                    id=id, purpose_code=NEED, field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
+                )
+            )
         except grpc.RpcError as error:
             refusals[whose].add((error.code().name, str(error.details())))
             return False
@@ -285,23 +372,40 @@ def stays_erased(stack: LocalStack, person_id: str, another_id: str) -> None:
 
     until(is_open, 60, lambda: refusals)
     assert not opens(person_id, "hers")
-    assert refusals["hers"] <= {("UNAVAILABLE", "store_unavailable"), ("FAILED_PRECONDITION", "person_erased")}
+    assert refusals["hers"] <= {
+        ("UNAVAILABLE", "store_unavailable"),
+        ("FAILED_PRECONDITION", "person_erased"),
+    }
     assert refusals["another"] <= {("UNAVAILABLE", "store_unavailable")}
     with stack.database("referrals") as database:
-        assert database.execute("SELECT wrapped FROM person_keys WHERE person_id = %s", (person_id,)).fetchall() == [{"wrapped": None}]
+        assert database.execute(
+            "SELECT wrapped FROM person_keys WHERE person_id = %s", (person_id,)
+        ).fetchall() == [{"wrapped": None}]
 
 
 def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -> Books:
-    """The books of a stack that has told and heard all; `lost` are subjects that were told of and are no more."""
-    partners, referrals, notifications = (cleanup.enter_context(stack.database(name)) for name in SERVICES)
-    books = Books(partners, referrals, notifications, [], topics.records(stack.state["kafka"]), since)
+    """The books of a stack that has told and heard all; `lost` are subjects that were told of and
+    are no more.
+    """
+    partners, referrals, notifications = (
+        cleanup.enter_context(stack.database(name)) for name in SERVICES
+    )
+    books = Books(
+        partners, referrals, notifications, [], topics.records(stack.state["kafka"]), since
+    )
 
     def waits() -> list[str]:
-        missing = [line for line in checker.every_fact_was_taken_in(books) if not any(id in line for id in lost)]
+        missing = [
+            line
+            for line in checker.every_fact_was_taken_in(books)
+            if not any(id in line for id in lost)
+        ]
         return [*checker.nothing_waits(books), *missing]
 
     until(lambda: not waits(), 120, waits)
-    return Books(partners, referrals, notifications, [], topics.records(stack.state["kafka"]), since)
+    return Books(
+        partners, referrals, notifications, [], topics.records(stack.state["kafka"]), since
+    )
 
 
 def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells_nobody_twice(
@@ -321,9 +425,15 @@ def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells
     erase(stack, erased)
     with ExitStack() as cleanup:
         at_rest(stack, cleanup, since, set())
-    messages = "SELECT id, kind, audience, referral_id, create_time > %s AS late FROM messages WHERE create_time >= %s ORDER BY id"
+    messages = (
+        "SELECT id, kind, audience, referral_id, create_time > %s AS late FROM messages"
+        " WHERE create_time >= %s ORDER BY id"
+    )
     deliveries = "SELECT id, attempts FROM deliveries WHERE status <> 'WAITING' ORDER BY id"
-    told, delivered = scenes.rows("notifications", messages, row["now"], since), scenes.rows("notifications", deliveries)
+    told, delivered = (
+        scenes.rows("notifications", messages, row["now"], since),
+        scenes.rows("notifications", deliveries),
+    )
 
     assert stack.stop(keep=True) == 0
     restore(operator, "referrals")
@@ -340,20 +450,37 @@ def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells
         back = scenes.step(back, step)
     scenes.step(untouched, ASK)
     fresh = scenes.step(scenes.send(), ACKNOWLEDGE)
-    until(lambda: "referral_accepted" in scenes.kinds(goes_on.id) and "referral_info_requested" in scenes.kinds(untouched.id), 60)
-    until(lambda: scenes.kinds(fresh.id) == ["referral_acknowledged", "referral_acknowledged", "referral_sent"], 90)
+    until(
+        lambda: (
+            "referral_accepted" in scenes.kinds(goes_on.id)
+            and "referral_info_requested" in scenes.kinds(untouched.id)
+        ),
+        60,
+    )
+    until(
+        lambda: (
+            scenes.kinds(fresh.id)
+            == ["referral_acknowledged", "referral_acknowledged", "referral_sent"]
+        ),
+        90,
+    )
 
     with ExitStack() as cleanup:
         books = at_rest(stack, cleanup, since, {lost.id})
         assert [line for check in ALSO_AFTER_A_RESTORE for line in check(books)] == []
-        # What was told of the lost steps stays told; besides that, every fact made its messages once.
+        # What was told of the lost steps stays told; besides that, every fact made its messages
+        # once.
         gone = [one for one in told if one["late"] and one["referral_id"] == goes_on.id]
         assert gone
-        too_many = sorted(f"too many: {one['kind']} to {one['audience']} of {one['referral_id']}" for one in gone)
+        too_many = sorted(
+            f"too many: {one['kind']} to {one['audience']} of {one['referral_id']}" for one in gone
+        )
         assert sorted(checker.each_fact_made_its_messages_once(books)) == too_many
     now = scenes.rows("notifications", messages, row["now"], since)
     assert [one for one in now if one in told] == told
-    assert [one for one in scenes.rows("notifications", deliveries) if one in delivered] == delivered, "none was sent again"
+    assert [
+        one for one in scenes.rows("notifications", deliveries) if one in delivered
+    ] == delivered, "none was sent again"
 
 
 def test_a_stack_moves_to_a_new_machine_by_its_copies_alone(
@@ -368,7 +495,8 @@ def test_a_stack_moves_to_a_new_machine_by_its_copies_alone(
     older = shutil.copy(operator.folder / "referrals.dump", operator.folder / "older")
     erase(stack, erased)
     copy(operator)
-    shutil.move(older, operator.folder / "referrals.dump")  # the copies need not be of the same moment
+    # the copies need not be of the same moment
+    shutil.move(older, operator.folder / "referrals.dump")
     stack.stop(keep=True)
     elsewhere = LocalStack(fresh=True)
     try:
@@ -383,6 +511,12 @@ def test_a_stack_moves_to_a_new_machine_by_its_copies_alone(
         trail_is_append_only(elsewhere)
         scenes = Scenes(elsewhere, Cast(elsewhere))
         scenes.step(sent, ACKNOWLEDGE)
-        until(lambda: scenes.kinds(sent.id) == ["referral_acknowledged", "referral_acknowledged", "referral_sent"], 90)
+        until(
+            lambda: (
+                scenes.kinds(sent.id)
+                == ["referral_acknowledged", "referral_acknowledged", "referral_sent"]
+            ),
+            90,
+        )
     finally:
         elsewhere.stop()

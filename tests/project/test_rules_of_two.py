@@ -1,4 +1,6 @@
-"""A rule of two asks `chassis.second`, and compares no ids itself: another id is not another person."""
+"""A rule of two asks `chassis.second`, and compares no ids itself: another id is not another
+person.
+"""
 
 import ast
 import re
@@ -7,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FIRST = re.compile(r"(proposed|recorded|registered|approved|confirmed|made|override)_?(by_)?worker_id$|^(first_id|first_worker_id)$")
+FIRST = re.compile(
+    r"(proposed|recorded|registered|approved|confirmed|made|override)_?(by_)?worker_id$|^(first_id|first_worker_id)$"
+)
 """How the id of a first person is called."""
 
 
@@ -17,13 +21,20 @@ def _comparisons(file: Path) -> list[str]:
     by_id = []
     for node in compared:
         sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
-        if any(FIRST.search(side.rpartition(".")[2]) for side in sides) and not {"''", "None"} & set(sides):
+        if any(FIRST.search(side.rpartition(".")[2]) for side in sides) and not {
+            "''",
+            "None",
+        } & set(sides):
             by_id.append(ast.unparse(node))
     return by_id
 
 
 def _files() -> list[Path]:
-    return sorted(path for name in ("partners", "referrals", "notifications") for path in (ROOT / "services" / name).rglob("*.py"))
+    return sorted(
+        path
+        for name in ("partners", "referrals", "notifications")
+        for path in (ROOT / "services" / name).rglob("*.py")
+    )
 
 
 @pytest.mark.parametrize("name", ["partners", "referrals", "notifications"])
@@ -37,7 +48,9 @@ def test_no_rule_of_two_compares_ids_by_itself(name: str) -> None:
 
 
 def test_who_refuses_for_want_of_a_second_person_asks_the_one_check() -> None:
-    """The word of the refusal stands in `chassis.second`, and beside it only where no person asks or no other organisation."""
+    """The word of the refusal stands in `chassis.second`, and beside it only where no person asks
+    or no other organisation.
+    """
     named = {
         str(file.relative_to(ROOT)): file.read_text().count('"second_person_required"')
         for file in (*_files(), ROOT / "chassis" / "second.py")
@@ -52,5 +65,8 @@ def test_who_refuses_for_want_of_a_second_person_asks_the_one_check() -> None:
 
 def test_the_guard_sees_such_a_comparison(tmp_path: Path) -> None:
     file = tmp_path / "rule.py"
-    file.write_text("def confirm(self, worker_id):\n    if worker_id == self.proposed_by_worker_id:\n        raise Conflict('no')\n")
+    file.write_text(
+        "def confirm(self, worker_id):\n    if worker_id == self.proposed_by_worker_id:\n"
+        "        raise Conflict('no')\n"
+    )
     assert _comparisons(file) == ["worker_id == self.proposed_by_worker_id"]

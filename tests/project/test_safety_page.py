@@ -23,7 +23,8 @@ def test_no_line_of_a_table_claims_without_a_test() -> None:
     rows = [
         line
         for line in PAGE.splitlines()
-        if line.startswith("| ") and not line.startswith(("| ---", "| part ", "| he does", "| it does", "| she does"))
+        if line.startswith("| ")
+        and not line.startswith(("| ---", "| part ", "| he does", "| it does", "| she does"))
     ]
     assert len(rows) > 20
     assert [row for row in rows if "`test" not in row.rsplit("|", 2)[1]] == []

@@ -1,7 +1,9 @@
-"""What the .proto files say stands nowhere else: no code list, no scope and no route is written a second time in Python.
+"""What the .proto files say stands nowhere else: no code list, no scope and no route is written a
+second time in Python.
 
-Allowed are the tables of words that people read (test_pages_words compares their keys), the enums of the domains, which import nothing (wire.EnumCodec
-compares them when a service starts), and subsets: a rule about some codes names them.
+Allowed are the tables of words that people read (test_pages_words compares their keys), the enums
+of the domains, which import nothing (wire.EnumCodec compares them when a service starts), and
+subsets: a rule about some codes names them.
 """
 
 import ast
@@ -18,20 +20,29 @@ from services.gateway.api.binding import bindings
 from tests.parts.local_stack import ROOT
 
 FILES = sorted(
-    path for folder in ("chassis", "keys", "services") for path in (ROOT / folder).rglob("*.py") if "vocabulary" not in path.parts
+    path
+    for folder in ("chassis", "keys", "services")
+    for path in (ROOT / folder).rglob("*.py")
+    if "vocabulary" not in path.parts
 )
 # Rules of the business that have a word for nearly every code, and say another thing of each.
 RULES = (
-    "services/partners/domain/matching.py: enlace.partners.v1.Criterion",  # what each looks at, and what follows
+    # what each looks at, and what follows
+    "services/partners/domain/matching.py: enlace.partners.v1.Criterion",
     "services/referrals/domain/callback.py: enlace.referrals.v1.DayBand",  # how many days from now
     "services/referrals/domain/callback.py: enlace.referrals.v1.HourBand",  # from when until when
-    "services/referrals/domain/codes.py: enlace.partners.v1.OrganizationType",  # whom an override reaches
-    "services/referrals/domain/contact.py: enlace.referrals.v1.State",  # what a caller hears of each state
-    "services/referrals/domain/triage.py: enlace.referrals.v1.Answer",  # the three answers, by name, in the rules of the triage
-    "services/referrals/domain/triage.py: enlace.referrals.v1.Pathway",  # by name, in the rules of the triage
+    # whom an override reaches
+    "services/referrals/domain/codes.py: enlace.partners.v1.OrganizationType",
+    # what a caller hears of each state
+    "services/referrals/domain/contact.py: enlace.referrals.v1.State",
+    # the three answers, by name, in the rules of the triage
+    "services/referrals/domain/triage.py: enlace.referrals.v1.Answer",
+    # by name, in the rules of the triage
+    "services/referrals/domain/triage.py: enlace.referrals.v1.Pathway",
     "services/referrals/store/boxes.py: enlace.referrals.v1.Box",  # the condition of each box
 )
-MOST = 0.75  # of a list's words in one literal: that is the list, with what a rule leaves out forgotten
+# of a list's words in one literal: that is the list, with what a rule leaves out forgotten
+MOST = 0.75
 
 
 def enums() -> dict[str, frozenset[str]]:
@@ -45,7 +56,9 @@ def enums() -> dict[str, frozenset[str]]:
         seen.add(message.full_name)
         for field in message.fields:
             if field.enum_type is not None:
-                words_by_enum[field.enum_type.full_name] = frozenset(wire.words(field.enum_type).values())
+                words_by_enum[field.enum_type.full_name] = frozenset(
+                    wire.words(field.enum_type).values()
+                )
             if field.message_type is not None:
                 walk(field.message_type)
 
@@ -63,9 +76,17 @@ def literals(tree: ast.AST) -> Iterator[frozenset[str]]:
             parts = list(node.elts)
         elif isinstance(node, ast.Dict):
             parts = list(node.keys)
-        elif isinstance(node, ast.Attribute) and node.attr == "split" and isinstance(node.value, ast.Constant):
+        elif (
+            isinstance(node, ast.Attribute)
+            and node.attr == "split"
+            and isinstance(node.value, ast.Constant)
+        ):
             yield frozenset(str(node.value.value).split())
-        said = frozenset(part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str))
+        said = frozenset(
+            part.value
+            for part in parts
+            if isinstance(part, ast.Constant) and isinstance(part.value, str)
+        )
         if said:
             yield said
 
@@ -92,19 +113,35 @@ def test_no_code_list_of_the_contract_is_written_out_again() -> None:
 
 
 def test_no_route_of_the_contract_is_written_out_again() -> None:
-    routes = {binding.path for service in SERVICES for rpc in service.methods for binding in bindings(rpc)}
-    assert [f"{path.relative_to(ROOT)}:{line}: {text}" for path in FILES for line, text in constants(path) if text in routes] == []
+    routes = {
+        binding.path for service in SERVICES for rpc in service.methods for binding in bindings(rpc)
+    }
+    assert [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for path in FILES
+        for line, text in constants(path)
+        if text in routes
+    ] == []
 
 
 def test_a_list_that_is_written_out_again_is_found(tmp_path: Path) -> None:
     file = ROOT / "tests" / "project" / "test_said_once.py"
-    copies = ('ANSWERS = ("yes", "no", "did_not_say")', 'X = {"yes": 1, "no": 2, "did_not_say": 3}', 'X = "yes no did_not_say".split()')
+    copies = (
+        'ANSWERS = ("yes", "no", "did_not_say")',
+        'X = {"yes": 1, "no": 2, "did_not_say": 3}',
+        'X = "yes no did_not_say".split()',
+    )
     for copy in copies:
         assert list(literals(ast.parse(copy))) == [frozenset({"yes", "no", "did_not_say"})], copy
     assert lists_said_again([file], {"Answer": frozenset({"yes", "no", "did_not_say"})}) != []
 
 
 def test_what_a_place_has_and_what_she_needs_of_it_are_the_same_codes() -> None:
-    """Two services say them, and neither may import the other's words: matching goes by their numbers."""
-    there, needed = (dict(wire.words(each.DESCRIPTOR)) for each in (directory_pb2.Accessibility, enquiries_pb2.Accessibility))
+    """Two services say them, and neither may import the other's words: matching goes by their
+    numbers.
+    """
+    there, needed = (
+        dict(wire.words(each.DESCRIPTOR))
+        for each in (directory_pb2.Accessibility, enquiries_pb2.Accessibility)
+    )
     assert there == needed

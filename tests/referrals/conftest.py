@@ -1,4 +1,6 @@
-"""A referrals service on a real database and a real gRPC port, in this process, with a clock that the test sets."""
+"""A referrals service on a real database and a real gRPC port, in this process, with a clock that
+the test sets.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,16 +34,33 @@ from tests.parts.callers import just_proved
 from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as PostgresServer
 
-ORG = {name: f"{number:032x}" for number, name in enumerate("hotline ngo shelter clinic police coalition mission border".split(), start=1)}
+ORG = {
+    name: f"{number:032x}"
+    for number, name in enumerate(
+        "hotline ngo shelter clinic police coalition mission border".split(), start=1
+    )
+}
 SERVICE = {
-    name: f"{number:032x}" for number, name in enumerate("shelter_bed clinic_visit police_report journey welcome".split(), start=101)
+    name: f"{number:032x}"
+    for number, name in enumerate(
+        "shelter_bed clinic_visit police_report journey welcome".split(), start=101
+    )
 }
 ARRIVAL = referrals_pb2.Arrival(
-    expected="today between 19:30 and 20:00", way="by bus, to the terminal", company="with her son", sign="she shows the tepezcuintle card"
+    expected="today between 19:30 and 20:00",
+    way="by bus, to the terminal",
+    company="with her son",
+    sign="she shows the tepezcuintle card",
 )
 """Kept only of somebody whom nobody may contact."""
 SEVEN_POINTS = [point for point in people_pb2.Explained.values() if point]
-SERVICE_OWNER = {"shelter_bed": "shelter", "clinic_visit": "clinic", "police_report": "police", "journey": "mission", "welcome": "border"}
+SERVICE_OWNER = {
+    "shelter_bed": "shelter",
+    "clinic_visit": "clinic",
+    "police_report": "police",
+    "journey": "mission",
+    "welcome": "border",
+}
 ABROAD = ("ngo", "mission")
 """In Guatemala; the others are in Nicaragua."""
 
@@ -91,7 +110,14 @@ class Service:
         if name not in self.clients:
             identifier = f"{abs(hash(name)):032x}"[-32:]
             kin = Kin() if scopes else NONE
-            caller = Caller(identifier, "key" if scopes else "worker", ORG[organization], frozenset(roles), frozenset(scopes), kin=kin)
+            caller = Caller(
+                identifier,
+                "key" if scopes else "worker",
+                ORG[organization],
+                frozenset(roles),
+                frozenset(scopes),
+                kin=kin,
+            )
             self.clients[name] = Client(caller, self._stubs(), self.issuer, self.gateway)
         return self.clients[name]
 
@@ -104,12 +130,17 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(
+    postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
     """One a module; tests use persons and referrals of their own."""
     place = postgres.database("referrals", MIGRATIONS)
     folder = tmp_path_factory.mktemp("keys")
     # PINs are slow on purpose; the tests that are not about that need not wait for it.
-    slow, usecases.HASHER = usecases.HASHER, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    slow, usecases.HASHER = (
+        usecases.HASHER,
+        PasswordHasher(time_cost=1, memory_cost=8, parallelism=1),
+    )
     key_folder.create(folder, ["referrals"])
     clock = SettableClock(NOON)
     database = Database(place.url, view_of=view_of)
@@ -122,19 +153,30 @@ def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
         clock,
         openings_an_hour=100_000,
     )
-    addresses = AddressReader(lambda: key_folder.all_verifying(folder, "calls.gateway"), "enlace.referrals", clock)
-    server = Server("127.0.0.1:0", made.servicers, addresses, threads=8, reflect=True, caller_rate=100_000)
+    addresses = AddressReader(
+        lambda: key_folder.all_verifying(folder, "calls.gateway"), "enlace.referrals", clock
+    )
+    server = Server(
+        "127.0.0.1:0", made.servicers, addresses, threads=8, reflect=True, caller_rate=100_000
+    )
     server.start()
     with database.transaction(SYSTEM) as tx:
         for name, identifier in ORG.items():
-            kind, country = "LAW_ENFORCEMENT" if name == "police" else "NGO", "GT" if name in ABROAD else "NI"
-            members.note_member(tx, "organization", identifier, True, "APPROVED", kind, country=country)
+            kind, country = (
+                "LAW_ENFORCEMENT" if name == "police" else "NGO",
+                "GT" if name in ABROAD else "NI",
+            )
+            members.note_member(
+                tx, "organization", identifier, True, "APPROVED", kind, country=country
+            )
         for name, identifier in SERVICE.items():
             members.note_service(tx, identifier, ORG[SERVICE_OWNER[name]], True)
     issuer = Issuer(key_folder.signing(folder, "tokens"), clock)
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         gateway = AddressSigner(key_folder.signing(folder, "calls.gateway"), clock)
-        yield Service(clock, database, place.url, place.migration_url, folder, made, issuer, gateway, channel)
+        yield Service(
+            clock, database, place.url, place.migration_url, folder, made, issuer, gateway, channel
+        )
     usecases.HASHER = slow
     server.stop(1)
     database.close()
@@ -149,7 +191,9 @@ def at_noon(request: pytest.FixtureRequest) -> None:
 
 @dataclass
 class Story:
-    """The usual beginning of a test: a person of the NGO and a referral to the shelter, taken as far as a test needs."""
+    """The usual beginning of a test: a person of the NGO and a referral to the shelter, taken as
+    far as a test needs.
+    """
 
     service: Service
     ngo: Client
@@ -161,10 +205,16 @@ class Story:
         return f"request-{next(self.numbers)}"
 
     def person(self, **identity: Any) -> people_pb2.Person:
-        """With a name and a number; she is contacted through a worker, unless another `plan` says how."""
-        plan = identity.pop("plan", people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_THROUGH_WORKER))
+        """With a name and a number; she is contacted through a worker, unless another `plan` says
+        how.
+        """
+        plan = identity.pop(
+            "plan", people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_THROUGH_WORKER)
+        )
         request = people_pb2.CreatePersonRequest(
-            identity=people_pb2.Identity(**({"given_name": "Ximena", "phone": "+50581234567"} | identity)),
+            identity=people_pb2.Identity(
+                **({"given_name": "Ximena", "phone": "+50581234567"} | identity)
+            ),
             coarse=referrals_pb2.CoarsePerson(
                 age_band=referrals_pb2.AGE_BAND_18_TO_24,
                 gender_code=referrals_pb2.PERSON_GENDER_FEMININE,
@@ -178,7 +228,9 @@ class Story:
         made: people_pb2.Person = self.ngo.CreatePerson(request)
         return made
 
-    def draft(self, person: people_pb2.Person | None = None, **values: Any) -> referrals_pb2.Referral:
+    def draft(
+        self, person: people_pb2.Person | None = None, **values: Any
+    ) -> referrals_pb2.Referral:
         request = referrals_pb2.CreateReferralRequest(
             person_id=(person or self.person()).id,
             need_code=values.pop("need_code", "HOU.EMG"),
@@ -200,12 +252,16 @@ class Story:
         """A worker of the NGO who may send on an override."""
         return self.service.as_("ngo", "WORKER", "EMERGENCY")
 
-    def overridden(self, reason: str = "life_at_risk", by: Client | None = None, **values: Any) -> referrals_pb2.Referral:
+    def overridden(
+        self, reason: str = "life_at_risk", by: Client | None = None, **values: Any
+    ) -> referrals_pb2.Referral:
         draft = self.draft(**values)
         request = referrals_pb2.SendReferralRequest(
             id=draft.id,
             etag=draft.etag,
-            override_reason_code=referrals_pb2.OverrideReason.Value(f"OVERRIDE_REASON_{reason.upper()}"),
+            override_reason_code=referrals_pb2.OverrideReason.Value(
+                f"OVERRIDE_REASON_{reason.upper()}"
+            ),
             note="at the bus station until six",
             arrival=ARRIVAL,
             request_id=self.request_id(),
@@ -217,7 +273,9 @@ class Story:
         receipt = people_pb2.Receipt(
             person_id=person_id,
             recipient_organization_id=values.pop("recipient", ORG["shelter"]),
-            field_groups=values.pop("field_groups", [people_pb2.FIELD_GROUP_IDENTITY, people_pb2.FIELD_GROUP_CONTACT]),
+            field_groups=values.pop(
+                "field_groups", [people_pb2.FIELD_GROUP_IDENTITY, people_pb2.FIELD_GROUP_CONTACT]
+            ),
             purpose_codes=values.pop("purposes", ["HOU"]),
             giver_code=number(people_pb2.Giver, values.pop("giver", "person")),
             assent_code=number(people_pb2.Assent, values.pop("assent_code", "")),
@@ -226,7 +284,9 @@ class Story:
             explained_codes=values.pop("explained_codes", SEVEN_POINTS),
             **values,
         )
-        made: people_pb2.Receipt = self.ngo.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=self.request_id()))
+        made: people_pb2.Receipt = self.ngo.CreateReceipt(
+            people_pb2.CreateReceiptRequest(receipt=receipt, request_id=self.request_id())
+        )
         return made
 
     def sent(self, **values: Any) -> referrals_pb2.Referral:
@@ -235,20 +295,32 @@ class Story:
         draft = self.draft(**values)
         receipt = self.receipt(draft.person_id, **groups)
         request = referrals_pb2.SendReferralRequest(
-            id=draft.id, etag=draft.etag, receipt_id=receipt.id, arrival=ARRIVAL, request_id=self.request_id()
+            id=draft.id,
+            etag=draft.etag,
+            receipt_id=receipt.id,
+            arrival=ARRIVAL,
+            request_id=self.request_id(),
         )
         made: referrals_pb2.Referral = self.ngo.SendReferral(request)
         return made
 
     def accepted(self, **values: Any) -> referrals_pb2.Referral:
         sent = self.sent(**values)
-        request = referrals_pb2.AcceptReferralRequest(id=sent.id, etag=sent.etag, request_id=self.request_id())
+        request = referrals_pb2.AcceptReferralRequest(
+            id=sent.id, etag=sent.etag, request_id=self.request_id()
+        )
         request.planned_first_contact_time.FromDatetime(self.service.clock.now())
         made: referrals_pb2.Referral = self.shelter.AcceptReferral(request)
         return made
 
-    def campaign(self, *media: contacts_pb2.Campaign.ValueType, country: str = "NI") -> campaigns_pb2.LineCampaign:
-        wanted = campaigns_pb2.LineCampaign(name="Llama y Vive", country=country, media_codes=media or [contacts_pb2.CAMPAIGN_POSTER])
+    def campaign(
+        self, *media: contacts_pb2.Campaign.ValueType, country: str = "NI"
+    ) -> campaigns_pb2.LineCampaign:
+        wanted = campaigns_pb2.LineCampaign(
+            name="Llama y Vive",
+            country=country,
+            media_codes=media or [contacts_pb2.CAMPAIGN_POSTER],
+        )
         made: campaigns_pb2.LineCampaign = self.coordinator.CreateCampaign(
             campaigns_pb2.CreateCampaignRequest(campaign=wanted, request_id=self.request_id())
         )
@@ -263,7 +335,9 @@ class Story:
             triage=contacts_pb2.Triage(**triage),
         )
         made: contacts_pb2.CreateContactResponse = operator.CreateContact(
-            contacts_pb2.CreateContactRequest(contact=contact, pin="4821", request_id=self.request_id())
+            contacts_pb2.CreateContactRequest(
+                contact=contact, pin="4821", request_id=self.request_id()
+            )
         )
         return made
 
@@ -273,17 +347,27 @@ _numbers = iter(range(1_000_000))
 
 @pytest.fixture
 def story(service: Service) -> Story:
-    return Story(service, service.as_("ngo", "WORKER"), service.as_("shelter", "WORKER"), service.as_("coalition", "COORDINATOR"), _numbers)
+    return Story(
+        service,
+        service.as_("ngo", "WORKER"),
+        service.as_("shelter", "WORKER"),
+        service.as_("coalition", "COORDINATOR"),
+        _numbers,
+    )
 
 
 @pytest.fixture
 def abroad(service: Service) -> None:
     """The clinic has the line of Costa Rica."""
     with service.database.transaction(SYSTEM) as tx:
-        members.note_member(tx, "organization", ORG["clinic"], True, "APPROVED", "NGO", country="CR")
+        members.note_member(
+            tx, "organization", ORG["clinic"], True, "APPROVED", "NGO", country="CR"
+        )
 
 
 def read(client: Client, identifier: str) -> referrals_pb2.Referral:
     """A referral as this client may see it now."""
-    referral: referrals_pb2.Referral = client.GetReferral(referrals_pb2.GetReferralRequest(id=identifier))
+    referral: referrals_pb2.Referral = client.GetReferral(
+        referrals_pb2.GetReferralRequest(id=identifier)
+    )
     return referral

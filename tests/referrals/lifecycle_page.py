@@ -1,4 +1,6 @@
-"""Renders docs/lifecycle.md from the table of transitions: `python -m tests.referrals.lifecycle_page`."""
+"""Renders docs/lifecycle.md from the table of transitions: `python -m
+tests.referrals.lifecycle_page`.
+"""
 
 from datetime import timedelta
 from pathlib import Path
@@ -34,7 +36,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "lifecycle.md"
 
 CARRIES = {
     "send": "need code, urgency, service, a safe-contact plan, with whom or where she is not safe,"
-    " and a receipt that covers recipient and purpose now; or, by right, an override: code and note",
+    " and a receipt that covers recipient and purpose now; or, by right, an override:"
+    " code and note",
     "acknowledge": "no content",
     "ask": "question code (`other` needs a note); once in a referral's life",
     "answer": "note with the answer",
@@ -43,26 +46,51 @@ CARRIES = {
     "decline": "decline code (`other` needs a note); perhaps an alternative service",
     "expire": "nothing: nobody answered for twice the time to decide",
     "start": "time of the first contact",
-    "schedule_appointment": "time of the appointment, from an hour ago to 90 days ahead; one is open at a time, and another takes its place",
+    "schedule_appointment": (
+        "time of the appointment, from an hour ago to 90 days ahead;"
+        " one is open at a time, and another takes its place"
+    ),
     "attend_appointment": "nothing; an open appointment, from an hour before its time on",
-    "miss_appointment": "miss code (`other` needs a note); an open appointment, from an hour before its time on",
+    "miss_appointment": (
+        "miss code (`other` needs a note); an open appointment, from an hour before its time on"
+    ),
     "cancel_appointment": "cancel code (`other` needs a note); an open appointment",
     "add_note": "note; the other side is told of it",
     "complete": "outcome code, codes of the delivered needs",
     "not_deliver": "not-delivered code (`other` needs a note)",
-    "close_need": "need-close code (`other` needs a note), while nobody follows it up; the receiver does not see it",
+    "close_need": (
+        "need-close code (`other` needs a note), while nobody follows it up;"
+        " the receiver does not see it"
+    ),
     "close": "whether help came: `yes` or `could_not_reach`",
     "reopen": "whether help came: `no`",
-    "confirm_override": "no content: a coordinator or a manager of the sender, not the person who sent it, while `override_confirm` runs",
-    "attach_consent": "a consent receipt that covers recipient and purpose now, in place of the former one",
+    "confirm_override": (
+        "no content: a coordinator or a manager of the sender, not the person who sent it, while"
+        " `override_confirm` runs"
+    ),
+    "attach_consent": (
+        "a consent receipt that covers recipient and purpose now, in place of the former one"
+    ),
     "withdraw": "withdraw code (`other` needs a note)",
-    "withdraw_consent": "the withdrawn receipt, through any partner that holds it; or her reference, which ends everything",
-    "assign": "a worker of the receiver, or nobody: then the desk answers for it, as it does when its worker is suspended",
+    "withdraw_consent": (
+        "the withdrawn receipt, through any partner that holds it;"
+        " or her reference, which ends everything"
+    ),
+    "assign": (
+        "a worker of the receiver, or nobody: then the desk answers for it, as it does when its"
+        " worker is suspended"
+    ),
     "amend": "another urgency, or a file with new content; the fact names the changed fields",
     "confirm_deletion": "no content: everything written about her elsewhere is destroyed",
-    "reroute": "another service; a draft for it is opened, based on this one, and the need is open until the draft is sent",
+    "reroute": (
+        "another service; a draft for it is opened, based on this one, and the need is open until"
+        " the draft is sent"
+    ),
     "remind": "no content; the side whose turn it is has not been reminded for an hour",
-    "enter_in_error": "nothing; the sender within 24 hours of the draft, or while it is one; a coordinator at any time",
+    "enter_in_error": (
+        "nothing; the sender within 24 hours of the draft, or while it is one;"
+        " a coordinator at any time"
+    ),
 }
 """The content that each step needs; the methods of Referral check it."""
 
@@ -86,21 +114,31 @@ def page() -> str:
         [
             "# The life of a referral",
             "",
-            "Printed by `python -m tests.referrals.lifecycle_page` from `services/referrals/domain`; a test fails when the page is out of date.",
+            (
+                "Printed by `python -m tests.referrals.lifecycle_page` from"
+                " `services/referrals/domain`; a test fails when the page is out of date."
+            ),
             "",
             "## States",
             "",
             *_diagram(),
             "",
-            f"Live states, in which the receiver has access, and a clock runs or the sender is asked: {_names(LIVE)}.",
-            "Every other state may become `entered_in_error`, which is in no count; the picture leaves those arrows out.",
+            (
+                "Live states, in which the receiver has access, and a clock runs or the sender is"
+                f" asked: {_names(LIVE)}."
+            ),
+            (
+                "Every other state may become `entered_in_error`, which is in no count;"
+                " the picture leaves those arrows out."
+            ),
             "",
             "## Steps",
             "",
             *_steps(),
             "",
             "† Never among the allowed verbs of a caller: it follows from another act"
-            " (`reopen` from closing with `no`, `withdraw_consent` from withdrawing a receipt, `expire` from time).",
+            " (`reopen` from closing with `no`, `withdraw_consent` from withdrawing a receipt,"
+            " `expire` from time).",
             "",
             "## Whose turn it is",
             "",
@@ -117,7 +155,10 @@ def page() -> str:
             "## Reason codes",
             "",
             *[
-                f"- **{name}**: {', '.join(f'`{code}`' for code in sorted(name.lower() for name in names(codes).values()))}"
+                (
+                    f"- **{name}**:"
+                    f" {', '.join(f'`{code}`' for code in sorted(name.lower() for name in names(codes).values()))}"  # noqa: E501
+                )
                 for name, codes in _CODES.items()
             ],
             "",
@@ -131,36 +172,67 @@ def _diagram() -> list[str]:
         if step.target not in (None, State.ENTERED_IN_ERROR):
             for source in _ordered(step.sources):
                 arrows.setdefault((source, _target(step)), []).append(step.verb)
-    ends = [s.value for s in State if not any(s in t.sources for t in TRANSITIONS if t.target is not State.ENTERED_IN_ERROR)]
+    ends = [
+        s.value
+        for s in State
+        if not any(s in t.sources for t in TRANSITIONS if t.target is not State.ENTERED_IN_ERROR)
+    ]
     return [
         "```mermaid",
         "stateDiagram-v2",
         "    [*] --> draft",
-        *[f"    {source} --> {target}: {', '.join(verbs)}" for (source, target), verbs in arrows.items()],
+        *[
+            f"    {source} --> {target}: {', '.join(verbs)}"
+            for (source, target), verbs in arrows.items()
+        ],
         *[f"    {state} --> [*]" for state in ends],
         "```",
     ]
 
 
 def _steps() -> list[str]:
-    rows = ["| verb | from | to | who | must carry | clocks | fact |", "|---|---|---|---|---|---|---|"]
+    rows = [
+        "| verb | from | to | who | must carry | clocks | fact |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for step in TRANSITIONS:
         verb = f"`{step.verb}`" + ("" if step.offered else " †")
         every = step.sources == frozenset(State) - {step.target}
-        sources = "every other state" if every else "every live state" if step.sources == LIVE else _names(step.sources)
+        sources = (
+            "every other state"
+            if every
+            else "every live state"
+            if step.sources == LIVE
+            else _names(step.sources)
+        )
         who = ", ".join(side.value for side in sorted(step.by, key=lambda side: side.value))
         fact = f"`enlace.referral.{step.fact}.v1`"
-        rows.append(f"| {verb} | {sources} | {_target(step)} | {who} | {CARRIES[step.verb]} | {_effect(step)} | {fact} |")
+        rows.append(
+            f"| {verb} | {sources} | {_target(step)} | {who} | {CARRIES[step.verb]} |"
+            f" {_effect(step)} | {fact} |"
+        )
     return rows
 
 
 def _turns() -> list[str]:
-    rows = ["| state | turn | main step of the sender | of the receiver | of a coordinator |", "|---|---|---|---|---|"]
+    rows = [
+        "| state | turn | main step of the sender | of the receiver | of a coordinator |",
+        "|---|---|---|---|---|",
+    ]
     for state in State:
-        turn = "receiver" if state in WAITS_FOR_RECEIVER else "sender" if state in WAITS_FOR_SENDER else "nobody"
+        turn = (
+            "receiver"
+            if state in WAITS_FOR_RECEIVER
+            else "sender"
+            if state in WAITS_FOR_SENDER
+            else "nobody"
+        )
         steps = [_main_step(state, side) for side in (Side.SENDER, Side.RECEIVER, Side.COORDINATOR)]
         if state in CAME_BACK:
-            turn, steps[0] = "sender while unanswered, then nobody", f"`{REFER_AGAIN}` while the need is open"
+            turn, steps[0] = (
+                "sender while unanswered, then nobody",
+                f"`{REFER_AGAIN}` while the need is open",
+            )
         if steps != ["–"] * 3 or turn != "nobody":
             rows.append(f"| {state.value} | {turn} | {' | '.join(steps)} |")
     return [
@@ -168,17 +240,29 @@ def _turns() -> list[str]:
         "",
         "A referral states this for its reader: `turn`, `main_step`, `allowed_verbs`, `unanswered`;"
         " the filters `waiting_for_me` and `waiting_for_other` go by the turn.",
-        f"A referral that came back ({_names(CAME_BACK)}) is unanswered, an open need, until its sender has sent another one based on it (not one entered in"
-        " error), or somebody closes the need by name (`close_need`). No time ends it. For its receiver it is over.",
-        f"`{REFER_AGAIN}` is no step of this referral: the sender opens a draft with `based_on_id`. Until the draft is sent the need stays open.",
+        f"A referral that came back ({_names(CAME_BACK)}) is unanswered, an open need, until its"
+        " sender has sent another one based on it (not one entered in"
+        " error), or somebody closes the need by name (`close_need`). No time ends it."
+        " For its receiver it is over.",
+        (
+            f"`{REFER_AGAIN}` is no step of this referral: the sender opens a draft with"
+            " `based_on_id`. Until the draft is sent the need stays open."
+        ),
         "In every other state it is nobody's turn.",
     ]
 
 
 def _main_step(state: State, side: Side) -> str:
-    steps = [f"`{step.verb}`" for step in TRANSITIONS if step.main and state in step.sources and side in step.by]
+    steps = [
+        f"`{step.verb}`"
+        for step in TRANSITIONS
+        if step.main and state in step.sources and side in step.by
+    ]
     if state is State.IN_PROGRESS and steps:
-        return f"{steps[-1]}; {steps[0]} at the time of an appointment, else `add_note` after the end of `silence`"
+        return (
+            f"{steps[-1]}; {steps[0]} at the time of an appointment, else `add_note` after the end"
+            " of `silence`"
+        )
     return next(iter(steps), "–")
 
 
@@ -190,7 +274,13 @@ def _effect(step: Step) -> str:
     words = [f"starts {kind.value}" for kind in step.starts]
     if step.stops:
         left = set(DeadlineKind) - set(step.stops)
-        summary = "stops all" if not left else "stops all but the health clocks" if left == set(HEALTH) else ""
+        summary = (
+            "stops all"
+            if not left
+            else "stops all but the health clocks"
+            if left == set(HEALTH)
+            else ""
+        )
         words.append(summary or "stops " + ", ".join(kind.value for kind in step.stops))
     if step.verb == "send":
         words.append("on an override starts override_confirm and override_end too")
@@ -216,36 +306,71 @@ def _clocks() -> list[str]:
         "| urgency | " + " | ".join(kind.value for kind in kinds) + " |",
         "|---" * (len(kinds) + 1) + "|",
         *[
-            f"| {urgency.value} | " + " | ".join(_span(FIRST_POLICY.span(kind, urgency)) for kind in kinds) + " |"
+            f"| {urgency.value} | "
+            + " | ".join(_span(FIRST_POLICY.span(kind, urgency)) for kind in kinds)
+            + " |"
             for urgency in reversed(Urgency)
         ],
         "",
-        f"`review` is due at the receiver's review time; `silence` after {_span(FIRST_POLICY.spans[None, DeadlineKind.SILENCE])}, and"
-        f" {_span(SILENCE_AFTER_NEWS)} after news; `close` after {_span(FIRST_POLICY.spans[None, DeadlineKind.CLOSE])}.",
-        "While an appointment is open, `silence` begins at its time. The result of an appointment starts `silence` again; the sender is told when an appointment"
+        "`review` is due at the receiver's review time; `silence` after"
+        f" {_span(FIRST_POLICY.spans[None, DeadlineKind.SILENCE])}, and"
+        f" {_span(SILENCE_AFTER_NEWS)} after news; `close` after"
+        f" {_span(FIRST_POLICY.spans[None, DeadlineKind.CLOSE])}.",
+        "While an appointment is open, `silence` begins at its time."
+        " The result of an appointment starts `silence` again; the sender is told when an"
+        " appointment"
         " is made, missed or cancelled.",
-        "News is an attended appointment, or a note of the receiver (`add_note`), while no other appointment is open.",
-        "`replace` begins when a referral comes back without help, and is its sender's alone: it stops when another referral based on it is sent, continues"
-        " if that one is entered in error, and ends when the need is closed by name. Referrals that came back before this clock existed are open needs without it.",
-        "`draft` is the sender's alone: a reminder to send the draft, or to enter it in error, which is possible at any time. Without an urgency it counts as normal.",
-        "An open contact of the line has a clock too (`contact`): as long as `draft` by the urgency of its answers, as an emergency while nothing is"
-        " known. The line is told at 50 and 100 per cent, the coordination as well at 150; of an immediate contact at once.",
+        (
+            "News is an attended appointment, or a note of the receiver (`add_note`), while no"
+            " other appointment is open."
+        ),
+        "`replace` begins when a referral comes back without help, and is its sender's alone:"
+        " it stops when another referral based on it is sent, continues"
+        " if that one is entered in error, and ends when the need is closed by name."
+        " Referrals that came back before this clock existed are open needs without it.",
+        (
+            "`draft` is the sender's alone: a reminder to send the draft, or to enter it in error,"
+            " which is possible at any time. Without an urgency it counts as normal."
+        ),
+        "An open contact of the line has a clock too (`contact`):"
+        " as long as `draft` by the urgency of its answers, as an emergency while nothing is"
+        " known. The line is told at 50 and 100 per cent, the coordination as well at 150;"
+        " of an immediate contact at once.",
         "Health clocks begin at an assault that is stated in the draft or its contact: "
         + "; ".join(f"`{kind.value}` is over after {_span(span)}" for kind, span in HEALTH.items())
-        + " (WHO). While one could run, the referral is at least an emergency. They run until the first contact, also while another service is looked for"
+        + " (WHO). While one could run, the referral is at least an emergency."
+        " They run until the first contact, also while another service is looked for"
         " and in the draft that follows;"
         " nobody is told of them, and a coordinator does not see them.",
-        f"`deletion`: within {_span(DELETION)} after a withdrawal the receiver confirms that it has deleted everything; it is its turn until then.",
-        "When a member is suspended, leaves or comes back, the other side of each live referral is told once (`side_out`, `side_back`); the referral itself"
+        (
+            f"`deletion`: within {_span(DELETION)} after a withdrawal the receiver confirms that it"
+            " has deleted everything; it is its turn until then."
+        ),
+        "When a member is suspended, leaves or comes back, the other side of each live referral is"
+        " told once (`side_out`, `side_back`); the referral itself"
         " does not change.",
-        "An override opens her first name and her safe-contact plan until a second person has confirmed it, and then what is needed to act."
-        f" It opens nothing after {_span(OVERRIDE_CONFIRM)} without that confirmation (`override_confirm`), and nothing after"
+        "An override opens her first name and her safe-contact plan until a second person has"
+        " confirmed it, and then what is needed to act."
+        f" It opens nothing after {_span(OVERRIDE_CONFIRM)} without that confirmation"
+        " (`override_confirm`), and nothing after"
         f" {_span(OVERRIDE_END)} (`override_end`) unless a consent took its place.",
-        "The first contact for `immediate` is meant for the same day: 12 hours, so that a call at 23:50 has a deadline that can be met.",
-        "Working days are those of the person's country; Saturdays, Sundays and public holidays do not count.",
-        f"Each clock fires once at {', '.join(str(level) for level in LEVELS[:-1])} and {LEVELS[-1]} per cent:"
-        " `clock_reminded`, `clock_breached`, `clock_escalated`. If several levels passed while nothing ran, only the highest fires.",
-        f"At {EXPIRE_PERCENT} per cent of `decide` the referral expires: its receiver's access ends, both desks are told, and it is an open need of its sender.",
+        (
+            "The first contact for `immediate` is meant for the same day:"
+            " 12 hours, so that a call at 23:50 has a deadline that can be met."
+        ),
+        (
+            "Working days are those of the person's country; Saturdays, Sundays and public holidays"
+            " do not count."
+        ),
+        f"Each clock fires once at {', '.join(str(level) for level in LEVELS[:-1])} and"
+        f" {LEVELS[-1]} per cent:"
+        " `clock_reminded`, `clock_breached`, `clock_escalated`."
+        " If several levels passed while nothing ran, only the highest fires.",
+        (
+            f"At {EXPIRE_PERCENT} per cent of `decide` the referral expires:"
+            " its receiver's access ends, both desks are told, and it is an open need of its"
+            " sender."
+        ),
     ]
 
 
@@ -254,14 +379,22 @@ def _triage() -> list[str]:
     for rule in RULES:
         unless = f", unless `{rule.unless[0]}` {rule.unless[1]}" if rule.unless[0] else ""
         medicine = ", ".join(kind.value for kind in rule.health) or "–"
-        rows.append(f"| `{rule.question}` {rule.answer}{unless} | {rule.urgency.value} | `{rule.pathway}` | {medicine} |")
+        rows.append(
+            f"| `{rule.question}` {rule.answer}{unless} | {rule.urgency.value} | `{rule.pathway}` |"
+            f" {medicine} |"
+        )
     return [
         *rows,
         "",
-        f"If several rules hold, the most urgent counts, and of their pathways the first of these: {', '.join(f'`{pathway}`' for pathway in FIRST)}."
+        "If several rules hold, the most urgent counts, and of their pathways the first of these:"
+        f" {', '.join(f'`{pathway}`' for pathway in FIRST)}."
         " An unasked or unanswered question never lowers the urgency."
-        " If no rule holds, the contact is normal once each of these questions was answered or declined, and at least one answered; before that it is not assessed.",
-        "A call that the line owes has a clock (`callback`) from the beginning of the agreed hours to their end.",
+        " If no rule holds, the contact is normal once each of these questions was answered or"
+        " declined, and at least one answered; before that it is not assessed.",
+        (
+            "A call that the line owes has a clock (`callback`) from the beginning of the agreed"
+            " hours to their end."
+        ),
     ]
 
 

@@ -1,4 +1,6 @@
-"""What is written of her is opened like her name, a record that was tampered with opens nothing, and a child never consents alone."""
+"""What is written of her is opened like her name, a record that was tampered with opens nothing,
+and a child never consents alone.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -28,7 +30,13 @@ def noted(story: Story, *groups: int) -> pb.Referral:
     draft = story.draft()
     receipt = story.receipt(draft.person_id, field_groups=list(groups))
     sent: pb.Referral = story.ngo.SendReferral(
-        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id, note=NOTE, request_id=story.request_id())
+        pb.SendReferralRequest(
+            id=draft.id,
+            etag=draft.etag,
+            receipt_id=receipt.id,
+            note=NOTE,
+            request_id=story.request_id(),
+        )
     )
     return sent
 
@@ -36,11 +44,16 @@ def noted(story: Story, *groups: int) -> pb.Referral:
 def notes(client: Client, referral: pb.Referral) -> tuple[list[str], int]:
     """What is read, and how many notes are withheld."""
     events = client.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events
-    return [event.note for event in events if event.note], sum(event.note_withheld for event in events)
+    return [event.note for event in events if event.note], sum(
+        event.note_withheld for event in events
+    )
 
 
 def test_notes_are_a_field_group_that_the_receipt_names(story: Story) -> None:
-    named, unnamed = noted(story, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES), noted(story, G.FIELD_GROUP_IDENTITY)
+    named, unnamed = (
+        noted(story, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES),
+        noted(story, G.FIELD_GROUP_IDENTITY),
+    )
     assert notes(story.shelter, named) == ([NOTE], 0)
     assert notes(story.shelter, unnamed) == ([], 1)
     assert notes(story.ngo, unnamed) == ([NOTE], 0)
@@ -58,33 +71,51 @@ def test_notes_close_with_the_consent(story: Story, service: Service) -> None:
 def test_notes_are_for_those_who_work_with_people(story: Story, service: Service) -> None:
     sent = noted(story, G.FIELD_GROUP_NOTES)
     for organization in ("ngo", "shelter"):
-        for client in (service.as_(organization, "MANAGER"), service.as_(organization, scopes=("referrals.read", "people.read"))):
+        for client in (
+            service.as_(organization, "MANAGER"),
+            service.as_(organization, scopes=("referrals.read", "people.read")),
+        ):
             assert notes(client, sent) == ([], 1)
-        assert notes(service.as_(organization, scopes=("referrals.read", "people.open")), sent) == ([NOTE], 0)
+        assert notes(service.as_(organization, scopes=("referrals.read", "people.open")), sent) == (
+            [NOTE],
+            0,
+        )
     for role in ("COORDINATOR", "AUDITOR"):
         assert notes(service.as_("coalition", role), sent) == ([], 1)
         assert notes(service.as_("ngo", role, "WORKER"), sent) == ([], 1)
 
 
-def test_a_member_on_probation_reads_none_and_its_key_opens_nobody(story: Story, service: Service) -> None:
+def test_a_member_on_probation_reads_none_and_its_key_opens_nobody(
+    story: Story, service: Service
+) -> None:
     sent = noted(story, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES)
     on(service, "shelter", "PROBATION")
     try:
         assert notes(story.shelter, sent) == ([], 1)
         key = service.as_("shelter", scopes=("people.open",))
-        request = people_pb2.OpenPersonRequest(id=sent.person_id, purpose_code="HOU", referral_id=sent.id)
+        request = people_pb2.OpenPersonRequest(
+            id=sent.person_id, purpose_code="HOU", referral_id=sent.id
+        )
         request.field_groups.append(G.FIELD_GROUP_IDENTITY)
-        assert refusal(lambda: key.OpenPerson(request)) == ("PERMISSION_DENIED", "member_on_probation")
+        assert refusal(lambda: key.OpenPerson(request)) == (
+            "PERMISSION_DENIED",
+            "member_on_probation",
+        )
     finally:
         on(service, "shelter", "APPROVED")
 
 
-def test_reading_notes_is_on_record_for_sender_and_receiver_and_what_was_withheld_is_not_a_reading(story: Story) -> None:
+def test_reading_notes_is_on_record_for_sender_and_receiver_and_what_was_withheld_is_not_a_reading(
+    story: Story,
+) -> None:
     sent, withheld = noted(story, G.FIELD_GROUP_NOTES), noted(story, G.FIELD_GROUP_IDENTITY)
     for client in (story.ngo, story.shelter):
         notes(client, sent)
     notes(story.shelter, withheld)
-    assert looked(story, sent.person_id) == [(ORG["shelter"], [G.FIELD_GROUP_NOTES]), (ORG["ngo"], [G.FIELD_GROUP_NOTES])]
+    assert looked(story, sent.person_id) == [
+        (ORG["shelter"], [G.FIELD_GROUP_NOTES]),
+        (ORG["ngo"], [G.FIELD_GROUP_NOTES]),
+    ]
     assert looked(story, withheld.person_id) == []
 
 
@@ -118,9 +149,13 @@ def on(service: Service, organization: str, standing: str, *, active: bool = Tru
         "version = version + 1",
     ],
 )
-def test_a_row_that_was_changed_in_the_database_opens_nothing_and_raises_an_alarm(widened: str, story: Story, service: Service) -> None:
+def test_a_row_that_was_changed_in_the_database_opens_nothing_and_raises_an_alarm(
+    widened: str, story: Story, service: Service
+) -> None:
     sent = story.sent()
-    request = people_pb2.OpenPersonRequest(id=sent.person_id, purpose_code="HOU", referral_id=sent.id)
+    request = people_pb2.OpenPersonRequest(
+        id=sent.person_id, purpose_code="HOU", referral_id=sent.id
+    )
     request.field_groups.append(G.FIELD_GROUP_IDENTITY)
     assert story.shelter.OpenPerson(request).given_name
     as_owner(service, f"UPDATE receipts SET {widened} WHERE id = %s", sent.receipt_id)
@@ -136,24 +171,45 @@ def test_a_row_that_was_changed_in_the_database_opens_nothing_and_raises_an_alar
 def test_a_withdrawal_can_not_be_taken_back_in_the_database(story: Story, service: Service) -> None:
     sent = story.sent()
     with psycopg.connect(service.migration_url) as owner:
-        old = owner.execute("SELECT signature, version FROM receipts WHERE id = %s", (sent.receipt_id,)).fetchone()
+        old = owner.execute(
+            "SELECT signature, version FROM receipts WHERE id = %s", (sent.receipt_id,)
+        ).fetchone()
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
     assert old
     # The row as it was, signature and all: it verifies by itself, but a newer one was told.
-    as_owner(service, "UPDATE receipts SET withdraw_time = NULL, signature = %s, version = %s WHERE id = %s", *old, sent.receipt_id)
+    as_owner(
+        service,
+        "UPDATE receipts SET withdraw_time = NULL, signature = %s, version = %s WHERE id = %s",
+        *old,
+        sent.receipt_id,
+    )
     as_owner(service, "UPDATE referrals SET state = 'sent' WHERE id = %s", sent.id)
-    request = people_pb2.OpenPersonRequest(id=sent.person_id, purpose_code="HOU", referral_id=sent.id)
+    request = people_pb2.OpenPersonRequest(
+        id=sent.person_id, purpose_code="HOU", referral_id=sent.id
+    )
     request.field_groups.append(G.FIELD_GROUP_IDENTITY)
-    assert refusal(lambda: story.shelter.OpenPerson(request)) == ("FAILED_PRECONDITION", "receipt_missing")
+    assert refusal(lambda: story.shelter.OpenPerson(request)) == (
+        "FAILED_PRECONDITION",
+        "receipt_missing",
+    )
     assert not story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id)).genuine
 
 
-def test_another_persons_receipt_opens_nobody_though_it_is_genuine(story: Story, service: Service) -> None:
+def test_another_persons_receipt_opens_nobody_though_it_is_genuine(
+    story: Story, service: Service
+) -> None:
     mine, other = story.sent(), story.sent()
-    as_owner(service, "UPDATE referrals SET receipt_id = %s WHERE id = %s", other.receipt_id, mine.id)
-    request = people_pb2.OpenPersonRequest(id=mine.person_id, purpose_code="HOU", referral_id=mine.id)
+    as_owner(
+        service, "UPDATE referrals SET receipt_id = %s WHERE id = %s", other.receipt_id, mine.id
+    )
+    request = people_pb2.OpenPersonRequest(
+        id=mine.person_id, purpose_code="HOU", referral_id=mine.id
+    )
     request.field_groups.append(G.FIELD_GROUP_IDENTITY)
-    assert refusal(lambda: story.shelter.OpenPerson(request)) == ("FAILED_PRECONDITION", "receipt_missing")
+    assert refusal(lambda: story.shelter.OpenPerson(request)) == (
+        "FAILED_PRECONDITION",
+        "receipt_missing",
+    )
 
 
 def as_owner(service: Service, statement: str, *values: Any) -> None:
@@ -172,26 +228,42 @@ def alarms() -> float:
 @pytest.mark.parametrize("birth_date", ["2020-01-01", "2009-01-01"])
 def test_a_child_does_not_consent_alone(birth_date: str, story: Story) -> None:
     child = story.person(birth_date=birth_date)
-    assert refusal_with_fields(lambda: story.receipt(child.id))[2] == {"receipt.assent_code": "required"}
+    assert refusal_with_fields(lambda: story.receipt(child.id))[2] == {
+        "receipt.assent_code": "required"
+    }
     alone = partial(story.receipt, child.id, assent_code="given")
     assert refusal(alone) == ("FAILED_PRECONDITION", "guardian_required")
     for giver in ("guardian", "authority"):
-        assert story.receipt(child.id, giver=giver, assent_code="given").assent_code == people_pb2.ASSENT_GIVEN
+        assert (
+            story.receipt(child.id, giver=giver, assent_code="given").assent_code
+            == people_pb2.ASSENT_GIVEN
+        )
 
 
-def test_a_decision_in_a_childs_best_interest_needs_a_second_person(story: Story, service: Service) -> None:
+def test_a_decision_in_a_childs_best_interest_needs_a_second_person(
+    story: Story, service: Service
+) -> None:
     draft = story.draft(person=story.child())
     decided = story.receipt(draft.person_id, giver="best_interest", assent_code="given")
     request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=decided.id)
-    assert refusal(lambda: story.ngo.SendReferral(request)) == ("FAILED_PRECONDITION", "receipt_unconfirmed")
+    assert refusal(lambda: story.ngo.SendReferral(request)) == (
+        "FAILED_PRECONDITION",
+        "receipt_unconfirmed",
+    )
     confirming = people_pb2.ConfirmReceiptRequest(id=decided.id)
-    assert refusal(lambda: story.ngo.ConfirmReceipt(confirming)) == ("FAILED_PRECONDITION", "second_person_required")
+    assert refusal(lambda: story.ngo.ConfirmReceipt(confirming)) == (
+        "FAILED_PRECONDITION",
+        "second_person_required",
+    )
     for stranger in (service.as_("clinic", "WORKER"), story.shelter):
         assert refusal(partial(stranger.ConfirmReceipt, confirming)) == ("NOT_FOUND", "not_found")
     manager = service.as_("ngo", "MANAGER")
     confirmed = manager.ConfirmReceipt(confirming)
     assert confirmed.confirmed_by_worker_id == manager.caller.id
-    assert refusal(lambda: manager.ConfirmReceipt(confirming)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
+    assert refusal(lambda: manager.ConfirmReceipt(confirming)) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_confirm",
+    )
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
 
 
@@ -200,20 +272,33 @@ def test_what_was_consented_to_before_her_age_was_known_sends_nothing(story: Sto
     receipt = story.receipt(draft.person_id)
     person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=draft.person_id))
     born = people_pb2.Identity(birth_date="2012-05-01")
-    story.ngo.UpdateIdentity(people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=born))
-    touched = pb.UpdateReferralRequest(referral=pb.Referral(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+    story.ngo.UpdateIdentity(
+        people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=born)
+    )
+    touched = pb.UpdateReferralRequest(
+        referral=pb.Referral(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    )
     touched.update_mask.paths.append("receipt_id")
     draft = story.ngo.UpdateReferral(touched)
     request = pb.SendReferralRequest(id=draft.id, etag=draft.etag)
-    assert refusal(lambda: story.ngo.SendReferral(request)) == ("FAILED_PRECONDITION", "guardian_required")
+    assert refusal(lambda: story.ngo.SendReferral(request)) == (
+        "FAILED_PRECONDITION",
+        "guardian_required",
+    )
 
 
 def test_an_adults_consent_is_not_confirmed(story: Story, service: Service) -> None:
     receipt = story.receipt(story.person().id)
     confirming = people_pb2.ConfirmReceiptRequest(id=receipt.id)
-    assert refusal(lambda: service.as_("ngo", "MANAGER").ConfirmReceipt(confirming)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
+    assert refusal(lambda: service.as_("ngo", "MANAGER").ConfirmReceipt(confirming)) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_confirm",
+    )
     override = people_pb2.ConfirmReceiptRequest(id=story.overridden().receipt_id)
-    assert refusal(lambda: service.as_("ngo", "MANAGER").ConfirmReceipt(override)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
+    assert refusal(lambda: service.as_("ngo", "MANAGER").ConfirmReceipt(override)) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_confirm",
+    )
 
 
 # To whom, and how many.
@@ -225,45 +310,70 @@ def test_nothing_is_sent_to_a_suspended_organisation(story: Story, service: Serv
     request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
     on(service, "shelter", "SUSPENDED", active=False)
     try:
-        assert refusal(lambda: story.ngo.SendReferral(request)) == ("FAILED_PRECONDITION", "receiver_not_active")
+        assert refusal(lambda: story.ngo.SendReferral(request)) == (
+            "FAILED_PRECONDITION",
+            "receiver_not_active",
+        )
     finally:
         on(service, "shelter", "APPROVED")
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
 
 
-def test_five_on_probation_are_five_however_many_are_sent_at_once(story: Story, service: Service) -> None:
-    drafts = [(draft, story.receipt(draft.person_id)) for draft in (story.draft() for _ in range(12))]
-    # Nobody else's referrals count: a fresh organisation would be as good, but drafts belong to this one.
+def test_five_on_probation_are_five_however_many_are_sent_at_once(
+    story: Story, service: Service
+) -> None:
+    drafts = [
+        (draft, story.receipt(draft.person_id)) for draft in (story.draft() for _ in range(12))
+    ]
+    # Nobody else's referrals count: a fresh organisation would be as good, but drafts belong to
+    # this one.
     with service.database.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE referrals SET send_time = NULL WHERE sender_organization_id = %s", (ORG["ngo"],))
+        tx.execute(
+            "UPDATE referrals SET send_time = NULL WHERE sender_organization_id = %s", (ORG["ngo"],)
+        )
     on(service, "ngo", "PROBATION")
     try:
 
         def send(pair: tuple[pb.Referral, people_pb2.Receipt]) -> str:
             try:
-                story.ngo.SendReferral(pb.SendReferralRequest(id=pair[0].id, etag=pair[0].etag, receipt_id=pair[1].id))
+                story.ngo.SendReferral(
+                    pb.SendReferralRequest(id=pair[0].id, etag=pair[0].etag, receipt_id=pair[1].id)
+                )
             except grpc.RpcError as error:
                 return str(error.details())
             return "OK"
 
         with ThreadPoolExecutor(12) as pool:
             said = list(pool.map(send, drafts))
-        assert sorted(said) == sorted(["OK"] * PROBATION_LIMIT + ["referral_limit"] * (12 - PROBATION_LIMIT))
+        assert sorted(said) == sorted(
+            ["OK"] * PROBATION_LIMIT + ["referral_limit"] * (12 - PROBATION_LIMIT)
+        )
     finally:
         on(service, "ngo", "APPROVED")
 
 
-def test_the_right_pin_is_never_counted_against_her_though_what_she_asks_is_refused(story: Story, service: Service) -> None:
+def test_the_right_pin_is_never_counted_against_her_though_what_she_asks_is_refused(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
-    nothing = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
+    nothing = contacts_pb2.ConfirmHelpRequest(
+        reference=made.reference, pin=made.pin, help_came=True
+    )
     for _ in range(7):
-        assert refusal(lambda: service.public().ConfirmHelp(nothing)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
+        assert refusal(lambda: service.public().ConfirmHelp(nothing)) == (
+            "FAILED_PRECONDITION",
+            "nothing_to_confirm",
+        )
     assert status(service.public(), made).contact_time_band == contacts_pb2.TIME_BAND_TODAY
 
 
-def test_who_is_no_party_can_not_ask_for_what_became_of_a_person(story: Story, service: Service) -> None:
+def test_who_is_no_party_can_not_ask_for_what_became_of_a_person(
+    story: Story, service: Service
+) -> None:
     sent = story.sent()
-    asked = pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_NETWORK, person_id=sent.person_id))
+    asked = pb.ListReferralsRequest(
+        filter=pb.ReferralFilter(box=pb.BOX_NETWORK, person_id=sent.person_id)
+    )
     for role in ("COORDINATOR", "AUDITOR"):
         client = service.as_("coalition", role)
         assert not client.ListReferrals(asked).referrals
@@ -273,16 +383,32 @@ def test_who_is_no_party_can_not_ask_for_what_became_of_a_person(story: Story, s
         assert [referral.id for referral in client.ListReferrals(asked).referrals] == [sent.id]
 
 
-def test_what_waits_for_a_second_person_is_listed_for_the_organisation_until_somebody_decides(story: Story, service: Service) -> None:
+def test_what_waits_for_a_second_person_is_listed_for_the_organisation_until_somebody_decides(
+    story: Story, service: Service
+) -> None:
     def waiting(client: Client) -> set[str]:
-        return {receipt.id for receipt in client.ListProposedReceipts(people_pb2.ListProposedReceiptsRequest()).receipts}
+        return {
+            receipt.id
+            for receipt in client.ListProposedReceipts(
+                people_pb2.ListProposedReceiptsRequest()
+            ).receipts
+        }
 
-    kept, withdrawn, over = (story.receipt(story.child().id, giver="best_interest", assent_code="given") for _ in range(3))
+    kept, withdrawn, over = (
+        story.receipt(story.child().id, giver="best_interest", assent_code="given")
+        for _ in range(3)
+    )
     manager = service.as_("ngo", "MANAGER")
-    assert waiting(story.ngo) & {kept.id, withdrawn.id, over.id} == waiting(manager) & {kept.id, withdrawn.id, over.id} != set()
+    assert (
+        waiting(story.ngo) & {kept.id, withdrawn.id, over.id}
+        == waiting(manager) & {kept.id, withdrawn.id, over.id}
+        != set()
+    )
     assert {kept.id, withdrawn.id, over.id} <= waiting(story.ngo)
     for stranger in (story.shelter, service.as_("hotline", "OPERATOR")):
-        assert not waiting(stranger) & {kept.id, withdrawn.id, over.id}, "the recipient is told when it stands"
+        assert not waiting(stranger) & {kept.id, withdrawn.id, over.id}, (
+            "the recipient is told when it stands"
+        )
     manager.ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=kept.id))
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn.id))
     assert waiting(story.ngo) & {kept.id, withdrawn.id, over.id} == {over.id}

@@ -1,4 +1,6 @@
-"""Advice cards: opened by what a caller answered, the same in three languages, published in versions by the coordination."""
+"""Advice cards: opened by what a caller answered, the same in three languages, published in
+versions by the coordination.
+"""
 
 from functools import partial
 from pathlib import Path
@@ -16,7 +18,9 @@ from tests.builders import refusal
 from tests.referrals.conftest import Story
 
 ONE = Text("Un tema", ("Una frase.", "Otra."))
-CARD = AdviceCard("one", 1, dict.fromkeys(LANGUAGES, ONE), Triage(still_held=YES, safe_place_tonight=NO), "HOU")
+CARD = AdviceCard(
+    "one", 1, dict.fromkeys(LANGUAGES, ONE), Triage(still_held=YES, safe_place_tonight=NO), "HOU"
+)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +50,9 @@ def test_an_answer_or_a_need_opens_a_card(said: Triage, need_code: str, opens: b
         (Text("Sujet", ("Une phrase.",)), "card.fr.lines", "not_translated"),
     ],
 )
-def test_a_sentence_that_was_not_translated_is_refused_at_its_language(text: Text, field: str, reason: str) -> None:
+def test_a_sentence_that_was_not_translated_is_refused_at_its_language(
+    text: Text, field: str, reason: str
+) -> None:
     with pytest.raises(Invalid) as wrong:
         AdviceCard("one", 1, {**CARD.texts, "fr": text}).check()
     assert (field, reason) in wrong.value.violations
@@ -54,13 +60,28 @@ def test_a_sentence_that_was_not_translated_is_refused_at_its_language(text: Tex
 
 
 def test_the_cards_that_come_with_the_service_answer_each_question_of_danger() -> None:
-    opened = {question for card in shipped() for question, answer in vars(card.opened_by).items() if answer}
-    assert opened >= {"danger_now", "escape_under_way", "still_held", "child_unsafe", "medical_emergency", "sexual_violence_120h"}
+    opened = {
+        question
+        for card in shipped()
+        for question, answer in vars(card.opened_by).items()
+        if answer
+    }
+    assert opened >= {
+        "danger_now",
+        "escape_under_way",
+        "still_held",
+        "child_unsafe",
+        "medical_emergency",
+        "sexual_violence_120h",
+    }
 
 
 def test_a_card_that_is_wrong_keeps_the_service_from_starting(tmp_path: Path) -> None:
     file = tmp_path / "advice.yaml"
-    texts = "\n".join(f"  {language}: {{title: T, lines: [{'A, B' if language == 'es' else 'A'}]}}" for language in LANGUAGES)
+    texts = "\n".join(
+        f"  {language}: {{title: T, lines: [{'A, B' if language == 'es' else 'A'}]}}"
+        for language in LANGUAGES
+    )
     file.write_text(f"- id: wrong\n{texts}\n")
     with pytest.raises(ValueError, match=r"advice\.yaml: wrong: .*not_translated"):
         shipped(file)
@@ -73,12 +94,17 @@ def text(story: Story, said: str, *lines: str) -> pb.AdviceText:
 def publish(story: Story, **said: Any) -> pb.AdviceCard:
     texts: dict[str, Any] = {language: text(story, language) for language in LANGUAGES}
     card = pb.AdviceCard(**{"version": 1, **texts, **said})
-    made: pb.AdviceCard = story.coordinator.PublishAdviceCard(pb.PublishAdviceCardRequest(card=card, request_id=story.request_id()))
+    made: pb.AdviceCard = story.coordinator.PublishAdviceCard(
+        pb.PublishAdviceCardRequest(card=card, request_id=story.request_id())
+    )
     return made
 
 
 def used(client: Any, contact_id: str = "") -> dict[str, pb.AdviceCard]:
-    return {card.id: card for card in client.ListAdviceCards(pb.ListAdviceCardsRequest(contact_id=contact_id)).cards}
+    return {
+        card.id: card
+        for card in client.ListAdviceCards(pb.ListAdviceCardsRequest(contact_id=contact_id)).cards
+    }
 
 
 def test_the_line_reads_a_card_as_soon_as_it_is_published(story: Story) -> None:
@@ -88,11 +114,16 @@ def test_the_line_reads_a_card_as_soon_as_it_is_published(story: Story) -> None:
     cards = used(operator)
     assert (cards[first.id].version, cards[first.id].es) == (2, second.es)
     assert list(cards)[: len(shipped())] == [card.id for card in shipped()]
-    assert operator.GetAdviceCard(pb.GetAdviceCardRequest(id=first.id, version=1)).opened_by.wants_out == c.ANSWER_YES
+    assert (
+        operator.GetAdviceCard(pb.GetAdviceCardRequest(id=first.id, version=1)).opened_by.wants_out
+        == c.ANSWER_YES
+    )
     assert operator.GetAdviceCard(pb.GetAdviceCardRequest(id=first.id)) == second
 
 
-def test_a_card_that_came_with_the_service_is_replaced_and_its_first_version_stays(story: Story) -> None:
+def test_a_card_that_came_with_the_service_is_replaced_and_its_first_version_stays(
+    story: Story,
+) -> None:
     operator = story.service.as_("hotline", "OPERATOR")
     first = operator.GetAdviceCard(pb.GetAdviceCardRequest(id="information"))
     second = publish(story, id=first.id, version=first.version + 1)
@@ -111,10 +142,15 @@ def test_a_retired_card_is_not_shown_but_can_be_taken_up_again(story: Story) -> 
     assert card.id in used(operator)
 
 
-def test_the_answers_of_a_contact_open_its_cards_and_those_of_another_line_are_not_told(story: Story) -> None:
+def test_the_answers_of_a_contact_open_its_cards_and_those_of_another_line_are_not_told(
+    story: Story,
+) -> None:
     contact = story.contact(still_held=c.ANSWER_YES, safe_place_tonight=c.ANSWER_NO).contact
     operator = story.service.as_("hotline", "OPERATOR")
-    assert {card.id for card in used(operator, contact.id).values() if card.open} >= {"still_held", "nowhere_to_sleep"}
+    assert {card.id for card in used(operator, contact.id).values() if card.open} >= {
+        "still_held",
+        "nowhere_to_sleep",
+    }
     assert not any(card.open for card in used(operator).values())
     for stranger in (story.service.as_("ngo", "OPERATOR"), story.coordinator):
         assert refusal(partial(used, stranger, contact.id))[0] == "NOT_FOUND"
@@ -124,21 +160,39 @@ def test_of_two_versions_written_at_once_the_second_is_refused(story: Story) -> 
     card = publish(story)
     publish(story, id=card.id, version=2)
     for version in (1, 2, 4):
-        assert refusal(partial(publish, story, id=card.id, version=version)) == ("ABORTED", "stale_etag")
+        assert refusal(partial(publish, story, id=card.id, version=version)) == (
+            "ABORTED",
+            "stale_etag",
+        )
     assert refusal(partial(publish, story, version=2)) == ("ABORTED", "stale_etag")
     assert refusal(partial(publish, story, id="no_such_card", version=1))[0] == "NOT_FOUND"
-    assert refusal(partial(story.coordinator.GetAdviceCard, pb.GetAdviceCardRequest(id=card.id, version=3)))[0] == "NOT_FOUND"
+    assert (
+        refusal(
+            partial(story.coordinator.GetAdviceCard, pb.GetAdviceCardRequest(id=card.id, version=3))
+        )[0]
+        == "NOT_FOUND"
+    )
 
 
 def test_a_request_that_is_repeated_publishes_once(story: Story) -> None:
     texts: dict[str, Any] = {language: text(story, language) for language in LANGUAGES}
-    request = pb.PublishAdviceCardRequest(card=pb.AdviceCard(version=1, **texts), request_id=story.request_id())
-    assert story.coordinator.PublishAdviceCard(request) == story.coordinator.PublishAdviceCard(request)
+    request = pb.PublishAdviceCardRequest(
+        card=pb.AdviceCard(version=1, **texts), request_id=story.request_id()
+    )
+    assert story.coordinator.PublishAdviceCard(request) == story.coordinator.PublishAdviceCard(
+        request
+    )
 
 
 def test_what_is_not_whole_is_refused_by_field(story: Story) -> None:
     wrong = refusal(partial(publish, story, en=pb.AdviceText(title="A", lines=["One.", "Two."])))
     assert wrong == ("INVALID_ARGUMENT", "invalid_fields")
-    assert refusal(partial(publish, story, need_code="XXX")) == ("INVALID_ARGUMENT", "invalid_fields")
+    assert refusal(partial(publish, story, need_code="XXX")) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+    )
     long = text(story, "largo", *("frase",) * 9)
-    assert refusal(partial(publish, story, es=long, en=long, fr=long)) == ("INVALID_ARGUMENT", "invalid_fields")
+    assert refusal(partial(publish, story, es=long, en=long, fr=long)) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+    )

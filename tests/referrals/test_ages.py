@@ -1,4 +1,6 @@
-"""A file's age band follows the birth date: by the day at her place, without anybody's doing, and no row holds the date."""
+"""A file's age band follows the birth date: by the day at her place, without anybody's doing, and
+no row holds the date.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def all_noted(service: Service) -> int:
 
 def on_record(service: Service, person_id: str) -> int:
     with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute("SELECT 1 FROM audit WHERE action = 'note_age' AND object_id = %s", (person_id,))
+        rows = tx.execute(
+            "SELECT 1 FROM audit WHERE action = 'note_age' AND object_id = %s", (person_id,)
+        )
         return len(rows.fetchall())
 
 
@@ -60,12 +64,18 @@ def on_record(service: Service, person_id: str) -> int:
 def test_b8_a_band_is_over_on_a_birthday(born: str, band: str, end: date | None) -> None:
     assert band_end(born, band) == end
     if end is not None:
-        assert (age_band(born, end - timedelta(days=1)), age_band(born, end) != band) == (band, True)
+        assert (age_band(born, end - timedelta(days=1)), age_band(born, end) != band) == (
+            band,
+            True,
+        )
 
 
-def test_b8_she_is_of_age_once_her_birthday_has_begun_at_her_place(story: Story, service: Service) -> None:
+def test_b8_she_is_of_age_once_her_birthday_has_begun_at_her_place(
+    story: Story, service: Service
+) -> None:
     girl = girl_of_seventeen(story)
-    service.clock.set(EIGHTEEN + MANAGUA - timedelta(seconds=1))  # the day of Greenwich is hers already
+    # the day of Greenwich is hers already
+    service.clock.set(EIGHTEEN + MANAGUA - timedelta(seconds=1))
     all_noted(service)
     assert (band_of(story, girl.id), on_record(service, girl.id)) == (pb.AGE_BAND_12_TO_17, 0)
     service.clock.set(EIGHTEEN + MANAGUA)
@@ -77,7 +87,9 @@ def test_b8_she_is_of_age_once_her_birthday_has_begun_at_her_place(story: Story,
     assert (band_of(story, girl.id), on_record(service, girl.id)) == (pb.AGE_BAND_25_TO_59, 2)
 
 
-def test_b8_what_a_guardian_allowed_opens_nothing_once_she_is_of_age(story: Story, service: Service) -> None:
+def test_b8_what_a_guardian_allowed_opens_nothing_once_she_is_of_age(
+    story: Story, service: Service
+) -> None:
     girl = girl_of_seventeen(story)
     receipt = story.receipt(girl.id, giver="guardian", assent_code="given")
     request = p.GetReceiptRequest(id=receipt.id)
@@ -89,7 +101,11 @@ def test_b8_what_a_guardian_allowed_opens_nothing_once_she_is_of_age(story: Stor
 
 def test_b8_a_corrected_birth_date_moves_the_day(story: Story, service: Service) -> None:
     girl = girl_of_seventeen(story)
-    story.ngo.UpdateIdentity(p.UpdateIdentityRequest(id=girl.id, etag=girl.etag, identity=p.Identity(birth_date="2008-09-05")))
+    story.ngo.UpdateIdentity(
+        p.UpdateIdentityRequest(
+            id=girl.id, etag=girl.etag, identity=p.Identity(birth_date="2008-09-05")
+        )
+    )
     service.clock.set(EIGHTEEN + MANAGUA)
     all_noted(service)
     assert band_of(story, girl.id) == pb.AGE_BAND_12_TO_17
@@ -111,7 +127,9 @@ def test_b8_no_row_holds_the_day(story: Story, service: Service) -> None:
     with service.database.transaction(SYSTEM) as tx:
         [row] = tx.execute("SELECT band_end FROM people WHERE id = %s", (girl.id,)).fetchall()
     keyring = Keyring(key_folder.secret(service.keys, "sealing.referrals"))
-    assert row["band_end"] == keyring.fingerprint(b"2026-03-05", "band_end"), "the key of the service is in it"
+    assert row["band_end"] == keyring.fingerprint(b"2026-03-05", "band_end"), (
+        "the key of the service is in it"
+    )
 
 
 def test_b8_files_from_before_learn_their_day_by_themselves(story: Story, service: Service) -> None:
@@ -125,22 +143,33 @@ def test_b8_files_from_before_learn_their_day_by_themselves(story: Story, servic
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
 
 
-def test_b8_a_file_that_does_not_open_keeps_no_other_one_from_its_age(story: Story, service: Service) -> None:
+def test_b8_a_file_that_does_not_open_keeps_no_other_one_from_its_age(
+    story: Story, service: Service
+) -> None:
     broken, girl = girl_of_seventeen(story), girl_of_seventeen(story)
     with psycopg.connect(service.migration_url) as owner:
-        owner.execute("UPDATE person_sealed SET sealed = '\\x01' WHERE person_id = %s AND field = 'identity'", (broken.id,))
+        owner.execute(
+            "UPDATE person_sealed SET sealed = '\\x01' WHERE person_id = %s AND field = 'identity'",
+            (broken.id,),
+        )
     service.clock.set(EIGHTEEN + MANAGUA)
     all_noted(service)
-    assert (band_of(story, girl.id), band_of(story, broken.id)) == (pb.AGE_BAND_18_TO_24, pb.AGE_BAND_12_TO_17)
+    assert (band_of(story, girl.id), band_of(story, broken.id)) == (
+        pb.AGE_BAND_18_TO_24,
+        pb.AGE_BAND_12_TO_17,
+    )
     assert all_noted(service) == 0
 
 
 def test_b8_two_processes_note_each_age_once(story: Story, service: Service) -> None:
     girls = [girl_of_seventeen(story) for _ in range(3)]
     service.clock.set(EIGHTEEN + MANAGUA)
-    other = AgeNoter(Files(key_folder.keyring(service.keys, "referrals")), service.database, service.clock)
+    other = AgeNoter(
+        Files(key_folder.keyring(service.keys, "referrals")), service.database, service.clock
+    )
     with service.database.transaction(SYSTEM) as tx:
-        tx.execute("SELECT 1 FROM people WHERE id = %s FOR UPDATE", (girls[0].id,))  # the other one works on her
+        # the other one works on her
+        tx.execute("SELECT 1 FROM people WHERE id = %s FOR UPDATE", (girls[0].id,))
         assert other.note() >= 2
     assert all_noted(service) == 1
     assert [on_record(service, girl.id) for girl in girls] == [1, 1, 1]
@@ -152,18 +181,26 @@ def test_b8_a_file_whose_day_has_not_begun_is_not_opened_and_keeps_no_other_one_
     monkeypatch.setattr("services.referrals.usecases.ages._BATCH", 1)
     girls = sorted([girl_of_seventeen(story).id, girl_of_seventeen(story).id])
     with psycopg.connect(service.migration_url) as owner:
-        owner.execute("UPDATE people SET country = 'US', department = 'US-GU' WHERE id = %s", (girls[1],))
+        owner.execute(
+            "UPDATE people SET country = 'US', department = 'US-GU' WHERE id = %s", (girls[1],)
+        )
     service.clock.set(EIGHTEEN)  # it is her birthday on Guam, and the evening before in Managua
     opened = list[str]()
     identity = Files.identity
-    monkeypatch.setattr(Files, "identity", lambda self, tx, grant: opened.append(grant.person_id) or identity(self, tx, grant))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(
+        Files,
+        "identity",
+        lambda self, tx, grant: opened.append(grant.person_id) or identity(self, tx, grant),  # type: ignore[func-returns-value]
+    )
     for _ in range(3):
         service.made.ages.note()
     assert opened == [girls[1]]
     assert [band_of(story, girl) for girl in girls] == [pb.AGE_BAND_12_TO_17, pb.AGE_BAND_18_TO_24]
 
 
-def test_b8_a_file_from_before_is_brought_up_to_date_however_long_ago_its_band_was_over(story: Story, service: Service) -> None:
+def test_b8_a_file_from_before_is_brought_up_to_date_however_long_ago_its_band_was_over(
+    story: Story, service: Service
+) -> None:
     girl = girl_of_seventeen(story)
     with psycopg.connect(service.migration_url) as owner:
         owner.execute("UPDATE people SET names_form = 2, band_end = NULL WHERE id = %s", (girl.id,))

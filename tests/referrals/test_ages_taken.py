@@ -1,4 +1,6 @@
-"""Nobody is sent where her age is not taken, or begins a pathway for other ages, without somebody saying that it is known."""
+"""Nobody is sent where her age is not taken, or begins a pathway for other ages, without somebody
+saying that it is known.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def for_adults(service: Service) -> Iterator[None]:
     """The shelter takes nobody under 18."""
     for minimum in (18, None):
         with service.database.transaction(SYSTEM) as tx:
-            members.note_service(tx, SERVICE["shelter_bed"], ORG["shelter"], True, ages=Ages(minimum, None))
+            members.note_service(
+                tx, SERVICE["shelter_bed"], ORG["shelter"], True, ages=Ages(minimum, None)
+            )
         if minimum:
             yield
 
@@ -33,22 +37,31 @@ def for_adults(service: Service) -> Iterator[None]:
 def sending(story: Story, person: p.Person) -> pb.SendReferralRequest:
     draft = story.draft(person)
     child = person.coarse.age_band == pb.AGE_BAND_12_TO_17
-    receipt = story.receipt(person.id, **({"giver": "guardian", "assent_code": "given"} if child else {}))
+    receipt = story.receipt(
+        person.id, **({"giver": "guardian", "assent_code": "given"} if child else {})
+    )
     return pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
 
 
-def test_b9_a_girl_of_fifteen_is_sent_to_no_home_for_adults_by_oversight(story: Story, service: Service, for_adults: None) -> None:
+def test_b9_a_girl_of_fifteen_is_sent_to_no_home_for_adults_by_oversight(
+    story: Story, service: Service, for_adults: None
+) -> None:
     request = sending(story, story.child())
     assert refusal(lambda: story.ngo.SendReferral(request)) == NOT_TAKEN
     request.acknowledged_codes.extend(KNOWN)
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
     with service.database.transaction(SYSTEM) as tx:
-        row = tx.execute("SELECT detail_codes FROM audit WHERE allowed AND %s = ANY(detail_codes)", (f"referral:{request.id}",)).fetchone()
+        row = tx.execute(
+            "SELECT detail_codes FROM audit WHERE allowed AND %s = ANY(detail_codes)",
+            (f"referral:{request.id}",),
+        ).fetchone()
     assert row is not None
     assert "acknowledged:age_not_taken" in row["detail_codes"]
 
 
-def test_b9_an_override_sends_a_child_to_no_home_for_adults_either(story: Story, for_adults: None) -> None:
+def test_b9_an_override_sends_a_child_to_no_home_for_adults_either(
+    story: Story, for_adults: None
+) -> None:
     child = story.child()
     assert refusal(partial(story.overridden, person=child)) == NOT_TAKEN
 
@@ -58,12 +71,19 @@ def test_b9_who_may_be_taken_is_sent_without_a_word(story: Story, for_adults: No
 
 
 def test_b9_no_pathway_for_adults_is_begun_for_a_girl_of_fifteen_by_oversight(story: Story) -> None:
-    request = plans_pb2.CreatePlanRequest(person_id=story.child().id, pathway_id="return_and_reintegration")
+    request = plans_pb2.CreatePlanRequest(
+        person_id=story.child().id, pathway_id="return_and_reintegration"
+    )
     assert refusal(lambda: story.ngo.CreatePlan(request)) == NOT_TAKEN
     request.acknowledged_codes.extend(KNOWN)
     assert story.ngo.CreatePlan(request).pathway.id == "return_and_reintegration"
     for person in (story.child(), story.person()):
-        assert story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=person.id, pathway_id="child")).pathway.id == "child"
+        assert (
+            story.ngo.CreatePlan(
+                plans_pb2.CreatePlanRequest(person_id=person.id, pathway_id="child")
+            ).pathway.id
+            == "child"
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""What was sent is corrected, as a fact that names the fields: how soon, and what may be said of her."""
+"""What was sent is corrected, as a fact that names the fields: how soon, and what may be said of
+her.
+"""
 
 from datetime import timedelta
 
@@ -26,12 +28,21 @@ def sent(urgency: Urgency = Urgency.URGENT) -> Referral:
     return referral
 
 
-def amend(referral: Referral, urgency: Urgency | None, after: timedelta = timedelta(), coarse: Coarse | None = None) -> None:
-    referral.amend(SENDER, NOON + after, DAYS, urgency=urgency, coarse=coarse or referral.coarse, note="")
+def amend(
+    referral: Referral,
+    urgency: Urgency | None,
+    after: timedelta = timedelta(),
+    coarse: Coarse | None = None,
+) -> None:
+    referral.amend(
+        SENDER, NOON + after, DAYS, urgency=urgency, coarse=coarse or referral.coarse, note=""
+    )
 
 
 def running(referral: Referral) -> dict[DeadlineKind, timedelta]:
-    return {clock.kind: clock.due_time - NOON for clock in referral.clocks if clock.stop_time is None}
+    return {
+        clock.kind: clock.due_time - NOON for clock in referral.clocks if clock.stop_time is None
+    }
 
 
 def test_more_urgent_its_deadlines_are_counted_from_now_and_told_again() -> None:
@@ -40,7 +51,9 @@ def test_more_urgent_its_deadlines_are_counted_from_now_and_told_again() -> None
     amend(referral, Urgency.EMERGENCY, 14 * H)
     assert running(referral) == {DeadlineKind.ACKNOWLEDGE: 15 * H, DeadlineKind.DECIDE: 38 * H}
     assert referral.events[-1].changed_field_codes == ("urgency",)
-    assert [event.verb for event in referral.fire_clocks(NOON + 14.5 * H, DAYS)] == ["clock_reminded"]
+    assert [event.verb for event in referral.fire_clocks(NOON + 14.5 * H, DAYS)] == [
+        "clock_reminded"
+    ]
 
 
 def test_what_is_due_sooner_anyway_stays_due() -> None:
@@ -79,7 +92,9 @@ def test_what_would_change_nothing_and_what_is_over_is_refused() -> None:
         amend(referral, Urgency.IMMEDIATE)
 
 
-def amending(referral: pb.Referral, urgency: pb.Urgency.ValueType = pb.URGENCY_UNSPECIFIED) -> pb.AmendReferralRequest:
+def amending(
+    referral: pb.Referral, urgency: pb.Urgency.ValueType = pb.URGENCY_UNSPECIFIED
+) -> pb.AmendReferralRequest:
     return pb.AmendReferralRequest(id=referral.id, etag=referral.etag, urgency=urgency)
 
 
@@ -87,13 +102,21 @@ def test_the_receiver_sees_what_her_file_says_now_once_its_holder_said_so(story:
     made = story.sent(urgency=pb.URGENCY_URGENT)
     file = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=made.person_id))
     born = people_pb2.Identity(given_name="Ximena", birth_date="1996-05-04")
-    story.ngo.UpdateIdentity(people_pb2.UpdateIdentityRequest(id=file.id, etag=file.etag, identity=born))
+    story.ngo.UpdateIdentity(
+        people_pb2.UpdateIdentityRequest(id=file.id, etag=file.etag, identity=born)
+    )
     assert read(story.shelter, made.id).person.age_band == pb.AGE_BAND_18_TO_24
     amended = story.ngo.AmendReferral(amending(made, pb.URGENCY_EMERGENCY))
     seen = read(story.shelter, made.id)
-    assert (seen.person.age_band, seen.urgency, seen.state) == (pb.AGE_BAND_25_TO_59, pb.URGENCY_EMERGENCY, made.state)
+    assert (seen.person.age_band, seen.urgency, seen.state) == (
+        pb.AGE_BAND_25_TO_59,
+        pb.URGENCY_EMERGENCY,
+        made.state,
+    )
     assert seen.next_due_time.ToDatetime() - made.send_time.ToDatetime() == 1 * H
-    last = story.shelter.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=made.id)).events[-1]
+    last = story.shelter.ListReferralEvents(
+        pb.ListReferralEventsRequest(referral_id=made.id)
+    ).events[-1]
     assert (last.verb, list(last.changed_field_codes)) == ("amended", ["age_band", "urgency"])
     assert refusal_with_fields(lambda: story.ngo.AmendReferral(amending(amended))) == (
         "INVALID_ARGUMENT",
@@ -105,8 +128,14 @@ def test_the_receiver_sees_what_her_file_says_now_once_its_holder_said_so(story:
 def test_only_its_sender_corrects_it_and_on_what_she_has_read(story: Story) -> None:
     made = story.sent(urgency=pb.URGENCY_URGENT)
     asked = amending(made, pb.URGENCY_IMMEDIATE)
-    assert refusal(lambda: story.shelter.AmendReferral(asked)) == ("FAILED_PRECONDITION", "illegal_transition")
-    assert refusal(lambda: story.service.as_("clinic", "WORKER").AmendReferral(asked)) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: story.shelter.AmendReferral(asked)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
+    assert refusal(lambda: story.service.as_("clinic", "WORKER").AmendReferral(asked)) == (
+        "NOT_FOUND",
+        "not_found",
+    )
     assert refusal(lambda: story.coordinator.AmendReferral(asked))[0] == "PERMISSION_DENIED"
     story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=made.id, etag=made.etag))
     assert refusal(lambda: story.ngo.AmendReferral(asked)) == ("ABORTED", "stale_etag")

@@ -1,4 +1,6 @@
-"""What is unusual in who looked at what: noticed from the trail, told once, and reviewed by an auditor."""
+"""What is unusual in who looked at what: noticed from the trail, told once, and reviewed by an
+auditor.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,15 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import audit_pb2 as pb
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2, referrals_pb2
 from services.referrals.domain import anomaly as rules
-from services.referrals.domain.anomaly import AnomalyKind, Opening, day_of, is_night, on_duty, span_of, unusual
+from services.referrals.domain.anomaly import (
+    AnomalyKind,
+    Opening,
+    day_of,
+    is_night,
+    on_duty,
+    span_of,
+    unusual,
+)
 from services.referrals.usecases.anomalies import Anomalies
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, Client, Service, Story
@@ -51,15 +61,26 @@ def test_who_is_on_duty_may_look_at_night() -> None:
     assert unusual(looked(2, lambda _: OWN, MIDNIGHT), OWN, MANAGUA, at_night_on_duty=True) == {}
     tonight = day_of(MIDNIGHT, MANAGUA)
     assert on_duty([MIDNIGHT - timedelta(hours=1)], tonight, MANAGUA)
-    assert not on_duty([NOON, MIDNIGHT - timedelta(days=3)], tonight, MANAGUA), "one night is no habit, and a day is no night"
+    assert not on_duty([NOON, MIDNIGHT - timedelta(days=3)], tonight, MANAGUA), (
+        "one night is no habit, and a day is no night"
+    )
     assert on_duty([MIDNIGHT - timedelta(days=3), MIDNIGHT - timedelta(days=5)], tonight, MANAGUA)
 
 
 @pytest.mark.parametrize(
     ("country", "hour", "night"),
-    [("NI", 21, False), ("NI", 22, True), ("NI", 28, True), ("NI", 29, False), ("PE", 21, True), ("PE", 28, False)],
+    [
+        ("NI", 21, False),
+        ("NI", 22, True),
+        ("NI", 28, True),
+        ("NI", 29, False),
+        ("PE", 21, True),
+        ("PE", 28, False),
+    ],
 )
-def test_night_is_by_the_clock_of_the_country_and_belongs_to_the_day_before(country: str, hour: int, night: bool) -> None:
+def test_night_is_by_the_clock_of_the_country_and_belongs_to_the_day_before(
+    country: str, hour: int, night: bool
+) -> None:
     time = NOON + timedelta(hours=hour - 12)  # as Managua counts
     zone = zone_of(country)
     assert is_night(time, zone) is night
@@ -72,28 +93,41 @@ def test_night_is_by_the_clock_of_the_country_and_belongs_to_the_day_before(coun
 def noticed(service: Service, worker: Client) -> list[tuple[str, int]]:
     service.made.anomalies.look()
     with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute("SELECT kind, count FROM anomalies WHERE worker_id = %s ORDER BY kind", (worker.caller.id,)).fetchall()
+        rows = tx.execute(
+            "SELECT kind, count FROM anomalies WHERE worker_id = %s ORDER BY kind",
+            (worker.caller.id,),
+        ).fetchall()
     return [(row["kind"], row["count"]) for row in rows]
 
 
 def receives(story: Story, worker: Client) -> None:
     sent = story.sent()
     groups = [people_pb2.FIELD_GROUP_IDENTITY]
-    request = people_pb2.OpenPersonRequest(id=sent.person_id, purpose_code="HOU.EMG", field_groups=groups, referral_id=sent.id)
+    request = people_pb2.OpenPersonRequest(
+        id=sent.person_id, purpose_code="HOU.EMG", field_groups=groups, referral_id=sent.id
+    )
     worker.OpenPerson(request)
 
 
-def test_it_is_told_once_a_day_and_counted_on(story: Story, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_told_once_a_day_and_counted_on(
+    story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rules, "OUTSIDE", 2)
     worker = somebody(service, "shelter")
     for expected in ([], [], [("outside_files", 3)], [("outside_files", 4)]):
         receives(story, worker)
         assert noticed(service, worker) == expected
     with service.database.transaction(SYSTEM) as tx:
-        told = tx.execute("SELECT subject, version, payload FROM outbox WHERE type = 'enlace.anomaly.noted.v1'").fetchall()
+        told = tx.execute(
+            "SELECT subject, version, payload FROM outbox WHERE type = 'enlace.anomaly.noted.v1'"
+        ).fetchall()
     facts = [facts_pb2.AnomalyFact.FromString(row["payload"]) for row in told]
     [fact] = [fact for fact in facts if fact.worker_id == worker.caller.id]
-    assert (fact.kind_code, fact.organization_id, fact.count) == ("outside_files", ORG["shelter"], 3)
+    assert (fact.kind_code, fact.organization_id, fact.count) == (
+        "outside_files",
+        ORG["shelter"],
+        3,
+    )
     service.clock.advance(timedelta(days=1))
     receives(story, worker)
     assert noticed(service, worker) == [("outside_files", 4)], "a new day begins at none"
@@ -108,7 +142,9 @@ def test_one_worker_who_looks_at_the_files_of_many_organisations_is_noticed(
     assert noticed(service, worker) == [("across_organizations", 1)]
 
 
-def test_who_was_refused_by_the_quota_is_noticed(story: Story, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_was_refused_by_the_quota_is_noticed(
+    story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(service.made.openings, "most", 1)
     worker = somebody(service)
     opens(worker, story.person().id)
@@ -122,9 +158,14 @@ def test_at_night_whoever_does_nothing_but_look_is_noticed(story: Story, service
     person = story.person()
     service.clock.set(MIDNIGHT)
     said = contacts_pb2.Contact(
-        line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_CRISIS, speaker_code=contacts_pb2.SPEAKER_PERSON, note="x"
+        line_country="NI",
+        kind_code=contacts_pb2.CONTACT_KIND_CRISIS,
+        speaker_code=contacts_pb2.SPEAKER_PERSON,
+        note="x",
     )
-    made = on_line.CreateContact(contacts_pb2.CreateContactRequest(contact=said, pin="4821")).contact
+    made = on_line.CreateContact(
+        contacts_pb2.CreateContactRequest(contact=said, pin="4821")
+    ).contact
     on_line.GetContact(contacts_pb2.GetContactRequest(id=made.id))
     opens(looker, person.id), opens(system, person.id)
     assert noticed(service, looker) == [("at_night", 1)]
@@ -139,7 +180,9 @@ def test_what_was_looked_through_is_not_looked_through_again_and_two_at_once_not
     worker = somebody(service)
     opens(worker, story.person().id)
     refusal(lambda: opens(worker, story.person().id))
-    lookers = [threading.Thread(target=Anomalies(service.database, service.clock).look) for _ in range(4)]
+    lookers = [
+        threading.Thread(target=Anomalies(service.database, service.clock).look) for _ in range(4)
+    ]
     for looker in lookers:
         looker.start()
     for looker in lookers:
@@ -149,7 +192,9 @@ def test_what_was_looked_through_is_not_looked_through_again_and_two_at_once_not
     assert noticed(service, worker) == [("opening_quota", 2)]
 
 
-def test_an_auditor_says_what_it_was_and_nobody_else(story: Story, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_auditor_says_what_it_was_and_nobody_else(
+    story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(service.made.openings, "most", 1)
     worker, auditor = somebody(service), service.as_("coalition", "AUDITOR")
     opens(worker, story.person().id)
@@ -159,32 +204,59 @@ def test_an_auditor_says_what_it_was_and_nobody_else(story: Story, service: Serv
     def listed(*, waiting: bool) -> list[pb.Anomaly]:
         anomalies, token = list[pb.Anomaly](), ""
         while True:
-            answer = auditor.ListAnomalies(pb.ListAnomaliesRequest(waiting=waiting, page_size=1, page_token=token))
+            answer = auditor.ListAnomalies(
+                pb.ListAnomaliesRequest(waiting=waiting, page_size=1, page_token=token)
+            )
             anomalies, token = [*anomalies, *answer.anomalies], answer.next_page_token
             if not token:
                 return [one for one in anomalies if one.worker_id == worker.caller.id]
 
     [anomaly] = listed(waiting=True)
-    assert (anomaly.kind, anomaly.day, anomaly.count) == (pb.ANOMALY_KIND_OPENING_QUOTA, "2026-03-04", 1)
-    review = pb.ReviewAnomalyRequest(id=anomaly.id, etag=anomaly.etag, review_code=pb.REVIEW_OUTCOME_EXPLAINED)
+    assert (anomaly.kind, anomaly.day, anomaly.count) == (
+        pb.ANOMALY_KIND_OPENING_QUOTA,
+        "2026-03-04",
+        1,
+    )
+    review = pb.ReviewAnomalyRequest(
+        id=anomaly.id, etag=anomaly.etag, review_code=pb.REVIEW_OUTCOME_EXPLAINED
+    )
     for other in (story.coordinator, story.ngo, service.as_("ngo", "MANAGER")):
-        assert refusal(lambda: other.ReviewAnomaly(review)) == ("PERMISSION_DENIED", "right_missing")  # noqa: B023 – called at once
-        assert refusal(lambda: other.ListAnomalies(pb.ListAnomaliesRequest())) == ("PERMISSION_DENIED", "right_missing")  # noqa: B023
+        # – called at once
+        assert refusal(lambda: other.ReviewAnomaly(review)) == (  # noqa: B023
+            "PERMISSION_DENIED",
+            "right_missing",
+        )
+        assert refusal(lambda: other.ListAnomalies(pb.ListAnomaliesRequest())) == (  # noqa: B023
+            "PERMISSION_DENIED",
+            "right_missing",
+        )
     reviewed = auditor.ReviewAnomaly(review)
-    assert (reviewed.reviewed_by_worker_id, reviewed.review_code) == (auditor.caller.id, pb.REVIEW_OUTCOME_EXPLAINED)
+    assert (reviewed.reviewed_by_worker_id, reviewed.review_code) == (
+        auditor.caller.id,
+        pb.REVIEW_OUTCOME_EXPLAINED,
+    )
     assert (listed(waiting=True), listed(waiting=False)) == ([], [reviewed])
     assert refusal(lambda: auditor.ReviewAnomaly(review)) == ("ABORTED", "stale_etag")
     review.etag = reviewed.etag
-    assert refusal(lambda: auditor.ReviewAnomaly(review)) == ("FAILED_PRECONDITION", "nothing_to_review")
+    assert refusal(lambda: auditor.ReviewAnomaly(review)) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_review",
+    )
     assert (
         refusal(
-            lambda: auditor.ReviewAnomaly(pb.ReviewAnomalyRequest(id=new_id(), etag=anomaly.etag, review_code=pb.REVIEW_OUTCOME_MISTAKE))
+            lambda: auditor.ReviewAnomaly(
+                pb.ReviewAnomalyRequest(
+                    id=new_id(), etag=anomaly.etag, review_code=pb.REVIEW_OUTCOME_MISTAKE
+                )
+            )
         )[1]
         == "not_found"
     )
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
-            "SELECT detail_codes FROM audit WHERE action = 'review_anomaly' AND object_id = %s AND allowed", (anomaly.id,)
+            "SELECT detail_codes FROM audit WHERE action = 'review_anomaly' AND object_id = %s"
+            " AND allowed",
+            (anomaly.id,),
         ).fetchall()
     assert [row["detail_codes"] for row in rows] == [["explained", f"worker:{worker.caller.id}"]]
 

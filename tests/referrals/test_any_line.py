@@ -1,4 +1,6 @@
-"""A caller is known by her reference on every line, and what she says with it reaches those that she called, and nobody else."""
+"""A caller is known by her reference on every line, and what she says with it reaches those that
+she called, and nobody else.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def line(story: Story, organization: str = "hotline") -> Client:
     return story.service.as_(organization, "OPERATOR")
 
 
-def call_again(story: Story, made: c.CreateContactResponse, organization: str = "clinic", pin: str = "") -> c.CreateContactResponse:
+def call_again(
+    story: Story, made: c.CreateContactResponse, organization: str = "clinic", pin: str = ""
+) -> c.CreateContactResponse:
     """She calls a line, and tells her reference."""
     request = c.CreateContactRequest(
         contact=c.Contact(line_country=country(organization)),
@@ -43,7 +47,9 @@ def call_again(story: Story, made: c.CreateContactResponse, organization: str = 
 
 
 def say(story: Story, made: c.CreateContactResponse, note: str) -> c.ReferenceStatus:
-    request = c.AddNoteByReferenceRequest(reference=made.reference, pin=made.pin, note=note, request_id=story.request_id())
+    request = c.AddNoteByReferenceRequest(
+        reference=made.reference, pin=made.pin, note=note, request_id=story.request_id()
+    )
     status: c.ReferenceStatus = story.service.public().AddNoteByReference(request)
     return status
 
@@ -53,10 +59,16 @@ def at(client: Client, contact: c.Contact) -> c.Contact:
     return current
 
 
-def test_a_call_to_another_line_keeps_her_reference_and_each_line_its_own_contact(story: Story) -> None:
+def test_a_call_to_another_line_keeps_her_reference_and_each_line_its_own_contact(
+    story: Story,
+) -> None:
     made = story.contact()
     again = call_again(story, made)
-    assert (again.reference, again.pin, again.contact.reference_hint) == (made.reference, made.pin, made.contact.reference_hint)
+    assert (again.reference, again.pin, again.contact.reference_hint) == (
+        made.reference,
+        made.pin,
+        made.contact.reference_hint,
+    )
     assert (made.contact.called_before, again.contact.called_before) == (False, True)
     known = c.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
     assert line(story).GetContactByReference(known).id == made.contact.id
@@ -66,16 +78,22 @@ def test_a_call_to_another_line_keeps_her_reference_and_each_line_its_own_contac
     assert refusal(lambda: at(line(story, "clinic"), made.contact)) == NOT_THERE
     story.service.clock.advance(timedelta(minutes=1))
     later = call_again(story, made)
-    assert line(story, "clinic").GetContactByReference(known).id == later.contact.id, "the last of several"
+    assert line(story, "clinic").GetContactByReference(known).id == later.contact.id, (
+        "the last of several"
+    )
 
 
 def test_a_contact_is_tied_by_reference_and_pin_and_by_nothing_less(story: Story) -> None:
     made = story.contact()
     for reference, pin in ((made.reference, "0000"), (made.reference, ""), ("AAAA-AAAA", made.pin)):
-        request = c.CreateContactRequest(contact=c.Contact(line_country="CR"), reference=reference, pin=pin)
+        request = c.CreateContactRequest(
+            contact=c.Contact(line_country="CR"), reference=reference, pin=pin
+        )
         assert refusal(partial(line(story, "clinic").CreateContact, request)) == WRONG
     wrong = partial(call_again, story, made, pin="0000")
-    assert [refusal(wrong) for _ in range(9)] == [WRONG] * 8 + [("RESOURCE_EXHAUSTED", "too_many_attempts")]
+    assert [refusal(wrong) for _ in range(9)] == [WRONG] * 8 + [
+        ("RESOURCE_EXHAUSTED", "too_many_attempts")
+    ]
 
 
 def test_what_is_asked_through_any_of_her_lines_is_told_together(story: Story) -> None:
@@ -89,11 +107,16 @@ def test_what_is_asked_through_any_of_her_lines_is_told_together(story: Story) -
     completed(story, sent)
     public.ConfirmHelp(c.ConfirmHelpRequest(**known, help_came=True))
     stopped = public.WithdrawConsentByReference(c.WithdrawConsentByReferenceRequest(**known))
-    assert sorted(item.status_code for item in stopped.items) == [c.REFERENCE_STATE_DONE, c.REFERENCE_STATE_STOPPED]
+    assert sorted(item.status_code for item in stopped.items) == [
+        c.REFERENCE_STATE_DONE,
+        c.REFERENCE_STATE_STOPPED,
+    ]
     assert (stopped.organizations_with_access, stopped.file_count) == (0, 2)
 
 
-def test_what_she_adds_reaches_the_lines_that_she_called_and_opens_their_contacts(story: Story, service: Service) -> None:
+def test_what_she_adds_reaches_the_lines_that_she_called_and_opens_their_contacts(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     again = call_again(story, made)
     referral_for(story, made)
@@ -107,7 +130,8 @@ def test_what_she_adds_reaches_the_lines_that_she_called_and_opens_their_contact
         assert not heard.clocks[0].HasField("stop_time")
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
-            "SELECT subject, type FROM outbox WHERE type = 'enlace.contact.told.v1' AND subject = ANY(%s)",
+            "SELECT subject, type FROM outbox WHERE type = 'enlace.contact.told.v1'"
+            " AND subject = ANY(%s)",
             ([made.contact.id, again.contact.id],),
         ).fetchall()
     assert len(rows) == 2
@@ -119,16 +143,26 @@ def test_it_stays_open_until_somebody_of_the_line_has_seen_to_it(story: Story) -
     say(story, made, "she moved to her aunt")
     completed(story, sent)
     heard = at(operator, made.contact)
-    assert (heard.outcome_code, heard.unheard) == (c.CONTACT_OUTCOME_OPEN, True), "though the referral went on"
-    request = c.UpdateContactRequest(contact=c.Contact(id=heard.id, etag=made.contact.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED))
+    assert (heard.outcome_code, heard.unheard) == (c.CONTACT_OUTCOME_OPEN, True), (
+        "though the referral went on"
+    )
+    request = c.UpdateContactRequest(
+        contact=c.Contact(
+            id=heard.id, etag=made.contact.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED
+        )
+    )
     request.update_mask.paths.append("outcome_code")
-    assert refusal(lambda: operator.UpdateContact(request)) == ("ABORTED", "stale_etag"), "whoever decided before she spoke reads first"
+    assert refusal(lambda: operator.UpdateContact(request)) == ("ABORTED", "stale_etag"), (
+        "whoever decided before she spoke reads first"
+    )
     request.contact.etag = heard.etag
     seen = operator.UpdateContact(request)
     assert (seen.outcome_code, seen.unheard) == (c.CONTACT_OUTCOME_ADVISED, False)
 
 
-def test_her_words_are_on_no_referral_and_in_no_answer_to_who_asks_by_reference(story: Story) -> None:
+def test_her_words_are_on_no_referral_and_in_no_answer_to_who_asks_by_reference(
+    story: Story,
+) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
     said = say(story, made, "quetzal")
@@ -140,13 +174,17 @@ def test_her_words_are_on_no_referral_and_in_no_answer_to_who_asks_by_reference(
 
 
 @pytest.mark.parametrize("with_file", [False, True])
-def test_they_are_kept_sealed_with_her_own_key_where_she_has_a_file(with_file: bool, story: Story, service: Service) -> None:
+def test_they_are_kept_sealed_with_her_own_key_where_she_has_a_file(
+    with_file: bool, story: Story, service: Service
+) -> None:
     made = story.contact()
     operator = line(story)
     person = operator.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id()))
     if with_file:
         current = at(operator, made.contact)
-        request = c.UpdateContactRequest(contact=c.Contact(id=current.id, etag=current.etag, person_id=person.id))
+        request = c.UpdateContactRequest(
+            contact=c.Contact(id=current.id, etag=current.etag, person_id=person.id)
+        )
         request.update_mask.paths.append("person_id")
         operator.UpdateContact(request)
     say(story, made, "tepezcuintle")
@@ -157,8 +195,12 @@ def test_they_are_kept_sealed_with_her_own_key_where_she_has_a_file(with_file: b
         assert b"tepezcuintle" not in bytes(sealed)
         assert by == (person.id if with_file else "")
         if with_file:
-            owner.execute("UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", (person.id,))
-    assert [later.note for later in at(operator, made.contact).later_notes] == ([] if with_file else ["tepezcuintle"])
+            owner.execute(
+                "UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", (person.id,)
+            )
+    assert [later.note for later in at(operator, made.contact).later_notes] == (
+        [] if with_file else ["tepezcuintle"]
+    )
 
 
 def test_who_read_them_is_on_the_trail_as_a_reading_of_her(story: Story, service: Service) -> None:
@@ -168,7 +210,9 @@ def test_who_read_them_is_on_the_trail_as_a_reading_of_her(story: Story, service
         tx.execute("UPDATE contacts SET person_id = '' WHERE id = %s", (made.contact.id,))
     at(line(story), made.contact)
     with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute("SELECT action FROM audit WHERE object_id = %s", (made.contact.id,)).fetchall()
+        rows = tx.execute(
+            "SELECT action FROM audit WHERE object_id = %s", (made.contact.id,)
+        ).fetchall()
     assert "read_contact" in {row["action"] for row in rows}
 
 
@@ -176,7 +220,10 @@ def test_a_reference_takes_so_much_a_day(story: Story, service: Service) -> None
     made = story.contact()
     for number in range(20):
         say(story, made, f"note {number}")
-    assert refusal(partial(say, story, made, "one more")) == ("FAILED_PRECONDITION", "too_much_said")
+    assert refusal(partial(say, story, made, "one more")) == (
+        "FAILED_PRECONDITION",
+        "too_much_said",
+    )
     service.clock.advance(timedelta(days=1, seconds=1))
     say(story, made, "tomorrow again")
 
@@ -184,14 +231,18 @@ def test_a_reference_takes_so_much_a_day(story: Story, service: Service) -> None
 def test_nothing_said_is_nothing_and_a_guess_writes_nothing(story: Story, service: Service) -> None:
     made = story.contact()
     assert refusal_with_fields(partial(say, story, made, "  "))[2] == {"note": "required"}
-    guess: Any = c.AddNoteByReferenceRequest(reference=made.reference, pin="0000", note="call me at this number")
+    guess: Any = c.AddNoteByReferenceRequest(
+        reference=made.reference, pin="0000", note="call me at this number"
+    )
     assert refusal(partial(service.public().AddNoteByReference, guess)) == WRONG
     assert not at(line(story), made.contact).later_notes
 
 
 def test_said_twice_with_one_request_it_is_there_once(story: Story, service: Service) -> None:
     made = story.contact()
-    request = c.AddNoteByReferenceRequest(reference=made.reference, pin=made.pin, note="once", request_id=story.request_id())
+    request = c.AddNoteByReferenceRequest(
+        reference=made.reference, pin=made.pin, note="once", request_id=story.request_id()
+    )
     for _ in range(2):
         service.public().AddNoteByReference(request)
     assert len(at(line(story), made.contact).later_notes) == 1
@@ -203,7 +254,9 @@ def items(story: Story, made: c.CreateContactResponse) -> list[c.ReferenceItem]:
 
 
 def withdraw(story: Story, made: c.CreateContactResponse, key: str) -> c.ReferenceStatus:
-    request = c.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin, item_key=key, request_id=story.request_id())
+    request = c.WithdrawConsentByReferenceRequest(
+        reference=made.reference, pin=made.pin, item_key=key, request_id=story.request_id()
+    )
     status: c.ReferenceStatus = story.service.public().WithdrawConsentByReference(request)
     return status
 
@@ -215,20 +268,28 @@ def test_she_takes_one_request_back_and_the_others_go_on(story: Story) -> None:
     assert [item.may_withdraw for item in before] == [True, True]
     assert len({item.key for item in before}) == 2
     after = withdraw(story, made, before[0].key)
-    assert [(item.key, item.status_code, item.consent_live, item.may_withdraw) for item in after.items] == [
+    assert [
+        (item.key, item.status_code, item.consent_live, item.may_withdraw) for item in after.items
+    ] == [
         (before[0].key, c.REFERENCE_STATE_STOPPED, False, False),
         (before[1].key, c.REFERENCE_STATE_ASKED, True, True),
     ]
-    states = [operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state for sent in (first, second)]
+    states = [
+        operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state for sent in (first, second)
+    ]
     assert sorted(states) == [pb.STATE_SENT, pb.STATE_CONSENT_WITHDRAWN]
     assert withdraw(story, made, before[0].key) == after, "a second time changes nothing"
 
 
-def test_what_stands_on_the_same_consent_ends_with_it_and_what_has_ended_stays(story: Story) -> None:
+def test_what_stands_on_the_same_consent_ends_with_it_and_what_has_ended_stays(
+    story: Story,
+) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
     done = completed(story, sent)
-    operator.CloseReferral(pb.CloseReferralRequest(id=done.id, etag=done.etag, help_came_code=pb.HELP_CAME_YES))
+    operator.CloseReferral(
+        pb.CloseReferralRequest(id=done.id, etag=done.etag, help_came_code=pb.HELP_CAME_YES)
+    )
     (item,) = items(story, made)
     assert not item.may_withdraw
     assert withdraw(story, made, item.key).items[0].status_code == c.REFERENCE_STATE_DONE
@@ -248,23 +309,37 @@ def looked(story: Story, made: c.CreateContactResponse) -> list[c.ReferenceReadi
     return list(story.service.public().ListReadingsByReference(request).readings)
 
 
-def test_she_hears_who_looked_by_day_and_kind_and_never_which_or_where(story: Story, service: Service) -> None:
+def test_she_hears_who_looked_by_day_and_kind_and_never_which_or_where(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     assert not looked(story, made)
     sent, operator = referral_for(story, made)
-    opening = people_pb2.OpenPersonRequest(id=sent.person_id, purpose_code="HOU.EMG", referral_id=sent.id)
+    opening = people_pb2.OpenPersonRequest(
+        id=sent.person_id, purpose_code="HOU.EMG", referral_id=sent.id
+    )
     opening.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
     for _ in range(2):  # twice within an hour is one reading
         story.shelter.OpenPerson(opening)
     service.clock.advance(timedelta(hours=1))
     story.shelter.OpenPerson(opening)
     opening.field_groups[:] = [people_pb2.FIELD_GROUP_HEALTH]
-    assert refusal(lambda: story.shelter.OpenPerson(opening)) == ("FAILED_PRECONDITION", "receipt_field_group_differs")
+    assert refusal(lambda: story.shelter.OpenPerson(opening)) == (
+        "FAILED_PRECONDITION",
+        "receipt_field_group_differs",
+    )
     service.clock.advance(timedelta(days=1))
     operator.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
     readings = looked(story, made)
     assert [
-        (each.date, each.organization_type_code, each.need_group_code, list(each.field_groups), each.allowed, each.count)
+        (
+            each.date,
+            each.organization_type_code,
+            each.need_group_code,
+            list(each.field_groups),
+            each.allowed,
+            each.count,
+        )
         for each in readings
     ] == [
         ("2026-03-05", "NGO", "", [people_pb2.FIELD_GROUP_CONTACT], True, 1),
@@ -272,17 +347,27 @@ def test_she_hears_who_looked_by_day_and_kind_and_never_which_or_where(story: St
         ("2026-03-04", "NGO", "HOU", [people_pb2.FIELD_GROUP_IDENTITY], True, 2),
     ]
     said = b"".join(each.SerializeToString() for each in readings)
-    assert not [one for one in (*ORG.values(), sent.id, sent.person_id, story.shelter.caller.id) if one.encode() in said]
+    assert not [
+        one
+        for one in (*ORG.values(), sent.id, sent.person_id, story.shelter.caller.id)
+        if one.encode() in said
+    ]
 
 
-def test_she_hears_who_read_what_she_said_also_without_a_file(story: Story, service: Service) -> None:
+def test_she_hears_who_read_what_she_said_also_without_a_file(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     again = call_again(story, made)
     say(story, made, "he came back")
     for client, contact in ((line(story), made.contact), (line(story, "clinic"), again.contact)):
         at(client, contact)
     (reading,) = looked(story, made)
-    assert (reading.need_group_code, list(reading.field_groups), reading.count) == ("", [people_pb2.FIELD_GROUP_NOTES], 2)
+    assert (reading.need_group_code, list(reading.field_groups), reading.count) == (
+        "",
+        [people_pb2.FIELD_GROUP_NOTES],
+        2,
+    )
     referral_for(story, made)
     service.clock.advance(timedelta(hours=1))
     at(line(story), made.contact)
@@ -290,12 +375,16 @@ def test_she_hears_who_read_what_she_said_also_without_a_file(story: Story, serv
     assert reading.count == 3, "each reading once, also those from before there was a file"
 
 
-def test_what_she_says_is_sealed_with_the_key_of_the_file_for_which_something_was_asked(story: Story, service: Service) -> None:
+def test_what_she_says_is_sealed_with_the_key_of_the_file_for_which_something_was_asked(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
     say(story, made, "tepezcuintle")
     with service.database.transaction(SYSTEM) as tx:
-        row = tx.execute("SELECT person_id FROM contact_notes WHERE contact_id = %s", (made.contact.id,)).fetchone()
+        row = tx.execute(
+            "SELECT person_id FROM contact_notes WHERE contact_id = %s", (made.contact.id,)
+        ).fetchone()
     assert row is not None
     assert row["person_id"] == sent.person_id
     assert [later.note for later in at(operator, made.contact).later_notes] == ["tepezcuintle"]
@@ -304,8 +393,12 @@ def test_what_she_says_is_sealed_with_the_key_of_the_file_for_which_something_wa
 def test_b9_a_line_records_no_contact_of_another_countrys_line(story: Story) -> None:
     made = story.contact()
     for organization, other in (("hotline", "CR"), ("clinic", "NI")):
-        new = c.CreateContactRequest(contact=c.Contact(line_country=other), pin="4821", request_id=story.request_id())
-        again = c.CreateContactRequest(contact=c.Contact(line_country=other), reference=made.reference, pin=made.pin)
+        new = c.CreateContactRequest(
+            contact=c.Contact(line_country=other), pin="4821", request_id=story.request_id()
+        )
+        again = c.CreateContactRequest(
+            contact=c.Contact(line_country=other), reference=made.reference, pin=made.pin
+        )
         for request in (new, again):
             recorded = partial(line(story, organization).CreateContact, request)
             assert refusal_with_fields(recorded)[2] == {"contact.line_country": "out_of_range"}

@@ -1,4 +1,6 @@
-"""Appointments while help is given: one is open at a time, its history is kept, and no referral is forgotten for it."""
+"""Appointments while help is given: one is open at a time, its history is kept, and no referral is
+forgotten for it.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -53,7 +55,9 @@ def test_nobody_is_asked_for_news_before_an_appointment_and_whoever_lets_it_pass
     time = NOON + 30 * D
     referral = planned(time)
     assert referral.fire_clocks(time + 3 * D, DAYS) == []
-    verbs = [event.verb for days in range(4, 14) for event in referral.fire_clocks(time + days * D, DAYS)]
+    verbs = [
+        event.verb for days in range(4, 14) for event in referral.fire_clocks(time + days * D, DAYS)
+    ]
     assert verbs == ["clock_reminded", "clock_breached", "clock_escalated"]
     assert silence(referral).due_time == time + SILENCE
 
@@ -68,7 +72,11 @@ def test_what_comes_of_an_appointment_ends_it_and_is_news(verb: str) -> None:
         reason = "ill" if verb == "miss_appointment" else "by_provider"
         referral.take(verb, RECEIVER, time, DAYS, reason_code=reason)
         assert referral.events[-1].reason_code == reason
-    assert (referral.state, referral.appointment_time, referral.reason_code) == (State.IN_PROGRESS, None, "")
+    assert (referral.state, referral.appointment_time, referral.reason_code) == (
+        State.IN_PROGRESS,
+        None,
+        "",
+    )
     span = SILENCE_AFTER_NEWS if verb == "attend_appointment" else SILENCE
     assert (silence(referral).start_time, silence(referral).due_time) == (time, time + span)
     assert offered(referral, time) == set()
@@ -78,11 +86,19 @@ def test_another_appointment_takes_the_place_of_the_open_one() -> None:
     referral = planned(NOON + 2 * D)
     referral.take("schedule_appointment", RECEIVER, NOON + H, DAYS, appointment_time=NOON + D)
     assert referral.appointment_time == silence(referral).start_time == NOON + D
-    assert [event.verb for event in referral.events[-2:]] == ["appointment_scheduled", "appointment_scheduled"]
+    assert [event.verb for event in referral.events[-2:]] == [
+        "appointment_scheduled",
+        "appointment_scheduled",
+    ]
 
 
-@pytest.mark.parametrize(("offset", "fits"), [(-H, True), (-H - timedelta(seconds=1), False), (90 * D, True), (90 * D + H, False)])
-def test_an_appointment_is_within_ninety_days_or_was_just_now(offset: timedelta, fits: bool) -> None:
+@pytest.mark.parametrize(
+    ("offset", "fits"),
+    [(-H, True), (-H - timedelta(seconds=1), False), (90 * D, True), (90 * D + H, False)],
+)
+def test_an_appointment_is_within_ninety_days_or_was_just_now(
+    offset: timedelta, fits: bool
+) -> None:
     if fits:
         assert planned(NOON + offset).appointment_time == NOON + offset
         return
@@ -104,8 +120,15 @@ def test_it_was_or_was_missed_from_an_hour_before_its_time_and_is_cancelled_when
 
 def test_when_its_time_has_come_what_became_of_it_is_the_next_thing_to_say() -> None:
     referral = planned(NOON + D)
-    assert (referral.main_step(RECEIVER, NOON), referral.allowed_verbs(RECEIVER, NOON)[0]) == ("complete", "complete")
-    assert referral.allowed_verbs(RECEIVER, NOON + D)[:3] == ["attend_appointment", "miss_appointment", "complete"]
+    assert (referral.main_step(RECEIVER, NOON), referral.allowed_verbs(RECEIVER, NOON)[0]) == (
+        "complete",
+        "complete",
+    )
+    assert referral.allowed_verbs(RECEIVER, NOON + D)[:3] == [
+        "attend_appointment",
+        "miss_appointment",
+        "complete",
+    ]
     assert referral.main_step(RECEIVER, NOON + D) == "attend_appointment"
 
 
@@ -121,7 +144,11 @@ def test_it_ends_with_the_help_and_does_not_come_back() -> None:
     referral.take("complete", RECEIVER, NOON, DAYS, outcome_code="fully_met")
     assert referral.appointment_time is None
     referral.take("close", ACTORS[Side.SENDER], NOON + H, DAYS, help_came_code="no")
-    assert (referral.state, referral.appointment_time, silence(referral).start_time) == (State.IN_PROGRESS, None, NOON + H)
+    assert (referral.state, referral.appointment_time, silence(referral).start_time) == (
+        State.IN_PROGRESS,
+        None,
+        NOON + H,
+    )
 
 
 # Through the rpc, the database and the watch.
@@ -133,14 +160,21 @@ def schedule(client: Client, referral: pb.Referral, time: datetime, **values: An
     return client.ScheduleAppointment(request)
 
 
-def test_sender_and_receiver_see_the_open_appointment_and_what_came_of_it(story: Story, service: Service) -> None:
+def test_sender_and_receiver_see_the_open_appointment_and_what_came_of_it(
+    story: Story, service: Service
+) -> None:
     made = schedule(story.shelter, started(story), NOON + D)
     seen = story.ngo.GetReferral(pb.GetReferralRequest(id=made.id))
     assert seen.appointment_time.ToDatetime(tzinfo=UTC) == NOON + D
     assert (seen.state, seen.etag) == (pb.STATE_IN_PROGRESS, made.etag)
     service.clock.advance(D)
     missed = story.shelter.MissAppointment(
-        pb.MissAppointmentRequest(id=made.id, etag=made.etag, reason_code=pb.MISS_REASON_NO_TRANSPORT, note="the bus did not run")
+        pb.MissAppointmentRequest(
+            id=made.id,
+            etag=made.etag,
+            reason_code=pb.MISS_REASON_NO_TRANSPORT,
+            note="the bus did not run",
+        )
     )
     assert not missed.HasField("appointment_time")
     events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=made.id)).events
@@ -155,16 +189,22 @@ def test_a_note_of_an_appointment_is_sealed_like_any_other(story: Story, service
     made = schedule(story.shelter, started(story), NOON + D, note="at the side door")
     with service.database.transaction(SYSTEM) as tx:
         row = tx.execute(
-            "SELECT note_sealed FROM referral_events WHERE referral_id = %s ORDER BY version DESC LIMIT 1", (made.id,)
+            "SELECT note_sealed FROM referral_events WHERE referral_id = %s ORDER BY version DESC"
+            " LIMIT 1",
+            (made.id,),
         ).fetchone()
     assert row is not None
     assert row["note_sealed"]
     assert b"side door" not in row["note_sealed"]
-    told = story.coordinator.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=made.id)).events[-1]
+    told = story.coordinator.ListReferralEvents(
+        pb.ListReferralEventsRequest(referral_id=made.id)
+    ).events[-1]
     assert (told.note, told.note_withheld) == ("", True)
 
 
-def test_the_watch_waits_for_the_appointment_and_asks_for_news_after_it(story: Story, service: Service) -> None:
+def test_the_watch_waits_for_the_appointment_and_asks_for_news_after_it(
+    story: Story, service: Service
+) -> None:
     watch = DeadlineScheduler(service.made.lives, service.database, service.clock)
     watch.fire()
     made = schedule(story.shelter, started(story), NOON + 20 * D)
@@ -173,13 +213,18 @@ def test_the_watch_waits_for_the_appointment_and_asks_for_news_after_it(story: S
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=made.id)).etag == made.etag
     service.clock.advance(SILENCE)
     watch.fire()
-    last = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=made.id)).events[-1]
+    last = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=made.id)).events[
+        -1
+    ]
     assert (last.verb, last.clock) == ("clock_breached", pb.CLOCK_KIND_SILENCE)
 
 
 def test_only_the_receiver_sees_to_appointments_and_only_within_reach(story: Story) -> None:
     referral = started(story)
-    assert refusal(lambda: schedule(story.ngo, referral, NOON + D)) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal(lambda: schedule(story.ngo, referral, NOON + D)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
     assert refusal_with_fields(lambda: schedule(story.shelter, referral, NOON + 91 * D)) == (
         "INVALID_ARGUMENT",
         "invalid_fields",

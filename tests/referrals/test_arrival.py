@@ -1,4 +1,6 @@
-"""Whom nobody may contact has to arrive: the referral says when, how, with whom and recognised by what, and its receiver reads that first."""
+"""Whom nobody may contact has to arrive: the referral says when, how, with whom and recognised by
+what, and its receiver reads that first.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,14 @@ NOBODY = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
 REQUIRED = {f"arrival.{name}": "required" for name in ("expected", "way", "company", "sign")}
 
 
-def request_for(story: Story, plan: people_pb2.SafeContact = NOBODY, arrival: pb.Arrival | None = None) -> pb.SendReferralRequest:
+def request_for(
+    story: Story, plan: people_pb2.SafeContact = NOBODY, arrival: pb.Arrival | None = None
+) -> pb.SendReferralRequest:
     """A draft for somebody with this plan, with a consent to identity and contact, to be sent."""
     draft = story.draft(story.person(plan=plan))
-    return pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=story.receipt(draft.person_id).id, arrival=arrival)
+    return pb.SendReferralRequest(
+        id=draft.id, etag=draft.etag, receipt_id=story.receipt(draft.person_id).id, arrival=arrival
+    )
 
 
 def read(client: Client, referral_id: str) -> list[pb.Arrival]:
@@ -27,9 +33,15 @@ def read(client: Client, referral_id: str) -> list[pb.Arrival]:
 
 
 @pytest.mark.parametrize("missing", ["expected", "way", "company", "sign"])
-def test_d19_whom_nobody_may_contact_is_not_sent_without_saying_how_she_arrives(story: Story, missing: str) -> None:
+def test_d19_whom_nobody_may_contact_is_not_sent_without_saying_how_she_arrives(
+    story: Story, missing: str
+) -> None:
     asked = request_for(story)
-    assert refusal_with_fields(lambda: story.ngo.SendReferral(asked)) == ("INVALID_ARGUMENT", "invalid_fields", REQUIRED)
+    assert refusal_with_fields(lambda: story.ngo.SendReferral(asked)) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+        REQUIRED,
+    )
     asked.arrival.CopyFrom(ARRIVAL)
     setattr(asked.arrival, missing, "  ")
     assert refusal_with_fields(lambda: story.ngo.SendReferral(asked)) == (
@@ -44,16 +56,27 @@ def test_d19_whom_nobody_may_contact_is_not_sent_without_saying_how_she_arrives(
 def test_d19_an_override_says_how_she_arrives_too(story: Story) -> None:
     draft = story.draft(story.person(plan=NOBODY))
     asked = pb.SendReferralRequest(
-        id=draft.id, etag=draft.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="he is at the door"
+        id=draft.id,
+        etag=draft.etag,
+        override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK,
+        note="he is at the door",
     )
-    assert refusal_with_fields(lambda: story.rescuer.SendReferral(asked)) == ("INVALID_ARGUMENT", "invalid_fields", REQUIRED)
+    assert refusal_with_fields(lambda: story.rescuer.SendReferral(asked)) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+        REQUIRED,
+    )
     asked.arrival.CopyFrom(ARRIVAL)
     assert read(story.shelter, story.rescuer.SendReferral(asked).id) == [ARRIVAL]
 
 
-def test_d19_its_two_sides_read_it_on_any_consent_and_nobody_else_does(story: Story, service: Service) -> None:
+def test_d19_its_two_sides_read_it_on_any_consent_and_nobody_else_does(
+    story: Story, service: Service
+) -> None:
     sent = story.ngo.SendReferral(request_for(story, arrival=ARRIVAL))
-    assert read(story.shelter, sent.id) == read(story.ngo, sent.id) == [ARRIVAL], "the consent names no notes"
+    assert read(story.shelter, sent.id) == read(story.ngo, sent.id) == [ARRIVAL], (
+        "the consent names no notes"
+    )
     assert read(story.coordinator, sent.id) == []
     assert refusal(lambda: read(service.as_("clinic", "WORKER"), sent.id))[0] == "NOT_FOUND"
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
@@ -64,11 +87,19 @@ def test_d19_it_is_sealed_and_who_read_it_is_on_record(story: Story, service: Se
     sent = story.ngo.SendReferral(request_for(story, arrival=ARRIVAL))
     read(story.shelter, sent.id)
     with service.database.transaction(SYSTEM) as tx:
-        [row] = tx.execute("SELECT * FROM referral_events WHERE referral_id = %s AND verb = 'sent'", (sent.id,)).fetchall()
+        [row] = tx.execute(
+            "SELECT * FROM referral_events WHERE referral_id = %s AND verb = 'sent'", (sent.id,)
+        ).fetchall()
         facts = tx.execute("SELECT payload FROM outbox WHERE subject = %s", (sent.id,)).fetchall()
     assert row["arrival_sealed"]
-    assert not [said for said in (*map(str, row.values()), *(str(bytes(fact["payload"])) for fact in facts)) if "tepezcuintle" in said]
-    readings = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=sent.person_id)).readings
+    assert not [
+        said
+        for said in (*map(str, row.values()), *(str(bytes(fact["payload"])) for fact in facts))
+        if "tepezcuintle" in said
+    ]
+    readings = story.ngo.ListReadings(
+        people_pb2.ListReadingsRequest(person_id=sent.person_id)
+    ).readings
     assert [reading.actor_id for reading in readings] == [story.shelter.caller.id]
 
 

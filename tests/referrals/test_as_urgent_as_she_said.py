@@ -1,4 +1,6 @@
-"""A referral from a contact is as urgent as the answers there make it; less only with a coded reason."""
+"""A referral from a contact is as urgent as the answers there make it; less only with a coded
+reason.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,11 @@ def operator(story: Story) -> Client:
 def adult(operator: Client, story: Story) -> str:
     coarse = pb.CoarsePerson(age_band=pb.AGE_BAND_18_TO_24)
     plan = p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE)
-    return str(operator.CreatePerson(p.CreatePersonRequest(coarse=coarse, safe_contact=plan, request_id=story.request_id())).id)
+    return str(
+        operator.CreatePerson(
+            p.CreatePersonRequest(coarse=coarse, safe_contact=plan, request_id=story.request_id())
+        ).id
+    )
 
 
 def protected(story: Story) -> str:
@@ -55,10 +61,15 @@ def updated(operator: Client, draft: pb.Referral, **values: Any) -> pb.Referral:
 
 def test_b9_who_wants_protection_is_referred_at_once(operator: Client, story: Story) -> None:
     assert drafted(operator, story, protected(story)).urgency == pb.URGENCY_IMMEDIATE
-    assert drafted(operator, story, protected(story), urgency=pb.URGENCY_IMMEDIATE).urgency == pb.URGENCY_IMMEDIATE
+    assert (
+        drafted(operator, story, protected(story), urgency=pb.URGENCY_IMMEDIATE).urgency
+        == pb.URGENCY_IMMEDIATE
+    )
 
 
-def test_b9_a_draft_that_is_given_a_contact_becomes_as_urgent(operator: Client, story: Story) -> None:
+def test_b9_a_draft_that_is_given_a_contact_becomes_as_urgent(
+    operator: Client, story: Story
+) -> None:
     draft = drafted(operator, story, "", urgency=pb.URGENCY_URGENT)
     assert updated(operator, draft, contact_id=protected(story)).urgency == pb.URGENCY_IMMEDIATE
 
@@ -67,16 +78,28 @@ def test_b9_less_urgent_than_her_answers_needs_a_reason(operator: Client, story:
     lower = partial(drafted, operator, story, protected(story), urgency=pb.URGENCY_EMERGENCY)
     assert refusal_with_fields(lower) == UNSAID
     reasoned = lower(urgency_reason_code=pb.URGENCY_REASON_SAFE_ELSEWHERE)
-    assert (reasoned.urgency, reasoned.urgency_reason_code) == (pb.URGENCY_EMERGENCY, pb.URGENCY_REASON_SAFE_ELSEWHERE)
-    assert refusal_with_fields(partial(updated, operator, reasoned, urgency=pb.URGENCY_URGENT)) == UNSAID, "a reason is for one step down"
+    assert (reasoned.urgency, reasoned.urgency_reason_code) == (
+        pb.URGENCY_EMERGENCY,
+        pb.URGENCY_REASON_SAFE_ELSEWHERE,
+    )
+    assert (
+        refusal_with_fields(partial(updated, operator, reasoned, urgency=pb.URGENCY_URGENT))
+        == UNSAID
+    ), "a reason is for one step down"
     same = updated(operator, reasoned, urgency=pb.URGENCY_EMERGENCY, need_code="HOU.SHE")
-    assert same.urgency_reason_code == pb.URGENCY_REASON_SAFE_ELSEWHERE, "a form sends again what it shows"
+    assert same.urgency_reason_code == pb.URGENCY_REASON_SAFE_ELSEWHERE, (
+        "a form sends again what it shows"
+    )
     again = updated(operator, same, urgency=pb.URGENCY_IMMEDIATE)
     assert again.urgency_reason_code == pb.URGENCY_REASON_UNSPECIFIED
-    assert refusal_with_fields(partial(updated, operator, again, urgency=pb.URGENCY_NORMAL)) == UNSAID
+    assert (
+        refusal_with_fields(partial(updated, operator, again, urgency=pb.URGENCY_NORMAL)) == UNSAID
+    )
 
 
-def test_b9_what_was_sent_is_not_made_less_urgent_without_a_reason(operator: Client, story: Story) -> None:
+def test_b9_what_was_sent_is_not_made_less_urgent_without_a_reason(
+    operator: Client, story: Story
+) -> None:
     draft = drafted(operator, story, protected(story))
     receipt = p.Receipt(
         person_id=draft.person_id,
@@ -87,22 +110,36 @@ def test_b9_what_was_sent_is_not_made_less_urgent_without_a_reason(operator: Cli
         manner_code=p.MANNER_SPOKEN,
         explained_codes=SEVEN_POINTS,
     )
-    given = operator.CreateReceipt(p.CreateReceiptRequest(receipt=receipt, request_id=story.request_id()))
-    sent = operator.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=given.id, arrival=ARRIVAL))
+    given = operator.CreateReceipt(
+        p.CreateReceiptRequest(receipt=receipt, request_id=story.request_id())
+    )
+    sent = operator.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=given.id, arrival=ARRIVAL)
+    )
     lower = pb.AmendReferralRequest(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT)
     assert refusal_with_fields(lambda: operator.AmendReferral(lower)) == UNSAID
     lower.urgency_reason_code = pb.URGENCY_REASON_DANGER_PASSED
     amended = operator.AmendReferral(lower)
-    assert (amended.urgency, amended.urgency_reason_code) == (pb.URGENCY_URGENT, pb.URGENCY_REASON_DANGER_PASSED)
+    assert (amended.urgency, amended.urgency_reason_code) == (
+        pb.URGENCY_URGENT,
+        pb.URGENCY_REASON_DANGER_PASSED,
+    )
 
 
-def test_b9_a_contact_of_which_nothing_is_known_makes_nothing_urgent(operator: Client, story: Story) -> None:
-    assert drafted(operator, story, story.contact().contact.id, urgency=pb.URGENCY_NORMAL).urgency == pb.URGENCY_NORMAL
+def test_b9_a_contact_of_which_nothing_is_known_makes_nothing_urgent(
+    operator: Client, story: Story
+) -> None:
+    assert (
+        drafted(operator, story, story.contact().contact.id, urgency=pb.URGENCY_NORMAL).urgency
+        == pb.URGENCY_NORMAL
+    )
 
 
 def test_b9_an_enquiry_is_as_urgent_as_her_answers_too(operator: Client, story: Story) -> None:
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_NORMAL, country="NI")
-    asked = e.CreateEnquiryRequest(**ASKED, content=content, service_ids=[SERVICE["shelter_bed"]], contact_id=protected(story))
+    asked = e.CreateEnquiryRequest(
+        **ASKED, content=content, service_ids=[SERVICE["shelter_bed"]], contact_id=protected(story)
+    )
     assert refusal_with_fields(lambda: operator.CreateEnquiry(asked)) == UNSAID
     asked.urgency_reason_code = pb.URGENCY_REASON_OTHER_NEED
     assert operator.CreateEnquiry(asked).content.urgency == pb.URGENCY_NORMAL

@@ -1,4 +1,6 @@
-"""Who answers for a referral at its receiver: named, changed, and never nobody when she has left."""
+"""Who answers for a referral at its receiver: named, changed, and never nobody when she has
+left.
+"""
 
 from typing import Any
 
@@ -25,21 +27,31 @@ def night(service: Service, hear: Hearing) -> Client:
 
 
 def assigning(referral: pb.Referral, worker: str) -> pb.AssignReferralRequest:
-    return pb.AssignReferralRequest(id=referral.id, etag=referral.etag, responsible_worker_id=worker)
+    return pb.AssignReferralRequest(
+        id=referral.id, etag=referral.etag, responsible_worker_id=worker
+    )
 
 
 def test_another_worker_answers_for_it_and_again_the_desk(story: Story, night: Client) -> None:
     accepted = story.accepted()
     hers = story.shelter.AssignReferral(assigning(accepted, night.caller.id))
-    assert (hers.responsible_worker_id, hers.responsible_desk_code, hers.state) == (night.caller.id, "", accepted.state)
+    assert (hers.responsible_worker_id, hers.responsible_desk_code, hers.state) == (
+        night.caller.id,
+        "",
+        accepted.state,
+    )
     assert hers.clocks == accepted.clocks, "who answers for it changes no deadline"
     desk = night.AssignReferral(assigning(hers, ""))
     assert (desk.responsible_worker_id, desk.responsible_desk_code) == ("", "desk")
-    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=accepted.id)).events
+    events = story.ngo.ListReferralEvents(
+        pb.ListReferralEventsRequest(referral_id=accepted.id)
+    ).events
     assert [event.verb for event in events][-2:] == ["assigned", "assigned"]
 
 
-def test_nobody_but_who_works_there_is_named_when_it_is_accepted_and_later(story: Story, service: Service, hear: Hearing) -> None:
+def test_nobody_but_who_works_there_is_named_when_it_is_accepted_and_later(
+    story: Story, service: Service, hear: Hearing
+) -> None:
     elsewhere, gone = service.as_("clinic", "WORKER"), service.as_("shelter", "WORKER", "MANAGER")
     hear.worker(elsewhere, "ACTIVE")
     hear.worker(gone, "SUSPENDED")
@@ -48,26 +60,49 @@ def test_nobody_but_who_works_there_is_named_when_it_is_accepted_and_later(story
     accepting.planned_first_contact_time.FromDatetime(service.clock.now())
     for nobody in (elsewhere.caller.id, gone.caller.id, "e" * 32):
         accepting.responsible_worker_id = nobody
-        asked: tuple[tuple[str, Any], ...] = (("AssignReferral", assigning(accepted, nobody)), ("AcceptReferral", accepting))
+        asked: tuple[tuple[str, Any], ...] = (
+            ("AssignReferral", assigning(accepted, nobody)),
+            ("AcceptReferral", accepting),
+        )
         for rpc, request in asked:
-            said = refusal_with_fields(lambda rpc=rpc, request=request: getattr(story.shelter, rpc)(request))  # type: ignore[misc]
-            assert said == ("INVALID_ARGUMENT", "invalid_fields", {"responsible_worker_id": "unknown_code"})
+            said = refusal_with_fields(
+                lambda rpc=rpc, request=request: getattr(story.shelter, rpc)(request)  # type: ignore[misc]
+            )
+            assert said == (
+                "INVALID_ARGUMENT",
+                "invalid_fields",
+                {"responsible_worker_id": "unknown_code"},
+            )
     assert read(story.shelter, accepted.id) == accepted
-    assert refusal(lambda: story.ngo.AssignReferral(assigning(accepted, ""))) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal(lambda: story.ngo.AssignReferral(assigning(accepted, ""))) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
     hear.worker(gone, "ACTIVE")
 
 
 def test_what_a_worker_who_has_left_answered_for_is_her_desks_and_a_fact(
     story: Story, service: Service, night: Client, hear: Hearing
 ) -> None:
-    open_, over = (story.shelter.AssignReferral(assigning(story.accepted(), night.caller.id)) for _ in range(2))
-    ended = pb.NotDeliverReferralRequest(id=over.id, etag=over.etag, reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST)
+    open_, over = (
+        story.shelter.AssignReferral(assigning(story.accepted(), night.caller.id)) for _ in range(2)
+    )
+    ended = pb.NotDeliverReferralRequest(
+        id=over.id, etag=over.etag, reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST
+    )
     story.shelter.NotDeliverReferral(ended)
     hear.worker(night, "SUSPENDED")
     hear.worker(night, "SUSPENDED")  # heard twice
-    assert (read(story.shelter, open_.id).responsible_worker_id, read(story.shelter, open_.id).responsible_desk_code) == ("", "desk")
-    assert read(story.shelter, over.id).responsible_worker_id == night.caller.id, "what is over stays as it was"
-    last = story.shelter.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=open_.id)).events[-1]
+    assert (
+        read(story.shelter, open_.id).responsible_worker_id,
+        read(story.shelter, open_.id).responsible_desk_code,
+    ) == ("", "desk")
+    assert read(story.shelter, over.id).responsible_worker_id == night.caller.id, (
+        "what is over stays as it was"
+    )
+    last = story.shelter.ListReferralEvents(
+        pb.ListReferralEventsRequest(referral_id=open_.id)
+    ).events[-1]
     assert (last.verb, last.actor_kind) == ("assigned", pb.ACTOR_KIND_SYSTEM)
     hear.worker(night, "ACTIVE")
 
@@ -78,7 +113,8 @@ def test_what_a_worker_with_very_much_answered_for_goes_to_her_desk_in_parts_of_
     one = story.shelter.AssignReferral(assigning(story.accepted(), night.caller.id))
     with service.database.transaction(SYSTEM) as tx:
         copies = tx.execute(
-            "INSERT INTO referrals SELECT (jsonb_populate_record(r, jsonb_build_object('id', md5(n::text)))).*"
+            "INSERT INTO referrals SELECT (jsonb_populate_record(r, jsonb_build_object('id',"
+            " md5(n::text)))).*"
             " FROM referrals r, generate_series(1, 1499) AS n WHERE id = %s",
             (one.id,),
         )
@@ -86,7 +122,11 @@ def test_what_a_worker_with_very_much_answered_for_goes_to_her_desk_in_parts_of_
     assert hear.worker(night, "SUSPENDED") > 10
     copied = "IN (SELECT md5(n::text) FROM generate_series(1, 1499) AS n)"
     with service.database.transaction(SYSTEM) as tx:
-        left = tx.execute(f"SELECT FROM referrals WHERE responsible_worker_id <> '' AND id {copied}").rowcount
-        told = tx.execute(f"SELECT FROM outbox WHERE type = 'enlace.referral.assigned.v1' AND subject {copied}").rowcount
+        left = tx.execute(
+            f"SELECT FROM referrals WHERE responsible_worker_id <> '' AND id {copied}"
+        ).rowcount
+        told = tx.execute(
+            f"SELECT FROM outbox WHERE type = 'enlace.referral.assigned.v1' AND subject {copied}"
+        ).rowcount
     assert (left, told) == (0, 1499)
     hear.worker(night, "ACTIVE")

@@ -1,4 +1,6 @@
-"""What a coordinator's board asks for: what can't wait in its order, open needs by where they are, and how soon each organisation answers."""
+"""What a coordinator's board asks for: what can't wait in its order, open needs by where they are,
+and how soon each organisation answers.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -8,7 +10,12 @@ from tests.builders import refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Story
 from tests.referrals.test_referrals_rpc import declined, shown
 
-MOST_URGENT_FIRST = [pb.URGENCY_IMMEDIATE, pb.URGENCY_EMERGENCY, pb.URGENCY_URGENT, pb.URGENCY_NORMAL]
+MOST_URGENT_FIRST = [
+    pb.URGENCY_IMMEDIATE,
+    pb.URGENCY_EMERGENCY,
+    pb.URGENCY_URGENT,
+    pb.URGENCY_NORMAL,
+]
 
 
 def listed(client: Client, size: int, **wanted: Any) -> list[pb.Referral]:
@@ -17,7 +24,10 @@ def listed(client: Client, size: int, **wanted: Any) -> list[pb.Referral]:
     while True:
         page = client.ListReferrals(
             pb.ListReferralsRequest(
-                filter=pb.ReferralFilter(box=pb.BOX_NETWORK, **wanted), order_by=pb.ORDER_URGENCY, page_size=size, page_token=token
+                filter=pb.ReferralFilter(box=pb.BOX_NETWORK, **wanted),
+                order_by=pb.ORDER_URGENCY,
+                page_size=size,
+                page_token=token,
             )
         )
         referrals += page.referrals
@@ -26,32 +36,49 @@ def listed(client: Client, size: int, **wanted: Any) -> list[pb.Referral]:
             return referrals
 
 
-def test_what_can_t_wait_is_what_is_late_due_soon_or_unanswered_and_each_is_there_once(story: Story) -> None:
+def test_what_can_t_wait_is_what_is_late_due_soon_or_unanswered_and_each_is_there_once(
+    story: Story,
+) -> None:
     late, soon = story.sent(urgency=pb.URGENCY_IMMEDIATE), story.sent(urgency=pb.URGENCY_EMERGENCY)
-    calm, refused = story.sent(urgency=pb.URGENCY_NORMAL), declined(story, urgency=pb.URGENCY_NORMAL)
+    calm, refused = (
+        story.sent(urgency=pb.URGENCY_NORMAL),
+        declined(story, urgency=pb.URGENCY_NORMAL),
+    )
     story.service.clock.advance(timedelta(minutes=16))
     for client, box in ((story.coordinator, pb.BOX_NETWORK), (story.ngo, pb.BOX_OUTBOX)):
         pressing = shown(client, box=box, pressing=True)
         assert {late.id, soon.id, refused.id} <= pressing.keys()
         assert calm.id not in pressing
-        parts = [shown(client, box=box, **one) for one in ({"late": True}, {"due_soon": True}, {"unanswered": True})]
+        parts = [
+            shown(client, box=box, **one)
+            for one in ({"late": True}, {"due_soon": True}, {"unanswered": True})
+        ]
         assert pressing.keys() == {identifier for part in parts for identifier in part}
-    assert refused.id not in shown(story.shelter, pressing=True), "what becomes of a no is not its receiver's business"
+    assert refused.id not in shown(story.shelter, pressing=True), (
+        "what becomes of a no is not its receiver's business"
+    )
 
 
-def test_the_most_urgent_is_first_and_of_those_the_nearest_deadline_over_all_pages(story: Story) -> None:
+def test_the_most_urgent_is_first_and_of_those_the_nearest_deadline_over_all_pages(
+    story: Story,
+) -> None:
     for urgency in MOST_URGENT_FIRST[::-1]:
         story.sent(urgency=urgency), declined(story, urgency=urgency), story.sent(urgency=urgency)
         story.service.clock.advance(timedelta(minutes=5))
     story.draft(urgency=pb.URGENCY_UNSPECIFIED)
-    one_page, by_twos = listed(story.coordinator, 200, live=True), listed(story.coordinator, 2, live=True)
+    one_page, by_twos = (
+        listed(story.coordinator, 200, live=True),
+        listed(story.coordinator, 2, live=True),
+    )
     assert [referral.id for referral in by_twos] == [referral.id for referral in one_page]
     order = [(-referral.urgency, referral.next_due_time.ToNanoseconds()) for referral in one_page]
     assert order == sorted(order)
     assert {referral.urgency for referral in one_page} >= set(MOST_URGENT_FIRST)
 
 
-def test_the_pages_have_as_many_as_are_counted_and_nobody_is_lost_between_them(story: Story) -> None:
+def test_the_pages_have_as_many_as_are_counted_and_nobody_is_lost_between_them(
+    story: Story,
+) -> None:
     for _ in range(7):
         story.sent(urgency=pb.URGENCY_IMMEDIATE), declined(story, urgency=pb.URGENCY_NORMAL)
     wanted = pb.ReferralFilter(box=pb.BOX_NETWORK, pressing=True)
@@ -66,15 +93,21 @@ def test_a_page_of_one_order_does_not_go_on_in_the_other(story: Story) -> None:
     wanted = pb.ListReferralsRequest(page_size=1, order_by=pb.ORDER_URGENCY)
     wanted.page_token = story.ngo.ListReferrals(wanted).next_page_token
     wanted.order_by = pb.ORDER_DUE
-    assert refusal_with_fields(lambda: story.ngo.ListReferrals(wanted))[2] == {"page_token": "malformed"}
+    assert refusal_with_fields(lambda: story.ngo.ListReferrals(wanted))[2] == {
+        "page_token": "malformed"
+    }
 
 
 def test_an_order_that_is_not_known_is_refused(story: Story) -> None:
     wanted = pb.ListReferralsRequest(order_by=9)  # type: ignore[arg-type]
-    assert refusal_with_fields(lambda: story.ngo.ListReferrals(wanted))[2] == {"order_by": "unknown_code"}
+    assert refusal_with_fields(lambda: story.ngo.ListReferrals(wanted))[2] == {
+        "order_by": "unknown_code"
+    }
 
 
-def test_deadlines_between_two_times_are_those_from_the_first_on_and_before_the_other(story: Story) -> None:
+def test_deadlines_between_two_times_are_those_from_the_first_on_and_before_the_other(
+    story: Story,
+) -> None:
     sent = story.sent(urgency=pb.URGENCY_EMERGENCY)
     due = sent.next_due_time.ToDatetime()
     for start, end, there in ((0, 1, True), (-1, 0, False), (1, 2, False)):
@@ -85,7 +118,12 @@ def test_deadlines_between_two_times_are_those_from_the_first_on_and_before_the_
 
 
 def shown_by(client: Client, wanted: pb.ReferralFilter) -> set[str]:
-    return {referral.id for referral in client.ListReferrals(pb.ListReferralsRequest(filter=wanted, page_size=200)).referrals}
+    return {
+        referral.id
+        for referral in client.ListReferrals(
+            pb.ListReferralsRequest(filter=wanted, page_size=200)
+        ).referrals
+    }
 
 
 def needs(client: Client, box: pb.Box.ValueType) -> dict[tuple[str, str], int]:
@@ -93,37 +131,66 @@ def needs(client: Client, box: pb.Box.ValueType) -> dict[tuple[str, str], int]:
     return {(need.need_group_code, need.department): need.count for need in counts.unanswered}
 
 
-def test_open_needs_are_counted_by_group_and_department_until_somebody_else_is_asked(story: Story) -> None:
+def test_open_needs_are_counted_by_group_and_department_until_somebody_else_is_asked(
+    story: Story,
+) -> None:
     before = needs(story.coordinator, pb.BOX_NETWORK)
     refused = declined(story)
     after = needs(story.coordinator, pb.BOX_NETWORK)
     assert after == before | {("HOU", "NI-CI"): before.get(("HOU", "NI-CI"), 0) + 1}
     assert needs(story.ngo, pb.BOX_OUTBOX) == after, "the ngo asked for all of them"
-    assert needs(story.shelter, pb.BOX_MINE) == {}, "who said no does not learn that the need is open"
-    story.ngo.CloseNeed(pb.CloseNeedRequest(id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED))
+    assert needs(story.shelter, pb.BOX_MINE) == {}, (
+        "who said no does not learn that the need is open"
+    )
+    story.ngo.CloseNeed(
+        pb.CloseNeedRequest(
+            id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED
+        )
+    )
     assert needs(story.coordinator, pb.BOX_NETWORK) == before
 
 
 def times(story: Story) -> dict[str, tuple[int, int, int]]:
     organizations = story.coordinator.GetResponseTimes(pb.GetResponseTimesRequest()).organizations
-    return {one.organization_id: (one.sent, one.answered, one.median_seconds) for one in organizations}
+    return {
+        one.organization_id: (one.sent, one.answered, one.median_seconds) for one in organizations
+    }
 
 
-def test_the_time_to_answer_is_the_median_until_the_receiver_first_said_something(story: Story) -> None:
-    story.service.clock.advance(timedelta(days=60))  # what other tests sent is older than what counts
+def test_the_time_to_answer_is_the_median_until_the_receiver_first_said_something(
+    story: Story,
+) -> None:
+    # what other tests sent is older than what counts
+    story.service.clock.advance(timedelta(days=60))
     for minutes in (10, 20, 90):
         sent = story.sent()
         story.service.clock.advance(timedelta(minutes=minutes))
-        seen = story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag))
+        seen = story.shelter.AcknowledgeReferral(
+            pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
+        )
         story.service.clock.advance(timedelta(hours=3))
-        story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=seen.id, etag=seen.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY))
+        story.shelter.DeclineReferral(
+            pb.DeclineReferralRequest(
+                id=seen.id, etag=seen.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
+            )
+        )
     quiet = story.sent()
     assert times(story) == {ORG["shelter"]: (4, 3, 20 * 60)}
     draft = story.draft(need_code="MED.PRI", service_id=SERVICE["clinic_visit"])
     receipt = story.receipt(draft.person_id, recipient=ORG["clinic"], purposes=["MED"])
-    story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
-    assert list(times(story).items())[1:] == [(ORG["clinic"], (1, 0, 0))], "who answered nothing is last"
-    story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=quiet.id, etag=quiet.etag, reason_code=pb.WITHDRAW_REASON_MOVED))
-    assert times(story)[ORG["shelter"]] == (4, 3, 20 * 60), "that its sender took it back is no answer of the receiver"
+    story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    )
+    assert list(times(story).items())[1:] == [(ORG["clinic"], (1, 0, 0))], (
+        "who answered nothing is last"
+    )
+    story.ngo.WithdrawReferral(
+        pb.WithdrawReferralRequest(
+            id=quiet.id, etag=quiet.etag, reason_code=pb.WITHDRAW_REASON_MOVED
+        )
+    )
+    assert times(story)[ORG["shelter"]] == (4, 3, 20 * 60), (
+        "that its sender took it back is no answer of the receiver"
+    )
     story.service.clock.advance(timedelta(days=31))
     assert times(story) == {}, "only the last 30 days count"

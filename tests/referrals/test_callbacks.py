@@ -1,4 +1,6 @@
-"""Calls that a line owes: a time that is safe for her, watched like any deadline, and no call that her plan forbids."""
+"""Calls that a line owes: a time that is safe for her, watched like any deadline, and no call that
+her plan forbids.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +37,23 @@ def local(day: int, hour: int, minute: int = 0) -> datetime:
 
 
 def test_hours_begin_at_once_when_they_have_begun() -> None:
-    assert Wish("tomorrow", "evening").hours(local(4, 23, 30), MANAGUA) == (local(5, 17), local(5, 20))
-    assert Wish("today", "morning").hours(local(4, 9, 15), MANAGUA) == (local(4, 9, 15), local(4, 12))
+    assert Wish("tomorrow", "evening").hours(local(4, 23, 30), MANAGUA) == (
+        local(5, 17),
+        local(5, 20),
+    )
+    assert Wish("today", "morning").hours(local(4, 9, 15), MANAGUA) == (
+        local(4, 9, 15),
+        local(4, 12),
+    )
 
 
-@pytest.mark.parametrize(("country", "department", "hours_behind"), [("NI", "", 6), ("PA", "", 5), ("US", "US-CA", 8), ("US", "US-TX", 6)])
-def test_the_hours_that_she_named_are_those_of_her_place(country: str, department: str, hours_behind: int) -> None:
+@pytest.mark.parametrize(
+    ("country", "department", "hours_behind"),
+    [("NI", "", 6), ("PA", "", 5), ("US", "US-CA", 8), ("US", "US-TX", 6)],
+)
+def test_the_hours_that_she_named_are_those_of_her_place(
+    country: str, department: str, hours_behind: int
+) -> None:
     start, end = Wish("tomorrow", "evening").hours(NOON, zone_of(country, department))
     assert start == datetime(2026, 3, 5, 17, tzinfo=UTC) + timedelta(hours=hours_behind)
     assert end - start == timedelta(hours=3)
@@ -53,7 +66,9 @@ def test_hours_in_which_nobody_could_call_any_more_are_refused(day: str, hour: s
 
 
 def test_what_is_settled_is_settled_once() -> None:
-    callback = Callback.owed("callback", "contact", "line", NOON, (NOON, NOON + timedelta(hours=3)), by_herself=True)
+    callback = Callback.owed(
+        "callback", "contact", "line", NOON, (NOON, NOON + timedelta(hours=3)), by_herself=True
+    )
     callback.try_again(NOON, (NOON + timedelta(days=1), NOON + timedelta(days=1, hours=3)))
     assert (callback.tries, callback.outcome_code, callback.clock.running) == (1, "", True)
     callback.settle(NOON, "given_up", "worker")
@@ -70,19 +85,27 @@ def test_what_is_settled_is_settled_once() -> None:
 # Through the rpcs.
 
 
-def file_of(story: Story, made: c.CreateContactResponse, channel: people_pb2.SafeChannel.ValueType | None) -> people_pb2.Person:
+def file_of(
+    story: Story, made: c.CreateContactResponse, channel: people_pb2.SafeChannel.ValueType | None
+) -> people_pb2.Person:
     """Her file at the line, with this plan."""
     operator = line(story)
     plan = people_pb2.SafeContact(channel_code=channel) if channel else None
-    person: people_pb2.Person = operator.CreatePerson(people_pb2.CreatePersonRequest(safe_contact=plan, request_id=story.request_id()))
+    person: people_pb2.Person = operator.CreatePerson(
+        people_pb2.CreatePersonRequest(safe_contact=plan, request_id=story.request_id())
+    )
     contact = operator.GetContact(c.GetContactRequest(id=made.contact.id))
-    request = c.UpdateContactRequest(contact=c.Contact(id=contact.id, etag=contact.etag, person_id=person.id))
+    request = c.UpdateContactRequest(
+        contact=c.Contact(id=contact.id, etag=contact.etag, person_id=person.id)
+    )
     request.update_mask.paths.append("person_id")
     operator.UpdateContact(request)
     return person
 
 
-def plan(story: Story, person: people_pb2.Person, channel: people_pb2.SafeChannel.ValueType) -> None:
+def plan(
+    story: Story, person: people_pb2.Person, channel: people_pb2.SafeChannel.ValueType
+) -> None:
     file = line(story).GetPerson(people_pb2.GetPersonRequest(id=person.id))
     request = people_pb2.SetSafeContactRequest(id=file.id, etag=file.etag)
     request.safe_contact.channel_code = channel
@@ -90,10 +113,17 @@ def plan(story: Story, person: people_pb2.Person, channel: people_pb2.SafeChanne
 
 
 def ask(
-    story: Story, made: c.CreateContactResponse, day: c.DayBand.ValueType = TOMORROW, hour: c.HourBand.ValueType = EVENING
+    story: Story,
+    made: c.CreateContactResponse,
+    day: c.DayBand.ValueType = TOMORROW,
+    hour: c.HourBand.ValueType = EVENING,
 ) -> c.ReferenceStatus:
     request = c.AskForCallByReferenceRequest(
-        reference=made.reference, pin=made.pin, day_code=day, hour_code=hour, request_id=story.request_id()
+        reference=made.reference,
+        pin=made.pin,
+        day_code=day,
+        hour_code=hour,
+        request_id=story.request_id(),
     )
     status: c.ReferenceStatus = story.service.public().AskForCallByReference(request)
     return status
@@ -101,17 +131,30 @@ def ask(
 
 def agree(story: Story, contact_id: str, hour: c.HourBand.ValueType = EVENING) -> c.Callback:
     wanted = c.Callback(contact_id=contact_id, day_code=TOMORROW, hour_code=hour)
-    callback: c.Callback = line(story).CreateCallback(c.CreateCallbackRequest(callback=wanted, request_id=story.request_id()))
+    callback: c.Callback = line(story).CreateCallback(
+        c.CreateCallbackRequest(callback=wanted, request_id=story.request_id())
+    )
     return callback
 
 
-def owed(story: Story, made: c.CreateContactResponse, client: Client | None = None) -> list[c.Callback]:
-    callbacks = (client or line(story)).ListCallbacks(c.ListCallbacksRequest(page_size=200)).callbacks
+def owed(
+    story: Story, made: c.CreateContactResponse, client: Client | None = None
+) -> list[c.Callback]:
+    callbacks = (
+        (client or line(story)).ListCallbacks(c.ListCallbacksRequest(page_size=200)).callbacks
+    )
     return [callback for callback in callbacks if callback.contact_id == made.contact.id]
 
 
-def settle(story: Story, callback: c.Callback, outcome: c.CallbackOutcome.ValueType, hour: c.HourBand.ValueType = NIGHT) -> c.Callback:
-    request = c.SettleCallbackRequest(id=callback.id, etag=callback.etag, outcome_code=outcome, request_id=story.request_id())
+def settle(
+    story: Story,
+    callback: c.Callback,
+    outcome: c.CallbackOutcome.ValueType,
+    hour: c.HourBand.ValueType = NIGHT,
+) -> c.Callback:
+    request = c.SettleCallbackRequest(
+        id=callback.id, etag=callback.etag, outcome_code=outcome, request_id=story.request_id()
+    )
     if outcome == c.CALLBACK_OUTCOME_AGAIN:
         request.day_code, request.hour_code = TOMORROW, hour
     settled: c.Callback = line(story).SettleCallback(request)
@@ -120,18 +163,29 @@ def settle(story: Story, callback: c.Callback, outcome: c.CallbackOutcome.ValueT
 
 def told(service: Service, callback: c.Callback) -> list[str]:
     with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute("SELECT type FROM outbox WHERE subject = %s ORDER BY version", (callback.id,)).fetchall()
+        rows = tx.execute(
+            "SELECT type FROM outbox WHERE subject = %s ORDER BY version", (callback.id,)
+        ).fetchall()
     return [row["type"].removeprefix("enlace.callback.").removesuffix(".v1") for row in rows]
 
 
-def test_what_she_asks_for_stands_among_the_calls_that_the_line_owes(story: Story, service: Service) -> None:
+def test_what_she_asks_for_stands_among_the_calls_that_the_line_owes(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     person = file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
     status = ask(story, made)
     assert status.may_ask_for_call
-    assert (status.call_from_time.ToDatetime(), status.call_until_time.ToDatetime()) == (datetime(2026, 3, 5, 23), datetime(2026, 3, 6, 2))
+    assert (status.call_from_time.ToDatetime(), status.call_until_time.ToDatetime()) == (
+        datetime(2026, 3, 5, 23),
+        datetime(2026, 3, 6, 2),
+    )
     (callback,) = owed(story, made)
-    assert (callback.asked_by_herself, callback.person_id, callback.reference_hint) == (True, person.id, made.contact.reference_hint)
+    assert (callback.asked_by_herself, callback.person_id, callback.reference_hint) == (
+        True,
+        person.id,
+        made.contact.reference_hint,
+    )
     assert callback.clocks[0].due_time == status.call_until_time
     assert told(service, callback) == ["asked"]
 
@@ -147,7 +201,15 @@ def test_another_time_takes_the_place_of_the_one_before(story: Story) -> None:
     assert (moved.id, moved.asked_by_herself) == (callback.id, False)
 
 
-@pytest.mark.parametrize("channel", [people_pb2.SAFE_CHANNEL_NONE, people_pb2.SAFE_CHANNEL_VISIT, people_pb2.SAFE_CHANNEL_MESSAGE, None])
+@pytest.mark.parametrize(
+    "channel",
+    [
+        people_pb2.SAFE_CHANNEL_NONE,
+        people_pb2.SAFE_CHANNEL_VISIT,
+        people_pb2.SAFE_CHANNEL_MESSAGE,
+        None,
+    ],
+)
 def test_a_call_that_her_plan_forbids_is_neither_offered_nor_agreed_on(
     channel: people_pb2.SafeChannel.ValueType | None, story: Story
 ) -> None:
@@ -161,15 +223,21 @@ def test_a_call_that_her_plan_forbids_is_neither_offered_nor_agreed_on(
     assert not owed(story, made)
 
 
-def test_without_a_file_she_agrees_with_an_operator_and_asks_for_nothing_by_reference(story: Story) -> None:
+def test_without_a_file_she_agrees_with_an_operator_and_asks_for_nothing_by_reference(
+    story: Story,
+) -> None:
     made = story.contact()
-    assert refusal(partial(ask, story, made)) == NOT_SAFE, "nobody asked her yet how she can be called"
+    assert refusal(partial(ask, story, made)) == NOT_SAFE, (
+        "nobody asked her yet how she can be called"
+    )
     agree(story, made.contact.id)
     assert [callback.asked_by_herself for callback in owed(story, made)] == [False]
 
 
 @pytest.mark.parametrize("end", ["plan", "withdrawal"])
-def test_what_is_not_safe_any_more_is_owed_no_more(end: str, story: Story, service: Service) -> None:
+def test_what_is_not_safe_any_more_is_owed_no_more(
+    end: str, story: Story, service: Service
+) -> None:
     made = story.contact()
     person = file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
     ask(story, made)
@@ -185,16 +253,24 @@ def test_what_is_not_safe_any_more_is_owed_no_more(end: str, story: Story, servi
     assert refusal(refused) == ("ABORTED", "stale_etag")
 
 
-def test_not_reached_is_tried_again_and_each_step_is_of_what_was_seen(story: Story, service: Service) -> None:
+def test_not_reached_is_tried_again_and_each_step_is_of_what_was_seen(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     first = agree(story, made.contact.id)
     again = settle(story, first, c.CALLBACK_OUTCOME_AGAIN)
     assert (again.tries, again.outcome_code, len(owed(story, made))) == (1, 0, 1)
-    assert refusal(partial(settle, story, first, c.CALLBACK_OUTCOME_REACHED)) == ("ABORTED", "stale_etag")
+    assert refusal(partial(settle, story, first, c.CALLBACK_OUTCOME_REACHED)) == (
+        "ABORTED",
+        "stale_etag",
+    )
     done = settle(story, again, c.CALLBACK_OUTCOME_REACHED)
     assert done.clocks[0].HasField("stop_time")
     assert not owed(story, made)
-    assert refusal(partial(settle, story, done, c.CALLBACK_OUTCOME_GIVEN_UP)) == ("FAILED_PRECONDITION", "callback_settled")
+    assert refusal(partial(settle, story, done, c.CALLBACK_OUTCOME_GIVEN_UP)) == (
+        "FAILED_PRECONDITION",
+        "callback_settled",
+    )
     assert told(service, first) == ["changed", "changed", "settled"]
     agree(story, made.contact.id)
     assert len(owed(story, made)) == 1, "another can be agreed on"
@@ -214,16 +290,25 @@ def test_another_try_too_goes_by_her_plan(story: Story) -> None:
 
 def test_again_says_when_and_an_outcome_is_one_that_somebody_can_say(story: Story) -> None:
     callback = agree(story, story.contact().contact.id)
-    request = c.SettleCallbackRequest(id=callback.id, etag=callback.etag, outcome_code=c.CALLBACK_OUTCOME_AGAIN)
-    assert refusal_with_fields(lambda: line(story).SettleCallback(request))[2] == {"day_code": "required", "hour_code": "required"}
+    request = c.SettleCallbackRequest(
+        id=callback.id, etag=callback.etag, outcome_code=c.CALLBACK_OUTCOME_AGAIN
+    )
+    assert refusal_with_fields(lambda: line(story).SettleCallback(request))[2] == {
+        "day_code": "required",
+        "hour_code": "required",
+    }
     request.outcome_code = c.CALLBACK_OUTCOME_NOT_SAFE
-    assert refusal_with_fields(lambda: line(story).SettleCallback(request))[2] == {"outcome_code": "unknown_code"}
+    assert refusal_with_fields(lambda: line(story).SettleCallback(request))[2] == {
+        "outcome_code": "unknown_code"
+    }
 
 
 def test_the_clock_tells_the_line_and_then_the_coordination(story: Story, service: Service) -> None:
     made = story.contact()
     callback = agree(story, made.contact.id)
-    clocks = DeadlineScheduler(service.made.contacts, service.database, service.clock, contacts.next_time, "contacts")
+    clocks = DeadlineScheduler(
+        service.made.contacts, service.database, service.clock, contacts.next_time, "contacts"
+    )
     begin = callback.clocks[0].start_time.ToDatetime(tzinfo=MANAGUA)
     for hours, said in (
         (1, []),
@@ -236,7 +321,9 @@ def test_the_clock_tells_the_line_and_then_the_coordination(story: Story, servic
         clocks.fire()
         assert told(service, callback) == ["changed", *said]
     (still_owed,) = owed(story, made)
-    assert settle(story, still_owed, c.CALLBACK_OUTCOME_REACHED).id == callback.id, "that a clock fired makes nobody's page out of date"
+    assert settle(story, still_owed, c.CALLBACK_OUTCOME_REACHED).id == callback.id, (
+        "that a clock fired makes nobody's page out of date"
+    )
 
 
 def test_each_line_owes_its_own_and_others_are_not_there(story: Story) -> None:
@@ -245,7 +332,9 @@ def test_each_line_owes_its_own_and_others_are_not_there(story: Story) -> None:
     callback = agree(story, made.contact.id)
     clinic = line(story, "clinic")
     assert not owed(story, made, clinic)
-    request = c.SettleCallbackRequest(id=callback.id, etag=callback.etag, outcome_code=c.CALLBACK_OUTCOME_REACHED)
+    request = c.SettleCallbackRequest(
+        id=callback.id, etag=callback.etag, outcome_code=c.CALLBACK_OUTCOME_REACHED
+    )
     assert refusal(lambda: clinic.SettleCallback(request)) == ("NOT_FOUND", "not_found")
     assert refusal(partial(agree, story, again.contact.id)) == ("NOT_FOUND", "not_found")
 
@@ -262,12 +351,16 @@ def test_facts_of_it_hold_ids_codes_and_times(story: Story, service: Service) ->
 # The shift.
 
 
-def test_who_takes_over_the_line_is_kept_with_the_time_and_shown_to_that_line_alone(story: Story, service: Service) -> None:
+def test_who_takes_over_the_line_is_kept_with_the_time_and_shown_to_that_line_alone(
+    story: Story, service: Service
+) -> None:
     for minutes in range(3):
         service.clock.set(NOON + timedelta(days=9, minutes=minutes))
         line(story).TakeOverLine(c.TakeOverLineRequest(request_id=story.request_id()))
     first = line(story).ListTakeOvers(c.ListTakeOversRequest(page_size=2))
-    rest = line(story).ListTakeOvers(c.ListTakeOversRequest(page_size=2, page_token=first.next_page_token))
+    rest = line(story).ListTakeOvers(
+        c.ListTakeOversRequest(page_size=2, page_token=first.next_page_token)
+    )
     times = [each.time.ToDatetime() for each in (*first.take_overs, *rest.take_overs)][:3]
     assert times == sorted(times, reverse=True)
     assert first.take_overs[0].worker_id == line(story).caller.id
@@ -277,10 +370,14 @@ def test_who_takes_over_the_line_is_kept_with_the_time_and_shown_to_that_line_al
 # Her plan, wherever it stands.
 
 
-def test_the_plan_of_the_file_for_which_something_was_asked_counts_too(story: Story, service: Service) -> None:
+def test_the_plan_of_the_file_for_which_something_was_asked_counts_too(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     sent, _ = referral_for(story, made)
-    assert refusal(partial(agree, story, made.contact.id)) == NOT_SAFE, "her plan says none, though the contact names no file"
+    assert refusal(partial(agree, story, made.contact.id)) == NOT_SAFE, (
+        "her plan says none, though the contact names no file"
+    )
     person = line(story).GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
     plan(story, person, people_pb2.SAFE_CHANNEL_PHONE)
     assert agree(story, made.contact.id).person_id == person.id
@@ -296,7 +393,9 @@ def test_what_her_plan_at_one_line_forbids_no_other_line_agrees_on(story: Story)
     request = c.CreateCallbackRequest(callback=wanted)
     callback = clinic.CreateCallback(request)
     person = file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
-    assert (callback.person_id, owed(story, again, clinic)[0].person_id) == ("", ""), "of another's file nothing is told"
+    assert (callback.person_id, owed(story, again, clinic)[0].person_id) == ("", ""), (
+        "of another's file nothing is told"
+    )
     plan(story, person, people_pb2.SAFE_CHANNEL_NONE)
     assert not owed(story, again, clinic), "what was agreed on ends"
     assert refusal(lambda: clinic.CreateCallback(request)) == NOT_SAFE

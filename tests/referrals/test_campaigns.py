@@ -21,8 +21,12 @@ PLACED = Placed("7QK2", "poster", "NI", "1" * 32)
 def named(story: Story, code: str, **said: Any) -> c.Contact:
     """A contact whose caller named a code."""
     operator = story.service.as_("hotline", "OPERATOR")
-    contact = c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, placement_code=code, **said)
-    made: c.Contact = operator.CreateContact(c.CreateContactRequest(contact=contact, request_id=story.request_id())).contact
+    contact = c.Contact(
+        line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, placement_code=code, **said
+    )
+    made: c.Contact = operator.CreateContact(
+        c.CreateContactRequest(contact=contact, request_id=story.request_id())
+    ).contact
     return made
 
 
@@ -33,8 +37,17 @@ def figures(story: Story, campaign: pb.LineCampaign) -> dict[str, pb.PlacementFi
 
 def test_each_medium_of_a_campaign_has_a_code_that_a_bad_line_does_not_turn_into_another() -> None:
     code = new_code()
-    assert checked_code(code.lower(), LENGTH) == checked_code(f" {code[:2]}-{code[2:]} ", LENGTH) == code
-    others = {code[:at] + sign + code[at + 1 :] for at in range(4) for sign in ALPHABET if sign != code[at]}
+    assert (
+        checked_code(code.lower(), LENGTH)
+        == checked_code(f" {code[:2]}-{code[2:]} ", LENGTH)
+        == code
+    )
+    others = {
+        code[:at] + sign + code[at + 1 :]
+        for at in range(4)
+        for sign in ALPHABET
+        if sign != code[at]
+    }
     assert {checked_code(other, LENGTH) for other in others} == {""}
 
 
@@ -47,16 +60,29 @@ def test_of_fewer_than_ten_contacts_not_even_their_urgency_is_told() -> None:
     few = brought(PLACED, {"immediate": 9}, {"open": 9})
     assert (few.by_urgency, few.by_outcome) == ([], [])
     more = brought(PLACED, {"immediate": 9, "normal": 12}, {"open": 21})
-    assert (more.contacts, more.by_urgency, more.by_outcome) == (20, [("normal", 10)], [("open", 20)])
+    assert (more.contacts, more.by_urgency, more.by_outcome) == (
+        20,
+        [("normal", 10)],
+        [("open", 20)],
+    )
 
 
 def test_a_caller_names_a_code_and_needs_to_explain_nothing(story: Story) -> None:
     campaign = story.campaign(*MEDIA)
-    assert [each.medium_code for each in campaign.placements] == list(MEDIA) == list(campaign.media_codes)
+    assert (
+        [each.medium_code for each in campaign.placements]
+        == list(MEDIA)
+        == list(campaign.media_codes)
+    )
     radio = campaign.placements[1].code
     contact = named(story, f"{radio[:2]}-{radio[2:]}".lower())
     assert (contact.placement_code, contact.campaign_code) == (radio, c.CAMPAIGN_RADIO)
-    assert story.service.as_("hotline", "OPERATOR").GetContact(c.GetContactRequest(id=contact.id)).placement_code == radio
+    assert (
+        story.service.as_("hotline", "OPERATOR")
+        .GetContact(c.GetContactRequest(id=contact.id))
+        .placement_code
+        == radio
+    )
 
 
 def test_a_code_that_is_none_is_refused_at_its_field_and_nothing_is_lost(story: Story) -> None:
@@ -65,7 +91,10 @@ def test_a_code_that_is_none_is_refused_at_its_field_and_nothing_is_lost(story: 
     change = c.UpdateContactRequest(contact=contact)
     change.contact.placement_code, change.contact.need_code = "7QK3", "HOU.EMG"
     change.update_mask.paths.extend(["placement_code", "need_code"])
-    assert refusal(partial(operator.UpdateContact, change)) == ("INVALID_ARGUMENT", "invalid_fields")
+    assert refusal(partial(operator.UpdateContact, change)) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+    )
     assert operator.GetContact(c.GetContactRequest(id=contact.id)).etag == contact.etag
 
 
@@ -73,7 +102,11 @@ def test_figures_count_the_contacts_of_all_lines_and_tell_no_small_number(story:
     campaign = story.campaign(*MEDIA)
     poster, radio = (each.code for each in campaign.placements)
     for number in range(12):
-        named(story, poster, triage=c.Triage(danger_now=c.ANSWER_YES if number < 11 else c.ANSWER_UNSPECIFIED))
+        named(
+            story,
+            poster,
+            triage=c.Triage(danger_now=c.ANSWER_YES if number < 11 else c.ANSWER_UNSPECIFIED),
+        )
     for _ in range(9):
         named(story, radio)
     told = figures(story, campaign)
@@ -82,25 +115,38 @@ def test_figures_count_the_contacts_of_all_lines_and_tell_no_small_number(story:
     assert not told[radio].by_outcome
 
 
-def test_a_campaign_that_ended_is_not_told_on_its_page_and_its_posters_still_count(story: Story) -> None:
+def test_a_campaign_that_ended_is_not_told_on_its_page_and_its_posters_still_count(
+    story: Story,
+) -> None:
     campaign = story.campaign()
     code = campaign.placements[0].code
     public = story.service.public()
     assert public.GetPlacement(pb.GetPlacementRequest(code=code)).active
-    ended = story.coordinator.EndCampaign(pb.EndCampaignRequest(id=campaign.id, request_id=story.request_id()))
-    again = story.coordinator.EndCampaign(pb.EndCampaignRequest(id=campaign.id, request_id=story.request_id()))
+    ended = story.coordinator.EndCampaign(
+        pb.EndCampaignRequest(id=campaign.id, request_id=story.request_id())
+    )
+    again = story.coordinator.EndCampaign(
+        pb.EndCampaignRequest(id=campaign.id, request_id=story.request_id())
+    )
     assert again.end_time == ended.end_time
     assert not public.GetPlacement(pb.GetPlacementRequest(code=code)).active
     assert named(story, code).placement_code == code
 
 
 def test_an_unknown_code_and_campaign_are_not_found(story: Story) -> None:
-    assert refusal(partial(story.service.public().GetPlacement, pb.GetPlacementRequest(code="7QK3"))) == ("NOT_FOUND", "not_found")
+    assert refusal(
+        partial(story.service.public().GetPlacement, pb.GetPlacementRequest(code="7QK3"))
+    ) == ("NOT_FOUND", "not_found")
     unknown = pb.GetCampaignFiguresRequest(id="f" * 32)
-    assert refusal(partial(story.coordinator.GetCampaignFigures, unknown)) == ("NOT_FOUND", "not_found")
+    assert refusal(partial(story.coordinator.GetCampaignFigures, unknown)) == (
+        "NOT_FOUND",
+        "not_found",
+    )
 
 
-def test_a_code_that_is_taken_is_given_to_nobody_else(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_code_that_is_taken_is_given_to_nobody_else(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken = story.campaign().placements[0].code
     offered = iter([taken, taken, new_code()])
     monkeypatch.setattr("services.referrals.domain.campaign.new_code", lambda: next(offered))
@@ -109,7 +155,10 @@ def test_a_code_that_is_taken_is_given_to_nobody_else(story: Story, monkeypatch:
 
 
 def test_a_medium_that_is_named_twice_is_refused(story: Story) -> None:
-    assert refusal(partial(story.campaign, c.CAMPAIGN_POSTER, c.CAMPAIGN_POSTER)) == ("INVALID_ARGUMENT", "invalid_fields")
+    assert refusal(partial(story.campaign, c.CAMPAIGN_POSTER, c.CAMPAIGN_POSTER)) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+    )
 
 
 def test_campaigns_are_listed_newest_first_page_by_page(story: Story) -> None:
@@ -117,7 +166,9 @@ def test_campaigns_are_listed_newest_first_page_by_page(story: Story) -> None:
     seen: list[str] = []
     token = ""
     while not set(made) <= set(seen):
-        answer = story.coordinator.ListCampaigns(pb.ListCampaignsRequest(page_size=2, page_token=token))
+        answer = story.coordinator.ListCampaigns(
+            pb.ListCampaignsRequest(page_size=2, page_token=token)
+        )
         seen += [each.id for each in answer.campaigns]
         token = answer.next_page_token
     assert len(seen) == len(set(seen))

@@ -1,4 +1,6 @@
-"""The legs of a hand-over across borders: how a pathway says them, the departure gate, a consent each, what falls away on the way, and who acts."""
+"""The legs of a hand-over across borders: how a pathway says them, the departure gate, a consent
+each, what falls away on the way, and who acts.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ from services.referrals.usecases.pathways import LISTS, parse, shipped
 from tests.builders import NOON
 
 OPEN, REFERRED, MET, NOT_NEEDED, REFUSED = StepState
-STEP = "  - {{key: {0}, names: {{es: a, en: b, fr: c}}, need: HOU, role: shelter, legal_basis: [coe_12]{1}}}\n"
+STEP = (
+    "  - {{key: {0}, names: {{es: a, en: b, fr: c}}, need: HOU, role: shelter, legal_basis:"
+    " [coe_12]{1}}}\n"
+)
 HEAD = "id: short\nversion: 1\nnames: {es: Corta, en: Short, fr: Courte}\nsteps:\n"
 WHO = {"travel": "mission", "reception": "border", "housing": "shelter"}
 
@@ -33,26 +38,41 @@ def written(*steps: tuple[str, str]) -> Pathway:
     [
         ([("go", ", leg: departure"), ("come", ", leg: arrival")], ("text.6", "required")),
         ([("come", ", leg: arrival")], ("text.5", "required")),
-        ([("come", ", after: [go], leg: arrival"), ("go", ", leg: departure")], ("text.5", "required")),
+        (
+            [("come", ", after: [go], leg: arrival"), ("go", ", leg: departure")],
+            ("text.5", "required"),
+        ),
         ([("go", ", leg: departure"), ("on", ", leg: departure")], ("text.6", "repeated")),
         ([("go", ", leg: left")], ("text.5", "unknown_code")),
         ([("go", ", leg: [departure]")], ("text.5", "malformed")),
-        ([("go", ", leg: departure, after: [come]"), ("come", ", leg: arrival, after: [go]")], ("text.5", "cycle")),
+        (
+            [("go", ", leg: departure, after: [come]"), ("come", ", leg: arrival, after: [go]")],
+            ("text.5", "cycle"),
+        ),
     ],
 )
-def test_she_leaves_once_and_arrives_after_that_or_the_pathway_is_refused(steps: list[tuple[str, str]], wrong: tuple[str, str]) -> None:
+def test_she_leaves_once_and_arrives_after_that_or_the_pathway_is_refused(
+    steps: list[tuple[str, str]], wrong: tuple[str, str]
+) -> None:
     with pytest.raises(Invalid) as caught:
         written(*steps)
     assert wrong in caught.value.violations
 
 
 def test_an_arrival_may_wait_for_the_departure_by_way_of_others() -> None:
-    pathway = written(("go", ", leg: departure"), ("rest", ", after: [go]"), ("come", ", after: [rest], leg: arrival"))
+    pathway = written(
+        ("go", ", leg: departure"),
+        ("rest", ", after: [go]"),
+        ("come", ", after: [rest], leg: arrival"),
+    )
     assert [step.leg for step in pathway.steps] == [LegKind.DEPARTURE, None, LegKind.ARRIVAL]
 
 
 def test_the_return_is_handed_over_in_three_legs_and_no_other_pathway_is() -> None:
-    legs = {pathway.id: [(step.key, step.leg) for step in pathway.steps if step.leg] for pathway in shipped().values()}
+    legs = {
+        pathway.id: [(step.key, step.leg) for step in pathway.steps if step.leg]
+        for pathway in shipped().values()
+    }
     assert legs.pop("return_and_reintegration") == [
         ("travel", LegKind.DEPARTURE),
         ("reception", LegKind.ARRIVAL),
@@ -64,7 +84,9 @@ def test_the_return_is_handed_over_in_three_legs_and_no_other_pathway_is() -> No
 def asked(plan: Plan, key: str, state: State = State.SENT, **values: Any) -> Referral:
     """A referral that stands for a leg, as the store would have read it."""
     values = {"receipt_id": f"receipt-{key}", "receiver_organization_id": WHO[key]} | values
-    referral = Referral(f"for-{key}", "ngo", "w", "her", Coarse(), NOON, NOON, state=state, **values)
+    referral = Referral(
+        f"for-{key}", "ngo", "w", "her", Coarse(), NOON, NOON, state=state, **values
+    )
     plan.referrals[referral.id] = referral
     plan.take(key, REFERRED, NOON, referral=(referral.id, State.DRAFT))
     return referral
@@ -101,8 +123,14 @@ def test_whom_she_comes_to_is_asked_before_she_leaves_and_receives_her_after() -
     plan = begun()
     asked(plan, "housing")
     assert refused(lambda: plan.take("reception", MET, NOON)) == "step_waits travel"
-    assert refused(lambda: plan.take("reception", REFERRED, NOON, referral=("r", State.COMPLETED))) == "step_waits travel"
-    assert refused(lambda: plan.take("medical_check", REFERRED, NOON, referral=("r", State.SENT))) == "step_waits reception"
+    assert (
+        refused(lambda: plan.take("reception", REFERRED, NOON, referral=("r", State.COMPLETED)))
+        == "step_waits travel"
+    )
+    assert (
+        refused(lambda: plan.take("medical_check", REFERRED, NOON, referral=("r", State.SENT)))
+        == "step_waits reception"
+    )
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in EXITS | {State.CLOSED}])
@@ -112,16 +140,26 @@ def test_she_does_not_leave_before_every_leg_that_follows_is_accepted(state: Sta
     if state in (State.ACCEPTED, State.IN_PROGRESS, State.COMPLETED):
         move(plan, by["travel"], State.IN_PROGRESS)
         return
-    assert refused(lambda: move(plan, by["travel"], State.IN_PROGRESS)) == "legs_not_accepted housing"
-    assert refused(lambda: plan.take("travel", MET, NOON)) == "legs_not_accepted housing", "nor does somebody say by hand that she did"
+    assert (
+        refused(lambda: move(plan, by["travel"], State.IN_PROGRESS)) == "legs_not_accepted housing"
+    )
+    assert refused(lambda: plan.take("travel", MET, NOON)) == "legs_not_accepted housing", (
+        "nor does somebody say by hand that she did"
+    )
     for begun_already in (State.IN_PROGRESS, State.COMPLETED, State.CLOSED):
-        assert refused(lambda: plan.take("travel", REFERRED, NOON, referral=("r", begun_already))) == "legs_not_accepted housing"  # noqa: B023
+        assert (
+            refused(lambda: plan.take("travel", REFERRED, NOON, referral=("r", begun_already)))  # noqa: B023
+            == "legs_not_accepted housing"
+        )
 
 
 def test_a_leg_for_which_nobody_was_asked_is_missing_and_one_that_she_refuses_is_none() -> None:
     plan = begun()
     travel = asked(plan, "travel", State.ACCEPTED)
-    assert refused(lambda: move(plan, travel, State.IN_PROGRESS)) == "legs_not_accepted reception housing"
+    assert (
+        refused(lambda: move(plan, travel, State.IN_PROGRESS))
+        == "legs_not_accepted reception housing"
+    )
     plan.take("reception", NOT_NEEDED, NOON, reason_code="has_it")
     plan.take("housing", REFUSED, NOON)
     move(plan, travel, State.IN_PROGRESS)
@@ -130,7 +168,10 @@ def test_a_leg_for_which_nobody_was_asked_is_missing_and_one_that_she_refuses_is
 def test_who_said_no_or_gave_up_has_not_accepted() -> None:
     plan, by = ready()
     move(plan, by["reception"], State.NOT_DELIVERED)
-    assert refused(lambda: move(plan, by["travel"], State.IN_PROGRESS)) == "legs_not_accepted reception"
+    assert (
+        refused(lambda: move(plan, by["travel"], State.IN_PROGRESS))
+        == "legs_not_accepted reception"
+    )
 
 
 def test_that_the_travel_goes_on_after_all_asks_nobody_again() -> None:
@@ -143,7 +184,10 @@ def test_that_the_travel_goes_on_after_all_asks_nobody_again() -> None:
 
 def test_nobody_receives_who_has_not_left() -> None:
     plan, by = ready(State.ACCEPTED)
-    assert refused(lambda: plan.follow("for-reception", State.IN_PROGRESS, "", NOON)) == "step_waits travel"
+    assert (
+        refused(lambda: plan.follow("for-reception", State.IN_PROGRESS, "", NOON))
+        == "step_waits travel"
+    )
     move(plan, by["travel"], State.IN_PROGRESS)
     move(plan, by["reception"], State.IN_PROGRESS)
     move(plan, by["reception"], State.COMPLETED, "fully_met")
@@ -156,12 +200,16 @@ def test_who_was_lost_on_the_way_and_came_all_the_same_is_received() -> None:
     assert plan.lost([ended(by["travel"], State.NOT_DELIVERED)]) is by["travel"]
     move(plan, by["travel"], State.NOT_DELIVERED)
     assert acting(plan) == ["travel ngo", "reception border", "housing"]
-    assert plan.lost([ended(by["housing"], State.WITHDRAWN)]) is by["housing"], "she is still on her way"
+    assert plan.lost([ended(by["housing"], State.WITHDRAWN)]) is by["housing"], (
+        "she is still on her way"
+    )
     by["housing"].state = State.ACCEPTED
     move(plan, by["reception"], State.IN_PROGRESS)
     # Another travel begins anew: when all are accepted.
     by["housing"].state = State.NOT_DELIVERED
-    again = Referral("again", "ngo", "w", "her", Coarse(), NOON, NOON, state=State.ACCEPTED, receipt_id="x")
+    again = Referral(
+        "again", "ngo", "w", "her", Coarse(), NOON, NOON, state=State.ACCEPTED, receipt_id="x"
+    )
     plan.referrals["again"] = again
     plan.take("travel", REFERRED, NOON, referral=("again", State.ACCEPTED))
     assert refused(lambda: move(plan, again, State.IN_PROGRESS)) == "legs_not_accepted housing"
@@ -170,12 +218,24 @@ def test_who_was_lost_on_the_way_and_came_all_the_same_is_received() -> None:
 def test_each_leg_stands_on_a_consent_of_its_own() -> None:
     plan, by = ready(State.SENT)
     by["reception"].receipt_id = by["housing"].receipt_id
-    assert refused(lambda: plan.check_own_receipt(by["reception"])) == "receipt_of_another_leg housing"
+    assert (
+        refused(lambda: plan.check_own_receipt(by["reception"])) == "receipt_of_another_leg housing"
+    )
     by["housing"].state = State.CLOSED
     plan.check_own_receipt(by["reception"])
     by["housing"].state, by["reception"].state = State.SENT, State.DRAFT
     plan.check_own_receipt(by["reception"])
-    other = Referral("other", "ngo", "w", "her", Coarse(), NOON, NOON, state=State.SENT, receipt_id=by["housing"].receipt_id)
+    other = Referral(
+        "other",
+        "ngo",
+        "w",
+        "her",
+        Coarse(),
+        NOON,
+        NOON,
+        state=State.SENT,
+        receipt_id=by["housing"].receipt_id,
+    )
     plan.check_own_receipt(other)  # which is no leg
 
 
@@ -194,7 +254,9 @@ def test_while_she_is_on_her_way_a_leg_that_falls_away_is_lost(way: State) -> No
     move(plan, by["travel"], State.IN_PROGRESS)
     assert plan.lost([by["housing"]]) is None, "it stands"
     assert plan.lost([ended(by["housing"], way)]) is by["housing"]
-    assert plan.lost([ended(by["travel"], way), by["housing"]]) is by["travel"], "of several the first, once"
+    assert plan.lost([ended(by["travel"], way), by["housing"]]) is by["travel"], (
+        "of several the first, once"
+    )
 
 
 def ended(referral: Referral, way: State) -> Referral:
@@ -236,7 +298,9 @@ def test_the_line_says_of_each_leg_who_takes_the_next_step() -> None:
     assert acting(plan) == ["travel mission", "reception border", "housing shelter"]
     for each in ("travel", "housing"):
         move(plan, by[each], State.ACCEPTED)
-    assert acting(plan) == ["travel", "reception border", "housing"], "who has accepted waits for the border"
+    assert acting(plan) == ["travel", "reception border", "housing"], (
+        "who has accepted waits for the border"
+    )
     assert [list(link.waits_for_keys) for link in line(plan, {})] == [["reception"], [], []]
     move(plan, by["reception"], State.ACCEPTED)
     assert acting(plan) == ["travel mission", "reception", "housing"]
@@ -255,8 +319,17 @@ def test_a_receiver_has_whom_she_comes_from_and_to_whom_she_goes_beside_it() -> 
     plan, by = ready()
     links = line(plan, {"shelter": "NI"})
     assert [link.country for link in links] == ["", "", "NI"]
-    seen = {key: [link.step.key for link in beside(links, referral.id)] for key, referral in by.items()}
-    assert seen == {"travel": ["travel", "reception"], "reception": ["travel", "reception", "housing"], "housing": ["reception", "housing"]}
+    seen = {
+        key: [link.step.key for link in beside(links, referral.id)] for key, referral in by.items()
+    }
+    assert seen == {
+        "travel": ["travel", "reception"],
+        "reception": ["travel", "reception", "housing"],
+        "housing": ["reception", "housing"],
+    }
     plan.take("reception", REFUSED, NOON)
-    assert [link.step.key for link in beside(line(plan, {}), "for-travel")] == ["travel", "housing"], "nobody is between them"
+    assert [link.step.key for link in beside(line(plan, {}), "for-travel")] == [
+        "travel",
+        "housing",
+    ], "nobody is between them"
     assert beside(line(plan, {}), "for-reception") == []

@@ -1,4 +1,6 @@
-"""A hand-over across borders by the rpcs: who sees what of the line, the departure gate, consents, and what falls away while she is on her way."""
+"""A hand-over across borders by the rpcs: who sees what of the line, the departure gate, consents,
+and what falls away while she is on her way.
+"""
 
 from __future__ import annotations
 
@@ -46,14 +48,20 @@ class HandOver:
         """Sends a leg on a consent of its own, unless another receipt is named."""
         draft, receipt_id = self.draft(key), values.pop("receipt_id", "")
         if not receipt_id:
-            receipt_id = self.story.receipt(self.plan.person_id, recipient=ORG[LEGS[key][2]], purposes=[LEGS[key][0][:3]]).id
-        self.legs[key] = self.story.ngo.SendReferral(r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt_id))
+            receipt_id = self.story.receipt(
+                self.plan.person_id, recipient=ORG[LEGS[key][2]], purposes=[LEGS[key][0][:3]]
+            ).id
+        self.legs[key] = self.story.ngo.SendReferral(
+            r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt_id)
+        )
         return self.legs[key]
 
     def draft(self, key: str) -> r.Referral:
         need, service, _ = LEGS[key]
         draft = self.story.draft(person(self.plan), need_code=need, service_id=SERVICE[service])
-        self.plan = update(self.story.ngo, now(self.story, self.plan), key, REFERRED, referral_id=draft.id)
+        self.plan = update(
+            self.story.ngo, now(self.story, self.plan), key, REFERRED, referral_id=draft.id
+        )
         return draft
 
     def do(self, key: str, request: Any, by: Client | None = None) -> r.Referral:
@@ -66,7 +74,9 @@ class HandOver:
     def accept(self, *keys: str) -> None:
         for key in keys:
             request = r.AcceptReferralRequest()
-            request.planned_first_contact_time.FromDatetime(self.story.service.clock.now() + timedelta(days=2))
+            request.planned_first_contact_time.FromDatetime(
+                self.story.service.clock.now() + timedelta(days=2)
+            )
             self.do(key, request)
 
     def start(self, key: str) -> r.Referral:
@@ -85,7 +95,9 @@ class HandOver:
         return [event.verb for event in (by or self.story.ngo).ListReferralEvents(asked).events]
 
     def stands(self) -> dict[str, Any]:
-        return {step.key: step.state for step in now(self.story, self.plan).steps if step.key in LEGS}
+        return {
+            step.key: step.state for step in now(self.story, self.plan).steps if step.key in LEGS
+        }
 
 
 def prepared(story: Story) -> HandOver:
@@ -116,18 +128,26 @@ def test_she_leaves_when_every_leg_that_follows_is_accepted(way: HandOver) -> No
     assert refusal(lambda: way.start("travel")) == NOT_ACCEPTED
     assert read(way.story.ngo, way.legs["travel"].id).state == r.STATE_ACCEPTED
     assert list(way.seen("travel")["travel"].waits_for_keys) == ["reception"]
-    assert refusal(lambda: update(way.story.ngo, now(way.story, way.plan), "travel", MET)) == NOT_ACCEPTED
+    assert (
+        refusal(lambda: update(way.story.ngo, now(way.story, way.plan), "travel", MET))
+        == NOT_ACCEPTED
+    )
     way.accept("reception")
     assert list(way.seen("travel")["travel"].waits_for_keys) == []
     assert way.start("travel").state == r.STATE_IN_PROGRESS
 
 
-def test_of_a_travel_that_began_elsewhere_nobody_says_later_that_it_is_this_one(way: HandOver) -> None:
+def test_of_a_travel_that_began_elsewhere_nobody_says_later_that_it_is_this_one(
+    way: HandOver,
+) -> None:
     way.accept("travel")
     way.plan = update(way.story.ngo, now(way.story, way.plan), "travel", OPEN)
     way.start("travel")
     linking = {"state": REFERRED, "referral_id": way.legs["travel"].id}
-    assert refusal(lambda: update(way.story.ngo, now(way.story, way.plan), "travel", **linking)) == NOT_ACCEPTED
+    assert (
+        refusal(lambda: update(way.story.ngo, now(way.story, way.plan), "travel", **linking))
+        == NOT_ACCEPTED
+    )
 
 
 def test_nobody_has_received_who_has_not_left(way: HandOver) -> None:
@@ -137,8 +157,16 @@ def test_nobody_has_received_who_has_not_left(way: HandOver) -> None:
     way.plan = update(way.story.ngo, now(way.story, way.plan), "reception", OPEN)
     way.start("reception")
     linking: dict[str, Any] = {"state": REFERRED, "referral_id": way.legs["reception"].id}
-    assert refusal(lambda: update(way.story.ngo, now(way.story, way.plan), "reception", **linking)) == ("FAILED_PRECONDITION", "step_waits")
-    update(way.story.ngo, now(way.story, way.plan), "reception", pb.PLAN_STEP_STATE_NOT_NEEDED, reason_code=pb.SKIP_REASON_DOES_NOT_APPLY)
+    assert refusal(
+        lambda: update(way.story.ngo, now(way.story, way.plan), "reception", **linking)
+    ) == ("FAILED_PRECONDITION", "step_waits")
+    update(
+        way.story.ngo,
+        now(way.story, way.plan),
+        "reception",
+        pb.PLAN_STEP_STATE_NOT_NEEDED,
+        reason_code=pb.SKIP_REASON_DOES_NOT_APPLY,
+    )
     way.start("travel")
     update(way.story.ngo, now(way.story, way.plan), "reception", **linking)
     way.complete("reception")
@@ -161,40 +189,70 @@ def test_each_leg_stands_on_a_consent_of_its_own(story: Story) -> None:
     way.plan = update(story.ngo, now(story, way.plan), "reception", OPEN)
     sent = story.ngo.SendReferral(again)
     linking = {"state": REFERRED, "referral_id": sent.id}
-    assert refusal(lambda: update(story.ngo, now(story, way.plan), "reception", **linking)) == SAME_RECEIPT
     assert (
-        refusal(lambda: update(story.ngo, now(story, way.plan), "reception", REFERRED, referral_id=way.legs["housing"].id)) == SAME_RECEIPT
+        refusal(lambda: update(story.ngo, now(story, way.plan), "reception", **linking))
+        == SAME_RECEIPT
+    )
+    assert (
+        refusal(
+            lambda: update(
+                story.ngo,
+                now(story, way.plan),
+                "reception",
+                REFERRED,
+                referral_id=way.legs["housing"].id,
+            )
+        )
+        == SAME_RECEIPT
     )
     override = story.overridden(person=person(way.plan), **at_one)
-    way.plan = update(story.ngo, now(story, way.plan), "reception", REFERRED, referral_id=override.id)
+    way.plan = update(
+        story.ngo, now(story, way.plan), "reception", REFERRED, referral_id=override.id
+    )
     attach = r.AttachConsentRequest(id=override.id, etag=override.etag, receipt_id=both.id)
     assert refusal(lambda: story.ngo.AttachConsent(attach)) == SAME_RECEIPT
-    attach.receipt_id = story.receipt(way.plan.person_id, recipient=ORG["shelter"], purposes=["RET"]).id
+    attach.receipt_id = story.receipt(
+        way.plan.person_id, recipient=ORG["shelter"], purposes=["RET"]
+    ).id
     assert story.ngo.AttachConsent(attach).receipt_id == attach.receipt_id
 
 
 def test_a_plan_that_moves_to_a_version_with_legs_has_a_consent_for_each(story: Story) -> None:
-    step = "  - {{key: {0}, names: {{es: a, en: b, fr: c}}, need: HOU, role: shelter, legal_basis: [coe_12], {1}}}\n"
+    step = (
+        "  - {{key: {0}, names: {{es: a, en: b, fr: c}}, need: HOU, role: shelter, legal_basis:"
+        " [coe_12], {1}}}\n"
+    )
     head = "id: moved\nversion: {0}\nnames: {{es: a, en: b, fr: c}}\nsteps:\n"
     plain, legs = (
         ("documents: []", "documents: []", "documents: []"),
         ("leg: departure", "leg: arrival, after: [a]", "leg: arrival, after: [a]"),
     )
     for version, marks in enumerate((plain, legs), 1):
-        text = head.format(version) + "".join(step.format(key, mark) for key, mark in zip("abc", marks, strict=True))
+        text = head.format(version) + "".join(
+            step.format(key, mark) for key, mark in zip("abc", marks, strict=True)
+        )
         story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text))
         if version == 1:
             plan = begun(story, "moved")
     receipt = story.receipt(plan.person_id)
     for key in "bc":
         draft = story.draft(person(plan))
-        sent = story.ngo.SendReferral(r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+        sent = story.ngo.SendReferral(
+            r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+        )
         plan = update(story.ngo, plan, key, REFERRED, referral_id=sent.id)
-    assert refusal(lambda: story.ngo.MovePlan(pb.MovePlanRequest(id=plan.id, etag=plan.etag, version=2))) == SAME_RECEIPT
+    assert (
+        refusal(
+            lambda: story.ngo.MovePlan(pb.MovePlanRequest(id=plan.id, etag=plan.etag, version=2))
+        )
+        == SAME_RECEIPT
+    )
     assert now(story, plan) == plan
 
 
-def test_the_whole_line_is_the_owners_and_the_coordinations_and_a_receivers_are_the_legs_beside_its_own(way: HandOver) -> None:
+def test_the_owner_and_the_coordination_see_the_whole_line_and_a_receiver_the_legs_beside_its_own(
+    way: HandOver,
+) -> None:
     way.accept("housing")
     legs = {leg.key: leg for leg in now(way.story, way.plan).legs}
     assert [(leg.country, leg.organization_id, leg.state) for leg in legs.values()] == [
@@ -202,7 +260,11 @@ def test_the_whole_line_is_the_owners_and_the_coordinations_and_a_receivers_are_
         ("NI", ORG["border"], r.STATE_SENT),
         ("NI", ORG["shelter"], r.STATE_ACCEPTED),
     ]
-    assert [leg.acting_organization_id for leg in legs.values()] == [ORG["mission"], ORG["border"], ""]
+    assert [leg.acting_organization_id for leg in legs.values()] == [
+        ORG["mission"],
+        ORG["border"],
+        "",
+    ]
     assert [leg.referral_id for leg in legs.values()] == [way.legs[key].id for key in LEGS]
     assert way.seen("travel", way.story.ngo) == legs
     coordinator = way.seen("travel", way.story.coordinator)
@@ -215,9 +277,15 @@ def test_the_whole_line_is_the_owners_and_the_coordinations_and_a_receivers_are_
         "housing": ["reception", "housing"],
     }
     beside = seen["reception"]["housing"]
-    assert (beside.organization_id, beside.state, beside.referral_id) == (ORG["shelter"], r.STATE_ACCEPTED, "")
+    assert (beside.organization_id, beside.state, beside.referral_id) == (
+        ORG["shelter"],
+        r.STATE_ACCEPTED,
+        "",
+    )
     assert beside.HasField("planned_first_contact_time")
-    assert not way.client("travel").ListReferrals(r.ListReferralsRequest()).referrals[0].legs, "in a list there is no line"
+    assert not way.client("travel").ListReferrals(r.ListReferralsRequest()).referrals[0].legs, (
+        "in a list there is no line"
+    )
 
 
 def test_of_a_draft_nobody_else_hears_whom_it_is_for(story: Story) -> None:
@@ -226,7 +294,12 @@ def test_of_a_draft_nobody_else_hears_whom_it_is_for(story: Story) -> None:
     way.draft("reception")
     for by in (None, story.coordinator):
         leg = way.seen("travel", by)["reception"]
-        assert (leg.organization_id, leg.country, leg.state, leg.referral_id) == ("", "", r.STATE_UNSPECIFIED, "")
+        assert (leg.organization_id, leg.country, leg.state, leg.referral_id) == (
+            "",
+            "",
+            r.STATE_UNSPECIFIED,
+            "",
+        )
         assert leg.acting_organization_id == ORG["ngo"]
     assert way.seen("travel", story.ngo)["reception"].organization_id == ORG["border"]
 
@@ -235,19 +308,28 @@ def test_who_said_no_is_gone_from_the_line_and_sees_nothing_more_of_it(way: Hand
     way.do("reception", r.DeclineReferralRequest(reason_code=r.DECLINE_REASON_NO_CAPACITY))
     assert way.seen("reception") == {}
     leg = way.seen("travel")["reception"]
-    assert (leg.organization_id, leg.state, leg.acting_organization_id) == ("", r.STATE_UNSPECIFIED, ORG["ngo"])
+    assert (leg.organization_id, leg.state, leg.acting_organization_id) == (
+        "",
+        r.STATE_UNSPECIFIED,
+        ORG["ngo"],
+    )
 
 
-def test_who_may_not_open_her_data_does_not_hear_where_she_goes(way: HandOver, service: Service) -> None:
+def test_who_may_not_open_her_data_does_not_hear_where_she_goes(
+    way: HandOver, service: Service
+) -> None:
     assert way.seen("travel")
-    # A manager, or a key that may not open anybody; nor a member on probation, nor on a consent that is over.
+    # A manager, or a key that may not open anybody; nor a member on probation, nor on a consent
+    # that is over.
     assert way.seen("travel", service.as_("mission", "MANAGER")) == {}
     assert way.seen("travel", service.as_("mission", scopes=("referrals.read",))) == {}
     assert way.seen("travel", service.as_("mission", scopes=("referrals.read", "people.open")))
     assert way.seen("travel", service.as_("coalition", "AUDITOR")) == {}
     for standing, legs in (("PROBATION", 0), ("APPROVED", 2)):
         with service.database.transaction(SYSTEM) as tx:
-            members.note_member(tx, "organization", ORG["mission"], True, standing, "NGO", country="GT")
+            members.note_member(
+                tx, "organization", ORG["mission"], True, standing, "NGO", country="GT"
+            )
         assert len(way.seen("travel")) == legs
     service.clock.set(NOON + timedelta(days=91))
     assert way.seen("travel") == {}
@@ -257,7 +339,18 @@ def test_to_anybody_else_there_is_no_line(way: HandOver, service: Service) -> No
     for other in (service.as_("clinic", "WORKER"), way.client("housing")):
         assert refusal(lambda: read(other, way.legs["travel"].id)) == ("NOT_FOUND", "not_found")  # noqa: B023
     assert (
-        refusal(lambda: now(Story(service, way.client("travel"), way.client("travel"), way.story.coordinator, iter(())), way.plan))[0]
+        refusal(
+            lambda: now(
+                Story(
+                    service,
+                    way.client("travel"),
+                    way.client("travel"),
+                    way.story.coordinator,
+                    iter(()),
+                ),
+                way.plan,
+            )
+        )[0]
         == "NOT_FOUND"
     )
 
@@ -271,7 +364,9 @@ def withdraw(way: HandOver) -> None:
 
 
 def take_back(way: HandOver) -> None:
-    way.client("housing").WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=way.legs["housing"].receipt_id))
+    way.client("housing").WithdrawReceipt(
+        people_pb2.WithdrawReceiptRequest(id=way.legs["housing"].receipt_id)
+    )
 
 
 def expire(way: HandOver) -> None:
@@ -304,7 +399,10 @@ def test_while_she_is_on_her_way_a_leg_that_falls_away_is_told_to_who_sent_her_a
 
 def facts(way: HandOver, key: str) -> int:
     with way.story.service.database.transaction(SYSTEM) as tx:
-        sql = "SELECT count(*) AS n FROM outbox WHERE subject = %s AND type = 'enlace.referral.leg_lost.v1'"
+        sql = (
+            "SELECT count(*) AS n FROM outbox WHERE subject = %s"
+            " AND type = 'enlace.referral.leg_lost.v1'"
+        )
         row = tx.execute(sql, (way.legs[key].id,)).fetchone()
     assert row
     return int(row["n"])
@@ -318,16 +416,23 @@ def test_before_she_leaves_and_once_she_is_there_it_is_not(way: HandOver) -> Non
     way.accept("housing")
     for key in LEGS:
         way.start(key)
-    way.do("housing", r.NotDeliverReferralRequest(reason_code=r.NOT_DELIVERED_REASON_PERSON_MISSING))
+    way.do(
+        "housing", r.NotDeliverReferralRequest(reason_code=r.NOT_DELIVERED_REASON_PERSON_MISSING)
+    )
     assert "leg_lost" not in way.verbs("housing")
 
 
 def test_what_she_takes_back_whole_is_told_once_and_her_plan_ends(travelling: HandOver) -> None:
     with travelling.story.service.database.transaction(SYSTEM) as tx:
         trail: list[Any] = []
-        travelling.story.service.made.people.withdraw_all(tx, NOON, "c", travelling.plan.person_id, trail)
+        travelling.story.service.made.people.withdraw_all(
+            tx, NOON, "c", travelling.plan.person_id, trail
+        )
     assert [travelling.verbs(key).count("leg_lost") for key in LEGS] == [1, 0, 0]
-    assert now(travelling.story, travelling.plan).close_reason_code == pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
+    assert (
+        now(travelling.story, travelling.plan).close_reason_code
+        == pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
+    )
 
 
 @pytest.fixture
@@ -347,8 +452,12 @@ def test_she_leaves_while_a_leg_falls_away_and_either_she_stays_or_it_is_told(
         way.accept(*LEGS)
         with story.service.database.transaction(SYSTEM) as tx:
             tx.execute("SELECT 1 FROM plans WHERE id = %s FOR UPDATE", (way.plan.id,))
-            left, fell = threads.submit(outcome, lambda: way.start("travel")), threads.submit(outcome, lambda: fall(way))  # noqa: B023
-            while waiting(tx) < 2:  # both have come as far as the plan, and have written what they are about
+            left, fell = (
+                threads.submit(outcome, lambda: way.start("travel")),  # noqa: B023
+                threads.submit(outcome, lambda: fall(way)),  # noqa: B023
+            )
+            # both have come as far as the plan, and have written what they are about
+            while waiting(tx) < 2:
                 assert {left.done(), fell.done()} == {False}
         assert (left.result(), fell.result()) in (("done", "done"), ("legs_not_accepted", "done"))
         assert ("leg_lost" in way.verbs("housing")) == (left.result() == "done")
@@ -361,7 +470,9 @@ def waiting(tx: Transaction) -> int:
     return int(row["n"])
 
 
-def test_two_legs_that_are_sent_at_once_on_one_consent_are_not_both(story: Story, threads: ThreadPoolExecutor) -> None:
+def test_two_legs_that_are_sent_at_once_on_one_consent_are_not_both(
+    story: Story, threads: ThreadPoolExecutor
+) -> None:
     for _ in range(4):
         way = prepared(story)
         both = story.receipt(way.plan.person_id, recipient=ORG["shelter"], purposes=["RET", "HOU"])
@@ -370,13 +481,19 @@ def test_two_legs_that_are_sent_at_once_on_one_consent_are_not_both(story: Story
             draft = story.draft(person(way.plan), need_code=need)
             way.plan = update(story.ngo, now(story, way.plan), key, REFERRED, referral_id=draft.id)
             requests.append(r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=both.id))
-        sent = threads.map(lambda request: outcome(lambda: story.ngo.SendReferral(request)), requests)
+        sent = threads.map(
+            lambda request: outcome(lambda: story.ngo.SendReferral(request)), requests
+        )
         assert sorted(sent) == ["done", "receipt_of_another_leg"]
 
 
-def test_a_start_that_is_repeated_is_answered_as_before_whatever_fell_away_meanwhile(way: HandOver) -> None:
+def test_a_start_that_is_repeated_is_answered_as_before_whatever_fell_away_meanwhile(
+    way: HandOver,
+) -> None:
     way.accept(*LEGS)
-    request = r.StartReferralRequest(id=way.legs["travel"].id, etag=way.legs["travel"].etag, request_id=way.story.request_id())
+    request = r.StartReferralRequest(
+        id=way.legs["travel"].id, etag=way.legs["travel"].etag, request_id=way.story.request_id()
+    )
     request.first_contact_time.FromDatetime(NOON)
     started = way.client("travel").StartReferral(request)
     not_deliver(way)
@@ -386,15 +503,27 @@ def test_a_start_that_is_repeated_is_answered_as_before_whatever_fell_away_meanw
 
 def test_who_accepted_ahead_is_not_late_before_she_is_expected(way: HandOver) -> None:
     way.accept("housing")
-    (clock,) = [clock for clock in read(way.story.ngo, way.legs["housing"].id).clocks if clock.kind == r.CLOCK_KIND_FIRST_CONTACT]
+    (clock,) = [
+        clock
+        for clock in read(way.story.ngo, way.legs["housing"].id).clocks
+        if clock.kind == r.CLOCK_KIND_FIRST_CONTACT
+    ]
     expected = way.legs["housing"].planned_first_contact_time
     assert clock.start_time == expected
-    assert clock.due_time.ToDatetime(NOON.tzinfo) == expected.ToDatetime(NOON.tzinfo) + timedelta(hours=24)
+    assert clock.due_time.ToDatetime(NOON.tzinfo) == expected.ToDatetime(NOON.tzinfo) + timedelta(
+        hours=24
+    )
     assert way.legs["housing"].next_due_time == clock.due_time, "and the list says so"
     # One that was accepted before it became a leg waits, too, and linking it again moves nothing.
     way.legs["housing"] = way.story.sent(person=person(way.plan))
     way.accept("housing")
     assert way.legs["housing"].next_due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=24)
     for _ in range(2):
-        way.plan = update(way.story.ngo, now(way.story, way.plan), "housing", REFERRED, referral_id=way.legs["housing"].id)
+        way.plan = update(
+            way.story.ngo,
+            now(way.story, way.plan),
+            "housing",
+            REFERRED,
+            referral_id=way.legs["housing"].id,
+        )
         assert read(way.story.ngo, way.legs["housing"].id).next_due_time == clock.due_time

@@ -1,4 +1,6 @@
-"""Deadlines, and the watch that tells when they are reached: also after it slept, and never twice."""
+"""Deadlines, and the watch that tells when they are reached: also after it slept, and never
+twice.
+"""
 
 import threading
 from collections import Counter
@@ -31,10 +33,13 @@ K, H, M = DeadlineKind, timedelta(hours=1), timedelta(minutes=1)
         (Urgency.IMMEDIATE, 15 * M, 1 * H, 12 * H),
         (Urgency.EMERGENCY, 1 * H, 24 * H, 24 * H),
         (Urgency.URGENT, 24 * H, 72 * H, 72 * H),
-        (Urgency.NORMAL, 48 * H, 14 * 24 * H, 14 * 24 * H),  # from a Wednesday two working days are 48 hours
+        # from a Wednesday two working days are 48 hours
+        (Urgency.NORMAL, 48 * H, 14 * 24 * H, 14 * 24 * H),
     ],
 )
-def test_the_urgency_sets_the_deadlines(urgency: Urgency, acknowledge: timedelta, decide: timedelta, first_contact: timedelta) -> None:
+def test_the_urgency_sets_the_deadlines(
+    urgency: Urgency, acknowledge: timedelta, decide: timedelta, first_contact: timedelta
+) -> None:
     assert due_time(K.ACKNOWLEDGE, urgency, NOON, NICARAGUA) - NOON == acknowledge
     assert due_time(K.DECIDE, urgency, NOON, NICARAGUA) - NOON == decide
     assert due_time(K.FIRST_CONTACT, urgency, NOON, NICARAGUA) - NOON == first_contact
@@ -44,43 +49,83 @@ def test_the_urgency_sets_the_deadlines(urgency: Urgency, acknowledge: timedelta
 
 def test_the_policy_that_is_told_is_the_one_by_which_clocks_run(story: Story) -> None:
     told = {
-        (each.urgency, each.clock): timedelta(seconds=each.seconds) + each.working_days * 24 * H  # from a Wednesday, as above
+        # from a Wednesday, as above
+        (each.urgency, each.clock): timedelta(seconds=each.seconds) + each.working_days * 24 * H
         for each in story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest()).deadlines
     }
-    for urgency in (pb.URGENCY_NORMAL, pb.URGENCY_URGENT, pb.URGENCY_EMERGENCY, pb.URGENCY_IMMEDIATE):
+    for urgency in (
+        pb.URGENCY_NORMAL,
+        pb.URGENCY_URGENT,
+        pb.URGENCY_EMERGENCY,
+        pb.URGENCY_IMMEDIATE,
+    ):
         accepted = story.accepted(urgency=urgency)
         clocks = story.ngo.GetReferral(
             pb.GetReferralRequest(
                 id=story.shelter.NotDeliverReferral(
-                    pb.NotDeliverReferralRequest(id=accepted.id, etag=accepted.etag, reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST)
+                    pb.NotDeliverReferralRequest(
+                        id=accepted.id,
+                        etag=accepted.etag,
+                        reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST,
+                    )
                 ).id
             )
         ).clocks
         sent = story.sent(urgency=urgency)
-        asked = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES))
+        asked = story.shelter.AskReferral(
+            pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES)
+        )
         clocks.extend(clock for clock in asked.clocks if clock.kind == pb.CLOCK_KIND_ANSWER)
-        assert {clock.kind for clock in clocks} | {pb.CLOCK_KIND_CONTACT} == {kind for asked, kind in told if asked == urgency}
+        assert {clock.kind for clock in clocks} | {pb.CLOCK_KIND_CONTACT} == {
+            kind for asked, kind in told if asked == urgency
+        }
         for clock in clocks:
-            assert clock.due_time.ToDatetime() - clock.start_time.ToDatetime() == told[urgency, clock.kind]
+            assert (
+                clock.due_time.ToDatetime() - clock.start_time.ToDatetime()
+                == told[urgency, clock.kind]
+            )
     for clock in story.overridden().clocks:
         if clock.kind in (pb.CLOCK_KIND_OVERRIDE_CONFIRM, pb.CLOCK_KIND_OVERRIDE_END):
-            assert clock.due_time.ToDatetime() - clock.start_time.ToDatetime() == told[pb.URGENCY_UNSPECIFIED, clock.kind]
+            assert (
+                clock.due_time.ToDatetime() - clock.start_time.ToDatetime()
+                == told[pb.URGENCY_UNSPECIFIED, clock.kind]
+            )
 
 
 @pytest.mark.parametrize(
     ("start", "due", "why"),
     [
-        (datetime(2026, 3, 5, 18, tzinfo=UTC), datetime(2026, 3, 9, 18, tzinfo=UTC), "Thursday to Monday, over a weekend"),
-        (datetime(2026, 3, 6, 18, tzinfo=UTC), datetime(2026, 3, 10, 18, tzinfo=UTC), "Friday to Tuesday"),
+        (
+            datetime(2026, 3, 5, 18, tzinfo=UTC),
+            datetime(2026, 3, 9, 18, tzinfo=UTC),
+            "Thursday to Monday, over a weekend",
+        ),
+        (
+            datetime(2026, 3, 6, 18, tzinfo=UTC),
+            datetime(2026, 3, 10, 18, tzinfo=UTC),
+            "Friday to Tuesday",
+        ),
         (
             datetime(2026, 3, 7, 2, tzinfo=UTC),
             datetime(2026, 3, 11, 2, tzinfo=UTC),
             "Friday at eight in the evening there, to Tuesday at eight",
         ),
-        (datetime(2026, 3, 7, 18, tzinfo=UTC), datetime(2026, 3, 10, 18, tzinfo=UTC), "Saturday counts from Monday"),
+        (
+            datetime(2026, 3, 7, 18, tzinfo=UTC),
+            datetime(2026, 3, 10, 18, tzinfo=UTC),
+            "Saturday counts from Monday",
+        ),
         # 14 and 15 September are San Jacinto and Independence; in 2026 a Monday and a Tuesday.
-        (datetime(2026, 9, 11, 18, tzinfo=UTC), datetime(2026, 9, 17, 18, tzinfo=UTC), "a weekend and two holidays"),
-        (datetime(2026, 12, 24, 18, tzinfo=UTC), datetime(2026, 12, 29, 18, tzinfo=UTC), "Christmas and a weekend"),
+        (
+            datetime(2026, 9, 11, 18, tzinfo=UTC),
+            datetime(2026, 9, 17, 18, tzinfo=UTC),
+            "a weekend and two holidays",
+        ),
+        (
+            datetime(2026, 12, 24, 18, tzinfo=UTC),
+            datetime(2026, 12, 29, 18, tzinfo=UTC),
+            "Christmas and a weekend",
+        ),
     ],
 )
 def test_two_working_days_are_those_of_nicaragua(start: datetime, due: datetime, why: str) -> None:
@@ -103,7 +148,10 @@ def test_each_level_is_told_once() -> None:
     assert clock.next_time is None
 
 
-@pytest.mark.parametrize(("hours", "level"), [(4, None), (5, 50), (9, 50), (10, 100), (14, 100), (15, 150), (19, 150), (1_000, 200)])
+@pytest.mark.parametrize(
+    ("hours", "level"),
+    [(4, None), (5, 50), (9, 50), (10, 100), (14, 100), (15, 150), (19, 150), (1_000, 200)],
+)
 def test_a_level_slept_through_is_not_told_late(hours: int, level: int | None) -> None:
     clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
     assert clock.fire(NOON + hours * H) == level
@@ -132,14 +180,20 @@ def test_a_stopped_clock_says_nothing_and_is_not_resumed() -> None:
     assert clock.fire(NOON + 100 * H) is None
 
 
-def test_a_question_pauses_the_decision_and_the_answer_lets_it_go_on(story: Story, service: Service) -> None:
+def test_a_question_pauses_the_decision_and_the_answer_lets_it_go_on(
+    story: Story, service: Service
+) -> None:
     sent = story.sent()
     before = decide(sent)
-    asked = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES))
+    asked = story.shelter.AskReferral(
+        pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES)
+    )
     assert decide(asked).stop_time.ToDatetime(tzinfo=UTC) == NOON
     assert asked.next_due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H, "of the answer"
     service.clock.advance(5 * H)
-    answered = story.ngo.AnswerReferral(pb.AnswerReferralRequest(id=asked.id, etag=asked.etag, note="on Monday"))
+    answered = story.ngo.AnswerReferral(
+        pb.AnswerReferralRequest(id=asked.id, etag=asked.etag, note="on Monday")
+    )
     after = decide(answered)
     assert not after.HasField("stop_time")
     assert after.due_time.ToDatetime() - before.due_time.ToDatetime() == 5 * H
@@ -162,7 +216,8 @@ def told(service: Service, referral_id: str) -> list[str]:
     """clock/verb of a referral's clock facts, as they stand in the outbox."""
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
-            "SELECT e.clock || '/' || e.verb AS said FROM referral_events e JOIN outbox o ON o.subject = e.referral_id AND o.version = e.version"
+            "SELECT e.clock || '/' || e.verb AS said FROM referral_events e"
+            " JOIN outbox o ON o.subject = e.referral_id AND o.version = e.version"
             " WHERE e.referral_id = %s AND e.clock <> '' ORDER BY e.version",
             (referral_id,),
         ).fetchall()
@@ -193,17 +248,30 @@ def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tell
     second.start()
     later = story.sent()
     service.clock.advance(31 * M)
-    wait_until(threading.Event(), (len(told(service, later.id)) > 0 and len(told(service, referral.id)) > 1 for _ in range(250)))
+    wait_until(
+        threading.Event(),
+        (
+            len(told(service, later.id)) > 0 and len(told(service, referral.id)) > 1
+            for _ in range(250)
+        ),
+    )
     second.stop()
     second.join(5)
-    assert told(service, referral.id) == ["acknowledge/clock_breached", "acknowledge/clock_escalated"]
+    assert told(service, referral.id) == [
+        "acknowledge/clock_breached",
+        "acknowledge/clock_escalated",
+    ]
     assert told(service, later.id) == ["acknowledge/clock_reminded"]
 
 
-def test_two_watches_at_once_tell_each_level_once(story: Story, service: Service, quiet: None) -> None:
+def test_two_watches_at_once_tell_each_level_once(
+    story: Story, service: Service, quiet: None
+) -> None:
     referrals = [story.sent().id for _ in range(12)]
     service.clock.advance(31 * M)
-    watches = [DeadlineScheduler(service.made.lives, service.database, service.clock) for _ in range(4)]
+    watches = [
+        DeadlineScheduler(service.made.lives, service.database, service.clock) for _ in range(4)
+    ]
     begin = threading.Barrier(len(watches))
     counts: list[int] = []
 
@@ -222,13 +290,18 @@ def test_two_watches_at_once_tell_each_level_once(story: Story, service: Service
     assert said == {"acknowledge/clock_reminded": len(referrals)}
 
 
-def test_the_most_urgent_fires_first_and_each_replica_takes_others(story: Story, service: Service, quiet: None) -> None:
+def test_the_most_urgent_fires_first_and_each_replica_takes_others(
+    story: Story, service: Service, quiet: None
+) -> None:
     chosen = [pb.URGENCY_NORMAL, pb.URGENCY_IMMEDIATE, pb.URGENCY_URGENT, pb.URGENCY_EMERGENCY] * 2
     urgency = {story.sent(urgency=each).id: each for each in chosen}
     then = NOON + timedelta(days=10)
     with service.database.transaction(SYSTEM) as one, service.database.transaction(SYSTEM) as other:
         # Of each two clocks are due.
-        first, second = referrals.with_due_clocks(one, then, 4), referrals.with_due_clocks(other, then, 100)
+        first, second = (
+            referrals.with_due_clocks(one, then, 4),
+            referrals.with_due_clocks(other, then, 100),
+        )
     assert [urgency[identifier] for identifier in first] == [pb.URGENCY_IMMEDIATE] * 2
     assert {*first, *second} >= urgency.keys()
     assert not {*first} & {*second}
@@ -238,22 +311,30 @@ def test_the_most_urgent_fires_first_and_each_replica_takes_others(story: Story,
     DeadlineScheduler(service.made.lives, service.database, service.clock).fire()
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
-            "SELECT object_id FROM audit WHERE sequence > %s AND action = 'fire_clock' ORDER BY sequence", (before,)
+            "SELECT object_id FROM audit WHERE sequence > %s AND action = 'fire_clock'"
+            " ORDER BY sequence",
+            (before,),
         ).fetchall()
     fired = [urgency[row["object_id"]] for row in rows if row["object_id"] in urgency]
     assert {*fired} == {*chosen}
     assert fired == sorted(fired, reverse=True)
 
 
-def test_a_referral_that_has_ended_is_not_watched_any_more(story: Story, service: Service, quiet: None) -> None:
+def test_a_referral_that_has_ended_is_not_watched_any_more(
+    story: Story, service: Service, quiet: None
+) -> None:
     sent = story.sent()
-    story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED))
+    story.ngo.WithdrawReferral(
+        pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
+    )
     service.clock.advance(100 * H)
     DeadlineScheduler(service.made.lives, service.database, service.clock).fire()
     assert told(service, sent.id) == []
 
 
-def test_a_clock_that_is_told_is_a_version_and_makes_nobodys_decision_out_of_date(story: Story, service: Service, quiet: None) -> None:
+def test_a_clock_that_is_told_is_a_version_and_makes_nobodys_decision_out_of_date(
+    story: Story, service: Service, quiet: None
+) -> None:
     sent = story.sent()
     lists = story.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version
     service.clock.advance(31 * M)
@@ -261,14 +342,25 @@ def test_a_clock_that_is_told_is_a_version_and_makes_nobodys_decision_out_of_dat
     assert told(service, sent.id) == ["acknowledge/clock_reminded"]
     now = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
     assert now.etag == sent.etag
-    assert [clock.fired_percent for clock in now.clocks if clock.kind == pb.CLOCK_KIND_ACKNOWLEDGE] == [50]
-    assert story.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version != lists, "open pages hear of it"
-    acknowledged = story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag))
+    assert [
+        clock.fired_percent for clock in now.clocks if clock.kind == pb.CLOCK_KIND_ACKNOWLEDGE
+    ] == [50]
+    assert story.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version != lists, (
+        "open pages hear of it"
+    )
+    acknowledged = story.shelter.AcknowledgeReferral(
+        pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
+    )
     assert int(acknowledged.etag[1:]) == int(sent.etag[1:]) + 2
-    assert refusal(lambda: story.shelter.AcceptReferral(accepting(sent, service))) == ("ABORTED", "stale_etag")
+    assert refusal(lambda: story.shelter.AcceptReferral(accepting(sent, service))) == (
+        "ABORTED",
+        "stale_etag",
+    )
 
 
-def test_what_nobody_answers_expires_and_is_its_senders_to_place_again(story: Story, service: Service, quiet: None) -> None:
+def test_what_nobody_answers_expires_and_is_its_senders_to_place_again(
+    story: Story, service: Service, quiet: None
+) -> None:
     sent = story.sent()
     watch = DeadlineScheduler(service.made.lives, service.database, service.clock)
     for hours in (36, 11):
@@ -280,16 +372,23 @@ def test_what_nobody_answers_expires_and_is_its_senders_to_place_again(story: St
     watch.fire()
     mine = story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id))
     assert (mine.state, mine.unanswered, mine.main_step) == (pb.STATE_EXPIRED, True, "refer_again")
-    assert [clock.kind for clock in mine.clocks if not clock.HasField("stop_time")] == [pb.CLOCK_KIND_REPLACE]
+    assert [clock.kind for clock in mine.clocks if not clock.HasField("stop_time")] == [
+        pb.CLOCK_KIND_REPLACE
+    ]
     events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
     [end] = [event for event in events if event.verb == "expired"]
     assert (end.to_state, end.attribution) == (pb.STATE_EXPIRED, pb.ATTRIBUTION_SYSTEM)
-    opened = people_pb2.OpenPersonRequest(id=sent.person_id, purpose_code="HOU", referral_id=sent.id)
+    opened = people_pb2.OpenPersonRequest(
+        id=sent.person_id, purpose_code="HOU", referral_id=sent.id
+    )
     opened.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
     assert refusal(lambda: story.shelter.OpenPerson(opened)) == ("NOT_FOUND", "not_found")
     stale = accepting(sent, service)
     stale.etag = mine.etag
-    assert refusal(lambda: story.shelter.AcceptReferral(stale)) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal(lambda: story.shelter.AcceptReferral(stale)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
 
 
 def accepting(referral: pb.Referral, service: Service) -> pb.AcceptReferralRequest:
@@ -302,9 +401,13 @@ def accepting(referral: pb.Referral, service: Service) -> pb.AcceptReferralReque
 
 
 def spoil(service: Service, referral_id: str, kind: str) -> None:
-    """As a bug or a hand in the database might: the clock's kind is one that the code does not know."""
+    """As a bug or a hand in the database might: the clock's kind is one that the code does not
+    know.
+    """
     with service.database.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE clocks SET kind = %s || kind WHERE referral_id = %s", (kind, referral_id))
+        tx.execute(
+            "UPDATE clocks SET kind = %s || kind WHERE referral_id = %s", (kind, referral_id)
+        )
 
 
 def put_aside() -> float:
@@ -317,7 +420,10 @@ def test_a_row_that_nobody_can_read_holds_up_no_other_and_is_tried_again_after_a
     bad, good = story.sent(), story.sent()
     spoil(service, bad.id, "unknown_")
     service.clock.advance(31 * M)
-    watch, before = DeadlineScheduler(service.made.lives, service.database, service.clock), put_aside()
+    watch, before = (
+        DeadlineScheduler(service.made.lives, service.database, service.clock),
+        put_aside(),
+    )
     assert watch.fire() == 1
     assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
     assert put_aside() == before + 1
@@ -329,18 +435,26 @@ def test_a_row_that_nobody_can_read_holds_up_no_other_and_is_tried_again_after_a
     watch.fire()
     assert put_aside() == before + 2
     with service.database.transaction(SYSTEM) as tx:  # mended
-        tx.execute("UPDATE clocks SET kind = replace(kind, 'unknown_', '') WHERE referral_id = %s", (bad.id,))
+        tx.execute(
+            "UPDATE clocks SET kind = replace(kind, 'unknown_', '') WHERE referral_id = %s",
+            (bad.id,),
+        )
     service.clock.advance(PUT_ASIDE)
     assert watch.fire() == 1
     assert told(service, bad.id) == ["acknowledge/clock_reminded"]
 
 
-def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(story: Story, service: Service, quiet: None) -> None:
+def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(
+    story: Story, service: Service, quiet: None
+) -> None:
     """Its version is taken: the outbox says Stale, today and for ever."""
     bad, good = story.sent(), story.sent()
     version = int(bad.etag[1:]) + 1
     with service.database.transaction(SYSTEM) as tx:
-        outbox.keep(tx, [Fact(bad.id, version, "enlace.referral.clock_reminded.v1", b"", service.clock.now())])
+        outbox.keep(
+            tx,
+            [Fact(bad.id, version, "enlace.referral.clock_reminded.v1", b"", service.clock.now())],
+        )
     service.clock.advance(31 * M)
     assert DeadlineScheduler(service.made.lives, service.database, service.clock).fire() == 1
     assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
@@ -365,19 +479,25 @@ def test_a_whole_batch_of_bad_rows_does_not_keep_the_next_one_waiting(
 
 @pytest.fixture
 def slow(service: Service) -> Iterator[Callable[[str], None]]:
-    """Has the database stand still over every change of a referral, as behind a lock that nobody gives back."""
+    """Has the database stand still over every change of a referral, as behind a lock that nobody
+    gives back.
+    """
 
     def stand_still(referral_id: str) -> None:
         with psycopg.connect(service.migration_url) as owner:
             owner.execute(
-                "CREATE OR REPLACE FUNCTION stand_still() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END';"
+                "CREATE OR REPLACE FUNCTION stand_still() RETURNS trigger LANGUAGE plpgsql AS"
+                " 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END';"
                 "CREATE OR REPLACE TRIGGER stand_still BEFORE UPDATE ON referrals FOR EACH ROW"
-                f" WHEN (NEW.id = '{referral_id}' AND NEW.version > OLD.version) EXECUTE FUNCTION stand_still()"
+                f" WHEN (NEW.id = '{referral_id}' AND NEW.version > OLD.version) EXECUTE FUNCTION"
+                " stand_still()"
             )
 
     yield stand_still
     with psycopg.connect(service.migration_url) as owner:
-        owner.execute("DROP TRIGGER IF EXISTS stand_still ON referrals; DROP FUNCTION IF EXISTS stand_still()")
+        owner.execute(
+            "DROP TRIGGER IF EXISTS stand_still ON referrals; DROP FUNCTION IF EXISTS stand_still()"
+        )
 
 
 def test_a_row_that_takes_all_the_time_there_is_holds_up_no_other(
@@ -406,11 +526,18 @@ def test_a_row_that_takes_all_the_time_there_is_holds_up_no_other(
 # A draft.
 
 
-def test_a_draft_reminds_its_sender_and_nobody_else_hears_of_it(story: Story, service: Service, quiet: None) -> None:
+def test_a_draft_reminds_its_sender_and_nobody_else_hears_of_it(
+    story: Story, service: Service, quiet: None
+) -> None:
     draft = story.draft(urgency=pb.URGENCY_URGENT)
     [clock] = draft.clocks
-    assert (clock.kind, clock.due_time.ToDatetime(tzinfo=UTC)) == (pb.CLOCK_KIND_DRAFT, NOON + 24 * H)
-    change = pb.UpdateReferralRequest(referral=pb.Referral(id=draft.id, etag=draft.etag, urgency=pb.URGENCY_EMERGENCY))
+    assert (clock.kind, clock.due_time.ToDatetime(tzinfo=UTC)) == (
+        pb.CLOCK_KIND_DRAFT,
+        NOON + 24 * H,
+    )
+    change = pb.UpdateReferralRequest(
+        referral=pb.Referral(id=draft.id, etag=draft.etag, urgency=pb.URGENCY_EMERGENCY)
+    )
     change.update_mask.paths.append("urgency")
     raised = story.ngo.UpdateReferral(change)
     assert raised.clocks[0].due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H
@@ -418,20 +545,32 @@ def test_a_draft_reminds_its_sender_and_nobody_else_hears_of_it(story: Story, se
     watch = DeadlineScheduler(service.made.lives, service.database, service.clock)
     watch.fire()
     assert told(service, draft.id) == ["draft/clock_escalated"]
-    mine = story.ngo.ListReferrals(pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_MINE, waiting_for_me=True, late=True)))
+    mine = story.ngo.ListReferrals(
+        pb.ListReferralsRequest(
+            filter=pb.ReferralFilter(box=pb.BOX_MINE, waiting_for_me=True, late=True)
+        )
+    )
     assert draft.id in {row.id for row in mine.referrals}
     receipt = story.receipt(draft.person_id)
-    sent = story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=raised.etag, receipt_id=receipt.id))
+    sent = story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=raised.etag, receipt_id=receipt.id)
+    )
     assert [c.HasField("stop_time") for c in sent.clocks if c.kind == pb.CLOCK_KIND_DRAFT] == [True]
     theirs = story.shelter.GetReferral(pb.GetReferralRequest(id=draft.id))
     assert pb.CLOCK_KIND_DRAFT not in {c.kind for c in theirs.clocks}
-    events = story.shelter.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=draft.id)).events
+    events = story.shelter.ListReferralEvents(
+        pb.ListReferralEventsRequest(referral_id=draft.id)
+    ).events
     assert pb.CLOCK_KIND_DRAFT not in {event.clock for event in events}
 
 
-def test_a_draft_that_came_to_nothing_can_be_ended_by_its_sender_at_any_time(story: Story, service: Service, quiet: None) -> None:
+def test_a_draft_that_came_to_nothing_can_be_ended_by_its_sender_at_any_time(
+    story: Story, service: Service, quiet: None
+) -> None:
     draft = story.draft()
     service.clock.advance(100 * H)
-    ended = story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=draft.id, etag=draft.etag))
+    ended = story.ngo.EnterReferralInError(
+        pb.EnterReferralInErrorRequest(id=draft.id, etag=draft.etag)
+    )
     assert ended.state == pb.STATE_ENTERED_IN_ERROR
     assert not ended.HasField("next_due_time")

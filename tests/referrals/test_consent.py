@@ -1,4 +1,6 @@
-"""Consent as a record: what it must say, how long it holds, that it is signed, and what its withdrawal ends."""
+"""Consent as a record: what it must say, how long it holds, that it is signed, and what its
+withdrawal ends.
+"""
 
 import base64
 from datetime import UTC, datetime, timedelta
@@ -40,7 +42,10 @@ def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceipt
     ("wrong", "said"),
     [
         ({"recipient_organization_id": ""}, {"receipt.recipient_organization_id": "required"}),
-        ({"recipient_organization_id": "the shelter"}, {"receipt.recipient_organization_id": "malformed"}),
+        (
+            {"recipient_organization_id": "the shelter"},
+            {"receipt.recipient_organization_id": "malformed"},
+        ),
         ({"field_groups": []}, {"receipt.field_groups": "required"}),
         ({"field_groups": [99]}, {"receipt.field_groups.0": "unknown_code"}),
         ({"field_groups": [0]}, {"receipt.field_groups.0": "unknown_code"}),
@@ -51,21 +56,39 @@ def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceipt
         ({"giver_code": 99}, {"receipt.giver_code": "unknown_code"}),
         ({"manner_code": 99}, {"receipt.manner_code": "unknown_code"}),
         ({"assent_code": 99}, {"receipt.assent_code": "unknown_code"}),
-        ({"explained_codes": [people_pb2.EXPLAINED_PURPOSE, 99]}, {"receipt.explained_codes.1": "unknown_code"}),
-        ({"explained_codes": [people_pb2.EXPLAINED_PURPOSE] * 8}, {"receipt.explained_codes": "too_long"}),
+        (
+            {"explained_codes": [people_pb2.EXPLAINED_PURPOSE, 99]},
+            {"receipt.explained_codes.1": "unknown_code"},
+        ),
+        (
+            {"explained_codes": [people_pb2.EXPLAINED_PURPOSE] * 8},
+            {"receipt.explained_codes": "too_long"},
+        ),
         ({"explained_codes": []}, {"receipt.explained_codes": "required"}),
         ({"explained_codes": SEVEN_POINTS[:6]}, {"receipt.explained_codes": "required"}),
-        ({"explained_codes": [*SEVEN_POINTS[:6], people_pb2.EXPLAINED_INTERVIEW]}, {"receipt.explained_codes": "required"}),
+        (
+            {"explained_codes": [*SEVEN_POINTS[:6], people_pb2.EXPLAINED_INTERVIEW]},
+            {"receipt.explained_codes": "required"},
+        ),
         ({"until": NOON}, {"receipt.until_time": "out_of_range"}),
         ({"until": NOON - timedelta(days=1)}, {"receipt.until_time": "out_of_range"}),
         ({"until": NOON + timedelta(days=367)}, {"receipt.until_time": "out_of_range"}),
-        ({"giver_code": 0, "manner_code": 0}, {"receipt.giver_code": "required", "receipt.manner_code": "required"}),
+        (
+            {"giver_code": 0, "manner_code": 0},
+            {"receipt.giver_code": "required", "receipt.manner_code": "required"},
+        ),
         ({"person_id": ""}, {"receipt.person_id": "required"}),
     ],
 )
-def test_a_record_that_would_not_stand_up_is_refused(wrong: dict[str, object], said: dict[str, str], story: Story) -> None:
+def test_a_record_that_would_not_stand_up_is_refused(
+    wrong: dict[str, object], said: dict[str, str], story: Story
+) -> None:
     request = request_for(story.person().id, **wrong)
-    assert refusal_with_fields(lambda: story.ngo.CreateReceipt(request)) == ("INVALID_ARGUMENT", "invalid_fields", said)
+    assert refusal_with_fields(lambda: story.ngo.CreateReceipt(request)) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+        said,
+    )
 
 
 def test_the_seven_points_are_those_of_the_contract() -> None:
@@ -74,35 +97,52 @@ def test_the_seven_points_are_those_of_the_contract() -> None:
 
 @pytest.mark.parametrize("point", SEVEN_POINTS)
 @pytest.mark.parametrize("giver", ["person", "guardian", "authority"])
-def test_whoever_was_not_told_every_point_has_agreed_to_nothing(giver: str, point: int, story: Story) -> None:
+def test_whoever_was_not_told_every_point_has_agreed_to_nothing(
+    giver: str, point: int, story: Story
+) -> None:
     person = story.person() if giver == "person" else story.child()
     told = [one for one in SEVEN_POINTS if one != point]
-    given = partial(story.receipt, person.id, giver=giver, assent_code="" if giver == "person" else "given", explained_codes=told)
+    given = partial(
+        story.receipt,
+        person.id,
+        giver=giver,
+        assent_code="" if giver == "person" else "given",
+        explained_codes=told,
+    )
     assert refusal_with_fields(given)[2] == {"receipt.explained_codes": "required"}
 
 
-def test_a_decision_in_a_childs_best_interest_is_nobodys_word_and_needs_no_explaining(story: Story) -> None:
+def test_a_decision_in_a_childs_best_interest_is_nobodys_word_and_needs_no_explaining(
+    story: Story,
+) -> None:
     small = story.person(birth_date="2020-01-01")
-    decided = story.receipt(small.id, giver="best_interest", assent_code="too_young", explained_codes=[])
+    decided = story.receipt(
+        small.id, giver="best_interest", assent_code="too_young", explained_codes=[]
+    )
     assert not decided.explained_codes
 
 
 def test_a_consent_holds_ninety_days_unless_said_otherwise_and_at_most_a_year(story: Story) -> None:
     person = story.person()
     usual = story.ngo.CreateReceipt(request_for(person.id))
-    longest = story.ngo.CreateReceipt(request_for(person.id, until=NOON + timedelta(days=366)))  # a leap year is a year too
+    # a leap year is a year too
+    longest = story.ngo.CreateReceipt(request_for(person.id, until=NOON + timedelta(days=366)))
     assert usual.until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=90)
     assert longest.until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=366)
     assert usual.recorded_by_worker_id == story.ngo.caller.id
     assert usual.create_time.ToDatetime(tzinfo=UTC) == NOON
 
 
-def test_anyone_with_the_public_key_can_check_a_receipt_and_every_part_of_it_counts(story: Story, service: Service) -> None:
+def test_anyone_with_the_public_key_can_check_a_receipt_and_every_part_of_it_counts(
+    story: Story, service: Service
+) -> None:
     made = story.receipt(story.person().id)
     check = SignatureCheck(key_folder.verifying(service.keys, "facts.referrals"))
     signature = base64.urlsafe_b64decode(made.signature + "=" * (-len(made.signature) % 4))
     with service.database.transaction(SYSTEM) as tx:
-        kept = Receipts(Signer(key_folder.signing(service.keys, "facts.referrals"))).get(tx, made.id)
+        kept = Receipts(Signer(key_folder.signing(service.keys, "facts.referrals"))).get(
+            tx, made.id
+        )
     assert check.holds(signature, kept.canonical())
     for name, value in (
         ("recipient_organization_id", ORG["police"]),
@@ -131,7 +171,9 @@ def test_anyone_with_the_public_key_can_check_a_receipt_and_every_part_of_it_cou
         ({"purposes": ["HOU.SHE"]}, "receipt_purpose_differs"),
     ],
 )
-def test_a_referral_is_sent_only_on_a_consent_that_covers_it(values: dict[str, object], reason: str, story: Story) -> None:
+def test_a_referral_is_sent_only_on_a_consent_that_covers_it(
+    values: dict[str, object], reason: str, story: Story
+) -> None:
     draft = story.draft()
     receipt = story.receipt(draft.person_id, **values)
     request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
@@ -139,27 +181,46 @@ def test_a_referral_is_sent_only_on_a_consent_that_covers_it(values: dict[str, o
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id)) == draft
 
 
-def test_a_consent_that_is_over_or_withdrawn_or_another_persons_sends_nothing(story: Story, service: Service) -> None:
+def test_a_consent_that_is_over_or_withdrawn_or_another_persons_sends_nothing(
+    story: Story, service: Service
+) -> None:
     draft = story.draft()
     receipt = story.receipt(draft.person_id)
     request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
-    other = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=story.receipt(story.person().id).id)
+    other = pb.SendReferralRequest(
+        id=draft.id, etag=draft.etag, receipt_id=story.receipt(story.person().id).id
+    )
     assert refusal(lambda: story.ngo.SendReferral(other)) == ("NOT_FOUND", "not_found")
     service.clock.advance(timedelta(days=90))
-    assert refusal(lambda: story.ngo.SendReferral(request)) == ("FAILED_PRECONDITION", "receipt_expired")
+    assert refusal(lambda: story.ngo.SendReferral(request)) == (
+        "FAILED_PRECONDITION",
+        "receipt_expired",
+    )
     service.clock.set(NOON)
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=receipt.id))
-    assert refusal(lambda: story.ngo.SendReferral(request)) == ("FAILED_PRECONDITION", "receipt_withdrawn")
+    assert refusal(lambda: story.ngo.SendReferral(request)) == (
+        "FAILED_PRECONDITION",
+        "receipt_withdrawn",
+    )
 
 
-def test_the_consents_that_are_listed_for_a_referral_are_those_on_which_it_can_be_sent(story: Story, service: Service) -> None:
+def test_the_consents_that_are_listed_for_a_referral_are_those_on_which_it_can_be_sent(
+    story: Story, service: Service
+) -> None:
     child = story.child()
     story.overridden(person=child)
     given = partial(story.receipt, child.id, assent_code="given")
-    usable = [given(giver="guardian"), given(giver="authority", purposes=["HOU.EMG"]), given(giver="best_interest")]
+    usable = [
+        given(giver="guardian"),
+        given(giver="authority", purposes=["HOU.EMG"]),
+        given(giver="best_interest"),
+    ]
     service.as_("ngo", "MANAGER").ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=usable[2].id))
     soon = request_for(
-        child.id, until=NOON + timedelta(minutes=1), giver_code=people_pb2.GIVER_GUARDIAN, assent_code=people_pb2.ASSENT_GIVEN
+        child.id,
+        until=NOON + timedelta(minutes=1),
+        giver_code=people_pb2.GIVER_GUARDIAN,
+        assent_code=people_pb2.ASSENT_GIVEN,
     )
     useless = [
         given(giver="guardian", recipient=ORG["clinic"]),
@@ -171,41 +232,67 @@ def test_the_consents_that_are_listed_for_a_referral_are_those_on_which_it_can_b
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=useless[3].id))
     service.clock.advance(timedelta(minutes=1))
     draft = story.draft(child)
-    listed = story.ngo.ListReceipts(people_pb2.ListReceiptsRequest(person_id=child.id, referral_id=draft.id)).receipts
+    listed = story.ngo.ListReceipts(
+        people_pb2.ListReceiptsRequest(person_id=child.id, referral_id=draft.id)
+    ).receipts
     assert {receipt.id for receipt in listed} == {receipt.id for receipt in usable}
     for receipt in useless:
         request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
         assert refusal(partial(story.ngo.SendReferral, request))[0] == "FAILED_PRECONDITION"
     for receipt in usable:
         other = story.draft(child)
-        story.ngo.SendReferral(pb.SendReferralRequest(id=other.id, etag=other.etag, receipt_id=receipt.id))
+        story.ngo.SendReferral(
+            pb.SendReferralRequest(id=other.id, etag=other.etag, receipt_id=receipt.id)
+        )
 
 
-def test_a_receipt_says_itself_whether_it_opens_anything_now(story: Story, service: Service) -> None:
+def test_a_receipt_says_itself_whether_it_opens_anything_now(
+    story: Story, service: Service
+) -> None:
     def live(identifier: str) -> bool:
-        receipt: people_pb2.Receipt = story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=identifier))
+        receipt: people_pb2.Receipt = story.ngo.GetReceipt(
+            people_pb2.GetReceiptRequest(id=identifier)
+        )
         return receipt.live
 
     consent, withdrawn = story.receipt(story.person().id), story.receipt(story.person().id)
     decided = story.receipt(story.child().id, giver="best_interest", assent_code="given")
     override = story.overridden().receipt_id
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn.id))
-    assert [live(each) for each in (consent.id, withdrawn.id, decided.id, override)] == [True, False, False, True]
+    assert [live(each) for each in (consent.id, withdrawn.id, decided.id, override)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
     service.as_("ngo", "MANAGER").ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=decided.id))
     service.clock.advance(timedelta(hours=12))
-    assert [live(each) for each in (consent.id, decided.id, override)] == [True, True, False], "nobody confirmed the override in time"
+    assert [live(each) for each in (consent.id, decided.id, override)] == [True, True, False], (
+        "nobody confirmed the override in time"
+    )
     service.clock.advance(timedelta(days=90))
     assert not live(consent.id)
 
 
-def test_a_decision_is_told_as_one_that_waits_for_a_second_person_of_its_organisation(story: Story, service: Service) -> None:
+def test_a_decision_is_told_as_one_that_waits_for_a_second_person_of_its_organisation(
+    story: Story, service: Service
+) -> None:
     decided = story.receipt(story.child().id, giver="best_interest", assent_code="given")
     service.as_("ngo", "MANAGER").ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=decided.id))
     with service.database.transaction(SYSTEM) as tx:
-        told = tx.execute("SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (decided.id,)).fetchall()
-    assert [row["type"] for row in told] == ["enlace.receipt.proposed.v1", "enlace.receipt.confirmed.v1"]
+        told = tx.execute(
+            "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (decided.id,)
+        ).fetchall()
+    assert [row["type"] for row in told] == [
+        "enlace.receipt.proposed.v1",
+        "enlace.receipt.confirmed.v1",
+    ]
     said = facts_pb2.ReceiptFact.FromString(bytes(told[0]["payload"]))
-    assert (said.receipt_id, said.organization_id, said.recipient_organization_id) == (decided.id, ORG["ngo"], ORG["shelter"])
+    assert (said.receipt_id, said.organization_id, said.recipient_organization_id) == (
+        decided.id,
+        ORG["ngo"],
+        ORG["shelter"],
+    )
 
 
 def test_a_consent_is_not_listed_for_another_person_s_referral(story: Story) -> None:
@@ -215,7 +302,9 @@ def test_a_consent_is_not_listed_for_another_person_s_referral(story: Story) -> 
     assert refusal(lambda: story.ngo.ListReceipts(request)) == ("NOT_FOUND", "not_found")
 
 
-def test_a_withdrawal_ends_what_stands_on_it_at_once_and_a_second_changes_nothing(story: Story, service: Service) -> None:
+def test_a_withdrawal_ends_what_stands_on_it_at_once_and_a_second_changes_nothing(
+    story: Story, service: Service
+) -> None:
     sent = story.accepted()
     closed_before = story.sent(person=story.person())
     assert sent.receipt_id != closed_before.receipt_id
@@ -224,7 +313,9 @@ def test_a_withdrawal_ends_what_stands_on_it_at_once_and_a_second_changes_nothin
     assert withdrawn.withdraw_time.ToDatetime(tzinfo=UTC) == service.clock.now()
     ended = story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id))
     assert ended.state == pb.STATE_CONSENT_WITHDRAWN
-    assert [clock.kind for clock in ended.clocks if not clock.HasField("stop_time")] == [pb.CLOCK_KIND_DELETION]
+    assert [clock.kind for clock in ended.clocks if not clock.HasField("stop_time")] == [
+        pb.CLOCK_KIND_DELETION
+    ]
     assert ended.allowed_verbs == ["enter_in_error"]
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=closed_before.id)).state == pb.STATE_SENT
     service.clock.advance(timedelta(minutes=5))
@@ -232,8 +323,13 @@ def test_a_withdrawal_ends_what_stands_on_it_at_once_and_a_second_changes_nothin
     assert again == withdrawn
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)) == ended
     with service.database.transaction(SYSTEM) as tx:
-        told = tx.execute("SELECT type FROM outbox WHERE subject = %s ORDER BY version", (sent.receipt_id,)).fetchall()
-    assert [row["type"] for row in told] == ["enlace.receipt.given.v1", "enlace.receipt.withdrawn.v1"]
+        told = tx.execute(
+            "SELECT type FROM outbox WHERE subject = %s ORDER BY version", (sent.receipt_id,)
+        ).fetchall()
+    assert [row["type"] for row in told] == [
+        "enlace.receipt.given.v1",
+        "enlace.receipt.withdrawn.v1",
+    ]
 
 
 def test_she_may_tell_the_organisation_that_helps_her(story: Story) -> None:
@@ -252,10 +348,15 @@ def test_a_withdrawal_ends_every_referral_that_stands_on_the_receipt(story: Stor
     first = story.sent()
     person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=first.person_id))
     draft = story.draft(person=person)
-    second = story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=first.receipt_id))
+    second = story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=first.receipt_id)
+    )
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=first.receipt_id))
     for referral in (first, second):
-        assert story.shelter.GetReferral(pb.GetReferralRequest(id=referral.id)).state == pb.STATE_CONSENT_WITHDRAWN
+        assert (
+            story.shelter.GetReferral(pb.GetReferralRequest(id=referral.id)).state
+            == pb.STATE_CONSENT_WITHDRAWN
+        )
 
 
 def test_to_others_a_consent_does_not_exist(story: Story, service: Service) -> None:
@@ -266,16 +367,22 @@ def test_to_others_a_consent_does_not_exist(story: Story, service: Service) -> N
         partial(clinic.WithdrawReceipt, people_pb2.WithdrawReceiptRequest(id=sent.receipt_id)),
         partial(clinic.ListReceipts, people_pb2.ListReceiptsRequest(person_id=sent.person_id)),
         partial(clinic.CreateReceipt, request_for(sent.person_id)),
-        partial(story.shelter.CreateReceipt, request_for(sent.person_id)),  # a receiver gives itself no consent
+        # a receiver gives itself no consent
+        partial(story.shelter.CreateReceipt, request_for(sent.person_id)),
     ]
     for ask in asks:
         assert refusal(ask) == ("NOT_FOUND", "not_found")
-    assert not story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id)).HasField("withdraw_time")
+    assert not story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id)).HasField(
+        "withdraw_time"
+    )
 
 
 def test_the_file_lists_all_consents_and_a_recipient_its_own(story: Story) -> None:
     sent = story.sent()
     story.receipt(sent.person_id, recipient=ORG["clinic"], purposes=["MED"])
     request = people_pb2.ListReceiptsRequest(person_id=sent.person_id)
-    assert {r.recipient_organization_id for r in story.ngo.ListReceipts(request).receipts} == {ORG["shelter"], ORG["clinic"]}
+    assert {r.recipient_organization_id for r in story.ngo.ListReceipts(request).receipts} == {
+        ORG["shelter"],
+        ORG["clinic"],
+    }
     assert [r.id for r in story.shelter.ListReceipts(request).receipts] == [sent.receipt_id]

@@ -1,4 +1,6 @@
-"""An open contact of the line has a clock; who waits on the phone is not forgotten between two shifts."""
+"""An open contact of the line has a clock; who waits on the phone is not forgotten between two
+shifts.
+"""
 
 from __future__ import annotations
 
@@ -90,12 +92,16 @@ def quiet(service: Service) -> None:
 
 def told(service: Service, contact_id: str) -> list[str]:
     with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute("SELECT type FROM outbox WHERE subject = %s ORDER BY version", (contact_id,)).fetchall()
+        rows = tx.execute(
+            "SELECT type FROM outbox WHERE subject = %s ORDER BY version", (contact_id,)
+        ).fetchall()
     return [row["type"].removeprefix("enlace.contact.").removesuffix(".v1") for row in rows]
 
 
 def watch(service: Service) -> DeadlineScheduler:
-    return DeadlineScheduler(service.made.contacts, service.database, service.clock, contacts.next_time, "contacts")
+    return DeadlineScheduler(
+        service.made.contacts, service.database, service.clock, contacts.next_time, "contacts"
+    )
 
 
 def operator(story: Story) -> Client:
@@ -113,7 +119,9 @@ def test_a_contact_that_nobody_sees_to_is_told_of_and_what_an_operator_is_writin
     assert told(service, made.id) == ["recorded", "waiting"]
     now = operator(story).GetContact(c.GetContactRequest(id=made.id))
     assert now.etag == made.etag, "a clock is no change of anybody's"
-    change = c.UpdateContactRequest(contact=c.Contact(id=made.id, etag=made.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED))
+    change = c.UpdateContactRequest(
+        contact=c.Contact(id=made.id, etag=made.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED)
+    )
     change.update_mask.paths.append("outcome_code")
     ended = operator(story).UpdateContact(change)
     assert [clock.HasField("stop_time") for clock in ended.clocks] == [True]
@@ -122,16 +130,25 @@ def test_a_contact_that_nobody_sees_to_is_told_of_and_what_an_operator_is_writin
     assert told(service, made.id) == ["recorded", "waiting", "changed"]
 
 
-def test_a_contact_whose_referral_was_refused_has_a_clock_again(story: Story, service: Service, quiet: None) -> None:
+def test_a_contact_whose_referral_was_refused_has_a_clock_again(
+    story: Story, service: Service, quiet: None
+) -> None:
     made = story.contact(safe_place_tonight=c.ANSWER_NO).contact
     line = Story(service, operator(story), story.shelter, story.coordinator, story.numbers)
 
     def running() -> list[bool]:
-        return [not clock.HasField("stop_time") for clock in line.ngo.GetContact(c.GetContactRequest(id=made.id)).clocks]
+        return [
+            not clock.HasField("stop_time")
+            for clock in line.ngo.GetContact(c.GetContactRequest(id=made.id)).clocks
+        ]
 
     sent = line.sent(contact_id=made.id)
     assert running() == [False]
-    story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY))
+    story.shelter.DeclineReferral(
+        pb.DeclineReferralRequest(
+            id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
+        )
+    )
     assert running() == [True]
 
 
@@ -145,7 +162,10 @@ def at(hours: float) -> pb.Referral:
 
 
 def health(referral: pb.Referral) -> dict[str, timedelta]:
-    names = {pb.CLOCK_KIND_HIV_PROPHYLAXIS: "hiv", pb.CLOCK_KIND_EMERGENCY_CONTRACEPTION: "pregnancy"}
+    names = {
+        pb.CLOCK_KIND_HIV_PROPHYLAXIS: "hiv",
+        pb.CLOCK_KIND_EMERGENCY_CONTRACEPTION: "pregnancy",
+    }
     return {
         names[clock.kind]: clock.due_time.ToDatetime(tzinfo=UTC) - NOON
         for clock in referral.clocks
@@ -156,7 +176,9 @@ def health(referral: pb.Referral) -> dict[str, timedelta]:
 def assaulted(story: Story, hours: float, **values: Any) -> pb.Referral:
     draft = story.draft(assault_time=at(hours).assault_time, **values)
     receipt = story.receipt(draft.person_id)
-    sent: pb.Referral = story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+    sent: pb.Referral = story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    )
     return sent
 
 
@@ -178,19 +200,27 @@ def test_the_hours_that_are_left_travel_with_the_referral_and_it_is_an_emergency
     assert health(story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))) == left
 
 
-def test_an_immediate_one_stays_immediate_and_none_becomes_less_than_an_emergency(story: Story) -> None:
+def test_an_immediate_one_stays_immediate_and_none_becomes_less_than_an_emergency(
+    story: Story,
+) -> None:
     assert assaulted(story, 2, urgency=pb.URGENCY_IMMEDIATE).urgency == pb.URGENCY_IMMEDIATE
     sent = assaulted(story, 2)
     lower = pb.AmendReferralRequest(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT)
-    assert refusal_with_fields(lambda: story.ngo.AmendReferral(lower))[2] == {"urgency": "out_of_range"}
+    assert refusal_with_fields(lambda: story.ngo.AmendReferral(lower))[2] == {
+        "urgency": "out_of_range"
+    }
 
 
 @pytest.mark.parametrize("hours", [-1, 121])
 def test_what_is_to_come_or_too_long_ago_is_refused(story: Story, hours: float) -> None:
-    assert refusal_with_fields(lambda: story.draft(assault_time=at(hours).assault_time))[2] == {"assault_time": "out_of_range"}
+    assert refusal_with_fields(lambda: story.draft(assault_time=at(hours).assault_time))[2] == {
+        "assault_time": "out_of_range"
+    }
 
 
-def test_only_the_hour_is_kept_and_whoever_steers_the_network_sees_nothing_of_it(story: Story, service: Service) -> None:
+def test_only_the_hour_is_kept_and_whoever_steers_the_network_sees_nothing_of_it(
+    story: Story, service: Service
+) -> None:
     sent = assaulted(story, 1.25)
     assert sent.assault_time.ToDatetime(tzinfo=UTC) == NOON - 2 * H
     seen = story.coordinator.GetReferral(pb.GetReferralRequest(id=sent.id))
@@ -198,12 +228,16 @@ def test_only_the_hour_is_kept_and_whoever_steers_the_network_sees_nothing_of_it
     assert health(seen) == {}
 
 
-def test_of_the_health_clocks_nobody_is_told_and_they_end_with_the_first_contact(story: Story, service: Service) -> None:
+def test_of_the_health_clocks_nobody_is_told_and_they_end_with_the_first_contact(
+    story: Story, service: Service
+) -> None:
     sent = assaulted(story, 2)
     service.clock.advance(71 * H)
     DeadlineScheduler(service.made.lives, service.database, service.clock).fire()
     with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute("SELECT clock FROM referral_events WHERE referral_id = %s", (sent.id,)).fetchall()
+        rows = tx.execute(
+            "SELECT clock FROM referral_events WHERE referral_id = %s", (sent.id,)
+        ).fetchall()
     assert {row["clock"] for row in rows} <= {"", "draft", "acknowledge", "decide", "replace"}
     service.clock.set(NOON)
     accepted = assaulted(story, 2)
@@ -216,52 +250,88 @@ def test_of_the_health_clocks_nobody_is_told_and_they_end_with_the_first_contact
     assert health(story.shelter.StartReferral(begin)) == {}
 
 
-def test_what_her_call_said_goes_into_the_referral_and_on_into_the_one_that_follows(story: Story, service: Service) -> None:
+def test_what_her_call_said_goes_into_the_referral_and_on_into_the_one_that_follows(
+    story: Story, service: Service
+) -> None:
     hotline = operator(story)
-    contact = c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, triage=c.Triage(sexual_violence_120h=c.ANSWER_YES))
+    contact = c.Contact(
+        line_country="NI",
+        kind_code=c.CONTACT_KIND_CRISIS,
+        triage=c.Triage(sexual_violence_120h=c.ANSWER_YES),
+    )
     contact.assault_time.CopyFrom(at(10).assault_time)
-    made = hotline.CreateContact(c.CreateContactRequest(contact=contact, request_id=story.request_id())).contact
+    made = hotline.CreateContact(
+        c.CreateContactRequest(contact=contact, request_id=story.request_id())
+    ).contact
     assert made.assault_time.ToDatetime(tzinfo=UTC) == NOON - 10 * H
     line = Story(service, hotline, story.shelter, story.coordinator, story.numbers)
     draft = line.draft(contact_id=made.id, urgency=pb.URGENCY_UNSPECIFIED)
     assert (draft.urgency, draft.assault_time) == (pb.URGENCY_EMERGENCY, made.assault_time)
     receipt = line.receipt(draft.person_id)
-    sent = hotline.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
-    back = story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY))
-    assert set(health(hotline.GetReferral(pb.GetReferralRequest(id=back.id)))) == {"hiv", "pregnancy"}, (
-        "no time stands still while another is asked"
+    sent = hotline.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
     )
+    back = story.shelter.DeclineReferral(
+        pb.DeclineReferralRequest(
+            id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
+        )
+    )
+    assert set(health(hotline.GetReferral(pb.GetReferralRequest(id=back.id)))) == {
+        "hiv",
+        "pregnancy",
+    }, "no time stands still while another is asked"
     assert health(back) == {}, "and to whom it is over it is"
     again = hotline.CreateReferral(
-        pb.CreateReferralRequest(**ASKED, person_id=draft.person_id, based_on_id=sent.id, request_id=story.request_id())
+        pb.CreateReferralRequest(
+            **ASKED, person_id=draft.person_id, based_on_id=sent.id, request_id=story.request_id()
+        )
     )
     assert again.assault_time == made.assault_time
     assert set(health(again)) == {"hiv", "pregnancy"}
 
 
-def test_what_was_said_of_it_days_ago_may_be_said_again_as_a_form_does(story: Story, service: Service) -> None:
+def test_what_was_said_of_it_days_ago_may_be_said_again_as_a_form_does(
+    story: Story, service: Service
+) -> None:
     hotline = operator(story)
     contact = c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS)
     contact.assault_time.CopyFrom(at(100).assault_time)
-    made = hotline.CreateContact(c.CreateContactRequest(contact=contact, request_id=story.request_id())).contact
+    made = hotline.CreateContact(
+        c.CreateContactRequest(contact=contact, request_id=story.request_id())
+    ).contact
     service.clock.advance(48 * H)
-    again = c.UpdateContactRequest(contact=c.Contact(id=made.id, etag=made.etag, assault_time=made.assault_time, need_code="MED.SVC"))
+    again = c.UpdateContactRequest(
+        contact=c.Contact(
+            id=made.id, etag=made.etag, assault_time=made.assault_time, need_code="MED.SVC"
+        )
+    )
     again.update_mask.paths.extend(["assault_time", "need_code"])
     assert hotline.UpdateContact(again).need_code == "MED.SVC"
     service.clock.set(NOON)
     draft = story.draft(assault_time=at(100).assault_time)
     service.clock.advance(48 * H)
     change = pb.UpdateReferralRequest(
-        referral=pb.Referral(id=draft.id, etag=draft.etag, assault_time=draft.assault_time, urgency=pb.URGENCY_URGENT)
+        referral=pb.Referral(
+            id=draft.id, etag=draft.etag, assault_time=draft.assault_time, urgency=pb.URGENCY_URGENT
+        )
     )
     change.update_mask.paths.extend(["assault_time", "urgency"])
-    assert story.ngo.UpdateReferral(change).urgency == pb.URGENCY_URGENT, "and no health clock makes it an emergency any more"
+    assert story.ngo.UpdateReferral(change).urgency == pb.URGENCY_URGENT, (
+        "and no health clock makes it an emergency any more"
+    )
 
 
-def test_what_waited_before_there_were_these_clocks_is_watched_from_the_update_on(story: Story, service: Service) -> None:
+def test_what_waited_before_there_were_these_clocks_is_watched_from_the_update_on(
+    story: Story, service: Service
+) -> None:
     waiting, over = story.contact().contact, story.contact().contact
     draft = story.draft()
-    down, up = ((MIGRATIONS[1] / "20261203000031_contact_clocks.sql").read_text().split("-- migrate:down")[part] for part in (1, 0))
+    down, up = (
+        (MIGRATIONS[1] / "20261203000031_contact_clocks.sql")
+        .read_text()
+        .split("-- migrate:down")[part]
+        for part in (1, 0)
+    )
     with psycopg.connect(service.migration_url) as owner:
         owner.execute("UPDATE contacts SET outcome_code = 'advised' WHERE id = %s", (over.id,))
         owner.execute("DELETE FROM clocks WHERE referral_id = %s", (draft.id,))
@@ -269,7 +339,9 @@ def test_what_waited_before_there_were_these_clocks_is_watched_from_the_update_o
         owner.execute(down.encode())
         owner.execute(up.encode())
     hotline = operator(story)
-    assert [len(hotline.GetContact(c.GetContactRequest(id=each.id)).clocks) for each in (waiting, over)] == [1, 0]
+    assert [
+        len(hotline.GetContact(c.GetContactRequest(id=each.id)).clocks) for each in (waiting, over)
+    ] == [1, 0]
     mine = story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id))
     assert [clock.kind for clock in mine.clocks] == [pb.CLOCK_KIND_DRAFT]
     assert mine.HasField("next_due_time")

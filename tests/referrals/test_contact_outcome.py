@@ -1,4 +1,6 @@
-"""A contact of the line stands as what was asked for in its name stands: open while there is something to do, referred when it is on its way."""
+"""A contact of the line stands as what was asked for in its name stands: open while there is
+something to do, referred when it is on its way.
+"""
 
 from typing import Any
 
@@ -17,14 +19,20 @@ from tests.referrals.conftest import ARRIVAL, Service, Story
 from tests.referrals.test_contacts import completed, referral_for
 from tests.referrals.test_lifecycle import ACTORS, DAYS, STEPS, draft, in_state
 
-OPEN, REFERRED, ADVISED = c.CONTACT_OUTCOME_OPEN, c.CONTACT_OUTCOME_REFERRED, c.CONTACT_OUTCOME_ADVISED
+OPEN, REFERRED, ADVISED = (
+    c.CONTACT_OUTCOME_OPEN,
+    c.CONTACT_OUTCOME_REFERRED,
+    c.CONTACT_OUTCOME_ADVISED,
+)
 
 
 def contact(outcome: str = "open") -> Contact:
     return Contact("contact", "line", NOON, NOON, outcome_code=outcome)
 
 
-@pytest.mark.parametrize("state", [state for state in State if state not in (State.DRAFT, State.ENTERED_IN_ERROR)])
+@pytest.mark.parametrize(
+    "state", [state for state in State if state not in (State.DRAFT, State.ENTERED_IN_ERROR)]
+)
 def test_it_is_referred_unless_what_was_asked_for_came_back(state: State) -> None:
     came_back = state in (State.DECLINED, State.EXPIRED, State.NOT_DELIVERED, State.REROUTED)
     for before in ("open", "referred"):
@@ -63,13 +71,17 @@ def test_what_an_operator_wrote_stays(written: str) -> None:
 
 
 def outcome(operator: Any, made: c.CreateContactResponse) -> c.ContactOutcome.ValueType:
-    code: c.ContactOutcome.ValueType = operator.GetContact(c.GetContactRequest(id=made.contact.id)).outcome_code
+    code: c.ContactOutcome.ValueType = operator.GetContact(
+        c.GetContactRequest(id=made.contact.id)
+    ).outcome_code
     return code
 
 
 def no(story: Story, sent: pb.Referral) -> pb.Referral:
     made: pb.Referral = story.shelter.DeclineReferral(
-        pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY)
+        pb.DeclineReferralRequest(
+            id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
+        )
     )
     return made
 
@@ -91,7 +103,9 @@ def again(story: Story, operator: Any, back: pb.Referral) -> pb.Referral:
     return made
 
 
-def test_it_leaves_the_open_queue_with_what_is_sent_and_comes_back_with_a_no(story: Story, service: Service) -> None:
+def test_it_leaves_the_open_queue_with_what_is_sent_and_comes_back_with_a_no(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
     assert outcome(operator, made) == REFERRED
@@ -99,10 +113,19 @@ def test_it_leaves_the_open_queue_with_what_is_sent_and_comes_back_with_a_no(sto
     assert outcome(operator, made) == OPEN
     follows = again(story, operator, back)
     assert outcome(operator, made) == OPEN, "nobody was asked yet"
-    operator.SendReferral(pb.SendReferralRequest(id=follows.id, etag=follows.etag, receipt_id=sent.receipt_id, arrival=ARRIVAL))
+    operator.SendReferral(
+        pb.SendReferralRequest(
+            id=follows.id, etag=follows.etag, receipt_id=sent.receipt_id, arrival=ARRIVAL
+        )
+    )
     assert outcome(operator, made) == REFERRED
     with service.database.transaction(SYSTEM) as tx:
-        told = [row["type"] for row in tx.execute("SELECT type FROM outbox WHERE subject = %s ORDER BY version", (made.contact.id,))]
+        told = [
+            row["type"]
+            for row in tx.execute(
+                "SELECT type FROM outbox WHERE subject = %s ORDER BY version", (made.contact.id,)
+            )
+        ]
     assert told == ["enlace.contact.recorded.v1", *["enlace.contact.changed.v1"] * 3]
 
 
@@ -110,23 +133,36 @@ def test_a_draft_alone_moves_nothing_and_a_second_one_opens_it_again(story: Stor
     made = story.contact()
     sent, operator = referral_for(story, made)
     assert outcome(operator, made) == REFERRED
-    request = pb.CreateReferralRequest(**ASKED, person_id=sent.person_id, contact_id=made.contact.id, request_id=story.request_id())
+    request = pb.CreateReferralRequest(
+        **ASKED, person_id=sent.person_id, contact_id=made.contact.id, request_id=story.request_id()
+    )
     second = operator.CreateReferral(request)
     assert outcome(operator, made) == OPEN
     operator.EnterReferralInError(pb.EnterReferralInErrorRequest(id=second.id, etag=second.etag))
     assert outcome(operator, made) == REFERRED
 
 
-def test_when_all_is_closed_by_her_own_word_nothing_is_left_open(story: Story, service: Service) -> None:
+def test_when_all_is_closed_by_her_own_word_nothing_is_left_open(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
     completed(story, sent)
     for came in (False, True):
         if came:
             current = operator.GetReferral(pb.GetReferralRequest(id=sent.id))
-            story.shelter.CompleteReferral(pb.CompleteReferralRequest(id=sent.id, etag=current.etag, outcome_code=pb.OUTCOME_FULLY_MET))
+            story.shelter.CompleteReferral(
+                pb.CompleteReferralRequest(
+                    id=sent.id, etag=current.etag, outcome_code=pb.OUTCOME_FULLY_MET
+                )
+            )
         service.public().ConfirmHelp(
-            c.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=came, request_id=story.request_id())
+            c.ConfirmHelpRequest(
+                reference=made.reference,
+                pin=made.pin,
+                help_came=came,
+                request_id=story.request_id(),
+            )
         )
         assert outcome(operator, made) == REFERRED
     assert operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CLOSED
@@ -143,7 +179,9 @@ def test_what_an_operator_wrote_is_not_overwritten_by_what_comes_later(story: St
     made = story.contact()
     sent, operator = referral_for(story, made)
     current = operator.GetContact(c.GetContactRequest(id=made.contact.id))
-    request = c.UpdateContactRequest(contact=c.Contact(id=current.id, etag=current.etag, outcome_code=ADVISED))
+    request = c.UpdateContactRequest(
+        contact=c.Contact(id=current.id, etag=current.etag, outcome_code=ADVISED)
+    )
     request.update_mask.paths.append("outcome_code")
     operator.UpdateContact(request)
     no(story, sent)
@@ -154,7 +192,9 @@ def test_a_note_or_a_clock_changes_nothing_that_an_operator_left_open(story: Sto
     made = story.contact()
     sent, operator = referral_for(story, made)
     current = operator.GetContact(c.GetContactRequest(id=made.contact.id))
-    request = c.UpdateContactRequest(contact=c.Contact(id=current.id, etag=current.etag, outcome_code=OPEN))
+    request = c.UpdateContactRequest(
+        contact=c.Contact(id=current.id, etag=current.etag, outcome_code=OPEN)
+    )
     request.update_mask.paths.append("outcome_code")
     operator.UpdateContact(request)
     story.shelter.AddNote(pb.AddNoteRequest(id=sent.id, etag=sent.etag, note="when does she come?"))
@@ -166,9 +206,17 @@ def test_what_stood_open_before_stands_as_it_would_now(story: Story, service: Se
     _, operator = referral_for(story, on_its_way)
     no(story, referral_for(story, came_back)[0])
     again(story, operator, referral_for(story, prepared)[0])
-    up = (MIGRATIONS[1] / "20261128000001_contact_outcome.sql").read_text().split("-- migrate:down")[0]
+    up = (
+        (MIGRATIONS[1] / "20261128000001_contact_outcome.sql")
+        .read_text()
+        .split("-- migrate:down")[0]
+    )
     mine = [made.contact.id for made in (on_its_way, came_back, prepared)]
     with psycopg.connect(service.migration_url) as owner:
         owner.execute("UPDATE contacts SET outcome_code = 'open' WHERE id = ANY(%s)", (mine,))
         owner.execute(up)
-    assert [outcome(operator, made) for made in (on_its_way, came_back, prepared)] == [REFERRED, OPEN, OPEN]
+    assert [outcome(operator, made) for made in (on_its_way, came_back, prepared)] == [
+        REFERRED,
+        OPEN,
+        OPEN,
+    ]

@@ -1,4 +1,6 @@
-"""The line: what the triage makes of answers, and what a caller hears and says with reference and PIN."""
+"""The line: what the triage makes of answers, and what a caller hears and says with reference and
+PIN.
+"""
 
 import itertools
 from dataclasses import fields, replace
@@ -21,14 +23,25 @@ from services.referrals.domain.codes import ALPHABET
 from services.referrals.domain.contact import PLAIN, new_reference, read_reference
 from services.referrals.domain.deadline import Urgency
 from services.referrals.domain.lifecycle import State
-from services.referrals.domain.triage import DECIDING, DID_NOT_SAY, NO, NOT_ASKED, RULES, YES, Rule, Triage
+from services.referrals.domain.triage import (
+    DECIDING,
+    DID_NOT_SAY,
+    NO,
+    NOT_ASKED,
+    RULES,
+    YES,
+    Rule,
+    Triage,
+)
 from tests.builders import ASKED, refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, SEVEN_POINTS, Client, Service, Story
 
 WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
 QUESTIONS = [each.name for each in fields(Triage)]
 CALM = dict.fromkeys(DECIDING, NO) | {"safe_place_tonight": YES}
-TRIAGES = st.builds(Triage, **{name: st.sampled_from([YES, NO, DID_NOT_SAY, NOT_ASKED]) for name in QUESTIONS})
+TRIAGES = st.builds(
+    Triage, **{name: st.sampled_from([YES, NO, DID_NOT_SAY, NOT_ASKED]) for name in QUESTIONS}
+)
 
 
 # Triage.
@@ -50,12 +63,20 @@ TRIAGES = st.builds(Triage, **{name: st.sampled_from([YES, NO, DID_NOT_SAY, NOT_
         ({"child_unsafe": YES}, Urgency.IMMEDIATE, "child"),
         ({"still_held": YES, "wants_out": YES}, Urgency.IMMEDIATE, "protection_on_the_line"),
         ({"still_held": YES}, Urgency.IMMEDIATE, "protection_on_the_line"),
-        ({"still_held": YES, "wants_out": DID_NOT_SAY}, Urgency.IMMEDIATE, "protection_on_the_line"),
+        (
+            {"still_held": YES, "wants_out": DID_NOT_SAY},
+            Urgency.IMMEDIATE,
+            "protection_on_the_line",
+        ),
         ({"still_held": YES, "wants_out": NO}, Urgency.URGENT, "return_and_reintegration"),
         ({"safe_place_tonight": NO}, Urgency.EMERGENCY, "return_and_reintegration"),
         ({"exploiters_looking": YES}, Urgency.EMERGENCY, "return_and_reintegration"),
         ({"sexual_violence_120h": YES}, Urgency.EMERGENCY, "sexual_violence_120h"),
-        ({"sexual_violence_120h": YES, "danger_now": YES}, Urgency.IMMEDIATE, "sexual_violence_120h"),
+        (
+            {"sexual_violence_120h": YES, "danger_now": YES},
+            Urgency.IMMEDIATE,
+            "sexual_violence_120h",
+        ),
         ({"sexual_violence_120h": YES, "child_unsafe": YES}, Urgency.IMMEDIATE, "child"),
         ({"need_within_days": YES}, Urgency.URGENT, "return_and_reintegration"),
         ({"safe_to_talk": NO}, None, ""),
@@ -72,10 +93,21 @@ def test_the_answers_say_how_urgent_it_is_and_what_order_of_help_they_open(
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.question}-{rule.urgency.value}")
 def test_each_rule_bites(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
-    excluded = next((other.unless for other in RULES if other is not rule and other.question == rule.question and other.unless[0]), None)
+    excluded = next(
+        (
+            other.unless
+            for other in RULES
+            if other is not rule and other.question == rule.question and other.unless[0]
+        ),
+        None,
+    )
     answers = {rule.question: rule.answer} | ({excluded[0]: excluded[1]} if excluded else {})
     triage = Triage(**answers)
-    assert (triage.urgency(), triage.pathway(), triage.health()) == (rule.urgency, rule.pathway, list(rule.health))
+    assert (triage.urgency(), triage.pathway(), triage.health()) == (
+        rule.urgency,
+        rule.pathway,
+        list(rule.health),
+    )
     monkeypatch.setattr(rules, "RULES", tuple(other for other in RULES if other is not rule))
     without = (triage.urgency(), triage.pathway(), triage.health())
     assert without != (rule.urgency, rule.pathway, list(rule.health))
@@ -91,7 +123,9 @@ def test_what_was_not_said_never_lowers_the_urgency(triage: Triage, question: st
 
 
 @given(TRIAGES)
-def test_d18_nothing_is_normal_before_each_deciding_question_is_answered_or_declined(triage: Triage) -> None:
+def test_d18_nothing_is_normal_before_each_deciding_question_is_answered_or_declined(
+    triage: Triage,
+) -> None:
     open_questions = [name for name in DECIDING if getattr(triage, name) == NOT_ASKED]
     known = any(getattr(triage, name) in (YES, NO) for name in DECIDING)
     assert triage.urgency() is not Urgency.NORMAL or (known and not open_questions)
@@ -111,7 +145,9 @@ def test_d18_nothing_is_normal_before_each_deciding_question_is_answered_or_decl
         (CALM, 0),
     ],
 )
-def test_it_is_counted_how_many_questions_can_still_change_the_urgency(answers: dict[str, str], left: int) -> None:
+def test_it_is_counted_how_many_questions_can_still_change_the_urgency(
+    answers: dict[str, str], left: int
+) -> None:
     assert len(Triage(**answers).unanswered()) == left
 
 
@@ -129,7 +165,11 @@ def test_the_last_character_finds_every_single_wrong_one() -> None:
 
 
 def test_a_reference_is_read_as_it_was_meant() -> None:
-    reference = next(candidate for candidate in iter(new_reference, None) if "1" in candidate and "0" in candidate)
+    reference = next(
+        candidate
+        for candidate in iter(new_reference, None)
+        if "1" in candidate and "0" in candidate
+    )
     for spoken in (
         reference.lower(),
         f"{reference[:4]}-{reference[4:]}",
@@ -152,13 +192,17 @@ def test_references_are_not_guessed_from_one_another() -> None:
 # The caller's side.
 
 
-def status(client: Client, made: contacts_pb2.CreateContactResponse, pin: str = "") -> contacts_pb2.ReferenceStatus:
+def status(
+    client: Client, made: contacts_pb2.CreateContactResponse, pin: str = ""
+) -> contacts_pb2.ReferenceStatus:
     request = contacts_pb2.GetReferenceStatusRequest(reference=made.reference, pin=pin or made.pin)
     answer: contacts_pb2.ReferenceStatus = client.GetReferenceStatus(request)
     return answer
 
 
-def referral_for(story: Story, made: contacts_pb2.CreateContactResponse) -> tuple[pb.Referral, Client]:
+def referral_for(
+    story: Story, made: contacts_pb2.CreateContactResponse
+) -> tuple[pb.Referral, Client]:
     """The line opens a file and sends a referral for the contact to the shelter, on a consent."""
     operator = story.service.as_("hotline", "OPERATOR")
     person = operator.CreatePerson(
@@ -179,12 +223,18 @@ def referral_for(story: Story, made: contacts_pb2.CreateContactResponse) -> tupl
             request_id=story.request_id(),
         )
     )
-    receipt = people_pb2.Receipt(person_id=person.id, recipient_organization_id=ORG["shelter"], purpose_codes=["HOU"])
+    receipt = people_pb2.Receipt(
+        person_id=person.id, recipient_organization_id=ORG["shelter"], purpose_codes=["HOU"]
+    )
     receipt.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
     receipt.giver_code, receipt.manner_code = people_pb2.GIVER_PERSON, people_pb2.MANNER_SPOKEN
     receipt.explained_codes.extend(SEVEN_POINTS)
-    given_ = operator.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=story.request_id()))
-    return operator.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=given_.id, arrival=ARRIVAL)), operator
+    given_ = operator.CreateReceipt(
+        people_pb2.CreateReceiptRequest(receipt=receipt, request_id=story.request_id())
+    )
+    return operator.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=given_.id, arrival=ARRIVAL)
+    ), operator
 
 
 def completed(story: Story, sent: pb.Referral) -> pb.Referral:
@@ -200,28 +250,41 @@ def completed(story: Story, sent: pb.Referral) -> pb.Referral:
     return referral
 
 
-def test_any_line_and_anybody_hears_the_state_with_reference_and_pin(story: Story, service: Service) -> None:
+def test_any_line_and_anybody_hears_the_state_with_reference_and_pin(
+    story: Story, service: Service
+) -> None:
     made = story.contact(danger_now=contacts_pb2.ANSWER_YES)
     assert made.pin == "4821"
     sent, _ = referral_for(story, made)
     for client in (service.public(), service.as_("clinic", "OPERATOR")):
         answer = status(client, made)
         assert answer.contact_time_band == contacts_pb2.TIME_BAND_TODAY
-        assert [(i.need_group_code, i.status_code, i.may_confirm, i.consent_live) for i in answer.items] == [
-            ("HOU", contacts_pb2.REFERENCE_STATE_ASKED, False, True)
-        ]
+        assert [
+            (i.need_group_code, i.status_code, i.may_confirm, i.consent_live) for i in answer.items
+        ] == [("HOU", contacts_pb2.REFERENCE_STATE_ASKED, False, True)]
     service.clock.advance(timedelta(days=2))
     completed(story, sent)
     answer = status(service.public(), made)
     assert answer.contact_time_band == contacts_pb2.TIME_BAND_THIS_WEEK
-    assert [(i.status_code, i.may_confirm) for i in answer.items] == [(contacts_pb2.REFERENCE_STATE_DONE, True)]
+    assert [(i.status_code, i.may_confirm) for i in answer.items] == [
+        (contacts_pb2.REFERENCE_STATE_DONE, True)
+    ]
 
 
 def test_the_state_names_nobody_and_no_place(story: Story, service: Service) -> None:
     made = story.contact()
     sent, _ = referral_for(story, made)
     said = status(service.public(), made).SerializeToString()
-    secret = [*ORG.values(), *SERVICE.values(), sent.id, sent.person_id, sent.receipt_id, made.contact.id, "NI-", "EMG"]
+    secret = [
+        *ORG.values(),
+        *SERVICE.values(),
+        sent.id,
+        sent.person_id,
+        sent.receipt_id,
+        made.contact.id,
+        "NI-",
+        "EMG",
+    ]
     assert not [word for word in secret if word.encode() in said]
     assert {field.name for field in contacts_pb2.ReferenceItem.DESCRIPTOR.fields} == {
         "need_group_code",
@@ -237,7 +300,9 @@ def test_the_state_names_nobody_and_no_place(story: Story, service: Service) -> 
     }
 
 
-def test_contact_is_promised_only_where_it_is_live_and_every_plan_of_hers_names_a_way(story: Story, service: Service) -> None:
+def test_contact_is_promised_only_where_it_is_live_and_every_plan_of_hers_names_a_way(
+    story: Story, service: Service
+) -> None:
     def promised() -> list[bool]:
         return [item.may_be_contacted for item in status(service.public(), made).items]
 
@@ -259,18 +324,24 @@ def test_contact_is_promised_only_where_it_is_live_and_every_plan_of_hers_names_
     operator.CreateReferral(
         pb.CreateReferralRequest(
             **ASKED,
-            person_id=operator.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id())).id,
+            person_id=operator.CreatePerson(
+                people_pb2.CreatePersonRequest(request_id=story.request_id())
+            ).id,
             contact_id=made.contact.id,
             request_id=story.request_id(),
         )
     )
     assert promised() == [False, False], "in another file of hers nobody asked her yet"
-    service.public().WithdrawConsentByReference(contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin))
+    service.public().WithdrawConsentByReference(
+        contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
+    )
     assert not any(promised())
 
 
 @pytest.mark.parametrize("end", ["decline", "consent"])
-def test_nobody_is_said_to_come_once_nothing_is_live(end: str, story: Story, service: Service) -> None:
+def test_nobody_is_said_to_come_once_nothing_is_live(
+    end: str, story: Story, service: Service
+) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
     file = operator.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
@@ -280,7 +351,9 @@ def test_nobody_is_said_to_come_once_nothing_is_live(end: str, story: Story, ser
     assert [item.may_be_contacted for item in status(service.public(), made).items] == [True]
     if end == "decline":
         reason = pb.DECLINE_REASON_NO_CAPACITY
-        story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=reason))
+        story.shelter.DeclineReferral(
+            pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=reason)
+        )
     else:
         service.clock.advance(timedelta(days=400))
     assert [item.may_be_contacted for item in status(service.public(), made).items] == [False]
@@ -288,15 +361,30 @@ def test_nobody_is_said_to_come_once_nothing_is_live(end: str, story: Story, ser
 
 def test_every_state_but_an_error_has_a_plain_word() -> None:
     assert {state.value for state in State} - PLAIN.keys() == {"entered_in_error"}
-    assert set(PLAIN.values()) == set("being_prepared asked accepted waiting_list in_progress done not_possible stopped".split())
+    assert set(PLAIN.values()) == set(
+        "being_prepared asked accepted waiting_list in_progress done not_possible stopped".split()
+    )
 
 
-def test_an_unknown_reference_and_a_mistyped_one_sound_like_a_wrong_pin(story: Story, service: Service) -> None:
+def test_an_unknown_reference_and_a_mistyped_one_sound_like_a_wrong_pin(
+    story: Story, service: Service
+) -> None:
     made, public = story.contact(), service.public()
     mistyped = ("0" if made.reference[0] != "0" else "1") + made.reference[1:]
     said = {
-        refusal(partial(public.GetReferenceStatus, contacts_pb2.GetReferenceStatusRequest(reference=reference, pin=pin)))
-        for reference, pin in ((made.reference, "0000"), (new_reference(), "4821"), (mistyped, "4821"), ("", ""), (made.reference, ""))
+        refusal(
+            partial(
+                public.GetReferenceStatus,
+                contacts_pb2.GetReferenceStatusRequest(reference=reference, pin=pin),
+            )
+        )
+        for reference, pin in (
+            (made.reference, "0000"),
+            (new_reference(), "4821"),
+            (mistyped, "4821"),
+            ("", ""),
+            (made.reference, ""),
+        )
     }
     assert said == {WRONG}
 
@@ -304,24 +392,38 @@ def test_an_unknown_reference_and_a_mistyped_one_sound_like_a_wrong_pin(story: S
 def test_neither_reference_nor_pin_is_kept_readable(story: Story, service: Service) -> None:
     operator = service.as_("hotline", "OPERATOR")
     request = contacts_pb2.CreateContactRequest(
-        contact=contacts_pb2.Contact(line_country="NI", note="tepezcuintle"), pin="7319", request_id=story.request_id()
+        contact=contacts_pb2.Contact(line_country="NI", note="tepezcuintle"),
+        pin="7319",
+        request_id=story.request_id(),
     )
     made = operator.CreateContact(request)
     plain = made.reference.replace("-", "")
     status(service.public(), made)
     with psycopg.connect(service.migration_url) as connection:
-        tables = connection.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'").fetchall()
+        tables = connection.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+        ).fetchall()
         stored = {
-            table: "\n".join(str(row[0]) for row in connection.execute(f'SELECT t::text FROM "{table}" t').fetchall())
+            table: "\n".join(
+                str(row[0])
+                for row in connection.execute(f'SELECT t::text FROM "{table}" t').fetchall()
+            )
             for (table,) in tables
         }
     assert made.contact.id in stored["contacts"]
-    for secret in (plain, made.reference, "tepezcuintle", plain.encode().hex(), b"tepezcuintle".hex()):
+    for secret in (
+        plain,
+        made.reference,
+        "tepezcuintle",
+        plain.encode().hex(),
+        b"tepezcuintle".hex(),
+    ):
         assert not [table for table, text in stored.items() if secret in text]
     # Four digits are found in any id; what matters is where a PIN would stand.
     with psycopg.connect(service.migration_url) as connection:
         row = connection.execute(
-            "SELECT fingerprint, pin_hash FROM contact_references WHERE contact_id = %s", (made.contact.id,)
+            "SELECT fingerprint, pin_hash FROM contact_references WHERE contact_id = %s",
+            (made.contact.id,),
         ).fetchone()
     assert row is not None
     assert b"7319" not in bytes(row[0])
@@ -331,9 +433,15 @@ def test_neither_reference_nor_pin_is_kept_readable(story: Story, service: Servi
 def test_a_pin_is_four_digits_or_is_made(story: Story, service: Service) -> None:
     operator = service.as_("hotline", "OPERATOR")
     for pin in ("123", "12345", "abcd", "١٢٣٤", "12 4"):
-        request = contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI"), pin=pin)
-        assert refusal_with_fields(partial(operator.CreateContact, request))[2] == {"pin": "malformed"}
-    made = operator.CreateContact(contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI")))
+        request = contacts_pb2.CreateContactRequest(
+            contact=contacts_pb2.Contact(line_country="NI"), pin=pin
+        )
+        assert refusal_with_fields(partial(operator.CreateContact, request))[2] == {
+            "pin": "malformed"
+        }
+    made = operator.CreateContact(
+        contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI"))
+    )
     assert len(made.pin) == 4
     assert made.pin.isdigit()
     assert status(service.public(), made).contact_time_band == contacts_pb2.TIME_BAND_TODAY
@@ -341,22 +449,37 @@ def test_a_pin_is_four_digits_or_is_made(story: Story, service: Service) -> None
 
 def test_she_confirms_that_help_came_or_asks_again(story: Story, service: Service) -> None:
     made, public = story.contact(), service.public()
-    nothing = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
-    assert refusal(lambda: public.ConfirmHelp(nothing)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
+    nothing = contacts_pb2.ConfirmHelpRequest(
+        reference=made.reference, pin=made.pin, help_came=True
+    )
+    assert refusal(lambda: public.ConfirmHelp(nothing)) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_confirm",
+    )
     sent, operator = referral_for(story, made)
     completed(story, sent)
-    no = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=False, request_id=story.request_id())
-    assert [item.status_code for item in public.ConfirmHelp(no).items] == [contacts_pb2.REFERENCE_STATE_IN_PROGRESS]
+    no = contacts_pb2.ConfirmHelpRequest(
+        reference=made.reference, pin=made.pin, help_came=False, request_id=story.request_id()
+    )
+    assert [item.status_code for item in public.ConfirmHelp(no).items] == [
+        contacts_pb2.REFERENCE_STATE_IN_PROGRESS
+    ]
     assert [item.status_code for item in public.ConfirmHelp(no).items] == [
         contacts_pb2.REFERENCE_STATE_IN_PROGRESS
     ]  # said twice, done once
     again = operator.GetReferral(pb.GetReferralRequest(id=sent.id))
-    story.shelter.CompleteReferral(pb.CompleteReferralRequest(id=sent.id, etag=again.etag, outcome_code=pb.OUTCOME_FULLY_MET))
+    story.shelter.CompleteReferral(
+        pb.CompleteReferralRequest(id=sent.id, etag=again.etag, outcome_code=pb.OUTCOME_FULLY_MET)
+    )
     yes = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
     answer = public.ConfirmHelp(yes)
-    assert [(item.status_code, item.may_confirm) for item in answer.items] == [(contacts_pb2.REFERENCE_STATE_DONE, False)]
+    assert [(item.status_code, item.may_confirm) for item in answer.items] == [
+        (contacts_pb2.REFERENCE_STATE_DONE, False)
+    ]
     events = operator.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
-    assert [(e.verb, e.actor_kind, e.actor_id) for e in events if e.verb in ("reopened", "closed")] == [
+    assert [
+        (e.verb, e.actor_kind, e.actor_id) for e in events if e.verb in ("reopened", "closed")
+    ] == [
         ("reopened", pb.ACTOR_KIND_PERSON, made.contact.id),
         ("closed", pb.ACTOR_KIND_PERSON, made.contact.id),
     ]
@@ -368,12 +491,24 @@ def test_she_withdraws_her_consent_with_the_reference(story: Story, service: Ser
     request = contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
     for _ in range(2):
         answer = public.WithdrawConsentByReference(request)
-        assert [(item.status_code, item.consent_live) for item in answer.items] == [(contacts_pb2.REFERENCE_STATE_STOPPED, False)]
-    assert operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CONSENT_WITHDRAWN
-    assert operator.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id)).HasField("withdraw_time")
-    assert refusal(lambda: story.shelter.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id)))[0] == "NOT_FOUND"
+        assert [(item.status_code, item.consent_live) for item in answer.items] == [
+            (contacts_pb2.REFERENCE_STATE_STOPPED, False)
+        ]
+    assert (
+        operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CONSENT_WITHDRAWN
+    )
+    assert operator.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id)).HasField(
+        "withdraw_time"
+    )
+    assert (
+        refusal(lambda: story.shelter.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id)))[0]
+        == "NOT_FOUND"
+    )
     with service.database.transaction(SYSTEM) as tx:
-        trail = tx.execute("SELECT action FROM audit WHERE object_id = ANY(%s)", ([made.contact.id, sent.person_id],)).fetchall()
+        trail = tx.execute(
+            "SELECT action FROM audit WHERE object_id = ANY(%s)",
+            ([made.contact.id, sent.person_id],),
+        ).fetchall()
     assert {"enter_by_reference", "withdraw_consent"} <= {row["action"] for row in trail}
 
 
@@ -381,52 +516,93 @@ def test_she_withdraws_her_consent_with_the_reference(story: Story, service: Ser
 
 
 def test_the_open_contacts_are_found_among_all_others(story: Story, service: Service) -> None:
-    operator, waits, done = service.as_("hotline", "OPERATOR"), story.contact().contact, story.contact().contact
-    ended = contacts_pb2.Contact(id=done.id, etag=done.etag, outcome_code=contacts_pb2.CONTACT_OUTCOME_ADVISED)
-    operator.UpdateContact(contacts_pb2.UpdateContactRequest(contact=ended, update_mask=FieldMask(paths=["outcome_code"])))
+    operator, waits, done = (
+        service.as_("hotline", "OPERATOR"),
+        story.contact().contact,
+        story.contact().contact,
+    )
+    ended = contacts_pb2.Contact(
+        id=done.id, etag=done.etag, outcome_code=contacts_pb2.CONTACT_OUTCOME_ADVISED
+    )
+    operator.UpdateContact(
+        contacts_pb2.UpdateContactRequest(
+            contact=ended, update_mask=FieldMask(paths=["outcome_code"])
+        )
+    )
 
     def listed(outcome: contacts_pb2.ContactOutcome.ValueType) -> set[str]:
         question = contacts_pb2.ListContactsRequest(outcome_code=outcome, page_size=200)
-        return {contact.id for contact in operator.ListContacts(question).contacts} & {waits.id, done.id}
+        return {contact.id for contact in operator.ListContacts(question).contacts} & {
+            waits.id,
+            done.id,
+        }
 
     assert listed(contacts_pb2.CONTACT_OUTCOME_OPEN) == {waits.id}
     assert listed(contacts_pb2.CONTACT_OUTCOME_ADVISED) == {done.id}
     assert listed(contacts_pb2.CONTACT_OUTCOME_UNSPECIFIED) == {waits.id, done.id}
 
 
-def test_a_contact_is_not_assessed_until_each_deciding_question_is_answered(story: Story, service: Service) -> None:
-    operator, made = service.as_("hotline", "OPERATOR"), story.contact(danger_now=contacts_pb2.ANSWER_DID_NOT_SAY).contact
-    assert (made.urgency, made.pathway_code) == (pb.URGENCY_UNSPECIFIED, contacts_pb2.PATHWAY_UNSPECIFIED)
+def test_a_contact_is_not_assessed_until_each_deciding_question_is_answered(
+    story: Story, service: Service
+) -> None:
+    operator, made = (
+        service.as_("hotline", "OPERATOR"),
+        story.contact(danger_now=contacts_pb2.ANSWER_DID_NOT_SAY).contact,
+    )
+    assert (made.urgency, made.pathway_code) == (
+        pb.URGENCY_UNSPECIFIED,
+        contacts_pb2.PATHWAY_UNSPECIFIED,
+    )
     assert made.open_question_count == 10
-    listed = {each.id: each.urgency for each in operator.ListContacts(contacts_pb2.ListContactsRequest()).contacts}
+    listed = {
+        each.id: each.urgency
+        for each in operator.ListContacts(contacts_pb2.ListContactsRequest()).contacts
+    }
     assert listed[made.id] == pb.URGENCY_UNSPECIFIED
-    change = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=made.id, etag=made.etag))
+    change = contacts_pb2.UpdateContactRequest(
+        contact=contacts_pb2.Contact(id=made.id, etag=made.etag)
+    )
     change.update_mask.paths.append("triage")
     for name, answer in CALM.items():
-        setattr(change.contact.triage, name, {YES: contacts_pb2.ANSWER_YES, NO: contacts_pb2.ANSWER_NO}[answer])
+        setattr(
+            change.contact.triage,
+            name,
+            {YES: contacts_pb2.ANSWER_YES, NO: contacts_pb2.ANSWER_NO}[answer],
+        )
     changed = operator.UpdateContact(change)
     assert (changed.urgency, changed.open_question_count) == (pb.URGENCY_NORMAL, 0)
     with service.database.transaction(SYSTEM) as tx:
-        told = tx.execute("SELECT payload FROM outbox WHERE subject = %s ORDER BY version", (made.id,)).fetchall()
-    assert [facts_pb2.ContactFact.FromString(bytes(row["payload"])).urgency for row in told] == [pb.URGENCY_UNSPECIFIED, pb.URGENCY_NORMAL]
+        told = tx.execute(
+            "SELECT payload FROM outbox WHERE subject = %s ORDER BY version", (made.id,)
+        ).fetchall()
+    assert [facts_pb2.ContactFact.FromString(bytes(row["payload"])).urgency for row in told] == [
+        pb.URGENCY_UNSPECIFIED,
+        pb.URGENCY_NORMAL,
+    ]
 
 
 @pytest.mark.parametrize("name", ["campaign_code", "kind_code", "speaker_code", "outcome_code"])
-def test_a_code_of_a_contact_that_is_none_is_refused(name: str, story: Story, service: Service) -> None:
+def test_a_code_of_a_contact_that_is_none_is_refused(
+    name: str, story: Story, service: Service
+) -> None:
     operator, wrong = service.as_("hotline", "OPERATOR"), {"contact." + name: "unknown_code"}
     new: Any = contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI"))
     setattr(new.contact, name, 99)
     assert refusal_with_fields(lambda: operator.CreateContact(new))[2] == wrong
     if name != "campaign_code":
         made = story.contact().contact
-        change: Any = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=made.id, etag=made.etag))
+        change: Any = contacts_pb2.UpdateContactRequest(
+            contact=contacts_pb2.Contact(id=made.id, etag=made.etag)
+        )
         change.update_mask.paths.append(name)
         setattr(change.contact, name, 99)
         assert refusal_with_fields(lambda: operator.UpdateContact(change))[2] == wrong
 
 
 def test_an_answer_of_the_triage_that_is_none_is_refused(service: Service) -> None:
-    contact = contacts_pb2.Contact(line_country="NI", triage=contacts_pb2.Triage(danger_now=contacts_pb2.Answer.ValueType(99)))
+    contact = contacts_pb2.Contact(
+        line_country="NI", triage=contacts_pb2.Triage(danger_now=contacts_pb2.Answer.ValueType(99))
+    )
     asked = contacts_pb2.CreateContactRequest(contact=contact)
     refused = refusal_with_fields(lambda: service.as_("hotline", "OPERATOR").CreateContact(asked))
     assert refused[2] == {"contact.triage.danger_now": "unknown_code"}
@@ -434,14 +610,31 @@ def test_an_answer_of_the_triage_that_is_none_is_refused(service: Service) -> No
 
 def test_the_queue_is_the_lines_and_no_other_organisations(story: Story, service: Service) -> None:
     made = story.contact()
-    colleague, other = service.as_("hotline", "OPERATOR", "WORKER"), service.as_("clinic", "OPERATOR")
-    assert made.contact.id in [contact.id for contact in colleague.ListContacts(contacts_pb2.ListContactsRequest()).contacts]
-    assert made.contact.id not in [contact.id for contact in other.ListContacts(contacts_pb2.ListContactsRequest()).contacts]
-    assert refusal(lambda: other.GetContact(contacts_pb2.GetContactRequest(id=made.contact.id))) == ("NOT_FOUND", "not_found")
+    colleague, other = (
+        service.as_("hotline", "OPERATOR", "WORKER"),
+        service.as_("clinic", "OPERATOR"),
+    )
+    assert made.contact.id in [
+        contact.id
+        for contact in colleague.ListContacts(contacts_pb2.ListContactsRequest()).contacts
+    ]
+    assert made.contact.id not in [
+        contact.id for contact in other.ListContacts(contacts_pb2.ListContactsRequest()).contacts
+    ]
+    assert refusal(
+        lambda: other.GetContact(contacts_pb2.GetContactRequest(id=made.contact.id))
+    ) == ("NOT_FOUND", "not_found")
     request = contacts_pb2.UpdateContactRequest(contact=made.contact)
     request.update_mask.paths.append("outcome_code")
     assert refusal(lambda: other.UpdateContact(request)) == ("NOT_FOUND", "not_found")
-    assert refusal(lambda: service.as_("hotline", "WORKER").ListContacts(contacts_pb2.ListContactsRequest()))[1] == "right_missing"
+    assert (
+        refusal(
+            lambda: service.as_("hotline", "WORKER").ListContacts(
+                contacts_pb2.ListContactsRequest()
+            )
+        )[1]
+        == "right_missing"
+    )
 
 
 def test_a_colleague_goes_on_where_the_shift_ended(story: Story, service: Service) -> None:
@@ -449,7 +642,10 @@ def test_a_colleague_goes_on_where_the_shift_ended(story: Story, service: Servic
     colleague = service.as_("hotline", "OPERATOR", "WORKER")
     request = contacts_pb2.UpdateContactRequest(
         contact=contacts_pb2.Contact(
-            id=made.contact.id, etag=made.contact.etag, note="calls again at six", outcome_code=contacts_pb2.CONTACT_OUTCOME_ADVISED
+            id=made.contact.id,
+            etag=made.contact.etag,
+            note="calls again at six",
+            outcome_code=contacts_pb2.CONTACT_OUTCOME_ADVISED,
         )
     )
     request.contact.triage.child_unsafe = contacts_pb2.ANSWER_YES
@@ -462,7 +658,9 @@ def test_a_colleague_goes_on_where_the_shift_ended(story: Story, service: Servic
     )
     assert colleague.GetContact(contacts_pb2.GetContactRequest(id=made.contact.id)) == changed
     assert refusal(lambda: colleague.UpdateContact(request)) == ("ABORTED", "stale_etag")
-    emptied = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=changed.id, etag=changed.etag))
+    emptied = contacts_pb2.UpdateContactRequest(
+        contact=contacts_pb2.Contact(id=changed.id, etag=changed.etag)
+    )
     emptied.update_mask.paths.append("note")
     assert colleague.UpdateContact(emptied).note == ""
     assert colleague.GetContact(contacts_pb2.GetContactRequest(id=made.contact.id)).note == ""
@@ -470,7 +668,9 @@ def test_a_colleague_goes_on_where_the_shift_ended(story: Story, service: Servic
 
 def test_a_repeated_request_gets_the_same_reference_and_pin(story: Story, service: Service) -> None:
     operator = service.as_("hotline", "OPERATOR")
-    request = contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI"), request_id=story.request_id())
+    request = contacts_pb2.CreateContactRequest(
+        contact=contacts_pb2.Contact(line_country="NI"), request_id=story.request_id()
+    )
     first, second = operator.CreateContact(request), operator.CreateContact(request)
     assert first == second
     assert status(service.public(), second).contact_time_band == contacts_pb2.TIME_BAND_TODAY

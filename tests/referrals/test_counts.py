@@ -1,4 +1,6 @@
-"""What a list finds and a count says is what a plain look at every row finds, whatever the filter: rows of every state, at random."""
+"""What a list finds and a count says is what a plain look at every row finds, whatever the filter:
+rows of every state, at random.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,24 @@ from psycopg.types.json import Jsonb
 from chassis.tokens import Caller
 from services.referrals.domain.deadline import SOON, Urgency
 from services.referrals.domain.filter import Filter
-from services.referrals.domain.lifecycle import CAME_BACK, LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
+from services.referrals.domain.lifecycle import (
+    CAME_BACK,
+    LIVE,
+    WAITS_FOR_RECEIVER,
+    WAITS_FOR_SENDER,
+    State,
+)
 from services.referrals.store import boxes
 from tests.builders import NOON
 from tests.referrals.conftest import ORG, Service, Story
 
 
 def due(row: dict[str, Any], wanted: Filter) -> Any:
-    hidden = wanted.box != "network" and State(row["state"]) in CAME_BACK and row["sender_organization_id"] != wanted.organization_id
+    hidden = (
+        wanted.box != "network"
+        and State(row["state"]) in CAME_BACK
+        and row["sender_organization_id"] != wanted.organization_id
+    )
     return None if hidden else row["next_due_time"]
 
 
@@ -42,7 +54,9 @@ def side(row: dict[str, Any], wanted: Filter) -> str:
 
 
 def mine(row: dict[str, Any], wanted: Filter) -> bool:
-    return bool(turn := side(row, wanted)) and row[f"{turn}_organization_id"] == wanted.organization_id
+    return (
+        bool(turn := side(row, wanted)) and row[f"{turn}_organization_id"] == wanted.organization_id
+    )
 
 
 def theirs(row: dict[str, Any], wanted: Filter) -> bool:
@@ -53,16 +67,26 @@ def theirs(row: dict[str, Any], wanted: Filter) -> bool:
 
 
 MEANT: dict[str, Callable[[dict[str, Any], Filter], bool]] = {
-    "live": lambda row, _: State(row["state"]) in LIVE or (row["state"] == "consent_withdrawn" and row["next_due_time"] is not None),
+    "live": lambda row, _: (
+        State(row["state"]) in LIVE
+        or (row["state"] == "consent_withdrawn" and row["next_due_time"] is not None)
+    ),
     "waiting_for_me": mine,
     "waiting_for_other": theirs,
     "late": lambda row, wanted: (moment := due(row, wanted)) is not None and moment < NOON,
-    "due_soon": lambda row, wanted: (moment := due(row, wanted)) is not None and NOON <= moment < NOON + SOON,
+    "due_soon": lambda row, wanted: (
+        (moment := due(row, wanted)) is not None and NOON <= moment < NOON + SOON
+    ),
     "unanswered": open_need,
-    "pressing": lambda row, wanted: open_need(row, wanted) or ((moment := due(row, wanted)) is not None and moment < NOON + SOON),
+    "pressing": lambda row, wanted: (
+        open_need(row, wanted)
+        or ((moment := due(row, wanted)) is not None and moment < NOON + SOON)
+    ),
 }
 IN_BOX: dict[str, Callable[[dict[str, Any], str], bool]] = {
-    "inbox": lambda row, own: row["receiver_organization_id"] == own and row["send_time"] is not None,
+    "inbox": lambda row, own: (
+        row["receiver_organization_id"] == own and row["send_time"] is not None
+    ),
     "outbox": lambda row, own: row["sender_organization_id"] == own,
     "mine": lambda row, own: IN_BOX["inbox"](row, own) or IN_BOX["outbox"](row, own),
     "network": lambda row, _: row["send_time"] is not None,
@@ -74,14 +98,22 @@ def mixed(service: Service) -> list[dict[str, Any]]:
     """Rows of every state between three organisations, one of which also asks itself."""
     chance = random.Random(4)
     story = Story(
-        service, service.as_("ngo", "WORKER"), service.as_("shelter", "WORKER"), service.as_("coalition", "COORDINATOR"), iter(range(1_000))
+        service,
+        service.as_("ngo", "WORKER"),
+        service.as_("shelter", "WORKER"),
+        service.as_("coalition", "COORDINATOR"),
+        iter(range(1_000)),
     )
     model = story.draft()
     with psycopg.connect(service.migration_url, autocommit=True, row_factory=dict_row) as database:
         for number in range(600):
             state = chance.choice(list(State))
-            timed = state in LIVE or (state in CAME_BACK | {State.CONSENT_WITHDRAWN} and chance.random() < 0.5)
-            unsent = state is State.DRAFT or (state is State.ENTERED_IN_ERROR and chance.random() < 0.5)
+            timed = state in LIVE or (
+                state in CAME_BACK | {State.CONSENT_WITHDRAWN} and chance.random() < 0.5
+            )
+            unsent = state is State.DRAFT or (
+                state is State.ENTERED_IN_ERROR and chance.random() < 0.5
+            )
             anew = {
                 "id": f"{chance.getrandbits(128):032x}",
                 "state": state.value,
@@ -95,24 +127,51 @@ def mixed(service: Service) -> list[dict[str, Any]]:
                 "update_time": NOON - timedelta(minutes=number // 3),
             }
             database.execute(
-                "INSERT INTO referrals SELECT (jsonb_populate_record(was, %s)).* FROM referrals was WHERE id = %s",
-                (Jsonb({name: str(value) if value is not None else None for name, value in anew.items()}), model.id),
+                "INSERT INTO referrals SELECT (jsonb_populate_record(was, %s)).* FROM referrals was"
+                " WHERE id = %s",
+                (
+                    Jsonb(
+                        {
+                            name: str(value) if value is not None else None
+                            for name, value in anew.items()
+                        }
+                    ),
+                    model.id,
+                ),
             )
         return database.execute("SELECT * FROM referrals").fetchall()
 
 
-FILTERS: list[dict[str, Any]] = [{}, {"states": (State.CLOSED, State.SENT)}, {"states": (State.SENT,)}, *({name: True} for name in MEANT)]
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"states": (State.CLOSED, State.SENT)},
+    {"states": (State.SENT,)},
+    *({name: True} for name in MEANT),
+]
 FILTERS += [{one: True, other: True} for one, other in itertools.combinations(MEANT, 2)]
 
 
-@pytest.mark.parametrize(("box", "own"), [*itertools.product(("inbox", "outbox", "mine"), ("ngo", "shelter")), ("network", "coalition")])
-def test_lists_and_counts_say_what_a_look_at_every_row_says(box: str, own: str, service: Service, mixed: list[dict[str, Any]]) -> None:
-    caller = Caller("f" * 32, "worker", ORG[own], frozenset({"COORDINATOR" if box == "network" else "WORKER"}))
+@pytest.mark.parametrize(
+    ("box", "own"),
+    [*itertools.product(("inbox", "outbox", "mine"), ("ngo", "shelter")), ("network", "coalition")],
+)
+def test_lists_and_counts_say_what_a_look_at_every_row_says(
+    box: str, own: str, service: Service, mixed: list[dict[str, Any]]
+) -> None:
+    caller = Caller(
+        "f" * 32, "worker", ORG[own], frozenset({"COORDINATOR" if box == "network" else "WORKER"})
+    )
     for filters in FILTERS:
         wanted = Filter(box, ORG[own], NOON, **filters)
         states = filters.get("states") or tuple(State)
-        rows = [row for row in mixed if IN_BOX[box](row, ORG[own]) and State(row["state"]) in states]
-        rows = [row for row in rows if all(MEANT[name](row, wanted) for name in filters if name in MEANT)]
+        rows = [
+            row for row in mixed if IN_BOX[box](row, ORG[own]) and State(row["state"]) in states
+        ]
+        rows = [
+            row
+            for row in rows
+            if all(MEANT[name](row, wanted) for name in filters if name in MEANT)
+        ]
         live = [row for row in rows if State(row["state"]) in LIVE]
         with service.database.transaction(caller) as tx:
             listed, after = boxes.find(tx, wanted, 100)
@@ -120,8 +179,17 @@ def test_lists_and_counts_say_what_a_look_at_every_row_says(box: str, own: str, 
                 page, after = boxes.find(tx, wanted, 100, after)
                 listed += page
             said = boxes.count(tx, wanted)
-        order = [(due(row, wanted) or NOON + timedelta(days=9), -row["update_time"].timestamp(), row["id"]) for row in rows]
-        assert [one.id for one in listed] == [identifier for *_, identifier in sorted(order)], filters
+        order = [
+            (
+                due(row, wanted) or NOON + timedelta(days=9),
+                -row["update_time"].timestamp(),
+                row["id"],
+            )
+            for row in rows
+        ]
+        assert [one.id for one in listed] == [identifier for *_, identifier in sorted(order)], (
+            filters
+        )
         assert said["total"] == len(rows), filters
         assert said["by_state"] == Counter(row["state"] for row in rows), filters
         assert said["late"] == sum(MEANT["late"](row, wanted) for row in rows), filters
@@ -131,6 +199,10 @@ def test_lists_and_counts_say_what_a_look_at_every_row_says(box: str, own: str, 
             assert said["waiting_for_me"] == sum(mine(row, wanted) for row in rows), filters
             assert said["waiting_for_other"] == sum(theirs(row, wanted) for row in rows), filters
         assert said["by_need"] == Counter(row["need_code"][:3] for row in live), filters
-        assert said["by_department"] == Counter(row["department"] for row in live if row["department"]), filters
-        needs = Counter((row["need_code"][:3], row["department"]) for row in rows if open_need(row, wanted))
+        assert said["by_department"] == Counter(
+            row["department"] for row in live if row["department"]
+        ), filters
+        needs = Counter(
+            (row["need_code"][:3], row["department"]) for row in rows if open_need(row, wanted)
+        )
         assert {(need, place): n for need, place, n in said["unanswered"]} == needs, filters

@@ -1,4 +1,7 @@
-"""What does not open: another key at the start, a row that was changed, rows that were swapped. It is said, it is not served, and the others go on."""
+"""What does not open: another key at the start, a row that was changed, rows that were swapped.
+
+It is said, it is not served, and the others go on.
+"""
 
 import json
 import os
@@ -56,36 +59,54 @@ def fails(act: Callable[[], object]) -> str:
 def test_a_row_that_was_changed_is_refused_and_alarmed_and_the_others_go_on(
     story: Story, service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken, other, before = story.person(), story.person(given_name="Abril"), unreadable("person_sealed")
+    broken, other, before = (
+        story.person(),
+        story.person(given_name="Abril"),
+        unreadable("person_sealed"),
+    )
     change(
         service,
-        "UPDATE person_sealed SET sealed = set_byte(sealed, 40, get_byte(sealed, 40) # 1) WHERE person_id = %s AND field = 'identity'",
+        "UPDATE person_sealed SET sealed = set_byte(sealed, 40, get_byte(sealed, 40) # 1)"
+        " WHERE person_id = %s AND field = 'identity'",
         broken.id,
     )
     log.setup("referrals")
     assert fails(lambda: opened(story.ngo, broken.id)) == "INTERNAL"
     with capsys.disabled():
         printed = capsys.readouterr().out
-        structlog.reset_defaults()  # or what runs in this process after it would log past its capture
+        # or what runs in this process after it would log past its capture
+        structlog.reset_defaults()
     said = [json.loads(line) for line in printed.splitlines() if "row_unreadable" in line]
     assert [line["where"] for line in said] == [f"person_sealed/{broken.id}/identity"]
     assert unreadable("person_sealed") == before + 1
     assert opened(story.ngo, other.id).given_name == "Abril"
     assert (
-        story.ngo.GetPerson(people_pb2.GetPersonRequest(id=broken.id)).safe_contact.channel_code == people_pb2.SAFE_CHANNEL_THROUGH_WORKER
+        story.ngo.GetPerson(people_pb2.GetPersonRequest(id=broken.id)).safe_contact.channel_code
+        == people_pb2.SAFE_CHANNEL_THROUGH_WORKER
     )
 
 
 @pytest.mark.parametrize(
     "swap",
     [
-        "UPDATE person_sealed SET sealed = (SELECT sealed FROM person_sealed WHERE person_id = %(b)s AND field = 'identity')"
+        "UPDATE person_sealed SET sealed = (SELECT sealed FROM person_sealed"
+        " WHERE person_id = %(b)s AND field = 'identity')"
         " WHERE person_id = %(a)s AND field = 'identity'",
-        "UPDATE person_keys SET wrapped = (SELECT wrapped FROM person_keys WHERE person_id = %(b)s) WHERE person_id = %(a)s",
-        "UPDATE person_sealed SET sealed = (SELECT sealed FROM person_sealed WHERE person_id = %(a)s AND field = 'safe_contact')"
+        (
+            "UPDATE person_keys SET wrapped = (SELECT wrapped FROM person_keys"
+            " WHERE person_id = %(b)s) WHERE person_id = %(a)s"
+        ),
+        "UPDATE person_sealed SET sealed = (SELECT sealed FROM person_sealed"
+        " WHERE person_id = %(a)s AND field = 'safe_contact')"
         " WHERE person_id = %(a)s AND field = 'identity'",
-        "UPDATE person_sealed SET sealed = ''::bytea WHERE person_id = %(a)s AND field = 'identity'",
-        "UPDATE person_sealed SET sealed = substring(sealed FROM 1 FOR 9) WHERE person_id = %(a)s AND field = 'identity'",
+        (
+            "UPDATE person_sealed SET sealed = ''::bytea WHERE person_id = %(a)s"
+            " AND field = 'identity'"
+        ),
+        (
+            "UPDATE person_sealed SET sealed = substring(sealed FROM 1 FOR 9)"
+            " WHERE person_id = %(a)s AND field = 'identity'"
+        ),
     ],
     ids=["another's identity", "another's key", "another field", "nothing", "cut off"],
 )
@@ -97,15 +118,29 @@ def test_what_was_moved_or_cut_opens_nowhere(swap: str, story: Story, service: S
     assert opened(story.ngo, b.id).given_name == "Berta"
 
 
-def test_of_a_history_one_note_that_does_not_open_is_withheld_and_the_others_are_read(story: Story, service: Service) -> None:
+def test_of_a_history_one_note_that_does_not_open_is_withheld_and_the_others_are_read(
+    story: Story, service: Service
+) -> None:
     referral, before = story.accepted(), unreadable("referral_events")
     for note in ("the first", "the second"):
         etag = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)).etag
-        story.ngo.AddNote(pb.AddNoteRequest(id=referral.id, etag=etag, note=note, request_id=story.request_id()))
-    as_owner(service, "UPDATE referral_events SET note_sealed = '\\x01ff' WHERE referral_id = %s AND version ="
-             " (SELECT min(version) FROM referral_events WHERE referral_id = %s AND note_sealed IS NOT NULL)", referral.id, referral.id)  # fmt: skip
-    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events
-    assert [(event.note, event.note_withheld) for event in events if event.verb == "note_added"] == [("", True), ("the second", False)]
+        story.ngo.AddNote(
+            pb.AddNoteRequest(id=referral.id, etag=etag, note=note, request_id=story.request_id())
+        )
+    as_owner(
+        service,
+        "UPDATE referral_events SET note_sealed = '\\x01ff' WHERE referral_id = %s AND version ="
+        " (SELECT min(version) FROM referral_events WHERE referral_id = %s"
+        " AND note_sealed IS NOT NULL)",
+        referral.id,
+        referral.id,
+    )
+    events = story.ngo.ListReferralEvents(
+        pb.ListReferralEventsRequest(referral_id=referral.id)
+    ).events
+    assert [
+        (event.note, event.note_withheld) for event in events if event.verb == "note_added"
+    ] == [("", True), ("the second", False)]
     assert unreadable("referral_events") == before + 1
 
 
@@ -121,16 +156,25 @@ def as_owner(service: Service, statement: str, *values: object) -> None:
 
 def test_until_the_keys_are_known_to_be_right_nothing_is_sealed_or_opened(service: Service) -> None:
     keyring = key_folder.keyring(service.keys, "referrals")
-    check, sealed = KeyCheck(service.database, key_folder.keyring(service.keys, "referrals")), keyring.seal("x", "c")
+    check, sealed = (
+        KeyCheck(service.database, key_folder.keyring(service.keys, "referrals")),
+        keyring.seal("x", "c"),
+    )
     held = check._keyring
-    for act in (lambda: held.seal("x", "c"), lambda: held.open(sealed, "c"), lambda: held.new_key("c")):
+    for act in (
+        lambda: held.seal("x", "c"),
+        lambda: held.open(sealed, "c"),
+        lambda: held.new_key("c"),
+    ):
         with pytest.raises(Unavailable):
             act()
     assert check.turn() == ""
     assert held.open(sealed, "c") == "x"
 
 
-def test_another_key_or_older_copies_of_the_keys_are_refused_by_name(service: Service, tmp_path: Path) -> None:
+def test_another_key_or_older_copies_of_the_keys_are_refused_by_name(
+    service: Service, tmp_path: Path
+) -> None:
     assert KeyCheck(service.database, key_folder.keyring(service.keys, "referrals")).turn() == ""
     key_folder.create(tmp_path, ["referrals"])
     another = key_folder.keyring(tmp_path, "referrals")
@@ -142,12 +186,16 @@ def test_another_key_or_older_copies_of_the_keys_are_refused_by_name(service: Se
     running = KeyCheck(service.database, key_folder.keyring(service.keys, "referrals"))
     assert running.turn() == ""
     assert KeyCheck(service.database, newer).turn() == ""
-    assert (running.turn(), running.wrong) == ("sealing_key_missing", ""), "who works already goes on, and hears of the new one in time"
+    assert (running.turn(), running.wrong) == ("sealing_key_missing", ""), (
+        "who works already goes on, and hears of the new one in time"
+    )
     older = KeyCheck(service.database, key_folder.keyring(service.keys, "referrals"))
     assert (older.turn(), older.wrong) == ("sealing_key_missing", "sealing_key_missing")
 
 
-def test_a_process_with_another_key_says_so_and_does_not_run(postgres: parts.Server, tmp_path: Path) -> None:
+def test_a_process_with_another_key_says_so_and_does_not_run(
+    postgres: parts.Server, tmp_path: Path
+) -> None:
     place = postgres.database("referrals", MIGRATIONS)
     right, wrong = tmp_path / "right", tmp_path / "wrong"
     for folder in (right, wrong):
@@ -158,7 +206,9 @@ def test_a_process_with_another_key_says_so_and_does_not_run(postgres: parts.Ser
     assert KeyCheck(database, key_folder.keyring(right, "referrals")).turn() == ""
     database.close()
     environment = os.environ | {
-        "ENLACE_DATABASE_URL": place.url, "ENLACE_KEYS": str(wrong), "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "ENLACE_LISTEN": "127.0.0.1:0"
+        "ENLACE_DATABASE_URL": place.url, "ENLACE_KEYS": str(wrong), (
+            "KAFKA_BOOTSTRAP_SERVERS"
+        ): "127.0.0.1:9", "ENLACE_LISTEN": "127.0.0.1:0"
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "services.referrals", "serve"],
@@ -170,7 +220,10 @@ def test_a_process_with_another_key_says_so_and_does_not_run(postgres: parts.Ser
         check=False,
     )
     said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert (done.returncode, [line["reason"] for line in said if line["event"] == "refuses_to_run"]) == (78, ["sealing_key_wrong"])
+    assert (
+        done.returncode,
+        [line["reason"] for line in said if line["event"] == "refuses_to_run"],
+    ) == (78, ["sealing_key_wrong"])
 
 
 # A contact
@@ -179,41 +232,60 @@ def test_a_process_with_another_key_says_so_and_does_not_run(postgres: parts.Ser
 def damaged_contact(story: Story, service: Service) -> c.CreateContactResponse:
     """With a note and a later one, of which a byte was changed."""
     operator = service.as_("hotline", "OPERATOR")
-    contact = c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, note="ella espera en la terminal")
+    contact = c.Contact(
+        line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, note="ella espera en la terminal"
+    )
     made: c.CreateContactResponse = operator.CreateContact(
         c.CreateContactRequest(contact=contact, pin="4821", request_id=story.request_id())
     )
     for note in ("tiene un teléfono", "ya no lo tiene"):
-        service.public().AddNoteByReference(c.AddNoteByReferenceRequest(reference=made.reference, pin=made.pin, note=note))
+        service.public().AddNoteByReference(
+            c.AddNoteByReferenceRequest(reference=made.reference, pin=made.pin, note=note)
+        )
     change(
-        service, "UPDATE contacts SET note_sealed = set_byte(note_sealed, 30, get_byte(note_sealed, 30) # 1) WHERE id = %s", made.contact.id
+        service,
+        "UPDATE contacts SET note_sealed = set_byte(note_sealed, 30, get_byte(note_sealed, 30) # 1)"
+        " WHERE id = %s",
+        made.contact.id,
     )
     change(
         service,
-        "UPDATE contact_notes SET sealed = set_byte(sealed, 30, get_byte(sealed, 30) # 1) WHERE contact_id = %s AND number = 0",
+        "UPDATE contact_notes SET sealed = set_byte(sealed, 30, get_byte(sealed, 30) # 1)"
+        " WHERE contact_id = %s AND number = 0",
         made.contact.id,
     )
     return made
 
 
-def test_of_a_contact_whose_note_was_changed_everything_else_is_read(story: Story, service: Service) -> None:
+def test_of_a_contact_whose_note_was_changed_everything_else_is_read(
+    story: Story, service: Service
+) -> None:
     before = unreadable("contacts"), unreadable("contact_notes")
     made, operator = damaged_contact(story, service), service.as_("hotline", "OPERATOR")
     shown = operator.GetContact(c.GetContactRequest(id=made.contact.id))
     assert (shown.note, shown.note_withheld, shown.kind_code) == ("", True, c.CONTACT_KIND_CRISIS)
-    assert [(later.note, later.note_withheld) for later in shown.later_notes] == [("", True), ("ya no lo tiene", False)]
+    assert [(later.note, later.note_withheld) for later in shown.later_notes] == [
+        ("", True),
+        ("ya no lo tiene", False),
+    ]
     assert (unreadable("contacts"), unreadable("contact_notes")) == (before[0] + 1, before[1] + 1)
 
 
-def test_she_is_known_by_her_reference_though_a_note_was_changed(story: Story, service: Service) -> None:
+def test_she_is_known_by_her_reference_though_a_note_was_changed(
+    story: Story, service: Service
+) -> None:
     made = damaged_contact(story, service)
     status = c.GetReferenceStatusRequest(reference=made.reference, pin=made.pin)
     assert service.public().GetReferenceStatus(status).contact_time_band == c.TIME_BAND_TODAY
-    known = service.as_("hotline", "OPERATOR").GetContactByReference(c.GetContactByReferenceRequest(reference=made.reference, pin=made.pin))
+    known = service.as_("hotline", "OPERATOR").GetContactByReference(
+        c.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
+    )
     assert known.id == made.contact.id
 
 
-def test_a_form_that_shows_nothing_of_a_note_that_does_not_open_leaves_it_as_it_is(story: Story, service: Service) -> None:
+def test_a_form_that_shows_nothing_of_a_note_that_does_not_open_leaves_it_as_it_is(
+    story: Story, service: Service
+) -> None:
     made, operator = damaged_contact(story, service), service.as_("hotline", "OPERATOR")
     shown = operator.GetContact(c.GetContactRequest(id=made.contact.id))
     kept = operator.UpdateContact(writing(shown, ""))
@@ -224,6 +296,8 @@ def test_a_form_that_shows_nothing_of_a_note_that_does_not_open_leaves_it_as_it_
 
 
 def writing(contact: c.Contact, note: str) -> c.UpdateContactRequest:
-    request = c.UpdateContactRequest(contact=c.Contact(id=contact.id, etag=contact.etag, note=note, need_code="HOU.EMG"))
+    request = c.UpdateContactRequest(
+        contact=c.Contact(id=contact.id, etag=contact.etag, note=note, need_code="HOU.EMG")
+    )
     request.update_mask.paths.extend(["note", "need_code"])
     return request

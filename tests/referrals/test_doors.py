@@ -1,4 +1,6 @@
-"""What comes in at the door of a service before any method sees it: bytes that are no request, ids that are none, strangers with the same key."""
+"""What comes in at the door of a service before any method sees it: bytes that are no request, ids
+that are none, strangers with the same key.
+"""
 
 import random
 from collections.abc import Iterator
@@ -25,7 +27,13 @@ from tests.referrals.test_contacts import referral_for
 
 RPCS = [
     (service.full_name, method)
-    for file in (pb.DESCRIPTOR, people_pb2.DESCRIPTOR, contacts_pb2.DESCRIPTOR, campaigns_pb2.DESCRIPTOR, plans_pb2.DESCRIPTOR)
+    for file in (
+        pb.DESCRIPTOR,
+        people_pb2.DESCRIPTOR,
+        contacts_pb2.DESCRIPTOR,
+        campaigns_pb2.DESCRIPTOR,
+        plans_pb2.DESCRIPTOR,
+    )
     for service in file.services_by_name.values()
     for method in service.methods
 ]
@@ -33,16 +41,26 @@ EVERYBODY = ("WORKER", "OPERATOR", "MANAGER")
 
 
 def rubbish() -> list[bytes]:
-    """Bytes of every length up to sixty, and the ways in which a message is broken: cut, half a number, no UTF-8, a field without an end."""
+    """Bytes of every length up to sixty, and the ways in which a message is broken: cut, half a
+    number, no UTF-8, a field without an end.
+    """
     chance = random.Random(7)
-    return [b"\x0a\xff", b"\x0a\x02\xc3\x28", b"\x08", b"\xff" * 11, b"\x0b\x0a", *(chance.randbytes(n) for n in range(1, 60))]
+    return [
+        b"\x0a\xff",
+        b"\x0a\x02\xc3\x28",
+        b"\x08",
+        b"\xff" * 11,
+        b"\x0b\x0a",
+        *(chance.randbytes(n) for n in range(1, 60)),
+    ]
 
 
 def test_what_can_not_be_read_is_a_wrong_request_and_never_a_fault(service: Service) -> None:
     client = service.as_("ngo", *EVERYBODY, "COORDINATOR")
     refused = 0
     for name, method in RPCS:
-        call: Any = service.channel.unary_unary(f"/{name}/{method.name}")  # a stream, too: it is refused before its first message
+        # a stream, too: it is refused before its first message
+        call: Any = service.channel.unary_unary(f"/{name}/{method.name}")
         unreadable = [sent for sent in rubbish() if not readable(method, sent)]
         assert len(unreadable) > 40
         for sent in unreadable:
@@ -62,7 +80,16 @@ def readable(method: Any, sent: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize("sent", ["María López, +505 8123 4567", "x" * 32, "5F0C9A4E1B7D42B38C6DE0F1A2B3C4D5", "a b", "' OR 1=1"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "María López, +505 8123 4567",
+        "x" * 32,
+        "5F0C9A4E1B7D42B38C6DE0F1A2B3C4D5",
+        "a b",
+        "' OR 1=1",
+    ],
+)
 def test_only_ids_reach_the_log(sent: str, story: Story) -> None:
     said = sent.encode("ascii", "replace").decode()
     [entry] = logged(story, said)
@@ -70,8 +97,12 @@ def test_only_ids_reach_the_log(sent: str, story: Story) -> None:
     assert said not in str(entry)
 
 
-@pytest.mark.parametrize("sent", ["5f0c9a4e1b7d42b38c6de0f1a2b3c4d5", "5F0C9A4E-1B7D-42B3-8C6D-E0F1A2B3C4D5"])
-def test_an_id_that_a_partner_gave_is_kept_so_that_its_log_and_ours_meet(sent: str, story: Story) -> None:
+@pytest.mark.parametrize(
+    "sent", ["5f0c9a4e1b7d42b38c6de0f1a2b3c4d5", "5F0C9A4E-1B7D-42B3-8C6D-E0F1A2B3C4D5"]
+)
+def test_an_id_that_a_partner_gave_is_kept_so_that_its_log_and_ours_meet(
+    sent: str, story: Story
+) -> None:
     assert [entry["request_id"] for entry in logged(story, sent)] == [sent]
 
 
@@ -82,8 +113,13 @@ def logged(story: Story, request_id: str) -> list[Any]:
     log.setup("tests")  # a command that ran in this process before may have made it silent
     with capture_logs() as entries:
         with pytest.raises(grpc.RpcError):
-            call(pb.GetReferralRequest(id="f" * 32).SerializeToString(), metadata=metadata, timeout=10)
-        until(lambda: any(entry["event"] == "rpc" for entry in entries))  # it is written after the answer
+            call(
+                pb.GetReferralRequest(id="f" * 32).SerializeToString(),
+                metadata=metadata,
+                timeout=10,
+            )
+        # it is written after the answer
+        until(lambda: any(entry["event"] == "rpc" for entry in entries))
     return [entry for entry in entries if entry["event"] == "rpc"]
 
 
@@ -92,25 +128,43 @@ def test_two_strangers_with_the_same_request_id_do_not_meet(story: Story, servic
     for _ in range(2):
         made = story.contact()
         sent, operator = referral_for(story, made)
-        request = contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin, request_id="1")
+        request = contacts_pb2.WithdrawConsentByReferenceRequest(
+            reference=made.reference, pin=made.pin, request_id="1"
+        )
         for _ in range(2):  # each says it twice, and it is done once
-            withdrawn.append(service.public().WithdrawConsentByReference(request).items[0].status_code)
-        assert operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CONSENT_WITHDRAWN
+            withdrawn.append(
+                service.public().WithdrawConsentByReference(request).items[0].status_code
+            )
+        assert (
+            operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state
+            == pb.STATE_CONSENT_WITHDRAWN
+        )
     assert withdrawn == [contacts_pb2.REFERENCE_STATE_STOPPED] * 4
 
 
-def test_a_stranger_does_not_get_anothers_answer_by_a_request_id(story: Story, service: Service) -> None:
+def test_a_stranger_does_not_get_anothers_answer_by_a_request_id(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     referral_for(story, made)
-    request = contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin, request_id="guessed")
+    request = contacts_pb2.WithdrawConsentByReferenceRequest(
+        reference=made.reference, pin=made.pin, request_id="guessed"
+    )
     service.public().WithdrawConsentByReference(request)
-    guess = contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin="0000", request_id="guessed")
-    assert refusal(lambda: service.public().WithdrawConsentByReference(guess)) == ("UNAUTHENTICATED", "reference_or_pin_wrong")
+    guess = contacts_pb2.WithdrawConsentByReferenceRequest(
+        reference=made.reference, pin="0000", request_id="guessed"
+    )
+    assert refusal(lambda: service.public().WithdrawConsentByReference(guess)) == (
+        "UNAUTHENTICATED",
+        "reference_or_pin_wrong",
+    )
 
 
 @pytest.fixture
 def counted(service: Service) -> Iterator[Service]:
-    """Two calls a caller, and forty from one address without a token; in this test's second, however long it takes."""
+    """Two calls a caller, and forty from one address without a token; in this test's second,
+    however long it takes.
+    """
     limits = Limits(1, now=lambda: 0.0)
     for servicer in service.made.servicers:
         servicer.count_with(limits)
@@ -135,16 +189,24 @@ def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(counted
     other.ListReferrals(pb.ListReferralsRequest())
 
 
-def test_one_too_many_costs_no_transaction(counted: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_too_many_costs_no_transaction(
+    counted: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = counted.as_("ngo", "WORKER")
     for _ in range(2):
         client.ListReferrals(pb.ListReferralsRequest())
     monkeypatch.setattr(counted.database, "transaction", None)  # whoever asks for one breaks
-    assert refusal(lambda: client.ListReferrals(pb.ListReferralsRequest())) == ("RESOURCE_EXHAUSTED", "rate_limited")
+    assert refusal(lambda: client.ListReferrals(pb.ListReferralsRequest())) == (
+        "RESOURCE_EXHAUSTED",
+        "rate_limited",
+    )
 
 
 def test_strangers_are_counted_by_their_address(counted: Service) -> None:
-    ask = partial(counted.public().GetReferenceStatus, contacts_pb2.GetReferenceStatusRequest(reference="x", pin="0000"))
+    ask = partial(
+        counted.public().GetReferenceStatus,
+        contacts_pb2.GetReferenceStatusRequest(reference="x", pin="0000"),
+    )
     said = [refusal(ask) for _ in range(45)]
     assert said[0][1] != "rate_limited"
     assert said[-1] == ("RESOURCE_EXHAUSTED", "rate_limited")

@@ -1,4 +1,6 @@
-"""Emergency access: who may, what it opens, until when at every door, who hears of it, and what is owed for it."""
+"""Emergency access: who may, what it opens, until when at every door, who hears of it, and what is
+owed for it.
+"""
 
 from __future__ import annotations
 
@@ -47,30 +49,46 @@ def expired(story: Story, service: Service, *, days: int = 90, **values: Any) ->
     return sent
 
 
-def declare(client: Client, referral: r.Referral, reason: str = "life_at_risk", note: str = NOTE) -> pb.Emergency:
+def declare(
+    client: Client, referral: r.Referral, reason: str = "life_at_risk", note: str = NOTE
+) -> pb.Emergency:
     reason_code = r.OverrideReason.Value(f"OVERRIDE_REASON_{reason.upper()}")
-    made: pb.Emergency = client.OpenInEmergency(pb.OpenInEmergencyRequest(referral_id=referral.id, reason_code=reason_code, note=note))
+    made: pb.Emergency = client.OpenInEmergency(
+        pb.OpenInEmergencyRequest(referral_id=referral.id, reason_code=reason_code, note=note)
+    )
     return made
 
 
-def opens(client: Client, referral: r.Referral, *groups: people_pb2.FieldGroup.ValueType) -> people_pb2.Identity:
+def opens(
+    client: Client, referral: r.Referral, *groups: people_pb2.FieldGroup.ValueType
+) -> people_pb2.Identity:
     request = people_pb2.OpenPersonRequest(
-        id=referral.person_id, purpose_code="HOU.EMG", field_groups=groups or [G.FIELD_GROUP_IDENTITY], referral_id=referral.id
+        id=referral.person_id,
+        purpose_code="HOU.EMG",
+        field_groups=groups or [G.FIELD_GROUP_IDENTITY],
+        referral_id=referral.id,
     )
     identity: people_pb2.Identity = client.OpenPerson(request)
     return identity
 
 
 def watch(service: Service) -> None:
-    DeadlineScheduler(service.made.emergencies, service.database, service.clock, book.next_time, "emergencies").fire()
+    DeadlineScheduler(
+        service.made.emergencies, service.database, service.clock, book.next_time, "emergencies"
+    ).fire()
 
 
 def told(service: Service, identifier: str) -> list[str]:
     with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute("SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (identifier,)).fetchall()
+        rows = tx.execute(
+            "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (identifier,)
+        ).fetchall()
     for row in rows:
         fact = facts_pb2.EmergencyFact.FromString(row["payload"])
-        assert (fact.organization_id, fact.opened_by_organization_id) == (ORG["ngo"], ORG["shelter"])
+        assert (fact.organization_id, fact.opened_by_organization_id) == (
+            ORG["ngo"],
+            ORG["shelter"],
+        )
         assert NOTE.encode() not in row["payload"]
     return [row["type"].split(".")[2] for row in rows]
 
@@ -78,13 +96,16 @@ def told(service: Service, identifier: str) -> list[str]:
 OPENINGS: dict[str, Callable[[Client, r.Referral], Any]] = {
     "identity": opens,
     "plan": lambda by, of: by.OpenSafeContact(people_pb2.OpenSafeContactRequest(referral_id=of.id)),
-    "outline": lambda by, of: by.GetSafeContact(people_pb2.GetSafeContactRequest(referral_id=of.id)),
+    "outline": lambda by, of: by.GetSafeContact(
+        people_pb2.GetSafeContactRequest(referral_id=of.id)
+    ),
 }
 
 
 def shut(client: Client, referral: r.Referral) -> set[str]:
     """What each of them says; the notes are withheld without a refusal."""
-    return {refusal(lambda: ask(client, referral))[1] for ask in OPENINGS.values()}  # noqa: B023 – called at once
+    # – called at once
+    return {refusal(lambda: ask(client, referral))[1] for ask in OPENINGS.values()}  # noqa: B023
 
 
 def test_for_an_hour_she_who_declared_it_opens_what_is_needed_to_act_and_nobody_else_does(
@@ -94,19 +115,25 @@ def test_for_an_hour_she_who_declared_it_opens_what_is_needed_to_act_and_nobody_
     assert shut(nurse, referral) == {"receipt_expired"}
     emergency = declare(nurse, referral)
     assert (emergency.live, emergency.note, emergency.person_id) == (True, "", referral.person_id)
-    assert opens(nurse, referral, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_HEALTH).health_note == "asma"
+    assert (
+        opens(nurse, referral, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_HEALTH).health_note == "asma"
+    )
     assert OPENINGS["plan"](nurse, referral).code_word == "mango"
     OPENINGS["outline"](nurse, referral)
     story.shelter.ListReferralEvents(r.ListReferralEventsRequest(referral_id=referral.id))
     differs = ("FAILED_PRECONDITION", "receipt_field_group_differs")
-    assert refusal(lambda: opens(nurse, referral, G.FIELD_GROUP_EXPLOITATION)) == differs, "her story is not needed to act"
+    assert refusal(lambda: opens(nurse, referral, G.FIELD_GROUP_EXPLOITATION)) == differs, (
+        "her story is not needed to act"
+    )
     assert shut(story.shelter, referral) == {"receipt_expired"}, "a colleague declares her own"
     assert refusal(lambda: opens(somebody(service, "clinic"), referral)) == NOT_THERE
     service.clock.advance(timedelta(minutes=60))
     assert shut(nurse, referral) == {"receipt_expired"}
 
 
-def test_notes_open_with_it_and_close_with_it(story: Story, service: Service, nurse: Client) -> None:
+def test_notes_open_with_it_and_close_with_it(
+    story: Story, service: Service, nurse: Client
+) -> None:
     referral = story.overridden()
     service.clock.advance(timedelta(hours=13))  # nobody confirmed it
     history = r.ListReferralEventsRequest(referral_id=referral.id)
@@ -121,24 +148,35 @@ def test_notes_open_with_it_and_close_with_it(story: Story, service: Service, nu
     assert notes(nurse) == []
 
 
-def test_every_look_says_on_what_it_stood_and_she_hears_of_it(story: Story, service: Service, nurse: Client) -> None:
+def test_every_look_says_on_what_it_stood_and_she_hears_of_it(
+    story: Story, service: Service, nurse: Client
+) -> None:
     referral = expired(story, service)
     emergency = declare(nurse, referral)
     opens(nurse, referral)
     OPENINGS["plan"](nurse, referral)
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
-            "SELECT action, detail_codes FROM audit WHERE object_id = %s AND actor_id = %s ORDER BY sequence",
+            "SELECT action, detail_codes FROM audit WHERE object_id = %s AND actor_id = %s"
+            " ORDER BY sequence",
             (referral.person_id, nurse.caller.id),
         ).fetchall()
-    assert [row["action"] for row in rows] == ["open_in_emergency", "open_identity", "read_safe_contact"]
+    assert [row["action"] for row in rows] == [
+        "open_in_emergency",
+        "open_identity",
+        "read_safe_contact",
+    ]
     assert rows[0]["detail_codes"] == [f"referral:{referral.id}", "life_at_risk"]
     assert all(f"emergency:{emergency.id}" in row["detail_codes"] for row in rows[1:])
-    seen = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=referral.person_id)).readings
+    seen = story.ngo.ListReadings(
+        people_pb2.ListReadingsRequest(person_id=referral.person_id)
+    ).readings
     assert [reading.actor_id for reading in seen] == [nurse.caller.id] * 2
 
 
-def test_it_is_told_at_once_ends_by_its_clock_and_owes_a_review_in_72_hours(story: Story, service: Service, nurse: Client) -> None:
+def test_it_is_told_at_once_ends_by_its_clock_and_owes_a_review_in_72_hours(
+    story: Story, service: Service, nurse: Client
+) -> None:
     referral = expired(story, service, days=91)
     emergency = declare(nurse, referral)
     assert told(service, emergency.id) == ["opened"]
@@ -152,15 +190,22 @@ def test_it_is_told_at_once_ends_by_its_clock_and_owes_a_review_in_72_hours(stor
     watch(service)
     watch(service)
     assert told(service, emergency.id) == ["opened", "ended", "review_overdue"]
-    assert refusal(lambda: declare(somebody(service, "shelter"), referral)) == ("FAILED_PRECONDITION", "review_owed")
+    assert refusal(lambda: declare(somebody(service, "shelter"), referral)) == (
+        "FAILED_PRECONDITION",
+        "review_owed",
+    )
     review(story.ngo, emergency)
     assert told(service, emergency.id)[-1] == "reviewed"
     assert declare(nurse, referral).live
 
 
-def review(client: Client, emergency: pb.Emergency, code: int = audit_pb2.REVIEW_OUTCOME_EXPLAINED) -> pb.Emergency:
+def review(
+    client: Client, emergency: pb.Emergency, code: int = audit_pb2.REVIEW_OUTCOME_EXPLAINED
+) -> pb.Emergency:
     now = client.GetEmergency(pb.GetEmergencyRequest(id=emergency.id))
-    done: pb.Emergency = client.ReviewEmergency(pb.ReviewEmergencyRequest(id=emergency.id, etag=now.etag, review_code=code))  # type: ignore[arg-type]
+    done: pb.Emergency = client.ReviewEmergency(
+        pb.ReviewEmergencyRequest(id=emergency.id, etag=now.etag, review_code=code)  # type: ignore[arg-type]
+    )
     return done
 
 
@@ -169,15 +214,29 @@ def test_it_is_reviewed_by_the_files_organisation_or_an_auditor_and_by_nobody_wh
 ) -> None:
     referral = expired(story, service)
     first, second = declare(nurse, referral), declare(nurse, referral)
-    assert refusal(lambda: review(nurse, first)) == ("FAILED_PRECONDITION", "second_person_required")
-    assert refusal(lambda: review(story.shelter, first)) == ("FAILED_PRECONDITION", "second_person_required")
+    assert refusal(lambda: review(nurse, first)) == (
+        "FAILED_PRECONDITION",
+        "second_person_required",
+    )
+    assert refusal(lambda: review(story.shelter, first)) == (
+        "FAILED_PRECONDITION",
+        "second_person_required",
+    )
     assert refusal(lambda: review(somebody(service, "clinic"), first)) == NOT_THERE
-    assert refusal(lambda: review(story.coordinator, first)) == ("PERMISSION_DENIED", "right_missing")
+    assert refusal(lambda: review(story.coordinator, first)) == (
+        "PERMISSION_DENIED",
+        "right_missing",
+    )
     done = review(story.ngo, first, audit_pb2.REVIEW_OUTCOME_MISUSE)
-    assert (done.reviewed_by_worker_id, done.review_code) == (story.ngo.caller.id, audit_pb2.REVIEW_OUTCOME_MISUSE)
+    assert (done.reviewed_by_worker_id, done.review_code) == (
+        story.ngo.caller.id,
+        audit_pb2.REVIEW_OUTCOME_MISUSE,
+    )
     assert refusal(lambda: review(story.ngo, first)) == ("FAILED_PRECONDITION", "nothing_to_review")
     auditor = service.as_("coalition", "AUDITOR")
-    assert review(auditor, second).person_id == "", "who checks the network never hears who somebody is"
+    assert review(auditor, second).person_id == "", (
+        "who checks the network never hears who somebody is"
+    )
 
 
 def test_its_text_is_for_those_who_work_with_people_at_the_files_organisation(
@@ -198,42 +257,68 @@ def test_its_text_is_for_those_who_work_with_people_at_the_files_organisation(
         service.as_("ngo", "AUDITOR", "WORKER"),
     )
     assert (text(story.ngo), [text(other) for other in others]) == (NOTE, [""] * 5)
-    seen = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=referral.person_id)).readings
-    assert [(reading.actor_id, list(reading.field_groups)) for reading in seen] == [(story.ngo.caller.id, [G.FIELD_GROUP_NOTES])]
+    seen = story.ngo.ListReadings(
+        people_pb2.ListReadingsRequest(person_id=referral.person_id)
+    ).readings
+    assert [(reading.actor_id, list(reading.field_groups)) for reading in seen] == [
+        (story.ngo.caller.id, [G.FIELD_GROUP_NOTES])
+    ]
     with psycopg.connect(service.migration_url) as owner:
-        [(sealed,)] = owner.execute("SELECT note FROM emergencies WHERE id = %s", (emergency.id,)).fetchall()
+        [(sealed,)] = owner.execute(
+            "SELECT note FROM emergencies WHERE id = %s", (emergency.id,)
+        ).fetchall()
     assert NOTE.encode() not in bytes(sealed)
     monkeypatch.setattr(service.made.openings, "most", 1)
     busy = somebody(service)
     busy.GetPerson(people_pb2.GetPersonRequest(id=story.person().id))
     assert refusal(lambda: text(busy)) == ("RESOURCE_EXHAUSTED", "opening_quota")
     with psycopg.connect(service.migration_url, autocommit=True) as owner:
-        owner.execute("UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", (referral.person_id,))
+        owner.execute(
+            "UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", (referral.person_id,)
+        )
     monkeypatch.setattr(service.made.openings, "most", 100_000)
     assert refusal(lambda: text(story.ngo)) == ("FAILED_PRECONDITION", "person_erased")
 
 
 def test_what_she_limited_is_not_widened(story: Story, service: Service, nurse: Client) -> None:
     referral = story.sent(field_groups=[G.FIELD_GROUP_IDENTITY])
-    assert refusal(lambda: declare(nurse, referral)) == ("FAILED_PRECONDITION", "emergency_not_needed")
-    assert refusal(lambda: opens(nurse, referral, G.FIELD_GROUP_HEALTH)) == ("FAILED_PRECONDITION", "receipt_field_group_differs")
+    assert refusal(lambda: declare(nurse, referral)) == (
+        "FAILED_PRECONDITION",
+        "emergency_not_needed",
+    )
+    assert refusal(lambda: opens(nurse, referral, G.FIELD_GROUP_HEALTH)) == (
+        "FAILED_PRECONDITION",
+        "receipt_field_group_differs",
+    )
 
 
-def test_whoever_has_no_live_referral_of_hers_has_no_emergency(story: Story, service: Service, nurse: Client) -> None:
+def test_whoever_has_no_live_referral_of_hers_has_no_emergency(
+    story: Story, service: Service, nurse: Client
+) -> None:
     referral, draft = expired(story, service), story.draft()
     for stranger in (somebody(service, "clinic"), story.ngo):
-        assert refusal(lambda: declare(stranger, referral)) == NOT_THERE  # noqa: B023 – called at once
+        # – called at once
+        assert refusal(lambda: declare(stranger, referral)) == NOT_THERE  # noqa: B023
     assert refusal(lambda: declare(nurse, draft)) == NOT_THERE
     emergency = declare(nurse, referral)
-    story.ngo.WithdrawReferral(r.WithdrawReferralRequest(id=referral.id, etag=referral.etag, reason_code=r.WITHDRAW_REASON_MOVED))
+    story.ngo.WithdrawReferral(
+        r.WithdrawReferralRequest(
+            id=referral.id, etag=referral.etag, reason_code=r.WITHDRAW_REASON_MOVED
+        )
+    )
     assert refusal(lambda: opens(nurse, referral)) == NOT_THERE, "it ends with the referral"
     assert refusal(lambda: declare(nurse, referral)) == NOT_THERE
-    assert [each.id for each in story.ngo.ListEmergencies(pb.ListEmergenciesRequest(person_id=referral.person_id)).emergencies] == [
-        emergency.id
-    ]
+    assert [
+        each.id
+        for each in story.ngo.ListEmergencies(
+            pb.ListEmergenciesRequest(person_id=referral.person_id)
+        ).emergencies
+    ] == [emergency.id]
 
 
-def test_never_to_state_control_nor_on_probation_nor_by_a_key_and_not_without_a_word(story: Story, service: Service, nurse: Client) -> None:
+def test_never_to_state_control_nor_on_probation_nor_by_a_key_and_not_without_a_word(
+    story: Story, service: Service, nurse: Client
+) -> None:
     referral = expired(story, service)
     for kind, status, said in (
         ("LAW_ENFORCEMENT", "APPROVED", MISSING),
@@ -248,7 +333,9 @@ def test_never_to_state_control_nor_on_probation_nor_by_a_key_and_not_without_a_
     note_shelter(service, "APPROVED", "LAW_ENFORCEMENT")
     try:
         assert emergency.live
-        assert refusal(lambda: opens(nurse, referral)) == MISSING, "it is looked at again at every read"
+        assert refusal(lambda: opens(nurse, referral)) == MISSING, (
+            "it is looked at again at every read"
+        )
     finally:
         note_shelter(service, "APPROVED", "NGO")
     for other in (
@@ -265,7 +352,9 @@ def note_shelter(service: Service, status: str, kind: str) -> None:
         members.note_member(tx, "organization", ORG["shelter"], True, status, kind, country="NI")
 
 
-def test_after_a_withdrawal_it_is_over_at_once_and_only_another_danger_begins_one(story: Story, service: Service, nurse: Client) -> None:
+def test_after_a_withdrawal_it_is_over_at_once_and_only_another_danger_begins_one(
+    story: Story, service: Service, nurse: Client
+) -> None:
     referral = expired(story, service)
     emergency = declare(nurse, referral)
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=referral.receipt_id))
@@ -274,14 +363,19 @@ def test_after_a_withdrawal_it_is_over_at_once_and_only_another_danger_begins_on
     assert told(service, emergency.id) == ["opened", "ended"]
     again = story.overridden("danger_after_withdrawal", person=person_of(story, referral))
     service.clock.advance(timedelta(hours=13))
-    assert refusal(lambda: declare(nurse, again)) == ("FAILED_PRECONDITION", "override_after_withdrawal")
+    assert refusal(lambda: declare(nurse, again)) == (
+        "FAILED_PRECONDITION",
+        "override_after_withdrawal",
+    )
     assert declare(nurse, again, "danger_after_withdrawal").live
     fresh = expired(story, service)
     assert refusal(lambda: declare(nurse, fresh, "danger_after_withdrawal"))[1] == "invalid_fields"
 
 
 def person_of(story: Story, referral: r.Referral) -> people_pb2.Person:
-    person: people_pb2.Person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=referral.person_id))
+    person: people_pb2.Person = story.ngo.GetPerson(
+        people_pb2.GetPersonRequest(id=referral.person_id)
+    )
     return person
 
 
@@ -296,6 +390,9 @@ def test_a_refused_one_is_on_record_with_her(story: Story, service: Service) -> 
     referral = story.sent()
     refusal(lambda: declare(story.shelter, referral))
     with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute("SELECT action, reason FROM audit WHERE object_id = %s AND NOT allowed", (referral.person_id,)).fetchall()
+        rows = tx.execute(
+            "SELECT action, reason FROM audit WHERE object_id = %s AND NOT allowed",
+            (referral.person_id,),
+        ).fetchall()
     assert rows == [{"action": "open_in_emergency", "reason": "emergency_not_needed"}]
     assert service.clock.now() == NOON

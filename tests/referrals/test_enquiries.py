@@ -1,4 +1,6 @@
-"""Enquiries through rpc: who may see and do what, what is told of whom, and that one of two who take at once wins."""
+"""Enquiries through rpc: who may see and do what, what is told of whom, and that one of two who
+take at once wins.
+"""
 
 from __future__ import annotations
 
@@ -39,16 +41,22 @@ CONFLICT = "FAILED_PRECONDITION"
 
 
 class Asking:
-    """An enquiry of the NGO to shelter and clinic (the police is left out), and those who take part."""
+    """An enquiry of the NGO to shelter and clinic (the police is left out), and those who take
+    part.
+    """
 
     def __init__(self, service: Service, story: Story) -> None:
         self.service, self.story = service, story
-        self.ngo, self.shelter, self.clinic = (service.as_(name, "WORKER") for name in ("ngo", "shelter", "clinic"))
+        self.ngo, self.shelter, self.clinic = (
+            service.as_(name, "WORKER") for name in ("ngo", "shelter", "clinic")
+        )
 
     def create(self, content: e.EnquiryContent = CONTENT, **values: Any) -> e.Enquiry:
         values.setdefault("service_ids", SERVICES)
         request = e.CreateEnquiryRequest(
-            content=content, request_id=self.story.request_id(), **(values if "excluded_organization_ids" in values else ASKED | values)
+            content=content,
+            request_id=self.story.request_id(),
+            **(values if "excluded_organization_ids" in values else ASKED | values),
         )
         made: e.Enquiry = self.ngo.CreateEnquiry(request)
         return made
@@ -63,26 +71,41 @@ class Asking:
         made: e.Enquiry = client.AnswerEnquiry(answering(name, enquiry, answer, reason, etag))
         return made
 
-    def take(self, enquiry: e.Enquiry, name: str = "shelter", answer: str = "yes", client: Client | None = None) -> e.Enquiry:
+    def take(
+        self,
+        enquiry: e.Enquiry,
+        name: str = "shelter",
+        answer: str = "yes",
+        client: Client | None = None,
+    ) -> e.Enquiry:
         made: e.Enquiry = (client or self.ngo).TakeOffer(taking(enquiry, name, answer))
         return made
 
     def fire(self) -> int:
-        return DeadlineScheduler(self.service.made.enquiries, self.service.database, self.service.clock, store.next_time).fire()
+        return DeadlineScheduler(
+            self.service.made.enquiries, self.service.database, self.service.clock, store.next_time
+        ).fire()
 
     def rows(self, statement: str, *values: object) -> list[dict[str, Any]]:
         with self.service.database.transaction(SYSTEM) as tx:
             return tx.execute(statement, values).fetchall()
 
     def facts(self, enquiry: e.Enquiry) -> list[tuple[str, facts_pb2.EnquiryFact]]:
-        rows = self.rows("SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", enquiry.id)
-        return [(row["type"].split(".")[2], facts_pb2.EnquiryFact.FromString(row["payload"])) for row in rows]
+        rows = self.rows(
+            "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", enquiry.id
+        )
+        return [
+            (row["type"].split(".")[2], facts_pb2.EnquiryFact.FromString(row["payload"]))
+            for row in rows
+        ]
 
 
 SERVICE_OF = {"shelter": SERVICE["shelter_bed"], "clinic": SERVICE["clinic_visit"]}
 
 
-def answering(name: str, enquiry: e.Enquiry, answer: str, reason: str = "", etag: str = "v1") -> e.AnswerEnquiryRequest:
+def answering(
+    name: str, enquiry: e.Enquiry, answer: str, reason: str = "", etag: str = "v1"
+) -> e.AnswerEnquiryRequest:
     return e.AnswerEnquiryRequest(
         id=enquiry.id,
         etag=etag,
@@ -93,37 +116,55 @@ def answering(name: str, enquiry: e.Enquiry, answer: str, reason: str = "", etag
 
 
 def taking(enquiry: e.Enquiry, name: str = "shelter", answer: str = "yes") -> e.TakeOfferRequest:
-    return e.TakeOfferRequest(id=enquiry.id, service_id=SERVICE_OF[name], answer=e.OfferAnswer.Value(f"OFFER_ANSWER_{answer.upper()}"))
+    return e.TakeOfferRequest(
+        id=enquiry.id,
+        service_id=SERVICE_OF[name],
+        answer=e.OfferAnswer.Value(f"OFFER_ANSWER_{answer.upper()}"),
+    )
 
 
 @pytest.fixture
 def asking(service: Service, story: Story) -> Iterator[Asking]:
     asking = Asking(service, story)
     yield asking
-    with service.database.transaction(SYSTEM) as tx:  # the limit of open ones is a member's, and all tests are of the same
+    # the limit of open ones is a member's, and all tests are of the same
+    with service.database.transaction(SYSTEM) as tx:
         tx.execute("DELETE FROM enquiry_offers")
         tx.execute("DELETE FROM enquiries")
 
 
 def contents(client: Client, box: e.EnquiryBox.ValueType, **values: Any) -> list[str]:
-    return [each.id for each in client.ListEnquiries(e.ListEnquiriesRequest(box=box, **values)).enquiries]
+    return [
+        each.id
+        for each in client.ListEnquiries(e.ListEnquiriesRequest(box=box, **values)).enquiries
+    ]
 
 
 # Who is asked, and what of it who sees.
 
 
-def test_all_that_fit_are_asked_at_once_but_not_the_police_oneself_or_whom_she_named_as_unsafe(asking: Asking) -> None:
-    assert {offer.service_id for offer in asking.create().offers} == {SERVICE["shelter_bed"], SERVICE["clinic_visit"]}
+def test_all_that_fit_are_asked_at_once_but_not_the_police_oneself_or_whom_she_named_as_unsafe(
+    asking: Asking,
+) -> None:
+    assert {offer.service_id for offer in asking.create().offers} == {
+        SERVICE["shelter_bed"],
+        SERVICE["clinic_visit"],
+    }
     only = asking.create(excluded_organization_ids=[ORG["clinic"]])
     assert [offer.organization_id for offer in only.offers] == [ORG["shelter"]]
     assert only.excluded_organization_ids == [ORG["clinic"]]
     for nobody in ([SERVICE["police_report"]], ["f" * 32], ["no id"]):
-        assert refusal(lambda nobody=nobody: asking.create(service_ids=nobody)) == (CONFLICT, "service_unknown")  # type: ignore[misc]
+        assert refusal(lambda nobody=nobody: asking.create(service_ids=nobody)) == (  # type: ignore[misc]
+            CONFLICT,
+            "service_unknown",
+        )
     mine = e.CreateEnquiryRequest(**ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]])
     assert refusal(lambda: asking.shelter.CreateEnquiry(mine)) == (CONFLICT, "service_unknown")
 
 
-def test_a_service_that_is_closed_for_good_or_of_a_suspended_member_is_left_out(asking: Asking) -> None:
+def test_a_service_that_is_closed_for_good_or_of_a_suspended_member_is_left_out(
+    asking: Asking,
+) -> None:
     with asking.service.database.transaction(SYSTEM) as tx:
         members.note_member(tx, "organization", ORG["clinic"], False, "SUSPENDED", "NGO")
     try:
@@ -133,7 +174,9 @@ def test_a_service_that_is_closed_for_good_or_of_a_suspended_member_is_left_out(
             members.note_member(tx, "organization", ORG["clinic"], True, "APPROVED", "NGO")
 
 
-def test_who_is_asked_sees_what_is_said_and_neither_who_asks_nor_whom_else_nor_what_they_said(asking: Asking) -> None:
+def test_who_is_asked_sees_what_is_said_and_neither_who_asks_nor_whom_else_nor_what_they_said(
+    asking: Asking,
+) -> None:
     person = asking.story.person()
     enquiry = asking.create(person_id=person.id, excluded_organization_ids=[ORG["police"]])
     asking.answer("clinic", enquiry, "no", "no_capacity")
@@ -142,7 +185,14 @@ def test_who_is_asked_sees_what_is_said_and_neither_who_asks_nor_whom_else_nor_w
     assert (seen.side, seen.turn) == (pb.SIDE_RECEIVER, pb.TURN_RECEIVER)
     assert [offer.service_id for offer in seen.offers] == [SERVICE["shelter_bed"]]
     said = seen.SerializeToString()
-    for hidden in (ORG["ngo"], ORG["clinic"], SERVICE["clinic_visit"], person.id, ORG["police"], asking.ngo.caller.id):
+    for hidden in (
+        ORG["ngo"],
+        ORG["clinic"],
+        SERVICE["clinic_visit"],
+        person.id,
+        ORG["police"],
+        asking.ngo.caller.id,
+    ):
         assert hidden.encode() not in said
 
 
@@ -157,7 +207,10 @@ def test_others_answers_change_nothing_for_who_is_asked(asking: Asking) -> None:
     assert asking.seen(asking.ngo, enquiry).turn == pb.TURN_SENDER
 
 
-@pytest.mark.parametrize(("organization", "role"), [("hotline", "OPERATOR"), ("police", "WORKER"), ("coalition", "WORKER"), ("ngo", "")])
+@pytest.mark.parametrize(
+    ("organization", "role"),
+    [("hotline", "OPERATOR"), ("police", "WORKER"), ("coalition", "WORKER"), ("ngo", "")],
+)
 def test_to_anybody_else_it_is_not_there(asking: Asking, organization: str, role: str) -> None:
     if not role:
         role, organization = "MANAGER", "coalition"
@@ -168,7 +221,9 @@ def test_to_anybody_else_it_is_not_there(asking: Asking, organization: str, role
             lambda other=other: client.GetEnquiry(e.GetEnquiryRequest(id=other.id)),
             lambda other=other: client.AnswerEnquiry(answering("shelter", other, "yes")),
             lambda other=other: client.TakeOffer(taking(other)),
-            lambda other=other: client.CancelEnquiry(e.CancelEnquiryRequest(id=other.id, etag="v1")),
+            lambda other=other: client.CancelEnquiry(
+                e.CancelEnquiryRequest(id=other.id, etag="v1")
+            ),
         ):
             assert refusal(ask) == ("NOT_FOUND", "not_found")
     assert contents(client, e.ENQUIRY_BOX_ASKED) == contents(client, e.ENQUIRY_BOX_RECEIVED) == []
@@ -180,7 +235,9 @@ def test_who_is_asked_neither_takes_nor_cancels_and_answers_for_nobody_else(aski
     for ask in (
         lambda: asking.shelter.TakeOffer(taking(enquiry)),
         lambda: asking.shelter.CancelEnquiry(e.CancelEnquiryRequest(id=enquiry.id, etag="v1")),
-        lambda: asking.shelter.AnswerEnquiry(answering("clinic", enquiry, "yes", etag=asking.seen(asking.shelter, enquiry).etag)),
+        lambda: asking.shelter.AnswerEnquiry(
+            answering("clinic", enquiry, "yes", etag=asking.seen(asking.shelter, enquiry).etag)
+        ),
         lambda: asking.ngo.AnswerEnquiry(answering("shelter", enquiry, "yes")),
     ):
         assert refusal(ask) == ("NOT_FOUND", "not_found")
@@ -188,9 +245,14 @@ def test_who_is_asked_neither_takes_nor_cancels_and_answers_for_nobody_else(aski
 
 def test_contact_and_file_have_to_be_ones_own(asking: Asking) -> None:
     foreign = asking.story.contact()
-    assert refusal(lambda: asking.create(contact_id=foreign.contact.id)) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: asking.create(contact_id=foreign.contact.id)) == (
+        "NOT_FOUND",
+        "not_found",
+    )
     person = asking.story.person()
-    request = e.CreateEnquiryRequest(**ASKED, content=CONTENT, service_ids=[SERVICE["clinic_visit"]], person_id=person.id)
+    request = e.CreateEnquiryRequest(
+        **ASKED, content=CONTENT, service_ids=[SERVICE["clinic_visit"]], person_id=person.id
+    )
     assert refusal(lambda: asking.shelter.CreateEnquiry(request)) == ("NOT_FOUND", "not_found")
 
 
@@ -208,24 +270,34 @@ def test_contact_and_file_have_to_be_ones_own(asking: Asking) -> None:
         ({"languages": ["spanisch!"]}, {"content.languages.0": "malformed"}),
     ],
 )
-def test_what_is_wrong_is_named(asking: Asking, change: dict[str, Any], wrong: dict[str, str]) -> None:
+def test_what_is_wrong_is_named(
+    asking: Asking, change: dict[str, Any], wrong: dict[str, str]
+) -> None:
     content = e.EnquiryContent()
     content.CopyFrom(CONTENT)
     for name, value in change.items():
         content.ClearField(name)  # type: ignore[arg-type]
         if value:
-            getattr(content, name).extend(value) if isinstance(value, list) else setattr(content, name, value)
+            getattr(content, name).extend(value) if isinstance(value, list) else setattr(
+                content, name, value
+            )
     assert refusal_with_fields(lambda: asking.create(content))[2] == wrong
 
 
 def test_fifty_services_are_the_most(asking: Asking) -> None:
-    assert refusal_with_fields(lambda: asking.create(service_ids=["f" * 32] * 51))[2] == {"service_ids": "too_long"}
+    assert refusal_with_fields(lambda: asking.create(service_ids=["f" * 32] * 51))[2] == {
+        "service_ids": "too_long"
+    }
 
 
 def test_a_no_says_why_and_only_a_no(asking: Asking) -> None:
     enquiry = asking.create()
-    assert refusal_with_fields(lambda: asking.answer("shelter", enquiry, "no"))[2] == {"reason_code": "required"}
-    assert refusal_with_fields(lambda: asking.answer("shelter", enquiry, "yes", "other"))[2] == {"reason_code": "out_of_range"}
+    assert refusal_with_fields(lambda: asking.answer("shelter", enquiry, "no"))[2] == {
+        "reason_code": "required"
+    }
+    assert refusal_with_fields(lambda: asking.answer("shelter", enquiry, "yes", "other"))[2] == {
+        "reason_code": "out_of_range"
+    }
 
 
 def test_a_member_asks_for_twenty_at_once_and_one_on_probation_for_two(asking: Asking) -> None:
@@ -237,10 +309,15 @@ def test_a_member_asks_for_twenty_at_once_and_one_on_probation_for_two(asking: A
     with asking.service.database.transaction(SYSTEM) as tx:
         members.note_member(tx, "organization", ORG["clinic"], True, "PROBATION", "NGO")
     try:
-        request = e.CreateEnquiryRequest(**ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]])
+        request = e.CreateEnquiryRequest(
+            **ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]]
+        )
         for _ in range(2):
             asking.clinic.CreateEnquiry(request)
-        assert refusal(lambda: asking.clinic.CreateEnquiry(request)) == (CONFLICT, "too_many_enquiries")
+        assert refusal(lambda: asking.clinic.CreateEnquiry(request)) == (
+            CONFLICT,
+            "too_many_enquiries",
+        )
     finally:
         with asking.service.database.transaction(SYSTEM) as tx:
             members.note_member(tx, "organization", ORG["clinic"], True, "APPROVED", "NGO")
@@ -264,13 +341,19 @@ def test_opening_and_cancelling_is_no_way_round_it(asking: Asking) -> None:
 # Answers, and what is taken.
 
 
-def test_an_answer_may_be_changed_while_it_is_open_and_a_stale_one_is_refused(asking: Asking) -> None:
+def test_an_answer_may_be_changed_while_it_is_open_and_a_stale_one_is_refused(
+    asking: Asking,
+) -> None:
     enquiry = asking.create()
     first = asking.answer("shelter", enquiry, "yes")
     changed = asking.answer("shelter", enquiry, "waitlist")
     assert changed.offers[0].answer == e.OFFER_ANSWER_WAITLIST
     assert changed.turn == pb.TURN_SENDER
-    assert refusal(lambda: asking.shelter.AnswerEnquiry(answering("shelter", enquiry, "no", "other", first.etag))) == (
+    assert refusal(
+        lambda: asking.shelter.AnswerEnquiry(
+            answering("shelter", enquiry, "no", "other", first.etag)
+        )
+    ) == (
         "ABORTED",
         "stale_etag",
     )
@@ -292,20 +375,38 @@ def test_the_asker_is_told_of_the_first_offer_and_of_no_other(asking: Asking) ->
     ]
     assert list(told[0][1].asked_organization_ids) == sorted([ORG["shelter"], ORG["clinic"]])
     assert told[1][1].reason_code == "no_capacity"
-    assert (told[1][1].service_id, told[1][1].actor_organization_id) == (SERVICE["clinic_visit"], ORG["clinic"])
+    assert (told[1][1].service_id, told[1][1].actor_organization_id) == (
+        SERVICE["clinic_visit"],
+        ORG["clinic"],
+    )
 
 
-def test_what_is_taken_is_matched_and_the_others_copies_are_closed_and_blanked_in_the_rows_too(asking: Asking) -> None:
+def test_what_is_taken_is_matched_and_the_others_copies_are_closed_and_blanked_in_the_rows_too(
+    asking: Asking,
+) -> None:
     enquiry = asking.create(keep_unused=True)
     asking.answer("shelter", enquiry, "yes")
     asking.answer("clinic", enquiry, "yes")
     taken = asking.take(enquiry)
-    assert (taken.state, taken.taken_service_id) == (e.ENQUIRY_STATE_MATCHED, SERVICE["shelter_bed"])
+    assert (taken.state, taken.taken_service_id) == (
+        e.ENQUIRY_STATE_MATCHED,
+        SERVICE["shelter_bed"],
+    )
     lost = asking.seen(asking.clinic, enquiry)
-    assert (lost.state, lost.turn, lost.HasField("content"), lost.taken_service_id) == (e.ENQUIRY_STATE_MATCHED, 0, False, "")
+    assert (lost.state, lost.turn, lost.HasField("content"), lost.taken_service_id) == (
+        e.ENQUIRY_STATE_MATCHED,
+        0,
+        False,
+        "",
+    )
     assert asking.seen(asking.shelter, enquiry).content == CONTENT
-    said = "need_code, urgency, age_band, gender_code, dependants, languages, accessibility_codes, country, department"
-    rows = asking.rows(f"SELECT {said} FROM enquiry_offers WHERE enquiry_id = %s AND NOT taken", enquiry.id)
+    said = (
+        "need_code, urgency, age_band, gender_code, dependants, languages, accessibility_codes,"
+        " country, department"
+    )
+    rows = asking.rows(
+        f"SELECT {said} FROM enquiry_offers WHERE enquiry_id = %s AND NOT taken", enquiry.id
+    )
     assert [set(row.values()) for row in rows] == [{None}]
 
 
@@ -321,9 +422,14 @@ def test_what_is_not_offered_is_not_taken(asking: Asking) -> None:
     assert refusal(lambda: asking.take(enquiry)) == (CONFLICT, "offer_gone")
     asking.answer("shelter", enquiry, "no", "no_capacity")
     for answer in ("yes", "no"):
-        assert refusal(lambda answer=answer: asking.take(enquiry, answer=answer)) == (CONFLICT, "offer_gone")  # type: ignore[misc]
+        assert refusal(lambda answer=answer: asking.take(enquiry, answer=answer)) == (  # type: ignore[misc]
+            CONFLICT,
+            "offer_gone",
+        )
     asking.answer("shelter", enquiry, "maybe")
-    assert refusal(lambda: asking.take(enquiry)) == (CONFLICT, "offer_gone"), "it was yes when it was read"
+    assert refusal(lambda: asking.take(enquiry)) == (CONFLICT, "offer_gone"), (
+        "it was yes when it was read"
+    )
     strange = e.TakeOfferRequest(id=enquiry.id, service_id="f" * 32, answer=e.OFFER_ANSWER_YES)
     assert refusal(lambda: asking.ngo.TakeOffer(strange)) == (CONFLICT, "offer_gone")
 
@@ -356,8 +462,15 @@ def test_an_answer_to_what_is_closed_says_how_it_ended(asking: Asking) -> None:
     asking.ngo.CancelEnquiry(e.CancelEnquiryRequest(id=cancelled.id, etag=cancelled.etag))
     for name in SERVICE_OF:
         asking.answer(name, exhausted, "no", "no_capacity")
-    for enquiry, reason in ((taken, "enquiry_taken"), (cancelled, "enquiry_cancelled"), (exhausted, "enquiry_exhausted")):
-        assert refusal(lambda enquiry=enquiry: asking.answer("shelter", enquiry, "yes")) == (CONFLICT, reason)  # type: ignore[misc]
+    for enquiry, reason in (
+        (taken, "enquiry_taken"),
+        (cancelled, "enquiry_cancelled"),
+        (exhausted, "enquiry_exhausted"),
+    ):
+        assert refusal(lambda enquiry=enquiry: asking.answer("shelter", enquiry, "yes")) == (  # type: ignore[misc]
+            CONFLICT,
+            reason,
+        )
         assert refusal(lambda enquiry=enquiry: asking.take(enquiry)) == (CONFLICT, reason)  # type: ignore[misc]
         cancel = e.CancelEnquiryRequest(id=enquiry.id, etag="v1")
         assert refusal(lambda cancel=cancel: asking.ngo.CancelEnquiry(cancel)) == (CONFLICT, reason)  # type: ignore[misc]
@@ -366,7 +479,9 @@ def test_an_answer_to_what_is_closed_says_how_it_ended(asking: Asking) -> None:
 # The clock.
 
 
-def test_all_say_no_and_it_is_exhausted_at_once_for_the_most_frequent_reason(asking: Asking) -> None:
+def test_all_say_no_and_it_is_exhausted_at_once_for_the_most_frequent_reason(
+    asking: Asking,
+) -> None:
     enquiry = asking.create()
     asking.answer("shelter", enquiry, "no", "no_capacity")
     seen = asking.answer("clinic", enquiry, "no", "no_capacity")
@@ -375,13 +490,23 @@ def test_all_say_no_and_it_is_exhausted_at_once_for_the_most_frequent_reason(ask
     assert (own_view.state, own_view.reason_code) == (e.ENQUIRY_STATE_EXHAUSTED, "no_capacity")
     coordinator = asking.service.as_("coalition", "COORDINATOR")
     needs = coordinator.ListUnmetNeeds(e.ListUnmetNeedsRequest()).needs
-    assert [(need.need_code, need.department, need.reason_code, need.count) for need in needs] == [("HOU.EMG", "NI-CI", "no_capacity", 1)]
+    assert [(need.need_code, need.department, need.reason_code, need.count) for need in needs] == [
+        ("HOU.EMG", "NI-CI", "no_capacity", 1)
+    ]
 
 
 @pytest.mark.parametrize(
-    ("urgency", "minutes"), [(pb.URGENCY_IMMEDIATE, 15), (pb.URGENCY_EMERGENCY, 60), (pb.URGENCY_URGENT, 1440), (pb.URGENCY_NORMAL, 2880)]
+    ("urgency", "minutes"),
+    [
+        (pb.URGENCY_IMMEDIATE, 15),
+        (pb.URGENCY_EMERGENCY, 60),
+        (pb.URGENCY_URGENT, 1440),
+        (pb.URGENCY_NORMAL, 2880),
+    ],
 )
-def test_nobody_answers_in_time_and_it_is_exhausted_once(asking: Asking, urgency: pb.Urgency.ValueType, minutes: int) -> None:
+def test_nobody_answers_in_time_and_it_is_exhausted_once(
+    asking: Asking, urgency: pb.Urgency.ValueType, minutes: int
+) -> None:
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=urgency, country="NI")
     enquiry = asking.create(content)
     assert enquiry.due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(minutes=minutes)
@@ -390,7 +515,11 @@ def test_nobody_answers_in_time_and_it_is_exhausted_once(asking: Asking, urgency
     asking.service.clock.advance(timedelta(seconds=1))
     assert (asking.fire(), asking.fire()) == (1, 0)
     seen = asking.seen(asking.ngo, enquiry)
-    assert (seen.state, seen.reason_code, seen.HasField("due_time")) == (e.ENQUIRY_STATE_EXHAUSTED, "no_response", False)
+    assert (seen.state, seen.reason_code, seen.HasField("due_time")) == (
+        e.ENQUIRY_STATE_EXHAUSTED,
+        "no_response",
+        False,
+    )
 
 
 def test_offers_that_wait_are_told_once_and_let_go_when_nobody_takes_them(asking: Asking) -> None:
@@ -399,14 +528,24 @@ def test_offers_that_wait_are_told_once_and_let_go_when_nobody_takes_them(asking
     asking.service.clock.advance(timedelta(hours=1))
     assert (asking.fire(), asking.fire()) == (1, 0)
     seen = asking.seen(asking.ngo, enquiry)
-    assert (seen.state, seen.due_time.ToDatetime(NOON.tzinfo)) == (e.ENQUIRY_STATE_OPEN, NOON + timedelta(hours=2))
+    assert (seen.state, seen.due_time.ToDatetime(NOON.tzinfo)) == (
+        e.ENQUIRY_STATE_OPEN,
+        NOON + timedelta(hours=2),
+    )
     asked = asking.seen(asking.clinic, enquiry)
-    assert asked.due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=1), "that somebody offered something is nothing to it"
+    assert asked.due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=1), (
+        "that somebody offered something is nothing to it"
+    )
     asking.service.clock.advance(timedelta(hours=1))
     assert asking.fire() == 1
     seen = asking.seen(asking.ngo, enquiry)
     assert (seen.state, seen.reason_code) == (e.ENQUIRY_STATE_CANCELLED, "not_taken")
-    assert [verb for verb, _ in asking.facts(enquiry)] == ["opened", "answered", "offers_waiting", "cancelled"]
+    assert [verb for verb, _ in asking.facts(enquiry)] == [
+        "opened",
+        "answered",
+        "offers_waiting",
+        "cancelled",
+    ]
 
 
 def test_what_was_taken_waits_for_its_referral_and_that_is_told_once(asking: Asking) -> None:
@@ -442,10 +581,17 @@ def test_a_referral_goes_on_from_it_with_nothing_said_again(asking: Asking) -> N
     asking.answer("shelter", enquiry, "yes")
     person = asking.story.person()
     request = pb.CreateReferralRequest(**ASKED, person_id=person.id, enquiry_id=enquiry.id)
-    assert refusal(lambda: asking.ngo.CreateReferral(request)) == (CONFLICT, "illegal_transition"), "nothing is taken yet"
+    assert refusal(lambda: asking.ngo.CreateReferral(request)) == (
+        CONFLICT,
+        "illegal_transition",
+    ), "nothing is taken yet"
     asking.take(enquiry)
     draft = asking.ngo.CreateReferral(request)
-    assert (draft.need_code, draft.urgency, draft.service_id) == ("HOU.EMG", pb.URGENCY_EMERGENCY, SERVICE["shelter_bed"])
+    assert (draft.need_code, draft.urgency, draft.service_id) == (
+        "HOU.EMG",
+        pb.URGENCY_EMERGENCY,
+        SERVICE["shelter_bed"],
+    )
     assert draft.receiver_organization_id == ORG["shelter"]
     seen = asking.seen(asking.ngo, enquiry)
     assert (seen.referral_id, seen.turn, seen.HasField("due_time")) == (draft.id, 0, False)
@@ -467,7 +613,12 @@ def test_who_takes_her_consent_back_is_asked_for_no_more(asking: Asking) -> None
     made = asking.story.contact()
     operator = asking.service.as_("hotline", "OPERATOR")
     enquiry = operator.CreateEnquiry(
-        e.CreateEnquiryRequest(**ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]], contact_id=made.contact.id)
+        e.CreateEnquiryRequest(
+            **ASKED,
+            content=CONTENT,
+            service_ids=[SERVICE["shelter_bed"]],
+            contact_id=made.contact.id,
+        )
     )
     asking.service.public().WithdrawConsentByReference(
         contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
@@ -483,7 +634,11 @@ def test_each_side_lists_its_own_and_what_waits_for_it(asking: Asking) -> None:
     first, second = asking.create(), asking.create()
     asking.answer("shelter", first, "yes")
     asked, received = e.ENQUIRY_BOX_ASKED, e.ENQUIRY_BOX_RECEIVED
-    assert set(contents(asking.ngo, asked)) == set(contents(asking.shelter, received)) == {first.id, second.id}
+    assert (
+        set(contents(asking.ngo, asked))
+        == set(contents(asking.shelter, received))
+        == {first.id, second.id}
+    )
     assert contents(asking.ngo, received) == contents(asking.shelter, asked) == []
     assert contents(asking.ngo, asked, waiting_for_me=True) == [first.id]
     assert contents(asking.shelter, received, waiting_for_me=True) == [second.id]
@@ -498,7 +653,11 @@ def test_those_about_her_are_listed_with_who_still_holds_what_they_say(asking: A
     person, contact = story.person(), story.contact().contact
     changed = contacts_pb2.Contact(id=contact.id, etag=contact.etag, person_id=person.id)
     mask = FieldMask(paths=["person_id"])
-    asking.ngo.UpdateContact(contacts_pb2.UpdateContactRequest(contact=changed, update_mask=mask, request_id=story.request_id()))
+    asking.ngo.UpdateContact(
+        contacts_pb2.UpdateContactRequest(
+            contact=changed, update_mask=mask, request_id=story.request_id()
+        )
+    )
     first, second = asking.create(person_id=person.id), asking.create(contact_id=contact.id)
     asking.create(person_id=story.person().id)
     asking.create()
@@ -509,7 +668,12 @@ def test_those_about_her_are_listed_with_who_still_holds_what_they_say(asking: A
     asking.take(first)
     asking.ngo.CancelEnquiry(e.CancelEnquiryRequest(id=second.id, etag=second.etag))
     hers = asking.ngo.ListEnquiries(e.ListEnquiriesRequest(person_id=person.id)).enquiries
-    holding = [(each.id, offer.organization_id) for each in hers for offer in each.offers if offer.holds_content]
+    holding = [
+        (each.id, offer.organization_id)
+        for each in hers
+        for offer in each.offers
+        if offer.holds_content
+    ]
     assert holding == [(first.id, ORG["shelter"])]
     assert not asking.shelter.ListEnquiries(e.ListEnquiriesRequest(person_id=person.id)).enquiries
 
@@ -522,7 +686,9 @@ def test_a_list_comes_in_pages(asking: Asking) -> None:
     for client, box in ((asking.ngo, e.ENQUIRY_BOX_ASKED), (asking.clinic, e.ENQUIRY_BOX_RECEIVED)):
         ids, token = [], ""
         while True:
-            answer = client.ListEnquiries(e.ListEnquiriesRequest(box=box, page_size=2, page_token=token))
+            answer = client.ListEnquiries(
+                e.ListEnquiriesRequest(box=box, page_size=2, page_token=token)
+            )
             ids += [each.id for each in answer.enquiries]
             token = answer.next_page_token
             if not token:
@@ -533,14 +699,24 @@ def test_a_list_comes_in_pages(asking: Asking) -> None:
 # The leak budget.
 
 
-def preview(asking: Asking, content: e.EnquiryContent = CONTENT, client: Client | None = None) -> e.EnquiryPreview:
+def preview(
+    asking: Asking, content: e.EnquiryContent = CONTENT, client: Client | None = None
+) -> e.EnquiryPreview:
     request = e.PreviewEnquiryRequest(content=content, service_ids=SERVICES)
     answer: e.EnquiryPreview = (client or asking.ngo).PreviewEnquiry(request)
     return answer
 
 
-def test_before_anything_is_told_it_says_to_how_many_and_whether_she_could_be_recognised(asking: Asking) -> None:
-    content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_URGENT, languages=["miq"], department="NI-AN", country="NI")
+def test_before_anything_is_told_it_says_to_how_many_and_whether_she_could_be_recognised(
+    asking: Asking,
+) -> None:
+    content = e.EnquiryContent(
+        need_code="HOU.EMG",
+        urgency=pb.URGENCY_URGENT,
+        languages=["miq"],
+        department="NI-AN",
+        country="NI",
+    )
     seen = preview(asking, content)
     assert (seen.service_count, seen.organization_count) == (2, 2)
     assert (seen.few, seen.similar_cases) == (True, 0)
@@ -548,22 +724,34 @@ def test_before_anything_is_told_it_says_to_how_many_and_whether_she_could_be_re
     assert asking.rows("SELECT 1 FROM enquiries") == []
 
 
-def asked_by_many(asking: Asking, content: e.EnquiryContent, members_: int, status: str = "APPROVED") -> None:
+def asked_by_many(
+    asking: Asking, content: e.EnquiryContent, members_: int, status: str = "APPROVED"
+) -> None:
     """An open enquiry of each of so many other members."""
     for _ in range(members_):
         organization_id = new_id()
         with asking.service.database.transaction(SYSTEM) as tx:
             members.note_member(tx, "organization", organization_id, True, status, "NGO")
-        client = replace(asking.ngo, caller=Caller(new_id(), "worker", organization_id, frozenset({"WORKER"})))
-        client.CreateEnquiry(e.CreateEnquiryRequest(**ASKED, content=content, service_ids=SERVICES, keep_unused=True))
+        client = replace(
+            asking.ngo, caller=Caller(new_id(), "worker", organization_id, frozenset({"WORKER"}))
+        )
+        client.CreateEnquiry(
+            e.CreateEnquiryRequest(**ASKED, content=content, service_ids=SERVICES, keep_unused=True)
+        )
 
 
-def test_it_counts_members_and_says_no_exact_count_and_ones_own_enquiries_are_not_in_it(asking: Asking) -> None:
-    content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_URGENT, languages=["cab"], country="NI")
+def test_it_counts_members_and_says_no_exact_count_and_ones_own_enquiries_are_not_in_it(
+    asking: Asking,
+) -> None:
+    content = e.EnquiryContent(
+        need_code="HOU.EMG", urgency=pb.URGENCY_URGENT, languages=["cab"], country="NI"
+    )
     for _ in range(20):
         asking.create(content, keep_unused=True)
     assert preview(asking, content).few
-    assert preview(asking, content, asking.service.as_("hotline", "OPERATOR")).few, "twenty of one member are one"
+    assert preview(asking, content, asking.service.as_("hotline", "OPERATOR")).few, (
+        "twenty of one member are one"
+    )
     asked_by_many(asking, content, 40, "PROBATION")
     assert preview(asking, content).few, "who is on probation is not counted"
     asked_by_many(asking, content, 40)
@@ -572,7 +760,9 @@ def test_it_counts_members_and_says_no_exact_count_and_ones_own_enquiries_are_no
     assert 20 < seen.similar_cases <= 50
 
 
-def test_what_no_service_decides_by_is_named_and_left_out_unless_it_is_wanted(asking: Asking) -> None:
+def test_what_no_service_decides_by_is_named_and_left_out_unless_it_is_wanted(
+    asking: Asking,
+) -> None:
     def note(uses: list[Attribute] | None) -> None:
         with asking.service.database.transaction(SYSTEM) as tx:
             for name, owner in (("shelter_bed", "shelter"), ("clinic_visit", "clinic")):
@@ -581,12 +771,22 @@ def test_what_no_service_decides_by_is_named_and_left_out_unless_it_is_wanted(as
     assert list(preview(asking).unused_attributes) == [], "what was not heard may matter"
     note([Attribute.AGE_BAND, Attribute.GENDER])
     try:
-        unused = {e.ENQUIRY_ATTRIBUTE_DEPARTMENT, e.ENQUIRY_ATTRIBUTE_LANGUAGES, e.ENQUIRY_ATTRIBUTE_DEPENDANTS}
+        unused = {
+            e.ENQUIRY_ATTRIBUTE_DEPARTMENT,
+            e.ENQUIRY_ATTRIBUTE_LANGUAGES,
+            e.ENQUIRY_ATTRIBUTE_DEPENDANTS,
+        }
         assert set(preview(asking).unused_attributes) == unused
         made = asking.create()
-        assert (made.content, set(made.left_out_attributes)) == (CONTENT, unused), "who asks keeps it for the referral"
+        assert (made.content, set(made.left_out_attributes)) == (CONTENT, unused), (
+            "who asks keeps it for the referral"
+        )
         said = asking.seen(asking.shelter, made).content
-        assert (said.department, list(said.languages), said.HasField("dependants")) == ("", [], False)
+        assert (said.department, list(said.languages), said.HasField("dependants")) == (
+            "",
+            [],
+            False,
+        )
         assert (said.age_band, said.gender_code) == (CONTENT.age_band, CONTENT.gender_code)
         assert asking.seen(asking.shelter, asking.create(keep_unused=True)).content == CONTENT
     finally:
@@ -597,7 +797,10 @@ def test_the_count_can_not_be_searched_for_somebody(asking: Asking) -> None:
     searcher = asking.service.as_("ngo", "WORKER", "MANAGER")
     for _ in range(60):
         preview(asking, client=searcher)
-    assert refusal(lambda: preview(asking, client=searcher)) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
+    assert refusal(lambda: preview(asking, client=searcher)) == (
+        "RESOURCE_EXHAUSTED",
+        "too_many_attempts",
+    )
 
 
 def test_what_was_asked_by_a_clock_ahead_does_not_count_for_a_day_longer(asking: Asking) -> None:

@@ -1,4 +1,6 @@
-"""The rules of an enquiry, without parts: states as a table, what is left out and counted, and random lives against a small model."""
+"""The rules of an enquiry, without parts: states as a table, what is left out and counted, and
+random lives against a small model.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,22 @@ from hypothesis import strategies as st
 
 from chassis.errors import Conflict, Invalid, NotFound, Refusal
 from services.referrals.domain.deadline import FIRST_POLICY, Policy, Urgency
-from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryState, Service, coarser, told, unused
+from services.referrals.domain.enquiry import (
+    Attribute,
+    Content,
+    Enquiry,
+    EnquiryState,
+    Service,
+    coarser,
+    told,
+    unused,
+)
 
 A = Attribute
 NOON = datetime(2026, 3, 4, 18, tzinfo=UTC)
-CONTENT = Content("HOU.EMG", Urgency.EMERGENCY, "18-24", "Feminine", 1, ("es",), ("step_free",), "NI", "NI-CI")
+CONTENT = Content(
+    "HOU.EMG", Urgency.EMERGENCY, "18-24", "Feminine", 1, ("es",), ("step_free",), "NI", "NI-CI"
+)
 SERVICES = [Service(name, f"org-{name}", frozenset()) for name in "abc"]
 
 
@@ -87,7 +100,9 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize(("state", "step"), [(state, step) for state in BEGINNINGS for step in STEPS])
+@pytest.mark.parametrize(
+    ("state", "step"), [(state, step) for state in BEGINNINGS for step in STEPS]
+)
 def test_every_step_in_every_state(state: str, step: str) -> None:
     enquiry = BEGINNINGS[state]()
     before = (enquiry.version, enquiry.state, [vars(offer).copy() for offer in enquiry.offers])
@@ -98,11 +113,18 @@ def test_every_step_in_every_state(state: str, step: str) -> None:
     with pytest.raises(Conflict) as refused:
         STEPS[step](enquiry)
     assert refused.value.reason == TABLE[state, step]
-    assert (enquiry.version, enquiry.state, [vars(offer) for offer in enquiry.offers]) == before, "a refusal changes nothing"
+    assert (enquiry.version, enquiry.state, [vars(offer) for offer in enquiry.offers]) == before, (
+        "a refusal changes nothing"
+    )
 
 
 def test_what_is_closed_waits_for_nobody_and_what_is_open_for_somebody() -> None:
-    assert [BEGINNINGS[state]().due_time is None for state in BEGINNINGS] == [False, False, True, True]
+    assert [BEGINNINGS[state]().due_time is None for state in BEGINNINGS] == [
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_a_service_that_was_not_asked_or_is_anothers_answers_nothing() -> None:
@@ -123,21 +145,37 @@ def test_the_reason_for_nobody_is_the_most_frequent_and_silence_counts_more() ->
 
 
 def test_what_is_left_out_of_the_copies_stays_with_who_asks() -> None:
-    enquiry = Enquiry.open("e", ("asker", ""), CONTENT, SERVICES, NOON, EveryDay(), left_out=[A.DEPARTMENT, A.GENDER])
+    enquiry = Enquiry.open(
+        "e", ("asker", ""), CONTENT, SERVICES, NOON, EveryDay(), left_out=[A.DEPARTMENT, A.GENDER]
+    )
     assert enquiry.content == CONTENT
-    assert {offer.content for offer in enquiry.offers} == {CONTENT.without([A.DEPARTMENT, A.GENDER])}
+    assert {offer.content for offer in enquiry.offers} == {
+        CONTENT.without([A.DEPARTMENT, A.GENDER])
+    }
 
 
 def test_a_service_of_which_nothing_was_heard_may_decide_by_anything() -> None:
     some = [Service("a", "o", frozenset({A.GENDER})), Service("b", "o", frozenset({A.LANGUAGES}))]
     assert unused(CONTENT, some) == (A.DEPARTMENT, A.DEPENDANTS, A.AGE_BAND)
     assert unused(CONTENT, [*some, Service("c", "o", None)]) == ()
-    assert unused(Content("HOU.EMG", Urgency.NORMAL), some) == (), "what is not said need not be left out"
+    assert unused(Content("HOU.EMG", Urgency.NORMAL), some) == (), (
+        "what is not said need not be left out"
+    )
 
 
 def test_a_count_is_said_so_that_nobody_can_be_searched_in_it() -> None:
     even = bytes.fromhex("ff00" * 2)  # without noise: all is two less, and rounded down
-    assert [told(count, even) for count in (0, 1, 4, 6, 7, 11, 12, 51, 999)] == [0, 0, 0, 0, 5, 5, 10, 45, 50]
+    assert [told(count, even) for count in (0, 1, 4, 6, 7, 11, 12, 51, 999)] == [
+        0,
+        0,
+        0,
+        0,
+        5,
+        5,
+        10,
+        45,
+        50,
+    ]
     assert told(4, bytes.fromhex("07ff")) == 5, "five more"
     assert told(12, bytes.fromhex("ff07")) == 5, "five less"
 
@@ -145,12 +183,16 @@ def test_a_count_is_said_so_that_nobody_can_be_searched_in_it() -> None:
 def test_the_attribute_to_leave_out_is_the_one_without_which_most_are_like_her() -> None:
     assert coarser(7, {A.DEPARTMENT: 90}) is None
     assert coarser(1, {A.DEPARTMENT: 3, A.AGE_BAND: 12}) is A.AGE_BAND
-    assert coarser(0, {A.DEPARTMENT: 0, A.AGE_BAND: 0}) is A.DEPARTMENT, "where none does better, the one that marks most"
+    assert coarser(0, {A.DEPARTMENT: 0, A.AGE_BAND: 0}) is A.DEPARTMENT, (
+        "where none does better, the one that marks most"
+    )
     assert coarser(0, {}) is None
 
 
 def test_without_an_attribute_the_rest_stays() -> None:
-    assert CONTENT.without(list(Attribute)) == Content("HOU.EMG", Urgency.EMERGENCY, accessibility_codes=("step_free",), country="NI")
+    assert CONTENT.without(list(Attribute)) == Content(
+        "HOU.EMG", Urgency.EMERGENCY, accessibility_codes=("step_free",), country="NI"
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"need_code": "HOUSE"}, {"department": "CR-SJ"}])
@@ -174,7 +216,11 @@ class Model:
         return True
 
     def take(self, name: str, said: str) -> bool:
-        if self.state != "open" or said not in ("yes", "maybe", "waitlist") or self.said[name] != said:
+        if (
+            self.state != "open"
+            or said not in ("yes", "maybe", "waitlist")
+            or self.said[name] != said
+        ):
             return False
         self.state, self.taken = "matched", name
         return True
@@ -226,7 +272,11 @@ def test_random_lives_go_as_the_model_says(life: list[tuple[str, Any, Any]]) -> 
         if step == "wait":
             model.time_is_over()
         else:
-            expected = {"answer": model.answer, "take": model.take}[step](name, said) if step != "cancel" else model.cancel()
+            expected = (
+                {"answer": model.answer, "take": model.take}[step](name, said)
+                if step != "cancel"
+                else model.cancel()
+            )
             assert done == expected, (step, name, said)
         assert enquiry.state.value == model.state
         assert enquiry.taken_service_id == model.taken
@@ -234,5 +284,9 @@ def test_random_lives_go_as_the_model_says(life: list[tuple[str, Any, Any]]) -> 
             shown = enquiry.state is EnquiryState.OPEN or offer.taken
             assert (offer.content is not None) == shown
             assert offer.state is enquiry.state
-        assert [event.version for event in enquiry.events] == list(range(2, enquiry.version + 1)), "facts have no gap"
-        assert (enquiry.due_time is None) <= (enquiry.state is not EnquiryState.OPEN), "nothing that is open waits without a clock"
+        assert [event.version for event in enquiry.events] == list(range(2, enquiry.version + 1)), (
+            "facts have no gap"
+        )
+        assert (enquiry.due_time is None) <= (enquiry.state is not EnquiryState.OPEN), (
+            "nothing that is open waits without a clock"
+        )

@@ -1,6 +1,8 @@
-"""A hundred enquiries to twenty services each, by rpc, with a clock that is handed over: how soon the first yes comes. `-s` prints it.
+"""A hundred enquiries to twenty services each, by rpc, with a clock that is handed over: how soon
+the first yes comes. `-s` prints it.
 
-The desks are a model: how many look, how soon, and what they say. What is measured is what the network makes of that, not people.
+The desks are a model: how many look, how soon, and what they say. What is measured is what the
+network makes of that, not people.
 """
 
 from __future__ import annotations
@@ -23,7 +25,13 @@ from tests.referrals.conftest import Client, Service
 
 ENQUIRIES, SERVICES = 100, 20
 # What a desk says when it looks, of a hundred: most have no room. A fifth never look.
-SAYS = {e.OFFER_ANSWER_YES: 12, e.OFFER_ANSWER_MAYBE: 12, e.OFFER_ANSWER_WAITLIST: 12, e.OFFER_ANSWER_NO: 44, None: 20}
+SAYS = {
+    e.OFFER_ANSWER_YES: 12,
+    e.OFFER_ANSWER_MAYBE: 12,
+    e.OFFER_ANSWER_WAITLIST: 12,
+    e.OFFER_ANSWER_NO: 44,
+    None: 20,
+}
 
 
 def desks(service: Service) -> dict[str, Client]:
@@ -35,35 +43,53 @@ def desks(service: Service) -> dict[str, Client]:
             organization, offered = new_id(), new_id()
             members.note_member(tx, "organization", organization, True, "APPROVED", "SHELTER")
             members.note_service(tx, offered, organization, True)
-            made[offered] = replace(base, caller=Caller(new_id(), "worker", organization, frozenset({"WORKER"})))
+            made[offered] = replace(
+                base, caller=Caller(new_id(), "worker", organization, frozenset({"WORKER"}))
+            )
     return made
 
 
 def test_how_soon_the_first_yes_comes(service: Service) -> None:
     chance, asked, line = random.Random(20), desks(service), service.as_("hotline", "OPERATOR")
-    watch = DeadlineScheduler(service.made.enquiries, service.database, service.clock, store.next_time)
+    watch = DeadlineScheduler(
+        service.made.enquiries, service.database, service.clock, store.next_time
+    )
     # (minute, order, what): in the order of time; an operator asks every seven minutes.
-    agenda: list[tuple[float, int, tuple[str, str]]] = [(7.0 * number, number, ("ask", "")) for number in range(ENQUIRIES)]
+    agenda: list[tuple[float, int, tuple[str, str]]] = [
+        (7.0 * number, number, ("ask", "")) for number in range(ENQUIRIES)
+    ]
     begun, first_yes, order = dict[str, float](), dict[str, float](), ENQUIRIES
     while agenda:
         minute, _, (what, identifier) = heapq.heappop(agenda)
         service.clock.set(NOON + timedelta(minutes=minute))
         watch.fire()
         if what == "ask":
-            urgency = chance.choice([pb.URGENCY_IMMEDIATE, pb.URGENCY_EMERGENCY, pb.URGENCY_EMERGENCY])
+            urgency = chance.choice(
+                [pb.URGENCY_IMMEDIATE, pb.URGENCY_EMERGENCY, pb.URGENCY_EMERGENCY]
+            )
             content = e.EnquiryContent(need_code="HOU.EMG", urgency=urgency, country="NI")
-            made = line.CreateEnquiry(e.CreateEnquiryRequest(**ASKED, content=content, service_ids=list(asked)))
+            made = line.CreateEnquiry(
+                e.CreateEnquiryRequest(**ASKED, content=content, service_ids=list(asked))
+            )
             begun[made.id] = minute
             for offered in asked:
                 order += 1
-                heapq.heappush(agenda, (minute + chance.lognormvariate(2.6, 0.9), order, (offered, made.id)))
+                heapq.heappush(
+                    agenda, (minute + chance.lognormvariate(2.6, 0.9), order, (offered, made.id))
+                )
             continue
         said = chance.choices(list(SAYS), list(SAYS.values()))[0]
         seen = asked[what].GetEnquiry(e.GetEnquiryRequest(id=identifier))
         if said is None or seen.state != e.ENQUIRY_STATE_OPEN:
             continue
-        reason = pb.DECLINE_REASON_NO_CAPACITY if said == e.OFFER_ANSWER_NO else pb.DECLINE_REASON_UNSPECIFIED
-        answer = e.AnswerEnquiryRequest(id=identifier, etag=seen.etag, service_id=what, answer=said, reason_code=reason)
+        reason = (
+            pb.DECLINE_REASON_NO_CAPACITY
+            if said == e.OFFER_ANSWER_NO
+            else pb.DECLINE_REASON_UNSPECIFIED
+        )
+        answer = e.AnswerEnquiryRequest(
+            id=identifier, etag=seen.etag, service_id=what, answer=said, reason_code=reason
+        )
         asked[what].AnswerEnquiry(answer)
         if said == e.OFFER_ANSWER_YES:
             first_yes[identifier] = minute - begun[identifier]
@@ -74,11 +100,17 @@ def test_how_soon_the_first_yes_comes(service: Service) -> None:
     watch.fire()
 
     with service.database.transaction(SYSTEM) as tx:
-        ended = {row["state"]: row["n"] for row in tx.execute("SELECT state, count(*) AS n FROM enquiries GROUP BY 1")}
-        kept = tx.execute("SELECT count(*) AS n FROM enquiry_offers WHERE need_code IS NOT NULL AND NOT taken").fetchone()
+        ended = {
+            row["state"]: row["n"]
+            for row in tx.execute("SELECT state, count(*) AS n FROM enquiries GROUP BY 1")
+        }
+        kept = tx.execute(
+            "SELECT count(*) AS n FROM enquiry_offers WHERE need_code IS NOT NULL AND NOT taken"
+        ).fetchone()
     times = list(first_yes.values())
     print(
-        f"\n{ENQUIRIES} enquiries to {SERVICES} services: first yes after {median(times):.1f} min (median), {quantiles(times, n=20)[18]:.1f} min (95th);"
+        f"\n{ENQUIRIES} enquiries to {SERVICES} services: first yes after {median(times):.1f} min"
+        f" (median), {quantiles(times, n=20)[18]:.1f} min (95th);"
         f" {ended}"
     )
     assert sum(ended.values()) == ENQUIRIES

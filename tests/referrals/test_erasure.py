@@ -1,4 +1,6 @@
-"""Erasure: two people, what it destroys and what it leaves, and a copy from before it that is put back."""
+"""Erasure: two people, what it destroys and what it leaves, and a copy from before it that is put
+back.
+"""
 
 import os
 import subprocess
@@ -50,41 +52,63 @@ def other(service: Service) -> Client:
 
 
 def propose(client: Client, person_id: str) -> erasures_pb2.Erasure:
-    made: erasures_pb2.Erasure = client.ProposeErasure(erasures_pb2.ProposeErasureRequest(person_id=person_id, request_id=new_id()))
+    made: erasures_pb2.Erasure = client.ProposeErasure(
+        erasures_pb2.ProposeErasureRequest(person_id=person_id, request_id=new_id())
+    )
     return made
 
 
 def confirm(client: Client, person_id: str) -> erasures_pb2.Erasure:
-    made: erasures_pb2.Erasure = client.ConfirmErasure(erasures_pb2.ConfirmErasureRequest(person_id=person_id, request_id=new_id()))
+    made: erasures_pb2.Erasure = client.ConfirmErasure(
+        erasures_pb2.ConfirmErasureRequest(person_id=person_id, request_id=new_id())
+    )
     return made
 
 
 def proof(client: Client, person_id: str) -> erasures_pb2.Erasure:
-    erasure: erasures_pb2.Erasure = client.GetErasure(erasures_pb2.GetErasureRequest(person_id=person_id))
+    erasure: erasures_pb2.Erasure = client.GetErasure(
+        erasures_pb2.GetErasureRequest(person_id=person_id)
+    )
     return erasure
 
 
 def waiting(client: Client) -> list[str]:
-    return [erasure.person_id for erasure in client.ListErasures(erasures_pb2.ListErasuresRequest()).erasures]
+    return [
+        erasure.person_id
+        for erasure in client.ListErasures(erasures_pb2.ListErasuresRequest()).erasures
+    ]
 
 
 def opened(client: Client, person_id: str) -> people_pb2.Identity:
     groups = [people_pb2.FIELD_GROUP_IDENTITY, people_pb2.FIELD_GROUP_CONTACT]
-    made: people_pb2.Identity = client.OpenPerson(people_pb2.OpenPersonRequest(id=person_id, purpose_code="HOU.EMG", field_groups=groups))
+    made: people_pb2.Identity = client.OpenPerson(
+        people_pb2.OpenPersonRequest(id=person_id, purpose_code="HOU.EMG", field_groups=groups)
+    )
     return made
 
 
 def known(story: Story) -> tuple[pb.Referral, str]:
-    """A person with everything: a live referral with a note, a draft, a call of the line with a note and a reference; the referral and the contact."""
+    """A person with everything: a live referral with a note, a draft, a call of the line with a
+    note and a reference; the referral and the contact.
+    """
     heard = story.contact()
     operator = story.service.as_("hotline", "OPERATOR")
     change = contacts_pb2.Contact(id=heard.contact.id, etag=heard.contact.etag, note=WORDS[3])
-    operator.UpdateContact(contacts_pb2.UpdateContactRequest(contact=change, update_mask=FieldMask(paths=["note"])))
+    operator.UpdateContact(
+        contacts_pb2.UpdateContactRequest(contact=change, update_mask=FieldMask(paths=["note"]))
+    )
     accepted = story.accepted()
-    story.ngo.AddNote(pb.AddNoteRequest(id=accepted.id, etag=accepted.etag, note=WORDS[2], request_id=story.request_id()))
+    story.ngo.AddNote(
+        pb.AddNoteRequest(
+            id=accepted.id, etag=accepted.etag, note=WORDS[2], request_id=story.request_id()
+        )
+    )
     story.draft(people_pb2.Person(id=accepted.person_id))
     with story.service.database.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE referrals SET contact_id = %s, assault_time = now() WHERE id = %s", (heard.contact.id, accepted.id))
+        tx.execute(
+            "UPDATE referrals SET contact_id = %s, assault_time = now() WHERE id = %s",
+            (heard.contact.id, accepted.id),
+        )
     return accepted, heard.contact.id
 
 
@@ -98,42 +122,72 @@ def rows(service: Service, statement: str, *values: object) -> list[dict[str, An
         return tx.execute(statement.encode(), values).fetchall()
 
 
-def test_one_person_proposes_and_nothing_changes_another_confirms_and_it_is_gone(story: Story, other: Client) -> None:
+def test_one_person_proposes_and_nothing_changes_another_confirms_and_it_is_gone(
+    story: Story, other: Client
+) -> None:
     person = story.person()
     proposed = propose(story.ngo, person.id)
-    assert (proposed.proposed_by_worker_id, proposed.HasField("erase_time")) == (story.ngo.caller.id, False)
+    assert (proposed.proposed_by_worker_id, proposed.HasField("erase_time")) == (
+        story.ngo.caller.id,
+        False,
+    )
     assert proposed.confirm_until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=7)
     assert opened(story.ngo, person.id).given_name == "Ximena"
-    assert refusal(lambda: confirm(story.ngo, person.id)) == ("FAILED_PRECONDITION", "second_person_required")
+    assert refusal(lambda: confirm(story.ngo, person.id)) == (
+        "FAILED_PRECONDITION",
+        "second_person_required",
+    )
     done = confirm(other, person.id)
-    assert (done.proposed_by_worker_id, done.confirmed_by_worker_id) == (story.ngo.caller.id, other.caller.id)
-    assert (done.erase_time.ToDatetime(tzinfo=UTC), done.destroyed.sealed_parts, done.destroyed.name_marks) == (NOON, 2, 1)
+    assert (done.proposed_by_worker_id, done.confirmed_by_worker_id) == (
+        story.ngo.caller.id,
+        other.caller.id,
+    )
+    assert (
+        done.erase_time.ToDatetime(tzinfo=UTC),
+        done.destroyed.sealed_parts,
+        done.destroyed.name_marks,
+    ) == (NOON, 2, 1)
     assert refusal(lambda: opened(story.ngo, person.id)) == ("FAILED_PRECONDITION", "person_erased")
     assert proof(story.ngo, person.id) == done
-    assert refusal(lambda: confirm(other, person.id)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
-    assert refusal(lambda: propose(story.ngo, person.id)) == ("FAILED_PRECONDITION", "person_erased")
+    assert refusal(lambda: confirm(other, person.id)) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_confirm",
+    )
+    assert refusal(lambda: propose(story.ngo, person.id)) == (
+        "FAILED_PRECONDITION",
+        "person_erased",
+    )
 
 
 def test_nothing_that_was_proposed_is_confirmed_and_neither_is_what_was_proposed_long_ago(
     story: Story, service: Service, other: Client
 ) -> None:
     person = story.person()
-    assert refusal(lambda: confirm(other, person.id)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
+    assert refusal(lambda: confirm(other, person.id)) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_confirm",
+    )
     propose(story.ngo, person.id)
     assert person.id in waiting(other)
     assert person.id not in waiting(story.shelter)
     service.clock.advance(timedelta(days=7))
-    assert refusal(lambda: confirm(other, person.id)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
+    assert refusal(lambda: confirm(other, person.id)) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_confirm",
+    )
     assert person.id not in waiting(other)
     assert not proof(story.ngo, person.id).HasField("confirm_until_time")
     propose(other, person.id)
-    assert refusal(lambda: confirm(other, person.id)) == ("FAILED_PRECONDITION", "second_person_required"), (
-        "who proposed last is who began it"
-    )
+    assert refusal(lambda: confirm(other, person.id)) == (
+        "FAILED_PRECONDITION",
+        "second_person_required",
+    ), "who proposed last is who began it"
     assert confirm(story.ngo, person.id).HasField("erase_time")
 
 
-def test_another_organisation_has_no_part_in_it_and_hears_of_none(story: Story, service: Service, other: Client) -> None:
+def test_another_organisation_has_no_part_in_it_and_hears_of_none(
+    story: Story, service: Service, other: Client
+) -> None:
     referral = story.accepted()  # the shelter sees the file
     nothing = ("NOT_FOUND", "not_found")
     assert refusal(lambda: propose(story.shelter, referral.person_id)) == nothing
@@ -142,30 +196,59 @@ def test_another_organisation_has_no_part_in_it_and_hears_of_none(story: Story, 
     assert refusal(lambda: proof(story.shelter, referral.person_id)) == nothing
     assert refusal(lambda: proof(story.ngo, story.person().id)) == nothing, "nobody proposed it"
     key = service.as_("ngo", scopes=("people.read", "people.write", "people.open"))
-    assert refusal(lambda: propose(key, referral.person_id)) == ("PERMISSION_DENIED", "right_missing")
-    assert refusal(lambda: confirm(key, referral.person_id)) == ("PERMISSION_DENIED", "right_missing")
+    assert refusal(lambda: propose(key, referral.person_id)) == (
+        "PERMISSION_DENIED",
+        "right_missing",
+    )
+    assert refusal(lambda: confirm(key, referral.person_id)) == (
+        "PERMISSION_DENIED",
+        "right_missing",
+    )
     confirm(other, referral.person_id)
     assert refusal(lambda: proof(story.shelter, referral.person_id)) == nothing
 
 
-def test_what_is_asked_for_her_ends_first_and_who_holds_something_is_asked_to_delete_it(story: Story, other: Client) -> None:
+def test_what_is_asked_for_her_ends_first_and_who_holds_something_is_asked_to_delete_it(
+    story: Story, other: Client
+) -> None:
     referral, _ = known(story)
     done = erased(story, other, referral.person_id)
     assert (done.destroyed.referrals, done.destroyed.receipts, done.destroyed.notes) == (1, 1, 2)
     ended = story.shelter.GetReferral(pb.GetReferralRequest(id=referral.id))
     assert (ended.state, ended.main_step) == (pb.STATE_CONSENT_WITHDRAWN, "confirm_deletion")
-    assert (ended.person.age_band, ended.person.department, ended.HasField("assault_time")) == (0, "", False)
-    [receipt] = story.ngo.ListReceipts(people_pb2.ListReceiptsRequest(person_id=referral.person_id)).receipts
-    assert (receipt.genuine, receipt.HasField("withdraw_time")) == (True, True)
-    with_note = pb.ConfirmDeletionRequest(id=ended.id, etag=ended.etag, note="burnt", request_id=story.request_id())
-    assert refusal(lambda: story.shelter.ConfirmDeletion(with_note)) == ("FAILED_PRECONDITION", "person_erased"), (
-        "nothing more is written of her"
+    assert (ended.person.age_band, ended.person.department, ended.HasField("assault_time")) == (
+        0,
+        "",
+        False,
     )
-    gone = story.shelter.ConfirmDeletion(pb.ConfirmDeletionRequest(id=ended.id, etag=ended.etag, request_id=story.request_id()))
-    in_error = pb.EnterReferralInErrorRequest(id=gone.id, etag=gone.etag, note="why", request_id=story.request_id())
-    assert refusal(lambda: story.ngo.EnterReferralInError(in_error)) == ("FAILED_PRECONDITION", "person_erased")
+    [receipt] = story.ngo.ListReceipts(
+        people_pb2.ListReceiptsRequest(person_id=referral.person_id)
+    ).receipts
+    assert (receipt.genuine, receipt.HasField("withdraw_time")) == (True, True)
+    with_note = pb.ConfirmDeletionRequest(
+        id=ended.id, etag=ended.etag, note="burnt", request_id=story.request_id()
+    )
+    assert refusal(lambda: story.shelter.ConfirmDeletion(with_note)) == (
+        "FAILED_PRECONDITION",
+        "person_erased",
+    ), "nothing more is written of her"
+    gone = story.shelter.ConfirmDeletion(
+        pb.ConfirmDeletionRequest(id=ended.id, etag=ended.etag, request_id=story.request_id())
+    )
+    in_error = pb.EnterReferralInErrorRequest(
+        id=gone.id, etag=gone.etag, note="why", request_id=story.request_id()
+    )
+    assert refusal(lambda: story.ngo.EnterReferralInError(in_error)) == (
+        "FAILED_PRECONDITION",
+        "person_erased",
+    )
     states = [
-        row["state"] for row in rows(story.service, "SELECT state FROM referrals WHERE person_id = %s ORDER BY state", referral.person_id)
+        row["state"]
+        for row in rows(
+            story.service,
+            "SELECT state FROM referrals WHERE person_id = %s ORDER BY state",
+            referral.person_id,
+        )
     ]
     assert states == ["consent_withdrawn", "entered_in_error"], "and nobody waits for the draft"
 
@@ -173,7 +256,10 @@ def test_what_is_asked_for_her_ends_first_and_who_holds_something_is_asked_to_de
 def test_an_open_need_of_hers_is_looked_for_by_nobody_any_more(story: Story, other: Client) -> None:
     sent = story.sent()
     declining = pb.DeclineReferralRequest(
-        id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY, request_id=story.request_id()
+        id=sent.id,
+        etag=sent.etag,
+        reason_code=pb.DECLINE_REASON_NO_CAPACITY,
+        request_id=story.request_id(),
     )
     story.shelter.DeclineReferral(declining)
     erased(story, other, sent.person_id)
@@ -191,35 +277,66 @@ def test_nothing_that_the_service_keeps_opens_with_its_key_and_no_word_of_hers_i
     referral, contact_id = known(story)
     erased(story, other, referral.person_id)
     her = referral.person_id
-    assert rows(service, "SELECT wrapped FROM person_keys WHERE person_id = %s", her) == [{"wrapped": None}]
-    for table, column in (("person_sealed", "person_id"), ("person_names", "person_id"), ("plans", "person_id")):
-        assert rows(service, f"SELECT * FROM {table} WHERE {column} = %s", her) == [], table
-    assert rows(service, "SELECT note_sealed, assault_time, department FROM contacts WHERE id = %s", contact_id) == [
-        {"note_sealed": None, "assault_time": None, "department": ""}
+    assert rows(service, "SELECT wrapped FROM person_keys WHERE person_id = %s", her) == [
+        {"wrapped": None}
     ]
+    for table, column in (
+        ("person_sealed", "person_id"),
+        ("person_names", "person_id"),
+        ("plans", "person_id"),
+    ):
+        assert rows(service, f"SELECT * FROM {table} WHERE {column} = %s", her) == [], table
+    assert rows(
+        service,
+        "SELECT note_sealed, assault_time, department FROM contacts WHERE id = %s",
+        contact_id,
+    ) == [{"note_sealed": None, "assault_time": None, "department": ""}]
     assert rows(service, "SELECT * FROM contact_references WHERE contact_id = %s", contact_id) == []
-    notes = rows(service, "SELECT note_sealed FROM referral_events WHERE referral_id = %s AND note_sealed IS NOT NULL", referral.id)
+    notes = rows(
+        service,
+        "SELECT note_sealed FROM referral_events WHERE referral_id = %s"
+        " AND note_sealed IS NOT NULL",
+        referral.id,
+    )
     keyring = Keyring(key_folder.secret(service.keys, "sealing.referrals"))
     for note in notes:  # the history can't be changed; what is in it can't be read
         with pytest.raises(CannotOpen):
             keyring.open_bytes(bytes(note["note_sealed"]), f"referral_events/{referral.id}/2")
     [person] = rows(service, "SELECT * FROM people WHERE id = %s", her)
     assert {name for name, value in person.items() if value in ("", None, False)} >= {
-        "age_band", "gender_code", "language", "dependants", "trafficking_status_code", "safe_contact_channel", "has_identity"
+        "age_band", "gender_code", "language", "dependants", (
+            "trafficking_status_code"
+        ), "safe_contact_channel", "has_identity"
     }  # fmt: skip
     shown = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=her))
     assert (shown.erased, shown.coarse, shown.exploitation_country) == (True, pb.CoarsePerson(), "")
 
 
-def test_an_erasure_is_a_fact_of_ids_and_on_the_trail_of_both(story: Story, service: Service, other: Client) -> None:
+def test_an_erasure_is_a_fact_of_ids_and_on_the_trail_of_both(
+    story: Story, service: Service, other: Client
+) -> None:
     person = story.person()
     done = erased(story, other, person.id)
-    told = rows(service, "SELECT version, type, payload FROM outbox WHERE subject = %s ORDER BY version", done.id)
-    assert [(row["version"], row["type"]) for row in told] == [(1, "enlace.erasure.proposed.v1"), (2, "enlace.erasure.done.v1")]
+    told = rows(
+        service,
+        "SELECT version, type, payload FROM outbox WHERE subject = %s ORDER BY version",
+        done.id,
+    )
+    assert [(row["version"], row["type"]) for row in told] == [
+        (1, "enlace.erasure.proposed.v1"),
+        (2, "enlace.erasure.done.v1"),
+    ]
     said = facts_pb2.ErasureFact.FromString(told[1]["payload"])
-    assert (said.person_id, said.organization_id, said.confirmed_by_worker_id) == (person.id, ORG["ngo"], other.caller.id)
+    assert (said.person_id, said.organization_id, said.confirmed_by_worker_id) == (
+        person.id,
+        ORG["ngo"],
+        other.caller.id,
+    )
     trail = rows(
-        service, "SELECT actor_id, action FROM audit WHERE object_id = %s AND action LIKE '%%erasure' ORDER BY sequence", person.id
+        service,
+        "SELECT actor_id, action FROM audit WHERE object_id = %s AND action LIKE '%%erasure'"
+        " ORDER BY sequence",
+        person.id,
     )
     assert [(row["actor_id"], row["action"]) for row in trail] == [
         (story.ngo.caller.id, "propose_erasure"), (other.caller.id, "confirm_erasure")
@@ -229,18 +346,27 @@ def test_an_erasure_is_a_fact_of_ids_and_on_the_trail_of_both(story: Story, serv
 def test_figures_stay_as_they_were(story: Story, service: Service, other: Client) -> None:
     referral, _ = known(story)
     with service.database.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE people SET exploitation_country = 'SV' WHERE id = %s", (referral.person_id,))
+        tx.execute(
+            "UPDATE people SET exploitation_country = 'SV' WHERE id = %s", (referral.person_id,)
+        )
 
     def counted() -> list[dict[str, Any]]:
-        return rows(service, "SELECT p.country, p.department, p.exploitation_country, r.need_code, r.country AS where FROM people p"
-                    " JOIN referrals r ON r.person_id = p.id WHERE p.id = %s ORDER BY r.id", referral.person_id)  # fmt: skip
+        return rows(
+            service,
+            "SELECT p.country, p.department, p.exploitation_country, r.need_code, r.country AS"
+            " where FROM people p"
+            " JOIN referrals r ON r.person_id = p.id WHERE p.id = %s ORDER BY r.id",
+            referral.person_id,
+        )
 
     before = counted()
     erased(story, other, referral.person_id)
     assert counted() == before != []
 
 
-def test_while_one_erases_another_opens_no_draft_that_keeps_what_is_known_of_her(story: Story, other: Client) -> None:
+def test_while_one_erases_another_opens_no_draft_that_keeps_what_is_known_of_her(
+    story: Story, other: Client
+) -> None:
     person = story.person()
     erased(story, other, person.id)
     assert refusal(lambda: story.draft(person)) == ("FAILED_PRECONDITION", "person_erased")
@@ -252,7 +378,9 @@ def test_while_one_erases_another_opens_no_draft_that_keeps_what_is_known_of_her
 
 @dataclass
 class Memories:
-    """Everything outside of the database that remembers erasures: a topic, two witnesses with a database each, a file beside the keys."""
+    """Everything outside of the database that remembers erasures: a topic, two witnesses with a
+    database each, a file beside the keys.
+    """
 
     service: Service
     watch: Broker
@@ -263,13 +391,37 @@ class Memories:
 
     def start(self) -> Erasures:
         """The loop of referrals, as after a start of its process."""
-        signer, trusted = Signer(key_folder.signing(self.service.keys, "facts.referrals")), key_folder.trusted_signers(self.service.keys)
-        return Erasures(self.service.made.erasing, self.service.database, self.watch, signer, trusted, self.service.clock, self.folder)
+        signer, trusted = (
+            Signer(key_folder.signing(self.service.keys, "facts.referrals")),
+            key_folder.trusted_signers(self.service.keys),
+        )
+        return Erasures(
+            self.service.made.erasing,
+            self.service.database,
+            self.watch,
+            signer,
+            trusted,
+            self.service.clock,
+            self.folder,
+        )
 
     def witness(self, name: str) -> Witness:
         """A witness, as after a start of its process."""
-        signer, trusted = Signer(key_folder.signing(self.service.keys, f"facts.{name}")), key_folder.trusted_signers(self.service.keys)
-        return Witness(name, erasures.TOPIC, "referrals", ERASED, self.databases[name], self.watch, signer, trusted, self.service.clock)
+        signer, trusted = (
+            Signer(key_folder.signing(self.service.keys, f"facts.{name}")),
+            key_folder.trusted_signers(self.service.keys),
+        )
+        return Witness(
+            name,
+            erasures.TOPIC,
+            "referrals",
+            ERASED,
+            self.databases[name],
+            self.watch,
+            signer,
+            trusted,
+            self.service.clock,
+        )
 
     def lose_the_broker(self) -> None:
         """From now on the topic is empty, as that of a new broker."""
@@ -283,7 +435,9 @@ class Memories:
                 owner.execute("UPDATE kept_records SET topic = %s WHERE topic = %s", (topic, lost))
 
     def catch_up(self, loop: Erasures, *witnesses: str) -> int:
-        """Turns all of them until the loop has heard the answers of these witnesses; returns how many files were erased again."""
+        """Turns all of them until the loop has heard the answers of these witnesses; returns how
+        many files were erased again.
+        """
         again = loop.turn()
         for name in witnesses or self.places:
             self.witness(name).turn()
@@ -292,9 +446,15 @@ class Memories:
 
 @pytest.fixture
 def memories(
-    broker: brokers.Broker, service: Service, postgres: parts.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker: brokers.Broker,
+    service: Service,
+    postgres: parts.Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Memories]:
-    settings = ServiceSettings("", "", broker.bootstrap, "PLAINTEXT", "", "", "", 1, "", "", service.keys, False, True, 4)
+    settings = ServiceSettings(
+        "", "", broker.bootstrap, "PLAINTEXT", "", "", "", 1, "", "", service.keys, False, True, 4
+    )
     watch = Broker(settings, [])
     watch.start()
     assert watch.wait(30)
@@ -314,17 +474,37 @@ def memories(
 
 
 def back_up(postgres: parts.Server, service: Service, copy: Path) -> None:
-    run(postgres, "pg_dump", "--format=custom", "--exclude-extension=*", f"--file={copy}", service.migration_url)
+    run(
+        postgres,
+        "pg_dump",
+        "--format=custom",
+        "--exclude-extension=*",
+        f"--file={copy}",
+        service.migration_url,
+    )
 
 
 def restore(postgres: parts.Server, service: Service, copy: Path) -> None:
     """As docs/operations.md says."""
-    run(postgres, "pg_restore", "--clean", "--if-exists", "--no-owner", f"--dbname={service.migration_url}", str(copy))
+    run(
+        postgres,
+        "pg_restore",
+        "--clean",
+        "--if-exists",
+        "--no-owner",
+        f"--dbname={service.migration_url}",
+        str(copy),
+    )
     migrate(service.migration_url, MIGRATIONS)
 
 
 def test_a_copy_from_before_an_erasure_shows_nobody_who_was_erased(
-    story: Story, service: Service, other: Client, memories: Memories, postgres: parts.Server, tmp_path: Path
+    story: Story,
+    service: Service,
+    other: Client,
+    memories: Memories,
+    postgres: parts.Server,
+    tmp_path: Path,
 ) -> None:
     loop = memories.start()
     loop.turn()
@@ -333,7 +513,8 @@ def test_a_copy_from_before_an_erasure_shows_nobody_who_was_erased(
     propose(story.ngo, her)
     copy = tmp_path / "copy"
     back_up(postgres, service, copy)
-    done, late = confirm(other, her), story.person(given_name="Noelia").id  # of whom the copy has nothing
+    # of whom the copy has nothing
+    done, late = confirm(other, her), story.person(given_name="Noelia").id
     erased(story, other, late)
     loop.turn()  # publishes it
     assert not proof(story.ngo, her).HasField("witness_time")
@@ -341,29 +522,54 @@ def test_a_copy_from_before_an_erasure_shows_nobody_who_was_erased(
     assert proof(story.ngo, her).HasField("witness_time")
 
     restore(postgres, service, copy)
-    assert rows(service, "SELECT wrapped IS NULL AS gone FROM person_keys WHERE person_id = %s", her) == [{"gone": False}], "she is back"
+    assert rows(
+        service, "SELECT wrapped IS NULL AS gone FROM person_keys WHERE person_id = %s", her
+    ) == [{"gone": False}], "she is back"
     for person in (her, somebody):
-        assert refusal(partial(opened, story.ngo, person)) == ("UNAVAILABLE", "store_unavailable"), "until it is known who was erased"
+        assert refusal(partial(opened, story.ngo, person)) == (
+            "UNAVAILABLE",
+            "store_unavailable",
+        ), "until it is known who was erased"
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE people SET names_form = 0 WHERE organization_id = %s", (ORG["ngo"],))
     with pytest.raises(Unavailable):
         service.made.names.note()  # and nobody is put aside for it
     assert memories.catch_up(memories.start()) == 1
     assert service.made.names.note() > 0
-    assert somebody in [one.id for one in story.ngo.SearchPeople(people_pb2.SearchPeopleRequest(name="Abril")).people]
+    assert somebody in [
+        one.id
+        for one in story.ngo.SearchPeople(people_pb2.SearchPeopleRequest(name="Abril")).people
+    ]
     assert refusal(lambda: opened(story.ngo, her)) == ("FAILED_PRECONDITION", "person_erased")
     assert opened(story.ngo, somebody).given_name == "Abril", "and everybody else is there"
     again = proof(story.ngo, her)
-    assert (again.id, again.erase_time, again.confirmed_by_worker_id) == (done.id, done.erase_time, other.caller.id)
-    assert proof(story.ngo, late).HasField("erase_time"), "the proof is there, of a file that is not"
-    assert story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)).state == pb.STATE_CONSENT_WITHDRAWN
-    assert rows(service, "SELECT note_sealed FROM contacts WHERE id = %s", contact_id) == [{"note_sealed": None}]
+    assert (again.id, again.erase_time, again.confirmed_by_worker_id) == (
+        done.id,
+        done.erase_time,
+        other.caller.id,
+    )
+    assert proof(story.ngo, late).HasField("erase_time"), (
+        "the proof is there, of a file that is not"
+    )
+    assert (
+        story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)).state
+        == pb.STATE_CONSENT_WITHDRAWN
+    )
+    assert rows(service, "SELECT note_sealed FROM contacts WHERE id = %s", contact_id) == [
+        {"note_sealed": None}
+    ]
     assert memories.start().turn() == 0
 
 
 @pytest.mark.parametrize("memory", ["topic", "partners", "notifications", "file"])
 def test_each_memory_alone_keeps_who_was_erased_erased_in_a_restored_store(
-    memory: str, story: Story, service: Service, other: Client, memories: Memories, postgres: parts.Server, tmp_path: Path
+    memory: str,
+    story: Story,
+    service: Service,
+    other: Client,
+    memories: Memories,
+    postgres: parts.Server,
+    tmp_path: Path,
 ) -> None:
     her, somebody = story.person().id, story.person(given_name="Abril").id
     memories.start().turn()
@@ -395,7 +601,8 @@ def test_a_restored_store_stays_closed_until_every_witness_has_answered(
     assert opened(story.ngo, somebody).given_name == "Ximena", "the first store waits for nobody"
     back_up(postgres, service, tmp_path / "copy")
     restore(postgres, service, tmp_path / "copy")
-    assert memories.catch_up(loop, "partners") == 0  # an empty topic proves nothing, and neither does one witness
+    # an empty topic proves nothing, and neither does one witness
+    assert memories.catch_up(loop, "partners") == 0
     assert refusal(lambda: opened(story.ngo, somebody)) == ("UNAVAILABLE", "store_unavailable")
     assert metrics.ERASURES_AWAITED._value.get() == 1
     memories.witness("notifications").turn()
@@ -406,7 +613,12 @@ def test_a_restored_store_stays_closed_until_every_witness_has_answered(
 
 
 def test_a_restored_store_stays_closed_while_a_witness_keeps_more_than_it_can_read(
-    story: Story, service: Service, other: Client, memories: Memories, postgres: parts.Server, tmp_path: Path
+    story: Story,
+    service: Service,
+    other: Client,
+    memories: Memories,
+    postgres: parts.Server,
+    tmp_path: Path,
 ) -> None:
     her = story.person().id
     memories.start().turn()
@@ -417,7 +629,9 @@ def test_a_restored_store_stays_closed_while_a_witness_keeps_more_than_it_can_re
         memories.witness(name).turn()
     for place in memories.places.values():  # as if another key had signed it
         with psycopg.connect(place.migration_url) as owner:
-            owner.execute("UPDATE kept_records SET record = replace(record, 'ce_time', 'ce_timing')")
+            owner.execute(
+                "UPDATE kept_records SET record = replace(record, 'ce_time', 'ce_timing')"
+            )
     (memories.folder / erasures.FILE).unlink()
     memories.lose_the_broker()
     restore(postgres, service, tmp_path / "copy")
@@ -437,14 +651,21 @@ def test_an_erasure_is_in_the_file_while_the_broker_is_away_and_one_cut_line_spo
     erased(story, other, second)
     memories.start().remember()
     lines = [line for line in file.read_bytes().splitlines() if line.endswith(b"]]]")]
-    people = [facts_pb2.ErasureFact.FromString(records.unpack(line)[1] or b"").person_id for line in lines]
-    everybody = {row["person_id"] for row in rows(service, "SELECT person_id FROM erasures WHERE erase_time IS NOT NULL")}
+    people = [
+        facts_pb2.ErasureFact.FromString(records.unpack(line)[1] or b"").person_id for line in lines
+    ]
+    everybody = {
+        row["person_id"]
+        for row in rows(service, "SELECT person_id FROM erasures WHERE erase_time IS NOT NULL")
+    }
     assert sorted(people) == sorted(everybody)
     assert {first, second} <= everybody
     assert file.stat().st_mode & 0o077 == 0, "for its owner's eyes"
 
 
-def test_a_broker_that_forgot_hears_it_again(story: Story, service: Service, other: Client, memories: Memories) -> None:
+def test_a_broker_that_forgot_hears_it_again(
+    story: Story, service: Service, other: Client, memories: Memories
+) -> None:
     person = story.person()
     erased(story, other, person.id)
     loop = memories.start()
@@ -456,37 +677,70 @@ def test_a_broker_that_forgot_hears_it_again(story: Story, service: Service, oth
     assert proof(story.ngo, person.id).HasField("witness_time")
 
 
-def test_nobody_else_can_have_somebody_erased(story: Story, service: Service, memories: Memories) -> None:
+def test_nobody_else_can_have_somebody_erased(
+    story: Story, service: Service, memories: Memories
+) -> None:
     person = story.person()
-    said = facts_pb2.ErasureFact(erasure_id=new_id(), person_id=person.id, organization_id=ORG["ngo"])
+    said = facts_pb2.ErasureFact(
+        erasure_id=new_id(), person_id=person.id, organization_id=ORG["ngo"]
+    )
     said.propose_time.FromDatetime(NOON)
     said.erase_time.FromDatetime(NOON)
     fact = Fact(said.erasure_id, 2, "enlace.erasure.done.v1", said.SerializeToString(), NOON)
     producer = Producer(memories.watch.settings)
     key_folder.create(service.keys, ["stranger"])
-    for source, signer in (("referrals", "stranger"), ("stranger", "stranger"), ("partners", "partners"), ("referrals", "partners")):
-        record = pack(fact, f"enlace/{source}", Signer(key_folder.signing(service.keys, f"facts.{signer}")))
+    for source, signer in (
+        ("referrals", "stranger"),
+        ("stranger", "stranger"),
+        ("partners", "partners"),
+        ("referrals", "partners"),
+    ):
+        record = pack(
+            fact, f"enlace/{source}", Signer(key_folder.signing(service.keys, f"facts.{signer}"))
+        )
         producer.send_all(erasures.TOPIC, [record])
-    proposal = replace(fact, type="enlace.erasure.proposed.v1")  # of one person alone, brought here from another topic
-    producer.send_all(erasures.TOPIC, [pack(proposal, "enlace/referrals", Signer(key_folder.signing(service.keys, "facts.referrals")))])
+    # of one person alone, brought here from another topic
+    proposal = replace(fact, type="enlace.erasure.proposed.v1")
+    producer.send_all(
+        erasures.TOPIC,
+        [
+            pack(
+                proposal,
+                "enlace/referrals",
+                Signer(key_folder.signing(service.keys, "facts.referrals")),
+            )
+        ],
+    )
     producer.discard()
     assert memories.catch_up(memories.start()) == 0
     assert memories.witness("partners").turn() == 0
     with memories.databases["partners"].transaction(SYSTEM) as tx:
-        assert tx.execute("SELECT FROM kept_records WHERE subject = %s", (said.erasure_id,)).fetchall() == []
+        assert (
+            tx.execute("SELECT FROM kept_records WHERE subject = %s", (said.erasure_id,)).fetchall()
+            == []
+        )
     assert opened(story.ngo, person.id).given_name == "Ximena"
 
 
-def test_of_who_was_erased_no_word_is_in_the_whole_database(story: Story, service: Service, other: Client) -> None:
+def test_of_who_was_erased_no_word_is_in_the_whole_database(
+    story: Story, service: Service, other: Client
+) -> None:
     referral, _ = known(story)
     erased(story, other, referral.person_id)
     with service.database.transaction(SYSTEM) as tx:
         hay = dump(tx)
-    assert [(table, word) for table, text in hay.items() for word in WORDS if word.encode() in text] == []
+    assert [
+        (table, word) for table, text in hay.items() for word in WORDS if word.encode() in text
+    ] == []
 
 
 def run(postgres: parts.Server, program: str, *words: str) -> None:
-    done = subprocess.run([str(postgres.programs / program), *words], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+    done = subprocess.run(
+        [str(postgres.programs / program), *words],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"]},
+    )
     assert done.returncode == 0, done.stderr
 
 

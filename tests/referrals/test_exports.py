@@ -1,4 +1,6 @@
-"""The sheet of a person leaves as a file by somebody who has lately proved who she is, and it is on record."""
+"""The sheet of a person leaves as a file by somebody who has lately proved who she is, and it is on
+record.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ def export(by: Client, person_id: str) -> None:
 def exports(by: Client, since: datetime) -> list[str]:
     at = Timestamp()
     at.FromDatetime(since)
-    return [each.person_id for each in by.ListOwnExports(pb.ListOwnExportsRequest(since_time=at)).exports]
+    return [
+        each.person_id
+        for each in by.ListOwnExports(pb.ListOwnExportsRequest(since_time=at)).exports
+    ]
 
 
 def test_a4_these_rpcs_ask_for_it() -> None:
@@ -37,15 +42,24 @@ def test_a4_these_rpcs_ask_for_it() -> None:
     assert asking == {"ExportPerson"}
 
 
-def test_a4_a_sheet_is_exported_after_a_proof_of_the_last_ten_minutes(service: Service, story: Story) -> None:
+def test_a4_a_sheet_is_exported_after_a_proof_of_the_last_ten_minutes(
+    service: Service, story: Story
+) -> None:
     now, person_id = service.clock.now(), story.person().id
-    lately = replace(story.ngo, caller=replace(story.ngo.caller, prove_time=now - timedelta(minutes=10)))
+    lately = replace(
+        story.ngo, caller=replace(story.ngo.caller, prove_time=now - timedelta(minutes=10))
+    )
     export(lately, person_id)
-    earlier = replace(story.ngo, caller=replace(story.ngo.caller, prove_time=now - timedelta(minutes=10, seconds=1)))
+    earlier = replace(
+        story.ngo,
+        caller=replace(story.ngo.caller, prove_time=now - timedelta(minutes=10, seconds=1)),
+    )
     assert refusal(lambda: export(earlier, person_id)) == ("PERMISSION_DENIED", "step_up_required")
 
 
-def test_a4_who_exported_it_is_on_record_and_sees_it_and_nobody_else_does(service: Service, story: Story) -> None:
+def test_a4_who_exported_it_is_on_record_and_sees_it_and_nobody_else_does(
+    service: Service, story: Story
+) -> None:
     since, person_id = service.clock.now(), story.person().id
     colleague = service.as_("ngo", "WORKER", "OPERATOR")
     before = exports(colleague, since)
@@ -53,10 +67,15 @@ def test_a4_who_exported_it_is_on_record_and_sees_it_and_nobody_else_does(servic
     assert exports(colleague, since) == [person_id, *before]
     assert person_id not in exports(service.as_("ngo", "OPERATOR"), since)
     assert exports(colleague, service.clock.now() + timedelta(seconds=1)) == []
-    assert refusal(lambda: colleague.ListOwnExports(pb.ListOwnExportsRequest())) == ("INVALID_ARGUMENT", "invalid_fields")
+    assert refusal(lambda: colleague.ListOwnExports(pb.ListOwnExportsRequest())) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+    )
 
 
-def test_a4_whoever_takes_many_more_sheets_pushes_none_off_the_list(service: Service, story: Story) -> None:
+def test_a4_whoever_takes_many_more_sheets_pushes_none_off_the_list(
+    service: Service, story: Story
+) -> None:
     since, person_id = service.clock.now(), story.person().id
     thief = service.as_("ngo", "WORKER", "MANAGER")
     export(thief, person_id)
@@ -66,7 +85,9 @@ def test_a4_whoever_takes_many_more_sheets_pushes_none_off_the_list(service: Ser
     at.FromDatetime(since)
     seen, token = list[str](), ""
     while len(seen) < 5:
-        answer = thief.ListOwnExports(pb.ListOwnExportsRequest(since_time=at, page_size=2, page_token=token))
+        answer = thief.ListOwnExports(
+            pb.ListOwnExportsRequest(since_time=at, page_size=2, page_token=token)
+        )
         assert len(answer.exports) <= 2
         seen += [each.person_id for each in answer.exports]
         token = answer.next_page_token
@@ -77,7 +98,10 @@ def test_a4_whoever_takes_many_more_sheets_pushes_none_off_the_list(service: Ser
 def test_a4_nobody_exports_the_sheet_of_anothers_file(service: Service, story: Story) -> None:
     person_id = story.person().id
     for organization in ("shelter", "clinic"):
-        assert refusal(lambda: export(service.as_(organization, "WORKER"), person_id)) == ("NOT_FOUND", "not_found")  # noqa: B023
+        assert refusal(lambda: export(service.as_(organization, "WORKER"), person_id)) == (  # noqa: B023
+            "NOT_FOUND",
+            "not_found",
+        )
 
 
 def test_a4_of_an_export_a_fact_is_told_without_a_name(service: Service, story: Story) -> None:
@@ -85,8 +109,14 @@ def test_a4_of_an_export_a_fact_is_told_without_a_name(service: Service, story: 
     colleague = service.as_("ngo", "WORKER")
     export(colleague, person_id)
     with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute("SELECT payload FROM outbox WHERE type = 'enlace.export.made.v1'").fetchall()
+        rows = tx.execute(
+            "SELECT payload FROM outbox WHERE type = 'enlace.export.made.v1'"
+        ).fetchall()
     [payload] = [row["payload"] for row in rows if person_id.encode() in bytes(row["payload"])]
     fact = facts_pb2.ExportFact.FromString(payload)
-    assert (fact.person_id, fact.organization_id, fact.worker_id) == (person_id, ORG["ngo"], colleague.caller.id)
+    assert (fact.person_id, fact.organization_id, fact.worker_id) == (
+        person_id,
+        ORG["ngo"],
+        colleague.caller.id,
+    )
     assert b"Marta" not in bytes(payload)

@@ -1,4 +1,6 @@
-"""Figures that anybody may read tell nobody a count of one to nine: the attacker of these tests asks all that can be asked, and knows the rule."""
+"""Figures that anybody may read tell nobody a count of one to nine: the attacker of these tests
+asks all that can be asked, and knows the rule.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,12 @@ from services.referrals.domain.figures import (
     quarter_of,
 )
 
-QUARTERS, COUNTRIES, NEEDS, UNTIL = ("2025-Q4", "2026-Q2"), ("NI", "HN", "SV"), ("HOU", "MED"), "2026-Q2"
+QUARTERS, COUNTRIES, NEEDS, UNTIL = (
+    ("2025-Q4", "2026-Q2"),
+    ("NI", "HN", "SV"),
+    ("HOU", "MED"),
+    "2026-Q2",
+)
 ROUTES = (("NI", "SV"), ("HN", "SV"), ("SV", "NI"))
 CELLS = [Cell(quarter, *route, need) for quarter, route, need in product(QUARTERS, ROUTES, NEEDS)]
 PERIODS = ("", "2025", "2026", *QUARTERS)
@@ -34,13 +41,18 @@ QUESTIONS = [Question(*parts) for parts in product(PERIODS, ("", *COUNTRIES), ("
 Counts = dict[Cell, int]
 
 # Around the limit, where anything could be found out.
-counts = st.fixed_dictionaries(dict.fromkeys(CELLS, st.one_of(st.just(0), st.integers(0, 9), st.integers(9, 16))))
+counts = st.fixed_dictionaries(
+    dict.fromkeys(CELLS, st.one_of(st.just(0), st.integers(0, 9), st.integers(9, 16)))
+)
 # People as they are: each has some helps, in one quarter or several.
 people = st.lists(st.frozensets(st.sampled_from(CELLS[:8]), min_size=1, max_size=4), max_size=60)
 
 
 def all_that_is_told(of: Counts) -> list[Answer]:
-    """Every answer there is. The page, the file for a spreadsheet, the arcs and REST are made of these alone."""
+    """Every answer there is.
+
+    The page, the file for a spreadsheet, the arcs and REST are made of these alone.
+    """
     kept = published(of)
     return [answer(kept, UNTIL, question) for question in QUESTIONS]
 
@@ -51,20 +63,31 @@ def small(of: Counts) -> list[Cell]:
 
 def numbers(told: Answer) -> Iterable[int]:
     yield told.total
-    for table in (told.by_quarter, told.by_exploitation_country, told.by_country, told.by_need_group):
+    for table in (
+        told.by_quarter,
+        told.by_exploitation_country,
+        told.by_country,
+        told.by_need_group,
+    ):
         yield from (count for _, count in table)
     yield from (count for _, count in told.routes)
 
 
-def possible(of: Counts, cell: Cell, tell: Callable[[Counts], list[Answer]] = all_that_is_told) -> set[int]:
-    """Which counts this cell may have, to who reads everything, knows the rule and even every other count."""
+def possible(
+    of: Counts, cell: Cell, tell: Callable[[Counts], list[Answer]] = all_that_is_told
+) -> set[int]:
+    """Which counts this cell may have, to who reads everything, knows the rule and even every other
+    count.
+    """
     told = tell(of)
     return {count for count in range(20) if tell(of | {cell: count}) == told}
 
 
 @settings(max_examples=40, deadline=None)
 @given(counts, st.data())
-def test_a_count_under_ten_may_be_any_to_who_knows_all_else(of: Counts, data: st.DataObject) -> None:
+def test_a_count_under_ten_may_be_any_to_who_knows_all_else(
+    of: Counts, data: st.DataObject
+) -> None:
     for cell in data.draw(st.permutations(small(of)))[:2]:
         assert possible(of, cell) == set(range(SMALLEST))
 
@@ -72,37 +95,62 @@ def test_a_count_under_ten_may_be_any_to_who_knows_all_else(of: Counts, data: st
 @settings(max_examples=200, deadline=None)
 @given(counts, st.data())
 def test_all_small_counts_together_may_be_any(of: Counts, data: st.DataObject) -> None:
-    others = {cell: data.draw(st.integers(0, SMALLEST - 1)) for cell, count in of.items() if count < SMALLEST}
+    others = {
+        cell: data.draw(st.integers(0, SMALLEST - 1))
+        for cell, count in of.items()
+        if count < SMALLEST
+    }
     assert all_that_is_told(of | others) == all_that_is_told(of)
 
 
 @settings(max_examples=200, deadline=None)
 @given(people, st.data())
-def test_people_may_come_and_go_in_a_small_cell_unseen(of: list[frozenset[Cell]], data: st.DataObject) -> None:
-    """The same with people, who have several helps at once: the counts of one cell and of another hang together by them, and that tells nothing either."""
+def test_people_may_come_and_go_in_a_small_cell_unseen(
+    of: list[frozenset[Cell]], data: st.DataObject
+) -> None:
+    """The same with people, who have several helps at once: the counts of one cell and of another
+    hang together by them, and that tells nothing either.
+    """
     counted = Counter(cell for helps in of for cell in helps)
     told = all_that_is_told(counted)
     hidden = data.draw(st.sampled_from([cell for cell in CELLS if counted[cell] < SMALLEST]))
     without = [helps - {hidden} for helps in of]
     for some in (0, 1, SMALLEST - 1):
-        assert all_that_is_told(Counter(cell for helps in without + [frozenset({hidden})] * some for cell in helps)) == told
+        assert (
+            all_that_is_told(
+                Counter(cell for helps in without + [frozenset({hidden})] * some for cell in helps)
+            )
+            == told
+        )
 
 
 @settings(max_examples=100, deadline=None)
 @given(counts)
-def test_what_is_in_one_answer_and_not_in_a_narrower_one_is_nobody_or_ten_people_at_least(of: Counts) -> None:
+def test_what_is_in_one_answer_and_not_in_a_narrower_one_is_nobody_or_ten_people_at_least(
+    of: Counts,
+) -> None:
     kept = published(of)
     for question in QUESTIONS:
         wider = answer(kept, UNTIL, question)
-        for narrower in (Question(period, country, need) for period, country, need in product(PERIODS, ("", *COUNTRIES), ("", *NEEDS))):
-            if all(part.startswith(asked) for part, asked in zip(vars(narrower).values(), vars(question).values(), strict=True)):
+        for narrower in (
+            Question(period, country, need)
+            for period, country, need in product(PERIODS, ("", *COUNTRIES), ("", *NEEDS))
+        ):
+            if all(
+                part.startswith(asked)
+                for part, asked in zip(
+                    vars(narrower).values(), vars(question).values(), strict=True
+                )
+            ):
                 difference = max(wider.total, 0) - max(answer(kept, UNTIL, narrower).total, 0)
                 assert difference == 0 or difference >= SMALLEST
 
 
 @settings(max_examples=40, deadline=None)
 @given(counts, st.data())
-def test_members_who_put_together_what_they_know_do_not_find_how_many_the_others_have(of: Counts, data: st.DataObject) -> None:
+def test_members_who_put_together_what_they_know_do_not_find_how_many_the_others_have(
+    of: Counts, data: st.DataObject
+) -> None:
     """A front among the members knows its own people, in every cell."""
     own = {cell: data.draw(st.integers(0, count)) for cell, count in of.items()}
     rest = [cell for cell in CELLS if 0 < of[cell] - own[cell] < SMALLEST]
@@ -114,19 +162,34 @@ def test_members_who_put_together_what_they_know_do_not_find_how_many_the_others
 @given(counts)
 def test_every_number_is_few_or_a_sum_of_fives_from_ten_on_and_never_too_much(of: Counts) -> None:
     for question, told in zip(QUESTIONS, all_that_is_told(of), strict=True):
-        assert all(number == FEW or (number >= SMALLEST and number % STEP == 0) for number in numbers(told))
+        assert all(
+            number == FEW or (number >= SMALLEST and number % STEP == 0) for number in numbers(told)
+        )
         assert told.total <= sum(count for cell, count in of.items() if question.covers(cell))
-        tables = [told.by_quarter, told.by_exploitation_country, told.by_country, told.by_need_group, told.routes]
-        assert {sum(max(count, 0) for _, count in table) for table in tables} == {max(told.total, 0)}  # type: ignore[attr-defined]
+        tables = [
+            told.by_quarter,
+            told.by_exploitation_country,
+            told.by_country,
+            told.by_need_group,
+            told.routes,
+        ]
+        assert {sum(max(count, 0) for _, count in table) for table in tables} == {  # type: ignore[attr-defined]
+            max(told.total, 0)
+        }
 
 
 def test_the_attacker_finds_what_the_usual_way_tells() -> None:
-    """The same attacker before totals that hold everybody, with small cells left out of the tables: one subtraction."""
+    """The same attacker before totals that hold everybody, with small cells left out of the tables:
+    one subtraction.
+    """
     of = dict.fromkeys(CELLS, 0) | {CELLS[0]: 20, CELLS[1]: 7}
 
     def usual(of: Counts) -> list[Answer]:
         told = all_that_is_told(of)
-        return [answer({Cell(UNTIL, "NI", "SV", "HOU"): sum(of.values())}, UNTIL, Question()), *told]
+        return [
+            answer({Cell(UNTIL, "NI", "SV", "HOU"): sum(of.values())}, UNTIL, Question()),
+            *told,
+        ]
 
     assert possible(of, CELLS[1], usual) == {7}
     assert possible(of, CELLS[1]) == set(range(SMALLEST))
@@ -140,11 +203,25 @@ def test_who_narrows_the_question_gets_the_same_cells() -> None:
         Cell("2026-Q2", "HN", "NI", "MED"): 25,
     }
     wide = answer(kept, UNTIL, Question())
-    assert (wide.total, wide.by_quarter) == (70, [("2025-Q4", 20), ("2026-Q1", FEW), ("2026-Q2", 50)])
-    assert (wide.routes, wide.by_exploitation_country) == ([(("NI", "SV"), 45), (("HN", "NI"), 25)], [("NI", 45), ("HN", 25)])
-    assert (wide.years, wide.countries, wide.need_groups) == (["2025", "2026"], ["HN", "NI", "SV"], ["HOU", "MED"])
+    assert (wide.total, wide.by_quarter) == (
+        70,
+        [("2025-Q4", 20), ("2026-Q1", FEW), ("2026-Q2", 50)],
+    )
+    assert (wide.routes, wide.by_exploitation_country) == (
+        [(("NI", "SV"), 45), (("HN", "NI"), 25)],
+        [("NI", 45), ("HN", 25)],
+    )
+    assert (wide.years, wide.countries, wide.need_groups) == (
+        ["2025", "2026"],
+        ["HN", "NI", "SV"],
+        ["HOU", "MED"],
+    )
     narrow = answer(kept, UNTIL, Question("2026", "HN", "MED"))
-    assert (narrow.total, narrow.by_quarter, narrow.by_country) == (25, [("2026-Q1", FEW), ("2026-Q2", 25)], [("NI", 25)])
+    assert (narrow.total, narrow.by_quarter, narrow.by_country) == (
+        25,
+        [("2026-Q1", FEW), ("2026-Q2", 25)],
+        [("NI", 25)],
+    )
     assert (narrow.years, narrow.countries) == (wide.years, wide.countries)
     nothing = answer(kept, UNTIL, Question("2031"))
     assert (nothing.total, nothing.by_quarter, nothing.routes) == (FEW, [], [])
@@ -159,7 +236,13 @@ def test_what_can_t_be_is_refused(question: Question) -> None:
 
 @pytest.mark.parametrize(
     ("now", "last"),
-    [("2026-01-01", "2025-Q3"), ("2026-01-07", "2025-Q3"), ("2026-01-08", "2025-Q4"), ("2026-04-08", "2026-Q1"), ("2026-11-26", "2026-Q3")],
+    [
+        ("2026-01-01", "2025-Q3"),
+        ("2026-01-07", "2025-Q3"),
+        ("2026-01-08", "2025-Q4"),
+        ("2026-04-08", "2026-Q1"),
+        ("2026-11-26", "2026-Q3"),
+    ],
 )
 def test_a_quarter_is_counted_a_week_after_its_end(now: str, last: str) -> None:
     assert last_settled(datetime.fromisoformat(now).replace(tzinfo=UTC)) == last

@@ -1,4 +1,6 @@
-"""GetFigures on a real database: counted once, a week after a quarter has ended, from people and not from referrals, and never again."""
+"""GetFigures on a real database: counted once, a week after a quarter has ended, from people and
+not from referrals, and never again.
+"""
 
 from __future__ import annotations
 
@@ -34,25 +36,34 @@ def helped(story: Story, number: int, taken_to: str = "SV", **values: Any) -> li
     return done
 
 
-def completed(story: Story, person: people_pb2.Person | None = None, need_code: str = "HOU.EMG") -> pb.Referral:
+def completed(
+    story: Story, person: people_pb2.Person | None = None, need_code: str = "HOU.EMG"
+) -> pb.Referral:
     medical = need_code.startswith("MED")
     receiver, offer = ("clinic", "clinic_visit") if medical else ("shelter", "shelter_bed")
     draft = story.draft(person, need_code=need_code, service_id=SERVICE[offer])
     receipt = story.receipt(draft.person_id, recipient=ORG[receiver], purposes=[need_code[:3]])
-    sent = story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+    sent = story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    )
     them, now = story.service.as_(receiver, "WORKER"), story.service.clock.now()
     accept = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
     accept.planned_first_contact_time.FromDatetime(now)
     start = pb.StartReferralRequest(id=sent.id, etag=them.AcceptReferral(accept).etag)
     start.first_contact_time.FromDatetime(now)
     started = them.StartReferral(start)
-    done: pb.Referral = them.CompleteReferral(pb.CompleteReferralRequest(id=sent.id, etag=started.etag, outcome_code=pb.OUTCOME_FULLY_MET))
+    done: pb.Referral = them.CompleteReferral(
+        pb.CompleteReferralRequest(id=sent.id, etag=started.etag, outcome_code=pb.OUTCOME_FULLY_MET)
+    )
     return done
 
 
 def taken(story: Story, country: str, *people: str) -> None:
     with story.service.database.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE people SET exploitation_country = %s WHERE id = ANY(%s)", (country, list(people)))
+        tx.execute(
+            "UPDATE people SET exploitation_country = %s WHERE id = ANY(%s)",
+            (country, list(people)),
+        )
 
 
 def figures(service: Service, **question: str) -> pb.Figures:
@@ -64,7 +75,9 @@ def rows(figures: Any) -> dict[str, int]:
     return {figure.code: figure.count for figure in figures}
 
 
-def test_of_what_was_helped_only_what_ten_people_share_is_told_and_to_everybody_the_same(story: Story) -> None:
+def test_of_what_was_helped_only_what_ten_people_share_is_told_and_to_everybody_the_same(
+    story: Story,
+) -> None:
     sheltered = helped(story, 13)
     for referral in sheltered[:9]:  # the same women, and nine of them saw a doctor
         completed(story, people_pb2.Person(id=referral.person_id), "MED.PRI")
@@ -72,13 +85,32 @@ def test_of_what_was_helped_only_what_ten_people_share_is_told_and_to_everybody_
     assert rows(figures(story.service).by_quarter) == {"2026-Q1": -1}, "the quarter is not over"
     story.service.clock.set(SUMMER)
     told = figures(story.service)
-    assert (told.total, told.counted_until, rows(told.by_quarter)) == (10, "2026-Q2", {"2026-Q2": 10})
+    assert (told.total, told.counted_until, rows(told.by_quarter)) == (
+        10,
+        "2026-Q2",
+        {"2026-Q2": 10},
+    )
     assert (rows(told.by_need_group), rows(told.by_country)) == ({"HOU": 10}, {"NI": 10})
-    assert [(route.exploitation_country, route.country, route.count) for route in told.routes] == [("SV", "NI", 10)]
-    assert (list(told.periods), list(told.countries), list(told.need_group_codes)) == (["2026"], ["NI", "SV"], ["HOU"])
-    for client in (story.ngo, story.coordinator, story.service.as_("ngo", scopes=("directory.read",))):
+    assert [(route.exploitation_country, route.country, route.count) for route in told.routes] == [
+        ("SV", "NI", 10)
+    ]
+    assert (list(told.periods), list(told.countries), list(told.need_group_codes)) == (
+        ["2026"],
+        ["NI", "SV"],
+        ["HOU"],
+    )
+    for client in (
+        story.ngo,
+        story.coordinator,
+        story.service.as_("ngo", scopes=("directory.read",)),
+    ):
         assert client.GetFigures(pb.GetFiguresRequest()) == told
-    for narrower in ({"period": "2026-Q1"}, {"period": "2025"}, {"country": "GT"}, {"need_group_code": "MED"}):
+    for narrower in (
+        {"period": "2026-Q1"},
+        {"period": "2025"},
+        {"country": "GT"},
+        {"need_group_code": "MED"},
+    ):
         assert figures(story.service, **narrower).total == -1
     for other in ({"period": "2026"}, {"country": "SV"}, {"need_group_code": "HOU"}):
         assert figures(story.service, **other).total == 10
@@ -96,7 +128,9 @@ def test_what_was_published_does_not_move_whatever_happens_afterwards(story: Sto
     hidden = helped(story, 9, "GT")
     story.service.clock.set(SUMMER)
     before = figures(story.service)
-    story.coordinator.EnterReferralInError(pb.EnterReferralInErrorRequest(id=done[0].id, etag=done[0].etag, note="a test"))
+    story.coordinator.EnterReferralInError(
+        pb.EnterReferralInErrorRequest(id=done[0].id, etag=done[0].etag, note="a test")
+    )
     taken(story, "SV", *(referral.person_id for referral in hidden))
     helped(story, 12)  # of the next quarter
     assert figures(story.service) == before
@@ -106,10 +140,14 @@ def test_what_was_published_does_not_move_whatever_happens_afterwards(story: Sto
     assert figures(story.service, period="2026-Q2").total == before.total
 
 
-def test_a_mistake_that_was_taken_back_before_is_not_counted_and_who_has_no_route_is_not(story: Story) -> None:
+def test_a_mistake_that_was_taken_back_before_is_not_counted_and_who_has_no_route_is_not(
+    story: Story,
+) -> None:
     done = helped(story, 10)
     helped(story, 10, "")
-    story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=done[0].id, etag=done[0].etag, note="a test"))
+    story.ngo.EnterReferralInError(
+        pb.EnterReferralInErrorRequest(id=done[0].id, etag=done[0].etag, note="a test")
+    )
     story.service.clock.set(SUMMER)
     assert figures(story.service).total == -1
 
@@ -124,15 +162,24 @@ def test_who_ask_first_at_the_same_moment_have_it_counted_once(story: Story) -> 
         assert len(tx.execute("SELECT * FROM figure_counts").fetchall()) == 1
 
 
-def test_what_is_too_little_is_nowhere_in_the_database_and_nothing_published_can_be_changed(story: Story) -> None:
+def test_what_is_too_little_is_nowhere_in_the_database_and_nothing_published_can_be_changed(
+    story: Story,
+) -> None:
     helped(story, 9), helped(story, 12, "GT")
     story.service.clock.set(SUMMER)
     figures(story.service)
     with story.service.database.transaction(SYSTEM) as tx:
-        kept = tx.execute("SELECT quarter, exploitation_country, country, need_group, people FROM published_figures").fetchall()
+        kept = tx.execute(
+            "SELECT quarter, exploitation_country, country, need_group, people"
+            " FROM published_figures"
+        ).fetchall()
     assert [tuple(row.values()) for row in kept] == [("2026-Q2", "GT", "NI", "HOU", 10)]
     with psycopg.connect(story.service.database_url) as connection:
-        for sentence in ("UPDATE published_figures SET people = 20", "DELETE FROM published_figures", "DELETE FROM figure_counts"):
+        for sentence in (
+            "UPDATE published_figures SET people = 20",
+            "DELETE FROM published_figures",
+            "DELETE FROM figure_counts",
+        ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(sentence)
             connection.rollback()
@@ -149,5 +196,7 @@ def test_what_is_too_little_is_nowhere_in_the_database_and_nothing_published_can
         ({"need_group_code": "XXX"}, {"need_group_code": "unknown_code"}),
     ],
 )
-def test_a_question_that_can_t_be_is_refused(question: dict[str, str], wrong: dict[str, str], service: Service) -> None:
+def test_a_question_that_can_t_be_is_refused(
+    question: dict[str, str], wrong: dict[str, str], service: Service
+) -> None:
     assert refusal_with_fields(lambda: figures(service, **question))[2] == wrong

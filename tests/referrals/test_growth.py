@@ -1,4 +1,7 @@
-"""A network grows old: what is over piles up, and what shows the present reads none of it. It says the same as a plain look at every row."""
+"""A network grows old: what is over piles up, and what shows the present reads none of it.
+
+It says the same as a plain look at every row.
+"""
 
 from __future__ import annotations
 
@@ -25,21 +28,40 @@ BOXES = {"inbox": "shelter", "outbox": "ngo", "mine": "ngo", "network": "coaliti
 
 
 def caller_of(box: str) -> Caller:
-    return Caller("f" * 32, "worker", ORG[BOXES[box]], frozenset({"COORDINATOR" if box == "network" else "WORKER"}))
+    return Caller(
+        "f" * 32,
+        "worker",
+        ORG[BOXES[box]],
+        frozenset({"COORDINATOR" if box == "network" else "WORKER"}),
+    )
 
 
 def wanted(box: str, **filters: Any) -> Filter:
     return Filter(box, ORG[BOXES[box]], NOON, **filters)
 
 
-def copy(database: psycopg.Connection[dict[str, Any]], table: str, key: str, identifier: str, often: int, **anew: str) -> None:
+def copy(
+    database: psycopg.Connection[dict[str, Any]],
+    table: str,
+    key: str,
+    identifier: str,
+    often: int,
+    **anew: str,
+) -> None:
     """So many copies of a referral's rows; `anew`: what is said of each anew."""
     rows = database.execute(
-        "SELECT attname AS name FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped", (table,)
+        "SELECT attname AS name FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0"
+        " AND NOT attisdropped",
+        (table,),
     )
-    told = {name: f"was.{name}" for row in rows for name in [row["name"]]} | {key: "md5(n::text)"} | anew
+    told = (
+        {name: f"was.{name}" for row in rows for name in [row["name"]]}
+        | {key: "md5(n::text)"}
+        | anew
+    )
     database.execute(
-        f"INSERT INTO {table} ({', '.join(told)}) SELECT {', '.join(told.values())} FROM {table} was, generate_series(1, %s) n WHERE was.{key} = %s",
+        f"INSERT INTO {table} ({', '.join(told)}) SELECT {', '.join(told.values())}"
+        f" FROM {table} was, generate_series(1, %s) n WHERE was.{key} = %s",
         (often, identifier),
     )
 
@@ -48,14 +70,28 @@ def copy(database: psycopg.Connection[dict[str, Any]], table: str, key: str, ide
 def old(service: Service) -> Service:
     """Twenty thousand that are over between the same two, and a few of each other kind."""
     numbers = iter(range(10_000, 20_000))
-    story = Story(service, service.as_("ngo", "WORKER"), service.as_("shelter", "WORKER"), service.as_("coalition", "COORDINATOR"), numbers)
+    story = Story(
+        service,
+        service.as_("ngo", "WORKER"),
+        service.as_("shelter", "WORKER"),
+        service.as_("coalition", "COORDINATOR"),
+        numbers,
+    )
     story.draft(), story.sent(), story.accepted()
     refused, over = story.sent(), story.sent()
-    story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=refused.id, etag=refused.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY))
-    story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=over.id, etag=over.etag, reason_code=pb.WITHDRAW_REASON_MOVED))
+    story.shelter.DeclineReferral(
+        pb.DeclineReferralRequest(
+            id=refused.id, etag=refused.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
+        )
+    )
+    story.ngo.WithdrawReferral(
+        pb.WithdrawReferralRequest(id=over.id, etag=over.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
+    )
     with psycopg.connect(service.migration_url, autocommit=True, row_factory=dict_row) as database:
         then = "interval '100 days' + n * interval '1 minute'"
-        times = {name: f"was.{name} - ({then})" for name in ("create_time", "send_time", "update_time")}
+        times = {
+            name: f"was.{name} - ({then})" for name in ("create_time", "send_time", "update_time")
+        }
         copy(database, "referrals", "id", over.id, OVER, **times)
         copy(database, "clocks", "referral_id", over.id, OVER)
         copy(database, "referral_events", "referral_id", over.id, OVER, time=f"was.time - ({then})")
@@ -80,8 +116,13 @@ class Reader:
 
     def _read(self, node: dict[str, Any]) -> Iterator[tuple[float, str]]:
         if "Relation Name" in node:
-            rows_per_loop = node["Actual Rows"] + sum(count for name, count in node.items() if name.startswith("Rows Removed by"))
-            yield rows_per_loop * node["Actual Loops"], f"{node['Node Type']} of {node['Relation Name']}"
+            rows_per_loop = node["Actual Rows"] + sum(
+                count for name, count in node.items() if name.startswith("Rows Removed by")
+            )
+            yield (
+                rows_per_loop * node["Actual Loops"],
+                f"{node['Node Type']} of {node['Relation Name']}",
+            )
         for below in node.get("Plans", ()):
             yield from self._read(below)
 
@@ -99,7 +140,10 @@ LISTS: dict[str, tuple[Filter, bool]] = {
     "what came back": (wanted("outbox", unanswered=True), False),
     "what came back to anybody": (wanted("network", unanswered=True), False),
     "what can't wait": (wanted("network", pressing=True), True),
-    "what is due by the evening": (wanted("network", due_after=NOON, due_before=NOON + timedelta(hours=12)), False),
+    "what is due by the evening": (
+        wanted("network", due_after=NOON, due_before=NOON + timedelta(hours=12)),
+        False,
+    ),
     "what is live": (wanted("network", live=True), True),
     "the whole network": (wanted("network"), False),
     "what has a code": (wanted("mine", code="K7M2QX"), False),
@@ -115,7 +159,9 @@ OTHERS: dict[str, Callable[[Any], Any]] = {
     "which clocks are due": lambda tx: referrals.with_due_clocks(tx, NOON + timedelta(days=1), 50),
     "when the next clock is": referrals.next_clock_time,
     "whether an open page is behind": lambda tx: boxes.queue_version(tx, ORG["ngo"], network=True),
-    "how soon organisations answer": lambda tx: figures.response_times(tx, NOON - timedelta(days=30)),
+    "how soon organisations answer": lambda tx: figures.response_times(
+        tx, NOON - timedelta(days=30)
+    ),
     "what is new to tell": lambda tx: outbox.new_facts(tx, 500),
     "whether something is to be told again": outbox.anything_to_repeat,
 }
@@ -148,9 +194,21 @@ def test_what_was_placed_elsewhere_before_it_came_back_is_no_open_need(story: St
     first = story.sent()
     draft = story.draft(based_on_id=first.id)
     receipt = story.receipt(draft.person_id)
-    story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
-    story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=first.id, etag=first.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY))
+    story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    )
+    story.shelter.DeclineReferral(
+        pb.DeclineReferralRequest(
+            id=first.id, etag=first.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
+        )
+    )
     mine = read(story.ngo, first.id)
-    assert (mine.unanswered, mine.HasField("next_due_time"), mine.following_id) == (False, False, draft.id)
-    unanswered = pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_OUTBOX, unanswered=True), page_size=200)
+    assert (mine.unanswered, mine.HasField("next_due_time"), mine.following_id) == (
+        False,
+        False,
+        draft.id,
+    )
+    unanswered = pb.ListReferralsRequest(
+        filter=pb.ReferralFilter(box=pb.BOX_OUTBOX, unanswered=True), page_size=200
+    )
     assert first.id not in {row.id for row in story.ngo.ListReferrals(unanswered).referrals}

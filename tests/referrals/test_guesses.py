@@ -25,8 +25,13 @@ WAIT = ("RESOURCE_EXHAUSTED", "too_many_attempts")
 PHONE = "p" * 43
 
 
-def ask(service: Service, reference: str, pin: str = "0000", address: str = "", device: str = "") -> pb.ReferenceStatus:
-    metadata = [("client-address", service.gateway.sign(address, "enlace.referrals")), ("client-device", device)]
+def ask(
+    service: Service, reference: str, pin: str = "0000", address: str = "", device: str = ""
+) -> pb.ReferenceStatus:
+    metadata = [
+        ("client-address", service.gateway.sign(address, "enlace.referrals")),
+        ("client-device", device),
+    ]
     stub: Any = contacts_pb2_grpc.ReferencesStub(service.channel)
     status: pb.ReferenceStatus = stub.GetReferenceStatus(
         pb.GetReferenceStatusRequest(reference=reference, pin=pin), metadata=metadata, timeout=10
@@ -58,45 +63,70 @@ def test_after_ten_wrong_pins_the_right_one_has_to_wait_too(story: Story, servic
     assert ask(service, made.reference, made.pin).contact_time_band == pb.TIME_BAND_TODAY
 
 
-def test_a_reference_that_exists_and_one_that_does_not_answer_alike_whatever_is_tried(story: Story, service: Service) -> None:
+def test_a_reference_that_exists_and_one_that_does_not_answer_alike_whatever_is_tried(
+    story: Story, service: Service
+) -> None:
     exists, unknown = story.contact().reference, new_reference()
 
     def heard(reference: str) -> list[tuple[str, str] | timedelta]:
-        answers: list[tuple[str, str] | timedelta] = [refusal(partial(ask, service, reference)) for _ in range(12)]
+        answers: list[tuple[str, str] | timedelta] = [
+            refusal(partial(ask, service, reference)) for _ in range(12)
+        ]
         return [*answers, waits(service, reference)]
 
     assert heard(exists) == heard(unknown)
     assert heard(exists)[:10] == [WAIT] * 10
 
 
-def test_c13_a_stranger_who_guesses_is_stopped_at_her_address_and_she_comes_in_from_hers(story: Story, service: Service) -> None:
+def test_c13_a_stranger_who_guesses_is_stopped_at_her_address_and_she_comes_in_from_hers(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     assert said(service, made.reference, 12, address="192.0.2.66") == {WRONG, WAIT}
-    assert waits(service, made.reference, pin=made.pin, address="192.0.2.66") == timedelta(days=1), "there it stops"
-    assert ask(service, made.reference, made.pin, address="192.0.2.67").contact_time_band == pb.TIME_BAND_TODAY
+    assert waits(service, made.reference, pin=made.pin, address="192.0.2.66") == timedelta(
+        days=1
+    ), "there it stops"
+    assert (
+        ask(service, made.reference, made.pin, address="192.0.2.67").contact_time_band
+        == pb.TIME_BAND_TODAY
+    )
 
 
-def test_c13_strangers_at_many_addresses_make_her_wait_and_never_stop_her(story: Story, service: Service) -> None:
+def test_c13_strangers_at_many_addresses_make_her_wait_and_never_stop_her(
+    story: Story, service: Service
+) -> None:
     made, unknown = story.contact(), new_reference()
 
     def try_everywhere(reference: str) -> list[tuple[str, str]]:
-        return [refusal(partial(ask, service, reference, address=f"198.51.100.{number}")) for number in range(40)]
+        return [
+            refusal(partial(ask, service, reference, address=f"198.51.100.{number}"))
+            for number in range(40)
+        ]
 
     heard = try_everywhere(made.reference)
     assert heard == try_everywhere(unknown)
     assert heard[-1] == WAIT
-    assert refusal(partial(ask, service, made.reference, made.pin, address="198.51.100.3")) == WAIT, "who was wrong before waits longer"
+    assert (
+        refusal(partial(ask, service, made.reference, made.pin, address="198.51.100.3")) == WAIT
+    ), "who was wrong before waits longer"
     longest = waits(service, made.reference, pin=made.pin, address="192.0.2.67")
     assert longest <= timedelta(hours=1)
     service.clock.advance(longest)
-    assert ask(service, made.reference, made.pin, address="192.0.2.67").contact_time_band == pb.TIME_BAND_TODAY
+    assert (
+        ask(service, made.reference, made.pin, address="192.0.2.67").contact_time_band
+        == pb.TIME_BAND_TODAY
+    )
 
 
-def test_c13_a_line_lets_her_in_whatever_was_tried_and_is_never_stopped_for_long(story: Story, service: Service) -> None:
+def test_c13_a_line_lets_her_in_whatever_was_tried_and_is_never_stopped_for_long(
+    story: Story, service: Service
+) -> None:
     made, operator = story.contact(), service.as_("hotline", "OPERATOR")
     for number in range(40):
         refusal(partial(ask, service, made.reference, address=f"203.0.113.{number}"))
-    wrong = pb.GetContactByReferenceRequest(reference=made.reference, pin="0000" if made.pin != "0000" else "1111")
+    wrong = pb.GetContactByReferenceRequest(
+        reference=made.reference, pin="0000" if made.pin != "0000" else "1111"
+    )
     for _ in range(20):
         refusal(partial(operator.GetContactByReference, wrong))
     service.clock.advance(timedelta(minutes=5))
@@ -110,13 +140,20 @@ def test_wrong_pins_of_others_do_not_keep_her_out(story: Story, service: Service
     for number in range(60, 100):
         said(service, made.reference, 1, address=f"192.0.2.{number}")
     assert waits(service, made.reference, pin=made.pin, address="192.0.2.69")
-    assert ask(service, made.reference, made.pin, address="192.0.2.68", device=PHONE).contact_time_band == pb.TIME_BAND_TODAY
+    assert (
+        ask(service, made.reference, made.pin, address="192.0.2.68", device=PHONE).contact_time_band
+        == pb.TIME_BAND_TODAY
+    )
     other = story.contact()
     assert said(service, other.reference, 10, device=PHONE) == {WRONG}
-    assert waits(service, other.reference, pin=other.pin, device=PHONE), "the phone is known for her own reference only"
+    assert waits(service, other.reference, pin=other.pin, device=PHONE), (
+        "the phone is known for her own reference only"
+    )
 
 
-def test_what_strangers_tried_does_not_keep_a_line_from_looking_her_up(story: Story, service: Service) -> None:
+def test_what_strangers_tried_does_not_keep_a_line_from_looking_her_up(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     said(service, made.reference, 20, address="192.0.2.66")
     operator, other = service.as_("hotline", "OPERATOR"), service.as_("ngo", "OPERATOR")
@@ -124,7 +161,9 @@ def test_what_strangers_tried_does_not_keep_a_line_from_looking_her_up(story: St
     wrong = pb.GetContactByReferenceRequest(reference=made.reference, pin="0000")
     assert operator.GetContactByReference(known).id == made.contact.id
     assert {refusal(partial(other.GetContactByReference, wrong)) for _ in range(10)} == {WRONG}
-    assert refusal(partial(other.GetContactByReference, known)) == WAIT, "each organisation has as many guesses as strangers have together"
+    assert refusal(partial(other.GetContactByReference, known)) == WAIT, (
+        "each organisation has as many guesses as strangers have together"
+    )
     assert operator.GetContactByReference(known).id == made.contact.id
 
 
@@ -132,29 +171,48 @@ def test_one_address_may_not_try_a_pin_on_every_reference(story: Story, service:
     made = story.contact()
     for _ in range(30):
         assert said(service, new_reference(), address="192.0.2.99") == {WRONG}
-    assert waits(service, made.reference, pin=made.pin, address="192.0.2.99") == timedelta(minutes=10)
-    assert ask(service, made.reference, made.pin, address="192.0.2.98").contact_time_band == pb.TIME_BAND_TODAY
+    assert waits(service, made.reference, pin=made.pin, address="192.0.2.99") == timedelta(
+        minutes=10
+    )
+    assert (
+        ask(service, made.reference, made.pin, address="192.0.2.98").contact_time_band
+        == pb.TIME_BAND_TODAY
+    )
 
 
-def test_the_right_pin_costs_nothing_also_when_what_she_asks_is_refused(story: Story, service: Service) -> None:
+def test_the_right_pin_costs_nothing_also_when_what_she_asks_is_refused(
+    story: Story, service: Service
+) -> None:
     made, public = story.contact(), service.public()
     for _ in range(15):
-        request = pb.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True, request_id=story.request_id())
-        assert refusal(partial(public.ConfirmHelp, request)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
+        request = pb.ConfirmHelpRequest(
+            reference=made.reference, pin=made.pin, help_came=True, request_id=story.request_id()
+        )
+        assert refusal(partial(public.ConfirmHelp, request)) == (
+            "FAILED_PRECONDITION",
+            "nothing_to_confirm",
+        )
     assert ask(service, made.reference, made.pin).contact_time_band == pb.TIME_BAND_TODAY
 
 
-def test_a_clock_that_was_ahead_keeps_nobody_from_her_reference_once_it_is_right(story: Story, service: Service) -> None:
+def test_a_clock_that_was_ahead_keeps_nobody_from_her_reference_once_it_is_right(
+    story: Story, service: Service
+) -> None:
     made, right = story.contact(), service.clock.now()
     service.clock.advance(timedelta(days=30))
     assert said(service, made.reference, 3, address="192.0.2.7") == {WRONG}
     service.clock.set(right)
-    assert ask(service, made.reference, made.pin, address="192.0.2.7").contact_time_band == pb.TIME_BAND_TODAY
+    assert (
+        ask(service, made.reference, made.pin, address="192.0.2.7").contact_time_band
+        == pb.TIME_BAND_TODAY
+    )
     assert said(service, made.reference, 2, address="192.0.2.7") == {WRONG}
     assert waits(service, made.reference, address="192.0.2.7") == timedelta(days=1)
 
 
-def test_guessing_at_once_does_not_get_round_the_count(story: Story, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guessing_at_once_does_not_get_round_the_count(
+    story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = story.contact()
     looked: list[str] = []
     real = usecases._matches
@@ -169,7 +227,13 @@ def test_guessing_at_once_does_not_get_round_the_count(story: Story, service: Se
 
     def guess(number: int) -> None:
         begin.wait()
-        heard.append(refusal(partial(ask, service, made.reference, f"{number:04d}", address=f"192.0.2.{number % 2}")))
+        heard.append(
+            refusal(
+                partial(
+                    ask, service, made.reference, f"{number:04d}", address=f"192.0.2.{number % 2}"
+                )
+            )
+        )
 
     threads = [threading.Thread(target=guess, args=(number,)) for number in range(20)]
     for thread in threads:
@@ -180,14 +244,25 @@ def test_guessing_at_once_does_not_get_round_the_count(story: Story, service: Se
     assert Counter(heard) == {WRONG: 10, WAIT: 10}
 
 
-def test_c15_made_up_addresses_are_one_address_and_her_own_budget_is_whole(story: Story, service: Service) -> None:
+def test_c15_made_up_addresses_are_one_address_and_her_own_budget_is_whole(
+    story: Story, service: Service
+) -> None:
     made, public = story.contact(), contacts_pb2_grpc.ReferencesStub(service.channel)
 
     def guess(reference: str, address: str) -> tuple[str, str]:
         request = pb.GetReferenceStatusRequest(reference=reference, pin="0000")
-        return refusal(lambda: public.GetReferenceStatus(request, metadata=(("client-address", address),), timeout=10))
+        return refusal(
+            lambda: public.GetReferenceStatus(
+                request, metadata=(("client-address", address),), timeout=10
+            )
+        )
 
     heard = [guess(made.reference, f"203.0.113.{number}") for number in range(12)]
     assert heard == [WRONG] * 5 + [WAIT] * 7, "from one address five, then one a day"
-    assert [guess(new_reference(), f"203.0.113.{number}") for number in range(26)] == [WRONG] * 25 + [WAIT]
-    assert ask(service, made.reference, made.pin, address="192.0.2.7").contact_time_band == pb.TIME_BAND_TODAY
+    assert [guess(new_reference(), f"203.0.113.{number}") for number in range(26)] == [
+        WRONG
+    ] * 25 + [WAIT]
+    assert (
+        ask(service, made.reference, made.pin, address="192.0.2.7").contact_time_band
+        == pb.TIME_BAND_TODAY
+    )

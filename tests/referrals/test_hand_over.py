@@ -1,4 +1,6 @@
-"""A caller is handed over live: to a member or to a number of the state, and nothing else is kept of it."""
+"""A caller is handed over live: to a member or to a number of the state, and nothing else is kept
+of it.
+"""
 
 from functools import partial
 from typing import Any
@@ -31,29 +33,49 @@ def test_it_says_whether_both_heard_each_other_and_with_whom(story: Story) -> No
     kept = hand_over(story, contact, **to_member)
     assert (kept.connected_live, kept.handed_over_organization_id) == (c.ANSWER_YES, ORG["clinic"])
     assert at(line(story), contact) == kept
-    instead = {"connected_live": c.ANSWER_NO, "handed_over_organization_id": "", "emergency_number_code": c.EMERGENCY_NUMBER_AMBULANCE}
+    instead = {
+        "connected_live": c.ANSWER_NO,
+        "handed_over_organization_id": "",
+        "emergency_number_code": c.EMERGENCY_NUMBER_AMBULANCE,
+    }
     again = hand_over(story, contact, **instead)
-    assert (again.handed_over_organization_id, again.emergency_number_code) == ("", c.EMERGENCY_NUMBER_AMBULANCE)
+    assert (again.handed_over_organization_id, again.emergency_number_code) == (
+        "",
+        c.EMERGENCY_NUMBER_AMBULANCE,
+    )
 
 
-@pytest.mark.parametrize(("organization_id", "reason"), [("f" * 32, "unknown_code"), ("not-an-id", "malformed")])
-def test_to_nobody_whom_the_directory_does_not_know(organization_id: str, reason: str, story: Story) -> None:
+@pytest.mark.parametrize(
+    ("organization_id", "reason"), [("f" * 32, "unknown_code"), ("not-an-id", "malformed")]
+)
+def test_to_nobody_whom_the_directory_does_not_know(
+    organization_id: str, reason: str, story: Story
+) -> None:
     contact = story.contact().contact
-    said = refusal_with_fields(partial(hand_over, story, contact, handed_over_organization_id=organization_id))[2]
+    said = refusal_with_fields(
+        partial(hand_over, story, contact, handed_over_organization_id=organization_id)
+    )[2]
     assert said == {"contact.handed_over_organization_id": reason}
-    request = c.CreateContactRequest(contact=c.Contact(line_country="NI", handed_over_organization_id=organization_id))
+    request = c.CreateContactRequest(
+        contact=c.Contact(line_country="NI", handed_over_organization_id=organization_id)
+    )
     assert refusal_with_fields(lambda: line(story).CreateContact(request))[2] == said
 
 
 def test_not_to_two_at_once(story: Story) -> None:
-    both = {"handed_over_organization_id": ORG["clinic"], "emergency_number_code": c.EMERGENCY_NUMBER_POLICE}
+    both = {
+        "handed_over_organization_id": ORG["clinic"],
+        "emergency_number_code": c.EMERGENCY_NUMBER_POLICE,
+    }
     said = refusal_with_fields(partial(hand_over, story, story.contact().contact, **both))[2]
     assert said == {"contact.emergency_number_code": "out_of_range"}
 
 
 def test_no_fact_tells_of_it(story: Story, service: Service) -> None:
     contact = story.contact().contact
-    hand_over(story, contact, connected_live=c.ANSWER_YES, handed_over_organization_id=ORG["clinic"])
+    hand_over(
+        story, contact, connected_live=c.ANSWER_YES, handed_over_organization_id=ORG["clinic"]
+    )
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute("SELECT payload FROM outbox WHERE subject = %s", (contact.id,)).fetchall()
     assert not [row for row in rows if ORG["clinic"].encode() in bytes(row["payload"])]

@@ -1,4 +1,6 @@
-"""Whose word a consent stands on: a child's no, an unknown age, an adult for whom somebody else speaks; each judged again when what it stands on changes."""
+"""Whose word a consent stands on: a child's no, an unknown age, an adult for whom somebody else
+speaks; each judged again when what it stands on changes.
+"""
 
 from datetime import UTC, timedelta
 from functools import partial
@@ -34,7 +36,11 @@ def ageless(story: Story) -> p.Person:
 
 def born(story: Story, person_id: str, birth_date: str) -> None:
     person = story.ngo.GetPerson(p.GetPersonRequest(id=person_id))
-    story.ngo.UpdateIdentity(p.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=p.Identity(birth_date=birth_date)))
+    story.ngo.UpdateIdentity(
+        p.UpdateIdentityRequest(
+            id=person.id, etag=person.etag, identity=p.Identity(birth_date=birth_date)
+        )
+    )
 
 
 def live(story: Story, receipt: p.Receipt) -> bool:
@@ -42,18 +48,27 @@ def live(story: Story, receipt: p.Receipt) -> bool:
 
 
 def send(story: Story, draft: pb.Referral, receipt: p.Receipt) -> pb.Referral:
-    sent: pb.Referral = story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id, arrival=ARRIVAL))
+    sent: pb.Referral = story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id, arrival=ARRIVAL)
+    )
     return sent
 
 
 def opened_by(client: Client, sent: pb.Referral) -> p.Identity:
-    request = p.OpenPersonRequest(id=sent.person_id, purpose_code="HOU.EMG", referral_id=sent.id, field_groups=[p.FIELD_GROUP_IDENTITY])
+    request = p.OpenPersonRequest(
+        id=sent.person_id,
+        purpose_code="HOU.EMG",
+        referral_id=sent.id,
+        field_groups=[p.FIELD_GROUP_IDENTITY],
+    )
     identity: p.Identity = client.OpenPerson(request)
     return identity
 
 
 def confirm(service: Service, receipt: p.Receipt) -> p.Receipt:
-    confirmed: p.Receipt = service.as_("ngo", "MANAGER").ConfirmReceipt(p.ConfirmReceiptRequest(id=receipt.id))
+    confirmed: p.Receipt = service.as_("ngo", "MANAGER").ConfirmReceipt(
+        p.ConfirmReceiptRequest(id=receipt.id)
+    )
     return confirmed
 
 
@@ -61,12 +76,16 @@ def confirm(service: Service, receipt: p.Receipt) -> p.Receipt:
 
 
 @pytest.mark.parametrize("giver", ["guardian", "authority"])
-def test_b6_a_childs_no_is_not_overruled_by_one_who_speaks_for_her(giver: str, story: Story) -> None:
+def test_b6_a_childs_no_is_not_overruled_by_one_who_speaks_for_her(
+    giver: str, story: Story
+) -> None:
     refused = partial(story.receipt, story.child().id, giver=giver, assent_code="refused")
     assert refusal(refused) == (REFUSED, "assent_required")
 
 
-def test_b6_a_childs_no_is_overruled_by_a_decision_of_two_in_her_best_interest(story: Story, service: Service) -> None:
+def test_b6_a_childs_no_is_overruled_by_a_decision_of_two_in_her_best_interest(
+    story: Story, service: Service
+) -> None:
     draft = story.draft(story.child())
     decided = story.receipt(draft.person_id, giver="best_interest", assent_code="refused")
     assert refusal(lambda: send(story, draft, decided)) == (REFUSED, "receipt_unconfirmed")
@@ -109,7 +128,9 @@ def test_b6_an_unknown_age_is_an_adults_once_somebody_says_so_and_why(story: Sto
 
 def test_b6_what_an_unknown_age_allowed_opens_nothing_once_she_is_ten(story: Story) -> None:
     draft = story.draft(ageless(story))
-    sent = send(story, draft, story.receipt(draft.person_id, adult_ground_code=p.ADULT_GROUND_UNMISTAKABLE))
+    sent = send(
+        story, draft, story.receipt(draft.person_id, adult_ground_code=p.ADULT_GROUND_UNMISTAKABLE)
+    )
     assert opened_by(story.shelter, sent).given_name == "Ximena"
     born(story, sent.person_id, "2016-05-01")
     assert refusal(lambda: opened_by(story.shelter, sent)) == (REFUSED, "receipt_missing")
@@ -124,7 +145,13 @@ def test_b6_what_a_guardian_allowed_opens_nothing_once_she_is_an_adult(story: St
 
 
 def test_b6_nobody_is_of_unknown_age_to_be_given_to_the_police_against_her_no(story: Story) -> None:
-    against = partial(story.receipt, ageless(story).id, giver="best_interest", assent_code="refused", recipient=ORG["police"])
+    against = partial(
+        story.receipt,
+        ageless(story).id,
+        giver="best_interest",
+        assent_code="refused",
+        recipient=ORG["police"],
+    )
     assert refusal(against) == (REFUSED, "own_consent_required")
 
 
@@ -132,9 +159,13 @@ def test_b6_nobody_is_of_unknown_age_to_be_given_to_the_police_against_her_no(st
 
 
 def instead(story: Story, person_id: str, /, by: str = "authority", **values: Any) -> p.Receipt:
-    """What an authority gives for an adult who can't be asked, recorded by somebody with the right to override."""
+    """What an authority gives for an adult who can't be asked, recorded by somebody with the right
+    to override.
+    """
     values = {"giver_ground_code": p.GIVER_GROUND_COURT_ORDER, "purposes": ["HOU.EMG"]} | values
-    return Story(story.service, story.rescuer, story.shelter, story.coordinator, story.numbers).receipt(person_id, giver=by, **values)
+    return Story(
+        story.service, story.rescuer, story.shelter, story.coordinator, story.numbers
+    ).receipt(person_id, giver=by, **values)
 
 
 def test_b7_another_gives_for_an_adult_only_with_a_ground(story: Story) -> None:
@@ -142,20 +173,26 @@ def test_b7_another_gives_for_an_adult_only_with_a_ground(story: Story) -> None:
     assert refusal_with_fields(bare)[2] == {"receipt.giver_ground_code": "required"}
 
 
-def test_b7_one_worker_alone_opens_no_adult_on_anothers_word(story: Story, service: Service) -> None:
+def test_b7_one_worker_alone_opens_no_adult_on_anothers_word(
+    story: Story, service: Service
+) -> None:
     draft = story.draft()
     given = instead(story, draft.person_id)
     assert refusal(lambda: send(story, draft, given)) == (REFUSED, "receipt_unconfirmed")
     alone = partial(story.rescuer.ConfirmReceipt, p.ConfirmReceiptRequest(id=given.id))
     assert refusal(alone) == (REFUSED, "second_person_required")
-    waiting = service.as_("ngo", "MANAGER").ListProposedReceipts(p.ListProposedReceiptsRequest()).receipts
+    waiting = (
+        service.as_("ngo", "MANAGER").ListProposedReceipts(p.ListProposedReceiptsRequest()).receipts
+    )
     assert given.id in {one.id for one in waiting}
     confirm(service, given)
     sent = send(story, draft, given)
     assert opened_by(story.shelter, sent).given_name == "Ximena"
 
 
-def test_b7_another_gives_for_an_adult_what_an_override_would_open_and_no_longer(story: Story) -> None:
+def test_b7_another_gives_for_an_adult_what_an_override_would_open_and_no_longer(
+    story: Story,
+) -> None:
     person = story.person()
     late = NOON + timedelta(hours=73)
     for values, field, reason in (
@@ -163,13 +200,19 @@ def test_b7_another_gives_for_an_adult_what_an_override_would_open_and_no_longer
         ({"purposes": ["HOU.EMG", "MED"]}, "receipt.purpose_codes", "out_of_range"),
         ({"until_time": late}, "receipt.until_time", "out_of_range"),
     ):
-        assert refusal_with_fields(partial(instead, story, person.id, **values))[2] == {field: reason}
+        assert refusal_with_fields(partial(instead, story, person.id, **values))[2] == {
+            field: reason
+        }
     assert instead(story, person.id).until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(hours=72)
 
 
 def test_b7_another_gives_for_an_adult_only_by_somebody_who_may_override(story: Story) -> None:
     without = partial(
-        story.receipt, story.person().id, giver="guardian", giver_ground_code=p.GIVER_GROUND_COURT_ORDER, purposes=["HOU.EMG"]
+        story.receipt,
+        story.person().id,
+        giver="guardian",
+        giver_ground_code=p.GIVER_GROUND_COURT_ORDER,
+        purposes=["HOU.EMG"],
     )
     assert refusal(without) == ("PERMISSION_DENIED", "right_missing")
 
@@ -177,12 +220,18 @@ def test_b7_another_gives_for_an_adult_only_by_somebody_who_may_override(story: 
 @pytest.mark.parametrize("by", ["guardian", "authority"])
 def test_b7_nobody_gives_an_adult_to_the_police_but_herself(by: str, story: Story) -> None:
     person = story.person()
-    assert refusal(partial(instead, story, person.id, by, recipient=ORG["police"])) == (REFUSED, "own_consent_required")
+    assert refusal(partial(instead, story, person.id, by, recipient=ORG["police"])) == (
+        REFUSED,
+        "own_consent_required",
+    )
     assert live(story, story.receipt(person.id, recipient=ORG["police"], purposes=["PRO"]))
 
 
 def test_b7_a_decision_in_a_childs_best_interest_is_none_for_an_adult(story: Story) -> None:
-    assert refusal(partial(instead, story, story.person().id, "best_interest")) == (REFUSED, "own_consent_required")
+    assert refusal(partial(instead, story, story.person().id, "best_interest")) == (
+        REFUSED,
+        "own_consent_required",
+    )
 
 
 def test_b7_nobody_gives_against_her_withdrawal_whomever_it_was_from(story: Story) -> None:
@@ -198,15 +247,19 @@ def test_b7_her_withdrawal_ends_what_others_gave_for_her(story: Story, service: 
     sent = send(story, draft, confirm(service, instead(story, draft.person_id)))
     service.as_("clinic", "WORKER").WithdrawReceipt(p.WithdrawReceiptRequest(id=own.id))
     assert refusal(lambda: opened_by(story.shelter, sent))[0] in (REFUSED, "NOT_FOUND")
-    assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CONSENT_WITHDRAWN
+    assert (
+        story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CONSENT_WITHDRAWN
+    )
 
 
 def attach(story: Story, sent: pb.Referral, given: p.Receipt) -> pb.Referral:
-    attached: pb.Referral = story.ngo.AttachConsent(pb.AttachConsentRequest(id=sent.id, etag=sent.etag, receipt_id=given.id))
+    attached: pb.Referral = story.ngo.AttachConsent(
+        pb.AttachConsentRequest(id=sent.id, etag=sent.etag, receipt_id=given.id)
+    )
     return attached
 
 
-def test_b6_a_child_that_grew_since_it_was_too_young_to_ask_is_asked_before_its_consent_takes_the_place_of_an_override(
+def test_b6_a_child_that_grew_old_enough_is_asked_before_its_consent_replaces_an_override(
     story: Story,
 ) -> None:
     sent = story.overridden(person=story.person(birth_date="2016-05-01"))
@@ -215,9 +268,13 @@ def test_b6_a_child_that_grew_since_it_was_too_young_to_ask_is_asked_before_its_
     assert refusal(lambda: attach(story, sent, given)) == (REFUSED, "assent_required")
 
 
-def test_b7_what_another_gave_for_her_is_good_for_nothing_once_its_receiver_is_the_police(story: Story, service: Service) -> None:
+def test_b7_what_another_gave_for_her_is_good_for_nothing_once_its_receiver_is_the_police(
+    story: Story, service: Service
+) -> None:
     draft, sent = story.draft(), story.overridden()
-    for_draft, for_sent = (confirm(service, instead(story, each.person_id)) for each in (draft, sent))
+    for_draft, for_sent = (
+        confirm(service, instead(story, each.person_id)) for each in (draft, sent)
+    )
 
     def becomes(type_: str) -> None:
         with service.database.transaction(SYSTEM) as tx:
@@ -234,10 +291,14 @@ def test_b7_what_another_gave_for_her_is_good_for_nothing_once_its_receiver_is_t
 # The rule itself, every giver by every age.
 
 
-def receipt(giver: str, assent: str = "", adult: str = "", ground: str = "", *, age: str, to: str = "NGO") -> Receipt:
+def receipt(
+    giver: str, assent: str = "", adult: str = "", ground: str = "", *, age: str, to: str = "NGO"
+) -> Receipt:
     return Receipt(
-        "r", "p", "o", "t", frozenset({FieldGroup.IDENTITY}), ("HOU",), NOON + timedelta(hours=1), giver, "spoken", NOON,
-        assent_code=assent, adult_ground_code=adult, giver_ground_code=ground, confirm_time=NOON, about=Circumstances(age, to),
+        "r", "p", "o", "t", frozenset({FieldGroup.IDENTITY}), ("HOU",), NOON + timedelta(hours=1),
+        giver, "spoken", NOON,
+        assent_code=assent, adult_ground_code=adult, giver_ground_code=ground, confirm_time=NOON,
+        about=Circumstances(age, to),
     )  # fmt: skip
 
 
@@ -281,12 +342,16 @@ def test_what_was_signed_before_grounds_were_recorded_still_holds() -> None:
     assert b"adult_ground_code=her_word" in receipt("person", adult="her_word", age="").canonical()
 
 
-def test_c16_all_that_waits_for_a_second_person_is_reached_page_by_page(story: Story, service: Service) -> None:
+def test_c16_all_that_waits_for_a_second_person_is_reached_page_by_page(
+    story: Story, service: Service
+) -> None:
     manager = service.as_("ngo", "MANAGER")
     made = {instead(story, story.person().id).id for _ in range(3)}
     seen, token = list[str](), ""
     while True:
-        page = manager.ListProposedReceipts(p.ListProposedReceiptsRequest(page_size=2, page_token=token))
+        page = manager.ListProposedReceipts(
+            p.ListProposedReceiptsRequest(page_size=2, page_token=token)
+        )
         seen += [one.id for one in page.receipts]
         token = page.next_page_token
         if not token:

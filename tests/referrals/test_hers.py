@@ -1,4 +1,6 @@
-"""The list of what is kept of one person: no table is missing from it, and erasing and withdrawing go by it."""
+"""The list of what is kept of one person: no table is missing from it, and erasing and withdrawing
+go by it.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +33,25 @@ ERASED = ("FAILED_PRECONDITION", "person_erased")
 
 
 def columns(owner: psycopg.Connection[Any]) -> dict[str, set[str]]:
-    rows = owner.execute("SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'").fetchall()
+    rows = owner.execute(
+        "SELECT table_name, column_name FROM information_schema.columns"
+        " WHERE table_schema = 'public'"
+    ).fetchall()
     return {table: {column for each, column in rows if each == table} for table, _ in rows}
 
 
 def missing(owner: psycopg.Connection[Any]) -> set[str]:
-    """Tables that are tied to her, by a column's name or by a foreign key, and are not on the list."""
+    """Tables that are tied to her, by a column's name or by a foreign key, and are not on the
+    list.
+    """
     listed = {part.table for part in PARTS}
-    keys = owner.execute("SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint WHERE contype = 'f'").fetchall()
-    tied = {table for table, names in columns(owner).items() if names & LINKS} | {table for table, other in keys if other in listed}
+    keys = owner.execute(
+        "SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint"
+        " WHERE contype = 'f'"
+    ).fetchall()
+    tied = {table for table, names in columns(owner).items() if names & LINKS} | {
+        table for table, other in keys if other in listed
+    }
     return tied - listed
 
 
@@ -55,9 +67,17 @@ def test_every_table_and_every_column_of_hers_is_on_the_list(postgres: Postgres)
 
 
 @pytest.mark.parametrize(
-    "column", ["person_id text", "contact_id text", "of_whom text REFERENCES people (id)", "call text REFERENCES contacts (id)"]
+    "column",
+    [
+        "person_id text",
+        "contact_id text",
+        "of_whom text REFERENCES people (id)",
+        "call text REFERENCES contacts (id)",
+    ],
 )
-def test_a_new_table_that_is_tied_to_her_and_is_not_on_the_list_is_found(postgres: Postgres, column: str) -> None:
+def test_a_new_table_that_is_tied_to_her_and_is_not_on_the_list_is_found(
+    postgres: Postgres, column: str
+) -> None:
     place = postgres.database("referrals", MIGRATIONS)
     with psycopg.connect(place.migration_url) as owner:
         owner.execute(f"CREATE TABLE diaries (id text, {column})".encode())
@@ -66,7 +86,9 @@ def test_a_new_table_that_is_tied_to_her_and_is_not_on_the_list_is_found(postgre
 
 @dataclass
 class Called:
-    """A caller of the line with a file, a call that is owed, a referral, and two enquiries: one open, one whose offer was taken."""
+    """A caller of the line with a file, a call that is owed, a referral, and two enquiries: one
+    open, one whose offer was taken.
+    """
 
     operator: Client
     manager: Client
@@ -80,12 +102,17 @@ class Called:
 
 @pytest.fixture
 def called(story: Story, service: Service) -> Called:
-    operator, manager = service.as_("hotline", "OPERATOR", "WORKER"), service.as_("hotline", "MANAGER")
+    operator, manager = (
+        service.as_("hotline", "OPERATOR", "WORKER"),
+        service.as_("hotline", "MANAGER"),
+    )
     made = story.contact(wants_protection=contacts_pb2.ANSWER_NO)
     person = operator.CreatePerson(
         people_pb2.CreatePersonRequest(
             identity=people_pb2.Identity(given_name="Ximena", phone="+50581234567"),
-            coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_18_TO_24, language="es", country="NI", department="NI-CI"),
+            coarse=pb.CoarsePerson(
+                age_band=pb.AGE_BAND_18_TO_24, language="es", country="NI", department="NI-CI"
+            ),
             safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE),
         )
     )
@@ -99,30 +126,48 @@ def called(story: Story, service: Service) -> Called:
         note="she said",
     )
     paths = ["person_id", "need_code", "language", "department", "note"]
-    contact = operator.UpdateContact(contacts_pb2.UpdateContactRequest(contact=change, update_mask=FieldMask(paths=paths)))
+    contact = operator.UpdateContact(
+        contacts_pb2.UpdateContactRequest(contact=change, update_mask=FieldMask(paths=paths))
+    )
     drafting = pb.CreateReferralRequest(
-        **ASKED, person_id=person.id, need_code="HOU.EMG", contact_id=contact.id, request_id=story.request_id()
+        **ASKED,
+        person_id=person.id,
+        need_code="HOU.EMG",
+        contact_id=contact.id,
+        request_id=story.request_id(),
     )
     referral = operator.CreateReferral(drafting)
     operator.CreateCallback(calling(contact.id))
 
     def asked() -> e.Enquiry:
         request = e.CreateEnquiryRequest(
-            **ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]], contact_id=contact.id, keep_unused=True
+            **ASKED,
+            content=CONTENT,
+            service_ids=[SERVICE["shelter_bed"]],
+            contact_id=contact.id,
+            keep_unused=True,
         )
         enquiry: e.Enquiry = operator.CreateEnquiry(request)
         return enquiry
 
     first, second = asked(), asked()
-    answering = e.AnswerEnquiryRequest(id=second.id, etag="v1", service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES)
+    answering = e.AnswerEnquiryRequest(
+        id=second.id, etag="v1", service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES
+    )
     story.shelter.AnswerEnquiry(answering)
-    taken = operator.TakeOffer(e.TakeOfferRequest(id=second.id, service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES))
+    taken = operator.TakeOffer(
+        e.TakeOfferRequest(
+            id=second.id, service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES
+        )
+    )
     return Called(operator, manager, made, contact, person, referral, first, taken)
 
 
 def calling(contact_id: str) -> contacts_pb2.CreateCallbackRequest:
     callback = contacts_pb2.Callback(
-        contact_id=contact_id, day_code=contacts_pb2.DAY_BAND_TOMORROW, hour_code=contacts_pb2.HOUR_BAND_MORNING
+        contact_id=contact_id,
+        day_code=contacts_pb2.DAY_BAND_TOMORROW,
+        hour_code=contacts_pb2.HOUR_BAND_MORNING,
     )
     return contacts_pb2.CreateCallbackRequest(callback=callback)
 
@@ -131,18 +176,25 @@ def running(tx: Transaction, her: Her) -> list[str]:
     return [
         part.table
         for part in PARTS
-        if part.live and tx.execute(f"SELECT FROM {part.table} WHERE ({part.hers}) AND {part.live}", vars(her)).fetchall()
+        if part.live
+        and tx.execute(
+            f"SELECT FROM {part.table} WHERE ({part.hers}) AND {part.live}", vars(her)
+        ).fetchall()
     ]
 
 
 def left(tx: Transaction, her: Her, part: hers.Part) -> list[dict[str, Any]]:
     """Rows of this part that an erasure should have changed, or deleted."""
     unlike = (
-        " OR ".join(f"{name} IS DISTINCT FROM {value}" for name, value in (part.erased or {}).items())
+        " OR ".join(
+            f"{name} IS DISTINCT FROM {value}" for name, value in (part.erased or {}).items()
+        )
         if part.erased is not None
         else "true"
     )
-    return tx.execute(f"SELECT * FROM {part.table} WHERE ({part.hers}) AND ({unlike or 'false'})", vars(her)).fetchall()
+    return tx.execute(
+        f"SELECT * FROM {part.table} WHERE ({part.hers}) AND ({unlike or 'false'})", vars(her)
+    ).fetchall()
 
 
 def her_of(service: Service, called: Called) -> Her:
@@ -155,26 +207,54 @@ def erase(called: Called) -> None:
     called.manager.ConfirmErasure(erasures_pb2.ConfirmErasureRequest(person_id=called.person.id))
 
 
-def test_b10_an_erasure_leaves_nothing_of_what_the_list_says_is_erased(service: Service, called: Called) -> None:
+def test_b10_an_erasure_leaves_nothing_of_what_the_list_says_is_erased(
+    service: Service, called: Called
+) -> None:
     her = her_of(service, called)
     with service.database.transaction(SYSTEM) as tx:
         before = {part.table for part in PARTS if left(tx, her, part)}
-        assert before >= {"contacts", "enquiries", "enquiry_offers", "people", "person_keys", "person_sealed", "person_names", "referrals"}
+        assert before >= {
+            "contacts",
+            "enquiries",
+            "enquiry_offers",
+            "people",
+            "person_keys",
+            "person_sealed",
+            "person_names",
+            "referrals",
+        }
     erase(called)
     with service.database.transaction(SYSTEM) as tx:
         assert {part.table: rows for part in PARTS if (rows := left(tx, her, part))} == {}
         assert running(tx, her) == []
     contact = called.operator.GetContact(contacts_pb2.GetContactRequest(id=called.contact.id))
-    assert (contact.person_id, contact.need_code, contact.triage, contact.note) == ("", "", contacts_pb2.Triage(), "")
+    assert (contact.person_id, contact.need_code, contact.triage, contact.note) == (
+        "",
+        "",
+        contacts_pb2.Triage(),
+        "",
+    )
     assert contact.outcome_code == contacts_pb2.CONTACT_OUTCOME_DROPPED, "nobody waits for it"
 
 
-def test_b10_what_was_asked_for_an_erased_contact_is_closed_and_neither_answered_nor_taken(story: Story, called: Called) -> None:
+def test_b10_what_was_asked_for_an_erased_contact_is_closed_and_neither_answered_nor_taken(
+    story: Story, called: Called
+) -> None:
     erase(called)
     for enquiry in (called.open, called.taken):
         seen = called.operator.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id))
-        assert (seen.state, seen.contact_id, seen.person_id, seen.taken_service_id) == (e.ENQUIRY_STATE_CANCELLED, "", "", "")
-        assert (seen.content.age_band, list(seen.content.languages), seen.content.department, seen.content.HasField("dependants")) == (
+        assert (seen.state, seen.contact_id, seen.person_id, seen.taken_service_id) == (
+            e.ENQUIRY_STATE_CANCELLED,
+            "",
+            "",
+            "",
+        )
+        assert (
+            seen.content.age_band,
+            list(seen.content.languages),
+            seen.content.department,
+            seen.content.HasField("dependants"),
+        ) == (
             0,
             [],
             "",
@@ -182,9 +262,16 @@ def test_b10_what_was_asked_for_an_erased_contact_is_closed_and_neither_answered
         )
         copy = story.shelter.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id))
         assert copy.content == e.EnquiryContent()
-        answering = e.AnswerEnquiryRequest(id=enquiry.id, etag=copy.etag, service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES)
+        answering = e.AnswerEnquiryRequest(
+            id=enquiry.id,
+            etag=copy.etag,
+            service_id=SERVICE["shelter_bed"],
+            answer=e.OFFER_ANSWER_YES,
+        )
         assert refusal(partial(story.shelter.AnswerEnquiry, answering)) == CANCELLED
-        taking = e.TakeOfferRequest(id=enquiry.id, service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES)
+        taking = e.TakeOfferRequest(
+            id=enquiry.id, service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES
+        )
         assert refusal(partial(called.operator.TakeOffer, taking)) == CANCELLED
 
 
@@ -192,15 +279,24 @@ def test_b10_nothing_more_is_written_of_an_erased_contact(story: Story, called: 
     erase(called)
     contact = called.operator.GetContact(contacts_pb2.GetContactRequest(id=called.contact.id))
     change = contacts_pb2.Contact(id=contact.id, etag=contact.etag, need_code="MED.CHK")
-    updating = contacts_pb2.UpdateContactRequest(contact=change, update_mask=FieldMask(paths=["need_code"]))
-    asking = e.CreateEnquiryRequest(**ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]], contact_id=contact.id)
+    updating = contacts_pb2.UpdateContactRequest(
+        contact=change, update_mask=FieldMask(paths=["need_code"])
+    )
+    asking = e.CreateEnquiryRequest(
+        **ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]], contact_id=contact.id
+    )
     another = called.operator.CreatePerson(people_pb2.CreatePersonRequest())
-    drafting = pb.CreateReferralRequest(**ASKED, person_id=another.id, need_code="HOU.EMG", request_id=story.request_id())
+    drafting = pb.CreateReferralRequest(
+        **ASKED, person_id=another.id, need_code="HOU.EMG", request_id=story.request_id()
+    )
     draft = called.operator.CreateReferral(drafting)
     linking = pb.UpdateReferralRequest(
-        referral=pb.Referral(id=draft.id, etag=draft.etag, contact_id=contact.id), update_mask=FieldMask(paths=["contact_id"])
+        referral=pb.Referral(id=draft.id, etag=draft.etag, contact_id=contact.id),
+        update_mask=FieldMask(paths=["contact_id"]),
     )
-    drafting.MergeFrom(pb.CreateReferralRequest(**ASKED, contact_id=contact.id, request_id=story.request_id()))
+    drafting.MergeFrom(
+        pb.CreateReferralRequest(**ASKED, contact_id=contact.id, request_id=story.request_id())
+    )
     for act, request in (
         (called.operator.UpdateContact, updating),
         (called.operator.CreateEnquiry, asking),
@@ -212,17 +308,28 @@ def test_b10_nothing_more_is_written_of_an_erased_contact(story: Story, called: 
     assert (
         refusal(
             lambda: called.operator.CreateEnquiry(
-                e.CreateEnquiryRequest(**ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]], person_id=called.person.id)
+                e.CreateEnquiryRequest(
+                    **ASKED,
+                    content=CONTENT,
+                    service_ids=[SERVICE["shelter_bed"]],
+                    person_id=called.person.id,
+                )
             )
         )
         == ERASED
     )
 
 
-def test_b10_of_a_call_about_two_the_other_keeps_what_is_hers(story: Story, service: Service, called: Called) -> None:
+def test_b10_of_a_call_about_two_the_other_keeps_what_is_hers(
+    story: Story, service: Service, called: Called
+) -> None:
     sister = called.operator.CreatePerson(people_pb2.CreatePersonRequest())
     drafting = pb.CreateReferralRequest(
-        **ASKED, person_id=sister.id, need_code="HOU.EMG", contact_id=called.contact.id, request_id=story.request_id()
+        **ASKED,
+        person_id=sister.id,
+        need_code="HOU.EMG",
+        contact_id=called.contact.id,
+        request_id=story.request_id(),
     )
     called.operator.CreateReferral(drafting)
     erase(called)
@@ -232,12 +339,18 @@ def test_b10_of_a_call_about_two_the_other_keeps_what_is_hers(story: Story, serv
     assert len(status(service.public(), called.made).items) == 1
 
 
-def test_b10_a_withdrawal_ends_all_that_the_list_says_is_live(service: Service, called: Called) -> None:
+def test_b10_a_withdrawal_ends_all_that_the_list_says_is_live(
+    service: Service, called: Called
+) -> None:
     her = her_of(service, called)
     with service.database.transaction(SYSTEM) as tx:
         assert {"enquiries", "callbacks"} <= set(running(tx, her))
-    assert status(service.public(), called.made).organizations_asked == 1, "she is told who knows something of her"
-    withdrawing = contacts_pb2.WithdrawConsentByReferenceRequest(reference=called.made.reference, pin=called.made.pin)
+    assert status(service.public(), called.made).organizations_asked == 1, (
+        "she is told who knows something of her"
+    )
+    withdrawing = contacts_pb2.WithdrawConsentByReferenceRequest(
+        reference=called.made.reference, pin=called.made.pin
+    )
     service.public().WithdrawConsentByReference(withdrawing)
     with service.database.transaction(SYSTEM) as tx:
         assert running(tx, her) == []

@@ -1,4 +1,6 @@
-"""What is kept of a request that may be sent again: nothing that opens with the service's own key."""
+"""What is kept of a request that may be sent again: nothing that opens with the service's own
+key.
+"""
 
 from typing import Any
 
@@ -26,32 +28,48 @@ def keyring(service: Service) -> Keyring:
 
 def kept(service: Service, caller_id: str) -> list[dict[str, Any]]:
     with service.database.transaction(SYSTEM) as tx:
-        return tx.execute("SELECT * FROM requests WHERE caller_id = %s ORDER BY time DESC", (caller_id,)).fetchall()
+        return tx.execute(
+            "SELECT * FROM requests WHERE caller_id = %s ORDER BY time DESC", (caller_id,)
+        ).fetchall()
 
 
-def test_a_reference_in_an_answer_comes_again_for_who_asked_and_opens_with_no_key_that_the_service_has(
+def test_a_reference_in_an_answer_comes_again_for_who_asked_and_opens_with_no_key_of_the_service(
     story: Story, service: Service, keyring: Keyring
 ) -> None:
     operator, request_id = service.as_("hotline", "OPERATOR"), new_id()
-    contact = contacts_pb2.Contact(line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_CRISIS, note="she said it on the line")
+    contact = contacts_pb2.Contact(
+        line_country="NI",
+        kind_code=contacts_pb2.CONTACT_KIND_CRISIS,
+        note="she said it on the line",
+    )
     request = contacts_pb2.CreateContactRequest(contact=contact, pin="4821", request_id=request_id)
     first = operator.CreateContact(request)
     assert operator.CreateContact(request).reference == first.reference
     [row, *_] = kept(service, operator.caller.id)
     assert request_id not in str(row)
-    for context in (f"requests/{operator.caller.id}/{row['request_id']}", f"requests/{operator.caller.id}/{request_id}"):
+    for context in (
+        f"requests/{operator.caller.id}/{row['request_id']}",
+        f"requests/{operator.caller.id}/{request_id}",
+    ):
         with pytest.raises(CannotOpen):
             keyring.open_bytes(row["response"], context)
     # A PIN has 10,000 values: who could compute the fingerprint could try them all.
-    assert row["fingerprint"] != keyring.fingerprint(request.SerializeToString(deterministic=True), "requests")
+    assert row["fingerprint"] != keyring.fingerprint(
+        request.SerializeToString(deterministic=True), "requests"
+    )
     request.pin = "4822"
-    assert refusal(lambda: operator.CreateContact(request)) == ("ALREADY_EXISTS", "request_id_reused")
+    assert refusal(lambda: operator.CreateContact(request)) == (
+        "ALREADY_EXISTS",
+        "request_id_reused",
+    )
 
 
 def test_the_request_id_itself_is_nowhere_in_the_database(story: Story, service: Service) -> None:
     operator, request_id = service.as_("hotline", "OPERATOR"), new_id()
     contact = contacts_pb2.Contact(line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_TIP)
-    operator.CreateContact(contacts_pb2.CreateContactRequest(contact=contact, request_id=request_id))
+    operator.CreateContact(
+        contacts_pb2.CreateContactRequest(contact=contact, request_id=request_id)
+    )
     with service.database.transaction(SYSTEM) as tx:
         assert [table for table, text in dump(tx).items() if request_id.encode() in text] == []
 
@@ -60,7 +78,8 @@ def test_what_the_version_before_kept_is_still_answered(service: Service, keyrin
     store, request_id = IdempotencyStore(keyring), new_id()
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(
-            "INSERT INTO requests (caller_id, request_id, method, fingerprint, response) VALUES (%s, %s, %s, %s, %s)",
+            "INSERT INTO requests (caller_id, request_id, method, fingerprint, response)"
+            " VALUES (%s, %s, %s, %s, %s)",
             (
                 CALLER,
                 request_id,

@@ -1,4 +1,6 @@
-"""A service whose sealing keys are in a PKCS#11 token, as a process: it seals, is started again and opens; the token is away, another, or changed while it works."""
+"""A service whose sealing keys are in a PKCS#11 token, as a process: it seals, is started again and
+opens; the token is away, another, or changed while it works.
+"""
 
 import json
 import os
@@ -48,19 +50,36 @@ def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
 class Network:
     """A database, a folder of keys and a token: what stays when a process ends."""
 
-    def __init__(self, postgres: parts.Server, softhsm: SoftHsm, label: str, folder: Path, *, sealing: bool = False) -> None:
-        self.place, self.softhsm, self.folder = postgres.database("referrals", MIGRATIONS), softhsm, folder
-        key_folder.create(folder / "keys", ["partners", "referrals", "notifications"], sealing=sealing)
+    def __init__(
+        self,
+        postgres: parts.Server,
+        softhsm: SoftHsm,
+        label: str,
+        folder: Path,
+        *,
+        sealing: bool = False,
+    ) -> None:
+        self.place, self.softhsm, self.folder = (
+            postgres.database("referrals", MIGRATIONS),
+            softhsm,
+            folder,
+        )
+        key_folder.create(
+            folder / "keys", ["partners", "referrals", "notifications"], sealing=sealing
+        )
         self.keys = SealingKeys(folder / "keys", "referrals", KeyService(softhsm.token(label)))
         self.told = {
-            **os.environ, **softhsm.told(label), "ENLACE_DATABASE_URL": self.place.url, "ENLACE_KEYS": str(folder / "keys"),
+            **os.environ, **softhsm.told(label), "ENLACE_DATABASE_URL": self.place.url,
+            "ENLACE_KEYS": str(folder / "keys"),
             "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
         }  # fmt: skip
         self.issuer = Issuer(key_folder.signing(folder / "keys", "tokens"), SystemClock())
         self.database = Database(self.place.url, max_size=2, view_of=members.view_of)
         self.database.open()
         with self.database.transaction(SYSTEM) as tx:
-            members.note_member(tx, "organization", ORG["ngo"], True, "APPROVED", "NGO", country="NI")
+            members.note_member(
+                tx, "organization", ORG["ngo"], True, "APPROVED", "NGO", country="NI"
+            )
 
     def command(self, *words: str) -> tuple[int, dict[str, Any]]:
         """A command of the service: its exit code and what it said."""
@@ -70,7 +89,14 @@ class Network:
 
     def begin(self, *words: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "services.referrals", *words]
-        return subprocess.Popen(command, cwd=ROOT, env=self.told, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=self.told,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     @contextmanager
     def running(self, **told: str) -> Iterator["Running"]:
@@ -86,7 +112,8 @@ class Network:
         keyring, identifiers = self.keys.keyring(), [new_id() for _ in range(count)]
         with self.database.transaction(SYSTEM, timeout=30) as tx, tx.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO people (id, organization_id, version, create_time, update_time, names_form) VALUES (%s, %s, 1, now(), now(), 9)",
+                "INSERT INTO people (id, organization_id, version, create_time, update_time,"
+                " names_form) VALUES (%s, %s, 1, now(), now(), 9)",
                 [(one, ORG["ngo"]) for one in identifiers],
             )
             cursor.executemany(
@@ -95,7 +122,9 @@ class Network:
             )
 
     def wrapped_by(self, number: int) -> int:
-        statement = "SELECT count(*) AS n FROM person_keys WHERE substring(wrapped FROM 1 FOR 3) = %s"
+        statement = (
+            "SELECT count(*) AS n FROM person_keys WHERE substring(wrapped FROM 1 FOR 3) = %s"
+        )
         with self.database.transaction(SYSTEM) as tx:
             row = tx.execute(statement, (b"\x02" + number.to_bytes(2, "big"),)).fetchone()
         return int(row["n"]) if row else 0
@@ -133,29 +162,45 @@ class Running:
         until(lambda: not self.process.alive)
 
     def said(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.process.log.read_text().splitlines() if line.startswith("{")]
+        return [
+            json.loads(line)
+            for line in self.process.log.read_text().splitlines()
+            if line.startswith("{")
+        ]
 
     def reasons(self, event: str) -> list[str]:
         return [line["reason"] for line in self.said() if line["event"] == event]
 
     def create(self, name: str) -> people_pb2.Person:
         coarse = referrals_pb2.CoarsePerson(
-            age_band=referrals_pb2.AGE_BAND_18_TO_24, gender_code=referrals_pb2.PERSON_GENDER_FEMININE, language="es", country="NI"
+            age_band=referrals_pb2.AGE_BAND_18_TO_24,
+            gender_code=referrals_pb2.PERSON_GENDER_FEMININE,
+            language="es",
+            country="NI",
         )
         plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
         asked = people_pb2.CreatePersonRequest(
-            identity=people_pb2.Identity(given_name=name), coarse=coarse, safe_contact=plan, request_id=new_id()
+            identity=people_pb2.Identity(given_name=name),
+            coarse=coarse,
+            safe_contact=plan,
+            request_id=new_id(),
         )
-        made: people_pb2.Person = self.people.CreatePerson(asked, metadata=self.as_worker(), timeout=10)
+        made: people_pb2.Person = self.people.CreatePerson(
+            asked, metadata=self.as_worker(), timeout=10
+        )
         return made
 
     def name(self, identifier: str) -> str:
-        asked = people_pb2.OpenPersonRequest(id=identifier, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY])
+        asked = people_pb2.OpenPersonRequest(
+            id=identifier, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
+        )
         return str(self.people.OpenPerson(asked, metadata=self.as_worker(), timeout=10).given_name)
 
     def as_worker(self) -> list[tuple[str, str]]:
         caller = Caller(f"{7:032x}", "worker", ORG["ngo"], frozenset({"WORKER"}), frozenset())
-        return [("authorization", f"Bearer {self.network.issuer.issue(caller, 'enlace.referrals')[0]}")]
+        return [
+            ("authorization", f"Bearer {self.network.issuer.issue(caller, 'enlace.referrals')[0]}")
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +225,10 @@ def test_what_it_sealed_it_opens_after_a_restart_and_no_key_lies_anywhere(networ
         until(lambda: service.ready)
         person = service.create("Ximena")
         assert service.name(person.id) == "Ximena"
-        shown = Path(f"/proc/{service.process.pid}/cmdline").read_bytes() + Path(f"/proc/{service.process.pid}/environ").read_bytes()
+        shown = (
+            Path(f"/proc/{service.process.pid}/cmdline").read_bytes()
+            + Path(f"/proc/{service.process.pid}/environ").read_bytes()
+        )
         assert MODULE.encode() in shown
         assert PIN.encode() not in shown
         service.process.ask_to_stop()
@@ -196,14 +244,20 @@ def test_what_it_sealed_it_opens_after_a_restart_and_no_key_lies_anywhere(networ
     assert network.begin("make-keys").wait(60) == 1, "there is one already"
 
 
-def test_a_token_that_is_away_or_a_wrong_pin_at_the_start_is_said_and_waited_for(network: Network, tmp_path: Path) -> None:
+def test_a_token_that_is_away_or_a_wrong_pin_at_the_start_is_said_and_waited_for(
+    network: Network, tmp_path: Path
+) -> None:
     pin = tmp_path / "another pin"
     pin.write_text("0000")
     with network.softhsm.away(), network.running() as service:
         until(lambda: service.says() and service.reasons("key_service_away"))
         with pytest.raises(grpc.RpcError) as caught:
             service.create("Ximena")
-        assert (caught.value.code(), caught.value.details(), service.ready) == (grpc.StatusCode.UNAVAILABLE, "store_unavailable", False)
+        assert (caught.value.code(), caught.value.details(), service.ready) == (
+            grpc.StatusCode.UNAVAILABLE,
+            "store_unavailable",
+            False,
+        )
         assert service.reasons("key_service_away") == ["token_away"]
     with network.running(ENLACE_PKCS11_PIN_FILE=str(pin)) as service:
         until(lambda: service.says() and service.reasons("key_service_away"))
@@ -215,7 +269,9 @@ def test_a_token_that_is_away_or_a_wrong_pin_at_the_start_is_said_and_waited_for
         assert service.name(service.create("Ximena").id) == "Ximena"
 
 
-def test_another_token_or_one_without_keys_ends_it(network: Network, softhsm: SoftHsm, tmp_path: Path) -> None:
+def test_another_token_or_one_without_keys_ends_it(
+    network: Network, softhsm: SoftHsm, tmp_path: Path
+) -> None:
     with network.running() as service:
         until(lambda: service.ready)
     for label, reason in (("strange", "sealing_key_wrong"), ("bare", "sealing_key_missing")):
@@ -227,7 +283,9 @@ def test_another_token_or_one_without_keys_ends_it(network: Network, softhsm: So
             assert "ready" not in [line["event"] for line in service.said()]
 
 
-def test_pulled_out_while_it_works_it_refuses_and_goes_on_by_itself_when_it_is_back(network: Network) -> None:
+def test_pulled_out_while_it_works_it_refuses_and_goes_on_by_itself_when_it_is_back(
+    network: Network,
+) -> None:
     with network.running() as service:
         until(lambda: service.ready)
         person = service.create("Ximena")
@@ -235,7 +293,10 @@ def test_pulled_out_while_it_works_it_refuses_and_goes_on_by_itself_when_it_is_b
             for ask in (lambda: service.name(person.id), lambda: service.create("Abril")):
                 with pytest.raises(grpc.RpcError) as caught:
                     ask()
-                assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.UNAVAILABLE, "store_unavailable")
+                assert (caught.value.code(), caught.value.details()) == (
+                    grpc.StatusCode.UNAVAILABLE,
+                    "store_unavailable",
+                )
 
         def answers() -> bool:
             try:
@@ -249,7 +310,9 @@ def test_pulled_out_while_it_works_it_refuses_and_goes_on_by_itself_when_it_is_b
         assert (events.count("key_service_away"), events.count("key_service_back")) == (1, 1)
 
 
-def test_a_key_is_changed_in_it_killed_in_the_middle_and_the_old_one_destroyed(network: Network) -> None:
+def test_a_key_is_changed_in_it_killed_in_the_middle_and_the_old_one_destroyed(
+    network: Network,
+) -> None:
     with network.running() as service:
         until(lambda: service.ready)
         person = service.create("Ximena")
@@ -261,9 +324,16 @@ def test_a_key_is_changed_in_it_killed_in_the_middle_and_the_old_one_destroyed(n
         assert 0 < network.wrapped_by(1) < CROWD, "it was killed in the middle"
         assert service.name(person.id) == "Ximena"
         assert network.command("rotate-keys", "--dry-run")[1]["newest"] == 1
-        assert network.command("retire-keys", "--at-once")[0] == 1, "while something is wrapped by it, it stays"
+        assert network.command("retire-keys", "--at-once")[0] == 1, (
+            "while something is wrapped by it, it stays"
+        )
         code, said = network.command("rotate-keys")
-        assert (code, said["unreadable"], said["newest"], network.wrapped_by(1)) == (0, 0, 1, CROWD + 1)
+        assert (code, said["unreadable"], said["newest"], network.wrapped_by(1)) == (
+            0,
+            0,
+            1,
+            CROWD + 1,
+        )
         began = time.perf_counter()
         code, said = network.command("rotate-keys")
         seconds = time.perf_counter() - began
@@ -276,7 +346,9 @@ def test_a_key_is_changed_in_it_killed_in_the_middle_and_the_old_one_destroyed(n
         assert service.name(service.create("Abril").id) == "Abril"
 
 
-def test_a_network_moves_from_files_into_it_while_it_works(softhsm: SoftHsm, postgres: parts.Server, tmp_path: Path) -> None:
+def test_a_network_moves_from_files_into_it_while_it_works(
+    softhsm: SoftHsm, postgres: parts.Server, tmp_path: Path
+) -> None:
     network, folder = Network(postgres, softhsm, "moved", tmp_path, sealing=True), tmp_path / "keys"
     without = {name: "" for name in network.told if name.startswith("ENLACE_PKCS11")}
     with network.running(**without) as before:

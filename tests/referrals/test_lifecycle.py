@@ -1,4 +1,7 @@
-"""The life of a referral: the table cell by cell, and random lives against a small model. No database, no ports."""
+"""The life of a referral: the table cell by cell, and random lives against a small model.
+
+No database, no ports.
+"""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -13,7 +16,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from chassis.errors import Conflict, Invalid, Refusal
 from chassis.second import NONE, Kin, mark_of
 from services.referrals.domain.consent import Circumstances, Receipt
-from services.referrals.domain.deadline import FIRST_POLICY, HEALTH, Deadline, DeadlineKind, Policy, Urgency
+from services.referrals.domain.deadline import (
+    FIRST_POLICY,
+    HEALTH,
+    Deadline,
+    DeadlineKind,
+    Policy,
+    Urgency,
+)
 from services.referrals.domain.lifecycle import (
     BY_VERB,
     CAME_BACK,
@@ -65,7 +75,9 @@ RECEIPT = Receipt(
     NOON,
     about=Circumstances("18-24", "NGO"),
 )
-OVERRIDE = Receipt.override("override", "person", "sender", "rescuer", "receiver", "HOU.EMG", "life_at_risk", NOON)
+OVERRIDE = Receipt.override(
+    "override", "person", "sender", "rescuer", "receiver", "HOU.EMG", "life_at_risk", NOON
+)
 RESCUER = Actor("worker", "rescuer", "sender", manages=True, kin=NONE)
 
 Step = Callable[[Referral, Actor, datetime], None]
@@ -75,16 +87,28 @@ STEPS: dict[str, Step] = {
     "ask": lambda r, a, now: r.take("ask", a, now, DAYS, question_code="dates"),
     "answer": lambda r, a, now: r.take("answer", a, now, DAYS, note="tomorrow"),
     "accept": lambda r, a, now: r.take("accept", a, now, DAYS, planned_first_contact_time=now),
-    "waitlist": lambda r, a, now: r.take("waitlist", a, now, DAYS, expected_wait_days=3, review_time=now + timedelta(days=2)),
+    "waitlist": lambda r, a, now: r.take(
+        "waitlist", a, now, DAYS, expected_wait_days=3, review_time=now + timedelta(days=2)
+    ),
     "decline": lambda r, a, now: r.take("decline", a, now, DAYS, reason_code="no_capacity"),
     "start": lambda r, a, now: r.take("start", a, now, DAYS, first_contact_time=now),
-    "schedule_appointment": lambda r, a, now: r.take("schedule_appointment", a, now, DAYS, appointment_time=now + timedelta(days=2)),
+    "schedule_appointment": lambda r, a, now: r.take(
+        "schedule_appointment", a, now, DAYS, appointment_time=now + timedelta(days=2)
+    ),
     "attend_appointment": lambda r, a, now: r.take("attend_appointment", a, now, DAYS),
-    "miss_appointment": lambda r, a, now: r.take("miss_appointment", a, now, DAYS, reason_code="did_not_come"),
-    "cancel_appointment": lambda r, a, now: r.take("cancel_appointment", a, now, DAYS, reason_code="by_person"),
+    "miss_appointment": lambda r, a, now: r.take(
+        "miss_appointment", a, now, DAYS, reason_code="did_not_come"
+    ),
+    "cancel_appointment": lambda r, a, now: r.take(
+        "cancel_appointment", a, now, DAYS, reason_code="by_person"
+    ),
     "add_note": lambda r, a, now: r.take("add_note", a, now, DAYS, note="she is well"),
-    "complete": lambda r, a, now: r.take("complete", a, now, DAYS, outcome_code="fully_met", delivered_need_codes=("HOU.EMG",)),
-    "not_deliver": lambda r, a, now: r.take("not_deliver", a, now, DAYS, reason_code="capacity_lost"),
+    "complete": lambda r, a, now: r.take(
+        "complete", a, now, DAYS, outcome_code="fully_met", delivered_need_codes=("HOU.EMG",)
+    ),
+    "not_deliver": lambda r, a, now: r.take(
+        "not_deliver", a, now, DAYS, reason_code="capacity_lost"
+    ),
     "close_need": lambda r, a, now: r.take("close_need", a, now, DAYS, reason_code="met_elsewhere"),
     "close": lambda r, a, now: r.take("close", a, now, DAYS, help_came_code="yes"),
     "reopen": lambda r, a, now: r.take("close", a, now, DAYS, help_came_code="no"),
@@ -92,7 +116,9 @@ STEPS: dict[str, Step] = {
     "attach_consent": lambda r, a, now: r.attach_consent(a, now, DAYS, RECEIPT),
     "expire": lambda r, a, now: r.take("expire", a, now, DAYS),
     "assign": lambda r, a, now: r.take("assign", a, now, DAYS, responsible_worker_id="another"),
-    "amend": lambda r, a, now: r.amend(a, now, DAYS, urgency=Urgency.IMMEDIATE, coarse=Coarse(), note=""),
+    "amend": lambda r, a, now: r.amend(
+        a, now, DAYS, urgency=Urgency.IMMEDIATE, coarse=Coarse(), note=""
+    ),
     "confirm_deletion": lambda r, a, now: r.take("confirm_deletion", a, now, DAYS),
     "withdraw": lambda r, a, now: r.take("withdraw", a, now, DAYS, reason_code="moved"),
     "reroute": lambda r, a, now: rerouted(r, a, now),
@@ -103,18 +129,29 @@ UNREFUSED = {"withdraw_consent"}  # what a withdrawn consent ends, it ends; the 
 
 
 def rerouted(referral: Referral, actor: Actor, now: datetime) -> None:
-    referral.reroute(actor, now, DAYS, service=("other", "elsewhere"), following_id="1" * 32, note="")
+    referral.reroute(
+        actor, now, DAYS, service=("other", "elsewhere"), following_id="1" * 32, note=""
+    )
 
 
 def draft() -> Referral:
     referral = Referral.draft("0" * 32, ACTORS[Side.SENDER], "person", Coarse(), NOON, DAYS)
-    referral.change_draft(ACTORS[Side.SENDER], NOON, DAYS, need_code="HOU.EMG", urgency=Urgency.EMERGENCY, service=("service", "receiver"))
+    referral.change_draft(
+        ACTORS[Side.SENDER],
+        NOON,
+        DAYS,
+        need_code="HOU.EMG",
+        urgency=Urgency.EMERGENCY,
+        service=("service", "receiver"),
+    )
     referral.unsafe = Unsafe("nothing")
     return referral
 
 
 def in_state(state: State) -> Referral:
-    """A referral that stands there, with a running clock of every kind, and an appointment that is now."""
+    """A referral that stands there, with a running clock of every kind, and an appointment that is
+    now.
+    """
     referral = draft()
     referral.appointment_time = NOON
     referral.state = state
@@ -135,7 +172,9 @@ def test_each_row_carries_the_fields_of_its_request() -> None:
 
 
 @pytest.mark.parametrize("verb", STEPS)
-def test_a_step_is_possible_exactly_where_the_table_says_and_changes_nothing_elsewhere(verb: str) -> None:
+def test_a_step_is_possible_exactly_where_the_table_says_and_changes_nothing_elsewhere(
+    verb: str,
+) -> None:
     row = BY_VERB[verb]
     for state in State:
         for side, actor in ACTORS.items():
@@ -153,7 +192,12 @@ def test_a_step_is_possible_exactly_where_the_table_says_and_changes_nothing_els
             assert referral.state is (row.target or state), cell
             assert referral.version == before.version + 1, cell
             event = referral.events[-1]
-            assert (event.verb, event.from_state, event.to_state, event.actor) == (row.fact, state, row.target or state, actor), cell
+            assert (event.verb, event.from_state, event.to_state, event.actor) == (
+                row.fact,
+                state,
+                row.target or state,
+                actor,
+            ), cell
             running = {clock.kind for clock in referral.clocks if clock.running}
             assert running >= set(row.starts), cell
             assert not (running & set(row.stops)) - set(row.starts), cell
@@ -176,7 +220,9 @@ def test_a_withdrawn_consent_ends_what_is_live_whoever_passes_it_on_and_leaves_t
             if state in LIVE:
                 assert referral.state is State.CONSENT_WITHDRAWN
                 assert referral.events[-1].attribution == "person"
-                assert [clock.kind for clock in referral.clocks if clock.running] == [DeadlineKind.DELETION]
+                assert [clock.kind for clock in referral.clocks if clock.running] == [
+                    DeadlineKind.DELETION
+                ]
                 assert referral.turn(ACTORS[Side.SENDER]) is Side.RECEIVER
             else:
                 assert referral == before
@@ -184,7 +230,9 @@ def test_a_withdrawn_consent_ends_what_is_live_whoever_passes_it_on_and_leaves_t
 
 def test_an_end_is_left_only_by_being_an_error() -> None:
     for row in TRANSITIONS:
-        assert row.verb == "enter_in_error" or row.target is None or not row.sources & TERMINAL, row.verb
+        assert row.verb == "enter_in_error" or row.target is None or not row.sources & TERMINAL, (
+            row.verb
+        )
     assert not [row.verb for row in TRANSITIONS if State.ENTERED_IN_ERROR in row.sources]
 
 
@@ -195,12 +243,22 @@ def test_every_state_waits_for_one_side_or_is_an_end() -> None:
 
 
 @pytest.mark.parametrize("side", ACTORS)
-def test_whose_turn_it_is_is_one_answer_for_everybody_but_the_receiver_of_what_came_back(side: Side | None) -> None:
+def test_whose_turn_it_is_is_one_answer_for_everybody_but_the_receiver_of_what_came_back(
+    side: Side | None,
+) -> None:
     for state in State:
         turn = in_state(state).turn(ACTORS[side])
         deleting = state is State.CONSENT_WITHDRAWN
-        waits = Side.SENDER if state in WAITS_FOR_SENDER else Side.RECEIVER if state in WAITS_FOR_RECEIVER or deleting else None
-        assert turn is (Side.SENDER if state in CAME_BACK and side is not Side.RECEIVER else waits), state
+        waits = (
+            Side.SENDER
+            if state in WAITS_FOR_SENDER
+            else Side.RECEIVER
+            if state in WAITS_FOR_RECEIVER or deleting
+            else None
+        )
+        assert turn is (
+            Side.SENDER if state in CAME_BACK and side is not Side.RECEIVER else waits
+        ), state
 
 
 @pytest.mark.parametrize("side", ACTORS)
@@ -219,7 +277,10 @@ def test_the_main_step_can_be_taken_and_moves_things_on(side: Side | None) -> No
     }
     for state in State:
         referral = in_state(state)
-        allowed, main = referral.allowed_verbs(ACTORS[side], NOON), referral.main_step(ACTORS[side], NOON)
+        allowed, main = (
+            referral.allowed_verbs(ACTORS[side], NOON),
+            referral.main_step(ACTORS[side], NOON),
+        )
         if state in CAME_BACK and side is Side.SENDER:
             assert main == REFER_AGAIN
         elif main:
@@ -239,7 +300,9 @@ def test_whose_turn_it_is_has_something_to_do() -> None:
 
 @pytest.mark.parametrize("state", [state for state in State if state in CAME_BACK])
 @pytest.mark.parametrize("end", ["followed up", "closed by name"])
-def test_what_came_back_is_the_sender_s_turn_until_it_is_followed_up_or_closed_by_name(state: State, end: str) -> None:
+def test_what_came_back_is_the_sender_s_turn_until_it_is_followed_up_or_closed_by_name(
+    state: State, end: str
+) -> None:
     sender, receiver = ACTORS[Side.SENDER], ACTORS[Side.RECEIVER]
     referral = in_state(state)
     assert (referral.is_unanswered(sender), referral.turn(sender)) == (True, Side.SENDER)
@@ -251,7 +314,11 @@ def test_what_came_back_is_the_sender_s_turn_until_it_is_followed_up_or_closed_b
         referral.followed_up = True
     else:
         STEPS["close_need"](referral, sender, years)
-    assert (referral.is_unanswered(sender), referral.turn(sender), referral.main_step(sender, NOON)) == (False, None, "")
+    assert (
+        referral.is_unanswered(sender),
+        referral.turn(sender),
+        referral.main_step(sender, NOON),
+    ) == (False, None, "")
     with pytest.raises(Conflict, match="illegal_transition"):
         STEPS["close_need"](referral, sender, years)
 
@@ -261,16 +328,29 @@ def test_a_need_is_looked_after_by_a_clock_that_its_receiver_does_not_see() -> N
         referral = in_state(state)
         STEPS[verb](referral, ACTORS[Side.RECEIVER], NOON)
         [clock] = [clock for clock in referral.clocks if clock.running and clock.kind not in HEALTH]
-        assert (clock.kind, clock.start_time, clock.due_time) == (DeadlineKind.REPLACE, NOON, NOON + timedelta(hours=24))
-        assert [event.verb for event in referral.fire_clocks(NOON + timedelta(hours=24), DAYS)] == ["clock_breached"]
+        assert (clock.kind, clock.start_time, clock.due_time) == (
+            DeadlineKind.REPLACE,
+            NOON,
+            NOON + timedelta(hours=24),
+        )
+        assert [event.verb for event in referral.fire_clocks(NOON + timedelta(hours=24), DAYS)] == [
+            "clock_breached"
+        ]
         STEPS["close_need"](referral, ACTORS[Side.COORDINATOR], NOON)
         assert not [clock for clock in referral.clocks if clock.running]
         for side in (Side.SENDER, Side.COORDINATOR):
             assert referral.events_for(ACTORS[side], referral.events) == referral.events
-            assert referral.clocks_for(ACTORS[side])[-1].kind in {clock.kind for clock in referral.clocks}
+            assert referral.clocks_for(ACTORS[side])[-1].kind in {
+                clock.kind for clock in referral.clocks
+            }
         known = referral.events_for(ACTORS[Side.RECEIVER], referral.events)
-        assert {event.verb for event in referral.events} - {event.verb for event in known} == {"clock_breached", "need_closed"}
-        assert DeadlineKind.REPLACE not in {clock.kind for clock in referral.clocks_for(ACTORS[Side.RECEIVER])}
+        assert {event.verb for event in referral.events} - {event.verb for event in known} == {
+            "clock_breached",
+            "need_closed",
+        }
+        assert DeadlineKind.REPLACE not in {
+            clock.kind for clock in referral.clocks_for(ACTORS[Side.RECEIVER])
+        }
 
 
 def test_nobody_waits_without_a_deadline_and_each_is_of_the_side_whose_turn_it_is() -> None:
@@ -289,9 +369,9 @@ def test_nobody_waits_without_a_deadline_and_each_is_of_the_side_whose_turn_it_i
         "rerouted": ["reroute"],
         "consent_withdrawn": ["withdraw_consent"],
     }
-    assert ways.keys() == {state.value for state in LIVE | CAME_BACK | {State.DRAFT, State.CONSENT_WITHDRAWN}}, (
-        "a new state that waits has its line here"
-    )
+    assert ways.keys() == {
+        state.value for state in LIVE | CAME_BACK | {State.DRAFT, State.CONSENT_WITHDRAWN}
+    }, "a new state that waits has its line here"
     for state, verbs in ways.items():
         referral = draft()
         if state != "draft":
@@ -301,7 +381,15 @@ def test_nobody_waits_without_a_deadline_and_each_is_of_the_side_whose_turn_it_i
                 referral.withdraw_consent(ACTORS[Side.PERSON], NOON, DAYS)
                 continue
             STEPS[verb](
-                referral, ACTORS[next(side for side in (Side.RECEIVER, Side.SYSTEM, Side.SENDER) if side in BY_VERB[verb].by)], NOON
+                referral,
+                ACTORS[
+                    next(
+                        side
+                        for side in (Side.RECEIVER, Side.SYSTEM, Side.SENDER)
+                        if side in BY_VERB[verb].by
+                    )
+                ],
+                NOON,
             )
         assert referral.state.value == state
         assert referral.turn(ACTORS[Side.SENDER]) in (Side.SENDER, Side.RECEIVER), state
@@ -311,8 +399,13 @@ def test_nobody_waits_without_a_deadline_and_each_is_of_the_side_whose_turn_it_i
 def test_nobody_answers_and_it_expires_at_twice_the_time_to_decide() -> None:
     referral = draft()
     STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
-    said = [[event.verb for event in referral.fire_clocks(NOON + timedelta(hours=hours), DAYS)] for hours in (36, 47, 48, 400)]
-    assert said[:3] == [["clock_escalated", "clock_escalated"], [], ["expired"]], "the clock of the need begins with the end"
+    said = [
+        [event.verb for event in referral.fire_clocks(NOON + timedelta(hours=hours), DAYS)]
+        for hours in (36, 47, 48, 400)
+    ]
+    assert said[:3] == [["clock_escalated", "clock_escalated"], [], ["expired"]], (
+        "the clock of the need begins with the end"
+    )
     assert referral.state is State.EXPIRED
     assert referral.main_step(ACTORS[Side.SENDER], NOON) == REFER_AGAIN
     assert "accept" not in referral.allowed_verbs(ACTORS[Side.RECEIVER], NOON)
@@ -324,7 +417,9 @@ def test_a_question_stops_the_time_to_decide_and_starts_the_senders() -> None:
     STEPS["ask"](referral, ACTORS[Side.RECEIVER], NOON)
     [clock] = [clock for clock in referral.clocks if clock.running]
     assert (clock.kind, clock.due_time) == (DeadlineKind.ANSWER, NOON + timedelta(hours=1))
-    assert [event.verb for event in referral.fire_clocks(NOON + timedelta(days=60), DAYS)] == ["clock_escalated"], "it does not expire"
+    assert [event.verb for event in referral.fire_clocks(NOON + timedelta(days=60), DAYS)] == [
+        "clock_escalated"
+    ], "it does not expire"
     STEPS["answer"](referral, ACTORS[Side.SENDER], NOON + timedelta(days=60))
     assert [clock.kind for clock in referral.clocks if clock.running] == [DeadlineKind.DECIDE]
 
@@ -369,18 +464,56 @@ def test_a_question_is_asked_once() -> None:
 def test_what_a_step_must_carry_is_missed_before_anything_changes() -> None:
     receiver, sender = ACTORS[Side.RECEIVER], ACTORS[Side.SENDER]
     empty: list[tuple[State, Callable[[Referral], None], str]] = [
-        (State.DRAFT, lambda r: r.send(sender, NOON, DAYS, RECEIPT, safe_contact_known=False), "safe_contact_missing"),
-        (State.DRAFT, lambda r: r.send(sender, NOON, DAYS, None, safe_contact_known=True), "receipt_missing"),
-        (State.DRAFT, lambda r: r.send(sender, NOON, DAYS, OVERRIDE, safe_contact_known=True), "invalid_fields"),
+        (
+            State.DRAFT,
+            lambda r: r.send(sender, NOON, DAYS, RECEIPT, safe_contact_known=False),
+            "safe_contact_missing",
+        ),
+        (
+            State.DRAFT,
+            lambda r: r.send(sender, NOON, DAYS, None, safe_contact_known=True),
+            "receipt_missing",
+        ),
+        (
+            State.DRAFT,
+            lambda r: r.send(sender, NOON, DAYS, OVERRIDE, safe_contact_known=True),
+            "invalid_fields",
+        ),
         (State.SENT, lambda r: r.attach_consent(sender, NOON, DAYS, OVERRIDE), "receipt_missing"),
-        (State.SENT, lambda r: r.take("ask", receiver, NOON, DAYS, question_code="other"), "invalid_fields"),
+        (
+            State.SENT,
+            lambda r: r.take("ask", receiver, NOON, DAYS, question_code="other"),
+            "invalid_fields",
+        ),
         (State.SENT, lambda r: r.take("accept", receiver, NOON, DAYS), "invalid_fields"),
-        (State.SENT, lambda r: r.take("waitlist", receiver, NOON, DAYS, expected_wait_days=3, review_time=NOON), "invalid_fields"),
-        (State.SENT, lambda r: r.take("decline", receiver, NOON, DAYS, reason_code="other"), "invalid_fields"),
+        (
+            State.SENT,
+            lambda r: r.take(
+                "waitlist", receiver, NOON, DAYS, expected_wait_days=3, review_time=NOON
+            ),
+            "invalid_fields",
+        ),
+        (
+            State.SENT,
+            lambda r: r.take("decline", receiver, NOON, DAYS, reason_code="other"),
+            "invalid_fields",
+        ),
         (State.ACCEPTED, lambda r: r.take("start", receiver, NOON, DAYS), "invalid_fields"),
-        (State.IN_PROGRESS, lambda r: r.take("schedule_appointment", receiver, NOON, DAYS), "invalid_fields"),
-        (State.DECLINED, lambda r: r.take("close_need", sender, NOON, DAYS, reason_code="other"), "invalid_fields"),
-        (State.IN_PROGRESS, lambda r: r.take("cancel_appointment", receiver, NOON, DAYS, reason_code="other"), "invalid_fields"),
+        (
+            State.IN_PROGRESS,
+            lambda r: r.take("schedule_appointment", receiver, NOON, DAYS),
+            "invalid_fields",
+        ),
+        (
+            State.DECLINED,
+            lambda r: r.take("close_need", sender, NOON, DAYS, reason_code="other"),
+            "invalid_fields",
+        ),
+        (
+            State.IN_PROGRESS,
+            lambda r: r.take("cancel_appointment", receiver, NOON, DAYS, reason_code="other"),
+            "invalid_fields",
+        ),
     ]
     for state, act, reason in empty:
         referral = in_state(state)
@@ -427,7 +560,10 @@ def test_an_override_is_confirmed_by_another_person_who_steers_and_only_in_time(
         assert "confirm_override" in referral.allowed_verbs(steering, late - timedelta(seconds=1))
         assert "confirm_override" not in referral.allowed_verbs(steering, late)
     referral.take("confirm_override", ACTORS[Side.COORDINATOR], NOON, DAYS)
-    assert {clock.kind for clock in referral.clocks if clock.running} >= {DeadlineKind.OVERRIDE_END, DeadlineKind.ACKNOWLEDGE}
+    assert {clock.kind for clock in referral.clocks if clock.running} >= {
+        DeadlineKind.OVERRIDE_END,
+        DeadlineKind.ACKNOWLEDGE,
+    }
     with pytest.raises(Conflict, match="illegal_transition"):
         referral.take("confirm_override", ACTORS[Side.SENDER], NOON, DAYS)
 
@@ -445,7 +581,11 @@ def test_a_consent_takes_the_place_of_an_override_once_and_its_clocks_stop() -> 
     referral = overridden()
     assert (referral.receipt_id, referral.override_reason_code) == ("override", "life_at_risk")
     referral.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, RECEIPT)
-    assert (referral.receipt_id, referral.state, referral.override_reason_code) == ("receipt", State.SENT, "life_at_risk")
+    assert (referral.receipt_id, referral.state, referral.override_reason_code) == (
+        "receipt",
+        State.SENT,
+        "life_at_risk",
+    )
     running = {clock.kind for clock in referral.clocks if clock.running}
     assert running == {DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE}
     assert "confirm_override" not in referral.allowed_verbs(ACTORS[Side.SENDER], NOON)
@@ -467,12 +607,15 @@ def test_another_consent_takes_the_place_of_one_that_ends_and_the_same_does_not(
 
 
 @pytest.mark.parametrize(("lasts", "before"), [(90, 14), (28, 14), (20, 10), (1, 0.5)])
-def test_it_is_told_two_weeks_before_a_consent_ends_or_at_the_half_of_a_short_one(lasts: float, before: float) -> None:
+def test_it_is_told_two_weeks_before_a_consent_ends_or_at_the_half_of_a_short_one(
+    lasts: float, before: float
+) -> None:
     receipt = replace(RECEIPT, create_time=NOON, until_time=NOON + timedelta(days=lasts))
     assert receipt.until_time - receipt.notice_time == timedelta(days=before)
 
 
-# Random lives. The model is written a second time, from what was agreed with the partners and not from the table in the code.
+# Random lives. The model is written a second time, from what was agreed with the partners and not
+# from the table in the code.
 
 SENDING, CLOSING = {Side.SENDER, Side.COORDINATOR}, {Side.SENDER, Side.COORDINATOR, Side.PERSON}
 MODEL: dict[str, tuple[str, str, set[Side]]] = {
@@ -486,10 +629,18 @@ MODEL: dict[str, tuple[str, str, set[Side]]] = {
     "start": ("accepted", "in_progress", {Side.RECEIVER}),
     "complete": ("in_progress", "completed", {Side.RECEIVER}),
     "not_deliver": ("accepted in_progress", "not_delivered", {Side.RECEIVER}),
-    "reroute": ("sent acknowledged info_requested accepted waitlisted in_progress", "rerouted", SENDING),
+    "reroute": (
+        "sent acknowledged info_requested accepted waitlisted in_progress",
+        "rerouted",
+        SENDING,
+    ),
     "close": ("completed", "closed", CLOSING),
     "reopen": ("completed", "in_progress", CLOSING),
-    "withdraw": ("sent acknowledged info_requested accepted waitlisted in_progress completed", "withdrawn", SENDING),
+    "withdraw": (
+        "sent acknowledged info_requested accepted waitlisted in_progress completed",
+        "withdrawn",
+        SENDING,
+    ),
 }
 BACK = {"declined", "not_delivered", "expired", "rerouted"}
 TIMED = {
@@ -502,7 +653,8 @@ TIMED = {
     "info_requested",
     "draft",
 }  # a clock must run here
-FORWARD = ["send", "acknowledge", "accept", "start", "complete", "reopen", "complete"]  # the long way, so that lives get far
+# the long way, so that lives get far
+FORWARD = ["send", "acknowledge", "accept", "start", "complete", "reopen", "complete"]
 
 
 class Life(RuleBasedStateMachine):
@@ -526,7 +678,9 @@ class Life(RuleBasedStateMachine):
     @rule(verb=st.sampled_from([*MODEL, *FORWARD]), side=st.sampled_from(list(ACTORS)))
     def step(self, verb: str, side: Side | None) -> None:
         sources, target, by = MODEL[verb]
-        possible = self.state in sources.split() and side in by and not (verb == "ask" and self.asked)
+        possible = (
+            self.state in sources.split() and side in by and not (verb == "ask" and self.asked)
+        )
         try:
             STEPS[verb](self.referral, ACTORS[side], self.now)
         except Conflict:
@@ -551,24 +705,49 @@ class Life(RuleBasedStateMachine):
     @rule(side=st.sampled_from(list(ACTORS)))
     def send_on_an_override(self, side: Side | None) -> None:
         possible = self.state == "draft" and side is Side.SENDER
-        receipt = Receipt.override("override", "person", "sender", "rescuer", "receiver", "HOU.EMG", "life_at_risk", self.now)
+        receipt = Receipt.override(
+            "override",
+            "person",
+            "sender",
+            "rescuer",
+            "receiver",
+            "HOU.EMG",
+            "life_at_risk",
+            self.now,
+        )
         try:
-            self.referral.send(ACTORS[side], self.now, DAYS, receipt, safe_contact_known=True, note="in danger")
+            self.referral.send(
+                ACTORS[side], self.now, DAYS, receipt, safe_contact_known=True, note="in danger"
+            )
         except Conflict:
             assert not possible
             return
         assert possible
-        self.state, self.version, self.override, self.overridden = "sent", self.version + 1, "open", self.now
+        self.state, self.version, self.override, self.overridden = (
+            "sent",
+            self.version + 1,
+            "open",
+            self.now,
+        )
 
-    @rule(verb=st.sampled_from(["confirm_override", "attach_consent"]), side=st.sampled_from(list(ACTORS)))
+    @rule(
+        verb=st.sampled_from(["confirm_override", "attach_consent"]),
+        side=st.sampled_from(list(ACTORS)),
+    )
     def see_to_the_override(self, verb: str, side: Side | None) -> None:
         live = self.state in MODEL["withdraw"][0].split()
-        by = {"confirm_override": {Side.COORDINATOR}, "attach_consent": {Side.SENDER}}[verb]  # the sender here is who sent it
-        open_ = {"confirm_override": {"open"}, "attach_consent": {"", "open", "confirmed", "replaced"}}[verb]
+        # the sender here is who sent it
+        by = {"confirm_override": {Side.COORDINATOR}, "attach_consent": {Side.SENDER}}[verb]
+        open_ = {
+            "confirm_override": {"open"},
+            "attach_consent": {"", "open", "confirmed", "replaced"},
+        }[verb]
         possible = live and side in by and self.override in open_
         if verb == "confirm_override" and self.override:
             possible = possible and self.now < self.overridden + timedelta(hours=12)
-        lasting = replace(RECEIPT, id=f"receipt {self.version}", until_time=self.now + timedelta(days=1))
+        lasting = replace(
+            RECEIPT, id=f"receipt {self.version}", until_time=self.now + timedelta(days=1)
+        )
         try:
             if verb == "attach_consent":
                 self.referral.attach_consent(ACTORS[side], self.now, DAYS, lasting)
@@ -582,13 +761,21 @@ class Life(RuleBasedStateMachine):
         self.override = "confirmed" if verb == "confirm_override" else self.override and "replaced"
 
     @rule(
-        verb=st.sampled_from(["schedule_appointment", "attend_appointment", "miss_appointment", "cancel_appointment"]),
+        verb=st.sampled_from(
+            ["schedule_appointment", "attend_appointment", "miss_appointment", "cancel_appointment"]
+        ),
         side=st.sampled_from([Side.RECEIVER, Side.RECEIVER, *ACTORS]),
     )
     def see_to_an_appointment(self, verb: str, side: Side | None) -> None:
         planned = self.appointment
-        its_time = planned is not None and (verb == "cancel_appointment" or self.now >= planned - timedelta(hours=1))
-        possible = self.state == "in_progress" and side is Side.RECEIVER and (verb == "schedule_appointment" or its_time)
+        its_time = planned is not None and (
+            verb == "cancel_appointment" or self.now >= planned - timedelta(hours=1)
+        )
+        possible = (
+            self.state == "in_progress"
+            and side is Side.RECEIVER
+            and (verb == "schedule_appointment" or its_time)
+        )
         try:
             STEPS[verb](self.referral, ACTORS[side], self.now)
         except Conflict:
@@ -601,7 +788,10 @@ class Life(RuleBasedStateMachine):
 
     @rule(side=st.sampled_from([Side.RECEIVER, *ACTORS]))
     def write_a_note(self, side: Side | None) -> None:
-        possible = self.state in MODEL["withdraw"][0].split() and side in (Side.SENDER, Side.RECEIVER)
+        possible = self.state in MODEL["withdraw"][0].split() and side in (
+            Side.SENDER,
+            Side.RECEIVER,
+        )
         try:
             STEPS["add_note"](self.referral, ACTORS[side], self.now)
         except Conflict:
@@ -614,10 +804,16 @@ class Life(RuleBasedStateMachine):
 
     @rule(side=st.sampled_from([Side.SENDER, *ACTORS]), urgency=st.sampled_from(Urgency))
     def amend(self, side: Side | None, urgency: Urgency) -> None:
-        possible = self.state in MODEL["withdraw"][0].split() and self.state != "completed" and side is Side.SENDER
+        possible = (
+            self.state in MODEL["withdraw"][0].split()
+            and self.state != "completed"
+            and side is Side.SENDER
+        )
         same = urgency is self.referral.urgency
         try:
-            self.referral.amend(ACTORS[side], self.now, DAYS, urgency=urgency, coarse=self.referral.coarse, note="")
+            self.referral.amend(
+                ACTORS[side], self.now, DAYS, urgency=urgency, coarse=self.referral.coarse, note=""
+            )
         except Conflict:
             assert not possible
             return
@@ -635,7 +831,9 @@ class Life(RuleBasedStateMachine):
         lately = self.reminded is not None and self.now < self.reminded + timedelta(hours=1)
         before = self.referral.step_version
         if not waits or side is not Side.COORDINATOR or lately:
-            reason = "reminded_lately" if waits and side is Side.COORDINATOR else "illegal_transition"
+            reason = (
+                "reminded_lately" if waits and side is Side.COORDINATOR else "illegal_transition"
+            )
             with pytest.raises(Conflict, match=reason):
                 STEPS["remind"](self.referral, ACTORS[side], self.now)
             return
@@ -647,7 +845,9 @@ class Life(RuleBasedStateMachine):
     def a_step_that_is_offered(self, data: st.DataObject) -> None:
         side = data.draw(st.sampled_from([Side.SENDER, Side.RECEIVER]))
         offered = [
-            v for v in self.referral.allowed_verbs(ACTORS[side], self.now) if v in MODEL and v not in ("decline", "withdraw", "reroute")
+            v
+            for v in self.referral.allowed_verbs(ACTORS[side], self.now)
+            if v in MODEL and v not in ("decline", "withdraw", "reroute")
         ]
         if offered:
             self.step(data.draw(st.sampled_from(offered)), side)
@@ -658,7 +858,11 @@ class Life(RuleBasedStateMachine):
             live = self.state in MODEL["withdraw"][0].split()
             self.referral.withdraw_consent(ACTORS[Side.PERSON], self.now, DAYS)
             if live:
-                self.state, self.version, self.deleting = "consent_withdrawn", self.version + 1, True
+                self.state, self.version, self.deleting = (
+                    "consent_withdrawn",
+                    self.version + 1,
+                    True,
+                )
 
     @rule(side=st.sampled_from([Side.RECEIVER, *ACTORS]))
     def confirm_the_deletion(self, side: Side | None) -> None:
@@ -679,7 +883,9 @@ class Life(RuleBasedStateMachine):
         steps = self.referral.step_version
         told = self.referral.fire_clocks(self.now, DAYS)
         self.version += len(told)
-        assert [event.verb for event in told if event.from_state is not event.to_state] == ["expired"] * len(over)
+        assert [event.verb for event in told if event.from_state is not event.to_state] == [
+            "expired"
+        ] * len(over)
         assert (self.referral.step_version == steps) == (not over), "a clock is no step"
         if over:
             self.state, self.need_is_open = "expired", True
@@ -712,16 +918,29 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def a_clock_runs_or_somebody_else_is_asked(self) -> None:
         every = [clock.kind for clock in self.referral.clocks if clock.running]
-        running = [kind for kind in every if kind not in (DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END)]
+        running = [
+            kind
+            for kind in every
+            if kind not in (DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END)
+        ]
         assert bool(running) == (self.state in TIMED or self.need_is_open or self.deleting)
         live = self.state in MODEL["withdraw"][0].split()
         assert (DeadlineKind.OVERRIDE_CONFIRM in every) == (live and self.override == "open")
-        assert (DeadlineKind.OVERRIDE_END in every) == (live and self.override in ("open", "confirmed"))
+        assert (DeadlineKind.OVERRIDE_END in every) == (
+            live and self.override in ("open", "confirmed")
+        )
         assert len(running) == len(set(running))
         assert (self.referral.next_due_time is not None) == bool(every)
-        amended = max((event.version for event in self.referral.events if event.verb == "amended"), default=0)  # a clock may begin anew
+        # a clock may begin anew
+        amended = max(
+            (event.version for event in self.referral.events if event.verb == "amended"), default=0
+        )
         watched = (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE)
-        levels = [(event.clock, event.verb) for event in self.referral.events if event.clock in watched and event.version > amended]
+        levels = [
+            (event.clock, event.verb)
+            for event in self.referral.events
+            if event.clock in watched and event.version > amended
+        ]
         assert len(levels) == len(set(levels))
 
 
@@ -736,7 +955,11 @@ def folded(events: list[Event]) -> State:
 
 TestRandomLives = Life.TestCase
 TestRandomLives.settings = settings(
-    max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+    max_examples=300,
+    stateful_step_count=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    database=None,
 )
 
 
@@ -745,4 +968,6 @@ def test_the_page_says_for_every_step_what_it_must_carry() -> None:
 
 
 def test_the_page_is_fresh() -> None:
-    assert lifecycle_page.PAGE.read_text(encoding="utf-8") == lifecycle_page.page(), "python -m tests.referrals.lifecycle_page"
+    assert lifecycle_page.PAGE.read_text(encoding="utf-8") == lifecycle_page.page(), (
+        "python -m tests.referrals.lifecycle_page"
+    )

@@ -1,4 +1,7 @@
-"""Random lives through the service itself: wrong actors, out-of-date ETags, repeated requests. The model is that of test_lifecycle, told in rpcs."""
+"""Random lives through the service itself: wrong actors, out-of-date ETags, repeated requests.
+
+The model is that of test_lifecycle, told in rpcs.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -29,14 +32,16 @@ IN_PLACE = {  # what leaves it where it is
 }
 MODEL = STEPS | {verb: (sources, "", by) for verb, (sources, by) in IN_PLACE.items()}
 FORWARD = ["send", "acknowledge", "accept", "start", "complete"]
-TURN = dict.fromkeys("sent acknowledged accepted waitlisted in_progress".split(), pb.TURN_RECEIVER) | dict.fromkeys(
-    "draft info_requested completed".split(), pb.TURN_SENDER
-)
+TURN = dict.fromkeys(
+    "sent acknowledged accepted waitlisted in_progress".split(), pb.TURN_RECEIVER
+) | dict.fromkeys("draft info_requested completed".split(), pb.TURN_SENDER)
 ROLES_OF_COORDINATORS = {"close", "reopen", "withdraw", "close_need", "reroute"}
 
 
 def requests(story: Story) -> dict[str, tuple[str, Callable[[], Any]]]:
-    """The rpc of each step, and a request of it that carries what it must; id, etag and request_id come on top."""
+    """The rpc of each step, and a request of it that carries what it must; id, etag and request_id
+    come on top.
+    """
     now = story.service.clock.now
 
     def at(message: Any, *names: str) -> Any:
@@ -54,26 +59,55 @@ def requests(story: Story) -> dict[str, tuple[str, Callable[[], Any]]]:
         "acknowledge": ("AcknowledgeReferral", pb.AcknowledgeReferralRequest),
         "ask": ("AskReferral", lambda: pb.AskReferralRequest(question_code=pb.QUESTION_DATES)),
         "answer": ("AnswerReferral", lambda: pb.AnswerReferralRequest(note="on Monday")),
-        "accept": ("AcceptReferral", lambda: at(pb.AcceptReferralRequest(), "planned_first_contact_time")),
+        "accept": (
+            "AcceptReferral",
+            lambda: at(pb.AcceptReferralRequest(), "planned_first_contact_time"),
+        ),
         "waitlist": ("WaitlistReferral", waitlist),
-        "decline": ("DeclineReferral", lambda: pb.DeclineReferralRequest(reason_code=pb.DECLINE_REASON_NO_CAPACITY)),
+        "decline": (
+            "DeclineReferral",
+            lambda: pb.DeclineReferralRequest(reason_code=pb.DECLINE_REASON_NO_CAPACITY),
+        ),
         "start": ("StartReferral", lambda: at(pb.StartReferralRequest(), "first_contact_time")),
-        "complete": ("CompleteReferral", lambda: pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET)),
-        "not_deliver": ("NotDeliverReferral", lambda: pb.NotDeliverReferralRequest(reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST)),
-        "reroute": ("RerouteReferral", lambda: pb.RerouteReferralRequest(service_id=SERVICE["clinic_visit"])),
-        "close": ("CloseReferral", lambda: pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES)),
-        "reopen": ("CloseReferral", lambda: pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_NO)),
-        "withdraw": ("WithdrawReferral", lambda: pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED)),
+        "complete": (
+            "CompleteReferral",
+            lambda: pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET),
+        ),
+        "not_deliver": (
+            "NotDeliverReferral",
+            lambda: pb.NotDeliverReferralRequest(reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST),
+        ),
+        "reroute": (
+            "RerouteReferral",
+            lambda: pb.RerouteReferralRequest(service_id=SERVICE["clinic_visit"]),
+        ),
+        "close": (
+            "CloseReferral",
+            lambda: pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES),
+        ),
+        "reopen": (
+            "CloseReferral",
+            lambda: pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_NO),
+        ),
+        "withdraw": (
+            "WithdrawReferral",
+            lambda: pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED),
+        ),
         "add_note": ("AddNote", lambda: pb.AddNoteRequest(note="she is well")),
         "amend": ("AmendReferral", pb.AmendReferralRequest),
         "assign": ("AssignReferral", pb.AssignReferralRequest),
-        "close_need": ("CloseNeed", lambda: pb.CloseNeedRequest(reason_code=pb.NEED_CLOSE_REASON_MET_ELSEWHERE)),
+        "close_need": (
+            "CloseNeed",
+            lambda: pb.CloseNeedRequest(reason_code=pb.NEED_CLOSE_REASON_MET_ELSEWHERE),
+        ),
         "confirm_deletion": ("ConfirmDeletion", pb.ConfirmDeletionRequest),
     }
 
 
 class LifeByRpc(RuleBasedStateMachine):
-    """One referral of two organisations, a coordinator, and a member that has nothing to do with it."""
+    """One referral of two organisations, a coordinator, and a member that has nothing to do with
+    it.
+    """
 
     def __init__(self, story: Story) -> None:
         super().__init__()
@@ -87,7 +121,9 @@ class LifeByRpc(RuleBasedStateMachine):
         }
         draft = story.draft(urgency=pb.URGENCY_URGENT)
         receipt = story.receipt(draft.person_id)
-        sending = pb.UpdateReferralRequest(referral=pb.Referral(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+        sending = pb.UpdateReferralRequest(
+            referral=pb.Referral(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+        )
         sending.update_mask.paths.append("receipt_id")
         self.receipt_id = receipt.id
         self.shown = story.ngo.UpdateReferral(sending)
@@ -97,7 +133,9 @@ class LifeByRpc(RuleBasedStateMachine):
 
     @rule(
         verb=st.sampled_from([*MODEL, *FORWARD * 3]),
-        side=st.sampled_from([Side.SENDER, Side.SENDER, Side.RECEIVER, Side.RECEIVER, Side.COORDINATOR, None]),
+        side=st.sampled_from(
+            [Side.SENDER, Side.SENDER, Side.RECEIVER, Side.RECEIVER, Side.COORDINATOR, None]
+        ),
         late=st.sampled_from([False] * 5 + [True]),
         twice=st.booleans(),
     )
@@ -107,7 +145,11 @@ class LifeByRpc(RuleBasedStateMachine):
         request.id, request.request_id = self.shown.id, self.story.request_id()
         request.etag = self.etags[-1] if late else self.shown.etag
         if verb == "amend":
-            request.urgency = pb.URGENCY_EMERGENCY if self.shown.urgency == pb.URGENCY_URGENT else pb.URGENCY_URGENT
+            request.urgency = (
+                pb.URGENCY_EMERGENCY
+                if self.shown.urgency == pb.URGENCY_URGENT
+                else pb.URGENCY_URGENT
+            )
         ask = partial(getattr(self.clients[side], rpc), request)
         expected = self.refused(verb, side, late)
         if expected:
@@ -131,7 +173,11 @@ class LifeByRpc(RuleBasedStateMachine):
         possible = self.state in sources.split() and side in by
         if verb == "ask" and possible and self.asked:
             return {("FAILED_PRECONDITION", "already_asked")}
-        possible = possible and (verb != "close_need" or self.need_is_open) and (verb != "confirm_deletion" or self.deleting)
+        possible = (
+            possible
+            and (verb != "close_need" or self.need_is_open)
+            and (verb != "confirm_deletion" or self.deleting)
+        )
         # Who is to send reads her file first, which her receiver has no longer once it is over.
         unseen = {("NOT_FOUND", "not_found")} if verb == "send" and side is Side.RECEIVER else set()
         return set() if possible else {("FAILED_PRECONDITION", "illegal_transition")} | unseen
@@ -148,7 +194,8 @@ class LifeByRpc(RuleBasedStateMachine):
 
     @rule(often=st.integers(0, 9))
     def she_takes_her_consent_back(self, often: int) -> None:
-        if often or self.state in ("draft", "consent_withdrawn"):  # once in ten, or no life would get far; it ends the receipt, too
+        # once in ten, or no life would get far; it ends the receipt, too
+        if often or self.state in ("draft", "consent_withdrawn"):
             return
         self.story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=self.receipt_id))
         if self.state in LIVE.split():
@@ -158,13 +205,25 @@ class LifeByRpc(RuleBasedStateMachine):
         self.read()
 
     def read(self) -> None:
-        """As it is now, for its sender: after each step that was taken, so that what was refused before shows as well."""
+        """As it is now, for its sender: after each step that was taken, so that what was refused
+        before shows as well.
+        """
         self.shown = self.story.ngo.GetReferral(pb.GetReferralRequest(id=self.shown.id))
         assert self.shown.state == pb.State.Value(f"STATE_{self.state.upper()}")
-        turn = pb.TURN_SENDER if self.need_is_open else pb.TURN_RECEIVER if self.deleting else TURN.get(self.state, pb.TURN_UNSPECIFIED)
+        turn = (
+            pb.TURN_SENDER
+            if self.need_is_open
+            else pb.TURN_RECEIVER
+            if self.deleting
+            else TURN.get(self.state, pb.TURN_UNSPECIFIED)
+        )
         assert (self.shown.turn, self.shown.unanswered) == (turn, self.need_is_open)
-        assert self.shown.etag == f"v{self.events}", "each step is one version, refused and repeated ones are none"
-        assert self.shown.HasField("next_due_time") == (turn != pb.TURN_UNSPECIFIED and self.state != "draft")
+        assert self.shown.etag == f"v{self.events}", (
+            "each step is one version, refused and repeated ones are none"
+        )
+        assert self.shown.HasField("next_due_time") == (
+            turn != pb.TURN_UNSPECIFIED and self.state != "draft"
+        )
 
 
 @pytest.mark.timeout(400)
@@ -172,6 +231,10 @@ def test_whatever_is_asked_by_whom_the_service_and_the_model_agree(story: Story)
     run_state_machine_as_test(  # takes whatever makes a machine
         partial(LifeByRpc, story),  # type: ignore[arg-type]
         settings=settings(
-            max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+            max_examples=300,
+            stateful_step_count=50,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+            database=None,
         ),
     )

@@ -1,4 +1,6 @@
-"""What becomes of live referrals when a member is suspended or comes back, and what is counted of a member before."""
+"""What becomes of live referrals when a member is suspended or comes back, and what is counted of a
+member before.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +29,27 @@ def hear(service: Service) -> Iterator[Hearing]:
 def said(service: Service, referral: pb.Referral) -> list[tuple[str, str]]:
     """(verb, whose standing) of what was told of it since it was sent."""
     with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute("SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (referral.id,)).fetchall()
-    facts = [(row["type"].split(".")[2], facts_pb2.ReferralFact.FromString(row["payload"])) for row in rows]
+        rows = tx.execute(
+            "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (referral.id,)
+        ).fetchall()
+    facts = [
+        (row["type"].split(".")[2], facts_pb2.ReferralFact.FromString(row["payload"]))
+        for row in rows
+    ]
     return [(verb, fact.actor_organization_id) for verb, fact in facts if verb.startswith("side_")]
 
 
 @pytest.mark.parametrize("side", ["shelter", "ngo"])
-def test_d24_the_other_side_of_each_live_referral_is_told_once_that_a_member_is_out_and_once_that_it_is_back(
+def test_d24_the_other_side_of_a_live_referral_hears_once_that_a_member_is_out_and_once_it_is_back(
     side: str, story: Story, service: Service, hear: Hearing
 ) -> None:
     live, over, draft = story.sent(), story.sent(), story.draft()
-    withdrawal = pb.WithdrawReferralRequest(id=over.id, etag=over.etag, reason_code=pb.WITHDRAW_REASON_MOVED, request_id=story.request_id())
+    withdrawal = pb.WithdrawReferralRequest(
+        id=over.id,
+        etag=over.etag,
+        reason_code=pb.WITHDRAW_REASON_MOVED,
+        request_id=story.request_id(),
+    )
     story.ngo.WithdrawReferral(withdrawal)
     before = story.coordinator.GetReferral(pb.GetReferralRequest(id=live.id)).etag
     hear.organization(side, "SUSPENDED")
@@ -47,10 +59,14 @@ def test_d24_the_other_side_of_each_live_referral_is_told_once_that_a_member_is_
     hear.organization(side, "APPROVED")
     assert said(service, live) == [("side_out", ORG[side]), ("side_back", ORG[side])]
     assert [said(service, each) for each in (over, draft)] == [[], []]
-    assert story.coordinator.GetReferral(pb.GetReferralRequest(id=live.id)).etag == before, "what anybody decided on stands as it did"
+    assert story.coordinator.GetReferral(pb.GetReferralRequest(id=live.id)).etag == before, (
+        "what anybody decided on stands as it did"
+    )
 
 
-def test_d24_what_befalls_the_other_side_says_nothing_of_the_one_that_is_out(story: Story, service: Service, hear: Hearing) -> None:
+def test_d24_what_befalls_the_other_side_says_nothing_of_the_one_that_is_out(
+    story: Story, service: Service, hear: Hearing
+) -> None:
     live = story.sent()
     hear.organization("shelter", "SUSPENDED")
     hear.organization("ngo", "APPROVED")  # it changed its number
@@ -67,8 +83,14 @@ def test_d24_what_waits_for_a_member_is_counted_for_the_coordination_alone(story
     before = story.coordinator.CountMemberWork(asked)
     story.sent()
     after = story.coordinator.CountMemberWork(asked)
-    assert (after.received_count - before.received_count, after.due_count - before.due_count) == (1, 1)
-    assert refusal(lambda: story.ngo.CountMemberWork(asked)) == ("PERMISSION_DENIED", "right_missing")
+    assert (after.received_count - before.received_count, after.due_count - before.due_count) == (
+        1,
+        1,
+    )
+    assert refusal(lambda: story.ngo.CountMemberWork(asked)) == (
+        "PERMISSION_DENIED",
+        "right_missing",
+    )
 
 
 def test_d24_no_count_of_a_members_files_tells_of_one_person(story: Story) -> None:
@@ -76,7 +98,9 @@ def test_d24_no_count_of_a_members_files_tells_of_one_person(story: Story) -> No
     before = story.coordinator.CountMemberWork(asked).most_people
     for _ in range(6):
         story.ngo.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id()))
-        assert story.coordinator.CountMemberWork(asked).most_people == before, "not before the step of time is over"
+        assert story.coordinator.CountMemberWork(asked).most_people == before, (
+            "not before the step of time is over"
+        )
     story.service.clock.set(NOON + timedelta(hours=6))
     after = story.coordinator.CountMemberWork(asked).most_people
     assert (before % 5, after % 5, after > before) == (0, 0, True)

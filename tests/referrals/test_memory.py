@@ -1,4 +1,6 @@
-"""What a running process leaves for others to read: no core, no memory, and in its arguments and environment no key and nobody's name."""
+"""What a running process leaves for others to read: no core, no memory, and in its arguments and
+environment no key and nobody's name.
+"""
 
 import base64
 import os
@@ -24,11 +26,16 @@ def running(postgres: parts.Server, tmp_path: Path) -> Iterator[tuple[int, Path]
     """The service as a process, and its folder of keys."""
     key_folder.create(tmp_path, ["partners", "referrals", "notifications"])
     environment = os.environ | {
-        "ENLACE_DATABASE_URL": postgres.database("referrals", MIGRATIONS).url, "ENLACE_KEYS": str(tmp_path),
+        "ENLACE_DATABASE_URL": postgres.database("referrals", MIGRATIONS).url,
+        "ENLACE_KEYS": str(tmp_path),
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "ENLACE_LISTEN": "127.0.0.1:0",
     }  # fmt: skip
     process = subprocess.Popen(
-        [sys.executable, "-m", "services.referrals", "serve"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "services.referrals", "serve"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout
     for line in process.stdout:
@@ -45,12 +52,19 @@ def test_it_writes_no_core(running: tuple[int, Path]) -> None:
 
 
 def test_no_other_process_looks_into_it() -> None:
-    asked = "from chassis.memory import forbid_dumps; forbid_dumps(); import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
-    done = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
+    asked = (
+        "from chassis.memory import forbid_dumps; forbid_dumps(); import ctypes;"
+        " print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout == "0\n"
 
 
-def test_a_process_that_is_broken_off_leaves_nothing_in_its_folder(running: tuple[int, Path]) -> None:
+def test_a_process_that_is_broken_off_leaves_nothing_in_its_folder(
+    running: tuple[int, Path],
+) -> None:
     before = {file.name for file in ROOT.iterdir()}
     os.kill(running[0], signal.SIGABRT)
     os.waitpid(running[0], 0)

@@ -1,4 +1,6 @@
-"""No protected byte leaves without a receipt, an override or an emergency access that is live at that moment: random lives against a model, at every door."""
+"""No protected byte leaves without a receipt, an override or an emergency access that is live at
+that moment: random lives against a model, at every door.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,17 @@ STUBS_OF_REFERRALS = (
     "emergencies",
     "statistics",
 )
-ACTIONS = ("minutes", "hour", "days", "withdraw", "emergency", "colleague", "close", "tamper", "review")
+ACTIONS = (
+    "minutes",
+    "hour",
+    "days",
+    "withdraw",
+    "emergency",
+    "colleague",
+    "close",
+    "tamper",
+    "review",
+)
 
 
 @dataclass
@@ -70,7 +82,9 @@ class World:
         """The model, in three lines."""
         now = self.story.service.clock.now()
         by_receipt = self.granted if self.receipt_holds and now < self.until else frozenset()
-        in_emergency = OVERRIDE_GROUPS if self.emergencies.get(client.caller.id, now) > now else frozenset()
+        in_emergency = (
+            OVERRIDE_GROUPS if self.emergencies.get(client.caller.id, now) > now else frozenset()
+        )
         return (by_receipt or in_emergency) if self.live else frozenset()
 
     def do(self, action: str) -> None:
@@ -86,24 +100,38 @@ class World:
             self.live = False
         elif action in ("emergency", "colleague"):
             client = self.nurse if action == "emergency" else self.colleague
-            request = em.OpenInEmergencyRequest(referral_id=self.referral.id, reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK, note="MARK-note")
+            request = em.OpenInEmergencyRequest(
+                referral_id=self.referral.id,
+                reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK,
+                note="MARK-note",
+            )
             if said(client.OpenInEmergency, request) is not None:
                 assert self.live
-                assert not (self.receipt_holds and clock.now() < self.until), "what she limited is not widened"
+                assert not (self.receipt_holds and clock.now() < self.until), (
+                    "what she limited is not widened"
+                )
                 self.emergencies[client.caller.id] = clock.now() + timedelta(minutes=60)
         elif action == "close" and self.live:
             seen = self.story.ngo.GetReferral(r.GetReferralRequest(id=self.referral.id))
-            self.story.ngo.WithdrawReferral(r.WithdrawReferralRequest(id=seen.id, etag=seen.etag, reason_code=r.WITHDRAW_REASON_MOVED))
+            self.story.ngo.WithdrawReferral(
+                r.WithdrawReferralRequest(
+                    id=seen.id, etag=seen.etag, reason_code=r.WITHDRAW_REASON_MOVED
+                )
+            )
             self.live = False
         elif action == "tamper":
             with self.story.service.database.transaction(SYSTEM) as tx:
-                tx.execute("UPDATE receipts SET signature = '' WHERE id = %s", (self.referral.receipt_id,))
+                tx.execute(
+                    "UPDATE receipts SET signature = '' WHERE id = %s", (self.referral.receipt_id,)
+                )
             self.receipt_holds = False
         elif action == "review":
             for one in self.story.ngo.ListEmergencies(
                 em.ListEmergenciesRequest(person_id=self.referral.person_id, waiting=True)
             ).emergencies:
-                self.story.ngo.ReviewEmergency(em.ReviewEmergencyRequest(id=one.id, etag=one.etag, review_code=1))  # type: ignore[arg-type]
+                self.story.ngo.ReviewEmergency(
+                    em.ReviewEmergencyRequest(id=one.id, etag=one.etag, review_code=1)  # type: ignore[arg-type]
+                )
 
 
 def said(rpc: Any, request: Any) -> Any:
@@ -118,11 +146,22 @@ def leaves(client: Client, world: World) -> set[FieldGroup]:
     """Whatever of hers any door tells this client."""
     person, referral = world.referral.person_id, world.referral.id
     openings = [
-        p.OpenPersonRequest(id=person, purpose_code="HOU.EMG", field_groups=[GROUPS.number(group)], referral_id=referral) for group in MARKS
+        p.OpenPersonRequest(
+            id=person,
+            purpose_code="HOU.EMG",
+            field_groups=[GROUPS.number(group)],
+            referral_id=referral,
+        )
+        for group in MARKS
     ]
     answers = [
         *(said(client.OpenPerson, request) for request in openings),
-        said(client.OpenPerson, p.OpenPersonRequest(id=person, purpose_code="HOU.EMG", field_groups=[GROUPS.number(g) for g in MARKS])),
+        said(
+            client.OpenPerson,
+            p.OpenPersonRequest(
+                id=person, purpose_code="HOU.EMG", field_groups=[GROUPS.number(g) for g in MARKS]
+            ),
+        ),
         said(client.OpenSafeContact, p.OpenSafeContactRequest(referral_id=referral)),
         said(client.GetSafeContact, p.GetSafeContactRequest(referral_id=referral)),
         said(client.ListReferralEvents, r.ListReferralEventsRequest(referral_id=referral)),
@@ -133,7 +172,9 @@ def leaves(client: Client, world: World) -> set[FieldGroup]:
         said(client.ListEmergencies, em.ListEmergenciesRequest(referral_id=referral)),
         *(
             said(client.GetEmergency, em.GetEmergencyRequest(id=one.id))
-            for one in world.story.ngo.ListEmergencies(em.ListEmergenciesRequest(referral_id=referral)).emergencies
+            for one in world.story.ngo.ListEmergencies(
+                em.ListEmergenciesRequest(referral_id=referral)
+            ).emergencies
         ),
     ]
     told = b"".join(answer.SerializeToString() for answer in answers if answer is not None)
@@ -156,16 +197,26 @@ def begin(story: Story, service: Service, granted: frozenset[FieldGroup]) -> Wor
     receipt = story.receipt(person.id, field_groups=[GROUPS.number(group) for group in granted])
     sent = story.ngo.SendReferral(
         r.SendReferralRequest(
-            id=draft.id, etag=draft.etag, receipt_id=receipt.id, note=MARKS[FieldGroup.NOTES], request_id=story.request_id()
+            id=draft.id,
+            etag=draft.etag,
+            receipt_id=receipt.id,
+            note=MARKS[FieldGroup.NOTES],
+            request_id=story.request_id(),
         )
     )
     until = receipt.until_time.ToDatetime().replace(tzinfo=NOON.tzinfo)
-    return World(story, somebody(service, "shelter"), somebody(service, "shelter"), sent, granted, until)
+    return World(
+        story, somebody(service, "shelter"), somebody(service, "shelter"), sent, granted, until
+    )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
-    granted=st.sets(st.sampled_from(sorted(MARKS, key=lambda group: group.value)), min_size=1, max_size=3).map(frozenset),
+    granted=st.sets(
+        st.sampled_from(sorted(MARKS, key=lambda group: group.value)), min_size=1, max_size=3
+    ).map(frozenset),
     actions=st.lists(st.sampled_from(ACTIONS), max_size=6),
 )
 def test_whatever_happens_a_door_tells_what_is_granted_at_that_moment_and_nothing_else(
@@ -181,7 +232,9 @@ def test_whatever_happens_a_door_tells_what_is_granted_at_that_moment_and_nothin
 
 
 class Behind(PlayedServices):
-    """The gateway's services for one worker: what referrals answers is the real service's, asked in her name."""
+    """The gateway's services for one worker: what referrals answers is the real service's, asked in
+    her name.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -212,29 +265,66 @@ class Asked:
         return ask
 
 
-def told_by_pages_and_rest(app: Flask, behind: Behind, client: Client, world: World) -> set[FieldGroup]:
+def told_by_pages_and_rest(
+    app: Flask, behind: Behind, client: Client, world: World
+) -> set[FieldGroup]:
     """Whatever of hers a page or an answer of REST holds for this worker."""
     behind.sign_in(client)
     browser, rest = enter(app.test_client()), System(app.test_client())
-    person, referral, receipt = world.referral.person_id, world.referral.id, world.referral.receipt_id
+    person, referral, receipt = (
+        world.referral.person_id,
+        world.referral.id,
+        world.referral.receipt_id,
+    )
     page = browser.get(f"/referrals/{referral}").text
     proof = {"form_token": token_of(page)} if 'name="form_token"' in page else {}
     asked = {**proof, "purpose_code": "HOU.EMG"}
-    emergencies = world.story.ngo.ListEmergencies(em.ListEmergenciesRequest(referral_id=referral)).emergencies
+    emergencies = world.story.ngo.ListEmergencies(
+        em.ListEmergenciesRequest(referral_id=referral)
+    ).emergencies
     answers = [
         page,
-        *(browser.post(f"/referrals/{referral}/open", data={**asked, "field_groups": group.value}).text for group in MARKS),
-        browser.post(f"/referrals/{referral}/open", data={**asked, "field_groups": [group.value for group in MARKS]}).text,
-        browser.post(f"/referrals/{referral}/safe-contact", data=asked).text,
-        browser.post(f"/people/{person}/open", data={**asked, "field_groups": [group.value for group in MARKS]}).text,
-        *(browser.get(f"/{path}").text for path in ("today", "referrals", "search?q=MARK", "people", "board")),
-        *(browser.get(f"/people/{path}").text for path in (person, f"{person}/readings", f"{person}/knows", f"receipts/{receipt}")),
-        *(browser.get(f"/emergencies/{one.id}").text for one in emergencies),
-        *(rest.get(f"/referrals{path}").text for path in ("", f"/{referral}", f"/{referral}/history", f"/{referral}/safe-contact")),
-        *(rest.get(f"/people/{person}{path}").text for path in ("", "/receipts", "/readings", "/plans", "/erasure")),
-        *(rest.get(f"/emergencies{path}").text for path in ("", *(f"/{one.id}" for one in emergencies))),
         *(
-            rest.post(f"/people/{person}/open", {"purpose_code": "HOU.EMG", "field_groups": [group.value], "referral_id": referral}).text
+            browser.post(
+                f"/referrals/{referral}/open", data={**asked, "field_groups": group.value}
+            ).text
+            for group in MARKS
+        ),
+        browser.post(
+            f"/referrals/{referral}/open",
+            data={**asked, "field_groups": [group.value for group in MARKS]},
+        ).text,
+        browser.post(f"/referrals/{referral}/safe-contact", data=asked).text,
+        browser.post(
+            f"/people/{person}/open",
+            data={**asked, "field_groups": [group.value for group in MARKS]},
+        ).text,
+        *(
+            browser.get(f"/{path}").text
+            for path in ("today", "referrals", "search?q=MARK", "people", "board")
+        ),
+        *(
+            browser.get(f"/people/{path}").text
+            for path in (person, f"{person}/readings", f"{person}/knows", f"receipts/{receipt}")
+        ),
+        *(browser.get(f"/emergencies/{one.id}").text for one in emergencies),
+        *(
+            rest.get(f"/referrals{path}").text
+            for path in ("", f"/{referral}", f"/{referral}/history", f"/{referral}/safe-contact")
+        ),
+        *(
+            rest.get(f"/people/{person}{path}").text
+            for path in ("", "/receipts", "/readings", "/plans", "/erasure")
+        ),
+        *(
+            rest.get(f"/emergencies{path}").text
+            for path in ("", *(f"/{one.id}" for one in emergencies))
+        ),
+        *(
+            rest.post(
+                f"/people/{person}/open",
+                {"purpose_code": "HOU.EMG", "field_groups": [group.value], "referral_id": referral},
+            ).text
             for group in MARKS
         ),
         rest.post(f"/referrals/{referral}/safe-contact/open", {}).text,
@@ -243,9 +333,13 @@ def told_by_pages_and_rest(app: Flask, behind: Behind, client: Client, world: Wo
     return {group for group, mark in MARKS.items() if mark in told}
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
-    granted=st.sets(st.sampled_from(sorted(MARKS, key=lambda group: group.value)), min_size=1, max_size=3).map(frozenset),
+    granted=st.sets(
+        st.sampled_from(sorted(MARKS, key=lambda group: group.value)), min_size=1, max_size=3
+    ).map(frozenset),
     actions=st.lists(st.sampled_from(ACTIONS), max_size=5),
 )
 def test_pages_and_rest_tell_what_is_granted_at_that_moment_and_nothing_else(
@@ -256,12 +350,21 @@ def test_pages_and_rest_tell_what_is_granted_at_that_moment_and_nothing_else(
     for action in (None, *actions):
         if action:
             world.do(action)
-        assert told_by_pages_and_rest(app, behind, world.nurse, world) == world.may(world.nurse), (action, actions)
-        assert told_by_pages_and_rest(app, behind, somebody(service, "clinic"), world) == set(), "who is no party hears nothing"
+        assert told_by_pages_and_rest(app, behind, world.nurse, world) == world.may(world.nurse), (
+            action,
+            actions,
+        )
+        assert told_by_pages_and_rest(app, behind, somebody(service, "clinic"), world) == set(), (
+            "who is no party hears nothing"
+        )
 
 
-@pytest.mark.parametrize(("before", "ends"), [(["tamper", "emergency"], end) for end in ("hour", "withdraw", "close")])
-def test_an_emergency_access_that_is_over_tells_nothing_at_any_door(before: list[str], ends: str, story: Story, service: Service) -> None:
+@pytest.mark.parametrize(
+    ("before", "ends"), [(["tamper", "emergency"], end) for end in ("hour", "withdraw", "close")]
+)
+def test_an_emergency_access_that_is_over_tells_nothing_at_any_door(
+    before: list[str], ends: str, story: Story, service: Service
+) -> None:
     world = begin(story, service, frozenset({FieldGroup.IDENTITY}))
     for action in before:
         world.do(action)
@@ -272,7 +375,8 @@ def test_an_emergency_access_that_is_over_tells_nothing_at_any_door(before: list
 
 def test_a_stream_and_a_list_have_no_field_that_is_hers() -> None:
     for message in (r.WatchReferralsResponse, r.ListReferralsResponse, em.ListEmergenciesResponse):
-        allowed = {"enlace.referrals.v1.Emergency.note"}  # which ListEmergencies leaves empty: see above
+        # which ListEmergencies leaves empty: see above
+        allowed = {"enlace.referrals.v1.Emergency.note"}
         assert set(sealed(message.DESCRIPTOR, set())) <= allowed, message.DESCRIPTOR.name
 
 
@@ -284,6 +388,10 @@ def sealed(message: Descriptor, seen: set[str]) -> list[str]:
     fields = [
         f.full_name
         for f in message.fields
-        if f.GetOptions().Extensions[contract_pb2.field].sealed or f.name == "note" or f.name.endswith("_note")
+        if f.GetOptions().Extensions[contract_pb2.field].sealed
+        or f.name == "note"
+        or f.name.endswith("_note")
     ]
-    return fields + [name for f in message.fields if f.message_type for name in sealed(f.message_type, seen)]
+    return fields + [
+        name for f in message.fields if f.message_type for name in sealed(f.message_type, seen)
+    ]

@@ -1,4 +1,6 @@
-"""No nonce is used twice with one key: what a crowd of files, notes and changes left, and a bug that is planted in it."""
+"""No nonce is used twice with one key: what a crowd of files, notes and changes left, and a bug
+that is planted in it.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,19 +24,29 @@ def books(service: Service) -> Iterator[Books]:
         yield Books(owner, owner, owner, (), (), datetime.now(UTC))
 
 
-def test_what_was_sealed_has_a_nonce_of_its_own_and_one_that_is_used_again_is_seen(story: Story, service: Service, books: Books) -> None:
+def test_what_was_sealed_has_a_nonce_of_its_own_and_one_that_is_used_again_is_seen(
+    story: Story, service: Service, books: Books
+) -> None:
     operator = service.as_("hotline", "OPERATOR")
     for _ in range(15):
         referral = story.accepted()
         for word in ("one", "two"):
             etag = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)).etag
-            story.ngo.AddNote(pb.AddNoteRequest(id=referral.id, etag=etag, note=word, request_id=new_id()))
+            story.ngo.AddNote(
+                pb.AddNoteRequest(id=referral.id, etag=etag, note=word, request_id=new_id())
+            )
         person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=referral.person_id))
-        corrected = people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, request_id=new_id())
+        corrected = people_pb2.UpdateIdentityRequest(
+            id=person.id, etag=person.etag, request_id=new_id()
+        )
         corrected.identity.given_name = "Ana"
         story.ngo.UpdateIdentity(corrected)
-        contact = contacts_pb2.Contact(line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_CRISIS, note="the same words")
-        operator.CreateContact(contacts_pb2.CreateContactRequest(contact=contact, request_id=new_id()))
+        contact = contacts_pb2.Contact(
+            line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_CRISIS, note="the same words"
+        )
+        operator.CreateContact(
+            contacts_pb2.CreateContactRequest(contact=contact, request_id=new_id())
+        )
     assert checker.no_nonce_was_used_twice(books) == []
     with PLANTED["a nonce used again"].in_books(books) as planted:
         assert len(checker.no_nonce_was_used_twice(planted)) == 15

@@ -26,14 +26,23 @@ def test_what_the_receiver_writes_is_news_and_what_the_sender_writes_is_not() ->
     referral.take("add_note", SENDER, NOON + D, DAYS, note="her sister asks")
     assert (silence(referral).start_time, silence(referral).due_time) == (NOON, NOON + SILENCE)
     referral.take("add_note", RECEIVER, NOON + 2 * D, DAYS, note="she is well")
-    assert (silence(referral).start_time, silence(referral).due_time) == (NOON + 2 * D, NOON + 2 * D + SILENCE_AFTER_NEWS)
-    assert (referral.state, [event.verb for event in referral.events[-2:]]) == (State.IN_PROGRESS, ["note_added", "note_added"])
+    assert (silence(referral).start_time, silence(referral).due_time) == (
+        NOON + 2 * D,
+        NOON + 2 * D + SILENCE_AFTER_NEWS,
+    )
+    assert (referral.state, [event.verb for event in referral.events[-2:]]) == (
+        State.IN_PROGRESS,
+        ["note_added", "note_added"],
+    )
 
 
 def test_news_of_today_puts_off_no_question_about_the_appointment_to_come() -> None:
     referral = planned(NOON + 3 * D)
     referral.take("add_note", RECEIVER, NOON + D, DAYS, note="she is well")
-    assert (referral.appointment_time, silence(referral).due_time) == (NOON + 3 * D, NOON + 3 * D + SILENCE)
+    assert (referral.appointment_time, silence(referral).due_time) == (
+        NOON + 3 * D,
+        NOON + 3 * D + SILENCE,
+    )
 
 
 def test_before_help_is_given_a_note_moves_no_clock() -> None:
@@ -58,18 +67,24 @@ def test_when_silence_has_run_out_news_is_the_next_thing_the_receiver_has_to_giv
     referral.take("add_note", RECEIVER, NOON + 7 * D, DAYS, note="she is well")
     assert main_steps(referral, 36) == ("complete", "")
     assert main_steps(referral, 37) == ("add_note", "")
-    assert main_steps(planned(NOON + D), 8) == ("attend_appointment", ""), "what became of the appointment is the news"
+    assert main_steps(planned(NOON + D), 8) == ("attend_appointment", ""), (
+        "what became of the appointment is the news"
+    )
 
 
 # Through the rpc, the database and the watch.
 
 
 def write(client: Client, referral: pb.Referral, note: str = "she is well") -> pb.Referral:
-    made: pb.Referral = client.AddNote(pb.AddNoteRequest(id=referral.id, etag=referral.etag, note=note))
+    made: pb.Referral = client.AddNote(
+        pb.AddNoteRequest(id=referral.id, etag=referral.etag, note=note)
+    )
     return made
 
 
-def test_the_watch_asks_for_news_the_note_gives_it_and_both_sides_read_it(story: Story, service: Service) -> None:
+def test_the_watch_asks_for_news_the_note_gives_it_and_both_sides_read_it(
+    story: Story, service: Service
+) -> None:
     watch = DeadlineScheduler(service.made.lives, service.database, service.clock)
     referral = started(story)
     service.clock.advance(SILENCE)
@@ -83,23 +98,35 @@ def test_the_watch_asks_for_news_the_note_gives_it_and_both_sides_read_it(story:
     service.clock.advance(SILENCE_AFTER_NEWS / 2 - timedelta(seconds=1))
     watch.fire()
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)).etag == answered.etag
-    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events[-2:]
-    assert [(event.verb, event.note) for event in events] == [("note_added", "she is well"), ("note_added", "thank you")]
+    events = story.ngo.ListReferralEvents(
+        pb.ListReferralEventsRequest(referral_id=referral.id)
+    ).events[-2:]
+    assert [(event.verb, event.note) for event in events] == [
+        ("note_added", "she is well"),
+        ("note_added", "thank you"),
+    ]
 
 
 def test_a_note_is_sealed_and_told_as_ids_only(story: Story, service: Service) -> None:
     made = write(story.shelter, started(story), "at the side door")
     with service.database.transaction(SYSTEM) as tx:
         row = tx.execute(
-            "SELECT note_sealed FROM referral_events WHERE referral_id = %s ORDER BY version DESC LIMIT 1", (made.id,)
+            "SELECT note_sealed FROM referral_events WHERE referral_id = %s ORDER BY version DESC"
+            " LIMIT 1",
+            (made.id,),
         ).fetchone()
-        fact = tx.execute("SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version DESC LIMIT 1", (made.id,)).fetchone()
+        fact = tx.execute(
+            "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version DESC LIMIT 1",
+            (made.id,),
+        ).fetchone()
     assert row is not None
     assert fact is not None
     assert b"side door" not in row["note_sealed"]
     assert fact["type"] == "enlace.referral.note_added.v1"
     assert b"side door" not in fact["payload"]
-    told = story.coordinator.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=made.id)).events[-1]
+    told = story.coordinator.ListReferralEvents(
+        pb.ListReferralEventsRequest(referral_id=made.id)
+    ).events[-1]
     assert (told.note, told.note_withheld) == ("", True)
 
 
@@ -107,12 +134,19 @@ def test_only_the_two_sides_write(story: Story) -> None:
     referral = started(story)
     clinic = story.service.as_("clinic", "WORKER")
     assert refusal(lambda: write(clinic, referral)) == ("NOT_FOUND", "not_found")
-    assert refusal(lambda: write(story.coordinator, referral)) == ("PERMISSION_DENIED", "right_missing")
+    assert refusal(lambda: write(story.coordinator, referral)) == (
+        "PERMISSION_DENIED",
+        "right_missing",
+    )
 
 
 def test_an_empty_note_is_none_and_after_the_end_there_is_nobody_to_write_to(story: Story) -> None:
     referral = started(story)
-    assert refusal_with_fields(lambda: write(story.shelter, referral, "")) == ("INVALID_ARGUMENT", "invalid_fields", {"note": "required"})
+    assert refusal_with_fields(lambda: write(story.shelter, referral, "")) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+        {"note": "required"},
+    )
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=referral.receipt_id))
     ended = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id))
     assert refusal(lambda: write(story.ngo, ended)) == ("FAILED_PRECONDITION", "illegal_transition")
@@ -123,27 +157,49 @@ def test_d26_a_note_that_meets_anothers_change_is_written(story: Story) -> None:
     seen = started(story)
     write(story.ngo, seen, "her sister asks")
     for etag in (seen.etag, "v1", "", "of no version"):
-        story.shelter.AddNote(pb.AddNoteRequest(id=seen.id, etag=etag, note=f"she is well {etag}", request_id=story.request_id()))
+        story.shelter.AddNote(
+            pb.AddNoteRequest(
+                id=seen.id, etag=etag, note=f"she is well {etag}", request_id=story.request_id()
+            )
+        )
     events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=seen.id)).events
     notes = [event.note for event in events if event.verb == "note_added"]
-    assert notes == ["her sister asks", f"she is well {seen.etag}", "she is well v1", "she is well ", "she is well of no version"]
+    assert notes == [
+        "her sister asks",
+        f"she is well {seen.etag}",
+        "she is well v1",
+        "she is well ",
+        "she is well of no version",
+    ]
 
 
 # D26
 def test_d26_notes_written_at_the_same_moment_are_all_kept_and_each_once(story: Story) -> None:
     seen = started(story)
-    asked = [pb.AddNoteRequest(id=seen.id, etag=seen.etag, note=f"note {number}", request_id=story.request_id()) for number in range(6)]
+    asked = [
+        pb.AddNoteRequest(
+            id=seen.id, etag=seen.etag, note=f"note {number}", request_id=story.request_id()
+        )
+        for number in range(6)
+    ]
     sides = [story.ngo, story.shelter] * 3
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(lambda side, request: side.AddNote(request), sides, asked))
         list(threads.map(lambda side, request: side.AddNote(request), sides, asked))
     events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=seen.id)).events
-    assert sorted(event.note for event in events if event.verb == "note_added") == [request.note for request in asked]
+    assert sorted(event.note for event in events if event.verb == "note_added") == [
+        request.note for request in asked
+    ]
 
 
 # D26
 def test_d26_a_note_to_what_is_over_is_refused_as_before(story: Story) -> None:
     sent = story.sent()
-    gone = story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag))
+    gone = story.ngo.EnterReferralInError(
+        pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag)
+    )
     asked = pb.AddNoteRequest(id=gone.id, note="she is well")
-    assert refusal(lambda: story.ngo.AddNote(asked)) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal(lambda: story.ngo.AddNote(asked)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )

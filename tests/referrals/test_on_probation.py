@@ -1,4 +1,6 @@
-"""A member on probation is asked nothing by an enquiry, and asks and is sent to no shelter: neither before nor by what it knows from before."""
+"""A member on probation is asked nothing by an enquiry, and asks and is sent to no shelter: neither
+before nor by what it knows from before.
+"""
 
 from __future__ import annotations
 
@@ -35,17 +37,26 @@ class Directory:
         self._service = service
 
     def stands(self, name: str, status: str) -> None:
-        said = facts_pb2.OrganizationFact(organization_id=ORG[name], organization_type_code="NGO", status_code=status, country_code="NI")
+        said = facts_pb2.OrganizationFact(
+            organization_id=ORG[name],
+            organization_type_code="NGO",
+            status_code=status,
+            country_code="NI",
+        )
         self._hear("enlace.organization.changed.v1", said)
 
     def offers(self, service: str, owner: str, *, shelter: bool) -> None:
-        said = facts_pb2.ServiceFact(service_id=SERVICE[service], organization_id=ORG[owner], active=True, shelter=shelter)
+        said = facts_pb2.ServiceFact(
+            service_id=SERVICE[service], organization_id=ORG[owner], active=True, shelter=shelter
+        )
         self._hear("enlace.service.changed.v1", said)
 
     def _hear(self, type_: str, said: Any) -> None:
         made, clock = self._service.made, self._service.clock
         with self._service.database.transaction(SYSTEM) as tx:
-            subscriptions.hear(made.lives, clock, tx, Fact("subject", 1, type_, said.SerializeToString(), NOON))
+            subscriptions.hear(
+                made.lives, clock, tx, Fact("subject", 1, type_, said.SerializeToString(), NOON)
+            )
 
 
 @pytest.fixture
@@ -69,16 +80,22 @@ def asking(service: Service, story: Story, directory: Directory) -> Iterator[Ask
         tx.execute("DELETE FROM enquiries")
 
 
-def test_c12_a_member_on_probation_is_asked_nothing_not_even_when_its_service_is_named(asking: Asking, directory: Directory) -> None:
+def test_c12_a_member_on_probation_is_asked_nothing_not_even_when_its_service_is_named(
+    asking: Asking, directory: Directory
+) -> None:
     directory.stands("clinic", "PROBATION")
     assert [offer.organization_id for offer in asking.create().offers] == [ORG["shelter"]]
     assert refusal(lambda: asking.create(service_ids=[CLINIC])) == (CONFLICT, "service_unknown")
     assert contents(asking.clinic, e.ENQUIRY_BOX_RECEIVED) == []
-    preview = asking.ngo.PreviewEnquiry(e.PreviewEnquiryRequest(content=CONTENT, service_ids=[CLINIC, SHELTER]))
+    preview = asking.ngo.PreviewEnquiry(
+        e.PreviewEnquiryRequest(content=CONTENT, service_ids=[CLINIC, SHELTER])
+    )
     assert preview.service_count == 1
 
 
-def test_c12_what_was_put_to_it_before_is_closed_and_blanked_in_the_rows_too(asking: Asking, directory: Directory) -> None:
+def test_c12_what_was_put_to_it_before_is_closed_and_blanked_in_the_rows_too(
+    asking: Asking, directory: Directory
+) -> None:
     enquiry = asking.create()
     asking.answer("clinic", enquiry, "yes")
     directory.stands("clinic", "PROBATION")
@@ -86,41 +103,58 @@ def test_c12_what_was_put_to_it_before_is_closed_and_blanked_in_the_rows_too(ask
     assert contents(asking.clinic, e.ENQUIRY_BOX_RECEIVED) == []
     assert refusal(lambda: asking.answer("clinic", enquiry, "maybe")) == NOT_FOUND
     rows = asking.rows(
-        "SELECT need_code, age_band, gender_code, languages, department, urgency FROM enquiry_offers WHERE service_id = %s", CLINIC
+        "SELECT need_code, age_band, gender_code, languages, department, urgency"
+        " FROM enquiry_offers WHERE service_id = %s",
+        CLINIC,
     )
     assert [set(row.values()) for row in rows] == [{None}]
-    assert asking.seen(asking.shelter, enquiry).content.need_code == "HOU.EMG", "the others are asked on"
+    assert asking.seen(asking.shelter, enquiry).content.need_code == "HOU.EMG", (
+        "the others are asked on"
+    )
 
 
 def test_c12_to_who_asks_it_offers_nothing_any_more(asking: Asking, directory: Directory) -> None:
     enquiry = asking.create()
     asking.answer("clinic", enquiry, "yes")
     directory.stands("clinic", "PROBATION")
-    [gone] = [offer for offer in asking.seen(asking.ngo, enquiry).offers if offer.service_id == CLINIC]
-    assert (gone.answer, gone.reason_code) == (e.OFFER_ANSWER_NO, pb.DECLINE_REASON_SERVICE_NOT_OFFERED)
+    [gone] = [
+        offer for offer in asking.seen(asking.ngo, enquiry).offers if offer.service_id == CLINIC
+    ]
+    assert (gone.answer, gone.reason_code) == (
+        e.OFFER_ANSWER_NO,
+        pb.DECLINE_REASON_SERVICE_NOT_OFFERED,
+    )
     assert refusal(lambda: asking.take(enquiry, "clinic")) == (CONFLICT, "offer_gone")
     assert [verb for verb, _ in asking.facts(enquiry)] == ["opened", "answered", "answered"]
     directory.stands("clinic", "PROBATION")
     assert len(asking.facts(enquiry)) == 3, "what is heard twice happens once"
 
 
-def test_c12_when_nobody_else_was_asked_the_enquiry_is_exhausted(asking: Asking, directory: Directory) -> None:
+def test_c12_when_nobody_else_was_asked_the_enquiry_is_exhausted(
+    asking: Asking, directory: Directory
+) -> None:
     enquiry = asking.create(service_ids=[CLINIC])
     directory.stands("clinic", "PROBATION")
     assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_EXHAUSTED
 
 
-def test_c12_what_was_taken_of_it_is_blanked_and_goes_on_for_who_asked(asking: Asking, directory: Directory) -> None:
+def test_c12_what_was_taken_of_it_is_blanked_and_goes_on_for_who_asked(
+    asking: Asking, directory: Directory
+) -> None:
     enquiry = asking.create()
     asking.answer("clinic", enquiry, "yes")
     asking.take(enquiry, "clinic")
     directory.stands("clinic", "PROBATION")
-    assert asking.rows("SELECT need_code FROM enquiry_offers WHERE service_id = %s", CLINIC) == [{"need_code": None}]
+    assert asking.rows("SELECT need_code FROM enquiry_offers WHERE service_id = %s", CLINIC) == [
+        {"need_code": None}
+    ]
     assert refusal(lambda: asking.seen(asking.clinic, enquiry)) == NOT_FOUND
     assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
 
 
-def test_c12_it_asks_no_shelter_whose_id_it_knows_from_before(asking: Asking, directory: Directory) -> None:
+def test_c12_it_asks_no_shelter_whose_id_it_knows_from_before(
+    asking: Asking, directory: Directory
+) -> None:
     enquiry = asking.create()
     asking.answer("shelter", enquiry, "yes")
     directory.stands("ngo", "PROBATION")
@@ -130,7 +164,9 @@ def test_c12_it_asks_no_shelter_whose_id_it_knows_from_before(asking: Asking, di
     assert offers == {SHELTER: e.OFFER_ANSWER_NO, CLINIC: e.OFFER_ANSWER_UNSPECIFIED}
 
 
-def test_c12_it_sends_nobody_to_a_shelter_whose_id_it_knows_from_before(story: Story, directory: Directory) -> None:
+def test_c12_it_sends_nobody_to_a_shelter_whose_id_it_knows_from_before(
+    story: Story, directory: Directory
+) -> None:
     draft, unknown = story.draft(), (CONFLICT, "service_unknown")
     receipt = story.receipt(draft.person_id)
     directory.stands("ngo", "PROBATION")
@@ -142,21 +178,27 @@ def test_c12_it_sends_nobody_to_a_shelter_whose_id_it_knows_from_before(story: S
     assert story.ngo.SendReferral(send).state == pb.STATE_SENT
 
 
-def test_c12_a_shelter_on_probation_knows_its_own_service(directory: Directory, service: Service) -> None:
+def test_c12_a_shelter_on_probation_knows_its_own_service(
+    directory: Directory, service: Service
+) -> None:
     directory.stands("shelter", "PROBATION")
     with service.database.transaction(SYSTEM) as tx:
         owners = [members.owner_of_service(tx, SHELTER, ORG[name]) for name in ("shelter", "ngo")]
     assert owners == [ORG["shelter"]] * 2
 
 
-def test_c12_a_fact_of_before_does_not_make_a_known_shelter_unknown(directory: Directory, service: Service) -> None:
+def test_c12_a_fact_of_before_does_not_make_a_known_shelter_unknown(
+    directory: Directory, service: Service
+) -> None:
     said = facts_pb2.ServiceFact(service_id=SHELTER, organization_id=ORG["shelter"], active=True)
     directory._hear("enlace.service.changed.v1", said)
     with service.database.transaction(SYSTEM) as tx:
         assert members.shelters(tx, [SHELTER, CLINIC]) == {SHELTER}
 
 
-def test_c12_a_service_that_has_not_said_what_it_is_is_what_its_member_is(service: Service, directory: Directory) -> None:
+def test_c12_a_service_that_has_not_said_what_it_is_is_what_its_member_is(
+    service: Service, directory: Directory
+) -> None:
     directory.stands("ngo", "PROBATION")
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE directory_services SET shelter = NULL")
@@ -166,7 +208,9 @@ def test_c12_a_service_that_has_not_said_what_it_is_is_what_its_member_is(servic
     assert owners == [None, ORG["clinic"]]
 
 
-def test_c12_many_enquiries_are_closed_a_few_in_a_transaction(asking: Asking, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_c12_many_enquiries_are_closed_a_few_in_a_transaction(
+    asking: Asking, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(3):
         asking.create(service_ids=[CLINIC])
     monkeypatch.setattr(usecase, "_STOPPED", 2)
@@ -180,7 +224,9 @@ def test_c12_many_enquiries_are_closed_a_few_in_a_transaction(asking: Asking, se
 
 def test_c12_an_answer_no_stays_what_it_was() -> None:
     services = [Asked(name, name, None) for name in ("a", "b")]
-    enquiry = Enquiry.open("q", ("asker", ""), Content("HOU.EMG", Urgency.IMMEDIATE), services, NOON, DAYS)
+    enquiry = Enquiry.open(
+        "q", ("asker", ""), Content("HOU.EMG", Urgency.IMMEDIATE), services, NOON, DAYS
+    )
     enquiry.answer("a", "a", NO, "out_of_area", NOON)
     enquiry.stop_asking({"a"}, NOON + timedelta(minutes=1))
     assert (enquiry.offers[0].reason_code, enquiry.offers[0].content, enquiry.offers[0].state) == (

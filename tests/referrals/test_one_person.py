@@ -1,4 +1,6 @@
-"""One cheating person with several accounts against all rules of two of referrals: alone she reaches what one person may do."""
+"""One cheating person with several accounts against all rules of two of referrals: alone she
+reaches what one person may do.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,20 @@ from tests.referrals.test_openings import somebody
 from tests.referrals.test_plans_rpc import begun
 
 STEPS = 40
-ROLES = [("WORKER", "MANAGER", "EMERGENCY"), ("WORKER", "MANAGER"), ("MANAGER",), ("WORKER", "EMERGENCY")]
+ROLES = [
+    ("WORKER", "MANAGER", "EMERGENCY"),
+    ("WORKER", "MANAGER"),
+    ("MANAGER",),
+    ("WORKER", "EMERGENCY"),
+]
 
 
 @dataclass
 class Cheat:
-    """Her accounts at one organisation, and what waits for a second person. `tried` counts by name what was not refused."""
+    """Her accounts at one organisation, and what waits for a second person.
+
+    `tried` counts by name what was not refused.
+    """
 
     story: Story
     random: Random
@@ -41,7 +51,14 @@ class Cheat:
     def step(self) -> None:
         """Tries something by one of her accounts."""
         acts: list[Callable[[Client], Any]] = [
-            *(self.propose_erasure, self.confirm_erasure, self.confirm_decision, self.confirm_override, self.close_plan, self.review),
+            *(
+                self.propose_erasure,
+                self.confirm_erasure,
+                self.confirm_decision,
+                self.confirm_override,
+                self.close_plan,
+                self.review,
+            ),
         ]
         act = self.random.choice(acts)
         try:
@@ -51,7 +68,11 @@ class Cheat:
         self.tried[act.__name__] += 1
 
     def propose_erasure(self, by: Client) -> None:
-        by.ProposeErasure(erasures_pb2.ProposeErasureRequest(person_id=self.person_id, request_id=self.story.request_id()))
+        by.ProposeErasure(
+            erasures_pb2.ProposeErasureRequest(
+                person_id=self.person_id, request_id=self.story.request_id()
+            )
+        )
 
     def confirm_erasure(self, by: Client) -> None:
         by.ConfirmErasure(erasures_pb2.ConfirmErasureRequest(person_id=self.person_id))
@@ -65,12 +86,18 @@ class Cheat:
 
     def close_plan(self, by: Client) -> None:
         seen = by.GetPlan(plans_pb2.GetPlanRequest(id=self.plan.id))
-        by.ClosePlan(plans_pb2.ClosePlanRequest(id=seen.id, etag=seen.etag, reason_code=plans_pb2.PLAN_CLOSE_REASON_FULFILLED))
+        by.ClosePlan(
+            plans_pb2.ClosePlanRequest(
+                id=seen.id, etag=seen.etag, reason_code=plans_pb2.PLAN_CLOSE_REASON_FULFILLED
+            )
+        )
 
     def review(self, by: Client) -> None:
         seen = by.GetEmergency(emergencies_pb2.GetEmergencyRequest(id=self.emergency))
         outcome = audit_pb2.REVIEW_OUTCOME_EXPLAINED
-        by.ReviewEmergency(emergencies_pb2.ReviewEmergencyRequest(id=seen.id, etag=seen.etag, review_code=outcome))
+        by.ReviewEmergency(
+            emergencies_pb2.ReviewEmergencyRequest(id=seen.id, etag=seen.etag, review_code=outcome)
+        )
 
 
 def account(service: Service, organization: str, *roles: str) -> Client:
@@ -79,13 +106,23 @@ def account(service: Service, organization: str, *roles: str) -> Client:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_d24_alone_she_is_never_two_in_referrals_either(seed: int, story: Story, service: Service) -> None:
+def test_d24_alone_she_is_never_two_in_referrals_either(
+    seed: int, story: Story, service: Service
+) -> None:
     late = expired(story, service)
-    hers = [account(service, "shelter", "WORKER"), *(account(service, "ngo", *roles) for roles in ROLES)]
+    hers = [
+        account(service, "shelter", "WORKER"),
+        *(account(service, "ngo", *roles) for roles in ROLES),
+    ]
     marks = frozenset(mark_of(each.caller.id) for each in hers)
-    nurse, *accounts = [replace(each, caller=replace(each.caller, kin=Kin(marks - {mark_of(each.caller.id)}, ""))) for each in hers]
+    nurse, *accounts = [
+        replace(each, caller=replace(each.caller, kin=Kin(marks - {mark_of(each.caller.id)}, "")))
+        for each in hers
+    ]
     first = replace(story, ngo=accounts[0])
-    girl = people_pb2.CreatePersonRequest(coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_12_TO_17), request_id=story.request_id())
+    girl = people_pb2.CreatePersonRequest(
+        coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_12_TO_17), request_id=story.request_id()
+    )
     cheat = Cheat(
         story,
         Random(seed),
@@ -99,13 +136,23 @@ def test_d24_alone_she_is_never_two_in_referrals_either(seed: int, story: Story,
     for _ in range(STEPS):
         cheat.step()
     with service.database.transaction(SYSTEM) as tx:
-        (erased,) = tx.execute("SELECT erased FROM people WHERE id = %s", (cheat.person_id,)).fetchall()
-        (plan,) = tx.execute("SELECT close_time FROM plans WHERE id = %s", (cheat.plan.id,)).fetchall()
-        (emergency,) = tx.execute("SELECT review_time FROM emergencies WHERE id = %s", (cheat.emergency,)).fetchall()
+        (erased,) = tx.execute(
+            "SELECT erased FROM people WHERE id = %s", (cheat.person_id,)
+        ).fetchall()
+        (plan,) = tx.execute(
+            "SELECT close_time FROM plans WHERE id = %s", (cheat.plan.id,)
+        ).fetchall()
+        (emergency,) = tx.execute(
+            "SELECT review_time FROM emergencies WHERE id = %s", (cheat.emergency,)
+        ).fetchall()
         receipts = tx.execute(
-            "SELECT confirm_time FROM receipts WHERE id = ANY(%s)", ([cheat.decision, cheat.override.receipt_id],)
+            "SELECT confirm_time FROM receipts WHERE id = ANY(%s)",
+            ([cheat.decision, cheat.override.receipt_id],),
         ).fetchall()
     assert (erased["erased"], plan["close_time"], emergency["review_time"]) == (False, None, None)
     assert [row["confirm_time"] for row in receipts] == [None, None]
-    assert not {"confirm_erasure", "confirm_decision", "confirm_override", "review"} & cheat.tried.keys()
+    assert (
+        not {"confirm_erasure", "confirm_decision", "confirm_override", "review"}
+        & cheat.tried.keys()
+    )
     assert {"propose_erasure", "close_plan"} & cheat.tried.keys()

@@ -1,4 +1,6 @@
-"""How many persons a worker may look at in an hour: counted on the trail, by whichever door and process, and what is one too many is on record."""
+"""How many persons a worker may look at in an hour: counted on the trail, by whichever door and
+process, and what is one too many is on record.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def somebody(service: Service, organization: str = "ngo", role: str = "WORKER") 
 
 
 def opens(client: Client, person_id: str) -> people_pb2.Identity:
-    request = people_pb2.OpenPersonRequest(id=person_id, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY])
+    request = people_pb2.OpenPersonRequest(
+        id=person_id, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
+    )
     opened: people_pb2.Identity = client.OpenPerson(request)
     return opened
 
@@ -53,16 +57,22 @@ def waits(act: Callable[[], Any]) -> timedelta:
     return timedelta(seconds=retry.retry_delay.ToTimedelta().total_seconds())
 
 
-def test_whoever_has_looked_at_as_many_as_work_can_need_waits_until_an_hour_has_passed_since_the_first() -> None:
+def test_who_has_looked_at_as_many_as_work_can_need_waits_for_an_hour_from_the_first() -> None:
     opened = {f"person {number}": NOON + timedelta(minutes=number) for number in range(AN_HOUR)}
     at = NOON + timedelta(minutes=45)
     assert wait(opened, "another", AN_HOUR, at) == timedelta(minutes=15)
-    assert wait(opened, "person 7", AN_HOUR, at) == timedelta(0), "whom she looked at she may look at again"
+    assert wait(opened, "person 7", AN_HOUR, at) == timedelta(0), (
+        "whom she looked at she may look at again"
+    )
     assert wait(dict(list(opened.items())[1:]), "another", AN_HOUR, at) == timedelta(0)
-    assert wait({"one": NOON, "two": NOON + HOUR / 2}, "another", 1, at) == timedelta(minutes=45), "when the quota was lowered"
+    assert wait({"one": NOON, "two": NOON + HOUR / 2}, "another", 1, at) == timedelta(minutes=45), (
+        "when the quota was lowered"
+    )
 
 
-def test_one_person_too_many_in_an_hour_is_refused_and_on_record_and_those_before_stay_open(story: Story, service: Service) -> None:
+def test_one_person_too_many_in_an_hour_is_refused_and_on_record_and_those_before_stay_open(
+    story: Story, service: Service
+) -> None:
     worker, people = somebody(service), [story.person().id for _ in range(MOST + 1)]
     for person in people[:MOST]:
         assert opens(worker, person).given_name == "Ximena"
@@ -72,7 +82,9 @@ def test_one_person_too_many_in_an_hour_is_refused_and_on_record_and_those_befor
     seen = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=people[MOST])).readings
     assert [(reading.actor_id, reading.allowed) for reading in seen] == [(worker.caller.id, False)]
     with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute("SELECT action, reason FROM audit WHERE object_id = %s AND NOT allowed", (people[MOST],)).fetchall()
+        rows = tx.execute(
+            "SELECT action, reason FROM audit WHERE object_id = %s AND NOT allowed", (people[MOST],)
+        ).fetchall()
     assert rows == [{"action": "open_identity", "reason": "opening_quota"}]
     assert opens(somebody(service), people[MOST]).given_name == "Ximena", "it is hers alone"
     service.clock.advance(timedelta(minutes=30))
@@ -81,24 +93,47 @@ def test_one_person_too_many_in_an_hour_is_refused_and_on_record_and_those_befor
 
 def system(service: Service, organization: str) -> Client:
     """A key that has looked at nothing yet."""
-    scopes = frozenset({"people.open", "people.read", "people.write", "referrals.read", "referrals.write", "contacts.write"})
-    return Client(Caller(new_id(), "key", ORG[organization], frozenset(), scopes), service._stubs(), service.issuer, service.gateway)
+    scopes = frozenset(
+        {
+            "people.open",
+            "people.read",
+            "people.write",
+            "referrals.read",
+            "referrals.write",
+            "contacts.write",
+        }
+    )
+    return Client(
+        Caller(new_id(), "key", ORG[organization], frozenset(), scopes),
+        service._stubs(),
+        service.issuer,
+        service.gateway,
+    )
 
 
-def test_a_system_opens_as_many_of_its_own_files_as_it_wants_and_of_others_as_many_as_anybody(story: Story, service: Service) -> None:
+def test_a_system_opens_as_many_of_its_own_files_as_it_wants_and_of_others_as_many_as_anybody(
+    story: Story, service: Service
+) -> None:
     own, people = system(service, "ngo"), [story.person().id for _ in range(MOST + 2)]
     assert [opens(own, person).given_name for person in people] == ["Ximena"] * len(people)
     received, theirs = [story.sent() for _ in range(MOST + 1)], system(service, "shelter")
 
     def opens_received(referral: pb.Referral) -> str:
         groups = [people_pb2.FIELD_GROUP_IDENTITY]
-        request = people_pb2.OpenPersonRequest(id=referral.person_id, purpose_code="HOU.EMG", field_groups=groups, referral_id=referral.id)
+        request = people_pb2.OpenPersonRequest(
+            id=referral.person_id,
+            purpose_code="HOU.EMG",
+            field_groups=groups,
+            referral_id=referral.id,
+        )
         return str(theirs.OpenPerson(request).given_name)
 
     assert [opens_received(referral) for referral in received[:MOST]] == ["Ximena"] * MOST
     assert refusal(lambda: opens_received(received[MOST])) == REFUSED
     mixed = system(service, "ngo")
-    assert [opens(mixed, person).given_name for person in people] == ["Ximena"] * len(people), "each key has its own count"
+    assert [opens(mixed, person).given_name for person in people] == ["Ximena"] * len(people), (
+        "each key has its own count"
+    )
 
 
 def test_every_way_to_a_person_counts_and_every_one_refuses(story: Story, service: Service) -> None:
@@ -116,31 +151,48 @@ def test_every_way_to_a_person_counts_and_every_one_refuses(story: Story, servic
         worker = somebody(service)
         for _ in range(MOST):
             opens(worker, story.person().id)
-        assert refusal(lambda: ask(worker)) == REFUSED  # noqa: B023 – called at once
+        assert refusal(lambda: ask(worker)) == REFUSED  # noqa: B023
     worker = somebody(service)
-    openings[0](worker), openings[1](worker), openings[2](worker), openings[3](worker)  # three persons
+    # three persons
+    openings[0](worker), openings[1](worker), openings[2](worker), openings[3](worker)
     assert refusal(lambda: opens(worker, story.person().id)) == REFUSED
 
 
-def test_the_notes_of_contacts_count_and_a_contact_of_a_known_person_counts_once(story: Story, service: Service) -> None:
+def test_the_notes_of_contacts_count_and_a_contact_of_a_known_person_counts_once(
+    story: Story, service: Service
+) -> None:
     operator = somebody(service, "hotline", "OPERATOR")
 
     def contact(**values: Any) -> contacts_pb2.Contact:
         said = contacts_pb2.Contact(
-            line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_CRISIS, speaker_code=contacts_pb2.SPEAKER_PERSON, note="llama", **values
+            line_country="NI",
+            kind_code=contacts_pb2.CONTACT_KIND_CRISIS,
+            speaker_code=contacts_pb2.SPEAKER_PERSON,
+            note="llama",
+            **values,
         )
-        made: contacts_pb2.Contact = operator.CreateContact(contacts_pb2.CreateContactRequest(contact=said, pin="4821")).contact
+        made: contacts_pb2.Contact = operator.CreateContact(
+            contacts_pb2.CreateContactRequest(contact=said, pin="4821")
+        ).contact
         return made
 
     def looks(made: contacts_pb2.Contact) -> str:
-        opened: contacts_pb2.Contact = operator.GetContact(contacts_pb2.GetContactRequest(id=made.id))
+        opened: contacts_pb2.Contact = operator.GetContact(
+            contacts_pb2.GetContactRequest(id=made.id)
+        )
         return opened.note
 
     first = contact()
-    person = operator.CreatePerson(people_pb2.CreatePersonRequest(coarse=pb.CoarsePerson(language="es", country="NI")))
-    change = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=first.id, etag=first.etag, person_id=person.id))
+    person = operator.CreatePerson(
+        people_pb2.CreatePersonRequest(coarse=pb.CoarsePerson(language="es", country="NI"))
+    )
+    change = contacts_pb2.UpdateContactRequest(
+        contact=contacts_pb2.Contact(id=first.id, etag=first.etag, person_id=person.id)
+    )
     change.update_mask.paths.append("person_id")
-    assert operator.UpdateContact(change).note == "", "what was written before is opened by GetContact, which is on record"
+    assert operator.UpdateContact(change).note == "", (
+        "what was written before is opened by GetContact, which is on record"
+    )
     assert [looks(made) for made in (first, contact(), contact())] == ["llama"] * MOST
     assert refusal(lambda: looks(contact())) == REFUSED
     assert looks(first) == "llama"
@@ -166,8 +218,14 @@ def test_what_was_refused_for_another_reason_costs_nothing(story: Story, service
         assert refusal(lambda: opens(worker, story.person().id)) == ("NOT_FOUND", "not_found")
 
 
-def test_what_a_clock_wrote_that_was_ahead_takes_nothing_from_the_quota_once_it_is_right(story: Story, service: Service) -> None:
-    worker, people, right = somebody(service), [story.person().id for _ in range(MOST + 1)], service.clock.now()
+def test_what_a_clock_wrote_that_was_ahead_takes_nothing_from_the_quota_once_it_is_right(
+    story: Story, service: Service
+) -> None:
+    worker, people, right = (
+        somebody(service),
+        [story.person().id for _ in range(MOST + 1)],
+        service.clock.now(),
+    )
     service.clock.advance(timedelta(days=1))
     for person in people[:MOST]:
         opens(worker, person)

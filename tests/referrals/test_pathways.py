@@ -1,4 +1,6 @@
-"""Pathways as they are written: what is shipped, what is refused with its line, and what a coordinator publishes."""
+"""Pathways as they are written: what is shipped, what is refused with its line, and what a
+coordinator publishes.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,12 @@ def wrong(text: str) -> list[tuple[str, str]]:
 
 def test_four_pathways_are_shipped_in_three_languages_with_a_basis_in_law_for_each_step() -> None:
     pathways = shipped()
-    assert set(pathways) == {"return_and_reintegration", "protection_on_the_line", "sexual_violence_120h", "child"}
+    assert set(pathways) == {
+        "return_and_reintegration",
+        "protection_on_the_line",
+        "sexual_violence_120h",
+        "child",
+    }
     for pathway in pathways.values():
         assert pathway.version == 1
         for names in (pathway.names, *(step.names for step in pathway.steps)):
@@ -60,7 +67,8 @@ def test_four_pathways_are_shipped_in_three_languages_with_a_basis_in_law_for_ea
     assert (
         keys
         == (
-            "risk_check travel_papers travel reception housing medical_check first_aid documents family livelihood follow_up_1 follow_up_3 follow_up_6 follow_up_12"
+            "risk_check travel_papers travel reception housing medical_check first_aid"
+            " documents family livelihood follow_up_1 follow_up_3 follow_up_6 follow_up_12"
         ).split()
     )
 
@@ -73,7 +81,9 @@ def test_what_a_triage_opens_is_shipped() -> None:
 
 
 def test_needs_are_those_of_the_taxonomy() -> None:
-    terms = json.loads((Path(services.__file__).parent / "partners" / "data" / "taxonomy.json").read_text())
+    terms = json.loads(
+        (Path(services.__file__).parent / "partners" / "data" / "taxonomy.json").read_text()
+    )
     assert {term["code"] for term in terms} == NEEDS
 
 
@@ -86,9 +96,24 @@ def test_needs_are_those_of_the_taxonomy() -> None:
         ("[medical_consent]", "[medical_consent, a_letter]", 19, "unknown_code"),
         ("needs: [HOU]", "needs: [HOU, XYZ]", 5, "unknown_code"),
         ("    role: shelter", "    rule: shelter", 11, "unknown_field"),
-        ("names: {es: Cama, en: Bed, fr: Lit}", "names: {es: Cama, en: Bed}", 9, "language_missing"),
-        ("names: {es: Cama, en: Bed, fr: Lit}", "names: {es: Cama, en: Bed, fr: ''}", 9, "language_missing"),
-        ("names: {es: Cama, en: Bed, fr: Lit}", "names: {es: Cama, en: Bed, fr: Lit, pt: Cama}", 9, "unknown_field"),
+        (
+            "names: {es: Cama, en: Bed, fr: Lit}",
+            "names: {es: Cama, en: Bed}",
+            9,
+            "language_missing",
+        ),
+        (
+            "names: {es: Cama, en: Bed, fr: Lit}",
+            "names: {es: Cama, en: Bed, fr: ''}",
+            9,
+            "language_missing",
+        ),
+        (
+            "names: {es: Cama, en: Bed, fr: Lit}",
+            "names: {es: Cama, en: Bed, fr: Lit, pt: Cama}",
+            9,
+            "unknown_field",
+        ),
         ("after: [bed]", "after: [sofa]", 18, "unknown_step"),
         ("days: 3, from: bed", "days: 3, from: sofa", 20, "unknown_step"),
         ("deadline: {hours: 12}", "after: [doctor]", 8, "cycle"),
@@ -112,25 +137,43 @@ def test_needs_are_those_of_the_taxonomy() -> None:
         ("es: Corta", f"es: {'x' * 201}", 3, "too_long"),
     ],
 )
-def test_what_is_wrong_with_a_text_is_said_with_its_line(before: str, after: str, line: int, reason: str) -> None:
+def test_what_is_wrong_with_a_text_is_said_with_its_line(
+    before: str, after: str, line: int, reason: str
+) -> None:
     assert before in TEXT
     assert (f"text.{line}", reason) in wrong(TEXT.replace(before, after, 1))
 
 
-@pytest.mark.parametrize("text", ["", "# nothing", "- a\n- b", "id", "steps: []", "\t", "{", "!!python/object:os.system {}"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "# nothing", "- a\n- b", "id", "steps: []", "\t", "{", "!!python/object:os.system {}"],
+)
 def test_what_is_no_pathway_at_all_is_refused(text: str) -> None:
     assert all(field.startswith("text.") for field, _ in wrong(text))
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
-    text = TEXT.replace("need: HOU.EMG", "need: HOU.BED").replace("role: health_service", "role: angel").replace("fr: Lit", "")
-    assert {("text.10", "unknown_code"), ("text.17", "unknown_code"), ("text.9", "language_missing")} <= set(wrong(text))
+    text = (
+        TEXT.replace("need: HOU.EMG", "need: HOU.BED")
+        .replace("role: health_service", "role: angel")
+        .replace("fr: Lit", "")
+    )
+    assert {
+        ("text.10", "unknown_code"),
+        ("text.17", "unknown_code"),
+        ("text.9", "language_missing"),
+    } <= set(wrong(text))
 
 
 def test_a_long_cycle_is_said_for_the_steps_on_it_and_not_for_those_behind_it() -> None:
-    step = "  - {{key: {0}, names: {{es: a, en: b, fr: c}}, need: HOU, role: shelter, legal_basis: [coe_12], after: [{1}]}}\n"
+    step = (
+        "  - {{key: {0}, names: {{es: a, en: b, fr: c}}, need: HOU, role: shelter, legal_basis:"
+        " [coe_12], after: [{1}]}}\n"
+    )
     text = (
-        TEXT.partition("steps:")[0] + "steps:\n" + "".join(step.format(*pair) for pair in (("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")))
+        TEXT.partition("steps:")[0]
+        + "steps:\n"
+        + "".join(step.format(*pair) for pair in (("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")))
     )
     assert wrong(text) == [("text.8", "cycle"), ("text.9", "cycle"), ("text.10", "cycle")]
 
@@ -147,8 +190,15 @@ def test_the_service_does_not_start_with_a_wrong_file(mistake: str, tmp_path: Pa
 
 
 def test_a_coordinator_publishes_the_next_version_and_all_see_it(story: Story) -> None:
-    text = (SHIPPED / "child.yaml").read_text().replace("version: 1", "version: 2").replace("hours: 24", "hours: 12")
-    made = story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text, request_id=story.request_id()))
+    text = (
+        (SHIPPED / "child.yaml")
+        .read_text()
+        .replace("version: 1", "version: 2")
+        .replace("hours: 24", "hours: 12")
+    )
+    made = story.coordinator.PublishPathway(
+        pb.PublishPathwayRequest(text=text, request_id=story.request_id())
+    )
     assert (made.id, made.version, made.text) == ("child", 2, text)
     for reader in (
         story.ngo,
@@ -156,18 +206,39 @@ def test_a_coordinator_publishes_the_next_version_and_all_see_it(story: Story) -
         story.service.as_("coalition", "AUDITOR"),
         story.service.as_("ngo", scopes=("directory.read",)),
     ):
-        (child,) = [each for each in reader.ListPathways(pb.ListPathwaysRequest()).pathways if each.id == "child"]
+        (child,) = [
+            each
+            for each in reader.ListPathways(pb.ListPathwaysRequest()).pathways
+            if each.id == "child"
+        ]
         assert (child.version, child.steps[0].deadline_hours, child.text) == (2, 12, "")
-        assert reader.GetPathway(pb.GetPathwayRequest(id="child", version=1)).steps[0].deadline_hours == 24
+        assert (
+            reader.GetPathway(pb.GetPathwayRequest(id="child", version=1)).steps[0].deadline_hours
+            == 24
+        )
         versions = reader.ListPathwayVersions(pb.ListPathwayVersionsRequest(id="child")).versions
-        assert [(each.version, each.HasField("publish_time")) for each in versions] == [(2, True), (1, False)]
+        assert [(each.version, each.HasField("publish_time")) for each in versions] == [
+            (2, True),
+            (1, False),
+        ]
 
 
 def test_a_pathway_may_be_new_and_the_first_of_its_id(story: Story) -> None:
     published = story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=TEXT))
-    assert (published.version, published.countries, published.steps[1].after_keys) == (1, ["NI"], ["bed"])
-    again = story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=TEXT.replace("version: 1", "version: 2")))
-    assert [each.version for each in story.ngo.ListPathwayVersions(pb.ListPathwayVersionsRequest(id="short")).versions] == [
+    assert (published.version, published.countries, published.steps[1].after_keys) == (
+        1,
+        ["NI"],
+        ["bed"],
+    )
+    again = story.coordinator.PublishPathway(
+        pb.PublishPathwayRequest(text=TEXT.replace("version: 1", "version: 2"))
+    )
+    assert [
+        each.version
+        for each in story.ngo.ListPathwayVersions(
+            pb.ListPathwayVersionsRequest(id="short")
+        ).versions
+    ] == [
         again.version,
         1,
     ]
@@ -175,20 +246,31 @@ def test_a_pathway_may_be_new_and_the_first_of_its_id(story: Story) -> None:
 
 def test_a_wrong_text_is_refused_by_line_and_nothing_is_published(story: Story) -> None:
     text = TEXT.replace("id: short", "id: wrong").replace("need: HOU.EMG", "need: HOU.BED")
-    refused = refusal_with_fields(lambda: story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text)))
+    refused = refusal_with_fields(
+        lambda: story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text))
+    )
     assert refused == ("INVALID_ARGUMENT", "invalid_fields", {"text.10": "unknown_code"})
     assert refusal(lambda: story.ngo.GetPathway(pb.GetPathwayRequest(id="wrong")))[0] == "NOT_FOUND"
-    text = (SHIPPED / "return_and_reintegration.yaml").read_text()  # which is there in its first version already
+    # which is there in its first version already
+    text = (SHIPPED / "return_and_reintegration.yaml").read_text()
     line = str(text.splitlines().index("version: 1") + 1)
-    refused = refusal_with_fields(lambda: story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text)))
+    refused = refusal_with_fields(
+        lambda: story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text))
+    )
     assert refused[2] == {f"text.{line}": "out_of_range"}
 
 
-def test_of_two_who_publish_the_same_version_at_once_one_is_refused(service: Service, story: Story) -> None:
+def test_of_two_who_publish_the_same_version_at_once_one_is_refused(
+    service: Service, story: Story
+) -> None:
     text = TEXT.replace("id: short", "id: raced")
 
     def publish(number: int) -> str:
-        other = service.as_("coalition", "COORDINATOR") if number else service.as_("clinic", "COORDINATOR")
+        other = (
+            service.as_("coalition", "COORDINATOR")
+            if number
+            else service.as_("clinic", "COORDINATOR")
+        )
         try:
             other.PublishPathway(pb.PublishPathwayRequest(text=text))
         except grpc.RpcError as error:

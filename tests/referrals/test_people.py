@@ -34,8 +34,12 @@ MARKED = {
 }
 
 
-def opening(person_id: str, *groups: int, purpose: str = "HOU", referral_id: str = "") -> people_pb2.OpenPersonRequest:
-    request = people_pb2.OpenPersonRequest(id=person_id, purpose_code=purpose, referral_id=referral_id)
+def opening(
+    person_id: str, *groups: int, purpose: str = "HOU", referral_id: str = ""
+) -> people_pb2.OpenPersonRequest:
+    request = people_pb2.OpenPersonRequest(
+        id=person_id, purpose_code=purpose, referral_id=referral_id
+    )
     request.field_groups.extend(groups or (IDENTITY,))  # type: ignore[arg-type]
     return request
 
@@ -49,32 +53,49 @@ def marked_identity() -> people_pb2.Identity:
 
 def readings(client: Client, person_id: str) -> list[tuple[str, list[int], bool]]:
     listed = client.ListReadings(people_pb2.ListReadingsRequest(person_id=person_id)).readings
-    return [(reading.organization_id, list(reading.field_groups), reading.allowed) for reading in listed]
+    return [
+        (reading.organization_id, list(reading.field_groups), reading.allowed) for reading in listed
+    ]
 
 
 # At rest.
 
 
 def everything_stored(url: str) -> dict[str, bytes]:
-    """All that stands in the database, as bytes by table and column; as the owner, whom no policy narrows."""
+    """All that stands in the database, as bytes by table and column; as the owner, whom no policy
+    narrows.
+    """
     contents: dict[str, bytes] = {}
     with psycopg.connect(url) as connection:
         columns = connection.execute(
-            "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"
+            "SELECT table_name, column_name, data_type FROM information_schema.columns"
+            " WHERE table_schema = 'public' ORDER BY 1, 2"
         ).fetchall()
         for table, column, kind in columns:
             cast = f'"{column}"' if kind == "bytea" else f"convert_to(\"{column}\"::text, 'UTF8')"
-            rows = connection.execute(f'SELECT {cast} FROM "{table}" WHERE "{column}" IS NOT NULL').fetchall()
+            rows = connection.execute(
+                f'SELECT {cast} FROM "{table}" WHERE "{column}" IS NOT NULL'
+            ).fetchall()
             contents[f"{table}.{column}"] = b"\n".join(bytes(row[0]) for row in rows)
     return contents
 
 
 def test_nothing_of_her_stands_anywhere_in_the_database(story: Story, service: Service) -> None:
-    marked = [*MARKED.values(), "tecuani-hours", "tecuani-word", "tecuani-never", "ocelotl-note", "ocelotl-answer"]
+    marked = [
+        *MARKED.values(),
+        "tecuani-hours",
+        "tecuani-word",
+        "tecuani-never",
+        "ocelotl-note",
+        "ocelotl-answer",
+    ]
     request = people_pb2.CreatePersonRequest(
         identity=marked_identity(),
         safe_contact=people_pb2.SafeContact(
-            channel_code=people_pb2.SAFE_CHANNEL_PHONE, hours=marked[8], code_word=marked[9], never_say=marked[10]
+            channel_code=people_pb2.SAFE_CHANNEL_PHONE,
+            hours=marked[8],
+            code_word=marked[9],
+            never_say=marked[10],
         ),
         request_id=story.request_id(),
     )
@@ -82,18 +103,38 @@ def test_nothing_of_her_stands_anywhere_in_the_database(story: Story, service: S
     person = story.ngo.CreatePerson(request)
     sent = story.sent(person=person)
     asked = story.shelter.AskReferral(
-        pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_OTHER, note=marked[11], request_id=story.request_id())
+        pb.AskReferralRequest(
+            id=sent.id,
+            etag=sent.etag,
+            question_code=pb.QUESTION_OTHER,
+            note=marked[11],
+            request_id=story.request_id(),
+        )
     )
-    story.ngo.AnswerReferral(pb.AnswerReferralRequest(id=asked.id, etag=asked.etag, note=marked[12], request_id=story.request_id()))
+    story.ngo.AnswerReferral(
+        pb.AnswerReferralRequest(
+            id=asked.id, etag=asked.etag, note=marked[12], request_id=story.request_id()
+        )
+    )
     assert story.ngo.OpenPerson(opening(person.id, *EVERYTHING)).given_name == "Quetzalli"
-    notes = [event.note for event in story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events]
+    notes = [
+        event.note
+        for event in story.ngo.ListReferralEvents(
+            pb.ListReferralEventsRequest(referral_id=sent.id)
+        ).events
+    ]
     assert marked[11] in notes
 
     stored = everything_stored(service.migration_url)
     assert person.id.encode() in stored["people.id"]  # it is really read
     assert len(stored["person_sealed.sealed"]) > 200
     for value in marked:
-        needles = {value.encode(), value.encode("utf-16-le"), value.encode().hex().encode(), value.lower().encode()}
+        needles = {
+            value.encode(),
+            value.encode("utf-16-le"),
+            value.encode().hex().encode(),
+            value.lower().encode(),
+        }
         assert not [place for place, text in stored.items() for needle in needles if needle in text]
 
 
@@ -101,7 +142,10 @@ def test_one_key_opens_one_person_and_one_place(story: Story, service: Service) 
     files = Files(Keyring(key_folder.secret(service.keys, "sealing.referrals")))
     mine, other = story.person(given_name="Mine").id, story.person(given_name="Other").id
     with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute("SELECT person_id, field, sealed FROM person_sealed WHERE person_id = ANY(%s)", ([mine, other],)).fetchall()
+        rows = tx.execute(
+            "SELECT person_id, field, sealed FROM person_sealed WHERE person_id = ANY(%s)",
+            ([mine, other],),
+        ).fetchall()
         sealed = {(row["person_id"], row["field"]): row["sealed"] for row in rows}
         key = files.key(tx, mine)
         place = f"person_sealed/{mine}/identity"
@@ -125,7 +169,8 @@ def test_what_is_moved_to_another_file_does_not_open(story: Story, service: Serv
         for table, column in (("person_sealed", "sealed"), ("person_keys", "wrapped")):
             with pytest.raises(CannotOpen), tx.transaction(force_rollback=True):  # noqa: PT012
                 tx.execute(
-                    f"UPDATE {table} SET {column} = (SELECT s.{column} FROM {table} s WHERE s.person_id = %s LIMIT 1) WHERE person_id = %s",
+                    f"UPDATE {table} SET {column} = (SELECT s.{column} FROM {table} s"
+                    " WHERE s.person_id = %s LIMIT 1) WHERE person_id = %s",
                     (other, mine),
                 )
                 files.identity(tx, Grant(mine, frozenset(FieldGroup)))
@@ -142,10 +187,21 @@ def test_the_files_own_organisation_opens_what_it_asks_for_and_no_more(story: St
         MARKED["family_name"],
         MARKED["health_note"],
     )
-    assert (answer.phone, answer.address, answer.exploitation_note, answer.family_note, answer.document_number) == ("", "", "", "", "")
+    assert (
+        answer.phone,
+        answer.address,
+        answer.exploitation_note,
+        answer.family_note,
+        answer.document_number,
+    ) == ("", "", "", "", "")
     assert list(answer.opened) == [IDENTITY, HEALTH]
-    assert story.ngo.OpenPerson(opening(person.id, *EVERYTHING)).document_number == MARKED["document_number"]
-    assert refusal_with_fields(lambda: story.ngo.OpenPerson(people_pb2.OpenPersonRequest(id=person.id)))[2] == {
+    assert (
+        story.ngo.OpenPerson(opening(person.id, *EVERYTHING)).document_number
+        == MARKED["document_number"]
+    )
+    assert refusal_with_fields(
+        lambda: story.ngo.OpenPerson(people_pb2.OpenPersonRequest(id=person.id))
+    )[2] == {
         "purpose_code": "required",
         "field_groups": "required",
     }
@@ -154,16 +210,31 @@ def test_the_files_own_organisation_opens_what_it_asks_for_and_no_more(story: St
 def test_a_receiver_opens_what_the_receipt_names(story: Story) -> None:
     person = story.person(**MARKED)
     sent = story.sent(person=person)
-    identity = story.shelter.OpenPerson(opening(person.id, IDENTITY, CONTACT, purpose="HOU.EMG", referral_id=sent.id))
-    assert (identity.given_name, identity.phone, identity.health_note, identity.address) == (MARKED["given_name"], MARKED["phone"], "", "")
+    identity = story.shelter.OpenPerson(
+        opening(person.id, IDENTITY, CONTACT, purpose="HOU.EMG", referral_id=sent.id)
+    )
+    assert (identity.given_name, identity.phone, identity.health_note, identity.address) == (
+        MARKED["given_name"],
+        MARKED["phone"],
+        "",
+        "",
+    )
 
 
-def test_a_receiver_is_refused_what_the_receipt_does_not_name(story: Story, service: Service) -> None:
+def test_a_receiver_is_refused_what_the_receipt_does_not_name(
+    story: Story, service: Service
+) -> None:
     sent = story.sent()
     open_ = story.shelter.OpenPerson
     differs = [
-        (opening(sent.person_id, IDENTITY, HEALTH, referral_id=sent.id), ("FAILED_PRECONDITION", "receipt_field_group_differs")),
-        (opening(sent.person_id, purpose="MED", referral_id=sent.id), ("FAILED_PRECONDITION", "receipt_purpose_differs")),
+        (
+            opening(sent.person_id, IDENTITY, HEALTH, referral_id=sent.id),
+            ("FAILED_PRECONDITION", "receipt_field_group_differs"),
+        ),
+        (
+            opening(sent.person_id, purpose="MED", referral_id=sent.id),
+            ("FAILED_PRECONDITION", "receipt_purpose_differs"),
+        ),
         (opening(sent.person_id), ("INVALID_ARGUMENT", "invalid_fields")),
         (opening(sent.person_id, referral_id="f" * 32), ("NOT_FOUND", "not_found")),
         (opening(sent.person_id, referral_id=story.sent().id), ("NOT_FOUND", "not_found")),
@@ -171,36 +242,64 @@ def test_a_receiver_is_refused_what_the_receipt_does_not_name(story: Story, serv
     for request, said in differs:
         assert refusal(partial(open_, request)) == said
     service.clock.advance(timedelta(days=90))
-    assert refusal(partial(open_, opening(sent.person_id, referral_id=sent.id))) == ("FAILED_PRECONDITION", "receipt_expired")
+    assert refusal(partial(open_, opening(sent.person_id, referral_id=sent.id))) == (
+        "FAILED_PRECONDITION",
+        "receipt_expired",
+    )
 
 
 def test_a_receiver_sees_nobody_before_the_referral_is_sent(story: Story) -> None:
     draft = story.draft()
     story.receipt(draft.person_id)
-    assert refusal(lambda: story.shelter.OpenPerson(opening(draft.person_id, referral_id=draft.id))) == ("NOT_FOUND", "not_found")
-    assert refusal(lambda: story.shelter.GetPerson(people_pb2.GetPersonRequest(id=draft.person_id))) == ("NOT_FOUND", "not_found")
+    assert refusal(
+        lambda: story.shelter.OpenPerson(opening(draft.person_id, referral_id=draft.id))
+    ) == ("NOT_FOUND", "not_found")
+    assert refusal(
+        lambda: story.shelter.GetPerson(people_pb2.GetPersonRequest(id=draft.person_id))
+    ) == ("NOT_FOUND", "not_found")
 
 
-def test_on_an_override_of_two_a_receiver_gets_what_it_needs_to_act_and_nothing_of_her_story(story: Story) -> None:
+def test_on_an_override_of_two_a_receiver_gets_what_it_needs_to_act_and_nothing_of_her_story(
+    story: Story,
+) -> None:
     sent = story.overridden(person=story.person(**MARKED))
     story.coordinator.ConfirmOverride(pb.ConfirmOverrideRequest(id=sent.id, etag=sent.etag))
     identity = story.shelter.OpenPerson(
-        opening(sent.person_id, IDENTITY, CONTACT, HEALTH, G.FIELD_GROUP_LOCATION, purpose="HOU.EMG", referral_id=sent.id)
+        opening(
+            sent.person_id,
+            IDENTITY,
+            CONTACT,
+            HEALTH,
+            G.FIELD_GROUP_LOCATION,
+            purpose="HOU.EMG",
+            referral_id=sent.id,
+        )
     )
     assert identity.address == MARKED["address"]
     for group in (G.FIELD_GROUP_EXPLOITATION, G.FIELD_GROUP_FAMILY, G.FIELD_GROUP_DOCUMENTS):
-        assert refusal(partial(story.shelter.OpenPerson, opening(sent.person_id, group, purpose="HOU.EMG", referral_id=sent.id))) == (
+        assert refusal(
+            partial(
+                story.shelter.OpenPerson,
+                opening(sent.person_id, group, purpose="HOU.EMG", referral_id=sent.id),
+            )
+        ) == (
             "FAILED_PRECONDITION",
             "receipt_field_group_differs",
         )
 
 
 def withdraw(story: Story, sent: pb.Referral) -> None:
-    story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED))
+    story.ngo.WithdrawReferral(
+        pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
+    )
 
 
 def decline(story: Story, sent: pb.Referral) -> None:
-    story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY))
+    story.shelter.DeclineReferral(
+        pb.DeclineReferralRequest(
+            id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
+        )
+    )
 
 
 def withdraw_consent(story: Story, sent: pb.Referral) -> None:
@@ -218,21 +317,42 @@ def test_access_ends_with_the_referral_and_the_try_is_on_record(end: Any, story:
     assert story.shelter.OpenPerson(request).given_name
     end(story, sent)
     assert refusal(lambda: story.shelter.OpenPerson(request)) == ("NOT_FOUND", "not_found")
-    assert refusal(lambda: story.shelter.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))) == ("NOT_FOUND", "not_found")
-    assert readings(story.ngo, sent.person_id) == [(ORG["shelter"], [IDENTITY], False), (ORG["shelter"], [IDENTITY], True)]
+    assert refusal(
+        lambda: story.shelter.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
+    ) == ("NOT_FOUND", "not_found")
+    assert readings(story.ngo, sent.person_id) == [
+        (ORG["shelter"], [IDENTITY], False),
+        (ORG["shelter"], [IDENTITY], True),
+    ]
     # What was written of it stays with the receiver, without her texts.
-    events = story.shelter.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
+    events = story.shelter.ListReferralEvents(
+        pb.ListReferralEventsRequest(referral_id=sent.id)
+    ).events
     assert len(events) == 4
     assert not any(event.note for event in events)
 
 
-@pytest.mark.parametrize("roles", [("COORDINATOR",), ("AUDITOR",), ("MANAGER",), ("COORDINATOR", "WORKER"), ("AUDITOR", "WORKER")])
-def test_who_steers_or_checks_never_opens_anybody(roles: tuple[str, ...], story: Story, service: Service) -> None:
+@pytest.mark.parametrize(
+    "roles",
+    [
+        ("COORDINATOR",),
+        ("AUDITOR",),
+        ("MANAGER",),
+        ("COORDINATOR", "WORKER"),
+        ("AUDITOR", "WORKER"),
+    ],
+)
+def test_who_steers_or_checks_never_opens_anybody(
+    roles: tuple[str, ...], story: Story, service: Service
+) -> None:
     sent = story.sent()
     for organization in ("ngo", "shelter", "coalition"):
         client = service.as_(organization, *roles)
         request = opening(sent.person_id, referral_id=sent.id)
-        assert refusal(partial(client.OpenPerson, request)) == ("PERMISSION_DENIED", "right_missing")
+        assert refusal(partial(client.OpenPerson, request)) == (
+            "PERMISSION_DENIED",
+            "right_missing",
+        )
 
 
 def test_a_member_on_probation_opens_nobody(story: Story, service: Service) -> None:
@@ -241,20 +361,26 @@ def test_a_member_on_probation_opens_nobody(story: Story, service: Service) -> N
         members.note_member(tx, "organization", ORG["shelter"], True, "PROBATION", "NGO")
     try:
         request = opening(sent.person_id, referral_id=sent.id)
-        assert refusal(lambda: story.shelter.OpenPerson(request)) == ("PERMISSION_DENIED", "member_on_probation")
+        assert refusal(lambda: story.shelter.OpenPerson(request)) == (
+            "PERMISSION_DENIED",
+            "member_on_probation",
+        )
     finally:
         with service.database.transaction(SYSTEM) as tx:
             members.note_member(tx, "organization", ORG["shelter"], True, "APPROVED", "NGO")
     assert readings(story.ngo, sent.person_id) == [(ORG["shelter"], [IDENTITY], False)]
 
 
-def test_every_look_and_every_refusal_is_on_record_for_those_who_hold_the_file(story: Story, service: Service) -> None:
+def test_every_look_and_every_refusal_is_on_record_for_those_who_hold_the_file(
+    story: Story, service: Service
+) -> None:
     sent = story.sent()
     clinic = service.as_("clinic", "WORKER")
     story.ngo.OpenPerson(opening(sent.person_id, IDENTITY, HEALTH))
     story.shelter.OpenPerson(opening(sent.person_id, referral_id=sent.id))
     refusal(lambda: story.shelter.OpenPerson(opening(sent.person_id, HEALTH, referral_id=sent.id)))
-    refusal(lambda: clinic.OpenPerson(opening(sent.person_id, CONTACT)))  # to which she does not even exist
+    # to which she does not even exist
+    refusal(lambda: clinic.OpenPerson(opening(sent.person_id, CONTACT)))
     assert readings(story.ngo, sent.person_id) == [
         (ORG["clinic"], [CONTACT], False),
         (ORG["shelter"], [HEALTH], False),
@@ -264,39 +390,69 @@ def test_every_look_and_every_refusal_is_on_record_for_those_who_hold_the_file(s
     for client in (story.shelter, clinic):
         request = people_pb2.ListReadingsRequest(person_id=sent.person_id)
         assert refusal(partial(client.ListReadings, request)) == ("NOT_FOUND", "not_found")
-    page = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=sent.person_id, page_size=3))
-    rest = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=sent.person_id, page_size=3, page_token=page.next_page_token))
+    page = story.ngo.ListReadings(
+        people_pb2.ListReadingsRequest(person_id=sent.person_id, page_size=3)
+    )
+    rest = story.ngo.ListReadings(
+        people_pb2.ListReadingsRequest(
+            person_id=sent.person_id, page_size=3, page_token=page.next_page_token
+        )
+    )
     assert (len(page.readings), len(rest.readings), rest.next_page_token) == (3, 1, "")
 
 
 def test_reading_notes_is_a_reading_too(story: Story) -> None:
     sent = story.sent()
-    story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES, note="until when?"))
+    story.shelter.AskReferral(
+        pb.AskReferralRequest(
+            id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES, note="until when?"
+        )
+    )
     story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id))
     assert readings(story.ngo, sent.person_id) == [(ORG["ngo"], [G.FIELD_GROUP_NOTES], True)]
 
 
 def test_how_she_may_be_contacted_is_told_to_her_own_organisation_only(story: Story) -> None:
     sent = story.sent()
-    plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, hours="mornings", code_word="jocote", never_say="the shelter")
+    plan = people_pb2.SafeContact(
+        channel_code=people_pb2.SAFE_CHANNEL_PHONE,
+        hours="mornings",
+        code_word="jocote",
+        never_say="the shelter",
+    )
     person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
-    changed = story.ngo.SetSafeContact(people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan))
-    assert story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id)).safe_contact == changed.safe_contact == plan
+    changed = story.ngo.SetSafeContact(
+        people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan)
+    )
+    assert (
+        story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id)).safe_contact
+        == changed.safe_contact
+        == plan
+    )
     seen = story.shelter.GetPerson(people_pb2.GetPersonRequest(id=person.id))
     assert seen.coarse.age_band == pb.AGE_BAND_18_TO_24
     assert not seen.HasField("safe_contact")
     request = people_pb2.SetSafeContactRequest(id=person.id, etag=changed.etag, safe_contact=plan)
     assert refusal(lambda: story.shelter.SetSafeContact(request)) == ("NOT_FOUND", "not_found")
-    assert not any(entry.HasField("safe_contact") for entry in story.ngo.ListPeople(people_pb2.ListPeopleRequest()).people)
+    assert not any(
+        entry.HasField("safe_contact")
+        for entry in story.ngo.ListPeople(people_pb2.ListPeopleRequest()).people
+    )
 
 
 def test_an_identity_is_completed_and_what_is_not_said_stays(story: Story) -> None:
     person = story.person()
     newer = people_pb2.Identity(family_name="Rivas", birth_date="2010-05-01")
-    changed = story.ngo.UpdateIdentity(people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=newer))
+    changed = story.ngo.UpdateIdentity(
+        people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=newer)
+    )
     assert changed.coarse.age_band == pb.AGE_BAND_12_TO_17  # follows from the date
     identity = story.ngo.OpenPerson(opening(person.id, IDENTITY, CONTACT))
-    assert (identity.given_name, identity.family_name, identity.phone) == ("Ximena", "Rivas", "+50581234567")
+    assert (identity.given_name, identity.family_name, identity.phone) == (
+        "Ximena",
+        "Rivas",
+        "+50581234567",
+    )
     again = people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=newer)
     assert refusal(lambda: story.ngo.UpdateIdentity(again)) == ("ABORTED", "stale_etag")
 
@@ -311,40 +467,70 @@ def test_who_was_erased_is_gone_for_everybody(story: Story, service: Service) ->
     assert person.erased
     assert not person.HasField("safe_contact")
     assert refusal(lambda: story.ngo.OpenPerson(opening(person.id))) == gone
-    assert refusal(lambda: story.shelter.OpenPerson(opening(person.id, referral_id=sent.id))) == gone
-    change = people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=people_pb2.Identity(given_name="Back"))
+    assert (
+        refusal(lambda: story.shelter.OpenPerson(opening(person.id, referral_id=sent.id))) == gone
+    )
+    change = people_pb2.UpdateIdentityRequest(
+        id=person.id, etag=person.etag, identity=people_pb2.Identity(given_name="Back")
+    )
     assert refusal(lambda: story.ngo.UpdateIdentity(change)) == gone
     plan = people_pb2.SetSafeContactRequest(
-        id=person.id, etag=person.etag, safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
+        id=person.id,
+        etag=person.etag,
+        safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE),
     )
     assert refusal(lambda: story.ngo.SetSafeContact(plan)) == gone
     assert refusal(lambda: story.receipt(person.id)) == gone
     assert refusal(lambda: story.draft(person=person)) == gone
     assert story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
-    acknowledged = story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag))
-    assert acknowledged.state == pb.STATE_ACKNOWLEDGED  # the referral goes on to its end; it carries nothing of her
+    acknowledged = story.shelter.AcknowledgeReferral(
+        pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
+    )
+    # the referral goes on to its end; it carries nothing of her
+    assert acknowledged.state == pb.STATE_ACKNOWLEDGED
 
 
 def test_a_coordinator_ends_a_referral_with_a_note_she_can_not_read(story: Story) -> None:
     sent = story.sent()
-    request = pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_OTHER, note="asked twice by mistake")
+    request = pb.WithdrawReferralRequest(
+        id=sent.id,
+        etag=sent.etag,
+        reason_code=pb.WITHDRAW_REASON_OTHER,
+        note="asked twice by mistake",
+    )
     assert story.coordinator.WithdrawReferral(request).state == pb.STATE_WITHDRAWN
     asked = pb.ListReferralEventsRequest(referral_id=sent.id)
-    assert [event.note for event in story.ngo.ListReferralEvents(asked).events][-1] == "asked twice by mistake"
+    assert [event.note for event in story.ngo.ListReferralEvents(asked).events][
+        -1
+    ] == "asked twice by mistake"
     assert not any(event.note for event in story.coordinator.ListReferralEvents(asked).events)
 
 
-@pytest.mark.parametrize("path", ["coarse.age_band", "coarse.gender_code", "safe_contact.channel_code", "trafficking_status_code"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "coarse.age_band",
+        "coarse.gender_code",
+        "safe_contact.channel_code",
+        "trafficking_status_code",
+    ],
+)
 def test_a_code_of_a_person_that_is_none_is_refused(path: str, story: Story) -> None:
     request: Any = people_pb2.CreatePersonRequest()
     *outer, name = path.split(".")
     setattr(getattr(request, outer[0]) if outer else request, name, 99)
-    assert refusal_with_fields(lambda: story.ngo.CreatePerson(request)) == ("INVALID_ARGUMENT", "invalid_fields", {path: "unknown_code"})
+    assert refusal_with_fields(lambda: story.ngo.CreatePerson(request)) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+        {path: "unknown_code"},
+    )
 
 
 def test_a_plan_says_how_or_that_there_is_no_way(story: Story) -> None:
     request = people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(hours="at night"))
-    assert refusal_with_fields(lambda: story.ngo.CreatePerson(request))[2] == {"safe_contact.channel_code": "required"}
+    assert refusal_with_fields(lambda: story.ngo.CreatePerson(request))[2] == {
+        "safe_contact.channel_code": "required"
+    }
 
 
 def test_a_number_that_nobody_said_is_not_known_and_not_none(story: Story) -> None:
@@ -365,13 +551,22 @@ def test_a_number_that_nobody_said_is_not_known_and_not_none(story: Story) -> No
     assert coarse(dependants=2).dependants == 2
 
 
-@pytest.mark.parametrize(("country", "band"), [("NI", pb.AGE_BAND_12_TO_17), ("ES", pb.AGE_BAND_18_TO_24)])
-def test_she_is_of_age_when_her_birthday_begins_at_her_place(story: Story, country: str, band: pb.AgeBand.ValueType) -> None:
-    story.service.clock.set(datetime(2026, 3, 5, 1, 0, tzinfo=UTC))  # seven in the evening of the 4th in Managua
+@pytest.mark.parametrize(
+    ("country", "band"), [("NI", pb.AGE_BAND_12_TO_17), ("ES", pb.AGE_BAND_18_TO_24)]
+)
+def test_she_is_of_age_when_her_birthday_begins_at_her_place(
+    story: Story, country: str, band: pb.AgeBand.ValueType
+) -> None:
+    # seven in the evening of the 4th in Managua
+    story.service.clock.set(datetime(2026, 3, 5, 1, 0, tzinfo=UTC))
     eve = people_pb2.CreatePersonRequest(
-        identity=people_pb2.Identity(birth_date="2008-03-05"), coarse=pb.CoarsePerson(country=country), request_id=story.request_id()
+        identity=people_pb2.Identity(birth_date="2008-03-05"),
+        coarse=pb.CoarsePerson(country=country),
+        request_id=story.request_id(),
     )
     made = story.ngo.CreatePerson(eve)
     assert made.coarse.age_band == band
-    corrected = people_pb2.UpdateIdentityRequest(id=made.id, etag=made.etag, identity=people_pb2.Identity(given_name="Ana"))
+    corrected = people_pb2.UpdateIdentityRequest(
+        id=made.id, etag=made.etag, identity=people_pb2.Identity(given_name="Ana")
+    )
     assert story.ngo.UpdateIdentity(corrected).coarse.age_band == band

@@ -1,5 +1,7 @@
-"""Before the real service: the pilot's return from Guatemala to Chinandega, handed from one organisation to the next, over a year, by a clock that is
-handed over. Who sends her works in a real browser, the others by REST."""
+"""Before the real service: the pilot's return from Guatemala to Chinandega, handed from one
+organisation to the next, over a year, by a clock that is handed over. Who sends her works in a real
+browser, the others by REST.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ DAY = timedelta(days=1)
 
 
 class Real:
-    """A stub of the real service, in the name of one caller; a refusal is what the gateway would make of it."""
+    """A stub of the real service, in the name of one caller; a refusal is what the gateway would
+    make of it.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -46,7 +50,12 @@ class Real:
         return call
 
 
-CALLED = {"ngo": "Casa Nahual", "mission": "Misión de retorno", "border": "Puesto de El Guasaule", "shelter": "Albergue Luna Nueva"}
+CALLED = {
+    "ngo": "Casa Nahual",
+    "mission": "Misión de retorno",
+    "border": "Puesto de El Guasaule",
+    "shelter": "Albergue Luna Nueva",
+}
 
 
 def site_of(client: Client, organization: str, role: contract_pb2.Role.ValueType) -> PlayedServices:
@@ -58,11 +67,18 @@ def site_of(client: Client, organization: str, role: contract_pb2.Role.ValueType
     played.answers["IssueToken"] = m.IssueTokenResponse(
         tokens=dict.fromkeys(AUDIENCES, "t"),
         worker=m.Worker(id=client.caller.id, name="Rosa Méndez", roles=[role], language="es"),
-        organization=m.OrganizationRef(id=ORG[organization], name=CALLED.get(organization, "Coalición"), country=country),
+        organization=m.OrganizationRef(
+            id=ORG[organization], name=CALLED.get(organization, "Coalición"), country=country
+        ),
     )
     played.answers["BatchGet"] = d.BatchGetResponse(
         organizations=[
-            d.Organization(id=ORG[each], name=name, country="GT" if each in ABROAD else "NI", status=d.ORGANIZATION_STATUS_APPROVED)
+            d.Organization(
+                id=ORG[each],
+                name=name,
+                country="GT" if each in ABROAD else "NI",
+                status=d.ORGANIZATION_STATUS_APPROVED,
+            )
             for each, name in CALLED.items()
         ]
     )
@@ -73,7 +89,11 @@ class Partner:
     """Another organisation's system, by REST."""
 
     def __init__(self, service: Service, organization: str) -> None:
-        self._system = System(pages(site_of(service.as_(organization, "WORKER"), organization, contract_pb2.ROLE_WORKER)).test_client())
+        self._system = System(
+            pages(
+                site_of(service.as_(organization, "WORKER"), organization, contract_pb2.ROLE_WORKER)
+            ).test_client()
+        )
         self._service = service
 
     def get(self, identifier: str) -> dict[str, Any]:
@@ -85,7 +105,10 @@ class Partner:
     def act(self, identifier: str, verb: str, status: int = 200, **fields: Any) -> dict[str, Any]:
         """Takes a step of a referral as it is now."""
         etag = self._system.get(f"/referrals/{identifier}").headers["ETag"]
-        fields = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
+        fields = {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in fields.items()
+        }
         answer = self._system.post(f"/referrals/{identifier}/{verb}", fields, If_Match=etag)
         assert answer.status_code == status, answer.text
         return dict(answer.json)
@@ -94,8 +117,12 @@ class Partner:
 @pytest.fixture
 def worker(browser: Browser, service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
     monkeypatch.setattr(i18n, "now", service.clock.now)
-    with served(pages(site_of(service.as_("ngo", "WORKER"), "ngo", contract_pb2.ROLE_WORKER))) as site:
-        page = open_pages(browser.new_context(locale="es-NI", viewport={"width": 360, "height": 800}), site, True)
+    with served(
+        pages(site_of(service.as_("ngo", "WORKER"), "ngo", contract_pb2.ROLE_WORKER))
+    ) as site:
+        page = open_pages(
+            browser.new_context(locale="es-NI", viewport={"width": 360, "height": 800}), site, True
+        )
         page.set_default_timeout(10_000)
         yield page
         page.context.close()
@@ -104,7 +131,9 @@ def worker(browser: Browser, service: Service, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def escort(browser: Browser, service: Service) -> Iterator[Page]:
     """Who takes her along."""
-    with served(pages(site_of(service.as_("mission", "WORKER"), "mission", contract_pb2.ROLE_WORKER))) as site:
+    with served(
+        pages(site_of(service.as_("mission", "WORKER"), "mission", contract_pb2.ROLE_WORKER))
+    ) as site:
         page = open_pages(browser.new_context(locale="es-NI"), site, True)
         yield page
         page.context.close()
@@ -112,7 +141,13 @@ def escort(browser: Browser, service: Service) -> Iterator[Page]:
 
 @pytest.fixture
 def coordinator(browser: Browser, service: Service) -> Iterator[Page]:
-    with served(pages(site_of(service.as_("coalition", "COORDINATOR"), "coalition", contract_pb2.ROLE_COORDINATOR))) as site:
+    with served(
+        pages(
+            site_of(
+                service.as_("coalition", "COORDINATOR"), "coalition", contract_pb2.ROLE_COORDINATOR
+            )
+        )
+    ) as site:
         page = open_pages(browser.new_context(locale="es-NI"), site, True)
         yield page
         page.context.close()
@@ -135,7 +170,10 @@ def at(service: Service, page: Page, moment: datetime) -> None:
 def line(page: Page) -> list[str]:
     """What the line of the journey says, leg by leg, after who sends her."""
     first, *legs = [
-        " ".join(leg.split()) for leg in page.get_by_role("list", name="El viaje por etapas").get_by_role("listitem").all_inner_texts()
+        " ".join(leg.split())
+        for leg in page.get_by_role("list", name="El viaje por etapas")
+        .get_by_role("listitem")
+        .all_inner_texts()
     ]
     assert first in ("La envía ustedes, Guatemala", "La envía Casa Nahual, Guatemala")
     return legs
@@ -146,16 +184,28 @@ def refer(page: Page, story: Story, plan_id: str, key: str, step: str) -> str:
     page.goto(f"{page.url.partition('/plans/')[0].partition('/referrals/')[0]}/plans/{plan_id}")
     row(page, step).get_by_role("button", name="Remitir").click()
     plan = story.ngo.GetPlan(plans_pb2.GetPlanRequest(id=plan_id))
-    draft = story.ngo.GetReferral(r.GetReferralRequest(id=next(one.referral_id for one in plan.steps if one.key == key)))
+    draft = story.ngo.GetReferral(
+        r.GetReferralRequest(id=next(one.referral_id for one in plan.steps if one.key == key))
+    )
     need, service, organization = LEGS[key]
     assert (draft.need_code, draft.person_id) == (need, plan.person_id)
     receipt = story.receipt(plan.person_id, recipient=ORG[organization], purposes=[need[:3]])
     change = r.UpdateReferralRequest(
-        referral=r.Referral(id=draft.id, etag=draft.etag, urgency=r.URGENCY_URGENT, service_id=SERVICE[service], **ASKED)
+        referral=r.Referral(
+            id=draft.id,
+            etag=draft.etag,
+            urgency=r.URGENCY_URGENT,
+            service_id=SERVICE[service],
+            **ASKED,
+        )
     )
     change.update_mask.paths.extend(["urgency", "service_id", *ASKED])
     draft = story.ngo.UpdateReferral(change)
-    return str(story.ngo.SendReferral(r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)).id)
+    return str(
+        story.ngo.SendReferral(
+            r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+        ).id
+    )
 
 
 def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_year(
@@ -174,8 +224,12 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
     plan = story.ngo.ListPlans(plans_pb2.ListPlansRequest(person_id=her.id)).plans[0]
     assert all("Nadie la recibe todavía Le toca a su organización" in leg for leg in line(page))
     # Before she leaves: what the travel waits for, and who is asked ahead.
-    expect(row(page, "3. Viaje acompañado")).to_contain_text("Antes: Valorar el riesgo antes de volver, Documento de viaje y consulado")
-    expect(row(page, "3. Viaje acompañado").get_by_role("button", name="Ya se hizo")).to_have_count(0)
+    expect(row(page, "3. Viaje acompañado")).to_contain_text(
+        "Antes: Valorar el riesgo antes de volver, Documento de viaje y consulado"
+    )
+    expect(row(page, "3. Viaje acompañado").get_by_role("button", name="Ya se hizo")).to_have_count(
+        0
+    )
     done(page, "1. Valorar el riesgo")
     done(page, "2. Documento de viaje")
     housing = refer(page, story, plan.id, "housing", "5. Un lugar seguro")
@@ -190,16 +244,29 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
     assert (refused["reason"], refused["about"]) == ("legs_not_accepted", ["reception"])
     page.goto(f"{origin}/plans/{plan.id}")
     assert ["Le toca a" in leg for leg in line(page)] == [False, True, False]
-    assert line(page)[1].endswith("Puesto de El Guasaule, Nicaragua Enviada Le toca a Puesto de El Guasaule")
+    assert line(page)[1].endswith(
+        "Puesto de El Guasaule, Nicaragua Enviada Le toca a Puesto de El Guasaule"
+    )
     expect(page.locator("main")).to_contain_text(
-        "Todavía no puede salir. Antes tienen que aceptar: recepción en la frontera o el aeropuerto."
+        "Todavía no puede salir. Antes tienen que aceptar: recepción en la frontera o el"
+        " aeropuerto."
     )
     escort.goto(f"{escort.url.removesuffix('/today')}/referrals/{travel}")
-    assert [leg.split(" ")[0] for leg in line(escort)] == ["Viaje", "Recepción"], "beside its own leg, and no further"
+    assert [leg.split(" ")[0] for leg in line(escort)] == ["Viaje", "Recepción"], (
+        "beside its own leg, and no further"
+    )
     expect(escort.locator("#do")).to_contain_text("Todavía no puede salir")
     border.act(reception, "accept", planned_first_contact_time=arrives)
-    assert [leg["key"] for leg in border.get(reception)["legs"]] == ["travel", "reception", "housing"]
-    assert [leg.get("acting_organization_id") for leg in border.get(reception)["legs"]] == [ORG["mission"], None, None]
+    assert [leg["key"] for leg in border.get(reception)["legs"]] == [
+        "travel",
+        "reception",
+        "housing",
+    ]
+    assert [leg.get("acting_organization_id") for leg in border.get(reception)["legs"]] == [
+        ORG["mission"],
+        None,
+        None,
+    ]
     escort.reload()
     expect(escort.locator("#do")).not_to_contain_text("Todavía no puede salir")
     mission.act(travel, "start", first_contact_time=leaves)
@@ -214,7 +281,9 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
     arrived = arrives
     service.clock.set(arrived + 2 * DAY)
     page.goto(f"{origin}/today")
-    expect(page.get_by_role("list", name="Pasos atrasados")).to_contain_text("Un lugar seguro para vivir")
+    expect(page.get_by_role("list", name="Pasos atrasados")).to_contain_text(
+        "Un lugar seguro para vivir"
+    )
     shelter.act(housing, "start", first_contact_time=arrived + 2 * DAY)
     shelter.act(housing, "complete", outcome_code="fully_met")
     page.goto(f"{origin}/today")
@@ -229,12 +298,16 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
     talk.get_by_role("button", name="Guardar").click()
     expect(row(page, "9. Mediación").locator(".state").first).to_have_text("Ella no lo quiere")
     # Meanwhile a coordinator publishes another version, after a mistake that is shown by its line.
-    coordinator.goto(f"{coordinator.url.removesuffix('/today')}/pathways/publish?pathway=return_and_reintegration")
+    coordinator.goto(
+        f"{coordinator.url.removesuffix('/today')}/pathways/publish?pathway=return_and_reintegration"
+    )
     text = coordinator.input_value("#text")
     assert "version: 2" in text
     coordinator.fill("#text", text.replace("need: COM.MEN", "need: COM.XXX", 1))
     coordinator.get_by_role("button", name="Publicar").click()
-    expect(coordinator.locator("#problems")).to_contain_text("ese código no existe. «need: COM.XXX»")
+    expect(coordinator.locator("#problems")).to_contain_text(
+        "ese código no existe. «need: COM.XXX»"
+    )
     coordinator.fill("#text", text.replace("es: Seguimiento al mes", "es: Visita al mes"))
     coordinator.get_by_role("button", name="Publicar").click()
     expect(coordinator.locator("main")).to_contain_text("Versión 2")

@@ -1,4 +1,6 @@
-"""Plans: how a pathway is walked with a person, by hand and after the referrals that stand for its steps."""
+"""Plans: how a pathway is walked with a person, by hand and after the referrals that stand for its
+steps.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def pathway(*steps: Step, version: int = 1) -> Pathway:
     return Pathway("test", version, NAMES, steps)
 
 
-def step(key: str, after: tuple[str, ...] = (), deadline: timedelta | None = None, start: str = "") -> Step:
+def step(
+    key: str, after: tuple[str, ...] = (), deadline: timedelta | None = None, start: str = ""
+) -> Step:
     return Step(key, NAMES, "HOU", "shelter", after, deadline=deadline, deadline_from_key=start)
 
 
@@ -56,7 +60,10 @@ def test_a_step_waits_for_those_before_it_and_says_for_which() -> None:
     plan = begun()
     before = [(each.key, each.state) for each in plan.steps.values()]
     assert refused(lambda: plan.take("travel", MET, NOON)) == "step_waits risk_check travel_papers"
-    assert refused(lambda: plan.take("travel", REFERRED, NOON, referral=("r", State.SENT))) == "step_waits risk_check travel_papers"
+    assert (
+        refused(lambda: plan.take("travel", REFERRED, NOON, referral=("r", State.SENT)))
+        == "step_waits risk_check travel_papers"
+    )
     assert (before, plan.version) == ([(each.key, each.state) for each in plan.steps.values()], 1)
     plan.take("risk_check", MET, NOON)
     assert refused(lambda: plan.take("travel", MET, NOON)) == "step_waits travel_papers"
@@ -97,7 +104,10 @@ def test_a_referral_belongs_to_referred_and_a_reason_to_not_needed(
 
 def test_a_referral_that_has_ended_stands_for_nothing() -> None:
     plan = begun()
-    assert refused(lambda: plan.take("risk_check", REFERRED, NOON, referral=("r", State.DECLINED))) == "illegal_transition"
+    assert (
+        refused(lambda: plan.take("risk_check", REFERRED, NOON, referral=("r", State.DECLINED)))
+        == "illegal_transition"
+    )
     with pytest.raises(NotFound):
         plan.take("nothing", MET, NOON)
 
@@ -120,8 +130,17 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
         now = NOON + number * DAY
         plan.follow("r", state, outcome, now)
         assert plan.steps["risk_check"].state is becomes, state
-    assert plan.steps["risk_check"].settle_time == NOON + 6 * DAY, "since it is met, not since it was last looked at"
-    for ended in (State.DECLINED, State.WITHDRAWN, State.CONSENT_WITHDRAWN, State.NOT_DELIVERED, State.EXPIRED, State.ENTERED_IN_ERROR):
+    assert plan.steps["risk_check"].settle_time == NOON + 6 * DAY, (
+        "since it is met, not since it was last looked at"
+    )
+    for ended in (
+        State.DECLINED,
+        State.WITHDRAWN,
+        State.CONSENT_WITHDRAWN,
+        State.NOT_DELIVERED,
+        State.EXPIRED,
+        State.ENTERED_IN_ERROR,
+    ):
         plan.take("risk_check", REFERRED, NOON, referral=("r", State.SENT))
         plan.follow("r", ended, "", NOON)
         assert plan.steps["risk_check"].state is OPEN
@@ -139,7 +158,10 @@ def test_what_somebody_said_by_hand_no_referral_undoes() -> None:
 def test_times_that_count_from_a_step_come_and_go_with_it() -> None:
     plan = begun(pathway(step("a"), step("b", deadline=DAY, start="a")))
     plan.take("a", MET, NOON + DAY)
-    assert (plan.steps["b"].due_time, plan.steps["b"].is_late(NOON + 3 * DAY)) == (NOON + 2 * DAY, True)
+    assert (plan.steps["b"].due_time, plan.steps["b"].is_late(NOON + 3 * DAY)) == (
+        NOON + 2 * DAY,
+        True,
+    )
     plan.take("a", OPEN, NOON + DAY)
     assert (plan.steps["b"].due_time, plan.next_due_time) == (None, None)
 
@@ -171,17 +193,33 @@ def test_a_plan_that_is_closed_changes_no_more() -> None:
 
 KEYS = "abcdef"
 STEPS = st.tuples(
-    *(st.tuples(st.sets(st.sampled_from(KEYS[:n] or "-")), st.integers(0, 40), st.sampled_from(["", *KEYS[:n]])) for n in range(6))
+    *(
+        st.tuples(
+            st.sets(st.sampled_from(KEYS[:n] or "-")),
+            st.integers(0, 40),
+            st.sampled_from(["", *KEYS[:n]]),
+        )
+        for n in range(6)
+    )
 )
-ACTS = st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(StepState), st.sampled_from(State), st.integers(0, 90)), max_size=30)
+ACTS = st.lists(
+    st.tuples(
+        st.sampled_from(KEYS),
+        st.sampled_from(StepState),
+        st.sampled_from(State),
+        st.integers(0, 90),
+    ),
+    max_size=30,
+)
 
 
 @given(STEPS, ACTS)
-def test_whatever_is_done_a_step_is_settled_with_a_time_and_due_by_its_rule_and_referred_or_met_by_hand_only_when_it_may(
+def test_a_step_is_settled_with_a_time_due_by_its_rule_and_met_by_hand_only_when_it_may(
     drawn: Any, acts: list[tuple[str, StepState, State, int]]
 ) -> None:
     steps = [
-        step(key, tuple(after - {"-"}), days * DAY if days else None, start) for key, (after, days, start) in zip(KEYS, drawn, strict=True)
+        step(key, tuple(after - {"-"}), days * DAY if days else None, start)
+        for key, (after, days, start) in zip(KEYS, drawn, strict=True)
     ]
     plan = begun(pathway(*steps))
     now = NOON
@@ -205,8 +243,16 @@ def test_whatever_is_done_a_step_is_settled_with_a_time_and_due_by_its_rule_and_
         for each in steps:
             standing = plan.steps[each.key]
             assert (standing.settle_time is not None) == (standing.state in SETTLED)
-            start = plan.steps[each.deadline_from_key].settle_time if each.deadline_from_key else plan.start_time
+            start = (
+                plan.steps[each.deadline_from_key].settle_time
+                if each.deadline_from_key
+                else plan.start_time
+            )
             assert standing.due_time == (start + each.deadline if each.deadline and start else None)
             assert bool(standing.reason_code) == (standing.state is NOT_NEEDED)
-        times = [each.due_time for each in plan.steps.values() if each.due_time and each.state not in SETTLED]
+        times = [
+            each.due_time
+            for each in plan.steps.values()
+            if each.due_time and each.state not in SETTLED
+        ]
         assert plan.next_due_time == min(times, default=None)

@@ -1,4 +1,6 @@
-"""The rpcs of Plans: whose a plan is, what is refused, how it goes with referrals, and what is left of it when she takes back what she allowed."""
+"""The rpcs of Plans: whose a plan is, what is refused, how it goes with referrals, and what is left
+of it when she takes back what she allowed.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +29,23 @@ MET, OPEN, REFERRED = pb.PLAN_STEP_STATE_MET, pb.PLAN_STEP_STATE_OPEN, pb.PLAN_S
 DAY = timedelta(days=1)
 
 
-def begun(story: Story, pathway: str = "protection_on_the_line", person: people_pb2.Person | None = None) -> pb.Plan:
+def begun(
+    story: Story, pathway: str = "protection_on_the_line", person: people_pb2.Person | None = None
+) -> pb.Plan:
     plan: pb.Plan = story.ngo.CreatePlan(
-        pb.CreatePlanRequest(person_id=(person or story.person()).id, pathway_id=pathway, request_id=story.request_id())
+        pb.CreatePlanRequest(
+            person_id=(person or story.person()).id,
+            pathway_id=pathway,
+            request_id=story.request_id(),
+        )
     )
     return plan
 
 
 def update(client: Client, plan: pb.Plan, key: str, state: Any, **values: Any) -> pb.Plan:
-    changed: pb.Plan = client.UpdatePlanStep(pb.UpdatePlanStepRequest(id=plan.id, etag=plan.etag, step_key=key, state=state, **values))
+    changed: pb.Plan = client.UpdatePlanStep(
+        pb.UpdatePlanStepRequest(id=plan.id, etag=plan.etag, step_key=key, state=state, **values)
+    )
     return changed
 
 
@@ -65,18 +75,32 @@ def helped(story: Story, referral: r.Referral, outcome: Any = r.OUTCOME_FULLY_ME
     start = r.StartReferralRequest(id=referral.id, etag=story.shelter.AcceptReferral(accept).etag)
     start.first_contact_time.FromDatetime(story.service.clock.now())
     started = story.shelter.StartReferral(start)
-    done: r.Referral = story.shelter.CompleteReferral(r.CompleteReferralRequest(id=referral.id, etag=started.etag, outcome_code=outcome))
+    done: r.Referral = story.shelter.CompleteReferral(
+        r.CompleteReferralRequest(id=referral.id, etag=started.etag, outcome_code=outcome)
+    )
     return done
 
 
-def test_a_plan_holds_the_pathway_with_its_steps_their_times_and_what_they_wait_for(story: Story) -> None:
+def test_a_plan_holds_the_pathway_with_its_steps_their_times_and_what_they_wait_for(
+    story: Story,
+) -> None:
     plan = begun(story)
-    assert (plan.pathway.id, plan.pathway.version, plan.latest_version, plan.pathway.text) == ("protection_on_the_line", 1, 1, "")
+    assert (plan.pathway.id, plan.pathway.version, plan.latest_version, plan.pathway.text) == (
+        "protection_on_the_line",
+        1,
+        1,
+        "",
+    )
     assert [step.key for step in plan.steps] == [step.key for step in plan.pathway.steps]
     assert (
-        one(plan, "safety_plan").due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=1) == plan.next_due_time.ToDatetime(NOON.tzinfo)
+        one(plan, "safety_plan").due_time.ToDatetime(NOON.tzinfo)
+        == NOON + timedelta(hours=1)
+        == plan.next_due_time.ToDatetime(NOON.tzinfo)
     )
-    assert (list(one(plan, "shelter").waits_for_keys), one(plan, "safe_house").HasField("due_time")) == (["safety_plan"], False)
+    assert (
+        list(one(plan, "shelter").waits_for_keys),
+        one(plan, "safe_house").HasField("due_time"),
+    ) == (["safety_plan"], False)
     assert now(story, plan) == plan
     assert list(story.ngo.ListPlans(pb.ListPlansRequest(person_id=plan.person_id)).plans) == [plan]
 
@@ -90,25 +114,42 @@ def test_a_plan_may_have_begun_before_it_was_written_down(story: Story) -> None:
     for start in (NOON + DAY, NOON - 400 * DAY):
         request = pb.CreatePlanRequest(person_id=story.child().id, pathway_id="child")
         request.start_time.FromDatetime(start)
-        assert refusal_with_fields(lambda: story.ngo.CreatePlan(request))[2] == {"start_time": "out_of_range"}  # noqa: B023
+        assert refusal_with_fields(lambda: story.ngo.CreatePlan(request))[2] == {  # noqa: B023
+            "start_time": "out_of_range"
+        }
 
 
 def test_to_anybody_else_there_is_no_plan(story: Story, service: Service) -> None:
     plan = begun(story)
     plan, _ = sheltered(story, plan)  # the shelter sees her file now
     story.shelter.GetPerson(people_pb2.GetPersonRequest(id=plan.person_id))
-    for other in (story.shelter, service.as_("clinic", "WORKER"), service.as_("shelter", scopes=("people.read",))):
+    for other in (
+        story.shelter,
+        service.as_("clinic", "WORKER"),
+        service.as_("shelter", scopes=("people.read",)),
+    ):
         assert refusal(lambda: other.GetPlan(pb.GetPlanRequest(id=plan.id))) == GONE  # noqa: B023
-        assert refusal(lambda: other.ListPlans(pb.ListPlansRequest(person_id=plan.person_id))) == GONE  # noqa: B023
+        assert (
+            refusal(lambda: other.ListPlans(pb.ListPlansRequest(person_id=plan.person_id))) == GONE  # noqa: B023
+        )
         assert not other.ListLateSteps(pb.ListLateStepsRequest()).steps
     for act in (
         lambda: update(story.shelter, plan, "way_out", MET),
-        lambda: story.shelter.ClosePlan(pb.ClosePlanRequest(id=plan.id, etag=plan.etag, reason_code=pb.PLAN_CLOSE_REASON_FULFILLED)),
+        lambda: story.shelter.ClosePlan(
+            pb.ClosePlanRequest(
+                id=plan.id, etag=plan.etag, reason_code=pb.PLAN_CLOSE_REASON_FULFILLED
+            )
+        ),
         lambda: story.shelter.MovePlan(pb.MovePlanRequest(id=plan.id, etag=plan.etag, version=2)),
-        lambda: story.shelter.CreatePlan(pb.CreatePlanRequest(person_id=plan.person_id, pathway_id="child")),
+        lambda: story.shelter.CreatePlan(
+            pb.CreatePlanRequest(person_id=plan.person_id, pathway_id="child")
+        ),
     ):
         assert refusal(act) == GONE
-    assert refusal(lambda: story.coordinator.GetPlan(pb.GetPlanRequest(id=plan.id))) == ("PERMISSION_DENIED", "right_missing")
+    assert refusal(lambda: story.coordinator.GetPlan(pb.GetPlanRequest(id=plan.id))) == (
+        "PERMISSION_DENIED",
+        "right_missing",
+    )
     assert now(story, plan) == plan
 
 
@@ -116,7 +157,10 @@ def test_what_has_to_be_settled_before_is_named(story: Story) -> None:
     plan = begun(story)
     with pytest.raises(grpc.RpcError) as caught:
         update(story.ngo, plan, "shelter", MET)
-    assert refusal(lambda: update(story.ngo, plan, "shelter", MET)) == ("FAILED_PRECONDITION", "step_waits")
+    assert refusal(lambda: update(story.ngo, plan, "shelter", MET)) == (
+        "FAILED_PRECONDITION",
+        "step_waits",
+    )
     heard = refusal_of(caught.value)  # as the gateway reads it
     assert isinstance(heard, Conflict)
     assert (heard.reason, heard.about) == ("step_waits", ("safety_plan",))
@@ -131,47 +175,94 @@ def test_what_is_wrong_is_refused_by_name_and_changes_nothing(story: Story) -> N
         ({"state": MET, "reason_code": pb.SKIP_REASON_HAS_IT}, {"reason_code": "out_of_range"}),
         ({}, {"state": "required"}),
     ):
-        request = pb.UpdatePlanStepRequest(id=plan.id, etag=plan.etag, step_key="safety_plan", **values)
-        assert refusal_with_fields(lambda: story.ngo.UpdatePlanStep(request)) == ("INVALID_ARGUMENT", "invalid_fields", wrong)  # noqa: B023
+        request = pb.UpdatePlanStepRequest(
+            id=plan.id, etag=plan.etag, step_key="safety_plan", **values
+        )
+        assert refusal_with_fields(lambda: story.ngo.UpdatePlanStep(request)) == (  # noqa: B023
+            "INVALID_ARGUMENT",
+            "invalid_fields",
+            wrong,
+        )
     assert refusal(lambda: update(story.ngo, plan, "nothing", MET)) == GONE
     unknown = pb.CreatePlanRequest(person_id=plan.person_id, pathway_id="nothing")
-    assert refusal_with_fields(lambda: story.ngo.CreatePlan(unknown))[2] == {"pathway_id": "unknown_code"}
-    by_nobody = pb.ClosePlanRequest(id=plan.id, etag=plan.etag, reason_code=pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN)
-    assert refusal_with_fields(lambda: story.ngo.ClosePlan(by_nobody))[2] == {"reason_code": "unknown_code"}
+    assert refusal_with_fields(lambda: story.ngo.CreatePlan(unknown))[2] == {
+        "pathway_id": "unknown_code"
+    }
+    by_nobody = pb.ClosePlanRequest(
+        id=plan.id, etag=plan.etag, reason_code=pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
+    )
+    assert refusal_with_fields(lambda: story.ngo.ClosePlan(by_nobody))[2] == {
+        "reason_code": "unknown_code"
+    }
     nowhere = pb.MovePlanRequest(id=plan.id, etag=plan.etag, version=7)
-    assert refusal_with_fields(lambda: story.ngo.MovePlan(nowhere))[2] == {"version": "out_of_range"}
+    assert refusal_with_fields(lambda: story.ngo.MovePlan(nowhere))[2] == {
+        "version": "out_of_range"
+    }
     assert now(story, plan) == plan
 
 
-def test_only_a_live_referral_of_the_same_person_and_organisation_stands_for_a_step(story: Story) -> None:
+def test_only_a_live_referral_of_the_same_person_and_organisation_stands_for_a_step(
+    story: Story,
+) -> None:
     plan = update(story.ngo, begun(story), "safety_plan", MET)
     somebody_else = story.sent()
-    assert refusal(lambda: update(story.ngo, plan, "shelter", REFERRED, referral_id=somebody_else.id)) == GONE
-    assert refusal(lambda: update(story.ngo, plan, "shelter", REFERRED, referral_id="f" * 32)) == GONE
+    assert (
+        refusal(lambda: update(story.ngo, plan, "shelter", REFERRED, referral_id=somebody_else.id))
+        == GONE
+    )
+    assert (
+        refusal(lambda: update(story.ngo, plan, "shelter", REFERRED, referral_id="f" * 32)) == GONE
+    )
     ended = story.sent(person=person(plan))
-    story.ngo.WithdrawReferral(r.WithdrawReferralRequest(id=ended.id, etag=ended.etag, reason_code=r.WITHDRAW_REASON_MOVED))
+    story.ngo.WithdrawReferral(
+        r.WithdrawReferralRequest(id=ended.id, etag=ended.etag, reason_code=r.WITHDRAW_REASON_MOVED)
+    )
     assert refusal(lambda: update(story.ngo, plan, "shelter", REFERRED, referral_id=ended.id)) == (
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
-    assert one(update(story.ngo, plan, "shelter", REFERRED, referral_id=story.draft(person=person(plan)).id), "shelter").state == REFERRED
+    assert (
+        one(
+            update(
+                story.ngo,
+                plan,
+                "shelter",
+                REFERRED,
+                referral_id=story.draft(person=person(plan)).id,
+            ),
+            "shelter",
+        ).state
+        == REFERRED
+    )
 
 
 def test_help_meets_the_step_her_no_opens_it_again_and_a_second_time_meets_it(story: Story) -> None:
     plan, referral = sheltered(story, begun(story))
     done = helped(story, referral)
     met = now(story, plan)
-    assert (one(met, "shelter").state, one(met, "shelter").referral_id, met.etag != plan.etag) == (MET, referral.id, True)
+    assert (one(met, "shelter").state, one(met, "shelter").referral_id, met.etag != plan.etag) == (
+        MET,
+        referral.id,
+        True,
+    )
     assert one(met, "first_aid").waits_for_keys == []
-    again = story.ngo.CloseReferral(r.CloseReferralRequest(id=referral.id, etag=done.etag, help_came_code=r.HELP_CAME_NO))
+    again = story.ngo.CloseReferral(
+        r.CloseReferralRequest(id=referral.id, etag=done.etag, help_came_code=r.HELP_CAME_NO)
+    )
     assert one(now(story, plan), "shelter").state == REFERRED
-    story.shelter.CompleteReferral(r.CompleteReferralRequest(id=referral.id, etag=again.etag, outcome_code=r.OUTCOME_PARTLY_MET))
+    story.shelter.CompleteReferral(
+        r.CompleteReferralRequest(
+            id=referral.id, etag=again.etag, outcome_code=r.OUTCOME_PARTLY_MET
+        )
+    )
     assert one(now(story, plan), "shelter").state == MET
 
 
 def test_a_no_or_help_that_did_not_come_opens_the_step(story: Story) -> None:
     plan, referral = sheltered(story, begun(story))
-    decline = r.DeclineReferralRequest(id=referral.id, etag=referral.etag, reason_code=r.DECLINE_REASON_NO_CAPACITY)
+    decline = r.DeclineReferralRequest(
+        id=referral.id, etag=referral.etag, reason_code=r.DECLINE_REASON_NO_CAPACITY
+    )
     story.shelter.DeclineReferral(decline)
     assert one(now(story, plan), "shelter").state == OPEN
     other = story.sent(person=person(plan))
@@ -184,7 +275,10 @@ def test_a_referral_that_is_done_already_meets_its_step_at_once(story: Story) ->
     plan = update(story.ngo, begun(story), "safety_plan", MET)
     referral = story.sent(person=person(plan))
     helped(story, referral)
-    assert one(update(story.ngo, plan, "shelter", REFERRED, referral_id=referral.id), "shelter").state == MET
+    assert (
+        one(update(story.ngo, plan, "shelter", REFERRED, referral_id=referral.id), "shelter").state
+        == MET
+    )
 
 
 def test_who_changes_a_plan_knows_how_it_is(story: Story) -> None:
@@ -193,7 +287,11 @@ def test_who_changes_a_plan_knows_how_it_is(story: Story) -> None:
     for act in (
         lambda: update(story.ngo, plan, "way_out", MET),
         lambda: story.ngo.MovePlan(pb.MovePlanRequest(id=plan.id, etag=plan.etag, version=2)),
-        lambda: story.ngo.ClosePlan(pb.ClosePlanRequest(id=plan.id, etag=plan.etag, reason_code=pb.PLAN_CLOSE_REASON_FULFILLED)),
+        lambda: story.ngo.ClosePlan(
+            pb.ClosePlanRequest(
+                id=plan.id, etag=plan.etag, reason_code=pb.PLAN_CLOSE_REASON_FULFILLED
+            )
+        ),
     ):
         assert refusal(act) == ("ABORTED", "stale_etag")
     assert now(story, plan) == newer
@@ -206,7 +304,14 @@ def test_of_two_at_once_one_wins(story: Story) -> None:
         return outcome(lambda: begun(story, person=her))
 
     def settle(number: int) -> str:
-        return outcome(lambda: update(story.ngo, plan, "safety_plan", MET if number % 2 else pb.PLAN_STEP_STATE_REFUSED_BY_PERSON))
+        return outcome(
+            lambda: update(
+                story.ngo,
+                plan,
+                "safety_plan",
+                MET if number % 2 else pb.PLAN_STEP_STATE_REFUSED_BY_PERSON,
+            )
+        )
 
     with ThreadPoolExecutor(4) as threads:
         assert sorted(threads.map(begin, range(4))) == ["done", *["plan_exists"] * 3]
@@ -222,12 +327,16 @@ def outcome(act: Any) -> str:
     return "done"
 
 
-def test_a_step_is_linked_while_its_referral_is_being_completed_and_nothing_is_missed(story: Story) -> None:
+def test_a_step_is_linked_while_its_referral_is_being_completed_and_nothing_is_missed(
+    story: Story,
+) -> None:
     for _ in range(5):
         plan = update(story.ngo, begun(story), "safety_plan", MET)
         referral = story.sent(person=person(plan))
         with ThreadPoolExecutor(2) as threads:
-            linking = threads.submit(update, story.ngo, plan, "shelter", REFERRED, referral_id=referral.id)
+            linking = threads.submit(
+                update, story.ngo, plan, "shelter", REFERRED, referral_id=referral.id
+            )
             helping = threads.submit(helped, story, referral)
             linking.result()
             helping.result()
@@ -235,7 +344,9 @@ def test_a_step_is_linked_while_its_referral_is_being_completed_and_nothing_is_m
 
 
 def test_the_same_request_twice_begins_one_plan(story: Story) -> None:
-    request = pb.CreatePlanRequest(person_id=story.child().id, pathway_id="child", request_id=story.request_id())
+    request = pb.CreatePlanRequest(
+        person_id=story.child().id, pathway_id="child", request_id=story.request_id()
+    )
     assert story.ngo.CreatePlan(request) == story.ngo.CreatePlan(request)
     request.request_id = story.request_id()
     assert refusal(lambda: story.ngo.CreatePlan(request)) == ("FAILED_PRECONDITION", "plan_exists")
@@ -244,87 +355,142 @@ def test_the_same_request_twice_begins_one_plan(story: Story) -> None:
 def test_a_running_plan_keeps_its_version_until_somebody_moves_it(story: Story) -> None:
     plan = update(story.ngo, begun(story, "sexual_violence_120h"), "first_aid", MET)
     text = (
-        (SHIPPED / "sexual_violence_120h.yaml").read_text().replace("version: 1", "version: 2").replace("key: counselling", "key: therapy")
+        (SHIPPED / "sexual_violence_120h.yaml")
+        .read_text()
+        .replace("version: 1", "version: 2")
+        .replace("key: counselling", "key: therapy")
     )
     story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text))
     kept = now(story, plan)
     assert (kept.pathway.version, kept.latest_version, kept.steps) == (1, 2, plan.steps)
     assert begun(story, "sexual_violence_120h").pathway.version == 2
     moved = story.ngo.MovePlan(pb.MovePlanRequest(id=plan.id, etag=kept.etag, version=2))
-    assert (moved.pathway.version, one(moved, "first_aid").state, one(moved, "therapy").state) == (2, MET, OPEN)
+    assert (moved.pathway.version, one(moved, "first_aid").state, one(moved, "therapy").state) == (
+        2,
+        MET,
+        OPEN,
+    )
     assert one(moved, "therapy").due_time.ToDatetime(NOON.tzinfo) == NOON + 14 * DAY
     assert now(story, plan) == moved
 
 
 def test_a_closed_plan_changes_no_more_and_another_may_begin(story: Story) -> None:
     plan = begun(story)
-    closed = story.ngo.ClosePlan(pb.ClosePlanRequest(id=plan.id, etag=plan.etag, reason_code=pb.PLAN_CLOSE_REASON_CONTACT_LOST))
+    closed = story.ngo.ClosePlan(
+        pb.ClosePlanRequest(
+            id=plan.id, etag=plan.etag, reason_code=pb.PLAN_CLOSE_REASON_CONTACT_LOST
+        )
+    )
     assert closed.close_reason_code == pb.PLAN_CLOSE_REASON_CONTACT_LOST
     for act in (
         lambda: update(story.ngo, closed, "safety_plan", MET),
         lambda: story.ngo.MovePlan(pb.MovePlanRequest(id=plan.id, etag=closed.etag, version=1)),
-        lambda: story.ngo.ClosePlan(pb.ClosePlanRequest(id=plan.id, etag=closed.etag, reason_code=pb.PLAN_CLOSE_REASON_FULFILLED)),
+        lambda: story.ngo.ClosePlan(
+            pb.ClosePlanRequest(
+                id=plan.id, etag=closed.etag, reason_code=pb.PLAN_CLOSE_REASON_FULFILLED
+            )
+        ),
     ):
         assert refusal(act) == ("FAILED_PRECONDITION", "plan_closed")
     assert begun(story, person=person(plan)).id != plan.id
 
 
-def test_a_childs_plan_ends_when_two_people_give_the_same_reason(story: Story, service: Service) -> None:
-    girl = people_pb2.CreatePersonRequest(coarse=r.CoarsePerson(age_band=r.AGE_BAND_12_TO_17), request_id=story.request_id())
+def test_a_childs_plan_ends_when_two_people_give_the_same_reason(
+    story: Story, service: Service
+) -> None:
+    girl = people_pb2.CreatePersonRequest(
+        coarse=r.CoarsePerson(age_band=r.AGE_BAND_12_TO_17), request_id=story.request_id()
+    )
     plan = begun(story, "child", story.ngo.CreatePerson(girl))
     second = service.as_("ngo", "WORKER", "OPERATOR")
 
     def end(client: Client, reason: Any) -> pb.Plan:
-        closed: pb.Plan = client.ClosePlan(pb.ClosePlanRequest(id=plan.id, etag=now(story, plan).etag, reason_code=reason))
+        closed: pb.Plan = client.ClosePlan(
+            pb.ClosePlanRequest(id=plan.id, etag=now(story, plan).etag, reason_code=reason)
+        )
         return closed
 
     fulfilled, lost = pb.PLAN_CLOSE_REASON_FULFILLED, pb.PLAN_CLOSE_REASON_CONTACT_LOST
     key = service.as_("ngo", scopes=("people.write", "people.read"))
-    assert refusal(partial(end, key, fulfilled)) == ("FAILED_PRECONDITION", "second_person_required")
+    assert refusal(partial(end, key, fulfilled)) == (
+        "FAILED_PRECONDITION",
+        "second_person_required",
+    )
     proposed = end(story.ngo, fulfilled)
     assert not proposed.HasField("close_time")
-    assert (proposed.close_proposed_reason_code, proposed.close_proposed_by_worker_id) == (fulfilled, story.ngo.caller.id)
+    assert (proposed.close_proposed_reason_code, proposed.close_proposed_by_worker_id) == (
+        fulfilled,
+        story.ngo.caller.id,
+    )
     for one_alone in (story.ngo, key):
-        assert refusal(partial(end, one_alone, fulfilled)) == ("FAILED_PRECONDITION", "second_person_required")
+        assert refusal(partial(end, one_alone, fulfilled)) == (
+            "FAILED_PRECONDITION",
+            "second_person_required",
+        )
     # Who sees it otherwise proposes that, and then it is the other's turn.
     assert not end(second, lost).HasField("close_time")
     assert end(story.ngo, lost).close_reason_code == lost
 
 
-def test_late_steps_are_listed_for_the_organisation_page_by_page_and_leave_the_list_when_they_are_settled(
+def test_late_steps_are_listed_for_the_organisation_by_page_and_leave_the_list_when_settled(
     story: Story, service: Service
 ) -> None:
     client = service.as_("police", "WORKER")
     her = client.CreatePerson(people_pb2.CreatePersonRequest())
-    plan = client.CreatePlan(pb.CreatePlanRequest(person_id=her.id, pathway_id="protection_on_the_line"))
+    plan = client.CreatePlan(
+        pb.CreatePlanRequest(person_id=her.id, pathway_id="protection_on_the_line")
+    )
     assert not client.ListLateSteps(pb.ListLateStepsRequest()).steps
     service.clock.set(NOON + timedelta(hours=13))
     page = client.ListLateSteps(pb.ListLateStepsRequest(page_size=3))
-    rest = client.ListLateSteps(pb.ListLateStepsRequest(page_size=3, page_token=page.next_page_token))
+    rest = client.ListLateSteps(
+        pb.ListLateStepsRequest(page_size=3, page_token=page.next_page_token)
+    )
     steps = [*page.steps, *rest.steps]
     assert [step.key for step in steps] == ["safety_plan", "way_out", "medical_care", "shelter"]
-    assert (steps[0].plan_id, steps[0].person_code, steps[0].names["es"]) == (plan.id, her.code, "Plan de seguridad en la llamada")
-    assert [step.key for step in client.GetPlan(pb.GetPlanRequest(id=plan.id)).steps if step.late] == [
+    assert (steps[0].plan_id, steps[0].person_code, steps[0].names["es"]) == (
+        plan.id,
+        her.code,
+        "Plan de seguridad en la llamada",
+    )
+    assert [
+        step.key for step in client.GetPlan(pb.GetPlanRequest(id=plan.id)).steps if step.late
+    ] == [
         "safety_plan",
         "way_out",
         "shelter",
         "medical_care",
     ]
     update(client, plan, "safety_plan", pb.PLAN_STEP_STATE_REFUSED_BY_PERSON)
-    assert [step.key for step in client.ListLateSteps(pb.ListLateStepsRequest()).steps] == ["way_out", "medical_care", "shelter"]
+    assert [step.key for step in client.ListLateSteps(pb.ListLateStepsRequest()).steps] == [
+        "way_out",
+        "medical_care",
+        "shelter",
+    ]
     closed = client.GetPlan(pb.GetPlanRequest(id=plan.id))
-    client.ClosePlan(pb.ClosePlanRequest(id=plan.id, etag=closed.etag, reason_code=pb.PLAN_CLOSE_REASON_PERSON_ENDED))
+    client.ClosePlan(
+        pb.ClosePlanRequest(
+            id=plan.id, etag=closed.etag, reason_code=pb.PLAN_CLOSE_REASON_PERSON_ENDED
+        )
+    )
     assert not client.ListLateSteps(pb.ListLateStepsRequest()).steps
 
 
 def test_the_plan_ends_when_she_takes_her_last_consent_back_and_not_before(story: Story) -> None:
     plan, referral = sheltered(story, begun(story))
     other = story.receipt(plan.person_id, recipient=ORG["clinic"])
-    story.shelter.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=referral.receipt_id))  # she told the shelter
-    assert (one(now(story, plan), "shelter").state, now(story, plan).HasField("close_time")) == (OPEN, False)
+    # she told the shelter
+    story.shelter.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=referral.receipt_id))
+    assert (one(now(story, plan), "shelter").state, now(story, plan).HasField("close_time")) == (
+        OPEN,
+        False,
+    )
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=other.id))
     ended = now(story, plan)
-    assert (ended.HasField("close_time"), ended.close_reason_code) == (True, pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN)
+    assert (ended.HasField("close_time"), ended.close_reason_code) == (
+        True,
+        pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN,
+    )
 
 
 def test_the_plan_ends_on_her_own_word_by_her_reference(story: Story, service: Service) -> None:
@@ -336,12 +502,21 @@ def test_the_plan_ends_on_her_own_word_by_her_reference(story: Story, service: S
     )
     operator.UpdateContact(change)
     plan = operator.CreatePlan(pb.CreatePlanRequest(person_id=her.id, pathway_id="child"))
-    service.public().WithdrawConsentByReference(contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin))
-    assert operator.GetPlan(pb.GetPlanRequest(id=plan.id)).close_reason_code == pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
+    service.public().WithdrawConsentByReference(
+        contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
+    )
+    assert (
+        operator.GetPlan(pb.GetPlanRequest(id=plan.id)).close_reason_code
+        == pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
+    )
 
 
 @pytest.mark.parametrize(
-    "way", ["UPDATE people SET erased = true WHERE id = %s", "UPDATE person_keys SET wrapped = NULL WHERE person_id = %s"]
+    "way",
+    [
+        "UPDATE people SET erased = true WHERE id = %s",
+        "UPDATE person_keys SET wrapped = NULL WHERE person_id = %s",
+    ],
 )
 def test_with_her_file_her_plans_are_erased(way: str, story: Story, service: Service) -> None:
     plan, _referral = sheltered(story, begun(story))
@@ -350,7 +525,10 @@ def test_with_her_file_her_plans_are_erased(way: str, story: Story, service: Ser
     assert refusal(lambda: now(story, plan)) == GONE
     assert not story.ngo.ListPlans(pb.ListPlansRequest(person_id=plan.person_id)).plans
     with psycopg.connect(service.migration_url) as owner:
-        for sql in ("SELECT 1 FROM plans WHERE id = %s", "SELECT 1 FROM plan_steps WHERE plan_id = %s"):
+        for sql in (
+            "SELECT 1 FROM plans WHERE id = %s",
+            "SELECT 1 FROM plan_steps WHERE plan_id = %s",
+        ):
             assert owner.execute(sql, (plan.id,)).fetchone() is None
 
 
@@ -361,7 +539,9 @@ def test_for_who_was_erased_no_plan_begins(story: Story, service: Service) -> No
     assert refusal(lambda: begun(story, person=her)) == ("FAILED_PRECONDITION", "person_erased")
 
 
-def test_of_the_network_only_what_ten_plans_share_is_told_and_of_ones_own_all(story: Story, service: Service) -> None:
+def test_of_the_network_only_what_ten_plans_share_is_told_and_of_ones_own_all(
+    story: Story, service: Service
+) -> None:
     client = service.as_("clinic", "WORKER", "OPERATOR")
 
     def plan(number: int, department: str) -> None:
@@ -369,7 +549,11 @@ def test_of_the_network_only_what_ten_plans_share_is_told_and_of_ones_own_all(st
         her = client.CreatePerson(people_pb2.CreatePersonRequest(coarse=coarse))
         made = client.CreatePlan(pb.CreatePlanRequest(person_id=her.id, pathway_id="child"))
         skip = {"state": pb.PLAN_STEP_STATE_NOT_NEEDED, "reason_code": pb.SKIP_REASON_HAS_IT}
-        made = update(client, made, "authority", **skip) if number < 11 else update(client, made, "authority", MET)
+        made = (
+            update(client, made, "authority", **skip)
+            if number < 11
+            else update(client, made, "authority", MET)
+        )
         if number < 3:
             update(client, made, "school", pb.PLAN_STEP_STATE_REFUSED_BY_PERSON)
 
@@ -380,18 +564,34 @@ def test_of_the_network_only_what_ten_plans_share_is_told_and_of_ones_own_all(st
     told = story.coordinator.GetCompliance(pb.GetComplianceRequest())
     assert told.network
     (group,) = [
-        each for each in told.groups if each.pathway_id == "child" and each.department.startswith("NI-") and each.department != "NI-CI"
+        each
+        for each in told.groups
+        if each.pathway_id == "child"
+        and each.department.startswith("NI-")
+        and each.department != "NI-CI"
     ]
     assert (group.department, group.plans) == ("NI-ES", 20)
-    authority, school = (next(step for step in group.steps if step.key == key) for key in ("authority", "school"))
-    assert (authority.met, authority.on_time, [(each.code, each.count) for each in authority.skipped]) == (10, 10, [("has_it", 10)])
-    assert (school.met, [(each.code, each.count) for each in school.skipped]) == (-1, [("refused_by_person", -1)])
+    authority, school = (
+        next(step for step in group.steps if step.key == key) for key in ("authority", "school")
+    )
+    assert (
+        authority.met,
+        authority.on_time,
+        [(each.code, each.count) for each in authority.skipped],
+    ) == (10, 10, [("has_it", 10)])
+    assert (school.met, [(each.code, each.count) for each in school.skipped]) == (
+        -1,
+        [("refused_by_person", -1)],
+    )
     own = client.GetCompliance(pb.GetComplianceRequest())
     assert not own.network
     assert {(each.department, each.plans) for each in own.groups} == {("NI-ES", 23), ("NI-MD", 9)}
     service.clock.set(NOON + 2 * DAY)
     late = {
-        step.key: step.late for each in client.GetCompliance(pb.GetComplianceRequest()).groups for step in each.steps if each.plans == 9
+        step.key: step.late
+        for each in client.GetCompliance(pb.GetComplianceRequest()).groups
+        for step in each.steps
+        if each.plans == 9
     }
     assert (late["care"], late["medical_check"]) == (9, 0)
     assert not service.as_("coalition", "MANAGER").GetCompliance(pb.GetComplianceRequest()).groups

@@ -1,4 +1,6 @@
-"""The network's deadlines: versions that a coordinator publishes, and clocks that keep the one under which they began."""
+"""The network's deadlines: versions that a coordinator publishes, and clocks that keep the one
+under which they began.
+"""
 
 from __future__ import annotations
 
@@ -40,19 +42,31 @@ def test_what_every_network_begins_with_is_one() -> None:
         ({(None, K.DELETION): H}, "deadlines.deletion", "unknown_code"),
         ({(U.NORMAL, K.REPLACE): H}, "deadlines.normal.replace", "unknown_code"),
         ({(U.IMMEDIATE, K.ACKNOWLEDGE): 4 * M}, "deadlines.immediate.acknowledge", "out_of_range"),
-        ({(U.IMMEDIATE, K.ACKNOWLEDGE): timedelta(0)}, "deadlines.immediate.acknowledge", "out_of_range"),
+        (
+            {(U.IMMEDIATE, K.ACKNOWLEDGE): timedelta(0)},
+            "deadlines.immediate.acknowledge",
+            "out_of_range",
+        ),
         ({(U.NORMAL, K.ACKNOWLEDGE): -2}, "deadlines.normal.acknowledge", "out_of_range"),
         ({(None, K.CLOSE): timedelta(days=91)}, "deadlines.close", "out_of_range"),
         ({(U.EMERGENCY, K.ACKNOWLEDGE): 1}, "deadlines.emergency.acknowledge", "out_of_range"),
-        ({(U.IMMEDIATE, K.FIRST_CONTACT): 25 * H}, "deadlines.immediate.first_contact", "out_of_range"),
+        (
+            {(U.IMMEDIATE, K.FIRST_CONTACT): 25 * H},
+            "deadlines.immediate.first_contact",
+            "out_of_range",
+        ),
         ({(U.EMERGENCY, K.DECIDE): 73 * H}, "deadlines.emergency.decide", "out_of_range"),
         ({(None, K.SILENCE): 5}, "deadlines.silence", "out_of_range"),
         ({(U.URGENT, K.DECIDE): 2 * H}, "deadlines.emergency.decide", "not_in_order"),
         ({(U.URGENT, K.ACKNOWLEDGE): 73 * H}, "deadlines.urgent.acknowledge", "not_in_order"),
     ],
 )
-def test_a_policy_that_would_leave_somebody_waiting_is_refused(changes: dict[Key, Span | None], path: str, reason: str) -> None:
-    spans = {key: span for key, span in (dict(FIRST_POLICY.spans) | changes).items() if span is not None}
+def test_a_policy_that_would_leave_somebody_waiting_is_refused(
+    changes: dict[Key, Span | None], path: str, reason: str
+) -> None:
+    spans = {
+        key: span for key, span in (dict(FIRST_POLICY.spans) | changes).items() if span is not None
+    }
     with pytest.raises(Invalid) as refused:
         Policy(2, spans).check()
     assert (path, reason) in refused.value.violations
@@ -63,12 +77,22 @@ def test_a_policy_that_would_leave_somebody_waiting_is_refused(changes: dict[Key
 
 def test_what_was_read_is_taken_back_with_what_follows_from_it(story: Story, alone: None) -> None:
     newest = story.coordinator.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
-    again = pb.PublishDeadlinePolicyRequest(version=newest.version + 1, deadlines=newest.deadlines, request_id=story.request_id())
+    again = pb.PublishDeadlinePolicyRequest(
+        version=newest.version + 1, deadlines=newest.deadlines, request_id=story.request_id()
+    )
     assert story.coordinator.PublishDeadlinePolicy(again).deadlines == newest.deadlines
-    changed = pb.PublishDeadlinePolicyRequest(version=newest.version + 2, deadlines=newest.deadlines, request_id=story.request_id())
-    published = story.coordinator.PublishDeadlinePolicy(with_(changed, pb.URGENCY_URGENT, pb.CLOCK_KIND_DECIDE, timedelta(hours=48)))
+    changed = pb.PublishDeadlinePolicyRequest(
+        version=newest.version + 2, deadlines=newest.deadlines, request_id=story.request_id()
+    )
+    published = story.coordinator.PublishDeadlinePolicy(
+        with_(changed, pb.URGENCY_URGENT, pb.CLOCK_KIND_DECIDE, timedelta(hours=48))
+    )
     spans = {(each.urgency, each.clock): each.seconds for each in published.deadlines}
-    assert spans[pb.URGENCY_URGENT, pb.CLOCK_KIND_REPLACE] == spans[pb.URGENCY_URGENT, pb.CLOCK_KIND_DECIDE] == 48 * 3600
+    assert (
+        spans[pb.URGENCY_URGENT, pb.CLOCK_KIND_REPLACE]
+        == spans[pb.URGENCY_URGENT, pb.CLOCK_KIND_DECIDE]
+        == 48 * 3600
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,10 +103,16 @@ def test_what_was_read_is_taken_back_with_what_follows_from_it(story: Story, alo
     ],
 )
 def test_what_follows_from_a_policy_or_is_fixed_is_nobodys_to_change(
-    story: Story, alone: None, urgency: pb.Urgency.ValueType, clock: pb.ClockKind.ValueType, path: str
+    story: Story,
+    alone: None,
+    urgency: pb.Urgency.ValueType,
+    clock: pb.ClockKind.ValueType,
+    path: str,
 ) -> None:
     newest = story.coordinator.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
-    request = pb.PublishDeadlinePolicyRequest(version=newest.version + 1, deadlines=newest.deadlines, request_id=story.request_id())
+    request = pb.PublishDeadlinePolicyRequest(
+        version=newest.version + 1, deadlines=newest.deadlines, request_id=story.request_id()
+    )
     with_(request, urgency, clock, timedelta(hours=80))
     code, _, fields = refusal_with_fields(lambda: story.coordinator.PublishDeadlinePolicy(request))
     assert (code, fields) == ("INVALID_ARGUMENT", {path: "out_of_range"})
@@ -111,13 +141,23 @@ def _policies(service: Service) -> Policies:
 def next_policy(story: Story) -> pb.PublishDeadlinePolicyRequest:
     """The newest again, as the next version."""
     newest = story.coordinator.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
-    free = {pb.CLOCK_KIND_ACKNOWLEDGE, pb.CLOCK_KIND_DECIDE, pb.CLOCK_KIND_FIRST_CONTACT, pb.CLOCK_KIND_SILENCE, pb.CLOCK_KIND_CLOSE}
+    free = {
+        pb.CLOCK_KIND_ACKNOWLEDGE,
+        pb.CLOCK_KIND_DECIDE,
+        pb.CLOCK_KIND_FIRST_CONTACT,
+        pb.CLOCK_KIND_SILENCE,
+        pb.CLOCK_KIND_CLOSE,
+    }
     return pb.PublishDeadlinePolicyRequest(
-        version=newest.version + 1, deadlines=[each for each in newest.deadlines if each.clock in free], request_id=story.request_id()
+        version=newest.version + 1,
+        deadlines=[each for each in newest.deadlines if each.clock in free],
+        request_id=story.request_id(),
     )
 
 
-def with_(request: pb.PublishDeadlinePolicyRequest, urgency: int, clock: int, span: timedelta) -> pb.PublishDeadlinePolicyRequest:
+def with_(
+    request: pb.PublishDeadlinePolicyRequest, urgency: int, clock: int, span: timedelta
+) -> pb.PublishDeadlinePolicyRequest:
     for each in request.deadlines:
         if (each.urgency, each.clock) == (urgency, clock):
             each.seconds, each.working_days = int(span.total_seconds()), 0
@@ -133,31 +173,46 @@ def slower(story: Story) -> pb.DeadlinePolicy:
 
 
 def due(referral: pb.Referral, kind: int, service: Service) -> timedelta:
-    [clock] = [each for each in referral.clocks if each.kind == kind and not each.HasField("stop_time")]
+    [clock] = [
+        each for each in referral.clocks if each.kind == kind and not each.HasField("stop_time")
+    ]
     return clock.due_time.ToDatetime(tzinfo=service.clock.now().tzinfo) - service.clock.now()
 
 
-def test_a_clock_goes_by_the_version_under_which_it_began(story: Story, service: Service, alone: None) -> None:
+def test_a_clock_goes_by_the_version_under_which_it_began(
+    story: Story, service: Service, alone: None
+) -> None:
     before = story.sent(urgency=pb.URGENCY_URGENT)
     published = slower(story)
     assert published.version == 2
     again = story.ngo.GetReferral(pb.GetReferralRequest(id=before.id))
     assert due(again, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 24 * H
-    raised = story.ngo.AmendReferral(pb.AmendReferralRequest(id=again.id, etag=again.etag, urgency=pb.URGENCY_EMERGENCY))
+    raised = story.ngo.AmendReferral(
+        pb.AmendReferralRequest(id=again.id, etag=again.etag, urgency=pb.URGENCY_EMERGENCY)
+    )
     assert due(raised, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 1 * H, "its own version said so"
     assert due(story.sent(), pb.CLOCK_KIND_ACKNOWLEDGE, service) == 2 * H
     first = story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=1))
     assert first.version == 1
     assert {
-        each.seconds for each in first.deadlines if (each.urgency, each.clock) == (pb.URGENCY_EMERGENCY, pb.CLOCK_KIND_ACKNOWLEDGE)
+        each.seconds
+        for each in first.deadlines
+        if (each.urgency, each.clock) == (pb.URGENCY_EMERGENCY, pb.CLOCK_KIND_ACKNOWLEDGE)
     } == {3600}
-    assert refusal(lambda: story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=3))) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=3))) == (
+        "NOT_FOUND",
+        "not_found",
+    )
 
 
-def test_a_question_and_what_came_back_wait_as_long_as_what_they_follow(story: Story, service: Service, alone: None) -> None:
+def test_a_question_and_what_came_back_wait_as_long_as_what_they_follow(
+    story: Story, service: Service, alone: None
+) -> None:
     slower(story)
     sent = story.sent()
-    asked = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES))
+    asked = story.shelter.AskReferral(
+        pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES)
+    )
     assert due(asked, pb.CLOCK_KIND_ANSWER, service) == 2 * H
 
 
@@ -169,18 +224,29 @@ def test_a_clock_whose_policy_vanished_uses_the_last_version_and_operations_hear
     _forget(service)  # as a restored older backup would
     missing = metrics.VERSIONS_MISSING.labels("deadline_policies")._value
     before = missing.get()
-    raised = story.ngo.AmendReferral(pb.AmendReferralRequest(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_EMERGENCY))
+    raised = story.ngo.AmendReferral(
+        pb.AmendReferralRequest(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_EMERGENCY)
+    )
     assert due(raised, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 1 * H
     assert missing.get() > before
     assert "deadline_policy_missing" in capsys.readouterr().out
     service.clock.advance(31 * M)
-    assert DeadlineScheduler(service.made.lives, service.database, service.clock).fire() == 1, "and it fires"
+    assert DeadlineScheduler(service.made.lives, service.database, service.clock).fire() == 1, (
+        "and it fires"
+    )
 
 
-def test_of_two_coordinators_who_publish_at_once_one_is_told_to_look_again(story: Story, service: Service, alone: None) -> None:
+def test_of_two_coordinators_who_publish_at_once_one_is_told_to_look_again(
+    story: Story, service: Service, alone: None
+) -> None:
     requests = [next_policy(story), next_policy(story)]
     with ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(lambda request: _outcome(lambda: story.coordinator.PublishDeadlinePolicy(request)), requests))
+        answers = list(
+            pool.map(
+                lambda request: _outcome(lambda: story.coordinator.PublishDeadlinePolicy(request)),
+                requests,
+            )
+        )
     assert sorted(map(str, answers)) == sorted(map(str, [2, ("ABORTED", "stale_etag")]))
     with service.database.transaction(SYSTEM) as tx:
         assert policies.newest(tx) == 2
@@ -198,9 +264,13 @@ def _outcome(call: Callable[[], Any]) -> Any:
         return refusal(again)
 
 
-def test_what_is_wrong_is_named_and_nothing_is_kept(story: Story, service: Service, alone: None) -> None:
+def test_what_is_wrong_is_named_and_nothing_is_kept(
+    story: Story, service: Service, alone: None
+) -> None:
     request = with_(next_policy(story), pb.URGENCY_IMMEDIATE, pb.CLOCK_KIND_DECIDE, 100 * H)
-    assert refusal(lambda: story.coordinator.PublishDeadlinePolicy(request))[0] == "INVALID_ARGUMENT"
+    assert (
+        refusal(lambda: story.coordinator.PublishDeadlinePolicy(request))[0] == "INVALID_ARGUMENT"
+    )
     twice = next_policy(story)
     twice.deadlines.append(twice.deadlines[0])
     assert refusal(lambda: story.coordinator.PublishDeadlinePolicy(twice))[0] == "INVALID_ARGUMENT"

@@ -1,4 +1,6 @@
-"""The version of what one's lists show: another one whenever something in them changed, and blind for what is none of one's business."""
+"""The version of what one's lists show: another one whenever something in them changed, and blind
+for what is none of one's business.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ def version(client: Client) -> str:
 
 
 def versions(story: Story) -> dict[str, str]:
-    clients = {"ngo": story.ngo, "shelter": story.shelter, "clinic": story.service.as_("clinic", "WORKER"), "network": story.coordinator}
+    clients = {
+        "ngo": story.ngo,
+        "shelter": story.shelter,
+        "clinic": story.service.as_("clinic", "WORKER"),
+        "network": story.coordinator,
+    }
     return {name: version(client) for name, client in clients.items()}
 
 
@@ -32,13 +39,17 @@ def test_it_stays_while_nothing_happens(story: Story) -> None:
     assert versions(story) == before
 
 
-def test_a_draft_is_its_senders_alone_and_what_is_sent_concerns_both_sides_and_the_network(story: Story) -> None:
+def test_a_draft_is_its_senders_alone_and_what_is_sent_concerns_both_sides_and_the_network(
+    story: Story,
+) -> None:
     before = versions(story)
     draft = story.draft()
     drafted = versions(story)
     assert changed(before, drafted) == {"ngo"}
     receipt = story.receipt(draft.person_id)
-    story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+    story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    )
     assert changed(drafted, versions(story)) == {"ngo", "shelter", "network"}
 
 
@@ -53,17 +64,25 @@ def test_a_clock_that_runs_out_is_a_change(story: Story) -> None:
 def test_a_contact_of_the_line_is_its_own_organisations(story: Story, service: Service) -> None:
     operator = service.as_("hotline", "OPERATOR")
     before, others = version(operator), versions(story)
-    operator.CreateContact(c.CreateContactRequest(contact=c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS)))
+    operator.CreateContact(
+        c.CreateContactRequest(
+            contact=c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS)
+        )
+    )
     assert version(operator) != before
     assert versions(story) == others
 
 
 def test_a_plan_is_of_whose_file_it_is(story: Story) -> None:
     person, before = story.person(), versions(story)
-    plan = story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=person.id, pathway_id="child"))
+    plan = story.ngo.CreatePlan(
+        plans_pb2.CreatePlanRequest(person_id=person.id, pathway_id="child")
+    )
     begun = versions(story)
     assert changed(before, begun) == {"ngo"}
-    step = plans_pb2.UpdatePlanStepRequest(id=plan.id, etag=plan.etag, step_key="care", state=plans_pb2.PLAN_STEP_STATE_MET)
+    step = plans_pb2.UpdatePlanStepRequest(
+        id=plan.id, etag=plan.etag, step_key="care", state=plans_pb2.PLAN_STEP_STATE_MET
+    )
     story.ngo.UpdatePlanStep(step)
     assert changed(begun, versions(story)) == {"ngo"}
 
@@ -81,7 +100,9 @@ def test_of_two_at_once_the_one_that_began_first_and_came_last_is_seen(story: St
 
 def watched(service: Service, *tokens: str) -> list[str]:
     """What anybody hears who has these tokens."""
-    answer: pb.BatchGetQueueVersionsResponse = service.public().BatchGetQueueVersions(pb.BatchGetQueueVersionsRequest(watch_tokens=tokens))
+    answer: pb.BatchGetQueueVersionsResponse = service.public().BatchGetQueueVersions(
+        pb.BatchGetQueueVersionsRequest(watch_tokens=tokens)
+    )
     return list(answer.versions)
 
 
@@ -98,7 +119,13 @@ def test_by_their_watch_tokens_many_are_told_at_once_what_each_would_be_told(sto
     assert before == [*(version(client) for client in clients), version(story.ngo)]
     story.draft()
     after = watched(story.service, *tokens, tokens[0])
-    assert [old != new for old, new in zip(before, after, strict=True)] == [True, False, False, False, True]
+    assert [old != new for old, new in zip(before, after, strict=True)] == [
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_a_watch_token_is_good_for_a_minute_and_a_made_up_one_for_nothing(story: Story) -> None:
@@ -114,6 +141,8 @@ def test_a_call_that_is_owed_changes_what_its_line_shows(story: Story, service: 
     operator = service.as_("hotline", "OPERATOR")
     made = story.contact()
     before = version(operator)
-    wanted = c.Callback(contact_id=made.contact.id, day_code=c.DAY_BAND_TOMORROW, hour_code=c.HOUR_BAND_EVENING)
+    wanted = c.Callback(
+        contact_id=made.contact.id, day_code=c.DAY_BAND_TOMORROW, hour_code=c.HOUR_BAND_EVENING
+    )
     operator.CreateCallback(c.CreateCallbackRequest(callback=wanted))
     assert version(operator) != before

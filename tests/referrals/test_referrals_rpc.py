@@ -20,27 +20,46 @@ from tests.referrals.test_requests import at
 def test_a_referral_goes_from_draft_to_closed(story: Story) -> None:
     referral = story.accepted()
     assert referral.state == pb.STATE_ACCEPTED
-    start = pb.StartReferralRequest(id=referral.id, etag=referral.etag, request_id=story.request_id())
+    start = pb.StartReferralRequest(
+        id=referral.id, etag=referral.etag, request_id=story.request_id()
+    )
     start.first_contact_time.FromDatetime(story.service.clock.now())
     referral = story.shelter.StartReferral(start)
     assert referral.state == pb.STATE_IN_PROGRESS
     referral = story.shelter.CompleteReferral(
-        pb.CompleteReferralRequest(id=referral.id, etag=referral.etag, outcome_code=pb.OUTCOME_FULLY_MET, delivered_need_codes=["HOU.EMG"])
+        pb.CompleteReferralRequest(
+            id=referral.id,
+            etag=referral.etag,
+            outcome_code=pb.OUTCOME_FULLY_MET,
+            delivered_need_codes=["HOU.EMG"],
+        )
     )
     assert referral.state == pb.STATE_COMPLETED
     completed = referral
-    referral = story.ngo.CloseReferral(pb.CloseReferralRequest(id=referral.id, etag=referral.etag, help_came_code=pb.HELP_CAME_YES))
+    referral = story.ngo.CloseReferral(
+        pb.CloseReferralRequest(id=referral.id, etag=referral.etag, help_came_code=pb.HELP_CAME_YES)
+    )
     assert referral.state == pb.STATE_CLOSED
     assert not [clock for clock in referral.clocks if not clock.HasField("stop_time")]
     assert (completed.live, referral.live, story.draft().live) == (True, False, False)
-    verbs = [event.verb for event in story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events]
+    verbs = [
+        event.verb
+        for event in story.ngo.ListReferralEvents(
+            pb.ListReferralEventsRequest(referral_id=referral.id)
+        ).events
+    ]
     assert verbs == ["drafted", "amended", "sent", "accepted", "started", "completed", "closed"]
 
 
 def test_the_receiver_does_not_see_a_draft(story: Story) -> None:
     draft = story.draft()
-    assert refusal(lambda: story.shelter.GetReferral(pb.GetReferralRequest(id=draft.id))) == ("NOT_FOUND", "not_found")
-    assert draft.id not in [r.id for r in story.shelter.ListReferrals(pb.ListReferralsRequest(page_size=200)).referrals]
+    assert refusal(lambda: story.shelter.GetReferral(pb.GetReferralRequest(id=draft.id))) == (
+        "NOT_FOUND",
+        "not_found",
+    )
+    assert draft.id not in [
+        r.id for r in story.shelter.ListReferrals(pb.ListReferralsRequest(page_size=200)).referrals
+    ]
 
 
 def test_not_yours_and_not_there_look_the_same(story: Story, service: Service) -> None:
@@ -54,9 +73,13 @@ def test_not_yours_and_not_there_look_the_same(story: Story, service: Service) -
 def test_a_stale_etag_is_refused_and_changes_nothing(story: Story) -> None:
     sent = story.sent()
     story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag))
-    late = pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY)
+    late = pb.DeclineReferralRequest(
+        id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
+    )
     assert refusal(lambda: story.shelter.DeclineReferral(late)) == ("ABORTED", "stale_etag")
-    assert story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_ACKNOWLEDGED
+    assert (
+        story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_ACKNOWLEDGED
+    )
 
 
 def test_a_repeated_request_gets_the_first_answer_and_acts_once(story: Story) -> None:
@@ -64,21 +87,36 @@ def test_a_repeated_request_gets_the_first_answer_and_acts_once(story: Story) ->
     request = pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag, request_id="twice")
     first = story.shelter.AcknowledgeReferral(request)
     assert story.shelter.AcknowledgeReferral(request) == first
-    assert len(story.shelter.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events) == 4
+    assert (
+        len(
+            story.shelter.ListReferralEvents(
+                pb.ListReferralEventsRequest(referral_id=sent.id)
+            ).events
+        )
+        == 4
+    )
     other = pb.AcknowledgeReferralRequest(id=sent.id, etag="v99", request_id="twice")
-    assert refusal(lambda: story.shelter.AcknowledgeReferral(other)) == ("ALREADY_EXISTS", "request_id_reused")
+    assert refusal(lambda: story.shelter.AcknowledgeReferral(other)) == (
+        "ALREADY_EXISTS",
+        "request_id_reused",
+    )
 
 
 def test_the_sender_can_not_accept_for_the_receiver(story: Story) -> None:
     sent = story.sent()
     request = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
     request.planned_first_contact_time.FromDatetime(story.service.clock.now())
-    assert refusal(lambda: story.ngo.AcceptReferral(request)) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal(lambda: story.ngo.AcceptReferral(request)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
 
 
 def test_declining_needs_a_known_reason(story: Story) -> None:
     sent = story.sent()
-    request = pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DeclineReason.ValueType(99))
+    request = pb.DeclineReferralRequest(
+        id=sent.id, etag=sent.etag, reason_code=pb.DeclineReason.ValueType(99)
+    )
     assert refusal_with_fields(lambda: story.shelter.DeclineReferral(request)) == (
         "INVALID_ARGUMENT",
         "invalid_fields",
@@ -87,18 +125,28 @@ def test_declining_needs_a_known_reason(story: Story) -> None:
 
 
 def test_an_unknown_service_is_refused(story: Story) -> None:
-    assert refusal(lambda: story.draft(service_id="e" * 32)) == ("FAILED_PRECONDITION", "service_unknown")
+    assert refusal(lambda: story.draft(service_id="e" * 32)) == (
+        "FAILED_PRECONDITION",
+        "service_unknown",
+    )
 
 
 def test_clocks_start_at_sending_and_tell_their_levels_once(story: Story, service: Service) -> None:
     sent = story.sent()
     kinds = {clock.kind: clock for clock in sent.clocks}
-    assert {kind for kind, clock in kinds.items() if not clock.HasField("stop_time")} == {pb.CLOCK_KIND_ACKNOWLEDGE, pb.CLOCK_KIND_DECIDE}
+    assert {kind for kind, clock in kinds.items() if not clock.HasField("stop_time")} == {
+        pb.CLOCK_KIND_ACKNOWLEDGE,
+        pb.CLOCK_KIND_DECIDE,
+    }
     watch = service.made.lives
 
     def fire() -> list[str]:
         with service.database.transaction(SYSTEM) as tx:
-            return [e.verb for e in watch.fire_clocks(tx, service.clock.now(), 500) if e.clock and e.clock.value == "acknowledge"]
+            return [
+                e.verb
+                for e in watch.fire_clocks(tx, service.clock.now(), 500)
+                if e.clock and e.clock.value == "acknowledge"
+            ]
 
     fire()
     service.clock.advance(timedelta(minutes=31))
@@ -112,7 +160,12 @@ def test_clocks_start_at_sending_and_tell_their_levels_once(story: Story, servic
 def test_the_coordinator_sees_codes_and_no_person(story: Story) -> None:
     sent = story.sent()
     seen = story.coordinator.GetReferral(pb.GetReferralRequest(id=sent.id))
-    assert (seen.side, seen.person_id, seen.receipt_id, seen.contact_id) == (pb.SIDE_NETWORK, "", "", "")
+    assert (seen.side, seen.person_id, seen.receipt_id, seen.contact_id) == (
+        pb.SIDE_NETWORK,
+        "",
+        "",
+        "",
+    )
     assert seen.person.age_band == pb.AGE_BAND_18_TO_24
 
 
@@ -121,7 +174,11 @@ def test_pages_go_on_where_the_last_one_ended(story: Story) -> None:
     ids: list[str] = []
     token = ""
     while True:
-        page = story.ngo.ListReferrals(pb.ListReferralsRequest(page_size=2, page_token=token, filter=pb.ReferralFilter(box=pb.BOX_OUTBOX)))
+        page = story.ngo.ListReferrals(
+            pb.ListReferralsRequest(
+                page_size=2, page_token=token, filter=pb.ReferralFilter(box=pb.BOX_OUTBOX)
+            )
+        )
         ids += [referral.id for referral in page.referrals]
         token = page.next_page_token
         if not token:
@@ -135,14 +192,20 @@ def test_a_page_goes_on_with_the_filters_of_the_last_one_only(story: Story) -> N
         story.draft()
     outbox = pb.ListReferralsRequest(page_size=1, filter=pb.ReferralFilter(box=pb.BOX_OUTBOX))
     token = story.ngo.ListReferrals(outbox).next_page_token
-    other = pb.ListReferralsRequest(page_size=1, page_token=token, filter=pb.ReferralFilter(box=pb.BOX_INBOX))
-    assert refusal_with_fields(lambda: story.ngo.ListReferrals(other))[2] == {"page_token": "malformed"}
+    other = pb.ListReferralsRequest(
+        page_size=1, page_token=token, filter=pb.ReferralFilter(box=pb.BOX_INBOX)
+    )
+    assert refusal_with_fields(lambda: story.ngo.ListReferrals(other))[2] == {
+        "page_token": "malformed"
+    }
 
 
 def declined(story: Story, **values: Any) -> pb.Referral:
     sent = story.sent(**values)
     made: pb.Referral = story.shelter.DeclineReferral(
-        pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY)
+        pb.DeclineReferralRequest(
+            id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
+        )
     )
     return made
 
@@ -153,12 +216,16 @@ def shown(client: Client, **wanted: Any) -> dict[str, pb.Referral]:
     referrals: dict[str, pb.Referral] = {}
     token = ""
     while True:
-        page = client.ListReferrals(pb.ListReferralsRequest(page_size=3, page_token=token, filter=chosen))
+        page = client.ListReferrals(
+            pb.ListReferralsRequest(page_size=3, page_token=token, filter=chosen)
+        )
         assert len(page.referrals) == 3 or not page.next_page_token, "no page is short but the last"
         referrals |= {referral.id: referral for referral in page.referrals}
         token = page.next_page_token
         if not token:
-            assert client.CountReferrals(pb.CountReferralsRequest(filter=chosen)).total == len(referrals)
+            assert client.CountReferrals(pb.CountReferralsRequest(filter=chosen)).total == len(
+                referrals
+            )
             return referrals
 
 
@@ -169,10 +236,20 @@ def test_a_no_is_unanswered_until_its_sender_refers_her_again(story: Story) -> N
     draft = story.draft(based_on_id=refused.id)
     assert refused.id in shown(story.ngo, unanswered=True), "nobody was asked yet"
     sent = story.ngo.SendReferral(
-        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=story.receipt(draft.person_id).id, request_id=story.request_id())
+        pb.SendReferralRequest(
+            id=draft.id,
+            etag=draft.etag,
+            receipt_id=story.receipt(draft.person_id).id,
+            request_id=story.request_id(),
+        )
     )
     after = story.ngo.GetReferral(pb.GetReferralRequest(id=refused.id))
-    assert (after.turn, after.main_step, after.unanswered, after.HasField("next_due_time")) == (pb.TURN_UNSPECIFIED, "", False, False)
+    assert (after.turn, after.main_step, after.unanswered, after.HasField("next_due_time")) == (
+        pb.TURN_UNSPECIFIED,
+        "",
+        False,
+        False,
+    )
     assert refused.id not in shown(story.ngo, unanswered=True)
     story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag))
     again = shown(story.ngo, unanswered=True)[refused.id]
@@ -184,27 +261,50 @@ def test_no_time_ends_a_need_but_somebody_with_a_reason_may(closes: str, story: 
     refused = declined(story)
     story.service.clock.advance(timedelta(days=400))
     assert refused.id in shown(story.ngo, unanswered=True)
-    request = pb.CloseNeedRequest(id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_NO_SERVICE_FOUND, note="nobody")
+    request = pb.CloseNeedRequest(
+        id=refused.id,
+        etag=refused.etag,
+        reason_code=pb.NEED_CLOSE_REASON_NO_SERVICE_FOUND,
+        note="nobody",
+    )
     closed = getattr(story, closes).CloseNeed(request)
     assert (closed.state, closed.unanswered, closed.need_close_reason_code) == (
         pb.STATE_DECLINED,
         False,
         pb.NEED_CLOSE_REASON_NO_SERVICE_FOUND,
     )
-    assert (closed.turn, closed.main_step, closed.HasField("next_due_time")) == (pb.TURN_UNSPECIFIED, "", False)
+    assert (closed.turn, closed.main_step, closed.HasField("next_due_time")) == (
+        pb.TURN_UNSPECIFIED,
+        "",
+        False,
+    )
     assert refused.id not in shown(story.ngo, unanswered=True)
     seen = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
     assert seen.need_close_reason_code == pb.NEED_CLOSE_REASON_UNSPECIFIED
     told = {
-        name: [e.verb for e in client.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=refused.id)).events]
+        name: [
+            e.verb
+            for e in client.ListReferralEvents(
+                pb.ListReferralEventsRequest(referral_id=refused.id)
+            ).events
+        ]
         for name, client in (("ngo", story.ngo), ("shelter", story.shelter))
     }
     assert ("need_closed" in told["ngo"], "need_closed" in told["shelter"]) == (True, False)
 
 
-def test_a_declined_emergency_has_a_clock_that_its_sender_and_the_network_see_and_count(story: Story) -> None:
-    emergency, normal = declined(story, urgency=pb.URGENCY_EMERGENCY), declined(story, urgency=pb.URGENCY_NORMAL)
-    seers = ((story.ngo, pb.BOX_MINE), (story.ngo, pb.BOX_OUTBOX), (story.coordinator, pb.BOX_NETWORK))
+def test_a_declined_emergency_has_a_clock_that_its_sender_and_the_network_see_and_count(
+    story: Story,
+) -> None:
+    emergency, normal = (
+        declined(story, urgency=pb.URGENCY_EMERGENCY),
+        declined(story, urgency=pb.URGENCY_NORMAL),
+    )
+    seers = (
+        (story.ngo, pb.BOX_MINE),
+        (story.ngo, pb.BOX_OUTBOX),
+        (story.coordinator, pb.BOX_NETWORK),
+    )
     own = shown(story.ngo, unanswered=True)
     spans = {
         urgency: own[referral.id].next_due_time.ToDatetime(tzinfo=UTC) - story.service.clock.now()
@@ -235,10 +335,14 @@ def test_to_who_said_no_the_clock_of_the_need_is_not_there(story: Story) -> None
         for chosen in ({"late": True}, {"due_soon": True}, {"unanswered": True}):
             assert refused.id not in shown(story.shelter, box=box, **chosen)
         assert refused.id in shown(story.shelter, box=box)
-        counts = story.shelter.CountReferrals(pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box)))
+        counts = story.shelter.CountReferrals(
+            pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box))
+        )
         assert counts.late == len(shown(story.shelter, box=box, late=True))
     for client, hears in ((story.shelter, False), (story.ngo, True)):
-        events = client.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=refused.id)).events
+        events = client.ListReferralEvents(
+            pb.ListReferralEventsRequest(referral_id=refused.id)
+        ).events
         assert (pb.CLOCK_KIND_REPLACE in {event.clock for event in events}) == hears
 
 
@@ -247,7 +351,11 @@ def test_who_said_no_is_not_told_whether_somebody_else_was_asked(story: Story) -
     before = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
     again = story.draft(based_on_id=refused.id)
     assert story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id)) == before
-    story.ngo.SendReferral(pb.SendReferralRequest(id=again.id, etag=again.etag, receipt_id=story.receipt(again.person_id).id))
+    story.ngo.SendReferral(
+        pb.SendReferralRequest(
+            id=again.id, etag=again.etag, receipt_id=story.receipt(again.person_id).id
+        )
+    )
     assert story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id)) == before
     assert (before.turn, before.main_step, before.unanswered) == (pb.TURN_UNSPECIFIED, "", False)
     assert refused.id not in shown(story.shelter, unanswered=True)
@@ -256,19 +364,27 @@ def test_who_said_no_is_not_told_whether_somebody_else_was_asked(story: Story) -
 def test_only_the_sender_s_own_next_referral_answers_a_no(story: Story) -> None:
     refused = declined(story)
     person = story.shelter.CreatePerson(
-        people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE))
+        people_pb2.CreatePersonRequest(
+            safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
+        )
     )
-    story.shelter.CreateReferral(pb.CreateReferralRequest(**ASKED, person_id=person.id, based_on_id=refused.id))
+    story.shelter.CreateReferral(
+        pb.CreateReferralRequest(**ASKED, person_id=person.id, based_on_id=refused.id)
+    )
     assert refused.id in shown(story.ngo, unanswered=True)
 
 
-def test_the_network_s_unanswered_are_those_for_whom_no_other_request_was_sent(story: Story) -> None:
+def test_the_network_s_unanswered_are_those_for_whom_no_other_request_was_sent(
+    story: Story,
+) -> None:
     refused = declined(story)
     again = story.draft(story.person(), based_on_id=refused.id)
     seen = shown(story.coordinator, box=pb.BOX_NETWORK, unanswered=True)[refused.id]
     assert (seen.turn, seen.main_step) == (pb.TURN_SENDER, "")
     receipt = story.receipt(again.person_id)
-    story.ngo.SendReferral(pb.SendReferralRequest(id=again.id, etag=again.etag, receipt_id=receipt.id, arrival=ARRIVAL))
+    story.ngo.SendReferral(
+        pb.SendReferralRequest(id=again.id, etag=again.etag, receipt_id=receipt.id, arrival=ARRIVAL)
+    )
     assert refused.id not in shown(story.coordinator, box=pb.BOX_NETWORK, unanswered=True)
 
 
@@ -276,7 +392,9 @@ def test_what_waits_for_me_is_what_says_that_it_is_my_turn(story: Story) -> None
     story.draft(), story.accepted(), declined(story)
     story.draft(based_on_id=declined(story).id)
     sent = story.sent()
-    story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES))
+    story.shelter.AskReferral(
+        pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES)
+    )
     own = {pb.SIDE_SENDER: pb.TURN_SENDER, pb.SIDE_RECEIVER: pb.TURN_RECEIVER}
     for client in (story.ngo, story.shelter):
         somebody_s = [referral for referral in shown(client).values() if referral.turn]
@@ -306,7 +424,9 @@ def test_what_is_late_is_not_due_soon_and_no_page_of_either_is_short(story: Stor
 
 def test_a_draft_without_consent_can_not_be_sent(story: Story) -> None:
     draft = story.draft()
-    assert refusal(lambda: story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag))) == (
+    assert refusal(
+        lambda: story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag))
+    ) == (
         "FAILED_PRECONDITION",
         "receipt_missing",
     )
@@ -314,26 +434,50 @@ def test_a_draft_without_consent_can_not_be_sent(story: Story) -> None:
 
 def test_to_the_police_only_with_a_receipt_that_names_it(story: Story) -> None:
     draft = story.draft(service_id=SERVICE["police_report"], need_code="PRO.ORD")
-    request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="in danger")
-    assert refusal(lambda: story.rescuer.SendReferral(request)) == ("FAILED_PRECONDITION", "receipt_missing")
+    request = pb.SendReferralRequest(
+        id=draft.id,
+        etag=draft.etag,
+        override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK,
+        note="in danger",
+    )
+    assert refusal(lambda: story.rescuer.SendReferral(request)) == (
+        "FAILED_PRECONDITION",
+        "receipt_missing",
+    )
 
 
-def test_that_somebody_is_accepted_tells_the_directory_how_many_come(story: Story, service: Service) -> None:
+def test_that_somebody_is_accepted_tells_the_directory_how_many_come(
+    story: Story, service: Service
+) -> None:
     alone = story.accepted()
     with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute("SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (alone.id,)).fetchall()
-    people = {row["type"].split(".")[2]: facts_pb2.ReferralFact.FromString(row["payload"]).people for row in rows}
+        rows = tx.execute(
+            "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (alone.id,)
+        ).fetchall()
+    people = {
+        row["type"].split(".")[2]: facts_pb2.ReferralFact.FromString(row["payload"]).people
+        for row in rows
+    }
     assert people == {"drafted": 0, "amended": 0, "sent": 0, "accepted": 1}
 
 
 def test_an_illegal_step_says_from_where_to_where_and_what_would_be_possible(story: Story) -> None:
     sent = story.sent()
     with pytest.raises(grpc.RpcError) as caught:
-        story.shelter.StartReferral(at(pb.StartReferralRequest(id=sent.id, etag=sent.etag), "first_contact_time", story))
-    [info] = [detail for detail in details_of(caught.value) if isinstance(detail, error_details_pb2.ErrorInfo)]
+        story.shelter.StartReferral(
+            at(pb.StartReferralRequest(id=sent.id, etag=sent.etag), "first_contact_time", story)
+        )
+    [info] = [
+        detail
+        for detail in details_of(caught.value)
+        if isinstance(detail, error_details_pb2.ErrorInfo)
+    ]
     about = info.metadata["about"].split(",")
     assert about[:2] == ["from=sent", "to=in_progress"]
-    assert set(about[2:]) == {f"allowed={verb}" for verb in story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id)).allowed_verbs}
+    assert set(about[2:]) == {
+        f"allowed={verb}"
+        for verb in story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id)).allowed_verbs
+    }
 
 
 def test_a_code_that_is_missing_or_unknown_names_its_list(story: Story) -> None:
@@ -341,10 +485,14 @@ def test_a_code_that_is_missing_or_unknown_names_its_list(story: Story) -> None:
     for code, reason in ((0, "required"), (99, "unknown_code")):
         with pytest.raises(grpc.RpcError) as caught:
             story.shelter.DeclineReferral(
-                pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DeclineReason.ValueType(code))
+                pb.DeclineReferralRequest(
+                    id=sent.id, etag=sent.etag, reason_code=pb.DeclineReason.ValueType(code)
+                )
             )
         details = list(details_of(caught.value))
         [wrong] = [detail for detail in details if isinstance(detail, error_details_pb2.BadRequest)]
-        assert [(each.field, each.reason) for each in wrong.field_violations] == [("reason_code", reason)]
+        assert [(each.field, each.reason) for each in wrong.field_violations] == [
+            ("reason_code", reason)
+        ]
         [info] = [detail for detail in details if isinstance(detail, error_details_pb2.ErrorInfo)]
         assert info.metadata["lists"] == "reason_code=DeclineReason"

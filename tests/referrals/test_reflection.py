@@ -30,7 +30,9 @@ def listed(service: Service, *metadata: tuple[str, str]) -> list[str]:
         ((("authorization", "Basic YTpi"),), "token_missing"),
     ],
 )
-def test_c15_a_stranger_is_not_told_which_rpcs_there_are(service: Service, metadata: tuple[tuple[str, str], ...], reason: str) -> None:
+def test_c15_a_stranger_is_not_told_which_rpcs_there_are(
+    service: Service, metadata: tuple[tuple[str, str], ...], reason: str
+) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         listed(service, *metadata)
     error: Any = caught.value
@@ -38,7 +40,9 @@ def test_c15_a_stranger_is_not_told_which_rpcs_there_are(service: Service, metad
 
 
 def test_c15_a_caller_with_a_token_is(service: Service) -> None:
-    assert "enlace.referrals.v1.Referrals" in listed(service, *service.as_("ngo", "WORKER").metadata())
+    assert "enlace.referrals.v1.Referrals" in listed(
+        service, *service.as_("ngo", "WORKER").metadata()
+    )
 
 
 def test_c15_who_keeps_asking_holds_no_thread_of_a_call(service: Service) -> None:
@@ -49,7 +53,9 @@ def test_c15_who_keeps_asking_holds_no_thread_of_a_call(service: Service) -> Non
         waiting.get()
 
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(service.channel)
-    streams = [stub.ServerReflectionInfo(asked(), metadata=ngo.metadata(), timeout=30) for _ in range(20)]
+    streams = [
+        stub.ServerReflectionInfo(asked(), metadata=ngo.metadata(), timeout=30) for _ in range(20)
+    ]
     try:
         assert next(streams[0])
         assert ngo.CountReferrals(pb.CountReferralsRequest()).total >= 0

@@ -1,4 +1,6 @@
-"""The refusals that the .proto files declare and no other test provokes: every step in a wrong state, and consents that are over."""
+"""The refusals that the .proto files declare and no other test provokes: every step in a wrong
+state, and consents that are over.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -52,16 +54,23 @@ def test_a_draft_can_only_be_sent(request_: Any, story: Story) -> None:
     asked.id, asked.etag = draft.id, draft.etag
     if isinstance(asked, pb.AttachConsentRequest):
         asked.receipt_id = story.receipt(draft.person_id).id
-    assert refusal(lambda: getattr(story.ngo, step_of(asked))(asked)) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal(lambda: getattr(story.ngo, step_of(asked))(asked)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
 
 
 @pytest.mark.parametrize("request_", STEPS, ids=step_of)
-def test_a_step_without_what_it_must_carry_says_all_that_is_missing_and_changes_nothing(request_: Any, story: Story) -> None:
+def test_a_step_without_what_it_must_carry_says_all_that_is_missing_and_changes_nothing(
+    request_: Any, story: Story
+) -> None:
     needed = {field.name for field in request_.DESCRIPTOR.fields if shape(field).required}
     sent = story.sent()
     if needed:
         asked = type(request_)(id=sent.id, etag=sent.etag)
-        code, reason, fields = refusal_with_fields(lambda: getattr(story.ngo, step_of(asked))(asked))
+        code, reason, fields = refusal_with_fields(
+            lambda: getattr(story.ngo, step_of(asked))(asked)
+        )
         assert (code, reason, set(fields)) == ("INVALID_ARGUMENT", "invalid_fields", needed)
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)).etag == sent.etag
 
@@ -69,36 +78,66 @@ def test_a_step_without_what_it_must_carry_says_all_that_is_missing_and_changes_
 def test_what_was_sent_is_neither_sent_again_nor_amended(story: Story) -> None:
     sent = story.sent()
     again = pb.SendReferralRequest(id=sent.id, etag=sent.etag, receipt_id=sent.receipt_id)
-    assert refusal(lambda: story.ngo.SendReferral(again)) == ("FAILED_PRECONDITION", "illegal_transition")
-    change = pb.UpdateReferralRequest(referral=pb.Referral(id=sent.id, etag=sent.etag, need_code="MED"))
+    assert refusal(lambda: story.ngo.SendReferral(again)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
+    change = pb.UpdateReferralRequest(
+        referral=pb.Referral(id=sent.id, etag=sent.etag, need_code="MED")
+    )
     change.update_mask.paths.append("need_code")
-    assert refusal(lambda: story.ngo.UpdateReferral(change)) == ("FAILED_PRECONDITION", "not_a_draft")
+    assert refusal(lambda: story.ngo.UpdateReferral(change)) == (
+        "FAILED_PRECONDITION",
+        "not_a_draft",
+    )
 
 
 def test_what_is_no_more_is_not_an_error_again(story: Story) -> None:
     sent = story.sent()
-    gone = story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag))
+    gone = story.ngo.EnterReferralInError(
+        pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag)
+    )
     again = pb.EnterReferralInErrorRequest(id=gone.id, etag=gone.etag)
-    assert refusal(lambda: story.ngo.EnterReferralInError(again)) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal(lambda: story.ngo.EnterReferralInError(again)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
 
 
 def test_one_question_is_the_limit(story: Story) -> None:
     sent = story.sent()
-    asked = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_HEALTH))
-    answered = story.ngo.AnswerReferral(pb.AnswerReferralRequest(id=sent.id, etag=asked.etag, note="well"))
+    asked = story.shelter.AskReferral(
+        pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_HEALTH)
+    )
+    answered = story.ngo.AnswerReferral(
+        pb.AnswerReferralRequest(id=sent.id, etag=asked.etag, note="well")
+    )
     again = pb.AskReferralRequest(id=sent.id, etag=answered.etag, question_code=pb.QUESTION_DATES)
-    assert refusal(lambda: story.shelter.AskReferral(again)) == ("FAILED_PRECONDITION", "already_asked")
+    assert refusal(lambda: story.shelter.AskReferral(again)) == (
+        "FAILED_PRECONDITION",
+        "already_asked",
+    )
 
 
-def test_a_draft_is_sent_whole_with_a_plan_for_a_person_who_is_there(story: Story, service: Service) -> None:
+def test_a_draft_is_sent_whole_with_a_plan_for_a_person_who_is_there(
+    story: Story, service: Service
+) -> None:
     def send(draft: pb.Referral) -> Callable[[], Any]:
         receipt = story.receipt(draft.person_id)
-        return lambda: story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+        return lambda: story.ngo.SendReferral(
+            pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+        )
 
-    bare = story.ngo.CreateReferral(pb.CreateReferralRequest(**ASKED, person_id=story.person().id, request_id=story.request_id()))
+    bare = story.ngo.CreateReferral(
+        pb.CreateReferralRequest(
+            **ASKED, person_id=story.person().id, request_id=story.request_id()
+        )
+    )
     assert refusal(send(bare)) == ("FAILED_PRECONDITION", "incomplete_draft")
     adult = pb.CoarsePerson(age_band=pb.AGE_BAND_18_TO_24)
-    planless = story.ngo.CreatePerson(people_pb2.CreatePersonRequest(coarse=adult, request_id=story.request_id()))
+    planless = story.ngo.CreatePerson(
+        people_pb2.CreatePersonRequest(coarse=adult, request_id=story.request_id())
+    )
     assert refusal(send(story.draft(planless))) == ("FAILED_PRECONDITION", "safe_contact_missing")
     draft = story.draft()
     sending = send(draft)
@@ -110,7 +149,9 @@ def best_interest(story: Story) -> people_pb2.Receipt:
     return story.receipt(story.child().id, giver="best_interest", assent_code="given")
 
 
-def test_a_decision_that_is_over_or_withdrawn_is_not_confirmed(story: Story, service: Service) -> None:
+def test_a_decision_that_is_over_or_withdrawn_is_not_confirmed(
+    story: Story, service: Service
+) -> None:
     second = service.as_("ngo", "WORKER", "OPERATOR")
 
     def confirming(receipt: people_pb2.Receipt) -> Callable[[], Any]:
@@ -128,22 +169,36 @@ def test_a_decision_that_is_over_or_withdrawn_is_not_confirmed(story: Story, ser
 
 def test_a_forged_override_is_not_confirmed(story: Story, service: Service) -> None:
     sent = story.overridden()
-    as_owner(service, "UPDATE receipts SET until_time = until_time + interval '1 year' WHERE id = %s", sent.receipt_id)
-    assert refusal(lambda: confirm(service.as_("ngo", "MANAGER"), sent)) == ("FAILED_PRECONDITION", "receipt_missing")
+    as_owner(
+        service,
+        "UPDATE receipts SET until_time = until_time + interval '1 year' WHERE id = %s",
+        sent.receipt_id,
+    )
+    assert refusal(lambda: confirm(service.as_("ngo", "MANAGER"), sent)) == (
+        "FAILED_PRECONDITION",
+        "receipt_missing",
+    )
 
 
-def attaching(story: Story, by: Client, sent: pb.Referral, receipt: people_pb2.Receipt) -> Callable[[], Any]:
+def attaching(
+    story: Story, by: Client, sent: pb.Referral, receipt: people_pb2.Receipt
+) -> Callable[[], Any]:
     request = pb.AttachConsentRequest(id=sent.id, etag=sent.etag, receipt_id=receipt.id)
     return lambda: by.AttachConsent(request)
 
 
-def test_only_a_consent_that_holds_takes_the_place_of_an_override(story: Story, service: Service) -> None:
+def test_only_a_consent_that_holds_takes_the_place_of_an_override(
+    story: Story, service: Service
+) -> None:
     sent = story.overridden()
 
     def attach(receipt: people_pb2.Receipt) -> tuple[str, str]:
         return refusal(attaching(story, story.ngo, sent, receipt))
 
-    assert attach(story.receipt(sent.person_id, recipient=ORG["clinic"])) == ("FAILED_PRECONDITION", "receipt_recipient_differs")
+    assert attach(story.receipt(sent.person_id, recipient=ORG["clinic"])) == (
+        "FAILED_PRECONDITION",
+        "receipt_recipient_differs",
+    )
     withdrawn = story.receipt(sent.person_id)
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn.id))
     assert attach(withdrawn) == ("FAILED_PRECONDITION", "receipt_withdrawn")
@@ -154,20 +209,30 @@ def test_only_a_consent_that_holds_takes_the_place_of_an_override(story: Story, 
     assert attach(brief) == ("FAILED_PRECONDITION", "receipt_expired")
 
 
-def test_for_a_child_a_decision_takes_its_place_once_a_second_person_confirmed_it(story: Story, service: Service) -> None:
+def test_for_a_child_a_decision_takes_its_place_once_a_second_person_confirmed_it(
+    story: Story, service: Service
+) -> None:
     child = story.child()
     sent = story.overridden(person=child)
     decision = story.receipt(child.id, giver="best_interest", assent_code="given")
-    assert refusal(attaching(story, story.ngo, sent, decision)) == ("FAILED_PRECONDITION", "receipt_unconfirmed")
+    assert refusal(attaching(story, story.ngo, sent, decision)) == (
+        "FAILED_PRECONDITION",
+        "receipt_unconfirmed",
+    )
 
 
 def test_what_she_said_before_it_was_known_that_she_is_a_child_takes_no_place(story: Story) -> None:
     person = story.person()
     alone = story.receipt(person.id)
     born = people_pb2.Identity(birth_date="2012-05-01")
-    story.ngo.UpdateIdentity(people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=born))
+    story.ngo.UpdateIdentity(
+        people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=born)
+    )
     sent = story.overridden(person=person)
-    assert refusal(attaching(story, story.ngo, sent, alone)) == ("FAILED_PRECONDITION", "guardian_required")
+    assert refusal(attaching(story, story.ngo, sent, alone)) == (
+        "FAILED_PRECONDITION",
+        "guardian_required",
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,12 +243,20 @@ def test_what_she_said_before_it_was_known_that_she_is_a_child_takes_no_place(st
         contacts_pb2.ConfirmHelpRequest(help_came=True),
         contacts_pb2.AddNoteByReferenceRequest(note="she found a phone"),
         contacts_pb2.ListReadingsByReferenceRequest(),
-        contacts_pb2.AskForCallByReferenceRequest(day_code=contacts_pb2.DAY_BAND_TOMORROW, hour_code=contacts_pb2.HOUR_BAND_EVENING),
+        contacts_pb2.AskForCallByReferenceRequest(
+            day_code=contacts_pb2.DAY_BAND_TOMORROW, hour_code=contacts_pb2.HOUR_BAND_EVENING
+        ),
     ],
     ids=step_of,
 )
-def test_whoever_guesses_is_stopped_at_each_door(request_: Any, story: Story, service: Service) -> None:
+def test_whoever_guesses_is_stopped_at_each_door(
+    request_: Any, story: Story, service: Service
+) -> None:
     made = story.contact()
     request_.reference, request_.pin = made.reference, "0000"
-    said = [refusal(lambda: getattr(service.public(), step_of(request_))(request_)) for _ in range(11)]
-    assert said == [("UNAUTHENTICATED", "reference_or_pin_wrong")] * 10 + [("RESOURCE_EXHAUSTED", "too_many_attempts")]
+    said = [
+        refusal(lambda: getattr(service.public(), step_of(request_))(request_)) for _ in range(11)
+    ]
+    assert said == [("UNAUTHENTICATED", "reference_or_pin_wrong")] * 10 + [
+        ("RESOURCE_EXHAUSTED", "too_many_attempts")
+    ]

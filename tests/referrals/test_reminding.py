@@ -1,4 +1,6 @@
-"""The coordination reminds whose turn it is: once an hour, and nobody's decision is out of date for it."""
+"""The coordination reminds whose turn it is: once an hour, and nobody's decision is out of date for
+it.
+"""
 
 from datetime import timedelta
 
@@ -11,7 +13,9 @@ from tests.referrals.test_referrals_rpc import declined
 
 
 def remind(story: Story, referral: pb.Referral) -> pb.Referral:
-    asked = pb.RemindReferralRequest(id=referral.id, etag=referral.etag, request_id=story.request_id())
+    asked = pb.RemindReferralRequest(
+        id=referral.id, etag=referral.etag, request_id=story.request_id()
+    )
     answer: pb.Referral = story.coordinator.RemindReferral(asked)
     return answer
 
@@ -20,23 +24,37 @@ def reminded(story: Story, referral: pb.Referral) -> list[str]:
     """Whom the facts name."""
     with story.service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
-            "SELECT payload FROM outbox WHERE subject = %s AND type = 'enlace.referral.reminded.v1' ORDER BY version", (referral.id,)
+            "SELECT payload FROM outbox WHERE subject = %s AND type = 'enlace.referral.reminded.v1'"
+            " ORDER BY version",
+            (referral.id,),
         ).fetchall()
-    return [facts_pb2.ReferralFact.FromString(row["payload"]).reminded_organization_id for row in rows]
+    return [
+        facts_pb2.ReferralFact.FromString(row["payload"]).reminded_organization_id for row in rows
+    ]
 
 
 def test_whose_turn_it_is_is_told_and_what_anybody_decided_on_stands(story: Story) -> None:
     sent = story.sent()
     after = remind(story, sent)
-    assert (after.state, after.etag, after.clocks) == (sent.state, sent.etag, read(story.coordinator, sent.id).clocks)
+    assert (after.state, after.etag, after.clocks) == (
+        sent.state,
+        sent.etag,
+        read(story.coordinator, sent.id).clocks,
+    )
     assert after.remind_time.ToDatetime() == after.update_time.ToDatetime()
     assert reminded(story, sent) == [ORG["shelter"]]
-    seen = story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag))
-    asked = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=seen.etag, question_code=pb.QUESTION_HEALTH))
+    seen = story.shelter.AcknowledgeReferral(
+        pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
+    )
+    asked = story.shelter.AskReferral(
+        pb.AskReferralRequest(id=sent.id, etag=seen.etag, question_code=pb.QUESTION_HEALTH)
+    )
     story.service.clock.advance(timedelta(hours=1))
     remind(story, asked)
     assert reminded(story, sent) == [ORG["shelter"], ORG["ngo"]]
-    history = story.shelter.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
+    history = story.shelter.ListReferralEvents(
+        pb.ListReferralEventsRequest(referral_id=sent.id)
+    ).events
     assert [event.verb for event in history].count("reminded") == 2
 
 
@@ -58,14 +76,21 @@ def test_the_same_request_reminds_once(story: Story) -> None:
     assert len(reminded(story, sent)) == 1
 
 
-def test_of_what_came_back_its_sender_is_reminded_and_its_receiver_hears_nothing(story: Story) -> None:
+def test_of_what_came_back_its_sender_is_reminded_and_its_receiver_hears_nothing(
+    story: Story,
+) -> None:
     refused = declined(story)
     remind(story, refused)
     assert reminded(story, refused) == [ORG["ngo"]]
     assert read(story.ngo, refused.id).HasField("remind_time")
     assert not read(story.shelter, refused.id).HasField("remind_time")
     verbs = {
-        who: [event.verb for event in client.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=refused.id)).events]
+        who: [
+            event.verb
+            for event in client.ListReferralEvents(
+                pb.ListReferralEventsRequest(referral_id=refused.id)
+            ).events
+        ]
         for who, client in (("ngo", story.ngo), ("shelter", story.shelter))
     }
     assert ("reminded" in verbs["ngo"], "reminded" in verbs["shelter"]) == (True, False)
@@ -74,9 +99,17 @@ def test_of_what_came_back_its_sender_is_reminded_and_its_receiver_hears_nothing
 def test_nobody_is_reminded_of_what_nobody_waits_for_and_nobody_else_reminds(story: Story) -> None:
     sent = story.sent()
     request = pb.RemindReferralRequest(id=sent.id, etag=sent.etag)
-    assert refusal(lambda: story.ngo.RemindReferral(request)) == ("PERMISSION_DENIED", "right_missing")
-    assert refusal(lambda: story.shelter.RemindReferral(request)) == ("PERMISSION_DENIED", "right_missing")
-    gone = story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED))
+    assert refusal(lambda: story.ngo.RemindReferral(request)) == (
+        "PERMISSION_DENIED",
+        "right_missing",
+    )
+    assert refusal(lambda: story.shelter.RemindReferral(request)) == (
+        "PERMISSION_DENIED",
+        "right_missing",
+    )
+    gone = story.ngo.WithdrawReferral(
+        pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
+    )
     assert refusal(lambda: remind(story, sent)) == ("ABORTED", "stale_etag")
     assert refusal(lambda: remind(story, gone)) == ("FAILED_PRECONDITION", "illegal_transition")
     draft = story.draft()

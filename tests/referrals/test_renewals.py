@@ -1,4 +1,6 @@
-"""A consent ends, and she may be asked again before: who can ask her hears of it once, and help that goes on stands on what she says then."""
+"""A consent ends, and she may be asked again before: who can ask her hears of it once, and help
+that goes on stands on what she says then.
+"""
 
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,11 +25,18 @@ def at_noon(service: Service) -> None:
 
 
 def watch(service: Service) -> int:
-    return DeadlineScheduler(service.made.renewals, service.database, service.clock, book.next_time, "renewals").fire()
+    return DeadlineScheduler(
+        service.made.renewals, service.database, service.clock, book.next_time, "renewals"
+    ).fire()
 
 
 def verbs(story: Story, referral: pb.Referral) -> list[str]:
-    return [event.verb for event in story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events]
+    return [
+        event.verb
+        for event in story.ngo.ListReferralEvents(
+            pb.ListReferralEventsRequest(referral_id=referral.id)
+        ).events
+    ]
 
 
 def until(service: Service, **later: float) -> datetime:
@@ -36,7 +45,10 @@ def until(service: Service, **later: float) -> datetime:
 
 def opened(story: Story, referral: pb.Referral) -> object:
     request = people_pb2.OpenPersonRequest(
-        id=referral.person_id, referral_id=referral.id, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
+        id=referral.person_id,
+        referral_id=referral.id,
+        purpose_code="HOU.EMG",
+        field_groups=[people_pb2.FIELD_GROUP_IDENTITY],
     )
     return story.shelter.OpenPerson(request)
 
@@ -56,7 +68,11 @@ def test_two_weeks_before_it_ends_it_is_told_once(story: Story, service: Service
     assert (watch(service), watch(service)) == (1, 0)
     assert verbs(story, sent)[-1] == "consent_ending"
     with service.database.transaction(SYSTEM) as tx:
-        told = tx.execute("SELECT count(*) AS n FROM outbox WHERE subject = %s AND type = 'enlace.referral.consent_ending.v1'", (sent.id,))
+        told = tx.execute(
+            "SELECT count(*) AS n FROM outbox WHERE subject = %s"
+            " AND type = 'enlace.referral.consent_ending.v1'",
+            (sent.id,),
+        )
         assert [row["n"] for row in told] == [1]
 
 
@@ -67,7 +83,9 @@ def test_the_page_that_somebody_reads_is_not_stale_by_it(story: Story, service: 
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)).etag == sent.etag
 
 
-def test_she_is_asked_again_and_help_that_goes_on_stands_on_what_she_says(story: Story, service: Service) -> None:
+def test_she_is_asked_again_and_help_that_goes_on_stands_on_what_she_says(
+    story: Story, service: Service
+) -> None:
     sent = story.sent()
     service.clock.advance(timedelta(days=80))
     renewed = again(story, sent, days=90)
@@ -81,7 +99,9 @@ def test_she_is_asked_again_and_help_that_goes_on_stands_on_what_she_says(story:
     assert refusal(partial(opened, story, sent)) == ("FAILED_PRECONDITION", "receipt_expired")
 
 
-def test_after_she_was_asked_again_it_is_the_new_end_that_is_told(story: Story, service: Service) -> None:
+def test_after_she_was_asked_again_it_is_the_new_end_that_is_told(
+    story: Story, service: Service
+) -> None:
     sent = story.sent()
     again(story, sent, days=365)
     service.clock.advance(timedelta(days=340))
@@ -90,10 +110,14 @@ def test_after_she_was_asked_again_it_is_the_new_end_that_is_told(story: Story, 
     assert watch(service) == 1
 
 
-def test_a_consent_on_which_another_referral_stands_goes_on_for_that_one(story: Story, service: Service) -> None:
+def test_a_consent_on_which_another_referral_stands_goes_on_for_that_one(
+    story: Story, service: Service
+) -> None:
     first = story.sent()
     draft = story.draft(story.ngo.GetPerson(people_pb2.GetPersonRequest(id=first.person_id)))
-    second = story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=first.receipt_id))
+    second = story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=first.receipt_id)
+    )
     again(story, first, days=90)
     opened(story, second)
     with service.database.transaction(SYSTEM) as tx:
@@ -102,18 +126,28 @@ def test_a_consent_on_which_another_referral_stands_goes_on_for_that_one(story: 
 
 def test_the_same_consent_again_is_none(story: Story) -> None:
     sent = story.sent()
-    assert refusal_with_fields(partial(attach, story, sent, sent.receipt_id))[2] == {"receipt_id": "repeated"}
-    could = story.ngo.ListReceipts(people_pb2.ListReceiptsRequest(person_id=sent.person_id, referral_id=sent.id)).receipts
+    assert refusal_with_fields(partial(attach, story, sent, sent.receipt_id))[2] == {
+        "receipt_id": "repeated"
+    }
+    could = story.ngo.ListReceipts(
+        people_pb2.ListReceiptsRequest(person_id=sent.person_id, referral_id=sent.id)
+    ).receipts
     assert sent.receipt_id not in {receipt.id for receipt in could}
 
 
 @pytest.mark.parametrize("end", ["withdrawn", "over"])
-def test_where_nothing_stands_on_it_any_more_nothing_is_told(story: Story, service: Service, end: str) -> None:
+def test_where_nothing_stands_on_it_any_more_nothing_is_told(
+    story: Story, service: Service, end: str
+) -> None:
     sent = story.sent()
     if end == "withdrawn":
         story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
     else:
-        story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED))
+        story.ngo.WithdrawReferral(
+            pb.WithdrawReferralRequest(
+                id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED
+            )
+        )
     service.clock.advance(timedelta(days=80))
     assert watch(service) == 0
     with service.database.transaction(SYSTEM) as tx:
@@ -124,5 +158,9 @@ def test_only_who_sent_it_has_it_stand_on_another_consent(story: Story, service:
     sent = story.sent()
     receipt = story.receipt(sent.person_id)
     request = pb.AttachConsentRequest(id=sent.id, etag=sent.etag, receipt_id=receipt.id)
-    assert refusal(lambda: story.shelter.AttachConsent(request))[0] in ("PERMISSION_DENIED", "FAILED_PRECONDITION", "NOT_FOUND")
+    assert refusal(lambda: story.shelter.AttachConsent(request))[0] in (
+        "PERMISSION_DENIED",
+        "FAILED_PRECONDITION",
+        "NOT_FOUND",
+    )
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)).receipt_id == sent.receipt_id

@@ -1,4 +1,7 @@
-"""Requests that nobody honest sends: every field of every rpc with values it was not made for. Refused with a type and a reason, or done; never a fault."""
+"""Requests that nobody honest sends: every field of every rpc with values it was not made for.
+
+Refused with a type and a reason, or done; never a fault.
+"""
 
 import base64
 import json
@@ -68,9 +71,17 @@ NASTY_TOKENS = [
 ]
 NASTY_NUMBERS = [-(2**31), -1, 0, 21, 366, 2**31 - 1]
 NASTY_ENUMS = [-1, 0, 99, 2**31 - 1]
-NASTY_TIMES = [(-(2**63), 0), (2**63 - 1, 0), (-62135596800, 0), (253402300799, 999_999_999), (0, -1), (0, 2**31 - 1)]
+NASTY_TIMES = [
+    (-(2**63), 0),
+    (2**63 - 1, 0),
+    (-62135596800, 0),
+    (253402300799, 999_999_999),
+    (0, -1),
+    (0, 2**31 - 1),
+]
 DEEP = 3
-# What is only ever answered in messages that are asked with too: reading none of it, no rpc can stumble over it.
+# What is only ever answered in messages that are asked with too: reading none of it, no rpc can
+# stumble over it.
 _REFERRAL = {"id", "etag", "need_code", "urgency", "service_id", "receipt_id", "contact_id"}
 _CONTACT = {
     "organization_id",
@@ -84,17 +95,37 @@ _CONTACT = {
     "called_before",
     "medicine_codes",
 }
-ANSWERED = {f"Referral.{field.name}" for field in pb.Referral.DESCRIPTOR.fields if field.name not in _REFERRAL}
+ANSWERED = {
+    f"Referral.{field.name}"
+    for field in pb.Referral.DESCRIPTOR.fields
+    if field.name not in _REFERRAL
+}
 ANSWERED |= {f"Contact.{name}" for name in _CONTACT}
-ANSWERED |= {f"Callback.{name}" for name in ("asked_by_herself", "tries", "outcome_code", "reference_hint", "person_id")}
-ANSWERED |= {f"Receipt.{name}" for name in ("id", "recorded_by_worker_id", "create_time", "withdraw_time", "signature")}
 ANSWERED |= {
-    f"Receipt.{name}" for name in ("reason_code", "confirm_time", "confirmed_by_worker_id", "confirm_until_time", "genuine", "live")
+    f"Callback.{name}"
+    for name in ("asked_by_herself", "tries", "outcome_code", "reference_hint", "person_id")
+}
+ANSWERED |= {
+    f"Receipt.{name}"
+    for name in ("id", "recorded_by_worker_id", "create_time", "withdraw_time", "signature")
+}
+ANSWERED |= {
+    f"Receipt.{name}"
+    for name in (
+        "reason_code",
+        "confirm_time",
+        "confirmed_by_worker_id",
+        "confirm_until_time",
+        "genuine",
+        "live",
+    )
 }
 
 
 def mutations(request: Any, depth: int = 0) -> Iterator[Callable[[Any], None]]:
-    """Each spoils one field of a request of this kind, found by its path; the rest stays as honest as it was."""
+    """Each spoils one field of a request of this kind, found by its path; the rest stays as honest
+    as it was.
+    """
     for field in request.DESCRIPTOR.fields:
         name = field.name
         if depth and f"{request.DESCRIPTOR.name}.{name}" in ANSWERED:
@@ -103,7 +134,10 @@ def mutations(request: Any, depth: int = 0) -> Iterator[Callable[[Any], None]]:
             for value in _values(field):
                 yield partial(_add, name, [value])
             yield partial(_add, name, _values(field)[:2] * 150)
-        elif field.message_type is not None and field.message_type.full_name == "google.protobuf.Timestamp":
+        elif (
+            field.message_type is not None
+            and field.message_type.full_name == "google.protobuf.Timestamp"
+        ):
             for seconds, nanos in NASTY_TIMES:
                 yield partial(_set_time, name, seconds, nanos)
         elif field.message_type is not None:
@@ -119,7 +153,13 @@ def mutations(request: Any, depth: int = 0) -> Iterator[Callable[[Any], None]]:
 def _values(field: FieldDescriptor) -> list[Any]:
     if field.type == FieldDescriptor.TYPE_STRING:
         # request_id is read by the chassis for every service alike; see the last test.
-        return [] if field.name == "request_id" else NASTY_TEXTS + NASTY_TOKENS if field.name == "page_token" else NASTY_TEXTS
+        return (
+            []
+            if field.name == "request_id"
+            else NASTY_TEXTS + NASTY_TOKENS
+            if field.name == "page_token"
+            else NASTY_TEXTS
+        )
     if field.type == FieldDescriptor.TYPE_ENUM:
         return NASTY_ENUMS
     if field.type == FieldDescriptor.TYPE_BOOL:
@@ -165,7 +205,11 @@ def met(story: Story) -> pb.Referral:
     """With an appointment that is now."""
     referral = started(story)
     made: pb.Referral = story.shelter.ScheduleAppointment(
-        at(pb.ScheduleAppointmentRequest(id=referral.id, etag=referral.etag), "appointment_time", story)
+        at(
+            pb.ScheduleAppointmentRequest(id=referral.id, etag=referral.etag),
+            "appointment_time",
+            story,
+        )
     )
     return made
 
@@ -173,7 +217,9 @@ def met(story: Story) -> pb.Referral:
 def back(story: Story) -> pb.Referral:
     sent = story.sent()
     made: pb.Referral = story.shelter.DeclineReferral(
-        pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY)
+        pb.DeclineReferralRequest(
+            id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
+        )
     )
     return made
 
@@ -189,21 +235,27 @@ def taken_back(story: Story) -> pb.Referral:
 def completed(story: Story) -> pb.Referral:
     referral = started(story)
     made: pb.Referral = story.shelter.CompleteReferral(
-        pb.CompleteReferralRequest(id=referral.id, etag=referral.etag, outcome_code=pb.OUTCOME_FULLY_MET)
+        pb.CompleteReferralRequest(
+            id=referral.id, etag=referral.etag, outcome_code=pb.OUTCOME_FULLY_MET
+        )
     )
     return made
 
 
 def asked(story: Story) -> pb.Referral:
     sent = story.sent()
-    made: pb.Referral = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES))
+    made: pb.Referral = story.shelter.AskReferral(
+        pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES)
+    )
     return made
 
 
 def referral_beginnings() -> dict[str, Beginning]:
     """For each rpc: who asks, and a request that would be done if nothing were spoiled."""
 
-    def one(side: str, begin: Callable[[Story], pb.Referral], make: Callable[[Story], Any]) -> Beginning:
+    def one(
+        side: str, begin: Callable[[Story], pb.Referral], make: Callable[[Story], Any]
+    ) -> Beginning:
         def beginning(story: Story) -> tuple[Client, Any]:
             referral, request = begin(story), make(story)
             request.id, request.etag = referral.id, referral.etag
@@ -213,25 +265,38 @@ def referral_beginnings() -> dict[str, Beginning]:
 
     def update(story: Story) -> tuple[Client, Any]:
         draft = story.draft()
-        request = pb.UpdateReferralRequest(referral=pb.Referral(id=draft.id, etag=draft.etag, need_code="HOU", urgency=pb.URGENCY_URGENT))
+        request = pb.UpdateReferralRequest(
+            referral=pb.Referral(
+                id=draft.id, etag=draft.etag, need_code="HOU", urgency=pb.URGENCY_URGENT
+            )
+        )
         request.referral.service_id = SERVICE["shelter_bed"]
         request.referral.receipt_id = story.receipt(draft.person_id).id
-        request.update_mask.paths.extend(["need_code", "urgency", "service_id", "receipt_id", "contact_id"])
+        request.update_mask.paths.extend(
+            ["need_code", "urgency", "service_id", "receipt_id", "contact_id"]
+        )
         return story.ngo, request
 
     def send(story: Story) -> tuple[Client, Any]:
         draft = story.draft()
-        return story.ngo, pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=story.receipt(draft.person_id).id)
+        return story.ngo, pb.SendReferralRequest(
+            id=draft.id, etag=draft.etag, receipt_id=story.receipt(draft.person_id).id
+        )
 
     def override(story: Story) -> tuple[Client, Any]:
         draft = story.draft()
         return story.rescuer, pb.SendReferralRequest(
-            id=draft.id, etag=draft.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="in danger"
+            id=draft.id,
+            etag=draft.etag,
+            override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK,
+            note="in danger",
         )
 
     def attach(story: Story) -> tuple[Client, Any]:
         sent = story.overridden()
-        return story.ngo, pb.AttachConsentRequest(id=sent.id, etag=sent.etag, receipt_id=story.receipt(sent.person_id).id)
+        return story.ngo, pb.AttachConsentRequest(
+            id=sent.id, etag=sent.etag, receipt_id=story.receipt(sent.person_id).id
+        )
 
     sent: Callable[[Story], pb.Referral] = lambda story: story.sent()  # noqa: E731
     accepted: Callable[[Story], pb.Referral] = lambda story: story.accepted()  # noqa: E731
@@ -239,62 +304,140 @@ def referral_beginnings() -> dict[str, Beginning]:
         "CreateReferral": lambda s: (
             s.ngo,
             pb.CreateReferralRequest(
-                **ASKED, person_id=s.person().id, need_code="HOU.EMG", urgency=pb.URGENCY_NORMAL, service_id=SERVICE["shelter_bed"]
+                **ASKED,
+                person_id=s.person().id,
+                need_code="HOU.EMG",
+                urgency=pb.URGENCY_NORMAL,
+                service_id=SERVICE["shelter_bed"],
             ),
         ),
         "UpdateReferral": update,
         "GetReferral": lambda s: (s.ngo, pb.GetReferralRequest(id=s.sent().id)),
-        "ListReferrals": lambda s: (s.ngo, pb.ListReferralsRequest(page_size=2, filter=pb.ReferralFilter(box=pb.BOX_OUTBOX))),
-        "CountReferrals": lambda s: (s.coordinator, pb.CountReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_NETWORK))),
+        "ListReferrals": lambda s: (
+            s.ngo,
+            pb.ListReferralsRequest(page_size=2, filter=pb.ReferralFilter(box=pb.BOX_OUTBOX)),
+        ),
+        "CountReferrals": lambda s: (
+            s.coordinator,
+            pb.CountReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_NETWORK)),
+        ),
         "GetQueueVersion": lambda s: (s.ngo, pb.GetQueueVersionRequest()),
         "BatchGetQueueVersions": lambda s: (
             s.service.public(),
-            pb.BatchGetQueueVersionsRequest(watch_tokens=[s.ngo.GetQueueVersion(pb.GetQueueVersionRequest()).watch_token]),
+            pb.BatchGetQueueVersionsRequest(
+                watch_tokens=[s.ngo.GetQueueVersion(pb.GetQueueVersionRequest()).watch_token]
+            ),
         ),
         "GetDeadlinePolicy": lambda s: (s.ngo, pb.GetDeadlinePolicyRequest()),
         "PublishDeadlinePolicy": lambda s: (s.coordinator, next_policy(s)),
-        "ListReferralEvents": lambda s: (s.shelter, pb.ListReferralEventsRequest(referral_id=s.sent().id)),
+        "ListReferralEvents": lambda s: (
+            s.shelter,
+            pb.ListReferralEventsRequest(referral_id=s.sent().id),
+        ),
         "SendReferral": send,
         "SendReferral on an override": override,
-        "ConfirmOverride": one("coordinator", lambda story: story.overridden(), lambda s: pb.ConfirmOverrideRequest()),
+        "ConfirmOverride": one(
+            "coordinator", lambda story: story.overridden(), lambda s: pb.ConfirmOverrideRequest()
+        ),
         "AttachConsent": attach,
         "AcknowledgeReferral": one("shelter", sent, lambda s: pb.AcknowledgeReferralRequest()),
-        "AskReferral": one("shelter", sent, lambda s: pb.AskReferralRequest(question_code=pb.QUESTION_DATES, note="when?")),
+        "AskReferral": one(
+            "shelter",
+            sent,
+            lambda s: pb.AskReferralRequest(question_code=pb.QUESTION_DATES, note="when?"),
+        ),
         "AnswerReferral": one("ngo", asked, lambda s: pb.AnswerReferralRequest(note="tomorrow")),
-        "AcceptReferral": one("shelter", sent, lambda s: at(pb.AcceptReferralRequest(), "planned_first_contact_time", s)),
+        "AcceptReferral": one(
+            "shelter",
+            sent,
+            lambda s: at(pb.AcceptReferralRequest(), "planned_first_contact_time", s),
+        ),
         "WaitlistReferral": one(
-            "shelter", sent, lambda s: at(pb.WaitlistReferralRequest(expected_wait_days=3), "review_time", s, timedelta(days=2))
+            "shelter",
+            sent,
+            lambda s: at(
+                pb.WaitlistReferralRequest(expected_wait_days=3),
+                "review_time",
+                s,
+                timedelta(days=2),
+            ),
         ),
-        "DeclineReferral": one("shelter", sent, lambda s: pb.DeclineReferralRequest(reason_code=pb.DECLINE_REASON_NO_CAPACITY)),
-        "StartReferral": one("shelter", accepted, lambda s: at(pb.StartReferralRequest(), "first_contact_time", s)),
-        "ScheduleAppointment": one("shelter", started, lambda s: at(pb.ScheduleAppointmentRequest(), "appointment_time", s)),
-        "AttendAppointment": one("shelter", met, lambda s: pb.AttendAppointmentRequest(note="with her sister")),
-        "MissAppointment": one("shelter", met, lambda s: pb.MissAppointmentRequest(reason_code=pb.MISS_REASON_ILL)),
-        "CancelAppointment": one("shelter", met, lambda s: pb.CancelAppointmentRequest(reason_code=pb.CANCEL_REASON_BY_PERSON)),
+        "DeclineReferral": one(
+            "shelter",
+            sent,
+            lambda s: pb.DeclineReferralRequest(reason_code=pb.DECLINE_REASON_NO_CAPACITY),
+        ),
+        "StartReferral": one(
+            "shelter", accepted, lambda s: at(pb.StartReferralRequest(), "first_contact_time", s)
+        ),
+        "ScheduleAppointment": one(
+            "shelter", started, lambda s: at(pb.ScheduleAppointmentRequest(), "appointment_time", s)
+        ),
+        "AttendAppointment": one(
+            "shelter", met, lambda s: pb.AttendAppointmentRequest(note="with her sister")
+        ),
+        "MissAppointment": one(
+            "shelter", met, lambda s: pb.MissAppointmentRequest(reason_code=pb.MISS_REASON_ILL)
+        ),
+        "CancelAppointment": one(
+            "shelter",
+            met,
+            lambda s: pb.CancelAppointmentRequest(reason_code=pb.CANCEL_REASON_BY_PERSON),
+        ),
         "AddNote": one("shelter", started, lambda s: pb.AddNoteRequest(note="she is well")),
-        "CompleteReferral": one("shelter", started, lambda s: pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET)),
-        "NotDeliverReferral": one(
-            "shelter", accepted, lambda s: pb.NotDeliverReferralRequest(reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST)
+        "CompleteReferral": one(
+            "shelter",
+            started,
+            lambda s: pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET),
         ),
-        "CloseReferral": one("ngo", completed, lambda s: pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES)),
-        "CloseNeed": one("ngo", back, lambda s: pb.CloseNeedRequest(reason_code=pb.NEED_CLOSE_REASON_MOVED)),
-        "WithdrawReferral": one("ngo", sent, lambda s: pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED)),
+        "NotDeliverReferral": one(
+            "shelter",
+            accepted,
+            lambda s: pb.NotDeliverReferralRequest(
+                reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST
+            ),
+        ),
+        "CloseReferral": one(
+            "ngo", completed, lambda s: pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES)
+        ),
+        "CloseNeed": one(
+            "ngo", back, lambda s: pb.CloseNeedRequest(reason_code=pb.NEED_CLOSE_REASON_MOVED)
+        ),
+        "WithdrawReferral": one(
+            "ngo", sent, lambda s: pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED)
+        ),
         "AssignReferral": one("shelter", completed, lambda s: pb.AssignReferralRequest()),
-        "AmendReferral": one("ngo", sent, lambda s: pb.AmendReferralRequest(urgency=pb.URGENCY_IMMEDIATE)),
+        "AmendReferral": one(
+            "ngo", sent, lambda s: pb.AmendReferralRequest(urgency=pb.URGENCY_IMMEDIATE)
+        ),
         "ConfirmDeletion": one("shelter", taken_back, lambda s: pb.ConfirmDeletionRequest()),
-        "RerouteReferral": one("ngo", sent, lambda s: pb.RerouteReferralRequest(service_id=SERVICE["clinic_visit"])),
+        "RerouteReferral": one(
+            "ngo", sent, lambda s: pb.RerouteReferralRequest(service_id=SERVICE["clinic_visit"])
+        ),
         "RemindReferral": one("coordinator", sent, lambda s: pb.RemindReferralRequest()),
-        "EnterReferralInError": one("ngo", sent, lambda s: pb.EnterReferralInErrorRequest(note="a test")),
+        "EnterReferralInError": one(
+            "ngo", sent, lambda s: pb.EnterReferralInErrorRequest(note="a test")
+        ),
         "GetPilotFigures": lambda s: (s.ngo, pb.GetPilotFiguresRequest()),
-        "GetFigures": lambda s: (s.service.public(), pb.GetFiguresRequest(country="NI", need_group_code="HOU")),
+        "GetFigures": lambda s: (
+            s.service.public(),
+            pb.GetFiguresRequest(country="NI", need_group_code="HOU"),
+        ),
         "GetResponseTimes": lambda s: (s.coordinator, pb.GetResponseTimesRequest()),
-        "CountMemberWork": lambda s: (s.coordinator, pb.CountMemberWorkRequest(organization_id=ORG["shelter"])),
+        "CountMemberWork": lambda s: (
+            s.coordinator,
+            pb.CountMemberWorkRequest(organization_id=ORG["shelter"]),
+        ),
     }
 
 
 def people_beginnings() -> dict[str, Beginning]:
     def receipt(story: Story) -> tuple[Client, Any]:
-        values = people_pb2.Receipt(person_id=story.person().id, recipient_organization_id=ORG["shelter"], purpose_codes=["HOU"])
+        values = people_pb2.Receipt(
+            person_id=story.person().id,
+            recipient_organization_id=ORG["shelter"],
+            purpose_codes=["HOU"],
+        )
         values.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
         values.giver_code, values.manner_code = people_pb2.GIVER_PERSON, people_pb2.MANNER_SPOKEN
         values.explained_codes.extend(point for point in people_pb2.Explained.values() if point)
@@ -302,28 +445,38 @@ def people_beginnings() -> dict[str, Beginning]:
 
     def opened(story: Story) -> tuple[Client, Any]:
         sent = story.sent()
-        request = people_pb2.OpenPersonRequest(id=sent.person_id, purpose_code="HOU", referral_id=sent.id)
+        request = people_pb2.OpenPersonRequest(
+            id=sent.person_id, purpose_code="HOU", referral_id=sent.id
+        )
         request.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
         return story.shelter, request
 
     def identity(story: Story) -> tuple[Client, Any]:
         person = story.person()
-        return story.ngo, people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=people_pb2.Identity())
+        return story.ngo, people_pb2.UpdateIdentityRequest(
+            id=person.id, etag=person.etag, identity=people_pb2.Identity()
+        )
 
     def plan(story: Story) -> tuple[Client, Any]:
         person = story.person()
         return story.ngo, people_pb2.SetSafeContactRequest(
-            id=person.id, etag=person.etag, safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE)
+            id=person.id,
+            etag=person.etag,
+            safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE),
         )
 
     def for_referral(story: Story) -> tuple[Client, Any]:
         sent = story.sent()
-        return story.ngo, people_pb2.ListReceiptsRequest(person_id=sent.person_id, referral_id=sent.id)
+        return story.ngo, people_pb2.ListReceiptsRequest(
+            person_id=sent.person_id, referral_id=sent.id
+        )
 
     return {
         "CreatePerson": lambda s: (
             s.ngo,
-            people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)),
+            people_pb2.CreatePersonRequest(
+                safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
+            ),
         ),
         "GetPerson": lambda s: (s.ngo, people_pb2.GetPersonRequest(id=s.person().id)),
         "ListPeople": lambda s: (s.ngo, people_pb2.ListPeopleRequest(page_size=2)),
@@ -331,20 +484,43 @@ def people_beginnings() -> dict[str, Beginning]:
         "UpdateIdentity": identity,
         "OpenPerson": opened,
         "SetSafeContact": plan,
-        "GetSafeContact": lambda s: (s.shelter, people_pb2.GetSafeContactRequest(referral_id=s.sent().id)),
-        "OpenSafeContact": lambda s: (s.shelter, people_pb2.OpenSafeContactRequest(referral_id=s.sent().id)),
+        "GetSafeContact": lambda s: (
+            s.shelter,
+            people_pb2.GetSafeContactRequest(referral_id=s.sent().id),
+        ),
+        "OpenSafeContact": lambda s: (
+            s.shelter,
+            people_pb2.OpenSafeContactRequest(referral_id=s.sent().id),
+        ),
         "CreateReceipt": receipt,
         "ConfirmReceipt": lambda s: (
             s.service.as_("ngo", "MANAGER"),
-            people_pb2.ConfirmReceiptRequest(id=s.receipt(s.child().id, giver="best_interest", assent_code="given").id),
+            people_pb2.ConfirmReceiptRequest(
+                id=s.receipt(s.child().id, giver="best_interest", assent_code="given").id
+            ),
         ),
         "ListReceipts": for_referral,
         "ListProposedReceipts": lambda story: (story.ngo, people_pb2.ListProposedReceiptsRequest()),
-        "GetReceipt": lambda s: (s.ngo, people_pb2.GetReceiptRequest(id=s.receipt(s.person().id).id)),
-        "WithdrawReceipt": lambda s: (s.ngo, people_pb2.WithdrawReceiptRequest(id=s.receipt(s.person().id).id)),
-        "ListReadings": lambda s: (s.ngo, people_pb2.ListReadingsRequest(person_id=s.person().id, page_size=2)),
-        "ExportPerson": lambda s: (s.ngo, people_pb2.ExportPersonRequest(id=s.person().id, request_id=s.request_id())),
-        "ListOwnExports": lambda s: (s.ngo, people_pb2.ListOwnExportsRequest(since_time=Timestamp(seconds=1_700_000_000))),
+        "GetReceipt": lambda s: (
+            s.ngo,
+            people_pb2.GetReceiptRequest(id=s.receipt(s.person().id).id),
+        ),
+        "WithdrawReceipt": lambda s: (
+            s.ngo,
+            people_pb2.WithdrawReceiptRequest(id=s.receipt(s.person().id).id),
+        ),
+        "ListReadings": lambda s: (
+            s.ngo,
+            people_pb2.ListReadingsRequest(person_id=s.person().id, page_size=2),
+        ),
+        "ExportPerson": lambda s: (
+            s.ngo,
+            people_pb2.ExportPersonRequest(id=s.person().id, request_id=s.request_id()),
+        ),
+        "ListOwnExports": lambda s: (
+            s.ngo,
+            people_pb2.ListOwnExportsRequest(since_time=Timestamp(seconds=1_700_000_000)),
+        ),
     }
 
 
@@ -356,7 +532,12 @@ def line_beginnings() -> dict[str, Beginning]:
         contact = story.contact().contact
         request = contacts_pb2.UpdateContactRequest(contact=contact)
         request.contact.note = "calls again at six"
-        request.update_mask.paths.extend("triage kind_code speaker_code outcome_code department need_code person_id note language".split())
+        request.update_mask.paths.extend(
+            (
+                "triage kind_code speaker_code outcome_code department need_code person_id note"
+                " language"
+            ).split()
+        )
         return operator(story), request
 
     def caller(make: Callable[..., Any]) -> Beginning:
@@ -368,19 +549,27 @@ def line_beginnings() -> dict[str, Beginning]:
 
     def known(story: Story) -> tuple[Client, Any]:
         made = story.contact()
-        return operator(story), contacts_pb2.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
+        return operator(story), contacts_pb2.GetContactByReferenceRequest(
+            reference=made.reference, pin=made.pin
+        )
 
     def owed(story: Story) -> contacts_pb2.Callback:
         wanted = contacts_pb2.Callback(
-            contact_id=story.contact().contact.id, day_code=contacts_pb2.DAY_BAND_TOMORROW, hour_code=contacts_pb2.HOUR_BAND_EVENING
+            contact_id=story.contact().contact.id,
+            day_code=contacts_pb2.DAY_BAND_TOMORROW,
+            hour_code=contacts_pb2.HOUR_BAND_EVENING,
         )
-        callback: contacts_pb2.Callback = operator(story).CreateCallback(contacts_pb2.CreateCallbackRequest(callback=wanted))
+        callback: contacts_pb2.Callback = operator(story).CreateCallback(
+            contacts_pb2.CreateCallbackRequest(callback=wanted)
+        )
         return callback
 
     def agree(story: Story) -> tuple[Client, Any]:
         contact_id = story.contact().contact.id
         wanted = contacts_pb2.Callback(
-            contact_id=contact_id, day_code=contacts_pb2.DAY_BAND_TOMORROW, hour_code=contacts_pb2.HOUR_BAND_EVENING
+            contact_id=contact_id,
+            day_code=contacts_pb2.DAY_BAND_TOMORROW,
+            hour_code=contacts_pb2.HOUR_BAND_EVENING,
         )
         return operator(story), contacts_pb2.CreateCallbackRequest(callback=wanted)
 
@@ -397,7 +586,9 @@ def line_beginnings() -> dict[str, Beginning]:
     def callable_caller(story: Story) -> tuple[Client, Any]:
         made = story.contact()
         person = operator(story).CreatePerson(
-            people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE))
+            people_pb2.CreatePersonRequest(
+                safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE)
+            )
         )
         request = contacts_pb2.UpdateContactRequest(contact=made.contact)
         request.contact.person_id = person.id
@@ -420,16 +611,23 @@ def line_beginnings() -> dict[str, Beginning]:
         "GetContactByReference": known,
         "CreateContact": lambda s: (
             operator(s),
-            contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI"), pin="4821"),
+            contacts_pb2.CreateContactRequest(
+                contact=contacts_pb2.Contact(line_country="NI"), pin="4821"
+            ),
         ),
-        "GetContact": lambda s: (operator(s), contacts_pb2.GetContactRequest(id=s.contact().contact.id)),
+        "GetContact": lambda s: (
+            operator(s),
+            contacts_pb2.GetContactRequest(id=s.contact().contact.id),
+        ),
         "ListContacts": lambda s: (operator(s), contacts_pb2.ListContactsRequest(page_size=2)),
         "UpdateContact": change,
         "GetReferenceStatus": caller(contacts_pb2.GetReferenceStatusRequest),
         "WithdrawConsentByReference": caller(contacts_pb2.WithdrawConsentByReferenceRequest),
         "ConfirmHelp": caller(contacts_pb2.ConfirmHelpRequest),
         "ListReadingsByReference": caller(contacts_pb2.ListReadingsByReferenceRequest),
-        "AddNoteByReference": caller(partial(contacts_pb2.AddNoteByReferenceRequest, note="she found a phone")),
+        "AddNoteByReference": caller(
+            partial(contacts_pb2.AddNoteByReferenceRequest, note="she found a phone")
+        ),
     }
 
 
@@ -441,34 +639,48 @@ def campaign_beginnings() -> dict[str, Beginning]:
         "CreateCampaign": lambda s: (
             s.coordinator,
             campaigns_pb2.CreateCampaignRequest(
-                campaign=campaigns_pb2.LineCampaign(name="Llama y Vive", country="NI", media_codes=[contacts_pb2.CAMPAIGN_RADIO])
+                campaign=campaigns_pb2.LineCampaign(
+                    name="Llama y Vive", country="NI", media_codes=[contacts_pb2.CAMPAIGN_RADIO]
+                )
             ),
         ),
         "ListCampaigns": lambda s: (s.coordinator, campaigns_pb2.ListCampaignsRequest(page_size=2)),
         "EndCampaign": campaign(campaigns_pb2.EndCampaignRequest),
         "GetCampaignFigures": campaign(campaigns_pb2.GetCampaignFiguresRequest),
-        "GetPlacement": lambda s: (s.service.public(), campaigns_pb2.GetPlacementRequest(code=s.campaign().placements[0].code)),
+        "GetPlacement": lambda s: (
+            s.service.public(),
+            campaigns_pb2.GetPlacementRequest(code=s.campaign().placements[0].code),
+        ),
     }
 
 
 def plan_beginnings() -> dict[str, Beginning]:
     def plan(make: Callable[..., Any], **values: Any) -> Beginning:
         def beginning(story: Story) -> tuple[Client, Any]:
-            made = story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=story.child().id, pathway_id="child"))
+            made = story.ngo.CreatePlan(
+                plans_pb2.CreatePlanRequest(person_id=story.child().id, pathway_id="child")
+            )
             known = {"id": made.id, "etag": made.etag, "person_id": made.person_id}
-            return story.ngo, make(**{name: known[name] for name in make.DESCRIPTOR.fields_by_name if name in known}, **values)  # type: ignore[attr-defined]
+            return story.ngo, make(
+                **{name: known[name] for name in make.DESCRIPTOR.fields_by_name if name in known},  # type: ignore[attr-defined]
+                **values,
+            )
 
         return beginning
 
     def publish(story: Story) -> tuple[Client, Any]:
-        number = len(story.ngo.ListPathwayVersions(plans_pb2.ListPathwayVersionsRequest(id="child")).versions)
+        number = len(
+            story.ngo.ListPathwayVersions(plans_pb2.ListPathwayVersionsRequest(id="child")).versions
+        )
         text = (SHIPPED / "child.yaml").read_text().replace("version: 1", f"version: {number + 1}")
         return story.coordinator, plans_pb2.PublishPathwayRequest(text=text)
 
     def move(story: Story) -> tuple[Client, Any]:
         client, request = plan(plans_pb2.MovePlanRequest)(story)
         story.coordinator.PublishPathway(publish(story)[1])
-        request.version = len(story.ngo.ListPathwayVersions(plans_pb2.ListPathwayVersionsRequest(id="child")).versions)
+        request.version = len(
+            story.ngo.ListPathwayVersions(plans_pb2.ListPathwayVersionsRequest(id="child")).versions
+        )
         return client, request
 
     return {
@@ -478,13 +690,21 @@ def plan_beginnings() -> dict[str, Beginning]:
         "PublishPathway": publish,
         "CreatePlan": lambda s: (
             s.ngo,
-            at(plans_pb2.CreatePlanRequest(person_id=s.child().id, pathway_id="child"), "start_time", s),
+            at(
+                plans_pb2.CreatePlanRequest(person_id=s.child().id, pathway_id="child"),
+                "start_time",
+                s,
+            ),
         ),
         "GetPlan": plan(plans_pb2.GetPlanRequest),
         "ListPlans": plan(plans_pb2.ListPlansRequest),
-        "UpdatePlanStep": plan(plans_pb2.UpdatePlanStepRequest, step_key="care", state=plans_pb2.PLAN_STEP_STATE_MET),
+        "UpdatePlanStep": plan(
+            plans_pb2.UpdatePlanStepRequest, step_key="care", state=plans_pb2.PLAN_STEP_STATE_MET
+        ),
         "MovePlan": move,
-        "ClosePlan": plan(plans_pb2.ClosePlanRequest, reason_code=plans_pb2.PLAN_CLOSE_REASON_CONTACT_LOST),
+        "ClosePlan": plan(
+            plans_pb2.ClosePlanRequest, reason_code=plans_pb2.PLAN_CLOSE_REASON_CONTACT_LOST
+        ),
         "ListLateSteps": lambda s: (s.ngo, plans_pb2.ListLateStepsRequest(page_size=2)),
         "GetCompliance": lambda s: (s.coordinator, plans_pb2.GetComplianceRequest()),
     }
@@ -492,9 +712,17 @@ def plan_beginnings() -> dict[str, Beginning]:
 
 def enquiry_beginnings() -> dict[str, Beginning]:
     content = e.EnquiryContent(
-        need_code="HOU.EMG", urgency=pb.URGENCY_URGENT, dependants=1, languages=["es"], country="NI", department="NI-CI"
+        need_code="HOU.EMG",
+        urgency=pb.URGENCY_URGENT,
+        dependants=1,
+        languages=["es"],
+        country="NI",
+        department="NI-CI",
     )
-    to: dict[str, Any] = {"content": content, "service_ids": [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]}
+    to: dict[str, Any] = {
+        "content": content,
+        "service_ids": [SERVICE["shelter_bed"], SERVICE["clinic_visit"]],
+    }
 
     def made(story: Story) -> e.Enquiry:
         with story.service.database.transaction(SYSTEM) as tx:  # a member has twenty open at most
@@ -515,12 +743,16 @@ def enquiry_beginnings() -> dict[str, Beginning]:
     def answering(story: Story) -> tuple[Client, Any]:
         enquiry = made(story)
         tag = story.shelter.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id)).etag
-        return story.shelter, e.AnswerEnquiryRequest(id=enquiry.id, etag=tag, service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES)
+        return story.shelter, e.AnswerEnquiryRequest(
+            id=enquiry.id, etag=tag, service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES
+        )
 
     def offered(story: Story) -> tuple[Client, Any]:
         client, answer = answering(story)
         client.AnswerEnquiry(answer)
-        return story.ngo, e.TakeOfferRequest(id=answer.id, service_id=answer.service_id, answer=answer.answer)
+        return story.ngo, e.TakeOfferRequest(
+            id=answer.id, service_id=answer.service_id, answer=answer.answer
+        )
 
     def cancelling(story: Story) -> tuple[Client, Any]:
         enquiry = made(story)
@@ -530,7 +762,10 @@ def enquiry_beginnings() -> dict[str, Beginning]:
         "PreviewEnquiry": looking,
         "CreateEnquiry": create,
         "GetEnquiry": lambda s: (s.shelter, e.GetEnquiryRequest(id=made(s).id)),
-        "ListEnquiries": lambda s: (s.ngo, e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_ASKED, page_size=2)),
+        "ListEnquiries": lambda s: (
+            s.ngo,
+            e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_ASKED, page_size=2),
+        ),
         "AnswerEnquiry": answering,
         "TakeOffer": offered,
         "CancelEnquiry": cancelling,
@@ -539,7 +774,12 @@ def enquiry_beginnings() -> dict[str, Beginning]:
 
 
 BEGINNINGS = (
-    referral_beginnings() | people_beginnings() | line_beginnings() | campaign_beginnings() | plan_beginnings() | enquiry_beginnings()
+    referral_beginnings()
+    | people_beginnings()
+    | line_beginnings()
+    | campaign_beginnings()
+    | plan_beginnings()
+    | enquiry_beginnings()
 )
 
 
@@ -590,12 +830,21 @@ def test_no_field_of_a_request_makes_a_fault(name: str, story: Story) -> None:
         request.CopyFrom(honest)
         spoil(request)
         code, reason = answer_of(client, rpc, request)
-        if code == "OK" or rpc in ("GetReferenceStatus", "WithdrawConsentByReference", "ConfirmHelp"):
-            fresh = rpc.startswith(("Get", "List", "Count", "Create", "Open")) and rpc != "GetReferenceStatus"
+        if code == "OK" or rpc in (
+            "GetReferenceStatus",
+            "WithdrawConsentByReference",
+            "ConfirmHelp",
+        ):
+            fresh = (
+                rpc.startswith(("Get", "List", "Count", "Create", "Open"))
+                and rpc != "GetReferenceStatus"
+            )
         elif code not in TYPED or not reason:
             wrong.append((code, reason, str(request)[:120]))
     code, reason = answer_of(*(lambda made: (made[0], rpc, made[1]))(BEGINNINGS[name](story)))
-    assert code == "OK" or reason == "nothing_to_confirm", f"the honest request itself: {code} {reason}"
+    assert code == "OK" or reason == "nothing_to_confirm", (
+        f"the honest request itself: {code} {reason}"
+    )
     assert not wrong, f"{len(wrong)}: {wrong[:5]}"
 
 
@@ -610,14 +859,20 @@ def test_a_need_code_is_one_to_the_last_character(value: str, story: Story) -> N
 
 def test_a_birth_date_is_a_year_a_month_and_a_day(story: Story) -> None:
     for value in ("2001-W01-1", "20010101", "2001-02-30", "1-1-2001", "2001-01-01\n"):
-        assert refusal_with_fields(partial(story.person, birth_date=value))[2] == {"identity.birth_date": "malformed"}
+        assert refusal_with_fields(partial(story.person, birth_date=value))[2] == {
+            "identity.birth_date": "malformed"
+        }
     for value in ("1899-12-31", "2026-03-05"):
-        assert refusal_with_fields(partial(story.person, birth_date=value))[2] == {"identity.birth_date": "out_of_range"}
+        assert refusal_with_fields(partial(story.person, birth_date=value))[2] == {
+            "identity.birth_date": "out_of_range"
+        }
 
 
 def test_a_refusal_says_as_much_as_it_can_carry(story: Story) -> None:
     draft = story.draft()
-    code, reason, fields = refusal_with_fields(lambda: story.receipt(draft.person_id, purposes=["no need"] * 20, giver="", recipient=""))
+    code, reason, fields = refusal_with_fields(
+        lambda: story.receipt(draft.person_id, purposes=["no need"] * 20, giver="", recipient="")
+    )
     assert (code, reason) == ("INVALID_ARGUMENT", "invalid_fields")
     assert len(fields) == 20
 
@@ -626,23 +881,36 @@ def test_a_refusal_never_repeats_what_was_sent(story: Story) -> None:
     draft = story.draft()
     request = pb.UpdateReferralRequest(referral=pb.Referral(id=draft.id, etag=draft.etag))
     request.update_mask.paths.append("Ximena")
-    assert refusal_with_fields(lambda: story.ngo.UpdateReferral(request))[2] == {"update_mask": "unknown_code"}
+    assert refusal_with_fields(lambda: story.ngo.UpdateReferral(request))[2] == {
+        "update_mask": "unknown_code"
+    }
 
 
 def test_an_etag_that_was_never_given_out_is_stale_and_none_is_asked_for(story: Story) -> None:
     sent = story.sent()
     for etag in ("v0", "v99", "1", "W/v2", "v-2", "v٣", "v" + "9" * 40):
         request = pb.AcknowledgeReferralRequest(id=sent.id, etag=etag)
-        assert refusal_with_fields(partial(story.shelter.AcknowledgeReferral, request))[:2] == ("ABORTED", "stale_etag")
+        assert refusal_with_fields(partial(story.shelter.AcknowledgeReferral, request))[:2] == (
+            "ABORTED",
+            "stale_etag",
+        )
     request = pb.AcknowledgeReferralRequest(id=sent.id)
-    assert refusal_with_fields(lambda: story.shelter.AcknowledgeReferral(request))[2] == {"etag": "required"}
+    assert refusal_with_fields(lambda: story.shelter.AcknowledgeReferral(request))[2] == {
+        "etag": "required"
+    }
 
 
 def test_a_page_is_never_longer_than_two_hundred(story: Story) -> None:
-    assert len(story.ngo.ListReferrals(pb.ListReferralsRequest(page_size=2**31 - 1)).referrals) <= 200
-    assert refusal_with_fields(lambda: story.ngo.ListReferrals(pb.ListReferralsRequest(page_size=-1)))[2] == {"page_size": "out_of_range"}
+    assert (
+        len(story.ngo.ListReferrals(pb.ListReferralsRequest(page_size=2**31 - 1)).referrals) <= 200
+    )
+    assert refusal_with_fields(
+        lambda: story.ngo.ListReferrals(pb.ListReferralsRequest(page_size=-1))
+    )[2] == {"page_size": "out_of_range"}
 
 
 def test_a_request_id_that_can_not_be_kept_is_refused(story: Story) -> None:
     request = people_pb2.CreatePersonRequest(request_id="twice\x00")
-    assert refusal_with_fields(lambda: story.ngo.CreatePerson(request))[2] == {"request_id": "malformed"}
+    assert refusal_with_fields(lambda: story.ngo.CreatePerson(request))[2] == {
+        "request_id": "malformed"
+    }

@@ -1,4 +1,6 @@
-"""Another service is asked instead: one step ends the wait, and leaves the sender the draft for the next place; the need is open until that is sent."""
+"""Another service is asked instead: one step ends the wait, and leaves the sender the draft for the
+next place; the need is open until that is sent.
+"""
 
 import threading
 from functools import partial
@@ -12,27 +14,51 @@ from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, read
 
 
-def rerouting(referral: pb.Referral, service: str = "clinic_visit", **words: Any) -> pb.RerouteReferralRequest:
-    return pb.RerouteReferralRequest(id=referral.id, etag=referral.etag, service_id=SERVICE[service], **words)
+def rerouting(
+    referral: pb.Referral, service: str = "clinic_visit", **words: Any
+) -> pb.RerouteReferralRequest:
+    return pb.RerouteReferralRequest(
+        id=referral.id, etag=referral.etag, service_id=SERVICE[service], **words
+    )
 
 
 @pytest.mark.parametrize("who", ["ngo", "coordinator"])
-def test_it_ends_with_its_receiver_and_its_sender_has_a_draft_for_the_other_place(story: Story, who: str) -> None:
+def test_it_ends_with_its_receiver_and_its_sender_has_a_draft_for_the_other_place(
+    story: Story, who: str
+) -> None:
     sent = story.sent()
     done = getattr(story, who).RerouteReferral(rerouting(sent, note="nobody answers the telephone"))
     assert (done.state, done.live) == (pb.STATE_REROUTED, False)
-    assert done.following_id if who == "ngo" else not done.following_id, "a coordinator has no drafts"
+    assert done.following_id if who == "ngo" else not done.following_id, (
+        "a coordinator has no drafts"
+    )
     mine = read(story.ngo, sent.id)
     assert (mine.unanswered, mine.main_step, mine.turn) == (True, "refer_again", pb.TURN_SENDER)
-    assert [clock.kind for clock in mine.clocks if not clock.HasField("stop_time")] == [pb.CLOCK_KIND_REPLACE]
+    assert [clock.kind for clock in mine.clocks if not clock.HasField("stop_time")] == [
+        pb.CLOCK_KIND_REPLACE
+    ]
     draft = read(story.ngo, mine.following_id)
-    assert (draft.state, draft.service_id, draft.receiver_organization_id) == (pb.STATE_DRAFT, SERVICE["clinic_visit"], ORG["clinic"])
-    assert (draft.person_id, draft.need_code, draft.urgency) == (sent.person_id, sent.need_code, sent.urgency)
-    assert (draft.based_on_id, draft.receipt_id, draft.sender_organization_id) == (sent.id, "", ORG["ngo"])
+    assert (draft.state, draft.service_id, draft.receiver_organization_id) == (
+        pb.STATE_DRAFT,
+        SERVICE["clinic_visit"],
+        ORG["clinic"],
+    )
+    assert (draft.person_id, draft.need_code, draft.urgency) == (
+        sent.person_id,
+        sent.need_code,
+        sent.urgency,
+    )
+    assert (draft.based_on_id, draft.receipt_id, draft.sender_organization_id) == (
+        sent.id,
+        "",
+        ORG["ngo"],
+    )
     assert draft.sender_worker_id == sent.sender_worker_id
 
     receipt = story.receipt(sent.person_id, recipient=ORG["clinic"])
-    story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+    story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    )
     after = read(story.ngo, sent.id)
     assert (after.unanswered, after.following_id) == (False, draft.id)
     assert read(story.coordinator, sent.id).following_id == draft.id
@@ -43,8 +69,15 @@ def test_the_receiver_sees_no_more_of_her_and_nothing_of_where_she_goes(story: S
     sent = story.sent()
     story.ngo.RerouteReferral(rerouting(sent))
     seen = read(story.shelter, sent.id)
-    assert (seen.following_id, seen.unanswered, seen.turn, list(seen.allowed_verbs)) == ("", False, pb.TURN_UNSPECIFIED, [])
-    opening = people_pb2.OpenPersonRequest(id=sent.person_id, purpose_code="HOU", referral_id=sent.id)
+    assert (seen.following_id, seen.unanswered, seen.turn, list(seen.allowed_verbs)) == (
+        "",
+        False,
+        pb.TURN_UNSPECIFIED,
+        [],
+    )
+    opening = people_pb2.OpenPersonRequest(
+        id=sent.person_id, purpose_code="HOU", referral_id=sent.id
+    )
     opening.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
     assert refusal(lambda: story.shelter.OpenPerson(opening)) == ("NOT_FOUND", "not_found")
     hidden = read(story.ngo, sent.id).following_id
@@ -54,8 +87,13 @@ def test_the_receiver_sees_no_more_of_her_and_nothing_of_where_she_goes(story: S
 
 def test_who_may_not_and_what_can_not_be_is_refused_and_nothing_is_lost(story: Story) -> None:
     sent = story.sent()
-    assert refusal(lambda: story.shelter.RerouteReferral(rerouting(sent))) == ("FAILED_PRECONDITION", "illegal_transition")
-    assert refusal(lambda: story.service.as_("clinic", "WORKER").RerouteReferral(rerouting(sent))) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: story.shelter.RerouteReferral(rerouting(sent))) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
+    assert refusal(
+        lambda: story.service.as_("clinic", "WORKER").RerouteReferral(rerouting(sent))
+    ) == ("NOT_FOUND", "not_found")
     same = rerouting(sent, "shelter_bed")
     assert refusal_with_fields(lambda: story.ngo.RerouteReferral(same)) == (
         "INVALID_ARGUMENT",
@@ -63,18 +101,30 @@ def test_who_may_not_and_what_can_not_be_is_refused_and_nothing_is_lost(story: S
         {"service_id": "out_of_range"},
     )
     nowhere = pb.RerouteReferralRequest(id=sent.id, etag=sent.etag, service_id="e" * 32)
-    assert refusal(lambda: story.ngo.RerouteReferral(nowhere)) == ("FAILED_PRECONDITION", "service_unknown")
+    assert refusal(lambda: story.ngo.RerouteReferral(nowhere)) == (
+        "FAILED_PRECONDITION",
+        "service_unknown",
+    )
     assert read(story.ngo, sent.id) == sent
     over = story.ngo.RerouteReferral(rerouting(sent))
-    assert refusal(lambda: story.ngo.RerouteReferral(rerouting(over))) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal(lambda: story.ngo.RerouteReferral(rerouting(over))) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
 
 
 def test_who_took_her_on_and_is_out_of_the_network_is_replaced_as_well(story: Story) -> None:
     accepted = story.accepted()
     story.coordinator.RerouteReferral(rerouting(accepted))
     mine = read(story.ngo, accepted.id)
-    assert (mine.state, mine.unanswered, mine.responsible_worker_id) == (pb.STATE_REROUTED, True, accepted.responsible_worker_id)
-    assert [clock.kind for clock in mine.clocks if not clock.HasField("stop_time")] == [pb.CLOCK_KIND_REPLACE]
+    assert (mine.state, mine.unanswered, mine.responsible_worker_id) == (
+        pb.STATE_REROUTED,
+        True,
+        accepted.responsible_worker_id,
+    )
+    assert [clock.kind for clock in mine.clocks if not clock.HasField("stop_time")] == [
+        pb.CLOCK_KIND_REPLACE
+    ]
     assert read(story.ngo, mine.following_id).based_on_id == accepted.id
     assert read(story.shelter, accepted.id).allowed_verbs == []
 
@@ -85,17 +135,28 @@ def test_a_request_that_is_made_again_makes_no_second_draft(story: Story) -> Non
     first = story.ngo.RerouteReferral(request)
     assert story.ngo.RerouteReferral(request) == first
     drafts = pb.ReferralFilter(box=pb.BOX_OUTBOX, states=[pb.STATE_DRAFT], person_id=sent.person_id)
-    assert [draft.id for draft in story.ngo.ListReferrals(pb.ListReferralsRequest(filter=drafts)).referrals] == [first.following_id]
+    assert [
+        draft.id
+        for draft in story.ngo.ListReferrals(pb.ListReferralsRequest(filter=drafts)).referrals
+    ] == [first.following_id]
 
 
-def test_who_accepts_and_who_asks_another_at_the_same_moment_one_wins(story: Story, service: Service) -> None:
+def test_who_accepts_and_who_asks_another_at_the_same_moment_one_wins(
+    story: Story, service: Service
+) -> None:
     for _ in range(6):
         sent = story.sent()
         accepting = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
         accepting.planned_first_contact_time.FromDatetime(service.clock.now())
         begin, said = threading.Barrier(2), list[str]()
 
-        def ask(client: Client, rpc: str, request: Any, begin: threading.Barrier = begin, said: list[str] = said) -> None:
+        def ask(
+            client: Client,
+            rpc: str,
+            request: Any,
+            begin: threading.Barrier = begin,
+            said: list[str] = said,
+        ) -> None:
             begin.wait()
             try:
                 getattr(client, rpc)(request)
@@ -103,7 +164,10 @@ def test_who_accepts_and_who_asks_another_at_the_same_moment_one_wins(story: Sto
             except Exception as error:  # which of the two it meets does not matter
                 said.append(str(error.details()))  # type: ignore[attr-defined]
 
-        asked = ((story.shelter, "AcceptReferral", accepting), (story.ngo, "RerouteReferral", rerouting(sent)))
+        asked = (
+            (story.shelter, "AcceptReferral", accepting),
+            (story.ngo, "RerouteReferral", rerouting(sent)),
+        )
         threads = [threading.Thread(target=ask, args=words) for words in asked]
         for thread in threads:
             thread.start()

@@ -1,4 +1,6 @@
-"""Who may call what, and what exists for whom: every cell of docs/rights.md that is about this service."""
+"""Who may call what, and what exists for whom: every cell of docs/rights.md that is about this
+service.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,16 @@ import grpc
 import pytest
 from google.protobuf.message_factory import GetMessageClass
 
-from protos.referrals.v1 import advice_pb2, audit_pb2, campaigns_pb2, contacts_pb2, emergencies_pb2, enquiries_pb2, people_pb2, plans_pb2
+from protos.referrals.v1 import (
+    advice_pb2,
+    audit_pb2,
+    campaigns_pb2,
+    contacts_pb2,
+    emergencies_pb2,
+    enquiries_pb2,
+    people_pb2,
+    plans_pb2,
+)
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests import rights_table
 from tests.builders import with_what_is_required
@@ -53,7 +64,15 @@ BY_REFERRAL = {
     )
 }
 BY_REFERRAL_OF_PEOPLE = ("GetSafeContact", "OpenSafeContact")
-BY_PERSON = ("GetPerson", "UpdateIdentity", "SetSafeContact", "ListReceipts", "ListReadings", "CreateReceipt", "ExportPerson")
+BY_PERSON = (
+    "GetPerson",
+    "UpdateIdentity",
+    "SetSafeContact",
+    "ListReceipts",
+    "ListReadings",
+    "CreateReceipt",
+    "ExportPerson",
+)
 HELD_ONLY = (
     "UpdateIdentity",
     "SetSafeContact",
@@ -67,7 +86,9 @@ UNKNOWN = "f" * 32
 @pytest.mark.parametrize("descriptor", SERVICES, ids=lambda descriptor: descriptor.name)
 def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, service: Service) -> None:
     def metadata(role: str, scope: str) -> Any:
-        return service.as_("ngo", *([role] if role else []), scopes=(scope,) if scope else ()).metadata()
+        return service.as_(
+            "ngo", *([role] if role else []), scopes=(scope,) if scope else ()
+        ).metadata()
 
     cells = rights_table.check(descriptor, service.channel, metadata, SCOPES, service.database)
     assert cells == len(descriptor.methods) * (1 + len(rights_table.ROLES) + len(SCOPES))
@@ -78,7 +99,11 @@ def staged(story: Story, stage: str) -> pb.Referral:
         return story.draft()
     sent = story.sent()
     if stage == "ended":
-        story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED))
+        story.ngo.WithdrawReferral(
+            pb.WithdrawReferralRequest(
+                id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED
+            )
+        )
     return sent
 
 
@@ -88,21 +113,28 @@ def call(client: Client, rpc: str, request: Any) -> tuple[str, bytes]:
         getattr(client, rpc)(request)
     except grpc.RpcError as caught:
         error: Any = caught
-        said = [value for key, value in error.trailing_metadata() if key == "grpc-status-details-bin"]
+        said = [
+            value for key, value in error.trailing_metadata() if key == "grpc-status-details-bin"
+        ]
         return error.code().name, b"".join(said) + str(error.details()).encode()
     return "OK", b""
 
 
 @pytest.mark.parametrize("side", rights_table.SIDES)
 @pytest.mark.parametrize("stage", rights_table.STAGES)
-def test_a_referral_exists_where_the_page_says_and_elsewhere_looks_like_none(stage: str, side: str, story: Story, service: Service) -> None:
+def test_a_referral_exists_where_the_page_says_and_elsewhere_looks_like_none(
+    stage: str, side: str, story: Story, service: Service
+) -> None:
     table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.Referrals")}
     referral, (organization, role) = staged(story, stage), WHERE[side]
     seen = rights_table.exists("referral")[stage, side]
     for role_ in {role, "WORKER", "MANAGER"} if role == "WORKER" else {role}:
         client = service.as_(organization, role_)
         for rpc, method in BY_REFERRAL.items():
-            there, elsewhere = (call(client, rpc, asking(method, identifier)) for identifier in (referral.id, UNKNOWN))
+            there, elsewhere = (
+                call(client, rpc, asking(method, identifier))
+                for identifier in (referral.id, UNKNOWN)
+            )
             if not table[rpc].lets_in(role_):
                 assert there[0] == elsewhere[0] == "PERMISSION_DENIED", rpc
             elif not seen:
@@ -117,7 +149,9 @@ def test_a_referral_exists_where_the_page_says_and_elsewhere_looks_like_none(sta
 
 
 def asking(method: Any, identifier: str) -> Any:
-    """A request about this referral, based on a version that never was: it changes nothing, and says whether it was found."""
+    """A request about this referral, based on a version that never was: it changes nothing, and
+    says whether it was found.
+    """
     request: Any = GetMessageClass(method.input_type)()
     if method.name == "UpdateReferral":
         request.referral.id, request.referral.etag = identifier, "v0"
@@ -133,7 +167,9 @@ def asking(method: Any, identifier: str) -> Any:
 
 @pytest.mark.parametrize("side", rights_table.SIDES)
 @pytest.mark.parametrize("stage", rights_table.STAGES)
-def test_a_file_exists_where_the_page_says_and_elsewhere_looks_like_none(stage: str, side: str, story: Story, service: Service) -> None:
+def test_a_file_exists_where_the_page_says_and_elsewhere_looks_like_none(
+    stage: str, side: str, story: Story, service: Service
+) -> None:
     table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.People")}
     methods = pb_methods("People")
     referral, (organization, role) = staged(story, stage), WHERE[side]
@@ -141,7 +177,10 @@ def test_a_file_exists_where_the_page_says_and_elsewhere_looks_like_none(stage: 
     client = service.as_(organization, role)
     person_id = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)).person_id
     for rpc in BY_PERSON:
-        there, elsewhere = (call(client, rpc, about(methods[rpc], identifier)) for identifier in (person_id, UNKNOWN))
+        there, elsewhere = (
+            call(client, rpc, about(methods[rpc], identifier))
+            for identifier in (person_id, UNKNOWN)
+        )
         if not table[rpc].lets_in(role):
             assert there[0] == elsewhere[0] == "PERMISSION_DENIED", rpc
         elif not seen or (side == "receiver" and rpc in HELD_ONLY):
@@ -160,7 +199,10 @@ def test_the_safe_contact_plan_exists_where_the_file_does_and_elsewhere_looks_li
     referral, (organization, role) = staged(story, stage), WHERE[side]
     client = service.as_(organization, role)
     for rpc in BY_REFERRAL_OF_PEOPLE:
-        there, elsewhere = (call(client, rpc, about(pb_methods("People")[rpc], identifier)) for identifier in (referral.id, UNKNOWN))
+        there, elsewhere = (
+            call(client, rpc, about(pb_methods("People")[rpc], identifier))
+            for identifier in (referral.id, UNKNOWN)
+        )
         if not table[rpc].lets_in(role):
             assert there[0] == elsewhere[0] == "PERMISSION_DENIED", rpc
         elif not rights_table.exists("file of a person")[stage, side]:

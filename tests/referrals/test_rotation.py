@@ -1,4 +1,6 @@
-"""Sealing keys that change while the service works: killed in the middle, begun again, and the old one destroyed."""
+"""Sealing keys that change while the service works: killed in the middle, begun again, and the old
+one destroyed.
+"""
 
 import json
 import os
@@ -34,10 +36,15 @@ DAY = timedelta(days=1).total_seconds()
 
 def begin(service: Service, *words: str) -> "subprocess.Popen[str]":
     """A command of the service, as an operator calls it."""
-    environment = {"ENLACE_DATABASE_URL": service.database_url, "ENLACE_KEYS": str(service.keys), "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}
+    environment = {
+        "ENLACE_DATABASE_URL": service.database_url,
+        "ENLACE_KEYS": str(service.keys),
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "services.referrals", *words, "--json"],
-        cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
     )  # fmt: skip
 
 
@@ -59,7 +66,8 @@ def crowd(service: Service, count: int) -> None:
     identifiers = [new_id() for _ in range(count)]
     with service.database.transaction(SYSTEM, timeout=30) as tx, tx.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO people (id, organization_id, version, create_time, update_time, names_form) VALUES (%s, %s, 1, %s, %s, 9)",
+            "INSERT INTO people (id, organization_id, version, create_time, update_time,"
+            " names_form) VALUES (%s, %s, 1, %s, %s, 9)",
             [(one, organization, NOON, NOON) for one in identifiers],
         )
         cursor.executemany(
@@ -68,10 +76,16 @@ def crowd(service: Service, count: int) -> None:
         )
 
 
-def test_a_key_is_changed_while_the_service_works_and_all_is_as_it_was(story: Story, service: Service) -> None:
+def test_a_key_is_changed_while_the_service_works_and_all_is_as_it_was(
+    story: Story, service: Service
+) -> None:
     operator = service.as_("hotline", "OPERATOR")
-    contact = contacts_pb2.Contact(line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_CRISIS, note="she said it")
-    heard = operator.CreateContact(contacts_pb2.CreateContactRequest(contact=contact, request_id=new_id())).contact
+    contact = contacts_pb2.Contact(
+        line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_CRISIS, note="she said it"
+    )
+    heard = operator.CreateContact(
+        contacts_pb2.CreateContactRequest(contact=contact, request_id=new_id())
+    ).contact
     person = story.person()
     before = max(key_folder.ring(service.keys, "sealing.referrals"))
     code, said = command(service, "rotate-keys")
@@ -95,7 +109,9 @@ def test_names_and_references_are_found_as_before(story: Story, service: Service
     assert service.public().GetReferenceStatus(asked) is not None
 
 
-def test_killed_in_the_middle_it_goes_on_and_nothing_is_lost(story: Story, service: Service) -> None:
+def test_killed_in_the_middle_it_goes_on_and_nothing_is_lost(
+    story: Story, service: Service
+) -> None:
     crowd(service, 6_000)
     person, newest = story.person(), max(key_folder.ring(service.keys, "sealing.referrals"))
     keyring = key_folder.keyring(service.keys, "referrals")
@@ -104,24 +120,36 @@ def test_killed_in_the_middle_it_goes_on_and_nothing_is_lost(story: Story, servi
     while time.monotonic() < end and process.poll() is None:
         mark = (newest + 1).to_bytes(2, "big")
         with service.database.transaction(SYSTEM) as tx:
-            row = tx.execute("SELECT count(*) AS n FROM person_keys WHERE substring(wrapped FROM 2 FOR 2) = %s", (mark,)).fetchone()
+            row = tx.execute(
+                "SELECT count(*) AS n FROM person_keys WHERE substring(wrapped FROM 2 FOR 2) = %s",
+                (mark,),
+            ).fetchone()
         caught = row["n"] if row else 0
         if caught:
             process.send_signal(signal.SIGKILL)
             break
     process.communicate(timeout=30)
     assert process.returncode == -signal.SIGKILL
-    assert 0 < left(service, key_folder.keyring(service.keys, "referrals")) < 6_000, "it was killed in the middle"
+    assert 0 < left(service, key_folder.keyring(service.keys, "referrals")) < 6_000, (
+        "it was killed in the middle"
+    )
     assert opened(story.ngo, person.id).given_name == "Ximena"
-    assert command(service, "retire-keys", "--at-once")[0] == 1, "while something is wrapped by it, it stays"
+    assert command(service, "retire-keys", "--at-once")[0] == 1, (
+        "while something is wrapped by it, it stays"
+    )
     code, said = command(service, "rotate-keys")
     assert (code, said["newest"], said["unreadable"]) == (0, newest + 1, 0), "no other key is made"
     assert left(service, keyring) == 0
     assert opened(story.ngo, person.id).given_name == "Ximena"
 
 
-def test_an_old_key_is_destroyed_when_no_copy_needs_it_and_opens_nothing_then(story: Story, service: Service) -> None:
-    person, first = story.person(given_name="Ximena"), key_folder.secret(service.keys, "sealing.referrals")
+def test_an_old_key_is_destroyed_when_no_copy_needs_it_and_opens_nothing_then(
+    story: Story, service: Service
+) -> None:
+    person, first = (
+        story.person(given_name="Ximena"),
+        key_folder.secret(service.keys, "sealing.referrals"),
+    )
     command(service, "rotate-keys")
     assert command(service, "retire-keys")[0] == 1, "copies from before need it"
     ring = key_folder.ring(service.keys, "sealing.referrals")
@@ -132,24 +160,36 @@ def test_an_old_key_is_destroyed_when_no_copy_needs_it_and_opens_nothing_then(st
     assert list(key_folder.ring(service.keys, "sealing.referrals")) == [max(ring)]
     assert key_folder.readable(service.keys, "sealing.referrals.key"), "doctor finds what it needs"
     key_folder.create(service.keys, ["referrals"])
-    assert list(key_folder.ring(service.keys, "sealing.referrals")) == [max(ring)], "a start makes no first key anew"
+    assert list(key_folder.ring(service.keys, "sealing.referrals")) == [max(ring)], (
+        "a start makes no first key anew"
+    )
     started = key_folder.keyring(service.keys, "referrals")
     with service.database.transaction(SYSTEM) as tx:
-        row = tx.execute("SELECT wrapped FROM person_keys WHERE person_id = %s", (person.id,)).fetchone()
+        row = tx.execute(
+            "SELECT wrapped FROM person_keys WHERE person_id = %s", (person.id,)
+        ).fetchone()
     assert row
     started.unwrap(bytes(row["wrapped"]), f"person_keys/{person.id}/wrapped")
     with pytest.raises(CannotOpen):
         Keyring(first).unwrap(bytes(row["wrapped"]), f"person_keys/{person.id}/wrapped")
     assert started.fingerprint(b"x", "references") == Keyring(first).fingerprint(b"x", "references")
-    assert [one.id for one in story.ngo.SearchPeople(people_pb2.SearchPeopleRequest(name="Ximena")).people]
+    assert [
+        one.id
+        for one in story.ngo.SearchPeople(people_pb2.SearchPeopleRequest(name="Ximena")).people
+    ]
 
 
-def test_a_row_that_does_not_open_is_said_and_the_others_go_on(story: Story, service: Service) -> None:
+def test_a_row_that_does_not_open_is_said_and_the_others_go_on(
+    story: Story, service: Service
+) -> None:
     broken, person = story.person(), story.person()
     with service.database.transaction(SYSTEM) as tx:
-        kept = tx.execute("SELECT wrapped FROM person_keys WHERE person_id = %s", (broken.id,)).fetchone()
+        kept = tx.execute(
+            "SELECT wrapped FROM person_keys WHERE person_id = %s", (broken.id,)
+        ).fetchone()
         tx.execute(
-            "UPDATE person_keys SET wrapped = (SELECT wrapped FROM person_keys WHERE person_id = %s) WHERE person_id = %s",
+            "UPDATE person_keys SET wrapped = (SELECT wrapped FROM person_keys"
+            " WHERE person_id = %s) WHERE person_id = %s",
             (person.id, broken.id),
         )
     code, said = command(service, "rotate-keys")
@@ -158,12 +198,18 @@ def test_a_row_that_does_not_open_is_said_and_the_others_go_on(story: Story, ser
     assert command(service, "retire-keys", "--at-once")[0] == 1
     assert kept
     with service.database.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE person_keys SET wrapped = %s WHERE person_id = %s", (kept["wrapped"], broken.id))
+        tx.execute(
+            "UPDATE person_keys SET wrapped = %s WHERE person_id = %s", (kept["wrapped"], broken.id)
+        )
     assert rewrap(service.database, key_folder.keyring(service.keys, "referrals"), PLACES) == (1, 0)
 
 
-def test_every_column_that_a_services_key_seals_is_wrapped_anew(service: Service, postgres: parts.Server) -> None:
-    """What the migrations call sealed, but for what is sealed with her own key, and what a request keeps for itself."""
+def test_every_column_that_a_services_key_seals_is_wrapped_anew(
+    service: Service, postgres: parts.Server
+) -> None:
+    """What the migrations call sealed, but for what is sealed with her own key, and what a request
+    keeps for itself.
+    """
     apart = {
         ("sealing_checks", "value"),
         ("person_sealed", "sealed"),
@@ -176,9 +222,17 @@ def test_every_column_that_a_services_key_seals_is_wrapped_anew(service: Service
     }
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
-            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' AND data_type = 'bytea'"
+            "SELECT table_name, column_name FROM information_schema.columns"
+            " WHERE table_schema = 'public' AND data_type = 'bytea'"
         ).fetchall()
     hashes = {"hash", "fingerprint", "payload", "body", "mark", "key"}
-    sealed = {(row["table_name"], row["column_name"]) for row in rows if row["column_name"] not in hashes} - apart
+    sealed = {
+        (row["table_name"], row["column_name"]) for row in rows if row["column_name"] not in hashes
+    } - apart
     assert sealed == {(place.table, place.column) for place in PLACES}
-    assert {place.column for place in OF_NOTIFICATIONS} == {"email", "secret", "former_secret", "recipient"}
+    assert {place.column for place in OF_NOTIFICATIONS} == {
+        "email",
+        "secret",
+        "former_secret",
+        "recipient",
+    }

@@ -1,4 +1,6 @@
-"""The second wall: as the service's own plain role, with whatever SQL, one sees the rows of one's scope and no others."""
+"""The second wall: as the service's own plain role, with whatever SQL, one sees the rows of one's
+scope and no others.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,15 +44,28 @@ WALLED = (
     "anomalies",
     "emergencies",
 )
-HERS = ("people", "person_keys", "person_sealed", "person_names", "receipts", "receipt_grounds", "plans", "plan_steps")
+HERS = (
+    "people",
+    "person_keys",
+    "person_sealed",
+    "person_names",
+    "receipts",
+    "receipt_grounds",
+    "plans",
+    "plan_steps",
+)
 
 
 @contextmanager
-def scoped(service: Service, organization: str = "", view: str = "member") -> Iterator[psycopg.Connection[dict[str, Any]]]:
+def scoped(
+    service: Service, organization: str = "", view: str = "member"
+) -> Iterator[psycopg.Connection[dict[str, Any]]]:
     """A connection that may write any SQL it likes; what it changes is not kept."""
     with psycopg.connect(service.database_url, row_factory=dict_row) as connection:
         connection.execute(
-            "SELECT set_config('enlace.organization', %s, false), set_config('enlace.view', %s, false)", (ORG.get(organization, ""), view)
+            "SELECT set_config('enlace.organization', %s, false), set_config('enlace.view', %s,"
+            " false)",
+            (ORG.get(organization, ""), view),
         )
         yield connection
         connection.rollback()
@@ -63,7 +78,9 @@ def seen(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def full(service: Service) -> dict[str, int]:
-    """Rows of the NGO, the shelter and the line in every table, and an abandoned draft that names no receiver; counted as the whole service."""
+    """Rows of the NGO, the shelter and the line in every table, and an abandoned draft that names
+    no receiver; counted as the whole service.
+    """
     story = Story(
         service,
         service.as_("ngo", "WORKER"),
@@ -73,34 +90,74 @@ def full(service: Service) -> dict[str, int]:
     )
     accepted = story.accepted()
     story.draft()
-    story.receipt(accepted.person_id, recipient=ORG["police"], adult_ground_code=people_pb2.ADULT_GROUND_DOCUMENT)
+    story.receipt(
+        accepted.person_id,
+        recipient=ORG["police"],
+        adult_ground_code=people_pb2.ADULT_GROUND_DOCUMENT,
+    )
     made = story.contact()
-    service.public().AddNoteByReference(c.AddNoteByReferenceRequest(reference=made.reference, pin=made.pin, note="she found a phone"))
+    service.public().AddNoteByReference(
+        c.AddNoteByReferenceRequest(
+            reference=made.reference, pin=made.pin, note="she found a phone"
+        )
+    )
     service.as_("hotline", "OPERATOR").TakeOverLine(c.TakeOverLineRequest())
     service.as_("hotline", "OPERATOR").CreateCallback(
-        c.CreateCallbackRequest(callback=c.Callback(contact_id=made.contact.id, day_code=c.DAY_BAND_TOMORROW, hour_code=c.HOUR_BAND_NIGHT))
+        c.CreateCallbackRequest(
+            callback=c.Callback(
+                contact_id=made.contact.id,
+                day_code=c.DAY_BAND_TOMORROW,
+                hour_code=c.HOUR_BAND_NIGHT,
+            )
+        )
     )
-    story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=story.person().id, pathway_id="child"))
+    story.ngo.CreatePlan(
+        plans_pb2.CreatePlanRequest(person_id=story.person().id, pathway_id="child")
+    )
     story.ngo.ProposeErasure(erasures_pb2.ProposeErasureRequest(person_id=story.person().id))
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_URGENT)
-    story.ngo.CreateEnquiry(e.CreateEnquiryRequest(**ASKED, content=content, service_ids=[SERVICE["shelter_bed"]]))
-    nowhere = story.ngo.CreateReferral(pb.CreateReferralRequest(**ASKED, person_id=story.person().id))
+    story.ngo.CreateEnquiry(
+        e.CreateEnquiryRequest(**ASKED, content=content, service_ids=[SERVICE["shelter_bed"]])
+    )
+    nowhere = story.ngo.CreateReferral(
+        pb.CreateReferralRequest(**ASKED, person_id=story.person().id)
+    )
     story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=nowhere.id, etag=nowhere.etag))
     with service.database.transaction(SYSTEM) as tx:
-        noted = Anomaly("a" * 32, AnomalyKind.AT_NIGHT, story.ngo.caller.id, ORG["ngo"], NOON.date(), 1, NOON)
+        noted = Anomaly(
+            "a" * 32, AnomalyKind.AT_NIGHT, story.ngo.caller.id, ORG["ngo"], NOON.date(), 1, NOON
+        )
         anomalies.note(tx, noted)
         parties = (ORG["shelter"], story.shelter.caller.id, ORG["ngo"])
-        urgent = EmergencyAccess("e" * 32, accepted.person_id, accepted.id, *parties, "life_at_risk", NOON, NOON + LASTS, NOON + REVIEW)
-        emergencies.add(tx, urgent, service.made.people._files.key(tx, accepted.person_id), "no contestan")
+        urgent = EmergencyAccess(
+            "e" * 32,
+            accepted.person_id,
+            accepted.id,
+            *parties,
+            "life_at_risk",
+            NOON,
+            NOON + LASTS,
+            NOON + REVIEW,
+        )
+        emergencies.add(
+            tx, urgent, service.made.people._files.key(tx, accepted.person_id), "no contestan"
+        )
         return {table: len(tx.execute(f"SELECT 1 FROM {table}").fetchall()) for table in WALLED}
 
 
 def test_every_table_about_somebody_is_walled(service: Service, full: dict[str, int]) -> None:
     assert all(full.values())
     with psycopg.connect(service.database_url) as connection:
-        rows = connection.execute("SELECT relname FROM pg_class WHERE relrowsecurity AND relkind = 'r'").fetchall()
-        role = connection.execute("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user").fetchone()
-        owned = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tableowner = current_user").fetchone()
+        rows = connection.execute(
+            "SELECT relname FROM pg_class WHERE relrowsecurity AND relkind = 'r'"
+        ).fetchall()
+        role = connection.execute(
+            "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
+        ).fetchone()
+        owned = connection.execute(
+            "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+            " AND tableowner = current_user"
+        ).fetchone()
     assert {row[0] for row in rows} == set(WALLED)
     assert (role, owned) == ((False,), (0,))
 
@@ -126,15 +183,23 @@ def test_another_organisation_sees_no_row(service: Service, full: dict[str, int]
             assert connection.execute(sentence).fetchall() == []
         for table in set(WALLED) - {"referral_events"}:  # from which nobody deletes at all
             assert connection.execute(f"DELETE FROM {table}").rowcount == 0
-        assert connection.execute("UPDATE people SET organization_id = %s", (ORG["clinic"],)).rowcount == 0
+        assert (
+            connection.execute("UPDATE people SET organization_id = %s", (ORG["clinic"],)).rowcount
+            == 0
+        )
 
 
 def test_nobody_writes_a_row_for_another(service: Service, full: dict[str, int]) -> None:
     with scoped(service, "ngo") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("UPDATE people SET organization_id = %s", (ORG["clinic"],))
-    with scoped(service, "clinic") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+    with (
+        scoped(service, "clinic") as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
         connection.execute(
-            "INSERT INTO people (id, organization_id, version, create_time, update_time) VALUES ('x', %s, 1, now(), now())", (ORG["ngo"],)
+            "INSERT INTO people (id, organization_id, version, create_time, update_time)"
+            " VALUES ('x', %s, 1, now(), now())",
+            (ORG["ngo"],),
         )
 
 
@@ -147,18 +212,30 @@ def test_sender_and_receiver_see_what_is_theirs(service: Service, full: dict[str
         }
     with scoped(service, "shelter") as connection:
         theirs = seen(connection)
-        assert (theirs["people"], theirs["person_keys"], theirs["referrals"], theirs["receipts"]) == (1, 1, 1, 1)
+        assert (
+            theirs["people"],
+            theirs["person_keys"],
+            theirs["referrals"],
+            theirs["receipts"],
+        ) == (1, 1, 1, 1)
         assert (theirs["plans"], theirs["plan_steps"]) == (0, 0), "a plan is of whose file it is"
-        assert (theirs["enquiries"], theirs["enquiry_offers"]) == (0, 1), "who is asked reads its copy, and nothing of who asks"
+        assert (theirs["enquiries"], theirs["enquiry_offers"]) == (0, 1), (
+            "who is asked reads its copy, and nothing of who asks"
+        )
         assert theirs["person_names"] == 0, "by her name only her own organisation finds her"
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
     with scoped(service, "hotline") as connection:
         line = seen(connection)
-        assert all(line.pop(table) == full[table] for table in ("contacts", "contact_notes", "callbacks", "line_take_overs"))
+        assert all(
+            line.pop(table) == full[table]
+            for table in ("contacts", "contact_notes", "callbacks", "line_take_overs")
+        )
         assert set(line.values()) == {0}
 
 
-def test_a_coordinator_sees_referrals_and_nobody_in_them(service: Service, full: dict[str, int]) -> None:
+def test_a_coordinator_sees_referrals_and_nobody_in_them(
+    service: Service, full: dict[str, int]
+) -> None:
     with scoped(service, "coalition", "coordinator") as connection:
         counts = seen(connection)
         assert [counts[table] for table in (*HERS, "contacts")] == [0] * (len(HERS) + 1)
@@ -168,13 +245,28 @@ def test_a_coordinator_sees_referrals_and_nobody_in_them(service: Service, full:
 
 
 @pytest.mark.parametrize(
-    "state", ["declined", "withdrawn", "consent_withdrawn", "not_delivered", "expired", "rerouted", "closed", "entered_in_error", "draft"]
+    "state",
+    [
+        "declined",
+        "withdrawn",
+        "consent_withdrawn",
+        "not_delivered",
+        "expired",
+        "rerouted",
+        "closed",
+        "entered_in_error",
+        "draft",
+    ],
 )
-def test_the_person_is_behind_the_wall_again_when_the_referral_has_ended(state: str, service: Service, full: dict[str, int]) -> None:
+def test_the_person_is_behind_the_wall_again_when_the_referral_has_ended(
+    state: str, service: Service, full: dict[str, int]
+) -> None:
     with scoped(service, "shelter") as connection:
         connection.execute("SELECT set_config('enlace.view', 'system', false)")
         connection.execute(
-            "UPDATE referrals SET state = %s WHERE receiver_organization_id = %s AND state <> 'draft'", (state, ORG["shelter"])
+            "UPDATE referrals SET state = %s WHERE receiver_organization_id = %s"
+            " AND state <> 'draft'",
+            (state, ORG["shelter"]),
         )
         connection.execute("SELECT set_config('enlace.view', 'member', false)")
         counts = seen(connection)
@@ -187,8 +279,14 @@ def test_the_person_is_behind_the_wall_again_when_the_referral_has_ended(state: 
         "DELETE FROM audit",
         "UPDATE audit SET allowed = true",
         "TRUNCATE audit",
-        "INSERT INTO audit (sequence, time, actor_kind, actor_id, organization_id, action, object_id, allowed) VALUES (1, now(), '', '', '', '', '', true)",
-        "INSERT INTO audit (hash, time, actor_kind, actor_id, organization_id, action, object_id, allowed) VALUES ('', now(), '', '', '', '', '', true)",
+        (
+            "INSERT INTO audit (sequence, time, actor_kind, actor_id, organization_id, action,"
+            " object_id, allowed) VALUES (1, now(), '', '', '', '', '', true)"
+        ),
+        (
+            "INSERT INTO audit (hash, time, actor_kind, actor_id, organization_id, action,"
+            " object_id, allowed) VALUES ('', now(), '', '', '', '', '', true)"
+        ),
         "ALTER TABLE audit DISABLE TRIGGER audit_chained",
         "UPDATE audit_head SET sequence = 0",
         "DELETE FROM audit_head",
@@ -209,16 +307,24 @@ def test_the_services_role_takes_back_and_forges_nothing_of_trail_history_and_ou
         connection.execute(sentence.encode())
 
 
-def test_a_receiver_asks_for_the_file_and_not_for_others_of_the_sender(service: Service, full: dict[str, int]) -> None:
+def test_a_receiver_asks_for_the_file_and_not_for_others_of_the_sender(
+    service: Service, full: dict[str, int]
+) -> None:
     listed = service.as_("shelter", "WORKER").ListPeople(people_pb2.ListPeopleRequest()).people
     assert list(listed) == []
 
 
 def test_a_draft_that_ended_as_an_error_was_never_anybody_elses(service: Service) -> None:
-    ngo, shelter, coordinator = service.as_("ngo", "WORKER"), service.as_("shelter", "WORKER"), service.as_("coalition", "COORDINATOR")
+    ngo, shelter, coordinator = (
+        service.as_("ngo", "WORKER"),
+        service.as_("shelter", "WORKER"),
+        service.as_("coalition", "COORDINATOR"),
+    )
     story = Story(service, ngo, shelter, coordinator, iter(range(900, 999)))
     draft = story.draft()
-    ended = story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=draft.id, etag=draft.etag))
+    ended = story.ngo.EnterReferralInError(
+        pb.EnterReferralInErrorRequest(id=draft.id, etag=draft.etag)
+    )
     assert ended.state == pb.STATE_ENTERED_IN_ERROR
     asked = pb.GetReferralRequest(id=draft.id)
     assert refusal(lambda: story.shelter.GetReferral(asked)) == ("NOT_FOUND", "not_found")

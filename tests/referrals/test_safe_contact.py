@@ -1,4 +1,6 @@
-"""How she may be contacted without harm: who hears it, what of it is sealed, that nobody calls her where nobody may, and that every look is on record."""
+"""How she may be contacted without harm: who hears it, what of it is sealed, that nobody calls her
+where nobody may, and that every look is on record.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,15 @@ from tests.referrals.conftest import ORG, Client, Service, Story
 
 IDENTITY, CONTACT = people_pb2.FIELD_GROUP_IDENTITY, people_pb2.FIELD_GROUP_CONTACT
 PLAN = people_pb2.SafeContact(
-    channel_code=people_pb2.SAFE_CHANNEL_PHONE, hours="mornings", code_word="jocote", never_say="the shelter", message_may_be_left=True
+    channel_code=people_pb2.SAFE_CHANNEL_PHONE,
+    hours="mornings",
+    code_word="jocote",
+    never_say="the shelter",
+    message_may_be_left=True,
 )
-OUTLINE = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, message_may_be_left=True)
+OUTLINE = people_pb2.SafeContact(
+    channel_code=people_pb2.SAFE_CHANNEL_PHONE, message_may_be_left=True
+)
 NOBODY = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
 NOT_FOUND = ("NOT_FOUND", "not_found")
 
@@ -31,12 +39,16 @@ def sent(story: Story, plan: people_pb2.SafeContact = PLAN, **values: Any) -> pb
 
 
 def outline(client: Client, referral: pb.Referral) -> people_pb2.SafeContact:
-    plan: people_pb2.SafeContact = client.GetSafeContact(people_pb2.GetSafeContactRequest(referral_id=referral.id))
+    plan: people_pb2.SafeContact = client.GetSafeContact(
+        people_pb2.GetSafeContactRequest(referral_id=referral.id)
+    )
     return plan
 
 
 def opened(client: Client, referral: pb.Referral) -> people_pb2.SafeContact:
-    plan: people_pb2.SafeContact = client.OpenSafeContact(people_pb2.OpenSafeContactRequest(referral_id=referral.id))
+    plan: people_pb2.SafeContact = client.OpenSafeContact(
+        people_pb2.OpenSafeContactRequest(referral_id=referral.id)
+    )
     return plan
 
 
@@ -46,8 +58,13 @@ def said(client: Client, referral: pb.Referral) -> list[tuple[str, str]]:
 
 
 def readings(story: Story, referral: pb.Referral) -> list[tuple[str, str, list[int], bool]]:
-    listed = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=referral.person_id)).readings
-    return [(reading.organization_id, reading.purpose_code, list(reading.field_groups), reading.allowed) for reading in listed]
+    listed = story.ngo.ListReadings(
+        people_pb2.ListReadingsRequest(person_id=referral.person_id)
+    ).readings
+    return [
+        (reading.organization_id, reading.purpose_code, list(reading.field_groups), reading.allowed)
+        for reading in listed
+    ]
 
 
 @pytest.fixture
@@ -61,7 +78,9 @@ def on_probation(service: Service) -> Iterator[Callable[..., None]]:
         put(organization, "APPROVED")
 
 
-def test_a_receiver_hears_how_she_may_be_called_and_what_is_sealed_only_when_it_opens_it(story: Story) -> None:
+def test_a_receiver_hears_how_she_may_be_called_and_what_is_sealed_only_when_it_opens_it(
+    story: Story,
+) -> None:
     referral = sent(story)
     assert outline(story.shelter, referral) == OUTLINE
     assert readings(story, referral) == []
@@ -69,7 +88,9 @@ def test_a_receiver_hears_how_she_may_be_called_and_what_is_sealed_only_when_it_
     assert readings(story, referral) == [(ORG["shelter"], "HOU.EMG", [CONTACT], True)]
 
 
-def test_whoever_holds_the_file_hears_it_too_and_that_is_on_record_as_well(story: Story, on_probation: Callable[..., None]) -> None:
+def test_whoever_holds_the_file_hears_it_too_and_that_is_on_record_as_well(
+    story: Story, on_probation: Callable[..., None]
+) -> None:
     referral = sent(story)
     on_probation("ngo")  # it is its own file
     assert outline(story.ngo, referral) == OUTLINE
@@ -79,39 +100,62 @@ def test_whoever_holds_the_file_hears_it_too_and_that_is_on_record_as_well(story
 
 def test_without_the_group_contact_a_receiver_hears_nothing_of_the_plan(story: Story) -> None:
     referral = sent(story, field_groups=[IDENTITY])
-    assert said(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_field_group_differs")] * 2
+    assert (
+        said(story.shelter, referral)
+        == [("FAILED_PRECONDITION", "receipt_field_group_differs")] * 2
+    )
     assert readings(story, referral) == [(ORG["shelter"], "HOU.EMG", [CONTACT], False)]
 
 
 def test_that_nobody_may_call_her_every_receiver_hears_and_no_more_than_that(
     story: Story, service: Service, on_probation: Callable[..., None]
 ) -> None:
-    plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE, never_say="that she left", code_word="jocote")
+    plan = people_pb2.SafeContact(
+        channel_code=people_pb2.SAFE_CHANNEL_NONE, never_say="that she left", code_word="jocote"
+    )
     referral = sent(story, plan, field_groups=[IDENTITY])
     on_probation("shelter")
-    for client in (story.shelter, service.as_("shelter", "MANAGER"), service.as_("shelter", scopes=("people.read",)), story.ngo):
+    for client in (
+        story.shelter,
+        service.as_("shelter", "MANAGER"),
+        service.as_("shelter", scopes=("people.read",)),
+        story.ngo,
+    ):
         assert outline(client, referral) == NOBODY
-    assert refusal(lambda: opened(story.shelter, referral)) == ("PERMISSION_DENIED", "member_on_probation")
+    assert refusal(lambda: opened(story.shelter, referral)) == (
+        "PERMISSION_DENIED",
+        "member_on_probation",
+    )
     on_probation("shelter", "APPROVED")
-    service.clock.advance(timedelta(days=90))  # the consent is over, the referral is not, and she must still not be called
+    # the consent is over, the referral is not, and she must still not be called
+    service.clock.advance(timedelta(days=90))
     assert outline(story.shelter, referral) == NOBODY
-    assert refusal(lambda: opened(story.shelter, referral)) == ("FAILED_PRECONDITION", "receipt_expired")
+    assert refusal(lambda: opened(story.shelter, referral)) == (
+        "FAILED_PRECONDITION",
+        "receipt_expired",
+    )
 
 
 def test_a_plan_that_changed_is_heard_as_it_is_now(story: Story) -> None:
     referral = sent(story)
     person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=referral.person_id))
-    story.ngo.SetSafeContact(people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=NOBODY))
+    story.ngo.SetSafeContact(
+        people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=NOBODY)
+    )
     assert outline(story.shelter, referral) == NOBODY
 
 
-def test_a_member_on_probation_hears_nothing_of_the_plan(story: Story, on_probation: Callable[..., None]) -> None:
+def test_a_member_on_probation_hears_nothing_of_the_plan(
+    story: Story, on_probation: Callable[..., None]
+) -> None:
     referral = sent(story)
     on_probation("shelter")
     assert said(story.shelter, referral) == [("PERMISSION_DENIED", "member_on_probation")] * 2
 
 
-def test_who_does_not_work_with_people_hears_nothing_of_the_plan(story: Story, service: Service) -> None:
+def test_who_does_not_work_with_people_hears_nothing_of_the_plan(
+    story: Story, service: Service
+) -> None:
     referral = sent(story)
     missing = ("PERMISSION_DENIED", "right_missing")
     steering: tuple[tuple[str, ...], ...] = (("MANAGER",), ("COORDINATOR",), ("AUDITOR",))
@@ -126,11 +170,19 @@ def test_who_does_not_work_with_people_hears_nothing_of_the_plan(story: Story, s
 
 
 def withdraw(story: Story, referral: pb.Referral) -> None:
-    story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=referral.id, etag=referral.etag, reason_code=pb.WITHDRAW_REASON_MOVED))
+    story.ngo.WithdrawReferral(
+        pb.WithdrawReferralRequest(
+            id=referral.id, etag=referral.etag, reason_code=pb.WITHDRAW_REASON_MOVED
+        )
+    )
 
 
 def decline(story: Story, referral: pb.Referral) -> None:
-    story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=referral.id, etag=referral.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY))
+    story.shelter.DeclineReferral(
+        pb.DeclineReferralRequest(
+            id=referral.id, etag=referral.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
+        )
+    )
 
 
 def withdraw_consent(story: Story, referral: pb.Referral) -> None:
@@ -160,11 +212,16 @@ def test_when_the_consent_is_over_the_plan_is_closed(story: Story, service: Serv
 def test_a_consent_that_was_tampered_with_opens_no_plan(story: Story, service: Service) -> None:
     referral = sent(story)
     with psycopg.connect(service.migration_url) as owner:
-        owner.execute("UPDATE receipts SET field_groups = '{identity,contact,notes}' WHERE id = %s", (referral.receipt_id,))
+        owner.execute(
+            "UPDATE receipts SET field_groups = '{identity,contact,notes}' WHERE id = %s",
+            (referral.receipt_id,),
+        )
     assert said(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_missing")] * 2
 
 
-def test_on_an_override_it_is_heard_until_a_second_person_should_have_agreed(story: Story, service: Service) -> None:
+def test_on_an_override_it_is_heard_until_a_second_person_should_have_agreed(
+    story: Story, service: Service
+) -> None:
     referral = story.overridden(person=story.person(plan=PLAN))
     assert opened(story.shelter, referral) == PLAN
     service.clock.set(NOON + timedelta(hours=12))
@@ -172,7 +229,9 @@ def test_on_an_override_it_is_heard_until_a_second_person_should_have_agreed(sto
 
 
 def test_before_anybody_asked_her_there_is_none_to_hear(story: Story) -> None:
-    draft = story.draft(person=story.ngo.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id())))
+    draft = story.draft(
+        person=story.ngo.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id()))
+    )
     assert said(story.ngo, draft) == [("FAILED_PRECONDITION", "safe_contact_missing")] * 2
 
 
@@ -180,6 +239,8 @@ def test_who_was_erased_has_no_plan(story: Story, service: Service) -> None:
     referral = sent(story)
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE people SET erased = true WHERE id = %s", (referral.person_id,))
-        tx.execute("UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", (referral.person_id,))
+        tx.execute(
+            "UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", (referral.person_id,)
+        )
     for client in (story.ngo, story.shelter):
         assert said(client, referral) == [("FAILED_PRECONDITION", "person_erased")] * 2

@@ -1,4 +1,6 @@
-"""Finding a file by a name, a referral by its code, a contact by its reference: one's own, on record, and nothing in the clear."""
+"""Finding a file by a name, a referral by its code, a contact by its reference: one's own, on
+record, and nothing in the clear.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -39,12 +41,21 @@ from tests.referrals.conftest import ORG, Service, Story
         ("Ana-Lucía", "lucia ana"),
     ],
 )
-def test_accents_case_order_particles_and_spelling_by_ear_don_t_matter(one: str, other: str) -> None:
+def test_accents_case_order_particles_and_spelling_by_ear_don_t_matter(
+    one: str, other: str
+) -> None:
     assert words_of(one) == words_of(other) != frozenset()
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("Marta", "Mirta"), ("Chávez", "Cávez"), ("Rosa", "Roxana"), ("Ana", "Anabel"), ("Yara", "Iara")]
+    ("one", "other"),
+    [
+        ("Marta", "Mirta"),
+        ("Chávez", "Cávez"),
+        ("Rosa", "Roxana"),
+        ("Ana", "Anabel"),
+        ("Yara", "Iara"),
+    ],
 )
 def test_other_names_are_others(one: str, other: str) -> None:
     assert not words_of(one) & words_of(other)
@@ -76,26 +87,43 @@ def test_what_is_no_code_begins_nothing(nonsense: str) -> None:
 
 def by_code(client: Any, code: str, box: pb.Box.ValueType = pb.BOX_MINE) -> list[str]:
     filter_ = pb.ReferralFilter(box=box, code=code)
-    return [referral.id for referral in client.ListReferrals(pb.ListReferralsRequest(filter=filter_)).referrals]
+    return [
+        referral.id
+        for referral in client.ListReferrals(pb.ListReferralsRequest(filter=filter_)).referrals
+    ]
 
 
-def test_a_code_finds_what_is_one_s_own_or_the_network_s_and_nothing_else_is_there(story: Story, service: Service) -> None:
+def test_a_code_finds_what_is_one_s_own_or_the_network_s_and_nothing_else_is_there(
+    story: Story, service: Service
+) -> None:
     sent, own = story.sent(), story.draft()
     said = f"{sent.code[:3].lower()} - {sent.code[3:].lower()}"
-    for client, box in ((story.ngo, pb.BOX_MINE), (story.shelter, pb.BOX_MINE), (story.coordinator, pb.BOX_NETWORK)):
+    for client, box in (
+        (story.ngo, pb.BOX_MINE),
+        (story.shelter, pb.BOX_MINE),
+        (story.coordinator, pb.BOX_NETWORK),
+    ):
         assert by_code(client, said, box) == [sent.id]
     assert by_code(service.as_("clinic", "WORKER"), sent.code) == []
     assert by_code(service.as_("clinic", "WORKER"), sent.code, pb.BOX_NETWORK) == []
     assert by_code(story.ngo, own.code) == [own.id]
-    assert by_code(story.shelter, own.code) == by_code(story.coordinator, own.code, pb.BOX_NETWORK) == [], "a draft is its sender's alone"
-    assert refusal_with_fields(lambda: by_code(story.ngo, "ABCDEU"))[2] == {"filter.code": "malformed"}
+    assert (
+        by_code(story.shelter, own.code)
+        == by_code(story.coordinator, own.code, pb.BOX_NETWORK)
+        == []
+    ), "a draft is its sender's alone"
+    assert refusal_with_fields(lambda: by_code(story.ngo, "ABCDEU"))[2] == {
+        "filter.code": "malformed"
+    }
 
 
 # Names.
 
 
 def search(client: Any, name: str) -> people_pb2.SearchPeopleResponse:
-    answer: people_pb2.SearchPeopleResponse = client.SearchPeople(people_pb2.SearchPeopleRequest(name=name))
+    answer: people_pb2.SearchPeopleResponse = client.SearchPeople(
+        people_pb2.SearchPeopleRequest(name=name)
+    )
     return answer
 
 
@@ -109,77 +137,123 @@ def searcher(story: Story, service: Service, request: pytest.FixtureRequest) -> 
     return service.as_("ngo", "WORKER", "OPERATOR", *[f"OF_{request.node.name}"])
 
 
-def test_a_file_is_found_by_any_of_its_words_and_by_all_that_are_said(story: Story, searcher: Any) -> None:
+def test_a_file_is_found_by_any_of_its_words_and_by_all_that_are_said(
+    story: Story, searcher: Any
+) -> None:
     one = story.person(given_name="Itzel María", family_name="Hernández").id
     story.service.clock.advance(timedelta(minutes=1))
     two = story.person(given_name="Itzel", family_name="Zelaya").id
     assert ids_named(searcher, "itzel") == [two, one], "newest first"
     assert ids_named(searcher, "ITZEL ernandez") == [one]
     assert ids_named(searcher, "zelaya itsel") == [two]
-    assert ids_named(searcher, "Itzel Pérez") == ids_named(searcher, "Itz") == ids_named(searcher, "de la") == []
+    assert (
+        ids_named(searcher, "Itzel Pérez")
+        == ids_named(searcher, "Itz")
+        == ids_named(searcher, "de la")
+        == []
+    )
     answer = search(searcher, "Zelaya").people[0]
-    assert (answer.id, answer.code, answer.HasField("safe_contact")) == (two, short_code(two), False)
+    assert (answer.id, answer.code, answer.HasField("safe_contact")) == (
+        two,
+        short_code(two),
+        False,
+    )
 
 
-@pytest.mark.parametrize("said", ["Núñez", "nunez", "Ibañez", "IBÁÑEZ NUÑEZ", "ximena ybanes", "Jimena José Núñez Ibáñez"])
-def test_of_two_surnames_either_or_both_find_her_with_accents_or_without(said: str, story: Story, searcher: Any) -> None:
+@pytest.mark.parametrize(
+    "said",
+    ["Núñez", "nunez", "Ibañez", "IBÁÑEZ NUÑEZ", "ximena ybanes", "Jimena José Núñez Ibáñez"],
+)
+def test_of_two_surnames_either_or_both_find_her_with_accents_or_without(
+    said: str, story: Story, searcher: Any
+) -> None:
     her = story.person(given_name="Ximena José", family_name="Núñez Ibáñez").id
     story.person(given_name="Ximena", family_name="Núnes Peralta")
     assert her in ids_named(searcher, said)
     assert her not in ids_named(searcher, f"{said} Zeledón"), "all words that are said are hers"
 
 
-def test_nobody_finds_the_files_of_another_organisation_not_even_who_receives_her_referral(story: Story, service: Service) -> None:
+def test_nobody_finds_the_files_of_another_organisation_not_even_who_receives_her_referral(
+    story: Story, service: Service
+) -> None:
     person = story.person(given_name="Xochitl", family_name="Urbina")
     story.sent(person=person)
-    for other in (story.shelter, service.as_("hotline", "OPERATOR"), service.as_("ngo", scopes=("people.read",))):
-        assert ids_named(other, "Xochitl Urbina") == ([person.id] if other.caller.organization_id == ORG["ngo"] else [])
+    for other in (
+        story.shelter,
+        service.as_("hotline", "OPERATOR"),
+        service.as_("ngo", scopes=("people.read",)),
+    ):
+        assert ids_named(other, "Xochitl Urbina") == (
+            [person.id] if other.caller.organization_id == ORG["ngo"] else []
+        )
 
 
 def test_who_never_opens_a_person_finds_none(story: Story, service: Service) -> None:
     for roles in (("MANAGER",), ("COORDINATOR", "WORKER"), ("AUDITOR", "OPERATOR")):
-        assert refusal(lambda roles=roles: search(service.as_("ngo", *roles), "Ximena")) == ("PERMISSION_DENIED", "right_missing")  # type: ignore[misc]
+        assert refusal(lambda roles=roles: search(service.as_("ngo", *roles), "Ximena")) == (  # type: ignore[misc]
+            "PERMISSION_DENIED",
+            "right_missing",
+        )
 
 
 def test_a_member_on_probation_finds_nobody(story: Story, service: Service) -> None:
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE members SET status = 'PROBATION' WHERE id = %s", (ORG["clinic"],))
-    assert refusal(lambda: search(service.as_("clinic", "WORKER"), "Ximena")) == ("PERMISSION_DENIED", "member_on_probation")
+    assert refusal(lambda: search(service.as_("clinic", "WORKER"), "Ximena")) == (
+        "PERMISSION_DENIED",
+        "member_on_probation",
+    )
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE members SET status = 'APPROVED' WHERE id = %s", (ORG["clinic"],))
 
 
-def test_another_name_is_found_by_the_new_one_only_and_an_erased_one_by_none(story: Story, searcher: Any, service: Service) -> None:
+def test_another_name_is_found_by_the_new_one_only_and_an_erased_one_by_none(
+    story: Story, searcher: Any, service: Service
+) -> None:
     person = story.person(given_name="Yadira", family_name="Ocampo")
-    corrected = people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=people_pb2.Identity(given_name="Tamara"))
+    corrected = people_pb2.UpdateIdentityRequest(
+        id=person.id, etag=person.etag, identity=people_pb2.Identity(given_name="Tamara")
+    )
     story.ngo.UpdateIdentity(corrected)
-    assert (ids_named(searcher, "Yadira"), ids_named(searcher, "Tamara Ocampo")) == ([], [person.id])
+    assert (ids_named(searcher, "Yadira"), ids_named(searcher, "Tamara Ocampo")) == (
+        [],
+        [person.id],
+    )
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", (person.id,))
-        assert tx.execute("SELECT count(*) AS n FROM person_names WHERE person_id = %s", (person.id,)).fetchone() == {"n": 0}
+        assert tx.execute(
+            "SELECT count(*) AS n FROM person_names WHERE person_id = %s", (person.id,)
+        ).fetchone() == {"n": 0}
     assert ids_named(searcher, "Tamara") == []
 
 
-def test_each_search_is_counted_found_or_not_so_that_nobody_tries_out_names(story: Story, searcher: Any, service: Service) -> None:
+def test_each_search_is_counted_found_or_not_so_that_nobody_tries_out_names(
+    story: Story, searcher: Any, service: Service
+) -> None:
     story.person(given_name="Noemi")
     for number in range(OF_A_SEARCHER.burst):
         search(searcher, "Noemi" if number % 2 else f"Nobody{number}")
     assert refusal(lambda: search(searcher, "Noemi")) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
-    assert search(service.as_("ngo", "WORKER", "ANOTHER"), "Noemi").people, "one's own searches keep nobody else out"
+    assert search(service.as_("ngo", "WORKER", "ANOTHER"), "Noemi").people, (
+        "one's own searches keep nobody else out"
+    )
     service.clock.advance(OF_A_SEARCHER.every)
     assert search(searcher, "Noemi").people
     assert refusal(lambda: search(searcher, "Noemi")) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
     service.clock.advance(timedelta(hours=3))
 
 
-def test_a_search_is_on_record_with_whom_it_found_and_without_the_name(story: Story, searcher: Any, service: Service) -> None:
+def test_a_search_is_on_record_with_whom_it_found_and_without_the_name(
+    story: Story, searcher: Any, service: Service
+) -> None:
     person = story.person(given_name="Brisa")
     search(searcher, "Brisa")
     search(searcher, "Brisna")
     search(searcher, "de la")
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
-            "SELECT action, object_id, allowed FROM audit WHERE actor_id = %s ORDER BY sequence", (searcher.caller.id,)
+            "SELECT action, object_id, allowed FROM audit WHERE actor_id = %s ORDER BY sequence",
+            (searcher.caller.id,),
         ).fetchall()
     assert [(row["action"], row["object_id"], row["allowed"]) for row in rows] == [
         ("search_people", ORG["ngo"], True),
@@ -190,7 +264,10 @@ def test_a_search_is_on_record_with_whom_it_found_and_without_the_name(story: St
 
 
 def test_only_so_many_are_told_at_once_and_that_there_are_more(story: Story, searcher: Any) -> None:
-    made = [story.person(given_name="Perla", family_name=f"Reyes{'abcdefghijklmnopqrstuvwxyz'[n]}").id for n in range(MOST_FOUND)]
+    made = [
+        story.person(given_name="Perla", family_name=f"Reyes{'abcdefghijklmnopqrstuvwxyz'[n]}").id
+        for n in range(MOST_FOUND)
+    ]
     assert search(searcher, "Perla").incomplete is False
     made.append(story.person(given_name="Perla").id)
     answer = search(searcher, "perla")
@@ -198,27 +275,41 @@ def test_only_so_many_are_told_at_once_and_that_there_are_more(story: Story, sea
     assert {person.id for person in answer.people} < set(made)
 
 
-def test_what_is_kept_of_a_name_differs_by_organisation_and_is_no_name(story: Story, service: Service) -> None:
+def test_what_is_kept_of_a_name_differs_by_organisation_and_is_no_name(
+    story: Story, service: Service
+) -> None:
     mine = story.person(given_name="Guadalupe").id
     other = service.as_("hotline", "OPERATOR").CreatePerson(
-        people_pb2.CreatePersonRequest(identity=people_pb2.Identity(given_name="Guadalupe"), request_id=story.request_id())
+        people_pb2.CreatePersonRequest(
+            identity=people_pb2.Identity(given_name="Guadalupe"), request_id=story.request_id()
+        )
     )
     with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute("SELECT person_id, mark FROM person_names WHERE person_id = ANY(%s)", ([mine, other.id],)).fetchall()
+        rows = tx.execute(
+            "SELECT person_id, mark FROM person_names WHERE person_id = ANY(%s)",
+            ([mine, other.id],),
+        ).fetchall()
     marks = {row["person_id"]: row["mark"] for row in rows}
     assert marks[mine] != marks[other.id]
     assert {len(mark) for mark in marks.values()} == {32}
     keyring = Keyring(key_folder.secret(service.keys, "sealing.referrals"))
-    assert marks[mine] == keyring.fingerprint(b"guadalupe", f"names/{ORG['ngo']}"), "and the key of the service is in it"
+    assert marks[mine] == keyring.fingerprint(b"guadalupe", f"names/{ORG['ngo']}"), (
+        "and the key of the service is in it"
+    )
 
 
-def test_files_from_before_are_noted_in_the_background_and_that_ends(story: Story, searcher: Any, service: Service) -> None:
+def test_files_from_before_are_noted_in_the_background_and_that_ends(
+    story: Story, searcher: Any, service: Service
+) -> None:
     people = [story.person(given_name="Abigail").id for _ in range(3)]
     broken, erased = people[1], story.person(given_name="Abigail").id
     with psycopg.connect(service.migration_url) as owner:
         owner.execute("DELETE FROM person_names")
         owner.execute("UPDATE people SET names_form = 0")
-        owner.execute("UPDATE person_sealed SET sealed = '\\x01' WHERE person_id = %s AND field = 'identity'", (broken,))
+        owner.execute(
+            "UPDATE person_sealed SET sealed = '\\x01' WHERE person_id = %s AND field = 'identity'",
+            (broken,),
+        )
         owner.execute("UPDATE people SET erased = true WHERE id = %s", (erased,))
     assert ids_named(searcher, "Abigail") == []
     with service.database.transaction(SYSTEM) as tx:
@@ -229,8 +320,14 @@ def test_files_from_before_are_noted_in_the_background_and_that_ends(story: Stor
     assert before == {"n": looked}, "each file once, also the one that does not open"
     assert set(ids_named(searcher, "Abigail")) == {people[0], people[2]}
     with service.database.transaction(SYSTEM) as tx:
-        forms = {row["id"]: row["names_form"] for row in tx.execute("SELECT id, names_form FROM people WHERE id = ANY(%s)", (people,))}
-        noted = tx.execute("SELECT count(*) AS n FROM audit WHERE action = 'note_names' AND object_id = %s", (people[0],)).fetchone()
+        forms = {
+            row["id"]: row["names_form"]
+            for row in tx.execute("SELECT id, names_form FROM people WHERE id = ANY(%s)", (people,))
+        }
+        noted = tx.execute(
+            "SELECT count(*) AS n FROM audit WHERE action = 'note_names' AND object_id = %s",
+            (people[0],),
+        ).fetchone()
     assert (forms, noted) == ({people[0]: FORM, broken: -1, people[2]: FORM}, {"n": 1})
     assert service.made.names.note() == 0
 
@@ -239,21 +336,35 @@ def test_files_from_before_are_noted_in_the_background_and_that_ends(story: Stor
 
 
 def find(client: Any, made: contacts_pb2.CreateContactResponse, pin: str = "4821") -> Any:
-    return client.GetContactByReference(contacts_pb2.GetContactByReferenceRequest(reference=made.reference, pin=pin))
+    return client.GetContactByReference(
+        contacts_pb2.GetContactByReferenceRequest(reference=made.reference, pin=pin)
+    )
 
 
-def test_an_operator_finds_the_contact_of_a_caller_of_her_line_and_no_other(story: Story, service: Service) -> None:
+def test_an_operator_finds_the_contact_of_a_caller_of_her_line_and_no_other(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     answer = find(service.as_("hotline", "OPERATOR"), made)
     assert (answer.id, answer.note) == (made.contact.id, "")
     assert refusal(lambda: find(service.as_("ngo", "OPERATOR"), made)) == ("NOT_FOUND", "not_found")
-    assert refusal(lambda: find(service.as_("hotline", "WORKER"), made)) == ("PERMISSION_DENIED", "right_missing")
+    assert refusal(lambda: find(service.as_("hotline", "WORKER"), made)) == (
+        "PERMISSION_DENIED",
+        "right_missing",
+    )
 
 
-def test_her_pin_is_guessed_no_more_often_by_an_operator_than_by_anybody(story: Story, service: Service) -> None:
+def test_her_pin_is_guessed_no_more_often_by_an_operator_than_by_anybody(
+    story: Story, service: Service
+) -> None:
     made, operator = story.contact(), service.as_("hotline", "OPERATOR")
     for _ in range(10):
-        assert refusal(lambda: find(operator, made, "0000")) == ("UNAUTHENTICATED", "reference_or_pin_wrong")
+        assert refusal(lambda: find(operator, made, "0000")) == (
+            "UNAUTHENTICATED",
+            "reference_or_pin_wrong",
+        )
     assert refusal(lambda: find(operator, made)) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
     status = contacts_pb2.GetReferenceStatusRequest(reference=made.reference, pin=made.pin)
-    assert service.public().GetReferenceStatus(status).contact_time_band, "and it keeps her out of nothing: hers are counted apart"
+    assert service.public().GetReferenceStatus(status).contact_time_band, (
+        "and it keeps her out of nothing: hers are counted apart"
+    )

@@ -1,4 +1,6 @@
-"""A searcher with made-up persons learns nothing from the leak budget: what it counts comes from others, by distinct senders, with noise that stays."""
+"""A searcher with made-up persons learns nothing from the leak budget: what it counts comes from
+others, by distinct senders, with noise that stays.
+"""
 
 from __future__ import annotations
 
@@ -24,30 +26,54 @@ from tests.referrals.test_enquiries import SERVICES
 
 NETWORKS, SENDERS = 200, 25
 SEARCHER = ORG["ngo"]
-DEPARTMENTS, LANGUAGES, AGES, GENDERS = ("AN", "CI", "MN"), ("es", "miq"), ("12-17", "18-24"), ("Feminine", "Masculine")
+DEPARTMENTS, LANGUAGES, AGES, GENDERS = (
+    ("AN", "CI", "MN"),
+    ("es", "miq"),
+    ("12-17", "18-24"),
+    ("Feminine", "Masculine"),
+)
 CHANCE = 0.5
 # Of a hundred guesses by a coin more than 65 are right in one run of a thousand.
 LEARNED = 0.65
 
 
-def test_c11_four_made_up_persons_do_not_show_whether_a_fifth_is_like_them(story: Story, service: Service) -> None:
+def test_c11_four_made_up_persons_do_not_show_whether_a_fifth_is_like_them(
+    story: Story, service: Service
+) -> None:
     attributes = pb.CoarsePerson(
-        age_band=pb.AGE_BAND_18_TO_24, gender_code=pb.PERSON_GENDER_FEMININE, language="miq", dependants=1, country="NI", department="NI-AN"
+        age_band=pb.AGE_BAND_18_TO_24,
+        gender_code=pb.PERSON_GENDER_FEMININE,
+        language="miq",
+        dependants=1,
+        country="NI",
+        department="NI-AN",
     )
     assert len({made_up(story, attributes).id for _ in range(4)}) == 4
     before = preview(story.ngo, like(attributes))
     line = service.as_("hotline", "OPERATOR")
-    line.CreateEnquiry(e.CreateEnquiryRequest(**ASKED, content=like(attributes), service_ids=SERVICES, keep_unused=True))
+    line.CreateEnquiry(
+        e.CreateEnquiryRequest(
+            **ASKED, content=like(attributes), service_ids=SERVICES, keep_unused=True
+        )
+    )
     after = preview(story.ngo, like(attributes))
     assert (before.few, before.similar_cases) == (True, 0)
-    assert (after.few, after.similar_cases, after.coarser_attribute) == (before.few, before.similar_cases, before.coarser_attribute)
+    assert (after.few, after.similar_cases, after.coarser_attribute) == (
+        before.few,
+        before.similar_cases,
+        before.coarser_attribute,
+    )
 
 
 def made_up(story: Story, attributes: pb.CoarsePerson) -> pb.Referral:
     """A referral of somebody who is not there, to an accomplice."""
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
-    draft = story.draft(story.ngo.CreatePerson(people_pb2.CreatePersonRequest(coarse=attributes, safe_contact=plan)))
-    sending = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=story.receipt(draft.person_id).id, arrival=ARRIVAL)
+    draft = story.draft(
+        story.ngo.CreatePerson(people_pb2.CreatePersonRequest(coarse=attributes, safe_contact=plan))
+    )
+    sending = pb.SendReferralRequest(
+        id=draft.id, etag=draft.etag, receipt_id=story.receipt(draft.person_id).id, arrival=ARRIVAL
+    )
     sent: pb.Referral = story.ngo.SendReferral(sending)
     return sent
 
@@ -66,19 +92,28 @@ def like(attributes: pb.CoarsePerson) -> e.EnquiryContent:
 
 
 def preview(client: Client, content: e.EnquiryContent) -> e.EnquiryPreview:
-    answer: e.EnquiryPreview = client.PreviewEnquiry(e.PreviewEnquiryRequest(content=content, service_ids=SERVICES, keep_unused=True))
+    answer: e.EnquiryPreview = client.PreviewEnquiry(
+        e.PreviewEnquiryRequest(content=content, service_ids=SERVICES, keep_unused=True)
+    )
     return answer
 
 
-def test_c11_a_question_has_one_answer_however_often_and_in_whichever_words_it_is_asked(service: Service, story: Story) -> None:
+def test_c11_a_question_has_one_answer_however_often_and_in_whichever_words_it_is_asked(
+    service: Service, story: Story
+) -> None:
     asking = service.made.enquiries
     with service.database.transaction(SYSTEM) as tx:
-        content = Content("HOU.EMG", Urgency.NORMAL, "18-24", languages=("es",), country="NI", department="NI-CI")
+        content = Content(
+            "HOU.EMG", Urgency.NORMAL, "18-24", languages=("es",), country="NI", department="NI-CI"
+        )
         first = asking.similar(tx, content, SEARCHER)
         for other in (
             content,
             replace(
-                content, need_code="MED.CHK", urgency=Urgency.IMMEDIATE, accessibility_codes=("step_free",)
+                content,
+                need_code="MED.CHK",
+                urgency=Urgency.IMMEDIATE,
+                accessibility_codes=("step_free",),
             ),  # nothing is counted by these
             replace(content, country=""),  # the department says it
             replace(content, languages=("es", "es")),
@@ -86,13 +121,21 @@ def test_c11_a_question_has_one_answer_however_often_and_in_whichever_words_it_i
             assert asking.similar(tx, other, SEARCHER) == first
 
 
-def test_c11_a_language_that_nobody_speaks_is_no_second_look_at_the_same_question(service: Service) -> None:
+def test_c11_a_language_that_nobody_speaks_is_no_second_look_at_the_same_question(
+    service: Service,
+) -> None:
     content = Content("HOU.EMG", Urgency.NORMAL, languages=("es",), country="NI")
     with service.database.transaction(SYSTEM) as tx:
         alone = service.made.enquiries.similar(tx, content, SEARCHER)[0]
         invented = [f"x{number:02}" for number in range(20)]
-        of_nobody = [service.made.enquiries.similar(tx, replace(content, languages=(tag,)), SEARCHER)[0] for tag in invented]
-        both = [service.made.enquiries.similar(tx, replace(content, languages=("es", tag)), SEARCHER)[0] for tag in invented]
+        of_nobody = [
+            service.made.enquiries.similar(tx, replace(content, languages=(tag,)), SEARCHER)[0]
+            for tag in invented
+        ]
+        both = [
+            service.made.enquiries.similar(tx, replace(content, languages=("es", tag)), SEARCHER)[0]
+            for tag in invented
+        ]
     assert both == [max(alone, other) for other in of_nobody]
 
 
@@ -107,7 +150,9 @@ def test_c11_the_noise_hides_one_case_and_seldom_says_enough_of_nobody() -> None
     assert enough(12) > 0.95
     for count in range(20):
         assert enough(count + 1) <= 2.2 * enough(count) + 0.005, "no answer is proof of one more"
-        assert 1 - enough(count) <= 2.2 * (1 - enough(count + 1)) + 0.005, "and none is proof of one less"
+        assert 1 - enough(count) <= 2.2 * (1 - enough(count + 1)) + 0.005, (
+            "and none is proof of one less"
+        )
     assert {told(999, digest) for digest in digests} == {MOST_COUNTED}
 
 
@@ -118,17 +163,33 @@ def subsets(content: Content) -> Iterable[Content]:
 
 def person(chance: random.Random, country: str) -> Content:
     """Most are alike; a few are not."""
-    department, language = chance.choices(DEPARTMENTS, (2, 20, 2))[0], chance.choices(LANGUAGES, (20, 1))[0]
+    department, language = (
+        chance.choices(DEPARTMENTS, (2, 20, 2))[0],
+        chance.choices(LANGUAGES, (20, 1))[0],
+    )
     age, gender = chance.choices(AGES, (1, 6))[0], chance.choices(GENDERS, (12, 1))[0]
     dependants = chance.choices((0, 1, 2), (6, 2, 1))[0]
-    return Content("HOU.EMG", Urgency.NORMAL, age, gender, dependants, (language,), (), country, f"{country}-{department}")
+    return Content(
+        "HOU.EMG",
+        Urgency.NORMAL,
+        age,
+        gender,
+        dependants,
+        (language,),
+        (),
+        country,
+        f"{country}-{department}",
+    )
 
 
 def open_case(tx: Transaction, sender: str, content: Content) -> None:
     tx.execute(
-        "INSERT INTO enquiries (id, organization_id, worker_id, version, state, need_code, urgency, age_band, gender_code, dependants, languages,"
-        " accessibility_codes, country, department, left_out, excluded_organization_ids, contact_id, person_id, taken_service_id, referral_id,"
-        " reason_code, reminded, start_time, create_time, update_time) VALUES (%s, %s, '', 1, 'open', 'HOU.EMG', 'normal', %s, %s, %s, %s, '{}', %s, %s,"
+        "INSERT INTO enquiries (id, organization_id, worker_id, version, state, need_code, urgency,"
+        " age_band, gender_code, dependants, languages,"
+        " accessibility_codes, country, department, left_out, excluded_organization_ids,"
+        " contact_id, person_id, taken_service_id, referral_id,"
+        " reason_code, reminded, start_time, create_time, update_time) VALUES (%s, %s, '', 1,"
+        " 'open', 'HOU.EMG', 'normal', %s, %s, %s, %s, '{}', %s, %s,"
         " '{}', '{}', '', '', '', '', '', false, now(), now(), now())",
         (
             new_id(),
@@ -144,7 +205,9 @@ def open_case(tx: Transaction, sender: str, content: Content) -> None:
 
 
 def guessed(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
-    """How often somebody is right who has learned from one half of the networks which answer tells most, and guesses of the other half."""
+    """How often somebody is right who has learned from one half of the networks which answer tells
+    most, and guesses of the other half.
+    """
     half = len(answers) // 2
     learned, asked = answers[:half], answers[half:]
     rules = [
@@ -156,7 +219,9 @@ def guessed(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
 
     def right(rule: tuple[int, int, bool], of: Sequence[tuple[Sequence[int], bool]]) -> float:
         number, least, turned = rule
-        return sum(((figures[number] >= least) != turned) == there for figures, there in of) / len(of)
+        return sum(((figures[number] >= least) != turned) == there for figures, there in of) / len(
+            of
+        )
 
     return right(max(rules, key=lambda rule: right(rule, learned)), asked)
 
@@ -176,13 +241,25 @@ def senders(service: Service) -> list[str]:
 FRONTS = [new_id(), new_id()]
 
 
-def test_c11_over_two_hundred_networks_a_searcher_is_right_no_more_often_than_by_chance(service: Service, senders: list[str]) -> None:
+def test_c11_over_two_hundred_networks_a_searcher_is_right_no_more_often_than_by_chance(
+    service: Service, senders: list[str]
+) -> None:
     chance = random.Random(20)
     shown: list[tuple[list[int], bool]] = []
     exact: list[tuple[list[int], bool]] = []
     for number in range(NETWORKS):
         country, there = f"{number:03}", chance.random() < CHANCE
-        her = Content("HOU.EMG", Urgency.NORMAL, "12-17", "Masculine", 2, ("miq",), (), country, f"{country}-MN")
+        her = Content(
+            "HOU.EMG",
+            Urgency.NORMAL,
+            "12-17",
+            "Masculine",
+            2,
+            ("miq",),
+            (),
+            country,
+            f"{country}-MN",
+        )
         with service.database.transaction(SYSTEM) as tx:
             for _ in range(chance.randrange(60)):
                 open_case(tx, chance.choice(senders), person(chance, country))
@@ -195,7 +272,20 @@ def test_c11_over_two_hundred_networks_a_searcher_is_right_no_more_often_than_by
                     open_case(tx, own, her)
             after = [service.made.enquiries.similar(tx, content, SEARCHER) for content in asked]
             assert [figure for figure, _ in after] == before, "made-up persons move no figure"
-            shown.append(([*before, *(list(Attribute).index(coarser) + 1 if coarser else 0 for _, coarser in after)], there))
-            exact.append(([store.count_alike(tx, content, SEARCHER)[0] for content in asked], there))
+            shown.append(
+                (
+                    [
+                        *before,
+                        *(
+                            list(Attribute).index(coarser) + 1 if coarser else 0
+                            for _, coarser in after
+                        ),
+                    ],
+                    there,
+                )
+            )
+            exact.append(
+                ([store.count_alike(tx, content, SEARCHER)[0] for content in asked], there)
+            )
     assert guessed(exact) > 0.9, "an exact count would have told her"
     assert guessed(shown) <= LEARNED

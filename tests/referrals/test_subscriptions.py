@@ -1,4 +1,6 @@
-"""What is heard of partners, and what follows: who is suspended is refused, what is no longer offered is not known."""
+"""What is heard of partners, and what follows: who is suspended is refused, what is no longer
+offered is not known.
+"""
 
 import itertools
 from collections.abc import Iterator
@@ -41,30 +43,50 @@ class Hearing:
         """As a subscriber: a transaction for each part. Returns how many parts."""
         for part in itertools.count(1):
             with self._service.database.transaction(SYSTEM) as tx:
-                unfinished = subscriptions.hear(self._service.made.lives, self._service.clock, tx, Fact("subject", 1, type_, payload, NOON))
+                unfinished = subscriptions.hear(
+                    self._service.made.lives,
+                    self._service.clock,
+                    tx,
+                    Fact("subject", 1, type_, payload, NOON),
+                )
             if not unfinished:
                 return part
         raise AssertionError
 
     def organization(self, name: str, status: str) -> None:
-        said = facts_pb2.OrganizationFact(organization_id=ORG[name], organization_type_code="NGO", status_code=status, country_code="NI")
+        said = facts_pb2.OrganizationFact(
+            organization_id=ORG[name],
+            organization_type_code="NGO",
+            status_code=status,
+            country_code="NI",
+        )
         self.fact("enlace.organization.changed.v1", said.SerializeToString())
 
     def worker(self, client: Client, status: str) -> int:
-        said = facts_pb2.WorkerFact(worker_id=client.caller.id, organization_id=client.caller.organization_id, status_code=status)
+        said = facts_pb2.WorkerFact(
+            worker_id=client.caller.id,
+            organization_id=client.caller.organization_id,
+            status_code=status,
+        )
         return self.fact("enlace.worker.suspended.v1", said.SerializeToString())
 
     def key(self, client: Client, live: bool) -> None:
-        said = facts_pb2.ApiKeyFact(api_key_id=client.caller.id, organization_id=client.caller.organization_id, live=live)
+        said = facts_pb2.ApiKeyFact(
+            api_key_id=client.caller.id, organization_id=client.caller.organization_id, live=live
+        )
         self.fact("enlace.api_key.revoked.v1", said.SerializeToString())
 
     def service_of(self, name: str, owner: str, active: bool) -> None:
-        said = facts_pb2.ServiceFact(service_id=SERVICE[name], organization_id=ORG[owner], active=active)
+        said = facts_pb2.ServiceFact(
+            service_id=SERVICE[name], organization_id=ORG[owner], active=active
+        )
         self.fact("enlace.service.changed.v1", said.SerializeToString())
 
 
 @pytest.mark.parametrize("status", ["SUSPENDED", "PENDING", "", "SOMETHING_NEW"])
-def test_a_member_that_is_not_in_good_standing_is_refused_however_fresh_its_token(status: str, story: Story, hear: Hearing) -> None:
+def test_a_member_that_is_not_in_good_standing_is_refused_however_fresh_its_token(
+    status: str, story: Story, hear: Hearing
+) -> None:
     hear.organization("ngo", status)
     assert refusal(lambda: story.ngo.CountReferrals(ASK)) == OUT
     assert story.shelter.CountReferrals(ASK).total >= 0
@@ -73,8 +95,15 @@ def test_a_member_that_is_not_in_good_standing_is_refused_however_fresh_its_toke
 
 
 @pytest.mark.parametrize("status", ["APPLIED", "REJECTED"])
-def test_who_only_applied_is_as_unknown_as_nobody(status: str, story: Story, hear: Hearing, service: Service) -> None:
-    said = facts_pb2.OrganizationFact(organization_id="f" * 32, organization_type_code="NGO", status_code=status, country_code="NI")
+def test_who_only_applied_is_as_unknown_as_nobody(
+    status: str, story: Story, hear: Hearing, service: Service
+) -> None:
+    said = facts_pb2.OrganizationFact(
+        organization_id="f" * 32,
+        organization_type_code="NGO",
+        status_code=status,
+        country_code="NI",
+    )
     hear.fact("enlace.organization.applied.v1", said.SerializeToString())
     with service.database.transaction(SYSTEM) as tx:
         assert members.organization(tx, "f" * 32) == ("", "")
@@ -98,8 +127,13 @@ def test_a_member_on_probation_works_and_may_send_five(story: Story, hear: Heari
     assert (sent, reason) == (5, "referral_limit")
 
 
-def test_a_suspended_worker_is_out_and_her_colleagues_are_not(service: Service, hear: Hearing) -> None:
-    gone, colleague = service.as_("ngo", "WORKER", "MANAGER"), service.as_("ngo", "WORKER", "OPERATOR")
+def test_a_suspended_worker_is_out_and_her_colleagues_are_not(
+    service: Service, hear: Hearing
+) -> None:
+    gone, colleague = (
+        service.as_("ngo", "WORKER", "MANAGER"),
+        service.as_("ngo", "WORKER", "OPERATOR"),
+    )
     assert gone.CountReferrals(ASK).total >= 0
     hear.worker(gone, "SUSPENDED")
     assert refusal(lambda: gone.CountReferrals(ASK)) == OUT
@@ -107,7 +141,10 @@ def test_a_suspended_worker_is_out_and_her_colleagues_are_not(service: Service, 
 
 
 def test_a_revoked_key_opens_nothing(service: Service, hear: Hearing) -> None:
-    key, other = service.as_("ngo", scopes=("referrals.read",)), service.as_("ngo", scopes=("referrals.read", "people.read"))
+    key, other = (
+        service.as_("ngo", scopes=("referrals.read",)),
+        service.as_("ngo", scopes=("referrals.read", "people.read")),
+    )
     hear.key(key, True)
     assert key.CountReferrals(ASK).total >= 0
     hear.key(key, False)
@@ -115,10 +152,14 @@ def test_a_revoked_key_opens_nothing(service: Service, hear: Hearing) -> None:
     assert other.CountReferrals(ASK).total >= 0
 
 
-def test_by_what_a_service_decides_is_known_once_it_was_said(service: Service, hear: Hearing) -> None:
+def test_by_what_a_service_decides_is_known_once_it_was_said(
+    service: Service, hear: Hearing
+) -> None:
     def uses() -> object:
         with service.database.transaction(SYSTEM) as tx:
-            row = tx.execute("SELECT uses FROM directory_services WHERE id = %s", (SERVICE["shelter_bed"],)).fetchone()
+            row = tx.execute(
+                "SELECT uses FROM directory_services WHERE id = %s", (SERVICE["shelter_bed"],)
+            ).fetchone()
             return row and row["uses"]
 
     assert uses() is None, "a fact from before does not say it"
@@ -130,15 +171,21 @@ def test_by_what_a_service_decides_is_known_once_it_was_said(service: Service, h
         criteria_said=True,
     )
     hear.fact("enlace.service.changed.v1", said.SerializeToString())
-    assert uses() == ["gender", "age_band"], "what is newer than this service is nothing that an enquiry says"
+    assert uses() == ["gender", "age_band"], (
+        "what is newer than this service is nothing that an enquiry says"
+    )
 
 
-def test_b9_from_which_age_a_service_takes_people_is_known_once_it_was_said(service: Service, hear: Hearing) -> None:
+def test_b9_from_which_age_a_service_takes_people_is_known_once_it_was_said(
+    service: Service, hear: Hearing
+) -> None:
     def ages() -> Ages:
         with service.database.transaction(SYSTEM) as tx:
             return members.ages_of_service(tx, SERVICE["shelter_bed"])
 
-    said = facts_pb2.ServiceFact(service_id=SERVICE["shelter_bed"], organization_id=ORG["shelter"], active=True)
+    said = facts_pb2.ServiceFact(
+        service_id=SERVICE["shelter_bed"], organization_id=ORG["shelter"], active=True
+    )
     said.minimum_age, said.maximum_age = 0, 17
     hear.fact("enlace.service.changed.v1", said.SerializeToString())
     assert ages() == Ages(0, 17)
@@ -147,7 +194,9 @@ def test_b9_from_which_age_a_service_takes_people_is_known_once_it_was_said(serv
     assert ages() == Ages(0, None)
 
 
-def test_in_which_country_a_member_is_is_known_once_it_was_said(service: Service, hear: Hearing) -> None:
+def test_in_which_country_a_member_is_is_known_once_it_was_said(
+    service: Service, hear: Hearing
+) -> None:
     hear.organization("shelter", "APPROVED")
     with service.database.transaction(SYSTEM) as tx:
         assert members.countries(tx, [ORG["shelter"], "f" * 32]) == {ORG["shelter"]: "NI"}
@@ -158,7 +207,10 @@ def test_a_service_that_is_no_longer_offered_is_not_known(story: Story, hear: He
     hear.service_of("shelter_bed", "shelter", False)
     assert refusal(story.draft) == ("FAILED_PRECONDITION", "service_unknown")
     hear.service_of("shelter_bed", "shelter", True)
-    assert story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id)).service_id == SERVICE["shelter_bed"]
+    assert (
+        story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id)).service_id
+        == SERVICE["shelter_bed"]
+    )
     assert story.draft().receiver_organization_id == ORG["shelter"]
 
 
@@ -191,12 +243,23 @@ def test_a_body_that_can_not_be_read_is_refused(hear: Hearing) -> None:
         hear.fact("enlace.organization.changed.v1", b"\xff\xff\xff")
 
 
-@pytest.mark.parametrize(("side", "status"), [("shelter", "SUSPENDED"), ("ngo", "SUSPENDED"), ("shelter", "LEFT"), ("ngo", "LEFT")])
-def test_what_is_live_with_a_member_that_is_out_can_not_wait(side: str, status: str, story: Story, hear: Hearing) -> None:
-    calm, accepted = story.sent(urgency=pb.URGENCY_NORMAL), story.accepted(urgency=pb.URGENCY_NORMAL)
+@pytest.mark.parametrize(
+    ("side", "status"),
+    [("shelter", "SUSPENDED"), ("ngo", "SUSPENDED"), ("shelter", "LEFT"), ("ngo", "LEFT")],
+)
+def test_what_is_live_with_a_member_that_is_out_can_not_wait(
+    side: str, status: str, story: Story, hear: Hearing
+) -> None:
+    calm, accepted = (
+        story.sent(urgency=pb.URGENCY_NORMAL),
+        story.accepted(urgency=pb.URGENCY_NORMAL),
+    )
     draft, over = story.draft(urgency=pb.URGENCY_NORMAL), story.sent(urgency=pb.URGENCY_NORMAL)
     withdrawal = pb.WithdrawReferralRequest(
-        id=over.id, etag=over.etag, reason_code=pb.WITHDRAW_REASON_NEEDS_MET_ELSEWHERE, request_id=story.request_id()
+        id=over.id,
+        etag=over.etag,
+        reason_code=pb.WITHDRAW_REASON_NEEDS_MET_ELSEWHERE,
+        request_id=story.request_id(),
     )
     story.ngo.WithdrawReferral(withdrawal)
     mine = {calm.id, accepted.id, draft.id, over.id}
@@ -205,8 +268,12 @@ def test_what_is_live_with_a_member_that_is_out_can_not_wait(side: str, status: 
     pressing = shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True)
     assert mine & pressing.keys() == {calm.id, accepted.id}
     for waits in (calm, accepted):
-        assert "reroute" in pressing[waits.id].allowed_verbs, "the coordination asks another service"
+        assert "reroute" in pressing[waits.id].allowed_verbs, (
+            "the coordination asks another service"
+        )
     other = {"shelter": story.ngo, "ngo": story.shelter}[side]
-    assert mine & shown(other, box=pb.BOX_MINE, pressing=True).keys() == {calm.id, accepted.id}, "the side that is there sees it, too"
+    assert mine & shown(other, box=pb.BOX_MINE, pressing=True).keys() == {calm.id, accepted.id}, (
+        "the side that is there sees it, too"
+    )
     hear.organization(side, "APPROVED")
     assert not mine & shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True).keys()

@@ -1,4 +1,6 @@
-"""The trail has no gap: what is read or changed of a person is on it, in the same transaction, and without it there is neither change nor answer."""
+"""The trail has no gap: what is read or changed of a person is on it, in the same transaction, and
+without it there is neither change nor answer.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ from tests.referrals.conftest import Service, Story
 def rows(service: Service, after: int) -> list[tuple[str, str, str]]:
     """Action, object and reason of each row since then."""
     with service.database.transaction(SYSTEM) as tx:
-        records = tx.execute("SELECT action, object_id, reason FROM audit WHERE sequence > %s ORDER BY sequence", (after,)).fetchall()
+        records = tx.execute(
+            "SELECT action, object_id, reason FROM audit WHERE sequence > %s ORDER BY sequence",
+            (after,),
+        ).fetchall()
     return [(row["action"], row["object_id"], row["reason"]) for row in records]
 
 
@@ -29,24 +34,37 @@ def end(service: Service) -> int:
 
 
 # 14
-def test_making_and_changing_a_file_and_its_plan_is_on_record(story: Story, service: Service) -> None:
+def test_making_and_changing_a_file_and_its_plan_is_on_record(
+    story: Story, service: Service
+) -> None:
     before = end(service)
     person = story.person()
     person = story.ngo.UpdateIdentity(
-        people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=people_pb2.Identity(family_name="Inventada"))
+        people_pb2.UpdateIdentityRequest(
+            id=person.id, etag=person.etag, identity=people_pb2.Identity(family_name="Inventada")
+        )
     )
-    plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, hours="de noche", code_word="mango")
-    person = story.ngo.SetSafeContact(people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan))
+    plan = people_pb2.SafeContact(
+        channel_code=people_pb2.SAFE_CHANNEL_PHONE, hours="de noche", code_word="mango"
+    )
+    person = story.ngo.SetSafeContact(
+        people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan)
+    )
     story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id))
     assert rows(service, before) == [
-        (action, person.id, "") for action in ("create_person", "update_identity", "set_safe_contact", "read_safe_contact")
+        (action, person.id, "")
+        for action in ("create_person", "update_identity", "set_safe_contact", "read_safe_contact")
     ]
     readings = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person.id)).readings
-    assert [list(reading.field_groups) for reading in readings] == [[people_pb2.FIELD_GROUP_CONTACT]]
+    assert [list(reading.field_groups) for reading in readings] == [
+        [people_pb2.FIELD_GROUP_CONTACT]
+    ]
 
 
 # 14
-def test_reading_a_contacts_note_is_on_record_with_the_contact_and_with_the_person(story: Story, service: Service) -> None:
+def test_reading_a_contacts_note_is_on_record_with_the_contact_and_with_the_person(
+    story: Story, service: Service
+) -> None:
     operator = service.as_("hotline", "OPERATOR")
     contact = contacts_pb2.Contact(
         line_country="NI",
@@ -54,9 +72,15 @@ def test_reading_a_contacts_note_is_on_record_with_the_contact_and_with_the_pers
         speaker_code=contacts_pb2.SPEAKER_PERSON,
         note="llama desde la terminal",
     )
-    made = operator.CreateContact(contacts_pb2.CreateContactRequest(contact=contact, pin="4821")).contact
-    person = operator.CreatePerson(people_pb2.CreatePersonRequest(coarse=pb.CoarsePerson(language="es", country="NI")))
-    request = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=made.id, etag=made.etag, person_id=person.id))
+    made = operator.CreateContact(
+        contacts_pb2.CreateContactRequest(contact=contact, pin="4821")
+    ).contact
+    person = operator.CreatePerson(
+        people_pb2.CreatePersonRequest(coarse=pb.CoarsePerson(language="es", country="NI"))
+    )
+    request = contacts_pb2.UpdateContactRequest(
+        contact=contacts_pb2.Contact(id=made.id, etag=made.etag, person_id=person.id)
+    )
     request.update_mask.paths.append("person_id")
     operator.UpdateContact(request)
     before = end(service)
@@ -73,9 +97,21 @@ def test_every_step_is_on_record_and_so_is_its_refusal(story: Story, service: Se
     request = pb.StartReferralRequest(id=accepted.id, etag=accepted.etag)
     request.first_contact_time.FromDatetime(service.clock.now())
     started = story.shelter.StartReferral(request)
-    assert refusal(lambda: story.ngo.StartReferral(pb.StartReferralRequest(id=started.id, etag=started.etag)))[0] != "OK"
+    assert (
+        refusal(
+            lambda: story.ngo.StartReferral(
+                pb.StartReferralRequest(id=started.id, etag=started.etag)
+            )
+        )[0]
+        != "OK"
+    )
     steps = [row for row in rows(service, before) if row[1] == accepted.id]
-    assert [row[0] for row in steps] == ["create_referral", "accept_referral", "start_referral", "start_referral"]
+    assert [row[0] for row in steps] == [
+        "create_referral",
+        "accept_referral",
+        "start_referral",
+        "start_referral",
+    ]
     assert [bool(row[2]) for row in steps] == [False, False, False, True]
 
 
@@ -91,8 +127,12 @@ def test_what_the_clocks_do_is_on_record(story: Story, service: Service) -> None
 
 
 # 14
-def test_a_repeated_request_is_on_record_too_for_it_is_answered_again(story: Story, service: Service) -> None:
-    request = people_pb2.CreatePersonRequest(coarse=pb.CoarsePerson(language="es", country="NI"), request_id="twice-the-same")
+def test_a_repeated_request_is_on_record_too_for_it_is_answered_again(
+    story: Story, service: Service
+) -> None:
+    request = people_pb2.CreatePersonRequest(
+        coarse=pb.CoarsePerson(language="es", country="NI"), request_id="twice-the-same"
+    )
     before = end(service)
     made = story.ngo.CreatePerson(request)
     assert story.ngo.CreatePerson(request) == made
@@ -100,7 +140,9 @@ def test_a_repeated_request_is_on_record_too_for_it_is_answered_again(story: Sto
 
 
 # 14
-def test_without_the_trail_there_is_neither_change_nor_answer(story: Story, service: Service) -> None:
+def test_without_the_trail_there_is_neither_change_nor_answer(
+    story: Story, service: Service
+) -> None:
     person = story.person()
     with psycopg.connect(service.migration_url, autocommit=True) as owner:
         owner.execute("ALTER TABLE audit_head RENAME TO audit_head_away")
@@ -117,7 +159,9 @@ def test_without_the_trail_there_is_neither_change_nor_answer(story: Story, serv
 
 
 # 14
-def test_what_is_on_record_of_a_call_is_ids_and_codes_whatever_it_brought(story: Story, service: Service) -> None:
+def test_what_is_on_record_of_a_call_is_ids_and_codes_whatever_it_brought(
+    story: Story, service: Service
+) -> None:
     before = end(service)
     for wrong in ("Ximena Inventada", "x" * 32, "../../etc", "a\tb", "0" * 33):
         request = people_pb2.GetPersonRequest(id=wrong)
@@ -128,25 +172,43 @@ def test_what_is_on_record_of_a_call_is_ids_and_codes_whatever_it_brought(story:
 def readings(story: Story, person_id: str) -> list[tuple[str, ...]]:
     """What each reading of a file opened, newest first."""
     listed = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person_id)).readings
-    return [tuple(people_pb2.FieldGroup.Name(group) for group in reading.field_groups) for reading in listed]
+    return [
+        tuple(people_pb2.FieldGroup.Name(group) for group in reading.field_groups)
+        for reading in listed
+    ]
 
 
-def test_d22_a_look_at_the_outline_of_a_file_is_no_reading_and_shows_nothing_sealed(story: Story, service: Service) -> None:
+def test_d22_a_look_at_the_outline_of_a_file_is_no_reading_and_shows_nothing_sealed(
+    story: Story, service: Service
+) -> None:
     person = story.person()
-    plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, hours="de noche", code_word="mango", message_may_be_left=True)
-    story.ngo.SetSafeContact(people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan))
+    plan = people_pb2.SafeContact(
+        channel_code=people_pb2.SAFE_CHANNEL_PHONE,
+        hours="de noche",
+        code_word="mango",
+        message_may_be_left=True,
+    )
+    story.ngo.SetSafeContact(
+        people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan)
+    )
     before = end(service)
     for _ in range(9):
         seen = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id, outline_only=True))
-    assert seen.safe_contact == people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, message_may_be_left=True)
+    assert seen.safe_contact == people_pb2.SafeContact(
+        channel_code=people_pb2.SAFE_CHANNEL_PHONE, message_may_be_left=True
+    )
     assert {action for action, _, _ in rows(service, before)} == {"get_person"}
     assert readings(story, person.id) == []
 
 
-def test_d22_a_worker_who_reads_the_same_again_within_an_hour_is_listed_once_and_the_trail_has_each(story: Story, service: Service) -> None:
+def test_d22_a_worker_who_reads_the_same_again_within_an_hour_is_listed_once_and_the_trail_has_each(
+    story: Story, service: Service
+) -> None:
     person = story.person()
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_word="mango")
-    story.ngo.SetSafeContact(people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan))
+    story.ngo.SetSafeContact(
+        people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan)
+    )
     before = end(service)
     for _ in range(4):
         story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id))
@@ -162,7 +224,9 @@ def test_d22_a_worker_who_reads_the_same_again_within_an_hour_is_listed_once_and
 
 def test_d22_each_refused_reading_is_listed(story: Story, service: Service) -> None:
     person = story.person()
-    wanted = people_pb2.OpenPersonRequest(id=person.id, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY])
+    wanted = people_pb2.OpenPersonRequest(
+        id=person.id, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
+    )
     for _ in range(3):
         assert refusal(partial(story.shelter.OpenPerson, wanted))[0] == "NOT_FOUND"
     listed = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person.id)).readings

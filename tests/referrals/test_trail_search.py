@@ -1,4 +1,6 @@
-"""The auditor searches the trail and has its chain computed anew; nobody else does, and what is searched for is on record."""
+"""The auditor searches the trail and has its chain computed anew; nobody else does, and what is
+searched for is on record.
+"""
 
 from __future__ import annotations
 
@@ -26,41 +28,75 @@ def auditor(service: Service) -> Client:
 def rows(auditor: Client, page_size: int = 200, **wanted: object) -> list[pb.TrailRow]:
     listed, token = list[pb.TrailRow](), ""
     while True:
-        answer = auditor.ListTrail(pb.ListTrailRequest(page_size=page_size, page_token=token, **wanted))  # type: ignore[arg-type]
+        answer = auditor.ListTrail(
+            pb.ListTrailRequest(page_size=page_size, page_token=token, **wanted)  # type: ignore[arg-type]
+        )
         listed, token = [*listed, *answer.rows], answer.next_page_token
         if not token:
-            return [row for row in listed if row.action_code != "list_trail" or wanted.get("action_code")]
+            return [
+                row
+                for row in listed
+                if row.action_code != "list_trail" or wanted.get("action_code")
+            ]
 
 
-def test_the_trail_is_found_by_whom_of_whom_where_what_and_when(story: Story, service: Service, auditor: Client) -> None:
+def test_the_trail_is_found_by_whom_of_whom_where_what_and_when(
+    story: Story, service: Service, auditor: Client
+) -> None:
     worker, stranger, person = somebody(service), somebody(service, "clinic"), story.person()
     opens(worker, person.id)
     refusal(lambda: opens(stranger, person.id))
     about = rows(auditor, object_id=person.id)
-    assert [(row.action_code, row.allowed) for row in about] == [("open_identity", False), ("open_identity", True), ("create_person", True)]
+    assert [(row.action_code, row.allowed) for row in about] == [
+        ("open_identity", False),
+        ("open_identity", True),
+        ("create_person", True),
+    ]
     assert [row.sequence for row in about] == sorted((row.sequence for row in about), reverse=True)
     assert rows(auditor, object_id=person.id, page_size=1) == about
     assert rows(auditor, actor_id=worker.caller.id) == about[1:2]
     assert rows(auditor, object_id=person.id, organization_id=ORG["clinic"]) == about[:1]
     assert rows(auditor, object_id=person.id, action_code="create_person") == about[2:]
     assert rows(auditor, object_id=person.id, refused=True) == about[:1]
-    assert (about[0].reason_code, about[1].purpose_code, list(about[1].detail_codes)) == ("not_found", "HOU.EMG", ["identity"])
+    assert (about[0].reason_code, about[1].purpose_code, list(about[1].detail_codes)) == (
+        "not_found",
+        "HOU.EMG",
+        ["identity"],
+    )
     wanted = pb.ListTrailRequest(object_id=person.id)
     wanted.start_time.FromDatetime(service.clock.now() + timedelta(seconds=1))
     assert list(auditor.ListTrail(wanted).rows) == []
     wanted = pb.ListTrailRequest(object_id=person.id)
     wanted.end_time.FromDatetime(service.clock.now() + timedelta(seconds=1))
-    assert [row for row in auditor.ListTrail(wanted).rows if row.action_code != "list_trail"] == about
-    assert refusal_with_fields(lambda: auditor.ListTrail(pb.ListTrailRequest(object_id="Ximena")))[1] == "invalid_fields"
+    assert [
+        row for row in auditor.ListTrail(wanted).rows if row.action_code != "list_trail"
+    ] == about
+    assert (
+        refusal_with_fields(lambda: auditor.ListTrail(pb.ListTrailRequest(object_id="Ximena")))[1]
+        == "invalid_fields"
+    )
 
 
-def test_nobody_but_an_auditor_searches_and_the_search_is_on_record(story: Story, service: Service, auditor: Client) -> None:
+def test_nobody_but_an_auditor_searches_and_the_search_is_on_record(
+    story: Story, service: Service, auditor: Client
+) -> None:
     person = story.person()
-    for other in (story.ngo, story.coordinator, service.as_("ngo", "MANAGER"), service.as_("ngo", scopes=("people.open",))):
-        assert refusal(lambda: rows(other)) == ("PERMISSION_DENIED", "right_missing")  # noqa: B023 – called at once
-        assert refusal(lambda: other.VerifyTrail(pb.VerifyTrailRequest())) == ("PERMISSION_DENIED", "right_missing")  # noqa: B023
+    for other in (
+        story.ngo,
+        story.coordinator,
+        service.as_("ngo", "MANAGER"),
+        service.as_("ngo", scopes=("people.open",)),
+    ):
+        # – called at once
+        assert refusal(lambda: rows(other)) == ("PERMISSION_DENIED", "right_missing")  # noqa: B023
+        assert refusal(lambda: other.VerifyTrail(pb.VerifyTrailRequest())) == (  # noqa: B023
+            "PERMISSION_DENIED",
+            "right_missing",
+        )
     rows(auditor, object_id=person.id)
-    assert [row.actor_id for row in rows(auditor, object_id=person.id, action_code="list_trail")] == [auditor.caller.id]
+    assert [
+        row.actor_id for row in rows(auditor, object_id=person.id, action_code="list_trail")
+    ] == [auditor.caller.id]
     readings = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person.id)).readings
     assert list(readings) == [], "a look at the trail is no look at her"
 
@@ -97,7 +133,11 @@ def test_a_trail_that_fits_is_said_to_in_as_many_calls_as_it_takes(
 
 
 def test_what_was_altered_is_found_in_whichever_call(
-    story: Story, service: Service, auditor: Client, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    story: Story,
+    service: Service,
+    auditor: Client,
+    owner: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     person = story.person()
     opens(story.ngo, person.id)
@@ -108,12 +148,16 @@ def test_what_was_altered_is_found_in_whichever_call(
     try:
         assert verified(auditor)[2] == [(row, pb.TRAIL_FAULT_ALTERED)]
     finally:
-        owner.execute("UPDATE audit SET actor_id = %s WHERE sequence = %s", (story.ngo.caller.id, row))
+        owner.execute(
+            "UPDATE audit SET actor_id = %s WHERE sequence = %s", (story.ngo.caller.id, row)
+        )
         owner.commit()
     assert verified(auditor)[2] == []
 
 
-def test_what_was_witnessed_and_is_not_there_any_more_is_found(service: Service, auditor: Client) -> None:
+def test_what_was_witnessed_and_is_not_there_any_more_is_found(
+    service: Service, auditor: Client
+) -> None:
     with service.database.transaction(SYSTEM) as tx:
         head = audit.head(tx)
         ours = trail.verify(tx, audit.START, {head.sequence: {head.hash}})
@@ -125,4 +169,7 @@ def test_what_was_witnessed_and_is_not_there_any_more_is_found(service: Service,
 
 
 def test_a_token_to_go_on_can_not_be_made_up(auditor: Client) -> None:
-    assert refusal(lambda: auditor.VerifyTrail(pb.VerifyTrailRequest(page_token="abc")))[1] == "invalid_fields"
+    assert (
+        refusal(lambda: auditor.VerifyTrail(pb.VerifyTrailRequest(page_token="abc")))[1]
+        == "invalid_fields"
+    )

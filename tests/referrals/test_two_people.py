@@ -1,4 +1,6 @@
-"""Each rule of two: an account that may be the first person's own agrees to nothing, whatever is asked of two."""
+"""Each rule of two: an account that may be the first person's own agrees to nothing, whatever is
+asked of two.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ Rule = tuple[Client, Client, Callable[[Client], object]]
 
 def of_erasure(story: Story, service: Service) -> Rule:
     person = story.person()
-    story.ngo.ProposeErasure(erasures_pb2.ProposeErasureRequest(person_id=person.id, request_id=story.request_id()))
+    story.ngo.ProposeErasure(
+        erasures_pb2.ProposeErasureRequest(person_id=person.id, request_id=story.request_id())
+    )
     question = erasures_pb2.ConfirmErasureRequest(person_id=person.id)
     return story.ngo, somebody(service, "ngo", "MANAGER"), lambda by: by.ConfirmErasure(question)
 
@@ -39,19 +43,27 @@ def of_best_interest(story: Story, service: Service) -> Rule:
 def of_override(story: Story, service: Service) -> Rule:
     sent = story.overridden()
     question = pb.ConfirmOverrideRequest(id=sent.id, etag=sent.etag)
-    return story.rescuer, somebody(service, "ngo", "MANAGER"), lambda by: by.ConfirmOverride(question)
+    return (
+        story.rescuer,
+        somebody(service, "ngo", "MANAGER"),
+        lambda by: by.ConfirmOverride(question),
+    )
 
 
 def of_emergency(story: Story, service: Service) -> Rule:
     nurse = somebody(service, "shelter")
     emergency = declare(nurse, expired(story, service))
     seen = story.ngo.GetEmergency(emergencies_pb2.GetEmergencyRequest(id=emergency.id))
-    question = emergencies_pb2.ReviewEmergencyRequest(id=seen.id, etag=seen.etag, review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED)
+    question = emergencies_pb2.ReviewEmergencyRequest(
+        id=seen.id, etag=seen.etag, review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED
+    )
     return nurse, somebody(service, "ngo"), lambda by: by.ReviewEmergency(question)
 
 
 def of_plan(story: Story, service: Service) -> Rule:
-    girl = people_pb2.CreatePersonRequest(coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_12_TO_17), request_id=story.request_id())
+    girl = people_pb2.CreatePersonRequest(
+        coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_12_TO_17), request_id=story.request_id()
+    )
     plan = begun(story, "child", story.ngo.CreatePerson(girl))
     said: dict[str, Any] = {"id": plan.id, "reason_code": plans_pb2.PLAN_CLOSE_REASON_FULFILLED}
     seen = story.ngo.ClosePlan(plans_pb2.ClosePlanRequest(etag=plan.etag, **said))
@@ -84,7 +96,13 @@ def test_a_token_from_before_the_first_persons_act_does_not_do_for_her_account_m
 ) -> None:
     _, second, agree = rule(story, service)
     service.clock.advance(timedelta(seconds=-1))
-    before = OldToken(second.caller, second.stubs, second.issuer, second.gateway, second.issuer.issue(second.caller, "enlace.referrals")[0])
+    before = OldToken(
+        second.caller,
+        second.stubs,
+        second.issuer,
+        second.gateway,
+        second.issuer.issue(second.caller, "enlace.referrals")[0],
+    )
     service.clock.advance(timedelta(seconds=1))
     assert refusal(lambda: agree(before)) == ("UNAUTHENTICATED", "token_expired")
     agree(second)
@@ -100,14 +118,22 @@ class OldToken(Client):
         return [("authorization", f"Bearer {self.token}")]
 
 
-def test_a_danger_after_a_withdrawal_is_not_said_again_by_an_account_of_who_sent_before(story: Story, service: Service) -> None:
+def test_a_danger_after_a_withdrawal_is_not_said_again_by_an_account_of_who_sent_before(
+    story: Story, service: Service
+) -> None:
     sent = story.sent()
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
     person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
     again = with_kin(story.rescuer, Kin(frozenset({mark_of(story.ngo.caller.id)}), ""))
     draft = story.draft(person)
     question = pb.SendReferralRequest(
-        id=draft.id, etag=draft.etag, override_reason_code=pb.OVERRIDE_REASON_DANGER_AFTER_WITHDRAWAL, note="he found her"
+        id=draft.id,
+        etag=draft.etag,
+        override_reason_code=pb.OVERRIDE_REASON_DANGER_AFTER_WITHDRAWAL,
+        note="he found her",
     )
-    assert refusal(lambda: again.SendReferral(question)) == ("FAILED_PRECONDITION", "override_after_withdrawal")
+    assert refusal(lambda: again.SendReferral(question)) == (
+        "FAILED_PRECONDITION",
+        "override_after_withdrawal",
+    )
     assert with_kin(story.rescuer, NONE).SendReferral(question).state == pb.STATE_SENT

@@ -1,4 +1,6 @@
-"""With whom or where she is not safe: asked before each referral and enquiry, and obeyed by both."""
+"""With whom or where she is not safe: asked before each referral and enquiry, and obeyed by
+both.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, Service, Story
 
 CONFLICT, INVALID = "FAILED_PRECONDITION", "INVALID_ARGUMENT"
-SHELTER: dict[str, Any] = {"unsafe_code": pb.UNSAFE_ANSWER_NAMED, "unsafe_organization_ids": [ORG["shelter"]]}
+SHELTER: dict[str, Any] = {
+    "unsafe_code": pb.UNSAFE_ANSWER_NAMED,
+    "unsafe_organization_ids": [ORG["shelter"]],
+}
 LEON: dict[str, Any] = {"unsafe_code": pb.UNSAFE_ANSWER_NAMED, "unsafe_departments": ["NI-LE"]}
 CONTENT = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_EMERGENCY, country="NI")
 
@@ -37,7 +42,12 @@ def sending(story: Story, draft: pb.Referral, *acknowledged: int) -> pb.SendRefe
     receipt = story.receipt(draft.person_id)
     codes: Any = acknowledged
     return pb.SendReferralRequest(
-        id=draft.id, etag=draft.etag, receipt_id=receipt.id, acknowledged_codes=codes, arrival=ARRIVAL, request_id=story.request_id()
+        id=draft.id,
+        etag=draft.etag,
+        receipt_id=receipt.id,
+        acknowledged_codes=codes,
+        arrival=ARRIVAL,
+        request_id=story.request_id(),
     )
 
 
@@ -50,11 +60,19 @@ def sending(story: Story, draft: pb.Referral, *acknowledged: int) -> pb.SendRefe
         (Unsafe("no_time", (), ("NI-LE",)), "unsafe_code", "out_of_range"),
     ],
 )
-def test_d23_an_answer_says_whom_or_that_nobody_or_why_it_was_not_asked(unsafe: Unsafe, path: str, reason: str) -> None:
+def test_d23_an_answer_says_whom_or_that_nobody_or_why_it_was_not_asked(
+    unsafe: Unsafe, path: str, reason: str
+) -> None:
     with pytest.raises(Invalid) as refused:
         unsafe.check()
     assert refused.value.violations == [(path, reason)]
-    for good in (Unsafe("named", ("a",)), Unsafe("named", (), ("NI-LE",)), Unsafe("nothing"), Unsafe("outside"), Unsafe("not_alone")):
+    for good in (
+        Unsafe("named", ("a",)),
+        Unsafe("named", (), ("NI-LE",)),
+        Unsafe("nothing"),
+        Unsafe("outside"),
+        Unsafe("not_alone"),
+    ):
         good.check()
 
 
@@ -73,35 +91,59 @@ def test_d23_a_referral_is_not_sent_before_she_was_asked_and_nothing_is_lost(sto
     request = sending(story, draft)
     assert refusal(lambda: story.ngo.SendReferral(request)) == (CONFLICT, "unsafe_not_asked")
     kept = story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id))
-    assert (kept.state, kept.need_code, kept.service_id, kept.etag) == (pb.STATE_DRAFT, draft.need_code, draft.service_id, draft.etag)
+    assert (kept.state, kept.need_code, kept.service_id, kept.etag) == (
+        pb.STATE_DRAFT,
+        draft.need_code,
+        draft.service_id,
+        draft.etag,
+    )
     said = pb.Referral(id=draft.id, etag=draft.etag, unsafe_code=pb.UNSAFE_ANSWER_NOT_ALONE)
-    changed = story.ngo.UpdateReferral(pb.UpdateReferralRequest(referral=said, update_mask=FieldMask(paths=["unsafe_code"])))
+    changed = story.ngo.UpdateReferral(
+        pb.UpdateReferralRequest(referral=said, update_mask=FieldMask(paths=["unsafe_code"]))
+    )
     request.etag = changed.etag
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
 
 
 @pytest.mark.parametrize("named", [SHELTER, LEON])
 @pytest.mark.usefixtures("in_leon")
-def test_d23_what_she_named_is_no_receiver_until_she_wants_it_all_the_same(named: dict[str, Any], story: Story) -> None:
+def test_d23_what_she_named_is_no_receiver_until_she_wants_it_all_the_same(
+    named: dict[str, Any], story: Story
+) -> None:
     draft = story.draft(**named)
     request = sending(story, draft)
     assert refusal(lambda: story.ngo.SendReferral(request)) == (CONFLICT, "unsafe_for_her")
-    assert story.ngo.SendReferral(sending(story, draft, pb.ACKNOWLEDGEMENT_UNSAFE_FOR_HER)).state == pb.STATE_SENT
+    assert (
+        story.ngo.SendReferral(sending(story, draft, pb.ACKNOWLEDGEMENT_UNSAFE_FOR_HER)).state
+        == pb.STATE_SENT
+    )
 
 
 def test_d23_what_she_named_once_holds_for_the_next_referral_too(story: Story) -> None:
     person = story.person()
     story.draft(person, **SHELTER)
     again = story.draft(person)
-    assert refusal(lambda: story.ngo.SendReferral(sending(story, again))) == (CONFLICT, "unsafe_for_her")
-    assert story.ngo.SendReferral(sending(story, story.draft(story.person()))).state == pb.STATE_SENT, "of somebody else it says nothing"
+    assert refusal(lambda: story.ngo.SendReferral(sending(story, again))) == (
+        CONFLICT,
+        "unsafe_for_her",
+    )
+    assert (
+        story.ngo.SendReferral(sending(story, story.draft(story.person()))).state == pb.STATE_SENT
+    ), "of somebody else it says nothing"
 
 
 def test_d23_another_service_after_a_no_is_asked_with_the_same_answer(story: Story) -> None:
     person = story.person()
     first = story.draft(person, **LEON)
-    follows = story.ngo.CreateReferral(pb.CreateReferralRequest(person_id=person.id, based_on_id=first.id, request_id=story.request_id()))
-    assert (follows.unsafe_code, list(follows.unsafe_departments)) == (pb.UNSAFE_ANSWER_NAMED, ["NI-LE"])
+    follows = story.ngo.CreateReferral(
+        pb.CreateReferralRequest(
+            person_id=person.id, based_on_id=first.id, request_id=story.request_id()
+        )
+    )
+    assert (follows.unsafe_code, list(follows.unsafe_departments)) == (
+        pb.UNSAFE_ANSWER_NAMED,
+        ["NI-LE"],
+    )
 
 
 def test_d23_the_answer_is_its_senders_alone(story: Story) -> None:
@@ -114,16 +156,24 @@ def test_d23_the_answer_is_its_senders_alone(story: Story) -> None:
 
 def test_d23_nobody_is_asked_before_she_was(story: Story) -> None:
     request = e.CreateEnquiryRequest(content=CONTENT, service_ids=[SERVICE["shelter_bed"]])
-    assert refusal_with_fields(lambda: story.ngo.CreateEnquiry(request)) == (INVALID, "invalid_fields", {"unsafe_code": "required"})
+    assert refusal_with_fields(lambda: story.ngo.CreateEnquiry(request)) == (
+        INVALID,
+        "invalid_fields",
+        {"unsafe_code": "required"},
+    )
     request.unsafe_code = pb.UNSAFE_ANSWER_NAMED
-    assert refusal_with_fields(lambda: story.ngo.CreateEnquiry(request))[2] == {"excluded_organization_ids": "required"}
+    assert refusal_with_fields(lambda: story.ngo.CreateEnquiry(request))[2] == {
+        "excluded_organization_ids": "required"
+    }
     request.unsafe_code = pb.UNSAFE_ANSWER_NOTHING
     assert story.ngo.CreateEnquiry(request).unsafe_code == pb.UNSAFE_ANSWER_NOTHING
 
 
 def test_d23_a_system_that_names_somebody_and_knows_no_answer_has_asked(story: Story) -> None:
     request = e.CreateEnquiryRequest(
-        content=CONTENT, service_ids=[SERVICE["shelter_bed"], SERVICE["clinic_visit"]], excluded_organization_ids=[ORG["shelter"]]
+        content=CONTENT,
+        service_ids=[SERVICE["shelter_bed"], SERVICE["clinic_visit"]],
+        excluded_organization_ids=[ORG["shelter"]],
     )
     made = story.ngo.CreateEnquiry(request)
     assert made.unsafe_code == pb.UNSAFE_ANSWER_NAMED
@@ -131,27 +181,42 @@ def test_d23_a_system_that_names_somebody_and_knows_no_answer_has_asked(story: S
 
 
 @pytest.mark.usefixtures("in_leon")
-def test_d23_no_service_of_a_department_that_she_named_is_asked_and_the_answer_goes_with_the_referral(story: Story) -> None:
+def test_d23_no_service_of_a_department_she_named_is_asked_and_the_answer_goes_with_the_referral(
+    story: Story,
+) -> None:
     person = story.person()
     both = [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]
     request = e.CreateEnquiryRequest(
-        content=CONTENT, service_ids=both, person_id=person.id, unsafe_code=pb.UNSAFE_ANSWER_NAMED, unsafe_departments=["NI-LE"]
+        content=CONTENT,
+        service_ids=both,
+        person_id=person.id,
+        unsafe_code=pb.UNSAFE_ANSWER_NAMED,
+        unsafe_departments=["NI-LE"],
     )
     asked = story.ngo.CreateEnquiry(request)
     assert [offer.service_id for offer in asked.offers] == [SERVICE["clinic_visit"]]
-    preview = e.PreviewEnquiryRequest(content=CONTENT, service_ids=both, unsafe_departments=["NI-LE"])
+    preview = e.PreviewEnquiryRequest(
+        content=CONTENT, service_ids=both, unsafe_departments=["NI-LE"]
+    )
     assert story.ngo.PreviewEnquiry(preview).service_count == 1
     direct = story.draft(person)
-    assert refusal(lambda: story.ngo.SendReferral(sending(story, direct))) == (CONFLICT, "unsafe_for_her")
+    assert refusal(lambda: story.ngo.SendReferral(sending(story, direct))) == (
+        CONFLICT,
+        "unsafe_for_her",
+    )
 
 
 @pytest.mark.parametrize("again", [pb.UNSAFE_ANSWER_NOTHING, pb.UNSAFE_ANSWER_NOT_ALONE])
-def test_d23_what_she_named_once_holds_for_the_next_enquiry_too(again: pb.UnsafeAnswer.ValueType, story: Story) -> None:
+def test_d23_what_she_named_once_holds_for_the_next_enquiry_too(
+    again: pb.UnsafeAnswer.ValueType, story: Story
+) -> None:
     person, both = story.person(), [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]
     story.draft(person, **SHELTER)
     preview = e.PreviewEnquiryRequest(content=CONTENT, service_ids=both, person_id=person.id)
     assert story.ngo.PreviewEnquiry(preview).service_count == 1
-    request = e.CreateEnquiryRequest(content=CONTENT, service_ids=both, person_id=person.id, unsafe_code=again)
+    request = e.CreateEnquiryRequest(
+        content=CONTENT, service_ids=both, person_id=person.id, unsafe_code=again
+    )
     made = story.ngo.CreateEnquiry(request)
     assert [offer.service_id for offer in made.offers] == [SERVICE["clinic_visit"]]
     del request.service_ids[1:]

@@ -1,4 +1,6 @@
-"""In a real browser, before the real service, by a clock that is handed over: nobody is left without an answer."""
+"""In a real browser, before the real service, by a clock that is handed over: nobody is left
+without an answer.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ class Actor:
 
 @dataclass
 class Network:
-    """The NGO that refers, the shelter and the clinic that are asked, and the coalition that sees to it."""
+    """The NGO that refers, the shelter and the clinic that are asked, and the coalition that sees
+    to it.
+    """
 
     story: Story
     service: Service
@@ -60,7 +64,9 @@ class Network:
 
 
 @pytest.fixture
-def network(browser: Browser, service: Service, story: Story, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
+def network(
+    browser: Browser, service: Service, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Network]:
     monkeypatch.setattr(i18n, "now", service.clock.now)
     with ExitStack() as stack:
 
@@ -69,25 +75,42 @@ def network(browser: Browser, service: Service, story: Story, monkeypatch: pytes
             played = site_of(client, organization, ROLES[role])
             setattr(played, "references", Real(service.public()))  # noqa: B010
             other = d.Service(
-                id=SERVICE["clinic_visit"], organization_id=ORG["clinic"], organization_name="Clínica", name="Camas", active=True
+                id=SERVICE["clinic_visit"],
+                organization_id=ORG["clinic"],
+                organization_name="Clínica",
+                name="Camas",
+                active=True,
             )
             other.need_codes.append("HOU.EMG")
-            played.answers["MatchServices"] = d.MatchServicesResponse(matches=[d.Match(service=other, verdict=d.VERDICT_FITS)])
+            played.answers["MatchServices"] = d.MatchServicesResponse(
+                matches=[d.Match(service=other, verdict=d.VERDICT_FITS)]
+            )
             played.answers["BatchGet"] = d.BatchGetResponse(services=[other])
             site = stack.enter_context(served(pages(played)))
-            page = open_pages(browser.new_context(locale="es-NI", viewport={"width": 390, "height": 840}), site, True)
+            page = open_pages(
+                browser.new_context(locale="es-NI", viewport={"width": 390, "height": 840}),
+                site,
+                True,
+            )
             page.set_default_timeout(10_000)
             stack.callback(page.context.close)
             return Actor(page, site, client)
 
         yield Network(
-            story, service, actor("ngo", "WORKER"), actor("shelter", "WORKER"), actor("clinic", "WORKER"), actor("coalition", "COORDINATOR")
+            story,
+            service,
+            actor("ngo", "WORKER"),
+            actor("shelter", "WORKER"),
+            actor("clinic", "WORKER"),
+            actor("coalition", "COORDINATOR"),
         )
 
 
 def press(page: Page, name: str) -> None:
     """A button, or a link that looks like one."""
-    page.get_by_role("button", name=name, exact=True).or_(page.get_by_role("link", name=name, exact=True)).first.click()
+    page.get_by_role("button", name=name, exact=True).or_(
+        page.get_by_role("link", name=name, exact=True)
+    ).first.click()
 
 
 def takes(page: Page, step: str, **answers: str) -> None:
@@ -96,7 +119,9 @@ def takes(page: Page, step: str, **answers: str) -> None:
     form = page.locator(f"form#{step}")
     for name, answer in answers.items():
         field = form.locator(f"[name={name}]")
-        field.fill(answer) if name == "note" else form.locator(f"[name={name}][value={answer}]").check()
+        field.fill(answer) if name == "note" else form.locator(
+            f"[name={name}][value={answer}]"
+        ).check()
     form.get_by_role("button").click()
 
 
@@ -106,7 +131,9 @@ def current(network: Network, referral: r.Referral) -> r.Referral:
 
 
 def elsewhere(network: Network, before: r.Referral) -> r.Referral:
-    """From what came back to what is asked of the clinic: one press, one choice, her consent for that place, and it is sent."""
+    """From what came back to what is asked of the clinic: one press, one choice, her consent for
+    that place, and it is sent.
+    """
     story, page = network.story, network.ngo.page
     network.ngo.reads(before)
     press(page, "Buscar otro servicio")
@@ -115,9 +142,15 @@ def elsewhere(network: Network, before: r.Referral) -> r.Referral:
     page.get_by_role("button", name="Elegir").first.click()
     expect(page).to_have_url(re.compile("/consent"))
     draft = current(network, r.Referral(id=current(network, before).following_id))
-    assert (draft.based_on_id, draft.need_code, draft.urgency) == (before.id, before.need_code, before.urgency)
+    assert (draft.based_on_id, draft.need_code, draft.urgency) == (
+        before.id,
+        before.need_code,
+        before.urgency,
+    )
     receipt = story.receipt(draft.person_id, recipient=ORG["clinic"])
-    change = r.UpdateReferralRequest(referral=r.Referral(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+    change = r.UpdateReferralRequest(
+        referral=r.Referral(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    )
     change.update_mask.paths.append("receipt_id")
     story.ngo.UpdateReferral(change)
     network.ngo.goes_to(f"/referrals/{draft.id}/check")
@@ -126,7 +159,9 @@ def elsewhere(network: Network, before: r.Referral) -> r.Referral:
     return current(network, draft)
 
 
-def test_a_shelter_that_never_answers_is_reminded_escalated_and_left_and_another_one_helps(network: Network) -> None:
+def test_a_shelter_that_never_answers_is_reminded_escalated_and_left_and_another_one_helps(
+    network: Network,
+) -> None:
     story, ngo = network.story, network.ngo
     sent = story.sent()
     # An hour to say that they saw it, a day to decide; they do neither.
@@ -165,15 +200,22 @@ def helped(network: Network, asked: r.Referral) -> None:
     accept.planned_first_contact_time.FromDatetime(now)
     start = r.StartReferralRequest(id=asked.id, etag=client.AcceptReferral(accept).etag)
     start.first_contact_time.FromDatetime(now)
-    complete = r.CompleteReferralRequest(id=asked.id, etag=client.StartReferral(start).etag, outcome_code=r.OUTCOME_FULLY_MET)
+    complete = r.CompleteReferralRequest(
+        id=asked.id, etag=client.StartReferral(start).etag, outcome_code=r.OUTCOME_FULLY_MET
+    )
     client.CompleteReferral(complete)
 
 
-def test_a_decline_names_another_service_and_the_sender_is_one_press_from_it(network: Network) -> None:
+def test_a_decline_names_another_service_and_the_sender_is_one_press_from_it(
+    network: Network,
+) -> None:
     sent = network.story.sent()
     network.shelter.client.DeclineReferral(
         r.DeclineReferralRequest(
-            id=sent.id, etag=sent.etag, reason_code=r.DECLINE_REASON_NO_CAPACITY, alternative_service_id=SERVICE["clinic_visit"]
+            id=sent.id,
+            etag=sent.etag,
+            reason_code=r.DECLINE_REASON_NO_CAPACITY,
+            alternative_service_id=SERVICE["clinic_visit"],
         )
     )
     shown = network.ngo.reads(sent)
@@ -183,10 +225,16 @@ def test_a_decline_names_another_service_and_the_sender_is_one_press_from_it(net
     assert (asked.state, asked.service_id) == (r.STATE_SENT, SERVICE["clinic_visit"])
 
 
-def test_a_question_that_nobody_answers_is_the_senders_turn_until_it_is_answered(network: Network) -> None:
+def test_a_question_that_nobody_answers_is_the_senders_turn_until_it_is_answered(
+    network: Network,
+) -> None:
     story, ngo = network.story, network.ngo
     sent = story.sent()
-    story.shelter.AskReferral(r.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=r.QUESTION_DATES, note="when does she come?"))
+    story.shelter.AskReferral(
+        r.AskReferralRequest(
+            id=sent.id, etag=sent.etag, question_code=r.QUESTION_DATES, note="when does she come?"
+        )
+    )
     expect(ngo.reads(sent)).to_contain_text("responder la pregunta")
     network.later(95 * M)
     expect(ngo.reads(sent)).to_contain_text("35 min de atraso")
@@ -201,10 +249,14 @@ def test_a_question_that_nobody_answers_is_the_senders_turn_until_it_is_answered
     now = current(network, sent)
     assert now.state == r.STATE_ACKNOWLEDGED
     left = next(clock for clock in now.clocks if clock.kind == r.CLOCK_KIND_DECIDE)
-    assert left.due_time.seconds - network.service.clock.now().timestamp() == 24 * 3600, "what the question took is given back"
+    assert left.due_time.seconds - network.service.clock.now().timestamp() == 24 * 3600, (
+        "what the question took is given back"
+    )
 
 
-def test_no_help_did_not_come_reopens_it_and_the_receiver_hears(browser: Browser, network: Network) -> None:
+def test_no_help_did_not_come_reopens_it_and_the_receiver_hears(
+    browser: Browser, network: Network
+) -> None:
     story, service = network.story, network.service
     operator = service.as_("hotline", "OPERATOR")
     call = story.contact(safe_place_tonight=c.ANSWER_NO)
@@ -212,7 +264,11 @@ def test_no_help_did_not_come_reopens_it_and_the_receiver_hears(browser: Browser
     accepted = line.accepted(contact_id=call.contact.id)
     start = r.StartReferralRequest(id=accepted.id, etag=accepted.etag)
     start.first_contact_time.FromDatetime(service.clock.now())
-    done = r.CompleteReferralRequest(id=accepted.id, etag=story.shelter.StartReferral(start).etag, outcome_code=r.OUTCOME_FULLY_MET)
+    done = r.CompleteReferralRequest(
+        id=accepted.id,
+        etag=story.shelter.StartReferral(start).etag,
+        outcome_code=r.OUTCOME_FULLY_MET,
+    )
     story.shelter.CompleteReferral(done)
     network.later(3 * 24 * H)
     her = browser.new_context(locale="es-NI").new_page()
@@ -226,4 +282,6 @@ def test_no_help_did_not_come_reopens_it_and_the_receiver_hears(browser: Browser
     expect(network.shelter.reads(accepted)).to_contain_text("Se reabrió: la ayuda no había llegado")
     now = operator.GetReferral(r.GetReferralRequest(id=accepted.id))
     assert (now.state, now.turn) == (r.STATE_IN_PROGRESS, r.TURN_RECEIVER)
-    assert [clock.kind for clock in now.clocks if not clock.HasField("stop_time")] == [r.CLOCK_KIND_SILENCE]
+    assert [clock.kind for clock in now.clocks if not clock.HasField("stop_time")] == [
+        r.CLOCK_KIND_SILENCE
+    ]

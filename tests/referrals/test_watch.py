@@ -1,4 +1,6 @@
-"""A stream of what happens to referrals: nothing left out, nothing of what is not one's own, and no longer than its token, however slow its reader is."""
+"""A stream of what happens to referrals: nothing left out, nothing of what is not one's own, and no
+longer than its token, however slow its reader is.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +54,15 @@ def begun_anew(service: Service) -> None:
 
 
 @contextmanager
-def watching(client: Client, token: str = "", *, channel: grpc.Channel | None = None, **wanted: Any) -> Iterator[Any]:
+def watching(
+    client: Client, token: str = "", *, channel: grpc.Channel | None = None, **wanted: Any
+) -> Iterator[Any]:
     stub: Any = referrals_pb2_grpc.ReferralsStub(channel) if channel else client.stubs["referrals"]
-    call = stub.WatchReferrals(pb.WatchReferralsRequest(resume_token=token, **wanted), metadata=client.metadata(), timeout=30)
+    call = stub.WatchReferrals(
+        pb.WatchReferralsRequest(resume_token=token, **wanted),
+        metadata=client.metadata(),
+        timeout=30,
+    )
     try:
         yield call
     finally:
@@ -91,7 +99,9 @@ def what(changes: list[Told]) -> list[tuple[str, str]]:
 
 
 def acknowledge(story: Story, referral: pb.Referral) -> pb.Referral:
-    acknowledged: pb.Referral = story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=referral.id, etag=referral.etag))
+    acknowledged: pb.Referral = story.shelter.AcknowledgeReferral(
+        pb.AcknowledgeReferralRequest(id=referral.id, etag=referral.etag)
+    )
     return acknowledged
 
 
@@ -102,7 +112,9 @@ def test_a_change_is_told_as_it_was_and_soon(story: Story) -> None:
         with watching(client, box=pb.BOX_NETWORK) as stream:
             next(stream)
             began = time.monotonic()
-            changed = story.ngo.AddNote(pb.AddNoteRequest(id=sent.id, etag=sent.etag, note="she has moved"))
+            changed = story.ngo.AddNote(
+                pb.AddNoteRequest(id=sent.id, etag=sent.etag, note="she has moved")
+            )
             change = next(stream)
             assert time.monotonic() - began < 3
         assert change.time.ToDatetime() == changed.update_time.ToDatetime()
@@ -110,9 +122,13 @@ def test_a_change_is_told_as_it_was_and_soon(story: Story) -> None:
         assert change.resume_token
         change.ClearField("resume_token")
         version = int(changed.etag[1:])
-        assert change == Told(referral_id=sent.id, version=version, etag=changed.etag, state=pb.STATE_SENT, verb="note_added"), (
-            "ids and codes: nothing of the note"
-        )
+        assert change == Told(
+            referral_id=sent.id,
+            version=version,
+            etag=changed.etag,
+            state=pb.STATE_SENT,
+            verb="note_added",
+        ), "ids and codes: nothing of the note"
         sent = changed
 
 
@@ -124,7 +140,9 @@ def test_it_goes_on_after_any_message_with_what_follows_it_and_nothing_else(stor
     changes = told(story, story.ngo, token)
     for referral in referrals:
         verbs = [verb for identifier, verb in what(changes) if identifier == referral.id]
-        history = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events
+        history = story.ngo.ListReferralEvents(
+            pb.ListReferralEventsRequest(referral_id=referral.id)
+        ).events
         assert verbs == [event.verb for event in history]
     for number, change in enumerate(changes):
         again = told(story, story.ngo, change.resume_token)
@@ -140,22 +158,32 @@ def test_one_that_began_first_and_is_committed_last_is_told(story: Story, servic
             slow.execute("SELECT set_config('enlace.view', 'system', false)")
             # It has its time, its row and its transaction number, and is not committed.
             slow.execute(
-                "INSERT INTO referral_events SELECT referral_id, version + 1, 'clock_reminded', from_state, to_state, time, 'system', 'clock', '',"
-                " '', 'system', 'decide' FROM referral_events WHERE referral_id = %s ORDER BY version DESC LIMIT 1",
+                "INSERT INTO referral_events SELECT referral_id, version + 1, 'clock_reminded',"
+                " from_state, to_state, time, 'system', 'clock', '',"
+                " '', 'system', 'decide' FROM referral_events WHERE referral_id = %s"
+                " ORDER BY version DESC LIMIT 1",
                 (early.id,),
             )
             acknowledge(story, late)
             change = next(stream)
-            assert (change.referral_id, change.verb) == (late.id, "acknowledged"), "nobody waits for the other"
+            assert (change.referral_id, change.verb) == (late.id, "acknowledged"), (
+                "nobody waits for the other"
+            )
             slow.execute("SELECT pg_notify('clocks', '')")
             slow.commit()
         after = next(stream)
-    assert (after.referral_id, after.verb, after.clock) == (early.id, "clock_reminded", pb.CLOCK_KIND_DECIDE)
+    assert (after.referral_id, after.verb, after.clock) == (
+        early.id,
+        "clock_reminded",
+        pb.CLOCK_KIND_DECIDE,
+    )
     assert after.etag == early.etag, "a deadline is no step"
     assert (early.id, "clock_reminded") in what(told(story, story.ngo, change.resume_token))
 
 
-def test_many_who_write_at_once_are_all_told_and_each_referral_in_its_order(story: Story, service: Service) -> None:
+def test_many_who_write_at_once_are_all_told_and_each_referral_in_its_order(
+    story: Story, service: Service
+) -> None:
     token = begun(story.ngo)
     sent = [story.sent() for _ in range(6)]
     notes = 5
@@ -164,7 +192,9 @@ def test_many_who_write_at_once_are_all_told_and_each_referral_in_its_order(stor
         referral = sent[number]
         for text in range(notes):
             side = (story.ngo, story.shelter)[text % 2]
-            referral = side.AddNote(pb.AddNoteRequest(id=referral.id, etag=referral.etag, note=f"note {text}"))
+            referral = side.AddNote(
+                pb.AddNoteRequest(id=referral.id, etag=referral.etag, note=f"note {text}")
+            )
 
     with ThreadPoolExecutor(len(sent)) as pool:
         list(pool.map(write, range(len(sent))))
@@ -179,7 +209,9 @@ def test_a_draft_is_its_senders_alone_also_when_it_was_sent_later(story: Story) 
     ngo, shelter = begun(story.ngo), begun(story.shelter)
     network = begun(story.coordinator, box=pb.BOX_NETWORK)
     abandoned, sent = story.draft(), story.sent()
-    story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=abandoned.id, etag=abandoned.etag))
+    story.ngo.EnterReferralInError(
+        pb.EnterReferralInErrorRequest(id=abandoned.id, etag=abandoned.etag)
+    )
     assert [verb for _, verb in what(told(story, story.shelter, shelter))] == ["sent"]
     seen = what(told(story, story.coordinator, network, box=pb.BOX_NETWORK))
     assert (sent.id, "sent") in seen
@@ -188,12 +220,22 @@ def test_a_draft_is_its_senders_alone_also_when_it_was_sent_later(story: Story) 
     assert own <= set(what(told(story, story.ngo, ngo)))
 
 
-def test_what_becomes_of_a_no_is_not_told_to_who_said_it_and_nothing_to_a_third(story: Story, service: Service) -> None:
+def test_what_becomes_of_a_no_is_not_told_to_who_said_it_and_nothing_to_a_third(
+    story: Story, service: Service
+) -> None:
     clinic = service.as_("clinic", "WORKER")
     shelter, third = begun(story.shelter), begun(clinic)
     refused = declined(story)
-    story.ngo.CloseNeed(pb.CloseNeedRequest(id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED))
-    heard = [verb for identifier, verb in what(told(story, story.shelter, shelter)) if identifier == refused.id]
+    story.ngo.CloseNeed(
+        pb.CloseNeedRequest(
+            id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED
+        )
+    )
+    heard = [
+        verb
+        for identifier, verb in what(told(story, story.shelter, shelter))
+        if identifier == refused.id
+    ]
     assert heard == ["sent", "declined"]
     with watching(clinic, third) as stream:
         next(stream)
@@ -215,11 +257,15 @@ def test_it_is_narrowed_as_the_list_is_by_what_does_not_change(story: Story) -> 
     with watching(story.ngo, token, person_id=person.id) as stream:
         next(stream)
         assert next(stream).referral_id == hers.id
-    assert refusal_with_fields(lambda: begun(story.ngo, need_code="XXX"))[2] == {"need_code": "unknown_code"}
+    assert refusal_with_fields(lambda: begun(story.ngo, need_code="XXX"))[2] == {
+        "need_code": "unknown_code"
+    }
     assert refusal_with_fields(lambda: begun(story.ngo, box=99))[2] == {"box": "unknown_code"}
 
 
-def test_a_token_is_good_for_whom_and_what_it_was_given_and_made_up_for_nothing(story: Story, service: Service) -> None:
+def test_a_token_is_good_for_whom_and_what_it_was_given_and_made_up_for_nothing(
+    story: Story, service: Service
+) -> None:
     token = begun(story.ngo)
     for client, text, wanted in (
         (story.shelter, token, {}),
@@ -243,10 +289,15 @@ def next_of(client: Client, token: str = "", **wanted: Any) -> Told:
         return change
 
 
-def test_a_token_of_a_store_that_was_restored_is_refused_by_name(story: Story, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_of_a_store_that_was_restored_is_refused_by_name(
+    story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     token = begun(story.ngo)
     monkeypatch.setattr("chassis.outbox.STORE", "SELECT 'another' AS store")
-    assert refusal(lambda: next_of(story.ngo, token)) == ("FAILED_PRECONDITION", "resume_token_lost")
+    assert refusal(lambda: next_of(story.ngo, token)) == (
+        "FAILED_PRECONDITION",
+        "resume_token_lost",
+    )
     assert next_of(story.ngo).resume_token
 
 
@@ -255,7 +306,9 @@ def test_it_ends_with_its_token_and_well(story: Story, service: Service) -> None
         next(stream)
         service.clock.advance(LIFETIME)
         sent = story.sent()
-        assert next(stream).referral_id == sent.id, "the clocks of two machines may differ by the leeway"
+        assert next(stream).referral_id == sent.id, (
+            "the clocks of two machines may differ by the leeway"
+        )
         service.clock.advance(timedelta(seconds=LEEWAY))
         rest = list(stream)
         assert not rest[-1].referral_id
@@ -266,7 +319,11 @@ def test_it_ends_with_its_token_and_well(story: Story, service: Service) -> None
 
 @pytest.mark.parametrize("who", ["organization", "worker", "key"])
 def test_it_ends_as_soon_as_a_suspension_is_heard(who: str, story: Story, service: Service) -> None:
-    client = service.as_("ngo", "OPERATOR") if who != "key" else service.as_("ngo", scopes=("referrals.read",))
+    client = (
+        service.as_("ngo", "OPERATOR")
+        if who != "key"
+        else service.as_("ngo", scopes=("referrals.read",))
+    )
     identifier = ORG["ngo"] if who == "organization" else client.caller.id
     with watching(client) as stream:
         next(stream)
@@ -281,12 +338,16 @@ def test_it_ends_as_soon_as_a_suspension_is_heard(who: str, story: Story, servic
                 members.note_member(tx, who, identifier, True, "APPROVED", "NGO")
 
 
-def test_with_every_stream_taken_calls_are_answered_and_one_more_is_told_to_come_back(story: Story, service: Service) -> None:
+def test_with_every_stream_taken_calls_are_answered_and_one_more_is_told_to_come_back(
+    story: Story, service: Service
+) -> None:
     with ExitStack() as open_:
         organizations = [f"{number:032x}" for number in range(900, 900 + MOST // EACH)]
         for organization in organizations:
             for _ in range(EACH):
-                caller = Caller("f" * 31 + "0", "key", organization, scopes=frozenset({"referrals.read"}))
+                caller = Caller(
+                    "f" * 31 + "0", "key", organization, scopes=frozenset({"referrals.read"})
+                )
                 stranger = Client(caller, story.ngo.stubs, service.issuer, service.gateway)
                 stream = open_.enter_context(watching(stranger))
                 next(stream)
@@ -317,13 +378,17 @@ def wait_until(true: Any, seconds: float = 5) -> None:
     raise AssertionError("it did not happen")
 
 
-def test_who_does_not_read_is_waited_for_and_then_cut_off(story: Story, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_does_not_read_is_waited_for_and_then_cut_off(
+    story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     token = begun(story.ngo)
     sent = story.sent()
     with service.database.transaction(SYSTEM) as tx:  # far more than the connection holds
         tx.execute(
-            "INSERT INTO referral_events SELECT referral_id, version + n, 'note_added', from_state, to_state, time, actor_kind, actor_id,"
-            " organization_id, '', '', '' FROM referral_events, generate_series(1, 30000) n WHERE referral_id = %s AND verb = 'sent'",
+            "INSERT INTO referral_events SELECT referral_id, version + n, 'note_added', from_state,"
+            " to_state, time, actor_kind, actor_id,"
+            " organization_id, '', '', '' FROM referral_events, generate_series(1, 30000) n"
+            " WHERE referral_id = %s AND verb = 'sent'",
             (sent.id,),
         )
     settled(service)
@@ -359,17 +424,25 @@ def test_a_clock_that_fires_is_told_with_its_kind(story: Story, service: Service
     service.clock.advance(timedelta(minutes=16))
     DeadlineScheduler(service.made.lives, service.database, service.clock).fire()
     changes = [change for change in told(story, story.ngo, token) if change.referral_id == sent.id]
-    assert [(change.verb, change.clock, change.etag) for change in changes] == [("clock_breached", pb.CLOCK_KIND_ACKNOWLEDGE, sent.etag)]
+    assert [(change.verb, change.clock, change.etag) for change in changes] == [
+        ("clock_breached", pb.CLOCK_KIND_ACKNOWLEDGE, sent.etag)
+    ]
 
 
 def test_a_reminder_is_told_and_leaves_the_etag(story: Story) -> None:
     sent, token = story.sent(), begun(story.ngo)
     story.coordinator.RemindReferral(pb.RemindReferralRequest(id=sent.id, etag=sent.etag))
-    [(verb, etag)] = [(c.verb, c.etag) for c in told(story, story.ngo, token) if c.referral_id == sent.id and c.verb == "reminded"]
+    [(verb, etag)] = [
+        (c.verb, c.etag)
+        for c in told(story, story.ngo, token)
+        if c.referral_id == sent.id and c.verb == "reminded"
+    ]
     assert (verb, etag) == ("reminded", sent.etag)
 
 
-def test_two_processes_tell_the_same_and_one_goes_on_where_the_other_left_off(story: Story, service: Service) -> None:
+def test_two_processes_tell_the_same_and_one_goes_on_where_the_other_left_off(
+    story: Story, service: Service
+) -> None:
     database = Database(service.database_url, view_of=view_of)
     database.open()
     folder = service.keys

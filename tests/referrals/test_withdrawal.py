@@ -1,4 +1,6 @@
-"""She takes it back: everything of hers ends, whoever allowed it, and nothing slips through while it does."""
+"""She takes it back: everything of hers ends, whoever allowed it, and nothing slips through while
+it does.
+"""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +46,9 @@ def at_once(*acts: Callable[[], Any]) -> list[str]:
         return list(pool.map(run, acts))
 
 
-def withdrawing(made: contacts_pb2.CreateContactResponse) -> contacts_pb2.WithdrawConsentByReferenceRequest:
+def withdrawing(
+    made: contacts_pb2.CreateContactResponse,
+) -> contacts_pb2.WithdrawConsentByReferenceRequest:
     return contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
 
 
@@ -57,18 +61,30 @@ def test_nothing_is_sent_on_a_consent_that_is_withdrawn_at_the_same_time(story: 
     for _ in range(RACES):
         draft = story.draft()
         receipt = story.receipt(draft.person_id)
-        send = partial(story.ngo.SendReferral, pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id, arrival=ARRIVAL))
-        withdraw = partial(story.ngo.WithdrawReceipt, people_pb2.WithdrawReceiptRequest(id=receipt.id))
+        send = partial(
+            story.ngo.SendReferral,
+            pb.SendReferralRequest(
+                id=draft.id, etag=draft.etag, receipt_id=receipt.id, arrival=ARRIVAL
+            ),
+        )
+        withdraw = partial(
+            story.ngo.WithdrawReceipt, people_pb2.WithdrawReceiptRequest(id=receipt.id)
+        )
         sent, withdrawn = at_once(send, withdraw)
         assert withdrawn == "OK"
         state = state_of(story.ngo, draft)
         assert state not in LIVE
-        assert (sent, state) in {("OK", pb.STATE_CONSENT_WITHDRAWN), ("receipt_withdrawn", pb.STATE_DRAFT)}
+        assert (sent, state) in {
+            ("OK", pb.STATE_CONSENT_WITHDRAWN),
+            ("receipt_withdrawn", pb.STATE_DRAFT),
+        }
         outcomes.add(sent)
     assert outcomes == {"OK", "receipt_withdrawn"}, "a race in which one always wins is none"
 
 
-def test_no_override_slips_through_while_she_withdraws_by_reference(story: Story, service: Service) -> None:
+def test_no_override_slips_through_while_she_withdraws_by_reference(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     first, operator = referral_for(story, made)
     rescuer, public = service.as_("hotline", "OPERATOR", "EMERGENCY"), service.public()
@@ -76,16 +92,28 @@ def test_no_override_slips_through_while_she_withdraws_by_reference(story: Story
     for _ in range(RACES // 4):
         draft = operator.CreateReferral(
             pb.CreateReferralRequest(
-                **ASKED, person_id=first.person_id, need_code="MED.CHK", urgency=pb.URGENCY_URGENT, service_id=SERVICE["clinic_visit"]
+                **ASKED,
+                person_id=first.person_id,
+                need_code="MED.CHK",
+                urgency=pb.URGENCY_URGENT,
+                service_id=SERVICE["clinic_visit"],
             )
         )
         request = pb.SendReferralRequest(
-            id=draft.id, etag=draft.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="in danger", arrival=ARRIVAL
+            id=draft.id,
+            etag=draft.etag,
+            override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK,
+            note="in danger",
+            arrival=ARRIVAL,
         )
-        sent, withdrawn = at_once(partial(rescuer.SendReferral, request), partial(public.WithdrawConsentByReference, withdrawing(made)))
+        sent, withdrawn = at_once(
+            partial(rescuer.SendReferral, request),
+            partial(public.WithdrawConsentByReference, withdrawing(made)),
+        )
         assert withdrawn == "OK"
         if state_of(operator, draft) in LIVE:
-            # It was sent after she withdrew; nothing had gone to the clinic before, so that is an override as any other. She can take it back too.
+            # It was sent after she withdrew; nothing had gone to the clinic before, so that is an
+            # override as any other. She can take it back too.
             assert sent == "OK"
             public.WithdrawConsentByReference(withdrawing(made))
         assert state_of(operator, draft) not in LIVE
@@ -95,7 +123,9 @@ def test_no_override_slips_through_while_she_withdraws_by_reference(story: Story
     assert "OK" in outcomes or "override_after_withdrawal" in outcomes
 
 
-def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_included(story: Story, service: Service) -> None:
+def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_included(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     linked, operator = referral_for(story, made)
     person = people_pb2.Person(id=linked.person_id)
@@ -118,76 +148,137 @@ def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_incl
     drafted = draft("clinic_visit", "MED.CHK")
     overridden = rescuer.SendReferral(
         pb.SendReferralRequest(
-            id=drafted.id, etag=drafted.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="bleeding", arrival=ARRIVAL
+            id=drafted.id,
+            etag=drafted.etag,
+            override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK,
+            note="bleeding",
+            arrival=ARRIVAL,
         )
     )
     drafted = draft("police_report", "PRO.ORD")
-    receipt = people_pb2.Receipt(person_id=person.id, recipient_organization_id=ORG["police"], purpose_codes=["PRO"])
+    receipt = people_pb2.Receipt(
+        person_id=person.id, recipient_organization_id=ORG["police"], purpose_codes=["PRO"]
+    )
     receipt.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
     receipt.giver_code, receipt.manner_code = people_pb2.GIVER_PERSON, people_pb2.MANNER_SPOKEN
     receipt.explained_codes.extend(SEVEN_POINTS)
-    given = operator.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=story.request_id()))
-    unlinked = operator.SendReferral(pb.SendReferralRequest(id=drafted.id, etag=drafted.etag, receipt_id=given.id, arrival=ARRIVAL))
+    given = operator.CreateReceipt(
+        people_pb2.CreateReceiptRequest(receipt=receipt, request_id=story.request_id())
+    )
+    unlinked = operator.SendReferral(
+        pb.SendReferralRequest(
+            id=drafted.id, etag=drafted.etag, receipt_id=given.id, arrival=ARRIVAL
+        )
+    )
 
     before = status(service.public(), made)
-    assert (before.organizations_with_access, before.file_count, before.may_withdraw) == (3, 1, True)
+    assert (before.organizations_with_access, before.file_count, before.may_withdraw) == (
+        3,
+        1,
+        True,
+    )
     assert len(before.items) == 3
     after = service.public().WithdrawConsentByReference(withdrawing(made))
     assert (after.organizations_with_access, after.file_count, after.may_withdraw) == (0, 1, False)
-    for referral, organization in ((linked, "shelter"), (overridden, "clinic"), (unlinked, "police")):
+    for referral, organization in (
+        (linked, "shelter"),
+        (overridden, "clinic"),
+        (unlinked, "police"),
+    ):
         assert state_of(operator, referral) == pb.STATE_CONSENT_WITHDRAWN
-        request = people_pb2.OpenPersonRequest(id=person.id, purpose_code=referral.need_code, referral_id=referral.id)
+        request = people_pb2.OpenPersonRequest(
+            id=person.id, purpose_code=referral.need_code, referral_id=referral.id
+        )
         request.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
-        assert refusal(partial(service.as_(organization, "WORKER").OpenPerson, request)) == ("NOT_FOUND", "not_found")
+        assert refusal(partial(service.as_(organization, "WORKER").OpenPerson, request)) == (
+            "NOT_FOUND",
+            "not_found",
+        )
     receipts = operator.ListReceipts(people_pb2.ListReceiptsRequest(person_id=person.id)).receipts
     assert len(receipts) == 3
     assert all(each.HasField("withdraw_time") and each.genuine for each in receipts)
 
 
-def test_the_contact_of_a_file_speaks_for_it_also_before_anything_was_asked(story: Story, service: Service) -> None:
+def test_the_contact_of_a_file_speaks_for_it_also_before_anything_was_asked(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     operator = service.as_("hotline", "OPERATOR")
     hers = operator.CreatePerson(
-        people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE))
+        people_pb2.CreatePersonRequest(
+            safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
+        )
     )
-    change = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=made.contact.id, etag=made.contact.etag, person_id=hers.id))
+    change = contacts_pb2.UpdateContactRequest(
+        contact=contacts_pb2.Contact(id=made.contact.id, etag=made.contact.etag, person_id=hers.id)
+    )
     change.update_mask.paths.append("person_id")
     operator.UpdateContact(change)
     assert status(service.public(), made).file_count == 1
-    other = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=made.contact.id, etag="v2", person_id=story.person().id))
+    other = contacts_pb2.UpdateContactRequest(
+        contact=contacts_pb2.Contact(id=made.contact.id, etag="v2", person_id=story.person().id)
+    )
     other.update_mask.paths.append("person_id")
-    assert refusal(lambda: operator.UpdateContact(other)) == ("NOT_FOUND", "not_found"), "a reference must not speak for somebody else"
+    assert refusal(lambda: operator.UpdateContact(other)) == ("NOT_FOUND", "not_found"), (
+        "a reference must not speak for somebody else"
+    )
 
 
-def test_after_a_withdrawal_no_override_goes_there_but_for_a_danger_of_its_own_by_another_person(story: Story, service: Service) -> None:
+def test_after_a_withdrawal_no_override_goes_there_but_for_a_danger_of_its_own_by_another_person(
+    story: Story, service: Service
+) -> None:
     sent = story.overridden()
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
     person = people_pb2.Person(id=sent.person_id)
     refused = ("FAILED_PRECONDITION", "override_after_withdrawal")
-    for reason in ("life_at_risk", "child_at_risk", "cannot_consent_medically", "court_order", "danger_after_withdrawal"):
-        assert refusal(partial(story.overridden, reason, person=person)) == refused  # the same person as before
+    for reason in (
+        "life_at_risk",
+        "child_at_risk",
+        "cannot_consent_medically",
+        "court_order",
+        "danger_after_withdrawal",
+    ):
+        # the same person as before
+        assert refusal(partial(story.overridden, reason, person=person)) == refused
     other = service.as_("ngo", "OPERATOR", "EMERGENCY")
     assert refusal(lambda: story.overridden("life_at_risk", other, person=person)) == refused
     again = story.overridden("danger_after_withdrawal", other, person=person)
     assert again.state == pb.STATE_SENT
-    elsewhere = story.overridden("life_at_risk", person=person, service_id=SERVICE["clinic_visit"], need_code="MED.CHK")
-    assert elsewhere.state == pb.STATE_SENT, "she took it back from one receiver; that says nothing of another"
+    elsewhere = story.overridden(
+        "life_at_risk", person=person, service_id=SERVICE["clinic_visit"], need_code="MED.CHK"
+    )
+    assert elsewhere.state == pb.STATE_SENT, (
+        "she took it back from one receiver; that says nothing of another"
+    )
 
 
 def test_a_danger_after_a_withdrawal_is_no_reason_where_nothing_was_withdrawn(story: Story) -> None:
-    assert refusal(lambda: story.overridden("danger_after_withdrawal")) == ("INVALID_ARGUMENT", "invalid_fields")
+    assert refusal(lambda: story.overridden("danger_after_withdrawal")) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+    )
 
 
-def test_withdrawals_and_steps_at_once_neither_hang_nor_fail(story: Story, service: Service) -> None:
+def test_withdrawals_and_steps_at_once_neither_hang_nor_fail(
+    story: Story, service: Service
+) -> None:
     for _ in range(20):
         made = story.contact()
         sent, operator = referral_for(story, made)
         acts = [
             partial(service.public().WithdrawConsentByReference, withdrawing(made)),
-            partial(operator.WithdrawReceipt, people_pb2.WithdrawReceiptRequest(id=sent.receipt_id)),
-            partial(story.shelter.AcknowledgeReferral, pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)),
             partial(
-                operator.WithdrawReferral, pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
+                operator.WithdrawReceipt, people_pb2.WithdrawReceiptRequest(id=sent.receipt_id)
+            ),
+            partial(
+                story.shelter.AcknowledgeReferral,
+                pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag),
+            ),
+            partial(
+                operator.WithdrawReferral,
+                pb.WithdrawReferralRequest(
+                    id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED
+                ),
             ),
         ]
         by_reference, by_worker, *_ = at_once(*acts)
@@ -195,41 +286,75 @@ def test_withdrawals_and_steps_at_once_neither_hang_nor_fail(story: Story, servi
         assert state_of(operator, sent) in (pb.STATE_CONSENT_WITHDRAWN, pb.STATE_WITHDRAWN)
     with service.database.transaction(SYSTEM) as tx:
         row = tx.execute(
-            "SELECT count(*) AS n FROM referrals r JOIN receipts c ON c.id = r.receipt_id WHERE c.withdraw_time IS NOT NULL"
-            " AND r.state IN ('sent', 'acknowledged', 'info_requested', 'accepted', 'waitlisted', 'in_progress', 'completed')"
+            "SELECT count(*) AS n FROM referrals r JOIN receipts c ON c.id = r.receipt_id"
+            " WHERE c.withdraw_time IS NOT NULL"
+            " AND r.state IN ('sent', 'acknowledged', 'info_requested', 'accepted', 'waitlisted',"
+            " 'in_progress', 'completed')"
         ).fetchone()
     assert row
     assert row["n"] == 0
 
 
-def test_who_received_something_confirms_that_it_holds_nothing_more_within_three_days(story: Story, service: Service) -> None:
+def test_who_received_something_confirms_that_it_holds_nothing_more_within_three_days(
+    story: Story, service: Service
+) -> None:
     sent = story.sent()
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
-    wanted = pb.ReferralFilter(box=pb.BOX_INBOX, live=True, waiting_for_me=True, person_id=sent.person_id)
-    mine = {one.id: one for one in story.shelter.ListReferrals(pb.ListReferralsRequest(filter=wanted, page_size=50)).referrals}[sent.id]
-    assert (mine.main_step, mine.turn, list(mine.allowed_verbs)) == ("confirm_deletion", pb.TURN_RECEIVER, ["confirm_deletion"])
+    wanted = pb.ReferralFilter(
+        box=pb.BOX_INBOX, live=True, waiting_for_me=True, person_id=sent.person_id
+    )
+    mine = {
+        one.id: one
+        for one in story.shelter.ListReferrals(
+            pb.ListReferralsRequest(filter=wanted, page_size=50)
+        ).referrals
+    }[sent.id]
+    assert (mine.main_step, mine.turn, list(mine.allowed_verbs)) == (
+        "confirm_deletion",
+        pb.TURN_RECEIVER,
+        ["confirm_deletion"],
+    )
     assert mine.next_due_time.ToDatetime(tzinfo=UTC) - service.clock.now() == timedelta(hours=72)
     asked = pb.ConfirmDeletionRequest(id=sent.id, etag=mine.etag)
-    assert refusal(lambda: story.ngo.ConfirmDeletion(asked)) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal(lambda: story.ngo.ConfirmDeletion(asked)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
     done = story.shelter.ConfirmDeletion(asked)
-    assert (done.state, done.turn, done.HasField("next_due_time")) == (pb.STATE_CONSENT_WITHDRAWN, pb.TURN_UNSPECIFIED, False)
+    assert (done.state, done.turn, done.HasField("next_due_time")) == (
+        pb.STATE_CONSENT_WITHDRAWN,
+        pb.TURN_UNSPECIFIED,
+        False,
+    )
     again = pb.ConfirmDeletionRequest(id=sent.id, etag=done.etag)
-    assert refusal(lambda: story.shelter.ConfirmDeletion(again)) == ("FAILED_PRECONDITION", "illegal_transition")
-    left = story.shelter.ListReferrals(pb.ListReferralsRequest(filter=wanted, page_size=50)).referrals
+    assert refusal(lambda: story.shelter.ConfirmDeletion(again)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
+    left = story.shelter.ListReferrals(
+        pb.ListReferralsRequest(filter=wanted, page_size=50)
+    ).referrals
     assert sent.id not in {one.id for one in left}
 
 
-def test_she_hears_by_her_reference_whether_what_was_kept_of_her_is_destroyed(story: Story, service: Service) -> None:
+def test_she_hears_by_her_reference_whether_what_was_kept_of_her_is_destroyed(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     sent, _operator = referral_for(story, made)
     (item,) = status(service.public(), made).items
     assert not item.HasField("deletion_due_time")
     service.public().WithdrawConsentByReference(withdrawing(made))
     (item,) = status(service.public(), made).items
-    assert item.deletion_due_time.ToDatetime(tzinfo=UTC) - service.clock.now() == timedelta(hours=72)
+    assert item.deletion_due_time.ToDatetime(tzinfo=UTC) - service.clock.now() == timedelta(
+        hours=72
+    )
     assert not item.HasField("deletion_confirm_time")
     owed = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
     service.clock.advance(timedelta(hours=5))
     story.shelter.ConfirmDeletion(pb.ConfirmDeletionRequest(id=sent.id, etag=owed.etag))
     (item,) = status(service.public(), made).items
-    assert (item.HasField("deletion_due_time"), item.deletion_confirm_time.ToDatetime(tzinfo=UTC)) == (False, service.clock.now())
+    assert (
+        item.HasField("deletion_due_time"),
+        item.deletion_confirm_time.ToDatetime(tzinfo=UTC),
+    ) == (False, service.clock.now())

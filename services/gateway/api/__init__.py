@@ -1,7 +1,9 @@
-"""REST for partner systems, below /api/v1: the nouns, the OpenAPI they add up to, and its docs page.
+"""REST for partner systems, below /api/v1: the nouns, the OpenAPI they add up to, and its docs
+page.
 
-Everything a page can do, a system can do here, in its own name: a key or a token, never a cookie. The API knows no rule of the business;
-it reads strictly, asks the services, and says plainly what they answered.
+Everything a page can do, a system can do here, in its own name: a key or a token, never a cookie.
+The API knows no rule of the business; it reads strictly, asks the services, and says plainly what
+they answered.
 """
 
 import json
@@ -49,7 +51,11 @@ def quota(response: Response) -> Response:
 
 @cache
 def openapi() -> dict[str, Any]:
-    """The OpenAPI document, without running services. Made once a process, as the routes are: both follow from the contract alone, and take two seconds."""
+    """The OpenAPI document, without running services.
+
+    Made once a process, as the routes are: both follow from the contract alone, and take two
+    seconds.
+    """
     app = Flask(__name__)
     api, root = _install(app)
     root.register_views_in_doc(api, app, api.spec, name=root.name, parameters=None)

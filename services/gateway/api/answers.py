@@ -10,13 +10,19 @@ from flask import Response, json, request
 PREFIX = "/api/v1"
 
 
-def thing(body: Mapping[str, Any], *, status: int = 200, location: str = "", moves: bool = False) -> Response:
-    """One thing, with its ETag; 304 where the reader has it already, unless it `moves` without a new version."""
+def thing(
+    body: Mapping[str, Any], *, status: int = 200, location: str = "", moves: bool = False
+) -> Response:
+    """One thing, with its ETag; 304 where the reader has it already, unless it `moves` without a
+    new version.
+    """
     response = answer(body, status)
     if location:
         response.headers["Location"] = f"{PREFIX}{location}"
     reading = request.method in ("GET", "HEAD")
-    tag = body.get("etag") or (hashlib.sha256(response.get_data()).hexdigest()[:32] if reading else "")
+    tag = body.get("etag") or (
+        hashlib.sha256(response.get_data()).hexdigest()[:32] if reading else ""
+    )
     if reading and not moves and request.if_none_match.contains_weak(tag):
         response = Response(status=304)
     if tag:
@@ -24,15 +30,22 @@ def thing(body: Mapping[str, Any], *, status: int = 200, location: str = "", mov
     return response
 
 
-def listed(things: list[dict[str, Any]], next_token: str = "", more: Mapping[str, Any] | None = None) -> Response:
-    """A list, or a page of one. The next page is named in the body and, where an address can name it, as Link."""
+def listed(
+    things: list[dict[str, Any]], next_token: str = "", more: Mapping[str, Any] | None = None
+) -> Response:
+    """A list, or a page of one.
+
+    The next page is named in the body and, where an address can name it, as Link.
+    """
     body: dict[str, Any] = {"items": things, **(more or {})}
     if next_token:
         body["next_cursor"] = next_token
     response = thing(body)
     if next_token and request.method in ("GET", "HEAD"):
         kept = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
-        response.headers["Link"] = f'<{request.path}?{urlencode([*kept, ("cursor", next_token)])}>; rel="next"'
+        response.headers["Link"] = (
+            f'<{request.path}?{urlencode([*kept, ("cursor", next_token)])}>; rel="next"'
+        )
     return response
 
 

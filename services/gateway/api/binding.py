@@ -1,7 +1,9 @@
-"""How an rpc is asked by REST: method and path from its google.api.http, and what its request holds beside the body.
+"""How an rpc is asked by REST: method and path from its google.api.http, and what its request holds
+beside the body.
 
-By convention of field names: `etag` is If-Match, `request_id` the Idempotency-Key, `update_mask` the fields of the body, `page_token` and `page_size` are
-`cursor` and `limit`, and what a query names is looked for in the request and in its `filter`.
+By convention of field names: `etag` is If-Match, `request_id` the Idempotency-Key, `update_mask`
+the fields of the body, `page_token` and `page_size` are `cursor` and `limit`, and what a query
+names is looked for in the request and in its `filter`.
 """
 
 import re
@@ -27,8 +29,14 @@ from services.gateway.edge.problems import PARAMETERS, REASONS
 VERBS = ("get", "post", "put", "patch", "delete")
 _NAMES = {said: name for name, said in PARAMETERS.items()}
 _VARIABLE = re.compile(r"\{([a-z_.]+)\}")
-_SINGULAR = {"people": "person", "anomalies": "anomaly", "deliveries": "delivery", "notifications": "message"}
-# The names of operations that are not those of their rpcs: one of two ways to ask, and names that clients know.
+_SINGULAR = {
+    "people": "person",
+    "anomalies": "anomaly",
+    "deliveries": "delivery",
+    "notifications": "message",
+}
+# The names of operations that are not those of their rpcs: one of two ways to ask, and names that
+# clients know.
 OPERATIONS = {
     ("SearchServices", "get"): "list_services",
     ("BatchGet", "post"): "look_up",
@@ -55,7 +63,11 @@ class Binding:
     def variables(self) -> dict[str, str]:
         """Argument of the view → path of the field, as in referral_id → referral.id."""
         parts = self.path.split("/")
-        return {_argument(parts[number - 1], match[1]): match[1] for number, part in enumerate(parts) if (match := _VARIABLE.match(part))}
+        return {
+            _argument(parts[number - 1], match[1]): match[1]
+            for number, part in enumerate(parts)
+            if (match := _VARIABLE.match(part))
+        }
 
     @cached_property
     def rule(self) -> str:
@@ -66,7 +78,11 @@ class Binding:
     @cached_property
     def target(self) -> Any:
         """The descriptor of the message that the body is."""
-        return self.rpc.input_type if self.body in ("", "*") else self.rpc.input_type.fields_by_name[self.body].message_type
+        return (
+            self.rpc.input_type
+            if self.body in ("", "*")
+            else self.rpc.input_type.fields_by_name[self.body].message_type
+        )
 
     @property
     def creates(self) -> bool:
@@ -77,7 +93,11 @@ class Binding:
     def takes_etag(self) -> bool:
         """Whether it changes what has an etag."""
         messages = (self.rpc.input_type, self.target)
-        return self.verb != "get" and not self.creates and any("etag" in message.fields_by_name for message in messages)
+        return (
+            self.verb != "get"
+            and not self.creates
+            and any("etag" in message.fields_by_name for message in messages)
+        )
 
     @property
     def needs_etag(self) -> bool:
@@ -107,12 +127,15 @@ class Binding:
         if rules.public:
             return (
                 "reference and PIN"
-                if "pin" in self.rpc.input_type.fields_by_name and "reference" in self.rpc.input_type.fields_by_name
+                if "pin" in self.rpc.input_type.fields_by_name
+                and "reference" in self.rpc.input_type.fields_by_name
                 else "public"
             )
         if rules.scope or "WORKER" in rules.roles:
             return rules.scope or "any worker"
-        return " or ".join(role.lower() for role in ("MANAGER", "COORDINATOR", "AUDITOR") if role in rules.roles)
+        return " or ".join(
+            role.lower() for role in ("MANAGER", "COORDINATOR", "AUDITOR") if role in rules.roles
+        )
 
     def request(self, given: Given, variables: Mapping[str, str]) -> Any:
         """What is asked, of a body or query that a schema has let through."""
@@ -121,9 +144,15 @@ class Binding:
         if target is not request:
             target.SetInParent()
         if self.takes_etag:
-            (target if "etag" in self.target.fields_by_name else request).etag = if_match(self.needs_etag)
+            (target if "etag" in self.target.fields_by_name else request).etag = if_match(
+                self.needs_etag
+            )
         masked = "update_mask" in self.rpc.input_type.fields_by_name
-        values = completed(given, lambda: self._now(variables)) if masked and self.verb == "patch" else given
+        values = (
+            completed(given, lambda: self._now(variables))
+            if masked and self.verb == "patch"
+            else given
+        )
         for name, value in values.items():
             message, field = next(_destinations(request, target, name))
             from_json({field: value}, message)
@@ -138,7 +167,9 @@ class Binding:
 
     def ask(self, request: Message) -> Message:
         """Asks the rpc in the caller's name."""
-        answer: Message = getattr(getattr(clients(), self.rpc.containing_service.name.lower()), self.rpc.name)(request)
+        answer: Message = getattr(
+            getattr(clients(), self.rpc.containing_service.name.lower()), self.rpc.name
+        )(request)
         return answer
 
     def where(self, made: Message) -> str:
@@ -153,11 +184,15 @@ class Binding:
 
     @property
     def _reading(self) -> MethodDescriptor | None:
-        return self.rpc.containing_service.methods_by_name.get(f"Get{self.rpc.name.removeprefix('Create')}")
+        return self.rpc.containing_service.methods_by_name.get(
+            f"Get{self.rpc.name.removeprefix('Create')}"
+        )
 
     def _now(self, variables: Mapping[str, str]) -> Message:
         """What a merge patch is merged with."""
-        reading = self.rpc.containing_service.methods_by_name[f"Get{self.rpc.name.removeprefix('Update')}"]
+        reading = self.rpc.containing_service.methods_by_name[
+            f"Get{self.rpc.name.removeprefix('Update')}"
+        ]
         (identifier,) = variables.values()
         return bindings(reading)[0].ask(GetMessageClass(reading.input_type)(id=identifier))
 
@@ -180,13 +215,20 @@ def bindings(rpc: MethodDescriptor) -> tuple[Binding, ...]:
 def _argument(collection: str, variable: str) -> str:
     """referral_id for {id} and {referral.id} below referrals."""
     field = variable.rpartition(".")[2]
-    return field if field != "id" else f"{_SINGULAR.get(collection, collection.removesuffix('s')).replace('-', '_')}_id"
+    return (
+        field
+        if field != "id"
+        else f"{_SINGULAR.get(collection, collection.removesuffix('s')).replace('-', '_')}_id"
+    )
 
 
 def _destinations(request: Message, target: Message, name: str) -> Iterator[tuple[Message, str]]:
-    """Where a value goes: into the body's message, the request, or its filter, under its name there."""
+    """Where a value goes: into the body's message, the request, or its filter, under its name
+    there.
+    """
     named = [name, _NAMES.get(name, name)]
-    inner = [getattr(request, "filter")] if "filter" in request.DESCRIPTOR.fields_by_name else []  # noqa: B009  # mypy knows no message's fields
+    # mypy knows no message's fields
+    inner = [getattr(request, "filter")] if "filter" in request.DESCRIPTOR.fields_by_name else []  # noqa: B009
     for message in (target, request, *inner):
         for each in named:
             if each in message.DESCRIPTOR.fields_by_name:

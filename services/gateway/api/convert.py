@@ -1,9 +1,10 @@
-"""Between messages of the contracts and plain JSON, by the descriptor: one converter instead of a copy of every field.
+"""Between messages of the contracts and plain JSON, by the descriptor: one converter instead of a
+copy of every field.
 
-Enums are the words of their lists ("in_progress"), times RFC 3339 in UTC, maps objects. What is not set is left out: empty
-texts, unspecified enums, absent times and messages; lists, numbers without presence and flags are always said.
-Limit: it knows the kinds of field our contracts use (no oneof beyond plain fields); it validates nothing, the
-schemas do.
+Enums are the words of their lists ("in_progress"), times RFC 3339 in UTC, maps objects. What is not
+set is left out: empty texts, unspecified enums, absent times and messages; lists, numbers without
+presence and flags are always said. Limit: it knows the kinds of field our contracts use (no oneof
+beyond plain fields); it validates nothing, the schemas do.
 """
 
 from base64 import b64decode, b64encode
@@ -23,12 +24,19 @@ Field = Any  # a FieldDescriptor: its two implementations have no common type
 
 def to_json(message: Message) -> dict[str, Any]:
     """The message as JSON values."""
-    values = {field.name: _out(field, getattr(message, field.name)) for field in message.DESCRIPTOR.fields if _is_said(message, field)}
+    values = {
+        field.name: _out(field, getattr(message, field.name))
+        for field in message.DESCRIPTOR.fields
+        if _is_said(message, field)
+    }
     return {name: value for name, value in values.items() if value is not None}
 
 
 def from_json(values: Mapping[str, Any], message: M) -> M:
-    """Fills the message with values that a schema has let through. None leaves a field empty; an unknown name is a KeyError."""
+    """Fills the message with values that a schema has let through.
+
+    None leaves a field empty; an unknown name is a KeyError.
+    """
     for name, value in values.items():
         if value is not None:
             _in(message, message.DESCRIPTOR.fields_by_name[name], value)
@@ -36,7 +44,9 @@ def from_json(values: Mapping[str, Any], message: M) -> M:
 
 
 def word(enum: EnumDescriptor, number: int) -> str | None:
-    """The word for a value of an enum; None for unspecified, and for a value that is newer than this gateway."""
+    """The word for a value of an enum; None for unspecified, and for a value that is newer than
+    this gateway.
+    """
     return wire.words(enum).get(number)
 
 
@@ -48,7 +58,11 @@ def words(enum: EnumDescriptor) -> list[str]:
 def _is_said(message: Message, field: Field) -> bool:
     if field.has_presence:
         return message.HasField(field.name)
-    return bool(field.is_repeated) or field.type != FieldDescriptor.TYPE_STRING or bool(getattr(message, field.name))
+    return (
+        bool(field.is_repeated)
+        or field.type != FieldDescriptor.TYPE_STRING
+        or bool(getattr(message, field.name))
+    )
 
 
 def _out(field: Field, value: Any) -> Any:

@@ -1,4 +1,6 @@
-"""How a system hears that an operation will end: `Deprecation` (RFC 9745) and `Sunset` (RFC 8594) on its answers, `deprecated` in the OpenAPI document."""
+"""How a system hears that an operation will end: `Deprecation` (RFC 9745) and `Sunset` (RFC 8594)
+on its answers, `deprecated` in the OpenAPI document.
+"""
 
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -16,7 +18,11 @@ def said(rules: Rules) -> dict[str, Any]:
     """What the document says of it."""
     if rules.deprecate_date is None or rules.sunset_date is None:
         return {}
-    return {"deprecated": True, "x-deprecate-date": str(rules.deprecate_date), "x-sunset-date": str(rules.sunset_date)}
+    return {
+        "deprecated": True,
+        "x-deprecate-date": str(rules.deprecate_date),
+        "x-sunset-date": str(rules.sunset_date),
+    }
 
 
 def tell(rules: Rules) -> None:

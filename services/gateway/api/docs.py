@@ -1,4 +1,6 @@
-"""The reference, served by the gateway itself: plain and without script, from the OpenAPI document that is served beside it."""
+"""The reference, served by the gateway itself: plain and without script, from the OpenAPI document
+that is served beside it.
+"""
 
 from typing import Any
 
@@ -9,26 +11,37 @@ from services.gateway.api.answers import PREFIX
 from services.gateway.api.reference import operations
 from services.gateway.edge.problems import REASONS
 
-CSP = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+CSP = (
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
+)
 STYLE = """\
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; padding: 1rem; color: #1b2b34; background: #fff }
-a { color: #0b5394 } nav ul { padding: 0; list-style: none } nav.pages li { display: inline-block; margin-inline-end: 1rem }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; padding: 1rem;
+  color: #1b2b34; background: #fff }
+a { color: #0b5394 } nav ul { padding: 0; list-style: none } nav.pages li { display: inline-block;
+  margin-inline-end: 1rem }
 nav [aria-current] { font-weight: 700; color: inherit; text-decoration: none }
-h1, h2, h3 { line-height: 1.25 } h2 { margin-top: 2.5rem } h3 { margin: 2rem 0 0; font-size: 1rem } p { margin: .4rem 0; max-width: 50rem }
+h1, h2, h3 { line-height: 1.25 } h2 { margin-top: 2.5rem } h3 { margin: 2rem 0 0; font-size: 1rem }
+p { margin: .4rem 0; max-width: 50rem }
 main ul, main ol { padding-inline-start: 1.5rem } nav.nouns ul { padding: 0 }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0 }
-th, td { text-align: start; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #d5dde0 }
-.wide, pre { overflow-x: auto } .wide:focus-visible, pre:focus-visible { outline: 2px solid #0b5394 }
+th, td { text-align: start; vertical-align: top; padding: .3rem .6rem;
+  border-bottom: 1px solid #d5dde0 }
+.wide, pre { overflow-x: auto }
+.wide:focus-visible, pre:focus-visible { outline: 2px solid #0b5394 }
 .wide td { min-width: 6rem } .fields td.about { width: 50% }
 @media (max-width: 40rem) {
-  .fields thead { display: none } .fields tr { display: block; border-bottom: 1px solid #d5dde0; padding: .4rem 0 }
+  .fields thead { display: none } .fields tr { display: block; border-bottom: 1px solid #d5dde0;
+    padding: .4rem 0 }
   .fields td, .fields td.about { display: block; width: auto; border: 0; padding: 0 }
-  .fields td.location, .fields td.kind { display: inline } .fields td.location::after { content: ", " }
+  .fields td.location, .fields td.kind { display: inline }
+  .fields td.location::after { content: ", " }
 }
 code { font-family: ui-monospace, monospace; font-size: .9em; overflow-wrap: anywhere }
 pre { background: #f3f6f7; padding: .6rem; white-space: pre }
 .wide code { overflow-wrap: normal } h1, h2, h3 { overflow-wrap: anywhere }
-.method, .needed { font-weight: 700 } :target { background: #fff3cd } article:target { background: none } article:target h3 { background: #fff3cd }
+.method, .needed { font-weight: 700 } :target { background: #fff3cd }
+article:target { background: none } article:target h3 { background: #fff3cd }
 """
 
 
@@ -42,7 +55,14 @@ def install(app: Flask, document: dict[str, Any]) -> None:
 
     def page() -> Response:
         about = guide.rendered(document["info"]["description"])
-        return shown("api_docs.html", document=document, about=about, groups=operations(document), reasons=REASONS, here="docs")
+        return shown(
+            "api_docs.html",
+            document=document,
+            about=about,
+            groups=operations(document),
+            reasons=REASONS,
+            here="docs",
+        )
 
     def guide_page(name: str = "") -> Response:
         chosen = guide.PAGES[name]

@@ -1,7 +1,8 @@
-"""The guide's pages: what docs/ says to those who connect, as HTML. The files are the same that are read in the repository;
-the tables of rights and refusals are added to them.
+"""The guide's pages: what docs/ says to those who connect, as HTML. The files are the same that are
+read in the repository; the tables of rights and refusals are added to them.
 
-A link to another page of the guide leads to it here; one to a file that is not served is shown as plain words.
+A link to another page of the guide leads to it here; one to a file that is not served is shown as
+plain words.
 """
 
 import posixpath
@@ -24,7 +25,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True)
 class Page:
-    """One page: its file, its title in the navigation, and what is printed below the file's text."""
+    """One page: its file, its title in the navigation, and what is printed below the file's
+    text.
+    """
 
     file: str
     title: str
@@ -59,9 +62,15 @@ def html(name: str) -> str:
 
 
 def rendered(text: str, folder: str = "") -> str:
-    """Markdown as HTML; its links are read from a folder of the repository. Raw HTML in it is shown, not obeyed."""
+    """Markdown as HTML; its links are read from a folder of the repository.
+
+    Raw HTML in it is shown, not obeyed.
+    """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    for kind, tag in (("table_open", '<div class="wide" tabindex="0"><table>'), ("table_close", "</table></div>")):
+    for kind, tag in (
+        ("table_open", '<div class="wide" tabindex="0"><table>'),
+        ("table_close", "</table></div>"),
+    ):
         markdown.add_render_rule(kind, _saying(tag))
     tokens = markdown.parse(text)
     _name_headings(tokens)
@@ -96,7 +105,12 @@ def _lead(children: Sequence[Token], folder: str) -> None:
         if token.type == "link_open":
             file, _, fragment = str(token.attrGet("href") or "").partition("#")
             there = SERVED.get(posixpath.normpath(posixpath.join(folder, file)))
-            dropped = bool(file) and there is None and "://" not in file and not file.startswith(f"{PREFIX}/")
+            dropped = (
+                bool(file)
+                and there is None
+                and "://" not in file
+                and not file.startswith(f"{PREFIX}/")
+            )
             token.hidden = dropped
             if file and there:
                 token.attrSet("href", f"{there}#{fragment}" if fragment else there)

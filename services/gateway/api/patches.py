@@ -1,7 +1,8 @@
-"""Merge patches (RFC 7396): what is named changes, null clears, nested objects are merged, lists are replaced.
+"""Merge patches (RFC 7396): what is named changes, null clears, nested objects are merged, lists
+are replaced.
 
-The contracts' masks name whole fields. So a patch that reaches into an object is merged here with what is there now; the etag that comes
-with it sees to it that nobody changed the thing in between.
+The contracts' masks name whole fields. So a patch that reaches into an object is merged here with
+what is there now; the etag that comes with it sees to it that nobody changed the thing in between.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,9 @@ def mask(patch: Given) -> FieldMask:
 
 
 def completed(patch: Given, read: Callable[[], Message]) -> Given:
-    """The patch with nested objects completed from what is there; `read` is called only if there are any."""
+    """The patch with nested objects completed from what is there; `read` is called only if there
+    are any.
+    """
     if not any(isinstance(value, dict) for value in patch.values()):
         return patch
     now = to_json(read())

@@ -1,4 +1,6 @@
-"""Prints the tables of the guide that follow from the contract: who may call each rpc, and the reasons of a refusal. `make tables` prints both."""
+"""Prints the tables of the guide that follow from the contract: who may call each rpc, and the
+reasons of a refusal. `make tables` prints both.
+"""
 
 from collections.abc import Iterator
 
@@ -11,7 +13,9 @@ from services.gateway.edge.problems import REASONS
 
 # EMERGENCY opens no rpc by itself: the page says in a sentence what it is for.
 _COLUMNS = tuple(
-    name.removeprefix("ROLE_") for name in contract_pb2.Role.DESCRIPTOR.values_by_name if name not in ("ROLE_UNSPECIFIED", "ROLE_EMERGENCY")
+    name.removeprefix("ROLE_")
+    for name in contract_pb2.Role.DESCRIPTOR.values_by_name
+    if name not in ("ROLE_UNSPECIFIED", "ROLE_EMERGENCY")
 )
 
 
@@ -22,26 +26,47 @@ def rights() -> str:
 
 def refusals() -> str:
     """Returns the table of all reasons as Markdown: status, meaning and remedy."""
-    rows = (f"| `{reason}` | {meaning.status} | {meaning.title} | {meaning.remedy} |" for reason, meaning in REASONS.items())
-    return "\n".join(["| reason | status | meaning | what to do |", "| --- | --- | --- | --- |", *rows]) + "\n"
+    rows = (
+        f"| `{reason}` | {meaning.status} | {meaning.title} | {meaning.remedy} |"
+        for reason, meaning in REASONS.items()
+    )
+    return (
+        "\n".join(
+            ["| reason | status | meaning | what to do |", "| --- | --- | --- | --- |", *rows]
+        )
+        + "\n"
+    )
 
 
 def _service(service: ServiceDescriptor) -> Iterator[str]:
     yield f"## {service.full_name}"
     yield ""
-    yield f"| rpc | {' | '.join(column.lower() for column in _COLUMNS)} | a key with | on record | step-up |"
+    yield (
+        f"| rpc | {' | '.join(column.lower() for column in _COLUMNS)} | a key with | on record |"
+        " step-up |"
+    )
     yield "|---" * (len(_COLUMNS) + 4) + "|"
     for method in service.methods:
         rules = contract.rules(method)
         recorded = "yes" if rules.recorded else "–"
         step_up = "yes" if rules.step_up else "–"
         if rules.public:
-            yield f"| `{method.name}` | anybody, without a token {'|' * (len(_COLUMNS) + 1)} {recorded} | {step_up} |"
+            yield (
+                f"| `{method.name}` | anybody, without a token {'|' * (len(_COLUMNS) + 1)}"
+                f" {recorded} | {step_up} |"
+            )
         else:
             cells = ["yes" if column in rules.roles else "–" for column in _COLUMNS]
-            yield f"| `{method.name}` | {' | '.join(cells)} | {f'`{rules.scope}`' if rules.scope else '–'} | {recorded} | {step_up} |"
+            yield (
+                f"| `{method.name}` | {' | '.join(cells)} |"
+                f" {f'`{rules.scope}`' if rules.scope else '–'} | {recorded} | {step_up} |"
+            )
     yield ""
-    refusing = [(method.name, sorted(contract.rules(method).refusals)) for method in service.methods if contract.rules(method).refusals]
+    refusing = [
+        (method.name, sorted(contract.rules(method).refusals))
+        for method in service.methods
+        if contract.rules(method).refusals
+    ]
     if refusing:
         yield "| rpc | refuses, beyond the usual, with |"
         yield "|---|---|"

@@ -1,7 +1,9 @@
-"""What a request brings: a credential, a body or a query that a schema lets through, an Idempotency-Key, an If-Match.
+"""What a request brings: a credential, a body or a query that a schema lets through, an
+Idempotency-Key, an If-Match.
 
-Strict on purpose: what is not understood is refused with the place and a reason word, never half done, and what was sent is never repeated.
-No cookie is read here, so there is nothing to forge across sites.
+Strict on purpose: what is not understood is refused with the place and a reason word, never half
+done, and what was sent is never repeated. No cookie is read here, so there is nothing to forge
+across sites.
 """
 
 import re
@@ -39,7 +41,11 @@ class Parser(FlaskParser):
     """Reads body and query by a schema and refuses in our words."""
 
     DEFAULT_VALIDATION_STATUS = 400
-    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "json": RAISE, "query": RAISE}
+    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {
+        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
+        "json": RAISE,
+        "query": RAISE,
+    }
 
     def load_json(self, req: Request, schema: Schema) -> Any:
         """The body, or nothing where none was sent."""
@@ -47,16 +53,24 @@ class Parser(FlaskParser):
         if not raw:
             return core.missing
         if req.content_length is None and len(raw) >= (req.max_content_length or LIMIT):
-            raise HttpRefusal("body_too_large")  # chunked: werkzeug stops reading at the limit and says nothing
-        if req.mimetype != "application/json" and (req.mimetype != MERGE_PATCH or req.method != "PATCH"):
+            # chunked: werkzeug stops reading at the limit and says nothing
+            raise HttpRefusal("body_too_large")
+        if req.mimetype != "application/json" and (
+            req.mimetype != MERGE_PATCH or req.method != "PATCH"
+        ):
             raise HttpRefusal("content_type_unsupported")
         try:
             said = json.loads(raw, parse_constant=_no_number)
-        except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a number of 5,000 digits, or thousands of brackets
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # not UTF-8, not JSON, a number of 5,000 digits, or thousands of brackets
             raise HttpRefusal("malformed_json") from error
         return g.as_read(said, schema) if "as_read" in g else said
 
-    def handle_error(self, error: ValidationError, req: Request, schema: Schema, **_options: Any) -> NoReturn:
+    def handle_error(
+        self, error: ValidationError, req: Request, schema: Schema, **_options: Any
+    ) -> NoReturn:
         """Raises what a schema found; webargs says in front where it looked (json, query)."""
         where = error.messages if isinstance(error.messages, dict) else {"json": error.messages}
         wrong = [violation for messages in where.values() for violation in violations(messages)]
@@ -68,18 +82,28 @@ def _no_number(_constant: str) -> NoReturn:
 
 
 def violations(messages: Any, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    """What marshmallow found, as (field path, reason word). Names that no programmer gave are left out of the path."""
+    """What marshmallow found, as (field path, reason word).
+
+    Names that no programmer gave are left out of the path.
+    """
     if isinstance(messages, Mapping):
         wrong = []
         for name, inner in messages.items():
             named = isinstance(name, int) or bool(NAME.match(str(name)))
-            wrong += violations(inner, (*path, str(name)) if named else path)  # _schema: the object as a whole
+            # _schema: the object as a whole
+            wrong += violations(inner, (*path, str(name)) if named else path)
         return wrong
-    return [(".".join(path), WORDS.get(word, word if REASON.match(word) else "malformed")) for word in messages[:1]]
+    return [
+        (".".join(path), WORDS.get(word, word if REASON.match(word) else "malformed"))
+        for word in messages[:1]
+    ]
 
 
 def admit(needs_credential: bool) -> None:
-    """Sets in whose name the services are asked. Refuses with token_missing, token_invalid, or what the partners service says of a key."""
+    """Sets in whose name the services are asked.
+
+    Refuses with token_missing, token_invalid, or what the partners service says of a key.
+    """
     # The exchange of a key is asked in nobody's name.
     sent = request.headers.get("Authorization", "").partition(" ")[2] if needs_credential else ""
     mark = fingerprint(sent) if sent else ""
@@ -90,13 +114,17 @@ def admit(needs_credential: bool) -> None:
 
 
 def language() -> str:
-    """The first language of Accept-Language that the pages speak; werkzeug's best_match would pass over fr-CA for a later en."""
+    """The first language of Accept-Language that the pages speak; werkzeug's best_match would pass
+    over fr-CA for a later en.
+    """
     wishes = (wish[:2].lower() for wish in request.accept_languages.values())
     return next((wish for wish in wishes if wish in LANGUAGES), LANGUAGES[0])
 
 
 def credential() -> SignedIn:
-    """Who asks: whom an API key or a session stands for, or whoever holds the caller token that was sent; the services verify it."""
+    """Who asks: whom an API key or a session stands for, or whoever holds the caller token that was
+    sent; the services verify it.
+    """
     kind, _, sent = request.headers.get("Authorization", "").partition(" ")
     if not kind:
         raise Unauthenticated("token_missing")
@@ -110,18 +138,24 @@ def credential() -> SignedIn:
 
 
 def request_key() -> str:
-    """The Idempotency-Key, or a fresh one where none was sent: then a repeated request is a new one."""
+    """The Idempotency-Key, or a fresh one where none was sent: then a repeated request is a new
+    one.
+    """
     sent = request.headers.get("Idempotency-Key")
     if sent is None:
         return new_id()
-    key = sent.strip().removeprefix('"').removesuffix('"')  # the IETF draft has it in quotes, most clients do not
+    # the IETF draft has it in quotes, most clients do not
+    key = sent.strip().removeprefix('"').removesuffix('"')
     if not KEY.match(key):
         raise Invalid(("Idempotency-Key", "malformed"))
     return key
 
 
 def if_match(needed: bool = True) -> str:
-    """The etag that a change is based on. A weak one, several, an empty one, or `*` name no version, and never match."""
+    """The etag that a change is based on.
+
+    A weak one, several, an empty one, or `*` name no version, and never match.
+    """
     strong = list(request.if_match.as_set())
     if len(strong) == 1 and strong[0]:
         return str(strong[0])

@@ -1,4 +1,6 @@
-"""What an operation takes, row by row, read from the OpenAPI document: each field and parameter with its kind, its limits and its words."""
+"""What an operation takes, row by row, read from the OpenAPI document: each field and parameter
+with its kind, its limits and its words.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,7 +9,13 @@ from typing import Any
 from services.gateway.api.schemas import FILLED, PLAIN
 
 Schema = Mapping[str, Any]
-KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "object": "object"}
+KINDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "object": "object",
+}
 FORMATS = {"date-time": "time", "date": "date", "password": "secret"}
 DEPTH = 4  # of objects inside each other; no contract of ours goes deeper
 
@@ -34,10 +42,14 @@ def operations(document: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
         for method, operation in item.items():
             if method != "parameters":
                 taken = [
-                    *_parameters(document, [*item.get("parameters", []), *operation.get("parameters", [])]),
+                    *_parameters(
+                        document, [*item.get("parameters", []), *operation.get("parameters", [])]
+                    ),
                     *_body(document, operation),
                 ]
-                groups[operation["tags"][0]].append({"method": method.upper(), "path": path, "takes": taken, **operation})
+                groups[operation["tags"][0]].append(
+                    {"method": method.upper(), "path": path, "takes": taken, **operation}
+                )
     return groups
 
 
@@ -47,7 +59,13 @@ def _parameters(document: Mapping[str, Any], said: list[Any]) -> Iterator[Row]:
         example = {"examples": [parameter["example"]]} if "example" in parameter else {}
         schema = {**parameter.get("schema", {}), **example}
         about = parameter.get("description") or "Opaque: from an answer."
-        yield _row(document, parameter["name"], parameter["in"], {**schema, "description": about}, bool(parameter.get("required")))
+        yield _row(
+            document,
+            parameter["name"],
+            parameter["in"],
+            {**schema, "description": about},
+            bool(parameter.get("required")),
+        )
 
 
 def _body(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Iterator[Row]:
@@ -64,10 +82,17 @@ def _fields(document: Mapping[str, Any], schema: Schema, within: str, depth: int
         inner = _resolved(document, said)
         is_list = "items" in inner
         if depth:
-            yield from _fields(document, inner["items"] if is_list else inner, f"{within}{name}{'[]' if is_list else ''}.", depth - 1)
+            yield from _fields(
+                document,
+                inner["items"] if is_list else inner,
+                f"{within}{name}{'[]' if is_list else ''}.",
+                depth - 1,
+            )
 
 
-def _row(document: Mapping[str, Any], name: str, location: str, said: Schema, required: bool) -> Row:
+def _row(
+    document: Mapping[str, Any], name: str, location: str, said: Schema, required: bool
+) -> Row:
     schema = _resolved(document, said)
     item = _resolved(document, schema["items"]) if "items" in schema else schema
     kind = _kind(item)
@@ -87,7 +112,11 @@ def _row(document: Mapping[str, Any], name: str, location: str, said: Schema, re
 def _kind(schema: Schema) -> str:
     kinds = schema.get("type", "object")
     named = [kind for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind != "null"]
-    word = "word" if "enum" in schema else FORMATS.get(schema.get("format", ""), KINDS.get(named[0], named[0]))
+    word = (
+        "word"
+        if "enum" in schema
+        else FORMATS.get(schema.get("format", ""), KINDS.get(named[0], named[0]))
+    )
     return word if isinstance(kinds, str) or "null" not in kinds else f"{word}, or null to clear it"
 
 
@@ -117,4 +146,7 @@ def _resolved(document: Mapping[str, Any], schema: Schema) -> Schema:
         return schema
     for name in schema["$ref"].removeprefix("#/").split("/"):
         referred = referred[name]
-    return {**referred, **{key: value for key, value in schema.items() if key not in ("$ref", "allOf")}}
+    return {
+        **referred,
+        **{key: value for key, value in schema.items() if key not in ("$ref", "allOf")},
+    }

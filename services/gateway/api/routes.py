@@ -1,7 +1,8 @@
-"""The routes of the API, every one made of an rpc of the contract: method, path, right, headers, refusals (see binding), and its schemas (see schemas).
+"""The routes of the API, every one made of an rpc of the contract: method, path, right, headers,
+refusals (see binding), and its schemas (see schemas).
 
-The service decides, in the caller's own name; here the right says only whether a credential is needed at all, and stands in the OpenAPI and on the docs
-page.
+The service decides, in the caller's own name; here the right says only whether a credential is
+needed at all, and stands in the OpenAPI and on the docs page.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -39,13 +40,18 @@ _WORDS = {part for path in _PATHS for part in path.split("/") if part and "{" no
 
 
 class Opaque(BaseConverter):
-    """An id in a path: what has another shape can't exist. The word of another path is none, or that path would offer this one's methods too."""
+    """An id in a path: what has another shape can't exist.
+
+    The word of another path is none, or that path would offer this one's methods too.
+    """
 
     regex = rf"(?!(?:{'|'.join(sorted(_WORDS))})\Z){ID}"
 
 
 class Routes(Blueprint):  # type: ignore[misc]
-    """The routes of one service of the contract: every way to ask an rpc of it by REST, with the schemas that its messages make."""
+    """The routes of one service of the contract: every way to ask an rpc of it by REST, with the
+    schemas that its messages make.
+    """
 
     ARGUMENTS_PARSER = Parser()
 
@@ -67,21 +73,34 @@ class Routes(Blueprint):  # type: ignore[misc]
         needed = takes is not None and needs_body(takes, method, status)
 
         def view(given: Given | None = None, **variables: str) -> Response:
-            if "too_many_attempts" in binding.rules.refusals:  # who guesses is counted by where she is; nobody else's address travels
+            # who guesses is counted by where she is; nobody else's address travels
+            if "too_many_attempts" in binding.rules.refusals:
                 origin.tell()
             return answer_of(binding, binding.ask(binding.request(given or {}, variables)))
 
         view.__name__ = binding.operation_id
         summary, _, more = comment(binding.rpc).partition(". ")
-        view.__doc__ = f"{summary.removesuffix('.')}\n\n{more}" if more else summary.removesuffix(".")
-        inner: View = self.response(status, answers, headers=answered(*answer_headers(binding, answers)))(view)
+        view.__doc__ = (
+            f"{summary.removesuffix('.')}\n\n{more}" if more else summary.removesuffix(".")
+        )
+        inner: View = self.response(
+            status, answers, headers=answered(*answer_headers(binding, answers))
+        )(view)
         if takes is not None:
             kind = MERGE_PATCH if method == "PATCH" else "application/json"
-            inner = self.arguments(takes, location="json", required=needed, content_type=kind)(inner)
+            inner = self.arguments(takes, location="json", required=needed, content_type=kind)(
+                inner
+            )
         if query is not None:
             inner = self.arguments(query, location="query")(inner)
-        about = {"x-right": binding.right, "x-refusals": sorted(binding.rules.refusals), **deprecation.said(binding.rules)}
-        inner = self.doc(operationId=view.__name__, **about, **({"security": []} if binding.rules.public else {}))(inner)
+        about = {
+            "x-right": binding.right,
+            "x-refusals": sorted(binding.rules.refusals),
+            **deprecation.said(binding.rules),
+        }
+        inner = self.doc(
+            operationId=view.__name__, **about, **({"security": []} if binding.rules.public else {})
+        )(inner)
 
         @wraps(inner)
         def admitted(*args: Any, **kwargs: Any) -> Response:
@@ -104,14 +123,23 @@ class Routes(Blueprint):  # type: ignore[misc]
         }
         said: Given = admitted._apidoc  # type: ignore[attr-defined]
         said["headers"] = [name for name, needed in named.items() if needed]
-        # As flask-smorest's alt_response would, which for each of them copies all of it, schemas and headers included: a fifth of the time of a start.
-        refused = {refusal: [response_name(refusal)] for refusal in statuses(binding, takes or query)}
-        said["response"]["responses"].update(refused | ({304: ["NOT_MODIFIED"]} if method == "GET" else {}))
-        self.route(binding.rule, methods=[method], tags=[self.name], endpoint=view.__name__)(admitted)
+        # As flask-smorest's alt_response would, which for each of them copies all of it, schemas
+        # and headers included: a fifth of the time of a start.
+        refused = {
+            refusal: [response_name(refusal)] for refusal in statuses(binding, takes or query)
+        }
+        said["response"]["responses"].update(
+            refused | ({304: ["NOT_MODIFIED"]} if method == "GET" else {})
+        )
+        self.route(binding.rule, methods=[method], tags=[self.name], endpoint=view.__name__)(
+            admitted
+        )
 
 
 def answer_of(binding: Binding, message: Message) -> Response:
-    """What a route answers: nothing, a list or a page of one, one thing, or one thing with what is said once beside it."""
+    """What a route answers: nothing, a list or a page of one, one thing, or one thing with what is
+    said once beside it.
+    """
     output = message.DESCRIPTOR
     if not output.fields:
         return nothing()
@@ -119,15 +147,24 @@ def answer_of(binding: Binding, message: Message) -> Response:
     listing, wrapped = schemas.listed_field(output), schemas.wrapped_field(output)
     if listing is not None:
         rest: Given = {
-            field.name: [to_json(each) for each in getattr(message, field.name)] if field.is_repeated else getattr(message, field.name)
+            field.name: [to_json(each) for each in getattr(message, field.name)]
+            if field.is_repeated
+            else getattr(message, field.name)
             for field in output.fields
         }
         return listed(rest.pop(listing.name), rest.pop("next_page_token", ""), rest)
     if wrapped is not None:
         said = to_json(message)
-        return thing({**said.pop(wrapped.name, {}), **said}, status=status, location=binding.where(getattr(message, wrapped.name)))
+        return thing(
+            {**said.pop(wrapped.name, {}), **said},
+            status=status,
+            location=binding.where(getattr(message, wrapped.name)),
+        )
     return thing(
-        to_json(message), status=status, location=binding.where(message) if binding.creates else "", moves=binding.rules.unversioned
+        to_json(message),
+        status=status,
+        location=binding.where(message) if binding.creates else "",
+        moves=binding.rules.unversioned,
     )
 
 
@@ -145,7 +182,9 @@ def answer_headers(binding: Binding, answers: type[Schema] | None) -> Iterator[s
 
 
 def add_headers(doc: dict[str, Any], doc_info: dict[str, Any], **_others: Any) -> dict[str, Any]:
-    """Adds a route's headers to its OpenAPI; last, for flask-smorest sets parameters anew from the schemas."""
+    """Adds a route's headers to its OpenAPI; last, for flask-smorest sets parameters anew from the
+    schemas.
+    """
     if doc_info.get("headers"):
         doc.setdefault("parameters", []).extend(doc_info["headers"])
     return doc

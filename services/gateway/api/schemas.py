@@ -1,8 +1,10 @@
-"""The schemas of the API, made of the descriptors: what a body or a query may hold, and what an answer says, with the comments of the .proto files.
+"""The schemas of the API, made of the descriptors: what a body or a query may hold, and what an
+answer says, with the comments of the .proto files.
 
-By convention: a body holds what its message holds but OUTPUT_ONLY fields, the id in the path, the etag (If-Match) and the request_id (Idempotency-Key), which
-api/sent_back.py takes off a resource that is sent back as it was read;
-a query says page_token as `cursor` and page_size as `limit`, and nothing about a person. What is always said in an answer is `required` there.
+By convention: a body holds what its message holds but OUTPUT_ONLY fields, the id in the path, the
+etag (If-Match) and the request_id (Idempotency-Key), which api/sent_back.py takes off a resource
+that is sent back as it was read; a query says page_token as `cursor` and page_size as `limit`, and
+nothing about a person. What is always said in an answer is `required` there.
 """
 
 import re
@@ -26,11 +28,13 @@ MOST_A_PAGE = 200
 _IN_BODY = {name: PARAMETERS[name] for name in ("page_token", "page_size")}
 # FORBIDDEN in a pattern; half a surrogate pair is no JSON. The second: more than spaces.
 PLAIN, FILLED = rf"^[^{CONTROL}]*$", rf"^[^{CONTROL}]*[^{CONTROL}\s][^{CONTROL}]*$"
-OF_THE_WHOLE: dict[str, dict[str, int]] = {}  # what the document says of a body as a whole, by its schema's name
+# what the document says of a body as a whole, by its schema's name
+OF_THE_WHOLE: dict[str, dict[str, int]] = {}
 _EXACT = 2**53  # numbers from here on are not exact in JSON
 _MOMENT = "2026-03-14T09:30:00Z"
 FieldType = Any
-MessageType = Any  # a Descriptor: its two implementations have no common type, nor have those of a field
+# a Descriptor: its two implementations have no common type, nor have those of a field
+MessageType = Any
 AnyField = fields.Field[Any]
 
 
@@ -105,7 +109,9 @@ class Flag(fields.Boolean):
 
 
 class Whole(Regexp):
-    """A pattern that the whole text has: Python's `$` would let a line end pass, ECMAScript's doesn't."""
+    """A pattern that the whole text has: Python's `$` would let a line end pass, ECMAScript's
+    doesn't.
+    """
 
     def __call__(self, value: Any) -> Any:
         if re.fullmatch(self.regex.pattern, value) is None:
@@ -114,7 +120,9 @@ class Whole(Regexp):
 
 
 class Object(Schema):
-    """An object of the API. Of fields of which one is sent (a oneof), it refuses a second: nobody could know which is meant."""
+    """An object of the API. Of fields of which one is sent (a oneof), it refuses a second: nobody
+    could know which is meant.
+    """
 
     @validates_schema
     def has_one_of_each(self, given: dict[str, Any], **_options: Any) -> None:
@@ -137,22 +145,34 @@ def body(binding: Binding) -> type[Schema] | None:
     request = binding.rpc.input_type
     patch = binding.verb == "patch"
     mask = request.fields_by_name.get("update_mask")
-    limits = [shape(each) for each in (mask, request.fields_by_name.get(binding.body)) if each is not None]
-    only, without = [name for each in limits for name in each.only], [name for each in limits for name in each.without]
+    limits = [
+        shape(each) for each in (mask, request.fields_by_name.get(binding.body)) if each is not None
+    ]
+    only, without = (
+        [name for each in limits for name in each.only],
+        [name for each in limits for name in each.without],
+    )
     # What goes with a mask may be said in part; a merge patch can clear it, too.
     make = _partial(clearing=patch) if mask else _partial(clearing=False) if patch else _asked
     name = f"{binding.target.name}Patch" if patch else f"{request.name.removesuffix('Request')}Body"
     fields_by_name = {
         _IN_BODY.get(field.name, field.name): make(field)
         for field in _sendable(binding.target, binding)
-        if (not only or field.name in only) and field.name not in without and not (mask and shape(field).immutable)
+        if (not only or field.name in only)
+        and field.name not in without
+        and not (mask and shape(field).immutable)
     }
     if binding.body != "*":
-        fields_by_name |= {field.name: make(field) for field in _sendable(request, binding) if field.name != binding.body}
+        fields_by_name |= {
+            field.name: make(field)
+            for field in _sendable(request, binding)
+            if field.name != binding.body
+        }
     if not fields_by_name:
         return None
     made = _schema(name, comment(binding.target), fields_by_name, RAISE)
-    if mask or _is_one_of(fields_by_name):  # an empty mask is refused, and so is none of those of which one is sent
+    # an empty mask is refused, and so is none of those of which one is sent
+    if mask or _is_one_of(fields_by_name):
         OF_THE_WHOLE[made.__name__] = {"minProperties": 1, **({} if mask else {"maxProperties": 1})}
     return made
 
@@ -169,13 +189,19 @@ def query(binding: Binding) -> type[Schema] | None:
     fields_by_name = {}
     for field in _filters(binding.rpc.input_type, binding):
         known = shape(field)
-        if known.private or known.sealed or (known.kind and known.kind.name in ("PIN", "SECRET", "PASSWORD")):
+        if (
+            known.private
+            or known.sealed
+            or (known.kind and known.kind.name in ("PIN", "SECRET", "PASSWORD"))
+        ):
             continue  # an address stands in logs and histories
         made = _asked(field)
         if isinstance(made, fields.Integer):
             made.strict = False  # a query is text
         fields_by_name[PARAMETERS.get(field.name, field.name)] = made
-    return _schema(f"{binding.rpc.name}Query", "", fields_by_name, RAISE) if fields_by_name else None
+    return (
+        _schema(f"{binding.rpc.name}Query", "", fields_by_name, RAISE) if fields_by_name else None
+    )
 
 
 @cache
@@ -186,54 +212,108 @@ def answer(output: MessageType) -> type[Schema] | None:
     if listing := listed_field(output):
         item = listing.message_type
         is_unpaged = "next_page_token" not in output.fields_by_name
-        entries = fields.List(fields.Nested(said(item)), required=True, metadata={"description": "In the order of the list."})
-        rest = {field.name: _said(field) for field in output.fields if field is not listing and field.name != "next_page_token"}
-        following = (
-            {} if is_unpaged else {"next_cursor": Text(metadata={"description": "Where the next page begins; absent on the last one."})}
+        entries = fields.List(
+            fields.Nested(said(item)),
+            required=True,
+            metadata={"description": "In the order of the list."},
         )
-        return _schema(f"{item.name}{'List' if is_unpaged else 'Page'}", "", {"items": entries, **rest, **following}, EXCLUDE)
+        rest = {
+            field.name: _said(field)
+            for field in output.fields
+            if field is not listing and field.name != "next_page_token"
+        }
+        following = (
+            {}
+            if is_unpaged
+            else {
+                "next_cursor": Text(
+                    metadata={"description": "Where the next page begins; absent on the last one."}
+                )
+            }
+        )
+        return _schema(
+            f"{item.name}{'List' if is_unpaged else 'Page'}",
+            "",
+            {"items": entries, **rest, **following},
+            EXCLUDE,
+        )
     if wrapped := wrapped_field(output):
         rest = {field.name: _said(field) for field in output.fields if field is not wrapped}
         inner = {field.name: _said(field) for field in wrapped.message_type.fields}
-        return _schema(output.name.removesuffix("Response"), comment(output) or comment(wrapped.message_type), inner | rest, EXCLUDE)
+        return _schema(
+            output.name.removesuffix("Response"),
+            comment(output) or comment(wrapped.message_type),
+            inner | rest,
+            EXCLUDE,
+        )
     return said(output)
 
 
 def listed_field(output: MessageType) -> FieldType | None:
-    """The field that is the list, in an answer that is a list or a page of one: its first one, where a page says more beside it."""
+    """The field that is the list, in an answer that is a list or a page of one: its first one,
+    where a page says more beside it.
+    """
     rest = [field for field in output.fields if field.name not in ("next_page_token", "total_size")]
     if not rest or (len(rest) > 1 and "next_page_token" not in output.fields_by_name):
         return None
-    is_list = rest[0].is_repeated and rest[0].message_type and not is_map(rest[0]) and output.name.endswith("Response")
+    is_list = (
+        rest[0].is_repeated
+        and rest[0].message_type
+        and not is_map(rest[0])
+        and output.name.endswith("Response")
+    )
     return rest[0] if is_list else None
 
 
 def wrapped_field(output: MessageType) -> FieldType | None:
-    """The field that is the thing, in an answer that says something once beside it: a secret, a PIN."""
+    """The field that is the thing, in an answer that says something once beside it: a secret, a
+    PIN.
+    """
     parts = [field for field in output.fields if field.message_type]
     if len(parts) != 1 or len(output.fields) == 1 or "id" in output.fields_by_name:
         return None
-    return parts[0] if not parts[0].is_repeated and "id" in parts[0].message_type.fields_by_name else None
+    return (
+        parts[0]
+        if not parts[0].is_repeated and "id" in parts[0].message_type.fields_by_name
+        else None
+    )
 
 
 @cache
 def said(message: Descriptor) -> type[Schema]:
     """The schema of a message as it is told."""
-    return _schema(message.name, comment(message), {field.name: _said(field) for field in message.fields}, EXCLUDE)
+    return _schema(
+        message.name,
+        comment(message),
+        {field.name: _said(field) for field in message.fields},
+        EXCLUDE,
+    )
 
 
 @cache
 def _asked_part(message: Descriptor) -> type[Schema]:
-    return _schema(f"{message.name}Input", comment(message), {field.name: _asked(field) for field in _sendable(message)}, RAISE)
+    return _schema(
+        f"{message.name}Input",
+        comment(message),
+        {field.name: _asked(field) for field in _sendable(message)},
+        RAISE,
+    )
 
 
 @cache
 def _partial_part(message: Descriptor, clearing: bool) -> type[Schema]:
     make = _partial(clearing=clearing)
-    return _schema(f"{message.name}Patch", comment(message), {field.name: make(field) for field in _sendable(message)}, RAISE)
+    return _schema(
+        f"{message.name}Patch",
+        comment(message),
+        {field.name: make(field) for field in _sendable(message)},
+        RAISE,
+    )
 
 
-def _schema(name: str, description: str, fields_by_name: Mapping[str, AnyField], unknown: str) -> type[Schema]:
+def _schema(
+    name: str, description: str, fields_by_name: Mapping[str, AnyField], unknown: str
+) -> type[Schema]:
     meta = type("Meta", (), {"unknown": unknown})
     return type(name, (Object,), {"__doc__": description, "Meta": meta, **fields_by_name})
 
@@ -242,10 +322,16 @@ def _sendable(message: Descriptor, binding: Binding | None = None) -> Iterator[F
     """The fields that a body may hold."""
     in_path = {path.rpartition(".")[2] for path in binding.variables.values()} if binding else set()
     carried = {"id", "etag", "request_id", *in_path}
-    if binding and binding.rpc.name.startswith("Publish"):  # whoever publishes the next version says of what
+    # whoever publishes the next version says of what
+    if binding and binding.rpc.name.startswith("Publish"):
         carried.remove("id")
     for field in message.fields:
-        if field.name not in carried and not shape(field).output_only and not is_map(field) and _type_name(field) != MASK:
+        if (
+            field.name not in carried
+            and not shape(field).output_only
+            and not is_map(field)
+            and _type_name(field) != MASK
+        ):
             yield field
 
 
@@ -267,7 +353,10 @@ def _type_name(field: FieldType) -> str:
 def _said(field: FieldType) -> AnyField:
     """A field of an answer: open to new values but for what it is."""
     known = shape(field)
-    options: dict[str, Any] = {"required": _is_always_said(field, known), "metadata": _about(field, known)}
+    options: dict[str, Any] = {
+        "required": _is_always_said(field, known),
+        "metadata": _about(field, known),
+    }
     if is_map(field):
         value = field.message_type.fields_by_name["value"]
         return fields.Dict(keys=fields.String(), values=_plain(value, shape(value)), **options)
@@ -279,17 +368,29 @@ def _said(field: FieldType) -> AnyField:
 
 
 def _one_said(field: FieldType, known: Shape) -> AnyField:
-    return fields.Nested(said(field.message_type)) if _is_part(field) else _plain(field, known, metadata=_example(field, known))
+    return (
+        fields.Nested(said(field.message_type))
+        if _is_part(field)
+        else _plain(field, known, metadata=_example(field, known))
+    )
 
 
 def _asked(field: FieldType) -> AnyField:
     """A field of a body or query, with all that is checked."""
     known = shape(field)
-    return _checked(field, known, _asked_part, required=known.required, metadata=_about(field, known, asked=True))
+    return _checked(
+        field,
+        known,
+        _asked_part,
+        required=known.required,
+        metadata=_about(field, known, asked=True),
+    )
 
 
 def _partial(*, clearing: bool) -> Callable[[FieldType], AnyField]:
-    """Makes fields of which each may be left out, and null clears it where anything can be cleared."""
+    """Makes fields of which each may be left out, and null clears it where anything can be
+    cleared.
+    """
 
     def make(field: FieldType) -> AnyField:
         known = shape(field)
@@ -308,23 +409,43 @@ def _partial(*, clearing: bool) -> Callable[[FieldType], AnyField]:
 def _can_not_be_empty(field: FieldType, known: Shape) -> bool:
     """Whether null would be refused in a merge patch, too."""
     return known.required and (
-        field.has_presence or field.is_repeated or field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM)
+        field.has_presence
+        or field.is_repeated
+        or field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM)
     )
 
 
-def _checked(field: FieldType, known: Shape, part: Callable[[Descriptor], type[Schema]], *, required: bool, **options: Any) -> AnyField:
+def _checked(
+    field: FieldType,
+    known: Shape,
+    part: Callable[[Descriptor], type[Schema]],
+    *,
+    required: bool,
+    **options: Any,
+) -> AnyField:
     options["required"] = required
     if field.is_repeated:
         checks = {"validate": _validators(field, known), "metadata": _example(field, known)}
-        inner = fields.Nested(part(field.message_type)) if _is_part(field) else _plain(field, known, **checks)
-        limits = [Length(max=known.most, error="too_long"), *([Length(min=1, error="required")] if known.required else [])]
+        inner = (
+            fields.Nested(part(field.message_type))
+            if _is_part(field)
+            else _plain(field, known, **checks)
+        )
+        limits = [
+            Length(max=known.most, error="too_long"),
+            *([Length(min=1, error="required")] if known.required else []),
+        ]
         return fields.List(inner, validate=limits, **options)
     if _is_part(field):
         return fields.Nested(part(field.message_type), **options)
-    return _plain(field, known, validate=_validators(field, known, required=known.required), **options)
+    return _plain(
+        field, known, validate=_validators(field, known, required=known.required), **options
+    )
 
 
-def _validators(field: FieldType, known: Shape, *, required: bool = False) -> list[Callable[[Any], Any]]:
+def _validators(
+    field: FieldType, known: Shape, *, required: bool = False
+) -> list[Callable[[Any], Any]]:
     if field.type == FieldDescriptor.TYPE_ENUM:
         return [OneOf(words(field.enum_type), error="unknown_code")]
     if known.kind:
@@ -334,7 +455,11 @@ def _validators(field: FieldType, known: Shape, *, required: bool = False) -> li
         if required or of_list or least:
             validators.append(Length(min=max(1, least), error="too_short" if least else "required"))
         return [*validators, Whole(known.kind.pattern or PLAIN, error=known.kind.reason)]
-    if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_DOUBLE):
+    if field.type in (
+        FieldDescriptor.TYPE_INT32,
+        FieldDescriptor.TYPE_INT64,
+        FieldDescriptor.TYPE_DOUBLE,
+    ):
         if field.name == "page_size":
             return [Range(1, MOST_A_PAGE, error="out_of_range")]
         return [Range(known.least, known.most, error="out_of_range")]
@@ -355,7 +480,9 @@ def _plain(field: FieldType, known: Shape, **options: Any) -> AnyField:
     if field.type == FieldDescriptor.TYPE_DOUBLE:
         return fields.Float(**options)
     if field.type == FieldDescriptor.TYPE_BYTES:
-        return File(known.most, **options | {"metadata": {**options.get("metadata", {}), "format": "byte"}})
+        return File(
+            known.most, **options | {"metadata": {**options.get("metadata", {}), "format": "byte"}}
+        )
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         return Time(**options)
     if field.type == FieldDescriptor.TYPE_ENUM and "validate" not in options:
@@ -368,20 +495,26 @@ def _is_part(field: FieldType) -> bool:
 
 
 def _is_always_said(field: FieldType, known: Shape) -> bool:
-    """Whether an answer that holds the message always holds the field: see api/convert.py for what is left out."""
+    """Whether an answer that holds the message always holds the field: see api/convert.py for what
+    is left out.
+    """
     if known.always or field.name in ("id", "etag", "create_time"):
         return True
-    return field.is_repeated or not (field.has_presence or field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM))
+    return field.is_repeated or not (
+        field.has_presence or field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM)
+    )
 
 
 def _about(field: FieldType, known: Shape, *, asked: bool = False) -> dict[str, Any]:
     said: dict[str, Any] = {"description": comment(field)}
     kind: Kind | None = None if field.is_repeated else known.kind
-    if field.containing_oneof and not field.containing_oneof.name.startswith("_"):  # protoc's own, of an optional field, begins so
+    # protoc's own, of an optional field, begins so
+    if field.containing_oneof and not field.containing_oneof.name.startswith("_"):
         said["x-one-of"] = field.containing_oneof.name
     if kind and known.required and asked and not kind.pattern and kind.checks == "all":
         said["pattern"] = FILLED
-    if kind and kind.format and not (asked and kind.pattern and not known.required):  # what may be empty is no date
+    # what may be empty is no date
+    if kind and kind.format and not (asked and kind.pattern and not known.required):
         said["format"] = kind.format
     if known.distinct:
         said["uniqueItems"] = True

@@ -1,7 +1,9 @@
-"""A resource may be sent back as it was read: in a body that holds its `id` or `etag`, what can't be written is passed over (AIP-203).
+"""A resource may be sent back as it was read: in a body that holds its `id` or `etag`, what can't
+be written is passed over (AIP-203).
 
-A body without them was written by hand: there a field that can't be written is refused like any other that is not understood, so that nobody takes a
-change for made. Resources that have neither are always taken so.
+A body without them was written by hand: there a field that can't be written is refused like any
+other that is not understood, so that nobody takes a change for made. Resources that have neither
+are always taken so.
 """
 
 from functools import partial
@@ -23,14 +25,18 @@ def expect(binding: Binding) -> None:
 
 
 def _writable(binding: Binding, given: Any, schema: Schema) -> Any:
-    """The part of a body that can be written, if it is a resource as it was read; else the body as it is. Refuses the id of another."""
+    """The part of a body that can be written, if it is a resource as it was read; else the body as
+    it is. Refuses the id of another.
+    """
     if not isinstance(given, dict):
         return given
     resource = binding.target if binding.body != "*" else binding.rpc.output_type
     marks = [mark for mark in _MARKS if mark in resource.fields_by_name]
     if marks and not any(mark in given for mark in marks):
         return given
-    named = (request.view_args or {}).get(next((name for name, path in binding.variables.items() if path.endswith("id")), ""))
+    named = (request.view_args or {}).get(
+        next((name for name, path in binding.variables.items() if path.endswith("id")), "")
+    )
     if "id" in resource.fields_by_name and named is not None and given.get("id", named) != named:
         raise Invalid(("id", "out_of_range"))
     return _part(given, schema, resource)

@@ -1,4 +1,6 @@
-"""The OpenAPI document: what flask-smorest gathers from the routes, with our problem+json, headers and credentials said once."""
+"""The OpenAPI document: what flask-smorest gathers from the routes, with our problem+json, headers
+and credentials said once.
+"""
 
 from typing import Any
 
@@ -18,25 +20,38 @@ KIND = told_pb2.ToldKind.DESCRIPTOR
 
 VERSION = "0.1.0"
 DESCRIPTION = """\
-Partner systems join the referral network here. The [guide](/api/v1/guide) tells a referral end to end, [versions](/api/v1/guide/versioning) what may change and how.
+Partner systems join the referral network here. The [guide](/api/v1/guide) tells a referral end to
+end, [versions](/api/v1/guide/versioning) what may change and how.
 
-* Credential: `Authorization: Bearer` with an API key (`enl_…`), a session's secret or a caller token. `x-right` of an operation is the scope
-  or role it needs, `x-refusals` are its reasons beyond the usual ones.
-* Unknown fields are refused. What is not set is absent, never null. Times are RFC 3339 in UTC. Answers may get new fields at any time.
-* `Idempotency-Key` on POST: the same key and request within 24 hours gets the first answer again; another request with it 422.
-* Changing what has an ETag needs `If-Match` (428 without, 412 when stale). A GET takes `If-None-Match` (304).
+* Credential: `Authorization: Bearer` with an API key (`enl_…`), a session's secret or a caller
+  token. `x-right` of an operation is the scope or role it needs, `x-refusals` are its reasons
+  beyond the usual ones.
+* Unknown fields are refused. What is not set is absent, never null. Times are RFC 3339 in UTC.
+  Answers may get new fields at any time.
+* `Idempotency-Key` on POST: the same key and request within 24 hours gets the first answer again;
+  another request with it 422.
+* Changing what has an ETag needs `If-Match` (428 without, 412 when stale). A GET takes
+  `If-None-Match` (304).
 * Lists: `items` and `next_cursor`, and `Link: rel="next"` on GET.
 * PATCH is a merge patch (RFC 7396): `application/merge-patch+json` or `application/json`.
 * A body is at most 64 kB.
 """
 _ETAG = f'"{KINDS["ETAG"].example}"'
-_BASED_ON = {"name": "If-Match", "description": "The ETag of the version that the change is based on.", "example": _ETAG}
+_BASED_ON = {
+    "name": "If-Match",
+    "description": "The ETag of the version that the change is based on.",
+    "example": _ETAG,
+}
 _ONE_TAG = {"type": "string", "pattern": '^"[!#-~]{1,100}"$'}
-# What a request may bring. An Idempotency-Key has no example: sent twice it is the same request, or 422.
+# What a request may bring. An Idempotency-Key has no example: sent twice it is the same request, or
+# 422.
 HEADERS: dict[str, Said] = {
     "IDEMPOTENCY_KEY": {
         "name": "Idempotency-Key",
-        "description": "1 to 100 visible characters, fresh for each new request (a UUID, say); the same again only to repeat the same request.",
+        "description": (
+            "1 to 100 visible characters, fresh for each new request (a UUID, say);"
+            " the same again only to repeat the same request."
+        ),
         "schema": {"type": "string", "pattern": '^"?[!#-~]{1,100}"?$'},
     },
     "IF_MATCH": {**_BASED_ON, "required": True, "schema": _ONE_TAG},
@@ -56,14 +71,19 @@ HEADERS: dict[str, Said] = {
     },
     "WEBHOOK_TIMESTAMP": {
         "name": "webhook-timestamp",
-        "description": "When it was sent, in seconds since 1970: believe none that is five minutes old.",
+        "description": (
+            "When it was sent, in seconds since 1970: believe none that is five minutes old."
+        ),
         "required": True,
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
         "example": "1793570100",
     },
     "WEBHOOK_SIGNATURE": {
         "name": "webhook-signature",
-        "description": "`v1,` and the HMAC-SHA256, in Base64, of id, timestamp and body with dots between; more than one with spaces between.",
+        "description": (
+            "`v1,` and the HMAC-SHA256, in Base64, of id, timestamp and body with dots between;"
+            " more than one with spaces between."
+        ),
         "required": True,
         "schema": {"type": "string", "pattern": "^v1,[A-Za-z0-9+/]+=*( v1,[A-Za-z0-9+/]+=*)*$"},
     },
@@ -84,31 +104,68 @@ ANSWERED = {
         False,
     ),
     "ETAG": ("ETag", "The version; for If-Match and If-None-Match.", _ETAG, True),
-    "LOCATION": ("Location", "Where it can be read.", f"/api/v1/people/{KINDS['ID'].example}", True),
-    "LINK": ("Link", 'The next page, rel="next"; absent on the last one.', '</api/v1/referrals?cursor=AbC>; rel="next"', False),
+    "LOCATION": (
+        "Location",
+        "Where it can be read.",
+        f"/api/v1/people/{KINDS['ID'].example}",
+        True,
+    ),
+    "LINK": (
+        "Link",
+        'The next page, rel="next"; absent on the last one.',
+        '</api/v1/referrals?cursor=AbC>; rel="next"',
+        False,
+    ),
     "RETRY_AFTER": ("Retry-After", "In how many seconds to ask again.", str(RETRY_SECONDS), True),
-    "WWW_AUTHENTICATE": ("WWW-Authenticate", "Which kind of credential.", 'Bearer realm="enlace"', True),
+    "WWW_AUTHENTICATE": (
+        "WWW-Authenticate",
+        "Which kind of credential.",
+        'Bearer realm="enlace"',
+        True,
+    ),
     "ALLOW": ("Allow", "The methods that are offered; with 405.", "GET, HEAD, OPTIONS", False),
     "DEPRECATION": ("Deprecation", "Since when it is deprecated (RFC 9745).", "@1798761600", True),
     "SUNSET": ("Sunset", "When it may be gone (RFC 8594).", "Sat, 01 Jan 2028 00:00:00 GMT", True),
 }
 ALWAYS = ("X_REQUEST_ID", "RATE_LIMIT", "RATE_LIMIT_POLICY")
-_WITH_STATUS = {304: ("ETAG",), 401: ("WWW_AUTHENTICATE",), 429: ("RETRY_AFTER",), 503: ("RETRY_AFTER",), 504: ("RETRY_AFTER",)}
+_WITH_STATUS = {
+    304: ("ETAG",),
+    401: ("WWW_AUTHENTICATE",),
+    429: ("RETRY_AFTER",),
+    503: ("RETRY_AFTER",),
+    504: ("RETRY_AFTER",),
+}
 
 
-def _said(description: str, example: str | int | None = None, *, number: bool = False, required: bool = True) -> fields.Field[Any]:
+def _said(
+    description: str,
+    example: str | int | None = None,
+    *,
+    number: bool = False,
+    required: bool = True,
+) -> fields.Field[Any]:
     metadata = {"description": description, **({} if example is None else {"examples": [example]})}
-    return fields.Integer(required=required, metadata=metadata) if number else fields.String(required=required, metadata=metadata)
+    return (
+        fields.Integer(required=required, metadata=metadata)
+        if number
+        else fields.String(required=required, metadata=metadata)
+    )
 
 
 class ProblemErrorSchema(Schema):
     """One wrong field: one of pointer, parameter and header says where."""
 
-    pointer = _said("JSON pointer into the body (RFC 6901); empty: the whole.", "/need_code", required=False)
+    pointer = _said(
+        "JSON pointer into the body (RFC 6901); empty: the whole.", "/need_code", required=False
+    )
     parameter = _said("Name of a query parameter.", required=False)
     header = _said("Name of a header.", required=False)
     reason = _said("Why.", "unknown_code")
-    list = _said("Of a field that is of a code list: which one, as the page of code lists names it.", "DeclineReason", required=False)
+    list = _said(
+        "Of a field that is of a code list: which one, as the page of code lists names it.",
+        "DeclineReason",
+        required=False,
+    )
 
 
 class ProblemSchema(Schema):
@@ -120,13 +177,23 @@ class ProblemSchema(Schema):
     reason = _said("A stable word to rely on.", "invalid_fields")
     request_id = _said("Tell it to operations.", "0d5f3c0a9b1e4c7d8e2f60718293a4b5")
     about = fields.List(
-        fields.String(), metadata={"description": "What stands in the way, for reasons that say so.", "examples": [["reception"]]}
+        fields.String(),
+        metadata={
+            "description": "What stands in the way, for reasons that say so.",
+            "examples": [["reception"]],
+        },
     )
-    errors = fields.List(fields.Nested(ProblemErrorSchema), metadata={"description": "Which fields, with reason invalid_fields."})
+    errors = fields.List(
+        fields.Nested(ProblemErrorSchema),
+        metadata={"description": "Which fields, with reason invalid_fields."},
+    )
 
 
 def response_name(status: int) -> str:
-    """The name of a status among the document's responses. Not Python's own, which changed in 3.13: the document must not depend on who prints it."""
+    """The name of a status among the document's responses.
+
+    Not Python's own, which changed in 3.13: the document must not depend on who prints it.
+    """
     return HTTP_STATUS_CODES[status].upper().replace(" ", "_")
 
 
@@ -136,7 +203,9 @@ def answered(*names: str) -> dict[str, str]:
 
 
 class DocumentedApi(Api):  # type: ignore[misc]
-    """flask-smorest, with problem+json for every refusal, and without its handler that would answer for the pages too."""
+    """flask-smorest, with problem+json for every refusal, and without its handler that would answer
+    for the pages too.
+    """
 
     ERROR_SCHEMA = ProblemSchema
 
@@ -145,14 +214,23 @@ class DocumentedApi(Api):  # type: ignore[misc]
 
     def _register_responses(self) -> None:
         for name, (_, description, example, required) in ANSWERED.items():
-            said: Said = {"description": description, "required": required, "schema": {"type": "string"}, "example": example}
+            said: Said = {
+                "description": description,
+                "required": required,
+                "schema": {"type": "string"},
+                "example": example,
+            }
             self.spec.components.header(name, said, lazy=True)
         for status, phrase in HTTP_STATUS_CODES.items():
             said = {"description": phrase, "headers": answered(*_WITH_STATUS.get(status, ()))}
             if status >= 400:
                 said["content"] = {MEDIA_TYPE: {"schema": ProblemSchema}}
             self.spec.components.response(response_name(status), said, lazy=True)
-        other = {"description": "Any other problem", "headers": answered("ALLOW"), "content": {MEDIA_TYPE: {"schema": ProblemSchema}}}
+        other = {
+            "description": "Any other problem",
+            "headers": answered("ALLOW"),
+            "content": {MEDIA_TYPE: {"schema": ProblemSchema}},
+        }
         self.spec.components.response("DEFAULT_ERROR", other, lazy=True)
 
     def _register_pagination_header(self) -> None:
@@ -169,12 +247,18 @@ def told(spec: Any) -> Said:
     for number, type_ in wire.words(KIND).items():
         value = KIND.values_by_number[number]
         name = value.name.removeprefix("TOLD_KIND_").lower()
-        data = schemas.said(told_pb2.DESCRIPTOR.message_types_by_name[f"{type_.split('.')[1].capitalize()}Told"])
+        data = schemas.said(
+            told_pb2.DESCRIPTOR.message_types_by_name[f"{type_.split('.')[1].capitalize()}Told"]
+        )
         if data.__name__ not in spec.components.schemas:
             spec.components.schema(data.__name__, schema=data)
         properties = {
             "type": {"const": type_, "description": "What it tells."},
-            "timestamp": {"type": "string", "format": "date-time", "description": "When it came about."},
+            "timestamp": {
+                "type": "string",
+                "format": "date-time",
+                "description": "When it came about.",
+            },
             "data": {"$ref": f"#/components/schemas/{data.__name__}"},
         }
         schema = {"type": "object", "required": list(properties), "properties": properties}
@@ -184,11 +268,19 @@ def told(spec: Any) -> Said:
                 "summary": COMMENTS[f"{KIND.full_name}.{value.name}"].removesuffix("."),
                 "tags": ["webhooks"],
                 "security": [],
-                "parameters": [spec.components.get_ref("parameter", f"WEBHOOK_{part}") for part in ("ID", "TIMESTAMP", "SIGNATURE")],
-                "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+                "parameters": [
+                    spec.components.get_ref("parameter", f"WEBHOOK_{part}")
+                    for part in ("ID", "TIMESTAMP", "SIGNATURE")
+                ],
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": schema}},
+                },
                 "responses": {
                     "2XX": {"description": "Taken"},
-                    "default": {"description": "Not taken: it is sent again, for three days at most"},
+                    "default": {
+                        "description": "Not taken: it is sent again, for three days at most"
+                    },
                 },
             }
         }
@@ -202,7 +294,10 @@ def settings() -> dict[str, Any]:
         "API_VERSION": VERSION,
         "OPENAPI_VERSION": "3.1.0",
         "API_SPEC_OPTIONS": {
-            "info": {"description": DESCRIPTION, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+            "info": {
+                "description": DESCRIPTION,
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
             "servers": [{"url": "/", "description": "This gateway"}],
             "security": [{"bearer": []}],
             "components": {
@@ -210,7 +305,10 @@ def settings() -> dict[str, Any]:
                     "bearer": {
                         "type": "http",
                         "scheme": "bearer",
-                        "description": "An API key (enl_<id>_<secret>), the secret of a session, or a caller token (JWT).",
+                        "description": (
+                            "An API key (enl_<id>_<secret>), the secret of a session, or a caller"
+                            " token (JWT)."
+                        ),
                     }
                 }
             },

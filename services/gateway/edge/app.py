@@ -1,6 +1,8 @@
-"""The application to which `api` and `site` add their routes: the steps before and after every request, the probes, and problem+json where nothing else answers.
+"""The application to which `api` and `site` add their routes: the steps before and after every
+request, the probes, and problem+json where nothing else answers.
 
-Nothing is logged but the route's name, status and duration: an address may carry an opaque id, a form may carry a life.
+Nothing is logged but the route's name, status and duration: an address may carry an opaque id, a
+form may carry a life.
 """
 
 import time
@@ -21,7 +23,10 @@ from services.gateway.edge.problems import problem
 
 PROBES = {"/healthz": "alive", "/readyz": "ready"}
 HTTP_SECONDS = Histogram(
-    "enlace_http_seconds", "Duration of a request.", ["route", "status"], buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+    "enlace_http_seconds",
+    "Duration of a request.",
+    ["route", "status"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
 )
 
 
@@ -29,9 +34,20 @@ def make(settings: Settings, clients: Clients | None = None) -> Flask:
     """Makes the app; tests hand over their own clients."""
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.request_class = bodies.InMemory
-    app.config.update(DEVELOPMENT=settings.development, PUBLIC_URL=settings.public_url, MAX_CONTENT_LENGTH=bodies.USUAL)
+    app.config.update(
+        DEVELOPMENT=settings.development,
+        PUBLIC_URL=settings.public_url,
+        MAX_CONTENT_LENGTH=bodies.USUAL,
+    )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    equip(app, settings, clients or Clients(settings.partners, settings.referrals, settings.notifications, signer=settings.addresses))
+    equip(
+        app,
+        settings,
+        clients
+        or Clients(
+            settings.partners, settings.referrals, settings.notifications, signer=settings.addresses
+        ),
+    )
     app.before_request(begin)
     app.after_request(finish)
     for kind in (Refusal, HTTPException, Exception):
@@ -42,23 +58,33 @@ def make(settings: Settings, clients: Clients | None = None) -> Flask:
 
 
 def equip(app: Flask, settings: Settings, clients: Clients) -> None:
-    """Gives an app what it remembers from request to request: connections, tokens, counts of callers."""
+    """Gives an app what it remembers from request to request: connections, tokens, counts of
+    callers.
+    """
     app.extensions.update(clients=clients, exchange=Exchange(), limits=Limits(settings.caller_rate))
 
 
 def probe(status: str) -> Response:
-    """Answers for this process only: a service that is away must not take the pages of the others, and the way out, from everybody."""
+    """Answers for this process only: a service that is away must not take the pages of the others,
+    and the way out, from everybody.
+    """
     return jsonify(status=status)
 
 
 def keep_from_site(app: Flask, *prefixes: str) -> None:
-    """Declares paths at which systems ask: they bring a key instead of a cookie, and hear problem+json."""
+    """Declares paths at which systems ask: they bring a key instead of a cookie, and hear
+    problem+json.
+    """
     app.extensions["systems"] = prefixes
 
 
 def is_for_people() -> bool:
-    """Returns whether this request is the site's to answer: neither a probe nor at a path of systems."""
-    return request.path not in PROBES and not request.path.startswith(current_app.extensions.get("systems", ()))
+    """Returns whether this request is the site's to answer: neither a probe nor at a path of
+    systems.
+    """
+    return request.path not in PROBES and not request.path.startswith(
+        current_app.extensions.get("systems", ())
+    )
 
 
 def begin() -> None:
@@ -74,16 +100,24 @@ def finish(response: Response) -> Response:
     headers["X-Request-Id"] = g.request_id
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"
-    headers["Cache-Control"] = g.get("cache_control", "no-store")  # open data and the site's files say for how long they are good
+    # open data and the site's files say for how long they are good
+    headers["Cache-Control"] = g.get("cache_control", "no-store")
     log_request(response.status_code, time.monotonic() - g.started)
     return response
 
 
 def log_request(status: int, seconds: float) -> None:
-    """Writes one line of log and counts one figure; probes ask every few seconds and would drown the rest."""
+    """Writes one line of log and counts one figure; probes ask every few seconds and would drown
+    the rest.
+    """
     rule = request.url_rule.rule if request.url_rule else ""
     HTTP_SECONDS.labels(rule, str(status)).observe(seconds)
     if rule not in PROBES:
         log.get().info(
-            "request", route=rule, method=request.method, status=status, request_id=g.request_id, duration_ms=round(seconds * 1000, 1)
+            "request",
+            route=rule,
+            method=request.method,
+            status=status,
+            request_id=g.request_id,
+            duration_ms=round(seconds * 1000, 1),
         )

@@ -1,9 +1,11 @@
-"""The one door to gRPC: every question to a service goes through here, with the caller's token, a deadline, and one way of hearing no.
+"""The one door to gRPC: every question to a service goes through here, with the caller's token, a
+deadline, and one way of hearing no.
 
-A stub's method is called like a function and either returns the answer or raises a refusal of chassis.errors; whatever is no refusal is a
-`ServiceFault`. Every call goes through its service's gate (gates.py), which refuses at once what could only wait. Reads are tried again when
-their connection was lost; writes are not, for the person at the page can see what happened.
-Limit: blocking calls without streams; one set of channels for the process, safe for all threads.
+A stub's method is called like a function and either returns the answer or raises a refusal of
+chassis.errors; whatever is no refusal is a `ServiceFault`. Every call goes through its service's
+gate (gates.py), which refuses at once what could only wait. Reads are tried again when their
+connection was lost; writes are not, for the person at the page can see what happened. Limit:
+blocking calls without streams; one set of channels for the process, safe for all threads.
 """
 
 import contextlib
@@ -32,16 +34,22 @@ from services.gateway.edge.gates import ROOMS, SPARE, Gate
 
 DEADLINE_SECONDS = 5.0
 HEALTH_SECONDS = 1.0
-FAREWELL_SECONDS = 60.0  # so long a session is still to be ended when nobody waits for it: a restart of the service takes less
+# so long a session is still to be ended when nobody waits for it: a restart of the service takes
+# less
+FAREWELL_SECONDS = 60.0
 FAREWELLS = 200  # under way, and as many waiting; those beyond end by their idle limit
 READS_TRIED = 3
 READING_VERBS = ("Get", "List", "Count", "Batch", "Search", "Match", "Preview", "IssueToken")
 NAMES = ("partners", "referrals", "notifications")
-AUDIENCES = tuple(f"enlace.{name}" for name in NAMES)  # of caller tokens: each is good at one service
+# of caller tokens: each is good at one service
+AUDIENCES = tuple(f"enlace.{name}" for name in NAMES)
 
 
 class ServiceFault(Exception):
-    """A service broke, or answered what is in no contract. Carries the status name only: details may hold what nobody should log."""
+    """A service broke, or answered what is in no contract.
+
+    Carries the status name only: details may hold what nobody should log.
+    """
 
 
 @dataclass(frozen=True)
@@ -52,12 +60,15 @@ class Caller:
     request_id: str = ""
     language: str = "es"
     who: str = ""  # a mark of the credential or the address, by which rooms are shared out
-    origin: Mapping[str, str] = field(default_factory=dict)  # where somebody without a token comes from, as metadata
-    renew: Callable[[], Mapping[str, str]] | None = None  # fetches fresh tokens, if there is something to fetch them for
+    # where somebody without a token comes from, as metadata
+    origin: Mapping[str, str] = field(default_factory=dict)
+    # fetches fresh tokens, if there is something to fetch them for
+    renew: Callable[[], Mapping[str, str]] | None = None
 
 
 NOBODY = Caller()
-# Set once at the start of each HTTP request (session.py, api), read by every call that follows on the same thread.
+# Set once at the start of each HTTP request (session.py, api), read by every call that follows on
+# the same thread.
 calling: ContextVar[Caller] = ContextVar("calling", default=NOBODY)
 
 
@@ -71,23 +82,40 @@ READS = frozenset(
 
 
 def target(address: str) -> str:
-    """How gRPC is told where a service is: a name may stand for several servers and is looked up again when one is lost."""
+    """How gRPC is told where a service is: a name may stand for several servers and is looked up
+    again when one is lost.
+    """
     host, _, port = address.rpartition(":")
-    named = any(letter.isalpha() for letter in host) and not host.startswith("[") and "/" not in host and ":" not in host and port.isdigit()
+    named = (
+        any(letter.isalpha() for letter in host)
+        and not host.startswith("[")
+        and "/" not in host
+        and ":" not in host
+        and port.isdigit()
+    )
     return f"dns:///{address}" if named else address
 
 
 def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
-    """All servers behind a name get their turn; one that is lost is left out at once and looked for again within a second or so.
+    """All servers behind a name get their turn; one that is lost is left out at once and looked for
+    again within a second or so.
 
-    `healthy_only`: one that says it is not ready, or that it stops, is left out until it says otherwise. gRPC watches the health of each.
+    `healthy_only`: one that says it is not ready, or that it stops, is left out until it says
+    otherwise. gRPC watches the health of each.
     """
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     return [
-        ("grpc.service_config", json.dumps(config | ({"healthCheckConfig": {"serviceName": ""}} if healthy_only else {}))),
-        # No retries by gRPC: it can't tell a lost connection from a service that says, after a wait, that its database is away.
+        (
+            "grpc.service_config",
+            json.dumps(
+                config | ({"healthCheckConfig": {"serviceName": ""}} if healthy_only else {})
+            ),
+        ),
+        # No retries by gRPC: it can't tell a lost connection from a service that says, after a
+        # wait, that its database is away.
         ("grpc.enable_retries", 0),
-        # Pings go out only while a call is under way, so they stay below what a server tolerates without being told.
+        # Pings go out only while a call is under way, so they stay below what a server tolerates
+        # without being told.
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 3_000),
         ("grpc.initial_reconnect_backoff_ms", 200),
@@ -109,19 +137,30 @@ class Details(NamedTuple):
 
 
 class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
-    """Takes each call through the gate with its deadline and the caller's metadata, and turns a refused call into the refusal it was."""
+    """Takes each call through the gate with its deadline and the caller's metadata, and turns a
+    refused call into the refusal it was.
+    """
 
     def __init__(self, gate: Gate, audience: str, addresses: AddressSigner | None) -> None:
         self._gate = gate
         self._audience = audience
         self._addresses = addresses
 
-    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        """Called by grpc for every call on the channel. A token that ran out on the way, or is older than a proof, is replaced once: the refusal came before any effect.
+    def intercept_unary_unary(
+        self, continuation: Any, client_call_details: Any, request: Any
+    ) -> Any:
+        """Called by grpc for every call on the channel.
 
-        If the fresh one runs out, too, it is this machine that is slow: no caller is told that it is not known who asks.
+        A token that ran out on the way, or is older than a proof, is replaced once: the refusal
+        came before any effect.
+
+        If the fresh one runs out, too, it is this machine that is slow: no caller is told that it
+        is not known who asks.
         """
-        caller, end = calling.get(), time.monotonic() + (client_call_details.timeout or DEADLINE_SECONDS)
+        caller, end = (
+            calling.get(),
+            time.monotonic() + (client_call_details.timeout or DEADLINE_SECONDS),
+        )
         try:
             return self._ask(continuation, client_call_details, request, caller, end)
         except (errors.Unauthenticated, errors.NotAllowed) as refusal:
@@ -137,15 +176,24 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
             raise errors.Unavailable("service_busy") from refusal
 
     def _ask(self, continuation: Any, asked: Any, request: Any, caller: Caller, end: float) -> Any:
-        metadata = [*(asked.metadata or ()), ("accept-language", caller.language), *self._origin(caller)]
+        metadata = [
+            *(asked.metadata or ()),
+            ("accept-language", caller.language),
+            *self._origin(caller),
+        ]
         if token := caller.tokens.get(self._audience):
             metadata.append(("authorization", f"Bearer {token}"))
         if caller.request_id:
-            metadata += [("x-request-id", caller.request_id), (trace.HEADER, trace.parent(caller.request_id))]
+            metadata += [
+                ("x-request-id", caller.request_id),
+                (trace.HEADER, trace.parent(caller.request_id)),
+            ]
 
         def ask() -> Any:
             left = max(0.001, end - time.monotonic())
-            call = continuation(Details(asked.method, left, metadata, asked.credentials, None, None), request)
+            call = continuation(
+                Details(asked.method, left, metadata, asked.credentials, None, None), request
+            )
             try:
                 call.result()
             except grpc.RpcError as error:
@@ -157,11 +205,15 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
                 return tried_again(ask, end - time.monotonic())
             call = ask()
         if has_request_context():
-            g.written = True  # what comes after it in this request may fail: then it is not true that nothing was kept
+            # what comes after it in this request may fail: then it is not true that nothing was
+            # kept
+            g.written = True
         return call
 
     def _origin(self, caller: Caller) -> Iterator[tuple[str, str]]:
-        """Where somebody without a token comes from: her address in the gateway's own name, her device's secret as it is."""
+        """Where somebody without a token comes from: her address in the gateway's own name, her
+        device's secret as it is.
+        """
         for name, value in caller.origin.items():
             if name != "client-address":
                 yield name, value
@@ -170,25 +222,36 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
 
 
 def tried_again(ask: Callable[[], Any], seconds: float) -> Any:
-    """A read whose connection was lost is asked again after a moment; what a service itself refused is not."""
+    """A read whose connection was lost is asked again after a moment; what a service itself refused
+    is not.
+    """
     patience = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(READS_TRIED) | tenacity.stop_before_delay(seconds),
         wait=tenacity.wait_exponential_jitter(multiplier=0.05, max=0.5, exp_base=3, jitter=0.05),
-        retry=tenacity.retry_if_exception(lambda error: isinstance(error, errors.Unavailable) and error.reason == "service_unreachable"),
+        retry=tenacity.retry_if_exception(
+            lambda error: (
+                isinstance(error, errors.Unavailable) and error.reason == "service_unreachable"
+            )
+        ),
         reraise=True,
     )
     return patience(ask)
 
 
 def refusal_of(error: grpc.RpcError) -> Exception:
-    """The refusal that a service meant, read back from status, ErrorInfo, BadRequest and RetryInfo; a ServiceFault if it meant none."""
+    """The refusal that a service meant, read back from status, ErrorInfo, BadRequest and RetryInfo;
+    a ServiceFault if it meant none.
+    """
     code = error.code()
     reason, about, violations, retry_after = "", "", list[tuple[str, str]](), 0.0
     for detail in details_of(error):
         if isinstance(detail, error_details_pb2.ErrorInfo):
             reason, about = detail.reason, detail.metadata.get("about", "")
         elif isinstance(detail, error_details_pb2.BadRequest):
-            violations = [(v.field, getattr(v, "reason", "") or v.description) for v in detail.field_violations]
+            violations = [
+                (v.field, getattr(v, "reason", "") or v.description)
+                for v in detail.field_violations
+            ]
         else:
             retry_after = detail.retry_delay.ToTimedelta().total_seconds()
     match code:
@@ -210,21 +273,30 @@ def refusal_of(error: grpc.RpcError) -> Exception:
             if reason == "store_full":  # nothing that the caller did
                 return errors.Unavailable(reason)
             return errors.Exhausted(reason or "too_many_requests", retry_after)
-        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:  # the second: the service stopped meanwhile
+        # the second: the service stopped meanwhile
+        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
             return errors.Unavailable(reason or "service_unreachable")
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return errors.Unavailable("deadline_exceeded")
     return ServiceFault(code.name)
 
 
-def details_of(error: grpc.RpcError) -> Iterator[error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo]:
+def details_of(
+    error: grpc.RpcError,
+) -> Iterator[
+    error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo
+]:
     """The error details we know of, unpacked."""
     try:
         status = rpc_status.from_call(cast(grpc.Call, error))
     except ValueError:  # trailing metadata that contradicts the status: not ours to repair
         return
     for packed in status.details if status else ():
-        for kind in (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo):
+        for kind in (
+            error_details_pb2.ErrorInfo,
+            error_details_pb2.BadRequest,
+            error_details_pb2.RetryInfo,
+        ):
             if packed.Is(kind.DESCRIPTOR):
                 detail = kind()
                 packed.Unpack(detail)
@@ -233,8 +305,9 @@ def details_of(error: grpc.RpcError) -> Iterator[error_details_pb2.ErrorInfo | e
 
 @dataclass(frozen=True)
 class Standing:
-    """How a service stands: it answers, is ready (its database answers), what it has to tell gets out, facts it heard wait for an operator, and something
-    that it was asked lately failed."""
+    """How a service stands: it answers, is ready (its database answers), what it has to tell gets
+    out, facts it heard wait for an operator, and something that it was asked lately failed.
+    """
 
     answers: bool
     ready: bool
@@ -246,20 +319,38 @@ class Standing:
 class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
     """All services behind three addresses."""
 
-    def __init__(self, partners: str, referrals: str, notifications: str, *, signer: AddressSigner | None = None) -> None:
+    def __init__(
+        self,
+        partners: str,
+        referrals: str,
+        notifications: str,
+        *,
+        signer: AddressSigner | None = None,
+    ) -> None:
         """`signer` says in the gateway's name from where somebody asks."""
         addresses = {"partners": partners, "referrals": referrals, "notifications": notifications}
         self._plain = {
-            name: grpc.insecure_channel(target(address), options=channel_options(healthy_only=True)) for name, address in addresses.items()
+            name: grpc.insecure_channel(target(address), options=channel_options(healthy_only=True))
+            for name, address in addresses.items()
         }
         # Channels of their own: a server that is not ready still says so.
         self._asking_health = {
-            name: grpc.insecure_channel(target(address), options=channel_options(healthy_only=False)) for name, address in addresses.items()
+            name: grpc.insecure_channel(
+                target(address), options=channel_options(healthy_only=False)
+            )
+            for name, address in addresses.items()
         }
-        self._health: dict[str, Any] = {name: health_pb2_grpc.HealthStub(channel) for name, channel in self._asking_health.items()}
-        self._gates = {name: Gate(name, partial(self._serving, name), ROOMS[name]) for name in addresses}
+        self._health: dict[str, Any] = {
+            name: health_pb2_grpc.HealthStub(channel)
+            for name, channel in self._asking_health.items()
+        }
+        self._gates = {
+            name: Gate(name, partial(self._serving, name), ROOMS[name]) for name in addresses
+        }
         asked = {
-            name: grpc.intercept_channel(channel, InTheCallersName(self._gates[name], f"enlace.{name}", signer))
+            name: grpc.intercept_channel(
+                channel, InTheCallersName(self._gates[name], f"enlace.{name}", signer)
+            )
             for name, channel in self._plain.items()
         }
         PartnersStubs.__init__(self, asked["partners"])
@@ -271,21 +362,33 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         self._standing, self._asked_at = dict[str, Standing](), -HEALTH_SECONDS
 
     def standing(self) -> dict[str, Standing]:
-        """How each service stands, asked of all at once and at most once a second, by a few at a time: it may take as long as a check."""
+        """How each service stands, asked of all at once and at most once a second, by a few at a
+        time: it may take as long as a check.
+        """
         if not self._askers.acquire(blocking=False):
             raise errors.Unavailable("service_busy")
         try:
             with self._asking:
                 if time.monotonic() - self._asked_at > HEALTH_SECONDS:
-                    asked = {name: [self._ask_health(name, about) for about in ("", "broker", "facts")] for name in self._health}
-                    self._standing = {name: standing_of(*answers) for name, answers in asked.items()}
+                    asked = {
+                        name: [self._ask_health(name, about) for about in ("", "broker", "facts")]
+                        for name in self._health
+                    }
+                    self._standing = {
+                        name: standing_of(*answers) for name, answers in asked.items()
+                    }
                     self._asked_at = time.monotonic()
-                return {name: replace(standing, fails=self._gates[name].fails()) for name, standing in self._standing.items()}
+                return {
+                    name: replace(standing, fails=self._gates[name].fails())
+                    for name, standing in self._standing.items()
+                }
         finally:
             self._askers.release()
 
     def end_session_later(self, secret: str) -> None:
-        """Has a session ended as soon as that can be done, within a minute, and waits for nothing; through no gate."""
+        """Has a session ended as soon as that can be done, within a minute, and waits for nothing;
+        through no gate.
+        """
         with contextlib.suppress(queue.Full):
             self._leaving.put_nowait(secret)
 
@@ -310,24 +413,38 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
             channel.close()
 
     def _ask_health(self, name: str, about: str) -> Any:
-        return self._health[name].Check.future(health_pb2.HealthCheckRequest(service=about), timeout=HEALTH_SECONDS)
+        return self._health[name].Check.future(
+            health_pb2.HealthCheckRequest(service=about), timeout=HEALTH_SECONDS
+        )
 
     def _serving(self, name: str) -> bool:
-        """Whether one of its servers is ready: one that is not is not even asked on this channel."""
+        """Whether one of its servers is ready: one that is not is not even asked on this
+        channel.
+        """
         asked: Any = health_pb2_grpc.HealthStub(self._plain[name])
-        return standing_of(asked.Check.future(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)).ready
+        return standing_of(
+            asked.Check.future(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
+        ).ready
 
 
 def standing_of(overall: Any, broker: Any = None, facts: Any = None) -> Standing:
-    """What the health service said, once it did or its time was over. A service that hears no facts does not know their name: it holds none."""
+    """What the health service said, once it did or its time was over.
+
+    A service that hears no facts does not know their name: it holds none.
+    """
     said: list[int | None] = []
     for call in (overall, broker, facts):
         try:
             said.append(call.result().status if call else None)
         except (grpc.RpcError, grpc.FutureCancelledError):
             said.append(None)
-    serving, refusing = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-    return Standing(said[0] is not None, said[0] == serving, said[1] == serving, said[2] == refusing)
+    serving, refusing = (
+        health_pb2.HealthCheckResponse.SERVING,
+        health_pb2.HealthCheckResponse.NOT_SERVING,
+    )
+    return Standing(
+        said[0] is not None, said[0] == serving, said[1] == serving, said[2] == refusing
+    )
 
 
 def clients() -> Clients:

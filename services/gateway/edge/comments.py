@@ -1,4 +1,6 @@
-"""What the .proto files say of each of their names, which compiled descriptors no longer hold: the descriptions of the API and the meaning of reasons."""
+"""What the .proto files say of each of their names, which compiled descriptors no longer hold: the
+descriptions of the API and the meaning of reasons.
+"""
 
 import json
 from pathlib import Path

@@ -38,4 +38,9 @@ def full_name(name: str) -> str:
 
 def _attributes() -> _Attributes:
     # Lax, not Strict: a link in a notice by e-mail must find the session.
-    return {"httponly": True, "samesite": "Lax", "secure": not current_app.config["DEVELOPMENT"], "path": "/"}
+    return {
+        "httponly": True,
+        "samesite": "Lax",
+        "secure": not current_app.config["DEVELOPMENT"],
+        "path": "/",
+    }

@@ -1,6 +1,8 @@
-"""The caller of a request: the secret of a session, or an API key, exchanged for short-lived caller tokens at the partners service.
+"""The caller of a request: the secret of a session, or an API key, exchanged for short-lived caller
+tokens at the partners service.
 
-Tokens are kept here for a good second, so that an ended session is out everywhere within five. Idle and absolute limits are the partners service's to judge.
+Tokens are kept here for a good second, so that an ended session is out everywhere within five. Idle
+and absolute limits are the partners service's to judge.
 """
 
 import hashlib
@@ -16,7 +18,8 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2
 from services.gateway.edge.clients import Caller, calling, clients
 
-CACHE_SECONDS = 1.2  # of the three that a token lives: the rest is for the calls that are made with it
+# of the three that a token lives: the rest is for the calls that are made with it
+CACHE_SECONDS = 1.2
 CACHE_SIZE = 2_000
 SCOPE_WORDS = wire.words(contract_pb2.Scope.DESCRIPTOR)
 ROLE_WORDS = wire.words(contract_pb2.Role.DESCRIPTOR)
@@ -48,16 +51,22 @@ class Exchange:
     """Secrets against caller tokens, remembered for a few seconds by the secret's hash."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, bool], tuple[float, SignedIn]] = {}  # by the mark, and whether it was asked passively
+        # by the mark, and whether it was asked passively
+        self._known: dict[tuple[str, bool], tuple[float, SignedIn]] = {}
         self._lock = Lock()
 
     def session(self, secret: str, *, passive: bool = False) -> SignedIn:
-        """Returns the account of a session; `passive`: a page asks by itself, which is no use of it. Raises Unauthenticated when it has ended."""
+        """Returns the account of a session; `passive`: a page asks by itself, which is no use of
+        it. Raises Unauthenticated when it has ended.
+        """
         question = members_pb2.IssueTokenRequest(session_secret=secret, passive=passive)
         return replace(self._ask(question, secret), secret=secret)
 
     def api_key(self, key: str) -> SignedIn:
-        """Returns the owner of a key. Raises Unauthenticated when it is unknown, revoked or expired."""
+        """Returns the owner of a key.
+
+        Raises Unauthenticated when it is unknown, revoked or expired.
+        """
         return self._ask(members_pb2.IssueTokenRequest(api_key=key), key)
 
     def knows(self, secret: str) -> bool:
@@ -72,10 +81,15 @@ class Exchange:
 
     def _ask(self, question: members_pb2.IssueTokenRequest, secret: str) -> SignedIn:
         mark = fingerprint(secret)
-        return self._recall(mark, passive=question.passive) or self._fetch(question, mark, time.monotonic())
+        return self._recall(mark, passive=question.passive) or self._fetch(
+            question, mark, time.monotonic()
+        )
 
     def _recall(self, mark: str, *, passive: bool) -> SignedIn | None:
-        """Returns the remembered answer. One to a passive question does not answer a use, or a click would not count as one."""
+        """Returns the remembered answer.
+
+        One to a passive question does not answer a use, or a click would not count as one.
+        """
         with self._lock:
             for how in (False, True)[: 1 + passive]:
                 until, known = self._known.get((mark, how), (0.0, None))
@@ -118,4 +132,9 @@ def exchange() -> Exchange:
 
 def in_the_name_of(who: SignedIn | None, language: str) -> Caller:
     """How the services are asked in this request."""
-    return replace(calling.get(), tokens=who.tokens if who else {}, language=language, renew=who.renew if who else None)
+    return replace(
+        calling.get(),
+        tokens=who.tokens if who else {},
+        language=language,
+        renew=who.renew if who else None,
+    )

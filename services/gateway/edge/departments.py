@@ -1,4 +1,6 @@
-"""Departments by ISO 3166-2 and municipalities, from the contract's list (protos/areas.json); their names are the same in all languages."""
+"""Departments by ISO 3166-2 and municipalities, from the contract's list (protos/areas.json); their
+names are the same in all languages.
+"""
 
 import json
 from pathlib import Path
@@ -7,7 +9,9 @@ import protos
 
 _AREAS = json.loads((Path(protos.__file__).parent / "areas.json").read_text(encoding="utf-8"))
 DEPARTMENTS: dict[str, str] = {code: area["name"] for code, area in _AREAS.items()}
-MUNICIPALITIES: dict[str, dict[str, str]] = {code: area.get("municipalities", {}) for code, area in _AREAS.items()}
+MUNICIPALITIES: dict[str, dict[str, str]] = {
+    code: area.get("municipalities", {}) for code, area in _AREAS.items()
+}
 """Of each department, by code."""
 CAMPAIGN = ("NI", "CR", "SV", "EC", "PE")
 """Where the line is; whoever names no country chooses among their departments."""

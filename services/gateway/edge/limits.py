@@ -1,6 +1,8 @@
-"""How much one caller may ask of the gateway: a quota for each key and session, and one for each address that has yet to say who it is.
+"""How much one caller may ask of the gateway: a quota for each key and session, and one for each
+address that has yet to say who it is.
 
-What leads out of a page, the probes and static files are never counted. Addresses are kept as keyed fingerprints, in this process's memory only.
+What leads out of a page, the probes and static files are never counted. Addresses are kept as keyed
+fingerprints, in this process's memory only.
 """
 
 import hashlib
@@ -18,7 +20,8 @@ from chassis.ids import new_id
 from chassis.limits import WINDOW, Limiter, Quota
 from services.gateway.edge.problems import MEDIA_TYPE, body_of
 
-# Of callers that an address may stand for: an office, a hospital or a country's operator behind one address.
+# Of callers that an address may stand for: an office, a hospital or a country's operator behind one
+# address.
 CALLERS_AN_ADDRESS = 4
 _SALT = secrets.token_bytes(16)
 
@@ -30,7 +33,10 @@ class Limits:
         self._limiters = {"caller": Limiter(rate), "address": Limiter(rate * CALLERS_AN_ADDRESS)}
 
     def count(self, policy: str, who: str) -> None:
-        """Counts this request, and notes for its answer how the caller stands. Raises Exhausted rate_limited."""
+        """Counts this request, and notes for its answer how the caller stands.
+
+        Raises Exhausted rate_limited.
+        """
         g.quota = policy, self._limiters[policy].take(who)
         if g.quota[1].wait:
             raise Exhausted("rate_limited", g.quota[1].wait)
@@ -50,7 +56,10 @@ class Reply:
 
 
 def refusal(limits: Limits, mark: Callable[[str], str]) -> Callable[[str, str], Reply | None]:
-    """Makes what refuses a system by path and Authorization if it has nothing left. Such an answer is neither logged nor timed."""
+    """Makes what refuses a system by path and Authorization if it has nothing left.
+
+    Such an answer is neither logged nor timed.
+    """
 
     def refuse(path: str, authorization: str) -> Reply | None:
         sent = authorization.partition(" ")[2] if path.startswith("/api/") else ""
@@ -66,13 +75,19 @@ def refusal(limits: Limits, mark: Callable[[str], str]) -> Callable[[str, str], 
             "Retry-After": str(max(1, round(quota.wait))),
             **fields("caller", quota),
         }
-        return Reply("429 TOO MANY REQUESTS", headers, json.dumps(body_of(429, "rate_limited", request_id)).encode())
+        return Reply(
+            "429 TOO MANY REQUESTS",
+            headers,
+            json.dumps(body_of(429, "rate_limited", request_id)).encode(),
+        )
 
     return refuse
 
 
 def admit(mark: str, known: bool) -> None:
-    """Counts a request by the mark of its credential; one without, or with one that nobody vouches for yet, by its address too."""
+    """Counts a request by the mark of its credential; one without, or with one that nobody vouches
+    for yet, by its address too.
+    """
     limits: Limits = current_app.extensions["limits"]
     if not known:
         limits.count("address", address())
@@ -92,11 +107,15 @@ def network() -> str:
         address = ipaddress.ip_address(remote)
     except ValueError:
         return remote
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else remote
+    return (
+        str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else remote
+    )
 
 
 def tell(response: Response) -> None:
-    """Adds to an answer how the caller stands, so that a system can slow down before it is refused."""
+    """Adds to an answer how the caller stands, so that a system can slow down before it is
+    refused.
+    """
     if "quota" in g:
         response.headers.update(fields(*g.quota))
 

@@ -1,7 +1,9 @@
-"""Where somebody comes from who proves herself by a password or a PIN: her address, and a cookie by which her device is known again.
+"""Where somebody comes from who proves herself by a password or a PIN: her address, and a cookie by
+which her device is known again.
 
-The cookie is set once she was right, never before. It holds random characters, opens nothing, and has the same name for whoever signs in and whoever
-asks for her request; it only keeps strangers' wrong guesses from keeping her out (chassis/guesses.py).
+The cookie is set once she was right, never before. It holds random characters, opens nothing, and
+has the same name for whoever signs in and whoever asks for her request; it only keeps strangers'
+wrong guesses from keeping her out (chassis/guesses.py).
 """
 
 import re
@@ -19,8 +21,12 @@ _DEVICE = re.compile(r"[\w-]{43}", re.ASCII)
 
 
 def tell(device: str = "") -> None:
-    """Says with the calls of this request where it comes from; the address goes out signed (clients.py)."""
-    calling.set(replace(calling.get(), origin={"client-address": limits.network(), "client-device": device}))
+    """Says with the calls of this request where it comes from; the address goes out signed
+    (clients.py).
+    """
+    calling.set(
+        replace(calling.get(), origin={"client-address": limits.network(), "client-device": device})
+    )
 
 
 def device() -> str:

@@ -1,7 +1,9 @@
-"""How a refusal sounds to a system: problem+json (RFC 9457), here and nowhere else; pages have their own words.
+"""How a refusal sounds to a system: problem+json (RFC 9457), here and nowhere else; pages have
+their own words.
 
-A problem says a stable reason word, what it means, the request id, and for wrong fields where they are; never anything of what was sent.
-Limit: a reason that a service invents and this table does not know is passed on with the title of its kind.
+A problem says a stable reason word, what it means, the request id, and for wrong fields where they
+are; never anything of what was sent. Limit: a reason that a service invents and this table does not
+know is passed on with the title of its kind.
 """
 
 import re
@@ -48,12 +50,19 @@ class HttpRefusal(errors.Refusal):
 def _meanings() -> Iterator[tuple[str, Meaning]]:
     for number, word in words(contract_pb2.Reason.DESCRIPTOR).items():
         value = contract_pb2.Reason.DESCRIPTOR.values_by_number[number]
-        title, _, remedy = COMMENTS[f"{contract_pb2.Reason.DESCRIPTOR.full_name}.{value.name}"].partition(". ")
-        yield word, Meaning(value.GetOptions().Extensions[contract_pb2.http_status], f"{title}.", remedy)
+        title, _, remedy = COMMENTS[
+            f"{contract_pb2.Reason.DESCRIPTOR.full_name}.{value.name}"
+        ].partition(". ")
+        yield (
+            word,
+            Meaning(value.GetOptions().Extensions[contract_pb2.http_status], f"{title}.", remedy),
+        )
 
 
 REASONS = dict(_meanings())
-"""Every reason of the contract, in its order: who asks, what is asked, the state of things, later again."""
+"""Every reason of the contract, in its order: who asks, what is asked, the state of things, later
+again.
+"""
 KINDS: tuple[tuple[type[errors.Refusal], int], ...] = (
     (errors.Unauthenticated, 401),
     (errors.NotAllowed, 403),
@@ -65,16 +74,29 @@ KINDS: tuple[tuple[type[errors.Refusal], int], ...] = (
     (errors.Exhausted, 429),
     (errors.Unavailable, 503),
 )
-HTTP_REASONS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "content_type_unsupported"}
+HTTP_REASONS = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "content_type_unsupported",
+}
 
 
 def problem(error: Exception) -> Response:
-    """The answer to whatever was raised: refusals say why, anything else is a fault that is logged and told to nobody."""
+    """The answer to whatever was raised: refusals say why, anything else is a fault that is logged
+    and told to nobody.
+    """
     if isinstance(error, errors.Refusal):
         return _of_refusal(error)
     if isinstance(error, HTTPException):
         return _of_http(error)
-    log.get().error("fault", request_id=request_id(), route=request.endpoint, method=request.method, fault=log.fault(error))
+    log.get().error(
+        "fault",
+        request_id=request_id(),
+        route=request.endpoint,
+        method=request.method,
+        fault=log.fault(error),
+    )
     return _answer(500, "fault")
 
 
@@ -84,9 +106,16 @@ def request_id() -> str:
 
 
 def _of_refusal(error: errors.Refusal) -> Response:
-    violations = error.violations if isinstance(error, errors.Invalid) else WRONG_HEADERS.get(error.reason, [])
+    violations = (
+        error.violations
+        if isinstance(error, errors.Invalid)
+        else WRONG_HEADERS.get(error.reason, [])
+    )
     response = _answer(
-        status_of(error), error.reason, violations=violations, about=error.about if isinstance(error, errors.Conflict) else ()
+        status_of(error),
+        error.reason,
+        violations=violations,
+        about=error.about if isinstance(error, errors.Conflict) else (),
     )
     if isinstance(error, errors.Exhausted):
         response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
@@ -107,19 +136,28 @@ def status_of(error: errors.Refusal) -> int:
 
 def _of_http(error: HTTPException) -> Response:
     status = error.code or 500
-    response = _answer(status, HTTP_REASONS.get(status, "malformed_request" if status < 500 else "fault"))
+    response = _answer(
+        status, HTTP_REASONS.get(status, "malformed_request" if status < 500 else "fault")
+    )
     for name, value in error.get_headers():
         if name in ("Allow", "Retry-After"):
             response.headers[name] = value
     return response
 
 
-def _answer(status: int, reason: str, violations: list[tuple[str, str]] | None = None, about: Sequence[str] = ()) -> Response:
+def _answer(
+    status: int,
+    reason: str,
+    violations: list[tuple[str, str]] | None = None,
+    about: Sequence[str] = (),
+) -> Response:
     body = body_of(status, reason, request_id())
     if about:
         body["about"] = list(about)
     if violations:
-        body["errors"] = [{**location_of(field), "reason": why, **listed(field)} for field, why in violations]
+        body["errors"] = [
+            {**location_of(field), "reason": why, **listed(field)} for field, why in violations
+        ]
     return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
 
 
@@ -127,7 +165,13 @@ def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
     """The body of an answer that says no (RFC 9457)."""
     known = REASONS.get(reason)
     title = known.title if known else HTTP_STATUS_CODES.get(status, "")
-    return {"type": f"{DOCS}#{reason}", "title": title, "status": status, "reason": reason, "request_id": request_id}
+    return {
+        "type": f"{DOCS}#{reason}",
+        "title": title,
+        "status": status,
+        "reason": reason,
+        "request_id": request_id,
+    }
 
 
 def listed(field: str) -> dict[str, str]:
@@ -138,7 +182,9 @@ def listed(field: str) -> dict[str, str]:
 
 
 def location_of(field: str) -> dict[str, str]:
-    """Where a wrong field is: a header, a query parameter, or a JSON pointer (RFC 6901) into the body."""
+    """Where a wrong field is: a header, a query parameter, or a JSON pointer (RFC 6901) into the
+    body.
+    """
     if field in HEADERS:
         return {"header": field}
     # A pointer ends where a name is not one of a programmer: the rest may be what somebody typed.

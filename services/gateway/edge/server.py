@@ -1,7 +1,9 @@
-"""The HTTP server: waitress, which takes a request in whole before a thread has to do with it, and sends the answer without one.
+"""The HTTP server: waitress, which takes a request in whole before a thread has to do with it, and
+sends the answer without one.
 
-Added here is what waitress leaves open: how long a request may take to arrive and an answer to be taken, room for newcomers when a slow
-crowd holds every connection, a lane of its own for what must never wait, and a stop that lets those under way end.
+Added here is what waitress leaves open: how long a request may take to arrive and an answer to be
+taken, room for newcomers when a slow crowd holds every connection, a lane of its own for what must
+never wait, and a stop that lets those under way end.
 """
 
 import contextlib
@@ -30,27 +32,39 @@ from services.gateway.edge.limits import Reply
 ARRIVAL_SECONDS = 20.0  # for a whole request, from its first byte; 64 kB take 11 s at 50 kbit/s
 SILENCE_SECONDS = 10.0  # without a byte within a request
 ANSWER_SECONDS = 60.0  # for the client to take the answer
-IDLE_SECONDS = 75.0  # between requests; longer than the 60 s of common proxies, so that they are the first to close
+# between requests; longer than the 60 s of common proxies, so that they are the first to close
+IDLE_SECONDS = 75.0
 GRACE_SECONDS = 8.0  # for those under way at a stop; whole in ten
 LAST_BYTES_SECONDS = 2.0  # of these, for requests that have not arrived in whole
 LINGER_SECONDS = 2.0  # after a refusal, for what is still on its way
-REFUSAL_SECONDS = 0.25  # before a caller with nothing left hears so: one that asks again at once is slowed down
+# before a caller with nothing left hears so: one that asks again at once is slowed down
+REFUSAL_SECONDS = 0.25
 REFUSED_WAITING = 200  # wait so at the same time; past that they hold too many connections
 CONNECTIONS = 1000
 HEADER_BYTES = 16 * 1024
-BODY_BYTES = 128 * 1024  # the app refuses more than 64 kB in its own words; what is larger still is not even read
-EXPRESS = frozenset({"/healthz", "/readyz", "/quick-exit"})  # they ask nobody, and wait behind nobody
+# the app refuses more than 64 kB in its own words; what is larger still is not even read
+BODY_BYTES = 128 * 1024
+# they ask nobody, and wait behind nobody
+EXPRESS = frozenset({"/healthz", "/readyz", "/quick-exit"})
 EXPRESS_THREADS = 2
-# Of what proxies say only the address is believed; from the one that is next to us, whoever it is, for the network lets in nobody else.
-_BEHIND_PROXIES: dict[str, Any] = {"trusted_proxy": "*", "trusted_proxy_headers": {"x-forwarded-for"}}
+# Of what proxies say only the address is believed; from the one that is next to us, whoever it is,
+# for the network lets in nobody else.
+_BEHIND_PROXIES: dict[str, Any] = {
+    "trusted_proxy": "*",
+    "trusted_proxy_headers": {"x-forwarded-for"},
+}
 
 
 def too_large_or_broken(channel: "Channel", request: Any) -> Task:
-    """What answers a request that was not taken in: the app for one that is too large (it says so by itself), waitress for broken HTTP."""
+    """What answers a request that was not taken in: the app for one that is too large (it says so
+    by itself), waitress for broken HTTP.
+    """
     channel.lingers = True
     if not isinstance(request.error, RequestEntityTooLarge):
         return ErrorTask(channel, request)
-    request.headers["CONTENT_LENGTH"] = str(max(request.content_length, request.body_bytes_received))
+    request.headers["CONTENT_LENGTH"] = str(
+        max(request.content_length, request.body_bytes_received)
+    )
     task = WSGITask(channel, request)
     task.close_on_finish = True  # the rest of the body is still on its way
     return task
@@ -101,7 +115,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     error_task_class = staticmethod(too_large_or_broken)
 
     def __init__(self, server: "Server", *args: Any, **kwargs: Any) -> None:
-        self.since = self.heard = server.clock()  # since when it waits for the client as it does now; when it last heard a byte
+        # since when it waits for the client as it does now; when it last heard a byte
+        self.since = self.heard = server.clock()
         self.used = self.lingers = self.refused = False
         super().__init__(server, *args, **kwargs)
 
@@ -123,8 +138,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def handle_write(self) -> None:
         """Called when there is something to send, or to close.
 
-        One whose request was not read in whole may speak on for a moment after the answer, unheard: hanging up on unread bytes would reset
-        the connection, and the answer might be lost with it.
+        One whose request was not read in whole may speak on for a moment after the answer, unheard:
+        hanging up on unread bytes would reset the connection, and the answer might be lost with it.
         """
         if self.lingers and self.close_when_flushed and not self.total_outbufs_len:
             self.refused, self.since = True, self.server.clock()
@@ -167,17 +182,22 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         know: Callable[[str, Mapping[str, str]], Reply | None] | None = None,
         farewell: float = 0.0,
     ) -> None:
-        """`address` is host:port, of IPv6 with the host in brackets. Behind `proxies` of our own, REMOTE_ADDR is whom the outermost of them saw.
+        """`address` is host:port, of IPv6 with the host in brackets.
 
-        `refuse` says by path and Authorization whether a request is refused before the app has to do with it: a flood must cost next to nothing.
-        `know` answers by path and headers (NAMED_SO) what is asked so often that it must cost as little.
-        For `farewell` seconds after `stop` it goes on, and each answer closes its connection: a proxy opens its next one elsewhere.
+        Behind `proxies` of our own, REMOTE_ADDR is whom the outermost of them saw.
+
+        `refuse` says by path and Authorization whether a request is refused before the app has to
+        do with it: a flood must cost next to nothing. `know` answers by path and headers (NAMED_SO)
+        what is asked so often that it must cost as little. For `farewell` seconds after `stop` it
+        goes on, and each answer closes its connection: a proxy opens its next one elsewhere.
         """
         self._refuse, self._know = refuse, know
         self._known = deque[Channel]()  # whose answer is known already
         self._refused = deque[tuple[float, Channel]]()  # and when each is answered
-        logging.getLogger("waitress").setLevel(logging.CRITICAL)  # its lines hold paths, which hold ids
-        self._limit = min(CONNECTIONS, handles.raise_limit() - 128)  # 128: channels to services, logs, libraries
+        # its lines hold paths, which hold ids
+        logging.getLogger("waitress").setLevel(logging.CRITICAL)
+        # 128: channels to services, logs, libraries
+        self._limit = min(CONNECTIONS, handles.raise_limit() - 128)
         self._express = ThreadedTaskDispatcher()
         self._express.set_thread_count(EXPRESS_THREADS)
         self._stop_asked: float | None = None
@@ -187,7 +207,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             threads=THREADS,
             listen=address,
             ipv6=address.startswith("["),
-            connection_limit=self._limit + 64,  # past this it would not even accept; it makes room before
+            # past this it would not even accept; it makes room before
+            connection_limit=self._limit + 64,
             max_request_header_size=HEADER_BYTES,
             max_request_body_size=BODY_BYTES,
             inbuf_overflow=2 * BODY_BYTES,  # never to a file
@@ -198,16 +219,24 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         )
 
     def add_task(self, channel: Channel) -> None:
-        """A request is whole: to the workers, to the lane of those that never wait, or refused in a moment, for which no worker is needed."""
+        """A request is whole: to the workers, to the lane of those that never wait, or refused in a
+        moment, for which no worker is needed.
+        """
         request = channel.requests[0]
         if self._stop_asked is not None:
             request.headers["CONNECTION"] = "close"
-        known = self._know(request.path, request.headers) if self._know and not request.error else None
+        known = (
+            self._know(request.path, request.headers) if self._know and not request.error else None
+        )
         if known:
             request.reply = known
             self._known.append(channel)
             return
-        refused = None if request.error else self._refuse(request.path, request.headers.get("AUTHORIZATION", ""))
+        refused = (
+            None
+            if request.error
+            else self._refuse(request.path, request.headers.get("AUTHORIZATION", ""))
+        )
         if refused:
             request.reply = refused
             late = len(self._refused) < REFUSED_WAITING
@@ -217,13 +246,18 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         (self._express if express else self.task_dispatcher).add_task(channel)
 
     def maintenance(self, now: float) -> None:
-        """Once a second: closes connections whose client was waited for long enough. Closed at once, for one that takes nothing can't be told."""
+        """Once a second: closes connections whose client was waited for long enough.
+
+        Closed at once, for one that takes nothing can't be told.
+        """
         for channel in list(self.active_channels.values()):
             if channel.overdue(self.clock()):
                 channel.handle_close()
 
     def handle_accept(self) -> None:
-        """A newcomer; if every connection is taken, the one goes that has kept us waiting longest."""
+        """A newcomer; if every connection is taken, the one goes that has kept us waiting
+        longest.
+        """
         super().handle_accept()
         if len(self.active_channels) > self._limit:
             waiting = [channel for channel in self.active_channels.values() if not channel.requests]

@@ -1,7 +1,9 @@
-"""The pages for people, one file a noun, by audience. Each asks the services, chooses words, and renders; a form comes back to the file that showed it.
+"""The pages for people, one file a noun, by audience.
 
-`public`, `desk` and `network` hold pages, which never import one another; `parts` is what they share, `backend` asks the services, `shell` stands
-around all of them, `language` has the words.
+Each asks the services, chooses words, and renders; a form comes back to the file that showed it.
+
+`public`, `desk` and `network` hold pages, which never import one another; `parts` is what they
+share, `backend` asks the services, `shell` stands around all of them, `language` has the words.
 """
 
 from importlib import import_module
@@ -17,22 +19,34 @@ from services.gateway.site.shell.live import Live, answers_without_app
 
 # In the order in which their entries stand in the navigation.
 PAGES = (
-    "public.health public.home public.signin public.sign_in_providers network.sign_in_provider desk.sign_in_objection desk.account "
-    "desk.proof desk.made desk.account.passkeys public.invitation public.forgotten public.join public.my_referral public.open_directory "
-    "desk.today desk.line network.advice desk.enquiries desk.referral_new desk.referral desk.people desk.knowledge desk.erasures "
-    "network.emergencies desk.plans desk.search desk.imports desk.directory network.suspension desk.entry network.board desk.several "
-    "desk.shift network.audit network.pathways network.deadlines public.figures public.campaigns network.line_campaigns "
+    "public.health public.home public.signin public.sign_in_providers network.sign_in_provider"
+    " desk.sign_in_objection desk.account "
+    "desk.proof desk.made desk.account.passkeys public.invitation public.forgotten public.join"
+    " public.my_referral public.open_directory "
+    "desk.today desk.line network.advice desk.enquiries desk.referral_new desk.referral desk.people"
+    " desk.knowledge desk.erasures "
+    "network.emergencies desk.plans desk.search desk.imports desk.directory network.suspension"
+    " desk.entry network.board desk.several "
+    "desk.shift network.audit network.pathways network.deadlines public.figures public.campaigns"
+    " network.line_campaigns "
     "network.network_roles desk.members desk.webhooks desk.keys desk.inbox desk.live"
 ).split()
 FOR_DEVELOPMENT = ("desk.outbox", "desk.components")
 
 
 def register(app: Flask, settings: SiteSettings) -> None:
-    """Gives the app its pages and what all of them show; from then on what is nobody's is answered by a page."""
+    """Gives the app its pages and what all of them show; from then on what is nobody's is answered
+    by a page.
+    """
     here = Path(__file__).parent
     app.template_folder, app.static_folder = str(here / "templates"), str(here / "static")
     app.add_url_rule("/static/<path:filename>", "static", app.send_static_file)
-    app.config.update(DEMO=settings.demo, SIGNING_KEY=settings.signing_key, EXIT_URL=settings.exit_url, SEND_FILE_MAX_AGE_DEFAULT=3600)
+    app.config.update(
+        DEMO=settings.demo,
+        SIGNING_KEY=settings.signing_key,
+        EXIT_URL=settings.exit_url,
+        SEND_FILE_MAX_AGE_DEFAULT=3600,
+    )
     equip(app, settings)
     app.extensions["answers_without_app"] = answers_without_app(app)
     for part in (i18n, guard, errors, frame):
@@ -42,5 +56,9 @@ def register(app: Flask, settings: SiteSettings) -> None:
 
 
 def equip(app: Flask, settings: SiteSettings) -> None:
-    """Gives an app what it remembers from request to request: versions of pages, numbers to call."""
-    app.extensions.update(live=Live(settings.signing_key), lines=Lines(dict(settings.lines), settings.lines_file))
+    """Gives an app what it remembers from request to request: versions of pages, numbers to
+    call.
+    """
+    app.extensions.update(
+        live=Live(settings.signing_key), lines=Lines(dict(settings.lines), settings.lines_file)
+    )

@@ -1,1 +1,3 @@
-"""The ways out: webhooks by HTTP, e-mail by SMTP, or an outbox that keeps e-mails to be looked at."""
+"""The ways out: webhooks by HTTP, e-mail by SMTP, or an outbox that keeps e-mails to be looked
+at.
+"""

@@ -1,7 +1,8 @@
 """Sends e-mails: by SMTP, or into the development outbox.
 
-At least once: the Message-ID is that of the delivery, so a mailbox can tell a repeat. What a server says about one e-mail decides about that one;
-what goes wrong before (connection, TLS, sign-in) says nothing about it and is tried again.
+At least once: the Message-ID is that of the delivery, so a mailbox can tell a repeat. What a server
+says about one e-mail decides about that one; what goes wrong before (connection, TLS, sign-in) says
+nothing about it and is tried again.
 """
 
 import smtplib
@@ -55,10 +56,19 @@ class Outbox:
 
 
 class Smtp:
-    """Hands e-mails to a server; one dialogue for a batch. Certificates are checked unless `trust` says whom to trust instead."""
+    """Hands e-mails to a server; one dialogue for a batch.
+
+    Certificates are checked unless `trust` says whom to trust instead.
+    """
 
     def __init__(
-        self, server: MailServer, sender: str, clock: Clock, *, trust: ssl.SSLContext | None = None, timeout: float = TIMEOUT
+        self,
+        server: MailServer,
+        sender: str,
+        clock: Clock,
+        *,
+        trust: ssl.SSLContext | None = None,
+        timeout: float = TIMEOUT,
     ) -> None:
         self._server = server
         self._sender = sender
@@ -69,7 +79,11 @@ class Smtp:
         self._broken = False
 
     def put(self, mail: Mail) -> Outcome:
-        """One attempt. After a broken connection the rest of the batch is not tried: each would wait for the same timeout."""
+        """One attempt.
+
+        After a broken connection the rest of the batch is not tried: each would wait for the same
+        timeout.
+        """
         started = time.perf_counter()
         error, code, hopeless = self._try(mail)
         return Outcome(error, code, int((time.perf_counter() - started) * 1000), hopeless)
@@ -89,14 +103,17 @@ class Smtp:
         try:
             dialogue = self._dialogue or self._open()
         except smtplib.SMTPResponseException as refusal:
-            self._broken = True  # a wrong password is the operator's to mend, not the e-mail's fault
+            # a wrong password is the operator's to mend, not the e-mail's fault
+            self._broken = True
             return "smtp", refusal.smtp_code, False
         except (smtplib.SMTPException, OSError):
             self._broken = True
             return "connection", 0, False
         self._dialogue = dialogue
         try:
-            dialogue.send_message(compose(mail, self._sender, self._clock), self._sender, [mail.recipient])
+            dialogue.send_message(
+                compose(mail, self._sender, self._clock), self._sender, [mail.recipient]
+            )
         except smtplib.SMTPRecipientsRefused as refusal:
             code = next(iter(refusal.recipients.values()))[0]
             return "smtp", code, code >= 500
@@ -114,10 +131,16 @@ class Smtp:
         server = self._server
         if server.security == "tls":
             dialogue: smtplib.SMTP = smtplib.SMTP_SSL(
-                server.host, server.port, local_hostname="enlace", timeout=self._timeout, context=self._trust
+                server.host,
+                server.port,
+                local_hostname="enlace",
+                timeout=self._timeout,
+                context=self._trust,
             )
         else:
-            dialogue = smtplib.SMTP(server.host, server.port, local_hostname="enlace", timeout=self._timeout)
+            dialogue = smtplib.SMTP(
+                server.host, server.port, local_hostname="enlace", timeout=self._timeout
+            )
         try:
             if server.security == "starttls":
                 dialogue.starttls(context=self._trust)
@@ -130,7 +153,9 @@ class Smtp:
 
 
 def compose(mail: Mail, sender: str, clock: Clock) -> EmailMessage:
-    """The message as it travels: of all e-mails in a language, only ids of fixed length, date and recipient differ."""
+    """The message as it travels: of all e-mails in a language, only ids of fixed length, date and
+    recipient differ.
+    """
     message = EmailMessage(policy=SMTP)
     message["From"] = f"Enlace <{sender}>"
     message["To"] = mail.recipient
@@ -146,7 +171,9 @@ def compose(mail: Mail, sender: str, clock: Clock) -> EmailMessage:
 class MailSender:
     """Claims one e-mail after the other, hands it in, notes it."""
 
-    def __init__(self, database: Database, sending: Sending, mailbox: Mailbox, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, sending: Sending, mailbox: Mailbox, clock: Clock
+    ) -> None:
         self._database = database
         self._sending = sending
         self._mailbox = mailbox
@@ -164,7 +191,10 @@ class MailSender:
                     wait_for_notice(connection, _SLOW_POLL)
 
     def send_batch(self, connection: Transaction, loop: Loop | None = None) -> int:
-        """Hands in what is due now, one after the other; returns how many. Each is a turn of the loop, which may be asked to stop in between."""
+        """Hands in what is due now, one after the other; returns how many.
+
+        Each is a turn of the loop, which may be asked to stop in between.
+        """
         count = 0
         try:
             while count < _BATCH and (loop is None or loop.turn()):
@@ -188,15 +218,22 @@ class MailSender:
             status = self._sending.finish(Channel.EMAIL, claim, outcome, self._clock.now())
         except (*LOST, Unavailable, Exhausted, Late):
             raise
-        except Exception as error:  # whatever is wrong with one e-mail, the others go on; this one comes again when its lease is over
+        except Exception as error:
+            # whatever is wrong with one e-mail, the others go on; this one comes again when its
+            # lease is over
             metrics.ROWS_PUT_ASIDE.labels("mail").inc()
-            log.get().error("delivery_put_aside", channel="email", delivery_id=claim.id, fault=log.fault(error))
+            log.get().error(
+                "delivery_put_aside", channel="email", delivery_id=claim.id, fault=log.fault(error)
+            )
             return
         metrics.DELIVERIES.labels("email", status.value).inc()
         if outcome.arrived:
-            log.get().info("delivered", channel="email", delivery_id=claim.id, attempt=claim.tries + 1)
+            log.get().info(
+                "delivered", channel="email", delivery_id=claim.id, attempt=claim.tries + 1
+            )
         else:
             log.get().info(
-                "not_delivered", channel="email", delivery_id=claim.id, reason=outcome.error, code=str(outcome.code),
+                "not_delivered", channel="email", delivery_id=claim.id, reason=outcome.error,
+                code=str(outcome.code),
                 attempt=claim.tries + 1, status=status.value,
             )  # fmt: skip

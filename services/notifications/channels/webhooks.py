@@ -1,7 +1,9 @@
-"""Sends webhooks by Standard Webhooks: a small pool of threads, woken by the commit that made a delivery, with a slow poll behind it.
+"""Sends webhooks by Standard Webhooks: a small pool of threads, woken by the commit that made a
+delivery, with a slow poll behind it.
 
-At least once: a process that dies between the POST and noting it leaves the delivery to be sent again, under the same webhook-id.
-Two lanes with threads of their own: endpoints that failed or were slow the last time can't keep the others waiting.
+At least once: a process that dies between the POST and noting it leaves the delivery to be sent
+again, under the same webhook-id. Two lanes with threads of their own: endpoints that failed or were
+slow the last time can't keep the others waiting.
 """
 
 import threading
@@ -27,7 +29,15 @@ class WebhookSender:
     """One lane: a loop that claims, and `threads` that send."""
 
     def __init__(
-        self, database: Database, sending: Sending, clock: Clock, *, slow: bool, threads: int, development: bool, timeout: float = TIMEOUT
+        self,
+        database: Database,
+        sending: Sending,
+        clock: Clock,
+        *,
+        slow: bool,
+        threads: int,
+        development: bool,
+        timeout: float = TIMEOUT,
     ) -> None:
         self.name = "webhooks-slow" if slow else "webhooks"
         self._database = database
@@ -54,7 +64,9 @@ class WebhookSender:
                 self._finish()
 
     def _finish(self) -> None:
-        """Waits for the attempts under way; those that take longer than a moment are cut off and made again by the next process."""
+        """Waits for the attempts under way; those that take longer than a moment are cut off and
+        made again by the next process.
+        """
         cutter = threading.Timer(_GRACE, self._cut_all)
         cutter.daemon = True
         cutter.start()
@@ -65,7 +77,8 @@ class WebhookSender:
         with self._database.dedicated() as connection:
             if not self._slow:
                 connection.execute(f"LISTEN {WEBHOOKS}")
-            # A claim that a crash of the database forgets is made again; waiting for the disk would cost each delivery a millisecond or more.
+            # A claim that a crash of the database forgets is made again; waiting for the disk would
+            # cost each delivery a millisecond or more.
             connection.execute("SET synchronous_commit = off")
             while loop.turn():
                 free = self._take_free()
@@ -73,7 +86,9 @@ class WebhookSender:
                     continue
                 claims: list[WebhookClaim] = []
                 try:
-                    claims = self._sending.next_webhooks(connection, self._clock.now(), slow=self._slow, limit=free)
+                    claims = self._sending.next_webhooks(
+                        connection, self._clock.now(), slow=self._slow, limit=free
+                    )
                 finally:
                     self._give_free(free - len(claims))
                 for claim in claims:
@@ -98,21 +113,41 @@ class WebhookSender:
         trace.begin(claim.trace)
         try:
             self.send(claim)
-        except (Unavailable, Exhausted, Late, Stale) as refusal:  # not now: the lease ends by itself, and the delivery is sent again
-            log.get().warning("attempt_not_noted", channel="webhook", delivery_id=claim.id, reason=refusal.reason)
-        except Exception as error:  # whatever is wrong with one delivery, the others go on; this one comes again when its lease is over
+        except (
+            Unavailable,
+            Exhausted,
+            Late,
+            Stale,
+        ) as refusal:  # not now: the lease ends by itself, and the delivery is sent again
+            log.get().warning(
+                "attempt_not_noted", channel="webhook", delivery_id=claim.id, reason=refusal.reason
+            )
+        except Exception as error:
+            # whatever is wrong with one delivery, the others go on; this one comes again when its
+            # lease is over
             metrics.ROWS_PUT_ASIDE.labels(self.name).inc()
-            log.get().error("delivery_put_aside", channel="webhook", delivery_id=claim.id, fault=log.fault(error))
+            log.get().error(
+                "delivery_put_aside",
+                channel="webhook",
+                delivery_id=claim.id,
+                fault=log.fault(error),
+            )
         finally:
             self._free.release()
 
     def send(self, claim: WebhookClaim) -> None:
         """One attempt, and the noting of it."""
         now = self._clock.now()
-        signatures = (Signature(secret).sign(claim.id, now, claim.body) for secret in self._sending.secrets(claim))
+        signatures = (
+            Signature(secret).sign(claim.id, now, claim.body)
+            for secret in self._sending.secrets(claim)
+        )
         sent = Sent(now, " ".join(signatures))
-        # One delivery at a time per endpoint is the claim's promise, so its client is this thread's alone.
-        client = self._kept.pop(claim.webhook_id, None) or EgressClient(development=self._development, timeout=self._timeout)
+        # One delivery at a time per endpoint is the claim's promise, so its client is this thread's
+        # alone.
+        client = self._kept.pop(claim.webhook_id, None) or EgressClient(
+            development=self._development, timeout=self._timeout
+        )
         self._in_use.add(client)
         try:
             outcome = client.post(claim.url, headers(claim.id, sent), claim.body.encode())
@@ -122,10 +157,17 @@ class WebhookSender:
         status = self._sending.finish(Channel.WEBHOOK, claim, outcome, self._clock.now(), sent)
         metrics.DELIVERIES.labels("webhook", status.value).inc()
         if outcome.arrived:
-            log.get().info("delivered", channel="webhook", delivery_id=claim.id, webhook_id=claim.webhook_id, attempt=claim.tries + 1)
+            log.get().info(
+                "delivered",
+                channel="webhook",
+                delivery_id=claim.id,
+                webhook_id=claim.webhook_id,
+                attempt=claim.tries + 1,
+            )
         else:
             log.get().info(
-                "not_delivered", channel="webhook", delivery_id=claim.id, webhook_id=claim.webhook_id, reason=outcome.error, code=str(outcome.code),
+                "not_delivered", channel="webhook", delivery_id=claim.id,
+                webhook_id=claim.webhook_id, reason=outcome.error, code=str(outcome.code),
                 attempt=claim.tries + 1, status=status.value,
             )  # fmt: skip
 

@@ -1,6 +1,8 @@
-"""One way of one message to one place outside: its attempts, what came of them, when the next one is due, and when it is given up.
+"""One way of one message to one place outside: its attempts, what came of them, when the next one
+is due, and when it is given up.
 
-At least once: a sender that dies between sending and noting it sends again, under the same id, by which the receiver knows the repeat.
+At least once: a sender that dies between sending and noting it sends again, under the same id, by
+which the receiver knows the repeat.
 """
 
 from dataclasses import dataclass
@@ -66,7 +68,9 @@ class Hour:
 
 @dataclass(frozen=True)
 class Claim:
-    """One delivery that this sender has taken for an attempt, until `lease`; a lease that ran out is somebody else's."""
+    """One delivery that this sender has taken for an attempt, until `lease`; a lease that ran out
+    is somebody else's.
+    """
 
     id: str
     message_id: str | None
@@ -89,7 +93,10 @@ class WebhookClaim(Claim):
 
 @dataclass(frozen=True)
 class EmailClaim(Claim):
-    """`email` is still sealed; None when the desk has taken it away since. So is `letter`, which goes to nobody's desk; None when it is too old."""
+    """`email` is still sealed; None when the desk has taken it away since.
+
+    So is `letter`, which goes to nobody's desk; None when it is too old.
+    """
 
     referral_id: str
     organization_id: str
@@ -102,7 +109,9 @@ class EmailClaim(Claim):
 
 @dataclass(frozen=True)
 class BackOff:
-    """How long to wait after the n-th failed attempt: `first`, then `factor` times more each time, at most `longest`; given up after `patience`."""
+    """How long to wait after the n-th failed attempt: `first`, then `factor` times more each time,
+    at most `longest`; given up after `patience`.
+    """
 
     first: timedelta
     factor: float
@@ -112,7 +121,8 @@ class BackOff:
 
 # 5 s to 3 days: a receiver that restarts misses nothing, one that is broken over a weekend neither.
 WEBHOOK_BACK_OFF = BackOff(timedelta(seconds=5), 4.0, timedelta(hours=12), timedelta(days=3))
-# 1 min to 24 h: greylisting servers want some minutes, and a task older than a day has been seen in the inbox or escalated.
+# 1 min to 24 h: greylisting servers want some minutes, and a task older than a day has been seen in
+# the inbox or escalated.
 EMAIL_BACK_OFF = BackOff(timedelta(minutes=1), 3.0, timedelta(hours=4), timedelta(hours=24))
 SPREAD = 0.2  # of a pause, each way
 BACK_OFFS = {Channel.EMAIL: EMAIL_BACK_OFF, Channel.WEBHOOK: WEBHOOK_BACK_OFF}
@@ -120,7 +130,10 @@ BACK_OFFS = {Channel.EMAIL: EMAIL_BACK_OFF, Channel.WEBHOOK: WEBHOOK_BACK_OFF}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one attempt. `error` is empty when it arrived, else one of timeout, connection, http, refused_address, smtp."""
+    """What came of one attempt.
+
+    `error` is empty when it arrived, else one of timeout, connection, http, refused_address, smtp.
+    """
 
     error: str = ""
     code: int = 0  # HTTP status or SMTP reply
@@ -142,7 +155,10 @@ class Sent:
 
 
 def headers(id: str, sent: Sent) -> dict[str, str]:
-    """All headers of a webhook but those that follow from where it goes and how long it is. Also the usual ones, so that what its owner is shown is whole."""
+    """All headers of a webhook but those that follow from where it goes and how long it is.
+
+    Also the usual ones, so that what its owner is shown is whole.
+    """
     return {
         "accept": "*/*",
         "accept-encoding": "gzip, deflate",
@@ -163,8 +179,19 @@ class Verdict:
     next_attempt_time: datetime | None = None
 
 
-def judge(channel: Channel, outcome: Outcome, *, tries: int, first_try_time: datetime, now: datetime, chance: float) -> Verdict:
-    """Delivered, tried again later, or given up. `tries` counts this attempt; `chance` (0 to 1) spreads the waiting by a fifth each way."""
+def judge(
+    channel: Channel,
+    outcome: Outcome,
+    *,
+    tries: int,
+    first_try_time: datetime,
+    now: datetime,
+    chance: float,
+) -> Verdict:
+    """Delivered, tried again later, or given up.
+
+    `tries` counts this attempt; `chance` (0 to 1) spreads the waiting by a fifth each way.
+    """
     if outcome.arrived:
         return Verdict(Status.DELIVERED)
     if outcome.hopeless:
@@ -179,4 +206,6 @@ def judge(channel: Channel, outcome: Outcome, *, tries: int, first_try_time: dat
 def wait(back_off: BackOff, tries: int, chance: float) -> timedelta:
     """How long until the next attempt."""
     grown = back_off.first.total_seconds() * back_off.factor ** min(tries - 1, 30)
-    return timedelta(seconds=min(grown, back_off.longest.total_seconds()) * (1 - SPREAD + 2 * SPREAD * chance))
+    return timedelta(
+        seconds=min(grown, back_off.longest.total_seconds()) * (1 - SPREAD + 2 * SPREAD * chance)
+    )

@@ -1,4 +1,6 @@
-"""How an organisation's desk is told: in which language, and at which e-mail address beside the inbox."""
+"""How an organisation's desk is told: in which language, and at which e-mail address beside the
+inbox.
+"""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Who is in good standing, by what has been heard. Facts may lag behind tokens: who is not known yet passes."""
+"""Who is in good standing, by what has been heard.
+
+Facts may lag behind tokens: who is not known yet passes.
+"""
 
 from dataclasses import dataclass
 
@@ -18,5 +21,9 @@ class Standing:
 
 def check_standing(standing: Standing) -> None:
     """Refuses a suspended organisation, a suspended worker, a revoked key."""
-    if standing.organization_status in OUT or standing.worker_status in OUT or standing.key_live is False:
+    if (
+        standing.organization_status in OUT
+        or standing.worker_status in OUT
+        or standing.key_live is False
+    ):
         raise NotAllowed("organization_not_active")

@@ -1,17 +1,27 @@
-"""A message: one thing that one audience is told, kept in the inbox whatever becomes of e-mail and webhooks."""
+"""A message: one thing that one audience is told, kept in the inbox whatever becomes of e-mail and
+webhooks.
+"""
 
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.notifications.domain.rules import MESSAGE_UNDELIVERABLE, WEBHOOK_DISABLED, Audience, Happening, Told
+from services.notifications.domain.rules import (
+    MESSAGE_UNDELIVERABLE,
+    WEBHOOK_DISABLED,
+    Audience,
+    Happening,
+    Told,
+)
 
 INVITATION, APPLICATION = "invitation", "application"
 
 
 @dataclass(frozen=True)
 class Message:
-    """`besides_worker_id`: who of the desk has the same message in person, and need not see this one."""
+    """`besides_worker_id`: who of the desk has the same message in person, and need not see this
+    one.
+    """
 
     id: str
     audience: Audience
@@ -31,9 +41,12 @@ class Message:
 
 @dataclass(frozen=True)
 class Letter:
-    """What brings a link to whoever is invited or applied, or tells somebody of her own account; `sealed` is opened only when it is sent.
+    """What brings a link to whoever is invited or applied, or tells somebody of her own account;
+    `sealed` is opened only when it is sent.
 
-    `about_id`: the invitation, the application or what it tells of; `kind`: which notice it brings, INVITATION or APPLICATION."""
+    `about_id`: the invitation, the application or what it tells of; `kind`: which notice it brings,
+    INVITATION or APPLICATION.
+    """
 
     about_id: str
     organization_id: str
@@ -56,18 +69,28 @@ class Notice:
 
 
 def messages_of(happening: Happening, told: list[Told]) -> list[Message]:
-    """The messages of one happening, as they are kept; their time is when it happened, not when it was heard.
+    """The messages of one happening, as they are kept; their time is when it happened, not when it
+    was heard.
 
-    The time is part of what they are derived from: a store that was restored from a copy uses a version again, for something else.
+    The time is part of what they are derived from: a store that was restored from a copy uses a
+    version again, for something else.
     """
-    personal = {(one.kind, one.organization_id): one.worker_id for one in told if one.audience is Audience.WORKER}
+    personal = {
+        (one.kind, one.organization_id): one.worker_id
+        for one in told
+        if one.audience is Audience.WORKER
+    }
     return [
         Message(
-            derived_id(f"{happening.referral_id}/{happening.version}/{happening.time.isoformat()}", one),
+            derived_id(
+                f"{happening.referral_id}/{happening.version}/{happening.time.isoformat()}", one
+            ),
             one.audience,
             one.organization_id,
             one.worker_id,
-            personal.get((one.kind, one.organization_id), "") if one.audience is Audience.DESK else "",
+            personal.get((one.kind, one.organization_id), "")
+            if one.audience is Audience.DESK
+            else "",
             one.kind,
             happening.referral_id,
             happening.urgency,
@@ -86,7 +109,17 @@ def about_unreached(message: Message, now: datetime) -> Message:
     identity = derived_id(message.id, told)
     parties = (message.sender_organization_id, message.receiver_organization_id)
     return Message(
-        identity, told.audience, "", "", "", told.kind, message.referral_id, message.urgency, *parties, now, need_code=message.need_code
+        identity,
+        told.audience,
+        "",
+        "",
+        "",
+        told.kind,
+        message.referral_id,
+        message.urgency,
+        *parties,
+        now,
+        need_code=message.need_code,
     )
 
 
@@ -94,12 +127,24 @@ def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Mess
     """To the desk whose system has been switched off."""
     told = Told(WEBHOOK_DISABLED, Audience.DESK, organization_id)
     return Message(
-        derived_id(f"{webhook_id}/{now.isoformat()}", told), told.audience, organization_id, "", "", told.kind, "", "", "", "", now
+        derived_id(f"{webhook_id}/{now.isoformat()}", told),
+        told.audience,
+        organization_id,
+        "",
+        "",
+        told.kind,
+        "",
+        "",
+        "",
+        "",
+        now,
     )
 
 
 def about_subject(told: Told, cause: str, time: datetime) -> Message:
-    """Of an invitation, somebody's own account, a contact, a receipt, an erasure, an anomaly, an emergency access or an organisation: one for each `cause`."""
+    """Of an invitation, somebody's own account, a contact, a receipt, an erasure, an anomaly, an
+    emergency access or an organisation: one for each `cause`.
+    """
     return Message(
         derived_id(cause, told),
         told.audience,
@@ -116,10 +161,21 @@ def about_subject(told: Told, cause: str, time: datetime) -> Message:
 
 
 def about_enquiry(
-    told: list[Told], enquiry_id: str, asker_organization_id: str, cause: str, urgency: str, need_code: str, time: datetime
+    told: list[Told],
+    enquiry_id: str,
+    asker_organization_id: str,
+    cause: str,
+    urgency: str,
+    need_code: str,
+    time: datetime,
 ) -> list[Message]:
-    """To those whom an enquiry concerns. Who asks is in the message to the asker only, as the one whose it is."""
-    personal = {one.organization_id: one.worker_id for one in told if one.audience is Audience.WORKER}
+    """To those whom an enquiry concerns.
+
+    Who asks is in the message to the asker only, as the one whose it is.
+    """
+    personal = {
+        one.organization_id: one.worker_id for one in told if one.audience is Audience.WORKER
+    }
     return [
         Message(
             derived_id(f"{enquiry_id}/{cause}/{time.isoformat()}", one),
@@ -141,10 +197,18 @@ def about_enquiry(
 
 
 def letter_id(message_id: str) -> str:
-    """The delivery's id of the letter that goes with a message: heard anew, it is the same, and so is its Message-ID."""
+    """The delivery's id of the letter that goes with a message: heard anew, it is the same, and so
+    is its Message-ID.
+    """
     return hashlib.sha256(f"{message_id}/letter".encode()).hexdigest()[:32]
 
 
 def derived_id(cause: str, told: Told) -> str:
-    """An id that the same cause gives again: a message made twice is one, also after the database was lost and everything is heard anew."""
-    return hashlib.sha256("/".join((cause, told.kind, told.audience.value, told.organization_id, told.worker_id)).encode()).hexdigest()[:32]
+    """An id that the same cause gives again: a message made twice is one, also after the database
+    was lost and everything is heard anew.
+    """
+    return hashlib.sha256(
+        "/".join(
+            (cause, told.kind, told.audience.value, told.organization_id, told.worker_id)
+        ).encode()
+    ).hexdigest()[:32]

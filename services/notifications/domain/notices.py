@@ -1,6 +1,8 @@
-"""What somebody is told: one row a notice, with the fact that it follows, who is told, and its text in each language.
+"""What somebody is told: one row a notice, with the fact that it follows, who is told, and its text
+in each language.
 
-The texts are constant, reviewed like code; nothing in them depends on a person, a place or a need. In the inbox, behind a sign-in, they say what happened.
+The texts are constant, reviewed like code; nothing in them depends on a person, a place or a need.
+In the inbox, behind a sign-in, they say what happened.
 """
 
 from dataclasses import dataclass
@@ -11,17 +13,22 @@ class Party(Enum):
     """A part that somebody has in a referral."""
 
     RECEIVER = "receiver"
-    RECEIVER_OF_OTHERS_DEED = "receiver_of_others_deed"  # the receiver, unless it was the receiver who did it
+    # the receiver, unless it was the receiver who did it
+    RECEIVER_OF_OTHERS_DEED = "receiver_of_others_deed"
     SENDER = "sender"  # the desk, and the worker who sent it
-    SENDER_OF_OTHERS_DEED = "sender_of_others_deed"  # the sender, unless it was the sender who did it
+    # the sender, unless it was the sender who did it
+    SENDER_OF_OTHERS_DEED = "sender_of_others_deed"
     COORDINATION = "coordination"
-    # And no desk: whom it is about has none yet, or has no part in it. Once a day, however many there are.
+    # And no desk: whom it is about has none yet, or has no part in it. Once a day, however many
+    # there are.
     COORDINATION_ALONE = "coordination_alone"
     COORDINATION_EACH = "coordination_each"  # and no desk, each time
     REMINDED = "reminded"  # whose turn it is, as the fact says
     AUDITORS = "auditors"  # each of them; where there is none, the coordination
     MANAGERS = "managers"  # each manager of the organisation, and whoever did it
-    RESPONSIBLE = "responsible"  # the worker of the receiver who answers for it, unless she did it herself; its desk, when nobody is named
+    # the worker of the receiver who answers for it, unless she did it herself; its desk, when
+    # nobody is named
+    RESPONSIBLE = "responsible"
 
 
 RECEIVER = (Party.RECEIVER,)
@@ -35,8 +42,9 @@ ALL = (Party.RECEIVER, Party.SENDER, Party.COORDINATION)
 
 @dataclass(frozen=True)
 class Notice:
-    """`verb` is that of the referral's fact it follows, or `fact` one of a contact, receipt or enquiry (`receipt.given`); both are empty for
-    what has a rule of its own."""
+    """`verb` is that of the referral's fact it follows, or `fact` one of a contact, receipt or
+    enquiry (`receipt.given`); both are empty for what has a rule of its own.
+    """
 
     kind: str
     verb: str
@@ -158,7 +166,10 @@ NOTICES: tuple[Notice, ...] = (
         (Party.SENDER_OF_OTHERS_DEED,),
         es="La coordinación cerró la búsqueda de otro servicio para una remisión: vea el motivo.",
         en="The coordination closed the search for another service for a referral: see the reason.",
-        fr="La coordination a clos la recherche d'un autre service pour une orientation : voyez le motif.",
+        fr=(
+            "La coordination a clos la recherche d'un autre service pour une orientation :"
+            " voyez le motif."
+        ),
     ),
     Notice(
         "referral_appointment_scheduled",
@@ -206,7 +217,10 @@ NOTICES: tuple[Notice, ...] = (
         BOTH,
         es="Una remisión venció sin respuesta: quien la envió debe buscar otro servicio.",
         en="A referral has expired without an answer: its sender must find another service.",
-        fr="Une orientation a expiré sans réponse : qui l'a envoyée doit chercher un autre service.",
+        fr=(
+            "Une orientation a expiré sans réponse : qui l'a envoyée doit chercher un autre"
+            " service."
+        ),
     ),
     Notice(
         "referral_rerouted",
@@ -238,7 +252,10 @@ NOTICES: tuple[Notice, ...] = (
         SENDER,
         es="Confirmaron que ya no guardan nada de una persona que retiró su consentimiento.",
         en="It was confirmed that nothing is held any more of a person who took her consent back.",
-        fr="Il est confirmé que plus rien n'est gardé d'une personne qui a retiré son consentement.",
+        fr=(
+            "Il est confirmé que plus rien n'est gardé d'une personne qui a retiré son"
+            " consentement."
+        ),
     ),
     Notice(
         "referral_override_confirmed",
@@ -260,9 +277,18 @@ NOTICES: tuple[Notice, ...] = (
         "referral_side_out",
         "side_out",
         OTHER_SIDE,
-        es="La otra organización de una remisión está suspendida o se retiró: no contesta. Busque otro servicio, o llame a la coordinación.",
-        en="The other organisation of a referral is suspended or has left: it does not answer. Find another service, or call the coordination.",
-        fr="L'autre organisation d'une orientation est suspendue ou s'est retirée : elle ne répond pas. Cherchez un autre service, ou appelez la coordination.",
+        es=(
+            "La otra organización de una remisión está suspendida o se retiró: no contesta."
+            " Busque otro servicio, o llame a la coordinación."
+        ),
+        en=(
+            "The other organisation of a referral is suspended or has left: it does not answer."
+            " Find another service, or call the coordination."
+        ),
+        fr=(
+            "L'autre organisation d'une orientation est suspendue ou s'est retirée :"
+            " elle ne répond pas. Cherchez un autre service, ou appelez la coordination."
+        ),
     ),
     Notice(
         "referral_side_back",
@@ -276,17 +302,29 @@ NOTICES: tuple[Notice, ...] = (
         "referral_consent_ending",
         "consent_ending",
         SENDER,
-        es="Un consentimiento termina pronto: si ella quiere que la ayuda siga, pregúntele otra vez antes.",
+        es=(
+            "Un consentimiento termina pronto: si ella quiere que la ayuda siga, pregúntele otra"
+            " vez antes."
+        ),
         en="A consent ends soon: if the person wants help to go on, ask again before it does.",
-        fr="Un consentement prend bientôt fin : si la personne veut que l'aide continue, redemandez-lui avant.",
+        fr=(
+            "Un consentement prend bientôt fin : si la personne veut que l'aide continue,"
+            " redemandez-lui avant."
+        ),
     ),
     Notice(
         "referral_leg_lost",
         "leg_lost",
         OVERSEEING,
         es="Una persona va en camino y una etapa de su viaje se cayó: busque ya quién la reciba.",
-        en="A person is on her way, and a leg of the journey has fallen away: find at once who receives her.",
-        fr="Une personne est en route et une étape de son voyage est tombée : trouvez tout de suite qui l'accueille.",
+        en=(
+            "A person is on her way, and a leg of the journey has fallen away:"
+            " find at once who receives her."
+        ),
+        fr=(
+            "Une personne est en route et une étape de son voyage est tombée :"
+            " trouvez tout de suite qui l'accueille."
+        ),
     ),
     Notice(
         "clock_reminded",
@@ -378,18 +416,36 @@ NOTICES: tuple[Notice, ...] = (
         "receipt_proposed",
         "",
         (),
-        es="Lo que otros decidieron por una persona, por su interés superior o en su lugar, espera a alguien más: sin confirmación no abre nada. Está en su expediente.",
-        en="A decision that others took for a person, in a child's interest or in an adult's place, waits for somebody else: unconfirmed it opens nothing.",
-        fr="Une décision prise pour une personne, dans l'intérêt d'un enfant ou à la place d'un adulte, attend quelqu'un d'autre : sans confirmation elle n'ouvre rien.",
+        es=(
+            "Lo que otros decidieron por una persona, por su interés superior o en su lugar, espera"
+            " a alguien más: sin confirmación no abre nada. Está en su expediente."
+        ),
+        en=(
+            "A decision that others took for a person, in a child's interest or in an adult's"
+            " place, waits for somebody else: unconfirmed it opens nothing."
+        ),
+        fr=(
+            "Une décision prise pour une personne, dans l'intérêt d'un enfant ou à la place d'un"
+            " adulte, attend quelqu'un d'autre : sans confirmation elle n'ouvre rien."
+        ),
         fact="receipt.proposed",
     ),
     Notice(
         "erasure_proposed",
         "",
         (),
-        es="Alguien propone borrar un expediente: otra persona de su organización debe confirmarlo en siete días.",
-        en="Somebody proposes to erase a file: another person of your organisation has seven days to confirm it.",
-        fr="Quelqu'un propose d'effacer un dossier : une autre personne de votre organisation a sept jours pour le confirmer.",
+        es=(
+            "Alguien propone borrar un expediente: otra persona de su organización debe confirmarlo"
+            " en siete días."
+        ),
+        en=(
+            "Somebody proposes to erase a file: another person of your organisation has seven days"
+            " to confirm it."
+        ),
+        fr=(
+            "Quelqu'un propose d'effacer un dossier : une autre personne de votre organisation a"
+            " sept jours pour le confirmer."
+        ),
         fact="erasure.proposed",
     ),
     Notice(
@@ -459,9 +515,18 @@ NOTICES: tuple[Notice, ...] = (
         "emergency_opened",
         "",
         (Party.COORDINATION,),
-        es="Alguien abrió datos de una persona sin consentimiento, por emergencia: revíselo en su expediente.",
-        en="Somebody opened a person's data without consent, in an emergency: review it in the file.",
-        fr="Quelqu'un a ouvert les données d'une personne sans consentement, en urgence : examinez-le dans son dossier.",
+        es=(
+            "Alguien abrió datos de una persona sin consentimiento, por emergencia:"
+            " revíselo en su expediente."
+        ),
+        en=(
+            "Somebody opened a person's data without consent, in an emergency:"
+            " review it in the file."
+        ),
+        fr=(
+            "Quelqu'un a ouvert les données d'une personne sans consentement, en urgence :"
+            " examinez-le dans son dossier."
+        ),
         fact="emergency.opened",
     ),
     Notice(
@@ -477,9 +542,18 @@ NOTICES: tuple[Notice, ...] = (
         "export_made",
         "",
         (Party.MANAGERS,),
-        es="Alguien de su organización sacó de la red la hoja de quién sabe qué de una persona. Si nadie de ustedes quiso eso, hable con quien la sacó.",
-        en="Somebody of your organisation took the sheet of who knows what of a person out of the network. If none of you wanted that, talk to who did.",
-        fr="Quelqu'un de votre organisation a sorti du réseau la feuille de qui sait quoi d'une personne. Si personne chez vous ne l'a voulu, parlez-lui.",
+        es=(
+            "Alguien de su organización sacó de la red la hoja de quién sabe qué de una persona."
+            " Si nadie de ustedes quiso eso, hable con quien la sacó."
+        ),
+        en=(
+            "Somebody of your organisation took the sheet of who knows what of a person out of the"
+            " network. If none of you wanted that, talk to who did."
+        ),
+        fr=(
+            "Quelqu'un de votre organisation a sorti du réseau la feuille de qui sait quoi d'une"
+            " personne. Si personne chez vous ne l'a voulu, parlez-lui."
+        ),
         fact="export.made",
     ),
     Notice(
@@ -521,8 +595,14 @@ NOTICES: tuple[Notice, ...] = (
         "",
         (Party.COORDINATION_ALONE,),
         es="Proponen aprobar a una organización: hace falta otra persona de la coordinación.",
-        en="Somebody proposes to approve an organisation: another person of the coordination is needed.",
-        fr="On propose d'approuver une organisation : il faut une autre personne de la coordination.",
+        en=(
+            "Somebody proposes to approve an organisation: another person of the coordination is"
+            " needed."
+        ),
+        fr=(
+            "On propose d'approuver une organisation : il faut une autre personne de la"
+            " coordination."
+        ),
         fact="organization.approval_proposed",
     ),
     Notice(
@@ -531,7 +611,10 @@ NOTICES: tuple[Notice, ...] = (
         (Party.COORDINATION,),
         es="Un convenio con la red termina pronto: hay que firmar otro y anotarlo antes.",
         en="An agreement with the network ends soon: another has to be signed and recorded before.",
-        fr="Une convention avec le réseau se termine bientôt : il faut en signer une autre et la noter avant.",
+        fr=(
+            "Une convention avec le réseau se termine bientôt : il faut en signer une autre et la"
+            " noter avant."
+        ),
         fact="organization.agreement_ending",
     ),
     Notice(
@@ -547,18 +630,36 @@ NOTICES: tuple[Notice, ...] = (
         "suspension_proposed",
         "",
         (Party.COORDINATION_EACH,),
-        es="Proponen suspender a una organización: hace falta otra persona de la coordinación, de otra organización.",
-        en="Somebody proposes to suspend an organisation: another person of the coordination is needed, of another organisation.",
-        fr="On propose de suspendre une organisation : il faut une autre personne de la coordination, d'une autre organisation.",
+        es=(
+            "Proponen suspender a una organización: hace falta otra persona de la coordinación, de"
+            " otra organización."
+        ),
+        en=(
+            "Somebody proposes to suspend an organisation: another person of the coordination is"
+            " needed, of another organisation."
+        ),
+        fr=(
+            "On propose de suspendre une organisation : il faut une autre personne de la"
+            " coordination, d'une autre organisation."
+        ),
         fact="organization.suspension_proposed",
     ),
     Notice(
         "hold_begun",
         "",
         (Party.COORDINATION_EACH,),
-        es="Una persona de la coordinación detuvo a una organización por un día: si otra no lo confirma, vuelve a entrar.",
-        en="One person of the coordination stopped an organisation for a day: unless another one agrees, it comes back.",
-        fr="Une personne de la coordination a arrêté une organisation pour un jour : sans une autre, elle revient.",
+        es=(
+            "Una persona de la coordinación detuvo a una organización por un día:"
+            " si otra no lo confirma, vuelve a entrar."
+        ),
+        en=(
+            "One person of the coordination stopped an organisation for a day:"
+            " unless another one agrees, it comes back."
+        ),
+        fr=(
+            "Une personne de la coordination a arrêté une organisation pour un jour :"
+            " sans une autre, elle revient."
+        ),
         fact="organization.held",
     ),
     Notice(
@@ -574,27 +675,54 @@ NOTICES: tuple[Notice, ...] = (
         "reinstatement_proposed",
         "",
         (Party.COORDINATION_EACH,),
-        es="Proponen levantar una suspensión: hace falta otra persona de la coordinación, de otra organización.",
-        en="Somebody proposes to end a suspension: another person of the coordination is needed, of another organisation.",
-        fr="On propose de lever une suspension : il faut une autre personne de la coordination, d'une autre organisation.",
+        es=(
+            "Proponen levantar una suspensión: hace falta otra persona de la coordinación, de otra"
+            " organización."
+        ),
+        en=(
+            "Somebody proposes to end a suspension: another person of the coordination is needed,"
+            " of another organisation."
+        ),
+        fr=(
+            "On propose de lever une suspension : il faut une autre personne de la coordination,"
+            " d'une autre organisation."
+        ),
         fact="organization.reinstatement_proposed",
     ),
     Notice(
         "leaving_proposed",
         "",
         (Party.COORDINATION_EACH,),
-        es="Proponen anotar que una organización se retira para siempre: hace falta otra persona de la coordinación, de otra organización.",
-        en="Somebody proposes to record that an organisation leaves for good: another person of the coordination is needed, of another organisation.",
-        fr="On propose de noter qu'une organisation se retire pour toujours : il faut une autre personne de la coordination, d'une autre organisation.",
+        es=(
+            "Proponen anotar que una organización se retira para siempre:"
+            " hace falta otra persona de la coordinación, de otra organización."
+        ),
+        en=(
+            "Somebody proposes to record that an organisation leaves for good:"
+            " another person of the coordination is needed, of another organisation."
+        ),
+        fr=(
+            "On propose de noter qu'une organisation se retire pour toujours :"
+            " il faut une autre personne de la coordination, d'une autre organisation."
+        ),
         fact="organization.leaving_proposed",
     ),
     Notice(
         "manager_invited",
         "",
         (),
-        es="La coordinación invitó a quien dirigirá su organización en Enlace. Si no lo esperaban, llamen a la coordinación.",
-        en="The coordination has invited whoever will manage your organisation in Enlace. If you did not expect this, call the coordination.",
-        fr="La coordination a invité la personne qui dirigera votre organisation dans Enlace. Si c'est inattendu, appelez la coordination.",
+        es=(
+            "La coordinación invitó a quien dirigirá su organización en Enlace."
+            " Si no lo esperaban, llamen a la coordinación."
+        ),
+        en=(
+            "The coordination has invited whoever will manage your organisation in Enlace."
+            " If you did not expect this, call the coordination."
+        ),
+        fr=(
+            "La coordination a invité la personne qui dirigera votre organisation dans Enlace."
+            " Si c'est inattendu, appelez la coordination."
+        ),
     ),
     Notice(
         "worker_invited",
@@ -616,97 +744,205 @@ NOTICES: tuple[Notice, ...] = (
         "password_reset_asked",
         "",
         (),
-        es="Alguien pidió cambiar la contraseña de su cuenta; el enlace se envió a su correo. Si no fue usted, no haga nada.",
-        en="Somebody asked to change the password of your account; the link went to your e-mail. If it was not you, do nothing.",
-        fr="Quelqu'un a demandé à changer le mot de passe de votre compte ; le lien est parti à votre adresse. Si ce n'est pas vous, ne faites rien.",
+        es=(
+            "Alguien pidió cambiar la contraseña de su cuenta; el enlace se envió a su correo."
+            " Si no fue usted, no haga nada."
+        ),
+        en=(
+            "Somebody asked to change the password of your account; the link went to your e-mail."
+            " If it was not you, do nothing."
+        ),
+        fr=(
+            "Quelqu'un a demandé à changer le mot de passe de votre compte ;"
+            " le lien est parti à votre adresse. Si ce n'est pas vous, ne faites rien."
+        ),
     ),
     Notice(
         "password_changed",
         "",
         (),
-        es="Cambió la contraseña de su cuenta. Si no fue usted, avise ya a quien dirige su organización.",
-        en="The password of your account has changed. If it was not you, tell whoever manages your organisation now.",
-        fr="Le mot de passe de votre compte a changé. Si ce n'est pas vous, prévenez tout de suite qui dirige votre organisation.",
+        es=(
+            "Cambió la contraseña de su cuenta. Si no fue usted, avise ya a quien dirige su"
+            " organización."
+        ),
+        en=(
+            "The password of your account has changed. If it was not you, tell whoever manages your"
+            " organisation now."
+        ),
+        fr=(
+            "Le mot de passe de votre compte a changé. Si ce n'est pas vous, prévenez tout de suite"
+            " qui dirige votre organisation."
+        ),
     ),
     Notice(
         "second_factor_removed",
         "",
         (),
-        es="Quien dirige su organización quitó su código y sus llaves de acceso. Si no lo pidió, cambie ya su contraseña y avise a la coordinación.",
-        en="Whoever manages your organisation took off your code and passkeys. If you did not ask, change your password now and tell the coordination.",
-        fr="Qui dirige votre organisation a retiré votre code et vos clés. Sans demande de votre part, changez votre mot de passe et prévenez la coordination.",
+        es=(
+            "Quien dirige su organización quitó su código y sus llaves de acceso."
+            " Si no lo pidió, cambie ya su contraseña y avise a la coordinación."
+        ),
+        en=(
+            "Whoever manages your organisation took off your code and passkeys."
+            " If you did not ask, change your password now and tell the coordination."
+        ),
+        fr=(
+            "Qui dirige votre organisation a retiré votre code et vos clés."
+            " Sans demande de votre part, changez votre mot de passe et prévenez la coordination."
+        ),
     ),
     Notice(
         "second_factor_removed_by_coordination",
         "",
         (),
-        es="La coordinación quitó su código y sus llaves de acceso. Si no lo pidió, cambie ya su contraseña y llámela.",
-        en="The coordination took off your code and passkeys. If you did not ask, change your password now and call them.",
-        fr="La coordination a retiré votre code et vos clés. Sans demande de votre part, changez votre mot de passe et appelez-la.",
+        es=(
+            "La coordinación quitó su código y sus llaves de acceso."
+            " Si no lo pidió, cambie ya su contraseña y llámela."
+        ),
+        en=(
+            "The coordination took off your code and passkeys. If you did not ask, change your"
+            " password now and call them."
+        ),
+        fr=(
+            "La coordination a retiré votre code et vos clés. Sans demande de votre part, changez"
+            " votre mot de passe et appelez-la."
+        ),
     ),
     Notice(
         "provider_proposed",
         "",
         (),
-        es="La coordinación propone que su gente entre por otra dirección. Si su organización no lo pidió, objételo en los tres días que siguen.",
-        en="The coordination proposes that your people sign in by another address. If your organisation did not ask for it, object within three days.",
-        fr="La coordination propose que vos gens entrent par une autre adresse. Si votre organisation ne l'a pas demandé, opposez-vous sous trois jours.",
+        es=(
+            "La coordinación propone que su gente entre por otra dirección."
+            " Si su organización no lo pidió, objételo en los tres días que siguen."
+        ),
+        en=(
+            "The coordination proposes that your people sign in by another address."
+            " If your organisation did not ask for it, object within three days."
+        ),
+        fr=(
+            "La coordination propose que vos gens entrent par une autre adresse."
+            " Si votre organisation ne l'a pas demandé, opposez-vous sous trois jours."
+        ),
     ),
     Notice(
         "entry_proposed",
         "",
         (),
-        es="La coordinación propone cambiar el tipo, el país o el número público de su organización. Si no es correcto, llámela antes de que lo confirmen.",
-        en="The coordination proposes to change the kind, the country or the public number of your organisation. If that is wrong, call them before it is confirmed.",
-        fr="La coordination propose de changer le type, le pays ou le numéro public de votre organisation. Si c'est inexact, appelez-la avant que ce soit confirmé.",
+        es=(
+            "La coordinación propone cambiar el tipo, el país o el número público de su"
+            " organización. Si no es correcto, llámela antes de que lo confirmen."
+        ),
+        en=(
+            "The coordination proposes to change the kind, the country or the public number of your"
+            " organisation. If that is wrong, call them before it is confirmed."
+        ),
+        fr=(
+            "La coordination propose de changer le type, le pays ou le numéro public de votre"
+            " organisation. Si c'est inexact, appelez-la avant que ce soit confirmé."
+        ),
     ),
     Notice(
         "key_made",
         "",
         (),
-        es="Una cuenta de su organización hizo, confirmó o tomó una clave de sistema. Si nadie de ustedes quiso eso, revóquela ya.",
-        en="An account of your organisation made, confirmed or took over a key of a system. If none of you wanted that, revoke it now.",
-        fr="Un compte de votre organisation a créé, confirmé ou repris une clé de système. Si personne chez vous ne l'a voulu, révoquez-la tout de suite.",
+        es=(
+            "Una cuenta de su organización hizo, confirmó o tomó una clave de sistema."
+            " Si nadie de ustedes quiso eso, revóquela ya."
+        ),
+        en=(
+            "An account of your organisation made, confirmed or took over a key of a system."
+            " If none of you wanted that, revoke it now."
+        ),
+        fr=(
+            "Un compte de votre organisation a créé, confirmé ou repris une clé de système."
+            " Si personne chez vous ne l'a voulu, révoquez-la tout de suite."
+        ),
     ),
     Notice(
         "person_invited",
         "",
         (),
-        es="Una cuenta de su organización invitó a alguien a abrir una cuenta. Si nadie de ustedes quiso eso, retire la invitación ya.",
-        en="An account of your organisation invited somebody to open an account. If none of you wanted that, withdraw the invitation now.",
-        fr="Un compte de votre organisation a invité quelqu'un à ouvrir un compte. Si personne chez vous ne l'a voulu, retirez l'invitation tout de suite.",
+        es=(
+            "Una cuenta de su organización invitó a alguien a abrir una cuenta."
+            " Si nadie de ustedes quiso eso, retire la invitación ya."
+        ),
+        en=(
+            "An account of your organisation invited somebody to open an account."
+            " If none of you wanted that, withdraw the invitation now."
+        ),
+        fr=(
+            "Un compte de votre organisation a invité quelqu'un à ouvrir un compte."
+            " Si personne chez vous ne l'a voulu, retirez l'invitation tout de suite."
+        ),
     ),
     Notice(
         "role_given",
         "",
         (),
-        es="Se invitó a alguien a una tarea de la red, o se confirmó. Si la coordinación no quiso eso, retírelo ya.",
-        en="Somebody was invited to a role of the network, or it was confirmed. If the coordination did not want that, withdraw it now.",
-        fr="Quelqu'un a été invité à un rôle du réseau, ou cela a été confirmé. Si la coordination ne l'a pas voulu, retirez-le tout de suite.",
+        es=(
+            "Se invitó a alguien a una tarea de la red, o se confirmó."
+            " Si la coordinación no quiso eso, retírelo ya."
+        ),
+        en=(
+            "Somebody was invited to a role of the network, or it was confirmed."
+            " If the coordination did not want that, withdraw it now."
+        ),
+        fr=(
+            "Quelqu'un a été invité à un rôle du réseau, ou cela a été confirmé."
+            " Si la coordination ne l'a pas voulu, retirez-le tout de suite."
+        ),
     ),
     Notice(
         "provider_changed",
         "",
         (),
-        es="Se propuso, se confirmó o se quitó la dirección por la que una organización entra a Enlace. Si nadie quiso eso, avise a la coordinación por teléfono.",
-        en="The address by which an organisation signs in to Enlace was proposed, confirmed or ended. If nobody wanted that, tell the coordination by phone.",
-        fr="L'adresse par laquelle une organisation entre dans Enlace a été proposée, confirmée ou retirée. Si personne ne l'a voulu, appelez la coordination.",
+        es=(
+            "Se propuso, se confirmó o se quitó la dirección por la que una organización entra a"
+            " Enlace. Si nadie quiso eso, avise a la coordinación por teléfono."
+        ),
+        en=(
+            "The address by which an organisation signs in to Enlace was proposed, confirmed or"
+            " ended. If nobody wanted that, tell the coordination by phone."
+        ),
+        fr=(
+            "L'adresse par laquelle une organisation entre dans Enlace a été proposée, confirmée ou"
+            " retirée. Si personne ne l'a voulu, appelez la coordination."
+        ),
     ),
     Notice(
         "sign_in_changed",
         "",
         (),
-        es="En una cuenta de su organización se puso o se quitó un código o una llave de acceso. Si no fue quien la usa, suspéndala y avise a esa persona.",
-        en="A code or a passkey was set up or taken off at an account of your organisation. If it was not its holder, suspend it and tell that person.",
-        fr="Un code ou une clé d'accès a été mis ou retiré sur un compte de votre organisation. Si ce n'est pas la personne qui l'utilise, suspendez-le et prévenez-la.",
+        es=(
+            "En una cuenta de su organización se puso o se quitó un código o una llave de acceso."
+            " Si no fue quien la usa, suspéndala y avise a esa persona."
+        ),
+        en=(
+            "A code or a passkey was set up or taken off at an account of your organisation."
+            " If it was not its holder, suspend it and tell that person."
+        ),
+        fr=(
+            "Un code ou une clé d'accès a été mis ou retiré sur un compte de votre organisation."
+            " Si ce n'est pas la personne qui l'utilise, suspendez-le et prévenez-la."
+        ),
     ),
     Notice(
         "sending_changed",
         "",
         (),
-        es="Cambió adónde van los avisos de su organización: el correo o un sistema. Si nadie de ustedes quiso eso, mírelo ya.",
-        en="Where your organisation's notices go has changed: the e-mail or a system. If none of you wanted that, look at it now.",
-        fr="L'endroit où vont les avis de votre organisation a changé : le courriel ou un système. Si personne chez vous ne l'a voulu, regardez tout de suite.",
+        es=(
+            "Cambió adónde van los avisos de su organización: el correo o un sistema."
+            " Si nadie de ustedes quiso eso, mírelo ya."
+        ),
+        en=(
+            "Where your organisation's notices go has changed: the e-mail or a system."
+            " If none of you wanted that, look at it now."
+        ),
+        fr=(
+            "L'endroit où vont les avis de votre organisation a changé : le courriel ou un système."
+            " Si personne chez vous ne l'a voulu, regardez tout de suite."
+        ),
     ),
     Notice(
         "member_held",
@@ -722,7 +958,10 @@ NOTICES: tuple[Notice, ...] = (
         (),
         es="La coordinación suspendió a su organización: así lo decidieron dos personas. Llámela.",
         en="The coordination suspended your organisation: two people decided it. Call them.",
-        fr="La coordination a suspendu votre organisation : deux personnes l'ont décidé. Appelez-la.",
+        fr=(
+            "La coordination a suspendu votre organisation : deux personnes l'ont décidé."
+            " Appelez-la."
+        ),
     ),
     Notice(
         "member_reinstated",
@@ -734,7 +973,9 @@ NOTICES: tuple[Notice, ...] = (
     ),
 )
 SILENT = frozenset({"drafted", "started", "appointment_attended", "entered_in_error"})
-"""Verbs that are known, and nobody's message: what the sender does alone, what goes as it should, and corrections of the record."""
+"""Verbs that are known, and nobody's message: what the sender does alone, what goes as it should,
+and corrections of the record.
+"""
 BY_KIND = {notice.kind: notice for notice in NOTICES}
 BY_VERB = {notice.verb: notice for notice in NOTICES if notice.verb}
 BY_FACT = {notice.fact: notice for notice in NOTICES if notice.fact}

@@ -1,6 +1,7 @@
 """Who is told of what: fact → recipients, by the table of notices.
 
-Limit: it chooses recipients, not channels; whether somebody has an e-mail address or a webhook is not known here.
+Limit: it chooses recipients, not channels; whether somebody has an e-mail address or a webhook is
+not known here.
 """
 
 from collections.abc import Sequence
@@ -8,9 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from services.notifications.domain.notices import ALL, BY_FACT, BY_VERB, OVERSEEING, SENDER, SILENT, Party
+from services.notifications.domain.notices import (
+    ALL,
+    BY_FACT,
+    BY_VERB,
+    OVERSEEING,
+    SENDER,
+    SILENT,
+    Party,
+)
 
-# What is older than this when it is heard (a new service, a replay, a demo's made-up past) is history: nobody is woken for it.
+# What is older than this when it is heard (a new service, a replay, a demo's made-up past) is
+# history: nobody is woken for it.
 HISTORY = timedelta(days=7)
 
 
@@ -60,15 +70,31 @@ INVITATION_VERBS = frozenset({"created", "accepted", "replaced", "revoked"})
 OVERRIDE_USED = "override_used"
 MESSAGE_UNDELIVERABLE = "message_undeliverable"
 WEBHOOK_DISABLED = "webhook_disabled"
-ENQUIRY_OPENED, ENQUIRY_OFFERED, ENQUIRY_OFFERS_WAITING = "enquiry_opened", "enquiry_offered", "enquiry_offers_waiting"
-ENQUIRY_MATCHED, ENQUIRY_EXHAUSTED, ENQUIRY_CANCELLED = "enquiry_matched", "enquiry_exhausted", "enquiry_cancelled"
+ENQUIRY_OPENED, ENQUIRY_OFFERED, ENQUIRY_OFFERS_WAITING = (
+    "enquiry_opened",
+    "enquiry_offered",
+    "enquiry_offers_waiting",
+)
+ENQUIRY_MATCHED, ENQUIRY_EXHAUSTED, ENQUIRY_CANCELLED = (
+    "enquiry_matched",
+    "enquiry_exhausted",
+    "enquiry_cancelled",
+)
 # That the referral goes on from what was taken, its receiver hears by the referral itself.
-ENQUIRY_VERBS = frozenset(fact.removeprefix("enquiry.") for fact in BY_FACT if fact.startswith("enquiry.")) | {"referred"}
-MANAGER_INVITED, WORKER_INVITED, ACCOUNT_OPENED = "manager_invited", "worker_invited", "account_opened"
+ENQUIRY_VERBS = frozenset(
+    fact.removeprefix("enquiry.") for fact in BY_FACT if fact.startswith("enquiry.")
+) | {"referred"}
+MANAGER_INVITED, WORKER_INVITED, ACCOUNT_OPENED = (
+    "manager_invited",
+    "worker_invited",
+    "account_opened",
+)
 
 
 SENDING_CHANGED = "sending_changed"
-LASTING_VERBS = frozenset({"key_made", "person_invited", "role_given", "provider_changed", "sign_in_changed"})
+LASTING_VERBS = frozenset(
+    {"key_made", "person_invited", "role_given", "provider_changed", "sign_in_changed"}
+)
 """What outlasts a session: told to whom it concerns, the managers and who did it."""
 TOLD_WHILE_OUT = frozenset({"member_held", "member_suspended"})
 """Letters that go to a manager whose organisation is out: they say so."""
@@ -105,7 +131,8 @@ def told_of(happening: Happening, now: datetime) -> list[Told]:
     """The messages that a happening makes; nobody gets the same one twice."""
     if now - happening.time > HISTORY or happening.verb not in BY_VERB:
         return []
-    if happening.draft and happening.clock != "draft":  # amended before it was sent: nobody but its sender knows of it
+    # amended before it was sent: nobody but its sender knows of it
+    if happening.draft and happening.clock != "draft":
         return []
     notice = BY_VERB[happening.verb]
     kind, parties = notice.kind, notice.parties
@@ -116,30 +143,52 @@ def told_of(happening: Happening, now: datetime) -> list[Told]:
     elif happening.verb == "clock_reminded" and happening.clock in ("answer", "close"):
         parties = SENDER  # whose turn it is
     elif happening.clock == "replace":  # to its receiver it is over
-        parties = OVERSEEING if happening.verb == "clock_escalated" or happening.urgency == "IMMEDIATE" else SENDER
+        parties = (
+            OVERSEEING
+            if happening.verb == "clock_escalated" or happening.urgency == "IMMEDIATE"
+            else SENDER
+        )
     elif happening.verb.startswith("clock_") and happening.urgency == "IMMEDIATE":
         parties = ALL  # no time for a ladder
     told = _of_parties(kind, parties, happening)
     if happening.verb == "sent" and happening.override_used:
-        told += [Told(OVERRIDE_USED, Audience.COORDINATION), *_desk(OVERRIDE_USED, happening.sender_organization_id)]  # who may confirm it
+        # who may confirm it
+        told += [
+            Told(OVERRIDE_USED, Audience.COORDINATION),
+            *_desk(OVERRIDE_USED, happening.sender_organization_id),
+        ]
     return list(dict.fromkeys(told))
 
 
 def _of_parties(kind: str, parties: Sequence[Party], happening: Happening) -> list[Told]:
-    return list(dict.fromkeys(recipient for party in parties for recipient in _recipients(kind, party, happening)))
+    return list(
+        dict.fromkeys(
+            recipient for party in parties for recipient in _recipients(kind, party, happening)
+        )
+    )
 
 
 def told_of_enquiry(
-    verb: str, asker: tuple[str, str], asked: Sequence[str], taken: str, *, first_offer: bool, by_clock: bool
+    verb: str,
+    asker: tuple[str, str],
+    asked: Sequence[str],
+    taken: str,
+    *,
+    first_offer: bool,
+    by_clock: bool,
 ) -> list[Told]:
-    """Who is asked is told that it is asked, and whose offer was taken that it was; `asker` is (organisation, worker), who hears the rest.
+    """Who is asked is told that it is asked, and whose offer was taken that it was; `asker` is
+    (organisation, worker), who hears the rest.
 
     The coordination is told of what nobody could help with.
     """
     organization_id, worker_id = asker
 
     def to_asker(kind: str) -> list[Told]:
-        return [*_desk(kind, organization_id), *([Told(kind, Audience.WORKER, organization_id, worker_id)] if worker_id else [])]
+        return [
+            *_desk(kind, organization_id),
+            *([Told(kind, Audience.WORKER, organization_id, worker_id)] if worker_id else []),
+        ]
 
     if verb == "opened":
         return [told for each in asked for told in _desk(ENQUIRY_OPENED, each)]
@@ -160,20 +209,37 @@ def _recipients(kind: str, party: Party, happening: Happening) -> Sequence[Told]
     if party is Party.RESPONSIBLE:
         worker = happening.responsible_worker_id
         if worker:
-            return [] if worker == happening.actor_worker_id else [Told(kind, Audience.WORKER, happening.receiver_organization_id, worker)]
+            return (
+                []
+                if worker == happening.actor_worker_id
+                else [Told(kind, Audience.WORKER, happening.receiver_organization_id, worker)]
+            )
         party = Party.RECEIVER_OF_OTHERS_DEED
     if party is Party.REMINDED:
-        party = Party.SENDER if happening.reminded_organization_id == happening.sender_organization_id else Party.RECEIVER
-    if party is Party.RECEIVER_OF_OTHERS_DEED and happening.actor_organization_id == happening.receiver_organization_id:
+        party = (
+            Party.SENDER
+            if happening.reminded_organization_id == happening.sender_organization_id
+            else Party.RECEIVER
+        )
+    if (
+        party is Party.RECEIVER_OF_OTHERS_DEED
+        and happening.actor_organization_id == happening.receiver_organization_id
+    ):
         return []
     if party in (Party.RECEIVER, Party.RECEIVER_OF_OTHERS_DEED):
         return _desk(kind, happening.receiver_organization_id)
-    if party is Party.SENDER_OF_OTHERS_DEED and happening.actor_organization_id == happening.sender_organization_id:
+    if (
+        party is Party.SENDER_OF_OTHERS_DEED
+        and happening.actor_organization_id == happening.sender_organization_id
+    ):
         return []
     desk = _desk(kind, happening.sender_organization_id)
     if not happening.sender_worker_id:
         return desk
-    return [*desk, Told(kind, Audience.WORKER, happening.sender_organization_id, happening.sender_worker_id)]
+    return [
+        *desk,
+        Told(kind, Audience.WORKER, happening.sender_organization_id, happening.sender_worker_id),
+    ]
 
 
 def _desk(kind: str, organization_id: str) -> list[Told]:

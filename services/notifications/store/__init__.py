@@ -1,1 +1,4 @@
-"""Where messages, deliveries, webhooks, desks and members are kept. The only SQL of this service."""
+"""Where messages, deliveries, webhooks, desks and members are kept.
+
+The only SQL of this service.
+"""

@@ -1,4 +1,6 @@
-"""Attempts of webhook deliveries, noted by `deliveries.finish`: read by the owner of the endpoint, counted by the hour, and forgotten."""
+"""Attempts of webhook deliveries, noted by `deliveries.finish`: read by the owner of the endpoint,
+counted by the hour, and forgotten.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,18 +12,23 @@ from services.notifications.domain.delivery import Attempt, Hour
 def of_delivery(tx: Transaction, delivery_id: str, limit: int) -> list[Attempt]:
     """Those of one delivery, newest first."""
     rows = tx.execute(
-        "SELECT attempt_time, signature, code, error, duration_ms FROM attempts WHERE delivery_id = %s ORDER BY number DESC LIMIT %s",
+        "SELECT attempt_time, signature, code, error, duration_ms FROM attempts"
+        " WHERE delivery_id = %s ORDER BY number DESC LIMIT %s",
         (delivery_id, limit),
     ).fetchall()
     return [Attempt(**row) for row in rows]
 
 
 def by_hour(tx: Transaction, webhook_ids: Sequence[str], since: datetime) -> list[Hour]:
-    """How many arrived and how many did not, for each endpoint and each hour in which something was tried."""
+    """How many arrived and how many did not, for each endpoint and each hour in which something was
+    tried.
+    """
     rows = tx.execute(
         "SELECT webhook_id, date_trunc('hour', attempt_time, 'UTC') AS start_time,"
-        " count(*) FILTER (WHERE error = '') AS delivered, count(*) FILTER (WHERE error <> '') AS failed"
-        " FROM attempts WHERE webhook_id = ANY (%s) AND attempt_time >= %s GROUP BY 1, 2 ORDER BY 1, 2",
+        " count(*) FILTER (WHERE error = '') AS delivered, count(*) FILTER (WHERE error <> '') AS"
+        " failed"
+        " FROM attempts WHERE webhook_id = ANY (%s) AND attempt_time >= %s GROUP BY 1, 2"
+        " ORDER BY 1, 2",
         (list(webhook_ids), since),
     ).fetchall()
     return [Hour(**row) for row in rows]

@@ -1,7 +1,9 @@
-"""Deliveries: claimed by a sender for a lease, finished under the same lease, listed for their owner.
+"""Deliveries: claimed by a sender for a lease, finished under the same lease, listed for their
+owner.
 
-A claim moves `next_attempt_time` to the end of the lease: a sender that dies leaves a delivery that becomes due again by itself. A finish that comes
-after its lease changes nothing. Whoever changes both locks an endpoint before its deliveries: a manager who disables it and a sender who notes an
+A claim moves `next_attempt_time` to the end of the lease: a sender that dies leaves a delivery that
+becomes due again by itself. A finish that comes after its lease changes nothing. Whoever changes
+both locks an endpoint before its deliveries: a manager who disables it and a sender who notes an
 attempt would otherwise wait for each other, and PostgreSQL ends one of the two.
 """
 
@@ -9,29 +11,45 @@ from datetime import datetime, timedelta
 
 from chassis.db import Row, Transaction
 from chassis.wire import Position
-from services.notifications.domain.delivery import BACK_OFFS, SPREAD, Channel, Delivery, EmailClaim, Outcome, Sent, Verdict, WebhookClaim
+from services.notifications.domain.delivery import (
+    BACK_OFFS,
+    SPREAD,
+    Channel,
+    Delivery,
+    EmailClaim,
+    Outcome,
+    Sent,
+    Verdict,
+    WebhookClaim,
+)
 from services.notifications.domain.rules import TOLD_WHILE_OUT
 from services.notifications.domain.texts import Mail
 from services.notifications.domain.webhook import SLOW_MS, TEST, Webhook
 
 _SEEN = (
-    "id, webhook_id, kind, status, attempts, last_code, last_error, last_duration_ms, encode(sha256(convert_to(body, 'UTF8')), 'hex') AS body_sha256,"
+    "id, webhook_id, kind, status, attempts, last_code, last_error, last_duration_ms,"
+    " encode(sha256(convert_to(body, 'UTF8')), 'hex') AS body_sha256,"
     " create_time, next_attempt_time, delivery_time"
 )
 
-# Whoever was served longest ago comes first, one delivery per endpoint at a time: an endpoint with a thousand waiting deliveries, or one that takes its
-# ten seconds, delays nobody else. The lane keeps the troublesome from taking all threads.
+# Whoever was served longest ago comes first, one delivery per endpoint at a time: an endpoint with
+# a thousand waiting deliveries, or one that takes its ten seconds, delays nobody else. The lane
+# keeps the troublesome from taking all threads.
 _CLAIM_WEBHOOKS = """
 WITH due AS (
-    SELECT first.id, w.id AS webhook_id, w.url, w.secret, CASE WHEN w.former_secret_expire_time > %(now)s THEN w.former_secret END AS former_secret
+    SELECT first.id, w.id AS webhook_id, w.url, w.secret, CASE
+        WHEN w.former_secret_expire_time > %(now)s THEN w.former_secret END AS former_secret
     FROM webhooks w CROSS JOIN LATERAL (
-        SELECT id FROM deliveries WHERE channel = 'webhook' AND webhook_id = w.id AND next_attempt_time <= %(now)s ORDER BY next_attempt_time LIMIT 1
+        SELECT id FROM deliveries WHERE channel = 'webhook' AND webhook_id = w.id
+            AND next_attempt_time <= %(now)s ORDER BY next_attempt_time LIMIT 1
     ) first
     WHERE w.slow = %(slow)s AND w.busy_until <= %(now)s
     ORDER BY w.busy_until LIMIT %(limit)s FOR UPDATE OF w SKIP LOCKED
 ), taken AS (
-    UPDATE deliveries d SET next_attempt_time = %(lease)s FROM due WHERE d.id = due.id AND d.next_attempt_time <= %(now)s
-    RETURNING d.id, d.message_id, d.tries, d.first_try_time, d.trace, d.body, due.webhook_id, due.url, due.secret, due.former_secret
+    UPDATE deliveries d SET next_attempt_time = %(lease)s FROM due WHERE d.id = due.id
+        AND d.next_attempt_time <= %(now)s
+    RETURNING d.id, d.message_id, d.tries, d.first_try_time, d.trace, d.body, due.webhook_id,
+        due.url, due.secret, due.former_secret
 ), busy AS (
     UPDATE webhooks SET busy_until = %(lease)s FROM taken WHERE webhooks.id = taken.webhook_id
 )
@@ -40,13 +58,16 @@ SELECT * FROM taken
 
 _CLAIM_EMAIL = """
 WITH due AS (
-    SELECT id FROM deliveries WHERE channel = 'email' AND next_attempt_time <= %(now)s ORDER BY next_attempt_time LIMIT 1 FOR UPDATE SKIP LOCKED
+    SELECT id FROM deliveries WHERE channel = 'email' AND next_attempt_time <= %(now)s
+        ORDER BY next_attempt_time LIMIT 1 FOR UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE deliveries d SET next_attempt_time = %(lease)s FROM due WHERE d.id = due.id
     RETURNING d.id, d.message_id, d.tries, d.first_try_time, d.trace, d.organization_id, d.kind
 )
-SELECT taken.id, taken.message_id, taken.tries, taken.first_try_time, taken.trace, taken.organization_id, m.referral_id, coalesce(desks.language, '') AS language,
-       desks.email, letters.invitation_id AS about_id, letters.sealed AS letter, letters.kind AS letter_kind
+SELECT taken.id, taken.message_id, taken.tries, taken.first_try_time, taken.trace,
+    taken.organization_id, m.referral_id, coalesce(desks.language, '') AS language,
+       desks.email, letters.invitation_id AS about_id, letters.sealed AS letter, letters.kind AS
+           letter_kind
 FROM taken JOIN messages m ON m.id = taken.message_id
     LEFT JOIN desks ON desks.organization_id = taken.organization_id AND taken.kind <> 'letter'
     LEFT JOIN letters ON letters.delivery_id = taken.id AND letters.expire_time > %(now)s
@@ -56,28 +77,38 @@ _FINISH = """
 WITH endpoint AS MATERIALIZED (
     SELECT FROM webhooks WHERE id = %(webhook)s FOR UPDATE
 ), done AS (
-    UPDATE deliveries SET status = %(status)s, next_attempt_time = %(next)s, attempts = attempts + 1, tries = tries + 1,
-        first_try_time = coalesce(first_try_time, %(now)s), last_code = %(code)s, last_error = %(error)s, last_duration_ms = %(duration)s,
+    UPDATE deliveries SET status = %(status)s, next_attempt_time = %(next)s, attempts = attempts +
+        1, tries = tries + 1,
+        first_try_time = coalesce(first_try_time, %(now)s), last_code = %(code)s, last_error =
+            %(error)s, last_duration_ms = %(duration)s,
         delivery_time = CASE WHEN %(arrived)s THEN %(now)s ELSE delivery_time END
-    WHERE id = %(id)s AND next_attempt_time = %(lease)s AND (SELECT count(*) FROM endpoint) >= 0 -- which makes it come first
+    WHERE id = %(id)s AND next_attempt_time = %(lease)s AND (SELECT count(*)
+        FROM endpoint) >= 0 -- which makes it come first
     RETURNING id, attempts
 ), noted AS (
-    INSERT INTO attempts (delivery_id, number, webhook_id, attempt_time, signature, code, error, duration_ms)
-    SELECT id, attempts, %(webhook)s, %(sent)s, %(signature)s, %(code)s, %(error)s, %(duration)s FROM done WHERE %(sent)s::timestamptz IS NOT NULL
+    INSERT INTO attempts (delivery_id, number, webhook_id, attempt_time, signature, code, error,
+        duration_ms)
+    SELECT id, attempts, %(webhook)s, %(sent)s, %(signature)s, %(code)s, %(error)s, %(duration)s
+        FROM done WHERE %(sent)s::timestamptz IS NOT NULL
 ), freed AS (
-    -- Whatever was committed meanwhile, unseen by this statement, found the endpoint busy: so the senders look again, always.
-    UPDATE webhooks SET busy_until = %(now)s, slow = %(slow)s, failing_since = CASE WHEN %(arrived)s THEN NULL ELSE coalesce(failing_since, %(now)s) END
+    -- Whatever was committed meanwhile, unseen by this statement, found the endpoint busy: so the
+        senders look again, always.
+    UPDATE webhooks SET busy_until = %(now)s, slow = %(slow)s, failing_since = CASE
+        WHEN %(arrived)s THEN NULL ELSE coalesce(failing_since, %(now)s) END
     WHERE id = %(webhook)s AND busy_until = %(lease)s
     RETURNING id
 )
-SELECT (SELECT count(*) FROM done) AS done, (SELECT count(*) FROM freed, pg_notify('webhooks', '')) AS woken
+SELECT (SELECT count(*) FROM done) AS done, (SELECT count(*)
+    FROM freed, pg_notify('webhooks', '')) AS woken
 """
 
 
 def bound(tx: Transaction, now: datetime, channel: Channel, lease: timedelta) -> None:
-    """Makes due at once what waits longer than it honestly could: a clock wrote it that was ahead and is right again.
+    """Makes due at once what waits longer than it honestly could: a clock wrote it that was ahead
+    and is right again.
 
-    A sender's lease is no longer than `lease`, a pause no longer than follows from the tries; a second lease makes up for clocks that differ.
+    A sender's lease is no longer than `lease`, a pause no longer than follows from the tries; a
+    second lease makes up for clocks that differ.
     """
     back_off = BACK_OFFS[channel]
     values = {
@@ -89,18 +120,28 @@ def bound(tx: Transaction, now: datetime, channel: Channel, lease: timedelta) ->
         "longest": back_off.longest.total_seconds() * (1 + SPREAD),
     }
     if channel is Channel.WEBHOOK:
-        tx.execute("UPDATE webhooks SET busy_until = %(now)s WHERE busy_until > %(now)s + %(lease)s", values)
+        tx.execute(
+            "UPDATE webhooks SET busy_until = %(now)s WHERE busy_until > %(now)s + %(lease)s",
+            values,
+        )
     tx.execute(
-        "UPDATE deliveries SET next_attempt_time = %(now)s WHERE id IN (SELECT id FROM deliveries WHERE channel = %(channel)s AND next_attempt_time > %(now)s"
-        " + %(lease)s + make_interval(secs => CASE WHEN tries > 0 THEN least(%(longest)s, %(first)s * power(%(factor)s, least(tries - 1, 30))) ELSE 0 END)"
+        "UPDATE deliveries SET next_attempt_time = %(now)s WHERE id IN (SELECT id FROM deliveries"
+        " WHERE channel = %(channel)s AND next_attempt_time > %(now)s"
+        " + %(lease)s + make_interval(secs => CASE"
+        " WHEN tries > 0 THEN least(%(longest)s, %(first)s * power(%(factor)s, least(tries - 1,"
+        " 30))) ELSE 0 END)"
         " FOR UPDATE SKIP LOCKED)",
         values,
     )
 
 
-def claim_webhooks(tx: Transaction, now: datetime, lease: datetime, *, slow: bool, limit: int) -> list[WebhookClaim]:
+def claim_webhooks(
+    tx: Transaction, now: datetime, lease: datetime, *, slow: bool, limit: int
+) -> list[WebhookClaim]:
     """The next deliveries of one lane, at most one per endpoint."""
-    rows = tx.execute(_CLAIM_WEBHOOKS, {"now": now, "lease": lease, "slow": slow, "limit": limit}).fetchall()
+    rows = tx.execute(
+        _CLAIM_WEBHOOKS, {"now": now, "lease": lease, "slow": slow, "limit": limit}
+    ).fetchall()
     return [WebhookClaim(**row, lease=lease) for row in rows]
 
 
@@ -121,7 +162,9 @@ def finish(
     webhook_id: str | None = None,
     sent: Sent | None = None,
 ) -> bool:
-    """Notes an attempt and what came of it, and lets the endpoint go; False when the lease was no longer held. Wakes the senders."""
+    """Notes an attempt and what came of it, and lets the endpoint go; False when the lease was no
+    longer held. Wakes the senders.
+    """
     row = tx.execute(
         _FINISH,
         {
@@ -146,30 +189,40 @@ def finish(
 def discard_of_webhook(tx: Transaction, webhook_id: str) -> None:
     """Closes what is still open to an endpoint."""
     tx.execute(
-        "UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL WHERE webhook_id = %s AND next_attempt_time IS NOT NULL",
+        "UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL WHERE webhook_id = %s"
+        " AND next_attempt_time IS NOT NULL",
         (webhook_id,),
     )
 
 
 def discard_of_organization(tx: Transaction, organization_id: str) -> None:
     """Closes what is still open to an organisation, but for letters that say why."""
-    tx.execute("SELECT FROM webhooks WHERE organization_id = %s ORDER BY id FOR UPDATE", (organization_id,))
     tx.execute(
-        "UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL WHERE organization_id = %s AND next_attempt_time IS NOT NULL"
-        " AND NOT EXISTS (SELECT FROM letters WHERE delivery_id = deliveries.id AND letters.kind = ANY(%s))",
+        "SELECT FROM webhooks WHERE organization_id = %s ORDER BY id FOR UPDATE", (organization_id,)
+    )
+    tx.execute(
+        "UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL"
+        " WHERE organization_id = %s AND next_attempt_time IS NOT NULL"
+        " AND NOT EXISTS (SELECT FROM letters WHERE delivery_id = deliveries.id"
+        " AND letters.kind = ANY(%s))",
         (organization_id, sorted(TOLD_WHILE_OUT)),
     )
 
 
 def discard(tx: Transaction, id: str, lease: datetime) -> None:
     """Closes one that this sender holds and nobody wants any more."""
-    tx.execute("UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL WHERE id = %s AND next_attempt_time = %s", (id, lease))
+    tx.execute(
+        "UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL WHERE id = %s"
+        " AND next_attempt_time = %s",
+        (id, lease),
+    )
 
 
 def add_test(tx: Transaction, id: str, webhook: Webhook, body: str, now: datetime) -> Delivery:
     """A sample in the ordinary queue."""
     row = tx.execute(
-        "INSERT INTO deliveries (id, channel, organization_id, webhook_id, kind, body, status, next_attempt_time, create_time)"
+        "INSERT INTO deliveries (id, channel, organization_id, webhook_id, kind, body, status,"
+        " next_attempt_time, create_time)"
         f" VALUES (%s, 'webhook', %s, %s, %s, %s, 'WAITING', %s, %s) RETURNING {_SEEN}",
         (id, webhook.organization_id, webhook.id, TEST, body, now, now),
     ).fetchone()
@@ -179,9 +232,12 @@ def add_test(tx: Transaction, id: str, webhook: Webhook, body: str, now: datetim
 
 
 def again(tx: Transaction, organization_id: str, id: str, now: datetime) -> Delivery | None:
-    """Due at once, with fresh patience, under the same id; None when there is none, or its endpoint is gone."""
+    """Due at once, with fresh patience, under the same id; None when there is none, or its endpoint
+    is gone.
+    """
     row = tx.execute(
-        "UPDATE deliveries SET status = 'WAITING', next_attempt_time = %s, tries = 0, first_try_time = NULL WHERE id = %s AND organization_id = %s"
+        "UPDATE deliveries SET status = 'WAITING', next_attempt_time = %s, tries = 0,"
+        " first_try_time = NULL WHERE id = %s AND organization_id = %s"
         f" AND EXISTS (SELECT FROM webhooks WHERE webhooks.id = webhook_id) RETURNING {_SEEN}",
         (now, id, organization_id),
     ).fetchone()
@@ -192,7 +248,8 @@ def again(tx: Transaction, organization_id: str, id: str, now: datetime) -> Deli
 def fetch(tx: Transaction, organization_id: str, id: str) -> tuple[Delivery, str] | None:
     """One delivery to an endpoint that is still there, and its body."""
     row = tx.execute(
-        f"SELECT {_SEEN}, body FROM deliveries WHERE id = %s AND organization_id = %s AND EXISTS (SELECT FROM webhooks WHERE webhooks.id = webhook_id)",
+        f"SELECT {_SEEN}, body FROM deliveries WHERE id = %s AND organization_id = %s"
+        " AND EXISTS (SELECT FROM webhooks WHERE webhooks.id = webhook_id)",
         (id, organization_id),
     ).fetchone()
     if row is None:
@@ -201,11 +258,14 @@ def fetch(tx: Transaction, organization_id: str, id: str) -> tuple[Delivery, str
     return Delivery(**row), str(body)
 
 
-def of_webhook(tx: Transaction, webhook_id: str, *, after: Position | None, limit: int) -> list[Delivery]:
+def of_webhook(
+    tx: Transaction, webhook_id: str, *, after: Position | None, limit: int
+) -> list[Delivery]:
     """What was sent to an endpoint, newest first."""
     time, id = after or (None, "")
     rows: list[Row] = tx.execute(
-        f"SELECT {_SEEN} FROM deliveries WHERE webhook_id = %(webhook)s AND (%(time)s::timestamptz IS NULL OR (create_time, id) < (%(time)s, %(id)s))"
+        f"SELECT {_SEEN} FROM deliveries WHERE webhook_id = %(webhook)s"
+        " AND (%(time)s::timestamptz IS NULL OR (create_time, id) < (%(time)s, %(id)s))"
         " ORDER BY create_time DESC, id DESC LIMIT %(limit)s",
         {"webhook": webhook_id, "time": time, "id": id, "limit": limit},
     ).fetchall()
@@ -215,7 +275,8 @@ def of_webhook(tx: Transaction, webhook_id: str, *, after: Position | None, limi
 def keep_mail(tx: Transaction, mail: Mail, sealed_recipient: bytes, now: datetime) -> None:
     """An e-mail for the development outbox; a repeat is the same."""
     tx.execute(
-        "INSERT INTO development_mails (id, recipient, subject, body, create_time) VALUES (%s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO development_mails (id, recipient, subject, body, create_time)"
+        " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING",
         (mail.id, sealed_recipient, mail.subject, mail.body, now),
     )
 
@@ -223,7 +284,9 @@ def keep_mail(tx: Transaction, mail: Mail, sealed_recipient: bytes, now: datetim
 def kept_mails(tx: Transaction, limit: int) -> list[Row]:
     """The development outbox, newest first."""
     return tx.execute(
-        "SELECT id, recipient, subject, body, create_time FROM development_mails ORDER BY create_time DESC, id LIMIT %s", (limit,)
+        "SELECT id, recipient, subject, body, create_time FROM development_mails"
+        " ORDER BY create_time DESC, id LIMIT %s",
+        (limit,),
     ).fetchall()
 
 

@@ -1,4 +1,7 @@
-"""Desks: how an organisation is told. The address is sealed for its context: a row copied elsewhere does not open."""
+"""Desks: how an organisation is told.
+
+The address is sealed for its context: a row copied elsewhere does not open.
+"""
 
 from datetime import datetime
 
@@ -11,11 +14,16 @@ from services.notifications.domain.texts import DEFAULT
 
 def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Desk:
     """The desk; one that nobody has set is told by the inbox alone."""
-    row = tx.execute("SELECT language, email, version FROM desks WHERE organization_id = %s", (organization_id,)).fetchone()
+    row = tx.execute(
+        "SELECT language, email, version FROM desks WHERE organization_id = %s", (organization_id,)
+    ).fetchone()
     if row is None:
         return Desk(organization_id, DEFAULT, "")
     return Desk(
-        organization_id, row["language"], open_email(keyring, organization_id, row["email"]) if row["email"] else "", row["version"]
+        organization_id,
+        row["language"],
+        open_email(keyring, organization_id, row["email"]) if row["email"] else "",
+        row["version"],
     )
 
 
@@ -23,8 +31,11 @@ def keep(tx: Transaction, keyring: Keyring, desk: Desk, now: datetime) -> None:
     """The desk as it shall be, in the place of the version before."""
     sealed = keyring.seal(desk.email, _email_context(desk.organization_id)) if desk.email else None
     changed = tx.execute(
-        "INSERT INTO desks (organization_id, language, email, update_time, version) VALUES (%s, %s, %s, %s, %s)"
-        " ON CONFLICT (organization_id) DO UPDATE SET language = excluded.language, email = excluded.email, update_time = excluded.update_time,"
+        "INSERT INTO desks (organization_id, language, email, update_time, version)"
+        " VALUES (%s, %s, %s, %s, %s)"
+        " ON CONFLICT (organization_id) DO UPDATE"
+        " SET language = excluded.language, email = excluded.email, update_time ="
+        " excluded.update_time,"
         " version = excluded.version WHERE desks.version = excluded.version - 1",
         (desk.organization_id, desk.language, sealed, now, desk.version),
     ).rowcount

@@ -1,4 +1,7 @@
-"""Letters: e-mails to somebody who has no desk. They lie sealed as they were heard, and only until they are sent or too old."""
+"""Letters: e-mails to somebody who has no desk.
+
+They lie sealed as they were heard, and only until they are sent or too old.
+"""
 
 from datetime import datetime
 
@@ -11,12 +14,17 @@ LETTER = "letter"
 
 
 def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> None:
-    """Due at once, unless it is there already or its organisation is out and it does not say so; it hangs on the message that tells the desk, or her, of it."""
+    """Due at once, unless it is there already or its organisation is out and it does not say so; it
+    hangs on the message that tells the desk, or her, of it.
+    """
     id = letter_id(message_id)
     added = tx.execute(
-        "INSERT INTO deliveries (id, message_id, channel, organization_id, kind, status, next_attempt_time, create_time)"
-        " SELECT %(id)s, %(message)s, 'email', %(organization)s, %(kind)s, 'WAITING', %(now)s, %(now)s"
-        " WHERE %(anyway)s OR NOT EXISTS (SELECT FROM organizations o WHERE o.id = %(organization)s AND o.status IN ('SUSPENDED', 'LEFT'))"
+        "INSERT INTO deliveries (id, message_id, channel, organization_id, kind, status,"
+        " next_attempt_time, create_time)"
+        " SELECT %(id)s, %(message)s, 'email', %(organization)s, %(kind)s, 'WAITING', %(now)s,"
+        " %(now)s"
+        " WHERE %(anyway)s OR NOT EXISTS (SELECT FROM organizations o WHERE o.id = %(organization)s"
+        " AND o.status IN ('SUSPENDED', 'LEFT'))"
         " ON CONFLICT (id) DO NOTHING",
         {
             "id": id,
@@ -29,21 +37,29 @@ def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
     ).rowcount
     if added:
         tx.execute(
-            "INSERT INTO letters (delivery_id, invitation_id, sealed, expire_time, kind) VALUES (%s, %s, %s, %s, %s)",
+            "INSERT INTO letters (delivery_id, invitation_id, sealed, expire_time, kind)"
+            " VALUES (%s, %s, %s, %s, %s)",
             (id, letter.about_id, letter.sealed, letter.expire_time, letter.kind),
         )
         tx.execute("SELECT pg_notify(%s, '')", (EMAILS,))
 
 
 def discard(tx: Transaction, about_id: str) -> None:
-    """Nobody wants it any more: the invitation was accepted, replaced or revoked, the link used or ended."""
+    """Nobody wants it any more: the invitation was accepted, replaced or revoked, the link used or
+    ended.
+    """
     tx.execute(
         "WITH gone AS (DELETE FROM letters WHERE invitation_id = %s RETURNING delivery_id)"
-        " UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL FROM gone WHERE id = delivery_id AND next_attempt_time IS NOT NULL",
+        " UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL FROM gone"
+        " WHERE id = delivery_id AND next_attempt_time IS NOT NULL",
         (about_id,),
     )
 
 
 def forget(tx: Transaction, now: datetime) -> None:
     """Takes away what was sent, given up, or is too old to be sent."""
-    tx.execute("DELETE FROM letters USING deliveries WHERE id = delivery_id AND (next_attempt_time IS NULL OR expire_time <= %s)", (now,))
+    tx.execute(
+        "DELETE FROM letters USING deliveries WHERE id = delivery_id AND (next_attempt_time IS NULL"
+        " OR expire_time <= %s)",
+        (now,),
+    )

@@ -1,4 +1,6 @@
-"""Messages: written together with their deliveries in one statement, and read as one inbox from three sides."""
+"""Messages: written together with their deliveries in one statement, and read as one inbox from
+three sides.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,41 +11,57 @@ from services.notifications.domain.message import Message, Notice
 from services.notifications.domain.rules import MESSAGE_UNDELIVERABLE, Audience
 
 WEBHOOKS, EMAILS = "webhooks", "emails"
-"""Who sends webhooks, and who sends e-mails, listens here; heard when the transaction that made some has committed."""
+"""Who sends webhooks, and who sends e-mails, listens here; heard when the transaction that made
+some has committed.
+"""
 
 _COLUMNS = (
     "id, audience, organization_id, worker_id, besides_worker_id, kind, referral_id, urgency,"
-    " sender_organization_id, receiver_organization_id, create_time, read_time, need_code, enquiry_id"
+    " sender_organization_id, receiver_organization_id, create_time, read_time, need_code,"
+    " enquiry_id"
 )
 
-# One round trip: the path from a fact to a partner's system is counted in milliseconds. A delivery's id is derived from its message and destination,
-# so that a fact heard again after a restored backup is sent under the same webhook-id or Message-ID.
+# One round trip: the path from a fact to a partner's system is counted in milliseconds. A
+# delivery's id is derived from its message and destination, so that a fact heard again after a
+# restored backup is sent under the same webhook-id or Message-ID.
 _KEEP = """
 WITH made AS (
-    INSERT INTO messages (id, audience, organization_id, worker_id, besides_worker_id, kind, referral_id, urgency,
-                          sender_organization_id, receiver_organization_id, create_time, need_code, enquiry_id)
-    SELECT * FROM unnest(%(id)s::text[], %(audience)s::text[], %(organization_id)s::text[], %(worker_id)s::text[], %(besides_worker_id)s::text[],
-                         %(kind)s::text[], %(referral_id)s::text[], %(urgency)s::text[], %(sender_organization_id)s::text[],
-                         %(receiver_organization_id)s::text[], %(create_time)s::timestamptz[], %(need_code)s::text[], %(enquiry_id)s::text[])
+    INSERT INTO messages (id, audience, organization_id, worker_id, besides_worker_id, kind,
+        referral_id, urgency,
+                          sender_organization_id, receiver_organization_id, create_time, need_code,
+                              enquiry_id)
+    SELECT * FROM unnest(%(id)s::text[], %(audience)s::text[], %(organization_id)s::text[],
+        %(worker_id)s::text[], %(besides_worker_id)s::text[],
+                         %(kind)s::text[], %(referral_id)s::text[], %(urgency)s::text[],
+                             %(sender_organization_id)s::text[],
+                         %(receiver_organization_id)s::text[], %(create_time)s::timestamptz[],
+                             %(need_code)s::text[], %(enquiry_id)s::text[])
     ON CONFLICT (id) DO NOTHING
     RETURNING id, audience, organization_id, kind
 ), destination AS (
-    SELECT made.id AS message_id, made.kind, 'webhook' AS channel, w.organization_id, w.id AS webhook_id
-    FROM made JOIN webhooks w ON w.organization_id = made.organization_id AND w.enabled AND (w.kinds = '{}' OR made.kind = ANY (w.kinds))
+    SELECT made.id AS message_id, made.kind, 'webhook' AS channel, w.organization_id, w.id AS
+        webhook_id
+    FROM made JOIN webhooks w ON w.organization_id = made.organization_id AND w.enabled
+        AND (w.kinds = '{}' OR made.kind = ANY (w.kinds))
     WHERE made.audience = 'desk'
     UNION ALL
     SELECT made.id, made.kind, 'email', d.organization_id, NULL
     FROM made JOIN desks d ON d.email IS NOT NULL AND CASE made.audience
         WHEN 'desk' THEN d.organization_id = made.organization_id
-        WHEN 'coordination' THEN EXISTS (SELECT FROM workers WHERE workers.organization_id = d.organization_id
+        WHEN 'coordination' THEN EXISTS (SELECT FROM workers
+            WHERE workers.organization_id = d.organization_id
                                          AND 'COORDINATOR' = ANY (roles) AND status = 'ACTIVE')
         ELSE false END
     WHERE %(by_email)s
 ), sent AS (
-    INSERT INTO deliveries (id, message_id, channel, organization_id, webhook_id, kind, body, status, next_attempt_time, create_time)
-    SELECT left(encode(sha256(convert_to(message_id || '/' || coalesce(webhook_id, organization_id), 'UTF8')), 'hex'), 32),
-           message_id, channel, organization_id, webhook_id, kind, CASE channel WHEN 'webhook' THEN %(body)s END, 'WAITING', %(now)s, %(now)s
-    FROM destination WHERE NOT EXISTS (SELECT FROM organizations o WHERE o.id = destination.organization_id AND o.status IN ('SUSPENDED', 'LEFT'))
+    INSERT INTO deliveries (id, message_id, channel, organization_id, webhook_id, kind, body,
+        status, next_attempt_time, create_time)
+    SELECT left(encode(sha256(convert_to(message_id || '/' || coalesce(webhook_id, organization_id),
+        'UTF8')), 'hex'), 32),
+           message_id, channel, organization_id, webhook_id, kind, CASE channel
+               WHEN 'webhook' THEN %(body)s END, 'WAITING', %(now)s, %(now)s
+    FROM destination WHERE NOT EXISTS (SELECT FROM organizations o
+        WHERE o.id = destination.organization_id AND o.status IN ('SUSPENDED', 'LEFT'))
     ON CONFLICT (id) DO NOTHING
     RETURNING channel
 )
@@ -51,19 +69,44 @@ SELECT pg_notify(channel || 's', '') FROM (SELECT DISTINCT channel FROM sent) AS
 """
 
 
-def keep(tx: Transaction, messages: Sequence[Message], body: str, now: datetime, *, by_email: bool) -> None:
-    """Writes messages that are not there yet, a delivery to each webhook and e-mail address that wants them, and wakes the senders at the commit."""
+def keep(
+    tx: Transaction, messages: Sequence[Message], body: str, now: datetime, *, by_email: bool
+) -> None:
+    """Writes messages that are not there yet, a delivery to each webhook and e-mail address that
+    wants them, and wakes the senders at the commit.
+    """
     if not messages:
         return
-    columns = ("id", "organization_id", "worker_id", "besides_worker_id", "kind", "referral_id", "urgency")
-    parties = ("sender_organization_id", "receiver_organization_id", "create_time", "need_code", "enquiry_id")
-    values = {name: [getattr(message, name) for message in messages] for name in (*columns, *parties)}
+    columns = (
+        "id",
+        "organization_id",
+        "worker_id",
+        "besides_worker_id",
+        "kind",
+        "referral_id",
+        "urgency",
+    )
+    parties = (
+        "sender_organization_id",
+        "receiver_organization_id",
+        "create_time",
+        "need_code",
+        "enquiry_id",
+    )
+    values = {
+        name: [getattr(message, name) for message in messages] for name in (*columns, *parties)
+    }
     audiences = [message.audience.value for message in messages]
-    tx.execute(_KEEP, {**values, "audience": audiences, "body": body, "now": now, "by_email": by_email})
+    tx.execute(
+        _KEEP, {**values, "audience": audiences, "body": body, "now": now, "by_email": by_email}
+    )
 
 
 # Each side comes in order from an index of its own; only a page of each is read.
-_PAGE = " AND (NOT %(unread)s OR read_time IS NULL) AND (%(time)s::timestamptz IS NULL OR (create_time, id) < (%(time)s, %(id)s))"
+_PAGE = (
+    " AND (NOT %(unread)s OR read_time IS NULL) AND (%(time)s::timestamptz IS NULL"
+    " OR (create_time, id) < (%(time)s, %(id)s))"
+)
 _ORDER = " ORDER BY create_time DESC, id DESC LIMIT %(limit)s"
 _SIDES = (
     "audience = 'desk' AND organization_id = %(organization)s AND besides_worker_id <> %(me)s",
@@ -71,16 +114,37 @@ _SIDES = (
     "audience = 'coordination' AND %(coordinator)s",
 )
 _SEEN = " OR ".join(f"({side})" for side in _SIDES)
-_LIST = " UNION ALL ".join(f"(SELECT {_COLUMNS} FROM messages WHERE {side}{_PAGE}{_ORDER})" for side in _SIDES) + _ORDER
-_COUNT = "SELECT " + " + ".join(f"(SELECT count(*) FROM messages WHERE {side} AND read_time IS NULL)" for side in _SIDES) + " AS unread"
-_READ = f"UPDATE messages SET read_time = coalesce(read_time, %(now)s) WHERE id = %(message)s AND ({_SEEN}) RETURNING {_COLUMNS}"
-_READ_ALL = f"UPDATE messages SET read_time = %(now)s WHERE read_time IS NULL AND create_time <= %(until)s AND ({_SEEN})"
+_LIST = (
+    " UNION ALL ".join(
+        f"(SELECT {_COLUMNS} FROM messages WHERE {side}{_PAGE}{_ORDER})" for side in _SIDES
+    )
+    + _ORDER
+)
+_COUNT = (
+    "SELECT "
+    + " + ".join(
+        f"(SELECT count(*) FROM messages WHERE {side} AND read_time IS NULL)" for side in _SIDES
+    )
+    + " AS unread"
+)
+_READ = (
+    "UPDATE messages SET read_time = coalesce(read_time, %(now)s) WHERE id = %(message)s"
+    f" AND ({_SEEN}) RETURNING {_COLUMNS}"
+)
+_READ_ALL = (
+    "UPDATE messages SET read_time = %(now)s WHERE read_time IS NULL AND create_time <= %(until)s"
+    f" AND ({_SEEN})"
+)
 
 
-def inbox(tx: Transaction, who: dict[str, object], *, unread: bool, after: Position | None, limit: int) -> list[Message]:
+def inbox(
+    tx: Transaction, who: dict[str, object], *, unread: bool, after: Position | None, limit: int
+) -> list[Message]:
     """The messages that `who` (organization, me, coordinator) sees, newest first."""
     time, id = after or (None, "")
-    rows = tx.execute(_LIST, {**who, "time": time, "id": id, "unread": unread, "limit": limit}).fetchall()
+    rows = tx.execute(
+        _LIST, {**who, "time": time, "id": id, "unread": unread, "limit": limit}
+    ).fetchall()
     return [_message(row) for row in rows]
 
 
@@ -92,17 +156,23 @@ def unread(tx: Transaction, who: dict[str, object]) -> int:
 
 
 def unread_version(tx: Transaction, organization_id: str, *, coordination: bool) -> str:
-    """How many are unread in the whole organisation, whoever they are for, and a sum of their ids; with `coordination`, those to it as well."""
+    """How many are unread in the whole organisation, whoever they are for, and a sum of their ids;
+    with `coordination`, those to it as well.
+    """
     row = tx.execute(
-        "SELECT count(*) || '.' || coalesce(sum(hashtext(id)), 0) AS version FROM messages WHERE read_time IS NULL"
-        " AND (organization_id = %s OR (audience = 'coordination' AND organization_id = '' AND %s))",
+        "SELECT count(*) || '.' || coalesce(sum(hashtext(id)), 0) AS version FROM messages"
+        " WHERE read_time IS NULL"
+        " AND (organization_id = %s OR (audience = 'coordination' AND organization_id = ''"
+        " AND %s))",
         (organization_id, coordination),
     ).fetchone()
     assert row is not None
     return str(row["version"])
 
 
-def mark_read(tx: Transaction, who: dict[str, object], message_id: str, now: datetime) -> Message | None:
+def mark_read(
+    tx: Transaction, who: dict[str, object], message_id: str, now: datetime
+) -> Message | None:
     """The message, read now unless it was before; None when `who` does not see it."""
     row = tx.execute(_READ, {**who, "message": message_id, "now": now}).fetchone()
     return _message(row) if row else None
@@ -114,13 +184,20 @@ def mark_all_read(tx: Transaction, who: dict[str, object], until: datetime, now:
 
 
 def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Notice]:
-    """How the messages about a referral went, for an organisation that is a side of it. Desk and worker of one organisation are one notice."""
+    """How the messages about a referral went, for an organisation that is a side of it.
+
+    Desk and worker of one organisation are one notice.
+    """
     rows = tx.execute(
-        "WITH about AS (SELECT id, kind, organization_id, create_time, read_time FROM messages WHERE referral_id = %(referral)s"
-        " AND audience <> 'coordination' AND %(organization)s IN (sender_organization_id, receiver_organization_id))"
-        " SELECT kind, organization_id, 'inbox' AS channel, 'DELIVERED' AS status, create_time, create_time AS delivery_time, min(read_time) AS read_time"
+        "WITH about AS (SELECT id, kind, organization_id, create_time, read_time FROM messages"
+        " WHERE referral_id = %(referral)s"
+        " AND audience <> 'coordination' AND %(organization)s IN (sender_organization_id,"
+        " receiver_organization_id))"
+        " SELECT kind, organization_id, 'inbox' AS channel, 'DELIVERED' AS status, create_time,"
+        " create_time AS delivery_time, min(read_time) AS read_time"
         " FROM about GROUP BY kind, organization_id, create_time"
-        " UNION ALL SELECT d.kind, d.organization_id, d.channel, d.status, about.create_time, d.delivery_time, NULL"
+        " UNION ALL SELECT d.kind, d.organization_id, d.channel, d.status, about.create_time,"
+        " d.delivery_time, NULL"
         " FROM about JOIN deliveries d ON d.message_id = about.id"
         " ORDER BY create_time, organization_id, kind, channel DESC",
         {"referral": referral_id, "organization": organization_id},
@@ -129,12 +206,17 @@ def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Not
 
 
 def note_unreached(tx: Transaction, message_id: str) -> Message | None:
-    """The message, if now for the first time no delivery outside can reach anybody any more; a message about that itself is let rest."""
-    # Two last deliveries may die at the same time: the lock lets the second see what became of the first.
+    """The message, if now for the first time no delivery outside can reach anybody any more; a
+    message about that itself is let rest.
+    """
+    # Two last deliveries may die at the same time: the lock lets the second see what became of the
+    # first.
     tx.execute("SELECT FROM messages WHERE id = %s FOR UPDATE", (message_id,))
     row = tx.execute(
-        "UPDATE messages SET unreached = true WHERE id = %(id)s AND NOT unreached AND kind <> %(rest)s"
-        " AND NOT EXISTS (SELECT FROM deliveries WHERE message_id = %(id)s AND status IN ('WAITING', 'RETRYING', 'DELIVERED'))"
+        "UPDATE messages SET unreached = true WHERE id = %(id)s AND NOT unreached"
+        " AND kind <> %(rest)s"
+        " AND NOT EXISTS (SELECT FROM deliveries WHERE message_id = %(id)s"
+        " AND status IN ('WAITING', 'RETRYING', 'DELIVERED'))"
         f" RETURNING {_COLUMNS}",
         {"id": message_id, "rest": MESSAGE_UNDELIVERABLE},
     ).fetchone()
@@ -142,4 +224,5 @@ def note_unreached(tx: Transaction, message_id: str) -> Message | None:
 
 
 def _message(row: dict[str, object]) -> Message:
-    return Message(**{**row, "audience": Audience(row["audience"])})  # type: ignore[arg-type] # the columns are the fields
+    # the columns are the fields
+    return Message(**{**row, "audience": Audience(row["audience"])})  # type: ignore[arg-type]

@@ -6,13 +6,17 @@ from chassis.db import Row, Transaction
 from keys.sealing import Keyring
 from services.notifications.domain.webhook import FAILING, Webhook
 
-_COLUMNS = "id, organization_id, url, kinds, enabled, disabled_reason, version, create_time, update_time, former_secret_expire_time"
+_COLUMNS = (
+    "id, organization_id, url, kinds, enabled, disabled_reason, version, create_time, update_time,"
+    " former_secret_expire_time"
+)
 
 
 def add(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> None:
     """A new endpoint with its secret."""
     tx.execute(
-        f"INSERT INTO webhooks ({_COLUMNS}, secret) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        f"INSERT INTO webhooks ({_COLUMNS}, secret)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             webhook.id,
             webhook.organization_id,
@@ -30,31 +34,44 @@ def add(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> Non
 
 
 def hold_organization(tx: Transaction, organization_id: str) -> int:
-    """How many endpoints it has; nobody else adds one to it until this transaction ends, so that a limit holds."""
+    """How many endpoints it has; nobody else adds one to it until this transaction ends, so that a
+    limit holds.
+    """
     tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", (organization_id,))
-    row = tx.execute("SELECT count(*) AS n FROM webhooks WHERE organization_id = %s", (organization_id,)).fetchone()
+    row = tx.execute(
+        "SELECT count(*) AS n FROM webhooks WHERE organization_id = %s", (organization_id,)
+    ).fetchone()
     assert row is not None
     return int(row["n"])
 
 
 def of_organization(tx: Transaction, organization_id: str) -> list[Webhook]:
     """All its endpoints, oldest first."""
-    rows = tx.execute(f"SELECT {_COLUMNS} FROM webhooks WHERE organization_id = %s ORDER BY create_time, id", (organization_id,)).fetchall()
+    rows = tx.execute(
+        f"SELECT {_COLUMNS} FROM webhooks WHERE organization_id = %s ORDER BY create_time, id",
+        (organization_id,),
+    ).fetchall()
     return [_webhook(row) for row in rows]
 
 
 def count_enabled(tx: Transaction, organization_id: str) -> int:
     """Returns how many of its endpoints are enabled."""
-    row = tx.execute("SELECT count(*) AS n FROM webhooks WHERE organization_id = %s AND enabled", (organization_id,)).fetchone()
+    row = tx.execute(
+        "SELECT count(*) AS n FROM webhooks WHERE organization_id = %s AND enabled",
+        (organization_id,),
+    ).fetchone()
     assert row is not None
     return int(row["n"])
 
 
-def fetch(tx: Transaction, organization_id: str, webhook_id: str, *, to_change: bool = False) -> Webhook | None:
+def fetch(
+    tx: Transaction, organization_id: str, webhook_id: str, *, to_change: bool = False
+) -> Webhook | None:
     """One of its endpoints."""
     lock = " FOR UPDATE" if to_change else ""
     row = tx.execute(
-        f"SELECT {_COLUMNS} FROM webhooks WHERE id = %s AND organization_id = %s{lock}", (webhook_id, organization_id)
+        f"SELECT {_COLUMNS} FROM webhooks WHERE id = %s AND organization_id = %s{lock}",
+        (webhook_id, organization_id),
     ).fetchone()
     return _webhook(row) if row else None
 
@@ -62,16 +79,28 @@ def fetch(tx: Transaction, organization_id: str, webhook_id: str, *, to_change: 
 def keep(tx: Transaction, webhook: Webhook) -> None:
     """The endpoint as changed. Its owner has looked at it: what it did before is forgotten."""
     tx.execute(
-        "UPDATE webhooks SET url = %s, kinds = %s, enabled = %s, disabled_reason = %s, version = %s, update_time = %s, failing_since = NULL, slow = false"
+        "UPDATE webhooks SET url = %s, kinds = %s, enabled = %s, disabled_reason = %s, version ="
+        " %s, update_time = %s, failing_since = NULL, slow = false"
         " WHERE id = %s",
-        (webhook.url, list(webhook.kinds), webhook.enabled, webhook.disabled_reason, webhook.version, webhook.update_time, webhook.id),
+        (
+            webhook.url,
+            list(webhook.kinds),
+            webhook.enabled,
+            webhook.disabled_reason,
+            webhook.version,
+            webhook.update_time,
+            webhook.id,
+        ),
     )
 
 
 def rotate(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> None:
-    """Another secret; the one that it had until now goes on as the former one, if that is to sign for a while."""
+    """Another secret; the one that it had until now goes on as the former one, if that is to sign
+    for a while.
+    """
     tx.execute(
-        "UPDATE webhooks SET former_secret = CASE WHEN %(until)s::timestamptz IS NULL THEN NULL ELSE secret END, former_secret_expire_time = %(until)s,"
+        "UPDATE webhooks SET former_secret = CASE WHEN %(until)s::timestamptz IS NULL THEN NULL"
+        " ELSE secret END, former_secret_expire_time = %(until)s,"
         " secret = %(secret)s, version = %(version)s, update_time = %(now)s WHERE id = %(id)s",
         {
             "id": webhook.id,
@@ -85,7 +114,11 @@ def rotate(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> 
 
 def forget_former_secrets(tx: Transaction, now: datetime) -> None:
     """Takes away those that sign no more."""
-    tx.execute("UPDATE webhooks SET former_secret = NULL WHERE former_secret IS NOT NULL AND former_secret_expire_time <= %s", (now,))
+    tx.execute(
+        "UPDATE webhooks SET former_secret = NULL WHERE former_secret IS NOT NULL"
+        " AND former_secret_expire_time <= %s",
+        (now,),
+    )
 
 
 def remove(tx: Transaction, webhook_id: str) -> None:
@@ -93,10 +126,15 @@ def remove(tx: Transaction, webhook_id: str) -> None:
     tx.execute("DELETE FROM webhooks WHERE id = %s", (webhook_id,))
 
 
-def switch_off(tx: Transaction, webhook_id: str, failing_before: datetime, now: datetime) -> str | None:
-    """Disables an endpoint that has been failing since before a moment; returns its organisation if that was done now."""
+def switch_off(
+    tx: Transaction, webhook_id: str, failing_before: datetime, now: datetime
+) -> str | None:
+    """Disables an endpoint that has been failing since before a moment; returns its organisation if
+    that was done now.
+    """
     row = tx.execute(
-        "UPDATE webhooks SET enabled = false, disabled_reason = %s, version = version + 1, update_time = %s"
+        "UPDATE webhooks SET enabled = false, disabled_reason = %s, version = version + 1,"
+        " update_time = %s"
         " WHERE id = %s AND enabled AND failing_since <= %s RETURNING organization_id",
         (FAILING, now, webhook_id, failing_before),
     ).fetchone()

@@ -1,4 +1,6 @@
-"""Desks: their address and language for notices, and the development outbox that shows their e-mails."""
+"""Desks: their address and language for notices, and the development outbox that shows their
+e-mails.
+"""
 
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.ids import object_id
@@ -25,28 +27,45 @@ class Desks:
 
     def GetDesk(self, request: pb.GetDeskRequest, call: Call) -> pb.Desk:
         """Returns the caller's desk; a coordinator may name any."""
-        return wire.desk_answer(desks.fetch(call.tx, self._keyring, _organization_id(call.caller, request.organization_id)))
+        return wire.desk_answer(
+            desks.fetch(
+                call.tx, self._keyring, _organization_id(call.caller, request.organization_id)
+            )
+        )
 
     def SetDesk(self, request: pb.SetDeskRequest, call: Call) -> pb.Desk:
-        """Changes the caller's desk; a coordinator may name any. Raises Stale for the etag of another version."""
+        """Changes the caller's desk; a coordinator may name any.
+
+        Raises Stale for the etag of another version.
+        """
         asked = request.desk
         base = version(asked.etag, "desk.etag")
-        before = desks.fetch(call.tx, self._keyring, _organization_id(call.caller, asked.organization_id))
+        before = desks.fetch(
+            call.tx, self._keyring, _organization_id(call.caller, asked.organization_id)
+        )
         if base != before.version:
             raise Stale
-        desk = Desk(before.organization_id, asked.language or DEFAULT, asked.email, before.version + 1)
+        desk = Desk(
+            before.organization_id, asked.language or DEFAULT, asked.email, before.version + 1
+        )
         rules.check(desk)
         desks.keep(call.tx, self._keyring, desk, call.clock.now())
         return wire.desk_answer(desk)
 
-    def ListDevelopmentMails(self, request: pb.ListDevelopmentMailsRequest, call: Call) -> pb.ListDevelopmentMailsResponse:
+    def ListDevelopmentMails(
+        self, request: pb.ListDevelopmentMailsRequest, call: Call
+    ) -> pb.ListDevelopmentMailsResponse:
         """Lists e-mails that were stored instead of sent, newest first."""
         if not self._development:
             raise Conflict("not_in_development")
         mails = []
         for row in deliveries.kept_mails(call.tx, _MAILS):
             recipient = self._keyring.open(row["recipient"], mail_context(row["id"]))
-            mails.append(wire.mail_answer(Mail(row["id"], recipient, row["subject"], row["body"], ""), row["create_time"]))
+            mails.append(
+                wire.mail_answer(
+                    Mail(row["id"], recipient, row["subject"], row["body"], ""), row["create_time"]
+                )
+            )
         return pb.ListDevelopmentMailsResponse(mails=mails)
 
 

@@ -1,4 +1,7 @@
-"""What is done about a fact that was heard. Called in the transaction of its inbox row: applied once, or not at all."""
+"""What is done about a fact that was heard.
+
+Called in the transaction of its inbox row: applied once, or not at all.
+"""
 
 from datetime import datetime
 
@@ -7,7 +10,14 @@ from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from services.notifications import wire
 from services.notifications.domain.member import OUT
-from services.notifications.domain.message import APPLICATION, Letter, Message, about_enquiry, about_subject, messages_of
+from services.notifications.domain.message import (
+    APPLICATION,
+    Letter,
+    Message,
+    about_enquiry,
+    about_subject,
+    messages_of,
+)
 from services.notifications.domain.notices import BY_FACT, Party
 from services.notifications.domain.rules import (
     ACCOUNT_VERBS,
@@ -25,8 +35,12 @@ from services.notifications.domain.rules import (
 from services.notifications.store import deliveries, letters, members, messages
 
 
-def referral(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool) -> None:
-    """Tells whom the rules name; a verb that no rule knows was said by a later version, which may want somebody told."""
+def referral(
+    tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool
+) -> None:
+    """Tells whom the rules name; a verb that no rule knows was said by a later version, which may
+    want somebody told.
+    """
     body = wire.referral_fact(fact)
     happening = wire.happening(fact, body)
     if happening.verb not in VERBS:
@@ -36,17 +50,22 @@ def referral(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_
 
 
 def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: bool) -> None:
-    """Tells the desk whose a contact or a receipt is, or which organisation, its managers or the auditors, of what has a row in the table of notices.
+    """Tells the desk whose a contact or a receipt is, or which organisation, its managers or the
+    auditors, of what has a row in the table of notices.
 
     All else is nobody's message.
     """
     notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
     if notice and (desk := wire.organization_of(fact, name)) and now - fact.time <= HISTORY:
         if Party.AUDITORS in notice.parties:  # and not the desk, which may be what it is about
-            told = [Told(notice.kind, Audience.WORKER, *auditor) for auditor in members.auditors(tx)]
+            told = [
+                Told(notice.kind, Audience.WORKER, *auditor) for auditor in members.auditors(tx)
+            ]
             told = told or [Told(notice.kind, Audience.COORDINATION)]
         elif Party.MANAGERS in notice.parties:
-            heard = dict.fromkeys([*members.managers(tx, desk), *filter(None, [wire.worker_of(fact, name)])])
+            heard = dict.fromkeys(
+                [*members.managers(tx, desk), *filter(None, [wire.worker_of(fact, name)])]
+            )
             told = [Told(notice.kind, Audience.WORKER, desk, worker_id) for worker_id in heard]
         elif {Party.COORDINATION_ALONE, Party.COORDINATION_EACH} & set(notice.parties):
             told = [Told(notice.kind, Audience.COORDINATION)]
@@ -55,13 +74,17 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
         if Party.COORDINATION in notice.parties:
             told.append(Told(notice.kind, Audience.COORDINATION))
         # Anybody may apply: the first of a day is told, and not each of three hundred.
-        cause = str(fact.time.date()) if Party.COORDINATION_ALONE in notice.parties else _cause(fact)
+        cause = (
+            str(fact.time.date()) if Party.COORDINATION_ALONE in notice.parties else _cause(fact)
+        )
         about = [about_subject(each, cause, fact.time) for each in told]
         messages.keep(tx, about, wire.subject_body(fact, name), now, by_email=by_email)
 
 
 def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool) -> None:
-    """Tells who is asked, whose offer was taken, and who asks; a verb that no rule knows was said by a later version."""
+    """Tells who is asked, whose offer was taken, and who asks; a verb that no rule knows was said
+    by a later version.
+    """
     body, verb = wire.enquiry_fact(fact), wire.verb_of(fact, "enquiry")
     if verb not in ENQUIRY_VERBS:
         raise NewerKind
@@ -75,12 +98,23 @@ def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_e
         first_offer=body.first_offer,
         by_clock=not body.actor_organization_id,
     )
-    about = about_enquiry(told, fact.subject, body.organization_id, str(fact.version), wire.urgency_name(body), body.need_code, fact.time)
+    about = about_enquiry(
+        told,
+        fact.subject,
+        body.organization_id,
+        str(fact.version),
+        wire.urgency_name(body),
+        body.need_code,
+        fact.time,
+    )
     messages.keep(tx, about, wire.enquiry_body(fact, body, public_url), now, by_email=by_email)
 
 
 def organization(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
-    """Remembers how an organisation stands; to one that is out, nothing more is sent. That its agreement ends is told."""
+    """Remembers how an organisation stands; to one that is out, nothing more is sent.
+
+    That its agreement ends is told.
+    """
     body = wire.organization_fact(fact)
     members.keep_organization(tx, body.organization_id, body.status_code)
     if body.status_code in OUT:
@@ -101,7 +135,9 @@ def api_key(tx: Transaction, fact: Fact) -> None:
 
 
 def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
-    """Tells the desk, and brings the link to whom it is for; what was accepted, replaced or revoked is brought no more."""
+    """Tells the desk, and brings the link to whom it is for; what was accepted, replaced or revoked
+    is brought no more.
+    """
     body, verb = wire.invitation_fact(fact), wire.verb_of(fact, "invitation")
     if verb not in INVITATION_VERBS:
         raise NewerKind
@@ -110,8 +146,17 @@ def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) ->
     kind = invitation_kind(verb, body.first_manager)
     if kind is None or now - fact.time > HISTORY:
         return
-    message = about_subject(Told(kind, Audience.DESK, body.organization_id), _cause(fact), fact.time)
-    _bring(tx, message, wire.subject_body(fact, "invitation"), wire.letter_of(body), now, by_email=by_email)
+    message = about_subject(
+        Told(kind, Audience.DESK, body.organization_id), _cause(fact), fact.time
+    )
+    _bring(
+        tx,
+        message,
+        wire.subject_body(fact, "invitation"),
+        wire.letter_of(body),
+        now,
+        by_email=by_email,
+    )
 
 
 def application(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
@@ -120,12 +165,17 @@ def application(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -
     if verb != "asked":
         raise NewerKind
     # Each delivery hangs on a message: this one is to a worker whom nobody is.
-    message = about_subject(Told(APPLICATION, Audience.WORKER, "", body.application_id), body.application_id, fact.time)
+    message = about_subject(
+        Told(APPLICATION, Audience.WORKER, "", body.application_id), body.application_id, fact.time
+    )
     _bring(tx, message, "", wire.application_letter_of(body), now, by_email=by_email)
 
 
 def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
-    """Tells somebody of her own account, and nobody else; by e-mail, too. A link that is used or ended is brought no more."""
+    """Tells somebody of her own account, and nobody else; by e-mail, too.
+
+    A link that is used or ended is brought no more.
+    """
     body, verb = wire.account_fact(fact), wire.verb_of(fact, "account")
     if verb not in ACCOUNT_VERBS:
         raise NewerKind
@@ -134,11 +184,15 @@ def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> No
     kind = account_kind(verb, body.by_role_code)
     if kind is None or now - fact.time > HISTORY:
         return
-    message = about_subject(Told(kind, Audience.WORKER, body.organization_id, body.worker_id), body.notice_id, fact.time)
+    message = about_subject(
+        Told(kind, Audience.WORKER, body.organization_id, body.worker_id), body.notice_id, fact.time
+    )
     _bring(tx, message, "", wire.account_letter_of(body, kind), now, by_email=by_email)
 
 
-def _bring(tx: Transaction, message: Message, body: str, letter: Letter, now: datetime, *, by_email: bool) -> None:
+def _bring(
+    tx: Transaction, message: Message, body: str, letter: Letter, now: datetime, *, by_email: bool
+) -> None:
     """The message, and what was sealed for one mailbox."""
     messages.keep(tx, [message], body, now, by_email=by_email)
     if by_email and letter.sealed and letter.expire_time > now:

@@ -25,33 +25,54 @@ class Inbox:
 
     def ListMessages(self, request: pb.ListMessagesRequest, call: Call) -> pb.ListMessagesResponse:
         """Returns a page of messages, newest first."""
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
-        rows = messages.inbox(call.tx, _who(call.caller), unread=request.unread_only, after=after, limit=size + 1)
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        rows = messages.inbox(
+            call.tx, _who(call.caller), unread=request.unread_only, after=after, limit=size + 1
+        )
         last = rows[size - 1] if len(rows) > size else None
         return pb.ListMessagesResponse(
-            messages=[wire.message_answer(message, call.caller.language) for message in rows[:size]],
-            next_page_token=self._pages.token(request, [last.create_time.isoformat(), last.id] if last else None),
+            messages=[
+                wire.message_answer(message, call.caller.language) for message in rows[:size]
+            ],
+            next_page_token=self._pages.token(
+                request, [last.create_time.isoformat(), last.id] if last else None
+            ),
         )
 
     def CountUnread(self, request: pb.CountUnreadRequest, call: Call) -> pb.CountUnreadResponse:
-        """Counts unread messages; returns the version of the caller's scope and a token to watch it."""
+        """Counts unread messages; returns the version of the caller's scope and a token to watch
+        it.
+        """
         scope, unread = _scope(call.caller), messages.unread(call.tx, _who(call.caller))
         token = self._watch.token(scope, call.clock.now())
-        return pb.CountUnreadResponse(unread=unread, version=_unread_versions(call.tx, [scope])[scope], watch_token=token)
+        return pb.CountUnreadResponse(
+            unread=unread, version=_unread_versions(call.tx, [scope])[scope], watch_token=token
+        )
 
-    def BatchGetUnreadVersions(self, request: pb.BatchGetUnreadVersionsRequest, call: Call) -> pb.BatchGetUnreadVersionsResponse:
+    def BatchGetUnreadVersions(
+        self, request: pb.BatchGetUnreadVersionsRequest, call: Call
+    ) -> pb.BatchGetUnreadVersionsResponse:
         """Returns the version of each watched scope."""
-        versions = self._watch.versions(request.watch_tokens, call.clock.now(), partial(_unread_versions, call.tx))
+        versions = self._watch.versions(
+            request.watch_tokens, call.clock.now(), partial(_unread_versions, call.tx)
+        )
         return pb.BatchGetUnreadVersionsResponse(versions=versions)
 
     def MarkMessageRead(self, request: pb.MarkMessageReadRequest, call: Call) -> pb.Message:
         """Marks one as read; a second reading changes nothing."""
-        message = messages.mark_read(call.tx, _who(call.caller), object_id(request.id), call.clock.now())
+        message = messages.mark_read(
+            call.tx, _who(call.caller), object_id(request.id), call.clock.now()
+        )
         if message is None:
             raise NotFound
         return wire.message_answer(message, call.caller.language)
 
-    def MarkAllMessagesRead(self, request: pb.MarkAllMessagesReadRequest, call: Call) -> pb.CountUnreadResponse:
+    def MarkAllMessagesRead(
+        self, request: pb.MarkAllMessagesReadRequest, call: Call
+    ) -> pb.CountUnreadResponse:
         """Marks all as read up to the newest that the caller saw; newer ones stay unread."""
         until = moment(request, "until_time")
         assert until  # it is required
@@ -59,25 +80,39 @@ class Inbox:
         return self.CountUnread(pb.CountUnreadRequest(), call)
 
     def ListNotices(self, request: pb.ListNoticesRequest, call: Call) -> pb.ListNoticesResponse:
-        """Lists how the messages about a referral went; none if the caller is no side of it, as for a referral that does not exist."""
-        notices = messages.notices(call.tx, object_id(request.referral_id), call.caller.organization_id)
+        """Lists how the messages about a referral went; none if the caller is no side of it, as for
+        a referral that does not exist.
+        """
+        notices = messages.notices(
+            call.tx, object_id(request.referral_id), call.caller.organization_id
+        )
         return pb.ListNoticesResponse(notices=[wire.notice_answer(notice) for notice in notices])
 
 
 def _scope(caller: Caller) -> str:
-    """Names the scope whose unread messages change together: the caller's organisation, or that and the coordination."""
+    """Names the scope whose unread messages change together: the caller's organisation, or that and
+    the coordination.
+    """
     return f"{caller.organization_id}{_AND_COORDINATION if caller.has('COORDINATOR') else ''}"
 
 
 def _unread_versions(tx: Transaction, scopes: Collection[str]) -> dict[str, str]:
-    """Returns a text by scope that changes with its unread messages. Reads with the view of the system, so that it is the same for every caller."""
+    """Returns a text by scope that changes with its unread messages.
+
+    Reads with the view of the system, so that it is the same for every caller.
+    """
     elevate_to_system_scope(tx)
     return {
-        scope: messages.unread_version(tx, scope.removesuffix(_AND_COORDINATION), coordination=scope.endswith(_AND_COORDINATION))
+        scope: messages.unread_version(
+            tx,
+            scope.removesuffix(_AND_COORDINATION),
+            coordination=scope.endswith(_AND_COORDINATION),
+        )
         for scope in scopes
     }
 
 
 def _who(caller: Caller) -> dict[str, object]:
-    organization = "" if caller.roles == {"AUDITOR"} else caller.organization_id  # she does no desk's work, and reads nothing in its place
+    # she does no desk's work, and reads nothing in its place
+    organization = "" if caller.roles == {"AUDITOR"} else caller.organization_id
     return {"organization": organization, "me": caller.id, "coordinator": caller.has("COORDINATOR")}

@@ -1,4 +1,6 @@
-"""Where an organisation's notices go was changed, which outlasts the session of whoever did it: its managers hear of it in their bells."""
+"""Where an organisation's notices go was changed, which outlasts the session of whoever did it: its
+managers hear of it in their bells.
+"""
 
 from datetime import datetime
 
@@ -17,5 +19,8 @@ def notify_managers(tx: Transaction, caller: Caller, now: datetime, organization
     if caller.kind == "worker":
         recipients[caller.id] = caller.organization_id
     cause = new_id()
-    notices = [about_subject(Told(SENDING_CHANGED, Audience.WORKER, own, worker_id), cause, now) for worker_id, own in recipients.items()]
+    notices = [
+        about_subject(Told(SENDING_CHANGED, Audience.WORKER, own, worker_id), cause, now)
+        for worker_id, own in recipients.items()
+    ]
     messages.keep(tx, notices, "", now, by_email=False)

@@ -1,4 +1,7 @@
-"""What a sender asks: the next deliveries, and to note what came of them. The sending itself is no part of any transaction."""
+"""What a sender asks: the next deliveries, and to note what came of them.
+
+The sending itself is no part of any transaction.
+"""
 
 import secrets
 from datetime import datetime, timedelta
@@ -9,10 +12,29 @@ from chassis.tokens import SYSTEM
 from keys.sealing import Keyring
 from services.notifications import wire
 from services.notifications.domain import delivery as rules
-from services.notifications.domain.delivery import Channel, Claim, EmailClaim, Outcome, Sent, Status, WebhookClaim
+from services.notifications.domain.delivery import (
+    Channel,
+    Claim,
+    EmailClaim,
+    Outcome,
+    Sent,
+    Status,
+    WebhookClaim,
+)
 from services.notifications.domain.desk import is_address
-from services.notifications.domain.message import APPLICATION, INVITATION, about_disabled, about_unreached
-from services.notifications.domain.texts import Mail, account_mail, application_mail, invitation_mail, mail
+from services.notifications.domain.message import (
+    APPLICATION,
+    INVITATION,
+    about_disabled,
+    about_unreached,
+)
+from services.notifications.domain.texts import (
+    Mail,
+    account_mail,
+    application_mail,
+    invitation_mail,
+    mail,
+)
 from services.notifications.domain.webhook import PATIENCE
 from services.notifications.store import attempts, deliveries, desks, letters, messages, webhooks
 from services.notifications.usecases.desks import mail_context
@@ -30,7 +52,15 @@ _chance = secrets.SystemRandom().random
 class Sending:
     """The queue from the senders' side."""
 
-    def __init__(self, database: Database, keyring: Keyring, letter_key: Keyring, *, public_url: str, by_email: bool) -> None:
+    def __init__(
+        self,
+        database: Database,
+        keyring: Keyring,
+        letter_key: Keyring,
+        *,
+        public_url: str,
+        by_email: bool,
+    ) -> None:
         self._database = database
         self._keyring = keyring
         self._letter_key = letter_key
@@ -38,17 +68,27 @@ class Sending:
         self._by_email = by_email
         self._bounded: dict[Channel, datetime] = {}
 
-    def next_webhooks(self, connection: Transaction, now: datetime, *, slow: bool, limit: int) -> list[WebhookClaim]:
-        """Claims webhook deliveries of one lane; `connection` may be in autocommit: it is one statement."""
+    def next_webhooks(
+        self, connection: Transaction, now: datetime, *, slow: bool, limit: int
+    ) -> list[WebhookClaim]:
+        """Claims webhook deliveries of one lane; `connection` may be in autocommit: it is one
+        statement.
+        """
         self._bound(connection, now, Channel.WEBHOOK, WEBHOOK_LEASE)
-        return deliveries.claim_webhooks(connection, now, now + WEBHOOK_LEASE, slow=slow, limit=limit)
+        return deliveries.claim_webhooks(
+            connection, now, now + WEBHOOK_LEASE, slow=slow, limit=limit
+        )
 
     def next_email(self, connection: Transaction, now: datetime) -> EmailClaim | None:
-        """Claims one e-mail, if one is due: what a sender had claimed when it ended waits for its lease."""
+        """Claims one e-mail, if one is due: what a sender had claimed when it ended waits for its
+        lease.
+        """
         self._bound(connection, now, Channel.EMAIL, EMAIL_LEASE)
         return deliveries.claim_email(connection, now, now + EMAIL_LEASE)
 
-    def _bound(self, connection: Transaction, now: datetime, channel: Channel, lease: timedelta) -> None:
+    def _bound(
+        self, connection: Transaction, now: datetime, channel: Channel, lease: timedelta
+    ) -> None:
         """Bounds what waits: now and then, and at once when the clock was put back."""
         bounded = self._bounded.get(channel)
         if bounded is None or not timedelta(0) <= now - bounded < BOUND_EVERY:
@@ -57,10 +97,16 @@ class Sending:
 
     def secrets(self, claim: WebhookClaim) -> list[str]:
         """The keys with which a webhook is signed, the newest first."""
-        return [webhooks.open_secret(self._keyring, claim.webhook_id, sealed) for sealed in (claim.secret, claim.former_secret) if sealed]
+        return [
+            webhooks.open_secret(self._keyring, claim.webhook_id, sealed)
+            for sealed in (claim.secret, claim.former_secret)
+            if sealed
+        ]
 
     def letter(self, claim: EmailClaim) -> Mail | None:
-        """The e-mail; None when its desk has no address any more, or when it is a letter that is no use any more."""
+        """The e-mail; None when its desk has no address any more, or when it is a letter that is no
+        use any more.
+        """
         if claim.about_id and claim.letter:
             if claim.letter_kind == INVITATION:
                 return self._invitation(claim, claim.about_id, claim.letter)
@@ -73,30 +119,62 @@ class Sending:
         return mail(claim.id, recipient, claim.referral_id, claim.language, self._public_url)
 
     def _invitation(self, claim: EmailClaim, invitation_id: str, letter: bytes) -> Mail | None:
-        opened = wire.letter(self._letter_key.open_bytes(letter, f"invitations/{invitation_id}/letter"))
+        opened = wire.letter(
+            self._letter_key.open_bytes(letter, f"invitations/{invitation_id}/letter")
+        )
         if not is_address(opened.email):
             return None
-        return invitation_mail(claim.id, opened.email, opened.token, opened.language, self._public_url)
+        return invitation_mail(
+            claim.id, opened.email, opened.token, opened.language, self._public_url
+        )
 
     def _application(self, claim: EmailClaim, application_id: str, letter: bytes) -> Mail | None:
-        opened = wire.application_letter(self._letter_key.open_bytes(letter, f"applications/{application_id}/letter"))
+        opened = wire.application_letter(
+            self._letter_key.open_bytes(letter, f"applications/{application_id}/letter")
+        )
         if not is_address(opened.email):
             return None
-        return application_mail(claim.id, opened.email, opened.token, opened.language, self._public_url)
+        return application_mail(
+            claim.id, opened.email, opened.token, opened.language, self._public_url
+        )
 
-    def _about_account(self, claim: EmailClaim, notice_id: str, letter: bytes, kind: str) -> Mail | None:
-        opened = wire.account_letter(self._letter_key.open_bytes(letter, f"accounts/{notice_id}/letter"))
+    def _about_account(
+        self, claim: EmailClaim, notice_id: str, letter: bytes, kind: str
+    ) -> Mail | None:
+        opened = wire.account_letter(
+            self._letter_key.open_bytes(letter, f"accounts/{notice_id}/letter")
+        )
         if not is_address(opened.email):
             return None
-        return account_mail(claim.id, kind, opened.email, opened.token, opened.language, self._public_url)
+        return account_mail(
+            claim.id, kind, opened.email, opened.token, opened.language, self._public_url
+        )
 
-    def finish(self, channel: Channel, claim: Claim, outcome: Outcome, now: datetime, sent: Sent | None = None) -> Status:
-        """Notes an attempt, with what it said if it was a webhook, and what follows when it was the last: the coordination hears of a message that reached nobody."""
+    def finish(
+        self,
+        channel: Channel,
+        claim: Claim,
+        outcome: Outcome,
+        now: datetime,
+        sent: Sent | None = None,
+    ) -> Status:
+        """Notes an attempt, with what it said if it was a webhook, and what follows when it was the
+        last: the coordination hears of a message that reached nobody.
+        """
         first_try_time = claim.first_try_time or now
-        verdict = rules.judge(channel, outcome, tries=claim.tries + 1, first_try_time=first_try_time, now=now, chance=_chance())
+        verdict = rules.judge(
+            channel,
+            outcome,
+            tries=claim.tries + 1,
+            first_try_time=first_try_time,
+            now=now,
+            chance=_chance(),
+        )
         webhook_id = claim.webhook_id if isinstance(claim, WebhookClaim) else None
         with self._database.transaction(SYSTEM) as tx:
-            held = deliveries.finish(tx, claim.id, claim.lease, outcome, verdict, now, webhook_id=webhook_id, sent=sent)
+            held = deliveries.finish(
+                tx, claim.id, claim.lease, outcome, verdict, now, webhook_id=webhook_id, sent=sent
+            )
             if webhook_id and not outcome.arrived:
                 self._switch_off_if_hopeless(tx, webhook_id, now)
             # The coordination does not call an applicant whose address is none, mostly on purpose.
@@ -113,7 +191,9 @@ class Sending:
     def keep_for_development(self, mail: Mail, now: datetime) -> None:
         """Puts an e-mail where the development page shows it."""
         with self._database.transaction(SYSTEM) as tx:
-            deliveries.keep_mail(tx, mail, self._keyring.seal(mail.recipient, mail_context(mail.id)), now)
+            deliveries.keep_mail(
+                tx, mail, self._keyring.seal(mail.recipient, mail_context(mail.id)), now
+            )
 
     def _switch_off_if_hopeless(self, tx: Transaction, webhook_id: str, now: datetime) -> None:
         organization_id = webhooks.switch_off(tx, webhook_id, now - PATIENCE, now)
@@ -121,10 +201,16 @@ class Sending:
             return
         deliveries.discard_of_webhook(tx, webhook_id)
         messages.keep(
-            tx, [about_disabled(webhook_id, organization_id, now)], wire.disabled_body(webhook_id, now), now, by_email=self._by_email
+            tx,
+            [about_disabled(webhook_id, organization_id, now)],
+            wire.disabled_body(webhook_id, now),
+            now,
+            by_email=self._by_email,
         )
 
-    def _say_if_unreached(self, tx: Transaction, message_id: str, reason: str, now: datetime) -> None:
+    def _say_if_unreached(
+        self, tx: Transaction, message_id: str, reason: str, now: datetime
+    ) -> None:
         message = messages.note_unreached(tx, message_id)
         if message is None:
             return
@@ -133,7 +219,9 @@ class Sending:
 
 
 def sweep(tx: Transaction, now: datetime) -> None:
-    """Forgets secrets and letters that are done with, old attempts, and old e-mails of the development outbox."""
+    """Forgets secrets and letters that are done with, old attempts, and old e-mails of the
+    development outbox.
+    """
     webhooks.forget_former_secrets(tx, now)
     attempts.forget(tx, now - ATTEMPTS_KEPT)
     letters.forget(tx, now)

@@ -31,17 +31,23 @@ class Webhooks:
         self._pages = pages
         self._reach = Reach(development, partial(may_call, development=development))
 
-    def CreateWebhook(self, request: pb.CreateWebhookRequest, call: Call) -> pb.CreateWebhookResponse:
+    def CreateWebhook(
+        self, request: pb.CreateWebhookRequest, call: Call
+    ) -> pb.CreateWebhookResponse:
         """Creates an endpoint; returns it with its secret, which no other call returns."""
         asked, organization_id = request.webhook, call.caller.organization_id
         there_are = webhooks.hold_organization(call.tx, organization_id)
         now, reach = call.clock.now(), self._reach
-        webhook = rules.open_webhook(new_id(), organization_id, asked.url, asked.kinds, now, there_are=there_are, reach=reach)
+        webhook = rules.open_webhook(
+            new_id(), organization_id, asked.url, asked.kinds, now, there_are=there_are, reach=reach
+        )
         secret = _new_secret()
         webhooks.add(call.tx, self._keyring, webhook, secret)
         return pb.CreateWebhookResponse(webhook=wire.webhook_answer(webhook), secret=secret)
 
-    def CountMemberWebhooks(self, request: pb.CountMemberWebhooksRequest, call: Call) -> pb.MemberWebhooks:
+    def CountMemberWebhooks(
+        self, request: pb.CountMemberWebhooksRequest, call: Call
+    ) -> pb.MemberWebhooks:
         """Counts the enabled endpoints of a member, for the coordination."""
         organization_id = object_id(request.organization_id)
         elevate_to_system_scope(call.tx)
@@ -50,7 +56,9 @@ class Webhooks:
     def ListWebhooks(self, request: pb.ListWebhooksRequest, call: Call) -> pb.ListWebhooksResponse:
         """Lists the endpoints of the caller's organisation."""
         endpoints = webhooks.of_organization(call.tx, call.caller.organization_id)
-        return pb.ListWebhooksResponse(webhooks=[wire.webhook_answer(webhook) for webhook in endpoints])
+        return pb.ListWebhooksResponse(
+            webhooks=[wire.webhook_answer(webhook) for webhook in endpoints]
+        )
 
     def GetWebhook(self, request: pb.GetWebhookRequest, call: Call) -> pb.Webhook:
         """Returns an endpoint."""
@@ -59,7 +67,8 @@ class Webhooks:
     def UpdateWebhook(self, request: pb.UpdateWebhookRequest, call: Call) -> pb.Webhook:
         """Changes the fields that the mask names.
 
-        An endpoint that is switched off loses its waiting deliveries; a test or a delivery that is sent again by hand goes out all the same.
+        An endpoint that is switched off loses its waiting deliveries; a test or a delivery that is
+        sent again by hand goes out all the same.
         """
         asked, paths = request.webhook, masked(request.update_mask, _CHANGEABLE)
         webhook_id, base = object_id(asked.id), version(asked.etag, "webhook.etag")
@@ -78,14 +87,23 @@ class Webhooks:
             deliveries.discard_of_webhook(call.tx, webhook.id)
         return wire.webhook_answer(webhook)
 
-    def RotateWebhookSecret(self, request: pb.RotateWebhookSecretRequest, call: Call) -> pb.RotateWebhookSecretResponse:
-        """Gives an endpoint another secret and returns it. The second of two calls at the same time waits for the first, and is refused."""
-        webhook = rules.rotate(_fetch(call, request.id, to_change=True), call.clock.now(), at_once=request.at_once)
+    def RotateWebhookSecret(
+        self, request: pb.RotateWebhookSecretRequest, call: Call
+    ) -> pb.RotateWebhookSecretResponse:
+        """Gives an endpoint another secret and returns it.
+
+        The second of two calls at the same time waits for the first, and is refused.
+        """
+        webhook = rules.rotate(
+            _fetch(call, request.id, to_change=True), call.clock.now(), at_once=request.at_once
+        )
         secret = _new_secret()
         webhooks.rotate(call.tx, self._keyring, webhook, secret)
         return pb.RotateWebhookSecretResponse(webhook=wire.webhook_answer(webhook), secret=secret)
 
-    def DeleteWebhook(self, request: pb.DeleteWebhookRequest, call: Call) -> pb.DeleteWebhookResponse:
+    def DeleteWebhook(
+        self, request: pb.DeleteWebhookRequest, call: Call
+    ) -> pb.DeleteWebhookResponse:
         """Removes an endpoint, and its waiting deliveries."""
         webhook = _fetch(call, request.id, to_change=True)
         webhooks.remove(call.tx, webhook.id)
@@ -95,46 +113,83 @@ class Webhooks:
     def TestWebhook(self, request: pb.TestWebhookRequest, call: Call) -> pb.Delivery:
         """Queues a signed sample."""
         webhook, now = _fetch(call, request.id), call.clock.now()
-        return wire.delivery_answer(deliveries.add_test(call.tx, new_id(), webhook, wire.test_body(webhook, now), now))
+        return wire.delivery_answer(
+            deliveries.add_test(call.tx, new_id(), webhook, wire.test_body(webhook, now), now)
+        )
 
-    def ListDeliveries(self, request: pb.ListDeliveriesRequest, call: Call) -> pb.ListDeliveriesResponse:
+    def ListDeliveries(
+        self, request: pb.ListDeliveriesRequest, call: Call
+    ) -> pb.ListDeliveriesResponse:
         """Returns a page of the deliveries to an endpoint, newest first."""
         webhook_id = object_id(request.webhook_id)
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
         _fetch(call, webhook_id)
         rows = deliveries.of_webhook(call.tx, webhook_id, after=after, limit=size + 1)
         last = rows[size - 1] if len(rows) > size else None
         return pb.ListDeliveriesResponse(
             deliveries=[wire.delivery_answer(delivery) for delivery in rows[:size]],
-            next_page_token=self._pages.token(request, [last.create_time.isoformat(), last.id] if last else None),
+            next_page_token=self._pages.token(
+                request, [last.create_time.isoformat(), last.id] if last else None
+            ),
         )
 
     def GetDelivery(self, request: pb.GetDeliveryRequest, call: Call) -> pb.Delivery:
-        """Returns a delivery with its body and its attempts; of one endpoint, if the request names it."""
-        delivery_and_body = deliveries.fetch(call.tx, call.caller.organization_id, object_id(request.id))
-        if delivery_and_body is None or request.webhook_id not in ("", delivery_and_body[0].webhook_id):
+        """Returns a delivery with its body and its attempts; of one endpoint, if the request names
+        it.
+        """
+        delivery_and_body = deliveries.fetch(
+            call.tx, call.caller.organization_id, object_id(request.id)
+        )
+        if delivery_and_body is None or request.webhook_id not in (
+            "",
+            delivery_and_body[0].webhook_id,
+        ):
             raise NotFound
-        return wire.whole_delivery_answer(*delivery_and_body, attempts.of_delivery(call.tx, request.id, SHOWN))
+        return wire.whole_delivery_answer(
+            *delivery_and_body, attempts.of_delivery(call.tx, request.id, SHOWN)
+        )
 
-    def ListDeliveryHours(self, request: pb.ListDeliveryHoursRequest, call: Call) -> pb.ListDeliveryHoursResponse:
-        """Counts the results of the attempts by endpoint and hour: the present hour, and those of the day before it."""
+    def ListDeliveryHours(
+        self, request: pb.ListDeliveryHoursRequest, call: Call
+    ) -> pb.ListDeliveryHoursResponse:
+        """Counts the results of the attempts by endpoint and hour: the present hour, and those of
+        the day before it.
+        """
         own = call.caller.organization_id
-        endpoints = [_fetch(call, request.webhook_id)] if request.webhook_id else webhooks.of_organization(call.tx, own)
-        since = call.clock.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
+        endpoints = (
+            [_fetch(call, request.webhook_id)]
+            if request.webhook_id
+            else webhooks.of_organization(call.tx, own)
+        )
+        since = call.clock.now().replace(minute=0, second=0, microsecond=0) - timedelta(
+            hours=HOURS - 1
+        )
         hours = attempts.by_hour(call.tx, [webhook.id for webhook in endpoints], since)
         return pb.ListDeliveryHoursResponse(hours=[wire.hour_answer(hour) for hour in hours])
 
     def ResendDelivery(self, request: pb.ResendDeliveryRequest, call: Call) -> pb.Delivery:
-        """Queues a delivery again under its id, whatever its result was; of one endpoint, if the request names it."""
-        delivery = deliveries.again(call.tx, call.caller.organization_id, object_id(request.id), call.clock.now())
+        """Queues a delivery again under its id, whatever its result was; of one endpoint, if the
+        request names it.
+        """
+        delivery = deliveries.again(
+            call.tx, call.caller.organization_id, object_id(request.id), call.clock.now()
+        )
         if delivery is None or request.webhook_id not in ("", delivery.webhook_id):
             raise NotFound
         return wire.delivery_answer(delivery)
 
 
 def _fetch(call: Call, webhook_id: str, *, to_change: bool = False) -> Webhook:
-    """Returns an endpoint of the caller's organisation, locked if it is `to_change`. Raises NotFound."""
-    webhook = webhooks.fetch(call.tx, call.caller.organization_id, object_id(webhook_id), to_change=to_change)
+    """Returns an endpoint of the caller's organisation, locked if it is `to_change`.
+
+    Raises NotFound.
+    """
+    webhook = webhooks.fetch(
+        call.tx, call.caller.organization_id, object_id(webhook_id), to_change=to_change
+    )
     if webhook is None:
         raise NotFound
     return webhook

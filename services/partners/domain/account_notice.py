@@ -1,4 +1,6 @@
-"""What somebody is told of her own account, and the link by which she chooses another password: for one account, once, and for an hour."""
+"""What somebody is told of her own account, and the link by which she chooses another password: for
+one account, once, and for an hour.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,7 +24,15 @@ class AccountNotice(Subject):
     by_role: str = ""  # who did it, where it was not herself
 
     @classmethod
-    def of(cls, id: str, worker: Worker, fact: str, now: datetime, life: timedelta = NOTICE_LIFE, by_role: str = "") -> Self:
+    def of(
+        cls,
+        id: str,
+        worker: Worker,
+        fact: str,
+        now: datetime,
+        life: timedelta = NOTICE_LIFE,
+        by_role: str = "",
+    ) -> Self:
         """That this has become true of her account."""
         notice = cls(
             id=id,

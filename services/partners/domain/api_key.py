@@ -1,4 +1,6 @@
-"""A key with which a partner's system acts for its organisation, within scopes, until it expires or is revoked."""
+"""A key with which a partner's system acts for its organisation, within scopes, until it expires or
+is revoked.
+"""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +20,9 @@ _KEY_PATTERN = re.compile(r"^enl_([0-9a-f]{32})_([0-9a-f]{64})\Z")
 
 @dataclass(frozen=True)
 class Manager:
-    """Who decides about a key, beside whom she is no second person, and the scopes whose rights she has in person: a key with others needs a second manager."""
+    """Who decides about a key, beside whom she is no second person, and the scopes whose rights she
+    has in person: a key with others needs a second manager.
+    """
 
     id: str
     kin: Kin
@@ -51,17 +55,28 @@ class ApiKey(Subject):
     last_use_time: datetime | None = None
     revoke_time: datetime | None = None
     made_by_worker_id: str = ""  # who had its secret first
-    worker_id: str = ""  # the manager with whom it stands and falls; empty: made when the network was founded
+    # the manager with whom it stands and falls; empty: made when the network was founded
+    worker_id: str = ""
     unconfirmed: bool = False  # it may do more than that manager, and no other has agreed yet
     confirmed_by_worker_id: str = ""
 
     @classmethod
-    def create(cls, id: str, organization_id: str, entry: ApiKeyEntry, live: int, now: datetime, maker: Manager | None) -> "ApiKey":
+    def create(
+        cls,
+        id: str,
+        organization_id: str,
+        entry: ApiKeyEntry,
+        live: int,
+        now: datetime,
+        maker: Manager | None,
+    ) -> "ApiKey":
         """A new key beside `live` others."""
         entry.check(now)
         if live >= LIVE_KEYS:
             raise Conflict("too_many_keys")
-        key = cls(id=id, create_time=now, update_time=now, organization_id=organization_id, entry=entry)
+        key = cls(
+            id=id, create_time=now, update_time=now, organization_id=organization_id, entry=entry
+        )
         if maker is not None:
             key.made_by_worker_id = maker.id
             key._stand_with(maker)
@@ -86,7 +101,9 @@ class ApiKey(Subject):
         self.note("confirmed", now)
 
     def transfer(self, manager: Manager, now: datetime) -> None:
-        """A manager takes it over: it stands and falls with her from now on, and needs a second manager for what she may not do herself."""
+        """A manager takes it over: it stands and falls with her from now on, and needs a second
+        manager for what she may not do herself.
+        """
         if self.revoke_time is not None:
             raise Conflict("illegal_transition")
         if manager.id == self.worker_id:

@@ -1,4 +1,6 @@
-"""The tree of areas: countries (ISO 3166-1), their subdivisions (ISO 3166-2), and municipalities with their name behind a dot (NI-CI.chichigalpa)."""
+"""The tree of areas: countries (ISO 3166-1), their subdivisions (ISO 3166-2), and municipalities
+with their name behind a dot (NI-CI.chichigalpa).
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,8 +23,15 @@ class Areas:
         self._countries = {area.code[:2] for area in self.areas.values()}
 
     def knows(self, code: str) -> bool:
-        """Whether there is such an area. Of a country whose subdivisions are not in the list none is refused."""
-        return code in self.areas or code in self._countries or (code[:2] not in self._countries and "." not in code)
+        """Whether there is such an area.
+
+        Of a country whose subdivisions are not in the list none is refused.
+        """
+        return (
+            code in self.areas
+            or code in self._countries
+            or (code[:2] not in self._countries and "." not in code)
+        )
 
     @staticmethod
     def lies_in(code: str, other: str) -> bool:

@@ -1,7 +1,8 @@
-"""The taxonomy, and the collector of what is wrong with an entry beyond its shape, so that all of it is said at once.
+"""The taxonomy, and the collector of what is wrong with an entry beyond its shape, so that all of
+it is said at once.
 
-Lengths, ranges and the shapes of codes are the contract's to check, before any method. That NI-XX has the shape of a department does not make it one: the
-taxonomy is the one list that is known here.
+Lengths, ranges and the shapes of codes are the contract's to check, before any method. That NI-XX
+has the shape of a department does not make it one: the taxonomy is the one list that is known here.
 """
 
 import re
@@ -19,7 +20,10 @@ _EMAIL = re.compile(rf"^[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{
 
 
 class Check:
-    """Collects (field path, reason); `done` refuses if there are any. `at` goes before each path."""
+    """Collects (field path, reason); `done` refuses if there are any.
+
+    `at` goes before each path.
+    """
 
     def __init__(self, at: str = "") -> None:
         self._at = at
@@ -94,7 +98,12 @@ class Taxonomy:
 
     def synonyms(self, codes: Iterable[str]) -> str:
         """What people say for the codes and their groups, in all languages, for the search."""
-        return " ".join(word for term in self._known(codes) for words in term.synonyms.values() for word in words)
+        return " ".join(
+            word
+            for term in self._known(codes)
+            for words in term.synonyms.values()
+            for word in words
+        )
 
     def _known(self, codes: Iterable[str]) -> list[Term]:
         return [self.terms[code] for code in self.with_parents(codes) if code in self.terms]

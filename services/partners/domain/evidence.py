@@ -1,4 +1,6 @@
-"""What somebody of the coordination has seen of an organisation before it is approved, and until when its agreement holds."""
+"""What somebody of the coordination has seen of an organisation before it is approved, and until
+when its agreement holds.
+"""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -28,7 +30,9 @@ class EvidenceKind(StrEnum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """One thing that was seen: by what it is found again, when it was seen, and by whom it was noted. An agreement has a last day, nothing else has."""
+    """One thing that was seen: by what it is found again, when it was seen, and by whom it was
+    noted. An agreement has a last day, nothing else has.
+    """
 
     kind: EvidenceKind
     reference: str
@@ -38,7 +42,9 @@ class Evidence:
     time: datetime
 
     def check(self, today: date) -> None:
-        """Refuses what can't have been seen, and an agreement that has no end, or one that is over."""
+        """Refuses what can't have been seen, and an agreement that has no end, or one that is
+        over.
+        """
         check = Check("evidence")
         if not self.reference:
             check.say("reference", "required")
@@ -59,6 +65,9 @@ class Evidence:
 
 
 def warning(days_left: int, warned: int | None) -> int | None:
-    """Which of the warnings is due; None if it was given, or none is. After a long pause only the nearest one: those before it say nothing any more."""
+    """Which of the warnings is due; None if it was given, or none is.
+
+    After a long pause only the nearest one: those before it say nothing any more.
+    """
     due = min((days for days in WARNED_AT if days_left <= days), default=None)
     return None if due is None or (warned is not None and warned <= due) else due

@@ -8,7 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class FieldChange:
-    """One field of one subject. Of what nobody may read in a list there are no values: it changed."""
+    """One field of one subject.
+
+    Of what nobody may read in a list there are no values: it changed.
+    """
 
     field: str
     time: datetime
@@ -18,12 +21,29 @@ class FieldChange:
 
 
 def changes_of(
-    before: Any, after: Any, worker_id: str, now: datetime, without_values: Collection[str] = (), *, part: str = ""
+    before: Any,
+    after: Any,
+    worker_id: str,
+    now: datetime,
+    without_values: Collection[str] = (),
+    *,
+    part: str = "",
 ) -> list[FieldChange]:
-    """Between two entries of one kind; `part`: of which field of the subject they are. Times at which something was said are none of what was said."""
-    old, new = ({field.name: _plain(asdict(entry)[field.name]) for field in fields(entry)} for entry in (before, after))
+    """Between two entries of one kind; `part`: of which field of the subject they are.
+
+    Times at which something was said are none of what was said.
+    """
+    old, new = (
+        {field.name: _plain(asdict(entry)[field.name]) for field in fields(entry)}
+        for entry in (before, after)
+    )
     return [
-        FieldChange(f"{part}{name}", now, worker_id, *((None, None) if name in without_values else (old[name], new[name])))
+        FieldChange(
+            f"{part}{name}",
+            now,
+            worker_id,
+            *((None, None) if name in without_values else (old[name], new[name])),
+        )
         for name in new
         if old[name] != new[name] and not name.endswith("_time")
     ]

@@ -1,4 +1,6 @@
-"""An import as work that takes its time: accepted, read, written, and ended in one of three ways."""
+"""An import as work that takes its time: accepted, read, written, and ended in one of three
+ways.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,9 +31,13 @@ class ImportState(StrEnum):
 
 @dataclass
 class ImportJob:
-    """An import. `importer_id`: the organisation that sent it; `organization_id`: whose services they are, "" for whichever each row names.
+    """An import.
 
-    `answers`: by file and row the id of the service that a row means, "" for a new one. `report`: what was done with each row, as a message.
+    `importer_id`: the organisation that sent it; `organization_id`: whose services they are, "" for
+    whichever each row names.
+
+    `answers`: by file and row the id of the service that a row means, "" for a new one. `report`:
+    what was done with each row, as a message.
     """
 
     id: str
@@ -56,7 +62,10 @@ class ImportJob:
         return self.end_time is not None
 
     def cancel(self, now: datetime) -> None:
-        """Asks for its end. One at which nobody works ends at once; one that has ended stays as it is."""
+        """Asks for its end.
+
+        One at which nobody works ends at once; one that has ended stays as it is.
+        """
         if self.has_ended:
             return
         self.cancel_time = self.cancel_time or now

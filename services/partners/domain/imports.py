@@ -62,7 +62,8 @@ class Line:
         if name in _AGES and name not in self.columns and "ages" in self.columns:
             name = "ages"
         self.outcome = Outcome.REFUSED
-        if all(problem.field != name for problem in self.problems):  # what is wrong with a cell is said once
+        # what is wrong with a cell is said once
+        if all(problem.field != name for problem in self.problems):
             self.problems.append(Problem(self.columns.get(name, ""), name, reason))
 
     def ask(self, candidate_ids: Sequence[str]) -> None:
@@ -72,7 +73,14 @@ class Line:
 
     def done(self, outcome: Outcome) -> None:
         """Notes what is done; of several things the one that says most."""
-        order = (None, Outcome.UNCHANGED, Outcome.CHANGED, Outcome.CREATED, Outcome.ASKED, Outcome.REFUSED)
+        order = (
+            None,
+            Outcome.UNCHANGED,
+            Outcome.CHANGED,
+            Outcome.CREATED,
+            Outcome.ASKED,
+            Outcome.REFUSED,
+        )
         if order.index(outcome) > order.index(self.outcome):
             self.outcome = outcome
 
@@ -99,9 +107,11 @@ class AtPlace:
 
 @dataclass
 class ServiceDraft:
-    """A service as a file has it; `said`: the fields that it says, those of its eligibility by their path.
+    """A service as a file has it; `said`: the fields that it says, those of its eligibility by
+    their path.
 
-    `has_area`: the file says where it is, or that it is for the whole country. A new service needs that.
+    `has_area`: the file says where it is, or that it is for the whole country. A new service needs
+    that.
     """
 
     line: Line
@@ -114,11 +124,16 @@ class ServiceDraft:
     has_area: bool = True
 
     def changes(self, before: ServiceEntry) -> dict[str, Any]:
-        """What would be another value than before, by field; what the file does not say stays as it is."""
+        """What would be another value than before, by field; what the file does not say stays as it
+        is.
+        """
         takes = {path.partition(".")[2] for path in self.said if path.startswith(f"{_GROUP}.")}
         wanted = {name: getattr(self.entry, name) for name in self.said if "." not in name}
         if takes:
-            wanted[_GROUP] = replace(before.eligibility, **{name: getattr(self.entry.eligibility, name) for name in takes})
+            wanted[_GROUP] = replace(
+                before.eligibility,
+                **{name: getattr(self.entry.eligibility, name) for name in takes},
+            )
         return {name: value for name, value in wanted.items() if value != getattr(before, name)}
 
 
@@ -134,7 +149,10 @@ class Parsed:
 
 @dataclass(frozen=True)
 class Decoded:
-    """How the text of a file was decoded. `guessed`: the file does not show it. `samples`: words that would be others in another encoding."""
+    """How the text of a file was decoded.
+
+    `guessed`: the file does not show it. `samples`: words that would be others in another encoding.
+    """
 
     encoding: Encoding
     guessed: bool = False

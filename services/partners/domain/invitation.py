@@ -1,4 +1,6 @@
-"""An invitation to open an account: to one address, for one organisation, once, and not for long."""
+"""An invitation to open an account: to one address, for one organisation, once, and not for
+long.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +14,8 @@ from services.partners.domain.subject import Subject
 from services.partners.domain.worker import NETWORK_ROLES, Role
 
 LIFE = timedelta(hours=72)
-MOST = 20  # of an organisation in that time: each of them sends an e-mail to somebody who did not ask for it
+# of an organisation in that time: each of them sends an e-mail to somebody who did not ask for it
+MOST = 20
 FIRST_ROLES = frozenset({Role.WORKER, Role.OPERATOR, Role.MANAGER})
 
 
@@ -36,7 +39,9 @@ class InvitationEntry:
     on_paper: bool = False
 
     def check_reaches_her(self, *, by_email: bool) -> None:
-        """Refuses a letter that nobody would bring; and paper where there is e-mail, for then nobody but she sees her link."""
+        """Refuses a letter that nobody would bring; and paper where there is e-mail, for then
+        nobody but she sees her link.
+        """
         if self.on_paper and by_email:
             raise Conflict("illegal_transition")
         if not self.on_paper and not by_email:
@@ -50,10 +55,14 @@ class InvitationEntry:
         check.done()
 
     def check_given_by(self, roles: frozenset[str], *, own: bool) -> None:
-        """Refuses roles that are not the inviter's to give: in another organisation only those of a first manager, the network's only in the own one."""
+        """Refuses roles that are not the inviter's to give: in another organisation only those of a
+        first manager, the network's only in the own one.
+        """
         given = frozenset(self.roles)
         network = not NETWORK_ROLES.isdisjoint(given)
-        if (own and network and Role.COORDINATOR not in roles) or (not own and not {Role.MANAGER} <= given <= FIRST_ROLES):
+        if (own and network and Role.COORDINATOR not in roles) or (
+            not own and not {Role.MANAGER} <= given <= FIRST_ROLES
+        ):
             raise NotAllowed("right_missing")
 
 
@@ -70,9 +79,20 @@ class Invitation(Subject):
 
     @classmethod
     def create(
-        cls, id: str, organization_id: str, entry: InvitationEntry, now: datetime, *, first_manager: bool, worker_id: str, recent: int
+        cls,
+        id: str,
+        organization_id: str,
+        entry: InvitationEntry,
+        now: datetime,
+        *,
+        first_manager: bool,
+        worker_id: str,
+        recent: int,
     ) -> "Invitation":
-        """A new invitation is open, or waits if it gives a role of the network. `recent` are the organisation's whose time is not over."""
+        """A new invitation is open, or waits if it gives a role of the network.
+
+        `recent` are the organisation's whose time is not over.
+        """
         if recent >= MOST:
             raise Conflict("too_many_invitations")
         invitation = cls(
@@ -92,10 +112,14 @@ class Invitation(Subject):
         return invitation
 
     def confirm(self, second: Second, organization_id: str, now: datetime) -> None:
-        """A second coordinator, of this organisation, agrees: it is open, and as good as one that was made now."""
+        """A second coordinator, of this organisation, agrees: it is open, and as good as one that
+        was made now.
+        """
         if not self.waits(now):
             raise Conflict("nothing_to_confirm")
-        check_second_coordinator(second, organization_id, self.invited_by_worker_id, self.organization_id)
+        check_second_coordinator(
+            second, organization_id, self.invited_by_worker_id, self.organization_id
+        )
         self.status, self.expire_time = InvitationStatus.OPEN, now + LIFE
         self.note("created", now)
 

@@ -1,7 +1,8 @@
 """Where something is offered, and what is particular to a service there.
 
-Of a confidential place the directory knows the department alone. Its address and the way there are sealed by the store and leave by one door (usecases.addresses);
-a point, a municipality, a phone there and who works there are not kept at all: what is not kept can't be shown by mistake.
+Of a confidential place the directory knows the department alone. Its address and the way there are
+sealed by the store and leave by one door (usecases.addresses); a point, a municipality, a phone
+there and who works there are not kept at all: what is not kept can't be shown by mistake.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,9 @@ from services.partners.domain.subject import Subject
 MOST_PLACES = 50
 """At which one service is offered."""
 LOOK_AGAIN = timedelta(minutes=30)
-"""So long the worker who opened an address may look again: a session that ends on the way there must not leave her at the wrong door."""
+"""So long the worker who opened an address may look again: a session that ends on the way there
+must not leave her at the wrong door.
+"""
 SEALED = ("address", "transportation")
 """Of a confidential place."""
 
@@ -54,7 +57,10 @@ class LocationEntry:
         """Refuses an entry that is wrong."""
         check = Check("location")
         check.department("department", self.department, self.country)
-        if self.area_code and not (areas.knows(self.area_code) and areas.lies_in(self.area_code, self.department or self.country)):
+        if self.area_code and not (
+            areas.knows(self.area_code)
+            and areas.lies_in(self.area_code, self.department or self.country)
+        ):
             check.say("area_code", "unknown_code")
         if (self.latitude is None) != (self.longitude is None):
             check.say("longitude" if self.longitude is None else "latitude", "required")
@@ -67,7 +73,11 @@ class LocationEntry:
 
     def discreet(self) -> "LocationEntry":
         """What is kept of it in the open."""
-        return replace(self, area_code="", latitude=None, longitude=None) if self.confidential else self
+        return (
+            replace(self, area_code="", latitude=None, longitude=None)
+            if self.confidential
+            else self
+        )
 
 
 @dataclass
@@ -78,15 +88,26 @@ class Location(Subject):
     entry: LocationEntry
 
     @classmethod
-    def register(cls, id: str, organization_id: str, entry: LocationEntry, areas: Areas, now: datetime) -> "Location":
+    def register(
+        cls, id: str, organization_id: str, entry: LocationEntry, areas: Areas, now: datetime
+    ) -> "Location":
         """A new place."""
         entry.check(areas)
-        location = cls(id=id, create_time=now, update_time=now, organization_id=organization_id, entry=entry.discreet())
+        location = cls(
+            id=id,
+            create_time=now,
+            update_time=now,
+            organization_id=organization_id,
+            entry=entry.discreet(),
+        )
         location.note("registered", now)
         return location
 
     def change(self, changes: Mapping[str, Any], areas: Areas, now: datetime) -> None:
-        """Changes these fields. What was confidential stays so: others would learn from it where people were hidden."""
+        """Changes these fields.
+
+        What was confidential stays so: others would learn from it where people were hidden.
+        """
         entry = changed(self.entry, changes, "location")
         if self.entry.confidential and not entry.confidential:
             raise Invalid(("location.confidential", "out_of_range"))
@@ -136,13 +157,17 @@ class ServiceAtLocation:
         check.done()
 
     def discreet(self) -> "ServiceAtLocation":
-        """What is kept of it at a confidential place: nothing that leads there, and nobody who works there."""
+        """What is kept of it at a confidential place: nothing that leads there, and nobody who
+        works there.
+        """
         return replace(self, phones=(), contacts=())
 
 
 @dataclass
 class AddressGrant:
-    """That one worker of the organisation that sent a referral may open where the service is: it was accepted, and has not ended."""
+    """That one worker of the organisation that sent a referral may open where the service is: it
+    was accepted, and has not ended.
+    """
 
     referral_id: str
     service_id: str
@@ -154,7 +179,9 @@ class AddressGrant:
 
     def open(self, worker_id: str, now: datetime) -> None:
         """Opens it for this worker: once, and for a while again."""
-        if self.open_time is not None and (self.worker_id != worker_id or abs(now - self.open_time) >= LOOK_AGAIN):
+        if self.open_time is not None and (
+            self.worker_id != worker_id or abs(now - self.open_time) >= LOOK_AGAIN
+        ):
             raise Conflict("address_opened")
         if self.open_time is None:
             self.worker_id, self.open_time = worker_id, now

@@ -1,4 +1,6 @@
-"""Something that outlasts a session, and that an account made: a key, an invitation, another account."""
+"""Something that outlasts a session, and that an account made: a key, an invitation, another
+account.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime

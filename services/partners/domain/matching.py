@@ -1,7 +1,9 @@
-"""Which service fits a person of whom only coarse attributes are known: for each a verdict with the reason per criterion, best first.
+"""Which service fits a person of whom only coarse attributes are known: for each a verdict with the
+reason per criterion, best first.
 
-One pure function. What a service has not stated, and what is not known of the person where the service has a limit, means "ask", never "fits";
-"does not fit" is said only where the service itself has said so. Limit: it ranks by what was entered; whether a promise is kept, it can't see.
+One pure function. What a service has not stated, and what is not known of the person where the
+service has a limit, means "ask", never "fits"; "does not fit" is said only where the service itself
+has said so. Limit: it ranks by what was entered; whether a promise is kept, it can't see.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -20,7 +22,9 @@ MOST_COMPANY = 50  # that anybody is asked for with
 IMPORTANT = ("room", "freshness", "truth", "area", "language", "need")
 """By what services of the same verdict are put in order, the most important first."""
 UNSAID = ("truth",)
-"""What ranks and is no reason that is told: how often a service kept its word is for itself and the coordination to read."""
+"""What ranks and is no reason that is told: how often a service kept its word is for itself and the
+coordination to read.
+"""
 
 
 class FigureAge(IntEnum):
@@ -41,7 +45,9 @@ class Verdict(IntEnum):
 
 @dataclass(frozen=True)
 class Reason:
-    """One criterion and how it came out; `rank` orders services of the same verdict, smaller is better."""
+    """One criterion and how it came out; `rank` orders services of the same verdict, smaller is
+    better.
+    """
 
     criterion: str
     verdict: Verdict
@@ -51,7 +57,9 @@ class Reason:
 
 @dataclass(frozen=True)
 class Question:
-    """The coarse attributes; None and empty are "not known", but no language means none in particular."""
+    """The coarse attributes; None and empty are "not known", but no language means none in
+    particular.
+    """
 
     need_code: str
     country: str = ""
@@ -106,7 +114,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When a figure was said and how long it is to be believed, and when the entry was confirmed."""
+    """When a figure was said and how long it is to be believed, and when the entry was
+    confirmed.
+    """
 
     figure: datetime | None
     lasts: timedelta
@@ -124,7 +134,10 @@ class Times:
 
     def until(self, now: datetime) -> datetime | None:
         """After which moment this is no longer so; None: time changes nothing."""
-        ends = [self.figure + self.lasts if self.figure else None, self.assured + ASSURED if self.assured else None]
+        ends = [
+            self.figure + self.lasts if self.figure else None,
+            self.assured + ASSURED if self.assured else None,
+        ]
         return min((end for end in ends if end is not None and end >= now), default=None)
 
 
@@ -143,9 +156,15 @@ class Match:
 
 
 def match(question: Question, candidates: Iterable[Candidate], now: datetime) -> list[Match]:
-    """Every candidate with its reasons, best first: verdict, room, freshness, kept promises, nearness, language, need, then by name."""
+    """Every candidate with its reasons, best first: verdict, room, freshness, kept promises,
+    nearness, language, need, then by name.
+    """
     matches = (
-        Match(candidate, _reasons(criteria(question), question, candidate, now), _reasons(UNSAID, question, candidate, now))
+        Match(
+            candidate,
+            _reasons(criteria(question), question, candidate, now),
+            _reasons(UNSAID, question, candidate, now),
+        )
         for candidate in candidates
     )
     return sorted(matches, key=_order)
@@ -164,12 +183,19 @@ def criteria(question: Question) -> list[str]:
     return [name for name in CRITERIA if asked.get(name, True) and name not in UNSAID]
 
 
-def _reasons(names: Iterable[str], question: Question, candidate: Candidate, now: datetime) -> tuple[Reason, ...]:
-    return tuple(CRITERIA[name].judge(question, CRITERIA[name].stated(candidate, now)) for name in names)
+def _reasons(
+    names: Iterable[str], question: Question, candidate: Candidate, now: datetime
+) -> tuple[Reason, ...]:
+    return tuple(
+        CRITERIA[name].judge(question, CRITERIA[name].stated(candidate, now)) for name in names
+    )
 
 
 def _order(match: Match) -> tuple[object, ...]:
-    rank = {reason.criterion: (reason.verdict, reason.rank) for reason in (*match.reasons, *match.unsaid)}
+    rank = {
+        reason.criterion: (reason.verdict, reason.rank)
+        for reason in (*match.reasons, *match.unsaid)
+    }
     important = [rank[criterion] for criterion in IMPORTANT if criterion in rank]
     return match.verdict, important, match.candidate.name_key, match.candidate.service_id
 
@@ -179,7 +205,8 @@ def _need(need: str, offered: tuple[str, ...]) -> Reason:
         return Reason("need", Verdict.FITS, "need_offered")
     if any(code.startswith(f"{need}.") for code in offered):
         return Reason("need", Verdict.FITS, "need_offered_in_part", 1)
-    return Reason("need", Verdict.ASK, "need_group_only")  # it says "medical care", and does not say which
+    # it says "medical care", and does not say which
+    return Reason("need", Verdict.ASK, "need_group_only")
 
 
 def _age(age: int | None, stated: tuple[int | None, int | None]) -> Reason:
@@ -235,7 +262,11 @@ def _stated(criterion: str, takes: bool | None) -> Reason:
     """Of something that a service takes, does not take, or has not said."""
     if takes is None:
         return Reason(criterion, Verdict.ASK, f"{criterion}_not_stated")
-    return Reason(criterion, Verdict.FITS if takes else Verdict.DOES_NOT_FIT, f"{criterion}_taken" if takes else f"{criterion}_not_taken")
+    return Reason(
+        criterion,
+        Verdict.FITS if takes else Verdict.DOES_NOT_FIT,
+        f"{criterion}_taken" if takes else f"{criterion}_not_taken",
+    )
 
 
 def _boys(age: int | None, most: int | None) -> Reason:
@@ -268,11 +299,16 @@ def _area(department: str, stated: tuple[str, tuple[str, ...]]) -> Reason:
         return Reason("area", Verdict.FITS, "country_same", 2)
     if department == where:
         return Reason("area", Verdict.FITS, "department_same")
-    return Reason("area", Verdict.ASK, "department_other")  # she may be glad to be far away, or not able to travel
+    # she may be glad to be far away, or not able to travel
+    return Reason("area", Verdict.ASK, "department_other")
 
 
 class Room(NamedTuple):
-    """What is said of room. Figures are cut where more makes no difference, so that thousands of services say the same few things."""
+    """What is said of room.
+
+    Figures are cut where more makes no difference, so that thousands of services say the same few
+    things.
+    """
 
     intake: Intake | None
     available: int | None
@@ -284,7 +320,11 @@ class Room(NamedTuple):
     def of(cls, figure: Capacity, age: FigureAge) -> "Room":
         """What a figure of that age says."""
         beds = figure.unit == "beds"
-        available = None if figure.available is None else min(figure.available, MOST_COMPANY + 1 if beds else 1)
+        available = (
+            None
+            if figure.available is None
+            else min(figure.available, MOST_COMPANY + 1 if beds else 1)
+        )
         return cls(figure.intake, available, beds, figure.declined_time is not None, age)
 
 
@@ -296,7 +336,8 @@ def _room(dependants: int | None, said: Room) -> Reason:
     if said.available == 0 and said.age is FigureAge.FRESH and said.intake is not None:
         return Reason("room", Verdict.DOES_NOT_FIT, "room_none")
     if said.declined:
-        return Reason("room", Verdict.ASK, "room_declined", 4)  # it may have been for another size of family: ask
+        # it may have been for another size of family: ask
+        return Reason("room", Verdict.ASK, "room_declined", 4)
     if said.intake is None or said.available is None:
         return Reason("room", Verdict.ASK, "room_not_stated", 2)
     if said.available == 0:
@@ -324,35 +365,71 @@ def _tongue(tag: str) -> str:
 
 @dataclass(frozen=True)
 class Rule:
-    """A criterion: what of a candidate it looks at, and what follows for a question. Two candidates that state the same are judged the same."""
+    """A criterion: what of a candidate it looks at, and what follows for a question.
+
+    Two candidates that state the same are judged the same.
+    """
 
     stated: Callable[[Candidate, datetime], Hashable]
     judge: Callable[[Question, Any], Reason]
 
 
 CRITERIA = {
-    "need": Rule(lambda one, now: tuple(sorted(one.need_codes)), lambda asked, stated: _need(asked.need_code, stated)),
-    "age": Rule(lambda one, now: (one.eligibility.minimum_age, one.eligibility.maximum_age), lambda asked, stated: _age(asked.age, stated)),
-    "gender": Rule(lambda one, now: tuple(sorted(one.eligibility.genders)), lambda asked, stated: _gender(asked.gender, stated)),
+    "need": Rule(
+        lambda one, now: tuple(sorted(one.need_codes)),
+        lambda asked, stated: _need(asked.need_code, stated),
+    ),
+    "age": Rule(
+        lambda one, now: (one.eligibility.minimum_age, one.eligibility.maximum_age),
+        lambda asked, stated: _age(asked.age, stated),
+    ),
+    "gender": Rule(
+        lambda one, now: tuple(sorted(one.eligibility.genders)),
+        lambda asked, stated: _gender(asked.gender, stated),
+    ),
     "dependants": Rule(
         lambda one, now: (one.eligibility.takes_dependants, one.eligibility.maximum_dependants),
         lambda asked, stated: _dependants(asked.dependants, stated),
     ),
     "language": Rule(
-        lambda one, now: tuple(sorted({_tongue(tag) for tag in one.languages})), lambda asked, stated: _language(asked.language, stated)
+        lambda one, now: tuple(sorted({_tongue(tag) for tag in one.languages})),
+        lambda asked, stated: _language(asked.language, stated),
     ),
-    "pregnancy": Rule(lambda one, now: one.eligibility.takes_pregnant, lambda asked, stated: _stated("pregnancy", stated)),
-    "addiction": Rule(lambda one, now: one.eligibility.takes_with_addiction, lambda asked, stated: _stated("addiction", stated)),
-    "papers": Rule(lambda one, now: one.eligibility.takes_without_papers, lambda asked, stated: _stated("papers", stated)),
-    "boys": Rule(lambda one, now: one.eligibility.maximum_age_of_boys, lambda asked, stated: _boys(asked.oldest_boy_age, stated)),
+    "pregnancy": Rule(
+        lambda one, now: one.eligibility.takes_pregnant,
+        lambda asked, stated: _stated("pregnancy", stated),
+    ),
+    "addiction": Rule(
+        lambda one, now: one.eligibility.takes_with_addiction,
+        lambda asked, stated: _stated("addiction", stated),
+    ),
+    "papers": Rule(
+        lambda one, now: one.eligibility.takes_without_papers,
+        lambda asked, stated: _stated("papers", stated),
+    ),
+    "boys": Rule(
+        lambda one, now: one.eligibility.maximum_age_of_boys,
+        lambda asked, stated: _boys(asked.oldest_boy_age, stated),
+    ),
     "accessibility": Rule(
-        lambda one, now: tuple(sorted(one.accessibility)), lambda asked, stated: _accessibility(asked.accessibility, stated)
+        lambda one, now: tuple(sorted(one.accessibility)),
+        lambda asked, stated: _accessibility(asked.accessibility, stated),
     ),
     "area": Rule(
-        lambda one, now: (one.department, tuple(sorted({code.partition(".")[0] for code in one.area_codes}))),
+        lambda one, now: (
+            one.department,
+            tuple(sorted({code.partition(".")[0] for code in one.area_codes})),
+        ),
         lambda asked, stated: _area(asked.department, stated),
     ),
-    "room": Rule(lambda one, now: Room.of(one.capacity, one.times.age(now)), lambda asked, stated: _room(asked.dependants, stated)),
-    "freshness": Rule(lambda one, now: one.times.freshness(now), lambda asked, stated: _freshness(stated)),
-    "truth": Rule(lambda one, now: rank(one.kept, one.broken), lambda asked, stated: _truth(stated)),
+    "room": Rule(
+        lambda one, now: Room.of(one.capacity, one.times.age(now)),
+        lambda asked, stated: _room(asked.dependants, stated),
+    ),
+    "freshness": Rule(
+        lambda one, now: one.times.freshness(now), lambda asked, stated: _freshness(stated)
+    ),
+    "truth": Rule(
+        lambda one, now: rank(one.kept, one.broken), lambda asked, stated: _truth(stated)
+    ),
 }

@@ -1,4 +1,6 @@
-"""An organisation of the coalition: its entry, and its life from application and probation to approval, suspension and back, or to its leaving."""
+"""An organisation of the coalition: its entry, and its life from application and probation to
+approval, suspension and back, or to its leaving.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -11,7 +13,15 @@ from chassis.second import Second, check_second
 from services.partners.domain.codes import Check
 from services.partners.domain.evidence import Evidence, EvidenceKind, warning
 from services.partners.domain.subject import Subject
-from services.partners.domain.suspension import HOLD, HOLD_AGAIN, PROPOSAL, Coordinator, First, Suspension, SuspensionReason
+from services.partners.domain.suspension import (
+    HOLD,
+    HOLD_AGAIN,
+    PROPOSAL,
+    Coordinator,
+    First,
+    Suspension,
+    SuspensionReason,
+)
 
 E = TypeVar("E")
 
@@ -38,7 +48,9 @@ class OrganizationType(StrEnum):
 
 
 class SharesWith(StrEnum):
-    """The authority that a member is or answers to, which may hold a person, charge her or send her away."""
+    """The authority that a member is or answers to, which may hold a person, charge her or send her
+    away.
+    """
 
     POLICE = "POLICE"
     MIGRATION = "MIGRATION"
@@ -53,7 +65,9 @@ _SHARES_WITH = {
 
 
 def shares_with(type: OrganizationType | None) -> SharesWith | None:
-    """Returns the authority with which a member of this kind shares what it hears: the mark of its services wherever somebody chooses one."""
+    """Returns the authority with which a member of this kind shares what it hears: the mark of its
+    services wherever somebody chooses one.
+    """
     return _SHARES_WITH.get(type) if type else None
 
 
@@ -108,12 +122,16 @@ class OrganizationEntry:
 
 
 NETWORK_FIELDS = ("type", "country", "hotline_number")
-"""Of these others depend: what kind of member may get what, which country's rules hold, and the number that a caller finds on the public page."""
+"""Of these others depend: what kind of member may get what, which country's rules hold, and the
+number that a caller finds on the public page.
+"""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What one person of the coordination wants to change of the network's fields, and another has not yet agreed to."""
+    """What one person of the coordination wants to change of the network's fields, and another has
+    not yet agreed to.
+    """
 
     type: OrganizationType
     country: str
@@ -143,20 +161,29 @@ class Organization(Subject):
     def apply(cls, id: str, entry: OrganizationEntry, now: datetime) -> "Organization":
         """Somebody asks for its membership."""
         entry.check("")
-        organization = cls(id=id, create_time=now, update_time=now, entry=entry, status=OrganizationStatus.APPLIED)
+        organization = cls(
+            id=id, create_time=now, update_time=now, entry=entry, status=OrganizationStatus.APPLIED
+        )
         organization.note("applied", now)
         return organization
 
     @classmethod
-    def register(cls, id: str, entry: OrganizationEntry, now: datetime, worker_id: str = "") -> "Organization":
+    def register(
+        cls, id: str, entry: OrganizationEntry, now: datetime, worker_id: str = ""
+    ) -> "Organization":
         """A new member is on probation."""
         entry.check()
-        organization = cls(id=id, create_time=now, update_time=now, entry=entry, registered_by_worker_id=worker_id)
+        organization = cls(
+            id=id, create_time=now, update_time=now, entry=entry, registered_by_worker_id=worker_id
+        )
         organization.note("registered", now)
         return organization
 
     def change(self, changes: Mapping[str, Any], now: datetime) -> None:
-        """Changes these fields of the entry; what is the same as before is no fact. The network's fields are changed by two people."""
+        """Changes these fields of the entry; what is the same as before is no fact.
+
+        The network's fields are changed by two people.
+        """
         entry = changed(self.entry, changes, "organization")
         entry.check()
         if any(getattr(entry, name) != getattr(self.entry, name) for name in NETWORK_FIELDS):
@@ -166,7 +193,9 @@ class Organization(Subject):
             self.note("changed", now)
 
     def propose(self, changes: Mapping[str, Any], worker_id: str, now: datetime) -> None:
-        """Proposes other values of the network's fields; a newer proposal takes the place of an older one."""
+        """Proposes other values of the network's fields; a newer proposal takes the place of an
+        older one.
+        """
         unknown = sorted(changes.keys() - set(NETWORK_FIELDS))
         if unknown:
             raise Invalid(*((f"organization.{path}", "unknown_code") for path in unknown))
@@ -181,7 +210,14 @@ class Organization(Subject):
             raise Conflict("nothing_to_confirm")
         check_second(second, self.proposal.worker_id)
         wanted, self.proposal = self.proposal, None
-        self.entry = self._with(replace(self.entry, type=wanted.type, country=wanted.country, hotline_number=wanted.hotline_number))
+        self.entry = self._with(
+            replace(
+                self.entry,
+                type=wanted.type,
+                country=wanted.country,
+                hotline_number=wanted.hotline_number,
+            )
+        )
         self.note("changed", now)
 
     def drop_change(self, now: datetime) -> None:
@@ -193,28 +229,42 @@ class Organization(Subject):
 
     def _with(self, entry: OrganizationEntry) -> OrganizationEntry:
         """A checked entry; a department of another country than before is none of the new one."""
-        if entry.country != self.entry.country and not entry.department.startswith(f"{entry.country}-"):
+        if entry.country != self.entry.country and not entry.department.startswith(
+            f"{entry.country}-"
+        ):
             entry = replace(entry, department="")
         entry.check()
         return entry
 
     def admit(self, now: datetime, worker_id: str) -> None:
         """From application to probation; who admits it is who registered it."""
-        self._become(OrganizationStatus.PROBATION, "admitted", now, since=OrganizationStatus.APPLIED)
+        self._become(
+            OrganizationStatus.PROBATION, "admitted", now, since=OrganizationStatus.APPLIED
+        )
         self.registered_by_worker_id = worker_id
 
     def reject(self, reason: RejectionReason, now: datetime) -> None:
-        """Turned away. Of what it said of itself only what tells it from others is kept for a while."""
+        """Turned away.
+
+        Of what it said of itself only what tells it from others is kept for a while.
+        """
         self._become(OrganizationStatus.REJECTED, "rejected", now, since=OrganizationStatus.APPLIED)
         self.rejection_reason = reason
         self.entry = replace(self.entry, phone="", url="", description="")
 
     def record(self, seen: Evidence, now: datetime, today: date) -> None:
-        """Notes what was seen; `today` is the day at its place, here and below. Who had proposed the approval had seen something else, so two people look anew."""
+        """Notes what was seen; `today` is the day at its place, here and below.
+
+        Who had proposed the approval had seen something else, so two people look anew.
+        """
         if not self.is_active:
             raise Conflict("illegal_transition")
         seen.check(today)
-        same = [one for one in self.evidence if one.kind is seen.kind and one.reference.casefold() != seen.reference.casefold()]
+        same = [
+            one
+            for one in self.evidence
+            if one.kind is seen.kind and one.reference.casefold() != seen.reference.casefold()
+        ]
         stays = same[-(seen.kind.needed - 1) :] if seen.kind.needed > 1 else []
         self.evidence = (*(one for one in self.evidence if one.kind is not seen.kind), *stays, seen)
         self.approval_proposed_by_worker_id = ""
@@ -228,7 +278,10 @@ class Organization(Subject):
         return [kind for kind in EvidenceKind if good.count(kind) < kind.needed]
 
     def approve(self, now: datetime, today: date, by: Second | None = None) -> None:
-        """From probation to full member, by two people who have seen the same. Nobody in particular approves it at once: the network itself is founded."""
+        """From probation to full member, by two people who have seen the same.
+
+        Nobody in particular approves it at once: the network itself is founded.
+        """
         if self.status is not OrganizationStatus.PROBATION:
             raise Conflict("illegal_transition")
         if by:
@@ -240,23 +293,35 @@ class Organization(Subject):
                 return
             check_second(by, self.approval_proposed_by_worker_id)
         self.approval_proposed_by_worker_id = ""
-        self._become(OrganizationStatus.APPROVED, "approved", now, since=OrganizationStatus.PROBATION)
+        self._become(
+            OrganizationStatus.APPROVED, "approved", now, since=OrganizationStatus.PROBATION
+        )
 
     def check_invited_by(self, second: Second) -> None:
-        """Two people stand behind each member that somebody can act for: who registered it does not invite its first manager before another has approved it."""
+        """Two people stand behind each member that somebody can act for: who registered it does not
+        invite its first manager before another has approved it.
+        """
         if self.status is OrganizationStatus.PROBATION and self.registered_by_worker_id:
             check_second(second, self.registered_by_worker_id)
 
-    def suspend(self, by: Coordinator, reason: SuspensionReason | None, now: datetime, *, hold: bool = False) -> None:
-        """Ends all access of its workers and keys: the first coordinator proposes it with a reason, the second does it.
+    def suspend(
+        self, by: Coordinator, reason: SuspensionReason | None, now: datetime, *, hold: bool = False
+    ) -> None:
+        """Ends all access of its workers and keys: the first coordinator proposes it with a reason,
+        the second does it.
 
-        `hold`: the first one alone stops it, for a day. Only a full member: what is suspended comes back approved, and probation is no approval.
+        `hold`: the first one alone stops it, for a day. Only a full member: what is suspended comes
+        back approved, and probation is no approval.
         """
         waiting = self.suspension if self.suspension and self.suspension.expire_time else None
         held = self.status is OrganizationStatus.SUSPENDED
         if not (waiting if held else self.status is OrganizationStatus.APPROVED):
             raise Conflict("illegal_transition")
-        if waiting and not waiting.is_over(now) and (held or not hold or waiting.first.is_agreed_by(by)):
+        if (
+            waiting
+            and not waiting.is_over(now)
+            and (held or not hold or waiting.first.is_agreed_by(by))
+        ):
             waiting.first.check(by)
             self.suspension = replace(waiting, expire_time=None, second_worker_id=by.person.id)
             self.last_hold = self.reinstatement = None
@@ -272,13 +337,22 @@ class Organization(Subject):
             self.suspension = Suspension(reason, First.of(by, now), now + PROPOSAL)
             self.note("suspension_proposed", now)
             return
-        if self.last_hold and now < self.last_hold.time + HOLD_AGAIN and not self.last_hold.is_agreed_by(by):
+        if (
+            self.last_hold
+            and now < self.last_hold.time + HOLD_AGAIN
+            and not self.last_hold.is_agreed_by(by)
+        ):
             raise Conflict("held_lately")
-        self.suspension = Suspension(reason, First(by.person.id, by.organization_id, now), now + HOLD)
+        self.suspension = Suspension(
+            reason, First(by.person.id, by.organization_id, now), now + HOLD
+        )
         self._become(OrganizationStatus.SUSPENDED, "held", now, since=OrganizationStatus.APPROVED)
 
     def reinstate(self, by: Coordinator, now: datetime, today: date) -> None:
-        """Ends a suspension or a hold: the first coordinator proposes it, the second does it. If its agreement ended meanwhile, it is on probation."""
+        """Ends a suspension or a hold: the first coordinator proposes it, the second does it.
+
+        If its agreement ended meanwhile, it is on probation.
+        """
         if self.status is not OrganizationStatus.SUSPENDED:
             raise Conflict("illegal_transition")
         if self.reinstatement is None:
@@ -307,7 +381,10 @@ class Organization(Subject):
         self._become(OrganizationStatus.APPROVED, fact, now, since=OrganizationStatus.SUSPENDED)
 
     def leave(self, now: datetime, by: Coordinator | None = None) -> None:
-        """It is no longer a member, for good: who comes back applies anew. Its own manager says so alone, for it `by` is None; coordinators are two."""
+        """It is no longer a member, for good: who comes back applies anew.
+
+        Its own manager says so alone, for it `by` is None; coordinators are two.
+        """
         if self.status in NO_MEMBER or self.status is OrganizationStatus.LEFT:
             raise Conflict("illegal_transition")
         if by and self.leaving is None:
@@ -322,19 +399,29 @@ class Organization(Subject):
         self.note("left", now)
 
     def watch_agreement(self, now: datetime, today: date) -> None:
-        """Warns of its end, each time once; what has ended leads back to probation. Without an agreement that was recorded nothing ends."""
+        """Warns of its end, each time once; what has ended leads back to probation.
+
+        Without an agreement that was recorded nothing ends.
+        """
         days = self.agreement_days(today)
         if self.status is not OrganizationStatus.APPROVED or days is None:
             return
         if days < 0:
-            self._become(OrganizationStatus.PROBATION, "agreement_expired", now, since=OrganizationStatus.APPROVED)
+            self._become(
+                OrganizationStatus.PROBATION,
+                "agreement_expired",
+                now,
+                since=OrganizationStatus.APPROVED,
+            )
         elif (due := warning(days, self.warned_days)) is not None:
             self.warned_days = due
             self.note("agreement_ending", now)
 
     @property
     def stop(self) -> str:
-        """How its access is stopped: held (by one coordinator, for a day) or suspended; empty while it is not."""
+        """How its access is stopped: held (by one coordinator, for a day) or suspended; empty while
+        it is not.
+        """
         if self.status is not OrganizationStatus.SUSPENDED:
             return ""
         return "held" if self.suspension and self.suspension.expire_time else "suspended"
@@ -342,7 +429,9 @@ class Organization(Subject):
     @property
     def agreement_expire_date(self) -> date | None:
         """The last day of its agreement."""
-        return next((one.expire_date for one in self.evidence if one.kind is EvidenceKind.AGREEMENT), None)
+        return next(
+            (one.expire_date for one in self.evidence if one.kind is EvidenceKind.AGREEMENT), None
+        )
 
     def agreement_days(self, today: date) -> int | None:
         """In how many days its agreement ends: 0 on its last day, less when it is over."""
@@ -358,7 +447,9 @@ class Organization(Subject):
         """Whether its workers and keys may act."""
         return self.status in ACTIVE
 
-    def _become(self, status: OrganizationStatus, fact: str, now: datetime, *, since: OrganizationStatus) -> None:
+    def _become(
+        self, status: OrganizationStatus, fact: str, now: datetime, *, since: OrganizationStatus
+    ) -> None:
         if self.status is not since:
             raise Conflict("illegal_transition")
         self.status = status
@@ -366,7 +457,9 @@ class Organization(Subject):
 
 
 def changed(entry: E, changes: Mapping[str, Any], at: str) -> E:
-    """The entry with these fields replaced; refuses an empty mask and a field that can't be changed so."""
+    """The entry with these fields replaced; refuses an empty mask and a field that can't be changed
+    so.
+    """
     known = {field.name for field in fields(entry)}  # type: ignore[arg-type]
     if not changes:
         raise Invalid(("update_mask", "required"))

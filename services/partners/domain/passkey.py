@@ -1,4 +1,7 @@
-"""A passkey (WebAuthn): a key in somebody's device, of which only the public half is known here. It signs in beside the password, or alone."""
+"""A passkey (WebAuthn): a key in somebody's device, of which only the public half is known here.
+
+It signs in beside the password, or alone.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +13,10 @@ MOST = 10  # of an account: what somebody has in use, and a few devices that she
 
 @dataclass
 class Passkey:
-    """One of an account. `sign_count`: how often it says that it has signed; 0 if it does not count."""
+    """One of an account.
+
+    `sign_count`: how often it says that it has signed; 0 if it does not count.
+    """
 
     id: str
     worker_id: str

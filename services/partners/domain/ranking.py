@@ -1,7 +1,9 @@
-"""All services of a directory by what a match looks at: thousands are put in order in a millisecond, exactly as if each were judged by itself.
+"""All services of a directory by what a match looks at: thousands are put in order in a
+millisecond, exactly as if each were judged by itself.
 
-Services that state the same are judged the same (matching.CRITERIA). So for each thing stated there is one long number whose bits say which services
-state it; each thing is judged once, and the order comes about by `and` and `or`. Limit: it knows no more than it was told.
+Services that state the same are judged the same (matching.CRITERIA). So for each thing stated there
+is one long number whose bits say which services state it; each thing is judged once, and the order
+comes about by `and` and `or`. Limit: it knows no more than it was told.
 """
 
 import heapq
@@ -12,7 +14,16 @@ from datetime import datetime
 from itertools import compress
 from typing import Any
 
-from services.partners.domain.matching import CRITERIA, IMPORTANT, UNSAID, Candidate, Question, Times, Verdict, criteria
+from services.partners.domain.matching import (
+    CRITERIA,
+    IMPORTANT,
+    UNSAID,
+    Candidate,
+    Question,
+    Times,
+    Verdict,
+    criteria,
+)
 
 Stated = tuple[str, Hashable]
 Flips = defaultdict[str, defaultdict[int, list[int]]]
@@ -22,7 +33,9 @@ _FEW = 50  # are looked for one by one
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A service as it was told last: what it states, as numbers: on all shelves, and on each; and its slot on each of them."""
+    """A service as it was told last: what it states, as numbers: on all shelves, and on each; and
+    its slot on each of them.
+    """
 
     name: tuple[str, str]
     organization_id: str
@@ -79,14 +92,21 @@ class _Shelf:
         outcomes: dict[tuple[Verdict, int], int] = {}
         for what, bits in self.stated[criterion].items():
             reason = CRITERIA[criterion].judge(question, what)
-            outcomes[reason.verdict, reason.rank] = outcomes.get((reason.verdict, reason.rank), 0) | bits
+            outcomes[reason.verdict, reason.rank] = (
+                outcomes.get((reason.verdict, reason.rank), 0) | bits
+            )
         return outcomes
 
     def first(self, bits: int, size: int) -> list[str]:
         """The first of these by name."""
         if bits.bit_count() <= _FEW:
             return [id for _, id in sorted(self.names[slot] for slot in _slots(bits))[:size]]
-        return [id for _, id in heapq.nsmallest(size, compress(self.names, f"{bits:b}"[::-1].encode().translate(_TO_BYTES)))]
+        return [
+            id
+            for _, id in heapq.nsmallest(
+                size, compress(self.names, f"{bits:b}"[::-1].encode().translate(_TO_BYTES))
+            )
+        ]
 
 
 class Ranking:
@@ -137,18 +157,41 @@ class Ranking:
         """The ids of the first of all candidates, in the order of matching.match."""
         group = question.need_code.partition(".")[0]
         shelf = self._shelves[group]
-        # A group is met by whatever is in it; a kind of help only by itself, or by a service that names the group alone.
-        pool = shelf.those("group", group) if question.need_code == group else shelf.those("code", question.need_code, group)
+        # A group is met by whatever is in it; a kind of help only by itself, or by a service that
+        # names the group alone.
+        pool = (
+            shelf.those("group", group)
+            if question.need_code == group
+            else shelf.those("code", question.need_code, group)
+        )
         if question.country:
             pool &= shelf.those("country", question.country)
         if not sees_shelters:
             pool &= shelf.those("shelter", False)
         pool &= ~shelf.those("department", *filter(None, question.excluded_areas))
-        pool &= ~number(self._known[id].on.get(group) for one in set(question.excluded_organization_ids) for id in self._of.get(one, ()))
+        pool &= ~number(
+            self._known[id].on.get(group)
+            for one in set(question.excluded_organization_ids)
+            for id in self._of.get(one, ())
+        )
         judged = {name: shelf.judged(name, question) for name in (*criteria(question), *UNSAID)}
-        no = _together(bits for how in judged.values() for (verdict, _), bits in how.items() if verdict is Verdict.DOES_NOT_FIT)
-        ask = _together(bits for how in judged.values() for (verdict, _), bits in how.items() if verdict is Verdict.ASK)
-        levels = [[judged[name][how] for how in sorted(judged[name])] for name in IMPORTANT if name in judged]
+        no = _together(
+            bits
+            for how in judged.values()
+            for (verdict, _), bits in how.items()
+            if verdict is Verdict.DOES_NOT_FIT
+        )
+        ask = _together(
+            bits
+            for how in judged.values()
+            for (verdict, _), bits in how.items()
+            if verdict is Verdict.ASK
+        )
+        levels = [
+            [judged[name][how] for how in sorted(judged[name])]
+            for name in IMPORTANT
+            if name in judged
+        ]
         ids: list[str] = []
         for part in (pool & ~no & ~ask, pool & ask & ~no, pool & no):
             for equal in _in_order(part, levels):
@@ -161,11 +204,26 @@ class Ranking:
         groups: dict[str, list[str]] = {}
         for code in sorted(candidate.need_codes):
             groups.setdefault(code.partition(".")[0], []).append(code)
-        stated = [(name, rule.stated(candidate, now)) for name, rule in CRITERIA.items() if name != "need"]
-        stated += [("country", candidate.country), ("shelter", candidate.shelter), ("department", candidate.department)]
+        stated = [
+            (name, rule.stated(candidate, now)) for name, rule in CRITERIA.items() if name != "need"
+        ]
+        stated += [
+            ("country", candidate.country),
+            ("shelter", candidate.shelter),
+            ("department", candidate.department),
+        ]
         if candidate.need_codes not in self._needs:
             self._needs[candidate.need_codes] = {
-                group: tuple(map(self._number, [("need", tuple(codes)), ("group", group), *(("code", code) for code in codes)]))
+                group: tuple(
+                    map(
+                        self._number,
+                        [
+                            ("need", tuple(codes)),
+                            ("group", group),
+                            *(("code", code) for code in codes),
+                        ],
+                    )
+                )
                 for group, codes in groups.items()
             }
         numbers = tuple(map(self._number, stated))
@@ -181,7 +239,10 @@ class Ranking:
 
     def _older(self, known: _Known, now: datetime) -> tuple[int, ...]:
         stated: dict[str, Any] = dict(self._stated[number] for number in known.stated)
-        stated |= {"room": stated["room"]._replace(age=known.times.age(now)), "freshness": known.times.freshness(now)}
+        stated |= {
+            "room": stated["room"]._replace(age=known.times.age(now)),
+            "freshness": known.times.freshness(now),
+        }
         return tuple(map(self._number, stated.items()))
 
     def _take(self, id: str, known: _Known | None, flips: Flips) -> None:
@@ -196,7 +257,12 @@ class Ranking:
         if known is None:
             return
         held = before.on if before else {}
-        known = replace(known, slots=tuple(self._shelves[group].put(known.name, held.get(group)) for group in known.needs))
+        known = replace(
+            known,
+            slots=tuple(
+                self._shelves[group].put(known.name, held.get(group)) for group in known.needs
+            ),
+        )
         for group, slot in known.on.items():
             for one in (*known.stated, *known.needs[group]):
                 flips[group][one].append(slot)

@@ -1,6 +1,8 @@
-"""When people are received: the parts of an RFC 5545 rule (HSDS schedule), in the local time of the place, which whoever asks brings along.
+"""When people are received: the parts of an RFC 5545 rule (HSDS schedule), in the local time of the
+place, which whoever asks brings along.
 
-Public holidays close, unless a schedule says that it holds then, too. Limit: no hour exists twice; a change of the clock by night is not looked at.
+Public holidays close, unless a schedule says that it holds then, too. Limit: no hour exists twice;
+a change of the clock by night is not looked at.
 """
 
 import re
@@ -19,7 +21,8 @@ _DAY = timedelta(days=1)
 _LAST = -1
 _ANY_DAY = date(2024, 1, 1)
 _FIRST = date(1900, 1, 1)  # before it nobody says anything
-_EACH_WEEK, _EACH_MONTH = 8 * _DAY, 430 * _DAY  # in fourteen months each month has begun on most days of the week
+# in fourteen months each month has begun on most days of the week
+_EACH_WEEK, _EACH_MONTH = 8 * _DAY, 430 * _DAY
 
 
 class Frequency(StrEnum):
@@ -31,7 +34,10 @@ class Frequency(StrEnum):
 
 @dataclass(frozen=True)
 class Schedule:
-    """From an hour to another, which is no longer in it, on some days. An end before the beginning is the next day's; the same: for 24 hours."""
+    """From an hour to another, which is no longer in it, on some days.
+
+    An end before the beginning is the next day's; the same: for 24 hours.
+    """
 
     freq: Frequency
     opens_at: time
@@ -83,13 +89,26 @@ class Schedule:
     @classmethod
     def kept(cls, said: dict[str, Any]) -> "Schedule":
         """Of what was kept."""
-        first, last = (date.fromisoformat(said[name]) if said[name] else None for name in ("valid_from", "valid_to"))
+        first, last = (
+            date.fromisoformat(said[name]) if said[name] else None
+            for name in ("valid_from", "valid_to")
+        )
         opens, closes = (time.fromisoformat(said[name]) for name in ("opens_at", "closes_at"))
-        return cls(Frequency(said["freq"]), opens, closes, tuple(said["byday"]), first, last, said["holidays"])
+        return cls(
+            Frequency(said["freq"]),
+            opens,
+            closes,
+            tuple(said["byday"]),
+            first,
+            last,
+            said["holidays"],
+        )
 
 
 def check_schedules(schedules: Sequence[Schedule], check: Check, path: str) -> None:
-    """Notes what is wrong with each, and which say the same hours twice: of two that contradict each other nobody knows which holds."""
+    """Notes what is wrong with each, and which say the same hours twice: of two that contradict
+    each other nobody knows which holds.
+    """
     for number, schedule in enumerate(schedules):
         schedule.check(check, f"{path}.{number}")
     for number in sorted(_twice(schedules)):
@@ -97,9 +116,15 @@ def check_schedules(schedules: Sequence[Schedule], check: Check, path: str) -> N
 
 
 def hours(
-    schedules: Sequence[Schedule], first: date, last: date, zone: tzinfo, is_holiday: Callable[[date], bool]
+    schedules: Sequence[Schedule],
+    first: date,
+    last: date,
+    zone: tzinfo,
+    is_holiday: Callable[[date], bool],
 ) -> list[tuple[datetime, datetime]]:
-    """From when to when people are received on these days and the night before them, in their order; the times of two schedules may touch."""
+    """From when to when people are received on these days and the night before them, in their
+    order; the times of two schedules may touch.
+    """
     return sorted(
         (begins.replace(tzinfo=zone), ends.replace(tzinfo=zone))
         for day in _days(first - _DAY, last)
@@ -110,11 +135,21 @@ def hours(
 
 
 def _twice(schedules: Sequence[Schedule]) -> set[int]:
-    """The numbers of those that begin while an earlier one holds. Two meet first where the later of them becomes valid, or after ever: it is looked from there, so
-    far that each pattern of days comes up."""
-    span = _EACH_WEEK if all(schedule.freq is Frequency.WEEKLY for schedule in schedules) else _EACH_MONTH
+    """The numbers of those that begin while an earlier one holds.
+
+    Two meet first where the later of them becomes valid, or after ever: it is looked from there, so
+    far that each pattern of days comes up.
+    """
+    span = (
+        _EACH_WEEK
+        if all(schedule.freq is Frequency.WEEKLY for schedule in schedules)
+        else _EACH_MONTH
+    )
     ends = [schedule.valid_to for schedule in schedules if schedule.valid_to]
-    starts = {schedule.valid_from or min([_ANY_DAY, *(max(end, _FIRST) - span for end in ends)]) for schedule in schedules}
+    starts = {
+        schedule.valid_from or min([_ANY_DAY, *(max(end, _FIRST) - span for end in ends)])
+        for schedule in schedules
+    }
     twice = set()
     for start in starts:
         held = sorted(
@@ -123,7 +158,11 @@ def _twice(schedules: Sequence[Schedule]) -> set[int]:
             for number, schedule in enumerate(schedules)
             if schedule.is_of(day)
         )
-        twice |= {max(one, other) for (_, ends_at, one), (begins, _, other) in pairwise(held) if begins < ends_at}
+        twice |= {
+            max(one, other)
+            for (_, ends_at, one), (begins, _, other) in pairwise(held)
+            if begins < ends_at
+        }
     return twice
 
 

@@ -48,7 +48,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class PublicWanted:
-    """What anybody may look for: a page, from 1, and how it is narrowed. Empty and None are "any"; `id`: of a service at a place."""
+    """What anybody may look for: a page, from 1, and how it is narrowed.
+
+    Empty and None are "any"; `id`: of a service at a place.
+    """
 
     number: int
     size: int

@@ -1,4 +1,6 @@
-"""A code of an app beside the password: by time (TOTP, RFC 6238), each good once, and ten others for the day on which the app is gone."""
+"""A code of an app beside the password: by time (TOTP, RFC 6238), each good once, and ten others
+for the day on which the app is gone.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +25,11 @@ class Purpose(StrEnum):
 
 @dataclass
 class SecondFactor:
-    """Of one account. `last_step`: that of the last code that was taken; `recovery_hashes`: of the codes that are left."""
+    """Of one account.
+
+    `last_step`: that of the last code that was taken; `recovery_hashes`: of the codes that are
+    left.
+    """
 
     worker_id: str
     confirm_time: datetime | None = None
@@ -31,5 +37,9 @@ class SecondFactor:
     recovery_hashes: tuple[bytes, ...] = ()
 
     def steps(self, present: int) -> list[int]:
-        """The steps whose codes are good in the present one: none is that was taken already, or is before one that was."""
-        return [step for step in range(present - WINDOW, present + WINDOW + 1) if step > self.last_step]
+        """The steps whose codes are good in the present one: none is that was taken already, or is
+        before one that was.
+        """
+        return [
+            step for step in range(present - WINDOW, present + WINDOW + 1) if step > self.last_step
+        ]

@@ -1,7 +1,10 @@
-"""Something a member offers: to whom, where, in which languages, and how much room there is now. What is not stated means "ask", never "yes".
+"""Something a member offers: to whom, where, in which languages, and how much room there is now.
 
-Where a confidential place is is not known here at all: its department is as close as the directory comes, and it has no phone of its own.
-What others see of a shelter's room changes in steps of time (`for_others`): a bed that is taken would tell them that somebody came, and when.
+What is not stated means "ask", never "yes".
+
+Where a confidential place is is not known here at all: its department is as close as the directory
+comes, and it has no phone of its own. What others see of a shelter's room changes in steps of time
+(`for_others`): a bed that is taken would tell them that somebody came, and when.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +25,9 @@ SHELTER_NEEDS = frozenset({"HOU.EMG", "HOU.SAFE"})
 USUAL_UNIT = "places"  # if nothing is said
 COUNTED_BY_PEOPLE = ("beds", "places")  # an appointment is over and gives nothing back
 NARROWED = ("phone", "description")
-"""What a member may show to fewer than usual: nothing by which a service is found, or it would be told by being found."""
+"""What a member may show to fewer than usual: nothing by which a service is found, or it would be
+told by being found.
+"""
 ANY_AGE = 99  # a service up to this age means everybody
 
 
@@ -60,7 +65,11 @@ class Eligibility:
 
     def check(self, check: Check) -> None:
         """Notes what is wrong."""
-        if self.minimum_age is not None and self.maximum_age is not None and self.minimum_age > self.maximum_age:
+        if (
+            self.minimum_age is not None
+            and self.maximum_age is not None
+            and self.minimum_age > self.maximum_age
+        ):
             check.say("eligibility.maximum_age", "out_of_range")
         check.listed("eligibility.genders", self.genders)
         if self.takes_dependants is False and self.maximum_dependants:
@@ -79,11 +88,17 @@ class Capacity:
     unit: str = ""
     update_time: datetime | None = None
     declined_time: datetime | None = None
-    """When somebody was last declined for lack of room after this was said: whoever relies on the figure asks first."""
+    """When somebody was last declined for lack of room after this was said: whoever relies on the
+    figure asks first.
+    """
 
     def check(self, check: Check) -> None:
         """Notes what is wrong."""
-        if self.available is not None and self.maximum is not None and self.available > self.maximum:
+        if (
+            self.available is not None
+            and self.maximum is not None
+            and self.available > self.maximum
+        ):
             check.say("capacity.available", "out_of_range")
 
 
@@ -100,20 +115,31 @@ def time_step_of(time: datetime) -> datetime:
 
 @dataclass(frozen=True)
 class Figure:
-    """What is known of a service's room: what it said, and how often there was room when it had said so."""
+    """What is known of a service's room: what it said, and how often there was room when it had
+    said so.
+    """
 
     capacity: Capacity = NOT_STATED
     kept: int = 0
     broken: int = 0
     step: datetime | None = None
-    """Of a figure of before: the beginning of the step of time at which it was so. Others see it until that step ends."""
+    """Of a figure of before: the beginning of the step of time at which it was so.
+
+    Others see it until that step ends.
+    """
 
 
 def for_others(live: Figure, before: Figure | None, now: datetime) -> Figure:
-    """Returns the figure of a shelter that others see: as it was when this step of time began, with times no finer than a step."""
+    """Returns the figure of a shelter that others see: as it was when this step of time began, with
+    times no finer than a step.
+    """
     seen = before if before is not None and before.step == time_step_of(now) else live
     said, declined = seen.capacity.update_time, seen.capacity.declined_time
-    coarse = replace(seen.capacity, update_time=said and time_step_of(said), declined_time=declined and time_step_of(declined))
+    coarse = replace(
+        seen.capacity,
+        update_time=said and time_step_of(said),
+        declined_time=declined and time_step_of(declined),
+    )
     return replace(seen, capacity=coarse, step=None)
 
 
@@ -156,7 +182,8 @@ class ServiceEntry:
         """By which criteria of a match it has said that it takes some and not others."""
         stated = self.eligibility
         limits = {
-            "age": bool(stated.minimum_age) or (stated.maximum_age is not None and stated.maximum_age < ANY_AGE),
+            "age": bool(stated.minimum_age)
+            or (stated.maximum_age is not None and stated.maximum_age < ANY_AGE),
             "gender": bool(stated.genders) and set(stated.genders) != set(Gender),
             "dependants": stated.takes_dependants is False or stated.maximum_dependants is not None,
             "language": bool(self.languages),
@@ -199,7 +226,9 @@ class ServiceEntry:
 
 @dataclass
 class Service(Subject):
-    """A service; name and type of its organisation are the organisation's and only shown with it."""
+    """A service; name and type of its organisation are the organisation's and only shown with
+    it.
+    """
 
     organization_id: str
     entry: ServiceEntry
@@ -210,27 +239,51 @@ class Service(Subject):
     kept: int = 0
     broken: int = 0
     figure_before: Figure | None = None
-    """Of the last step of time in which its figure changed: the figure with which that step began."""
+    """Of the last step of time in which its figure changed: the figure with which that step
+    began.
+    """
     entry_time: datetime | None = None
     """When its entry last changed, whatever became of its room."""
 
     @classmethod
     def register(
-        cls, id: str, organization_id: str, entry: ServiceEntry, capacity: Capacity, taxonomy: Taxonomy, areas: Areas, now: datetime
+        cls,
+        id: str,
+        organization_id: str,
+        entry: ServiceEntry,
+        capacity: Capacity,
+        taxonomy: Taxonomy,
+        areas: Areas,
+        now: datetime,
     ) -> "Service":
         """A new service is confirmed by its registration."""
         entry.check(taxonomy, areas)
-        service = cls(id=id, create_time=now, update_time=now, organization_id=organization_id, entry=_discreet(entry), assured_time=now)
+        service = cls(
+            id=id,
+            create_time=now,
+            update_time=now,
+            organization_id=organization_id,
+            entry=_discreet(entry),
+            assured_time=now,
+        )
         if capacity != NOT_STATED:
             service.capacity = service._stamped(capacity, now, at="service")
         service.note("registered", now)
         return service
 
-    def change(self, changes: Mapping[str, Any], taxonomy: Taxonomy, areas: Areas, now: datetime) -> None:
-        """Changes these fields. Naming `assured_time` confirms the entry as it then is, now; the time itself can't be chosen."""
+    def change(
+        self, changes: Mapping[str, Any], taxonomy: Taxonomy, areas: Areas, now: datetime
+    ) -> None:
+        """Changes these fields.
+
+        Naming `assured_time` confirms the entry as it then is, now; the time itself can't be
+        chosen.
+        """
         rest = {path: value for path, value in changes.items() if path != "assured_time"}
         assures = len(rest) < len(changes)
-        entry = self.entry if assures and not rest else _discreet(changed(self.entry, rest, "service"))
+        entry = (
+            self.entry if assures and not rest else _discreet(changed(self.entry, rest, "service"))
+        )
         entry.check(taxonomy, areas)
         if entry == self.entry and not assures:
             return
@@ -246,7 +299,9 @@ class Service(Subject):
         self.note("capacity_changed", now)
 
     def doubt_capacity(self, declined: datetime) -> bool:
-        """Somebody was declined for lack of room: the figure stays what was said, and is doubtful until it is said anew. False: nothing to doubt, or no news."""
+        """Somebody was declined for lack of room: the figure stays what was said, and is doubtful
+        until it is said anew. False: nothing to doubt, or no news.
+        """
         known = self.capacity.declined_time or self.capacity.update_time
         if known is None or declined <= known:
             return False
@@ -254,9 +309,17 @@ class Service(Subject):
         return True
 
     def move_room(self, free: int, at: datetime) -> bool:
-        """So many more, or fewer, are free since somebody came or left. False: the figure was said after that, is none, or counts no places."""
+        """So many more, or fewer, are free since somebody came or left.
+
+        False: the figure was said after that, is none, or counts no places.
+        """
         figure = self.capacity
-        if figure.available is None or figure.update_time is None or at <= figure.update_time or figure.unit not in COUNTED_BY_PEOPLE:
+        if (
+            figure.available is None
+            or figure.update_time is None
+            or at <= figure.update_time
+            or figure.unit not in COUNTED_BY_PEOPLE
+        ):
             return False
         available = max(0, figure.available + free)
         if figure.maximum is not None:
@@ -266,11 +329,17 @@ class Service(Subject):
 
     @property
     def is_shelter(self) -> bool:
-        """What members on probation do not see: also whatever else a shelter offers, unless anybody may find it."""
-        return self.entry.is_shelter or (self.organization_type is OrganizationType.SHELTER and not self.entry.public)
+        """What members on probation do not see: also whatever else a shelter offers, unless anybody
+        may find it.
+        """
+        return self.entry.is_shelter or (
+            self.organization_type is OrganizationType.SHELTER and not self.entry.public
+        )
 
     def figure_for(self, viewer: Viewer, now: datetime) -> Figure:
-        """Returns the figure of its room that a viewer sees: its own people the live one, others that of the step of time if it is a shelter."""
+        """Returns the figure of its room that a viewer sees: its own people the live one, others
+        that of the step of time if it is a shelter.
+        """
         live = Figure(self.capacity, self.kept, self.broken)
         return live if self.is_live_for(viewer) else for_others(live, self.figure_before, now)
 
@@ -279,7 +348,9 @@ class Service(Subject):
         return not self.is_shelter or viewer.organization_id == self.organization_id
 
     def seen_besides(self) -> tuple[str, ...]:
-        """Its organisation's name and type, that its figure is in doubt, and what is free: no version of its own tells it."""
+        """Its organisation's name and type, that its figure is in doubt, and what is free: no
+        version of its own tells it.
+        """
         declined, free = self.capacity.declined_time, self.capacity.available
         return (
             self.organization_name,
@@ -292,9 +363,16 @@ class Service(Subject):
         check = Check(at)
         capacity.check(check)
         check.done()
-        return replace(capacity, unit=capacity.unit or self.capacity.unit or USUAL_UNIT, update_time=now, declined_time=None)
+        return replace(
+            capacity,
+            unit=capacity.unit or self.capacity.unit or USUAL_UNIT,
+            update_time=now,
+            declined_time=None,
+        )
 
 
 def _discreet(entry: ServiceEntry) -> ServiceEntry:
-    """A confidential place has no phone here, whatever was sent: what is not kept can't be shown by mistake."""
+    """A confidential place has no phone here, whatever was sent: what is not kept can't be shown by
+    mistake.
+    """
     return replace(entry, phone="") if entry.confidential else entry

@@ -1,4 +1,6 @@
-"""A member's own provider by which its workers sign in: who controls it can become any of them, so two people of the coordination stand behind it."""
+"""A member's own provider by which its workers sign in: who controls it can become any of them, so
+two people of the coordination stand behind it.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +14,8 @@ QUESTION_LIFE = timedelta(minutes=10)
 OBJECTION = timedelta(days=3)
 """In which the organisation, whose managers are told at once, may object to what is proposed."""
 _MOST = 200  # characters of each
-_SHARED = ("common", "organizations", "consumers")  # at Microsoft: any organisation's accounts, so nobody answers for who has one
+# at Microsoft: any organisation's accounts, so nobody answers for who has one
+_SHARED = ("common", "organizations", "consumers")
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,19 @@ class ProviderEntry:
     client_id: str
 
     def check(self, client_secret: str, *, development: bool) -> None:
-        """Refuses what can't be one: other than https to a named host (but in development, on this machine), or with more than a path."""
+        """Refuses what can't be one: other than https to a named host (but in development, on this
+        machine), or with more than a path.
+        """
         wrong = [
-            (f"provider.{name}", "required" if not value else "too_long" if len(value) > _MOST else "malformed")
-            for name, value in (("issuer", self.issuer), ("client_id", self.client_id), ("client_secret", client_secret))
+            (
+                f"provider.{name}",
+                "required" if not value else "too_long" if len(value) > _MOST else "malformed",
+            )
+            for name, value in (
+                ("issuer", self.issuer),
+                ("client_id", self.client_id),
+                ("client_secret", client_secret),
+            )
             if not value
             or len(value) > _MOST
             or not value.isascii()
@@ -40,12 +52,22 @@ class ProviderEntry:
             host, _port = parts.hostname or "", parts.port
         except ValueError as error:
             raise Invalid(("provider.issuer", "malformed")) from error
-        if not host or "@" in parts.netloc or "\\" in self.issuer or "?" in self.issuer or "#" in self.issuer:
+        if (
+            not host
+            or "@" in parts.netloc
+            or "\\" in self.issuer
+            or "?" in self.issuer
+            or "#" in self.issuer
+        ):
             raise Invalid(("provider.issuer", "malformed"))
         local = development and parts.scheme == "http" and host in ("127.0.0.1", "localhost", "::1")
         if parts.scheme != "https" and not local:
             raise Invalid(("provider.issuer", "out_of_range"))
-        if host == "login.microsoftonline.com" and parts.path.split("/")[1:2] and parts.path.split("/")[1].lower() in _SHARED:
+        if (
+            host == "login.microsoftonline.com"
+            and parts.path.split("/")[1:2]
+            and parts.path.split("/")[1].lower() in _SHARED
+        ):
             raise Invalid(("provider.issuer", "shared_issuer"))
 
 
@@ -60,7 +82,11 @@ class ProposedProvider:
 
 @dataclass
 class SignInProvider:
-    """That of one organisation. Without `entry` nobody signs in by it. Its id stays, for the link that the organisation gives its people."""
+    """That of one organisation.
+
+    Without `entry` nobody signs in by it. Its id stays, for the link that the organisation gives
+    its people.
+    """
 
     id: str
     organization_id: str
@@ -70,7 +96,10 @@ class SignInProvider:
     proposal: ProposedProvider | None = None
 
     def propose(self, entry: ProviderEntry, worker_id: str, now: datetime) -> None:
-        """Proposes another; what works goes on. A newer proposal takes the place of an older one."""
+        """Proposes another; what works goes on.
+
+        A newer proposal takes the place of an older one.
+        """
         self.proposal = ProposedProvider(entry, worker_id, now)
         self.version += 1
 
@@ -92,7 +121,9 @@ class SignInProvider:
         self.version += 1
 
     def end(self) -> None:
-        """Nobody signs in by it any more, and what was proposed is dropped: that needs nobody's consent."""
+        """Nobody signs in by it any more, and what was proposed is dropped: that needs nobody's
+        consent.
+        """
         if self.entry is None and self.proposal is None:
             raise Conflict("illegal_transition")
         self.entry = self.confirm_time = self.proposal = None

@@ -1,4 +1,6 @@
-"""What organisations, services, workers and keys have in common: an id, and a version that counts what was told of them."""
+"""What organisations, services, workers and keys have in common: an id, and a version that counts
+what was told of them.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -6,7 +8,10 @@ from datetime import datetime
 
 @dataclass(kw_only=True)
 class Subject:
-    """Something of which facts are told. `facts` are those that its supervisor has still to write, in order."""
+    """Something of which facts are told.
+
+    `facts` are those that its supervisor has still to write, in order.
+    """
 
     id: str
     create_time: datetime

@@ -1,4 +1,6 @@
-"""How a member's access ends: two coordinators of different member organisations agree, and one alone stops it for a day."""
+"""How a member's access ends: two coordinators of different member organisations agree, and one
+alone stops it for a day.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,11 +12,15 @@ from chassis.second import Second
 from services.partners.domain.network_roles import check_second_coordinator
 
 HOLD = timedelta(hours=24)
-"""How long one coordinator alone stops a member: a front organisation at midnight, until a second one is awake."""
+"""How long one coordinator alone stops a member: a front organisation at midnight, until a second
+one is awake.
+"""
 PROPOSAL = timedelta(days=7)
 """How long a proposal waits for a second coordinator."""
 HOLD_AGAIN = timedelta(days=30)
-"""After a hold to which nobody agreed, nobody kin of its maker holds the member again for so long: one person alone would suspend it day by day."""
+"""After a hold to which nobody agreed, nobody kin of its maker holds the member again for so long:
+one person alone would suspend it day by day.
+"""
 
 
 class SuspensionReason(StrEnum):
@@ -31,7 +37,9 @@ class SuspensionReason(StrEnum):
 
 @dataclass(frozen=True)
 class Coordinator:
-    """A coordinator who asks for a step that takes two, and whether there is one of another member who could agree."""
+    """A coordinator who asks for a step that takes two, and whether there is one of another member
+    who could agree.
+    """
 
     person: Second
     organization_id: str
@@ -55,7 +63,9 @@ class First:
 
     def check(self, second: Coordinator) -> None:
         """Refuses whoever is no second coordinator beside this one."""
-        check_second_coordinator(second.person, second.organization_id, self.worker_id, self.organization_id)
+        check_second_coordinator(
+            second.person, second.organization_id, self.worker_id, self.organization_id
+        )
 
     def is_agreed_by(self, second: Coordinator) -> bool:
         """Whether she may be the second one."""
@@ -68,7 +78,10 @@ class First:
 
 @dataclass(frozen=True)
 class Suspension:
-    """Why access ends, and who asked for it. `expire_time` is until when a second coordinator may agree; None: one has."""
+    """Why access ends, and who asked for it.
+
+    `expire_time` is until when a second coordinator may agree; None: one has.
+    """
 
     reason: SuspensionReason
     first: First

@@ -1,6 +1,8 @@
-"""How far one can rely on what a service says of its room: how old the figure is, and whether there was room when it had said so.
+"""How far one can rely on what a service says of its room: how old the figure is, and whether there
+was room when it had said so.
 
-Limit: it knows of those who came through the network. A service that nobody is sent to has only the age of its figure.
+Limit: it knows of those who came through the network. A service that nobody is sent to has only the
+age of its figure.
 """
 
 from dataclasses import dataclass
@@ -12,7 +14,8 @@ REMEMBERED = timedelta(days=183)
 """What was longer ago says little of those who work there now."""
 YES_HOLDS = timedelta(hours=24)
 """So long an answer to an enquiry stands as if it were a figure."""
-_BENEFIT = 2  # promises that a service nobody knows yet is taken to have kept: one refusal does not put it last
+# promises that a service nobody knows yet is taken to have kept: one refusal does not put it last
+_BENEFIT = 2
 _TRUSTED, _DOUBTED = 80, 50  # of 100
 
 
@@ -31,7 +34,9 @@ class Truth:
         return reliability(self.kept, self.broken)
 
     def freshness(self, now: datetime) -> int:
-        """100 until the figure is stale, falling to 0 at four times that age; 0 for none, and for one in doubt."""
+        """100 until the figure is stale, falling to 0 at four times that age; 0 for none, and for
+        one in doubt.
+        """
         said, stale = self.capacity.update_time, stale_time(self.capacity, self.need_codes)
         if said is None or stale is None or self.capacity.declined_time is not None:
             return 0
@@ -54,7 +59,9 @@ def rank(kept: int, broken: int) -> int:
     return 0 if said >= _TRUSTED else 1 if said >= _DOUBTED else 2
 
 
-def has_promised(capacity: Capacity, need_codes: tuple[str, ...], yes_time: datetime | None, at: datetime) -> bool:
+def has_promised(
+    capacity: Capacity, need_codes: tuple[str, ...], yes_time: datetime | None, at: datetime
+) -> bool:
     """Whether whoever came at this time had been told that there is room."""
     if yes_time is not None and yes_time <= at < yes_time + YES_HOLDS:
         return True

@@ -1,4 +1,7 @@
-"""Who sees how much of an entry: four tiers, each of which sees what those before it see. What a field's tier is the contract says; a member may narrow it."""
+"""Who sees how much of an entry: four tiers, each of which sees what those before it see.
+
+What a field's tier is the contract says; a member may narrow it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,14 +26,20 @@ class Viewer:
 
     def tier_of(self, organization_id: str) -> Tier:
         """How much it sees of what is this organisation's."""
-        return max(self.tier, Tier.COORDINATOR) if organization_id and organization_id == self.organization_id else self.tier
+        return (
+            max(self.tier, Tier.COORDINATOR)
+            if organization_id and organization_id == self.organization_id
+            else self.tier
+        )
 
 
 ANYONE = Viewer(Tier.PUBLIC)
 
 
 def sees(tier: Tier, said: Tier, narrowed: Tier | None) -> bool:
-    """Whether who has a tier sees a field of another; a member's word narrows the contract's and never widens it."""
+    """Whether who has a tier sees a field of another; a member's word narrows the contract's and
+    never widens it.
+    """
     return tier >= max(said, narrowed or said)
 
 

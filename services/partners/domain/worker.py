@@ -12,7 +12,8 @@ from services.partners.domain.subject import Subject
 MIN_PASSWORD, MAX_PASSWORD = 12, 200
 IDLE = timedelta(minutes=15)
 ABSOLUTE = timedelta(hours=12)
-# A session is noted as used at most this often, to spare writes; so the idle limit is exact to this.
+# A session is noted as used at most this often, to spare writes; so the idle limit is exact to
+# this.
 TOUCH = timedelta(seconds=30)
 
 
@@ -29,7 +30,9 @@ class Role(StrEnum):
 
 NETWORK_ROLES = frozenset({Role.COORDINATOR, Role.AUDITOR})
 MUST_PROVE_MORE = frozenset({Role.OPERATOR, Role.COORDINATOR, Role.AUDITOR})
-"""They see what others told, or decide for the network: where it is so set, a password alone does not let them in."""
+"""They see what others told, or decide for the network: where it is so set, a password alone does
+not let them in.
+"""
 
 
 class WorkerStatus(StrEnum):
@@ -69,7 +72,9 @@ class Worker(Subject):
     def register(cls, id: str, organization_id: str, entry: WorkerEntry, now: datetime) -> "Worker":
         """A new account is active."""
         entry.check()
-        worker = cls(id=id, create_time=now, update_time=now, organization_id=organization_id, entry=entry)
+        worker = cls(
+            id=id, create_time=now, update_time=now, organization_id=organization_id, entry=entry
+        )
         worker.note("registered", now)
         return worker
 
@@ -87,9 +92,15 @@ class Worker(Subject):
         self.suspension_proposed_by_worker_id, self.update_time = worker_id, now
 
     def renew(self, entry: WorkerEntry, now: datetime) -> None:
-        """Begins anew as the invitation says: for who forgot her password, or whose suspension is over."""
+        """Begins anew as the invitation says: for who forgot her password, or whose suspension is
+        over.
+        """
         entry.check()
-        self.entry, self.status, self.suspension_proposed_by_worker_id = entry, WorkerStatus.ACTIVE, ""
+        self.entry, self.status, self.suspension_proposed_by_worker_id = (
+            entry,
+            WorkerStatus.ACTIVE,
+            "",
+        )
         self.note("renewed", now)
 
 
@@ -104,7 +115,9 @@ def same_password(password: str) -> str:
 
 
 def check_password(password: str, path: str = "password") -> None:
-    """Refuses one that is too short to withstand guessing; there are no other rules, they only make passwords worse. `path` is how a refusal names it."""
+    """Refuses one that is too short to withstand guessing; there are no other rules, they only make
+    passwords worse. `path` is how a refusal names it.
+    """
     if not password:
         raise Invalid((path, "required"))
     if len(same_password(password)) < MIN_PASSWORD:
@@ -114,5 +127,8 @@ def check_password(password: str, path: str = "password") -> None:
 
 
 def session_lives(create_time: datetime, last_use_time: datetime, now: datetime) -> bool:
-    """Whether a session is neither idle for too long nor too old. One of a clock that was ahead by more than it may be idle would outlive that: it has ended."""
+    """Whether a session is neither idle for too long nor too old.
+
+    One of a clock that was ahead by more than it may be idle would outlive that: it has ended.
+    """
     return abs(now - last_use_time) < IDLE and -IDLE < now - create_time < ABSOLUTE

@@ -1,8 +1,10 @@
-"""Signing in by somebody else's provider (OpenID Connect): the authorization code flow with PKCE, and what its answer has to be before it is believed.
+"""Signing in by somebody else's provider (OpenID Connect): the authorization code flow with PKCE,
+and what its answer has to be before it is believed.
 
-Believed is what the issuer's own keys signed, for us, for this one question, a moment ago. Which addresses are the issuer's says its discovery
-document, fetched from the issuer over TLS; they may lie on other hosts (Google's lie on three), but never inside our network (chassis/egress.py).
-Limit: what is fetched of a provider is believed for five minutes.
+Believed is what the issuer's own keys signed, for us, for this one question, a moment ago. Which
+addresses are the issuer's says its discovery document, fetched from the issuer over TLS; they may
+lie on other hosts (Google's lie on three), but never inside our network (chassis/egress.py). Limit:
+what is fetched of a provider is believed for five minutes.
 """
 
 import base64
@@ -27,11 +29,13 @@ from chassis.errors import Unavailable
 # None that a public key could be used for as a secret (HS256), and never `none`.
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
 LEEWAY = 60  # seconds by which the provider's clock may be wrong
-MAX_AGE = 900  # seconds since somebody proved to the provider who she is: as long as a session here may be idle
+# seconds since somebody proved to the provider who she is: as long as a session here may be idle
+MAX_AGE = 900
 PATIENCE = 3.5  # seconds for all that one sign-in asks of a provider
 _DOCUMENT = 262_144  # bytes; the largest of large ones have a fifth of it
 _BELIEVED = 300.0  # seconds
-_AGAIN = 10.0  # seconds after a failure, or for a key that is not known: strangers must not keep us asking
+# seconds after a failure, or for a key that is not known: strangers must not keep us asking
+_AGAIN = 10.0
 _AT_ONCE = 4  # that wait for providers in one process: one that hangs must not take all its threads
 _ID_TOKEN = 16_384  # characters
 _LEAST_RSA = 2048  # bits
@@ -57,7 +61,10 @@ class Client:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who it is, as the issuer says. `email` is empty unless it has verified it; `several_factors`: by more than a password (RFC 8176 `mfa`).
+    """Who it is, as the issuer says.
+
+    `email` is empty unless it has verified it; `several_factors`: by more than a password (RFC 8176
+    `mfa`).
 
     `prove_time`: when she proved it there.
     """
@@ -80,7 +87,9 @@ class _Provider:
 
 
 class _Unusable(Exception):
-    """The document in which a provider describes itself can't be used; the word says why, for operations."""
+    """The document in which a provider describes itself can't be used; the word says why, for
+    operations.
+    """
 
 
 @dataclass(frozen=True)
@@ -99,11 +108,14 @@ class RelyingParty:
         """`development`: providers on this machine are asked, too."""
         self._development = development
         self._patience = patience
-        self._known: dict[tuple[str, str], _Known] = {}  # by issuer and address: no issuer has a say in what is known of another
+        # by issuer and address: no issuer has a say in what is known of another
+        self._known: dict[tuple[str, str], _Known] = {}
         self._waiting = threading.BoundedSemaphore(_AT_ONCE)
 
     def question(self, client: Client, secret: str, state: str, max_age: int = MAX_AGE) -> str:
-        """The address at the provider to which a browser is sent. From `secret` follow the nonce and the verifier, which the provider sees last.
+        """The address at the provider to which a browser is sent.
+
+        From `secret` follow the nonce and the verifier, which the provider sees last.
 
         With a `max_age` of 0 seconds the provider is to ask her again who she is.
         """
@@ -123,10 +135,13 @@ class RelyingParty:
         endpoint = self._provider(client.issuer, end).authorization_endpoint
         return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{urlencode(parts)}"
 
-    def answer(self, client: Client, secret: str, code: str, issuer: str, now: datetime) -> Identity:
+    def answer(
+        self, client: Client, secret: str, code: str, issuer: str, now: datetime
+    ) -> Identity:
         """Exchanges the code and says whose it is. `issuer` came with the code, or is empty.
 
-        Raises NotBelieved; Unavailable provider_unavailable, if the provider does not answer as it must.
+        Raises NotBelieved; Unavailable provider_unavailable, if the provider does not answer as it
+        must.
         """
         end = deadline.after(self._patience)
         provider = self._provider(client.issuer, end)
@@ -138,7 +153,10 @@ class RelyingParty:
             "redirect_uri": client.redirect_uri,
             "code_verifier": _from(secret, "verifier"),
         }
-        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Accept": "application/json",
+        }
         if provider.secret_in_body:
             form |= {"client_id": client.id, "client_secret": client.secret}
         else:
@@ -150,7 +168,15 @@ class RelyingParty:
             raise NotBelieved
         return self._read(client, provider, secret, token, now, end)
 
-    def _read(self, client: Client, provider: _Provider, secret: str, token: str, now: datetime, end: float) -> Identity:
+    def _read(
+        self,
+        client: Client,
+        provider: _Provider,
+        secret: str,
+        token: str,
+        now: datetime,
+        end: float,
+    ) -> Identity:
         def key_of(signed: GuestProtocol) -> Any:
             return self._key(client.issuer, provider.jwks_uri, signed.headers(), end)
 
@@ -172,10 +198,13 @@ class RelyingParty:
             raise NotBelieved from error
 
     def _key(self, issuer: str, address: str, headers: Any, end: float) -> RSAKey | ECKey | OKPKey:
-        """The one of the issuer's keys that a token says it is signed with; of one key alone it need not say so."""
+        """The one of the issuer's keys that a token says it is signed with; of one key alone it
+        need not say so.
+        """
         kid = headers.get("kid")
         keys: list[Any] = self._fetched(issuer, address, end, _keys)
-        if kid is not None and all(each.kid != kid for each in keys):  # the issuer may have another since
+        # the issuer may have another since
+        if kid is not None and all(each.kid != kid for each in keys):
             keys = self._fetched(issuer, address, end, _keys, believed=_AGAIN)
         matches = [each for each in keys if kid is None or each.kid == kid]
         if len(matches) != 1 or matches[0].get("alg", headers["alg"]) != headers["alg"]:
@@ -187,10 +216,16 @@ class RelyingParty:
         def read(said: dict[str, Any]) -> _Provider:
             named = said.get("issuer")
             if named != issuer:
-                # Microsoft's shared endpoints name a pattern: a token of any organisation in the world would do.
-                raise _Unusable("issuer_of_many_tenants" if isinstance(named, str) and "{" in named else "issuer_differs")
+                # Microsoft's shared endpoints name a pattern: a token of any organisation in the
+                # world would do.
+                raise _Unusable(
+                    "issuer_of_many_tenants"
+                    if isinstance(named, str) and "{" in named
+                    else "issuer_differs"
+                )
             authorize, token, keys = (
-                self._web_address(said.get(name)) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
+                self._web_address(said.get(name))
+                for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
             )
             ways = said.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
             return _Provider(
@@ -201,11 +236,15 @@ class RelyingParty:
                 names_itself=said.get("authorization_response_iss_parameter_supported") is True,
             )
 
-        provider: _Provider = self._fetched(issuer, issuer.rstrip("/") + "/.well-known/openid-configuration", end, read)
+        provider: _Provider = self._fetched(
+            issuer, issuer.rstrip("/") + "/.well-known/openid-configuration", end, read
+        )
         return provider
 
     def _web_address(self, address: object) -> str:
-        """An endpoint that is https and nothing but an address, in development also http on this machine. Where a name leads is looked at when it is asked."""
+        """An endpoint that is https and nothing but an address, in development also http on this
+        machine. Where a name leads is looked at when it is asked.
+        """
         try:
             if isinstance(address, str) and address.isprintable() and "#" not in address:
                 parts = urlsplit(address)
@@ -217,9 +256,19 @@ class RelyingParty:
             raise _Unusable("endpoint_unusable") from error
         raise _Unusable("endpoint_unusable")
 
-    def _fetched(self, issuer: str, address: str, end: float, read: Callable[[dict[str, Any]], Any], *, believed: float = _BELIEVED) -> Any:
+    def _fetched(
+        self,
+        issuer: str,
+        address: str,
+        end: float,
+        read: Callable[[dict[str, Any]], Any],
+        *,
+        believed: float = _BELIEVED,
+    ) -> Any:
         known = self._known.get((issuer, address))
-        if known is None or time.monotonic() - known.at > (believed if known.value is not None else _AGAIN):
+        if known is None or time.monotonic() - known.at > (
+            believed if known.value is not None else _AGAIN
+        ):
             value, why = None, ""
             try:
                 value = read(self._ask("GET", address, end, {"Accept": "application/json"}))
@@ -236,7 +285,9 @@ class RelyingParty:
             raise Unavailable("provider_unavailable", known.why)
         return known.value
 
-    def _ask(self, method: str, address: str, end: float, headers: dict[str, str], body: bytes = b"") -> dict[str, Any]:
+    def _ask(
+        self, method: str, address: str, end: float, headers: dict[str, str], body: bytes = b""
+    ) -> dict[str, Any]:
         left = end - time.monotonic()
         if left <= 0 or not self._waiting.acquire(blocking=False):
             raise Unavailable("provider_unavailable", _BUSY)
@@ -260,10 +311,16 @@ class RelyingParty:
 
 
 def _keys(said: dict[str, Any]) -> list[Any]:
-    """Those that can have signed something; none that is a secret, is too short, or is not understood."""
+    """Those that can have signed something; none that is a secret, is too short, or is not
+    understood.
+    """
     usable = []
     for each in said["keys"]:
-        if isinstance(each, dict) and each.get("kty") in ("RSA", "EC", "OKP") and each.get("use", "sig") == "sig":
+        if (
+            isinstance(each, dict)
+            and each.get("kty") in ("RSA", "EC", "OKP")
+            and each.get("use", "sig") == "sig"
+        ):
             try:
                 [key] = KeySet.import_key_set({"keys": [each]}).keys
                 if not isinstance(key, RSAKey) or key.public_key.key_size >= _LEAST_RSA:
@@ -279,16 +336,30 @@ def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity
     if claims.get("azp", None if several else client.id) != client.id:
         raise NotBelieved
     proved = claims.get("auth_time")
-    if not isinstance(proved, int | float) or isinstance(proved, bool) or now.timestamp() - proved > MAX_AGE + LEEWAY:
+    if (
+        not isinstance(proved, int | float)
+        or isinstance(proved, bool)
+        or now.timestamp() - proved > MAX_AGE + LEEWAY
+    ):
         raise NotBelieved
     subject, email, ways = claims["sub"], claims.get("email"), claims.get("amr")
     if not isinstance(subject, str) or not 0 < len(subject) <= 255 or not subject.isprintable():
         raise NotBelieved
-    # Microsoft's word for it (xms_edov) says that the organisation has proved that the address's domain is its own.
-    proved_email = claims.get("email_verified") is True or claims.get("xms_edov") in (True, "1", "true")
+    # Microsoft's word for it (xms_edov) says that the organisation has proved that the address's
+    # domain is its own.
+    proved_email = claims.get("email_verified") is True or claims.get("xms_edov") in (
+        True,
+        "1",
+        "true",
+    )
     verified = proved_email and isinstance(email, str) and len(email) <= 254 and email.isprintable()
     shown = email if verified and isinstance(email, str) else ""
-    return Identity(subject, shown, isinstance(ways, list) and "mfa" in ways, datetime.fromtimestamp(proved, UTC))
+    return Identity(
+        subject,
+        shown,
+        isinstance(ways, list) and "mfa" in ways,
+        datetime.fromtimestamp(proved, UTC),
+    )
 
 
 def _from(secret: str, purpose: str) -> str:

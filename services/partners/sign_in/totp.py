@@ -20,4 +20,5 @@ def words(secret: bytes, account: str) -> tuple[str, str]:
 
 
 def _codes(secret: bytes) -> TOTP:
-    return TOTP(secret, 6, SHA1(), STEP)  # noqa: S303  # what apps know; nothing of its collisions matters in an HMAC
+    # what apps know; nothing of its collisions matters in an HMAC
+    return TOTP(secret, 6, SHA1(), STEP)  # noqa: S303

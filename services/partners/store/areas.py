@@ -1,4 +1,6 @@
-"""The areas that the directory knows, read once from the list that the contract has (protos/areas.json)."""
+"""The areas that the directory knows, read once from the list that the contract has
+(protos/areas.json).
+"""
 
 import json
 from functools import cache
@@ -15,5 +17,8 @@ def areas() -> Areas:
     return Areas(
         area
         for code, said in read.items()
-        for area in (Area(code, code[:2], said["name"]), *(Area(town, code, name) for town, name in said.get("municipalities", {}).items()))
+        for area in (
+            Area(code, code[:2], said["name"]),
+            *(Area(town, code, name) for town, name in said.get("municipalities", {}).items()),
+        )
     )

@@ -1,7 +1,9 @@
-"""The directory, kept in this process as matching and searching need it, and brought up to date in the transaction that asks.
+"""The directory, kept in this process as matching and searching need it, and brought up to date in
+the transaction that asks.
 
-Nothing stale is served: each question first reads what was committed since the last one (service_changes), and what it answers with is read
-anew. Limit: one that was left out wrongly would not be missed; that none is follows from service_changes alone.
+Nothing stale is served: each question first reads what was committed since the last one
+(service_changes), and what it answers with is read anew. Limit: one that was left out wrongly would
+not be missed; that none is follows from service_changes alone.
 """
 
 import threading
@@ -26,13 +28,18 @@ LOOKS = 3  # while services change under a question, or the database is not the 
 _AT_ONCE = 2000  # services, so that neither memory nor other threads suffer from many
 _NEVER = 2**64 - 1  # a transaction that nothing is changed by
 _NEVER_YET = datetime.min.replace(tzinfo=UTC)
-_PATIENCE = 30.0  # seconds for another's reading of everything; as long as keeping_up's own may take
+# seconds for another's reading of everything; as long as keeping_up's own may take
+_PATIENCE = 30.0
 _MANY_HOURS = 1000  # that nobody has any more; so many are a megabyte
 _READ = (
-    "s.id, s.name_key, s.need_codes, s.department, s.country, s.languages, s.minimum_age, s.maximum_age, s.genders, s.takes_dependants,"
-    " s.maximum_dependants, s.takes_pregnant, s.takes_with_addiction, s.takes_without_papers, s.maximum_age_of_boys,"
-    f" s.intake, s.available, s.maximum, s.unit, s.capacity_time, s.declined_time, {FIGURE}, s.assured_time, s.organization_id, s.shelter, s.area_codes,"
-    " s.accessibility, s.listed, s.facets, s.document::text AS document, hash_multirange_extended(s.open_hours, 0) AS hours"
+    "s.id, s.name_key, s.need_codes, s.department, s.country, s.languages, s.minimum_age,"
+    " s.maximum_age, s.genders, s.takes_dependants,"
+    " s.maximum_dependants, s.takes_pregnant, s.takes_with_addiction, s.takes_without_papers,"
+    " s.maximum_age_of_boys,"
+    f" s.intake, s.available, s.maximum, s.unit, s.capacity_time, s.declined_time, {FIGURE},"
+    " s.assured_time, s.organization_id, s.shelter, s.area_codes,"
+    " s.accessibility, s.listed, s.facets, s.document::text AS document,"
+    " hash_multirange_extended(s.open_hours, 0) AS hours"
 )
 Hours = tuple[list[float], list[float]]
 Begin = Callable[[], AbstractContextManager[Transaction]]
@@ -47,25 +54,39 @@ class Content:
     ranking: Ranking = field(default_factory=Ranking)
     search: SearchIndex = field(default_factory=SearchIndex)
     hours: dict[int, Hours] = field(default_factory=dict)
-    """When those are open that say it, each said once, by a number: beginnings and ends, Unix seconds."""
-    numbers: dict[str, int] = field(default_factory=dict)  # which change of a service is known, of those that have changed
+    """When those are open that say it, each said once, by a number: beginnings and ends, Unix
+    seconds.
+    """
+    # which change of a service is known, of those that have changed
+    numbers: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, datetime] = field(default_factory=dict)
-    """Shelters whose figure has changed, with the step of time in which it did: others see it from the next one on."""
+    """Shelters whose figure has changed, with the step of time in which it did: others see it from
+    the next one on.
+    """
     latest: datetime = _NEVER_YET
 
     @property
     def outgrown(self) -> bool:
         """Whether it is better read anew."""
-        return self.search.outgrown or len(self.hours) > 2 * len(self.search.values("hours")) + _MANY_HOURS
+        return (
+            self.search.outgrown
+            or len(self.hours) > 2 * len(self.search.values("hours")) + _MANY_HOURS
+        )
 
     def is_of_another(self, at: Row) -> bool:
-        """Whether it was read of another database: the count of transactions goes back, or the table lies elsewhere, only then."""
+        """Whether it was read of another database: the count of transactions goes back, or the
+        table lies elsewhere, only then.
+        """
         return bool(at["filenode"] != self.filenode or at["oldest"] < self.seen)
 
     def open_at(self, time: datetime) -> list[int]:
         """The numbers of the hours in which that is."""
         at = time.timestamp()
-        return [number for number, (begins, ends) in self.hours.items() if (last := bisect_right(begins, at)) and at < ends[last - 1]]
+        return [
+            number
+            for number, (begins, ends) in self.hours.items()
+            if (last := bisect_right(begins, at)) and at < ends[last - 1]
+        ]
 
     def fill(self, pages: Iterable[tuple[Sequence[Row], dict[int, Hours]]], now: datetime) -> None:
         """Takes all, which come in the order of their names."""
@@ -81,9 +102,15 @@ class Content:
 
     def take(self, rows: Sequence[Row], hours: dict[int, Hours], now: datetime) -> None:
         """Takes what has changed."""
-        # Another thread may have read later, and been here first. What waited for its step is read again without another change.
+        # Another thread may have read later, and been here first. What waited for its step is read
+        # again without another change.
         now = self.latest = max(now, self.latest)
-        news = [row for row in rows if row["number"] > self.numbers.get(row["service_id"], 0) - (row["service_id"] in self.waiting)]
+        news = [
+            row
+            for row in rows
+            if row["number"]
+            > self.numbers.get(row["service_id"], 0) - (row["service_id"] in self.waiting)
+        ]
         for row in news:
             self.waiting.pop(row["service_id"], None)
         self.numbers |= {row["service_id"]: row["number"] for row in news}
@@ -99,12 +126,18 @@ class Content:
 
     def _rank(self, rows: Sequence[Row], now: datetime) -> None:
         readable = []
-        self.waiting |= {row["id"]: row["figure_step"] for row in rows if row["shelter"] and row["figure_step"] == time_step_of(now)}
+        self.waiting |= {
+            row["id"]: row["figure_step"]
+            for row in rows
+            if row["shelter"] and row["figure_step"] == time_step_of(now)
+        }
         for row in rows:
             if row["listed"]:
                 try:
                     readable.append(candidate(row, now))
-                except ValueError:  # a word that this process does not know yet: all others are still matched and found
+                except ValueError:
+                    # a word that this process does not know yet: all others are still matched and
+                    # found
                     log.get().error("service_unreadable", service_id=row["id"])
                     self.ranking.drop([row["id"]])
         self.ranking.put(readable, now)
@@ -146,7 +179,9 @@ class DirectoryIndex:
                 self._read_many(begin, now, anew=anew)
 
     def _read_few(self, begin: Begin, now: datetime) -> bool:
-        """False, and nothing is read, where there is more than a part, or everything is to be read."""
+        """False, and nothing is read, where there is more than a part, or everything is to be
+        read.
+        """
         content = self._content
         if content is None:
             return False
@@ -236,12 +271,26 @@ def candidate(row: Row, now: datetime) -> Candidate:
 
 def _entry(row: Row, now: datetime) -> Entry:
     room = others_figure(row, now).capacity
-    facts: list[Fact] = [("listed", row["listed"]), ("shelter", row["shelter"]), ("organization", row["organization_id"])]
+    facts: list[Fact] = [
+        ("listed", row["listed"]),
+        ("shelter", row["shelter"]),
+        ("organization", row["organization_id"]),
+    ]
     facts += [("department", row["department"]), ("hours", row["hours"])]
-    facts += [("room", room.intake is Intake.OPEN and (room.available or 0) > 0 and room.declined_time is None)]
-    facts += [("ages", (row["minimum_age"], row["maximum_age"])), ("genders", tuple(row["genders"]))]
+    facts += [
+        (
+            "room",
+            room.intake is Intake.OPEN and (room.available or 0) > 0 and room.declined_time is None,
+        )
+    ]
+    facts += [
+        ("ages", (row["minimum_age"], row["maximum_age"])),
+        ("genders", tuple(row["genders"])),
+    ]
     facts += [("dependants", (row["takes_dependants"], row["maximum_dependants"]))]
-    return Entry(row["id"], row["name_key"], _facets(tuple(row["facets"])).union(facts), row["document"])
+    return Entry(
+        row["id"], row["name_key"], _facets(tuple(row["facets"])).union(facts), row["document"]
+    )
 
 
 @lru_cache(10_000)  # many have the same ones
@@ -250,11 +299,16 @@ def _facets(said: tuple[str, ...]) -> frozenset[Fact]:
 
 
 def _state(tx: Transaction, seen: int) -> Row:
-    """What is known with all that is committed now, where the database keeps services, and whether any has changed since then."""
+    """What is known with all that is committed now, where the database keeps services, and whether
+    any has changed since then.
+    """
     row = tx.execute(
-        "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest, pg_relation_filenode('services') AS filenode,"
-        # By the last one, for of a condition the planner believes that a third meet it, and reads them all.
-        " coalesce((SELECT changed FROM service_changes ORDER BY changed DESC LIMIT 1) >= %s::text::xid8, false) AS changed",
+        "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest,"
+        " pg_relation_filenode('services') AS filenode,"
+        # By the last one, for of a condition the planner believes that a third meet it, and reads
+        # them all.
+        " coalesce((SELECT changed FROM service_changes ORDER BY changed DESC"
+        " LIMIT 1) >= %s::text::xid8, false) AS changed",
         (str(seen),),
     ).fetchone()
     assert row is not None
@@ -262,30 +316,42 @@ def _state(tx: Transaction, seen: int) -> Row:
 
 
 def _changes(tx: Transaction, seen: int, after: str = "", due: Sequence[str] = ()) -> list[Row]:
-    """What has changed since then or is `due`, a part at a time; without an id those that are no more."""
+    """What has changed since then or is `due`, a part at a time; without an id those that are no
+    more.
+    """
     return tx.execute(
-        f"SELECT c.service_id, c.number, {_READ} FROM service_changes AS c LEFT JOIN services AS s ON s.id = c.service_id"
-        f" WHERE (c.changed >= %s::text::xid8{' OR c.service_id = ANY(%s)' if due else ''}) AND c.service_id > %s ORDER BY c.service_id LIMIT %s",
+        f"SELECT c.service_id, c.number, {_READ} FROM service_changes AS c LEFT"
+        " JOIN services AS s ON s.id = c.service_id"
+        f" WHERE (c.changed >= %s::text::xid8{' OR c.service_id = ANY(%s)' if due else ''})"
+        " AND c.service_id > %s ORDER BY c.service_id LIMIT %s",
         (str(seen), *([list(due)] if due else []), after, _AT_ONCE),
     ).fetchall()
 
 
 def _by_name(tx: Transaction, name_key: str, id: str) -> list[Row]:
     return tx.execute(
-        f"SELECT {_READ} FROM services AS s WHERE (s.name_key, s.id) > (%s, %s) ORDER BY s.name_key, s.id LIMIT %s",
+        f"SELECT {_READ} FROM services AS s WHERE (s.name_key, s.id) > (%s, %s)"
+        " ORDER BY s.name_key, s.id LIMIT %s",
         (name_key, id, _AT_ONCE),
     ).fetchall()
 
 
 def _new_hours(tx: Transaction, content: Content, rows: Sequence[Row]) -> dict[int, Hours]:
-    """The hours of these that are not known. Of each service is asked, for any of them may have others by now: those it is asked for anew."""
-    ids = [row["id"] for row in rows if row["hours"] is not None and row["hours"] not in content.hours]
+    """The hours of these that are not known.
+
+    Of each service is asked, for any of them may have others by now: those it is asked for anew.
+    """
+    ids = [
+        row["id"] for row in rows if row["hours"] is not None and row["hours"] not in content.hours
+    ]
     if not ids:
         return {}
     spans = tx.execute(
-        "SELECT said.hours, array_agg(extract(epoch FROM lower(time))::float8 ORDER BY time) AS begins,"
+        "SELECT said.hours, array_agg(extract(epoch FROM lower(time))::float8"
+        " ORDER BY time) AS begins,"
         " array_agg(extract(epoch FROM upper(time))::float8 ORDER BY time) AS ends"
-        " FROM (SELECT DISTINCT ON (hours) hash_multirange_extended(open_hours, 0) AS hours, open_hours FROM services WHERE id = ANY(%s)) AS said,"
+        " FROM (SELECT DISTINCT ON (hours) hash_multirange_extended(open_hours, 0) AS hours,"
+        " open_hours FROM services WHERE id = ANY(%s)) AS said,"
         " unnest(said.open_hours) AS time GROUP BY said.hours",
         (ids,),
     )

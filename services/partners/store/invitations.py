@@ -13,8 +13,10 @@ def add(tx: Transaction, invitation: Invitation, token_hash: bytes, sealed_lette
     """Writes a new one with its fact, which carries the letter."""
     entry = invitation.entry
     tx.execute(
-        "INSERT INTO invitations (id, version, organization_id, status, email, email_key, roles, language, first_manager, invited_by_worker_id,"
-        " token_hash, expire_time, create_time, update_time) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "INSERT INTO invitations (id, version, organization_id, status, email, email_key, roles,"
+        " language, first_manager, invited_by_worker_id,"
+        " token_hash, expire_time, create_time, update_time) VALUES (%s, %s, %s, %s, %s, %s, %s,"
+        " %s, %s, %s, %s, %s, %s, %s)",
         (
             invitation.id,
             invitation.version,
@@ -38,8 +40,15 @@ def add(tx: Transaction, invitation: Invitation, token_hash: bytes, sealed_lette
 def keep(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
     """Writes what has become of it, with its fact, and the letter of one that goes out only now."""
     tx.execute(
-        "UPDATE invitations SET version = %s, status = %s, update_time = %s, expire_time = %s WHERE id = %s",
-        (invitation.version, invitation.status, invitation.update_time, invitation.expire_time, invitation.id),
+        "UPDATE invitations SET version = %s, status = %s, update_time = %s, expire_time = %s"
+        " WHERE id = %s",
+        (
+            invitation.version,
+            invitation.status,
+            invitation.update_time,
+            invitation.expire_time,
+            invitation.id,
+        ),
     )
     _tell(tx, invitation, sealed_letter)
 
@@ -51,7 +60,11 @@ def set_token(tx: Transaction, id: str, token_hash: bytes) -> None:
 
 def waiting(tx: Transaction, now: datetime) -> list[Invitation]:
     """Those of the network that wait for a second coordinator, the oldest first."""
-    rows = tx.execute("SELECT * FROM invitations WHERE status = 'WAITING' AND expire_time > %s ORDER BY create_time, id", (now,)).fetchall()
+    rows = tx.execute(
+        "SELECT * FROM invitations WHERE status = 'WAITING' AND expire_time > %s"
+        " ORDER BY create_time, id",
+        (now,),
+    ).fetchall()
     return [read(row) for row in rows]
 
 
@@ -70,7 +83,8 @@ def fetch(tx: Transaction, id: str) -> Invitation | None:
 def open_of(tx: Transaction, organization_id: str, now: datetime) -> list[Invitation]:
     """An organisation's that can be accepted, or wait for a second coordinator, newest first."""
     rows = tx.execute(
-        "SELECT * FROM invitations WHERE organization_id = %s AND status IN ('OPEN', 'WAITING') AND expire_time > %s ORDER BY create_time DESC, id",
+        "SELECT * FROM invitations WHERE organization_id = %s AND status IN ('OPEN', 'WAITING')"
+        " AND expire_time > %s ORDER BY create_time DESC, id",
         (organization_id, now),
     ).fetchall()
     return [read(row) for row in rows]
@@ -79,17 +93,26 @@ def open_of(tx: Transaction, organization_id: str, now: datetime) -> list[Invita
 def by_inviter(tx: Transaction, worker_id: str, since: datetime, now: datetime) -> list[Invitation]:
     """Those of a worker since then that can be accepted, or wait for a second coordinator."""
     rows = tx.execute(
-        "SELECT * FROM invitations WHERE invited_by_worker_id = %s AND create_time >= %s AND status IN ('OPEN', 'WAITING') AND expire_time > %s",
+        "SELECT * FROM invitations WHERE invited_by_worker_id = %s AND create_time >= %s"
+        " AND status IN ('OPEN', 'WAITING') AND expire_time > %s",
         (worker_id, since, now),
     )
     return [read(row) for row in rows]
 
 
 def replaced_by(tx: Transaction, invitation: Invitation, now: datetime) -> list[Invitation]:
-    """The open ones whose place a new one takes: of a first manager any other, else those to the same address."""
+    """The open ones whose place a new one takes: of a first manager any other, else those to the
+    same address.
+    """
     rows = tx.execute(
-        "SELECT * FROM invitations WHERE organization_id = %s AND status IN ('OPEN', 'WAITING') AND expire_time > %s AND (email_key = %s OR (%s AND first_manager))",
-        (invitation.organization_id, now, same_email(invitation.entry.email), invitation.first_manager),
+        "SELECT * FROM invitations WHERE organization_id = %s AND status IN ('OPEN', 'WAITING')"
+        " AND expire_time > %s AND (email_key = %s OR (%s AND first_manager))",
+        (
+            invitation.organization_id,
+            now,
+            same_email(invitation.entry.email),
+            invitation.first_manager,
+        ),
     ).fetchall()
     return [read(row) for row in rows]
 
@@ -97,7 +120,8 @@ def replaced_by(tx: Transaction, invitation: Invitation, now: datetime) -> list[
 def count_recent(tx: Transaction, organization_id: str, now: datetime) -> int:
     """How many of an organisation have time left, whatever became of them."""
     row = tx.execute(
-        "SELECT count(*) AS n FROM invitations WHERE organization_id = %s AND expire_time > %s", (organization_id, now)
+        "SELECT count(*) AS n FROM invitations WHERE organization_id = %s AND expire_time > %s",
+        (organization_id, now),
     ).fetchone()
     assert row is not None
     return int(row["n"])
@@ -116,7 +140,9 @@ def read(row: Row) -> Invitation:
         create_time=row["create_time"],
         update_time=row["update_time"],
         organization_id=row["organization_id"],
-        entry=InvitationEntry(row["email"], tuple(Role(role) for role in row["roles"]), row["language"]),
+        entry=InvitationEntry(
+            row["email"], tuple(Role(role) for role in row["roles"]), row["language"]
+        ),
         first_manager=row["first_manager"],
         invited_by_worker_id=row["invited_by_worker_id"],
         expire_time=row["expire_time"],

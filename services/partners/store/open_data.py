@@ -1,5 +1,8 @@
-"""What anybody may read of the directory. Nothing here looks at what fewer may see: not the words of the search, which know narrowed descriptions and
-resemble words of hidden entries, not the organisation's or the service's update_time, and no count of hidden ones.
+"""What anybody may read of the directory.
+
+Nothing here looks at what fewer may see: not the words of the search, which know narrowed
+descriptions and resemble words of hidden entries, not the organisation's or the service's
+update_time, and no count of hidden ones.
 """
 
 from collections.abc import Sequence
@@ -17,18 +20,24 @@ from services.partners.store.words import without_asking
 
 _PUBLIC = "s.public AND s.active AND NOT s.confidential AND NOT s.shelter AND o.status = 'APPROVED'"
 _WORDS = "s.public_document @@ plainto_tsquery('enlace', %(words)s)"
-# Where housing is must not be told by being found: that of the country is found with each of its departments, as what is for the whole country is.
+# Where housing is must not be told by being found: that of the country is found with each of its
+# departments, as what is for the whole country is.
 _THERE = (
-    "(%(department)s = '' OR s.facets && ARRAY['area:' || %(department)s, 'area:' || left(%(department)s, 2)]"
+    "(%(department)s = '' OR s.facets && ARRAY['area:' || %(department)s, 'area:' ||"
+    " left(%(department)s, 2)]"
     " OR s.facets @> ARRAY['need:HOU', 'country:' || left(%(department)s, 2)])"
 )
 _WANTED = (
-    f"{_PUBLIC} AND (%(organization)s = '' OR s.organization_id = %(organization)s) AND (%(need)s = '' OR s.facets @> ARRAY['need:' || %(need)s])"
-    f" AND (%(after)s::timestamptz IS NULL OR s.public_time >= %(after)s) AND (%(words)s = '' OR {_WORDS}) AND {_THERE}"
+    f"{_PUBLIC} AND (%(organization)s = '' OR s.organization_id = %(organization)s)"
+    " AND (%(need)s = '' OR s.facets @> ARRAY['need:' || %(need)s])"
+    " AND (%(after)s::timestamptz IS NULL OR s.public_time >= %(after)s) AND (%(words)s = ''"
+    f" OR {_WORDS}) AND {_THERE}"
 )
 _ORGANIZATIONS = (
-    f"EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id AND {_PUBLIC}) AND (%(organization)s = '' OR o.id = %(organization)s)"
-    " AND (%(words)s = '' OR to_tsvector('enlace', o.name || ' ' || o.description) @@ plainto_tsquery('enlace', %(words)s))"
+    f"EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id AND {_PUBLIC})"
+    " AND (%(organization)s = '' OR o.id = %(organization)s)"
+    " AND (%(words)s = '' OR to_tsvector('enlace', o.name || ' ' || o.description) @@"
+    " plainto_tsquery('enlace', %(words)s))"
 )
 MANY = 1000  # by name no more are counted: on a page for people that is enough
 
@@ -45,13 +54,21 @@ class Open:
 
 def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
     """A page by id, and how many there are."""
-    rows, total = _page(tx, f"{services.SEEN}, s.public_time", f"{services.FROM} WHERE {_WANTED}", "s.id", wanted)
+    rows, total = _page(
+        tx, f"{services.SEEN}, s.public_time", f"{services.FROM} WHERE {_WANTED}", "s.id", wanted
+    )
     return _with_places(tx, rows), total
 
 
-def page_by_name(tx: Transaction, wanted: PublicWanted, after: Position | None) -> tuple[list[Open], Position | None, int]:
+def page_by_name(
+    tx: Transaction, wanted: PublicWanted, after: Position | None
+) -> tuple[list[Open], Position | None, int]:
     """A page by name, where the next one goes on, and how many there are (MANY means: or more)."""
-    values = asdict(wanted) | {"words": without_asking(wanted.words), "more": wanted.size + 1, "many": MANY}
+    values = asdict(wanted) | {
+        "words": without_asking(wanted.words),
+        "more": wanted.size + 1,
+        "many": MANY,
+    }
     source = f"{services.FROM} WHERE {_WANTED}"
     beyond = ""
     if after:
@@ -60,28 +77,44 @@ def page_by_name(tx: Transaction, wanted: PublicWanted, after: Position | None) 
     # The page's ids first, along the names: whole rows are read of no more than that.
     ids = f"SELECT s.id FROM {source}{beyond} ORDER BY s.name_key, s.id LIMIT %(more)s"
     rows = tx.execute(
-        f"SELECT {services.SEEN}, s.name_key, s.public_time FROM ({ids}) AS page JOIN ({services.FROM}) ON s.id = page.id ORDER BY s.name_key, s.id",
+        f"SELECT {services.SEEN}, s.name_key, s.public_time FROM ({ids}) AS page"
+        f" JOIN ({services.FROM}) ON s.id = page.id ORDER BY s.name_key, s.id",
         values,
     ).fetchall()
     shown = rows[: wanted.size]
-    more: Position | None = [shown[-1]["name_key"], shown[-1]["id"]] if len(rows) > wanted.size else None
-    return _with_places(tx, shown), more, _count(tx, f"(SELECT FROM {source} LIMIT %(many)s) AS counted", values)
+    more: Position | None = (
+        [shown[-1]["name_key"], shown[-1]["id"]] if len(rows) > wanted.size else None
+    )
+    return (
+        _with_places(tx, shown),
+        more,
+        _count(tx, f"(SELECT FROM {source} LIMIT %(many)s) AS counted", values),
+    )
 
 
 def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
     """The same of services at open places, each with the one place."""
     source = (
-        f"{services.FROM} JOIN service_at_locations AS a ON a.service_id = s.id JOIN locations AS l ON l.id = a.location_id AND NOT l.confidential"
+        f"{services.FROM} JOIN service_at_locations AS a ON a.service_id = s.id"
+        " JOIN locations AS l ON l.id = a.location_id AND NOT l.confidential"
         f" WHERE {_WANTED} AND (%(id)s = '' OR a.id = %(id)s)"
     )
-    rows, total = _page(tx, f"{services.SEEN}, s.public_time, a.id AS at_id", source, "a.id", wanted)
+    rows, total = _page(
+        tx, f"{services.SEEN}, s.public_time, a.id AS at_id", source, "a.id", wanted
+    )
     by_row = zip(rows, _with_places(tx, rows), strict=True)
-    return [replace(each, places=[pair for pair in each.places if pair[0].id == row["at_id"]]) for row, each in by_row], total
+    return [
+        replace(each, places=[pair for pair in each.places if pair[0].id == row["at_id"]])
+        for row, each in by_row
+    ], total
 
 
 def one(tx: Transaction, id: str) -> Open | None:
     """One, if it is public."""
-    rows = tx.execute(f"SELECT {services.SEEN}, s.public_time FROM {services.FROM} WHERE s.id = %s AND {_PUBLIC}", (id,)).fetchall()
+    rows = tx.execute(
+        f"SELECT {services.SEEN}, s.public_time FROM {services.FROM} WHERE s.id = %s AND {_PUBLIC}",
+        (id,),
+    ).fetchall()
     return next(iter(_with_places(tx, rows)), None)
 
 
@@ -91,9 +124,13 @@ def members(tx: Transaction, wanted: PublicWanted) -> tuple[list[Organization], 
     return [organizations.read(row) for row in rows], total
 
 
-def _page(tx: Transaction, columns: str, source: str, order: str, wanted: PublicWanted) -> tuple[list[Row], int]:
+def _page(
+    tx: Transaction, columns: str, source: str, order: str, wanted: PublicWanted
+) -> tuple[list[Row], int]:
     values: Row = asdict(wanted) | {"offset": (wanted.number - 1) * wanted.size}
-    rows = tx.execute(f"SELECT {columns} FROM {source} ORDER BY {order} LIMIT %(size)s OFFSET %(offset)s", values).fetchall()
+    rows = tx.execute(
+        f"SELECT {columns} FROM {source} ORDER BY {order} LIMIT %(size)s OFFSET %(offset)s", values
+    ).fetchall()
     return rows, _count(tx, source, values)
 
 
@@ -104,5 +141,16 @@ def _count(tx: Transaction, source: str, values: Row) -> int:
 
 def _with_places(tx: Transaction, rows: Sequence[Row]) -> list[Open]:
     places = locations.open_places(tx, [row["id"] for row in rows])
-    owners = {each.id: each for each in organizations.fetch_many(tx, list({row["organization_id"] for row in rows}))}
-    return [Open(services.read(row), owners[row["organization_id"]], places.get(row["id"], []), row["public_time"]) for row in rows]
+    owners = {
+        each.id: each
+        for each in organizations.fetch_many(tx, list({row["organization_id"] for row in rows}))
+    }
+    return [
+        Open(
+            services.read(row),
+            owners[row["organization_id"]],
+            places.get(row["id"], []),
+            row["public_time"],
+        )
+        for row in rows
+    ]

@@ -1,4 +1,6 @@
-"""When people are received, as times: made from the schedules of a service and of its places for some weeks, so that "open now" is one question of the search."""
+"""When people are received, as times: made from the schedules of a service and of its places for
+some weeks, so that "open now" is one question of the search.
+"""
 
 import json
 from collections.abc import Sequence
@@ -11,14 +13,18 @@ from chassis.local_time import is_public_holiday, zone_of
 from services.partners.domain.schedule import Schedule, hours
 
 AHEAD, RENEWED = timedelta(days=35), timedelta(days=14)
-"""So far they are made; and made anew when less than that is left, so that a sweeper that was away for two weeks costs nothing."""
+"""So far they are made; and made anew when less than that is left, so that a sweeper that was away
+for two weeks costs nothing.
+"""
 AT_ONCE = 200
 OPEN = "CASE WHEN s.open_until > %s THEN s.open_hours @> %s::timestamptz END"
 """Whether it is open at a time, which is given twice; NULL where it does not say."""
 _SCHEDULES = (
-    "SELECT s.id, s.schedules, s.country, s.department, array_remove(array_agg(l.schedules), NULL) AS there, array_agg(p.country) AS countries,"
+    "SELECT s.id, s.schedules, s.country, s.department, array_remove(array_agg(l.schedules), NULL)"
+    " AS there, array_agg(p.country) AS countries,"
     " array_agg(p.department) AS departments FROM services AS s"
-    " LEFT JOIN service_at_locations AS l ON l.service_id = s.id AND l.schedules <> '[]' LEFT JOIN locations AS p ON p.id = l.location_id"
+    " LEFT JOIN service_at_locations AS l ON l.service_id = s.id AND l.schedules <> '[]' LEFT"
+    " JOIN locations AS p ON p.id = l.location_id"
     " WHERE s.id = ANY(%s) GROUP BY s.id"
 )
 
@@ -32,10 +38,14 @@ def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> 
     """Makes those of many services; what several say alike is made once."""
     memo: dict[str, list[tuple[datetime, datetime]]] = {}
 
-    def times(schedules: Sequence[dict[str, Any]], country: str, department: str) -> list[tuple[datetime, datetime]]:
+    def times(
+        schedules: Sequence[dict[str, Any]], country: str, department: str
+    ) -> list[tuple[datetime, datetime]]:
         key = json.dumps([schedules, country, department])
         if key not in memo:
-            memo[key] = _times([Schedule.kept(each) for each in schedules], country, department, now.date())
+            memo[key] = _times(
+                [Schedule.kept(each) for each in schedules], country, department, now.date()
+            )
         return memo[key]
 
     alike: dict[str, list[str]] = {}  # services by what they say
@@ -49,13 +59,18 @@ def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> 
         known = json.loads(told)
         open_at = _literal([each for one in known for each in times(*one)]) if known else None
         tx.execute(
-            "UPDATE services SET open_hours = %s::tstzmultirange, open_until = %s WHERE id = ANY(%s)",
+            "UPDATE services SET open_hours = %s::tstzmultirange, open_until = %s"
+            " WHERE id = ANY(%s)",
             (open_at, now + AHEAD if known else None, ids),
         )
 
 
-def made_of(schedules: Sequence[Schedule], country: str, department: str, now: datetime) -> tuple[str | None, datetime | None]:
-    """The times of a service that is offered nowhere else yet, as they are written with it, and until when they are made."""
+def made_of(
+    schedules: Sequence[Schedule], country: str, department: str, now: datetime
+) -> tuple[str | None, datetime | None]:
+    """The times of a service that is offered nowhere else yet, as they are written with it, and
+    until when they are made.
+    """
     if not schedules:
         return None, None
     return _literal(_times(schedules, country, department, now.date())), now + AHEAD
@@ -64,7 +79,9 @@ def made_of(schedules: Sequence[Schedule], country: str, department: str, now: d
 def refresh_ending(tx: Transaction, now: datetime) -> int:
     """Makes those that end soon; returns of how many services, AT_ONCE at most."""
     ending = tx.execute(
-        "SELECT id FROM services WHERE open_until < %s ORDER BY open_until LIMIT %s FOR UPDATE SKIP LOCKED", (now + RENEWED, AT_ONCE)
+        "SELECT id FROM services WHERE open_until < %s ORDER BY open_until"
+        " LIMIT %s FOR UPDATE SKIP LOCKED",
+        (now + RENEWED, AT_ONCE),
     ).fetchall()
     refresh_many(tx, [row["id"] for row in ending], now)
     return len(ending)
@@ -72,14 +89,27 @@ def refresh_ending(tx: Transaction, now: datetime) -> int:
 
 def open_now(tx: Transaction, ids: Sequence[str], now: datetime) -> dict[str, bool]:
     """Of these services those that say when they receive people, and whether they do now."""
-    rows = tx.execute(f"SELECT s.id, {OPEN} AS open FROM services AS s WHERE s.id = ANY(%s)", (now, now, list(ids)))
+    rows = tx.execute(
+        f"SELECT s.id, {OPEN} AS open FROM services AS s WHERE s.id = ANY(%s)",
+        (now, now, list(ids)),
+    )
     return {row["id"]: row["open"] for row in rows if row["open"] is not None}
 
 
-def _times(schedules: Sequence[Schedule], country: str, department: str, today: date) -> list[tuple[datetime, datetime]]:
+def _times(
+    schedules: Sequence[Schedule], country: str, department: str, today: date
+) -> list[tuple[datetime, datetime]]:
     last = today + AHEAD + timedelta(days=1)
-    return hours(schedules, today - timedelta(days=1), last, zone_of(country, department), partial(is_public_holiday, country))
+    return hours(
+        schedules,
+        today - timedelta(days=1),
+        last,
+        zone_of(country, department),
+        partial(is_public_holiday, country),
+    )
 
 
 def _literal(times: Sequence[tuple[datetime, datetime]]) -> str:
-    return "{" + ",".join(f"[{begins.isoformat()},{ends.isoformat()})" for begins, ends in times) + "}"
+    return (
+        "{" + ",".join(f"[{begins.isoformat()},{ends.isoformat()})" for begins, ends in times) + "}"
+    )

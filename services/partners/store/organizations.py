@@ -22,8 +22,10 @@ from services.partners.store.words import sort_key
 from services.partners.wire import facts
 
 _IS_SHELTER = (
-    "(o.type = 'SHELTER' OR EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id AND s.shelter))"
-    " AND NOT EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id AND s.listed AND NOT s.shelter)"
+    "(o.type = 'SHELTER' OR EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id"
+    " AND s.shelter))"
+    " AND NOT EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id AND s.listed"
+    " AND NOT s.shelter)"
 )
 
 
@@ -31,23 +33,38 @@ def keep(tx: Transaction, organization: Organization) -> None:
     """Writes the organisation with its facts."""
     entry, wanted = organization.entry, organization.proposal
     tx.execute(
-        "INSERT INTO organizations (id, version, status, name, name_key, type, country, department, phone, url, languages, description,"
-        " hotline_number, registered_by_worker_id, proposed_type, proposed_country, proposed_hotline_number, proposed_by_worker_id, propose_time,"
-        " evidence, agreement_expire_date, warned_days, approval_proposed_by_worker_id, rejection_reason, suspension, suspension_expire_time,"
-        " asked_first, create_time, update_time) VALUES (%(id)s, %(version)s, %(status)s, %(name)s, %(name_key)s, %(type)s, %(country)s,"
+        "INSERT INTO organizations (id, version, status, name, name_key, type, country, department,"
+        " phone, url, languages, description,"
+        " hotline_number, registered_by_worker_id, proposed_type, proposed_country,"
+        " proposed_hotline_number, proposed_by_worker_id, propose_time,"
+        " evidence, agreement_expire_date, warned_days, approval_proposed_by_worker_id,"
+        " rejection_reason, suspension, suspension_expire_time,"
+        " asked_first, create_time, update_time) VALUES (%(id)s, %(version)s, %(status)s, %(name)s,"
+        " %(name_key)s, %(type)s, %(country)s,"
         " %(department)s, %(phone)s, %(url)s, %(languages)s, %(description)s, %(hotline_number)s,"
-        " %(registered_by_worker_id)s, %(proposed_type)s, %(proposed_country)s, %(proposed_hotline_number)s, %(proposed_by_worker_id)s,"
-        " %(propose_time)s, %(evidence)s::jsonb, %(agreement_expire_date)s, %(warned_days)s, %(approval_proposed_by_worker_id)s,"
-        " %(rejection_reason)s, %(suspension)s::jsonb, %(suspension_expire_time)s, %(asked_first)s::jsonb, %(create_time)s, %(update_time)s)"
-        " ON CONFLICT (id) DO UPDATE SET version = excluded.version, status = excluded.status, name = excluded.name,"
-        " name_key = excluded.name_key, type = excluded.type, country = excluded.country, department = excluded.department,"
-        " phone = excluded.phone, url = excluded.url, languages = excluded.languages, description = excluded.description,"
-        " hotline_number = excluded.hotline_number, registered_by_worker_id = excluded.registered_by_worker_id,"
-        " evidence = excluded.evidence, agreement_expire_date = excluded.agreement_expire_date, warned_days = excluded.warned_days,"
-        " approval_proposed_by_worker_id = excluded.approval_proposed_by_worker_id, rejection_reason = excluded.rejection_reason,"
-        " suspension = excluded.suspension, suspension_expire_time = excluded.suspension_expire_time, asked_first = excluded.asked_first,"
+        " %(registered_by_worker_id)s, %(proposed_type)s, %(proposed_country)s,"
+        " %(proposed_hotline_number)s, %(proposed_by_worker_id)s,"
+        " %(propose_time)s, %(evidence)s::jsonb, %(agreement_expire_date)s, %(warned_days)s,"
+        " %(approval_proposed_by_worker_id)s,"
+        " %(rejection_reason)s, %(suspension)s::jsonb, %(suspension_expire_time)s,"
+        " %(asked_first)s::jsonb, %(create_time)s, %(update_time)s)"
+        " ON CONFLICT (id) DO UPDATE SET version = excluded.version, status = excluded.status, name"
+        " = excluded.name,"
+        " name_key = excluded.name_key, type = excluded.type, country = excluded.country,"
+        " department = excluded.department,"
+        " phone = excluded.phone, url = excluded.url, languages = excluded.languages, description ="
+        " excluded.description,"
+        " hotline_number = excluded.hotline_number, registered_by_worker_id ="
+        " excluded.registered_by_worker_id,"
+        " evidence = excluded.evidence, agreement_expire_date = excluded.agreement_expire_date,"
+        " warned_days = excluded.warned_days,"
+        " approval_proposed_by_worker_id = excluded.approval_proposed_by_worker_id,"
+        " rejection_reason = excluded.rejection_reason,"
+        " suspension = excluded.suspension, suspension_expire_time ="
+        " excluded.suspension_expire_time, asked_first = excluded.asked_first,"
         " proposed_type = excluded.proposed_type, proposed_country = excluded.proposed_country,"
-        " proposed_hotline_number = excluded.proposed_hotline_number, proposed_by_worker_id = excluded.proposed_by_worker_id,"
+        " proposed_hotline_number = excluded.proposed_hotline_number, proposed_by_worker_id ="
+        " excluded.proposed_by_worker_id,"
         " propose_time = excluded.propose_time, update_time = excluded.update_time",
         {
             "id": organization.id,
@@ -69,14 +86,20 @@ def keep(tx: Transaction, organization: Organization) -> None:
             "proposed_hotline_number": wanted.hotline_number if wanted else None,
             "proposed_by_worker_id": wanted.worker_id if wanted else None,
             "propose_time": wanted.time if wanted else None,
-            "evidence": json.dumps([vars(one) for one in organization.evidence], default=lambda time: time.isoformat()),
+            "evidence": json.dumps(
+                [vars(one) for one in organization.evidence], default=lambda time: time.isoformat()
+            ),
             "agreement_expire_date": organization.agreement_expire_date,
             "warned_days": organization.warned_days,
             "approval_proposed_by_worker_id": organization.approval_proposed_by_worker_id,
             "rejection_reason": organization.rejection_reason,
             "suspension": _suspension_text(organization.suspension),
-            "suspension_expire_time": organization.suspension.expire_time if organization.suspension else None,
-            "asked_first": json.dumps({name: _plain(first) for name in _ASKED if (first := getattr(organization, name))}),
+            "suspension_expire_time": organization.suspension.expire_time
+            if organization.suspension
+            else None,
+            "asked_first": json.dumps(
+                {name: _plain(first) for name in _ASKED if (first := getattr(organization, name))}
+            ),
             "create_time": organization.create_time,
             "update_time": organization.update_time,
         },
@@ -99,19 +122,27 @@ def status_of(tx: Transaction, id: str) -> OrganizationStatus | None:
 
 def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Organization]:
     """Those of these ids that exist."""
-    return [read(row) for row in tx.execute("SELECT * FROM organizations WHERE id = ANY(%s)", (list(ids),))]
+    return [
+        read(row)
+        for row in tx.execute("SELECT * FROM organizations WHERE id = ANY(%s)", (list(ids),))
+    ]
 
 
 def shelters(tx: Transaction, ids: Collection[str]) -> set[str]:
-    """Those of these organisations that are shelters: by their type or by what they offer, and offering nothing else."""
-    rows = tx.execute(f"SELECT o.id FROM organizations AS o WHERE o.id = ANY(%s) AND {_IS_SHELTER}", (list(ids),))
+    """Those of these organisations that are shelters: by their type or by what they offer, and
+    offering nothing else.
+    """
+    rows = tx.execute(
+        f"SELECT o.id FROM organizations AS o WHERE o.id = ANY(%s) AND {_IS_SHELTER}", (list(ids),)
+    )
     return {row["id"] for row in rows}
 
 
 def by_id_or_name(tx: Transaction, ids: Sequence[str], names: Sequence[str]) -> list[Organization]:
     """Those of these ids or names that exist, held in the order of their ids."""
     rows = tx.execute(
-        "SELECT * FROM organizations WHERE id = ANY(%s) OR name_key = ANY(%s) ORDER BY id FOR UPDATE",
+        "SELECT * FROM organizations WHERE id = ANY(%s) OR name_key = ANY(%s)"
+        " ORDER BY id FOR UPDATE",
         (list(ids), [sort_key(n) for n in names]),
     )
     return [read(row) for row in rows]
@@ -130,18 +161,25 @@ def listed(
     shelters_for: str | None = None,
     waits_for_second: bool = False,
 ) -> tuple[list[Organization], Position | None]:
-    """A page by name, and where the next page goes on. Members that are not active are for those who may see all (`all_for` None) or their own.
+    """A page by name, and where the next page goes on.
+
+    Members that are not active are for those who may see all (`all_for` None) or their own.
 
     `shelters_for`: shelters are left out, but for this one.
     """
     rows = tx.execute(
-        f"SELECT * FROM organizations AS o WHERE (%(after)s::text[] IS NULL OR (name_key, id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]))"
-        " AND (%(country)s = '' OR country = %(country)s) AND (%(type)s::text IS NULL OR type = %(type)s)"
+        "SELECT * FROM organizations AS o WHERE (%(after)s::text[] IS NULL"
+        " OR (name_key, id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]))"
+        " AND (%(country)s = '' OR country = %(country)s) AND (%(type)s::text IS NULL"
+        " OR type = %(type)s)"
         " AND (%(status)s::text IS NULL OR status = %(status)s)"
-        " AND (%(agreement_before)s::date IS NULL OR (status = 'APPROVED' AND agreement_expire_date < %(agreement_before)s))"
-        " AND (NOT %(waits)s OR suspension_expire_time IS NOT NULL OR asked_first ?| ARRAY['reinstatement', 'leaving'])"
+        " AND (%(agreement_before)s::date IS NULL OR (status = 'APPROVED'"
+        " AND agreement_expire_date < %(agreement_before)s))"
+        " AND (NOT %(waits)s OR suspension_expire_time IS NOT NULL"
+        " OR asked_first ?| ARRAY['reinstatement', 'leaving'])"
         " AND (%(all_for)s::text IS NULL OR status = ANY(%(active)s) OR id = %(all_for)s)"
-        f" AND (%(shelters_for)s::text IS NULL OR id = %(shelters_for)s OR NOT ({_IS_SHELTER})) ORDER BY name_key, id LIMIT %(limit)s",
+        f" AND (%(shelters_for)s::text IS NULL OR id = %(shelters_for)s OR NOT ({_IS_SHELTER}))"
+        " ORDER BY name_key, id LIMIT %(limit)s",
         {
             "shelters_for": shelters_for,
             "after": after,
@@ -156,24 +194,34 @@ def listed(
         },
     ).fetchall()
     more = len(rows) > size
-    return [read(row) for row in rows[:size]], [rows[size - 1]["name_key"], rows[size - 1]["id"]] if more else None
+    return [read(row) for row in rows[:size]], [
+        rows[size - 1]["name_key"],
+        rows[size - 1]["id"],
+    ] if more else None
 
 
 def hotlines(tx: Transaction) -> list[Organization]:
-    """The line of each country: the approved hotline with a number that has been a member for longest."""
+    """The line of each country: the approved hotline with a number that has been a member for
+    longest.
+    """
     rows = tx.execute(
-        "SELECT DISTINCT ON (country) * FROM organizations WHERE type = 'HOTLINE' AND status = 'APPROVED' AND hotline_number <> ''"
+        "SELECT DISTINCT ON (country) * FROM organizations WHERE type = 'HOTLINE'"
+        " AND status = 'APPROVED' AND hotline_number <> ''"
         " ORDER BY country, create_time, id"
     ).fetchall()
     return [read(row) for row in rows]
 
 
 def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Organization]:
-    """Members whose agreement is over or ends soon, the first to end first; held, and none that is held already. Who was warned of all stays out."""
+    """Members whose agreement is over or ends soon, the first to end first; held, and none that is
+    held already. Who was warned of all stays out.
+    """
     days = ", ".join(f"({each})" for each in WARNED_AT)
     rows = tx.execute(
-        "SELECT * FROM organizations WHERE status = 'APPROVED' AND (agreement_expire_date < %(today)s OR agreement_expire_date - %(today)s <="
-        f" (SELECT max(days) FROM (VALUES {days}) AS due (days) WHERE warned_days IS NULL OR days < warned_days))"
+        "SELECT * FROM organizations WHERE status = 'APPROVED'"
+        " AND (agreement_expire_date < %(today)s OR agreement_expire_date - %(today)s <="
+        f" (SELECT max(days) FROM (VALUES {days}) AS due (days) WHERE warned_days IS NULL"
+        " OR days < warned_days))"
         " ORDER BY agreement_expire_date, id LIMIT %(most)s FOR UPDATE SKIP LOCKED",
         {"today": today, "most": at_most},
     ).fetchall()
@@ -181,18 +229,25 @@ def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Org
 
 
 def access(tx: Transaction, id: str, now: datetime, step: datetime) -> dict[str, int]:
-    """Counts accounts, keys, services and invitations of an organisation that are in use, and the places that its services held at `step`.
+    """Counts accounts, keys, services and invitations of an organisation that are in use, and the
+    places that its services held at `step`.
 
     Places are at least one once there has been one, so that none looks like a few.
     """
     row = tx.execute(
-        "SELECT (SELECT count(*) FROM workers WHERE organization_id = %(id)s AND status = 'ACTIVE') AS worker_count,"
-        " (SELECT count(*) FROM api_keys WHERE organization_id = %(id)s AND revoke_time IS NULL AND expire_time > %(now)s)"
+        "SELECT (SELECT count(*) FROM workers WHERE organization_id = %(id)s"
+        " AND status = 'ACTIVE') AS worker_count,"
+        " (SELECT count(*) FROM api_keys WHERE organization_id = %(id)s AND revoke_time IS NULL"
+        " AND expire_time > %(now)s)"
         "   AS api_key_count,"
-        " (SELECT count(*) FROM services WHERE organization_id = %(id)s AND active) AS service_count,"
-        " (SELECT count(*) FROM invitations WHERE organization_id = %(id)s AND status = 'OPEN' AND expire_time > %(now)s) AS invitation_count,"
-        " (SELECT greatest(coalesce(sum(places) FILTER (WHERE leave_time IS NULL OR leave_time >= %(step)s), 0), least(count(*), 1))::int"
-        "   FROM places_taken JOIN services ON services.id = service_id WHERE organization_id = %(id)s AND take_time < %(step)s) AS most_people_inside",
+        " (SELECT count(*) FROM services WHERE organization_id = %(id)s"
+        " AND active) AS service_count,"
+        " (SELECT count(*) FROM invitations WHERE organization_id = %(id)s AND status = 'OPEN'"
+        " AND expire_time > %(now)s) AS invitation_count,"
+        " (SELECT greatest(coalesce(sum(places) FILTER (WHERE leave_time IS NULL"
+        " OR leave_time >= %(step)s), 0), least(count(*), 1))::int"
+        "   FROM places_taken JOIN services ON services.id = service_id"
+        " WHERE organization_id = %(id)s AND take_time < %(step)s) AS most_people_inside",
         {"id": id, "now": now, "step": step},
     ).fetchone()
     assert row is not None
@@ -200,9 +255,12 @@ def access(tx: Transaction, id: str, now: datetime, step: datetime) -> dict[str,
 
 
 def with_suspension_over(tx: Transaction, now: datetime, at_most: int) -> list[Organization]:
-    """Members whose hold or proposed suspension nobody agreed to in time; held, and none that is held already."""
+    """Members whose hold or proposed suspension nobody agreed to in time; held, and none that is
+    held already.
+    """
     rows = tx.execute(
-        "SELECT * FROM organizations WHERE suspension_expire_time <= %s ORDER BY suspension_expire_time, id LIMIT %s FOR UPDATE SKIP LOCKED",
+        "SELECT * FROM organizations WHERE suspension_expire_time <= %s"
+        " ORDER BY suspension_expire_time, id LIMIT %s FOR UPDATE SKIP LOCKED",
         (now, at_most),
     ).fetchall()
     return [read(row) for row in rows]
@@ -211,7 +269,8 @@ def with_suspension_over(tx: Transaction, now: datetime, at_most: int) -> list[O
 def unanswered(tx: Transaction, since: datetime, at_most: int) -> list[Organization]:
     """Applications that nobody has answered since then; held."""
     rows = tx.execute(
-        "SELECT * FROM organizations WHERE status = 'APPLIED' AND create_time < %s ORDER BY create_time, id LIMIT %s FOR UPDATE SKIP LOCKED",
+        "SELECT * FROM organizations WHERE status = 'APPLIED' AND create_time < %s"
+        " ORDER BY create_time, id LIMIT %s FOR UPDATE SKIP LOCKED",
         (since, at_most),
     ).fetchall()
     return [read(row) for row in rows]
@@ -219,7 +278,9 @@ def unanswered(tx: Transaction, since: datetime, at_most: int) -> list[Organizat
 
 def forget_rejected(tx: Transaction, before: datetime) -> int:
     """Takes away who was turned away so long ago; nothing else is known of it."""
-    return tx.execute("DELETE FROM organizations WHERE status = 'REJECTED' AND update_time < %s", (before,)).rowcount
+    return tx.execute(
+        "DELETE FROM organizations WHERE status = 'REJECTED' AND update_time < %s", (before,)
+    ).rowcount
 
 
 def read(row: Row) -> Organization:
@@ -243,7 +304,9 @@ def read(row: Row) -> Organization:
         evidence=tuple(_evidence(one) for one in row["evidence"]),
         approval_proposed_by_worker_id=row["approval_proposed_by_worker_id"],
         warned_days=row["warned_days"],
-        rejection_reason=RejectionReason(row["rejection_reason"]) if row["rejection_reason"] else None,
+        rejection_reason=RejectionReason(row["rejection_reason"])
+        if row["rejection_reason"]
+        else None,
         suspension=_suspension(row),
         last_hold=_first(row["asked_first"].get("last_hold")),
         reinstatement=_first(row["asked_first"].get("reinstatement")),
@@ -278,17 +341,31 @@ def _evidence(kept: Row) -> Evidence:
 
 
 def _plain(first: First) -> dict[str, str]:
-    return {"worker_id": first.worker_id, "organization_id": first.organization_id, "time": first.time.isoformat()}
+    return {
+        "worker_id": first.worker_id,
+        "organization_id": first.organization_id,
+        "time": first.time.isoformat(),
+    }
 
 
 def _first(kept: Row | None) -> First | None:
-    return First(kept["worker_id"], kept["organization_id"], datetime.fromisoformat(kept["time"])) if kept else None
+    return (
+        First(kept["worker_id"], kept["organization_id"], datetime.fromisoformat(kept["time"]))
+        if kept
+        else None
+    )
 
 
 def _suspension_text(suspension: Suspension | None) -> str | None:
     if suspension is None:
         return None
-    return json.dumps({"reason": suspension.reason, "first": _plain(suspension.first), "second_worker_id": suspension.second_worker_id})
+    return json.dumps(
+        {
+            "reason": suspension.reason,
+            "first": _plain(suspension.first),
+            "second_worker_id": suspension.second_worker_id,
+        }
+    )
 
 
 def _suspension(row: Row) -> Suspension | None:
@@ -296,4 +373,9 @@ def _suspension(row: Row) -> Suspension | None:
     first = _first(kept["first"]) if kept else None
     if first is None:
         return None
-    return Suspension(SuspensionReason(kept["reason"]), first, row["suspension_expire_time"], kept["second_worker_id"])
+    return Suspension(
+        SuspensionReason(kept["reason"]),
+        first,
+        row["suspension_expire_time"],
+        kept["second_worker_id"],
+    )

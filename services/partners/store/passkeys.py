@@ -6,13 +6,17 @@ from services.partners.domain.passkey import Passkey
 
 def of(tx: Transaction, worker_id: str) -> list[Passkey]:
     """Those of an account, the oldest first."""
-    rows = tx.execute("SELECT * FROM passkeys WHERE worker_id = %s ORDER BY create_time, id", (worker_id,))
+    rows = tx.execute(
+        "SELECT * FROM passkeys WHERE worker_id = %s ORDER BY create_time, id", (worker_id,)
+    )
     return [_read(row) for row in rows]
 
 
 def by_credential(tx: Transaction, credential_id: bytes) -> Passkey | None:
     """The one that a browser names; held, so that it counts one sign-in after the other."""
-    row = tx.execute("SELECT * FROM passkeys WHERE credential_id = %s FOR UPDATE", (credential_id,)).fetchone()
+    row = tx.execute(
+        "SELECT * FROM passkeys WHERE credential_id = %s FOR UPDATE", (credential_id,)
+    ).fetchone()
     return _read(row) if row else None
 
 
@@ -20,7 +24,8 @@ def add(tx: Transaction, passkey: Passkey) -> bool:
     """Writes a new one; False, and nothing written, if it is some account's already."""
     return bool(
         tx.execute(
-            "INSERT INTO passkeys (id, worker_id, credential_id, credential, sign_count, label, create_time) VALUES (%s, %s, %s, %s, %s, %s, %s)"
+            "INSERT INTO passkeys (id, worker_id, credential_id, credential, sign_count, label,"
+            " create_time) VALUES (%s, %s, %s, %s, %s, %s, %s)"
             " ON CONFLICT (credential_id) DO NOTHING",
             (
                 passkey.id,
@@ -38,13 +43,16 @@ def add(tx: Transaction, passkey: Passkey) -> bool:
 def keep(tx: Transaction, passkey: Passkey) -> None:
     """Writes that it was used."""
     tx.execute(
-        "UPDATE passkeys SET sign_count = %s, last_use_time = %s WHERE id = %s", (passkey.sign_count, passkey.last_use_time, passkey.id)
+        "UPDATE passkeys SET sign_count = %s, last_use_time = %s WHERE id = %s",
+        (passkey.sign_count, passkey.last_use_time, passkey.id),
     )
 
 
 def end(tx: Transaction, worker_id: str, id: str = "") -> None:
     """Takes one of an account away, or all of them."""
-    tx.execute("DELETE FROM passkeys WHERE worker_id = %s AND (%s = '' OR id = %s)", (worker_id, id, id))
+    tx.execute(
+        "DELETE FROM passkeys WHERE worker_id = %s AND (%s = '' OR id = %s)", (worker_id, id, id)
+    )
 
 
 def _read(row: Row) -> Passkey:

@@ -1,4 +1,6 @@
-"""Links for another password, who asks for one, and what somebody is told of her own account; of secrets only hashes are here, addresses are sealed."""
+"""Links for another password, who asks for one, and what somebody is told of her own account; of
+secrets only hashes are here, addresses are sealed.
+"""
 
 from datetime import datetime
 
@@ -14,7 +16,8 @@ def request(tx: Transaction, keyring: Keyring, email: str, now: datetime) -> Non
     """Notes that somebody asks; whether there is such an account is not looked at."""
     id = new_id()
     tx.execute(
-        "INSERT INTO password_reset_requests (id, email, create_time) VALUES (%s, %s, %s)", (id, keyring.seal(email, _context(id)), now)
+        "INSERT INTO password_reset_requests (id, email, create_time) VALUES (%s, %s, %s)",
+        (id, keyring.seal(email, _context(id)), now),
     )
 
 
@@ -22,7 +25,8 @@ def take_requests(tx: Transaction, keyring: Keyring, limit: int) -> list[tuple[s
     """(address, when) of those who ask, which are looked at now and never again."""
     rows = tx.execute(
         "DELETE FROM password_reset_requests WHERE id IN"
-        " (SELECT id FROM password_reset_requests ORDER BY create_time, id LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING *",
+        " (SELECT id FROM password_reset_requests ORDER BY create_time, id"
+        " LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING *",
         (limit,),
     ).fetchall()
     taken = []
@@ -35,10 +39,21 @@ def take_requests(tx: Transaction, keyring: Keyring, limit: int) -> list[tuple[s
 
 
 def add(tx: Transaction, reset: PasswordReset, token_hash: bytes, sealed_letter: bytes) -> None:
-    """Writes a new one with its fact, which carries the letter. Whoever does holds the account, and has ended the one before."""
+    """Writes a new one with its fact, which carries the letter.
+
+    Whoever does holds the account, and has ended the one before.
+    """
     tx.execute(
-        "INSERT INTO password_resets (id, version, worker_id, token_hash, expire_time, create_time) VALUES (%s, %s, %s, %s, %s, %s)",
-        (reset.id, reset.version, reset.worker_id, token_hash, reset.expire_time, reset.create_time),
+        "INSERT INTO password_resets (id, version, worker_id, token_hash, expire_time, create_time)"
+        " VALUES (%s, %s, %s, %s, %s, %s)",
+        (
+            reset.id,
+            reset.version,
+            reset.worker_id,
+            token_hash,
+            reset.expire_time,
+            reset.create_time,
+        ),
     )
     tell(tx, reset, sealed_letter)
 
@@ -68,12 +83,22 @@ def tell(tx: Transaction, notice: AccountNotice, sealed_letter: bytes = b"") -> 
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Takes away links whose time is over, and requests at which nobody looked for as long; returns how many."""
+    """Takes away links whose time is over, and requests at which nobody looked for as long; returns
+    how many.
+    """
     gone = tx.execute("DELETE FROM password_resets WHERE expire_time <= %s", (now,)).rowcount
-    return gone + tx.execute("DELETE FROM password_reset_requests WHERE create_time <= %s", (now - LINK_LIFE,)).rowcount
+    return (
+        gone
+        + tx.execute(
+            "DELETE FROM password_reset_requests WHERE create_time <= %s", (now - LINK_LIFE,)
+        ).rowcount
+    )
 
 
-_SELECT = "SELECT r.*, w.organization_id FROM password_resets AS r JOIN workers AS w ON w.id = r.worker_id"
+_SELECT = (
+    "SELECT r.*, w.organization_id FROM password_resets AS r"
+    " JOIN workers AS w ON w.id = r.worker_id"
+)
 
 
 def _read(row: Row) -> PasswordReset:

@@ -6,15 +6,21 @@ from chassis.db import Row, Transaction
 
 
 def held(tx: Transaction, referral_id: str) -> Row | None:
-    """service_id, places, take_time and leave_time of a referral that takes room or did; held until the transaction ends."""
-    return tx.execute("SELECT * FROM places_taken WHERE referral_id = %s FOR UPDATE", (referral_id,)).fetchone()
+    """service_id, places, take_time and leave_time of a referral that takes room or did; held until
+    the transaction ends.
+    """
+    return tx.execute(
+        "SELECT * FROM places_taken WHERE referral_id = %s FOR UPDATE", (referral_id,)
+    ).fetchone()
 
 
 def take(tx: Transaction, referral_id: str, service_id: str, people: int, at: datetime) -> None:
     """It takes room since then."""
     tx.execute(
-        "INSERT INTO places_taken (referral_id, service_id, places, take_time) VALUES (%s, %s, %s, %s)"
-        " ON CONFLICT (referral_id) DO UPDATE SET take_time = excluded.take_time, leave_time = NULL",
+        "INSERT INTO places_taken (referral_id, service_id, places, take_time)"
+        " VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (referral_id) DO UPDATE SET take_time = excluded.take_time, leave_time ="
+        " NULL",
         (referral_id, service_id, people, at),
     )
 

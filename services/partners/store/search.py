@@ -1,7 +1,8 @@
 """Finding services: by words and facts in this process, and by distance in the database; in pages.
 
-Order: how many of the words stand in the name; then in the organisation's; then in the need's; equal ones by name. What the caller may not see
-takes part in no set from which order, page or total come.
+Order: how many of the words stand in the name; then in the organisation's; then in the need's;
+equal ones by name. What the caller may not see takes part in no set from which order, page or total
+come.
 """
 
 from dataclasses import dataclass, field
@@ -22,19 +23,25 @@ from services.partners.store.services import FROM, SEEN, read
 from services.partners.store.words import Word, asked
 
 _KM_A_DEGREE = 111.2  # of a meridian, on a sphere of the Earth's mean radius, 6,371 km
-# In a square around the point, by the index; of those whoever is in the circle (haversine). What is confidential is near nothing.
+# In a square around the point, by the index; of those whoever is in the circle (haversine). What is
+# confidential is near nothing.
 _NEAR = (
-    "SELECT l.service_id AS id FROM service_at_locations AS l JOIN locations AS p ON p.id = l.location_id JOIN services AS s ON s.id = l.service_id"
-    " WHERE NOT s.confidential AND NOT p.confidential AND p.latitude BETWEEN %(latitude)s - %(north)s AND %(latitude)s + %(north)s"
+    "SELECT l.service_id AS id FROM service_at_locations AS l"
+    " JOIN locations AS p ON p.id = l.location_id JOIN services AS s ON s.id = l.service_id"
+    " WHERE NOT s.confidential AND NOT p.confidential"
+    " AND p.latitude BETWEEN %(latitude)s - %(north)s AND %(latitude)s + %(north)s"
     " AND p.longitude BETWEEN %(longitude)s - %(east)s AND %(longitude)s + %(east)s"
     " AND 12742 * asin(sqrt(power(sin(radians(p.latitude - %(latitude)s) / 2), 2)"
-    " + cos(radians(%(latitude)s)) * cos(radians(p.latitude)) * power(sin(radians(p.longitude - %(longitude)s) / 2), 2))) <= %(km)s"
+    " + cos(radians(%(latitude)s)) * cos(radians(p.latitude)) * power(sin(radians(p.longitude -"
+    " %(longitude)s) / 2), 2))) <= %(km)s"
 )
 
 
 @dataclass(frozen=True)
 class Results:
-    """A page, where the next page goes on, how many there are, and how many in each department of the country that was asked for."""
+    """A page, where the next page goes on, how many there are, and how many in each department of
+    the country that was asked for.
+    """
 
     services: list[Service]
     more: Position | None
@@ -56,7 +63,11 @@ def find(
     sees_others_shelters: bool,
     sees_unlisted: bool,
 ) -> Results:
-    """What fits. The page itself is read anew: whoever is no longer offered, or has another name by now, has the question asked again."""
+    """What fits.
+
+    The page itself is read anew: whoever is no longer offered, or has another name by now, has the
+    question asked again.
+    """
     words = asked(tx, wanted.words, sees_shelters=sees_others_shelters)
     near = _near(tx, wanted.near) if wanted.near else None
     beyond = _hit(*after) if after else None
@@ -73,7 +84,13 @@ def find(
             break
     more: Position | None = [*page[size - 1]] if len(page) > size else None
     opened = {id: row["open_now"] for id, row in rows.items() if row["open_now"] is not None}
-    return Results([read(rows[id]) for _, _, id in page[:size] if id in rows], more, len(hits), departments, opened)
+    return Results(
+        [read(rows[id]) for _, _, id in page[:size] if id in rows],
+        more,
+        len(hits),
+        departments,
+        opened,
+    )
 
 
 def _facts(content: Content, wanted: Wanted, *, sees_shelters: bool, sees_unlisted: bool) -> BitMap:
@@ -118,7 +135,9 @@ def _takes_dependants(dependants: int, said: tuple[bool | None, int | None]) -> 
     return takes is not False and (most is None or dependants <= most)
 
 
-def _words(index: SearchIndex, hits: BitMap, words: list[Word]) -> tuple[BitMap, list[list[BitMap]]]:
+def _words(
+    index: SearchIndex, hits: BitMap, words: list[Word]
+) -> tuple[BitMap, list[list[BitMap]]]:
     """Those that say all that must be said, and by what they are put in order."""
     said = [index.saying(word) for word in words]
     anywhere = [BitMap.union(*by_weight) for by_weight in said]
@@ -130,9 +149,15 @@ def _words(index: SearchIndex, hits: BitMap, words: list[Word]) -> tuple[BitMap,
 
 
 def _departments(index: SearchIndex, hits: BitMap, country: str) -> dict[str, int]:
-    """All that is found, page or not: so nothing is counted that the caller may not see. The most first."""
+    """All that is found, page or not: so nothing is counted that the caller may not see.
+
+    The most first.
+    """
     counted = index.count("department", hits & index.having("country", country)) if country else {}
-    return {str(department): number for department, number in sorted(counted.items(), key=lambda each: (-each[1], str(each[0])))}
+    return {
+        str(department): number
+        for department, number in sorted(counted.items(), key=lambda each: (-each[1], str(each[0])))
+    }
 
 
 def _hit(rank: str | int, name_key: str | int, id: str | int) -> Hit:
@@ -142,13 +167,22 @@ def _hit(rank: str | int, name_key: str | int, id: str | int) -> Hit:
 def _near(tx: Transaction, near: Near) -> list[str]:
     north = near.radius_km / _KM_A_DEGREE
     values = {"north": north, "east": north / max(0.01, cos(radians(near.latitude)))}
-    return [row["id"] for row in tx.execute(_NEAR, values | {"latitude": near.latitude, "longitude": near.longitude, "km": near.radius_km})]
+    return [
+        row["id"]
+        for row in tx.execute(
+            _NEAR,
+            values | {"latitude": near.latitude, "longitude": near.longitude, "km": near.radius_km},
+        )
+    ]
 
 
-def _rows(tx: Transaction, page: list[Hit], now: datetime, *, sees_shelters: bool, sees_unlisted: bool) -> dict[str, Row]:
+def _rows(
+    tx: Transaction, page: list[Hit], now: datetime, *, sees_shelters: bool, sees_unlisted: bool
+) -> dict[str, Row]:
     """Those of these that are offered now, and may be shown."""
     rows = tx.execute(
-        f"SELECT {SEEN}, {OPEN} AS open_now FROM {FROM} WHERE s.id = ANY(%s) AND (%s OR s.listed) AND (%s OR NOT s.shelter)",
+        f"SELECT {SEEN}, {OPEN} AS open_now FROM {FROM} WHERE s.id = ANY(%s) AND (%s OR s.listed)"
+        " AND (%s OR NOT s.shelter)",
         (now, now, [id for _, _, id in page], sees_unlisted, sees_shelters),
     )
     return {row["id"]: row for row in rows}

@@ -1,6 +1,8 @@
-"""Which services have which words and facts, as sets of slots: an inverted index, in which sets of 100,000 are combined in microseconds.
+"""Which services have which words and facts, as sets of slots: an inverted index, in which sets of
+100,000 are combined in microseconds.
 
-Slots, the numbers of services, follow the names, but for what came later, which stands behind them. Limit: it knows no more than it was told.
+Slots, the numbers of services, follow the names, but for what came later, which stands behind them.
+Limit: it knows no more than it was told.
 """
 
 from array import array
@@ -18,7 +20,8 @@ from services.partners.store.words import Lexeme, Word
 
 Fact = tuple[str, Hashable]  # a kind and a value
 Hit = tuple[int, str, str]  # rank, name_key, id; those of a higher rank come first
-WEIGHTS = "ABCD"  # where a word stands: in the name, the organisation's, the need's, the description
+# where a word stands: in the name, the organisation's, the need's, the description
+WEIGHTS = "ABCD"
 _MANY_LATER = 2000  # whose names are compared one by one: 2 ms
 
 
@@ -41,7 +44,9 @@ class SearchIndex:
         self._slots: dict[str, int] = {}
         self._documents: list[int] = []
         self._facts_of: list[frozenset[Fact]] = []
-        self._facts: defaultdict[str, defaultdict[Hashable, BitMap]] = defaultdict(lambda: defaultdict(BitMap))
+        self._facts: defaultdict[str, defaultdict[Hashable, BitMap]] = defaultdict(
+            lambda: defaultdict(BitMap)
+        )
         self._words: tuple[dict[str, BitMap], ...] = tuple({} for _ in WEIGHTS)
         self._lexemes: list[str] = []
 
@@ -59,7 +64,10 @@ class SearchIndex:
         self._in_order = len(self._names)
 
     def put(self, entries: Iterable[Entry]) -> None:
-        """Takes these as they are now. Who has another name or other words stands behind; where it stood nothing is found."""
+        """Takes these as they are now.
+
+        Who has another name or other words stands behind; where it stood nothing is found.
+        """
         first, same = len(self._names), dict[frozenset[Fact], frozenset[Fact]]()
         said: defaultdict[str, array[int]] = defaultdict(
             lambda: array("I")
@@ -67,7 +75,11 @@ class SearchIndex:
         for entry in entries:
             facts, document = same.setdefault(entry.facts, entry.facts), hash(entry.document)
             slot = self._slots.get(entry.id)
-            if slot is not None and self._documents[slot] == document and self._names[slot][0] == entry.name_key:
+            if (
+                slot is not None
+                and self._documents[slot] == document
+                and self._names[slot][0] == entry.name_key
+            ):
                 self._state(slot, facts, first)
                 continue
             if slot is not None:
@@ -112,7 +124,10 @@ class SearchIndex:
 
     def count(self, kind: str, hits: BitMap) -> dict[Hashable, int]:
         """Of how many of these what is so."""
-        counted = {value: hits.intersection_cardinality(slots) for value, slots in self._facts[kind].items()}
+        counted = {
+            value: hits.intersection_cardinality(slots)
+            for value, slots in self._facts[kind].items()
+        }
         return {value: number for value, number in counted.items() if number}
 
     def saying(self, word: Word) -> list[BitMap]:
@@ -120,8 +135,12 @@ class SearchIndex:
         by_lexeme = [self._lexeme(one) for one in word.lexemes]
         return [BitMap.union(BitMap(), *sets) for sets in zip(*by_lexeme, strict=True)]
 
-    def page(self, hits: BitMap, tests: Sequence[Sequence[BitMap]], size: int, after: Hit | None) -> list[Hit]:
-        """The first of these behind a position: those before that are in more sets of the first test, then of the next; equal ones by name."""
+    def page(
+        self, hits: BitMap, tests: Sequence[Sequence[BitMap]], size: int, after: Hit | None
+    ) -> list[Hit]:
+        """The first of these behind a position: those before that are in more sets of the first
+        test, then of the next; equal ones by name.
+        """
         page: list[Hit] = []
         for rank, slots in _levels(hits, tests):
             if after and rank > after[0]:
@@ -162,18 +181,29 @@ class SearchIndex:
         if not lexeme.begins:
             return [known.get(lexeme.text, BitMap()) for known in self._words]
         first = bisect_left(self._lexemes, lexeme.text)
-        those = list(takewhile(lambda one: one.startswith(lexeme.text), islice(self._lexemes, first, None)))
-        return [BitMap.union(BitMap(), *(known[one] for one in those if one in known)) for known in self._words]
+        those = list(
+            takewhile(lambda one: one.startswith(lexeme.text), islice(self._lexemes, first, None))
+        )
+        return [
+            BitMap.union(BitMap(), *(known[one] for one in those if one in known))
+            for known in self._words
+        ]
 
-    def _by_name(self, slots: BitMap, size: int, after: tuple[str, str] | None) -> list[tuple[str, str]]:
+    def _by_name(
+        self, slots: BitMap, size: int, after: tuple[str, str] | None
+    ) -> list[tuple[str, str]]:
         start = bisect_right(self._names, after, hi=self._in_order) if after else 0
         first = takewhile(lambda slot: slot < self._in_order, slots.iter_equal_or_larger(start))
         later = (self._names[slot] for slot in slots.iter_equal_or_larger(self._in_order))
         ordered = [self._names[slot] for slot in islice(first, size)]
-        return nsmallest(size, [*ordered, *(name for name in later if after is None or name > after)])
+        return nsmallest(
+            size, [*ordered, *(name for name in later if after is None or name > after)]
+        )
 
 
-def _levels(hits: BitMap, tests: Sequence[Sequence[BitMap]], rank: int = 0) -> Iterator[tuple[int, BitMap]]:
+def _levels(
+    hits: BitMap, tests: Sequence[Sequence[BitMap]], rank: int = 0
+) -> Iterator[tuple[int, BitMap]]:
     if not hits:
         return
     if not tests:
@@ -181,17 +211,28 @@ def _levels(hits: BitMap, tests: Sequence[Sequence[BitMap]], rank: int = 0) -> I
         return
     at_least = [hits]  # in so many of the sets
     for one in tests[0]:
-        at_least = [hits, *(more | (fewer & one) for fewer, more in zip(at_least, [*at_least[1:], BitMap()], strict=True))]
+        at_least = [
+            hits,
+            *(
+                more | (fewer & one)
+                for fewer, more in zip(at_least, [*at_least[1:], BitMap()], strict=True)
+            ),
+        ]
     for number in range(len(tests[0]), -1, -1):
-        exactly = at_least[number] - at_least[number + 1] if number < len(tests[0]) else at_least[number]
+        exactly = (
+            at_least[number] - at_least[number + 1] if number < len(tests[0]) else at_least[number]
+        )
         yield from _levels(exactly, tests[1:], rank * (len(tests[0]) + 1) + number)
 
 
 def _token(token: str) -> tuple[int, str]:
     """The first of WEIGHTS with which it stands there, and the lexeme.
 
-    'albergu':1A,5 is albergu in the name (and the description, which is D and is not written). Quotes and backslashes are doubled.
+    'albergu':1A,5 is albergu in the name (and the description, which is D and is not written).
+    Quotes and backslashes are doubled.
     """
     text, _, positions = token.rpartition("'")
-    weight = next((number for number, letter in enumerate(WEIGHTS) if letter in positions), WEIGHTS.index("D"))
+    weight = next(
+        (number for number, letter in enumerate(WEIGHTS) if letter in positions), WEIGHTS.index("D")
+    )
     return weight, text[1:].replace("''", "'").replace("\\\\", "\\")

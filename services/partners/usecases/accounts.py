@@ -23,8 +23,12 @@ class Accounts:
         self._mail = mail
         self._guesses = guesses
 
-    def ChangePassword(self, request: pb.ChangePasswordRequest, call: Call) -> pb.ChangePasswordResponse:
-        """Changes the password and ends all sessions but the caller's: somebody at an open screen has to know the password before."""
+    def ChangePassword(
+        self, request: pb.ChangePasswordRequest, call: Call
+    ) -> pb.ChangePasswordResponse:
+        """Changes the password and ends all sessions but the caller's: somebody at an open screen
+        has to know the password before.
+        """
         tx, now = call.tx, call.clock.now()
         call.trail.append(Entry("password_change", call.caller.id))
         worker, password_hash = own(tx, call.caller)
@@ -41,11 +45,18 @@ class Accounts:
         return pb.ChangePasswordResponse()
 
     def ListSessions(self, request: pb.ListSessionsRequest, call: Call) -> pb.ListSessionsResponse:
-        """Lists the sessions that have not ended, the last used first; `current` is the session that asks."""
+        """Lists the sessions that have not ended, the last used first; `current` is the session
+        that asks.
+        """
         now, current = call.clock.now(), mark_of(request.session_secret)
         return pb.ListSessionsResponse(
             sessions=[
-                pb.Session(id=_id(mark), create_time=timestamp(created), last_use_time=timestamp(last_used), current=mark == current)
+                pb.Session(
+                    id=_id(mark),
+                    create_time=timestamp(created),
+                    last_use_time=timestamp(last_used),
+                    current=mark == current,
+                )
                 for mark, created, last_used in workers.sessions_of(call.tx, call.caller.id)
                 if session_lives(created, last_used, now)
             ]
@@ -54,13 +65,23 @@ class Accounts:
     def EndSessions(self, request: pb.EndSessionsRequest, call: Call) -> pb.EndSessionsResponse:
         """Ends one session, or all but the one that asks; returns how many."""
         call.trail.append(Entry("sessions_end", call.caller.id))
-        current, sessions = mark_of(request.session_secret), workers.sessions_of(call.tx, call.caller.id)
-        marks = [mark for mark, *_ in sessions if (_id(mark) == request.id if request.id else mark != current)]
+        current, sessions = (
+            mark_of(request.session_secret),
+            workers.sessions_of(call.tx, call.caller.id),
+        )
+        marks = [
+            mark
+            for mark, *_ in sessions
+            if (_id(mark) == request.id if request.id else mark != current)
+        ]
         for mark in marks:
             workers.end_session(call.tx, mark)
         return pb.EndSessionsResponse(ended=len(marks))
 
 
 def _id(mark: bytes) -> str:
-    """Returns the public id of a session. It opens nothing: it is made of the stored hash, not of the secret."""
+    """Returns the public id of a session.
+
+    It opens nothing: it is made of the stored hash, not of the secret.
+    """
     return hashlib.sha256(b"session " + mark).hexdigest()[:32]

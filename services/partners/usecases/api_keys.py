@@ -24,24 +24,38 @@ class ApiKeys:
     """The API keys of all organisations."""
 
     def CreateApiKey(self, request: pb.CreateApiKeyRequest, call: Call) -> pb.CreateApiKeyResponse:
-        """Makes a key of the caller's own organisation; returns it with its secret, which no other call returns.
+        """Makes a key of the caller's own organisation; returns it with its secret, which no other
+        call returns.
 
         Nobody makes a key of another organisation: it would open that organisation's inbox.
         """
         now, owner = call.clock.now(), request.organization_id or call.caller.organization_id
-        expire_time, scopes = moment(request, "expire_time"), word_list(contract_pb2.Scope, request.scopes, "scopes")
+        expire_time, scopes = (
+            moment(request, "expire_time"),
+            word_list(contract_pb2.Scope, request.scopes, "scopes"),
+        )
         # Held, so that two keys made at the same moment are counted one after the other.
-        if owner != call.caller.organization_id or organizations.fetch(call.tx, owner, hold="UPDATE") is None:
+        if (
+            owner != call.caller.organization_id
+            or organizations.fetch(call.tx, owner, hold="UPDATE") is None
+        ):
             raise NotFound
-        secret, entry = secrets.token_hex(32), ApiKeyEntry(request.label.strip(), scopes, expire_time or now + USUAL_LIFE)
-        key = ApiKey.create(new_id(), owner, entry, api_keys.count_live(call.tx, owner, now), now, _manager(call))
+        secret, entry = (
+            secrets.token_hex(32),
+            ApiKeyEntry(request.label.strip(), scopes, expire_time or now + USUAL_LIFE),
+        )
+        key = ApiKey.create(
+            new_id(), owner, entry, api_keys.count_live(call.tx, owner, now), now, _manager(call)
+        )
         api_keys.add(call.tx, key, mark_of(secret))
         call.trail.append(Entry("api_key_create", key.id, detail_codes=key.entry.scopes))
         return pb.CreateApiKeyResponse(api_key=wire.api_key(key), secret=full_key(key.id, secret))
 
     def ListApiKeys(self, request: pb.ListApiKeysRequest, call: Call) -> pb.ListApiKeysResponse:
         """Lists the keys of the caller's organisation, also those that have ended."""
-        return pb.ListApiKeysResponse(api_keys=map(wire.api_key, api_keys.listed(call.tx, call.caller.organization_id)))
+        return pb.ListApiKeysResponse(
+            api_keys=map(wire.api_key, api_keys.listed(call.tx, call.caller.organization_id))
+        )
 
     def ConfirmApiKey(self, request: pb.ConfirmApiKeyRequest, call: Call) -> pb.ApiKey:
         """Agrees, as a second manager, to a key that may do more than the manager who made it."""
@@ -78,7 +92,10 @@ def revoke_keys_of(tx: Transaction, now: datetime, worker_id: str) -> None:
 
 
 def _own(call: Call, id: str) -> tuple[ApiKey, Manager]:
-    """Returns a key of the caller's organisation, locked, and the caller as its manager. Raises NotFound."""
+    """Returns a key of the caller's organisation, locked, and the caller as its manager.
+
+    Raises NotFound.
+    """
     key, manager = _fetch(call.tx, id), _manager(call)
     if manager is None or call.caller.organization_id != key.organization_id:
         raise NotFound
@@ -97,4 +114,6 @@ def _manager(call: Call) -> Manager | None:
     caller = call.caller
     if caller.kind != "worker":
         return None
-    return Manager(caller.id, second(call.tx, caller, call.clock.now()).kin, in_person.of(caller.roles))
+    return Manager(
+        caller.id, second(call.tx, caller, call.clock.now()).kin, in_person.of(caller.roles)
+    )

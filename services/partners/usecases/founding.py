@@ -1,6 +1,8 @@
-"""Founds a network: the coordinating organisation with two coordinators, who decide together from the first day; and a coordinator of another member.
+"""Founds a network: the coordinating organisation with two coordinators, who decide together from
+the first day; and a coordinator of another member.
 
-No rpc does this, only commands of the person who runs the service. Each account that is made is on the trail.
+No rpc does this, only commands of the person who runs the service. Each account that is made is on
+the trail.
 """
 
 from collections.abc import Sequence
@@ -19,9 +21,16 @@ from services.partners.usecases.workers import create_worker
 
 
 def found_network(
-    tx: Transaction, now: datetime, organization: OrganizationEntry, coordinators: Sequence[WorkerEntry], passwords: Sequence[str]
+    tx: Transaction,
+    now: datetime,
+    organization: OrganizationEntry,
+    coordinators: Sequence[WorkerEntry],
+    passwords: Sequence[str],
 ) -> bool:
-    """Registers the organisation and its coordinators with these first passwords. Returns False, and changes nothing, where a coordinator exists."""
+    """Registers the organisation and its coordinators with these first passwords.
+
+    Returns False, and changes nothing, where a coordinator exists.
+    """
     take_turn(tx, "found_network")
     if workers.is_founded(tx):
         return False
@@ -29,10 +38,18 @@ def found_network(
     return True
 
 
-def found_elsewhere(tx: Transaction, now: datetime, organization: OrganizationEntry, coordinator: WorkerEntry, password: str) -> bool:
-    """Registers another member with a coordinator of its own, so that two of different organisations can give and take roles of the network.
+def found_elsewhere(
+    tx: Transaction,
+    now: datetime,
+    organization: OrganizationEntry,
+    coordinator: WorkerEntry,
+    password: str,
+) -> bool:
+    """Registers another member with a coordinator of its own, so that two of different
+    organisations can give and take roles of the network.
 
-    Returns False, and changes nothing, where there are coordinators of several organisations already, or none at all.
+    Returns False, and changes nothing, where there are coordinators of several organisations
+    already, or none at all.
     """
     take_turn(tx, "found_network")
     if len(workers.coordinating_organizations(tx)) != 1:
@@ -42,12 +59,19 @@ def found_elsewhere(tx: Transaction, now: datetime, organization: OrganizationEn
 
 
 def _create(
-    tx: Transaction, now: datetime, entry: OrganizationEntry, coordinators: Sequence[WorkerEntry], passwords: Sequence[str]
+    tx: Transaction,
+    now: datetime,
+    entry: OrganizationEntry,
+    coordinators: Sequence[WorkerEntry],
+    passwords: Sequence[str],
 ) -> None:
     """Registers and approves the organisation, and registers its coordinators."""
     organization = Organization.register(new_id(), entry, now)
     organizations.keep(tx, organization)
     organization.approve(now, wire.today_at(organization, now))
     organizations.keep(tx, organization)
-    made = [create_worker(tx, now, organization.id, entry, password) for entry, password in zip(coordinators, passwords, strict=True)]
+    made = [
+        create_worker(tx, now, organization.id, entry, password)
+        for entry, password in zip(coordinators, passwords, strict=True)
+    ]
     audit.record(tx, SYSTEM, now, [Entry("coordinator_found", worker.id) for worker in made])

@@ -1,7 +1,8 @@
-"""Housekeeping: deletes ended sessions, old guesses, and invitations and links that ran out, and ends agreements. chassis.sweeper deletes answered requests.
+"""Housekeeping: deletes ended sessions, old guesses, and invitations and links that ran out, and
+ends agreements. chassis.sweeper deletes answered requests.
 
-It also refreshes the words by which services are found, after a new taxonomy; the hours in which they are open, as days pass; and this process's index of
-services, before anybody waits for it.
+It also refreshes the words by which services are found, after a new taxonomy; the hours in which
+they are open, as days pass; and this process's index of services, before anybody waits for it.
 """
 
 from collections.abc import Callable
@@ -34,14 +35,30 @@ _EVERY = 1.0  # seconds: a question reads what has changed by itself; this keeps
 
 def sweep(tx: Transaction, now: datetime) -> int:
     """Deletes or refreshes what is due; returns how many rows."""
-    gone = workers.forget_sessions(tx, now) + second_factors.forget(tx, now) + guesses.forget(tx, now) + invitations.forget(tx, now)
-    gone += promises.forget(tx, now) + sign_in_providers.forget(tx, now) + password_resets.forget(tx, now)
+    gone = (
+        workers.forget_sessions(tx, now)
+        + second_factors.forget(tx, now)
+        + guesses.forget(tx, now)
+        + invitations.forget(tx, now)
+    )
+    gone += (
+        promises.forget(tx, now)
+        + sign_in_providers.forget(tx, now)
+        + password_resets.forget(tx, now)
+    )
     gone += imports.forget(tx, now) + provenance.forget(tx, now)
-    return services.refresh_outdated(tx) + open_hours.refresh_ending(tx, now) + watch_membership(tx, now) + gone
+    return (
+        services.refresh_outdated(tx)
+        + open_hours.refresh_ending(tx, now)
+        + watch_membership(tx, now)
+        + gone
+    )
 
 
 def sweeping(mail: Keyring) -> Callable[[Transaction, datetime], int]:
-    """Returns `sweep` together with the end of holds, which notifies managers by letters that `mail` seals."""
+    """Returns `sweep` together with the end of holds, which notifies managers by letters that
+    `mail` seals.
+    """
     return lambda tx, now: end_holds(tx, mail, now) + sweep(tx, now)
 
 

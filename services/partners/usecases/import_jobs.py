@@ -1,6 +1,8 @@
-"""Imports as jobs: accepted by a call, done by a loop, one at a time in the network, also after the process that began one was killed.
+"""Imports as jobs: accepted by a call, done by a loop, one at a time in the network, also after the
+process that began one was killed.
 
-An import is written in one transaction together with its end. So it is begun anew after a crash, and never done twice or by half.
+An import is written in one transaction together with its end. So it is begun anew after a crash,
+and never done twice or by half.
 """
 
 import threading
@@ -11,7 +13,16 @@ from datetime import datetime
 from chassis import audit, log
 from chassis.clock import Clock
 from chassis.db import Database, Transaction
-from chassis.errors import Exhausted, Invalid, Late, NotAllowed, NotFound, Refusal, Stale, Unavailable
+from chassis.errors import (
+    Exhausted,
+    Invalid,
+    Late,
+    NotAllowed,
+    NotFound,
+    Refusal,
+    Stale,
+    Unavailable,
+)
 from chassis.ids import is_id, new_id
 from chassis.rpc import Call
 from chassis.supervisor import Loop
@@ -47,7 +58,15 @@ class Imports:
         tx, caller, content = call.tx, call.caller, request.content
         answers = {(answer.file, answer.row): answer.subject_id for answer in request.answers}
         encoding = encoding_of(request.encoding)
-        job = ImportJob(new_id(), caller.organization_id, request.organization_id, request.dry_run, call.clock.now(), encoding, answers)
+        job = ImportJob(
+            new_id(),
+            caller.organization_id,
+            request.organization_id,
+            request.dry_run,
+            call.clock.now(),
+            encoding,
+            answers,
+        )
         if request.source_import_id and not content:
             source = _own(call, self._keyring, request.source_import_id)
             content = imports.file_of(tx, self._keyring, source.id) or b""
@@ -101,8 +120,12 @@ def running_imports(database: Database, keyring: Keyring, clock: Clock) -> Loop:
     return Loop("imports", work, workers=2)
 
 
-def run_import(database: Database, keyring: Keyring, clock: Clock, going_on: Callable[[], bool] = lambda: True) -> bool:
-    """Works on the oldest import that has not ended. Returns False if none was brought to an end: there is none, or it has to be begun anew.
+def run_import(
+    database: Database, keyring: Keyring, clock: Clock, going_on: Callable[[], bool] = lambda: True
+) -> bool:
+    """Works on the oldest import that has not ended.
+
+    Returns False if none was brought to an end: there is none, or it has to be begun anew.
 
     `going_on` is asked every second; once it says no the import is given back.
     """
@@ -141,7 +164,9 @@ def run_import(database: Database, keyring: Keyring, clock: Clock, going_on: Cal
 
 
 class _Stopped(Exception):
-    """The import is to go no further: it was cancelled, another process has it, or this one ends."""
+    """The import is to go no further: it was cancelled, another process has it, or this one
+    ends.
+    """
 
 
 class _Failed(Exception):
@@ -149,7 +174,9 @@ class _Failed(Exception):
 
 
 def _failure(error: Exception) -> str:
-    """Returns the code of a failure that the same import would meet again; "" for one that it may not."""
+    """Returns the code of a failure that the same import would meet again; "" for one that it may
+    not.
+    """
     match error:
         case _Failed():
             return str(error)
@@ -166,7 +193,15 @@ def _failure(error: Exception) -> str:
     return "fault"
 
 
-def _do(database: Database, keyring: Keyring, clock: Clock, job: ImportJob, caller: Caller, claim: str, watch: "_Watch") -> None:
+def _do(
+    database: Database,
+    keyring: Keyring,
+    clock: Clock,
+    job: ImportJob,
+    caller: Caller,
+    claim: str,
+    watch: "_Watch",
+) -> None:
     with database.transaction(SYSTEM) as tx:
         owner = target_of(tx, caller, job.organization_id)
         file = imports.file_of(tx, keyring, job.id) or b""
@@ -182,28 +217,58 @@ def _do(database: Database, keyring: Keyring, clock: Clock, job: ImportJob, call
         done.end(ImportState.DONE, now)
         if not imports.finish(tx, keyring, claim, done):
             raise _Stopped  # cancelled, or taken over: nothing of this transaction stays
-        if made.written:  # last: whoever writes to the trail holds up the others until the end of the transaction
-            audit.record(tx, caller, now, [audit.Entry("directory_import", job.organization_id or caller.organization_id)])
+        # last: whoever writes to the trail holds up the others until the end of the transaction
+        if made.written:
+            audit.record(
+                tx,
+                caller,
+                now,
+                [audit.Entry("directory_import", job.organization_id or caller.organization_id)],
+            )
 
 
-def _written(tx: Transaction, keyring: Keyring, caller: Caller, now: datetime, parsed: Parsed, job: ImportJob, watch: "_Watch") -> Report:
+def _written(
+    tx: Transaction,
+    keyring: Keyring,
+    caller: Caller,
+    now: datetime,
+    parsed: Parsed,
+    job: ImportJob,
+    watch: "_Watch",
+) -> Report:
     def row_done() -> None:
         job.rows_done += 1
         watch.check()
 
     return import_directory(
-        tx, keyring, caller, now, parsed, job.organization_id, dry_run=job.dry_run, answers=job.answers, row_done=row_done
+        tx,
+        keyring,
+        caller,
+        now,
+        parsed,
+        job.organization_id,
+        dry_run=job.dry_run,
+        answers=job.answers,
+        row_done=row_done,
     )
 
 
 class _Watch:
-    """Says every second, from a thread of its own, that this process works on an import and how far it is; hears whether it is to go on.
+    """Says every second, from a thread of its own, that this process works on an import and how far
+    it is; hears whether it is to go on.
 
-    `why`: "" while it is; else cancelled, lost (another process has the import), stopping, or waiting (for a part that is away).
-    A sign of life that can't be written changes nothing.
+    `why`: "" while it is; else cancelled, lost (another process has the import), stopping, or
+    waiting (for a part that is away). A sign of life that can't be written changes nothing.
     """
 
-    def __init__(self, database: Database, clock: Clock, claim: str, job: ImportJob, going_on: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        claim: str,
+        job: ImportJob,
+        going_on: Callable[[], bool],
+    ) -> None:
         self.why = ""
         self.failure = ""
         self._database = database

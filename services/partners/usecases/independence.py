@@ -12,7 +12,10 @@ from services.partners.usecases.passwords import mark_of
 
 
 def kin_of(tx: Transaction, worker_id: str, now: datetime, *, strict: bool) -> Kin:
-    """Returns the kin of an account, for its token. `strict`: nobody is a second person by a password alone."""
+    """Returns the kin of an account, for its token.
+
+    `strict`: nobody is a second person by a password alone.
+    """
     return independence.kin(
         provenance.related(tx, worker_id, now),
         known=provenance.is_known(tx, worker_id, now),
@@ -21,7 +24,9 @@ def kin_of(tx: Transaction, worker_id: str, now: datetime, *, strict: bool) -> K
 
 
 def second(tx: Transaction, caller: Caller, now: datetime) -> Caller:
-    """Returns the caller with the kin that she has in this transaction: an account may have come about since her token was signed."""
+    """Returns the caller with the kin that she has in this transaction: an account may have come
+    about since her token was signed.
+    """
     if caller.kin.alone:
         return caller
     return replace(caller, kin=kin_of(tx, caller.id, now, strict=False))
@@ -35,4 +40,6 @@ def note_entry(tx: Transaction, worker_id: str, device: str, now: datetime) -> N
 
 def _proves_more(tx: Transaction, worker_id: str) -> bool:
     factor = second_factors.get(tx, worker_id)
-    return (factor is not None and factor.confirm_time is not None) or bool(passkeys.of(tx, worker_id))
+    return (factor is not None and factor.confirm_time is not None) or bool(
+        passkeys.of(tx, worker_id)
+    )

@@ -1,4 +1,6 @@
-"""Invitations: an account comes about when somebody is invited, gets a link at her own address, and chooses her own password. Nobody else ever has either."""
+"""Invitations: an account comes about when somebody is invited, gets a link at her own address, and
+chooses her own password. Nobody else ever has either.
+"""
 
 import secrets
 from dataclasses import replace
@@ -15,7 +17,14 @@ from services.partners import wire
 from services.partners.domain.invitation import Invitation
 from services.partners.domain.network_roles import are_of_the_network
 from services.partners.domain.worker import Role, Worker, WorkerEntry, WorkerStatus
-from services.partners.store import invitations, organizations, passkeys, second_factors, sign_in_providers, workers
+from services.partners.store import (
+    invitations,
+    organizations,
+    passkeys,
+    second_factors,
+    sign_in_providers,
+    workers,
+)
 from services.partners.usecases.api_keys import revoke_keys_of
 from services.partners.usecases.independence import note_entry, second
 from services.partners.usecases.password_resets import end_link
@@ -26,20 +35,35 @@ class Invitations:
     """The invitations of all organisations, and the roles of the network."""
 
     def __init__(self, mail: Keyring, paper_url: str) -> None:
-        """`mail` seals letters. With `paper_url` the network sends none, and links on paper begin with it."""
+        """`mail` seals letters.
+
+        With `paper_url` the network sends none, and links on paper begin with it.
+        """
         self._mail = mail
         self._paper_url = paper_url
 
     def CreateInvitation(self, request: pb.CreateInvitationRequest, call: Call) -> pb.Invitation:
-        """Invites somebody to the caller's organisation, or the first manager to another. Does not look whether the address has an account.
+        """Invites somebody to the caller's organisation, or the first manager to another.
+
+        Does not look whether the address has an account.
 
         Returns the invitation; with its link if it is on paper.
         """
-        tx, caller, now, entry = call.tx, call.caller, call.clock.now(), wire.invitation_entry(request.invitation)
+        tx, caller, now, entry = (
+            call.tx,
+            call.caller,
+            call.clock.now(),
+            wire.invitation_entry(request.invitation),
+        )
         owner = request.invitation.organization_id or caller.organization_id
         own = owner == caller.organization_id
-        # Held, so that of two invitations, or of an invitation and an account, at the same moment each sees the other.
-        organization = organizations.fetch(tx, owner, hold="UPDATE") if is_id(owner) and (own or caller.has("COORDINATOR")) else None
+        # Held, so that of two invitations, or of an invitation and an account, at the same moment
+        # each sees the other.
+        organization = (
+            organizations.fetch(tx, owner, hold="UPDATE")
+            if is_id(owner) and (own or caller.has("COORDINATOR"))
+            else None
+        )
         if organization is None:
             raise NotFound
         entry.check()
@@ -52,19 +76,28 @@ class Invitations:
             if workers.has_manager(tx, owner):
                 raise Conflict("manager_exists")
         recent = invitations.count_recent(tx, owner, now)
-        invitation = Invitation.create(new_id(), owner, entry, now, first_manager=not own, worker_id=caller.id, recent=recent)
+        invitation = Invitation.create(
+            new_id(), owner, entry, now, first_manager=not own, worker_id=caller.id, recent=recent
+        )
         for other in invitations.replaced_by(tx, invitation, now):
             other.replace(now)
             invitations.keep(tx, other)
         waits, token = invitation.waits(now), secrets.token_urlsafe(32)
         # The token of one that waits is nobody's: another one goes out.
-        invitations.add(tx, invitation, mark_of(token), b"" if waits else self._letter(invitation, token))
+        invitations.add(
+            tx, invitation, mark_of(token), b"" if waits else self._letter(invitation, token)
+        )
         on_paper = ("on_paper",) if self._paper_url and not waits else ()
-        call.trail.append(Entry("invitation_create", invitation.id, detail_codes=(*entry.roles, *on_paper)))
+        call.trail.append(
+            Entry("invitation_create", invitation.id, detail_codes=(*entry.roles, *on_paper))
+        )
         return wire.invitation(invitation) if waits else self._message(invitation, token)
 
     def ConfirmInvitation(self, request: pb.ConfirmInvitationRequest, call: Call) -> pb.Invitation:
-        """Agrees, as a second coordinator, to an invitation with a role of the network. Returns it; with its link if it is on paper."""
+        """Agrees, as a second coordinator, to an invitation with a role of the network.
+
+        Returns it; with its link if it is on paper.
+        """
         tx, now, id = call.tx, call.clock.now(), request.id
         unlocked_invitation = invitations.fetch(tx, id) if is_id(id) else None
         if unlocked_invitation is None or not are_of_the_network(unlocked_invitation.entry.roles):
@@ -75,17 +108,25 @@ class Invitations:
         token = secrets.token_urlsafe(32)
         invitations.set_token(tx, id, mark_of(token))
         invitations.keep(tx, invitation, self._letter(invitation, token))
-        call.trail.append(Entry("invitation_confirm", invitation.id, detail_codes=invitation.entry.roles))
+        call.trail.append(
+            Entry("invitation_confirm", invitation.id, detail_codes=invitation.entry.roles)
+        )
         return self._message(invitation, token)
 
-    def ListNetworkRoles(self, request: pb.ListNetworkRolesRequest, call: Call) -> pb.ListNetworkRolesResponse:
-        """Lists the active accounts that have a role of the network, and the invitations to one that wait for a second coordinator."""
+    def ListNetworkRoles(
+        self, request: pb.ListNetworkRolesRequest, call: Call
+    ) -> pb.ListNetworkRolesResponse:
+        """Lists the active accounts that have a role of the network, and the invitations to one
+        that wait for a second coordinator.
+        """
         return pb.ListNetworkRolesResponse(
             workers=map(wire.worker, workers.of_the_network(call.tx)),
             invitations=map(wire.invitation, invitations.waiting(call.tx, call.clock.now())),
         )
 
-    def ListInvitations(self, request: pb.ListInvitationsRequest, call: Call) -> pb.ListInvitationsResponse:
+    def ListInvitations(
+        self, request: pb.ListInvitationsRequest, call: Call
+    ) -> pb.ListInvitationsResponse:
         """Lists the invitations of the caller's organisation that can be accepted."""
         opened = invitations.open_of(call.tx, call.caller.organization_id, call.clock.now())
         return pb.ListInvitationsResponse(invitations=map(wire.invitation, opened))
@@ -101,18 +142,34 @@ class Invitations:
         call.trail.append(Entry("invitation_revoke", invitation.id))
         return wire.invitation(invitation)
 
-    def AcceptInvitation(self, request: pb.AcceptInvitationRequest, call: Call) -> pb.AcceptInvitationResponse:
+    def AcceptInvitation(
+        self, request: pb.AcceptInvitationRequest, call: Call
+    ) -> pb.AcceptInvitationResponse:
         """Opens the account. Only the holder of the link learns more than that it is not valid."""
         if not request.token:
             raise Invalid(("token", "required"))
-        tx, now, name, mark = call.tx, call.clock.now(), request.name.strip(), mark_of(request.token)
+        tx, now, name, mark = (
+            call.tx,
+            call.clock.now(),
+            request.name.strip(),
+            mark_of(request.token),
+        )
         unlocked_invitation = invitations.by_token(tx, mark)
-        organization = organizations.fetch(tx, unlocked_invitation.organization_id, hold="UPDATE") if unlocked_invitation else None
-        invitation = invitations.by_token(tx, mark)  # again, now that nobody else can accept or replace it
+        organization = (
+            organizations.fetch(tx, unlocked_invitation.organization_id, hold="UPDATE")
+            if unlocked_invitation
+            else None
+        )
+        # again, now that nobody else can accept or replace it
+        invitation = invitations.by_token(tx, mark)
         if organization is None or invitation is None or not invitation.is_open(now):
             raise Unauthenticated("invitation_invalid")
         inviter = workers.fetch(tx, invitation.invited_by_worker_id)
-        if not organization.is_active or inviter is None or not workers.is_in_good_standing(tx, inviter.id, inviter.organization_id):
+        if (
+            not organization.is_active
+            or inviter is None
+            or not workers.is_in_good_standing(tx, inviter.id, inviter.organization_id)
+        ):
             raise Unauthenticated("invitation_invalid")
         if invitation.first_manager and workers.has_manager(tx, organization.id):
             raise Conflict("manager_exists")
@@ -121,12 +178,21 @@ class Invitations:
         note_entry(tx, worker.id, call.origin.device, now)
         invitation.accept(now)
         invitations.keep(tx, invitation)
-        call.trail += [Entry("invitation_accept", invitation.id), Entry("worker_create", worker.id, detail_codes=worker.entry.roles)]
+        call.trail += [
+            Entry("invitation_accept", invitation.id),
+            Entry("worker_create", worker.id, detail_codes=worker.entry.roles),
+        ]
         return pb.AcceptInvitationResponse()
 
     def _letter(self, invitation: Invitation, token: str) -> bytes:
         """Returns the sealed letter; empty if the network sends none."""
-        return b"" if self._paper_url else self._mail.seal_bytes(wire.letter(invitation, token), f"invitations/{invitation.id}/letter")
+        return (
+            b""
+            if self._paper_url
+            else self._mail.seal_bytes(
+                wire.letter(invitation, token), f"invitations/{invitation.id}/letter"
+            )
+        )
 
     def _message(self, invitation: Invitation, token: str) -> pb.Invitation:
         message = wire.invitation(invitation)
@@ -134,8 +200,12 @@ class Invitations:
         return message
 
 
-def _account(tx: Transaction, now: datetime, invitation: Invitation, name: str, password: str) -> Worker:
-    """Registers a new account, or renews her own in the same organisation: that is how somebody who forgot her password, or was suspended, comes back."""
+def _account(
+    tx: Transaction, now: datetime, invitation: Invitation, name: str, password: str
+) -> Worker:
+    """Registers a new account, or renews her own in the same organisation: that is how somebody who
+    forgot her password, or was suspended, comes back.
+    """
     asked = invitation.entry
     entry = WorkerEntry(name, asked.email, asked.roles, asked.language)
     known = workers.by_email(tx, asked.email, hold=True)
@@ -147,7 +217,8 @@ def _account(tx: Transaction, now: datetime, invitation: Invitation, name: str, 
     worker = known[0]
     if worker.organization_id != invitation.organization_id:
         raise Conflict("email_taken")
-    if are_of_the_network(worker.entry.roles) and not are_of_the_network(asked.roles):  # nobody alone takes such a role away
+    # nobody alone takes such a role away
+    if are_of_the_network(worker.entry.roles) and not are_of_the_network(asked.roles):
         raise Unauthenticated("invitation_invalid")
     if (
         worker.status is WorkerStatus.SUSPENDED and worker.update_time >= invitation.create_time

@@ -1,4 +1,5 @@
-"""Notices of a step that outlasts a session: the managers of the worker who took it, and she herself, hear of it by letter and in their bells.
+"""Notices of a step that outlasts a session: the managers of the worker who took it, and she
+herself, hear of it by letter and in their bells.
 
 `FACTS` has a row for each rpc that asks for a step-up. A test fails for one that has none.
 """
@@ -46,19 +47,27 @@ def notifier(mail: Keyring) -> Callable[[Call, str, Message], None]:
         if rpc == "CreateInvitation" and _NETWORK.intersection(request.invitation.roles):
             fact = ROLE_GIVEN
         # Its managers were told of the proposal, by a letter that says how to object.
-        concerned = request.organization_id if rpc in ("ConfirmSignInProvider", "EndSignInProvider") else ""
+        concerned = (
+            request.organization_id if rpc in ("ConfirmSignInProvider", "EndSignInProvider") else ""
+        )
         notify_of_lasting(call, mail, fact, concerned)
 
     return notify
 
 
 def notify_of_lasting(call: Call, mail: Keyring, fact: str, organization_id: str = "") -> None:
-    """Notifies the caller, the managers of her organisation and of `organization_id`, and of a role of the network every coordinator."""
+    """Notifies the caller, the managers of her organisation and of `organization_id`, and of a role
+    of the network every coordinator.
+    """
     own = workers.fetch(call.tx, call.caller.id)
     recipients = [own] if own else []
     for each in {call.caller.organization_id, organization_id} - {""}:
         recipients += workers.all_managers(call.tx, each)
     if fact == ROLE_GIVEN:
-        recipients += [worker for worker in workers.of_the_network(call.tx) if Role.COORDINATOR in worker.entry.roles]
+        recipients += [
+            worker
+            for worker in workers.of_the_network(call.tx)
+            if Role.COORDINATOR in worker.entry.roles
+        ]
     for worker in {each.id: each for each in recipients}.values():
         notify_worker(call.tx, mail, worker, fact, call.clock.now())

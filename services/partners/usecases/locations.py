@@ -15,13 +15,33 @@ from keys.sealing import Keyring
 from protos.partners.v1 import locations_pb2 as pb
 from services.partners import wire
 from services.partners.domain.field_change import changes_of
-from services.partners.domain.location import MOST_PLACES, SEALED, Location, LocationEntry, ServiceAtLocation
+from services.partners.domain.location import (
+    MOST_PLACES,
+    SEALED,
+    Location,
+    LocationEntry,
+    ServiceAtLocation,
+)
 from services.partners.domain.matching import ASSURED
-from services.partners.store import address_grants, field_changes, locations, open_hours, organizations, promises, services
+from services.partners.store import (
+    address_grants,
+    field_changes,
+    locations,
+    open_hours,
+    organizations,
+    promises,
+    services,
+)
 from services.partners.store.areas import areas
 from services.partners.usecases.organizations import owner_of
 from services.partners.usecases.services import held_service, visible_service
-from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters, viewer, worker_of
+from services.partners.usecases.standing import (
+    may_act_for,
+    sees_everything,
+    sees_shelters,
+    viewer,
+    worker_of,
+)
 from services.partners.wire import locations as messages
 
 _LEADS_THERE = (*SEALED, "area_code", "latitude", "longitude", "name")
@@ -39,7 +59,9 @@ class Locations:
         return pb.ListAreasResponse(areas=map(messages.area, areas().areas.values()))
 
     def CreateLocation(self, request: pb.CreateLocationRequest, call: Call) -> pb.Location:
-        """Adds a place to an organisation, the caller's own if none is named; in its country if none is stated."""
+        """Adds a place to an organisation, the caller's own if none is named; in its country if
+        none is stated.
+        """
         entry = messages.location_entry(request.location)
         organization = owner_of(call.tx, call.caller, request.location.organization_id)
         entry = entry.in_country(organization.entry.country)
@@ -55,32 +77,48 @@ class Locations:
             raise NotFound
         return _message(location, call.caller)
 
-    def ListLocations(self, request: pb.ListLocationsRequest, call: Call) -> pb.ListLocationsResponse:
-        """Returns a page of an organisation's places. Members on probation see none of a shelter, and no confidential ones but their own."""
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+    def ListLocations(
+        self, request: pb.ListLocationsRequest, call: Call
+    ) -> pb.ListLocationsResponse:
+        """Returns a page of an organisation's places.
+
+        Members on probation see none of a shelter, and no confidential ones but their own.
+        """
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
         owner = request.organization_id or call.caller.organization_id
         sees_all = owner == call.caller.organization_id or sees_shelters(call.tx, call.caller)
         if not is_id(owner) or (not sees_all and organizations.shelters(call.tx, [owner])):
             return pb.ListLocationsResponse()
         page, more = locations.listed(call.tx, owner, size, after, confidential=sees_all)
         return pb.ListLocationsResponse(
-            locations=[_message(each, call.caller) for each in page], next_page_token=self._pages.token(request, more)
+            locations=[_message(each, call.caller) for each in page],
+            next_page_token=self._pages.token(request, more),
         )
 
     def UpdateLocation(self, request: pb.UpdateLocationRequest, call: Call) -> pb.Location:
         """Changes a place. The address of a confidential one is changed by its own people alone."""
         entry = messages.location_entry(request.location)
-        changes = {path: getattr(entry, path, None) for path in sorted(masked(request.update_mask, LocationEntry.__dataclass_fields__))}
+        changes = {
+            path: getattr(entry, path, None)
+            for path in sorted(masked(request.update_mask, LocationEntry.__dataclass_fields__))
+        }
         location = _held(call, request.location.id)
         check_etag(request.location.etag, wire.etag_of(location), "location.etag")
         own = call.caller.organization_id == location.organization_id
         if location.entry.confidential and not own and not set(SEALED).isdisjoint(changes):
-            raise Invalid(*((f"location.{name}", "out_of_range") for name in SEALED if name in changes))
+            raise Invalid(
+                *((f"location.{name}", "out_of_range") for name in SEALED if name in changes)
+            )
         change_location(call.tx, self._keyring, call.caller, call.clock.now(), location, changes)
         call.trail.append(Entry("location_change", location.id, detail_codes=tuple(changes)))
         return _message(_stored(call.tx, location.id), call.caller)
 
-    def DeleteLocation(self, request: pb.DeleteLocationRequest, call: Call) -> pb.DeleteLocationResponse:
+    def DeleteLocation(
+        self, request: pb.DeleteLocationRequest, call: Call
+    ) -> pb.DeleteLocationResponse:
         """Removes a place at which nothing is offered."""
         location = _held(call, request.id)
         check_etag(request.etag, wire.etag_of(location))
@@ -90,10 +128,15 @@ class Locations:
         call.trail.append(Entry("location_delete", location.id))
         return pb.DeleteLocationResponse()
 
-    def SetServiceAtLocation(self, request: pb.SetServiceAtLocationRequest, call: Call) -> pb.ServiceAtLocation:
+    def SetServiceAtLocation(
+        self, request: pb.SetServiceAtLocationRequest, call: Call
+    ) -> pb.ServiceAtLocation:
         """States that a service is offered at a place of the same organisation."""
         offer = messages.service_at_location(request.service_at_location, new_id())
-        service, location = held_service(call.tx, call.caller, offer.service_id), _held(call, offer.location_id)
+        service, location = (
+            held_service(call.tx, call.caller, offer.service_id),
+            _held(call, offer.location_id),
+        )
         if service.organization_id != location.organization_id:
             raise NotFound
         before = locations.fetch_service(call.tx, service_id=service.id, location_id=location.id)
@@ -101,23 +144,33 @@ class Locations:
             raise Invalid(("service_at_location.location_id", "too_long"))
         offer.check()
         if service.entry.confidential and not location.entry.confidential:
-            raise Invalid(("service_at_location.location_id", "out_of_range"))  # its address would lead to what is to be hidden
+            # its address would lead to what is to be hidden
+            raise Invalid(("service_at_location.location_id", "out_of_range"))
         if location.entry.confidential:
             offer = offer.discreet()
         locations.keep_service(call.tx, offer)
         open_hours.refresh(call.tx, service.id, call.clock.now())
-        if not location.entry.confidential and (before is None or _in_public(before) != _in_public(offer)):
+        if not location.entry.confidential and (
+            before is None or _in_public(before) != _in_public(offer)
+        ):
             services.touch_public(call.tx, [service.id], call.clock.now())
         stored = locations.fetch_service(call.tx, service_id=service.id, location_id=location.id)
         assert stored is not None, "it was kept"
         call.trail.append(Entry("service_at_location_set", stored.id))
         return _offer_message(stored, location, call.caller)
 
-    def ListServiceAtLocations(self, request: pb.ListServiceAtLocationsRequest, call: Call) -> pb.ListServiceAtLocationsResponse:
-        """Lists the places at which a service is offered. Raises NotFound for a service that does not exist for the caller."""
+    def ListServiceAtLocations(
+        self, request: pb.ListServiceAtLocationsRequest, call: Call
+    ) -> pb.ListServiceAtLocationsResponse:
+        """Lists the places at which a service is offered.
+
+        Raises NotFound for a service that does not exist for the caller.
+        """
         service = visible_service(call.tx, call.caller, request.service_id)
         # One that became confidential is offered at open places no more, as others see it.
-        hides = service.entry.confidential and service.organization_id != call.caller.organization_id
+        hides = (
+            service.entry.confidential and service.organization_id != call.caller.organization_id
+        )
         return pb.ListServiceAtLocationsResponse(
             service_at_locations=[
                 _offer_message(offer, location, call.caller)
@@ -126,12 +179,17 @@ class Locations:
             ]
         )
 
-    def DeleteServiceAtLocation(self, request: pb.DeleteServiceAtLocationRequest, call: Call) -> pb.DeleteServiceAtLocationResponse:
+    def DeleteServiceAtLocation(
+        self, request: pb.DeleteServiceAtLocationRequest, call: Call
+    ) -> pb.DeleteServiceAtLocationResponse:
         """States that a service is no longer offered at a place."""
         offer = locations.fetch_service(call.tx, id=request.id) if is_id(request.id) else None
         if offer is None:
             raise NotFound
-        service, location = held_service(call.tx, call.caller, offer.service_id), locations.fetch(call.tx, offer.location_id)
+        service, location = (
+            held_service(call.tx, call.caller, offer.service_id),
+            locations.fetch(call.tx, offer.location_id),
+        )
         locations.delete_service(call.tx, offer.id)
         open_hours.refresh(call.tx, service.id, call.clock.now())
         if location is not None and not location.entry.confidential:
@@ -140,55 +198,102 @@ class Locations:
         return pb.DeleteServiceAtLocationResponse()
 
     def OpenAddress(self, request: pb.OpenAddressRequest, call: Call) -> pb.OpenAddressResponse:
-        """Returns the address of each confidential place of the service that accepted the referral: to one worker, once."""
+        """Returns the address of each confidential place of the service that accepted the referral:
+        to one worker, once.
+        """
         id = request.referral_id
-        grant = address_grants.fetch(call.tx, id, call.caller.organization_id) if is_id(id) else None
+        grant = (
+            address_grants.fetch(call.tx, id, call.caller.organization_id) if is_id(id) else None
+        )
         if grant is None:
             raise NotFound
         if not sees_shelters(call.tx, call.caller):
             raise NotAllowed("member_on_probation")
-        hidden = [location for _, location in locations.services_at(call.tx, grant.service_id) if location.entry.confidential]
+        hidden = [
+            location
+            for _, location in locations.services_at(call.tx, grant.service_id)
+            if location.entry.confidential
+        ]
         if not hidden:
             raise NotFound  # nothing to open; the one opening is not spent
         grant.open(call.caller.id, call.clock.now())
         address_grants.keep(call.tx, grant)
         addresses = [self._address(call, location) for location in hidden]
-        call.trail.extend(Entry("address_open", location.id, purpose_code=id) for location in hidden)
+        call.trail.extend(
+            Entry("address_open", location.id, purpose_code=id) for location in hidden
+        )
         return pb.OpenAddressResponse(addresses=addresses)
 
     def OpenOwnAddress(self, request: pb.OpenOwnAddressRequest, call: Call) -> pb.OpenedAddress:
         """Returns the address of a confidential place of the caller's own organisation."""
-        location = locations.fetch(call.tx, request.location_id) if is_id(request.location_id) else None
-        if location is None or location.organization_id != call.caller.organization_id or not location.entry.confidential:
+        location = (
+            locations.fetch(call.tx, request.location_id) if is_id(request.location_id) else None
+        )
+        if (
+            location is None
+            or location.organization_id != call.caller.organization_id
+            or not location.entry.confidential
+        ):
             raise NotFound
         address = self._address(call, location)
         call.trail.append(Entry("address_open", location.id))
         return address
 
-    def ListTruthScores(self, request: pb.ListTruthScoresRequest, call: Call) -> pb.ListTruthScoresResponse:
-        """Returns a page of scores: how reliable the stated room of the caller's services is; of any member's for the coordination and auditors."""
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
-        now, own, sees_all = call.clock.now(), call.caller.organization_id, sees_everything(call.caller)
+    def ListTruthScores(
+        self, request: pb.ListTruthScoresRequest, call: Call
+    ) -> pb.ListTruthScoresResponse:
+        """Returns a page of scores: how reliable the stated room of the caller's services is; of
+        any member's for the coordination and auditors.
+        """
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        now, own, sees_all = (
+            call.clock.now(),
+            call.caller.organization_id,
+            sees_everything(call.caller),
+        )
         if not sees_all and request.organization_id not in ("", own):
             return pb.ListTruthScoresResponse()
         owner = request.organization_id or None if sees_all else own
-        page, more = promises.listed(call.tx, owner, size, after, unconfirmed_since=now - ASSURED if request.doubtful else None)
+        page, more = promises.listed(
+            call.tx,
+            owner,
+            size,
+            after,
+            unconfirmed_since=now - ASSURED if request.doubtful else None,
+        )
         return pb.ListTruthScoresResponse(
             scores=[messages.truth(service, viewer(call.caller), now) for service in page],
             next_page_token=self._pages.token(request, more),
         )
 
-    def ListFieldChanges(self, request: pb.ListFieldChangesRequest, call: Call) -> pb.ListFieldChangesResponse:
-        """Returns a page of the changes of an own entry; of any entry for the coordination and auditors.
+    def ListFieldChanges(
+        self, request: pb.ListFieldChangesRequest, call: Call
+    ) -> pb.ListFieldChangesResponse:
+        """Returns a page of the changes of an own entry; of any entry for the coordination and
+        auditors.
 
         Only a shelter's own people see how its room changed.
         """
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, int)
-        owner, id = None if sees_everything(call.caller) else call.caller.organization_id, request.subject_id
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, int),
+        )
+        owner, id = (
+            None if sees_everything(call.caller) else call.caller.organization_id,
+            request.subject_id,
+        )
         service = services.fetch(call.tx, id) if owner is None and is_id(id) else None
         hides_room = service is not None and not service.is_live_for(viewer(call.caller))
-        changes, more = field_changes.listed(call.tx, id, owner, size, after, without="capacity." if hides_room else "")
-        return pb.ListFieldChangesResponse(changes=map(messages.field_change, changes), next_page_token=self._pages.token(request, more))
+        changes, more = field_changes.listed(
+            call.tx, id, owner, size, after, without="capacity." if hides_room else ""
+        )
+        return pb.ListFieldChangesResponse(
+            changes=map(messages.field_change, changes),
+            next_page_token=self._pages.token(request, more),
+        )
 
     def _address(self, call: Call, location: Location) -> pb.OpenedAddress:
         secret = locations.address(call.tx, self._keyring, location.id)
@@ -196,7 +301,12 @@ class Locations:
 
 
 def change_location(
-    tx: Transaction, keyring: Keyring, caller: Caller, now: datetime, location: Location, changes: Mapping[str, Any]
+    tx: Transaction,
+    keyring: Keyring,
+    caller: Caller,
+    now: datetime,
+    location: Location,
+    changes: Mapping[str, Any],
 ) -> None:
     """Changes a place that is locked, with its history."""
     id, before = location.id, location.entry
@@ -204,18 +314,30 @@ def change_location(
     after = location.entry
     locations.keep(tx, keyring, location)
     hidden = _LEADS_THERE if after.confidential else ()
-    field_changes.keep(tx, id, location.organization_id, changes_of(before, after, worker_of(caller), now, hidden))
+    field_changes.keep(
+        tx, id, location.organization_id, changes_of(before, after, worker_of(caller), now, hidden)
+    )
     if after.confidential and not before.confidential:
         field_changes.forget_values(tx, id, _LEADS_THERE)
         locations.strip(tx, id)
-    if (before.country, before.department) != (after.country, after.department):  # another clock, and other holidays
+    # another clock, and other holidays
+    if (before.country, before.department) != (after.country, after.department):
         open_hours.refresh_many(tx, locations.offered_at(tx, id), now)
     if not (before.confidential and after.confidential) and before != after:
         services.touch_public(tx, locations.offered_at(tx, id), now)
 
 
-def grant_address(tx: Transaction, referral_id: str, service_id: str, receiver_id: str, sender_id: str, at: datetime) -> None:
-    """Lets one worker of the receiver open the service's address, if the receiver is the service's own organisation."""
+def grant_address(
+    tx: Transaction,
+    referral_id: str,
+    service_id: str,
+    receiver_id: str,
+    sender_id: str,
+    at: datetime,
+) -> None:
+    """Lets one worker of the receiver open the service's address, if the receiver is the service's
+    own organisation.
+    """
     service = services.fetch(tx, service_id)
     if service is not None and service.organization_id == receiver_id:
         address_grants.grant(tx, referral_id, service_id, sender_id, at)
@@ -227,11 +349,17 @@ def end_address(tx: Transaction, referral_id: str, at: datetime) -> None:
 
 
 def _message(location: Location, caller: Caller) -> pb.Location:
-    return messages.location(location, wire.etag_of(location), viewer(caller).tier_of(location.organization_id))
+    return messages.location(
+        location, wire.etag_of(location), viewer(caller).tier_of(location.organization_id)
+    )
 
 
-def _offer_message(offer: ServiceAtLocation, location: Location, caller: Caller) -> pb.ServiceAtLocation:
-    return messages.said_at_location(offer, _message(location, caller), viewer(caller).tier_of(location.organization_id))
+def _offer_message(
+    offer: ServiceAtLocation, location: Location, caller: Caller
+) -> pb.ServiceAtLocation:
+    return messages.said_at_location(
+        offer, _message(location, caller), viewer(caller).tier_of(location.organization_id)
+    )
 
 
 def _in_public(offer: ServiceAtLocation) -> tuple[object, ...]:
@@ -255,6 +383,10 @@ def _held(call: Call, id: str) -> Location:
 
 
 def _is_visible(call: Call, location: Location) -> bool:
-    if location.organization_id == call.caller.organization_id or sees_shelters(call.tx, call.caller):
+    if location.organization_id == call.caller.organization_id or sees_shelters(
+        call.tx, call.caller
+    ):
         return True
-    return not location.entry.confidential and not organizations.shelters(call.tx, [location.organization_id])
+    return not location.entry.confidential and not organizations.shelters(
+        call.tx, [location.organization_id]
+    )

@@ -1,4 +1,6 @@
-"""Things that an account made since a day and that outlast its sessions: listed and ended, for somebody who fears that another person used her account."""
+"""Things that an account made since a day and that outlast its sessions: listed and ended, for
+somebody who fears that another person used her account.
+"""
 
 from datetime import datetime, timedelta
 
@@ -12,7 +14,15 @@ from protos.partners.v1 import accounts_pb2 as pb
 from services.partners.domain.made_lately import Made, MadeKind
 from services.partners.domain.network_roles import are_of_the_network
 from services.partners.domain.worker import Role, Worker
-from services.partners.store import api_keys, invitations, organizations, passkeys, second_factors, sign_in_providers, workers
+from services.partners.store import (
+    api_keys,
+    invitations,
+    organizations,
+    passkeys,
+    second_factors,
+    sign_in_providers,
+    workers,
+)
 from services.partners.usecases.lasting import notify_of_lasting
 from services.partners.usecases.workers import suspend
 
@@ -27,7 +37,9 @@ class MadeLately:
         """`mail` seals letters."""
         self._mail = mail
 
-    def ListMadeLately(self, request: pb.ListMadeLatelyRequest, call: Call) -> pb.ListMadeLatelyResponse:
+    def ListMadeLately(
+        self, request: pb.ListMadeLatelyRequest, call: Call
+    ) -> pb.ListMadeLatelyResponse:
         """Lists the things that the caller made since then, the newest first."""
         return pb.ListMadeLatelyResponse(
             made=[
@@ -42,18 +54,25 @@ class MadeLately:
             ]
         )
 
-    def EndMadeLately(self, request: pb.EndMadeLatelyRequest, call: Call) -> pb.EndMadeLatelyResponse:
-        """Ends the named things of those that `ListMadeLately` lists. Her managers are notified if a code or passkey was removed."""
+    def EndMadeLately(
+        self, request: pb.EndMadeLatelyRequest, call: Call
+    ) -> pb.EndMadeLatelyResponse:
+        """Ends the named things of those that `ListMadeLately` lists.
+
+        Her managers are notified if a code or passkey was removed.
+        """
         if not request.ids:
             raise Invalid(("ids", "required"))
-        ended = [each for each in _made(call, _since(request)) if each.id in request.ids and each.can_end]
+        ended = [
+            each for each in _made(call, _since(request)) if each.id in request.ids and each.can_end
+        ]
         for made in ended:
             _end(call, made)
         if any(each.kind in (MadeKind.SECOND_FACTOR, MadeKind.PASSKEY) for each in ended):
             notify_of_lasting(call, self._mail, "sign_in_changed")
-        call.trail += [Entry("made_lately_end", each.id, detail_codes=(each.kind,)) for each in ended] or [
-            Entry("made_lately_end", call.caller.id)
-        ]
+        call.trail += [
+            Entry("made_lately_end", each.id, detail_codes=(each.kind,)) for each in ended
+        ] or [Entry("made_lately_end", call.caller.id)]
         return pb.EndMadeLatelyResponse(ended=len(ended))
 
 
@@ -69,18 +88,35 @@ def _made(call: Call, since: datetime) -> list[Made]:
     if since < now - LONGEST:
         raise Invalid(("since_time", "out_of_range"))
     made = [
-        Made(key.id, MadeKind.API_KEY, key.create_time if key.create_time >= since else key.update_time, key.entry.label)
+        Made(
+            key.id,
+            MadeKind.API_KEY,
+            key.create_time if key.create_time >= since else key.update_time,
+            key.entry.label,
+        )
         for key in api_keys.decided_by(tx, caller.id, since, now)
     ]
     made += [
-        Made(each.id, MadeKind.INVITATION, each.create_time, each.entry.email) for each in invitations.by_inviter(tx, caller.id, since, now)
+        Made(each.id, MadeKind.INVITATION, each.create_time, each.entry.email)
+        for each in invitations.by_inviter(tx, caller.id, since, now)
     ]
     made += [
-        Made(worker.id, MadeKind.ACCOUNT, time, worker.entry.email, _may_suspend(caller, worker, since))
+        Made(
+            worker.id,
+            MadeKind.ACCOUNT,
+            time,
+            worker.entry.email,
+            _may_suspend(caller, worker, since),
+        )
         for worker, time in workers.invited_by(tx, caller.id, since)
     ]
     made += [
-        Made(provider.id, MadeKind.SIGN_IN_PROVIDER, provider.proposal.time, provider.proposal.entry.issuer)
+        Made(
+            provider.id,
+            MadeKind.SIGN_IN_PROVIDER,
+            provider.proposal.time,
+            provider.proposal.entry.issuer,
+        )
         for provider in sign_in_providers.proposed_by(tx, caller.id, since)
         if provider.proposal
     ]
@@ -88,7 +124,9 @@ def _made(call: Call, since: datetime) -> list[Made]:
     if factor and factor.confirm_time and factor.confirm_time >= since:
         made.append(Made(caller.id, MadeKind.SECOND_FACTOR, factor.confirm_time))
     made += [
-        Made(each.id, MadeKind.PASSKEY, each.create_time, each.label) for each in passkeys.of(tx, caller.id) if each.create_time >= since
+        Made(each.id, MadeKind.PASSKEY, each.create_time, each.label)
+        for each in passkeys.of(tx, caller.id)
+        if each.create_time >= since
     ]
     return sorted(made, key=lambda each: (each.create_time, each.id), reverse=True)
 
@@ -103,7 +141,8 @@ def _end(call: Call, made: Made) -> None:
         case MadeKind.INVITATION:
             invitation = invitations.fetch(tx, made.id)
             if invitation and organizations.fetch(tx, invitation.organization_id, hold="UPDATE"):
-                invitation = invitations.fetch(tx, made.id) or invitation  # again, now that nobody else can accept it
+                # again, now that nobody else can accept it
+                invitation = invitations.fetch(tx, made.id) or invitation
                 if invitation.is_open(now) or invitation.waits(now):
                     invitation.revoke(now)
                     invitations.keep(tx, invitation)
@@ -121,7 +160,10 @@ def _end(call: Call, made: Made) -> None:
 
 
 def _may_suspend(caller: Caller, worker: Worker, since: datetime) -> bool:
-    """Returns whether the caller may suspend the account. One that is older than the day is somebody's, and its managers decide."""
+    """Returns whether the caller may suspend the account.
+
+    One that is older than the day is somebody's, and its managers decide.
+    """
     if worker.create_time < since:
         return False
     if are_of_the_network(worker.entry.roles):

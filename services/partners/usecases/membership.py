@@ -1,4 +1,6 @@
-"""Membership: how an organisation applies, is admitted, stays and leaves, and what time does to it."""
+"""Membership: how an organisation applies, is admitted, stays and leaves, and what time does to
+it.
+"""
 
 import secrets
 from datetime import datetime, timedelta
@@ -17,16 +19,27 @@ from services.partners import wire
 from services.partners.domain.organization import Organization, OrganizationStatus, RejectionReason
 from services.partners.domain.worker import same_email
 from services.partners.store import applications, organizations, services, workers
-from services.partners.usecases.organizations import coordinator, lock, notify_managers, organization_message, save
+from services.partners.usecases.organizations import (
+    coordinator,
+    lock,
+    notify_managers,
+    organization_message,
+    save,
+)
 from services.partners.usecases.passwords import mark_of
 from services.partners.wire import facts
 
-# A public form that writes, and sends a letter: few from one address, few to one mailbox, and no number for all, which anybody could use up.
+# A public form that writes, and sends a letter: few from one address, few to one mailbox, and no
+# number for all, which anybody could use up.
 OF_A_MAILBOX = Budget(3, timedelta(hours=1), timedelta(0))
 OF_AN_ADDRESS = Budget(5, timedelta(hours=1), timedelta(0))
 LINK_LIFE = timedelta(days=3)
 ANSWERED_WITHIN = timedelta(days=14)
-_UNANSWERED, _CONTACT_KEPT, _REJECTED_KEPT = timedelta(days=90), timedelta(days=180), timedelta(days=180)
+_UNANSWERED, _CONTACT_KEPT, _REJECTED_KEPT = (
+    timedelta(days=90),
+    timedelta(days=180),
+    timedelta(days=180),
+)
 _AT_ONCE = 200
 _LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # none that is taken for another
 
@@ -40,8 +53,12 @@ class Membership:
         self._mail = mail
         self._guesses = guesses
 
-    def ApplyForMembership(self, request: pb.ApplyForMembershipRequest, call: Call) -> pb.ApplyForMembershipResponse:
-        """Sends the applicant a letter with a link; returns the reference of the application. Does not look whether the organisation is known.
+    def ApplyForMembership(
+        self, request: pb.ApplyForMembershipRequest, call: Call
+    ) -> pb.ApplyForMembershipResponse:
+        """Sends the applicant a letter with a link; returns the reference of the application.
+
+        Does not look whether the organisation is known.
 
         Raises Exhausted too_many_attempts for the address or the mailbox.
         """
@@ -50,25 +67,51 @@ class Membership:
         self._guesses.count(same_email(recipient), call.origin, now)
         id, token = new_id(), secrets.token_urlsafe(32)
         reference = "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(2))
-        applications.request(call.tx, self._keyring, id, mark_of(token), reference, request.SerializeToString(), now + LINK_LIFE, now)
-        letter = self._mail.seal_bytes(wire.application_letter(recipient, token, request.language), f"applications/{id}/letter")
+        applications.request(
+            call.tx,
+            self._keyring,
+            id,
+            mark_of(token),
+            reference,
+            request.SerializeToString(),
+            now + LINK_LIFE,
+            now,
+        )
+        letter = self._mail.seal_bytes(
+            wire.application_letter(recipient, token, request.language), f"applications/{id}/letter"
+        )
         outbox.keep(call.tx, [facts.application_fact(id, letter, now + LINK_LIFE, now)])
-        return pb.ApplyForMembershipResponse(reference=reference, answer_within_days=ANSWERED_WITHIN.days)
+        return pb.ApplyForMembershipResponse(
+            reference=reference, answer_within_days=ANSWERED_WITHIN.days
+        )
 
-    def ConfirmApplication(self, request: pb.ConfirmApplicationRequest, call: Call) -> pb.ConfirmApplicationResponse:
-        """Makes the application whose letter was read count; returns its reference. Raises NotFound for a link that is not valid."""
+    def ConfirmApplication(
+        self, request: pb.ConfirmApplicationRequest, call: Call
+    ) -> pb.ConfirmApplicationResponse:
+        """Makes the application whose letter was read count; returns its reference.
+
+        Raises NotFound for a link that is not valid.
+        """
         now = call.clock.now()
-        reference_and_request = applications.take_request(call.tx, self._keyring, mark_of(request.token), now)
+        reference_and_request = applications.take_request(
+            call.tx, self._keyring, mark_of(request.token), now
+        )
         if reference_and_request is None:
             raise NotFound
         reference, sent = reference_and_request
         application = pb.ApplyForMembershipRequest.FromString(sent)
         organization = Organization.apply(new_id(), wire.applicant(application), now)
         organizations.keep(call.tx, organization)
-        applications.add(call.tx, self._keyring, organization.id, wire.applied(application, reference, now))
-        return pb.ConfirmApplicationResponse(reference=reference, answer_within_days=ANSWERED_WITHIN.days)
+        applications.add(
+            call.tx, self._keyring, organization.id, wire.applied(application, reference, now)
+        )
+        return pb.ConfirmApplicationResponse(
+            reference=reference, answer_within_days=ANSWERED_WITHIN.days
+        )
 
-    def AdmitOrganization(self, request: pb.AdmitOrganizationRequest, call: Call) -> pb.Organization:
+    def AdmitOrganization(
+        self, request: pb.AdmitOrganizationRequest, call: Call
+    ) -> pb.Organization:
         """Admits an applicant on probation."""
         organization = lock(call, request.id, request.etag)
         organization.admit(call.clock.now(), call.caller.id)
@@ -76,7 +119,9 @@ class Membership:
         call.trail.append(Entry("organization_admit", organization.id))
         return organization_message(organization, call)
 
-    def RejectApplication(self, request: pb.RejectApplicationRequest, call: Call) -> pb.Organization:
+    def RejectApplication(
+        self, request: pb.RejectApplicationRequest, call: Call
+    ) -> pb.Organization:
         """Rejects an applicant, and forgets the person whom the application named."""
         reason = wire.REJECTIONS.member(request.reason, "reason")
         if reason is None:
@@ -96,13 +141,19 @@ class Membership:
         organization = lock(call, request.id, request.etag)
         organization.record(seen, now, wire.today_at(organization, now))
         save(call, organization)
-        call.trail.append(Entry("organization_evidence", organization.id, detail_codes=(seen.kind,)))
+        call.trail.append(
+            Entry("organization_evidence", organization.id, detail_codes=(seen.kind,))
+        )
         return organization_message(organization, call)
 
-    def LeaveOrganization(self, request: pb.LeaveOrganizationRequest, call: Call) -> pb.Organization:
-        """Ends a membership: the member's own manager alone, the coordination by two coordinators, of whom the first only proposes it.
+    def LeaveOrganization(
+        self, request: pb.LeaveOrganizationRequest, call: Call
+    ) -> pb.Organization:
+        """Ends a membership: the member's own manager alone, the coordination by two coordinators,
+        of whom the first only proposes it.
 
-        Refuses for organisations with a coordinator: nobody would be left to answer for the network.
+        Refuses for organisations with a coordinator: nobody would be left to answer for the
+        network.
         """
         now, id = call.clock.now(), request.id
         by = None if call.caller.organization_id == id else coordinator(call.tx, call.caller, now)
@@ -114,12 +165,18 @@ class Membership:
         if organization.status is OrganizationStatus.LEFT:
             workers.end_sessions_of(call.tx, organization_id=id)
             applications.erase(call.tx, id)
-        call.trail.append(Entry("organization_leave", id, detail_codes=("proposed",) if organization.leaving else ()))
+        call.trail.append(
+            Entry(
+                "organization_leave", id, detail_codes=("proposed",) if organization.leaving else ()
+            )
+        )
         return organization_message(organization, call)
 
 
 def end_holds(tx: Transaction, mail: Keyring, now: datetime) -> int:
-    """Ends holds and proposed suspensions to which no second coordinator agreed in time; notifies managers whose access is back."""
+    """Ends holds and proposed suspensions to which no second coordinator agreed in time; notifies
+    managers whose access is back.
+    """
     over = organizations.with_suspension_over(tx, now, _AT_ONCE)
     for organization in over:
         before = organization.stop
@@ -132,7 +189,9 @@ def end_holds(tx: Transaction, mail: Keyring, now: datetime) -> int:
 
 
 def watch_membership(tx: Transaction, now: datetime) -> int:
-    """Warns of and ends agreements, rejects applications that nobody answered, and forgets what nobody needs; returns how many rows."""
+    """Warns of and ends agreements, rejects applications that nobody answered, and forgets what
+    nobody needs; returns how many rows.
+    """
     changed = 0
     for organization in organizations.whose_agreement_ends(tx, latest_day(now), _AT_ONCE):
         before, warned = organization.status, organization.warned_days
@@ -148,4 +207,8 @@ def watch_membership(tx: Transaction, now: datetime) -> int:
         organizations.keep(tx, organization)
         changed += 1
     changed += applications.forget_requests(tx, now)
-    return changed + applications.forget(tx, now - _CONTACT_KEPT) + organizations.forget_rejected(tx, now - _REJECTED_KEPT)
+    return (
+        changed
+        + applications.forget(tx, now - _CONTACT_KEPT)
+        + organizations.forget_rejected(tx, now - _REJECTED_KEPT)
+    )

@@ -21,16 +21,24 @@ class OpenData:
     def __init__(self, pages: PageTokens) -> None:
         self._pages = pages
 
-    def ListPublicServices(self, request: pb.ListPublicServicesRequest, call: Call) -> pb.ListPublicServicesResponse:
+    def ListPublicServices(
+        self, request: pb.ListPublicServicesRequest, call: Call
+    ) -> pb.ListPublicServicesResponse:
         """Returns a page of the public services, by id or by name, and how many there are."""
         wanted, token = replace(public_wanted(request), department=request.department), ""
         if request.by_name:
             after = self._pages.position(request, str, str)
-            services, more, total = open_data.page_by_name(call.tx, wanted, after) if _may_exist(wanted) else ([], None, 0)
+            services, more, total = (
+                open_data.page_by_name(call.tx, wanted, after)
+                if _may_exist(wanted)
+                else ([], None, 0)
+            )
             token = self._pages.token(request, more)
         else:
             services, total = open_data.page(call.tx, wanted) if _may_exist(wanted) else ([], 0)
-        return pb.ListPublicServicesResponse(services=map(_message, services), total_size=total, next_page_token=token)
+        return pb.ListPublicServicesResponse(
+            services=map(_message, services), total_size=total, next_page_token=token
+        )
 
     def GetPublicService(self, request: pb.GetPublicServiceRequest, call: Call) -> pb.PublicService:
         """Returns a public service."""
@@ -42,17 +50,28 @@ class OpenData:
     def ListPublicServiceAtLocations(
         self, request: pb.ListPublicServiceAtLocationsRequest, call: Call
     ) -> pb.ListPublicServiceAtLocationsResponse:
-        """Returns a page of public services at their open places, each with the one place, and how many there are."""
+        """Returns a page of public services at their open places, each with the one place, and how
+        many there are.
+        """
         wanted = replace(public_wanted(request), id=request.id)
-        services, total = open_data.page_of_places(call.tx, wanted) if _may_exist(wanted) else ([], 0)
-        return pb.ListPublicServiceAtLocationsResponse(services=map(_message, services), total_size=total)
+        services, total = (
+            open_data.page_of_places(call.tx, wanted) if _may_exist(wanted) else ([], 0)
+        )
+        return pb.ListPublicServiceAtLocationsResponse(
+            services=map(_message, services), total_size=total
+        )
 
-    def ListPublicOrganizations(self, request: pb.ListPublicOrganizationsRequest, call: Call) -> pb.ListPublicOrganizationsResponse:
+    def ListPublicOrganizations(
+        self, request: pb.ListPublicOrganizationsRequest, call: Call
+    ) -> pb.ListPublicOrganizationsResponse:
         """Returns a page of the members that offer something public, and how many there are."""
-        wanted = PublicWanted(*page_wanted(request), words=request.words, organization=request.organization_id)
+        wanted = PublicWanted(
+            *page_wanted(request), words=request.words, organization=request.organization_id
+        )
         organizations, total = open_data.members(call.tx, wanted) if _may_exist(wanted) else ([], 0)
         return pb.ListPublicOrganizationsResponse(
-            organizations=[wire.organization(each, ANYONE.tier) for each in organizations], total_size=total
+            organizations=[wire.organization(each, ANYONE.tier) for each in organizations],
+            total_size=total,
         )
 
 

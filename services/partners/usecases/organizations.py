@@ -20,11 +20,19 @@ from services.partners.domain.suspension import Coordinator
 from services.partners.store import applications, field_changes, organizations, services, workers
 from services.partners.usecases.independence import second
 from services.partners.usecases.password_resets import notify_worker
-from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters, viewer, worker_of
+from services.partners.usecases.standing import (
+    may_act_for,
+    sees_everything,
+    sees_shelters,
+    viewer,
+    worker_of,
+)
 from services.partners.wire.schedules import day
 
 _STEP = 5
-"""The number of persons at a member's services is rounded up to a multiple of this, so that it tells of nobody who comes or goes."""
+"""The number of persons at a member's services is rounded up to a multiple of this, so that it
+tells of nobody who comes or goes.
+"""
 
 
 class Organizations:
@@ -40,34 +48,63 @@ class Organizations:
         """Lists the lines of the campaign."""
         entries = [organization.entry for organization in organizations.hotlines(call.tx)]
         return pb.ListHotlinesResponse(
-            hotlines=[pb.Hotline(country=e.country, number=e.hotline_number, organization_name=e.name) for e in entries]
+            hotlines=[
+                pb.Hotline(country=e.country, number=e.hotline_number, organization_name=e.name)
+                for e in entries
+            ]
         )
 
-    def CreateOrganization(self, request: pb.CreateOrganizationRequest, call: Call) -> pb.Organization:
+    def CreateOrganization(
+        self, request: pb.CreateOrganizationRequest, call: Call
+    ) -> pb.Organization:
         """Registers a member, on probation."""
         entry = wire.organization_entry(request.organization)
-        organization = Organization.register(new_id(), entry, call.clock.now(), worker_of(call.caller))
+        organization = Organization.register(
+            new_id(), entry, call.clock.now(), worker_of(call.caller)
+        )
         organizations.keep(call.tx, organization)
         call.trail.append(Entry("organization_create", organization.id))
         return organization_message(organization, call)
 
     def GetOrganization(self, request: pb.GetOrganizationRequest, call: Call) -> pb.Organization:
-        """Returns an organisation, also one that left: history names it. Only the coordination and auditors see one that was not admitted."""
-        organization = _existing(organizations.fetch(call.tx, request.id) if is_id(request.id) else None)
+        """Returns an organisation, also one that left: history names it.
+
+        Only the coordination and auditors see one that was not admitted.
+        """
+        organization = _existing(
+            organizations.fetch(call.tx, request.id) if is_id(request.id) else None
+        )
         if not may_see(call.tx, call.caller, [organization]):
             raise NotFound
         message = organization_message(organization, call)
         if call.caller.has("COORDINATOR") or call.caller.has("AUDITOR"):
             managers = workers.managers(call.tx, organization.id)
-            message.has_manager, message.only_manager_worker_id = bool(managers), managers[0] if len(managers) == 1 else ""
-        if call.caller.has("COORDINATOR") and (application := applications.fetch(call.tx, self._keyring, organization.id)):
+            message.has_manager, message.only_manager_worker_id = (
+                bool(managers),
+                managers[0] if len(managers) == 1 else "",
+            )
+        if call.caller.has("COORDINATOR") and (
+            application := applications.fetch(call.tx, self._keyring, organization.id)
+        ):
             message.application.CopyFrom(wire.application(application))
         return message
 
-    def ListOrganizations(self, request: pb.ListOrganizationsRequest, call: Call) -> pb.ListOrganizationsResponse:
-        """Returns a page by name. Only coordinator and auditor see members that are not active, when agreements end, and what waits for a second."""
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
-        type, status = wire.TYPES.member(request.type, "type"), wire.STATUSES.member(request.status, "status")
+    def ListOrganizations(
+        self, request: pb.ListOrganizationsRequest, call: Call
+    ) -> pb.ListOrganizationsResponse:
+        """Returns a page by name.
+
+        Only coordinator and auditor see members that are not active, when agreements end, and what
+        waits for a second.
+        """
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        type, status = (
+            wire.TYPES.member(request.type, "type"),
+            wire.STATUSES.member(request.status, "status"),
+        )
         agreement_before = day("agreement_expire_before_date", request.agreement_expire_before_date)
         own, sees_all = call.caller.organization_id, sees_everything(call.caller)
         if (agreement_before or request.waits_for_second) and not sees_all:
@@ -85,10 +122,13 @@ class Organizations:
             waits_for_second=request.waits_for_second,
         )
         return pb.ListOrganizationsResponse(
-            organizations=[organization_message(each, call) for each in page], next_page_token=self._pages.token(request, more)
+            organizations=[organization_message(each, call) for each in page],
+            next_page_token=self._pages.token(request, more),
         )
 
-    def UpdateOrganization(self, request: pb.UpdateOrganizationRequest, call: Call) -> pb.Organization:
+    def UpdateOrganization(
+        self, request: pb.UpdateOrganizationRequest, call: Call
+    ) -> pb.Organization:
         """Changes the fields of an entry that the mask names."""
         given, now = request.organization, call.clock.now()
         changes = wire.changes(request.update_mask, wire.organization_entry(given))
@@ -100,11 +140,17 @@ class Organizations:
         _keep_changes(call, organization, before)
         if organization.entry.name != before.name:
             services.refresh_all_of(call.tx, organization.id)
-        call.trail.append(Entry("organization_change", organization.id, detail_codes=tuple(changes)))
+        call.trail.append(
+            Entry("organization_change", organization.id, detail_codes=tuple(changes))
+        )
         return organization_message(organization, call)
 
-    def ProposeOrganizationChange(self, request: pb.ProposeOrganizationChangeRequest, call: Call) -> pb.Organization:
-        """Proposes to change the network's fields of a member; its managers are notified at once by letters."""
+    def ProposeOrganizationChange(
+        self, request: pb.ProposeOrganizationChangeRequest, call: Call
+    ) -> pb.Organization:
+        """Proposes to change the network's fields of a member; its managers are notified at once by
+        letters.
+        """
         given, now = request.organization, call.clock.now()
         changes = wire.changes(request.update_mask, wire.organization_entry(given))
         organization = _held(call, given.id)
@@ -113,10 +159,14 @@ class Organizations:
         organizations.keep(call.tx, organization)
         for manager in workers.all_managers(call.tx, organization.id):
             notify_worker(call.tx, self._mail, manager, "entry_proposed", now)
-        call.trail.append(Entry("organization_propose", organization.id, detail_codes=tuple(changes)))
+        call.trail.append(
+            Entry("organization_propose", organization.id, detail_codes=tuple(changes))
+        )
         return organization_message(organization, call)
 
-    def ConfirmOrganizationChange(self, request: pb.ConfirmOrganizationChangeRequest, call: Call) -> pb.Organization:
+    def ConfirmOrganizationChange(
+        self, request: pb.ConfirmOrganizationChangeRequest, call: Call
+    ) -> pb.Organization:
         """Agrees to the proposal of another person."""
         organization, now = lock(call, request.id, request.etag), call.clock.now()
         before = organization.entry
@@ -125,7 +175,9 @@ class Organizations:
         call.trail.append(Entry("organization_confirm_change", organization.id))
         return organization_message(organization, call)
 
-    def DropOrganizationChange(self, request: pb.DropOrganizationChangeRequest, call: Call) -> pb.Organization:
+    def DropOrganizationChange(
+        self, request: pb.DropOrganizationChangeRequest, call: Call
+    ) -> pb.Organization:
         """Drops the proposal."""
         organization = lock(call, request.id, request.etag)
         organization.drop_change(call.clock.now())
@@ -133,22 +185,32 @@ class Organizations:
         call.trail.append(Entry("organization_drop_change", organization.id))
         return organization_message(organization, call)
 
-    def ApproveOrganization(self, request: pb.ApproveOrganizationRequest, call: Call) -> pb.Organization:
-        """Makes an organisation a full member: the first person proposes it, the second approves it."""
+    def ApproveOrganization(
+        self, request: pb.ApproveOrganizationRequest, call: Call
+    ) -> pb.Organization:
+        """Makes an organisation a full member: the first person proposes it, the second approves
+        it.
+        """
         organization, now = lock(call, request.id, request.etag), call.clock.now()
-        organization.approve(now, wire.today_at(organization, now), second(call.tx, call.caller, now))
+        organization.approve(
+            now, wire.today_at(organization, now), second(call.tx, call.caller, now)
+        )
         save(call, organization)
         call.trail.append(Entry("organization_approve", organization.id))
         return organization_message(organization, call)
 
-    def SuspendOrganization(self, request: pb.SuspendOrganizationRequest, call: Call) -> pb.Organization:
+    def SuspendOrganization(
+        self, request: pb.SuspendOrganizationRequest, call: Call
+    ) -> pb.Organization:
         """Proposes to end a member's access, agrees to it, or stops it for a day (`hold`).
 
-        Refuses the own organisation, for nobody would be left to take it back, and organisations of coordinators or auditors: two coordinators end
-        those accounts first.
+        Refuses the own organisation, for nobody would be left to take it back, and organisations of
+        coordinators or auditors: two coordinators end those accounts first.
         """
         now, reason = call.clock.now(), wire.SUSPENSIONS.member(request.reason, "reason")
-        if request.id == call.caller.organization_id or workers.has_network_role(call.tx, request.id):
+        if request.id == call.caller.organization_id or workers.has_network_role(
+            call.tx, request.id
+        ):
             raise Conflict("illegal_transition")
         by = coordinator(call.tx, call.caller, now)
         organization = lock(call, request.id, request.etag)
@@ -157,11 +219,17 @@ class Organizations:
         save(call, organization)
         notify_managers(call.tx, self._mail, organization, before, now)
         suspension, stop = organization.suspension, organization.stop
-        codes = (suspension.reason, *(() if stop == "suspended" else (stop or "proposed",))) if suspension else ()
+        codes = (
+            (suspension.reason, *(() if stop == "suspended" else (stop or "proposed",)))
+            if suspension
+            else ()
+        )
         call.trail.append(Entry("organization_suspend", organization.id, detail_codes=codes))
         return organization_message(organization, call)
 
-    def ReinstateOrganization(self, request: pb.ReinstateOrganizationRequest, call: Call) -> pb.Organization:
+    def ReinstateOrganization(
+        self, request: pb.ReinstateOrganizationRequest, call: Call
+    ) -> pb.Organization:
         """Proposes to take a suspension back, or agrees to it."""
         now = call.clock.now()
         by = coordinator(call.tx, call.caller, now)
@@ -170,30 +238,52 @@ class Organizations:
         organization.reinstate(by, now, wire.today_at(organization, now))
         save(call, organization)
         notify_managers(call.tx, self._mail, organization, before, now)
-        call.trail.append(Entry("organization_reinstate", organization.id, detail_codes=("proposed",) if organization.stop else ()))
+        call.trail.append(
+            Entry(
+                "organization_reinstate",
+                organization.id,
+                detail_codes=("proposed",) if organization.stop else (),
+            )
+        )
         return organization_message(organization, call)
 
-    def CountMemberAccess(self, request: pb.CountMemberAccessRequest, call: Call) -> pb.MemberAccess:
-        """Counts what ends with a member's access, and states whether a second coordinator could agree to that."""
+    def CountMemberAccess(
+        self, request: pb.CountMemberAccessRequest, call: Call
+    ) -> pb.MemberAccess:
+        """Counts what ends with a member's access, and states whether a second coordinator could
+        agree to that.
+        """
         now, id = call.clock.now(), request.organization_id
         _existing(organizations.fetch(call.tx, id) if is_id(id) else None)
         counts = organizations.access(call.tx, id, now, time_step_of(now))
         counts["most_people_inside"] = -(-counts["most_people_inside"] // _STEP) * _STEP
-        return pb.MemberAccess(**counts, has_second_coordinator=coordinator(call.tx, call.caller, now).has_second)
+        return pb.MemberAccess(
+            **counts, has_second_coordinator=coordinator(call.tx, call.caller, now).has_second
+        )
 
 
 def may_see(tx: Transaction, caller: Caller, every: Sequence[Organization]) -> list[Organization]:
-    """Returns those that exist for the caller: members, and for a member on probation no shelter but itself."""
+    """Returns those that exist for the caller: members, and for a member on probation no shelter
+    but itself.
+    """
     if sees_everything(caller):
         return [*every]
-    hidden = set() if sees_shelters(tx, caller) else organizations.shelters(tx, [each.id for each in every]) - {caller.organization_id}
+    hidden = (
+        set()
+        if sees_shelters(tx, caller)
+        else organizations.shelters(tx, [each.id for each in every]) - {caller.organization_id}
+    )
     return [each for each in every if each.is_member and each.id not in hidden]
 
 
 def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organization:
-    """Returns the owner of a new entry, the caller's own organisation if none is named; locked so that it does not change meanwhile."""
+    """Returns the owner of a new entry, the caller's own organisation if none is named; locked so
+    that it does not change meanwhile.
+    """
     id = organization_id or caller.organization_id
-    organization = _existing(organizations.fetch(tx, id, hold="SHARE") if is_id(id) and may_act_for(caller, id) else None)
+    organization = _existing(
+        organizations.fetch(tx, id, hold="SHARE") if is_id(id) and may_act_for(caller, id) else None
+    )
     if not organization.is_member:
         raise NotFound
     return organization
@@ -205,13 +295,19 @@ def coordinator(tx: Transaction, caller: Caller, now: datetime) -> Coordinator:
     return Coordinator(second(tx, caller, now), caller.organization_id, bool(elsewhere))
 
 
-def notify_managers(tx: Transaction, mail: Keyring, organization: Organization, before: str, now: datetime) -> None:
-    """Notifies the managers by e-mail when access ends or comes back, and ends the sessions when it ends. `before`: the `stop` before the step."""
+def notify_managers(
+    tx: Transaction, mail: Keyring, organization: Organization, before: str, now: datetime
+) -> None:
+    """Notifies the managers by e-mail when access ends or comes back, and ends the sessions when it
+    ends. `before`: the `stop` before the step.
+    """
     if organization.stop == before:
         return
     if organization.stop:
         workers.end_sessions_of(tx, organization_id=organization.id)
-    fact = {"": "member_reinstated", "held": "member_held", "suspended": "member_suspended"}[organization.stop]
+    fact = {"": "member_reinstated", "held": "member_held", "suspended": "member_suspended"}[
+        organization.stop
+    ]
     for manager in workers.all_managers(tx, organization.id):
         notify_worker(tx, mail, manager, fact, now)
 
@@ -224,7 +320,9 @@ def lock(call: Call, id: str, etag: str) -> Organization:
 
 
 def save(call: Call, organization: Organization, before: OrganizationEntry | None = None) -> None:
-    """Stores a step in an organisation's life, on which it depends whether its services are found; and what changed of its entry `before`."""
+    """Stores a step in an organisation's life, on which it depends whether its services are found;
+    and what changed of its entry `before`.
+    """
     organizations.keep(call.tx, organization)
     if before:
         _keep_changes(call, organization, before)
@@ -244,7 +342,11 @@ def _keep_changes(call: Call, organization: Organization, before: OrganizationEn
 
 def _held(call: Call, id: str) -> Organization:
     """Returns an organisation, locked. Raises NotFound also if the caller may not act for it."""
-    return _existing(organizations.fetch(call.tx, id, hold="UPDATE") if is_id(id) and may_act_for(call.caller, id) else None)
+    return _existing(
+        organizations.fetch(call.tx, id, hold="UPDATE")
+        if is_id(id) and may_act_for(call.caller, id)
+        else None
+    )
 
 
 def _existing(organization: Organization | None) -> Organization:

@@ -1,4 +1,7 @@
-"""Passkeys: made, asked for at the sign-in, ended. A passkey signs the stored hash of a challenge, so each signature is good once and not for long."""
+"""Passkeys: made, asked for at the sign-in, ended.
+
+A passkey signs the stored hash of a challenge, so each signature is good once and not for long.
+"""
 
 import secrets
 from datetime import datetime
@@ -26,8 +29,13 @@ class Passkeys:
         self._site = site
         self._guesses = guesses
 
-    def BeginPasskey(self, request: accounts_pb2.BeginPasskeyRequest, call: Call) -> accounts_pb2.BeginPasskeyResponse:
-        """Returns a challenge and the browser's options. Asks for the password: else an open screen would be enough to make oneself a way in."""
+    def BeginPasskey(
+        self, request: accounts_pb2.BeginPasskeyRequest, call: Call
+    ) -> accounts_pb2.BeginPasskeyResponse:
+        """Returns a challenge and the browser's options.
+
+        Asks for the password: else an open screen would be enough to make oneself a way in.
+        """
         tx, now = call.tx, call.clock.now()
         call.trail.append(Entry("passkey_begin", call.caller.id))
         worker, password_hash = own(tx, call.caller)
@@ -38,10 +46,14 @@ class Passkeys:
         check_room(len(known))
         secret, mark = challenge(tx, Purpose.PASSKEY, now, worker.id)
         credential_ids = [each.credential_id for each in known]
-        options = self._site.ask_to_make(mark, worker.id, worker.entry.email, worker.entry.name, credential_ids)
+        options = self._site.ask_to_make(
+            mark, worker.id, worker.entry.email, worker.entry.name, credential_ids
+        )
         return accounts_pb2.BeginPasskeyResponse(challenge=secret, options=options)
 
-    def CreatePasskey(self, request: accounts_pb2.CreatePasskeyRequest, call: Call) -> accounts_pb2.SecondFactor:
+    def CreatePasskey(
+        self, request: accounts_pb2.CreatePasskeyRequest, call: Call
+    ) -> accounts_pb2.SecondFactor:
         """Stores the passkey that was made for the challenge."""
         tx, now = call.tx, call.clock.now()
         worker, _ = own(tx, call.caller)  # held, so that they are counted one after the other
@@ -53,27 +65,41 @@ class Passkeys:
             made = self._site.made(mark, request.credential)
         except WrongPasskey:
             raise Invalid(("credential", "wrong")) from None
-        passkey = Passkey(new_id(), worker.id, request.label, now, made.id, made.data, made.sign_count)
+        passkey = Passkey(
+            new_id(), worker.id, request.label, now, made.id, made.data, made.sign_count
+        )
         if not passkeys.add(tx, passkey):
             raise Invalid(("credential", "wrong"))
         second_factors.answered(tx, mark)
         call.trail.append(Entry("passkey_create", passkey.id))
         return second_factor_message(call, self._site)
 
-    def EndPasskey(self, request: accounts_pb2.EndPasskeyRequest, call: Call) -> accounts_pb2.SecondFactor:
+    def EndPasskey(
+        self, request: accounts_pb2.EndPasskeyRequest, call: Call
+    ) -> accounts_pb2.SecondFactor:
         """Removes a passkey: somebody at an open screen has to know the password."""
         call.trail.append(Entry("passkey_end", call.caller.id))
-        prove(self._guesses, *own(call.tx, call.caller), request.password, call.clock.now(), call.origin)
+        prove(
+            self._guesses,
+            *own(call.tx, call.caller),
+            request.password,
+            call.clock.now(),
+            call.origin,
+        )
         if request.id:
             passkeys.end(call.tx, call.caller.id, request.id)
         return second_factor_message(call, self._site)
 
-    def BeginPasskeySignIn(self, request: members_pb2.BeginPasskeySignInRequest, call: Call) -> members_pb2.BeginPasskeySignInResponse:
+    def BeginPasskeySignIn(
+        self, request: members_pb2.BeginPasskeySignInRequest, call: Call
+    ) -> members_pb2.BeginPasskeySignInResponse:
         """Returns a challenge and the browser's options for somebody who is not known yet."""
         if not self._site.can_have:
             raise Conflict("passkeys_unavailable")
         secret, mark = challenge(call.tx, Purpose.PASSKEY_SIGN_IN, call.clock.now())
-        return members_pb2.BeginPasskeySignInResponse(challenge=secret, passkey_options=self._site.ask_to_sign(mark, []))
+        return members_pb2.BeginPasskeySignInResponse(
+            challenge=secret, passkey_options=self._site.ask_to_sign(mark, [])
+        )
 
 
 def second_factor_message(call: Call, site: Site) -> accounts_pb2.SecondFactor:
@@ -84,7 +110,10 @@ def second_factor_message(call: Call, site: Site) -> accounts_pb2.SecondFactor:
         recovery_codes_left=len(factor.recovery_hashes),
         passkeys=[
             accounts_pb2.Passkey(
-                id=each.id, label=each.label, create_time=timestamp(each.create_time), last_use_time=timestamp(each.last_use_time)
+                id=each.id,
+                label=each.label,
+                create_time=timestamp(each.create_time),
+                last_use_time=timestamp(each.last_use_time),
             )
             for each in passkeys.of(call.tx, call.caller.id)
         ],
@@ -92,15 +121,22 @@ def second_factor_message(call: Call, site: Site) -> accounts_pb2.SecondFactor:
     )
 
 
-def signer(tx: Transaction, site: Site, now: datetime, mark: bytes, worker_id: str | None, said: str) -> str:
+def signer(
+    tx: Transaction, site: Site, now: datetime, mark: bytes, worker_id: str | None, said: str
+) -> str:
     """Returns the id of the worker whose passkey signed the challenge with this mark.
 
-    `worker_id`: the worker who is known by her password; None accepts anybody's passkey that has verified its user.
+    `worker_id`: the worker who is known by her password; None accepts anybody's passkey that has
+    verified its user.
     """
     try:
         credential_id, account_id = names(said)
         passkey = passkeys.by_credential(tx, credential_id)
-        if passkey is None or passkey.worker_id != (worker_id or passkey.worker_id) or account_id not in ("", passkey.worker_id):
+        if (
+            passkey is None
+            or passkey.worker_id != (worker_id or passkey.worker_id)
+            or account_id not in ("", passkey.worker_id)
+        ):
             raise WrongPasskey
         credential = Credential(passkey.credential_id, passkey.credential, passkey.sign_count)
         passkey.use(site.signs(mark, credential, said, verified=worker_id is None), now)
@@ -110,7 +146,9 @@ def signer(tx: Transaction, site: Site, now: datetime, mark: bytes, worker_id: s
     return passkey.worker_id
 
 
-def challenge(tx: Transaction, purpose: Purpose, now: datetime, worker_id: str | None = None) -> tuple[str, bytes]:
+def challenge(
+    tx: Transaction, purpose: Purpose, now: datetime, worker_id: str | None = None
+) -> tuple[str, bytes]:
     """Stores the hash of a new challenge; returns its secret and that hash."""
     secret = secrets.token_urlsafe(32)
     mark = mark_of(secret)

@@ -1,7 +1,8 @@
 """Forgotten passwords: a link is requested, brought to the mailbox of the account, and used once.
 
-A request looks at no account: it is counted, and its sealed address is stored. A loop of this service looks, a moment later, whether there is such an
-account. So neither the response nor its duration tells anything of anybody.
+A request looks at no account: it is counted, and its sealed address is stored. A loop of this
+service looks, a moment later, whether there is such an account. So neither the response nor its
+duration tells anything of anybody.
 """
 
 import secrets
@@ -23,10 +24,17 @@ from services.partners import wire
 from services.partners.domain.account_notice import LINK_LIFE, AccountNotice, PasswordReset
 from services.partners.domain.codes import MAX_EMAIL
 from services.partners.domain.worker import Worker, same_email
-from services.partners.store import organizations, password_resets, second_factors, sign_in_providers, workers
+from services.partners.store import (
+    organizations,
+    password_resets,
+    second_factors,
+    sign_in_providers,
+    workers,
+)
 from services.partners.usecases.passwords import check_new, hashed, mark_of
 
-# Three letters at once, then one an hour: whoever has a stranger's mailbox filled fills it with 26 a day. Each ends the link before it, and she has the latest.
+# Three letters at once, then one an hour: whoever has a stranger's mailbox filled fills it with 26
+# a day. Each ends the link before it, and she has the latest.
 OF_A_MAILBOX = Budget(3, timedelta(hours=1), timedelta(0))
 # An office or a country's operator may stand behind one address.
 OF_AN_ADDRESS = Budget(30, timedelta(minutes=2), timedelta(0))
@@ -43,8 +51,14 @@ class PasswordResets:
         self._mail = mail
         self._guesses = guesses
 
-    def RequestPasswordReset(self, request: pb.RequestPasswordResetRequest, call: Call) -> pb.RequestPasswordResetResponse:
-        """Stores the request. Does nothing, with the same response, if there were too many for this mailbox or from this address."""
+    def RequestPasswordReset(
+        self, request: pb.RequestPasswordResetRequest, call: Call
+    ) -> pb.RequestPasswordResetResponse:
+        """Stores the request.
+
+        Does nothing, with the same response, if there were too many for this mailbox or from this
+        address.
+        """
         email, now = request.email.strip(), call.clock.now()
         if not request.email:
             raise Invalid(("email", "required"))
@@ -57,8 +71,11 @@ class PasswordResets:
         password_resets.request(call.tx, self._keyring, email, now)
         return pb.RequestPasswordResetResponse()
 
-    def ResetPassword(self, request: pb.ResetPasswordRequest, call: Call) -> pb.ResetPasswordResponse:
-        """Changes the password of the link's account, and ends all its sessions, and sign-ins that wait for a code.
+    def ResetPassword(
+        self, request: pb.ResetPasswordRequest, call: Call
+    ) -> pb.ResetPasswordResponse:
+        """Changes the password of the link's account, and ends all its sessions, and sign-ins that
+        wait for a code.
 
         Only the holder of a good link learns more than that it is not valid.
         """
@@ -69,12 +86,21 @@ class PasswordResets:
         account = workers.with_hash(tx, unlocked_reset.worker_id) if unlocked_reset else None
         reset = password_resets.by_token(tx, mark)  # again, now that nobody else can use or end it
         organization = organizations.fetch(tx, account[0].organization_id) if account else None
-        if account is None or organization is None or reset is None or not reset.is_open(now) or not _may_reset(tx, account[0]):
+        if (
+            account is None
+            or organization is None
+            or reset is None
+            or not reset.is_open(now)
+            or not _may_reset(tx, account[0])
+        ):
             raise Unauthenticated("reset_not_valid")
         worker = account[0]
-        check_new(request.password, (worker.entry.name, worker.entry.email, organization.entry.name))
+        check_new(
+            request.password, (worker.entry.name, worker.entry.email, organization.entry.name)
+        )
         workers.set_password(tx, worker.id, hashed(request.password))
-        # First: this waits for a sign-in that is being finished, whose session then ends with the others.
+        # First: this waits for a sign-in that is being finished, whose session then ends with the
+        # others.
         second_factors.drop_challenges(tx, worker.id)
         workers.end_sessions_of(tx, worker_id=worker.id)
         reset.use(now)
@@ -84,11 +110,17 @@ class PasswordResets:
 
 
 def send_links(tx: Transaction, keyring: Keyring, mail: Keyring, now: datetime) -> int:
-    """Sends a link for each request whose account is in use and has a password as its way in; returns the number of requests."""
+    """Sends a link for each request whose account is in use and has a password as its way in;
+    returns the number of requests.
+    """
     requests, trail = password_resets.take_requests(tx, keyring, _AT_ONCE), []
     # Held in one order, so that two processes don't wait for each other.
     for email, create_time in sorted(requests, key=lambda each: same_email(each[0])):
-        account = workers.by_email(tx, email, hold=True) if "\x00" not in email and now - create_time < LINK_LIFE else None
+        account = (
+            workers.by_email(tx, email, hold=True)
+            if "\x00" not in email and now - create_time < LINK_LIFE
+            else None
+        )
         if account is None or not _may_reset(tx, account[0]):
             continue
         worker = account[0]
@@ -121,15 +153,21 @@ def end_link(tx: Transaction, worker_id: str, now: datetime) -> None:
         password_resets.end(tx, reset)
 
 
-def notify_worker(tx: Transaction, mail: Keyring, worker: Worker, fact: str, now: datetime, *, by_role: str = "") -> None:
+def notify_worker(
+    tx: Transaction, mail: Keyring, worker: Worker, fact: str, now: datetime, *, by_role: str = ""
+) -> None:
     """Notifies a worker of a step that concerns her account, also by e-mail."""
     notice = AccountNotice.of(new_id(), worker, fact, now, by_role=by_role)
     password_resets.tell(tx, notice, _sealed(mail, notice, worker))
 
 
 def _may_reset(tx: Transaction, worker: Worker) -> bool:
-    """Whether a mailbox is a way in to this account: not while it is suspended, and not beside a provider that answers for her."""
-    return workers.is_in_good_standing(tx, worker.id, worker.organization_id) and not sign_in_providers.has_account(tx, worker.id)
+    """Whether a mailbox is a way in to this account: not while it is suspended, and not beside a
+    provider that answers for her.
+    """
+    return workers.is_in_good_standing(
+        tx, worker.id, worker.organization_id
+    ) and not sign_in_providers.has_account(tx, worker.id)
 
 
 def _sealed(mail: Keyring, notice: AccountNotice, worker: Worker, token: str = "") -> bytes:

@@ -1,5 +1,7 @@
-"""Hashes of secrets. Passwords have Argon2id: slow and hungry for memory on purpose, and as slow for an e-mail that nobody has. Random secrets have SHA-256:
-nobody guesses them.
+"""Hashes of secrets.
+
+Passwords have Argon2id: slow and hungry for memory on purpose, and as slow for an e-mail that
+nobody has. Random secrets have SHA-256: nobody guesses them.
 """
 
 import hashlib
@@ -16,7 +18,13 @@ from chassis.db import Transaction
 from chassis.errors import Invalid, Unauthenticated
 from chassis.guesses import Guesses, Origin
 from chassis.tokens import Caller
-from services.partners.domain.worker import MAX_PASSWORD, Worker, check_password, same_email, same_password
+from services.partners.domain.worker import (
+    MAX_PASSWORD,
+    Worker,
+    check_password,
+    same_email,
+    same_password,
+)
 from services.partners.store import workers
 
 # 32 MiB twice: 30 to 50 ms on a machine of 2024; OWASP's least is 19 MiB twice.
@@ -24,20 +32,26 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1)
 
 
 _LONGEST = 72  # characters that are looked at: more take long, and make none easier to guess
-_EASY = 2  # zxcvbn's scale of 0 to 4: below it lie those that a million guesses find, of which lists of stolen ones are made
+# zxcvbn's scale of 0 to 4: below it lie those that a million guesses find, of which lists of stolen
+# ones are made
+_EASY = 2
 # What it does not know: its lists of common words are of English.
 _OURS = ("enlace", "contraseña", "clave", "llamayvive", "nicaragua")
 
 
 def check_new(password: str, about: Iterable[str], path: str = "password") -> None:
-    """Refuses a password that is too short or easy to guess: known passwords, words, names, rows of keys (NIST SP 800-63B, 5.1.1.2).
+    """Refuses a password that is too short or easy to guess: known passwords, words, names, rows of
+    keys (NIST SP 800-63B, 5.1.1.2).
 
     `about`: words that belong to the worker; `path`: the field that a refusal names.
     """
     check_password(password, path)
     from zxcvbn import zxcvbn  # 14 MB that only this needs
 
-    words = [*_OURS, *(part for said in about for part in re.split(r"\W+", said.casefold()) if len(part) > 2)]
+    words = [
+        *_OURS,
+        *(part for said in about for part in re.split(r"\W+", said.casefold()) if len(part) > 2),
+    ]
     if zxcvbn(same_password(password)[:_LONGEST], user_inputs=words)["score"] < _EASY:
         raise Invalid((path, "too_easy"))
 
@@ -50,8 +64,17 @@ def own(tx: Transaction, caller: Caller) -> tuple[Worker, str]:
     return account
 
 
-def prove(guesses: Guesses, worker: Worker, password_hash: str, password: str, now: datetime, origin: Origin) -> None:
-    """Refuses a wrong password, and counts it: a session alone is an open screen at which anybody may sit."""
+def prove(
+    guesses: Guesses,
+    worker: Worker,
+    password_hash: str,
+    password: str,
+    now: datetime,
+    origin: Origin,
+) -> None:
+    """Refuses a wrong password, and counts it: a session alone is an open screen at which anybody
+    may sit.
+    """
     guess = guesses.begin(same_email(worker.entry.email), origin, now)
     right = holds(password_hash, password)
     guesses.settle(guess, right, now)
@@ -70,7 +93,10 @@ def hashed(password: str) -> str:
 
 
 def holds(password_hash: str | None, password: str) -> bool:
-    """Returns whether the hash is the password's. Without a hash it does the same work and returns False."""
+    """Returns whether the hash is the password's.
+
+    Without a hash it does the same work and returns False.
+    """
     try:
         right = _HASHER.verify(password_hash or nobodys(), same_password(password[:MAX_PASSWORD]))
     except (VerificationError, InvalidHashError):

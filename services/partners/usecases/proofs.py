@@ -1,7 +1,9 @@
-"""The step-up: a signed-in worker proves again who she is, before her session does what outlasts it.
+"""The step-up: a signed-in worker proves again who she is, before her session does what outlasts
+it.
 
-She proves it by what her sign-in asks for beside the password; else by her organisation's provider, if she signs in by one; else by her password. Wrong
-answers have the sign-in's budget, counted apart: somebody who holds a stolen session does not keep her from signing in.
+She proves it by what her sign-in asks for beside the password; else by her organisation's provider,
+if she signs in by one; else by her password. Wrong answers have the sign-in's budget, counted
+apart: somebody who holds a stolen session does not keep her from signing in.
 """
 
 from dataclasses import dataclass
@@ -29,7 +31,9 @@ from services.partners.usecases.sign_in_providers import SignInProviders
 
 @dataclass(frozen=True)
 class Ways:
-    """The ways in which an account proves who it is: a code or a passkey, or its provider, or its password."""
+    """The ways in which an account proves who it is: a code or a passkey, or its provider, or its
+    password.
+    """
 
     code: bool
     passkeys: list[Passkey]
@@ -44,7 +48,14 @@ class Ways:
 class Proofs:
     """The step-ups of all sessions."""
 
-    def __init__(self, keyring: Keyring, site: Site, guesses: Guesses, codes: Guesses, providers: SignInProviders) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        site: Site,
+        guesses: Guesses,
+        codes: Guesses,
+        providers: SignInProviders,
+    ) -> None:
         """`guesses` counts wrong passwords, `codes` wrong codes."""
         self._keyring = keyring
         self._site = site
@@ -65,12 +76,19 @@ class Proofs:
         return pb.BeginProofResponse(asks_code=ways.code, challenge=secret, passkey_options=options)
 
     def ProveSession(self, request: pb.ProveSessionRequest, call: Call) -> pb.ProveSessionResponse:
-        """Proves a session of the caller by her answer; returns the end of the proof. Raises Invalid, by field, for what is wrong."""
+        """Proves a session of the caller by her answer; returns the end of the proof.
+
+        Raises Invalid, by field, for what is wrong.
+        """
         call.trail.append(Entry("session_prove", call.caller.id))
         tx, caller, now = call.tx, call.caller, call.clock.now()
         worker, password_hash = own(tx, caller)
         session = workers.session(tx, mark_of(request.session_secret))
-        if session is None or session[3].id != caller.id or not session_lives(session[0], session[1], now):
+        if (
+            session is None
+            or session[3].id != caller.id
+            or not session_lives(session[0], session[1], now)
+        ):
             raise Invalid(("session_secret", "wrong"))
         ways, time = ways_of(tx, caller), now
         if ways.provider_id:
@@ -106,7 +124,9 @@ class Proofs:
         """Returns when she proved to her organisation's provider who she is."""
         came, now = request.provider, call.clock.now()
         try:
-            arrived = self._providers.finish(call.tx, now, request.challenge, came.state, came.code, came.issuer)
+            arrived = self._providers.finish(
+                call.tx, now, request.challenge, came.state, came.code, came.issuer
+            )
         except Unauthenticated:
             raise Invalid(("challenge", "wrong")) from None
         if arrived.worker.id != call.caller.id:

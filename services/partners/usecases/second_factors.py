@@ -1,4 +1,6 @@
-"""Second factors: a code of an app is begun, confirmed and ended; and the code or passkey that the sign-in asks for beside the password."""
+"""Second factors: a code of an app is begun, confirmed and ended; and the code or passkey that the
+sign-in asks for beside the password.
+"""
 
 import hmac
 import secrets
@@ -20,7 +22,10 @@ from services.partners.usecases.passkeys import challenge, second_factor_message
 from services.partners.usecases.passwords import mark_of, own, prove
 
 OF_A_CODE = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
-"""A code has a million values, of which three are good: in a year 9,000 guesses. Whoever gets there knew the password, so no address is counted."""
+"""A code has a million values, of which three are good: in a year 9,000 guesses.
+
+Whoever gets there knew the password, so no address is counted.
+"""
 _SECRET = 20  # bytes: RFC 4226 recommends 160 bits
 
 
@@ -34,12 +39,19 @@ class SecondFactors:
         self._guesses = guesses
         self._codes = codes
 
-    def GetSecondFactor(self, request: accounts_pb2.GetSecondFactorRequest, call: Call) -> accounts_pb2.SecondFactor:
+    def GetSecondFactor(
+        self, request: accounts_pb2.GetSecondFactorRequest, call: Call
+    ) -> accounts_pb2.SecondFactor:
         """Returns the second factors of the caller's account."""
         return second_factor_message(call, self._site)
 
-    def BeginSecondFactor(self, request: accounts_pb2.BeginSecondFactorRequest, call: Call) -> accounts_pb2.BeginSecondFactorResponse:
-        """Returns another secret, in base 32 and as an app reads it. Asks for the password: else an open screen would be enough to lock its owner out."""
+    def BeginSecondFactor(
+        self, request: accounts_pb2.BeginSecondFactorRequest, call: Call
+    ) -> accounts_pb2.BeginSecondFactorResponse:
+        """Returns another secret, in base 32 and as an app reads it.
+
+        Asks for the password: else an open screen would be enough to lock its owner out.
+        """
         call.trail.append(Entry("second_factor_begin", call.caller.id))
         worker, password_hash = own(call.tx, call.caller)
         prove(self._guesses, worker, password_hash, request.password, call.clock.now(), call.origin)
@@ -49,21 +61,33 @@ class SecondFactors:
         secret, uri = _begun(call.tx, self._keyring, worker)
         return accounts_pb2.BeginSecondFactorResponse(secret=secret, uri=uri)
 
-    def ConfirmSecondFactor(self, request: accounts_pb2.ConfirmSecondFactorRequest, call: Call) -> accounts_pb2.ConfirmSecondFactorResponse:
+    def ConfirmSecondFactor(
+        self, request: accounts_pb2.ConfirmSecondFactorRequest, call: Call
+    ) -> accounts_pb2.ConfirmSecondFactorResponse:
         """Takes an app into use by its first code; returns the recovery codes."""
         call.trail.append(Entry("second_factor_confirm", call.caller.id))
         factor = second_factors.get(call.tx, call.caller.id, hold=True)
         if factor is None or factor.confirm_time is not None:
             raise Conflict("illegal_transition")
-        codes = _confirmed(call.tx, self._keyring, self._codes, factor, call.clock.now(), request.code)
+        codes = _confirmed(
+            call.tx, self._keyring, self._codes, factor, call.clock.now(), request.code
+        )
         if codes is None:
             raise Invalid(("code", "wrong"))
         return accounts_pb2.ConfirmSecondFactorResponse(recovery_codes=codes)
 
-    def EndSecondFactor(self, request: accounts_pb2.EndSecondFactorRequest, call: Call) -> accounts_pb2.SecondFactor:
+    def EndSecondFactor(
+        self, request: accounts_pb2.EndSecondFactorRequest, call: Call
+    ) -> accounts_pb2.SecondFactor:
         """Ends the use of an app: somebody at an open screen has to know the password."""
         call.trail.append(Entry("second_factor_end", call.caller.id))
-        prove(self._guesses, *own(call.tx, call.caller), request.password, call.clock.now(), call.origin)
+        prove(
+            self._guesses,
+            *own(call.tx, call.caller),
+            request.password,
+            call.clock.now(),
+            call.origin,
+        )
         second_factors.end(call.tx, call.caller.id)
         return second_factor_message(call, self._site)
 
@@ -71,7 +95,8 @@ class SecondFactors:
 def ask(
     tx: Transaction, keyring: Keyring, site: Site, worker: Worker, now: datetime, *, required: bool
 ) -> members_pb2.SignInResponse | None:
-    """Returns what the sign-in asks for beside the password; None for an account without a second factor.
+    """Returns what the sign-in asks for beside the password; None for an account without a second
+    factor.
 
     `required`: such an account has to set up a code first.
     """
@@ -82,16 +107,24 @@ def ask(
     if not code and not known:
         secret, _ = challenge(tx, Purpose.SET_UP, now, worker.id)
         set_up_secret, uri = _begun(tx, keyring, worker)
-        return members_pb2.SignInResponse(challenge=secret, asks_code=True, set_up_secret=set_up_secret, set_up_uri=uri)
+        return members_pb2.SignInResponse(
+            challenge=secret, asks_code=True, set_up_secret=set_up_secret, set_up_uri=uri
+        )
     secret, mark = challenge(tx, Purpose.SIGN_IN, now, worker.id)
     options = site.ask_to_sign(mark, [each.credential_id for each in known]) if known else ""
     return members_pb2.SignInResponse(challenge=secret, asks_code=code, passkey_options=options)
 
 
 def complete(
-    tx: Transaction, keyring: Keyring, site: Site, guesses: Guesses, now: datetime, request: members_pb2.FinishSignInRequest
+    tx: Transaction,
+    keyring: Keyring,
+    site: Site,
+    guesses: Guesses,
+    now: datetime,
+    request: members_pb2.FinishSignInRequest,
 ) -> tuple[str, list[str]]:
-    """Returns the id of the worker whose sign-in the request completes, and recovery codes if it took an app into use.
+    """Returns the id of the worker whose sign-in the request completes, and recovery codes if it
+    took an app into use.
 
     Raises Unauthenticated sign_in_failed, whatever is wrong.
     """
@@ -117,8 +150,17 @@ def _begun(tx: Transaction, keyring: Keyring, worker: Worker) -> tuple[str, str]
     return totp.words(secret, worker.entry.email)
 
 
-def _confirmed(tx: Transaction, keyring: Keyring, guesses: Guesses, factor: SecondFactor, now: datetime, code: str) -> list[str] | None:
-    """Takes the app into use by a first code; returns the recovery codes, None if the code is wrong."""
+def _confirmed(
+    tx: Transaction,
+    keyring: Keyring,
+    guesses: Guesses,
+    factor: SecondFactor,
+    now: datetime,
+    code: str,
+) -> list[str] | None:
+    """Takes the app into use by a first code; returns the recovery codes, None if the code is
+    wrong.
+    """
     guess = guesses.begin(factor.worker_id, Origin(), now)
     right = _takes(tx, keyring, factor, code, now)
     guesses.settle(guess, right, now)
@@ -130,9 +172,12 @@ def _confirmed(tx: Transaction, keyring: Keyring, guesses: Guesses, factor: Seco
     return [f"{each[:5]}-{each[5:]}" for each in made]
 
 
-def _first_code(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str) -> list[str]:
+def _first_code(
+    tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str
+) -> list[str]:
     factor = second_factors.get(tx, worker_id, hold=True)
-    # In use already, or a passkey is there: then this question is out of date, and the other one is to be answered.
+    # In use already, or a passkey is there: then this question is out of date, and the other one is
+    # to be answered.
     if factor is None or factor.confirm_time is not None or passkeys.of(tx, worker_id):
         raise Unauthenticated("sign_in_failed")
     codes = _confirmed(tx, keyring, guesses, factor, now, code)
@@ -142,9 +187,18 @@ def _first_code(tx: Transaction, keyring: Keyring, guesses: Guesses, now: dateti
 
 
 def takes_code(
-    tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str, origin: Origin | None = None
+    tx: Transaction,
+    keyring: Keyring,
+    guesses: Guesses,
+    now: datetime,
+    worker_id: str,
+    code: str,
+    origin: Origin | None = None,
 ) -> bool:
-    """Returns whether it is a code of the worker's app, or a recovery code, and uses it up. Counts as one guess."""
+    """Returns whether it is a code of the worker's app, or a recovery code, and uses it up.
+
+    Counts as one guess.
+    """
     factor = second_factors.get(tx, worker_id, hold=True)
     if factor is None or factor.confirm_time is None:
         return False
@@ -156,10 +210,19 @@ def takes_code(
     return right
 
 
-def _takes(tx: Transaction, keyring: Keyring, factor: SecondFactor, code: str, now: datetime) -> bool:
+def _takes(
+    tx: Transaction, keyring: Keyring, factor: SecondFactor, code: str, now: datetime
+) -> bool:
     """Returns whether it is a code of the app that is good now, and uses it up."""
-    secret, said = second_factors.secret(tx, keyring, factor.worker_id), "".join(code.split()).encode()
-    right = [step for step in factor.steps(int(now.timestamp()) // totp.STEP) if hmac.compare_digest(totp.code(secret, step), said)]
+    secret, said = (
+        second_factors.secret(tx, keyring, factor.worker_id),
+        "".join(code.split()).encode(),
+    )
+    right = [
+        step
+        for step in factor.steps(int(now.timestamp()) // totp.STEP)
+        if hmac.compare_digest(totp.code(secret, step), said)
+    ]
     if right:
         factor.last_step = right[-1]
     return bool(right)

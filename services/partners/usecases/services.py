@@ -16,12 +16,28 @@ from services.partners import wire
 from services.partners.domain.field_change import changes_of
 from services.partners.domain.service import Service, ServiceEntry
 from services.partners.domain.truth import has_promised
-from services.partners.store import candidates, field_changes, open_hours, organizations, places, promises, search, services, workers
+from services.partners.store import (
+    candidates,
+    field_changes,
+    open_hours,
+    organizations,
+    places,
+    promises,
+    search,
+    services,
+    workers,
+)
 from services.partners.store.areas import areas
 from services.partners.store.directory_index import DirectoryIndex
 from services.partners.store.taxonomy import taxonomy
 from services.partners.usecases.organizations import may_see, owner_of
-from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters, viewer, worker_of
+from services.partners.usecases.standing import (
+    may_act_for,
+    sees_everything,
+    sees_shelters,
+    viewer,
+    worker_of,
+)
 
 MAX_BATCH = 200
 
@@ -33,20 +49,28 @@ class Services:
         self._pages = pages
         self._index = index
 
-    def ListTaxonomyTerms(self, request: pb.ListTaxonomyTermsRequest, call: Call) -> pb.ListTaxonomyTermsResponse:
+    def ListTaxonomyTerms(
+        self, request: pb.ListTaxonomyTermsRequest, call: Call
+    ) -> pb.ListTaxonomyTermsResponse:
         """Lists the terms of the taxonomy."""
         return pb.ListTaxonomyTermsResponse(terms=map(wire.term, taxonomy().terms.values()))
 
     def CreateService(self, request: pb.CreateServiceRequest, call: Call) -> pb.Service:
-        """Adds a service to an organisation, the caller's own if none is named; in its country if none is stated."""
+        """Adds a service to an organisation, the caller's own if none is named; in its country if
+        none is stated.
+        """
         given, now = request.service, call.clock.now()
-        # A caller can't say that a flag was left out; what is new is offered, and can be taken back.
+        # A caller can't say that a flag was left out; what is new is offered, and can be taken
+        # back.
         entry = wire.service_entry(given, active=True)
         room = wire.capacity(given.capacity, "service.capacity")
         organization = owner_of(call.tx, call.caller, given.organization_id)
         entry = replace(entry, country=entry.country or organization.entry.country)
         service = Service.register(new_id(), organization.id, entry, room, taxonomy(), areas(), now)
-        service.organization_name, service.organization_type = organization.entry.name, organization.entry.type
+        service.organization_name, service.organization_type = (
+            organization.entry.name,
+            organization.entry.type,
+        )
         services.keep(call.tx, service)
         if entry.schedules:
             open_hours.refresh(call.tx, service.id, now)
@@ -58,24 +82,38 @@ class Services:
         return _message(visible_service(call.tx, call.caller, request.id), call)
 
     def BatchGet(self, request: pb.BatchGetRequest, call: Call) -> pb.BatchGetResponse:
-        """Returns those that exist for the caller; names of workers of the caller's own organisation only."""
+        """Returns those that exist for the caller; names of workers of the caller's own
+        organisation only.
+        """
         tx, caller = call.tx, call.caller
-        if len(request.service_ids) + len(request.organization_ids) + len(request.worker_ids) > MAX_BATCH:
+        if (
+            len(request.service_ids) + len(request.organization_ids) + len(request.worker_ids)
+            > MAX_BATCH
+        ):
             raise Invalid(("service_ids", "too_long"))
         service_ids, organization_ids, worker_ids = (
-            [id for id in ids if is_id(id)] for ids in (request.service_ids, request.organization_ids, request.worker_ids)
+            [id for id in ids if is_id(id)]
+            for ids in (request.service_ids, request.organization_ids, request.worker_ids)
         )
         batch = _visible(tx, caller, services.fetch_many(tx, service_ids)) if service_ids else []
-        members = may_see(tx, caller, organizations.fetch_many(tx, organization_ids)) if organization_ids else []
+        members = (
+            may_see(tx, caller, organizations.fetch_many(tx, organization_ids))
+            if organization_ids
+            else []
+        )
         names = workers.names(tx, worker_ids, caller.organization_id) if worker_ids else {}
         return pb.BatchGetResponse(
-            services=_messages(batch, call), organizations=[wire.organization(each) for each in members], worker_names=names
+            services=_messages(batch, call),
+            organizations=[wire.organization(each) for each in members],
+            worker_names=names,
         )
 
     def UpdateService(self, request: pb.UpdateServiceRequest, call: Call) -> pb.Service:
         """Changes the fields of a service that the mask names."""
         given, now = request.service, call.clock.now()
-        changes = wire.changes(request.update_mask, wire.service_entry(given, active=given.active), "assured_time")
+        changes = wire.changes(
+            request.update_mask, wire.service_entry(given, active=given.active), "assured_time"
+        )
         service = held_service(call.tx, call.caller, given.id)
         check_etag(given.etag, wire.service(service, viewer(call.caller), now).etag, "service.etag")
         before = service.entry
@@ -89,7 +127,10 @@ class Services:
         return _message(service, call)
 
     def SetCapacity(self, request: pb.SetCapacityRequest, call: Call) -> pb.Service:
-        """States how much room there is now. Only the service's own people know it: not even the coordinator states it for them."""
+        """States how much room there is now.
+
+        Only the service's own people know it: not even the coordinator states it for them.
+        """
         room, now = wire.capacity(request.capacity, "capacity"), call.clock.now()
         service = held_service(call.tx, call.caller, request.id)
         if service.organization_id != call.caller.organization_id:
@@ -98,23 +139,34 @@ class Services:
         before = service.capacity
         service.set_capacity(room, now)
         services.keep_capacity(call.tx, service, now)
-        changed = changes_of(before, service.capacity, worker_of(call.caller), now, part="capacity.")
+        changed = changes_of(
+            before, service.capacity, worker_of(call.caller), now, part="capacity."
+        )
         field_changes.keep(call.tx, service.id, service.organization_id, changed)
         return _message(service, call)
 
-    def SearchServices(self, request: pb.SearchServicesRequest, call: Call) -> pb.SearchServicesResponse:
+    def SearchServices(
+        self, request: pb.SearchServicesRequest, call: Call
+    ) -> pb.SearchServicesResponse:
         """Returns a page of hits and how many there are.
 
-        A language must be stated to be found; by age, gender and dependants only those are left out that say no. Of one's own organisation, or for the
-        coordinator of any one, also what is not offered now is found.
+        A language must be stated to be found; by age, gender and dependants only those are left out
+        that say no. Of one's own organisation, or for the coordinator of any one, also what is not
+        offered now is found.
         """
-        size, after = page_size(request.page_size, default=25, most=100), self._pages.position(request, int, str, str)
+        size, after = (
+            page_size(request.page_size, default=25, most=100),
+            self._pages.position(request, int, str, str),
+        )
         now, caller = call.clock.now(), call.caller
         wanted = wire.wanted(request, now)
         wanted.check(taxonomy())
         if wanted.organization_id and not is_id(wanted.organization_id):
             return pb.SearchServicesResponse()
-        own, others_shelters = wanted.organization_id == caller.organization_id, sees_shelters(call.tx, caller)
+        own, others_shelters = (
+            wanted.organization_id == caller.organization_id,
+            sees_shelters(call.tx, caller),
+        )
         page = search.find(
             call.tx,
             self._index,
@@ -127,27 +179,50 @@ class Services:
             sees_unlisted=bool(wanted.organization_id) and (own or sees_everything(caller)),
         )
         return pb.SearchServicesResponse(
-            services=[wire.service(each, viewer(caller), now, open_now=page.open_now.get(each.id)) for each in page.services],
+            services=[
+                wire.service(each, viewer(caller), now, open_now=page.open_now.get(each.id))
+                for each in page.services
+            ],
             next_page_token=self._pages.token(request, page.more),
             total_size=page.total,
-            departments=[pb.DepartmentCount(department=department, count=count) for department, count in page.departments.items()],
+            departments=[
+                pb.DepartmentCount(department=department, count=count)
+                for department, count in page.departments.items()
+            ],
         )
 
-    def MatchServices(self, request: pb.MatchServicesRequest, call: Call) -> pb.MatchServicesResponse:
-        """Returns services for a need, each with its verdict and reasons, best first. Stores nothing."""
+    def MatchServices(
+        self, request: pb.MatchServicesRequest, call: Call
+    ) -> pb.MatchServicesResponse:
+        """Returns services for a need, each with its verdict and reasons, best first.
+
+        Stores nothing.
+        """
         question, now = wire.question(request), call.clock.now()
         question.check(taxonomy())
         size = page_size(request.limit, default=20, most=100, path="limit")
         sees_all = sees_shelters(call.tx, call.caller)
-        matches = candidates.match(call.tx, self._index, question, now, size, sees_shelters=sees_all)
+        matches = candidates.match(
+            call.tx, self._index, question, now, size, sees_shelters=sees_all
+        )
         is_open = open_hours.open_now(call.tx, [service.id for _, service in matches], now)
         return pb.MatchServicesResponse(
-            matches=[wire.match(match, each, viewer(call.caller), now, open_now=is_open.get(each.id)) for match, each in matches]
+            matches=[
+                wire.match(match, each, viewer(call.caller), now, open_now=is_open.get(each.id))
+                for match, each in matches
+            ]
         )
 
 
 def doubt_capacity(
-    tx: Transaction, now: datetime, id: str, organization_id: str, declined: datetime, *, subject_id: str, asked_by: str
+    tx: Transaction,
+    now: datetime,
+    id: str,
+    organization_id: str,
+    declined: datetime,
+    *,
+    subject_id: str,
+    asked_by: str,
 ) -> None:
     """Marks the stated room as doubtful: the service declined somebody for lack of room.
 
@@ -169,7 +244,15 @@ def say_yes(tx: Transaction, id: str, organization_id: str, at: datetime) -> Non
 
 
 def take_places(
-    tx: Transaction, now: datetime, referral_id: str, id: str, organization_id: str, people: int, at: datetime, *, asked_by: str = ""
+    tx: Transaction,
+    now: datetime,
+    referral_id: str,
+    id: str,
+    organization_id: str,
+    people: int,
+    at: datetime,
+    *,
+    asked_by: str = "",
 ) -> None:
     """Takes places of a service whose own organisation accepted a referral, or took it on again."""
     service = services.fetch(tx, id, hold=True)
@@ -205,7 +288,10 @@ def visible_service(tx: Transaction, caller: Caller, id: str) -> Service:
 
 
 def held_service(tx: Transaction, caller: Caller, id: str) -> Service:
-    """Returns a service, locked. Raises NotFound also if the caller may not act for its organisation."""
+    """Returns a service, locked.
+
+    Raises NotFound also if the caller may not act for its organisation.
+    """
     service = services.fetch(tx, id, hold=True) if is_id(id) else None
     if service is None or not may_act_for(caller, service.organization_id):
         raise NotFound
@@ -220,24 +306,48 @@ def _messages(shown: Sequence[Service], call: Call) -> list[pb.Service]:
     """Returns the services as the caller sees them."""
     now = call.clock.now()
     is_open = open_hours.open_now(call.tx, [service.id for service in shown], now)
-    return [wire.service(service, viewer(call.caller), now, open_now=is_open.get(service.id)) for service in shown]
+    return [
+        wire.service(service, viewer(call.caller), now, open_now=is_open.get(service.id))
+        for service in shown
+    ]
 
 
-def _count_promise(tx: Transaction, service: Service, subject_id: str, asked_by: str, at: datetime, now: datetime, *, kept: bool) -> None:
-    """Counts a promise as kept or broken, unless the service's own organisation asked: a member does not make its own reputation."""
+def _count_promise(
+    tx: Transaction,
+    service: Service,
+    subject_id: str,
+    asked_by: str,
+    at: datetime,
+    now: datetime,
+    *,
+    kept: bool,
+) -> None:
+    """Counts a promise as kept or broken, unless the service's own organisation asked: a member
+    does not make its own reputation.
+    """
     yes = promises.yes_time(tx, service.id)
-    if asked_by != service.organization_id and has_promised(service.capacity, service.entry.need_codes, yes, at):
+    if asked_by != service.organization_id and has_promised(
+        service.capacity, service.entry.need_codes, yes, at
+    ):
         promises.keep(tx, subject_id, service.id, at, now, kept=kept)
 
 
 def _hours_of(entry: ServiceEntry) -> tuple[object, ...]:
-    """Returns the fields that opening hours depend on: also the place, for it has a clock and holidays of its own."""
+    """Returns the fields that opening hours depend on: also the place, for it has a clock and
+    holidays of its own.
+    """
     return entry.schedules, entry.country, entry.department
 
 
 def _visible(tx: Transaction, caller: Caller, unfiltered: list[Service]) -> list[Service]:
-    """Returns the services without the shelters of others, if the caller's organisation is on probation."""
-    hidden = [service for service in unfiltered if service.is_shelter and service.organization_id != caller.organization_id]
+    """Returns the services without the shelters of others, if the caller's organisation is on
+    probation.
+    """
+    hidden = [
+        service
+        for service in unfiltered
+        if service.is_shelter and service.organization_id != caller.organization_id
+    ]
     if not hidden or sees_shelters(tx, caller):
         return unfiltered
     return [service for service in unfiltered if service not in hidden]

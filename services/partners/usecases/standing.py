@@ -11,7 +11,9 @@ from services.partners.store import api_keys, organizations, workers
 
 
 def check_standing(tx: Transaction, caller: Caller, now: datetime) -> None:
-    """Refuses a caller whose account or key has ended, or whose organisation is suspended or has left: its token may still live a few seconds."""
+    """Refuses a caller whose account or key has ended, or whose organisation is suspended or has
+    left: its token may still live a few seconds.
+    """
     if caller.kind == "worker":
         good = workers.is_in_good_standing(tx, caller.id, caller.organization_id)
     elif caller.kind == "key":
@@ -23,8 +25,14 @@ def check_standing(tx: Transaction, caller: Caller, now: datetime) -> None:
 
 
 def may_act_for(caller: Caller, organization_id: str) -> bool:
-    """Returns whether the caller may change entries of this organisation: its own people and systems may, and the coordinator."""
-    return caller.kind == "system" or caller.has("COORDINATOR") or caller.organization_id == organization_id
+    """Returns whether the caller may change entries of this organisation: its own people and
+    systems may, and the coordinator.
+    """
+    return (
+        caller.kind == "system"
+        or caller.has("COORDINATOR")
+        or caller.organization_id == organization_id
+    )
 
 
 def sees_everything(caller: Caller) -> bool:
@@ -34,7 +42,9 @@ def sees_everything(caller: Caller) -> bool:
 
 def viewer(caller: Caller) -> Viewer:
     """Returns the tier at which the caller sees entries."""
-    return Viewer(Tier.COORDINATOR if sees_everything(caller) else Tier.PARTNER, caller.organization_id)
+    return Viewer(
+        Tier.COORDINATOR if sees_everything(caller) else Tier.PARTNER, caller.organization_id
+    )
 
 
 def worker_of(caller: Caller) -> str:
@@ -43,7 +53,10 @@ def worker_of(caller: Caller) -> str:
 
 
 def sees_shelters(tx: Transaction, caller: Caller) -> bool:
-    """Returns whether the caller sees shelters of others. To members on probation they do not exist."""
+    """Returns whether the caller sees shelters of others.
+
+    To members on probation they do not exist.
+    """
     if caller.kind == "system":
         return True
     return organizations.status_of(tx, caller.organization_id) is OrganizationStatus.APPROVED

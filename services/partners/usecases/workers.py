@@ -1,4 +1,6 @@
-"""Accounts of workers, as managers see them; and as the coordination does where no other manager is left."""
+"""Accounts of workers, as managers see them; and as the coordination does where no other manager is
+left.
+"""
 
 from datetime import datetime
 
@@ -13,7 +15,14 @@ from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import wire
 from services.partners.domain.network_roles import are_of_the_network, check_second_coordinator
-from services.partners.domain.worker import NETWORK_ROLES, Role, Worker, WorkerEntry, WorkerStatus, check_password
+from services.partners.domain.worker import (
+    NETWORK_ROLES,
+    Role,
+    Worker,
+    WorkerEntry,
+    WorkerStatus,
+    check_password,
+)
 from services.partners.store import passkeys, second_factors, workers
 from services.partners.usecases.api_keys import revoke_keys_of
 from services.partners.usecases.independence import second
@@ -31,20 +40,36 @@ class Workers:
 
     def ListWorkers(self, request: pb.ListWorkersRequest, call: Call) -> pb.ListWorkersResponse:
         """Returns a page of the workers of the caller's organisation, by name."""
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
         page, more = workers.listed(call.tx, call.caller.organization_id, size, after)
-        return pb.ListWorkersResponse(workers=map(wire.worker, page), next_page_token=self._pages.token(request, more))
+        return pb.ListWorkersResponse(
+            workers=map(wire.worker, page), next_page_token=self._pages.token(request, more)
+        )
 
     def SuspendWorker(self, request: pb.SuspendWorkerRequest, call: Call) -> pb.Worker:
         """Ends the use of an account, or proposes it as the first of two coordinators."""
         worker = suspend(call, request.id, request.etag)
         reason = word(pb.WorkerSuspensionReason, request.reason, "reason")
         proposed = ("proposed",) if worker.suspension_proposed_by_worker_id else ()
-        call.trail.append(Entry("worker_suspend", worker.id, detail_codes=(*((reason,) if reason else ()), *proposed)))
+        call.trail.append(
+            Entry(
+                "worker_suspend",
+                worker.id,
+                detail_codes=(*((reason,) if reason else ()), *proposed),
+            )
+        )
         return wire.worker(worker)
 
-    def ResetSecondFactor(self, request: pb.ResetSecondFactorRequest, call: Call) -> pb.ResetSecondFactorResponse:
-        """Removes a worker's second factors, and notifies her. The response does not tell whether there were any."""
+    def ResetSecondFactor(
+        self, request: pb.ResetSecondFactorRequest, call: Call
+    ) -> pb.ResetSecondFactorResponse:
+        """Removes a worker's second factors, and notifies her.
+
+        The response does not tell whether there were any.
+        """
         tx, now, id = call.tx, call.clock.now(), request.id
         call.trail.append(Entry("second_factor_reset", id if is_id(id) else ""))
         worker = workers.fetch(tx, id, hold=True) if is_id(id) else None
@@ -60,13 +85,19 @@ class Workers:
             second_factors.end(tx, id)
             passkeys.end(tx, id)
             workers.end_sessions_of(tx, worker_id=id)
-            end_link(tx, id, now)  # a link that was requested while more was needed must not open the account now
+            # a link that was requested while more was needed must not open the account now
+            end_link(tx, id, now)
             notify_worker(tx, self._mail, worker, "second_factor_removed", now, by_role=role)
         return pb.ResetSecondFactorResponse()
 
 
-def create_worker(tx: Transaction, now: datetime, organization_id: str, entry: WorkerEntry, password: str) -> Worker:
-    """Registers a worker with a first password, when a network is founded. Everybody else is invited."""
+def create_worker(
+    tx: Transaction, now: datetime, organization_id: str, entry: WorkerEntry, password: str
+) -> Worker:
+    """Registers a worker with a first password, when a network is founded.
+
+    Everybody else is invited.
+    """
     worker = Worker.register(new_id(), organization_id, entry, now)
     check_password(password)
     if not workers.add(tx, worker, hashed(password)):
@@ -75,15 +106,20 @@ def create_worker(tx: Transaction, now: datetime, organization_id: str, entry: W
 
 
 def suspend(call: Call, id: str, etag: str = "") -> Worker:
-    """Ends an account's use: its sessions are over, its tokens refused, and the keys that stand with it are revoked.
+    """Ends an account's use: its sessions are over, its tokens refused, and the keys that stand
+    with it are revoked.
 
     If it has a role of the network, the first coordinator who asks only proposes it.
     """
     tx, caller, now = call.tx, call.caller, call.clock.now()
     worker = workers.fetch(tx, id, hold=True) if is_id(id) else None
     of_the_network = worker is not None and are_of_the_network(worker.entry.roles)
-    # Nobody else's: a coordinator who could take a member's last manager away could invite one of his own.
-    if worker is None or (worker.organization_id != caller.organization_id and not (of_the_network and caller.has(Role.COORDINATOR))):
+    # Nobody else's: a coordinator who could take a member's last manager away could invite one of
+    # his own.
+    if worker is None or (
+        worker.organization_id != caller.organization_id
+        and not (of_the_network and caller.has(Role.COORDINATOR))
+    ):
         raise NotFound
     if not caller.has(Role.COORDINATOR if of_the_network else Role.MANAGER):
         raise NotAllowed("right_missing")
@@ -94,7 +130,9 @@ def suspend(call: Call, id: str, etag: str = "") -> Worker:
             worker.propose_suspension(caller.id, now)
             workers.keep_status(tx, worker)
             return worker
-        check_second_coordinator(second(tx, caller, now), caller.organization_id, first.id, first.organization_id)
+        check_second_coordinator(
+            second(tx, caller, now), caller.organization_id, first.id, first.organization_id
+        )
     worker.suspend(now)
     workers.keep_status(tx, worker)
     workers.end_sessions_of(tx, worker_id=id)
@@ -105,7 +143,8 @@ def suspend(call: Call, id: str, etag: str = "") -> Worker:
 
 def _role_that_helps(tx: Transaction, caller: Caller, worker: Worker) -> Role:
     if caller.organization_id == worker.organization_id and caller.has(Role.MANAGER):
-        # As with invitations: what the coordination alone gives, it alone may make easier to get into.
+        # As with invitations: what the coordination alone gives, it alone may make easier to get
+        # into.
         if not NETWORK_ROLES.isdisjoint(worker.entry.roles) and not caller.has(Role.COORDINATOR):
             raise NotAllowed("right_missing")
         return Role.MANAGER

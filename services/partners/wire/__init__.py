@@ -1,6 +1,8 @@
-"""Between what a member is here and what is said of it to others: the messages of protos/partners/v1, in both directions.
+"""Between what a member is here and what is said of it to others: the messages of
+protos/partners/v1, in both directions.
 
-Numbers of enums become the words of the domain; what a newer caller knows and we do not is an unknown code.
+Numbers of enums become the words of the domain; what a newer caller knows and we do not is an
+unknown code.
 """
 
 from collections.abc import Sequence
@@ -32,7 +34,16 @@ from services.partners.domain.organization import (
     shares_with,
 )
 from services.partners.domain.search import Near, Wanted
-from services.partners.domain.service import NOT_STATED, Capacity, Eligibility, Gender, Intake, Service, ServiceEntry, stale_time
+from services.partners.domain.service import (
+    NOT_STATED,
+    Capacity,
+    Eligibility,
+    Gender,
+    Intake,
+    Service,
+    ServiceEntry,
+    stale_time,
+)
 from services.partners.domain.subject import Subject
 from services.partners.domain.suspension import Suspension, SuspensionReason
 from services.partners.domain.visibility import Tier, Viewer
@@ -42,12 +53,25 @@ from services.partners.wire.phones import phone
 from services.partners.wire.schedules import day, schedule, schedules
 from services.partners.wire.visibility import shown
 
-TYPES, STATUSES = EnumCodec(pb.OrganizationType, OrganizationType), EnumCodec(pb.OrganizationStatus, OrganizationStatus)
-_EVIDENCE, REJECTIONS = EnumCodec(pb.EvidenceKind, EvidenceKind), EnumCodec(pb.RejectionReason, RejectionReason)
+TYPES, STATUSES = (
+    EnumCodec(pb.OrganizationType, OrganizationType),
+    EnumCodec(pb.OrganizationStatus, OrganizationStatus),
+)
+_EVIDENCE, REJECTIONS = (
+    EnumCodec(pb.EvidenceKind, EvidenceKind),
+    EnumCodec(pb.RejectionReason, RejectionReason),
+)
 _SHARES = EnumCodec(pb.SharesWith, SharesWith)
 SUSPENSIONS = EnumCodec(pb.SuspensionReason, SuspensionReason)
-_GENDERS, _INTAKES, _VERDICTS = EnumCodec(pb.Gender, Gender), EnumCodec(pb.Intake, Intake), EnumCodec(pb.Verdict, Verdict)
-_ROLES, _WORKER_STATUSES = EnumCodec(contract_pb2.Role, Role), EnumCodec(members_pb2.WorkerStatus, WorkerStatus)
+_GENDERS, _INTAKES, _VERDICTS = (
+    EnumCodec(pb.Gender, Gender),
+    EnumCodec(pb.Intake, Intake),
+    EnumCodec(pb.Verdict, Verdict),
+)
+_ROLES, _WORKER_STATUSES = (
+    EnumCodec(contract_pb2.Role, Role),
+    EnumCodec(members_pb2.WorkerStatus, WorkerStatus),
+)
 
 
 def organization_entry(message: pb.Organization) -> OrganizationEntry:
@@ -56,20 +80,29 @@ def organization_entry(message: pb.Organization) -> OrganizationEntry:
 
 
 def applicant(message: pb.ApplyForMembershipRequest) -> OrganizationEntry:
-    """What somebody says of an organisation that would be a member: no number of the public page."""
+    """What somebody says of an organisation that would be a member: no number of the public
+    page.
+    """
     return _entry(message, "")
 
 
 def applied(message: pb.ApplyForMembershipRequest, reference: str, now: datetime) -> Application:
     """Returns the contact person and the reason of an application."""
     return Application(
-        reference, message.contact_name.strip(), message.contact_email.strip(), message.statement.strip(), message.language or "es", now
+        reference,
+        message.contact_name.strip(),
+        message.contact_email.strip(),
+        message.statement.strip(),
+        message.language or "es",
+        now,
     )
 
 
 def application_letter(email: str, token: str, language: str) -> bytes:
     """Builds the letter with which notifications brings the link to the applicant; to be sealed."""
-    return letters_pb2.ApplicationLetter(email=email, token=token, language=language or "es").SerializeToString()
+    return letters_pb2.ApplicationLetter(
+        email=email, token=token, language=language or "es"
+    ).SerializeToString()
 
 
 def _entry(message: pb.Organization | pb.ApplyForMembershipRequest, at: str) -> OrganizationEntry:
@@ -90,8 +123,21 @@ def evidence(message: pb.Evidence, worker_id: str, now: datetime) -> Evidence:
     kind = _EVIDENCE.member(message.kind, "evidence.kind")
     seen = day("evidence.seen_date", message.seen_date)
     if kind is None or seen is None:
-        raise Invalid(*((f"evidence.{path}", "required") for path, value in (("kind", kind), ("seen_date", seen)) if value is None))
-    return Evidence(kind, message.reference.strip(), seen, day("evidence.expire_date", message.expire_date), worker_id, now)
+        raise Invalid(
+            *(
+                (f"evidence.{path}", "required")
+                for path, value in (("kind", kind), ("seen_date", seen))
+                if value is None
+            )
+        )
+    return Evidence(
+        kind,
+        message.reference.strip(),
+        seen,
+        day("evidence.expire_date", message.expire_date),
+        worker_id,
+        now,
+    )
 
 
 def application(application: Application) -> pb.OrganizationApplication:
@@ -136,7 +182,11 @@ def service_entry(message: pb.Service, *, active: bool) -> ServiceEntry:
         area_codes=tuple(message.area_codes),
         accessibility=tuple(ACCESSIBILITY.members(message.accessibility, "service.accessibility")),
         public=message.public,
-        tiers=tuple((each.field, Tier(each.tier)) for each in message.tiers if each.tier in contract_pb2.Tier.values()),
+        tiers=tuple(
+            (each.field, Tier(each.tier))
+            for each in message.tiers
+            if each.tier in contract_pb2.Tier.values()
+        ),
     )
 
 
@@ -153,7 +203,9 @@ def capacity(message: pb.Capacity, at: str) -> Capacity:
 def invitation_entry(message: members_pb2.Invitation) -> InvitationEntry:
     """What a caller says of whom to invite."""
     roles = _ROLES.members(message.roles, "invitation.roles")
-    return InvitationEntry(message.email.strip(), tuple(roles), message.language or "es", message.on_paper)
+    return InvitationEntry(
+        message.email.strip(), tuple(roles), message.language or "es", message.on_paper
+    )
 
 
 def question(message: pb.MatchServicesRequest) -> Question:
@@ -191,7 +243,9 @@ def wanted(message: pb.SearchServicesRequest, now: datetime) -> Wanted:
         has_room=message.has_room,
         organization_id=message.organization_id,
         open_at=now if message.open_now else None,
-        near=Near(near.latitude, near.longitude, near.radius_km) if message.HasField("near") else None,
+        near=Near(near.latitude, near.longitude, near.radius_km)
+        if message.HasField("near")
+        else None,
         excluded_organization_ids=_excluded(message),
         excluded_areas=tuple(message.excluded_areas),
         count_country=message.count_country,
@@ -199,14 +253,21 @@ def wanted(message: pb.SearchServicesRequest, now: datetime) -> Wanted:
 
 
 def _excluded(message: pb.MatchServicesRequest | pb.SearchServicesRequest) -> tuple[str, ...]:
-    """The organisations that are left out. A worker is refused, whoever it is: by what is left out for her one would learn where she works."""
+    """The organisations that are left out.
+
+    A worker is refused, whoever it is: by what is left out for her one would learn where she works.
+    """
     if message.excluded_worker_ids:
         raise Invalid(("excluded_worker_ids", "out_of_range"))
     return tuple(message.excluded_organization_ids)
 
 
-def changes(mask: FieldMask, entry: OrganizationEntry | ServiceEntry, *besides: str) -> dict[str, Any]:
-    """The fields that a mask names with their values; `besides` may be named too, though the entry has not got them."""
+def changes(
+    mask: FieldMask, entry: OrganizationEntry | ServiceEntry, *besides: str
+) -> dict[str, Any]:
+    """The fields that a mask names with their values; `besides` may be named too, though the entry
+    has not got them.
+    """
     paths = masked(mask, [*(field.name for field in fields(entry)), *besides])
     return {path: getattr(entry, path, None) for path in sorted(paths)}
 
@@ -217,9 +278,15 @@ def etag_of(subject: Subject) -> str:
 
 
 def organization(
-    organization: Organization, tier: Tier = Tier.PARTNER, *, now: datetime | None = None, own: bool = False
+    organization: Organization,
+    tier: Tier = Tier.PARTNER,
+    *,
+    now: datetime | None = None,
+    own: bool = False,
 ) -> pb.Organization:
-    """An organisation, as somebody of this tier sees it; the end of its agreement its `own` people see, too. `now`: with what is missing now."""
+    """An organisation, as somebody of this tier sees it; the end of its agreement its `own` people
+    see, too. `now`: with what is missing now.
+    """
     entry, wanted = organization.entry, organization.proposal
     proposal = None
     if wanted is not None:
@@ -250,8 +317,12 @@ def organization(
         agreement_expire_date=str(organization.agreement_expire_date or ""),
         shares_with=_SHARES.number(shares_with(entry.type)),
         suspension=_suspension(organization.suspension) if organization.suspension else None,
-        reinstatement_proposed_by_worker_id=organization.reinstatement.worker_id if organization.reinstatement else "",
-        leaving_proposed_by_worker_id=organization.leaving.worker_id if organization.leaving else "",
+        reinstatement_proposed_by_worker_id=organization.reinstatement.worker_id
+        if organization.reinstatement
+        else "",
+        leaving_proposed_by_worker_id=organization.leaving.worker_id
+        if organization.leaving
+        else "",
         **(_vetting(organization, now) if now else {}),
     )
     shown(said, tier)
@@ -276,7 +347,9 @@ def today_at(organization: Organization, now: datetime) -> date:
 
 
 def _vetting(organization: Organization, now: datetime) -> dict[str, Any]:
-    missing = organization.missing_evidence(today_at(organization, now)) if organization.is_member else []
+    missing = (
+        organization.missing_evidence(today_at(organization, now)) if organization.is_member else []
+    )
     return {
         "evidence": [
             pb.Evidence(
@@ -287,7 +360,9 @@ def _vetting(organization: Organization, now: datetime) -> dict[str, Any]:
                 recorded_by_worker_id=one.worker_id,
                 record_time=timestamp(one.time),
             )
-            for one in sorted(organization.evidence, key=lambda one: list(EvidenceKind).index(one.kind))
+            for one in sorted(
+                organization.evidence, key=lambda one: list(EvidenceKind).index(one.kind)
+            )
         ],
         "missing_evidence": [_EVIDENCE.number(kind) for kind in missing],
         "approval_proposed_by_worker_id": organization.approval_proposed_by_worker_id,
@@ -295,8 +370,14 @@ def _vetting(organization: Organization, now: datetime) -> dict[str, Any]:
     }
 
 
-def service(service: Service, viewer: Viewer, now: datetime, *, open_now: bool | None = None) -> pb.Service:
-    """A service, as this viewer sees it. Where that is not the live figure, the etag is of what is seen: a version would count what becomes of the room."""
+def service(
+    service: Service, viewer: Viewer, now: datetime, *, open_now: bool | None = None
+) -> pb.Service:
+    """A service, as this viewer sees it.
+
+    Where that is not the live figure, the etag is of what is seen: a version would count what
+    becomes of the room.
+    """
     entry, figure = service.entry, service.figure_for(viewer, now).capacity
     said = pb.Service(
         id=service.id,
@@ -331,22 +412,39 @@ def service(service: Service, viewer: Viewer, now: datetime, *, open_now: bool |
         area_codes=entry.area_codes,
         accessibility=[ACCESSIBILITY.number(each) for each in entry.accessibility],
         public=entry.public,
-        tiers=[pb.FieldTier(field=field, tier=contract_pb2.Tier.ValueType(tier)) for field, tier in entry.tiers],
+        tiers=[
+            pb.FieldTier(field=field, tier=contract_pb2.Tier.ValueType(tier))
+            for field, tier in entry.tiers
+        ],
     )
-    said.etag = etag_of(service) if service.is_live_for(viewer) else etag(0, said.SerializeToString(deterministic=True).hex())
-    said.update_time.FromDatetime(service.update_time if service.is_live_for(viewer) else service.entry_time or service.create_time)
+    said.etag = (
+        etag_of(service)
+        if service.is_live_for(viewer)
+        else etag(0, said.SerializeToString(deterministic=True).hex())
+    )
+    said.update_time.FromDatetime(
+        service.update_time
+        if service.is_live_for(viewer)
+        else service.entry_time or service.create_time
+    )
     if open_now is not None:
         said.open_now = open_now
     return shown(said, viewer.tier_of(service.organization_id), dict(entry.tiers))
 
 
-def match(match: Match, matched: Service, viewer: Viewer, now: datetime, *, open_now: bool | None = None) -> pb.Match:
+def match(
+    match: Match, matched: Service, viewer: Viewer, now: datetime, *, open_now: bool | None = None
+) -> pb.Match:
     """A verdict with its reasons."""
     return pb.Match(
         service=service(matched, viewer, now, open_now=open_now),
         verdict=_VERDICTS.number(match.verdict),
         reasons=[
-            pb.MatchReason(criterion=number(pb.Criterion, r.criterion), verdict=_VERDICTS.number(r.verdict), reason_code=r.code)
+            pb.MatchReason(
+                criterion=number(pb.Criterion, r.criterion),
+                verdict=_VERDICTS.number(r.verdict),
+                reason_code=r.code,
+            )
             for r in match.reasons
         ],
     )
@@ -360,7 +458,9 @@ def term(term: Term) -> pb.TaxonomyTerm:
         names=term.names,
         htcds_spl_types=term.htcds_types,
         legal_basis=term.legal_basis,
-        synonyms=[pb.Synonyms(language=language, words=words) for language, words in term.synonyms.items()],
+        synonyms=[
+            pb.Synonyms(language=language, words=words) for language, words in term.synonyms.items()
+        ],
     )
 
 
@@ -397,12 +497,16 @@ def invitation(invitation: Invitation) -> members_pb2.Invitation:
 
 def letter(invitation: Invitation, token: str) -> bytes:
     """What the notifications service needs to bring the link to whom it is for; to be sealed."""
-    return letters_pb2.InvitationLetter(email=invitation.entry.email, token=token, language=invitation.entry.language).SerializeToString()
+    return letters_pb2.InvitationLetter(
+        email=invitation.entry.email, token=token, language=invitation.entry.language
+    ).SerializeToString()
 
 
 def account_letter(worker: Worker, token: str) -> bytes:
     """What the notifications service needs to tell somebody of her own account; to be sealed."""
-    return letters_pb2.AccountLetter(email=worker.entry.email, token=token, language=worker.entry.language).SerializeToString()
+    return letters_pb2.AccountLetter(
+        email=worker.entry.email, token=token, language=worker.entry.language
+    ).SerializeToString()
 
 
 def api_key(api_key: ApiKey) -> members_pb2.ApiKey:
@@ -425,7 +529,9 @@ def api_key(api_key: ApiKey) -> members_pb2.ApiKey:
 def organization_ref(organization: Organization) -> members_pb2.OrganizationRef:
     """What a page shows of the signed-in member."""
     entry = organization.entry
-    return members_pb2.OrganizationRef(id=organization.id, name=entry.name, country=entry.country, department=entry.department)
+    return members_pb2.OrganizationRef(
+        id=organization.id, name=entry.name, country=entry.country, department=entry.department
+    )
 
 
 def _eligibility(message: pb.Eligibility) -> Eligibility:
@@ -434,11 +540,19 @@ def _eligibility(message: pb.Eligibility) -> Eligibility:
         maximum_age=message.maximum_age if message.HasField("maximum_age") else None,
         genders=tuple(_GENDERS.members(message.genders, "service.eligibility.genders")),
         takes_dependants=message.takes_dependants if message.HasField("takes_dependants") else None,
-        maximum_dependants=message.maximum_dependants if message.HasField("maximum_dependants") else None,
+        maximum_dependants=message.maximum_dependants
+        if message.HasField("maximum_dependants")
+        else None,
         takes_pregnant=message.takes_pregnant if message.HasField("takes_pregnant") else None,
-        takes_with_addiction=message.takes_with_addiction if message.HasField("takes_with_addiction") else None,
-        takes_without_papers=message.takes_without_papers if message.HasField("takes_without_papers") else None,
-        maximum_age_of_boys=message.maximum_age_of_boys if message.HasField("maximum_age_of_boys") else None,
+        takes_with_addiction=message.takes_with_addiction
+        if message.HasField("takes_with_addiction")
+        else None,
+        takes_without_papers=message.takes_without_papers
+        if message.HasField("takes_without_papers")
+        else None,
+        maximum_age_of_boys=message.maximum_age_of_boys
+        if message.HasField("maximum_age_of_boys")
+        else None,
     )
 
 

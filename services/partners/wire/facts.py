@@ -1,4 +1,6 @@
-"""What is told of members, what they offer, their people and keys: the facts of protos/partners/v1/facts.proto that are still to be told."""
+"""What is told of members, what they offer, their people and keys: the facts of
+protos/partners/v1/facts.proto that are still to be told.
+"""
 
 from datetime import datetime
 
@@ -65,7 +67,9 @@ def worker_facts(worker: Worker) -> list[Fact]:
 
 def api_key_facts(api_key: ApiKey) -> list[Fact]:
     """The facts that are still to be told."""
-    body = facts_pb2.ApiKeyFact(api_key_id=api_key.id, organization_id=api_key.organization_id, live=api_key.in_force)
+    body = facts_pb2.ApiKeyFact(
+        api_key_id=api_key.id, organization_id=api_key.organization_id, live=api_key.in_force
+    )
     return _facts(api_key, "api_key", body.SerializeToString(deterministic=True))
 
 
@@ -85,8 +89,12 @@ def invitation_facts(invitation: Invitation, sealed_letter: bytes) -> list[Fact]
 
 def application_fact(id: str, sealed_letter: bytes, expire_time: datetime, now: datetime) -> Fact:
     """That somebody applied, and is to be sent a letter."""
-    body = facts_pb2.ApplicationFact(application_id=id, expire_time=timestamp(expire_time), sealed_letter=sealed_letter)
-    return Fact(id, 1, "enlace.application.asked.v1", body.SerializeToString(deterministic=True), now)
+    body = facts_pb2.ApplicationFact(
+        application_id=id, expire_time=timestamp(expire_time), sealed_letter=sealed_letter
+    )
+    return Fact(
+        id, 1, "enlace.application.asked.v1", body.SerializeToString(deterministic=True), now
+    )
 
 
 def account_facts(notice: AccountNotice, sealed_letter: bytes) -> list[Fact]:
@@ -106,5 +114,6 @@ def _facts(subject: Subject, kind: str, body: bytes) -> list[Fact]:
     """All facts that one change notes say how things are after it."""
     first = subject.version - len(subject.facts) + 1
     return [
-        Fact(subject.id, first + number, f"enlace.{kind}.{word}.v1", body, subject.update_time) for number, word in enumerate(subject.facts)
+        Fact(subject.id, first + number, f"enlace.{kind}.{word}.v1", body, subject.update_time)
+        for number, word in enumerate(subject.facts)
     ]

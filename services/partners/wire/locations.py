@@ -42,7 +42,9 @@ def location_entry(message: locations_pb2.Location) -> LocationEntry:
 
 
 def location(location: Location, tag: str, tier: Tier) -> locations_pb2.Location:
-    """A place, as somebody of this tier sees it; of a confidential one others than its organisation see the department."""
+    """A place, as somebody of this tier sees it; of a confidential one others than its organisation
+    see the department.
+    """
     entry = location.entry
     hidden = entry.confidential and tier < Tier.COORDINATOR
     return shown(
@@ -75,11 +77,21 @@ def service_at_location(message: locations_pb2.ServiceAtLocation, id: str) -> Se
         service_id=message.service_id,
         location_id=message.location_id,
         phones=tuple(
-            Phone(phone(f"{at}.phones.{n}.number", p.number), p.extension.strip(), p.description.strip(), tuple(p.languages))
+            Phone(
+                phone(f"{at}.phones.{n}.number", p.number),
+                p.extension.strip(),
+                p.description.strip(),
+                tuple(p.languages),
+            )
             for n, p in enumerate(message.phones)
         ),
         contacts=tuple(
-            ContactPoint(c.name.strip(), c.title.strip(), c.email.strip(), phone(f"{at}.contacts.{n}.phone", c.phone))
+            ContactPoint(
+                c.name.strip(),
+                c.title.strip(),
+                c.email.strip(),
+                phone(f"{at}.contacts.{n}.phone", c.phone),
+            )
             for n, c in enumerate(message.contacts)
         ),
         schedules=schedules(message.schedules, f"{at}.schedules"),
@@ -87,7 +99,9 @@ def service_at_location(message: locations_pb2.ServiceAtLocation, id: str) -> Se
     )
 
 
-def said_at_location(one: ServiceAtLocation, where: locations_pb2.Location | None, tier: Tier) -> locations_pb2.ServiceAtLocation:
+def said_at_location(
+    one: ServiceAtLocation, where: locations_pb2.Location | None, tier: Tier
+) -> locations_pb2.ServiceAtLocation:
     """A service at a place, as somebody of this tier sees it."""
     return shown(
         locations_pb2.ServiceAtLocation(
@@ -95,10 +109,18 @@ def said_at_location(one: ServiceAtLocation, where: locations_pb2.Location | Non
             service_id=one.service_id,
             location_id=one.location_id,
             phones=[
-                directory_pb2.Phone(number=p.number, extension=p.extension, description=p.description, languages=p.languages)
+                directory_pb2.Phone(
+                    number=p.number,
+                    extension=p.extension,
+                    description=p.description,
+                    languages=p.languages,
+                )
                 for p in one.phones
             ],
-            contacts=[directory_pb2.ContactPoint(name=c.name, title=c.title, email=c.email, phone=c.phone) for c in one.contacts],
+            contacts=[
+                directory_pb2.ContactPoint(name=c.name, title=c.title, email=c.email, phone=c.phone)
+                for c in one.contacts
+            ],
             schedules=[schedule(each) for each in one.schedules],
             languages=one.languages,
             location=where,
@@ -113,7 +135,9 @@ def area(area: Area) -> locations_pb2.Area:
 
 
 def truth(service: Service, viewer: Viewer, now: datetime) -> locations_pb2.TruthScore:
-    """How far one can rely on a service, with what it is made of, as this viewer sees its figure."""
+    """How far one can rely on a service, with what it is made of, as this viewer sees its
+    figure.
+    """
     figure = service.figure_for(viewer, now)
     truth = Truth(figure.kept, figure.broken, figure.capacity, service.entry.need_codes)
     return locations_pb2.TruthScore(
@@ -131,7 +155,14 @@ def truth(service: Service, viewer: Viewer, now: datetime) -> locations_pb2.Trut
 
 def field_change(change: FieldChange) -> locations_pb2.FieldChange:
     """What one field was and is; as JSON, for fields are of many types."""
-    old, new = ("" if value is None else json.dumps(value, ensure_ascii=False) for value in (change.old, change.new))
+    old, new = (
+        "" if value is None else json.dumps(value, ensure_ascii=False)
+        for value in (change.old, change.new)
+    )
     return locations_pb2.FieldChange(
-        field=change.field, change_time=timestamp(change.time), worker_id=change.worker_id, old_value=old, new_value=new
+        field=change.field,
+        change_time=timestamp(change.time),
+        worker_id=change.worker_id,
+        old_value=old,
+        new_value=new,
     )

@@ -1,4 +1,6 @@
-"""What anybody may read, in messages: by the same function that leaves out fields for everybody else, at the lowest tier."""
+"""What anybody may read, in messages: by the same function that leaves out fields for everybody
+else, at the lowest tier.
+"""
 
 from datetime import UTC, datetime
 
@@ -15,27 +17,45 @@ from services.partners.wire import locations as said
 
 
 def public_service(
-    service: Service, organization: Organization, places: list[tuple[ServiceAtLocation, Location]], time: datetime
+    service: Service,
+    organization: Organization,
+    places: list[tuple[ServiceAtLocation, Location]],
+    time: datetime,
 ) -> pb.PublicService:
-    """A service with its organisation and its open places. Whether it is open now is not said: hours of hidden places count in it."""
+    """A service with its organisation and its open places.
+
+    Whether it is open now is not said: hours of hidden places count in it.
+    """
     shown = wire.service(service, ANYONE, time)
     shown.ClearField("update_time")
     return pb.PublicService(
         service=shown,
         organization=wire.organization(organization, ANYONE.tier),
-        service_at_locations=[said.said_at_location(one, _place(where), ANYONE.tier) for one, where in places],
+        service_at_locations=[
+            said.said_at_location(one, _place(where), ANYONE.tier) for one, where in places
+        ],
         modify_time=timestamp(time),
     )
 
 
-def public_wanted(request: pb.ListPublicServicesRequest | pb.ListPublicServiceAtLocationsRequest) -> PublicWanted:
+def public_wanted(
+    request: pb.ListPublicServicesRequest | pb.ListPublicServiceAtLocationsRequest,
+) -> PublicWanted:
     """Reads the services that a caller looks for."""
-    after = request.modified_after.ToDatetime(tzinfo=UTC) if request.HasField("modified_after") else None
-    return PublicWanted(*page_wanted(request), request.words, request.need_code, request.organization_id, after)
+    after = (
+        request.modified_after.ToDatetime(tzinfo=UTC)
+        if request.HasField("modified_after")
+        else None
+    )
+    return PublicWanted(
+        *page_wanted(request), request.words, request.need_code, request.organization_id, after
+    )
 
 
 def page_wanted(
-    request: pb.ListPublicServicesRequest | pb.ListPublicServiceAtLocationsRequest | pb.ListPublicOrganizationsRequest,
+    request: pb.ListPublicServicesRequest
+    | pb.ListPublicServiceAtLocationsRequest
+    | pb.ListPublicOrganizationsRequest,
 ) -> tuple[int, int]:
     """Reads the number of the page, from 1, and its size."""
     return max(1, request.page), page_size(request.page_size, default=50, most=200)

@@ -1,4 +1,6 @@
-"""Telephone numbers, normalised (E.164) and refused if no such number can exist in their country's plan."""
+"""Telephone numbers, normalised (E.164) and refused if no such number can exist in their country's
+plan.
+"""
 
 from functools import lru_cache
 
@@ -8,7 +10,9 @@ from chassis.errors import Invalid
 
 
 def phone(path: str, text: str, country: str = "") -> str:
-    """The number in E.164, as it is dialled in this country if it does not say its own; empty stays empty."""
+    """The number in E.164, as it is dialled in this country if it does not say its own; empty stays
+    empty.
+    """
     number = _e164(text, "" if text.startswith("+") else country) if text.strip() else ""
     if number is None:
         raise Invalid((path, "malformed"))
@@ -17,7 +21,9 @@ def phone(path: str, text: str, country: str = "") -> str:
 
 @lru_cache(maxsize=1024)
 def _e164(text: str, country: str) -> str | None:
-    """Remembered: a file's are read once from its cells and once more with the rest of the entry."""
+    """Remembered: a file's are read once from its cells and once more with the rest of the
+    entry.
+    """
     try:
         parsed = phonenumbers.parse(text, country or None)
     except phonenumbers.NumberParseException:

@@ -12,7 +12,9 @@ _FREQUENCIES = EnumCodec(pb.Frequency, Frequency)
 
 
 def schedules(messages: Iterable[pb.Schedule], at: str) -> tuple[Schedule, ...]:
-    """What a caller says of when people are received; a day that there is not is refused by its path."""
+    """What a caller says of when people are received; a day that there is not is refused by its
+    path.
+    """
     return tuple(_schedule(message, f"{at}.{number}") for number, message in enumerate(messages))
 
 
@@ -52,6 +54,7 @@ def day(path: str, text: str) -> date | None:
         said = date.fromisoformat(text)
     except ValueError as error:
         raise Invalid((path, "malformed")) from error
-    if not 1900 <= said.year <= 2200:  # RFC 5545 repeats for ever; a year 9999 would be counted through day by day
+    # RFC 5545 repeats for ever; a year 9999 would be counted through day by day
+    if not 1900 <= said.year <= 2200:
         raise Invalid((path, "out_of_range"))
     return said

@@ -11,7 +11,10 @@ def sign_in_provider(provider: SignInProvider) -> pb.SignInProvider:
     proposal = None
     if wanted is not None:
         proposal = pb.ProposedSignInProvider(
-            issuer=wanted.entry.issuer, client_id=wanted.entry.client_id, worker_id=wanted.worker_id, time=timestamp(wanted.time)
+            issuer=wanted.entry.issuer,
+            client_id=wanted.entry.client_id,
+            worker_id=wanted.worker_id,
+            time=timestamp(wanted.time),
         )
     return pb.SignInProvider(
         provider_id=provider.id,

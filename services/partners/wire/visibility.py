@@ -1,6 +1,8 @@
-"""What of a message is shown to whom: the one place where fields are left out, for rpc, REST, pages, search and export alike.
+"""What of a message is shown to whom: the one place where fields are left out, for rpc, REST,
+pages, search and export alike.
 
-A field is of the tier that its (contract.v1.field) names, or of its message's; a message that names none is part of another and shown with it.
+A field is of the tier that its (contract.v1.field) names, or of its message's; a message that names
+none is part of another and shown with it.
 """
 
 from collections.abc import Mapping
@@ -17,7 +19,10 @@ M = TypeVar("M", bound=Message)
 
 
 def shown(message: M, tier: Tier, narrowed: Mapping[str, Tier] = NOTHING_NARROWED) -> M:
-    """The message without what its reader may not see. `narrowed`: by field, what the member says itself."""
+    """The message without what its reader may not see.
+
+    `narrowed`: by field, what the member says itself.
+    """
     for name in _hidden(message.DESCRIPTOR, tier):
         message.ClearField(name)
     known = tiers(message.DESCRIPTOR)
@@ -34,8 +39,16 @@ def _hidden(message: Descriptor, tier: Tier) -> list[str]:
 
 @cache
 def tiers(message: Descriptor) -> Mapping[str, Tier]:
-    """Each field with its tier. Raises TypeError for a message that has none: whoever shows it says who may see it."""
+    """Each field with its tier.
+
+    Raises TypeError for a message that has none: whoever shows it says who may see it.
+    """
     usual = message.GetOptions().Extensions[contract_pb2.tier]
     if not usual:
-        raise TypeError(f"{message.full_name} has no option (contract.v1.tier) that says who may see it")
-    return {field.name: Tier(field.GetOptions().Extensions[contract_pb2.field].tier or usual) for field in message.fields}
+        raise TypeError(
+            f"{message.full_name} has no option (contract.v1.tier) that says who may see it"
+        )
+    return {
+        field.name: Tier(field.GetOptions().Extensions[contract_pb2.field].tier or usual)
+        for field in message.fields
+    }

@@ -21,7 +21,10 @@ class Text:
 
 @dataclass(frozen=True)
 class AdviceCard:
-    """One version of it, which never changes. `opened_by`: one of these answers opens it; `need_code`: this need or one of this group does."""
+    """One version of it, which never changes.
+
+    `opened_by`: one of these answers opens it; `need_code`: this need or one of this group does.
+    """
 
     id: str
     version: int
@@ -33,15 +36,29 @@ class AdviceCard:
 
     def opens(self, said: Triage, need_code: str) -> bool:
         """Whether what was answered calls for it."""
-        needed = bool(self.need_code) and (need_code == self.need_code or need_code.startswith(f"{self.need_code}."))
-        return needed or any(answer and answer == getattr(said, question) for question, answer in vars(self.opened_by).items())
+        needed = bool(self.need_code) and (
+            need_code == self.need_code or need_code.startswith(f"{self.need_code}.")
+        )
+        return needed or any(
+            answer and answer == getattr(said, question)
+            for question, answer in vars(self.opened_by).items()
+        )
 
     def check(self) -> None:
-        """Refuses what is missing in a language, or longer in one than in another: a sentence that was not translated is one that is not said."""
-        check, lengths = Check(), {language: len(self.texts[language].lines) for language in LANGUAGES}
+        """Refuses what is missing in a language, or longer in one than in another: a sentence that
+        was not translated is one that is not said.
+        """
+        check, lengths = (
+            Check(),
+            {language: len(self.texts[language].lines) for language in LANGUAGES},
+        )
         for language, text in self.texts.items():
             check.that(bool(text.title), f"card.{language}.title", "required")
             check.that(bool(text.lines) and all(text.lines), f"card.{language}.lines", "required")
-            check.that(lengths[language] == lengths[LANGUAGES[0]], f"card.{language}.lines", "not_translated")
+            check.that(
+                lengths[language] == lengths[LANGUAGES[0]],
+                f"card.{language}.lines",
+                "not_translated",
+            )
         check.need("card.need_code", self.need_code)
         check.done()

@@ -1,4 +1,6 @@
-"""Openings that somebody should look at: what is unusual, by whom, and on which day, as the auditor reviews it. No proof of anything."""
+"""Openings that somebody should look at: what is unusual, by whom, and on which day, as the auditor
+reviews it. No proof of anything.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +12,9 @@ from chassis.errors import Conflict, Stale
 OUTSIDE = 20
 """Persons of others' files in a day: more than the whole network receives in one."""
 ACROSS = 5
-"""Organisations whose files one worker opens in a day: who receives from that many has a desk, and not one worker."""
+"""Organisations whose files one worker opens in a day: who receives from that many has a desk, and
+not one worker.
+"""
 NIGHT = range(22, 29)
 """Hours of the day that begins at five in the morning, so that a night belongs to one day."""
 DUTY_NIGHTS, DUTY_DAYS = 2, 14
@@ -40,7 +44,10 @@ class AnomalyKind(Enum):
 
 @dataclass(frozen=True)
 class Opening:
-    """A look at a person or contact; `organization_id` is whose file it is, empty for a contact. Refused: by the quota."""
+    """A look at a person or contact; `organization_id` is whose file it is, empty for a contact.
+
+    Refused: by the quota.
+    """
 
     object_id: str
     organization_id: str
@@ -50,7 +57,9 @@ class Opening:
 
 @dataclass
 class Anomaly:
-    """Something unusual of one worker, or key, on one day; told once, however often it happens again that day."""
+    """Something unusual of one worker, or key, on one day; told once, however often it happens
+    again that day.
+    """
 
     id: str
     kind: AnomalyKind
@@ -91,19 +100,31 @@ def is_night(time: datetime, zone: tzinfo) -> bool:
 
 
 def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
-    """Whether whoever did this is usually there at night: tonight, or in two nights of the last fourteen days."""
+    """Whether whoever did this is usually there at night: tonight, or in two nights of the last
+    fourteen days.
+    """
     nights = {day_of(time, zone) for time in acts if is_night(time, zone)}
     return day in nights or len(nights) >= DUTY_NIGHTS
 
 
-def unusual(openings: Iterable[Opening], own: str, zone: tzinfo, *, at_night_on_duty: bool) -> dict[AnomalyKind, int]:
+def unusual(
+    openings: Iterable[Opening], own: str, zone: tzinfo, *, at_night_on_duty: bool
+) -> dict[AnomalyKind, int]:
     """What is unusual in a worker's openings of one day, each with its count."""
     looked = [opening for opening in openings if not opening.refused]
-    others = {opening.object_id: opening.organization_id for opening in looked if opening.organization_id not in ("", own)}
+    others = {
+        opening.object_id: opening.organization_id
+        for opening in looked
+        if opening.organization_id not in ("", own)
+    }
     counts = {
         AnomalyKind.OUTSIDE_FILES: len(others) if len(others) > OUTSIDE else 0,
-        AnomalyKind.ACROSS_ORGANIZATIONS: len(set(others.values())) if len(set(others.values())) >= ACROSS else 0,
-        AnomalyKind.AT_NIGHT: 0 if at_night_on_duty else len({o.object_id for o in looked if is_night(o.time, zone)}),
+        AnomalyKind.ACROSS_ORGANIZATIONS: len(set(others.values()))
+        if len(set(others.values())) >= ACROSS
+        else 0,
+        AnomalyKind.AT_NIGHT: 0
+        if at_night_on_duty
+        else len({o.object_id for o in looked if is_night(o.time, zone)}),
         AnomalyKind.OPENING_QUOTA: sum(opening.refused for opening in openings),
     }
     return {kind: count for kind, count in counts.items() if count}

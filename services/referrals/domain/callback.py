@@ -24,7 +24,9 @@ class Wish:
     path: str = ""
 
     def hours(self, now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
-        """From when until when, by the clock of her place; refuses hours that are over, or nearly."""
+        """From when until when, by the clock of her place; refuses hours that are over, or
+        nearly.
+        """
         missing = [name for name in ("day_code", "hour_code") if not getattr(self, name)]
         if missing:
             raise Invalid(*((self.path + name, "required") for name in missing))
@@ -54,11 +56,20 @@ class Callback:
 
     @classmethod
     def owed(
-        cls, identifier: str, contact_id: str, organization_id: str, now: datetime, hours: tuple[datetime, datetime], *, by_herself: bool
+        cls,
+        identifier: str,
+        contact_id: str,
+        organization_id: str,
+        now: datetime,
+        hours: tuple[datetime, datetime],
+        *,
+        by_herself: bool,
     ) -> "Callback":
         """It is agreed on."""
         clock = Deadline(DeadlineKind.CALLBACK, *hours)
-        return cls(identifier, contact_id, organization_id, now, now, clock, asked_by_herself=by_herself)
+        return cls(
+            identifier, contact_id, organization_id, now, now, clock, asked_by_herself=by_herself
+        )
 
     def move(self, now: datetime, hours: tuple[datetime, datetime], *, by_herself: bool) -> None:
         """Another time, in the place of the one before."""

@@ -1,4 +1,6 @@
-"""Campaigns that make the line of a country known: a code for each medium, by which a caller says how she heard of it, and what may be told of their number."""
+"""Campaigns that make the line of a country known: a code for each medium, by which a caller says
+how she heard of it, and what may be told of their number.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -61,11 +63,16 @@ class Brought:
 
 
 def new_code() -> str:
-    """Three random characters and one that checks them: 32,768 codes, to be said on the phone. The store refuses one that is taken."""
+    """Three random characters and one that checks them: 32,768 codes, to be said on the phone.
+
+    The store refuses one that is taken.
+    """
     return new_checked_code(LENGTH)
 
 
-def brought(placement: Placement, by_urgency: Mapping[str, int], by_outcome: Mapping[str, int]) -> Brought:
+def brought(
+    placement: Placement, by_urgency: Mapping[str, int], by_outcome: Mapping[str, int]
+) -> Brought:
     """What may be told of it: a call to the line at a small place is somebody."""
     contacts = told(Counter(by_urgency).total())
     if contacts < 0:

@@ -1,4 +1,6 @@
-"""The hand-over across borders as one line: the legs of a plan as they stand, who takes the next step of each, and what of it a receiver sees."""
+"""The hand-over across borders as one line: the legs of a plan as they stand, who takes the next
+step of each, and what of it a receiver sees.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +13,11 @@ from services.referrals.domain.referral import Referral
 
 @dataclass(frozen=True)
 class Link:
-    """A leg on the line. `referral` is the one that stands for it now; `acting_organization_id` is empty when nobody can do anything yet, or any more."""
+    """A leg on the line.
+
+    `referral` is the one that stands for it now; `acting_organization_id` is empty when nobody can
+    do anything yet, or any more.
+    """
 
     step: Step
     referral: Referral | None
@@ -27,7 +33,8 @@ def line(plan: Plan, countries: Mapping[str, str]) -> list[Link]:
     for step in plan.legs:
         referral, settled = plan.standing_for(step.key), plan.steps[step.key].settled
         waits = [] if before or plan.has_begun(step.key) else plan.not_accepted()
-        held = bool(waits) or bool(before and not plan.has_begun(before))  # who has accepted waits for the others
+        # who has accepted waits for the others
+        held = bool(waits) or bool(before and not plan.has_begun(before))
         links.append(
             Link(
                 step,
@@ -43,8 +50,17 @@ def line(plan: Plan, countries: Mapping[str, str]) -> list[Link]:
 
 
 def beside(links: Sequence[Link], referral_id: str) -> list[Link]:
-    """The leg of a referral with those directly before and after: whom she comes from, and to whom she goes."""
-    at = next((number for number, link in enumerate(links) if link.referral and link.referral.id == referral_id), None)
+    """The leg of a referral with those directly before and after: whom she comes from, and to whom
+    she goes.
+    """
+    at = next(
+        (
+            number
+            for number, link in enumerate(links)
+            if link.referral and link.referral.id == referral_id
+        ),
+        None,
+    )
     return [] if at is None else list(links[max(0, at - 1) : at + 2])
 
 

@@ -1,4 +1,6 @@
-"""The line: a contact with its triage, the urgency that follows from it, and the reference by which the caller is known without a name."""
+"""The line: a contact with its triage, the urgency that follows from it, and the reference by which
+the caller is known without a name.
+"""
 
 import secrets
 from collections.abc import Iterable
@@ -55,7 +57,9 @@ class Contact:
     connected_live: str = ""  # yes: handed over, all three on the line; no: told where to turn
     handed_over_organization_id: str = ""
     emergency_number_code: str = ""  # a number of the state, instead of a member
-    tied_to_id: str = ""  # the first contact of the same caller, by whose reference it is known too; another line's, perhaps
+    # the first contact of the same caller, by whose reference it is known too; another line's,
+    # perhaps
+    tied_to_id: str = ""
     erased: bool = False  # it was of somebody who was erased: nothing more is written of her
     unheard: bool = False  # she said something since somebody of the line last changed it
     clock: Deadline | None = None
@@ -64,11 +68,18 @@ class Contact:
         """Refuses what is no need, and a hand-over to two at once."""
         check = Check()
         check.need("contact.need_code", self.need_code)
-        check.that(not (self.handed_over_organization_id and self.emergency_number_code), "contact.emergency_number_code", "out_of_range")
+        check.that(
+            not (self.handed_over_organization_id and self.emergency_number_code),
+            "contact.emergency_number_code",
+            "out_of_range",
+        )
         check.done()
 
     def check_line(self, own_country: str) -> None:
-        """Refuses a contact of another country's line. `own_country` is the organisation's, empty where it was not heard yet."""
+        """Refuses a contact of another country's line.
+
+        `own_country` is the organisation's, empty where it was not heard yet.
+        """
         check = Check()
         check.that(own_country in ("", self.line_country), "contact.line_country", "out_of_range")
         check.done()
@@ -92,17 +103,24 @@ class Contact:
                 self.clock.stop(now)
         elif self.clock is None or not self.clock.running:
             due = due_time(DeadlineKind.CONTACT, urgency, now, calendar)
-            self.clock = Deadline(DeadlineKind.CONTACT, now, due, policy_version=calendar.policy().version)
+            self.clock = Deadline(
+                DeadlineKind.CONTACT, now, due, policy_version=calendar.policy().version
+            )
         else:
             self.clock.recount(now, urgency, calendar)
 
     def fire_clock(self, now: datetime) -> str:
-        """Notes the level that is reached, and returns what it says; empty when none is. Of an immediate one the coordination hears at once."""
+        """Notes the level that is reached, and returns what it says; empty when none is.
+
+        Of an immediate one the coordination hears at once.
+        """
         percent = self.clock.fire(now) if self.clock else None
         if percent is None:
             return ""
         self.version, self.update_time = self.version + 1, now
-        return ESCALATED if percent >= 150 or self.triage.urgency() is Urgency.IMMEDIATE else WAITING
+        return (
+            ESCALATED if percent >= 150 or self.triage.urgency() is Urgency.IMMEDIATE else WAITING
+        )
 
     def change(self, now: datetime, calendar: Calendar) -> None:
         """Somebody changed it."""
@@ -111,17 +129,25 @@ class Contact:
         self.watch(now, calendar)
 
     def hear(self, now: datetime, calendar: Calendar) -> None:
-        """She said more, with her reference: it is open until somebody of the line has seen to it, whatever becomes of her referrals."""
+        """She said more, with her reference: it is open until somebody of the line has seen to it,
+        whatever becomes of her referrals.
+        """
         self.unheard, self.outcome_code = True, OPEN
         self.change(now, calendar)
 
     def follow(self, asked: Iterable[Referral], now: datetime, calendar: Calendar) -> bool:
-        """Goes by what was asked for in its name: open while one is a draft or came back and nobody looked further, else referred.
+        """Goes by what was asked for in its name: open while one is a draft or came back and nobody
+        looked further, else referred.
 
-        What an operator wrote instead (advised, handed over, dropped) stays. Returns whether anything changed.
+        What an operator wrote instead (advised, handed over, dropped) stays. Returns whether
+        anything changed.
         """
         counted = [referral for referral in asked if referral.state is not State.ENTERED_IN_ERROR]
-        waits = self.unheard or not counted or any(referral.state is State.DRAFT or referral.need_is_open for referral in counted)
+        waits = (
+            self.unheard
+            or not counted
+            or any(referral.state is State.DRAFT or referral.need_is_open for referral in counted)
+        )
         outcome = OPEN if waits else REFERRED
         if self.erased or self.outcome_code not in (OPEN, REFERRED) or self.outcome_code == outcome:
             return False
@@ -172,4 +198,7 @@ PLAIN = {
     "withdrawn": "stopped",
     "consent_withdrawn": "stopped",
 }
-"""What a caller hears of a state: never a partner's name or place. Entered in error is not spoken of."""
+"""What a caller hears of a state: never a partner's name or place.
+
+Entered in error is not spoken of.
+"""

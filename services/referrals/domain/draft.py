@@ -24,8 +24,14 @@ class Draft:
     unsafe_departments: tuple[str, ...] | None = None
 
     def unsafe(self, known: Unsafe) -> Unsafe | None:
-        """Returns with whom or where she is not safe: the request's fields, and what is known for the others. None: the request sets none of them."""
-        code, organizations, departments = self.unsafe_code, self.unsafe_organization_ids, self.unsafe_departments
+        """Returns with whom or where she is not safe: the request's fields, and what is known for
+        the others. None: the request sets none of them.
+        """
+        code, organizations, departments = (
+            self.unsafe_code,
+            self.unsafe_organization_ids,
+            self.unsafe_departments,
+        )
         if code is None and organizations is None and departments is None:
             return None
         return Unsafe(

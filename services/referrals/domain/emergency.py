@@ -1,4 +1,7 @@
-"""Emergency access: one worker opens a person without a consent, for an hour at most, in the open. Everybody hears of it, and somebody else reviews it."""
+"""Emergency access: one worker opens a person without a consent, for an hour at most, in the open.
+
+Everybody hears of it, and somebody else reviews it.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,7 +13,9 @@ from services.referrals.domain.person import FieldGroup
 
 LASTS = timedelta(minutes=60)
 REVIEW = timedelta(hours=72)
-"""Within which somebody else says what it was; past it the organisation gets no other until this is done."""
+"""Within which somebody else says what it was; past it the organisation gets no other until this is
+done.
+"""
 
 
 @dataclass
@@ -48,7 +53,9 @@ class EmergencyAccess:
 
     @property
     def next_time(self) -> datetime | None:
-        """When its clock has something to say: that it is over, or that nobody has reviewed it in time."""
+        """When its clock has something to say: that it is over, or that nobody has reviewed it in
+        time.
+        """
         if not self.ended:
             return self.end_time
         return None if self.overdue or self.review_time else self.review_due_time
@@ -70,8 +77,12 @@ class EmergencyAccess:
         self.end_time, self.ended = min(self.end_time, now), True
         self.version += 1
 
-    def review(self, second: Second, organization_id: str, code: str, version: int, now: datetime) -> None:
-        """Somebody of the file's organisation, or an auditor, says what it was: nobody of those who opened, and once."""
+    def review(
+        self, second: Second, organization_id: str, code: str, version: int, now: datetime
+    ) -> None:
+        """Somebody of the file's organisation, or an auditor, says what it was: nobody of those who
+        opened, and once.
+        """
         if self.version != version:
             raise Stale
         if self.review_time is not None:

@@ -1,6 +1,8 @@
-"""The enquiry: many services are asked at once whether they could help somebody of whom nothing is said that names her. It asks before it tells.
+"""The enquiry: many services are asked at once whether they could help somebody of whom nothing is
+said that names her. It asks before it tells.
 
-Each service that is asked has a copy of its own, with the content and its answer; when the enquiry closes, all copies but the taken one are blanked.
+Each service that is asked has a copy of its own, with the content and its answer; when the enquiry
+closes, all copies but the taken one are blanked.
 """
 
 from collections import Counter
@@ -21,7 +23,12 @@ WAITLIST = "waitlist"
 NO = "no"
 OFFERS = (YES, MAYBE, WAITLIST)
 NOT_OFFERED = "service_not_offered"
-NO_RESPONSE, NOT_TAKEN, BY_ASKER, CONSENT_WITHDRAWN = "no_response", "not_taken", "by_asker", "consent_withdrawn"
+NO_RESPONSE, NOT_TAKEN, BY_ASKER, CONSENT_WITHDRAWN = (
+    "no_response",
+    "not_taken",
+    "by_asker",
+    "consent_withdrawn",
+)
 
 MOST_OPEN, MOST_A_DAY = 20, 100
 MOST_OPEN_ON_PROBATION, MOST_A_DAY_ON_PROBATION = 2, 5
@@ -34,7 +41,9 @@ CAUTION = 2
 
 
 class Attribute(Enum):
-    """What of the content describes her; in the order in which it is proposed to be made coarser, where one does as well as the other."""
+    """What of the content describes her; in the order in which it is proposed to be made coarser,
+    where one does as well as the other.
+    """
 
     DEPARTMENT = "department"
     LANGUAGES = "languages"
@@ -78,7 +87,11 @@ class Content:
         """Refuses a need that is none, and a department of another country."""
         check = Check()
         check.need("content.need_code", self.need_code)
-        same = not self.department or not self.country or self.department.startswith(f"{self.country}-")
+        same = (
+            not self.department
+            or not self.country
+            or self.department.startswith(f"{self.country}-")
+        )
         check.that(same, "content.department", "unknown_code")
         check.done()
 
@@ -89,15 +102,18 @@ class Content:
 
     @property
     def questions(self) -> "list[Content]":
-        """What is counted, in one form: with the country of its department, and one language each, or a language that nobody speaks would make another
-        question of it."""
+        """What is counted, in one form: with the country of its department, and one language each,
+        or a language that nobody speaks would make another question of it.
+        """
         placed = replace(self, country=self.department.partition("-")[0] or self.country)
         return [replace(placed, languages=(tag,)) for tag in self.languages] or [placed]
 
     @property
     def asked(self) -> str:
         """The question as text: what is not counted by (need, urgency, access) is not in it."""
-        return "|".join([self.country, *(f"{each.value}={getattr(self, each.field)}" for each in self.said)])
+        return "|".join(
+            [self.country, *(f"{each.value}={getattr(self, each.field)}" for each in self.said)]
+        )
 
     def without(self, attributes: Collection[Attribute]) -> "Content":
         """The same with these attributes left out."""
@@ -108,7 +124,9 @@ class Content:
 
 @dataclass(frozen=True)
 class Service:
-    """A service as it may be asked: `uses` are the attributes it decides by; None: that was never heard."""
+    """A service as it may be asked: `uses` are the attributes it decides by; None: that was never
+    heard.
+    """
 
     id: str
     organization_id: str
@@ -116,17 +134,26 @@ class Service:
 
 
 def unused(content: Content, services: Sequence[Service]) -> tuple[Attribute, ...]:
-    """Which of what is said no service decides by. One of which that was not heard may decide by any."""
+    """Which of what is said no service decides by.
+
+    One of which that was not heard may decide by any.
+    """
     if any(service.uses is None for service in services):
         return ()
-    return tuple(each for each in content.said if not any(each in (service.uses or ()) for service in services))
+    return tuple(
+        each
+        for each in content.said
+        if not any(each in (service.uses or ()) for service in services)
+    )
 
 
 def told(senders: int, digest: bytes) -> int:
-    """As much as may be said of how many members have a case like hers: with noise, rounded down to a multiple of FEW; 0 for few.
+    """As much as may be said of how many members have a case like hers: with noise, rounded down to
+    a multiple of FEW; 0 for few.
 
-    The noise is the difference of two numbers of leading zeros: each value is half as likely as the one before it, so that no answer proves one case
-    more or less. `digest` is the keyed hash of the question: whoever asks again hears the same.
+    The noise is the difference of two numbers of leading zeros: each value is half as likely as the
+    one before it, so that no answer proves one case more or less. `digest` is the keyed hash of the
+    question: whoever asks again hears the same.
     """
     half = len(digest) // 2
     noisy = senders + _leading_zeros(digest[:half]) - _leading_zeros(digest[half:]) - CAUTION
@@ -138,7 +165,9 @@ def _leading_zeros(data: bytes) -> int:
 
 
 def coarser(alike: int, without: Mapping[Attribute, int]) -> Attribute | None:
-    """The attribute without which most cases look like hers, by counts that may be told; None where nothing need be hidden, or nothing hides her."""
+    """The attribute without which most cases look like hers, by counts that may be told; None where
+    nothing need be hidden, or nothing hides her.
+    """
     if alike >= FEW or not without:
         return None
     best = max(without, key=lambda each: without[each])
@@ -147,7 +176,10 @@ def coarser(alike: int, without: Mapping[Attribute, int]) -> Attribute | None:
 
 @dataclass
 class Offer:
-    """The copy of one service that is asked; `content` is None once it is blanked. `state` is what this copy knows of the enquiry's."""
+    """The copy of one service that is asked; `content` is None once it is blanked.
+
+    `state` is what this copy knows of the enquiry's.
+    """
 
     service_id: str
     organization_id: str
@@ -176,7 +208,9 @@ class EnquiryEvent:
 
 @dataclass
 class Enquiry:
-    """What one organisation asks; contact, file, worker and what was left out of the content are its own and told to nobody."""
+    """What one organisation asks; contact, file, worker and what was left out of the content are
+    its own and told to nobody.
+    """
 
     id: str
     organization_id: str
@@ -216,8 +250,23 @@ class Enquiry:
     ) -> "Enquiry":
         """Asks all at once; `asker` is (organisation, worker)."""
         until = due_time(DeadlineKind.ACKNOWLEDGE, content.urgency, now, calendar)
-        enquiry = cls(identifier, *asker, content, now, now, now, until, tuple(left_out), unsafe, contact_id, person_id)
-        enquiry.offers = [Offer(service.id, service.organization_id, content.without(left_out), now) for service in services]
+        enquiry = cls(
+            identifier,
+            *asker,
+            content,
+            now,
+            now,
+            now,
+            until,
+            tuple(left_out),
+            unsafe,
+            contact_id,
+            person_id,
+        )
+        enquiry.offers = [
+            Offer(service.id, service.organization_id, content.without(left_out), now)
+            for service in services
+        ]
         enquiry._note("opened", now, enquiry.organization_id)
         return enquiry
 
@@ -231,8 +280,12 @@ class Enquiry:
         """Whether somebody is asked, or the offer that was taken waits for a referral."""
         return self.state is S.OPEN or (self.state is S.MATCHED and not self.referral_id)
 
-    def answer(self, service_id: str, organization_id: str, answer: str, reason_code: str, now: datetime) -> None:
-        """A service says what it could do, or says it anew; when all have said no, nobody is left."""
+    def answer(
+        self, service_id: str, organization_id: str, answer: str, reason_code: str, now: datetime
+    ) -> None:
+        """A service says what it could do, or says it anew; when all have said no, nobody is
+        left.
+        """
         offer = self._offer(service_id)
         if offer is None or offer.organization_id != organization_id:
             raise NotFound
@@ -247,7 +300,10 @@ class Enquiry:
             self._end(S.EXHAUSTED, "exhausted", self._why_nobody(), now)
 
     def take(self, service_id: str, answer: str, now: datetime, calendar: Calendar) -> None:
-        """Takes an offer as it was read. The others' copies are closed and blanked; a referral is waited for."""
+        """Takes an offer as it was read.
+
+        The others' copies are closed and blanked; a referral is waited for.
+        """
         self._check_open()
         offer = self._offer(service_id)
         if offer is None or answer not in OFFERS or offer.answer != answer:
@@ -264,20 +320,32 @@ class Enquiry:
         self._end(S.CANCELLED, "cancelled", reason_code, now, by)
 
     def withdraw(self, now: datetime) -> None:
-        """She took back what she had allowed: nobody is asked any more, and the copy that was taken is blanked too."""
+        """She took back what she had allowed: nobody is asked any more, and the copy that was taken
+        is blanked too.
+        """
         for offer in self.offers:
             offer.taken = False
         self.taken_service_id = ""
         self._end(S.CANCELLED, "cancelled", CONSENT_WITHDRAWN, now, self.organization_id)
 
     def stop_asking(self, service_ids: Collection[str], now: datetime) -> None:
-        """These services are asked no more: their copies are closed and blanked, and to the asker they say that they do not offer it."""
-        gone = [offer for offer in self.offers if offer.service_id in service_ids and offer.content is not None]
+        """These services are asked no more: their copies are closed and blanked, and to the asker
+        they say that they do not offer it.
+        """
+        gone = [
+            offer
+            for offer in self.offers
+            if offer.service_id in service_ids and offer.content is not None
+        ]
         for offer in gone:
             offer.content, offer.version, offer.update_time = None, offer.version + 1, now
             if self.state is S.OPEN:
                 said, offer.state = offer.answer, S.CANCELLED
-                offer.answer, offer.reason_code, offer.answer_time = NO, offer.reason_code or NOT_OFFERED, now
+                offer.answer, offer.reason_code, offer.answer_time = (
+                    NO,
+                    offer.reason_code or NOT_OFFERED,
+                    now,
+                )
                 if said != NO:
                     self._note("answered", now, offer.organization_id, offer)
         if gone and self.state is S.OPEN and all(offer.answer == NO for offer in self.offers):
@@ -291,7 +359,10 @@ class Enquiry:
         self._note("referred", now, self.organization_id)
 
     def fire(self, now: datetime, calendar: Calendar) -> None:
-        """The time is over: nobody is left, or offers wait, and once more as long. Who then took none has let them go."""
+        """The time is over: nobody is left, or offers wait, and once more as long.
+
+        Who then took none has let them go.
+        """
         if self.due_time is None or self.due_time > now:
             return
         if self.state is S.OPEN and not self.is_offered:
@@ -300,11 +371,17 @@ class Enquiry:
             self._end(S.CANCELLED, "cancelled", NOT_TAKEN, now)
         else:
             again = due_time(DeadlineKind.ACKNOWLEDGE, self.content.urgency, now, calendar)
-            self.start_time, self.due_time, self.reminded = now, again if self.state is S.OPEN else None, True
+            self.start_time, self.due_time, self.reminded = (
+                now,
+                again if self.state is S.OPEN else None,
+                True,
+            )
             self._note("offers_waiting", now)
 
     def _why_nobody(self) -> str:
-        """The most frequent reason; that somebody did not answer counts more than what the others said."""
+        """The most frequent reason; that somebody did not answer counts more than what the others
+        said.
+        """
         if any(not offer.answer for offer in self.offers):
             return NO_RESPONSE
         return Counter(offer.reason_code for offer in self.offers).most_common(1)[0][0]
@@ -320,7 +397,9 @@ class Enquiry:
         if self.state is S.EXHAUSTED:
             raise Conflict("enquiry_exhausted")
 
-    def _end(self, state: EnquiryState, verb: str, reason_code: str, now: datetime, by: str = "") -> None:
+    def _end(
+        self, state: EnquiryState, verb: str, reason_code: str, now: datetime, by: str = ""
+    ) -> None:
         self.reason_code, self.due_time = reason_code, None
         self._close(state, now)
         self._note(verb, now, by)
@@ -332,7 +411,15 @@ class Enquiry:
             if not offer.taken:
                 offer.content = None
 
-    def _note(self, verb: str, now: datetime, by: str = "", offer: Offer | None = None, *, first_offer: bool = False) -> None:
+    def _note(
+        self,
+        verb: str,
+        now: datetime,
+        by: str = "",
+        offer: Offer | None = None,
+        *,
+        first_offer: bool = False,
+    ) -> None:
         self.version, self.update_time = self.version + 1, now
         clock = None if by else DeadlineKind.ACKNOWLEDGE
         self.events.append(EnquiryEvent(self.version, verb, now, by, offer, first_offer, clock))
@@ -349,7 +436,9 @@ class Received:
 
     @property
     def version(self) -> int:
-        """Another number whenever one of the copies changed; that of the enquiry would say how many answered."""
+        """Another number whenever one of the copies changed; that of the enquiry would say how many
+        answered.
+        """
         return sum(offer.version for offer in self.offers)
 
     @property

@@ -7,7 +7,9 @@ from chassis.errors import Conflict
 from chassis.second import Second, check_second
 
 PROPOSED_FOR = timedelta(days=7)
-"""So long a proposal can be confirmed: a second person agrees with what is so now, not with what somebody thought a year ago."""
+"""So long a proposal can be confirmed: a second person agrees with what is so now, not with what
+somebody thought a year ago.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
-"""Figures of the network that anybody may read: which counts are published, and how whatever is asked is answered from these alone.
+"""Figures of the network that anybody may read: which counts are published, and how whatever is
+asked is answered from these alone.
 
-A cell is a quarter, a route (the country where people had been taken, the country where they are) and a group of need. Its count is published when it is
-`SMALLEST` or more, rounded down to a multiple of `STEP`; everything else is a sum of published cells. So no two answers can be subtracted to find what is
-not published: see docs/decisions/0025-figures-are-sums-of-published-cells.md.
+A cell is a quarter, a route (the country where people had been taken, the country where they are)
+and a group of need. Its count is published when it is `SMALLEST` or more, rounded down to a
+multiple of `STEP`; everything else is a sum of published cells. So no two answers can be subtracted
+to find what is not published: see docs/decisions/0025-figures-are-sums-of-published-cells.md.
 """
 
 from collections import Counter
@@ -20,14 +22,18 @@ STEP = 5
 FEW = -1
 """Stands for a figure in which nothing is published; none and nine look the same."""
 SETTLED = timedelta(days=7)
-"""After the end of a quarter it is counted: until then a mistake of its last days can be taken back."""
+"""After the end of a quarter it is counted: until then a mistake of its last days can be taken
+back.
+"""
 Key = TypeVar("Key")
 Kept = Mapping["Cell", int]
 
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """The smallest thing that is counted: people with whom a help of this group was completed in this quarter (2026-Q3)."""
+    """The smallest thing that is counted: people with whom a help of this group was completed in
+    this quarter (2026-Q3).
+    """
 
     quarter: str
     exploitation_country: str
@@ -37,7 +43,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Question:
-    """What of it is asked for: a year or a quarter, routes that begin or end in a country, a group of need; empty is all."""
+    """What of it is asked for: a year or a quarter, routes that begin or end in a country, a group
+    of need; empty is all.
+    """
 
     period: str = ""
     country: str = ""
@@ -46,7 +54,9 @@ class Question:
     def check(self) -> None:
         """Refuses a group that can't be; the shape of a period is the contract's."""
         check = Check()
-        check.that(not self.need_group or self.need_group in NEED_GROUPS, "need_group_code", "unknown_code")
+        check.that(
+            not self.need_group or self.need_group in NEED_GROUPS, "need_group_code", "unknown_code"
+        )
         check.done()
 
     def covers(self, cell: Cell) -> bool:
@@ -64,7 +74,9 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """Sums of published cells: the total, by quarter (each, in order), by whatever else has any, the greatest first; and what else may be asked for."""
+    """Sums of published cells: the total, by quarter (each, in order), by whatever else has any,
+    the greatest first; and what else may be asked for.
+    """
 
     total: int
     by_quarter: list[tuple[str, int]]
@@ -83,7 +95,10 @@ def told(count: int) -> int:
 
 
 def published(counts: Kept) -> dict[Cell, int]:
-    """The cells that may be known, as they may be known. What is left out is forgotten here: nothing that is told later knows of it."""
+    """The cells that may be known, as they may be known.
+
+    What is left out is forgotten here: nothing that is told later knows of it.
+    """
     return {cell: told(count) for cell, count in counts.items() if count >= SMALLEST}
 
 
@@ -94,13 +109,19 @@ def answer(kept: Kept, until: str, question: Question) -> Answer:
     first = min((cell.quarter for cell in kept), default=until)
     return Answer(
         total=sum(asked.values()) or FEW,
-        by_quarter=[(each, by_quarter[each] or FEW) for each in _quarters(first, until) if question.covers_quarter(each)],
+        by_quarter=[
+            (each, by_quarter[each] or FEW)
+            for each in _quarters(first, until)
+            if question.covers_quarter(each)
+        ],
         by_exploitation_country=_ranked(_sums(asked, lambda cell: cell.exploitation_country)),
         by_country=_ranked(_sums(asked, lambda cell: cell.country)),
         by_need_group=_ranked(_sums(asked, lambda cell: cell.need_group)),
         routes=_ranked(_sums(asked, lambda cell: (cell.exploitation_country, cell.country))),
         years=sorted({cell.quarter[:4] for cell in kept}),
-        countries=sorted({country for cell in kept for country in (cell.exploitation_country, cell.country)}),
+        countries=sorted(
+            {country for cell in kept for country in (cell.exploitation_country, cell.country)}
+        ),
         need_groups=sorted({cell.need_group for cell in kept}),
     )
 
@@ -137,11 +158,18 @@ def _ranked(sums: Counter[Key]) -> list[tuple[Key, int]]:
 
 def _quarters(first: str, last: str) -> Iterator[str]:
     years = range(int(first[:4]), int(last[:4]) + 1)
-    return (quarter for year in years for number in (1, 2, 3, 4) if first <= (quarter := f"{year}-Q{number}") <= last)
+    return (
+        quarter
+        for year in years
+        for number in (1, 2, 3, 4)
+        if first <= (quarter := f"{year}-Q{number}") <= last
+    )
 
 
 STEP_OF_TIME = timedelta(hours=6)
-"""Counts that somebody could read again and again are as of such a step of time, and rise by STEP, so that they tell of nobody who comes or goes."""
+"""Counts that somebody could read again and again are as of such a step of time, and rise by STEP,
+so that they tell of nobody who comes or goes.
+"""
 
 
 def at_most(count: int) -> int:

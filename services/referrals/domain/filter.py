@@ -33,6 +33,21 @@ class Filter:
 
     @property
     def is_open(self) -> bool:
-        """Nothing that is over can be in it: what it asks for has a deadline, or is somebody's turn."""
-        asked = self.live or self.waiting_for_me or self.waiting_for_other or self.late or self.due_soon or self.unanswered or self.pressing
-        return bool(asked or self.due_before or self.due_after or (self.states and set(self.states) <= LIVE | {State.DRAFT}))
+        """Nothing that is over can be in it: what it asks for has a deadline, or is somebody's
+        turn.
+        """
+        asked = (
+            self.live
+            or self.waiting_for_me
+            or self.waiting_for_other
+            or self.late
+            or self.due_soon
+            or self.unanswered
+            or self.pressing
+        )
+        return bool(
+            asked
+            or self.due_before
+            or self.due_after
+            or (self.states and set(self.states) <= LIVE | {State.DRAFT})
+        )

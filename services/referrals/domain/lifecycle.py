@@ -1,8 +1,10 @@
-"""The life of a referral as one table: who takes which step from where to where, what its request carries, its guards, and what it does to the clocks.
+"""The life of a referral as one table: who takes which step from where to where, what its request
+carries, its guards, and what it does to the clocks.
 
-The table can be tested exhaustively and drawn. `Referral` asks its rows twice: for the steps that it offers, and for the step that somebody takes. Five steps
-need more than the fields of their request; each has a method of Referral, which asks the same row and guards: send, amend, attach_consent, reroute and
-withdraw_consent.
+The table can be tested exhaustively and drawn. `Referral` asks its rows twice: for the steps that
+it offers, and for the step that somebody takes. Five steps need more than the fields of their
+request; each has a method of Referral, which asks the same row and guards: send, amend,
+attach_consent, reroute and withdraw_consent.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,33 +54,56 @@ class Side(Enum):
 
 
 S, K = State, DeadlineKind
-LIVE = frozenset({S.SENT, S.ACKNOWLEDGED, S.INFO_REQUESTED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS, S.COMPLETED})
+LIVE = frozenset(
+    {S.SENT, S.ACKNOWLEDGED, S.INFO_REQUESTED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS, S.COMPLETED}
+)
 """States in which something is still expected of somebody and the receiver may have access."""
-# Whose turn it is. What a receiver said no to is the sender's turn too, until another referral follows it: see CAME_BACK.
+# Whose turn it is. What a receiver said no to is the sender's turn too, until another referral
+# follows it: see CAME_BACK.
 WAITS_FOR_RECEIVER = frozenset({S.SENT, S.ACKNOWLEDGED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS})
 WAITS_FOR_SENDER = frozenset({S.DRAFT, S.INFO_REQUESTED, S.COMPLETED})
-EXITS = frozenset({S.DECLINED, S.WITHDRAWN, S.CONSENT_WITHDRAWN, S.NOT_DELIVERED, S.EXPIRED, S.REROUTED, S.ENTERED_IN_ERROR})
+EXITS = frozenset(
+    {
+        S.DECLINED,
+        S.WITHDRAWN,
+        S.CONSENT_WITHDRAWN,
+        S.NOT_DELIVERED,
+        S.EXPIRED,
+        S.REROUTED,
+        S.ENTERED_IN_ERROR,
+    }
+)
 """Ends other than closed: each carries a reason, where somebody gave one."""
 CAME_BACK = frozenset({S.DECLINED, S.EXPIRED, S.NOT_DELIVERED, S.REROUTED})
-"""Exits that leave her without help though nobody took the request back: an open need, until another referral is sent or somebody closes it by name."""
+"""Exits that leave her without help though nobody took the request back: an open need, until
+another referral is sent or somebody closes it by name.
+"""
 REFER_AGAIN = "refer_again"
-"""The main step of an exit that no other referral follows: no row of the table, but a new draft that is based on this one."""
+"""The main step of an exit that no other referral follows: no row of the table, but a new draft
+that is based on this one.
+"""
 TAKEN_ON = frozenset({S.ACCEPTED, S.IN_PROGRESS, S.COMPLETED})
 """Accepted, and not given up since."""
 UNDECIDED = frozenset({S.SENT, S.ACKNOWLEDGED})
 
 
 NOT_NOW = "illegal_transition"
-"""The reason of a refusal that has no reason of its own: the referral is not where the step begins, or another side takes it."""
+"""The reason of a refusal that has no reason of its own: the referral is not where the step begins,
+or another side takes it.
+"""
 ERROR_WINDOW = timedelta(hours=24)
 REMIND_AGAIN = timedelta(hours=1)
 FARTHEST_APPOINTMENT = timedelta(days=90)
 """How far ahead an appointment may be: until then nobody asks for news."""
 EARLY = timedelta(hours=1)
-"""How long before its time an appointment may have been, and how long ago one that is only noted now may have begun: people come early, and clocks differ."""
+"""How long before its time an appointment may have been, and how long ago one that is only noted
+now may have begun: people come early, and clocks differ.
+"""
 
 Guard = Callable[["Referral", "Actor", datetime], None]
-"""A condition of a step beyond state and side: raises Conflict with its own reason, or with NOT_NOW."""
+"""A condition of a step beyond state and side: raises Conflict with its own reason, or with
+NOT_NOW.
+"""
 Effect = Callable[["Referral", "Actor", datetime, Calendar], None]
 """What a step changes beyond the fields that it stores, its state and the deadlines of its row."""
 
@@ -110,12 +135,18 @@ class Step:
     reason: str = ""  # the field whose word is the reason in the history; `other` needs a note
     attribution: str = ""
     offered: bool = True  # False: part of the life, not yet something a caller can ask for
-    main: bool = False  # True: it moves things on; what asks, delays or ends is possible beside it, and never the first that is offered
+    # True: it moves things on; what asks, delays or ends is possible beside it, and never the first
+    # that is offered
+    main: bool = False
     news: bool = False  # True: it tells how she is, so that the next SILENCE may be a long one
-    decides: bool = True  # False: what anybody decided on stands as it did, so it makes no reader's version out of date
+    # False: what anybody decided on stands as it did, so it makes no reader's version out of date
+    decides: bool = True
 
     def checked(self, carried: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-        """Returns the value of every field that the step carries. Raises Invalid for one that its check refuses, and for `other` without a note."""
+        """Returns the value of every field that the step carries.
+
+        Raises Invalid for one that its check refuses, and for `other` without a note.
+        """
         values = {field.name: carried.get(field.name, field.default) for field in self.carries}
         if unknown := carried.keys() - values:
             raise TypeError(f"{self.verb} carries no {sorted(unknown)}")
@@ -130,18 +161,24 @@ class Step:
 
 
 def check_note(note: str, *, needed: bool) -> None:
-    """Refuses an empty note where one is needed: an override says why, and a note says what no code does."""
+    """Refuses an empty note where one is needed: an override says why, and a note says what no code
+    does.
+    """
     if needed and not note.strip():
         raise Invalid(("note", "required"))
 
 
-def check_between(path: str, earliest: datetime | None, time: datetime | None, latest: datetime) -> None:
+def check_between(
+    path: str, earliest: datetime | None, time: datetime | None, latest: datetime
+) -> None:
     """Refuses a time that is missing or out of range."""
     if time is None or not (earliest or time) <= time <= latest:
         raise Invalid((path, "out_of_range"))
 
 
-def _stored(name: str, default: Any = "", check: Callable[[Any, datetime], None] | None = None) -> Field:
+def _stored(
+    name: str, default: Any = "", check: Callable[[Any, datetime], None] | None = None
+) -> Field:
     return Field(name, default, name, check)
 
 
@@ -200,7 +237,10 @@ def someone_is_expected_to_act(referral: "Referral", actor: "Actor", now: dateti
 
 def not_reminded_recently(referral: "Referral", actor: "Actor", now: datetime) -> None:
     """Refuses a second reminder within an hour, so that a desk is not flooded."""
-    _require(referral.remind_time is None or abs(now - referral.remind_time) >= REMIND_AGAIN, "reminded_lately")
+    _require(
+        referral.remind_time is None or abs(now - referral.remind_time) >= REMIND_AGAIN,
+        "reminded_lately",
+    )
 
 
 def deletion_is_expected(referral: "Referral", actor: "Actor", now: datetime) -> None:
@@ -219,20 +259,26 @@ def appointment_may_have_been(referral: "Referral", actor: "Actor", now: datetim
 
 
 def override_may_be_confirmed(referral: "Referral", actor: "Actor", now: datetime) -> None:
-    """Refuses who neither coordinates nor manages, and everybody once the time to confirm has run out."""
+    """Refuses who neither coordinates nor manages, and everybody once the time to confirm has run
+    out.
+    """
     waits = any(now < deadline.due_time for deadline in referral.running(K.OVERRIDE_CONFIRM))
     _require(waits and (actor.coordinates or actor.manages))
 
 
 def second_person_confirms(referral: "Referral", actor: "Actor", now: datetime) -> None:
-    """Refuses who sent the referral, who has no such step at all, and, as not_independent, who may be the same person."""
+    """Refuses who sent the referral, who has no such step at all, and, as not_independent, who may
+    be the same person.
+    """
     why = refusal(actor, referral.override_worker_id)
     if why:
         raise why if why.reason == "not_independent" else Conflict(NOT_NOW)
 
 
 def error_is_recent(referral: "Referral", actor: "Actor", now: datetime) -> None:
-    """Refuses the sender's word that it was an error a day after the draft was begun; not while it is one, and no coordinator's."""
+    """Refuses the sender's word that it was an error a day after the draft was begun; not while it
+    is one, and no coordinator's.
+    """
     always = referral.state is S.DRAFT or Side.COORDINATOR in referral.sides(actor)
     _require(always or now - referral.create_time <= ERROR_WINDOW)
 
@@ -246,7 +292,9 @@ def pause_decision(referral: "Referral", actor: "Actor", now: datetime, calendar
         deadline.pause(now)
 
 
-def resume_decision(referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar) -> None:
+def resume_decision(
+    referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar
+) -> None:
     """The question is answered: the time to decide goes on."""
     for deadline in referral.clocks:
         deadline.resume(now)
@@ -257,12 +305,16 @@ def name_desk(referral: "Referral", actor: "Actor", now: datetime, calendar: Cal
     referral.responsible_desk_code = "" if referral.responsible_worker_id else "desk"
 
 
-def end_appointment(referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar) -> None:
+def end_appointment(
+    referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar
+) -> None:
     """No appointment is open any more."""
     referral.appointment_time = None
 
 
-def restart_silence(referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar) -> None:
+def restart_silence(
+    referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar
+) -> None:
     """A note of the receiver while help is given is news: SILENCE starts again."""
     if referral.state is S.IN_PROGRESS and Side.RECEIVER in referral.sides(actor):
         referral.stop_deadlines(now, K.SILENCE)
@@ -277,7 +329,8 @@ def note_reminder(referral: "Referral", actor: "Actor", now: datetime, calendar:
 # The table.
 
 _ALL = tuple(DeadlineKind)
-_WAITS = tuple(kind for kind in K if kind not in HEALTH)  # what befell her goes on while another service is looked for
+# what befell her goes on while another service is looked for
+_WAITS = tuple(kind for kind in K if kind not in HEALTH)
 _REPLACED = (K.REPLACE,)
 _HELPING = frozenset({S.IN_PROGRESS})
 _SENDER, _RECEIVER = frozenset({Side.SENDER}), frozenset({Side.RECEIVER})
@@ -287,10 +340,12 @@ _CLOSING = frozenset({Side.SENDER, Side.COORDINATOR, Side.PERSON})
 TRANSITIONS: tuple[Step, ...] = (
     Step(
         "send", "sent", frozenset({S.DRAFT}), S.SENT, _SENDER,
-        carries=(RECEIPT, Field("override_reason_code"), Field("acknowledged_codes", ()), Field("arrival", None), NOTE),
+        carries=(RECEIPT, Field("override_reason_code"), Field("acknowledged_codes", ()),
+            Field("arrival", None), NOTE),
         starts=(K.ACKNOWLEDGE, K.DECIDE), stops=(K.DRAFT,), main=True,
     ),
-    Step("acknowledge", "acknowledged", frozenset({S.SENT}), S.ACKNOWLEDGED, _RECEIVER, stops=(K.ACKNOWLEDGE,), main=True),
+    Step("acknowledge", "acknowledged", frozenset({S.SENT}), S.ACKNOWLEDGED, _RECEIVER,
+        stops=(K.ACKNOWLEDGE,), main=True),
     Step(
         "ask", "info_requested", UNDECIDED, S.INFO_REQUESTED, _RECEIVER,
         carries=(QUESTION, NOTE), reason="question_code", guards=(not_asked_before,),
@@ -307,11 +362,13 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "waitlist", "waitlisted", UNDECIDED, S.WAITLISTED, _RECEIVER,
-        carries=(EXPECTED_WAIT, REVIEW_TIME, NOTE), starts=(K.REVIEW,), stops=(K.ACKNOWLEDGE, K.DECIDE),
+        carries=(EXPECTED_WAIT, REVIEW_TIME, NOTE), starts=(K.REVIEW,), stops=(K.ACKNOWLEDGE,
+            K.DECIDE),
     ),
     Step(
         "decline", "declined", UNDECIDED | {S.WAITLISTED}, S.DECLINED, _RECEIVER,
-        carries=(REASON, ALTERNATIVE_SERVICE, NOTE), reason="reason_code", attribution="provider", starts=_REPLACED, stops=_WAITS,
+        carries=(REASON, ALTERNATIVE_SERVICE, NOTE), reason="reason_code", attribution="provider",
+        starts=_REPLACED, stops=_WAITS,
     ),
     Step(
         "expire", "expired", UNDECIDED, S.EXPIRED, frozenset({Side.SYSTEM}),
@@ -319,7 +376,8 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "start", "started", frozenset({S.ACCEPTED}), S.IN_PROGRESS, _RECEIVER,
-        carries=(FIRST_CONTACT, NOTE), starts=(K.SILENCE,), stops=(K.FIRST_CONTACT, *HEALTH), main=True,
+        carries=(FIRST_CONTACT, NOTE), starts=(K.SILENCE,), stops=(K.FIRST_CONTACT, *HEALTH),
+        main=True,
     ),
     # When the time of an appointment has come, what became of it is the next thing to say.
     Step(
@@ -329,7 +387,8 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "miss_appointment", "appointment_missed", _HELPING, None, _RECEIVER,
-        carries=(REASON, NOTE), reason="reason_code", guards=(appointment_is_open, appointment_may_have_been),
+        carries=(REASON, NOTE), reason="reason_code", guards=(appointment_is_open,
+            appointment_may_have_been),
         effects=(end_appointment,), starts=(K.SILENCE,), stops=(K.SILENCE,), main=True,
     ),
     Step(
@@ -340,7 +399,8 @@ TRANSITIONS: tuple[Step, ...] = (
         "attach_consent", "consent_attached", LIVE, None, _SENDER,
         carries=(RECEIPT,), stops=(K.OVERRIDE_CONFIRM, K.OVERRIDE_END),
     ),
-    # The receiver's while help is given is news, and is the next thing to say once SILENCE has run out.
+    # The receiver's while help is given is news, and is the next thing to say once SILENCE has run
+    # out.
     Step(
         "add_note", "note_added", LIVE, None, frozenset({Side.SENDER, Side.RECEIVER}),
         carries=(NOTE,), effects=(restart_silence,), news=True,
@@ -356,11 +416,14 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "complete", "completed", frozenset({S.IN_PROGRESS}), S.COMPLETED, _RECEIVER,
-        carries=(OUTCOME, DELIVERED, NOTE), reason="outcome_code", attribution="provider", starts=(K.CLOSE,), stops=(K.SILENCE,), main=True,
+        carries=(OUTCOME, DELIVERED, NOTE), reason="outcome_code", attribution="provider",
+        starts=(K.CLOSE,), stops=(K.SILENCE,), main=True,
     ),
     Step(
-        "not_deliver", "not_delivered", frozenset({S.ACCEPTED, S.IN_PROGRESS}), S.NOT_DELIVERED, _RECEIVER,
-        carries=(REASON, NOTE), reason="reason_code", attribution="provider", starts=_REPLACED, stops=_WAITS,
+        "not_deliver", "not_delivered", frozenset({S.ACCEPTED, S.IN_PROGRESS}), S.NOT_DELIVERED,
+        _RECEIVER,
+        carries=(REASON, NOTE), reason="reason_code", attribution="provider", starts=_REPLACED,
+        stops=_WAITS,
     ),
     # The system takes it from a worker who has left, so that it is the desk's and not nobody's.
     Step(
@@ -369,7 +432,8 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "close_need", "need_closed", CAME_BACK, None, _SENDING,
-        carries=(NEED_CLOSE_REASON, NOTE), reason="reason_code", guards=(need_is_open,), stops=(*_REPLACED, *HEALTH),
+        carries=(NEED_CLOSE_REASON, NOTE), reason="reason_code", guards=(need_is_open,),
+        stops=(*_REPLACED, *HEALTH),
     ),
     Step(
         "close", "closed", frozenset({S.COMPLETED}), S.CLOSED, _CLOSING,
@@ -377,7 +441,8 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "reopen", "reopened", frozenset({S.COMPLETED}), S.IN_PROGRESS, _CLOSING,
-        carries=(HELP_CAME, NOTE), reason="help_came_code", starts=(K.SILENCE,), stops=(K.CLOSE,), offered=False,
+        carries=(HELP_CAME, NOTE), reason="help_came_code", starts=(K.SILENCE,), stops=(K.CLOSE,),
+        offered=False,
     ),
     Step(
         "reroute", "rerouted", LIVE - {S.COMPLETED}, S.REROUTED, _SENDING,
@@ -388,24 +453,29 @@ TRANSITIONS: tuple[Step, ...] = (
         carries=(Field("urgency", None), Field("urgency_reason_code"), NOTE),
     ),
     Step(
-        "remind", "reminded", LIVE | CAME_BACK | {S.CONSENT_WITHDRAWN}, None, frozenset({Side.COORDINATOR}),
-        guards=(someone_is_expected_to_act, not_reminded_recently), effects=(note_reminder,), decides=False,
+        "remind", "reminded", LIVE | CAME_BACK | {S.CONSENT_WITHDRAWN}, None,
+        frozenset({Side.COORDINATOR}),
+        guards=(someone_is_expected_to_act, not_reminded_recently), effects=(note_reminder,),
+        decides=False,
     ),
     Step(
         "withdraw", "withdrawn", LIVE, S.WITHDRAWN, _SENDING,
         carries=(REASON, NOTE), reason="reason_code", attribution="network", stops=_ALL,
     ),
     Step(
-        "withdraw_consent", "consent_withdrawn", LIVE, S.CONSENT_WITHDRAWN, frozenset({Side.PERSON}),
+        "withdraw_consent", "consent_withdrawn", LIVE, S.CONSENT_WITHDRAWN,
+        frozenset({Side.PERSON}),
         attribution="person", starts=(K.DELETION,), stops=_ALL, offered=False,
     ),
-    # Enlace closed what it holds at once; what was written down elsewhere only its receiver can destroy.
+    # Enlace closed what it holds at once; what was written down elsewhere only its receiver can
+    # destroy.
     Step(
         "confirm_deletion", "deletion_confirmed", frozenset({S.CONSENT_WITHDRAWN}), None, _RECEIVER,
         carries=(NOTE,), guards=(deletion_is_expected,), stops=(K.DELETION,), main=True,
     ),
     Step(
-        "enter_in_error", "entered_in_error", frozenset(S) - {S.ENTERED_IN_ERROR}, S.ENTERED_IN_ERROR, _SENDING,
+        "enter_in_error", "entered_in_error", frozenset(S) - {S.ENTERED_IN_ERROR},
+        S.ENTERED_IN_ERROR, _SENDING,
         carries=(NOTE,), guards=(error_is_recent,), attribution="network", stops=_ALL,
     ),
 )  # fmt: skip
@@ -413,5 +483,8 @@ BY_VERB = {step.verb: step for step in TRANSITIONS}
 
 
 def step_of(verb: str, carried: Mapping[str, Any]) -> Step:
-    """Returns the row of a verb. Closing while no help came is another row: it opens the referral again."""
+    """Returns the row of a verb.
+
+    Closing while no help came is another row: it opens the referral again.
+    """
     return BY_VERB["reopen" if verb == "close" and carried.get("help_came_code") == "no" else verb]

@@ -1,13 +1,18 @@
-"""Names as they are searched for: whole words, without accents and case, and those that sound alike in Spanish as one. What is kept of them is a keyed hash.
+"""Names as they are searched for: whole words, without accents and case, and those that sound alike
+in Spanish as one. What is kept of them is a keyed hash.
 
-Limit: who holds the database and not the key sees how often a word occurs among the files of one organisation, not which it is.
+Limit: who holds the database and not the key sees how often a word occurs among the files of one
+organisation, not which it is.
 """
 
 import re
 import unicodedata
 
 FORM = 3
-"""Of these rules: a file whose words were noted by older ones, or by none, is noted anew. A change of them, or of the key, is another number."""
+"""Of these rules: a file whose words were noted by older ones, or by none, is noted anew.
+
+A change of them, or of the key, is another number.
+"""
 MOST = 12
 """Words of one name; what comes after them finds nothing."""
 _PARTICLES = frozenset("de del la las los el y e da do dos san santa".split())

@@ -1,4 +1,7 @@
-"""A pathway: the standard order of help, as versioned data. What is wrong with one that somebody wrote is said by line and reason, all of it at once."""
+"""A pathway: the standard order of help, as versioned data.
+
+What is wrong with one that somebody wrote is said by line and reason, all of it at once.
+"""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -11,12 +14,17 @@ from services.referrals.domain.consent import CHILDREN
 
 LANGUAGES = ("es", "en", "fr")
 NEEDS = NEED_GROUPS | frozenset(
-    "COM.CMY COM.MEN COM.SPR DOC.BIR DOC.CON DOC.IDN DOC.TRV EDU.LIT EDU.SCH EDU.VOC FAM.DEP FAM.MED FAM.TRC HOU.EMG HOU.RENT HOU.SAFE HOU.TRANS INF.HOT"
-    " INF.RBT INF.RGT LEG.CMP LEG.CRM LEG.IMM LEG.INF LEG.REP LIV.BIZ LIV.FIN LIV.JOB LNG.ACC LNG.INT LNG.SGN MAT.COM MAT.CSH MAT.FOD MAT.NFI MAT.TRN"
-    " MED.DENT MED.EMG MED.MAT MED.PRI MED.SRH MED.SUB MED.SVC PRO.ESC PRO.ORD PRO.REL PRO.RSK PSS.CNS PSS.GRP PSS.PFA PSS.PSY RET.CHD RET.PRE RET.REC"
+    "COM.CMY COM.MEN COM.SPR DOC.BIR DOC.CON DOC.IDN DOC.TRV EDU.LIT EDU.SCH EDU.VOC FAM.DEP"
+    " FAM.MED FAM.TRC HOU.EMG HOU.RENT HOU.SAFE HOU.TRANS INF.HOT"
+    " INF.RBT INF.RGT LEG.CMP LEG.CRM LEG.IMM LEG.INF LEG.REP LIV.BIZ LIV.FIN LIV.JOB LNG.ACC"
+    " LNG.INT LNG.SGN MAT.COM MAT.CSH MAT.FOD MAT.NFI MAT.TRN"
+    " MED.DENT MED.EMG MED.MAT MED.PRI MED.SRH MED.SUB MED.SVC PRO.ESC PRO.ORD PRO.REL PRO.RSK"
+    " PSS.CNS PSS.GRP PSS.PFA PSS.PSY RET.CHD RET.PRE RET.REC"
     " RET.TRA".split()
 )
-"""The taxonomy's codes, which the directory keeps: services don't ask each other, so a test holds the two together."""
+"""The taxonomy's codes, which the directory keeps: services don't ask each other, so a test holds
+the two together.
+"""
 MOST_STEPS = 60
 LONGEST_NAME = 200
 FARTHEST = timedelta(days=3 * 366)
@@ -64,7 +72,10 @@ _LEGS = frozenset(kind.value for kind in LegKind)
 
 @dataclass(frozen=True)
 class Step:
-    """One step. Its time counts from the start of the plan, or from when another step was settled."""
+    """One step.
+
+    Its time counts from the start of the plan, or from when another step was settled.
+    """
 
     key: str
     names: Mapping[str, str]
@@ -93,12 +104,21 @@ class Pathway:
     text: str = ""
 
     def takes(self, age_band: str) -> bool:
-        """Returns whether it may be for this age band. An adult may follow a child's, since her child may be why; a child no adult's."""
+        """Returns whether it may be for this age band.
+
+        An adult may follow a child's, since her child may be why; a child no adult's.
+        """
         return not self.age_bands or age_band in self.age_bands or age_band not in CHILDREN
 
 
-def read(said: Said, lists: Lists, text: str = "", version: Callable[[str], int] | None = None) -> Pathway:
-    """The pathway that was written. `version` says which is the next of an id. Invalid (text.LINE, reason) for each thing that is wrong."""
+def read(
+    said: Said, lists: Lists, text: str = "", version: Callable[[str], int] | None = None
+) -> Pathway:
+    """The pathway that was written.
+
+    `version` says which is the next of an id. Invalid (text.LINE, reason) for each thing that is
+    wrong.
+    """
     reader = _Reader(lists)
     pathway = reader.pathway(said, text, version)
     reader.check.done()
@@ -113,15 +133,24 @@ class _Reader:
         self.check = Check()
         self._lists = lists
 
-    def pathway(self, said: Said, text: str, version: Callable[[str], int] | None) -> Pathway | None:
+    def pathway(
+        self, said: Said, text: str, version: Callable[[str], int] | None
+    ) -> Pathway | None:
         parts = self._map(said, "id version names steps".split(), ["for_whom"])
         if not parts:
             return None
-        identifier, number = self._text(parts.get("id"), _WORD), self._text(parts.get("version"), _NUMBER)
+        identifier, number = (
+            self._text(parts.get("id"), _WORD),
+            self._text(parts.get("version"), _NUMBER),
+        )
         if "version" in parts and number and identifier:
             wanted = version(identifier) if version else int(number)
             self._that(int(number) == wanted and wanted >= 1, parts["version"], "out_of_range")
-        whom = self._map(parts["for_whom"], [], "needs age_bands urgencies countries".split()) if "for_whom" in parts else {}
+        whom = (
+            self._map(parts["for_whom"], [], "needs age_bands urgencies countries".split())
+            if "for_whom" in parts
+            else {}
+        )
         written = self._list(parts.get("steps"), MOST_STEPS)
         if "steps" in parts:
             self._that(bool(written), parts["steps"], "required")
@@ -135,12 +164,16 @@ class _Reader:
             need_codes=self._codes(whom.get("needs"), NEEDS),
             age_bands=self._codes(whom.get("age_bands"), self._lists.age_bands),
             urgencies=self._codes(whom.get("urgencies"), self._lists.urgencies),
-            countries=tuple(self._text(each, _COUNTRY) for each in self._list(whom.get("countries"))),
+            countries=tuple(
+                self._text(each, _COUNTRY) for each in self._list(whom.get("countries"))
+            ),
             text=text,
         )
 
     def _step(self, said: Said) -> Step | None:
-        parts = self._map(said, "key names need role legal_basis".split(), "after documents deadline leg".split())
+        parts = self._map(
+            said, "key names need role legal_basis".split(), "after documents deadline leg".split()
+        )
         if not parts:
             return None
         span, start = self._deadline(parts.get("deadline"))
@@ -171,7 +204,9 @@ class _Reader:
         return span, self._text(parts.get("from"))
 
     def _check_order(self, steps: list[tuple[Said, Step]]) -> None:
-        """Keys once each, no step that is not there, and none that waits for itself, whatever lies between."""
+        """Keys once each, no step that is not there, and none that waits for itself, whatever lies
+        between.
+        """
         lines = {step.key: said for said, step in steps}
         seen = set[str]()
         for said, step in steps:
@@ -179,30 +214,48 @@ class _Reader:
             seen.add(step.key)
             for other in before(step):
                 self._that(other in lines, self._line_of(said, other), "unknown_step")
-        for key in _in_cycles({step.key: [other for other in before(step) if other in lines] for _, step in steps}):
+        for key in _in_cycles(
+            {step.key: [other for other in before(step) if other in lines] for _, step in steps}
+        ):
             self._that(False, lines[key], "cycle")
         self._check_legs(steps)
 
     def _check_legs(self, steps: list[tuple[Said, Step]]) -> None:
-        """She leaves once, and nobody takes her over who does not wait for that, directly or not."""
+        """She leaves once, and nobody takes her over who does not wait for that, directly or
+        not.
+        """
         waits, departure = {step.key: step.after_keys for _, step in steps}, ""
         for said, step in steps:
             if step.leg is LegKind.DEPARTURE:
                 self._that(not departure, self._part(said, "leg"), "repeated")
                 departure = departure or step.key
             elif step.leg is LegKind.ARRIVAL:
-                self._that(bool(departure) and _reaches(step.key, departure, waits), self._part(said, "leg"), "required")
+                self._that(
+                    bool(departure) and _reaches(step.key, departure, waits),
+                    self._part(said, "leg"),
+                    "required",
+                )
 
     @staticmethod
     def _part(said: Said, name: str) -> Said:
         """What a step says under a name."""
-        return next((part for word, part in said.value.items() if word.text == name), said) if isinstance(said.value, dict) else said
+        return (
+            next((part for word, part in said.value.items() if word.text == name), said)
+            if isinstance(said.value, dict)
+            else said
+        )
 
     @staticmethod
     def _line_of(said: Said, text: str) -> Said:
         """Where in a step something is written."""
         for part in said.value.values() if isinstance(said.value, dict) else []:
-            inner = part.value if isinstance(part.value, list) else part.value.values() if isinstance(part.value, dict) else []
+            inner = (
+                part.value
+                if isinstance(part.value, list)
+                else part.value.values()
+                if isinstance(part.value, dict)
+                else []
+            )
             for each in inner:
                 if each.value == text:
                     return each
@@ -239,7 +292,9 @@ class _Reader:
         parts = self._map(said, [], LANGUAGES)
         for language in LANGUAGES if isinstance(said.value, dict) else ():
             self._that(bool(language in parts and parts[language].value), said, "language_missing")
-        names = {language: self._text(parts[language]) for language in LANGUAGES if language in parts}
+        names = {
+            language: self._text(parts[language]) for language in LANGUAGES if language in parts
+        }
         for language, name in names.items():
             self._that(len(name) <= LONGEST_NAME, parts[language], "too_long")
         return names
@@ -273,9 +328,13 @@ def before(step: Step) -> Iterator[str]:
 
 
 def _in_cycles(waits: Mapping[str, Collection[str]]) -> list[str]:
-    """What waits for itself, directly or not: what is left when all that waits for nothing, or only for what is gone, has been taken away, and leads back."""
+    """What waits for itself, directly or not: what is left when all that waits for nothing, or only
+    for what is gone, has been taken away, and leads back.
+    """
     left = dict(waits)
-    while free := [key for key, others in left.items() if not any(other in left for other in others)]:
+    while free := [
+        key for key, others in left.items() if not any(other in left for other in others)
+    ]:
         for key in free:
             del left[key]
     return [key for key in left if _reaches(key, key, left)]

@@ -1,4 +1,6 @@
-"""The person who is helped: what may be said of her without saying who she is, and the identity that is sealed."""
+"""The person who is helped: what may be said of her without saying who she is, and the identity
+that is sealed.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
@@ -30,7 +32,9 @@ class Ages:
     maximum: int | None = None
 
     def takes(self, age_band: str) -> bool:
-        """Returns whether any age of the band is taken; of an unknown age nothing says that it is not."""
+        """Returns whether any age of the band is taken; of an unknown age nothing says that it is
+        not.
+        """
         if not age_band:
             return True
         youngest, _, oldest = age_band.removesuffix("+").partition("-")  # 12-17, or 60+
@@ -80,16 +84,25 @@ class Identity:
         check = Check()
         born = _date(self.birth_date)
         check.that(not self.birth_date or born is not None, "identity.birth_date", "malformed")
-        check.that(born is None or date(1900, 1, 1) <= born <= today, "identity.birth_date", "out_of_range")
+        check.that(
+            born is None or date(1900, 1, 1) <= born <= today, "identity.birth_date", "out_of_range"
+        )
         check.done()
 
     def only(self, groups: frozenset[FieldGroup]) -> "Identity":
         """The fields of these groups; the others empty."""
-        return Identity(**{name: getattr(self, name) for name, group in GROUP_OF.items() if group in groups})
+        return Identity(
+            **{name: getattr(self, name) for name, group in GROUP_OF.items() if group in groups}
+        )
 
     def merged(self, newer: "Identity") -> "Identity":
         """With every non-empty field of a newer one."""
-        return Identity(**{each.name: getattr(newer, each.name) or getattr(self, each.name) for each in fields(self)})
+        return Identity(
+            **{
+                each.name: getattr(newer, each.name) or getattr(self, each.name)
+                for each in fields(self)
+            }
+        )
 
     @property
     def known(self) -> bool:
@@ -161,7 +174,9 @@ class Person:
 
     @property
     def may_be_contacted(self) -> bool:
-        """Her plan names a way; not while nobody asked her, and not when she said that there is none."""
+        """Her plan names a way; not while nobody asked her, and not when she said that there is
+        none.
+        """
         return self.safe_contact_channel not in ("", "none")
 
     @property
@@ -182,10 +197,14 @@ class Person:
             raise Conflict("person_erased")
 
     def identify(self, identity: Identity, now: datetime, today: date) -> None:
-        """Notes of her identity what may be said without it: whether there is one, and the age band on this day, the one at her place."""
+        """Notes of her identity what may be said without it: whether there is one, and the age band
+        on this day, the one at her place.
+        """
         self.check_not_erased()
         self.has_identity = identity.known
-        self.coarse = replace(self.coarse, age_band=age_band(identity.birth_date, today) or self.coarse.age_band)
+        self.coarse = replace(
+            self.coarse, age_band=age_band(identity.birth_date, today) or self.coarse.age_band
+        )
         self._changed(now)
 
     def grow(self, birth_date: str, now: datetime, today: date) -> bool:
@@ -198,9 +217,14 @@ class Person:
         return True
 
     def plan_contact(self, plan: SafeContact, now: datetime) -> None:
-        """Notes of the plan what is not sealed: the channel, or that there is none, and whether a message may be left."""
+        """Notes of the plan what is not sealed: the channel, or that there is none, and whether a
+        message may be left.
+        """
         self.check_not_erased()
-        self.safe_contact_channel, self.message_may_be_left = plan.channel_code, plan.message_may_be_left
+        self.safe_contact_channel, self.message_may_be_left = (
+            plan.channel_code,
+            plan.message_may_be_left,
+        )
         self._changed(now)
 
     def contact_outline(self) -> SafeContact:
@@ -227,13 +251,22 @@ def age_band(birth_date: str, today: date) -> str:
 
 
 def band_end(birth_date: str, band: str) -> date | None:
-    """The first day on which somebody born on this date is older than a band; None for an unknown date and for the last band."""
+    """The first day on which somebody born on this date is older than a band; None for an unknown
+    date and for the last band.
+    """
     born = _date(birth_date)
-    return next((_birthday(born, years) for years, each in _BANDS.items() if each == band), None) if born else None
+    return (
+        next((_birthday(born, years) for years, each in _BANDS.items() if each == band), None)
+        if born
+        else None
+    )
 
 
 def _birthday(born: date, years: int) -> date:
-    """The day on which somebody is so many years old. Of 29 February it is 1 March in years without one."""
+    """The day on which somebody is so many years old.
+
+    Of 29 February it is 1 March in years without one.
+    """
     try:
         return born.replace(year=born.year + years)
     except ValueError:
@@ -245,4 +278,5 @@ def _date(text: str) -> date | None:
         parsed = date.fromisoformat(text)
     except ValueError:
         return None
-    return parsed if parsed.isoformat() == text else None  # not the other ways of ISO 8601, such as a week
+    # not the other ways of ISO 8601, such as a week
+    return parsed if parsed.isoformat() == text else None

@@ -1,4 +1,6 @@
-"""Who looked, as a person hears it: by day, kind of organisation and reason; neither which organisation nor who."""
+"""Who looked, as a person hears it: by day, kind of organisation and reason; neither which
+organisation nor who.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -23,8 +25,12 @@ class Reading:
     count: int = 0
 
 
-def told_plainly(rows: Iterable[Mapping[str, Any]], types: Mapping[str, str], zone: tzinfo) -> list[Reading]:
-    """Rows of the trail, newest first; `types`: of the organisations; `zone`: in which she counts days."""
+def told_plainly(
+    rows: Iterable[Mapping[str, Any]], types: Mapping[str, str], zone: tzinfo
+) -> list[Reading]:
+    """Rows of the trail, newest first; `types`: of the organisations; `zone`: in which she counts
+    days.
+    """
     counted = Counter(
         Reading(
             row["time"].astimezone(zone).date(),
@@ -35,8 +41,23 @@ def told_plainly(rows: Iterable[Mapping[str, Any]], types: Mapping[str, str], zo
         )
         for row in rows
     )
-    readings = sorted(counted, key=lambda each: (each.organization_type, each.need_group_code, each.field_groups, each.allowed))
+    readings = sorted(
+        counted,
+        key=lambda each: (
+            each.organization_type,
+            each.need_group_code,
+            each.field_groups,
+            each.allowed,
+        ),
+    )
     return [
-        Reading(each.day, each.organization_type, each.need_group_code, each.field_groups, each.allowed, counted[each])
+        Reading(
+            each.day,
+            each.organization_type,
+            each.need_group_code,
+            each.field_groups,
+            each.allowed,
+            counted[each],
+        )
         for each in sorted(readings, key=lambda each: each.day, reverse=True)
     ]

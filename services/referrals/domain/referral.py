@@ -1,5 +1,8 @@
-"""The referral: a request to one service. It takes the steps of the table beside it (lifecycle.py): allowed, it changes and notes an event; not allowed, it
-refuses and changes nothing."""
+"""The referral: a request to one service.
+
+It takes the steps of the table beside it (lifecycle.py): allowed, it changes and notes an event;
+not allowed, it refuses and changes nothing.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
@@ -49,7 +52,9 @@ SIDE_OUT, SIDE_BACK = "side_out", "side_back"
 
 @dataclass(frozen=True)
 class Actor:
-    """Who takes a step; `coordinates` for a coordinator of the network, `manages` for a manager of the organisation."""
+    """Who takes a step; `coordinates` for a coordinator of the network, `manages` for a manager of
+    the organisation.
+    """
 
     kind: str  # worker | key | person | system
     id: str
@@ -80,7 +85,9 @@ class Event:
 
 @dataclass
 class Referral:
-    """A request to one service, with everything that may be known of it without knowing who she is."""
+    """A request to one service, with everything that may be known of it without knowing who she
+    is.
+    """
 
     id: str
     sender_organization_id: str
@@ -91,7 +98,9 @@ class Referral:
     update_time: datetime
     state: State = State.DRAFT
     version: int = 0
-    step_version: int = 0  # of the last step: a deadline that fires, or a reminder, is none, and makes nobody's decision out of date
+    # of the last step: a deadline that fires, or a reminder, is none, and makes nobody's decision
+    # out of date
+    step_version: int = 0
     urgency: Urgency | None = None
     urgency_reason_code: str = ""  # why it is less urgent than the answers of its contact make it
     need_code: str = ""
@@ -119,7 +128,8 @@ class Referral:
     need_close_reason_code: str = ""
     assault_time: datetime | None = None  # of a recent one, to the hour
     unsafe: Unsafe = UNSAID  # with whom or where she is not safe; its sender's alone
-    sides_out: list[str] = field(default_factory=list)  # organisations that may not act, as their other sides were told
+    # organisations that may not act, as their other sides were told
+    sides_out: list[str] = field(default_factory=list)
     followed_up: bool = False  # another referral of this sender was sent that is based on it
     following_id: str = ""  # that one, or the draft that may become it
     clocks: list[Deadline] = field(default_factory=list)
@@ -127,17 +137,36 @@ class Referral:
 
     @classmethod
     def draft(
-        cls, identifier: str, actor: Actor, person_id: str, coarse: Coarse, now: datetime, calendar: Calendar, *, based_on_id: str = ""
+        cls,
+        identifier: str,
+        actor: Actor,
+        person_id: str,
+        coarse: Coarse,
+        now: datetime,
+        calendar: Calendar,
+        *,
+        based_on_id: str = "",
     ) -> "Referral":
         """Opens a draft; nobody but the sender sees it, and its clock is the sender's alone."""
-        referral = cls(identifier, actor.organization_id, actor.id, person_id, coarse, now, now, based_on_id=based_on_id)
+        referral = cls(
+            identifier,
+            actor.organization_id,
+            actor.id,
+            person_id,
+            coarse,
+            now,
+            now,
+            based_on_id=based_on_id,
+        )
         referral._begin(actor, now, calendar)
         return referral
 
     def _begin(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
         self._watch_health(now)
         due = due_time(DeadlineKind.DRAFT, self.urgency or Urgency.NORMAL, now, calendar)
-        self.clocks.append(Deadline(DeadlineKind.DRAFT, now, due, policy_version=calendar.policy().version))
+        self.clocks.append(
+            Deadline(DeadlineKind.DRAFT, now, due, policy_version=calendar.policy().version)
+        )
         self._note("drafted", State.DRAFT, State.DRAFT, actor, now)
 
     def change_draft(
@@ -156,9 +185,12 @@ class Referral:
         assault_time: datetime | None = None,
         unsafe: Unsafe | None = None,
     ) -> None:
-        """Changes a draft; `service` is (service id, its organisation). After an assault it is an emergency at least.
+        """Changes a draft; `service` is (service id, its organisation).
 
-        `answers`: the urgency by the answers of its contact, where urgency or contact are said anew.
+        After an assault it is an emergency at least.
+
+        `answers`: the urgency by the answers of its contact, where urgency or contact are said
+        anew.
         """
         if self.state is not State.DRAFT:
             raise Conflict("not_a_draft")
@@ -177,7 +209,8 @@ class Referral:
             self._change_urgency(urgency, now, calendar)
         if service is not None:
             if service[1] != self.receiver_organization_id:
-                self.receipt_id = ""  # a consent names its recipient: another recipient needs another one
+                # a consent names its recipient: another recipient needs another one
+                self.receipt_id = ""
             self.service_id, self.receiver_organization_id = service
         if receipt_id is not None:
             self.receipt_id = receipt_id
@@ -199,7 +232,8 @@ class Referral:
         nobody_calls: bool = False,
         arrival: Arrival | None = None,
     ) -> None:
-        """Sends a whole draft on a receipt that covers it: of a consent, or of an override, which needs a note and is watched by clocks of its own.
+        """Sends a whole draft on a receipt that covers it: of a consent, or of an override, which
+        needs a note and is watched by clocks of its own.
 
         Whom nobody may contact has to arrive: then it says how.
         """
@@ -219,14 +253,29 @@ class Referral:
         self.override_reason_code = receipt.reason_code
         self.override_worker_id = actor.id if receipt.is_override else ""
         self.send_time = now
-        starts = (*step.starts, DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END) if receipt.is_override else step.starts
-        self._move(replace(step, starts=starts), actor, now, calendar, reason_code=receipt.reason_code, note=note)
+        starts = (
+            (*step.starts, DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END)
+            if receipt.is_override
+            else step.starts
+        )
+        self._move(
+            replace(step, starts=starts),
+            actor,
+            now,
+            calendar,
+            reason_code=receipt.reason_code,
+            note=note,
+        )
         self.events[-1] = replace(self.events[-1], arrival=arrival if nobody_calls else None)
 
-    def take(self, verb: str, actor: Actor, now: datetime, calendar: Calendar, **carried: Any) -> None:
-        """Takes a step that needs nothing but the fields of its request: all of its row is asked before anything changes.
+    def take(
+        self, verb: str, actor: Actor, now: datetime, calendar: Calendar, **carried: Any
+    ) -> None:
+        """Takes a step that needs nothing but the fields of its request: all of its row is asked
+        before anything changes.
 
-        Raises Conflict (the step is not allowed now) or Invalid (a field that its check refuses, a reason `other` without a note).
+        Raises Conflict (the step is not allowed now) or Invalid (a field that its check refuses, a
+        reason `other` without a note).
         """
         step = self._check_step(verb, actor, now, **carried)
         values = step.checked(carried, now)
@@ -235,7 +284,14 @@ class Referral:
                 setattr(self, each.stored_as, values[each.name])
         for effect in step.effects:
             effect(self, actor, now, calendar)
-        self._move(step, actor, now, calendar, reason_code=values.get(step.reason, ""), note=values.get("note", ""))
+        self._move(
+            step,
+            actor,
+            now,
+            calendar,
+            reason_code=values.get(step.reason, ""),
+            note=values.get("note", ""),
+        )
 
     def recent_assault(self, now: datetime) -> datetime | None:
         """When it was, while a health clock could run."""
@@ -253,8 +309,13 @@ class Referral:
             return urgency
         return urgency if urgency and urgency.rank >= Urgency.EMERGENCY.rank else Urgency.EMERGENCY
 
-    def _as_answered(self, urgency: Urgency | None, answers: Urgency | None, reason_code: str) -> Urgency | None:
-        """Returns the urgency that is asked for, else the higher of its own and `answers`. Refuses to lower it below the answers without a reason."""
+    def _as_answered(
+        self, urgency: Urgency | None, answers: Urgency | None, reason_code: str
+    ) -> Urgency | None:
+        """Returns the urgency that is asked for, else the higher of its own and `answers`.
+
+        Refuses to lower it below the answers without a reason.
+        """
         if answers is None:
             return urgency or self.urgency
         if urgency is None:
@@ -276,9 +337,15 @@ class Referral:
         answers: Urgency | None = None,
         urgency_reason_code: str = "",
     ) -> None:
-        """What was sent is corrected: how soon, and what may be said of her as her file says it now. More urgent, its running deadlines are counted anew."""
+        """What was sent is corrected: how soon, and what may be said of her as her file says it
+        now. More urgent, its running deadlines are counted anew.
+        """
         step = self._check_step("amend", actor, now)
-        changed = [each.name for each in fields(Coarse) if getattr(coarse, each.name) != getattr(self.coarse, each.name)]
+        changed = [
+            each.name
+            for each in fields(Coarse)
+            if getattr(coarse, each.name) != getattr(self.coarse, each.name)
+        ]
         if urgency and urgency is not self.urgency:
             self._as_answered(urgency, answers, urgency_reason_code)
             if self._at_least(urgency, now) is not urgency:
@@ -296,8 +363,13 @@ class Referral:
             if clock.stop_time is None and clock.kind in BY_URGENCY:
                 clock.recount(now, urgency, calendar)
 
-    def attach_consent(self, actor: Actor, now: datetime, calendar: Calendar, receipt: Receipt) -> None:
-        """She was asked: after all, or again before it ends. From now on it stands on this consent."""
+    def attach_consent(
+        self, actor: Actor, now: datetime, calendar: Calendar, receipt: Receipt
+    ) -> None:
+        """She was asked: after all, or again before it ends.
+
+        From now on it stands on this consent.
+        """
         step = self._check_step("attach_consent", actor, now)
         if receipt.is_override:
             raise Conflict("receipt_missing")
@@ -307,7 +379,9 @@ class Referral:
         self._move(step, actor, now, calendar)
 
     def watch_need(self, now: datetime) -> None:
-        """The clocks of what came back stop when another referral follows, and go on when that was an error."""
+        """The clocks of what came back stop when another referral follows, and go on when that was
+        an error.
+        """
         for clock in self.clocks:
             if clock.kind in (DeadlineKind.REPLACE, *HEALTH) and self.state in CAME_BACK:
                 if self.need_is_open:
@@ -322,9 +396,18 @@ class Referral:
             self._move(step, actor, now, calendar)
 
     def reroute(
-        self, actor: Actor, now: datetime, calendar: Calendar, *, service: tuple[str, str], following_id: str, note: str
+        self,
+        actor: Actor,
+        now: datetime,
+        calendar: Calendar,
+        *,
+        service: tuple[str, str],
+        following_id: str,
+        note: str,
     ) -> "Referral":
-        """Another service is asked instead, (service id, its organisation): returns the draft that follows, the sender's to send on a consent for that place."""
+        """Another service is asked instead, (service id, its organisation): returns the draft that
+        follows, the sender's to send on a consent for that place.
+        """
         step = self._check_step("reroute", actor, now)
         if service[0] == self.service_id:
             raise Invalid(("service_id", "out_of_range"))
@@ -352,7 +435,9 @@ class Referral:
         return following
 
     def wait_for_her(self) -> None:
-        """A leg of a hand-over that was accepted ahead: until she is expected, nobody is late to meet her."""
+        """A leg of a hand-over that was accepted ahead: until she is expected, nobody is late to
+        meet her.
+        """
         planned = self.planned_first_contact_time
         for clock in self.running(DeadlineKind.FIRST_CONTACT):
             if planned is not None and planned > clock.start_time:
@@ -360,20 +445,49 @@ class Referral:
 
     def note_leg_lost(self, now: datetime) -> None:
         """It was a leg of a hand-over and came to nothing, and she is on her way."""
-        self._note(LEG_LOST, self.state, self.state, Actor("system", "chain", ""), now, attribution="system")
+        self._note(
+            LEG_LOST,
+            self.state,
+            self.state,
+            Actor("system", "chain", ""),
+            now,
+            attribution="system",
+        )
 
     def note_consent_ending(self, now: datetime) -> None:
         """The consent on which it stands ends soon: she may be asked again before."""
-        self._note(CONSENT_ENDING, self.state, self.state, Actor("system", "consent", ""), now, attribution="system", decides=False)
+        self._note(
+            CONSENT_ENDING,
+            self.state,
+            self.state,
+            Actor("system", "consent", ""),
+            now,
+            attribution="system",
+            decides=False,
+        )
 
     def note_standing(self, organization_id: str, now: datetime, *, out: bool) -> None:
         """One of its sides is suspended or has left, or is back: the other side is told."""
-        self.sides_out = [*self.sides_out, organization_id] if out else [side for side in self.sides_out if side != organization_id]
+        self.sides_out = (
+            [*self.sides_out, organization_id]
+            if out
+            else [side for side in self.sides_out if side != organization_id]
+        )
         system = Actor("system", "members", organization_id)
-        self._note(SIDE_OUT if out else SIDE_BACK, self.state, self.state, system, now, attribution="system", decides=False)
+        self._note(
+            SIDE_OUT if out else SIDE_BACK,
+            self.state,
+            self.state,
+            system,
+            now,
+            attribution="system",
+            decides=False,
+        )
 
     def fire_clocks(self, now: datetime, calendar: Calendar) -> list[Event]:
-        """Notes the clock levels that are reached: reminded at 50, breached at 100, escalated at 150 per cent; expires at 200. Returns the new events."""
+        """Notes the clock levels that are reached: reminded at 50, breached at 100, escalated at
+        150 per cent; expires at 200. Returns the new events.
+        """
         before = len(self.events)
         system = Actor("system", "clock", "")
         for clock in tuple(self.clocks):
@@ -381,8 +495,18 @@ class Referral:
             if percent == EXPIRE_PERCENT:
                 self.take("expire", system, now, calendar)
             elif percent is not None:
-                verb = {50: "clock_reminded", 100: "clock_breached", 150: "clock_escalated"}[percent]
-                self._note(verb, self.state, self.state, system, now, clock=clock.kind, attribution="system")
+                verb = {50: "clock_reminded", 100: "clock_breached", 150: "clock_escalated"}[
+                    percent
+                ]
+                self._note(
+                    verb,
+                    self.state,
+                    self.state,
+                    system,
+                    now,
+                    clock=clock.kind,
+                    attribution="system",
+                )
         return self.events[before:]
 
     def sides(self, actor: Actor) -> frozenset[Side]:
@@ -394,7 +518,11 @@ class Referral:
             sides.add(Side.SYSTEM)
         if actor.organization_id and actor.organization_id == self.sender_organization_id:
             sides.add(Side.SENDER)
-        if actor.organization_id and actor.organization_id == self.receiver_organization_id and self.state is not State.DRAFT:
+        if (
+            actor.organization_id
+            and actor.organization_id == self.receiver_organization_id
+            and self.state is not State.DRAFT
+        ):
             sides.add(Side.RECEIVER)
         if actor.coordinates:
             sides.add(Side.COORDINATOR)
@@ -402,10 +530,18 @@ class Referral:
 
     def allowed_verbs(self, actor: Actor, now: datetime) -> list[str]:
         """What this actor may do next, what moves things on first."""
-        return [step.verb for step in sorted(self._allowed_steps(actor, now), key=lambda step: not self._moves_on(step, actor, now))]
+        return [
+            step.verb
+            for step in sorted(
+                self._allowed_steps(actor, now),
+                key=lambda step: not self._moves_on(step, actor, now),
+            )
+        ]
 
     def could_stand_on(self, receipt: Receipt, now: datetime) -> bool:
-        """Whether a consent would do now, to be sent on or to take the place of what it stands on."""
+        """Whether a consent would do now, to be sent on or to take the place of what it stands
+        on.
+        """
         if receipt.id == self.receipt_id and self.state is not State.DRAFT:
             return False
         try:
@@ -418,11 +554,20 @@ class Referral:
         """The one step of this actor that moves things on; empty when there is none."""
         if self.need_is_open and Side.SENDER in self.sides(actor):
             return REFER_AGAIN
-        return next((verb for verb in self.allowed_verbs(actor, now) if self._moves_on(BY_VERB[verb], actor, now)), "")
+        return next(
+            (
+                verb
+                for verb in self.allowed_verbs(actor, now)
+                if self._moves_on(BY_VERB[verb], actor, now)
+            ),
+            "",
+        )
 
     @property
     def need_is_open(self) -> bool:
-        """It came back without help for her, and its sender has not referred her again, nor has anybody said why not. No time ends it."""
+        """It came back without help for her, and its sender has not referred her again, nor has
+        anybody said why not. No time ends it.
+        """
         return self.state in CAME_BACK and not self.followed_up and not self.need_close_reason_code
 
     def is_unanswered(self, actor: Actor) -> bool:
@@ -437,12 +582,21 @@ class Referral:
         """Those of a history that this actor may know of."""
         hidden = self._hidden_clocks(actor)
         over = self.is_receiver_alone(actor)
-        return [event for event in events if event.clock not in hidden and not (over and _is_of_her_need(event))]
+        return [
+            event
+            for event in events
+            if event.clock not in hidden and not (over and _is_of_her_need(event))
+        ]
 
     def _hidden_clocks(self, actor: Actor) -> tuple[DeadlineKind, ...]:
         if self.is_receiver_alone(actor):
-            return (DeadlineKind.REPLACE, DeadlineKind.DRAFT, *(HEALTH if self.state in CAME_BACK else ()))
-        return () if Side.SENDER in self.sides(actor) else tuple(HEALTH)  # what befell her is no business of who steers the network
+            return (
+                DeadlineKind.REPLACE,
+                DeadlineKind.DRAFT,
+                *(HEALTH if self.state in CAME_BACK else ()),
+            )
+        # what befell her is no business of who steers the network
+        return () if Side.SENDER in self.sides(actor) else tuple(HEALTH)
 
     def clocks_for(self, actor: Actor) -> list[Deadline]:
         """The clocks that this actor may know of, running ones first."""
@@ -460,8 +614,12 @@ class Referral:
 
     @property
     def deletion(self) -> Deadline | None:
-        """The last of the clocks by which the receiver confirms that it holds nothing more of her: stopped when it did so."""
-        return next((clock for clock in reversed(self.clocks) if clock.kind is DeadlineKind.DELETION), None)
+        """The last of the clocks by which the receiver confirms that it holds nothing more of her:
+        stopped when it did so.
+        """
+        return next(
+            (clock for clock in reversed(self.clocks) if clock.kind is DeadlineKind.DELETION), None
+        )
 
     @property
     def next_due_time(self) -> datetime | None:
@@ -470,11 +628,15 @@ class Referral:
 
     def _moves_on(self, step: Step, actor: Actor, now: datetime) -> bool:
         if step.verb == "add_note":  # when news is overdue
-            return Side.RECEIVER in self.sides(actor) and any(clock.due_time <= now for clock in self.running(DeadlineKind.SILENCE))
+            return Side.RECEIVER in self.sides(actor) and any(
+                clock.due_time <= now for clock in self.running(DeadlineKind.SILENCE)
+            )
         return step.main
 
     def _allowed_steps(self, actor: Actor, now: datetime) -> list[Step]:
-        return [step for step in TRANSITIONS if step.offered and self._refusal(step, actor, now) is None]
+        return [
+            step for step in TRANSITIONS if step.offered and self._refusal(step, actor, now) is None
+        ]
 
     def _refusal(self, step: Step, actor: Actor, now: datetime) -> Conflict | None:
         """Returns why the actor can't take a step now; None if it can."""
@@ -488,12 +650,21 @@ class Referral:
         return None
 
     def _check_step(self, verb: str, actor: Actor, now: datetime, **carried: Any) -> Step:
-        """Returns the row of a step that the actor may take now. Raises the refusal of its first guard that refuses; NOT_NOW lists the steps that are allowed."""
+        """Returns the row of a step that the actor may take now.
+
+        Raises the refusal of its first guard that refuses; NOT_NOW lists the steps that are
+        allowed.
+        """
         step = step_of(verb, carried)
         refusal = self._refusal(step, actor, now)
         if refusal and refusal.reason == NOT_NOW:
             allowed = (f"allowed={each.verb}" for each in self._allowed_steps(actor, now))
-            raise Conflict(NOT_NOW, f"from={self.state.value}", f"to={(step.target or self.state).value}", *allowed)
+            raise Conflict(
+                NOT_NOW,
+                f"from={self.state.value}",
+                f"to={(step.target or self.state).value}",
+                *allowed,
+            )
         if refusal:
             raise refusal
         return step
@@ -513,11 +684,21 @@ class Referral:
         for deadline in self.running(*kinds):
             deadline.stop(now)
 
-    def start_deadline(self, kind: DeadlineKind, now: datetime, calendar: Calendar, *, news: bool) -> None:
-        """Starts a deadline. SILENCE begins once she has been met, and is a long one after `news` while no appointment is open."""
+    def start_deadline(
+        self, kind: DeadlineKind, now: datetime, calendar: Calendar, *, news: bool
+    ) -> None:
+        """Starts a deadline.
+
+        SILENCE begins once she has been met, and is a long one after `news` while no appointment is
+        open.
+        """
         silence = kind is DeadlineKind.SILENCE
         start = max(now, self.appointment_time or now) if silence else now
-        due = start + SILENCE_AFTER_NEWS if silence and news and self.appointment_time is None else self._due(kind, start, calendar)
+        due = (
+            start + SILENCE_AFTER_NEWS
+            if silence and news and self.appointment_time is None
+            else self._due(kind, start, calendar)
+        )
         self.clocks.append(Deadline(kind, start, due, policy_version=calendar.policy().version))
 
     def _move(
@@ -580,7 +761,19 @@ class Referral:
             self.step_version = self.version
         self.update_time = now
         self.events.append(
-            Event(self.version, verb, before, after, now, actor, reason_code, attribution, clock, note, changed_field_codes=changed)
+            Event(
+                self.version,
+                verb,
+                before,
+                after,
+                now,
+                actor,
+                reason_code,
+                attribution,
+                clock,
+                note,
+                changed_field_codes=changed,
+            )
         )
 
 
@@ -589,9 +782,14 @@ def recent(assault_time: datetime | None, now: datetime) -> datetime | None:
     return assault_time if assault_time and now - assault_time < max(HEALTH.values()) else None
 
 
-def assault_to_the_hour(path: str, time: datetime, now: datetime, known: datetime | None) -> datetime:
-    """No more is known, and no more than is needed is kept. Refuses what is to come, or so long ago that no health clock runs any more; what is known already
-    may be said again, as a form does."""
+def assault_to_the_hour(
+    path: str, time: datetime, now: datetime, known: datetime | None
+) -> datetime:
+    """No more is known, and no more than is needed is kept.
+
+    Refuses what is to come, or so long ago that no health clock runs any more; what is known
+    already may be said again, as a form does.
+    """
     hour = time.replace(minute=0, second=0, microsecond=0)
     if hour != known:
         check_between(path, now - max(HEALTH.values()), time, now)
@@ -600,4 +798,6 @@ def assault_to_the_hour(path: str, time: datetime, now: datetime, known: datetim
 
 def _is_of_her_need(event: Event) -> bool:
     """It came back, or was lost on the way, and this is about what is done for her elsewhere."""
-    return event.verb in ("need_closed", LEG_LOST) or (event.verb == "reminded" and event.from_state in CAME_BACK)
+    return event.verb in ("need_closed", LEG_LOST) or (
+        event.verb == "reminded" and event.from_state in CAME_BACK
+    )

@@ -1,4 +1,6 @@
-"""With whom or where a person is not safe, as she said it: asked before each enquiry and each referral, and obeyed by both."""
+"""With whom or where a person is not safe, as she said it: asked before each enquiry and each
+referral, and obeyed by both.
+"""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -11,14 +13,19 @@ UNSAFE_FOR_HER = "unsafe_for_her"
 
 @dataclass(frozen=True)
 class Unsafe:
-    """Her answer: whom and which departments she named, that she named nothing, or why she was not asked. Its sender's alone."""
+    """Her answer: whom and which departments she named, that she named nothing, or why she was not
+    asked. Its sender's alone.
+    """
 
     code: str = ""  # UnsafeAnswer as a word; empty: nobody has said anything
     organization_ids: tuple[str, ...] = ()
     departments: tuple[str, ...] = ()
 
     def check(self, organizations: str = "unsafe_organization_ids") -> None:
-        """Refuses no answer, NAMED without a name, and a name with another answer. `organizations` is how a request calls those whom she named."""
+        """Refuses no answer, NAMED without a name, and a name with another answer.
+
+        `organizations` is how a request calls those whom she named.
+        """
         names = bool(self.organization_ids or self.departments)
         if not self.code:
             raise Invalid(("unsafe_code", "required"))
@@ -36,10 +43,16 @@ class Unsafe:
 
     def names(self, organization_id: str, department: str) -> bool:
         """Whether she named this organisation, or the department where it would help her."""
-        return organization_id in self.organization_ids or (bool(department) and department in self.departments)
+        return organization_id in self.organization_ids or (
+            bool(department) and department in self.departments
+        )
 
-    def check_receiver(self, organization_id: str, department: str, acknowledged: Collection[str]) -> None:
-        """Refuses a receiver whom she named, until somebody says by name that she wants it all the same."""
+    def check_receiver(
+        self, organization_id: str, department: str, acknowledged: Collection[str]
+    ) -> None:
+        """Refuses a receiver whom she named, until somebody says by name that she wants it all the
+        same.
+        """
         if self.names(organization_id, department) and UNSAFE_FOR_HER not in acknowledged:
             raise Conflict(UNSAFE_FOR_HER)
 

@@ -1,1 +1,3 @@
-"""Where referrals, people, consents and contacts are kept, together with the facts still to be told; the only SQL of the service."""
+"""Where referrals, people, consents and contacts are kept, together with the facts still to be
+told; the only SQL of the service.
+"""

@@ -1,4 +1,6 @@
-"""Referrals as lists show them: the boxes of an organisation and of the network, filtered, page by page, counted, and whether anything changed."""
+"""Referrals as lists show them: the boxes of an organisation and of the network, filtered, page by
+page, counted, and whether anything changed.
+"""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -9,7 +11,13 @@ from services.referrals.domain.codes import beginnings_of
 from services.referrals.domain.deadline import SOON, Urgency
 from services.referrals.domain.enquiry import EnquiryState
 from services.referrals.domain.filter import Filter
-from services.referrals.domain.lifecycle import CAME_BACK, LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
+from services.referrals.domain.lifecycle import (
+    CAME_BACK,
+    LIVE,
+    WAITS_FOR_RECEIVER,
+    WAITS_FOR_SENDER,
+    State,
+)
 from services.referrals.domain.referral import Referral
 from services.referrals.store import referrals
 
@@ -20,17 +28,25 @@ def _words(states: Iterable[State]) -> str:
 
 
 _CAME_BACK = f"state IN ({_words(CAME_BACK)})"
-# Referral.need_is_open in rows: of what came back nothing runs but the clock of its need, until that is no longer open.
+# Referral.need_is_open in rows: of what came back nothing runs but the clock of its need, until
+# that is no longer open.
 _UNANSWERED = f"({_CAME_BACK} AND next_due_time IS NOT NULL)"
-# One of its sides can't act: it is suspended, or has left. Somebody asks another service for her, or speaks to the side that is there.
+# One of its sides can't act: it is suspended, or has left. Somebody asks another service for her,
+# or speaks to the side that is there.
 _OUT = "(SELECT id FROM members WHERE kind = 'organization' AND NOT active)"
-_STRANDED = f"(state IN ({_words(LIVE)}) AND (receiver_organization_id IN {_OUT} OR sender_organization_id IN {_OUT}))"
+_STRANDED = (
+    f"(state IN ({_words(LIVE)}) AND (receiver_organization_id IN {_OUT}"
+    f" OR sender_organization_id IN {_OUT}))"
+)
 # Nothing but the clock of the deletion runs there.
 _TO_DELETE = "(state = 'consent_withdrawn' AND next_due_time IS NOT NULL)"
-# With which something is still to be done, as the indexes of it say: what pages ask for, and few among all there ever were.
+# With which something is still to be done, as the indexes of it say: what pages ask for, and few
+# among all there ever were.
 _OPEN_STATES = LIVE | {State.DRAFT}
 _OPEN = f"(state IN ({_words(_OPEN_STATES)}) OR next_due_time IS NOT NULL)"
-_LIVE, _FOR_RECEIVER, _FOR_SENDER = (f"state IN ({_words(states)})" for states in (LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER))
+_LIVE, _FOR_RECEIVER, _FOR_SENDER = (
+    f"state IN ({_words(states)})" for states in (LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER)
+)
 # Urgency.rank in rows; below all of them what was not said yet.
 _RANK = "coalesce(array_position(%(urgencies)s::text[], urgency), 0)"
 _MINE = (
@@ -46,14 +62,19 @@ _SENT_TO = "receiver_organization_id = %(organization)s AND send_time IS NOT NUL
 
 
 class _Part(NamedTuple):
-    """Rows of a box, when they are due as who asks may know, and of which of them he may know that their need is open: to a receiver what came back is over."""
+    """Rows of a box, when they are due as who asks may know, and of which of them he may know that
+    their need is open: to a receiver what came back is over.
+    """
 
     rows: str
     due: str = "next_due_time"
     unanswered: str = _UNANSWERED
 
 
-_DUE_TO_RECEIVER = f"(CASE WHEN {_CAME_BACK} AND sender_organization_id <> receiver_organization_id THEN NULL ELSE next_due_time END)"
+_DUE_TO_RECEIVER = (
+    f"(CASE WHEN {_CAME_BACK} AND sender_organization_id <> receiver_organization_id THEN NULL"
+    " ELSE next_due_time END)"
+)
 _UNANSWERED_OF_RECEIVER = f"({_SENT_BY} AND {_UNANSWERED})"
 # Parts of a box have no row in common; a list merges them, each in the order of an index.
 _BOXES = {
@@ -61,7 +82,11 @@ _BOXES = {
     "outbox": (_Part(_SENT_BY),),
     "mine": (
         _Part(_SENT_BY),
-        _Part(f"{_SENT_TO} AND sender_organization_id <> receiver_organization_id", _DUE_TO_RECEIVER, _UNANSWERED_OF_RECEIVER),
+        _Part(
+            f"{_SENT_TO} AND sender_organization_id <> receiver_organization_id",
+            _DUE_TO_RECEIVER,
+            _UNANSWERED_OF_RECEIVER,
+        ),
     ),
     "network": (_Part("send_time IS NOT NULL"),),
 }
@@ -69,7 +94,9 @@ _BOXES = {
 
 def conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:
     """What a filter asks for, in SQL about `referrals`, and the values in it."""
-    return f"({' OR '.join(f'({_where(wanted, part)})' for part in _BOXES[wanted.box])})", _values(wanted)
+    return f"({' OR '.join(f'({_where(wanted, part)})' for part in _BOXES[wanted.box])})", _values(
+        wanted
+    )
 
 
 def _where(wanted: Filter, part: _Part) -> str:
@@ -85,8 +112,15 @@ def _where(wanted: Filter, part: _Part) -> str:
         (wanted.live, f"({_LIVE} OR {_TO_DELETE})"),
         (wanted.waiting_for_me, _MINE),
         (wanted.waiting_for_other, _OTHER),
-        # Who is not a party is not shown a person's id: by asking for one he must not hear what became of her.
-        (wanted.person_id, f"person_id = %(person)s AND ({_SENT_BY} OR receiver_organization_id = %(organization)s)"),
+        # Who is not a party is not shown a person's id: by asking for one he must not hear what
+        # became of her.
+        (
+            wanted.person_id,
+            (
+                f"person_id = %(person)s AND ({_SENT_BY}"
+                " OR receiver_organization_id = %(organization)s)"
+            ),
+        ),
         (wanted.contact_id, f"contact_id = %(contact)s AND {_SENT_BY}"),
         (wanted.late, f"{due} < %(now)s"),
         (wanted.due_soon, f"{due} >= %(now)s AND {due} < %(soon)s"),
@@ -98,8 +132,13 @@ def _where(wanted: Filter, part: _Part) -> str:
 
 
 def _begins(code: str) -> str:
-    """Between ids, where an index finds it: under row-level security none of what a function makes of a column is used. No digit is beyond a "g"."""
-    begins = [f"(id >= %(begin{n})s AND id < %(begin{n})s || 'g')" for n, _ in enumerate(beginnings_of(code))]
+    """Between ids, where an index finds it: under row-level security none of what a function makes
+    of a column is used. No digit is beyond a "g".
+    """
+    begins = [
+        f"(id >= %(begin{n})s AND id < %(begin{n})s || 'g')"
+        for n, _ in enumerate(beginnings_of(code))
+    ]
     return f"({' OR '.join(begins) or 'false'})"
 
 
@@ -122,58 +161,96 @@ def _values(wanted: Filter) -> dict[str, Any]:
 
 
 def find(
-    tx: Transaction, wanted: Filter, limit: int, after: Position | None = None, *, by_urgency: bool = False
+    tx: Transaction,
+    wanted: Filter,
+    limit: int,
+    after: Position | None = None,
+    *,
+    by_urgency: bool = False,
 ) -> tuple[list[Referral], Position | None]:
-    """A page, nearest deadline first, and where the next page goes on; `by_urgency`: the most urgent first, of those the nearest deadline."""
+    """A page, nearest deadline first, and where the next page goes on; `by_urgency`: the most
+    urgent first, of those the nearest deadline.
+    """
     values, beyond = _values(wanted) | {"limit": limit + 1}, "true"
     if after:
         *rank, values["due"], values["updated"], values["after"] = after
         # The directions differ, so the row comparison is written out.
         beyond = (
             "({due} > %(due)s::timestamptz OR ({due} = %(due)s::timestamptz"
-            " AND (update_time < %(updated)s::timestamptz OR (update_time = %(updated)s::timestamptz AND id > %(after)s))))"
+            " AND (update_time < %(updated)s::timestamptz"
+            " OR (update_time = %(updated)s::timestamptz AND id > %(after)s))))"
         )
         if rank:
-            values["rank"], beyond = rank[0], f"({_RANK} < %(rank)s OR ({_RANK} = %(rank)s AND {beyond}))"
+            values["rank"], beyond = (
+                rank[0],
+                f"({_RANK} < %(rank)s OR ({_RANK} = %(rank)s AND {beyond}))",
+            )
     order = f"{'rank_key DESC, ' if by_urgency else ''}due, update_time DESC, id LIMIT %(limit)s"
     parts = [
-        f"(SELECT *, {_RANK} AS rank_key, {due} AS due, {due}::text AS due_key, update_time::text AS update_key FROM referrals"
+        f"(SELECT *, {_RANK} AS rank_key, {due} AS due, {due}::text AS due_key, update_time::text"
+        " AS update_key FROM referrals"
         f" WHERE {_where(wanted, part)} AND {beyond.format(due=due)} ORDER BY {order})"
         for part in _BOXES[wanted.box]
         for due in [f"coalesce({part.due}, 'infinity')"]
     ]
     columns = ", ".join([*referrals.COLUMNS, "rank_key", "due_key", "update_key"])
-    rows = tx.execute(f"SELECT {columns} FROM ({' UNION ALL '.join(parts)}) AS found ORDER BY {order}", values).fetchall()
+    rows = tx.execute(
+        f"SELECT {columns} FROM ({' UNION ALL '.join(parts)}) AS found ORDER BY {order}", values
+    ).fetchall()
     page = rows[:limit]
     more = None
     if len(rows) > limit:
         last = page[-1]
-        more = [*([last["rank_key"]] if by_urgency else []), last["due_key"], last["update_key"], last["id"]]
+        more = [
+            *([last["rank_key"]] if by_urgency else []),
+            last["due_key"],
+            last["update_key"],
+            last["id"],
+        ]
     return referrals.read(tx, page), more
 
 
 def count(tx: Transaction, wanted: Filter) -> Row:
-    """The figures of Today and the board. All but `total` and `by_state` are of what is open; what is over is counted only for a filter that wants it."""
+    """The figures of Today and the board.
+
+    All but `total` and `by_state` are of what is open; what is over is counted only for a filter
+    that wants it.
+    """
     mine, other = (_MINE, _OTHER) if wanted.box != "network" else ("false", _FOR_RECEIVER)
-    columns = "state, next_due_time, need_code, department, sender_organization_id, receiver_organization_id"
+    columns = (
+        "state, next_due_time, need_code, department, sender_organization_id,"
+        " receiver_organization_id"
+    )
     parts = [(part.due, _where(wanted, part)) for part in _BOXES[wanted.box]]
-    chosen = " UNION ALL ".join(f"SELECT {columns}, {due} AS due FROM referrals WHERE {where} AND {_OPEN}" for due, where in parts)
+    chosen = " UNION ALL ".join(
+        f"SELECT {columns}, {due} AS due FROM referrals WHERE {where} AND {_OPEN}"
+        for due, where in parts
+    )
     past = " UNION ALL ".join(
-        f"SELECT state FROM referrals WHERE {'false' if wanted.is_open else where} AND NOT {_OPEN}" for _, where in parts
+        f"SELECT state FROM referrals WHERE {'false' if wanted.is_open else where} AND NOT {_OPEN}"
+        for _, where in parts
     )
     unanswered = _UNANSWERED if wanted.box == "network" else f"{_SENT_BY} AND {_UNANSWERED}"
     row = tx.execute(
-        f"WITH chosen AS ({chosen}), states AS (SELECT state, count(*) AS n FROM (SELECT state FROM chosen UNION ALL {past}) AS s GROUP BY 1)"
-        " SELECT count(*) FILTER (WHERE due < %(now)s) AS late, count(*) FILTER (WHERE due >= %(now)s AND due < %(soon)s) AS due_soon,"
-        f" count(*) FILTER (WHERE {mine}) AS waiting_for_me, count(*) FILTER (WHERE {other}) AS waiting_for_other,"
-        " count(*) FILTER (WHERE state = 'sent') AS fresh, (SELECT coalesce(sum(n), 0)::int FROM states) AS total,"
+        f"WITH chosen AS ({chosen}), states AS (SELECT state, count(*) AS n FROM (SELECT state"
+        f" FROM chosen UNION ALL {past}) AS s GROUP BY 1)"
+        " SELECT count(*) FILTER (WHERE due < %(now)s) AS late, count(*) FILTER (WHERE due >="
+        " %(now)s AND due < %(soon)s) AS due_soon,"
+        f" count(*) FILTER (WHERE {mine}) AS waiting_for_me, count(*) FILTER (WHERE {other}) AS"
+        " waiting_for_other,"
+        " count(*) FILTER (WHERE state = 'sent') AS fresh, (SELECT coalesce(sum(n), 0)::int FROM"
+        " states) AS total,"
         " (SELECT coalesce(jsonb_object_agg(state, n), '{}') FROM states) AS by_state,"
-        f" (SELECT coalesce(jsonb_object_agg(need, n), '{{}}') FROM (SELECT left(need_code, 3) AS need, count(*) AS n FROM chosen WHERE {_LIVE}"
+        " (SELECT coalesce(jsonb_object_agg(need, n), '{}')"
+        f" FROM (SELECT left(need_code, 3) AS need, count(*) AS n FROM chosen WHERE {_LIVE}"
         "   GROUP BY 1) g) AS by_need,"
-        f" (SELECT coalesce(jsonb_object_agg(department, n), '{{}}') FROM (SELECT department, count(*) AS n FROM chosen WHERE {_LIVE}"
+        " (SELECT coalesce(jsonb_object_agg(department, n), '{}')"
+        f" FROM (SELECT department, count(*) AS n FROM chosen WHERE {_LIVE}"
         "   AND department <> '' GROUP BY 1) d) AS by_department,"
-        " (SELECT coalesce(jsonb_agg(jsonb_build_array(need, department, n) ORDER BY n DESC, need, department), '[]') FROM ("
-        f"   SELECT left(need_code, 3) AS need, department, count(*) AS n FROM chosen WHERE {unanswered} GROUP BY 1, 2) u) AS unanswered"
+        " (SELECT coalesce(jsonb_agg(jsonb_build_array(need, department, n)"
+        " ORDER BY n DESC, need, department), '[]') FROM ("
+        "   SELECT left(need_code, 3) AS need, department, count(*) AS n FROM chosen"
+        f" WHERE {unanswered} GROUP BY 1, 2) u) AS unanswered"
         " FROM chosen",
         _values(wanted),
     ).fetchone()
@@ -181,8 +258,10 @@ def count(tx: Transaction, wanted: Filter) -> Row:
     return row
 
 
-# Not the greatest time alone: of two changes at once the one that began first may be committed last, and it would never be seen. Among the newest it is,
-# as long as fewer change in the five seconds that a transaction may take. Each branch reads so many rows by an index that is in this order.
+# Not the greatest time alone: of two changes at once the one that began first may be committed
+# last, and it would never be seen. Among the newest it is, as long as fewer change in the five
+# seconds that a transaction may take. Each branch reads so many rows by an index that is in this
+# order.
 _NEWEST = "SELECT id, version FROM {} WHERE {} ORDER BY update_time DESC LIMIT 64"
 _OWN = " UNION ALL ".join(
     f"({_NEWEST.format(*branch)})"
@@ -196,17 +275,27 @@ _OWN = " UNION ALL ".join(
     )
 )
 # Of what was put to an organisation its own copies: that others answered is no change.
-_OWN += f" UNION ALL ({_NEWEST.format('enquiry_offers', 'organization_id = %(organization)s').replace('id,', 'enquiry_id || service_id,')})"
+_OWN += (
+    " UNION ALL"
+    f" ({_NEWEST.format('enquiry_offers', 'organization_id = %(organization)s').replace('id,', 'enquiry_id || service_id,')})"  # noqa: E501
+)
 _NETWORK = " UNION ALL ".join(
-    (_OWN, f"({_NEWEST.format('referrals', 'send_time IS NOT NULL')})", f"({_NEWEST.format('enquiries', 'state = %(exhausted)s')})")
+    (
+        _OWN,
+        f"({_NEWEST.format('referrals', 'send_time IS NOT NULL')})",
+        f"({_NEWEST.format('enquiries', 'state = %(exhausted)s')})",
+    )
 )
 
 
 def queue_version(tx: Transaction, organization_id: str, *, network: bool) -> str:
-    """A digest of what changed last among the referrals, contacts, calls that are owed and enquiries of an organisation; with `network`, of all that are not drafts."""
+    """A digest of what changed last among the referrals, contacts, calls that are owed and
+    enquiries of an organisation; with `network`, of all that are not drafts.
+    """
     newest = _NETWORK if network else _OWN
     row = tx.execute(
-        f"SELECT md5(coalesce(string_agg(id || version, ',' ORDER BY id, version), '')) AS version FROM ({newest}) AS newest",
+        "SELECT md5(coalesce(string_agg(id || version, ',' ORDER BY id, version), '')) AS version"
+        f" FROM ({newest}) AS newest",
         {"organization": organization_id, "exhausted": EnquiryState.EXHAUSTED.value},
     ).fetchone()
     assert row is not None

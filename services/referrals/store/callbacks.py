@@ -17,9 +17,13 @@ from services.referrals.wire import facts
 _PLAIN = [each.name for each in fields(Callback) if each.name != "clock"]
 _COLUMNS = [*_PLAIN, *(f"clock_{name}" for name in CLOCK), "clock_next_time"]
 # Fixed words, joined once: no value ever becomes part of a statement's text.
-_INSERT = f"INSERT INTO callbacks ({', '.join(_COLUMNS)}) VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
+_INSERT = (
+    f"INSERT INTO callbacks ({', '.join(_COLUMNS)})"
+    f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
+)
 _UPDATE = (
-    f"UPDATE callbacks SET {', '.join(f'{c} = %({c})s' for c in _COLUMNS if c not in ('id', 'create_time'))}"
+    "UPDATE callbacks SET"
+    f" {', '.join(f'{c} = %({c})s' for c in _COLUMNS if c not in ('id', 'create_time'))}"
     " WHERE id = %(id)s AND version = %(version)s - 1"
 )
 
@@ -51,7 +55,9 @@ def contact_of(tx: Transaction, identifier: str) -> str:
 def hours_owed(tx: Transaction, contact_ids: Sequence[str]) -> Callback | None:
     """The first that is owed to somebody by these contacts."""
     row = tx.execute(
-        "SELECT * FROM callbacks WHERE contact_id = ANY(%s) AND outcome_code = '' ORDER BY clock_due_time, id", (list(contact_ids),)
+        "SELECT * FROM callbacks WHERE contact_id = ANY(%s) AND outcome_code = ''"
+        " ORDER BY clock_due_time, id",
+        (list(contact_ids),),
     ).fetchone()
     return _read(row) if row else None
 
@@ -59,7 +65,9 @@ def hours_owed(tx: Transaction, contact_ids: Sequence[str]) -> Callback | None:
 def owed_to(tx: Transaction, contact_ids: Sequence[str]) -> list[Callback]:
     """What is owed to somebody by these contacts, for this transaction to change."""
     rows = tx.execute(
-        "SELECT * FROM callbacks WHERE contact_id = ANY(%s) AND outcome_code = '' ORDER BY id FOR UPDATE", (list(contact_ids),)
+        "SELECT * FROM callbacks WHERE contact_id = ANY(%s) AND outcome_code = ''"
+        " ORDER BY id FOR UPDATE",
+        (list(contact_ids),),
     )
     return [_read(row) for row in rows]
 
@@ -72,12 +80,17 @@ def owed_to_person(tx: Transaction, person_id: str) -> list[Callback]:
 def page(
     tx: Transaction, organization_id: str, limit: int, after: Position | None
 ) -> tuple[list[tuple[Callback, str, str]], Position | None]:
-    """What an organisation owes, the earliest due first, each with the hint and the person of its contact, and where the next page goes on."""
+    """What an organisation owes, the earliest due first, each with the hint and the person of its
+    contact, and where the next page goes on.
+    """
     time, identifier = after or ("-infinity", "")
     rows = tx.execute(
-        "SELECT b.*, c.reference_hint, coalesce(nullif(c.person_id, ''), (SELECT min(person_id) FROM referrals WHERE contact_id = c.id), '')"
-        " AS person_id, b.clock_due_time::text AS key FROM callbacks b JOIN contacts c ON c.id = b.contact_id"
-        " WHERE b.organization_id = %s AND b.outcome_code = '' AND (b.clock_due_time, b.id) > (%s::timestamptz, %s)"
+        "SELECT b.*, c.reference_hint, coalesce(nullif(c.person_id, ''), (SELECT min(person_id)"
+        " FROM referrals WHERE contact_id = c.id), '')"
+        " AS person_id, b.clock_due_time::text AS key FROM callbacks b"
+        " JOIN contacts c ON c.id = b.contact_id"
+        " WHERE b.organization_id = %s AND b.outcome_code = ''"
+        " AND (b.clock_due_time, b.id) > (%s::timestamptz, %s)"
         " ORDER BY b.clock_due_time, b.id LIMIT %s",
         (organization_id, time, identifier, limit + 1),
     ).fetchall()
@@ -86,16 +99,23 @@ def page(
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Those whose clock reaches a level, the earliest first; claimed for this transaction, so that two processes take different ones."""
+    """Those whose clock reaches a level, the earliest first; claimed for this transaction, so that
+    two processes take different ones.
+    """
     rows = tx.execute(
-        "SELECT id FROM callbacks WHERE clock_next_time <= %s ORDER BY clock_next_time LIMIT %s FOR UPDATE SKIP LOCKED", (now, limit)
+        "SELECT id FROM callbacks WHERE clock_next_time <= %s ORDER BY clock_next_time"
+        " LIMIT %s FOR UPDATE SKIP LOCKED",
+        (now, limit),
     )
     return [row["id"] for row in rows]
 
 
 def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
     """Has a clock that could not be fired wait until a moment."""
-    tx.execute("UPDATE callbacks SET clock_next_time = %s WHERE id = %s AND clock_next_time <= %s", (until, identifier, now))
+    tx.execute(
+        "UPDATE callbacks SET clock_next_time = %s WHERE id = %s AND clock_next_time <= %s",
+        (until, identifier, now),
+    )
 
 
 def _values(callback: Callback) -> dict[str, object]:

@@ -1,4 +1,6 @@
-"""What callers said later: sealed with her own key where she has a file, else with the service's."""
+"""What callers said later: sealed with her own key where she has a file, else with the
+service's.
+"""
 
 from datetime import datetime
 
@@ -16,23 +18,43 @@ class ContactNotes:
         self._keyring = keyring
         self._people = people
 
-    def add(self, tx: Transaction, contact_id: str, person_id: str, note: str, now: datetime) -> None:
-        """Keeps a note of a contact, which is this transaction's; `person_id`: her file, if she has one.
+    def add(
+        self, tx: Transaction, contact_id: str, person_id: str, note: str, now: datetime
+    ) -> None:
+        """Keeps a note of a contact, which is this transaction's; `person_id`: her file, if she has
+        one.
 
         What she says after that was erased is the line's to keep, like that of who has none.
         """
-        row = tx.execute("SELECT count(*) AS count FROM contact_notes WHERE contact_id = %s", (contact_id,)).fetchone()
+        row = tx.execute(
+            "SELECT count(*) AS count FROM contact_notes WHERE contact_id = %s", (contact_id,)
+        ).fetchone()
         number = row["count"] if row else 0
         key = self._key(tx, person_id)
         tx.execute(
-            "INSERT INTO contact_notes (contact_id, number, person_id, time, sealed) VALUES (%s, %s, %s, %s, %s)",
-            (contact_id, number, person_id if key else "", now, (key or self._keyring).seal(note, _context(contact_id, number))),
+            "INSERT INTO contact_notes (contact_id, number, person_id, time, sealed)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            (
+                contact_id,
+                number,
+                person_id if key else "",
+                now,
+                (key or self._keyring).seal(note, _context(contact_id, number)),
+            ),
         )
 
     def of(self, tx: Transaction, contact_id: str) -> list[LaterNote]:
-        """Those of a contact, oldest first, but for what was erased. Whoever calls this has recorded the reading."""
-        rows = tx.execute("SELECT * FROM contact_notes WHERE contact_id = %s ORDER BY number", (contact_id,)).fetchall()
-        keys = {person_id: self._key(tx, person_id) if person_id else self._keyring for person_id in {row["person_id"] for row in rows}}
+        """Those of a contact, oldest first, but for what was erased.
+
+        Whoever calls this has recorded the reading.
+        """
+        rows = tx.execute(
+            "SELECT * FROM contact_notes WHERE contact_id = %s ORDER BY number", (contact_id,)
+        ).fetchall()
+        keys = {
+            person_id: self._key(tx, person_id) if person_id else self._keyring
+            for person_id in {row["person_id"] for row in rows}
+        }
         return [
             LaterNote(row["time"], _opened(key, row["sealed"], _context(contact_id, row["number"])))
             for row in rows
@@ -49,7 +71,9 @@ class ContactNotes:
 def count_between(tx: Transaction, contact_id: str, start: datetime, end: datetime) -> int:
     """How many there are of a contact in this time."""
     row = tx.execute(
-        "SELECT count(*) AS count FROM contact_notes WHERE contact_id = %s AND time > %s AND time < %s", (contact_id, start, end)
+        "SELECT count(*) AS count FROM contact_notes WHERE contact_id = %s AND time > %s"
+        " AND time < %s",
+        (contact_id, start, end),
     ).fetchone()
     return int(row["count"]) if row else 0
 

@@ -17,13 +17,17 @@ from services.referrals.wire import facts
 _PLAIN = [each.name for each in fields(Erasure) if each.name != "destroyed"]
 _COLUMNS = [*_PLAIN, *(each.name for each in fields(Destroyed))]
 _KEEP = (
-    f"INSERT INTO erasures ({', '.join(_COLUMNS)}) VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
-    f" ON CONFLICT (person_id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in _COLUMNS if c not in ('id', 'person_id'))}"
+    f"INSERT INTO erasures ({', '.join(_COLUMNS)})"
+    f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
+    " ON CONFLICT (person_id) DO UPDATE SET"
+    f" {', '.join(f'{c} = excluded.{c}' for c in _COLUMNS if c not in ('id', 'person_id'))}"
     " WHERE erasures.version < excluded.version"
 )
 
 CAUGHT_UP = f"(SELECT store IN ('', ({outbox.STORE})) FROM erasure_store)"
-"""Whether all erasures that are known outside were applied to this store: a part of the statement that reads a key, which is read often."""
+"""Whether all erasures that are known outside were applied to this store: a part of the statement
+that reads a key, which is read often.
+"""
 
 
 def keep(tx: Transaction, erasure: Erasure, verb: str) -> None:
@@ -35,27 +39,38 @@ def keep(tx: Transaction, erasure: Erasure, verb: str) -> None:
 
 def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> Erasure | None:
     """That of a file, in the scope; None when nobody proposed one."""
-    row = tx.execute("SELECT * FROM erasures WHERE person_id = %s" + (" FOR UPDATE" if for_update else ""), (person_id,)).fetchone()
+    row = tx.execute(
+        "SELECT * FROM erasures WHERE person_id = %s" + (" FOR UPDATE" if for_update else ""),
+        (person_id,),
+    ).fetchone()
     return _read(row) if row else None
 
 
 def proposed(
     tx: Transaction, organization_id: str, since: datetime, limit: int, after: Position | None
 ) -> tuple[list[Erasure], Position | None]:
-    """Those of an organisation that were proposed since then and not confirmed, oldest first, and where the next page goes on."""
+    """Those of an organisation that were proposed since then and not confirmed, oldest first, and
+    where the next page goes on.
+    """
     time, identifier = after or ("-infinity", "")
     rows = tx.execute(
-        "SELECT *, propose_time::text AS key FROM erasures WHERE organization_id = %s AND erase_time IS NULL AND propose_time > %s"
+        "SELECT *, propose_time::text AS key FROM erasures WHERE organization_id = %s"
+        " AND erase_time IS NULL AND propose_time > %s"
         " AND (propose_time, id) > (%s::timestamptz, %s) ORDER BY propose_time, id LIMIT %s",
         (organization_id, since, time, identifier, limit + 1),
     ).fetchall()
-    return [_read(row) for row in rows[:limit]], [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
+    return [_read(row) for row in rows[:limit]], [
+        rows[limit - 1]["key"],
+        rows[limit - 1]["id"],
+    ] if len(rows) > limit else None
 
 
 def others(tx: Transaction, known: Collection[str]) -> list[Erasure]:
     """Erasures that were done, without the known ones; at most 500, oldest first."""
     rows = tx.execute(
-        "SELECT * FROM erasures WHERE erase_time IS NOT NULL AND NOT id = ANY(%s) ORDER BY erase_time LIMIT 500", (list(known),)
+        "SELECT * FROM erasures WHERE erase_time IS NOT NULL AND NOT id = ANY(%s)"
+        " ORDER BY erase_time LIMIT 500",
+        (list(known),),
     )
     return [_read(row) for row in rows]
 
@@ -63,15 +78,19 @@ def others(tx: Transaction, known: Collection[str]) -> list[Erasure]:
 def note_witnessed(tx: Transaction, published: Collection[str], now: datetime) -> None:
     """Notes that these erasures were heard back from the topic."""
     tx.execute(
-        "UPDATE erasures SET witness_time = %s WHERE id = ANY(%s) AND erase_time IS NOT NULL AND witness_time IS NULL",
+        "UPDATE erasures SET witness_time = %s WHERE id = ANY(%s) AND erase_time IS NOT NULL"
+        " AND witness_time IS NULL",
         (now, list(published)),
     )
 
 
 def not_applied(tx: Transaction, people: Collection[str]) -> set[str]:
-    """Those of these files that this store knows of no erasure of: a copy brought them back, or has not even the proof."""
+    """Those of these files that this store knows of no erasure of: a copy brought them back, or has
+    not even the proof.
+    """
     rows = tx.execute(
-        "SELECT id FROM unnest(%s::text[]) AS said (id) WHERE NOT EXISTS (SELECT FROM erasures WHERE person_id = said.id AND erase_time IS NOT NULL)",
+        "SELECT id FROM unnest(%s::text[]) AS said (id) WHERE NOT EXISTS (SELECT FROM erasures"
+        " WHERE person_id = said.id AND erase_time IS NOT NULL)",
         (list(people),),
     )
     return {row["id"] for row in rows}
@@ -90,30 +109,41 @@ def is_caught_up(tx: Transaction) -> bool:
 
 def caught_up(tx: Transaction) -> None:
     """Notes that all erasures that are known outside were applied to this store."""
-    tx.execute("UPDATE erasure_store SET store = %(store)s WHERE store <> %(store)s", {"store": outbox.store(tx)})
+    tx.execute(
+        "UPDATE erasure_store SET store = %(store)s WHERE store <> %(store)s",
+        {"store": outbox.store(tx)},
+    )
 
 
 def check_caught_up(caught_up: bool) -> None:
-    """Refuses to go on in a store that was restored, until that is so: it may hold whom somebody erased since."""
+    """Refuses to go on in a store that was restored, until that is so: it may hold whom somebody
+    erased since.
+    """
     if not caught_up:
         log.get().error("erasures_awaited")
         raise Unavailable("store_unavailable")
 
 
 def destroy(tx: Transaction, her: Her, now: datetime) -> Destroyed:
-    """Destroys her key and what was sealed with it, and blanks what is known of her as the list of it says. In the scope of the whole service.
+    """Destroys her key and what was sealed with it, and blanks what is known of her as the list of
+    it says. In the scope of the whole service.
 
     Where somebody destroys her key by hand, plans and marks of her name go by triggers.
     """
     row = tx.execute(
-        "SELECT (SELECT count(*) FROM contacts WHERE note_sealed IS NOT NULL AND id = ANY(%(contacts)s))"
-        " + (SELECT count(*) FROM referral_events e JOIN referrals r ON r.id = e.referral_id WHERE r.person_id = ANY(%(people)s)"
+        "SELECT (SELECT count(*) FROM contacts WHERE note_sealed IS NOT NULL"
+        " AND id = ANY(%(contacts)s))"
+        " + (SELECT count(*) FROM referral_events e JOIN referrals r ON r.id = e.referral_id"
+        " WHERE r.person_id = ANY(%(people)s)"
         "   AND e.note_sealed IS NOT NULL) AS notes",
         vars(her),
     ).fetchone()
     assert row is not None
     counts = hers.erase(tx, her)
-    tx.execute("UPDATE people SET version = version + 1, update_time = %s WHERE id = ANY(%s)", (now, her.people))
+    tx.execute(
+        "UPDATE people SET version = version + 1, update_time = %s WHERE id = ANY(%s)",
+        (now, her.people),
+    )
     return Destroyed(
         sealed_parts=counts["person_sealed"],
         notes=row["notes"] + counts["contact_notes"],

@@ -8,7 +8,8 @@ from chassis.db import Transaction
 def watch(tx: Transaction, referral_id: str, next_time: datetime) -> None:
     """From now on it is this consent's end that is told."""
     tx.execute(
-        "INSERT INTO renewals (referral_id, next_time) VALUES (%s, %s) ON CONFLICT (referral_id) DO UPDATE SET next_time = excluded.next_time",
+        "INSERT INTO renewals (referral_id, next_time) VALUES (%s, %s)"
+        " ON CONFLICT (referral_id) DO UPDATE SET next_time = excluded.next_time",
         (referral_id, next_time),
     )
     tx.execute("SELECT pg_notify('clocks', '')")
@@ -20,9 +21,12 @@ def forget(tx: Transaction, referral_id: str) -> None:
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Referrals whose consent ends soon; claimed for this transaction, so that two processes take different ones."""
+    """Referrals whose consent ends soon; claimed for this transaction, so that two processes take
+    different ones.
+    """
     rows = tx.execute(
-        "SELECT id FROM renewals JOIN referrals ON id = referral_id WHERE next_time <= %s ORDER BY next_time LIMIT %s"
+        "SELECT id FROM renewals JOIN referrals ON id = referral_id WHERE next_time <= %s"
+        " ORDER BY next_time LIMIT %s"
         " FOR UPDATE OF referrals SKIP LOCKED",
         (now, limit),
     )
@@ -31,7 +35,10 @@ def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
 
 def put_aside(tx: Transaction, referral_id: str, now: datetime, until: datetime) -> None:
     """Has one that could not be told wait until a moment."""
-    tx.execute("UPDATE renewals SET next_time = %s WHERE referral_id = %s AND next_time <= %s", (until, referral_id, now))
+    tx.execute(
+        "UPDATE renewals SET next_time = %s WHERE referral_id = %s AND next_time <= %s",
+        (until, referral_id, now),
+    )
 
 
 def next_time(tx: Transaction) -> datetime | None:

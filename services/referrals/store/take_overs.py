@@ -9,18 +9,24 @@ from chassis.wire import Position
 def add(tx: Transaction, organization_id: str, worker_id: str, time: datetime) -> None:
     """Notes one; the same at the same moment is one."""
     tx.execute(
-        "INSERT INTO line_take_overs (organization_id, worker_id, time) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+        "INSERT INTO line_take_overs (organization_id, worker_id, time) VALUES (%s, %s, %s)"
+        " ON CONFLICT DO NOTHING",
         (organization_id, worker_id, time),
     )
 
 
-def page(tx: Transaction, organization_id: str, limit: int, after: Position | None) -> tuple[list[tuple[str, datetime]], Position | None]:
+def page(
+    tx: Transaction, organization_id: str, limit: int, after: Position | None
+) -> tuple[list[tuple[str, datetime]], Position | None]:
     """Those of an organisation, newest first, and where the next page goes on."""
     time, worker_id = after or ("infinity", "")
     rows = tx.execute(
-        "SELECT worker_id, time, time::text AS key FROM line_take_overs WHERE organization_id = %s AND (time < %s::timestamptz"
+        "SELECT worker_id, time, time::text AS key FROM line_take_overs WHERE organization_id = %s"
+        " AND (time < %s::timestamptz"
         " OR (time = %s::timestamptz AND worker_id > %s)) ORDER BY time DESC, worker_id LIMIT %s",
         (organization_id, time, time, worker_id, limit + 1),
     ).fetchall()
     take_overs = [(row["worker_id"], row["time"]) for row in rows[:limit]]
-    return take_overs, [rows[limit - 1]["key"], rows[limit - 1]["worker_id"]] if len(rows) > limit else None
+    return take_overs, [rows[limit - 1]["key"], rows[limit - 1]["worker_id"]] if len(
+        rows
+    ) > limit else None

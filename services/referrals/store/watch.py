@@ -1,8 +1,9 @@
 """What happened to referrals, in the order in which it became visible.
 
-Of two transactions the one that began first, or drew the lower number, may be committed last; whoever goes by that passes it over. So an event is given its
-position after it was committed, by one process at a time: what becomes visible later has a later one, and one that was given has all before it.
-The database calls it `place`.
+Of two transactions the one that began first, or drew the lower number, may be committed last;
+whoever goes by that passes it over. So an event is given its position after it was committed, by
+one process at a time: what becomes visible later has a later one, and one that was given has all
+before it. The database calls it `place`.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from services.referrals.store import boxes, referrals
 
 _BATCH = 1_000
 WINDOW = 5_000
-"""Positions that one look passes at most: whoever was away for long, and finds little that is his, still gets on."""
+"""Positions that one look passes at most: whoever was away for long, and finds little that is his,
+still gets on.
+"""
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,20 @@ class Change:
 
 
 def give_positions(tx: Transaction) -> int:
-    """Gives the next events without a position theirs: by time, and those of one referral in their order whatever clock said it; returns how many."""
+    """Gives the next events without a position theirs: by time, and those of one referral in their
+    order whatever clock said it; returns how many.
+    """
     last = tx.execute("SELECT last FROM places FOR UPDATE").fetchone()
     assert last is not None, "the migration writes the only row"
     given = tx.execute(
-        "WITH without AS (SELECT referral_id, version, max(time) OVER (PARTITION BY referral_id ORDER BY version) AS time FROM ("
-        "   SELECT referral_id, version, time FROM referral_events WHERE place IS NULL ORDER BY version, referral_id LIMIT %s) AS batch),"
-        " next AS (SELECT referral_id, version, row_number() OVER (ORDER BY time, version, referral_id) AS number FROM without)"
-        " UPDATE referral_events e SET place = %s + next.number FROM next WHERE e.referral_id = next.referral_id AND e.version = next.version",
+        "WITH without AS (SELECT referral_id, version, max(time) OVER (PARTITION BY referral_id"
+        " ORDER BY version) AS time FROM ("
+        "   SELECT referral_id, version, time FROM referral_events WHERE place IS NULL"
+        " ORDER BY version, referral_id LIMIT %s) AS batch),"
+        " next AS (SELECT referral_id, version, row_number() OVER (ORDER BY time, version,"
+        " referral_id) AS number FROM without)"
+        " UPDATE referral_events e SET place = %s + next.number FROM next"
+        " WHERE e.referral_id = next.referral_id AND e.version = next.version",
         (_BATCH, last["last"]),
     ).rowcount
     if given:
@@ -52,14 +61,19 @@ def last_position(tx: Transaction) -> int:
 
 
 def changes(tx: Transaction, wanted: Filter, after: int, until: int, limit: int) -> list[Change]:
-    """What happened after a position and up to another, as the scope shows it. What happened to a draft its sender alone hears."""
+    """What happened after a position and up to another, as the scope shows it.
+
+    What happened to a draft its sender alone hears.
+    """
     where, values = boxes.conditions(wanted)
     rows = tx.execute(
-        "SELECT e.*, (SELECT max(s.version) FROM referral_events s WHERE s.referral_id = e.referral_id AND s.version <= e.version AND s.clock = ''"
+        "SELECT e.*, (SELECT max(s.version) FROM referral_events s"
+        " WHERE s.referral_id = e.referral_id AND s.version <= e.version AND s.clock = ''"
         "   AND s.verb <> ALL(%(undecided)s))"
         " AS step_version FROM referral_events e JOIN referrals ON referrals.id = e.referral_id"
         f" WHERE e.place > %(after)s AND e.place <= %(until)s AND {where}"
-        " AND (sender_organization_id = %(organization)s OR (send_time IS NOT NULL AND e.to_state <> %(draft)s)) ORDER BY e.place LIMIT %(limit)s",
+        " AND (sender_organization_id = %(organization)s OR (send_time IS NOT NULL"
+        " AND e.to_state <> %(draft)s)) ORDER BY e.place LIMIT %(limit)s",
         values
         | {
             "after": after,
@@ -70,4 +84,12 @@ def changes(tx: Transaction, wanted: Filter, after: int, until: int, limit: int)
         },
     ).fetchall()
     shown = referrals.some(tx, {row["referral_id"] for row in rows})
-    return [Change(row["place"], shown[row["referral_id"]], referrals.read_event(row, None), row["step_version"]) for row in rows]
+    return [
+        Change(
+            row["place"],
+            shown[row["referral_id"]],
+            referrals.read_event(row, None),
+            row["step_version"],
+        )
+        for row in rows
+    ]

@@ -21,11 +21,19 @@ SHIPPED = Path(__file__).parent.parent / "data" / "advice.yaml"
 
 
 def shipped(file: Path = SHIPPED) -> list[AdviceCard]:
-    """The cards that come with the service. ValueError with the card for one that is wrong: the service does not start with it."""
+    """The cards that come with the service.
+
+    ValueError with the card for one that is wrong: the service does not start with it.
+    """
     cards = []
     for each in yaml.safe_load(file.read_text(encoding="utf-8")):
-        texts = {language: Text(each[language]["title"], tuple(each[language]["lines"])) for language in LANGUAGES}
-        card = AdviceCard(each["id"], 1, texts, Triage(**each.get("opened_by", {})), each.get("need", ""))
+        texts = {
+            language: Text(each[language]["title"], tuple(each[language]["lines"]))
+            for language in LANGUAGES
+        }
+        card = AdviceCard(
+            each["id"], 1, texts, Triage(**each.get("opened_by", {})), each.get("need", "")
+        )
         try:
             card.check()
         except Invalid as refusal:
@@ -40,19 +48,27 @@ class Advice:
     def __init__(self, first: list[AdviceCard]) -> None:
         self._first = {card.id: card for card in first}
 
-    def ListAdviceCards(self, request: pb.ListAdviceCardsRequest, call: Call) -> pb.ListAdviceCardsResponse:
-        """The cards in use, and whether the answers of a contact open each; NotFound for a contact that is not the caller's."""
+    def ListAdviceCards(
+        self, request: pb.ListAdviceCardsRequest, call: Call
+    ) -> pb.ListAdviceCardsResponse:
+        """The cards in use, and whether the answers of a contact open each; NotFound for a contact
+        that is not the caller's.
+        """
         contact_id = object_id(request.contact_id) if request.contact_id else ""
         triage, need_code = answers_of(call.tx, contact_id) if contact_id else (Triage(), "")
         used = [card for card in self._newest(call.tx).values() if not card.retired]
-        return pb.ListAdviceCardsResponse(cards=[card_message(card, opened=card.opens(triage, need_code)) for card in used])
+        return pb.ListAdviceCardsResponse(
+            cards=[card_message(card, opened=card.opens(triage, need_code)) for card in used]
+        )
 
     def GetAdviceCard(self, request: pb.GetAdviceCardRequest, call: Call) -> pb.AdviceCard:
         """One version; 0 is the newest."""
         return card_message(self._get(call.tx, request.id, request.version))
 
     def PublishAdviceCard(self, request: pb.PublishAdviceCardRequest, call: Call) -> pb.AdviceCard:
-        """The next version, which must be the one that is named: of two that are written at once the second is refused."""
+        """The next version, which must be the one that is named: of two that are written at once
+        the second is refused.
+        """
         card = parse(request.card)
         card.check()
         take_turn(call.tx, "advice_cards")
@@ -78,5 +94,7 @@ class Advice:
         return card
 
     def _newest(self, tx: Transaction) -> dict[str, AdviceCard]:
-        """Each in its newest version, in the order in which they are shown; also those that are not used any more."""
+        """Each in its newest version, in the order in which they are shown; also those that are not
+        used any more.
+        """
         return self._first | {card.id: card for card in advice.newest(tx)}

@@ -1,4 +1,6 @@
-"""Ages: a file's age band follows its birth date for as long as there is a file, by the day at the person's place."""
+"""Ages: a file's age band follows its birth date for as long as there is a file, by the day at the
+person's place.
+"""
 
 from chassis import audit, log, metrics
 from chassis.audit import Entry
@@ -15,7 +17,10 @@ _LOOKED_BACK = 1100  # days: a service that was off for three years catches up
 
 
 class AgeNoter:
-    """Opens the files whose age band is over, notes the next one, and puts each on record. Several processes share the work by claiming rows."""
+    """Opens the files whose age band is over, notes the next one, and puts each on record.
+
+    Several processes share the work by claiming rows.
+    """
 
     def __init__(self, files: Files, database: Database, clock: Clock) -> None:
         self._files = files
@@ -38,7 +43,9 @@ class AgeNoter:
                         self._files.note_age(tx, person, now)
                 except (*LOST, Unavailable):
                     raise
-                except Exception as error:  # a file that does not open keeps no other one from its age
+                except (
+                    Exception
+                ) as error:  # a file that does not open keeps no other one from its age
                     metrics.ROWS_PUT_ASIDE.labels("ages").inc()
                     log.get().error("ages_put_aside", person_id=person.id, fault=log.fault(error))
                     self._files.put_age_aside(tx, person)

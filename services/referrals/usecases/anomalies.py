@@ -15,7 +15,9 @@ _PAUSE = 5.0  # seconds between two looks: the auditor hears within a minute
 
 
 class Anomalies:
-    """Derived from the trail after the fact, so that what was refused is seen too; several processes take turns."""
+    """Derived from the trail after the fact, so that what was refused is seen too; several
+    processes take turns.
+    """
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -44,11 +46,18 @@ class Anomalies:
         while day <= last:
             start, end = span_of(day, zone)
             duty = who["actor_kind"] == "key" or on_duty(  # a system has no night
-                anomalies.acts_of_duty(tx, worker, start - timedelta(days=DUTY_DAYS), end), day, zone
+                anomalies.acts_of_duty(tx, worker, start - timedelta(days=DUTY_DAYS), end),
+                day,
+                zone,
             )
-            of_day = [*anomalies.openings(tx, worker, start, end), *(one for one in refused if start <= one.time < end)]
+            of_day = [
+                *anomalies.openings(tx, worker, start, end),
+                *(one for one in refused if start <= one.time < end),
+            ]
             for kind, count in unusual(of_day, own, zone, at_night_on_duty=duty).items():
-                anomalies.note(tx, Anomaly(new_id(), kind, worker, own, day, count, self._clock.now()))
+                anomalies.note(
+                    tx, Anomaly(new_id(), kind, worker, own, day, count, self._clock.now())
+                )
             day += timedelta(days=1)
 
     def _work(self, loop: Loop) -> None:

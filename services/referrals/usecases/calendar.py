@@ -1,4 +1,6 @@
-"""Working days by country, from the `holidays` library; offices are taken to be closed on Saturdays and Sundays."""
+"""Working days by country, from the `holidays` library; offices are taken to be closed on Saturdays
+and Sundays.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -12,7 +14,9 @@ def _first(_: int) -> Policy:
 
 
 class CountryCalendar:
-    """The calendar of one country under the network's policy; an unknown country has weekends only."""
+    """The calendar of one country under the network's policy; an unknown country has weekends
+    only.
+    """
 
     def __init__(self, country: str, policy_of: Callable[[int], Policy] = _first) -> None:
         self._country = country

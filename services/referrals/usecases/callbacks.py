@@ -1,4 +1,6 @@
-"""Calls that lines owe: agreed on by an operator or asked for by reference, as far as her safe-contact plan lets anybody call."""
+"""Calls that lines owe: agreed on by an operator or asked for by reference, as far as her
+safe-contact plan lets anybody call.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -39,21 +41,36 @@ class Callbacks:
         callback = _owe(call.tx, call.clock.now(), contact, wish, [contact.id], by_herself=False)
         return wire.callback_message(callback, contact.reference_hint, person_id)
 
-    def ListCallbacks(self, request: pb.ListCallbacksRequest, call: Call) -> pb.ListCallbacksResponse:
+    def ListCallbacks(
+        self, request: pb.ListCallbacksRequest, call: Call
+    ) -> pb.ListCallbacksResponse:
         """What the own line owes."""
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
         page, more = callbacks.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListCallbacksResponse(
-            callbacks=[wire.callback_message(*each) for each in page], next_page_token=self._pages.token(request, more)
+            callbacks=[wire.callback_message(*each) for each in page],
+            next_page_token=self._pages.token(request, more),
         )
 
     def SettleCallback(self, request: pb.SettleCallbackRequest, call: Call) -> pb.Callback:
         """What came of it, and when it is tried again, if it is."""
-        tx, now, outcome = call.tx, call.clock.now(), word(pb.CallbackOutcome, request.outcome_code, "outcome_code")
+        tx, now, outcome = (
+            call.tx,
+            call.clock.now(),
+            word(pb.CallbackOutcome, request.outcome_code, "outcome_code"),
+        )
         if outcome not in (REACHED, AGAIN, GIVEN_UP):
             raise Invalid(("outcome_code", "unknown_code"))
-        wish, identifier, based_on = parse_wish(request), object_id(request.id), version(request.etag)
-        contact = contacts.hold(tx, callbacks.contact_of(tx, identifier))  # contact, file, callback: in this order everybody takes turns
+        wish, identifier, based_on = (
+            parse_wish(request),
+            object_id(request.id),
+            version(request.etag),
+        )
+        # contact, file, callback: in this order everybody takes turns
+        contact = contacts.hold(tx, callbacks.contact_of(tx, identifier))
         person_id = next(iter(contacts.people_of(tx, [contact])), "")
         if outcome == AGAIN:
             self._check_plans(tx, contact)
@@ -68,10 +85,14 @@ class Callbacks:
         return wire.callback_message(callback, contact.reference_hint, person_id)
 
     def _check_plans(self, tx: Transaction, contact: Contact) -> str:
-        """Her file at this line must say that she may be called, and none at another that she may not. Returns the former; empty where there is none."""
+        """Her file at this line must say that she may be called, and none at another that she may
+        not. Returns the former; empty where there is none.
+        """
         own = contacts.people_of(tx, [contact])
         elevate_to_system_scope(tx)  # that nobody may call her is told to whoever might
-        everywhere = contacts.people_of(tx, contacts.of_caller(tx, contact.tied_to_id or contact.id))
+        everywhere = contacts.people_of(
+            tx, contacts.of_caller(tx, contact.tied_to_id or contact.id)
+        )
         for person_id in everywhere:
             person = self._files.get(tx, person_id, for_update=True)
             if person_id in own or person.safe_contact_channel:
@@ -79,23 +100,50 @@ class Callbacks:
         return next(iter(own), "")
 
 
-def ask(tx: Transaction, files: Files, now: datetime, own: Sequence[Contact], people: Sequence[str], wish: Wish) -> None:
-    """She asks for it herself, through the contacts that are hers: the last line that she called calls."""
+def ask(
+    tx: Transaction,
+    files: Files,
+    now: datetime,
+    own: Sequence[Contact],
+    people: Sequence[str],
+    wish: Wish,
+) -> None:
+    """She asks for it herself, through the contacts that are hers: the last line that she called
+    calls.
+    """
     if not may_ask(tx, files, people, for_update=True):
         raise Conflict("call_not_safe")
     known = [contact for contact in own if contacts.people_of(tx, [contact])]
     _owe(tx, now, known[-1], wish, [contact.id for contact in own], by_herself=True)
 
 
-def may_ask(tx: Transaction, files: Files, people: Sequence[str], *, for_update: bool = False) -> bool:
+def may_ask(
+    tx: Transaction, files: Files, people: Sequence[str], *, for_update: bool = False
+) -> bool:
     """Whether every file of hers says that she may be called."""
-    return bool(people) and all(files.get(tx, person, for_update=for_update).may_be_called for person in people)
+    return bool(people) and all(
+        files.get(tx, person, for_update=for_update).may_be_called for person in people
+    )
 
 
-def _owe(tx: Transaction, now: datetime, contact: Contact, wish: Wish, contact_ids: Sequence[str], *, by_herself: bool) -> Callback:
+def _owe(
+    tx: Transaction,
+    now: datetime,
+    contact: Contact,
+    wish: Wish,
+    contact_ids: Sequence[str],
+    *,
+    by_herself: bool,
+) -> Callback:
     hours = _hours(contact, wish, now)
     owed = callbacks.owed_to(tx, contact_ids)
-    callback = owed[0] if owed else Callback.owed(new_id(), contact.id, contact.organization_id, now, hours, by_herself=by_herself)
+    callback = (
+        owed[0]
+        if owed
+        else Callback.owed(
+            new_id(), contact.id, contact.organization_id, now, hours, by_herself=by_herself
+        )
+    )
     if owed:
         callback.move(now, hours, by_herself=by_herself)
     callbacks.keep(tx, callback, "asked" if by_herself else "changed")
@@ -117,6 +165,11 @@ def end(tx: Transaction, now: datetime, owed: Sequence[Callback], worker_id: str
 def fire_clocks(tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
     """Notes the clock levels that are reached; returns what was told."""
     fire = with_one_clock(
-        DeadlineKind.CALLBACK, partial(callbacks.hold, tx), lambda callback: callback.fire_clock(now), partial(callbacks.keep, tx)
+        DeadlineKind.CALLBACK,
+        partial(callbacks.hold, tx),
+        lambda callback: callback.fire_clock(now),
+        partial(callbacks.keep, tx),
     )
-    return fire_each(tx, now, "contacts", "callback_id", callbacks.due(tx, now, limit), fire, callbacks.put_aside)
+    return fire_each(
+        tx, now, "contacts", "callback_id", callbacks.due(tx, now, limit), fire, callbacks.put_aside
+    )

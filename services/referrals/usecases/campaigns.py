@@ -12,7 +12,14 @@ from chassis.wire import PageTokens, number, page_size, timestamp, word_list
 from protos.referrals.v1 import campaigns_pb2 as pb
 from protos.referrals.v1 import contacts_pb2
 from protos.referrals.v1.referrals_pb2 import Figure
-from services.referrals.domain.campaign import LENGTH, UNASSESSED, Campaign, Placement, brought, new_code
+from services.referrals.domain.campaign import (
+    LENGTH,
+    UNASSESSED,
+    Campaign,
+    Placement,
+    brought,
+    new_code,
+)
 from services.referrals.domain.codes import checked_code
 from services.referrals.domain.triage import Triage
 from services.referrals.store import campaigns
@@ -26,8 +33,12 @@ class Campaigns:
 
     def CreateCampaign(self, request: pb.CreateCampaignRequest, call: Call) -> pb.LineCampaign:
         """Begins a campaign, with a code for each medium that no other has."""
-        media = word_list(contacts_pb2.Campaign, request.campaign.media_codes, "campaign.media_codes")
-        campaign = Campaign(new_id(), request.campaign.name.strip(), request.campaign.country, call.clock.now())
+        media = word_list(
+            contacts_pb2.Campaign, request.campaign.media_codes, "campaign.media_codes"
+        )
+        campaign = Campaign(
+            new_id(), request.campaign.name.strip(), request.campaign.country, call.clock.now()
+        )
         campaigns.add(call.tx, campaign, call.caller.id)
         campaign.place(media)
         for index, placement in enumerate(campaign.placements):
@@ -35,12 +46,18 @@ class Campaigns:
                 placement = campaign.placements[index] = replace(placement, code=new_code())
         return _campaign_message(campaign)
 
-    def ListCampaigns(self, request: pb.ListCampaignsRequest, call: Call) -> pb.ListCampaignsResponse:
+    def ListCampaigns(
+        self, request: pb.ListCampaignsRequest, call: Call
+    ) -> pb.ListCampaignsResponse:
         """All of them, newest first."""
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
         page, more = campaigns.page(call.tx, size, after)
         return pb.ListCampaignsResponse(
-            campaigns=[_campaign_message(each) for each in page], next_page_token=self._pages.token(request, more)
+            campaigns=[_campaign_message(each) for each in page],
+            next_page_token=self._pages.token(request, more),
         )
 
     def EndCampaign(self, request: pb.EndCampaignRequest, call: Call) -> pb.LineCampaign:
@@ -54,16 +71,26 @@ class Campaigns:
         """What a code stands for; NotFound for any other."""
         return _placement_message(_placement(call.tx, request.code))
 
-    def GetCampaignFigures(self, request: pb.GetCampaignFiguresRequest, call: Call) -> pb.CampaignFigures:
+    def GetCampaignFigures(
+        self, request: pb.GetCampaignFiguresRequest, call: Call
+    ) -> pb.CampaignFigures:
         """What each of its codes brought, of all lines, as it may be told."""
         campaign = campaigns.get(call.tx, object_id(request.id))
         elevate_to_system_scope(call.tx)
-        by_urgency, by_outcome = defaultdict[str, Counter[str]](Counter), defaultdict[str, Counter[str]](Counter)
+        by_urgency, by_outcome = (
+            defaultdict[str, Counter[str]](Counter),
+            defaultdict[str, Counter[str]](Counter),
+        )
         for row in campaigns.named(call.tx, campaign):
             urgency = Triage(**row["triage"]).urgency()
-            by_urgency[row["placement_code"]][urgency.value if urgency else UNASSESSED] += row["count"]
+            by_urgency[row["placement_code"]][urgency.value if urgency else UNASSESSED] += row[
+                "count"
+            ]
             by_outcome[row["placement_code"]][row["outcome_code"]] += row["count"]
-        rows = [brought(each, by_urgency[each.code], by_outcome[each.code]) for each in campaign.placements]
+        rows = [
+            brought(each, by_urgency[each.code], by_outcome[each.code])
+            for each in campaign.placements
+        ]
         return pb.CampaignFigures(
             placements=[
                 pb.PlacementFigures(
@@ -97,7 +124,9 @@ def _campaign_message(campaign: Campaign) -> pb.LineCampaign:
         id=campaign.id,
         name=campaign.name,
         country=campaign.country,
-        media_codes=[number(contacts_pb2.Campaign, each.medium_code) for each in campaign.placements],
+        media_codes=[
+            number(contacts_pb2.Campaign, each.medium_code) for each in campaign.placements
+        ],
         placements=[_placement_message(each) for each in campaign.placements],
         create_time=timestamp(campaign.create_time),
         end_time=timestamp(campaign.end_time),

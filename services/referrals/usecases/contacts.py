@@ -39,16 +39,21 @@ from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.policies import Policies
 from services.referrals.wire.contacts import changed_contact, new_contact
 
-# Of 10,000 PINs a stranger who knows a reference can try 100 and then one a day: in a year he is right with a chance of 4.6 %.
-OF_A_REFERENCE = Budget(10, timedelta(hours=2), timedelta(days=365), most=100, then=timedelta(days=1))
+# Of 10,000 PINs a stranger who knows a reference can try 100 and then one a day: in a year he is
+# right with a chance of 4.6 %.
+OF_A_REFERENCE = Budget(
+    10, timedelta(hours=2), timedelta(days=365), most=100, then=timedelta(days=1)
+)
 OF_AN_ADDRESS = Budget(30, timedelta(minutes=10), timedelta(0))
-# Strangers make her wait, and do not keep her out (decision 17): at their own address they are stopped, and hers, from which nobody was wrong, has its own.
+# Strangers make her wait, and do not keep her out (decision 17): at their own address they are
+# stopped, and hers, from which nobody was wrong, has its own.
 LANES = Lanes(
     at_address=Budget(5, timedelta(days=1), timedelta(days=30)),
     newcomer=Budget(5, timedelta(hours=1), timedelta(days=365), most=50, then=timedelta(hours=12)),
     desk=Budget(10, timedelta(minutes=5), timedelta(days=365), most=100, then=timedelta(hours=1)),
 )
-# 19 MiB and 2 passes: OWASP's argon2id minimum, about 30 ms here; the budgets are what guards 10,000 PINs.
+# 19 MiB and 2 passes: OWASP's argon2id minimum, about 30 ms here; the budgets are what guards
+# 10,000 PINs.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 
@@ -61,8 +66,12 @@ class ReferenceGate:
         self._clock = clock
         self._nobody = HASHER.hash("none")  # an unknown reference costs as much time as a wrong PIN
 
-    def enter(self, tx: Transaction, reference: str, pin: str, origin: Origin, trail: list[Entry]) -> Contact:
-        """Her first contact, to which the reference belongs, if the PIN is right; from here on the transaction sees what belongs to it."""
+    def enter(
+        self, tx: Transaction, reference: str, pin: str, origin: Origin, trail: list[Entry]
+    ) -> Contact:
+        """Her first contact, to which the reference belongs, if the PIN is right; from here on the
+        transaction sees what belongs to it.
+        """
         now = self._clock.now()
         try:
             cleaned = read_reference(reference)
@@ -73,8 +82,12 @@ class ReferenceGate:
         id_and_hash = self._book.by_reference(tx, cleaned)
         if id_and_hash is not None:
             trail.append(Entry("enter_by_reference", id_and_hash[0]))
-        right = _matches(id_and_hash[1] if id_and_hash else self._nobody, pin) and id_and_hash is not None
-        self._guesses.settle(guess, right, now)  # as right also when what she asks for is then refused
+        right = (
+            _matches(id_and_hash[1] if id_and_hash else self._nobody, pin)
+            and id_and_hash is not None
+        )
+        # as right also when what she asks for is then refused
+        self._guesses.settle(guess, right, now)
         if not right or id_and_hash is None:
             raise Unauthenticated("reference_or_pin_wrong")
         elevate_to_system_scope(tx)
@@ -82,7 +95,9 @@ class ReferenceGate:
 
 
 class Contacts(Callbacks):
-    """Each method answers the rpc of its name, for the operators of a line; those that take `tx` belong to other use cases."""
+    """Each method answers the rpc of its name, for the operators of a line; those that take `tx`
+    belong to other use cases.
+    """
 
     def __init__(
         self,
@@ -101,12 +116,21 @@ class Contacts(Callbacks):
         self._openings = openings
         self._gate = gate
 
-    def CreateContact(self, request: pb.CreateContactRequest, call: Call) -> pb.CreateContactResponse:
-        """Records a contact, under the reference that the caller told, or a new one. Reference and PIN are not kept in readable form."""
+    def CreateContact(
+        self, request: pb.CreateContactRequest, call: Call
+    ) -> pb.CreateContactResponse:
+        """Records a contact, under the reference that the caller told, or a new one.
+
+        Reference and PIN are not kept in readable form.
+        """
         values, note = new_contact(request.contact), request.contact.note
         if request.reference:
-            first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
-            contact = self._add(call, values, note, reference_hint=first.reference_hint, tied_to_id=first.id)
+            first = self._gate.enter(
+                call.tx, request.reference, request.pin, call.origin, call.trail
+            )
+            contact = self._add(
+                call, values, note, reference_hint=first.reference_hint, tied_to_id=first.id
+            )
             call.trail.append(Entry("tie_contact", contact.id))
             return _created(contact, note, read_reference(request.reference), request.pin)
         pin = request.pin or new_pin()
@@ -117,49 +141,79 @@ class Contacts(Callbacks):
         return _created(contact, note, reference, pin)
 
     def GetContact(self, request: pb.GetContactRequest, call: Call) -> pb.Contact:
-        """A contact, its note and what she said later, which is read of a person too if the contact is hers."""
+        """A contact, its note and what she said later, which is read of a person too if the contact
+        is hers.
+        """
         tx, trail, identifier = call.tx, call.trail, object_id(request.id)
         contact, note = self._book.get(tx, identifier)
         later = self._notes.of(tx, identifier)
         if note != "" or later:
             trail.append(Entry("read_contact", identifier, "", (FieldGroup.NOTES.value,)))
             for person_id in contacts.people_of(tx, [contact]):
-                trail.append(Entry("read_contact", person_id, "", (FieldGroup.NOTES.value, f"contact:{identifier}")))
+                trail.append(
+                    Entry(
+                        "read_contact",
+                        person_id,
+                        "",
+                        (FieldGroup.NOTES.value, f"contact:{identifier}"),
+                    )
+                )
             self._openings.admit(tx, call.caller, call.clock.now(), identifier)
         return wire.contact_message(contact, note, later)
 
     def ListContacts(self, request: pb.ListContactsRequest, call: Call) -> pb.ListContactsResponse:
         """The own line's contacts, with one outcome where it is given."""
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
         outcome = word(pb.ContactOutcome, request.outcome_code, "outcome_code")
         page, more = self._book.page(call.tx, call.caller.organization_id, outcome, size, after)
         return pb.ListContactsResponse(
-            contacts=[wire.contact_message(contact) for contact in page], next_page_token=self._pages.token(request, more)
+            contacts=[wire.contact_message(contact) for contact in page],
+            next_page_token=self._pages.token(request, more),
         )
 
-    def GetContactByReference(self, request: pb.GetContactByReferenceRequest, call: Call) -> pb.Contact:
+    def GetContactByReference(
+        self, request: pb.GetContactByReferenceRequest, call: Call
+    ) -> pb.Contact:
         """The last of a caller's contacts with this line. NotFound where there is none."""
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
-        own = [each for each in contacts.of_caller(call.tx, first.id) if each.organization_id == call.caller.organization_id]
+        own = [
+            each
+            for each in contacts.of_caller(call.tx, first.id)
+            if each.organization_id == call.caller.organization_id
+        ]
         if not own:
             raise NotFound
         return wire.contact_message(own[-1])
 
     def UpdateContact(self, request: pb.UpdateContactRequest, call: Call) -> pb.Contact:
-        """Saves further answers. A person is one of the line's own files: her reference speaks for that person."""
+        """Saves further answers.
+
+        A person is one of the line's own files: her reference speaks for that person.
+        """
         tx, now, (values, note) = call.tx, call.clock.now(), changed_contact(request)
-        identifier, based_on = object_id(request.contact.id), version(request.contact.etag, "contact.etag")
+        identifier, based_on = (
+            object_id(request.contact.id),
+            version(request.contact.etag, "contact.etag"),
+        )
         contact, former = self._book.get(tx, identifier, for_update=True)
         contact.check_not_erased()
         if contact.step_version != based_on:
             raise Stale
-        if (person_id := values.get("person_id")) and self._files.get(tx, person_id).organization_id != call.caller.organization_id:
+        if (person_id := values.get("person_id")) and self._files.get(
+            tx, person_id
+        ).organization_id != call.caller.organization_id:
             raise NotFound
         _check_handed_over(tx, values)
-        contact = replace(contact, **_placed(tx, _to_the_hour(values, now, contact.assault_time)), unheard=False)
+        contact = replace(
+            contact, **_placed(tx, _to_the_hour(values, now, contact.assault_time)), unheard=False
+        )
         contact.check()
         contact.change(now, self._policies.calendar(tx, contact.line_country, contact.department))
-        unread = former is None and not note  # it does not open, and a form sends what it shows of it: nothing
+        # it does not open, and a form sends what it shows of it: nothing
+        unread = former is None and not note
         self._book.change(tx, contact, None if unread else note)
         return wire.contact_message(contact, note or "")
 
@@ -169,9 +223,14 @@ class Contacts(Callbacks):
         take_overs.add(call.tx, call.caller.organization_id, call.caller.id, now)
         return pb.TakeOver(worker_id=call.caller.id, time=timestamp(now))
 
-    def ListTakeOvers(self, request: pb.ListTakeOversRequest, call: Call) -> pb.ListTakeOversResponse:
+    def ListTakeOvers(
+        self, request: pb.ListTakeOversRequest, call: Call
+    ) -> pb.ListTakeOversResponse:
         """Who took over the own line, and when."""
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
         page, more = take_overs.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListTakeOversResponse(
             take_overs=[pb.TakeOver(worker_id=who, time=timestamp(time)) for who, time in page],
@@ -185,17 +244,32 @@ class Contacts(Callbacks):
         contacts.keep(tx, contact, "changed")
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
-        """Notes the clock levels that are reached, also of the calls that are owed; returns what was told."""
+        """Notes the clock levels that are reached, also of the calls that are owed; returns what
+        was told.
+        """
         fire = with_one_clock(
-            DeadlineKind.CONTACT, partial(contacts.hold, tx), lambda contact: contact.fire_clock(now), partial(contacts.keep, tx)
+            DeadlineKind.CONTACT,
+            partial(contacts.hold, tx),
+            lambda contact: contact.fire_clock(now),
+            partial(contacts.keep, tx),
         )
-        fired = fire_each(tx, now, "contacts", "contact_id", contacts.due(tx, now, limit), fire, contacts.put_aside)
+        fired = fire_each(
+            tx,
+            now,
+            "contacts",
+            "contact_id",
+            contacts.due(tx, now, limit),
+            fire,
+            contacts.put_aside,
+        )
         return [*fired, *callbacks.fire_clocks(tx, now, limit)]
 
     def _add(self, call: Call, values: dict[str, Any], note: str, **known: Any) -> Contact:
         tx, own, now = call.tx, call.caller.organization_id, call.clock.now()
         _check_handed_over(tx, values)
-        contact = Contact(new_id(), own, now, now, **known, **_placed(tx, _to_the_hour(values, now, None)))
+        contact = Contact(
+            new_id(), own, now, now, **known, **_placed(tx, _to_the_hour(values, now, None))
+        )
         contact.check()
         contact.check_line(members.countries(tx, [own]).get(own, ""))
         contact.watch(now, self._policies.calendar(tx, contact.line_country, contact.department))
@@ -205,7 +279,9 @@ class Contacts(Callbacks):
 
 def _created(contact: Contact, note: str, reference: str, pin: str) -> pb.CreateContactResponse:
     message = wire.contact_message(contact, note)
-    return pb.CreateContactResponse(contact=message, reference=f"{reference[:4]}-{reference[4:]}", pin=pin)
+    return pb.CreateContactResponse(
+        contact=message, reference=f"{reference[:4]}-{reference[4:]}", pin=pin
+    )
 
 
 def _check_handed_over(tx: Transaction, values: dict[str, Any]) -> None:
@@ -216,7 +292,11 @@ def _check_handed_over(tx: Transaction, values: dict[str, Any]) -> None:
 
 def _to_the_hour(values: dict[str, Any], now: datetime, known: datetime | None) -> dict[str, Any]:
     time = values.get("assault_time")
-    return values | {"assault_time": assault_to_the_hour("contact.assault_time", time, now, known)} if time else values
+    return (
+        values | {"assault_time": assault_to_the_hour("contact.assault_time", time, now, known)}
+        if time
+        else values
+    )
 
 
 def _placed(tx: Transaction, values: dict[str, Any]) -> dict[str, Any]:

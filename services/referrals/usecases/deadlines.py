@@ -1,4 +1,6 @@
-"""The watch: fires the clocks of referrals and enquiries as their levels are reached, also those reached while nobody was running."""
+"""The watch: fires the clocks of referrals and enquiries as their levels are reached, also those
+reached while nobody was running.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,11 +22,14 @@ _BATCH = 50
 _LIMIT = 10.0  # seconds for a batch, and for one that is alone
 _GRACE = 0.1  # seconds before its end at which the database may cut off what takes too long
 _LONGEST_WAIT = 1.0  # seconds; behind LISTEN, so that a change of the machine's time is noticed too
-_SHORTEST_WAIT = 0.05  # a due row that a caller holds just now is asked for again, but not in a tight loop
+# a due row that a caller holds just now is asked for again, but not in a tight loop
+_SHORTEST_WAIT = 0.05
 
 
 PUT_ASIDE = timedelta(minutes=1)
-"""When what could not be fired is looked at again: soon after it is mended, and rarely enough to cost nothing."""
+"""When what could not be fired is looked at again: soon after it is mended, and rarely enough to
+cost nothing.
+"""
 
 
 PUT_ASIDE_LATE = timedelta(minutes=10)
@@ -63,11 +68,19 @@ class Watched(Protocol):
 
 
 class Alone(Exception):
-    """The connection was lost, or the time was up, while the clocks of one thing alone were fired. It can be put aside in another transaction."""
+    """The connection was lost, or the time was up, while the clocks of one thing alone were fired.
+
+    It can be put aside in another transaction.
+    """
 
     def __init__(self, identifier: str, loop: str, called: str, put_aside: "PutAside") -> None:
         super().__init__(loop)
-        self._identifier, self._loop, self._called, self._put_aside = identifier, loop, called, put_aside
+        self._identifier, self._loop, self._called, self._put_aside = (
+            identifier,
+            loop,
+            called,
+            put_aside,
+        )
 
     def put_aside(self, tx: Transaction, now: datetime, until: datetime) -> None:
         """Has it wait until a moment, and logs that."""
@@ -88,10 +101,13 @@ def fire_each(
     fire: Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]],
     put_aside: PutAside,
 ) -> list[AnyFired]:
-    """Fires the clocks of each; returns the events, which are on the trail. `fire` tells those of each identifier; `called` is what the log calls an identifier.
+    """Fires the clocks of each; returns the events, which are on the trail.
 
-    All in one savepoint; where one can't be read or kept each half has its own, until that one is alone: it is put aside (identifier, now, until) and holds
-    up no other. Raises Alone where the connection is lost meanwhile: then nothing more can be done in this transaction.
+    `fire` tells those of each identifier; `called` is what the log calls an identifier.
+
+    All in one savepoint; where one can't be read or kept each half has its own, until that one is
+    alone: it is put aside (identifier, now, until) and holds up no other. Raises Alone where the
+    connection is lost meanwhile: then nothing more can be done in this transaction.
     """
 
     def attempt(chosen: Sequence[str]) -> list[tuple[str, list[AnyFired]]]:
@@ -113,19 +129,35 @@ def fire_each(
     for identifier, events in fired:
         if not events:
             put_aside(tx, identifier, now, now + PUT_ASIDE)
-    audit.record(tx, SYSTEM, now, [Entry("fire_clock", identifier, "", (event.verb,)) for identifier, events in fired for event in events])
+    audit.record(
+        tx,
+        SYSTEM,
+        now,
+        [
+            Entry("fire_clock", identifier, "", (event.verb,))
+            for identifier, events in fired
+            for event in events
+        ],
+    )
     return [event for _, events in fired for event in events]
 
 
-def singly(fire: Callable[[str], list[AnyFired]]) -> Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]]:
+def singly(
+    fire: Callable[[str], list[AnyFired]],
+) -> Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]]:
     """For `fire_each`, of what is read and written one by one."""
     return lambda identifiers: [(identifier, fire(identifier)) for identifier in identifiers]
 
 
 def with_one_clock(
-    clock: DeadlineKind | None, hold: Callable[[str], Held], act: Callable[[Held], str], keep: Callable[[Held, str], None]
+    clock: DeadlineKind | None,
+    hold: Callable[[str], Held],
+    act: Callable[[Held], str],
+    keep: Callable[[Held, str], None],
 ) -> Callable[[Sequence[str]], list[tuple[str, list[ClockFired]]]]:
-    """For `fire_each`, of what has one clock: it is held, fired (`act` returns what it says, or nothing), and kept with what it says."""
+    """For `fire_each`, of what has one clock: it is held, fired (`act` returns what it says, or
+    nothing), and kept with what it says.
+    """
 
     def fire(identifier: str) -> list[ClockFired]:
         held = hold(identifier)
@@ -159,7 +191,10 @@ class DeadlineScheduler:
         return Loop(self._name, self._work, waits_for=LOST)
 
     def fire(self, going_on: Callable[[], bool] = lambda: True) -> int:
-        """Tells every level that is reached by now; returns how many. A batch that takes too long is told one by one."""
+        """Tells every level that is reached by now; returns how many.
+
+        A batch that takes too long is told one by one.
+        """
         told, singles = 0, 0
         while going_on():
             limit, singles = (1, singles - 1) if singles else (_BATCH, 0)
@@ -179,7 +214,11 @@ class DeadlineScheduler:
         return told
 
     def _fire_some(self, limit: int) -> Sequence[Fired]:
-        """One transaction. Raises Alone where what is alone takes all the time while the database answers; else it is the database that is late."""
+        """One transaction.
+
+        Raises Alone where what is alone takes all the time while the database answers; else it is
+        the database that is late.
+        """
         began = time.monotonic()
         try:
             with self._database.transaction(SYSTEM, timeout=_LIMIT) as tx:
@@ -203,5 +242,7 @@ class DeadlineScheduler:
             while loop.turn():
                 self.fire(loop.turn)
                 following = self._next_time(connection)
-                seconds = (following - self._clock.now()).total_seconds() if following else _LONGEST_WAIT
+                seconds = (
+                    (following - self._clock.now()).total_seconds() if following else _LONGEST_WAIT
+                )
                 wait_for_notice(connection, max(_SHORTEST_WAIT, min(seconds, _LONGEST_WAIT)))

@@ -17,7 +17,12 @@ from services.referrals.domain.person import FieldGroup
 from services.referrals.store import emergencies, referrals
 from services.referrals.store.people import People as Files
 from services.referrals.usecases.deadlines import ClockFired, fire_each, with_one_clock
-from services.referrals.usecases.grants import Grants, check_after_withdrawal, check_opens_people, check_reached
+from services.referrals.usecases.grants import (
+    Grants,
+    check_after_withdrawal,
+    check_opens_people,
+    check_reached,
+)
 from services.referrals.usecases.openings import Openings
 
 
@@ -31,11 +36,20 @@ class Emergencies:
         self._pages = pages
 
     def OpenInEmergency(self, request: pb.OpenInEmergencyRequest, call: Call) -> pb.Emergency:
-        """Declares it, of a live referral to the caller's organisation on which no consent opens her. It is on record first, also if it is refused."""
+        """Declares it, of a live referral to the caller's organisation on which no consent opens
+        her. It is on record first, also if it is refused.
+        """
         tx, caller, now = call.tx, call.caller, call.clock.now()
         reason = word(referrals_pb2.OverrideReason, request.reason_code, "reason_code")
         referral = referrals.get(tx, object_id(request.referral_id))
-        call.trail.append(Entry("open_in_emergency", referral.person_id, referral.need_code, (f"referral:{referral.id}", reason)))
+        call.trail.append(
+            Entry(
+                "open_in_emergency",
+                referral.person_id,
+                referral.need_code,
+                (f"referral:{referral.id}", reason),
+            )
+        )
         check_opens_people(tx, caller)
         self._files.hold(tx, referral.person_id)  # or she could take her consent back meanwhile
         person = self._grants.party(tx, caller, referral)
@@ -64,9 +78,14 @@ class Emergencies:
         emergencies.add(tx, emergency, self._files.key(tx, person.id), request.note)
         return wire.emergency_message(emergency, caller, now)
 
-    def ListEmergencies(self, request: pb.ListEmergenciesRequest, call: Call) -> pb.ListEmergenciesResponse:
+    def ListEmergencies(
+        self, request: pb.ListEmergenciesRequest, call: Call
+    ) -> pb.ListEmergenciesResponse:
         """Those of one's own files and one's own, or of the network, newest first."""
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
         page, more = emergencies.page(
             call.tx,
             size,
@@ -76,12 +95,18 @@ class Emergencies:
             waiting=request.waiting,
         )
         shown = [wire.emergency_message(each, call.caller, call.clock.now()) for each in page]
-        return pb.ListEmergenciesResponse(emergencies=shown, next_page_token=self._pages.token(request, more))
+        return pb.ListEmergenciesResponse(
+            emergencies=shown, next_page_token=self._pages.token(request, more)
+        )
 
     def GetEmergency(self, request: pb.GetEmergencyRequest, call: Call) -> pb.Emergency:
-        """One, and what was written of it for those who work with people at the file's organisation."""
+        """One, and what was written of it for those who work with people at the file's
+        organisation.
+        """
         emergency = emergencies.get(call.tx, object_id(request.id))
-        return wire.emergency_message(emergency, call.caller, call.clock.now(), self._note(emergency, call))
+        return wire.emergency_message(
+            emergency, call.caller, call.clock.now(), self._note(emergency, call)
+        )
 
     def _note(self, emergency: EmergencyAccess, call: Call) -> str:
         if emergency.file_organization_id != call.caller.organization_id:
@@ -90,16 +115,30 @@ class Emergencies:
             check_opens_people(call.tx, call.caller)
         except NotAllowed:
             return ""
-        call.trail.append(Entry("read_notes", emergency.person_id, "", (FieldGroup.NOTES.value, f"emergency:{emergency.id}")))
+        call.trail.append(
+            Entry(
+                "read_notes",
+                emergency.person_id,
+                "",
+                (FieldGroup.NOTES.value, f"emergency:{emergency.id}"),
+            )
+        )
         self._openings.admit(call.tx, call.caller, call.clock.now(), emergency.person_id)
-        return emergencies.note(call.tx, emergency.id, self._files.key(call.tx, emergency.person_id))
+        return emergencies.note(
+            call.tx, emergency.id, self._files.key(call.tx, emergency.person_id)
+        )
 
     def ReviewEmergency(self, request: pb.ReviewEmergencyRequest, call: Call) -> pb.Emergency:
         """Somebody of the file's organisation, or an auditor, says what it was."""
-        code, now = word(audit_pb2.ReviewOutcome, request.review_code, "review_code"), call.clock.now()
+        code, now = (
+            word(audit_pb2.ReviewOutcome, request.review_code, "review_code"),
+            call.clock.now(),
+        )
         identifier, based_on = object_id(request.id), version(request.etag)
         emergency = emergencies.get(call.tx, identifier, for_update=True)
-        call.trail.append(Entry("review_emergency", emergency.person_id, "", (f"emergency:{identifier}", code)))
+        call.trail.append(
+            Entry("review_emergency", emergency.person_id, "", (f"emergency:{identifier}", code))
+        )
         emergency.review(call.caller, call.caller.organization_id, code, based_on, now)
         emergencies.change(call.tx, emergency, "reviewed", now)
         return wire.emergency_message(emergency, call.caller, now)
@@ -112,4 +151,12 @@ class Emergencies:
             lambda emergency: emergency.fire(now),
             lambda emergency, verb: emergencies.change(tx, emergency, verb, now),
         )
-        return fire_each(tx, now, "emergencies", "emergency_id", emergencies.due(tx, now, limit), fire, emergencies.put_aside)
+        return fire_each(
+            tx,
+            now,
+            "emergencies",
+            "emergency_id",
+            emergencies.due(tx, now, limit),
+            fire,
+            emergencies.put_aside,
+        )

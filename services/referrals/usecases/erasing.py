@@ -28,7 +28,9 @@ from services.referrals.usecases.people import People
 class Erasing:
     """Each method answers the rpc of its name; `again` is the service's own."""
 
-    def __init__(self, files: Files, people: People, lives: Lives, operators: Contacts, pages: PageTokens) -> None:
+    def __init__(
+        self, files: Files, people: People, lives: Lives, operators: Contacts, pages: PageTokens
+    ) -> None:
         self._pages = pages
         self._files = files
         self._operators = operators
@@ -37,7 +39,12 @@ class Erasing:
 
     def ProposeErasure(self, request: pb.ProposeErasureRequest, call: Call) -> pb.Erasure:
         """Somebody wants the file erased; nothing changes yet."""
-        tx, caller, now, person_id = call.tx, call.caller, call.clock.now(), object_id(request.person_id)
+        tx, caller, now, person_id = (
+            call.tx,
+            call.caller,
+            call.clock.now(),
+            object_id(request.person_id),
+        )
         self._files.hold(tx, person_id)
         person = self._own(tx, caller, person_id)
         person.check_not_erased()
@@ -52,14 +59,20 @@ class Erasing:
 
     def ConfirmErasure(self, request: pb.ConfirmErasureRequest, call: Call) -> pb.Erasure:
         """A second person agrees, and it is done in this transaction."""
-        tx, caller, now, person_id = call.tx, call.caller, call.clock.now(), object_id(request.person_id)
+        tx, caller, now, person_id = (
+            call.tx,
+            call.caller,
+            call.clock.now(),
+            object_id(request.person_id),
+        )
         person = self._own(tx, caller, person_id)
         erasure = erasures.of_person(tx, person_id)
         if erasure is None:
             raise Conflict("nothing_to_confirm")
         call.trail.append(Entry("confirm_erasure", person_id, "", (f"erasure:{erasure.id}",)))
         elevate_to_system_scope(tx)
-        cancel_of(tx, now, hers.of(tx, person_id).alone, [person_id])  # before her turn, as when she takes her consent back
+        # before her turn, as when she takes her consent back
+        cancel_of(tx, now, hers.of(tx, person_id).alone, [person_id])
         self._files.hold(tx, person_id)
         erasure = erasures.of_person(tx, person_id, for_update=True) or erasure
         erasure.confirm(caller, now)
@@ -67,7 +80,10 @@ class Erasing:
         return wire.erasure_message(erasure, now)
 
     def GetErasure(self, request: pb.GetErasureRequest, call: Call) -> pb.Erasure:
-        """The proposal or the proof, for the file's organisation. It is there also where a copy that was restored never had the file."""
+        """The proposal or the proof, for the file's organisation.
+
+        It is there also where a copy that was restored never had the file.
+        """
         erasure = erasures.of_person(call.tx, object_id(request.person_id))
         if erasure is None or erasure.organization_id != call.caller.organization_id:
             raise NotFound
@@ -75,22 +91,33 @@ class Erasing:
 
     def ListErasures(self, request: pb.ListErasuresRequest, call: Call) -> pb.ListErasuresResponse:
         """Proposals that wait for a second person of the caller's organisation."""
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
         now = call.clock.now()
-        waiting, more = erasures.proposed(call.tx, call.caller.organization_id, now - PROPOSED_FOR, size, after)
+        waiting, more = erasures.proposed(
+            call.tx, call.caller.organization_id, now - PROPOSED_FOR, size, after
+        )
         return pb.ListErasuresResponse(
-            erasures=[wire.erasure_message(erasure, now) for erasure in waiting], next_page_token=self._pages.token(request, more)
+            erasures=[wire.erasure_message(erasure, now) for erasure in waiting],
+            next_page_token=self._pages.token(request, more),
         )
 
     def again(self, tx: Transaction, now: datetime, known: Erasure) -> bool:
-        """Does once more what was done before the store was restored; returns whether the file had come back. In the scope of the whole service."""
+        """Does once more what was done before the store was restored; returns whether the file had
+        come back. In the scope of the whole service.
+        """
         cancel_of(tx, now, hers.of(tx, known.person_id).alone, [known.person_id])
         self._files.hold(tx, known.person_id)
         kept = erasures.of_person(tx, known.person_id, for_update=True)
         if kept and kept.erase_time is not None:
             return False
-        # Under another id than the one that is known, two people proposed it anew: what was done is done.
-        erasure = replace(known, id=kept.id if kept else known.id, version=kept.version + 1 if kept else 1)
+        # Under another id than the one that is known, two people proposed it anew: what was done is
+        # done.
+        erasure = replace(
+            known, id=kept.id if kept else known.id, version=kept.version + 1 if kept else 1
+        )
         try:
             person = self._files.get(tx, known.person_id)
         except NotFound:
@@ -99,7 +126,9 @@ class Erasing:
         self._destroy(tx, now, Actor("system", "erasures", person.organization_id), person, erasure)
         return True
 
-    def _destroy(self, tx: Transaction, now: datetime, actor: Actor, person: Person, erasure: Erasure) -> None:
+    def _destroy(
+        self, tx: Transaction, now: datetime, actor: Actor, person: Person, erasure: Erasure
+    ) -> None:
         her = hers.of(tx, person.id)
         live = len(referrals.live_of_person(tx, person.id))
         receipts = self._people.end_all(tx, actor, now, person.id)
@@ -107,7 +136,8 @@ class Erasing:
         callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id))
         for contact_id in her.alone:
             self._operators.erase(tx, now, contact_id)
-        cancel_of(tx, now, her.alone, [person.id])  # what was asked since, before the contact was closed
+        # what was asked since, before the contact was closed
+        cancel_of(tx, now, her.alone, [person.id])
         destroyed = erasures.destroy(tx, her, now)
         erasure.destroyed = replace(destroyed, receipts=len(receipts), referrals=live)
         erasures.keep(tx, erasure, "done")

@@ -1,7 +1,9 @@
-"""Keeps erasures outside of the database, and applies them to one that was restored from a copy before it shows anybody.
+"""Keeps erasures outside of the database, and applies them to one that was restored from a copy
+before it shows anybody.
 
-Each is kept by the topic, by the services that witness it (chassis/witness.py), and in a file beside the keys where these can be written. Any of them
-alone is enough to have it applied again; a restored store stays closed until the topic and all witnesses were heard.
+Each is kept by the topic, by the services that witness it (chassis/witness.py), and in a file
+beside the keys where these can be written. Any of them alone is enough to have it applied again; a
+restored store stays closed until the topic and all witnesses were heard.
 """
 
 import os
@@ -31,7 +33,10 @@ TOPIC = "enlace.erasures.v1"
 WITNESSES = frozenset({"partners", "notifications"})
 """The services that keep the topic's records; a restored store waits for the answer of each."""
 FILE = "erasures.referrals"
-"""The file beside the keys: a record a line. Copied with the keys, and not put back with a database."""
+"""The file beside the keys: a record a line.
+
+Copied with the keys, and not put back with a database.
+"""
 _NAME = "referrals"
 _SOURCE = f"enlace/{_NAME}"
 _PAUSE = 2.0  # seconds between two looks: how long an erasure is in the database alone
@@ -51,7 +56,9 @@ class Erasures:
         clock: Clock,
         folder: Path,
     ) -> None:
-        """`trusted_signers` are those of referrals and of the witnesses; `folder` is that of the keys."""
+        """`trusted_signers` are those of referrals and of the witnesses; `folder` is that of the
+        keys.
+        """
         self._erasing = erasing
         self._database = database
         self._broker = broker
@@ -82,7 +89,9 @@ class Erasures:
             loop.wait(_PAUSE_WHILE_CLOSED if self._question_id else _PAUSE)
 
     def turn(self, going_on: Callable[[], object] = lambda: None) -> int:
-        """Hears what is kept, applies it where it is needed, and publishes what the topic lacks; returns how many files were erased again. Raises BrokerLost."""
+        """Hears what is kept, applies it where it is needed, and publishes what the topic lacks;
+        returns how many files were erased again. Raises BrokerLost.
+        """
         cluster = self._broker.cluster_id or ""
         if cluster != self._cluster:  # another memory: it is asked for all, and told what it lacks
             self._cluster, self._offsets, self._published = cluster, {}, set()
@@ -93,7 +102,9 @@ class Erasures:
         self._write_file()
         self._heard_answers = answered  # what they published was there before their answers were
         again = self._apply()
-        self._publish([record for id, (_, record) in self._known.items() if id not in self._published])
+        self._publish(
+            [record for id, (_, record) in self._known.items() if id not in self._published]
+        )
         self._open_or_ask()
         return again
 
@@ -117,21 +128,32 @@ class Erasures:
         for line in filter(None, lines):
             try:
                 record = witness.outgoing(line)
-                erasure = facts.erasure_of(unpack(record[2], record[1], {_SOURCE: self._signer.check()}))
+                erasure = facts.erasure_of(
+                    unpack(record[2], record[1], {_SOURCE: self._signer.check()})
+                )
             except (ValueError, DecodeError, Unreadable):
-                log.get().warning("erasure_unreadable", file=FILE)  # a line that a full disk cut off, or of another key
+                # a line that a full disk cut off, or of another key
+                log.get().warning("erasure_unreadable", file=FILE)
                 continue
             self._known[erasure.id] = erasure, record
             self._filed.add(erasure.id)
 
     def _write_file(self) -> None:
-        """Appends what it lacks. Each line begins with its end, so that one that was cut off spoils no other."""
+        """Appends what it lacks.
+
+        Each line begins with its end, so that one that was cut off spoils no other.
+        """
         missing = self._known.keys() - (self._filed or set())
-        if not missing or not os.access(self._file.parent, os.W_OK):  # in a cluster the keys can't be written beside
+        # in a cluster the keys can't be written beside
+        if not missing or not os.access(self._file.parent, os.W_OK):
             return
         text = b"".join(b"\n" + records.pack(*self._known[id][1]) + b"\n" for id in sorted(missing))
         try:
-            with os.fdopen(os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb", buffering=0) as file:
+            with os.fdopen(
+                os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                "wb",
+                buffering=0,
+            ) as file:
                 if file.write(text) < len(text):
                     raise OSError("short write")
                 os.fsync(file.fileno())
@@ -149,7 +171,12 @@ class Erasures:
                 try:
                     self._take(record)
                 except (Unreadable, DecodeError):
-                    log.get().warning("erasure_unreadable", topic=TOPIC, partition=record.partition, offset=record.offset)
+                    log.get().warning(
+                        "erasure_unreadable",
+                        topic=TOPIC,
+                        partition=record.partition,
+                        offset=record.offset,
+                    )
             self._offsets |= {record.partition: record.offset + 1 for record in batch}
 
     def _take(self, record: object) -> None:
@@ -177,7 +204,12 @@ class Erasures:
                 if self._erasing.again(tx, now, erasure):
                     again += 1
                     log.get().warning("erased_again", person_id=erasure.person_id)
-                audit.record(tx, SYSTEM, now, [Entry("erase_again", erasure.person_id, "", (f"erasure:{erasure.id}",))])
+                audit.record(
+                    tx,
+                    SYSTEM,
+                    now,
+                    [Entry("erase_again", erasure.person_id, "", (f"erasure:{erasure.id}",))],
+                )
         with self._database.transaction(SYSTEM) as tx:
             erasures.note_witnessed(tx, list(self._published), self._clock.now())
         return again
@@ -193,7 +225,9 @@ class Erasures:
     # --- a store that was restored
 
     def _open_or_ask(self) -> None:
-        """Opens the store when all that is remembered anywhere was applied to it; until then asks, and says what is missing."""
+        """Opens the store when all that is remembered anywhere was applied to it; until then asks,
+        and says what is missing.
+        """
         with self._database.transaction(SYSTEM) as tx:
             awaited = not erasures.is_caught_up(tx)
             if awaited and self._is_complete():
@@ -206,11 +240,17 @@ class Erasures:
         if not self._question_id:
             self._question_id, question = witness.question(self._signer, _NAME, self._clock.now())
             self._publish([question])
-        alarm = silent, known, kept = sorted(WITNESSES - self._counts.keys()), len(self._published), max(self._counts.values(), default=0)
+        alarm = silent, known, kept = (
+            sorted(WITNESSES - self._counts.keys()),
+            len(self._published),
+            max(self._counts.values(), default=0),
+        )
         if alarm != self._alarm:
             log.get().error("erasures_missing", silent=silent, known=known, witnessed=kept)
             self._alarm = alarm
 
     def _is_complete(self) -> bool:
-        """Whether each witness has answered, the topic was read to its end after that, and has no fewer erasures than any of them keeps."""
+        """Whether each witness has answered, the topic was read to its end after that, and has no
+        fewer erasures than any of them keeps.
+        """
         return self._heard_answers and len(self._published) >= max(self._counts.values())

@@ -7,7 +7,16 @@ from chassis.db import Transaction, elevate_to_system_scope, take_turn
 from chassis.ids import object_id
 from chassis.rpc import Call
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.figures import SMALLEST, Question, answer, at_most, end_of, last_settled, published, time_step_of
+from services.referrals.domain.figures import (
+    SMALLEST,
+    Question,
+    answer,
+    at_most,
+    end_of,
+    last_settled,
+    published,
+    time_step_of,
+)
 from services.referrals.store import figures
 
 PILOT_START = datetime(2006, 1, 1, tzinfo=UTC)
@@ -26,8 +35,15 @@ class Statistics:
         return pilot(call.tx)
 
     def GetFigures(self, request: pb.GetFiguresRequest, call: Call) -> pb.Figures:
-        """What is published of the network, as far as it is asked for. Whoever asks first after a quarter has settled has it counted."""
-        tx, now, question = call.tx, call.clock.now(), Question(request.period, request.country, request.need_group_code)
+        """What is published of the network, as far as it is asked for.
+
+        Whoever asks first after a quarter has settled has it counted.
+        """
+        tx, now, question = (
+            call.tx,
+            call.clock.now(),
+            Question(request.period, request.country, request.need_group_code),
+        )
         question.check()
         if figures.counted_until(tx) < last_settled(now):
             _count(tx, now)
@@ -40,7 +56,10 @@ class Statistics:
             by_exploitation_country=_figures(counts.by_exploitation_country),
             by_country=_figures(counts.by_country),
             by_need_group=_figures(counts.by_need_group),
-            routes=[pb.Route(exploitation_country=start, country=end, count=count) for (start, end), count in counts.routes],
+            routes=[
+                pb.Route(exploitation_country=start, country=end, count=count)
+                for (start, end), count in counts.routes
+            ],
             periods=counts.years,
             countries=counts.countries,
             need_group_codes=counts.need_groups,
@@ -53,10 +72,14 @@ class Statistics:
         return pb.ResponseTimes(organizations=[pb.ResponseTime(**row) for row in rows])
 
     def CountMemberWork(self, request: pb.CountMemberWorkRequest, call: Call) -> pb.MemberWork:
-        """Counts what waits for a member or is waited for by it; what tells of persons' files and plans in steps of five, as of the last full six hours."""
+        """Counts what waits for a member or is waited for by it; what tells of persons' files and
+        plans in steps of five, as of the last full six hours.
+        """
         organization_id, now = object_id(request.organization_id), call.clock.now()
         elevate_to_system_scope(call.tx)
-        counts = figures.of_member(call.tx, organization_id, now + timedelta(days=1), time_step_of(now))
+        counts = figures.of_member(
+            call.tx, organization_id, now + timedelta(days=1), time_step_of(now)
+        )
         steps = {name: at_most(counts[name]) for name in ("most_people", "most_plans")}
         return pb.MemberWork(**counts | steps)
 
@@ -78,7 +101,9 @@ def pilot(tx: Transaction) -> pb.PilotFigures:
 
 
 def _count(tx: Transaction, now: datetime) -> None:
-    """Counts what ended since the last time, once: who comes at the same moment waits, and finds it done."""
+    """Counts what ended since the last time, once: who comes at the same moment waits, and finds it
+    done.
+    """
     take_turn(tx, "figures")
     before, until = figures.counted_until(tx), last_settled(now)
     if before < until:
@@ -88,7 +113,11 @@ def _count(tx: Transaction, now: datetime) -> None:
 
 
 def _safe(counts: dict[str, int]) -> list[pb.Figure]:
-    return _figures((code, count if count >= SMALLEST else -1) for code, count in sorted(counts.items()) if code and count)
+    return _figures(
+        (code, count if count >= SMALLEST else -1)
+        for code, count in sorted(counts.items())
+        if code and count
+    )
 
 
 def _figures(rows: Iterable[tuple[str, int]]) -> list[pb.Figure]:

@@ -24,11 +24,19 @@ class Grants:
         self._receipts = receipts
 
     def of_person(
-        self, tx: Transaction, caller: Caller, now: datetime, person_id: str, purpose: str, groups: frozenset[FieldGroup], referral_id: str
+        self,
+        tx: Transaction,
+        caller: Caller,
+        now: datetime,
+        person_id: str,
+        purpose: str,
+        groups: frozenset[FieldGroup],
+        referral_id: str,
     ) -> Grant:
         """What this caller may open of a person now: all that is asked for, or a refusal.
 
-        Those who work with people, of the organisation that holds the file; or of the receiver of a live referral, on the receipt on which it stands.
+        Those who work with people, of the organisation that holds the file; or of the receiver of a
+        live referral, on the receipt on which it stands.
         """
         check_opens_people(tx, caller)
         person = self._people.get(tx, person_id)
@@ -54,7 +62,13 @@ class Grants:
         return grant
 
     def _of_receipt(
-        self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, purpose: str, groups: frozenset[FieldGroup]
+        self,
+        tx: Transaction,
+        caller: Caller,
+        now: datetime,
+        referral: Referral,
+        purpose: str,
+        groups: frozenset[FieldGroup],
     ) -> Grant:
         if not referral.receipt_id:
             raise Conflict("receipt_missing")
@@ -63,22 +77,41 @@ class Grants:
             check_reached(tx, caller.organization_id)
         return receipt.opens(caller.organization_id, purpose, groups, now)
 
-    def consent_covers(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral) -> bool:
-        """Whether a receipt opens anything of her, beside her first name, for the need of this referral."""
+    def consent_covers(
+        self, tx: Transaction, caller: Caller, now: datetime, referral: Referral
+    ) -> bool:
+        """Whether a receipt opens anything of her, beside her first name, for the need of this
+        referral.
+        """
         try:
             grant = self._of_receipt(tx, caller, now, referral, referral.need_code, frozenset())
         except Conflict:
             return False
         return not grant.first_name_only
 
-    def of_contact(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, person: Person) -> Grant:
-        """The field group by which she is contacted, for the need of this referral. Whoever holds her file has it as it stands there."""
+    def of_contact(
+        self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, person: Person
+    ) -> Grant:
+        """The field group by which she is contacted, for the need of this referral.
+
+        Whoever holds her file has it as it stands there.
+        """
         if person.organization_id == caller.organization_id:
             return Grant.of_file(person, caller.organization_id)
-        return self.of_person(tx, caller, now, referral.person_id, referral.need_code, frozenset({FieldGroup.CONTACT}), referral.id)
+        return self.of_person(
+            tx,
+            caller,
+            now,
+            referral.person_id,
+            referral.need_code,
+            frozenset({FieldGroup.CONTACT}),
+            referral.id,
+        )
 
     def party(self, tx: Transaction, caller: Caller, referral: Referral) -> Person:
-        """The person of a referral, for the organisation that holds her file, and for the receiver while it is live; NotFound for anybody else."""
+        """The person of a referral, for the organisation that holds her file, and for the receiver
+        while it is live; NotFound for anybody else.
+        """
         person = self._people.get(tx, referral.person_id)
         if person.organization_id != caller.organization_id and not _receives(caller, referral):
             raise NotFound
@@ -98,10 +131,18 @@ def check_reached(tx: Transaction, organization_id: str) -> None:
         raise Conflict("receipt_missing")
 
 
-def check_after_withdrawal(tx: Transaction, caller: Caller, referral: Referral, reason: str, field: str) -> None:
-    """After she took back what the receiver had, only for a danger that has come since, and by a second person beside each who had sent."""
-    before = referrals.senders_before_withdrawal(tx, referral.person_id, referral.receiver_organization_id)
-    if before and (reason != "danger_after_withdrawal" or any(refusal(caller, each) for each in before)):
+def check_after_withdrawal(
+    tx: Transaction, caller: Caller, referral: Referral, reason: str, field: str
+) -> None:
+    """After she took back what the receiver had, only for a danger that has come since, and by a
+    second person beside each who had sent.
+    """
+    before = referrals.senders_before_withdrawal(
+        tx, referral.person_id, referral.receiver_organization_id
+    )
+    if before and (
+        reason != "danger_after_withdrawal" or any(refusal(caller, each) for each in before)
+    ):
         raise Conflict("override_after_withdrawal")
     if reason == "danger_after_withdrawal" and not before:
         raise Invalid((field, "unknown_code"))  # nothing was withdrawn
@@ -119,7 +160,9 @@ def check_opens_people(tx: Transaction, caller: Caller) -> None:
 
 
 def check_knows_people(tx: Transaction, caller: Caller) -> None:
-    """Who steers or checks the network never hears who somebody is, nor does a member on probation."""
+    """Who steers or checks the network never hears who somebody is, nor does a member on
+    probation.
+    """
     if caller.has("COORDINATOR") or caller.has("AUDITOR"):
         raise NotAllowed("right_missing")
     if members.on_probation(tx, caller.organization_id):

@@ -13,14 +13,19 @@ _IN_GOOD_STANDING = ("PROBATION", "APPROVED")
 _NO_MEMBER = ("APPLIED", "REJECTED")
 
 
-def organization_changed(tx: Transaction, now: datetime, identifier: str, status: str, type_: str, country: str) -> bool:
-    """Notes that an organisation was registered, changed, approved, suspended or reinstated; says whether there may be more to do.
+def organization_changed(
+    tx: Transaction, now: datetime, identifier: str, status: str, type_: str, country: str
+) -> bool:
+    """Notes that an organisation was registered, changed, approved, suspended or reinstated; says
+    whether there may be more to do.
 
     One that only applied is as unknown here as one that is not there.
     """
     if status in _NO_MEMBER:
         return False
-    members.note_member(tx, "organization", identifier, status in _IN_GOOD_STANDING, status, type_, country=country)
+    members.note_member(
+        tx, "organization", identifier, status in _IN_GOOD_STANDING, status, type_, country=country
+    )
     return status == "PROBATION" and enquiries.stop_asking(tx, now, identifier)
 
 
@@ -45,4 +50,6 @@ def service_changed(
     shelter: bool | None,
 ) -> None:
     """A service was registered or changed."""
-    members.note_service(tx, identifier, organization_id, active, uses, ages, department, shelter=shelter)
+    members.note_service(
+        tx, identifier, organization_id, active, uses, ages, department, shelter=shelter
+    )

@@ -1,4 +1,6 @@
-"""Notes the words of names of files from before there was a search by name, and limits that search."""
+"""Notes the words of names of files from before there was a search by name, and limits that
+search.
+"""
 
 from datetime import timedelta
 
@@ -14,13 +16,17 @@ from services.referrals.store.people import People as Files
 
 MOST_FOUND = 20
 OF_A_SEARCHER = Budget(20, timedelta(minutes=5), timedelta(0))
-"""Enough for a busy night; of the usual given names of a country a worker can try 300 a day, and each try is on record."""
+"""Enough for a busy night; of the usual given names of a country a worker can try 300 a day, and
+each try is on record.
+"""
 _BATCH = 50
 _PAUSE = 600.0  # seconds between two looks when there is nothing to note
 
 
 class NameNoter:
-    """Opens each file whose words were not noted yet, once; several processes share the work by claiming rows."""
+    """Opens each file whose words were not noted yet, once; several processes share the work by
+    claiming rows.
+    """
 
     def __init__(self, files: Files, database: Database, clock: Clock) -> None:
         self._files = files
@@ -40,9 +46,14 @@ class NameNoter:
                 try:
                     with tx.transaction():
                         self._files.note_names(tx, person, self._clock.now())
-                except (*LOST, Unavailable):  # not now: the keys, or who was erased since a copy, are not known yet
+                except (
+                    *LOST,
+                    Unavailable,
+                ):  # not now: the keys, or who was erased since a copy, are not known yet
                     raise
-                except Exception as error:  # one that does not open must not keep the others from being found
+                except (
+                    Exception
+                ) as error:  # one that does not open must not keep the others from being found
                     metrics.ROWS_PUT_ASIDE.labels("names").inc()
                     log.get().error("names_put_aside", person_id=person.id, fault=log.fault(error))
                     self._files.put_names_aside(tx, person)

@@ -17,14 +17,22 @@ class Openings:
         self.most = most
 
     def admit(self, tx: Transaction, caller: Caller, now: datetime, identifier: str) -> None:
-        """Lets this person, or contact, be looked at, or raises Exhausted opening_quota. Whoever calls this has it among what will be on record.
+        """Lets this person, or contact, be looked at, or raises Exhausted opening_quota.
 
-        A system's looks at its own organisation's files are not counted: it works through all of them, and they are not somebody else's.
+        Whoever calls this has it among what will be on record.
+
+        A system's looks at its own organisation's files are not counted: it works through all of
+        them, and they are not somebody else's.
         """
         is_system = caller.kind == "key"
         if is_system and openings.is_of(tx, identifier, caller.organization_id):
             return
         openings.hold(tx, caller.id)
-        longer = wait(openings.opened_between(tx, caller.id, now - HOUR, now + AHEAD, others_only=is_system), identifier, self.most, now)
+        longer = wait(
+            openings.opened_between(tx, caller.id, now - HOUR, now + AHEAD, others_only=is_system),
+            identifier,
+            self.most,
+            now,
+        )
         if longer:
             raise Exhausted("opening_quota", longer.total_seconds())

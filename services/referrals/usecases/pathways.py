@@ -1,4 +1,6 @@
-"""The pathways: those that are shipped, and the versions that a coordinator published; and how their text is read."""
+"""The pathways: those that are shipped, and the versions that a coordinator published; and how
+their text is read.
+"""
 
 from datetime import datetime
 from functools import cache
@@ -32,12 +34,17 @@ LISTS = Lists(
 
 
 def parse(text: str) -> Said:
-    """What a YAML text says, with lines: maps, lists and plain texts only. Invalid (text.LINE, malformed) for what is no such text."""
+    """What a YAML text says, with lines: maps, lists and plain texts only.
+
+    Invalid (text.LINE, malformed) for what is no such text.
+    """
     try:
         _check_plain(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        raise Invalid((f"text.{_line(error.problem_mark or error.context_mark)}", "malformed")) from None
+        raise Invalid(
+            (f"text.{_line(error.problem_mark or error.context_mark)}", "malformed")
+        ) from None
     except yaml.YAMLError:
         raise Invalid(("text.1", "malformed")) from None
     if node is None:
@@ -46,10 +53,14 @@ def parse(text: str) -> Said:
 
 
 def _check_plain(text: str) -> None:
-    """No more than is needed to say a pathway: nothing deep, and nothing that stands for something else, which could make little text endless."""
+    """No more than is needed to say a pathway: nothing deep, and nothing that stands for something
+    else, which could make little text endless.
+    """
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+            event, yaml.CollectionEndEvent
+        )
         if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
             raise Invalid((f"text.{_line(event.start_mark)}", "malformed"))
 
@@ -57,7 +68,13 @@ def _check_plain(text: str) -> None:
 def _said(node: yaml.Node) -> Said:
     line = _line(node.start_mark)
     if isinstance(node, yaml.MappingNode):
-        return Said({Word(str(key.value), _line(key.start_mark)): _said(value) for key, value in node.value}, line)
+        return Said(
+            {
+                Word(str(key.value), _line(key.start_mark)): _said(value)
+                for key, value in node.value
+            },
+            line,
+        )
     if isinstance(node, yaml.SequenceNode):
         return Said([_said(each) for each in node.value], line)
     return Said(str(node.value), line)
@@ -73,14 +90,20 @@ def _shipped(text: str) -> Pathway:
 
 
 def shipped(folder: Path = SHIPPED) -> dict[str, Pathway]:
-    """The pathways that come with the service, by id. ValueError with file, line and reason for one that is wrong: the service does not start with it."""
+    """The pathways that come with the service, by id.
+
+    ValueError with file, line and reason for one that is wrong: the service does not start with it.
+    """
     pathways = {}
     for file in sorted(folder.glob("*.yaml")):
         text = file.read_text(encoding="utf-8")
         try:
             pathway = _shipped(text)
         except Invalid as refusal:
-            said = "; ".join(f"line {field.removeprefix('text.')}: {reason}" for field, reason in refusal.violations)
+            said = "; ".join(
+                f"line {field.removeprefix('text.')}: {reason}"
+                for field, reason in refusal.violations
+            )
             raise ValueError(f"{file.name}: {said}") from None
         if pathway.id != file.stem:
             raise ValueError(f"{file.name}: its id is {pathway.id}")
@@ -115,7 +138,9 @@ class Pathways:
     def versions(self, tx: Transaction, identifier: str) -> list[tuple[int, datetime | None]]:
         """(version, when it was published), newest first."""
         rows: list[tuple[int, datetime | None]] = [
-            (row["version"], row["publish_time"]) for row in plans.published(tx) if row["pathway_id"] == identifier
+            (row["version"], row["publish_time"])
+            for row in plans.published(tx)
+            if row["pathway_id"] == identifier
         ]
         versions = ([(1, None)] if identifier in self._first else []) + rows
         if not versions:
@@ -123,7 +148,9 @@ class Pathways:
         return versions[::-1]
 
     def publish(self, tx: Transaction, caller: Caller, now: datetime, text: str) -> Pathway:
-        """The next version: a text says which it is, so of two that are written at once the second is refused."""
+        """The next version: a text says which it is, so of two that are written at once the second
+        is refused.
+        """
         take_turn(tx, "pathways")
         latest = self._latest(tx)
         pathway = read(parse(text), LISTS, text, lambda identifier: latest.get(identifier, 0) + 1)
@@ -132,4 +159,6 @@ class Pathways:
 
     def _latest(self, tx: Transaction) -> dict[str, int]:
         """The newest version of each."""
-        return dict.fromkeys(self._first, 1) | {row["pathway_id"]: row["version"] for row in plans.published(tx)}
+        return dict.fromkeys(self._first, 1) | {
+            row["pathway_id"]: row["version"] for row in plans.published(tx)
+        }

@@ -13,7 +13,16 @@ from chassis.ids import new_id, object_id
 from chassis.local_time import day_at
 from chassis.rpc import Call
 from chassis.tokens import Caller
-from chassis.wire import PageTokens, Position, moment, optional_id, page_size, timestamp, version, word
+from chassis.wire import (
+    PageTokens,
+    Position,
+    moment,
+    optional_id,
+    page_size,
+    timestamp,
+    version,
+    word,
+)
 from protos.referrals.v1 import people_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.codes import Check
@@ -64,7 +73,11 @@ class People:
 
     def CreatePerson(self, request: pb.CreatePersonRequest, call: Call) -> pb.Person:
         """Opens a file; with a birth date the age band follows from it."""
-        now, identity, coarse = call.clock.now(), wire.identity(request.identity), wire.coarse(request.coarse)
+        now, identity, coarse = (
+            call.clock.now(),
+            wire.identity(request.identity),
+            wire.coarse(request.coarse),
+        )
         plan = wire.safe_contact(request.safe_contact) if request.HasField("safe_contact") else None
         today = day_at(now, coarse.country, coarse.department)
         identity.check(today)
@@ -74,7 +87,9 @@ class People:
             replace(coarse, age_band=age_band(identity.birth_date, today) or coarse.age_band),
             now,
             now,
-            trafficking_status_code=word(pb.TraffickingStatus, request.trafficking_status_code, "trafficking_status_code"),
+            trafficking_status_code=word(
+                pb.TraffickingStatus, request.trafficking_status_code, "trafficking_status_code"
+            ),
             exploitation_country=request.exploitation_country,
             has_identity=identity.known,
             safe_contact_channel=plan.channel_code if plan else "",
@@ -84,33 +99,47 @@ class People:
         return wire.person_message(person, plan)
 
     def GetPerson(self, request: pb.GetPersonRequest, call: Call) -> pb.Person:
-        """The coarse part, with the plan for the file's own organisation; the outline of the plan is no reading."""
+        """The coarse part, with the plan for the file's own organisation; the outline of the plan
+        is no reading.
+        """
         person = self._files.get(call.tx, object_id(request.id))
         if person.organization_id != call.caller.organization_id or person.erased:
             return wire.person_message(person)
         if request.outline_only:
-            return wire.person_message(person, person.contact_outline() if person.safe_contact_channel else None)
+            return wire.person_message(
+                person, person.contact_outline() if person.safe_contact_channel else None
+            )
         plan = self._files.safe_contact(call.tx, Grant.of_file(person, call.caller.organization_id))
         if plan is not None:
-            call.trail.append(Entry("read_safe_contact", person.id, "", (FieldGroup.CONTACT.value,)))
+            call.trail.append(
+                Entry("read_safe_contact", person.id, "", (FieldGroup.CONTACT.value,))
+            )
             self._openings.admit(call.tx, call.caller, call.clock.now(), person.id)
         return wire.person_message(person, plan)
 
     def ListPeople(self, request: pb.ListPeopleRequest, call: Call) -> pb.ListPeopleResponse:
         """The own organisation's files."""
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
         people, more = self._files.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListPeopleResponse(
-            people=[wire.person_message(person) for person in people], next_page_token=self._pages.token(request, more)
+            people=[wire.person_message(person) for person in people],
+            next_page_token=self._pages.token(request, more),
         )
 
     def SearchPeople(self, request: pb.SearchPeopleRequest, call: Call) -> pb.SearchPeopleResponse:
-        """Files of the caller's organisation that have every word of a name, newest first, and whether there are more. Found or not, it is counted."""
+        """Files of the caller's organisation that have every word of a name, newest first, and
+        whether there are more. Found or not, it is counted.
+        """
         tx, caller = call.tx, call.caller
         call.trail.append(Entry("search_people", caller.organization_id))
         check_knows_people(tx, caller)
         self._searches.count(caller.id, Origin(), call.clock.now())
-        people = self._files.named(tx, caller.organization_id, words_of(request.name), MOST_FOUND + 1)
+        people = self._files.named(
+            tx, caller.organization_id, words_of(request.name), MOST_FOUND + 1
+        )
         call.trail.extend(Entry("search_people", person.id) for person in people[:MOST_FOUND])
         messages = [wire.person_message(person) for person in people[:MOST_FOUND]]
         return pb.SearchPeopleResponse(people=messages, incomplete=len(people) > MOST_FOUND)
@@ -121,7 +150,9 @@ class People:
         person = self._own(tx, call.caller, object_id(request.id), version(request.etag))
         today = day_at(now, person.coarse.country, person.coarse.department)
         newer.check(today)
-        identity = self._files.identity(tx, Grant.of_file(person, call.caller.organization_id)).merged(newer)
+        identity = self._files.identity(
+            tx, Grant.of_file(person, call.caller.organization_id)
+        ).merged(newer)
         person.identify(identity, now, today)
         self._files.change(tx, person, identity=identity)
         return wire.person_message(person)
@@ -129,17 +160,27 @@ class People:
     def OpenPerson(self, request: pb.OpenPersonRequest, call: Call) -> pb.Identity:
         """Opens an identity, and says which groups are open as a whole.
 
-        The reading is noted first: a refusal is on record as well, also that of somebody to whom the file does not exist.
+        The reading is noted first: a refusal is on record as well, also that of somebody to whom
+        the file does not exist.
         """
         tx, caller, now, purpose = call.tx, call.caller, call.clock.now(), request.purpose_code
         groups = frozenset(wire.GROUPS.members(request.field_groups, "field_groups"))
-        identifier, referral_id = object_id(request.id), optional_id(request.referral_id, "referral_id")
+        identifier, referral_id = (
+            object_id(request.id),
+            optional_id(request.referral_id, "referral_id"),
+        )
         check = Check()
         check.need("purpose_code", purpose, required=True)
         check.done()
-        call.trail.append(Entry("open_identity", identifier, purpose, tuple(sorted(group.value for group in groups))))
+        call.trail.append(
+            Entry(
+                "open_identity", identifier, purpose, tuple(sorted(group.value for group in groups))
+            )
+        )
         grant = self._grants.of_person(tx, caller, now, identifier, purpose, groups, referral_id)
-        call.trail[-1] = replace(call.trail[-1], detail_codes=call.trail[-1].detail_codes + grant.basis)
+        call.trail[-1] = replace(
+            call.trail[-1], detail_codes=call.trail[-1].detail_codes + grant.basis
+        )
         self._openings.admit(tx, caller, now, identifier)
         identity = self._files.identity(tx, grant).only(groups)
         return wire.identity_message(identity, frozenset() if grant.first_name_only else groups)
@@ -158,7 +199,8 @@ class People:
     def GetSafeContact(self, request: pb.GetSafeContactRequest, call: Call) -> pb.SafeContact:
         """How the person of a referral may be contacted, as far as it is not sealed.
 
-        That nobody may call her is told to whoever might, on any receipt or none: it keeps her safe and says nothing about her.
+        That nobody may call her is told to whoever might, on any receipt or none: it keeps her safe
+        and says nothing about her.
         """
         referral = referrals.get(call.tx, object_id(request.referral_id))
         person = self._grants.party(call.tx, call.caller, referral)
@@ -183,7 +225,9 @@ class People:
         return wire.safe_contact_message(plan)
 
     def CreateReceipt(self, request: pb.CreateReceiptRequest, call: Call) -> pb.Receipt:
-        """Records a consent, for 90 days unless said otherwise, or for 72 hours if somebody else gives it for an adult."""
+        """Records a consent, for 90 days unless said otherwise, or for 72 hours if somebody else
+        gives it for an adult.
+        """
         tx, caller, now, message = call.tx, call.caller, call.clock.now(), request.receipt
         until = moment(message, "until_time", "receipt.until_time")
         values = receipt_values(message)
@@ -210,7 +254,9 @@ class People:
         return wire.receipt_message(receipt, now)
 
     def ConfirmReceipt(self, request: pb.ConfirmReceiptRequest, call: Call) -> pb.Receipt:
-        """A second person of the file's organisation agrees to what was decided for a child, or given for an adult."""
+        """A second person of the file's organisation agrees to what was decided for a child, or
+        given for an adult.
+        """
         now, receipt = call.clock.now(), self._held(call.tx, object_id(request.id))
         if receipt.organization_id != call.caller.organization_id:
             raise NotFound
@@ -218,12 +264,18 @@ class People:
             raise Conflict("nothing_to_confirm")  # that is ConfirmOverride's
         receipt.confirm(call.caller, now)
         self._receipts.change(call.tx, receipt, "confirmed")
-        call.trail.append(Entry("confirm_receipt", receipt.person_id, "", (f"receipt:{receipt.id}",)))
+        call.trail.append(
+            Entry("confirm_receipt", receipt.person_id, "", (f"receipt:{receipt.id}",))
+        )
         return wire.receipt_message(receipt, now)
 
     def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
         """Those in the caller's scope; with a referral of hers, those on which it could stand."""
-        tx, now, referral_id = call.tx, call.clock.now(), optional_id(request.referral_id, "referral_id")
+        tx, now, referral_id = (
+            call.tx,
+            call.clock.now(),
+            optional_id(request.referral_id, "referral_id"),
+        )
         person_id = object_id(request.person_id)
         self._files.get(tx, person_id)
         receipts = self._receipts.of_person(tx, person_id)
@@ -232,82 +284,151 @@ class People:
             if referral.person_id != person_id:
                 raise NotFound
             taken = self._plans.receipts_of_other_legs(tx, referral)
-            receipts = [receipt for receipt in receipts if receipt.id not in taken and referral.could_stand_on(receipt, now)]
-        return pb.ListReceiptsResponse(receipts=[wire.receipt_message(receipt, now) for receipt in receipts])
-
-    def ListProposedReceipts(self, request: pb.ListProposedReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
-        """Receipts that wait for a second person of the caller's organisation."""
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
-        now = call.clock.now()
-        receipts, more = self._receipts.proposed(call.tx, call.caller.organization_id, now, size, after)
+            receipts = [
+                receipt
+                for receipt in receipts
+                if receipt.id not in taken and referral.could_stand_on(receipt, now)
+            ]
         return pb.ListReceiptsResponse(
-            receipts=[wire.receipt_message(receipt, now) for receipt in receipts], next_page_token=self._pages.token(request, more)
+            receipts=[wire.receipt_message(receipt, now) for receipt in receipts]
+        )
+
+    def ListProposedReceipts(
+        self, request: pb.ListProposedReceiptsRequest, call: Call
+    ) -> pb.ListReceiptsResponse:
+        """Receipts that wait for a second person of the caller's organisation."""
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        now = call.clock.now()
+        receipts, more = self._receipts.proposed(
+            call.tx, call.caller.organization_id, now, size, after
+        )
+        return pb.ListReceiptsResponse(
+            receipts=[wire.receipt_message(receipt, now) for receipt in receipts],
+            next_page_token=self._pages.token(request, more),
         )
 
     def GetReceipt(self, request: pb.GetReceiptRequest, call: Call) -> pb.Receipt:
         """One receipt in the caller's scope."""
-        return wire.receipt_message(self._receipts.get(call.tx, object_id(request.id)), call.clock.now())
+        return wire.receipt_message(
+            self._receipts.get(call.tx, object_id(request.id)), call.clock.now()
+        )
 
     def WithdrawReceipt(self, request: pb.WithdrawReceiptRequest, call: Call) -> pb.Receipt:
         """Withdraws, and ends what stood on it, at once. A second time changes nothing."""
         now = call.clock.now()
-        receipt = self._withdraw(call.tx, wire.actor_of(call.caller), now, object_id(request.id), call.trail)
+        receipt = self._withdraw(
+            call.tx, wire.actor_of(call.caller), now, object_id(request.id), call.trail
+        )
         return wire.receipt_message(receipt, now)
 
     def ListReadings(self, request: pb.ListReadingsRequest, call: Call) -> pb.ListReadingsResponse:
         """Who looked, newest first, each worker once an hour; the file's organisation may ask."""
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, int)
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, int),
+        )
         person_id = object_id(request.person_id)
         self._check_own(call.tx, call.caller, person_id)
-        rows = audit.readings(call.tx, person_id, READING, limit=size + 1, before=int(after[0]) if after else None)
+        rows = audit.readings(
+            call.tx, person_id, READING, limit=size + 1, before=int(after[0]) if after else None
+        )
         more: Position | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
-        return pb.ListReadingsResponse(readings=map(_reading, rows[:size]), next_page_token=self._pages.token(request, more))
+        return pb.ListReadingsResponse(
+            readings=map(_reading, rows[:size]), next_page_token=self._pages.token(request, more)
+        )
 
     def ExportPerson(self, request: pb.ExportPersonRequest, call: Call) -> pb.ExportPersonResponse:
-        """Tells that the sheet leaves as a file; refuses what is no file of the caller's organisation."""
+        """Tells that the sheet leaves as a file; refuses what is no file of the caller's
+        organisation.
+        """
         person_id, caller = object_id(request.id), call.caller
         self._check_own(call.tx, caller, person_id)
         worker_id = caller.id if caller.kind == "worker" else ""
-        note_export(call.tx, new_id(), person_id, caller.organization_id, worker_id, call.clock.now())
+        note_export(
+            call.tx, new_id(), person_id, caller.organization_id, worker_id, call.clock.now()
+        )
         return pb.ExportPersonResponse()
 
-    def ListOwnExports(self, request: pb.ListOwnExportsRequest, call: Call) -> pb.ListOwnExportsResponse:
+    def ListOwnExports(
+        self, request: pb.ListOwnExportsRequest, call: Call
+    ) -> pb.ListOwnExportsResponse:
         """Of whom the caller exported the sheet since then, and when, the newest first."""
         since = moment(request, "since_time")
         if since is None:
             raise Invalid(("since_time", "required"))
-        size, after = page_size(request.page_size, default=200, most=200), self._pages.position(request, int)
-        rows = exported_since(call.tx, call.caller.id, since, size + 1, int(after[0]) if after else None)
+        size, after = (
+            page_size(request.page_size, default=200, most=200),
+            self._pages.position(request, int),
+        )
+        rows = exported_since(
+            call.tx, call.caller.id, since, size + 1, int(after[0]) if after else None
+        )
         call.trail.append(Entry("list_own_exports", call.caller.id))
-        exports = [pb.Export(person_id=row["object_id"], time=timestamp(row["time"])) for row in rows[:size]]
+        exports = [
+            pb.Export(person_id=row["object_id"], time=timestamp(row["time"]))
+            for row in rows[:size]
+        ]
         more: Position | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
-        return pb.ListOwnExportsResponse(exports=exports, next_page_token=self._pages.token(request, more))
+        return pb.ListOwnExportsResponse(
+            exports=exports, next_page_token=self._pages.token(request, more)
+        )
 
-    def _withdraw(self, tx: Transaction, actor: Actor, now: datetime, identifier: str, trail: list[Entry]) -> Receipt:
+    def _withdraw(
+        self, tx: Transaction, actor: Actor, now: datetime, identifier: str, trail: list[Entry]
+    ) -> Receipt:
         receipt = self._held(tx, identifier)
         if receipt.withdraw_time is None:
             receipt.withdraw(now)
             self._receipts.change(tx, receipt, "withdrawn")
             self._lives.withdraw_consent(tx, actor, now, receipt.person_id, receipt.id)
-            trail.append(Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",)))
-            elevate_to_system_scope(tx)  # whether it was the last one a recipient, who may say it for her, does not see
+            trail.append(
+                Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",))
+            )
+            # whether it was the last one a recipient, who may say it for her, does not see
+            elevate_to_system_scope(tx)
             self._end_emergencies(tx, now, receipt.person_id, receipt.recipient_organization_id)
-            for other in self._receipts.of_person(tx, receipt.person_id):  # nobody goes on speaking for an adult against her no
+            # nobody goes on speaking for an adult against her no
+            for other in self._receipts.of_person(tx, receipt.person_id):
                 if other.in_her_stead and other.withdraw_time is None and other.until_time > now:
                     self._withdraw(tx, actor, now, other.id, trail)
-            if not any(each.is_live(now) for each in self._receipts.of_person(tx, receipt.person_id)):
+            if not any(
+                each.is_live(now) for each in self._receipts.of_person(tx, receipt.person_id)
+            ):
                 self._plans.end_with_consent(tx, receipt.person_id, now)
         return receipt
 
-    def withdraw_all(self, tx: Transaction, now: datetime, contact_id: str, person_id: str, trail: list[Entry]) -> None:
-        """Takes back all that she or anybody in her name allowed, overrides included, and ends what is asked for her: her own word, by her reference."""
+    def withdraw_all(
+        self, tx: Transaction, now: datetime, contact_id: str, person_id: str, trail: list[Entry]
+    ) -> None:
+        """Takes back all that she or anybody in her name allowed, overrides included, and ends what
+        is asked for her: her own word, by her reference.
+        """
         ended = self.end_all(tx, Actor("person", contact_id, ""), now, person_id)
-        trail.append(Entry("withdraw_consent", person_id, "", tuple(f"receipt:{receipt.id}" for receipt in ended)))
+        trail.append(
+            Entry(
+                "withdraw_consent",
+                person_id,
+                "",
+                tuple(f"receipt:{receipt.id}" for receipt in ended),
+            )
+        )
 
-    def end_all(self, tx: Transaction, actor: Actor, now: datetime, person_id: str) -> list[Receipt]:
-        """Ends every receipt of a person, and what stands on them; returns those that it ended. In the scope of the whole service."""
+    def end_all(
+        self, tx: Transaction, actor: Actor, now: datetime, person_id: str
+    ) -> list[Receipt]:
+        """Ends every receipt of a person, and what stands on them; returns those that it ended.
+
+        In the scope of the whole service.
+        """
         self._files.hold(tx, person_id)
-        ended = [receipt for receipt in self._receipts.of_person(tx, person_id, for_update=True) if receipt.withdraw_time is None]
+        ended = [
+            receipt
+            for receipt in self._receipts.of_person(tx, person_id, for_update=True)
+            if receipt.withdraw_time is None
+        ]
         for receipt in ended:
             receipt.withdraw(now)
             self._receipts.change(tx, receipt, "withdrawn")
@@ -316,13 +437,24 @@ class People:
         self._plans.end_with_consent(tx, person_id, now)
         return ended
 
-    def withdraw_for(self, tx: Transaction, now: datetime, contact_id: str, referral: Referral, trail: list[Entry]) -> None:
-        """Takes back the consent, or override, on which one referral stands, and ends what stands on it: her own word, by her reference."""
+    def withdraw_for(
+        self,
+        tx: Transaction,
+        now: datetime,
+        contact_id: str,
+        referral: Referral,
+        trail: list[Entry],
+    ) -> None:
+        """Takes back the consent, or override, on which one referral stands, and ends what stands
+        on it: her own word, by her reference.
+        """
         if referral.receipt_id:
             self._withdraw(tx, Actor("person", contact_id, ""), now, referral.receipt_id, trail)
 
     @staticmethod
-    def _end_emergencies(tx: Transaction, now: datetime, person_id: str, organization_id: str) -> None:
+    def _end_emergencies(
+        tx: Transaction, now: datetime, person_id: str, organization_id: str
+    ) -> None:
         """Whom she took something back from opens nothing more of her, on no ground."""
         for emergency in emergencies.open_of_person(tx, person_id, organization_id):
             emergency.end(now)
@@ -353,6 +485,8 @@ def _reading(row: dict[str, Any]) -> pb.Reading:
         organization_id=row["organization_id"],
         actor_id=row["actor_id"],
         purpose_code=row["purpose_code"],
-        field_groups=sorted(wire.GROUPS.number(FieldGroup(code)) for code in row["detail_codes"] if code in _GROUPS),
+        field_groups=sorted(
+            wire.GROUPS.number(FieldGroup(code)) for code in row["detail_codes"] if code in _GROUPS
+        ),
         allowed=row["allowed"],
     )

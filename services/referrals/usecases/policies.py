@@ -1,4 +1,6 @@
-"""The network's deadlines: the versions that a coordinator published, and the calendars that go by them."""
+"""The network's deadlines: the versions that a coordinator published, and the calendars that go by
+them.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,14 +16,20 @@ from services.referrals.usecases.calendar import CountryCalendar
 
 
 class Policies:
-    """What is published never changes, so it is read once in a process. Every method runs in the transaction `tx`."""
+    """What is published never changes, so it is read once in a process.
+
+    Every method runs in the transaction `tx`.
+    """
 
     def __init__(self) -> None:
         self._read = {FIRST_POLICY.version: FIRST_POLICY}
 
     def calendar(self, tx: Transaction, country: str, department: str) -> Calendar:
-        """The working days where somebody is, Nicaragua's when it isn't known, and the network's deadlines."""
-        policy_of = cache(partial(self.by_clock, tx))  # asked for the due time and again for the number, which must be of one version
+        """The working days where somebody is, Nicaragua's when it isn't known, and the network's
+        deadlines.
+        """
+        # asked for the due time and again for the number, which must be of one version
+        policy_of = cache(partial(self.by_clock, tx))
         return CountryCalendar(country or department[:2] or "NI", policy_of)
 
     def newest(self, tx: Transaction) -> Policy:
@@ -38,8 +46,11 @@ class Policies:
         return self._read[version]
 
     def by_clock(self, tx: Transaction, version: int) -> Policy:
-        """The version that a clock names; 0 is the newest. One that vanished is replaced by the newest, and operations are told: a clock without a policy would
-        never be due."""
+        """The version that a clock names; 0 is the newest.
+
+        One that vanished is replaced by the newest, and operations are told: a clock without a
+        policy would never be due.
+        """
         if version:
             try:
                 return self.get(tx, version)
@@ -48,10 +59,19 @@ class Policies:
                 log.get().error("deadline_policy_missing", version=version)
         return self.newest(tx)
 
-    def publish(self, tx: Transaction, caller: Caller, now: datetime, version: int, spans: Mapping[Key, Span]) -> Policy:
-        """The next version, which must be the one that is named: of two that are written at once the second is refused.
+    def publish(
+        self,
+        tx: Transaction,
+        caller: Caller,
+        now: datetime,
+        version: int,
+        spans: Mapping[Key, Span],
+    ) -> Policy:
+        """The next version, which must be the one that is named: of two that are written at once
+        the second is refused.
 
-        `spans` may also say what follows from these, as it was read from the version before or as it will be.
+        `spans` may also say what follows from these, as it was read from the version before or as
+        it will be.
         """
         take_turn(tx, "deadline_policies")
         newest = self.newest(tx)

@@ -1,4 +1,6 @@
-"""What a caller may hear and say with her reference and PIN, which are the credential: codes only."""
+"""What a caller may hear and say with her reference and PIN, which are the credential: codes
+only.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -40,7 +42,8 @@ _MOST_READINGS = 10_000  # of one file; told by day and kind they are few
 
 @dataclass
 class Standing:
-    """How things stand for a caller; (referral, plain status, whether its receiver may open her data now) for each request.
+    """How things stand for a caller; (referral, plain status, whether its receiver may open her
+    data now) for each request.
 
     `may_be_contacted`: every plan of hers, in whosever file, names a way.
     """
@@ -78,12 +81,20 @@ class References:
         self._people = people
         self._policies = policies
 
-    def GetReferenceStatus(self, request: pb.GetReferenceStatusRequest, call: Call) -> pb.ReferenceStatus:
+    def GetReferenceStatus(
+        self, request: pb.GetReferenceStatusRequest, call: Call
+    ) -> pb.ReferenceStatus:
         """How things stand for her."""
-        return self._message(self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail), call)
+        return self._message(
+            self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail), call
+        )
 
-    def WithdrawConsentByReference(self, request: pb.WithdrawConsentByReferenceRequest, call: Call) -> pb.ReferenceStatus:
-        """Ends one thing that was asked for, with the consent on which it stands; or everything that was allowed or asked for of her, by whomever."""
+    def WithdrawConsentByReference(
+        self, request: pb.WithdrawConsentByReferenceRequest, call: Call
+    ) -> pb.ReferenceStatus:
+        """Ends one thing that was asked for, with the consent on which it stands; or everything
+        that was allowed or asked for of her, by whomever.
+        """
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         own = contacts.of_caller(call.tx, first.id)
         people = contacts.people_of(call.tx, own)
@@ -93,13 +104,23 @@ class References:
             self._withdraw_all(call, first, own, people)
         return self._message(first, call)
 
-    def ListReadingsByReference(self, request: pb.ListReadingsByReferenceRequest, call: Call) -> pb.ListReadingsByReferenceResponse:
-        """Who looked at her files, and at what she said on the line, told by day and kind of organisation."""
-        tx, first = call.tx, self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+    def ListReadingsByReference(
+        self, request: pb.ListReadingsByReferenceRequest, call: Call
+    ) -> pb.ListReadingsByReferenceResponse:
+        """Who looked at her files, and at what she said on the line, told by day and kind of
+        organisation.
+        """
+        tx, first = (
+            call.tx,
+            self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail),
+        )
         own = contacts.of_caller(tx, first.id)
-        also = {f"contact:{contact.id}" for contact in own}  # a reading of a contact is on the trail of a file too
+        # a reading of a contact is on the trail of a file too
+        also = {f"contact:{contact.id}" for contact in own}
         about = [*contacts.people_of(tx, own), *(contact.id for contact in own)]
-        seen = [row for each in about for row in audit.readings(tx, each, READING, limit=_MOST_READINGS)]
+        seen = [
+            row for each in about for row in audit.readings(tx, each, READING, limit=_MOST_READINGS)
+        ]
         rows = [row for row in seen if also.isdisjoint(row["detail_codes"])]
         types = members.types(tx, {row["organization_id"] for row in rows})
         readings = [
@@ -107,7 +128,9 @@ class References:
                 date=reading.day.isoformat(),
                 organization_type_code=reading.organization_type,
                 need_group_code=reading.need_group_code,
-                field_groups=[wire.GROUPS.number(FieldGroup(code)) for code in reading.field_groups],
+                field_groups=[
+                    wire.GROUPS.number(FieldGroup(code)) for code in reading.field_groups
+                ],
                 allowed=reading.allowed,
                 count=reading.count,
             )
@@ -115,25 +138,39 @@ class References:
         ]
         return pb.ListReadingsByReferenceResponse(readings=readings)
 
-    def AskForCallByReference(self, request: pb.AskForCallByReferenceRequest, call: Call) -> pb.ReferenceStatus:
+    def AskForCallByReference(
+        self, request: pb.AskForCallByReferenceRequest, call: Call
+    ) -> pb.ReferenceStatus:
         """She says when she can be called."""
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         hours = wish(request)
         own = contacts.of_caller(call.tx, first.id, for_update=True)
-        callbacks.ask(call.tx, self._files, call.clock.now(), own, contacts.people_of(call.tx, own), hours)
+        callbacks.ask(
+            call.tx, self._files, call.clock.now(), own, contacts.people_of(call.tx, own), hours
+        )
         return self._message(first, call)
 
-    def AddNoteByReference(self, request: pb.AddNoteByReferenceRequest, call: Call) -> pb.ReferenceStatus:
+    def AddNoteByReference(
+        self, request: pb.AddNoteByReferenceRequest, call: Call
+    ) -> pb.ReferenceStatus:
         """What she says reaches each line that she called: it has to see to the contact again."""
-        tx, first = call.tx, self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        tx, first = (
+            call.tx,
+            self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail),
+        )
         if not request.note.strip():
             raise Invalid(("note", "required"))
         now = call.clock.now()
         for contact in contacts.of_caller(tx, first.id, for_update=True):
-            if contact_notes.count_between(tx, contact.id, now - SAID_WITHIN, now + AHEAD) >= MOST_SAID:
+            if (
+                contact_notes.count_between(tx, contact.id, now - SAID_WITHIN, now + AHEAD)
+                >= MOST_SAID
+            ):
                 raise Conflict("too_much_said")
             people = contacts.people_of(tx, [contact])
-            self._notes.add(tx, contact.id, contact.person_id or next(iter(people), ""), request.note, now)
+            self._notes.add(
+                tx, contact.id, contact.person_id or next(iter(people), ""), request.note, now
+            )
             contact.hear(now, self._policies.calendar(tx, contact.line_country, contact.department))
             contacts.keep(tx, contact, "told")
         return self._message(first, call)
@@ -145,15 +182,25 @@ class References:
         self._lives.confirm_help(call.tx, call.clock.now(), first.id, own, request.help_came)
         return self._message(first, call)
 
-    def _withdraw_all(self, call: Call, first: Contact, own: Sequence[Contact], people: Sequence[str]) -> None:
+    def _withdraw_all(
+        self, call: Call, first: Contact, own: Sequence[Contact], people: Sequence[str]
+    ) -> None:
         cancel_of(call.tx, call.clock.now(), [contact.id for contact in own], people)
         for person_id in people:
             self._people.withdraw_all(call.tx, call.clock.now(), first.id, person_id, call.trail)
-        callbacks.end(call.tx, call.clock.now(), callback_book.owed_to(call.tx, [contact.id for contact in own]))
+        callbacks.end(
+            call.tx,
+            call.clock.now(),
+            callback_book.owed_to(call.tx, [contact.id for contact in own]),
+        )
 
-    def _withdraw_one(self, call: Call, first: Contact, asked: Sequence[Referral], key: str) -> None:
+    def _withdraw_one(
+        self, call: Call, first: Contact, asked: Sequence[Referral], key: str
+    ) -> None:
         """What has ended stays as it is."""
-        matching = [referral for referral in asked if self._book.item_key(first.id, referral.id) == key]
+        matching = [
+            referral for referral in asked if self._book.item_key(first.id, referral.id) == key
+        ]
         if not matching:
             raise NotFound
         if matching[0].state in LIVE:
@@ -165,15 +212,29 @@ class References:
         people = contacts.people_of(tx, own)
         standing = Standing(files=len(people))
         standing.may_ask_for_call = callbacks.may_ask(tx, self._files, people)
-        standing.asked = enquiries.holders(tx, Her.of_caller(people, [contact.id for contact in own]))
+        standing.asked = enquiries.holders(
+            tx, Her.of_caller(people, [contact.id for contact in own])
+        )
         standing.call = callback_book.hours_owed(tx, [contact.id for contact in own])
-        standing.may_be_contacted = bool(people) and all(self._files.get(tx, person).may_be_contacted for person in people)
-        receipts = {receipt.id: receipt for person in people for receipt in self._receipts.of_person(tx, person)}
+        standing.may_be_contacted = bool(people) and all(
+            self._files.get(tx, person).may_be_contacted for person in people
+        )
+        receipts = {
+            receipt.id: receipt
+            for person in people
+            for receipt in self._receipts.of_person(tx, person)
+        }
         for referral in self._asked(tx, own, people):
-            live = referral.state in LIVE and referral.receipt_id in receipts and receipts[referral.receipt_id].is_live(now)
+            live = (
+                referral.state in LIVE
+                and referral.receipt_id in receipts
+                and receipts[referral.receipt_id].is_live(now)
+            )
             if live:
                 standing.open_to.add(referral.receiver_organization_id)
-            status = "stopped" if referral.need_close_reason_code else PLAIN.get(referral.state.value)
+            status = (
+                "stopped" if referral.need_close_reason_code else PLAIN.get(referral.state.value)
+            )
             if status is not None:  # errors are not spoken of
                 standing.items.append((referral, status, live))
             standing.may_withdraw |= referral.state in LIVE
@@ -192,8 +253,14 @@ class References:
                 may_be_contacted=live and standing.may_be_contacted,
                 key=self._book.item_key(contact.id, referral.id),
                 may_withdraw=referral.state in LIVE,
-                deletion_due_time=timestamp(referral.deletion.due_time if referral.deletion and referral.deletion.running else None),
-                deletion_confirm_time=timestamp(referral.deletion.stop_time if referral.deletion else None),
+                deletion_due_time=timestamp(
+                    referral.deletion.due_time
+                    if referral.deletion and referral.deletion.running
+                    else None
+                ),
+                deletion_confirm_time=timestamp(
+                    referral.deletion.stop_time if referral.deletion else None
+                ),
             )
             for referral, status, live in standing.items
         ]
@@ -211,10 +278,23 @@ class References:
 
     @staticmethod
     def _asked(tx: Transaction, own: Sequence[Contact], people: Sequence[str]) -> list[Referral]:
-        of_contacts = [referral for contact in own for referral in referrals.of_contact(tx, contact.id)]
-        return list({referral.id: referral for referral in (*referrals.of_people(tx, people), *of_contacts)}.values())
+        of_contacts = [
+            referral for contact in own for referral in referrals.of_contact(tx, contact.id)
+        ]
+        return list(
+            {
+                referral.id: referral
+                for referral in (*referrals.of_people(tx, people), *of_contacts)
+            }.values()
+        )
 
 
 def _band(then: datetime, now: datetime) -> str:
     age = now - then
-    return "today" if age < timedelta(days=1) else "this_week" if age < timedelta(days=7) else "earlier"
+    return (
+        "today"
+        if age < timedelta(days=1)
+        else "this_week"
+        if age < timedelta(days=7)
+        else "earlier"
+    )

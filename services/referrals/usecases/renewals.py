@@ -20,7 +20,10 @@ class Renewals:
         self._receipts = receipts
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Event]:
-        """Tells what ends soon; returns the events. Where nothing stands on it any more there is nothing to tell."""
+        """Tells what ends soon; returns the events.
+
+        Where nothing stands on it any more there is nothing to tell.
+        """
         return fire_each(
             tx,
             now,

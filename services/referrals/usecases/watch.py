@@ -1,4 +1,6 @@
-"""What happens to referrals, told as it comes about: events get their positions, and whoever watches is woken."""
+"""What happens to referrals, told as it comes about: events get their positions, and whoever
+watches is woken.
+"""
 
 import threading
 
@@ -15,7 +17,9 @@ from services.referrals.wire import actor_of
 
 _BATCH = 100
 _LONGEST_WAIT = 1.0  # seconds; behind LISTEN
-_PACE = 0.1  # seconds between two times that positions are given and all who watch look: much that happens at once is looked at once
+# seconds between two times that positions are given and all who watch look: much that happens at
+# once is looked at once
+_PACE = 0.1
 
 
 class Watch:
@@ -35,8 +39,12 @@ class Watch:
             raise Conflict("resume_token_lost")
         return store, int(known[1])
 
-    def changes(self, tx: Transaction, caller: Caller, wanted: Filter, after: int) -> tuple[list[Change], int]:
-        """The next changes that the caller may know of, and up to which position that is all of them."""
+    def changes(
+        self, tx: Transaction, caller: Caller, wanted: Filter, after: int
+    ) -> tuple[list[Change], int]:
+        """The next changes that the caller may know of, and up to which position that is all of
+        them.
+        """
         until = min(watch.last_position(tx), after + watch.WINDOW)
         changes = watch.changes(tx, wanted, after, until, _BATCH)
         actor = actor_of(caller)

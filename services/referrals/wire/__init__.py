@@ -28,19 +28,37 @@ from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.emergency import EmergencyAccess
 from services.referrals.domain.erasure import Erasure
 from services.referrals.domain.lifecycle import CAME_BACK, LIVE, Side, State
-from services.referrals.domain.person import GROUP_OF, Arrival, Coarse, FieldGroup, Identity, Person, SafeContact
+from services.referrals.domain.person import (
+    GROUP_OF,
+    Arrival,
+    Coarse,
+    FieldGroup,
+    Identity,
+    Person,
+    SafeContact,
+)
 from services.referrals.domain.referral import Actor, Event, Referral
 from services.referrals.domain.triage import Triage
 from services.referrals.domain.unsafe import UNSAID, Unsafe
 
 STATES, URGENCIES = EnumCodec(referrals_pb2.State, State), EnumCodec(referrals_pb2.Urgency, Urgency)
 ANOMALIES = EnumCodec(audit_pb2.AnomalyKind, AnomalyKind)
-CLOCKS, GROUPS = EnumCodec(referrals_pb2.ClockKind, DeadlineKind), EnumCodec(people_pb2.FieldGroup, FieldGroup)
+CLOCKS, GROUPS = (
+    EnumCodec(referrals_pb2.ClockKind, DeadlineKind),
+    EnumCodec(people_pb2.FieldGroup, FieldGroup),
+)
 
 
 def actor_of(caller: Caller) -> Actor:
     """Who acts, in the words of the domain."""
-    return Actor(caller.kind, caller.id, caller.organization_id, caller.has("COORDINATOR"), caller.has("MANAGER"), caller.kin)
+    return Actor(
+        caller.kind,
+        caller.id,
+        caller.organization_id,
+        caller.has("COORDINATOR"),
+        caller.has("MANAGER"),
+        caller.kin,
+    )
 
 
 def coarse_message(coarse: Coarse) -> referrals_pb2.CoarsePerson:
@@ -60,7 +78,9 @@ def coarse(message: referrals_pb2.CoarsePerson) -> Coarse:
     dependants = message.dependants if message.HasField("dependants") else None
     age_band = word(referrals_pb2.AgeBand, message.age_band, "coarse.age_band")
     gender = word(referrals_pb2.PersonGender, message.gender_code, "coarse.gender_code")
-    return Coarse(age_band, gender, message.language, dependants, message.country, message.department)
+    return Coarse(
+        age_band, gender, message.language, dependants, message.country, message.department
+    )
 
 
 def clock_message(clock: Deadline) -> referrals_pb2.Clock:
@@ -78,7 +98,11 @@ def leg_message(link: Link, actor: Actor) -> referrals_pb2.Leg:
     """A leg as this actor may see it: of a draft only its sender knows."""
     referral = link.referral
     sides = referral.sides(actor) if referral else frozenset()
-    shown = referral if referral and (referral.state is not State.DRAFT or Side.SENDER in sides) else None
+    shown = (
+        referral
+        if referral and (referral.state is not State.DRAFT or Side.SENDER in sides)
+        else None
+    )
     return referrals_pb2.Leg(
         key=link.step.key,
         names=link.step.names,
@@ -95,7 +119,9 @@ def leg_message(link: Link, actor: Actor) -> referrals_pb2.Leg:
     )
 
 
-def referral_message(referral: Referral, actor: Actor, now: datetime, legs: Iterable[Link] = ()) -> referrals_pb2.Referral:
+def referral_message(
+    referral: Referral, actor: Actor, now: datetime, legs: Iterable[Link] = ()
+) -> referrals_pb2.Referral:
     """A referral as this actor may see it."""
     sides = referral.sides(actor)
     side = (
@@ -117,10 +143,14 @@ def referral_message(referral: Referral, actor: Actor, now: datetime, legs: Iter
         "person": coarse_message(referral.coarse),
         "assault_time": timestamp(referral.assault_time) if party else None,
         "clocks": [clock_message(clock) for clock in clocks],
-        "next_due_time": timestamp(min((clock.due_time for clock in clocks if clock.running), default=None)),
+        "next_due_time": timestamp(
+            min((clock.due_time for clock in clocks if clock.running), default=None)
+        ),
         "allowed_verbs": referral.allowed_verbs(actor, now),
         "side": side,
-        "turn": referrals_pb2.Turn.Value(f"TURN_{turn.name}") if turn else referrals_pb2.TURN_UNSPECIFIED,
+        "turn": referrals_pb2.Turn.Value(f"TURN_{turn.name}")
+        if turn
+        else referrals_pb2.TURN_UNSPECIFIED,
         "main_step": referral.main_step(actor, now),
         "unanswered": referral.is_unanswered(actor),
         "need_close_reason_code": 0
@@ -131,10 +161,14 @@ def referral_message(referral: Referral, actor: Actor, now: datetime, legs: Iter
         else referral.following_id,
         "live": referral.state in LIVE,
         "legs": [leg_message(link, actor) for link in legs],
-        "remind_time": None if referral.is_receiver_alone(actor) and referral.state in CAME_BACK else timestamp(referral.remind_time),
+        "remind_time": None
+        if referral.is_receiver_alone(actor) and referral.state in CAME_BACK
+        else timestamp(referral.remind_time),
     }
     plain = [each for each in referrals_pb2.Referral.DESCRIPTOR.fields if each.name not in shown]
-    return referrals_pb2.Referral(**shown, **{each.name: _said(each, getattr(referral, each.name)) for each in plain})
+    return referrals_pb2.Referral(
+        **shown, **{each.name: _said(each, getattr(referral, each.name)) for each in plain}
+    )
 
 
 def _unsafe(unsafe: Unsafe) -> dict[str, Any]:
@@ -146,12 +180,19 @@ def _unsafe(unsafe: Unsafe) -> dict[str, Any]:
 
 
 def unsafe_organizations(given: Iterable[str], path: str) -> tuple[str, ...]:
-    """Returns whom she named. What is no id would leave somebody in whom she wants left out, and is refused."""
-    return tuple(dict.fromkeys(optional_id(each, f"{path}.{number}") for number, each in enumerate(given)))
+    """Returns whom she named.
+
+    What is no id would leave somebody in whom she wants left out, and is refused.
+    """
+    return tuple(
+        dict.fromkeys(optional_id(each, f"{path}.{number}") for number, each in enumerate(given))
+    )
 
 
 def _said(field: FieldDescriptor, value: Any) -> Any:
-    """What is called alike here and in the message, as the message says it: a time, a word of a code list, or as it is."""
+    """What is called alike here and in the message, as the message says it: a time, a word of a
+    code list, or as it is.
+    """
     if isinstance(value, datetime):
         return timestamp(value)
     if field.enum_type is None or value is None:
@@ -185,7 +226,9 @@ def arrival(message: referrals_pb2.Arrival) -> Arrival:
     return Arrival(message.expected, message.way, message.company, message.sign)
 
 
-def change_message(referral: Referral, event: Event, step_version: int, resume_token: str) -> referrals_pb2.WatchReferralsResponse:
+def change_message(
+    referral: Referral, event: Event, step_version: int, resume_token: str
+) -> referrals_pb2.WatchReferralsResponse:
     """What happened, as a stream tells it: as it was then, also when more has happened since."""
     return referrals_pb2.WatchReferralsResponse(
         resume_token=resume_token,
@@ -206,13 +249,18 @@ def identity(message: people_pb2.Identity) -> Identity:
 
 def identity_message(identity: Identity, opened: frozenset[FieldGroup]) -> people_pb2.Identity:
     """Only what was opened is filled."""
-    return people_pb2.Identity(**{name: getattr(identity, name) for name in GROUP_OF}, opened=sorted(map(GROUPS.number, opened)))
+    return people_pb2.Identity(
+        **{name: getattr(identity, name) for name in GROUP_OF},
+        opened=sorted(map(GROUPS.number, opened)),
+    )
 
 
 def safe_contact(message: people_pb2.SafeContact) -> SafeContact:
     """The plan of a request."""
     channel = word(people_pb2.SafeChannel, message.channel_code, "safe_contact.channel_code")
-    return SafeContact(channel, message.hours, message.code_word, message.never_say, message.message_may_be_left)
+    return SafeContact(
+        channel, message.hours, message.code_word, message.never_say, message.message_may_be_left
+    )
 
 
 def safe_contact_message(plan: SafeContact) -> people_pb2.SafeContact:
@@ -227,14 +275,19 @@ def safe_contact_message(plan: SafeContact) -> people_pb2.SafeContact:
 
 
 def person_message(person: Person, plan: SafeContact | None = None) -> people_pb2.Person:
-    """The file's coarse part; the plan for its own organisation only. Of an erased one nothing but that it was: what is left is for counting."""
+    """The file's coarse part; the plan for its own organisation only.
+
+    Of an erased one nothing but that it was: what is left is for counting.
+    """
     message = people_pb2.Person(
         id=person.id,
         etag=etag(person.version),
         code=short_code(person.id),
         organization_id=person.organization_id,
         coarse=coarse_message(Coarse() if person.erased else person.coarse),
-        trafficking_status_code=number(people_pb2.TraffickingStatus, person.trafficking_status_code),
+        trafficking_status_code=number(
+            people_pb2.TraffickingStatus, person.trafficking_status_code
+        ),
         exploitation_country="" if person.erased else person.exploitation_country,
         has_identity=person.has_identity,
         erased=person.erased,
@@ -267,7 +320,9 @@ def receipt_values(message: people_pb2.Receipt) -> dict[str, Any]:
     """Parses a consent, but for its end."""
     return {
         "person_id": object_id(message.person_id),
-        "recipient_organization_id": optional_id(message.recipient_organization_id, "receipt.recipient_organization_id"),
+        "recipient_organization_id": optional_id(
+            message.recipient_organization_id, "receipt.recipient_organization_id"
+        ),
         "field_groups": frozenset(GROUPS.members(message.field_groups, "receipt.field_groups")),
         "purpose_codes": tuple(message.purpose_codes),
         "giver_code": word(people_pb2.Giver, message.giver_code, "receipt.giver_code"),
@@ -275,9 +330,15 @@ def receipt_values(message: people_pb2.Receipt) -> dict[str, Any]:
         "assent_code": word(people_pb2.Assent, message.assent_code, "receipt.assent_code"),
         "in_private": message.in_private,
         "interpreter": message.interpreter,
-        "explained_codes": word_list(people_pb2.Explained, message.explained_codes, "receipt.explained_codes"),
-        "adult_ground_code": word(people_pb2.AdultGround, message.adult_ground_code, "receipt.adult_ground_code"),
-        "giver_ground_code": word(people_pb2.GiverGround, message.giver_ground_code, "receipt.giver_ground_code"),
+        "explained_codes": word_list(
+            people_pb2.Explained, message.explained_codes, "receipt.explained_codes"
+        ),
+        "adult_ground_code": word(
+            people_pb2.AdultGround, message.adult_ground_code, "receipt.adult_ground_code"
+        ),
+        "giver_ground_code": word(
+            people_pb2.GiverGround, message.giver_ground_code, "receipt.giver_ground_code"
+        ),
     }
 
 
@@ -314,16 +375,25 @@ def receipt_message(receipt: Receipt, now: datetime) -> people_pb2.Receipt:
 def triage(message: contacts_pb2.Triage, path: str = "contact.triage") -> Triage:
     """The answers of a request; `path` is how a refusal names them."""
     names = [each.name for each in message.DESCRIPTOR.fields]
-    return Triage(**{name: word(contacts_pb2.Answer, getattr(message, name), f"{path}.{name}") for name in names})
+    return Triage(
+        **{
+            name: word(contacts_pb2.Answer, getattr(message, name), f"{path}.{name}")
+            for name in names
+        }
+    )
 
 
 def triage_message(said: Triage) -> contacts_pb2.Triage:
     """Answers of a caller."""
-    answers: dict[str, Any] = {name: number(contacts_pb2.Answer, each) for name, each in vars(said).items()}
+    answers: dict[str, Any] = {
+        name: number(contacts_pb2.Answer, each) for name, each in vars(said).items()
+    }
     return contacts_pb2.Triage(**answers)
 
 
-def contact_message(contact: Contact, note: str | None = "", later: Iterable[LaterNote] = ()) -> contacts_pb2.Contact:
+def contact_message(
+    contact: Contact, note: str | None = "", later: Iterable[LaterNote] = ()
+) -> contacts_pb2.Contact:
     """A contact of the line."""
     return contacts_pb2.Contact(
         id=contact.id,
@@ -350,7 +420,10 @@ def contact_message(contact: Contact, note: str | None = "", later: Iterable[Lat
         clocks=[clock_message(contact.clock)] if contact.clock else [],
         assault_time=timestamp(contact.assault_time),
         later_notes=[
-            contacts_pb2.LaterNote(time=timestamp(each.time), note=each.note or "", note_withheld=each.note is None) for each in later
+            contacts_pb2.LaterNote(
+                time=timestamp(each.time), note=each.note or "", note_withheld=each.note is None
+            )
+            for each in later
         ],
         unheard=contact.unheard,
         called_before=bool(contact.tied_to_id),
@@ -362,7 +435,9 @@ def contact_message(contact: Contact, note: str | None = "", later: Iterable[Lat
     )
 
 
-def callback_message(callback: Callback, reference_hint: str, person_id: str) -> contacts_pb2.Callback:
+def callback_message(
+    callback: Callback, reference_hint: str, person_id: str
+) -> contacts_pb2.Callback:
     """A call that is owed; its contact says by which reference and file."""
     return contacts_pb2.Callback(
         id=callback.id,
@@ -394,13 +469,19 @@ def anomaly_message(anomaly: Anomaly) -> audit_pb2.Anomaly:
     )
 
 
-def emergency_message(emergency: EmergencyAccess, caller: Caller, now: datetime, note: str = "") -> emergencies_pb2.Emergency:
-    """An emergency access as this caller may see it: who steers or checks the network hears no person's id."""
+def emergency_message(
+    emergency: EmergencyAccess, caller: Caller, now: datetime, note: str = ""
+) -> emergencies_pb2.Emergency:
+    """An emergency access as this caller may see it: who steers or checks the network hears no
+    person's id.
+    """
     party = caller.organization_id in (emergency.organization_id, emergency.file_organization_id)
     return emergencies_pb2.Emergency(
         id=emergency.id,
         etag=etag(emergency.version),
-        person_id=emergency.person_id if party and not (caller.has("COORDINATOR") or caller.has("AUDITOR")) else "",
+        person_id=emergency.person_id
+        if party and not (caller.has("COORDINATOR") or caller.has("AUDITOR"))
+        else "",
         referral_id=emergency.referral_id,
         organization_id=emergency.organization_id,
         worker_id=emergency.worker_id,

@@ -10,7 +10,9 @@ def card(message: pb.AdviceCard) -> AdviceCard:
     """Parses a card of a request."""
     texts = {language: _text(getattr(message, language)) for language in LANGUAGES}
     opened_by = wire.triage(message.opened_by, "card.opened_by")
-    return AdviceCard(message.id, message.version, texts, opened_by, message.need_code, message.retired)
+    return AdviceCard(
+        message.id, message.version, texts, opened_by, message.need_code, message.retired
+    )
 
 
 def _text(message: pb.AdviceText) -> Text:

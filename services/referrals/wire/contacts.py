@@ -45,21 +45,28 @@ def new_contact(message: pb.Contact) -> dict[str, Any]:
         "department": message.department,
         "need_code": message.need_code,
         "assault_time": moment(message, "assault_time"),
-        "handed_over_organization_id": optional_id(message.handed_over_organization_id, "contact.handed_over_organization_id"),
+        "handed_over_organization_id": optional_id(
+            message.handed_over_organization_id, "contact.handed_over_organization_id"
+        ),
     }
     return values | {"outcome_code": values["outcome_code"] or "open"}
 
 
 def changed_contact(request: pb.UpdateContactRequest) -> tuple[dict[str, Any], str | None]:
-    """Parses the fields that the mask names, and the note, which is None if it is not among them."""
+    """Parses the fields that the mask names, and the note, which is None if it is not among
+    them.
+    """
     message, paths = request.contact, masked(request.update_mask, _CHANGEABLE)
     values: dict[str, Any] = {
-        path: _code(message, path) if path in _CODES else getattr(message, path) for path in paths - {"triage", "note", "assault_time"}
+        path: _code(message, path) if path in _CODES else getattr(message, path)
+        for path in paths - {"triage", "note", "assault_time"}
     }
     if "person_id" in paths:
         values["person_id"] = optional_id(message.person_id, "contact.person_id")
     if "handed_over_organization_id" in paths:
-        values["handed_over_organization_id"] = optional_id(message.handed_over_organization_id, "contact.handed_over_organization_id")
+        values["handed_over_organization_id"] = optional_id(
+            message.handed_over_organization_id, "contact.handed_over_organization_id"
+        )
     if "triage" in paths:
         values["triage"] = wire.triage(message.triage)
     if "assault_time" in paths:
@@ -71,7 +78,10 @@ def _code(message: pb.Contact, name: str) -> str:
     return word(_CODES[name], getattr(message, name), f"contact.{name}")
 
 
-def wish(message: pb.Callback | pb.SettleCallbackRequest | pb.AskForCallByReferenceRequest, path: str = "") -> Wish:
+def wish(
+    message: pb.Callback | pb.SettleCallbackRequest | pb.AskForCallByReferenceRequest,
+    path: str = "",
+) -> Wish:
     """Parses when somebody may be called; `path` is the beginning of its fields' paths."""
     day = word(pb.DayBand, message.day_code, f"{path}day_code")
     hour = word(pb.HourBand, message.hour_code, f"{path}hour_code")

@@ -7,11 +7,21 @@ from chassis.wire import EnumCodec, etag, number, timestamp, word, word_list
 from protos.referrals.v1 import enquiries_pb2 as pb
 from protos.referrals.v1 import referrals_pb2
 from services.referrals.domain.codes import short_code
-from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryState, Offer, Received
+from services.referrals.domain.enquiry import (
+    Attribute,
+    Content,
+    Enquiry,
+    EnquiryState,
+    Offer,
+    Received,
+)
 from services.referrals.domain.unsafe import NAMED, Unsafe
 from services.referrals.wire import URGENCIES, unsafe_organizations
 
-STATES, ATTRIBUTES = EnumCodec(pb.EnquiryState, EnquiryState), EnumCodec(pb.EnquiryAttribute, Attribute)
+STATES, ATTRIBUTES = (
+    EnumCodec(pb.EnquiryState, EnquiryState),
+    EnumCodec(pb.EnquiryAttribute, Attribute),
+)
 
 
 def content(message: pb.EnquiryContent) -> Content:
@@ -25,21 +35,32 @@ def content(message: pb.EnquiryContent) -> Content:
         word(referrals_pb2.PersonGender, message.gender_code, "content.gender_code"),
         message.dependants if message.HasField("dependants") else None,
         tuple(dict.fromkeys(message.languages)),
-        tuple(dict.fromkeys(word_list(pb.Accessibility, message.accessibility_codes, "content.accessibility_codes"))),
+        tuple(
+            dict.fromkeys(
+                word_list(
+                    pb.Accessibility, message.accessibility_codes, "content.accessibility_codes"
+                )
+            )
+        ),
         message.country,
         message.department,
     )
 
 
 def unsafe(request: pb.CreateEnquiryRequest) -> Unsafe:
-    """With whom or where she is not safe. A system that names somebody, and does not know of the answer, has asked."""
+    """With whom or where she is not safe.
+
+    A system that names somebody, and does not know of the answer, has asked.
+    """
     parsed = named(request, word(referrals_pb2.UnsafeAnswer, request.unsafe_code, "unsafe_code"))
     return parsed if parsed.code or not parsed.organization_ids else replace(parsed, code=NAMED)
 
 
 def named(request: pb.PreviewEnquiryRequest | pb.CreateEnquiryRequest, code: str = "") -> Unsafe:
     """Parses whom and where a request names."""
-    organizations = unsafe_organizations(request.excluded_organization_ids, "excluded_organization_ids")
+    organizations = unsafe_organizations(
+        request.excluded_organization_ids, "excluded_organization_ids"
+    )
     return Unsafe(code, organizations, tuple(dict.fromkeys(request.unsafe_departments)))
 
 
@@ -53,7 +74,9 @@ def _content_message(content: Content | None) -> pb.EnquiryContent | None:
         gender_code=number(referrals_pb2.PersonGender, content.gender_code),
         dependants=content.dependants,
         languages=content.languages,
-        accessibility_codes=[number(pb.Accessibility, code) for code in content.accessibility_codes],
+        accessibility_codes=[
+            number(pb.Accessibility, code) for code in content.accessibility_codes
+        ],
         country=content.country,
         department=content.department,
     )
@@ -78,11 +101,24 @@ def _turn(waits: bool, whose: referrals_pb2.Turn.ValueType) -> referrals_pb2.Tur
 def asked_message(enquiry: Enquiry) -> pb.Enquiry:
     """For who asks: all of it."""
     shown: dict[str, Any] = {
-        name: getattr(enquiry, name) for name in ("id", "contact_id", "person_id", "taken_service_id", "referral_id", "reason_code")
+        name: getattr(enquiry, name)
+        for name in (
+            "id",
+            "contact_id",
+            "person_id",
+            "taken_service_id",
+            "referral_id",
+            "reason_code",
+        )
     }
-    times: dict[str, Any] = {name: timestamp(getattr(enquiry, name)) for name in ("start_time", "due_time", "create_time", "update_time")}
+    times: dict[str, Any] = {
+        name: timestamp(getattr(enquiry, name))
+        for name in ("start_time", "due_time", "create_time", "update_time")
+    }
     mine = enquiry.is_offered and not enquiry.referral_id
-    running = enquiry.state is EnquiryState.OPEN or (enquiry.state is EnquiryState.MATCHED and not enquiry.referral_id)
+    running = enquiry.state is EnquiryState.OPEN or (
+        enquiry.state is EnquiryState.MATCHED and not enquiry.referral_id
+    )
     return pb.Enquiry(
         **shown,
         **times,

@@ -1,4 +1,6 @@
-"""What is told of referrals and of what belongs to them: the facts of protos/referrals/v1/facts.proto that are still to be told."""
+"""What is told of referrals and of what belongs to them: the facts of
+protos/referrals/v1/facts.proto that are still to be told.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -25,7 +27,14 @@ def referral_facts(referral: Referral, events: Iterable[Event]) -> list[Fact]:
     """One fact an event."""
     facts = []
     for event in events:
-        due = next((clock.due_time for clock in referral.clocks if clock.kind is event.clock and clock.stop_time is None), None)
+        due = next(
+            (
+                clock.due_time
+                for clock in referral.clocks
+                if clock.kind is event.clock and clock.stop_time is None
+            ),
+            None,
+        )
         message = facts_pb2.ReferralFact(
             referral_id=referral.id,
             state=STATES.number(event.to_state),
@@ -44,14 +53,28 @@ def referral_facts(referral: Referral, events: Iterable[Event]) -> list[Fact]:
             actor_worker_id=event.actor.id if event.actor.kind == "worker" else "",
             changed_field_codes=event.changed_field_codes,
             people=1 + (referral.coarse.dependants or 0) if event.verb == "accepted" else 0,
-            reminded_organization_id=_whose_turn(referral, event.actor) if event.verb == "reminded" else "",
+            reminded_organization_id=_whose_turn(referral, event.actor)
+            if event.verb == "reminded"
+            else "",
         )
-        facts.append(Fact(referral.id, event.version, f"enlace.referral.{event.verb}.v1", message.SerializeToString(), event.time))
+        facts.append(
+            Fact(
+                referral.id,
+                event.version,
+                f"enlace.referral.{event.verb}.v1",
+                message.SerializeToString(),
+                event.time,
+            )
+        )
     return facts
 
 
 def _whose_turn(referral: Referral, actor: Actor) -> str:
-    return referral.sender_organization_id if referral.turn(actor) is Side.SENDER else referral.receiver_organization_id
+    return (
+        referral.sender_organization_id
+        if referral.turn(actor) is Side.SENDER
+        else referral.receiver_organization_id
+    )
 
 
 def contact_fact(contact: Contact, verb: str) -> Fact:
@@ -63,7 +86,13 @@ def contact_fact(contact: Contact, verb: str) -> Fact:
         kind_code=contact.kind_code,
         urgency=URGENCIES.number(contact.triage.urgency()),
     )
-    return Fact(contact.id, contact.version, f"enlace.contact.{verb}.v1", message.SerializeToString(), contact.update_time)
+    return Fact(
+        contact.id,
+        contact.version,
+        f"enlace.contact.{verb}.v1",
+        message.SerializeToString(),
+        contact.update_time,
+    )
 
 
 def enquiry_facts(enquiry: Enquiry, events: Iterable[EnquiryEvent]) -> list[Fact]:
@@ -78,7 +107,9 @@ def enquiry_facts(enquiry: Enquiry, events: Iterable[EnquiryEvent]) -> list[Fact
             need_code=enquiry.content.need_code,
             organization_id=enquiry.organization_id,
             worker_id=enquiry.worker_id,
-            asked_organization_ids=sorted({each.organization_id for each in enquiry.offers}) if event.verb == "opened" else [],
+            asked_organization_ids=sorted({each.organization_id for each in enquiry.offers})
+            if event.verb == "opened"
+            else [],
             service_id=offer.service_id if offer else "",
             service_organization_id=offer.organization_id if offer else "",
             answer=number(enquiries_pb2.OfferAnswer, offer.answer if offer else ""),
@@ -87,7 +118,15 @@ def enquiry_facts(enquiry: Enquiry, events: Iterable[EnquiryEvent]) -> list[Fact
             actor_organization_id=event.actor_organization_id,
             first_offer=event.first_offer,
         )
-        facts.append(Fact(enquiry.id, event.version, f"enlace.enquiry.{event.verb}.v1", message.SerializeToString(), event.time))
+        facts.append(
+            Fact(
+                enquiry.id,
+                event.version,
+                f"enlace.enquiry.{event.verb}.v1",
+                message.SerializeToString(),
+                event.time,
+            )
+        )
     return facts
 
 
@@ -99,7 +138,13 @@ def callback_fact(callback: Callback, verb: str) -> Fact:
         due_time=timestamp(callback.clock.due_time),
         outcome_code=callback.outcome_code,
     )
-    return Fact(callback.id, callback.version, f"enlace.callback.{verb}.v1", message.SerializeToString(), callback.update_time)
+    return Fact(
+        callback.id,
+        callback.version,
+        f"enlace.callback.{verb}.v1",
+        message.SerializeToString(),
+        callback.update_time,
+    )
 
 
 def receipt_fact(receipt: Receipt, verb: str, time: datetime) -> Fact:
@@ -112,7 +157,9 @@ def receipt_fact(receipt: Receipt, verb: str, time: datetime) -> Fact:
         reason_code=receipt.reason_code,
         organization_id=receipt.organization_id,
     )
-    return Fact(receipt.id, receipt.version, f"enlace.receipt.{verb}.v1", message.SerializeToString(), time)
+    return Fact(
+        receipt.id, receipt.version, f"enlace.receipt.{verb}.v1", message.SerializeToString(), time
+    )
 
 
 def erasure_fact(erasure: Erasure, verb: str) -> Fact:
@@ -128,7 +175,9 @@ def erasure_fact(erasure: Erasure, verb: str) -> Fact:
     )
     time = erasure.erase_time if verb == "done" else erasure.propose_time
     assert time is not None
-    return Fact(erasure.id, erasure.version, f"enlace.erasure.{verb}.v1", message.SerializeToString(), time)
+    return Fact(
+        erasure.id, erasure.version, f"enlace.erasure.{verb}.v1", message.SerializeToString(), time
+    )
 
 
 def erasure_of(fact: Fact) -> Erasure:
@@ -156,12 +205,21 @@ def anomaly_fact(anomaly: Anomaly) -> Fact:
         organization_id=anomaly.organization_id,
         count=anomaly.count,
     )
-    return Fact(anomaly.id, 1, "enlace.anomaly.noted.v1", message.SerializeToString(), anomaly.create_time)
+    return Fact(
+        anomaly.id, 1, "enlace.anomaly.noted.v1", message.SerializeToString(), anomaly.create_time
+    )
 
 
-def export_fact(export_id: str, person_id: str, organization_id: str, worker_id: str, time: datetime) -> Fact:
+def export_fact(
+    export_id: str, person_id: str, organization_id: str, worker_id: str, time: datetime
+) -> Fact:
     """made: it is told once."""
-    message = facts_pb2.ExportFact(export_id=export_id, person_id=person_id, organization_id=organization_id, worker_id=worker_id)
+    message = facts_pb2.ExportFact(
+        export_id=export_id,
+        person_id=person_id,
+        organization_id=organization_id,
+        worker_id=worker_id,
+    )
     return Fact(export_id, 1, "enlace.export.made.v1", message.SerializeToString(), time)
 
 
@@ -178,4 +236,10 @@ def emergency_fact(emergency: EmergencyAccess, verb: str, time: datetime) -> Fac
         end_time=timestamp(emergency.end_time),
         review_due_time=timestamp(emergency.review_due_time),
     )
-    return Fact(emergency.id, emergency.version, f"enlace.emergency.{verb}.v1", message.SerializeToString(), time)
+    return Fact(
+        emergency.id,
+        emergency.version,
+        f"enlace.emergency.{verb}.v1",
+        message.SerializeToString(),
+        time,
+    )

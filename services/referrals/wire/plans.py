@@ -46,7 +46,8 @@ def pathway_message(pathway: Pathway, text: str = "") -> pb.StandardPathway:
 def plan_message(plan: Plan, latest: int, now: datetime) -> pb.Plan:
     """A plan without its legs; `latest` is the newest version of its pathway."""
     times: dict[str, Any] = {
-        name: timestamp(getattr(plan, name)) for name in ("start_time", "next_due_time", "close_time", "create_time", "update_time")
+        name: timestamp(getattr(plan, name))
+        for name in ("start_time", "next_due_time", "close_time", "create_time", "update_time")
     }
     return pb.Plan(
         id=plan.id,
@@ -76,7 +77,9 @@ def plan_message(plan: Plan, latest: int, now: datetime) -> pb.Plan:
 
 
 def late_step(row: Mapping[str, Any], pathway: Pathway) -> pb.LateStep:
-    """A step that is late, as the store lists it, of the version of the pathway that its plan goes by."""
+    """A step that is late, as the store lists it, of the version of the pathway that its plan goes
+    by.
+    """
     return pb.LateStep(
         plan_id=row["plan_id"],
         person_id=row["person_id"],

@@ -1,4 +1,6 @@
-"""Requests about referrals, in the words of the domain: the fields of a step, a draft, a filter, a policy."""
+"""Requests about referrals, in the words of the domain: the fields of a step, a draft, a filter, a
+policy.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -19,9 +21,24 @@ from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import BY_VERB
 from services.referrals.wire import CLOCKS, STATES, URGENCIES, unsafe_organizations
 
-_BOXES = {pb.BOX_INBOX: "inbox", pb.BOX_OUTBOX: "outbox", pb.BOX_NETWORK: "network", pb.BOX_MINE: "mine", pb.BOX_UNSPECIFIED: "mine"}
+_BOXES = {
+    pb.BOX_INBOX: "inbox",
+    pb.BOX_OUTBOX: "outbox",
+    pb.BOX_NETWORK: "network",
+    pb.BOX_MINE: "mine",
+    pb.BOX_UNSPECIFIED: "mine",
+}
 _UNSAFE = ("unsafe_code", "unsafe_organization_ids", "unsafe_departments")
-_AMENDABLE = ("need_code", "urgency", "service_id", "receipt_id", "contact_id", "assault_time", "urgency_reason_code", *_UNSAFE)
+_AMENDABLE = (
+    "need_code",
+    "urgency",
+    "service_id",
+    "receipt_id",
+    "contact_id",
+    "assault_time",
+    "urgency_reason_code",
+    *_UNSAFE,
+)
 
 
 class StepRequest(Protocol):
@@ -33,7 +50,8 @@ class StepRequest(Protocol):
 
 def _verbs() -> Iterable[tuple[type[Message], str]]:
     for rpc in pb.DESCRIPTOR.services_by_name["Referrals"].methods:
-        verb = words_of(rpc.name).replace("_referral", "")  # AcceptReferral, EnterReferralInError, AddNote
+        # AcceptReferral, EnterReferralInError, AddNote
+        verb = words_of(rpc.name).replace("_referral", "")
         if verb in BY_VERB:
             yield GetMessageClass(rpc.input_type), verb
 
@@ -43,7 +61,10 @@ VERB_OF: Mapping[type[Any], str] = dict(_verbs())
 
 
 def step_fields(verb: str, request: StepRequest) -> dict[str, Any]:
-    """Returns the fields that the row of a verb carries. Raises Invalid for an id, or a time, that is none."""
+    """Returns the fields that the row of a verb carries.
+
+    Raises Invalid for an id, or a time, that is none.
+    """
     return {field.name: _value(request, field.name) for field in BY_VERB[verb].carries}
 
 
@@ -66,7 +87,9 @@ def new_draft(request: pb.CreateReferralRequest) -> Draft:
         service_id=optional_id(request.service_id, "service_id") or None,
         contact_id=optional_id(request.contact_id, "contact_id") or None,
         assault_time=moment(request, "assault_time"),
-        urgency_reason_code=word(pb.UrgencyReason, request.urgency_reason_code, "urgency_reason_code"),
+        urgency_reason_code=word(
+            pb.UrgencyReason, request.urgency_reason_code, "urgency_reason_code"
+        ),
         **_unsafe(request, [name for name in _UNSAFE if getattr(request, name)]),
     )
 
@@ -95,17 +118,23 @@ def _required_urgency(number: int) -> Urgency:
     return urgency
 
 
-def _unsafe(message: pb.CreateReferralRequest | pb.Referral, paths: Collection[str]) -> dict[str, Any]:
+def _unsafe(
+    message: pb.CreateReferralRequest | pb.Referral, paths: Collection[str]
+) -> dict[str, Any]:
     """Parses with whom or where she is not safe, as far as the request sets it."""
     values: dict[str, Callable[[], Any]] = {
         "unsafe_code": lambda: word(pb.UnsafeAnswer, message.unsafe_code, "unsafe_code"),
-        "unsafe_organization_ids": lambda: unsafe_organizations(message.unsafe_organization_ids, "unsafe_organization_ids"),
+        "unsafe_organization_ids": lambda: unsafe_organizations(
+            message.unsafe_organization_ids, "unsafe_organization_ids"
+        ),
         "unsafe_departments": lambda: tuple(dict.fromkeys(message.unsafe_departments)),
     }
     return {name: value() for name, value in values.items() if name in paths}
 
 
-def filter(message: pb.ReferralFilter, caller: Caller, now: datetime, at: str = "filter.") -> Filter:
+def filter(
+    message: pb.ReferralFilter, caller: Caller, now: datetime, at: str = "filter."
+) -> Filter:
     """Parses a filter; `at` is its path in the request."""
     box = _BOXES.get(message.box)
     if box is None:
@@ -115,7 +144,9 @@ def filter(message: pb.ReferralFilter, caller: Caller, now: datetime, at: str = 
     check.that(not message.code or bool(beginnings_of(message.code)), "filter.code", "malformed")
     check.done()
     if box == "network" and not (caller.has("COORDINATOR") or caller.has("AUDITOR")):
-        box = "mine"  # who may not see the network asks for what is its own: row-level security would show no more either
+        # who may not see the network asks for what is its own: row-level security would show no
+        # more either
+        box = "mine"
     return Filter(
         box,
         caller.organization_id,
@@ -156,7 +187,10 @@ def policy_message(policy: Policy) -> pb.DeadlinePolicy:
 
 
 def spans(deadlines: Iterable[pb.PolicyDeadline]) -> dict[Key, Span]:
-    """Parses deadlines. Raises Invalid for one that is there twice, or counts in seconds and in working days."""
+    """Parses deadlines.
+
+    Raises Invalid for one that is there twice, or counts in seconds and in working days.
+    """
     spans: dict[Key, Span] = {}
     for number, each in enumerate(deadlines):
         kind = CLOCKS.member(each.clock, f"deadlines.{number}.clock")

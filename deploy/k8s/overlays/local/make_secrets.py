@@ -1,7 +1,9 @@
-"""Makes the Secrets of the local overlay inside the cluster, so that none is ever in a file: keys, database passwords, addresses with them.
+"""Makes the Secrets of the local overlay inside the cluster, so that none is ever in a file: keys,
+database passwords, addresses with them.
 
-All is made at once in one Secret, `enlace-keys`; what each pod gets is cut from it. So a run that was interrupted is simply run again: the
-material is read back, and a Secret that exists is left alone. Limit: whoever may read the namespace's Secrets has everything.
+All is made at once in one Secret, `enlace-keys`; what each pod gets is cut from it. So a run that
+was interrupted is simply run again: the material is read back, and a Secret that exists is left
+alone. Limit: whoever may read the namespace's Secrets has everything.
 """
 
 import base64
@@ -17,7 +19,8 @@ from pathlib import Path
 from keys import key_folder
 
 SERVICES = ("partners", "referrals", "notifications")
-MORE = {"partners": r"tokens(\.\d+)?\.jwk|mail\.key", "notifications": r"mail\.key"}  # beside what every service has
+# beside what every service has
+MORE = {"partners": r"tokens(\.\d+)?\.jwk|mail\.key", "notifications": r"mail\.key"}
 MAIL = {"url": b"smtp://mail:1025", "from": b"enlace@example.org"}  # the mail catcher (mail.yaml)
 API = "https://kubernetes.default.svc"
 Contents = dict[str, bytes]
@@ -34,25 +37,46 @@ def make_all() -> Contents:
 
 
 def cut(secrets_: Contents) -> dict[str, Contents]:
-    """What each pod is given: its own private keys, everybody's public ones, and of the passwords its own."""
+    """What each pod is given: its own private keys, everybody's public ones, and of the passwords
+    its own.
+    """
     public = {name: value for name, value in secrets_.items() if name.endswith(".pub.jwk")}
-    passwords = {name.removeprefix("password."): value for name, value in secrets_.items() if name.startswith("password.")}
-    gateway = {name: value for name, value in secrets_.items() if re.fullmatch(r"gateway\.key|calls\.gateway(\.\d+)?\.jwk", name)}
+    passwords = {
+        name.removeprefix("password."): value
+        for name, value in secrets_.items()
+        if name.startswith("password.")
+    }
+    gateway = {
+        name: value
+        for name, value in secrets_.items()
+        if re.fullmatch(r"gateway\.key|calls\.gateway(\.\d+)?\.jwk", name)
+    }
     given = {"postgres": passwords, "keys-gateway": gateway, "smtp": MAIL}
     for service in SERVICES:
-        own = re.compile(rf"facts\.{service}\.jwk|(sealing|marks)\.{service}(\.\d+)?\.key|{MORE.get(service, '$')}")
-        given[f"keys-{service}"] = public | {name: value for name, value in secrets_.items() if own.fullmatch(name)}
+        own = re.compile(
+            rf"facts\.{service}\.jwk|(sealing|marks)\.{service}(\.\d+)?\.key|{MORE.get(service, '$')}"  # noqa: E501
+        )
+        given[f"keys-{service}"] = public | {
+            name: value for name, value in secrets_.items() if own.fullmatch(name)
+        }
         given[f"database-{service}"] = {"url": _url(service, service, passwords)}
         given[f"database-{service}-owner"] = {"url": _url(service, f"{service}_owner", passwords)}
-    cut_off = set(secrets_) - {name for contents in given.values() for name in contents} - {f"password.{role}" for role in passwords}
+    cut_off = (
+        set(secrets_)
+        - {name for contents in given.values() for name in contents}
+        - {f"password.{role}" for role in passwords}
+    )
     if cut_off:
         raise SystemExit(f"nobody is given {sorted(cut_off)}: say here whose they are")
     return given
 
 
 def _url(database: str, role: str, passwords: Contents) -> bytes:
-    # No TLS inside the cluster here: the local overlay has no certificates, and dbmate would insist on them.
-    return f"postgresql://{role}:{passwords[role].decode()}@postgres:5432/{database}?sslmode=disable".encode()
+    # No TLS inside the cluster here: the local overlay has no certificates, and dbmate would insist
+    # on them.
+    return (
+        f"postgresql://{role}:{passwords[role].decode()}@postgres:5432/{database}?sslmode=disable"
+    ).encode()
 
 
 class Cluster:
@@ -61,7 +85,11 @@ class Cluster:
     def __init__(self, api: str, access: Path) -> None:
         self._secrets = f"{api}/api/v1/namespaces/{(access / 'namespace').read_text()}/secrets"
         self._token = (access / "token").read_text()
-        self._context = ssl.create_default_context(cafile=access / "ca.crt") if api.startswith("https:") else None
+        self._context = (
+            ssl.create_default_context(cafile=access / "ca.crt")
+            if api.startswith("https:")
+            else None
+        )
 
     def read(self, name: str) -> Contents:
         """The contents of a Secret."""
@@ -82,7 +110,8 @@ class Cluster:
 
     def _ask(self, url: str, body: bytes | None = None) -> bytes:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 - one fixed address
+        # - one fixed address
+        request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310
         with urllib.request.urlopen(request, timeout=10, context=self._context) as answer:  # noqa: S310
             found: bytes = answer.read()
             return found

@@ -1,7 +1,9 @@
-"""Open data: the public tier of the directory as the HSDS 3 API has it (https://docs.openreferral.org), below /hsds, for anybody.
+"""Open data: the public tier of the directory as the HSDS 3 API has it
+(https://docs.openreferral.org), below /hsds, for anybody.
 
-Read-only, without a credential, counted by address like every public route. Any page of the web may read it, for it is the same for all and no cookie is
-looked at. What is asked by POST stands in no address and no log.
+Read-only, without a credential, counted by address like every public route. Any page of the web may
+read it, for it is the same for all and no cookie is looked at. What is asked by POST stands in no
+address and no log.
 """
 
 import re
@@ -25,7 +27,13 @@ PREFIX = "/hsds"
 FRESH = "public, max-age=300"
 MOST_A_PAGE = 200
 _PAGED = frozenset({"search", "page", "per_page", "format"})
-_NARROWED = _PAGED | {"taxonomy_term_id", "taxonomy_id", "organization_id", "modified_after", "full"}
+_NARROWED = _PAGED | {
+    "taxonomy_term_id",
+    "taxonomy_id",
+    "organization_id",
+    "modified_after",
+    "full",
+}
 _NUMBER, _FLAGS = re.compile(r"[0-9]{1,6}\Z"), {"true": True, "false": False}
 Given = dict[str, str]
 blueprint = Blueprint("hsds", __name__, url_prefix=PREFIX)
@@ -62,7 +70,10 @@ def about() -> Response:
             "version": objects.VERSION,
             "profile": "https://docs.openreferral.org/en/latest/hsds/schema_reference.html",
             "openapi_url": "https://raw.githubusercontent.com/openreferral/specification/3.0/schema/openapi.json",
-            "description": "Services for survivors of human trafficking that want to be found by anybody. Times of day are those of the place.",
+            "description": (
+                "Services for survivors of human trafficking that want to be found by anybody."
+                " Times of day are those of the place."
+            ),
             "publisher": {"name": "Enlace", "website": f"{public}/"},
         }
     )
@@ -75,18 +86,28 @@ def services() -> Response:
     narrowed, is_empty = _narrowed(given)
     if is_empty:
         return _page([], 0, given)
-    answer = clients().open_data.ListPublicServices(_dated(o.ListPublicServicesRequest(**narrowed), given))
+    answer = clients().open_data.ListPublicServices(
+        _dated(o.ListPublicServicesRequest(**narrowed), given)
+    )
     if _flag(given, "minimal"):
         return _page([objects.minimal(one) for one in answer.services], answer.total_size, given)
     terms, full = _terms(), _flag(given, "full")
-    return _page([objects.service(one, terms, full=full) for one in answer.services], answer.total_size, given)
+    return _page(
+        [objects.service(one, terms, full=full) for one in answer.services],
+        answer.total_size,
+        given,
+    )
 
 
 @blueprint.get("/services/<identifier>")
 def service(identifier: str) -> Response:
     """One service, with all that belongs to it."""
     return _answer(
-        objects.service(clients().open_data.GetPublicService(o.GetPublicServiceRequest(id=_id(identifier))), _terms(), full=True)
+        objects.service(
+            clients().open_data.GetPublicService(o.GetPublicServiceRequest(id=_id(identifier))),
+            _terms(),
+            full=True,
+        )
     )
 
 
@@ -99,13 +120,19 @@ def organizations() -> Response:
     answer = clients().open_data.ListPublicOrganizations(
         o.ListPublicOrganizationsRequest(page=number, page_size=size, words=given.get("search", ""))
     )
-    return _page([objects.organization(one, full=full) for one in answer.organizations], answer.total_size, given)
+    return _page(
+        [objects.organization(one, full=full) for one in answer.organizations],
+        answer.total_size,
+        given,
+    )
 
 
 @blueprint.get("/organizations/<identifier>")
 def organization(identifier: str) -> Response:
     """One organisation."""
-    answer = clients().open_data.ListPublicOrganizations(o.ListPublicOrganizationsRequest(organization_id=_id(identifier)))
+    answer = clients().open_data.ListPublicOrganizations(
+        o.ListPublicOrganizationsRequest(organization_id=_id(identifier))
+    )
     if not answer.organizations:
         raise NotFound
     return _answer(objects.organization(answer.organizations[0], full=True))
@@ -118,9 +145,15 @@ def service_at_locations() -> Response:
     narrowed, is_empty = _narrowed(given)
     if is_empty:
         return _page([], 0, given)
-    answer = clients().open_data.ListPublicServiceAtLocations(_dated(o.ListPublicServiceAtLocationsRequest(**narrowed), given))
+    answer = clients().open_data.ListPublicServiceAtLocations(
+        _dated(o.ListPublicServiceAtLocationsRequest(**narrowed), given)
+    )
     terms, full = _terms(), _flag(given, "full")
-    return _page([objects.service_at_location(one, terms, full=full) for one in answer.services], answer.total_size, given)
+    return _page(
+        [objects.service_at_location(one, terms, full=full) for one in answer.services],
+        answer.total_size,
+        given,
+    )
 
 
 @blueprint.get("/service_at_locations/<identifier>")
@@ -174,16 +207,25 @@ def taxonomy_term(identifier: str) -> Response:
 
 
 def _given(known: Iterable[str]) -> Given:
-    """The parameters of the address, and of a JSON body those that shall stand in none. Refuses what this can't do, for an answer that leaves it aside
-    would be taken for another."""
+    """The parameters of the address, and of a JSON body those that shall stand in none.
+
+    Refuses what this can't do, for an answer that leaves it aside would be taken for another.
+    """
     sent: dict[str, Any] = dict(request.args)
     if request.method == "POST" and request.get_data(cache=True):
         body = request.get_json(silent=True)
         if not isinstance(body, dict):
             raise Invalid(("", "malformed"))
         sent |= body
-    given = {name: ("true" if value else "false") if isinstance(value, bool) else str(value) for name, value in sent.items()}
-    wrong = [(name if re.fullmatch(r"[a-z_]{1,40}", name) else "", "unknown_field") for name in given if name not in known]
+    given = {
+        name: ("true" if value else "false") if isinstance(value, bool) else str(value)
+        for name, value in sent.items()
+    }
+    wrong = [
+        (name if re.fullmatch(r"[a-z_]{1,40}", name) else "", "unknown_field")
+        for name in given
+        if name not in known
+    ]
     if len(given.get("search", "")) > MOST_A_PAGE:
         wrong.append(("search", "too_long"))
     if given.get("format", "json") != "json":
@@ -206,7 +248,9 @@ def _paging(given: Given) -> tuple[int, int]:
 
 
 def _narrowed(given: Given) -> tuple[dict[str, Any], bool]:
-    """The fields of a request, and whether nothing can be found: of a term or an organisation that there is not there is nothing."""
+    """The fields of a request, and whether nothing can be found: of a term or an organisation that
+    there is not there is nothing.
+    """
     number, size = _paging(given)
     narrowed: dict[str, Any] = {"page": number, "page_size": size, "words": given.get("search", "")}
     is_empty = given.get("taxonomy_id", objects.TAXONOMY_ID).lower() != objects.TAXONOMY_ID
@@ -249,7 +293,10 @@ def _id(text: str) -> str:
 
 def _terms() -> dict[str, d.TaxonomyTerm]:
     """The codes, which come with the release."""
-    return {term.code: term for term in clients().directory.ListTaxonomyTerms(d.ListTaxonomyTermsRequest()).terms}
+    return {
+        term.code: term
+        for term in clients().directory.ListTaxonomyTerms(d.ListTaxonomyTermsRequest()).terms
+    }
 
 
 # --- what is answered
@@ -262,7 +309,9 @@ def _answer(body: dict[str, Any]) -> Response:
 def _sliced(entries: list[dict[str, Any]], given: Given) -> Response:
     number, size = _paging(given)
     words = given.get("search", "").casefold()
-    entries = [each for each in entries if words in f"{each['name']} {each['description']}".casefold()]
+    entries = [
+        each for each in entries if words in f"{each['name']} {each['description']}".casefold()
+    ]
     return _page(entries[(number - 1) * size : number * size], len(entries), given)
 
 

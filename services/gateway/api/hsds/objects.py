@@ -1,6 +1,8 @@
-"""What anybody may read of the directory in the words of HSDS 3 (https://docs.openreferral.org); what HSDS has no word for begins with x_.
+"""What anybody may read of the directory in the words of HSDS 3 (https://docs.openreferral.org);
+what HSDS has no word for begins with x_.
 
-Ids are UUIDs, as HSDS wants them: ours are the same 128 bits without hyphens; what has no id here has one made of that of what it belongs to.
+Ids are UUIDs, as HSDS wants them: ours are the same 128 bits without hyphens; what has no id here
+has one made of that of what it belongs to.
 """
 
 import re
@@ -50,7 +52,9 @@ def term_id(code: str) -> str:
 
 
 def uri(address: str) -> str:
-    """An address as people write it, ñ and all, as the URI that HSDS wants; empty where it is none."""
+    """An address as people write it, ñ and all, as the URI that HSDS wants; empty where it is
+    none.
+    """
     try:
         made = iri_to_uri(address)
     except ValueError:  # a host that no name can be made of, a port that is no number
@@ -70,11 +74,15 @@ def organization(said: d.Organization, *, full: bool = False) -> Said:
         "x_department": said.department,
         "x_hotline_number": said.hotline_number,
     }
-    more: Said = {"phones": _phone(said.phone, said.id), "x_languages": list(said.languages)} if full else {}
+    more: Said = (
+        {"phones": _phone(said.phone, said.id), "x_languages": list(said.languages)} if full else {}
+    )
     return _filled(core, "description") | {name: value for name, value in more.items() if value}
 
 
-def service(said: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full: bool = False) -> Said:
+def service(
+    said: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full: bool = False
+) -> Said:
     """A service with its organisation; with all that belongs to it if it is to be `full`."""
     one = said.service
     takes = one.eligibility
@@ -83,9 +91,15 @@ def service(said: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full:
         "name": one.name,
         "description": one.description,
         "status": "active",
-        "assured_date": one.assured_time.ToDatetime(tzinfo=UTC).date().isoformat() if one.HasField("assured_time") else "",
+        "assured_date": one.assured_time.ToDatetime(tzinfo=UTC).date().isoformat()
+        if one.HasField("assured_time")
+        else "",
         "last_modified": rfc3339(said.modify_time.ToDatetime(tzinfo=UTC)),
-        **{name: getattr(takes, name) for name in ("minimum_age", "maximum_age") if takes.HasField(name)},
+        **{
+            name: getattr(takes, name)
+            for name in ("minimum_age", "maximum_age")
+            if takes.HasField(name)
+        },
         "organization": organization(said.organization),
         "x_need_codes": list(one.need_codes),
         "x_country": one.country,
@@ -111,7 +125,9 @@ def service(said: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full:
         "phones": _phone(one.phone, one.id),
         "schedules": _schedules(one.schedules, one.id),
         "languages": _languages(one.languages, one.id),
-        "service_areas": [_area(code, one.id) for code in one.area_codes or [one.department or one.country]],
+        "service_areas": [
+            _area(code, one.id) for code in one.area_codes or [one.department or one.country]
+        ],
         "attributes": [_attribute(code, one.id, terms) for code in one.need_codes],
         "service_at_locations": [_at(at) for at in said.service_at_locations],
         "x_accessibility": [words(d.Accessibility.DESCRIPTOR)[each] for each in one.accessibility],
@@ -119,7 +135,9 @@ def service(said: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full:
     return _filled(core | more)
 
 
-def service_at_location(said: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full: bool = False) -> Said:
+def service_at_location(
+    said: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full: bool = False
+) -> Said:
     """A service at its one place."""
     at = said.service_at_locations[0]
     core = _at(at) if full else {"id": uuid(at.id), "location": _location(at.location)}
@@ -128,7 +146,10 @@ def service_at_location(said: o.PublicService, terms: Mapping[str, d.TaxonomyTer
 
 def minimal(said: o.PublicService) -> Said:
     """Who only wants to know what has changed."""
-    return {"id": uuid(said.service.id), "modified_date": rfc3339(said.modify_time.ToDatetime(tzinfo=UTC))}
+    return {
+        "id": uuid(said.service.id),
+        "modified_date": rfc3339(said.modify_time.ToDatetime(tzinfo=UTC)),
+    }
 
 
 def taxonomy() -> Said:
@@ -136,7 +157,10 @@ def taxonomy() -> Said:
     return {
         "id": TAXONOMY_ID,
         "name": "Enlace",
-        "description": "Kinds of help for survivors of human trafficking, in two levels; each with the HTCDS 2.0 type that it is.",
+        "description": (
+            "Kinds of help for survivors of human trafficking, in two levels;"
+            " each with the HTCDS 2.0 type that it is."
+        ),
     }
 
 
@@ -147,7 +171,8 @@ def term(said: d.TaxonomyTerm, *, full: bool = True) -> Said:
             "id": term_id(said.code),
             "code": said.code,
             "name": said.names[_LANGUAGE] or said.code,
-            "description": " / ".join(said.names[language] for language in sorted(said.names)) or said.code,
+            "description": " / ".join(said.names[language] for language in sorted(said.names))
+            or said.code,
             "parent_id": term_id(said.parent_code) if said.parent_code else "",
             "taxonomy": "Enlace",
             "taxonomy_id": TAXONOMY_ID,
@@ -182,7 +207,11 @@ def _at(said: l.ServiceAtLocation) -> Said:
 
 
 def _location(said: l.Location) -> Said:
-    point = {"latitude": said.latitude, "longitude": said.longitude} if said.HasField("latitude") else {}
+    point = (
+        {"latitude": said.latitude, "longitude": said.longitude}
+        if said.HasField("latitude")
+        else {}
+    )
     return _filled(
         {
             "id": uuid(said.id),
@@ -203,7 +232,9 @@ def _location(said: l.Location) -> Said:
 
 
 def _address(said: l.Location) -> Said:
-    """HSDS wants a city and a postal code; where people say how one gets there instead, they are empty."""
+    """HSDS wants a city and a postal code; where people say how one gets there instead, they are
+    empty.
+    """
     return {
         "id": made(said.id, "addresses"),
         "address_1": said.address,
@@ -242,7 +273,11 @@ def _languages(tags: Iterable[str], of: str) -> list[Said]:
 
 
 def _area(code: str, of: str) -> Said:
-    return {"id": made(of, "service_areas", code), "name": area_name(code) or code, "x_area_code": code}
+    return {
+        "id": made(of, "service_areas", code),
+        "name": area_name(code) or code,
+        "x_area_code": code,
+    }
 
 
 def _attribute(code: str, of: str, terms: Mapping[str, d.TaxonomyTerm]) -> Said:
@@ -259,7 +294,11 @@ def _attribute(code: str, of: str, terms: Mapping[str, d.TaxonomyTerm]) -> Said:
 
 def _filled(said: Said, *always: str) -> Said:
     """Without what is not said."""
-    return {name: value for name, value in said.items() if name in always or not (value is None or value == "" or value in ([], {}))}
+    return {
+        name: value
+        for name, value in said.items()
+        if name in always or not (value is None or value == "" or value in ([], {}))
+    }
 
 
 def area_name(code: str) -> str:

@@ -1,1 +1,4 @@
-"""Questions to the services, and acts, that more than one page needs, each written once. Pages choose what they show of an answer."""
+"""Questions to the services, and acts, that more than one page needs, each written once.
+
+Pages choose what they show of an answer.
+"""

@@ -10,18 +10,28 @@ from services.gateway.site.language import words
 from services.gateway.site.parts import lists
 
 # The middle of a band: a service's limits are in years, a person's age is often known only roughly.
-BAND_AGES = {r.AGE_BAND_0_TO_11: 7, r.AGE_BAND_12_TO_17: 15, r.AGE_BAND_18_TO_24: 21, r.AGE_BAND_25_TO_59: 40, r.AGE_BAND_60_AND_OVER: 65}
+BAND_AGES = {
+    r.AGE_BAND_0_TO_11: 7,
+    r.AGE_BAND_12_TO_17: 15,
+    r.AGE_BAND_18_TO_24: 21,
+    r.AGE_BAND_25_TO_59: 40,
+    r.AGE_BAND_60_AND_OVER: 65,
+}
 
 
 def provider_of(service: d.Service) -> str:
-    """Returns the name of the organisation that gives a service, and the authority with which that one shares what it hears."""
+    """Returns the name of the organisation that gives a service, and the authority with which that
+    one shares what it hears.
+    """
     return f"{service.organization_name}{words.shares(service)}"
 
 
 def services_of(organization_id: str) -> lists.Listed[d.Service]:
     """The services of an organisation."""
     question = d.SearchServicesRequest(organization_id=organization_id)
-    return lists.all_of(clients().directory.SearchServices, question, lambda answer: answer.services)
+    return lists.all_of(
+        clients().directory.SearchServices, question, lambda answer: answer.services
+    )
 
 
 def matches(
@@ -34,14 +44,19 @@ def matches(
     excluded: Sequence[str] = (),
     support: Sequence[d.Accessibility.ValueType] = (),
 ) -> list[d.Match]:
-    """Which services fit, with their reasons: asked with the coarse attributes of the person, never more. Her age is the middle of its band where the
-    years are not known. Left out are services in departments that are not safe for her (`unsafe`), and of organisations that she named (`excluded`).
-    `home`: the country where one looks unless another is said. `support`: what she needs to be able to use a place."""
+    """Which services fit, with their reasons: asked with the coarse attributes of the person, never
+    more. Her age is the middle of its band where the years are not known. Left out are services in
+    departments that are not safe for her (`unsafe`), and of organisations that she named
+    (`excluded`). `home`: the country where one looks unless another is said. `support`: what she
+    needs to be able to use a place.
+    """
     question = d.MatchServicesRequest(
         need_code=need_code,
         country=person.country or home,
         department=person.department,
-        gender=d.Gender.ValueType(words.number("gender", words.snake(words.code("person_gender", person.gender_code)))),
+        gender=d.Gender.ValueType(
+            words.number("gender", words.snake(words.code("person_gender", person.gender_code)))
+        ),
         language=person.language,
         limit=limit,
         excluded_areas=unsafe,
@@ -57,14 +72,19 @@ def matches(
 
 
 def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
-    """Services of others than the receiver that may fit, to name when declining or to ask instead."""
+    """Services of others than the receiver that may fit, to name when declining or to ask
+    instead.
+    """
     person = referral.person
     question = d.MatchServicesRequest(
         need_code=referral.need_code,
         country=person.country,
         department=person.department,
         language=person.language,
-        excluded_organization_ids=[referral.receiver_organization_id, *referral.unsafe_organization_ids],
+        excluded_organization_ids=[
+            referral.receiver_organization_id,
+            *referral.unsafe_organization_ids,
+        ],
         excluded_areas=referral.unsafe_departments,
         limit=8,
     )
@@ -72,4 +92,8 @@ def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
         matches = clients().directory.MatchServices(question).matches
     except Refusal:
         return []
-    return [(m.service.id, f"{m.service.name} · {provider_of(m.service)}") for m in matches if m.verdict != d.VERDICT_DOES_NOT_FIT]
+    return [
+        (m.service.id, f"{m.service.name} · {provider_of(m.service)}")
+        for m in matches
+        if m.verdict != d.VERDICT_DOES_NOT_FIT
+    ]

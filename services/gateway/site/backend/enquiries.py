@@ -9,17 +9,25 @@ from services.gateway.site.parts import lists
 def received() -> lists.Listed[e.Enquiry]:
     """Returns the enquiries that wait for an answer of this desk, the nearest deadline first."""
     question = e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_RECEIVED, waiting_for_me=True)
-    enquiries = lists.all_of(clients().enquiries.ListEnquiries, question, lambda answer: answer.enquiries)
+    enquiries = lists.all_of(
+        clients().enquiries.ListEnquiries, question, lambda answer: answer.enquiries
+    )
     enquiries.sort(key=lambda one: one.due_time.seconds)
     return enquiries
 
 
 def asking() -> lists.Listed[e.Enquiry]:
-    """Returns the own enquiries that are open, or matched without a referral yet, first those that wait for this desk."""
+    """Returns the own enquiries that are open, or matched without a referral yet, first those that
+    wait for this desk.
+    """
     question = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED])
-    listed = lists.all_of(clients().enquiries.ListEnquiries, question, lambda answer: answer.enquiries)
+    listed = lists.all_of(
+        clients().enquiries.ListEnquiries, question, lambda answer: answer.enquiries
+    )
     enquiries = lists.only(listed, lambda one: bool(one.turn))
-    enquiries.sort(key=lambda one: (one.turn != r.TURN_SENDER, not one.due_time.seconds, one.due_time.seconds))
+    enquiries.sort(
+        key=lambda one: (one.turn != r.TURN_SENDER, not one.due_time.seconds, one.due_time.seconds)
+    )
     return enquiries
 
 
@@ -27,4 +35,8 @@ def of_contact(identifier: str) -> lists.Listed[e.Enquiry]:
     """Returns the enquiries of a contact of the line."""
     if not identifier:
         return lists.Listed()
-    return lists.all_of(clients().enquiries.ListEnquiries, e.ListEnquiriesRequest(contact_id=identifier), lambda answer: answer.enquiries)
+    return lists.all_of(
+        clients().enquiries.ListEnquiries,
+        e.ListEnquiriesRequest(contact_id=identifier),
+        lambda answer: answer.enquiries,
+    )

@@ -1,4 +1,6 @@
-"""Names for ids: organisations, services and workers by one question a page, and needs from the taxonomy, remembered for ten minutes."""
+"""Names for ids: organisations, services and workers by one question a page, and needs from the
+taxonomy, remembered for ten minutes.
+"""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -14,16 +16,29 @@ TAXONOMY_SECONDS = 600.0
 BATCH = 200  # the contract's limit
 
 
-def names(organizations: Iterable[str] = (), services: Iterable[str] = (), workers: Iterable[str] = ()) -> Names:
+def names(
+    organizations: Iterable[str] = (), services: Iterable[str] = (), workers: Iterable[str] = ()
+) -> Names:
     """Asks for all names of a page, as many at once as the contract allows."""
     fields = {"organization_ids": organizations, "service_ids": services, "worker_ids": workers}
-    wanted = [(field, identifier) for field, ids in fields.items() for identifier in sorted({each for each in ids if each})]
+    wanted = [
+        (field, identifier)
+        for field, ids in fields.items()
+        for identifier in sorted({each for each in ids if each})
+    ]
     known = Names()
     for start in range(0, len(wanted), BATCH):
         batch = wanted[start : start + BATCH]
-        question = BatchGetRequest(**{field: [identifier for each, identifier in batch if each == field] for field in fields})
+        question = BatchGetRequest(
+            **{
+                field: [identifier for each, identifier in batch if each == field]
+                for field in fields
+            }
+        )
         answer = clients().directory.BatchGet(question)
-        known.organizations |= {organization.id: organization for organization in answer.organizations}
+        known.organizations |= {
+            organization.id: organization for organization in answer.organizations
+        }
         known.services |= {service.id: service for service in answer.services}
         known.workers |= dict(answer.worker_names)
     return known
@@ -33,7 +48,11 @@ def names_of(referrals: Iterable[Referral], organizations: Iterable[str] = ()) -
     """The names that a list of referrals needs, and those of more organisations."""
     listed = list(referrals)
     both = {r.sender_organization_id for r in listed} | {r.receiver_organization_id for r in listed}
-    return names({*both, *organizations}, (r.service_id for r in listed), (r.responsible_worker_id for r in listed))
+    return names(
+        {*both, *organizations},
+        (r.service_id for r in listed),
+        (r.responsible_worker_id for r in listed),
+    )
 
 
 class Taxonomy:
@@ -49,7 +68,10 @@ class Taxonomy:
         with self._lock:
             fresh = time.monotonic() < self._until
         if not fresh:
-            terms = {term.code: term for term in clients().directory.ListTaxonomyTerms(ListTaxonomyTermsRequest()).terms}
+            terms = {
+                term.code: term
+                for term in clients().directory.ListTaxonomyTerms(ListTaxonomyTermsRequest()).terms
+            }
             with self._lock:
                 self._terms, self._until = terms, time.monotonic() + TAXONOMY_SECONDS
         return self._terms
@@ -59,7 +81,9 @@ _taxonomy = Taxonomy()
 
 
 def called(names: Mapping[str, str]) -> str:
-    """The name in the reader's language, of what brings its names along; Spanish where it has none in this one."""
+    """The name in the reader's language, of what brings its names along; Spanish where it has none
+    in this one.
+    """
     return names.get(i18n.language()) or names.get("es") or "–"
 
 
@@ -78,4 +102,7 @@ def needs() -> list[tuple[str, str, list[tuple[str, str]]]]:
     """The groups with their needs, for a form: code, name, [(code, name)]."""
     terms = _taxonomy.terms().values()
     groups = [term.code for term in terms if not term.parent_code]
-    return [(group, need(group), [(t.code, need(t.code)) for t in terms if t.parent_code == group]) for group in groups]
+    return [
+        (group, need(group), [(t.code, need(t.code)) for t in terms if t.parent_code == group])
+        for group in groups
+    ]

@@ -13,4 +13,6 @@ def file_of(identifier: str) -> p.Person:
 
 def waiting_erasures() -> lists.Listed[er.Erasure]:
     """Proposals that wait for a second person here, all of them."""
-    return lists.all_of(clients().erasures.ListErasures, er.ListErasuresRequest(), lambda answer: answer.erasures)
+    return lists.all_of(
+        clients().erasures.ListErasures, er.ListErasuresRequest(), lambda answer: answer.erasures
+    )

@@ -1,4 +1,6 @@
-"""The state of a request by its reference and PIN, for the person herself and for a worker to whom she tells both."""
+"""The state of a request by its reference and PIN, for the person herself and for a worker to whom
+she tells both.
+"""
 
 from collections.abc import Callable
 
@@ -20,9 +22,14 @@ def answered(
     *,
     again: Callable[[str, str], str],
     contact_of: Callable[[str, str], str] = lambda reference, pin: "",
-    readings_of: Callable[[str, str], list[c.ReferenceReading] | None] = lambda reference, pin: None,
+    readings_of: Callable[[str, str], list[c.ReferenceReading] | None] = lambda reference, pin: (
+        None
+    ),
 ) -> Response | tuple[str, int]:
-    """Asks with what the form brought, and says what came of it; wrong and unknown sound the same. `again` shows the form it came from."""
+    """Asks with what the form brought, and says what came of it; wrong and unknown sound the same.
+
+    `again` shows the form it came from.
+    """
     reference, pin, device = forms.text("reference"), forms.text("pin"), origin.device()
     origin.tell(device)
     try:
@@ -48,13 +55,21 @@ def answered(
 
 
 def outcome_of(
-    ask: Callable[[str, str], c.ReferenceStatus], say: Callable[[c.ReferenceStatus], str], reference: str, pin: str
+    ask: Callable[[str, str], c.ReferenceStatus],
+    say: Callable[[c.ReferenceStatus], str],
+    reference: str,
+    pin: str,
 ) -> tuple[c.ReferenceStatus, str, bool]:
-    """How things stand, what is said of what she asked, and whether it was refused; only to whom the PIN is right."""
+    """How things stand, what is said of what she asked, and whether it was refused; only to whom
+    the PIN is right.
+    """
     try:
         status = ask(reference, pin)
         return status, say(status), False
-    except (Invalid, Conflict) as refusal:  # a form that is not whole is refused before anybody looks at the PIN
+    except (
+        Invalid,
+        Conflict,
+    ) as refusal:  # a form that is not whole is refused before anybody looks at the PIN
         return ask_status(reference, pin), "; ".join(forms.problems(refusal).values()), True
 
 
@@ -63,10 +78,13 @@ def problem_of(refusal: Refusal) -> str:
     if isinstance(refusal, Exhausted):
         return words.wait(refusal.retry_after)
     return _(
-        "La referencia y el PIN no coinciden. Revise cada letra y número. Tras varios intentos hay que esperar; mientras tanto puede llamar."
+        "La referencia y el PIN no coinciden. Revise cada letra y número."
+        " Tras varios intentos hay que esperar; mientras tanto puede llamar."
     )
 
 
 def ask_status(reference: str, pin: str) -> c.ReferenceStatus:
     """How things stand."""
-    return clients().references.GetReferenceStatus(c.GetReferenceStatusRequest(reference=reference, pin=pin))
+    return clients().references.GetReferenceStatus(
+        c.GetReferenceStatusRequest(reference=reference, pin=pin)
+    )

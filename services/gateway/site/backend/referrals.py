@@ -1,4 +1,6 @@
-"""Referrals: one as it is now, the filter of those that wait for this desk, and a draft that goes on from question to question."""
+"""Referrals: one as it is now, the filter of those that wait for this desk, and a draft that goes
+on from question to question.
+"""
 
 from typing import Any
 
@@ -20,7 +22,9 @@ def fetch(identifier: str) -> r.Referral:
 
 
 def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:
-    """Returns the filter of referrals that wait for this organisation; for the network, which has no turn, of all live ones."""
+    """Returns the filter of referrals that wait for this organisation; for the network, which has
+    no turn, of all live ones.
+    """
     mine = box != r.BOX_NETWORK
     return r.ReferralFilter(box=box, live=not mine, waiting_for_me=mine)
 
@@ -29,12 +33,19 @@ def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
     """Writes some fields of the draft."""
     changed = r.Referral(id=draft.id, etag=etag or draft.etag, **fields)
     return clients().referrals.UpdateReferral(
-        r.UpdateReferralRequest(referral=changed, update_mask=FieldMask(paths=list(fields)), request_id=forms.request_id())
+        r.UpdateReferralRequest(
+            referral=changed,
+            update_mask=FieldMask(paths=list(fields)),
+            request_id=forms.request_id(),
+        )
     )
 
 
 def onward(draft: r.Referral, after: str = "") -> Response:
-    """To the first page where something is missing. Another need asks for a service anew, another service for her consent."""
+    """To the first page where something is missing.
+
+    Another need asks for a service anew, another service for her consent.
+    """
     if not draft.need_code:
         page = "need"
     elif not draft.urgency:
@@ -47,11 +58,16 @@ def onward(draft: r.Referral, after: str = "") -> Response:
         page = "contact"
     else:
         page = "check" if draft.receipt_id and after != "services" else "consent"
-    return redirect(url_for(f"referral_new.{page}", identifier=draft.id), 303 if request.method == "POST" else 302)
+    return redirect(
+        url_for(f"referral_new.{page}", identifier=draft.id),
+        303 if request.method == "POST" else 302,
+    )
 
 
 def is_unsafe(draft: r.Referral) -> bool:
-    """Whether she named who gives the service that is chosen, or the department where it is: then another is chosen, before anybody refuses to send."""
+    """Whether she named who gives the service that is chosen, or the department where it is: then
+    another is chosen, before anybody refuses to send.
+    """
     if draft.receiver_organization_id in draft.unsafe_organization_ids:
         return True
     if not draft.unsafe_departments:
@@ -63,4 +79,7 @@ def is_unsafe(draft: r.Referral) -> bool:
 def urgency_hints() -> dict[str, str]:
     """When it is how urgent, and how soon the other side then answers."""
     answers = due.answers(clients().referrals.GetDeadlinePolicy(r.GetDeadlinePolicyRequest()))
-    return {code: f"{words.word('urgency_hint', code)} {answers.get(code, '')}" for code, _word in words.options("urgency")}
+    return {
+        code: f"{words.word('urgency_hint', code)} {answers.get(code, '')}"
+        for code, _word in words.options("urgency")
+    }

@@ -1,4 +1,6 @@
-"""Organisations and departments that she can name as not safe: those that fit, those that a search of the directory finds, and those already ticked."""
+"""Organisations and departments that she can name as not safe: those that fit, those that a search
+of the directory finds, and those already ticked.
+"""
 
 from collections.abc import Iterable
 from operator import itemgetter
@@ -17,25 +19,44 @@ MOST = 30
 """So many organisations are shown of those that were searched for."""
 
 
-def choices(services: Iterable[d.Service], said: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> Choices:
-    """Returns the choices: the providers of these services, the hits of the search, and all that is ticked already."""
+def choices(
+    services: Iterable[d.Service], said: MultiDict[str, str], organizations: str = ORGANIZATIONS
+) -> Choices:
+    """Returns the choices: the providers of these services, the hits of the search, and all that is
+    ticked already.
+    """
     sought = said.get(SEARCH, "").strip()
     answer = search(sought) if sought else d.SearchServicesResponse()
     listed = list(services)
     hits = {one.organization_id: provider_of(one) for one in answer.services}
-    named = {one.organization_id: provider_of(one) for one in listed} | dict(list(hits.items())[:MOST])
+    named = {one.organization_id: provider_of(one) for one in listed} | dict(
+        list(hits.items())[:MOST]
+    )
     ticked = [each for each in said.getlist(organizations) if each and each not in named]
     known = names.names(ticked)
     named |= {each: known.organization(each) for each in ticked}
-    near = {one.department for one in listed if one.department} | {each for each in said.getlist(DEPARTMENTS) if each}
+    near = {one.department for one in listed if one.department} | {
+        each for each in said.getlist(DEPARTMENTS) if each
+    }
     departments = sorted(((code, words.department(code)) for code in near), key=itemgetter(1))
     more = len(hits) > MOST or bool(answer.next_page_token)
-    return Choices(sorted(named.items(), key=itemgetter(1)), departments, sought, more, bool(sought) and not hits)
+    return Choices(
+        sorted(named.items(), key=itemgetter(1)),
+        departments,
+        sought,
+        more,
+        bool(sought) and not hits,
+    )
 
 
 def search(sought: str) -> d.SearchServicesResponse:
-    """Returns the services that these words find, of whichever need. Their organisations are what she can name."""
+    """Returns the services that these words find, of whichever need.
+
+    Their organisations are what she can name.
+    """
     try:
-        return clients().directory.SearchServices(d.SearchServicesRequest(words=sought, page_size=100))
+        return clients().directory.SearchServices(
+            d.SearchServicesRequest(words=sought, page_size=100)
+        )
     except Invalid:  # longer than any name
         return d.SearchServicesResponse()

@@ -1,4 +1,6 @@
-"""Every component of the pages in each of its states, in development: who changes the look opens this page first."""
+"""Every component of the pages in each of its states, in development: who changes the look opens
+this page first.
+"""
 
 from datetime import timedelta
 
@@ -48,10 +50,16 @@ def row(state: int) -> r.Referral:
 def hour(back: int) -> DeliveryHour:
     """The attempts of an hour so long ago."""
     start = i18n.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=back)
-    return DeliveryHour(start_time=timestamp(start), delivered=back * 7 % 23, failed=max(0, back % 9 - 6))
+    return DeliveryHour(
+        start_time=timestamp(start), delivered=back * 7 % 23, failed=max(0, back % 9 - 6)
+    )
 
 
 def clock(gone: float, minutes: int) -> r.Clock:
     """A running deadline."""
     start = i18n.now() - timedelta(minutes=gone * minutes)
-    return r.Clock(kind=r.CLOCK_KIND_DECIDE, start_time=timestamp(start), due_time=timestamp(start + timedelta(minutes=minutes)))
+    return r.Clock(
+        kind=r.CLOCK_KIND_DECIDE,
+        start_time=timestamp(start),
+        due_time=timestamp(start + timedelta(minutes=minutes)),
+    )

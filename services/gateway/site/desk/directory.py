@@ -1,4 +1,6 @@
-"""The directory: search (the words never enter an address), an organisation's page, and room in one tap."""
+"""The directory: search (the words never enter an address), an organisation's page, and room in one
+tap.
+"""
 
 from datetime import UTC, timedelta
 from typing import Any
@@ -29,7 +31,11 @@ def search() -> str:
     return render(d.SearchServicesRequest(), None)
 
 
-def render(question: d.SearchServicesRequest, answer: d.SearchServicesResponse | None, errors: dict[str, str] | None = None) -> str:
+def render(
+    question: d.SearchServicesRequest,
+    answer: d.SearchServicesResponse | None,
+    errors: dict[str, str] | None = None,
+) -> str:
     """The page with what was asked and found; None: nothing was asked, or it could not be."""
     asked = answer is not None or errors
     counts = {each.department: each.count for each in answer.departments} if answer else {}
@@ -40,9 +46,12 @@ def render(question: d.SearchServicesRequest, answer: d.SearchServicesResponse |
         chips=chips(question),
         counts=counts,
         counted=question.count_country,
-        map_=pictures.map_of(question.count_country, counts) if counts and pictures.has_map(question.count_country) else None,
+        map_=pictures.map_of(question.count_country, counts)
+        if counts and pictures.has_map(question.count_country)
+        else None,
         own=[] if asked else directory.services_of(session.me().organization_id),
-        narrowed=any(getattr(question, name) for name in ("need_code", "country", "language")) or question.HasField("age"),
+        narrowed=any(getattr(question, name) for name in ("need_code", "country", "language"))
+        or question.HasField("age"),
         errors=errors or {},
     )
 
@@ -50,16 +59,27 @@ def render(question: d.SearchServicesRequest, answer: d.SearchServicesResponse |
 def country_to_count(question: d.SearchServicesRequest) -> str:
     """Of which country the map is: the one asked for, or the reader's own."""
     asked = question.country or question.department.partition("-")[0]
-    return asked if asked in i18n.locale().territories else session.me().country  # what is no country the services refuse in its own field
+    # what is no country the services refuse in its own field
+    return asked if asked in i18n.locale().territories else session.me().country
 
 
 def chips(question: d.SearchServicesRequest) -> list[tuple[str, str, bool]]:
     """Filters of one tap: name, label, whether it is on."""
     here = session.me().department
-    made = [("room", _("Hay lugar"), question.has_room), ("open", _("Abierto ahora"), question.open_now)]
+    made = [
+        ("room", _("Hay lugar"), question.has_room),
+        ("open", _("Abierto ahora"), question.open_now),
+    ]
     if here:
         made.append(("here", words.department(here), question.department == here))
-    return [*made, ("mothers", _("Mujeres con hijos"), question.gender == d.GENDER_FEMININE and question.dependants > 0)]
+    return [
+        *made,
+        (
+            "mothers",
+            _("Mujeres con hijos"),
+            question.gender == d.GENDER_FEMININE and question.dependants > 0,
+        ),
+    ]
 
 
 def tap(question: d.SearchServicesRequest, chip: str) -> None:
@@ -101,7 +121,12 @@ def organization(identifier: str) -> str:
 def page(errors: dict[str, str], identifier: str, verb: str = "") -> str:
     """The page, with what was wrong with a step; which of them is seen by what was wrong."""
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
-    return render_template("organization.html", organization=organization, services=directory.services_of(identifier), errors=errors)
+    return render_template(
+        "organization.html",
+        organization=organization,
+        services=directory.services_of(identifier),
+        errors=errors,
+    )
 
 
 @pages.post("/directory/organizations/<identifier>/<verb>", access.NETWORK, again=page)
@@ -117,12 +142,16 @@ def vet(identifier: str, verb: str) -> Response:
     return redirect(url_for("directory.organization", identifier=identifier, done=said), 303)
 
 
-@pages.post("/directory/organizations/<identifier>/leave", access.NETWORK | access.MANAGERS, again=page)
+@pages.post(
+    "/directory/organizations/<identifier>/leave", access.NETWORK | access.MANAGERS, again=page
+)
 def leave(identifier: str) -> Response:
     """Ends a membership: of one's own organisation, or, by the coordination, of another."""
     if not forms.flag("sure"):
         forms.refuse({"_form": _("Marque que lo decidieron así.")})
-    clients().directory.LeaveOrganization(d.LeaveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id()))
+    clients().directory.LeaveOrganization(
+        d.LeaveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id())
+    )
     if identifier == session.me().organization_id:
         return redirect(url_for("home.home"), 303)
     return redirect(url_for("directory.organization", identifier=identifier, done="saved"), 303)
@@ -131,7 +160,12 @@ def leave(identifier: str) -> Response:
 def first_manager_of(identifier: str) -> m.Invitation:
     """The invitation of the form: in a small organisation its manager also works with people."""
     roles = [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER]
-    return m.Invitation(organization_id=identifier, email=forms.text("email"), roles=roles, language=forms.text("invited_language"))
+    return m.Invitation(
+        organization_id=identifier,
+        email=forms.text("email"),
+        roles=roles,
+        language=forms.text("invited_language"),
+    )
 
 
 def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
@@ -139,37 +173,65 @@ def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
     if verb == "propose":
         changed = forms.filled(d.Organization(id=identifier))
         mask = FieldMask(paths=["type", "country", "hotline_number"])
-        directory.ProposeOrganizationChange(d.ProposeOrganizationChangeRequest(organization=changed, update_mask=mask, request_id=once))
+        directory.ProposeOrganizationChange(
+            d.ProposeOrganizationChangeRequest(
+                organization=changed, update_mask=mask, request_id=once
+            )
+        )
     elif verb == "confirm":
-        directory.ConfirmOrganizationChange(d.ConfirmOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once))
+        directory.ConfirmOrganizationChange(
+            d.ConfirmOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once)
+        )
     elif verb == "drop":
-        directory.DropOrganizationChange(d.DropOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once))
+        directory.DropOrganizationChange(
+            d.DropOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once)
+        )
     elif verb == "second-factor":  # of its only manager, whom no other can help
         invitations.reset_second_factor(forms.text("worker"))
     elif verb == "approve":
-        directory.ApproveOrganization(d.ApproveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once))
+        directory.ApproveOrganization(
+            d.ApproveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once)
+        )
     elif verb == "admit":
-        directory.AdmitOrganization(d.AdmitOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once))
+        directory.AdmitOrganization(
+            d.AdmitOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once)
+        )
     elif verb == "reject":
-        directory.RejectApplication(forms.filled(d.RejectApplicationRequest(id=identifier, request_id=once)))
+        directory.RejectApplication(
+            forms.filled(d.RejectApplicationRequest(id=identifier, request_id=once))
+        )
     elif verb == "evidence":
         seen = forms.filled(d.Evidence())
-        directory.RecordEvidence(d.RecordEvidenceRequest(id=identifier, etag=forms.etag(), evidence=seen, request_id=once))
+        directory.RecordEvidence(
+            d.RecordEvidenceRequest(
+                id=identifier, etag=forms.etag(), evidence=seen, request_id=once
+            )
+        )
     else:
         return False
     return True
 
 
 SOON = timedelta(days=60)
-_BOARD = (d.ORGANIZATION_STATUS_APPLIED, d.ORGANIZATION_STATUS_PROBATION, d.ORGANIZATION_STATUS_SUSPENDED)
+_BOARD = (
+    d.ORGANIZATION_STATUS_APPLIED,
+    d.ORGANIZATION_STATUS_PROBATION,
+    d.ORGANIZATION_STATUS_SUSPENDED,
+)
 
 
 @pages.get("/directory/members", access.NETWORK)
 def members() -> str:
-    """All members, for the coordinator; on the first page what somebody has to do about some of them."""
+    """All members, for the coordinator; on the first page what somebody has to do about some of
+    them.
+    """
     status = words.number("organization_status", request.args.get("status", ""))
     answer = clients().directory.ListOrganizations(
-        d.ListOrganizationsRequest(page_size=100, page_token=request.args.get("page", ""), status=d.OrganizationStatus.ValueType(status))
+        d.ListOrganizationsRequest(
+            page_size=100,
+            page_token=request.args.get("page", ""),
+            status=d.OrganizationStatus.ValueType(status),
+        )
     )
     first = not (status or request.args.get("page"))
     today = i18n.today()
@@ -178,26 +240,38 @@ def members() -> str:
         organizations=answer.organizations,
         status=request.args.get("status", ""),
         next_page=answer.next_page_token,
-        board={words.code("organization_status", state): listed(status=state) for state in _BOARD} if first else {},
+        board={words.code("organization_status", state): listed(status=state) for state in _BOARD}
+        if first
+        else {},
         waiting=listed(waits_for_second=True) if first else [],
         ending=listed(agreement_expire_before_date=str(today + SOON)) if first else [],
         **doubtful(first),
-        waits_too_long=lambda one: i18n.now() - one.create_time.ToDatetime(tzinfo=UTC) > ANSWERED_WITHIN,
+        waits_too_long=lambda one: (
+            i18n.now() - one.create_time.ToDatetime(tzinfo=UTC) > ANSWERED_WITHIN
+        ),
     )
 
 
 def doubtful(asked: bool) -> dict[str, Any]:
     """Services on which one can rely no more, with their names."""
     question = lo.ListTruthScoresRequest(doubtful=True)
-    scores = lists.all_of(clients().locations.ListTruthScores, question, lambda answer: answer.scores) if asked else lists.Listed()
-    seen = names.names([score.organization_id for score in scores], [score.service_id for score in scores])
+    scores = (
+        lists.all_of(clients().locations.ListTruthScores, question, lambda answer: answer.scores)
+        if asked
+        else lists.Listed()
+    )
+    seen = names.names(
+        [score.organization_id for score in scores], [score.service_id for score in scores]
+    )
     return {"doubtful": scores, "names": seen}
 
 
 def listed(**narrowed: Any) -> lists.Listed[d.Organization]:
     """Those of the network's members that are so."""
     question = d.ListOrganizationsRequest(**narrowed)
-    return lists.all_of(clients().directory.ListOrganizations, question, lambda answer: answer.organizations)
+    return lists.all_of(
+        clients().directory.ListOrganizations, question, lambda answer: answer.organizations
+    )
 
 
 @pages.form("/capacity/<identifier>", access.CARE)
@@ -210,12 +284,21 @@ def capacity(identifier: str) -> access.Answer:
     if request.method == "POST":
         said = forms.filled(d.Capacity(unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES))
         try:
-            clients().directory.SetCapacity(forms.filled(d.SetCapacityRequest(id=identifier, capacity=said)))
+            clients().directory.SetCapacity(
+                forms.filled(d.SetCapacityRequest(id=identifier, capacity=said))
+            )
             if forms.text("back") == "today":
                 return redirect(url_for("today.today", done="capacity"), 303)
-            return redirect(url_for("directory.capacity", identifier=identifier, done="capacity"), 303)
+            return redirect(
+                url_for("directory.capacity", identifier=identifier, done="capacity"), 303
+            )
         except Stale:  # one more and one fewer are said of the number that stood there
-            errors = {"_form": _("Otra persona acaba de decirlo: mire cuánto lugar dice ahora, y corríjalo si no es así.")}
+            errors = {
+                "_form": _(
+                    "Otra persona acaba de decirlo: mire cuánto lugar dice ahora, y corríjalo si no"
+                    " es así."
+                )
+            }
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)
     page = render_template("capacity.html", service=service, errors=errors)

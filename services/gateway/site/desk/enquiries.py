@@ -1,4 +1,7 @@
-"""Enquiries: many services are asked at once without saying who she is. The questions, a look at what would be told, the answers, and what is taken."""
+"""Enquiries: many services are asked at once without saying who she is.
+
+The questions, a look at what would be told, the answers, and what is taken.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +23,13 @@ from services.gateway.site.shell import access, session
 pages = access.Pages("enquiries")
 MOST, MATCHES = 50, 100
 """The contract's limits: services that one enquiry asks, and services that one question brings."""
-ORDER = (e.OFFER_ANSWER_YES, e.OFFER_ANSWER_MAYBE, e.OFFER_ANSWER_WAITLIST, e.OFFER_ANSWER_UNSPECIFIED, e.OFFER_ANSWER_NO)
+ORDER = (
+    e.OFFER_ANSWER_YES,
+    e.OFFER_ANSWER_MAYBE,
+    e.OFFER_ANSWER_WAITLIST,
+    e.OFFER_ANSWER_UNSPECIFIED,
+    e.OFFER_ANSWER_NO,
+)
 # By which field of the form an attribute is said.
 FIELDS = {"gender": "gender_code"}
 EXCLUDED = "excluded_organization_ids"
@@ -41,14 +50,22 @@ def listing() -> str:
             page_token=request.args.get("page", ""),
         )
     )
-    return render_template("enquiries.html", enquiries=answer.enquiries, box=box, everything=everything, next_page=answer.next_page_token)
+    return render_template(
+        "enquiries.html",
+        enquiries=answer.enquiries,
+        box=box,
+        everything=everything,
+        next_page=answer.next_page_token,
+    )
 
 
 @pages.blueprint.app_template_global()
 def answers_of(enquiry: e.Enquiry) -> list[tuple[int, str]]:
     """How many said what."""
     counted = Counter(offer.answer for offer in enquiry.offers)
-    return [(counted[answer], words.code("offer_answer", answer)) for answer in ORDER if counted[answer]]
+    return [
+        (counted[answer], words.code("offer_answer", answer)) for answer in ORDER if counted[answer]
+    ]
 
 
 @pages.blueprint.app_template_global()
@@ -68,7 +85,11 @@ def sketch(content: e.EnquiryContent) -> str:
 @pages.blueprint.app_template_global()
 def decline_choices() -> list[tuple[str, str]]:
     """Why not: what can be known before anybody is named, and no reason that needs a sentence."""
-    return [(code, word) for code, word in words.options("decline_reason") if code not in ("other", "duplicate", "consent_not_confirmed")]
+    return [
+        (code, word)
+        for code, word in words.options("decline_reason")
+        if code not in ("other", "duplicate", "consent_not_confirmed")
+    ]
 
 
 @pages.form("/enquiries/new", access.SENDERS)
@@ -83,8 +104,13 @@ def new() -> access.Answer:
         said.poplist(attribute)
         if attribute in asked.content.DESCRIPTOR.fields_by_name:
             asked.content.ClearField(attribute)  # type: ignore[arg-type]
-    asked.content.country = asked.content.country or session.me().country  # the line of one country may ask in another
-    errors = {name: words.violation("required", name) for name in ("need_code", "urgency") if not getattr(asked.content, name)}
+    # the line of one country may ask in another
+    asked.content.country = asked.content.country or session.me().country
+    errors = {
+        name: words.violation("required", name)
+        for name in ("need_code", "urgency")
+        if not getattr(asked.content, name)
+    }
     lacks = unsafe_form.problems(said, EXCLUDED)
     errors |= {name: problem for name, problem in lacks.items() if name == "unsafe_code"}
     if errors:
@@ -96,7 +122,9 @@ def new() -> access.Answer:
         asked.service_ids.extend(service.id for service in services)
         sure = forms.flag("sure") and not unsafe_form.looks(said)
         if sure and not lacks:
-            return redirect(url_for("enquiries.show", identifier=create(asked).id, done="asked"), 303)
+            return redirect(
+                url_for("enquiries.show", identifier=create(asked).id, done="asked"), 303
+            )
         preview = clients().enquiries.PreviewEnquiry(asked) if services else e.EnquiryPreview()
     except forms.SHOWN_IN_PLACE as refusal:
         return ask(said, forms.problems(refusal))
@@ -121,13 +149,22 @@ def known() -> MultiDict[str, str]:
     contact_id, person_id = request.args.get("contact", ""), request.args.get("person", "")
     if contact_id:
         contact = clients().contacts.GetContact(c.GetContactRequest(id=contact_id))
-        said.update({"contact_id": contact_id, "need_code": contact.need_code, "urgency": words.code("urgency", contact.urgency)})
+        said.update(
+            {
+                "contact_id": contact_id,
+                "need_code": contact.need_code,
+                "urgency": words.code("urgency", contact.urgency),
+            }
+        )
         said.update({"languages": contact.language, "department": contact.department})
         person_id = person_id or contact.person_id
     if person_id:
         coarse = people.file_of(person_id).coarse
         said["person_id"] = person_id
-        said["age_band"], said["gender_code"] = words.code("age_band", coarse.age_band), words.code("person_gender", coarse.gender_code)
+        said["age_band"], said["gender_code"] = (
+            words.code("age_band", coarse.age_band),
+            words.code("person_gender", coarse.gender_code),
+        )
         said["languages"], said["department"] = coarse.language, coarse.department
         said["dependants"] = str(coarse.dependants) if coarse.HasField("dependants") else ""
     return said
@@ -136,14 +173,19 @@ def known() -> MultiDict[str, str]:
 def ask(said: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
     """The questions, on one page."""
     page = render_template(
-        "enquiry_new.html", said=said, person=person_form.Values(said), errors=errors, urgency_hints=referrals.urgency_hints()
+        "enquiry_new.html",
+        said=said,
+        person=person_form.Values(said),
+        errors=errors,
+        urgency_hints=referrals.urgency_hints(),
     )
     return (page, 422) if errors else page
 
 
 def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.Listed[d.Service]:
-    """The services that fit, or may, the best first, as many as one enquiry may ask: those of one's own organisation are no question, nor those in departments
-    that are not safe for her."""
+    """The services that fit, or may, the best first, as many as one enquiry may ask: those of one's
+    own organisation are no question, nor those in departments that are not safe for her.
+    """
     person = r.CoarsePerson(
         age_band=content.age_band,
         gender_code=content.gender_code,
@@ -154,7 +196,14 @@ def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.List
     )
     # The words of the two lists are the same, and their numbers.
     support = [d.Accessibility.ValueType(code) for code in content.accessibility_codes]
-    judged = directory.matches(content.need_code, person, session.me().country, limit=MATCHES, unsafe=unsafe, support=support)
+    judged = directory.matches(
+        content.need_code,
+        person,
+        session.me().country,
+        limit=MATCHES,
+        unsafe=unsafe,
+        support=support,
+    )
     fit = [match.service for match in judged if match.verdict != d.VERDICT_DOES_NOT_FIT]
     others = [service for service in fit if service.organization_id != session.me().organization_id]
     services = lists.Listed(others[:MOST])
@@ -172,9 +221,15 @@ def create(asked: e.PreviewEnquiryRequest) -> e.Enquiry:
             contact_id=forms.text("contact_id"),
             person_id=forms.text("person_id"),
             keep_unused=asked.keep_unused,
-            unsafe_code=r.UnsafeAnswer.ValueType(words.number("unsafe_answer", unsafe_form.code_of(MultiDict(request.form), EXCLUDED))),
+            unsafe_code=r.UnsafeAnswer.ValueType(
+                words.number(
+                    "unsafe_answer", unsafe_form.code_of(MultiDict(request.form), EXCLUDED)
+                )
+            ),
             unsafe_departments=asked.unsafe_departments,
-            urgency_reason_code=r.UrgencyReason.ValueType(words.number("urgency_reason", forms.text("urgency_reason_code"))),
+            urgency_reason_code=r.UrgencyReason.ValueType(
+                words.number("urgency_reason", forms.text("urgency_reason_code"))
+            ),
             request_id=forms.request_id(),
         )
     )
@@ -194,12 +249,24 @@ def fetch(identifier: str) -> e.Enquiry:
 def render(errors: dict[str, str], identifier: str) -> str:
     """The page, with what was wrong."""
     enquiry = fetch(identifier)
-    offers: Sequence[e.Offer] = sorted(enquiry.offers, key=lambda offer: (not offer.taken, ORDER.index(offer.answer)))
-    seen = names.names({offer.organization_id for offer in offers}, {offer.service_id for offer in offers})
-    return render_template("enquiry.html", enquiry=enquiry, offers=offers, names=seen, errors=errors)
+    offers: Sequence[e.Offer] = sorted(
+        enquiry.offers, key=lambda offer: (not offer.taken, ORDER.index(offer.answer))
+    )
+    seen = names.names(
+        {offer.organization_id for offer in offers}, {offer.service_id for offer in offers}
+    )
+    return render_template(
+        "enquiry.html", enquiry=enquiry, offers=offers, names=seen, errors=errors
+    )
 
 
-@pages.post("/enquiries/<identifier>/answer", access.CARE, again=render, then="enquiries.show", done="answered")
+@pages.post(
+    "/enquiries/<identifier>/answer",
+    access.CARE,
+    again=render,
+    then="enquiries.show",
+    done="answered",
+)
 def answer(identifier: str) -> None:
     """One of one's own services says what it could do."""
     said = forms.filled(e.AnswerEnquiryRequest(id=identifier))
@@ -210,13 +277,21 @@ def answer(identifier: str) -> None:
     clients().enquiries.AnswerEnquiry(said)
 
 
-@pages.post("/enquiries/<identifier>/take", access.CARE, again=render, then="enquiries.show", done="taken")
+@pages.post(
+    "/enquiries/<identifier>/take", access.CARE, again=render, then="enquiries.show", done="taken"
+)
 def take(identifier: str) -> None:
     """Takes what one offers."""
     clients().enquiries.TakeOffer(forms.filled(e.TakeOfferRequest(id=identifier)))
 
 
-@pages.post("/enquiries/<identifier>/cancel", access.CARE, again=render, then="enquiries.show", done="stopped")
+@pages.post(
+    "/enquiries/<identifier>/cancel",
+    access.CARE,
+    again=render,
+    then="enquiries.show",
+    done="stopped",
+)
 def cancel(identifier: str) -> None:
     """Asks nobody any more."""
     clients().enquiries.CancelEnquiry(forms.filled(e.CancelEnquiryRequest(id=identifier)))
@@ -224,12 +299,18 @@ def cancel(identifier: str) -> None:
 
 @pages.post("/enquiries/<identifier>/refer", access.SENDERS, again=render)
 def refer(identifier: str) -> access.Answer:
-    """The referral that goes on from it: at once for who has a file, else after the one question that an enquiry never asks."""
+    """The referral that goes on from it: at once for who has a file, else after the one question
+    that an enquiry never asks.
+    """
     enquiry = fetch(identifier)
     person_id = enquiry.person_id
     if not person_id and enquiry.contact_id:
-        person_id = clients().contacts.GetContact(c.GetContactRequest(id=enquiry.contact_id)).person_id
+        person_id = (
+            clients().contacts.GetContact(c.GetContactRequest(id=enquiry.contact_id)).person_id
+        )
     if not person_id:
         return redirect(url_for("referral_new.person", enquiry=identifier), 303)
-    begin = r.CreateReferralRequest(person_id=person_id, enquiry_id=identifier, request_id=forms.request_id())
+    begin = r.CreateReferralRequest(
+        person_id=person_id, enquiry_id=identifier, request_id=forms.request_id()
+    )
     return referrals.onward(clients().referrals.CreateReferral(begin), "services")

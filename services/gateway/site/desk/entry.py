@@ -1,7 +1,8 @@
-"""One's own entry in the directory: the organisation, what it offers and where; kept by its managers, each change with its history.
+"""One's own entry in the directory: the organisation, what it offers and where; kept by its
+managers, each change with its history.
 
-Whoever saves what somebody else has changed meanwhile is told who, what it was and what it is; what was typed stays in the form, beside
-what others have changed, to be saved on purpose.
+Whoever saves what somebody else has changed meanwhile is told who, what it was and what it is; what
+was typed stays in the form, beside what others have changed, to be saved on purpose.
 """
 
 import json
@@ -37,11 +38,13 @@ HOURS = 4
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _ORGANIZATION = ("name", "description", "phone", "url", "languages", "department")
 _SERVICE = (
-    "name description need_codes department area_codes languages eligibility phone public tiers accessibility schedules confidential active"
+    "name description need_codes department area_codes languages eligibility phone public tiers"
+    " accessibility schedules confidential active"
 ).split()
 _LOCATION = "name department area_code address transportation accessibility confidential".split()
 _STATED = ("takes_dependants", "takes_pregnant", "takes_with_addiction", "takes_without_papers")
-_UNREADABLE = ("schedules", "tiers", "latitude", "longitude", "assured_time")  # of these it is said that they changed, not how
+# of these it is said that they changed, not how
+_UNREADABLE = ("schedules", "tiers", "latitude", "longitude", "assured_time")
 
 
 @pages.get("/entry", access.MANAGERS, navigation=N_("Ficha"), section="organization")
@@ -56,8 +59,12 @@ def save() -> Response | tuple[str, int]:
     before = own_organization()
     said = forms.filled(d.Organization(id=before.id, etag=forms.etag()))
     said.phone = forms.text("phone")
-    asked = d.UpdateOrganizationRequest(organization=said, update_mask=FieldMask(paths=_ORGANIZATION), request_id=forms.request_id())
-    return _kept(lambda: clients().directory.UpdateOrganization(asked), overview, said, before, _ORGANIZATION)
+    asked = d.UpdateOrganizationRequest(
+        organization=said, update_mask=FieldMask(paths=_ORGANIZATION), request_id=forms.request_id()
+    )
+    return _kept(
+        lambda: clients().directory.UpdateOrganization(asked), overview, said, before, _ORGANIZATION
+    )
 
 
 @pages.form("/entry/services/<identifier>", access.MANAGERS)
@@ -70,7 +77,9 @@ def service(identifier: str) -> access.Answer:
     said = _said_of_service(before)
     used = forms.texts("location_ids")
     form = partial(service_form, places=places, used=used)
-    return _kept(lambda: _offer_at(_keep_service(before, said).id, used), form, said, before, _SERVICE)
+    return _kept(
+        lambda: _offer_at(_keep_service(before, said).id, used), form, said, before, _SERVICE
+    )
 
 
 @pages.post("/entry/services/<identifier>/confirm", access.MANAGERS, then="entry.show")
@@ -78,11 +87,16 @@ def confirm(identifier: str) -> tuple[str, int] | None:
     """All that is said of a service is still so."""
     before = _own_service(identifier)
     same = d.Service(id=before.id, etag=forms.etag())
-    asked = d.UpdateServiceRequest(service=same, update_mask=FieldMask(paths=["assured_time"]), request_id=forms.request_id())
+    asked = d.UpdateServiceRequest(
+        service=same, update_mask=FieldMask(paths=["assured_time"]), request_id=forms.request_id()
+    )
     try:
         clients().directory.UpdateService(asked)
     except Stale:  # what would be confirmed is not what was read
-        return overview(own_organization(), {"_form": _("Otra persona acaba de cambiarlo: mírelo antes de confirmarlo.")}), 412
+        return overview(
+            own_organization(),
+            {"_form": _("Otra persona acaba de cambiarlo: mírelo antes de confirmarlo.")},
+        ), 412
     return None
 
 
@@ -92,7 +106,9 @@ def place(identifier: str) -> access.Answer:
     before = _own_place(identifier)
     if request.method == "GET":
         return place_form(before, {})
-    said = forms.filled(pb.Location(id=before.id, etag=forms.etag(), organization_id=before.organization_id))
+    said = forms.filled(
+        pb.Location(id=before.id, etag=forms.etag(), organization_id=before.organization_id)
+    )
     said.confidential = before.confidential or forms.flag("confidential")
     return _kept(lambda: _keep_place(before, said), place_form, said, before, _LOCATION)
 
@@ -104,15 +120,25 @@ def _keep_place(before: pb.Location, said: pb.Location) -> None:
         return
     # What is sealed is not shown, so that an empty field means that it stays.
     sealed = ("address", "transportation") if before.confidential else ()
-    mask = FieldMask(paths=[path for path in _LOCATION if path not in sealed or getattr(said, path)])
-    locations.UpdateLocation(pb.UpdateLocationRequest(location=said, update_mask=mask, request_id=once))
+    mask = FieldMask(
+        paths=[path for path in _LOCATION if path not in sealed or getattr(said, path)]
+    )
+    locations.UpdateLocation(
+        pb.UpdateLocationRequest(location=said, update_mask=mask, request_id=once)
+    )
 
 
 @pages.post("/entry/places/<identifier>/address", access.MANAGERS)
 def check_address(identifier: str) -> str:
-    """Opens the address that is kept, to see whether it is right; shown in this answer only, and on record."""
+    """Opens the address that is kept, to see whether it is right; shown in this answer only, and on
+    record.
+    """
     before = _own_place(identifier)
-    return place_form(before, {}, opened=clients().locations.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=identifier)))
+    return place_form(
+        before,
+        {},
+        opened=clients().locations.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=identifier)),
+    )
 
 
 @pages.post("/entry/places/<identifier>/remove", access.MANAGERS)
@@ -120,20 +146,32 @@ def remove(identifier: str) -> Response | tuple[str, int]:
     """Takes a place away at which nothing is offered."""
     before = _own_place(identifier)
     try:
-        clients().locations.DeleteLocation(pb.DeleteLocationRequest(id=before.id, etag=forms.etag(), request_id=forms.request_id()))
+        clients().locations.DeleteLocation(
+            pb.DeleteLocationRequest(id=before.id, etag=forms.etag(), request_id=forms.request_id())
+        )
     except (Stale, *forms.SHOWN_IN_PLACE) as refusal:
         return place_form(before, forms.problems(refusal)), 422
     return redirect(url_for("entry.show", done="saved"), 303)
 
 
-def _kept(keep: Callable[[], object], form: Callable[..., str], said: Any, before: Any, paths: Sequence[str]) -> Response | tuple[str, int]:
-    """Keeps what was said; what somebody else changed meanwhile, or what was wrong with it, is shown in the form."""
+def _kept(
+    keep: Callable[[], object],
+    form: Callable[..., str],
+    said: Any,
+    before: Any,
+    paths: Sequence[str],
+) -> Response | tuple[str, int]:
+    """Keeps what was said; what somebody else changed meanwhile, or what was wrong with it, is
+    shown in the form.
+    """
     try:
         keep()
     except Stale:
         changes = changed_since(said.id)
         errors = {} if changes else {"_form": words.conflict("put_together")}
-        return form(merging.merged(said, before, paths), errors, changes, base=before), merging.MERGED
+        return form(
+            merging.merged(said, before, paths), errors, changes, base=before
+        ), merging.MERGED
     except forms.SHOWN_IN_PLACE as refusal:
         with suppress(ValueError):  # somebody's own form
             said.update_time.FromJsonString(forms.text("seen"))
@@ -143,20 +181,37 @@ def _kept(keep: Callable[[], object], form: Callable[..., str], said: Any, befor
 
 def own_places() -> lists.Listed[pb.Location]:
     """The places of the reader's own organisation."""
-    return lists.all_of(clients().locations.ListLocations, pb.ListLocationsRequest(), lambda answer: answer.locations)
+    return lists.all_of(
+        clients().locations.ListLocations,
+        pb.ListLocationsRequest(),
+        lambda answer: answer.locations,
+    )
 
 
 def own_organization() -> d.Organization:
     """As the network reads it."""
-    organization: d.Organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=session.me().organization_id))
+    organization: d.Organization = clients().directory.GetOrganization(
+        d.GetOrganizationRequest(id=session.me().organization_id)
+    )
     return organization
 
 
 def overview(
-    organization: d.Organization, errors: dict[str, str], meanwhile: Sequence[dict[str, Any]] = (), *, base: d.Organization | None = None
+    organization: d.Organization,
+    errors: dict[str, str],
+    meanwhile: Sequence[dict[str, Any]] = (),
+    *,
+    base: d.Organization | None = None,
 ) -> str:
-    """The page of the organisation, its services and places. `base`, here and below: what the form is made from, where that is not what it shows."""
-    scores = lists.all_of(clients().locations.ListTruthScores, pb.ListTruthScoresRequest(), lambda answer: answer.scores)
+    """The page of the organisation, its services and places.
+
+    `base`, here and below: what the form is made from, where that is not what it shows.
+    """
+    scores = lists.all_of(
+        clients().locations.ListTruthScores,
+        pb.ListTruthScoresRequest(),
+        lambda answer: answer.scores,
+    )
     return render_template(
         "entry.html",
         shown=merging.shown(organization if base is None else base),
@@ -209,7 +264,12 @@ def place_form(
 ) -> str:
     """The form of a place; `opened`: with what is kept sealed of it."""
     here = session.me().country
-    towns = [(code, name) for department, towns in MUNICIPALITIES.items() if department[:2] == here for code, name in towns.items()]
+    towns = [
+        (code, name)
+        for department, towns in MUNICIPALITIES.items()
+        if department[:2] == here
+        for code, name in towns.items()
+    ]
     return render_template(
         "entry_place.html",
         shown=merging.shown(said if base is None else base),
@@ -225,7 +285,13 @@ def place_form(
 
 def history(identifier: str, size: int = 20) -> list[dict[str, Any]]:
     """What changed of an entry, in words, the newest first."""
-    changes = list(clients().locations.ListFieldChanges(pb.ListFieldChangesRequest(subject_id=identifier, page_size=size)).changes)
+    changes = list(
+        clients()
+        .locations.ListFieldChanges(
+            pb.ListFieldChangesRequest(subject_id=identifier, page_size=size)
+        )
+        .changes
+    )
     people = names.names(workers=[change.worker_id for change in changes if change.worker_id])
     return [
         {
@@ -247,7 +313,11 @@ def changed_since(identifier: str) -> list[dict[str, Any]]:
     except ValueError:  # somebody's own form: all that is known is shown
         return history(identifier)
     seen = (shown.seconds, shown.nanos)
-    return [change for change in history(identifier) if (change["time"].seconds, change["time"].nanos) > seen]
+    return [
+        change
+        for change in history(identifier)
+        if (change["time"].seconds, change["time"].nanos) > seen
+    ]
 
 
 def _readable(field: str, value: str) -> str:
@@ -284,7 +354,9 @@ def _own_service(identifier: str) -> d.Service:
 
 def _own_place(identifier: str) -> pb.Location:
     if identifier == NEW:
-        return pb.Location(organization_id=session.me().organization_id, department=session.me().department)
+        return pb.Location(
+            organization_id=session.me().organization_id, department=session.me().department
+        )
     location: pb.Location = clients().locations.GetLocation(pb.GetLocationRequest(id=identifier))
     if location.organization_id != session.me().organization_id:
         abort(404)
@@ -295,14 +367,22 @@ def _used(service: d.Service) -> list[str]:
     """At which places it is offered."""
     if not service.id:
         return []
-    listed = clients().locations.ListServiceAtLocations(pb.ListServiceAtLocationsRequest(service_id=service.id))
+    listed = clients().locations.ListServiceAtLocations(
+        pb.ListServiceAtLocationsRequest(service_id=service.id)
+    )
     return [each.location_id for each in listed.service_at_locations]
 
 
 def _said_of_service(before: d.Service) -> d.Service:
     """What the form says; a choice that is left open is not stated, which means "ask"."""
-    said = forms.filled(d.Service(id=before.id, etag=forms.etag(), organization_id=before.organization_id))
-    said.confidential, said.public, said.active = forms.flag("confidential"), forms.flag("public"), forms.flag("active")
+    said = forms.filled(
+        d.Service(id=before.id, etag=forms.etag(), organization_id=before.organization_id)
+    )
+    said.confidential, said.public, said.active = (
+        forms.flag("confidential"),
+        forms.flag("public"),
+        forms.flag("active"),
+    )
     said.eligibility.SetInParent()
     taken = {name: forms.text(name) for name in _STATED}
     _clear(said.eligibility, _STATED)
@@ -310,13 +390,26 @@ def _said_of_service(before: d.Service) -> d.Service:
         if answer:
             setattr(said.eligibility, name, answer == "yes")
     del said.tiers[:]
-    said.tiers.extend(d.FieldTier(field=name, tier=contract_pb2.TIER_COORDINATOR) for name in forms.texts("narrowed"))
+    said.tiers.extend(
+        d.FieldTier(field=name, tier=contract_pb2.TIER_COORDINATOR)
+        for name in forms.texts("narrowed")
+    )
     said.schedules.extend(each for each in before.schedules if not _is_simple(each))
     for number in range(HOURS):
-        days, opens, closes = forms.texts(f"days-{number}"), forms.text(f"opens-{number}"), forms.text(f"closes-{number}")
+        days, opens, closes = (
+            forms.texts(f"days-{number}"),
+            forms.text(f"opens-{number}"),
+            forms.text(f"closes-{number}"),
+        )
         if opens or closes:
             said.schedules.append(
-                d.Schedule(freq=d.FREQUENCY_WEEKLY, byday=days, opens_at=opens, closes_at=closes, holidays=forms.flag(f"holidays-{number}"))
+                d.Schedule(
+                    freq=d.FREQUENCY_WEEKLY,
+                    byday=days,
+                    opens_at=opens,
+                    closes_at=closes,
+                    holidays=forms.flag(f"holidays-{number}"),
+                )
             )
     return said
 
@@ -334,27 +427,39 @@ def _keep_service(before: d.Service, said: d.Service) -> d.Service:
     directory, once = clients().directory, forms.request_id()
     if not before.id:
         said.ClearField("active")
-        made: d.Service = directory.CreateService(d.CreateServiceRequest(service=said, request_id=once))
+        made: d.Service = directory.CreateService(
+            d.CreateServiceRequest(service=said, request_id=once)
+        )
         return made
     kept: d.Service = directory.UpdateService(
-        d.UpdateServiceRequest(service=said, update_mask=FieldMask(paths=[*_SERVICE, "assured_time"]), request_id=once)
+        d.UpdateServiceRequest(
+            service=said, update_mask=FieldMask(paths=[*_SERVICE, "assured_time"]), request_id=once
+        )
     )
     return kept
 
 
 def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
-    """Begins and ends offering it at places; what is particular to it at one where it was before stays."""
+    """Begins and ends offering it at places; what is particular to it at one where it was before
+    stays.
+    """
     locations = clients().locations
-    listed = locations.ListServiceAtLocations(pb.ListServiceAtLocationsRequest(service_id=service_id)).service_at_locations
+    listed = locations.ListServiceAtLocations(
+        pb.ListServiceAtLocationsRequest(service_id=service_id)
+    ).service_at_locations
     there = {each.location_id: each.id for each in listed}
     for location_id in wanted:
         if location_id not in there:
             one = pb.ServiceAtLocation(service_id=service_id, location_id=location_id)
             locations.SetServiceAtLocation(
-                pb.SetServiceAtLocationRequest(service_at_location=one, request_id=f"{forms.request_id()}-{location_id}"[:100])
+                pb.SetServiceAtLocationRequest(
+                    service_at_location=one, request_id=f"{forms.request_id()}-{location_id}"[:100]
+                )
             )
     for location_id, identifier in there.items():
         if location_id not in wanted:
             locations.DeleteServiceAtLocation(
-                pb.DeleteServiceAtLocationRequest(id=identifier, request_id=f"{forms.request_id()}-{identifier}"[:100])
+                pb.DeleteServiceAtLocationRequest(
+                    id=identifier, request_id=f"{forms.request_id()}-{identifier}"[:100]
+                )
             )

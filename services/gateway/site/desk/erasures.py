@@ -44,13 +44,29 @@ def render(errors: dict[str, str], identifier: str) -> str:
     )
 
 
-@pages.post("/people/<identifier>/erasure", access.CARE, again=render, then="erasures.show", done="erasure_proposed")
+@pages.post(
+    "/people/<identifier>/erasure",
+    access.CARE,
+    again=render,
+    then="erasures.show",
+    done="erasure_proposed",
+)
 def propose(identifier: str) -> None:
     """Proposes it; nothing changes yet."""
-    clients().erasures.ProposeErasure(p.ProposeErasureRequest(person_id=identifier, request_id=forms.request_id()))
+    clients().erasures.ProposeErasure(
+        p.ProposeErasureRequest(person_id=identifier, request_id=forms.request_id())
+    )
 
 
-@pages.post("/people/<identifier>/erasure/confirm", access.CARE, again=render, then="erasures.show", done="erased")
+@pages.post(
+    "/people/<identifier>/erasure/confirm",
+    access.CARE,
+    again=render,
+    then="erasures.show",
+    done="erased",
+)
 def confirm(identifier: str) -> None:
     """Agrees as a second person: it is done."""
-    clients().erasures.ConfirmErasure(p.ConfirmErasureRequest(person_id=identifier, request_id=forms.request_id()))
+    clients().erasures.ConfirmErasure(
+        p.ConfirmErasureRequest(person_id=identifier, request_id=forms.request_id())
+    )

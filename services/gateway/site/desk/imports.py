@@ -1,4 +1,6 @@
-"""Import of a directory that was kept elsewhere: a file is accepted, read in the background, its report looked at, its questions answered, and taken over."""
+"""Import of a directory that was kept elsewhere: a file is accepted, read in the background, its
+report looked at, its questions answered, and taken over.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -63,14 +65,18 @@ def show(identifier: str) -> str:
 def shown(errors: Mapping[str, str], identifier: str) -> str:
     """An import, with what is wrong in its form."""
     job = clients().imports.GetImport(o.GetImportRequest(id=identifier))
-    lines: Sequence[o.ImportLine] = sorted(job.report.lines, key=lambda line: _FIRST.get(line.outcome, 2))
+    lines: Sequence[o.ImportLine] = sorted(
+        job.report.lines, key=lambda line: _FIRST.get(line.outcome, 2)
+    )
     return render_template(
         "import_report.html",
         job=job,
         running=job.state in RUNNING,
         report=job.report if job.state == o.IMPORT_STATE_DONE else None,
         lines=lines[:MOST_SHOWN],
-        known=names.names(services=(id for line in lines[:MOST_SHOWN] for id in line.candidate_ids)).services,
+        known=names.names(
+            services=(id for line in lines[:MOST_SHOWN] for id in line.candidate_ids)
+        ).services,
         organization_id=job.organization_id or _own_organization(),
         encodings=_ENCODINGS,
         problem_of=problem_of,
@@ -89,7 +95,9 @@ def proceed(identifier: str) -> Response:
             row, _, file = name.removeprefix("answer-").partition("-")
             answers.append(
                 o.ImportAnswer(
-                    file=file, row=int(row) if row.isdecimal() and len(row) < 8 else 0, subject_id="" if value == _NEW else value
+                    file=file,
+                    row=int(row) if row.isdecimal() and len(row) < 8 else 0,
+                    subject_id="" if value == _NEW else value,
                 )
             )
     chosen = forms.text("encoding")
@@ -97,7 +105,10 @@ def proceed(identifier: str) -> Response:
         o.CreateImportRequest(
             source_import_id=identifier,
             dry_run=forms.text("step") != "import",
-            encoding=next((number for number in _ENCODINGS if str(number) == chosen), o.IMPORT_ENCODING_UNSPECIFIED),
+            encoding=next(
+                (number for number in _ENCODINGS if str(number) == chosen),
+                o.IMPORT_ENCODING_UNSPECIFIED,
+            ),
             answers=answers,
             request_id=forms.request_id(),
         )
@@ -107,7 +118,9 @@ def proceed(identifier: str) -> Response:
 @pages.post("/directory/import/<identifier>/cancel", access.MANAGERS | access.NETWORK, again=shown)
 def cancel(identifier: str) -> Response:
     """Cancels an import."""
-    clients().imports.CancelImport(o.CancelImportRequest(id=identifier, request_id=forms.request_id()))
+    clients().imports.CancelImport(
+        o.CancelImportRequest(id=identifier, request_id=forms.request_id())
+    )
     return redirect(url_for("imports.show", identifier=identifier), 303)
 
 
@@ -118,7 +131,11 @@ def problem_of(problem: o.ImportProblem) -> str:
 
 def state_of(job: o.Import) -> str:
     """Returns the icon of how far an import is."""
-    return {o.IMPORT_STATE_DONE: "done", o.IMPORT_STATE_FAILED: "warn", o.IMPORT_STATE_CANCELLED: "close"}.get(job.state, "wait")
+    return {
+        o.IMPORT_STATE_DONE: "done",
+        o.IMPORT_STATE_FAILED: "warn",
+        o.IMPORT_STATE_CANCELLED: "close",
+    }.get(job.state, "wait")
 
 
 def answer_of(line: o.ImportLine) -> str:
@@ -127,7 +144,9 @@ def answer_of(line: o.ImportLine) -> str:
 
 
 def _shown(wanted: o.CreateImportRequest) -> Response:
-    return redirect(url_for("imports.show", identifier=clients().imports.CreateImport(wanted).id), 303)
+    return redirect(
+        url_for("imports.show", identifier=clients().imports.CreateImport(wanted).id), 303
+    )
 
 
 def _own_organization() -> str:

@@ -10,7 +10,8 @@ from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("inbox")
-# Where what a message without a referral or an enquiry tells of is seen, by the roles that may go there.
+# Where what a message without a referral or an enquiry tells of is seen, by the roles that may go
+# there.
 LINKS = (
     {
         "erasure_proposed": (("erasures.listing", access.CARE),),
@@ -22,28 +23,51 @@ LINKS = (
         "agreement_expired": (("directory.members", access.NETWORK),),
     }
     | dict.fromkeys(
-        ("password_reset_asked", "password_changed", "second_factor_removed", "second_factor_removed_by_coordination"),
+        (
+            "password_reset_asked",
+            "password_changed",
+            "second_factor_removed",
+            "second_factor_removed_by_coordination",
+        ),
         (("account.show", access.EVERYONE),),
     )
     | dict.fromkeys(
-        ("suspension_proposed", "hold_begun", "hold_ended", "reinstatement_proposed", "leaving_proposed"),
+        (
+            "suspension_proposed",
+            "hold_begun",
+            "hold_ended",
+            "reinstatement_proposed",
+            "leaving_proposed",
+        ),
         (("directory.members", access.NETWORK),),
     )
     | {"member_reinstated": (("today.today", access.MANAGERS),)}
     | {"provider_proposed": (("sign_in_objection.show", access.MANAGERS),)}
-    | {"key_made": (("keys.listing", access.MANAGERS),), "person_invited": (("members.listing", access.MANAGERS),)}
+    | {
+        "key_made": (("keys.listing", access.MANAGERS),),
+        "person_invited": (("members.listing", access.MANAGERS),),
+    }
     | {"export_made": (("people.listing", access.CARE),)}
     | {"sending_changed": (("webhooks.listing", access.MANAGERS),)}
     | {"role_given": (("directory.members", access.NETWORK), ("members.listing", access.MANAGERS))}
     | dict.fromkeys(("provider_changed", "sign_in_changed"), (("account.show", access.EVERYONE),))
     | dict.fromkeys(
         ("emergency_opened", "emergency_review_overdue"),
-        (("people.listing", access.SENDERS), ("board.board", access.NETWORK), ("audit.show", access.AUDITORS)),
+        (
+            ("people.listing", access.SENDERS),
+            ("board.board", access.NETWORK),
+            ("audit.show", access.AUDITORS),
+        ),
     )
 )
 
 
-@pages.get("/inbox", access.CARE | access.NETWORK | access.AUDITORS, navigation=N_("Avisos"), section="organization")
+@pages.get(
+    "/inbox",
+    access.CARE | access.NETWORK | access.AUDITORS,
+    navigation=N_("Avisos"),
+    section="organization",
+)
 def inbox() -> str:
     """Messages, newest first."""
     return render({})
@@ -52,32 +76,52 @@ def inbox() -> str:
 @pages.blueprint.app_template_global()
 def link_of(kind: str) -> str:
     """The page for the reader; empty when there is none."""
-    return next((url_for(endpoint) for endpoint, roles in LINKS.get(kind, ()) if session.me().may(*roles)), "")
+    return next(
+        (url_for(endpoint) for endpoint, roles in LINKS.get(kind, ()) if session.me().may(*roles)),
+        "",
+    )
 
 
 def render(errors: dict[str, str]) -> str:
     """The page."""
     unread = request.args.get("unread", "") == "1"
     answer = clients().notifications.ListMessages(
-        n.ListMessagesRequest(unread_only=unread, page_size=50, page_token=request.args.get("page", ""))
+        n.ListMessagesRequest(
+            unread_only=unread, page_size=50, page_token=request.args.get("page", "")
+        )
     )
-    desk = clients().notifications.GetDesk(n.GetDeskRequest()) if session.me().may("manager") else None
+    desk = (
+        clients().notifications.GetDesk(n.GetDeskRequest()) if session.me().may("manager") else None
+    )
     return render_template(
-        "inbox.html", messages=answer.messages, unread=unread, next_page=answer.next_page_token, desk=desk, errors=errors
+        "inbox.html",
+        messages=answer.messages,
+        unread=unread,
+        next_page=answer.next_page_token,
+        desk=desk,
+        errors=errors,
     )
 
 
-@pages.post("/inbox/read", access.CARE | access.NETWORK | access.AUDITORS, then="inbox.inbox", done="read")
+@pages.post(
+    "/inbox/read", access.CARE | access.NETWORK | access.AUDITORS, then="inbox.inbox", done="read"
+)
 def read_all() -> None:
     """Marks all read that stood there; what came in meanwhile stays unread."""
-    seen = n.MarkAllMessagesReadRequest(until_time=forms.moment("until_time"), request_id=forms.request_id())
+    seen = n.MarkAllMessagesReadRequest(
+        until_time=forms.moment("until_time"), request_id=forms.request_id()
+    )
     clients().notifications.MarkAllMessagesRead(seen)
 
 
 @pages.post("/inbox/<identifier>/read", access.CARE | access.NETWORK | access.AUDITORS)
 def read(identifier: str) -> Response:
-    """Marks a message read; opens its referral or enquiry, or where else it is seen, when that was the button."""
-    clients().notifications.MarkMessageRead(n.MarkMessageReadRequest(id=identifier, request_id=forms.request_id()))
+    """Marks a message read; opens its referral or enquiry, or where else it is seen, when that was
+    the button.
+    """
+    clients().notifications.MarkMessageRead(
+        n.MarkMessageReadRequest(id=identifier, request_id=forms.request_id())
+    )
     if forms.text("referral"):
         return redirect(url_for("referral.show", identifier=forms.text("referral")), 303)
     if forms.text("enquiry"):
@@ -89,6 +133,9 @@ def read(identifier: str) -> Response:
 def desk() -> None:
     """Sets language and e-mail of the desk."""
     said = n.Desk(
-        organization_id=session.me().organization_id, language=forms.text("language"), email=forms.text("email"), etag=forms.etag()
+        organization_id=session.me().organization_id,
+        language=forms.text("language"),
+        email=forms.text("email"),
+        etag=forms.etag(),
     )
     clients().notifications.SetDesk(n.SetDeskRequest(desk=said, request_id=forms.request_id()))

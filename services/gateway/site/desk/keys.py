@@ -1,4 +1,6 @@
-"""Systems: the keys with which they ask; what each may do in words, when it was last used, and when it ends."""
+"""Systems: the keys with which they ask; what each may do in words, when it was last used, and when
+it ends.
+"""
 
 from flask import render_template
 
@@ -33,16 +35,22 @@ def create_key() -> str:
 @pages.post("/keys/<identifier>/confirm", access.MANAGERS, then="keys.listing")
 def confirm_key(identifier: str) -> None:
     """Agrees to a key as the second manager."""
-    clients().members.ConfirmApiKey(m.ConfirmApiKeyRequest(id=identifier, request_id=forms.request_id()))
+    clients().members.ConfirmApiKey(
+        m.ConfirmApiKeyRequest(id=identifier, request_id=forms.request_id())
+    )
 
 
 @pages.post("/keys/<identifier>/transfer", access.MANAGERS, then="keys.listing")
 def transfer_key(identifier: str) -> None:
     """Takes a key over, so that it does not fall with another manager."""
-    clients().members.TransferApiKey(m.TransferApiKeyRequest(id=identifier, request_id=forms.request_id()))
+    clients().members.TransferApiKey(
+        m.TransferApiKeyRequest(id=identifier, request_id=forms.request_id())
+    )
 
 
 @pages.post("/keys/<identifier>/revoke", access.MANAGERS, then="keys.listing")
 def revoke(identifier: str) -> None:
     """Revokes a key at once."""
-    clients().members.RevokeApiKey(m.RevokeApiKeyRequest(id=identifier, request_id=forms.request_id()))
+    clients().members.RevokeApiKey(
+        m.RevokeApiKeyRequest(id=identifier, request_id=forms.request_id())
+    )

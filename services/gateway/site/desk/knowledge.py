@@ -1,4 +1,6 @@
-"""Who knows what of a person, and until when: one sheet for her, on the screen, on paper and as a PDF, in her language."""
+"""Who knows what of a person, and until when: one sheet for her, on the screen, on paper and as a
+PDF, in her language.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -26,7 +28,9 @@ PAGES = 25
 
 @dataclass(frozen=True)
 class Held:
-    """What one organisation knows: what one consent opens to it, or what it was asked without a name (then there is no receipt)."""
+    """What one organisation knows: what one consent opens to it, or what it was asked without a
+    name (then there is no receipt).
+    """
 
     organization: str
     receipt_id: str
@@ -57,13 +61,16 @@ def printed(identifier: str) -> Response:
     clients().people.ExportPerson(p.ExportPersonRequest(id=identifier))
     known = knowledge(identifier)
     parts = [sheet.Part(each.organization, lines=each.lines) for each in known.held]
-    parts.append(sheet.Part(_("Quién miró su expediente"), texts=known.readings or [_("Nadie todavía.")]))
+    parts.append(
+        sheet.Part(_("Quién miró su expediente"), texts=known.readings or [_("Nadie todavía.")])
+    )
     parts.append(
         sheet.Part(
             _("Cómo lo cambia"),
             texts=[
                 _(
-                    "Puede retirar un permiso o todos, hoy mismo: aquí, en cualquier línea de ayuda, o con su referencia y su PIN. Nadie le quita la ayuda por eso."
+                    "Puede retirar un permiso o todos, hoy mismo: aquí, en cualquier línea de"
+                    " ayuda, o con su referencia y su PIN. Nadie le quita la ayuda por eso."
                 )
             ],
         )
@@ -71,14 +78,28 @@ def printed(identifier: str) -> Response:
     lead = [_("Su expediente lo guarda: %(organization)s.", organization=known.holder)]
     if not known.held:
         lead.append(_("Nadie más sabe nada de usted por esta red."))
-    lead.append(_("Este papel no dice su nombre, pero nombra a quienes la ayudan. Llévelo solo si nadie peligroso puede leerlo."))
-    made = sheet.pdf(i18n.language(), _("Quién sabe qué de usted, y hasta cuándo"), known.person.id, lead, parts, i18n.this_day())
+    lead.append(
+        _(
+            "Este papel no dice su nombre, pero nombra a quienes la ayudan."
+            " Llévelo solo si nadie peligroso puede leerlo."
+        )
+    )
+    made = sheet.pdf(
+        i18n.language(),
+        _("Quién sabe qué de usted, y hasta cuándo"),
+        known.person.id,
+        lead,
+        parts,
+        i18n.this_day(),
+    )
     headers = {"Content-Disposition": f'attachment; filename="{known.person.code}.pdf"'}
     return Response(made, mimetype="application/pdf", headers=headers)
 
 
 def knowledge(identifier: str) -> Knowledge:
-    """What this network knows of a person of the own organisation; of any other there is no sheet."""
+    """What this network knows of a person of the own organisation; of any other there is no
+    sheet.
+    """
     person = people.file_of(identifier)
     if person.organization_id != session.me().organization_id:
         abort(404)
@@ -92,7 +113,10 @@ def knowledge(identifier: str) -> Knowledge:
         | {each.organization_id for each in readings}
     )
     held = [of_receipt(receipt, seen, readings, asked) for receipt in receipts]
-    held += [of_enquiries(seen.organization(organization), enquiries) for organization, enquiries in copies.items()]
+    held += [
+        of_enquiries(seen.organization(organization), enquiries)
+        for organization, enquiries in copies.items()
+    ]
     looked = [
         _(
             "%(day)s: %(organization)s, %(fields)s",
@@ -104,12 +128,22 @@ def knowledge(identifier: str) -> Knowledge:
         if each.allowed and each.field_groups
     ]
     return Knowledge(
-        person, seen.organization(person.organization_id), sorted(held, key=lambda each: not each.live), list(dict.fromkeys(looked))
+        person,
+        seen.organization(person.organization_id),
+        sorted(held, key=lambda each: not each.live),
+        list(dict.fromkeys(looked)),
     )
 
 
-def of_receipt(receipt: p.Receipt, seen: names.Names, readings: Iterable[p.Reading], asked: Iterable[r.Referral]) -> Held:
-    """What it opens, until when, how often it was opened, and whether what was taken was destroyed."""
+def of_receipt(
+    receipt: p.Receipt,
+    seen: names.Names,
+    readings: Iterable[p.Reading],
+    asked: Iterable[r.Referral],
+) -> Held:
+    """What it opens, until when, how often it was opened, and whether what was taken was
+    destroyed.
+    """
     until, withdrawn = i18n.moment(receipt.until_time), i18n.moment(receipt.withdraw_time)
     opened = [
         each
@@ -126,7 +160,9 @@ def of_receipt(receipt: p.Receipt, seen: names.Names, readings: Iterable[p.Readi
         end = _("Hasta el %(day)s.", day=i18n.day(receipt.until_time))
     elif until and until <= i18n.now():
         end = _("Terminó el %(day)s: ya no abre nada.", day=i18n.day(receipt.until_time))
-    elif not i18n.moment(receipt.confirm_time) and (receipt.reason_code or receipt.giver_code == p.GIVER_BEST_INTEREST):
+    elif not i18n.moment(receipt.confirm_time) and (
+        receipt.reason_code or receipt.giver_code == p.GIVER_BEST_INTEREST
+    ):
         end = _("No abre nada mientras otra persona no lo confirme.")
     else:
         end = _("Ahora no abre nada.")
@@ -136,28 +172,47 @@ def of_receipt(receipt: p.Receipt, seen: names.Names, readings: Iterable[p.Readi
         (_("Hasta cuándo"), end),
         (
             _("Quién lo permitió"),
-            words.word("override_reason", receipt.reason_code) if receipt.reason_code else words.word("giver", receipt.giver_code),
+            words.word("override_reason", receipt.reason_code)
+            if receipt.reason_code
+            else words.word("giver", receipt.giver_code),
         ),
         (
             _("Lo abrieron"),
-            ngettext("%(num)d vez", "%(num)d veces", len(opened)) + f", {i18n.day(opened[0].time)}" if opened else _("Nunca."),
+            ngettext("%(num)d vez", "%(num)d veces", len(opened)) + f", {i18n.day(opened[0].time)}"
+            if opened
+            else _("Nunca."),
         ),
     ]
     deletion = next(
-        (clock for each in asked if each.receipt_id == receipt.id for clock in each.clocks if clock.kind == r.CLOCK_KIND_DELETION), None
+        (
+            clock
+            for each in asked
+            if each.receipt_id == receipt.id
+            for clock in each.clocks
+            if clock.kind == r.CLOCK_KIND_DELETION
+        ),
+        None,
     )
     if deletion is not None:
         confirmed = i18n.moment(deletion.stop_time)
         lines.append(
             (
                 _("Lo que guardaban"),
-                _("Confirmaron el %(day)s que ya no guardan nada.", day=i18n.day(deletion.stop_time))
+                _(
+                    "Confirmaron el %(day)s que ya no guardan nada.",
+                    day=i18n.day(deletion.stop_time),
+                )
                 if confirmed
-                else _("Tienen que confirmar hasta el %(when)s que ya no guardan nada.", when=i18n.dated(deletion.due_time)),
+                else _(
+                    "Tienen que confirmar hasta el %(when)s que ya no guardan nada.",
+                    when=i18n.dated(deletion.due_time),
+                ),
             )
         )
     soon = bool(receipt.live and until and until - i18n.now() < SOON)
-    return Held(seen.organization(receipt.recipient_organization_id), receipt.id, receipt.live, soon, lines)
+    return Held(
+        seen.organization(receipt.recipient_organization_id), receipt.id, receipt.live, soon, lines
+    )
 
 
 def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
@@ -183,8 +238,17 @@ def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
 def told_of(enquiry: e.Enquiry) -> list[str]:
     """What of her its copies say, by the names of the attributes."""
     left_out = set(enquiry.left_out_attributes)
-    beside = [word for word, there in ((_("País"), enquiry.content.country), (_("Acceso"), enquiry.content.accessibility_codes)) if there]
-    attributes = [number for number in e.EnquiryAttribute.values() if number and number not in left_out]
+    beside = [
+        word
+        for word, there in (
+            (_("País"), enquiry.content.country),
+            (_("Acceso"), enquiry.content.accessibility_codes),
+        )
+        if there
+    ]
+    attributes = [
+        number for number in e.EnquiryAttribute.values() if number and number not in left_out
+    ]
     said = [
         words.word("enquiry_attribute", number)
         for number in attributes
@@ -210,7 +274,9 @@ def all_readings(identifier: str) -> list[p.Reading]:
     readings: list[p.Reading] = []
     token = ""
     for _page in range(PAGES):
-        answer = clients().people.ListReadings(p.ListReadingsRequest(person_id=identifier, page_size=200, page_token=token))
+        answer = clients().people.ListReadings(
+            p.ListReadingsRequest(person_id=identifier, page_size=200, page_token=token)
+        )
         readings += answer.readings
         token = answer.next_page_token
         if not token:
@@ -221,16 +287,26 @@ def all_readings(identifier: str) -> list[p.Reading]:
 def all_referrals(identifier: str) -> list[r.Referral]:
     """What was asked for her by the own organisation, with its clocks."""
     wanted = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=identifier)
-    return lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=wanted), lambda answer: answer.referrals)
+    return lists.all_of(
+        clients().referrals.ListReferrals,
+        r.ListReferralsRequest(filter=wanted),
+        lambda answer: answer.referrals,
+    )
 
 
 def all_copies(identifier: str) -> dict[str, list[e.Enquiry]]:
-    """Who still holds what it was asked about her by the own organisation: by organisation, the enquiries."""
+    """Who still holds what it was asked about her by the own organisation: by organisation, the
+    enquiries.
+    """
     enquiries = lists.all_of(
-        clients().enquiries.ListEnquiries, e.ListEnquiriesRequest(person_id=identifier), lambda answer: answer.enquiries
+        clients().enquiries.ListEnquiries,
+        e.ListEnquiriesRequest(person_id=identifier),
+        lambda answer: answer.enquiries,
     )
     copies: dict[str, list[e.Enquiry]] = defaultdict(list)
     for enquiry in enquiries:
-        for organization in dict.fromkeys(offer.organization_id for offer in enquiry.offers if offer.holds_content):
+        for organization in dict.fromkeys(
+            offer.organization_id for offer in enquiry.offers if offer.holds_content
+        ):
             copies[organization].append(enquiry)
     return copies

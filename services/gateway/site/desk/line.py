@@ -1,4 +1,6 @@
-"""The line: a new contact with its triage and advice beside it, the queue that all operators share, and each contact to go on with."""
+"""The line: a new contact with its triage and advice beside it, the queue that all operators share,
+and each contact to go on with.
+"""
 
 from typing import Any
 
@@ -37,12 +39,17 @@ CLOSED_AT_ONCE = {"unrelated": c.CONTACT_KIND_UNRELATED, "prank": c.CONTACT_KIND
 
 
 def contact(identifier: str = "", *, close: bool = False) -> c.Contact:
-    """What the form says of the contact; `close`: with the kind that the pressed button names, and closed."""
+    """What the form says of the contact; `close`: with the kind that the pressed button names, and
+    closed.
+    """
     said = forms.filled(c.Contact(id=identifier))
     said.line_country = said.line_country or session.me().country
     said.outcome_code = said.outcome_code or c.CONTACT_OUTCOME_OPEN
     if close:
-        said.kind_code, said.outcome_code = CLOSED_AT_ONCE[forms.text("close_as")], c.CONTACT_OUTCOME_NOTHING_TO_DO
+        said.kind_code, said.outcome_code = (
+            CLOSED_AT_ONCE[forms.text("close_as")],
+            c.CONTACT_OUTCOME_NOTHING_TO_DO,
+        )
     return said
 
 
@@ -52,28 +59,47 @@ def closes() -> bool:
 
 
 def may_close(stored: c.Contact) -> bool:
-    """Whether one press may close it: it may be anything while a question that decides the urgency is open."""
-    return not stored.open_question_count and stored.urgency in (r.URGENCY_UNSPECIFIED, r.URGENCY_NORMAL)
+    """Whether one press may close it: it may be anything while a question that decides the urgency
+    is open.
+    """
+    return not stored.open_question_count and stored.urgency in (
+        r.URGENCY_UNSPECIFIED,
+        r.URGENCY_NORMAL,
+    )
 
 
 def not_closed(shown: c.Contact) -> tuple[str, int]:
     """The page again, after a press that would close it too early."""
-    problem = _("Todavía no se puede cerrar así: faltan preguntas. Conteste cada una, o marque «No dijo».")
+    problem = _(
+        "Todavía no se puede cerrar así: faltan preguntas. Conteste cada una, o marque «No dijo»."
+    )
     return page(shown, {"_form": problem}, shown=forms.text("shown")), 422
 
 
 @pages.get("/line", access.LINE, navigation=N_("Línea"))
 def queue() -> str:
     """The contacts still open, which one shift hands to the next, above a page of the others."""
-    answer = clients().contacts.ListContacts(c.ListContactsRequest(page_size=50, page_token=request.args.get("page", "")))
-    others = [contact for contact in answer.contacts if contact.outcome_code != c.CONTACT_OUTCOME_OPEN]
-    return render_template("line.html", waiting=line.still_open(), calls=line.calls_owed(), others=others, next_page=answer.next_page_token)
+    answer = clients().contacts.ListContacts(
+        c.ListContactsRequest(page_size=50, page_token=request.args.get("page", ""))
+    )
+    others = [
+        contact for contact in answer.contacts if contact.outcome_code != c.CONTACT_OUTCOME_OPEN
+    ]
+    return render_template(
+        "line.html",
+        waiting=line.still_open(),
+        calls=line.calls_owed(),
+        others=others,
+        next_page=answer.next_page_token,
+    )
 
 
 @pages.post("/line/calls/<identifier>", access.LINE, then="line.queue")
 def settle_call(identifier: str) -> None:
     """What came of a call."""
-    request = c.SettleCallbackRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id(), **called_when())
+    request = c.SettleCallbackRequest(
+        id=identifier, etag=forms.etag(), request_id=forms.request_id(), **called_when()
+    )
     request.outcome_code = words.number("callback_outcome", forms.text("outcome_code"))
     clients().contacts.SettleCallback(request)
 
@@ -87,24 +113,36 @@ def handing_over(identifier: str) -> str:
 def hand_over_page(shown: c.Contact, errors: dict[str, str]) -> str:
     """The form, with the members in good standing."""
     asked = d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_APPROVED)
-    members = lists.all_of(clients().directory.ListOrganizations, asked, lambda answer: answer.organizations)
+    members = lists.all_of(
+        clients().directory.ListOrganizations, asked, lambda answer: answer.organizations
+    )
     choices = sorted(((member.id, member.name) for member in members), key=lambda choice: choice[1])
     return render_template("hand_over.html", contact=shown, members=choices, errors=errors)
 
 
 @pages.post("/line/<identifier>/hand-over", access.LINE)
 def hand_over(identifier: str) -> Response | tuple[str, int]:
-    """Keeps whether she was connected live, and with whom; connected, it is how the contact ended."""
-    said = c.Contact(id=identifier, etag=forms.etag(), handed_over_organization_id=forms.text("handed_over_organization_id"))
+    """Keeps whether she was connected live, and with whom; connected, it is how the contact
+    ended.
+    """
+    said = c.Contact(
+        id=identifier,
+        etag=forms.etag(),
+        handed_over_organization_id=forms.text("handed_over_organization_id"),
+    )
     said.connected_live = words.number("answer", forms.text("connected_live"))
-    said.emergency_number_code = words.number("emergency_number", forms.text("emergency_number_code"))
+    said.emergency_number_code = words.number(
+        "emergency_number", forms.text("emergency_number_code")
+    )
     paths = ["connected_live", "handed_over_organization_id", "emergency_number_code"]
     if said.connected_live == c.ANSWER_YES:
         said.outcome_code = c.CONTACT_OUTCOME_HANDED_OVER
         paths.append("outcome_code")
     try:
         clients().contacts.UpdateContact(
-            c.UpdateContactRequest(contact=said, update_mask=FieldMask(paths=paths), request_id=forms.request_id())
+            c.UpdateContactRequest(
+                contact=said, update_mask=FieldMask(paths=paths), request_id=forms.request_id()
+            )
         )
     except forms.SHOWN_IN_PLACE as refusal:
         if isinstance(refusal, Stale):  # sent again, it is based on what stands now
@@ -115,21 +153,31 @@ def hand_over(identifier: str) -> Response | tuple[str, int]:
 
 def called_when() -> dict[str, Any]:
     """The day and the hours that a form brought."""
-    return {name: words.number(name.replace("_code", "_band"), forms.text(name)) for name in ("day_code", "hour_code")}
+    return {
+        name: words.number(name.replace("_code", "_band"), forms.text(name))
+        for name in ("day_code", "hour_code")
+    }
 
 
 @pages.get("/line/new", access.LINE)
 def new() -> str:
     """An empty triage."""
     me = session.me()
-    return page(c.Contact(line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es"), errors={})
+    return page(
+        c.Contact(line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es"),
+        errors={},
+    )
 
 
 @pages.post("/line/again", access.LINE)
 def again() -> str:
-    """An empty triage for a caller who told her reference and PIN, which travel in this form until the contact is recorded."""
+    """An empty triage for a caller who told her reference and PIN, which travel in this form until
+    the contact is recorded.
+    """
     me = session.me()
-    empty = c.Contact(line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es", called_before=True)
+    empty = c.Contact(
+        line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es", called_before=True
+    )
     return page(empty, errors={}, known=(forms.text("reference"), forms.text("pin")))
 
 
@@ -141,8 +189,10 @@ def page(
     known: tuple[str, str] = ("", ""),
     shown: str | None = None,
 ) -> str:
-    """The contact with its triage; `reference` and `pin` only right after it was recorded; `known`: those that the caller told, until then; `shown`: what
-    the form is made from, where that is not the contact itself."""
+    """The contact with its triage; `reference` and `pin` only right after it was recorded; `known`:
+    those that the caller told, until then; `shown`: what the form is made from, where that is not
+    the contact itself.
+    """
     asked = asked_for(contact.id)
     return render_template(
         "contact.html",
@@ -154,7 +204,9 @@ def page(
         known=known,
         referrals=asked,
         enquiries=enquiries.of_contact(contact.id),
-        cards=advice.beside(clients().advice.ListAdviceCards(ad.ListAdviceCardsRequest(contact_id=contact.id)).cards),
+        cards=advice.beside(
+            clients().advice.ListAdviceCards(ad.ListAdviceCardsRequest(contact_id=contact.id)).cards
+        ),
         names=names.names_of(asked, organizations=[contact.handed_over_organization_id]),
     )
 
@@ -164,23 +216,34 @@ def asked_for(identifier: str) -> lists.Listed[r.Referral]:
     if not identifier:
         return lists.Listed()
     wanted = r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=identifier)
-    return lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=wanted), lambda answer: answer.referrals)
+    return lists.all_of(
+        clients().referrals.ListReferrals,
+        r.ListReferralsRequest(filter=wanted),
+        lambda answer: answer.referrals,
+    )
 
 
 @pages.post("/line/new", access.LINE)
 def create() -> access.Answer:
-    """Records the contact and shows reference and PIN, once: the answer to this form is the only place where they stand."""
+    """Records the contact and shows reference and PIN, once: the answer to this form is the only
+    place where they stand.
+    """
     if closes():  # nothing of it is stored yet, so nothing is known of it
         return not_closed(contact())
     said, reference, pin = contact(), forms.text("reference"), forms.text("pin")
     if reference:
-        origin.tell(origin.device())  # from which she, or an operator in her name, was right just now
+        # from which she, or an operator in her name, was right just now
+        origin.tell(origin.device())
     try:
         answer = clients().contacts.CreateContact(
-            c.CreateContactRequest(contact=said, pin=pin, reference=reference, request_id=forms.request_id())
+            c.CreateContactRequest(
+                contact=said, pin=pin, reference=reference, request_id=forms.request_id()
+            )
         )
     except forms.SHOWN_IN_PLACE as refusal:
-        return page(said, forms.problems(refusal), known=(reference, pin) if reference else ("", "")), 422
+        return page(
+            said, forms.problems(refusal), known=(reference, pin) if reference else ("", "")
+        ), 422
     except (Unauthenticated, Exhausted) as refusal:
         if not reference:
             raise
@@ -203,31 +266,53 @@ def kept(errors: dict[str, str], identifier: str) -> str:
 def agree_on_call(identifier: str) -> None:
     """A time to call her back."""
     asked = c.Callback(contact_id=identifier, **called_when())
-    clients().contacts.CreateCallback(c.CreateCallbackRequest(callback=asked, request_id=forms.request_id()))
+    clients().contacts.CreateCallback(
+        c.CreateCallbackRequest(callback=asked, request_id=forms.request_id())
+    )
 
 
 @pages.post("/line/<identifier>", access.LINE)
 def save(identifier: str) -> Response | tuple[str, int]:
     """Saves the answers as they are now; the urgency is derived anew by the service."""
-    if closes() and not may_close(clients().contacts.GetContact(c.GetContactRequest(id=identifier))):
+    if closes() and not may_close(
+        clients().contacts.GetContact(c.GetContactRequest(id=identifier))
+    ):
         return not_closed(contact(identifier))
     said = contact(identifier, close=closes())
     try:
         clients().contacts.UpdateContact(
-            c.UpdateContactRequest(contact=said, update_mask=FieldMask(paths=list(CHANGEABLE)), request_id=forms.request_id())
+            c.UpdateContactRequest(
+                contact=said,
+                update_mask=FieldMask(paths=list(CHANGEABLE)),
+                request_id=forms.request_id(),
+            )
         )
     except Stale:
         stored = clients().contacts.GetContact(c.GetContactRequest(id=identifier))
-        return page(together(said, stored), {"_form": words.conflict("put_together")}, shown=merging.shown(stored)), merging.MERGED
+        return page(
+            together(said, stored),
+            {"_form": words.conflict("put_together")},
+            shown=merging.shown(stored),
+        ), merging.MERGED
     except forms.SHOWN_IN_PLACE as refusal:
         return page(said, forms.problems(refusal), shown=forms.text("shown")), 422
-    return redirect(url_for("line.queue", done="saved") if closes() else url_for("line.show", identifier=identifier, done="saved"), 303)
+    return redirect(
+        url_for("line.queue", done="saved")
+        if closes()
+        else url_for("line.show", identifier=identifier, done="saved"),
+        303,
+    )
 
 
 def together(said: c.Contact, stored: c.Contact) -> c.Contact:
-    """What this form changed, on top of what a colleague has saved meanwhile. Of two notes neither is lost."""
+    """What this form changed, on top of what a colleague has saved meanwhile.
+
+    Of two notes neither is lost.
+    """
     old = merging.before(c.Contact)
-    both = merging.merged(said, stored, [path for path in CHANGEABLE if path not in ("triage", "note")])
+    both = merging.merged(
+        said, stored, [path for path in CHANGEABLE if path not in ("triage", "note")]
+    )
     for question in c.Triage.DESCRIPTOR.fields_by_name:
         if getattr(said.triage, question) != getattr(old.triage, question):
             setattr(both.triage, question, getattr(said.triage, question))

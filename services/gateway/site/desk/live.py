@@ -1,10 +1,16 @@
-"""What live.js asks: whether the page it is on is behind. Most of it is answered at the door (services/gateway/site/shell/live.py)."""
+"""What live.js asks: whether the page it is on is behind.
+
+Most of it is answered at the door (services/gateway/site/shell/live.py).
+"""
 
 from flask import jsonify
 from werkzeug.wrappers import Response
 
 from chassis.errors import Refusal
-from protos.notifications.v1.notifications_pb2 import BatchGetUnreadVersionsRequest, CountUnreadRequest
+from protos.notifications.v1.notifications_pb2 import (
+    BatchGetUnreadVersionsRequest,
+    CountUnreadRequest,
+)
 from protos.referrals.v1.referrals_pb2 import BatchGetQueueVersionsRequest, GetQueueVersionRequest
 from services.gateway.edge.clients import ServiceFault, clients
 from services.gateway.site.shell import access, session
@@ -15,7 +21,9 @@ pages = access.Pages("live")
 
 @pages.get(PATH, access.EVERYONE)
 def version() -> Response:
-    """The version of what this reader's pages show, and a ticket with which it is cheap to ask again."""
+    """The version of what this reader's pages show, and a ticket with which it is cheap to ask
+    again.
+    """
     me = session.me()
     return jsonify(version=live().version(me, _asked, _asked_for_all), ticket=live().ticket(me))
 
@@ -32,10 +40,20 @@ def _asked() -> Answer:
 def _asked_for_all(tokens: list[tuple[str, str]]) -> list[Answer]:
     """By the tokens of each: one question to each service."""
     queues, bells = zip(*tokens, strict=True)
-    versions = clients().referrals.BatchGetQueueVersions(BatchGetQueueVersionsRequest(watch_tokens=queues), timeout=2.0).versions
+    versions = (
+        clients()
+        .referrals.BatchGetQueueVersions(
+            BatchGetQueueVersionsRequest(watch_tokens=queues), timeout=2.0
+        )
+        .versions
+    )
     try:
         unread = list(
-            clients().notifications.BatchGetUnreadVersions(BatchGetUnreadVersionsRequest(watch_tokens=bells), timeout=1.0).versions
+            clients()
+            .notifications.BatchGetUnreadVersions(
+                BatchGetUnreadVersionsRequest(watch_tokens=bells), timeout=1.0
+            )
+            .versions
         )
     except (Refusal, ServiceFault):
         unread = [""] * len(bells)

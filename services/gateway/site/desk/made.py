@@ -1,4 +1,6 @@
-"""What one's own account made since a day and what outlasts its sessions: shown after a change of the password, to be ended if it was somebody else."""
+"""What one's own account made since a day and what outlasts its sessions: shown after a change of
+the password, to be ended if it was somebody else.
+"""
 
 from datetime import timedelta
 
@@ -32,14 +34,24 @@ def page(errors: dict[str, str], since: str = "") -> str:
     day = since or request.values.get("since", "")
     stamp = _beginning(day)
     made = clients().accounts.ListMadeLately(pb.ListMadeLatelyRequest(since_time=stamp)).made
-    return render_template("made.html", made=made, exports=_exports(stamp), since=i18n.field_of(stamp)[:10], errors=errors)
+    return render_template(
+        "made.html",
+        made=made,
+        exports=_exports(stamp),
+        since=i18n.field_of(stamp)[:10],
+        errors=errors,
+    )
 
 
 def _exports(since: Timestamp) -> lists.Listed[p.Export]:
     """Every sheet that left: whoever takes one may take many more after it."""
     if not session.me().may(*access.SENDERS):
         return lists.Listed()
-    return lists.all_of(clients().people.ListOwnExports, p.ListOwnExportsRequest(since_time=since), lambda answer: answer.exports)
+    return lists.all_of(
+        clients().people.ListOwnExports,
+        p.ListOwnExportsRequest(since_time=since),
+        lambda answer: answer.exports,
+    )
 
 
 def _beginning(day: str) -> Timestamp:
@@ -57,6 +69,10 @@ def _beginning(day: str) -> Timestamp:
 @pages.post("/account/made", access.EVERYONE, again=page)
 def end() -> Response:
     """Ends what was chosen, and shows what is left."""
-    question = pb.EndMadeLatelyRequest(since_time=_beginning(forms.text("since")), ids=forms.texts("ids"), request_id=forms.request_id())
+    question = pb.EndMadeLatelyRequest(
+        since_time=_beginning(forms.text("since")),
+        ids=forms.texts("ids"),
+        request_id=forms.request_id(),
+    )
     clients().accounts.EndMadeLately(question)
     return redirect(url_for("made.show", since=forms.text("since"), done="made_ended"), 303)

@@ -12,7 +12,8 @@ from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
 pages = access.Pages("members")
-GIVEN_ROLES = ("worker", "operator", "manager", "emergency")  # what a manager may give; the network's roles are the coordinator's
+# what a manager may give; the network's roles are the coordinator's
+GIVEN_ROLES = ("worker", "operator", "manager", "emergency")
 
 
 @pages.get("/members", access.MANAGERS, navigation=N_("Equipo"), section="organization")
@@ -23,7 +24,9 @@ def listing() -> str:
 
 def render(errors: dict[str, str], identifier: str = "") -> str:
     """The page, with what was wrong with a step, of whichever row."""
-    answer = clients().members.ListWorkers(m.ListWorkersRequest(page_size=100, page_token=request.args.get("page", "")))
+    answer = clients().members.ListWorkers(
+        m.ListWorkersRequest(page_size=100, page_token=request.args.get("page", ""))
+    )
     invitations = clients().members.ListInvitations(m.ListInvitationsRequest()).invitations
     return render_template(
         "team.html",
@@ -36,29 +39,49 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
     )
 
 
-@pages.post("/members/workers", access.MANAGERS, again=render, then="members.listing", done="invited")
+@pages.post(
+    "/members/workers", access.MANAGERS, again=render, then="members.listing", done="invited"
+)
 def invite() -> str | None:
-    """Invites somebody to the team; she gets the link by e-mail, or on paper, and chooses her own password."""
-    roles = [contract_pb2.Role.ValueType(words.number("role", role)) for role in forms.texts("roles") if role in GIVEN_ROLES]
-    invitation = m.Invitation(email=forms.text("email"), roles=roles, language=forms.text("language"))
+    """Invites somebody to the team; she gets the link by e-mail, or on paper, and chooses her own
+    password.
+    """
+    roles = [
+        contract_pb2.Role.ValueType(words.number("role", role))
+        for role in forms.texts("roles")
+        if role in GIVEN_ROLES
+    ]
+    invitation = m.Invitation(
+        email=forms.text("email"), roles=roles, language=forms.text("language")
+    )
     return invitations.send(invitation)
 
 
 @pages.post("/members/invitations/<identifier>/revoke", access.MANAGERS, then="members.listing")
 def revoke_invitation(identifier: str) -> None:
     """Ends an invitation that went wrong."""
-    clients().members.RevokeInvitation(m.RevokeInvitationRequest(id=identifier, request_id=forms.request_id()))
+    clients().members.RevokeInvitation(
+        m.RevokeInvitationRequest(id=identifier, request_id=forms.request_id())
+    )
 
 
-@pages.post("/members/workers/<identifier>/suspend", access.MANAGERS, again=render, then="members.listing")
+@pages.post(
+    "/members/workers/<identifier>/suspend", access.MANAGERS, again=render, then="members.listing"
+)
 def suspend(identifier: str) -> None:
     """Ends a worker's access at once, for a reason."""
     workers.suspend(identifier)
 
 
 @pages.post(
-    "/members/workers/<identifier>/second-factor", access.MANAGERS, again=render, then="members.listing", done="second_factor_reset"
+    "/members/workers/<identifier>/second-factor",
+    access.MANAGERS,
+    again=render,
+    then="members.listing",
+    done="second_factor_reset",
 )
 def reset_second_factor(identifier: str) -> None:
-    """Takes off what her sign-in asks for beside the password, once it is said that it is she who asks."""
+    """Takes off what her sign-in asks for beside the password, once it is said that it is she who
+    asks.
+    """
     invitations.reset_second_factor(identifier)

@@ -11,6 +11,8 @@ pages = access.Pages("outbox")
 
 @pages.get("/outbox", access.EVERYONE)
 def mails() -> str:
-    """All of them, newest first; as text, for most lead to what the reader is no party to; an invitation can be followed."""
+    """All of them, newest first; as text, for most lead to what the reader is no party to; an
+    invitation can be followed.
+    """
     mails = clients().notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
     return render_template("outbox.html", mails=mails)

@@ -17,7 +17,11 @@ from services.gateway.site.parts import due, forms, lists
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("plans")
-SETTLED = (pb.PLAN_STEP_STATE_MET, pb.PLAN_STEP_STATE_NOT_NEEDED, pb.PLAN_STEP_STATE_REFUSED_BY_PERSON)
+SETTLED = (
+    pb.PLAN_STEP_STATE_MET,
+    pb.PLAN_STEP_STATE_NOT_NEEDED,
+    pb.PLAN_STEP_STATE_REFUSED_BY_PERSON,
+)
 ICONS = {
     pb.PLAN_STEP_STATE_OPEN: "wait",
     pb.PLAN_STEP_STATE_REFERRED: "referral",
@@ -29,7 +33,9 @@ ICONS = {
 
 @dataclass(frozen=True)
 class Line:
-    """A step with how it stands, its time, what it waits for, and the referrals that stand or could stand for it."""
+    """A step with how it stands, its time, what it waits for, and the referrals that stand or could
+    stand for it.
+    """
 
     step: pb.PathwayStep
     standing: pb.PlanStep
@@ -67,7 +73,11 @@ def render(errors: dict[str, str], identifier: str, key: str = "") -> str:
     wanted = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
     asked = {
         one.id: one
-        for one in lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=wanted), lambda answer: answer.referrals)
+        for one in lists.all_of(
+            clients().referrals.ListReferrals,
+            r.ListReferralsRequest(filter=wanted),
+            lambda answer: answer.referrals,
+        )
     }
     lines = lines_of(plan, asked)
     return render_template(
@@ -75,11 +85,19 @@ def render(errors: dict[str, str], identifier: str, key: str = "") -> str:
         plan=plan,
         file=people.file_of(plan.person_id),
         lines=lines,
-        names=names.names({session.me().organization_id, *(leg.organization_id for leg in plan.legs)} if plan.legs else ()),
+        names=names.names(
+            {session.me().organization_id, *(leg.organization_id for leg in plan.legs)}
+            if plan.legs
+            else ()
+        ),
         settled=sum(line.settled for line in lines),
         part=key,
         errors=errors,
-        reasons=[(code, word) for code, word in words.options("plan_close_reason") if code != "consent_withdrawn"],
+        reasons=[
+            (code, word)
+            for code, word in words.options("plan_close_reason")
+            if code != "consent_withdrawn"
+        ],
     )
 
 
@@ -93,7 +111,11 @@ def lines_of(plan: pb.Plan, asked: Mapping[str, r.Referral]) -> list[Line]:
         if (each := standing.get(step.key)) is None:
             continue
         runs = each.state not in SETTLED and i18n.moment(each.due_time) and not closed
-        begun = standing[step.deadline_from_key].settle_time if step.deadline_from_key in standing else plan.start_time
+        begun = (
+            standing[step.deadline_from_key].settle_time
+            if step.deadline_from_key in standing
+            else plan.start_time
+        )
         lines.append(
             Line(
                 step,
@@ -109,15 +131,27 @@ def lines_of(plan: pb.Plan, asked: Mapping[str, r.Referral]) -> list[Line]:
 
 
 def candidates(step: pb.PathwayStep, asked: Mapping[str, r.Referral]) -> list[tuple[str, str]]:
-    """Referrals of hers that could stand for a step: alive, or closed with help; those for the same need first."""
-    possible = [one for one in asked.values() if one.live or one.state in (r.STATE_DRAFT, r.STATE_CLOSED)]
-    possible.sort(key=lambda one: (one.need_code != step.need_code, one.need_code[:3] != step.need_code[:3]))
-    return [(one.id, f"{one.code} · {names.need(one.need_code)} · {words.word('state', one.state)}") for one in possible]
+    """Referrals of hers that could stand for a step: alive, or closed with help; those for the same
+    need first.
+    """
+    possible = [
+        one for one in asked.values() if one.live or one.state in (r.STATE_DRAFT, r.STATE_CLOSED)
+    ]
+    possible.sort(
+        key=lambda one: (one.need_code != step.need_code, one.need_code[:3] != step.need_code[:3])
+    )
+    return [
+        (one.id, f"{one.code} · {names.need(one.need_code)} · {words.word('state', one.state)}")
+        for one in possible
+    ]
 
 
 @pages.post("/plans/<identifier>/steps/<key>", access.SENDERS, again=render)
 def update(identifier: str, key: str) -> Response:
-    """Says how a step stands. A reason goes with «not needed» only, a referral with «referred», whatever else the form holds."""
+    """Says how a step stands.
+
+    A reason goes with «not needed» only, a referral with «referred», whatever else the form holds.
+    """
     question = forms.filled(pb.UpdatePlanStepRequest(id=identifier, step_key=key))
     if question.state != pb.PLAN_STEP_STATE_NOT_NEEDED:
         question.reason_code = pb.SKIP_REASON_UNSPECIFIED
@@ -129,11 +163,15 @@ def update(identifier: str, key: str) -> Response:
 
 @pages.post("/plans/<identifier>/refer/<key>", access.SENDERS, again=render)
 def refer(identifier: str, key: str) -> Response:
-    """A draft for this person and the need of this step, which stands for it from now on; then its first question that is open."""
+    """A draft for this person and the need of this step, which stands for it from now on; then its
+    first question that is open.
+    """
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
     need = next((step.need_code for step in plan.pathway.steps if step.key == key), "")
     request_id = forms.request_id()
-    draft = clients().referrals.CreateReferral(r.CreateReferralRequest(person_id=plan.person_id, need_code=need, request_id=request_id))
+    draft = clients().referrals.CreateReferral(
+        r.CreateReferralRequest(person_id=plan.person_id, need_code=need, request_id=request_id)
+    )
     clients().plans.UpdatePlanStep(
         pb.UpdatePlanStepRequest(
             id=identifier,
@@ -147,13 +185,20 @@ def refer(identifier: str, key: str) -> Response:
     return redirect(url_for("referral_new.resume", identifier=draft.id), 303)
 
 
-@pages.post("/plans/<identifier>/move", access.SENDERS, again=partial(render, key="move"), then="plans.show")
+@pages.post(
+    "/plans/<identifier>/move", access.SENDERS, again=partial(render, key="move"), then="plans.show"
+)
 def move(identifier: str) -> None:
     """To the newest version."""
     clients().plans.MovePlan(forms.filled(pb.MovePlanRequest(id=identifier)))
 
 
-@pages.post("/plans/<identifier>/close", access.SENDERS, again=partial(render, key="close"), then="plans.show")
+@pages.post(
+    "/plans/<identifier>/close",
+    access.SENDERS,
+    again=partial(render, key="close"),
+    then="plans.show",
+)
 def close(identifier: str) -> None:
     """Ends it."""
     clients().plans.ClosePlan(forms.filled(pb.ClosePlanRequest(id=identifier)))

@@ -1,4 +1,6 @@
-"""Where somebody goes on who proved again who she is, and the way to her organisation's provider for it (services/gateway/site/shell/proof.py)."""
+"""Where somebody goes on who proved again who she is, and the way to her organisation's provider
+for it (services/gateway/site/shell/proof.py).
+"""
 
 from flask import redirect, request
 from werkzeug.wrappers import Response
@@ -8,7 +10,12 @@ from protos.partners.v1 import accounts_pb2 as pb
 from services.gateway.edge import cookies
 from services.gateway.edge.clients import clients
 from services.gateway.site.shell import access
-from services.gateway.site.shell.signing_in import PROOF, PROVIDER_COOKIE, PROVIDER_KEPT, safe_target
+from services.gateway.site.shell.signing_in import (
+    PROOF,
+    PROVIDER_COOKIE,
+    PROVIDER_KEPT,
+    safe_target,
+)
 
 pages = access.Pages("proof")
 

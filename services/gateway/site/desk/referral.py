@@ -1,4 +1,6 @@
-"""Referrals: the list, and one referral with what to do next, its history, the person behind the seal, and whether its notices arrived."""
+"""Referrals: the list, and one referral with what to do next, its history, the person behind the
+seal, and whether its notices arrived.
+"""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,8 +26,10 @@ from services.gateway.site.parts import forms, lists, step_forms, steps
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("referral")
-EMERGENCY = frozenset({"identity", "contact", "health", "location"})  # what such an access opens beside the notes, which are in the history
-UNCONFIRMED = frozenset({"identity", "contact"})  # of these an override opens her first name and her plan until a second person has agreed
+# what such an access opens beside the notes, which are in the history
+EMERGENCY = frozenset({"identity", "contact", "health", "location"})
+# of these an override opens her first name and her plan until a second person has agreed
+UNCONFIRMED = frozenset({"identity", "contact"})
 BOXES: dict[str, Any] = dict(
     sorted(wire.numbers(r.Box.DESCRIPTOR).items(), key=lambda box: box[0] != "mine")
 )  # the first is shown when none was asked for
@@ -44,10 +48,16 @@ class Filled:
 
 @pages.get("/referrals", access.EVERYONE, navigation=N_("Remisiones"))
 def listing() -> str:
-    """All referrals of this desk, or of the network for a coordinator, with filters that stay in the address: codes only."""
+    """All referrals of this desk, or of the network for a coordinator, with filters that stay in
+    the address: codes only.
+    """
     me = session.me()
     desk = me.may("worker", "operator", "manager")
-    boxes = [box for box in BOXES if (box == "network" and me.may("coordinator", "auditor")) or (box != "network" and desk)]
+    boxes = [
+        box
+        for box in BOXES
+        if (box == "network" and me.may("coordinator", "auditor")) or (box != "network" and desk)
+    ]
     box = request.args.get("box", "")
     box = box if box in boxes else boxes[0]
     state, need, urgency = (request.args.get(name, "") for name in ("state", "need", "urgency"))
@@ -59,9 +69,15 @@ def listing() -> str:
         urgency=r.Urgency.ValueType(words.number("urgency", urgency)),
         live=live,
     )
-    answer = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", "")))
+    answer = clients().referrals.ListReferrals(
+        r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", ""))
+    )
     assignable = any("assign" in row.allowed_verbs for row in answer.referrals)
-    kept = {key: value for key, value in request.args.items() if key in ("box", "state", "need", "urgency", "all")}
+    kept = {
+        key: value
+        for key, value in request.args.items()
+        if key in ("box", "state", "need", "urgency", "all")
+    }
     return render_template(
         "referrals.html",
         rows_=answer.referrals,
@@ -82,7 +98,11 @@ def listing() -> str:
 
 @pages.get("/referrals/<identifier>", access.EVERYONE)
 def show(identifier: str) -> str | tuple[str, int]:
-    """One referral. A page that asks by itself and has this version gets nothing: its notes would be opened, on record, though nobody looked anew."""
+    """One referral.
+
+    A page that asks by itself and has this version gets nothing: its notes would be opened, on
+    record, though nobody looked anew.
+    """
     referral = referrals.fetch(identifier)
     if session.asked_by_itself() and request.headers.get("If-None-Match") == version(referral):
         return "", 304
@@ -99,11 +119,19 @@ def render(referral: r.Referral, filled: Filled) -> str:
     events = history(referral)
     notices = notices_of(referral)
     seen = names.names(
-        {referral.sender_organization_id, referral.receiver_organization_id, *(e.actor_organization_id for e in events)}
+        {
+            referral.sender_organization_id,
+            referral.receiver_organization_id,
+            *(e.actor_organization_id for e in events),
+        }
         | {n.organization_id for n in notices}
         | {leg.organization_id for leg in referral.legs},
         {referral.service_id, referral.alternative_service_id},
-        {referral.sender_worker_id, referral.responsible_worker_id, *(e.actor_id for e in events if e.actor_kind == r.ACTOR_KIND_WORKER)},
+        {
+            referral.sender_worker_id,
+            referral.responsible_worker_id,
+            *(e.actor_id for e in events if e.actor_kind == r.ACTOR_KIND_WORKER),
+        },
     )
     probation = is_on_probation(seen)
     plan, no_plan = safe_contact(referral, filled)
@@ -118,7 +146,9 @@ def render(referral: r.Referral, filled: Filled) -> str:
         names=seen,
         allowed=allowed,
         FORMS=step_forms.STEPS,
-        alternatives=directory.alternatives(referral) if {"decline", "reroute"} & set(allowed) else [],
+        alternatives=directory.alternatives(referral)
+        if {"decline", "reroute"} & set(allowed)
+        else [],
         colleagues=colleagues() if {"accept", "assign"} & set(allowed) else [],
         group_needs=group_needs(referral.need_code),
         openable=groups,
@@ -134,7 +164,9 @@ def render(referral: r.Referral, filled: Filled) -> str:
 
 
 def is_on_probation(seen: names.Names) -> bool:
-    """Whether the reader's organisation may not open anybody yet; it is one of the two of the page."""
+    """Whether the reader's organisation may not open anybody yet; it is one of the two of the
+    page.
+    """
     own = seen.organizations.get(session.me().organization_id)
     return own is not None and own.status == ORGANIZATION_STATUS_PROBATION
 
@@ -145,18 +177,25 @@ def may_open() -> bool:
 
 
 def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | None, str]:
-    """How she may be called, for whoever may call her; else why that is not said, where it is good to know."""
+    """How she may be called, for whoever may call her; else why that is not said, where it is good
+    to know.
+    """
     if filled.plan or not (referral.live and referral.person_id):
         return filled.plan, ""
     try:
         return clients().people.GetSafeContact(p.GetSafeContactRequest(referral_id=referral.id)), ""
     except Refusal as refusal:
-        return None, words.word("no_plan", refusal.reason) if refusal.reason in vocabulary.TABLES["no_plan"] else ""
+        return None, words.word("no_plan", refusal.reason) if refusal.reason in vocabulary.TABLES[
+            "no_plan"
+        ] else ""
 
 
 def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], str]:
-    """The field groups that this reader may open now, and on what: of one's own file all, of another's what the receipt names. The service decides again."""
-    groups = [(code, word) for code, word in words.options("field_group") if code != "notes"]  # those are in the history
+    """The field groups that this reader may open now, and on what: of one's own file all, of
+    another's what the receipt names. The service decides again.
+    """
+    # those are in the history
+    groups = [(code, word) for code, word in words.options("field_group") if code != "notes"]
     if not may_open():
         return [], ""
     if referral.side == r.SIDE_SENDER:
@@ -168,7 +207,11 @@ def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], str]:
     except Refusal:
         return [], ""
     basis = basis_of(receipt)
-    named = UNCONFIRMED if basis == "unconfirmed" else {words.code("field_group", group) for group in receipt.field_groups}
+    named = (
+        UNCONFIRMED
+        if basis == "unconfirmed"
+        else {words.code("field_group", group) for group in receipt.field_groups}
+    )
     if basis in ("emergency", "unconfirmed") and (opened := opened_in_emergency(referral)):
         basis, named = "emergency", opened
     elif basis == "emergency":
@@ -188,13 +231,26 @@ def basis_of(receipt: p.Receipt) -> str:
 def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
     """What an emergency access of this reader opens now."""
     question = em.ListEmergenciesRequest(referral_id=referral.id)
-    emergencies = lists.all_of(clients().emergencies.ListEmergencies, question, lambda answer: answer.emergencies)
-    return EMERGENCY if any(one.live and one.worker_id == session.me().worker_id for one in emergencies) else frozenset()
+    emergencies = lists.all_of(
+        clients().emergencies.ListEmergencies, question, lambda answer: answer.emergencies
+    )
+    return (
+        EMERGENCY
+        if any(one.live and one.worker_id == session.me().worker_id for one in emergencies)
+        else frozenset()
+    )
 
 
 def history(referral: r.Referral) -> list[r.ReferralEvent]:
-    """What happened, newest first. How a draft was filled in step by step is nobody's news, once it was sent."""
-    events = clients().referrals.ListReferralEvents(r.ListReferralEventsRequest(referral_id=referral.id)).events
+    """What happened, newest first.
+
+    How a draft was filled in step by step is nobody's news, once it was sent.
+    """
+    events = (
+        clients()
+        .referrals.ListReferralEvents(r.ListReferralEventsRequest(referral_id=referral.id))
+        .events
+    )
     told = [event for event in events if event.verb != "amended" or event.to_state != r.STATE_DRAFT]
     return sorted(told, key=lambda event: -event.version)
 
@@ -202,7 +258,9 @@ def history(referral: r.Referral) -> list[r.ReferralEvent]:
 def notices_of(referral: r.Referral) -> list[Notice]:
     """How its notices were delivered; a page is not lost because that can't be said just now."""
     try:
-        return list(clients().notifications.ListNotices(ListNoticesRequest(referral_id=referral.id)).notices)
+        return list(
+            clients().notifications.ListNotices(ListNoticesRequest(referral_id=referral.id)).notices
+        )
     except Refusal:
         return []
 
@@ -215,12 +273,18 @@ def group_needs(code: str) -> list[tuple[str, str]]:
 
 
 def colleagues() -> list[tuple[str, str]]:
-    """The others at work in the reader's organisation, for who may assign work to them: whoever manages it."""
+    """The others at work in the reader's organisation, for who may assign work to them: whoever
+    manages it.
+    """
     me = session.me()
     if not me.may("manager"):
         return []
-    workers = lists.all_of(clients().members.ListWorkers, ListWorkersRequest(), lambda answer: answer.workers)
-    return [(w.id, w.name) for w in workers if w.status == WORKER_STATUS_ACTIVE and w.id != me.worker_id]
+    workers = lists.all_of(
+        clients().members.ListWorkers, ListWorkersRequest(), lambda answer: answer.workers
+    )
+    return [
+        (w.id, w.name) for w in workers if w.status == WORKER_STATUS_ACTIVE and w.id != me.worker_id
+    ]
 
 
 def again(errors: dict[str, str], identifier: str, verb: str) -> str:
@@ -236,7 +300,8 @@ def act(identifier: str, verb: str) -> Response:
         abort(404)
     forms.refuse(form.missing())
     taken: r.Referral = getattr(clients().referrals, form.rpc.name)(form.request(id=identifier))
-    if verb == "reroute" and taken.following_id and session.me().may("worker", "operator"):  # on with it while she is at it
+    # on with it while she is at it
+    if verb == "reroute" and taken.following_id and session.me().may("worker", "operator"):
         return redirect(url_for("referral_new.resume", identifier=taken.following_id), 303)
     if forms.text("back") == "today":
         return redirect(url_for("today.today", done=verb), 303)
@@ -245,38 +310,69 @@ def act(identifier: str, verb: str) -> Response:
 
 @pages.post("/referrals/<identifier>/open", access.CARE, again=partial(again, verb="open"))
 def open_person(identifier: str) -> str:
-    """Opens what the receipt allows, for a purpose; the answer to this form is the only place where it is shown."""
+    """Opens what the receipt allows, for a purpose; the answer to this form is the only place where
+    it is shown.
+    """
     referral = referrals.fetch(identifier)
-    groups = [p.FieldGroup.ValueType(words.number("field_group", code)) for code in forms.texts("field_groups")]
+    groups = [
+        p.FieldGroup.ValueType(words.number("field_group", code))
+        for code in forms.texts("field_groups")
+    ]
     if not groups:
         forms.refuse({"field_groups": words.violation("required")})
     question = p.OpenPersonRequest(
-        id=referral.person_id, purpose_code=forms.text("purpose_code") or referral.need_code, field_groups=groups, referral_id=referral.id
+        id=referral.person_id,
+        purpose_code=forms.text("purpose_code") or referral.need_code,
+        field_groups=groups,
+        referral_id=referral.id,
     )
     return render(referral, Filled("open", {}, clients().people.OpenPerson(question)))
 
 
 @pages.post("/referrals/<identifier>/address", access.SENDERS, again=partial(again, verb="address"))
 def open_address(identifier: str) -> str | tuple[str, int]:
-    """Opens where the confidential service that accepted her is; shown in this answer only, and on record."""
+    """Opens where the confidential service that accepted her is; shown in this answer only, and on
+    record.
+    """
     referral = referrals.fetch(identifier)
     try:
         opened = clients().locations.OpenAddress(lo.OpenAddressRequest(referral_id=identifier))
     except NotFound:  # nothing is kept there, or that it was accepted is not heard of yet
-        problem = _("El servicio no ha guardado aquí su dirección. Si acaba de aceptar, pruebe otra vez en un momento; si no, pídasela.")
+        problem = _(
+            "El servicio no ha guardado aquí su dirección. Si acaba de aceptar, pruebe otra vez en"
+            " un momento; si no, pídasela."
+        )
         return render(referral, Filled("address", {"_form": problem})), 404
     return render(referral, Filled("address", addresses=tuple(opened.addresses)))
 
 
-@pages.post("/referrals/<identifier>/emergency", access.SENDERS, again=partial(again, verb="emergency"))
+@pages.post(
+    "/referrals/<identifier>/emergency", access.SENDERS, again=partial(again, verb="emergency")
+)
 def open_in_emergency(identifier: str) -> Response:
-    """Opens her for an hour without a consent; told at once to whoever holds her file and to the coordination."""
-    clients().emergencies.OpenInEmergency(forms.filled(em.OpenInEmergencyRequest(referral_id=identifier)))
-    return redirect(url_for("referral.show", identifier=identifier, done="emergency", _anchor="person"), 303)
+    """Opens her for an hour without a consent; told at once to whoever holds her file and to the
+    coordination.
+    """
+    clients().emergencies.OpenInEmergency(
+        forms.filled(em.OpenInEmergencyRequest(referral_id=identifier))
+    )
+    return redirect(
+        url_for("referral.show", identifier=identifier, done="emergency", _anchor="person"), 303
+    )
 
 
-@pages.post("/referrals/<identifier>/safe-contact", access.SENDERS, again=partial(again, verb="safe_contact"))
+@pages.post(
+    "/referrals/<identifier>/safe-contact",
+    access.SENDERS,
+    again=partial(again, verb="safe_contact"),
+)
 def open_safe_contact(identifier: str) -> str:
     """Opens how she may be called; shown in this answer only, and on record."""
     referral = referrals.fetch(identifier)
-    return render(referral, Filled("safe_contact", plan=clients().people.OpenSafeContact(p.OpenSafeContactRequest(referral_id=identifier))))
+    return render(
+        referral,
+        Filled(
+            "safe_contact",
+            plan=clients().people.OpenSafeContact(p.OpenSafeContactRequest(referral_id=identifier)),
+        ),
+    )

@@ -1,6 +1,8 @@
-"""One search for workers: a referral by its code, a file of one's own organisation by a name, and what became of a caller by her reference and PIN.
+"""One search for workers: a referral by its code, a file of one's own organisation by a name, and
+what became of a caller by her reference and PIN.
 
-What is searched for travels in forms only: it stands in no address. What is another's is not found, like what is not there.
+What is searched for travels in forms only: it stands in no address. What is another's is not found,
+like what is not there.
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +25,10 @@ pages = access.Pages("search")
 
 @dataclass
 class Results:
-    """What came of a search. `reference`: it may be one, so the PIN is asked for; `problem`: why names were not looked for."""
+    """What came of a search.
+
+    `reference`: it may be one, so the PIN is asked for; `problem`: why names were not looked for.
+    """
 
     referrals: list[r.Referral] = field(default_factory=list)
     people: list[p.Person] = field(default_factory=list)
@@ -38,10 +43,28 @@ def form() -> str:
     return render("", None)
 
 
-def render(said: str, results: Results | None, errors: dict[str, str] | None = None, *, reference: str = "", problem: str = "") -> str:
-    """The page; `results` is None before something was searched for. `reference`: the PIN of it is asked for, again if there is a `problem`."""
+def render(
+    said: str,
+    results: Results | None,
+    errors: dict[str, str] | None = None,
+    *,
+    reference: str = "",
+    problem: str = "",
+) -> str:
+    """The page; `results` is None before something was searched for.
+
+    `reference`: the PIN of it is asked for, again if there is a `problem`.
+    """
     seen = names.names_of(results.referrals if results else [])
-    return render_template("search.html", q=said, results=results, names=seen, errors=errors or {}, reference=reference, problem=problem)
+    return render_template(
+        "search.html",
+        q=said,
+        results=results,
+        names=seen,
+        errors=errors or {},
+        reference=reference,
+        problem=problem,
+    )
 
 
 @pages.post("/search", access.EVERYONE)
@@ -69,7 +92,9 @@ def by_code(code: str) -> list[r.Referral]:
     referrals: dict[str, r.Referral] = {}
     for box in boxes:
         try:
-            answer = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=r.ReferralFilter(box=box, code=code)))
+            answer = clients().referrals.ListReferrals(
+                r.ListReferralsRequest(filter=r.ReferralFilter(box=box, code=code))
+            )
         except Invalid:  # it has letters that no code has
             return []
         referrals |= {referral.id: referral for referral in answer.referrals}
@@ -94,13 +119,15 @@ def look_for_people(name: str, results: Results) -> None:
 
 @pages.post("/search/status", access.SENDERS)
 def status() -> Response | tuple[str, int]:
-    """How things stand for a caller who says her reference and PIN, as she would see it; for an operator of her line with the way to the contact."""
+    """How things stand for a caller who says her reference and PIN, as she would see it; for an
+    operator of her line with the way to the contact.
+    """
     contact_ids = list[str]()
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
-        contact_ids.append(
-            contact_of(reference, pin)
-        )  # first: what strangers guessed wrong does not count at a line, from whose device she may ask then
+        # The contact first: what strangers guessed wrong does not count at a line, from whose
+        # device she may ask then.
+        contact_ids.append(contact_of(reference, pin))
         return references.ask_status(reference, pin)
 
     return references.answered(
@@ -115,6 +142,12 @@ def contact_of(reference: str, pin: str) -> str:
     if not session.me().may(*access.LINE):
         return ""
     try:
-        return clients().contacts.GetContactByReference(c.GetContactByReferenceRequest(reference=reference, pin=pin)).id
+        return (
+            clients()
+            .contacts.GetContactByReference(
+                c.GetContactByReferenceRequest(reference=reference, pin=pin)
+            )
+            .id
+        )
     except (NotFound, NotAllowed):
         return ""

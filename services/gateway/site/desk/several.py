@@ -1,4 +1,8 @@
-"""One step for several referrals at once. Each is asked for by itself, on the version that was seen, and what became of each is said: no row is lost in a sum."""
+"""One step for several referrals at once.
+
+Each is asked for by itself, on the version that was seen, and what became of each is said: no row
+is lost in a sum.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,7 +10,18 @@ from dataclasses import dataclass
 from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from chassis.errors import Conflict, Exhausted, Invalid, NotAllowed, NotFound, Refusal, Reused, Stale, Unauthenticated, Unavailable
+from chassis.errors import (
+    Conflict,
+    Exhausted,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    Refusal,
+    Reused,
+    Stale,
+    Unauthenticated,
+    Unavailable,
+)
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import ServiceFault, clients
 from services.gateway.site.backend import directory, names, referrals
@@ -35,7 +50,9 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of one: `why` it was not done, empty if it was; the referral as it is now, None if that can't be had."""
+    """What became of one: `why` it was not done, empty if it was; the referral as it is now, None
+    if that can't be had.
+    """
 
     id: str
     referral: r.Referral | None
@@ -52,7 +69,8 @@ def chosen() -> list[Chosen]:
 def each(rows: Sequence[Chosen], take: Callable[[Chosen], r.Referral]) -> list[Done]:
     """Takes the step for one after another; a no to one keeps no other from it.
 
-    When the session ends meanwhile the form is offered again behind the sign-in, and by its request ids nothing is done twice.
+    When the session ends meanwhile the form is offered again behind the sign-in, and by its request
+    ids nothing is done twice.
     """
     done = list[Done]()
     for row in rows:
@@ -100,7 +118,14 @@ def said(step: str, done: list[Done], back: str) -> str:
     except (Unavailable, ServiceFault):
         known = names.Names()  # what was done is said without them
     listed = sorted(done, key=lambda one: not one.why)
-    return render_template("several.html", step=step, outcomes=listed, failed=sum(1 for one in done if one.why), back=back, names=known)
+    return render_template(
+        "several.html",
+        step=step,
+        outcomes=listed,
+        failed=sum(1 for one in done if one.why),
+        back=back,
+        names=known,
+    )
 
 
 @pages.post("/board/several", access.NETWORK)
@@ -113,7 +138,9 @@ def board() -> Response | str:
         return choose(rows)
 
     def take(row: Chosen) -> r.Referral:
-        return clients().referrals.RemindReferral(r.RemindReferralRequest(id=row.id, etag=row.etag, request_id=row.request_id))
+        return clients().referrals.RemindReferral(
+            r.RemindReferralRequest(id=row.id, etag=row.etag, request_id=row.request_id)
+        )
 
     return said("remind", each(rows, take), url_for("board.board"))
 
@@ -121,8 +148,13 @@ def board() -> Response | str:
 def choose(rows: list[Chosen]) -> str:
     """For each the services that may fit, the best first; nothing is done yet."""
     referrals = [referral for row in rows if (referral := now(row.id)) is not None]
-    offers = {referral.id: directory.alternatives(referral) if "reroute" in referral.allowed_verbs else [] for referral in referrals}
-    return render_template("several_reroute.html", referrals=referrals, offers=offers, names=names.names_of(referrals))
+    offers = {
+        referral.id: directory.alternatives(referral) if "reroute" in referral.allowed_verbs else []
+        for referral in referrals
+    }
+    return render_template(
+        "several_reroute.html", referrals=referrals, offers=offers, names=names.names_of(referrals)
+    )
 
 
 @pages.post("/board/several/reroute", access.NETWORK)
@@ -134,7 +166,9 @@ def reroute() -> Response | str:
         return redirect(url_for("board.board", nothing=1, _anchor="queue"), 303)
 
     def take(row: Chosen) -> r.Referral:
-        asked = r.RerouteReferralRequest(id=row.id, etag=row.etag, service_id=services[row.id], request_id=row.request_id)
+        asked = r.RerouteReferralRequest(
+            id=row.id, etag=row.etag, service_id=services[row.id], request_id=row.request_id
+        )
         return clients().referrals.RerouteReferral(asked)
 
     return said("reroute", each(rows, take), url_for("board.board"))
@@ -148,7 +182,9 @@ def assign() -> Response | str:
         return redirect(url_for("referral.listing", box="inbox", nothing=1), 303)
 
     def take(row: Chosen) -> r.Referral:
-        asked = r.AssignReferralRequest(id=row.id, etag=row.etag, responsible_worker_id=worker, request_id=row.request_id)
+        asked = r.AssignReferralRequest(
+            id=row.id, etag=row.etag, responsible_worker_id=worker, request_id=row.request_id
+        )
         return clients().referrals.AssignReferral(asked)
 
     return said("assign", each(rows, take), url_for("referral.listing", box="inbox"))

@@ -1,4 +1,6 @@
-"""What one shift hands to the next: all that is open on the line on one sheet, and who took it over when."""
+"""What one shift hands to the next: all that is open on the line on one sheet, and who took it over
+when.
+"""
 
 from flask import render_template
 
@@ -17,7 +19,9 @@ pages = access.Pages("shift")
 def sheet() -> str:
     """The sheet."""
     question = r.ListReferralsRequest(filter=referrals.turn_of(r.BOX_MINE))
-    waiting = lists.all_of(clients().referrals.ListReferrals, question, lambda answer: answer.referrals)
+    waiting = lists.all_of(
+        clients().referrals.ListReferrals, question, lambda answer: answer.referrals
+    )
     taken = clients().contacts.ListTakeOvers(c.ListTakeOversRequest(page_size=5)).take_overs
     return render_template(
         "shift.html",

@@ -21,7 +21,15 @@ def render(errors: dict[str, str]) -> str:
     return render_template("sign_in_provider_objection.html", errors=errors)
 
 
-@pages.post("/sign-in-provider", access.MANAGERS, again=render, then="sign_in_objection.show", done="objected")
+@pages.post(
+    "/sign-in-provider",
+    access.MANAGERS,
+    again=render,
+    then="sign_in_objection.show",
+    done="objected",
+)
 def object_to_it() -> None:
     """Drops what is proposed."""
-    clients().members.ObjectToSignInProvider(m.ObjectToSignInProviderRequest(request_id=forms.request_id()))
+    clients().members.ObjectToSignInProvider(
+        m.ObjectToSignInProviderRequest(request_id=forms.request_id())
+    )

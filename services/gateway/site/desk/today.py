@@ -1,4 +1,6 @@
-"""Today, the start: what needs this reader now, in groups by the clock, under four numbers each of which opens exactly the rows it counts."""
+"""Today, the start: what needs this reader now, in groups by the clock, under four numbers each of
+which opens exactly the rows it counts.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -26,7 +28,9 @@ HOUR = timedelta(hours=1)
 
 
 def chosen(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
-    """The filter behind one of the numbers: of a desk what waits for it, in the network whatever lives; None where there is no such number."""
+    """The filter behind one of the numbers: of a desk what waits for it, in the network whatever
+    lives; None where there is no such number.
+    """
     mine = box != r.BOX_NETWORK
     return {
         "late": r.ReferralFilter(box=box, late=True, waiting_for_me=mine),
@@ -38,38 +42,63 @@ def chosen(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
 
 
 def came_back(box: r.Box.ValueType) -> lists.Listed[r.Referral]:
-    """Referrals that came back without help and still wait for another service: the most urgent first, of those the nearest deadline."""
+    """Referrals that came back without help and still wait for another service: the most urgent
+    first, of those the nearest deadline.
+    """
     unanswered = r.ReferralFilter(box=box, unanswered=True)
-    rows = lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=unanswered), lambda answer: answer.referrals)
-    rows.sort(key=lambda row: (-row.urgency, not row.next_due_time.seconds, row.next_due_time.seconds))
+    rows = lists.all_of(
+        clients().referrals.ListReferrals,
+        r.ListReferralsRequest(filter=unanswered),
+        lambda answer: answer.referrals,
+    )
+    rows.sort(
+        key=lambda row: (-row.urgency, not row.next_due_time.seconds, row.next_due_time.seconds)
+    )
     return rows
 
 
 def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[r.Referral]]:
-    """What can't wait: due within the hour, or past due where a life may hang on it; and the others."""
+    """What can't wait: due within the hour, or past due where a life may hang on it; and the
+    others.
+    """
     now, later, limit = list[r.Referral](), list[r.Referral](), i18n.now() + HOUR
     for row in rows:
         due = i18n.moment(row.next_due_time)
-        pressing = due is not None and due < limit and (due > i18n.now() or row.urgency >= r.URGENCY_EMERGENCY)
+        pressing = (
+            due is not None
+            and due < limit
+            and (due > i18n.now() or row.urgency >= r.URGENCY_EMERGENCY)
+        )
         (now if pressing else later).append(row)
     return sorted(now, key=lambda row: (-row.urgency, row.next_due_time.seconds)), later
 
 
 def counted(**wanted: Any) -> r.CountReferralsResponse:
-    """The numbers of what a filter finds. Always one for what is not over: what is grows for ever, and is not looked at here."""
-    return clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(**wanted)))
+    """The numbers of what a filter finds.
+
+    Always one for what is not over: what is grows for ever, and is not looked at here.
+    """
+    return clients().referrals.CountReferrals(
+        r.CountReferralsRequest(filter=r.ReferralFilter(**wanted))
+    )
 
 
 def beds() -> list[d.Service]:
     """The services of the reader's organisation that say how many beds they have."""
     if not session.me().may("worker", "manager"):
         return []
-    return [service for service in directory.services_of(session.me().organization_id) if service.capacity.unit == d.CAPACITY_UNIT_BEDS]
+    return [
+        service
+        for service in directory.services_of(session.me().organization_id)
+        if service.capacity.unit == d.CAPACITY_UNIT_BEDS
+    ]
 
 
 @dataclass(frozen=True)
 class Others:
-    """What waits for this desk and is no referral: contacts and calls of the line, enquiries, late steps of plans."""
+    """What waits for this desk and is no referral: contacts and calls of the line, enquiries, late
+    steps of plans.
+    """
 
     contacts: lists.Listed[c.Contact] = field(default_factory=lists.Listed)
     calls: lists.Listed[c.Callback] = field(default_factory=lists.Listed)
@@ -88,12 +117,18 @@ class Others:
             lists.only(self.contacts, _at(show, due.due)),
             lists.only(self.calls, _at(show, due.due)),
             lists.only(self.received, mine),
-            lists.only(self.asking, lambda enquiry: int(enquiry.turn) == int(enquiry.side) and mine(enquiry)),
+            lists.only(
+                self.asking,
+                lambda enquiry: int(enquiry.turn) == int(enquiry.side) and mine(enquiry),
+            ),
             self.overdue if show == "late" else lists.Listed(),
         )
 
     def __len__(self) -> int:
-        return sum(len(rows) for rows in (self.contacts, self.calls, self.received, self.asking, self.overdue))
+        return sum(
+            len(rows)
+            for rows in (self.contacts, self.calls, self.received, self.asking, self.overdue)
+        )
 
 
 def _at(level: str, clock: Callable[[Any], due.Due | None]) -> Callable[[Any], bool]:
@@ -113,7 +148,11 @@ def others() -> Others:
         line.calls_owed() if at_line else lists.Listed(),
         enquiries.received() if desk else lists.Listed(),
         enquiries.asking() if desk else lists.Listed(),
-        lists.all_of(clients().plans.ListLateSteps, pb.ListLateStepsRequest(), lambda answer: answer.steps) if desk else lists.Listed(),
+        lists.all_of(
+            clients().plans.ListLateSteps, pb.ListLateStepsRequest(), lambda answer: answer.steps
+        )
+        if desk
+        else lists.Listed(),
     )
 
 
@@ -126,10 +165,13 @@ def today() -> str:
     wanted = chosen(show, box)
     if wanted is None:
         show, wanted = "", referrals.turn_of(box)
-    answer = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", "")))
+    answer = clients().referrals.ListReferrals(
+        r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", ""))
+    )
     network = box == r.BOX_NETWORK
     live_counts = counted(box=box, live=True)
-    counts = counted(box=box, pressing=network, waiting_for_me=not network)  # of a desk only what is its own turn
+    # of a desk only what is its own turn
+    counts = counted(box=box, pressing=network, waiting_for_me=not network)
     watched = not show and (me.may("worker", "operator") or network)
     unanswered = came_back(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []
     open_needs = {row.id for row in unanswered}

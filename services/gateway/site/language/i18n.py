@@ -1,7 +1,9 @@
-"""Languages and time as the reader has them: Spanish is the source, English and French come from the catalogues beside this file.
+"""Languages and time as the reader has them: Spanish is the source, English and French come from
+the catalogues beside this file.
 
-The catalogues are read from their .po files when the process starts, so that what is reviewed is what is shown. A public page remembers the
-language in its address, a session in its cookie; nobody else is remembered.
+The catalogues are read from their .po files when the process starts, so that what is reviewed is
+what is shown. A public page remembers the language in its address, a session in its cookie; nobody
+else is remembered.
 """
 
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -28,9 +30,17 @@ CATALOGUES = Path(__file__).parent / "translations"
 
 def install(app: Flask) -> None:
     """Gives the app its languages."""
-    babel = flask_babel.Babel(app, default_locale="es", default_timezone="UTC", locale_selector=language, timezone_selector=zone)
+    babel = flask_babel.Babel(
+        app,
+        default_locale="es",
+        default_timezone="UTC",
+        locale_selector=language,
+        timezone_selector=zone,
+    )
     with app.app_context():
-        babel.domain_instance.cache.update({(code, "messages"): catalogue(code) for code in LANGUAGES})
+        babel.domain_instance.cache.update(
+            {(code, "messages"): catalogue(code) for code in LANGUAGES}
+        )
     app.url_defaults(keep_language)
 
 
@@ -48,12 +58,22 @@ def catalogue(code: str) -> NullTranslations:
 
 
 def language() -> str:
-    """The reader's language: asked for in the address, chosen in this session, the worker's own, the browser's, Spanish."""
+    """The reader's language: asked for in the address, chosen in this session, the worker's own,
+    the browser's, Spanish.
+    """
     if "language" not in g:
         me = g.get("me")
-        wishes = [request.args.get("lang", ""), g.get("language_choice", ""), me.language[:2] if me else ""]
+        wishes = [
+            request.args.get("lang", ""),
+            g.get("language_choice", ""),
+            me.language[:2] if me else "",
+        ]
         known = [wish for wish in wishes if wish in LANGUAGES]
-        g.language = known[0] if known else request.accept_languages.best_match(list(LANGUAGES), default="es")
+        g.language = (
+            known[0]
+            if known
+            else request.accept_languages.best_match(list(LANGUAGES), default="es")
+        )
     return str(g.language)
 
 
@@ -184,7 +204,9 @@ def span(length: timedelta) -> str:
 
 
 def local_to_stamp(text: str) -> Timestamp | None:
-    """What a date or date-time field of a form holds, read in the reader's zone; None when it is empty or no time. OverflowError in a year that nobody means."""
+    """What a date or date-time field of a form holds, read in the reader's zone; None when it is
+    empty or no time. OverflowError in a year that nobody means.
+    """
     try:
         naive = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -192,7 +214,11 @@ def local_to_stamp(text: str) -> Timestamp | None:
     if naive.year not in MEANT_YEARS:
         raise OverflowError
     stamp = Timestamp()
-    stamp.FromDatetime((naive if naive.tzinfo else naive.replace(tzinfo=zone())).astimezone(UTC).replace(tzinfo=None))
+    stamp.FromDatetime(
+        (naive if naive.tzinfo else naive.replace(tzinfo=zone()))
+        .astimezone(UTC)
+        .replace(tzinfo=None)
+    )
     return stamp
 
 

@@ -1,7 +1,8 @@
-"""What codes are called: every code that a service may answer, in words that a person at a desk would use.
+"""What codes are called: every code that a service may answer, in words that a person at a desk
+would use.
 
-One table a kind, Spanish first; `word(kind, code)` gives the word in the reader's language. A code that is new to this file is shown as
-it is: better a strange word than a broken page.
+One table a kind, Spanish first; `word(kind, code)` gives the word in the reader's language. A code
+that is new to this file is shown as it is: better a strange word than a broken page.
 """
 
 import re
@@ -17,7 +18,14 @@ from chassis import wire
 from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2
 from protos.partners.v1 import accounts_pb2, directory_pb2, members_pb2, open_data_pb2
-from protos.referrals.v1 import audit_pb2, contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
+from protos.referrals.v1 import (
+    audit_pb2,
+    contacts_pb2,
+    enquiries_pb2,
+    people_pb2,
+    plans_pb2,
+    referrals_pb2,
+)
 from services.gateway.edge import departments
 from services.gateway.site.language import i18n, vocabulary
 from services.gateway.site.language.i18n import _
@@ -34,7 +42,9 @@ _SHORT = {
 
 
 def snake(text: str) -> str:
-    """DeclineReason is the table decline_reason; HTCDS writes TransgenderFeminine where our enums say transgender_feminine."""
+    """DeclineReason is the table decline_reason; HTCDS writes TransgenderFeminine where our enums
+    say transgender_feminine.
+    """
     return re.sub(r"(?<!^)(?=[A-Z])", "_", text).lower()
 
 
@@ -63,23 +73,34 @@ ENUMS: Mapping[str, Any] = {
     for enum in module.DESCRIPTOR.enum_types_by_name.values()
     if (kind := kind_of(enum)) in vocabulary.TABLES
 }
-"""Kinds whose codes are protobuf enums: those for which the vocabulary has a table of their name."""
+"""Kinds whose codes are protobuf enums: those for which the vocabulary has a table of their
+name.
+"""
 OFFERED = frozenset(
-    "override_reason age_band person_gender trafficking_status safe_channel giver assent manner explained campaign contact_kind speaker contact_outcome "
-    "adult_ground giver_ground urgency_reason acknowledgement unsafe_answer unit accessibility decline_reason skip_reason plan_close_reason".split()
+    "override_reason age_band person_gender trafficking_status safe_channel giver assent manner"
+    " explained campaign contact_kind speaker contact_outcome "
+    "adult_ground giver_ground urgency_reason acknowledgement unsafe_answer unit accessibility"
+    " decline_reason skip_reason plan_close_reason".split()
 )
-"""Of these the code lists, which forms offer whole; beside those that a step of a referral asks for."""
+"""Of these the code lists, which forms offer whole; beside those that a step of a referral asks
+for.
+"""
 
 
 def made_up() -> str:
     """What a demo network says of itself, on every page and in every file; empty in a real one."""
     if not current_app.config["DEMO"]:
         return ""
-    return _("Es una demostración: lo que se cuenta de personas y organizaciones, y las cifras, es inventado.")
+    return _(
+        "Es una demostración: lo que se cuenta de personas y organizaciones, y las cifras, es"
+        " inventado."
+    )
 
 
 def code(kind: str, value: str | int) -> str:
-    """The word of an enum's value in the contract: STATE_SENT is `sent`, unspecified is empty; what came from a form is one already."""
+    """The word of an enum's value in the contract: STATE_SENT is `sent`, unspecified is empty; what
+    came from a form is one already.
+    """
     return wire.words(ENUMS[kind].DESCRIPTOR).get(value, "") if isinstance(value, int) else value
 
 
@@ -89,7 +110,9 @@ def codes(kind: str, values: Iterable[str | int]) -> list[str]:
 
 
 def number(kind: str, text: str) -> Any:
-    """The enum's value of such a word; 0 for what is none. (Any: each enum's values have a type of their own to a type checker.)"""
+    """The enum's value of such a word; 0 for what is none. (Any: each enum's values have a type of
+    their own to a type checker.)
+    """
     return wire.number(ENUMS[kind], text)
 
 
@@ -101,7 +124,9 @@ def word(kind: str, value: str | int) -> str:
 
 
 def spanish(kind: str, text: str) -> str | None:
-    """The word of the table, as it is looked up in the catalogues; None for a code that the table does not know."""
+    """The word of the table, as it is looked up in the catalogues; None for a code that the table
+    does not know.
+    """
     table = vocabulary.TABLES[kind]
     return table.get(text) or table.get(text.lower()) or table.get(text.replace("-", "_"))
 
@@ -112,18 +137,24 @@ def options(kind: str) -> list[tuple[str, str]]:
 
 
 def shares(service: Any) -> str:
-    """With which authority a service shares what it hears, to stand behind its name; empty: with none."""
+    """With which authority a service shares what it hears, to stand behind its name; empty: with
+    none.
+    """
     return f" · {word('shares_with', service.shares_with)}" if service.shares_with else ""
 
 
 def as_asked(question: str, answer: str) -> str:
-    """Returns the answer to a question of the triage as the page words it, for the contract's; and the way back."""
+    """Returns the answer to a question of the triage as the page words it, for the contract's; and
+    the way back.
+    """
     return {"yes": "no", "no": "yes"}.get(answer, answer) if question in REVERSED else answer
 
 
 def answers_to(question: str) -> list[tuple[str, str]]:
     """Returns the contract's answers to a question of the triage with their words, yes first."""
-    return [(as_asked(question, code), word("answer", code)) for code in vocabulary.TABLES["answer"]]
+    return [
+        (as_asked(question, code), word("answer", code)) for code in vocabulary.TABLES["answer"]
+    ]
 
 
 def country(alpha2: str) -> str:
@@ -132,36 +163,52 @@ def country(alpha2: str) -> str:
 
 
 def language(tag: str) -> str:
-    """A language's name in the reader's language; of one that neither Babel nor our table knows, that it is another one."""
+    """A language's name in the reader's language; of one that neither Babel nor our table knows,
+    that it is another one.
+    """
     if not tag:
         return "–"
     base = tag.lower() if tag.startswith("x-") else tag.lower().partition("-")[0]
     if base in vocabulary.TABLES["language"]:
         return word("language", base)
     name = str(i18n.locale().languages.get(base) or _("otro idioma"))
-    region = next((part for part in tag.upper().split("-")[1:] if part in i18n.locale().territories), "")
+    region = next(
+        (part for part in tag.upper().split("-")[1:] if part in i18n.locale().territories), ""
+    )
     return f"{name} ({country(region)})" if region and base in i18n.locale().languages else name
 
 
 def spelled(reference: str) -> str:
     """A reference as one says it over a bad line."""
-    return ", ".join(word("spelling", sign) if sign.isalpha() else sign for sign in reference if sign.isalnum())
+    return ", ".join(
+        word("spelling", sign) if sign.isalpha() else sign for sign in reference if sign.isalnum()
+    )
 
 
 def qr(code: str) -> str:
-    """An opaque code as a QR symbol, for paper: inline SVG (modules only, nothing of the code as text), correction M, a quiet zone of four modules (ISO/IEC 18004)."""
-    return str(segno.make(code, micro=False, error="m").svg_inline(scale=4, border=4, svgclass="qr", lineclass=None, light="#fff"))
+    """An opaque code as a QR symbol, for paper: inline SVG (modules only, nothing of the code as
+    text), correction M, a quiet zone of four modules (ISO/IEC 18004).
+    """
+    return str(
+        segno.make(code, micro=False, error="m").svg_inline(
+            scale=4, border=4, svgclass="qr", lineclass=None, light="#fff"
+        )
+    )
 
 
 def department(subdivision: str) -> str:
-    """A department's name, the same in all languages; of one that is not in our table, the country."""
+    """A department's name, the same in all languages; of one that is not in our table, the
+    country.
+    """
     return vocabulary.DEPARTMENTS.get(subdivision) or country(subdivision.partition("-")[0])
 
 
 def area(code: str) -> str:
     """An area's name: a municipality, a department, a country."""
     subdivision = code.partition(".")[0]
-    return departments.MUNICIPALITIES.get(subdivision, {}).get(code) or (department(subdivision) if "-" in code else country(code))
+    return departments.MUNICIPALITIES.get(subdivision, {}).get(code) or (
+        department(subdivision) if "-" in code else country(code)
+    )
 
 
 def place(subdivision: str, alpha2: str) -> str:
@@ -173,13 +220,19 @@ def place(subdivision: str, alpha2: str) -> str:
 def people(genders: Sequence[int]) -> str:
     """Whom a service takes: all people, or of which genders; empty where it has not said."""
     said = {code("gender", gender): word("gender", gender).lower() for gender in genders}
-    return _("todas las personas") if said.keys() >= vocabulary.TABLES["gender"].keys() else ", ".join(said.values())
+    return (
+        _("todas las personas")
+        if said.keys() >= vocabulary.TABLES["gender"].keys()
+        else ", ".join(said.values())
+    )
 
 
 def department_short(subdivision: str) -> str:
     """The same where there is room for six letters."""
     name = department(subdivision)
-    return departments.SHORT.get(subdivision) or (name if len(name) <= 6 else f"{name[:4].strip()}.")
+    return departments.SHORT.get(subdivision) or (
+        name if len(name) <= 6 else f"{name[:4].strip()}."
+    )
 
 
 def named(path: str) -> str:
@@ -193,22 +246,45 @@ def field(path: str) -> str:
 
 
 def violation(reason: str, name: str = "") -> str:
-    """What is wrong with a field, and what to do; of one that was left empty what is asked there."""
+    """What is wrong with a field, and what to do; of one that was left empty what is asked
+    there.
+    """
     if reason == "required" and name in vocabulary.TABLES["missing"]:
         return word("missing", name)
-    return word("violation", reason) if reason in vocabulary.TABLES["violation"] else _("no es válido")
+    return (
+        word("violation", reason) if reason in vocabulary.TABLES["violation"] else _("no es válido")
+    )
 
 
 def conflict(reason: str, about: Sequence[str] = ()) -> str:
-    """Why something is not possible now, and what to do; of a reason that has a table, by the first word of `about`."""
+    """Why something is not possible now, and what to do; of a reason that has a table, by the first
+    word of `about`.
+    """
     closer = vocabulary.TABLES.get(reason, {})
-    advice = next((closer[word] for word in about if word in closer), vocabulary.TABLES["conflict"].get(reason))
-    return _(advice) if advice else _("No es posible en este estado. Vuelva a abrir la página para ver qué se puede hacer.")
+    advice = next(
+        (closer[word] for word in about if word in closer),
+        vocabulary.TABLES["conflict"].get(reason),
+    )
+    return (
+        _(advice)
+        if advice
+        else _(
+            "No es posible en este estado. Vuelva a abrir la página para ver qué se puede hacer."
+        )
+    )
 
 
 def wait(seconds: float) -> str:
     """How long until another try."""
     if seconds > 5400:
-        return i18n.ngettext("Espere %(num)d hora y pruebe otra vez.", "Espere %(num)d horas y pruebe otra vez.", ceil(seconds / 3600))
+        return i18n.ngettext(
+            "Espere %(num)d hora y pruebe otra vez.",
+            "Espere %(num)d horas y pruebe otra vez.",
+            ceil(seconds / 3600),
+        )
     minutes = max(1, ceil(seconds / 60))
-    return i18n.ngettext("Espere %(num)d minuto y pruebe otra vez.", "Espere %(num)d minutos y pruebe otra vez.", minutes)
+    return i18n.ngettext(
+        "Espere %(num)d minuto y pruebe otra vez.",
+        "Espere %(num)d minutos y pruebe otra vez.",
+        minutes,
+    )

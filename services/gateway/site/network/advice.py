@@ -1,4 +1,6 @@
-"""Advice cards: what an operator may say beside the form of a contact, and the publishing of a new version."""
+"""Advice cards: what an operator may say beside the form of a contact, and the publishing of a new
+version.
+"""
 
 from flask import redirect, render_template, request, url_for
 
@@ -18,13 +20,18 @@ ANSWERS = {"yes": c.ANSWER_YES, "no": c.ANSWER_NO}
 @pages.get("/advice", access.LINE | access.NETWORK)
 def listing() -> str:
     """All that are in use."""
-    return render_template("advice.html", cards=advice.beside(clients().advice.ListAdviceCards(pb.ListAdviceCardsRequest()).cards))
+    return render_template(
+        "advice.html",
+        cards=advice.beside(clients().advice.ListAdviceCards(pb.ListAdviceCardsRequest()).cards),
+    )
 
 
 @pages.get("/advice/<identifier>", access.LINE | access.NETWORK)
 def show(identifier: str) -> str:
     """One version, in each language."""
-    card = clients().advice.GetAdviceCard(pb.GetAdviceCardRequest(id=identifier, version=forms.version_asked()))
+    card = clients().advice.GetAdviceCard(
+        pb.GetAdviceCardRequest(id=identifier, version=forms.version_asked())
+    )
     return render_template("advice_card.html", shown=advice.shown(card), card=card)
 
 
@@ -35,19 +42,34 @@ def publish() -> access.Answer:
     if request.method == "POST":
         card = asked()
         try:
-            made = clients().advice.PublishAdviceCard(pb.PublishAdviceCardRequest(card=card, request_id=forms.request_id()))
+            made = clients().advice.PublishAdviceCard(
+                pb.PublishAdviceCardRequest(card=card, request_id=forms.request_id())
+            )
             return redirect(url_for("advice.show", identifier=made.id, done="card_published"), 303)
         except Invalid as refusal:
-            errors = {field_of(path): words.violation(reason) for path, reason in refusal.violations}
+            errors = {
+                field_of(path): words.violation(reason) for path, reason in refusal.violations
+            }
         except Stale:
-            errors = {"_form": _("Alguien publicó otra versión mientras tanto. Vuelva a abrir la tarjeta y mire qué cambió.")}
+            errors = {
+                "_form": _(
+                    "Alguien publicó otra versión mientras tanto. Vuelva a abrir la tarjeta y mire"
+                    " qué cambió."
+                )
+            }
     elif identifier := request.args.get("card", ""):
         card = clients().advice.GetAdviceCard(pb.GetAdviceCardRequest(id=identifier))
         card.version += 1
     else:
         card = pb.AdviceCard(version=1)
-    opened_by = [(field.name, words.as_asked(field.name, words.code("answer", value))) for field, value in card.opened_by.ListFields()]
-    said = {answer: [question for question, opening in opened_by if opening == answer] for answer in ANSWERS}
+    opened_by = [
+        (field.name, words.as_asked(field.name, words.code("answer", value)))
+        for field, value in card.opened_by.ListFields()
+    ]
+    said = {
+        answer: [question for question, opening in opened_by if opening == answer]
+        for answer in ANSWERS
+    }
     page = render_template("advice_publish.html", card=card, said=said, errors=errors)
     return (page, 422) if errors else page
 
@@ -55,10 +77,19 @@ def publish() -> access.Answer:
 def asked() -> pb.AdviceCard:
     """What the form brought; a line of a text is a sentence."""
     version = forms.whole_number("version")
-    card = pb.AdviceCard(id=forms.text("card"), version=version or 0, need_code=forms.text("need_code"), retired=forms.flag("retired"))
+    card = pb.AdviceCard(
+        id=forms.text("card"),
+        version=version or 0,
+        need_code=forms.text("need_code"),
+        retired=forms.flag("retired"),
+    )
     for language in i18n.LANGUAGES:
-        lines = [line.strip() for line in forms.text(f"lines_{language}").splitlines() if line.strip()]
-        getattr(card, language).MergeFrom(pb.AdviceText(title=forms.text(f"title_{language}"), lines=lines))
+        lines = [
+            line.strip() for line in forms.text(f"lines_{language}").splitlines() if line.strip()
+        ]
+        getattr(card, language).MergeFrom(
+            pb.AdviceText(title=forms.text(f"title_{language}"), lines=lines)
+        )
     for answer in ANSWERS:
         for question in forms.texts(answer):
             if question in c.Triage.DESCRIPTOR.fields_by_name:
@@ -69,4 +100,8 @@ def asked() -> pb.AdviceCard:
 def field_of(path: str) -> str:
     """The field of the form that a refusal means: card.es.lines[2] is lines_es."""
     _card, *rest = path.split("[")[0].split(".")
-    return f"{rest[1]}_{rest[0]}" if len(rest) == 2 and rest[0] in i18n.LANGUAGES else (rest or [path])[-1]
+    return (
+        f"{rest[1]}_{rest[0]}"
+        if len(rest) == 2 and rest[0] in i18n.LANGUAGES
+        else (rest or [path])[-1]
+    )

@@ -26,28 +26,43 @@ def show() -> str:
     return render({})
 
 
-def render(errors: dict[str, str], identifier: str = "", verdict: a.VerifyTrailResponse | None = None) -> str:
+def render(
+    errors: dict[str, str], identifier: str = "", verdict: a.VerifyTrailResponse | None = None
+) -> str:
     """The page; with `errors` of the review of one, or the verdict that was asked for."""
     everything = request.args.get("all", "") == "1"
     answer = clients().audit.ListAnomalies(
-        a.ListAnomaliesRequest(waiting=not everything, page_size=50, page_token=request.args.get("page", ""))
+        a.ListAnomaliesRequest(
+            waiting=not everything, page_size=50, page_token=request.args.get("page", "")
+        )
     )
     asked = em.ListEmergenciesRequest(waiting=not everything)
-    urgent = lists.all_of(clients().emergencies.ListEmergencies, asked, lambda answer: answer.emergencies)
+    urgent = lists.all_of(
+        clients().emergencies.ListEmergencies, asked, lambda answer: answer.emergencies
+    )
     return render_template(
         "audit.html",
         emergencies=urgent,
         anomalies=answer.anomalies,
         next_page=answer.next_page_token,
         everything=everything,
-        names=names.names({one.organization_id for one in answer.anomalies} | {one.organization_id for one in urgent}),
+        names=names.names(
+            {one.organization_id for one in answer.anomalies}
+            | {one.organization_id for one in urgent}
+        ),
         verdict=verdict,
         errors=errors,
         identifier=identifier,
     )
 
 
-@pages.post("/audit/anomalies/<identifier>", access.AUDITORS, again=render, then="audit.show", done="reviewed")
+@pages.post(
+    "/audit/anomalies/<identifier>",
+    access.AUDITORS,
+    again=render,
+    then="audit.show",
+    done="reviewed",
+)
 def review(identifier: str) -> None:
     """Says what it was."""
     clients().audit.ReviewAnomaly(forms.filled(a.ReviewAnomalyRequest(id=identifier)))
@@ -56,7 +71,12 @@ def review(identifier: str) -> None:
 @pages.post("/audit/verify", access.AUDITORS)
 def verify() -> str:
     """Computes the chain anew, as far as one call gets."""
-    return render({}, verdict=clients().audit.VerifyTrail(a.VerifyTrailRequest(page_token=forms.text("page_token"))))
+    return render(
+        {},
+        verdict=clients().audit.VerifyTrail(
+            a.VerifyTrailRequest(page_token=forms.text("page_token"))
+        ),
+    )
 
 
 def day_of(text: str) -> Timestamp | None:
@@ -84,13 +104,20 @@ def trail() -> str:
     if start is not None:
         wanted.start_time.FromDatetime(start.ToDatetime() + MORNING)
         wanted.end_time.FromDatetime(start.ToDatetime() + MORNING + timedelta(days=1))
-    sound = all(is_id(asked[name]) for name in IDS if asked[name]) and (start is not None or not asked["day"])
+    sound = all(is_id(asked[name]) for name in IDS if asked[name]) and (
+        start is not None or not asked["day"]
+    )
     answer = clients().audit.ListTrail(wanted) if sound else a.ListTrailResponse()
     return render_template(
         "trail.html",
         rows_=answer.rows,
         next_page=answer.next_page_token,
         FIELD_GROUPS=vocabulary.TABLES["field_group"],
-        asked={name: value for name, value in asked.items() if value} | ({"refused": 1} if wanted.refused else {}),
-        names=names.names({row.organization_id for row in answer.rows}, (), {row.actor_id for row in answer.rows if row.actor_id}),
+        asked={name: value for name, value in asked.items() if value}
+        | ({"refused": 1} if wanted.refused else {}),
+        names=names.names(
+            {row.organization_id for row in answer.rows},
+            (),
+            {row.actor_id for row in answer.rows if row.actor_id},
+        ),
     )

@@ -1,4 +1,6 @@
-"""The coordinator's board: where help is missing, what is due, who answers how soon, and what can't wait. Codes and counts of the whole network, never a name."""
+"""The coordinator's board: where help is missing, what is due, who answers how soon, and what can't
+wait. Codes and counts of the whole network, never a name.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,22 +32,41 @@ def board() -> str:
     token = request.args.get("page", "")
     pressing = r.ReferralFilter(box=r.BOX_NETWORK, pressing=True)
     answer = clients().referrals.ListReferrals(
-        r.ListReferralsRequest(filter=pressing, order_by=r.ORDER_URGENCY, page_size=50, page_token=token)
+        r.ListReferralsRequest(
+            filter=pressing, order_by=r.ORDER_URGENCY, page_size=50, page_token=token
+        )
     )
     # Like what lives below, without what is over: that grows for ever, and is not looked at here.
     counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=pressing))
-    queue = {"queue": answer, "callee": callee, "pressing": counts.total, "nothing": "nothing" in request.args}
+    queue = {
+        "queue": answer,
+        "callee": callee,
+        "pressing": counts.total,
+        "nothing": "nothing" in request.args,
+    }
     if token:
-        return render_template("board.html", **queue, names=names.names_of(answer.referrals), first=False)
-    live = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_NETWORK, live=True)))
+        return render_template(
+            "board.html", **queue, names=names.names_of(answer.referrals), first=False
+        )
+    live = clients().referrals.CountReferrals(
+        r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_NETWORK, live=True))
+    )
     times = clients().statistics.GetResponseTimes(r.GetResponseTimesRequest()).organizations
     now, needs = i18n.now(), pictures.heat(counts.unanswered)
     upcoming = due_between(now, now + AHEAD)
     known = names.names_of(answer.referrals)
-    opened = lists.all_of(clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(waiting=True), lambda answer: answer.emergencies)
-    known.organizations |= names.names({*(time.organization_id for time in times), *(one.organization_id for one in opened)}).organizations
+    opened = lists.all_of(
+        clients().emergencies.ListEmergencies,
+        em.ListEmergenciesRequest(waiting=True),
+        lambda answer: answer.emergencies,
+    )
+    known.organizations |= names.names(
+        {*(time.organization_id for time in times), *(one.organization_id for one in opened)}
+    ).organizations
     on_probation = d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_PROBATION)
-    probation = lists.all_of(clients().directory.ListOrganizations, on_probation, lambda answer: answer.organizations)
+    probation = lists.all_of(
+        clients().directory.ListOrganizations, on_probation, lambda answer: answer.organizations
+    )
     return render_template(
         "board.html",
         **queue,
@@ -70,7 +91,11 @@ def due_between(start: datetime, end: datetime) -> list[r.Referral]:
     wanted = r.ReferralFilter(box=r.BOX_NETWORK)
     wanted.due_after.FromDatetime(start.replace(tzinfo=None))
     wanted.due_before.FromDatetime(end.replace(tzinfo=None))
-    return lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=wanted), lambda answer: answer.referrals)
+    return lists.all_of(
+        clients().referrals.ListReferrals,
+        r.ListReferralsRequest(filter=wanted),
+        lambda answer: answer.referrals,
+    )
 
 
 def bars(times: Sequence[r.ResponseTime], known: names.Names) -> list[pictures.Bar]:
@@ -102,13 +127,23 @@ class Callee:
 
 
 def callee(referral: r.Referral, known: names.Names) -> Callee | None:
-    """The desk whose turn it is, where the directory has a number for it. Of a confidential service, or one that is not shown, there is none to give."""
+    """The desk whose turn it is, where the directory has a number for it.
+
+    Of a confidential service, or one that is not shown, there is none to give.
+    """
     if referral.turn == r.TURN_SENDER:
         organization = known.organizations.get(referral.sender_organization_id)
         phone = organization.phone if organization else ""
     elif referral.turn == r.TURN_RECEIVER:
-        organization, service = known.organizations.get(referral.receiver_organization_id), known.services.get(referral.service_id)
-        phone = "" if service is None or service.confidential else service.phone or (organization.phone if organization else "")
+        organization, service = (
+            known.organizations.get(referral.receiver_organization_id),
+            known.services.get(referral.service_id),
+        )
+        phone = (
+            ""
+            if service is None or service.confidential
+            else service.phone or (organization.phone if organization else "")
+        )
     else:
         return None
     return Callee(organization.name, phone) if organization and phone else None

@@ -1,4 +1,6 @@
-"""The network's deadlines: how long there is for what is waited for, and the publishing of a new version."""
+"""The network's deadlines: how long there is for what is waited for, and the publishing of a new
+version.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -45,9 +47,18 @@ class Row:
 @pages.get("/deadlines", access.EVERYONE)
 def show() -> str:
     """One version as a table."""
-    policy = clients().referrals.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=forms.version_asked()))
+    policy = clients().referrals.GetDeadlinePolicy(
+        pb.GetDeadlinePolicyRequest(version=forms.version_asked())
+    )
     rows = {row.name: row for row in map(told, policy.deadlines)}
-    return render_template("deadlines.html", policy=policy, rows=rows, URGENCIES=due.URGENCIES, CLOCKS=CLOCKS, FOR_ANY=FOR_ANY)
+    return render_template(
+        "deadlines.html",
+        policy=policy,
+        rows=rows,
+        URGENCIES=due.URGENCIES,
+        CLOCKS=CLOCKS,
+        FOR_ANY=FOR_ANY,
+    )
 
 
 @pages.form("/deadlines/publish", access.NETWORK)
@@ -66,17 +77,37 @@ def publish() -> access.Answer:
             )
             return redirect(url_for("deadlines.show", done="deadlines_published"), 303)
         except Invalid as refusal:
-            errors = {field.removeprefix("deadlines."): words.violation(reason) for field, reason in refusal.violations}
+            errors = {
+                field.removeprefix("deadlines."): words.violation(reason)
+                for field, reason in refusal.violations
+            }
         except Stale:
-            errors = {"_form": _("Alguien publicó otra versión mientras tanto. Vuelva a abrir los plazos y mire qué cambió.")}
+            errors = {
+                "_form": _(
+                    "Alguien publicó otra versión mientras tanto. Vuelva a abrir los plazos y mire"
+                    " qué cambió."
+                )
+            }
     else:
         policy = clients().referrals.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
         known = {row.name: row for row in map(told, policy.deadlines)}
-        rows, version = [known.get(name) or empty(name) for name in names()], str(policy.version + 1)
+        rows, version = (
+            [known.get(name) or empty(name) for name in names()],
+            str(policy.version + 1),
+        )
     units = [(code, _(word)) for code, (word, _seconds) in UNITS.items()]
-    labels = {row.name: f"{words.word('urgency', row.urgency)}, {row.what}" if row.urgency else row.what for row in rows}
+    labels = {
+        row.name: f"{words.word('urgency', row.urgency)}, {row.what}" if row.urgency else row.what
+        for row in rows
+    }
     page = render_template(
-        "deadlines_publish.html", rows=rows, version=version, units=units, errors=errors, labels=labels, URGENCIES=due.URGENCIES
+        "deadlines_publish.html",
+        rows=rows,
+        version=version,
+        units=units,
+        errors=errors,
+        labels=labels,
+        URGENCIES=due.URGENCIES,
     )
     return (page, 422) if errors else page
 
@@ -99,10 +130,21 @@ def told(deadline: pb.PolicyDeadline) -> Row:
     if deadline.working_days:
         said = ngettext("%(num)d día hábil", "%(num)d días hábiles", deadline.working_days)
         return Row(name, urgency, clock, str(deadline.working_days), "working_days", said)
-    unit, seconds = next((unit, each) for unit, (_word, each) in reversed(UNITS.items()) if each and not deadline.seconds % each)
+    unit, seconds = next(
+        (unit, each)
+        for unit, (_word, each) in reversed(UNITS.items())
+        if each and not deadline.seconds % each
+    )
     if unit == "days" and deadline.seconds < 3 * seconds:
         unit, seconds = "hours", 3600  # 24 h says more than a day
-    return Row(name, urgency, clock, str(deadline.seconds // seconds), unit, i18n.span(timedelta(seconds=deadline.seconds)))
+    return Row(
+        name,
+        urgency,
+        clock,
+        str(deadline.seconds // seconds),
+        unit,
+        i18n.span(timedelta(seconds=deadline.seconds)),
+    )
 
 
 def asked() -> list[Row]:
@@ -110,14 +152,20 @@ def asked() -> list[Row]:
     rows = []
     for name in names():
         unit = forms.text(f"{name}.unit")
-        rows.append(replace(empty(name), number=forms.text(name), unit=unit if unit in UNITS else "hours"))
+        rows.append(
+            replace(empty(name), number=forms.text(name), unit=unit if unit in UNITS else "hours")
+        )
     return rows
 
 
 def message(row: Row) -> pb.PolicyDeadline:
     """As the service takes it; no number is none."""
     number = int(row.number) if row.number.isdecimal() and len(row.number) < 6 else 0
-    said = {"working_days": number} if row.unit == "working_days" else {"seconds": min(number * UNITS[row.unit][1], INT32)}
+    said = (
+        {"working_days": number}
+        if row.unit == "working_days"
+        else {"seconds": min(number * UNITS[row.unit][1], INT32)}
+    )
     return pb.PolicyDeadline(
         urgency=pb.Urgency.ValueType(words.number("urgency", row.urgency) if row.urgency else 0),
         clock=pb.ClockKind.ValueType(words.number("clock", row.clock)),

@@ -20,10 +20,18 @@ def show(identifier: str) -> str:
 def render(errors: dict[str, str], identifier: str) -> str:
     """The page, with a review that came back."""
     one = clients().emergencies.GetEmergency(em.GetEmergencyRequest(id=identifier))
-    return render_template("emergency.html", one=one, names=names.names({one.organization_id}), errors=errors)
+    return render_template(
+        "emergency.html", one=one, names=names.names({one.organization_id}), errors=errors
+    )
 
 
-@pages.post("/emergencies/<identifier>", access.CARE | access.AUDITORS, again=render, then="emergencies.show", done="reviewed")
+@pages.post(
+    "/emergencies/<identifier>",
+    access.CARE | access.AUDITORS,
+    again=render,
+    then="emergencies.show",
+    done="reviewed",
+)
 def review(identifier: str) -> None:
     """Says what it was."""
     clients().emergencies.ReviewEmergency(forms.filled(em.ReviewEmergencyRequest(id=identifier)))

@@ -21,7 +21,9 @@ def listing() -> str:
 
 def page(errors: dict[str, str]) -> str:
     """The list, with what was wrong with a new one."""
-    answer = clients().campaigns.ListCampaigns(pb.ListCampaignsRequest(page_token=request.args.get("page", "")))
+    answer = clients().campaigns.ListCampaigns(
+        pb.ListCampaignsRequest(page_token=request.args.get("page", ""))
+    )
     countries = [(line.country, words.country(line.country)) for line in hotlines()]
     return render_template(
         "campaigns.html",
@@ -36,7 +38,9 @@ def page(errors: dict[str, str]) -> str:
 @pages.post("/campaigns", access.NETWORK, again=page)
 def create() -> Response:
     """Begins one."""
-    asked = pb.CreateCampaignRequest(campaign=forms.filled(pb.LineCampaign()), request_id=forms.request_id())
+    asked = pb.CreateCampaignRequest(
+        campaign=forms.filled(pb.LineCampaign()), request_id=forms.request_id()
+    )
     made = clients().campaigns.CreateCampaign(asked)
     return redirect(url_for("line_campaigns.show", identifier=made.id, done="saved"), 303)
 
@@ -45,10 +49,14 @@ def create() -> Response:
 def show(identifier: str) -> str:
     """What each of its codes brought."""
     told = clients().campaigns.GetCampaignFigures(pb.GetCampaignFiguresRequest(id=identifier))
-    return render_template("campaign_figures.html", rows=told.placements, urgencies=[*due.URGENCIES, "unassessed"])
+    return render_template(
+        "campaign_figures.html", rows=told.placements, urgencies=[*due.URGENCIES, "unassessed"]
+    )
 
 
 @pages.post("/campaigns/<identifier>/end", access.NETWORK, then="line_campaigns.listing")
 def end(identifier: str) -> None:
     """Ends one."""
-    clients().campaigns.EndCampaign(pb.EndCampaignRequest(id=identifier, request_id=forms.request_id()))
+    clients().campaigns.EndCampaign(
+        pb.EndCampaignRequest(id=identifier, request_id=forms.request_id())
+    )

@@ -1,4 +1,6 @@
-"""The network's roles: who coordinates and who looks the trail through; given and taken by two coordinators of different members."""
+"""The network's roles: who coordinates and who looks the trail through; given and taken by two
+coordinators of different members.
+"""
 
 from flask import render_template
 
@@ -26,9 +28,17 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
     """The page, with what was wrong with a step, of whichever row."""
     answer = clients().members.ListNetworkRoles(m.ListNetworkRolesRequest())
     question = d.ListOrganizationsRequest(page_size=100, status=d.ORGANIZATION_STATUS_APPROVED)
-    organizations = lists.all_of(clients().directory.ListOrganizations, question, lambda page: page.organizations)
-    known = {one.organization_id for one in answer.workers} | {one.organization_id for one in answer.invitations}
-    coordinators = {worker.organization_id for worker in answer.workers if contract_pb2.ROLE_COORDINATOR in worker.roles}
+    organizations = lists.all_of(
+        clients().directory.ListOrganizations, question, lambda page: page.organizations
+    )
+    known = {one.organization_id for one in answer.workers} | {
+        one.organization_id for one in answer.invitations
+    }
+    coordinators = {
+        worker.organization_id
+        for worker in answer.workers
+        if contract_pb2.ROLE_COORDINATOR in worker.roles
+    }
     return render_template(
         "network_roles.html",
         workers=answer.workers,
@@ -43,24 +53,52 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
     )
 
 
-@pages.post("/network/roles", access.NETWORK, again=render, then="network_roles.listing", done="role_proposed")
+@pages.post(
+    "/network/roles",
+    access.NETWORK,
+    again=render,
+    then="network_roles.listing",
+    done="role_proposed",
+)
 def invite() -> str | None:
     """Invites somebody to such a role; the link goes out once the second coordinator has agreed."""
-    roles = [contract_pb2.Role.ValueType(words.number("role", role)) for role in forms.texts("roles") if role in ROLES]
+    roles = [
+        contract_pb2.Role.ValueType(words.number("role", role))
+        for role in forms.texts("roles")
+        if role in ROLES
+    ]
     invitation = m.Invitation(
-        organization_id=forms.text("organization_id"), email=forms.text("email"), roles=roles, language=forms.text("invited_language")
+        organization_id=forms.text("organization_id"),
+        email=forms.text("email"),
+        roles=roles,
+        language=forms.text("invited_language"),
     )
     return invitations.send(invitation)
 
 
-@pages.post("/network/roles/invitations/<identifier>/confirm", access.NETWORK, again=render, then="network_roles.listing", done="invited")
+@pages.post(
+    "/network/roles/invitations/<identifier>/confirm",
+    access.NETWORK,
+    again=render,
+    then="network_roles.listing",
+    done="invited",
+)
 def confirm(identifier: str) -> str | None:
     """Agrees to another coordinator's invitation; shows its link where that is on paper."""
-    made = clients().members.ConfirmInvitation(m.ConfirmInvitationRequest(id=identifier, request_id=forms.request_id()))
+    made = clients().members.ConfirmInvitation(
+        m.ConfirmInvitationRequest(id=identifier, request_id=forms.request_id())
+    )
     return render_template("invitation_paper.html", invitation=made) if made.link else None
 
 
-@pages.post("/network/roles/workers/<identifier>/suspend", access.NETWORK, again=render, then="network_roles.listing")
+@pages.post(
+    "/network/roles/workers/<identifier>/suspend",
+    access.NETWORK,
+    again=render,
+    then="network_roles.listing",
+)
 def suspend(identifier: str) -> None:
-    """Asks for the end of an account with such a role, or agrees to it; each of the two says why."""
+    """Asks for the end of an account with such a role, or agrees to it; each of the two says
+    why.
+    """
     workers.suspend(identifier)

@@ -1,4 +1,6 @@
-"""The pathways: the standard order of help in words, the publishing of a new version, and how far assistance keeps to it."""
+"""The pathways: the standard order of help in words, the publishing of a new version, and how far
+assistance keeps to it.
+"""
 
 import re
 from dataclasses import dataclass
@@ -31,21 +33,30 @@ class Told:
 @pages.get("/pathways", access.EVERYONE, navigation=N_("Rutas"), section="network")
 def listing() -> str:
     """All, in their newest versions."""
-    return render_template("pathways.html", pathways=clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways)
+    return render_template(
+        "pathways.html", pathways=clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways
+    )
 
 
 @pages.get("/pathways/<identifier>", access.EVERYONE)
 def show(identifier: str) -> str:
     """One version, step by step."""
-    pathway = clients().plans.GetPathway(pb.GetPathwayRequest(id=identifier, version=forms.version_asked()))
-    versions = clients().plans.ListPathwayVersions(pb.ListPathwayVersionsRequest(id=identifier)).versions
+    pathway = clients().plans.GetPathway(
+        pb.GetPathwayRequest(id=identifier, version=forms.version_asked())
+    )
+    versions = (
+        clients().plans.ListPathwayVersions(pb.ListPathwayVersionsRequest(id=identifier)).versions
+    )
     return render_template("pathway.html", pathway=pathway, steps=told(pathway), versions=versions)
 
 
 def told(pathway: pb.StandardPathway) -> list[Told]:
     """The steps in words."""
     called = {step.key: names.called(step.names) for step in pathway.steps}
-    return [Told(step, until(step, called), [called.get(key, key) for key in step.after_keys]) for step in pathway.steps]
+    return [
+        Told(step, until(step, called), [called.get(key, key) for key in step.after_keys])
+        for step in pathway.steps
+    ]
 
 
 def until(step: pb.PathwayStep, called: dict[str, str]) -> str:
@@ -54,7 +65,11 @@ def until(step: pb.PathwayStep, called: dict[str, str]) -> str:
         return ""
     span = i18n.span(timedelta(hours=step.deadline_hours))
     if step.deadline_from_key:
-        return _("%(span)s después de «%(step)s»", span=span, step=called.get(step.deadline_from_key, step.deadline_from_key))
+        return _(
+            "%(span)s después de «%(step)s»",
+            span=span,
+            step=called.get(step.deadline_from_key, step.deadline_from_key),
+        )
     return _("%(span)s desde el comienzo", span=span)
 
 
@@ -65,7 +80,9 @@ def publish() -> access.Answer:
     if request.method == "POST":
         text = request.form.get("text", "").replace("\r\n", "\n")
         try:
-            made = clients().plans.PublishPathway(pb.PublishPathwayRequest(text=text, request_id=forms.request_id()))
+            made = clients().plans.PublishPathway(
+                pb.PublishPathwayRequest(text=text, request_id=forms.request_id())
+            )
             return redirect(url_for("pathways.show", identifier=made.id, done="published"), 303)
         except Invalid as refusal:
             errors = problems(refusal, text.splitlines())
@@ -83,15 +100,24 @@ def following(pathway: pb.StandardPathway) -> str:
 
 
 def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:
-    """What is wrong, line by line, with the line; and of the text as a whole what is wrong with any field."""
+    """What is wrong, line by line, with the line; and of the text as a whole what is wrong with any
+    field.
+    """
     wrong = {}
-    for number, (field, reason) in enumerate(sorted(refusal.violations, key=lambda each: _line(each[0]))):
+    for number, (field, reason) in enumerate(
+        sorted(refusal.violations, key=lambda each: _line(each[0]))
+    ):
         line = _line(field)
         if not line:
             wrong["text"] = words.violation(reason)
             continue
         said = lines[line - 1].strip()[:SHOWN] if line <= len(lines) else ""
-        wrong[f"_{number}"] = _("Línea %(line)s: %(problem)s. «%(said)s»", line=line, problem=words.word("line_problem", reason), said=said)
+        wrong[f"_{number}"] = _(
+            "Línea %(line)s: %(problem)s. «%(said)s»",
+            line=line,
+            problem=words.word("line_problem", reason),
+            said=said,
+        )
     return wrong
 
 
@@ -111,14 +137,26 @@ class Group:
 
 @pages.get("/pathways/compliance", access.CARE | access.NETWORK)
 def compliance() -> str:
-    """How far assistance keeps to its pathways: of the network for a coordinator, of the own organisation for who works there."""
+    """How far assistance keeps to its pathways: of the network for a coordinator, of the own
+    organisation for who works there.
+    """
     answer = clients().plans.GetCompliance(pb.GetComplianceRequest())
     pathways = {
-        (group.pathway_id, group.version): clients().plans.GetPathway(pb.GetPathwayRequest(id=group.pathway_id, version=group.version))
+        (group.pathway_id, group.version): clients().plans.GetPathway(
+            pb.GetPathwayRequest(id=group.pathway_id, version=group.version)
+        )
         for group in {(each.pathway_id, each.version): each for each in answer.groups}.values()
     }
     groups = []
     for group in answer.groups:
         pathway = pathways[group.pathway_id, group.version]
-        groups.append(Group(names.called(pathway.names), group, {step.key: names.called(step.names) for step in pathway.steps}))
-    return render_template("compliance.html", groups=groups, network=answer.network, number=pictures.counted)
+        groups.append(
+            Group(
+                names.called(pathway.names),
+                group,
+                {step.key: names.called(step.names) for step in pathway.steps},
+            )
+        )
+    return render_template(
+        "compliance.html", groups=groups, network=answer.network, number=pictures.counted
+    )

@@ -20,21 +20,40 @@ def show(identifier: str) -> str:
 def page(errors: dict[str, str], identifier: str) -> str:
     """The page, with what was wrong with a step."""
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
-    provider = clients().members.GetSignInProvider(m.GetSignInProviderRequest(organization_id=identifier))
-    return render_template("sign_in_provider.html", organization=organization, provider=provider, errors=errors)
+    provider = clients().members.GetSignInProvider(
+        m.GetSignInProviderRequest(organization_id=identifier)
+    )
+    return render_template(
+        "sign_in_provider.html", organization=organization, provider=provider, errors=errors
+    )
 
 
-@pages.post("/directory/organizations/<identifier>/sign-in", access.NETWORK, again=page, then="sign_in_provider.show")
+@pages.post(
+    "/directory/organizations/<identifier>/sign-in",
+    access.NETWORK,
+    again=page,
+    then="sign_in_provider.show",
+)
 def step(identifier: str) -> None:
     """Proposes, confirms or ends."""
     members, once, etag = clients().members, forms.request_id(), forms.etag()
     if forms.text("step") == "confirm":
-        members.ConfirmSignInProvider(m.ConfirmSignInProviderRequest(organization_id=identifier, etag=etag, request_id=once))
+        members.ConfirmSignInProvider(
+            m.ConfirmSignInProviderRequest(organization_id=identifier, etag=etag, request_id=once)
+        )
     elif forms.text("step") == "end":
-        members.EndSignInProvider(m.EndSignInProviderRequest(organization_id=identifier, etag=etag, request_id=once))
+        members.EndSignInProvider(
+            m.EndSignInProviderRequest(organization_id=identifier, etag=etag, request_id=once)
+        )
     else:
         wanted = m.SignInProvider(issuer=forms.text("issuer"), client_id=forms.text("client_id"))
         secret = request.form.get("client_secret", "")
         members.ProposeSignInProvider(
-            m.ProposeSignInProviderRequest(organization_id=identifier, etag=etag, provider=wanted, client_secret=secret, request_id=once)
+            m.ProposeSignInProviderRequest(
+                organization_id=identifier,
+                etag=etag,
+                provider=wanted,
+                client_secret=secret,
+                request_id=once,
+            )
         )

@@ -1,4 +1,6 @@
-"""Ending a member's access and giving it back: what will happen to whom, the reason, and the two coordinators."""
+"""Ending a member's access and giving it back: what will happen to whom, the reason, and the two
+coordinators.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -25,7 +27,10 @@ def show(identifier: str) -> str:
 
 
 def render(errors: dict[str, str], identifier: str) -> str:
-    """The page, with what was wrong with a step. What a service that is away would have counted is missing, and no reason to wait."""
+    """The page, with what was wrong with a step.
+
+    What a service that is away would have counted is missing, and no reason to wait.
+    """
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     about: dict[str, Any] = {"organization_id": identifier}
     me, asked = session.me().worker_id, organization.suspension
@@ -34,7 +39,9 @@ def render(errors: dict[str, str], identifier: str) -> str:
         organization=organization,
         counted=counted(clients().directory.CountMemberAccess, d.CountMemberAccessRequest(**about)),
         work=counted(clients().statistics.CountMemberWork, r.CountMemberWorkRequest(**about)),
-        systems=counted(clients().webhooks.CountMemberWebhooks, n.CountMemberWebhooksRequest(**about)),
+        systems=counted(
+            clients().webhooks.CountMemberWebhooks, n.CountMemberWebhooksRequest(**about)
+        ),
         waits=organization.HasField("suspension") and asked.HasField("expire_time"),
         mine=asked.worker_id == me,
         lifting=organization.reinstatement_proposed_by_worker_id,
@@ -52,13 +59,27 @@ def counted(ask: Callable[[Any], M], question: Message) -> M | None:
         return None
 
 
-@pages.post("/directory/organizations/<identifier>/suspension", access.NETWORK, again=render, then="suspension.show")
+@pages.post(
+    "/directory/organizations/<identifier>/suspension",
+    access.NETWORK,
+    again=render,
+    then="suspension.show",
+)
 def suspend(identifier: str) -> None:
     """Proposes it or agrees to it; by the other button, stops the member for a day."""
-    clients().directory.SuspendOrganization(forms.filled(d.SuspendOrganizationRequest(id=identifier)))
+    clients().directory.SuspendOrganization(
+        forms.filled(d.SuspendOrganizationRequest(id=identifier))
+    )
 
 
-@pages.post("/directory/organizations/<identifier>/suspension/end", access.NETWORK, again=render, then="suspension.show")
+@pages.post(
+    "/directory/organizations/<identifier>/suspension/end",
+    access.NETWORK,
+    again=render,
+    then="suspension.show",
+)
 def reinstate(identifier: str) -> None:
     """Proposes to give its access back, or agrees to that."""
-    clients().directory.ReinstateOrganization(forms.filled(d.ReinstateOrganizationRequest(id=identifier)))
+    clients().directory.ReinstateOrganization(
+        forms.filled(d.ReinstateOrganizationRequest(id=identifier))
+    )

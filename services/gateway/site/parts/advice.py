@@ -19,7 +19,10 @@ class Shown:
     def opened_by(self) -> list[tuple[str, str]]:
         """(question, answer) that open it, in words."""
         return [
-            (words.word("triage", field.name), words.word("answer", words.as_asked(field.name, words.code("answer", value))))
+            (
+                words.word("triage", field.name),
+                words.word("answer", words.as_asked(field.name, words.code("answer", value))),
+            )
             for field, value in self.card.opened_by.ListFields()
         ]
 
@@ -30,6 +33,10 @@ def shown(card: pb.AdviceCard, *, opened: bool = False) -> Shown:
 
 
 def beside(cards: Sequence[pb.AdviceCard]) -> list[Shown]:
-    """The cards for the form of a contact; the first is open while nothing was answered that opens one."""
+    """The cards for the form of a contact; the first is open while nothing was answered that opens
+    one.
+    """
     none = not any(card.open for card in cards)
-    return [shown(card, opened=card.open or (none and index == 0)) for index, card in enumerate(cards)]
+    return [
+        shown(card, opened=card.open or (none and index == 0)) for index, card in enumerate(cards)
+    ]

@@ -1,7 +1,7 @@
 """A consent in three pages: what was explained to her, her answers, and how she gave it.
 
-What was said on one page travels in the form of the next, so that back works and nothing stands in an address; a receipt is made of the last page alone.
-Nothing is answered before she answers.
+What was said on one page travels in the form of the next, so that back works and nothing stands in
+an address; a receipt is made of the last page alone. Nothing is answered before she answers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,7 +36,11 @@ ASKED: Mapping[str, tuple[str, ...]] = {
 BEFORE = {"answers": "points", "manner": "answers", "refused": "answers"}
 AFTER = {"points": "answers", "answers": "manner"}
 CHILD, UNKNOWN, ADULT = "child", "unknown", "adult"
-AGES: Mapping[int, str] = {r.AGE_BAND_UNSPECIFIED: UNKNOWN, r.AGE_BAND_0_TO_11: CHILD, r.AGE_BAND_12_TO_17: CHILD}
+AGES: Mapping[int, str] = {
+    r.AGE_BAND_UNSPECIFIED: UNKNOWN,
+    r.AGE_BAND_0_TO_11: CHILD,
+    r.AGE_BAND_12_TO_17: CHILD,
+}
 """What an age band means for who gives a consent; the others are an adult's."""
 NOT_ADULT = "unknown"
 """The answer of a form that nothing says that she is an adult: no code of the contract."""
@@ -48,9 +52,17 @@ def age_of(band: r.AgeBand.ValueType) -> str:
 
 
 def turn(recipient: str, age: str) -> tuple[str, dict[str, str]]:
-    """The page that comes now, with what is missing on it: the first that is not complete. `refused` when she said yes to nothing; empty when all is said."""
+    """The page that comes now, with what is missing on it: the first that is not complete.
+
+    `refused` when she said yes to nothing; empty when all is said.
+    """
     if forms.text("recipient") != recipient:
-        return "points", {"_form": _("Cambió el servicio: su permiso es para una sola organización. Explíqueselo otra vez.")}
+        return "points", {
+            "_form": _(
+                "Cambió el servicio: su permiso es para una sola organización."
+                " Explíqueselo otra vez."
+            )
+        }
     shown = forms.text("page")
     if "back" in request.form:
         return BEFORE.get(shown, "points"), {}
@@ -70,13 +82,23 @@ def _missing(page: str, age: str) -> dict[str, str]:
         return {}
     if page == "points":
         said = forms.texts("explained_codes")
-        return {f"point_{code}": _("falta; márquelo cuando se lo haya explicado") for code in POINTS if code not in said}
+        return {
+            f"point_{code}": _("falta; márquelo cuando se lo haya explicado")
+            for code in POINTS
+            if code not in said
+        }
     if page == "answers":
         rest = "no" if forms.flag("no_to_the_rest") else ""
-        open_ = {name: _("falta su respuesta: sí o no") for name in ANSWERS if (forms.text(name) or rest) not in ("yes", "no")}
+        open_ = {
+            name: _("falta su respuesta: sí o no")
+            for name in ANSWERS
+            if (forms.text(name) or rest) not in ("yes", "no")
+        }
         return open_ | ({} if forms.text("purpose_codes") else {"purpose_codes": required})
     asked = ["manner_code"]
-    minor = age == CHILD or (age == UNKNOWN and (unasked() or forms.text("adult_ground_code") == NOT_ADULT))
+    minor = age == CHILD or (
+        age == UNKNOWN and (unasked() or forms.text("adult_ground_code") == NOT_ADULT)
+    )
     if age != UNKNOWN or minor:
         asked.append("giver_code")
     if minor:
@@ -87,7 +109,9 @@ def _missing(page: str, age: str) -> dict[str, str]:
 
 
 def unasked() -> bool:
-    """For a child to whom it can't be explained, or who said no: it is decided in its best interest, between two."""
+    """For a child to whom it can't be explained, or who said no: it is decided in its best
+    interest, between two.
+    """
     return forms.flag("unasked")
 
 
@@ -111,7 +135,12 @@ def carried(page: str, recipient: str) -> Iterator[tuple[str, str]]:
 def page_of(errors: Mapping[str, Any]) -> str:
     """The page on which the first of these problems can be mended."""
     return next(
-        (page for page, asked in ASKED.items() if errors.keys() & {*asked, *(("field_groups",) if page == "answers" else ())}), "manner"
+        (
+            page
+            for page, asked in ASKED.items()
+            if errors.keys() & {*asked, *(("field_groups",) if page == "answers" else ())}
+        ),
+        "manner",
     )
 
 
@@ -122,12 +151,17 @@ def labels() -> dict[str, str]:
 
 
 def receipt(person_id: str, recipient: str) -> p.Receipt:
-    """The consent as it was given: exactly the points that were ticked, and the groups to which she said yes."""
+    """The consent as it was given: exactly the points that were ticked, and the groups to which she
+    said yes.
+    """
     made = forms.filled(p.Receipt(person_id=person_id, recipient_organization_id=recipient))
-    if made.adult_ground_code and not made.giver_code:  # an adult gives it herself, unless somebody else was named
+    # an adult gives it herself, unless somebody else was named
+    if made.adult_ground_code and not made.giver_code:
         made.giver_code = p.GIVER_PERSON
     if made.giver_ground_code:  # of such a consent the service says the end
         made.ClearField("until_time")
     del made.field_groups[:]
-    made.field_groups.extend(p.FieldGroup.ValueType(words.number("field_group", code)) for code in agreed())
+    made.field_groups.extend(
+        p.FieldGroup.ValueType(words.number("field_group", code)) for code in agreed()
+    )
     return made

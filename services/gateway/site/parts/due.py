@@ -22,14 +22,19 @@ from services.gateway.site.language.i18n import _, ngettext
 
 URGENCIES: tuple[str, ...] = tuple(numbers(Urgency.DESCRIPTOR))[::-1]  # the most urgent first
 SOON = timedelta(hours=4)
-OVER = timedelta(hours=1)  # so long after its time what was planned is over, and somebody should have said what came of it
+# so long after its time what was planned is over, and somebody should have said what came of it
+OVER = timedelta(hours=1)
 QUARTER = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
 class Due:
-    """One running deadline. `level` is late, soon or calm; `left` is the share of time that is left, 0 to 100; `text` is the time left, or lost;
-    `until` is when it is due, in seconds since 1970, `length` how long it runs in seconds."""
+    """One running deadline.
+
+    `level` is late, soon or calm; `left` is the share of time that is left, 0 to 100; `text` is the
+    time left, or lost; `until` is when it is due, in seconds since 1970, `length` how long it runs
+    in seconds.
+    """
 
     level: str
     left: int
@@ -41,7 +46,9 @@ class Due:
 
 
 def due(watched: Referral | Contact | Callback) -> Due | None:
-    """The earliest running clock of a referral, a contact or a call that is owed, or None where nobody owes anything."""
+    """The earliest running clock of a referral, a contact or a call that is owed, or None where
+    nobody owes anything.
+    """
     running = [clock for clock in watched.clocks if not i18n.moment(clock.stop_time)]
     if not running:
         return None
@@ -50,7 +57,10 @@ def due(watched: Referral | Contact | Callback) -> Due | None:
 
 def overridden(referral: Referral) -> bool:
     """Whether it stands on an override, and nobody has asked her yet."""
-    return any(clock.kind == CLOCK_KIND_OVERRIDE_END and not i18n.moment(clock.stop_time) for clock in referral.clocks)
+    return any(
+        clock.kind == CLOCK_KIND_OVERRIDE_END and not i18n.moment(clock.stop_time)
+        for clock in referral.clocks
+    )
 
 
 def of(clock: Clock) -> Due:
@@ -77,7 +87,11 @@ def of_enquiry(enquiry: Enquiry) -> Due | None:
     """Until when answers, or a referral, are waited for."""
     if not enquiry.HasField("due_time"):
         return None
-    what = _("para responder") if enquiry.state == ENQUIRY_STATE_OPEN else _("para seguir con la remisión")
+    what = (
+        _("para responder")
+        if enquiry.state == ENQUIRY_STATE_OPEN
+        else _("para seguir con la remisión")
+    )
     return between(enquiry.start_time, enquiry.due_time, what)
 
 
@@ -91,28 +105,48 @@ class Planned:
 
 
 def ahead(referral: Referral) -> list[Planned]:
-    """What is planned and has not been: the times for which the table `ahead` has a word. planned_X_time is over once there is an X_time."""
+    """What is planned and has not been: the times for which the table `ahead` has a word.
+    planned_X_time is over once there is an X_time.
+    """
     planned = []
     for name in vocabulary.TABLES["ahead"] if referral.live else ():
         at, happened = i18n.moment(getattr(referral, name)), name.removeprefix("planned_")
         if at and (happened == name or not i18n.moment(getattr(referral, happened))):
-            planned.append(Planned(words.word("ahead", name), i18n.when(getattr(referral, name)), at + OVER < i18n.now()))
+            planned.append(
+                Planned(
+                    words.word("ahead", name),
+                    i18n.when(getattr(referral, name)),
+                    at + OVER < i18n.now(),
+                )
+            )
     return planned
 
 
 def next_quarter(now: datetime) -> datetime:
-    """Returns the first full quarter of an hour that is at least a quarter away: a time to propose that is still to come when the form is sent."""
+    """Returns the first full quarter of an hour that is at least a quarter away: a time to propose
+    that is still to come when the form is sent.
+    """
     return now + 2 * QUARTER - timedelta(seconds=now.timestamp() % QUARTER.total_seconds())
 
 
 def answers(policy: DeadlinePolicy) -> dict[str, str]:
-    """How soon the other side answers, by the code of the urgency: the network's policy as a sentence."""
-    return {words.code("urgency", each.urgency): _within(each) for each in policy.deadlines if each.clock == CLOCK_KIND_ACKNOWLEDGE}
+    """How soon the other side answers, by the code of the urgency: the network's policy as a
+    sentence.
+    """
+    return {
+        words.code("urgency", each.urgency): _within(each)
+        for each in policy.deadlines
+        if each.clock == CLOCK_KIND_ACKNOWLEDGE
+    }
 
 
 def _within(deadline: PolicyDeadline) -> str:
     if deadline.working_days:
-        return ngettext("Respuesta en %(num)d día hábil.", "Respuesta en %(num)d días hábiles.", deadline.working_days)
+        return ngettext(
+            "Respuesta en %(num)d día hábil.",
+            "Respuesta en %(num)d días hábiles.",
+            deadline.working_days,
+        )
     minutes = deadline.seconds // 60
     if minutes % 60:
         return ngettext("Respuesta en %(num)d minuto.", "Respuesta en %(num)d minutos.", minutes)

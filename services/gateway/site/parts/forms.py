@@ -1,6 +1,7 @@
 """Reading what a form brought, and saying what was wrong with it next to the field.
 
-Only shape is looked at here (a number is a number, a date a date); what is allowed is the services' to judge.
+Only shape is looked at here (a number is a number, a date a date); what is allowed is the services'
+to judge.
 """
 
 import hashlib
@@ -29,7 +30,8 @@ SHOWN_IN_PLACE = (Invalid, Conflict, Stale, Reused, Incomplete)
 
 
 def filled(message: M) -> M:
-    """Fills a message with what the form brought for its fields, also those of the messages inside it: a field is asked for by its name in the contract.
+    """Fills a message with what the form brought for its fields, also those of the messages inside
+    it: a field is asked for by its name in the contract.
 
     What the form left out, and what only a service says, stays as it is.
     """
@@ -44,7 +46,11 @@ def filled(message: M) -> M:
 
 
 def _is_asked(message: Any) -> bool:
-    return any(field.name in request.form or (field.message_type is not None and _is_asked(field.message_type)) for field in message.fields)
+    return any(
+        field.name in request.form
+        or (field.message_type is not None and _is_asked(field.message_type))
+        for field in message.fields
+    )
 
 
 def _fill(message: Message, field: Any) -> None:
@@ -52,7 +58,9 @@ def _fill(message: Message, field: Any) -> None:
     if field.is_repeated:
         values: list[Any] = texts(name)
         if field.enum_type is not None:
-            values = [number for value in values if (number := wire.numbers(field.enum_type).get(value))]
+            values = [
+                number for value in values if (number := wire.numbers(field.enum_type).get(value))
+            ]
         getattr(message, name).extend(values)
     elif field.message_type is not None:
         if (time := moment(name)) is not None:
@@ -68,7 +76,10 @@ def _fill(message: Message, field: Any) -> None:
 
 
 def text(name: str) -> str:
-    """A text without blanks around it; empty when it was not sent. It is never cut: the service says when it is too long."""
+    """A text without blanks around it; empty when it was not sent.
+
+    It is never cut: the service says when it is too long.
+    """
     return request.form.get(name, "").strip()
 
 
@@ -85,7 +96,8 @@ def flag(name: str) -> bool:
 def whole_number(name: str) -> int | None:
     """A whole number, or None when it is empty or none."""
     value = text(name)
-    return int(value) if value.isdecimal() and len(value) < 10 else None  # what no field of a contract could hold is none
+    # what no field of a contract could hold is none
+    return int(value) if value.isdecimal() and len(value) < 10 else None
 
 
 def version_asked() -> int:
@@ -108,7 +120,9 @@ def request_id() -> str:
 
 
 def part_of(request_id: str, part: str) -> str:
-    """A request id of its own for each of several calls that one form makes, the same whenever the form is sent again."""
+    """A request id of its own for each of several calls that one form makes, the same whenever the
+    form is sent again.
+    """
     return hashlib.sha256(f"{request_id}:{part}".encode()).hexdigest()[:32]
 
 
@@ -129,16 +143,32 @@ def refuse(errors: dict[str, str]) -> None:
 
 
 def problems(refusal: Refusal | Incomplete) -> dict[str, str]:
-    """What to write in the summary and beside the fields. Keys with a leading underscore belong to no field."""
+    """What to write in the summary and beside the fields.
+
+    Keys with a leading underscore belong to no field.
+    """
     if isinstance(refusal, Incomplete):
         return dict(refusal.args[0])
     if isinstance(refusal, Invalid):
-        messages = {(name := words.named(field)): words.violation(reason, name) for field, reason in refusal.violations}
+        messages = {
+            (name := words.named(field)): words.violation(reason, name)
+            for field, reason in refusal.violations
+        }
         return messages or {"_form": _("Revise lo que escribió y envíelo otra vez.")}
     about = refusal.about if isinstance(refusal, Conflict) else ()
-    return {"_form": words.wait(refusal.retry_after) if isinstance(refusal, Exhausted) else words.conflict(refusal.reason, about)}
+    return {
+        "_form": words.wait(refusal.retry_after)
+        if isinstance(refusal, Exhausted)
+        else words.conflict(refusal.reason, about)
+    }
 
 
 def status_of(refusal: Refusal | Incomplete) -> int:
     """Returns the status of a page whose form came back."""
-    return 429 if isinstance(refusal, Exhausted) else 409 if isinstance(refusal, Stale | Reused) else 422
+    return (
+        429
+        if isinstance(refusal, Exhausted)
+        else 409
+        if isinstance(refusal, Stale | Reused)
+        else 422
+    )

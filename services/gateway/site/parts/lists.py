@@ -16,13 +16,17 @@ class Listed(list[Row]):
 
 
 def only(rows: Listed[Row], wanted: Callable[[Row], bool]) -> Listed[Row]:
-    """Returns those of a list that are wanted; it says of them, too, when there are others that it had no room for."""
+    """Returns those of a list that are wanted; it says of them, too, when there are others that it
+    had no room for.
+    """
     some = Listed(row for row in rows if wanted(row))
     some.more = rows.more
     return some
 
 
-def all_of(ask: Callable[[Any], Any], question: Any, rows: Callable[[Any], Iterable[Row]]) -> Listed[Row]:
+def all_of(
+    ask: Callable[[Any], Any], question: Any, rows: Callable[[Any], Iterable[Row]]
+) -> Listed[Row]:
     """Asks for the rows of all pages, MOST at most; `rows` names them in an answer."""
     asked, listed = type(question)(), Listed[Row]()
     asked.CopyFrom(question)

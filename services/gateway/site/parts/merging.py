@@ -1,6 +1,8 @@
-"""Puts together what somebody typed and what somebody else changed meanwhile, by what the form had shown to her.
+"""Puts together what somebody typed and what somebody else changed meanwhile, by what the form had
+shown to her.
 
-The form carries the object that it was made from (`shown`). A page that answers with both put together has the status MERGED, and is sent again as it is.
+The form carries the object that it was made from (`shown`). A page that answers with both put
+together has the status MERGED, and is sent again as it is.
 """
 
 import base64
@@ -25,13 +27,16 @@ def shown(entry: Message) -> str:
 def before(kind: type[M]) -> M:
     """Returns what the form had shown; an empty message for a form that says nothing of it."""
     entry = kind()
-    with suppress(ValueError, DecodeError):  # somebody's own form: all that it says is taken as typed
+    # somebody's own form: all that it says is taken as typed
+    with suppress(ValueError, DecodeError):
         entry.ParseFromString(base64.b64decode(forms.text("shown"), validate=True))
     return entry
 
 
 def merged(said: M, fresh: M, paths: Sequence[str]) -> M:
-    """What was typed, on top of what is there now: whoever did not touch a field has nothing to say of it."""
+    """What was typed, on top of what is there now: whoever did not touch a field has nothing to say
+    of it.
+    """
     old = before(type(said))
     result = type(said)()
     result.CopyFrom(fresh)

@@ -1,4 +1,7 @@
-"""The questions about a person: the same in a new referral and in a new file. Everything but the safe-contact plan may stay empty."""
+"""The questions about a person: the same in a new referral and in a new file.
+
+Everything but the safe-contact plan may stay empty.
+"""
 
 import re
 from collections.abc import Mapping
@@ -15,10 +18,19 @@ from services.gateway.site.parts import forms
 
 IDENTITY = tuple(field.name for field in p.Identity.DESCRIPTOR.fields if not field.is_repeated)
 SEALED = (*IDENTITY, *p.SafeContact.DESCRIPTOR.fields_by_name)
-COARSE = ("age", *r.CoarsePerson.DESCRIPTOR.fields_by_name, "exploitation_country", "trafficking_status_code")
+COARSE = (
+    "age",
+    *r.CoarsePerson.DESCRIPTOR.fields_by_name,
+    "exploitation_country",
+    "trafficking_status_code",
+)
 MOST_YEARS = 120
 # The contract holds no years: each band by the age with which it begins.
-BANDS = {int(re.split("[-+]", word)[0]): r.AgeBand.ValueType(number) for number, word in wire.words(r.AgeBand.DESCRIPTOR).items() if word}
+BANDS = {
+    int(re.split("[-+]", word)[0]): r.AgeBand.ValueType(number)
+    for number, word in wire.words(r.AgeBand.DESCRIPTOR).items()
+    if word
+}
 
 
 class Values:
@@ -33,22 +45,41 @@ class Values:
 
 def missing() -> dict[str, str]:
     """The one thing that can't wait: how to reach her without harm."""
-    return {} if forms.text("channel_code") else {"channel_code": words.violation("required", "channel_code")}
+    return (
+        {}
+        if forms.text("channel_code")
+        else {"channel_code": words.violation("required", "channel_code")}
+    )
 
 
 def age_problems() -> dict[str, str]:
-    """An age in years that is none, or that the band beside it contradicts: neither is taken for the other in silence."""
+    """An age in years that is none, or that the band beside it contradicts: neither is taken for
+    the other in silence.
+    """
     if not forms.text("age"):
         return {}
     years, chosen = forms.whole_number("age"), words.number("age_band", forms.text("age_band"))
     if years is None or years > MOST_YEARS:
-        return {"age": _("escriba los años con cifras, de 0 a %(most)d; si no los sabe, déjelo vacío", most=MOST_YEARS)}
-    return {"age_band": _("no coincide con los años; deje solo uno de los dos")} if chosen not in (0, band(years)) else {}
+        return {
+            "age": _(
+                "escriba los años con cifras, de 0 a %(most)d; si no los sabe, déjelo vacío",
+                most=MOST_YEARS,
+            )
+        }
+    return (
+        {"age_band": _("no coincide con los años; deje solo uno de los dos")}
+        if chosen not in (0, band(years))
+        else {}
+    )
 
 
 def age_is_not_taken(errors: Mapping[str, str]) -> bool:
-    """Whether a form asks for a word that her age is known to be another: it was refused for that, or brought the word."""
-    return errors.get("_form") == words.conflict("age_not_taken") or bool(forms.texts("acknowledged_codes"))
+    """Whether a form asks for a word that her age is known to be another: it was refused for that,
+    or brought the word.
+    """
+    return errors.get("_form") == words.conflict("age_not_taken") or bool(
+        forms.texts("acknowledged_codes")
+    )
 
 
 def band(years: int) -> r.AgeBand.ValueType:

@@ -1,4 +1,6 @@
-"""Pictures that are drawn here and not by a script: what stands where on a map, in a table of shades, on a strip of hours. Each has its words beside it."""
+"""Pictures that are drawn here and not by a script: what stands where on a map, in a table of
+shades, on a strip of hours. Each has its words beside it.
+"""
 
 import json
 from collections import Counter
@@ -26,7 +28,9 @@ def counted(count: int) -> str:
 
 
 def shade(count: int, most: int) -> int:
-    """Which of the shades a count has, 0 for none to 5 for the most; where all counts are small none is the darkest."""
+    """Which of the shades a count has, 0 for none to 5 for the most; where all counts are small
+    none is the darkest.
+    """
     return min(SHADES, max(1, round(SHADES * count / max(most, SHADES)))) if count > 0 else 0
 
 
@@ -54,7 +58,11 @@ class Map:
 @cache
 def _outlines(country: str) -> tuple[int, int, tuple[tuple[str, str, int, int], ...]]:
     read = json.loads(_file(country).read_text())
-    return read["width"], read["height"], tuple((each["code"], each["path"], *each["label"]) for each in read["subdivisions"])
+    return (
+        read["width"],
+        read["height"],
+        tuple((each["code"], each["path"], *each["label"]) for each in read["subdivisions"]),
+    )
 
 
 def has_map(country: str) -> bool:
@@ -71,13 +79,20 @@ def map_of(country: str, counts: dict[str, int]) -> Map:
     width, height, outlines = _outlines(country)
     most = max(counts.values(), default=0)
     return Map(
-        width, height, [Area(code, path, x, y, counts.get(code, 0), shade(counts.get(code, 0), most)) for code, path, x, y in outlines]
+        width,
+        height,
+        [
+            Area(code, path, x, y, counts.get(code, 0), shade(counts.get(code, 0), most))
+            for code, path, x, y in outlines
+        ],
     )
 
 
 @dataclass(frozen=True)
 class Heat:
-    """Needs by department: the departments with most of them, whether others follow in a last column, and a row for each group of needs."""
+    """Needs by department: the departments with most of them, whether others follow in a last
+    column, and a row for each group of needs.
+    """
 
     departments: list[str]
     others: bool
@@ -96,17 +111,28 @@ def heat(needs: Iterable[UnansweredNeed]) -> Heat:
     ranked = sorted(departments, key=lambda code: (-departments[code], code))
     shown = ranked if len(ranked) <= COLUMNS + 1 else ranked[:COLUMNS]
     numbers = {
-        group: [cells[group, code] for code in shown] + [sum(cells[group, code] for code in ranked[len(shown) :])] * (shown != ranked)
+        group: [cells[group, code] for code in shown]
+        + [sum(cells[group, code] for code in ranked[len(shown) :])] * (shown != ranked)
         for group in sorted(groups, key=lambda group: (-groups[group], group))
     }
     most = max((count for row in numbers.values() for count in row), default=0)
-    rows = [(group, [(count, shade(count, most)) for count in row]) for group, row in numbers.items()]
-    return Heat(shown, shown != ranked, rows, [(code, departments[code]) for code in ranked], sum(departments.values()))
+    rows = [
+        (group, [(count, shade(count, most)) for count in row]) for group, row in numbers.items()
+    ]
+    return Heat(
+        shown,
+        shown != ranked,
+        rows,
+        [(code, departments[code]) for code in ranked],
+        sum(departments.values()),
+    )
 
 
 @dataclass(frozen=True)
 class Dot:
-    """A deadline on the strip: how far along it in per cent, in which row from below, with which urgency; `more` for those that have no dot of their own."""
+    """A deadline on the strip: how far along it in per cent, in which row from below, with which
+    urgency; `more` for those that have no dot of their own.
+    """
 
     at: float
     row: int
@@ -116,7 +142,9 @@ class Dot:
 
 @dataclass(frozen=True)
 class Strip:
-    """Deadlines of the next hours: dots, times of day under them (per cent and words), how many rows of dots, and how many of each urgency."""
+    """Deadlines of the next hours: dots, times of day under them (per cent and words), how many
+    rows of dots, and how many of each urgency.
+    """
 
     dots: list[Dot]
     hours: list[tuple[float, str]]
@@ -130,7 +158,9 @@ def strip(referrals: Iterable[Referral], now: datetime, span: timedelta) -> Stri
     for referral in referrals:
         due = i18n.moment(referral.next_due_time)
         if due is not None and now <= due < now + span:
-            slots.setdefault(int((due - now) / span * STEPS), []).append(words.code("urgency", referral.urgency))
+            slots.setdefault(int((due - now) / span * STEPS), []).append(
+                words.code("urgency", referral.urgency)
+            )
     rank = {code: at for at, code in enumerate(vocabulary.TABLES["urgency"])}
     dots = []
     for slot, urgencies in slots.items():
@@ -152,7 +182,8 @@ def strip(referrals: Iterable[Referral], now: datetime, span: timedelta) -> Stri
 class Bar:
     """One row of a chart: what it is about, how much in words, its share of the longest, 0 to 100.
 
-    `hidden`: too few to say, and so without a length; `short` is the label where there is room for a few letters.
+    `hidden`: too few to say, and so without a length; `short` is the label where there is room for
+    a few letters.
     """
 
     label: str
@@ -179,7 +210,9 @@ class Arc:
 
 @dataclass(frozen=True)
 class Arcs:
-    """Where from, where to: countries from north to south below one another, lines to the south on the right and to the north on the left."""
+    """Where from, where to: countries from north to south below one another, lines to the south on
+    the right and to the north on the left.
+    """
 
     width: int
     height: int
@@ -191,10 +224,19 @@ def arcs(routes: Iterable[tuple[str, str, int]]) -> Arcs:
     """Draws routes: origin, destination, how many."""
     listed = list(routes)
     countries = {code for origin, destination, _ in listed for code in (origin, destination)}
-    ranked = sorted(countries, key=lambda code: (NORTH_TO_SOUTH.index(code) if code in NORTH_TO_SOUTH else len(NORTH_TO_SOUTH), code))
+    ranked = sorted(
+        countries,
+        key=lambda code: (
+            NORTH_TO_SOUTH.index(code) if code in NORTH_TO_SOUTH else len(NORTH_TO_SOUTH),
+            code,
+        ),
+    )
     heights = {code: ROW // 2 + ROW * at for at, code in enumerate(ranked)}
     most = max((count for *_, count in listed), default=1)
-    drawn = [_arc(heights[origin], heights[destination], 2 + 8 * count / most) for origin, destination, count in listed]
+    drawn = [
+        _arc(heights[origin], heights[destination], 2 + 8 * count / most)
+        for origin, destination, count in listed
+    ]
     return Arcs(MIDDLE * 2, ROW * len(ranked), list(heights.items()), drawn)
 
 
@@ -202,17 +244,24 @@ def _arc(start: int, end: int, width: float) -> Arc:
     """Half an ellipse; within one country a loop."""
     side = 1 if end >= start else -1  # to the right of the names, or to the left
     x, half = MIDDLE + side * ASIDE, round(3 + width / 2, 1)
-    # It leaves and comes in on the side of the other country, so that a name through which others go on has both apart.
+    # It leaves and comes in on the side of the other country, so that a name through which others
+    # go on has both apart.
     apart = 7 if end > start else -7 if end < start else -9
     begin, stop = start + apart, end - apart
     reach = min(MIDDLE - ASIDE - 18, 18 + abs(stop - begin) // 3)
     head = f"M{x} {stop}l{side * 11} {-half}v{2 * half}z"
-    return Arc(f"M{x} {begin}h{side * 9}A{reach} {abs(stop - begin) / 2:g} 0 0 1 {x + side * 9} {stop}", head, round(width, 1))
+    return Arc(
+        f"M{x} {begin}h{side * 9}A{reach} {abs(stop - begin) / 2:g} 0 0 1 {x + side * 9} {stop}",
+        head,
+        round(width, 1),
+    )
 
 
 @dataclass(frozen=True)
 class HourBar:
-    """One hour of a day: where it stands in per cent, when it began, how many attempts arrived (a bar upwards) and how many did not (a bar downwards)."""
+    """One hour of a day: where it stands in per cent, when it began, how many attempts arrived (a
+    bar upwards) and how many did not (a bar downwards).
+    """
 
     at: float
     label: str
@@ -236,7 +285,10 @@ HOURS = 24
 
 
 def day(counted: Iterable[DeliveryHour], now: datetime) -> Day:
-    """The hour under way and those before it. One attempt is seen beside a thousand: no bar is shorter than three pixels."""
+    """The hour under way and those before it.
+
+    One attempt is seen beside a thousand: no bar is shorter than three pixels.
+    """
     first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
     by_start = {hour.start_time.seconds: hour for hour in counted}
     starts = [first + timedelta(hours=number) for number in range(HOURS)]

@@ -1,4 +1,6 @@
-"""The poster of a line, for paper: one drawing, as SVG and as PDF. Its words are given; it knows nothing of who reads it."""
+"""The poster of a line, for paper: one drawing, as SVG and as PDF. Its words are given; it knows
+nothing of who reads it.
+"""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -18,7 +20,8 @@ PAPERS = {"A4": 1.0, "A3": 2**0.5}
 """By how much each is larger."""
 MARGIN = 48.0
 TEAL, INK, PAPER, BRICK = "#083F41", "#1F2A30", "#FBFAF7", "#9C2F1E"
-PLAIN, BOLD = "Helvetica", "Helvetica-Bold"  # in every PDF reader, so nothing is embedded; a browser takes what it has, in the same widths
+# in every PDF reader, so nothing is embedded; a browser takes what it has, in the same widths
+PLAIN, BOLD = "Helvetica", "Helvetica-Bold"
 
 
 @dataclass(frozen=True)
@@ -64,19 +67,26 @@ def svg(words: Words, paper: str) -> str:
     """The poster as an SVG document of this paper."""
     width, height = (f"{side * PAPERS[paper] / 72 * 25.4:.1f}mm" for side in (WIDTH, HEIGHT))
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {WIDTH} {HEIGHT}" xml:lang="{escape(words.language)}">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0'
+            f' 0 {WIDTH} {HEIGHT}" xml:lang="{escape(words.language)}">'
+        ),
         f"<title>{escape(words.title)}</title>",
     ]
     for shape in drawn(words):
         if isinstance(shape, Box):
             parts.append(
-                f'<path fill="{shape.color}" d="M{shape.x:.2f} {shape.y:.2f}h{shape.width:.2f}v{shape.height:.2f}h-{shape.width:.2f}z"/>'
+                f'<path fill="{shape.color}" d="M{shape.x:.2f}'
+                f' {shape.y:.2f}h{shape.width:.2f}v{shape.height:.2f}h-{shape.width:.2f}z"/>'
             )
         else:
             weight = ' font-weight="bold"' if shape.font == BOLD else ""
             parts.append(
-                f'<text x="{shape.x:.2f}" y="{shape.y:.2f}" font-family="Helvetica, Arial, sans-serif" font-size="{shape.size:g}"{weight}'
-                f' fill="{shape.color}" textLength="{stringWidth(shape.text, shape.font, shape.size):.1f}" lengthAdjust="spacingAndGlyphs">{escape(shape.text)}</text>'
+                f'<text x="{shape.x:.2f}" y="{shape.y:.2f}" font-family="Helvetica, Arial,'
+                f' sans-serif" font-size="{shape.size:g}"{weight}'
+                f' fill="{shape.color}"'
+                f' textLength="{stringWidth(shape.text, shape.font, shape.size):.1f}"'
+                f' lengthAdjust="spacingAndGlyphs">{escape(shape.text)}</text>'
             )
     return "\n".join([*parts, "</svg>\n"])
 
@@ -84,13 +94,22 @@ def svg(words: Words, paper: str) -> str:
 def pdf(words: Words, paper: str) -> bytes:
     """The same as a PDF of one page; the same words make the same bytes."""
     file, scale = BytesIO(), PAPERS[paper]
-    canvas = Canvas(file, pagesize=(WIDTH * scale, HEIGHT * scale), invariant=1, lang=words.language)
+    canvas = Canvas(
+        file, pagesize=(WIDTH * scale, HEIGHT * scale), invariant=1, lang=words.language
+    )
     canvas.setTitle(words.title)
     canvas.scale(scale, scale)
     for shape in drawn(words):
         canvas.setFillColor(HexColor(shape.color))
         if isinstance(shape, Box):
-            canvas.rect(shape.x, HEIGHT - shape.y - shape.height, shape.width, shape.height, stroke=0, fill=1)
+            canvas.rect(
+                shape.x,
+                HEIGHT - shape.y - shape.height,
+                shape.width,
+                shape.height,
+                stroke=0,
+                fill=1,
+            )
         else:
             canvas.setFont(shape.font, shape.size)
             canvas.drawString(shape.x, HEIGHT - shape.y, shape.text)
@@ -120,7 +139,9 @@ def drawn(words: Words) -> Iterator[Box | Line]:
         yield from _text(words.warning, MARGIN, y + 6, 14, BOLD, BRICK, 300)
 
 
-def _text(text: str, x: float, y: float, size: float, font: str, color: str, width: float) -> Generator[Line, None, float]:
+def _text(
+    text: str, x: float, y: float, size: float, font: str, color: str, width: float
+) -> Generator[Line, None, float]:
     """Lines that are no longer than `width`; returns where the next text begins."""
     for line in simpleSplit(text, font, size, width):
         yield Line(x, y, size, line, font, color)
@@ -135,7 +156,9 @@ def _fitting(text: str, size: float, width: float) -> float:
 
 
 def qr(text: str, x: float, y: float, size: float) -> Iterator[Box]:
-    """A QR symbol of correction M with its quiet zone of four modules, as one box a run of dark ones."""
+    """A QR symbol of correction M with its quiet zone of four modules, as one box a run of dark
+    ones.
+    """
     symbol = segno.make(text, micro=False, error="m")
     yield Box(x, y, size, size, "#FFFFFF")
     module = size / symbol.symbol_size(border=4)[0]
@@ -145,5 +168,11 @@ def qr(text: str, x: float, y: float, size: float) -> Iterator[Box]:
             if dark and start is None:
                 start = column
             elif not dark and start is not None:
-                yield Box(x + start * module, y + row * module, (column - start) * module, module, "#000000")
+                yield Box(
+                    x + start * module,
+                    y + row * module,
+                    (column - start) * module,
+                    module,
+                    "#000000",
+                )
                 start = None

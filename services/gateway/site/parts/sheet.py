@@ -1,4 +1,6 @@
-"""A printed sheet: a title, paragraphs, and tables of two columns, as a PDF with a QR symbol of an opaque code. Its words are given."""
+"""A printed sheet: a title, paragraphs, and tables of two columns, as a PDF with a QR symbol of an
+opaque code. Its words are given.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +17,25 @@ from services.gateway.site.parts import poster
 
 MARGIN = 54.0  # points: three quarters of an inch, which every printer can print
 TITLE = ParagraphStyle(
-    "title", fontName=poster.BOLD, fontSize=18, leading=23, textColor=HexColor(poster.INK), rightIndent=100, spaceAfter=10
+    "title",
+    fontName=poster.BOLD,
+    fontSize=18,
+    leading=23,
+    textColor=HexColor(poster.INK),
+    rightIndent=100,
+    spaceAfter=10,
 )
-HEADING = ParagraphStyle("heading", TITLE, fontSize=12, leading=15, rightIndent=0, spaceBefore=10, spaceAfter=3)
-TEXT = ParagraphStyle("text", fontName=poster.PLAIN, fontSize=10.5, leading=14, textColor=HexColor(poster.INK), spaceAfter=6)
+HEADING = ParagraphStyle(
+    "heading", TITLE, fontSize=12, leading=15, rightIndent=0, spaceBefore=10, spaceAfter=3
+)
+TEXT = ParagraphStyle(
+    "text",
+    fontName=poster.PLAIN,
+    fontSize=10.5,
+    leading=14,
+    textColor=HexColor(poster.INK),
+    spaceAfter=6,
+)
 
 
 @dataclass(frozen=True)
@@ -30,23 +47,54 @@ class Part:
     texts: Sequence[str] = ()
 
 
-def pdf(language: str, title: str, code: str, lead: Sequence[str], parts: Sequence[Part], foot: str) -> bytes:
-    """The sheet on A4, as many pages as it takes, each with `foot`; `code` is in the symbol at the top of the first."""
+def pdf(
+    language: str, title: str, code: str, lead: Sequence[str], parts: Sequence[Part], foot: str
+) -> bytes:
+    """The sheet on A4, as many pages as it takes, each with `foot`; `code` is in the symbol at the
+    top of the first.
+    """
     file = BytesIO()
     document = SimpleDocTemplate(
-        file, pagesize=A4, leftMargin=MARGIN, rightMargin=MARGIN, topMargin=MARGIN, bottomMargin=MARGIN, title=title, lang=language
+        file,
+        pagesize=A4,
+        leftMargin=MARGIN,
+        rightMargin=MARGIN,
+        topMargin=MARGIN,
+        bottomMargin=MARGIN,
+        title=title,
+        lang=language,
     )
-    told: list[Any] = [Paragraph(escape(title), TITLE), *(Paragraph(escape(text), TEXT) for text in lead)]
+    told: list[Any] = [
+        Paragraph(escape(title), TITLE),
+        *(Paragraph(escape(text), TEXT) for text in lead),
+    ]
     for part in parts:
-        rows = [[Paragraph(escape(label), TEXT), Paragraph(f"<b>{escape(text)}</b>", TEXT)] for label, text in part.lines]
+        rows = [
+            [Paragraph(escape(label), TEXT), Paragraph(f"<b>{escape(text)}</b>", TEXT)]
+            for label, text in part.lines
+        ]
         table = (
-            [Table(rows, colWidths=(140, None), style=[("VALIGN", (0, 0), (-1, -1), "TOP"), ("TOPPADDING", (0, 0), (-1, -1), 0)])]
+            [
+                Table(
+                    rows,
+                    colWidths=(140, None),
+                    style=[
+                        ("VALIGN", (0, 0), (-1, -1), "TOP"),
+                        ("TOPPADDING", (0, 0), (-1, -1), 0),
+                    ],
+                )
+            ]
             if rows
             else []
         )
         told.append(
             KeepTogether(
-                [Paragraph(escape(part.heading), HEADING), *table, *(Paragraph(escape(text), TEXT) for text in part.texts), Spacer(0, 4)]
+                [
+                    Paragraph(escape(part.heading), HEADING),
+                    *table,
+                    *(Paragraph(escape(text), TEXT) for text in part.texts),
+                    Spacer(0, 4),
+                ]
             )
         )
 

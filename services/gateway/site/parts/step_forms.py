@@ -1,4 +1,5 @@
-"""The steps of a referral as forms, as the contract has them: every rpc at /referrals/{id}/STEP, with a question for each field of its request.
+"""The steps of a referral as forms, as the contract has them: every rpc at /referrals/{id}/STEP,
+with a question for each field of its request.
 
 What is allowed the referral itself says; which steps end something, and look it, stands here.
 """
@@ -19,7 +20,9 @@ from services.gateway.site.parts import forms
 _STEP = "/api/v1/referrals/{id}/"
 _CARRIED = ("id", "etag", "request_id")  # what every form carries along unasked
 _ELSEWHERE = ("send", "attach_consent")  # with pages of their own
-_GRAVE = frozenset({"decline", "not_deliver", "withdraw", "close_need", "reroute", "enter_in_error"})
+_GRAVE = frozenset(
+    {"decline", "not_deliver", "withdraw", "close_need", "reroute", "enter_in_error"}
+)
 # Kinds that no type tells.
 _KINDS = {
     "planned_first_contact_time": "next",
@@ -34,7 +37,11 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Ask:
-    """One question of a form. `kind` is choice, note, moment, now, next, date, days, worker, needs or service; `table` names the words of a choice."""
+    """One question of a form.
+
+    `kind` is choice, note, moment, now, next, date, days, worker, needs or service; `table` names
+    the words of a choice.
+    """
 
     name: str
     kind: str
@@ -55,21 +62,35 @@ class StepForm:
         return forms.filled(GetMessageClass(self.rpc.input_type)(**known))
 
     def missing(self) -> dict[str, str]:
-        """Questions of the form that were left empty, so that the page can say so before a service does."""
+        """Questions of the form that were left empty, so that the page can say so before a service
+        does.
+        """
         filled = {field.name for field, _value in self.request().ListFields()}
-        return {ask.name: words.violation("required", ask.name) for ask in self.asks if ask.required and ask.name not in filled}
+        return {
+            ask.name: words.violation("required", ask.name)
+            for ask in self.asks
+            if ask.required and ask.name not in filled
+        }
 
 
 def _ask(field: FieldDescriptor) -> Ask:
     enum: Any = field.enum_type
-    usual = {FieldDescriptor.TYPE_ENUM: "choice", FieldDescriptor.TYPE_MESSAGE: "moment", FieldDescriptor.TYPE_INT32: "days"}
+    usual = {
+        FieldDescriptor.TYPE_ENUM: "choice",
+        FieldDescriptor.TYPE_MESSAGE: "moment",
+        FieldDescriptor.TYPE_INT32: "days",
+    }
     kind = _KINDS.get(field.name) or usual.get(field.type, "needs")
     return Ask(field.name, kind, words.kind_of(enum) if enum else "", shape(field).required)
 
 
 def _form(step: str, rpc: MethodDescriptor) -> StepForm:
     asks = [_ask(field) for field in rpc.input_type.fields if field.name not in _CARRIED]
-    return StepForm(rpc, tuple(sorted(asks, key=lambda ask: (ask.kind == "note", not ask.required))), step in _GRAVE)
+    return StepForm(
+        rpc,
+        tuple(sorted(asks, key=lambda ask: (ask.kind == "note", not ask.required))),
+        step in _GRAVE,
+    )
 
 
 def _steps() -> dict[str, StepForm]:

@@ -1,4 +1,7 @@
-"""What comes next for a referral as a page shows it: who must act, and the one button that does it. What is allowed and whose turn it is the service says."""
+"""What comes next for a referral as a page shows it: who must act, and the one button that does it.
+
+What is allowed and whose turn it is the service says.
+"""
 
 from dataclasses import dataclass
 
@@ -10,9 +13,11 @@ from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import step_forms
 from services.gateway.site.parts.names import Names
 
-ELSEWHERE = ("send", "refer_again")  # main steps that are pages of their own, not a form on the referral's
+# main steps that are pages of their own, not a form on the referral's
+ELSEWHERE = ("send", "refer_again")
 ICONS = {
-    "draft": "draft", "sent": "referral", "acknowledged": "seen", "info_requested": "question", "waitlisted": "wait", "accepted": "done",
+    "draft": "draft", "sent": "referral", "acknowledged": "seen", "info_requested": "question",
+    "waitlisted": "wait", "accepted": "done",
     "in_progress": "help", "completed": "done", "closed": "done",
 }  # fmt: skip
 
@@ -24,7 +29,10 @@ _REACHED = {"draft": -1, "info_requested": 1, "waitlisted": 2, "completed": 3}
 
 @dataclass(frozen=True)
 class Point:
-    """One of the points of a referral's way. `look` is past, stopped or empty; `here` is where it stands."""
+    """One of the points of a referral's way.
+
+    `look` is past, stopped or empty; `here` is where it stands.
+    """
 
     text: str
     look: str
@@ -35,10 +43,17 @@ def progress(referral: r.Referral) -> list[Point]:
     """Where a referral stands on its way: five points, or how far it came and that it stopped."""
     state = words.code("state", referral.state)
     if state not in _WAY and state not in _REACHED:
-        return [Point(words.word("state", "sent"), "past", False), Point(words.word("state", state), "stopped", True)]
+        return [
+            Point(words.word("state", "sent"), "past", False),
+            Point(words.word("state", state), "stopped", True),
+        ]
     reached = _REACHED.get(state, _WAY.index(state) if state in _WAY else 0)
     return [
-        Point(words.word("state", state if at == reached else point), "past" if at < reached else "", at == reached)
+        Point(
+            words.word("state", state if at == reached else point),
+            "past" if at < reached else "",
+            at == reached,
+        )
         for at, point in enumerate(_WAY)
     ]
 
@@ -58,14 +73,21 @@ def next_step(referral: r.Referral) -> Step | None:
     if step == "send":
         return Step(_("Seguir y enviar"), url_for("referral_new.resume", identifier=referral.id))
     if step == "refer_again":
-        # What follows is not sent yet, or the need would not be open; the page of re-routing leads on to it.
+        # What follows is not sent yet, or the need would not be open; the page of re-routing leads
+        # on to it.
         label = _("Seguir con el borrador") if referral.following_id else _("Buscar otro servicio")
         return Step(label, url_for("referral_new.reroute", identifier=referral.id))
     if step not in step_forms.STEPS:  # there is none, or it is newer than this gateway
         return None
     if not step_forms.STEPS[step].asks:  # one tap does it
-        return Step(words.word("verb", step), url_for("referral.act", identifier=referral.id, verb=step), post=True)
-    return Step(words.word("verb", step), url_for("referral.show", identifier=referral.id, _anchor=step))
+        return Step(
+            words.word("verb", step),
+            url_for("referral.act", identifier=referral.id, verb=step),
+            post=True,
+        )
+    return Step(
+        words.word("verb", step), url_for("referral.show", identifier=referral.id, _anchor=step)
+    )
 
 
 def who_acts(referral: r.Referral, names: Names) -> str:
@@ -81,7 +103,11 @@ def who_acts(referral: r.Referral, names: Names) -> str:
         return _("Le toca a su organización")
     waited_for = referral.sender_organization_id if sender else referral.receiver_organization_id
     name = names.organization(waited_for)
-    return _("Le toca a %(organization)s", organization=name) if sender else _("Esperamos respuesta de %(organization)s", organization=name)
+    return (
+        _("Le toca a %(organization)s", organization=name)
+        if sender
+        else _("Esperamos respuesta de %(organization)s", organization=name)
+    )
 
 
 def why(event: r.ReferralEvent) -> str:

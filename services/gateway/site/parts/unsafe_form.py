@@ -1,6 +1,8 @@
-"""With whom or where she is not safe: the question as enquiries and referrals ask it, and what its answer lacks.
+"""With whom or where she is not safe: the question as enquiries and referrals ask it, and what its
+answer lacks.
 
-She can name any organisation of the directory: those whose services fit stand there, the others are searched for by name (`SEARCH`). What was ticked stays.
+She can name any organisation of the directory: those whose services fit stand there, the others are
+searched for by name (`SEARCH`). What was ticked stays.
 """
 
 from dataclasses import dataclass
@@ -20,8 +22,10 @@ Choice = tuple[str, str]
 
 @dataclass(frozen=True)
 class Choices:
-    """Whom and where she can name, as (id or code, name); the page has the other departments, too. `more`: the search found others that have no room here;
-    `nothing`: it found nobody."""
+    """Whom and where she can name, as (id or code, name); the page has the other departments, too.
+
+    `more`: the search found others that have no room here; `nothing`: it found nobody.
+    """
 
     organizations: list[Choice]
     departments: list[Choice]
@@ -41,7 +45,12 @@ def problems(said: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> d
     if not words.number("unsafe_answer", code):
         return {"unsafe_code": words.violation("required", "unsafe_code")}
     return (
-        {organizations: _("marque a quién o dónde; si no está en la lista, búsquela por su nombre o diga que no está en el directorio")}
+        {
+            organizations: _(
+                "marque a quién o dónde; si no está en la lista, búsquela por su nombre o diga que"
+                " no está en el directorio"
+            )
+        }
         if code == NAMED and not _is_ticked(said, organizations)
         else {}
     )
@@ -49,12 +58,17 @@ def problems(said: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> d
 
 def answer(said: MultiDict[str, str]) -> dict[str, object]:
     """The answer as fields of a referral."""
-    lists = {name: [value for value in said.getlist(name) if value] for name in (ORGANIZATIONS, DEPARTMENTS)}
+    lists = {
+        name: [value for value in said.getlist(name) if value]
+        for name in (ORGANIZATIONS, DEPARTMENTS)
+    }
     return {"unsafe_code": words.number("unsafe_answer", code_of(said)), **lists}
 
 
 def looks(said: MultiDict[str, str]) -> bool:
-    """Whether the page is asked to look for an organisation and to go no further: by its button, or because a name stands there that was not looked for."""
+    """Whether the page is asked to look for an organisation and to go no further: by its button, or
+    because a name stands there that was not looked for.
+    """
     sought = said.get(SEARCH, "").strip()
     return LOOK in said or (bool(sought) and sought != said.get(SOUGHT, ""))
 

@@ -1,4 +1,6 @@
-"""The line of a country, as campaigns make it known: its public page, its poster and its radio text."""
+"""The line of a country, as campaigns make it known: its public page, its poster and its radio
+text.
+"""
 
 from flask import Response, abort, current_app, render_template, request, url_for
 
@@ -17,7 +19,9 @@ pages = access.Pages("campaigns")
 
 @pages.get("/lines/<country>", access.ANYBODY)
 def country(country: str) -> str:
-    """The number of a country, what happens when one calls, and what may be printed and read out."""
+    """The number of a country, what happens when one calls, and what may be printed and read
+    out.
+    """
     return public_page(country, placement_of(country))
 
 
@@ -30,7 +34,8 @@ def public_page(country: str, placement: pb.Placement | None) -> str:
 def placed(code: str) -> str:
     """Where the QR symbol of a poster leads: the page of its country, with its code.
 
-    Always to a number: with a code that is unknown, or can't be looked up now, to that of the reader's country.
+    Always to a number: with a code that is unknown, or can't be looked up now, to that of the
+    reader's country.
     """
     if placement := known_placement(code):
         return public_page(placement.country, placement if placement.active else None)
@@ -59,7 +64,11 @@ def radio(country: str) -> str:
 
 
 def line_of(country: str) -> Hotline:
-    """The line of a country. Not found is a country that has none; while the directory can't say that, the page is unavailable."""
+    """The line of a country.
+
+    Not found is a country that has none; while the directory can't say that, the page is
+    unavailable.
+    """
     line = next((each for each in hotlines() if each.country == country), None)
     if line is None and lines().complete:
         abort(404)
@@ -71,14 +80,18 @@ def line_of(country: str) -> Hotline:
 def known_placement(code: str) -> pb.Placement | None:
     """The placement with this code; None if it is unknown or can't be looked up now."""
     try:
-        placement: pb.Placement = clients().campaigns.GetPlacement(pb.GetPlacementRequest(code=code))
+        placement: pb.Placement = clients().campaigns.GetPlacement(
+            pb.GetPlacementRequest(code=code)
+        )
     except (NotFound, Invalid, Unavailable, ServiceFault):
         return None
     return placement
 
 
 def placement_of(country: str) -> pb.Placement | None:
-    """The code that the address names, while its campaign lasts and if it is one of this country; else the page is the same without it."""
+    """The code that the address names, while its campaign lasts and if it is one of this country;
+    else the page is the same without it.
+    """
     code = request.args.get("code", "")
     placement = known_placement(code) if code else None
     return placement if placement and placement.active and placement.country == country else None
@@ -87,16 +100,24 @@ def placement_of(country: str) -> pb.Placement | None:
 def on_the_poster(line: Hotline, placement: pb.Placement | None) -> poster.Words:
     """Its words, in the reader's language."""
     root = (current_app.config["PUBLIC_URL"] or request.url_root).rstrip("/")
-    path = url_for("campaigns.placed", code=placement.code) if placement else url_for("campaigns.country", country=line.country)
+    path = (
+        url_for("campaigns.placed", code=placement.code)
+        if placement
+        else url_for("campaigns.country", country=line.country)
+    )
     return poster.Words(
         language=i18n.language(),
         title=poster.CAMPAIGN,
-        question=_("¿La obligan a trabajar o a tener sexo? ¿No la dejan irse? ¿Le quitaron sus papeles?"),
+        question=_(
+            "¿La obligan a trabajar o a tener sexo? ¿No la dejan irse? ¿Le quitaron sus papeles?"
+        ),
         call=_("Llame. La escuchamos a cualquier hora."),
         number=line.number,
         promises=(_("Es gratis."), _("Es confidencial."), _("No tiene que decir su nombre.")),
         address=root + path,
         address_hint=_("Con el teléfono: qué pasa cuando llama."),
         code=_("Al llamar puede decir: %(code)s", code=placement.code) if placement else "",
-        warning=_("Demostración: este número no contesta.") if words.made_up() or line.number.startswith("000-") else "",
+        warning=_("Demostración: este número no contesta.")
+        if words.made_up() or line.number.startswith("000-")
+        else "",
     )

@@ -1,4 +1,6 @@
-"""Figures that are safe to publish, as pictures that are tables and as files for a spreadsheet: those of the network for anybody, the pilot of 2006 for members."""
+"""Figures that are safe to publish, as pictures that are tables and as files for a spreadsheet:
+those of the network for anybody, the pilot of 2006 for members.
+"""
 
 import csv
 import re
@@ -26,7 +28,10 @@ COLUMNS = 8  # quarters for which a phone has room; the file has all
 
 @dataclass(frozen=True)
 class Chart:
-    """One question and its answer: rows, or columns in the order of time. `code` names it in the file."""
+    """One question and its answer: rows, or columns in the order of time.
+
+    `code` names it in the file.
+    """
 
     code: str
     title: str
@@ -55,11 +60,20 @@ def figures() -> str:
 
 @pages.get("/figures.csv", access.ANYBODY)
 def table() -> Response:
-    """The same for a spreadsheet, with what was asked for, how it was counted and when it was fetched."""
+    """The same for a spreadsheet, with what was asked for, how it was counted and when it was
+    fetched.
+    """
     asked, told = network()
-    notes = {"period": asked.period, "country": asked.country, "need": asked.need_group_code, "counted_until": told.counted_until}
+    notes = {
+        "period": asked.period,
+        "country": asked.country,
+        "need": asked.need_group_code,
+        "counted_until": told.counted_until,
+    }
     totals = [("total", "all", _("ayudas recibidas, al menos"), pictures.counted(told.total))]
-    return sheet("enlace", totals, charts(asked, told, all_quarters=True), notes, method(), unit="at_least")
+    return sheet(
+        "enlace", totals, charts(asked, told, all_quarters=True), notes, method(), unit="at_least"
+    )
 
 
 @pages.get("/figures/pilot", access.EVERYONE)
@@ -67,7 +81,14 @@ def pilot() -> str:
     """The pilot's."""
     told = clients().statistics.GetPilotFigures(r.GetPilotFiguresRequest())
     start, end = month(told.period_start), month(told.period_end)
-    return render_template("pilot.html", pilot=told, charts=pilot_charts(told), start=start, end=end, method=pilot_method())
+    return render_template(
+        "pilot.html",
+        pilot=told,
+        charts=pilot_charts(told),
+        start=start,
+        end=end,
+        method=pilot_method(),
+    )
 
 
 @pages.get("/figures/pilot.csv", access.EVERYONE)
@@ -78,17 +99,30 @@ def pilot_table() -> Response:
         ("total", "assisted", _("personas ayudadas"), str(told.assisted)),
         ("total", "from_chinandega", _("de Chinandega"), str(told.from_chinandega)),
     ]
-    return sheet("enlace-2006", totals, pilot_charts(told), {"period": f"{told.period_start}/{told.period_end}"}, pilot_method())
+    return sheet(
+        "enlace-2006",
+        totals,
+        pilot_charts(told),
+        {"period": f"{told.period_start}/{told.period_end}"},
+        pilot_method(),
+    )
 
 
 def network() -> tuple[r.GetFiguresRequest, r.Figures]:
     """What is asked for, and what is told of it."""
-    asked = r.GetFiguresRequest(**{name: request.args.get(name, "") for name in ("period", "country", "need_group_code")})
+    asked = r.GetFiguresRequest(
+        **{name: request.args.get(name, "") for name in ("period", "country", "need_group_code")}
+    )
     return asked, clients().statistics.GetFigures(asked)
 
 
 def sheet(
-    name: str, totals: list[tuple[str, str, str, str]], charts: list[Chart], notes: dict[str, str], method: str, unit: str = "people"
+    name: str,
+    totals: list[tuple[str, str, str, str]],
+    charts: list[Chart],
+    notes: dict[str, str],
+    method: str,
+    unit: str = "people",
 ) -> Response:
     """A row for each figure, and what a file must say of itself."""
     text = StringIO()
@@ -98,7 +132,10 @@ def sheet(
     for chart in charts:
         rows.writerows([chart.code, bar.code, bar.label, bar.text] for bar in chart.bars)
     demo = {"demo": words.made_up()} if words.made_up() else {}
-    rows.writerows(["note", about, said, ""] for about, said in {**notes, **demo, "method": method, "date": today()}.items())
+    rows.writerows(
+        ["note", about, said, ""]
+        for about, said in {**notes, **demo, "method": method, "date": today()}.items()
+    )
     # With the mark by which a spreadsheet knows the accents.
     headers = {"Content-Disposition": f"attachment; filename={name}.csv"}
     return Response("\ufeff" + text.getvalue(), mimetype="text/csv", headers=headers)
@@ -112,34 +149,67 @@ def today() -> str:
 def method() -> str:
     """How the network's are counted."""
     return _(
-        "Cuenta a las personas que recibieron una ayuda en el trimestre, a cada una una vez por trimestre, ruta y tipo de ayuda. Ruta es el país a donde la habían "
-        "llevado y el país donde está; si no se sabe alguno, no se cuenta. De cada trimestre, ruta y tipo de ayuda se publica solo lo que comparten diez personas o más, "
-        "redondeado hacia abajo de cinco en cinco, porque lo menor podría señalar a alguien; todo lo demás son sumas de eso. Por eso cada cifra dice «al menos», y «<10» "
-        "quiere decir que en ninguna de sus partes hay diez, o que no hay nadie. Un trimestre se cuenta una sola vez, una semana después de terminar, y ya no cambia."
+        "Cuenta a las personas que recibieron una ayuda en el trimestre, a cada una una vez por"
+        " trimestre, ruta y tipo de ayuda. Ruta es el país a donde la habían "
+        "llevado y el país donde está; si no se sabe alguno, no se cuenta."
+        " De cada trimestre, ruta y tipo de ayuda se publica solo lo que comparten diez personas o"
+        " más, "
+        "redondeado hacia abajo de cinco en cinco, porque lo menor podría señalar a alguien;"
+        " todo lo demás son sumas de eso. Por eso cada cifra dice «al menos», y «<10» "
+        "quiere decir que en ninguna de sus partes hay diez, o que no hay nadie."
+        " Un trimestre se cuenta una sola vez, una semana después de terminar, y ya no cambia."
     )
 
 
 def pilot_method() -> str:
     """How the pilot's are."""
     return _(
-        "Cuenta a cada persona una vez: las que tienen expediente abierto en el período y recibieron al menos una ayuda; en «Qué ayuda recibieron», "
-        "una vez por ayuda. Lo menor de diez se escribe «<10», sin largo, porque podría señalar a alguien."
+        "Cuenta a cada persona una vez: las que tienen expediente abierto en el período y"
+        " recibieron al menos una ayuda; en «Qué ayuda recibieron», "
+        "una vez por ayuda. Lo menor de diez se escribe «<10», sin largo, porque podría señalar a"
+        " alguien."
     )
 
 
 def charts(asked: r.GetFiguresRequest, told: r.Figures, all_quarters: bool = False) -> list[Chart]:
-    """All that is told of the network; nothing where nothing is told. `all_quarters`: also those for which a page has no room."""
+    """All that is told of the network; nothing where nothing is told.
+
+    `all_quarters`: also those for which a page has no room.
+    """
     if told.total < 0:
         return []
     quarters = list(told.by_quarter)[0 if all_quarters else -COLUMNS :]
-    routes = [r.Figure(code=f"{each.exploitation_country}>{each.country}", count=each.count) for each in told.routes]
-    drawn = pictures.arcs((each.exploitation_country, each.country, each.count) for each in told.routes)
+    routes = [
+        r.Figure(code=f"{each.exploitation_country}>{each.country}", count=each.count)
+        for each in told.routes
+    ]
+    drawn = pictures.arcs(
+        (each.exploitation_country, each.country, each.count) for each in told.routes
+    )
     made = [
-        Chart("quarter", _("Por trimestre"), bars(quarters, quarter, in_order=True, short=quarter_short), columns=True),
-        Chart("route", _("De dónde vienen y dónde están"), [*bars(routes, route), rest("route")], arcs=drawn),
-        Chart("need", _("Qué ayuda recibieron"), [*bars(told.by_need_group, names.need), rest("need")]),
-        Chart("taken_to", _("A dónde las habían llevado"), [*bars(told.by_exploitation_country, words.country), rest("taken_to")]),
-        Chart("country", _("Dónde están"), [*bars(told.by_country, words.country), rest("country")]),
+        Chart(
+            "quarter",
+            _("Por trimestre"),
+            bars(quarters, quarter, in_order=True, short=quarter_short),
+            columns=True,
+        ),
+        Chart(
+            "route",
+            _("De dónde vienen y dónde están"),
+            [*bars(routes, route), rest("route")],
+            arcs=drawn,
+        ),
+        Chart(
+            "need", _("Qué ayuda recibieron"), [*bars(told.by_need_group, names.need), rest("need")]
+        ),
+        Chart(
+            "taken_to",
+            _("A dónde las habían llevado"),
+            [*bars(told.by_exploitation_country, words.country), rest("taken_to")],
+        ),
+        Chart(
+            "country", _("Dónde están"), [*bars(told.by_country, words.country), rest("country")]
+        ),
     ]
     return [chart for chart in made if chart.code != "need" or not asked.need_group_code]
 
@@ -150,15 +220,26 @@ def pilot_charts(told: r.PilotFigures) -> list[Chart]:
         Chart("department", _("De dónde son"), bars(told.by_department, words.department)),
         Chart("country", _("A dónde las habían llevado"), bars(told.by_country, words.country)),
         Chart("need", _("Qué ayuda recibieron"), bars(told.by_need_group, names.need)),
-        Chart("month", _("Cuándo"), bars(months(told), month, in_order=True, short=month_short), columns=True),
+        Chart(
+            "month",
+            _("Cuándo"),
+            bars(months(told), month, in_order=True, short=month_short),
+            columns=True,
+        ),
     ]
     return [chart for chart in made if chart.bars]
 
 
 def bars(
-    figures: Iterable[r.Figure], label: Callable[[str], str], in_order: bool = False, short: Callable[[str], str] = lambda code: ""
+    figures: Iterable[r.Figure],
+    label: Callable[[str], str],
+    in_order: bool = False,
+    short: Callable[[str], str] = lambda code: "",
 ) -> list[Bar]:
-    """Rows of a chart, the longest first. A count under ten has no number and no length: either could point at somebody."""
+    """Rows of a chart, the longest first.
+
+    A count under ten has no number and no length: either could point at somebody.
+    """
     rows = list(figures) if in_order else sorted(figures, key=lambda row: -row.count)
     most = max((row.count for row in rows), default=0) or 1
     return [
@@ -175,8 +256,16 @@ def bars(
 
 
 def rest(table: str) -> Bar:
-    """The row of whatever is not told; it is always there, for whether there is anybody in it must not be seen either."""
-    label = _("Cualquier otra ruta") if table == "route" else _("Cualquier otra ayuda") if table == "need" else _("Cualquier otro país")
+    """The row of whatever is not told; it is always there, for whether there is anybody in it must
+    not be seen either.
+    """
+    label = (
+        _("Cualquier otra ruta")
+        if table == "route"
+        else _("Cualquier otra ayuda")
+        if table == "need"
+        else _("Cualquier otro país")
+    )
     return Bar(label, pictures.FEW, hidden=True, code="other")
 
 
@@ -203,7 +292,11 @@ def months(told: r.PilotFigures) -> list[r.Figure]:
     """Each month of the period, also those in which nobody was counted."""
     counted = {row.code: row.count for row in told.by_month}
     every = [f"{year}-{number:02d}" for year in years(told) for number in range(1, 13)]
-    return [r.Figure(code=code, count=counted.get(code, 0)) for code in every if told.period_start <= code <= told.period_end and counted]
+    return [
+        r.Figure(code=code, count=counted.get(code, 0))
+        for code in every
+        if told.period_start <= code <= told.period_end and counted
+    ]
 
 
 def years(told: r.PilotFigures) -> range:
@@ -215,7 +308,11 @@ def years(told: r.PilotFigures) -> range:
 def month(code: str, width: str = "wide") -> str:
     """2006-01 in words."""
     year, _dash, number = code.partition("-")
-    named = i18n.locale().months["stand-alone"][width].get(int(number or 0), "") if number.isdecimal() else ""
+    named = (
+        i18n.locale().months["stand-alone"][width].get(int(number or 0), "")
+        if number.isdecimal()
+        else ""
+    )
     return f"{named} {year}".strip()
 
 

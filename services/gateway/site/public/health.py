@@ -19,7 +19,10 @@ PARTS = {
 def status() -> str:
     """How each service stands, for people; always 200, for the page itself is there."""
     service_standings = standings()
-    parts = [(name, label, *words_of(stands)) for (name, label), stands in zip(PARTS.items(), service_standings, strict=True)]
+    parts = [
+        (name, label, *words_of(stands))
+        for (name, label), stands in zip(PARTS.items(), service_standings, strict=True)
+    ]
     return render_template(
         "status.html",
         parts=parts,

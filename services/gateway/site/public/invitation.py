@@ -1,6 +1,9 @@
-"""Opens the account that somebody was invited to. The secret of the link stands behind its #, so no address that is asked for ever holds it.
+"""Opens the account that somebody was invited to.
 
-A script copies it into the form and takes it out of the address; without one it is typed or pasted from the e-mail.
+The secret of the link stands behind its #, so no address that is asked for ever holds it.
+
+A script copies it into the form and takes it out of the address; without one it is typed or pasted
+from the e-mail.
 """
 
 from flask import redirect, render_template, request, url_for
@@ -34,10 +37,15 @@ def accept() -> Response | tuple[str, int]:
     try:
         clients().members.AcceptInvitation(question)
     except Unauthenticated:
-        problem = _("Esta invitación no sirve: ya se usó, venció, o el código no está completo. Pida otra a quien la invitó.")
+        problem = _(
+            "Esta invitación no sirve: ya se usó, venció, o el código no está completo."
+            " Pida otra a quien la invitó."
+        )
         return render_template("invitation.html", errors={}, problem=problem), 401
     except Conflict as refusal:
-        return render_template("invitation.html", errors={}, problem=forms.problems(refusal)["_form"]), 409
+        return render_template(
+            "invitation.html", errors={}, problem=forms.problems(refusal)["_form"]
+        ), 409
     except Invalid as refusal:
         return render_template("invitation.html", errors=forms.problems(refusal), problem=""), 422
     return redirect(url_for("signin.form", done="account"), 303)

@@ -1,6 +1,8 @@
-"""The public form by which an organisation applies for membership, and the page to which the letter leads. The answer is the same whether it is known or not.
+"""The public form by which an organisation applies for membership, and the page to which the letter
+leads. The answer is the same whether it is known or not.
 
-The secret of the letter's link stands behind its #, as an invitation's does; without a script it is pasted from the letter.
+The secret of the letter's link stands behind its #, as an invitation's does; without a script it is
+pasted from the letter.
 """
 
 from flask import render_template
@@ -27,14 +29,19 @@ def form() -> str:
 def apply() -> access.Answer:
     """Sends it, and says that a letter is on its way."""
     origin.tell()
-    asked = forms.filled(d.ApplyForMembershipRequest(language=i18n.language(), request_id=forms.request_id()))
+    asked = forms.filled(
+        d.ApplyForMembershipRequest(language=i18n.language(), request_id=forms.request_id())
+    )
     try:
         answer = clients().directory.ApplyForMembership(asked)
     except Invalid as refusal:
-        return render_template("join.html", errors=forms.problems(refusal), problem="", answer=None), 422
+        return render_template(
+            "join.html", errors=forms.problems(refusal), problem="", answer=None
+        ), 422
     except Exhausted:
         problem = _(
-            "Desde aquí, o con este correo, ya llegaron varios pedidos. No se guardó nada: pruebe en una hora, o escriba a la coordinación de la red."
+            "Desde aquí, o con este correo, ya llegaron varios pedidos. No se guardó nada:"
+            " pruebe en una hora, o escriba a la coordinación de la red."
         )
         return render_template("join.html", errors={}, problem=problem, answer=None), 429
     return render_template("join.html", errors={}, problem="", answer=answer)
@@ -54,8 +61,13 @@ def confirm() -> str | tuple[str, int]:
             d.ConfirmApplicationRequest(token=forms.text("token"), request_id=forms.request_id())
         )
     except NotFound:
-        problem = _("Este enlace no sirve: ya se usó, venció, o el código no está completo. Si nunca lo abrió, llene el pedido otra vez.")
+        problem = _(
+            "Este enlace no sirve: ya se usó, venció, o el código no está completo."
+            " Si nunca lo abrió, llene el pedido otra vez."
+        )
         return render_template("join_confirm.html", errors={}, problem=problem, answer=None), 404
     except Invalid as refusal:
-        return render_template("join_confirm.html", errors=forms.problems(refusal), problem="", answer=None), 422
+        return render_template(
+            "join_confirm.html", errors=forms.problems(refusal), problem="", answer=None
+        ), 422
     return render_template("join_confirm.html", errors={}, problem="", answer=answer)

@@ -1,6 +1,8 @@
-"""For the person herself: what became of her request, by reference and PIN. Plain words; never a partner's name or place.
+"""For the person herself: what became of her request, by reference and PIN. Plain words; never a
+partner's name or place.
 
-Reference and PIN travel in forms only, never in an address, and are not kept: each step on this page sends them again.
+Reference and PIN travel in forms only, never in an address, and are not kept: each step on this
+page sends them again.
 """
 
 from functools import partial
@@ -47,10 +49,16 @@ def confirm() -> Response | tuple[str, int]:
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
         return clients().references.ConfirmHelp(
-            c.ConfirmHelpRequest(reference=reference, pin=pin, help_came=came, request_id=forms.request_id())
+            c.ConfirmHelpRequest(
+                reference=reference, pin=pin, help_came=came, request_id=forms.request_id()
+            )
         )
 
-    thanks = _("Gracias por decirlo.") if came else _("Gracias por decirlo. Avisamos que la ayuda no le llegó.")
+    thanks = (
+        _("Gracias por decirlo.")
+        if came
+        else _("Gracias por decirlo. Avisamos que la ayuda no le llegó.")
+    )
     return answered(ask, lambda status: thanks)
 
 
@@ -60,7 +68,9 @@ def note() -> Response | tuple[str, int]:
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
         return clients().references.AddNoteByReference(
-            c.AddNoteByReferenceRequest(reference=reference, pin=pin, note=forms.text("note"), request_id=forms.request_id())
+            c.AddNoteByReferenceRequest(
+                reference=reference, pin=pin, note=forms.text("note"), request_id=forms.request_id()
+            )
         )
 
     return answered(ask, lambda status: _("Anotado. Lo lee solo la línea a la que usted llamó."))
@@ -71,13 +81,19 @@ def call() -> Response | tuple[str, int]:
     """Says when it is safe to call her."""
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
-        request = c.AskForCallByReferenceRequest(reference=reference, pin=pin, request_id=forms.request_id())
+        request = c.AskForCallByReferenceRequest(
+            reference=reference, pin=pin, request_id=forms.request_id()
+        )
         request.day_code = words.number("day_band", forms.text("day_code"))
         request.hour_code = words.number("hour_band", forms.text("hour_code"))
         return clients().references.AskForCallByReference(request)
 
     return answered(
-        ask, lambda status: _("Anotado. La línea la llamará en ese tiempo, solo como usted pidió; si no la llaman, llame usted.")
+        ask,
+        lambda status: _(
+            "Anotado. La línea la llamará en ese tiempo, solo como usted pidió;"
+            " si no la llaman, llame usted."
+        ),
     )
 
 
@@ -88,7 +104,9 @@ def withdraw() -> Response | tuple[str, int]:
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
         return clients().references.WithdrawConsentByReference(
-            c.WithdrawConsentByReferenceRequest(reference=reference, pin=pin, item_key=key, request_id=forms.request_id())
+            c.WithdrawConsentByReferenceRequest(
+                reference=reference, pin=pin, item_key=key, request_id=forms.request_id()
+            )
         )
 
     return answered(ask, partial(one_withdrawn, key) if key else withdrawn)
@@ -108,11 +126,15 @@ def ask_readings(reference: str, pin: str) -> list[c.ReferenceReading] | None:
 
 def one_withdrawn(key: str, status: c.ReferenceStatus) -> str:
     """What the withdrawal of one request came to, as things stand after it."""
-    live = any(item.key == key and (item.consent_live or item.may_withdraw) for item in status.items)
+    live = any(
+        item.key == key and (item.consent_live or item.may_withdraw) for item in status.items
+    )
     return (
         _("No se pudo detener. Llame a la línea.")
         if live
-        else _("Listo: ese pedido se detuvo. A quien se lo pedimos ya no puede abrir sus datos por él.")
+        else _(
+            "Listo: ese pedido se detuvo. A quien se lo pedimos ya no puede abrir sus datos por él."
+        )
     )
 
 
@@ -120,10 +142,18 @@ def withdrawn(status: c.ReferenceStatus) -> str:
     """What her withdrawal came to: what is said follows from how things stand after it."""
     if status.organizations_with_access:
         return ngettext(
-            "Se retiró su permiso, pero %(num)d organización todavía puede abrir sus datos. Llame a la línea para que la ayuden a cerrarlo.",
-            "Se retiró su permiso, pero %(num)d organizaciones todavía pueden abrir sus datos. Llame a la línea para que la ayuden a cerrarlo.",
+            "Se retiró su permiso, pero %(num)d organización todavía puede abrir sus datos."
+            " Llame a la línea para que la ayuden a cerrarlo.",
+            "Se retiró su permiso, pero %(num)d organizaciones todavía pueden abrir sus datos."
+            " Llame a la línea para que la ayuden a cerrarlo.",
             status.organizations_with_access,
         )
     if status.file_count:
-        return _("Listo: ninguna otra organización puede abrir ya sus datos. Quien abrió su expediente lo conserva y lo puede leer.")
-    return _("Listo: sus datos no están compartidos con ninguna organización. La línea conserva la nota de su llamada.")
+        return _(
+            "Listo: ninguna otra organización puede abrir ya sus datos."
+            " Quien abrió su expediente lo conserva y lo puede leer."
+        )
+    return _(
+        "Listo: sus datos no están compartidos con ninguna organización."
+        " La línea conserva la nota de su llamada."
+    )

@@ -1,7 +1,8 @@
 """The open directory: services that members want anybody to find, for whoever has no account.
 
-It asks by the open-data rpcs alone, which are blind to whatever fewer may see. What somebody looks for never enters an address or a log. Of housing nothing
-is said that leads there: neither where it is nor how it describes itself.
+It asks by the open-data rpcs alone, which are blind to whatever fewer may see. What somebody looks
+for never enters an address or a log. Of housing nothing is said that leads there: neither where it
+is nor how it describes itself.
 """
 
 from collections.abc import Iterable, Sequence
@@ -84,9 +85,16 @@ def results() -> str | tuple[str, int]:
 
 @pages.get("/services/organizations/<identifier>", access.ANYBODY)
 def organization(identifier: str) -> str:
-    """A member that offers something to anybody, and what. Of any other there is no page, as of one that does not exist."""
+    """A member that offers something to anybody, and what.
+
+    Of any other there is no page, as of one that does not exist.
+    """
     id = object_id(identifier)
-    members = clients().open_data.ListPublicOrganizations(o.ListPublicOrganizationsRequest(organization_id=id)).organizations
+    members = (
+        clients()
+        .open_data.ListPublicOrganizations(o.ListPublicOrganizationsRequest(organization_id=id))
+        .organizations
+    )
     if not members:
         abort(404)
     question = o.ListPublicServicesRequest(organization_id=id, by_name=True, page_size=OF_ONE)
@@ -107,8 +115,15 @@ def organization(identifier: str) -> str:
 @pages.blueprint.errorhandler(Unavailable)
 def away(refusal: Unavailable) -> Response:
     """Whoever looks for help reads what to do meanwhile, not which part is away."""
-    page = render_template("open_directory.html", away=True, errors={}, form=kept.unsent() if request.method == "POST" else None)
-    return Response(page, status_of(refusal), {"Retry-After": str(RETRY_SECONDS)}, mimetype="text/html")
+    page = render_template(
+        "open_directory.html",
+        away=True,
+        errors={},
+        form=kept.unsent() if request.method == "POST" else None,
+    )
+    return Response(
+        page, status_of(refusal), {"Retry-After": str(RETRY_SECONDS)}, mimetype="text/html"
+    )
 
 
 def asked(question: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
@@ -122,7 +137,11 @@ def asked(question: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse
     return clients().open_data.ListPublicServices(question)
 
 
-def render(question: o.ListPublicServicesRequest, answer: o.ListPublicServicesResponse | None, errors: dict[str, str] | None = None) -> str:
+def render(
+    question: o.ListPublicServicesRequest,
+    answer: o.ListPublicServicesResponse | None,
+    errors: dict[str, str] | None = None,
+) -> str:
     """The page with what was asked and found; None: nothing was asked, or it could not be."""
     here = country_of_the_browser()
     return render_template(
@@ -170,8 +189,18 @@ def card(one: o.PublicService) -> Card:
 def place(at: lo.ServiceAtLocation) -> Place:
     """An open place in words."""
     said = at.location
-    town = words.area(said.area_code) if said.area_code else words.department(said.department) if said.department else ""
-    return Place(", ".join(filter(None, (said.name, said.address, town))), [phone.number for phone in at.phones], hours(at.schedules))
+    town = (
+        words.area(said.area_code)
+        if said.area_code
+        else words.department(said.department)
+        if said.department
+        else ""
+    )
+    return Place(
+        ", ".join(filter(None, (said.name, said.address, town))),
+        [phone.number for phone in at.phones],
+        hours(at.schedules),
+    )
 
 
 def website(organization: d.Organization) -> str:
@@ -180,9 +209,15 @@ def website(organization: d.Organization) -> str:
 
 
 def hours(schedules: Iterable[d.Schedule]) -> list[str]:
-    """When people are received, as it is said; of what is said by weeks of the month only that there is more."""
+    """When people are received, as it is said; of what is said by weeks of the month only that
+    there is more.
+    """
     today = i18n.today().isoformat()
-    valid = [each for each in schedules if (each.valid_from or today) <= today <= (each.valid_to or today)]
+    valid = [
+        each
+        for each in schedules
+        if (each.valid_from or today) <= today <= (each.valid_to or today)
+    ]
     weekly = [each for each in valid if each.freq == d.FREQUENCY_WEEKLY]
     said = [f"{days(each.byday)}: {span(each)}" for each in weekly]
     return [*said, *([_("otros días del mes: pregunte")] if len(weekly) < len(valid) else [])]
@@ -190,7 +225,11 @@ def hours(schedules: Iterable[d.Schedule]) -> list[str]:
 
 def span(schedule: d.Schedule) -> str:
     """From when to when."""
-    return _("las 24 horas") if schedule.opens_at == schedule.closes_at else f"{schedule.opens_at}–{schedule.closes_at}"
+    return (
+        _("las 24 horas")
+        if schedule.opens_at == schedule.closes_at
+        else f"{schedule.opens_at}–{schedule.closes_at}"
+    )
 
 
 def days(byday: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Signing in by an organisation's own provider: its people have a link, which leads there and back.
 
-On the way the browser keeps a secret in a cookie: who comes back without it, by somebody else's address, is not let in. No page says which organisations
-have one.
+On the way the browser keeps a secret in a cookie: who comes back without it, by somebody else's
+address, is not let in. No page says which organisations have one.
 """
 
 from flask import make_response, redirect, render_template, request, url_for
@@ -23,7 +23,9 @@ pages = access.Pages("sign_in_providers")
 def leave_for(identifier: str) -> Response:
     """Leads to the provider."""
     try:
-        begun = clients().tokens.BeginProviderSignIn(m.BeginProviderSignInRequest(provider_id=identifier))
+        begun = clients().tokens.BeginProviderSignIn(
+            m.BeginProviderSignInRequest(provider_id=identifier)
+        )
     except NotFound:
         return back_to_the_form("unknown")
     except Unavailable:
@@ -39,7 +41,9 @@ def come_back() -> Response:
     said = {name: request.args.get(name, "") for name in ("state", "code")}
     if (secret := cookies.read(PROVIDER_COOKIE)).startswith(PROOF):
         return _proved(secret.removeprefix(PROOF), said)
-    question = m.FinishProviderSignInRequest(challenge=secret, issuer=request.args.get("iss", ""), **said)
+    question = m.FinishProviderSignInRequest(
+        challenge=secret, issuer=request.args.get("iss", ""), **said
+    )
     try:
         answer = clients().tokens.FinishProviderSignIn(question)
     except (Unauthenticated, Invalid):
@@ -53,12 +57,23 @@ def come_back() -> Response:
 
 
 def _proved(challenge: str, said: dict[str, str]) -> Response:
-    """Has the session proved that is open in this browser. The form that waits for it is in another window."""
+    """Has the session proved that is open in this browser.
+
+    The form that waits for it is in another window.
+    """
     came = a.ProviderAnswer(issuer=request.args.get("iss", ""), **said)
     try:
-        clients().accounts.ProveSession(a.ProveSessionRequest(session_secret=session.me().secret, challenge=challenge, provider=came))
+        clients().accounts.ProveSession(
+            a.ProveSessionRequest(
+                session_secret=session.me().secret, challenge=challenge, provider=came
+            )
+        )
     except Invalid:
-        response: Response = errors.page(422, _("Su organización no la reconoció"), _("Cierre esta ventana y empiece otra vez en la otra."))
+        response: Response = errors.page(
+            422,
+            _("Su organización no la reconoció"),
+            _("Cierre esta ventana y empiece otra vez en la otra."),
+        )
     else:
         response = redirect(url_for("account.show", done="proved"), 303)
     cookies.drop(response, PROVIDER_COOKIE)
@@ -67,7 +82,9 @@ def _proved(challenge: str, said: dict[str, str]) -> Response:
 
 def asked(answer: m.SignInResponse) -> Response:
     """What her account asks for besides."""
-    return make_response(render_template("signin_code.html", to="", kept="", asked=answer, problem=""))
+    return make_response(
+        render_template("signin_code.html", to="", kept="", asked=answer, problem="")
+    )
 
 
 def back_to_the_form(why: str) -> Response:

@@ -1,4 +1,6 @@
-"""In and out: sign-in by e-mail and password, sign-out, and quick exit, which is a way out of the page before it is anything else."""
+"""In and out: sign-in by e-mail and password, sign-out, and quick exit, which is a way out of the
+page before it is anything else.
+"""
 
 from flask import current_app, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
@@ -21,52 +23,101 @@ def form() -> Response | str:
         return redirect(signing_in.safe_target(request.args.get("to", "")))
     by_provider = {
         "unknown": _("Por este enlace no se entra. Pida el enlace a quien dirige su organización."),
-        "away": _("Su organización no responde ahora. Espere unos minutos, o entre con su correo y su contraseña."),
-        "refused": _("Su organización no la reconoció, o pasaron diez minutos. Empiece otra vez por el enlace de su organización."),
+        "away": _(
+            "Su organización no responde ahora. Espere unos minutos, o entre con su correo y su"
+            " contraseña."
+        ),
+        "refused": _(
+            "Su organización no la reconoció, o pasaron diez minutos."
+            " Empiece otra vez por el enlace de su organización."
+        ),
     }
     problem = by_provider.get(request.args.get("by", ""), "")
-    return render_template("signin.html", to=request.args.get("to", ""), ended=request.args.get("ended"), problem=problem)
+    return render_template(
+        "signin.html",
+        to=request.args.get("to", ""),
+        ended=request.args.get("ended"),
+        problem=problem,
+    )
 
 
 @pages.post("/sign-in", access.ANYBODY)
 def enter() -> access.Answer:
     """Opens a session. Unknown address, wrong password and suspended member sound the same."""
-    email, target, device = request.form.get("email", "").strip(), request.form.get("to", ""), origin.device()
+    email, target, device = (
+        request.form.get("email", "").strip(),
+        request.form.get("to", ""),
+        origin.device(),
+    )
     written = request.form.get("kept", "")
     origin.tell(device)
     try:
-        answer = clients().tokens.SignIn(SignInRequest(email=email, password=request.form.get("password", "")))
+        answer = clients().tokens.SignIn(
+            SignInRequest(email=email, password=request.form.get("password", ""))
+        )
     except (Unauthenticated, Invalid):
-        problem, status = _("El correo o la contraseña no son correctos. Escríbalos otra vez; fíjese en las mayúsculas."), 401
+        problem, status = (
+            _(
+                "El correo o la contraseña no son correctos. Escríbalos otra vez;"
+                " fíjese en las mayúsculas."
+            ),
+            401,
+        )
     except Exhausted as refusal:
         problem, status = words.wait(refusal.retry_after), 429
     else:
         if answer.challenge:
-            return render_template("signin_code.html", to=target, kept=written, asked=answer, problem="")
+            return render_template(
+                "signin_code.html", to=target, kept=written, asked=answer, problem=""
+            )
         return signing_in.entered(answer, device)
-    return render_template("signin.html", to=target, ended=None, problem=problem, email=email, kept=written), status
+    return render_template(
+        "signin.html", to=target, ended=None, problem=problem, email=email, kept=written
+    ), status
 
 
 @pages.post("/sign-in/code", access.ANYBODY)
 def enter_code() -> Response | tuple[str, int]:
-    """Opens the session of an account that asks for a code or a passkey, too, or for a passkey alone."""
+    """Opens the session of an account that asks for a code or a passkey, too, or for a passkey
+    alone.
+    """
     form, device = request.form, origin.device()
     options = form.get("passkey_options", "")
     asked = SignInResponse(
-        challenge=form.get("challenge", ""), asks_code=bool(form.get("asks_code") or not options), passkey_options=options
+        challenge=form.get("challenge", ""),
+        asks_code=bool(form.get("asks_code") or not options),
+        passkey_options=options,
     )
-    question = FinishSignInRequest(challenge=asked.challenge, code=form.get("code", "").strip(), passkey=form.get("passkey", ""))
+    question = FinishSignInRequest(
+        challenge=asked.challenge,
+        code=form.get("code", "").strip(),
+        passkey=form.get("passkey", ""),
+    )
     try:
         answer = clients().tokens.FinishSignIn(question)
     except (Unauthenticated, Invalid):
-        problem, status = _("Ese código no sirve. Espere al siguiente y escríbalo; si pasaron cinco minutos, entre otra vez."), 401
+        problem, status = (
+            _(
+                "Ese código no sirve. Espere al siguiente y escríbalo;"
+                " si pasaron cinco minutos, entre otra vez."
+            ),
+            401,
+        )
         if question.passkey:
-            problem = _("Esa llave no sirve para entrar aquí, o pasaron cinco minutos. Entre otra vez.")
+            problem = _(
+                "Esa llave no sirve para entrar aquí, o pasaron cinco minutos. Entre otra vez."
+            )
     except Exhausted as refusal:
         problem, status = words.wait(refusal.retry_after), 429
     else:
         return signing_in.entered(answer, device)
-    return render_template("signin_code.html", to=form.get("to", ""), kept=form.get("kept", ""), asked=asked, problem=problem), status
+    return render_template(
+        "signin_code.html",
+        to=form.get("to", ""),
+        kept=form.get("kept", ""),
+        asked=asked,
+        problem=problem,
+    ), status
 
 
 @pages.post("/sign-out", access.ANYBODY)
@@ -80,12 +131,15 @@ def leave() -> Response:
 
 @pages.form("/quick-exit", access.ANYBODY)
 def quick_exit() -> Response:
-    """Ends the session and leads to an everyday page. A plain link does it, so it works without a script and when anything else is broken.
+    """Ends the session and leads to an everyday page.
 
-    No Clear-Site-Data: clearing the cache can hold a browser for seconds, and pages are not kept anyway. Nobody is waited for, the partners
-    service neither: out of here comes first.
+    A plain link does it, so it works without a script and when anything else is broken.
+
+    No Clear-Site-Data: clearing the cache can hold a browser for seconds, and pages are not kept
+    anyway. Nobody is waited for, the partners service neither: out of here comes first.
     """
     session.leave(wait=False)
     response = redirect(current_app.config["EXIT_URL"], 303)
-    session.drop_cookie(response)  # and not what the device is known by, which spares her from strangers' guesses
+    # and not what the device is known by, which spares her from strangers' guesses
+    session.drop_cookie(response)
     return response

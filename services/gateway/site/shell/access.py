@@ -1,7 +1,9 @@
-"""Who may open which page, where it stands in the navigation, and where a refused form comes back to: said at its route, above the view.
+"""Who may open which page, where it stands in the navigation, and where a refused form comes back
+to: said at its route, above the view.
 
-Deny by default: a page that says nothing answers 404 to everybody and fails the tests. The services check every call again with the caller's own token; this
-only spares people the pages that could never work for them. What lies under /api/ is guarded by the API itself.
+Deny by default: a page that says nothing answers 404 to everybody and fails the tests. The services
+check every call again with the caller's own token; this only spares people the pages that could
+never work for them. What lies under /api/ is guarded by the API itself.
 """
 
 import re
@@ -19,9 +21,11 @@ from chassis.wire import words
 from protos.contract.v1 import contract_pb2
 from services.gateway.site.parts import forms
 
-EVERYONE = frozenset(words(contract_pb2.Role.DESCRIPTOR).values()) - {"emergency"}  # which is beside another role
+# which is beside another role
+EVERYONE = frozenset(words(contract_pb2.Role.DESCRIPTOR).values()) - {"emergency"}
 ANYBODY = frozenset[str]()  # also who did not sign in
-CARE = frozenset({"worker", "operator", "manager"})  # whoever works with people and referrals of an organisation
+# whoever works with people and referrals of an organisation
+CARE = frozenset({"worker", "operator", "manager"})
 SENDERS = frozenset({"worker", "operator"})
 LINE = frozenset({"operator"})
 MANAGERS = frozenset({"manager"})
@@ -33,9 +37,13 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Access:
-    """Of one page. `roles` is empty for a public one: it needs no session, and shows nothing that belongs to anybody.
+    """Of one page.
 
-    `navigation` is its label in the navigation, `section` the group (work, network, organization) where it stands there.
+    `roles` is empty for a public one: it needs no session, and shows nothing that belongs to
+    anybody.
+
+    `navigation` is its label in the navigation, `section` the group (work, network, organization)
+    where it stands there.
     """
 
     roles: frozenset[str] = ANYBODY
@@ -49,28 +57,50 @@ class Access:
 
 
 class Pages:
-    """The pages of one noun, each declared by the route at which it stands and the roles that it needs one of."""
+    """The pages of one noun, each declared by the route at which it stands and the roles that it
+    needs one of.
+    """
 
     def __init__(self, noun: str) -> None:
         self.blueprint = Blueprint(noun, __name__)
 
-    def get(self, path: str, roles: frozenset[str], *, navigation: str = "", section: str = "work") -> Callable[[View], View]:
+    def get(
+        self, path: str, roles: frozenset[str], *, navigation: str = "", section: str = "work"
+    ) -> Callable[[View], View]:
         """A page that is only read."""
         return self._page(path, ["GET"], Access(roles, navigation, section))
 
     def post(
-        self, path: str, roles: frozenset[str], *, again: Callable[..., str] | None = None, then: str = "", done: str = "saved"
+        self,
+        path: str,
+        roles: frozenset[str],
+        *,
+        again: Callable[..., str] | None = None,
+        then: str = "",
+        done: str = "saved",
     ) -> Callable[[View], View]:
-        """Where a form goes. `again` renders it once more, of what was wrong (`forms.problems`) and what stands in the path; `then` is the page that comes
-        after it where the view answers nothing, with what it says was `done`."""
+        """Where a form goes.
+
+        `again` renders it once more, of what was wrong (`forms.problems`) and what stands in the
+        path; `then` is the page that comes after it where the view answers nothing, with what it
+        says was `done`.
+        """
         return self._page(path, ["POST"], Access(roles), again, then, done)
 
-    def form(self, path: str, roles: frozenset[str], *, again: Callable[..., str] | None = None) -> Callable[[View], View]:
+    def form(
+        self, path: str, roles: frozenset[str], *, again: Callable[..., str] | None = None
+    ) -> Callable[[View], View]:
         """A page whose form comes to where it stands."""
         return self._page(path, ["GET", "POST"], Access(roles), again)
 
     def _page(
-        self, path: str, methods: list[str], access: Access, again: Callable[..., str] | None = None, then: str = "", done: str = ""
+        self,
+        path: str,
+        methods: list[str],
+        access: Access,
+        again: Callable[..., str] | None = None,
+        then: str = "",
+        done: str = "",
     ) -> Callable[[View], View]:
         if again is not None:  # it takes what the path holds, or nothing starts
             signature(again).bind({}, **dict.fromkeys(re.findall(r"<(\w+)>", path), ""))
@@ -96,11 +126,18 @@ class Pages:
 def _address(endpoint: str, done: str, values: Mapping[str, Any]) -> str:
     """Of a page, with those of the values that stand in its path."""
     rule = next(current_app.url_map.iter_rules(endpoint))
-    return url_for(endpoint, done=done, **{name: value for name, value in values.items() if name in rule.arguments})
+    return url_for(
+        endpoint,
+        done=done,
+        **{name: value for name, value in values.items() if name in rule.arguments},
+    )
 
 
 def of(app: Flask, endpoint: str | None) -> Access | None:
-    """What a page says; None for one that says nothing, which nobody may open. Style and scripts are public."""
+    """What a page says; None for one that says nothing, which nobody may open.
+
+    Style and scripts are public.
+    """
     if endpoint == "static":
         return Access()
     access: Access | None = getattr(app.view_functions.get(endpoint or ""), "access", None)

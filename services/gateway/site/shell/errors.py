@@ -1,4 +1,6 @@
-"""How a no sounds on a page: each refusal becomes a page that says what to do, a fault shows its request id and nothing more."""
+"""How a no sounds on a page: each refusal becomes a page that says what to do, a fault shows its
+request id and nothing more.
+"""
 
 from flask import Flask, Response, g, make_response, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
@@ -19,10 +21,22 @@ def install(app: Flask) -> None:
 
 
 def page(status: int, title: str, advice: str, retry: bool = False, again: bool = True) -> Response:
-    """One page for every kind of no. A form that was refused stands in it, filled in; `again`: it may be sent again from there."""
+    """One page for every kind of no.
+
+    A form that was refused stands in it, filled in; `again`: it may be sent again from there.
+    """
     form = kept.unsent() if request.method == "POST" else None
     return make_response(
-        render_template("error.html", title=title, advice=advice, retry=retry and not form, status=status, form=form, again=again), status
+        render_template(
+            "error.html",
+            title=title,
+            advice=advice,
+            retry=retry and not form,
+            status=status,
+            form=form,
+            again=again,
+        ),
+        status,
     )
 
 
@@ -30,7 +44,10 @@ def refused(refusal: errors.Refusal) -> AnyResponse:
     """A refusal that no form on the page has shown in its place."""
     if isinstance(refusal, errors.Unauthenticated):
         return ask_to_sign_in()
-    if isinstance(refusal, errors.NotAllowed) and refusal.reason in ("form_foreign", "form_expired"):
+    if isinstance(refusal, errors.NotAllowed) and refusal.reason in (
+        "form_foreign",
+        "form_expired",
+    ):
         return not_of_this_page(refusal.reason)
     if proof.page_for(refusal):
         try:
@@ -40,57 +57,105 @@ def refused(refusal: errors.Refusal) -> AnyResponse:
     if isinstance(refusal, errors.NotAllowed | errors.NotFound):
         return not_found()
     if isinstance(refusal, errors.Invalid):
-        listed = "; ".join(f"{words.field(field)}: {words.violation(reason)}" for field, reason in refusal.violations)
-        return page(422, _("Hay un problema"), listed or _("Revise lo que escribió y envíelo otra vez."))
+        listed = "; ".join(
+            f"{words.field(field)}: {words.violation(reason)}"
+            for field, reason in refusal.violations
+        )
+        return page(
+            422, _("Hay un problema"), listed or _("Revise lo que escribió y envíelo otra vez.")
+        )
     if isinstance(refusal, errors.Stale):
         return page(
             409,
             _("Alguien lo cambió mientras tanto"),
-            _("Vuelva a abrir la página: verá cómo está ahora y podrá decidir de nuevo. Su cambio no se guardó."),
+            _(
+                "Vuelva a abrir la página: verá cómo está ahora y podrá decidir de nuevo."
+                " Su cambio no se guardó."
+            ),
             again=False,
         )
     if isinstance(refusal, errors.Reused):
         return page(
             409,
             _("Esto ya se había enviado"),
-            _("Se guardó la primera vez, con otros datos. Vuelva a abrir la página para ver cómo quedó."),
+            _(
+                "Se guardó la primera vez, con otros datos. Vuelva a abrir la página para ver cómo"
+                " quedó."
+            ),
             again=False,
         )
     if isinstance(refusal, errors.Exhausted):
-        much = _("Demasiados expedientes en una hora") if refusal.reason == "opening_quota" else _("Demasiados intentos")
+        much = (
+            _("Demasiados expedientes en una hora")
+            if refusal.reason == "opening_quota"
+            else _("Demasiados intentos")
+        )
         response = page(429, much, words.wait(refusal.retry_after))
         response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
         return response
     if isinstance(refusal, errors.Unavailable):
         return away(refusal)
-    return page(409, _("Ahora no se puede"), words.conflict(refusal.reason, refusal.about if isinstance(refusal, errors.Conflict) else ()))
+    return page(
+        409,
+        _("Ahora no se puede"),
+        words.conflict(
+            refusal.reason, refusal.about if isinstance(refusal, errors.Conflict) else ()
+        ),
+    )
 
 
 def not_of_this_page(reason: str) -> AnyResponse:
-    """A form that another site, another session or another account made. It comes back to whoever wrote it, and to nobody else."""
+    """A form that another site, another session or another account made.
+
+    It comes back to whoever wrote it, and to nobody else.
+    """
     if reason == "form_foreign":
         g.foreign_form = True
-        advice = _("Vuelva a la página anterior, cárguela de nuevo y envíela otra vez. No se cambió nada.")
-        return make_response(render_template("error.html", title=_("Este formulario ya no sirve"), advice=advice, status=403), 403)
+        advice = _(
+            "Vuelva a la página anterior, cárguela de nuevo y envíela otra vez. No se cambió nada."
+        )
+        return make_response(
+            render_template(
+                "error.html", title=_("Este formulario ya no sirve"), advice=advice, status=403
+            ),
+            403,
+        )
     if g.get("session_ended"):
         return ask_to_sign_in()
     if not kept.unsent() and (sealed := kept.sealed()):
-        problem = _("Este formulario lo escribió otra cuenta, y no se guardó nada. Para no perderlo, entre con la cuenta que lo escribió.")
-        return make_response(render_template("signin.html", to="", problem=problem, kept=sealed), 403)
+        problem = _(
+            "Este formulario lo escribió otra cuenta, y no se guardó nada."
+            " Para no perderlo, entre con la cuenta que lo escribió."
+        )
+        return make_response(
+            render_template("signin.html", to="", problem=problem, kept=sealed), 403
+        )
     return page(
         403,
         _("Este formulario ya no sirve"),
-        _("Pasó mucho tiempo, o usted entró otra vez mientras tanto. No se cambió nada: revíselo y envíelo otra vez."),
+        _(
+            "Pasó mucho tiempo, o usted entró otra vez mientras tanto. No se cambió nada:"
+            " revíselo y envíelo otra vez."
+        ),
     )
 
 
 def away(refusal: errors.Unavailable) -> Response:
-    """A service is away or late. A form whose answer got lost, or a part of it, may have been kept: then nobody is told that it was not."""
-    if request.method == "POST" and (refusal.reason in ("service_unreachable", "deadline_exceeded") or g.get("written")):
+    """A service is away or late.
+
+    A form whose answer got lost, or a part of it, may have been kept: then nobody is told that it
+    was not.
+    """
+    if request.method == "POST" and (
+        refusal.reason in ("service_unreachable", "deadline_exceeded") or g.get("written")
+    ):
         response = page(
             status_of(refusal),
             _("La respuesta no llegó"),
-            _("Puede que se haya guardado. Vuelva a la página anterior y mire cómo está antes de enviarlo otra vez. Si es urgente, llame."),
+            _(
+                "Puede que se haya guardado. Vuelva a la página anterior y mire cómo está antes de"
+                " enviarlo otra vez. Si es urgente, llame."
+            ),
         )
     else:
         response = page(
@@ -104,17 +169,29 @@ def away(refusal: errors.Unavailable) -> Response:
 
 
 def ask_to_sign_in() -> AnyResponse:
-    """Back to the sign-in page, which leads on to where one wanted to go. A form is kept there, and offered again: never sent behind one's back."""
+    """Back to the sign-in page, which leads on to where one wanted to go.
+
+    A form is kept there, and offered again: never sent behind one's back.
+    """
     if request.method == "POST" and (form := kept.sealed()):
-        g.me, g.session_ended = None, True  # it may have ended between this request's beginning and a call
+        # it may have ended between this request's beginning and a call
+        g.me, g.session_ended = None, True
         g.pop("form_token", None)
         # The cookie stays: a page that saves by itself asks more than once.
-        return make_response(render_template("signin.html", to="", ended=1, problem="", kept=form), 401)
+        return make_response(
+            render_template("signin.html", to="", ended=1, problem="", kept=form), 401
+        )
     if request.headers.get("Passive") or request.endpoint == "live.version":
         # Said to a script, and the cookie stays: a page that asks by itself asks more than once.
         return make_response("", 401)
-    target = request.path if request.method == "GET" and request.endpoint not in ("signin.leave", "today.today") else None
-    response = redirect(url_for("signin.form", to=target, ended=1 if g.get("session_ended") else None))
+    target = (
+        request.path
+        if request.method == "GET" and request.endpoint not in ("signin.leave", "today.today")
+        else None
+    )
+    response = redirect(
+        url_for("signin.form", to=target, ended=1 if g.get("session_ended") else None)
+    )
     if g.get("session_ended"):
         session.drop_cookie(response)
     return response
@@ -122,7 +199,11 @@ def ask_to_sign_in() -> AnyResponse:
 
 def not_found() -> Response:
     """The same words for what does not exist and for what is not yours."""
-    return page(404, _("Aquí no hay nada"), _("La dirección no existe, o lo que busca no es de su organización. Vuelva al inicio."))
+    return page(
+        404,
+        _("Aquí no hay nada"),
+        _("La dirección no existe, o lo que busca no es de su organización. Vuelva al inicio."),
+    )
 
 
 def http_error(error: HTTPException) -> AnyResponse:
@@ -132,15 +213,29 @@ def http_error(error: HTTPException) -> AnyResponse:
     if error.code is None or error.code < 400:
         return error.get_response()
     if error.code == 413:
-        return page(413, _("El texto es demasiado largo"), _("Acórtelo y envíelo otra vez. No se guardó nada."))
-    return page(error.code, _("Así no se puede abrir"), _("Vuelva a la página anterior y pruebe con los botones de la página."))
+        return page(
+            413,
+            _("El texto es demasiado largo"),
+            _("Acórtelo y envíelo otra vez. No se guardó nada."),
+        )
+    return page(
+        error.code,
+        _("Así no se puede abrir"),
+        _("Vuelva a la página anterior y pruebe con los botones de la página."),
+    )
 
 
 def fault(error: Exception) -> Response:
-    """Something broke. The log gets the kind of error and the places; the page gets a number to tell us."""
+    """Something broke.
+
+    The log gets the kind of error and the places; the page gets a number to tell us.
+    """
     log.get().error("fault", fault=log.fault(error), request_id=g.get("request_id", ""))
     return page(
         500,
         _("Algo falló de nuestro lado"),
-        _("No es culpa suya. Pruebe otra vez; si se repite, avise y dé este número: %(number)s", number=g.request_id),
+        _(
+            "No es culpa suya. Pruebe otra vez; si se repite, avise y dé este número: %(number)s",
+            number=g.request_id,
+        ),
     )

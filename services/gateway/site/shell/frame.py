@@ -1,4 +1,6 @@
-"""What every page shows around its own part: navigation by role, words for codes, form tokens, the unread count."""
+"""What every page shows around its own part: navigation by role, words for codes, form tokens, the
+unread count.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +23,16 @@ from services.gateway.site.shell.lines import hotlines
 # What is spoken where the campaign runs, and where people had been taken.
 SPOKEN = ("es", "en", "fr", "miq", "qu", "pt", "zh")
 COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "EC", "PE", "CO", "ES")
-PARTS = {"referral": ("referral_new",), "people": ("plans",), "webhooks": ("keys",)}  # pages of another file that belong to an entry
+# pages of another file that belong to an entry
+PARTS = {"referral": ("referral_new",), "people": ("plans",), "webhooks": ("keys",)}
 
 
 @dataclass(frozen=True)
 class NavigationItem:
-    """One entry of the navigation. `icon` is its symbol in the sprite, called as the file of the page is."""
+    """One entry of the navigation.
+
+    `icon` is its symbol in the sprite, called as the file of the page is.
+    """
 
     label: str
     href: str
@@ -112,8 +118,9 @@ def context() -> dict[str, object]:
 
 
 def live_page() -> dict[str, object]:
-    """What live.js must know: where this page is to be had anew (one that answered a form can't be: the inbox has the same bell), how new it is, and the
-    time and zone here."""
+    """What live.js must know: where this page is to be had anew (one that answered a form can't be:
+    the inbox has the same bell), how new it is, and the time and zone here.
+    """
     return {
         "page": "" if request.method == "GET" else url_for("inbox.inbox"),
         "version": g.get("live_version", ""),
@@ -124,12 +131,21 @@ def live_page() -> dict[str, object]:
 
 def departments_of(country: str) -> list[tuple[str, str]]:
     """The departments of a country, or of those of the campaign when it is not said."""
-    return [(code, name) for code, name in vocabulary.DEPARTMENTS.items() if code[:2] in ((country,) if country else CAMPAIGN)]
+    return [
+        (code, name)
+        for code, name in vocabulary.DEPARTMENTS.items()
+        if code[:2] in ((country,) if country else CAMPAIGN)
+    ]
 
 
 def department_groups(first: str) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The departments of the countries of the campaign, each under its country's name; that of the reader first."""
-    return [(words.country(code), departments_of(code)) for code in sorted(CAMPAIGN, key=lambda code: code != first)]
+    """The departments of the countries of the campaign, each under its country's name; that of the
+    reader first.
+    """
+    return [
+        (words.country(code), departments_of(code))
+        for code in sorted(CAMPAIGN, key=lambda code: code != first)
+    ]
 
 
 def role_choices(roles: Sequence[str]) -> list[tuple[str, str]]:
@@ -144,12 +160,19 @@ def is_old(service: Service) -> bool:
 
 
 def here_in(language: str) -> str:
-    """This page in another language. A page that answered a form can't be asked for again: its form's page is."""
+    """This page in another language.
+
+    A page that answered a form can't be asked for again: its form's page is.
+    """
     rule = request.url_rule
     if rule is None or "GET" not in (rule.methods or ()):
         return url_for("today.today" if g.get("me") else "home.home", lang=language)
-    kept = {key: value for key, value in request.args.items() if key not in ("lang", "done", "auto")}
-    return url_for(request.endpoint or "home.home", **{**(request.view_args or {}), **kept, "lang": language})
+    kept = {
+        key: value for key, value in request.args.items() if key not in ("lang", "done", "auto")
+    }
+    return url_for(
+        request.endpoint or "home.home", **{**(request.view_args or {}), **kept, "lang": language}
+    )
 
 
 def navigation() -> list[NavigationItem]:
@@ -157,7 +180,11 @@ def navigation() -> list[NavigationItem]:
     here = (request.endpoint or "").partition(".")[0]
     unread = count_unread()
     me = session.me()
-    pages = {endpoint: page for endpoint in current_app.view_functions if (page := access.of(current_app, endpoint)) and page.navigation}
+    pages = {
+        endpoint: page
+        for endpoint in current_app.view_functions
+        if (page := access.of(current_app, endpoint)) and page.navigation
+    }
     return [
         NavigationItem(
             _(page.navigation),
@@ -173,18 +200,29 @@ def navigation() -> list[NavigationItem]:
 
 
 def tabs(entries: Sequence[NavigationItem]) -> list[NavigationItem]:
-    """The tabs of a phone: what is used most, with what one begins in the middle; whatever else there is stands behind the last one."""
+    """The tabs of a phone: what is used most, with what one begins in the middle; whatever else
+    there is stands behind the last one.
+    """
     by_file = {entry.icon: entry for entry in entries}
-    shown = [by_file[file] for file in ("today", "line" if "line" in by_file else "referral", "directory") if file in by_file]
+    shown = [
+        by_file[file]
+        for file in ("today", "line" if "line" in by_file else "referral", "directory")
+        if file in by_file
+    ]
     if session.me().may("operator"):
         shown.insert(2, NavigationItem(_("Nuevo contacto"), url_for("line.new"), False, "plus"))
     elif session.me().may("worker"):
-        shown.insert(2, NavigationItem(_("Nueva remisión"), url_for("referral_new.person"), False, "plus"))
+        shown.insert(
+            2, NavigationItem(_("Nueva remisión"), url_for("referral_new.person"), False, "plus")
+        )
     return shown
 
 
 def count_unread() -> int:
-    """Messages not yet read. A number beside a word is not worth a broken page: when it can't be had, it is not shown."""
+    """Messages not yet read.
+
+    A number beside a word is not worth a broken page: when it can't be had, it is not shown.
+    """
     if "unread" not in g:
         try:
             g.unread = clients().notifications.CountUnread(CountUnreadRequest(), timeout=1.0).unread

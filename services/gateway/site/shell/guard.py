@@ -1,4 +1,5 @@
-"""The way to a page and back: who may open it, proof that a form is ours, and what a browser may do with the answer.
+"""The way to a page and back: who may open it, proof that a form is ours, and what a browser may do
+with the answer.
 
 Deny by default: a page that does not say who may open it does not exist.
 """
@@ -28,7 +29,8 @@ def begin() -> AnyResponse | None:
         return None
     page = access.of(current_app, request.endpoint)
     session.recognise(needed=page is None or not page.is_public)
-    g.live_version = live().last(g.me) if g.me else ""  # from before its data are read: what changes meanwhile is another one
+    # from before its data are read: what changes meanwhile is another one
+    g.live_version = live().last(g.me) if g.me else ""
     if request.endpoint is None:
         raise request.routing_exception or NotFound()
     if page is None or not (page.is_public or session.me().may(*page.roles)):
@@ -53,9 +55,11 @@ def finish(response: Response) -> Response:
 
 
 def compress(response: Response) -> None:
-    """Sends style, script and icons compressed to whoever takes it: a phone on 2G pays for each kilobyte.
+    """Sends style, script and icons compressed to whoever takes it: a phone on 2G pays for each
+    kilobyte.
 
-    Pages are not: one that is compressed tells by its length whether what a reader is made to send stands in it (BREACH).
+    Pages are not: one that is compressed tells by its length whether what a reader is made to send
+    stands in it (BREACH).
     """
     response.headers["Vary"] = "Accept-Encoding"
     if request.accept_encodings.quality("gzip") and "Content-Range" not in response.headers:
@@ -72,18 +76,28 @@ def compressed(data: bytes) -> bytes:
 
 
 def page_headers(response: Response) -> None:
-    """Adds the headers that tell a browser what a page may do: use our own style, script and forms, and nothing else."""
+    """Adds the headers that tell a browser what a page may do: use our own style, script and forms,
+    and nothing else.
+    """
     exit_origin = "/".join(str(current_app.config["EXIT_URL"]).split("/")[:3])
     response.headers["Content-Security-Policy"] = (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self';"
+        " connect-src 'self'; base-uri 'none'; "
         f"frame-ancestors 'none'; form-action 'self' {exit_origin}"
     )
     response.headers["X-Frame-Options"] = "DENY"
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-    response.headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=(), payment=(), usb=()"
+    response.headers["Permissions-Policy"] = (
+        "camera=(), microphone=(), geolocation=(), payment=(), usb=()"
+    )
     if not current_app.config["DEVELOPMENT"]:
         response.headers["Strict-Transport-Security"] = "max-age=31536000"
     chosen = request.args.get("lang", "")
-    if g.get("me") and chosen in i18n.LANGUAGES and chosen != g.language_choice and request.endpoint != "signin.leave":
+    if (
+        g.get("me")
+        and chosen in i18n.LANGUAGES
+        and chosen != g.language_choice
+        and request.endpoint != "signin.leave"
+    ):
         session.set_cookie(response, g.me.secret, chosen)

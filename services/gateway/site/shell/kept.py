@@ -1,9 +1,12 @@
-"""What somebody had written in a form that was not taken: kept in the page that says so, and offered again to whoever wrote it.
+"""What somebody had written in a form that was not taken: kept in the page that says so, and
+offered again to whoever wrote it.
 
-It is stored nowhere but in that page. While her session goes on, it stands there filled in (`unsent`). When it has ended, it stands in the sign-in page,
-sealed, so that on a shared machine nobody who sits before it can read it, and opens for the same account alone (`sealed`, `opened`). It is sent only when
-its writer presses the button again. Passwords, PINs and codes are asked anew, but after a proof of who she is, whose page carries the whole form, sealed
-too. Limit: a form that is longer than 40 kB when it is packed is not kept over a sign-in or a proof.
+It is stored nowhere but in that page. While her session goes on, it stands there filled in
+(`unsent`). When it has ended, it stands in the sign-in page, sealed, so that on a shared machine
+nobody who sits before it can read it, and opens for the same account alone (`sealed`, `opened`). It
+is sent only when its writer presses the button again. Passwords, PINs and codes are asked anew, but
+after a proof of who she is, whose page carries the whole form, sealed too. Limit: a form that is
+longer than 40 kB when it is packed is not kept over a sign-in or a proof.
 """
 
 import base64
@@ -26,13 +29,28 @@ MOST = 40_000  # bytes; sealed and written out it has to fit into a form of 64 k
 CARRIED = frozenset({"form_token", "request_id", "etag"})  # other ones on each page
 SIGN_IN, PROOF = "sign-in", "proof"
 """The page that carries a form: of the first the session has ended, at the second it goes on."""
-SECRETS = frozenset({"password", "new_password", "again", "pin", "code", "passkey", "passkey_options", "challenge", "client_secret"})
-_CODE = re.compile(r"[0-9a-f]{32}|[A-Z]{2,3}([.-][A-Z0-9]{1,3})?|[01]|on")  # an id, a need, a country or its department, a box
+SECRETS = frozenset(
+    {
+        "password",
+        "new_password",
+        "again",
+        "pin",
+        "code",
+        "passkey",
+        "passkey_options",
+        "challenge",
+        "client_secret",
+    }
+)
+# an id, a need, a country or its department, a box
+_CODE = re.compile(r"[0-9a-f]{32}|[A-Z]{2,3}([.-][A-Z0-9]{1,3})?|[01]|on")
 
 
 @dataclass(frozen=True)
 class Form:
-    """A form as it was sent: where to, and its fields in their order, without secrets; `secrets` names those that are asked anew."""
+    """A form as it was sent: where to, and its fields in their order, without secrets; `secrets`
+    names those that are asked anew.
+    """
 
     path: str
     fields: tuple[tuple[str, str], ...]
@@ -42,7 +60,9 @@ class Form:
     @property
     def typed(self) -> list[tuple[str, str, str]]:
         """Returns what a person may have typed, as name, label and value."""
-        return [(name, words.field(name), value) for name, value in self.fields if is_typed(name, value)]
+        return [
+            (name, words.field(name), value) for name, value in self.fields if is_typed(name, value)
+        ]
 
     @property
     def chosen(self) -> list[tuple[str, str]]:
@@ -51,8 +71,14 @@ class Form:
 
 
 def is_typed(name: str, value: str) -> bool:
-    """Whether a value is shown, to be read and changed: one of a field that has a word, which is no code and no id."""
-    return bool(value.strip()) and bool(words.spanish("field", words.named(name))) and not (_CODE.fullmatch(value) or value in _codes())
+    """Whether a value is shown, to be read and changed: one of a field that has a word, which is no
+    code and no id.
+    """
+    return (
+        bool(value.strip())
+        and bool(words.spanish("field", words.named(name)))
+        and not (_CODE.fullmatch(value) or value in _codes())
+    )
 
 
 @cache
@@ -61,15 +87,19 @@ def _codes() -> frozenset[str]:
 
 
 def unsent() -> Form | None:
-    """Returns this request's form for the page that says why it was not taken; None where it was not written by who reads that page, or her session has
-    ended: then nobody knows who sits there."""
+    """Returns this request's form for the page that says why it was not taken; None where it was
+    not written by who reads that page, or her session has ended: then nobody knows who sits there.
+    """
     if g.get("session_ended") or g.get("foreign_form"):
         return None
     writer, mark = session.maker_of_form()
     page = access.of(current_app, request.endpoint)
     public = page is not None and page.is_public
     if g.get("me"):
-        mine, token = writer == g.me.worker_id or (public and mark == session.PUBLIC), session.form_token()
+        mine, token = (
+            writer == g.me.worker_id or (public and mark == session.PUBLIC),
+            session.form_token(),
+        )
     elif mark == session.PUBLIC:
         mine, token = public, session.form_token()
     else:  # it can't be found out who she is, but it is the same session
@@ -79,7 +109,9 @@ def unsent() -> Form | None:
 
 
 def _form(token: str = "", *, with_secrets: bool = False) -> Form:
-    fields = [(name, value) for name, values in sent().items() for value in values if name != "form_token"]
+    fields = [
+        (name, value) for name, values in sent().items() for value in values if name != "form_token"
+    ]
     return Form(
         request.path,
         tuple((name, value) for name, value in fields if with_secrets or name not in SECRETS),
@@ -89,7 +121,9 @@ def _form(token: str = "", *, with_secrets: bool = False) -> Form:
 
 
 def sent() -> dict[str, list[str]]:
-    """Returns what this request's form brought, by field; nothing of a form that is too large to be read."""
+    """Returns what this request's form brought, by field; nothing of a form that is too large to be
+    read.
+    """
     try:
         return dict(request.form.lists())
     except HTTPException:
@@ -97,20 +131,34 @@ def sent() -> dict[str, list[str]]:
 
 
 def sealed(purpose: str = SIGN_IN) -> str:
-    """Returns this request's form for the sign-in page, or whole for that of a proof; empty if it was made for no session, or is too long."""
+    """Returns this request's form for the sign-in page, or whole for that of a proof; empty if it
+    was made for no session, or is too long.
+    """
     worker_id, _mark = session.maker_of_form()
     form = _form(with_secrets=purpose == PROOF)
-    said = zlib.compress(json.dumps([form.path, form.fields, form.secrets], ensure_ascii=False).encode(), 9)
+    said = zlib.compress(
+        json.dumps([form.path, form.fields, form.secrets], ensure_ascii=False).encode(), 9
+    )
     if not worker_id or len(said) > MOST:
         return ""
-    return str(_serializer().dumps(base64.urlsafe_b64encode(_keyring().seal_bytes(said, _context(worker_id, purpose))).decode()))
+    return str(
+        _serializer().dumps(
+            base64.urlsafe_b64encode(
+                _keyring().seal_bytes(said, _context(worker_id, purpose))
+            ).decode()
+        )
+    )
 
 
 def opened(text: str, worker_id: str, token: str = "", purpose: str = SIGN_IN) -> Form | None:
-    """Returns the form again, for the worker who wrote it; None for anybody else, and for what is not ours, too old or of another page."""
+    """Returns the form again, for the worker who wrote it; None for anybody else, and for what is
+    not ours, too old or of another page.
+    """
     try:
         form = base64.urlsafe_b64decode(_serializer().loads(text, max_age=session.FORM_SECONDS))
-        path, fields, secrets = json.loads(zlib.decompress(_keyring().open_bytes(form, _context(worker_id, purpose))))
+        path, fields, secrets = json.loads(
+            zlib.decompress(_keyring().open_bytes(form, _context(worker_id, purpose)))
+        )
     except (BadSignature, CannotOpen):
         return None
     return Form(path, tuple((name, value) for name, value in fields), tuple(secrets), token)

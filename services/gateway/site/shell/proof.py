@@ -1,7 +1,9 @@
-"""The step-up on pages: where a service wants proof of who is at the page, a small page asks for it, and the act goes on with what was typed.
+"""The step-up on pages: where a service wants proof of who is at the page, a small page asks for
+it, and the act goes on with what was typed.
 
-What was typed is carried in that page, sealed (kept.py), and in no address. The page sends it to where the form went, with the proof beside it: the proof is
-looked at first, and then the form is as it was. A page that is only read is opened again.
+What was typed is carried in that page, sealed (kept.py), and in no address. The page sends it to
+where the form went, with the proof beside it: the proof is looked at first, and then the form is as
+it was. A page that is only read is opened again.
 """
 
 from flask import g, make_response, render_template, request, url_for
@@ -30,7 +32,8 @@ def ask() -> Response:
 
 
 def check() -> Response | None:
-    """Has the session proved by what the page brought, if this request comes from it, and puts the form that it carries in the place of its own.
+    """Has the session proved by what the page brought, if this request comes from it, and puts the
+    form that it carries in the place of its own.
 
     Returns the page again where the proof was wrong.
     """
@@ -42,12 +45,20 @@ def check() -> Response | None:
         try:
             clients().accounts.ProveSession(_answer())
         except Invalid:
-            return _page(carried, request.path, 422, _("No es correcto. Escríbalo otra vez; si es un código, espere al siguiente."), to)
+            return _page(
+                carried,
+                request.path,
+                422,
+                _("No es correcto. Escríbalo otra vez; si es un código, espere al siguiente."),
+                to,
+            )
         except Exhausted as refusal:
             return _page(carried, request.path, 429, words.wait(refusal.retry_after), to)
     form = kept.opened(carried, session.me().worker_id, purpose=kept.PROOF) if carried else None
     if form is not None and form.path == request.path:
-        request.form = ImmutableMultiDict([("form_token", request.form["form_token"]), *form.fields])
+        request.form = ImmutableMultiDict(
+            [("form_token", request.form["form_token"]), *form.fields]
+        )
     return None
 
 
@@ -62,9 +73,16 @@ def _answer() -> pb.ProveSessionRequest:
 
 
 def _page(carried: str, action: str, status: int, problem: str = "", to: str = "") -> Response:
-    """`carried`: the form, sealed; without one and without a page to open (`to`) what was typed is lost, and the page says so."""
+    """`carried`: the form, sealed; without one and without a page to open (`to`) what was typed is
+    lost, and the page says so.
+    """
     asked = clients().accounts.BeginProof(pb.BeginProofRequest())
-    return make_response(render_template("proof.html", asked=asked, kept=carried, action=action, to=to, problem=problem), status)
+    return make_response(
+        render_template(
+            "proof.html", asked=asked, kept=carried, action=action, to=to, problem=problem
+        ),
+        status,
+    )
 
 
 def page_for(refusal: Refusal) -> bool:

@@ -1,7 +1,9 @@
-"""Puts what was typed back into a form that was refused: one rule for all forms, whatever page shows them again.
+"""Puts what was typed back into a form that was refused: one rule for all forms, whatever page
+shows them again.
 
-Works on the finished page, so that no view and no template has to remember it. Leaves hidden fields, passwords, PINs and codes as the page has them.
-Limit: it reads our own pages, whose attributes stand in double quotes.
+Works on the finished page, so that no view and no template has to remember it. Leaves hidden
+fields, passwords, PINs and codes as the page has them. Limit: it reads our own pages, whose
+attributes stand in double quotes.
 """
 
 import re
@@ -20,18 +22,28 @@ LEFT = frozenset({"hidden", "password", "file", "submit", "button", "image", "re
 
 def fill(response: Response) -> None:
     """Fills the form of this request where the answer to it shows it again to who wrote it."""
-    refused = request.method == "POST" and response.status_code >= 400 and response.status_code != merging.MERGED
+    refused = (
+        request.method == "POST"
+        and response.status_code >= 400
+        and response.status_code != merging.MERGED
+    )
     if refused and response.mimetype == "text/html" and (form := unsent()):
         page = response.get_data(as_text=True)
         forms = _Page(page, request.path).forms
         if form.typed and not forms:
-            page = page.replace("</main>", render_template("written.html", form=form) + "</main>", 1)
+            page = page.replace(
+                "</main>", render_template("written.html", form=form) + "</main>", 1
+            )
         response.set_data(filled(page, [each for each in forms if each.is_of(sent())], sent()))
 
 
 def filled(page: str, forms: "list[_Form]", values: dict[str, list[str]]) -> str:
-    """Returns the page with these values in these of its forms, and with what was folded around them open."""
-    for start, end, text in sorted({edit for form in forms for edit in form.edits(page, values)}, reverse=True):
+    """Returns the page with these values in these of its forms, and with what was folded around
+    them open.
+    """
+    for start, end, text in sorted(
+        {edit for form in forms for edit in form.edits(page, values)}, reverse=True
+    ):
         page = page[:start] + text + page[end:]
     return page
 
@@ -51,15 +63,21 @@ class _Field:
 
 @dataclass
 class _Form:
-    """A form that goes to the path: what it carries hidden, what can be typed in it, and the start tags of the folds around it."""
+    """A form that goes to the path: what it carries hidden, what can be typed in it, and the start
+    tags of the folds around it.
+    """
 
     carried: list[tuple[str, str]] = field(default_factory=list)
     fields: list[_Field] = field(default_factory=list)
     folds: list[tuple[int, int]] = field(default_factory=list)
 
     def is_of(self, sent: dict[str, list[str]]) -> bool:
-        """Whether it is the one that was sent: several go to one path, and differ by what they carry."""
-        return all(value in sent.get(name, [value]) for name, value in self.carried if name not in CARRIED)
+        """Whether it is the one that was sent: several go to one path, and differ by what they
+        carry.
+        """
+        return all(
+            value in sent.get(name, [value]) for name, value in self.carried if name not in CARRIED
+        )
 
     def edits(self, page: str, sent: dict[str, list[str]]) -> list[tuple[int, int, str]]:
         """Returns what to replace: from, to, and the new text."""
@@ -78,9 +96,18 @@ class _Form:
             if each.tag == "textarea":
                 made.append((each.end, each.close, "\n" + text if text[:1] in "\r\n" else text))
             else:
-                made.append((each.start, each.end, _with(re.sub(r'\svalue="[^"]*"', "", tag), f'value="{text}"')))
+                made.append(
+                    (
+                        each.start,
+                        each.end,
+                        _with(re.sub(r'\svalue="[^"]*"', "", tag), f'value="{text}"'),
+                    )
+                )
         if made:
-            made += [(start, end, re.sub(r"<details(?![^>]*\sopen\b)", "<details open", page[start:end])) for start, end in self.folds]
+            made += [
+                (start, end, re.sub(r"<details(?![^>]*\sopen\b)", "<details open", page[start:end]))
+                for start, end in self.folds
+            ]
         return made
 
 
@@ -95,7 +122,9 @@ def _with(tag: str, attribute: str) -> str:
 
 
 class _Page(HTMLParser):
-    """Finds the forms that go to a path, with their fields, those outside that name a form by its id too."""
+    """Finds the forms that go to a path, with their fields, those outside that name a form by its
+    id too.
+    """
 
     def __init__(self, page: str, path: str) -> None:
         super().__init__()
@@ -122,15 +151,24 @@ class _Page(HTMLParser):
             self._folds.append((start, end))
         elif tag == "form":
             goes = unquote(re.split(r"[?#]", has.get("action", ""))[0]) or self._path
-            self._here = _Form(folds=list(self._folds)) if has.get("method", "").lower() == "post" and goes == self._path else None
+            self._here = (
+                _Form(folds=list(self._folds))
+                if has.get("method", "").lower() == "post" and goes == self._path
+                else None
+            )
             if self._here:
                 self.forms.append(self._here)
                 self._named[has.get("id", "")] = self._here
         elif tag == "select":
             self._select = has.get("name", "")
         elif tag in ("input", "textarea", "option"):
-            name, kind = self._select if tag == "option" else has.get("name", ""), has.get("type", "text")
-            self._note(_Field(tag, name, has.get("value", ""), kind, start, end), has.get("form", ""))
+            name, kind = (
+                self._select if tag == "option" else has.get("name", ""),
+                has.get("type", "text"),
+            )
+            self._note(
+                _Field(tag, name, has.get("value", ""), kind, start, end), has.get("form", "")
+            )
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":

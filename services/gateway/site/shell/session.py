@@ -1,6 +1,7 @@
 """The session at a page: its cookie, and proof that a form is ours.
 
-The cookie holds the session's secret and the chosen language, nothing else; it is set at sign-in and never before.
+The cookie holds the session's secret and the chosen language, nothing else; it is set at sign-in
+and never before.
 """
 
 import hmac
@@ -43,7 +44,9 @@ def drop_cookie(response: Response) -> None:
 
 
 def recognise(needed: bool) -> None:
-    """Finds out who asks, at the start of each request; nobody is also an answer. Sets g.me and the caller of every call that follows.
+    """Finds out who asks, at the start of each request; nobody is also an answer.
+
+    Sets g.me and the caller of every call that follows.
 
     A page that needs no session (`needed` false) opens even when it can't be found out.
     """
@@ -65,8 +68,13 @@ def recognise(needed: bool) -> None:
 
 
 def asked_by_itself() -> bool:
-    """Whether nobody did anything: an open page looks whether it is behind. Who says so wrongly only ends her own session sooner."""
-    return request.headers.get("Passive") == "1" or (request.method == "GET" and "auto" in request.args)
+    """Whether nobody did anything: an open page looks whether it is behind.
+
+    Who says so wrongly only ends her own session sooner.
+    """
+    return request.headers.get("Passive") == "1" or (
+        request.method == "GET" and "auto" in request.args
+    )
 
 
 def me() -> SignedIn:
@@ -78,7 +86,9 @@ def me() -> SignedIn:
 
 
 def leave(wait: bool) -> None:
-    """Ends the session everywhere. Leaving never fails: a service that is away ends the session by its idle limit.
+    """Ends the session everywhere.
+
+    Leaving never fails: a service that is away ends the session by its idle limit.
 
     Quick exit doesn't wait for it, and asks nobody whether it can be done just now.
     """
@@ -88,7 +98,9 @@ def leave(wait: bool) -> None:
     exchange().forget(secret)
     try:
         if wait:
-            clients().tokens.EndSession(members_pb2.EndSessionRequest(session_secret=secret), timeout=LEAVE_SECONDS)
+            clients().tokens.EndSession(
+                members_pb2.EndSessionRequest(session_secret=secret), timeout=LEAVE_SECONDS
+            )
         else:
             clients().end_session_later(secret)
     except Exception as error:
@@ -96,7 +108,9 @@ def leave(wait: bool) -> None:
 
 
 def form_token() -> str:
-    """Proof that a form was made here, for this session (or for nobody's, on public pages); one for all forms of a page."""
+    """Proof that a form was made here, for this session (or for nobody's, on public pages); one for
+    all forms of a page.
+    """
     if "form_token" not in g:
         g.form_token = signer().dumps(bound_to())
     return str(g.form_token)
@@ -122,8 +136,10 @@ def _mark(secret: str) -> str:
 
 
 def maker_of_form() -> tuple[str, str]:
-    """Returns for whom this request's form was made, however long ago: the worker's id, and the mark of her session; PUBLIC as the mark of a form for
-    nobody's; both empty for a form that is not ours."""
+    """Returns for whom this request's form was made, however long ago: the worker's id, and the
+    mark of her session; PUBLIC as the mark of a form for nobody's; both empty for a form that is
+    not ours.
+    """
     try:
         mark, _, worker_id = str(signer().loads(request.form.get("form_token", ""))).partition(":")
     except (BadSignature, HTTPException):
@@ -143,12 +159,18 @@ def signer() -> URLSafeTimedSerializer:
 
 
 def check_form() -> None:
-    """Refuses a form that came from another site or another session: NotAllowed form_foreign | form_expired."""
+    """Refuses a form that came from another site or another session: NotAllowed form_foreign |
+    form_expired.
+    """
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         raise NotAllowed("form_foreign")
-    # Our own pages send `Origin: null`, for they send no referrer; only a named foreign origin is a sign.
+    # Our own pages send `Origin: null`, for they send no referrer; only a named foreign origin is a
+    # sign.
     origin = request.headers.get("Origin", "null")
-    if origin != "null" and urlsplit(origin).netloc not in (request.host, urlsplit(current_app.config["PUBLIC_URL"]).netloc):
+    if origin != "null" and urlsplit(origin).netloc not in (
+        request.host,
+        urlsplit(current_app.config["PUBLIC_URL"]).netloc,
+    ):
         raise NotAllowed("form_foreign")
     try:
         bound = signer().loads(request.form.get("form_token", ""), max_age=FORM_SECONDS)

@@ -1,4 +1,6 @@
-"""A file of services and places, in whichever of the formats it is, as drafts; and what was done with it as a message."""
+"""A file of services and places, in whichever of the formats it is, as drafts; and what was done
+with it as a message.
+"""
 
 from typing import Any
 
@@ -80,6 +82,7 @@ def _line(line: Line) -> pb.ImportLine:
         subject_id=line.subject_id,
         candidate_ids=line.candidate_ids,
         problems=[
-            pb.ImportProblem(column=each.column, field=each.field, reason_code=each.reason) for each in line.problems[:_MOST_PROBLEMS]
+            pb.ImportProblem(column=each.column, field=each.field, reason_code=each.reason)
+            for each in line.problems[:_MOST_PROBLEMS]
         ],
     )

@@ -1,4 +1,5 @@
-"""Reads a file in a process of its own, which is ended when reading costs more than the largest honest file: a bomb costs no call a moment.
+"""Reads a file in a process of its own, which is ended when reading costs more than the largest
+honest file: a bomb costs no call a moment.
 
 The child has no settings, no keys and no database. It limits itself before it looks at the file.
 """
@@ -22,8 +23,12 @@ from services.partners.wire.imports import parse
 from services.partners.wire.imports.drafts import Reading
 
 _LIMITS = (30, 250_000_000)
-"""Seconds of processor, bytes of addresses. The largest honest spreadsheet takes three seconds, ten on a slow machine, and half of the memory."""
-_LONGEST = 900.0  # seconds in all: on a machine with a load of forty a process gets a twentieth of a processor
+"""Seconds of processor, bytes of addresses.
+
+The largest honest spreadsheet takes three seconds, ten on a slow machine, and half of the memory.
+"""
+# seconds in all: on a machine with a load of forty a process gets a twentieth of a processor
+_LONGEST = 900.0
 _LOOK = 0.5  # seconds between two looks at whether the file is still wanted
 _ROOT = Path(__file__).resolve().parents[4]
 _NO_MEMORY = 3  # exit code
@@ -34,15 +39,28 @@ class TooMuchWork(Exception):
 
 
 class Ended(Exception):
-    """The process was ended from outside, or did not come to an end: nothing is known of the file."""
+    """The process was ended from outside, or did not come to an end: nothing is known of the
+    file.
+    """
 
 
-def read_apart(content: bytes, reading: Reading, encoding: Encoding | None, going_on: Callable[[], None]) -> Parsed:
-    """Parses a file elsewhere. Asks `going_on` now and then, which may raise to end it. Raises Invalid of `content`, TooMuchWork or Ended."""
+def read_apart(
+    content: bytes, reading: Reading, encoding: Encoding | None, going_on: Callable[[], None]
+) -> Parsed:
+    """Parses a file elsewhere.
+
+    Asks `going_on` now and then, which may raise to end it. Raises Invalid of `content`,
+    TooMuchWork or Ended.
+    """
     end = time.monotonic() + _LONGEST
     question = pickle.dumps((_LIMITS, content, reading, encoding))
     with subprocess.Popen(
-        [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=_ROOT, env={}
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=_ROOT,
+        env={},
     ) as child:
         try:
             # A thread, for communicate() forgets what it has not yet sent when its time is up.
@@ -62,7 +80,8 @@ def read_apart(content: bytes, reading: Reading, encoding: Encoding | None, goin
         raise TooMuchWork
     if child.returncode != 0:
         raise Ended
-    parsed: Parsed | list[tuple[str, str]] = pickle.loads(answer)  # noqa: S301  # from a child of ours
+    # from a child of ours
+    parsed: Parsed | list[tuple[str, str]] = pickle.loads(answer)  # noqa: S301
     if not isinstance(parsed, Parsed):
         raise Invalid(*parsed)
     return parsed
@@ -76,9 +95,12 @@ def _send(pipe: IO[bytes], question: bytes) -> None:
 def main() -> int:
     """Answers the one question on standard input: a Parsed, or the violations of the file."""
     os.nice(10)  # calls go first
-    with suppress(OSError):  # where memory gets short, this process goes and not the service; a system without /proc has no such choice
+    # where memory gets short, this process goes and not the service; a system without /proc has no
+    # such choice
+    with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    (seconds, memory), content, reading, encoding = pickle.load(sys.stdin.buffer)  # noqa: S301  # from our parent
+    # from our parent
+    (seconds, memory), content, reading, encoding = pickle.load(sys.stdin.buffer)  # noqa: S301
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

@@ -1,4 +1,6 @@
-"""What a row says as entries: by the contract's own checks of a service and a place, so that what no call could write no file can either."""
+"""What a row says as entries: by the contract's own checks of a service and a place, so that what
+no call could write no file can either.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -22,7 +24,8 @@ from services.partners.wire.imports import hours
 from services.partners.wire.imports.hours import fold
 from services.partners.wire.phones import phone
 
-# Two letters of UTF-8 read as Windows': "Ã³" where "ó" was written; or what stands for a letter that was lost.
+# Two letters of UTF-8 read as Windows': "Ã³" where "ó" was written; or what stands for a letter
+# that was lost.
 _BROKEN = re.compile("\0|[ÃÂ][\u0080-\u00bf\u0152-\u0161\u2013-\u203a\u20ac\u2122]|\ufffd")
 _YES, _NO = frozenset("si yes oui true 1 x s y".split()), frozenset("no non false 0 n".split())
 _COUNTRIES = {
@@ -53,7 +56,9 @@ _GENDERS = {
     pb.GENDER_MASCULINE: "hombre hombres masculino masculine male men hommes",
 }
 _GENDER = {word: number for number, words in _GENDERS.items() for word in words.split()}
-_WHOLE_COUNTRY = frozenset(("todo el pais", "nacional", "whole country", "nationwide", "national", "tout le pays"))
+_WHOLE_COUNTRY = frozenset(
+    ("todo el pais", "nacional", "whole country", "nationwide", "national", "tout le pays")
+)
 FLAGS = ("takes_dependants", "takes_pregnant", "takes_with_addiction", "takes_without_papers")
 _SEPARATED = re.compile(r"[,;/|\n]")
 
@@ -74,7 +79,11 @@ class Reading:
 
     @cached_property
     def _needs(self) -> Mapping[str, str]:
-        names = {fold(name): term.code for term in self.taxonomy.terms.values() for name in term.names.values()}
+        names = {
+            fold(name): term.code
+            for term in self.taxonomy.terms.values()
+            for name in term.names.values()
+        }
         return names | {fold(code): code for code in self.taxonomy.terms}
 
     @cached_property
@@ -87,7 +96,9 @@ class Reading:
     def service(
         self, line: Line, texts: Mapping[str, str], more: Callable[[pb.Service], None] | None = None
     ) -> tuple[ServiceEntry, frozenset[str]] | None:
-        """A service of texts by field, and which fields are said; None: something is wrong, and the line says what. `more` adds what is no text."""
+        """A service of texts by field, and which fields are said; None: something is wrong, and the
+        line says what. `more` adds what is no text.
+        """
         message, said = pb.Service(), set[str]()
         self._number = ""
         country = self._country(line, texts)
@@ -112,8 +123,12 @@ class Reading:
                 line.refuse(path.removeprefix("service."), reason)
             return None
 
-    def place(self, line: Line, texts: Mapping[str, str], *, hidden: bool) -> tuple[LocationEntry, frozenset[str]] | None:
-        """A place of texts by field; `hidden`: of a shelter, so that nothing leads there, whatever the file says."""
+    def place(
+        self, line: Line, texts: Mapping[str, str], *, hidden: bool
+    ) -> tuple[LocationEntry, frozenset[str]] | None:
+        """A place of texts by field; `hidden`: of a shelter, so that nothing leads there, whatever
+        the file says.
+        """
         message, said = locations_pb2.Location(), set[str]()
         country = self._country(line, texts)
         for name, text in texts.items():
@@ -188,7 +203,9 @@ class Reading:
             line.refuse("country", "unknown_code")
         return code or self.country
 
-    def _take(self, line: Line, message: pb.Service, name: str, text: str, country: str) -> list[str]:
+    def _take(
+        self, line: Line, message: pb.Service, name: str, text: str, country: str
+    ) -> list[str]:
         """Puts what a cell says into the message; returns what it says."""
         try:
             self._check_encoding(text)
@@ -213,7 +230,9 @@ class Reading:
         setattr(message, name, " ".join(text.split()) if name == "name" else text.strip())
         return [name]
 
-    def _said_country(self, _message: pb.Service, name: str, _text: str, _country: str) -> list[str]:
+    def _said_country(
+        self, _message: pb.Service, name: str, _text: str, _country: str
+    ) -> list[str]:
         return [name]
 
     def _need_codes(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
@@ -229,13 +248,19 @@ class Reading:
         return [name]
 
     def _phone(self, message: pb.Service, name: str, text: str, country: str) -> list[str]:
-        self._number = phone(name, text, country)  # read once: with the rest it is only looked at as a text
+        # read once: with the rest it is only looked at as a text
+        self._number = phone(name, text, country)
         return [name]
 
     def _languages(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
-        parts = [part.strip() for part in re.split(r"[,;/|\n]| y | and | et ", text) if part.strip()]
+        parts = [
+            part.strip() for part in re.split(r"[,;/|\n]| y | and | et ", text) if part.strip()
+        ]
         message.languages.extend(dict.fromkeys(_LANGUAGE.get(fold(part), part) for part in parts))
-        if any(not re.fullmatch(r"([a-z]{2,3}|x)(-[A-Za-z0-9]{1,8})*", tag) for tag in message.languages):
+        if any(
+            not re.fullmatch(r"([a-z]{2,3}|x)(-[A-Za-z0-9]{1,8})*", tag)
+            for tag in message.languages
+        ):
             raise Wrong("unknown_code")
         return [name]
 
@@ -247,16 +272,25 @@ class Reading:
         return [name]
 
     def _age(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
-        setattr(message.eligibility, name, _number(re.sub(r"\b(anos|years?|ans)\b", "", fold(text)), int))
+        setattr(
+            message.eligibility,
+            name,
+            _number(re.sub(r"\b(anos|years?|ans)\b", "", fold(text)), int),
+        )
         return [f"eligibility.{name}"]
 
     def _ages(self, message: pb.Service, _name: str, text: str, _country: str) -> list[str]:
         said = re.sub(r"\b(de|anos|years?|old|ans)\b", " ", fold(text))
         said = " ".join(said.split())
         if match := re.fullmatch(r"(\d{1,3}) ?(?:-|a|to) ?(\d{1,3})", said):
-            message.eligibility.minimum_age, message.eligibility.maximum_age = int(match[1]), int(match[2])
+            message.eligibility.minimum_age, message.eligibility.maximum_age = (
+                int(match[1]),
+                int(match[2]),
+            )
             return ["eligibility.minimum_age", "eligibility.maximum_age"]
-        if match := re.fullmatch(r"(?:desde|from) (\d{1,3})|(\d{1,3}) ?(?:\+|y mas|o mas|and over)", said):
+        if match := re.fullmatch(
+            r"(?:desde|from) (\d{1,3})|(\d{1,3}) ?(?:\+|y mas|o mas|and over)", said
+        ):
             message.eligibility.minimum_age = int(match[1] or match[2])
             return ["eligibility.minimum_age"]
         if match := re.fullmatch(r"(?:hasta|up to) (\d{1,3})", said):
@@ -268,10 +302,16 @@ class Reading:
 
     def _genders(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
         words = numbers(pb.Gender.DESCRIPTOR)
-        genders = [_GENDER.get(fold(part)) or words.get(fold(part)) for part in _SEPARATED.split(text) if part.strip()]
+        genders = [
+            _GENDER.get(fold(part)) or words.get(fold(part))
+            for part in _SEPARATED.split(text)
+            if part.strip()
+        ]
         if None in genders:
             raise Wrong("unknown_code")
-        message.eligibility.genders.extend(pb.Gender.ValueType(each) for each in dict.fromkeys(genders) if each)
+        message.eligibility.genders.extend(
+            pb.Gender.ValueType(each) for each in dict.fromkeys(genders) if each
+        )
         return [f"eligibility.{name}"]
 
     def _takes(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
@@ -294,11 +334,23 @@ _SERVICE: dict[str, Callable[[Reading, pb.Service, str, str, str], list[str]]] =
     "schedules": Reading._schedules,
     "ages": Reading._ages,
     "genders": Reading._genders,
-    **dict.fromkeys(("minimum_age", "maximum_age", "maximum_dependants", "maximum_age_of_boys"), Reading._age),
+    **dict.fromkeys(
+        ("minimum_age", "maximum_age", "maximum_dependants", "maximum_age_of_boys"), Reading._age
+    ),
     **dict.fromkeys(FLAGS, Reading._takes),
     **dict.fromkeys(("confidential", "public", "active"), Reading._flag_of),
 }
-_PLACE = ("name", "country", "department", "area_code", "address", "latitude", "longitude", "transportation", "confidential")
+_PLACE = (
+    "name",
+    "country",
+    "department",
+    "area_code",
+    "address",
+    "latitude",
+    "longitude",
+    "transportation",
+    "confidential",
+)
 
 
 def is_hidden(entry: ServiceEntry) -> bool:

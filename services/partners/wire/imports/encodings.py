@@ -1,4 +1,6 @@
-"""How the text of a file is encoded: as its mark or its bytes show, as somebody says, or as charset-normalizer guesses, which a person then confirms."""
+"""How the text of a file is encoded: as its mark or its bytes show, as somebody says, or as
+charset-normalizer guesses, which a person then confirms.
+"""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +10,11 @@ from charset_normalizer import from_bytes
 from chassis.errors import Invalid
 from services.partners.domain.imports import Decoded, Encoding
 
-_MARKS = ((b"\xef\xbb\xbf", Encoding.UTF_8), (b"\xff\xfe", Encoding.UTF_16), (b"\xfe\xff", Encoding.UTF_16))
+_MARKS = (
+    (b"\xef\xbb\xbf", Encoding.UTF_8),
+    (b"\xff\xfe", Encoding.UTF_16),
+    (b"\xfe\xff", Encoding.UTF_16),
+)
 _CODECS = {
     Encoding.UTF_8: "utf-8-sig",
     Encoding.UTF_16: "utf-16",
@@ -18,15 +24,22 @@ _CODECS = {
 }
 _ENCODINGS = {codec: encoding for encoding, codec in _CODECS.items()}
 _GUESSED = ("cp1252", "mac_roman", "cp850")
-# Of texts in Spanish, English and French. Letters count more than signs: a sign of one encoding is a letter of another.
-_LETTERS, _SIGNS = frozenset("áéíóúüñÁÉÍÓÚÜÑàâçèêëîïôùûœÀÂÇÈÊËÎÏÔÙÛŒ"), frozenset("¿¡ªº°–—“”‘’«»…·€")
+# Of texts in Spanish, English and French. Letters count more than signs: a sign of one encoding is
+# a letter of another.
+_LETTERS, _SIGNS = (
+    frozenset("áéíóúüñÁÉÍÓÚÜÑàâçèêëîïôùûœÀÂÇÈÊËÎÏÔÙÛŒ"),
+    frozenset("¿¡ªº°–—“”‘’«»…·€"),
+)
 _SAMPLE = 20_000  # bytes of the lines that are looked at
 _WORD = re.compile(r"[^\s;,|\"\x00-\x1f]*[^\x00-\x7f][^\s;,|\"\x00-\x1f]*")
 _WORDS, _WORD_LENGTH = 8, 40  # shown to a person
 
 
 def of(texts: Sequence[bytes], encoding: Encoding | None) -> Decoded:
-    """Finds the encoding of the texts of one file; `encoding` is what somebody says of it. Raises Invalid if no encoding fits."""
+    """Finds the encoding of the texts of one file; `encoding` is what somebody says of it.
+
+    Raises Invalid if no encoding fits.
+    """
     for text in texts:
         for mark, shown in _MARKS:
             if text.startswith(mark):
@@ -40,13 +53,28 @@ def of(texts: Sequence[bytes], encoding: Encoding | None) -> Decoded:
     if not other:
         return Decoded(Encoding.UTF_8)
     lines = [line for text in other for line in re.split(rb"[\r\n]+", text) if not line.isascii()]
-    matches = from_bytes(b"\n".join(lines)[:_SAMPLE], cp_isolation=list(_GUESSED), enable_fallback=False)
+    matches = from_bytes(
+        b"\n".join(lines)[:_SAMPLE], cp_isolation=list(_GUESSED), enable_fallback=False
+    )
     fitting = [match for match in matches if all(_decodes(text, match.encoding) for text in other)]
-    ranked = sorted(fitting, key=lambda match: (_unusual(str(match)), match.chaos, -match.coherence, _GUESSED.index(match.encoding)))
+    ranked = sorted(
+        fitting,
+        key=lambda match: (
+            _unusual(str(match)),
+            match.chaos,
+            -match.coherence,
+            _GUESSED.index(match.encoding),
+        ),
+    )
     if not ranked:
         raise Invalid(("content", "malformed"))
     guess = _ENCODINGS[ranked[0].encoding]
-    words = dict.fromkeys(word[:_WORD_LENGTH] for text in other for word in _WORD.findall(decode(text, guess)) if re.search(r"\w", word))
+    words = dict.fromkeys(
+        word[:_WORD_LENGTH]
+        for text in other
+        for word in _WORD.findall(decode(text, guess))
+        if re.search(r"\w", word)
+    )
     return Decoded(guess, guessed=True, samples=tuple(words)[:_WORDS])
 
 
@@ -67,4 +95,8 @@ def _decodes(text: bytes, codec: str) -> bool:
 
 
 def _unusual(text: str) -> int:
-    return sum(0 if letter in _LETTERS else 1 if letter in _SIGNS else 2 for letter in text if not letter.isascii())
+    return sum(
+        0 if letter in _LETTERS else 1 if letter in _SIGNS else 2
+        for letter in text
+        if not letter.isascii()
+    )

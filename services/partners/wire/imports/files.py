@@ -1,4 +1,7 @@
-"""A file as tables of texts: which format it is, which separator. Bounded before it is unpacked; a file that is none of these is refused."""
+"""A file as tables of texts: which format it is, which separator.
+
+Bounded before it is unpacked; a file that is none of these is refused.
+"""
 
 import csv
 import io
@@ -31,17 +34,26 @@ class Table:
 
 @dataclass(frozen=True)
 class File:
-    """A Table of a spreadsheet, Tables by name of a data package, or what JSON says; and how its text was decoded, where the format does not say it."""
+    """A Table of a spreadsheet, Tables by name of a data package, or what JSON says; and how its
+    text was decoded, where the format does not say it.
+    """
 
     content: Table | dict[str, Table] | Any
     text: Decoded | None = None
 
 
 def read(content: bytes, encoding: Encoding | None = None) -> File:
-    """Reads a file of any format; `encoding` is that of its text, where somebody knows it. Raises Invalid of `content`."""
+    """Reads a file of any format; `encoding` is that of its text, where somebody knows it.
+
+    Raises Invalid of `content`.
+    """
     check_size(content)
     try:
-        return _archive(content, encoding) if content.startswith(b"PK\x03\x04") else _text(content, encoding)
+        return (
+            _archive(content, encoding)
+            if content.startswith(b"PK\x03\x04")
+            else _text(content, encoding)
+        )
     except (
         csv.Error,
         zipfile.BadZipFile,
@@ -90,16 +102,22 @@ def _archive(content: bytes, encoding: Encoding | None) -> File:
         texts = {
             PurePosixPath(part.filename).name: archive.read(part)
             for part in parts
-            if part.filename.endswith(".csv") and not PurePosixPath(part.filename).name.startswith(".")
+            if part.filename.endswith(".csv")
+            and not PurePosixPath(part.filename).name.startswith(".")
         }
     if "services.csv" not in texts:
         raise Invalid(("content", "malformed"))
     decoded = encodings.of(list(texts.values()), encoding)
-    return File({name: _csv(encodings.decode(text, decoded.encoding)) for name, text in texts.items()}, decoded)
+    return File(
+        {name: _csv(encodings.decode(text, decoded.encoding)) for name, text in texts.items()},
+        decoded,
+    )
 
 
 def _check_elements(archive: zipfile.ZipFile) -> None:
-    """Refuses a workbook of more elements than the largest table needs, before any is parsed: an empty cell packs a thousand to one."""
+    """Refuses a workbook of more elements than the largest table needs, before any is parsed: an
+    empty cell packs a thousand to one.
+    """
     elements = 0
     for part in archive.infolist():
         with archive.open(part) as stream:
@@ -111,14 +129,17 @@ def _check_elements(archive: zipfile.ZipFile) -> None:
 
 def _workbook(content: bytes) -> Table:
     """The first sheet; what formulas gave when it was saved."""
-    import openpyxl  # here, for it takes a sixth of a second, and few processes ever read a spreadsheet
+    # here, for it takes a sixth of a second, and few processes ever read a spreadsheet
+    import openpyxl
 
     book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
     try:
         sheet = book.worksheets[0]
         sheet.reset_dimensions()  # what it says of its own size may be anything
         rows = sheet.iter_rows(max_col=_COLUMNS, values_only=True)
-        return _bounded((number, [_cell(value) for value in cells]) for number, cells in enumerate(rows, 1))
+        return _bounded(
+            (number, [_cell(value) for value in cells]) for number, cells in enumerate(rows, 1)
+        )
     except IndexError as error:
         raise ValueError from error
     finally:
@@ -136,8 +157,20 @@ def _cell(value: Any) -> str:
 
 
 def _bounded(rows: Iterator[tuple[int, list[str]]]) -> Table:
-    """Without empty rows; refuses more than can be taken in at once. A sheet may claim a million empty rows."""
-    kept = list(islice(((n, cells[:_COLUMNS]) for n, cells in islice(rows, 20 * MOST_ROWS) if any(map(str.strip, cells))), MOST_ROWS + 2))
+    """Without empty rows; refuses more than can be taken in at once.
+
+    A sheet may claim a million empty rows.
+    """
+    kept = list(
+        islice(
+            (
+                (n, cells[:_COLUMNS])
+                for n, cells in islice(rows, 20 * MOST_ROWS)
+                if any(map(str.strip, cells))
+            ),
+            MOST_ROWS + 2,
+        )
+    )
     if len(kept) > MOST_ROWS + 1:
         raise Invalid(("content", "too_long"))
     if not kept:

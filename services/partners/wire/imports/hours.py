@@ -1,4 +1,7 @@
-"""Hours as people write ("lun a vie 8:00-17:00; sáb 8am-12m") as hours. What can be read in two ways ("9-5", "M") is none: nobody guesses when a door is open."""
+"""Hours as people write ("lun a vie 8:00-17:00; sáb 8am-12m") as hours.
+
+What can be read in two ways ("9-5", "M") is none: nobody guesses when a door is open.
+"""
 
 import re
 import unicodedata
@@ -22,9 +25,12 @@ _NAMES = {
     "SU": "domingo dom do d sunday sun dimanche dim",
 }
 _DAY = {word: day for day, words in _NAMES.items() for word in words.split()}
-_ALWAYS = re.compile(r"^(las )?24 ?(h|hs|horas|hours|heures|/ ?7)( al dia)?(,? ?(7 dias|todos los dias|every day|7/7))?$")
+_ALWAYS = re.compile(
+    r"^(las )?24 ?(h|hs|horas|hours|heures|/ ?7)( al dia)?(,? ?(7 dias|todos los dias|every"
+    r" day|7/7))?$"
+)
 _EVERY_DAY = re.compile(r"\b(todos los dias|diario|diariamente|daily|every day|tous les jours)\b")
-_TIME = r"(?<![\d:])(\d{1,2})(?:[:.h](\d{2}))?(\s?a\.?\s?m\.?|\s?p\.?\s?m\.?|\s?md|m|\s?hrs|\s?hs|\s?h)?"
+_TIME = r"(?<![\d:])(\d{1,2})(?:[:.h](\d{2}))?(\s?a\.?\s?m\.?|\s?p\.?\s?m\.?|\s?md|m|\s?hrs|\s?hs|\s?h)?"  # noqa: E501
 _SPAN = re.compile(rf"{_TIME}\s?(?:-|a|to|au|hasta|until)\s?{_TIME}(?![\w:])")
 _FILLER = re.compile(r"\b(de|del|desde|du|from|las?|horas|hrs)\b")
 _NOON = 12
@@ -34,8 +40,14 @@ def schedules(text: str) -> list[pb.Schedule]:
     """The schedules that a text says. Raises Unclear."""
     said = fold(text).strip(" .")
     if _ALWAYS.match(said):
-        return [pb.Schedule(freq=pb.FREQUENCY_WEEKLY, opens_at="00:00", closes_at="00:00", holidays=True)]
-    weekly = [schedule for part in re.split(r"[;\n|]", said) if part.strip() for schedule in _part(part)]
+        return [
+            pb.Schedule(
+                freq=pb.FREQUENCY_WEEKLY, opens_at="00:00", closes_at="00:00", holidays=True
+            )
+        ]
+    weekly = [
+        schedule for part in re.split(r"[;\n|]", said) if part.strip() for schedule in _part(part)
+    ]
     if not weekly:
         raise Unclear("malformed")
     return weekly
@@ -45,9 +57,13 @@ def _part(text: str) -> list[pb.Schedule]:
     spans = list(_SPAN.finditer(text))
     if not spans:
         raise Unclear("malformed")
-    # What stands before, between and after the hours; days stand before the hours that they mean, or all after them.
+    # What stands before, between and after the hours; days stand before the hours that they mean,
+    # or all after them.
     ends = [0, *(span.end() for span in spans)]
-    said = [_bare(text[end:start]) for end, start in zip(ends, [*(span.start() for span in spans), len(text)], strict=True)]
+    said = [
+        _bare(text[end:start])
+        for end, start in zip(ends, [*(span.start() for span in spans), len(text)], strict=True)
+    ]
     if not said[0]:
         said = [*said[1:], ""]
         if any(said[:-2]):
@@ -59,7 +75,9 @@ def _part(text: str) -> list[pb.Schedule]:
     for words, span in zip(said, spans, strict=False):
         days = _days(words) if words or span is spans[0] else days
         opens, closes = _times(span)
-        weekly.append(pb.Schedule(freq=pb.FREQUENCY_WEEKLY, byday=days, opens_at=opens, closes_at=closes))
+        weekly.append(
+            pb.Schedule(freq=pb.FREQUENCY_WEEKLY, byday=days, opens_at=opens, closes_at=closes)
+        )
     return weekly
 
 
@@ -134,5 +152,7 @@ def _time(hour: str, minute: str | None, half: str | None) -> tuple[int, int, bo
 @lru_cache(maxsize=4096)
 def fold(text: str) -> str:
     """Lower case without accents, with plain hyphens and single spaces."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+    plain = "".join(
+        c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c)
+    )
     return re.sub(r"[ \t]+", " ", plain.replace("–", "-").replace("—", "-")).strip()

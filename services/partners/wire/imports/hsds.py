@@ -1,4 +1,6 @@
-"""HSDS 3: services as JSON (one, a list, or a page with `contents`, as organisations too), and the tables of the data package, which are put together to the same."""
+"""HSDS 3: services as JSON (one, a list, or a page with `contents`, as organisations too), and the
+tables of the data package, which are put together to the same.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +8,14 @@ from typing import Any
 from chassis.errors import Invalid
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners.domain.codes import Taxonomy
-from services.partners.domain.imports import MOST_ROWS, AtPlace, Line, Parsed, PlaceDraft, ServiceDraft
+from services.partners.domain.imports import (
+    MOST_ROWS,
+    AtPlace,
+    Line,
+    Parsed,
+    PlaceDraft,
+    ServiceDraft,
+)
 from services.partners.domain.location import Phone
 from services.partners.domain.schedule import Schedule
 from services.partners.wire.hsds_ids import plain, term_id
@@ -17,10 +26,23 @@ from services.partners.wire.phones import phone
 from services.partners.wire.schedules import schedules
 
 _ACTIVE = {"active": True, "inactive": False, "defunct": False, "temporarily closed": False}
-_EXTRAS = ("country", "need_codes", "confidential", "public", *FLAGS, "maximum_dependants", "maximum_age_of_boys", "genders")
+_EXTRAS = (
+    "country",
+    "need_codes",
+    "confidential",
+    "public",
+    *FLAGS,
+    "maximum_dependants",
+    "maximum_age_of_boys",
+    "genders",
+)
 # Of the tables: whose row stands in which list of another.
 _CHILDREN = ("phones", "schedules", "languages", "attributes", "service_areas", "addresses")
-_OWNERS = (("service_at_location_id", "service_at_locations"), ("service_id", "services"), ("location_id", "locations"))
+_OWNERS = (
+    ("service_at_location_id", "service_at_locations"),
+    ("service_id", "services"),
+    ("location_id", "locations"),
+)
 
 
 class Node(dict[str, Any]):
@@ -38,7 +60,13 @@ def parse(said: Any, reading: Reading) -> Parsed:
     if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
         raise Invalid(("content", "malformed"))
     services = [
-        each for one in objects for each in ([{**s, "organization": one} for s in _list(one, "services")] if "services" in one else [one])
+        each
+        for one in objects
+        for each in (
+            [{**s, "organization": one} for s in _list(one, "services")]
+            if "services" in one
+            else [one]
+        )
     ]
     if len(services) > MOST_ROWS:
         raise Invalid(("content", "too_long"))
@@ -52,18 +80,26 @@ def parse(said: Any, reading: Reading) -> Parsed:
 
 
 def parse_tables(tables: Mapping[str, Table], reading: Reading) -> Parsed:
-    """What the tables of a data package say. A row of a table that belongs to no service or place here is left aside."""
+    """What the tables of a data package say.
+
+    A row of a table that belongs to no service or place here is left aside.
+    """
     read = {name.removesuffix(".csv"): _nodes(name, table) for name, table in tables.items()}
     if sum(map(len, read.values())) > 4 * MOST_ROWS:
         raise Invalid(("content", "too_long"))
     by_id = {name: {node.get("id", ""): node for node in nodes} for name, nodes in read.items()}
     terms = by_id.get("taxonomy_terms", {})
     for attribute in read.get("attributes", []):
-        attribute["taxonomy_term"] = terms.get(attribute.get("taxonomy_term_id", ""), {"id": attribute.get("taxonomy_term_id", "")})
+        attribute["taxonomy_term"] = terms.get(
+            attribute.get("taxonomy_term_id", ""), {"id": attribute.get("taxonomy_term_id", "")}
+        )
         attribute["service_id"] = attribute.get("service_id") or attribute.get("link_id", "")
     for name in _CHILDREN:
         for node in read.get(name, []):
-            owner = next((by_id.get(table, {}).get(node[key]) for key, table in _OWNERS if node.get(key)), None)
+            owner = next(
+                (by_id.get(table, {}).get(node[key]) for key, table in _OWNERS if node.get(key)),
+                None,
+            )
             if owner is not None:
                 owner.setdefault(name, []).append(node)
     for node in read.get("service_at_locations", []):
@@ -85,7 +121,12 @@ def parse_tables(tables: Mapping[str, Table], reading: Reading) -> Parsed:
     # A place has its own row; of the other tables only what is wrong is told.
     parsed.lines += [draft.line for draft in places.values() if draft.line.file == "locations.csv"]
     told = {id(line) for line in parsed.lines}
-    parsed.lines += [node.line for nodes in read.values() for node in nodes if node.line.problems and id(node.line) not in told]
+    parsed.lines += [
+        node.line
+        for nodes in read.values()
+        for node in nodes
+        if node.line.problems and id(node.line) not in told
+    ]
     return parsed
 
 
@@ -93,7 +134,10 @@ def _nodes(name: str, table: Table) -> list[Node]:
     headings = [heading.strip().lower() for heading in table.rows[0][1]]
     columns = {heading: letter(index) for index, heading in reversed(list(enumerate(headings)))}
     return [
-        Node({h: cell.strip() for h, cell in zip(headings, cells, strict=False) if cell.strip()}, Line(name, row, columns))
+        Node(
+            {h: cell.strip() for h, cell in zip(headings, cells, strict=False) if cell.strip()},
+            Line(name, row, columns),
+        )
         for row, cells in table.rows[1:]
     ]
 
@@ -102,13 +146,21 @@ def _add(parsed: Parsed, places: dict[str, PlaceDraft], node: Node, reading: Rea
     line = node.line
     organization = _dict(node, "organization")
     extras = {name: _text(node.get(f"x_{name}")) for name in _EXTRAS}
-    texts = {name: _text(node.get(name)) for name in ("name", "description", "minimum_age", "maximum_age")} | extras
+    texts = {
+        name: _text(node.get(name))
+        for name in ("name", "description", "minimum_age", "maximum_age")
+    } | extras
     texts["department"] = _text(node.get("x_department")) or _where(node)
     texts["phone"] = next((_text(each.get("number")) for each in _list(node, "phones")), "")
-    texts["area_codes"] = ",".join(filter(None, (_text(each.get("x_area_code")) for each in _list(node, "service_areas"))))
+    texts["area_codes"] = ",".join(
+        filter(None, (_text(each.get("x_area_code")) for each in _list(node, "service_areas")))
+    )
     texts["country"] = texts["country"] or _country(node)
     if node.get("status"):
-        texts["active"] = {True: "yes", False: "no"}.get(_ACTIVE.get(_text(node["status"]).lower()), _text(node["status"]))  # type: ignore[arg-type]
+        texts["active"] = {True: "yes", False: "no"}.get(
+            _ACTIVE.get(_text(node["status"]).lower()),  # type: ignore[arg-type]
+            _text(node["status"]),
+        )
     texts["languages"] = ",".join(_languages(node))
     texts["need_codes"] = texts["need_codes"] or _needs(node, reading.taxonomy)
 
@@ -135,7 +187,14 @@ def _add(parsed: Parsed, places: dict[str, PlaceDraft], node: Node, reading: Rea
     parsed.services.append(draft)
 
 
-def _at(at: Mapping[str, Any], places: dict[str, PlaceDraft], line: Line, reading: Reading, *, hidden: bool) -> AtPlace | None:
+def _at(
+    at: Mapping[str, Any],
+    places: dict[str, PlaceDraft],
+    line: Line,
+    reading: Reading,
+    *,
+    hidden: bool,
+) -> AtPlace | None:
     where = _dict(at, "location")
     if not where:
         return None
@@ -155,7 +214,9 @@ def _at(at: Mapping[str, Any], places: dict[str, PlaceDraft], line: Line, readin
         places[source] = PlaceDraft(here, source, *read)
     try:
         phones = tuple(
-            Phone(phone("phones", _text(each.get("number")), reading.country)) for each in _list(at, "phones") if each.get("number")
+            Phone(phone("phones", _text(each.get("number")), reading.country))
+            for each in _list(at, "phones")
+            if each.get("number")
         )
         hours = schedules(_schedules(own, at), "schedules")
     except Invalid as error:
@@ -172,7 +233,9 @@ def _if_any(said: tuple[Schedule, ...]) -> tuple[Schedule, ...] | None:
 def _place_texts(where: Mapping[str, Any]) -> dict[str, str]:
     address = next(iter(_list(where, "addresses")), {})
     lines = [_text(address.get(name)) for name in ("address_1", "address_2")]
-    texts = {name: _text(where.get(name)) for name in ("name", "latitude", "longitude", "transportation")}
+    texts = {
+        name: _text(where.get(name)) for name in ("name", "latitude", "longitude", "transportation")
+    }
     return {
         **texts,
         "address": ", ".join(filter(None, lines)),
@@ -190,11 +253,16 @@ def _where(node: Mapping[str, Any]) -> str:
 
 
 def _departments(node: Mapping[str, Any]) -> set[str]:
-    return {_place_texts(_dict(at, "location"))["department"] for at in _list(node, "service_at_locations")} - {""}
+    return {
+        _place_texts(_dict(at, "location"))["department"]
+        for at in _list(node, "service_at_locations")
+    } - {""}
 
 
 def _country(node: Mapping[str, Any]) -> str:
-    countries = {_place_texts(_dict(at, "location"))["country"] for at in _list(node, "service_at_locations")} - {""}
+    countries = {
+        _place_texts(_dict(at, "location"))["country"] for at in _list(node, "service_at_locations")
+    } - {""}
     return countries.pop() if len(countries) == 1 else ""
 
 
@@ -203,14 +271,29 @@ def _needs(node: Mapping[str, Any], taxonomy: Taxonomy) -> str:
     codes = []
     for attribute in _list(node, "attributes"):
         term = _dict(attribute, "taxonomy_term")
-        code = _text(term.get("code")) or ours.get(plain(_text(term.get("id"))), "") or _text(term.get("name")) or _text(term.get("id"))
+        code = (
+            _text(term.get("code"))
+            or ours.get(plain(_text(term.get("id"))), "")
+            or _text(term.get("name"))
+            or _text(term.get("id"))
+        )
         if code:
             codes.append(code)
     return "|".join(dict.fromkeys(codes))
 
 
 def _languages(node: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(filter(None, (_text(each.get("code")) or _text(each.get("name")) for each in _list(node, "languages")))))
+    return list(
+        dict.fromkeys(
+            filter(
+                None,
+                (
+                    _text(each.get("code")) or _text(each.get("name"))
+                    for each in _list(node, "languages")
+                ),
+            )
+        )
+    )
 
 
 def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
@@ -225,20 +308,34 @@ def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
         )
         freq = _text(each.get("freq")).upper() or ("WEEKLY" if message.byday else "")
         if freq not in ("WEEKLY", "MONTHLY"):
-            here.refuse("freq" if here is not line else "schedules", "unknown_code" if freq else "required")
+            here.refuse(
+                "freq" if here is not line else "schedules", "unknown_code" if freq else "required"
+            )
             continue
         # What we can't keep changes when a door is open: it is refused and not left out.
-        beyond = [name for name in ("bymonthday", "byweekno", "byyearday", "count") if each.get(name)]
+        beyond = [
+            name for name in ("bymonthday", "byweekno", "byyearday", "count") if each.get(name)
+        ]
         if beyond or _text(each.get("interval")) not in ("", "1", "1.0"):
-            here.refuse((*beyond, "interval")[0] if here is not line else "schedules", "out_of_range")
+            here.refuse(
+                (*beyond, "interval")[0] if here is not line else "schedules", "out_of_range"
+            )
             continue
         message.freq = pb.Frequency.Value(f"FREQUENCY_{freq}")
         for name in ("opens_at", "closes_at"):
             text = _text(each.get(name))[:5]
-            if len(text) == 5 and text[2] == ":" and (text[:2] + text[3:]).isdigit() and text < "24" and text[3:] < "60":
+            if (
+                len(text) == 5
+                and text[2] == ":"
+                and (text[:2] + text[3:]).isdigit()
+                and text < "24"
+                and text[3:] < "60"
+            ):
                 setattr(message, name, text)
             else:
-                here.refuse(name if here is not line else "schedules", "malformed" if text else "required")
+                here.refuse(
+                    name if here is not line else "schedules", "malformed" if text else "required"
+                )
         if message.opens_at and message.closes_at:
             messages.append(message)
     return messages

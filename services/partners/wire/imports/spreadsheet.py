@@ -1,4 +1,6 @@
-"""A partner's own spreadsheet: one service a row, headings in Spanish, English or French, in any order."""
+"""A partner's own spreadsheet: one service a row, headings in Spanish, English or French, in any
+order.
+"""
 
 from collections.abc import Mapping
 
@@ -59,7 +61,10 @@ def parse(table: Table, reading: Reading) -> Parsed:
         parsed.lines.append(line)
         return parsed
     for row, cells in table.rows[1:]:
-        texts = {field: cells[index].strip() if index < len(cells) else "" for index, field in fields.items()}
+        texts = {
+            field: cells[index].strip() if index < len(cells) else ""
+            for index, field in fields.items()
+        }
         line = Line("", row, columns)
         parsed.lines.append(line)
         draft = _service(line, texts, reading)
@@ -69,7 +74,8 @@ def parse(table: Table, reading: Reading) -> Parsed:
 
 
 def _service(line: Line, texts: Mapping[str, str], reading: Reading) -> ServiceDraft | None:
-    # An empty cell below a merged one looks like a place that nobody stated, and no place means the whole country.
+    # An empty cell below a merged one looks like a place that nobody stated, and no place means the
+    # whole country.
     for name in ("country", "department"):
         if texts.get(name) == "" and not (name == "department" and texts.get("area_code")):
             line.refuse(name, "required")
@@ -79,7 +85,15 @@ def _service(line: Line, texts: Mapping[str, str], reading: Reading) -> ServiceD
     if read is None:
         return None
     entry, said = read
-    draft = ServiceDraft(line, texts.get("id", ""), "", texts.get("organization", ""), entry, said, has_area=bool(texts.get("department")))
+    draft = ServiceDraft(
+        line,
+        texts.get("id", ""),
+        "",
+        texts.get("organization", ""),
+        entry,
+        said,
+        has_area=bool(texts.get("department")),
+    )
     if any(texts.get(name) for name in _OF_A_PLACE):
         about = {**texts, "name": texts.get("place") or texts["name"], "confidential": ""}
         place = reading.place(line, about, hidden=is_hidden(entry))

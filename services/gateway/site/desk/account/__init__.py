@@ -30,14 +30,29 @@ def page(
     codes: Iterable[str] = (),
     passkey: pb.BeginPasskeyResponse | None = None,
 ) -> str:
-    """The same, with what was wrong in a `part`; `begun`, `codes` and `passkey` only right after they were made."""
-    sessions = clients().accounts.ListSessions(pb.ListSessionsRequest(session_secret=session.me().secret)).sessions
+    """The same, with what was wrong in a `part`; `begun`, `codes` and `passkey` only right after
+    they were made.
+    """
+    sessions = (
+        clients()
+        .accounts.ListSessions(pb.ListSessionsRequest(session_secret=session.me().secret))
+        .sessions
+    )
     factor = clients().accounts.GetSecondFactor(pb.GetSecondFactorRequest())
-    shown = {"begun": begun, "codes": list(codes), "passkey": passkey, "names_of": lambda keys: [(key.id, key.label) for key in keys]}
-    return render_template("account.html", sessions=sessions, factor=factor, errors=errors, part=part, **shown)
+    shown = {
+        "begun": begun,
+        "codes": list(codes),
+        "passkey": passkey,
+        "names_of": lambda keys: [(key.id, key.label) for key in keys],
+    }
+    return render_template(
+        "account.html", sessions=sessions, factor=factor, errors=errors, part=part, **shown
+    )
 
 
-@pages.post("/account/password", access.EVERYONE, again=page, then="made.show", done="password_changed")
+@pages.post(
+    "/account/password", access.EVERYONE, again=page, then="made.show", done="password_changed"
+)
 def password() -> None:
     """Changes it; her other sessions end. What they may have left is shown next."""
     if request.form.get("new_password", "") != request.form.get("again", ""):
@@ -55,15 +70,21 @@ def password() -> None:
 @pages.post("/account/sessions/end", access.EVERYONE, then="account.show")
 def end_sessions() -> None:
     """Ends one of her sessions, or all but this one."""
-    question = pb.EndSessionsRequest(id=forms.text("session"), session_secret=session.me().secret, request_id=forms.request_id())
+    question = pb.EndSessionsRequest(
+        id=forms.text("session"), session_secret=session.me().secret, request_id=forms.request_id()
+    )
     clients().accounts.EndSessions(question)
 
 
 @pages.post("/account/second-factor", access.EVERYONE, again=partial(page, part="begin"))
 def begin_second_factor() -> Response | str:
-    """Shows the secret of an app, once: the answer to this form is the only place where it stands."""
+    """Shows the secret of an app, once: the answer to this form is the only place where it
+    stands.
+    """
     origin.tell(origin.device())
-    question = pb.BeginSecondFactorRequest(password=request.form.get("password", ""), request_id=forms.request_id())
+    question = pb.BeginSecondFactorRequest(
+        password=request.form.get("password", ""), request_id=forms.request_id()
+    )
     try:
         begun = clients().accounts.BeginSecondFactor(question)
     except Conflict:  # in another window it is in use already
@@ -73,7 +94,9 @@ def begin_second_factor() -> Response | str:
 
 @pages.post("/account/second-factor/confirm", access.EVERYONE, again=partial(page, part="code"))
 def confirm_second_factor() -> Response | str:
-    """Takes it into use; the codes for the day on which the app is gone stand in this answer only."""
+    """Takes it into use; the codes for the day on which the app is gone stand in this answer
+    only.
+    """
     question = pb.ConfirmSecondFactorRequest(code=forms.text("code"), request_id=forms.request_id())
     try:
         codes = clients().accounts.ConfirmSecondFactor(question).recovery_codes
@@ -82,9 +105,16 @@ def confirm_second_factor() -> Response | str:
     return page({}, "code", codes=codes)
 
 
-@pages.post("/account/second-factor/end", access.EVERYONE, again=partial(page, part="end"), then="account.show")
+@pages.post(
+    "/account/second-factor/end",
+    access.EVERYONE,
+    again=partial(page, part="end"),
+    then="account.show",
+)
 def end_second_factor() -> None:
     """Ends its use."""
     origin.tell(origin.device())
-    question = pb.EndSecondFactorRequest(password=request.form.get("password", ""), request_id=forms.request_id())
+    question = pb.EndSecondFactorRequest(
+        password=request.form.get("password", ""), request_id=forms.request_id()
+    )
     clients().accounts.EndSecondFactor(question)

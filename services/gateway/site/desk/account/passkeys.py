@@ -1,4 +1,7 @@
-"""Passkeys of one's own account, and signing in with one alone. A browser makes them and signs with them by static/passkey.js; without it there are codes."""
+"""Passkeys of one's own account, and signing in with one alone.
+
+A browser makes them and signs with them by static/passkey.js; without it there are codes.
+"""
 
 from functools import partial
 
@@ -24,7 +27,9 @@ def sign_in() -> str | tuple[str, int]:
     try:
         asked = clients().tokens.BeginPasskeySignIn(BeginPasskeySignInRequest())
     except Conflict as refusal:
-        return render_template("signin.html", to=to, ended=None, problem=forms.problems(refusal)["_form"], kept=kept), 422
+        return render_template(
+            "signin.html", to=to, ended=None, problem=forms.problems(refusal)["_form"], kept=kept
+        ), 422
     return render_template("signin_code.html", to=to, kept=kept, asked=asked, problem="")
 
 
@@ -32,11 +37,18 @@ def sign_in() -> str | tuple[str, int]:
 def begin() -> str:
     """Asks the browser for a new one."""
     origin.tell(origin.device())
-    question = pb.BeginPasskeyRequest(password=request.form.get("password", ""), request_id=forms.request_id())
+    question = pb.BeginPasskeyRequest(
+        password=request.form.get("password", ""), request_id=forms.request_id()
+    )
     return account.page({}, "passkey", passkey=clients().accounts.BeginPasskey(question))
 
 
-@pages.post("/account/passkeys", access.EVERYONE, again=partial(account.page, part="passkey"), then="account.show")
+@pages.post(
+    "/account/passkeys",
+    access.EVERYONE,
+    again=partial(account.page, part="passkey"),
+    then="account.show",
+)
 def create() -> None:
     """Keeps the one that the browser made."""
     question = pb.CreatePasskeyRequest(
@@ -51,9 +63,18 @@ def create() -> None:
         forms.refuse({"_form": _("La llave no se guardó. Empiece otra vez.")})
 
 
-@pages.post("/account/passkeys/end", access.EVERYONE, again=partial(account.page, part="end-passkey"), then="account.show")
+@pages.post(
+    "/account/passkeys/end",
+    access.EVERYONE,
+    again=partial(account.page, part="end-passkey"),
+    then="account.show",
+)
 def end() -> None:
     """Takes one away."""
     origin.tell(origin.device())
-    question = pb.EndPasskeyRequest(id=forms.text("passkey"), password=request.form.get("password", ""), request_id=forms.request_id())
+    question = pb.EndPasskeyRequest(
+        id=forms.text("passkey"),
+        password=request.form.get("password", ""),
+        request_id=forms.request_id(),
+    )
     clients().accounts.EndPasskey(question)

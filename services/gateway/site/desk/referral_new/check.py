@@ -1,4 +1,6 @@
-"""The last look at a new referral: what was answered, each with a way to change it, and the button that sends it."""
+"""The last look at a new referral: what was answered, each with a way to change it, and the button
+that sends it.
+"""
 
 from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
@@ -16,7 +18,11 @@ from services.gateway.site.shell import access
 def render(errors: dict[str, str], identifier: str) -> str:
     """Everything on one page."""
     draft = referrals.fetch(identifier)
-    receipt = clients().people.GetReceipt(p.GetReceiptRequest(id=draft.receipt_id)) if draft.receipt_id else None
+    receipt = (
+        clients().people.GetReceipt(p.GetReceiptRequest(id=draft.receipt_id))
+        if draft.receipt_id
+        else None
+    )
     return render_template(
         "new_check.html",
         draft=draft,
@@ -30,8 +36,16 @@ def render(errors: dict[str, str], identifier: str) -> str:
 
 def acknowledgements(errors: dict[str, str]) -> list[tuple[str, str]]:
     """Of the refusals that a sender may know of, those that she met, or ticked already."""
-    met = {code for code, _word in words.options("acknowledgement") if errors.get("_form") == words.conflict(code)}
-    return [(code, word) for code, word in words.options("acknowledgement") if code in {*met, *forms.texts("acknowledged_codes")}]
+    met = {
+        code
+        for code, _word in words.options("acknowledgement")
+        if errors.get("_form") == words.conflict(code)
+    }
+    return [
+        (code, word)
+        for code, word in words.options("acknowledgement")
+        if code in {*met, *forms.texts("acknowledged_codes")}
+    ]
 
 
 @pages.form("/referrals/<identifier>/check", access.SENDERS, again=render)

@@ -1,4 +1,6 @@
-"""Her consent, for the organisation whose service was chosen: what is read aloud, her answers, and the receipt that is made of them."""
+"""Her consent, for the organisation whose service was chosen: what is read aloud, her answers, and
+the receipt that is made of them.
+"""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -23,9 +25,15 @@ CONSENT_DAYS = 90
 
 @pages.form("/referrals/<identifier>/consent", access.SENDERS)
 def consent(identifier: str) -> access.Answer:
-    """The person's consent for this one recipient, in three pages; the receipt is made at the last."""
+    """The person's consent for this one recipient, in three pages; the receipt is made at the
+    last.
+    """
     draft = referrals.fetch(identifier)
-    service = clients().directory.GetService(d.GetServiceRequest(id=draft.service_id)) if draft.service_id else None
+    service = (
+        clients().directory.GetService(d.GetServiceRequest(id=draft.service_id))
+        if draft.service_id
+        else None
+    )
     if service is None:
         return redirect(url_for("referral_new.services", identifier=identifier))
     recipient, age = service.organization_id, consent_form.age_of(draft.person.age_band)
@@ -65,11 +73,17 @@ def consent(identifier: str) -> access.Answer:
 
 def receipts_for(draft: r.Referral) -> Iterable[p.Receipt]:
     """What she allowed before that would do for this one."""
-    return clients().people.ListReceipts(p.ListReceiptsRequest(person_id=draft.person_id, referral_id=draft.id)).receipts
+    return (
+        clients()
+        .people.ListReceipts(p.ListReceiptsRequest(person_id=draft.person_id, referral_id=draft.id))
+        .receipts
+    )
 
 
 def stand_on(draft: r.Referral, receipt_id: str) -> Response:
-    """Goes on with this consent; one that was sent on an override, and now she could be asked, stands on it at once."""
+    """Goes on with this consent; one that was sent on an override, and now she could be asked,
+    stands on it at once.
+    """
     if draft.state != r.STATE_DRAFT:
         attach(draft, receipt_id)
         return redirect(url_for("referral.show", identifier=draft.id, done="attach_consent"), 303)
@@ -82,7 +96,9 @@ def script(language: str, organization: str) -> dict[str, object]:
     with flask_babel.force_locale(language):
         points = [(code, _(text)) for code, text in vocabulary.TABLES["explained"].items()]
         opening = _(
-            "Le pido permiso para contarle su situación a %(organization)s. Antes le explico siete cosas:", organization=organization
+            "Le pido permiso para contarle su situación a %(organization)s."
+            " Antes le explico siete cosas:",
+            organization=organization,
         )
         question = _("¿Está de acuerdo? Puede decir que sí, que no, o que sí a una parte.")
     return {"points": points, "opening": opening, "question": question}
@@ -91,11 +107,20 @@ def script(language: str, organization: str) -> dict[str, object]:
 def give(draft: r.Referral, recipient: str) -> p.Receipt:
     """Records the consent as it was given."""
     receipt = consent_form.receipt(draft.person_id, recipient)
-    return clients().people.CreateReceipt(p.CreateReceiptRequest(receipt=receipt, request_id=forms.part_of(forms.request_id(), "receipt")))
+    return clients().people.CreateReceipt(
+        p.CreateReceiptRequest(
+            receipt=receipt, request_id=forms.part_of(forms.request_id(), "receipt")
+        )
+    )
 
 
 def attach(referral: r.Referral, receipt_id: str) -> None:
     """Puts her consent in the place of an override."""
     clients().referrals.AttachConsent(
-        r.AttachConsentRequest(id=referral.id, etag=forms.etag() or referral.etag, request_id=forms.request_id(), receipt_id=receipt_id)
+        r.AttachConsentRequest(
+            id=referral.id,
+            etag=forms.etag() or referral.etag,
+            request_id=forms.request_id(),
+            receipt_id=receipt_id,
+        )
     )

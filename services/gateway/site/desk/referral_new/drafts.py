@@ -1,4 +1,6 @@
-"""The questions of a referral that is a draft already: where to go on, and one page for each answer that is still missing or is changed."""
+"""The questions of a referral that is a draft already: where to go on, and one page for each answer
+that is still missing or is changed.
+"""
 
 from typing import Any
 
@@ -25,7 +27,10 @@ def resume(identifier: str) -> Response:
 
 @pages.form("/referrals/<identifier>/reroute", access.SENDERS)
 def reroute(identifier: str) -> Response | str:
-    """A fresh draft for the same person and need, after a no. The old one stays as it is and is named as its reason."""
+    """A fresh draft for the same person and need, after a no.
+
+    The old one stays as it is and is named as its reason.
+    """
     old = referrals.fetch(identifier)
     if old.following_id:  # somebody began it already
         return redirect(url_for("referral_new.resume", identifier=old.following_id))
@@ -67,7 +72,9 @@ def unsafe(identifier: str) -> access.Answer:
 @pages.form("/referrals/<identifier>/services", access.SENDERS)
 def services(identifier: str) -> access.Answer:
     """Which service, with the reasons."""
-    return ask(identifier, "services", {"service_id": forms.text("service_id")}, "referral_new.urgency")
+    return ask(
+        identifier, "services", {"service_id": forms.text("service_id")}, "referral_new.urgency"
+    )
 
 
 def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> access.Answer:
@@ -88,14 +95,20 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
         "assault_time": i18n.field_of(draft.assault_time),
         "unsafe_code": words.code("unsafe_answer", draft.unsafe_code),
         # Of a form that comes back, what it has no tick for was taken off.
-        unsafe_form.ORGANIZATIONS: list(draft.unsafe_organization_ids) if request.method == "GET" else [],
+        unsafe_form.ORGANIZATIONS: list(draft.unsafe_organization_ids)
+        if request.method == "GET"
+        else [],
         unsafe_form.DEPARTMENTS: list(draft.unsafe_departments) if request.method == "GET" else [],
     }
     said = MultiDict(kept | request.form.to_dict(flat=False))
     judged = []
     if page == "services":
         judged = directory.matches(
-            draft.need_code, draft.person, session.me().country, unsafe=draft.unsafe_departments, excluded=draft.unsafe_organization_ids
+            draft.need_code,
+            draft.person,
+            session.me().country,
+            unsafe=draft.unsafe_departments,
+            excluded=draft.unsafe_organization_ids,
         )
     elif page == "unsafe":
         judged = directory.matches(draft.need_code, draft.person, session.me().country, limit=100)
@@ -106,7 +119,9 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
         before,
         said=said,
         matches=judged,
-        choices=unsafe_choices.choices([match.service for match in judged], said) if page == "unsafe" else None,
+        choices=unsafe_choices.choices([match.service for match in judged], said)
+        if page == "unsafe"
+        else None,
         urgency_hints=referrals.urgency_hints() if page == "urgency" else {},
     )
 
@@ -121,9 +136,15 @@ def said_now() -> MultiDict[str, str]:
 
 @pages.form("/referrals/<identifier>/contact", access.SENDERS)
 def contact(identifier: str) -> access.Answer:
-    """How she may be reached: a part of her file, which this referral needs. Who comes to change it reads it first, on record."""
+    """How she may be reached: a part of her file, which this referral needs.
+
+    Who comes to change it reads it first, on record.
+    """
     draft = referrals.fetch(identifier)
-    file, errors = clients().people.GetPerson(p.GetPersonRequest(id=draft.person_id)), dict[str, str]()
+    file, errors = (
+        clients().people.GetPerson(p.GetPersonRequest(id=draft.person_id)),
+        dict[str, str](),
+    )
     plan = p.SetSafeContactRequest(id=file.id, safe_contact=file.safe_contact)
     if request.method == "POST":
         plan = forms.filled(p.SetSafeContactRequest(id=file.id))
@@ -136,11 +157,17 @@ def contact(identifier: str) -> access.Answer:
                 return referrals.onward(draft)
             except forms.SHOWN_IN_PLACE as refusal:
                 errors = forms.problems(refusal)
-    return show(draft, "contact", errors, "referral_new.services", person=plan.safe_contact, file=file)
+    return show(
+        draft, "contact", errors, "referral_new.services", person=plan.safe_contact, file=file
+    )
 
 
-def show(draft: r.Referral, page: str, errors: dict[str, str], before: str, **known: object) -> access.Answer:
+def show(
+    draft: r.Referral, page: str, errors: dict[str, str], before: str, **known: object
+) -> access.Answer:
     """Renders one question."""
     back = url_for(before, identifier=draft.id)
-    answer = render_template(f"new_{page}.html", draft=draft, page=page, errors=errors, back=back, **known)
+    answer = render_template(
+        f"new_{page}.html", draft=draft, page=page, errors=errors, back=back, **known
+    )
     return (answer, 422) if errors else answer

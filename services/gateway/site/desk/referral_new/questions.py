@@ -1,8 +1,10 @@
 """The questions of a new referral up to the choice of a service, one page each.
 
-What was answered travels in the form of the next page, as it does in a consent: back works, two tabs do not mix, and when the session ends it is kept with
-the form (kept.py). The file and the draft come about when a service is chosen; until then nothing stands half done anywhere, and each answer can be changed.
-What the contact, the file or the service from the directory said already is not asked; its page can be reached all the same.
+What was answered travels in the form of the next page, as it does in a consent: back works, two
+tabs do not mix, and when the session ends it is kept with the form (kept.py). The file and the
+draft come about when a service is chosen; until then nothing stands half done anywhere, and each
+answer can be changed. What the contact, the file or the service from the directory said already is
+not asked; its page can be reached all the same.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,8 +41,9 @@ ASKED: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Start:
-    """What it begins with, each brought along by its opaque id: a contact, a file, a service that was chosen in the directory, an enquiry whose offer was
-    taken."""
+    """What it begins with, each brought along by its opaque id: a contact, a file, a service that
+    was chosen in the directory, an enquiry whose offer was taken.
+    """
 
     contact: c.Contact | None
     file: p.Person | None
@@ -49,7 +52,9 @@ class Start:
 
     @property
     def pages(self) -> list[str]:
-        """What is asked: of a person who has a file nothing about her, and after an enquiry only how to reach her."""
+        """What is asked: of a person who has a file nothing about her, and after an enquiry only
+        how to reach her.
+        """
         if self.enquiry:
             return ["contact", *([] if self.enquiry.unsafe_code else ["unsafe"]), "services"]
         return [page for page in ASKED if not (self.file and page in ("about", "contact"))]
@@ -85,12 +90,19 @@ def as_said(content: e.EnquiryContent) -> dict[str, str]:
 
 
 def begun() -> Start:
-    """The start as the address or the form brings it. None for a service that there is not (any more)."""
+    """The start as the address or the form brings it.
+
+    None for a service that there is not (any more).
+    """
     enquiry_id = request.values.get("enquiry", "")
-    enquiry = clients().enquiries.GetEnquiry(e.GetEnquiryRequest(id=enquiry_id)) if enquiry_id else None
+    enquiry = (
+        clients().enquiries.GetEnquiry(e.GetEnquiryRequest(id=enquiry_id)) if enquiry_id else None
+    )
     contact_id = request.values.get("contact", "") or (enquiry.contact_id if enquiry else "")
     service_id = enquiry.taken_service_id if enquiry else request.values.get("service", "")
-    contact = clients().contacts.GetContact(c.GetContactRequest(id=contact_id)) if contact_id else None
+    contact = (
+        clients().contacts.GetContact(c.GetContactRequest(id=contact_id)) if contact_id else None
+    )
     person_id = request.values.get("person", "") or (contact.person_id if contact else "")
     service = names.names(services=[service_id]).services.get(service_id) if service_id else None
     return Start(contact, people.file_of(person_id) if person_id else None, service, enquiry)
@@ -98,12 +110,16 @@ def begun() -> Start:
 
 def is_one_need(code: str) -> bool:
     """Whether a referral can ask for it: a contact may name a whole group of needs only."""
-    return bool(code) and not any(code == group and within for group, _name, within in names.needs())
+    return bool(code) and not any(
+        code == group and within for group, _name, within in names.needs()
+    )
 
 
 @pages.form("/referrals/new", access.SENDERS)
 def person() -> access.Answer:
-    """The first question that is open; then the next, or the one before; after the last one it becomes a draft."""
+    """The first question that is open; then the next, or the one before; after the last one it
+    becomes a draft.
+    """
     start = begun()
     said = MultiDict(request.form) if request.method == "POST" else start.known()
     shown = forms.text("page")
@@ -128,8 +144,10 @@ def person() -> access.Answer:
 
 
 def chosen(start: Start, said: MultiDict[str, str], page: str, shown: str) -> str:
-    """The service that was chosen, when all else is answered: on its page, or before in the directory if it takes this person and this need, or may. Else
-    the others stand beside its reasons."""
+    """The service that was chosen, when all else is answered: on its page, or before in the
+    directory if it takes this person and this need, or may. Else the others stand beside its
+    reasons.
+    """
     if page != "services" or not shown:
         return ""
     if start.enquiry:
@@ -137,7 +155,9 @@ def chosen(start: Start, said: MultiDict[str, str], page: str, shown: str) -> st
     if shown == page or not start.service:
         return said.get("service_id", "")
     judged = fitting(start, said, 100)
-    takes = {match.service.id for match in judged if match.verdict in (d.VERDICT_FITS, d.VERDICT_ASK)}
+    takes = {
+        match.service.id for match in judged if match.verdict in (d.VERDICT_FITS, d.VERDICT_ASK)
+    }
     return start.service.id if start.service.id in takes else ""
 
 
@@ -152,8 +172,19 @@ def turn(start: Start, said: MultiDict[str, str], shown: str = "") -> tuple[str,
 
 def fitting(start: Start, said: MultiDict[str, str], limit: int = 30) -> list[d.Match]:
     """The services with their reasons, but for those that she named as not safe."""
-    unsafe, excluded = said.getlist(unsafe_form.DEPARTMENTS), said.getlist(unsafe_form.ORGANIZATIONS)
-    return directory.matches(said["need_code"], coarse(start), session.me().country, forms.whole_number("age"), limit, unsafe, excluded)
+    unsafe, excluded = (
+        said.getlist(unsafe_form.DEPARTMENTS),
+        said.getlist(unsafe_form.ORGANIZATIONS),
+    )
+    return directory.matches(
+        said["need_code"],
+        coarse(start),
+        session.me().country,
+        forms.whole_number("age"),
+        limit,
+        unsafe,
+        excluded,
+    )
 
 
 def problems(page: str, said: MultiDict[str, str]) -> dict[str, str]:
@@ -162,7 +193,12 @@ def problems(page: str, said: MultiDict[str, str]) -> dict[str, str]:
         return unsafe_form.problems(said)
     if page == "about":
         return person_form.age_problems()
-    wanted = {"need": "need_code", "urgency": "urgency", "contact": "channel_code", "services": "service_id"}.get(page, "")
+    wanted = {
+        "need": "need_code",
+        "urgency": "urgency",
+        "contact": "channel_code",
+        "services": "service_id",
+    }.get(page, "")
     answer = said.get(wanted, "")
     right = words.number("urgency", answer) if page == "urgency" else answer.strip()
     return {wanted: words.violation("required", wanted)} if wanted and not right else {}
@@ -175,11 +211,16 @@ def page_of(start: Start, errors: Mapping[str, str]) -> str:
 
 def coarse(start: Start) -> r.CoarsePerson:
     """What may be said of her, as the file or the answers have it."""
-    return start.file.coarse if start.file else person_form.request_of("", session.me().country).coarse
+    return (
+        start.file.coarse if start.file else person_form.request_of("", session.me().country).coarse
+    )
 
 
 def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral:
-    """Opens the file unless there is one, then the draft. All pages of one form share `once`: who goes back and chooses again changes that draft."""
+    """Opens the file unless there is one, then the draft.
+
+    All pages of one form share `once`: who goes back and chooses again changes that draft.
+    """
     once = forms.text("once")
     if start.file:
         person_id = start.file.id
@@ -197,32 +238,60 @@ def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral
     )
     unsafe = unsafe_form.answer(said) if "unsafe" in start.pages else {}
     draft = referrals.fetch(clients().referrals.CreateReferral(begin).id)
-    wanted = {"need_code": said["need_code"], "urgency": words.number("urgency", said["urgency"]), "service_id": service_id, **unsafe}
+    wanted = {
+        "need_code": said["need_code"],
+        "urgency": words.number("urgency", said["urgency"]),
+        "service_id": service_id,
+        **unsafe,
+    }
     if all(getattr(draft, name) == value for name, value in wanted.items()):  # pressed twice
         return draft
-    return referrals.change(draft, "", **wanted, **reason_given(), **forms.given(assault_time=forms.moment("assault_time")))
+    return referrals.change(
+        draft,
+        "",
+        **wanted,
+        **reason_given(),
+        **forms.given(assault_time=forms.moment("assault_time")),
+    )
 
 
 def link(contact: c.Contact | None, person_id: str, once: str) -> None:
-    """Notes at the contact whose call it was. The referral names the contact too, so a contact that changed meanwhile is no reason to stop."""
+    """Notes at the contact whose call it was.
+
+    The referral names the contact too, so a contact that changed meanwhile is no reason to stop.
+    """
     if contact is None or contact.person_id:
         return
     changed = c.Contact(id=contact.id, etag=contact.etag, person_id=person_id)
     try:
         clients().contacts.UpdateContact(
-            c.UpdateContactRequest(contact=changed, update_mask=FieldMask(paths=["person_id"]), request_id=forms.part_of(once, "contact"))
+            c.UpdateContactRequest(
+                contact=changed,
+                update_mask=FieldMask(paths=["person_id"]),
+                request_id=forms.part_of(once, "contact"),
+            )
         )
     except Refusal:
         return
 
 
 def carried(start: Start, page: str, said: MultiDict[str, str]) -> Iterator[tuple[str, str]]:
-    """What it begins with, and what the other pages brought, to travel along. An age band travels empty as well: it says that she was asked about."""
-    for kind, brought in (("contact", start.contact), ("person", start.file), ("service", start.service), ("enquiry", start.enquiry)):
+    """What it begins with, and what the other pages brought, to travel along.
+
+    An age band travels empty as well: it says that she was asked about.
+    """
+    for kind, brought in (
+        ("contact", start.contact),
+        ("person", start.file),
+        ("service", start.service),
+        ("enquiry", start.enquiry),
+    ):
         if brought:
             yield kind, brought.id
     for name, value in said.items(multi=True):
-        if (value or name == "age_band") and any(name in asked for other, asked in ASKED.items() if other != page):
+        if (value or name == "age_band") and any(
+            name in asked for other, asked in ASKED.items() if other != page
+        ):
             yield name, value
 
 
@@ -232,15 +301,21 @@ def before(start: Start) -> str:
         return url_for("enquiries.show", identifier=start.enquiry.id)
     if start.contact:
         return url_for("line.show", identifier=start.contact.id)
-    return url_for("people.show", identifier=start.file.id) if start.file else url_for("today.today")
+    return (
+        url_for("people.show", identifier=start.file.id) if start.file else url_for("today.today")
+    )
 
 
-def show(start: Start, said: MultiDict[str, str], page: str, errors: dict[str, str]) -> access.Answer:
+def show(
+    start: Start, said: MultiDict[str, str], page: str, errors: dict[str, str]
+) -> access.Answer:
     """Renders one question."""
     judged: list[d.Match] = []
     if page in ("services", "unsafe"):
         try:
-            everywhere = MultiDict((name, value) for name, value in said.items() if name not in unsafe_form.FIELDS)
+            everywhere = MultiDict(
+                (name, value) for name, value in said.items() if name not in unsafe_form.FIELDS
+            )
             judged = fitting(start, said) if page == "services" else fitting(start, everywhere, 100)
         except forms.SHOWN_IN_PLACE as refusal:  # an answer that no service could be compared with
             errors = forms.problems(refusal)
@@ -258,7 +333,9 @@ def show(start: Start, said: MultiDict[str, str], page: str, errors: dict[str, s
         once=forms.text("once") or new_id(),
         errors=errors,
         matches=judged,
-        choices=unsafe_choices.choices([match.service for match in judged], said) if page == "unsafe" else None,
+        choices=unsafe_choices.choices([match.service for match in judged], said)
+        if page == "unsafe"
+        else None,
         sought=coarse(start) if page == "services" else None,
         identified=any(said.get(name) for name in person_form.IDENTITY),
         urgency_hints=referrals.urgency_hints() if page == "urgency" else {},
@@ -267,6 +344,8 @@ def show(start: Start, said: MultiDict[str, str], page: str, errors: dict[str, s
 
 
 def reason_given() -> dict[str, int]:
-    """Returns the field of a draft that says why it is less urgent than her answers make it, if the form brought one."""
+    """Returns the field of a draft that says why it is less urgent than her answers make it, if the
+    form brought one.
+    """
     number = words.number("urgency_reason", forms.text("urgency_reason_code"))
     return {"urgency_reason_code": number} if number else {}

@@ -1,7 +1,19 @@
-"""The tables of words behind `words`: data, in Spanish, by meaning. The order of a table is the order in which a form offers its codes."""
+"""The tables of words behind `words`: data, in Spanish, by meaning.
+
+The order of a table is the order in which a form offers its codes.
+"""
 
 from services.gateway.edge.departments import DEPARTMENTS
-from services.gateway.site.language.vocabulary import audit, enquiry, forms, line, network, person, plans, referral
+from services.gateway.site.language.vocabulary import (
+    audit,
+    enquiry,
+    forms,
+    line,
+    network,
+    person,
+    plans,
+    referral,
+)
 from services.gateway.site.language.vocabulary.referral import STEPS
 
 TABLES: dict[str, dict[str, str]] = {}

@@ -47,7 +47,10 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "done": {
         "reviewed": N_("Quedó anotado qué fue."),
-        "emergency": N_("Abierto por una hora, solo a usted. Se avisa a quien lleva su expediente y a la coordinación."),
+        "emergency": N_(
+            "Abierto por una hora, solo a usted. Se avisa a quien lleva su expediente y a la"
+            " coordinación."
+        ),
     },
     "missing": {"review_code": N_("diga qué fue")},
     "field": {

@@ -51,12 +51,26 @@ TABLES: dict[str, dict[str, str]] = {
         "taken": N_("Tomado. A los demás ya no se les pregunta, y lo que leyeron se borró."),
         "stopped": N_("Ya no se pregunta a nadie, y lo que leyeron se borró."),
     },
-    "field": {"languages": N_("Idioma"), "gender_code": N_("Género"), "accessibility_codes": N_("Acceso"), "answer": N_("Respuesta")},
+    "field": {
+        "languages": N_("Idioma"),
+        "gender_code": N_("Género"),
+        "accessibility_codes": N_("Acceso"),
+        "answer": N_("Respuesta"),
+    },
     "conflict": {
-        "enquiry_taken": N_("Ya se tomó un ofrecimiento. Si es el suyo, llegará una remisión; si no, no hace falta nada más."),
+        "enquiry_taken": N_(
+            "Ya se tomó un ofrecimiento. Si es el suyo, llegará una remisión;"
+            " si no, no hace falta nada más."
+        ),
         "enquiry_cancelled": N_("Ya no preguntan: se canceló. No hace falta nada más."),
-        "enquiry_exhausted": N_("Esta consulta terminó sin que nadie pudiera. Pueden preguntar otra vez."),
-        "offer_gone": N_("Ese servicio ya no ofrece eso. Mire cómo está ahora y tome otro ofrecimiento."),
-        "too_many_enquiries": N_("Su organización tiene demasiadas consultas. Cierre alguna, o espere."),
+        "enquiry_exhausted": N_(
+            "Esta consulta terminó sin que nadie pudiera. Pueden preguntar otra vez."
+        ),
+        "offer_gone": N_(
+            "Ese servicio ya no ofrece eso. Mire cómo está ahora y tome otro ofrecimiento."
+        ),
+        "too_many_enquiries": N_(
+            "Su organización tiene demasiadas consultas. Cierre alguna, o espere."
+        ),
     },
 }

@@ -164,7 +164,10 @@ TABLES: dict[str, dict[str, str]] = {
         "too_long": N_("es demasiado largo; acórtelo"),
         "out_of_range": N_("está fuera de lo permitido; revise la cifra o la fecha"),
         "malformed": N_("no tiene la forma correcta; escríbalo otra vez"),
-        "not_in_order": N_("lo más urgente no puede tener más tiempo, ni se responde antes de decir que ya la vieron"),
+        "not_in_order": N_(
+            "lo más urgente no puede tener más tiempo, ni se responde antes de decir que ya la"
+            " vieron"
+        ),
         "not_translated": N_("no tiene las mismas frases que en español"),
         "wrong": N_("no es la contraseña"),
         "too_easy": N_("es de las que se adivinan pronto; ponga cuatro palabras que no van juntas"),
@@ -172,104 +175,201 @@ TABLES: dict[str, dict[str, str]] = {
         "ambiguous": N_("se puede leer de dos maneras; escríbalo sin duda"),
         "duplicate": N_("otra fila ya dice lo mismo; quite una"),
         "unknown_organization": N_("no es una organización por la que usted pueda hablar"),
-        "shared_issuer": N_("es la dirección común de muchas organizaciones; ponga la propia de esta"),
+        "shared_issuer": N_(
+            "es la dirección común de muchas organizaciones; ponga la propia de esta"
+        ),
         "overlaps": N_("dice las mismas horas que otro horario; corrija uno de los dos"),
     },
     "not_independent": {  # by what the refusal is about
         "kin": N_(
-            "Usted no cuenta como segunda persona: la misma persona las invitó a las dos, o una invitó a la otra, hace menos de 30 días; o comparten correo, "
-            "dispositivo o cuenta. Pídalo a alguien a quien invitó otra persona, o espere los 30 días."
+            "Usted no cuenta como segunda persona: la misma persona las invitó a las dos, o una"
+            " invitó a la otra, hace menos de 30 días; o comparten correo, "
+            "dispositivo o cuenta. Pídalo a alguien a quien invitó otra persona, o espere los 30"
+            " días."
         ),
         "second_factor": N_(
-            "Su cuenta entra solo con contraseña, y así no cuenta como segunda persona. Ponga un código o una llave en Mi cuenta y pruebe otra vez."
+            "Su cuenta entra solo con contraseña, y así no cuenta como segunda persona."
+            " Ponga un código o una llave en Mi cuenta y pruebe otra vez."
         ),
         "organization": N_(
-            "Quien lo empezó coordina desde la misma organización que usted. Lo confirma alguien de la coordinación de otra organización."
+            "Quien lo empezó coordina desde la misma organización que usted."
+            " Lo confirma alguien de la coordinación de otra organización."
         ),
-        "unknown": N_("No se sabe cómo se abrió su cuenta, y así no cuenta como segunda persona. Pídalo a otra persona."),
-        "too_many": N_("Su cuenta está ligada a demasiadas otras para contar como segunda persona. Pídalo a otra persona."),
+        "unknown": N_(
+            "No se sabe cómo se abrió su cuenta, y así no cuenta como segunda persona."
+            " Pídalo a otra persona."
+        ),
+        "too_many": N_(
+            "Su cuenta está ligada a demasiadas otras para contar como segunda persona."
+            " Pídalo a otra persona."
+        ),
     },
     "conflict": {
         "stale_etag": N_(
-            "Alguien lo cambió mientras tanto. Lo que usted escribió sigue aquí: mire en otra pestaña cómo está ahora, y envíelo otra vez si lo suyo debe quedar."
+            "Alguien lo cambió mientras tanto. Lo que usted escribió sigue aquí:"
+            " mire en otra pestaña cómo está ahora, y envíelo otra vez si lo suyo debe quedar."
         ),
-        "put_together": N_("Otra persona lo cambió mientras tanto: quedó junto lo suyo y lo de ella, sin guardar. Revíselo y guárdelo."),
-        "request_id_reused": N_("Esto ya se había enviado, con otros datos. Mire en otra pestaña cómo quedó antes de enviarlo otra vez."),
-        "illegal_transition": N_("Alguien ya dio este paso, o ya no es posible. Vuelva a abrir la página para ver cómo está ahora."),
-        "not_a_draft": N_("Ya se envió: un envío no se corrige. Si hay un error, retírela y haga otra."),
-        "address_opened": N_("La dirección ya se abrió para este envío. Si todavía hace falta, pídala al servicio por teléfono."),
+        "put_together": N_(
+            "Otra persona lo cambió mientras tanto: quedó junto lo suyo y lo de ella, sin guardar."
+            " Revíselo y guárdelo."
+        ),
+        "request_id_reused": N_(
+            "Esto ya se había enviado, con otros datos. Mire en otra pestaña cómo quedó antes de"
+            " enviarlo otra vez."
+        ),
+        "illegal_transition": N_(
+            "Alguien ya dio este paso, o ya no es posible. Vuelva a abrir la página para ver cómo"
+            " está ahora."
+        ),
+        "not_a_draft": N_(
+            "Ya se envió: un envío no se corrige. Si hay un error, retírela y haga otra."
+        ),
+        "address_opened": N_(
+            "La dirección ya se abrió para este envío. Si todavía hace falta, pídala al servicio"
+            " por teléfono."
+        ),
         "location_in_use": N_("Todavía se atiende ahí: quite primero los servicios de este lugar."),
         "reminded_lately": N_("Ya se recordó hace menos de una hora. Espere, o llame."),
-        "call_not_safe": N_("Su plan de contacto no permite que la llamen. Ella puede llamar a la línea cuando quiera."),
-        "callback_settled": N_("Esa llamada ya se hizo o se dejó. Si quiere otra, acuerden otra hora."),
+        "call_not_safe": N_(
+            "Su plan de contacto no permite que la llamen. Ella puede llamar a la línea cuando"
+            " quiera."
+        ),
+        "callback_settled": N_(
+            "Esa llamada ya se hizo o se dejó. Si quiere otra, acuerden otra hora."
+        ),
         "too_much_said": N_("Ya se anotó mucho hoy con esta referencia. Llame a la línea."),
         "resume_token_lost": N_("Los datos se restauraron de una copia. Empiece de nuevo."),
-        "service_unknown": N_("Ese servicio ya no está disponible, o acaba de inscribirse. Elija otro o espere un minuto."),
+        "service_unknown": N_(
+            "Ese servicio ya no está disponible, o acaba de inscribirse."
+            " Elija otro o espere un minuto."
+        ),
         "incomplete_draft": N_("Falta completar un paso antes de enviar. Revise la lista."),
-        "safe_contact_missing": N_("Falta decir cómo se la puede contactar sin peligro, o que no se la puede contactar."),
-        "receipt_missing": N_("Falta el consentimiento de la persona para compartir con esta organización."),
+        "safe_contact_missing": N_(
+            "Falta decir cómo se la puede contactar sin peligro, o que no se la puede contactar."
+        ),
+        "receipt_missing": N_(
+            "Falta el consentimiento de la persona para compartir con esta organización."
+        ),
         "receipt_expired": N_("El consentimiento ya venció. Pídale uno nuevo."),
-        "receipt_withdrawn": N_("La persona retiró su permiso: con él ya no se abre ni se envía nada."),
-        "receipt_recipient_differs": N_("El consentimiento es para otra organización. Pídale uno para esta."),
-        "receipt_purpose_differs": N_("El consentimiento no cubre este tipo de ayuda. Elija otro propósito o pídale uno nuevo."),
-        "receipt_field_group_differs": N_("El permiso no abarca esos datos. Abra solo los que abarca."),
-        "receipt_unconfirmed": N_("Falta que otra persona lo confirme, o ya pasó el plazo para confirmarlo."),
+        "receipt_withdrawn": N_(
+            "La persona retiró su permiso: con él ya no se abre ni se envía nada."
+        ),
+        "receipt_recipient_differs": N_(
+            "El consentimiento es para otra organización. Pídale uno para esta."
+        ),
+        "receipt_purpose_differs": N_(
+            "El consentimiento no cubre este tipo de ayuda. Elija otro propósito o pídale uno"
+            " nuevo."
+        ),
+        "receipt_field_group_differs": N_(
+            "El permiso no abarca esos datos. Abra solo los que abarca."
+        ),
+        "receipt_unconfirmed": N_(
+            "Falta que otra persona lo confirme, o ya pasó el plazo para confirmarlo."
+        ),
         "guardian_required": N_(
-            "Es menor de edad: lo autoriza su madre, padre, tutor o la autoridad, o se decide por su interés superior entre dos."
+            "Es menor de edad: lo autoriza su madre, padre, tutor o la autoridad, o se decide por"
+            " su interés superior entre dos."
         ),
         "assent_required": N_(
-            "Falta su sí: es menor de edad, y dijo que no o no se le preguntó. Contra su no, solo por su interés superior, entre dos."
+            "Falta su sí: es menor de edad, y dijo que no o no se le preguntó."
+            " Contra su no, solo por su interés superior, entre dos."
         ),
         "own_consent_required": N_(
-            "Por una persona adulta nadie más da este permiso: pregúntele a ella. Si no puede contestar y no hay tiempo, use el permiso de emergencia."
+            "Por una persona adulta nadie más da este permiso: pregúntele a ella."
+            " Si no puede contestar y no hay tiempo, use el permiso de emergencia."
         ),
         "unsafe_not_asked": N_("Falta preguntarle con quién o dónde no está a salvo."),
-        "unsafe_for_her": N_("Ella dijo que ahí, o con ellos, no está a salvo. Elija otro; o siga si ella lo quiere igual."),
-        "age_not_taken": N_("No es para su edad. Elija otro, o diga que alguien de ahí dijo que igual la recibe."),
-        "two_people_required": N_("El tipo, el país y el número público los decide la coordinación, entre dos personas."),
+        "unsafe_for_her": N_(
+            "Ella dijo que ahí, o con ellos, no está a salvo. Elija otro;"
+            " o siga si ella lo quiere igual."
+        ),
+        "age_not_taken": N_(
+            "No es para su edad. Elija otro, o diga que alguien de ahí dijo que igual la recibe."
+        ),
+        "two_people_required": N_(
+            "El tipo, el país y el número público los decide la coordinación, entre dos personas."
+        ),
         "second_person_required": N_("Lo tiene que confirmar otra persona, no quien lo empezó."),
         "not_independent": N_(
-            "Usted no cuenta como segunda persona: a las dos las invitó la misma, o una a la otra, hace menos de 30 días; comparten correo o dispositivo; o su "
-            "cuenta no pide un código además de la contraseña. Pídalo a alguien a quien invitó otra persona, ponga un código en Mi cuenta, o espere los 30 días."
+            "Usted no cuenta como segunda persona: a las dos las invitó la misma, o una a la otra,"
+            " hace menos de 30 días; comparten correo o dispositivo; o su "
+            "cuenta no pide un código además de la contraseña. Pídalo a alguien a quien invitó otra"
+            " persona, ponga un código en Mi cuenta, o espere los 30 días."
         ),
-        "objection_time": N_("La organización tiene tres días para objetar, y aún no pasan. Confírmelo después."),
+        "objection_time": N_(
+            "La organización tiene tres días para objetar, y aún no pasan. Confírmelo después."
+        ),
         "no_second_coordinator": N_(
-            "Esto lo deciden dos personas de la coordinación, de dos organizaciones, y solo hay de una. Quien administra la red inscribe otra (found-elsewhere). "
+            "Esto lo deciden dos personas de la coordinación, de dos organizaciones, y solo hay de"
+            " una. Quien administra la red inscribe otra (found-elsewhere). "
             "Mientras tanto puede detenerla por 24 horas."
         ),
         "held_lately": N_(
-            "Ya la detuvo una persona de su organización hace menos de 30 días y nadie más lo confirmó. Proponga la suspensión, y que la confirme la "
+            "Ya la detuvo una persona de su organización hace menos de 30 días y nadie más lo"
+            " confirmó. Proponga la suspensión, y que la confirme la "
             "coordinación de otra organización."
         ),
-        "evidence_missing": N_("Falta ver, o ya venció, algo de lo que se pide antes de aprobar: mire la lista y anótelo."),
-        "override_after_withdrawal": N_(
-            "Ella retiró su permiso para esta organización. Solo por un peligro nuevo, y tiene que enviarla otra persona."
+        "evidence_missing": N_(
+            "Falta ver, o ya venció, algo de lo que se pide antes de aprobar:"
+            " mire la lista y anótelo."
         ),
-        "receiver_not_active": N_("Esa organización está suspendida o se retiró. Elija otro servicio."),
+        "override_after_withdrawal": N_(
+            "Ella retiró su permiso para esta organización. Solo por un peligro nuevo, y tiene que"
+            " enviarla otra persona."
+        ),
+        "receiver_not_active": N_(
+            "Esa organización está suspendida o se retiró. Elija otro servicio."
+        ),
         "person_erased": N_("Este expediente se borró."),
-        "referral_limit": N_("Una organización en período de prueba puede tener cinco remisiones. Pida a la coordinación que la apruebe."),
+        "referral_limit": N_(
+            "Una organización en período de prueba puede tener cinco remisiones."
+            " Pida a la coordinación que la apruebe."
+        ),
         "already_asked": N_("Ya se preguntó una vez. Llame si necesita aclarar algo más."),
         "nothing_to_confirm": N_("Ahora no hay nada que confirmar."),
-        "emergency_not_needed": N_("Hay un consentimiento que cubre esta ayuda: abra con él. Lo que ella limitó no se amplía."),
+        "emergency_not_needed": N_(
+            "Hay un consentimiento que cubre esta ayuda: abra con él."
+            " Lo que ella limitó no se amplía."
+        ),
         "review_owed": N_(
-            "Falta revisar un acceso de emergencia anterior de su organización. Pida a quien lleva el expediente o a auditoría que lo revise."
+            "Falta revisar un acceso de emergencia anterior de su organización."
+            " Pida a quien lleva el expediente o a auditoría que lo revise."
         ),
         "nothing_to_review": N_("Alguien ya dijo qué fue."),
         "email_taken": N_(
-            "Ya tiene una cuenta con este correo en otra organización. Para trabajar también en esta hace falta otro correo."
+            "Ya tiene una cuenta con este correo en otra organización."
+            " Para trabajar también en esta hace falta otro correo."
         ),
-        "manager_exists": N_("Esta organización ya tiene quien la dirige, y ella misma invita a su gente."),
-        "too_many_invitations": N_("Son demasiadas invitaciones para tres días. Espere a que venza alguna."),
+        "manager_exists": N_(
+            "Esta organización ya tiene quien la dirige, y ella misma invita a su gente."
+        ),
+        "too_many_invitations": N_(
+            "Son demasiadas invitaciones para tres días. Espere a que venza alguna."
+        ),
         "no_mail": N_("Esta red no envía correos. Entregue la invitación en papel."),
-        "too_many_keys": N_("Hay dos claves activas, que es el máximo. Revoque una antes de crear otra."),
-        "too_many_webhooks": N_("Ya tiene el máximo de direcciones. Quite una antes de agregar otra."),
+        "too_many_keys": N_(
+            "Hay dos claves activas, que es el máximo. Revoque una antes de crear otra."
+        ),
+        "too_many_webhooks": N_(
+            "Ya tiene el máximo de direcciones. Quite una antes de agregar otra."
+        ),
         "too_many_passkeys": N_("Ya tiene diez llaves de acceso. Quite una que no use."),
-        "passkeys_unavailable": N_("A esta red se llega por un número, y así ningún navegador crea llaves de acceso. Use un código."),
-        "own_account": N_("Nadie quita lo suyo sin su contraseña: en Mi cuenta, o pídalo a otra persona que dirija su organización."),
+        "passkeys_unavailable": N_(
+            "A esta red se llega por un número, y así ningún navegador crea llaves de acceso."
+            " Use un código."
+        ),
+        "own_account": N_(
+            "Nadie quita lo suyo sin su contraseña: en Mi cuenta, o pídalo a otra persona que"
+            " dirija su organización."
+        ),
         "secret_rotating": N_(
-            "El secreto de antes todavía firma. Espere a que termine, o marque que se filtró: entonces deja de firmar ahora."
+            "El secreto de antes todavía firma. Espere a que termine, o marque que se filtró:"
+            " entonces deja de firmar ahora."
         ),
         "not_in_development": N_("Esta página solo existe en desarrollo."),
-        "member_on_probation": N_("Su organización está en período de prueba: todavía no puede abrir datos personales."),
+        "member_on_probation": N_(
+            "Su organización está en período de prueba: todavía no puede abrir datos personales."
+        ),
     },
 }

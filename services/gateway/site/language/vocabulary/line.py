@@ -3,7 +3,9 @@
 from services.gateway.site.language.i18n import N_
 
 REVERSED = frozenset({"safe_to_talk", "safe_place_tonight"})
-"""Questions that are worded the other way round than the contract's field, so that "no" is calm in every question."""
+"""Questions that are worded the other way round than the contract's field, so that "no" is calm in
+every question.
+"""
 
 TABLES: dict[str, dict[str, str]] = {
     "triage": {
@@ -121,5 +123,9 @@ TABLES: dict[str, dict[str, str]] = {
     "reference_contact": {
         "accepted": N_("Dijeron que sí. Se pondrán en contacto con usted solo como usted pidió."),
     },
-    "time_band": {"today": N_("hoy"), "this_week": N_("esta semana"), "earlier": N_("hace más de una semana")},
+    "time_band": {
+        "today": N_("hoy"),
+        "this_week": N_("esta semana"),
+        "earlier": N_("hace más de una semana"),
+    },
 }

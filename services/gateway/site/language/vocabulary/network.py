@@ -44,7 +44,10 @@ TABLES: dict[str, dict[str, str]] = {
         "withdrawn": N_("Ya no quiere entrar"),
         "unanswered": N_("Nadie contestó en 90 días"),
     },
-    "shares_with": {"police": N_("comparte con la policía"), "migration": N_("comparte con migración")},
+    "shares_with": {
+        "police": N_("comparte con la policía"),
+        "migration": N_("comparte con migración"),
+    },
     "worker_suspension_reason": {
         "left": N_("Ya no trabaja aquí"),
         "device_lost": N_("Perdió su dispositivo, o se lo robaron"),
@@ -61,7 +64,12 @@ TABLES: dict[str, dict[str, str]] = {
         "no_answer": N_("Nadie contesta, y hay personas esperando"),
         "own_wish": N_("Lo pidió la propia organización"),
     },
-    "intake": {"open": N_("Hay lugar"), "waitlist": N_("Lista de espera"), "closed": N_("Sin lugar"), "": N_("Pregunte si hay lugar")},
+    "intake": {
+        "open": N_("Hay lugar"),
+        "waitlist": N_("Lista de espera"),
+        "closed": N_("Sin lugar"),
+        "": N_("Pregunte si hay lugar"),
+    },
     "weekday": {
         "MO": N_("lunes"),
         "TU": N_("martes"),
@@ -186,10 +194,17 @@ TABLES: dict[str, dict[str, str]] = {
         "ibm850": N_("DOS"),
     },
     "import_failure": {
-        "malformed": N_("El archivo no es una hoja de cálculo ni un directorio en HSDS que se pueda leer."),
+        "malformed": N_(
+            "El archivo no es una hoja de cálculo ni un directorio en HSDS que se pueda leer."
+        ),
         "required": N_("El archivo está vacío."),
-        "too_long": N_("El archivo tiene más filas, columnas o texto de lo permitido. Divídalo en varios."),
-        "too_much_work": N_("Leer el archivo da demasiado trabajo para su tamaño. Guárdelo como CSV y pruebe otra vez."),
+        "too_long": N_(
+            "El archivo tiene más filas, columnas o texto de lo permitido. Divídalo en varios."
+        ),
+        "too_much_work": N_(
+            "Leer el archivo da demasiado trabajo para su tamaño."
+            " Guárdelo como CSV y pruebe otra vez."
+        ),
         "not_allowed": N_("Usted ya no puede importar."),
         "not_found": N_("La organización ya no está."),
         "interrupted": N_("Se empezó tres veces y se cortó cada vez. Pruebe otra vez más tarde."),
@@ -275,5 +290,8 @@ TABLES: dict[str, dict[str, str]] = {
         "passkey": N_("Llave de acceso"),
     },
     "notice_channel": {"inbox": N_("buzón"), "email": N_("correo"), "webhook": N_("sistema")},
-    "disabled_reason": {"failing": N_("falló tres días seguidos"), "by_owner": N_("la apagaron ustedes")},
+    "disabled_reason": {
+        "failing": N_("falló tres días seguidos"),
+        "by_owner": N_("la apagaron ustedes"),
+    },
 }

@@ -58,36 +58,63 @@ TABLES: dict[str, dict[str, str]] = {
         "none": N_("No contactarla por ningún medio"),
     },
     "no_plan": {
-        "receipt_field_group_differs": N_("El permiso no abarca que ustedes la contacten. No la llame: hable con quien la envió."),
-        "receipt_missing": N_("No hay un permiso válido para contactarla. No la llame: hable con quien la envió."),
-        "receipt_expired": N_("El permiso para contactarla ya venció. No la llame: hable con quien la envió."),
-        "receipt_unconfirmed": N_("El permiso de emergencia no se confirmó. No la llame: hable con quien la envió."),
-        "member_on_probation": N_(
-            "Su organización está en período de prueba y no ve cómo contactarla. No la llame: hable con quien la envió."
+        "receipt_field_group_differs": N_(
+            "El permiso no abarca que ustedes la contacten. No la llame: hable con quien la envió."
         ),
-        "safe_contact_missing": N_("Falta decir cómo se la puede contactar sin peligro. Pregúnteselo antes de llamarla."),
+        "receipt_missing": N_(
+            "No hay un permiso válido para contactarla. No la llame: hable con quien la envió."
+        ),
+        "receipt_expired": N_(
+            "El permiso para contactarla ya venció. No la llame: hable con quien la envió."
+        ),
+        "receipt_unconfirmed": N_(
+            "El permiso de emergencia no se confirmó. No la llame: hable con quien la envió."
+        ),
+        "member_on_probation": N_(
+            "Su organización está en período de prueba y no ve cómo contactarla. No la llame:"
+            " hable con quien la envió."
+        ),
+        "safe_contact_missing": N_(
+            "Falta decir cómo se la puede contactar sin peligro. Pregúnteselo antes de llamarla."
+        ),
     },
     "open_basis": {
         "file": N_("Es un expediente de su organización. Se abre solo lo que marque, para:"),
         "person": N_("Se abre solo lo que ella autorizó, para:"),
-        "others": N_("Ella no dio el permiso: lo dio quien podía darlo por ella. Se abre solo lo que abarca, para:"),
-        "override": N_("Se envió sin su consentimiento, y otra persona lo confirmó. Se abre solo lo que hace falta, para:"),
+        "others": N_(
+            "Ella no dio el permiso: lo dio quien podía darlo por ella."
+            " Se abre solo lo que abarca, para:"
+        ),
+        "override": N_(
+            "Se envió sin su consentimiento, y otra persona lo confirmó."
+            " Se abre solo lo que hace falta, para:"
+        ),
         "unconfirmed": N_(
-            "Se envió sin su consentimiento. Hasta que otra persona lo confirme se abren solo su nombre de pila y cómo contactarla, para:"
+            "Se envió sin su consentimiento. Hasta que otra persona lo confirme se abren solo su"
+            " nombre de pila y cómo contactarla, para:"
         ),
         "emergency": N_("Acceso de emergencia: se abre solo lo que hace falta, para:"),
     },
     "explained": {
         "interview": N_("Puede no contestar, hacer una pausa o terminar cuando quiera."),
         "purpose": N_("Para qué pedimos sus datos: para que este servicio pueda ayudarla."),
-        "uses": N_("Quién los verá: nosotros y la organización que usted autorice; ella, solo lo que usted diga."),
-        "research_use": N_("Para estadísticas se usan números, nunca su nombre ni nada que la señale."),
-        "right_to_data": N_("Puede pedir que le lean lo que hay escrito sobre usted y quién lo miró, y corregirlo."),
+        "uses": N_(
+            "Quién los verá: nosotros y la organización que usted autorice;"
+            " ella, solo lo que usted diga."
+        ),
+        "research_use": N_(
+            "Para estadísticas se usan números, nunca su nombre ni nada que la señale."
+        ),
+        "right_to_data": N_(
+            "Puede pedir que le lean lo que hay escrito sobre usted y quién lo miró, y corregirlo."
+        ),
         "storage_time": N_(
-            "Cuánto tiempo: esa organización, hasta la fecha que acordemos; después ya no puede abrirlos. Nosotros guardamos su expediente."
+            "Cuánto tiempo: esa organización, hasta la fecha que acordemos;"
+            " después ya no puede abrirlos. Nosotros guardamos su expediente."
         ),
         "how_to_withdraw": N_(
-            "Puede retirar su permiso cuando quiera: con nosotros, con quien la atiende, o con su referencia y su PIN. La ayuda no depende de esto."
+            "Puede retirar su permiso cuando quiera: con nosotros, con quien la atiende, o con su"
+            " referencia y su PIN. La ayuda no depende de esto."
         ),
     },
     "giver": {

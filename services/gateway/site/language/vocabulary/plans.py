@@ -92,9 +92,14 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "done": {
         "plan_begun": N_("El plan empezó."),
-        "published": N_("Publicada. Los planes que empiecen desde ahora la siguen; los que ya corren conservan la suya."),
+        "published": N_(
+            "Publicada. Los planes que empiecen desde ahora la siguen;"
+            " los que ya corren conservan la suya."
+        ),
         "card_published": N_("Publicada. Toda la línea la lee desde ahora."),
-        "deadlines_published": N_("Publicados. Rigen para lo que empiece desde ahora; lo que ya corre conserva su plazo."),
+        "deadlines_published": N_(
+            "Publicados. Rigen para lo que empiece desde ahora; lo que ya corre conserva su plazo."
+        ),
     },
     "field": {
         "pathway_id": N_("Ruta"),
@@ -111,8 +116,14 @@ TABLES: dict[str, dict[str, str]] = {
     "conflict": {
         "step_waits": N_("Antes falta otro paso. Cúmplalo, o diga que no hace falta."),
         "plan_closed": N_("Este plan ya terminó. Si hace falta, empiece otro."),
-        "legs_not_accepted": N_("Todavía no puede salir: falta que acepten las etapas que siguen. Vea cuáles en el viaje por etapas."),
-        "receipt_of_another_leg": N_("Otra etapa del viaje ya va con este consentimiento. Cada etapa lleva el suyo: pídale uno nuevo."),
+        "legs_not_accepted": N_(
+            "Todavía no puede salir: falta que acepten las etapas que siguen."
+            " Vea cuáles en el viaje por etapas."
+        ),
+        "receipt_of_another_leg": N_(
+            "Otra etapa del viaje ya va con este consentimiento. Cada etapa lleva el suyo:"
+            " pídale uno nuevo."
+        ),
         "plan_exists": N_("Ya tiene un plan con esta ruta: siga con ese, o ciérrelo antes."),
     },
 }

@@ -8,8 +8,10 @@ from services.gateway.site.language.i18n import N_
 
 @dataclass(frozen=True)
 class Step:
-    """The words of one step, together: the button, what it means, what is said when it is taken, and what it asks; what it is called in the history, by
-    its fact, and in the list of notices, where somebody is told of it."""
+    """The words of one step, together: the button, what it means, what is said when it is taken,
+    and what it asks; what it is called in the history, by its fact, and in the list of notices,
+    where somebody is told of it.
+    """
 
     label: str
     hint: str  # empty for one with a page of its own
@@ -31,7 +33,10 @@ STEPS: dict[str, Step] = {
     ),
     "acknowledge": Step(
         N_("Ya la vimos"),
-        hint=N_("Quien envió la remisión sabrá que ustedes ya la vieron. Todavía no se comprometen a nada."),
+        hint=N_(
+            "Quien envió la remisión sabrá que ustedes ya la vieron."
+            " Todavía no se comprometen a nada."
+        ),
         done=N_("Anotado. Le avisamos a quien envió la remisión que ustedes la vieron."),
         fact="acknowledged",
         event=N_("Vieron la remisión"),
@@ -39,12 +44,18 @@ STEPS: dict[str, Step] = {
     ),
     "accept": Step(
         N_("Aceptar"),
-        hint=N_("Diga cuándo será el primer contacto. Después podrá abrir los datos que el permiso abarca."),
+        hint=N_(
+            "Diga cuándo será el primer contacto. Después podrá abrir los datos que el permiso"
+            " abarca."
+        ),
         done=N_("Aceptada. Cumpla el primer contacto en el plazo."),
         fact="accepted",
         event=N_("La aceptaron"),
         notice=N_("Aceptada"),
-        asks={"planned_first_contact_time": N_("Primer contacto"), "responsible_worker_id": N_("Quién se encarga")},
+        asks={
+            "planned_first_contact_time": N_("Primer contacto"),
+            "responsible_worker_id": N_("Quién se encarga"),
+        },
     ),
     "ask": Step(
         N_("Pedir un dato"),
@@ -57,7 +68,10 @@ STEPS: dict[str, Step] = {
     ),
     "waitlist": Step(
         N_("Poner en lista de espera"),
-        hint=N_("Diga cuánto habrá que esperar y cuándo lo revisarán. Quien la envió puede buscar otro lugar."),
+        hint=N_(
+            "Diga cuánto habrá que esperar y cuándo lo revisarán."
+            " Quien la envió puede buscar otro lugar."
+        ),
         done=N_("En lista de espera. Le recordaremos la fecha de revisión."),
         fact="waitlisted",
         event=N_("La pusieron en lista de espera"),
@@ -98,14 +112,20 @@ STEPS: dict[str, Step] = {
     ),
     "amend": Step(
         N_("Corregir la urgencia o los datos"),
-        hint=N_("Si algo cambió. Más urgente: los plazos se cuentan de nuevo. Su edad se toma del expediente, como está ahora."),
+        hint=N_(
+            "Si algo cambió. Más urgente: los plazos se cuentan de nuevo."
+            " Su edad se toma del expediente, como está ahora."
+        ),
         done=N_("Corregida. Le avisamos al otro lado."),
         fact="amended",
         event=N_("Se corrigió"),
     ),
     "schedule_appointment": Step(
         N_("Fijar una cita"),
-        hint=N_("Diga qué día y a qué hora. Si ya había una cita, esta la reemplaza. Hasta entonces no se le piden noticias."),
+        hint=N_(
+            "Diga qué día y a qué hora. Si ya había una cita, esta la reemplaza."
+            " Hasta entonces no se le piden noticias."
+        ),
         done=N_("Cita fijada. Le avisamos a quien envió la remisión."),
         fact="appointment_scheduled",
         event=N_("Se fijó una cita"),
@@ -129,7 +149,10 @@ STEPS: dict[str, Step] = {
     ),
     "cancel_appointment": Step(
         N_("Cancelar la cita"),
-        hint=N_("Si solo cambia la hora, no la cancele: fije otra cita. Le avisaremos a quien envió la remisión."),
+        hint=N_(
+            "Si solo cambia la hora, no la cancele: fije otra cita."
+            " Le avisaremos a quien envió la remisión."
+        ),
         done=N_("Cita cancelada. Le avisamos a quien envió la remisión."),
         fact="appointment_cancelled",
         event=N_("Se canceló la cita"),
@@ -137,7 +160,10 @@ STEPS: dict[str, Step] = {
     ),
     "add_note": Step(
         N_("Dar noticias"),
-        hint=N_("Escriba cómo va o qué cambió, sin nombres ni direcciones si no hacen falta. Le avisaremos al otro lado."),
+        hint=N_(
+            "Escriba cómo va o qué cambió, sin nombres ni direcciones si no hacen falta."
+            " Le avisaremos al otro lado."
+        ),
         done=N_("Nota guardada. Le avisamos al otro lado."),
         fact="note_added",
         event=N_("Dieron noticias"),
@@ -162,7 +188,9 @@ STEPS: dict[str, Step] = {
     ),
     "close_need": Step(
         N_("Dejar de buscar otro servicio"),
-        hint=N_("Solo si ya no hace falta o no es posible. Queda anotado quién lo decidió y por qué."),
+        hint=N_(
+            "Solo si ya no hace falta o no es posible. Queda anotado quién lo decidió y por qué."
+        ),
         done=N_("Anotado: ya no se busca otro servicio."),
         fact="need_closed",
         event=N_("Se dejó de buscar otro servicio"),
@@ -180,7 +208,8 @@ STEPS: dict[str, Step] = {
     "confirm_override": Step(
         N_("Confirmar la emergencia"),
         hint=N_(
-            "Se envió sin preguntarle a ella. Confirme solo si esperar la ponía en peligro; si nadie confirma a tiempo, el acceso se cierra."
+            "Se envió sin preguntarle a ella. Confirme solo si esperar la ponía en peligro;"
+            " si nadie confirma a tiempo, el acceso se cierra."
         ),
         done=N_("Emergencia confirmada."),
         fact="override_confirmed",
@@ -190,7 +219,8 @@ STEPS: dict[str, Step] = {
     "attach_consent": Step(
         N_("Registrar su consentimiento"),
         hint=N_(
-            "Cuando se le pudo preguntar, o antes de que termine el que hay: desde ahora vale lo que este abarca, y el anterior ya no vale para esta remisión."
+            "Cuando se le pudo preguntar, o antes de que termine el que hay:"
+            " desde ahora vale lo que este abarca, y el anterior ya no vale para esta remisión."
         ),
         done=N_("Listo: ahora vale el consentimiento nuevo."),
         fact="consent_attached",
@@ -208,7 +238,8 @@ STEPS: dict[str, Step] = {
     "confirm_deletion": Step(
         N_("Confirmar que no guardamos nada"),
         hint=N_(
-            "La persona retiró su consentimiento. Enlace ya cerró sus datos; destruya lo que anotaron en papel o en otro sistema, y confírmelo."
+            "La persona retiró su consentimiento. Enlace ya cerró sus datos;"
+            " destruya lo que anotaron en papel o en otro sistema, y confírmelo."
         ),
         done=N_("Confirmado: su organización ya no guarda nada de ella."),
         fact="deletion_confirmed",
@@ -218,16 +249,23 @@ STEPS: dict[str, Step] = {
     "reroute": Step(
         N_("Pedirla a otro servicio"),
         hint=N_(
-            "Deja de esperar a esta organización, que ya no ve los datos. Queda un borrador para el otro servicio: falta el consentimiento para ese lugar."
+            "Deja de esperar a esta organización, que ya no ve los datos."
+            " Queda un borrador para el otro servicio: falta el consentimiento para ese lugar."
         ),
-        done=N_("Ya no se espera a esta organización: quien envió la remisión tiene el borrador para pedirla al otro servicio."),
+        done=N_(
+            "Ya no se espera a esta organización: quien envió la remisión tiene el borrador para"
+            " pedirla al otro servicio."
+        ),
         fact="rerouted",
         event=N_("Se pide a otro servicio"),
         notice=N_("Se pide a otro servicio"),
     ),
     "remind": Step(
         N_("Recordar"),
-        hint=N_("Le llega un aviso a la mesa de quien debe dar el siguiente paso. Una vez por hora; si urge, llame."),
+        hint=N_(
+            "Le llega un aviso a la mesa de quien debe dar el siguiente paso. Una vez por hora;"
+            " si urge, llame."
+        ),
         done=N_("Recordada: les mandamos el aviso."),
         fact="reminded",
         event=N_("La coordinación la recordó"),
@@ -269,8 +307,12 @@ TABLES: dict[str, dict[str, str]] = {
         "": N_("Sin valorar"),
     },
     "urgency_hint": {
-        "immediate": N_("Está escapando, la retienen, hay un niño en peligro o una emergencia médica."),
-        "emergency": N_("No tiene dónde dormir segura, la buscan o hubo violencia sexual en estos 5 días."),
+        "immediate": N_(
+            "Está escapando, la retienen, hay un niño en peligro o una emergencia médica."
+        ),
+        "emergency": N_(
+            "No tiene dónde dormir segura, la buscan o hubo violencia sexual en estos 5 días."
+        ),
         "urgent": N_("Está a salvo ahora y necesita ayuda en estos días."),
         "normal": N_("Ayuda para rehacer su vida: vivienda, estudio, trabajo, papeles."),
     },
@@ -320,7 +362,9 @@ TABLES: dict[str, dict[str, str]] = {
         "receipt_withdrawn": N_("Consentimiento retirado. El acceso terminó."),
         "erasure_proposed": N_("Propuesto. Otra persona de su organización debe confirmarlo."),
         "erased": N_("El expediente se borró para siempre."),
-        "receipts_withdrawn": N_("Todo retirado. Con esos permisos ya nadie puede abrir sus datos."),
+        "receipts_withdrawn": N_(
+            "Todo retirado. Con esos permisos ya nadie puede abrir sus datos."
+        ),
         "capacity": N_("Guardado. Gracias: así nadie pierde tiempo llamando."),
         "read": N_("Marcado como leído."),
         "tested": N_("Prueba enviada. Mire abajo si llegó."),

@@ -17,7 +17,7 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
-from services.referrals.store import members
+from services.referrals.network.store import members
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, read
 from tests.referrals.test_plans_rpc import begun, now, outcome, person, update

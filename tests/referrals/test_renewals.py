@@ -10,8 +10,8 @@ import pytest
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.store import renewals as book
-from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.network.usecases.deadlines import DeadlineScheduler
+from services.referrals.referrals.store import renewals as book
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import Service, Story
 from tests.referrals.test_overrides import attach

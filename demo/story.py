@@ -18,7 +18,8 @@ from services.referrals.files.domain.consent import Circumstances, Receipt
 from services.referrals.files.domain.person import FieldGroup, Identity, Person, SafeContact
 from services.referrals.files.domain.unsafe import Unsafe
 from services.referrals.network.domain.deadline import Calendar, Urgency
-from services.referrals.referrals.domain.referral import Actor, Referral
+from services.referrals.referrals.domain.record import Actor
+from services.referrals.referrals.domain.referral import Referral
 
 # What a receiver needs to help: never more than the need asks for.
 _GROUPS = {

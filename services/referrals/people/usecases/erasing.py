@@ -21,7 +21,7 @@ from services.referrals.people.domain.erasure import PROPOSED_FOR, Erasure
 from services.referrals.people.store import erasures
 from services.referrals.people.usecases.people import People
 from services.referrals.people.wire.messages import erasure_message
-from services.referrals.referrals.domain.referral import Actor
+from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.enquiries import cancel_of
 from services.referrals.referrals.usecases.lives import Lives

@@ -50,7 +50,8 @@ from services.referrals.line.usecases import callbacks
 from services.referrals.network.domain.codes import Check
 from services.referrals.network.domain.deadline import OVERRIDE_END
 from services.referrals.plans.usecases.plans import Plans
-from services.referrals.referrals.domain.referral import Actor, Referral
+from services.referrals.referrals.domain.record import Actor
+from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.grants import (
     Grants,

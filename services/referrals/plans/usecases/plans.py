@@ -41,7 +41,8 @@ from services.referrals.plans.usecases.pathways import Pathways
 from services.referrals.plans.wire.legs import leg_message
 from services.referrals.plans.wire.plans import STATES, late_step, pathway_message, plan_message
 from services.referrals.referrals.domain.lifecycle import LIVE, Side, State
-from services.referrals.referrals.domain.referral import Actor, Referral
+from services.referrals.referrals.domain.record import Actor
+from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import referrals
 from services.referrals.referrals.wire.messages import actor_of
 

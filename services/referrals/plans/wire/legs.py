@@ -6,7 +6,7 @@ from protos.referrals.v1 import (
 )
 from services.referrals.plans.domain.chain import Link
 from services.referrals.referrals.domain.lifecycle import Side, State
-from services.referrals.referrals.domain.referral import Actor
+from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.wire.messages import STATES
 
 

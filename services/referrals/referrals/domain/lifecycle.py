@@ -19,7 +19,8 @@ from services.referrals.network.domain.codes import Check, check_between
 from services.referrals.network.domain.deadline import HEALTH, Calendar, DeadlineKind
 
 if TYPE_CHECKING:
-    from services.referrals.referrals.domain.referral import Actor, Referral
+    from services.referrals.referrals.domain.record import Actor, ReferralRecord
+    from services.referrals.referrals.domain.referral import Referral
 
 
 class State(Enum):
@@ -100,7 +101,7 @@ EARLY = timedelta(hours=1)
 now may have begun: people come early, and clocks differ.
 """
 
-Guard = Callable[["Referral", "Actor", datetime], None]
+Guard = Callable[["ReferralRecord", "Actor", datetime], None]
 """A condition of a step beyond state and side: raises Conflict with its own reason, or with
 NOT_NOW.
 """
@@ -212,22 +213,22 @@ def _require(condition: bool, reason: str = NOT_NOW) -> None:
         raise Conflict(reason)
 
 
-def not_asked_before(referral: "Referral", actor: "Actor", now: datetime) -> None:
+def not_asked_before(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses a second question, so that asking is no way of waiting."""
     _require(not referral.question_code, "already_asked")
 
 
-def need_is_open(referral: "Referral", actor: "Actor", now: datetime) -> None:
+def need_is_open(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses to close a need that another referral follows up, or that was closed."""
     _require(referral.need_is_open)
 
 
-def someone_is_expected_to_act(referral: "Referral", actor: "Actor", now: datetime) -> None:
+def someone_is_expected_to_act(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses a reminder that would reach nobody."""
     _require(referral.turn(actor) is not None)
 
 
-def not_reminded_recently(referral: "Referral", actor: "Actor", now: datetime) -> None:
+def not_reminded_recently(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses a second reminder within an hour, so that a desk is not flooded."""
     _require(
         referral.remind_time is None or abs(now - referral.remind_time) >= REMIND_AGAIN,
@@ -235,22 +236,22 @@ def not_reminded_recently(referral: "Referral", actor: "Actor", now: datetime) -
     )
 
 
-def deletion_is_expected(referral: "Referral", actor: "Actor", now: datetime) -> None:
+def deletion_is_expected(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses to confirm a deletion that nobody waits for, or that was confirmed."""
     _require(bool(referral.running(K.DELETION)))
 
 
-def appointment_is_open(referral: "Referral", actor: "Actor", now: datetime) -> None:
+def appointment_is_open(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses to say what became of an appointment when none is open."""
     _require(referral.appointment_time is not None)
 
 
-def appointment_may_have_been(referral: "Referral", actor: "Actor", now: datetime) -> None:
+def appointment_may_have_been(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses to say what became of an appointment more than an hour before its time."""
     _require(referral.appointment_time is not None and now >= referral.appointment_time - EARLY)
 
 
-def override_may_be_confirmed(referral: "Referral", actor: "Actor", now: datetime) -> None:
+def override_may_be_confirmed(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses who neither coordinates nor manages, and everybody once the time to confirm has run
     out.
     """
@@ -258,7 +259,7 @@ def override_may_be_confirmed(referral: "Referral", actor: "Actor", now: datetim
     _require(waits and (actor.coordinates or actor.manages))
 
 
-def second_person_confirms(referral: "Referral", actor: "Actor", now: datetime) -> None:
+def second_person_confirms(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses who sent the referral, who has no such step at all, and, as not_independent, who may
     be the same person.
     """
@@ -267,7 +268,7 @@ def second_person_confirms(referral: "Referral", actor: "Actor", now: datetime) 
         raise why if why.reason == "not_independent" else Conflict(NOT_NOW)
 
 
-def error_is_recent(referral: "Referral", actor: "Actor", now: datetime) -> None:
+def error_is_recent(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses the sender's word that it was an error a day after the draft was begun; not while it
     is one, and no coordinator's.
     """

@@ -17,7 +17,8 @@ from services.referrals.files.domain.person import Arrival, Coarse
 from services.referrals.files.domain.unsafe import NAMED, Unsafe
 from services.referrals.network.domain.deadline import CLOCK, Deadline, DeadlineKind, Urgency
 from services.referrals.referrals.domain.lifecycle import BY_VERB, CAME_BACK, LIVE, State
-from services.referrals.referrals.domain.referral import Actor, Event, Referral
+from services.referrals.referrals.domain.record import Actor, Event
+from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.wire.facts import referral_facts
 
 # What a referral has is kept under the same name; what is not a word, a number or a time is said

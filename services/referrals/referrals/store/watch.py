@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from chassis.db import Transaction
 from services.referrals.referrals.domain.filter import Filter
 from services.referrals.referrals.domain.lifecycle import TRANSITIONS, State
-from services.referrals.referrals.domain.referral import Event, Referral
+from services.referrals.referrals.domain.record import Event
+from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import boxes, referrals
 
 _BATCH = 1_000

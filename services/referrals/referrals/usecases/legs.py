@@ -10,7 +10,8 @@ from typing import Protocol
 
 from chassis.db import Transaction
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.referrals.domain.referral import Actor, Referral
+from services.referrals.referrals.domain.record import Actor
+from services.referrals.referrals.domain.referral import Referral
 
 
 class Legs(Protocol):

@@ -14,7 +14,8 @@ from services.referrals.network.store import members
 from services.referrals.network.usecases.deadlines import fire_each
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.referrals.domain.lifecycle import State
-from services.referrals.referrals.domain.referral import Actor, Event, Referral, waiting_for_sender
+from services.referrals.referrals.domain.record import Actor, Event, waiting_for_sender
+from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.legs import Legs
 

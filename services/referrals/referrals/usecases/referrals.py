@@ -27,7 +27,8 @@ from services.referrals.network.store import members
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.referrals.domain.draft import Draft
 from services.referrals.referrals.domain.lifecycle import Side
-from services.referrals.referrals.domain.referral import Actor, Referral
+from services.referrals.referrals.domain.record import Actor
+from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import boxes, enquiries, referrals
 from services.referrals.referrals.usecases.grants import Grants
 from services.referrals.referrals.usecases.legs import Legs

@@ -9,7 +9,7 @@ from chassis.errors import NotFound
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.network.usecases.deadlines import fire_each, singly
 from services.referrals.referrals.domain.lifecycle import LIVE
-from services.referrals.referrals.domain.referral import Event
+from services.referrals.referrals.domain.record import Event
 from services.referrals.referrals.store import referrals, renewals
 
 

@@ -8,7 +8,8 @@ from protos.referrals.v1 import enquiries_pb2, facts_pb2
 from services.referrals.network.wire.messages import CLOCKS, URGENCIES
 from services.referrals.referrals.domain.enquiry import Enquiry, EnquiryEvent
 from services.referrals.referrals.domain.lifecycle import Side
-from services.referrals.referrals.domain.referral import Actor, Event, Referral
+from services.referrals.referrals.domain.record import Actor, Event
+from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.wire.messages import STATES
 
 

@@ -20,7 +20,8 @@ from services.referrals.files.wire.messages import _unsafe, coarse_message
 from services.referrals.network.domain.codes import short_code
 from services.referrals.network.wire.messages import CLOCKS, clock_message
 from services.referrals.referrals.domain.lifecycle import CAME_BACK, LIVE, Side, State
-from services.referrals.referrals.domain.referral import Actor, Event, Referral
+from services.referrals.referrals.domain.record import Actor, Event
+from services.referrals.referrals.domain.referral import Referral
 
 STATES = EnumCodec(referrals_pb2.State, State)
 

@@ -61,6 +61,7 @@ from services.referrals.network.usecases.policies import Policies
 from services.referrals.network.wire.facts import TOPIC
 from services.referrals.people.usecases import erasures
 from services.referrals.people.usecases.anomalies import Anomalies
+from services.referrals.people.usecases.consents import Consents
 from services.referrals.people.usecases.emergencies import Emergencies
 from services.referrals.people.usecases.erasing import Erasing
 from services.referrals.people.usecases.people import People
@@ -120,7 +121,7 @@ class Made:
 
     servicers: list[Servicer]
     lives: Lives
-    people: People
+    consents: Consents
     erasing: Erasing
     contacts: Contacts
     enquiries: Enquiries
@@ -154,14 +155,15 @@ def make(
     grants = Grants(files, receipts)
     lives = Lives(files, plans, policies)
     searches = Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER)
-    people = People(files, lives, grants, receipts, plans, openings, searches, pages)
+    people = People(files, grants, openings, searches, pages)
+    consents = Consents(files, lives, receipts, plans, pages)
     notes = ContactNotes(keyring, files)
     gate = ReferenceGate(
         book, Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS, LANES), clock
     )
     contacts = Contacts(book, notes, files, policies, openings, gate, pages)
-    references = References(gate, book, notes, files, receipts, lives, people, policies)
-    erasing = Erasing(files, people, lives, contacts, pages)
+    references = References(gate, book, notes, files, receipts, lives, consents, policies)
+    erasing = Erasing(files, consents, lives, contacts, pages)
     enquiries = Enquiries(
         files,
         Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER),
@@ -178,17 +180,17 @@ def make(
     servicers = [
         Servicer(
             descriptor,
-            usecases,
+            *usecases,
             database=database,
             verifier=verifier,
             idempotency=idempotency,
             clock=clock,
             check_standing=check_standing,
         )
-        for descriptor, usecases in (
+        for descriptor, *usecases in (
             (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], referrals),
             (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], Statistics()),
-            (people_pb2.DESCRIPTOR.services_by_name["People"], people),
+            (people_pb2.DESCRIPTOR.services_by_name["People"], people, consents),
             (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], contacts),
             (campaigns_pb2.DESCRIPTOR.services_by_name["Campaigns"], Campaigns(pages)),
             (advice_pb2.DESCRIPTOR.services_by_name["Advice"], Advice(shipped_cards())),
@@ -203,7 +205,7 @@ def make(
     return Made(
         servicers,
         lives,
-        people,
+        consents,
         erasing,
         contacts,
         enquiries,

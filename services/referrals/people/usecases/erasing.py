@@ -19,7 +19,7 @@ from services.referrals.line.usecases import callbacks
 from services.referrals.line.usecases.contacts import Contacts
 from services.referrals.people.domain.erasure import PROPOSED_FOR, Erasure
 from services.referrals.people.store import erasures
-from services.referrals.people.usecases.people import People
+from services.referrals.people.usecases.consents import Consents
 from services.referrals.people.wire.messages import erasure_message
 from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.store import referrals
@@ -32,12 +32,12 @@ class Erasing:
     """Each method answers the rpc of its name; `again` is the service's own."""
 
     def __init__(
-        self, files: Files, people: People, lives: Lives, operators: Contacts, pages: PageTokens
+        self, files: Files, consents: Consents, lives: Lives, operators: Contacts, pages: PageTokens
     ) -> None:
         self._pages = pages
         self._files = files
         self._operators = operators
-        self._people = people
+        self._consents = consents
         self._lives = lives
 
     def ProposeErasure(self, request: pb.ProposeErasureRequest, call: Call) -> pb.Erasure:
@@ -134,7 +134,7 @@ class Erasing:
     ) -> None:
         her = ids_of(tx, person.id)
         live = len(referrals.live_of_person(tx, person.id))
-        receipts = self._people.end_all(tx, actor, now, person.id)
+        receipts = self._consents.end_all(tx, actor, now, person.id)
         self._lives.drop_open(tx, actor, now, person.id)
         callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id))
         for contact_id in her.alone:

@@ -32,7 +32,7 @@ from services.referrals.line.wire.contacts import wish
 from services.referrals.network.store import members
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.people.domain.reading import told_plainly
-from services.referrals.people.usecases.people import People
+from services.referrals.people.usecases.consents import Consents
 from services.referrals.referrals.domain.lifecycle import LIVE, State
 from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import enquiries, referrals
@@ -71,7 +71,7 @@ class References:
         files: Files,
         receipts: Receipts,
         lives: Lives,
-        people: People,
+        consents: Consents,
         policies: Policies,
     ) -> None:
         self._gate = gate
@@ -80,7 +80,7 @@ class References:
         self._files = files
         self._receipts = receipts
         self._lives = lives
-        self._people = people
+        self._consents = consents
         self._policies = policies
 
     def GetReferenceStatus(
@@ -187,7 +187,7 @@ class References:
     ) -> None:
         cancel_of(call.tx, call.clock.now(), [contact.id for contact in own], people)
         for person_id in people:
-            self._people.withdraw_all(call.tx, call.clock.now(), first.id, person_id, call.trail)
+            self._consents.withdraw_all(call.tx, call.clock.now(), first.id, person_id, call.trail)
         callbacks.end(
             call.tx,
             call.clock.now(),
@@ -204,7 +204,9 @@ class References:
         if not matching:
             raise NotFound
         if matching[0].state in LIVE:
-            self._people.withdraw_for(call.tx, call.clock.now(), first.id, matching[0], call.trail)
+            self._consents.withdraw_for(
+                call.tx, call.clock.now(), first.id, matching[0], call.trail
+            )
 
     def _standing(self, tx: Transaction, now: datetime, first: Contact) -> Standing:
         """What was asked for her and who may open what, as it is now."""

@@ -33,7 +33,7 @@ from services.referrals.referrals.usecases.grants import (
 from services.referrals.referrals.usecases.legs import Legs
 from services.referrals.referrals.usecases.lives import Lives
 from services.referrals.referrals.wire.messages import actor_of, read_arrival, referral_message
-from services.referrals.referrals.wire.referrals import VERB_OF, StepRequest, step_fields
+from services.referrals.referrals.wire.referrals import STEP_RPCS, VERB_OF, StepRequest, step_fields
 
 
 class Steps:
@@ -65,17 +65,6 @@ class Steps:
         if (referral.state, referral.need_is_open) != stood:
             self._lives.follow(call.tx, now, referral, before=followed)
         return referral_message(referral, actor_of(call.caller), now)
-
-    AcknowledgeReferral = AskReferral = AnswerReferral = AcceptReferral = WaitlistReferral = (
-        DeclineReferral
-    ) = take_step
-    AssignReferral = StartReferral = AddNote = CompleteReferral = NotDeliverReferral = (
-        CloseReferral
-    ) = take_step
-    ScheduleAppointment = AttendAppointment = MissAppointment = CancelAppointment = take_step
-    WithdrawReferral = CloseNeed = ConfirmDeletion = RemindReferral = EnterReferralInError = (
-        take_step
-    )
 
     def SendReferral(self, request: pb.SendReferralRequest, call: Call) -> pb.Referral:
         """Sends a draft on a consent, or on an override, which is a right of its own."""
@@ -225,6 +214,12 @@ class Steps:
         if receipt.person_id != referral.person_id:
             raise NotFound
         return receipt
+
+
+for _rpc in STEP_RPCS:
+    # Send, withdraw a consent and the like have a method of their own above.
+    if _rpc not in vars(Steps):
+        setattr(Steps, _rpc, Steps.take_step)
 
 
 def _check_worker(call: Call, worker_id: str) -> None:

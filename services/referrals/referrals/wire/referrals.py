@@ -50,16 +50,18 @@ class StepRequest(Protocol):
     etag: str
 
 
-def _verbs() -> Iterable[tuple[type[Message], str]]:
+def _steps() -> Iterable[tuple[str, type[Message], str]]:
     for rpc in pb.DESCRIPTOR.services_by_name["Referrals"].methods:
         # AcceptReferral, EnterReferralInError, AddNote
         verb = words_of(rpc.name).replace("_referral", "")
         if verb in BY_VERB:
-            yield GetMessageClass(rpc.input_type), verb
+            yield rpc.name, GetMessageClass(rpc.input_type), verb
 
 
-VERB_OF: Mapping[type[Any], str] = dict(_verbs())
+VERB_OF: Mapping[type[Any], str] = {request: verb for _, request, verb in _steps()}
 """The verb of each step's request; its row is BY_VERB[verb]."""
+STEP_RPCS = tuple(rpc for rpc, _, _ in _steps())
+"""The rpcs that are steps of the lifecycle table."""
 
 
 def step_fields(verb: str, request: StepRequest) -> dict[str, Any]:

@@ -117,7 +117,7 @@ commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEA
 
 @dataclass(frozen=True)
 class Made:
-    """The objects that answer calls, and the use cases for the loops and tests."""
+    """The objects that answer calls, and the use cases that other parts work with."""
 
     servicers: list[Servicer]
     lives: Lives
@@ -145,7 +145,7 @@ def make(
 ) -> Made:
     """Makes stores and use cases; each use case answers the rpcs of a service of the .proto.
 
-    `witnessed` returns the heads of the trail that other services have published.
+    `witnessed` returns the heads of the trail that other services keep.
     """
     files, book = Files(keyring), ContactBook(keyring)
     receipts, pages = Receipts(signer), PageTokens(keyring)

@@ -38,7 +38,7 @@ OVERRIDE_GROUPS = frozenset(
         FieldGroup.NOTES,
     }
 )
-"""The field groups that are needed to act: nothing of her story, her family or her papers."""
+"""The field groups that are needed to act: nothing of the person's story, family or papers."""
 FIRST_GROUPS = frozenset({FieldGroup.IDENTITY, FieldGroup.CONTACT})
 """The field groups of an override that no second person has confirmed.
 
@@ -167,9 +167,9 @@ class Receipt:
 
     @property
     def notice_time(self) -> datetime:
-        """Returns when its coming end is reported.
+        """Returns the time at which the coming end of the receipt is reported.
 
-        This is two weeks before the end, or at half of its time if it lasts less than four weeks.
+        This is two weeks before the end, or half-way if the receipt lasts less than four weeks.
         """
         return self.until_time - min(NOTICE, (self.until_time - self.create_time) / 2)
 
@@ -260,7 +260,7 @@ class Receipt:
     def _check_reachable(self) -> None:
         """Refuses a receipt without an adult's own consent in two cases.
 
-        The recipient may detain, charge or expel her, or she has withdrawn a consent before.
+        The recipient may detain, charge or expel the person, or she has withdrawn a consent before.
         """
         if self.about.recipient_type not in REACHED_BY_OVERRIDE or self.about.took_back:
             raise Conflict("own_consent_required")

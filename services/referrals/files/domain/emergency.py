@@ -23,7 +23,7 @@ After it, the organisation gets no other emergency access until the review is do
 class EmergencyAccess:
     """An emergency access to a person's data.
 
-    It opens what an override opens: nothing of her story, her family or her papers.
+    It opens what an override opens: nothing of the person's story, her family or her papers.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""With whom or where a person is not safe, in her own words.
+"""Organisations and places with which a person is not safe, in her own words.
 
 She is asked before each enquiry and each referral, and both respect the answer.
 """

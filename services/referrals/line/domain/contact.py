@@ -24,7 +24,7 @@ OPEN, REFERRED, DROPPED = "open", "referred", "dropped"
 UNASSESSED = Urgency.EMERGENCY
 """The urgency of a contact of which nothing is known yet: it may be anything."""
 WAITING, ESCALATED = "waiting", "escalated"
-"""The facts of its deadline: to the line, and at the second also to the coordination."""
+"""The facts of a contact's deadline: to the line, and the second also to the coordination."""
 MOST_SAID, SAID_WITHIN = 20, timedelta(days=1)
 """The most notes that a reference may add in this time.
 
@@ -67,10 +67,11 @@ class Contact:
     connected_live: str = ""  # yes: handed over, all three on the line; no: told where to turn
     handed_over_organization_id: str = ""
     emergency_number_code: str = ""  # a number of the state, instead of a member
-    # the first contact of the same caller, possibly of another line, whose reference she uses
+    # the first contact of the same caller, possibly of another line, whose reference the caller
+    # uses
     tied_to_id: str = ""
     erased: bool = False  # its person was erased: nothing more is written about her
-    unheard: bool = False  # she has added a note since a worker of the line last changed it
+    unheard: bool = False  # the caller has added a note since a worker of the line last changed it
     clock: Deadline | None = None
 
     def check(self) -> None:

@@ -23,9 +23,9 @@ def told(count: int) -> int:
 
 
 STEP_OF_TIME = timedelta(hours=6)
-"""The times at which repeatedly readable counts are taken.
+"""The interval at which counts are taken that can be read again and again.
 
-Such a count is as of the last of these times, and in steps of STEP, so that it reveals nobody who
+Such a count is as of the last full interval, and in steps of STEP, so that it reveals nobody who
 comes or goes.
 """
 

@@ -168,8 +168,8 @@ class Policy:
     def check(self) -> None:
         """Refuses a policy that is incomplete or contradictory.
 
-        A span is too short or too long, more urgent referrals get more time, or there is less time
-        to decide than to acknowledge.
+        No span may be too short or too long. More urgent referrals may not get more time, and the
+        time to decide may not be shorter than the time to acknowledge.
         """
         wrong = [(path_of(key), "required") for key in KEYS if key not in self.spans]
         wrong += [(path_of(key), "unknown_code") for key in self.spans if key not in KEYS]

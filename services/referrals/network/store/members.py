@@ -93,7 +93,7 @@ def note_service(
 def check_standing(tx: Transaction, caller: Caller) -> None:
     """Refuses a caller whose organisation, worker account or key is known to be suspended.
 
-    That holds however fresh the token is. A fact that has not arrived yet counts for nobody: the
+    That holds however fresh the token is. A suspension that is not known yet has no effect: the
     token is a few seconds old at most.
     """
     row = tx.execute(
@@ -190,9 +190,9 @@ def ages_of_service(tx: Transaction, service_id: str) -> Ages:
 
 
 def department_of_service(tx: Transaction, service_id: str) -> str:
-    """Returns the department where a service helps.
+    """Returns the department where a service helps, or "".
 
-    "" for the whole country, or while it is not known.
+    "" stands for the whole country, and for a service that is not known yet.
     """
     row = tx.execute(
         "SELECT department FROM directory_services WHERE id = %s", (service_id,)

@@ -27,7 +27,7 @@ _SHORTEST_WAIT = 0.05
 PUT_ASIDE = timedelta(minutes=1)
 """The time until a failed deadline is tried again.
 
-It is soon after the fault is repaired, and rare enough to cost nothing.
+A repaired deadline is then fired soon, and the tries are too rare to cost anything.
 """
 
 

@@ -108,7 +108,7 @@ def is_night(time: datetime, zone: tzinfo) -> bool:
 def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
     """Returns whether the worker who did these acts is usually on duty at night.
 
-    She was so tonight, or in two nights of the last fourteen days.
+    That is so with an act tonight, or in two nights of the last fourteen days.
     """
     nights = {day_of(time, zone) for time in acts if is_night(time, zone)}
     return day in nights or len(nights) >= DUTY_NIGHTS

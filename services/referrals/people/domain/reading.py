@@ -21,7 +21,7 @@ class Reading:
 
     day: date
     organization_type: str
-    need_group_code: str  # empty: to continue with her call, or with her file
+    need_group_code: str  # empty: to continue with the person's call or file
     field_groups: tuple[str, ...]
     allowed: bool
     count: int = 0
@@ -30,7 +30,7 @@ class Reading:
 def told_plainly(
     rows: Iterable[Mapping[str, Any]], types: Mapping[str, str], zone: tzinfo
 ) -> list[Reading]:
-    """Returns rows of the trail as accesses by day, newest first.
+    """Returns rows of the trail as accesses counted by day, newest first.
 
     `types` are the types of the organisations, `zone` is the time zone of the person's days.
     """

@@ -47,7 +47,10 @@ class Consents:
         self._pages = pages
 
     def CreateReceipt(self, request: pb.CreateReceiptRequest, call: Call) -> pb.Receipt:
-        """Records a consent: for 90 days by default, or 72 hours if it is given for an adult."""
+        """Records a consent, for 90 days by default.
+
+        If somebody else gives it for an adult, the default is 72 hours.
+        """
         tx, caller, now, message = call.tx, call.caller, call.clock.now(), request.receipt
         until = moment(message, "until_time", "receipt.until_time")
         values = receipt_values(message)

@@ -54,7 +54,8 @@ class Emergencies:
             )
         )
         check_opens_people(tx, caller)
-        self._files.hold(tx, referral.person_id)  # so that she can't withdraw her consent meanwhile
+        # so that the person can't withdraw her consent meanwhile
+        self._files.hold(tx, referral.person_id)
         person = self._grants.party(tx, caller, referral)
         if person.organization_id == caller.organization_id:
             raise NotFound

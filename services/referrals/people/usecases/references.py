@@ -58,8 +58,8 @@ class Standing:
     may_withdraw: bool = False
     may_be_contacted: bool = False
     may_ask_for_call: bool = False
-    call: Callback | None = None  # the call that is owed to her
-    asked: int = 0  # the number of organisations that hold enquiry content about her
+    call: Callback | None = None  # the call that is owed to the caller
+    asked: int = 0  # the number of organisations that hold enquiry content about the caller
 
 
 class References:
@@ -157,7 +157,10 @@ class References:
     def AddNoteByReference(
         self, request: pb.AddNoteByReferenceRequest, call: Call
     ) -> pb.ReferenceStatus:
-        """Adds a note of the caller to each of her contacts, which its line has to handle again."""
+        """Adds a note of the caller to each of her contacts.
+
+        The line of each has to handle the contact again.
+        """
         tx, first = (
             call.tx,
             self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail),

@@ -240,9 +240,9 @@ class Plan:
         return [leg.key for leg in self.legs[1:] if not self._is_taken_on(leg.key)]
 
     def has_begun(self, key: str) -> bool:
-        """Returns whether a leg is met, or the person was met for it.
+        """Returns whether a leg is settled, or its receiver has met the person.
 
-        That counts even if the leg failed later: once she has left, she is on her way.
+        A meeting counts even if the leg failed later: once she has left, she is on her way.
         """
         referral = self.referrals.get(self.steps[key].referral_id)
         return self.steps[key].settled or (

@@ -406,7 +406,7 @@ class Plans:
 
 
 def _told(network: bool, count: int) -> int:
-    """Returns a count, for the network in its published form: see domain/figures.py."""
+    """Returns a count, for the network in its published form: see network/domain/counts.py."""
     return told(count) if network else count
 
 

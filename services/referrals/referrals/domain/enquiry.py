@@ -360,8 +360,9 @@ class Enquiry:
     def fire(self, now: datetime, calendar: Calendar) -> None:
         """Acts on the deadline once it has passed.
 
-        Ends the enquiry if there is no offer. If there are offers, reminds the asker and starts the
-        same time again; at the second time the offers lapse and the enquiry is cancelled.
+        Ends an open enquiry without an offer. If there are offers, or an accepted offer waits for a
+        referral, reminds the asker. An open enquiry then gets the same time once more; after it,
+        the offers lapse and the enquiry is cancelled.
         """
         if self.due_time is None or self.due_time > now:
             return

@@ -171,7 +171,7 @@ class Step:
 def check_note(note: str, *, needed: bool) -> None:
     """Refuses an empty note where a note is needed.
 
-    An override needs its reason, and a note step needs its text.
+    The note of an override gives its reason, and the note with `other` says what no code does.
     """
     if needed and not note.strip():
         raise Invalid(("note", "required"))
@@ -280,9 +280,9 @@ def second_person_confirms(referral: "ReferralRecord", actor: "Actor", now: date
 
 
 def error_is_recent(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
-    """Refuses the sender a correction as an error more than a day after the draft was begun.
+    """Refuses to enter a referral in error more than a day after its draft was begun.
 
-    A draft, and a coordinator, are not limited.
+    Drafts, and coordinators, have no such limit.
     """
     always = referral.state is S.DRAFT or Side.COORDINATOR in referral.sides(actor)
     _require(always or now - referral.create_time <= ERROR_WINDOW)

@@ -1,4 +1,4 @@
-"""A referral's data, its sides, and the data and steps that each actor has."""
+"""A referral as data: its sides, and what each actor may see and do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

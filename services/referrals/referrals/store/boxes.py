@@ -32,8 +32,8 @@ _CAME_BACK = f"state IN ({_words(CAME_BACK)})"
 # Referral.need_is_open in rows: after a referral came back, only the deadline of its need runs, as
 # long as the need is open.
 _UNANSWERED = f"({_CAME_BACK} AND next_due_time IS NOT NULL)"
-# One of the sides can't act: it is suspended, or has left. The other side has to ask another
-# service, or the coordination has to speak to the side that is left.
+# One of the sides can't act: it is suspended, or has left. Another service has to be asked for the
+# person, or someone has to speak to the side that is left.
 _OUT = "(SELECT id FROM members WHERE kind = 'organization' AND NOT active)"
 _STRANDED = (
     f"(state IN ({_words(LIVE)}) AND (receiver_organization_id IN {_OUT}"
@@ -115,8 +115,8 @@ def _where(wanted: Filter, part: _Part) -> str:
         (wanted.live, f"({_LIVE} OR {_TO_DELETE})"),
         (wanted.waiting_for_me, _MINE),
         (wanted.waiting_for_other, _OTHER),
-        # An outsider does not see the id of a person, and must not learn of her case by asking for
-        # the id.
+        # An outsider does not see a person's id, and must not learn what became of the person by
+        # asking for the id.
         (
             wanted.person_id,
             (

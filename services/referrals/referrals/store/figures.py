@@ -86,8 +86,8 @@ def response_times(tx: Transaction, since: datetime) -> list[Row]:
     For each: how many were sent, how many were answered, and the median time to answer in seconds.
     """
     return tx.execute(
-        # An answer to a referral that was sent since then came since then: both are read by time,
-        # from there on.
+        # A referral that was sent since then can only have been answered since then: both are read
+        # by time, from there on.
         "WITH answered AS (SELECT referral_id, organization_id, min(time) AS time"
         " FROM referral_events"
         f"   WHERE time >= %(since)s AND verb IN ({ANSWERS}) GROUP BY 1, 2),"

@@ -56,7 +56,7 @@ from services.referrals.referrals.wire.enquiries import unsafe as parse_unsafe
 # ten seconds of a transaction.
 _STOPPED = 100
 OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
-"""The previews of one worker: enough for a busy night, too few to find a person by her counts."""
+"""The previews of one worker: enough for a busy night, too few to find a person by counts."""
 
 
 class Enquiries:
@@ -315,7 +315,7 @@ class Enquiries:
         )
 
     def _check_person(self, tx: Transaction, caller: Caller, person_id: str) -> None:
-        self._people.hold(tx, person_id)  # so that she can't be erased meanwhile
+        self._people.hold(tx, person_id)  # so that the person can't be erased meanwhile
         person = self._people.get(tx, person_id)
         if person.organization_id != caller.organization_id:
             raise NotFound

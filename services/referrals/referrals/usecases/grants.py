@@ -143,10 +143,11 @@ def check_reached(tx: Transaction, organization_id: str) -> None:
 def check_after_withdrawal(
     tx: Transaction, caller: Caller, referral: Referral, reason: str, field: str
 ) -> None:
-    """Refuses an override to a receiver from which the person withdrew her consent.
+    """Refuses new access for a receiver from which the person withdrew her consent.
 
-    Allowed is only a danger that has come since, and only to a worker other than all those who had
-    sent before. Raises Conflict, or Invalid if that reason is given but nothing was withdrawn.
+    The only exception is a danger that has come since, declared by a worker other than all those
+    who sent referrals before. Raises Conflict, or Invalid if that reason is given but nothing was
+    withdrawn.
     """
     before = referrals.senders_before_withdrawal(
         tx, referral.person_id, referral.receiver_organization_id

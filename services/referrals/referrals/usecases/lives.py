@@ -1,6 +1,6 @@
-"""Changes of referrals by other causes: facts, withdrawals, erasures, deadlines.
+"""Changes of referrals that come from elsewhere: facts, withdrawals, erasures, deadlines.
 
-It also has the work that every change of a referral ends with.
+The module also has the work with which every change of a referral ends.
 """
 
 from collections.abc import Sequence

@@ -90,7 +90,7 @@ class Referrals(Steps):
             object_id(request.person_id),
             optional_id(request.enquiry_id, "enquiry_id"),
         )
-        # so that no copy of her coarse data is made while she is erased
+        # so that no copy of the person's coarse data is made while she is erased
         self._people.hold(tx, person_id)
         person = self._people.get(tx, person_id)
         if person.organization_id != caller.organization_id:

@@ -247,10 +247,10 @@ def _check_worker(call: Call, worker_id: str) -> None:
 def _check_receiver(
     tx: Transaction, referral: Referral, person: Person, acknowledged: Collection[str]
 ) -> None:
-    """Refuses a receiver that can't or should not take the person.
+    """Refuses a receiver to which the person can't be referred.
 
-    It is not active, does not exist for the sender, does not accept her age, or is not safe for
-    her.
+    Refused are receivers that are not active, that do not exist for the sender, that do not accept
+    her age, or that are not safe for her.
     """
     if referral.service_id and not _is_there(tx, referral):
         raise Conflict("receiver_not_active")

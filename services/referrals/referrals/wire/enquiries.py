@@ -51,7 +51,7 @@ def content(message: pb.EnquiryContent) -> Content:
 def unsafe(request: pb.CreateEnquiryRequest) -> Unsafe:
     """Parses with whom or where the person is not safe.
 
-    A system that names organisations but does not know the field for the answer has asked her.
+    If a system names organisations and gives no answer, the answer is NAMED: it has asked her.
     """
     parsed = named(request, word(referrals_pb2.UnsafeAnswer, request.unsafe_code, "unsafe_code"))
     return parsed if parsed.code or not parsed.organization_ids else replace(parsed, code=NAMED)

@@ -1,6 +1,6 @@
 """Emergency access: one worker opens a person's data without a consent, for an hour at most.
 
-It is published to the organisations concerned, and reviewed by somebody else.
+It is never secret: others are notified at once, and somebody else reviews it.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
-"""What the answers of a caller mean: a table of conditions.
+"""Rules that derive the urgency and the help from a caller's answers: a table of conditions.
 
-Each has the urgency, the medicine and the standard order of help (the pathway) that follow from it.
+Each condition has the urgency, the medicine and the standard order of help (the pathway) that
+follow from it.
 """
 
 from dataclasses import dataclass, fields

@@ -1,4 +1,4 @@
-"""What this service knows of a service of the directory: whom it accepts."""
+"""Services of the directory, as far as this service knows which persons they accept."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

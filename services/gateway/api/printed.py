@@ -11,7 +11,7 @@ from protos.contract.v1 import contract_pb2
 from protos.stubs import SERVICES
 from services.gateway.edge.problems import REASONS
 
-# EMERGENCY opens no rpc by itself: the page says in a sentence what it is for.
+# EMERGENCY opens no rpc by itself: the page explains it in a sentence.
 _COLUMNS = tuple(
     name.removeprefix("ROLE_")
     for name in contract_pb2.Role.DESCRIPTOR.values_by_name

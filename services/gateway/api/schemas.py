@@ -506,8 +506,9 @@ def _is_part(field: FieldType) -> bool:
 
 
 def _is_always_said(field: FieldType, known: Shape) -> bool:
-    """Returns whether every answer with the message has the field. api/convert.py describes the
-    values that are left out.
+    """Returns whether every answer with the message has the field.
+
+    The values that are left out stand in api/convert.py.
     """
     if known.always or field.name in ("id", "etag", "create_time"):
         return True

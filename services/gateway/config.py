@@ -57,9 +57,9 @@ class Settings:
 
 
 def from_environment(*, with_site: bool = True) -> Settings:
-    """Reads the ENLACE_… variables; those of the pages only for a process that has pages.
+    """Reads the ENLACE_… variables, and reports all wrong ones at once.
 
-    Reports all wrong variables at once.
+    The variables of the pages are read only for a process that has pages.
     """
     settings = config.Settings()
     development, folder = (

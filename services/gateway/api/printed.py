@@ -1,5 +1,7 @@
-"""Prints the tables of the guide that follow from the contract: who may call each rpc, and the
-reasons of a refusal. `make tables` prints both.
+"""Prints the tables of the guide that follow from the contract.
+
+One table shows who may call each rpc, the other the reasons of a refusal. `make tables` prints
+both.
 """
 
 from collections.abc import Iterator

@@ -30,7 +30,7 @@ _IN_BODY = {name: PARAMETERS[name] for name in ("page_token", "page_size")}
 PLAIN, FILLED = rf"^[^{CONTROL}]*$", rf"^[^{CONTROL}]*[^{CONTROL}\s][^{CONTROL}]*$"
 # limits of a body as a whole in the document, by the name of its schema
 OF_THE_WHOLE: dict[str, dict[str, int]] = {}
-_EXACT = 2**53  # larger numbers are not exact in JSON
+_EXACT = 2**53  # numbers from here on are not exact in JSON
 _MOMENT = "2026-03-14T09:30:00Z"
 FieldType = Any
 # a Descriptor: its two implementations have no common type, and neither have those of a field

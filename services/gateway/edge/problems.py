@@ -61,7 +61,8 @@ def _meanings() -> Iterator[tuple[str, Meaning]]:
 REASONS = dict(_meanings())
 """Every reason of the contract, in its order.
 
-First those about the caller, then the request, the state of things, and the moment.
+First come reasons about the caller, then about the request, the state of things, and a later
+attempt.
 """
 KINDS: tuple[tuple[type[errors.Refusal], int], ...] = (
     (errors.Unauthenticated, 401),

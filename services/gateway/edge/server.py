@@ -1,9 +1,9 @@
 """The HTTP server: waitress, which receives a whole request before a thread works on it.
 
-It also sends the answer without a thread. Added here is what waitress lacks: limits on how long a
-request may take to arrive and an answer to be received, room for new connections when a slow crowd
-holds all of them, threads of their own for requests that must never wait, and a stop that lets
-requests under way end.
+It sends the answer without a thread, too. This module adds what waitress lacks: limits on how long
+a request may take to arrive and an answer to be received, room for new connections when a slow
+crowd holds all of them, threads of their own for requests that must never wait, and a stop that
+lets requests under way end.
 """
 
 import contextlib

@@ -1,8 +1,9 @@
 """Open data: the public part of the directory as an HSDS 3 API, below /hsds, for anybody.
 
-HSDS is described at https://docs.openreferral.org. Read-only, without a credential, counted by
-address like every public route. A page of any other site may read it, because it is the same for
-all and no cookie is read. The parameters of a POST stand in no address and no log.
+HSDS is described at https://docs.openreferral.org. The API is read-only and needs no credential;
+requests are counted by address, like those of every public route. A page of any other site may read
+it, because the answers are the same for all and no cookie is read. The parameters of a POST stand
+in no address and no log.
 """
 
 import re

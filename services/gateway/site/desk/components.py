@@ -1,4 +1,4 @@
-"""Every component of the pages in each of its states; in development only.
+"""Every component of the pages in each of its states, shown in development only.
 
 A change of the look begins with this page.
 """

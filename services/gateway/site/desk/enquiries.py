@@ -186,10 +186,10 @@ def ask(said: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
 
 
 def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.Listed[d.Service]:
-    """Returns the services that fit, or may fit, the best first.
+    """Returns the services that fit, or may fit, the best first; at most MOST.
 
-    As many as one enquiry may ask. Without services of the own organisation, and without those in
-    departments that are not safe for her.
+    Services of the own organisation are left out, as are those in departments that are not safe for
+    her.
     """
     person = r.CoarsePerson(
         age_band=content.age_band,
@@ -306,7 +306,7 @@ def cancel(identifier: str) -> None:
 def refer(identifier: str) -> access.Answer:
     """Creates the referral that follows from an enquiry.
 
-    At once if the person has a file; else after the one question that an enquiry never asks.
+    If the person has no file, first asks the one question that an enquiry never asks.
     """
     enquiry = fetch(identifier)
     person_id = enquiry.person_id

@@ -1,6 +1,6 @@
-"""A sheet for the person: who knows what of her, and until when.
+"""The sheet for the person about who knows what of her, and until when.
 
-On the screen, on paper and as a PDF, in her language.
+She can have it on the screen, on paper and as a PDF, in her language.
 """
 
 from collections import defaultdict

@@ -183,7 +183,7 @@ def may_open() -> bool:
 def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | None, str]:
     """Returns the safe-contact plan for a reader who may call her.
 
-    Else returns the reason why it is not shown, if it is worth showing.
+    If it can't be shown, returns None and the reason, if the reason is worth showing.
     """
     if filled.plan or not (referral.live and referral.person_id):
         return filled.plan, ""
@@ -198,8 +198,8 @@ def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | 
 def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], str]:
     """Returns the field groups that this reader may open now, and the basis.
 
-    Of the own file these are all groups, of another's those that the receipt names. The service
-    decides again.
+    All groups of the own file can be opened; of another's file, those that the receipt names. The
+    service decides again.
     """
     # the notes are in the history
     groups = [(code, word) for code, word in words.options("field_group") if code != "notes"]
@@ -283,9 +283,9 @@ def group_needs(code: str) -> list[tuple[str, str]]:
 
 
 def colleagues() -> list[tuple[str, str]]:
-    """Returns the other active workers, for a reader who may assign work to them.
+    """Returns the other active workers, for a manager; none for any other reader.
 
-    Only a manager may.
+    Only managers may assign work to them.
     """
     me = session.me()
     if not me.may("manager"):

@@ -1,8 +1,8 @@
 """One search for workers: referrals by code, files by name, and requests by reference.
 
 Files are those of the own organisation; a request also needs the caller's PIN. The search term
-travels in forms only and stands in no address. What belongs to others is not found, like what does
-not exist.
+travels in forms only and stands in no address. Entries of other organisations are not found, like
+those that do not exist.
 """
 
 from dataclasses import dataclass, field
@@ -91,7 +91,7 @@ def find() -> access.Answer:
 def by_code(code: str) -> list[r.Referral]:
     """Returns the own referrals with this code.
 
-    For coordinators and auditors also those of the network, except drafts.
+    Coordinators and auditors also get those of the network, except drafts.
     """
     boxes = [r.BOX_MINE, *([r.BOX_NETWORK] if session.me().may("coordinator", "auditor") else [])]
     referrals: dict[str, r.Referral] = {}
@@ -132,7 +132,8 @@ def status() -> Response | tuple[str, int]:
     contact_ids = list[str]()
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
-        # The contact comes first. At a line, strangers' wrong guesses do not count, and then the
+        # The contact comes first: strangers' wrong guesses do not count at a line, and after it the
+        # request may be read from the line's device.
         # line's device counts as hers.
         contact_ids.append(contact_of(reference, pin))
         return references.ask_status(reference, pin)

@@ -1,6 +1,6 @@
-"""Today, the start page: what needs this reader now, ordered by deadline.
+"""Today, the start page: the work that needs this reader now, ordered by deadline.
 
-Above it stand four numbers. Each opens exactly the rows that it counts.
+Above the rows stand four numbers. Each number opens exactly the rows that it counts.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,9 +29,10 @@ HOUR = timedelta(hours=1)
 
 
 def chosen(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
-    """Returns the filter behind one of the numbers; None for an unknown one.
+    """Returns the filter behind one of the numbers; None for an unknown number.
 
-    For a desk it finds what waits for the desk, for the network everything that is live.
+    The filter of a desk finds the referrals that wait for the desk, that of the network all live
+    ones.
     """
     mine = box != r.BOX_NETWORK
     return {
@@ -63,7 +64,8 @@ def came_back(box: r.Box.ValueType) -> lists.Listed[r.Referral]:
 def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[r.Referral]]:
     """Splits the rows into those that can't wait and the others.
 
-    Due within the hour, or overdue with an urgency at which a life may depend on it.
+    A row can't wait if it is due within the hour, or overdue with an urgency at which a life may
+    depend on it.
     """
     now, later, limit = list[r.Referral](), list[r.Referral](), i18n.now() + HOUR
     for row in rows:
@@ -101,9 +103,9 @@ def beds() -> list[d.Service]:
 
 @dataclass(frozen=True)
 class Others:
-    """What waits for this desk beside referrals.
+    """The entries that wait for this desk beside its referrals.
 
-    Contacts and calls of the line, enquiries, late steps of plans.
+    These are contacts and calls of the line, enquiries, and late steps of plans.
     """
 
     contacts: lists.Listed[c.Contact] = field(default_factory=lists.Listed)
@@ -146,7 +148,10 @@ def _at(level: str, clock: Callable[[Any], due.Due | None]) -> Callable[[Any], b
 
 
 def others() -> Others:
-    """Returns what waits for the reader's desk beside its referrals, as far as she may see it."""
+    """Returns the entries that wait for the reader's desk beside its referrals.
+
+    Entries that she may not see are left out.
+    """
     me = session.me()
     at_line, desk = me.may("operator"), me.may("worker", "operator")
     return Others(

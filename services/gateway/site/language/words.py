@@ -188,8 +188,8 @@ def spelled(reference: str) -> str:
 def qr(code: str) -> str:
     """Returns an opaque code as a QR symbol for paper, as inline SVG.
 
-    The SVG has modules only, and the code nowhere as text. Correction M, a quiet zone of four
-    modules (ISO/IEC 18004).
+    The SVG has modules only, and the code nowhere as text. The symbol has correction M and a quiet
+    zone of four modules (ISO/IEC 18004).
     """
     return str(
         segno.make(code, micro=False, error="m").svg_inline(

@@ -1,7 +1,7 @@
 """A consent in three pages: what was explained to her, her answers, and how she gave it.
 
 The content of one page travels in the form of the next, so that "back" works and nothing stands in
-an address. A receipt is made only after the last page. No answer is preset.
+an address. A receipt is made from the form of the last page alone. No answer is preset.
 """
 
 from collections.abc import Iterator, Mapping
@@ -112,7 +112,7 @@ def _missing(page: str, age: str) -> dict[str, str]:
 
 
 def unasked() -> bool:
-    """Returns whether she was not asked: a child who can't understand, or who said no.
+    """Returns whether the consent can't be explained to the child, or the child said no.
 
     Two workers then decide in the child's best interest.
     """

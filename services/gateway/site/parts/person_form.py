@@ -78,9 +78,9 @@ def age_problems() -> dict[str, str]:
 
 
 def age_is_not_taken(errors: Mapping[str, str]) -> bool:
-    """Returns whether a form must confirm that the age differs from what is known.
+    """Returns whether the form must acknowledge that her age is not among the accepted ones.
 
-    This is so if the form was refused for that reason, or already carries the confirmation.
+    This is so if the form was refused for that reason, or already carries the acknowledgement.
     """
     return errors.get("_form") == words.conflict("age_not_taken") or bool(
         forms.texts("acknowledged_codes")

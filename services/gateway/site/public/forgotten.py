@@ -48,7 +48,7 @@ def choose() -> str:
 
 @pages.post("/reset", access.ANYBODY)
 def change() -> Response | tuple[str, int]:
-    """Changes the password, and leads to the sign-in, which asks for the second factor."""
+    """Changes the password, and leads to the sign-in, which asks for any further factor."""
     if request.form.get("password", "") != request.form.get("again", ""):
         return render_template(
             "reset.html", errors={"again": _("no es la misma que la de arriba")}, problem=""

@@ -1,7 +1,7 @@
-"""For the person herself: the state of her request, by reference and PIN.
+"""The state of her request for the person herself, by reference and PIN.
 
-In plain words, and never with the name or place of a partner. Reference and PIN travel in forms
-only, never in an address, and are not stored: each step on this page sends them again.
+The pages use plain words and never show the name or place of a partner. Reference and PIN travel in
+forms only, never in an address, and are not stored: each step on this page sends them again.
 """
 
 from functools import partial

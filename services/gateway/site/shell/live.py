@@ -162,8 +162,7 @@ def _text(answer: Answer) -> str:
 def _group(who: SignedIn) -> str:
     """Returns the group of viewers for whom something changes at the same time.
 
-    It is the workers of an organisation; those of them who see the network are a group of their
-    own.
+    The workers of an organisation are a group; those of them who see the network are another.
     """
     return "/".join([who.organization_id, *(role for role in _NETWORK if role in who.roles)])
 

@@ -1,6 +1,6 @@
 """The questions of a referral that is a draft already.
 
-One page for each answer that is missing or is changed, and the redirect to the next of them.
+Each answer that is missing or is changed has one page; a redirect leads to the next of them.
 """
 
 from typing import Any

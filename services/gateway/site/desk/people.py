@@ -1,5 +1,6 @@
-"""People: the files of one's own organisation by code, and one file: the seal, the safe-contact
-plan, receipts, referrals, who looked.
+"""The files of the own organisation by code, and the page of one file.
+
+It shows the sealed data, the safe-contact plan, receipts, referrals and accesses.
 """
 
 from collections.abc import Iterable
@@ -24,8 +25,10 @@ pages = access.Pages("people")
 
 @pages.get("/people", access.SENDERS, navigation=N_("Personas"))
 def listing() -> str:
-    """Codes only, below what waits for somebody here: erasures and decisions for a second person,
-    and what was opened without a consent.
+    """Shows the codes of the files, and above them what waits for somebody here.
+
+    These are erasures and decisions for a second person, and data that were opened without a
+    consent.
     """
     answer = clients().people.ListPeople(
         p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", ""))
@@ -52,13 +55,13 @@ def listing() -> str:
 
 
 def render_new(errors: dict[str, str]) -> str:
-    """The form of a file."""
+    """Renders the form of a new file."""
     return render_template("person_new.html", errors=errors, person=person_form.Values())
 
 
 @pages.form("/people/new", access.SENDERS, again=render_new)
 def new() -> Response | str:
-    """A file without a referral yet."""
+    """Creates a file without a referral yet."""
     if request.method == "GET":
         return render_new({})
     forms.refuse(person_form.age_problems() | person_form.missing())
@@ -70,7 +73,7 @@ def new() -> Response | str:
 
 @pages.get("/people/<identifier>", access.SENDERS)
 def show(identifier: str) -> str:
-    """One file. Files of other organisations are reached through their referral, not here."""
+    """Shows one file. Files of other organisations are reached through their referral, not here."""
     return render({}, identifier)
 
 
@@ -82,9 +85,9 @@ def render(
     *,
     plan_opened: bool = False,
 ) -> str:
-    """The page, with the part of it that came back with problems or opened.
+    """Renders the page, with the part that came back with problems or was opened.
 
-    Only what is opened is a reading.
+    Only opened data count as a reading.
     """
     person = clients().people.GetPerson(
         p.GetPersonRequest(id=identifier, outline_only=not plan_opened)
@@ -147,7 +150,7 @@ def render(
 
 
 def pathways(age_band: r.AgeBand.ValueType) -> list[tuple[str, str]]:
-    """The pathways by which a plan may begin; those for another age come last."""
+    """Returns the pathways with which a plan may begin; those for another age come last."""
     listed = clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways
     fitting = sorted(
         listed, key=lambda each: bool(each.age_bands) and age_band not in each.age_bands
@@ -156,8 +159,9 @@ def pathways(age_band: r.AgeBand.ValueType) -> list[tuple[str, str]]:
 
 
 def together(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:
-    """Readings in a row by the same worker, for the same purpose, of the same fields and on the
-    same day, as one line with their number.
+    """Groups consecutive readings that are alike into one line with their number.
+
+    They are by the same worker, for the same purpose, of the same fields and on the same day.
     """
     lines: list[tuple[p.Reading, int]] = []
     for reading in readings:
@@ -170,7 +174,7 @@ def together(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:
 
 
 def alike(reading: p.Reading) -> tuple[object, ...]:
-    """What two readings share that are told in one line."""
+    """Returns the attributes that readings in one line share."""
     return (
         reading.organization_id,
         reading.actor_id,
@@ -183,9 +187,9 @@ def alike(reading: p.Reading) -> tuple[object, ...]:
 
 @pages.get("/people/<identifier>/readings", access.SENDERS)
 def looked(identifier: str) -> str:
-    """Who looked at her file, all of it, page by page.
+    """Shows who has read the file, page by page.
 
-    The file itself is not asked for: that would be a look.
+    The file itself is not fetched: that would be another reading.
     """
     asked = p.ListReadingsRequest(
         person_id=identifier, page_size=200, page_token=request.args.get("page", "")
@@ -207,7 +211,7 @@ def looked(identifier: str) -> str:
 
 @pages.post("/people/<identifier>/open", access.SENDERS, again=partial(render, part="open"))
 def open_identity(identifier: str) -> str:
-    """Opens the chosen groups for a purpose; shown in this answer only."""
+    """Opens the chosen groups for a purpose. They are shown in this answer only."""
     return render(
         {},
         identifier,
@@ -223,7 +227,7 @@ def open_identity(identifier: str) -> str:
     then="people.show",
 )
 def update(identifier: str) -> None:
-    """Completes the sealed part; what is left empty stays as it is."""
+    """Completes the sealed data. Empty fields stay as they are."""
     question = forms.filled(p.UpdateIdentityRequest(id=identifier))
     question.identity.SetInParent()
     clients().people.UpdateIdentity(question)
@@ -231,8 +235,9 @@ def update(identifier: str) -> None:
 
 @pages.post("/people/<identifier>/safe-contact/open", access.SENDERS)
 def open_safe_contact(identifier: str) -> str:
-    """Opens how she may be called, to read or to change it; shown in this answer only, and on
-    record.
+    """Opens the safe-contact plan, to read or change it.
+
+    It is shown in this answer only, and the reading is on record.
     """
     return render({}, identifier, plan_opened=True)
 
@@ -244,7 +249,7 @@ def open_safe_contact(identifier: str) -> str:
     then="people.show",
 )
 def safe_contact(identifier: str) -> None:
-    """Says how she may be contacted."""
+    """Saves the safe-contact plan."""
     forms.refuse(person_form.missing())
     clients().people.SetSafeContact(forms.filled(p.SetSafeContactRequest(id=identifier)))
 
@@ -257,9 +262,9 @@ def safe_contact(identifier: str) -> None:
     done="receipts_withdrawn",
 )
 def withdraw_all(identifier: str) -> None:
-    """Withdraws all that is in force, on her word.
+    """Withdraws all consents in force, at her word.
 
-    Sent again after it broke off, it goes on with those that are left.
+    If it breaks off and is sent again, it goes on with those that are left.
     """
     request_id = forms.request_id()
     for receipt in (
@@ -282,12 +287,12 @@ def begin_plan(identifier: str) -> Response:
 
 @pages.get("/people/receipts/<receipt>", access.SENDERS)
 def receipt(receipt: str) -> str:
-    """One receipt, to read and to print."""
+    """Shows one receipt, to read and print."""
     return show_receipt({}, receipt)
 
 
 def show_receipt(errors: dict[str, str], receipt: str) -> str:
-    """The page; whether a second person is asked for depends on who reads it."""
+    """Renders the page. It asks for a confirmation only if the reader can be the second person."""
     shown = clients().people.GetReceipt(p.GetReceiptRequest(id=receipt))
     needs_second = shown.giver_code == p.GIVER_BEST_INTEREST or bool(shown.giver_ground_code)
     withdrawn = bool(i18n.moment(shown.withdraw_time))
@@ -320,7 +325,7 @@ def show_receipt(errors: dict[str, str], receipt: str) -> str:
     done="receipt_confirmed",
 )
 def confirm(receipt: str) -> None:
-    """Agrees, as a second person, to what was decided for a child, or given in an adult's place."""
+    """Confirms, as the second person, a decision for a child or in an adult's place."""
     clients().people.ConfirmReceipt(
         p.ConfirmReceiptRequest(id=receipt, request_id=forms.request_id())
     )
@@ -328,7 +333,7 @@ def confirm(receipt: str) -> None:
 
 @pages.post("/people/receipts/<receipt>/withdraw", access.SENDERS)
 def withdraw(receipt: str) -> Response:
-    """Withdraws a consent on her word; access ends at once."""
+    """Withdraws a consent at her word. Access ends at once."""
     answer = clients().people.WithdrawReceipt(
         p.WithdrawReceiptRequest(id=receipt, request_id=forms.request_id())
     )

@@ -19,7 +19,7 @@ import pytest
 import requests
 from google.protobuf.field_mask_pb2 import FieldMask
 from kafka import KafkaProducer
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, Playwright
 
 from chassis.ids import new_id
 from protos.notifications.v1 import notifications_pb2
@@ -64,7 +64,10 @@ class Told:
 
 @pytest.fixture(scope="module")
 def told(
-    victim: LocalStack, cast: Cast, tmp_path_factory: pytest.TempPathFactory
+    victim: LocalStack,
+    cast: Cast,
+    playwright: Playwright,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Told]:
     """The story, once."""
     told, profile = Told(victim, Marks()), tmp_path_factory.mktemp("profile")
@@ -78,7 +81,7 @@ def told(
         by_wrong_grpc(told, cast)
         by_rest(told)
         by_pages(told)
-        by_browser(told, profile)
+        by_browser(told, playwright, profile)
         told.profile = canary.in_folder(profile)
         receiver.wait_for(6, 30)
         settled(victim, referral_id)
@@ -340,27 +343,26 @@ def by_pages(told: Told) -> None:
         )
 
 
-def by_browser(told: Told, folder: Path) -> None:
+def by_browser(told: Told, playwright: Playwright, folder: Path) -> None:
     """What workers type and read in a browser that keeps a profile, as one on a shared computer
     does.
     """
     text, gateway = told.marks.text, told.stack.gateway
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(folder), executable_path=PROGRAM, args=["--no-sandbox"], locale="es-NI"
-        )
-        page = context.pages[0]
-        for name, do in (("operadora@llamayvive", a_contact), ("trabajadora@puentes", a_file)):
-            account = told.stack.account(name)
-            page.goto(f"{gateway}/sign-in")
-            page.fill("#email", account["email"])
-            page.fill("#password", account["password"])
-            page.press("#password", "Enter")
-            page.wait_for_url("**/today*")
-            do(page, gateway, text, told.marks.phone)
-            page.locator("#exit").click()
-            page.wait_for_load_state()
-        context.close()
+    context = playwright.chromium.launch_persistent_context(
+        str(folder), executable_path=PROGRAM, args=["--no-sandbox"], locale="es-NI"
+    )
+    page = context.pages[0]
+    for name, do in (("operadora@llamayvive", a_contact), ("trabajadora@puentes", a_file)):
+        account = told.stack.account(name)
+        page.goto(f"{gateway}/sign-in")
+        page.fill("#email", account["email"])
+        page.fill("#password", account["password"])
+        page.press("#password", "Enter")
+        page.wait_for_url("**/today*")
+        do(page, gateway, text, told.marks.phone)
+        page.locator("#exit").click()
+        page.wait_for_load_state()
+    context.close()
 
 
 def a_contact(

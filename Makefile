@@ -39,7 +39,7 @@ else
 	$(PY) -m tests.refusals
 endif
 
-verify: static ## All of it, at the end of an issue: besides long faults, fuzzing, every Python, and operations followed to the letter
+verify: static ## All of it, at the end of an issue: besides long faults, fuzzing, simulations, every page under axe, every Python, operations to the letter
 	rm -rf var/refusals
 	$(PY) -m pytest $(PYTEST) -m "not alone"
 	@# Their files are named: to look for a mark each process would import all tests.

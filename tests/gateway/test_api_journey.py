@@ -659,6 +659,7 @@ def test_everything_else_that_can_be_read_is_as_documented(stack: Any, puentes: 
     session_of(stack, "WORKER").get("/development-mails")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("path", "method"), METHODS, ids=lambda part: str(part).removeprefix("/api/v1")
 )

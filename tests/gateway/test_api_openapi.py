@@ -145,6 +145,7 @@ def test_every_field_may_be_sent_and_every_field_of_the_answer_is_documented(
         assert errors == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("path", "method"),
     [place for place, operation in METHODS.items() if "requestBody" in operation],
@@ -157,6 +158,7 @@ def test_no_value_of_a_field_breaks_anything(path: str, method: str) -> None:
         assert answer.status_code < 500, garbled
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("path", "method"), [place for place in METHODS if place[1] == "get"])
 def test_no_value_of_a_parameter_breaks_anything(path: str, method: str) -> None:
     system = System(app_with(Played()).test_client())

@@ -114,7 +114,13 @@ def site_of(role: str) -> Flask:
     return pages(played)
 
 
-@pytest.mark.parametrize("role", ROLES, ids=lambda role: role or "public")
+@pytest.mark.parametrize(
+    "role",
+    [
+        pytest.param(role, id=role or "public", marks=[pytest.mark.long] if role else [])
+        for role in ROLES
+    ],
+)
 def test_axe_finds_nothing_in_both_schemes_and_nothing_overflows(
     browser: Browser, role: str
 ) -> None:
@@ -280,6 +286,7 @@ class Refusing(PlayedServices):
         }
 
 
+@pytest.mark.long
 def test_axe_finds_nothing_in_what_is_shown_in_answer_to_a_form(
     browser: Browser, site: str
 ) -> None:

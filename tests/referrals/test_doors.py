@@ -55,6 +55,7 @@ def rubbish() -> list[bytes]:
     ]
 
 
+@pytest.mark.long
 def test_what_can_not_be_read_is_a_wrong_request_and_never_a_fault(service: Service) -> None:
     client = service.as_("ngo", *EVERYBODY, "COORDINATOR")
     refused = 0

@@ -13,6 +13,8 @@ from dataclasses import replace
 from datetime import timedelta
 from statistics import median, quantiles
 
+import pytest
+
 from chassis.ids import new_id
 from chassis.tokens import SYSTEM, Caller
 from protos.referrals.v1 import enquiries_pb2 as e
@@ -49,6 +51,7 @@ def desks(service: Service) -> dict[str, Client]:
     return made
 
 
+@pytest.mark.long
 def test_how_soon_the_first_yes_comes(service: Service) -> None:
     chance, asked, line = random.Random(20), desks(service), service.as_("hotline", "OPERATOR")
     watch = DeadlineScheduler(

@@ -816,6 +816,7 @@ def test_every_rpc_is_here(service: Service) -> None:
     assert {name.split(" ")[0] for name in BEGINNINGS} == rpcs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", BEGINNINGS)
 def test_no_field_of_a_request_makes_a_fault(name: str, story: Story) -> None:
     rpc = name.split(" ")[0]

@@ -31,7 +31,7 @@ def played() -> PlayedServices:
 
 
 # of each rendering: proofs of forms, and times from now on
-CHANGING = re.compile(r'(value|data-due)="[^"]*"')
+CHANGING = re.compile(r'(value|data-due|data-now)="[^"]*"')
 
 
 def as_(played: PlayedServices, *roles: contract_pb2.Role.ValueType) -> FlaskClient:

@@ -22,7 +22,7 @@ QUICK := $(addprefix tests/,referrals/test_lifecycle.py referrals/test_plans.py 
 # A run starts hundreds of processes: who has this set in his shell would have each of them compile all of our code again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test verify static check inner hooks lint format types law fresh protos requirements bench cost soak tables pictures image release clean system-packages
+.PHONY: help run test verify static compiled check inner hooks lint format types law fresh protos requirements bench cost soak tables pictures image release clean system-packages
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -48,7 +48,12 @@ verify: static ## All of it, at the end of an issue: besides long faults, fuzzin
 
 static:
 	@$(MAKE) --no-print-directory -j 2 $(VENV)/.dev system-packages
-	@$(MAKE) --no-print-directory -j 2 types lint law fresh
+	@$(MAKE) --no-print-directory -j 2 types lint law fresh compiled
+
+# In a fresh checkout each process of the tests would compile all of them, with what pytest adds to
+# their asserts; here it is done once, beside mypy, which has one processor alone.
+compiled: $(VENV)/.dev
+	@[ -d tests/__pycache__ ] || $(PY) -m pytest --collect-only -qq -p no:xdist >/dev/null || true
 
 release: $(VENV)/.dev ## Give the checkout the version of a release (VERSION=0.2.0) and keep its contract: from then on nothing of it may break
 	sed -i 's/^version = .*/version = "$(VERSION)"/' pyproject.toml

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from chassis import outbox
 from chassis.db import Database
 from chassis.ids import new_id
@@ -18,6 +20,8 @@ from tests.chassis.world import World, until
 from tests.parts import topics
 from tests.parts.hearing import HEARING
 from tests.parts.local_stack import ROOT
+
+pytestmark = pytest.mark.long
 
 SILENT = "3"  # seconds, instead of twenty
 HOLDER = (

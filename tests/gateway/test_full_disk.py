@@ -13,6 +13,8 @@ import requests
 from tests.gateway.pages_gateway import EXIT, SECRET, token_of
 from tests.gateway.served_gateway import NAMES, Gateway, Service, refusing
 
+pytestmark = pytest.mark.long
+
 UNHEARD = "exec >/dev/full 2>&1; exec " + sys.executable + " -m services.gateway serve"
 
 

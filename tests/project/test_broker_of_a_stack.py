@@ -45,6 +45,7 @@ def all_told(stack: LocalStack) -> bool:
     return True
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_facts_outlive_a_stop_and_a_stack_of_an_older_version_publishes_again_once() -> None:
     stack = LocalStack()

@@ -25,6 +25,8 @@ from tests.parts.postgres import Server
 from tests.project.test_deploy import SERVICES, kubectl
 from tests.project.test_in_cluster import make_secrets
 
+pytestmark = pytest.mark.long
+
 ENTRY = "a key is changed in a cluster"
 WHO = Caller("w" * 32, "worker", "o" * 32)
 

@@ -66,8 +66,7 @@ class PlayedServices(Played):
     """All services, answering in full."""
 
     def __post_init__(self) -> None:
-        for rpc, output in OUTPUTS.items():
-            self.answers.setdefault(rpc, sound(filled(GetMessageClass(output))))
+        self.answers = copy.deepcopy(full_answers()) | self.answers
         self.answers["BatchGet"] = d.BatchGetResponse(
             organizations=[
                 d.Organization(id=ID, name="Casa Puentes", status=d.ORGANIZATION_STATUS_APPROVED)
@@ -92,6 +91,14 @@ class PlayedServices(Played):
     def end_session_later(self, secret: str) -> None:
         """Is told at once here."""
         getattr(self, "tokens").EndSession(m.EndSessionRequest(session_secret=secret))  # noqa: B009
+
+
+@functools.cache
+def full_answers() -> dict[str, Message]:
+    """What each rpc answers in full; made once, since to fill two hundred messages takes longer
+    than most tests. Who may change one has a copy.
+    """
+    return {rpc: sound(filled(GetMessageClass(output))) for rpc, output in OUTPUTS.items()}
 
 
 def sound(message: Message) -> Message:

@@ -92,8 +92,8 @@ def me() -> SignedIn:
 def leave(wait: bool) -> None:
     """Ends the session everywhere.
 
-    Leaving never fails: if the partners service is away, the session ends when it reaches its idle limit. Quick
-    exit (`wait` false) does not wait for the service.
+    Leaving never fails: if the partners service is away, the session ends when it reaches its idle
+    limit. Quick exit (`wait` false) does not wait for the service.
     """
     secret, _ = read_cookie()
     if not secret:

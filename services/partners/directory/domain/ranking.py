@@ -1,9 +1,9 @@
-"""All services of a directory by what a match looks at: thousands are put in order in a
-millisecond, exactly as if each were judged by itself.
+"""All services of a directory by the attributes that matching looks at.
 
-Services that state the same are judged the same (matching.CRITERIA). So for each thing stated there
-is one long number whose bits say which services state it; each thing is judged once, and the order
-comes about by `and` and `or`. Limit: it knows no more than it was told.
+Thousands of services are ordered in a millisecond, exactly as if each were judged by itself.
+Services that state the same are judged alike (matching.CRITERIA). So for each statement there is
+one long number whose bits show which services make it; each statement is judged once, and the order
+results from `and` and `or`. Limit: the ranking knows only the candidates that it was given.
 """
 
 import heapq
@@ -28,13 +28,15 @@ from services.partners.directory.domain.matching import (
 Stated = tuple[str, Hashable]
 Flips = defaultdict[str, defaultdict[int, list[int]]]
 _TO_BYTES = bytes.maketrans(b"01", b"\0\1")
-_FEW = 50  # are looked for one by one
+_FEW = 50  # so few are sorted one by one
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A service as it was told last: what it states, as numbers: on all shelves, and on each; and
-    its slot on each of them.
+    """A service as it was last put into the ranking.
+
+    `stated`: the numbers of its statements on all shelves; `needs`: those on each shelf by group;
+    `slots`: its slot on each shelf.
     """
 
     name: tuple[str, str]
@@ -47,7 +49,7 @@ class _Known:
 
     @property
     def on(self) -> dict[str, int]:
-        """Its slots by shelf."""
+        """Returns the slots of the service by shelf."""
         return dict(zip(self.needs, self.slots, strict=True))
 
 
@@ -60,7 +62,7 @@ class _Shelf:
         self._free: list[int] = []
 
     def put(self, name: tuple[str, str], slot: int | None) -> int:
-        """Puts the name in its slot, or in a free or a new one."""
+        """Puts the name in its slot, or in a free or a new slot, and returns the slot."""
         if slot is None and self._free:
             slot = self._free.pop()
         if slot is None:
@@ -70,25 +72,28 @@ class _Shelf:
         return slot
 
     def clear(self, slot: int) -> None:
-        """Free for another."""
+        """Frees a slot for another service."""
         self._free.append(slot)
 
     def flip(self, stated: Stated, slots: list[int]) -> None:
-        """Sets what these state, or takes it back; twice is not at all."""
+        """Adds the statement to these slots, or removes it where it is set.
+
+        Twice changes nothing.
+        """
         criterion, what = stated
         self.stated[criterion][what] = self.stated[criterion].get(what, 0) ^ number(slots)
         if not self.stated[criterion][what]:
             del self.stated[criterion][what]
 
     def those(self, criterion: str, *what: Hashable) -> int:
-        """Who states one of these."""
+        """Returns the bits of the services with any of these statements."""
         bits = 0
         for one in what:
             bits |= self.stated[criterion].get(one, 0)
         return bits
 
     def judged(self, criterion: str, question: Question) -> dict[tuple[Verdict, int], int]:
-        """Who comes out how."""
+        """Returns the bits of the services by verdict and rank on the criterion."""
         outcomes: dict[tuple[Verdict, int], int] = {}
         for what, bits in self.stated[criterion].items():
             reason = CRITERIA[criterion].judge(question, what)
@@ -98,7 +103,7 @@ class _Shelf:
         return outcomes
 
     def first(self, bits: int, size: int) -> list[str]:
-        """The first of these by name."""
+        """Returns the ids of the first of these services by name."""
         if bits.bit_count() <= _FEW:
             return [id for _, id in sorted(self.names[slot] for slot in _slots(bits))[:size]]
         return [
@@ -110,7 +115,7 @@ class _Shelf:
 
 
 class Ranking:
-    """Keeps and orders. Not for two threads at once."""
+    """Stores candidates and orders them. Not safe for two threads at once."""
 
     def __init__(self) -> None:
         self._shelves: defaultdict[str, _Shelf] = defaultdict(_Shelf)
@@ -126,21 +131,21 @@ class Ranking:
         return len(self._known)
 
     def put(self, candidates: Iterable[Candidate], now: datetime) -> None:
-        """Takes these as they are now; who was known is no longer what it was."""
+        """Stores these candidates in place of their former state."""
         flips: Flips = defaultdict(lambda: defaultdict(list))
         for candidate in candidates:
             self._take(candidate.service_id, self._told(candidate, now), flips)
         self._flip(flips)
 
     def drop(self, ids: Iterable[str]) -> None:
-        """These are no longer offered."""
+        """Removes services that are no longer offered."""
         flips: Flips = defaultdict(lambda: defaultdict(list))
         for id in ids:
             self._take(id, None, flips)
         self._flip(flips)
 
     def advance(self, now: datetime) -> None:
-        """What has grown old by now is old."""
+        """Updates the statements that have become old by now."""
         flips: Flips = defaultdict(lambda: defaultdict(list))
         while self._ends and self._ends[0][0] < now:
             end, id = heapq.heappop(self._ends)
@@ -154,11 +159,11 @@ class Ranking:
         self._flip(flips)
 
     def best(self, question: Question, size: int, *, sees_shelters: bool) -> list[str]:
-        """The ids of the first of all candidates, in the order of matching.match."""
+        """Returns the ids of the first candidates, in the order of matching.match."""
         group = question.need_code.partition(".")[0]
         shelf = self._shelves[group]
-        # A group is met by whatever is in it; a kind of help only by itself, or by a service that
-        # names the group alone.
+        # Any service in a group meets the need of the group; a kind of help is met only by a
+        # service that names the kind, or the group alone.
         pool = (
             shelf.those("group", group)
             if question.need_code == group
@@ -275,7 +280,10 @@ class Ranking:
             heapq.heappush(self._ends, (known.until, id))
 
     def _number(self, stated: Stated) -> int:
-        """Thousands of services state the same few things, which stand here once."""
+        """Returns the number of a statement.
+
+        Thousands of services share the same few statements.
+        """
         if stated not in self._numbers:
             self._numbers[stated] = len(self._stated)
             self._stated.append(stated)
@@ -295,7 +303,7 @@ def _slots(bits: int) -> Iterator[int]:
 
 
 def number(slots: Iterable[int | None]) -> int:
-    """One with these bits."""
+    """Returns a number with these bits set."""
     known = [slot for slot in slots if slot is not None]
     bits = bytearray(max(known, default=0) // 8 + 1)
     for slot in known:
@@ -311,7 +319,7 @@ def _together(numbers: Iterable[int]) -> int:
 
 
 def _in_order(bits: int, levels: list[list[int]]) -> Iterator[int]:
-    """Those of equal rank together, the best first."""
+    """Yields the services of equal rank together, the best first."""
     if not bits:
         return
     if not levels:

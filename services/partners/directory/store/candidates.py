@@ -1,5 +1,6 @@
-"""The services that may meet a person's need, best first: all are judged, and those that are shown
-are read and judged anew.
+"""The services that may meet a person's need, best first.
+
+All are judged; the services that are shown are read and judged anew.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ def match(
     *,
     sees_shelters: bool,
 ) -> list[tuple[Match, Service]]:
-    """The first of all that may meet the need, best first, as they are now."""
+    """Returns the best services that may meet the need, as they are now, best first."""
     for look in range(1, LOOKS + 1):
         with index.current(tx, now, anew=look == LOOKS) as content:
             content.ranking.advance(now)
@@ -38,7 +39,7 @@ def match(
 def _rows(
     tx: Transaction, question: Question, ids: Sequence[str], *, sees_shelters: bool
 ) -> dict[str, Row]:
-    """Those of these that are offered now, and may be shown."""
+    """Returns the rows of the services that are offered now and may be shown."""
     rows = tx.execute(
         f"SELECT {SEEN}, s.shelter FROM {FROM} WHERE s.id = ANY(%s) AND s.listed AND (%s"
         " OR NOT s.shelter)"

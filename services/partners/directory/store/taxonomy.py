@@ -1,4 +1,4 @@
-"""The taxonomy and what people say for it, read once from the files that come with the code."""
+"""The taxonomy and its synonyms, read once from the files that come with the code."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ _TAXONOMY, _SYNONYMS = "taxonomy.json", "synonyms.json"
 
 @cache
 def taxonomy() -> Taxonomy:
-    """All codes, in the file's order."""
+    """Returns all codes, in the file's order."""
     said = _read(_SYNONYMS)["needs"]
     return Taxonomy(
         Term(
@@ -32,8 +32,9 @@ def taxonomy() -> Taxonomy:
 
 @cache
 def type_synonyms() -> Mapping[str, str]:
-    """What people say for a kind of organisation, in all languages, by kind: who asks for nuns
-    means a religious one.
+    """Returns the synonyms of each kind of organisation, in all languages, by kind.
+
+    For example, "nuns" means a religious organisation.
     """
     said = _read(_SYNONYMS)["organization_types"]
     return {
@@ -44,9 +45,7 @@ def type_synonyms() -> Mapping[str, str]:
 
 @cache
 def edition() -> str:
-    """Another one whenever a file has changed, and with it the words by which services are
-    found.
-    """
+    """Returns a hash of the files, which changes with the words by which services are found."""
     return hashlib.sha256(
         b"".join((_DATA / name).read_bytes() for name in (_TAXONOMY, _SYNONYMS))
     ).hexdigest()[:16]

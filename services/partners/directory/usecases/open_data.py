@@ -1,4 +1,4 @@
-"""OpenData: the part of the directory that anybody may read, without signing in."""
+"""OpenData: the public part of the directory, without signing in."""
 
 from dataclasses import replace
 
@@ -50,8 +50,9 @@ class OpenData:
     def ListPublicServiceAtLocations(
         self, request: pb.ListPublicServiceAtLocationsRequest, call: Call
     ) -> pb.ListPublicServiceAtLocationsResponse:
-        """Returns a page of public services at their open places, each with the one place, and how
-        many there are.
+        """Returns a page of public services at their open places, and the total.
+
+        Each service comes with its one place.
         """
         wanted = replace(public_wanted(request), id=request.id)
         services, total = (
@@ -76,7 +77,7 @@ class OpenData:
 
 
 def _may_exist(wanted: PublicWanted) -> bool:
-    """Whether all ids that are looked for have the shape of an id."""
+    """Tells whether all ids that are searched for have the shape of an id."""
     return all(is_id(each) for each in (wanted.organization, wanted.id) if each)
 
 

@@ -1,5 +1,7 @@
-"""HSDS 3: services as JSON (one, a list, or a page with `contents`, as organisations too), and the
-tables of the data package, which are put together to the same.
+"""HSDS 3: services as JSON, and as the tables of the data package.
+
+JSON is one object, a list, or a page with `contents`, also of organisations. The tables are joined
+to the same objects.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +38,7 @@ _EXTRAS = (
     "maximum_age_of_boys",
     "genders",
 )
-# Of the tables: whose row stands in which list of another.
+# The tables whose rows belong in a list of a row of another table.
 _CHILDREN = ("phones", "schedules", "languages", "attributes", "service_areas", "addresses")
 _OWNERS = (
     ("service_at_location_id", "service_at_locations"),
@@ -46,7 +48,7 @@ _OWNERS = (
 
 
 class Node(dict[str, Any]):
-    """An object, and where it stands: a row of a table."""
+    """An object with its line: a row of a table."""
 
     def __init__(self, values: Mapping[str, Any], line: Line) -> None:
         super().__init__(values)
@@ -54,7 +56,7 @@ class Node(dict[str, Any]):
 
 
 def parse(said: Any, reading: Reading) -> Parsed:
-    """What JSON says."""
+    """Returns the drafts of a JSON value."""
     objects = said.get("contents", said) if isinstance(said, dict) else said
     objects = [objects] if isinstance(objects, dict) else objects
     if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
@@ -80,7 +82,7 @@ def parse(said: Any, reading: Reading) -> Parsed:
 
 
 def parse_tables(tables: Mapping[str, Table], reading: Reading) -> Parsed:
-    """What the tables of a data package say.
+    """Returns the drafts of a data package's tables.
 
     A row of a table that belongs to no service or place here is left aside.
     """
@@ -118,7 +120,7 @@ def parse_tables(tables: Mapping[str, Table], reading: Reading) -> Parsed:
         )
         parsed.lines.append(service.line)
         _add(parsed, places, service, reading)
-    # A place has its own row; of the other tables only what is wrong is told.
+    # A place has its own row; other tables are reported only where a row is wrong.
     parsed.lines += [draft.line for draft in places.values() if draft.line.file == "locations.csv"]
     told = {id(line) for line in parsed.lines}
     parsed.lines += [
@@ -247,7 +249,7 @@ def _place_texts(where: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _where(node: Mapping[str, Any]) -> str:
-    """In which department, if its places agree."""
+    """Returns the department of the service, if its places agree."""
     departments = _departments(node)
     return departments.pop() if len(departments) == 1 else ""
 
@@ -312,7 +314,7 @@ def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
                 "freq" if here is not line else "schedules", "unknown_code" if freq else "required"
             )
             continue
-        # What we can't keep changes when a door is open: it is refused and not left out.
+        # An unsupported rule changes when a door is open: the schedule is refused, not left out.
         beyond = [
             name for name in ("bymonthday", "byweekno", "byyearday", "count") if each.get(name)
         ]
@@ -342,7 +344,7 @@ def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
 
 
 def _days(schedule: Mapping[str, Any]) -> list[str]:
-    """Its days; all seven are said by none."""
+    """Returns the days of a schedule; none if it names all seven."""
     days = [day.strip().upper() for day in _text(schedule.get("byday")).split(",") if day.strip()]
     return [] if set(days) == set(DAYS) else days
 

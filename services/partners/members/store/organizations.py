@@ -1,4 +1,4 @@
-"""Organisations: kept, fetched, listed."""
+"""Organisations: stored, fetched, listed."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -30,7 +30,7 @@ _IS_SHELTER = (
 
 
 def keep(tx: Transaction, organization: Organization) -> None:
-    """Writes the organisation with its facts."""
+    """Stores the organisation with its facts."""
     entry, wanted = organization.entry, organization.proposal
     tx.execute(
         "INSERT INTO organizations (id, version, status, name, name_key, type, country, department,"
@@ -109,19 +109,22 @@ def keep(tx: Transaction, organization: Organization) -> None:
 
 
 def fetch(tx: Transaction, id: str, *, hold: str = "") -> Organization | None:
-    """One organisation. `hold`: UPDATE to change it, SHARE so that nobody else does meanwhile."""
+    """Returns an organisation. `hold`:
+
+    UPDATE to change it, SHARE to keep others from changing it.
+    """
     rows = tx.execute(f"SELECT * FROM organizations WHERE id = %s {_HOLDS[hold]}", (id,)).fetchall()
     return read(rows[0]) if rows else None
 
 
 def status_of(tx: Transaction, id: str) -> OrganizationStatus | None:
-    """How one stands; None for one that is not there."""
+    """Returns the status of an organisation; None if there is no such organisation."""
     row = tx.execute("SELECT status FROM organizations WHERE id = %s", (id,)).fetchone()
     return OrganizationStatus(row["status"]) if row else None
 
 
 def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Organization]:
-    """Those of these ids that exist."""
+    """Returns the existing organisations of these ids."""
     return [
         read(row)
         for row in tx.execute("SELECT * FROM organizations WHERE id = ANY(%s)", (list(ids),))
@@ -129,8 +132,9 @@ def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Organization]:
 
 
 def shelters(tx: Transaction, ids: Collection[str]) -> set[str]:
-    """Those of these organisations that are shelters: by their type or by what they offer, and
-    offering nothing else.
+    """Returns the organisations of these that are shelters.
+
+    They are shelters by their type or by a service, and offer nothing else.
     """
     rows = tx.execute(
         f"SELECT o.id FROM organizations AS o WHERE o.id = ANY(%s) AND {_IS_SHELTER}", (list(ids),)
@@ -139,7 +143,7 @@ def shelters(tx: Transaction, ids: Collection[str]) -> set[str]:
 
 
 def by_id_or_name(tx: Transaction, ids: Sequence[str], names: Sequence[str]) -> list[Organization]:
-    """Those of these ids or names that exist, held in the order of their ids."""
+    """Returns the existing organisations of these ids or names, locked in order of their ids."""
     rows = tx.execute(
         "SELECT * FROM organizations WHERE id = ANY(%s) OR name_key = ANY(%s)"
         " ORDER BY id FOR UPDATE",
@@ -161,11 +165,10 @@ def listed(
     shelters_for: str | None = None,
     waits_for_second: bool = False,
 ) -> tuple[list[Organization], Position | None]:
-    """A page by name, and where the next page goes on.
+    """Returns a page by name, and the position of the next page.
 
-    Members that are not active are for those who may see all (`all_for` None) or their own.
-
-    `shelters_for`: shelters are left out, but for this one.
+    Members that are not active are for callers who may see all (`all_for` None) or their own.
+    `shelters_for`: shelters are left out, except this one.
     """
     rows = tx.execute(
         "SELECT * FROM organizations AS o WHERE (%(after)s::text[] IS NULL"
@@ -201,8 +204,9 @@ def listed(
 
 
 def hotlines(tx: Transaction) -> list[Organization]:
-    """The line of each country: the approved hotline with a number that has been a member for
-    longest.
+    """Returns the line of each country.
+
+    It is the approved hotline with a number that has been a member for longest.
     """
     rows = tx.execute(
         "SELECT DISTINCT ON (country) * FROM organizations WHERE type = 'HOTLINE'"
@@ -213,8 +217,9 @@ def hotlines(tx: Transaction) -> list[Organization]:
 
 
 def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Organization]:
-    """Members whose agreement is over or ends soon, the first to end first; held, and none that is
-    held already. Who was warned of all stays out.
+    """Returns members whose agreement is over or ends soon, the first to end first, locked.
+
+    Members that are locked already are left out, and those who had all warnings.
     """
     days = ", ".join(f"({each})" for each in WARNED_AT)
     rows = tx.execute(
@@ -229,10 +234,10 @@ def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Org
 
 
 def access(tx: Transaction, id: str, now: datetime, step: datetime) -> dict[str, int]:
-    """Counts accounts, keys, services and invitations of an organisation that are in use, and the
-    places that its services held at `step`.
+    """Counts the active accounts, keys, services and invitations of an organisation.
 
-    Places are at least one once there has been one, so that none looks like a few.
+    It also counts the places that its services held at `step`, at least one once there has been
+    one, so that none looks like a few.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM workers WHERE organization_id = %(id)s"
@@ -255,8 +260,9 @@ def access(tx: Transaction, id: str, now: datetime, step: datetime) -> dict[str,
 
 
 def with_suspension_over(tx: Transaction, now: datetime, at_most: int) -> list[Organization]:
-    """Members whose hold or proposed suspension nobody agreed to in time; held, and none that is
-    held already.
+    """Returns members with a hold or proposed suspension that nobody agreed to in time, locked.
+
+    Members that are locked already are left out.
     """
     rows = tx.execute(
         "SELECT * FROM organizations WHERE suspension_expire_time <= %s"
@@ -267,7 +273,7 @@ def with_suspension_over(tx: Transaction, now: datetime, at_most: int) -> list[O
 
 
 def unanswered(tx: Transaction, since: datetime, at_most: int) -> list[Organization]:
-    """Applications that nobody has answered since then; held."""
+    """Returns applications that nobody has answered since then, locked."""
     rows = tx.execute(
         "SELECT * FROM organizations WHERE status = 'APPLIED' AND create_time < %s"
         " ORDER BY create_time, id LIMIT %s FOR UPDATE SKIP LOCKED",
@@ -277,14 +283,14 @@ def unanswered(tx: Transaction, since: datetime, at_most: int) -> list[Organizat
 
 
 def forget_rejected(tx: Transaction, before: datetime) -> int:
-    """Takes away who was turned away so long ago; nothing else is known of it."""
+    """Deletes organisations that were rejected so long ago, and nothing of them remains."""
     return tx.execute(
         "DELETE FROM organizations WHERE status = 'REJECTED' AND update_time < %s", (before,)
     ).rowcount
 
 
 def read(row: Row) -> Organization:
-    """A row as an organisation."""
+    """Returns the organisation of a row."""
     return Organization(
         id=row["id"],
         version=row["version"],

@@ -1,7 +1,6 @@
-"""Between members as they are here and what is said of them to others: the messages of
-protos/partners/v1, in both directions.
+"""Members between the domain and the messages of protos/partners/v1, in both directions.
 
-Numbers of enums become the words of the domain; what a newer caller knows and we do not is an
+Numbers of enums become the words of the domain; a number that only a newer caller knows is an
 unknown code.
 """
 
@@ -65,14 +64,12 @@ _WORKER_STATUSES = EnumCodec(members_pb2.WorkerStatus, WorkerStatus)
 
 
 def organization_entry(message: pb.Organization) -> OrganizationEntry:
-    """What a caller says of an organisation."""
+    """Returns the entry of an organisation in a message."""
     return replace(_entry(message, "organization."), hotline_number=message.hotline_number.strip())
 
 
 def applicant(message: pb.ApplyForMembershipRequest) -> OrganizationEntry:
-    """What somebody says of an organisation that would be a member: no number of the public
-    page.
-    """
+    """Returns the entry of an applicant, which has no number for the public page."""
     return _entry(message, "")
 
 
@@ -89,7 +86,7 @@ def applied(message: pb.ApplyForMembershipRequest, reference: str, now: datetime
 
 
 def application_letter(email: str, token: str, language: str) -> bytes:
-    """Builds the letter with which notifications brings the link to the applicant; to be sealed."""
+    """Returns the letter that brings the link to the applicant; to be sealed."""
     return letters_pb2.ApplicationLetter(
         email=email, token=token, language=language or "es"
     ).SerializeToString()
@@ -109,7 +106,7 @@ def _entry(message: pb.Organization | pb.ApplyForMembershipRequest, at: str) -> 
 
 
 def evidence(message: pb.Evidence, worker_id: str, now: datetime) -> Evidence:
-    """What somebody says that she has seen."""
+    """Returns the evidence that a caller reports."""
     kind = _EVIDENCE.member(message.kind, "evidence.kind")
     seen = day("evidence.seen_date", message.seen_date)
     if kind is None or seen is None:
@@ -131,7 +128,7 @@ def evidence(message: pb.Evidence, worker_id: str, now: datetime) -> Evidence:
 
 
 def application(application: Application) -> pb.OrganizationApplication:
-    """How somebody applied."""
+    """Returns an application as a message."""
     return pb.OrganizationApplication(
         reference=application.reference,
         contact_name=application.contact_name,
@@ -143,7 +140,7 @@ def application(application: Application) -> pb.OrganizationApplication:
 
 
 def kept_application(kept: bytes) -> Application:
-    """The same as it was kept."""
+    """Returns the application that was stored as a message."""
     said = pb.OrganizationApplication.FromString(kept)
     return Application(
         said.reference,
@@ -156,7 +153,7 @@ def kept_application(kept: bytes) -> Application:
 
 
 def invitation_entry(message: members_pb2.Invitation) -> InvitationEntry:
-    """What a caller says of whom to invite."""
+    """Returns the entry of an invitation in a message."""
     roles = _ROLES.members(message.roles, "invitation.roles")
     return InvitationEntry(
         message.email.strip(), tuple(roles), message.language or "es", message.on_paper
@@ -170,8 +167,10 @@ def organization(
     now: datetime | None = None,
     own: bool = False,
 ) -> pb.Organization:
-    """An organisation, as somebody of this tier sees it; the end of its agreement its `own` people
-    see, too. `now`: with what is missing now.
+    """Returns an organisation as a caller of this tier sees it.
+
+    `own`: with the end of its agreement, which its own people see, too. `now`: with the evidence,
+    and the kinds that are missing now.
     """
     entry, wanted = organization.entry, organization.proposal
     proposal = None
@@ -228,7 +227,7 @@ def _suspension(suspension: Suspension) -> pb.Suspension:
 
 
 def today_at(organization: Organization, now: datetime) -> date:
-    """The day at its place: an agreement ends when its last day ends there."""
+    """Returns the day at its place: an agreement ends when its last day ends there."""
     return day_at(now, organization.entry.country, organization.entry.department)
 
 
@@ -257,7 +256,7 @@ def _vetting(organization: Organization, now: datetime) -> dict[str, Any]:
 
 
 def worker(worker: Worker) -> members_pb2.Worker:
-    """A worker, as the own organisation sees one."""
+    """Returns a worker as her own organisation sees her."""
     return members_pb2.Worker(
         id=worker.id,
         etag=etag_of(worker),
@@ -274,7 +273,7 @@ def worker(worker: Worker) -> members_pb2.Worker:
 
 
 def invitation(invitation: Invitation) -> members_pb2.Invitation:
-    """An invitation as its maker sees it: what was said, and until when it is good."""
+    """Returns an invitation as its maker sees it: its entry, and its expiry."""
     return members_pb2.Invitation(
         id=invitation.id,
         organization_id=invitation.organization_id,
@@ -288,21 +287,21 @@ def invitation(invitation: Invitation) -> members_pb2.Invitation:
 
 
 def letter(invitation: Invitation, token: str) -> bytes:
-    """What the notifications service needs to bring the link to whom it is for; to be sealed."""
+    """Returns the letter with which notifications brings the link; to be sealed."""
     return letters_pb2.InvitationLetter(
         email=invitation.entry.email, token=token, language=invitation.entry.language
     ).SerializeToString()
 
 
 def account_letter(worker: Worker, token: str) -> bytes:
-    """What the notifications service needs to tell somebody of her own account; to be sealed."""
+    """Returns the letter with which notifications tells a worker of her account; to be sealed."""
     return letters_pb2.AccountLetter(
         email=worker.entry.email, token=token, language=worker.entry.language
     ).SerializeToString()
 
 
 def api_key(api_key: ApiKey) -> members_pb2.ApiKey:
-    """A key, without its secret."""
+    """Returns a key, without its secret."""
     return members_pb2.ApiKey(
         id=api_key.id,
         organization_id=api_key.organization_id,
@@ -319,7 +318,7 @@ def api_key(api_key: ApiKey) -> members_pb2.ApiKey:
 
 
 def organization_ref(organization: Organization) -> members_pb2.OrganizationRef:
-    """What a page shows of the signed-in member."""
+    """Returns the part of the signed-in member that a page shows."""
     entry = organization.entry
     return members_pb2.OrganizationRef(
         id=organization.id, name=entry.name, country=entry.country, department=entry.department

@@ -1,5 +1,6 @@
-"""Things that an account made since a day and that outlast its sessions: listed and ended, for
-somebody who fears that another person used her account.
+"""The lasting results of an account's sessions since a day: listed and ended.
+
+They serve a worker who fears that another person used her account.
 """
 
 from datetime import datetime, timedelta
@@ -25,16 +26,16 @@ _KINDS = EnumCodec(pb.MadeKind, MadeKind)
 
 
 class MadeLately:
-    """The lasting things of each account."""
+    """The lasting results of each account's sessions."""
 
     def __init__(self, mail: Keyring) -> None:
-        """`mail` seals letters."""
+        """Sets up the handlers; `mail` seals letters."""
         self._mail = mail
 
     def ListMadeLately(
         self, request: pb.ListMadeLatelyRequest, call: Call
     ) -> pb.ListMadeLatelyResponse:
-        """Lists the things that the caller made since then, the newest first."""
+        """Lists the lasting results since then, newest first."""
         return pb.ListMadeLatelyResponse(
             made=[
                 pb.MadeLately(
@@ -51,7 +52,7 @@ class MadeLately:
     def EndMadeLately(
         self, request: pb.EndMadeLatelyRequest, call: Call
     ) -> pb.EndMadeLatelyResponse:
-        """Ends the named things of those that `ListMadeLately` lists.
+        """Ends the named results of those that `ListMadeLately` lists.
 
         Her managers are notified if a code or passkey was removed.
         """
@@ -154,9 +155,9 @@ def _end(call: Call, made: Made) -> None:
 
 
 def _may_suspend(caller: Caller, worker: Worker, since: datetime) -> bool:
-    """Returns whether the caller may suspend the account.
+    """Tells whether the caller may suspend the account.
 
-    One that is older than the day is somebody's, and its managers decide.
+    An account that is older than the day belongs to a person, and its managers decide.
     """
     if worker.create_time < since:
         return False

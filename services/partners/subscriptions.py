@@ -1,5 +1,7 @@
-"""What it hears from referrals: that a service said no for lack of room, took somebody or has her
-no more, so that the directory does not go on saying otherwise.
+"""Subscription to the facts of referrals.
+
+A service declined for lack of room, took somebody, or has her no more: the directory changes its
+figure of room accordingly.
 """
 
 import re
@@ -22,8 +24,8 @@ from services.partners.directory.usecases.services import (
 
 TOPIC = "enlace.referrals.v1"
 ERASURES, ERASED = "enlace.erasures.v1", "enlace.erasure.done.v1"
-"""Topic and type of facts that are witnessed: kept as referrals signed them."""
-# Whatever it is about: each has its message in the contract.
+"""Topic and type of facts that are witnessed: stored as referrals signed them."""
+# The subjects of facts: each has its message in the contract.
 _NOUNS = "|".join(
     words_of(name.removesuffix("Fact")) for name in facts_pb2.DESCRIPTOR.message_types_by_name
 )
@@ -45,12 +47,10 @@ _NO_ROOM = words(referrals_pb2.DeclineReason.DESCRIPTOR)[referrals_pb2.DECLINE_R
 
 
 def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
-    """One fact of referrals.
+    """Handles one fact of referrals.
 
-    An unknown kind is held: something new is said that this version can't judge.
-
-    A figure of room changes now, whenever it was that somebody came: others see it from the next
-    step of time on.
+    A fact of an unknown kind is held: this version can't judge it. A figure of room changes now,
+    whenever the person came: others see it from the next step of time on.
     """
     now = clock.now()
     if fact.type == _DECLINED:

@@ -292,9 +292,7 @@ def _differs(work: _Work, member: Organization, draft: ServiceDraft, service: Se
 
 
 def _trial(draft: ServiceDraft, service: Service, now: datetime) -> Service:
-    """Returns a copy of the service, changed as the row says; without facts if that changes
-    nothing.
-    """
+    """Returns a copy of the service with the changes of the row; without facts if it has none."""
     trial = replace(service, facts=[])
     if changes := draft.changes(service.entry):
         trial.change(changes, taxonomy(), areas(), now)

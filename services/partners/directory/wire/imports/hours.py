@@ -93,7 +93,7 @@ def _days(text: str) -> list[str]:
             raise Unclear("malformed")
         return []
     if not text:
-        raise Unclear("ambiguous")  # hours without days: each, or each working day
+        raise Unclear("ambiguous")  # hours without days: every day, or every working day
     days: list[str] = []
     for listed in re.split(r",|\by\b|\band\b|\bet\b|&|/", text):
         ends = [word.strip(" .:") for word in re.split(r"-|\ba\b|\bto\b|\bau\b", listed)]

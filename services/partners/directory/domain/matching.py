@@ -187,7 +187,7 @@ def match(question: Question, candidates: Iterable[Candidate], now: datetime) ->
 
 def criteria(question: Question) -> list[str]:
     """Returns the criteria that are judged, in the order in which they are shown."""
-    asked = {
+    is_judged = {
         "language": bool(question.language),
         "pregnancy": question.pregnant,
         "addiction": question.with_addiction,
@@ -195,7 +195,7 @@ def criteria(question: Question) -> list[str]:
         "boys": question.oldest_boy_age is not None,
         "accessibility": bool(question.accessibility),
     }
-    return [name for name in CRITERIA if asked.get(name, True) and name not in UNSAID]
+    return [name for name in CRITERIA if is_judged.get(name, True) and name not in UNSAID]
 
 
 def _reasons(
@@ -343,27 +343,27 @@ class Room(NamedTuple):
         return cls(figure.intake, available, beds, figure.declined_time is not None, age)
 
 
-def _room(dependants: int | None, said: Room) -> Reason:
-    if said.intake is Intake.CLOSED:
+def _room(dependants: int | None, room: Room) -> Reason:
+    if room.intake is Intake.CLOSED:
         return Reason("room", Verdict.DOES_NOT_FIT, "room_closed", 1)
-    if said.intake is Intake.WAITLIST:
+    if room.intake is Intake.WAITLIST:
         return Reason("room", Verdict.ASK, "room_waitlist", 3)
-    if said.available == 0 and said.age is FigureAge.FRESH and said.intake is not None:
+    if room.available == 0 and room.age is FigureAge.FRESH and room.intake is not None:
         return Reason("room", Verdict.DOES_NOT_FIT, "room_none")
-    if said.declined:
+    if room.declined:
         # it may have been for another size of family: ask
         return Reason("room", Verdict.ASK, "room_declined", 4)
-    if said.intake is None or said.available is None:
+    if room.intake is None or room.available is None:
         return Reason("room", Verdict.ASK, "room_not_stated", 2)
-    if said.available == 0:
+    if room.available == 0:
         return Reason("room", Verdict.ASK, "room_none", 4)  # an old "none" rules nobody out
-    if said.beds and said.available < 1 + (dependants or 0):
+    if room.beds and room.available < 1 + (dependants or 0):
         return Reason("room", Verdict.ASK, "room_not_for_all", 1)
     return Reason("room", Verdict.FITS, "room_free")
 
 
-def _freshness(said: tuple[FigureAge, bool]) -> Reason:
-    age, confirmed = said
+def _freshness(freshness: tuple[FigureAge, bool]) -> Reason:
+    age, confirmed = freshness
     if age is FigureAge.NONE:
         return Reason("freshness", Verdict.ASK, "figure_none", 2)
     if age is FigureAge.OLD:

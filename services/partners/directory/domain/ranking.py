@@ -80,23 +80,23 @@ class _Shelf:
 
         Twice changes nothing.
         """
-        criterion, what = stated
-        self.stated[criterion][what] = self.stated[criterion].get(what, 0) ^ number(slots)
-        if not self.stated[criterion][what]:
-            del self.stated[criterion][what]
+        criterion, value = stated
+        self.stated[criterion][value] = self.stated[criterion].get(value, 0) ^ number(slots)
+        if not self.stated[criterion][value]:
+            del self.stated[criterion][value]
 
-    def those(self, criterion: str, *what: Hashable) -> int:
+    def those(self, criterion: str, *values: Hashable) -> int:
         """Returns the bits of the services with any of these statements."""
         bits = 0
-        for one in what:
-            bits |= self.stated[criterion].get(one, 0)
+        for value in values:
+            bits |= self.stated[criterion].get(value, 0)
         return bits
 
     def judged(self, criterion: str, question: Question) -> dict[tuple[Verdict, int], int]:
         """Returns the bits of the services by verdict and rank on the criterion."""
         outcomes: dict[tuple[Verdict, int], int] = {}
-        for what, bits in self.stated[criterion].items():
-            reason = CRITERIA[criterion].judge(question, what)
+        for value, bits in self.stated[criterion].items():
+            reason = CRITERIA[criterion].judge(question, value)
             outcomes[reason.verdict, reason.rank] = (
                 outcomes.get((reason.verdict, reason.rank), 0) | bits
             )
@@ -153,8 +153,8 @@ class Ranking:
             if known is not None and known.until == end:
                 older = replace(known, stated=self._older(known, now), until=known.times.until(now))
                 for group, slot in known.on.items():
-                    for one in {*known.stated} ^ {*older.stated}:
-                        flips[group][one].append(slot)
+                    for statement in {*known.stated} ^ {*older.stated}:
+                        flips[group][statement].append(slot)
                 self._keep(id, older)
         self._flip(flips)
 
@@ -176,24 +176,24 @@ class Ranking:
         pool &= ~shelf.those("department", *filter(None, question.excluded_areas))
         pool &= ~number(
             self._known[id].on.get(group)
-            for one in set(question.excluded_organization_ids)
-            for id in self._of.get(one, ())
+            for organization_id in set(question.excluded_organization_ids)
+            for id in self._of.get(organization_id, ())
         )
         judged = {name: shelf.judged(name, question) for name in (*criteria(question), *UNSAID)}
         no = _together(
             bits
-            for how in judged.values()
-            for (verdict, _), bits in how.items()
+            for outcome in judged.values()
+            for (verdict, _), bits in outcome.items()
             if verdict is Verdict.DOES_NOT_FIT
         )
         ask = _together(
             bits
-            for how in judged.values()
-            for (verdict, _), bits in how.items()
+            for outcome in judged.values()
+            for (verdict, _), bits in outcome.items()
             if verdict is Verdict.ASK
         )
         levels = [
-            [judged[name][how] for how in sorted(judged[name])]
+            [judged[name][outcome] for outcome in sorted(judged[name])]
             for name in IMPORTANT
             if name in judged
         ]
@@ -255,22 +255,23 @@ class Ranking:
         if before is not None:
             self._of[before.organization_id].discard(id)
             for group, slot in before.on.items():
-                for one in (*before.stated, *before.needs[group]):
-                    flips[group][one].append(slot)
+                for statement in (*before.stated, *before.needs[group]):
+                    flips[group][statement].append(slot)
                 if known is None or group not in known.needs:
                     self._shelves[group].clear(slot)
         if known is None:
             return
-        held = before.on if before else {}
+        slots_before = before.on if before else {}
         known = replace(
             known,
             slots=tuple(
-                self._shelves[group].put(known.name, held.get(group)) for group in known.needs
+                self._shelves[group].put(known.name, slots_before.get(group))
+                for group in known.needs
             ),
         )
         for group, slot in known.on.items():
-            for one in (*known.stated, *known.needs[group]):
-                flips[group][one].append(slot)
+            for statement in (*known.stated, *known.needs[group]):
+                flips[group][statement].append(slot)
         self._of[known.organization_id].add(id)
         self._keep(id, known)
 
@@ -290,8 +291,8 @@ class Ranking:
         return self._numbers[stated]
 
     def _flip(self, flips: Flips) -> None:
-        for shelf, those in flips.items():
-            for stated, slots in those.items():
+        for shelf, slots_by_statement in flips.items():
+            for stated, slots in slots_by_statement.items():
                 self._shelves[shelf].flip(self._stated[stated], slots)
 
 

@@ -87,21 +87,21 @@ class Schedule:
         }
 
     @classmethod
-    def kept(cls, said: dict[str, Any]) -> "Schedule":
-        """Returns the schedule that was stored as `said`."""
+    def kept(cls, stored: dict[str, Any]) -> "Schedule":
+        """Returns the schedule of its stored form."""
         first, last = (
-            date.fromisoformat(said[name]) if said[name] else None
+            date.fromisoformat(stored[name]) if stored[name] else None
             for name in ("valid_from", "valid_to")
         )
-        opens, closes = (time.fromisoformat(said[name]) for name in ("opens_at", "closes_at"))
+        opens, closes = (time.fromisoformat(stored[name]) for name in ("opens_at", "closes_at"))
         return cls(
-            Frequency(said["freq"]),
+            Frequency(stored["freq"]),
             opens,
             closes,
-            tuple(said["byday"]),
+            tuple(stored["byday"]),
             first,
             last,
-            said["holidays"],
+            stored["holidays"],
         )
 
 
@@ -154,15 +154,15 @@ def _twice(schedules: Sequence[Schedule]) -> set[int]:
     }
     twice = set()
     for start in starts:
-        held = sorted(
+        spans = sorted(
             (*schedule.times_of(day), number)
             for day in _days(start - _DAY, start + span)
             for number, schedule in enumerate(schedules)
             if schedule.is_of(day)
         )
         twice |= {
-            max(one, other)
-            for (_, ends_at, one), (begins, _, other) in pairwise(held)
+            max(number_before, number_after)
+            for (_, ends_at, number_before), (begins, _, number_after) in pairwise(spans)
             if begins < ends_at
         }
     return twice

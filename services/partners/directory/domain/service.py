@@ -132,14 +132,14 @@ def for_others(live: Figure, before: Figure | None, now: datetime) -> Figure:
 
     It is the figure with which this step of time began, with times no finer than a step.
     """
-    seen = before if before is not None and before.step == time_step_of(now) else live
-    said, declined = seen.capacity.update_time, seen.capacity.declined_time
+    shown = before if before is not None and before.step == time_step_of(now) else live
+    stated, declined = shown.capacity.update_time, shown.capacity.declined_time
     coarse = replace(
-        seen.capacity,
-        update_time=said and time_step_of(said),
+        shown.capacity,
+        update_time=stated and time_step_of(stated),
         declined_time=declined and time_step_of(declined),
     )
-    return replace(seen, capacity=coarse, step=None)
+    return replace(shown, capacity=coarse, step=None)
 
 
 FRESH_SHELTER = timedelta(hours=24)  # a bed of this morning may be gone tonight

@@ -39,10 +39,10 @@ class Truth:
         It is 100 until the figure is stale and falls to 0 at four times that age; 0 for no figure,
         and for one in doubt.
         """
-        said, stale = self.capacity.update_time, stale_time(self.capacity, self.need_codes)
-        if said is None or stale is None or self.capacity.declined_time is not None:
+        stated, stale = self.capacity.update_time, stale_time(self.capacity, self.need_codes)
+        if stated is None or stale is None or self.capacity.declined_time is not None:
             return 0
-        fresh = stale - said
+        fresh = stale - stated
         return round(100 * min(1.0, max(0.0, 1 - (now - stale) / (3 * fresh))))
 
     def score(self, now: datetime) -> int:
@@ -57,8 +57,8 @@ def reliability(kept: int, broken: int) -> int:
 
 def rank(kept: int, broken: int) -> int:
     """Returns its rank among services with the same statement: 0 is trusted, 2 comes last."""
-    said = reliability(kept, broken)
-    return 0 if said >= _TRUSTED else 1 if said >= _DOUBTED else 2
+    percentage = reliability(kept, broken)
+    return 0 if percentage >= _TRUSTED else 1 if percentage >= _DOUBTED else 2
 
 
 def has_promised(

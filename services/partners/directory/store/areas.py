@@ -14,9 +14,9 @@ def areas() -> Areas:
     read = json.loads((Path(protos.__file__).parent / "areas.json").read_text(encoding="utf-8"))
     return Areas(
         area
-        for code, said in read.items()
+        for code, entry in read.items()
         for area in (
-            Area(code, code[:2], said["name"]),
-            *(Area(town, code, name) for town, name in said.get("municipalities", {}).items()),
+            Area(code, code[:2], entry["name"]),
+            *(Area(town, code, name) for town, name in entry.get("municipalities", {}).items()),
         )
     )

@@ -31,9 +31,9 @@ def match(
             ids = content.ranking.best(question, size, sees_shelters=sees_shelters)
         rows = _rows(tx, question, ids, sees_shelters=sees_shelters)
         matches = judged(question, (candidate(row, now) for row in rows.values()), now)
-        if [one.candidate.service_id for one in matches] == ids:
+        if [hit.candidate.service_id for hit in matches] == ids:
             break
-    return [(one, services.read(rows[one.candidate.service_id])) for one in matches]
+    return [(hit, services.read(rows[hit.candidate.service_id])) for hit in matches]
 
 
 def _rows(

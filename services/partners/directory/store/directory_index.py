@@ -300,8 +300,8 @@ def _entry(row: Row, now: datetime) -> Entry:
 
 
 @lru_cache(10_000)  # many services have the same facets
-def _facets(said: tuple[str, ...]) -> frozenset[Fact]:
-    return frozenset((kind, value) for kind, _, value in (facet.partition(":") for facet in said))
+def _facets(texts: tuple[str, ...]) -> frozenset[Fact]:
+    return frozenset((kind, value) for kind, _, value in (facet.partition(":") for facet in texts))
 
 
 def _state(tx: Transaction, seen: int) -> Row:

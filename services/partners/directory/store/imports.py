@@ -129,18 +129,18 @@ def claim(tx: Transaction, claim: str, now: datetime) -> tuple[ImportJob, Caller
     ).fetchone()
     if row is None:
         return None
-    said = row["caller"]
+    stored = row["caller"]
     token = (
-        Evidence(said["token"][0], datetime.fromisoformat(said["token"][1]))
-        if said.get("token")
+        Evidence(stored["token"][0], datetime.fromisoformat(stored["token"][1]))
+        if stored.get("token")
         else None
     )
     caller = Caller(
-        said["id"],
-        said["kind"],
-        said["organization_id"],
-        frozenset(said["roles"]),
-        frozenset(said["scopes"]),
+        stored["id"],
+        stored["kind"],
+        stored["organization_id"],
+        frozenset(stored["roles"]),
+        frozenset(stored["scopes"]),
         token=token,
     )
     return _read(row), caller

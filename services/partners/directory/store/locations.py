@@ -47,11 +47,13 @@ def keep(tx: Transaction, keyring: Keyring, location: Location) -> None:
     values = _values(location)
     if entry.confidential:
         new = {name: getattr(entry, name) for name in SEALED}
-        told = address(tx, keyring, location.id) | {
+        secret = address(tx, keyring, location.id) | {
             name: value for name, value in new.items() if value
         }
         values |= dict.fromkeys(SEALED, "") | {
-            "secret": keyring.seal_bytes(json.dumps(told).encode(), _SEALED_AT.format(location.id))
+            "secret": keyring.seal_bytes(
+                json.dumps(secret).encode(), _SEALED_AT.format(location.id)
+            )
         }
     tx.execute(_KEEP, values)
     # facts about places are not published: no other service asks where something is
@@ -68,14 +70,16 @@ def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Location]:
     ]
 
 
-def keep_many(tx: Transaction, keyring: Keyring, kept: Sequence[Location]) -> None:
+def keep_many(tx: Transaction, keyring: Keyring, places: Sequence[Location]) -> None:
     """Stores many places at once; confidential places one by one, for each is sealed."""
     with tx.cursor() as cursor:
-        cursor.executemany(_KEEP, [_values(one) for one in kept if not one.entry.confidential])
-    for one in kept:
-        if one.entry.confidential:
-            keep(tx, keyring, one)
-        one.facts.clear()
+        cursor.executemany(
+            _KEEP, [_values(place) for place in places if not place.entry.confidential]
+        )
+    for place in places:
+        if place.entry.confidential:
+            keep(tx, keyring, place)
+        place.facts.clear()
 
 
 def address(tx: Transaction, keyring: Keyring, id: str) -> dict[str, str]:
@@ -145,15 +149,15 @@ def delete(tx: Transaction, id: str) -> None:
     tx.execute("DELETE FROM locations WHERE id = %s", (id,))
 
 
-def keep_service(tx: Transaction, one: ServiceAtLocation) -> None:
+def keep_service(tx: Transaction, offer: ServiceAtLocation) -> None:
     """Stores a service at a place and replaces the earlier record of the two."""
-    keep_services(tx, [one])
+    keep_services(tx, [offer])
 
 
-def keep_services(tx: Transaction, kept: Sequence[ServiceAtLocation]) -> None:
+def keep_services(tx: Transaction, offers: Sequence[ServiceAtLocation]) -> None:
     """Stores many services at places at once."""
     with tx.cursor() as cursor:
-        cursor.executemany(_KEEP_SERVICE, [_service_values(one) for one in kept])
+        cursor.executemany(_KEEP_SERVICE, [_service_values(offer) for offer in offers])
 
 
 def of_services(
@@ -175,15 +179,15 @@ _KEEP_SERVICE = (
 )
 
 
-def _service_values(one: ServiceAtLocation) -> tuple[object, ...]:
+def _service_values(offer: ServiceAtLocation) -> tuple[object, ...]:
     return (
-        one.id,
-        one.service_id,
-        one.location_id,
-        json.dumps([asdict(phone) for phone in one.phones]),
-        json.dumps([asdict(contact) for contact in one.contacts]),
-        json.dumps([schedule.said() for schedule in one.schedules]),
-        list(one.languages),
+        offer.id,
+        offer.service_id,
+        offer.location_id,
+        json.dumps([asdict(phone) for phone in offer.phones]),
+        json.dumps([asdict(contact) for contact in offer.contacts]),
+        json.dumps([schedule.said() for schedule in offer.schedules]),
+        list(offer.languages),
     )
 
 
@@ -280,9 +284,9 @@ def _read_service(row: Row) -> ServiceAtLocation:
         service_id=row["service_id"],
         location_id=row["location_id"],
         phones=tuple(
-            Phone(**each | {"languages": tuple(each["languages"])}) for each in row["phones"]
+            Phone(**item | {"languages": tuple(item["languages"])}) for item in row["phones"]
         ),
-        contacts=tuple(ContactPoint(**each) for each in row["contacts"]),
-        schedules=tuple(Schedule.kept(each) for each in row["schedules"]),
+        contacts=tuple(ContactPoint(**item) for item in row["contacts"]),
+        schedules=tuple(Schedule.kept(item) for item in row["schedules"]),
         languages=tuple(row["languages"]),
     )

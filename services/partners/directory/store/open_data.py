@@ -105,8 +105,8 @@ def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], i
     )
     by_row = zip(rows, _with_places(tx, rows), strict=True)
     return [
-        replace(each, places=[pair for pair in each.places if pair[0].id == row["at_id"]])
-        for row, each in by_row
+        replace(entry, places=[pair for pair in entry.places if pair[0].id == row["at_id"]])
+        for row, entry in by_row
     ], total
 
 
@@ -143,8 +143,8 @@ def _count(tx: Transaction, source: str, values: Row) -> int:
 def _with_places(tx: Transaction, rows: Sequence[Row]) -> list[Open]:
     places = locations.open_places(tx, [row["id"] for row in rows])
     owners = {
-        each.id: each
-        for each in organizations.fetch_many(tx, list({row["organization_id"] for row in rows}))
+        owner.id: owner
+        for owner in organizations.fetch_many(tx, list({row["organization_id"] for row in rows}))
     }
     return [
         Open(

@@ -122,17 +122,17 @@ def _facts(content: Content, wanted: Wanted, *, sees_shelters: bool, sees_unlist
     return hits if sees_shelters else hits - index.having("shelter", True)
 
 
-def _takes_age(age: int, said: tuple[int | None, int | None]) -> bool:
-    least, most = said
+def _takes_age(age: int, limits: tuple[int | None, int | None]) -> bool:
+    least, most = limits
     return (least is None or least <= age) and (most is None or age <= most)
 
 
-def _takes_gender(gender: Gender, said: tuple[Gender, ...]) -> bool:
-    return not said or gender in said
+def _takes_gender(gender: Gender, taken: tuple[Gender, ...]) -> bool:
+    return not taken or gender in taken
 
 
-def _takes_dependants(dependants: int, said: tuple[bool | None, int | None]) -> bool:
-    takes, most = said
+def _takes_dependants(dependants: int, limits: tuple[bool | None, int | None]) -> bool:
+    takes, most = limits
     return takes is not False and (most is None or dependants <= most)
 
 
@@ -140,13 +140,16 @@ def _words(
     index: SearchIndex, hits: BitMap, words: list[Word]
 ) -> tuple[BitMap, list[list[BitMap]]]:
     """Returns the hits with all required words, and the sets that order them."""
-    said = [index.saying(word) for word in words]
-    anywhere = [BitMap.union(*by_weight) for by_weight in said]
+    sets_by_word = [index.saying(word) for word in words]
+    anywhere = [BitMap.union(*by_weight) for by_weight in sets_by_word]
     for word, matches in zip(words, anywhere, strict=True):
         if word.must:
             hits &= matches
     wished = [matches for word, matches in zip(words, anywhere, strict=True) if not word.must]
-    return hits, [wished, *(list(by_word) for by_word in list(zip(*said, strict=True))[:-1])]
+    return hits, [
+        wished,
+        *(list(by_word) for by_word in list(zip(*sets_by_word, strict=True))[:-1]),
+    ]
 
 
 def _departments(index: SearchIndex, hits: BitMap, country: str) -> dict[str, int]:
@@ -157,7 +160,7 @@ def _departments(index: SearchIndex, hits: BitMap, country: str) -> dict[str, in
     counted = index.count("department", hits & index.having("country", country)) if country else {}
     return {
         str(department): number
-        for department, number in sorted(counted.items(), key=lambda each: (-each[1], str(each[0])))
+        for department, number in sorted(counted.items(), key=lambda item: (-item[1], str(item[0])))
     }
 
 

@@ -70,7 +70,7 @@ class SearchIndex:
         nothing.
         """
         first, same = len(self._names), dict[frozenset[Fact], frozenset[Fact]]()
-        said: defaultdict[str, array[int]] = defaultdict(
+        slots_by_token: defaultdict[str, array[int]] = defaultdict(
             lambda: array("I")
         )  # slots by tokens of documents, of which the same come again and again
         for entry in entries:
@@ -90,14 +90,14 @@ class SearchIndex:
             self._documents.append(document)
             self._facts_of.append(facts)
             for token in entry.document.split(" "):
-                said[token].append(slot)
+                slots_by_token[token].append(slot)
         stated: defaultdict[frozenset[Fact], array[int]] = defaultdict(lambda: array("I"))
         for slot in range(first, len(self._names)):
             stated[self._facts_of[slot]].append(slot)
         for facts, slots in stated.items():
             for kind, value in facts:
                 self._facts[kind][value].update(slots)
-        self._learn(said)
+        self._learn(slots_by_token)
 
     def drop(self, ids: Iterable[str]) -> None:
         """Removes the services with these ids."""
@@ -136,7 +136,7 @@ class SearchIndex:
 
     def saying(self, word: Word) -> list[BitMap]:
         """Returns the slots that contain the word, by WEIGHTS."""
-        by_lexeme = [self._lexeme(one) for one in word.lexemes]
+        by_lexeme = [self._lexeme(lexeme) for lexeme in word.lexemes]
         return [BitMap.union(BitMap(), *sets) for sets in zip(*by_lexeme, strict=True)]
 
     def page(
@@ -156,9 +156,9 @@ class SearchIndex:
                 break
         return page
 
-    def _learn(self, said: Mapping[str, Sequence[int]]) -> None:
+    def _learn(self, slots_by_token: Mapping[str, Sequence[int]]) -> None:
         new = set()
-        for token, slots in said.items():
+        for token, slots in slots_by_token.items():
             weight, lexeme = _token(token)
             if not any(lexeme in known for known in self._words):
                 new.add(lexeme)
@@ -186,11 +186,11 @@ class SearchIndex:
         if not lexeme.begins:
             return [known.get(lexeme.text, BitMap()) for known in self._words]
         first = bisect_left(self._lexemes, lexeme.text)
-        those = list(
-            takewhile(lambda one: one.startswith(lexeme.text), islice(self._lexemes, first, None))
+        matching = list(
+            takewhile(lambda text: text.startswith(lexeme.text), islice(self._lexemes, first, None))
         )
         return [
-            BitMap.union(BitMap(), *(known[one] for one in those if one in known))
+            BitMap.union(BitMap(), *(known[text] for text in matching if text in known))
             for known in self._words
         ]
 
@@ -215,11 +215,11 @@ def _levels(
         yield rank, hits
         return
     at_least = [hits]  # by index: slots in at least so many of the sets
-    for one in tests[0]:
+    for test in tests[0]:
         at_least = [
             hits,
             *(
-                more | (fewer & one)
+                more | (fewer & test)
                 for fewer, more in zip(at_least, [*at_least[1:], BitMap()], strict=True)
             ),
         ]

@@ -132,20 +132,21 @@ def keep_many(
     Steps that wait for a lock for each service run once for all. The caller has locked the
     organisations.
     """
-    kept, hours = [*new, *changed], cache(open_hours.made_of)
-    if not kept:
+    written, hours = [*new, *changed], cache(open_hours.made_of)
+    if not written:
         return
-    said = [
-        (one, hours(one.entry.schedules, one.entry.country, one.entry.department, now))
-        for one in new
+    with_hours = [
+        (item, hours(item.entry.schedules, item.entry.country, item.entry.department, now))
+        for item in new
     ]
-    made = [
-        _values(one) | {"open_hours": times, "open_until": until} for one, (times, until) in said
+    rows = [
+        _values(item) | {"open_hours": times, "open_until": until}
+        for item, (times, until) in with_hours
     ]
-    _write(tx, made + [_values(one) for one in changed])
-    _learn(tx, kept)
-    outbox.keep(tx, [fact for service in kept for fact in facts.service_facts(service)])
-    for service in kept:
+    _write(tx, rows + [_values(item) for item in changed])
+    _learn(tx, written)
+    outbox.keep(tx, [fact for service in written for fact in facts.service_facts(service)])
+    for service in written:
         service.facts.clear()
 
 
@@ -182,11 +183,11 @@ def refresh_all_of(tx: Transaction, organization_id: str) -> None:
 
     They are then found by its new name, or no longer found.
     """
-    held = tx.execute(
+    rows = tx.execute(
         f"SELECT {SEEN} FROM {FROM} WHERE o.id = %s ORDER BY s.id FOR UPDATE OF s",
         (organization_id,),
     ).fetchall()
-    _refresh(tx, held)
+    _refresh(tx, rows)
 
 
 def refresh_outdated(tx: Transaction) -> int:
@@ -194,13 +195,13 @@ def refresh_outdated(tx: Transaction) -> int:
 
     Returns how many, AT_ONCE at most.
     """
-    held = tx.execute(
+    rows = tx.execute(
         f"SELECT {SEEN} FROM {FROM} WHERE s.edition <> %s ORDER BY s.id"
         " LIMIT %s FOR UPDATE OF s SKIP LOCKED",
         (edition(), AT_ONCE),
     ).fetchall()
-    _refresh(tx, held)
-    return len(held)
+    _refresh(tx, rows)
+    return len(rows)
 
 
 def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Service | None:
@@ -218,11 +219,11 @@ def touch_public(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
 
 def fetch_many(tx: Transaction, ids: Sequence[str], *, hold: bool = False) -> list[Service]:
     """Returns the existing services of these ids; with `hold` locked in the order of their ids."""
-    held = "ORDER BY s.id FOR UPDATE OF s" if hold else ""
+    locking = "ORDER BY s.id FOR UPDATE OF s" if hold else ""
     return [
         read(row)
         for row in tx.execute(
-            f"SELECT {SEEN} FROM {FROM} WHERE s.id = ANY(%s) {held}", (list(ids),)
+            f"SELECT {SEEN} FROM {FROM} WHERE s.id = ANY(%s) {locking}", (list(ids),)
         )
     ]
 
@@ -248,7 +249,7 @@ def read(row: Row) -> Service:
             confidential=row["confidential"],
             phone=row["phone"],
             active=row["active"],
-            schedules=tuple(Schedule.kept(each) for each in row["schedules"]),
+            schedules=tuple(Schedule.kept(schedule) for schedule in row["schedules"]),
             area_codes=tuple(row["area_codes"]),
             accessibility=tuple(Accessibility(word) for word in row["accessibility"]),
             public=row["public"],
@@ -340,17 +341,17 @@ def facets(entry: ServiceEntry) -> list[str]:
     ]
 
 
-def _refresh(tx: Transaction, held: Sequence[Row]) -> None:
-    services = [read(row) for row in held]
+def _refresh(tx: Transaction, rows: Sequence[Row]) -> None:
+    services = [read(row) for row in rows]
     _write(tx, [_values(service) for service in services])
     _learn(tx, services)
 
 
-def _write(tx: Transaction, made: Sequence[Row]) -> None:
+def _write(tx: Transaction, rows: Sequence[Row]) -> None:
     tx.execute(
         _KEEP,
         {
-            "services": json.dumps(made, default=datetime.isoformat),
+            "services": json.dumps(rows, default=datetime.isoformat),
             "type_synonyms": _type_synonyms(),
         },
     )
@@ -378,14 +379,14 @@ def _learn(tx: Transaction, services: Sequence[Service]) -> None:
 def _words_of(service: Service) -> list[str]:
     """Returns the texts by which a service is found, with synonyms that it does not contain."""
     entry = service.entry
-    said = [
+    texts = [
         entry.name,
         found_description(entry),
         service.organization_name,
         taxonomy().words(entry.need_codes),
     ]
     return [
-        *said,
+        *texts,
         taxonomy().synonyms(entry.need_codes),
         type_synonyms().get(service.organization_type or "", ""),
     ]
@@ -413,7 +414,7 @@ def _values(service: Service) -> Row:
         "takes_with_addiction": takes.takes_with_addiction,
         "takes_without_papers": takes.takes_without_papers,
         "maximum_age_of_boys": takes.maximum_age_of_boys,
-        "schedules": [each.said() for each in entry.schedules],
+        "schedules": [schedule.said() for schedule in entry.schedules],
         "area_codes": list(entry.area_codes),
         "accessibility": list(entry.accessibility),
         "public": entry.public,

@@ -16,7 +16,7 @@ _TAXONOMY, _SYNONYMS = "taxonomy.json", "synonyms.json"
 @cache
 def taxonomy() -> Taxonomy:
     """Returns all codes, in the file's order."""
-    said = _read(_SYNONYMS)["needs"]
+    synonyms = _read(_SYNONYMS)["needs"]
     return Taxonomy(
         Term(
             row["code"],
@@ -24,7 +24,7 @@ def taxonomy() -> Taxonomy:
             row["name"],
             tuple(row["htcds_spl_type"]),
             row["basis"],
-            _tuples(said.get(row["code"], {})),
+            _tuples(synonyms.get(row["code"], {})),
         )
         for row in _read(_TAXONOMY)
     )
@@ -36,10 +36,10 @@ def type_synonyms() -> Mapping[str, str]:
 
     For example, "nuns" means a religious organisation.
     """
-    said = _read(_SYNONYMS)["organization_types"]
+    synonyms = _read(_SYNONYMS)["organization_types"]
     return {
         type: " ".join(word for words in by_language.values() for word in words)
-        for type, by_language in said.items()
+        for type, by_language in synonyms.items()
     }
 
 

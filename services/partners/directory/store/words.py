@@ -93,7 +93,7 @@ def asked(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
     if not typed:
         return []
     known = "words" if sees_shelters else "(SELECT word FROM words WHERE NOT shelter) AS words"
-    said = tx.execute(
+    rows = tx.execute(
         f"SELECT typed, EXISTS (SELECT FROM {known} WHERE word = typed) AS whole, EXISTS (SELECT"
         f" FROM {known} WHERE word LIKE typed || '%%') AS begins,"
         " to_tsquery('enlace', typed)::text AS as_whole, to_tsquery('enlace', typed || ':*')::text"
@@ -101,10 +101,10 @@ def asked(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
         (typed,),
     ).fetchall()
     alike = _alike(
-        tx, known, [row["typed"] for row in said if not row["begins"] and len(row["typed"]) > 3]
+        tx, known, [row["typed"] for row in rows if not row["begins"] and len(row["typed"]) > 3]
     )
     words = []
-    for row in said:
+    for row in rows:
         # The stem of a whole word is not used as a beginning: the stem of "comida" is "com", with
         # which "community" begins as well.
         stems = [
@@ -136,8 +136,8 @@ def _alike(tx: Transaction, known: str, typed: Sequence[str]) -> dict[str, list[
     stems = {row["word"]: row["stem"] for row in rows}
     return {
         word: [
-            stems[one]
-            for one in _closest(word, [row["word"] for row in rows if row["typed"] == word])
+            stems[similar]
+            for similar in _closest(word, [row["word"] for row in rows if row["typed"] == word])
         ]
         for word in typed
     }

@@ -159,8 +159,8 @@ def _assigned(
     else:
         alone = False
         members = {
-            each.id: each
-            for each in organizations.by_id_or_name(
+            organization.id: organization
+            for organization in organizations.by_id_or_name(
                 tx, [id for id, _ in wanted if is_id(id)], [n for _, n in wanted if n]
             )
         }
@@ -201,7 +201,7 @@ def _work(
     )
     ids = {*known.values(), *(id for id in sources if is_id(id))}
     ids |= {id for (_, _, source), like in named.items() if source in nameless for id in like}
-    existing = {each.id: each for each in services.fetch_many(tx, sorted(ids), hold=True)}
+    existing = {entry.id: entry for entry in services.fetch_many(tx, sorted(ids), hold=True)}
     at = locations.of_services(tx, list(existing))
     ids |= {place_id for _, place_id in at}
     return _Work(
@@ -212,7 +212,7 @@ def _work(
         known=known,
         named=named,
         services=existing,
-        places={each.id: each for each in locations.fetch_many(tx, sorted(ids))},
+        places={entry.id: entry for entry in locations.fetch_many(tx, sorted(ids))},
         at=at,
     )
 
@@ -285,7 +285,7 @@ def _differs(work: _Work, member: Organization, draft: ServiceDraft, service: Se
         if (
             place is None
             or _place_trial(at.place, place, work.now).facts
-            or _said(work, service, place, at)[1]
+            or _offer_at(work, service, place, at)[1]
         ):
             return True
     return False
@@ -339,35 +339,35 @@ def _offer(
 ) -> None:
     place = work.placed.get(id(at.place)) or _place(work, member, draft, service, at.place)
     work.placed[id(at.place)] = place
-    said, is_new = _said(work, service, place, at)
+    offer, is_new = _offer_at(work, service, place, at)
     both = (service.id, place.id)
     if both not in work.at and len(work.places_of.setdefault(service.id, [])) >= MOST_PLACES:
         raise Invalid(("service.service_at_locations", "too_long"))
-    said.check()
+    offer.check()
     if service.entry.confidential and not place.entry.confidential:
         # as in a call: an open place would lead to the service
         raise Invalid(("service.address", "out_of_range"))
     if both not in work.at:
         work.places_of[service.id].append(place.id)
     if is_new:
-        work.new_at[both] = said
+        work.new_at[both] = offer
         draft.line.done(Outcome.CHANGED)
 
 
-def _said(
+def _offer_at(
     work: _Work, service: Service, place: Location, at: AtPlace
 ) -> tuple[ServiceAtLocation, bool]:
     """Returns the service at the place after the row, and whether that is a change."""
     before = work.at.get((service.id, place.id))
-    said = before or ServiceAtLocation(new_id(), service.id, place.id)
-    said = replace(
-        said,
-        phones=said.phones if at.phones is None else at.phones,
-        schedules=said.schedules if at.schedules is None else at.schedules,
-        languages=said.languages if at.languages is None else at.languages,
+    offer = before or ServiceAtLocation(new_id(), service.id, place.id)
+    offer = replace(
+        offer,
+        phones=offer.phones if at.phones is None else at.phones,
+        schedules=offer.schedules if at.schedules is None else at.schedules,
+        languages=offer.languages if at.languages is None else at.languages,
     )
-    said = said.discreet() if place.entry.confidential else said
-    return said, said != before
+    offer = offer.discreet() if place.entry.confidential else offer
+    return offer, offer != before
 
 
 def _place(
@@ -408,7 +408,7 @@ def _known_place(
         return next(_free(work, (work.known.get(key, ""), at.source_id), work.places, member), None)
     own = work.places_of.get(service.id, [])
     name = key_of(at.entry.name, at.entry.department)
-    ids = [work.known.get(key, ""), *(work.known.get(each, "") for each in former)]
+    ids = [work.known.get(key, ""), *(work.known.get(former_key, "") for former_key in former)]
     ids += [
         id
         for id in own

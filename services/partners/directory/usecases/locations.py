@@ -95,7 +95,7 @@ class Locations:
             return pb.ListLocationsResponse()
         page, more = locations.listed(call.tx, owner, size, after, confidential=sees_all)
         return pb.ListLocationsResponse(
-            locations=[_message(each, call.caller) for each in page],
+            locations=[_message(location, call.caller) for location in page],
             next_page_token=self._pages.token(request, more),
         )
 

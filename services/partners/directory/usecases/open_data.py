@@ -71,15 +71,17 @@ class OpenData:
         )
         organizations, total = open_data.members(call.tx, wanted) if _may_exist(wanted) else ([], 0)
         return pb.ListPublicOrganizationsResponse(
-            organizations=[organization_message(each, ANYONE.tier) for each in organizations],
+            organizations=[
+                organization_message(organization, ANYONE.tier) for organization in organizations
+            ],
             total_size=total,
         )
 
 
 def _may_exist(wanted: PublicWanted) -> bool:
     """Tells whether all ids that are searched for have the shape of an id."""
-    return all(is_id(each) for each in (wanted.organization, wanted.id) if each)
+    return all(is_id(id) for id in (wanted.organization, wanted.id) if id)
 
 
-def _message(each: Open) -> pb.PublicService:
-    return public_service(each.service, each.organization, each.places, each.time)
+def _message(entry: Open) -> pb.PublicService:
+    return public_service(entry.service, entry.organization, entry.places, entry.time)

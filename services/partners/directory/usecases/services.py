@@ -107,7 +107,7 @@ class Services:
         names = workers.names(tx, worker_ids, caller.organization_id) if worker_ids else {}
         return pb.BatchGetResponse(
             services=_messages(batch, call),
-            organizations=[organization_message(each) for each in members],
+            organizations=[organization_message(member) for member in members],
             worker_names=names,
         )
 
@@ -185,8 +185,10 @@ class Services:
         )
         return pb.SearchServicesResponse(
             services=[
-                messages.service(each, viewer(caller), now, open_now=page.open_now.get(each.id))
-                for each in page.services
+                messages.service(
+                    service, viewer(caller), now, open_now=page.open_now.get(service.id)
+                )
+                for service in page.services
             ],
             next_page_token=self._pages.token(request, page.more),
             total_size=page.total,
@@ -213,8 +215,10 @@ class Services:
         is_open = open_hours.open_now(call.tx, [service.id for _, service in matches], now)
         return pb.MatchServicesResponse(
             matches=[
-                messages.match(match, each, viewer(call.caller), now, open_now=is_open.get(each.id))
-                for match, each in matches
+                messages.match(
+                    match, matched, viewer(call.caller), now, open_now=is_open.get(matched.id)
+                )
+                for match, matched in matches
             ]
         )
 

@@ -61,7 +61,7 @@ def location(location: Location, tag: str, tier: Tier) -> locations_pb2.Location
             latitude=entry.latitude,
             longitude=entry.longitude,
             transportation=entry.transportation,
-            accessibility=[ACCESSIBILITY.number(each) for each in entry.accessibility],
+            accessibility=[ACCESSIBILITY.number(means) for means in entry.accessibility],
             confidential=entry.confidential,
             create_time=timestamp(location.create_time),
             update_time=timestamp(location.update_time),
@@ -101,14 +101,14 @@ def service_at_location(message: locations_pb2.ServiceAtLocation, id: str) -> Se
 
 
 def said_at_location(
-    one: ServiceAtLocation, where: locations_pb2.Location | None, tier: Tier
+    offer: ServiceAtLocation, where: locations_pb2.Location | None, tier: Tier
 ) -> locations_pb2.ServiceAtLocation:
     """Returns a service at a place as a caller of this tier sees it."""
     return shown(
         locations_pb2.ServiceAtLocation(
-            id=one.id,
-            service_id=one.service_id,
-            location_id=one.location_id,
+            id=offer.id,
+            service_id=offer.service_id,
+            location_id=offer.location_id,
             phones=[
                 directory_pb2.Phone(
                     number=p.number,
@@ -116,14 +116,14 @@ def said_at_location(
                     description=p.description,
                     languages=p.languages,
                 )
-                for p in one.phones
+                for p in offer.phones
             ],
             contacts=[
                 directory_pb2.ContactPoint(name=c.name, title=c.title, email=c.email, phone=c.phone)
-                for c in one.contacts
+                for c in offer.contacts
             ],
-            schedules=[schedule(each) for each in one.schedules],
-            languages=one.languages,
+            schedules=[schedule(hours) for hours in offer.schedules],
+            languages=offer.languages,
             location=where,
         ),
         tier,

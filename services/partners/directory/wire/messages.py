@@ -61,9 +61,9 @@ def service_entry(message: pb.Service, *, active: bool) -> ServiceEntry:
         accessibility=tuple(ACCESSIBILITY.members(message.accessibility, "service.accessibility")),
         public=message.public,
         tiers=tuple(
-            (each.field, Tier(each.tier))
-            for each in message.tiers
-            if each.tier in contract_pb2.Tier.values()
+            (narrowed.field, Tier(narrowed.tier))
+            for narrowed in message.tiers
+            if narrowed.tier in contract_pb2.Tier.values()
         ),
     )
 
@@ -142,7 +142,7 @@ def service(
     version would count changes of the room.
     """
     entry, figure = service.entry, service.figure_for(viewer, now).capacity
-    said = pb.Service(
+    message = pb.Service(
         id=service.id,
         organization_id=service.organization_id,
         organization_name=service.organization_name,
@@ -171,28 +171,28 @@ def service(
         assured_time=timestamp(service.assured_time),
         active=entry.active,
         create_time=timestamp(service.create_time),
-        schedules=[schedule(each) for each in entry.schedules],
+        schedules=[schedule(hours) for hours in entry.schedules],
         area_codes=entry.area_codes,
-        accessibility=[ACCESSIBILITY.number(each) for each in entry.accessibility],
+        accessibility=[ACCESSIBILITY.number(hours) for hours in entry.accessibility],
         public=entry.public,
         tiers=[
             pb.FieldTier(field=field, tier=contract_pb2.Tier.ValueType(tier))
             for field, tier in entry.tiers
         ],
     )
-    said.etag = (
+    message.etag = (
         etag_of(service)
         if service.is_live_for(viewer)
-        else etag(0, said.SerializeToString(deterministic=True).hex())
+        else etag(0, message.SerializeToString(deterministic=True).hex())
     )
-    said.update_time.FromDatetime(
+    message.update_time.FromDatetime(
         service.update_time
         if service.is_live_for(viewer)
         else service.entry_time or service.create_time
     )
     if open_now is not None:
-        said.open_now = open_now
-    return shown(said, viewer.tier_of(service.organization_id), dict(entry.tiers))
+        message.open_now = open_now
+    return shown(message, viewer.tier_of(service.organization_id), dict(entry.tiers))
 
 
 def match(

@@ -28,13 +28,14 @@ def public_service(
 
     Whether it is open now is left out: that depends on the hours of hidden places, too.
     """
-    shown = messages.service(service, ANYONE, time)
-    shown.ClearField("update_time")
+    message = messages.service(service, ANYONE, time)
+    message.ClearField("update_time")
     return pb.PublicService(
-        service=shown,
+        service=message,
         organization=organization_message(organization, ANYONE.tier),
         service_at_locations=[
-            said.said_at_location(one, _place(where), ANYONE.tier) for one, where in places
+            said.said_at_location(offer, _place(location), ANYONE.tier)
+            for offer, location in places
         ],
         modify_time=timestamp(time),
     )

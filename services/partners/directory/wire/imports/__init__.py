@@ -80,7 +80,7 @@ def _line(line: Line) -> pb.ImportLine:
         subject_id=line.subject_id,
         candidate_ids=line.candidate_ids,
         problems=[
-            pb.ImportProblem(column=each.column, field=each.field, reason_code=each.reason)
-            for each in line.problems[:_MOST_PROBLEMS]
+            pb.ImportProblem(column=problem.column, field=problem.field, reason_code=problem.reason)
+            for problem in line.problems[:_MOST_PROBLEMS]
         ],
     )

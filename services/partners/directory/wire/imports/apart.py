@@ -51,7 +51,7 @@ def read_apart(
     TooMuchWork or Ended.
     """
     end = time.monotonic() + _LONGEST
-    question = pickle.dumps((_LIMITS, content, reading, encoding))
+    request = pickle.dumps((_LIMITS, content, reading, encoding))
     with subprocess.Popen(
         [sys.executable, "-m", __name__],
         stdin=subprocess.PIPE,
@@ -62,7 +62,7 @@ def read_apart(
     ) as child:
         try:
             # A thread, for communicate() drops unsent data when its time is up.
-            threading.Thread(target=_send, args=(child.stdin, question), daemon=True).start()
+            threading.Thread(target=_send, args=(child.stdin, request), daemon=True).start()
             child.stdin = None
             while True:
                 try:
@@ -85,9 +85,9 @@ def read_apart(
     return parsed
 
 
-def _send(pipe: IO[bytes], question: bytes) -> None:
+def _send(pipe: IO[bytes], request: bytes) -> None:
     with suppress(OSError), pipe:  # a child that has ended closes the pipe
-        pipe.write(question)
+        pipe.write(request)
 
 
 def main() -> int:

@@ -103,27 +103,27 @@ class Reading:
         Returns None if something is wrong: the line then has the reasons. `more` adds fields that
         are no texts.
         """
-        message, said = pb.Service(), set[str]()
+        message, stated = pb.Service(), set[str]()
         self._number = ""
         country = self._country(line, texts)
         for name, text in texts.items():
             if name in _SERVICE and text.strip():
-                said |= set(self._take(line, message, name, text, country))
+                stated |= set(self._take(line, message, name, text, country))
         message.country = country if texts.get("country", "").strip() else ""
         if more:
             before = {field.name for field, _ in message.ListFields()}
             more(message)
-            said |= {field.name for field, _ in message.ListFields()} - before - {"eligibility"}
-            said |= {f"eligibility.{field.name}" for field, _ in message.eligibility.ListFields()}
+            stated |= {field.name for field, _ in message.ListFields()} - before - {"eligibility"}
+            stated |= {f"eligibility.{field.name}" for field, _ in message.eligibility.ListFields()}
         for path, reason in violations(pb.CreateServiceRequest(service=message)):
             line.refuse(path.removeprefix("service."), reason)
         if line.problems:
             return None
         try:
             entry = messages.service_entry(
-                message, active=message.active if "active" in said else True
+                message, active=message.active if "active" in stated else True
             )
-            return replace(entry, phone=self._number), frozenset(said)
+            return replace(entry, phone=self._number), frozenset(stated)
         except Invalid as error:
             for path, reason in error.violations:
                 line.refuse(path.removeprefix("service."), reason)
@@ -136,7 +136,7 @@ class Reading:
 
         `hidden`: it is of a shelter, so that nothing leads there, whatever the file states.
         """
-        message, said = locations_pb2.Location(), set[str]()
+        message, stated = locations_pb2.Location(), set[str]()
         country = self._country(line, texts)
         for name, text in texts.items():
             if name in _PLACE and text.strip():
@@ -156,20 +156,20 @@ class Reading:
                         message.confidential = _flag(text)
                     else:
                         setattr(message, name, " ".join(text.split()))
-                    said.add(name)
+                    stated.add(name)
                 except Wrong as error:
                     line.refuse(name, str(error))
         if message.area_code and not message.department:
             message.department = message.area_code.partition(".")[0]
-            said.add("department")
+            stated.add("department")
         if message.address and not message.department:
             line.refuse("department", "required")
         if hidden or message.confidential:
             message.confidential = True
-            said.add("confidential")
+            stated.add("confidential")
         for path, reason in violations(locations_pb2.CreateLocationRequest(location=message)):
             line.refuse(path.removeprefix("location."), reason)
-        return None if line.problems else (places.location_entry(message), frozenset(said))
+        return None if line.problems else (places.location_entry(message), frozenset(stated))
 
     def area(self, text: str, country: str, *, town: bool = False) -> str:
         """Returns the code of a department or, with `town`, of a municipality. Raises Wrong."""
@@ -287,23 +287,23 @@ class Reading:
         return [f"eligibility.{name}"]
 
     def _ages(self, message: pb.Service, _name: str, text: str, _country: str) -> list[str]:
-        said = re.sub(r"\b(de|anos|years?|old|ans)\b", " ", fold(text))
-        said = " ".join(said.split())
-        if match := re.fullmatch(r"(\d{1,3}) ?(?:-|a|to) ?(\d{1,3})", said):
+        words = re.sub(r"\b(de|anos|years?|old|ans)\b", " ", fold(text))
+        words = " ".join(words.split())
+        if match := re.fullmatch(r"(\d{1,3}) ?(?:-|a|to) ?(\d{1,3})", words):
             message.eligibility.minimum_age, message.eligibility.maximum_age = (
                 int(match[1]),
                 int(match[2]),
             )
             return ["eligibility.minimum_age", "eligibility.maximum_age"]
         if match := re.fullmatch(
-            r"(?:desde|from) (\d{1,3})|(\d{1,3}) ?(?:\+|y mas|o mas|and over)", said
+            r"(?:desde|from) (\d{1,3})|(\d{1,3}) ?(?:\+|y mas|o mas|and over)", words
         ):
             message.eligibility.minimum_age = int(match[1] or match[2])
             return ["eligibility.minimum_age"]
-        if match := re.fullmatch(r"(?:hasta|up to) (\d{1,3})", said):
+        if match := re.fullmatch(r"(?:hasta|up to) (\d{1,3})", words):
             message.eligibility.maximum_age = int(match[1])
             return ["eligibility.maximum_age"]
-        if re.match(r"(mayores|menores|over|under)", said):
+        if re.match(r"(mayores|menores|over|under)", words):
             raise Wrong("ambiguous")  # with or without people of just that age
         raise Wrong("malformed")
 
@@ -317,7 +317,7 @@ class Reading:
         if None in genders:
             raise Wrong("unknown_code")
         message.eligibility.genders.extend(
-            pb.Gender.ValueType(each) for each in dict.fromkeys(genders) if each
+            pb.Gender.ValueType(gender) for gender in dict.fromkeys(genders) if gender
         )
         return [f"eligibility.{name}"]
 
@@ -366,10 +366,10 @@ def is_hidden(entry: ServiceEntry) -> bool:
 
 
 def _flag(text: str) -> bool:
-    said = fold(text)
-    if said not in _YES | _NO:
+    word = fold(text)
+    if word not in _YES | _NO:
         raise Wrong("malformed")
-    return said in _YES
+    return word in _YES
 
 
 def _number(text: str, kind: Callable[[str], Any]) -> Any:

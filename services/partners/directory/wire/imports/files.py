@@ -164,7 +164,7 @@ def _bounded(rows: Iterator[tuple[int, list[str]]]) -> Table:
 
     A sheet may claim a million empty rows.
     """
-    kept = list(
+    filled = list(
         islice(
             (
                 (n, cells[:_COLUMNS])
@@ -174,13 +174,13 @@ def _bounded(rows: Iterator[tuple[int, list[str]]]) -> Table:
             MOST_ROWS + 2,
         )
     )
-    if len(kept) > MOST_ROWS + 1:
+    if len(filled) > MOST_ROWS + 1:
         raise Invalid(("content", "too_long"))
-    if not kept:
+    if not filled:
         raise Invalid(("content", "required"))
-    if any(len(cell) > _CELL for _, cells in kept for cell in cells):
+    if any(len(cell) > _CELL for _, cells in filled for cell in cells):
         raise Invalid(("content", "too_long"))
-    return Table(kept)
+    return Table(filled)
 
 
 def letter(index: int) -> str:

@@ -38,15 +38,15 @@ _NOON = 12
 
 def schedules(text: str) -> list[pb.Schedule]:
     """Returns the schedules in a text. Raises Unclear."""
-    said = fold(text).strip(" .")
-    if _ALWAYS.match(said):
+    folded = fold(text).strip(" .")
+    if _ALWAYS.match(folded):
         return [
             pb.Schedule(
                 freq=pb.FREQUENCY_WEEKLY, opens_at="00:00", closes_at="00:00", holidays=True
             )
         ]
     weekly = [
-        schedule for part in re.split(r"[;\n|]", said) if part.strip() for schedule in _part(part)
+        schedule for part in re.split(r"[;\n|]", folded) if part.strip() for schedule in _part(part)
     ]
     if not weekly:
         raise Unclear("malformed")
@@ -60,19 +60,19 @@ def _part(text: str) -> list[pb.Schedule]:
     # The words before, between and after the hours; days stand before their hours, or all after
     # them.
     ends = [0, *(span.end() for span in spans)]
-    said = [
+    between = [
         _bare(text[end:start])
         for end, start in zip(ends, [*(span.start() for span in spans), len(text)], strict=True)
     ]
-    if not said[0]:
-        said = [*said[1:], ""]
-        if any(said[:-2]):
+    if not between[0]:
+        between = [*between[1:], ""]
+        if any(between[:-2]):
             raise Unclear("ambiguous")
-        said = [said[-2], *said[:-2], ""]
-    if said[-1]:
+        between = [between[-2], *between[:-2], ""]
+    if between[-1]:
         raise Unclear("ambiguous")
     weekly, days = [], list[str]()
-    for words, span in zip(said, spans, strict=False):
+    for words, span in zip(between, spans, strict=False):
         days = _days(words) if words or span is spans[0] else days
         opens, closes = _times(span)
         weekly.append(

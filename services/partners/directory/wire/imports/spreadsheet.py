@@ -91,14 +91,14 @@ def _service(line: Line, texts: Mapping[str, str], reading: Reading) -> ServiceD
     read = reading.service(line, texts)
     if read is None:
         return None
-    entry, said = read
+    entry, stated = read
     draft = ServiceDraft(
         line,
         texts.get("id", ""),
         "",
         texts.get("organization", ""),
         entry,
-        said,
+        stated,
         has_area=bool(texts.get("department")),
     )
     if any(texts.get(name) for name in _OF_A_PLACE):

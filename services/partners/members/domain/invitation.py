@@ -152,7 +152,7 @@ class Invitation(Subject):
     def _become(self, status: InvitationStatus, fact: str, now: datetime) -> None:
         if not (self.is_open(now) or self.waits(now)):
             raise Conflict("illegal_transition")
-        told = self.status is InvitationStatus.OPEN
+        was_open = self.status is InvitationStatus.OPEN
         self.status = status
-        if told:
+        if was_open:
             self.note(fact, now)

@@ -256,7 +256,7 @@ class Organization(Subject):
         self.rejection_reason = reason
         self.entry = replace(self.entry, phone="", url="", description="")
 
-    def record(self, seen: Evidence, now: datetime, today: date) -> None:
+    def record(self, evidence: Evidence, now: datetime, today: date) -> None:
         """Records evidence; `today` is the day at the organisation's place, here and below.
 
         A proposed approval is dropped, for its author had seen other evidence: two people look
@@ -264,22 +264,27 @@ class Organization(Subject):
         """
         if not self.is_active:
             raise Conflict("illegal_transition")
-        seen.check(today)
+        evidence.check(today)
         same = [
-            one
-            for one in self.evidence
-            if one.kind is seen.kind and one.reference.casefold() != seen.reference.casefold()
+            other
+            for other in self.evidence
+            if other.kind is evidence.kind
+            and other.reference.casefold() != evidence.reference.casefold()
         ]
-        stays = same[-(seen.kind.needed - 1) :] if seen.kind.needed > 1 else []
-        self.evidence = (*(one for one in self.evidence if one.kind is not seen.kind), *stays, seen)
+        stays = same[-(evidence.kind.needed - 1) :] if evidence.kind.needed > 1 else []
+        self.evidence = (
+            *(other for other in self.evidence if other.kind is not evidence.kind),
+            *stays,
+            evidence,
+        )
         self.approval_proposed_by_worker_id = ""
-        if seen.kind is EvidenceKind.AGREEMENT:
+        if evidence.kind is EvidenceKind.AGREEMENT:
             self.warned_days = None
         self.note("evidence_recorded", now)
 
     def missing_evidence(self, today: date) -> list[EvidenceKind]:
         """Returns the kinds of evidence that are missing or whose time is over."""
-        good = [one.kind for one in self.evidence if not one.is_over(today)]
+        good = [evidence.kind for evidence in self.evidence if not evidence.is_over(today)]
         return [kind for kind in EvidenceKind if good.count(kind) < kind.needed]
 
     def approve(self, now: datetime, today: date, by: Second | None = None) -> None:
@@ -321,21 +326,21 @@ class Organization(Subject):
         back approved, and probation is no approval.
         """
         waiting = self.suspension if self.suspension and self.suspension.expire_time else None
-        held = self.status is OrganizationStatus.SUSPENDED
-        if not (waiting if held else self.status is OrganizationStatus.APPROVED):
+        is_stopped = self.status is OrganizationStatus.SUSPENDED
+        if not (waiting if is_stopped else self.status is OrganizationStatus.APPROVED):
             raise Conflict("illegal_transition")
         if (
             waiting
             and not waiting.is_over(now)
-            and (held or not hold or waiting.first.is_agreed_by(by))
+            and (is_stopped or not hold or waiting.first.is_agreed_by(by))
         ):
             waiting.first.check(by)
             self.suspension = replace(waiting, expire_time=None, second_worker_id=by.person.id)
             self.last_hold = self.reinstatement = None
             self.status = OrganizationStatus.SUSPENDED
-            self.note("suspension_confirmed" if held else "suspended", now)
+            self.note("suspension_confirmed" if is_stopped else "suspended", now)
             return
-        if held:  # its day is over, and the sweeper is a moment late
+        if is_stopped:  # its day is over, and the sweeper is a moment late
             raise Conflict("illegal_transition")
         reason = reason or (waiting.reason if waiting else None)
         if reason is None:
@@ -438,7 +443,12 @@ class Organization(Subject):
     def agreement_expire_date(self) -> date | None:
         """The last day of its agreement."""
         return next(
-            (one.expire_date for one in self.evidence if one.kind is EvidenceKind.AGREEMENT), None
+            (
+                evidence.expire_date
+                for evidence in self.evidence
+                if evidence.kind is EvidenceKind.AGREEMENT
+            ),
+            None,
         )
 
     def agreement_days(self, today: date) -> int | None:

@@ -87,7 +87,8 @@ def keep(tx: Transaction, organization: Organization) -> None:
             "proposed_by_worker_id": wanted.worker_id if wanted else None,
             "propose_time": wanted.time if wanted else None,
             "evidence": json.dumps(
-                [vars(one) for one in organization.evidence], default=lambda time: time.isoformat()
+                [vars(evidence) for evidence in organization.evidence],
+                default=lambda time: time.isoformat(),
             ),
             "agreement_expire_date": organization.agreement_expire_date,
             "warned_days": organization.warned_days,
@@ -221,7 +222,7 @@ def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Org
 
     Members that are locked already are left out, and those who had all warnings.
     """
-    days = ", ".join(f"({each})" for each in WARNED_AT)
+    days = ", ".join(f"({number})" for number in WARNED_AT)
     rows = tx.execute(
         "SELECT * FROM organizations WHERE status = 'APPROVED'"
         " AND (agreement_expire_date < %(today)s OR agreement_expire_date - %(today)s <="
@@ -307,7 +308,7 @@ def read(row: Row) -> Organization:
         )
         if row["propose_time"]
         else None,
-        evidence=tuple(_evidence(one) for one in row["evidence"]),
+        evidence=tuple(_evidence(stored) for stored in row["evidence"]),
         approval_proposed_by_worker_id=row["approval_proposed_by_worker_id"],
         warned_days=row["warned_days"],
         rejection_reason=RejectionReason(row["rejection_reason"])
@@ -335,14 +336,14 @@ _ASKED = ("last_hold", "reinstatement", "leaving")
 _HOLDS = {"": "", "UPDATE": "FOR UPDATE", "SHARE": "FOR SHARE"}
 
 
-def _evidence(kept: Row) -> Evidence:
+def _evidence(stored: Row) -> Evidence:
     return Evidence(
-        EvidenceKind(kept["kind"]),
-        kept["reference"],
-        date.fromisoformat(kept["seen_date"]),
-        date.fromisoformat(kept["expire_date"]) if kept["expire_date"] else None,
-        kept["worker_id"],
-        datetime.fromisoformat(kept["time"]),
+        EvidenceKind(stored["kind"]),
+        stored["reference"],
+        date.fromisoformat(stored["seen_date"]),
+        date.fromisoformat(stored["expire_date"]) if stored["expire_date"] else None,
+        stored["worker_id"],
+        datetime.fromisoformat(stored["time"]),
     )
 
 
@@ -354,10 +355,12 @@ def _plain(first: First) -> dict[str, str]:
     }
 
 
-def _first(kept: Row | None) -> First | None:
+def _first(stored: Row | None) -> First | None:
     return (
-        First(kept["worker_id"], kept["organization_id"], datetime.fromisoformat(kept["time"]))
-        if kept
+        First(
+            stored["worker_id"], stored["organization_id"], datetime.fromisoformat(stored["time"])
+        )
+        if stored
         else None
     )
 
@@ -375,13 +378,13 @@ def _suspension_text(suspension: Suspension | None) -> str | None:
 
 
 def _suspension(row: Row) -> Suspension | None:
-    kept = row["suspension"]
-    first = _first(kept["first"]) if kept else None
+    stored = row["suspension"]
+    first = _first(stored["first"]) if stored else None
     if first is None:
         return None
     return Suspension(
-        SuspensionReason(kept["reason"]),
+        SuspensionReason(stored["reason"]),
         first,
         row["suspension_expire_time"],
-        kept["second_worker_id"],
+        stored["second_worker_id"],
     )

@@ -207,9 +207,9 @@ def _account(
 
     By renewal a worker who forgot her password, or was suspended, comes back.
     """
-    asked = invitation.entry
-    entry = WorkerEntry(name, asked.email, asked.roles, asked.language)
-    known = workers.by_email(tx, asked.email, hold=True)
+    invited = invitation.entry
+    entry = WorkerEntry(name, invited.email, invited.roles, invited.language)
+    known = workers.by_email(tx, invited.email, hold=True)
     if known is None:
         worker = Worker.register(new_id(), invitation.organization_id, entry, now)
         if not workers.add(tx, worker, hashed(password), invitation.invited_by_worker_id):
@@ -219,7 +219,7 @@ def _account(
     if worker.organization_id != invitation.organization_id:
         raise Conflict("email_taken")
     # nobody alone takes a role of the network away
-    if are_of_the_network(worker.entry.roles) and not are_of_the_network(asked.roles):
+    if are_of_the_network(worker.entry.roles) and not are_of_the_network(invited.roles):
         raise Unauthenticated("invitation_invalid")
     if (
         worker.status is WorkerStatus.SUSPENDED and worker.update_time >= invitation.create_time

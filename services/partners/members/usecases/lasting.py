@@ -62,13 +62,13 @@ def notify_of_lasting(call: Call, mail: Keyring, fact: str, organization_id: str
     """
     own = workers.fetch(call.tx, call.caller.id)
     recipients = [own] if own else []
-    for each in {call.caller.organization_id, organization_id} - {""}:
-        recipients += workers.all_managers(call.tx, each)
+    for member_id in {call.caller.organization_id, organization_id} - {""}:
+        recipients += workers.all_managers(call.tx, member_id)
     if fact == ROLE_GIVEN:
         recipients += [
             worker
             for worker in workers.of_the_network(call.tx)
             if Role.COORDINATOR in worker.entry.roles
         ]
-    for worker in {each.id: each for each in recipients}.values():
+    for worker in {recipient.id: recipient for recipient in recipients}.values():
         notify_worker(call.tx, mail, worker, fact, call.clock.now())

@@ -144,12 +144,12 @@ class Membership:
     def RecordEvidence(self, request: pb.RecordEvidenceRequest, call: Call) -> pb.Organization:
         """Records evidence that the coordination has seen."""
         now = call.clock.now()
-        seen = messages.evidence(request.evidence, call.caller.id, now)
+        evidence = messages.evidence(request.evidence, call.caller.id, now)
         organization = lock(call, request.id, request.etag)
-        organization.record(seen, now, messages.today_at(organization, now))
+        organization.record(evidence, now, messages.today_at(organization, now))
         save(call, organization, self._refresh)
         call.trail.append(
-            Entry("organization_evidence", organization.id, detail_codes=(seen.kind,))
+            Entry("organization_evidence", organization.id, detail_codes=(evidence.kind,))
         )
         return organization_message(organization, call)
 

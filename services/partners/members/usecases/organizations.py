@@ -134,7 +134,7 @@ class Organizations:
             waits_for_second=request.waits_for_second,
         )
         return pb.ListOrganizationsResponse(
-            organizations=[organization_message(each, call) for each in page],
+            organizations=[organization_message(organization, call) for organization in page],
             next_page_token=self._pages.token(request, more),
         )
 
@@ -287,9 +287,14 @@ def may_see(tx: Transaction, caller: Caller, every: Sequence[Organization]) -> l
     hidden = (
         set()
         if sees_shelters(tx, caller)
-        else organizations.shelters(tx, [each.id for each in every]) - {caller.organization_id}
+        else organizations.shelters(tx, [organization.id for organization in every])
+        - {caller.organization_id}
     )
-    return [each for each in every if each.is_member and each.id not in hidden]
+    return [
+        organization
+        for organization in every
+        if organization.is_member and organization.id not in hidden
+    ]
 
 
 def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organization:

@@ -50,7 +50,7 @@ def check_new(password: str, about: Iterable[str], path: str = "password") -> No
 
     words = [
         *_OURS,
-        *(part for said in about for part in re.split(r"\W+", said.casefold()) if len(part) > 2),
+        *(part for text in about for part in re.split(r"\W+", text.casefold()) if len(part) > 2),
     ]
     if zxcvbn(same_password(password)[:_LONGEST], user_inputs=words)["score"] < _EASY:
         raise Invalid((path, "too_easy"))

@@ -12,7 +12,7 @@ from protos.stubs import FILES
 def of(roles: frozenset[str]) -> frozenset[str]:
     """Returns the scopes whose every rpc these roles may call."""
     return frozenset(
-        scope for scope, needed in _NEEDED.items() if all(each & roles for each in needed)
+        scope for scope, needed in _NEEDED.items() if all(allowed & roles for allowed in needed)
     )
 
 

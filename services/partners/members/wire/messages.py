@@ -108,19 +108,19 @@ def _entry(message: pb.Organization | pb.ApplyForMembershipRequest, at: str) -> 
 def evidence(message: pb.Evidence, worker_id: str, now: datetime) -> Evidence:
     """Returns the evidence that a caller reports."""
     kind = _EVIDENCE.member(message.kind, "evidence.kind")
-    seen = day("evidence.seen_date", message.seen_date)
-    if kind is None or seen is None:
+    seen_date = day("evidence.seen_date", message.seen_date)
+    if kind is None or seen_date is None:
         raise Invalid(
             *(
                 (f"evidence.{path}", "required")
-                for path, value in (("kind", kind), ("seen_date", seen))
+                for path, value in (("kind", kind), ("seen_date", seen_date))
                 if value is None
             )
         )
     return Evidence(
         kind,
         message.reference.strip(),
-        seen,
+        seen_date,
         day("evidence.expire_date", message.expire_date),
         worker_id,
         now,
@@ -139,16 +139,16 @@ def application(application: Application) -> pb.OrganizationApplication:
     )
 
 
-def kept_application(kept: bytes) -> Application:
+def kept_application(stored: bytes) -> Application:
     """Returns the application that was stored as a message."""
-    said = pb.OrganizationApplication.FromString(kept)
+    message = pb.OrganizationApplication.FromString(stored)
     return Application(
-        said.reference,
-        said.contact_name,
-        said.contact_email,
-        said.statement,
-        said.language,
-        said.create_time.ToDatetime(tzinfo=UTC),
+        message.reference,
+        message.contact_name,
+        message.contact_email,
+        message.statement,
+        message.language,
+        message.create_time.ToDatetime(tzinfo=UTC),
     )
 
 
@@ -182,7 +182,7 @@ def organization(
             worker_id=wanted.worker_id,
             time=timestamp(wanted.time),
         )
-    said = pb.Organization(
+    message = pb.Organization(
         id=organization.id,
         etag=etag_of(organization),
         name=entry.name,
@@ -210,10 +210,10 @@ def organization(
         else "",
         **(_vetting(organization, now) if now else {}),
     )
-    shown(said, tier)
+    shown(message, tier)
     if own:
-        said.agreement_expire_date = str(organization.agreement_expire_date or "")
-    return said
+        message.agreement_expire_date = str(organization.agreement_expire_date or "")
+    return message
 
 
 def _suspension(suspension: Suspension) -> pb.Suspension:
@@ -238,15 +238,15 @@ def _vetting(organization: Organization, now: datetime) -> dict[str, Any]:
     return {
         "evidence": [
             pb.Evidence(
-                kind=_EVIDENCE.number(one.kind),
-                reference=one.reference,
-                seen_date=str(one.seen_date),
-                expire_date=str(one.expire_date or ""),
-                recorded_by_worker_id=one.worker_id,
-                record_time=timestamp(one.time),
+                kind=_EVIDENCE.number(evidence.kind),
+                reference=evidence.reference,
+                seen_date=str(evidence.seen_date),
+                expire_date=str(evidence.expire_date or ""),
+                recorded_by_worker_id=evidence.worker_id,
+                record_time=timestamp(evidence.time),
             )
-            for one in sorted(
-                organization.evidence, key=lambda one: list(EvidenceKind).index(one.kind)
+            for evidence in sorted(
+                organization.evidence, key=lambda evidence: list(EvidenceKind).index(evidence.kind)
             )
         ],
         "missing_evidence": [_EVIDENCE.number(kind) for kind in missing],

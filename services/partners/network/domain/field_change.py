@@ -53,9 +53,9 @@ def changes_of(
 def _plain(value: Any) -> Any:
     """Returns a value in the form of JSON, with None for an empty one."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value] or None
+        return [_plain(item) for item in value] or None
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, time):

@@ -39,12 +39,12 @@ class Viewer:
 ANYONE = Viewer(Tier.PUBLIC)
 
 
-def sees(tier: Tier, said: Tier, narrowed: Tier | None) -> bool:
+def sees(tier: Tier, stated: Tier, narrowed: Tier | None) -> bool:
     """Tells whether a reader of a tier sees a field of another.
 
     The member's choice narrows the contract's and never widens it.
     """
-    return tier >= max(said, narrowed or said)
+    return tier >= max(stated, narrowed or stated)
 
 
 NOTHING_NARROWED: Mapping[str, Tier] = {}

@@ -30,14 +30,14 @@ def keep_many(tx: Transaction, changes: Sequence[tuple[str, str, Sequence[FieldC
                 (
                     subject,
                     owner,
-                    each.field,
-                    each.time,
-                    each.worker_id,
-                    _json(each.old),
-                    _json(each.new),
+                    change.field,
+                    change.time,
+                    change.worker_id,
+                    _json(change.old),
+                    _json(change.new),
                 )
-                for subject, owner, some in changes
-                for each in some
+                for subject, owner, changes_of_subject in changes
+                for change in changes_of_subject
             ],
         )
 

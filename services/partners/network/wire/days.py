@@ -10,10 +10,10 @@ def day(path: str, text: str) -> date | None:
     if not text:
         return None
     try:
-        said = date.fromisoformat(text)
+        value = date.fromisoformat(text)
     except ValueError as error:
         raise Invalid((path, "malformed")) from error
     # RFC 5545 repeats forever; a year 9999 would be counted through day by day
-    if not 1900 <= said.year <= 2200:
+    if not 1900 <= value.year <= 2200:
         raise Invalid((path, "out_of_range"))
-    return said
+    return value

@@ -34,7 +34,7 @@ def shown(message: M, tier: Tier, narrowed: Mapping[str, Tier] = NOTHING_NARROWE
 
 @cache
 def _hidden(message: Descriptor, tier: Tier) -> list[str]:
-    return [name for name, said in tiers(message).items() if not sees(tier, said, None)]
+    return [name for name, stated in tiers(message).items() if not sees(tier, stated, None)]
 
 
 @cache

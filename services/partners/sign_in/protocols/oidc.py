@@ -157,8 +157,10 @@ class RelyingParty:
         else:
             pair = f"{quote(client.id, safe='')}:{quote(client.secret, safe='')}"
             headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        said = self._ask("POST", provider.token_endpoint, end, headers, urlencode(form).encode())
-        token = said.get("id_token")
+        response = self._ask(
+            "POST", provider.token_endpoint, end, headers, urlencode(form).encode()
+        )
+        token = response.get("id_token")
         if not isinstance(token, str) or len(token) > _ID_TOKEN:
             raise NotBelieved
         return self._read(client, provider, secret, token, now, end)
@@ -197,17 +199,17 @@ class RelyingParty:
         kid = headers.get("kid")
         keys: list[Any] = self._fetched(issuer, address, end, _keys)
         # the issuer may have a new key since
-        if kid is not None and all(each.kid != kid for each in keys):
+        if kid is not None and all(candidate.kid != kid for candidate in keys):
             keys = self._fetched(issuer, address, end, _keys, believed=_AGAIN)
-        matches = [each for each in keys if kid is None or each.kid == kid]
+        matches = [candidate for candidate in keys if kid is None or candidate.kid == kid]
         if len(matches) != 1 or matches[0].get("alg", headers["alg"]) != headers["alg"]:
             raise NotBelieved
         key: RSAKey | ECKey | OKPKey = matches[0]
         return key
 
     def _provider(self, issuer: str, end: float) -> _Provider:
-        def read(said: dict[str, Any]) -> _Provider:
-            named = said.get("issuer")
+        def read(metadata: dict[str, Any]) -> _Provider:
+            named = metadata.get("issuer")
             if named != issuer:
                 # Microsoft's shared endpoints name a pattern: a token of any organisation in the
                 # world would do.
@@ -217,16 +219,16 @@ class RelyingParty:
                     else "issuer_differs"
                 )
             authorize, token, keys = (
-                self._web_address(said.get(name))
+                self._web_address(metadata.get(name))
                 for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
             )
-            ways = said.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+            ways = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
             return _Provider(
                 authorize,
                 token,
                 keys,
                 secret_in_body="client_secret_basic" not in ways,
-                names_itself=said.get("authorization_response_iss_parameter_supported") is True,
+                names_itself=metadata.get("authorization_response_iss_parameter_supported") is True,
             )
 
         provider: _Provider = self._fetched(
@@ -296,28 +298,28 @@ class RelyingParty:
         if answer.error:
             raise Unavailable("provider_unavailable", answer.error)
         try:
-            said = json.loads(answer.body)
+            document = json.loads(answer.body)
         except (ValueError, RecursionError) as error:
             raise NotBelieved from error
-        if not isinstance(said, dict):
+        if not isinstance(document, dict):
             raise NotBelieved
-        return said
+        return document
 
 
-def _keys(said: dict[str, Any]) -> list[Any]:
+def _keys(document: dict[str, Any]) -> list[Any]:
     """Returns the keys that can have signed a token.
 
     A key that is a secret, is too short, or is not understood is left out.
     """
     usable = []
-    for each in said["keys"]:
+    for entry in document["keys"]:
         if (
-            isinstance(each, dict)
-            and each.get("kty") in ("RSA", "EC", "OKP")
-            and each.get("use", "sig") == "sig"
+            isinstance(entry, dict)
+            and entry.get("kty") in ("RSA", "EC", "OKP")
+            and entry.get("use", "sig") == "sig"
         ):
             try:
-                [key] = KeySet.import_key_set({"keys": [each]}).keys
+                [key] = KeySet.import_key_set({"keys": [entry]}).keys
                 if not isinstance(key, RSAKey) or key.public_key.key_size >= _LEAST_RSA:
                     usable.append(key)
             except (JoseError, KeyError, TypeError, ValueError):

@@ -81,11 +81,11 @@ class Site:
         )
         return json.dumps(dict(options)["publicKey"])
 
-    def made(self, challenge: bytes, said: str) -> Credential:
+    def made(self, challenge: bytes, response: str) -> Credential:
         """Returns the passkey that was made for this challenge. Raises WrongPasskey."""
         try:
             data = self._server.register_complete(
-                _state(challenge, verified=False), json.loads(said)
+                _state(challenge, verified=False), json.loads(response)
             )
             assert data.credential_data is not None, "the library looked"
             return Credential(
@@ -107,13 +107,15 @@ class Site:
         )
         return json.dumps(dict(options)["publicKey"])
 
-    def signs(self, challenge: bytes, credential: Credential, said: str, *, verified: bool) -> int:
+    def signs(
+        self, challenge: bytes, credential: Credential, answer: str, *, verified: bool
+    ) -> int:
         """Returns the signature count of the passkey that signed this challenge.
 
         `verified`: it must have verified its user, too. Raises WrongPasskey.
         """
         try:
-            response = AuthenticationResponse.from_dict(json.loads(said))
+            response = AuthenticationResponse.from_dict(json.loads(answer))
             self._server.authenticate_complete(
                 _state(challenge, verified=verified),
                 [AttestedCredentialData(credential.data)],
@@ -128,13 +130,13 @@ class Site:
         return count
 
 
-def names(said: str) -> tuple[bytes, str]:
+def names(answer: str) -> tuple[bytes, str]:
     """Returns the id of the passkey and of the account that an answer names.
 
     Raises WrongPasskey. The answer proves neither.
     """
     try:
-        response = AuthenticationResponse.from_dict(json.loads(said))
+        response = AuthenticationResponse.from_dict(json.loads(answer))
         return response.raw_id, (response.response.user_handle or b"").decode()
     except Exception as error:
         raise WrongPasskey from error
@@ -142,8 +144,8 @@ def names(said: str) -> tuple[bytes, str]:
 
 def _descriptors(known: list[bytes]) -> list[PublicKeyCredentialDescriptor]:
     return [
-        PublicKeyCredentialDescriptor(type=PublicKeyCredentialType.PUBLIC_KEY, id=each)
-        for each in known
+        PublicKeyCredentialDescriptor(type=PublicKeyCredentialType.PUBLIC_KEY, id=credential_id)
+        for credential_id in known
     ]
 
 

@@ -22,7 +22,7 @@ def get(tx: Transaction, worker_id: str, *, hold: bool = False) -> SecondFactor 
         worker_id,
         row["confirm_time"],
         row["last_step"],
-        tuple(bytes(each) for each in row["recovery_hashes"]),
+        tuple(bytes(stored) for stored in row["recovery_hashes"]),
     )
 
 

@@ -39,13 +39,13 @@ class MadeLately:
         return pb.ListMadeLatelyResponse(
             made=[
                 pb.MadeLately(
-                    id=each.id,
-                    kind=_KINDS.number(each.kind),
-                    create_time=timestamp(each.create_time),
-                    label=each.label,
-                    can_end=each.can_end,
+                    id=item.id,
+                    kind=_KINDS.number(item.kind),
+                    create_time=timestamp(item.create_time),
+                    label=item.label,
+                    can_end=item.can_end,
                 )
-                for each in _made(call, _since(request))
+                for item in _made(call, _since(request))
             ]
         )
 
@@ -59,14 +59,14 @@ class MadeLately:
         if not request.ids:
             raise Invalid(("ids", "required"))
         ended = [
-            each for each in _made(call, _since(request)) if each.id in request.ids and each.can_end
+            item for item in _made(call, _since(request)) if item.id in request.ids and item.can_end
         ]
         for made in ended:
             _end(call, made)
-        if any(each.kind in (MadeKind.SECOND_FACTOR, MadeKind.PASSKEY) for each in ended):
+        if any(item.kind in (MadeKind.SECOND_FACTOR, MadeKind.PASSKEY) for item in ended):
             notify_of_lasting(call, self._mail, "sign_in_changed")
         call.trail += [
-            Entry("made_lately_end", each.id, detail_codes=(each.kind,)) for each in ended
+            Entry("made_lately_end", item.id, detail_codes=(item.kind,)) for item in ended
         ] or [Entry("made_lately_end", call.caller.id)]
         return pb.EndMadeLatelyResponse(ended=len(ended))
 
@@ -92,8 +92,8 @@ def _made(call: Call, since: datetime) -> list[Made]:
         for key in api_keys.decided_by(tx, caller.id, since, now)
     ]
     made += [
-        Made(each.id, MadeKind.INVITATION, each.create_time, each.entry.email)
-        for each in invitations.by_inviter(tx, caller.id, since, now)
+        Made(item.id, MadeKind.INVITATION, item.create_time, item.entry.email)
+        for item in invitations.by_inviter(tx, caller.id, since, now)
     ]
     made += [
         Made(
@@ -119,11 +119,11 @@ def _made(call: Call, since: datetime) -> list[Made]:
     if factor and factor.confirm_time and factor.confirm_time >= since:
         made.append(Made(caller.id, MadeKind.SECOND_FACTOR, factor.confirm_time))
     made += [
-        Made(each.id, MadeKind.PASSKEY, each.create_time, each.label)
-        for each in passkeys.of(tx, caller.id)
-        if each.create_time >= since
+        Made(item.id, MadeKind.PASSKEY, item.create_time, item.label)
+        for item in passkeys.of(tx, caller.id)
+        if item.create_time >= since
     ]
-    return sorted(made, key=lambda each: (each.create_time, each.id), reverse=True)
+    return sorted(made, key=lambda item: (item.create_time, item.id), reverse=True)
 
 
 def _end(call: Call, made: Made) -> None:

@@ -45,7 +45,7 @@ class Passkeys:
         known = passkeys.of(tx, worker.id)
         check_room(len(known))
         secret, mark = challenge(tx, Purpose.PASSKEY, now, worker.id)
-        credential_ids = [each.credential_id for each in known]
+        credential_ids = [passkey.credential_id for passkey in known]
         options = self._site.ask_to_make(
             mark, worker.id, worker.entry.email, worker.entry.name, credential_ids
         )
@@ -110,19 +110,19 @@ def second_factor_message(call: Call, site: Site) -> accounts_pb2.SecondFactor:
         recovery_codes_left=len(factor.recovery_hashes),
         passkeys=[
             accounts_pb2.Passkey(
-                id=each.id,
-                label=each.label,
-                create_time=timestamp(each.create_time),
-                last_use_time=timestamp(each.last_use_time),
+                id=passkey.id,
+                label=passkey.label,
+                create_time=timestamp(passkey.create_time),
+                last_use_time=timestamp(passkey.last_use_time),
             )
-            for each in passkeys.of(call.tx, call.caller.id)
+            for passkey in passkeys.of(call.tx, call.caller.id)
         ],
         passkeys_available=site.can_have,
     )
 
 
 def signer(
-    tx: Transaction, site: Site, now: datetime, mark: bytes, worker_id: str | None, said: str
+    tx: Transaction, site: Site, now: datetime, mark: bytes, worker_id: str | None, answer: str
 ) -> str:
     """Returns the id of the worker whose passkey signed the challenge with this mark.
 
@@ -130,7 +130,7 @@ def signer(
     it has verified its user.
     """
     try:
-        credential_id, account_id = names(said)
+        credential_id, account_id = names(answer)
         passkey = passkeys.by_credential(tx, credential_id)
         if (
             passkey is None
@@ -139,7 +139,7 @@ def signer(
         ):
             raise WrongPasskey
         credential = Credential(passkey.credential_id, passkey.credential, passkey.sign_count)
-        passkey.use(site.signs(mark, credential, said, verified=worker_id is None), now)
+        passkey.use(site.signs(mark, credential, answer, verified=worker_id is None), now)
     except WrongPasskey:
         raise Unauthenticated("sign_in_failed") from None
     passkeys.keep(tx, passkey)

@@ -111,7 +111,7 @@ def send_links(tx: Transaction, keyring: Keyring, mail: Keyring, now: datetime) 
     """
     requests, trail = password_resets.take_requests(tx, keyring, _AT_ONCE), []
     # Locked in one order, so that two processes don't wait for each other.
-    for email, create_time in sorted(requests, key=lambda each: same_email(each[0])):
+    for email, create_time in sorted(requests, key=lambda request: same_email(request[0])):
         account = (
             workers.by_email(tx, email, hold=True)
             if "\x00" not in email and now - create_time < LINK_LIFE
@@ -135,8 +135,8 @@ def sending_links(database: Database, keyring: Keyring, mail: Keyring, clock: Cl
     def work(loop: Loop) -> None:
         while loop.turn():
             with database.transaction(SYSTEM, timeout=30) as tx:
-                asked = send_links(tx, keyring, mail, clock.now())
-            if not asked:
+                handled = send_links(tx, keyring, mail, clock.now())
+            if not handled:
                 loop.wait(_EVERY)
 
     return Loop("password-resets", work)

@@ -73,7 +73,7 @@ class Proofs:
         if not ways.passkeys:
             return pb.BeginProofResponse(asks_code=ways.code, asks_password=ways.password)
         secret, mark = challenge(call.tx, Purpose.PROOF, now, call.caller.id)
-        options = self._site.ask_to_sign(mark, [each.credential_id for each in ways.passkeys])
+        options = self._site.ask_to_sign(mark, [passkey.credential_id for passkey in ways.passkeys])
         return pb.BeginProofResponse(asks_code=ways.code, challenge=secret, passkey_options=options)
 
     def ProveSession(self, request: pb.ProveSessionRequest, call: Call) -> pb.ProveSessionResponse:

@@ -113,7 +113,7 @@ def ask(
             challenge=secret, asks_code=True, set_up_secret=set_up_secret, set_up_uri=uri
         )
     secret, mark = challenge(tx, Purpose.SIGN_IN, now, worker.id)
-    options = site.ask_to_sign(mark, [each.credential_id for each in known]) if known else ""
+    options = site.ask_to_sign(mark, [passkey.credential_id for passkey in known]) if known else ""
     return members_pb2.SignInResponse(challenge=secret, asks_code=code, passkey_options=options)
 
 
@@ -170,9 +170,12 @@ def _confirmed(
     if not right:
         return None
     made = [secrets.token_hex(5) for _ in range(RECOVERY_CODES)]
-    factor.confirm_time, factor.recovery_hashes = now, tuple(mark_of(each) for each in made)
+    factor.confirm_time, factor.recovery_hashes = (
+        now,
+        tuple(mark_of(recovery_code) for recovery_code in made),
+    )
     second_factors.keep(tx, factor)
-    return [f"{each[:5]}-{each[5:]}" for each in made]
+    return [f"{recovery_code[:5]}-{recovery_code[5:]}" for recovery_code in made]
 
 
 def _first_code(
@@ -232,14 +235,14 @@ def _takes(
     tx: Transaction, keyring: Keyring, factor: SecondFactor, code: str, now: datetime
 ) -> bool:
     """Tells whether the code is one of the app that is valid now, and uses it up."""
-    secret, said = (
+    secret, presented = (
         second_factors.secret(tx, keyring, factor.worker_id),
         "".join(code.split()).encode(),
     )
     right = [
         step
         for step in factor.steps(int(now.timestamp()) // totp.STEP)
-        if hmac.compare_digest(totp.code(secret, step), said)
+        if hmac.compare_digest(totp.code(secret, step), presented)
     ]
     if right:
         factor.last_step = right[-1]
@@ -248,7 +251,11 @@ def _takes(
 
 def _takes_recovery(factor: SecondFactor, code: str) -> bool:
     mark = mark_of("".join(code.split()).replace("-", "").lower())
-    left = tuple(each for each in factor.recovery_hashes if not hmac.compare_digest(each, mark))
+    left = tuple(
+        stored_mark
+        for stored_mark in factor.recovery_hashes
+        if not hmac.compare_digest(stored_mark, mark)
+    )
     taken = len(left) < len(factor.recovery_hashes)
     factor.recovery_hashes = left
     return taken

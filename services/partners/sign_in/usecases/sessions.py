@@ -199,10 +199,10 @@ class Sessions:
             and not several_factors
             and not MUST_PROVE_MORE.isdisjoint(worker.entry.roles)
         )
-        asked = second_factors.ask(
+        challenge = second_factors.ask(
             call.tx, self._keyring, self._site, worker, now, required=required
         )
-        return self._opened(worker, organization, now, call) if asked is None else asked
+        return self._opened(worker, organization, now, call) if challenge is None else challenge
 
     def _opened(
         self, worker: Worker, organization: Organization, now: datetime, call: Call

@@ -174,15 +174,15 @@ class SignInProviders:
         if not compare_digest(state.encode(), _state(secret).encode()):
             raise Unauthenticated("sign_in_failed")
         with self._database.transaction(SYSTEM) as own:  # committed also if this call is refused
-            asked = sign_in_providers.take(own, mark_of(secret), now)
-        provider = sign_in_providers.fetch(tx, id=asked[0]) if asked else None
+            sent = sign_in_providers.take(own, mark_of(secret), now)
+        provider = sign_in_providers.fetch(tx, id=sent[0]) if sent else None
         client = self._client(tx, provider) if provider else None
         # The provider was replaced since: its answer can't be checked with the new provider.
         if (
-            asked is None
+            sent is None
             or provider is None
             or client is None
-            or provider.confirm_time != asked[1]
+            or provider.confirm_time != sent[1]
             or not code
         ):
             raise Unauthenticated("sign_in_failed")

@@ -64,23 +64,23 @@ def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
         elif answered.answer == enquiries_pb2.OFFER_ANSWER_YES:
             say_yes(tx, answered.service_id, answered.actor_organization_id, fact.time)
     elif fact.type in _TAKES:
-        said = facts_pb2.ReferralFact.FromString(fact.payload)
+        referral = facts_pb2.ReferralFact.FromString(fact.payload)
         take_places(
             tx,
             now,
-            said.referral_id,
-            said.service_id,
-            said.receiver_organization_id,
-            said.people,
+            referral.referral_id,
+            referral.service_id,
+            referral.receiver_organization_id,
+            referral.people,
             fact.time,
-            asked_by=said.sender_organization_id,
+            asked_by=referral.sender_organization_id,
         )
         grant_address(
             tx,
-            said.referral_id,
-            said.service_id,
-            said.receiver_organization_id,
-            said.sender_organization_id,
+            referral.referral_id,
+            referral.service_id,
+            referral.receiver_organization_id,
+            referral.sender_organization_id,
             fact.time,
         )
     elif fact.type in _LEAVES:
@@ -95,14 +95,14 @@ def _doubt(
     tx: Transaction,
     now: datetime,
     fact: Fact,
-    said: facts_pb2.ReferralFact | facts_pb2.EnquiryFact,
+    subject: facts_pb2.ReferralFact | facts_pb2.EnquiryFact,
     asked_by: str,
 ) -> None:
     doubt_capacity(
         tx,
         now,
-        said.service_id,
-        said.actor_organization_id,
+        subject.service_id,
+        subject.actor_organization_id,
         fact.time,
         subject_id=fact.subject,
         asked_by=asked_by,

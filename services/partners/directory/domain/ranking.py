@@ -134,7 +134,7 @@ class Ranking:
         """Stores these candidates in place of their former state."""
         flips: Flips = defaultdict(lambda: defaultdict(list))
         for candidate in candidates:
-            self._take(candidate.service_id, self._told(candidate, now), flips)
+            self._take(candidate.service_id, self._known_of(candidate, now), flips)
         self._flip(flips)
 
     def drop(self, ids: Iterable[str]) -> None:
@@ -205,7 +205,7 @@ class Ranking:
                     return ids
         return ids
 
-    def _told(self, candidate: Candidate, now: datetime) -> _Known:
+    def _known_of(self, candidate: Candidate, now: datetime) -> _Known:
         groups: dict[str, list[str]] = {}
         for code in sorted(candidate.need_codes):
             groups.setdefault(code.partition(".")[0], []).append(code)

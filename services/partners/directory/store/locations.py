@@ -26,7 +26,7 @@ _COLUMNS = (
     " transportation accessibility confidential secret"
     " create_time update_time"
 ).split()
-_KEEP = (
+_UPSERT = (
     f"INSERT INTO locations ({', '.join(_COLUMNS)})"
     f" VALUES ({', '.join(f'%({name})s' for name in _COLUMNS)}) ON CONFLICT (id) DO UPDATE SET "
 ) + ", ".join(
@@ -55,7 +55,7 @@ def keep(tx: Transaction, keyring: Keyring, location: Location) -> None:
                 json.dumps(secret).encode(), _SEALED_AT.format(location.id)
             )
         }
-    tx.execute(_KEEP, values)
+    tx.execute(_UPSERT, values)
     # facts about places are not published: no other service asks where something is
     location.facts.clear()
 
@@ -74,7 +74,7 @@ def keep_many(tx: Transaction, keyring: Keyring, places: Sequence[Location]) -> 
     """Stores many places at once; confidential places one by one, for each is sealed."""
     with tx.cursor() as cursor:
         cursor.executemany(
-            _KEEP, [_values(place) for place in places if not place.entry.confidential]
+            _UPSERT, [_values(place) for place in places if not place.entry.confidential]
         )
     for place in places:
         if place.entry.confidential:
@@ -157,7 +157,7 @@ def keep_service(tx: Transaction, offer: ServiceAtLocation) -> None:
 def keep_services(tx: Transaction, offers: Sequence[ServiceAtLocation]) -> None:
     """Stores many services at places at once."""
     with tx.cursor() as cursor:
-        cursor.executemany(_KEEP_SERVICE, [_service_values(offer) for offer in offers])
+        cursor.executemany(_UPSERT_SERVICE, [_service_values(offer) for offer in offers])
 
 
 def of_services(
@@ -170,7 +170,7 @@ def of_services(
     return {(row["service_id"], row["location_id"]): _read_service(row) for row in rows}
 
 
-_KEEP_SERVICE = (
+_UPSERT_SERVICE = (
     "INSERT INTO service_at_locations (id, service_id, location_id, phones, contacts, schedules,"
     " languages) VALUES (%s, %s, %s, %s, %s, %s, %s)"
     " ON CONFLICT (service_id, location_id) DO UPDATE"

@@ -97,7 +97,7 @@ class SearchIndex:
         for facts, slots in stated.items():
             for kind, value in facts:
                 self._facts[kind][value].update(slots)
-        self._learn(slots_by_token)
+        self._add_words(slots_by_token)
 
     def drop(self, ids: Iterable[str]) -> None:
         """Removes the services with these ids."""
@@ -156,7 +156,7 @@ class SearchIndex:
                 break
         return page
 
-    def _learn(self, slots_by_token: Mapping[str, Sequence[int]]) -> None:
+    def _add_words(self, slots_by_token: Mapping[str, Sequence[int]]) -> None:
         new = set()
         for token, slots in slots_by_token.items():
             weight, lexeme = _token(token)

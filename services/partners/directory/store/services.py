@@ -76,7 +76,7 @@ _PUBLIC_TIME = (
 )
 # The words that services of one organisation with the same needs share are computed once: stemming
 # is most of the cost of a row.
-_KEEP = (
+_UPSERT = (
     "WITH kept AS MATERIALIZED (SELECT row.*, said ->> 'found_description' AS found_description,"
     " said ->> 'need_words' AS need_words,"
     " said ->> 'synonyms' AS synonyms FROM jsonb_array_elements(%(services)s::jsonb) AS said"
@@ -120,8 +120,8 @@ FIGURE_BEFORE_UNLESS_FIRST = FIGURE_BEFORE.replace(
 def keep(tx: Transaction, service: Service) -> None:
     """Stores the service with its facts and the words by which it is found."""
     _write(tx, [_values(service)])
-    _learn(tx, [service])
-    _tell(tx, service)
+    _add_words(tx, [service])
+    _publish(tx, service)
 
 
 def keep_many(
@@ -144,7 +144,7 @@ def keep_many(
         for item, (times, until) in with_hours
     ]
     _write(tx, rows + [_values(item) for item in changed])
-    _learn(tx, written)
+    _add_words(tx, written)
     outbox.keep(tx, [fact for service in written for fact in facts.service_facts(service)])
     for service in written:
         service.facts.clear()
@@ -175,7 +175,7 @@ def keep_capacity(tx: Transaction, service: Service, now: datetime) -> None:
             "step": time_step_of(now),
         },
     )
-    _tell(tx, service)
+    _publish(tx, service)
 
 
 def refresh_all_of(tx: Transaction, organization_id: str) -> None:
@@ -344,12 +344,12 @@ def facets(entry: ServiceEntry) -> list[str]:
 def _refresh(tx: Transaction, rows: Sequence[Row]) -> None:
     services = [read(row) for row in rows]
     _write(tx, [_values(service) for service in services])
-    _learn(tx, services)
+    _add_words(tx, services)
 
 
 def _write(tx: Transaction, rows: Sequence[Row]) -> None:
     tx.execute(
-        _KEEP,
+        _UPSERT,
         {
             "services": json.dumps(rows, default=datetime.isoformat),
             "type_synonyms": _type_synonyms(),
@@ -357,7 +357,7 @@ def _write(tx: Transaction, rows: Sequence[Row]) -> None:
     )
 
 
-def _learn(tx: Transaction, services: Sequence[Service]) -> None:
+def _add_words(tx: Transaction, services: Sequence[Service]) -> None:
     """Adds the words of the services that are offered.
 
     Words of services that nobody may find would show in the way mistyped words are understood.
@@ -445,6 +445,6 @@ def _type_synonyms() -> str:
     return json.dumps(type_synonyms())
 
 
-def _tell(tx: Transaction, service: Service) -> None:
+def _publish(tx: Transaction, service: Service) -> None:
     outbox.keep(tx, facts.service_facts(service))
     service.facts.clear()

@@ -227,13 +227,13 @@ def _settle(work: _Work, member: Organization, draft: ServiceDraft) -> None:
     else:
         work.lines[key] = draft.line
         try:
-            _take(work, member, draft, key)
+            _apply(work, member, draft, key)
         except Invalid as error:
             for path, reason in error.violations:
                 draft.line.refuse(path.partition(".")[2] or path, reason)
 
 
-def _take(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> None:
+def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> None:
     if draft.source_id:
         service = next(
             _free(work, (work.known.get(key, ""), draft.source_id), work.services, member), None

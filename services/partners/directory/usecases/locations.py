@@ -106,7 +106,7 @@ class Locations:
             path: getattr(entry, path, None)
             for path in sorted(masked(request.update_mask, LocationEntry.__dataclass_fields__))
         }
-        location = _held(call, request.location.id)
+        location = _locked(call, request.location.id)
         check_etag(request.location.etag, etag_of(location), "location.etag")
         own = call.caller.organization_id == location.organization_id
         if location.entry.confidential and not own and not set(SEALED).isdisjoint(changes):
@@ -121,7 +121,7 @@ class Locations:
         self, request: pb.DeleteLocationRequest, call: Call
     ) -> pb.DeleteLocationResponse:
         """Deletes a place at which nothing is offered."""
-        location = _held(call, request.id)
+        location = _locked(call, request.id)
         check_etag(request.etag, etag_of(location))
         if locations.is_used(call.tx, location.id):
             raise Conflict("location_in_use")
@@ -136,7 +136,7 @@ class Locations:
         offer = messages.service_at_location(request.service_at_location, new_id())
         service, location = (
             held_service(call.tx, call.caller, offer.service_id),
-            _held(call, offer.location_id),
+            _locked(call, offer.location_id),
         )
         if service.organization_id != location.organization_id:
             raise NotFound
@@ -378,7 +378,7 @@ def _stored(tx: Transaction, id: str) -> Location:
     return location
 
 
-def _held(call: Call, id: str) -> Location:
+def _locked(call: Call, id: str) -> Location:
     """Returns a place, locked. Raises NotFound if the caller may not act for its organisation."""
     location = locations.fetch(call.tx, id, hold=True) if is_id(id) else None
     if location is None or not may_act_for(call.caller, location.organization_id):

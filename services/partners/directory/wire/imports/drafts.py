@@ -108,7 +108,7 @@ class Reading:
         country = self._country(line, texts)
         for name, text in texts.items():
             if name in _SERVICE and text.strip():
-                stated |= set(self._take(line, message, name, text, country))
+                stated |= set(self._read_cell(line, message, name, text, country))
         message.country = country if texts.get("country", "").strip() else ""
         if more:
             before = {field.name for field, _ in message.ListFields()}
@@ -210,7 +210,7 @@ class Reading:
             line.refuse("country", "unknown_code")
         return code or self.country
 
-    def _take(
+    def _read_cell(
         self, line: Line, message: pb.Service, name: str, text: str, country: str
     ) -> list[str]:
         """Puts the content of a cell into the message; returns the fields that it states."""
@@ -237,7 +237,7 @@ class Reading:
         setattr(message, name, " ".join(text.split()) if name == "name" else text.strip())
         return [name]
 
-    def _said_country(
+    def _stated_country(
         self, _message: pb.Service, name: str, _text: str, _country: str
     ) -> list[str]:
         return [name]
@@ -332,7 +332,7 @@ class Reading:
 
 _SERVICE: dict[str, Callable[[Reading, pb.Service, str, str, str], list[str]]] = {
     **dict.fromkeys(("name", "description"), Reading._text),
-    "country": Reading._said_country,
+    "country": Reading._stated_country,
     "need_codes": Reading._need_codes,
     "department": Reading._area,
     "area_codes": Reading._areas,

@@ -29,7 +29,7 @@ def add(tx: Transaction, key: ApiKey, secret_hash: bytes) -> None:
             key.unconfirmed,
         ),
     )
-    _tell(tx, key)
+    _publish(tx, key)
 
 
 def keep(tx: Transaction, key: ApiKey) -> None:
@@ -48,7 +48,7 @@ def keep(tx: Transaction, key: ApiKey) -> None:
             key.id,
         ),
     )
-    _tell(tx, key)
+    _publish(tx, key)
 
 
 def fetch(tx: Transaction, id: str, *, hold: bool = False) -> tuple[ApiKey, bytes] | None:
@@ -140,6 +140,6 @@ def read(row: Row) -> ApiKey:
     )
 
 
-def _tell(tx: Transaction, key: ApiKey) -> None:
+def _publish(tx: Transaction, key: ApiKey) -> None:
     outbox.keep(tx, facts.api_key_facts(key))
     key.facts.clear()

@@ -38,7 +38,7 @@ def add(tx: Transaction, invitation: Invitation, token_hash: bytes, sealed_lette
             invitation.update_time,
         ),
     )
-    _tell(tx, invitation, sealed_letter)
+    _publish(tx, invitation, sealed_letter)
 
 
 def keep(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
@@ -54,7 +54,7 @@ def keep(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") ->
             invitation.id,
         ),
     )
-    _tell(tx, invitation, sealed_letter)
+    _publish(tx, invitation, sealed_letter)
 
 
 def set_token(tx: Transaction, id: str, token_hash: bytes) -> None:
@@ -156,6 +156,6 @@ def read(row: Row) -> Invitation:
     )
 
 
-def _tell(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
+def _publish(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
     outbox.keep(tx, facts.invitation_facts(invitation, sealed_letter))
     invitation.facts.clear()

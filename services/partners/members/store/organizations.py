@@ -99,7 +99,11 @@ def keep(tx: Transaction, organization: Organization) -> None:
             if organization.suspension
             else None,
             "asked_first": json.dumps(
-                {name: _plain(first) for name in _ASKED if (first := getattr(organization, name))}
+                {
+                    name: _plain(first)
+                    for name in _FIRST_REQUESTS
+                    if (first := getattr(organization, name))
+                }
             ),
             "create_time": organization.create_time,
             "update_time": organization.update_time,
@@ -114,7 +118,9 @@ def fetch(tx: Transaction, id: str, *, hold: str = "") -> Organization | None:
 
     UPDATE to change it, SHARE to keep others from changing it.
     """
-    rows = tx.execute(f"SELECT * FROM organizations WHERE id = %s {_HOLDS[hold]}", (id,)).fetchall()
+    rows = tx.execute(
+        f"SELECT * FROM organizations WHERE id = %s {_LOCK_CLAUSES[hold]}", (id,)
+    ).fetchall()
     return read(rows[0]) if rows else None
 
 
@@ -332,8 +338,8 @@ def read(row: Row) -> Organization:
     )
 
 
-_ASKED = ("last_hold", "reinstatement", "leaving")
-_HOLDS = {"": "", "UPDATE": "FOR UPDATE", "SHARE": "FOR SHARE"}
+_FIRST_REQUESTS = ("last_hold", "reinstatement", "leaving")
+_LOCK_CLAUSES = {"": "", "UPDATE": "FOR UPDATE", "SHARE": "FOR SHARE"}
 
 
 def _evidence(stored: Row) -> Evidence:

@@ -23,7 +23,7 @@ from services.partners.network.store.sort_keys import sort_key
 
 # Not FOR UPDATE: the opening of a session would wait for it (a session refers to its worker), and a
 # step that ends sign-ins would wait for that session's challenge.
-_HELD = "FOR NO KEY UPDATE"
+_LOCK_CLAUSE = "FOR NO KEY UPDATE"
 
 
 def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "") -> bool:
@@ -55,7 +55,7 @@ def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "
     ).rowcount
     if added:
         provenance.note_origin(tx, worker.id, inviter_id, worker.create_time)
-        _tell(tx, worker)
+        _publish(tx, worker)
     return bool(added)
 
 
@@ -72,7 +72,7 @@ def keep_status(tx: Transaction, worker: Worker) -> None:
             worker.id,
         ),
     )
-    _tell(tx, worker)
+    _publish(tx, worker)
 
 
 def renew(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str) -> None:
@@ -95,13 +95,13 @@ def renew(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str) 
         ),
     )
     provenance.note_origin(tx, worker.id, inviter_id, worker.update_time)
-    _tell(tx, worker)
+    _publish(tx, worker)
 
 
 def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Worker | None:
     """Returns a worker; with `hold` its row is locked until the transaction ends."""
     row = tx.execute(
-        f"SELECT * FROM workers WHERE id = %s {_HELD if hold else ''}", (id,)
+        f"SELECT * FROM workers WHERE id = %s {_LOCK_CLAUSE if hold else ''}", (id,)
     ).fetchone()
     return read(row) if row else None
 
@@ -109,14 +109,15 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Worker | None:
 def by_email(tx: Transaction, email: str, *, hold: bool = False) -> tuple[Worker, str] | None:
     """Returns the worker with this e-mail, locked as in `fetch`, and its password's hash."""
     row = tx.execute(
-        f"SELECT * FROM workers WHERE email_key = %s {_HELD if hold else ''}", (same_email(email),)
+        f"SELECT * FROM workers WHERE email_key = %s {_LOCK_CLAUSE if hold else ''}",
+        (same_email(email),),
     ).fetchone()
     return (read(row), row["password_hash"]) if row else None
 
 
 def with_hash(tx: Transaction, id: str) -> tuple[Worker, str] | None:
     """Returns a worker, locked, and the hash of her password."""
-    row = tx.execute(f"SELECT * FROM workers WHERE id = %s {_HELD}", (id,)).fetchone()
+    row = tx.execute(f"SELECT * FROM workers WHERE id = %s {_LOCK_CLAUSE}", (id,)).fetchone()
     return (read(row), row["password_hash"]) if row else None
 
 
@@ -361,6 +362,6 @@ def read(row: Row) -> Worker:
     )
 
 
-def _tell(tx: Transaction, worker: Worker) -> None:
+def _publish(tx: Transaction, worker: Worker) -> None:
     outbox.keep(tx, facts.worker_facts(worker))
     worker.facts.clear()

@@ -144,7 +144,7 @@ class Organizations:
         """Changes the fields of an entry that the mask names."""
         given, now = request.organization, call.clock.now()
         changes = masked_fields(request.update_mask, messages.organization_entry(given))
-        organization = _held(call, given.id)
+        organization = _locked(call, given.id)
         check_etag(given.etag, etag_of(organization), "organization.etag")
         before = organization.entry
         organization.change(changes, now)
@@ -166,7 +166,7 @@ class Organizations:
         """
         given, now = request.organization, call.clock.now()
         changes = masked_fields(request.update_mask, messages.organization_entry(given))
-        organization = _held(call, given.id)
+        organization = _locked(call, given.id)
         check_etag(given.etag, etag_of(organization), "organization.etag")
         organization.propose(changes, call.caller.id, now)
         organizations.keep(call.tx, organization)
@@ -337,7 +337,7 @@ def notify_managers(
 
 def lock(call: Call, id: str, etag: str) -> Organization:
     """Returns the organisation, locked, for a step in its life. Raises NotFound or Stale."""
-    organization = _held(call, id)
+    organization = _locked(call, id)
     check_etag(etag, etag_of(organization))
     return organization
 
@@ -371,7 +371,7 @@ def _keep_changes(call: Call, organization: Organization, before: OrganizationEn
     field_changes.keep(call.tx, organization.id, organization.id, changes)
 
 
-def _held(call: Call, id: str) -> Organization:
+def _locked(call: Call, id: str) -> Organization:
     """Returns an organisation, locked. Raises NotFound also if the caller may not act for it."""
     return _existing(
         organizations.fetch(call.tx, id, hold="UPDATE")

@@ -7,7 +7,7 @@ from chassis.db import Transaction
 from chassis.wire import Position
 from services.partners.network.domain.field_change import FieldChange
 
-_KEEP = (
+_INSERT = (
     "INSERT INTO field_changes (subject_id, organization_id, field, change_time, worker_id,"
     " old_value, new_value)"
     " VALUES (%s, %s, %s, %s, %s, %s, %s)"
@@ -25,7 +25,7 @@ def keep_many(tx: Transaction, changes: Sequence[tuple[str, str, Sequence[FieldC
     """Stores the changes of many entries: (subject, organisation, changes)."""
     with tx.cursor() as cursor:
         cursor.executemany(
-            _KEEP,
+            _INSERT,
             [
                 (
                     subject,

@@ -56,11 +56,11 @@ def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
     if fact.type == _DECLINED:
         declined = facts_pb2.ReferralFact.FromString(fact.payload)
         if declined.reason_code == _NO_ROOM:
-            _doubt(tx, now, fact, declined, declined.sender_organization_id)
+            _doubt_room(tx, now, fact, declined, declined.sender_organization_id)
     elif fact.type == _ANSWERED:
         answered = facts_pb2.EnquiryFact.FromString(fact.payload)
         if answered.reason_code == _NO_ROOM:
-            _doubt(tx, now, fact, answered, answered.organization_id)
+            _doubt_room(tx, now, fact, answered, answered.organization_id)
         elif answered.answer == enquiries_pb2.OFFER_ANSWER_YES:
             say_yes(tx, answered.service_id, answered.actor_organization_id, fact.time)
     elif fact.type in _TAKES:
@@ -91,7 +91,7 @@ def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
         raise NewerKind
 
 
-def _doubt(
+def _doubt_room(
     tx: Transaction,
     now: datetime,
     fact: Fact,

@@ -45,7 +45,7 @@ class MadeLately:
                     label=item.label,
                     can_end=item.can_end,
                 )
-                for item in _made(call, _since(request))
+                for item in _results(call, _since(request))
             ]
         )
 
@@ -59,7 +59,9 @@ class MadeLately:
         if not request.ids:
             raise Invalid(("ids", "required"))
         ended = [
-            item for item in _made(call, _since(request)) if item.id in request.ids and item.can_end
+            item
+            for item in _results(call, _since(request))
+            if item.id in request.ids and item.can_end
         ]
         for made in ended:
             _end(call, made)
@@ -78,7 +80,7 @@ def _since(request: pb.ListMadeLatelyRequest | pb.EndMadeLatelyRequest) -> datet
     return since
 
 
-def _made(call: Call, since: datetime) -> list[Made]:
+def _results(call: Call, since: datetime) -> list[Made]:
     tx, caller, now = call.tx, call.caller, call.clock.now()
     if since < now - LONGEST:
         raise Invalid(("since_time", "out_of_range"))

@@ -93,13 +93,13 @@ class Proofs:
             raise Invalid(("session_secret", "wrong"))
         ways, time = ways_of(tx, caller), now
         if ways.provider_id:
-            time = self._came_back(request, call)
+            time = self._provider_proof_time(request, call)
         elif ways.password:
             if not request.password:
                 raise Invalid(("password", "required"))
             prove(self._guesses, worker, password_hash, request.password, now, call.origin)
         elif ways.passkeys and (request.passkey or not ways.code):
-            self._signed(request, call)
+            self._check_passkey(request, call)
         elif not request.code:
             raise Invalid(("code", "required"))
         else:
@@ -109,7 +109,7 @@ class Proofs:
         workers.prove_session(tx, mark_of(request.session_secret), caller.id, time)
         return pb.ProveSessionResponse(expire_time=timestamp(time + PROOF_LIFE))
 
-    def _signed(self, request: pb.ProveSessionRequest, call: Call) -> None:
+    def _check_passkey(self, request: pb.ProveSessionRequest, call: Call) -> None:
         if not request.passkey:
             raise Invalid(("passkey", "required"))
         mark, now = mark_of(request.challenge), call.clock.now()
@@ -121,7 +121,7 @@ class Proofs:
             raise Invalid(("passkey", "wrong")) from None
         second_factors.answered(call.tx, mark)
 
-    def _came_back(self, request: pb.ProveSessionRequest, call: Call) -> datetime:
+    def _provider_proof_time(self, request: pb.ProveSessionRequest, call: Call) -> datetime:
         """Returns when she proved to her organisation's provider who she is."""
         came, now = request.provider, call.clock.now()
         try:

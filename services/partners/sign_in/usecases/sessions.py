@@ -116,7 +116,7 @@ class Sessions:
         self._guesses.settle(guess, enters, now)
         if worker_and_hash is None or organization is None or not enters:
             raise Unauthenticated("sign_in_failed")
-        return self._asked_or_opened(
+        return self._challenged_or_opened(
             worker_and_hash[0], organization, now, call, several_factors=False
         )
 
@@ -134,7 +134,7 @@ class Sessions:
         organization = organizations.fetch(call.tx, arrived.worker.organization_id)
         if organization is None or not _may_enter(arrived.worker, organization):
             raise Unauthenticated("sign_in_failed")
-        return self._asked_or_opened(
+        return self._challenged_or_opened(
             arrived.worker, organization, now, call, several_factors=arrived.several_factors
         )
 
@@ -181,7 +181,7 @@ class Sessions:
         workers.end_session(call.tx, mark_of(request.session_secret))
         return pb.EndSessionResponse()
 
-    def _asked_or_opened(
+    def _challenged_or_opened(
         self,
         worker: Worker,
         organization: Organization,

@@ -156,7 +156,7 @@ class SignInProviders:
         if provider is None or client is None or organization is None or not organization.is_active:
             raise NotFound
         secret = token_urlsafe(32)
-        with _noting(provider):
+        with _logging_failure(provider):
             address = self._party.question(
                 client, secret, _state(secret), **({"max_age": 0} if again else {})
             )
@@ -187,7 +187,7 @@ class SignInProviders:
         ):
             raise Unauthenticated("sign_in_failed")
         try:
-            with _noting(provider):
+            with _logging_failure(provider):
                 identity = self._party.answer(client, secret, code, issuer, now)
         except NotBelieved:
             raise Unauthenticated("sign_in_failed") from None
@@ -274,7 +274,7 @@ def _bound_worker(
 
 
 @contextmanager
-def _noting(provider: SignInProvider) -> Iterator[None]:
+def _logging_failure(provider: SignInProvider) -> Iterator[None]:
     """Logs why a provider can't be used.
 
     Its people only see that it does not answer as it must.

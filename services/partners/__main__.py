@@ -81,7 +81,7 @@ KEYS = (
 
 @click.group(help="The partner directory and its members.")
 def main() -> None:
-    """Sub-commands below."""
+    """Groups the sub-commands below."""
 
 
 @main.command(help="Answer calls, tell and hear facts, until SIGTERM.")

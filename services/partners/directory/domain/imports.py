@@ -25,7 +25,7 @@ class Outcome(StrEnum):
 
 
 class Encoding(StrEnum):
-    """How the text of a file is encoded."""
+    """The encodings of a file's text."""
 
     UTF_8 = "UTF_8"
     UTF_16 = "UTF_16"

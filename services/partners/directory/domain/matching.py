@@ -46,7 +46,7 @@ class FigureAge(IntEnum):
 
 
 class Verdict(IntEnum):
-    """Ordered from best to worst; a service's verdict is the worst of its reasons."""
+    """The verdicts from best to worst; a service's verdict is the worst of its reasons."""
 
     FITS = 1
     ASK = 2

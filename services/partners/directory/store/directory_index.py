@@ -348,7 +348,8 @@ def _by_name(tx: Transaction, name_key: str, id: str) -> list[Row]:
 def _new_hours(tx: Transaction, content: Content, rows: Sequence[Row]) -> dict[int, Hours]:
     """Returns the hours of these rows that are not in the content.
 
-    They are read by service; a service whose hours have changed meanwhile yields its new ones.
+    They are read by service. The hours of a service may have changed meanwhile: such a service is
+    read again later.
     """
     ids = [
         row["id"] for row in rows if row["hours"] is not None and row["hours"] not in content.hours

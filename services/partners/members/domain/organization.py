@@ -457,12 +457,12 @@ class Organization(Subject):
 
     @property
     def is_member(self) -> bool:
-        """Whether it is, or was, a member."""
+        """Tells whether the organisation is, or was, a member."""
         return self.status not in NO_MEMBER
 
     @property
     def is_active(self) -> bool:
-        """Whether its workers and keys may act."""
+        """Tells whether its workers and keys may act."""
         return self.status in ACTIVE
 
     def _become(

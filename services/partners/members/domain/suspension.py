@@ -18,7 +18,7 @@ HOLD = timedelta(hours=24)
 It covers a front organisation at midnight, until a second coordinator is awake.
 """
 PROPOSAL = timedelta(days=7)
-"""How long a proposal waits for a second coordinator."""
+"""The time for which a proposal waits for a second coordinator."""
 HOLD_AGAIN = timedelta(days=30)
 """The time after a hold without agreement before kin of its maker may hold the member again.
 

@@ -37,7 +37,7 @@ If the network is set up so, a password alone does not let them in.
 
 
 class WorkerStatus(StrEnum):
-    """Whether the account may be used."""
+    """The states of an account."""
 
     ACTIVE = "ACTIVE"
     SUSPENDED = "SUSPENDED"

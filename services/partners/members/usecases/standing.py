@@ -1,4 +1,4 @@
-"""Standing: who may act, and for which organisation, beyond what roles state."""
+"""Standing: the right to act, and for which organisation, beyond the rules of roles."""
 
 from datetime import datetime
 

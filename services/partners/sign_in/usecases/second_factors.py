@@ -25,9 +25,10 @@ from services.partners.sign_in.store import passkeys, second_factors
 from services.partners.sign_in.usecases.passkeys import challenge, second_factor_message, signer
 
 OF_A_CODE = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
-"""The guesses at codes: a code has a million values, of which three are valid: 9,000 a year.
+"""The budget of guesses at codes.
 
-A guesser at a code knew the password, so no address is counted.
+A code has a million values, of which three are valid; the budget allows 9,000 guesses in a year. A
+guesser at a code knew the password, so no address is counted.
 """
 _SECRET = 20  # bytes: RFC 4226 recommends 160 bits
 

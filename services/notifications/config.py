@@ -11,7 +11,10 @@ OUTBOX = "outbox:"
 
 @dataclass(frozen=True)
 class NotificationsSettings:
-    """What it needs beside what every service needs. Without a mail server there is the outbox."""
+    """The settings beyond those of every service.
+
+    Without a mail server, e-mails go into the development outbox.
+    """
 
     service: ServiceSettings
     mail_server: MailServer | None
@@ -20,16 +23,18 @@ class NotificationsSettings:
 
     @property
     def by_email(self) -> bool:
-        """Whether e-mails are made at all: the outbox is for looking at in development; elsewhere
-        nobody would ever read them there.
+        """Returns whether e-mails are made at all.
+
+        The outbox is for looking at e-mails in development; elsewhere nobody would ever read them
+        there.
         """
         return self.mail_server is not None or self.service.development
 
 
 def load() -> NotificationsSettings:
-    """From the environment; raises WrongSettings with all that is wrong."""
+    """Returns the settings from the environment; raises WrongSettings with all that is wrong."""
     settings = Settings()
-    # A secret when it holds a password: ENLACE_SMTP_URL_FILE is better then.
+    # The URL is a secret if it holds a password: ENLACE_SMTP_URL_FILE is better then.
     smtp_url = settings.text("ENLACE_SMTP_URL", OUTBOX, optional_file=True) or OUTBOX
     mail_from = settings.text("ENLACE_MAIL_FROM", "enlace@localhost", optional_file=True)
     public_url = settings.text("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
@@ -38,7 +43,7 @@ def load() -> NotificationsSettings:
     try:
         mail_server = None if smtp_url == OUTBOX else server_of(smtp_url)
     except ValueError:
-        # Its value stays unsaid: it may hold a password.
+        # The message does not repeat the value, which may hold a password.
         raise WrongSettings(
             "wrong settings: ENLACE_SMTP_URL is none of outbox:, smtp://, smtp+starttls://,"
             " smtps://"

@@ -1,5 +1,6 @@
-"""Desks: their address and language for notices, and the development outbox that shows their
-e-mails.
+"""Desks: address and language for notices.
+
+Also the development outbox, which shows their e-mails.
 """
 
 from chassis.errors import Conflict, NotFound, Stale
@@ -15,7 +16,7 @@ from services.notifications.domain.desk import Desk
 from services.notifications.domain.texts import DEFAULT, Mail
 from services.notifications.store import deliveries, desks
 
-_MAILS = 200  # that the development page shows
+_MAILS = 200  # the most that the development page shows
 
 
 class Desks:
@@ -70,7 +71,11 @@ class Desks:
 
 
 def _organization_id(caller: Caller, text: str) -> str:
-    """Returns the id of the organisation that the text names, the caller's own if it is empty."""
+    """Returns the id of the organisation that the text names, or the caller's own for an empty
+    text.
+
+    Raises NotFound for another organisation, unless the caller is a coordinator.
+    """
     organization_id = object_id(text) if text else caller.organization_id
     if organization_id != caller.organization_id and not caller.has("COORDINATOR"):
         raise NotFound

@@ -1,5 +1,6 @@
-"""Stores that are restored from older copies: nothing is lost, nobody is told twice, and the
-restored history is the truth for those who hear it.
+"""Stores that are restored from older copies.
+
+Nothing is lost, nothing takes effect twice, and consumers take the restored history for the truth.
 """
 
 from pathlib import Path
@@ -118,8 +119,9 @@ def test_a_hearer_that_was_restored_asks_for_what_it_has_missed(
 def test_a_hearer_knows_its_store_before_it_takes_its_first_fact(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else a copy made in that moment, once restored, would pass for a store that was never
-    anything else, and miss what came after it.
+    """Otherwise a restored copy of that moment would look like a new store.
+
+    It would then miss the facts after that moment.
     """
     world.stop("hearer")
     with psycopg.connect(world.places["hearer"].migration_url) as owner:

@@ -1,5 +1,6 @@
-"""Facts from outbox to inbox: told if and only if committed, heard once and in order, whatever is
-killed in between.
+"""Facts from outbox to inbox, whatever is killed in between.
+
+They are published if and only if they are committed, and applied once and in order.
 """
 
 import math
@@ -121,7 +122,7 @@ def test_what_can_not_be_read_is_a_dead_letter_once_and_the_next_ones_go_on(worl
 
 
 def test_what_is_new_goes_before_what_is_told_again(world: World) -> None:
-    """Looked at in the outbox, so that no batch under way decides it."""
+    """The order is read from the outbox, so that it does not depend on a batch under way."""
     # by subject alone the old ones would not come first; so the other way round too
     old, new = "f" * 32, "0" * 32
     until(lambda: world.watch.cluster_id is not None)
@@ -211,8 +212,9 @@ def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
 def test_a_consumer_that_leaves_while_it_joins_anew_does_not_block_its_group(
     broker: brokers.Broker, topic: str
 ) -> None:
-    """The broker came back under it: it still has its partitions of before, and is no member of
-    anything.
+    """The broker came back during the join.
+
+    The consumer still has its former partitions, and is no member of any group.
     """
     group = new_id()
     hasty = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]))
@@ -229,11 +231,10 @@ def test_a_consumer_that_leaves_while_it_joins_anew_does_not_block_its_group(
 
 
 def assigned(join: Callable[[], Consumer], heard: list[Any] | None = None) -> Consumer:
-    """A consumer that has its partitions; what it heard meanwhile is added to `heard`.
+    """Returns a consumer that has its partitions; records of the meantime are added to `heard`.
 
-    One that is given none for too long joins anew, as a subscriber does.
-
-    It polls without a pause: a join that ends between two polls is lost (chassis/kafka.py).
+    A consumer that is given no partition for too long joins again, as a subscriber does. It polls
+    without a pause: a join that ends between two polls is lost (chassis/kafka.py).
     """
     consumer = join()
     while not consumer.assigned:
@@ -324,8 +325,9 @@ BACKLOG = 36_000  # records, in twelve partitions
 def test_a_backlog_is_taken_once_and_nothing_is_asked_for_again(
     pause: float, broker: brokers.Broker, topic: str
 ) -> None:
-    """The handler is slow for half a minute: while kafka-python works through one partition, the
-    others stand still.
+    """The handler is slow for half a minute.
+
+    While kafka-python works through one partition, the others stand still.
     """
     producer = Producer(settings(broker.bootstrap))
     for begin in range(0, BACKLOG, 500):
@@ -392,7 +394,7 @@ def test_stacks_with_a_prefix_each_share_a_broker(broker: brokers.Broker) -> Non
 
 @pytest.fixture
 def topic(broker: brokers.Broker) -> str:
-    """A new one."""
+    """A new topic."""
     name = f"enlace.tests-{new_id()[:8]}.v1"
     with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
         kafka.create_topics(admin, settings(broker.bootstrap), [name])
@@ -416,8 +418,9 @@ def test_a_broker_that_answers_and_takes_nothing_shows_until_its_topic_is_made_a
 def test_a_member_that_gets_no_partition_shows_and_joins_anew(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """kafka-python's leader may share out nothing when it has not yet heard of the topic's
-    partitions.
+    """kafka-python's leader may assign no partitions.
+
+    It does so while it does not know the topic's partitions yet.
     """
     subject = new_id()
     world.tell(subject, 1)

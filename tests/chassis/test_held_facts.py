@@ -1,5 +1,6 @@
-"""Facts that a handler refuses: they hold their subject and nothing else, until the cause is mended
-or an operator decides.
+"""Facts that a handler refuses: each holds its subject and nothing else.
+
+It does so until the cause is repaired or an operator decides.
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from tests.parts.postgres import Server
 def world(
     broker: brokers.Broker, postgres: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    """One for all tests here: each test has subjects of its own."""
+    """One world for all tests here: each test has subjects of its own."""
     with running(broker, postgres, tmp_path_factory.mktemp("world")) as made:
         yield made
 

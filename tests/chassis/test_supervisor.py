@@ -1,4 +1,4 @@
-"""Background loops: they go on whatever a turn does, and what does not go on shows."""
+"""Background loops: they go on whatever a turn does, and a loop that stops shows."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from chassis.supervisor import Loop, State
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Waits for something that happens in another thread; fails after `seconds`."""
+    """Waits for an event in another thread; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"

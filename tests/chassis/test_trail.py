@@ -1,5 +1,6 @@
-"""The trail: a chain that its own service can't forge, whose owner can't change it unseen, and that
-is one chain however many write.
+"""The trail: a chain that its own service can't forge.
+
+Its owner can't change it unseen, and it is one chain however many processes write.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def owner_of(place: parts.Database) -> psycopg.Connection[dict[str, object]]:
 
 
 def verdict(tx: Transaction, witnessed: dict[int, set[bytes]] | None = None) -> list[audit.Finding]:
-    """All that is wrong with the whole trail, held against what was witnessed."""
+    """Returns all faults of the whole trail, compared with the witnessed heads."""
     seen = witnessed or {}
     end = audit.head(tx)
     last, findings = audit.verify(tx, START, end.sequence, seen)
@@ -151,8 +152,10 @@ def test_what_was_recorded_before_there_was_a_chain_is_chained_as_it_stands(
 
 
 class Owner:
-    """Who owns the database and has read the source: changes the trail in one of the ways there
-    are, and may compute the chain anew behind it.
+    """An owner of the database who has read the source.
+
+    The owner changes the trail in each possible way, and may compute the chain again behind the
+    change.
     """
 
     def __init__(
@@ -190,7 +193,7 @@ class Owner:
         )
 
     def _rehash(self, where: int) -> None:
-        """A row that fits, with an edit: its own hash computed anew, and no other's."""
+        """Edits a row and computes its hash again, and no other row's."""
         self._connection.execute(
             "UPDATE audit SET action = 'x', hash = sha256(hash) WHERE sequence = %s", (where,)
         )
@@ -239,7 +242,7 @@ class Owner:
             )
 
     def _compute_anew(self) -> None:
-        """The whole chain and the head, so that the trail fits by itself."""
+        """Computes the whole chain and the head again, so that the trail fits by itself."""
         self._connection.execute(
             "DO $$ DECLARE entry audit; place bigint := 0; before bytea :="
             " sha256('enlace.audit.v1'); old bigint; BEGIN"
@@ -293,7 +296,7 @@ COPY = (
 
 @pytest.fixture
 def marking(place: parts.Database) -> Iterator[Database]:
-    """Its database as a service has it: with its key."""
+    """The trail's database as a service has it, with its key."""
     made = Database(place.url, max_size=4, marker=Marker(KEYRING))
     made.open()
     yield made
@@ -301,7 +304,7 @@ def marking(place: parts.Database) -> Iterator[Database]:
 
 
 def marks(database: Database) -> list[str]:
-    """What the service finds of its whole trail by its own key."""
+    """Returns the service's findings about its whole trail by its own key."""
     with database.transaction(SYSTEM) as tx:
         _, findings = audit.verify(tx, START, audit.head(tx).sequence, {}, audit.marked_since(tx))
         return [finding.reason for finding in (*findings, *audit.repeated(tx))]

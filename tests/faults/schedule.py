@@ -1,7 +1,7 @@
-"""What is done to a stack in a fault run, and how often: a list that follows from a seed.
+"""The list of faults of a fault run, which follows from a seed.
 
-The seed settles which faults there are, their order and how long each pause is. When each comes is
-a matter of progress, not of time (strikes.py).
+The seed settles the faults, their order and the length of each pause. The time of each fault
+depends on progress (strikes.py).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LENGTHS = ((0.80, 0.2, 1.0), (0.15, 1.0, 3.0), (0.05, 3.0, 8.0))
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is done to one part; `seconds` is how long a pause lasts."""
+    """A fault of one part; `seconds` is the length of a pause."""
 
     kind: str
     part: str
@@ -50,8 +50,9 @@ class Fault:
 
 
 def schedule(count: int, seed: int) -> list[Fault]:
-    """So many faults in an order of their own, and among them one restore of a copy made before: at
-    six and at three tenths of them.
+    """Returns `count` faults in an order of their own.
+
+    Among them is one copy, at three tenths of them, and its restore, at six tenths.
     """
     chance = random.Random(seed)
     kinds = [

@@ -1,11 +1,11 @@
-"""Does what a schedule says to a stack under load: each fault comes when enough transitions were
-answered since the one before, on a part that is well.
+"""Does the faults of a schedule to a stack under load.
 
+Each fault comes when enough transitions were answered since the one before, on a part that is well.
 So nothing waits for a fixed time, and no kill hits a process that another has killed already. While
-nothing is answered, because referrals or PostgreSQL are down, the other parts are not safe either:
-then one of them is hit every second. What stops the hearing of facts comes only when they were
-heard again since it last did: else all would be heard after the run, in peace. A fault that must
-wait lets the next go before it.
+nothing is answered, because referrals or PostgreSQL are down, one of the other parts is hit every
+second. A fault that stops consumers comes only when facts were heard again since the last such
+fault: otherwise all facts would be heard after the run, in peace. A fault that must wait lets the
+next go before it.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ BACK = 120.0  # seconds in which there must be something that can be hit, or tra
 
 @dataclass(frozen=True)
 class Strike:
-    """A fault that was done, and when."""
+    """A fault that was done, and its time."""
 
     fault: Fault
     moment: float
 
 
 class Strikes:
-    """`run` does it all; `done` tells what was done."""
+    """Runs all faults by `run`; `done` lists those that were done."""
 
     def __init__(self, stack: LocalStack, work: Work, observer: Observer, seed: int) -> None:
         self.done: list[Strike] = []
@@ -72,8 +72,9 @@ class Strikes:
         self._copy = stack.var / "partners.dump"
 
     def run(self, faults: Sequence[Fault], pace: int) -> None:
-        """One after every `pace` transitions or second of standstill, until all are done and every
-        part is well.
+        """Does one fault after every `pace` transitions, or each second of standstill.
+
+        Returns when all are done and every part is well.
         """
         waiting, answered, since = list(faults), self._work.answered, time.monotonic()
         while waiting:
@@ -91,8 +92,9 @@ class Strikes:
         self._stack.wait_healthy(*self._killed.values())
 
     def _standstill(self, waiting: Sequence[Fault]) -> str:
-        """Why nothing can be hit: what is left, how the parts stand, and what those who hear say
-        last.
+        """Returns why nothing can be hit.
+
+        The text has the faults left, the state of the parts, and the consumers' last reports.
         """
         said = [
             line
@@ -109,8 +111,10 @@ class Strikes:
         return "\n".join([*(f"{name}: {value}" for name, value in details.items()), *said])
 
     def in_flight(self, calls: Sequence[Call]) -> tuple[int, int, int]:
-        """Of the kills: how many there were, with a call under way, and with one under way that got
-        no answer.
+        """Returns three numbers of kills.
+
+        They are all kills, those with a call under way, and those with a call under way that got no
+        answer.
         """
         kills = [strike for strike in self.done if strike.fault.kind == KILL]
         hit = [
@@ -128,8 +132,10 @@ class Strikes:
         )
 
     def _possible(self, fault: Fault, goes_on: bool) -> bool:
-        """Its part is well, and what it needs; a restore comes after its copy; what stops all
-        transitions comes when there are some.
+        """Returns whether a fault can be done now.
+
+        Its part and the parts that it needs are well; a restore comes after its copy; a fault that
+        stops all transitions comes when there are some.
         """
         if fault.part in STOPS and not goes_on and fault.kind in (KILL, PAUSE):
             return False
@@ -197,7 +203,7 @@ class Strikes:
             time.sleep(fault.seconds)
 
     def _repeat(self, topic: str) -> None:
-        """What lies at the end of a topic, once more and in another order."""
+        """Publishes the end of a topic once more, in another order."""
         records = topics.records(self._stack.state["kafka"], [topic], REPEATED)
         self._chance.shuffle(records)
         self._send(topic, records)
@@ -218,8 +224,9 @@ class Strikes:
             producer.close(timeout=1)
 
     def _restore(self) -> None:
-        """As docs/operations.md says: the service is stopped, by a kill, and kept down: who would
-        start it again stands still meanwhile.
+        """Restores a copy as docs/operations.md describes.
+
+        The service is stopped by a kill and kept down: its supervisor stands still meanwhile.
         """
         with held(self._stack.state["pid"]):
             self._kill("partners")
@@ -248,7 +255,7 @@ class Strikes:
 
 @contextmanager
 def held(pid: int) -> Iterator[None]:
-    """Whoever would start what is killed stands still meanwhile."""
+    """Stops the supervisor of a part until the block ends, so that a killed part stays down."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

@@ -1,5 +1,6 @@
-"""Parts that are away: services start in any order and wait for what they lack; those that are
-there go on without those that are not.
+"""Parts that are away.
+
+Services start in any order and wait for missing parts; the others go on.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
 
 @contextmanager
 def paused(stack: LocalStack, name: str) -> Iterator[None]:
-    """SIGSTOP: away without the courtesy of a closed connection, and the supervisor sees a living
+    """Pauses a part by SIGSTOP: no connection is closed, and the supervisor sees a living
     process.
     """
     pid = stack.pid(name)
@@ -223,7 +224,7 @@ def test_referrals_go_on_while_the_broker_is_away(victim: LocalStack, cast: Cast
 
 
 def live(cast: Cast, person_id: str, receipt_id: str, *steps: Step) -> pb.Referral:
-    """A referral that is sent and takes these steps."""
+    """Sends a referral and takes these steps."""
     draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
     sending = pb.SendReferralRequest(
         id=draft.id, etag=draft.etag, request_id=new_id(), receipt_id=receipt_id
@@ -238,8 +239,9 @@ def live(cast: Cast, person_id: str, receipt_id: str, *steps: Step) -> pb.Referr
 def test_a_broker_that_stands_still_is_started_again_and_what_waited_is_told(
     victim: LocalStack, cast: Cast
 ) -> None:
-    """It lives, so nobody would notice by looking at the process: the services say that they can't
-    tell.
+    """The broker's process lives, so its supervisor sees no fault.
+
+    The services report that they can't publish.
     """
     person_id, receipt_id = cast.person()
     before = victim.pid("broker")

@@ -1,5 +1,6 @@
-"""A handler that fails for a while in the running stack: facts are held and say so, and when the
-cause is mended each has had its effect once.
+"""A handler that fails for a while in the running stack.
+
+Facts are held and reported, and once the cause is repaired each has had its effect once.
 """
 
 from __future__ import annotations
@@ -90,13 +91,13 @@ def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it
 
 
 def held(stack: LocalStack) -> list[dict[str, Any]]:
-    """What an operator sees."""
+    """Returns the held facts as an operator sees them."""
     letters: list[dict[str, Any]] = command(stack, "list")
     return [letter for letter in letters if letter["kind"] == "held"]
 
 
 def command(stack: LocalStack, *words: str) -> Any:
-    """`python -m services.notifications dead-letters …` beside the running service."""
+    """Runs `python -m services.notifications dead-letters …` beside the running service."""
     told = {
         **os.environ,
         "ENLACE_DATABASE_URL": stack.database_url("notifications"),
@@ -109,7 +110,7 @@ def command(stack: LocalStack, *words: str) -> Any:
 
 
 def facts_held(stack: LocalStack) -> float:
-    """What its metrics say."""
+    """Returns the number of held facts in the service's metrics."""
     return sum(
         sample.value
         for sample in samples(stack, "notifications", 5)
@@ -118,7 +119,7 @@ def facts_held(stack: LocalStack) -> float:
 
 
 def says_facts_are_well(stack: LocalStack) -> bool:
-    """What its health says."""
+    """Returns whether the service's health reports its facts as well."""
     stub = HealthStub(stack.channel("notifications"))
     return bool(
         stub.Check(HealthCheckRequest(service="facts"), timeout=5).status  # type: ignore[attr-defined]
@@ -127,7 +128,7 @@ def says_facts_are_well(stack: LocalStack) -> bool:
 
 
 def with_standing(books: Books, stack: LocalStack) -> Books:
-    """The books with how all stand now."""
+    """Returns the books with the present standing of all services."""
     return Books(
         books.partners,
         books.referrals,

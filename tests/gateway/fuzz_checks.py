@@ -1,5 +1,6 @@
-"""What schemathesis loads into its own process (test_api_fuzz.py): its check that valid data are
-accepted, less what no document can say.
+"""The checks that schemathesis loads into its own process (test_api_fuzz.py).
+
+They are its check that valid data are accepted, except for refusals that no document can predict.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ FIELDS = re.compile(
 
 
 def is_about_the_meaning(status: int, problem: dict[str, Any]) -> bool:
-    """Whether a refusal is one that only somebody who knows the network could foresee."""
+    """Returns whether only a caller who knows the network could foresee the refusal."""
     if (status, problem.get("reason")) in MEANING:
         return True
     errors = problem.get("errors", [])
@@ -63,7 +64,7 @@ def _said(error: dict[str, str]) -> str:
 
 @schemathesis.check
 def valid_data_are_accepted(ctx: Any, response: Any, case: Any) -> bool | None:
-    """schemathesis' own check, but for refusals of the meaning."""
+    """Runs schemathesis' own check, except for refusals of the meaning."""
     if response.status_code in (400, 412, 422) and is_about_the_meaning(
         response.status_code, response.json()
     ):

@@ -1,5 +1,6 @@
-"""Caller tokens and sessions by REST: what is sent reaches the service and nothing else, no cookie
-is involved, and guesses are counted.
+"""Caller tokens and sessions by REST.
+
+The request reaches only the service, no cookie is involved, and guesses are counted.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ SIGN_IN = {"email": "trabajadora@casa-esperanza.example", "password": "una frase
 
 @pytest.fixture
 def stranger(api: Flask) -> System:
-    """Somebody whose Authorization is worth nothing: these routes need none."""
+    """A caller with an invalid Authorization: these routes need none."""
     return System(api.test_client(), "nothing")
 
 

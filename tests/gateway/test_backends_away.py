@@ -1,5 +1,7 @@
-"""Services that are away, slow or stopping: known absence is refused at once, and one of them takes
-nothing from the others or from the way out.
+"""Services that are away, slow or stopping.
+
+A known absence is refused at once, and a service that is away takes nothing from the others or from
+quick exit.
 """
 
 from __future__ import annotations
@@ -53,14 +55,14 @@ def clients(service: Service) -> Iterator[Clients]:
 
 
 def reason(act: object) -> str:
-    """Why it is refused."""
+    """Returns the reason for which the act is refused."""
     with pytest.raises(errors.Refusal) as caught:
         act()  # type: ignore[operator]
     return caught.value.reason
 
 
 def reason_or_none(act: object) -> str | None:
-    """Why it is refused; None when it is not."""
+    """Returns the reason for which the act is refused, or None."""
     try:
         act()  # type: ignore[operator]
     except errors.Refusal as refusal:
@@ -69,7 +71,7 @@ def reason_or_none(act: object) -> str | None:
 
 
 class Health:
-    """What a service says of itself, and who asks."""
+    """The health that a service reports, and its callers."""
 
     def __init__(self) -> None:
         self.here = False
@@ -81,13 +83,13 @@ class Health:
 
 
 def fail(gate: Gate, why: str = "service_unreachable") -> None:
-    """A call that ends so."""
+    """Makes a call that ends with this error."""
     with gate.passage():
         raise errors.Unavailable(why)
 
 
 def passes(gate: Gate) -> bool:
-    """Whether a call is let in."""
+    """Returns whether the gate lets a call in."""
     try:
         with gate.passage():
             return True
@@ -367,8 +369,10 @@ def test_leaving_costs_nothing_however_many_leave_a_service_that_is_away(
 
 @pytest.fixture(scope="module")
 def before_the_dead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway with nothing behind it: nobody listens at partners, referrals take no calls up,
-    notifications say their database is away.
+    """A gateway whose services do not work.
+
+    Nobody listens at partners, referrals accepts no calls, and notifications reports its database
+    as away.
     """
     kept, dead = dead_address()
     silent, away = Service(), Service()

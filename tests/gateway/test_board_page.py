@@ -1,5 +1,6 @@
-"""The coordinator's board: where help is missing, what is due, who answers how soon, what can't
-wait, and whom to call about it.
+"""The coordinator's board.
+
+It shows missing help, due referrals, response times, urgent cases, and whom to call about them.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""A call that breaks off loses nothing: in a real browser, a contact is saved at each answer, and
-the reference is there from the first one.
+"""A call that breaks off loses nothing.
+
+In a real browser, a contact is saved at each answer, and the reference is there from the first
+answer on.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ ID = "ab" * 16
 
 
 class Line(PlayedServices):
-    """Services that keep one contact as the page saved it last."""
+    """Services that hold one contact as the page last saved it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""A gateway whose log can't be written: it answers as ever, and ends as cleanly."""
+"""A gateway whose log can't be written answers as ever, and ends as cleanly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture
 def gateway(tmp_path: Path, service: Service) -> Iterator[Gateway]:
-    """One whose standard output and error are full."""
+    """A gateway whose standard output and error are full."""
     made = Gateway(
         tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), command=["sh", "-c", UNHEARD]
     )

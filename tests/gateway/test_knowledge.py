@@ -1,4 +1,4 @@
-"""Who knows what of a person: the sheet that is hers."""
+"""The sheet for a person that tells who knows what of her."""
 
 from datetime import UTC, datetime, timedelta
 

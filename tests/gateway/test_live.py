@@ -1,5 +1,6 @@
-"""Open pages ask whether they are behind: from memory, by a ticket of one's own session, and
-without keeping anybody signed in.
+"""Open pages ask whether they are out of date.
+
+The answer comes from memory, by a ticket of the own session, and keeps nobody signed in.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ ROSA = SignedIn({}, organization_id="a" * 32, secret="rosa", roles=frozenset({"w
 
 
 class Time:
-    """A clock that the test turns."""
+    """A clock that the test sets."""
 
     now = 1000.0
 
@@ -71,7 +72,7 @@ def nobody_asks(*_: object) -> NoReturn:
 def heard(
     live: Live, version: str = "1", who: SignedIn = ROSA, tokens: tuple[str, str] = ("", "")
 ) -> str:
-    """Has a version fetched in her own name; returns a ticket."""
+    """Has a version fetched in the worker's own name; returns a ticket."""
     assert live.version(who, lambda: answer(version, tokens), nobody_asks) == f"{version}."
     return live.ticket(who)
 
@@ -187,7 +188,7 @@ def test_a_ticket_ends_after_a_minute(live: Live, monkeypatch: pytest.MonkeyPatc
 
 
 def test_neither_a_worker_nor_a_connection_is_held_for_a_viewer(tmp_path: Path) -> None:
-    """A gateway whose every worker waits for a service still answers whoever has a ticket."""
+    """A gateway whose every thread waits for a service still answers a caller with a ticket."""
     service = Service()
     gateway, answers = (
         Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}")),
@@ -246,7 +247,7 @@ def client(app: Flask) -> FlaskClient:
 
 
 def said(client: FlaskClient) -> dict[str, str]:
-    """What the app answers a page."""
+    """Returns the app's answer to a page."""
     reply: dict[str, str] = json.loads(client.get("/live").data)
     return reply
 

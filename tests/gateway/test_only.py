@@ -1,5 +1,6 @@
-"""One process for both, or one for the pages and one for the API: which paths each answers, and
-what it never says.
+"""One process for pages and API, or one for each.
+
+The tests check which paths each answers, and what it never reveals.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The public directory: what anybody reads there and what never, how she asks, and what she reads
-when there is nothing to show.
+"""The public directory: what anybody reads there, and what never.
+
+Also how a visitor asks, and what she reads when there is nothing to show.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def service(**said: object) -> o.PublicService:
-    """A public one with an open place."""
+    """Returns a public service with a free place."""
     made = o.PublicService(
         service=d.Service(
             id=ID,
@@ -83,7 +84,7 @@ def ask(
     more: str = "",
     **asked: str,
 ) -> TestResponse:
-    """The answer to the form, where these are found."""
+    """Returns the answer to the form when these services are found."""
     played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
         services=services, total_size=len(services), next_page_token=more
     )
@@ -93,7 +94,7 @@ def ask(
 
 
 def main(text: str) -> str:
-    """What stands between the frame that all pages have."""
+    """Returns the content of a page without the frame that all pages have."""
     return text[text.index('<main id="main"') : text.index("</main>")]
 
 

@@ -1,5 +1,7 @@
-"""The pages of an enquiry: few questions, a look at what would be told, the answers, and the way to
-the referral. Nothing is asked twice.
+"""The pages of an enquiry.
+
+There are few questions, a preview of what is sent, the answers, and the way to the referral.
+Nothing is asked twice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who may open what, which forms are believed, and what every page carries."""
+"""The rights to open pages, the checks of forms, and the content of every page."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
 
 
 class Fields(HTMLParser):
-    """The fields of a page into which somebody types."""
+    """The fields of a page for typing."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -1,5 +1,7 @@
-"""The pages in a real browser: they are valid HTML, axe finds nothing at all, a narrow phone
-scrolls in one direction only, and one can leave at once.
+"""The pages in a real browser.
+
+They are valid HTML, axe finds nothing at all, a narrow phone scrolls in one direction only, and
+quick exit works.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ def open_pages(context: BrowserContext, site: str, signed: bool) -> Page:
 
 @functools.cache
 def all_pages() -> tuple[tuple[str, access.Access], ...]:
-    """Address and access of every route that is a page."""
+    """Returns the address and the access of every route that is a page."""
     skipped = {
         "live.version",
         "home.icon",
@@ -98,7 +100,9 @@ def all_pages() -> tuple[tuple[str, access.Access], ...]:
 
 
 def paths(signed: bool, role: str = "") -> list[str]:
-    """The addresses of the public part or of the rest; of a role only its own."""
+    """Returns the addresses of the public part or of the rest; with `role`, only those of the
+    role.
+    """
     return [
         path
         for path, page in all_pages()
@@ -107,7 +111,7 @@ def paths(signed: bool, role: str = "") -> list[str]:
 
 
 def site_of(role: str) -> Flask:
-    """The site as it is for somebody who has this role alone."""
+    """Returns the site as a person with this role alone sees it."""
     played = PlayedServices()
     if role:
         played.answers["IssueToken"] = signed_in(contract_pb2.Role.Value(f"ROLE_{role.upper()}"))
@@ -132,7 +136,7 @@ def test_axe_finds_nothing_on_the_question_about_her_that_no_address_leads_to(
 
 
 def faults_of(browser: Browser, site: str, addresses: list[str], signed: bool) -> list[str]:
-    """What is wrong with these pages."""
+    """Returns the faults of these pages."""
     # bypass_csp: axe is injected by the test, which our own policy would rightly refuse
     context = browser.new_context(locale="es-NI", bypass_csp=True)
     page = open_pages(context, site, signed)
@@ -149,8 +153,9 @@ def faults_of(browser: Browser, site: str, addresses: list[str], signed: bool) -
 
 
 def parts_of(text: str) -> tuple[str, str]:
-    """What stands on a page, and what is around it and tells only where one is; both without what
-    is another each time.
+    """Returns the content of a page and the frame around it.
+
+    Both are returned without the parts that differ each time.
     """
     text = _EACH_TIME.sub("", text)
     before, content, after = re.split(r"(<main.*</main>)", text, flags=re.S)
@@ -158,9 +163,10 @@ def parts_of(text: str) -> tuple[str, str]:
 
 
 def faults_shown(page: Page) -> list[str]:
-    """What axe says of the page that is open with everything on it unfolded, whatever its impact,
-    and of its contrast in the dark; and where it is wider than its window. The narrowest window is
-    what 200 % of zoom leaves of 640 px, too.
+    """Returns what axe finds on the open page with everything on it unfolded.
+
+    Findings of any impact count, and also the contrast in the dark, and places wider than the
+    window. The narrowest window is the width that 200 % of zoom leaves of 640 px, too.
     """
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     page.evaluate(AXE)
@@ -193,9 +199,10 @@ def test_every_page_is_valid_html() -> None:
 
 @functools.cache
 def answers_to_forms() -> dict[str, str]:
-    """What is shown in answer to every form of every page, where that is a page and not the way to
-    one: filled in, sent empty, and refused; and in answer to the forms of that, as far as they go
-    on asking.
+    """Returns the pages that answer every form of every page.
+
+    Each form is sent filled in, empty, and so that it is refused; the forms of the answers follow,
+    as far as they go on asking. Redirects are left out.
     """
     works, refuses = pages(PlayedServices()), pages(Refusing())
     answers: dict[str, str] = {}
@@ -250,8 +257,10 @@ def answers_to_forms() -> dict[str, str]:
 
 
 def fields_of(form: str, *, hidden_only: bool) -> MultiDict[str, str]:
-    """What a browser would send: every box ticked, the first answer of each question, the last of
-    each list, and the texts as they stand.
+    """Returns the fields that a browser would send of the form.
+
+    Every box is ticked, of each question the first answer is chosen, of each list the last entry,
+    and texts stay as they are.
     """
     sent: MultiDict[str, str] = MultiDict()
     for said in _INPUT.findall(form):
@@ -268,7 +277,7 @@ def fields_of(form: str, *, hidden_only: bool) -> MultiDict[str, str]:
 
 
 class Refusing(PlayedServices):
-    """Services that tell everything and take nothing."""
+    """Services that answer every read and refuse every write."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,5 +1,7 @@
-"""A new referral, one question a page: what is known is not asked, back loses nothing, and nothing
-is kept before a service is chosen.
+"""A new referral, one question a page.
+
+Known facts are not asked for, going back loses nothing, and nothing is stored before a service is
+chosen.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def draft(**said: object) -> r.Referral:
-    """She was asked where she is not safe, unless it says otherwise."""
+    """Returns a draft; unless told otherwise, the person was asked where she is not safe."""
     usual: dict[str, object] = {"unsafe_code": r.UNSAFE_ANSWER_NOTHING}
     return r.Referral(
         id=ID,
@@ -74,13 +76,13 @@ def answer(client: FlaskClient, page: TestResponse, **fields: object) -> TestRes
 
 
 def question(page: TestResponse) -> str:
-    """Which question is on a page, and its number."""
+    """Returns the question on a page, and its number."""
     number = re.search(r"Pregunta (\d) de (\d)", page.text)
     return f"{Form(page.text).said['page']} {number[1]}/{number[2]}" if number else ""
 
 
 def up_to_services(client: FlaskClient, begin: str = NEW) -> TestResponse:
-    """All questions answered but the last one."""
+    """Answers all questions but the last one."""
     page = answer(client, client.get(begin), need_code="HOU.EMG")
     page = answer(client, page, urgency="urgent")
     page = answer(client, page, age="19", gender_code="Feminine", department="NI-CI")

@@ -1,4 +1,6 @@
-"""The search: what is typed stands in no address, what is another's looks like what is not there,
+"""The search.
+
+The typed words are in no address, another organisation's object looks like one that does not exist,
 and a reference shows nothing before its PIN.
 """
 

@@ -1,6 +1,4 @@
-"""The pages speak three languages completely, every code has a word, and time is said as people say
-it.
-"""
+"""The pages are complete in three languages, every code has a word, and times read naturally."""
 
 from __future__ import annotations
 
@@ -36,7 +34,7 @@ PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
 
 
 def spoken() -> Iterator[str]:
-    """Every text of the source: templates, pages, tables."""
+    """Yields every text of the source: templates, pages, tables."""
     methods = [("**.py", "python"), ("templates/**.html", "jinja2")]
     keywords = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2)}
     for _file, _line, message, _comments, _context in extract_from_dir(

@@ -1,4 +1,7 @@
-"""Clients that are slow, silent or many: none of them holds a worker, a place or the stop."""
+"""Clients that are slow, silent or many.
+
+None of them holds a thread, a place or the stop.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,7 @@ def test_a_crowd_beyond_the_number_of_connections_makes_room_for_newcomers(
 
 
 def gone(connection: socket.socket) -> bool:
-    """Whether the other side has hung up."""
+    """Returns whether the other side has closed the connection."""
     connection.settimeout(5)
     try:
         return connection.recv(100) == b""
@@ -112,7 +115,7 @@ def test_too_large_and_broken_requests_are_refused_before_they_are_read(gateway:
 
 
 class Clock:
-    """Time as a test wants it."""
+    """A clock that the test sets."""
 
     now = 1000.0
 
@@ -122,8 +125,9 @@ class Clock:
 
 @pytest.fixture
 def running() -> Iterator[tuple[http.Server, Clock]]:
-    """A server in this process whose clock the test turns; it looks for what is overdue each time
-    its trigger is pulled.
+    """A server in this process whose clock the test sets.
+
+    It looks for overdue connections each time its trigger is pulled.
     """
     clock = Clock()
     server = http.Server(pages(PlayedServices()), "127.0.0.1:0")
@@ -144,7 +148,7 @@ def connect(server: http.Server, sent: bytes = b"") -> socket.socket:
 
 
 def later(running: tuple[http.Server, Clock], seconds: float) -> None:
-    """Once all that was sent has been heard, time goes on, and the server looks."""
+    """Moves the time on once everything sent has been received, and has the server look."""
     server, clock = running
     # the bytes are on their way through the kernel, which has no clock that a test could turn
     time.sleep(0.1)

@@ -1,5 +1,7 @@
-"""Systems: what came of the last day, a delivery as it was sent, a secret that is exchanged, and
-keys in words.
+"""The pages of systems.
+
+They show the results of the last day, a delivery as it was sent, a secret being replaced, and keys
+in words.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def hour(back: int, delivered: int, failed: int, webhook: str = ID) -> n.DeliveryHour:
-    """One that began so many hours before the present one."""
+    """Returns an hour that began `back` hours before the present one."""
     start = i18n.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=back)
     return n.DeliveryHour(
         webhook_id=webhook, start_time=timestamp(start), delivered=delivered, failed=failed

@@ -1,5 +1,7 @@
-"""A bed is taken and given back, and the way to it opens once: the shelter's manager, its worker,
-the operator who sends somebody, and her colleague.
+"""A bed is taken and given back, and the way to it is shown once.
+
+The actors are the shelter's manager, its worker, the operator who sends somebody, and her
+colleague.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ HEARD_WITHIN = 30.0  # seconds: what one service says another hears
 
 
 class Manager(Actor):
-    """Keeps the shelter's entry."""
+    """The manager, who keeps the shelter's entry."""
 
     def says_where_the_house_is(self) -> None:
         self.goes_to("/entry/places/new")
@@ -50,7 +52,10 @@ class Manager(Actor):
 
 
 def opens_the_way(actor: Actor, referral: str) -> None:
-    """Of what the other service has not heard yet nothing opens."""
+    """Opens the way to the shelter.
+
+    It can't be opened before the other service has heard of the referral.
+    """
     until = time.monotonic() + HEARD_WITHIN
     while True:
         actor.goes_to(referral)

@@ -1,5 +1,6 @@
-"""A ministry has accounts of its own: two coordinators agree to its provider, and an official signs
-in by it, without a password of ours.
+"""A ministry has accounts of its own.
+
+Two coordinators agree to its provider, and an official signs in by it, without a password of ours.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def provider(stack: LocalStack) -> Iterator[Provider]:
 
 
 def says_who_she_is(page: Page, user: str) -> None:
-    """At the ministry."""
+    """Signs the official in at the ministry."""
     page.fill("[name=user]", user)
     page.fill("[name=password]", PASSWORD)
     page.get_by_role("button", name="Seguir").click()

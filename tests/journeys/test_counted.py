@@ -1,7 +1,7 @@
-"""How much somebody has to do until it is done, counted in a real browser on real parts and printed
-(`-s`). The goals stand in docs/figures.md.
+"""The number of actions until a task is done, counted in a real browser on real parts.
 
-An action is a click, a key that chooses, or the filling of one field; signing in is not counted.
+The counts are printed (`-s`), and the goals are in docs/figures.md. An action is a click, a key
+that chooses, or the filling of one field; signing in is not counted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PARISH_NEED = "MAT.FOD"
 
 
 class Hand:
-    """Somebody at a browser, whose every action is counted."""
+    """A user at a browser, whose every action is counted."""
 
     def __init__(self, context: BrowserContext, site: str) -> None:
         context.set_default_timeout(60_000)
@@ -58,7 +58,7 @@ class Hand:
         expect(self.page.get_by_role("main")).to_contain_text(words)
 
     def done(self, what: str, goal: int) -> int:
-        """Says how much it took, and counts anew."""
+        """Prints the count, and begins again at zero."""
         count, self.count = self.count, 0
         print(f"{what}: {count} (goal: at most {goal})")
         return count
@@ -66,7 +66,7 @@ class Hand:
 
 @pytest.fixture
 def hand(browser: Browser, stack: LocalStack) -> Iterator[Callable[..., Hand]]:
-    """Makes one, signed in as a demo account if one is named."""
+    """Makes a user, signed in as a demo account if one is named."""
     contexts: list[BrowserContext] = []
 
     def make(email: str = "", viewport: Any = DESK, script: bool = True) -> Hand:
@@ -88,8 +88,9 @@ def hand(browser: Browser, stack: LocalStack) -> Iterator[Callable[..., Hand]]:
 
 
 def sent_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
-    """A referral of Asociación Puentes to the organisation whose name contains this: its id and its
-    code.
+    """Sends a referral from Asociación Puentes to the organisation whose name contains the text.
+
+    Returns its id and its code.
     """
     sender = stack.client("Puentes")
     asked = directory_pb2.SearchServicesRequest(need_code=need_code, page_size=50)
@@ -129,7 +130,7 @@ def sent_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
 
 
 def told(stack: LocalStack, referral_id: str) -> None:
-    """Until the notice of a referral stands in an inbox."""
+    """Waits until the notice of a referral is in an inbox."""
     with stack.database("notifications") as database:
         until(
             lambda: (

@@ -1,5 +1,7 @@
-"""An enquiry at midnight with one yes among twelve: from a contact on the line to a draft, with
-nothing typed again. On phones, without JavaScript.
+"""An enquiry at midnight with one yes among twelve.
+
+It leads from a contact on the line to a draft, with nothing typed again, on phones and without
+JavaScript.
 """
 
 from typing import Any
@@ -26,7 +28,7 @@ ASKED = {
 
 @pytest.fixture(scope="module")
 def twelve(stack: LocalStack) -> dict[str, Any]:
-    """The members, each signed in, with twelve services between them that say whom they take."""
+    """The members, each signed in, with twelve services that state whom they accept."""
     coordinator = stack.worker("coordinacion@coalicion")
     staff = {email: stack.worker(email) for email in ASKED}
     made: list[str] = []
@@ -47,7 +49,7 @@ def twelve(stack: LocalStack) -> dict[str, Any]:
 
 
 def rest_says_no(staff: dict[str, Any], identifier: str) -> None:
-    """Eleven times, each by its own member."""
+    """Declines eleven times, each time as another member."""
     for email, client in staff.items():
         if email.startswith("albergue"):
             continue

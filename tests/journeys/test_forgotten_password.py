@@ -1,5 +1,7 @@
-"""A worker forgets her password and comes back by her mailbox; another loses her phone, too, and
-comes back by who directs her organisation.
+"""Two workers come back into their accounts.
+
+One forgets her password and comes back by her mailbox; the other loses her phone, too, and comes
+back by her organisation's manager.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ LINK = re.compile(r"/reset\?lang=\w+#[\w-]{43}")
 
 @pytest.fixture
 def email(browser: Browser, stack: LocalStack) -> str:
-    """A new worker of Luna Nueva, who opened her own account."""
+    """The e-mail of a new worker of Luna Nueva, who opened her own account."""
     address = f"nueva-{new_id()[:8]}@lunanueva.example"
     manager = Actor(browser, stack)
     manager.signs_in("gestion@lunanueva.demo")
@@ -63,7 +65,7 @@ def enters(actor: Actor, address: str, password: str) -> None:
 
 
 def asks(actor: Actor, address: str) -> str:
-    """By the way that she would find; returns what the page says."""
+    """Asks for a new password by the links of the site; returns the text of the page."""
     actor.goes_to("/sign-in")
     actor.page.get_by_role("link", name="¿Olvidó la contraseña?").click()
     actor.page.fill("#email", address)

@@ -1,6 +1,4 @@
-"""Nobody is sent into the void: every link of every page, walked as each role from its first page
-on, opens.
-"""
+"""Every link of every page works, for each role from its first page on."""
 
 import re
 from collections import Counter
@@ -28,7 +26,7 @@ _ID = re.compile(r"/[0-9a-f]{32}|/NI-\w+")
 
 
 class Links(HTMLParser):
-    """Where a page leads."""
+    """The links of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

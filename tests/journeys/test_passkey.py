@@ -1,5 +1,6 @@
-"""A worker makes a passkey on her phone, signs in with it alone, and beside her password; a real
-browser holds it.
+"""A worker makes a passkey on her phone.
+
+She signs in with it alone, and with it beside her password; a real browser holds it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from tests.parts.local_stack import LocalStack
 
 
 def device(page: Page, *, verified: bool = True) -> None:
-    """An authenticator in the browser, as a phone has one."""
+    """Adds an authenticator to the browser, as a phone has one."""
     tools = page.context.new_cdp_session(page)
     tools.send("WebAuthn.enable")
     options = {

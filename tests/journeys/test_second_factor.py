@@ -1,5 +1,6 @@
-"""An auditor has a code of her phone asked for, signs in with it, loses the phone, and comes in by
-a spare code.
+"""An auditor turns on a code of her phone and signs in with it.
+
+She then loses the phone, and signs in by a spare code.
 """
 
 from __future__ import annotations

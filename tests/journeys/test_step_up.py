@@ -1,5 +1,7 @@
-"""A manager who signed in a while ago invites somebody: she says again who she is, and nothing that
-she typed is lost. Then she changes her password and ends what she did not make.
+"""A manager who signed in a while ago invites somebody.
+
+She proves again who she is, and nothing that she typed is lost. Then she changes her password and
+ends what she did not make.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from tests.parts.local_stack import LocalStack
 
 
 def a_while_later(stack: LocalStack, email: str) -> None:
-    """Eleven minutes have passed since she last proved who she is."""
+    """Moves the account's last proof back by eleven minutes."""
     with stack.database("partners") as database:
         database.execute(
             "UPDATE sessions SET prove_time = now() - interval '11 minutes'"

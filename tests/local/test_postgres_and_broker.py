@@ -1,5 +1,6 @@
-"""The embedded PostgreSQL and broker: they start, they heal, they leave nothing behind, and
-passwords are asked for.
+"""The embedded PostgreSQL and broker.
+
+They start, recover, leave nothing behind, and require passwords.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ OWNER, APP = Login("owner", "owner's password"), Login("app", "app-password")
 
 @pytest.fixture
 def engine() -> Iterator[Postgres]:
-    """In a folder that is closed to others, as mkdtemp makes them: the hard case for a root-started
-    stack.
+    """A PostgreSQL in a folder that is closed to others, as mkdtemp makes it: the hard case for
+    root.
     """
     made = Postgres(Path(tempfile.mkdtemp()) / "postgres", durable=False)
     made.start()

@@ -1,5 +1,6 @@
-"""Facts heard over a broker: once, in order, from the right signer; and the fact that this service
-tells.
+"""Facts heard over a broker: once, in order, from the right signer.
+
+Also the fact that this service publishes.
 """
 
 import time
@@ -44,7 +45,7 @@ def settings(bootstrap: str) -> ServiceSettings:
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Waits for what another thread does."""
+    """Waits for an event in another thread; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -53,7 +54,7 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 @dataclass
 class World:
-    """The service with its ears open, and the other services' trusted_signers."""
+    """The service with its subscribers running, and the other services' signing keys."""
 
     service: Service
     bootstrap: str
@@ -114,8 +115,10 @@ class World:
 
 @pytest.fixture(scope="module")
 def own_broker() -> Iterator[brokers.Broker]:
-    """Of this module alone: on the shared one lie facts of other tests' services under the same
-    topics, signed with keys that nobody here trusts.
+    """A broker of this module alone.
+
+    On the shared one are facts of other tests' services under the same topics, signed with keys
+    that nobody here trusts.
     """
     made = brokers.Broker()
     try:
@@ -129,7 +132,7 @@ def own_broker() -> Iterator[brokers.Broker]:
 def ears(
     running: Service, own_broker: brokers.Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    """One for the module: each service has a topic and a group on it."""
+    """One world for the module: each service has a topic, and a group on it."""
     folder = tmp_path_factory.mktemp("trusted_signers")
     key_folder.create(folder, ["referrals", "partners", "notifications"])
     signers = {
@@ -222,7 +225,7 @@ def test_facts_that_tell_nobody_are_taken_in_so_that_no_gap_is_left(world: World
 
 
 def receipt(service: Service, id: str, version: int, verb: str, **values: Any) -> Fact:
-    """A fact of a receipt for a child whose file the receiver's organisation holds."""
+    """Returns a fact of a receipt for a child whose file the receiver's organisation holds."""
     body = referrals_pb2.ReceiptFact(
         **{"receipt_id": id, "organization_id": RECEIVER, "recipient_organization_id": OTHER}
         | values

@@ -1,6 +1,4 @@
-"""The inbox: what was told to a desk, to a worker, to the coordination, seen by those and by nobody
-else.
-"""
+"""The inbox: messages to a desk, a worker or the coordination, seen by these and nobody else."""
 
 from datetime import timedelta
 from functools import partial

@@ -1,5 +1,7 @@
-"""Invitations: the organisation's desk hears of each, without a name; the link goes sealed to one
-mailbox, once, and is nowhere afterwards.
+"""Invitations.
+
+The organisation's desk is notified of each, without a name; the link goes sealed to one mailbox,
+once, and is nowhere afterwards.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ def fact(
     email: str = EMAIL,
     **more: Any,
 ) -> Fact:
-    """What partners says, with the letter as partners seals it."""
+    """Returns a fact of partners, with the letter as partners seals it."""
     id = invitation or new_id()
     body = facts_pb2.InvitationFact(
         invitation_id=id, organization_id=RECEIVER, first_manager=True, **more

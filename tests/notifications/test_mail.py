@@ -1,5 +1,6 @@
-"""E-mails: neutral, handed to a real SMTP server in this process, tried again when that makes
-sense, and told of when nobody was reached.
+"""E-mails: neutral, and handed to a real SMTP server in this process.
+
+They are tried again if that makes sense, and the coordination is notified if nobody was reached.
 """
 
 import ssl
@@ -33,7 +34,7 @@ FROM = "enlace@coalicion.example"
 
 @dataclass
 class Post:
-    """The mail server's side: answers for RCPT and DATA are taken one by one, then it accepts."""
+    """The mail server's side: it gives answers for RCPT and DATA one by one, then accepts."""
 
     rcpt: list[str] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
@@ -333,7 +334,7 @@ def test_a_desk_that_has_taken_its_address_away_gets_nothing_more(
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed one for 127.0.0.1: key and certificate in one file."""
+    """A self-signed certificate for 127.0.0.1: key and certificate in one file."""
     folder = tmp_path_factory.mktemp("tls")
     command = [
         "openssl",
@@ -370,7 +371,7 @@ def check_password(
 
 @pytest.fixture
 def secure_post(certificate: Path) -> Iterator[Post]:
-    """Takes mail over STARTTLS and after a sign-in only."""
+    """A mail server that accepts mail over STARTTLS and after a sign-in only."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)
     made = Post(port=free_port("127.0.0.1"))

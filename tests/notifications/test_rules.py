@@ -1,4 +1,4 @@
-"""Who is told of what, and when nobody is."""
+"""The recipients of each fact, and the facts without any."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -34,7 +34,7 @@ def happening(
 
 
 def who(told: list[Told]) -> set[str]:
-    """The recipients in words; fails when one is named twice."""
+    """Returns the recipients in words; fails if one is named twice."""
     names = {
         (Audience.DESK, RECEIVER): TO_RECEIVER,
         (Audience.DESK, SENDER): TO_SENDER,

@@ -1,5 +1,6 @@
-"""Texts are complete, constant, and say nothing: whoever reads a mailbox learns that there is a
-task, no more.
+"""Texts are complete and constant, and reveal nothing.
+
+A reader of a mailbox learns only that there is a task.
 """
 
 import re

@@ -1,5 +1,6 @@
-"""What the owner of an endpoint finds out afterwards: each attempt with exactly what was sent,
-counts by the hour; and nobody else does.
+"""The log of an endpoint for its owner: each attempt as it was sent, and counts by the hour.
+
+Nobody else sees it.
 """
 
 import json
@@ -21,7 +22,7 @@ NOT_FOUND = ("NOT_FOUND", "not_found")
 
 
 def delivery_of(service: Service, webhook_id: str, organization: str = RECEIVER) -> pb.Delivery:
-    """The newest one to this endpoint, whole."""
+    """Returns the newest delivery to this endpoint, whole."""
     [newest, *_] = service.deliveries(webhook_id, organization)
     assert not newest.HasField("sent")  # lists stay short
     delivery: pb.Delivery = service.as_(organization, "MANAGER").GetDelivery(

@@ -1,5 +1,6 @@
-"""A secret is exchanged without a delivery that its owner can't check: two sign for a day, never
-three, and what leaked ends at once.
+"""A secret is replaced without a delivery that the owner can't check.
+
+Two secrets sign for a day, never three, and a leaked one ends at once.
 """
 
 import base64
@@ -30,8 +31,10 @@ _WAITING = (
 
 
 def signers(got: Got, **secrets: str) -> list[str]:
-    """Which of these secrets signed it, in the order of the header; each signature must be
-    somebody's. Calculated here: its library would be asked what it said.
+    """Returns which of these secrets signed the request, in the order of the header.
+
+    Fails if a signature is nobody's. The signatures are calculated here, because the library would
+    only confirm itself.
     """
     signed = f"{got.id}.{got.headers['webhook-timestamp']}.{got.body}".encode()
     by_signature = {}
@@ -160,7 +163,7 @@ def test_of_two_who_rotate_at_once_one_does_and_the_other_hears_it(service: Serv
 
 
 def refused(error: grpc.RpcError) -> tuple[str, str]:
-    """Code and reason of what was caught."""
+    """Returns the code and the reason of a caught error."""
 
     def again() -> None:
         raise error

@@ -1,5 +1,7 @@
-"""A partner's system is told: signed, again after a failure under the same id, never by a detour
-into our own network, and never at others' cost.
+"""Webhooks to a partner's system.
+
+They are signed, and sent again after a failure under the same id; they never go into our own
+network by a detour, and never at others' cost.
 """
 
 import hashlib
@@ -171,7 +173,7 @@ def test_a_connection_is_used_again_and_a_closed_one_is_no_failure(service: Serv
 
 
 def answer_and_hang_up(server: socket.socket, times: int) -> None:
-    """Promises to keep the connection, and closes it."""
+    """Promises to keep the connection open, and closes it."""
     for _ in range(times):
         connection, _ = server.accept()
         connection.recv(65536)
@@ -199,7 +201,7 @@ def test_who_drips_is_cut_off_when_the_time_is_up() -> None:
 
 
 def drip(server: socket.socket) -> None:
-    """A header a byte at a time, for ever: no read ever waits long."""
+    """Sends a header a byte at a time, for ever: no single read waits long."""
     connection, _ = server.accept()
     with connection:
         connection.sendall(b"HTTP/1.1 200 OK\r\n")
@@ -213,7 +215,7 @@ def drip(server: socket.socket) -> None:
 
 @contextmanager
 def names(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Iterator[list[str]]:
-    """Every name means these addresses; yields which were looked up."""
+    """Makes every name resolve to these addresses; yields the names that were looked up."""
     asked: list[str] = []
 
     def look_up(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
@@ -272,7 +274,7 @@ def test_nobody_listening_is_a_connection_error(service: Service) -> None:
 
 @contextmanager
 def running(*senders: WebhookSender) -> Iterator[None]:
-    """The senders' own threads, woken by the database."""
+    """Runs the senders' own threads, woken by the database."""
     loops = [sender.loop() for sender in senders]
     for loop in loops:
         loop.start()

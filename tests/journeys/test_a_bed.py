@@ -52,9 +52,9 @@ class Manager(Actor):
 
 
 def opens_the_way(actor: Actor, referral: str) -> None:
-    """Opens the way to the shelter.
+    """Opens the way to the shelter, trying until the other service has heard of it.
 
-    It can't be opened before the other service has heard of the referral.
+    Until then the page says that no address is stored.
     """
     until = time.monotonic() + HEARD_WITHIN
     while True:

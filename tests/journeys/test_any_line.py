@@ -19,9 +19,7 @@ def opens(actor: Operator | Caller, words: str) -> None:
 
 
 def notes_the_call_of(operator: Operator, reference: str, pin: str) -> str:
-    """Notes the caller's call by what she tells on the phone; returns the address of the new
-    contact.
-    """
+    """Notes the caller's call by what she tells on the phone; returns the contact's address."""
     operator.goes_to("/search")
     operator.page.fill("main #q", reference)
     operator.page.press("main #q", "Enter")

@@ -98,8 +98,9 @@ def test_python_and_curl_walk_the_same_way() -> None:
 
 
 def test_the_webhook_check_of_the_guide_is_the_only_other_code() -> None:
-    """A test runs every block that looks like a program: here or in
-    tests/gateway/test_api_openapi.py.
+    """A test runs every block that looks like a program.
+
+    It is here or in tests/gateway/test_api_openapi.py.
     """
     counts = {
         file.name: len(re.findall(r"^```(?:python|bash)$", file.read_text(), re.MULTILINE))

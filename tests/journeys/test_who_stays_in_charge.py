@@ -19,8 +19,9 @@ from tests.parts.local_stack import LocalStack
 
 
 def asks_for_a_bed_in_chinandega(line: Operator) -> str:
-    """Asks from the open contact, in a country that is not the line's; returns the enquiry's
-    address.
+    """Asks from the open contact; returns the address of the enquiry.
+
+    The country is not that of the line.
     """
     line.presses("Preguntar a varios")
     line.page.select_option("[name=country]", "NI")

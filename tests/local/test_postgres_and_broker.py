@@ -29,8 +29,9 @@ OWNER, APP = Login("owner", "owner's password"), Login("app", "app-password")
 
 @pytest.fixture
 def engine() -> Iterator[Postgres]:
-    """A PostgreSQL in a folder that is closed to others, as mkdtemp makes it: the hard case for
-    root.
+    """A PostgreSQL in a folder that is closed to others, as mkdtemp makes it.
+
+    That is the hard case for a stack that root starts.
     """
     made = Postgres(Path(tempfile.mkdtemp()) / "postgres", durable=False)
     made.start()

@@ -28,9 +28,7 @@ class Got:
         return str(json.loads(self.body)["type"])
 
     def verified(self, secret: str) -> Any:
-        """Returns the body if the signature is right, checked by the library that a partner would
-        use.
-        """
+        """Returns the body if its signature is right, by the library that a partner would use."""
         return Webhook(secret).verify(self.body, self.headers)
 
 

@@ -1,4 +1,4 @@
-"""One's own account: another password, and where it is signed in."""
+"""The own account: changing its password, and the list of its sessions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def member(scene: Scene) -> Scene:
 
 
 def entered(scene: Scene) -> tuple[Stubs, str]:
-    """Her stubs, and the secret of the session behind them."""
+    """Returns a worker's stubs, and the secret of the session behind them."""
     signed_in = sign_in(scene)
     return scene.with_token(signed_in.tokens["enlace.partners"]), signed_in.session_secret
 

@@ -1,5 +1,6 @@
-"""Budgets by address count what the gateway says of its clients; of a caller that asks the service
-itself they count its own address.
+"""Budgets by address count the addresses that the gateway states for its clients.
+
+For a caller that calls the service itself, they count the caller's own address.
 """
 
 from __future__ import annotations

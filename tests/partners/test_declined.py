@@ -1,5 +1,6 @@
-"""Who declines for lack of room puts her own figure in doubt, until she says it anew; nobody else
-can, and no fact of before.
+"""A service that declines for lack of room puts its own figure in doubt until it states it again.
+
+Nobody else can do so, and no earlier fact can.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ TOLD = tuple(facts_pb2.DESCRIPTOR.message_types_by_name)
 
 
 class Shelter:
-    """An organisation with one service that said at noon that there is room; it is two o'clock."""
+    """An organisation with one service that reported room at noon; it is two o'clock."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
@@ -66,7 +67,7 @@ class Shelter:
     def hear_answer(
         self, reason: str = "no_capacity", *, by: str = "", at: datetime | None = None
     ) -> None:
-        """To an enquiry."""
+        """Applies the fact of an answer to an enquiry."""
         answer = enquiries_pb2.OFFER_ANSWER_NO if reason else enquiries_pb2.OFFER_ANSWER_YES
         said = facts_pb2.EnquiryFact(
             enquiry_id=new_id(),
@@ -91,7 +92,7 @@ class Shelter:
 
     @property
     def declined(self) -> timedelta | None:
-        """How long after noon, as everybody sees it."""
+        """Returns how long after noon the last refusal was, as everybody sees it."""
         room = self.seen().capacity
         return (
             room.declined_time.ToDatetime(NOON.tzinfo) - NOON
@@ -100,7 +101,7 @@ class Shelter:
         )
 
     def room(self) -> tuple[str, str]:
-        """Name of the first that matches, and what is said of its room."""
+        """Returns the name of the first match, and what is shown of its room."""
         first = self.scene.coordinator.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches[0]  # type: ignore[arg-type]
         return first.service.name, next(
             reason.reason_code for reason in first.reasons if reason.criterion == pb.CRITERION_ROOM

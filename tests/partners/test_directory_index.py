@@ -1,5 +1,7 @@
-"""The directory as a process keeps it: a question knows whatever was committed before it, in search
-and matching alike, and nothing is lost while it is read.
+"""The directory as a process holds it in memory.
+
+Each search and each match knows everything that was committed before it, and nothing is lost while
+it is read.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
 
 def asked(scene: Scene, need: str = "MED.PRI") -> list[str]:
-    """The names of what meets it, by match and by search."""
+    """Returns the names of the services that meet the need; fails if match and search differ."""
     matched = scene.coordinator.MatchServices(
         pb.MatchServicesRequest(need_code=need, country="NI")
     ).matches
@@ -38,7 +40,7 @@ def asked(scene: Scene, need: str = "MED.PRI") -> list[str]:
 
 
 def meets(need: str) -> str:
-    """As SQL sets it."""
+    """Returns the SQL that sets this need."""
     return f"need_codes = '{{{need}}}', facets = '{{need:MED,need:{need},country:NI,area:NI-CI}}'"
 
 

@@ -1,6 +1,4 @@
-"""By what a service decides whom it takes is told with each of its facts: that it states a limit,
-and never which.
-"""
+"""Each fact of a service says that it has a limit on whom it accepts, and never which limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wrong passwords: how many are heard, from where, and whom they keep out."""
+"""Wrong passwords: how many are accepted, from which address, and whom they lock out."""
 
 from __future__ import annotations
 
@@ -241,5 +241,5 @@ def test_a_clock_that_was_ahead_keeps_nobody_out_once_it_is_right(member: Scene)
 
 
 def other(member: Scene) -> str:
-    """A colleague at the same address."""
+    """Returns the e-mail of a colleague who signs in from the same address."""
     return member.worker(member.coalition, email="otra@ejemplo.org").entry.email

@@ -1,5 +1,7 @@
-"""An import as a job: accepted at once, done once whatever is killed meanwhile, cancelled cleanly,
-and only its own organisation's.
+"""An import as a job.
+
+It is accepted at once, done once whatever is killed meanwhile, cancelled cleanly, and visible only
+to its own organisation.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Directories that were kept elsewhere: all of a file or nothing, twice is once, and what is wrong
-is named at its cell.
+"""Imports of directories that were kept elsewhere.
+
+A file is imported whole or not at all, twice counts once, and each error names its cell.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""Another account is not another person: whom one invited, or who shares a mailbox, a device or an
-account at a provider, is nobody's second person.
+"""Another account is not another person.
+
+An account that the first one invited, or that shares its mailbox, device or account at a provider,
+is nobody's second person.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ ISSUER = "https://login.ministry.example"
 def founder(
     scene: Scene, *roles: Role, email: str = "", device: str = "", of: Organization | None = None
 ) -> Stubs:
-    """An account from the network's set-up."""
+    """Makes an account of the network's set-up."""
     return scene.entered(
         scene.worker(
             of or scene.coalition, *(roles or (Role.COORDINATOR,)), email=email
@@ -49,7 +51,7 @@ def founder(
 def invited(
     scene: Scene, by: Stubs, email: str, *roles: contract_pb2.Role.ValueType, device: str = ""
 ) -> Stubs:
-    """An account that `by` invited, and that was accepted and entered from this device."""
+    """Makes an account that `by` invited, and that was accepted and used from this device."""
     made = invite(by, None, *roles, email=email)
     if made.unconfirmed:
         founder(scene, of=scene.organization("Otra sede")).ConfirmInvitation(
@@ -290,6 +292,6 @@ def test_devices_are_forgotten_and_who_invited_whom_is_not(scene: Scene) -> None
 
 
 def token_of(scene: Scene, email: str) -> Kin:
-    """The kin in a token of a session that begins now."""
+    """Returns the kin in a token of a session that begins now."""
     signed = scene.nobody.SignIn(pb.SignInRequest(email=email, password="una clave larga"))
     return scene.verifier.verify(signed.tokens["enlace.partners"]).kin

@@ -1,4 +1,4 @@
-"""Matching: one table, a line a rule; and what the service leaves out before it."""
+"""Matching: one table with a line for each rule, and what the service leaves out before it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""One cheating person with any number of accounts, mailboxes and keys against all rules of two of
-partners: alone she reaches what one person may do.
+"""One cheating person with any number of accounts, mailboxes and keys.
+
+Against all rules of two of partners, alone she achieves only what one person may do.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ STEPS = 60
 
 @dataclass
 class Cheat:
-    """What she has, and what she tries. `tried` counts by name what was not refused."""
+    """A cheating person's accounts, and her attempts.
+
+    `tried` counts by name what was not refused.
+    """
 
     scene: Scene
     random: Random
@@ -98,7 +102,7 @@ class Cheat:
         )
 
     def accept(self, _: Stubs) -> None:
-        """She reads every mailbox that she invites to."""
+        """Accepts an invitation: she reads every mailbox that she invites to."""
         made = self.random.choice(
             [one for one in self.invitations if not one.unconfirmed] or [None]
         )
@@ -180,7 +184,7 @@ class Cheat:
         )
 
     def hold_member(self, by: Stubs) -> None:
-        """What one person may do: for a day, and once in thirty."""
+        """Suspends a member for a day, which one person may do once in thirty days."""
         request = d.SuspendOrganizationRequest(
             id=self.held,
             etag=self._etag(by, self.held),

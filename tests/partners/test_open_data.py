@@ -1,4 +1,4 @@
-"""What anybody may read: what members want to be found, and nothing that depends on the rest."""
+"""Open data: what members want to be found, and nothing that depends on the rest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def listed(scene: Scene, **asked: Any) -> pb.ListPublicServicesResponse:
 
 
 def said(scene: Scene) -> list[bytes]:
-    """Everything that anybody may read, byte by byte, by several questions."""
+    """Returns all answers that anybody may read, byte by byte, to several questions."""
     answers = [
         *(
             listed(scene, **asked)
@@ -137,7 +137,7 @@ def room(scene: Scene, house: Organization, service: Service) -> None:
 
 
 def narrowed_words(scene: Scene, house: Organization, service: Service) -> None:
-    """A description for partners, changed to other words for partners: nobody else notices."""
+    """Changes a description for partners to other words for partners: nobody else notices."""
     manager = scene.by(house, Role.MANAGER)
     scene.later(days=1)
     kept = manager.GetService(d.GetServiceRequest(id=service.id))

@@ -1,4 +1,4 @@
-"""Organisations: their entry, their life, who may change them, and what is told of it."""
+"""Organisations: their entry, their life, who may change them, and their facts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def create(scene: Scene, **more: object) -> pb.Organization:
 
 
 def another(scene: Scene) -> Stubs:
-    """A second person of the coordination."""
+    """Returns the stubs of a second person of the coordination."""
     return scene.by(scene.coalition, Role.COORDINATOR)
 
 

@@ -1,4 +1,4 @@
-"""Search: words as people type them, attributes, pages, and what must not be found."""
+"""Search: words as people type them, attributes, pages, and services that must not be found."""
 
 from __future__ import annotations
 

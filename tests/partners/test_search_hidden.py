@@ -1,5 +1,6 @@
-"""Two directories that differ only in what a caller may not see give that caller the same bytes;
-and pages, order and total are those of a plain count.
+"""Two directories that differ only in what a caller may not see give that caller the same bytes.
+
+Pages, order and total are those of a plain count.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ QUESTIONS: list[Question] = [
 
 
 def answers(caller: Caller, coalition: str) -> list[bytes]:
-    """All that is said to these questions, page for page; the first rows of matches too."""
+    """Returns all answers to these questions, page by page, with the first rows of matches."""
     said = []
     for question in QUESTIONS:
         token = ""
@@ -99,7 +100,7 @@ def test_what_is_hidden_changes_no_byte_of_an_answer(
 
 
 def everything(scene: Scene, wanted: Question) -> tuple[list[str], list[int]]:
-    """Page for page: the names, and the totals that were said."""
+    """Returns the names page by page, and the stated totals."""
     names, totals, token = list[str](), list[int](), ""
     while True:
         page = scene.coordinator.SearchServices(
@@ -113,7 +114,7 @@ def everything(scene: Scene, wanted: Question) -> tuple[list[str], list[int]]:
 
 
 def change(scene: Scene, chance: random.Random, one: Service) -> Service:
-    """Another name, other languages, a new figure, or another need: as its member says it."""
+    """Changes the name, the languages, the figure or the need of a service, as its member does."""
     entry = one.entry
     wanted: dict[str, Any] = chance.choice(
         [

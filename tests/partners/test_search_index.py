@@ -1,5 +1,7 @@
-"""The sets of a search: whatever is put, changed and dropped, what is found, its order and its
-pages are those of looking at each service.
+"""The bitmaps of a search.
+
+After any additions, changes and deletions, hits, order and pages are those of looking at each
+service.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ WORDS = [
 
 @dataclass(frozen=True)
 class Said:
-    """A service as it may be, written as the database writes it."""
+    """A possible service, written as the database writes it."""
 
     id: str
     name: str
@@ -53,7 +55,7 @@ class Said:
         )
 
     def weight(self, word: Word) -> set[str]:
-        """Where it says that."""
+        """Returns the weights with which the service has the word."""
         return {
             min(weights or "D")
             for said, weights in self.words

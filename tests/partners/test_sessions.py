@@ -1,4 +1,4 @@
-"""Signing in, sessions and tokens: what is proven, for how long, and how little a stranger
+"""Signing in, sessions and tokens: what is proved, for how long, and how little a stranger
 learns.
 """
 

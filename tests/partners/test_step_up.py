@@ -1,5 +1,6 @@
-"""What outlasts a session asks its holder again who she is, and whom it concerns hears of it: a
-stolen session makes nothing that stays.
+"""A change that outlasts a session asks for fresh proof, and the people concerned are notified.
+
+So a stolen session makes nothing that stays.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def manager(scene: Scene, own: Organization) -> Worker:
 
 
 def of_session(scene: Scene, secret: str) -> Stubs:
-    """Whoever holds this session."""
+    """Returns stubs with this session's tokens."""
     return scene.with_token_of(lambda: token_of(scene, secret).tokens["enlace.partners"])
 
 
@@ -86,7 +87,7 @@ def not_proved(by: Stubs, secret: str, path: str, reason: str = "wrong", **said:
 
 
 def with_app(scene: Scene, worker: Worker) -> App:
-    """Has a code of her phone asked for."""
+    """Turns on a code of the worker's phone."""
     me = scene.as_worker(worker)
     app = App(scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)).secret)
     me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))

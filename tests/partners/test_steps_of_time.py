@@ -1,5 +1,6 @@
-"""What others see of a shelter's room changes with the clock, never with what happens there; its
-own people see it at once.
+"""Other members see a shelter's room change with the clock, never with what happens there.
+
+The shelter's own people see a change at once.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ HOUR = timedelta(hours=1)
 
 
 class Shelters:
-    """Two shelters that said at noon what is free, and a member that looks; it is an hour later.
+    """Two shelters that stated at noon what is free, and a member that looks.
 
-    A step of time began at noon.
+    It is an hour later. A step of time began at noon.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -101,7 +102,7 @@ class Shelters:
         return self.seen(by).capacity.available
 
     def answers(self, by: Stubs) -> list[bytes]:
-        """Whatever the directory says of them, byte for byte."""
+        """Returns all answers of the directory about the shelters, byte for byte."""
         both = [self.service.id, self.beside.id]
         said = [
             self.seen(by),

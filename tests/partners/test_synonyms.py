@@ -1,6 +1,6 @@
-"""Synonyms of needs: what a person says finds what she means.
+"""Synonyms of needs: a person's words find what she means.
 
-The data first, then the search on the real database.
+The data are tested first, then the search on the real database.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ON_PURPOSE = {"violencia", "violence", "pasaje"}
 
 
 def names(scene: Scene, words: str) -> list[str]:
-    """Names, in their order."""
+    """Returns the names of the found services, in their order."""
     return [
         service.name
         for service in scene.coordinator.SearchServices(
@@ -41,7 +41,7 @@ def names(scene: Scene, words: str) -> list[str]:
 
 
 def met(scene: Scene, words: str) -> set[str]:
-    """The needs of what is found."""
+    """Returns the needs of the found services."""
     services = scene.coordinator.SearchServices(
         pb.SearchServicesRequest(words=words, page_size=100)
     ).services
@@ -80,7 +80,9 @@ def test_no_synonym_names_two_unrelated_needs_unless_on_purpose() -> None:
 
 @pytest.fixture
 def network(scene: Scene) -> Scene:
-    """A service for each need, with a name that says nothing; one of them of a convent."""
+    """A service for each need, with a name that says nothing about it; one service is a
+    convent's.
+    """
     nuns = scene.organization("Hermandad de la Luz", type=OrganizationType.RELIGIOUS)
     for number, code in enumerate(taxonomy().terms):
         scene.service(nuns if code == "HOU.TRANS" else scene.coalition, f"Servicio {number}", code)

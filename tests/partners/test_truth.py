@@ -1,5 +1,6 @@
-"""How far one can rely on what a service says of its room: what was promised and kept, and how old
-the figure is.
+"""How far a service's figure of its room can be relied on.
+
+That is what was promised and kept, and how old the figure is.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ROOM = Capacity(Intake.OPEN, 3, 9, "beds", NOON)
 
 
 class Shelter:
-    """It said at noon that three beds are free; others send it people."""
+    """A shelter that stated at noon that three beds are free; others send it people."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene

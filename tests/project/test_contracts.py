@@ -1,5 +1,5 @@
-"""What the protos promise: facts without content, documented rpcs, registered topics, fresh
-generated code.
+"""The promises of the protos: facts without content, documented rpcs, registered topics, fresh
+code.
 """
 
 import subprocess

@@ -1,11 +1,11 @@
-"""Every Python that is claimed: in an environment of its own, as make sets it up, the stack lives
-one life and its facts arrive.
+"""Every supported Python, in an environment of its own, as make sets it up.
 
-The Python that runs this file has the whole suite for proof; the others of this machine have these
-two tests, in what `make run` installs and the few tools of requirements/pythons.in. Their
-environments stay under build/, so only the first run pays for them (half a minute and 0.4 GB each).
-All of them run side by side, since they mostly wait. Limit: only what the machine has. In CI that
-must be the oldest and the newest that we claim.
+The stack lives one life there, and its facts arrive. The Python that runs this file has the whole
+suite for proof; the others of this machine have these two tests, with the packages that `make run`
+installs and the few tools of requirements/pythons.in. Their environments stay under build/, so only
+the first run pays for them (half a minute and 0.4 GB each). All of them run side by side, because
+they mostly wait. Limit: only the Pythons of the machine are tested. In CI these must be the oldest
+and the newest that we support.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ WORKS = {
 
 @functools.cache
 def interpreter(version: str) -> str | None:
-    """A Python of this version that works and can make environments: on the PATH, or one of pyenv's
-    that is not selected.
+    """Returns a Python of this version that works and can make environments; None if there is none.
+
+    It is on the PATH, or one of pyenv's that is not selected.
     """
     folders = [Path(folder) for folder in os.get_exec_path()]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
@@ -76,7 +77,10 @@ OTHERS = [
 
 
 def environment(version: str) -> Path:
-    """Its Python, with all that these tests need: what `make VENV=… PYTHON=…` makes."""
+    """Returns the Python of an environment with everything that these tests need.
+
+    `make VENV=… PYTHON=…` makes the environment.
+    """
     program = interpreter(version)
     if not program:
         reason = f"Enlace claims Python {version}, and this machine has none"
@@ -95,7 +99,7 @@ def environment(version: str) -> Path:
 
 
 def make(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """As a person types it, also inside of `make test`."""
+    """Runs make as a person types it, also inside `make test`."""
     clean = {
         name: value
         for name, value in os.environ.items()
@@ -113,8 +117,8 @@ def make(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 
 class Works:
-    """The works under way, each a pytest of its own; begun for all interpreters when the first one
-    asks.
+    """The works under way, each a pytest of its own; the first request starts those of all
+    interpreters.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -225,7 +229,7 @@ def test_what_is_claimed_is_what_is_tested() -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("version", NEWER)
 def test_a_newer_python_has_a_wheel_of_every_requirement(version: str, tmp_path: Path) -> None:
-    """A new machine brings it.
+    """A new machine brings a newer Python.
 
     The package index is asked as that Python would ask it; nothing is installed.
     """
@@ -245,8 +249,9 @@ def test_a_requirement_that_a_newer_python_lacks_is_found(tmp_path: Path) -> Non
 
 
 def resolved(version: str, requirements: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """What pip says to installing this list, as requirements/install does, in a Python of that
-    version.
+    """Returns pip's result of installing this list in a Python of that version.
+
+    The options are those of requirements/install.
     """
     command = [
         sys.executable,
@@ -274,7 +279,9 @@ def resolved(version: str, requirements: Path, folder: Path) -> subprocess.Compl
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """No more of one than what sets up an environment, with a requirement that has no wheel."""
+    """A checkout of only the files that set up an environment, with a requirement without a
+    wheel.
+    """
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "requirements").mkdir()
     for name in ("install", "kafka.txt"):

@@ -1,8 +1,7 @@
-"""The import law bites: each contract in pyproject.toml is broken once in a copy of the tree, and
-says so.
+"""The import law works: each contract in pyproject.toml is broken once in a copy of the tree.
 
-And what a contract can't say: a domain imports nothing but the standard library, `chassis.errors`,
-`chassis.second` and itself.
+The contract has to report it. One rule is beyond the contracts: a domain imports nothing but the
+standard library, `chassis.errors`, `chassis.second` and itself.
 """
 
 from __future__ import annotations
@@ -160,7 +159,7 @@ def _imports(file: Path) -> Iterator[str]:
 
 
 def _plant(tree: Path, where: str, what: str) -> None:
-    """Into the file, or, where the module has become a folder by now, into its __init__."""
+    """Adds a line to the file, or to its __init__ if the module has become a folder by now."""
     file = tree / where
     if file.with_suffix("").is_dir():
         file = file.with_suffix("") / "__init__.py"

@@ -1,5 +1,6 @@
-"""The stack on one machine, as a person runs it: it comes up, whatever is killed heals, it stops
-cleanly and keeps what it has.
+"""The local stack, as a person runs it.
+
+It comes up, whatever is killed recovers, it stops cleanly and retains its data.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class LocalStack:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, *, demo: bool = False, until: str = "Stop ") -> str:
-        """Returns all that it said up to the line that begins so: the last of its start."""
+        """Starts the stack; returns its output up to the line that begins with `until`, the last of
+        its start.
+        """
         command = [
             *HEARING,
             sys.executable,
@@ -67,7 +70,7 @@ class LocalStack:
         raise AssertionError("the stack did not come up:\n" + "".join(lines))
 
     def mute(self) -> None:
-        """From now on nothing that it says can be written."""
+        """Makes all further output fail."""
         assert self._process
         assert self._process.stdout
         self._process.stdout.close()
@@ -228,12 +231,12 @@ def test_a_folder_that_can_not_be_is_a_sentence(tmp_path: Path, var: str) -> Non
 
 
 def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
-    """A limit on the size of files is as good as one: whatever is written is refused."""
+    """A limit on the size of files has the same effect: every write is refused."""
     assert "can't be written" in refusal(tmp_path / "var", "ulimit -f 0; ")
 
 
 def refusal(var: Path, first: str = "") -> str:
-    """What the stack says, in one line, when it can't begin in a folder."""
+    """Returns the one line of output of a stack that can't start in a folder."""
     command = f"{first}exec {sys.executable} -m services --no-demo --var {var}"
     done = subprocess.run(
         ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60
@@ -246,7 +249,7 @@ def refusal(var: Path, first: str = "") -> str:
 
 @contextmanager
 def busy(loops: int) -> Iterator[None]:
-    """Beside so many processes that do nothing but take processor time."""
+    """Runs processes that only take processor time."""
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
     try:
         yield

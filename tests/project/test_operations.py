@@ -1,5 +1,6 @@
-"""docs/operations.md, followed to the letter on a running stack: held facts, dead letters, replay;
-copies, a service that goes back, a stack that moves.
+"""docs/operations.md, followed to the letter on a running stack.
+
+Held facts, dead letters, replay; copies, a service that is restored, a stack that moves.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ ALSO_AFTER_A_RESTORE = (
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    """One of its own: it is broken, stopped and restored here."""
+    """A stack of this module's own: it is broken, stopped and restored here."""
     made = LocalStack()
     try:
         yield made.start()
@@ -97,8 +98,9 @@ def cast(stack: LocalStack) -> Cast:
 
 @pytest.fixture(scope="module")
 def scenes(stack: LocalStack, cast: Cast) -> Scenes:
-    """When all that the demo network tells has been heard: it is much, and a stack is ready
-    before.
+    """The scenes, once all facts of the demo network have been heard.
+
+    There are many, and a stack is ready before.
     """
     with ExitStack() as cleanup:
         at_rest(stack, cleanup, checker.started(), set())
@@ -107,8 +109,8 @@ def scenes(stack: LocalStack, cast: Cast) -> Scenes:
 
 @pytest.fixture
 def broken(stack: LocalStack) -> Iterator[Any]:
-    """Notifications can't write the message about a referral that was sent; what is yielded mends
-    it.
+    """Makes notifications unable to write the message about a sent referral; the yielded function
+    repairs it.
     """
 
     def mend() -> None:
@@ -281,7 +283,7 @@ def rights(stack: LocalStack, service: str) -> list[list[dict[str, Any]]]:
 
 
 def copy(operator: Operator) -> None:
-    """The documented copies, of databases and of keys."""
+    """Makes the documented copies, of databases and of keys."""
     for name in (*(f"{service}.dump" for service in SERVICES), "keys.tar"):
         (operator.folder / name).unlink(missing_ok=True)
     assert operator.run("\n".join(blocks(COPIES)[0])) == ""
@@ -290,7 +292,7 @@ def copy(operator: Operator) -> None:
 
 
 def restore(operator: Operator, *services: str) -> None:
-    """The documented restore, with nothing of the stack but PostgreSQL running."""
+    """Makes the documented restore, while only PostgreSQL of the stack runs."""
     [command] = ["\n".join(block) for block in blocks(COPIES) if "pg_restore" in block[0]]
     with operator.stays_at(operator.told(COPIES, "make run")):
         for service in services:
@@ -298,7 +300,7 @@ def restore(operator: Operator, *services: str) -> None:
 
 
 def trail_is_append_only(stack: LocalStack) -> None:
-    """Also after a restore: for the service's own role."""
+    """Checks that the service's own role can't change the trail, also after a restore."""
     for service in SERVICES:
         for statement in ("UPDATE audit SET reason = ''", "DELETE FROM audit", "TRUNCATE audit"):
             with (
@@ -309,15 +311,16 @@ def trail_is_append_only(stack: LocalStack) -> None:
 
 
 def nothing_is_seen_without_a_caller(stack: LocalStack) -> None:
-    """Row-level security: a statement that forgot whose it is."""
+    """Checks row-level security: a statement without a caller sees no row."""
     with psycopg.connect(stack.database_url("referrals")) as own:
         row = own.execute("SELECT count(*) FROM referrals").fetchone()
     assert row == (0,)
 
 
 def erase(stack: LocalStack, person_id: str) -> None:
-    """Two people of her organisation have her file erased; returns when every memory of it outside
-    of the database has it.
+    """Has two people of her organisation erase the person's file.
+
+    Returns once every place outside of the database that remembers erasures has it.
     """
     asked = {"person_id": person_id}
     stack.worker("trabajadora@puentes.demo").erasures.ProposeErasure(
@@ -343,13 +346,15 @@ def erase(stack: LocalStack, person_id: str) -> None:
 
 
 def bodies(packed: Iterable[bytes]) -> bytes:
-    """What kept records say."""
+    """Returns the bodies of packed records."""
     return b"".join(unpack(line)[1] or b"" for line in packed if line)
 
 
 def stays_erased(stack: LocalStack, person_id: str, another_id: str) -> None:
-    """In a store that was restored from a copy from before: from the first answer on nobody opens
-    her, and soon everybody else is opened again.
+    """Checks a store that was restored from an older copy.
+
+    From the first answer on nobody can open the erased person, and soon everybody else can be
+    opened again.
     """
     sender = stack.client("Puentes")
     refusals = {"hers": set[tuple[str, str]](), "another": set[tuple[str, str]]()}
@@ -384,8 +389,9 @@ def stays_erased(stack: LocalStack, person_id: str, another_id: str) -> None:
 
 
 def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -> Books:
-    """The books of a stack that has told and heard all; `lost` are subjects that were told of and
-    are no more.
+    """Returns the books of a stack that has published and heard everything.
+
+    `lost` are subjects of published facts that no longer exist.
     """
     partners, referrals, notifications = (
         cleanup.enter_context(stack.database(name)) for name in SERVICES

@@ -1,5 +1,6 @@
-"""The promises of the protos: facts without content, documented rpcs, registered topics, fresh
-code.
+"""The promises of the protos.
+
+Facts have no content, rpcs are documented, topics are registered, and generated code is fresh.
 """
 
 import subprocess

@@ -71,10 +71,9 @@ def test_the_pilot_has_the_published_totals() -> None:
 
 
 def test_the_tables_of_the_pilot_give_no_small_count_away() -> None:
-    """The total is known.
+    """The total is known, and so is the sum of the unpublished counts.
 
-    The rest, for the counts that are not published, could be in one way only if each were one, or
-    each nine, or there were only one count.
+    The sum would give a count away if there were only one, if each were one, or if each were nine.
     """
     files = [file.person for file, _ in pilot(network(), CALENDAR)]
     for table in (

@@ -115,8 +115,9 @@ class TestCorrecting:
         assert of_kind("Job").keys() == {f"make-secrets-{VERSION}"}
 
     def test_the_tag_is_the_version_and_make_image_builds_it(self) -> None:
-        """So the next apply rolls out a new version: a node with the old image has none of this
-        name.
+        """So the next apply rolls out a new version.
+
+        A node with the old image has none of this name.
         """
         images = {
             container["image"]

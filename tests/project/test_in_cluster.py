@@ -43,8 +43,9 @@ make_secrets = load(LOCAL / "make_secrets.py")
 
 
 class Api:
-    """An API server that knows Secrets of one namespace, and may be told to die after a number of
-    them.
+    """An API server that knows Secrets of one namespace.
+
+    It may be told to die after a number of them.
     """
 
     def __init__(self) -> None:

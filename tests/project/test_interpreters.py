@@ -117,8 +117,9 @@ def make(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 
 class Works:
-    """The works under way, each a pytest of its own; the first request starts those of all
-    interpreters.
+    """The works under way, each a pytest of its own.
+
+    The first request starts those of all interpreters.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -61,9 +61,7 @@ class TestOnAVolumeOfTheCluster:
 
     @pytest.fixture
     def begin(self, tmp_path: Path) -> Callable[[Path], str]:
-        """Begins on a volume, without the broker itself; returns the volume's cluster id after
-        that.
-        """
+        """Begins on a volume, without the broker itself; returns the volume's cluster id."""
         program = prepare()
         (container,) = [container for name, container in containers() if name == "kafka"]
         tools = tmp_path / "bin"

@@ -44,8 +44,9 @@ class LocalStack:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, *, demo: bool = False, until: str = "Stop ") -> str:
-        """Starts the stack; returns its output up to the line that begins with `until`, the last of
-        its start.
+        """Starts the stack; returns its output up to the last line of its start.
+
+        That line begins with `until`.
         """
         command = [
             *HEARING,
@@ -260,8 +261,9 @@ def busy(loops: int) -> Iterator[None]:
 
 
 def test_what_the_tests_start_hears_ctrl_c_though_they_were_started_deaf_to_it() -> None:
-    """A script that puts the suite in the background has it ignore SIGINT, and a child inherits
-    that.
+    """A script that puts the suite in the background has it ignore SIGINT.
+
+    A child inherits that.
     """
     deaf = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -109,8 +109,9 @@ def scenes(stack: LocalStack, cast: Cast) -> Scenes:
 
 @pytest.fixture
 def broken(stack: LocalStack) -> Iterator[Any]:
-    """Makes notifications unable to write the message about a sent referral; the yielded function
-    repairs it.
+    """Makes notifications unable to write the message about a sent referral.
+
+    The yielded function repairs it.
     """
 
     def mend() -> None:

@@ -1,5 +1,6 @@
-"""A rule of two asks `chassis.second`, and compares no ids itself: another id is not another
-person.
+"""A rule of two asks `chassis.second`, and compares no ids itself.
+
+Another id is not another person.
 """
 
 import ast

@@ -1,5 +1,6 @@
-"""What is written of her is opened like her name, a record that was tampered with opens nothing,
-and a child never consents alone.
+"""Notes about a person are opened like her name.
+
+A record that was tampered with opens nothing, and a child never consents alone.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ NOTE = "she is at the bus station until six"
 
 
 def noted(story: Story, *groups: int) -> pb.Referral:
-    """Sent with a note, on a consent to these groups."""
+    """Sends a referral with a note, on a consent to these groups."""
     draft = story.draft()
     receipt = story.receipt(draft.person_id, field_groups=list(groups))
     sent: pb.Referral = story.ngo.SendReferral(
@@ -42,7 +43,7 @@ def noted(story: Story, *groups: int) -> pb.Referral:
 
 
 def notes(client: Client, referral: pb.Referral) -> tuple[list[str], int]:
-    """What is read, and how many notes are withheld."""
+    """Returns the notes that the client reads, and the number of withheld ones."""
     events = client.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events
     return [event.note for event in events if event.note], sum(
         event.note_withheld for event in events
@@ -213,7 +214,7 @@ def test_another_persons_receipt_opens_nobody_though_it_is_genuine(
 
 
 def as_owner(service: Service, statement: str, *values: Any) -> None:
-    """Whoever has got hold of the database."""
+    """Runs a statement as an attacker with the database."""
     with psycopg.connect(service.migration_url) as owner:
         assert owner.execute(statement, values).rowcount == 1
 

@@ -1,5 +1,6 @@
-"""A file's age band follows the birth date: by the day at her place, without anybody's doing, and
-no row holds the date.
+"""A file's age band follows the birth date.
+
+It changes on the day at the person's place, without anybody's action, and no row holds the date.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def band_of(story: Story, person_id: str) -> pb.AgeBand.ValueType:
 
 
 def girl_of_seventeen(story: Story, **values: str) -> p.Person:
-    """Made three weeks before her birthday."""
+    """Adds a girl three weeks before her birthday."""
     story.service.clock.set(EIGHTEEN - timedelta(days=21))
     return story.person(birth_date="2008-03-05", **values)
 

@@ -1,6 +1,4 @@
-"""What is unusual in who looked at what: noticed from the trail, told once, and reviewed by an
-auditor.
-"""
+"""Unusual accesses are found in the trail, reported once, and reviewed by an auditor."""
 
 from __future__ import annotations
 

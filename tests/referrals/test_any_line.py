@@ -1,5 +1,6 @@
-"""A caller is known by her reference on every line, and what she says with it reaches those that
-she called, and nobody else.
+"""A caller is known by her reference on every line.
+
+Her notes reach the lines that she called, and nobody else.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def line(story: Story, organization: str = "hotline") -> Client:
 def call_again(
     story: Story, made: c.CreateContactResponse, organization: str = "clinic", pin: str = ""
 ) -> c.CreateContactResponse:
-    """She calls a line, and tells her reference."""
+    """Records a call to a line by the caller, who names her reference."""
     request = c.CreateContactRequest(
         contact=c.Contact(line_country=country(organization)),
         reference=made.reference,

@@ -1,5 +1,7 @@
-"""A hand-over across borders by the rpcs: who sees what of the line, the departure gate, consents,
-and what falls away while she is on her way.
+"""A hand-over across borders by the rpcs.
+
+The tests cover who sees which leg, the departure gate, consents, and the data that are dropped
+while the person is on her way.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ WITHDRAWN = r.WITHDRAW_REASON_SAFETY_CHANGED
 
 @dataclass
 class HandOver:
-    """A plan of the return of which each leg is referred; what comes before the travel is done."""
+    """A plan of the return, with a referral for each leg and everything done before the travel."""
 
     story: Story
     plan: pb.Plan
@@ -65,7 +67,7 @@ class HandOver:
         return draft
 
     def do(self, key: str, request: Any, by: Client | None = None) -> r.Referral:
-        """A step of a leg, by who received it."""
+        """Takes a step of a leg as its receiver, or as `by`."""
         request.id, request.etag = self.legs[key].id, read(self.story.ngo, self.legs[key].id).etag
         name = request.DESCRIPTOR.name.removesuffix("Request")
         self.legs[key] = getattr(by or self.client(key), name)(request)
@@ -108,7 +110,7 @@ def prepared(story: Story) -> HandOver:
 
 @pytest.fixture
 def way(story: Story) -> HandOver:
-    """Each leg is asked."""
+    """A hand-over with each leg sent."""
     way = prepared(story)
     for key in reversed(LEGS):  # whom she comes to first
         way.ask(key)
@@ -117,7 +119,7 @@ def way(story: Story) -> HandOver:
 
 @pytest.fixture
 def travelling(way: HandOver) -> HandOver:
-    """She has left."""
+    """A hand-over after the person has left."""
     way.accept(*LEGS)
     way.start("travel")
     return way
@@ -370,7 +372,7 @@ def take_back(way: HandOver) -> None:
 
 
 def expire(way: HandOver) -> None:
-    """Another place is asked, and nobody there answers."""
+    """Sends the referral of another place, where nobody answers until its deadlines have passed."""
     not_deliver(way)
     way.ask("housing")
     clock = way.story.service.clock
@@ -464,7 +466,7 @@ def test_she_leaves_while_a_leg_falls_away_and_either_she_stays_or_it_is_told(
 
 
 def waiting(tx: Transaction) -> int:
-    """How many wait for a lock in this database."""
+    """Returns how many transactions wait for a lock in this database."""
     row = tx.execute("SELECT count(DISTINCT pid) AS n FROM pg_locks WHERE NOT granted").fetchone()
     assert row
     return int(row["n"])

@@ -1,6 +1,4 @@
-"""Deadlines, and the watch that tells when they are reached: also after it slept, and never
-twice.
-"""
+"""Deadlines, and the loop that fires them: also after a pause of the loop, and never twice."""
 
 import threading
 from collections import Counter
@@ -213,14 +211,14 @@ def decide(referral: pb.Referral) -> pb.Clock:
 
 @pytest.fixture
 def quiet(service: Service) -> None:
-    """What other tests left running is told before, so that only this test's clocks are heard."""
+    """Fires the deadlines of other tests before, so that only this test's deadlines are heard."""
     DeadlineScheduler(
         service.made.lives, service.database, service.clock, next_clock_time, "clocks"
     ).fire()
 
 
 def told(service: Service, referral_id: str) -> list[str]:
-    """clock/verb of a referral's clock facts, as they stand in the outbox."""
+    """Returns clock/verb of a referral's deadline facts, as they are in the outbox."""
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT e.clock || '/' || e.verb AS said FROM referral_events e"
@@ -423,8 +421,9 @@ def accepting(referral: pb.Referral, service: Service) -> pb.AcceptReferralReque
 
 
 def spoil(service: Service, referral_id: str, kind: str) -> None:
-    """As a bug or a hand in the database might: the clock's kind is one that the code does not
-    know.
+    """Damages a deadline as a bug or a hand in the database might.
+
+    Its kind is one that the code does not know.
     """
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(
@@ -471,7 +470,7 @@ def test_a_row_that_nobody_can_read_holds_up_no_other_and_is_tried_again_after_a
 def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(
     story: Story, service: Service, quiet: None
 ) -> None:
-    """Its version is taken: the outbox says Stale, today and for ever."""
+    """The version of its fact is taken: the outbox raises Stale, today and for ever."""
     bad, good = story.sent(), story.sent()
     version = int(bad.etag[1:]) + 1
     with service.database.transaction(SYSTEM) as tx:
@@ -510,8 +509,9 @@ def test_a_whole_batch_of_bad_rows_does_not_keep_the_next_one_waiting(
 
 @pytest.fixture
 def slow(service: Service) -> Iterator[Callable[[str], None]]:
-    """Has the database stand still over every change of a referral, as behind a lock that nobody
-    gives back.
+    """Makes the database stand still at every change of a referral.
+
+    The effect is that of a lock that is never released.
     """
 
     def stand_still(referral_id: str) -> None:

@@ -1,5 +1,6 @@
-"""A contact of the line stands as what was asked for in its name stands: open while there is
-something to do, referred when it is on its way.
+"""The state of a contact follows its referrals.
+
+It is open while there is something to do, and referred when help is on its way.
 """
 
 from typing import Any
@@ -90,7 +91,7 @@ def no(story: Story, sent: pb.Referral) -> pb.Referral:
 
 
 def again(story: Story, operator: Any, back: pb.Referral) -> pb.Referral:
-    """A draft for the same person that follows what came back, of the same contact."""
+    """Drafts a referral after one that came back, for the same person and contact."""
     made: pb.Referral = operator.CreateReferral(
         pb.CreateReferralRequest(
             **ASKED,

@@ -1,6 +1,4 @@
-"""The line: what the triage makes of answers, and what a caller hears and says with reference and
-PIN.
-"""
+"""The line: the triage of answers, and what a caller hears and adds with reference and PIN."""
 
 import itertools
 from dataclasses import fields, replace
@@ -203,7 +201,9 @@ def status(
 def referral_for(
     story: Story, made: contacts_pb2.CreateContactResponse
 ) -> tuple[pb.Referral, Client]:
-    """The line opens a file and sends a referral for the contact to the shelter, on a consent."""
+    """Opens a file at the line and sends a referral for the contact to the shelter, on a
+    consent.
+    """
     operator = story.service.as_("hotline", "OPERATOR")
     person = operator.CreatePerson(
         people_pb2.CreatePersonRequest(

@@ -1,5 +1,7 @@
-"""Enquiries through rpc: who may see and do what, what is told of whom, and that one of two who
-take at once wins.
+"""Enquiries by rpc.
+
+The tests cover who may see and do what, what is sent about the person, and that one of two
+concurrent takers wins.
 """
 
 from __future__ import annotations
@@ -41,9 +43,7 @@ CONFLICT = "FAILED_PRECONDITION"
 
 
 class Asking:
-    """An enquiry of the NGO to shelter and clinic (the police is left out), and those who take
-    part.
-    """
+    """An enquiry of the NGO to shelter and clinic (the police is left out), with all its sides."""
 
     def __init__(self, service: Service, story: Story) -> None:
         self.service, self.story = service, story
@@ -731,7 +731,7 @@ def test_before_anything_is_told_it_says_to_how_many_and_whether_she_could_be_re
 def asked_by_many(
     asking: Asking, content: e.EnquiryContent, members_: int, status: str = "APPROVED"
 ) -> None:
-    """An open enquiry of each of so many other members."""
+    """Makes an open enquiry of each of so many other members."""
     for _ in range(members_):
         organization_id = new_id()
         with asking.service.database.transaction(SYSTEM) as tx:

@@ -1,5 +1,6 @@
-"""The rules of an enquiry, without parts: states as a table, what is left out and counted, and
-random lives against a small model.
+"""The rules of an enquiry, without parts.
+
+States as a table, omitted and counted services, and random lives against a small model.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""A hundred enquiries to twenty services each, by rpc, with a clock that is handed over: how soon
-the first yes comes. `-s` prints it.
+"""A hundred enquiries to twenty services each, by rpc, with a settable clock.
 
-The desks are a model: how many look, how soon, and what they say. What is measured is what the
-network makes of that, not people.
+The time until the first yes is measured; `-s` prints it. The desks are a model: how many look, how
+soon, and how they answer. The measurement shows what the network makes of that, not how people act.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ SAYS = {
 
 
 def desks(service: Service) -> dict[str, Client]:
-    """Twenty members with a service each."""
+    """Adds twenty members with a service each; returns their clients."""
     made = {}
     base = service.as_("ngo", "WORKER")
     with service.database.transaction(SYSTEM) as tx:

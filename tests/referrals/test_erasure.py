@@ -1,6 +1,4 @@
-"""Erasure: two people, what it destroys and what it leaves, and a copy from before it that is put
-back.
-"""
+"""Erasure: two people, what it destroys and what it leaves, and an older copy that is put back."""
 
 import os
 import subprocess
@@ -88,8 +86,10 @@ def opened(client: Client, person_id: str) -> people_pb2.Identity:
 
 
 def known(story: Story) -> tuple[pb.Referral, str]:
-    """A person with everything: a live referral with a note, a draft, a call of the line with a
-    note and a reference; the referral and the contact.
+    """Makes a person with every kind of data; returns the referral and the contact.
+
+    She has a live referral with a note, a draft, and a call of the line with a note and a
+    reference.
     """
     heard = story.contact()
     operator = story.service.as_("hotline", "OPERATOR")
@@ -378,8 +378,9 @@ def test_while_one_erases_another_opens_no_draft_that_keeps_what_is_known_of_her
 
 @dataclass
 class Memories:
-    """Everything outside of the database that remembers erasures: a topic, two witnesses with a
-    database each, a file beside the keys.
+    """The places outside of the database that remember erasures.
+
+    They are a topic, two witnesses with a database each, and a file beside the keys.
     """
 
     service: Service
@@ -390,7 +391,7 @@ class Memories:
     patch: pytest.MonkeyPatch
 
     def start(self) -> Erasures:
-        """The loop of referrals, as after a start of its process."""
+        """Returns the loop of referrals, as after a start of its process."""
         signer, trusted = (
             Signer(key_folder.signing(self.service.keys, "facts.referrals")),
             key_folder.trusted_signers(self.service.keys),
@@ -406,7 +407,7 @@ class Memories:
         )
 
     def witness(self, name: str) -> Witness:
-        """A witness, as after a start of its process."""
+        """Returns a witness, as after a start of its process."""
         signer, trusted = (
             Signer(key_folder.signing(self.service.keys, f"facts.{name}")),
             key_folder.trusted_signers(self.service.keys),
@@ -424,7 +425,7 @@ class Memories:
         )
 
     def lose_the_broker(self) -> None:
-        """From now on the topic is empty, as that of a new broker."""
+        """Empties the topic, as with a new broker."""
         lost, topic = erasures.TOPIC, f"enlace.tests-{new_id()[:8]}.v1"
         admin = KafkaAdminClient(bootstrap_servers=self.watch.settings.kafka_bootstrap_servers)
         create_topics(admin, self.watch.settings, [topic])
@@ -435,8 +436,9 @@ class Memories:
                 owner.execute("UPDATE kept_records SET topic = %s WHERE topic = %s", (topic, lost))
 
     def catch_up(self, loop: Erasures, *witnesses: str) -> int:
-        """Turns all of them until the loop has heard the answers of these witnesses; returns how
-        many files were erased again.
+        """Runs all of them until the loop has heard the answers of these witnesses.
+
+        Returns how many files were erased again.
         """
         again = loop.turn()
         for name in witnesses or self.places:
@@ -485,7 +487,7 @@ def back_up(postgres: parts.Server, service: Service, copy: Path) -> None:
 
 
 def restore(postgres: parts.Server, service: Service, copy: Path) -> None:
-    """As docs/operations.md says."""
+    """Restores a copy as docs/operations.md describes."""
     run(
         postgres,
         "pg_restore",

@@ -1,4 +1,4 @@
-"""The sheet of a person leaves as a file by somebody who has lately proved who she is, and it is on
+"""A worker with a fresh proof exports the sheet of a person as a file, and the export is on
 record.
 """
 

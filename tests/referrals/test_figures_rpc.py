@@ -1,5 +1,7 @@
-"""GetFigures on a real database: counted once, a week after a quarter has ended, from people and
-not from referrals, and never again.
+"""GetFigures on a real database.
+
+A quarter is counted once, a week after its end, from people and not from referrals, and never
+again.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ SPRING, SUMMER = datetime(2026, 5, 4, 12, tzinfo=UTC), datetime(2026, 7, 8, 12, 
 
 @pytest.fixture(autouse=True)
 def _nothing_counted(service: Service) -> None:
-    """As before the first quarter: the service itself may not take back what was published."""
+    """Restores the state before the first quarter.
+
+    The service itself may not delete published figures.
+    """
     with psycopg.connect(service.migration_url) as owner:
         owner.execute("TRUNCATE published_figures, figure_counts")
         owner.execute("UPDATE people SET exploitation_country = ''")
@@ -30,7 +35,9 @@ def _nothing_counted(service: Service) -> None:
 
 
 def helped(story: Story, number: int, taken_to: str = "SV", **values: Any) -> list[pb.Referral]:
-    """So many people who had been taken there and were helped now."""
+    """Returns the referrals of `number` people who had been trafficked there and were helped
+    now.
+    """
     done = [completed(story, **values) for _ in range(number)]
     taken(story, taken_to, *(referral.person_id for referral in done))
     return done

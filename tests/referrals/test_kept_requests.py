@@ -1,6 +1,4 @@
-"""What is kept of a request that may be sent again: nothing that opens with the service's own
-key.
-"""
+"""Stored requests, for repeats: nothing in them opens with the service's own key."""
 
 from typing import Any
 

@@ -150,8 +150,9 @@ def draft() -> Referral:
 
 
 def in_state(state: State) -> Referral:
-    """A referral that stands there, with a running clock of every kind, and an appointment that is
-    now.
+    """Returns a referral in this state.
+
+    It has a running deadline of every kind, and an appointment at the present time.
     """
     referral = draft()
     referral.appointment_time = NOON
@@ -543,7 +544,7 @@ def test_another_recipient_needs_another_consent() -> None:
 
 
 def overridden() -> Referral:
-    """Sent on an override by the rescuer."""
+    """Returns a referral that the rescuer sent on an override."""
     referral = draft()
     referral.send(RESCUER, NOON, DAYS, OVERRIDE, safe_contact_known=True, note="in danger")
     return referral
@@ -659,7 +660,7 @@ FORWARD = ["send", "acknowledge", "accept", "start", "complete", "reopen", "comp
 
 
 class Life(RuleBasedStateMachine):
-    """One referral; every step is told to the model too."""
+    """One referral; every step is also given to the model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -946,7 +947,9 @@ class Life(RuleBasedStateMachine):
 
 
 def folded(events: list[Event]) -> State:
-    """The state that a history leads to; each event must begin where the one before it ended."""
+    """Returns the state to which a history leads; each event has to begin where the last one
+    ended.
+    """
     state = State.DRAFT
     for event in events:
         assert event.from_state is state

@@ -1,6 +1,6 @@
-"""Random lives through the service itself: wrong actors, out-of-date ETags, repeated requests.
+"""Random lives through the service itself: wrong actors, old ETags, repeated requests.
 
-The model is that of test_lifecycle, told in rpcs.
+The model is that of test_lifecycle, applied to rpcs.
 """
 
 from collections.abc import Callable
@@ -39,8 +39,9 @@ ROLES_OF_COORDINATORS = {"close", "reopen", "withdraw", "close_need", "reroute"}
 
 
 def requests(story: Story) -> dict[str, tuple[str, Callable[[], Any]]]:
-    """The rpc of each step, and a request of it that carries what it must; id, etag and request_id
-    come on top.
+    """Returns the rpc of each step, and a request with the fields that it needs.
+
+    id, etag and request_id are added later.
     """
     now = story.service.clock.now
 
@@ -105,9 +106,7 @@ def requests(story: Story) -> dict[str, tuple[str, Callable[[], Any]]]:
 
 
 class LifeByRpc(RuleBasedStateMachine):
-    """One referral of two organisations, a coordinator, and a member that has nothing to do with
-    it.
-    """
+    """One referral of two organisations, a coordinator, and an uninvolved member."""
 
     def __init__(self, story: Story) -> None:
         super().__init__()
@@ -162,7 +161,7 @@ class LifeByRpc(RuleBasedStateMachine):
         self.read()
 
     def refused(self, verb: str, side: Side | None, late: bool) -> set[tuple[str, str]]:
-        """With what; nothing for what is done."""
+        """Returns the possible refusals of a step; empty if it is done."""
         sources, _target, by = MODEL[verb]
         if side is Side.COORDINATOR and verb not in ROLES_OF_COORDINATORS:
             return {("PERMISSION_DENIED", "right_missing")}
@@ -205,8 +204,9 @@ class LifeByRpc(RuleBasedStateMachine):
         self.read()
 
     def read(self) -> None:
-        """As it is now, for its sender: after each step that was taken, so that what was refused
-        before shows as well.
+        """Reads the referral as its sender after each step that was taken.
+
+        So an effect of an earlier refusal shows as well.
         """
         self.shown = self.story.ngo.GetReferral(pb.GetReferralRequest(id=self.shown.id))
         assert self.shown.state == pb.State.Value(f"STATE_{self.state.upper()}")

@@ -1,6 +1,4 @@
-"""What becomes of live referrals when a member is suspended or comes back, and what is counted of a
-member before.
-"""
+"""Live referrals when a member is suspended or comes back, and the counts shown before."""
 
 from __future__ import annotations
 
@@ -27,7 +25,9 @@ def hear(service: Service) -> Iterator[Hearing]:
 
 
 def said(service: Service, referral: pb.Referral) -> list[tuple[str, str]]:
-    """(verb, whose standing) of what was told of it since it was sent."""
+    """Returns (verb, member with the new standing) of the facts about a referral since it was
+    sent.
+    """
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (referral.id,)

@@ -1,4 +1,4 @@
-"""Notes between the two sides: a page that asks for news has a step that gives it."""
+"""Notes between the two sides: a page that asks for news offers a step that gives them."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta

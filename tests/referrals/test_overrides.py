@@ -1,5 +1,7 @@
-"""Sending without a consent: a right of its own, for one need, for three days, with a second
-person, and never to whoever may hold her.
+"""Sending without a consent.
+
+It takes a right of its own and a second person, is for one need and three days, and never to an
+organisation that may detain the person.
 """
 
 from datetime import timedelta

@@ -1,6 +1,4 @@
-"""Pathways as they are written: what is shipped, what is refused with its line, and what a
-coordinator publishes.
-"""
+"""Pathways as they are written: the shipped ones, refusals with their line, and publication."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who she is: sealed where it is kept, opened for a purpose, and every look on record."""
+"""A person's identity: sealed where it is stored, opened for a purpose, each access on record."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -62,8 +62,9 @@ def readings(client: Client, person_id: str) -> list[tuple[str, list[int], bool]
 
 
 def everything_stored(url: str) -> dict[str, bytes]:
-    """All that stands in the database, as bytes by table and column; as the owner, whom no policy
-    narrows.
+    """Returns the whole database as bytes by table and column.
+
+    It is read as the owner, whom no policy limits.
     """
     contents: dict[str, bytes] = {}
     with psycopg.connect(url) as connection:

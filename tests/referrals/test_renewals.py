@@ -1,5 +1,6 @@
-"""A consent ends, and she may be asked again before: who can ask her hears of it once, and help
-that goes on stands on what she says then.
+"""A consent ends, and the person may be asked again before.
+
+The side that can ask her is notified once, and help that goes on stands on her new answer.
 """
 
 from datetime import datetime, timedelta
@@ -54,7 +55,7 @@ def opened(story: Story, referral: pb.Referral) -> object:
 
 
 def again(story: Story, referral: pb.Referral, **later: float) -> pb.Referral:
-    """She is asked again and says yes; the referral stands on it."""
+    """Asks the person again, who says yes; the referral stands on that receipt."""
     receipt = story.receipt(referral.person_id, until_time=until(story.service, **later))
     current = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id))
     return attach(story, current, receipt.id)

@@ -1,5 +1,7 @@
-"""Another service is asked instead: one step ends the wait, and leaves the sender the draft for the
-next place; the need is open until that is sent.
+"""Another service is asked instead.
+
+One step ends the wait and leaves the sender the draft for the next place; the need is open until
+that is sent.
 """
 
 import threading

@@ -1,5 +1,7 @@
-"""How she may be contacted without harm: who hears it, what of it is sealed, that nobody calls her
-where nobody may, and that every look is on record.
+"""A person's safe-contact plan.
+
+The tests cover who learns it, what is sealed, that nobody calls a person whom nobody may call, and
+that each access is on record.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ def opened(client: Client, referral: pb.Referral) -> people_pb2.SafeContact:
 
 
 def said(client: Client, referral: pb.Referral) -> list[tuple[str, str]]:
-    """How both are refused."""
+    """Returns the refusals of both rpcs."""
     return [refusal(partial(ask, client, referral)) for ask in (outline, opened)]
 
 

@@ -1,5 +1,5 @@
-"""In a real browser, before the real service, by a clock that is handed over: nobody is left
-without an answer.
+"""In a real browser, with the real service and a settable clock: nobody is left without an
+answer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ROLES = {"WORKER": contract_pb2.ROLE_WORKER, "COORDINATOR": contract_pb2.ROLE_CO
 
 @dataclass
 class Actor:
-    """Somebody with a phone, at a page of hers."""
+    """A worker with a phone, at a page of hers."""
 
     page: Page
     site: str
@@ -47,8 +47,8 @@ class Actor:
 
 @dataclass
 class Network:
-    """The NGO that refers, the shelter and the clinic that are asked, and the coalition that sees
-    to it.
+    """The sending NGO, the shelter and the clinic that are asked, and the coordinating
+    coalition.
     """
 
     story: Story
@@ -59,7 +59,7 @@ class Network:
     coordinator: Actor
 
     def later(self, span: timedelta) -> None:
-        """So much later, and the watch has looked."""
+        """Moves the time on, and fires the deadlines."""
         self.service.clock.advance(span)
         DeadlineScheduler(
             self.service.made.lives,
@@ -114,14 +114,14 @@ def network(
 
 
 def press(page: Page, name: str) -> None:
-    """A button, or a link that looks like one."""
+    """Presses a button, or a link that looks like one."""
     page.get_by_role("button", name=name, exact=True).or_(
         page.get_by_role("link", name=name, exact=True)
     ).first.click()
 
 
 def takes(page: Page, step: str, **answers: str) -> None:
-    """Opens the form of a step where it stands, fills it in, and sends it."""
+    """Opens the form of a step where it is, fills it in, and sends it."""
     page.locator(f"#form-{step} > summary").click()
     form = page.locator(f"form#{step}")
     for name, answer in answers.items():
@@ -138,8 +138,9 @@ def current(network: Network, referral: r.Referral) -> r.Referral:
 
 
 def elsewhere(network: Network, before: r.Referral) -> r.Referral:
-    """From what came back to what is asked of the clinic: one press, one choice, her consent for
-    that place, and it is sent.
+    """Sends a returned referral to the clinic.
+
+    That takes one press, one choice, and the consent for that place.
     """
     story, page = network.story, network.ngo.page
     network.ngo.reads(before)
@@ -201,7 +202,7 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_left_and_another
 
 
 def helped(network: Network, asked: r.Referral) -> None:
-    """The clinic takes it on and helps."""
+    """Accepts and helps, as the clinic."""
     client, now = network.clinic.client, network.service.clock.now()
     accept = r.AcceptReferralRequest(id=asked.id, etag=asked.etag)
     accept.planned_first_contact_time.FromDatetime(now)

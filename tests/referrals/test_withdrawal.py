@@ -1,5 +1,6 @@
-"""She takes it back: everything of hers ends, whoever allowed it, and nothing slips through while
-it does.
+"""The person withdraws her consent.
+
+Everything about her ends, whoever allowed it, and nothing slips through meanwhile.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ LIVE = {
 
 
 def at_once(*acts: Callable[[], Any]) -> list[str]:
-    """Has all of them begin together; "OK" or the reason of each."""
+    """Runs all acts at the same time; returns "OK" or the reason of each."""
     barrier = Barrier(len(acts))
 
     def run(act: Callable[[], Any]) -> str:

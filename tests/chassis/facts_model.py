@@ -67,7 +67,7 @@ class Facts(RuleBasedStateMachine):
         parts = self.parts
         self.topic = f"enlace.model-{new_id()[:8]}.v1"
         self.watch = Broker(service_settings(parts.broker.bootstrap), [self.topic])
-        self.memories = 1  # of the broker: its cluster's id
+        self.memories = 1  # the number of the broker's cluster id
         self.clock = SettableClock(datetime.now(UTC))
         self.signer = Signer(key_folder.signing(parts.keys, "facts.teller"))
         self.place = parts.postgres.database("teller", MIGRATIONS)
@@ -116,7 +116,7 @@ class Facts(RuleBasedStateMachine):
             for place in self.made:
                 self.parts.postgres.drop(place)
 
-    # --- the teller
+    # --- the publishing service
 
     def connect(self) -> None:
         """Opens new connections of the relay."""
@@ -339,7 +339,7 @@ class Facts(RuleBasedStateMachine):
         """Repairs the handler."""
         self.refused.clear()
 
-    # --- what must hold
+    # --- the rules that must hold
 
     def settle(self) -> None:
         """Removes all causes of trouble, and gives every part time."""

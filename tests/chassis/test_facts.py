@@ -123,7 +123,7 @@ def test_what_can_not_be_read_is_a_dead_letter_once_and_the_next_ones_go_on(worl
 
 def test_what_is_new_goes_before_what_is_told_again(world: World) -> None:
     """The order is read from the outbox, so that it does not depend on a batch under way."""
-    # by subject alone the old ones would not come first; so the other way round too
+    # in the order of subjects the old ones might not come first; so the reverse order is tested too
     old, new = "f" * 32, "0" * 32
     until(lambda: world.watch.cluster_id is not None)
     world.stop("teller")
@@ -138,7 +138,7 @@ def test_what_is_new_goes_before_what_is_told_again(world: World) -> None:
         world.tell(first, 1, start=3)
         with world.teller.transaction(SYSTEM) as tx:
             told = [(fact.subject, fact.version) for fact in outbox.new_facts(tx, 100)]
-            # Within a subject the order of versions stands: the new one brings those before it
+            # Within a subject the order of versions holds: a new fact brings the earlier ones
             # along.
             assert told == sorted([(first, 1), (first, 2), (first, 3), (second, 1)])
             outbox.mark_published(tx, outbox.new_facts(tx, 100), outbox.current_round(tx))
@@ -153,7 +153,7 @@ def test_a_replay_of_a_large_outbox_goes_in_chunks(
     until(lambda: len(world.effects()) == 500)
     with world.teller.transaction(SYSTEM) as tx:
         assert outbox.count(tx) == 500
-    # While the relay tells again what is already marked.
+    # While the relay publishes facts again that are marked already.
     assert list(outbox.repeat_since(world.teller, datetime(2000, 1, 1, tzinfo=UTC))) == [
         100,
         200,
@@ -266,7 +266,7 @@ def test_a_consumer_at_rest_asks_the_broker_once_in_two_seconds(
         assert consumer.poll(0.5) == []
     assert waits
     assert set(waits) == {2000}
-    assert len(waits) <= 4  # two and a half in five seconds, and the one that was under way
+    assert len(waits) <= 4  # two and a half in five seconds, and the one under way
     consumer.close()
 
 
@@ -279,7 +279,7 @@ def test_reading_back_goes_on_after_a_silence_to_the_end_that_it_saw(
     reading = kafka.read_from(settings(broker.bootstrap), topic, {})
     records = list(next(reading))
     with standing_still(broker.process.pid):
-        for _ in range(10):  # of half a second each
+        for _ in range(10):  # each takes half a second
             records += next(reading, [])
     for batch in reading:
         records += batch
@@ -308,7 +308,7 @@ def test_reading_back_begins_anew_in_a_topic_that_was_made_again(
     producer = Producer(settings(broker.bootstrap))
     producer.send_all(topic, [(b"key", b"value", [])])
     producer.discard()
-    # where the reading of the topic that was there before had ended
+    # the offset at which reading the former topic had ended
     begins = dict.fromkeys(range(kafka.PARTITIONS), 5)
     assert [
         record.value
@@ -461,7 +461,7 @@ def test_the_backlog_counts_all_that_waits_when_it_is_asked_for(world: World) ->
     assert "enlace_facts_told_total" in generate_latest().decode(), "and all else is"
     database = world.databases["teller"] = Database(world.places["teller"].url, max_size=2)
     database.open()
-    # that does not turn
+    # a loop that makes no turn
     Relay("teller", world.topic, database, world.watch, world.signer, SystemClock()).loop()
     world.tell(new_id(), 700)  # more than a batch
     assert backlog() == 700

@@ -122,7 +122,7 @@ def one_life(parts: Parts) -> None:
     life.listen(0, everything, "")
     life.happen(c, 1, True)
     life.tell("")
-    life.wipe()  # before anybody heard it
+    life.wipe()  # before any consumer has heard the facts
     life.break_handler(b)
     life.happen(b, 2, True)
     life.happen(a, 1, True)

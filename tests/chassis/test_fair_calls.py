@@ -27,7 +27,7 @@ from tests.chassis.world import MIGRATIONS, until
 from tests.parts.postgres import Server as PostgresServer
 
 THREADS, SHARE = 8, 2
-# of one caller, in work and behind: three quarters of eight times as many as there are threads
+# calls of one caller, running and waiting: three quarters of eight times the number of threads
 WAITING = 48
 FLOODS, NEIGHBOUR = (
     Caller(letter * 32, "worker", "o" * 32, frozenset({"COORDINATOR"})) for letter in "ab"

@@ -29,7 +29,8 @@ pytestmark = pytest.mark.long
 OWNER, APP = Login("tests_owner", "owner-password"), Login("tests", "app-password")
 Store = tuple[Database, Callable[[], None], Callable[[], None]]
 
-# Where no file system may be mounted PostgreSQL itself says so at each write, in the same words.
+# Where no file system may be mounted, PostgreSQL itself raises the error at each write, in the same
+# words.
 FULL = """
 CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no room'
     USING ERRCODE = 'disk_full'; END $$;

@@ -165,7 +165,7 @@ def pair(broker: brokers.Broker, postgres: parts.Server, tmp_path: Path) -> Iter
         database.close()
     watch.stop()
     watch.join(10)
-    structlog.reset_defaults()  # or what runs in this process after it would log past its capture
+    structlog.reset_defaults()  # otherwise later tests in this process would log past their capture
 
 
 COMPUTE_ANEW = """
@@ -213,11 +213,11 @@ def test_a_tail_that_was_cut_or_a_chain_computed_anew_shows_within_a_minute(
     pair.turn(one)
     pair.turn(two)
     pair.own(one, cheat)
-    if cheat is CUT:  # and goes on as if nothing had been
+    if cheat is CUT:  # and goes on as if nothing had happened
         pair.write(one, 1)
     assert pair.turn(one) == [reason]
     assert pair.turn(one) == [reason]
-    pair.start(one)  # a restart forgets nothing: the topic and the other remember
+    pair.start(one)  # a restart loses nothing: the topic and the other service have it
     assert pair.turn(one) == [reason]
 
 

@@ -171,7 +171,7 @@ def test_health_answers_while_all_threads_wait_for_a_row_and_all_other_calls_for
         assert refusal(world.ask) == ("RESOURCE_EXHAUSTED", "too_many_requests")
         for _ in range(10):
             for name in ("live", "", "enlace.partners.v1.Tokens"):
-                assert world.says(name) == SERVING  # or it is an error
+                assert world.says(name) == SERVING  # otherwise the call is an error
     for call in calls:
         call.result(timeout=20)
     assert world.ask() == members_pb2.EndSessionResponse()
@@ -184,8 +184,7 @@ def test_health_answers_while_the_database_stands_still(world: World, postgres: 
         calls = world.ask_many(THREADS * 2, timeout=2)
         until(lambda: world.looks(reporter) == NOT_SERVING, 10)
         assert world.says("live") == SERVING
-        # One or two may come through: a process that is stopped stops at the end of what it is
-        # doing.
+        # One or two may succeed: a stopped process stops at the end of its present work.
         errors = [error for call in calls if (error := call.exception()) is not None]
         assert len(errors) > THREADS
         assert {error.code() for error in errors} <= {
@@ -203,7 +202,7 @@ def test_a_call_whose_time_is_over_says_so(world: World) -> None:
         with pytest.raises(grpc.RpcError) as error:
             world.ask(timeout=0.5)
         assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        until(lambda: waiting(world) == 0, 10)  # and nobody goes on working for it
+        until(lambda: waiting(world) == 0, 10)  # and no thread goes on working for the call
 
 
 def test_a_loop_shows_in_health_and_metrics_when_it_hangs_and_when_it_goes_on(world: World) -> None:

@@ -34,7 +34,7 @@ class Reading:
 
     def EndSession(self, request: Any, call: Call) -> members_pb2.EndSessionResponse:
         assert call.tx.execute("SELECT * FROM things").fetchall()
-        call.tx.execute("SELECT pg_sleep(0.01)")  # so that several connections are at it
+        call.tx.execute("SELECT pg_sleep(0.01)")  # so that several connections are busy with it
         return members_pb2.EndSessionResponse()
 
 

@@ -100,7 +100,7 @@ def test_a_server_that_joins_a_name_gets_calls_within_the_age_of_a_connection(
 
         assert not answered_by_the_second()
         second = server(f"127.0.0.2:{port}")
-        second.say("broker", True)  # by this they are told apart
+        second.say("broker", True)  # this distinguishes the two servers
         names.addresses.append("127.0.0.2")
         until(answered_by_the_second, 30)
     for one in (first, second):

@@ -269,6 +269,6 @@ def test_a_thread_that_never_ends_is_left_behind(tmp_path: Path) -> None:
 
 
 def test_a_process_in_which_nothing_moves_any_more_is_ended(tmp_path: Path) -> None:
-    # with Python's lock in its hand
+    # while it holds Python's lock
     process = run_to_the_end("ctypes.PyDLL(None).sleep(60)", tmp_path)
     assert "Timeout" in process.last_words(40)

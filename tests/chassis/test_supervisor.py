@@ -133,7 +133,7 @@ def test_a_loop_that_keeps_failing_stops_at_once() -> None:
     loop = Loop("test", work, waits_for=(OSError,))
     loop.start()
     until(lambda: loop.state is State.WAITING)
-    time.sleep(1)  # by now it pauses for seconds
+    time.sleep(1)  # by now its pause is some seconds long
     started = time.monotonic()
     loop.stop()
     assert loop.join(5)

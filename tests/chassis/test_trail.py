@@ -142,7 +142,7 @@ def test_what_was_recorded_before_there_was_a_chain_is_chained_as_it_stands(
                 " VALUES (now(), 'worker', 'w', 'o', 'send', %s, '{a,b}', true)",
                 (str(turn),),
             )
-        # a number that a transaction took and did not use
+        # a sequence number that a transaction took and did not use
         owner.execute("DELETE FROM audit WHERE sequence = 3")
     migrate(place.migration_url, [MIGRATIONS])
     with psycopg.connect(place.url, row_factory=dict_row) as tx:
@@ -340,7 +340,7 @@ def test_c14_the_services_role_adds_no_row_that_fits(
 ) -> None:
     with marking.transaction(SIGNED_IN) as tx:
         write(tx, 2, SIGNED_IN)
-    with psycopg.connect(place.url) as role:  # whoever has the database's password, and no key
+    with psycopg.connect(place.url) as role:  # an attacker with the database's password, but no key
         role.execute(COPY.format(actor=actor, mark=mark).encode())
     assert marks(marking) == reasons
 

@@ -66,7 +66,7 @@ def test_a_teller_that_stands_still_is_followed_by_the_other_and_disturbs_nothin
             for stopped, other in ((first, second), (second, first), (first, second)):
                 versions += 20
                 for subject in subjects:
-                    # it may be stopped in the middle of these
+                    # it may be stopped in the middle of these facts
                     world.tell(subject, 20, start=versions - 19)
                 stopped.send_signal(signal.SIGSTOP)
                 versions += 20

@@ -341,7 +341,7 @@ def test_a_word_of_its_own_is_the_option_of_the_value() -> None:
     assert (
         wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_PEOPLE_OPEN] == "people.open"
     )
-    # its name will do
+    # the enum's name is enough
     assert (
         wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_NOTIFICATIONS]
         == "notifications"

@@ -159,7 +159,7 @@ class World:
         )
         assert done.returncode == 0, done.stderr
 
-    # --- telling
+    # --- publishing
 
     def tell(self, subject: str, count: int, start: int = 1, payload: bytes = b"x") -> None:
         """Writes facts of a subject in one transaction."""
@@ -181,7 +181,7 @@ class World:
         producer.send_all(self.topic, [(key, value if body is None else body, headers)])
         producer.discard()
 
-    # --- hearing
+    # --- consuming
 
     def hear(self, tx: Transaction, fact: Fact) -> bool:
         """Applies a fact: adds a row for each application, and saves the subject's last state."""
@@ -268,7 +268,7 @@ def running(broker: brokers.Broker, postgres: parts.Server, folder: Path) -> Ite
         # No unique key: an effect applied twice must show as two rows.
         owner.execute("CREATE TABLE effects (subject text, version bigint, payload bytea)")
         owner.execute("CREATE TABLE standing (subject text PRIMARY KEY, payload bytea)")
-    # A topic of its own: what earlier tests told was signed with other keys.
+    # A topic of its own: earlier tests signed their facts with other keys.
     world = World(broker, f"enlace.tests-{new_id()[:8]}.v1", places, postgres.programs, folder)
     world.watch.start()
     world.start("teller", "hearer")

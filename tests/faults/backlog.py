@@ -16,7 +16,7 @@ from tests.parts.local_stack import LocalStack, until
 from tests.parts.still import standing_still
 
 TOPIC, GROUP = "enlace.referrals.v1", "notifications-referrals"
-PAUSE = 20.0  # seconds; below those after which the stack starts a broker anew that does nothing
+PAUSE = 20.0  # seconds; less than the time after which the stack restarts an idle broker
 
 
 def lag(bootstrap: str) -> int:

@@ -67,16 +67,16 @@ def needles(core: str) -> Iterable[tuple[str, bytes, bool]]:
     yield "hex", plain.hex().encode(), False
     for shift in range(3):
         encoded = base64.b64encode(b"\0" * shift + plain)
-        # Without the characters that also depend on what stands before and after.
+        # Without the characters that also depend on the text before and after.
         yield f"base64+{shift}", encoded[-(-shift * 8 // 6) : (shift + len(plain)) * 8 // 6], True
 
 
-Place = Mapping[str, bytes]  # what it is called → all its bytes
+Place = Mapping[str, bytes]  # name → all its bytes
 
 
 def in_topics(stack: LocalStack) -> Place:
     """Yields every record, dead letters too: key, body and headers."""
-    # a fault run leaves a quarter of a million: joined once, not at each
+    # a fault run leaves a quarter of a million: they are joined once, not for each mark
     parts = defaultdict[str, list[bytes]](list)
     for record in topics.records(stack.state["kafka"]):
         headers = b"".join(key.encode() + b"\0" + value + b"\0" for key, value in record.headers)

@@ -28,7 +28,7 @@ from tests.parts.local_stack import SERVICES
 from tests.parts.topics import Record
 
 Database = psycopg.Connection[dict[str, Any]]
-# consumer → whose facts it takes in, and where it says so
+# consumer → the service whose facts it applies, and the place of its position
 CONSUMERS = (
     ("notifications-referrals", "referrals", "notifications"),
     ("notifications-partners", "partners", "notifications"),
@@ -37,10 +37,10 @@ CONSUMERS = (
 )
 IN_DRAFT = {"drafted", "amended"}
 BY_CLOCK = {"clock_reminded", "clock_breached", "clock_escalated"}
-# Created with fields, a referral has two events of one request.
+# A referral that is created with fields has two events of one request.
 CREATION = "amended"
-GRACE = 2.0  # seconds that a client on a busy machine may take to see that its time is over
-# Every service has these; others besides.
+GRACE = 2.0  # seconds that a client on a busy machine may take to notice its deadline
+# Every service has these; some have others, too.
 LOOPS = ("database", "broker", "relay", "replays", "sweeper", "audit-heads", "keys")
 LEGAL = {
     (t.fact, source.value, (t.target or source).value) for t in TRANSITIONS for source in t.sources
@@ -58,8 +58,8 @@ class Books:
     topics: Sequence[Record]
     since: datetime
     calls: Sequence[Call] = ()
-    topics_time: datetime | None = None  # when the topics were read: clocks go on firing
-    # SERVICE ABOUT → well, as health and metrics say it after the run
+    topics_time: datetime | None = None  # when the topics were read: deadlines go on firing
+    # SERVICE ABOUT → whether health and metrics report it as well after the run
     standing: Mapping[str, bool] = field(default_factory=dict)
 
     def of(self, service: str) -> Database:
@@ -590,7 +590,7 @@ def no_nonce_was_used_twice(books: Books) -> list[str]:
         " UNION ALL SELECT 'service', note_sealed FROM contacts WHERE note_sealed IS NOT NULL"
         " UNION ALL SELECT 'service', sealed FROM dead_letters UNION ALL SELECT 'service', value"
         " FROM sealing_checks)"
-        # Behind the format stands the number of the service's key, where it is not the first.
+        # The number of the service's key follows the format, unless it is the first key.
         " SELECT whose, count(*) AS n FROM sealed GROUP BY whose, substring(sealed"
         " FROM 1 FOR CASE get_byte(sealed, 0) WHEN 2 THEN 15 ELSE 13 END)"
         " HAVING count(*) > 1"
@@ -623,8 +623,8 @@ CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     what_is_the_networks_was_changed_by_two,
     no_nonce_was_used_twice,
 )
-# For those who want two numbers: which of them miss something, and which find something that is
-# there more than once.
+# For the two totals: the invariants that find something missing, and those that find something more
+# than once.
 LOST = (
     answered_transitions_are_in_the_history_once,
     every_fact_was_taken_in,

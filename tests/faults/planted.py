@@ -162,7 +162,7 @@ PLANTED: dict[str, Planted] = {
     ),
     "an inbox advanced although the handler failed": InDatabase(
         "notifications",
-        # All that one fact would have made; the inbox says that it was taken in.
+        # Everything that one fact would have made; the inbox has the fact as applied.
         "WITH fact AS (SELECT referral_id, kind FROM messages WHERE kind = 'referral_accepted'"
         " ORDER BY create_time DESC LIMIT 1),"
         " lost AS (SELECT id FROM messages JOIN fact USING (referral_id, kind)),"

@@ -26,12 +26,12 @@ from tests.parts.local_stack import SERVICES, LocalStack
 from tests.parts.stories import Cast
 
 STALL = (
-    # seconds after the last fault in which less must be left to tell and to take in than ever
-    # before: more than any pause of a loop
+    # seconds after the last fault within which the number of waiting facts must reach a new low:
+    # more than any pause of a loop
     120.0
 )
-# seconds for the transitions that are missing when all faults are done: thousands in a short list
-# of faults
+# seconds for the transitions that are missing when all faults are done: thousands if the list of
+# faults is short
 LONGEST = 900.0
 CALM = ("--calm", "0")  # a part that was up is started again at once, however often it is killed
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 KILL, PAUSE, REPLAY, DUPLICATES = "kill", "pause", "replay", "duplicates"
 COPY, RESTORE = "copy", "restore"  # of the partners' database: what a copy is of no use without
 
-# Of 200. A kill of PostgreSQL, or of referrals, stops all transitions for four to ten seconds on
-# two busy cores; one of notifications or of the broker stops the hearing of facts for as long (a
-# new member of a group waits up to nine seconds for its partitions); one of any other part costs
-# two seconds of processor and nothing more. So most faults are pauses, and they cost what they
-# last.
+# Shares of 200 faults. A kill of PostgreSQL or referrals stops all transitions for four to ten
+# seconds on two busy cores; a kill of notifications or the broker stops consumers for as long (a
+# new member of a group waits up to nine seconds for its partitions); a kill of any other part costs
+# two seconds of processor time and nothing more. So most faults are pauses, which cost their own
+# length.
 MIX: dict[tuple[str, str], int] = {
     (KILL, "referrals"): 14,
     (KILL, "notifications"): 10,
@@ -35,8 +35,8 @@ MIX: dict[tuple[str, str], int] = {
     (DUPLICATES, "referrals"): 10,
     (DUPLICATES, "partners"): 8,
 }
-# (share, shortest, longest) in seconds: most are short, as a slow disk or a busy machine makes
-# them; 1.5 s is what the probe of a database bears, 6 s the session of a consumer.
+# (share, shortest, longest) in seconds. Most are short, as those of a slow disk or a busy machine;
+# the probe of a database tolerates 1.5 s, the session of a consumer 6 s.
 LENGTHS = ((0.80, 0.2, 1.0), (0.15, 1.0, 3.0), (0.05, 3.0, 8.0))
 
 
@@ -58,7 +58,7 @@ def schedule(count: int, seed: int) -> list[Fault]:
     kinds = [
         kind for kind, share in MIX.items() for _ in range(round(share * count / sum(MIX.values())))
     ]
-    # what rounding left out; one place is the restore's
+    # the faults that rounding left out; one place is for the restore
     kinds += [(PAUSE, "notifications")] * (count - 1 - len(kinds))
     kinds = kinds[: count - 1]
     chance.shuffle(kinds)

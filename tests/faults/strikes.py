@@ -30,23 +30,23 @@ from tests.parts import topics
 from tests.parts.local_stack import LocalStack
 from tests.parts.still import standing_still
 
-# Whose call is cut off when a part dies: a kill waits until one of these is under way. What
-# notifications and the broker do follows from transitions.
+# The calls that are cut off when a part dies: a kill waits until one of these is under way. The
+# work of notifications and the broker follows from transitions.
 WAYS = {
     "gateway": ("rest",),
     "partners": ("directory", "rest"),
 }
 TRANSITIONS = ("grpc", "rest")
-REPEATED = 30  # records a partition that are put on a topic once more
-# What notifications hear of referrals stops when one of these dies, for up to nine seconds: the
-# broker waits for the dead member of the group, then for others. Before that happens again so many
-# facts must have been heard.
+REPEATED = 30  # records of each partition that are published once more
+# Notifications hears no facts of referrals for up to nine seconds when one of these dies: the
+# broker waits for the dead member of the group, then for others. This many facts must have been
+# heard before that happens again.
 DEAFENS = ("notifications", "broker")
 LISTENER, ENOUGH = "notifications-referrals", 100
 STOPS = ("referrals", "postgres")
 STANDSTILL = 1.0  # seconds without enough transitions, after which other parts are hit
 LOOK = 0.1
-BACK = 120.0  # seconds in which there must be something that can be hit, or transitions
+BACK = 120.0  # seconds within which a part can be hit, or transitions were answered
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Strikes:
         self._stack = stack
         self._work = work
         self._observer = observer
-        self._heard = 0  # when hearing was last stopped
+        self._heard = 0  # the count of heard facts when consumers were last stopped
         self._chance = random.Random(seed)
         self._killed: dict[str, int] = {}
         self._still: dict[str, threading.Thread] = {}

@@ -45,8 +45,8 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
     broker = Broker(folder / "kafka", folder / "broker.log")
     cleanup.callback(postgres.remove)
     cleanup.callback(broker.kill)
-    # Nobody else may take their ports while they are away; what is bound but does not listen
-    # refuses connections, as nothing would.
+    # No other process may take their ports while they are away. A bound port without a listener
+    # refuses connections, as an unused port does.
     kept = {part: cleanup.enter_context(socket.socket()) for part in (postgres, broker)}
     for part, place in kept.items():
         place.bind(("127.0.0.1", part.port))
@@ -111,7 +111,7 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
         )
     )
     assert {says(name, about) for name in SERVICES for about in ("", "broker")} == {NOT_SERVING}
-    # the gateway serves; the whole is on a page for people
+    # readiness is about the gateway; /status, a page for people, is about all parts
     until(lambda: asked("/readyz")[0] == 200)
     assert asked("/status")[1].count("No llega a sus datos") == len(SERVICES)
 
@@ -246,7 +246,7 @@ def test_a_broker_that_stands_still_is_started_again_and_what_waited_is_told(
     person_id, receipt_id = cast.person()
     before = victim.pid("broker")
     assert before
-    os.kill(before, signal.SIGSTOP)  # and it is never woken
+    os.kill(before, signal.SIGSTOP)  # and it is never continued
     sent = live(cast, person_id, receipt_id)
     until(lambda: victim.pid("broker") not in (None, before), 90)
     victim.wait_healthy()

@@ -458,7 +458,7 @@ def test_the_scanner_sees_a_mark_in_every_place(told: Told) -> None:
     marks, stack = Marks(), told.stack
     (stack.logs / "partners.log").open("ab").write(ENCODINGS["json"](marks.text("log")))
     producer = KafkaProducer(bootstrap_servers=stack.state["kafka"])
-    # A request to tell a topic again that is nobody's topic: nobody acts on it.
+    # A replay request for a topic that no service has: no service acts on it.
     header = [("note", ENCODINGS["base64"](marks.text("header")))]
     producer.send(
         "enlace.replays.v1", key=b"nobody", value=marks.text("body").encode(), headers=header

@@ -47,7 +47,7 @@ def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it
         lambda: notifications.execute("ALTER TABLE IF EXISTS deliveries_away RENAME TO deliveries")
     )
     until(lambda: len(held(victim)) >= 5)
-    assert work.wait_for(work.answered + 20, 60)  # nobody who works notices
+    assert work.wait_for(work.answered + 20, 60)  # callers notice nothing
     until(lambda: facts_held(victim) >= 5)
     assert {letter["reason"] for letter in held(victim)} == {"fault"}
     assert not says_facts_are_well(victim)
@@ -58,8 +58,8 @@ def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it
         )
     )
 
-    # As after a fault of an hour: the next try is minutes away. Else all could be well again before
-    # the command has begun, and nothing be left to redrive.
+    # As after a fault of an hour, the next try is minutes away. Otherwise all facts could be
+    # applied before the command has begun, and none be left to redrive.
     notifications.execute(
         "UPDATE inbox_parked SET next_try_time = now() + interval '5 minutes' WHERE reason <> ''"
     )

@@ -180,8 +180,8 @@ def ways_of(
                 grpc.StatusCode.PERMISSION_DENIED,
                 grpc.StatusCode.UNAVAILABLE,
             ):
-                # of the last: a machine that is busy with other tests keeps somebody waiting, which
-                # is no success either
+                # of the last success: on a machine that is busy with other tests a call may wait,
+                # which is no success either
                 return False
             raise
         return True
@@ -202,7 +202,7 @@ def ways_of(
                 referrals_pb2.ListReferralsRequest(), **how
             ),
         ),
-        "what is watched": lambda: by_grpc(  # to its end, with the last message
+        "what is watched": lambda: by_grpc(  # up to the end of the stream, with its last message
             "referrals",
             lambda **how: list(
                 nobody.referrals.WatchReferrals(referrals_pb2.WatchReferralsRequest(), **how)

@@ -29,16 +29,16 @@ from tests.parts.stories import STEPS, Cast
 
 OK, LOST = "ok", "unknown"
 PATIENCE = (
-    # seconds for one transition, tries again included: longer than any series of faults on the
-    # parts it needs, on a busy machine
+    # seconds for one transition with its retries: longer than any series of faults of the parts
+    # that it needs, on a busy machine
     300.0
 )
-# between two tries: they must not take the processor from what is just starting again
+# between two tries, which must not take the processor from a part that is restarting
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 0.8
-# before each transition, so that eight threads make about forty a second: what notifications can
-# hear at that time
+# before each transition, so that eight threads make about forty a second, which notifications can
+# hear meanwhile
 THINK = 0.15
-ROOM = 0.2  # between two words about room
+ROOM = 0.2  # between two changes of the capacity
 
 
 @dataclass
@@ -93,7 +93,7 @@ class Work:
         self.refused: list[str] = []
         self.answered = 0
         self._cast = cast
-        self._neighbour = stack.worker("Luna Nueva")  # says how much room there is; no API key may
+        self._neighbour = stack.worker("Luna Nueva")  # sets the capacity; no API key may
         self._ways: tuple[Way, ...] = (ByGrpc(stack), ByGrpc(stack), ByRest(stack))
         self._people = itertools.cycle(people)
         self._turn = threading.Condition()
@@ -140,7 +140,7 @@ class Work:
                 continue
             except (
                 Exception
-            ) as error:  # an answer that no client expects; whatever it is, the run fails of it
+            ) as error:  # an answer that no client expects: whatever it is, the run fails
                 self.refused.append(f"story {number}: {error}"[:300])
 
     def _story(self, way: Way, *, gives_up: bool) -> None:

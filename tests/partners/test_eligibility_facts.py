@@ -1,4 +1,7 @@
-"""Each fact of a service says that it has a limit on whom it accepts, and never which limit."""
+"""Each fact of a service names the kinds of limits by which the service accepts people.
+
+It never names the limits themselves.
+"""
 
 from __future__ import annotations
 

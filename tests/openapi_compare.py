@@ -73,7 +73,7 @@ def _operations(old: Document, new: Document) -> Iterator[str]:
             yield from _taken(old, new, sent[0], sent[1], name)
         elif sent[0] is not None or after.get("requestBody", {}).get(
             "required"
-        ):  # one that may be left out is no more than was taken
+        ):  # an optional field asks for no more than before
             yield f"{name}: {'takes no body any more' if sent[0] else 'takes a body now'}"
         yield from _parameters(old, new, before, after, name)
         for status, response in before["responses"].items():

@@ -378,7 +378,7 @@ def test_c14_rows_of_the_version_before_are_no_finding_for_an_hour(
     with database.transaction(SYSTEM) as tx:
         write(tx, 1)  # beside it
     assert marks(marking) == []
-    with owner_of(place) as owner:  # an hour goes by; the chain, which says when, is computed anew
+    with owner_of(place) as owner:  # an hour passes; the chain with its times is computed again
         owner.execute("UPDATE audit SET recorded_time = recorded_time - interval '61 minutes'")
         Owner(owner, 5, random.Random(14))._compute_anew()
     with marking.transaction(SIGNED_IN) as tx:

@@ -57,7 +57,7 @@ class Patient(Stub):
 
         def answer(request: Message, timeout: float = 0.0) -> Message:
             answered = call(request)
-            # Every field is set, the token of a next page too: on that page there is nothing.
+            # Every field is set, the token of a next page too; that next page is empty.
             return answered if getattr(request, "page_token", "") != FILLED else type(answered)()
 
         return answer

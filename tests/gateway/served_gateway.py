@@ -132,7 +132,7 @@ class Gateway:
             "ENLACE_HTTP_LISTEN": f"127.0.0.1:{self.port}",
             "ENLACE_KEYS": str(folder),
             "ENLACE_DEVELOPMENT": "1",
-            "ENLACE_CALLER_RATE": "100000",  # a crowd has one key here
+            "ENLACE_CALLER_RATE": "100000",  # all clients of a crowd have one key here
             "ENLACE_EXIT_URL": EXIT,
             **(settings or {}),
         }

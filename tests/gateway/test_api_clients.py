@@ -23,7 +23,7 @@ pytestmark = pytest.mark.long
 
 HERE = ROOT / "tests" / "clients"
 DOCUMENT = ROOT / "docs" / "openapi.json"
-# Nobody is told that we lint, and nothing is asked of anybody while we do.
+# The linters send no telemetry and make no request while they run.
 QUIET = {
     **os.environ,
     "REDOCLY_TELEMETRY": "off",

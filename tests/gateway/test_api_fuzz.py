@@ -39,8 +39,8 @@ ROLES = {
 AUDITOR = "auditoria@coalicion"
 EDGES = ("operator", "manager", "coordinator", "auditor")
 HOTLINE = ["contacts.write", "directory.write", "directory.read"]
-# Whoever ends her own sessions is nobody from then on; test_api_tokens.py and tests/partners end
-# some.
+# A caller who ends her own sessions has no credential from then on; test_api_tokens.py and
+# tests/partners test it.
 LEFT_OUT = {"end_session", "end_sessions", "change_password"}
 EXAMPLES = 3
 
@@ -114,7 +114,7 @@ def test_schemathesis_finds_nothing_whoever_asks(own_stack: LocalStack, tmp_path
     for name in EDGES:
         edges[name] = opened_by(role=name.upper()) - set().union(*edges.values())
     assert set().union(*edges.values()) == operations()
-    # first, for one takes long
+    # first, because one of them takes long
     works = {
         f"edges by {name}": (callers[name][0], tried, "coverage") for name, tried in edges.items()
     }

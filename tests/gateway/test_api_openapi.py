@@ -113,7 +113,7 @@ def test_every_rpc_of_the_contracts_can_be_reached() -> None:
     played = Played()
     for place in METHODS:
         request_all(System(app_with(played).test_client()), *place)
-    # of these the words are another standard's
+    # the words of these come from another standard
     for path in ("services", f"services/{ID}", "organizations", "service_at_locations"):
         app_with(played).test_client().get(f"/hsds/{path}")
     assert OUTPUTS.keys() - {rpc for rpc, _, _ in played.asked} == set()
@@ -435,7 +435,7 @@ def example(schema: dict[str, Any]) -> Any:
     """Returns a value that a schema allows, with every field that may be sent."""
     schema = resolve(schema)
     if "properties" in schema:
-        # Of those of which one is sent, the last.
+        # Of alternatives, the last one.
         offered = {
             field.get("x-one-of", name): name
             for name, field in schema["properties"].items()

@@ -16,7 +16,7 @@ from protos.stubs import FILES
 from services.gateway.api.binding import Binding, bindings
 from tests.gateway.test_api_journey import Partner, a_person, key_of, session_of
 
-# Written at other moments than it is read, or a moment later by itself.
+# Fields that differ between write and read, or that change by themselves a moment later.
 _MOVES = {
     "etag",
     "update_time",

@@ -105,6 +105,6 @@ def test_nothing_is_taken_from_an_address_or_a_cookie(
     client = api.test_client()
     client.set_cookie("s", SESSION)
     answer = client.post(f"/api/v1{path}?api_key={KEY}&session_secret={SESSION}", json={})
-    # /tokens: that neither was sent is the service's to say
+    # /tokens: the service refuses a request with neither credential
     assert answer.status_code in (200, 400)
     assert all(request == type(request)() for _, request, _ in played.asked)

@@ -346,7 +346,7 @@ def test_a_session_is_ended_later_when_it_can_not_be_ended_now(
 ) -> None:
     port = service.port
     service.stop()
-    # who waited for the service would take a minute
+    # a call that waited for the service would take a minute
     assert timed(lambda: clients.end_session_later(SECRET)) < 5
     back = Service(port)
     try:
@@ -423,7 +423,7 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_ask_the_dead
     def ask() -> None:
         path = ("people", "notifications", "organizations", "people")[next(turns) % 4]
         assert before_the_dead.api(path, key=jwt).status_code in (503, 504)
-        # a client, not a flood: what is measured is the wait for the dead, not for this machine's
+        # a client, not a flood: the wait for dead services is measured, not that for this machine's
         # two processors
         time.sleep(0.2)
 
@@ -441,7 +441,7 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_ask_the_dead
         "healthz",
         [round(seconds * 1000) for seconds in probes],
     )
-    # who waited for the dead would take five; on a machine with nothing else to do it is 6 to 10 ms
+    # a call that waited for a dead service would take five; on an idle machine it takes 6 to 10 ms
     assert took[10] < 3
     assert probes[-1] < 3
 
@@ -499,7 +499,7 @@ def test_a_service_is_asked_again_within_two_seconds_of_its_return(tmp_path: Pat
         assert timed(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5
         service.stop()
         until(lambda: gateway.api().json().get("reason") == "service_away", 10)
-        time.sleep(3)  # as long as its reconnecting can be put off
+        time.sleep(3)  # as long as its reconnecting can be delayed
         service = Service(port)
         assert timed(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5
     finally:

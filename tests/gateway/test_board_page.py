@@ -244,7 +244,7 @@ def test_who_answers_slowly_is_seen_with_what_it_left_without_an_answer_and_nobo
         (r.TURN_RECEIVER, False, "+50520000001", "+50520000001"),
         (r.TURN_RECEIVER, False, "", "+50520000003"),
         (r.TURN_RECEIVER, True, "", None),
-        (r.TURN_RECEIVER, True, "+50520000001", None),  # which no directory should say
+        (r.TURN_RECEIVER, True, "+50520000001", None),  # a number that no directory should give
         (r.TURN_SENDER, True, "", "+50520000002"),
         (r.TURN_UNSPECIFIED, False, "+50520000001", None),
     ],

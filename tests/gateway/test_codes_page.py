@@ -37,7 +37,7 @@ def test_a_list_that_pages_show_has_its_words_in_three_languages() -> None:
         section = PAGE.partition(f"\n## {enum.DESCRIPTOR.name}\n")[2].partition("\n## ")[0]
         rows = [row for row in section.splitlines() if row.startswith("| `")]
         assert len(rows) == len(enum.DESCRIPTOR.values) - 1, kind
-        # what forms call by leaving it out
+        # values that forms give by leaving the field out
         said = [row for row in rows if "`NonSpecifiedUnknown`" not in row]
         assert all(
             len(row.split(" | ")) == 2 + len(i18n.LANGUAGES) and "–" not in row for row in said

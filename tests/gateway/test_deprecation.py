@@ -61,7 +61,7 @@ def test_an_operation_that_ends_says_so_on_every_answer_and_in_the_document() ->
     api = DocumentedApi(app)
     root = install(app, [old])
     root.register_views_in_doc(api, app, api.spec, name=root.name, parameters=None)
-    answer = app.test_client().get("/api/v1/old")  # 401: told all the same
+    answer = app.test_client().get("/api/v1/old")  # 401: announced all the same
     assert answer.status_code == 401
     assert answer.headers["Deprecation"] == "@1798761600"
     assert answer.headers["Sunset"] == "Sat, 01 Jan 2028 00:00:00 GMT"

@@ -243,7 +243,7 @@ def test_the_manager_reads_how_far_others_rely_on_it(
     assert "De 10 veces que dijo que hay lugar y llegó alguien, lo hubo 8." in page
 
 
-# --- where to take her
+# --- where to take the person
 
 
 def accepted(played: PlayedServices) -> None:

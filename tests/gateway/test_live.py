@@ -149,7 +149,7 @@ def test_tokens_are_renewed_by_a_viewer_of_their_own_before_they_end(
 ) -> None:
     rosa, ana = heard(live, "1", ROSA, OURS), heard(live, "2", ANA, THEIRS)
     time.now += RENEW_SECONDS + 0.1
-    # others asked for all just now
+    # other requests just asked for all
     live._heard[without_app._group(ANA)].at = live._heard[without_app._group(ROSA)].at = time.now
     assert (live.known("rosa", rosa), live.known("rosa", rosa)) == (None, "1."), "she is sent once"
     assert live.known("ana", ana) is None, "and of the others one as well"
@@ -200,12 +200,13 @@ def test_neither_a_worker_nor_a_connection_is_held_for_a_viewer(tmp_path: Path) 
         viewer = cleanup.enter_context(requests.Session())
         viewer.cookies.set("s", SECRET)
         ending = ExitStack()
-        # They work before all hangs, for as many threads take a while to start on a busy machine.
+        # The threads work before everything hangs, because they take a while to start on a busy
+        # machine.
         cleanup.enter_context(crowd(THREADS + 4, lambda: gateway.api("people")))
         cleanup.callback(ending.close)
         fresh = False
-        # what is known grows old, and then somebody has to ask: on a busy machine it is tried once
-        # more
+        # the remembered version expires, and then a request has to ask: on a busy machine it is
+        # tried once more
         while not fresh:
             ending.close()
             service.answer, began = answers, monotonic()

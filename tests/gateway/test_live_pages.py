@@ -95,7 +95,7 @@ def today(desk: Desk, context: BrowserContext) -> Iterator[Page]:
         page = open_pages(context, site, signed=True)
         with page.expect_response("**/live"):
             page.reload()
-        # now the gateway knows a version: the page asks for itself only when there is another one
+        # now the gateway knows a version: the page is loaded again only for another one
         page.reload()
         expect(page.locator(".row")).to_have_count(1)
         expect(page.locator("#live")).not_to_have_attribute("data-version", "")

@@ -30,8 +30,8 @@ ITEM = re.compile(
 )
 """The start of the next item: the text before it is about another service."""
 NOT_LISTED = {
-    "directory.capacity",  # its own people say how much room there is
-    "entry.show",  # and change its entry
+    "directory.capacity",  # the service's own people set its capacity
+    "entry.show",  # the service's own people change its entry
 }
 
 

@@ -42,7 +42,7 @@ def _started(
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator[Gateway]:
-    # What only pages need may even be wrong: it is not read.
+    # Settings that only pages need may even be wrong: they are not read.
     yield from _started(
         "api",
         tmp_path_factory,

@@ -186,7 +186,7 @@ def test_what_is_asked_stands_in_no_address_and_only_open_data_is_asked(
     assert 'method="get"' not in page
     assert "abogada" not in "".join(re.findall(r'(?:href|action)="([^"]*)"', page))
     played.asked.clear()
-    again = enter(client)  # who is signed in reads the same, and no more
+    again = enter(client)  # a signed-in reader sees the same, and no more
     ask(again, played, service(), words="abogada")
     assert {rpc for rpc, _, _ in played.asked} <= PUBLIC_RPCS | {
         "IssueToken",
@@ -293,7 +293,7 @@ def test_while_the_directory_is_away_the_page_says_what_to_do(
     token = token_of(client.get("/services").text)
     played.answers |= dict.fromkeys(PUBLIC_RPCS, hurt)
     fresh = pages(played).test_client()
-    # by a process that never heard the numbers, and by one that did
+    # by a process that never received the numbers, and by one that did
     unknown, kept = "llame a la policía si corre peligro", "tel:133"
     for number, answer in (
         (unknown, fresh.get("/services")),

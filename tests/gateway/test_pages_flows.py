@@ -586,7 +586,7 @@ def test_a_system_is_told_of_the_kinds_that_are_ticked_or_of_all(
     send(client, "/webhooks", url="https://sistema.example/enlace")
     assert list(played.last("CreateWebhook").webhook.kinds) == []
     page = client.get("/webhooks").text
-    # No system is told of these.
+    # Systems get no webhook for these.
     each = {notices.Party.COORDINATION_ALONE, notices.Party.COORDINATION_EACH}
     people_alone = {
         "message_undeliverable",

@@ -41,7 +41,7 @@ from tests.parts import html
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 WIDTHS = (320, 390, 1280)
-# Of the dark scheme only the colours are its own.
+# The dark scheme differs only in its colours.
 _SCHEMES: dict[Literal["light", "dark"], dict[str, Any]] = {
     "light": {"resultTypes": ["violations"]},
     "dark": {"resultTypes": ["violations"], "runOnly": ["color-contrast", "link-in-text-block"]},
@@ -58,7 +58,7 @@ _WHERE = re.compile(
 )
 _NEW_EACH_TIME = ("form_token", "request_id")
 _looked_at: set[str] = set()
-ROLES = ("", "worker", "operator", "manager", "coordinator", "auditor")  # nobody first
+ROLES = ("", "worker", "operator", "manager", "coordinator", "auditor")  # without a sign-in first
 
 
 @pytest.fixture(scope="module")
@@ -137,14 +137,14 @@ def test_axe_finds_nothing_on_the_question_about_her_that_no_address_leads_to(
 
 def faults_of(browser: Browser, site: str, addresses: list[str], signed: bool) -> list[str]:
     """Returns the faults of these pages."""
-    # bypass_csp: axe is injected by the test, which our own policy would rightly refuse
+    # bypass_csp: the test injects axe, which the site's own policy rightly refuses
     context = browser.new_context(locale="es-NI", bypass_csp=True)
     page = open_pages(context, site, signed)
     faults: list[str] = []
     for path in addresses:
         page.goto(site + path)
         content, frame = parts_of(page.content())
-        # what one role sees as another does is looked at once
+        # a page that two roles see alike is checked once
         if content not in _looked_at or frame not in _looked_at:
             faults += [f"{path}: {fault}" for fault in faults_shown(page)]
         _looked_at.update((content, frame))
@@ -206,7 +206,7 @@ def answers_to_forms() -> dict[str, str]:
     """
     works, refuses = pages(PlayedServices()), pages(Refusing())
     answers: dict[str, str] = {}
-    # what stands on every page, like the way out, is sent from one of them
+    # forms that are on every page, like the sign-out, are sent from one page
     sent = set[tuple[object, ...]]()
     for path, page in all_pages():
         signed = not page.is_public
@@ -336,7 +336,7 @@ def test_the_exit_is_always_in_the_same_corner_and_big_enough(browser: Browser, 
         assert box["height"] == 40
         places.add((box["x"] + box["width"], round(box["y"] + box["height"] / 2)))
     page.context.clear_cookies()
-    for path in ["/", "/my-referral"]:  # whoever is not at work there finds it large
+    for path in ["/", "/my-referral"]:  # visitors who do not work there see it large
         page.goto(site + path)
         box = page.locator("#exit").bounding_box()
         assert box
@@ -386,7 +386,7 @@ def test_the_keyboard_alone_takes_a_contact(browser: Browser, site: str) -> None
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    # what is in the main part comes next
+    # the controls of the main part come next
     assert page.evaluate("document.activeElement.getAttribute('href')") == "/line"
     page.keyboard.press("2")
     page.wait_for_selector(".readout")

@@ -166,7 +166,7 @@ def test_how_she_may_be_reached_is_the_one_thing_that_must_be_said_of_her(
     contact = answer(client, answer(client, page, urgency="urgent"))
     refused = answer(client, contact)
     assert (refused.status_code, 'href="#channel_code"' in refused.text) == (422, True)
-    # the button is pressed last, and counts
+    # the button is pressed last, and decides
     unsafe = answer(client, contact, channel_code="phone", nobody_calls="1")
     services = answer(client, unsafe, unsafe_code="nothing")
     assert question(services) == "services 6/6"
@@ -319,7 +319,7 @@ def test_who_goes_back_in_the_browser_and_chooses_again_has_one_file_and_one_dra
 ) -> None:
     page = up_to_services(client)
     answer(client, page, service_id=ID)
-    # the page that stood there, asked for anew
+    # the same page, requested again
     again = client.post(NEW, data={**Form(page.text).said, "page": "contact"})
     answer(client, again, service_id=OTHER)
     for rpc in ("CreatePerson", "CreateReferral"):
@@ -777,7 +777,7 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
     named.organizations.append(d.Organization(id=POLICE, name="Policía de Chinandega"))
     asked_it = answer(client, up_to_services(client), back="1")
     assert "Policía de Chinandega" not in asked_it.text
-    # with the button, or going on with a name that was not looked for
+    # with the button, or by going on with a typed name that was not searched for
     for pressed in ({"unsafe_look": "1"}, {}):
         looked = answer(client, asked_it, unsafe_search=" policía ", **pressed)
         assert (question(looked), looked.status_code) == ("unsafe 5/6", 200)

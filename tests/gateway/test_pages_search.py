@@ -32,7 +32,7 @@ def played() -> PlayedServices:
     return played
 
 
-# of each rendering: proofs of forms, and times from now on
+# these differ in each rendering: form tokens, and times relative to now
 CHANGING = re.compile(r'(value|data-due)="[^"]*"')
 
 

@@ -48,7 +48,7 @@ pytestmark = pytest.mark.long
 WORDS = 'vuelve a las seis, «con» su tía & 1 <b>"más"</b>'
 OTHER = "e" * 32
 LEADS_OUT = ("/sign-out", "/quick-exit")
-THE_PAGES_OWN = {"shown", "seen", "back"}  # what the page says of itself, not she
+THE_PAGES_OWN = {"shown", "seen", "back"}  # fields of the page itself, which nobody types
 TYPED = {
     "number": "7",
     "date": "2027-01-05",
@@ -466,7 +466,7 @@ def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_ba
         site.forget()
         data, answer = site.send(form)
         if answer.status_code not in (401, 403) or 'name="kept"' not in answer.text:
-            continue  # a public page, which takes it, or shows it again itself
+            continue  # a public page, which accepts the form or shows it again itself
         asked += 1
         if WORDS in html.unescape(answer.text):
             shown.append(form.path)

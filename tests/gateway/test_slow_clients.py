@@ -51,7 +51,7 @@ def test_a_slow_client_never_holds_a_worker(gateway: Gateway) -> None:
     with ExitStack() as cleanup:
         for _ in range(THREADS + 20):
             cleanup.enter_context(gateway.socket(ONE_OF_A_THOUSAND))
-        # a worker that they held would be free after ten
+        # a thread that they held would be free after ten
         assert requests.get(f"{gateway.url}/", timeout=5).status_code == 200
         assert gateway.api().status_code == 200
 
@@ -150,7 +150,7 @@ def connect(server: http.Server, sent: bytes = b"") -> socket.socket:
 def later(running: tuple[http.Server, Clock], seconds: float) -> None:
     """Moves the time on once everything sent has been received, and has the server look."""
     server, clock = running
-    # the bytes are on their way through the kernel, which has no clock that a test could turn
+    # the bytes are on their way through the kernel, whose clock a test can't set
     time.sleep(0.1)
     clock.now += seconds
     server.pull_trigger()
@@ -207,8 +207,8 @@ def test_a_slow_reader_holds_no_worker_and_is_left_after_a_minute(
     with socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         reader.connect(("127.0.0.1", int(server.effective_port)))
-        # A few MB of answers that nobody takes, below the 16 MB from which on waitress lets the
-        # worker wait.
+        # A few MB of answers that nobody reads, below the 16 MB from which on waitress lets the
+        # thread wait.
         reader.sendall(b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
         until(
             lambda: any(channel.total_outbufs_len for channel in server.active_channels.values()),
@@ -273,7 +273,7 @@ def test_a_stop_lets_those_under_way_end_and_nobody_in(service: Service, tmp_pat
     answers: list[int] = []
     asking = threading.Thread(target=lambda: answers.append(gateway.api().status_code))
     try:
-        # idle and slow ones must not hold it
+        # idle and slow connections must not delay the stop
         with gateway.socket(), gateway.socket(ONE_OF_A_THOUSAND):
             asking.start()
             assert held.wait(5)

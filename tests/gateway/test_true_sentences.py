@@ -167,7 +167,7 @@ CAME_BACK = r.CountReferralsResponse(
     unanswered=[r.UnansweredNeed(need_group_code="HOU", department="NI-CI", count=1)]
 )
 
-# The sentence, its page, who reads it, data that make it true, and each kind of data that makes it
+# The sentence, its page, its reader, data that make it true, and each kind of data that makes it
 # false.
 SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
     (
@@ -402,7 +402,7 @@ def test_d25_what_nobody_could_help_with_stands_on_the_board_as_long_as_its_page
 
 
 KNOWN = {
-    # "a tiempo" is about what is to come.
+    # "a tiempo" is about the future.
     (
         "Se envió sin preguntarle a ella. Confirme solo si esperar la ponía en peligro;"
         " si nadie confirma a tiempo, el acceso se cierra."

@@ -17,7 +17,7 @@ from tests.journeys.typed import hers
 
 STREET = "Portón azul detrás del ingenio"
 SERVICE = "Albergue de emergencia y casa segura"
-HEARD_WITHIN = 30.0  # seconds: what one service says another hears
+HEARD_WITHIN = 30.0  # seconds within which one service applies another's fact
 
 
 class Manager(Actor):

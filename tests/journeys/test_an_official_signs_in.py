@@ -58,7 +58,7 @@ def test_a_ministrys_official_signs_in_through_the_ministry(
     second.sees(provider.issuer)
     second.presses("Confirmar el cambio")
     second.sees("tres días para objetar")
-    with stack.database("partners") as database:  # which have passed
+    with stack.database("partners") as database:  # as if the days to object had passed
         database.execute(
             "UPDATE sign_in_providers SET propose_time = propose_time - interval '3 days'"
         )
@@ -83,7 +83,7 @@ def test_a_ministrys_official_signs_in_through_the_ministry(
     another = Actor(browser, stack)
     another.page.goto(link)
     says_who_she_is(another.page, "otra")
-    # the ministry says she is the coordinator, and has nothing to say of her
+    # the ministry claims that the official is the coordinator, for whom it may not speak
     another.sees("Su organización no la reconoció")
     assert "s" not in {cookie["name"] for cookie in another.page.context.cookies()}
     another.leaves()

@@ -147,7 +147,7 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_sent_on_in_twenty_t
 ) -> None:
     operator = hand("operadora@llamayvive.demo")
     operator.page.goto(f"{operator.site}/line/new")
-    # to every question no: nothing is urgent
+    # every answer is no: nothing is urgent
     referenced, standing = 0, operator.page.locator("#standing .big")
     for question in [
         button.get_attribute("data-question") or ""
@@ -175,11 +175,11 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_sent_on_in_twenty_t
         )
         <= 12
     )
-    # what she asks for is part of the contact
+    # her need is part of the contact
     operator.page.select_option("[name=need_code]", "HOU.EMG")
 
     operator.clicks(operator.page.get_by_role("link", name="Empezar una remisión"))
-    # what help and how soon the contact said, of the person nothing more is known
+    # the contact has the need and the urgency; nothing more is known of the person
     operator.clicks(operator.button("^Seguir$"))
     operator.clicks(operator.button("Nadie debe contactarla"))
     operator.clicks(operator.button("no nombró a nadie: seguir"))
@@ -197,7 +197,7 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_sent_on_in_twenty_t
     operator.clicks("main input[name=adult_ground_code][value=her_word]")
     operator.clicks("main input[name=manner_code][value=spoken]")
     operator.clicks(operator.button("Guardar el consentimiento y seguir"))
-    # nobody may contact her: she is awaited
+    # nobody may contact her, so her arrival is described
     operator.fills("main [name=expected]", "hoy, entre las 19:30 y las 20:00")
     operator.fills("main [name=way]", "en bus, a la terminal")
     operator.fills("main [name=company]", "viene sola")

@@ -17,7 +17,7 @@ from tests.journeys.test_three_actors import Actor
 from tests.parts.local_stack import LocalStack, until
 
 NEED = "HOU.RENT"
-# Who has how many of the twelve services, and with which account it answers.
+# The members with their number of the twelve services, and the accounts with which they answer.
 ASKED = {
     "albergue@lunanueva.demo": 1,
     "casa@amanecer.demo": 4,
@@ -82,8 +82,8 @@ def test_one_yes_among_twelve(browser: Browser, stack: LocalStack, twelve: dict[
     operator.presses("Guardar y dar referencia")
     operator.presses("Preguntar a varios")
 
-    # What the contact said is there; the preview says to how many, and that she could be
-    # recognised.
+    # The contact's data are filled in; the preview gives the number of recipients, and warns that
+    # she could be recognised.
     assert operator.page.input_value("[name=need_code]") == NEED
     assert operator.page.is_checked("[name=urgency][value=emergency]")
     assert operator.page.input_value("[name=department]") == "NI-LE"
@@ -94,13 +94,14 @@ def test_one_yes_among_twelve(browser: Browser, stack: LocalStack, twelve: dict[
     operator.page.get_by_label("Asociación Puentes").check()
     operator.presses("Mirar otra vez")
     operator.sees("Se preguntará a 12 servicios de 4 organizaciones.")
-    # no service decides by them
+    # no service uses them to decide
     operator.sees("no se dirá: departamento, idioma, hijos o familiares a cargo.")
     operator.presses("Preguntar ahora")
     operator.sees("12 sin respuesta todavía")
     identifier = operator.page.url.partition("?")[0].rpartition("/")[2]
 
-    # Who is asked finds it in Today and answers in two taps; nothing there says who asks.
+    # The asked member finds the enquiry in Today and answers in two taps; nothing there tells who
+    # asks.
     petrona.goes_to("/today")
     petrona.sees("Le preguntan: ¿puede recibirla?")
     petrona.page.locator(f"main a.button[href='/enquiries/{identifier}']").click()

@@ -112,7 +112,7 @@ def test_who_forgot_her_password_comes_back_by_her_mailbox(
     )
 
     elsewhere.goes_to("/today")
-    expect(elsewhere.page.locator("#password")).to_be_visible()  # whoever was in is out
+    expect(elsewhere.page.locator("#password")).to_be_visible()  # other sessions have ended
     elsewhere.leaves()
     enters(she, email, FIRST)
     she.sees("no son correctos")
@@ -170,7 +170,7 @@ def test_who_lost_her_phone_comes_back_by_who_directs_her_organisation(
     manager.leaves()
 
     she.goes_to("/today")
-    expect(she.page.locator("#password")).to_be_visible()  # whoever was in as her is out
+    expect(she.page.locator("#password")).to_be_visible()  # other sessions of hers have ended
     enters(lost, email, FIRST)
     expect(lost.page.locator(".account summary")).to_contain_text("Petrona Lacayo")
     until(

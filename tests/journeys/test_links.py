@@ -19,7 +19,7 @@ WHO = {
     "auditor": "auditoria@coalicion.demo",
     "nobody": "",
 }
-# pages of one kind that are opened: a list of a hundred referrals is a hundred times the same
+# the most pages of one kind that are opened: a hundred referrals are a hundred times the same
 # template
 ALIKE = 4
 _ID = re.compile(r"/[0-9a-f]{32}|/NI-\w+")

@@ -73,7 +73,7 @@ def test_a_phone_holds_the_way_in(browser: Browser, stack: LocalStack) -> None:
     )
     page.get_by_role("button", name="Entrar con una llave de acceso").click()
     her.sees("no sirve para entrar aquí")
-    page.wait_for_load_state("networkidle")  # half a second in which nothing is sent
+    page.wait_for_load_state("networkidle")  # half a second without a request
     her.sees("no sirve para entrar aquí")
     assert [url.rpartition("/")[2] for url in sent] == ["passkey", "code"], (
         "a page that says no does not ask again by itself"

@@ -67,7 +67,7 @@ def test_who_knows_the_password_alone_does_not_come_in(browser: Browser, stack: 
     screen.fill("#code", "123")
     again.presses("^Entrar$")
     again.sees("Ese código no sirve")
-    # the step after the one that was taken
+    # the time step after the used one
     screen.fill("#code", codes.generate(int(time.time()) + 30).decode())
     again.presses("^Entrar$")
     again.sees("Mi cuenta")

@@ -34,7 +34,7 @@ def test_a4_who_signed_in_a_while_ago_says_again_who_she_is_and_what_she_typed_g
     manager.goes_to("/members")
     a_while_later(stack, account["email"])
     page = manager.page
-    # her last token said that she had just proved it
+    # her last token still has the fresh proof
     page.wait_for_timeout((LIFETIME.total_seconds() + LEEWAY) * 1000)
     page.locator("summary", has_text="Invitar a alguien").click()
     page.fill("#email", "nueva@ejemplo.demo")

@@ -53,7 +53,7 @@ class Actor:
         main = self.page.get_by_role("main")
         named = re.compile(words)
         button, link = main.get_by_role("button", name=named), main.get_by_role("link", name=named)
-        # the page may still be on its way: no button yet is no word for a link
+        # the page may still be loading: a missing button does not mean a link
         button.or_(link).first.wait_for()
         (button if button.count() else link).first.click()
 
@@ -133,7 +133,7 @@ class Operator(Actor):
     def drafts_a_referral_to(self, shelter_service: str) -> None:
         """Drafts a referral up to the question of the person's consent."""
         self.presses("Empezar una remisión")
-        self.sees("Pregunta 3 de 6")  # what help, and how soon, the contact said already
+        self.sees("Pregunta 3 de 6")  # the contact already has the need and the urgency
         self.page.fill("[name=age]", "191")
         self.presses("^Seguir$")
         self.sees("escriba los años con cifras")
@@ -348,7 +348,7 @@ def test_one_movement_leaves_every_page_and_ends_the_session(browser: Browser, s
         re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.fulfill(body="weather")
     )
     operator.page.get_by_text("Salir ya").first.click()
-    # away, before she tries to come back
+    # the page is gone before she tries to come back
     expect(operator.page).not_to_have_url(re.compile(r"^http://127\.0\.0\.1"))
     operator.goes_to("/today")
     expect(operator.page.locator("#password")).to_be_visible()
@@ -361,7 +361,7 @@ def test_anybody_reads_the_figures_of_the_network_and_narrows_them(
     reader = Actor(browser, stack)
     reader.goes_to("/")
     reader.presses("Cifras de la red")
-    reader.sees("las cifras, es inventado")  # those of the demo network are
+    reader.sees("las cifras, es inventado")  # the figures of the demo network are made up
     reader.sees("ayudas recibidas, al menos")
     reader.page.select_option("#country", "HN")
     reader.presses("Filtrar")

@@ -121,7 +121,7 @@ def test_she_takes_back_at_another_line_what_she_allowed_and_reads_that_it_is_de
     shelter.sees("Baja del bus")
     shelter.accepts()
     shelter.opens("Marlene")
-    shelter.fills_in("start")  # she is there
+    shelter.fills_in("start")  # the person has arrived
     shelter.finds_it("En curso")
     herself.hears(reference, pin, "Ahora 1 organización puede abrir")
     herself.presses("Ver la lista")

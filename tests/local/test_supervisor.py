@@ -133,7 +133,7 @@ def test_a_part_is_not_killed_for_one_failure_because_nobody_looked_for_long(
     supervisor.wait()
     first = part.process
     for _ in range(5):
-        time.sleep(0.2)  # this process had no turn
+        time.sleep(0.2)  # this process did not run meanwhile
         supervisor.tick()
     supervisor.stop(timeout=0.1)
     assert (part.process, said) == (first, [])

@@ -99,7 +99,7 @@ class World:
             dead_letters.discard(
                 tx, dead_letters.waiting(tx), "for_the_test", self.service.clock.now()
             )
-        # what waits behind them is looked at once a second
+        # facts that wait for others are looked at once a second
         self.service.clock.advance(timedelta(seconds=2))
         until(lambda: not self.service.rows("SELECT FROM inbox_parked"))
 
@@ -244,7 +244,7 @@ def test_a_decision_that_waits_for_a_second_person_is_told_once_to_the_desk_that
         receipt(world.service, id, 1, "proposed"),
         receipt(world.service, id, 2, "confirmed"),
     )
-    world.say(confirmed)  # ahead of what it follows
+    world.say(confirmed)  # before the fact that it follows
     until(lambda: len(world.service.rows("SELECT FROM inbox_parked WHERE subject = %s", id)) == 1)
     assert world.kinds() == []
     world.say(proposed, proposed)
@@ -463,7 +463,7 @@ def test_d24_the_coordination_hears_of_a_member_that_waits_for_a_second_coordina
 
 def test_of_other_receipts_nobody_is_told(world: World) -> None:
     facts = [receipt(world.service, new_id(), 1, verb) for verb in ("given", "a_verb_of_tomorrow")]
-    # of a teller that does not say whose it is
+    # by a process that does not name its service
     facts.append(receipt(world.service, new_id(), 1, "proposed", organization_id=""))
     old = receipt(world.service, new_id(), 1, "proposed")
     facts.append(replace(old, time=old.time - HISTORY - timedelta(seconds=1)))

@@ -140,8 +140,7 @@ def test_a_fact_that_is_told_again_sends_nothing_twice(service: Service, post: P
     told = hear(service, fact(service))
     hear(service, told)
     assert service.send_mails(smtp(service, post)) == 1
-    # the broker lost everything, or the inbox did: beside the inbox, the ids are derived from what
-    # is told
+    # the broker or the inbox lost everything: then the derived ids prevent a second message
     for _ in range(2):
         hear(service, told)
         service.advance(hours=1)

@@ -189,8 +189,8 @@ def test_a_message_that_reached_nobody_is_said_and_the_coordination_told(
     service.desk(RECEIVER, "nadie@ong.example")
     service.coordinator_desk(COALITION, "coordinacion@coalicion.example")
     fact = service.hear("sent")
-    # The e-mail about it reaches nobody either, and there it ends: no message about a message about
-    # a message.
+    # The e-mail about it reaches nobody either, and that is the end: there is no message about a
+    # message about a message.
     post.rcpt += ["550 no such mailbox"] * 2
     assert service.send_mails(smtp(service, post)) == 2
     assert service.send_mails(smtp(service, post)) == 0
@@ -315,7 +315,7 @@ def test_an_address_that_cannot_be_opened_holds_up_no_other_and_is_tried_again_a
     )
     assert bad["id"] in capsys.readouterr().out
     assert service.send_mails(smtp(service, post)) == 0  # not in a tight loop
-    service.rows(spoil, desk["email"], OTHER)  # mended
+    service.rows(spoil, desk["email"], OTHER)  # repaired
     service.clock.advance(EMAIL_LEASE)
     assert service.send_mails(smtp(service, post)) == 1
     assert post.got[-1].rcpt_tos == ["otra@ong.example"]

@@ -17,7 +17,7 @@ from services.notifications.usecases.webhooks import SHOWN
 from tests.builders import refusal
 from tests.notifications.conftest import OTHER, RECEIVER, Service
 
-BY_TRANSPORT = {"host", "content-length"}  # they follow from where it goes and how long it is
+BY_TRANSPORT = {"host", "content-length"}  # they follow from the address and the length
 NOT_FOUND = ("NOT_FOUND", "not_found")
 
 
@@ -129,7 +129,7 @@ def test_not_yours_and_not_there_look_the_same(service: Service) -> None:
         assert refusal(lambda asked=asked: manager.GetDelivery(**asked)) == NOT_FOUND  # type: ignore[misc]
     assert manager.GetDelivery(id=my_delivery.id).id == my_delivery.id
     manager.DeleteWebhook(id=mine.id)
-    assert refusal(lambda: manager.GetDelivery(id=my_delivery.id)) == NOT_FOUND  # as its list is
+    assert refusal(lambda: manager.GetDelivery(id=my_delivery.id)) == NOT_FOUND  # like its list
 
 
 def test_the_database_itself_keeps_attempts_apart(service: Service) -> None:
@@ -170,7 +170,7 @@ def test_attempts_are_counted_by_endpoint_and_hour(service: Service) -> None:
             for each in hours
         ]
 
-    # Of three that waited for the failing endpoint each was tried once more
+    # Each of three deliveries to the failing endpoint was tried once more
     expected = [
         (failing.id, 0, 0, 2),
         (failing.id, 2, 0, 3),

@@ -138,7 +138,7 @@ def test_a_sender_that_dies_after_the_post_sends_again_under_the_same_id(service
     service.clock.advance(WEBHOOK_LEASE)
     assert service.send_webhooks() == 1
     assert [got.id for got in system.got] == [claim.id] * 2
-    service.web_sender().send(claim)  # it only slept: what it notes now changes nothing
+    service.web_sender().send(claim)  # it only slept: its late record changes nothing
     [done] = service.deliveries(made.webhook.id)
     assert (done.status, done.attempts) == (DELIVERED, 1)
 
@@ -318,7 +318,7 @@ def test_a_secret_that_cannot_be_opened_holds_up_no_other_and_is_tried_again_aft
         assert (other.got, put_aside.get()) == ([], before + 1)
         [delivery] = service.deliveries(bad.id, OTHER)
         assert delivery.id in capsys.readouterr().out
-        service.rows(spoil, kept["secret"], bad.id)  # mended
+        service.rows(spoil, kept["secret"], bad.id)  # repaired
         service.clock.advance(WEBHOOK_LEASE)
         other.wait_for(1)
 
@@ -596,7 +596,7 @@ def test_what_comes_while_the_one_before_is_being_noted_is_sent_at_once(
     with running(service.web_sender()):
         for count in range(1, 201):
             service.hear("sent")
-            # … and the next fact commits while this delivery is still being noted
+            # … and the next fact commits while this delivery is still being recorded
             system.wait_for(count)
 
 
@@ -605,7 +605,7 @@ def test_a_clock_that_was_ahead_silences_no_endpoint_once_it_is_right(service: S
     made = service.webhook(RECEIVER, system.url)
     service.advance(days=1)
     service.hear("sent")
-    assert service.send_webhooks() == 1  # it fails, and is to be tried again in seconds
+    assert service.send_webhooks() == 1  # it fails, and the next attempt is seconds away
     service.hear("accepted")
     service.advance(days=-1)
     service.send_webhooks()

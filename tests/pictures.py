@@ -29,8 +29,8 @@ from tests.parts.local_stack import ROOT, LocalStack
 
 OUT, DOCS = ROOT / "build" / "pictures", ROOT / "docs" / "pictures"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-# The demo account of each role; whoever comes first takes the pages that all may open. Nobody signs
-# in for the public ones.
+# The demo account of each role; the first role takes the pages that all may open. The public pages
+# need no sign-in.
 ROLES = {
     "public": "",
     "operator": "operadora@llamayvive.demo",
@@ -69,7 +69,8 @@ SIZES = {
     "dark": Size(1280, "dark"),
     "print": Size(794, media="print"),
 }
-# name of the file: role, endpoint, size; the part of the page that one sees without scrolling
+# name of the file: role, endpoint, size; the picture is the part of the page that is visible
+# without scrolling
 IN_DOCS = {
     "today": ("shelter", "today.today", "desk"),
     "today-phone": ("shelter", "today.today", "phone"),

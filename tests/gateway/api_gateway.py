@@ -70,7 +70,7 @@ class Stub:
         output = OUTPUTS[rpc]
 
         def call(request: Message) -> Message:
-            request.SerializeToString()  # what can't be sent is a fault of the gateway
+            request.SerializeToString()  # an unserialisable request is the gateway's fault
             self._played.asked.append((rpc, request, calling.get()))
             answer = self._played.answers.get(rpc, GetMessageClass(output)())
             if isinstance(answer, Exception):

@@ -95,7 +95,7 @@ def test_the_list_asks_once_for_the_hours_of_all_endpoints(
     assert "Fallaron <b>2</b>" in page
     assert page.count("<rect") == 3
     assert page.count("Nada enviado en las últimas 24 horas.") == 1
-    assert len(re.findall(r"<tr><td>\d\d:\d\d</td>", page)) == 2  # the same for those who read
+    assert len(re.findall(r"<tr><td>\d\d:\d\d</td>", page)) == 2  # the same as text
 
 
 def test_a_delivery_shows_its_attempts_its_headers_and_its_body(

@@ -97,7 +97,7 @@ def test_a_password_that_is_none_is_refused_and_the_one_before_stays(
 def test_no_password_and_no_secret_is_kept_or_told(member: Scene) -> None:
     me, secret = entered(member)
     change(me, secret, request_id="one")
-    # a repeated request has its one effect, though the password is another one by now
+    # a repeated request has its one effect, although the password has changed by now
     change(me, secret, request_id="one")
     kept = str(
         [

@@ -57,7 +57,7 @@ def test_a_link_that_nobody_opens_is_good_for_three_days_and_then_forgotten(scen
 
 
 def test_many_addresses_close_the_form_for_nobody_else(scene: Scene) -> None:
-    # and beyond the hundred that were one budget for all
+    # and beyond a hundred, which was once one budget for all
     for number in range(25 * OF_AN_ADDRESS.burst):
         from_address(
             scene,

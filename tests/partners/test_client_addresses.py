@@ -17,7 +17,7 @@ from tests.partners.scene import Scene
 
 WRONG = ("UNAUTHENTICATED", "sign_in_failed")
 WAIT = ("RESOURCE_EXHAUSTED", "too_many_attempts")
-AT_ONCE = 50  # wrong passwords of one address
+AT_ONCE = 50  # wrong passwords from one address
 
 
 def sign_in(

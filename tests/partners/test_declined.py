@@ -41,7 +41,7 @@ class Shelter:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.organization: Organization = scene.organization("Casa Puentes")
-        # of a shelter others do not see it at once
+        # other members do not see a shelter's change at once
         self.service: Service = scene.service(self.organization, "Albergue", "HOU.TRANS")
         self.staff = scene.by(self.organization, Role.WORKER, Role.MANAGER)
         scene.later(hours=2)
@@ -124,7 +124,7 @@ def test_who_declines_for_lack_of_room_puts_her_figure_in_doubt_and_does_not_cha
     assert (after.capacity.intake, after.capacity.available) == (pb.INTAKE_OPEN, 3)
     assert after.capacity.update_time == before.capacity.update_time
     assert after.active
-    assert after.etag != before.etag  # a reader sees something else
+    assert after.etag != before.etag  # a reader sees other content
     assert [kind for _, kind in shelter.scene.facts(shelter.service.id)] == [
         "enlace.service.registered.v1"
     ]
@@ -167,7 +167,7 @@ def test_until_she_says_anew_whether_there_is_room(shelter: Shelter) -> None:
         )
     )
     assert shelter.declined is None
-    shelter.hear(at=NOON + timedelta(hours=2))  # told late, or again
+    shelter.hear(at=NOON + timedelta(hours=2))  # published late, or again
     assert shelter.declined is None
     assert shelter.room() == ("Albergue", "room_free")
 

@@ -139,7 +139,7 @@ def test_who_waited_for_anothers_first_reading_knows_what_was_committed_meanwhil
 
     def slow(tx: Transaction, name_key: str, id: str) -> list[Row]:
         rows = real(tx, name_key, id)
-        if not rows:  # all was read, and a service comes about
+        if not rows:  # everything was read, and a service is added
             read.set()
             assert go_on.wait(20)
         return rows
@@ -241,7 +241,7 @@ def test_an_index_that_has_outgrown_is_made_anew_and_who_asks_meanwhile_misses_n
             tx.execute("UPDATE services SET name_key = %s WHERE id = %s", (name, made[0].id))
 
     known.keep_up(begin, NOW)
-    # one for each part, so that no size of the directory is too much for one
+    # one transaction for each part, so that no directory is too large for one
     assert len(transactions) == 3
     for number in range(4):
         rename(f"aa {number}")
@@ -250,7 +250,7 @@ def test_an_index_that_has_outgrown_is_made_anew_and_who_asks_meanwhile_misses_n
 
     def slow(tx: Transaction, name_key: str, id: str) -> list[Row]:
         rows = real(tx, name_key, id)
-        if not rows:  # all is read: somebody changes one, and somebody else asks
+        if not rows:  # everything was read: a service is changed, and another caller searches
             rename("ab")
             seen.append(first_name())
         return rows
@@ -261,7 +261,7 @@ def test_an_index_that_has_outgrown_is_made_anew_and_who_asks_meanwhile_misses_n
     assert [*seen, first_name()] == ["ab", "ab"]
     transactions.clear()
     known.keep_up(begin, NOW)
-    assert len(transactions) == 1  # it is not outgrown any more
+    assert len(transactions) == 1  # one transaction is enough again
 
 
 def test_very_many_changes_at_once_have_it_read_anew_and_nothing_is_missed(

@@ -68,7 +68,7 @@ def invited(
 def of_provider(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     shelter = scene.organization("Casa Luna")
     proposed = propose_provider(first, shelter, ISSUER)
-    with scene.owner.transaction(SYSTEM) as tx:  # so long ago that nobody objects any more
+    with scene.owner.transaction(SYSTEM) as tx:  # so long ago that the time to object is over
         tx.execute("UPDATE sign_in_providers SET propose_time = propose_time - interval '3 days'")
     return lambda second: confirm_provider(second, proposed)
 
@@ -140,7 +140,7 @@ def test_after_thirty_days_who_was_invited_is_a_second_person(scene: Scene) -> N
     scene.later(seconds=1)
     agree(scene.entered("otra@ejemplo.org", OWN_PASSWORD))
     with refused("UNAUTHENTICATED", "session_ended"):
-        of_change(scene, second)  # its session is long over
+        of_change(scene, second)  # its session has ended long ago
 
 
 def test_an_account_that_begins_anew_keeps_who_invited_it_before(scene: Scene) -> None:
@@ -187,7 +187,7 @@ def test_a3_a_device_by_which_an_account_was_first_used_ties_it_to_all_who_use_i
     visitor = scene.worker(scene.coalition, Role.COORDINATOR).entry.email
     scene.entered(visitor, device="her own")
     scene.later(minutes=1)
-    # first used elsewhere: a colleague at the same desk
+    # first used on another device: a colleague at the same desk
     of_change(scene, first)(scene.entered(visitor, device="the office"))
 
 

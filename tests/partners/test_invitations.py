@@ -348,7 +348,7 @@ def test_tokens_that_are_good_for_nothing_all_look_the_same(scene: Scene) -> Non
     for wrong in (*tokens, token + "x", token[:-1], token.swapcase(), "x", made.id, "\x00"):
         with refused("UNAUTHENTICATED", "invitation_invalid"):
             scene.nobody.AcceptInvitation(acceptance(wrong))
-        # what has no shape is refused before anybody looks at the token
+        # a malformed request is refused before the token is checked
         with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
             scene.nobody.AcceptInvitation(acceptance(wrong, password="", name=""))
         assert dict(refusal.violations) == {"name": "required", "password": "required"}

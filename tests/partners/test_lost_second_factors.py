@@ -135,7 +135,7 @@ def test_the_coordination_helps_the_only_manager_of_a_member_and_nobody_else_the
     assert scene.as_worker(manager).GetOrganization(asked).only_manager_worker_id == "", (
         "which is said to the coordination alone"
     )
-    with refused("NOT_FOUND", "not_found"):  # she is no manager any more
+    with refused("NOT_FOUND", "not_found"):  # she is no longer a manager
         take_off(scene.coordinator, second)
     take_off(scene.coordinator, seen.only_manager_worker_id)
     assert sign_in(scene).session_secret

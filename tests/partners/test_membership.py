@@ -513,7 +513,7 @@ def test_the_end_of_an_agreement_is_said_at_sixty_thirty_and_seven_days_and_then
 def test_an_agreement_holds_until_its_last_day_ends_at_its_place(scene: Scene) -> None:
     one = scene.organization("Nueva", approved=False)
     scene.approve(one.id, until=date(2026, 3, 20))
-    last = datetime(2026, 3, 20, 23, 30, tzinfo=zone_of("NI"))  # the 21st in UTC
+    last = datetime(2026, 3, 20, 23, 30, tzinfo=zone_of("NI"))  # in UTC this is the 21st
     scene.clock.set(last.astimezone(UTC))
     turn(scene)
     assert "agreement_expired" not in verbs(scene, one.id)

@@ -46,8 +46,8 @@ class Cheat:
     keys: list[str] = field(default_factory=list)
     tried: Counter[str] = field(default_factory=Counter)
     steps: int = 0
-    suspended: str = ""  # a front that two suspended
-    held: str = ""  # one whom nobody has looked at yet
+    suspended: str = ""  # a dishonest member that two have suspended
+    held: str = ""  # a dishonest member that nobody has reviewed yet
     holds: int = 0
 
     def step(self) -> None:
@@ -208,7 +208,7 @@ class Cheat:
         return str(by.GetOrganization(d.GetOrganizationRequest(id=id)).etag)
 
     def wait(self, _: Stubs) -> None:
-        self.scene.later(hours=self.random.randint(1, 9))  # in all less than thirty days
+        self.scene.later(hours=self.random.randint(1, 9))  # less than thirty days in total
         with self.scene.database.transaction(SYSTEM) as tx:
             sweeping(self.scene.mail)(tx, self.scene.clock.now())
 
@@ -221,7 +221,7 @@ def test_alone_she_is_never_two(seed: int, scene: Scene) -> None:
         scene.worker(scene.organization("Otra sede"), Role.COORDINATOR),
     )
     own = scene.worker(scene.coalition, Role.COORDINATOR, Role.MANAGER)
-    # whom she invited when one coordinator was enough for that
+    # a person whom she invited when one coordinator was enough
     again = scene.worker(scene.coalition, Role.COORDINATOR)
     with scene.owner.transaction(SYSTEM) as tx:
         tx.execute(

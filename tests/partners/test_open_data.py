@@ -64,7 +64,7 @@ def test_public_services_of_approved_members_are_there_for_anybody(scene: Scene)
         "+50523410000",
         "Casa Abierta",
     )
-    # Fields of partners: not there.
+    # Fields for partners only are not there.
     assert not one.service.HasField("capacity")
     assert {field.name for field, _ in one.service.ListFields()}.isdisjoint(
         {"etag", "active", "public", "confidential", "tiers", "open_now"}

@@ -47,7 +47,7 @@ def client(scene: Scene) -> Iterator[FlaskClient]:
     notice.
     """
     nowhere = "127.0.0.1:1"
-    scene._server.ready(True)  # the gateway calls no server that does not say so
+    scene._server.ready(True)  # the gateway calls no server that does not report itself ready
     clients = Clients(f"127.0.0.1:{scene._server.port}", nowhere, nowhere)
     yield pages(clients, development=False).test_client()
     clients.close()

@@ -175,7 +175,7 @@ def test_what_is_good_for_nothing_always_sounds_the_same(member: Scene) -> None:
     for wrong in (token + "x", token[:-1], token.swapcase(), "x", "\x00", worker_of(member)):
         with refused(*INVALID):
             reset(member, wrong)
-        # what has no shape is refused before anybody looks at the token
+        # a malformed request is refused before the token is checked
         with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
             reset(member, wrong, "")
         assert refusal.violations == [("password", "required")]
@@ -194,7 +194,7 @@ def test_a_password_that_is_found_soon_is_refused_and_the_link_stays_good(
         reset(member, token, password)
     assert refusal.violations == [("password", "too_easy")]
     with refused(*INVALID):
-        reset(member, token + "x", password)  # only who has the link learns more
+        reset(member, token + "x", password)  # only the holder of the link learns more
     reset(member, token)
 
 
@@ -434,7 +434,7 @@ def test_a_mailbox_gets_three_letters_at_once_and_then_one_an_hour_and_the_answe
     ask(member)
     look(member)
     assert len(told(member)) == 4
-    reset(member, told(member)[-1][1].token)  # the latest is good, whoever asked for it
+    reset(member, told(member)[-1][1].token)  # the latest link is valid, whoever asked for it
 
 
 def test_from_one_address_thirty_are_asked_for_and_then_one_in_two_minutes(scene: Scene) -> None:

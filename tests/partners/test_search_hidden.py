@@ -164,7 +164,7 @@ def test_pages_order_and_total_are_those_of_looking_at_each_service(
     for _ in range(40):
         number = chance.randrange(len(made))
         made[number] = change(scene, chance, made[number])
-        scene.later(hours=6)  # of a shelter others see its room then
+        scene.later(hours=6)  # then other members see the shelter's room
         age, gender, dependants = (
             chance.choice([None, 15, 35]),
             chance.choice([None, Gender.FEMININE]),
@@ -211,7 +211,7 @@ def test_pages_order_and_total_are_those_of_looking_at_each_service(
             and (dependants is None or one.entry.eligibility.takes_dependants is not False)
         ]
         names, totals = everything(scene, wanted)
-        # their words stand in the same place, so that they are ranked alike
+        # their words are in the same place, so that they are ranked alike
         assert names == [one.entry.name for one in expected], wanted
         assert set(totals) == {len(expected)}
 

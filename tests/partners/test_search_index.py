@@ -24,7 +24,7 @@ WORDS = [
     "d'arc",
     "a\\b",
     "so\u00a0l",
-]  # a space that does not break a line is a letter to some databases
+]  # some databases treat a no-break space as a letter
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Said:
                 f"{position * 9 + number}{weight if weight != 'D' else ''}"
                 for number, weight in enumerate(weights, 1)
             )
-            # without a place: a synonym, which was stripped
+            # a stripped lexeme without a position: a synonym
             tokens.append(f"'{text}'" + (f":{places}" if places else ""))
         return Entry(
             self.id,
@@ -114,12 +114,12 @@ def test_what_is_found_and_its_order_are_those_of_looking_at_each(
             index.drop([id, "never there"])
         elif (
             id in directory and chance.random() < 0.5
-        ):  # only what it states, so that it stays in its place
+        ):  # changes only its statements, so that it keeps its place
             directory[id] = replace(
                 directory[id], country=chance.choice(["NI", "CR"]), age=chance.randrange(4)
             )
             index.put([directory[id].entry()])
-        else:  # as it is, or as it was and is, in one go
+        else:  # its present state, or its former and its present state at once
             told = [chance.said(id) for _ in range(chance.randint(1, 2))]
             told += [
                 replace(told[-1], country=chance.choice(["NI", "CR"]))

@@ -145,7 +145,7 @@ def test_a_session_is_good_for_tokens_of_a_few_seconds(member: Scene) -> None:
         "Puentes",
         [],
     )
-    member.later(seconds=3.9)  # three, and less than clocks may differ by
+    member.later(seconds=3.9)  # three, and less than the difference that clocks may have
     member.verifier.verify(issued.tokens["enlace.partners"])
     member.later(seconds=0.2)
     with pytest.raises(Unauthenticated, match="token_expired"):

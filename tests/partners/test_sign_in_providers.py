@@ -158,7 +158,7 @@ def test_from_then_on_she_is_known_by_what_the_ministry_calls_her_whatever_her_a
     first = comes_in(scene, ministry, provider)
     provider.people["ana"] = Person("ana-1", "otra@ministerio.example", verified=False)
     assert comes_in(scene, ministry, provider).worker.id == first.worker.id
-    provider.people["nueva"] = Person("nueva-2", EMAIL)  # her address was given to somebody else
+    provider.people["nueva"] = Person("nueva-2", EMAIL)  # her address now belongs to somebody else
     with refused(*FAILED):
         comes_in(scene, ministry, provider, "nueva")
 
@@ -389,7 +389,7 @@ def test_a_provider_changes_its_key_and_is_believed_by_the_new_one(
 ) -> None:
     comes_in(scene, ministry, provider)
     provider.key = made_key("second")
-    # its keys were looked at a moment ago: strangers must not keep us asking
+    # its keys were read a moment ago: strangers must not make us read them again and again
     with refused(*FAILED):
         comes_in(scene, ministry, provider)
 
@@ -409,7 +409,7 @@ def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider)
         begin(scene, ministry)
     second = scene.by(scene.coalition, Role.COORDINATOR)
     again = propose_before(scene, ministry, provider.issuer, "otro", provider.client.secret)
-    with refused("ABORTED", "stale_etag"):  # she agrees to what she saw
+    with refused("ABORTED", "stale_etag"):  # she agrees to the version that she saw
         confirm(second, proposed)
     confirmed = confirm(second, again)
     assert (confirmed.client_id, confirmed.sign_in_url) == (

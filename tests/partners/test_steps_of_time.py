@@ -240,7 +240,7 @@ def test_c12_how_often_it_kept_its_word_changes_the_order_with_the_step_alone(
         ]
 
     assert order() == ["Albergue", "Otro albergue"]
-    for _ in range(3):  # it had promised room, says no, and says anew that there is some
+    for _ in range(3):  # the shelter had stated room, declines, and states again that there is room
         shelters.hear("declined")
         scene.later(minutes=1)
         shelters.say(1)

@@ -26,7 +26,7 @@ DATA = json.loads(
     (Path(services.partners.__file__).parent / "data" / "synonyms.json").read_text(encoding="utf-8")
 )
 LANGUAGES = ("es", "en", "fr")
-# They mean more than one kind of help, and whoever says them has to see both.
+# These words mean more than one kind of help, and a search has to show both.
 ON_PURPOSE = {"violencia", "violence", "pasaje"}
 
 
@@ -75,7 +75,7 @@ def test_no_synonym_names_two_unrelated_needs_unless_on_purpose() -> None:
     twice = [
         word for word, codes in meant.items() for code in codes if taxonomy().parent(code) in codes
     ]
-    assert twice == []  # a group's words find what is in it already
+    assert twice == []  # the words of a group already find the needs in it
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_who_says_it_in_its_own_words_comes_first(scene: Scene) -> None:
         scene.coalition, "Brigada", "MED.DENT", description="Atiende una dentista los jueves"
     )
     scene.service(scene.coalition, "Consultorio del dentista", "MED.DENT")
-    # What is only written in a description counts no less than the need itself.
+    # A word that is only in a description counts no less than the need itself.
     scene.service(scene.coalition, "Alcaldía", "MED.PRI", description="También hay dentista")
     assert names(scene, "dentista") == [
         "Consultorio del dentista",
@@ -212,7 +212,7 @@ def test_after_an_update_of_the_words_services_are_found_by_the_new_ones(
     sweeper.sweep()
     assert names(scene, "jolgorio") == ["Jornada"]
     assert names(scene, "dentista") == []
-    assert scene.facts(made.id) == facts  # it says nothing new
+    assert scene.facts(made.id) == facts  # the change has no new content
     written = scene.rows("SELECT xmin::text FROM services")
     sweeper.sweep()
     assert scene.rows("SELECT xmin::text FROM services") == written

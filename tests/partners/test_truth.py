@@ -209,9 +209,9 @@ def test_every_change_of_the_figure_is_in_the_history(shelter: Shelter) -> None:
 @pytest.mark.parametrize(
     ("kept", "broken", "hours", "score"),
     [
-        (0, 0, 1, 100),  # nobody was sent there yet: it is believed
+        (0, 0, 1, 100),  # nobody was sent there yet: the figure is trusted
         (0, 0, 24, 100),
-        (0, 0, 60, 75),  # half of it hangs on a fresh figure
+        (0, 0, 60, 75),  # half of it depends on a fresh figure
         (0, 0, 96, 50),
         (0, 0, 2000, 50),
         (8, 2, 1, 83),

@@ -60,9 +60,9 @@ def test_facts_outlive_a_stop_and_a_stack_of_an_older_version_publishes_again_on
             until(lambda: all_told(stack))
             assert told_again(stack) == before
             assert not facts - published(stack)
-            assert max(published(stack).values()) == 1  # each once
+            assert max(published(stack).values()) == 1  # each fact once
         stack.stop(keep=True)
-        # as a stack had none, when its broker kept everything in memory
+        # as with an older stack, whose broker had everything in memory only
         shutil.rmtree(stack.var / "kafka")
         for _ in range(2):
             stack.start()

@@ -86,8 +86,8 @@ def test_the_key_of_tokens_is_changed_and_each_service_takes_every_token_meanwhi
     before = token(cluster)
     script = ""
     for line in recipe("print-key tokens.1"):
-        # The shell's own variables and files go on from line to line; a restart takes one
-        # deployment after the other.
+        # The shell's variables and files last from line to line; a restart takes one deployment
+        # after the other.
         cluster.run(f"umask 077\n{line}")
         script += line
         for service in SERVICES:

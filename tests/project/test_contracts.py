@@ -30,7 +30,7 @@ SEALED = {
     "InvitationFact.sealed_letter",
     "ApplicationFact.sealed_letter",
     "AccountFact.sealed_letter",
-}  # the only ones; docs/decisions/0018-nobody-makes-an-account-for-another.md says why
+}  # the only ones: docs/decisions/0018-nobody-makes-an-account-for-another.md has the reasons
 NUMBERS = {
     FieldDescriptor.TYPE_INT32,
     FieldDescriptor.TYPE_INT64,

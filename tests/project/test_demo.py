@@ -254,7 +254,7 @@ def test_killed_again_and_again_it_goes_on_and_nothing_is_there_twice(
             time.sleep(chance.random() * 0.05)  # anywhere in the next part
             process.kill()
         reached.append(told[-1])
-        if told[-1].startswith("facts"):  # nobody tells it of them here
+        if told[-1].startswith("facts"):  # no service publishes these facts here
             break
     assert len(set(reached)) > 3
     broken.fill(SystemClock().now())

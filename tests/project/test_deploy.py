@@ -28,14 +28,14 @@ DEPLOY = ROOT / "deploy" / "k8s"
 SERVICES = ("partners", "referrals", "notifications")
 Object = dict[str, Any]
 
-# Secrets that an operator, or the local overlay's make-secrets, brings: deploy/k8s/README.md lists
+# Secrets that an operator, or the local overlay's make-secrets, adds: deploy/k8s/README.md lists
 # them.
 SECRETS = {"keys-gateway", "postgres", "smtp"} | {
     f"{kind}-{name}" for kind in ("keys", "database") for name in SERVICES
 }
 SECRETS |= {f"database-{name}-owner" for name in SERVICES}
 
-# Who calls whom, as in the picture of docs/architecture.md.
+# The connections between parts, as in the picture of docs/architecture.md.
 PICTURE = {
     ("ingress", "gateway", 8080),
     ("notifications", "outside", 443),
@@ -413,7 +413,7 @@ def test_pages_and_api_may_run_in_pods_of_their_own(tmp_path: Path) -> None:
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert (
             pods_of[name]["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway"
-        )  # the network policies let it in and out by this
+        )  # the network policies select pods by this
         selector = found["Service", name]["spec"]["selector"]
         assert [
             other

@@ -225,7 +225,8 @@ def locale_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return kept
 
 
-# Names and forms in the three languages, as pages show them, with the data of a folder.
+# Names and number formats in the three languages, as pages show them, with the locale data of a
+# folder.
 _SPEAK = """
 import sys, babel.localedata
 from datetime import UTC, datetime

@@ -147,7 +147,7 @@ def test_each_service_has_the_keys_it_needs_and_nobody_elses(tmp_path: Path) -> 
         for name in contents
         if name.endswith((".jwk", ".key")) and not name.endswith(".pub.jwk")
     ]
-    # One is shared: what partners seals for a mailbox notifications opens.
+    # One key is shared: notifications opens the letters that partners seals for a mailbox.
     assert {name for name in private if private.count(name) > 1} == {"mail.key"}
     assert [name for name, contents in sorted(given.items()) if "mail.key" in contents] == [
         "keys-notifications",

@@ -29,14 +29,14 @@ pytestmark = [pytest.mark.alone, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "build" / "pythons"
 TESTED = ("3.11", "3.12", "3.13")
-NEWER = ("3.14",)  # lives where there is one; what it would install is looked up everywhere
+NEWER = ("3.14",)  # tested on a machine that has one; its packages are looked up on every machine
 OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 NEEDED = {TESTED[0], TESTED[-1]} - {OURS}
 WORKS = {
     "life": ["tests/journeys/test_one_life.py"],
-    # What depends on a Python: records, threads and sockets of the client, and a broker that is
-    # killed. The rest of that file is the same by the suite's own Python. And the document of the
-    # REST interface, which once depended on the names that a Python has for statuses.
+    # The tests that depend on the Python: records, threads and sockets of the client, and a killed
+    # broker. The suite's own Python covers the rest of that file. Also the document of the REST
+    # interface, which once depended on a Python's names of statuses.
     "facts": [
         "tests/chassis/test_facts.py",
         "tests/gateway/test_api_openapi.py",
@@ -64,7 +64,7 @@ def interpreter(version: str) -> str | None:
             done = subprocess.run(
                 [program, "-c", asked], capture_output=True, text=True, check=False
             )
-            if done.stdout.strip() == version:  # one of pyenv's shims is there also when it refuses
+            if done.stdout.strip() == version:  # a pyenv shim exists even if it refuses to run
                 return str(program)
     return None
 
@@ -88,7 +88,7 @@ def environment(version: str) -> Path:
     folder = KEPT / version
     KEPT.mkdir(parents=True, exist_ok=True)
     with (KEPT / f"{version}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another test process may be at it
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another test process may be making it
         made = make(
             f"VENV={folder.relative_to(ROOT)}",
             f"PYTHON={program}",
@@ -132,7 +132,7 @@ class Works:
                 name: value for name, value in os.environ.items() if not name.startswith("PYTEST")
             }
             if version == TESTED[-1]:
-                # what it says goes away is gone in the next, also from libraries
+                # deprecated features are gone in the next Python, also from libraries
                 told["PYTHONWARNINGS"] = "error::DeprecationWarning"
             if interpreter(version):
                 python = environment(version)
@@ -161,14 +161,14 @@ class Works:
 
     def result(self, version: str, work: str) -> tuple[int, str]:
         if not interpreter(version):
-            environment(version)  # says so
+            environment(version)  # fails with the reason
         code = self._running[version, work].wait()
         return code, self._file(version, work).read_text()
 
     def end(self) -> None:
         for running in self._running.values():
             if running.poll() is None:
-                running.send_signal(signal.SIGINT)  # then pytest takes down what it set up
+                running.send_signal(signal.SIGINT)  # then pytest stops what it started
         for running in self._running.values():
             try:
                 running.wait(60)
@@ -304,7 +304,7 @@ def test_a_requirement_without_a_wheel_is_said_in_one_sentence(checkout: Path) -
     assert installing.startswith("Installing")
     assert sentence.startswith(f"There is no wheel of nothing-such==1.0 for Python {OURS}.")
     assert f"tested on Python {TESTED[0]} to {TESTED[-1]}" in sentence
-    assert len(end) == 1  # make's own word that it failed
+    assert len(end) == 1  # make's own message that it failed
 
 
 def test_no_java_for_this_machine_is_said_and_left_out_where_a_broker_is_given(

@@ -25,7 +25,7 @@ LINTER = Path(sys.executable).parent / "lint-imports"
 ROLES = set(wire.names(contract_pb2.Role).values())
 SERVICES = ("partners", "referrals", "notifications", "gateway")
 
-# (contract, where the violation is planted, what it says)
+# (contract, place of the planted violation, its code)
 VIOLATIONS = [
     ("domain", "services/partners/domain.py", "import chassis.db"),
     ("domain", "services/referrals/line/domain.py", "import chassis.db"),
@@ -197,7 +197,7 @@ def test_the_chassis_knows_no_role() -> None:
 
 @pytest.mark.parametrize("service", ["partners", "referrals", "notifications"])
 def test_no_two_migrations_have_one_version(service: str) -> None:
-    # dbmate applies both and fails at the second: two branches that each added one meet like that
+    # dbmate applies both and fails at the second: this happens when two branches each added one
     versions = [
         path.name.partition("_")[0]
         for path in (ROOT / "services" / service / "migrations").glob("*.sql")

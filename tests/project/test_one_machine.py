@@ -97,8 +97,8 @@ class LocalStack:
 
 @pytest.fixture
 def stack() -> Iterator[LocalStack]:
-    # Not tmp_path: each run of pytest closes the folder that all of them share, and started by root
-    # the database works as nobody.
+    # Not tmp_path: each run of pytest closes the folder that all tests share, and under root the
+    # database runs as the user nobody.
     folder = Path(tempfile.mkdtemp(prefix="enlace-test-machine-"))
     folder.chmod(0o711)
     made = LocalStack(folder / "var")
@@ -142,7 +142,7 @@ def test_a_part_heals_though_the_stack_can_neither_say_so_nor_write_its_state(
     stack.start()
     stack.mute()
     in_the_way = stack.var / "stack.new"
-    in_the_way.mkdir()  # nothing can be written where the state is written
+    in_the_way.mkdir()  # the state file can't be written
     killed, address = stack.pids()["gateway"], urlsplit(stack.state["gateway"])
     os.kill(killed, signal.SIGKILL)
     _until(lambda: not _runs(killed))

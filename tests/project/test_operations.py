@@ -39,7 +39,7 @@ REPLAY, COMMANDS, COPIES = (
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.long]  # a stack comes up within each of three
 
-# All that says who may do what in a database.
+# Everything that sets rights in a database.
 RIGHTS = (
     "SELECT relname, relkind, relacl::text, relowner::regrole::text, relrowsecurity,"
     " relforcerowsecurity FROM pg_class"
@@ -160,7 +160,7 @@ def test_a_held_fact_is_seen_mended_and_tried_again_with_its_effect_once(
     )
     until(lambda: bool(scenes.rows("notifications", taken, other.id)), 90)
 
-    # As after an hour: by itself it is tried again in five minutes only.
+    # As after an hour: the next try by itself is five minutes away.
     until(lambda: scenes.held(sent.id)[0]["attempts"] >= 3, 90)
     scenes.rows(
         "notifications",
@@ -226,7 +226,7 @@ def test_a_record_that_nobody_can_read_holds_nobody_up_and_is_thrown_away(
     assert "unreadable" in operator.does(UNREADABLE, "list")
     assert operator.does(UNREADABLE, "discard", ID=listed[1]) == "1 given up\n"
     assert operator.does(HELD, "list") == "0 in all\n"
-    # Partners hears the topic too, and has kept its own.
+    # Partners consumes the topic too, and has stored its own copy.
     until(lambda: bool(scenes.rows("partners", "SELECT FROM dead_letters")), 90)
     [kept] = scenes.rows("partners", "SELECT id FROM dead_letters")
     discard = operator.told(UNREADABLE, "discard", ID=kept["id"])
@@ -235,7 +235,7 @@ def test_a_record_that_nobody_can_read_holds_nobody_up_and_is_thrown_away(
 
 def test_a_replay_is_heard_whole_and_tells_nobody_twice(operator: Operator, scenes: Scenes) -> None:
     def told() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        # Of what happened before.
+        # Events from before.
         messages = scenes.rows(
             "notifications", "SELECT id FROM messages WHERE create_time < %s ORDER BY 1", begun
         )
@@ -475,8 +475,7 @@ def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells
     with ExitStack() as cleanup:
         books = at_rest(stack, cleanup, since, {lost.id})
         assert [line for check in ALSO_AFTER_A_RESTORE for line in check(books)] == []
-        # What was told of the lost steps stays told; besides that, every fact made its messages
-        # once.
+        # Messages about the lost steps stay; otherwise every fact made its messages once.
         gone = [one for one in told if one["late"] and one["referral_id"] == goes_on.id]
         assert gone
         too_many = sorted(
@@ -502,7 +501,7 @@ def test_a_stack_moves_to_a_new_machine_by_its_copies_alone(
     older = shutil.copy(operator.folder / "referrals.dump", operator.folder / "older")
     erase(stack, erased)
     copy(operator)
-    # the copies need not be of the same moment
+    # the copies may be of different moments
     shutil.move(older, operator.folder / "referrals.dump")
     stack.stop(keep=True)
     elsewhere = LocalStack(fresh=True)

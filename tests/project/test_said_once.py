@@ -25,17 +25,17 @@ FILES = sorted(
     for path in (ROOT / folder).rglob("*.py")
     if "vocabulary" not in path.parts
 )
-# Rules of the business that have a word for nearly every code, and say another thing of each.
+# Rules of the business that name nearly every code, and treat each differently.
 RULES = (
-    # what each looks at, and what follows
+    # what each code checks, and its effect
     "services/partners/domain/matching.py: enlace.partners.v1.Criterion",
-    # how many days from now
+    # the number of days from now
     "services/referrals/line/domain/callback.py: enlace.referrals.v1.DayBand",
-    # from when until when
+    # the begin and the end
     "services/referrals/line/domain/callback.py: enlace.referrals.v1.HourBand",
-    # whom an override reaches
+    # the recipients of an override
     "services/referrals/network/domain/codes.py: enlace.partners.v1.OrganizationType",
-    # what a caller hears of each state
+    # the caller's text for each state
     "services/referrals/line/domain/contact.py: enlace.referrals.v1.State",
     # the three answers, by name, in the rules of the triage
     "services/referrals/line/domain/triage.py: enlace.referrals.v1.Answer",
@@ -44,7 +44,8 @@ RULES = (
     # the condition of each box
     "services/referrals/referrals/store/boxes.py: enlace.referrals.v1.Box",
 )
-# of a list's words in one literal: that is the list, with what a rule leaves out forgotten
+# share of a list's words in one literal from which on it counts as the list, with some words
+# forgotten
 MOST = 0.75
 
 

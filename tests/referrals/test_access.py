@@ -177,7 +177,7 @@ def test_a_withdrawal_can_not_be_taken_back_in_the_database(story: Story, servic
         ).fetchone()
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
     assert old
-    # The row as it was, signature and all: it verifies by itself, but a newer one was told.
+    # The former row with its signature: it verifies by itself, but a newer version was published.
     as_owner(
         service,
         "UPDATE receipts SET withdraw_time = NULL, signature = %s, version = %s WHERE id = %s",
@@ -302,7 +302,7 @@ def test_an_adults_consent_is_not_confirmed(story: Story, service: Service) -> N
     )
 
 
-# To whom, and how many.
+# Recipients, and their number.
 
 
 def test_nothing_is_sent_to_a_suspended_organisation(story: Story, service: Service) -> None:
@@ -326,8 +326,8 @@ def test_five_on_probation_are_five_however_many_are_sent_at_once(
     drafts = [
         (draft, story.receipt(draft.person_id)) for draft in (story.draft() for _ in range(12))
     ]
-    # Nobody else's referrals count: a fresh organisation would be as good, but drafts belong to
-    # this one.
+    # Other organisations' referrals don't count. A new organisation would do as well, but drafts
+    # belong to this one.
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(
             "UPDATE referrals SET send_time = NULL WHERE sender_organization_id = %s", (ORG["ngo"],)

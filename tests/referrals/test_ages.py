@@ -75,7 +75,7 @@ def test_b8_she_is_of_age_once_her_birthday_has_begun_at_her_place(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
-    # the day of Greenwich is hers already
+    # in Greenwich her birthday has begun
     service.clock.set(EIGHTEEN + MANAGUA - timedelta(seconds=1))
     all_noted(service)
     assert (band_of(story, girl.id), on_record(service, girl.id)) == (pb.AGE_BAND_12_TO_17, 0)
@@ -169,7 +169,7 @@ def test_b8_two_processes_note_each_age_once(story: Story, service: Service) -> 
         Files(key_folder.keyring(service.keys, "referrals")), service.database, service.clock
     )
     with service.database.transaction(SYSTEM) as tx:
-        # the other one works on her
+        # the other process works on the same person
         tx.execute("SELECT 1 FROM people WHERE id = %s FOR UPDATE", (girls[0].id,))
         assert other.note() >= 2
     assert all_noted(service) == 1

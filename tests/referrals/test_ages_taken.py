@@ -92,7 +92,7 @@ def test_b9_no_pathway_for_adults_is_begun_for_a_girl_of_fifteen_by_oversight(st
     [
         (18, None, "12-17", False),
         (18, None, "18-24", True),
-        (16, None, "12-17", True),  # some of them
+        (16, None, "12-17", True),  # some ages of the band are accepted
         (None, 17, "18-24", False),
         (None, 11, "12-17", False),
         (12, 17, "0-11", False),

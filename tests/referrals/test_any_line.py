@@ -320,7 +320,7 @@ def test_she_hears_who_looked_by_day_and_kind_and_never_which_or_where(
         id=sent.person_id, purpose_code="HOU.EMG", referral_id=sent.id
     )
     opening.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
-    for _ in range(2):  # twice within an hour is one reading
+    for _ in range(2):  # two accesses within an hour count as one
         story.shelter.OpenPerson(opening)
     service.clock.advance(timedelta(hours=1))
     story.shelter.OpenPerson(opening)

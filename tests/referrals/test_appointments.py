@@ -153,7 +153,7 @@ def test_it_ends_with_the_help_and_does_not_come_back() -> None:
     )
 
 
-# Through the rpc, the database and the watch.
+# By rpc, with the database and the watch.
 
 
 def schedule(client: Client, referral: pb.Referral, time: datetime, **values: Any) -> Any:

@@ -161,7 +161,7 @@ def times(story: Story) -> dict[str, tuple[int, int, int]]:
 def test_the_time_to_answer_is_the_median_until_the_receiver_first_said_something(
     story: Story,
 ) -> None:
-    # what other tests sent is older than what counts
+    # referrals of other tests are too old to count
     story.service.clock.advance(timedelta(days=60))
     for minutes in (10, 20, 90):
         sent = story.sent()

@@ -369,7 +369,7 @@ def test_who_takes_over_the_line_is_kept_with_the_time_and_shown_to_that_line_al
     assert not line(story, "clinic").ListTakeOvers(c.ListTakeOversRequest()).take_overs
 
 
-# Her plan, wherever it stands.
+# The person's plan, wherever it is stored.
 
 
 def test_the_plan_of_the_file_for_which_something_was_asked_counts_too(

@@ -207,7 +207,7 @@ def test_who_was_lost_on_the_way_and_came_all_the_same_is_received() -> None:
     )
     by["housing"].state = State.ACCEPTED
     move(plan, by["reception"], State.IN_PROGRESS)
-    # Another travel begins anew: when all are accepted.
+    # Another travel begins from the start: when all legs are accepted.
     by["housing"].state = State.NOT_DELIVERED
     again = Referral(
         "again", "ngo", "w", "her", Coarse(), NOON, NOON, state=State.ACCEPTED, receipt_id="x"
@@ -238,7 +238,7 @@ def test_each_leg_stands_on_a_consent_of_its_own() -> None:
         state=State.SENT,
         receipt_id=by["housing"].receipt_id,
     )
-    plan.check_own_receipt(other)  # which is no leg
+    plan.check_own_receipt(other)  # a referral that is no leg
 
 
 def test_one_referral_stands_for_one_leg() -> None:

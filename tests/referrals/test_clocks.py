@@ -241,7 +241,7 @@ def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tell
     story: Story, service: Service, quiet: None
 ) -> None:
     referral = story.sent()
-    service.clock.advance(61 * M)  # nobody ran: 50 per cent went by, 100 is reached
+    service.clock.advance(61 * M)  # no loop ran: 50 per cent has passed, 100 is reached
     first = DeadlineScheduler(
         service.made.lives, service.database, service.clock, next_clock_time, "clocks"
     ).loop()
@@ -297,7 +297,7 @@ def test_two_watches_at_once_tell_each_level_once(
     for thread in threads:
         thread.join(20)
     assert len(counts) == len(watches)
-    watches[0].fire()  # a row that was locked at that moment is left to the next look
+    watches[0].fire()  # a row that was locked at that moment waits for the next look
     said = Counter(level for referral in referrals for level in told(service, referral))
     assert said == {"acknowledge/clock_reminded": len(referrals)}
 
@@ -309,7 +309,7 @@ def test_the_most_urgent_fires_first_and_each_replica_takes_others(
     urgency = {story.sent(urgency=each).id: each for each in chosen}
     then = NOON + timedelta(days=10)
     with service.database.transaction(SYSTEM) as one, service.database.transaction(SYSTEM) as other:
-        # Of each two clocks are due.
+        # Two deadlines of each are due.
         first, second = (
             referrals.with_due_clocks(one, then, 4),
             referrals.with_due_clocks(other, then, 100),
@@ -417,7 +417,7 @@ def accepting(referral: pb.Referral, service: Service) -> pb.AcceptReferralReque
     return request
 
 
-# A row that can't be worked on.
+# A row that can't be processed.
 
 
 def spoil(service: Service, referral_id: str, kind: str) -> None:
@@ -457,7 +457,7 @@ def test_a_row_that_nobody_can_read_holds_up_no_other_and_is_tried_again_after_a
     service.clock.advance(PUT_ASIDE)
     watch.fire()
     assert put_aside() == before + 2
-    with service.database.transaction(SYSTEM) as tx:  # mended
+    with service.database.transaction(SYSTEM) as tx:  # repaired
         tx.execute(
             "UPDATE clocks SET kind = replace(kind, 'unknown_', '') WHERE referral_id = %s",
             (bad.id,),
@@ -556,7 +556,7 @@ def test_a_row_that_takes_all_the_time_there_is_holds_up_no_other(
     assert bad.id in capsys.readouterr().out
 
 
-# A draft.
+# Drafts.
 
 
 def test_a_draft_reminds_its_sender_and_nobody_else_hears_of_it(

@@ -71,7 +71,7 @@ def test_what_an_operator_wrote_stays(written: str) -> None:
         assert (call.outcome_code, call.version) == (written, 1)
 
 
-# Through the rpcs and the database: the receiver, who sees no contact, moves it too.
+# By rpc and with the database: the receiver, who sees no contact, changes its state too.
 
 
 def outcome(operator: Any, made: c.CreateContactResponse) -> c.ContactOutcome.ValueType:

@@ -74,7 +74,7 @@ def test_a_row_that_was_changed_is_refused_and_alarmed_and_the_others_go_on(
     assert fails(lambda: opened(story.ngo, broken.id)) == "INTERNAL"
     with capsys.disabled():
         printed = capsys.readouterr().out
-        # or what runs in this process after it would log past its capture
+        # otherwise later tests in this process would log past their capture
         structlog.reset_defaults()
     said = [json.loads(line) for line in printed.splitlines() if "row_unreadable" in line]
     assert [line["where"] for line in said] == [f"person_sealed/{broken.id}/identity"]

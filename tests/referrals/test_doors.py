@@ -112,7 +112,7 @@ def logged(story: Story, request_id: str) -> list[Any]:
     """Returns the log lines of a refused call with this x-request-id."""
     call: Any = story.service.channel.unary_unary("/enlace.referrals.v1.Referrals/GetReferral")
     metadata = [*story.ngo.metadata(), ("x-request-id", request_id)]
-    log.setup("tests")  # a command that ran in this process before may have made it silent
+    log.setup("tests")  # an earlier command in this process may have switched logging off
     with capture_logs() as entries:
         with pytest.raises(grpc.RpcError):
             call(
@@ -120,7 +120,7 @@ def logged(story: Story, request_id: str) -> list[Any]:
                 metadata=metadata,
                 timeout=10,
             )
-        # it is written after the answer
+        # the line is written after the answer
         until(lambda: any(entry["event"] == "rpc" for entry in entries))
     return [entry for entry in entries if entry["event"] == "rpc"]
 
@@ -133,7 +133,7 @@ def test_two_strangers_with_the_same_request_id_do_not_meet(story: Story, servic
         request = contacts_pb2.WithdrawConsentByReferenceRequest(
             reference=made.reference, pin=made.pin, request_id="1"
         )
-        for _ in range(2):  # each says it twice, and it is done once
+        for _ in range(2):  # each sends it twice, and it is done once
             withdrawn.append(
                 service.public().WithdrawConsentByReference(request).items[0].status_code
             )
@@ -181,7 +181,7 @@ def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(counted
     for _ in range(2):
         one.ListReferrals(pb.ListReferralsRequest())
     with pytest.raises(grpc.RpcError) as caught:
-        one.ListPeople(people_pb2.ListPeopleRequest())  # another rpc counts together with it
+        one.ListPeople(people_pb2.ListPeopleRequest())  # calls of another rpc count, too
     error: Any = caught.value
     status = rpc_status.from_call(error)
     assert status is not None

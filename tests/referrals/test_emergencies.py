@@ -138,7 +138,7 @@ def test_notes_open_with_it_and_close_with_it(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = story.overridden()
-    service.clock.advance(timedelta(hours=13))  # nobody confirmed it
+    service.clock.advance(timedelta(hours=13))  # nobody has confirmed it
     history = r.ListReferralEventsRequest(referral_id=referral.id)
 
     def notes(client: Client) -> list[str]:

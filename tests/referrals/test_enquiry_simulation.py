@@ -23,7 +23,7 @@ from tests.builders import ASKED, NOON
 from tests.referrals.conftest import Client, Service
 
 ENQUIRIES, SERVICES = 100, 20
-# What a desk says when it looks, of a hundred: most have no room. A fifth never look.
+# The answers of a hundred desks that look: most have no room. A fifth never look.
 SAYS = {
     e.OFFER_ANSWER_YES: 12,
     e.OFFER_ANSWER_MAYBE: 12,
@@ -53,7 +53,7 @@ def test_how_soon_the_first_yes_comes(service: Service) -> None:
     watch = DeadlineScheduler(
         service.made.enquiries, service.database, service.clock, store.next_time, "enquiries"
     )
-    # (minute, order, what): in the order of time; an operator asks every seven minutes.
+    # (minute, order, event) in the order of time; an operator asks every seven minutes.
     agenda: list[tuple[float, int, tuple[str, str]]] = [
         (7.0 * number, number, ("ask", "")) for number in range(ENQUIRIES)
     ]

@@ -39,11 +39,11 @@ PERIODS = ("", "2025", "2026", *QUARTERS)
 QUESTIONS = [Question(*parts) for parts in product(PERIODS, ("", *COUNTRIES), ("", *NEEDS))]
 Counts = dict[Cell, int]
 
-# Around the limit, where anything could be found out.
+# Around the limit, where something could be found out.
 counts = st.fixed_dictionaries(
     dict.fromkeys(CELLS, st.one_of(st.just(0), st.integers(0, 9), st.integers(9, 16)))
 )
-# People as they are: each has some helps, in one quarter or several.
+# Realistic people: each has some helps, in one quarter or several.
 people = st.lists(st.frozensets(st.sampled_from(CELLS[:8]), min_size=1, max_size=4), max_size=60)
 
 

@@ -86,7 +86,7 @@ def test_of_what_was_helped_only_what_ten_people_share_is_told_and_to_everybody_
     story: Story,
 ) -> None:
     sheltered = helped(story, 13)
-    for referral in sheltered[:9]:  # the same women, and nine of them saw a doctor
+    for referral in sheltered[:9]:  # of the same women, nine saw a doctor
         completed(story, people_pb2.Person(id=referral.person_id), "MED.PRI")
     helped(story, 4, "GT")
     assert rows(figures(story.service).by_quarter) == {"2026-Q1": -1}, "the quarter is not over"
@@ -139,7 +139,7 @@ def test_what_was_published_does_not_move_whatever_happens_afterwards(story: Sto
         pb.EnterReferralInErrorRequest(id=done[0].id, etag=done[0].etag, note="a test")
     )
     taken(story, "SV", *(referral.person_id for referral in hidden))
-    helped(story, 12)  # of the next quarter
+    helped(story, 12)  # people of the next quarter
     assert figures(story.service) == before
     story.service.clock.set(SUMMER + timedelta(days=92))
     after = figures(story.service)

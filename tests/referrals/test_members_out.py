@@ -69,7 +69,7 @@ def test_d24_what_befalls_the_other_side_says_nothing_of_the_one_that_is_out(
 ) -> None:
     live = story.sent()
     hear.organization("shelter", "SUSPENDED")
-    hear.organization("ngo", "APPROVED")  # it changed its number
+    hear.organization("ngo", "APPROVED")  # the member changed its phone number
     assert said(service, live) == [("side_out", ORG["shelter"])]
     hear.organization("ngo", "SUSPENDED")
     hear.organization("shelter", "APPROVED")

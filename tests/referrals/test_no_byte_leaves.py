@@ -31,7 +31,7 @@ from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in,
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_openings import somebody
 
-# What is hers, by its group: marked, so that it is known again in whatever an answer holds.
+# The person's data by field group, marked so that they are recognised in any answer.
 MARKS = {
     FieldGroup.IDENTITY: "MARK-name",
     FieldGroup.CONTACT: "MARK-codeword",
@@ -185,7 +185,7 @@ def leaves(client: Client, world: World) -> set[FieldGroup]:
 def begin(story: Story, service: Service, granted: frozenset[FieldGroup]) -> World:
     service.clock.set(NOON)
     with service.database.transaction(SYSTEM) as tx:
-        tx.execute("DELETE FROM emergencies")  # what another life owes is its own
+        tx.execute("DELETE FROM emergencies")  # another life's reviews do not count here
     plan = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE, code_word=MARKS[FieldGroup.CONTACT])
     person = story.person(
         given_name=MARKS[FieldGroup.IDENTITY],
@@ -377,7 +377,7 @@ def test_an_emergency_access_that_is_over_tells_nothing_at_any_door(
 
 def test_a_stream_and_a_list_have_no_field_that_is_hers() -> None:
     for message in (r.WatchReferralsResponse, r.ListReferralsResponse, em.ListEmergenciesResponse):
-        # which ListEmergencies leaves empty: see above
+        # a field that ListEmergencies leaves empty: see above
         allowed = {"enlace.referrals.v1.Emergency.note"}
         assert set(sealed(message.DESCRIPTOR, set())) <= allowed, message.DESCRIPTOR.name
 

@@ -154,7 +154,7 @@ def test_every_way_to_a_person_counts_and_every_one_refuses(story: Story, servic
             opens(worker, story.person().id)
         assert refusal(lambda: ask(worker)) == REFUSED  # noqa: B023
     worker = somebody(service)
-    # three persons
+    # three people
     openings[0](worker), openings[1](worker), openings[2](worker), openings[3](worker)
     assert refusal(lambda: opens(worker, story.person().id)) == REFUSED
 

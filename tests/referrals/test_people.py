@@ -127,7 +127,7 @@ def test_nothing_of_her_stands_anywhere_in_the_database(story: Story, service: S
     assert marked[11] in notes
 
     stored = everything_stored(service.migration_url)
-    assert person.id.encode() in stored["people.id"]  # it is really read
+    assert person.id.encode() in stored["people.id"]  # shows that the database was really read
     assert len(stored["person_sealed.sealed"]) > 200
     for value in marked:
         needles = {
@@ -325,7 +325,7 @@ def test_access_ends_with_the_referral_and_the_try_is_on_record(end: Any, story:
         (ORG["shelter"], [IDENTITY], False),
         (ORG["shelter"], [IDENTITY], True),
     ]
-    # What was written of it stays with the receiver, without her texts.
+    # The receiver keeps the record, without the person's texts.
     events = story.shelter.ListReferralEvents(
         pb.ListReferralEventsRequest(referral_id=sent.id)
     ).events
@@ -380,7 +380,7 @@ def test_every_look_and_every_refusal_is_on_record_for_those_who_hold_the_file(
     story.ngo.OpenPerson(opening(sent.person_id, IDENTITY, HEALTH))
     story.shelter.OpenPerson(opening(sent.person_id, referral_id=sent.id))
     refusal(lambda: story.shelter.OpenPerson(opening(sent.person_id, HEALTH, referral_id=sent.id)))
-    # to which she does not even exist
+    # for which the person does not even exist
     refusal(lambda: clinic.OpenPerson(opening(sent.person_id, CONTACT)))
     assert readings(story.ngo, sent.person_id) == [
         (ORG["clinic"], [CONTACT], False),
@@ -447,7 +447,7 @@ def test_an_identity_is_completed_and_what_is_not_said_stays(story: Story) -> No
     changed = story.ngo.UpdateIdentity(
         people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=newer)
     )
-    assert changed.coarse.age_band == pb.AGE_BAND_12_TO_17  # follows from the date
+    assert changed.coarse.age_band == pb.AGE_BAND_12_TO_17  # follows from the birth date
     identity = story.ngo.OpenPerson(opening(person.id, IDENTITY, CONTACT))
     assert (identity.given_name, identity.family_name, identity.phone) == (
         "Ximena",
@@ -487,7 +487,7 @@ def test_who_was_erased_is_gone_for_everybody(story: Story, service: Service) ->
     acknowledged = story.shelter.AcknowledgeReferral(
         pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
     )
-    # the referral goes on to its end; it carries nothing of her
+    # the referral goes on to its end, without any data of the person
     assert acknowledged.state == pb.STATE_ACKNOWLEDGED
 
 

@@ -222,7 +222,7 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
     expect(page.locator("main")).to_contain_text("0 de 14 pasos resueltos")
     plan = story.ngo.ListPlans(plans_pb2.ListPlansRequest(person_id=her.id)).plans[0]
     assert all("Nadie la recibe todavía Le toca a su organización" in leg for leg in line(page))
-    # Before she leaves: what the travel waits for, and who is asked ahead.
+    # Before she leaves: the conditions of the travel, and the places that are asked ahead.
     expect(row(page, "3. Viaje acompañado")).to_contain_text(
         "Antes: Valorar el riesgo antes de volver, Documento de viaje y consulado"
     )
@@ -237,7 +237,7 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
     leaves, arrives = NOON + 20 * DAY, NOON + 21 * DAY
     shelter.act(housing, "accept", planned_first_contact_time=arrives)
     mission.act(travel, "accept", planned_first_contact_time=leaves)
-    # She does not leave before the border, too, has said yes.
+    # She does not leave before the border, too, has accepted.
     service.clock.set(leaves)
     refused = mission.act(travel, "start", 409, first_contact_time=leaves)
     assert (refused["reason"], refused["about"]) == ("legs_not_accepted", ["reception"])
@@ -276,7 +276,7 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
     mission.act(travel, "complete", outcome_code="fully_met")
     page.reload()
     assert ["Le toca a Albergue Luna Nueva" in leg for leg in line(page)] == [False, False, True]
-    # Nobody was there in a day, and that is in Today, too.
+    # Nobody met her within a day, and that is in Today, too.
     arrived = arrives
     service.clock.set(arrived + 2 * DAY)
     page.goto(f"{origin}/today")
@@ -290,7 +290,7 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
     page.goto(f"{origin}/plans/{plan.id}")
     expect(row(page, "5. Un lugar seguro").locator(".state").first).to_have_text("Cumplido")
     assert ["Cumplido" in leg and "Le toca" not in leg for leg in line(page)] == [True] * 3
-    # She wants no talk with her family; her right, and nothing else waits for it.
+    # She wants no talk with her family: that is her right, and nothing else waits for it.
     talk = row(page, "9. Mediación")
     talk.locator("summary").click()
     talk.get_by_label("Ella no lo quiere").check()

@@ -123,7 +123,7 @@ def test_a_plan_may_have_begun_before_it_was_written_down(story: Story) -> None:
 
 def test_to_anybody_else_there_is_no_plan(story: Story, service: Service) -> None:
     plan = begun(story)
-    plan, _ = sheltered(story, plan)  # the shelter sees her file now
+    plan, _ = sheltered(story, plan)  # so that the shelter sees her file
     story.shelter.GetPerson(people_pb2.GetPersonRequest(id=plan.person_id))
     for other in (
         story.shelter,

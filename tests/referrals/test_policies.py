@@ -30,7 +30,7 @@ from tests.referrals.conftest import Service, Story
 U, H, M = Urgency, timedelta(hours=1), timedelta(minutes=1)
 
 
-# What may be a policy.
+# Valid policies.
 
 
 def test_what_every_network_begins_with_is_one() -> None:
@@ -223,7 +223,7 @@ def test_a_clock_whose_policy_vanished_uses_the_last_version_and_operations_hear
 ) -> None:
     slower(story)
     sent = story.sent(urgency=pb.URGENCY_URGENT)
-    _forget(service)  # as a restored older backup would
+    _forget(service)  # as after restoring an older copy
     missing = metrics.VERSIONS_MISSING.labels("deadline_policies")._value
     before = missing.get()
     raised = story.ngo.AmendReferral(

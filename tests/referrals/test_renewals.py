@@ -94,7 +94,7 @@ def test_she_is_asked_again_and_help_that_goes_on_stands_on_what_she_says(
     with service.database.transaction(SYSTEM) as tx:
         former = service.made.consents._receipts.get(tx, sent.receipt_id)
     assert former.until_time == service.clock.now()
-    service.clock.advance(timedelta(days=20))  # the first would be over now
+    service.clock.advance(timedelta(days=20))  # the first consent would have ended now
     opened(story, sent)
     service.clock.advance(timedelta(days=71))
     assert refusal(partial(opened, story, sent)) == ("FAILED_PRECONDITION", "receipt_expired")

@@ -81,8 +81,8 @@ NASTY_TIMES = [
     (0, 2**31 - 1),
 ]
 DEEP = 3
-# What is only ever answered in messages that are asked with too: reading none of it, no rpc can
-# stumble over it.
+# Fields that only answers use, in messages that requests use too: no rpc reads them, so none can
+# fail on them.
 _REFERRAL = {"id", "etag", "need_code", "urgency", "service_id", "receipt_id", "contact_id"}
 _CONTACT = {
     "organization_id",
@@ -151,7 +151,7 @@ def mutations(request: Any, depth: int = 0) -> Iterator[Callable[[Any], None]]:
 
 def _values(field: FieldDescriptor) -> list[Any]:
     if field.type == FieldDescriptor.TYPE_STRING:
-        # request_id is read by the chassis for every service alike; see the last test.
+        # The chassis reads request_id for every service alike; see the last test.
         return (
             []
             if field.name == "request_id"

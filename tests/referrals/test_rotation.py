@@ -95,7 +95,7 @@ def test_a_key_is_changed_while_the_service_works_and_all_is_as_it_was(
     assert left(service, key_folder.keyring(service.keys, "referrals")) == 0
     assert opened(story.ngo, person.id).given_name == "Ximena"
     assert operator.GetContact(contacts_pb2.GetContactRequest(id=heard.id)).note == "she said it"
-    later = story.person(given_name="Abril")  # by the running service, without a restart
+    later = story.person(given_name="Abril")  # made by the running service, without a restart
     assert command(service, "rotate-keys", "--dry-run") == (0, {"waiting": 0, "newest": before + 1})
     assert opened(story.ngo, later.id).given_name == "Abril"
 
@@ -219,7 +219,7 @@ def test_every_column_that_a_services_key_seals_is_wrapped_anew(
         ("referral_events", "arrival_sealed"),
         ("requests", "response"),
         ("person_names", "mark"),
-        ("people", "band_end"),  # a keyed hash, as the marks of names
+        ("people", "band_end"),  # a keyed hash, like those of names
         ("emergencies", "note"),
     }
     with service.database.transaction(SYSTEM) as tx:

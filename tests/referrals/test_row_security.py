@@ -185,7 +185,7 @@ def test_another_organisation_sees_no_row(service: Service, full: dict[str, int]
             f"SELECT * FROM people WHERE organization_id = '{ORG['ngo']}'",
         ):
             assert connection.execute(sentence).fetchall() == []
-        for table in set(WALLED) - {"referral_events"}:  # from which nobody deletes at all
+        for table in set(WALLED) - {"referral_events"}:  # from this table nobody deletes at all
             assert connection.execute(f"DELETE FROM {table}").rowcount == 0
         assert (
             connection.execute("UPDATE people SET organization_id = %s", (ORG["clinic"],)).rowcount

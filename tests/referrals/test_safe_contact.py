@@ -94,7 +94,7 @@ def test_whoever_holds_the_file_hears_it_too_and_that_is_on_record_as_well(
     story: Story, on_probation: Callable[..., None]
 ) -> None:
     referral = sent(story)
-    on_probation("ngo")  # it is its own file
+    on_probation("ngo")  # the file is the organisation's own
     assert outline(story.ngo, referral) == OUTLINE
     assert opened(story.ngo, referral) == PLAN
     assert readings(story, referral) == [(ORG["ngo"], "HOU.EMG", [CONTACT], True)]
@@ -129,7 +129,7 @@ def test_that_nobody_may_call_her_every_receiver_hears_and_no_more_than_that(
         "member_on_probation",
     )
     on_probation("shelter", "APPROVED")
-    # the consent is over, the referral is not, and she must still not be called
+    # the consent has ended, the referral has not, and she must still not be called
     service.clock.advance(timedelta(days=90))
     assert outline(story.shelter, referral) == NOBODY
     assert refusal(lambda: opened(story.shelter, referral)) == (

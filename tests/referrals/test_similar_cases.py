@@ -35,7 +35,7 @@ DEPARTMENTS, LANGUAGES, AGES, GENDERS = (
     ("Feminine", "Masculine"),
 )
 CHANCE = 0.5
-# Of a hundred guesses by a coin more than 65 are right in one run of a thousand.
+# Of a hundred random guesses, more than 65 are right in one run of a thousand.
 LEARNED = 0.65
 
 
@@ -116,8 +116,8 @@ def test_c11_a_question_has_one_answer_however_often_and_in_whichever_words_it_i
                 need_code="MED.CHK",
                 urgency=Urgency.IMMEDIATE,
                 accessibility_codes=("step_free",),
-            ),  # nothing is counted by these
-            replace(content, country=""),  # the department says it
+            ),  # these are not counted
+            replace(content, country=""),  # the department implies the country
             replace(content, languages=("es", "es")),
         ):
             assert asking.similar(tx, other, SEARCHER) == first

@@ -88,7 +88,7 @@ def test_nobody_but_an_auditor_searches_and_the_search_is_on_record(
         service.as_("ngo", "MANAGER"),
         service.as_("ngo", scopes=("people.open",)),
     ):
-        # – called at once
+        # called at once
         assert refusal(lambda: rows(other)) == ("PERMISSION_DENIED", "right_missing")  # noqa: B023
         assert refusal(lambda: other.VerifyTrail(pb.VerifyTrailRequest())) == (  # noqa: B023
             "PERMISSION_DENIED",

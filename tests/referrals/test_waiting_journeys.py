@@ -172,7 +172,7 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_left_and_another
 ) -> None:
     story, ngo = network.story, network.ngo
     sent = story.sent()
-    # An hour to say that they saw it, a day to decide; they do neither.
+    # They have an hour to acknowledge and a day to decide, and do neither.
     network.later(31 * M)
     expect(network.shelter.reads(sent)).to_contain_text("29 min")
     network.later(35 * M)
@@ -189,7 +189,7 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_left_and_another
     expect(ngo.reads(sent)).to_contain_text("Venció sin respuesta")
     expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
     expect(network.coordinator.goes_to("/board").locator("main")).to_contain_text(sent.code)
-    # The other service is one press away, and nothing is typed again.
+    # The other service takes one press, and nothing is typed again.
     asked = elsewhere(network, sent)
     expect(ngo.goes_to("/today").locator("main")).not_to_contain_text(sent.code)
     helped(network, asked)
@@ -248,7 +248,7 @@ def test_a_question_that_nobody_answers_is_the_senders_turn_until_it_is_answered
     expect(ngo.reads(sent)).to_contain_text("35 min de atraso")
     expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
     expect(network.coordinator.goes_to("/board").locator("main")).to_contain_text(sent.code)
-    network.later(60 * 24 * H)  # it never expires, and never leaves the list
+    network.later(60 * 24 * H)  # the need never expires, and never leaves the list
     assert current(network, sent).state == r.STATE_INFO_REQUESTED
     expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
     ngo.reads(sent)

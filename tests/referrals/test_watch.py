@@ -159,7 +159,7 @@ def test_one_that_began_first_and_is_committed_last_is_told(story: Story, servic
         next(stream)
         with psycopg.connect(service.database_url) as slow:
             slow.execute("SELECT set_config('enlace.view', 'system', false)")
-            # It has its time, its row and its transaction number, and is not committed.
+            # The event has its time, its row and its transaction number, but is not committed.
             slow.execute(
                 "INSERT INTO referral_events SELECT referral_id, version + 1, 'clock_reminded',"
                 " from_state, to_state, time, 'system', 'clock', '',"

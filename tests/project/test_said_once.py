@@ -28,7 +28,7 @@ FILES = sorted(
 # Rules of the business that name nearly every code, and treat each differently.
 RULES = (
     # what each code checks, and its effect
-    "services/partners/domain/matching.py: enlace.partners.v1.Criterion",
+    "services/partners/directory/domain/matching.py: enlace.partners.v1.Criterion",
     # the number of days from now
     "services/referrals/line/domain/callback.py: enlace.referrals.v1.DayBand",
     # the begin and the end

@@ -1,4 +1,4 @@
-"""Sends e-mails, by SMTP or into the development outbox.
+"""Sends e-mails: by SMTP, or into a folder in development (store/mail_folder.py).
 
 E-mails are sent at least once: the Message-ID is the id of the delivery, so a mailbox can tell a
 repeat. A server's answer to one e-mail decides about that e-mail only; a failure before it
@@ -37,22 +37,6 @@ class Mailbox(Protocol):
 
     def close(self) -> None:
         """Ends a batch."""
-
-
-class Outbox:
-    """Stores e-mails, so that a developer can look at them."""
-
-    def __init__(self, sending: Sending, clock: Clock) -> None:
-        self._sending = sending
-        self._clock = clock
-
-    def put(self, mail: Mail) -> Outcome:
-        """Stores the e-mail; it always arrives."""
-        self._sending.keep_for_development(mail, self._clock.now())
-        return Outcome()
-
-    def close(self) -> None:
-        """Does nothing: there is no connection."""
 
 
 class Smtp:

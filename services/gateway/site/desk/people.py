@@ -1,4 +1,4 @@
-"""The files of the own organisation by code, and the page of one file.
+"""The list of the organisation's own files, by code, and the page of one file.
 
 It shows the sealed data, the safe-contact plan, receipts, referrals and accesses.
 """
@@ -25,20 +25,24 @@ pages = access.Pages("people")
 
 @pages.get("/people", access.SENDERS, navigation=N_("Personas"))
 def listing() -> str:
-    """Shows the codes of the files, and above them what waits for somebody here.
+    """Shows the codes of the files, and above them what needs attention.
 
-    These are erasures and decisions for a second person, and data that were opened without a
-    consent.
+    These are erasures and decisions that wait for a second person, and emergency accesses that
+    nobody has reviewed.
     """
     answer = clients().people.ListPeople(
         p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", ""))
     )
-    opened = lists.all_of(
+    unreviewed = lists.all_of(
         clients().emergencies.ListEmergencies,
         em.ListEmergenciesRequest(waiting=True),
         lambda answer: answer.emergencies,
     )
-    urgent = [one for one in opened if one.file_organization_id == session.me().organization_id]
+    own_unreviewed = [
+        emergency
+        for emergency in unreviewed
+        if emergency.file_organization_id == session.me().organization_id
+    ]
     return render_template(
         "people.html",
         people=answer.people,
@@ -49,8 +53,8 @@ def listing() -> str:
             p.ListProposedReceiptsRequest(),
             lambda answer: answer.receipts,
         ),
-        emergencies=urgent,
-        names=names.names({one.organization_id for one in urgent}),
+        emergencies=own_unreviewed,
+        names=names.names({emergency.organization_id for emergency in own_unreviewed}),
     )
 
 
@@ -61,7 +65,7 @@ def render_new(errors: dict[str, str]) -> str:
 
 @pages.form("/people/new", access.SENDERS, again=render_new)
 def new() -> Response | str:
-    """Creates a file without a referral yet."""
+    """Creates a file that has no referral yet."""
     if request.method == "GET":
         return render_new({})
     forms.refuse(person_form.age_problems() | person_form.missing())
@@ -73,7 +77,10 @@ def new() -> Response | str:
 
 @pages.get("/people/<identifier>", access.SENDERS)
 def show(identifier: str) -> str:
-    """Shows one file. Files of other organisations are reached through their referral, not here."""
+    """Shows one file.
+
+    Of a file of another organisation it leaves out plans, emergency accesses and readings.
+    """
     return render({}, identifier)
 
 
@@ -85,37 +92,41 @@ def render(
     *,
     plan_opened: bool = False,
 ) -> str:
-    """Renders the page, with the part that came back with problems or was opened.
+    """Renders the page of a file, with the form that had errors or the data just opened.
 
-    Only opened data count as a reading.
+    The page by itself is not recorded as a reading.
     """
     person = clients().people.GetPerson(
         p.GetPersonRequest(id=identifier, outline_only=not plan_opened)
     )
     receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
     own = person.organization_id == session.me().organization_id
-    looks = (
+    readings_page = (
         clients().people.ListReadings(p.ListReadingsRequest(person_id=identifier, page_size=100))
         if own
         else p.ListReadingsResponse()
     )
-    readings = looks.readings
-    question = r.ListReferralsRequest(filter=r.ReferralFilter(box=r.BOX_MINE, person_id=identifier))
-    listed = lists.all_of(
-        clients().referrals.ListReferrals, question, lambda answer: answer.referrals
+    readings = readings_page.readings
+    referrals_request = r.ListReferralsRequest(
+        filter=r.ReferralFilter(box=r.BOX_MINE, person_id=identifier)
     )
-    asked = em.ListEmergenciesRequest(person_id=identifier)
-    urgent = (
+    listed = lists.all_of(
+        clients().referrals.ListReferrals, referrals_request, lambda answer: answer.referrals
+    )
+    emergencies_request = em.ListEmergenciesRequest(person_id=identifier)
+    emergencies = (
         lists.all_of(
-            clients().emergencies.ListEmergencies, asked, lambda answer: answer.emergencies
+            clients().emergencies.ListEmergencies,
+            emergencies_request,
+            lambda answer: answer.emergencies,
         )
         if own
         else lists.Listed()
     )
-    seen = names.names(
+    display_names = names.names(
         {receipt.recipient_organization_id for receipt in receipts}
         | {reading.organization_id for reading in readings}
-        | {one.organization_id for one in urgent}
+        | {emergency.organization_id for emergency in emergencies}
         | {
             o
             for referral in listed
@@ -130,15 +141,15 @@ def render(
         file=person,
         own=own,
         receipts=receipts,
-        readings=together(readings),
-        more_readings=looks.next_page_token,
-        emergencies=urgent,
+        readings=grouped(readings),
+        more_readings=readings_page.next_page_token,
+        emergencies=emergencies,
         rows_=listed,
         plans_=clients().plans.ListPlans(pb.ListPlansRequest(person_id=identifier)).plans
         if own
         else [],
         pathways=pathways(person.coarse.age_band) if own and not person.erased else [],
-        names=seen,
+        names=display_names,
         part=part,
         errors=errors,
         other_age=part == "plan" and person_form.age_is_not_taken(errors),
@@ -152,29 +163,27 @@ def render(
 def pathways(age_band: r.AgeBand.ValueType) -> list[tuple[str, str]]:
     """Returns the pathways with which a plan may begin; those for another age come last."""
     listed = clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways
-    fitting = sorted(
-        listed, key=lambda each: bool(each.age_bands) and age_band not in each.age_bands
+    fitting_first = sorted(
+        listed,
+        key=lambda pathway: bool(pathway.age_bands) and age_band not in pathway.age_bands,
     )
-    return [(each.id, names.called(each.names)) for each in fitting]
+    return [(pathway.id, names.called(pathway.names)) for pathway in fitting_first]
 
 
-def together(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:
-    """Groups consecutive readings that are alike into one line with their number.
-
-    They are by the same worker, for the same purpose, of the same fields and on the same day.
-    """
+def grouped(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:
+    """Groups consecutive equal readings, see `grouping_key`, and returns each with its count."""
     lines: list[tuple[p.Reading, int]] = []
     for reading in readings:
         last = lines[-1] if lines else None
-        if last and alike(last[0]) == alike(reading):
+        if last and grouping_key(last[0]) == grouping_key(reading):
             lines[-1] = (last[0], last[1] + 1)
         else:
             lines.append((reading, 1))
     return lines
 
 
-def alike(reading: p.Reading) -> tuple[object, ...]:
-    """Returns the attributes that readings in one line share."""
+def grouping_key(reading: p.Reading) -> tuple[object, ...]:
+    """Returns what equal readings share: worker, purpose, fields, outcome and day."""
     return (
         reading.organization_id,
         reading.actor_id,
@@ -187,31 +196,31 @@ def alike(reading: p.Reading) -> tuple[object, ...]:
 
 @pages.get("/people/<identifier>/readings", access.SENDERS)
 def looked(identifier: str) -> str:
-    """Shows who has read the file, page by page.
+    """Shows who has read the file or tried to, page by page.
 
     The file itself is not fetched: that would be another reading.
     """
-    asked = p.ListReadingsRequest(
+    readings_request = p.ListReadingsRequest(
         person_id=identifier, page_size=200, page_token=request.args.get("page", "")
     )
-    answer = clients().people.ListReadings(asked)
-    seen = names.names(
-        {one.organization_id for one in answer.readings},
+    answer = clients().people.ListReadings(readings_request)
+    display_names = names.names(
+        {reading.organization_id for reading in answer.readings},
         (),
-        {one.actor_id for one in answer.readings},
+        {reading.actor_id for reading in answer.readings},
     )
     return render_template(
         "readings.html",
         identifier=identifier,
-        readings=together(answer.readings),
+        readings=grouped(answer.readings),
         next_page=answer.next_page_token,
-        names=seen,
+        names=display_names,
     )
 
 
 @pages.post("/people/<identifier>/open", access.SENDERS, again=partial(render, part="open"))
 def open_identity(identifier: str) -> str:
-    """Opens the chosen groups for a purpose. They are shown in this answer only."""
+    """Opens the chosen field groups of the identity; they are shown in this answer only."""
     return render(
         {},
         identifier,
@@ -227,10 +236,10 @@ def open_identity(identifier: str) -> str:
     then="people.show",
 )
 def update(identifier: str) -> None:
-    """Completes the sealed data. Empty fields stay as they are."""
-    question = forms.filled(p.UpdateIdentityRequest(id=identifier))
-    question.identity.SetInParent()
-    clients().people.UpdateIdentity(question)
+    """Adds to or corrects the sealed data; a field left empty keeps its stored value."""
+    update_request = forms.filled(p.UpdateIdentityRequest(id=identifier))
+    update_request.identity.SetInParent()
+    clients().people.UpdateIdentity(update_request)
 
 
 @pages.post("/people/<identifier>/safe-contact/open", access.SENDERS)
@@ -262,9 +271,9 @@ def safe_contact(identifier: str) -> None:
     done="receipts_withdrawn",
 )
 def withdraw_all(identifier: str) -> None:
-    """Withdraws all consents in force, at her word.
+    """Withdraws all consents in force, at the person's request.
 
-    If it breaks off and is sent again, it goes on with those that are left.
+    If it fails midway, sending the form again withdraws the remaining consents.
     """
     request_id = forms.request_id()
     for receipt in (
@@ -325,7 +334,7 @@ def show_receipt(errors: dict[str, str], receipt: str) -> str:
     done="receipt_confirmed",
 )
 def confirm(receipt: str) -> None:
-    """Confirms, as the second person, a decision for a child or in an adult's place."""
+    """Confirms, as the second person, what was decided for a child or given for an adult."""
     clients().people.ConfirmReceipt(
         p.ConfirmReceiptRequest(id=receipt, request_id=forms.request_id())
     )
@@ -333,7 +342,7 @@ def confirm(receipt: str) -> None:
 
 @pages.post("/people/receipts/<receipt>/withdraw", access.SENDERS)
 def withdraw(receipt: str) -> Response:
-    """Withdraws a consent at her word. Access ends at once."""
+    """Withdraws a consent at the person's request. Access ends at once."""
     answer = clients().people.WithdrawReceipt(
         p.WithdrawReceiptRequest(id=receipt, request_id=forms.request_id())
     )

@@ -85,8 +85,9 @@ asyncio.run(main())
 
 
 def measure(stack: LocalStack) -> list[Measured]:
-    """Measures the share of a core of all processes with viewers, less the share without
-    viewers.
+    """Measures the share of a core that viewers cost.
+
+    It is the share of all processes with viewers, less the share without them.
     """
     cookies = sessions(stack)
     senders = Senders(stack)
@@ -123,8 +124,9 @@ def measure(stack: LocalStack) -> list[Measured]:
 
 
 def sessions(stack: LocalStack) -> list[str]:
-    """Returns the cookies of EACH sessions for one person in each of ORGANIZATIONS
-    organisations.
+    """Returns the cookies of the sessions.
+
+    There are EACH sessions for one person in each of ORGANIZATIONS organisations.
     """
     people: dict[str, str] = {}
     for account in stack.demo["accounts"]:

@@ -13,8 +13,9 @@ from tests.parts.stories import Cast
 
 
 def measure(stack: LocalStack) -> list[Measured]:
-    """Measures memory after a little work, so that everything that is loaded on first use is
-    there.
+    """Measures memory after a little work.
+
+    Everything that is loaded on first use is there by then.
     """
     lives = Lives(Cast(stack))
     for _ in range(10):

@@ -1,5 +1,6 @@
-"""Key rotation: the time to wrap the keys of ten thousand people again, beside a working
-service.
+"""Key rotation, beside a working service.
+
+The time is measured in which the keys of ten thousand people are wrapped again.
 """
 
 from __future__ import annotations

@@ -82,8 +82,9 @@ def fill(stack: LocalStack) -> int:
 
 
 def measure(stack: LocalStack) -> list[Measured]:
-    """Measures one caller with different questions one after another, then eight callers at
-    once.
+    """Measures one caller, then eight callers at once.
+
+    The questions of one caller follow one another, and each is different.
     """
     count = fill(stack)
     asking = stack.client("Puentes").directory

@@ -1,5 +1,6 @@
-"""The guide's page of rights as tests read it: the callers of each rpc, and what exists for
-whom.
+"""The guide's page of rights as tests read it.
+
+It lists the callers of each rpc, and what exists for whom.
 """
 
 from __future__ import annotations

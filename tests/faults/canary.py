@@ -36,8 +36,9 @@ class Marks:
         return core
 
     def text(self, what: str) -> str:
-        """Returns a text with its core among accents and signs, so that every escape changes
-        some.
+        """Returns a text with its core among accents and signs.
+
+        Every escape changes some of them.
         """
         return f"Ñu & «{self.core(what)}» <é>"
 

@@ -138,9 +138,7 @@ def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
 
 
 def history_and_outbox_are_one_to_one(books: Books) -> list[str]:
-    """Violations are an event without its fact, a fact without its event, or a fact that
-    differs.
-    """
+    """Every event has one fact that equals it, and every fact has its event."""
     rows = books.referrals.execute(
         "SELECT coalesce(e.referral_id, o.subject) AS id, coalesce(e.version, o.version) AS"
         " version, e.verb, o.type FROM referral_events e"

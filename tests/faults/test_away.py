@@ -140,8 +140,9 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
 
 @contextmanager
 def paused(stack: LocalStack, name: str) -> Iterator[None]:
-    """Pauses a part by SIGSTOP: no connection is closed, and the supervisor sees a living
-    process.
+    """Pauses a part by SIGSTOP.
+
+    No connection is closed, and the supervisor sees a living process.
     """
     pid = stack.pid(name)
     assert pid

@@ -125,8 +125,9 @@ class Work:
             return moment
 
     def wait_for(self, answered: int, seconds: float) -> bool:
-        """Waits for this many answered transitions, at most `seconds`; returns whether they
-        came.
+        """Waits for this many answered transitions, at most `seconds`.
+
+        Returns whether they came.
         """
         with self._turn:
             return self._turn.wait_for(lambda: self.answered >= answered, seconds)
@@ -220,8 +221,9 @@ class Work:
                 self._under_way[way] -= 1
 
     def _tell_room(self) -> None:
-        """Sets the member's capacity; a lost call does no harm, because the next one replaces
-        it.
+        """Sets the member's capacity.
+
+        A lost call does no harm, because the next one replaces it.
         """
         cast, way = self._cast, ByGrpc.directory(self._ways[0])
         for intake in itertools.cycle((directory_pb2.INTAKE_WAITLIST, directory_pb2.INTAKE_OPEN)):

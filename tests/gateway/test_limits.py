@@ -20,8 +20,9 @@ OTHER = KEY.replace("enl_00", "enl_11")
 
 @pytest.fixture
 def app() -> Iterator[Flask]:
-    """An app with two requests for each caller, within this test's second, however long it
-    takes.
+    """An app with two requests for each caller.
+
+    The test's second lasts however long the test takes.
     """
     made = pages(PlayedServices(), caller_rate=1)
     for limiter in made.extensions["limits"]._limiters.values():

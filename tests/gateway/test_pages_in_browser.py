@@ -100,8 +100,9 @@ def all_pages() -> tuple[tuple[str, access.Access], ...]:
 
 
 def paths(signed: bool, role: str = "") -> list[str]:
-    """Returns the addresses of the public part or of the rest; with `role`, only those of the
-    role.
+    """Returns the addresses of the public part or of the rest.
+
+    With `role`, only the addresses of the role are returned.
     """
     return [
         path

@@ -136,8 +136,9 @@ def receipt(until: float = 60, **fields: Any) -> p.Receipt:
 
 
 def enquiry(state: e.EnquiryState.ValueType, *holding: bool) -> e.Enquiry:
-    """Returns an enquiry with an offer for each of `holding`: whether it still holds the
-    content.
+    """Returns an enquiry with an offer for each of `holding`.
+
+    `holding` tells whether the offer's member still holds the content.
     """
     offers = [e.Offer(service_id=ID, organization_id=ID, holds_content=holds) for holds in holding]
     return e.Enquiry(

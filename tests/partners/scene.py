@@ -219,9 +219,7 @@ class Scene:
         return self._channel
 
     def origin(self, address: str = "", device: str = "") -> tuple[tuple[str, str], ...]:
-        """Returns the gateway's statement about its client: its address, if known, and its
-        device.
-        """
+        """Returns the gateway's statement about its client: address, if known, and device."""
         return ("client-address", self.gateway.sign(address, "enlace.partners")), (
             "client-device",
             device,
@@ -417,9 +415,7 @@ class Scene:
         return Stubs(self._channel, token, self.origin)
 
     def entered(self, email: str, password: str = PASSWORD, device: str = "") -> Stubs:
-        """Signs in from this device, and returns stubs that call with the tokens of that
-        session.
-        """
+        """Signs in from this device; returns stubs with the tokens of that session."""
         signed = PartnersStubs(self._channel).tokens.SignIn(
             pb2.SignInRequest(email=email, password=password), metadata=self.origin(device=device)
         )

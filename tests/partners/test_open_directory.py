@@ -43,8 +43,9 @@ QUESTIONS: tuple[dict[str, str], ...] = (
 
 @pytest.fixture
 def client(scene: Scene) -> Iterator[FlaskClient]:
-    """A visitor's browser; referrals and notifications are away, which these pages do not
-    notice.
+    """A visitor's browser.
+
+    Referrals and notifications are away, which these pages do not notice.
     """
     nowhere = "127.0.0.1:1"
     scene._server.ready(True)  # the gateway calls no server that does not report itself ready

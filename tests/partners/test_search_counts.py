@@ -21,8 +21,9 @@ def counts(caller: Caller, of: str = "NI", **asked: Any) -> dict[str, int]:
 
 
 def directory(scene: Scene) -> None:
-    """Adds five services in Chinandega, two in León, one for the whole country, one in Costa
-    Rica.
+    """Adds nine services.
+
+    Five are in Chinandega, two in León, one in Costa Rica, and one is for the whole country.
     """
     house = scene.organization("Casa Luna")
     for number in range(5):

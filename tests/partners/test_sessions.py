@@ -1,5 +1,6 @@
-"""Signing in, sessions and tokens: what is proved, for how long, and how little a stranger
-learns.
+"""Signing in, sessions and tokens.
+
+The tests cover what is proved, for how long, and how little a stranger learns.
 """
 
 from __future__ import annotations

@@ -80,8 +80,9 @@ def test_no_synonym_names_two_unrelated_needs_unless_on_purpose() -> None:
 
 @pytest.fixture
 def network(scene: Scene) -> Scene:
-    """A service for each need, with a name that says nothing about it; one service is a
-    convent's.
+    """A service for each need, with a name that says nothing about it.
+
+    One service is a convent's.
     """
     nuns = scene.organization("Hermandad de la Luz", type=OrganizationType.RELIGIOUS)
     for number, code in enumerate(taxonomy().terms):

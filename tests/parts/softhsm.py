@@ -1,5 +1,6 @@
-"""A PKCS#11 token in software (SoftHSM 2) in a folder of its own; it can be removed and put
-back.
+"""A PKCS#11 token in software (SoftHSM 2) in a folder of its own.
+
+It can be removed and put back.
 """
 
 from __future__ import annotations

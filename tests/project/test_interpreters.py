@@ -280,8 +280,9 @@ def resolved(version: str, requirements: Path, folder: Path) -> subprocess.Compl
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout of only the files that set up an environment, with a requirement without a
-    wheel.
+    """A checkout of only the files that set up an environment.
+
+    One of its requirements has no wheel.
     """
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "requirements").mkdir()

@@ -109,8 +109,9 @@ VIOLATIONS = [
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[Path]:
-    """A copy of the Python files; a service that does not exist yet is there as an empty
-    package.
+    """A copy of the Python files.
+
+    A service that does not exist yet is there as an empty package.
     """
     for folder in ("chassis", "demo", "keys", "local", "protos", "services"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=_all_but_python)

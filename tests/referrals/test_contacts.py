@@ -201,8 +201,9 @@ def status(
 def referral_for(
     story: Story, made: contacts_pb2.CreateContactResponse
 ) -> tuple[pb.Referral, Client]:
-    """Opens a file at the line and sends a referral for the contact to the shelter, on a
-    consent.
+    """Opens a file at the line, and sends a referral for the contact to the shelter.
+
+    The referral stands on a consent.
     """
     operator = story.service.as_("hotline", "OPERATOR")
     person = operator.CreatePerson(

@@ -1,5 +1,6 @@
-"""Emergency access: the right to it, what it opens and until when, who is notified, and its
-review.
+"""Emergency access.
+
+The tests cover the right to it, what it opens and until when, who is notified, and its review.
 """
 
 from __future__ import annotations

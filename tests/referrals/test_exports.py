@@ -1,5 +1,6 @@
-"""A worker with a fresh proof exports the sheet of a person as a file, and the export is on
-record.
+"""A worker with a fresh proof exports the sheet of a person as a file.
+
+The export is on record.
 """
 
 from __future__ import annotations

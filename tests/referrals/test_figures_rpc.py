@@ -35,8 +35,9 @@ def _nothing_counted(service: Service) -> None:
 
 
 def helped(story: Story, number: int, taken_to: str = "SV", **values: Any) -> list[pb.Referral]:
-    """Returns the referrals of `number` people who had been trafficked there and were helped
-    now.
+    """Returns the referrals of `number` people who were helped now.
+
+    They had been trafficked to `taken_to`.
     """
     done = [completed(story, **values) for _ in range(number)]
     taken(story, taken_to, *(referral.person_id for referral in done))

@@ -1,5 +1,6 @@
-"""Wrong PINs: how many are accepted, from which address, and that they don't lock the caller
-out.
+"""Wrong PINs.
+
+The tests cover how many are accepted, from which address, and that they don't lock the caller out.
 """
 
 from __future__ import annotations

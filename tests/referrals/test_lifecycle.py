@@ -947,8 +947,9 @@ class Life(RuleBasedStateMachine):
 
 
 def folded(events: list[Event]) -> State:
-    """Returns the state to which a history leads; each event has to begin where the last one
-    ended.
+    """Returns the state to which a history leads.
+
+    Each event has to begin where the last one ended.
     """
     state = State.DRAFT
     for event in events:

@@ -25,9 +25,7 @@ def hear(service: Service) -> Iterator[Hearing]:
 
 
 def said(service: Service, referral: pb.Referral) -> list[tuple[str, str]]:
-    """Returns (verb, member with the new standing) of the facts about a referral since it was
-    sent.
-    """
+    """Returns (verb, member with the new standing) of the facts since the sending."""
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (referral.id,)

@@ -80,10 +80,9 @@ def seen(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def full(service: Service) -> dict[str, int]:
-    """Fills every table with rows of the NGO, the shelter and the line; returns the counts of the
-    whole service.
+    """Fills every table with rows of the NGO, the shelter and the line.
 
-    An abandoned draft names no receiver.
+    Returns the counts of the whole service. An abandoned draft names no receiver.
     """
     story = Story(
         service,

@@ -1,5 +1,6 @@
-"""In a real browser, with the real service and a settable clock: nobody is left without an
-answer.
+"""Nobody is left without an answer.
+
+The journeys use a real browser, the real service and a settable clock.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ class Actor:
 
 @dataclass
 class Network:
-    """The sending NGO, the shelter and the clinic that are asked, and the coordinating
-    coalition.
+    """The members of the journeys.
+
+    The NGO refers, the shelter and the clinic are asked, and the coalition coordinates.
     """
 
     story: Story

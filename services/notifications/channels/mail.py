@@ -166,8 +166,9 @@ class MailSender:
         self._clock = clock
 
     def loop(self) -> Loop:
-        """Returns the loop, which runs until it is stopped; it waits for a database that is
-        away.
+        """Returns the loop, which runs until it is stopped.
+
+        It waits for a database that is away.
         """
         return Loop("mail", self._work, waits_for=LOST, limit=_LIMIT)
 

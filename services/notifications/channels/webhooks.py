@@ -54,8 +54,9 @@ class WebhookSender:
         self._in_use: set[EgressClient] = set()
 
     def loop(self) -> Loop:
-        """Returns the loop, which runs until it is stopped; it waits for a database that is
-        away.
+        """Returns the loop, which runs until it is stopped.
+
+        It waits for a database that is away.
         """
         return Loop(self.name, self._work, waits_for=LOST, workers=1 + self._threads)
 
@@ -101,8 +102,9 @@ class WebhookSender:
                     wait_for_notice(connection, _SLOW_POLL)
 
     def _take_free(self) -> int:
-        """Takes all idle threads and returns their number; waits up to half a second for the
-        first.
+        """Takes all idle threads and returns their number.
+
+        Waits up to half a second for the first.
         """
         if not self._free.acquire(timeout=0.5):
             return 0

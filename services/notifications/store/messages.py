@@ -185,8 +185,9 @@ def unread_version(tx: Transaction, organization_id: str, *, coordination: bool)
 def mark_read(
     tx: Transaction, who: dict[str, object], message_id: str, now: datetime
 ) -> Message | None:
-    """Marks a message as read unless it was before, and returns it; None if `who` does not see
-    it.
+    """Marks a message as read unless it was before, and returns it.
+
+    Returns None if `who` does not see the message.
     """
     row = tx.execute(_READ, {**who, "message": message_id, "now": now}).fetchone()
     return _message(row) if row else None

@@ -69,8 +69,9 @@ def count_enabled(tx: Transaction, organization_id: str) -> int:
 def fetch(
     tx: Transaction, organization_id: str, webhook_id: str, *, to_change: bool = False
 ) -> Webhook | None:
-    """Returns an endpoint of an organisation, locked if it is `to_change`; None if there is
-    none.
+    """Returns an endpoint of an organisation, locked if it is `to_change`.
+
+    Returns None if there is no such endpoint.
     """
     lock = " FOR UPDATE" if to_change else ""
     row = tx.execute(
@@ -102,8 +103,9 @@ def keep(tx: Transaction, webhook: Webhook) -> None:
 
 
 def rotate(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> None:
-    """Saves a new secret; the present secret becomes the former one if it is to sign for a
-    while.
+    """Saves a new secret.
+
+    The present secret becomes the former one if it is to sign for a while.
     """
     tx.execute(
         "UPDATE webhooks SET former_secret = CASE WHEN %(until)s::timestamptz IS NULL THEN NULL"

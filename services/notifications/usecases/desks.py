@@ -68,8 +68,7 @@ class Desks:
 
 
 def _organization_id(caller: Caller, text: str) -> str:
-    """Returns the id of the organisation that the text names, or the caller's own for an empty
-    text.
+    """Returns the id of the named organisation; an empty text stands for the caller's own.
 
     Raises NotFound for another organisation, unless the caller is a coordinator.
     """

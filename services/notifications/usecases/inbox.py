@@ -74,8 +74,9 @@ class Inbox:
     def MarkAllMessagesRead(
         self, request: pb.MarkAllMessagesReadRequest, call: Call
     ) -> pb.CountUnreadResponse:
-        """Marks as read all messages up to the newest that the caller saw; newer ones stay
-        unread.
+        """Marks as read all messages up to the newest that the caller saw.
+
+        Newer messages stay unread.
         """
         until = moment(request, "until_time")
         assert until  # it is required

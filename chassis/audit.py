@@ -3,7 +3,7 @@ only, each row chained to the one before.
 
 Written in the transaction of what it records: no row, no change, and no answer. The service's role
 can add rows, and neither choose their place nor change or remove any. Who owns the database can;
-then the chain does not fit any more, or not what others have witnessed of it (chassis.heads). Each
+then the chain does not fit any more, or not what others have witnessed of it (trail.heads). Each
 row carries a mark (HMAC-SHA256) by a key that only the service's processes have, over what it says
 and the token that it was said by: a role of the database alone adds no row that fits. Limit: a
 service that was taken over has that key; it can write false rows from then on, not other ones in
@@ -12,13 +12,16 @@ their place.
 
 import hmac
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+from google.protobuf.message import Message
+
 from chassis.db import Bounded, Transaction
+from chassis.ids import is_id
 from chassis.tokens import Caller
 from keys.sealing import Keyring
 
@@ -44,36 +47,11 @@ class Head:
     hash: bytes
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Where the trail is not what it was: `reason` is altered, missing, forked (another row was
-    witnessed there), cut (rows were witnessed beyond), forged (its mark is not of the service's
-    key), unmarked (it has none), untied (a worker's or a key's, without a token) or repeated (a
-    copy of an earlier row).
-    """
-
-    sequence: int
-    reason: str
-
-
 START = Head(0, sha256(b"enlace.audit.v1").digest())
 """What the first row is chained to."""
 
 _NONCE = 8  # bytes before the hash of a mark: two rows that say the same have two marks
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ROLLING = timedelta(hours=1)
-"""Time after the first marked row in which the version before, which makes none, may still run."""
-
-# A row as it was hashed, by nothing but built-in functions, with its hash before it (migration 3
-# says the same), and its mark behind it.
-_LINES = (
-    "COPY (SELECT encode(hash, 'hex'), sequence, (extract(epoch"
-    " FROM time) * 1000000)::bigint, (extract(epoch FROM recorded_time) * 1000000)::bigint,"
-    " actor_kind, actor_id, organization_id, action, object_id, purpose_code,"
-    " array_to_string(detail_codes, ','), allowed::int, reason,"
-    " token_hash, (extract(epoch FROM token_end) * 1000000)::bigint, encode(mark, 'hex')"
-    " FROM audit WHERE sequence > %s AND sequence <= %s ORDER BY sequence) TO STDOUT (NULL '')"
-)
 
 
 class Marker:
@@ -261,88 +239,41 @@ def head(tx: Transaction) -> Head:
     return Head(row["sequence"], bytes(row["hash"])) if row else Head(-1, b"")
 
 
-def marked_since(tx: Transaction) -> int | None:
-    """The sequence from which on every row has to be marked; None if there is none yet.
+class Trail(list[Entry]):
+    """What is to be put on record of a call: what its method says, or else the usual."""
 
-    Rows of before an update have none.
+    def __init__(self, action: str) -> None:
+        super().__init__()
+        self._action = action
+
+    def usual(self, caller: Caller, *messages: Message) -> Entry:
+        """The rpc, and the first id in these messages; of a list that names none, whose it is."""
+        return Entry(
+            self._action, next(filter(None, map(_object, messages)), caller.organization_id)
+        )
+
+
+def _object(message: Message) -> str:
+    """The id that a message is about: its own, that of a resource in it, or the first that it
+    names.
     """
-    row = tx.execute(
-        "WITH first AS (SELECT sequence, recorded_time FROM audit WHERE mark IS NOT NULL"
-        " ORDER BY sequence LIMIT 1)"
-        " SELECT CASE WHEN sequence = 1 THEN 1 ELSE (SELECT min(audit.sequence) FROM audit"
-        " WHERE audit.sequence > first.sequence"
-        " AND audit.recorded_time > first.recorded_time + %s) END AS sequence FROM first",
-        (_ROLLING,),
-    ).fetchone()
-    return row["sequence"] if row else None
-
-
-def repeated(tx: Transaction) -> list[Finding]:
-    """Rows that were copied: a mark is made once."""
-    rows = tx.execute(
-        "SELECT sequence FROM (SELECT sequence, row_number() OVER (PARTITION BY mark"
-        " ORDER BY sequence) AS times FROM audit WHERE mark IS NOT NULL) AS marked"
-        " WHERE times > 1 ORDER BY sequence"
-    )
-    return [Finding(row["sequence"], "repeated") for row in rows]
-
-
-def verify(
-    tx: Transaction,
-    after: Head,
-    until: int,
-    witnessed: Mapping[int, Iterable[bytes]],
-    marked: int | None = None,
-) -> tuple[Head, list[Finding]]:
-    """Computes the chain anew from the row after `after` to the one at `until`; `witnessed` are the
-    hashes that others have kept, by sequence.
-
-    Marks are checked where the service's own key is at hand; from the sequence `marked` on
-    (`marked_since`) a row without one is a finding. Returns the last row with the hash that it
-    should have, and what is wrong up to there. Nothing that the database says of the chain is
-    believed.
-    """
-    findings: list[Finding] = []
-    marker = tx.marker if isinstance(tx, Bounded) else None
-    last, expected = after.sequence, after.hash
-    with tx.cursor() as cursor, cursor.copy(_LINES, (after.sequence, until)) as rows:
-        for row in rows:
-            kept, _, text = bytes(row[:-1]).partition(b"\t")
-            line, token_hash, token_end, mark = text.rsplit(b"\t", 3)
-            sequence = int(line[: line.index(b"\t")])
-            if sequence != last + 1:
-                findings.append(Finding(last + 1, "missing"))
-            digest = sha256(expected + line)
-            fits = digest.hexdigest().encode() == kept
-            # so that the rows behind it are not all called altered
-            expected = digest.digest() if fits else bytes.fromhex(kept.decode())
-            if not fits:
-                findings.append(Finding(sequence, "altered"))
-            if any(seen != expected for seen in witnessed.get(sequence, ())):
-                findings.append(Finding(sequence, "forked"))
-            due = marked is not None and sequence >= marked
-            reason = (
-                _unproven(marker, line, token_hash, token_end, mark, due=due)
-                if fits and marker
-                else ""
-            )
-            if reason:
-                findings.append(Finding(sequence, reason))
-            last = sequence
-    if last < until:
-        findings.append(Finding(last + 1, "missing"))
-    return Head(last, expected), findings
-
-
-def _unproven(
-    marker: Marker, line: bytes, token_hash: bytes, token_end: bytes, mark: bytes, *, due: bool
-) -> str:
-    """Returns why the proof of a row does not hold; "" if it does."""
-    if not mark:
-        return "unmarked" if due else ""
-    _, time, _, said = line.split(b"\t", 3)
-    if not marker.holds(
-        bytes.fromhex(mark.decode()), b"\t".join((time, said, token_hash, token_end))
-    ):
-        return "forged"
-    return "untied" if not token_hash and said.startswith((b"worker\t", b"key\t")) else ""
+    fields = [field for field in message.DESCRIPTOR.fields if not field.is_repeated]
+    inner = [
+        getattr(message, field.name)
+        for field in fields
+        if field.message_type and message.HasField(field.name)
+    ]
+    own = [message, *(one for one in inner if "id" in one.DESCRIPTOR.fields_by_name)]
+    named = [
+        getattr(one, field.name)
+        for one in own
+        for field in one.DESCRIPTOR.fields
+        if field.name == "id"
+    ]
+    named += [
+        getattr(one, field.name)
+        for one in own
+        for field in one.DESCRIPTOR.fields
+        if field.name.endswith("_id") and field.name != "request_id"
+    ]
+    return next((value for value in named if isinstance(value, str) and is_id(value)), "")

@@ -2,7 +2,7 @@
 
 A refusal is an answer, not a fault: nothing was changed, and saying why is safe. Reasons and field
 names are codes; a refusal never carries what the caller sent. How each sounds outside is said once,
-in chassis.rpc (gRPC) and in the gateway (problem+json, page).
+in chassis.refusals (gRPC) and in the gateway (problem+json, page).
 """
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from chassis.clock import Clock
 from chassis.db import Transaction
-from chassis.envelope import NewerKind
-from chassis.outbox import Fact
+from facts.envelope import NewerKind
+from facts.outbox import Fact
 from services.notifications import wire
 from services.notifications.usecases import hear
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from chassis import commands, log, service
+from chassis import log
 from chassis.audit import Marker
 from chassis.clock import Clock, SystemClock
 from chassis.db import Database, Transaction
@@ -20,10 +20,10 @@ from chassis.errors import Invalid, Refusal
 from chassis.guesses import Guesses
 from chassis.idempotency import IdempotencyStore
 from chassis.rpc import Servicer
-from chassis.subscriber import Subscriber
 from chassis.supervisor import WELL
 from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Issuer, Verifier
 from chassis.wire import PageTokens
+from facts.subscriber import Subscriber
 from keys import key_folder, sealing_keys
 from keys.rotation import Sealed
 from keys.sealing import Keyring
@@ -34,6 +34,7 @@ from protos.partners.v1 import (
     members_pb2,
     open_data_pb2,
 )
+from runtime import commands, service
 from services.partners import config, subscriptions
 from services.partners.config import NAME, TOPIC, PartnersSettings
 from services.partners.domain.organization import OrganizationEntry, OrganizationType

@@ -17,16 +17,17 @@ from kafka.admin import KafkaAdminClient
 from kafka.protocol.consumer import FetchRequest
 from prometheus_client import generate_latest
 
-from chassis import kafka, metrics, outbox
+from chassis import metrics
 from chassis.clock import SystemClock
 from chassis.db import Database
-from chassis.envelope import SIGNATURE
 from chassis.errors import Conflict
 from chassis.ids import new_id
-from chassis.kafka import Broker, Consumer, Producer
-from chassis.outbox import Fact
-from chassis.relay import Relay
 from chassis.tokens import SYSTEM
+from facts import kafka, outbox
+from facts.envelope import SIGNATURE
+from facts.kafka import Broker, Consumer, Producer
+from facts.outbox import Fact
+from facts.relay import Relay
 from tests.chassis.world import World, settings, until
 from tests.parts import brokers, topics
 from tests.parts.brokers import forget
@@ -233,7 +234,7 @@ def assigned(join: Callable[[], Consumer], heard: list[Any] | None = None) -> Co
 
     One that is given none for too long joins anew, as a subscriber does.
 
-    It polls without a pause: a join that ends between two polls is lost (chassis/kafka.py).
+    It polls without a pause: a join that ends between two polls is lost (facts/kafka.py).
     """
     consumer = join()
     while not consumer.assigned:
@@ -290,7 +291,7 @@ def test_reading_back_fails_where_the_end_never_comes(
 ) -> None:
     monkeypatch.setattr(kafka, "_SILENCE", 1.0)
     monkeypatch.setattr(
-        "chassis.kafka.KafkaConsumer.end_offsets", lambda _self, places: dict.fromkeys(places, 5)
+        "facts.kafka.KafkaConsumer.end_offsets", lambda _self, places: dict.fromkeys(places, 5)
     )
     with pytest.raises(kafka.BrokerLost):
         list(kafka.read_from(settings(broker.bootstrap), topic, {}))

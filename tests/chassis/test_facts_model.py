@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from chassis import inbox, outbox
 from chassis.db import Transaction
-from chassis.kafka import PARTITIONS
-from chassis.outbox import Fact
+from facts import inbox, outbox
+from facts.kafka import PARTITIONS
+from facts.outbox import Fact
 from keys import key_folder
 from tests.chassis.facts_model import SUBJECTS, Facts, Parts
 from tests.parts import brokers

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from chassis import dead_letters, inbox, metrics, outbox, subscriber
-from chassis.envelope import pack
+from chassis import metrics
 from chassis.ids import new_id
-from chassis.kafka import REPLAYS, Producer
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts import dead_letters, inbox, outbox, subscriber
+from facts.envelope import pack
+from facts.kafka import REPLAYS, Producer
+from facts.outbox import Fact
 from tests.chassis.world import World, running, settings, until
 from tests.parts import brokers
 from tests.parts.postgres import Server

@@ -245,7 +245,7 @@ def waiting(service: Service) -> int:
 def run_to_the_end(hang: str, folder: Path) -> Process:
     """A process that has been asked to stop, and then hangs in this way."""
     script = (
-        "import ctypes, threading; from chassis import service_runner, log;"
+        "import ctypes, threading; from chassis import log; from runtime import service_runner;"
         " from chassis.supervisor import Loop; log.setup('test');"
         "loop = Loop('hanging', lambda loop: threading.Event().wait()); loop.start();"
         " service_runner._FORCE = 1.0; service_runner._arm([loop]);" + hang

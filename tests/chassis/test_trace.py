@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from chassis import inbox, log, outbox, trace
+from chassis import log, trace
 from chassis.db import Database
-from chassis.envelope import pack, unpack
 from chassis.ids import new_id
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts import inbox, outbox
+from facts.envelope import pack, unpack
+from facts.outbox import Fact
 from keys import key_folder
 from keys.sealing import Signer
 from tests.builders import NOON

@@ -17,7 +17,8 @@ import pytest
 from chassis import admission
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
-from chassis.rpc import Call, Server, Servicer
+from chassis.rpc import Call, Servicer
+from chassis.server import Server
 from chassis.tokens import LEEWAY, LIFETIME, Caller, Issuer, Verifier
 from keys import key_folder
 from keys.sealing import Keyring

@@ -14,19 +14,19 @@ from pathlib import Path
 import psycopg
 
 import chassis
-from chassis import dead_letters, inbox, outbox
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction
-from chassis.envelope import pack
 from chassis.errors import Conflict
 from chassis.ids import new_id
-from chassis.kafka import REPLAYS, Broker, Producer
-from chassis.outbox import Fact
-from chassis.relay import Relay, Replays
-from chassis.subscriber import Subscriber
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from facts import dead_letters, inbox, outbox
+from facts.envelope import pack
+from facts.kafka import REPLAYS, Broker, Producer
+from facts.outbox import Fact
+from facts.relay import Relay, Replays
+from facts.subscriber import Subscriber
 from keys import key_folder
 from keys.sealing import Keyring, SignatureCheck, Signer
 from tests.parts import brokers

@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from chassis import audit, metrics, outbox
-from chassis.outbox import Fact
+from chassis import audit, metrics
 from chassis.supervisor import State
 from chassis.tokens import SYSTEM
+from facts import outbox
+from facts.outbox import Fact
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.deadline import Deadline, DeadlineKind, Urgency, due_time

@@ -6,9 +6,9 @@ The sending itself is no part of any transaction.
 import secrets
 from datetime import datetime, timedelta
 
-from chassis import outbox
 from chassis.db import Database, Transaction
 from chassis.tokens import SYSTEM
+from facts import outbox
 from keys.sealing import Keyring
 from services.notifications import wire
 from services.notifications.domain import delivery as rules

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from chassis import outbox
 from chassis.db import Row, Transaction, if_there_is_room
+from facts import outbox
 from services.partners.domain.api_key import ApiKey, ApiKeyEntry
 from services.partners.wire import facts
 

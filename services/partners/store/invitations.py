@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from chassis import outbox
 from chassis.db import Row, Transaction
+from facts import outbox
 from services.partners.domain.invitation import Invitation, InvitationEntry, InvitationStatus
 from services.partners.domain.worker import Role, same_email
 from services.partners.wire import facts

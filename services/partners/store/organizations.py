@@ -4,9 +4,9 @@ import json
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
-from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.wire import Position
+from facts import outbox
 from services.partners.domain.evidence import WARNED_AT, Evidence, EvidenceKind
 from services.partners.domain.organization import (
     ACTIVE,

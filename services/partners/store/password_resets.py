@@ -4,9 +4,9 @@ secrets only hashes are here, addresses are sealed.
 
 from datetime import datetime
 
-from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.ids import new_id
+from facts import outbox
 from keys.sealing import CannotOpen, Keyring
 from services.partners.domain.account_notice import LINK_LIFE, AccountNotice, PasswordReset
 from services.partners.wire import facts

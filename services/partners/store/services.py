@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 
-from chassis import outbox
 from chassis.db import Row, Transaction
+from facts import outbox
 from services.partners.domain.location import Accessibility
 from services.partners.domain.organization import OrganizationType
 from services.partners.domain.schedule import Schedule

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from chassis import outbox
 from chassis.db import Row, Transaction, if_there_is_room
 from chassis.wire import Position
+from facts import outbox
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import (
     ABSOLUTE,

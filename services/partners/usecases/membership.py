@@ -5,7 +5,6 @@ it.
 import secrets
 from datetime import datetime, timedelta
 
-from chassis import outbox
 from chassis.audit import Entry
 from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, NotFound
@@ -13,6 +12,7 @@ from chassis.guesses import Budget, Guesses
 from chassis.ids import new_id
 from chassis.local_time import latest_day
 from chassis.rpc import Call
+from facts import outbox
 from keys.sealing import Keyring
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners import wire

@@ -4,8 +4,8 @@ protos/partners/v1/facts.proto that are still to be told.
 
 from datetime import datetime
 
-from chassis.outbox import Fact
 from chassis.wire import timestamp
+from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2
 from services.partners.domain.account_notice import AccountNotice
 from services.partners.domain.api_key import ApiKey

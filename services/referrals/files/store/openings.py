@@ -5,8 +5,8 @@ The acts stand in the statements, for an index goes by them.
 
 from datetime import datetime
 
-from chassis import outbox
 from chassis.db import Row, Transaction, take_turn
+from facts import outbox
 from services.referrals.files.domain.openings import READING
 from services.referrals.files.wire.facts import export_fact
 

@@ -10,10 +10,11 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from chassis import log, metrics, outbox
+from chassis import log, metrics
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound
 from chassis.wire import Position
+from facts import outbox
 from keys.sealing import Signer
 from services.referrals.files.domain.consent import BEST_INTEREST, Circumstances, Receipt
 from services.referrals.files.domain.person import FieldGroup

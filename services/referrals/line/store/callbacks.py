@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 
-from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.wire import Position
+from facts import outbox
 from services.referrals.files.store.her import ids_of
 from services.referrals.line.domain.callback import Callback
 from services.referrals.line.wire.facts import callback_fact

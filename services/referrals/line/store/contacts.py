@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 
-from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.wire import Position
+from facts import outbox
 from keys.sealing import CannotOpen, Keyring
 from services.referrals.line.domain.contact import Contact
 from services.referrals.line.domain.triage import Triage

@@ -5,10 +5,10 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import Stale
 from chassis.wire import Position
+from facts import outbox
 from services.referrals.files.store.caught_up import CAUGHT_UP
 from services.referrals.files.store.her import Her
 from services.referrals.people.domain.erasure import Destroyed, Erasure

@@ -8,10 +8,10 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.wire import Position
+from facts import outbox
 from services.referrals.files.domain.unsafe import Unsafe
 from services.referrals.files.store.her import Her
 from services.referrals.network.domain.deadline import Urgency

@@ -9,9 +9,9 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
+from facts import outbox
 from keys.sealing import CannotOpen, Key
 from services.referrals.files.domain.person import Arrival, Coarse
 from services.referrals.files.domain.unsafe import NAMED, Unsafe

@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from chassis import log, records
+from chassis import log
 from chassis.clock import Clock
 from chassis.db import Database, Transaction
-from chassis.envelope import Unreadable, pack, unpack
 from chassis.ids import new_id
-from chassis.kafka import Broker, BrokerLost, Record, read_from, send
-from chassis.outbox import Fact
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from facts import records
+from facts.envelope import Unreadable, pack, unpack
+from facts.kafka import Broker, BrokerLost, Record, read_from, send
+from facts.outbox import Fact
 from keys.sealing import SignatureCheck, Signer
 
 QUESTION = "enlace.witness.asked.v1"

@@ -19,17 +19,18 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError
 
-from chassis import dead_letters, inbox, log, metrics, outbox, trace
+from chassis import log, metrics, trace
 from chassis.clock import Clock
 from chassis.db import Database, Transaction, follow
-from chassis.envelope import NewerKind, Unreadable, unpack
 from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
 from chassis.ids import is_id
-from chassis.inbox import Position, Waiting
-from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, read, send
-from chassis.outbox import Fact
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from facts import dead_letters, inbox, outbox
+from facts.envelope import NewerKind, Unreadable, unpack
+from facts.inbox import Position, Waiting
+from facts.kafka import REPLAYS, Broker, BrokerLost, Consumer, read, send
+from facts.outbox import Fact
 from keys.sealing import Keyring, SignatureCheck
 
 T = TypeVar("T")

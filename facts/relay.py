@@ -8,14 +8,15 @@ So is everything, under a new epoch, when the store was restored from a copy.
 
 import math
 
-from chassis import log, metrics, outbox
+from chassis import log, metrics
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction, holding_turn, try_turn, wait_for_notice
-from chassis.envelope import Unreadable, is_subject, pack, unpack
-from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer, read, read_from
-from chassis.outbox import Fact
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from facts import outbox
+from facts.envelope import Unreadable, is_subject, pack, unpack
+from facts.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer, read, read_from
+from facts.outbox import Fact
 from keys.sealing import Signer
 
 _BATCH = 500

@@ -8,22 +8,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from chassis import heads, service_runner
 from chassis.audit import Marker
 from chassis.clock import Clock, SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction
-from chassis.heads import Heads
-from chassis.kafka import REPLAYS, Broker
-from chassis.relay import Relay, Replays
-from chassis.rpc import Server, Servicer
+from chassis.rpc import Servicer
+from chassis.server import Server
 from chassis.supervisor import Loop
 from chassis.sweeper import Sweeper
 from chassis.tokens import AddressReader, Caller, Verifier
-from chassis.witness import Witness
+from facts.kafka import REPLAYS, Broker
+from facts.relay import Relay, Replays
+from facts.witness import Witness
 from keys import key_folder, sealing_keys
 from keys.check import KeyCheck
 from keys.sealing import Keyring, Signer
+from runtime import service_runner
+from trail import heads
+from trail.heads import Heads
 
 
 @dataclass(frozen=True)

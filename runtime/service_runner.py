@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 
 from chassis import log, memory, metrics
 from chassis.db import Database
-from chassis.kafka import Broker
-from chassis.rpc import Server
+from chassis.server import Server
 from chassis.supervisor import WELL, Loop, State
+from facts.kafka import Broker
 
 # Seconds after the signal, of the ten that are promised:
 # it answers on, while those who watch its health turn to other servers: a call that is under way to

@@ -9,7 +9,7 @@ The header `traceparent` names the request that a fact goes back to; it is not s
 is decided by it.
 
 The extension attributes `epoch` and `epochbase` are there only once the service's store has been
-restored from a copy (chassis.outbox says what they mean).
+restored from a copy (facts.outbox says what they mean).
 """
 
 import re
@@ -22,7 +22,7 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_binary, to_binary
 from cloudevents.core.v1.event import CloudEvent
 
 from chassis import trace
-from chassis.outbox import Fact
+from facts.outbox import Fact
 from keys.sealing import SignatureCheck, Signer
 
 CONTENT_TYPE = "application/protobuf"

@@ -14,17 +14,20 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from google.protobuf.wrappers_pb2 import BytesValue
 
-from chassis import audit, log, metrics, outbox
-from chassis.audit import START, Finding, Head
+from chassis import audit, log, metrics
+from chassis.audit import START, Head
 from chassis.clock import Clock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction
-from chassis.envelope import Unreadable, pack, unpack
-from chassis.kafka import Broker, BrokerLost, read_from, send
-from chassis.outbox import Fact
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from facts import outbox
+from facts.envelope import Unreadable, pack, unpack
+from facts.kafka import Broker, BrokerLost, read_from, send
+from facts.outbox import Fact
 from keys.sealing import SignatureCheck, Signer
+from trail import chain
+from trail.chain import Finding
 
 TOPIC = "enlace.audit.v1"
 """Key = the service, version = the sequence of the row, body = its hash
@@ -166,8 +169,8 @@ class Heads:
             after = self._checked or latest
             until = min(head.sequence, after.sequence + _ROWS)
             if not findings and until > after.sequence:
-                self._marked = self._marked or audit.marked_since(tx)
-                last, findings = audit.verify(tx, after, until, {}, self._marked)
+                self._marked = self._marked or chain.marked_since(tx)
+                last, findings = chain.verify(tx, after, until, {}, self._marked)
                 # what does not fit is found again every time
                 self._checked = self._checked if findings else last
         self._said, self._heard = latest, []

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from chassis import audit, inbox, records
+from chassis import audit
 from chassis.db import Transaction
-from chassis.outbox import Fact
 from chassis.tokens import Caller
+from facts import inbox, records
+from facts.outbox import Fact
 from keys.sealing import Keyring
 
 OPERATIONS = Caller("operations", "system", "")

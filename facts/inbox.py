@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from chassis.db import Transaction
-from chassis.outbox import Fact
+from facts.outbox import Fact
 
 _FIRST_PAUSE, _LONGEST_PAUSE = (
     timedelta(seconds=1),

@@ -21,18 +21,20 @@ from typing import Any, TextIO
 import click
 
 from chassis import audit as trail
-from chassis import dead_letters, heads, log, outbox
+from chassis import log
 from chassis.audit import Head, Marker
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction, migrate
 from chassis.errors import Refusal
-from chassis.kafka import Broker, BrokerLost
 from chassis.tokens import SYSTEM
+from facts import dead_letters, outbox
+from facts.kafka import Broker, BrokerLost
 from keys import commands as key_commands
 from keys import key_folder, sealing_keys
 from keys.commands import dry_run_option, json_option
 from keys.rotation import DEAD_LETTERS, Sealed
+from trail import chain, heads
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{2,39}")
 _MOMENT = click.DateTime(
@@ -332,12 +334,12 @@ def _verify(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
     witnessed: dict[int, set[bytes]] = {}
     for one in seen:
         witnessed.setdefault(one.sequence, set()).add(one.hash)
-    position, findings, began = trail.START, list[trail.Finding](), time.monotonic()
+    position, findings, began = trail.START, list[chain.Finding](), time.monotonic()
     with database.transaction(SYSTEM) as tx:
-        end, marked = trail.head(tx), trail.marked_since(tx)
+        end, marked = trail.head(tx), chain.marked_since(tx)
     while position.sequence < end.sequence:
         with database.transaction(SYSTEM, timeout=30) as tx:
-            position, chunk_findings = trail.verify(
+            position, chunk_findings = chain.verify(
                 tx, position, min(end.sequence, position.sequence + _CHUNK), witnessed, marked
             )
         findings += chunk_findings
@@ -350,14 +352,14 @@ def _verify(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
         ):
             break  # the rest is not there
     if position != end and not findings:
-        findings.append(trail.Finding(end.sequence, "altered"))
+        findings.append(chain.Finding(end.sequence, "altered"))
     findings += [
-        trail.Finding(sequence, "cut")
+        chain.Finding(sequence, "cut")
         for sequence in sorted(witnessed)
         if sequence > position.sequence
     ]
     with database.transaction(SYSTEM, timeout=120) as tx:
-        findings += trail.repeated(tx)
+        findings += chain.repeated(tx)
     seconds = time.monotonic() - began
     return {
         "rows": position.sequence,
